@@ -1,0 +1,1 @@
+"""Run agent CLIs in the background, and tell the truth about them."""

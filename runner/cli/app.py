@@ -1,0 +1,181 @@
+"""The `runner` command: a lazy table of verbs and the one exit point. Edge: the terminal.
+
+Only the module of the chosen verb is imported, so `status` pays for nothing that `doctor` needs.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+from runner.errors import ExitStatus, RunnerError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.cli.parser import Parser
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "init": ("setup", "write a delegate.toml to start from"),
+    "check": ("setup", "validate the files and the policy"),
+    "config": ("setup", "show the effective settings and where each came from"),
+    "doctor": (
+        "setup",
+        "say whether a run could start here, and how to repair what stands against it",
+    ),
+    "resolve": ("begin", "print exactly what `start` would execute"),
+    "start": ("begin", "start a task as a background run"),
+    "list": ("operate", "the running runs, or all"),
+    "status": ("operate", "the manifest of a run, reconciled with reality"),
+    "wait": ("operate", "return the moment a run is done"),
+    "logs": ("reading", "what a run did, readable and redacted"),
+    "pause": ("operate", "stop every process of a run"),
+    "resume": ("operate", "let a paused run go on"),
+    "cancel": ("operate", "end a run and everything of it"),
+    "reap": ("operate", "reconcile every run that nobody owns"),
+    "clean": ("operate", "remove finished runs"),
+    "schema": ("setup", "print a JSON Schema"),
+    "completion": ("setup", "print a shell completion script"),
+}
+"""verb -> (module of `runner.cli`, what it does). A new verb is a row and a pair of functions there."""
+
+_EXAMPLES = """\
+examples:
+  runner init                              write delegate.toml
+  runner doctor                            could a run start here?
+  runner resolve --task hello              what would be executed
+  runner start --task hello --wait         run it and wait for the answer
+  runner start --task hello --rehearse     the same without tokens, login or network
+  runner logs @latest -f                   watch it
+  runner cancel @latest                    end it
+
+RUN is a run id or a unique prefix of one, a manifest path, a task id (its newest run) or @latest.
+Every command takes --help and --format json.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The process's exit status; the only place that turns errors into one."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json = _wants_json(words)
+    try:
+        status = _run(words)
+        sys.stdout.flush()
+        return status
+    except RunnerError as error:
+        return _report(error, as_json)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone (`runner logs X | head`): no error, and nothing to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return ExitStatus.OK
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else ExitStatus.INVALID
+    except Exception as error:
+        return _report_bug(error, as_json)
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        if len(words) > 1 and words[0] == "help":
+            return _run([words[1], "--help"])
+        print(overview(), end="")
+        return ExitStatus.OK if words else ExitStatus.INVALID
+    if words[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"runner {version('runner')}")
+        return ExitStatus.OK
+    verb = words[0]
+    if verb not in COMMANDS:
+        raise _unknown(verb)
+    module = import_module(f"runner.cli.{COMMANDS[verb][0]}")
+    parser = parser_of(verb)
+    status: int = getattr(module, f"run_{verb}")(parser.parse_args(words[1:]))
+    return status
+
+
+def parser_of(verb: str) -> Parser:
+    """The parser of one verb, which is all that a command needs."""
+    from runner.cli.parser import Parser
+
+    parser = Parser(f"runner {verb}", COMMANDS[verb][1])
+    add_arguments(verb, parser)
+    return parser
+
+
+def add_arguments(verb: str, parser: Parser) -> None:
+    """Puts the options of `verb` on a parser."""
+    module = import_module(f"runner.cli.{COMMANDS[verb][0]}")
+    getattr(module, f"add_{verb}")(parser)
+
+
+def overview() -> str:
+    """What `runner --help` shows."""
+    width = max(map(len, COMMANDS)) + 2
+    rows = "".join(f"  {verb:<{width}}{text}\n" for verb, (_, text) in COMMANDS.items())
+    head = (
+        "usage: runner COMMAND [options]\n\nRun agent CLIs in the background from delegate.toml.\n"
+    )
+    return f"{head}\ncommands:\n{rows}\n{_EXAMPLES}"
+
+
+def _unknown(verb: str) -> UsageError:
+    import difflib
+
+    near = difflib.get_close_matches(verb, COMMANDS, 1, 0.6)
+    hint = f"perhaps you meant `runner {near[0]}`" if near else "`runner --help` lists the commands"
+    return UsageError(f"unknown command `{verb[:80]}`", hint=hint)
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    return any(w == "--format=json" or (w == "--format" and after == "json") for w, after in pairs)
+
+
+def _report(error: RunnerError, as_json: bool) -> int:
+    if as_json:
+        import json
+
+        body: dict[str, object] = {
+            "code": error.code,
+            "message": error.message,
+            "hint": error.hint,
+            "retryable": error.retryable,
+        }
+        if error.problems:
+            body["problems"] = list(error.problems)
+        print(json.dumps({"error": body}, ensure_ascii=False))
+    else:
+        from runner.cli.render import paint
+
+        print(f"{paint('error:', 'red', sys.stderr)} {error.message}", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  {problem}", file=sys.stderr)
+        if error.hint:
+            print(f"\n{paint('hint:', 'cyan', sys.stderr)} {error.hint}", file=sys.stderr)
+    return int(error.exit_status)
+
+
+def _report_bug(error: Exception, as_json: bool) -> int:
+    import traceback
+
+    from runner.errors import Bug
+
+    text = "".join(traceback.format_exception(error))
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    path = os.path.join(state, "runner", f"crash-{os.getpid()}.log")
+    try:
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with open(path, "w", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+            file.write(f"runner on Python {sys.version}, {sys.platform}\n{text}")
+    except OSError:
+        path = "could not be written"
+        print(text, file=sys.stderr)
+    return _report(
+        Bug(f"{type(error).__name__}: {error}", hint=f"a bug of runner; report: {path}"), as_json
+    )

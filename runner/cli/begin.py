@@ -1,0 +1,182 @@
+"""The verbs that begin work: resolve and start."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner import control, launch
+from runner.cli.parser import Parser, add_settings, duration, here
+from runner.cli.render import emit, exit_status, invocation_text, paint
+from runner.errors import ExitStatus, PromptInvalid, UsageError
+from runner.model import MAX_PROMPT_CHARS, Request
+from runner.state.store import RunDir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from runner.state.manifest import Manifest
+
+
+def _add_request(parser: Parser) -> None:
+    parser.add_argument(
+        "--task", metavar="ID", help="task in delegate.toml (default: $MCP_RUNNER_TASK_ID)"
+    )
+    parser.add_argument(
+        "--prompt", metavar="TEXT", help="instead of the task's prompt; `-` is stdin"
+    )
+    parser.add_argument("--model", metavar="M", help="a name from [models], or a literal model id")
+    parser.add_argument("--sandbox", metavar="S", help="a name from [sandboxes], or a level")
+    parser.add_argument(
+        "--timeout", type=duration, metavar="D", help="limit of the run's wall clock"
+    )
+    parser.add_argument(
+        "--rehearse",
+        nargs="?",
+        const="",
+        metavar="SCRIPT",
+        help="the real runtime against a scripted model: no tokens, login or network",
+    )
+    parser.add_argument(
+        "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
+    )
+    add_settings(parser)
+
+
+def add_resolve(parser: Parser) -> None:
+    _add_request(parser)
+    parser.examples("runner resolve --task hello", "runner resolve --task fix-auth --format json")
+
+
+def run_resolve(args: Namespace) -> int:
+    config = launch.load(here(), os.environ, args.config, args.sets)
+    resolved = launch.resolve(config, _request(args), os.environ)
+    if args.format == "json":
+        emit({**resolved.to_json(), "prompt": resolved.prompt})
+    else:
+        print(invocation_text(resolved))
+    return ExitStatus.OK
+
+
+def add_start(parser: Parser) -> None:
+    _add_request(parser)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--wait", action="store_true", help="wait for the end; exit with the run's outcome"
+    )
+    group.add_argument(
+        "--follow", action="store_true", help="as --wait, and print what the run does"
+    )
+    parser.examples(
+        "runner start --task hello",
+        "runner start --task hello --rehearse --wait",
+        "git diff | runner start --task review --prompt - --format json",
+    )
+    assert parser.epilog is not None
+    parser.epilog += "\n\nCtrl-C while waiting detaches: the run goes on."
+
+
+def run_start(args: Namespace) -> int:
+    config = launch.load(here(), os.environ, args.config, args.sets)
+    manifest = launch.start(config, _request(args), os.environ)
+    run = RunDir(manifest.repo, manifest.task_id, manifest.run_id)
+    if not (args.wait or args.follow):
+        if args.format == "json":
+            emit(manifest.to_json())
+        else:
+            print(_started_text(manifest))
+        return ExitStatus.OK
+    try:
+        return _follow(args, run, manifest) if args.follow else _wait(args, run, manifest)
+    except KeyboardInterrupt:
+        print(f"\ndetached; the run goes on: runner logs {manifest.run_id} -f", file=sys.stderr)
+        return ExitStatus.INTERRUPTED
+
+
+def _request(args: Namespace) -> Request:
+    task = args.task or os.environ.get("MCP_RUNNER_TASK_ID")
+    if not task:
+        raise UsageError("no task named", hint="--task ID, or set MCP_RUNNER_TASK_ID")
+    return Request(
+        task_id=task,
+        prompt=_stdin() if args.prompt == "-" else args.prompt,
+        model=args.model,
+        sandbox=args.sandbox,
+        timeout_s=args.timeout,
+        rehearse=args.rehearse is not None,
+        rehearsal_script=os.path.abspath(args.rehearse) if args.rehearse else None,
+        allow_danger=args.allow_danger,
+    )
+
+
+def _stdin() -> str:
+    data = sys.stdin.buffer.read(4 * MAX_PROMPT_CHARS + 1)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PromptInvalid(f"the prompt is not valid UTF-8 (byte {error.start + 1})") from None
+
+
+def _started_text(m: Manifest) -> str:
+    rehearsal = ", rehearsal" if m.rehearsal else ""
+    return (
+        f"{paint('started', 'green')} {m.run_id}  "
+        f"(task {m.task_id}, {m.runtime.name} {m.runtime.version}, {m.sandbox.level}{rehearsal})\n"
+        f"manifest {m.manifest_path}\n"
+        f"next     runner logs {m.run_id} -f   |   runner wait {m.run_id}   |   runner cancel {m.run_id}"
+    )
+
+
+def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
+    quiet = args.format == "json"
+    if not quiet:
+        print(_started_text(manifest), file=sys.stderr)
+    if not quiet and sys.stderr.isatty():
+        from runner.cli.progress import watch
+
+        ended = watch(run, manifest)
+    else:
+        ended = control.wait([run], os.environ)[0]
+    if args.format == "json":
+        emit(ended.to_json())
+    else:
+        if ended.last_message:
+            print(ended.last_message)
+        print(_ended_text(ended), file=sys.stderr)
+    return exit_status(ended)
+
+
+def _ended_text(m: Manifest) -> str:
+    word = paint(m.status, "green" if m.status == "succeeded" else "red", sys.stderr)
+    reason = m.reason
+    lines = [f"{word}: {reason.message}" if reason else word]
+    if reason and reason.detail and m.status != "succeeded":
+        lines.append(reason.detail.rstrip())
+    if reason and reason.hint:
+        lines.append(f"hint: {reason.hint}")
+    lines.append(f"folder   {m.manifest_path.removesuffix('/manifest.json')}")
+    lines.append(f"next     runner status {m.run_id}   |   runner logs {m.run_id}")
+    return "\n".join(lines)
+
+
+def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
+    from runner import logs
+    from runner.cli.reading import text
+
+    if args.format == "json":
+        emit(manifest.to_json())
+    else:
+        print(_started_text(manifest), file=sys.stderr)
+    done = lambda: control.is_done(run, os.environ)  # noqa: E731 - a name for the argument
+    for line in logs.follow(run, manifest, os.environ, stream="events", tail=None, is_done=done):
+        if args.format == "json":
+            emit(line.to_json())
+        else:
+            print(text(line), flush=True)
+    ended = control.look(run, os.environ)
+    if args.format == "json":
+        emit(ended.to_json())
+    else:
+        print(_ended_text(ended), file=sys.stderr)
+    return exit_status(ended)

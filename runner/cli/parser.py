@@ -1,0 +1,85 @@
+"""argparse with our manners: errors as UsageError, examples in the help, options that every verb takes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from runner.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of one verb: `runner VERB ...`."""
+
+    def __init__(self, prog: str, description: str = "", **_: object) -> None:
+        super().__init__(
+            prog=prog,
+            description=f"{description[:1].upper()}{description[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument(
+            "--format",
+            choices=("text", "json"),
+            default="text",
+            help="text for people, or one JSON document on stdout (default: text)",
+        )
+
+    def examples(self, *lines: str) -> None:
+        """Lines for the end of `--help`."""
+        self.epilog = "examples:\n" + "\n".join(f"  {line}" for line in lines)
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"`{self.prog} --help` shows the options")
+
+
+def add_run(parser: Parser, *, several: bool = False) -> None:
+    """The positional RUN."""
+    parser.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="+" if several else None,
+        help="run id or unique prefix, manifest path, task id (its newest run), or @latest",
+    )
+
+
+def add_settings(parser: Parser) -> None:
+    """Where the settings come from."""
+    parser.add_argument(
+        "--config", metavar="FILE", help="a delegate.toml other than the nearest one"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="sets",
+        help="override a setting, e.g. --set tasks.hello.timeout=5m (repeatable)",
+    )
+
+
+def duration(text: str) -> float:
+    """For `type=`: seconds of `90`, `15m`, `1h30m`."""
+    from runner.durations import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def grace(text: str) -> float:
+    """As `duration`, and 0 is allowed: at once."""
+    return 0.0 if text.strip() in ("0", "0s") else duration(text)
+
+
+def here() -> str:
+    """The current folder; a UsageError where it was removed under us."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder does not exist any more") from None

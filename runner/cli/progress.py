@@ -1,0 +1,48 @@
+"""Live progress of a run on a terminal: phase, elapsed, last action, tokens. Talk, so it goes to stderr."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+from runner import control
+from runner.state.manifest import Manifest, parse_timestamp
+from runner.state.store import RunDir
+
+
+class _View:
+    """Drawn a few times a second from the newest manifest."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._spinner = Spinner("dots")
+
+    def __rich__(self) -> Spinner:
+        m = self.manifest
+        since = parse_timestamp(m.started_at or m.created_at)
+        minutes, seconds = divmod(int(max(0.0, time.time() - since)), 60)
+        text = Text.assemble((f"{m.status} ", "cyan"), f"{minutes}:{seconds:02d}")
+        if m.usage.output_tokens is not None:
+            text.append(f"  {m.usage.input_tokens or 0:,} in {m.usage.output_tokens:,} out", "dim")
+        if m.last_activity:
+            text.append(f"  {' '.join(m.last_activity.split())}")
+        text.truncate(max(20, Console(stderr=True).width - 4), overflow="ellipsis")
+        self._spinner.update(text=text)
+        return self._spinner
+
+
+def watch(run: RunDir, manifest: Manifest) -> Manifest:
+    """Waits for the run's end and shows it going; the terminal is left clean."""
+    view = _View(manifest)
+
+    def tick(_: RunDir, latest: Manifest) -> None:
+        view.manifest = latest
+
+    console = Console(stderr=True)
+    with Live(view, console=console, transient=True, refresh_per_second=8):
+        return control.wait([run], os.environ, tick=tick)[0]

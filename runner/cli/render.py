@@ -1,0 +1,198 @@
+"""Values -> text or JSON. stdout is data, stderr is talk; colour only on a terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from runner.errors import ExitStatus
+from runner.model import Outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, TextIO
+
+    from runner.logs import Line
+    from runner.model import Invocation
+    from runner.state.index import Row
+    from runner.state.manifest import Manifest
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
+_COLOURS = {
+    "succeeded": "green",
+    "running": "cyan",
+    "failed": "red",
+    "rejected": "red",
+    "lost": "red",
+    "timed_out": "yellow",
+    "cancelled": "yellow",
+    "paused": "yellow",
+    "unknown": "red",
+    "unreadable": "red",
+}
+_EXITS = {
+    Outcome.SUCCEEDED: ExitStatus.OK,
+    Outcome.TIMED_OUT: ExitStatus.TIMED_OUT,
+    Outcome.REJECTED: ExitStatus.REJECTED,
+}
+
+
+def exit_status(manifest: Manifest) -> int:
+    """What `wait` answers for a run; 0 for one that is not done."""
+    if manifest.outcome is None:
+        return ExitStatus.OK
+    return _EXITS.get(manifest.outcome, ExitStatus.NOT_SUCCESSFUL)
+
+
+def emit(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """Coloured where `stream` is a terminal and NO_COLOR is not set (https://no-color.org)."""
+    stream = sys.stdout if stream is None else stream
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return text
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+
+def status_word(status: str, width: int = 0) -> str:
+    """A status in its colour, padded before the colour is put on."""
+    padded = status.ljust(width)
+    return paint(padded, _COLOURS[status]) if status in _COLOURS else padded
+
+
+def manifest_text(m: Manifest) -> str:
+    """`runner status` for people."""
+    runtime = f"{m.runtime.name} {m.runtime.version}"
+    model = f"{m.model or 'default model'}" + (
+        f", effort {m.reasoning_effort}" if m.reasoning_effort else ""
+    )
+    rows = [
+        ("run", f"{m.run_id}"),
+        ("task", m.task_id + (f" - {m.title}" if m.title else "")),
+        ("status", status_word(m.status) + (" (rehearsal)" if m.rehearsal else "")),
+        ("reason", _reason(m)),
+        ("runtime", f"{runtime}, {model}"),
+        (
+            "sandbox",
+            f"{m.sandbox.name} ({m.sandbox.level}{', network' if m.sandbox.network else ''})",
+        ),
+        ("started", m.started_at),
+        ("ended", m.ended_at),
+        ("paused", f"{m.paused_seconds:g} s" if m.paused_seconds else None),
+        ("exit", None if m.exit_code is None else str(m.exit_code)),
+        ("signal", None if m.signal is None else str(m.signal)),
+        ("process", None if m.process is None or m.is_done else f"pid {m.process.pid}"),
+        ("thread", m.thread_id),
+        ("tokens", _tokens(m)),
+        ("last", None if m.is_done else m.last_activity),
+        ("survivors", ", ".join(f"{s.command} ({s.pid})" for s in m.survivors) or None),
+        ("manifest", m.manifest_path),
+        ("answer", _indented(m.last_message)),
+    ]
+    return "\n".join(f"{paint(f'{name:<10}', 'dim')}{text}" for name, text in rows if text)
+
+
+def _reason(m: Manifest) -> str | None:
+    if m.reason is None:
+        return None
+    parts = [f"{m.reason.code}: {m.reason.message}"]
+    if m.reason.hint:
+        parts.append(f"hint: {m.reason.hint}")
+    if m.reason.detail:
+        parts.append(m.reason.detail.rstrip())
+    return _indented("\n".join(parts))
+
+
+def _tokens(m: Manifest) -> str | None:
+    u = m.usage
+    if u.input_tokens is None and u.output_tokens is None:
+        return None
+    return f"{_number(u.input_tokens)} in ({_number(u.cached_input_tokens)} cached), {_number(u.output_tokens)} out"
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"
+
+
+def _indented(text: str | None) -> str | None:
+    return None if text is None else text.rstrip().replace("\n", "\n" + " " * 10)
+
+
+def rows_text(rows: Sequence[Row]) -> str:
+    """`runner list` for people: a table with fixed columns, so ten thousand rows cost little."""
+    if not rows:
+        return "no runs"
+    width = max(4, min(32, max(len(row.task_id) for row in rows)))
+    lines = [paint(f"{'RUN':<30}{'TASK':<{width + 2}}{'STATUS':<11}{'STARTED':<26}REASON", "dim")]
+    for row in rows:
+        reason = row.reason if row.reason and row.reason != "completed" else ""
+        asked = f" {row.questions_open} open questions" if row.questions_open else ""
+        line = f"{row.run_id:<30}{row.task_id:<{width}}  {status_word(row.status, 9)}  {row.created_at or '':<26}{reason}{asked}"
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def line_text(line: Line) -> str:
+    """One log line for people."""
+    at = "" if line.at is None else line.at[11:19]
+    extra = []
+    if line.exit_code is not None:
+        extra.append(f"exit {line.exit_code}")
+    if line.duration_s is not None:
+        extra.append(f"{line.duration_s:.1f} s")
+    head, _, rest = line.text.partition("\n")
+    note = paint(f" [{', '.join(extra)}]", "dim") if extra else ""
+    body = f"\n{rest}".replace("\n", f"\n{' ' * 24}") if rest else ""
+    kind = paint(f"{line.kind:<14}", _KINDS.get(line.kind, "dim"))
+    return f"{at:<9} {kind}{head}{note}{body}"
+
+
+_KINDS = {
+    "message": "bold",
+    "error": "red",
+    "turn_failed": "red",
+    "warning": "yellow",
+    "run": "cyan",
+}
+
+
+def invocation_text(i: Invocation) -> str:
+    """`runner resolve` for people: the command as it could be typed, then everything beside it."""
+    import shlex
+
+    limits = i.limits
+    rows = [
+        ("task", i.task_id + (f" - {i.title}" if i.title else "")),
+        ("runtime", f"{i.runtime} {i.version} ({i.program})"),
+        ("model", i.model or "the runtime's own default"),
+        ("effort", i.reasoning_effort),
+        (
+            "sandbox",
+            f"{i.sandbox.name} ({i.sandbox.level}{', network' if i.sandbox.network else ''})",
+        ),
+        ("cwd", i.cwd),
+        ("env", ", ".join(i.env_names) or "none"),
+        ("env set", ", ".join(f"{k}={v}" for k, v in i.env_set.items())),
+        ("timeout", _seconds(limits.timeout_s)),
+        ("idle", _seconds(limits.idle_timeout_s)),
+        ("start", _seconds(limits.start_timeout_s)),
+        ("verify", "; ".join(shlex.join(argv) for argv in i.verify) or "none"),
+        (
+            "rehearsal",
+            None if i.rehearsal is None else "the scripted model; port 0 is chosen at start",
+        ),
+        ("manifest", f"{i.manifest_path} (every start has its own run id)"),
+        ("digests", f"config {i.config_digest}, prompt {i.prompt_digest}"),
+    ]
+    head = "\n".join(f"{paint(f'{name:<10}', 'dim')}{text}" for name, text in rows if text)
+    command = shlex.join(i.argv)
+    return f"{command}\n\n{head}\n\n{paint('prompt on stdin:', 'dim')}\n{i.prompt}"
+
+
+def _seconds(value: float | None) -> str:
+    return "none" if value is None else f"{value:g} s"

@@ -1,0 +1,184 @@
+"""The verbs around the settings: init, check, config, doctor, schema, completion."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner.cli.parser import Parser, add_settings, here
+from runner.cli.render import emit, paint
+from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import Any
+
+
+def add_init(parser: Parser) -> None:
+    parser.examples("runner init")
+
+
+def run_init(args: Namespace) -> int:
+    from runner.config import commands
+
+    report = commands.init(here())
+    if args.format == "json":
+        emit(report.to_json())
+        return ExitStatus.OK
+    for path in report.written:
+        print(f"{paint('wrote', 'green')} {os.path.relpath(path)}")
+    if not report.repository:
+        print(
+            "this is no git repository: nothing was added to a .gitignore elsewhere",
+            file=sys.stderr,
+        )
+    print(
+        "\nnext: runner check\n"
+        "      runner doctor\n"
+        "      runner start --task hello --rehearse --wait",
+        file=sys.stderr,
+    )
+    return ExitStatus.OK
+
+
+def add_check(parser: Parser) -> None:
+    add_settings(parser)
+    parser.examples("runner check", "runner check --config other/delegate.toml --format json")
+
+
+def run_check(args: Namespace) -> int:
+    from runner.config import commands
+
+    report = commands.check(here(), os.environ, args.config, args.sets)
+    for note in report.notes:
+        print(f"{paint('note:', 'yellow', sys.stderr)} {note}", file=sys.stderr)
+    if report.problems:
+        found = [*map(str, report.problems), *map(str, report.breaches)]
+        raise ConfigInvalid(_count(len(found), "problem"), hint="", problems=found)
+    if report.breaches:
+        breaches = list(map(str, report.breaches))
+        raise PolicyRefused(_count(len(breaches), "breach of the policy"), problems=breaches)
+    if args.format == "json":
+        emit(report.to_json())
+    else:
+        files = ", ".join(os.path.relpath(path) for path in report.files) or "no file"
+        print(f"{paint('valid', 'green')}: {files}")
+    return ExitStatus.OK
+
+
+def _count(n: int, noun: str) -> str:
+    plural = (
+        noun if n == 1 else f"{noun}s" if not noun.startswith("breach") else f"breaches{noun[6:]}"
+    )
+    return f"{n} {plural}"
+
+
+def add_config(parser: Parser) -> None:
+    parser.add_argument("action", choices=("show",), help="show the effective settings")
+    parser.add_argument("--task", metavar="ID", help="only this task, defaults applied")
+    parser.add_argument("--origin", action="store_true", help="name the layer of every value")
+    add_settings(parser)
+    parser.examples("runner config show", "runner config show --task hello --origin")
+
+
+def run_config(args: Namespace) -> int:
+    from runner.config import commands
+
+    shown = commands.show(
+        here(), os.environ, args.config, args.sets, task=args.task, origin=args.origin
+    )
+    if args.format == "json":
+        emit(shown)
+    else:
+        for line in _settings(shown, "", args.origin):
+            print(line)
+    return ExitStatus.OK
+
+
+def _settings(value: Any, key: str, origin: bool) -> list[str]:
+    import json
+
+    leaf = not isinstance(value, dict) or (origin and value.keys() == {"value", "origin"})
+    if not leaf and value:
+        dot = f"{key}." if key else ""
+        lines = [_settings(item, f"{dot}{name}", origin) for name, item in value.items()]
+        return [line for part in lines for line in part]
+    shown = value["value"] if leaf and origin else value
+    text = f"{key} = {json.dumps(shown, ensure_ascii=False)}"
+    return [f"{text}  {paint('# ' + value['origin'], 'dim')}" if leaf and origin else text]
+
+
+def add_doctor(parser: Parser) -> None:
+    parser.add_argument(
+        "--runtime", metavar="R", action="append", help="only this runtime (repeatable)"
+    )
+    add_settings(parser)
+    parser.examples("runner doctor", "runner doctor --runtime kay")
+
+
+def run_doctor(args: Namespace) -> int:
+    from runner import doctor, launch, runtimes
+
+    for name in args.runtime or ():
+        runtimes.get(name)
+    config = launch.load(here(), os.environ, args.config, args.sets)
+    checks = doctor.examine(config, args.runtime, os.environ)
+    ready = doctor.ready(checks)
+    if args.format == "json":
+        emit({"ready": ready, "checks": [check.to_json() for check in checks]})
+        return ExitStatus.OK if ready else ExitStatus.RUNTIME
+    colours = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim", "unknown": "yellow"}
+    for check in checks:
+        word = paint(f"{check.verdict:<8}", colours[check.verdict])
+        print(f"{word}{check.name:<22}{check.message}")
+        if check.repair:
+            print(f"{'':<8}{'':<22}{paint('repair:', 'cyan')} {check.repair}")
+    if not ready:
+        failed = ", ".join(check.name for check in checks if check.verdict == "fail")
+        raise NotReady(f"a run could not start here: {failed}")
+    return ExitStatus.OK
+
+
+def add_schema(parser: Parser) -> None:
+    parser.add_argument(
+        "name", metavar="NAME", help="delegate, policy, manifest, invocation, event"
+    )
+    parser.examples("runner schema delegate > delegate.schema.json")
+
+
+def run_schema(args: Namespace) -> int:
+    import json
+
+    from runner.config import commands
+
+    schema = commands.schema(args.name)
+    if args.format == "json":
+        emit(schema)
+    else:
+        print(json.dumps(schema, ensure_ascii=False, indent=2))
+    return ExitStatus.OK
+
+
+def add_completion(parser: Parser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.examples("runner completion bash > ~/.local/share/bash-completion/completions/runner")
+
+
+def run_completion(args: Namespace) -> int:
+    import argparse
+
+    import shtab
+
+    from runner.cli.app import COMMANDS, add_arguments
+
+    whole = argparse.ArgumentParser(prog="runner")
+    verbs = whole.add_subparsers(parser_class=Parser)
+    for verb, (_, text) in COMMANDS.items():
+        add_arguments(verb, verbs.add_parser(verb, help=text))
+    script = shtab.complete(whole, shell=args.shell)
+    if args.format == "json":
+        emit({"shell": args.shell, "script": script})
+    else:
+        print(script)
+    return ExitStatus.OK

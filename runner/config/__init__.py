@@ -1,0 +1,82 @@
+"""Settings: `load` gives the effective `Config` of a repository. Edge: a subprocess when something
+changed.
+
+Reading TOML and validating it costs 16 empty interpreters, so it happens in a process of its own
+and only when an input changed; this half is standard library only and compares the inputs of the
+last time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from runner.config.find import SYSTEM_POLICY, Places, find, setting_names
+from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, write
+from runner.errors import ConfigInvalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from runner.model import Config
+
+__all__ = ["load"]
+
+COMPILE_TIMEOUT_S = 60.0
+
+
+def load(
+    start_dir: str,
+    *,
+    config_file: str | None = None,
+    env: Mapping[str, str],
+    sets: Sequence[str] = (),
+    system_policy: str = SYSTEM_POLICY,
+) -> Config:
+    """The effective settings for `start_dir`; ConfigInvalid lists every problem there is.
+
+    `env` is the whole environment; only `RUNNER_*` settings, HOME and the XDG folders are looked
+    at.
+    """
+    places = find(start_dir, config_file, env, system_policy)
+    path = cache_path(places, env)
+    expected = key(places, setting_names(env), sets)
+    if path is not None:
+        snapshot = read(path)
+        if snapshot is not None:
+            try:
+                if is_fresh(snapshot, expected):
+                    return config_from_json(snapshot["config"])
+            except (AttributeError, LookupError, TypeError, ValueError, OSError):
+                # Written by another version, or damaged: it is a cache, so it is made again.
+                path = path
+    text = _compile(places, expected)
+    data = json.loads(text)
+    if "error" in data:
+        error = data["error"]
+        raise ConfigInvalid(error["message"], hint=error["hint"], problems=error["problems"])
+    if path is not None:
+        write(path, text)
+    return config_from_json(data["config"])
+
+
+def _compile(places: Places, expected: Mapping[str, Any]) -> str:
+    import subprocess
+
+    main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+    # -I: neither the current folder nor PYTHON* variables decide which code reads the policy.
+    done = subprocess.run(
+        [sys.executable, "-I", main],
+        input=json.dumps({"places": places.to_json(), "key": expected}),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=COMPILE_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"reading the configuration failed: {done.stderr.strip()[-2000:]}")
+    return done.stdout

@@ -1,0 +1,39 @@
+"""The process that compiles the settings for `runner.config.load`: JSON on stdin, the snapshot or
+the problems on stdout.
+
+Started with `python -I`, which knows no PYTHONPATH: the folder of this very package is put on the
+path here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+
+def main() -> None:
+    from runner.config.compile import compile_settings
+    from runner.config.find import Places
+    from runner.config.problems import as_error
+
+    request = json.load(sys.stdin)
+    key = request["key"]
+    done = compile_settings(Places(**request["places"]), key["environment"], key["sets"])
+    answer: dict[str, object]
+    if done.config is None:
+        answer = {"error": as_error(done.problems)}
+    else:
+        answer = {
+            "key": key,
+            "inputs": done.inputs,
+            "written_ns": done.written_ns,
+            "config": done.config,
+        }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

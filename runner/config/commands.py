@@ -1,0 +1,237 @@
+"""What `check`, `config show`, `init` and `schema` answer, as values. Edge: the disk (init writes
+two files).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from runner.config import policy
+from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, find, git_root, setting_names
+from runner.config.problems import Problem, as_error, dotted, near, one_of
+from runner.config.snapshot import Origins, config_from_json
+from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from runner.model import Config, Task
+
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+IGNORED = (".runs/", LOCAL_NAME)
+
+
+class CheckReport(Value):
+    """`problems` make the settings unusable (exit 2), `breaches` are refused by the policy (exit
+    5), `notes` are advice.
+    """
+
+    files: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    breaches: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+
+
+class InitReport(Value):
+    """`root` is where the file is now; `repository` tells whether that is a git repository."""
+
+    root: str
+    repository: bool
+    written: tuple[str, ...]
+    gitignored: tuple[str, ...]
+
+
+def check(
+    start_dir: str,
+    env: Mapping[str, str],
+    config_file: str | None = None,
+    sets: Sequence[str] = (),
+    *,
+    system_policy: str = SYSTEM_POLICY,
+) -> CheckReport:
+    """Everything that is wrong with the settings and the policies, at once."""
+    from runner.config import layers, references, schema
+    from runner.config.compile import compile_settings
+
+    places = find(start_dir, config_file, env, system_policy)
+    done = compile_settings(places, setting_names(env), sets)
+    merged = schema.normal(layers.merge(done.layers))
+    problems = (
+        *done.problems,
+        *references.missing_prompt_files(merged, done.layers, places.root),
+    )
+    breaches: tuple[Problem, ...] = ()
+    if done.config is not None:
+        config = config_from_json(done.config)
+        breaches = tuple(
+            layers.setter(done.layers, ("tasks", name)).problem(("tasks", name), sentence)
+            for name in config.tasks
+            for sentence in task_breaches(config, config.tasks[name])
+        )
+    return CheckReport(done.files, problems, breaches, done.notes)
+
+
+def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
+    """What the policy says against a task as it is written."""
+    named = config.models.get(task.model) if task.model else None
+    sandbox = config.sandboxes[task.sandbox]
+    return policy.breaches(
+        config.policy,
+        level=sandbox.level,
+        network=sandbox.network,
+        runtime=task.runtime,
+        model=named.model if named else task.model,
+        env_names=config.runtimes[task.runtime].env,
+    )
+
+
+def show(
+    start_dir: str,
+    env: Mapping[str, str],
+    config_file: str | None = None,
+    sets: Sequence[str] = (),
+    *,
+    task: str | None = None,
+    origin: bool = False,
+    system_policy: str = SYSTEM_POLICY,
+) -> dict[str, Any]:
+    """The effective settings, of everything or of one task. With `origin` each value is `{"value",
+    "origin"}`.
+    """
+    from runner.config.compile import compile_settings
+
+    places = find(start_dir, config_file, env, system_policy)
+    done = compile_settings(places, setting_names(env), sets)
+    if done.config is None:
+        error = as_error(done.problems)
+        raise ConfigInvalid(error["message"], hint=error["hint"], problems=error["problems"])
+    if task is not None and task not in done.config["tasks"]:
+        names = done.config["tasks"]
+        raise TaskNotFound(f'no task "{task}"{near(task, names)}; tasks: {one_of(names)}')
+    settings = _effective(config_from_json(done.config), task)
+    return _with_origins(settings, Origins(done.config["origins"])) if origin else settings
+
+
+def _effective(config: Config, task: str | None) -> dict[str, Any]:
+    from runner.durations import format_duration
+
+    def told(item: Task) -> dict[str, Any]:
+        fields = item.to_json()
+        script = fields.pop("rehearsal_script")
+        shown: dict[str, Any] = {}
+        for name, value in fields.items():
+            if name.endswith("_s"):
+                shown[name[:-2]] = "none" if value is None else format_duration(value)
+            elif name != "id":
+                shown[name] = script if name == "rehearse" and script else value
+        return shown
+
+    def tables(named: Mapping[str, Value]) -> dict[str, Any]:
+        plain = {name: item.to_json() for name, item in named.items()}
+        for item in plain.values():
+            item.pop("name")
+        return plain
+
+    if task is not None:
+        return {"tasks": {task: told(config.tasks[task])}}
+    return {
+        "runtimes": tables(config.runtimes),
+        "models": tables(config.models),
+        "sandboxes": tables(config.sandboxes),
+        "delegation": config.delegation.to_json(),
+        "blocks": {name: {"text": text} for name, text in config.blocks.items()},
+        "tasks": {name: told(config.tasks[name]) for name in config.tasks},
+        "policy": config.policy.to_json(),
+    }
+
+
+def _with_origins(settings: dict[str, Any], origins: Origins) -> dict[str, Any]:
+    def walk(value: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, dict) and value and path[:1] != ("policy",):
+            return {key: walk(item, (*path, key)) for key, item in value.items()}
+        return {"value": value, "origin": origins[dotted(path)]}
+
+    policies = settings.pop("policy", None)
+    shown: dict[str, Any] = {key: walk(item, (key,)) for key, item in settings.items()}
+    if policies is not None:
+        sources = policies.pop("sources")
+        shown["policy"] = {
+            name: {"value": value, "origin": ", ".join(sources.get(name, ())) or "default"}
+            for name, value in policies.items()
+        }
+    return shown
+
+
+def init(start_dir: str) -> InitReport:
+    """Writes delegate.toml at the root of the repository, or here when this is none; Conflict when
+    there is one.
+    """
+    start = os.path.realpath(start_dir)
+    repository = git_root(start)
+    root = repository or start
+    path = os.path.join(root, FILE_NAME)
+    try:
+        text = Path(_shipped("delegate.toml.example")).read_text(encoding="utf-8")
+        with Path(path).open("x", encoding="utf-8") as file:
+            file.write(text)
+        ignored = _ignore(os.path.join(root, ".gitignore"))
+    except FileExistsError:
+        raise Conflict(
+            f"{path} exists", hint="`runner check` validates it; nothing was written"
+        ) from None
+    except OSError as error:
+        raise Unwritable(f"{error.filename or path}: {error.strerror}") from error
+    written = (path,) if not ignored else (path, os.path.join(root, ".gitignore"))
+    return InitReport(root, repository is not None, written, ignored)
+
+
+def _ignore(path: str) -> tuple[str, ...]:
+    """Appends what must not be committed; what stands there already, in any of the usual forms, is
+    left alone.
+    """
+    try:
+        text = Path(path).read_bytes().decode(errors="surrogateescape")
+    except FileNotFoundError:
+        text = ""
+    present = {line.strip().strip("/").removesuffix("/*") for line in text.splitlines()}
+    missing = tuple(name for name in IGNORED if name.strip("/") not in present)
+    if missing:
+        newline = "\r\n" if "\r\n" in text else "\n"
+        start = newline if text and not text.endswith("\n") else ""
+        with Path(path).open("a", encoding="utf-8", newline="") as file:
+            file.write(start + "".join(name + newline for name in missing))
+    return missing
+
+
+def schema(name: str) -> dict[str, Any]:
+    """A shipped JSON Schema, by the name of what it describes: `delegate`, `policy`, `manifest`
+    ...
+    """
+    names = schema_names()
+    if name not in names:
+        raise UsageError(
+            f'no schema "{name}"{near(name, names)}; there are: {", ".join(names)}', hint=None
+        )
+    text = Path(_shipped("schemas"), f"{name}.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def schema_names() -> tuple[str, ...]:
+    """The names that `schema` knows."""
+    suffix = ".schema.json"
+    files = sorted(os.listdir(_shipped("schemas")))
+    return tuple(file.removesuffix(suffix) for file in files if file.endswith(suffix))
+
+
+def _shipped(name: str) -> str:
+    """A file that the wheel has inside the package and a checkout beside it (pyproject.toml,
+    force-include).
+    """
+    inside = os.path.join(PACKAGE, name)
+    return inside if os.path.exists(inside) else os.path.join(os.path.dirname(PACKAGE), name)

@@ -1,0 +1,81 @@
+"""All layers and policies of a repository into one answer: what is effective, or every problem.
+Edge: the disk, through `load`.
+
+Runs in a process of its own for `start` (`runner.config.load`), in the command's own for `check`
+and `config show`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from runner.config import effective, layers, policy, references, schema
+from runner.config.find import Places
+from runner.config.layers import Layer
+from runner.config.load import Reading
+from runner.config.problems import Problem
+from runner.model import Policy
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+class Compiled(Value):
+    """`config` is what a snapshot holds; None when there are problems. `notes` are no problems,
+    but worth a look.
+    """
+
+    config: dict[str, Any] | None
+    problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...]
+    policy: Policy
+    layers: tuple[Layer, ...]
+    files: tuple[str, ...]
+    inputs: dict[str, list[Any] | None]
+    written_ns: int
+
+
+def compile_settings(places: Places, settings: Mapping[str, str], sets: Sequence[str]) -> Compiled:
+    """Everything about the settings of `places`; never raises for what a file says."""
+    # Before anything is read: a file changed from now on counts as perhaps changed unseen.
+    started = time.time_ns()
+    read = Reading(places)
+    stack = [
+        Layer("default", layers.DEFAULTS),
+        *read.settings(places.user),
+        *read.settings(places.project),
+        *read.settings(places.local),
+    ]
+    stack += read.environment(settings, stack)
+    stack += read.sets(sets)
+    ceiling = policy.narrow([*read.policy(places.user_policy), *read.policy(places.system_policy)])
+    merged = schema.normal(layers.merge(stack))
+    problems, notes = references.examine(merged, stack, frozenset(read.dropped))
+    problems = tuple(sorted({*read.problems, *problems}, key=_order(stack)))
+    config = None
+    if not problems:
+        config = effective.compiled(merged, layers.origins(stack[1:]), ceiling, places)
+    return Compiled(
+        config=config,
+        problems=problems,
+        notes=notes,
+        policy=ceiling,
+        layers=tuple(stack),
+        files=tuple(places.shown(path) for path in places.files() if read.inputs[path] is not None),
+        inputs=read.inputs,
+        written_ns=started,
+    )
+
+
+def _order(stack: Sequence[Layer]) -> Any:
+    sources = [layer.source for layer in stack]
+
+    def position(problem: Problem) -> tuple[Any, ...]:
+        known = problem.source in sources
+        rank = sources.index(problem.source) if known else len(sources)
+        return rank, problem.source, problem.line or 0, problem.column or 0, str(problem)
+
+    return position

@@ -1,0 +1,108 @@
+"""From merged settings to what a snapshot holds: every default applied, every duration in seconds.
+Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+from runner.config.find import Places
+from runner.config.values import LEVELS, PROVIDER_ALIASES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.model import Policy
+
+_SECONDS = ("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout")
+
+
+def compiled(
+    merged: dict[str, Any], origins: dict[str, str], policy: Policy, places: Places
+) -> dict[str, Any]:
+    """The JSON that `snapshot.config_from_json` reads; `digest` covers all of it but the
+    origins.
+    """
+    defaults = merged["defaults"]
+    first = {
+        "title": None,
+        "model": None,
+        "prompt": None,
+        "prompt_file": None,
+        "files": [],
+        "rehearsal_script": None,
+        "delegation": merged["delegation"]["enabled"],
+    }
+    data: dict[str, Any] = {
+        "root": places.root,
+        "task_defaults": first | _task(defaults) | _runtime_of(defaults, {}, merged),
+        "tasks": {
+            name: _task(task) | _runtime_of(task, defaults, merged)
+            for name, task in merged["tasks"].items()
+        },
+        "models": {name: _model(item, defaults) for name, item in merged["models"].items()},
+        "sandboxes": {
+            **{level: _sandbox({"level": level}, places) for level in LEVELS},
+            **{name: _sandbox(item, places) for name, item in merged["sandboxes"].items()},
+        },
+        "runtimes": {
+            name: {"version": None, "provider": None} | item
+            for name, item in merged["runtimes"].items()
+        },
+        "delegation": merged["delegation"],
+        "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
+        "policy": policy.to_json(),
+    }
+    text = json.dumps(data, sort_keys=True)
+    data["digest"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    data["origins"] = origins
+    return data
+
+
+def _task(task: dict[str, Any]) -> dict[str, Any]:
+    """The fields of `model.Task` that this table sets."""
+    fields = {name: value for name, value in task.items() if name not in (*_SECONDS, "rehearse")}
+    for name in _SECONDS:
+        if name in task:
+            fields[f"{name}_s"] = None if task[name] == "none" else task[name]
+    if "rehearse" in task:
+        script = task["rehearse"]
+        fields["rehearse"] = bool(script)
+        fields["rehearsal_script"] = script if isinstance(script, str) else None
+    for name, other in (("prompt", "prompt_file"), ("prompt_file", "prompt")):
+        if name in task:
+            fields[other] = None
+    return fields
+
+
+def _runtime_of(
+    task: dict[str, Any], defaults: dict[str, Any], merged: dict[str, Any]
+) -> dict[str, Any]:
+    """A named model brings its runtime along, unless the task names one (which is the same then:
+    `references`).
+    """
+    model = merged["models"].get(task.get("model"), {})
+    runtime = model.get("runtime")
+    return {"runtime": runtime} if runtime and (not defaults or "runtime" not in task) else {}
+
+
+def _model(item: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    fields = {"runtime": None, "reasoning_effort": None, "provider": None} | item
+    if (fields["runtime"] or defaults["runtime"]) == "kay":
+        fields["provider"] = PROVIDER_ALIASES.get(fields["provider"], fields["provider"])
+    return fields
+
+
+def _sandbox(item: dict[str, Any], places: Places) -> dict[str, Any]:
+    fields = {"network": item["level"] == "danger-full-access", "allow_danger": False} | item
+    fields["writable"] = [_folder(path, places) for path in item.get("writable", ())]
+    return fields
+
+
+def _folder(path: str, places: Places) -> str:
+    if path == "~" or path.startswith("~/"):
+        path = places.home + path[1:]
+    return os.path.normpath(os.path.join(places.root, path))

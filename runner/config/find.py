@@ -1,0 +1,120 @@
+"""Where the settings of a folder are: the repository root and every file that may say something.
+Edge: the disk (stat only).
+
+Standard library only and light: this runs at every start.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.errors import ConfigInvalid, UsageError
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE_NAME = "delegate.toml"
+LOCAL_NAME = "delegate.local.toml"
+SYSTEM_POLICY = "/etc/runner/policy.toml"
+TABLES = ("DEFAULTS", "RUNTIMES", "MODELS", "SANDBOXES", "DELEGATION", "BLOCKS", "TASKS")
+
+
+class Places(Value):
+    """Absolute paths; a file named here need not exist (only `project` was seen)."""
+
+    root: str
+    project: str
+    local: str
+    user: str
+    user_policy: str
+    system_policy: str
+    home: str
+
+    def files(self) -> tuple[str, ...]:
+        """Every input file, present or not."""
+        return (self.user, self.project, self.local, self.user_policy, self.system_policy)
+
+    def shown(self, path: str) -> str:
+        """`path` as people read it: relative to the root when it is inside."""
+        inside = path.startswith(self.root.rstrip("/") + "/")
+        return path[len(self.root.rstrip("/")) + 1 :] if inside else path
+
+
+def find(
+    start_dir: str, config_file: str | None, env: Mapping[str, str], system_policy: str
+) -> Places:
+    """The places for a command given in `start_dir`; ConfigInvalid when there is no
+    delegate.toml.
+    """
+    start = os.path.realpath(start_dir)
+    if config_file is not None:
+        project = os.path.normpath(os.path.join(start, config_file))
+        if not os.path.lexists(project):
+            raise UsageError(f"--config {config_file}: no such file", hint=None)
+        folder = os.path.realpath(os.path.dirname(project))
+        root = git_root(folder) or folder
+    else:
+        root = git_root(start) or start
+        folder = _nearest(start, root)
+        project = os.path.join(folder, FILE_NAME)
+    home = env.get("HOME") or os.path.expanduser("~")
+    user = os.path.join(xdg(env, "XDG_CONFIG_HOME", home, ".config"), "runner")
+    return Places(
+        root=root,
+        project=project,
+        local=os.path.join(folder, LOCAL_NAME),
+        user=os.path.join(user, "config.toml"),
+        user_policy=os.path.join(user, "policy.toml"),
+        system_policy=system_policy,
+        home=home,
+    )
+
+
+def git_root(folder: str) -> str | None:
+    """The nearest folder upwards that has `.git`, a folder or (in a worktree) a file."""
+    while True:
+        if os.path.lexists(os.path.join(folder, ".git")):
+            return folder
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+def xdg(env: Mapping[str, str], name: str, home: str, default: str) -> str:
+    """An XDG folder. A relative value is to be ignored:
+    specifications.freedesktop.org/basedir-spec.
+    """
+    value = env.get(name, "")
+    return value if value.startswith("/") else os.path.join(home, default)
+
+
+def setting_names(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that are settings, or look like one misspelt.
+
+    A setting has `__` between its levels. Others with our prefix are our markers (RUNNER_RUN_ID)
+    or those of GitHub's runner, which has the same one (RUNNER_OS, RUNNER_TEMP):
+    docs.github.com/actions/reference/variables-reference
+    """
+    return {
+        name: value
+        for name, value in env.items()
+        if name.startswith("RUNNER_")
+        and ("__" in name or name[7:].partition("_")[0].upper() in TABLES)
+    }
+
+
+def _nearest(start: str, root: str) -> str:
+    folder = start
+    while True:
+        if os.path.lexists(os.path.join(folder, FILE_NAME)):
+            return folder
+        if folder == root or os.path.dirname(folder) == folder:
+            between = f"{start} or above it, up to {root}" if start != root else start
+            raise ConfigInvalid(
+                f"no {FILE_NAME} in {between}",
+                hint="`runner init` writes one; `--config FILE` names another",
+            )
+        folder = os.path.dirname(folder)

@@ -1,0 +1,164 @@
+"""The layers of settings as one ordered list, merged key by key, each value knowing its layer.
+Pure.
+"""
+
+from __future__ import annotations
+
+from runner.config.problems import Problem, dotted
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from runner.config.positions import Path
+
+DEFAULTS: dict[str, Any] = {
+    "schema_version": 1,
+    "defaults": {
+        "runtime": "codex",
+        "sandbox": "read-only",
+        "timeout": "2h",
+        "idle_timeout": "15m",
+        "start_timeout": "2m",
+        "grace": "5s",
+        "verify": [],
+        "verify_timeout": "10m",
+        "rehearse": False,
+        "blocks": [],
+    },
+    "runtimes": {
+        "codex": {
+            "command": "codex",
+            "version": ">=0.150",
+            "env": [],
+            "config": {"features": {"unbounded_connection_retries": False}},
+        },
+        "kay": {"command": "kay", "env": [], "config": {}},
+    },
+    "models": {},
+    "sandboxes": {},
+    "delegation": {
+        "enabled": False,
+        "server": "inline",
+        "tools": ["status", "pause", "cancel", "question", "spawn"],
+        "max_depth": 1,
+        "max_children": 4,
+        "skills": True,
+    },
+    "blocks": {},
+    "tasks": {},
+}
+"""The lowest layer."""
+
+EXCLUSIVE = {"prompt": "prompt_file", "prompt_file": "prompt"}
+"""Where a layer sets one, the other one of the layers below does not count."""
+
+
+class Layer(Value):
+    """`places` has line and column of keys (files), `named` the variable or option that set them
+    (the others).
+    """
+
+    source: str
+    data: dict[str, Any]
+    places: dict[Path, tuple[int, int]] = {}
+    named: dict[Path, str] = {}
+    strict: bool = True
+
+    def place(self, path: Path) -> tuple[str, int | None, int | None]:
+        """Source, line and column of `path`, or of the nearest table around it."""
+        around = path
+        while around:
+            if around in self.named:
+                return self.named[around], None, None
+            if around in self.places:
+                return self.source, *self.places[around]
+            around = around[:-1]
+        return (self.source, 1, 1) if self.places else (self.source, None, None)
+
+    def origin(self, path: Path) -> str:
+        """As `config show --origin` tells it: `delegate.toml:12`."""
+        source, line, _ = self.place(path)
+        return source if line is None else f"{source}:{line}"
+
+    def problem(self, path: Path, message: str) -> Problem:
+        source, line, column = self.place(path)
+        return Problem(source, line, column, dotted(path)[:200], message)
+
+
+def merge(layers: Sequence[Layer]) -> dict[str, Any]:
+    """The effective tables: of every key the value of the highest layer."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _lay_over(merged, layer.data)
+    return merged
+
+
+def _lay_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+    for key, value in above.items():
+        if key in EXCLUSIVE and not isinstance(value, dict):
+            below.pop(EXCLUSIVE[key], None)
+        if isinstance(value, dict):
+            table = below.get(key)
+            below[key] = dict(table) if isinstance(table, dict) else {}
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
+
+
+def origins(layers: Sequence[Layer]) -> dict[str, str]:
+    """Dotted key -> origin of every value that is set in `layers`."""
+    found: dict[str, str] = {}
+    for layer in layers:
+        for path in leaves(layer.data):
+            found[dotted(path)] = layer.origin(path)
+            other = EXCLUSIVE.get(str(path[-1]))
+            if other is not None:
+                found.pop(dotted((*path[:-1], other)), None)
+    return found
+
+
+def setter(layers: Sequence[Layer], path: Path) -> Layer:
+    """The highest layer that has `path`, or the nearest table around it."""
+    around = path
+    while around:
+        for layer in reversed(layers):
+            if has(layer.data, around):
+                return layer
+        around = around[:-1]
+    return layers[-1]
+
+
+def has(data: Any, path: Path) -> bool:
+    """Whether there is a value at `path`."""
+    for part in path:
+        in_table = isinstance(data, dict) and part in data
+        in_array = isinstance(part, int) and isinstance(data, list) and part < len(data)
+        if not in_table and not in_array:
+            return False
+        data = data[part]
+    return True
+
+
+def leaves(data: dict[str, Any], prefix: Path = ()) -> list[Path]:
+    """The paths of all values that are not tables (an empty table is a value)."""
+    found: list[Path] = []
+    for key, value in data.items():
+        path = (*prefix, key)
+        found += leaves(value, path) if isinstance(value, dict) and value else [path]
+    return found
+
+
+def without(data: dict[str, Any], path: Path) -> None:
+    """Takes the value at `path` out; an item of an array takes the array with it."""
+    table: Any = data
+    for part in path[:-1]:
+        if not isinstance(table, dict) or isinstance(table.get(part), (list, type(None))):
+            break
+        table = table[part]
+    else:
+        part = path[-1]
+    if isinstance(table, dict):
+        table.pop(part, None)

@@ -1,0 +1,264 @@
+"""Reads the layers and the policies, and tells what is wrong with each. Edge: the disk (reads).
+
+The only place that imports tomlkit; `positions` says where the keys stand in what it has read.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import re
+import stat
+
+import tomlkit
+from tomlkit.exceptions import ParseError, TOMLKitError
+
+from runner.config import layers, schema
+from runner.config.find import TABLES, Places
+from runner.config.layers import Layer
+from runner.config.positions import positions, split_key
+from runner.config.problems import Problem, dotted, explain, near
+from runner.config.snapshot import stamp
+from runner.model import Level, Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from runner.config.positions import Path
+
+MAX_BYTES = 8 * 1024 * 1024
+
+
+class Reading:
+    """Reads one source after the other and gathers what is wrong with them."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.problems: list[Problem] = []
+        self.dropped: set[Path] = set()
+        self.inputs: dict[str, list[Any] | None] = {}
+
+    def settings(self, path: str) -> list[Layer]:
+        """The layer of one file, or none where there is no file."""
+        layer = self._file(path)
+        return [] if layer is None else [self._valid(layer)]
+
+    def policy(self, path: str) -> list[Policy]:
+        """The ceilings of one policy file. A file that is there but wrong is a problem: it never
+        counts as no limit.
+        """
+        layer = self._file(path)
+        if layer is None:
+            return []
+        data = schema.normal(self._valid(layer, policy_file=True).data, policy=True)
+        limits = {name: value for name, value in data.items() if name != "schema_version"}
+        policy = Policy(
+            max_level=Level(limits["max_level"]) if "max_level" in limits else None,
+            network=limits.get("network"),
+            runtimes=tuple(limits["runtimes"]) if "runtimes" in limits else None,
+            models=(tuple(limits["models"]),) if "models" in limits else (),
+            env=(tuple(limits["env"]),) if "env" in limits else (),
+            sources=dict.fromkeys(limits, (self.places.shown(path),)),
+        )
+        return [policy]
+
+    def environment(self, settings: Mapping[str, str], below: Sequence[Layer]) -> list[Layer]:
+        """One layer per variable, so that each problem names its own."""
+        return [
+            layer
+            for name in sorted(settings)
+            for layer in self._variable(name, settings[name], below)
+        ]
+
+    def sets(self, sets: Sequence[str]) -> list[Layer]:
+        return [layer for text in sets for layer in self._set(text)]
+
+    def _variable(self, name: str, value: str, below: Sequence[Layer]) -> list[Layer]:
+        source = f"env {name}"
+        first = name[7:].partition("__")[0].upper()
+        if "__" not in name:
+            table = name[7:].partition("_")[0]
+            wanted = f"RUNNER_{table}__{name[8 + len(table) :]}"
+            return self._complain(
+                source, f'levels are separated by "__" (did you mean "{wanted}"?)'
+            )
+        if first not in TABLES:
+            hint = near(first, TABLES) or f"; known: {', '.join(TABLES)}"
+            return self._complain(source, f"unknown setting RUNNER_{first}__...{hint}")
+        try:
+            data = schema.from_environment(name, value)
+        except ValueError as error:
+            return self._complain(source, str(error))
+        data = _typed_overrides(_known_names(data, below))
+        named = dict.fromkeys(layers.leaves(data), source)
+        return [self._valid(Layer(source, data, named=named, strict=False))]
+
+    def _set(self, text: str) -> list[Layer]:
+        key, equals, raw = text.partition("=")
+        path = split_key(key.strip())
+        source = f"--set {key.strip()}"
+        if not equals or path is None:
+            return self._complain(
+                source, "expected KEY=VALUE, e.g. --set defaults.sandbox=read-only"
+            )
+        typed: Any = _toml_value(raw.strip())
+        candidates = [typed] if typed == raw.strip() else [typed, raw.strip()]
+        # `version=0.150` and `model=5` are meant as text: the typed value counts only where it
+        # fits.
+        value = next(
+            (item for item in candidates if not _shape_problems(path, item)),
+            raw.strip() if "string_type" in _shape_problems(path, typed) else typed,
+        )
+        return [self._valid(Layer(source, _nest(path, value), named={path: source}))]
+
+    def _file(self, path: str) -> Layer | None:
+        shown = self.places.shown(path)
+        try:
+            text = self._text(path, shown)
+        except OSError as error:
+            self._complain(shown, f"cannot be read: {(error.strerror or str(error)).lower()}")
+            return Layer(shown, {})
+        if text is None:
+            return Layer(shown, {}) if self.inputs[path] is not None else None
+        index = positions(text)
+        try:
+            data = tomlkit.parse(text).unwrap()
+        except (TOMLKitError, RecursionError, ValueError, OverflowError) as error:
+            line, column = getattr(error, "line", None), getattr(error, "col", 0) + 1
+            key = ""
+            if index.repeated and "already exists" in str(error):
+                line, column = index.repeated_at[0]
+                key = dotted(index.repeated[0])
+            self.problems.append(
+                Problem(shown, line, column if line else None, key, _syntax(error))
+            )
+            return Layer(shown, {})
+        return Layer(shown, data, places=index.at or {(): (1, 1)})
+
+    def _text(self, path: str, shown: str) -> str | None:
+        """The text of a file; None when there is none, or none that can be read."""
+        self.inputs[path] = None
+        try:
+            # Not blocking: somebody may have put a named pipe there.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.islink(path) or path == self.places.project:
+                raise
+            return None
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            self.inputs[path] = stamp(status)
+            if not stat.S_ISREG(status.st_mode):
+                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+                self._complain(shown, f"is {kind}; expected a TOML file")
+                return None
+            data = file.read(MAX_BYTES + 1)
+        self.inputs[path] = [*stamp(status), hashlib.sha256(data).hexdigest()]
+        if len(data) > MAX_BYTES:
+            self._complain(shown, f"is larger than {MAX_BYTES // 1024**2} MiB")
+            return None
+        try:
+            return data.decode("utf-8").removeprefix("\ufeff")
+        except UnicodeDecodeError as error:
+            before = data[: error.start]
+            line = before.count(b"\n") + 1
+            column = len(before.rpartition(b"\n")[2].decode("utf-8")) + 1
+            message = f"is not UTF-8: byte 0x{data[error.start]:02x}; save the file as UTF-8"
+            self.problems.append(Problem(shown, line, column, "", message))
+            return None
+
+    def _valid(self, layer: Layer, policy_file: bool = False) -> Layer:
+        """The layer without what is wrong in it, so that the rest can still be examined."""
+        data = copy.deepcopy(layer.data)
+        tasks = () if policy_file else schema.keys_at(("tasks", "NAME"))
+        for attempt in range(20):
+            records = schema.problems_of(data, strict=layer.strict, policy=policy_file)
+            for record in records:
+                path = tuple(part for part in record["loc"] if part != "[key]")
+                siblings = schema.keys_at(path[:-1], policy=policy_file)
+                if attempt == 0:
+                    self.problems.append(layer.problem(path, explain(record, siblings, tasks)))
+                self.dropped.add(path)
+                layers.without(data, path)
+            if not records:
+                break
+        for name, task in _tables(data.get("tasks")):
+            if "prompt" in task and task.pop("prompt_file", None) is not None:
+                message = "set together with `prompt`; a task has one of the two"
+                self.problems.append(layer.problem(("tasks", name, "prompt_file"), message))
+        return layer.replace(data=data)
+
+    def _complain(self, source: str, message: str) -> list[Layer]:
+        self.problems.append(Problem(source, None, None, "", message))
+        return []
+
+
+def _tables(tables: Any) -> list[tuple[str, dict[str, Any]]]:
+    return list(tables.items()) if isinstance(tables, dict) else []
+
+
+def _syntax(error: Exception) -> str:
+    text = re.sub(r" at line \d+ col \d+$", "", str(error)).rstrip(".")
+    if isinstance(error, ParseError) or "already exists" in text:
+        return f"not valid TOML: {text[:1].lower()}{text[1:]}"
+    return f"not valid TOML: {text or 'nested too deeply'}"
+
+
+def _toml_value(raw: str) -> Any:
+    try:
+        value = tomlkit.value(raw).unwrap()
+    except (TOMLKitError, RecursionError, ValueError, OverflowError):
+        return raw
+    return value if isinstance(value, (bool, int, float, str, list, dict)) else raw
+
+
+def _shape_problems(path: tuple[str, ...], value: Any) -> list[str]:
+    return [record["type"] for record in schema.problems_of(_nest(path, value), strict=True)]
+
+
+def _nest(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    for part in reversed(path):
+        value = {part: value}
+    nested: dict[str, Any] = value
+    return nested
+
+
+def _known_names(data: dict[str, Any], below: Sequence[Layer]) -> dict[str, Any]:
+    """Variables are in capitals and have no `-`: RUNNER_TASKS__FIX_AUTH__MODEL means the task
+    `fix-auth`.
+    """
+    found: dict[str, Any] = {}
+    for table, names in data.items():
+        if table not in ("tasks", "models", "sandboxes", "blocks") or not isinstance(names, dict):
+            found[table] = names
+            continue
+        known = {name for layer in below for name, _ in _tables(layer.data.get(table))}
+        alike = {_plain_name(name): name for name in sorted(known)}
+        found[table] = {
+            name if name in known else alike.get(_plain_name(name), name): value
+            for name, value in names.items()
+        }
+    return found
+
+
+def _plain_name(name: str) -> str:
+    return name.casefold().replace("-", "_").replace(".", "_")
+
+
+def _typed_overrides(data: dict[str, Any]) -> dict[str, Any]:
+    """Values below `runtimes.X.config` have any type: as in --set, what reads as TOML counts as
+    TOML.
+    """
+    for _, runtime in _tables(data.get("runtimes")):
+        if isinstance(runtime, dict) and "config" in runtime:
+            runtime["config"] = _typed(runtime["config"])
+    return data
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    return _toml_value(value) if isinstance(value, str) else value

@@ -1,0 +1,146 @@
+"""Ceilings: what a user or an organisation allows. Pure, standard library only and light.
+
+A committed file must not widen them, so they are kept apart from the layers of settings, and can
+only narrow each other.
+"""
+
+from __future__ import annotations
+
+from runner.errors import PolicyRefused
+from runner.model import Level, Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CEILINGS = ("max_level", "network", "runtimes", "models", "env")
+
+
+def narrow(policies: Iterable[Policy]) -> Policy:
+    """The policy that allows only what every one of `policies` allows; without any, everything."""
+    result = Policy()
+    for policy in policies:
+        result = _both(result, policy)
+    return result
+
+
+def breaches(
+    policy: Policy,
+    *,
+    level: Level,
+    network: bool,
+    runtime: str,
+    model: str | None,
+    env_names: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """One sentence for every ceiling that these settings go past; () is allowed.
+
+    `env_names` are those of `[runtimes.X] env`; the default environment is not limited.
+    """
+    found = []
+    if policy.max_level is not None and level.rank > policy.max_level.rank:
+        found.append(
+            f'sandbox level "{level}" is wider than "{policy.max_level}", the widest that '
+            f"{_files(policy, 'max_level')} allows"
+        )
+    # danger-full-access has no sandbox that could keep the network away.
+    if policy.network is False and (network or level is Level.DANGER):
+        found.append(f"the sandbox has network, which {_files(policy, 'network')} forbids")
+    if policy.runtimes is not None and runtime not in policy.runtimes:
+        files, allowed = _files(policy, "runtimes"), _listed(policy.runtimes)
+        found.append(f'runtime "{runtime}" is not among those that {files} allows: {allowed}')
+    found += _model(policy, model)
+    found += _environment(policy, env_names)
+    return tuple(found)
+
+
+def enforce(
+    policy: Policy,
+    *,
+    level: Level,
+    network: bool,
+    runtime: str,
+    model: str | None,
+    env_names: Iterable[str] = (),
+) -> None:
+    """PolicyRefused with every breach, or nothing."""
+    found = breaches(
+        policy, level=level, network=network, runtime=runtime, model=model, env_names=env_names
+    )
+    if found:
+        raise PolicyRefused("; ".join(found), problems=found)
+
+
+def _model(policy: Policy, model: str | None) -> list[str]:
+    if not policy.models or (
+        model is not None and all(_matches(model, group) for group in policy.models)
+    ):
+        return []
+    files, allowed = _files(policy, "models"), _groups(policy.models)
+    if model is None:
+        return [f"no model is named, and {files} allows only: {allowed}"]
+    return [f'model "{model}" is not among those that {files} allows: {allowed}']
+
+
+def _environment(policy: Policy, names: Iterable[str]) -> list[str]:
+    files, allowed = _files(policy, "env"), _groups(policy.env)
+    return [
+        f"environment variable {name} is not among those that {files} allows: {allowed}"
+        for name in names
+        if not all(_matches(name, group) for group in policy.env)
+    ]
+
+
+def _both(left: Policy, right: Policy) -> Policy:
+    level = min((p.max_level for p in (left, right) if p.max_level), key=_rank, default=None)
+    network = min((p.network for p in (left, right) if p.network is not None), default=None)
+    lists = [p.runtimes for p in (left, right) if p.runtimes is not None]
+    runtimes = tuple(sorted(set.intersection(*map(set, lists)))) if lists else None
+    sources = {}
+    for name in CEILINGS:
+        files = {
+            file
+            for policy in (left, right)
+            # Of a level and of network only those files count that set the narrower one.
+            if name not in ("max_level", "network")
+            or getattr(policy, name) == {"max_level": level, "network": network}[name]
+            for file in policy.sources.get(name, ())
+        }
+        if files:
+            sources[name] = tuple(sorted(files))
+    return Policy(
+        max_level=level,
+        network=network,
+        runtimes=runtimes,
+        models=_union(left.models, right.models),
+        env=_union(left.env, right.env),
+        sources=sources,
+    )
+
+
+def _rank(level: Level) -> int:
+    return level.rank
+
+
+def _union(
+    left: tuple[tuple[str, ...], ...], right: tuple[tuple[str, ...], ...]
+) -> tuple[tuple[str, ...], ...]:
+    return tuple(sorted({tuple(sorted(set(group))) for group in (*left, *right)}))
+
+
+def _matches(name: str, group: tuple[str, ...]) -> bool:
+    from fnmatch import fnmatchcase
+
+    return any(fnmatchcase(name, glob) for glob in group)
+
+
+def _files(policy: Policy, ceiling: str) -> str:
+    return " and ".join(policy.sources.get(ceiling, ())) or "the policy"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _groups(groups: tuple[tuple[str, ...], ...]) -> str:
+    return " and one of ".join(_listed(group) for group in groups)

@@ -1,0 +1,156 @@
+"""What settings must be to each other: names that exist, levels that fit. Pure but for one look at
+prompt files in `check`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.config import layers
+from runner.config.problems import Problem, dotted, found, near, one_of
+from runner.config.values import LEVELS, PROVIDER_ALIASES, PROVIDERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from runner.config.layers import Layer
+    from runner.config.positions import Path
+
+
+def examine(
+    merged: dict[str, Any], stack: Sequence[Layer], dropped: frozenset[Path]
+) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+    """Problems and notes of the merged settings. `dropped` are keys that are wrong already and say
+    nothing more.
+    """
+    look = _Look(merged, stack, dropped)
+    for table, key in (("models", "model"), ("sandboxes", "level"), ("blocks", "text")):
+        for name in merged[table]:
+            look.required((table, name, key))
+    for name, sandbox in merged["sandboxes"].items():
+        look.sandbox(name, sandbox)
+    for name, model in merged["models"].items():
+        look.provider(("models", name, "provider"), model)
+    look.task(("defaults",), merged["defaults"])
+    for name, task in merged["tasks"].items():
+        look.task(("tasks", name), task)
+    return tuple(look.problems), tuple(look.notes)
+
+
+def missing_prompt_files(
+    merged: dict[str, Any], stack: Sequence[Layer], root: str
+) -> tuple[Problem, ...]:
+    """Problems of `prompt_file`s that cannot be read. Only `check` asks: one task's file must not
+    stop another task.
+    """
+    problems = []
+    for name, task in merged["tasks"].items():
+        path = task.get("prompt_file")
+        if path is not None and not os.path.isfile(os.path.join(root, path)):
+            where: Path = ("tasks", name, "prompt_file")
+            message = f"found {found(path)}; no such file in {root}"
+            problems.append(layers.setter(stack, where).problem(where, message))
+    return tuple(problems)
+
+
+class _Look:
+    def __init__(
+        self, merged: dict[str, Any], stack: Sequence[Layer], dropped: frozenset[Path]
+    ) -> None:
+        self.merged = merged
+        self.stack = stack
+        self.dropped = dropped
+        self.problems: list[Problem] = []
+        self.notes: list[Problem] = []
+
+    def known(self, table: str) -> list[str]:
+        """Names that are set, with those whose table is wrong."""
+        broken = [str(path[1]) for path in self.dropped if len(path) == 2 and path[0] == table]
+        return [*self.merged[table], *broken]
+
+    def complain(self, path: Path, message: str) -> None:
+        self.problems.append(layers.setter(self.stack, path).problem(path, message))
+
+    def required(self, path: Path) -> None:
+        if not layers.has(self.merged, path) and path not in self.dropped:
+            self.complain(path, f"is missing; [{dotted(path[:-1])}] needs it")
+
+    def sandbox(self, name: str, sandbox: dict[str, Any]) -> None:
+        path: Path = ("sandboxes", name)
+        level = sandbox.get("level")
+        if name in LEVELS:
+            self.complain(path, "is the name of a level; give the table another name")
+        if level == "read-only" and sandbox.get("network"):
+            self.complain(
+                (*path, "network"),
+                'found true with level "read-only", which has no network; expected level '
+                '"workspace-write", or network = false',
+            )
+        if level == "read-only" and sandbox.get("writable"):
+            self.complain(
+                (*path, "writable"),
+                'found folders with level "read-only"; expected level "workspace-write"',
+            )
+        if level == "danger-full-access" and sandbox.get("network") is False:
+            self.complain(
+                (*path, "network"),
+                'found false with level "danger-full-access", which has no sandbox to keep it '
+                'away; expected level "workspace-write"',
+            )
+        if level == "danger-full-access" and not sandbox.get("allow_danger"):
+            self.note((*path, "level"), "is refused at every start without allow_danger = true")
+
+    def note(self, path: Path, message: str) -> None:
+        self.notes.append(layers.setter(self.stack, path).problem(path, message))
+
+    def provider(self, path: Path, model: dict[str, Any]) -> None:
+        runtime = model.get("runtime") or self.merged["defaults"]["runtime"]
+        provider = model.get("provider")
+        known = (*PROVIDERS, *PROVIDER_ALIASES)
+        if runtime == "kay" and provider is not None and provider not in known:
+            self.complain(
+                path,
+                f"found {found(provider)}; expected one of {one_of(known)}{near(provider, known)}",
+            )
+
+    def task(self, path: Path, task: dict[str, Any]) -> None:
+        sandbox = task.get("sandbox")
+        known = (*self.known("sandboxes"), *LEVELS)
+        if sandbox is not None and sandbox not in known:
+            self.unknown((*path, "sandbox"), sandbox, "a name from [sandboxes] or a level", known)
+        for n, block in enumerate(task.get("blocks") or ()):
+            if block not in self.known("blocks"):
+                self.unknown(
+                    (*path, "blocks", n), block, "names from [blocks]", self.known("blocks")
+                )
+        self.model(path, task)
+
+    def unknown(self, path: Path, name: str, wanted: str, known: Iterable[str]) -> None:
+        known = list(dict.fromkeys(known))
+        self.complain(
+            path, f"found {found(name)}; expected {wanted}: {one_of(known)}{near(name, known)}"
+        )
+
+    def model(self, path: Path, task: dict[str, Any]) -> None:
+        defaults = self.merged["defaults"]
+        name = task.get("model") or defaults.get("model")
+        if name is None:
+            return
+        if name not in self.known("models"):
+            hint = near(name, self.merged["models"])
+            if hint and "model" in task:
+                self.note((*path, "model"), f"{found(name)} is passed on as a model id{hint}")
+            return
+        wanted = self.merged["models"].get(name, {}).get("runtime")
+        runtime = task.get("runtime")
+        explicit = (
+            runtime is not None
+            and layers.setter(self.stack, (*path, "runtime")).source != "default"
+        )
+        if wanted is not None and explicit and runtime != wanted:
+            self.complain(
+                (*path, "runtime"),
+                f"found {found(runtime)}, but model {found(name)} is for {found(wanted)}",
+            )

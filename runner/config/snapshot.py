@@ -1,0 +1,221 @@
+"""The compiled settings of one repository, kept in the user's cache: is it still true, and what
+does it say. Edge: the cache folder.
+
+Standard library only and light. The snapshot lies outside the repository because a sandboxed child
+can write there, and must not be able to widen the sandbox of the next run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+
+from runner.config.find import Places, xdg
+from runner.model import Config, Delegation, Level, Model, Policy, RuntimeSettings, Sandbox, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    Json = Mapping[str, Any]
+
+FORMAT = 1
+RACY_NS = 2_000_000_000
+"""A file changed this shortly before the snapshot may be changed again within the same clock tick,
+unseen by its times (git has the same case: git-scm.com/docs/racy-git). Its content is compared
+then.
+"""
+
+
+class Tasks(Mapping[str, Task]):
+    """Builds a `Task` when it is asked for: a start needs one of hundreds."""
+
+    def __init__(self, defaults: Json, tasks: Mapping[str, Json]) -> None:
+        self._defaults = defaults
+        self._tasks = tasks
+
+    def __getitem__(self, key: str) -> Task:
+        fields = {**self._defaults, **self._tasks[key], "id": key}
+        for name in ("blocks", "files"):
+            fields[name] = tuple(fields[name])
+        fields["verify"] = tuple(tuple(command) for command in fields["verify"])
+        return Task(**fields)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._tasks
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+class Origins(Mapping[str, str]):
+    """Dotted key -> where it was set. Holds what was set; `tasks.X.key` falls back to
+    `defaults.key`, then `default`.
+    """
+
+    def __init__(self, explicit: Mapping[str, str]) -> None:
+        self._explicit = explicit
+
+    def __getitem__(self, key: str) -> str:
+        found = self._explicit.get(key)
+        if found is None and key.startswith("tasks."):
+            found = self._explicit.get("defaults." + key.rpartition(".")[2])
+        return found or "default"
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._explicit
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._explicit)
+
+    def __len__(self) -> int:
+        return len(self._explicit)
+
+
+def config_from_json(data: Json) -> Config:
+    """The values of a snapshot; the inverse of `effective.compiled`."""
+    return Config(
+        root=data["root"],
+        tasks=Tasks(data["task_defaults"], data["tasks"]),
+        models={name: Model(name=name, **item) for name, item in data["models"].items()},
+        sandboxes={name: _sandbox(name, item) for name, item in data["sandboxes"].items()},
+        runtimes={name: _runtime(name, item) for name, item in data["runtimes"].items()},
+        delegation=Delegation(
+            **{**data["delegation"], "tools": tuple(data["delegation"]["tools"])}
+        ),
+        blocks=data["blocks"],
+        policy=policy_from_json(data["policy"]),
+        origins=Origins(data["origins"]),
+        digest=data["digest"],
+    )
+
+
+def policy_from_json(data: Json) -> Policy:
+    """A policy as `Policy.to_json` wrote it."""
+    level, runtimes = data["max_level"], data["runtimes"]
+    return Policy(
+        max_level=None if level is None else Level(level),
+        network=data["network"],
+        runtimes=None if runtimes is None else tuple(runtimes),
+        models=tuple(tuple(group) for group in data["models"]),
+        env=tuple(tuple(group) for group in data["env"]),
+        sources={name: tuple(files) for name, files in data["sources"].items()},
+    )
+
+
+def _sandbox(name: str, item: Json) -> Sandbox:
+    fields = {**item, "level": Level(item["level"]), "writable": tuple(item["writable"])}
+    return Sandbox(name=name, **fields)
+
+
+def _runtime(name: str, item: Json) -> RuntimeSettings:
+    return RuntimeSettings(name=name, **{**item, "env": tuple(item["env"])})
+
+
+def key(places: Places, settings: Mapping[str, str], sets: Sequence[str]) -> dict[str, Any]:
+    """What a snapshot depends on besides the content of files; equal or stale."""
+    folder = os.path.dirname(__file__)
+    return {
+        "format": FORMAT,
+        "python": sys.version,
+        # Our own code stands for its version: it also changes between two releases, in a checkout.
+        "code": [stamp(os.stat(os.path.join(folder, name))) for name in _CODE],
+        "places": places.to_json(),
+        "environment": dict(settings),
+        "sets": list(sets),
+    }
+
+
+_CODE = (
+    "compile.py",
+    "effective.py",
+    "layers.py",
+    "load.py",
+    "policy.py",
+    "references.py",
+    "schema.py",
+    "values.py",
+)
+
+
+def stamp(stat: os.stat_result) -> list[int]:
+    """The identity of a file's content, as far as `stat` can tell."""
+    return [stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_ctime_ns]
+
+
+def is_fresh(snapshot: Json, expected: Json) -> bool:
+    """Whether compiling again would give the same."""
+    inputs = Places(**expected["places"]).files()
+    if snapshot["key"] != expected or set(snapshot["inputs"]) != set(inputs):
+        return False
+    written: int = snapshot["written_ns"]
+    return all(_unchanged(path, known, written) for path, known in snapshot["inputs"].items())
+
+
+def _unchanged(path: str, known: list[Any] | None, written: int) -> bool:
+    try:
+        now = stamp(os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return known is None and not os.path.islink(path)
+    if known is None or known[:4] != now:
+        return False
+    if max(now[0], now[3]) < written - RACY_NS:
+        return True
+    import hashlib
+
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as file:
+        digest: str = hashlib.sha256(file.read()).hexdigest()
+    return bool(digest == known[4])
+
+
+def cache_path(places: Places, env: Mapping[str, str]) -> str | None:
+    """The file for this repository, or None where a child could write it."""
+    base = os.path.realpath(xdg(env, "XDG_CACHE_HOME", places.home, ".cache"))
+    if (base + "/").startswith(places.root.rstrip("/") + "/"):
+        return None
+    name = f"{zlib.crc32(places.root.encode(errors='surrogateescape')):08x}.json"
+    return os.path.join(base, "runner", "config", name)
+
+
+def read(path: str) -> Json | None:
+    """The stored snapshot; None when there is none, it is broken, or somebody else may have
+    written it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        stat = os.fstat(descriptor)
+        if stat.st_uid != os.geteuid() or stat.st_mode & 0o022:
+            return None
+        try:
+            data = json.loads(file.read())
+        except (OSError, ValueError, RecursionError):
+            return None
+    return data if isinstance(data, dict) else None
+
+
+def write(path: str, text: str) -> None:
+    """Stores a snapshot in one step; a cache that cannot be written is no error."""
+    temporary = f"{path}.{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.chmod(os.path.dirname(path), 0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            return

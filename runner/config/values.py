@@ -1,0 +1,119 @@
+"""What single values must look like, beyond their type. Pure, standard library only.
+
+Every function gives the value back in its own form, or raises ValueError with what would be right.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from runner.config.problems import near
+from runner.config.versions import parse_constraint
+from runner.durations import WANTED, parse_duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LEVELS = ("read-only", "workspace-write", "danger-full-access")
+PROVIDERS = ("openai", "minimax", "xiaomi", "opencode-go", "openrouter", "amazon-bedrock", "oss")
+PROVIDER_ALIASES = {"ocg": "opencode-go"}
+TOOLS = ("status", "pause", "cancel", "question", "spawn")
+OURS = {
+    "sandbox_mode": "[sandboxes.NAME] level",
+    "sandbox_workspace_write": "[sandboxes.NAME] network and writable",
+    "approval_policy": "nothing: a background run never asks for approval",
+    "default_permissions": "[sandboxes.NAME]",
+    "permissions": "[sandboxes.NAME]",
+    "profile": "[models.NAME] and [sandboxes.NAME]",
+    "model": "[models.NAME] model",
+    "model_reasoning_effort": "[models.NAME] reasoning_effort",
+}
+"""Settings of the agent CLI that have a key of ours: through `config` they would go past the
+ceilings of policy.toml.
+"""
+
+NAME_PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_NAME_WANTED = (
+    "expected a name of 1 to 64 letters, digits, `.`, `_` or `-` that starts with a letter or "
+    "digit and has no `..`"
+)
+
+
+def legal_name(value: str) -> str:
+    legal = value[:1].isalnum() and value.isascii() and len(value) <= 64 and ".." not in value
+    if not legal or not value.replace(".", "").replace("_", "").replace("-", "").isalnum():
+        raise ValueError(_NAME_WANTED)
+    return value
+
+
+def limit(value: Any) -> float | str:
+    try:
+        return "none" if value == "none" else parse_duration(value)
+    except ValueError:
+        raise ValueError(f'expected {WANTED}; or "none" for no limit') from None
+
+
+def commands(value: Any) -> list[list[str]]:
+    wanted = 'expected an array of commands, each an array of texts, e.g. [["pytest", "-q"]]'
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list):
+        raise ValueError(wanted)
+    found = []
+    for item in items:
+        try:
+            command = shlex.split(item) if isinstance(item, str) else item
+        except ValueError as error:
+            raise ValueError(f"{wanted}; {item!r} cannot be split: {error}") from None
+        if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+            raise ValueError(wanted)
+        if not command or not command[0]:
+            raise ValueError(f"{wanted}; one of them is empty")
+        if isinstance(item, str) and command[0].startswith("-"):
+            raise ValueError(
+                f"{wanted}; {item!r} is no command, the brackets are missing around all"
+            )
+        found.append(command)
+    return found
+
+
+def rehearse(value: Any) -> bool | str:
+    if isinstance(value, str) and value in ("true", "false"):
+        return value == "true"
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip()):
+        return value
+    raise ValueError("expected true, false or the path of a rehearsal script")
+
+
+def overrides(value: dict[str, Any]) -> dict[str, Any]:
+    for key in value:
+        ours = OURS.get(key.split(".")[0].strip().strip('"'))
+        if ours is not None:
+            raise ValueError(f"`{key}` is not passed on from here; use {ours}")
+    if not _plain(value):
+        raise ValueError("expected texts, numbers, true, false, arrays and tables only")
+    return value
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_plain(item) for item in value.values())
+    if isinstance(value, list):
+        return all(_plain(item) for item in value)
+    if isinstance(value, float):
+        return abs(value) < float("inf")
+    return isinstance(value, (str, int))
+
+
+def constraint(value: str) -> str:
+    parse_constraint(value)
+    return value
+
+
+def provider(value: str) -> str:
+    value = PROVIDER_ALIASES.get(value, value)
+    if value not in PROVIDERS:
+        known = ", ".join(f'"{name}"' for name in (*PROVIDERS, *PROVIDER_ALIASES))
+        hint = near(value, (*PROVIDERS, *PROVIDER_ALIASES))
+        raise ValueError(f"expected one of {known}{hint}")
+    return value

@@ -1,0 +1,409 @@
+"""USE CASES on a run that exists: find, look, list, wait, pause, resume, cancel, reap, clean.
+
+They never need the config. Whoever looks at a run that nobody owns takes its free lock and has the truth
+written before answering, so no answer is older than the look. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from runner.errors import Conflict, GaveUpWaiting, ManifestBroken, RunNotFound, Unwritable
+from runner.executors.processes import find as find_process
+from runner.executors.processes import open_pidfd
+from runner.model import Phase
+from runner.state import index
+from runner.state.events import read as read_events
+from runner.state.index import Row, row_of
+from runner.state.manifest import Manifest, parse_timestamp
+from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
+from runner.supervise import adopt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_POLL_S = 0.02
+_PAUSE_WITHIN_S = 30.0
+_STOP_SLACK_S = 30.0
+_TAKE_OVER_S = 10.0
+
+
+# -- finding -----------------------------------------------------------------------------------
+
+
+def find_root(folder: str) -> str:
+    """The nearest folder upwards that has `.runs`; else the one with a config or a repository."""
+    fallback = folder
+    found = False
+    while True:
+        if os.path.isdir(f"{folder}/{RUNS}"):
+            return folder
+        if not found and any(os.path.exists(f"{folder}/{n}") for n in ("delegate.toml", ".git")):
+            fallback, found = folder, True
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return fallback
+        folder = parent
+
+
+def find(root: str, name: str) -> RunDir:
+    """The run that `name` means: a run id or a unique prefix, a manifest path, a task id, `@latest`.
+
+    RunNotFound with the nearest names; Conflict for a prefix that fits several.
+    """
+    if "/" in name or name.endswith(".json"):
+        return _by_path(root, name)
+    runs = list(index.folders(root))
+    if name == "@latest":
+        fitting = runs
+    elif is_task_id(name) and any(task == name for task, _ in runs):
+        fitting = [(task, run) for task, run in runs if task == name]
+    else:
+        fitting = [(task, run) for task, run in runs if name and run.startswith(name)]
+        if len(fitting) > 1 and not is_run_id(name):
+            shown = ", ".join(sorted(run for _, run in fitting)[:3])
+            raise Conflict(
+                f"`{name}` fits {len(fitting)} runs: {shown}, ...", hint="give more of the run id"
+            )
+    if not fitting:
+        known = [run for _, run in runs] + [task for task, _ in runs]
+        raise RunNotFound(f"no run `{name[:80]}`", hint=_nearest(name, known))
+    task, run = max(fitting, key=lambda pair: pair[1])
+    return RunDir(root, task, run)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    import difflib
+
+    near = difflib.get_close_matches(name[:64], sorted(set(known))[-1000:], 3, 0.6)
+    return f"perhaps you meant {' or '.join(f'`{word}`' for word in near)}" if near else None
+
+
+def _by_path(root: str, name: str) -> RunDir:
+    if "\0" in name or len(name) > 4096 or ".." in name.split("/"):
+        raise RunNotFound(f"not a manifest path: {name[:80]!r}", hint=_PATH_HINT)
+    path = os.path.abspath(name)
+    if not os.path.lexists(path):
+        path = os.path.normpath(os.path.join(root, name))
+    folder = path if os.path.basename(path) != "manifest.json" else os.path.dirname(path)
+    try:
+        run = RunDir.from_path(folder)
+    except ValueError:
+        raise RunNotFound(f"not a manifest path: {name[:200]}", hint=_PATH_HINT) from None
+    runs = f"{run.repo}/{RUNS}"
+    task = f"{runs}/{run.task_id}"
+    for part in (runs, task, f"{task}/cli", run.path, run.manifest):
+        if os.path.islink(part):
+            raise RunNotFound(f"{part} is a symbolic link", hint="runner follows no links there")
+    if not os.path.isdir(run.path):
+        raise RunNotFound(f"no run at {run.path}")
+    return run
+
+
+_PATH_HINT = "a manifest path is .runs/<task>/cli/<run>/manifest.json"
+
+
+# -- looking -----------------------------------------------------------------------------------
+
+
+def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
+    """The manifest, reconciled with reality: a run without an owner gets one, or its end, first."""
+    try:
+        manifest = run.read_manifest()
+        if manifest.is_done:
+            return manifest
+    except ManifestBroken:
+        if run.is_locked():
+            _ask(run, "rewrite", "user", _PAUSE_WITHIN_S)
+            return run.read_manifest()
+    lock_fd = _lock_of_ownerless(run)
+    if lock_fd is None:
+        return run.read_manifest()
+    try:
+        if run.read_manifest().is_done:
+            os.close(lock_fd)
+            return run.read_manifest()
+    except ManifestBroken:
+        pass
+    except RunNotFound:
+        if not os.path.exists(run.invocation):
+            os.close(lock_fd)
+            raise
+    if not os.access(run.path, os.W_OK):
+        os.close(lock_fd)
+        raise Unwritable(
+            f"nobody owns run `{run.run_id}` and its folder cannot be written: its state is unknown"
+        )
+    adopt(run, lock_fd, env)
+    return run.read_manifest()
+
+
+def is_done(run: RunDir, env: Mapping[str, str]) -> bool:
+    """Whether nothing more will come from this run; a folder that is gone will say nothing more."""
+    try:
+        return look(run, env).is_done
+    except RunNotFound:
+        return True
+
+
+def _lock_of_ownerless(run: RunDir) -> int | None:
+    """The lock, or None where a living owner has it.
+
+    A lock that is held although the owner on record is dead belongs to somebody who is just looking or
+    taking over: that takes milliseconds, and answering before would repeat what may no longer be true.
+    """
+    deadline = time.monotonic() + _TAKE_OVER_S
+    while (lock_fd := run.try_lock()) is None:
+        try:
+            manifest = run.read_manifest()
+        except ManifestBroken:
+            return None
+        owner = manifest.supervisor
+        if manifest.is_done or owner is None or find_process(owner) is not None:
+            return None
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(_POLL_S / 4)
+    return lock_fd
+
+
+def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: bool) -> list[Row]:
+    """A row per run, newest first: those that are not done, or all."""
+    rows = []
+    for run in index.active(root):
+        try:
+            manifest = look(run, env)
+        except RunNotFound:
+            run.forget_active()
+            continue
+        except (ManifestBroken, Unwritable):
+            rows.append(Row(run.run_id, run.task_id, "unknown", None, None, None, None, None))
+            continue
+        if manifest.is_done:
+            run.forget_active()
+        if everything or not manifest.is_done:
+            rows.append(row_of(manifest))
+    rows.reverse()
+    if everything:
+        done = index.finished(root, {row.run_id for row in rows})
+        rows = sorted([*rows, *done], key=lambda row: row.run_id, reverse=True) if rows else done
+    return rows if task is None else [row for row in rows if row.task_id == task]
+
+
+def reap(root: str, env: Mapping[str, str]) -> list[Row]:
+    """Looks at every run there is; the rows of those that changed by it."""
+    changed = []
+    for task, run_id in index.folders(root):
+        run = RunDir(root, task, run_id)
+        try:
+            before = run.read_manifest()
+            if before.is_done:
+                run.forget_active()
+                continue
+            owner = before.supervisor
+        except (ManifestBroken, RunNotFound):
+            owner = None
+        if run.is_locked():
+            index.remember_active(run)
+            continue
+        try:
+            after = look(run, env)
+        except (ManifestBroken, RunNotFound, Unwritable):
+            changed.append(Row(run_id, task, "unreadable", None, None, None, None, None))
+            continue
+        if after.is_done or after.supervisor != owner:
+            changed.append(row_of(after))
+    return changed
+
+
+# -- waiting -----------------------------------------------------------------------------------
+
+
+def wait(
+    runs: Sequence[RunDir],
+    env: Mapping[str, str],
+    *,
+    any_of_them: bool = False,
+    timeout_s: float | None = None,
+    until: Callable[[Manifest], bool] = lambda manifest: manifest.is_done,
+    tick: Callable[[RunDir, Manifest], None] | None = None,
+) -> list[Manifest]:
+    """Returns the manifests, in the order of `runs`, the moment that all (or any) are done.
+
+    GaveUpWaiting after `timeout_s`; the runs go on. Sleeps on the supervisors' pidfds, so the death of
+    an owner is seen at once and the run gets another one. `tick` is called with each fresh manifest.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    latest = {run.path: look(run, env) for run in runs}
+    while True:
+        for run in runs:
+            if tick is not None:
+                tick(run, latest[run.path])
+        met = [until(latest[run.path]) for run in runs]
+        if all(met) or (any_of_them and any(met)):
+            return [latest[run.path] for run in runs]
+        pending = [run for run, is_met in zip(runs, met, strict=True) if not is_met]
+        for run in _changed(pending, latest, deadline):
+            latest[run.path] = look(run, env)
+        if deadline is not None and time.monotonic() > deadline and not any(met):
+            names = ", ".join(run.run_id for run in pending)
+            raise GaveUpWaiting(f"still going on after {timeout_s:g} s: {names}")
+
+
+def _changed(
+    pending: Sequence[RunDir], latest: Mapping[str, Manifest], deadline: float | None
+) -> list[RunDir]:
+    """Sleeps until a manifest was replaced, an owner ended or a second has passed; who it was."""
+    before = {run.path: _stamp(run) for run in pending}
+    poll, owners = select.poll(), {}
+    for run in pending:
+        supervisor = latest[run.path].supervisor
+        process = None if supervisor is None else find_process(supervisor)
+        fd = None if process is None else open_pidfd(process)
+        if fd is None:
+            return list(pending)
+        owners[fd] = run
+        poll.register(fd, select.POLLIN)
+    until = time.monotonic() + 1.0
+    if deadline is not None:
+        until = min(until, deadline)
+    try:
+        while True:
+            ended = [owners[fd] for fd, _ in poll.poll(_POLL_S * 1000)]
+            moved = [run for run in pending if _stamp(run) != before[run.path]]
+            if ended or moved:
+                return [run for run in pending if run in ended or run in moved]
+            if time.monotonic() > until:
+                return list(pending)
+    finally:
+        for fd in owners:
+            os.close(fd)
+
+
+def _stamp(run: RunDir) -> tuple[int, int] | None:
+    try:
+        found = os.stat(run.manifest)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+# -- wishes ------------------------------------------------------------------------------------
+
+
+def pause(run: RunDir, env: Mapping[str, str], *, actor: str) -> Manifest:
+    """Returns when every process of the run was seen stopped. Conflict if that did not come true."""
+    manifest = look(run, env)
+    if manifest.phase is Phase.PAUSED:
+        return manifest
+    _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
+    _ask(run, "pause", actor, _PAUSE_WITHIN_S)
+    manifest = look(run, env)
+    if manifest.phase is not Phase.PAUSED:
+        raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
+    return manifest
+
+
+def resume(run: RunDir, env: Mapping[str, str], *, actor: str) -> Manifest:
+    """Returns when the run goes on. One that was not paused goes on already."""
+    manifest = look(run, env)
+    if manifest.phase is Phase.RUNNING:
+        return manifest
+    _refuse(manifest, "resumed", (Phase.PAUSED,))
+    _ask(run, "resume", actor, _PAUSE_WITHIN_S)
+    manifest = look(run, env)
+    if manifest.phase is Phase.PAUSED:
+        raise Conflict("the run is still paused")
+    return manifest
+
+
+def cancel(
+    run: RunDir, env: Mapping[str, str], *, actor: str, grace_s: float | None, reason: str | None
+) -> Manifest:
+    """Returns when nothing of the run is left. A run that is done already is returned as it is.
+
+    GaveUpWaiting if its owner needs longer than the graces; the wish stays.
+    """
+    manifest = look(run, env)
+    if manifest.is_done:
+        return manifest
+    wish = {"grace_s": grace_s, "reason": reason}
+    run.leave_intent("cancel", actor, **{k: v for k, v in wish.items() if v is not None})
+    run.wake()
+    bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
+    return wait([run], env, timeout_s=bound)[0]
+
+
+def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
+    if manifest.phase not in possible:
+        raise Conflict(f"a run that is `{manifest.status}` cannot be {wish}")
+
+
+def _ask(run: RunDir, kind: str, actor: str, within_s: float) -> None:
+    """Leaves an intent and returns when its owner has taken it, or is gone, or is past it."""
+    path = run.leave_intent(kind, actor)
+    run.wake()
+    deadline = time.monotonic() + within_s
+    while os.path.exists(path):
+        if not run.is_locked():
+            return
+        if time.monotonic() > deadline:
+            _withdraw(path)
+            raise GaveUpWaiting(f"the supervisor did not take `{kind}` within {within_s:g} s")
+        time.sleep(_POLL_S / 4)
+
+
+def _withdraw(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _why_not_paused(run: RunDir) -> str | None:
+    for event in reversed(list(read_events(run.events))):
+        if event.get("type") == "pause_failed":
+            return f"still running: {', '.join(map(str, event['still_running']))}"
+        if event.get("type") == "started":
+            break
+    return None
+
+
+# -- cleaning ----------------------------------------------------------------------------------
+
+
+def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
+    """Removes finished runs that ended longer ago; the rows of those that are gone (or would be).
+
+    A run is removed only under its own lock and only when its manifest says that it is done.
+    """
+    import shutil
+
+    removed = []
+    for task, run_id in index.folders(root):
+        run = RunDir(root, task, run_id)
+        try:
+            lock_fd = run.try_lock()
+        except RunNotFound:
+            continue
+        if lock_fd is None:
+            continue
+        try:
+            manifest = run.read_manifest()
+            ended = manifest.ended_at
+            if not manifest.is_done or ended is None:
+                continue
+            if time.time() - parse_timestamp(ended) < older_than_s:
+                continue
+            if not dry_run:
+                shutil.rmtree(run.path)
+                run.forget_active()
+            removed.append(row_of(manifest))
+        except (ManifestBroken, RunNotFound):
+            continue
+        finally:
+            os.close(lock_fd)
+    return removed

@@ -1,0 +1,112 @@
+"""Could a run start here? One verdict and one repair per check. Returns values; prints nothing.
+
+Whatever a program does, the whole takes less than `BUDGET_S` seconds and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from time import monotonic
+
+from runner.model import Config, Level, Model, Sandbox
+from runner.runtimes.exam import Check, Use, Verdict, ask, examine_runtime
+
+__all__ = ["Check", "Verdict", "examine", "ready"]
+
+BUDGET_S = 28.0
+LOW_SPACE = 1 << 30
+_GIT_S = 4.0
+
+
+def examine(
+    config: Config, runtime_names: Sequence[str] | None, env: Mapping[str, str]
+) -> tuple[Check, ...]:
+    """All checks, the repository first. Without names: of the runtimes that some task uses."""
+    deadline = monotonic() + BUDGET_S
+    uses = _uses(config)
+    checks = [
+        Check(
+            "config", Verdict.OK, f"valid: {len(config.tasks)} tasks, digest {config.digest[:12]}"
+        ),
+        *_git(config.root, env, deadline),
+        _writable(config.root),
+        _space(config.root),
+        _delegation(config),
+    ]
+    for name in sorted(uses) if runtime_names is None else dict.fromkeys(runtime_names):
+        checks += examine_runtime(config, name, uses.get(name, ()), env, deadline)
+    return tuple(checks)
+
+
+def ready(checks: Sequence[Check]) -> bool:
+    """Whether a run could start, as far as anyone can see."""
+    return all(check.verdict is not Verdict.FAIL for check in checks)
+
+
+def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
+    found: dict[str, tuple[Use, ...]] = {}
+    for task in config.tasks.values():
+        model = None
+        if task.model is not None:
+            model = config.models.get(task.model) or Model(None, task.model)
+        runtime = (model.runtime if model is not None else None) or task.runtime
+        use = Use(task.id, model, _sandbox(config, task.sandbox))
+        found[runtime] = (*found.get(runtime, ()), use)
+    return found
+
+
+def _sandbox(config: Config, name: str) -> Sandbox:
+    known = config.sandboxes.get(name)
+    return known if known is not None else Sandbox(name, Level(name))
+
+
+def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Check]:
+    said = ask(("git", "-C", root, "rev-parse", "--show-toplevel"), env, _GIT_S, deadline)
+    loss = "without it nobody sees which files a run changed"
+    if said.why is not None:
+        yield Check("git", Verdict.WARN, f"git {said.why}; {loss}", "install git")
+    elif said.exit_code != 0:
+        first = (said.stderr.strip() or "not a git repository").split("\n", 1)[0]
+        yield Check("git", Verdict.WARN, f"{first}; {loss}", f"run `git init` in {root}")
+    else:
+        yield Check("git", Verdict.OK, f"repository {said.stdout.strip()}")
+
+
+def _writable(root: str) -> Check:
+    """Makes and removes a file where the runs will be; the folder too if it was not there."""
+    folder = os.path.join(root, ".runs")
+    made = False
+    try:
+        if not os.path.isdir(folder):
+            os.mkdir(folder, 0o700)
+            made = True
+        path = os.path.join(folder, f".doctor-{os.getpid()}")
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.unlink(path)
+    except OSError as error:
+        repair = f"make {folder} a folder that you may write to"
+        return Check("runs-folder", Verdict.FAIL, f"{folder}: {error.strerror}", repair)
+    finally:
+        if made:
+            os.rmdir(folder)
+    return Check("runs-folder", Verdict.OK, f"{folder} can be written")
+
+
+def _space(root: str) -> Check:
+    try:
+        stat = os.statvfs(root)
+    except OSError as error:
+        return Check("disk", Verdict.UNKNOWN, f"{root}: {error.strerror}")
+    free = stat.f_bavail * stat.f_frsize
+    said = f"{free / (1 << 30):.1f} GiB free in {root}"
+    if free < LOW_SPACE:
+        return Check("disk", Verdict.WARN, said, "`runner clean` removes finished runs")
+    return Check("disk", Verdict.OK, said)
+
+
+def _delegation(config: Config) -> Check:
+    wanted = config.delegation.enabled or any(task.delegation for task in config.tasks.values())
+    if not wanted:
+        return Check("mcp-server", Verdict.SKIP, "no task turns delegation on")
+    return Check("mcp-server", Verdict.SKIP, "the delegation server is not asked yet")

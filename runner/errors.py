@@ -1,0 +1,183 @@
+"""Every error of the product in one file: a stable code, an exit status and a hint. Imports nothing.
+
+    RunnerError
+      UsageError  ConfigInvalid  PromptInvalid           2   nothing was started
+      TaskNotFound  RunNotFound                          4
+      PolicyRefused                                      5
+      RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
+      Conflict  Unwritable  ManifestBroken               9
+      GaveUpWaiting                                      75
+      SupervisorFailed  Bug                              70
+
+Front ends map these to text, JSON or tool results; nobody else catches them. Codes are unique and stable:
+scripts and models read them. The exit statuses are the table of the README.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+__all__ = [
+    "Bug",
+    "ConfigInvalid",
+    "Conflict",
+    "ExitStatus",
+    "GaveUpWaiting",
+    "ManifestBroken",
+    "NotReady",
+    "PolicyRefused",
+    "PromptInvalid",
+    "RunNotFound",
+    "RunnerError",
+    "RuntimeMissing",
+    "RuntimeWrong",
+    "StartFailed",
+    "SupervisorFailed",
+    "TaskNotFound",
+    "Unwritable",
+    "UsageError",
+]
+
+
+class ExitStatus(IntEnum):
+    """What the process answers to its caller; the same table stands in the README."""
+
+    OK = 0
+    NOT_SUCCESSFUL = 1
+    INVALID = 2
+    TIMED_OUT = 3
+    NOT_FOUND = 4
+    POLICY = 5
+    REJECTED = 6
+    BUDGET = 7
+    RUNTIME = 8
+    CONFLICT = 9
+    BUG = 70
+    GAVE_UP_WAITING = 75
+    INTERRUPTED = 130
+
+
+class RunnerError(Exception):
+    """An expected failure: `message` says what is wrong, `hint` what to do next.
+
+    `problems` lists the single findings when there are several (a config file); each is one line.
+    `retryable` is true where the same call may succeed later without any change.
+    """
+
+    code = "error"
+    exit_status = ExitStatus.NOT_SUCCESSFUL
+    default_hint: str | None = None
+    retryable = False
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, problems: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint if hint is not None else self.default_hint
+        self.problems = tuple(problems)
+
+
+class UsageError(RunnerError):
+    code = "usage"
+    exit_status = ExitStatus.INVALID
+    default_hint = "see `runner --help`"
+
+
+class ConfigInvalid(RunnerError):
+    code = "config_invalid"
+    exit_status = ExitStatus.INVALID
+    default_hint = "`runner check` lists every problem; `runner schema delegate` prints the schema"
+
+
+class PromptInvalid(RunnerError):
+    code = "prompt_invalid"
+    exit_status = ExitStatus.INVALID
+    default_hint = "pass the prompt with --prompt TEXT, --prompt - (stdin), or in the task"
+
+
+class TaskNotFound(RunnerError):
+    code = "task_not_found"
+    exit_status = ExitStatus.NOT_FOUND
+    default_hint = "`runner config show` lists the tasks"
+
+
+class RunNotFound(RunnerError):
+    code = "run_not_found"
+    exit_status = ExitStatus.NOT_FOUND
+    default_hint = "`runner list --all` lists the runs"
+
+
+class PolicyRefused(RunnerError):
+    code = "policy_refused"
+    exit_status = ExitStatus.POLICY
+    default_hint = "the ceilings are in policy.toml; `runner config show --origin` names the layers"
+
+
+class RuntimeMissing(RunnerError):
+    code = "runtime_missing"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = "`runner doctor` says how to repair it"
+
+
+class RuntimeWrong(RunnerError):
+    code = "runtime_wrong"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = "`runner doctor` says how to repair it"
+
+
+class NotReady(RunnerError):
+    """`doctor`: at least one check says that a run could not start."""
+
+    code = "not_ready"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = "follow the repair line of each failed check"
+
+
+class Conflict(RunnerError):
+    code = "conflict"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = "`runner status RUN` shows the state it is in"
+
+
+class Unwritable(RunnerError):
+    code = "unwritable"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = "check the owner, the permissions and the free space of the folder"
+
+
+class ManifestBroken(RunnerError):
+    code = "manifest_broken"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = (
+        "the broken file was set aside beside it; `runner reap` rebuilds what can be known"
+    )
+
+
+class StartFailed(RunnerError):
+    """The run's folder exists and tells more: its manifest holds the reason."""
+
+    code = "start_failed"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = "`runner logs RUN --stream stderr` shows what the program said"
+
+
+class SupervisorFailed(RunnerError):
+    code = "supervisor_failed"
+    exit_status = ExitStatus.BUG
+    default_hint = "its own log is `supervisor.log` in the run's folder"
+
+
+class Bug(RunnerError):
+    """An error that nobody expected; the report's path is in the hint."""
+
+    code = "bug"
+    exit_status = ExitStatus.BUG
+
+
+class GaveUpWaiting(RunnerError):
+    code = "gave_up_waiting"
+    exit_status = ExitStatus.GAVE_UP_WAITING
+    default_hint = "the run goes on; `runner wait RUN` waits again"
+    retryable = True

@@ -1,0 +1,153 @@
+"""What /proc tells about processes, and signals that cannot hit the wrong one. Edge: processes, Linux.
+
+A process is ours only by identity: host, boot id, pid and start time (proc(5), field 22). Signals go through
+a pidfd whose identity was checked after it was opened, so a reused pid is never signalled (pidfd_open(2)).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from runner.model import Identity
+from runner.value import Value
+
+RUN_MARKER = "RUNNER_RUN_ID"
+"""Variable that every process of a run inherits, unless it cleans its environment."""
+
+if sys.platform != "linux":  # pragma: no cover
+    raise ImportError("runner needs Linux: it reads /proc and uses pidfds")
+
+
+class Process(Value):
+    """One line of /proc/PID/stat, as far as it matters here."""
+
+    pid: int
+    parent: int
+    session: int
+    state: str
+    start_time: int
+    command: str
+
+    @property
+    def is_alive(self) -> bool:
+        """A zombie has ended: only its parent has not looked yet."""
+        return self.state not in "ZXx"
+
+    @property
+    def is_stopped(self) -> bool:
+        return self.state in "Tt"
+
+
+def boot_id() -> str:
+    """Which boot of this machine this is (random(4))."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def host() -> str:
+    return os.uname().nodename
+
+
+def look(pid: int) -> Process | None:
+    """The process with that pid now, zombies included; None if there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            data = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    head, _, tail = data.rpartition(b")")
+    fields = tail.split()
+    return Process(
+        pid,
+        int(fields[1]),
+        int(fields[3]),
+        fields[0].decode(),
+        int(fields[19]),
+        head.partition(b"(")[2].decode(errors="replace"),
+    )
+
+
+def everything() -> dict[int, Process]:
+    """All processes of this machine that can be seen, by pid."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (process := look(int(name))) is not None:
+            found[process.pid] = process
+    return found
+
+
+def identify(pid: int) -> Identity | None:
+    """The identity of a living process, or None."""
+    process = look(pid)
+    if process is None or not process.is_alive:
+        return None
+    return Identity(host(), boot_id(), pid, process.start_time)
+
+
+def find(identity: Identity) -> Process | None:
+    """The process that `identity` names, zombies included; None if it is gone or from another boot."""
+    if identity.host != host() or identity.boot_id != boot_id():
+        return None
+    process = look(identity.pid)
+    return process if process is not None and process.start_time == identity.start_time else None
+
+
+def is_alive(identity: Identity) -> bool:
+    """Whether exactly this process was seen alive just now."""
+    process = find(identity)
+    return process is not None and process.is_alive
+
+
+def environment(pid: int) -> dict[str, str]:
+    """The environment that the process was started with; empty where it may not be read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            data = file.read()
+    except OSError:
+        return {}
+    pairs = (item.partition(b"=") for item in data.split(b"\0") if item)
+    return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+
+
+def command_line(pid: int) -> list[str]:
+    """The words that the process was started with; empty where they cannot be read."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            data = file.read()
+    except OSError:
+        return []
+    return [os.fsdecode(word) for word in data.split(b"\0")[:-1]]
+
+
+def marker(pid: int) -> str | None:
+    """The run id that the process carries in its environment, or None."""
+    return environment(pid).get(RUN_MARKER)
+
+
+def open_pidfd(process: Process) -> int | None:
+    """A descriptor for exactly this process, or None if it is gone. The caller closes it."""
+    try:
+        fd = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return None
+    now = look(process.pid)
+    if now is None or now.start_time != process.start_time:
+        os.close(fd)
+        return None
+    return fd
+
+
+def send(process: Process, number: int) -> bool:
+    """Signals exactly this process; False if it is gone or not ours to signal."""
+    fd = open_pidfd(process)
+    if fd is None:
+        return False
+    try:
+        signal.pidfd_send_signal(fd, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(fd)
+    return True

@@ -1,0 +1,152 @@
+"""USE CASES that begin work: resolve and start. They need the config; operating a run does not.
+
+`resolve` touches nothing. `start` writes the run's folder, then hands over to the run's own process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner import config as config_files
+from runner import runtimes
+from runner.errors import ConfigInvalid, PromptInvalid, UsageError
+from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Rehearsal, Request
+from runner.plan.resolve import Choice, choose, invocation
+from runner.runtimes import probe
+from runner.state.manifest import Manifest, first
+from runner.state.store import RunDir, is_task_id, new_run_id, replace_json, unwritable, write_new
+from runner.supervise import begin
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+
+_REHEARSAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rehearsal", "__main__.py")
+
+
+def load(
+    folder: str, env: Mapping[str, str], config_file: str | None, sets: Sequence[str]
+) -> Config:
+    """The effective config of the repository around `folder`. ConfigInvalid with every problem."""
+    return config_files.load(folder, config_file=config_file, env=env, sets=sets)
+
+
+def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocation:
+    """What `start` would execute now, under a run id of its own. Touches nothing.
+
+    A rehearsal's port is chosen when the run starts: here it is 0.
+    """
+    return _resolve(config, request, env, new_run_id(), 0)
+
+
+def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
+    """Starts a background run; returns once its child exists. Raises with nothing left behind where no
+    child can come to be: usage and config errors, RuntimeMissing, RuntimeWrong, Unwritable; StartFailed
+    where the folder tells more.
+    """
+    listener = _listen() if _is_rehearsal(config, request) else None
+    port = 0 if listener is None else int(listener.getsockname()[1])
+    resolved = _resolve(config, request, env, new_run_id(), port)
+    run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
+    manifest = first(resolved, run.artifacts)
+    lock_fd = run.create()
+    try:
+        write_new(run.prompt, resolved.prompt.encode())
+        replace_json(run.invocation, resolved.to_json())
+        replace_json(run.manifest, manifest.to_json())
+    except BaseException as error:
+        run.discard()
+        os.close(lock_fd)
+        if isinstance(error, OSError):
+            raise unwritable(error) from error
+        raise
+    child_env = {name: env[name] for name in resolved.env_names} | dict(resolved.env_set)
+    listener_fd = None if listener is None else listener.detach()
+    begin(run, manifest, resolved, child_env, lock_fd, listener_fd)
+    return run.read_manifest()
+
+
+def _resolve(
+    config: Config, request: Request, env: Mapping[str, str], run_id: str, port: int
+) -> Invocation:
+    if not is_task_id(request.task_id) and request.task_id not in config.tasks:
+        raise UsageError(
+            f"not a task id: {request.task_id[:80]!r}",
+            hint="letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit",
+        )
+    choice = choose(config, request)
+    if choice.task.delegation:
+        raise ConfigInvalid(
+            f"task `{choice.task.id}` turns on delegation, which this version does not have yet",
+            hint="set `delegation = false`",
+        )
+    program = probe.find(runtimes.get(choice.runtime), choice.settings, env, config.root)
+    rehearsal, overrides, rehearsal_env = _rehearsal(config, request, choice, port, env)
+    return invocation(
+        config,
+        request,
+        choice,
+        program,
+        run_id=run_id,
+        prompt_text=_prompt_text(config, request, choice),
+        env_names=tuple(env),
+        rehearsal=rehearsal,
+        rehearsal_overrides=overrides,
+        rehearsal_env=rehearsal_env,
+    )
+
+
+def _is_rehearsal(config: Config, request: Request) -> bool:
+    return request.rehearse or choose(config, request).task.rehearse
+
+
+def _rehearsal(
+    config: Config, request: Request, choice: Choice, port: int, env: Mapping[str, str]
+) -> tuple[Rehearsal | None, tuple[str, ...], dict[str, str]]:
+    """The server to start, what makes codex talk to it, and the variables that this needs."""
+    if not (request.rehearse or choice.task.rehearse):
+        return None, (), {}
+    from runner.rehearsal import codex_config
+
+    argv = [sys.executable, "-I", _REHEARSAL, "--task", choice.task.id]
+    path, retries = request.rehearsal_script or choice.task.rehearsal_script, 0
+    if path is not None:
+        from pathlib import Path
+
+        from runner.rehearsal import script
+
+        path = os.path.join(config.root, path)
+        try:
+            retries = script.load(Path(path)).retries
+        except script.ScriptError as error:
+            problems = tuple(map(str, error.problems))
+            text = f"the rehearsal script {path} is not valid"
+            raise ConfigInvalid(text, hint="docs/rehearsal.md", problems=problems) from None
+        argv += ["--script", path]
+    rehearsal = Rehearsal(path, port, tuple(argv))
+    return rehearsal, codex_config.overrides(port, retries=retries), codex_config.environment(env)
+
+
+def _listen() -> socket.socket:
+    import socket
+
+    return socket.create_server(("127.0.0.1", 0), backlog=64)
+
+
+def _prompt_text(config: Config, request: Request, choice: Choice) -> str:
+    if request.prompt is not None:
+        return request.prompt
+    if choice.task.prompt is not None:
+        return choice.task.prompt
+    if choice.task.prompt_file is None:
+        raise PromptInvalid(f"task `{choice.task.id}` has no prompt of its own")
+    path = os.path.join(config.root, choice.task.prompt_file)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read(MAX_PROMPT_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise PromptInvalid(f"{path} is not valid UTF-8 (byte {error.start + 1})") from None
+    except OSError as error:
+        raise PromptInvalid(f"cannot read {path}: {error.strerror}") from None

@@ -1,0 +1,306 @@
+"""The vocabulary: frozen values and closed sets that every other module speaks in. Imports nothing of ours.
+
+Values that are written to disk have `to_json`/`from_json`; unknown is `None`, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Json = Mapping[str, Any]
+
+SCHEMA_VERSION = 1
+MAX_PROMPT_CHARS = 1_048_576
+"""Codex refuses a longer turn input ("Input exceeds the maximum length of 1048576 characters")."""
+
+
+class Phase(StrEnum):
+    """Where a run is in its life."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    VERIFYING = "verifying"
+    DONE = "done"
+
+
+class Outcome(StrEnum):
+    """How a run ended; only a run in phase `done` has one."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    LOST = "lost"
+
+
+class Level(StrEnum):
+    """Sandbox levels from narrow to wide; the names are Codex's own (`codex exec --help`)."""
+
+    READ_ONLY = "read-only"
+    WORKSPACE_WRITE = "workspace-write"
+    DANGER = "danger-full-access"
+
+    @property
+    def rank(self) -> int:
+        """0 is the narrowest."""
+        return tuple(Level).index(self)
+
+
+class Identity(Value):
+    """Which process, on which host, in which boot: a pid alone is reused, this is not."""
+
+    host: str
+    boot_id: str
+    pid: int
+    start_time: int
+    """Clock ticks since boot, field 22 of /proc/PID/stat (proc(5))."""
+
+    @classmethod
+    def from_json(cls, data: Json) -> Identity:
+        return cls(
+            str(data["host"]), str(data["boot_id"]), int(data["pid"]), int(data["start_time"])
+        )
+
+
+class Reason(Value):
+    """Why a run ended as it did. `detail` is evidence (a tail of stderr), `hint` what to do next."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    detail: str | None = None
+
+
+class Usage(Value):
+    """Tokens of the run so far, as the runtime reports them."""
+
+    input_tokens: int | None = None
+    cached_input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_output_tokens: int | None = None
+
+
+class Sandbox(Value):
+    """A declared permission level. `writable` are absolute folders besides the workspace."""
+
+    name: str
+    level: Level
+    network: bool = False
+    writable: tuple[str, ...] = ()
+    allow_danger: bool = False
+
+
+class Limits(Value):
+    """Seconds. `None` is no limit. Paused time counts in none of them."""
+
+    timeout_s: float | None
+    idle_timeout_s: float | None
+    start_timeout_s: float | None
+    grace_s: float
+
+
+class Delegation(Value):
+    """What the delegation MCP server may do for a run."""
+
+    enabled: bool
+    server: str
+    tools: tuple[str, ...]
+    max_depth: int
+    max_children: int
+    skills: bool
+
+
+class Model(Value):
+    """A named model of the config, or a literal id (`name` is None then)."""
+
+    name: str | None
+    model: str
+    runtime: str | None = None
+    reasoning_effort: str | None = None
+    provider: str | None = None
+
+
+class RuntimeSettings(Value):
+    """One `[runtimes.X]` table. `config` is passed to the program as typed overrides."""
+
+    name: str
+    command: str
+    version: str | None
+    env: tuple[str, ...]
+    config: Json
+    provider: str | None
+
+
+class Task(Value):
+    """A task with `[defaults]` already applied; names are not yet looked up."""
+
+    id: str
+    title: str | None
+    runtime: str
+    model: str | None
+    sandbox: str
+    prompt: str | None
+    prompt_file: str | None
+    """Absolute, or relative to the repository root."""
+    blocks: tuple[str, ...]
+    files: tuple[str, ...]
+    verify: tuple[tuple[str, ...], ...]
+    verify_timeout_s: float
+    timeout_s: float | None
+    idle_timeout_s: float | None
+    start_timeout_s: float | None
+    grace_s: float
+    rehearse: bool
+    rehearsal_script: str | None
+    delegation: bool
+
+
+class Policy(Value):
+    """Ceilings that every layer can only narrow. `None` is: not limited."""
+
+    max_level: Level | None = None
+    network: bool | None = None
+    runtimes: tuple[str, ...] | None = None
+    models: tuple[tuple[str, ...], ...] = ()
+    """Groups of globs over model ids; a model must match one glob of every group."""
+    env: tuple[tuple[str, ...], ...] = ()
+    """Groups of globs over environment names; a name must match one glob of every group."""
+    sources: Mapping[str, tuple[str, ...]] = {}
+    """Ceiling -> the policy files that set it."""
+
+
+class Config(Value):
+    """The effective settings of one repository, validated; what `resolve` decides from."""
+
+    root: str
+    tasks: Mapping[str, Task]
+    models: Mapping[str, Model]
+    sandboxes: Mapping[str, Sandbox]
+    runtimes: Mapping[str, RuntimeSettings]
+    delegation: Delegation
+    blocks: Mapping[str, str]
+    policy: Policy
+    origins: Mapping[str, str]
+    """Dotted key -> where the value came from, e.g. `delegate.toml:12` or `default`."""
+    digest: str
+
+
+class Request(Value):
+    """What was asked: a task and the overrides of the command line."""
+
+    task_id: str
+    prompt: str | None = None
+    model: str | None = None
+    sandbox: str | None = None
+    timeout_s: float | None = None
+    parent: str | None = None
+    rehearse: bool = False
+    rehearsal_script: str | None = None
+    allow_danger: bool = False
+
+
+class Program(Value):
+    """An installed agent CLI as it was found: what it says it is and what it understands."""
+
+    path: str
+    version: str
+    flags: frozenset[str]
+    """Long and short options that `exec --help` lists."""
+
+
+class Lineage(Value):
+    """The run that started this one."""
+
+    task_id: str
+    run_id: str
+    manifest_path: str
+
+
+class Rehearsal(Value):
+    """A run against the scripted model. `port` 0 means: chosen when the run starts."""
+
+    script: str | None
+    port: int
+    argv: tuple[str, ...]
+    """The server to start beside the child; the listening socket is handed to it."""
+
+
+class Command(Value):
+    """What a runtime decides: the exact process, before the run's own paths and limits."""
+
+    argv: tuple[str, ...]
+    last_message_file: bool
+    """Whether the program itself writes the last message to the file named in `argv`."""
+
+
+class Invocation(Value):
+    """The frozen answer of `resolve`: exactly what will be executed. Written beside the run."""
+
+    schema_version: int
+    task_id: str
+    run_id: str
+    repo: str
+    manifest_path: str
+    title: str | None
+    runtime: str
+    program: str
+    version: str
+    argv: tuple[str, ...]
+    cwd: str
+    env_names: tuple[str, ...]
+    """Names that reach the child if they are set."""
+    secret_names: tuple[str, ...]
+    """The names among them whose values are redacted wherever they turn up."""
+    env_set: Mapping[str, str]
+    """Variables that runner itself sets: markers, no secrets."""
+    prompt: str
+    model: str | None
+    model_name: str | None
+    reasoning_effort: str | None
+    sandbox: Sandbox
+    limits: Limits
+    delegation: Delegation
+    verify: tuple[tuple[str, ...], ...]
+    verify_timeout_s: float
+    rehearsal: Rehearsal | None
+    parent: Lineage | None
+    origins: Mapping[str, str]
+    config_digest: str
+    prompt_digest: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON without the prompt: that is `prompt.md`, byte for byte."""
+        data = super().to_json()
+        del data["prompt"]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Json, prompt: str = "") -> Invocation:
+        fields = dict(data)
+        sandbox = fields["sandbox"]
+        fields["sandbox"] = Sandbox(
+            **{**sandbox, "level": Level(sandbox["level"]), "writable": tuple(sandbox["writable"])}
+        )
+        fields["limits"] = Limits(**fields["limits"])
+        delegation = fields["delegation"]
+        fields["delegation"] = Delegation(**{**delegation, "tools": tuple(delegation["tools"])})
+        if fields["rehearsal"] is not None:
+            rehearsal = fields["rehearsal"]
+            fields["rehearsal"] = Rehearsal(**{**rehearsal, "argv": tuple(rehearsal["argv"])})
+        if fields["parent"] is not None:
+            fields["parent"] = Lineage(**fields["parent"])
+        for name in ("argv", "env_names", "secret_names"):
+            fields[name] = tuple(fields[name])
+        fields["verify"] = tuple(tuple(command) for command in fields["verify"])
+        return cls(**fields, prompt=prompt)

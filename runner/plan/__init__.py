@@ -1,0 +1,1 @@
+"""PURE: decides everything, touches nothing."""

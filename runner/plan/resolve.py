@@ -1,0 +1,222 @@
+"""(Config, Request, Program, environment names) -> Invocation. Pure: nothing is read, started or asked for.
+
+`choose` says which settings a request means, `invocation` what will be executed. Precedence is in one place:
+request, then task (defaults already below it), then the named model or sandbox.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+
+from runner import runtimes
+from runner.config import policy
+from runner.errors import ConfigInvalid, PolicyRefused, TaskNotFound
+from runner.model import (
+    SCHEMA_VERSION,
+    Config,
+    Invocation,
+    Level,
+    Limits,
+    Lineage,
+    Model,
+    Program,
+    Rehearsal,
+    Request,
+    RuntimeSettings,
+    Sandbox,
+    Task,
+)
+from runner.plan.prompt import compose
+from runner.runtimes.base import CommandRequest
+from runner.state.store import manifest_path_of
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+DEFAULT_ENV = (
+    *("HOME", "PATH", "SHELL", "USER", "LOGNAME", "TERM", "LANG", "LC_*", "TZ", "TMPDIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE", "NODE_EXTRA_CA_CERTS"),
+    *("CODEX_HOME", "KAY_HOME"),
+)
+"""Names (globs) that every child gets if they are set. Keys are not among them: `env` names those."""
+
+
+class Choice(Value):
+    """The settings that a request means, names looked up and ceilings checked."""
+
+    task: Task
+    runtime: str
+    settings: RuntimeSettings
+    model: Model | None
+    sandbox: Sandbox
+
+
+def choose(config: Config, request: Request) -> Choice:
+    """TaskNotFound, ConfigInvalid, or PolicyRefused where a ceiling or the danger switch forbids it."""
+    task = find_task(config, request.task_id)
+    model = _model(config, request.model or task.model)
+    runtime = (model.runtime if model is not None else None) or task.runtime
+    try:
+        settings = config.runtimes[runtime]
+    except KeyError:
+        raise ConfigInvalid(f"unknown runtime `{runtime}`") from None
+    sandbox = _sandbox(config, request.sandbox or task.sandbox)
+    if sandbox.level is Level.DANGER and not (sandbox.allow_danger and request.allow_danger):
+        raise PolicyRefused(
+            f"sandbox `{sandbox.name}` is danger-full-access",
+            hint="it needs `allow_danger = true` in its [sandboxes] table and --allow-danger",
+        )
+    if (task.rehearse or request.rehearse) and runtime != "codex":
+        raise ConfigInvalid(
+            f"a rehearsal plays the model for codex, not for {runtime}",
+            hint="choose a model of runtime codex, or leave --rehearse out",
+        )
+    policy.enforce(
+        config.policy,
+        level=sandbox.level,
+        network=sandbox.network or sandbox.level is Level.DANGER,
+        runtime=runtime,
+        model=None if model is None else model.model,
+        env_names=settings.env,
+    )
+    return Choice(task, runtime, settings, model, sandbox)
+
+
+def find_task(config: Config, task_id: str) -> Task:
+    """The task, or TaskNotFound with the nearest name as the hint."""
+    try:
+        return config.tasks[task_id]
+    except KeyError:
+        pass
+    shown = task_id if len(task_id) <= 80 else f"{task_id[:77]}..."
+    raise TaskNotFound(f"no task `{shown}`", hint=near_match(task_id, config.tasks, "task"))
+
+
+def near_match(word: str, known: Iterable[str], noun: str) -> str:
+    """`perhaps you meant ...`, or what there is."""
+    import difflib
+
+    names = list(known)
+    near = difflib.get_close_matches(word[:100], names, 1, 0.6)
+    if near:
+        return f"perhaps you meant `{near[0]}`"
+    if not names:
+        return f"there is no {noun} yet"
+    return f"the {noun}s: {', '.join(sorted(names)[:10])}{', ...' if len(names) > 10 else ''}"
+
+
+def invocation(
+    config: Config,
+    request: Request,
+    choice: Choice,
+    program: Program,
+    *,
+    run_id: str,
+    prompt_text: str,
+    env_names: Sequence[str],
+    rehearsal: Rehearsal | None,
+    rehearsal_overrides: tuple[str, ...] = (),
+    rehearsal_env: Mapping[str, str] | None = None,
+    parent: Lineage | None = None,
+) -> Invocation:
+    """Exactly what will be executed. PromptInvalid, ConfigInvalid or RuntimeWrong."""
+    import hashlib
+
+    task, runtime = choice.task, runtimes.get(choice.runtime)
+    blocks = {name: config.blocks[name] for name in task.blocks}
+    prompt = runtime.prepare_prompt(compose(prompt_text, files=task.files, blocks=blocks))
+    manifest_path = manifest_path_of(task.id, run_id)
+    command = runtime.command(
+        CommandRequest(
+            program=program,
+            settings=choice.settings,
+            model=choice.model,
+            sandbox=choice.sandbox,
+            cwd=config.root,
+            last_message_path=os.path.join(
+                config.root, os.path.dirname(manifest_path), "last-message.md"
+            ),
+            skills=config.delegation.skills,
+            overrides=rehearsal_overrides,
+        )
+    )
+    timeout = task.timeout_s if request.timeout_s is None else request.timeout_s
+    secret = {*choice.settings.env, *runtime.secret_env(choice.settings, choice.model)}
+    allowed = (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env)
+    return Invocation(
+        schema_version=SCHEMA_VERSION,
+        task_id=task.id,
+        run_id=run_id,
+        repo=config.root,
+        manifest_path=manifest_path,
+        title=task.title,
+        runtime=choice.runtime,
+        program=program.path,
+        version=program.version,
+        argv=command.argv,
+        cwd=config.root,
+        env_names=_allowed(env_names, allowed),
+        secret_names=tuple(sorted(secret)),
+        env_set={
+            "RUNNER_RUN_ID": run_id,
+            "RUNNER_MANIFEST": os.path.join(config.root, manifest_path),
+            **(rehearsal_env or {}),
+        },
+        prompt=prompt,
+        model=None if choice.model is None else choice.model.model,
+        model_name=None if choice.model is None else choice.model.name,
+        reasoning_effort=None if choice.model is None else choice.model.reasoning_effort,
+        sandbox=choice.sandbox,
+        limits=Limits(timeout, task.idle_timeout_s, task.start_timeout_s, task.grace_s),
+        delegation=config.delegation.replace(enabled=task.delegation),
+        verify=task.verify,
+        verify_timeout_s=task.verify_timeout_s,
+        rehearsal=rehearsal,
+        parent=parent,
+        origins=_origins(config, request),
+        config_digest=config.digest,
+        prompt_digest=f"sha256:{hashlib.sha256(prompt.encode()).hexdigest()}",
+    )
+
+
+def _model(config: Config, name: str | None) -> Model | None:
+    if name is None:
+        return None
+    named = config.models.get(name)
+    return named if named is not None else Model(None, name)
+
+
+def _sandbox(config: Config, name: str) -> Sandbox:
+    named = config.sandboxes.get(name)
+    if named is not None:
+        return named
+    if name in tuple(Level):
+        return Sandbox(name, Level(name))
+    hint = near_match(name, [*config.sandboxes, *Level], "sandbox")
+    raise ConfigInvalid(f"unknown sandbox `{name}`", hint=hint)
+
+
+def _allowed(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    exact = {pattern for pattern in patterns if "*" not in pattern}
+    globs = [pattern for pattern in patterns if "*" in pattern]
+    chosen = (
+        name
+        for name in names
+        if name in exact or any(fnmatch.fnmatchcase(name, glob) for glob in globs)
+    )
+    return tuple(sorted(chosen))
+
+
+def _origins(config: Config, request: Request) -> dict[str, str]:
+    """Where the values that shaped this run came from; the request's own stand above the files."""
+    prefixes = (f"tasks.{request.task_id}.", "defaults.")
+    origins = {key: at for key, at in config.origins.items() if key.startswith(prefixes)}
+    for name in ("prompt", "model", "sandbox", "timeout_s", "rehearse"):
+        if getattr(request, name):
+            origins[f"request.{name.removesuffix('_s')}"] = "command line"
+    return origins

@@ -1,0 +1,1 @@
+"""A scripted model on loopback: the real Codex CLI runs without tokens, login or network."""

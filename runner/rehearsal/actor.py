@@ -1,0 +1,112 @@
+"""Plays a script: a request comes in, the answer goes out. Touches nothing.
+
+The only state is how far the script has got. What belongs to one call (a search before it, the
+wait for a long command after it) is read from the call ids that Codex hands back.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import NamedTuple
+
+from runner.rehearsal import calls, code_mode, ids
+from runner.rehearsal.calls import NotOffered
+from runner.rehearsal.ids import CallId
+from runner.rehearsal.request import Json, Output, Request
+from runner.rehearsal.texts import NothingCaptured, Texts
+from runner.rehearsal.turns import Failure, NumberedTurn, Script, Turn
+
+_ASIDE = "Rehearsal: nothing to sum up; no model was asked."
+"""The answer to what Codex asks for itself, e.g. the summary for a compaction."""
+
+
+class Answer(NamedTuple):
+    """What goes back. `turn` is the number in the script, None for an aside."""
+
+    turn: int | None
+    what: Turn
+    items: tuple[Json, ...] = ()
+
+
+class Actor:
+    """One performance of a script, for all threads of Codex that talk to the server."""
+
+    def __init__(self, script: Script, task: str) -> None:
+        self._script, self._task = script, task
+        self._instance = secrets.token_hex(4)
+        self._lock = threading.Lock()
+        self._position = 0
+        self._serial = 0
+
+    def answer(self, request: Request) -> Answer:
+        """The answer to this request: the next turn, unless the turn before is not yet through."""
+        if request.kind != "turn":
+            return Answer(None, Turn(message=_ASIDE))
+        number: int | None = None
+        try:
+            pending = self._pending(request)
+            if searches := [call_id for call_id, output in pending if output.is_search]:
+                number = searches[-1].turn
+                return self._after_search(searches[-1], request)
+            if unfinished := [entry for entry in pending if entry[1].running]:
+                number = unfinished[-1][0].turn
+                return self._polled(unfinished, request)
+            self._refuse_not_offered(pending)
+            number, turn = self._take()
+            return self._acted(number, turn, request)
+        except (NotOffered, NothingCaptured) as error:
+            # Of the statuses that Codex does not retry, one whose message it shows as it is.
+            return Answer(number, Turn(failure=Failure(f"rehearsal script: {error}", status=422)))
+
+    def _take(self) -> NumberedTurn:
+        with self._lock:
+            self._position += 1
+            return self._script.at(self._position - 1)
+
+    def _new_id(self, number: int) -> CallId:
+        with self._lock:
+            self._serial += 1
+            return CallId(self._instance, self._serial, number, 0)
+
+    def _acted(self, number: int, turn: Turn, request: Request) -> Answer:
+        """The turn with its calls made, or before that a search for a tool that it needs."""
+        turn = Texts(self._task, self._script.captures, request).turn(turn)
+        call_id = self._new_id(number)
+        for position in calls.hidden(turn.calls, request):
+            item = calls.search(turn.calls[position], call_id._replace(call=position))
+            return Answer(number, Turn(delay_s=turn.delay_s), (item,))
+        items = tuple(
+            calls.said(call, request, call_id._replace(call=position))
+            for position, call in enumerate(turn.calls)
+        )
+        return Answer(number, turn, items)
+
+    def _pending(self, request: Request) -> list[tuple[CallId, Output]]:
+        """The newest output of each call that this server made in its newest answer."""
+        mine = [(ids.parse(output.call_id), output) for output in request.fresh]
+        known = [(c, output) for c, output in mine if c and c.instance == self._instance]
+        newest = max((call_id.serial for call_id, _ in known), default=0)
+        last = {c.call: (c, output) for c, output in known if c.serial == newest}
+        return list(last.values())
+
+    def _after_search(self, searched: CallId, request: Request) -> Answer:
+        turn = self._script.turns[searched.turn - 1]
+        if searched.call in calls.hidden(turn.calls, request):
+            raise calls.not_offered(turn.calls[searched.call], request)
+        return self._acted(searched.turn, turn._replace(delay_s=0.0), request)
+
+    def _polled(self, unfinished: list[tuple[CallId, Output]], request: Request) -> Answer:
+        items = tuple(
+            calls.poll(output.running, request, call_id._replace(step=call_id.step + 1))
+            for call_id, output in unfinished
+            if output.running
+        )
+        return Answer(unfinished[-1][0].turn, Turn(), items)
+
+    def _refuse_not_offered(self, pending: list[tuple[CallId, Output]]) -> None:
+        """In code mode only the JavaScript of a call sees which tools there are."""
+        for call_id, output in pending:
+            if output.text.startswith(code_mode.NOT_OFFERED):
+                call = self._script.turns[call_id.turn - 1].calls[call_id.call]
+                raise NotOffered(call, output.text.removeprefix(code_mode.NOT_OFFERED).split())

@@ -1,0 +1,145 @@
+"""How a scripted call is said to Codex: in the shape that fits what the request offers. Pure.
+
+A script names a command, an MCP tool or a patch. Which way of offering tools is in force
+(`request.py` has the three) shows in the request alone: a script works with every model name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+
+from runner.rehearsal import code_mode
+from runner.rehearsal.ids import CallId
+from runner.rehearsal.request import Json, Offer, Request, Running
+from runner.rehearsal.turns import Call, Patch, Shell, Tool
+
+YIELD_MS = 30_000
+"""How long Codex waits for a new command before it answers with what there is: the maximum."""
+POLL_MS = 300_000
+"""The same for a command that runs already."""
+
+_SHELL_NAMES = ("exec_command", "shell_command", "shell", "container.exec")
+
+
+class NotOffered(Exception):
+    """The script calls something that Codex does not offer in this run."""
+
+    def __init__(self, call: Call, offered: Iterable[str]) -> None:
+        what = "a shell command" if isinstance(call, Shell) else "a patch"
+        if isinstance(call, Tool):
+            what = f"the tool `{call.name}` of the MCP server `{call.server}`"
+            offered = (name for name in offered if name.startswith("mcp__"))
+        names = ", ".join(offered) or "none"
+        super().__init__(f"it calls {what}, which Codex does not offer; such tools: {names}")
+
+
+def said(call: Call, request: Request, call_id: CallId) -> Json:
+    """The output item that makes this call."""
+    if isinstance(call, Shell):
+        return _shell(call, request, call_id)
+    if isinstance(call, Tool):
+        return _tool(call, request, call_id)
+    return _patch(call, request, call_id)
+
+
+def hidden(calls: tuple[Call, ...], request: Request) -> tuple[int, ...]:
+    """The positions of the MCP tools that `tool_search` has to bring before they can be called."""
+    if _find(request, "tool_search", "tool_search") is None:
+        return ()
+    tools = ((n, call) for n, call in enumerate(calls) if isinstance(call, Tool))
+    return tuple(n for n, tool in tools if _find_mcp(request, tool) is None)
+
+
+def search(call: Call, call_id: CallId) -> Json:
+    """The item that asks for a tool which is kept back."""
+    assert isinstance(call, Tool)
+    words = re.sub(r"[^A-Za-z0-9]+", " ", call.name)
+    return {
+        "type": "tool_search_call",
+        "call_id": str(call_id),
+        "execution": "client",
+        "status": "completed",
+        "arguments": {"query": f"{call.server} {call.name} {words}", "limit": 100},
+    }
+
+
+def poll(running: Running, request: Request, call_id: CallId) -> Json:
+    """The item that waits on for a command which had not ended."""
+    if running.kind == "cell":
+        name, arguments = "wait", {"cell_id": running.id, "yield_time_ms": POLL_MS}
+    else:
+        name, arguments = "write_stdin", {"session_id": int(running.id), "yield_time_ms": POLL_MS}
+    offer = _find(request, "function", name) or Offer("function", name)
+    return _function(offer, arguments, call_id)
+
+
+def not_offered(call: Call, request: Request) -> NotOffered:
+    return NotOffered(call, [offer.full_name for offer in request.offers])
+
+
+def _shell(call: Shell, request: Request, call_id: CallId) -> Json:
+    for name in _SHELL_NAMES:
+        if offer := _find(request, "function", name):
+            return _function(offer, _shell_arguments(offer, call.command), call_id)
+    if code := _find(request, "custom", "exec"):
+        return _freeform(code, code_mode.shell(call.command, YIELD_MS, POLL_MS), call_id)
+    raise not_offered(call, request)
+
+
+def _shell_arguments(offer: Offer, command: str) -> Json:
+    """Only what the tool's own schema names: it differs between versions of Codex."""
+    known = offer.parameters.get("properties", {})
+    key = "cmd" if "cmd" in known else "command"
+    takes_list = known.get(key, {}).get("type") == "array"
+    arguments: Json = {key: ["bash", "-lc", command] if takes_list else command}
+    if "yield_time_ms" in known:
+        arguments["yield_time_ms"] = YIELD_MS
+    return arguments
+
+
+def _tool(call: Tool, request: Request, call_id: CallId) -> Json:
+    if offer := _find_mcp(request, call):
+        return _function(offer, dict(call.arguments), call_id)
+    if code := _find(request, "custom", "exec"):
+        return _freeform(code, code_mode.tool(call, YIELD_MS), call_id)
+    raise not_offered(call, request)
+
+
+def _patch(call: Patch, request: Request, call_id: CallId) -> Json:
+    if offer := _find(request, "custom", "apply_patch"):
+        return _freeform(offer, call.text, call_id)
+    if offer := _find(request, "function", "apply_patch"):
+        return _function(offer, {"input": call.text}, call_id)
+    if code := _find(request, "custom", "exec"):
+        return _freeform(code, code_mode.patch(call.text, YIELD_MS), call_id)
+    # Codex takes this command for a patch and never runs it.
+    here_document = f"apply_patch <<'END_OF_PATCH'\n{call.text}END_OF_PATCH"
+    return _shell(Shell(here_document), request, call_id)
+
+
+def _find(request: Request, kind: str, name: str) -> Offer | None:
+    offers = (offer for offer in request.offers if (offer.kind, offer.name) == (kind, name))
+    return next(offers, None)
+
+
+def _find_mcp(request: Request, tool: Tool) -> Offer | None:
+    """Codex writes `delegate.status` of `delegation` as `mcp__delegation` and `delegate_status`."""
+    wanted = code_mode.plain(f"mcp__{tool.server}__{tool.name}")
+    for offer in request.offers:
+        if offer.namespace and code_mode.plain(f"{offer.namespace}__{offer.name}") == wanted:
+            return offer
+    return None
+
+
+def _function(offer: Offer, arguments: Json, call_id: CallId) -> Json:
+    item = {"type": "function_call", "call_id": str(call_id), "name": offer.name}
+    item |= {"namespace": offer.namespace} if offer.namespace else {}
+    return item | {"arguments": json.dumps(arguments), "status": "completed"}
+
+
+def _freeform(offer: Offer, text: str, call_id: CallId) -> Json:
+    item = {"type": "custom_tool_call", "call_id": str(call_id), "name": offer.name}
+    item |= {"namespace": offer.namespace} if offer.namespace else {}
+    return item | {"input": text, "status": "completed"}

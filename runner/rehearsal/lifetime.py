@@ -1,0 +1,70 @@
+"""How long a rehearsal lives: as long as the run of its manifest. Reads that file and /proc."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeAlias
+
+Json: TypeAlias = dict[str, Any]
+
+NAMED_WITHIN_S = 60.0
+"""A run that has named no process by then is given up."""
+GONE_FOR_S = 5.0
+"""A process may be dead for this long: its supervisor first has to write what comes next."""
+_BETWEEN_ATTEMPTS = ("verifying", "starting")
+
+_PROC = Path("/proc")
+
+
+class Lifetime:
+    """Asked about once a second whether the run is over."""
+
+    def __init__(self, manifest: Path, now: float) -> None:
+        self._manifest = manifest
+        self._last_sign_of_life = now
+
+    def is_over(self, now: float) -> bool:
+        """Whether the run is done, gone, or without a live process for too long."""
+        try:
+            manifest = json.loads(self._manifest.read_bytes())
+        except OSError:
+            return True
+        except ValueError:
+            manifest = {}
+        if not isinstance(manifest, dict):
+            manifest = {}
+        if manifest.get("phase") == "done":
+            return True
+        process = manifest.get("process")
+        if process is not None and (_lives(process) or _next_attempt_may_come(manifest)):
+            self._last_sign_of_life = now
+        silence = now - self._last_sign_of_life
+        return silence >= (NAMED_WITHIN_S if process is None else GONE_FOR_S)
+
+
+def _next_attempt_may_come(manifest: Json) -> bool:
+    """Between two attempts no process of the run lives, but its supervisor does."""
+    return manifest.get("phase") in _BETWEEN_ATTEMPTS and _lives(manifest.get("supervisor"))
+
+
+def _lives(process: object) -> bool:
+    """Whether exactly this process is there, not a zombie and not another with the same pid."""
+    if not isinstance(process, dict):
+        return False
+    boot_id = process.get("boot_id")
+    try:
+        if boot_id is not None and boot_id != _this_boot():
+            return False
+        # The name in parentheses may itself have spaces and parentheses.
+        stat = (_PROC / str(int(process["pid"])) / "stat").read_text(errors="replace")
+        fields = stat.rpartition(")")[2].split()
+    except (KeyError, TypeError, ValueError, OSError):
+        return False
+    state, start_time = fields[0], fields[19]
+    expected = process.get("start_time")
+    return state not in "ZX" and (expected is None or str(expected) == start_time)
+
+
+def _this_boot() -> str:
+    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,30 @@
+"""The open set of agent CLIs: a new one is a module and a line here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from runner.errors import ConfigInvalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import cast
+
+    from runner.runtimes import codex, kay
+    from runner.runtimes.base import Runtime
+
+    _proof: tuple[Runtime, ...] = (codex.RUNTIME, kay.RUNTIME)
+else:
+
+    def cast(_: object, value: object) -> object:
+        return value
+
+
+NAMES = ("codex", "kay")
+
+
+def get(name: str) -> Runtime:
+    """The runtime of that name, importing only its module; ConfigInvalid for an unknown one."""
+    if name not in NAMES:
+        raise ConfigInvalid(f"unknown runtime `{name}`", hint=f"one of: {', '.join(NAMES)}")
+    return cast("Runtime", import_module(f"runner.runtimes.{name}").RUNTIME)

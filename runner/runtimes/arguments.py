@@ -1,0 +1,101 @@
+"""Building an argv from a config, for the version that is installed. Pure; shared by the runtimes.
+
+Which options exist differs from version to version (`codex exec` lost `--full-auto` between 0.140
+and 0.150), so nothing is passed that `exec --help` of the program that will run does not list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from runner.errors import ConfigInvalid, RuntimeWrong
+from runner.model import Level, Program, Sandbox
+from runner.runtimes.overrides import assignment, flatten, mentions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_THREAD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+
+
+class Arguments:
+    """Collects arguments; `done` refuses all that the version does not know at once."""
+
+    def __init__(self, program: Program, title: str) -> None:
+        self._program = program
+        self._title = title
+        self._argv = [program.path, "exec"]
+        self._absent: list[str] = []
+
+    def option(self, *spellings_and_value: str, flag: bool = False) -> None:
+        """The first spelling that is listed, e.g. `option("-C", "--cd", folder)`; `flag` has no
+        value.
+        """
+        spellings = spellings_and_value if flag else spellings_and_value[:-1]
+        known = next((name for name in spellings if name in self._program.flags), None)
+        if known is None:
+            self._absent.append(spellings[-1])
+            return
+        self._argv.append(known)
+        if not flag:
+            self._argv.append(spellings_and_value[-1])
+
+    def override(self, text: str) -> None:
+        self.option("-c", "--config", text)
+
+    def overrides(self, values: Mapping[str, Any]) -> None:
+        """A nested mapping as sorted `-c` arguments."""
+        for key, value in flatten(values):
+            self.override(assignment(key, value))
+
+    def knows(self, name: str) -> bool:
+        return name in self._program.flags
+
+    def done(self, resume_thread: str | None) -> tuple[str, ...]:
+        """The argv; the prompt comes on stdin. RuntimeWrong if options are needed that are not
+        there.
+
+        Options stand before `resume`: behind it the CLI refuses most of them with exit status 2.
+        """
+        if self._absent:
+            raise RuntimeWrong(
+                f"{self._title} {self._program.version} ({self._program.path}) does not know "
+                + ", ".join(f"`{name}`" for name in self._absent),
+                hint="install a newer version, or change what asks for it in delegate.toml",
+            )
+        if resume_thread is not None:
+            if not _THREAD_ID.fullmatch(resume_thread):
+                raise RuntimeWrong(f"{resume_thread!r} is not the id of a thread")
+            self._argv += ["resume", resume_thread]
+        return (*self._argv, "-")
+
+
+def refuse_owned(runtime: str, config: Mapping[str, Any], owned: Mapping[str, str]) -> None:
+    """ConfigInvalid if the config sets what is declared elsewhere: then what runs would not be what
+    is declared.
+
+    `owned` maps dotted keys to the place where the value belongs.
+    """
+    found = [key for key in owned if mentions(config, key)]
+    if found:
+        problems = [f"[runtimes.{runtime}.config] {key}: {owned[key]}" for key in found]
+        raise ConfigInvalid(
+            f"[runtimes.{runtime}.config] must not set " + ", ".join(f"`{key}`" for key in found),
+            hint=owned[found[0]],
+            problems=problems,
+        )
+
+
+def refuse_impossible(sandbox: Sandbox, title: str) -> None:
+    """ConfigInvalid for a sandbox that the program cannot give: it would silently be narrower than
+    declared.
+    """
+    if sandbox.level is not Level.READ_ONLY or not (sandbox.network or sandbox.writable):
+        return
+    what = "network" if sandbox.network else "writable folders"
+    raise ConfigInvalid(
+        f"sandbox `{sandbox.name}`: {title} gives no {what} at level read-only",
+        hint=f'set level = "workspace-write" in [sandboxes.{sandbox.name}], or leave it out',
+    )

@@ -1,0 +1,187 @@
+"""What an agent CLI is to us: a Protocol, the values it speaks in, and defaults. Pure, standard
+library only.
+
+A runtime never starts a process and never reads a file: it says what to run and what the lines
+mean. docs/adding-a-runtime.md walks through writing one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from runner.model import (
+    Command,
+    Level,
+    Model,
+    Outcome,
+    Program,
+    Reason,
+    RuntimeSettings,
+    Sandbox,
+    Usage,
+)
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from runner.model import Json
+else:
+    Protocol = object
+
+REASON_CODES = (
+    "completed",
+    "result_missing",
+    "result_invalid",
+    "blocked",
+    "cli_failure",
+    "auth_or_quota",
+    "flag_refused",
+    "killed",
+    "timeout",
+    "lost",
+)
+"""Every code that `conclude` may give; stable, scripts read them."""
+
+
+class Kind(StrEnum):
+    """What a line of the program's event stream tells."""
+
+    THREAD = "thread"
+    MESSAGE = "message"
+    REASONING = "reasoning"
+    COMMAND_STARTED = "command_started"
+    COMMAND = "command"
+    FILE_CHANGE = "file_change"
+    TOOL_STARTED = "tool_started"
+    TOOL_CALL = "tool_call"
+    WARNING = "warning"
+    ERROR = "error"
+    USAGE = "usage"
+    TURN_STARTED = "turn_started"
+    TURN_COMPLETED = "turn_completed"
+    TURN_FAILED = "turn_failed"
+    OTHER = "other"
+
+
+class Activity(Value):
+    """One thing that the agent did, in words that do not depend on the program."""
+
+    kind: Kind
+    text: str = ""
+    """The thread's id, the message, the command line, `server.tool`, or one `kind path` per line.
+    """
+    item: str | None = None
+    """Pairs a started command or tool call with its end."""
+    exit_code: int | None = None
+    output: str = ""
+    duration_s: float | None = None
+    """Only where the program itself reports it."""
+    usage: Usage | None = None
+    """Of the whole thread so far: the last one counts, they are not to be added up."""
+    failed: bool = False
+    """The program itself says that the command, the tool call or the change failed."""
+
+
+class CommandRequest(Value):
+    """All that an argv may depend on."""
+
+    program: Program
+    settings: RuntimeSettings
+    model: Model | None
+    sandbox: Sandbox
+    cwd: str
+    last_message_path: str
+    skills: bool
+    overrides: tuple[str, ...] = ()
+    """`key=value` texts put behind those of the config, e.g. by a rehearsal."""
+    resume_thread: str | None = None
+
+
+class End(Value):
+    """What is known when the process has ended; `exit_code` is None when nobody could see it."""
+
+    exit_code: int | None
+    signal: int | None
+    turn: Kind | None
+    """TURN_COMPLETED, TURN_FAILED, or None when the stream has neither."""
+    failure: str | None
+    """Text of the failed turn, or of the last error."""
+    last_message: str | None
+    any_event: bool
+    stderr_tail: str
+
+
+class StoredKey(Value):
+    """The JSON file where a program keeps a key, and the ways to it in there."""
+
+    file: str
+    ways: tuple[tuple[str, ...], ...]
+    """Keys that lead to it; any of them will do."""
+
+
+class Runtime(Protocol):
+    """One agent CLI. Implementations are modules; see `RUNTIMES` in the package."""
+
+    name: str
+    title: str
+    """What people call the program, for messages."""
+    candidates: tuple[str, ...]
+    """Commands to look for, in order, when the config names none."""
+    bundled: str | None
+    """Path of the program inside site-packages where a PyPI package brings it along."""
+    install_hint: str
+    """How to get the program."""
+    login_hint: str
+    env_names: tuple[str, ...]
+    """Names besides the default environment that the program itself needs (its home, ...)."""
+
+    def identify(self, version_output: str) -> str | None:
+        """The version if this output of `--version` is really this program's, else None."""
+
+    def foreign(self, version_output: str) -> str | None:
+        """What else the program is, in words, when `identify` said None and it is known."""
+
+    def prepare_prompt(self, prompt: str) -> str:
+        """The prompt as the program has to get it, so that it is read as a prompt and as nothing
+        else.
+        """
+
+    def command(self, request: CommandRequest) -> Command:
+        """The exact argv; the prompt goes to stdin. RuntimeWrong if the version lacks a needed
+        option.
+        """
+
+    def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
+        """The id of the declared provider; None where the program's own login decides."""
+
+    def secret_env(self, settings: RuntimeSettings, model: Model | None) -> tuple[str, ...]:
+        """Names of the keys that this program needs in the environment for this model."""
+
+    def stored_key(
+        self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
+    ) -> StoredKey | None:
+        """Where the key may be instead of in the environment; None where the program has no such
+        place.
+        """
+
+    def parse(self, record: Json) -> tuple[Activity, ...]:
+        """What one decoded line of stdout tells; unknown lines give nothing, never an error."""
+
+    def conclude(self, end: End) -> tuple[Outcome, Reason]:
+        """What this program's own signs say about how the attempt ended (before our checks)."""
+
+    def login_check(self, program: Program) -> tuple[str, ...] | None:
+        """argv whose exit status 0 means logged in, or None where the program has no such check."""
+
+    def own_config(self, env: Mapping[str, str]) -> str | None:
+        """The program's own TOML config file, which applies beneath everything that we pass."""
+
+    def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
+        """argv that proves that the program's sandbox works on this machine, or None.
+
+        To be run in a folder where a file may be made: 0 means that a write was refused in it, 3
+        that it was not, 2 that this version has no such check.
+        """

@@ -1,0 +1,150 @@
+"""The OpenAI Codex CLI: `codex exec --json`. Pure; facts measured on codex-cli 0.163.0 and 0.169.0.
+
+https://github.com/openai/codex/blob/main/codex-rs/exec/src/cli.rs
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from runner.model import Command, Level, Model, Outcome, Program, Reason, RuntimeSettings
+from runner.runtimes import codex_endings, codex_events
+from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
+from runner.runtimes.base import Activity, CommandRequest, End, StoredKey
+from runner.runtimes.overrides import assignment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.model import Json
+    from runner.runtimes.base import Runtime
+
+_VERSION = re.compile(r"^codex-cli (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$", re.MULTILINE)
+_KAY = re.compile(r"^kay (\S+)\s*$", re.MULTILINE | re.IGNORECASE)
+
+_SANDBOX = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
+OWNED = {
+    "model": "the model of a task is set with `model` and [models.NAME]",
+    "model_reasoning_effort": "set reasoning_effort in [models.NAME]",
+    "sandbox_mode": _SANDBOX,
+    "sandbox_permissions": _SANDBOX,
+    "sandbox_workspace_write.network_access": "set network in [sandboxes.NAME]",
+    "sandbox_workspace_write.writable_roots": "set writable in [sandboxes.NAME]",
+    "permissions": _SANDBOX,
+    "default_permissions": _SANDBOX,
+    "approval_policy": "`codex exec` never asks: it always runs with approval `never`",
+    "approvals_reviewer": "`codex exec` never asks: it always runs with approval `never`",
+    "profile": "a profile can change model and sandbox; put its settings into delegate.toml",
+    "profiles": "a profile can change model and sandbox; put its settings into delegate.toml",
+    "skills.include_instructions": "set skills in [delegation]",
+}
+"""Keys that `[runtimes.codex.config]` must not set, and where the value belongs."""
+
+
+class Codex:
+    """See `base.Runtime`."""
+
+    name = "codex"
+    title = "the OpenAI Codex CLI"
+    candidates: tuple[str, ...] = ("codex",)
+    bundled: str | None = "codex_cli_bin/bin/codex"
+    install_hint = (
+        "`pip install 'runner[codex]'` brings a binary along, `npm install -g @openai/codex` puts "
+        "one on PATH; or set `command` in [runtimes.codex]"
+    )
+    login_hint = codex_endings.LOGIN_HINT
+    env_names: tuple[str, ...] = ("CODEX_HOME",)
+
+    def identify(self, version_output: str) -> str | None:
+        match = _VERSION.search(version_output)
+        return match[1] if match and not _KAY.search(version_output) else None
+
+    def foreign(self, version_output: str) -> str | None:
+        match = _KAY.search(version_output)
+        return f"Kay {match[1]}" if match else None
+
+    def prepare_prompt(self, prompt: str) -> str:
+        # `codex exec -` takes any text; a leading `/` or `-` has no meaning on stdin.
+        return prompt
+
+    def command(self, request: CommandRequest) -> Command:
+        sandbox, model, config = request.sandbox, request.model, request.settings.config
+        refuse_owned(self.name, config, OWNED)
+        refuse_impossible(sandbox, "Codex")
+        args = Arguments(request.program, "codex-cli")
+        args.option("--json", flag=True)
+        args.option("--skip-git-repo-check", flag=True)
+        args.option("-C", "--cd", request.cwd)
+        if model is not None:
+            args.option("-m", "--model", model.model)
+        args.option("-s", "--sandbox", sandbox.level.value)
+        if sandbox.level is Level.WORKSPACE_WRITE:
+            for folder in sandbox.writable:
+                args.option("--add-dir", folder)
+        args.overrides(config)
+        if provider := _declared_provider(request.settings, model):
+            args.override(assignment("model_provider", provider))
+        if model is not None and model.reasoning_effort is not None:
+            args.override(assignment("model_reasoning_effort", model.reasoning_effort))
+        if sandbox.level is Level.WORKSPACE_WRITE:
+            # Always said: a config.toml of the user may have opened the network.
+            args.override(assignment("sandbox_workspace_write.network_access", sandbox.network))
+        if not request.skills:
+            # `features.skills` does not exist; this is what hides them.
+            args.override(assignment("skills.include_instructions", False))
+        for text in request.overrides:
+            args.override(text)
+        args.option("-o", "--output-last-message", request.last_message_path)
+        return Command(args.done(request.resume_thread), last_message_file=True)
+
+    def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
+        declared = _declared_provider(settings, model) or settings.config.get("model_provider")
+        return str(declared) if declared and declared != "openai" else None
+
+    def secret_env(self, settings: RuntimeSettings, model: Model | None) -> tuple[str, ...]:
+        provider = self.provider(settings, model)
+        table = _table(_table(settings.config.get("model_providers")).get(str(provider)))
+        headers = _table(table.get("env_http_headers"))
+        names = [table.get("env_key"), *(headers[key] for key in sorted(headers))]
+        return tuple(dict.fromkeys(name for name in names if isinstance(name, str) and name))
+
+    def stored_key(
+        self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
+    ) -> StoredKey | None:
+        # `codex login` keeps a login of its own; the key of another provider is in the environment
+        # only.
+        return None
+
+    def parse(self, record: Json) -> tuple[Activity, ...]:
+        return codex_events.parse(record)
+
+    def conclude(self, end: End) -> tuple[Outcome, Reason]:
+        return codex_endings.conclude(end)
+
+    def login_check(self, program: Program) -> tuple[str, ...] | None:
+        return (program.path, "login", "status")
+
+    def own_config(self, env: Mapping[str, str]) -> str | None:
+        home = env.get("CODEX_HOME") or (env["HOME"] + "/.codex" if env.get("HOME") else None)
+        return home and f"{home}/config.toml"
+
+    def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
+        if level is Level.DANGER:
+            return None
+        # Both levels use the same mechanism; only read-only can be shown to refuse in any folder.
+        probe = "if touch runner-probe 2>/dev/null; then rm -f runner-probe; exit 3; fi"
+        mode = assignment("sandbox_mode", Level.READ_ONLY.value)
+        return (program.path, "sandbox", "-c", mode, "--", "/bin/sh", "-c", probe)
+
+
+def _declared_provider(settings: RuntimeSettings, model: Model | None) -> str | None:
+    return (model.provider if model is not None else None) or settings.provider
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+RUNTIME: Runtime = Codex()

@@ -1,0 +1,143 @@
+"""How a run of Codex ended, from its exit status, its stream and its stderr. Pure.
+
+Measured on codex-cli 0.163.0 and 0.169.0: 0 the model finished its turn, 1 nearly everything else,
+2 the command line, 101 a panic. Killed, it prints no closing event.
+"""
+
+from __future__ import annotations
+
+import re
+
+from runner.model import Outcome, Reason
+from runner.runtimes import endings
+from runner.runtimes.base import End, Kind
+
+LOGIN_HINT = "log in with `codex login`"
+
+
+def conclude(end: End) -> tuple[Outcome, Reason]:
+    """See `base.Runtime.conclude`."""
+    if ending := endings.killed(end):
+        return ending
+    code = end.exit_code
+    if end.turn is Kind.TURN_COMPLETED and code in (0, None):
+        return Outcome.SUCCEEDED, Reason("completed", "the agent finished its turn")
+    if code is None and end.turn is None:
+        return endings.lost()
+    if code == 0 and end.turn is None:
+        return endings.failed(
+            "result_missing",
+            "codex ended with status 0 but its stream has no `turn.completed`",
+            "`runner logs RUN --stream stdout` shows where the stream ends",
+            end,
+        )
+    if code == 2 and not end.any_event:
+        return _refused(end)
+    return _failure(end)
+
+
+def _refused(end: End) -> tuple[Outcome, Reason]:
+    line = _first_error(endings.essence(end.stderr_tail))
+    return endings.failed(
+        "flag_refused",
+        f"codex refused its command line: {line}" if line else "codex refused its command line",
+        "the installed version does not know an option or a value: "
+        "`runner doctor --runtime codex` says which",
+        end,
+    )
+
+
+_HINTS = (
+    (
+        r"required MCP servers? failed",
+        "a required MCP server did not start: run its command by hand; `codex mcp list` has it",
+    ),
+    (
+        r"invalid transport in `mcp_servers",
+        'an MCP server is enabled that no config defines: use server = "inline" in [delegation]',
+    ),
+    (
+        r"Model provider `[^`]*` not found",
+        "define it as [runtimes.codex.config.model_providers.NAME], or correct `model_provider`",
+    ),
+    (
+        r"No such file or directory.*CODEX_HOME|finding codex home",
+        "CODEX_HOME names a folder that does not exist: create it or unset the variable",
+    ),
+    (
+        r"Error loading config|config\.toml|unknown configuration field|unknown variant",
+        "correct that key in [runtimes.codex.config], or in $CODEX_HOME/config.toml",
+    ),
+    (
+        r"in-process app-server client: Read-only file system",
+        "a codex in a codex sandbox cannot write its home: start child runs through delegation",
+    ),
+    (
+        r"bwrap|bubblewrap|[Ll]andlock|seccomp|linux-sandbox|user namespace",
+        "the sandbox does not work on this machine: `codex sandbox -- true` shows why",
+    ),
+    (
+        r"trusted directory|not inside a git",
+        "codex wants a git repository here: run `git init`, or start it in one",
+    ),
+    (
+        r"maximum length of \d+",
+        "shorten the prompt: name files for the agent to read instead of pasting them",
+    ),
+    (r"[Nn]o rollout found", "the thread to resume is gone: start a new run"),
+    (r"already has an active writer", "another process uses this thread: wait until it has ended"),
+    (
+        r"Read-only file system|Permission denied|No space left",
+        "codex writes to $CODEX_HOME and to the run's folder: check owner and free space of both",
+    ),
+    (
+        r"Broken pipe",
+        "what takes its output went away: check the free space of the run's folder",
+    ),
+    (
+        r"Connection failed|stream disconnected|for network|lookup address|error sending request",
+        "the provider could not be reached: check network and proxy, then start it again",
+    ),
+    (r"high demand|status:? 5\d\d", "the provider failed: start it again later"),
+    (
+        r"status:? 400|status:? 404|not supported|does not exist",
+        "the provider refused the request: check the model id and the base_url of the provider",
+    ),
+)
+
+
+def _failure(end: End) -> tuple[Outcome, Reason]:
+    """FAILED, from the text of the failed turn or else from stderr."""
+    stderr = endings.essence(end.stderr_tail)
+    text = end.failure or stderr
+    # The log of a run that went well may speak of limits and retries: then it is not the reason.
+    told = end.failure is not None or not end.any_event
+    if told and (ending := endings.auth_or_quota(text, end, "codex", LOGIN_HINT)):
+        return ending
+    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
+    if end.exit_code == 101:
+        message = f"codex crashed: {_first_error(text) or 'it panicked'}"
+    elif end.failure:
+        message = endings.first_line(end.failure)
+    elif end.turn is Kind.TURN_FAILED:
+        message = "the turn failed, and codex does not say why"
+    elif end.any_event and end.turn is None:
+        message = f"codex ended with status {end.exit_code} in the middle of its turn"
+    else:
+        message = _first_error(text) or f"codex ended with status {end.exit_code} and said nothing"
+    return endings.failed(
+        "cli_failure",
+        message,
+        hint or "`runner logs RUN --stream stderr` shows what codex said",
+        end,
+    )
+
+
+def _first_error(text: str) -> str:
+    """The line that says what is wrong: one that begins with `Error`, that has one, or any."""
+    lines = text.splitlines()
+    for pattern in (r"error\b", r".*(?:error|panicked|failed|not )", r""):
+        for line in lines:
+            if re.match(pattern, line, re.IGNORECASE):
+                return endings.first_line(line)
+    return ""

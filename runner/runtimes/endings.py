@@ -1,0 +1,105 @@
+"""How attempts end, where that is the same for every program: signals, quota, the essence of
+stderr. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+from runner.model import Outcome, Reason
+from runner.runtimes.base import End
+
+_NOISE = re.compile(
+    r"\s*(?:\d+: (?:<unknown>|[\w:<>{}]+)|[Ss]tack backtrace:"
+    r"|Reading (?:additional input|prompt) from stdin\.\.\."
+    r"|WARNING: proceeding, even though .*|note: run with `RUST_BACKTRACE.*|)"
+)
+_DETAIL_CHARS = 2000
+
+_MISSING_KEY = re.compile(r"[Mm]issing environment variable:? `?([A-Za-z_][A-Za-z0-9_]*)")
+_AUTH = re.compile(
+    r"\bstatus:? (?:401|403)\b|\b(?:401 Unauthorized|403 Forbidden)\b|not logged in|unauthorized"
+    r"|(?:invalid|incorrect|missing|no) (?:api|provider) key|refresh token",
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(
+    r"\bstatus:? (?:402|429)\b|too many requests|usage limit|insufficient_quota|quota exceeded"
+    r"|exceeded your current quota|rate limit",
+    re.IGNORECASE,
+)
+
+
+def essence(stderr: str) -> str:
+    """stderr without blank lines, backtraces and lines that every run prints; its end where it is
+    long.
+    """
+    kept = [line.rstrip() for line in stderr.splitlines() if not _NOISE.fullmatch(line)]
+    return "\n".join(kept)[-_DETAIL_CHARS:]
+
+
+def first_line(text: str, limit: int = 300) -> str:
+    """What fits into a message."""
+    line = text.strip().split("\n", 1)[0].strip()
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def killed(end: End) -> tuple[Outcome, Reason] | None:
+    """The ending if a signal ended the process, also where a launcher says so with 128 + number."""
+    from signal import Signals  # only when a run ends; the hot path does not need it
+
+    code = end.exit_code
+    number = end.signal or (-code if code is not None and code < 0 else None)
+    if number is None and code is not None and code > 128 and not end.any_event:
+        number = code - 128
+    if number is None and code in (128 + 9, 128 + 15):
+        number = code - 128
+    if not number:
+        return None
+    try:
+        name = Signals(number).name
+    except ValueError:
+        return None if end.signal is None else _killed(end, f"signal {number}")
+    return _killed(end, name)
+
+
+def _killed(end: End, name: str) -> tuple[Outcome, Reason]:
+    hint = "start it again; runner did not send this signal unless the events say so"
+    if name == "SIGKILL":
+        hint = "often the kernel when memory runs out: see `dmesg` and the limits of the container"
+    return Outcome.FAILED, Reason("killed", f"the program was ended by {name}", hint, evidence(end))
+
+
+def lost() -> tuple[Outcome, Reason]:
+    """The ending when nobody saw the process end and its stream does not tell either."""
+    return Outcome.LOST, Reason(
+        "lost",
+        "nobody saw how the program ended, and its events do not tell",
+        "`runner logs RUN` shows how far it came; start it again",
+    )
+
+
+def auth_or_quota(text: str, end: End, program: str, login: str) -> tuple[Outcome, Reason] | None:
+    """The ending if `text` is about a missing login, a refused key or a spent quota."""
+    if match := _MISSING_KEY.search(text):
+        name = match[1]
+        hint = f"set {name}, and name it in `env` of [runtimes.{program}] so that it is passed on"
+    elif _QUOTA.search(text):
+        hint = "wait until the provider allows more, or use another model or account"
+    elif _AUTH.search(text):
+        hint = f"{login}; `runner doctor --runtime {program}` checks it"
+    else:
+        return None
+    line = next((line for line in text.splitlines() if _about_access(line)), text)
+    return Outcome.FAILED, Reason("auth_or_quota", first_line(line), hint, evidence(end))
+
+
+def _about_access(line: str) -> bool:
+    return any(pattern.search(line) for pattern in (_MISSING_KEY, _QUOTA, _AUTH))
+
+
+def failed(code: str, message: str, hint: str | None, end: End) -> tuple[Outcome, Reason]:
+    return Outcome.FAILED, Reason(code, message, hint, evidence(end))
+
+
+def evidence(end: End) -> str | None:
+    return essence(end.stderr_tail) or None

@@ -1,0 +1,245 @@
+"""Whether the program of one runtime could do what the tasks ask of it. Edge: runs it for a moment.
+
+Part of `doctor`: everything here is bounded in time and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from time import monotonic
+
+from runner.errors import RunnerError, RuntimeWrong
+from runner.model import Config, Level, Model, Program, RuntimeSettings, Sandbox
+from runner.runtimes import get, probe
+from runner.runtimes.base import CommandRequest
+from runner.runtimes.endings import essence, first_line
+from runner.runtimes.shortrun import Ran, run
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.runtimes.base import Runtime
+
+PROGRAM_S, LOGIN_S, SANDBOX_S = 8.0, 5.0, 8.0
+
+
+class Verdict(StrEnum):
+    """`fail` alone means that a run could not start; `unknown` is said where we could not see."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+    UNKNOWN = "unknown"
+
+
+class Check(Value):
+    """One finding; `repair` says what to do where something can be done."""
+
+    name: str
+    verdict: Verdict
+    message: str
+    repair: str | None = None
+
+
+class Use(Value):
+    """A task as a runtime sees it: the model and the sandbox that it asks for."""
+
+    task: str
+    model: Model | None
+    sandbox: Sandbox
+
+
+def examine_runtime(
+    config: Config, name: str, uses: Sequence[Use], env: Mapping[str, str], deadline: float
+) -> Iterator[Check]:
+    """The checks of one runtime; those that could not be made are there as skipped."""
+    runtime = get(name)
+    settings = config.runtimes.get(name)
+    if settings is None:
+        settings = RuntimeSettings(name, runtime.candidates[0], None, (), {}, None)
+    exam = _Exam(runtime, settings, uses, env, deadline)
+    try:
+        seconds = max(0.5, min(PROGRAM_S, deadline - monotonic()))
+        program = probe.discover(runtime, settings, env, config.root, fresh=True, seconds=seconds)
+    except RunnerError as error:
+        part = "identity" if isinstance(error, RuntimeWrong) else "binary"
+        yield Check(f"{name}.{part}", Verdict.FAIL, error.message, error.hint)
+        for rest in ("version", "flags", "login", "sandbox"):
+            yield Check(f"{name}.{rest}", Verdict.SKIP, "there is no program to ask")
+        return
+    yield Check(f"{name}.binary", Verdict.OK, program.path)
+    yield Check(f"{name}.identity", Verdict.OK, f"{runtime.title} {program.version}")
+    yield exam.version(program)
+    yield exam.flags(program)
+    yield exam.login(program)
+    yield exam.sandbox(program)
+
+
+class _Exam:
+    """The checks of one runtime whose program was found."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        settings: RuntimeSettings,
+        uses: Sequence[Use],
+        env: Mapping[str, str],
+        deadline: float,
+    ) -> None:
+        self._runtime = runtime
+        self._settings = settings
+        # Asked for by name and used by no task: then only what every run needs is looked at.
+        anything = Model(None, "any-model", provider=settings.provider)
+        self._uses = uses or (Use("any task", anything, Sandbox("any", Level.READ_ONLY)),)
+        self._env = env
+        self._deadline = deadline
+
+    def version(self, program: Program) -> Check:
+        try:
+            probe.check_version(self._runtime, self._settings, program)
+        except RunnerError as error:
+            return self._check("version", Verdict.FAIL, error.message, error.hint)
+        wanted = self._settings.version
+        return self._check(
+            "version", Verdict.OK, program.version + (f" satisfies {wanted}" if wanted else "")
+        )
+
+    def flags(self, program: Program) -> Check:
+        """Builds the command of every task, as a start would."""
+        for use in self._uses:
+            request = CommandRequest(
+                program, self._settings, use.model, use.sandbox, "/", "/last-message", False
+            )
+            try:
+                self._runtime.command(request)
+            except RunnerError as error:
+                message = f"{use.task}: {error.message}"
+                return self._check("flags", Verdict.FAIL, message, error.hint)
+        return self._check("flags", Verdict.OK, "`exec --help` lists every option that is needed")
+
+    def login(self, program: Program) -> Check:
+        own_login = False
+        unsure: list[str] = []
+        keys: list[str] = []
+        for use in self._uses:
+            try:
+                names = self._runtime.secret_env(self._settings, use.model)
+                provider = self._runtime.provider(self._settings, use.model)
+            except RunnerError as error:
+                return self._check("login", Verdict.FAIL, error.message, error.hint)
+            if provider is None:
+                own_login = True
+            elif not names:
+                unsure.append(provider)
+            keys += names
+            missing = [name for name in names if not self._env.get(name)]
+            if missing and not self._stored(use):
+                return self._check(
+                    "login",
+                    Verdict.FAIL,
+                    f"{use.task}: provider `{provider}` needs {', '.join(missing)}, not set here",
+                    f"set {missing[0]}; or {self._runtime.login_hint}",
+                )
+        if own_login:
+            return self._own_login(program)
+        if unsure:
+            said = f"no key is declared for provider `{unsure[0]}`; only a run shows if it answers"
+            return self._check("login", Verdict.UNKNOWN, said)
+        said = f"a key is there ({', '.join(dict.fromkeys(keys))}); only a run shows if it is valid"
+        return self._check("login", Verdict.OK, said)
+
+    def sandbox(self, program: Program) -> Check:
+        levels = {use.sandbox.level for use in self._uses}
+        level = min(levels, key=lambda one: one.rank)
+        argv = self._runtime.sandbox_check(program, level)
+        if level is Level.DANGER:
+            return self._check("sandbox", Verdict.SKIP, f"every task runs with {level}")
+        if argv is None:
+            said = f"{self._runtime.title} has no command that tries its sandbox"
+            return self._check("sandbox", Verdict.UNKNOWN, said)
+        folder = mkdtemp(prefix="runner-doctor-")
+        try:
+            said_by = ask(argv, self._env, SANDBOX_S, self._deadline, folder)
+        finally:
+            rmtree(folder, ignore_errors=True)
+        if said_by.exit_code == 0:
+            return self._check("sandbox", Verdict.OK, "it refused a write that it has to refuse")
+        if said_by.exit_code == 2:
+            return self._check("sandbox", Verdict.UNKNOWN, "this version cannot try its sandbox")
+        tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
+        wrong = said_by.why or f"does not work: {tail}"
+        if said_by.exit_code == 3:
+            wrong = "let a write through that it has to refuse"
+        return self._check(
+            "sandbox",
+            Verdict.FAIL,
+            f"the sandbox {wrong}",
+            f"`{shlex.join(argv[:2])} -- true` has to end with 0; containers often forbid user "
+            "namespaces",
+        )
+
+    def _own_login(self, program: Program) -> Check:
+        argv = self._runtime.login_check(program)
+        if argv is None:
+            return self._check("login", Verdict.UNKNOWN, "this program cannot tell; a run shows it")
+        said = ask(argv, self._env, LOGIN_S, self._deadline)
+        if said.exit_code == 0:
+            return self._check("login", Verdict.OK, "logged in")
+        if said.why is not None:
+            return self._check("login", Verdict.UNKNOWN, f"`{shlex.join(argv)}` {said.why}")
+        # It looks at its own login alone, whatever its config or the environment says.
+        passed = [name for name in self._settings.env if self._env.get(name)]
+        if self._own_provider() or passed:
+            where = "its own config names a provider" if not passed else f"{passed[0]} is passed on"
+            return self._check("login", Verdict.UNKNOWN, f"not logged in, but {where}")
+        return self._check(
+            "login", Verdict.FAIL, "not logged in", f"{self._runtime.login_hint}; or try --rehearse"
+        )
+
+    def _own_provider(self) -> bool:
+        path = self._runtime.own_config(self._env)
+        try:
+            return path is not None and "model_provider" in tomllib.loads(_text(path))
+        except (OSError, ValueError):
+            return False
+
+    def _stored(self, use: Use) -> bool:
+        """Whether the program keeps a key itself. Its value is looked at for being there only."""
+        stored = self._runtime.stored_key(self._settings, use.model, self._env)
+        if stored is None:
+            return False
+        try:
+            data: object = json.loads(_text(stored.file))
+        except (OSError, ValueError):
+            return False
+        return any(_follow(data, way) for way in stored.ways)
+
+    def _check(self, part: str, verdict: Verdict, message: str, repair: str | None = None) -> Check:
+        return Check(f"{self._runtime.name}.{part}", verdict, message, repair)
+
+
+def _follow(data: object, way: Sequence[str]) -> object:
+    for key in way:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text(encoding="utf-8")
+
+
+def ask(
+    argv: Sequence[str], env: Mapping[str, str], limit: float, deadline: float, cwd: str = "/"
+) -> Ran:
+    seconds = min(limit, deadline - monotonic())
+    if seconds <= 0:
+        return Ran(None, "", "", "was not asked: other checks took too long")
+    return run(argv, probe.minimal_env(env), seconds=round(seconds, 1), cwd=cwd)

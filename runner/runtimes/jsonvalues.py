@@ -1,0 +1,31 @@
+"""Reading decoded JSON of unknown shape without ever raising. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def text(value: Any) -> str:
+    """The string, or nothing where it is something else."""
+    return value if isinstance(value, str) else ""
+
+
+def number(value: Any) -> int | None:
+    """The integer; None for anything else (True is no number here)."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def table(value: Any) -> Mapping[str, Any]:
+    """The object, or an empty one where it is something else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def compact(value: Any) -> str:
+    """JSON on one line for what has no better text."""
+    import json  # only for odd records; the hot path does not need it
+
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,189 @@
+"""Kay, a fork in the Codex lineage: `kay exec --json`. Pure; facts from its source for 0.9.17 to
+0.9.46.
+
+Differences from Codex that matter here: no `-o` and no `--add-dir`; its own event stream; exit
+status 0 says nothing about success; provider and model have no useful default.
+https://github.com/alo-labs/kay/blob/main/kay-rs/exec/src/cli.rs
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from runner.errors import ConfigInvalid
+from runner.model import Command, Level, Model, Outcome, Program, Reason, RuntimeSettings
+from runner.runtimes import kay_endings, kay_events
+from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
+from runner.runtimes.base import Activity, CommandRequest, End, StoredKey
+from runner.runtimes.overrides import assignment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.model import Json
+    from runner.runtimes.base import Runtime
+
+_VERSION = re.compile(r"^kay (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$", re.MULTILINE)
+_CODEX = re.compile(r"^codex-cli (\S+)\s*$", re.MULTILINE)
+_VSCODE = re.compile(r"^\d+\.\d+\.\d+\n[0-9a-f]{40}\n", re.MULTILINE)
+
+PROVIDER_KEYS: Mapping[str, str | None] = {
+    "opencode-go": "OPENCODE_GO_API_KEY",
+    "xiaomi": "XIAOMI_API_KEY",
+    "minimax": "MINIMAX_API_KEY",
+    "openai": "OPENAI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "amazon-bedrock": None,
+    "oss": None,
+}
+"""The providers that Kay has built in, and the variable that each reads its key from."""
+ALIASES = {"ocg": "opencode-go"}
+
+_SANDBOX = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
+OWNED = {
+    "model": "the model of a task is set with `model` and [models.NAME]",
+    "model_provider": "set provider in [runtimes.kay] or [models.NAME]",
+    "model_reasoning_effort": "set reasoning_effort in [models.NAME]",
+    "sandbox_mode": _SANDBOX,
+    "sandbox_workspace_write.network_access": "set network in [sandboxes.NAME]",
+    "sandbox_workspace_write.writable_roots": "set writable in [sandboxes.NAME]",
+    "approval_policy": "`kay exec` always runs with approval `never` here",
+    "profile": "a profile can change model and sandbox; put its settings into delegate.toml",
+    "profiles": "a profile can change model and sandbox; put its settings into delegate.toml",
+}
+"""Keys that `[runtimes.kay.config]` must not set, and where the value belongs."""
+
+SAFE_START = "TASK:\n"
+"""Put before a prompt that Kay would take for a slash command."""
+
+
+class Kay:
+    """See `base.Runtime`."""
+
+    name = "kay"
+    title = "Kay"
+    candidates: tuple[str, ...] = ("kay", "code", "coder")
+    bundled: str | None = None
+    install_hint = "install Kay and put it on PATH, or set `command` in [runtimes.kay]"
+    login_hint = kay_endings.LOGIN_HINT
+    env_names: tuple[str, ...] = ("KAY_HOME",)
+
+    def identify(self, version_output: str) -> str | None:
+        match = _VERSION.search(version_output)
+        return match[1] if match and not _CODEX.search(version_output) else None
+
+    def foreign(self, version_output: str) -> str | None:
+        if match := _CODEX.search(version_output):
+            return f"the OpenAI Codex CLI {match[1]}"
+        return "Visual Studio Code" if _VSCODE.search(version_output) else None
+
+    def prepare_prompt(self, prompt: str) -> str:
+        # `kay exec` trims the prompt and reads a leading `/` as a slash command, on stdin too: an
+        # unknown one ends the run with status 1, `/auto` starts another mode.
+        # https://github.com/just-every/code/blob/main/code-rs/exec/src/slash.rs
+        return SAFE_START + prompt if prompt.lstrip().startswith("/") else prompt
+
+    def command(self, request: CommandRequest) -> Command:
+        sandbox, model, config = request.sandbox, request.model, request.settings.config
+        refuse_owned(self.name, config, OWNED)
+        refuse_impossible(sandbox, "Kay")
+        provider = provider_of(request.settings, model)
+        if model is None or not model.model:
+            raise ConfigInvalid(
+                "Kay needs a model: it has no default for a provider",
+                hint="set `model` in the task, to an id or to the NAME of a [models.NAME]",
+            )
+        args = Arguments(request.program, "kay")
+        args.option("--json", flag=True)
+        args.option("--skip-git-repo-check", flag=True)
+        args.option("-C", "--cd", request.cwd)
+        args.option("-s", "--sandbox", sandbox.level.value)
+        # New between 0.9.17 and 0.9.46; before, exec has no other policy. Never --full-auto: it
+        # asks for approval on failure, which nobody can give, and opens the network.
+        if args.knows("-a") or args.knows("--ask-for-approval"):
+            args.option("-a", "--ask-for-approval", "never")
+        args.option("-m", "--model", model.model)
+        args.overrides(config)
+        args.override(assignment("model_provider", provider))
+        if model.reasoning_effort is not None:
+            args.override(assignment("model_reasoning_effort", model.reasoning_effort))
+        if sandbox.level is Level.WORKSPACE_WRITE:
+            # Always said, also when empty: a config.toml of the user may have opened more.
+            prefix = "sandbox_workspace_write"
+            args.override(assignment(f"{prefix}.network_access", sandbox.network))
+            args.override(assignment(f"{prefix}.writable_roots", sandbox.writable))
+        for text in request.overrides:
+            args.override(text)
+        args.option("--output-last-message", request.last_message_path)
+        return Command(args.done(request.resume_thread), last_message_file=True)
+
+    def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
+        return provider_of(settings, model)
+
+    def secret_env(self, settings: RuntimeSettings, model: Model | None) -> tuple[str, ...]:
+        provider = provider_of(settings, model)
+        custom = _custom(settings).get(provider)
+        name = custom.get("env_key") if isinstance(custom, Mapping) else PROVIDER_KEYS[provider]
+        return (name,) if isinstance(name, str) and name else ()
+
+    def stored_key(
+        self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
+    ) -> StoredKey | None:
+        home = _home(env)
+        provider = provider_of(settings, model)
+        ways: tuple[tuple[str, ...], ...] = (("provider_credentials", provider, "api_key"),)
+        if provider == "openai":  # the main login: a key, or the tokens of ChatGPT
+            ways += (("OPENAI_API_KEY",), ("tokens",))
+        return StoredKey(f"{home}/auth.json", ways) if home else None
+
+    def parse(self, record: Json) -> tuple[Activity, ...]:
+        return kay_events.parse(record)
+
+    def conclude(self, end: End) -> tuple[Outcome, Reason]:
+        return kay_endings.conclude(end)
+
+    def login_check(self, program: Program) -> tuple[str, ...] | None:
+        # `kay login status` looks at the main login only, not at the key of a provider.
+        return None
+
+    def own_config(self, env: Mapping[str, str]) -> str | None:
+        home = _home(env)
+        return f"{home}/config.toml" if home else None
+
+    def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
+        return None
+
+
+def provider_of(settings: RuntimeSettings, model: Model | None) -> str:
+    """The provider's id; ConfigInvalid where none is declared or nobody knows it. There is no
+    default.
+    """
+    declared = (model.provider if model is not None else None) or settings.provider
+    known = {**PROVIDER_KEYS, **_custom(settings)}
+    if not declared:
+        raise ConfigInvalid(
+            "Kay needs a provider, and none is declared",
+            hint=f"set provider in [runtimes.kay] or [models.NAME]; one of: {', '.join(known)}",
+        )
+    provider = ALIASES.get(declared, declared)
+    if provider not in known:
+        raise ConfigInvalid(
+            f"unknown provider `{declared}` for Kay",
+            hint=f"one of: {', '.join(known)}; or define "
+            f"[runtimes.kay.config.model_providers.{declared}]",
+        )
+    return provider
+
+
+def _custom(settings: RuntimeSettings) -> Mapping[str, Any]:
+    providers = settings.config.get("model_providers")
+    return providers if isinstance(providers, Mapping) else {}
+
+
+def _home(env: Mapping[str, str]) -> str | None:
+    return env.get("KAY_HOME") or (env["HOME"] + "/.kay" if env.get("HOME") else None)
+
+
+RUNTIME: Runtime = Kay()

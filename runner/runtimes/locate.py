@@ -1,0 +1,88 @@
+"""Which file a configured command means. Edge: looks at the disk, starts nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+
+from runner.errors import RuntimeMissing
+from runner.model import RuntimeSettings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.runtimes.base import Runtime
+
+
+def locate(
+    runtime: Runtime, settings: RuntimeSettings, env: Mapping[str, str], root: str | None
+) -> tuple[str, ...]:
+    """Absolute paths of executables to try, in order; RuntimeMissing if there is none.
+
+    A command with a slash is a path (`~` is the home folder, a relative one starts at `root`). The
+    usual name means: its first place on PATH, else the binary that a PyPI package brought along,
+    else another usual name.
+    """
+    command = settings.command or runtime.candidates[0]
+    if "/" in command:
+        return (_as_path(runtime, command, env, root),)
+    names = runtime.candidates if command == runtime.candidates[0] else (command,)
+    found = [path for path in (on_path(names[0], env), _bundled(runtime, command)) if path][:1]
+    found += filter(None, (on_path(name, env) for name in names[1:]))
+    if not found:
+        raise RuntimeMissing(
+            f"no `{command}` on PATH: {runtime.title} is not installed, or not where PATH looks",
+            hint=runtime.install_hint,
+        )
+    return tuple(found)
+
+
+def on_path(name: str, env: Mapping[str, str]) -> str | None:
+    """The first executable file of that name; entries of PATH that are relative are passed over."""
+    for folder in env.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder, name)
+        if os.path.isabs(folder) and _is_executable(path):
+            return real(path)
+    return None
+
+
+def real(path: str) -> str:
+    """The file behind a link, except where the link's name is what makes it this program.
+
+    The shims of version managers are one file that looks at the name it was started by.
+    """
+    target = os.path.realpath(path)
+    name = os.path.basename(path)
+    return target if name in os.path.basename(target) else os.path.abspath(path)
+
+
+def _as_path(runtime: Runtime, command: str, env: Mapping[str, str], root: str | None) -> str:
+    path = command
+    if path.startswith("~/") and env.get("HOME"):
+        path = env["HOME"] + path[1:]
+    path = os.path.join(root or os.getcwd(), path)
+    if _is_executable(path):
+        return real(path)
+    if os.path.isdir(path):
+        wrong = "is a folder"
+    elif os.path.exists(path):
+        wrong = "is not executable"
+    else:
+        wrong = "does not exist"
+    raise RuntimeMissing(
+        f"`command` of [runtimes.{runtime.name}] is `{command}`, but {path} {wrong}",
+        hint=f"correct `command`, or leave it out; {runtime.install_hint}",
+    )
+
+
+def _bundled(runtime: Runtime, command: str) -> str | None:
+    # The places where an import would look, without the cost of importing: this is on the way of
+    # each start.
+    if runtime.bundled is None or command != runtime.candidates[0]:
+        return None
+    paths: Iterator[str] = (os.path.join(entry, runtime.bundled) for entry in sys.path if entry)
+    return next((os.path.realpath(path) for path in paths if _is_executable(path)), None)
+
+
+def _is_executable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.X_OK)

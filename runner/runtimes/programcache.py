@@ -1,0 +1,118 @@
+"""What programs said of themselves, kept until their file changes. Edge: one small file in the
+user's cache.
+
+A lost update or a broken file costs one more question to a program, nothing else; so there is no
+lock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+
+from runner.model import Program
+from runner.runtimes.jsonvalues import table, text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_ENTRIES = 32
+SCRIPT_SECONDS = 86_400
+"""A script (npm's launcher, a wrapper) may start another binary tomorrow without changing itself.
+"""
+
+
+def load(runtime: str, path: str, env: Mapping[str, str]) -> Program | None:
+    """The program as it answered before, if its file is the same since then."""
+    file = cache_file(env)
+    stamp = stamp_of(path)
+    if file is None or stamp is None:
+        return None
+    entry = table(_read(file).get(f"{runtime}:{path}"))
+    flags, version, until = entry.get("flags"), text(entry.get("version")), entry.get("until")
+    if entry.get("stamp") != stamp or not version or not isinstance(flags, list):
+        return None
+    if until is not None and not (isinstance(until, (int, float)) and time.time() < until):
+        return None
+    return Program(path, version, frozenset(flag for flag in flags if isinstance(flag, str)))
+
+
+def save(
+    runtime: str, program: Program, line: str, stamp: list[int] | None, env: Mapping[str, str]
+) -> None:
+    """Keeps the answer; `stamp` is from before the program was asked. Never fails."""
+    file = cache_file(env)
+    if file is None or stamp is None:
+        return
+    entries = _read(file)
+    entries.pop(f"{runtime}:{program.path}", None)
+    entries[f"{runtime}:{program.path}"] = {
+        "stamp": stamp,
+        "version": program.version,
+        "line": line,
+        "flags": sorted(program.flags),
+        "until": time.time() + SCRIPT_SECONDS if _is_script(program.path) else None,
+    }
+    newest = dict(list(entries.items())[-MAX_ENTRIES:])
+    try:
+        _replace(file, json.dumps(newest))
+    except OSError:
+        return  # no home folder, a full disk: the next start asks again
+
+
+def cache_file(env: Mapping[str, str]) -> str | None:
+    """https://specifications.freedesktop.org/basedir-spec: a relative XDG_CACHE_HOME counts as
+    unset.
+    """
+    base = env.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(base):
+        home = env.get("HOME", "")
+        if not os.path.isabs(home):
+            return None
+        base = os.path.join(home, ".cache")
+    return os.path.join(base, "runner", "programs.json")
+
+
+def stamp_of(path: str) -> list[int] | None:
+    """Changes with the file; has the ctime since npm gives all files one fixed mtime."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        data = json.loads(_content(file))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _content(file: str, size: int = -1) -> bytes:
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC), "rb") as stream:
+        return stream.read(size)
+
+
+def _replace(file: str, content: str) -> None:
+    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
+    temporary = f"{file}.{os.getpid()}.{time.monotonic_ns()}"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(content)
+        os.replace(temporary, file)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def _is_script(path: str) -> bool:
+    try:
+        return _content(path, 2) == b"#!"
+    except OSError:
+        return True

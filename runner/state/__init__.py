@@ -1,0 +1,1 @@
+"""EDGE disk: the run folder, its manifest, its events and the index over all of them."""

@@ -1,0 +1,252 @@
+"""The manifest value: the run's public face, and its JSON in both directions. Pure.
+
+Every field is something that was observed or declared; what is not known is None. Older
+`schema_version`s stay readable for ever: `from_json` fills what they did not have (tests/data/).
+"""
+
+from __future__ import annotations
+
+import time
+
+from runner.model import (
+    SCHEMA_VERSION,
+    Delegation,
+    Identity,
+    Invocation,
+    Level,
+    Lineage,
+    Outcome,
+    Phase,
+    Reason,
+    Usage,
+)
+from runner.state.lifecycle import FINAL_EVENTS, Event, next_phase, status
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.model import Json
+
+
+class RuntimeFound(Value):
+    """The program that runs: its real path and what it said of its version."""
+
+    name: str
+    path: str
+    version: str
+
+
+class SandboxDeclared(Value):
+    name: str
+    level: Level
+    network: bool
+
+
+class DelegationDeclared(Value):
+    enabled: bool
+    server: str
+    tools: tuple[str, ...]
+
+
+class Attempt(Value):
+    """One start of the runtime inside the run."""
+
+    n: int
+    process: Identity | None = None
+    started_at: str | None = None
+    ended_at: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class Survivor(Value):
+    """A process of the run that was still seen after everything was done to end it."""
+
+    pid: int
+    start_time: int
+    command: str
+
+
+class Manifest(Value):
+    """The current snapshot of a run. Only the holder of the run's lock replaces it on disk."""
+
+    schema_version: int
+    task_id: str
+    run_id: str
+    manifest_path: str
+    repo: str
+    title: str | None
+    phase: Phase
+    outcome: Outcome | None
+    reason: Reason | None
+    rehearsal: bool
+    parent: Lineage | None
+    children: tuple[Lineage, ...]
+    runtime: RuntimeFound
+    model: str | None
+    reasoning_effort: str | None
+    sandbox: SandboxDeclared
+    delegation: DelegationDeclared
+    attempt: int
+    attempts: tuple[Attempt, ...]
+    process: Identity | None
+    supervisor: Identity | None
+    created_at: str
+    started_at: str | None
+    paused_at: str | None
+    ended_at: str | None
+    updated_at: str
+    paused_seconds: float
+    exit_code: int | None
+    signal: int | None
+    survivors: tuple[Survivor, ...]
+    thread_id: str | None
+    usage: Usage
+    last_message: str | None
+    last_activity: str | None
+    questions_open: int
+    artifacts: dict[str, str]
+    config_digest: str
+    prompt_digest: str
+
+    @property
+    def status(self) -> str:
+        """The phase, or the outcome once the run is done."""
+        return status(self.phase, self.outcome)
+
+    @property
+    def is_done(self) -> bool:
+        return self.phase is Phase.DONE
+
+    def to_json(self) -> dict[str, Any]:
+        data = super().to_json()
+        return {"schema_version": data.pop("schema_version"), "status": self.status, **data}
+
+    @classmethod
+    def from_json(cls, data: Json) -> Manifest:
+        """The value of a manifest's JSON; KeyError, TypeError or ValueError where it is not one."""
+        if data["schema_version"] > SCHEMA_VERSION:
+            raise ValueError(f"schema_version {data['schema_version']} is newer than this runner")
+        fields = {name: data.get(name, _MISSING.get(name)) for name in cls._fields}
+        fields["phase"] = Phase(data["phase"])
+        fields["outcome"] = None if data["outcome"] is None else Outcome(data["outcome"])
+        fields["runtime"] = RuntimeFound(**data["runtime"])
+        sandbox = data["sandbox"]
+        fields["sandbox"] = SandboxDeclared(
+            sandbox["name"], Level(sandbox["level"]), bool(sandbox["network"])
+        )
+        delegation = data["delegation"]
+        fields["delegation"] = DelegationDeclared(
+            delegation["enabled"], delegation["server"], tuple(delegation["tools"])
+        )
+        fields["attempts"] = tuple(_attempt(item) for item in data["attempts"])
+        fields["children"] = tuple(Lineage(**item) for item in data["children"])
+        fields["survivors"] = tuple(Survivor(**item) for item in data["survivors"])
+        fields["usage"] = Usage(**data["usage"])
+        for name, kind in (("reason", Reason), ("parent", Lineage)):
+            fields[name] = None if data[name] is None else kind(**data[name])
+        for name in ("process", "supervisor"):
+            fields[name] = None if data[name] is None else Identity.from_json(data[name])
+        fields["artifacts"] = dict(data["artifacts"])
+        return cls(**fields)
+
+
+_MISSING: dict[str, object] = {"questions_open": 0, "children": (), "paused_seconds": 0.0}
+
+
+def _attempt(data: Json) -> Attempt:
+    process = data["process"]
+    return Attempt(**{**data, "process": None if process is None else Identity.from_json(process)})
+
+
+def timestamp(at: float | None = None) -> str:
+    """UTC, RFC 3339, milliseconds; now, or the given seconds since the epoch."""
+    seconds = time.time() if at is None else at
+    whole = int(seconds // 1)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+    return f"{text}.{int((seconds - whole) * 1000):03d}Z"
+
+
+def parse_timestamp(text: str) -> float:
+    """Seconds since the epoch of our own `timestamp`; ValueError for anything else."""
+    import calendar
+
+    numbers = tuple(int(text[at : at + 2]) for at in (5, 8, 11, 14, 17))
+    return calendar.timegm((int(text[:4]), *numbers)) + float(text[19:].rstrip("Z") or 0)
+
+
+def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
+    """The manifest of a run that has a folder and nothing else yet."""
+    delegation: Delegation = invocation.delegation
+    sandbox = invocation.sandbox
+    now = timestamp()
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        task_id=invocation.task_id,
+        run_id=invocation.run_id,
+        manifest_path=invocation.manifest_path,
+        repo=invocation.repo,
+        title=invocation.title,
+        phase=Phase.QUEUED,
+        outcome=None,
+        reason=None,
+        rehearsal=invocation.rehearsal is not None,
+        parent=invocation.parent,
+        children=(),
+        runtime=RuntimeFound(invocation.runtime, invocation.program, invocation.version),
+        model=invocation.model,
+        reasoning_effort=invocation.reasoning_effort,
+        sandbox=SandboxDeclared(sandbox.name, sandbox.level, sandbox.network),
+        delegation=DelegationDeclared(delegation.enabled, delegation.server, delegation.tools),
+        attempt=0,
+        attempts=(),
+        process=None,
+        supervisor=None,
+        created_at=now,
+        started_at=None,
+        paused_at=None,
+        ended_at=None,
+        updated_at=now,
+        paused_seconds=0.0,
+        exit_code=None,
+        signal=None,
+        survivors=(),
+        thread_id=None,
+        usage=Usage(),
+        last_message=None,
+        last_activity=None,
+        questions_open=0,
+        artifacts=artifacts,
+        config_digest=invocation.config_digest,
+        prompt_digest=invocation.prompt_digest,
+    )
+
+
+def advance(
+    manifest: Manifest,
+    event: Event,
+    *,
+    outcome: Outcome | None = None,
+    reason: Reason | None = None,
+    **changes: Any,
+) -> Manifest:
+    """The manifest after `event`. A final event needs an outcome and no other may have one."""
+    if (outcome is not None) != (event in FINAL_EVENTS):
+        raise ValueError(f"`{event}` and outcome {outcome!r} do not go together")
+    now = timestamp()
+    phase = next_phase(manifest.phase, event)
+    if event is Event.STARTED:
+        changes.setdefault("started_at", manifest.started_at or now)
+    if event is Event.PAUSED:
+        changes.setdefault("paused_at", now)
+    elif manifest.paused_at is not None and phase is not Phase.PAUSED:
+        changes.setdefault("paused_at", None)
+        since = max(0.0, parse_timestamp(now) - parse_timestamp(manifest.paused_at))
+        changes.setdefault("paused_seconds", round(manifest.paused_seconds + since, 3))
+    if phase is Phase.DONE:
+        changes.setdefault("ended_at", now)
+    if reason is not None:
+        changes["reason"] = reason
+    return manifest.replace(phase=phase, outcome=outcome, updated_at=now, **changes)

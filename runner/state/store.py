@@ -1,0 +1,335 @@
+"""RunDir: the only place that knows a file name of the run folder. Edge: disk, standard library only.
+
+Writes are atomic (temp file, fsync, rename) and single-writer: only the holder of `run.lock` replaces the
+manifest. Everybody else leaves an intent and wakes the holder through a FIFO. The lock is an flock(2):
+it is free exactly when its holder is gone, also after a SIGKILL.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+
+from runner.errors import Conflict, ManifestBroken, RunNotFound, Unwritable
+from runner.state.manifest import Manifest, timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runner.model import Json
+
+RUNS = ".runs"
+ACTIVE = ".active"
+_RESERVE_BYTES = 64 * 1024
+
+
+def new_run_id() -> str:
+    """`YYYYMMDDTHHMMSSmmmZ-<8 hex>`: sorts by time, unique without asking anybody."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(int(now)))
+    return f"{stamp}{int(now % 1 * 1000):03d}Z-{os.urandom(4).hex()}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether `text` has the whole shape of a run id."""
+    stamp, dash, tail = text.partition("-")
+    return (
+        len(stamp) == 19
+        and stamp[8] == "T"
+        and stamp[18] == "Z"
+        and (stamp[:8] + stamp[9:18]).isascii()
+        and (stamp[:8] + stamp[9:18]).isdigit()
+        and bool(dash)
+        and len(tail) == 8
+        and all(char in "0123456789abcdef" for char in tail)
+    )
+
+
+def is_task_id(text: str) -> bool:
+    """`[A-Za-z0-9][A-Za-z0-9._-]{0,63}` without `..`: safe as a folder's name."""
+    return (
+        0 < len(text) <= 64
+        and text.isascii()
+        and text[0].isalnum()
+        and ".." not in text
+        and all(char.isalnum() or char in "._-" for char in text)
+    )
+
+
+def manifest_path_of(task_id: str, run_id: str) -> str:
+    """The literal path, relative to the repository: what prompts and manifests carry."""
+    return f"{RUNS}/{task_id}/cli/{run_id}/manifest.json"
+
+
+class RunDir:
+    """One run's folder. Holding a RunDir is no claim that anything exists."""
+
+    def __init__(self, repo: str, task_id: str, run_id: str) -> None:
+        self.repo = repo
+        self.task_id = task_id
+        self.run_id = run_id
+        self.path = f"{repo}/{RUNS}/{task_id}/cli/{run_id}"
+        self.manifest = f"{self.path}/manifest.json"
+        self.invocation = f"{self.path}/invocation.json"
+        self.prompt = f"{self.path}/prompt.md"
+        self.events = f"{self.path}/events.jsonl"
+        self.stdout = f"{self.path}/stdout.jsonl"
+        self.stderr = f"{self.path}/stderr.log"
+        self.last_message = f"{self.path}/last-message.md"
+        self.result = f"{self.path}/result.json"
+        self.timeline = f"{self.path}/timeline.tsv"
+        self.supervisor_log = f"{self.path}/supervisor.log"
+        self.rehearsal_log = f"{self.path}/rehearsal.jsonl"
+        self.control = f"{self.path}/control"
+        self.questions = f"{self.path}/questions"
+        self.wake_fifo = f"{self.control}/wake"
+        self.reserve = f"{self.control}/reserve"
+        self.lock = f"{self.path}/run.lock"
+        self.active_marker = f"{repo}/{RUNS}/{ACTIVE}/{task_id}@{run_id}"
+
+    @property
+    def artifacts(self) -> dict[str, str]:
+        """Name -> path relative to the run folder, of the files that a reader may want."""
+        paths = (self.invocation, self.prompt, self.events, self.stdout, self.stderr)
+        return {os.path.basename(path).split(".")[0]: os.path.basename(path) for path in paths} | {
+            "last_message": os.path.basename(self.last_message)
+        }
+
+    @classmethod
+    def from_path(cls, path: str) -> RunDir:
+        """From the absolute path of a run folder. ValueError if it has not the shape of one."""
+        repo, _, rest = path.rpartition(f"/{RUNS}/")
+        parts = rest.split("/")
+        shaped = len(parts) == 3 and parts[1] == "cli"
+        if not (repo and shaped and is_task_id(parts[0]) and is_run_id(parts[2])):
+            raise ValueError(f"not a run folder: {path}")
+        return cls(repo, parts[0], parts[2])
+
+    def create(self) -> int:
+        """Makes the folder and takes its lock; the descriptor is the caller's. Unwritable if it cannot.
+
+        The lock is taken before the manifest exists, so that nobody can find the run without an owner.
+        """
+        try:
+            for folder in _lineage(self.repo, self.task_id):
+                _make_plain_folder(folder)
+            _write_gitignore(f"{self.repo}/{RUNS}/.gitignore")
+            os.mkdir(self.path, 0o700)
+            lock_fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.mkdir(self.control, 0o700)
+            os.mkdir(self.questions, 0o700)
+            os.mkfifo(self.wake_fifo, 0o600)
+            _write_new(self.reserve, b"\0" * _RESERVE_BYTES)
+            _write_new(self.active_marker, b"")
+        except OSError as error:
+            self.discard()
+            raise unwritable(error) from error
+        return lock_fd
+
+    def discard(self) -> None:
+        """Removes a folder that never became a run. Nothing else may call it."""
+        import shutil
+
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.forget_active()
+
+    def try_lock(self) -> int | None:
+        """The lock's descriptor, or None when somebody holds it. RunNotFound without a folder."""
+        try:
+            fd = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            raise RunNotFound(f"run `{self.run_id}` is gone") from None
+        except OSError as error:
+            raise unwritable(error) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        return fd
+
+    def is_locked(self) -> bool:
+        """Whether somebody owns this run right now."""
+        fd = self.try_lock()
+        if fd is None:
+            return True
+        os.close(fd)
+        return False
+
+    def read_manifest(self) -> Manifest:
+        """RunNotFound without a file; ManifestBroken (nothing is changed) when it cannot be read."""
+        try:
+            with open(self.manifest, "rb", opener=_no_follow) as file:
+                return Manifest.from_json(json.loads(file.read(4 * 1024 * 1024)))
+        except FileNotFoundError:
+            raise RunNotFound(f"no manifest at {self.manifest}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ManifestBroken(f"{self.manifest} is not a manifest: {error!r}") from error
+        except OSError as error:
+            raise RunNotFound(f"cannot read {self.manifest}: {error.strerror}") from error
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replaces it. When the disk is full the reserve is given up for it, so an end can be written."""
+        data = manifest.to_json()
+        try:
+            replace_json(self.manifest, data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not os.path.exists(self.reserve):
+                raise
+            os.unlink(self.reserve)
+            replace_json(self.manifest, data)
+
+    def set_aside_manifest(self) -> str:
+        """Moves a broken manifest out of the way, never over another; returns where it is now."""
+        aside = f"{self.manifest}.broken-{int(time.time() * 1000)}"
+        os.rename(self.manifest, aside)
+        return aside
+
+    def leave_intent(self, kind: str, actor: str, **fields: Any) -> str:
+        """A durable wish for the run's owner; visible only when it is complete. Returns its path."""
+        intent = {"kind": kind, "actor": actor, "at": timestamp(), **fields}
+        name = f"{time.time_ns():020d}-{os.urandom(3).hex()}"
+        path = f"{self.control}/intent-{name}.json"
+        try:
+            _write_new(f"{self.control}/.{name}", json.dumps(intent).encode())
+            os.rename(f"{self.control}/.{name}", path)
+        except FileNotFoundError:
+            raise RunNotFound(f"run `{self.run_id}` is gone") from None
+        except OSError as error:
+            raise unwritable(error) from error
+        return path
+
+    def intents(self) -> Iterator[tuple[str, Json]]:
+        """(path, intent) in the order in which they were left; unreadable ones are removed."""
+        try:
+            names = sorted(name for name in os.listdir(self.control) if name.startswith("intent-"))
+        except FileNotFoundError:
+            return
+        for name in names:
+            path = f"{self.control}/{name}"
+            try:
+                with open(path, "rb", opener=_no_follow) as file:
+                    intent = json.loads(file.read(1024 * 1024))
+                if not isinstance(intent, dict):
+                    raise ValueError(name)
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError):
+                os.unlink(path)
+                continue
+            yield path, intent
+
+    def wake(self) -> None:
+        """Makes the owner look at `control/` now. Nobody there is no error: the wish is durable."""
+        try:
+            fd = os.open(self.wake_fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            os.write(fd, b"!")
+        except OSError:
+            pass
+        finally:
+            os.close(fd)
+
+    def forget_active(self) -> None:
+        """Takes the run off the list of those that are not done."""
+        try:
+            os.unlink(self.active_marker)
+        except OSError:
+            pass
+
+
+def replace_json(path: str, value: Json) -> None:
+    """Atomically: a reader sees the old file or the new one, a crash leaves one of them."""
+    replace_bytes(path, json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def replace_bytes(path: str, data: bytes) -> None:
+    """As `replace_json`. OSError (with nothing left behind) when the disk refuses."""
+    folder, name = os.path.split(path)
+    temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+
+
+def write_new(path: str, data: bytes) -> None:
+    """Creates a file 0600 that must not exist yet. Unwritable if it cannot."""
+    try:
+        _write_new(path, data)
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def unwritable(error: OSError) -> Unwritable | Conflict:
+    """The named reason behind an OSError of the disk."""
+    where = f" {error.filename}" if error.filename else ""
+    text = f"cannot write{where}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(text)
+    if error.errno == errno.ELOOP:
+        return Conflict(f"{text} (a symbolic link)", hint="runner follows no links inside `.runs`")
+    return Unwritable(text)
+
+
+class DiskFull(Unwritable):
+    code = "disk_full"
+    default_hint = "free some space; `runner clean` removes finished runs"
+
+
+def _write_new(path: str, data: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(path, flags, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def _no_follow(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _lineage(repo: str, task_id: str) -> tuple[str, ...]:
+    root = f"{repo}/{RUNS}"
+    return (root, f"{root}/{ACTIVE}", f"{root}/{task_id}", f"{root}/{task_id}/cli")
+
+
+def _make_plain_folder(path: str) -> None:
+    """A folder of ours: made if absent, refused if a link or a file stands there."""
+    import stat
+
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
+        if not stat.S_ISDIR(mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+
+
+def _write_gitignore(path: str) -> None:
+    try:
+        _write_new(path, b"*\n!.gitignore\n")
+    except FileExistsError:
+        pass

@@ -1,0 +1,262 @@
+"""How a run ends: what was seen becomes an outcome, then the files are sealed. Edge: disk.
+
+The order matters. The true exit status is written first, so that no later crash can lose it; then our checks
+run; then the terminal manifest; and only then, with nobody waiting any more, the files are sealed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+
+from runner import runtimes
+from runner.model import Invocation, Outcome, Phase, Reason
+from runner.runtimes.base import End
+from runner.state.events import EventLog
+from runner.state.lifecycle import Event
+from runner.state.manifest import Manifest, Survivor, advance, timestamp
+from runner.state.store import RunDir, replace_bytes
+from runner.supervise.progress import Progress, tail
+from runner.verify import judge, run_check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from runner.executors.tree import Tree
+    from runner.redact import Redactor
+
+_MESSAGE_KEPT = 16 * 1024
+_DISK_FULL_TRIES = 60
+
+_STOPPED: Mapping[str, Outcome] = {
+    "cancelled": Outcome.CANCELLED,
+    "timeout": Outcome.TIMED_OUT,
+    "stalled": Outcome.TIMED_OUT,
+    "no_first_event": Outcome.TIMED_OUT,
+}
+"""The wish behind a stop decides the outcome, whatever the child did of itself meanwhile."""
+
+
+class Ending:
+    """Turns what is known about a run whose process has ended into its terminal manifest."""
+
+    def __init__(
+        self, run: RunDir, invocation: Invocation, log: EventLog, progress: Progress
+    ) -> None:
+        self._run = run
+        self._invocation = invocation
+        self._log = log
+        self._progress = progress
+
+    def lose(self, manifest: Manifest, verdict: tuple[Outcome, Reason]) -> None:
+        """Writes an end that nobody saw."""
+        outcome, reason = verdict
+        self._progress.finish()
+        event = Event.LOST if outcome is Outcome.LOST else Event.START_FAILED
+        seen = self.observed(manifest, os.environ)
+        self._end(advance(seen, event, outcome=outcome, reason=reason), os.environ)
+
+    def conclude(
+        self,
+        manifest: Manifest,
+        tree: Tree,
+        status: int | None,
+        env: Mapping[str, str],
+        survivors: tuple[Survivor, ...],
+    ) -> None:
+        """From the exit of the process to the end of the run."""
+        self._progress.finish()
+        wish = manifest.reason  # only a stop that was asked for has written one by now
+        if manifest.phase is not Phase.VERIFYING:
+            manifest = self._exited(manifest, status, survivors)
+        manifest = self.observed(manifest, env)
+        if survivors:
+            names = ", ".join(f"{s.command} ({s.pid})" for s in survivors)
+            outcome, reason = Outcome.FAILED, Reason("survivors", f"could not be ended: {names}")
+        elif wish is not None:
+            outcome, reason = _STOPPED[wish.code], wish
+        else:
+            outcome, reason = self._judge(manifest, env)
+            if outcome is Outcome.SUCCEEDED and self._invocation.verify:
+                outcome, reason = self._verify(tree, env, outcome, reason)
+        reason = self._redacted(reason, env)
+        self._end(advance(manifest, Event.ENDED, outcome=outcome, reason=reason), env)
+
+    def _exited(
+        self, manifest: Manifest, status: int | None, survivors: tuple[Survivor, ...]
+    ) -> Manifest:
+        code = None if status is None else os.waitstatus_to_exitcode(status)
+        exit_code = code if code is not None and code >= 0 else None
+        signal = -code if code is not None and code < 0 else None
+        *former, last = manifest.attempts
+        seen = {"ended_at": timestamp(), "exit_code": exit_code, "signal": signal}
+        manifest = advance(
+            manifest,
+            Event.EXITED,
+            exit_code=exit_code,
+            signal=signal,
+            survivors=survivors,
+            attempts=(*former, last.replace(**seen)),
+        )
+        self._persist(manifest)
+        self._log_event(Event.EXITED, exit_code=exit_code, signal=signal)
+        return manifest
+
+    def observed(self, manifest: Manifest, env: Mapping[str, str]) -> Manifest:
+        """The manifest with what the stream has told so far, redacted."""
+        seen, redactor = self._progress, self._redactor(env)
+        changes: dict[str, object] = {"updated_at": timestamp()}
+        if seen.thread_id is not None:
+            changes["thread_id"] = seen.thread_id
+        if seen.usage is not None:
+            changes["usage"] = seen.usage
+        if seen.last_message is not None:
+            changes["last_message"] = _shortened(redactor.redact_text(seen.last_message))
+        if seen.last_activity is not None:
+            changes["last_activity"] = redactor.redact_text(seen.last_activity)
+        return manifest.replace(**changes)
+
+    def _judge(self, manifest: Manifest, env: Mapping[str, str]) -> tuple[Outcome, Reason]:
+        runtime = runtimes.get(self._invocation.runtime)
+        seen = self._progress
+        end = End(
+            exit_code=manifest.exit_code,
+            signal=manifest.signal,
+            turn=seen.turn,
+            failure=seen.failure or seen.last_error,
+            last_message=self._last_message(),
+            any_event=seen.any_event,
+            stderr_tail=tail(self._run.stderr),
+        )
+        return runtime.conclude(end)
+
+    def _last_message(self) -> str | None:
+        """What the program wrote as its last message, else the last one in its stream.
+
+        The stream's is written to the file where the program did not get to it.
+        """
+        path = self._run.last_message
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read(4 * 1024 * 1024)
+        except OSError:
+            pass
+        text = self._progress.last_message
+        if text is not None:
+            try:
+                replace_bytes(path, text.encode(errors="replace"))
+            except OSError as error:
+                print(f"last message not written: {error}", file=sys.stderr)
+        return text
+
+    def _verify(
+        self, tree: Tree, env: Mapping[str, str], outcome: Outcome, reason: Reason
+    ) -> tuple[Outcome, Reason]:
+        checks = []
+        for n, argv in enumerate(self._invocation.verify, 1):
+            check = run_check(
+                argv,
+                cwd=self._invocation.cwd,
+                env=env,
+                log=f"{self._run.path}/verify-{n}.log",
+                timeout_s=self._invocation.verify_timeout_s,
+                sweep=lambda: tree.sweep(1.0),
+                cancelled=self._is_cancelled,
+            )
+            checks.append(check)
+            self._log_event("checked", **self._plain(check.to_json(), env))
+            if self._is_cancelled():
+                return Outcome.CANCELLED, Reason("cancelled", "cancelled while it was verified")
+            if not check.passed:
+                break
+        return judge(checks) or (outcome, reason)
+
+    def _is_cancelled(self) -> bool:
+        return any(intent.get("kind") == "cancel" for _, intent in self._run.intents())
+
+    def _end(self, manifest: Manifest, env: Mapping[str, str]) -> None:
+        assert manifest.reason is not None
+        self._log_event(
+            Event.ENDED,
+            outcome=manifest.outcome,
+            reason=manifest.reason.to_json(),
+            lines_unread=self._progress.lines_unread,
+        )
+        for n in range(_DISK_FULL_TRIES):
+            if self._persist(manifest):
+                break
+            time.sleep(min(5.0, 0.1 * 2**n))
+        self._run.forget_active()
+        self._seal(env)
+        for path in (self._run.reserve, self._run.wake_fifo):
+            try:
+                os.unlink(path)
+            except OSError:
+                pass
+
+    def _seal(self, env: Mapping[str, str]) -> None:
+        """Redacts the files in place. They were 0600 in a 0700 folder all the time."""
+        from runner.redact import seal
+
+        redactor = self._redactor(env)
+        count = 0
+        names = sorted(name for name in os.listdir(self._run.path) if name.endswith(_SEALED))
+        for name in names:
+            path = f"{self._run.path}/{name}"
+            try:
+                os.chmod(path, 0o600, follow_symlinks=False)
+            except (OSError, NotImplementedError):
+                pass
+            if os.path.islink(path) or not os.path.isfile(path):
+                continue
+            try:
+                count += seal(path, redactor)
+            except OSError as error:
+                self._log_event("seal_failed", file=name, message=str(error.strerror))
+        self._log_event("sealed", redactions=count)
+
+    def _redactor(self, env: Mapping[str, str]) -> Redactor:
+        from runner.redact import Redactor
+
+        names = self._invocation.secret_names
+        return Redactor(value for name in names if (value := env.get(name)))
+
+    def _redacted(self, reason: Reason, env: Mapping[str, str]) -> Reason:
+        return Reason(**self._plain(reason.to_json(), env))
+
+    def _plain(self, data: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+        from runner.redact import clean_terminal
+
+        redactor = self._redactor(env)
+        return {
+            name: clean_terminal(redactor.redact_text(value)) if isinstance(value, str) else value
+            for name, value in data.items()
+        }
+
+    def _log_event(self, kind: str, **fields: Any) -> None:
+        try:
+            self._log.append(kind, **fields)
+        except OSError as error:
+            print(f"event {kind} not written: {error}", file=sys.stderr)
+
+    def _persist(self, manifest: Manifest) -> bool:
+        try:
+            self._run.write_manifest(manifest)
+        except OSError as error:
+            print(f"manifest not written: {error}", file=sys.stderr)
+            if error.errno == errno.ENOENT:
+                raise
+            return False
+        return True
+
+
+_SEALED = (".jsonl", ".log", ".md")
+
+
+def _shortened(text: str) -> str:
+    """The whole text stays in last-message.md."""
+    return text if len(text) <= _MESSAGE_KEPT else text[:_MESSAGE_KEPT] + " [...]"

@@ -1,0 +1,40 @@
+"""Nobody holds the lock: what the evidence supports. A pure table.
+
+Whoever takes a free lock looks at three facts (the phase on disk, whether the boot is the same, whether the
+recorded process lives) and gets one action. There is no row that guesses.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from runner.model import Phase
+
+
+class Action(StrEnum):
+    """What the new owner of a run has to do."""
+
+    NOTHING = "nothing"
+    WATCH = "watch"
+    """The process lives: go on supervising it."""
+    KEEP_STOPPING = "keep_stopping"
+    """A stop was wished for and the process lives: finish the stop."""
+    CONCLUDE = "conclude"
+    """The process has ended: write the end that the event stream supports."""
+    LOSE = "lose"
+    """Another boot: whatever ran is gone and nobody saw how."""
+    NEVER_STARTED = "never_started"
+    """The starter died before any process existed."""
+
+
+def decide(phase: Phase, *, same_boot: bool, process_known: bool, process_alive: bool) -> Action:
+    """The action for a run whose owner is gone."""
+    if phase is Phase.DONE:
+        return Action.NOTHING
+    if not same_boot:
+        return Action.LOSE
+    if not process_known:
+        return Action.NEVER_STARTED
+    if not process_alive:
+        return Action.CONCLUDE
+    return Action.KEEP_STOPPING if phase is Phase.STOPPING else Action.WATCH

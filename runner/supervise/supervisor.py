@@ -1,0 +1,399 @@
+"""The supervisor: holds a run's lock, watches its process to the end, obeys intents, keeps the limits.
+
+It is never in the way of the data: the child writes its own files. It sleeps in poll(2) on the child's pidfd
+and the wake FIFO, and looks at the size of two files four times a second. Edges: disk and processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+
+from runner import runtimes
+from runner.errors import ManifestBroken
+from runner.executors.processes import (
+    boot_id,
+    command_line,
+    environment,
+    find,
+    host,
+    identify,
+    open_pidfd,
+)
+from runner.executors.tree import Tree, marked
+from runner.model import Identity, Invocation, Outcome, Phase, Reason
+from runner.state.events import EventLog
+from runner.state.lifecycle import Event
+from runner.state.manifest import Manifest, Survivor, advance
+from runner.state.store import RunDir
+from runner.supervise import started
+from runner.supervise.ending import Ending
+from runner.supervise.progress import Progress, Timeline
+from runner.supervise.reconcile import Action, decide
+from runner.supervise.recover import rebuild
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.model import Json
+
+TICK_S = 0.25
+_REFRESH_S = 1.0
+_FREEZE_S = 10.0
+
+
+def main(argv: list[str]) -> int:
+    """Takes the lock (or the given descriptor of it), looks, and stays until the run is done."""
+    run = RunDir.from_path(os.path.abspath(argv[0]))
+    lock_fd = int(argv[1]) if len(argv) > 1 else run.try_lock()
+    ready_fd = int(argv[2]) if len(argv) > 2 else None
+    if lock_fd is None:
+        print("somebody owns this run already", file=sys.stderr)
+        return 9
+    os.set_inheritable(lock_fd, False)
+    if ready_fd is not None:
+        os.set_inheritable(ready_fd, False)
+    _name_process()
+    try:
+        Supervisor(run).own(ready_fd)
+    except BaseException:
+        if not os.path.isdir(run.path):
+            return 0  # the folder was taken away, and with it everything there was to write
+        raise
+    return 0
+
+
+def _name_process() -> None:
+    """Shown by `ps` and `top` in place of `python`; cosmetic."""
+    try:
+        with open("/proc/self/comm", "w") as file:
+            file.write("runner-run")
+    except OSError:
+        pass
+
+
+def become_subreaper() -> None:
+    """Orphans of the tree come to us and not to init: PR_SET_CHILD_SUBREAPER, prctl(2)."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
+class Supervisor:
+    """The owner of one run; everything that changes its manifest happens here or in its Ending."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        self.invocation = _read_invocation(run)
+        self.log = EventLog(run.events)
+        self.manifest = self._read_manifest()
+        runtime = runtimes.get(self.invocation.runtime)
+        self.progress = Progress(run.stdout, runtime)
+        self._errors = Progress(run.stderr, None)
+        self._timeline = Timeline(run.timeline)
+        self._status: int | None = None
+        """Wait status of the child, once we as its parent have seen it."""
+        self._is_parent = True
+        self._paused_since: float | None = None
+        self._paused_s = self.manifest.paused_seconds
+        self._last_life = time.monotonic()
+        self._last_refresh = 0.0
+        self._shown: tuple[object, ...] = ()
+
+    def own(self, ready_fd: int | None) -> None:
+        """From taking over (at once after the start, or later) to the end of the run."""
+        action = self._look()
+        if action is Action.NOTHING:
+            self.run.forget_active()
+            _ready(ready_fd)
+            return
+        ending = Ending(self.run, self.invocation, self.log, self.progress)
+        if action in (Action.LOSE, Action.NEVER_STARTED):
+            ending.lose(self.manifest, _lost_reason(action, self.manifest))
+            _ready(ready_fd)
+            return
+        assert self.manifest.process is not None
+        self.tree = Tree(self.run.run_id, self.manifest.process, reap=self._reap)
+        become_subreaper()
+        if action is not Action.CONCLUDE:
+            self._take_over()
+            _ready(ready_fd)
+            ready_fd = None
+            if action is Action.KEEP_STOPPING:
+                self._stop(self.invocation.limits.grace_s)
+            self._watch(self.manifest.process)
+        survivors = self._survivors()
+        ending.conclude(self.manifest, self.tree, self._status, self.environment(), survivors)
+        _ready(ready_fd)
+
+    def environment(self) -> Mapping[str, str]:
+        """Our own environment and, while it can be read, that of the child: for redaction and checks."""
+        process = self.manifest.process
+        child = {} if process is None or find(process) is None else environment(process.pid)
+        return {**child, **os.environ}
+
+    # -- taking over ---------------------------------------------------------------------------
+
+    def _read_manifest(self) -> Manifest:
+        try:
+            return self.run.read_manifest()
+        except ManifestBroken as error:
+            aside = self.run.set_aside_manifest()
+            manifest = rebuild(self.run, self.invocation)
+            self.run.write_manifest(manifest)
+            self.log.append("rebuilt", aside=os.path.basename(aside), message=error.message)
+            return manifest
+
+    def _look(self) -> Action:
+        manifest = self.manifest
+        process = manifest.process
+        if process is None and manifest.phase in (Phase.QUEUED, Phase.STARTING):
+            process = self._find_unrecorded()
+        supervisor = manifest.supervisor
+        known = process or supervisor
+        return decide(
+            manifest.phase,
+            same_boot=known is None or (known.host, known.boot_id) == (host(), boot_id()),
+            process_known=process is not None,
+            process_alive=process is not None and find(process) is not None,
+        )
+
+    def _find_unrecorded(self) -> Identity | None:
+        """The child of a starter that died between starting it and writing it down."""
+        process = marked(self.run.run_id, self.invocation.argv)
+        identity = None if process is None else identify(process.pid)
+        if identity is not None:
+            if self.manifest.phase is Phase.QUEUED:
+                self.manifest = advance(self.manifest, Event.LAUNCHED, attempt=1)
+            self.manifest = started(self.manifest, identity)
+        return identity
+
+    def _take_over(self) -> None:
+        me = identify(os.getpid())
+        former = self.manifest.supervisor
+        if me == former:
+            return
+        self._is_parent = False
+        self._write(self.manifest.replace(supervisor=me))
+        self.log.append("adopted", former=None if former is None else former.to_json())
+        self.progress.grown()
+        self.progress.read()
+
+    # -- watching ------------------------------------------------------------------------------
+
+    def _watch(self, process: Identity) -> None:
+        """Until the child has ended. A pidfd tells, never the end of its output."""
+        found = find(process)
+        pidfd = None if found is None else open_pidfd(found)
+        if pidfd is None:
+            self._reap()
+            return
+        wake = os.open(self.run.wake_fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(wake, select.POLLIN)
+        while True:
+            ready = dict(poll.poll(TICK_S * 1000))
+            if pidfd in ready:
+                break
+            if wake in ready:
+                os.read(wake, 4096)
+            self._obey()
+            self._observe()
+            self._enforce()
+        os.close(pidfd)
+        os.close(wake)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Collects every ended child of ours; remembers how the run's own process ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self.manifest.process is not None and pid == self.manifest.process.pid:
+                self._status = status
+
+    def _observe(self) -> None:
+        now = time.monotonic()
+        out, err = self.progress.grown(), self._errors.grown()
+        if out:
+            self._timeline.note(self.progress.size)
+        if out or err or self.manifest.phase is Phase.PAUSED:
+            self._last_life = now
+        if out:
+            self.progress.read()
+        seen = self.progress
+        shown = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
+        if shown != self._shown and now - self._last_refresh > _REFRESH_S:
+            self._shown, self._last_refresh = shown, now
+            redact = Ending(self.run, self.invocation, self.log, seen).observed
+            self._write(redact(self.manifest, self.environment()))
+        elif not os.path.isdir(self.run.path):
+            self.tree.stop(self.invocation.limits.grace_s, lambda: False)
+            self.run.forget_active()
+            raise FileNotFoundError(self.run.path)
+
+    def _enforce(self) -> None:
+        if self.manifest.phase is not Phase.RUNNING:
+            return
+        limits = self.invocation.limits
+        elapsed = self._elapsed()
+        idle = time.monotonic() - self._last_life
+        if limits.timeout_s is not None and elapsed > limits.timeout_s:
+            reason = Reason("timeout", f"ran longer than its limit of {limits.timeout_s:g} s")
+        elif (
+            limits.start_timeout_s is not None
+            and elapsed > limits.start_timeout_s
+            and self.progress.size == 0
+        ):
+            reason = Reason("no_first_event", f"no event within {limits.start_timeout_s:g} s")
+        elif limits.idle_timeout_s is not None and idle > limits.idle_timeout_s:
+            reason = Reason("stalled", f"no sign of life for {limits.idle_timeout_s:g} s")
+        else:
+            return
+        self.log.append("limit", code=reason.code, message=reason.message)
+        self._request_stop(reason, limits.grace_s)
+
+    def _elapsed(self) -> float:
+        """Seconds since the child's start by the clock that its start time is counted in, not paused."""
+        assert self.manifest.process is not None
+        ticks = self.manifest.process.start_time / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks - self._paused_s
+
+    # -- obeying -------------------------------------------------------------------------------
+
+    def _obey(self) -> None:
+        for path, intent in self.run.intents():
+            kind = intent.get("kind")
+            if kind == "pause":
+                self._pause(intent)
+            elif kind == "resume":
+                self._resume(intent)
+            elif kind == "cancel":
+                self._cancel(intent)
+            elif kind == "rewrite":
+                self._rewrite()
+            os.unlink(path)
+
+    def _pause(self, intent: Json) -> None:
+        if self.manifest.phase is not Phase.RUNNING:
+            return
+        running = self.tree.freeze(_FREEZE_S)
+        assert self.manifest.process is not None
+        root = find(self.manifest.process)
+        if root is None or not root.is_alive:
+            return  # it ended meanwhile; the loop sees that next
+        if running:
+            self.tree.thaw(_FREEZE_S)
+            names = [f"{process.command} ({process.pid})" for process in running]
+            self.log.append("pause_failed", actor=_actor(intent), still_running=names)
+            return
+        self._paused_since = time.monotonic()
+        self._write(advance(self.manifest, Event.PAUSED))
+        self.log.append(Event.PAUSED, actor=_actor(intent))
+
+    def _resume(self, intent: Json) -> None:
+        if self.manifest.phase is not Phase.PAUSED:
+            return
+        stopped = self.tree.thaw(_FREEZE_S)
+        self._account_pause()
+        self._write(advance(self.manifest, Event.RESUMED))
+        names = [f"{process.command} ({process.pid})" for process in stopped]
+        self.log.append(Event.RESUMED, actor=_actor(intent), still_stopped=names)
+
+    def _cancel(self, intent: Json) -> None:
+        grace = intent.get("grace_s")
+        why = str(intent.get("reason") or "")
+        message = f"cancelled by {_actor(intent)}" + (f": {why}" if why else "")
+        grace_s = float(grace) if isinstance(grace, int | float) else self.invocation.limits.grace_s
+        self.log.append("cancel_requested", actor=_actor(intent), reason=why)
+        self._request_stop(Reason("cancelled", message), grace_s)
+
+    def _rewrite(self) -> None:
+        """Somebody found the manifest broken: it is set aside, and what we know is written again."""
+        try:
+            self.run.read_manifest()
+        except ManifestBroken as error:
+            aside = self.run.set_aside_manifest()
+            self._write(self.manifest)
+            self.log.append("rewritten", aside=os.path.basename(aside), message=error.message)
+
+    def _request_stop(self, reason: Reason, grace_s: float) -> None:
+        self._account_pause()
+        if self.manifest.phase is not Phase.STOPPING:
+            self._write(advance(self.manifest, Event.STOP_REQUESTED, reason=reason))
+        self._stop(grace_s)
+
+    def _stop(self, grace_s: float) -> None:
+        self.tree.stop(grace_s, self._is_hurried)
+
+    def _is_hurried(self) -> bool:
+        """Whether a second cancel came while the first is under way: then nobody waits politely."""
+        return sum(intent.get("kind") == "cancel" for _, intent in self.run.intents()) > 1
+
+    def _survivors(self) -> tuple[Survivor, ...]:
+        """Ends what the child left behind, looks again, and says what is still there."""
+        left = [process for process in self.tree.members() if not self._is_companion(process.pid)]
+        if left:
+            names = [f"{process.command} ({process.pid})" for process in left]
+            self.log.append("swept", processes=names)
+        alive = self.tree.sweep(min(2.0, self.invocation.limits.grace_s))
+        return tuple(Survivor(p.pid, p.start_time, p.command) for p in alive)
+
+    def _is_companion(self, pid: int) -> bool:
+        rehearsal = self.invocation.rehearsal
+        if rehearsal is None:
+            return False
+        begin = command_line(pid)[: len(rehearsal.argv)]
+        return begin == list(rehearsal.argv)
+
+    def _account_pause(self) -> None:
+        if self._paused_since is not None:
+            self._paused_s += time.monotonic() - self._paused_since
+            self._paused_since = None
+            self._last_life = time.monotonic()
+
+    def _write(self, manifest: Manifest) -> None:
+        """Replaces the manifest; a disk that refuses is tried again with the next change."""
+        self.manifest = manifest
+        try:
+            self.run.write_manifest(manifest)
+        except OSError as error:
+            print(f"manifest not written: {error}", file=sys.stderr)
+
+
+def _read_invocation(run: RunDir) -> Invocation:
+    try:
+        with open(run.invocation, "rb") as file:
+            return Invocation.from_json(json.load(file))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ManifestBroken(f"{run.invocation} cannot be read: {error!r}") from error
+
+
+def _actor(intent: Json) -> str:
+    return str(intent.get("actor") or "user")
+
+
+def _ready(fd: int | None) -> None:
+    if fd is not None:
+        try:
+            os.write(fd, b'{"ok":"looked"}\n')
+        except BrokenPipeError:
+            pass
+        os.close(fd)
+
+
+def _lost_reason(action: Action, manifest: Manifest) -> tuple[Outcome, Reason]:
+    if action is Action.NEVER_STARTED:
+        text = "whoever started it ended before the child existed"
+        return Outcome.FAILED, Reason("never_started", text, "start it again")
+    text = f"the machine was restarted while it was `{manifest.phase}`"
+    return Outcome.LOST, Reason("lost", text, "look at its output, then start it again")

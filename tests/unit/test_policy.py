@@ -1,0 +1,131 @@
+"""Ceilings only narrow, and say which file forbids what."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.config.policy import breaches, enforce, narrow
+from runner.errors import ExitStatus, PolicyRefused
+from runner.model import Level, Policy
+
+GLOBS = st.lists(
+    st.sampled_from(["*", "gpt-*", "*-mini", "gpt-5", "kimi"]), max_size=3, unique=True
+).map(tuple)
+GROUPS = st.lists(GLOBS, max_size=2).map(tuple)
+POLICIES = st.builds(
+    Policy,
+    max_level=st.none() | st.sampled_from(Level),
+    network=st.none() | st.booleans(),
+    runtimes=st.none() | st.lists(st.sampled_from(["codex", "kay", "x"]), unique=True).map(tuple),
+    models=GROUPS,
+    env=GROUPS,
+    sources=st.dictionaries(
+        st.sampled_from(["max_level", "network", "runtimes", "models", "env"]),
+        st.sampled_from([("/a",), ("/b",), ("/a", "/b")]),
+    ),
+)
+USES = st.fixed_dictionaries(
+    {
+        "level": st.sampled_from(Level),
+        "network": st.booleans(),
+        "runtime": st.sampled_from(["codex", "kay", "x", "y"]),
+        "model": st.none() | st.sampled_from(["gpt-5", "gpt-5-mini", "kimi", "other"]),
+        "env_names": st.lists(st.sampled_from(["gpt-5", "HOME"])),
+    }
+)
+FREE = {"level": Level.DANGER, "network": True, "runtime": "any", "model": None}
+
+
+@given(POLICIES, POLICIES)
+def test_the_order_of_policies_does_not_matter(one, other):
+    assert narrow([one, other]) == narrow([other, one])
+
+
+@given(POLICIES, POLICIES, POLICIES)
+def test_how_policies_are_grouped_does_not_matter(one, two, three):
+    assert narrow([narrow([one, two]), three]) == narrow([one, narrow([two, three])])
+
+
+@given(POLICIES)
+def test_the_same_policy_twice_is_once(policy):
+    assert narrow([policy, policy]) == narrow([policy])
+    assert narrow([narrow([policy])]) == narrow([policy])
+
+
+@given(POLICIES, POLICIES, USES)
+def test_a_use_is_allowed_exactly_when_every_policy_allows_it(one, other, use):
+    allowed = not breaches(narrow([one, other]), **use)
+
+    assert allowed is (not breaches(one, **use) and not breaches(other, **use))
+
+
+def test_without_a_policy_everything_is_allowed():
+    assert breaches(narrow([]), **FREE, env_names=["ANY"]) == ()
+
+
+def test_each_breach_is_a_sentence_that_names_the_file():
+    policy = narrow(
+        [
+            Policy(
+                max_level=Level.WORKSPACE_WRITE,
+                network=False,
+                runtimes=("codex",),
+                sources=dict.fromkeys(("max_level", "network", "runtimes"), ("/home/policy.toml",)),
+            ),
+            Policy(
+                max_level=Level.READ_ONLY,
+                models=(("gpt-*",),),
+                env=(("OPENAI_*",),),
+                sources=dict.fromkeys(("max_level", "models", "env"), ("/etc/policy.toml",)),
+            ),
+        ]
+    )
+
+    found = breaches(
+        policy,
+        level=Level.WORKSPACE_WRITE,
+        network=True,
+        runtime="kay",
+        model="kimi",
+        env_names=["OPENAI_API_KEY", "AWS_SECRET"],
+    )
+
+    assert found == (
+        'sandbox level "workspace-write" is wider than "read-only", the widest that '
+        "/etc/policy.toml allows",
+        "the sandbox has network, which /home/policy.toml forbids",
+        'runtime "kay" is not among those that /home/policy.toml allows: codex',
+        'model "kimi" is not among those that /etc/policy.toml allows: gpt-*',
+        "environment variable AWS_SECRET is not among those that /etc/policy.toml allows: OPENAI_*",
+    )
+
+
+def test_a_run_without_a_named_model_is_refused_where_models_are_limited():
+    policy = Policy(models=(("gpt-*",),))
+
+    assert breaches(policy, level=Level.READ_ONLY, network=False, runtime="codex", model=None)
+
+
+def test_danger_counts_as_network_whatever_the_sandbox_says():
+    policy = Policy(network=False)
+
+    assert breaches(policy, level=Level.DANGER, network=False, runtime="codex", model=None)
+
+
+def test_model_globs_are_case_sensitive():
+    policy = Policy(env=(("openai_*",),))
+    use = {"level": Level.READ_ONLY, "network": False, "runtime": "codex", "model": None}
+
+    assert breaches(policy, **use, env_names=["OPENAI_API_KEY"])
+
+
+def test_enforce_refuses_with_exit_status_5_and_every_breach():
+    policy = Policy(max_level=Level.READ_ONLY, network=False)
+
+    with pytest.raises(PolicyRefused) as caught:
+        enforce(policy, level=Level.DANGER, network=True, runtime="codex", model=None)
+
+    assert caught.value.exit_status is ExitStatus.POLICY
+    assert len(caught.value.problems) == 2

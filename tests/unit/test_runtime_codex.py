@@ -1,0 +1,416 @@
+"""The Codex runtime: argv from config alone, its event stream, and what its endings mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.errors import ConfigInvalid, RuntimeWrong
+from runner.model import Level, Model, Outcome, Program, RuntimeSettings, Sandbox, Usage
+from runner.runtimes import get
+from runner.runtimes.base import REASON_CODES, Activity, CommandRequest, End, Kind
+from runner.runtimes.codex import OWNED, RUNTIME
+
+FLAGS = frozenset(
+    [
+        "--json",
+        "--skip-git-repo-check",
+        "-C",
+        "--cd",
+        "-m",
+        "--model",
+        "-s",
+        "--sandbox",
+        "--add-dir",
+        "-c",
+        "--config",
+        "-o",
+        "--output-last-message",
+    ]
+)
+PROGRAM = Program("/bin/codex", "0.163.0", FLAGS)
+READ_ONLY = Sandbox("research", Level.READ_ONLY)
+BUILD = Sandbox("build", Level.WORKSPACE_WRITE)
+BASE = ("/bin/codex", "exec", "--json", "--skip-git-repo-check", "-C", "/repo")
+
+
+def settings(**config: Any) -> RuntimeSettings:
+    return RuntimeSettings("codex", "codex", None, (), config, None)
+
+
+def request(**changes: Any) -> CommandRequest:
+    plain = CommandRequest(PROGRAM, settings(), None, READ_ONLY, "/repo", "/run/last.md", True)
+    return plain.replace(**changes)
+
+
+def argv(**changes: Any) -> tuple[str, ...]:
+    return RUNTIME.command(request(**changes)).argv
+
+
+def end(**changes: Any) -> End:
+    return End(0, None, None, None, None, True, "").replace(**changes)
+
+
+# argv
+
+
+def test_the_smallest_command_declares_folder_and_sandbox_and_reads_the_prompt_from_stdin() -> None:
+    command = RUNTIME.command(request())
+    assert command.argv == (*BASE, "-s", "read-only", "-o", "/run/last.md", "-")
+    assert command.last_message_file
+
+
+def test_everything_declared_is_in_the_command_in_a_fixed_order() -> None:
+    model = Model("deep", "gpt-5.4-mini", reasoning_effort="xhigh", provider="corp")
+    sandbox = BUILD.replace(writable=("/a", "/b c"), network=True)
+    config = settings(web_search="disabled", features={"z": True, "a": False})
+    assert argv(
+        model=model, sandbox=sandbox, settings=config, skills=False, overrides=("k=1",)
+    ) == (
+        *BASE,
+        *("-m", "gpt-5.4-mini", "-s", "workspace-write", "--add-dir", "/a", "--add-dir", "/b c"),
+        *("-c", "features.a=false", "-c", "features.z=true", "-c", 'web_search="disabled"'),
+        *("-c", 'model_provider="corp"', "-c", 'model_reasoning_effort="xhigh"'),
+        *("-c", "sandbox_workspace_write.network_access=true"),
+        *("-c", "skills.include_instructions=false", "-c", "k=1"),
+        *("-o", "/run/last.md", "-"),
+    )
+
+
+def test_a_closed_network_is_said_so_that_a_config_file_of_the_user_cannot_open_it() -> None:
+    assert "sandbox_workspace_write.network_access=false" in argv(sandbox=BUILD)
+
+
+def test_a_resumed_thread_gets_the_same_options_before_the_word_resume() -> None:
+    plain, resumed = argv(sandbox=BUILD), argv(sandbox=BUILD, resume_thread="01a1-b2")
+    assert resumed == (*plain[:-1], "resume", "01a1-b2", "-")
+
+
+@pytest.mark.parametrize("thread", ["", "--last", "-", "a b", "../x", "a" * 200])
+def test_what_is_no_thread_id_is_refused(thread: str) -> None:
+    with pytest.raises(RuntimeWrong):
+        argv(resume_thread=thread)
+
+
+def test_long_spellings_are_used_where_the_version_lists_only_those() -> None:
+    long = Program("/bin/codex", "9.0.0", frozenset(f for f in FLAGS if f.startswith("--")))
+    assert argv(program=long)[4:] == (
+        *("--cd", "/repo", "--sandbox", "read-only", "--output-last-message", "/run/last.md", "-"),
+    )
+
+
+def test_all_options_that_a_version_lacks_are_named_at_once() -> None:
+    old = Program("/bin/codex", "0.1.0", FLAGS - {"--json", "--add-dir"})
+    with pytest.raises(RuntimeWrong) as caught:
+        argv(program=old, sandbox=BUILD.replace(writable=("/a",)))
+    assert "0.1.0" in caught.value.message
+    assert "`--json`, `--add-dir`" in caught.value.message
+    assert caught.value.hint
+
+
+def test_an_option_that_is_not_needed_may_be_absent() -> None:
+    assert argv(program=Program("/bin/codex", "0.1.0", FLAGS - {"--add-dir"}), sandbox=BUILD)
+
+
+@pytest.mark.parametrize("key", OWNED)
+def test_config_cannot_change_what_is_declared_elsewhere(key: str) -> None:
+    config: dict[str, Any] = {}
+    *parents, last = key.split(".")
+    table = config
+    for parent in parents:
+        table = table.setdefault(parent, {})
+    table[last] = "anything"
+    with pytest.raises(ConfigInvalid) as caught:
+        argv(settings=settings(**config))
+    assert key in caught.value.message
+    assert caught.value.hint == OWNED[key]
+
+
+def test_keys_beside_the_owned_ones_are_passed_on() -> None:
+    config = settings(sandbox_workspace_write={"exclude_slash_tmp": True}, model_provider="corp")
+    assert 'model_provider="corp"' in argv(settings=config)
+    assert "sandbox_workspace_write.exclude_slash_tmp=true" in argv(settings=config)
+
+
+@pytest.mark.parametrize("changes", [{"network": True}, {"writable": ("/a",)}])
+def test_a_read_only_sandbox_cannot_declare_what_codex_would_not_give(changes: Any) -> None:
+    with pytest.raises(ConfigInvalid, match="research"):
+        argv(sandbox=READ_ONLY.replace(**changes))
+
+
+def test_the_keys_of_a_provider_are_read_from_its_definition() -> None:
+    provider = {"env_key": "CORP_KEY", "env_http_headers": {"X-B": "B_TOKEN", "X-A": "A_TOKEN"}}
+    config = settings(model_provider="corp", model_providers={"corp": provider})
+    assert RUNTIME.secret_env(config, None) == ("CORP_KEY", "A_TOKEN", "B_TOKEN")
+    assert RUNTIME.secret_env(config, Model(None, "m", provider="openai")) == ()
+    assert RUNTIME.secret_env(settings(), None) == ()
+    assert RUNTIME.secret_env(settings(model_provider=1, model_providers=2), None) == ()
+
+
+# identity
+
+
+@pytest.mark.parametrize(
+    ("output", "version", "foreign"),
+    [
+        ("codex-cli 0.163.0\n", "0.163.0", None),
+        (
+            "WARNING: proceeding, even though ...\ncodex-cli 0.170.0-alpha.3\n",
+            "0.170.0-alpha.3",
+            None,
+        ),
+        ("kay 0.9.46\n", None, "Kay 0.9.46"),
+        ("codex-cli 0.1.0\nkay 0.9.46\n", None, "Kay 0.9.46"),
+        ("codex 1.0\n", None, None),
+        ("this is not codex-cli 1.2.3 at all\n", None, None),
+        ("", None, None),
+    ],
+)
+def test_identity_is_a_positive_match(
+    output: str, version: str | None, foreign: str | None
+) -> None:
+    assert RUNTIME.identify(output) == version
+    assert RUNTIME.foreign(output) == foreign
+
+
+# the event stream
+
+
+def item(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"id": "item_1", "type": kind, **fields}
+
+
+COMMAND = item(
+    "command_execution", command="ls", aggregated_output="a\n", exit_code=3, status="failed"
+)
+CALL = item("mcp_tool_call", server="delegation", tool="delegate.status", status="completed")
+CHANGES = [{"path": "a", "kind": "add"}]
+TODO = [{"text": "x", "completed": True}]
+TEXT = {"content": [{"type": "text", "text": "ok"}], "structured_content": None}
+
+
+@pytest.mark.parametrize(
+    ("record", "activities"),
+    [
+        ({"type": "thread.started", "thread_id": "01a"}, [Activity(Kind.THREAD, "01a")]),
+        ({"type": "turn.started"}, [Activity(Kind.TURN_STARTED)]),
+        (
+            {"type": "turn.completed", "usage": {"input_tokens": 5, "output_tokens": 2, "new": 1}},
+            [Activity(Kind.USAGE, usage=Usage(5, None, 2, None)), Activity(Kind.TURN_COMPLETED)],
+        ),
+        ({"type": "turn.completed"}, [Activity(Kind.TURN_COMPLETED)]),
+        (
+            {"type": "turn.failed", "error": {"message": "no"}},
+            [Activity(Kind.TURN_FAILED, "no")],
+        ),
+        (
+            {"type": "error", "message": "Reconnecting... 1/2 (cut)"},
+            [Activity(Kind.WARNING, "Reconnecting... 1/2 (cut)")],
+        ),
+        ({"type": "error", "message": "bad"}, [Activity(Kind.ERROR, "bad")]),
+        (
+            {"type": "item.completed", "item": item("error", message="unknown model")},
+            [Activity(Kind.WARNING, "unknown model", "item_1")],
+        ),
+        (
+            {"type": "item.completed", "item": item("agent_message", text="hi")},
+            [Activity(Kind.MESSAGE, "hi", "item_1")],
+        ),
+        (
+            {"type": "item.completed", "item": {"item_type": "assistant_message", "text": "hi"}},
+            [Activity(Kind.MESSAGE, "hi")],
+        ),
+        (
+            {"type": "item.completed", "item": item("reasoning", text="hm")},
+            [Activity(Kind.REASONING, "hm", "item_1")],
+        ),
+        (
+            {"type": "item.started", "item": COMMAND},
+            [Activity(Kind.COMMAND_STARTED, "ls", "item_1")],
+        ),
+        (
+            {"type": "item.completed", "item": COMMAND},
+            [Activity(Kind.COMMAND, "ls", "item_1", 3, "a\n", failed=True)],
+        ),
+        (
+            {"type": "item.started", "item": CALL},
+            [Activity(Kind.TOOL_STARTED, "delegation.delegate.status", "item_1")],
+        ),
+        (
+            {"type": "item.completed", "item": {**CALL, "result": TEXT}},
+            [Activity(Kind.TOOL_CALL, "delegation.delegate.status", "item_1", output="ok")],
+        ),
+        (
+            {
+                "type": "item.completed",
+                "item": {**CALL, "error": {"message": "requires approval"}, "status": "failed"},
+            },
+            [
+                Activity(
+                    Kind.TOOL_CALL,
+                    "delegation.delegate.status",
+                    "item_1",
+                    output="requires approval",
+                    failed=True,
+                )
+            ],
+        ),
+        (
+            {"type": "item.completed", "item": item("collab_tool_call", tool="spawn_agent")},
+            [Activity(Kind.TOOL_CALL, "spawn_agent", "item_1")],
+        ),
+        (
+            {"type": "item.started", "item": item("web_search", query="toml")},
+            [Activity(Kind.TOOL_STARTED, "web_search toml", "item_1")],
+        ),
+        (
+            {
+                "type": "item.completed",
+                "item": item("file_change", changes=CHANGES, status="failed"),
+            },
+            [Activity(Kind.FILE_CHANGE, "add a", "item_1", failed=True)],
+        ),
+        (
+            {"type": "item.updated", "item": item("todo_list", items=TODO)},
+            [Activity(Kind.OTHER, "[x] x", "item_1")],
+        ),
+        (
+            {"type": "item.completed", "item": item("new_kind")},
+            [Activity(Kind.OTHER, "new_kind", "item_1")],
+        ),
+        ({"type": "turn.dreamt"}, []),
+        ({}, []),
+    ],
+)  # fmt: skip
+def test_each_line_tells_what_it_means(record: Any, activities: list[Activity]) -> None:
+    assert list(RUNTIME.parse(record)) == activities
+
+
+# endings
+
+STDERR_NOISE = "Reading additional input from stdin...\n\nStack backtrace:\n   0: <unknown>\n"
+DONE, FAILED = Kind.TURN_COMPLETED, Kind.TURN_FAILED
+
+
+@pytest.mark.parametrize(
+    ("what", "outcome", "code"),
+    [
+        (end(turn=DONE), Outcome.SUCCEEDED, "completed"),
+        (end(turn=None), Outcome.FAILED, "result_missing"),
+        (end(turn=FAILED, failure="x"), Outcome.FAILED, "cli_failure"),
+        (end(exit_code=None, turn=DONE), Outcome.SUCCEEDED, "completed"),
+        (end(exit_code=None, turn=FAILED, failure="x"), Outcome.FAILED, "cli_failure"),
+        (end(exit_code=None), Outcome.LOST, "lost"),
+        (end(exit_code=1, turn=FAILED), Outcome.FAILED, "cli_failure"),
+        (end(exit_code=1), Outcome.FAILED, "cli_failure"),
+        (end(exit_code=1, any_event=False), Outcome.FAILED, "cli_failure"),
+        (end(exit_code=2, any_event=False, stderr_tail="error: x"), Outcome.FAILED, "flag_refused"),
+        (end(exit_code=101, stderr_tail="thread panicked"), Outcome.FAILED, "cli_failure"),
+        (end(exit_code=None, signal=9), Outcome.FAILED, "killed"),
+        (end(exit_code=-15), Outcome.FAILED, "killed"),
+        (end(exit_code=143), Outcome.FAILED, "killed"),
+        (end(exit_code=None, signal=9, turn=DONE), Outcome.FAILED, "killed"),
+    ],
+)
+def test_endings_are_told_apart_by_status_and_stream(
+    what: End, outcome: Outcome, code: str
+) -> None:
+    found, reason = RUNTIME.conclude(what)
+    assert (found, reason.code) == (outcome, code)
+    assert reason.message
+    assert reason.hint or outcome is Outcome.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "unexpected status 401 Unauthorized: no, url: http://127.0.0.1:32901/v1/responses",
+        "unexpected status 403 Forbidden: x",
+        "exceeded retry limit, last status: 429 Too Many Requests",
+        "You've hit your usage limit. Try again at May 18th, 2033 3:33 AM.",
+        "Missing environment variable: `CORP_KEY`.",
+        "Not logged in",
+    ],
+)
+def test_a_missing_login_or_a_spent_quota_has_its_own_code(failure: str) -> None:
+    outcome, reason = RUNTIME.conclude(end(exit_code=1, turn=FAILED, failure=failure))
+    assert (outcome, reason.code, reason.message) == (Outcome.FAILED, "auth_or_quota", failure)
+    assert reason.hint
+
+
+def test_a_port_that_looks_like_a_status_is_no_login_problem() -> None:
+    failure = "error sending request for url (http://127.0.0.1:4290/v1/401/responses)"
+    _, reason = RUNTIME.conclude(end(exit_code=1, turn=FAILED, failure=failure))
+    assert reason.code == "cli_failure"
+
+
+def test_a_retry_in_the_log_of_an_interrupted_run_is_not_its_reason() -> None:
+    log = "2026-01-01 ERROR codex: last status: 429 Too Many Requests, retrying"
+    _, reason = RUNTIME.conclude(end(exit_code=1, stderr_tail=log))
+    assert reason.code == "cli_failure"
+    assert "in the middle of its turn" in reason.message
+    assert reason.detail == log
+
+
+def test_the_missing_variable_is_named_in_the_hint() -> None:
+    failure = "Missing environment variable: `CORP_KEY`."
+    hint = RUNTIME.conclude(end(exit_code=1, turn=FAILED, failure=failure))[1].hint or ""
+    assert "CORP_KEY" in hint
+    assert "[runtimes.codex]" in hint
+
+
+@pytest.mark.parametrize(
+    ("stderr", "message", "hint"),
+    [
+        ("Error: Model provider `nope` not found", "`nope` not found", "model_providers"),
+        ("Error loading config.toml: unknown configuration field `x`", "field `x`", "config.toml"),
+        ("Error: required MCP servers failed to initialize: d: timed out", "failed", "MCP server"),
+        (
+            "Error: failed to initialize in-process app-server client: Read-only file system",
+            "app-server",
+            "delegation",
+        ),
+        ("Not inside a trusted directory and --skip-git-repo-check ...", "trusted", "git init"),
+        ("Error: bwrap: setting up uid map: Permission denied", "bwrap", "sandbox -- true"),
+        ('Error finding codex home: CODEX_HOME points to "/nope"', "codex home", "CODEX_HOME"),
+        ("Error: thread 01 already has an active writer", "active writer", "wait"),
+    ],
+)
+def test_a_start_that_failed_has_the_line_and_what_to_do(
+    stderr: str, message: str, hint: str
+) -> None:
+    outcome, reason = RUNTIME.conclude(
+        end(exit_code=1, any_event=False, stderr_tail=STDERR_NOISE + stderr + "\n" + STDERR_NOISE)
+    )
+    assert (outcome, reason.code) == (Outcome.FAILED, "cli_failure")
+    assert message in reason.message
+    assert reason.hint is not None
+    assert hint in reason.hint
+    assert reason.detail == stderr
+
+
+def test_a_refused_flag_shows_what_the_parser_said_and_points_to_doctor() -> None:
+    said = "error: unexpected argument '--ask-for-approval' found\n\nUsage: codex exec"
+    _, reason = RUNTIME.conclude(end(exit_code=2, any_event=False, stderr_tail=said))
+    assert "--ask-for-approval" in reason.message
+    assert "runner doctor" in (reason.hint or "")
+
+
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (15, "SIGTERM"), (2, "SIGINT")])
+def test_the_signal_that_ended_it_is_named(number: int, name: str) -> None:
+    _, reason = RUNTIME.conclude(end(exit_code=None, signal=number))
+    assert name in reason.message
+
+
+def test_no_ending_has_a_code_that_is_not_listed() -> None:
+    for code in (None, 0, 1, 2, 101, 137, -9, 255):
+        for turn in (None, DONE, FAILED):
+            for any_event in (True, False):
+                what = end(exit_code=code, turn=turn, any_event=any_event)
+                for name in ("codex", "kay"):
+                    assert get(name).conclude(what)[1].code in REASON_CODES
+
+
+def test_a_prompt_is_passed_byte_for_byte() -> None:
+    assert RUNTIME.prepare_prompt("/review -x\n") == "/review -x\n"
