@@ -10,7 +10,7 @@ import os
 import select
 import time
 
-from runner.errors import Conflict, GaveUpWaiting, ManifestBroken, RunNotFound, Unwritable
+from runner.errors import Conflict, GaveUpWaiting, ManifestBroken, RunnerError, RunNotFound, Unwritable
 from runner.executors.processes import find as find_process
 from runner.executors.processes import open_pidfd
 from runner.model import Phase
@@ -179,7 +179,7 @@ def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: boo
         except RunNotFound:
             run.forget_active()
             continue
-        except (ManifestBroken, Unwritable):
+        except RunnerError:
             rows.append(Row(run.run_id, run.task_id, "unknown", None, None, None, None, None))
             continue
         if manifest.is_done:
@@ -211,8 +211,8 @@ def reap(root: str, env: Mapping[str, str]) -> list[Row]:
             continue
         try:
             after = look(run, env)
-        except (ManifestBroken, RunNotFound, Unwritable):
-            changed.append(Row(run_id, task, "unreadable", None, None, None, None, None))
+        except RunnerError:
+            changed.append(Row(run_id, task, "unknown", None, None, None, None, None))
             continue
         if after.is_done or after.supervisor != owner:
             changed.append(row_of(after))

@@ -15,7 +15,7 @@ from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Rehearsal, Reques
 from runner.plan.resolve import Choice, choose, invocation
 from runner.runtimes import probe
 from runner.state.manifest import Manifest, first
-from runner.state.store import RunDir, is_task_id, new_run_id, replace_json, unwritable, write_new
+from runner.state.store import RunDir, new_run_id, replace_json, unwritable, write_new
 from runner.supervise import begin
 
 TYPE_CHECKING = False
@@ -71,11 +71,6 @@ def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
 def _resolve(
     config: Config, request: Request, env: Mapping[str, str], run_id: str, port: int
 ) -> Invocation:
-    if not is_task_id(request.task_id) and request.task_id not in config.tasks:
-        raise UsageError(
-            f"not a task id: {request.task_id[:80]!r}",
-            hint="letters, digits, `.`, `_` and `-`, at most 64, beginning with a letter or digit",
-        )
     choice = choose(config, request)
     if choice.task.delegation:
         raise ConfigInvalid(

@@ -99,7 +99,7 @@ class Reader:
                 yield Line(_stamp(at), stream, self._text(raw.decode(errors="replace")))
 
     def _text(self, text: str) -> str:
-        return clean_terminal(self._redactor.redact_text(text))
+        return self._redactor.redact_text(clean_terminal(text))
 
     def _last(self) -> Iterator[Line]:
         try:

@@ -65,7 +65,9 @@ def _escape_around(buf: bytes, at: int) -> tuple[int, int] | None:
             continue
         if compiled(_ESCAPE).match(buf, slash):
             return slash, slash + 6
-        return (slash, min(at + 1, len(buf))) if back == 1 else None
+        if back == 1 and at < len(buf) and buf[at : at + 1] in b'"\\/bfnrtu':
+            return slash, at + 1
+        return None
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runner import control, launch
+from runner import launch
 from runner.cli.parser import Parser, add_settings, duration, here
 from runner.cli.render import emit, exit_status, invocation_text, paint
 from runner.errors import ExitStatus, PromptInvalid, UsageError
@@ -15,6 +15,7 @@ from runner.state.store import RunDir
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from typing import TextIO
 
     from runner.state.manifest import Manifest
 
@@ -85,7 +86,7 @@ def run_start(args: Namespace) -> int:
         if args.format == "json":
             emit(manifest.to_json())
         else:
-            print(_started_text(manifest))
+            print(_started_text(manifest, sys.stdout))
         return ExitStatus.OK
     try:
         return _follow(args, run, manifest) if args.follow else _wait(args, run, manifest)
@@ -118,20 +119,26 @@ def _stdin() -> str:
         raise PromptInvalid(f"the prompt is not valid UTF-8 (byte {error.start + 1})") from None
 
 
-def _started_text(m: Manifest) -> str:
+def _started_text(m: Manifest, stream: TextIO) -> str:
     rehearsal = ", rehearsal" if m.rehearsal else ""
-    return (
-        f"{paint('started', 'green')} {m.run_id}  "
-        f"(task {m.task_id}, {m.runtime.name} {m.runtime.version}, {m.sandbox.level}{rehearsal})\n"
-        f"manifest {m.manifest_path}\n"
-        f"next     runner logs {m.run_id} -f   |   runner wait {m.run_id}   |   runner cancel {m.run_id}"
+    return "\n".join(
+        (
+            f"{paint('started', 'green', stream)} {m.run_id}  "
+            f"(task {m.task_id}, {m.runtime.name} {m.runtime.version}, {m.sandbox.level}{rehearsal})",
+            f"manifest {m.manifest_path}",
+            f"watch    runner logs {m.run_id} -f",
+            f"wait     runner wait {m.run_id}",
+            f"end      runner cancel {m.run_id}",
+        )
     )
 
 
 def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
+    from runner import control
+
     quiet = args.format == "json"
     if not quiet:
-        print(_started_text(manifest), file=sys.stderr)
+        print(_started_text(manifest, sys.stderr), file=sys.stderr)
     if not quiet and sys.stderr.isatty():
         from runner.cli.progress import watch
 
@@ -150,24 +157,25 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
 def _ended_text(m: Manifest) -> str:
     word = paint(m.status, "green" if m.status == "succeeded" else "red", sys.stderr)
     reason = m.reason
-    lines = [f"{word}: {reason.message}" if reason else word]
+    lines = ["", f"{word}: {reason.message}" if reason else word]
     if reason and reason.detail and m.status != "succeeded":
         lines.append(reason.detail.rstrip())
     if reason and reason.hint:
         lines.append(f"hint: {reason.hint}")
     lines.append(f"folder   {m.manifest_path.removesuffix('/manifest.json')}")
-    lines.append(f"next     runner status {m.run_id}   |   runner logs {m.run_id}")
+    lines.append(f"look     runner status {m.run_id}")
+    lines.append(f"read     runner logs {m.run_id}")
     return "\n".join(lines)
 
 
 def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
-    from runner import logs
+    from runner import control, logs
     from runner.cli.reading import text
 
     if args.format == "json":
         emit(manifest.to_json())
     else:
-        print(_started_text(manifest), file=sys.stderr)
+        print(_started_text(manifest, sys.stderr), file=sys.stderr)
     done = lambda: control.is_done(run, os.environ)  # noqa: E731 - a name for the argument
     for line in logs.follow(run, manifest, os.environ, stream="events", tail=None, is_done=done):
         if args.format == "json":

@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """With its width given: argparse would import `shutil` for it, for every option that is added."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            columns = os.get_terminal_size().columns
+        except OSError:
+            columns = 100
+        super().__init__(prog, max_help_position=28, width=max(60, min(columns, 110)) - 2)
+
+
 class Parser(argparse.ArgumentParser):
     """The parser of one verb: `runner VERB ...`."""
 
@@ -19,7 +30,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=prog,
             description=f"{description[:1].upper()}{description[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Formatter,
             allow_abbrev=False,
         )
         self.add_argument(

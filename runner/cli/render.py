@@ -147,9 +147,20 @@ def line_text(line: Line) -> str:
         extra.append(f"{line.duration_s:.1f} s")
     head, _, rest = line.text.partition("\n")
     note = paint(f" [{', '.join(extra)}]", "dim") if extra else ""
-    body = f"\n{rest}".replace("\n", f"\n{' ' * 24}") if rest else ""
-    kind = paint(f"{line.kind:<14}", _KINDS.get(line.kind, "dim"))
+    body = "".join(f"\n{' ' * 22}{part}".rstrip(" ") for part in rest.split("\n")) if rest else ""
+    kind = paint(f"{_LABELS.get(line.kind, line.kind):<12}", _KINDS.get(line.kind, "dim"))
     return f"{at:<9} {kind}{head}{note}{body}"
+
+
+_LABELS = {
+    "command_started": "running",
+    "tool_started": "calling",
+    "tool_call": "tool",
+    "file_change": "files",
+    "turn_completed": "turn ended",
+    "turn_failed": "turn failed",
+}
+"""Shorter words for the first column; JSON keeps the kinds."""
 
 
 _KINDS = {

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 from runner.config.find import SYSTEM_POLICY, Places, find, setting_names
-from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, write
+from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, settles, write
 from runner.errors import ConfigInvalid
 
 TYPE_CHECKING = False
@@ -46,13 +47,9 @@ def load(
     expected = key(places, setting_names(env), sets)
     if path is not None:
         snapshot = read(path)
-        if snapshot is not None:
-            try:
-                if is_fresh(snapshot, expected):
-                    return config_from_json(snapshot["config"])
-            except (AttributeError, LookupError, TypeError, ValueError, OSError):
-                # Written by another version, or damaged: it is a cache, so it is made again.
-                path = path
+        config = None if snapshot is None else _reuse(path, snapshot, expected)
+        if config is not None:
+            return config
     text = _compile(places, expected)
     data = json.loads(text)
     if "error" in data:
@@ -61,6 +58,19 @@ def load(
     if path is not None:
         write(path, text)
     return config_from_json(data["config"])
+
+
+def _reuse(path: str, snapshot: Mapping[str, Any], expected: Mapping[str, Any]) -> Config | None:
+    """The settings of a snapshot that is still true. Damaged, or of another version, it is not."""
+    now = time.time_ns()
+    try:
+        if not is_fresh(snapshot, expected):
+            return None
+        if settles(snapshot, now):
+            write(path, json.dumps({**snapshot, "written_ns": now}))
+        return config_from_json(snapshot["config"])
+    except (AttributeError, LookupError, TypeError, ValueError, OSError):
+        return None
 
 
 def _compile(places: Places, expected: Mapping[str, Any]) -> str:

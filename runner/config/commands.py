@@ -181,9 +181,7 @@ def init(start_dir: str) -> InitReport:
             file.write(text)
         ignored = _ignore(os.path.join(root, ".gitignore"))
     except FileExistsError:
-        raise Conflict(
-            f"{path} exists", hint="`runner check` validates it; nothing was written"
-        ) from None
+        raise Conflict(f"{path} exists", hint="`runner check` validates it; nothing was written") from None
     except OSError as error:
         raise Unwritable(f"{error.filename or path}: {error.strerror}") from error
     written = (path,) if not ignored else (path, os.path.join(root, ".gitignore"))
@@ -214,9 +212,7 @@ def schema(name: str) -> dict[str, Any]:
     """
     names = schema_names()
     if name not in names:
-        raise UsageError(
-            f'no schema "{name}"{near(name, names)}; there are: {", ".join(names)}', hint=None
-        )
+        raise UsageError(f'no schema "{name}"{near(name, names)}; there are: {", ".join(names)}', hint=None)
     text = Path(_shipped("schemas"), f"{name}.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded

@@ -1,5 +1,5 @@
 """All layers and policies of a repository into one answer: what is effective, or every problem.
-Edge: the disk, through `load`.
+Edge: the disk, through `reading`.
 
 Runs in a process of its own for `start` (`runner.config.load`), in the command's own for `check`
 and `config show`.
@@ -12,8 +12,8 @@ import time
 from runner.config import effective, layers, policy, references, schema
 from runner.config.find import Places
 from runner.config.layers import Layer
-from runner.config.load import Reading
 from runner.config.problems import Problem
+from runner.config.reading import Reading
 from runner.model import Policy
 from runner.value import Value
 
@@ -54,7 +54,7 @@ def compile_settings(places: Places, settings: Mapping[str, str], sets: Sequence
     ceiling = policy.narrow([*read.policy(places.user_policy), *read.policy(places.system_policy)])
     merged = schema.normal(layers.merge(stack))
     problems, notes = references.examine(merged, stack, frozenset(read.dropped))
-    problems = tuple(sorted({*read.problems, *problems}, key=_order(stack)))
+    problems = tuple(sorted({*read.problems, *problems}, key=_order(stack, places)))
     config = None
     if not problems:
         config = effective.compiled(merged, layers.origins(stack[1:]), ceiling, places)
@@ -70,8 +70,9 @@ def compile_settings(places: Places, settings: Mapping[str, str], sets: Sequence
     )
 
 
-def _order(stack: Sequence[Layer]) -> Any:
-    sources = [layer.source for layer in stack]
+def _order(stack: Sequence[Layer], places: Places) -> Any:
+    policies = [places.shown(path) for path in (places.user_policy, places.system_policy)]
+    sources = [*(layer.source for layer in stack), *policies]
 
     def position(problem: Problem) -> tuple[Any, ...]:
         known = problem.source in sources

@@ -9,6 +9,7 @@ import json
 import os
 
 from runner.config.find import Places
+from runner.config.problems import dotted
 from runner.config.values import LEVELS, PROVIDER_ALIASES
 
 TYPE_CHECKING = False
@@ -40,8 +41,7 @@ def compiled(
         "root": places.root,
         "task_defaults": first | _task(defaults) | _runtime_of(defaults, {}, merged),
         "tasks": {
-            name: _task(task) | _runtime_of(task, defaults, merged)
-            for name, task in merged["tasks"].items()
+            name: _task(task) | _runtime_of(task, defaults, merged) for name, task in merged["tasks"].items()
         },
         "models": {name: _model(item, defaults) for name, item in merged["models"].items()},
         "sandboxes": {
@@ -49,8 +49,7 @@ def compiled(
             **{name: _sandbox(item, places) for name, item in merged["sandboxes"].items()},
         },
         "runtimes": {
-            name: {"version": None, "provider": None} | item
-            for name, item in merged["runtimes"].items()
+            name: {"version": None, "provider": None} | item for name, item in merged["runtimes"].items()
         },
         "delegation": merged["delegation"],
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
@@ -58,8 +57,20 @@ def compiled(
     }
     text = json.dumps(data, sort_keys=True)
     data["digest"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-    data["origins"] = origins
+    data["origins"] = origins | _brought_along(merged, origins)
     return data
+
+
+def _brought_along(merged: dict[str, Any], origins: dict[str, str]) -> dict[str, str]:
+    """The origin of each runtime that comes with a named model."""
+    return {
+        dotted((*path, "runtime")): origins[dotted(("models", task["model"], "runtime"))]
+        for path, task in [
+            (("defaults",), merged["defaults"]),
+            *((("tasks", name), task) for name, task in merged["tasks"].items()),
+        ]
+        if merged["models"].get(task.get("model"), {}).get("runtime")
+    }
 
 
 def _task(task: dict[str, Any]) -> dict[str, Any]:
@@ -78,9 +89,7 @@ def _task(task: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _runtime_of(
-    task: dict[str, Any], defaults: dict[str, Any], merged: dict[str, Any]
-) -> dict[str, Any]:
+def _runtime_of(task: dict[str, Any], defaults: dict[str, Any], merged: dict[str, Any]) -> dict[str, Any]:
     """A named model brings its runtime along, unless the task names one (which is the same then:
     `references`).
     """

@@ -42,9 +42,7 @@ class Places(Value):
         return path[len(self.root.rstrip("/")) + 1 :] if inside else path
 
 
-def find(
-    start_dir: str, config_file: str | None, env: Mapping[str, str], system_policy: str
-) -> Places:
+def find(start_dir: str, config_file: str | None, env: Mapping[str, str], system_policy: str) -> Places:
     """The places for a command given in `start_dir`; ConfigInvalid when there is no
     delegate.toml.
     """
@@ -73,9 +71,14 @@ def find(
 
 
 def git_root(folder: str) -> str | None:
-    """The nearest folder upwards that has `.git`, a folder or (in a worktree) a file."""
+    """The nearest folder upwards that is a repository, as git finds it: `.git` is a folder with a
+    HEAD, or a file (in a worktree).
+
+    An empty `.git` is none: sandboxes leave such folders behind to keep it from being written.
+    """
     while True:
-        if os.path.lexists(os.path.join(folder, ".git")):
+        git = os.path.join(folder, ".git")
+        if os.path.lexists(git + "/HEAD") or os.path.isfile(git):
             return folder
         parent = os.path.dirname(folder)
         if parent == folder:
@@ -101,8 +104,7 @@ def setting_names(env: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in env.items()
-        if name.startswith("RUNNER_")
-        and ("__" in name or name[7:].partition("_")[0].upper() in TABLES)
+        if name.startswith("RUNNER_") and ("__" in name or name[7:].partition("_")[0].upper() in TABLES)
     }
 
 

@@ -64,17 +64,13 @@ def enforce(
     env_names: Iterable[str] = (),
 ) -> None:
     """PolicyRefused with every breach, or nothing."""
-    found = breaches(
-        policy, level=level, network=network, runtime=runtime, model=model, env_names=env_names
-    )
+    found = breaches(policy, level=level, network=network, runtime=runtime, model=model, env_names=env_names)
     if found:
         raise PolicyRefused("; ".join(found), problems=found)
 
 
 def _model(policy: Policy, model: str | None) -> list[str]:
-    if not policy.models or (
-        model is not None and all(_matches(model, group) for group in policy.models)
-    ):
+    if not policy.models or (model is not None and all(_matches(model, group) for group in policy.models)):
         return []
     files, allowed = _files(policy, "models"), _groups(policy.models)
     if model is None:

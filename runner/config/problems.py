@@ -92,9 +92,7 @@ def one_of(names: Iterable[str]) -> str:
     return ", ".join(found(name) for name in names) or "none yet"
 
 
-def explain(
-    record: Mapping[str, Any], siblings: tuple[str, ...], task_keys: tuple[str, ...] = ()
-) -> str:
+def explain(record: Mapping[str, Any], siblings: tuple[str, ...], task_keys: tuple[str, ...] = ()) -> str:
     """One of pydantic's error records in our words; `siblings` are the keys that its table may
     have.
     """
@@ -109,8 +107,6 @@ def explain(
         return f"found {found(value)}; {record['ctx']['error']}"
     if kind == "literal_error":
         choices = [str(item) for item in _choices(record["ctx"]["expected"])]
-        if choices == ["1"]:
-            return f"found {found(value)}; this version of runner reads format 1 only"
         return f"found {found(value)}; expected one of {one_of(choices)}{near(value, choices)}"
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = record["ctx"].get("ge", record["ctx"].get("le"))

@@ -39,9 +39,7 @@ def examine(
     return tuple(look.problems), tuple(look.notes)
 
 
-def missing_prompt_files(
-    merged: dict[str, Any], stack: Sequence[Layer], root: str
-) -> tuple[Problem, ...]:
+def missing_prompt_files(merged: dict[str, Any], stack: Sequence[Layer], root: str) -> tuple[Problem, ...]:
     """Problems of `prompt_file`s that cannot be read. Only `check` asks: one task's file must not
     stop another task.
     """
@@ -56,9 +54,7 @@ def missing_prompt_files(
 
 
 class _Look:
-    def __init__(
-        self, merged: dict[str, Any], stack: Sequence[Layer], dropped: frozenset[Path]
-    ) -> None:
+    def __init__(self, merged: dict[str, Any], stack: Sequence[Layer], dropped: frozenset[Path]) -> None:
         self.merged = merged
         self.stack = stack
         self.dropped = dropped
@@ -122,16 +118,12 @@ class _Look:
             self.unknown((*path, "sandbox"), sandbox, "a name from [sandboxes] or a level", known)
         for n, block in enumerate(task.get("blocks") or ()):
             if block not in self.known("blocks"):
-                self.unknown(
-                    (*path, "blocks", n), block, "names from [blocks]", self.known("blocks")
-                )
+                self.unknown((*path, "blocks", n), block, "names from [blocks]", self.known("blocks"))
         self.model(path, task)
 
     def unknown(self, path: Path, name: str, wanted: str, known: Iterable[str]) -> None:
         known = list(dict.fromkeys(known))
-        self.complain(
-            path, f"found {found(name)}; expected {wanted}: {one_of(known)}{near(name, known)}"
-        )
+        self.complain(path, f"found {found(name)}; expected {wanted}: {one_of(known)}{near(name, known)}")
 
     def model(self, path: Path, task: dict[str, Any]) -> None:
         defaults = self.merged["defaults"]
@@ -145,10 +137,7 @@ class _Look:
             return
         wanted = self.merged["models"].get(name, {}).get("runtime")
         runtime = task.get("runtime")
-        explicit = (
-            runtime is not None
-            and layers.setter(self.stack, (*path, "runtime")).source != "default"
-        )
+        explicit = runtime is not None and layers.setter(self.stack, (*path, "runtime")).source != "default"
         if wanted is not None and explicit and runtime != wanted:
             self.complain(
                 (*path, "runtime"),

@@ -67,9 +67,7 @@ Limit = Annotated[
     PlainValidator(values.limit),
     WithJsonSchema({"anyOf": [{"const": "none"}, *_DURATION_SCHEMA["anyOf"]]}),
 ]
-Commands = Annotated[
-    list[list[str]], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS_SCHEMA)
-]
+Commands = Annotated[list[list[str]], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS_SCHEMA)]
 Rehearse = Annotated[
     bool | str,
     PlainValidator(values.rehearse),
@@ -99,7 +97,11 @@ Level = Literal["read-only", "workspace-write", "danger-full-access"]
 Runtime = Literal["codex", "kay"]
 Tool = Literal["status", "pause", "cancel", "question", "spawn"]
 EnvName = Annotated[str, Field(pattern=_ENV_NAME)]
-Version = Annotated[Literal[1], Field(description="Version of this file's format.")]
+Version = Annotated[
+    int,
+    PlainValidator(values.version),
+    WithJsonSchema({"type": "integer", "const": 1}),
+]
 
 
 class _Table(BaseModel):
@@ -113,9 +115,7 @@ class Defaults(_Table):
     model: Text | None = Field(
         None, description="A name from [models], or a model id that is passed on as it is."
     )
-    sandbox: Text | None = Field(
-        None, description="A name from [sandboxes], or one of the three levels."
-    )
+    sandbox: Text | None = Field(None, description="A name from [sandboxes], or one of the three levels.")
     timeout: Limit | None = Field(
         None, description="Wall clock of a run, paused time not counted; default 2h."
     )
@@ -134,9 +134,7 @@ class Defaults(_Table):
         description="Commands that must succeed after the run, each an array of texts. "
         "A plain string is split into words, never given to a shell.",
     )
-    verify_timeout: Duration | None = Field(
-        None, description="Time for each verify command; default 10m."
-    )
+    verify_timeout: Duration | None = Field(None, description="Time for each verify command; default 10m.")
     rehearse: Rehearse | None = Field(
         None,
         description="true: run against the scripted model, without login and tokens. "
@@ -179,8 +177,7 @@ class Model(_Table):
     )
     provider: Text | None = Field(
         None,
-        description="Who serves the model. For kay one of: "
-        f"{', '.join(values.PROVIDERS)} (alias ocg).",
+        description=f"Who serves the model. For kay one of: {', '.join(values.PROVIDERS)} (alias ocg).",
     )
 
 
@@ -201,9 +198,7 @@ class Sandbox(_Table):
         },
     )
 
-    level: Level | None = Field(
-        None, description="From narrow to wide: " + ", ".join(values.LEVELS) + "."
-    )
+    level: Level | None = Field(None, description="From narrow to wide: " + ", ".join(values.LEVELS) + ".")
     network: bool | None = Field(
         None, description="Network for the agent's commands; only with workspace-write."
     )
@@ -220,13 +215,10 @@ class Codex(_Table):
     """The Codex CLI."""
 
     command: Text | None = Field(None, description='A command on PATH or a path; default "codex".')
-    version: Constraint | None = Field(
-        None, description='Versions that are accepted; default ">=0.150".'
-    )
+    version: Constraint | None = Field(None, description='Versions that are accepted; default ">=0.150".')
     env: list[EnvName] | None = Field(
         None,
-        description="Names of variables that may reach the agent. "
-        "Values are never stored or printed.",
+        description="Names of variables that may reach the agent. Values are never stored or printed.",
     )
     config: Overrides | None = Field(
         None, description="Passed to the agent CLI as -c key=value, with their types."
@@ -253,9 +245,7 @@ class Runtimes(_Table):
 class Delegation(_Table):
     """The delegation MCP server, through which a run starts and asks others."""
 
-    enabled: bool | None = Field(
-        None, description="Default of a task's `delegation`; default false."
-    )
+    enabled: bool | None = Field(None, description="Default of a task's `delegation`; default false.")
     server: Literal["inline", "registered"] | None = Field(
         None,
         description="inline: the server is passed for this run. registered: the one in the "
@@ -286,7 +276,7 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="delegate.toml")
 
-    schema_version: Version | None = None
+    schema_version: Version | None = Field(None, description="Version of this file's format: 1.")
     defaults: Defaults | None = Field(None, description="What every task starts from.")
     runtimes: Runtimes | None = Field(None, description="Settings of each agent CLI.")
     models: dict[Name, Model] | None = Field(None, description="Named model settings.")
@@ -301,7 +291,7 @@ class PolicyShape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="policy.toml")
 
-    schema_version: Version | None = None
+    schema_version: Version | None = Field(None, description="Version of this file's format: 1.")
     max_level: Level | None = Field(None, description="The widest sandbox level that may be used.")
     network: bool | None = Field(None, description="false: no sandbox may have network.")
     runtimes: list[Runtime] | None = Field(None, description="The agent CLIs that may be used.")
@@ -321,9 +311,7 @@ class Settings(Shape, BaseSettings):
     )
 
 
-def problems_of(
-    data: dict[str, Any], *, strict: bool, policy: bool = False
-) -> list[dict[str, Any]]:
+def problems_of(data: dict[str, Any], *, strict: bool, policy: bool = False) -> list[dict[str, Any]]:
     """What is wrong with the shape of `data`, as pydantic's error records; [] is right."""
     try:
         (PolicyShape if policy else Shape).model_validate(data, strict=strict)

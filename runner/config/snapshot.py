@@ -57,8 +57,8 @@ class Tasks(Mapping[str, Task]):
 
 
 class Origins(Mapping[str, str]):
-    """Dotted key -> where it was set. Holds what was set; `tasks.X.key` falls back to
-    `defaults.key`, then `default`.
+    """Dotted key -> where it was set. Holds what was set and answers for every key: what a task does
+    not set comes from `[defaults]`, and what nobody sets is `default`.
     """
 
     def __init__(self, explicit: Mapping[str, str]) -> None:
@@ -66,8 +66,11 @@ class Origins(Mapping[str, str]):
 
     def __getitem__(self, key: str) -> str:
         found = self._explicit.get(key)
+        name = key.rpartition(".")[2]
         if found is None and key.startswith("tasks."):
-            found = self._explicit.get("defaults." + key.rpartition(".")[2])
+            found = self._explicit.get(f"defaults.{name}")
+        if found is None and name == "delegation" and key.startswith(("tasks.", "defaults.")):
+            found = self._explicit.get("delegation.enabled")
         return found or "default"
 
     def __contains__(self, key: object) -> bool:
@@ -88,9 +91,7 @@ def config_from_json(data: Json) -> Config:
         models={name: Model(name=name, **item) for name, item in data["models"].items()},
         sandboxes={name: _sandbox(name, item) for name, item in data["sandboxes"].items()},
         runtimes={name: _runtime(name, item) for name, item in data["runtimes"].items()},
-        delegation=Delegation(
-            **{**data["delegation"], "tools": tuple(data["delegation"]["tools"])}
-        ),
+        delegation=Delegation(**{**data["delegation"], "tools": tuple(data["delegation"]["tools"])}),
         blocks=data["blocks"],
         policy=policy_from_json(data["policy"]),
         origins=Origins(data["origins"]),
@@ -138,8 +139,8 @@ _CODE = (
     "compile.py",
     "effective.py",
     "layers.py",
-    "load.py",
     "policy.py",
+    "reading.py",
     "references.py",
     "schema.py",
     "values.py",
@@ -158,6 +159,13 @@ def is_fresh(snapshot: Json, expected: Json) -> bool:
         return False
     written: int = snapshot["written_ns"]
     return all(_unchanged(path, known, written) for path, known in snapshot["inputs"].items())
+
+
+def settles(snapshot: Json, now: int) -> bool:
+    """Whether a snapshot that compares contents, and was fresh at `now`, need not do so any more."""
+    newest = max((max(known[0], known[3]) for known in snapshot["inputs"].values() if known), default=0)
+    written: int = snapshot["written_ns"]
+    return written - RACY_NS <= newest < now - RACY_NS
 
 
 def _unchanged(path: str, known: list[Any] | None, written: int) -> bool:

@@ -22,10 +22,7 @@ def parse_constraint(text: str) -> tuple[Constraint, ...]:
 def satisfies(version: str, constraint: str) -> bool:
     """Whether `version` (as the program prints it) is within `constraint`."""
     numbers, release = _version(version)
-    return all(
-        _holds(operator, numbers, release, bound)
-        for operator, bound in parse_constraint(constraint)
-    )
+    return all(_holds(operator, numbers, release, bound) for operator, bound in parse_constraint(constraint))
 
 
 def _part(part: str) -> Constraint:

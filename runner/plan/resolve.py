@@ -6,7 +6,6 @@ request, then task (defaults already below it), then the named model or sandbox.
 
 from __future__ import annotations
 
-import fnmatch
 import os
 
 from runner import runtimes
@@ -34,6 +33,18 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hashlib import sha256 as _sha256
+else:
+    # `hashlib` loads OpenSSL, a quarter of what `start` may cost; `random` takes the built-in one likewise.
+    try:
+        from _sha2 import sha256 as _sha256  # Python 3.12 and later
+    except ImportError:
+        try:
+            from _sha256 import sha256 as _sha256
+        except ImportError:
+            from hashlib import sha256 as _sha256
+
+if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 DEFAULT_ENV = (
@@ -43,7 +54,7 @@ DEFAULT_ENV = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE", "NODE_EXTRA_CA_CERTS"),
     *("CODEX_HOME", "KAY_HOME"),
 )
-"""Names (globs) that every child gets if they are set. Keys are not among them: `env` names those."""
+"""Names (`*` at the end is a prefix) that every child gets if they are set. Keys are not among them: `env` names those."""
 
 
 class Choice(Value):
@@ -125,8 +136,6 @@ def invocation(
     parent: Lineage | None = None,
 ) -> Invocation:
     """Exactly what will be executed. PromptInvalid, ConfigInvalid or RuntimeWrong."""
-    import hashlib
-
     task, runtime = choice.task, runtimes.get(choice.runtime)
     blocks = {name: config.blocks[name] for name in task.blocks}
     prompt = runtime.prepare_prompt(compose(prompt_text, files=task.files, blocks=blocks))
@@ -180,7 +189,7 @@ def invocation(
         parent=parent,
         origins=_origins(config, request),
         config_digest=config.digest,
-        prompt_digest=f"sha256:{hashlib.sha256(prompt.encode()).hexdigest()}",
+        prompt_digest=f"sha256:{_sha256(prompt.encode()).hexdigest()}",
     )
 
 
@@ -202,14 +211,8 @@ def _sandbox(config: Config, name: str) -> Sandbox:
 
 
 def _allowed(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    exact = {pattern for pattern in patterns if "*" not in pattern}
-    globs = [pattern for pattern in patterns if "*" in pattern]
-    chosen = (
-        name
-        for name in names
-        if name in exact or any(fnmatch.fnmatchcase(name, glob) for glob in globs)
-    )
-    return tuple(sorted(chosen))
+    prefixes = tuple(pattern.removesuffix("*") for pattern in patterns if pattern.endswith("*"))
+    return tuple(sorted(name for name in names if name in patterns or name.startswith(prefixes)))
 
 
 def _origins(config: Config, request: Request) -> dict[str, str]:

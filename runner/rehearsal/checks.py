@@ -60,7 +60,8 @@ class Table(NamedTuple):
         if type(value) is int and least <= value <= greatest:
             return value
         limits = f"from {least} to {most}" if most is not None else f"of at least {least}"
-        self.wrong(key, f"must be an integer {limits}, is {described(value)}")
+        right = str(least) if least == most else f"an integer {limits}"
+        self.wrong(key, f"must be {right}, is {described(value)}")
         return default
 
     def flag(self, key: str) -> bool:

@@ -37,7 +37,7 @@ def overrides(port: int, *, retries: int = 0) -> tuple[str, ...]:
 def environment(env: Mapping[str, str]) -> dict[str, str]:
     """What to set besides `env`: with a proxy named there, Codex asks it even for loopback."""
     listed = env.get("no_proxy") or env.get("NO_PROXY") or ""
-    hosts = [host for host in listed.split(",") if host.strip()]
+    hosts = [host.strip() for host in listed.split(",") if host.strip()]
     if _LOOPBACK not in hosts and "*" not in hosts:
         hosts.append(_LOOPBACK)
     return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))

@@ -186,9 +186,7 @@ def _json_only(table: Table, key: str, value: object) -> None:
     elif isinstance(value, list):
         for number, item in enumerate(value, start=1):
             _json_only(table, f"{key}[{number}]", item)
-    elif not isinstance(value, str | int | float) or (
-        isinstance(value, float) and not math.isfinite(value)
-    ):
+    elif not isinstance(value, str | int | float) or (isinstance(value, float) and not math.isfinite(value)):
         table.wrong(key, f"has no form in JSON: {value}; write it as a text")
 
 
@@ -204,14 +202,10 @@ def _failure(parent: Table) -> Failure | None:
         return None
     table.only(("status", "message", "code", "resets_at"))
     if not table.values.keys() & {"status", "code"}:
-        table.problems.add(
-            table.place, "needs a status (HTTP error) or a code (failure inside the stream)"
-        )
+        table.problems.add(table.place, "needs a status (HTTP error) or a code (failure inside the stream)")
     return Failure(
         message=table.text("message") or "an error of the rehearsal script",
-        status=table.integer("status", 500, least=400, most=599)
-        if "status" in table.values
-        else None,
+        status=table.integer("status", 500, least=400, most=599) if "status" in table.values else None,
         code=table.text("code"),
         resets_at=table.integer("resets_at", 0) if "resets_at" in table.values else None,
     )

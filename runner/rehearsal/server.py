@@ -167,6 +167,4 @@ def _json_object(raw: bytes) -> Json | None:
 
 
 def _not_found(method: str, path: str) -> Json:
-    return stream.error_body(
-        Failure(f"a rehearsal does not know {method} {path}", code="not_found")
-    )
+    return stream.error_body(Failure(f"a rehearsal does not know {method} {path}", code="not_found"))

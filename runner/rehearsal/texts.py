@@ -60,7 +60,7 @@ class Texts(NamedTuple):
             if match := pattern.search(text):
                 return match[1] or ""
         raise NothingCaptured(
-            f"capture `{name}`: {pattern.pattern!r} is neither in the prompt nor in a tool's output"
+            f"capture `{name}`: `{pattern.pattern}` is neither in the prompt nor in a tool's output"
         )
 
 

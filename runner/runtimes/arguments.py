@@ -30,8 +30,9 @@ class Arguments:
         self._absent: list[str] = []
 
     def option(self, *spellings_and_value: str, flag: bool = False) -> None:
-        """The first spelling that is listed, e.g. `option("-C", "--cd", folder)`; `flag` has no
-        value.
+        """Adds the first spelling that is listed: `option("-C", "--cd", folder)`.
+
+        The last argument is the value, except for a `flag`, which has none.
         """
         spellings = spellings_and_value if flag else spellings_and_value[:-1]
         known = next((name for name in spellings if name in self._program.flags), None)
@@ -54,8 +55,7 @@ class Arguments:
         return name in self._program.flags
 
     def done(self, resume_thread: str | None) -> tuple[str, ...]:
-        """The argv; the prompt comes on stdin. RuntimeWrong if options are needed that are not
-        there.
+        """The argv, prompt on stdin; RuntimeWrong if needed options are not there.
 
         Options stand before `resume`: behind it the CLI refuses most of them with exit status 2.
         """
@@ -73,10 +73,9 @@ class Arguments:
 
 
 def refuse_owned(runtime: str, config: Mapping[str, Any], owned: Mapping[str, str]) -> None:
-    """ConfigInvalid if the config sets what is declared elsewhere: then what runs would not be what
-    is declared.
+    """ConfigInvalid if the config sets what is declared elsewhere.
 
-    `owned` maps dotted keys to the place where the value belongs.
+    What runs would then not be what is declared. `owned` maps dotted keys to where they belong.
     """
     found = [key for key in owned if mentions(config, key)]
     if found:
@@ -89,9 +88,7 @@ def refuse_owned(runtime: str, config: Mapping[str, Any], owned: Mapping[str, st
 
 
 def refuse_impossible(sandbox: Sandbox, title: str) -> None:
-    """ConfigInvalid for a sandbox that the program cannot give: it would silently be narrower than
-    declared.
-    """
+    """ConfigInvalid for a sandbox that would silently be narrower than it is declared."""
     if sandbox.level is not Level.READ_ONLY or not (sandbox.network or sandbox.writable):
         return
     what = "network" if sandbox.network else "writable folders"

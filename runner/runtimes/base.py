@@ -1,5 +1,4 @@
-"""What an agent CLI is to us: a Protocol, the values it speaks in, and defaults. Pure, standard
-library only.
+"""What an agent CLI is to us: a Protocol and the values it speaks in. Pure.
 
 A runtime never starts a process and never reads a file: it says what to run and what the lines
 mean. docs/adding-a-runtime.md walks through writing one.
@@ -145,13 +144,13 @@ class Runtime(Protocol):
         """What else the program is, in words, when `identify` said None and it is known."""
 
     def prepare_prompt(self, prompt: str) -> str:
-        """The prompt as the program has to get it, so that it is read as a prompt and as nothing
-        else.
-        """
+        """The prompt as the program has to get it to read it as a prompt and as nothing else."""
 
     def command(self, request: CommandRequest) -> Command:
-        """The exact argv; the prompt goes to stdin. RuntimeWrong if the version lacks a needed
-        option.
+        """The exact argv; the prompt goes to stdin.
+
+        RuntimeWrong if the version lacks a needed option, ConfigInvalid if the declaration cannot
+        be carried out as it stands.
         """
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
@@ -163,9 +162,7 @@ class Runtime(Protocol):
     def stored_key(
         self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
     ) -> StoredKey | None:
-        """Where the key may be instead of in the environment; None where the program has no such
-        place.
-        """
+        """Where the key may be instead of the environment; None if there is no such place."""
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         """What one decoded line of stdout tells; unknown lines give nothing, never an error."""

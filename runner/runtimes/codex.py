@@ -89,8 +89,10 @@ class Codex:
         if model is not None and model.reasoning_effort is not None:
             args.override(assignment("model_reasoning_effort", model.reasoning_effort))
         if sandbox.level is Level.WORKSPACE_WRITE:
-            # Always said: a config.toml of the user may have opened the network.
-            args.override(assignment("sandbox_workspace_write.network_access", sandbox.network))
+            # Always said: a config.toml of the user may have opened more, and folders add up.
+            prefix = "sandbox_workspace_write"
+            args.override(assignment(f"{prefix}.network_access", sandbox.network))
+            args.override(assignment(f"{prefix}.writable_roots", ()))
         if not request.skills:
             # `features.skills` does not exist; this is what hides them.
             args.override(assignment("skills.include_instructions", False))
@@ -113,8 +115,7 @@ class Codex:
     def stored_key(
         self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
     ) -> StoredKey | None:
-        # `codex login` keeps a login of its own; the key of another provider is in the environment
-        # only.
+        # A provider's key is in the environment only; `codex login status` answers for the login.
         return None
 
     def parse(self, record: Json) -> tuple[Activity, ...]:

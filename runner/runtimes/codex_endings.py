@@ -53,7 +53,7 @@ _HINTS = (
         "a required MCP server did not start: run its command by hand; `codex mcp list` has it",
     ),
     (
-        r"invalid transport in `mcp_servers",
+        r"invalid transport\s+in `mcp_servers",
         'an MCP server is enabled that no config defines: use server = "inline" in [delegation]',
     ),
     (
@@ -109,7 +109,7 @@ _HINTS = (
 def _failure(end: End) -> tuple[Outcome, Reason]:
     """FAILED, from the text of the failed turn or else from stderr."""
     stderr = endings.essence(end.stderr_tail)
-    text = end.failure or stderr
+    text = endings.told(end) or stderr
     # The log of a run that went well may speak of limits and retries: then it is not the reason.
     told = end.failure is not None or not end.any_event
     if told and (ending := endings.auth_or_quota(text, end, "codex", LOGIN_HINT)):
@@ -139,5 +139,7 @@ def _first_error(text: str) -> str:
     for pattern in (r"error\b", r".*(?:error|panicked|failed|not )", r""):
         for line in lines:
             if re.match(pattern, line, re.IGNORECASE):
-                return endings.first_line(line)
+                # A wrong key is named on a line of its own: "invalid transport", "in `mcp_servers.d`".
+                place = next((below for below in lines if below.startswith("in `")), "")
+                return endings.first_line(line) + (f" {place}" if place and place != line else "")
     return ""

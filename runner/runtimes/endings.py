@@ -1,6 +1,4 @@
-"""How attempts end, where that is the same for every program: signals, quota, the essence of
-stderr. Pure.
-"""
+"""Endings that mean the same for every program: signals, quota, what stderr says. Pure."""
 
 from __future__ import annotations
 
@@ -30,11 +28,14 @@ _QUOTA = re.compile(
 
 
 def essence(stderr: str) -> str:
-    """stderr without blank lines, backtraces and lines that every run prints; its end where it is
-    long.
-    """
+    """The end of stderr without blank lines, backtraces and what every run prints."""
     kept = [line.rstrip() for line in stderr.splitlines() if not _NOISE.fullmatch(line)]
     return "\n".join(kept)[-_DETAIL_CHARS:]
+
+
+def told(end: End) -> str:
+    """The text of the failed turn, cut: a provider may put a whole page into it."""
+    return (end.failure or "")[:_DETAIL_CHARS]
 
 
 def first_line(text: str, limit: int = 300) -> str:
@@ -47,11 +48,10 @@ def killed(end: End) -> tuple[Outcome, Reason] | None:
     """The ending if a signal ended the process, also where a launcher says so with 128 + number."""
     from signal import Signals  # only when a run ends; the hot path does not need it
 
-    code = end.exit_code
-    number = end.signal or (-code if code is not None and code < 0 else None)
-    if number is None and code is not None and code > 128 and not end.any_event:
-        number = code - 128
-    if number is None and code in (128 + 9, 128 + 15):
+    code, number = end.exit_code, end.signal
+    if number is None and code is not None and code < 0:
+        number = -code
+    if number is None and code is not None and 128 < code <= 128 + 64:
         number = code - 128
     if not number:
         return None

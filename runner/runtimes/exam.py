@@ -140,14 +140,9 @@ class _Exam:
             elif not names:
                 unsure.append(provider)
             keys += names
-            missing = [name for name in names if not self._env.get(name)]
+            missing = [name for name in names if not self._passed(name)]
             if missing and not self._stored(use):
-                return self._check(
-                    "login",
-                    Verdict.FAIL,
-                    f"{use.task}: provider `{provider}` needs {', '.join(missing)}, not set here",
-                    f"set {missing[0]}; or {self._runtime.login_hint}",
-                )
+                return self._no_key(use.task, provider, missing[0])
         if own_login:
             return self._own_login(program)
         if unsure:
@@ -182,8 +177,7 @@ class _Exam:
             "sandbox",
             Verdict.FAIL,
             f"the sandbox {wrong}",
-            f"`{shlex.join(argv[:2])} -- true` has to end with 0; containers often forbid user "
-            "namespaces",
+            f"`{shlex.join(argv[:2])} -- true` has to end with 0; containers often forbid user namespaces",
         )
 
     def _own_login(self, program: Program) -> Check:
@@ -196,7 +190,7 @@ class _Exam:
         if said.why is not None:
             return self._check("login", Verdict.UNKNOWN, f"`{shlex.join(argv)}` {said.why}")
         # It looks at its own login alone, whatever its config or the environment says.
-        passed = [name for name in self._settings.env if self._env.get(name)]
+        passed = [name for name in sorted(self._env) if self._passed(name)]
         if self._own_provider() or passed:
             where = "its own config names a provider" if not passed else f"{passed[0]} is passed on"
             return self._check("login", Verdict.UNKNOWN, f"not logged in, but {where}")
@@ -210,6 +204,22 @@ class _Exam:
             return path is not None and "model_provider" in tomllib.loads(_text(path))
         except (OSError, ValueError):
             return False
+
+    def _passed(self, name: str) -> bool:
+        """Whether the variable is set and would reach the program: `env` is what may."""
+        listed = self._settings.env
+        prefixes = tuple(entry[:-1] for entry in listed if entry.endswith("*"))
+        return bool(self._env.get(name)) and (name in listed or name.startswith(prefixes))
+
+    def _no_key(self, task: str, provider: str | None, name: str) -> Check:
+        listing = f"name it in `env` of [runtimes.{self._runtime.name}]"
+        if self._env.get(name):
+            wrong, repair = "which is set but not passed on", listing
+        else:
+            wrong = "which is not set"
+            repair = f"set {name} and {listing}; or {self._runtime.login_hint}"
+        message = f"{task}: provider `{provider}` needs {name}, {wrong}"
+        return self._check("login", Verdict.FAIL, message, repair)
 
     def _stored(self, use: Use) -> bool:
         """Whether the program keeps a key itself. Its value is looked at for being there only."""
@@ -236,9 +246,7 @@ def _text(path: str) -> str:
     return Path(path).read_text(encoding="utf-8")
 
 
-def ask(
-    argv: Sequence[str], env: Mapping[str, str], limit: float, deadline: float, cwd: str = "/"
-) -> Ran:
+def ask(argv: Sequence[str], env: Mapping[str, str], limit: float, deadline: float, cwd: str = "/") -> Ran:
     seconds = min(limit, deadline - monotonic())
     if seconds <= 0:
         return Ran(None, "", "", "was not asked: other checks took too long")

@@ -1,8 +1,7 @@
-"""Kay, a fork in the Codex lineage: `kay exec --json`. Pure; facts from its source for 0.9.17 to
-0.9.46.
+"""Kay, a fork in the Codex lineage: `kay exec --json`. Pure; facts from its source.
 
-Differences from Codex that matter here: no `-o` and no `--add-dir`; its own event stream; exit
-status 0 says nothing about success; provider and model have no useful default.
+Versions 0.9.17 to 0.9.46. What differs from Codex and matters here: no `-o` and no `--add-dir`, its
+own event stream, status 0 says nothing about success, and no useful default of provider and model.
 https://github.com/alo-labs/kay/blob/main/kay-rs/exec/src/cli.rs
 """
 
@@ -157,9 +156,7 @@ class Kay:
 
 
 def provider_of(settings: RuntimeSettings, model: Model | None) -> str:
-    """The provider's id; ConfigInvalid where none is declared or nobody knows it. There is no
-    default.
-    """
+    """The id of the provider; ConfigInvalid if none is declared or it is unknown: no default."""
     declared = (model.provider if model is not None else None) or settings.provider
     known = {**PROVIDER_KEYS, **_custom(settings)}
     if not declared:
@@ -171,8 +168,7 @@ def provider_of(settings: RuntimeSettings, model: Model | None) -> str:
     if provider not in known:
         raise ConfigInvalid(
             f"unknown provider `{declared}` for Kay",
-            hint=f"one of: {', '.join(known)}; or define "
-            f"[runtimes.kay.config.model_providers.{declared}]",
+            hint=f"one of: {', '.join(known)}; or define [runtimes.kay.config.model_providers.{declared}]",
         )
     return provider
 

@@ -13,6 +13,10 @@ from runner.model import Outcome, Reason
 from runner.runtimes import endings
 from runner.runtimes.base import End, Kind
 
+# Only blanks of the same line: over a long run of empty lines anything else would take for ever.
+_STATUS = re.compile(r"^[ \t`*>#-]*STATUS:[ \t*`]*([A-Za-z_]+)", re.MULTILINE)
+_BLOCKER = re.compile(r"^[ \t`*>#-]*BLOCKER:[ \t*`]*(\S.*)", re.MULTILINE)
+
 LOGIN_HINT = "store a key with `kay login --provider PROVIDER --with-api-key` (key on stdin)"
 
 
@@ -52,13 +56,13 @@ def conclude(end: End) -> tuple[Outcome, Reason]:
 
 def last_status(message: str) -> str | None:
     """The word of the last `STATUS:` line, in capitals: an earlier one may be a quoted template."""
-    found = re.findall(r"^[\s`*>#-]*STATUS:[\s*`]*([A-Za-z_]+)", message, re.MULTILINE)
-    return found[-1].upper() if found else None
+    found = _STATUS.findall(message)
+    return str(found[-1]).upper() if found else None
 
 
 def _blocker(message: str) -> str:
     """The `BLOCKER:` line if there is one, else what follows the last status."""
-    named: list[str] = re.findall(r"^[\s`*>#-]*BLOCKER:[\s*`]*(\S.*)", message, re.MULTILINE)
+    named: list[str] = _BLOCKER.findall(message)
     tail = message[message.rindex("STATUS:") + len("STATUS:") :].strip()
     return endings.first_line(named[-1] if named else tail)
 
@@ -81,7 +85,7 @@ _NO_STATUS = re.compile(r"\b(?:not|missing|requires?|must|without)\b.*STATUS:", 
 def _failure(end: End) -> tuple[Outcome, Reason]:
     """From stderr: Kay does not print its error events on stdout."""
     stderr = endings.essence(end.stderr_tail)
-    text = "\n".join(part for part in (end.failure, stderr) if part)
+    text = "\n".join(part for part in (endings.told(end), stderr) if part)
     if re.search(r"Time budget exceeded \(--max-seconds", text):
         reason = Reason(
             "timeout",

@@ -38,9 +38,7 @@ def parse(record: object) -> tuple[Activity, ...]:
 
 def _said(kind: Kind, *names: str) -> Callable[[Message], tuple[Activity, ...]]:
     def read(message: Message) -> tuple[Activity, ...]:
-        return (
-            Activity(kind, next((text(message[n]) for n in names if text(message.get(n))), "")),
-        )
+        return (Activity(kind, next((text(message[n]) for n in names if text(message.get(n))), "")),)
 
     return read
 
@@ -76,11 +74,7 @@ def _command_end(message: Message) -> tuple[Activity, ...]:
     output = text(message.get("aggregated_output")) or both
     duration = _seconds(message.get("duration"))
     failed = code is not None and code != 0
-    return (
-        Activity(
-            Kind.COMMAND, _command(message), _call(message), code, output, duration, None, failed
-        ),
-    )
+    return (Activity(Kind.COMMAND, _command(message), _call(message), code, output, duration, None, failed),)
 
 
 def _tool(message: Message) -> str:
@@ -99,11 +93,7 @@ def _tool_end(message: Message) -> tuple[Activity, ...]:
     failed = "Err" in data or table(data.get("Ok")).get("isError") is True
     value = data.get("Err") if "Err" in data else data.get("Ok", result)
     output, seconds = codex_events.content_text(value), _seconds(message.get("duration"))
-    return (
-        Activity(
-            Kind.TOOL_CALL, _tool(message), _call(message), None, output, seconds, None, failed
-        ),
-    )
+    return (Activity(Kind.TOOL_CALL, _tool(message), _call(message), None, output, seconds, None, failed),)
 
 
 def _patch_begin(message: Message) -> tuple[Activity, ...]:

@@ -1,6 +1,6 @@
 """`-c key=value` overrides: a nested mapping as arguments, and values as TOML. Pure.
 
-How the CLI reads them (measured on codex-cli 0.163.0 and 0.169.0; Kay shares the code): the text
+How the CLI reads them (measured on codex-cli 0.163.0, of which Kay is a relative): the text
 before the first `=` is split at every dot, quotes or not, and its parts are literal (`-c
 'a."b".c=1'` makes a key that is named `"b"` with the quotes). The value is TOML, and silently a
 plain string where it is not. A table given as a value replaces what earlier `-c` made of that key

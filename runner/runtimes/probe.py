@@ -1,7 +1,6 @@
-"""Finding the program of a runtime and asking it what it is. Edge: runs `--version` and `exec
---help`.
+"""Finding the program of a runtime and asking it what it is. Edge: starts it twice.
 
-A program that has not changed since it was asked is not started again: see `programcache`.
+`--version` and `exec --help`; not again while its file stays the same: see `programcache`.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ def find(
     env: Mapping[str, str],
     root: str | None = None,
 ) -> Program:
-    """The program that `settings` names, proved to be what it should be, in a version that is
-    wanted.
+    """The program that `settings` names, proved to be the right one in a version that is wanted.
 
     RuntimeMissing: there is none. RuntimeWrong: it is another program, does not answer, or has
     another version.
@@ -133,8 +131,7 @@ def _require_answer(runtime: Runtime, path: str, question: str, ran: Ran) -> Non
         said = (ran.stderr.strip() or ran.stdout.strip()).split("\n", 1)[0][:200]
         raise _wrong(
             runtime,
-            f"`{path} {question}` ended with status {ran.exit_code}"
-            + (f": {said}" if said else ""),
+            f"`{path} {question}` ended with status {ran.exit_code}" + (f": {said}" if said else ""),
         )
 
 

@@ -1,8 +1,6 @@
-"""What programs said of themselves, kept until their file changes. Edge: one small file in the
-user's cache.
+"""What programs said of themselves, kept until their file changes. Edge: one small file.
 
-A lost update or a broken file costs one more question to a program, nothing else; so there is no
-lock.
+A lost update or a broken file costs one more question to a program, so there is no lock.
 """
 
 from __future__ import annotations
@@ -40,9 +38,7 @@ def load(runtime: str, path: str, env: Mapping[str, str]) -> Program | None:
     return Program(path, version, frozenset(flag for flag in flags if isinstance(flag, str)))
 
 
-def save(
-    runtime: str, program: Program, line: str, stamp: list[int] | None, env: Mapping[str, str]
-) -> None:
+def save(runtime: str, program: Program, line: str, stamp: list[int] | None, env: Mapping[str, str]) -> None:
     """Keeps the answer; `stamp` is from before the program was asked. Never fails."""
     file = cache_file(env)
     if file is None or stamp is None:
@@ -64,8 +60,9 @@ def save(
 
 
 def cache_file(env: Mapping[str, str]) -> str | None:
-    """https://specifications.freedesktop.org/basedir-spec: a relative XDG_CACHE_HOME counts as
-    unset.
+    """`$XDG_CACHE_HOME/runner/programs.json`, or under `~/.cache`; None without both.
+
+    https://specifications.freedesktop.org/basedir-spec: a relative value counts as unset.
     """
     base = env.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MESSAGE_KEPT = 16 * 1024
 _DISK_FULL_TRIES = 60
+_FULL_BYTES = 64 * 1024
 
 _STOPPED: Mapping[str, Outcome] = {
     "cancelled": Outcome.CANCELLED,
@@ -86,6 +87,16 @@ class Ending:
         reason = self._redacted(reason, env)
         self._end(advance(manifest, Event.ENDED, outcome=outcome, reason=reason), env)
 
+    def fail(self, manifest: Manifest, error: Exception) -> None:
+        """Our own failure to conclude must not leave a run without an end; what is unknown is said so."""
+        if not manifest.is_done:
+            text = f"its end could not be concluded: {type(error).__name__}: {error}"
+            hint = "the whole report is in supervisor.log in the run's folder"
+            reason = Reason("supervisor_failed", text, hint)
+            self._persist(advance(manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
+            self._log_event(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
+        self._run.forget_active()
+
     def _exited(
         self, manifest: Manifest, status: int | None, survivors: tuple[Survivor, ...]
     ) -> Manifest:
@@ -132,7 +143,11 @@ class Ending:
             any_event=seen.any_event,
             stderr_tail=tail(self._run.stderr),
         )
-        return runtime.conclude(end)
+        outcome, reason = runtime.conclude(end)
+        if outcome is not Outcome.SUCCEEDED and _is_full(self._run.path):
+            text = f"the disk of the run's folder is full ({reason.code}: {reason.message})"
+            return outcome, Reason("disk_full", text, "free some space and start again", reason.detail)
+        return outcome, reason
 
     def _last_message(self) -> str | None:
         """What the program wrote as its last message, else the last one in its stream.
@@ -233,7 +248,7 @@ class Ending:
 
         redactor = self._redactor(env)
         return {
-            name: clean_terminal(redactor.redact_text(value)) if isinstance(value, str) else value
+            name: redactor.redact_text(clean_terminal(value)) if isinstance(value, str) else value
             for name, value in data.items()
         }
 
@@ -255,6 +270,11 @@ class Ending:
 
 
 _SEALED = (".jsonl", ".log", ".md")
+
+
+def _is_full(path: str) -> bool:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize < _FULL_BYTES
 
 
 def _shortened(text: str) -> str:

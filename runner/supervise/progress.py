@@ -121,7 +121,7 @@ class Progress:
         if activity.usage is not None:
             self.usage = activity.usage
         if activity.text and kind not in (Kind.THREAD, Kind.USAGE, Kind.TURN_STARTED):
-            self.last_activity = f"{kind}: {activity.text[:200]}"
+            self.last_activity = f"{kind.replace('_', ' ')}: {activity.text[:200]}"
 
 
 class Timeline:

@@ -1,7 +1,8 @@
 """The supervisor: holds a run's lock, watches its process to the end, obeys intents, keeps the limits.
 
 It is never in the way of the data: the child writes its own files. It sleeps in poll(2) on the child's pidfd
-and the wake FIFO, and looks at the size of two files four times a second. Edges: disk and processes.
+and the wake FIFO, and looks at the size of two files four times a second, once a second when all is quiet.
+Edges: disk and processes.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from runner.model import Json
 
 TICK_S = 0.25
+_QUIET_TICK_S = 1.0
+_LIVELY_S = 5.0
 _REFRESH_S = 1.0
 _FREEZE_S = 10.0
 
@@ -127,8 +130,13 @@ class Supervisor:
                 self._stop(self.invocation.limits.grace_s)
             self._watch(self.manifest.process)
         survivors = self._survivors()
-        ending.conclude(self.manifest, self.tree, self._status, self.environment(), survivors)
-        _ready(ready_fd)
+        try:
+            ending.conclude(self.manifest, self.tree, self._status, self.environment(), survivors)
+        except Exception as error:
+            ending.fail(self.run.read_manifest(), error)
+            raise
+        finally:
+            _ready(ready_fd)
 
     def environment(self) -> Mapping[str, str]:
         """Our own environment and, while it can be read, that of the child: for redaction and checks."""
@@ -197,7 +205,8 @@ class Supervisor:
         poll.register(pidfd, select.POLLIN)
         poll.register(wake, select.POLLIN)
         while True:
-            ready = dict(poll.poll(TICK_S * 1000))
+            quiet_s = time.monotonic() - self._last_life
+            ready = dict(poll.poll((TICK_S if quiet_s < _LIVELY_S else _QUIET_TICK_S) * 1000))
             if pidfd in ready:
                 break
             if wake in ready:
@@ -205,6 +214,9 @@ class Supervisor:
             self._obey()
             self._observe()
             self._enforce()
+            import runner.redact  # noqa: F401 - while there is time: the end needs it at once
+        if self.progress.grown():
+            self._timeline.note(self.progress.size)
         os.close(pidfd)
         os.close(wake)
         self._reap()
@@ -337,7 +349,7 @@ class Supervisor:
 
     def _is_hurried(self) -> bool:
         """Whether a second cancel came while the first is under way: then nobody waits politely."""
-        return sum(intent.get("kind") == "cancel" for _, intent in self.run.intents()) > 1
+        return [intent.get("kind") for _, intent in self.run.intents()].count("cancel") > 1
 
     def _survivors(self) -> tuple[Survivor, ...]:
         """Ends what the child left behind, looks again, and says what is still there."""

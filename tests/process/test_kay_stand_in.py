@@ -60,9 +60,7 @@ class Stage:
     def script(self, text: str) -> None:
         (self.home / "stand-in.toml").write_text(text, encoding="utf-8")
 
-    def run(
-        self, *words: str, prompt: str = "", **env: str | None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, prompt: str = "", **env: str | None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [str(self.kay), *words],
             input=prompt,
@@ -203,9 +201,7 @@ def processes_in(folder: Path) -> list[int]:
 
 @pytest.mark.parametrize("name", ["kay", "code", "coder", "codex"])
 @pytest.mark.parametrize("generation", BOTH)
-def test_it_says_kay_and_its_version_under_every_name(
-    tmp_path: Path, generation: str, name: str
-) -> None:
+def test_it_says_kay_and_its_version_under_every_name(tmp_path: Path, generation: str, name: str) -> None:
     program = install_kay(tmp_path, generation=generation, name=name)
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == (f"kay {generation}\n", "")
@@ -552,9 +548,7 @@ def test_json_mode_prints_summary_prompt_and_numbered_events(stage: Stage) -> No
 
 
 def test_the_openai_provider_adds_its_reasoning_to_the_summary(stage: Stage) -> None:
-    done = stage.run(
-        "exec", "--json", "-c", "model_reasoning_effort=high", "hello", CODEX_API_KEY="key"
-    )
+    done = stage.run("exec", "--json", "-c", "model_reasoning_effort=high", "hello", CODEX_API_KEY="key")
     summary = summary_of(done)
     assert summary["model"].startswith("gpt-5.1-codex")
     assert (summary["reasoning effort"], summary["reasoning summaries"]) == ("high", "auto")
@@ -629,9 +623,7 @@ def test_resume_by_the_beginning_of_an_id_continues_the_session(stage: Stage) ->
 
 
 @pytest.mark.parametrize("words", [["no-such-id", "go on"], []])
-def test_resume_of_nothing_known_silently_starts_a_new_session(
-    stage: Stage, words: list[str]
-) -> None:
+def test_resume_of_nothing_known_silently_starts_a_new_session(stage: Stage, words: list[str]) -> None:
     stage.exec()
     done = stage.exec("resume", *words, prompt="go on")
     assert "earlier messages" not in answer_of(done)
@@ -681,9 +673,7 @@ def test_a_missing_status_block_is_an_error_since_0_9_46(stage: Stage) -> None:
 
 
 def test_a_block_in_the_middle_is_salvaged_with_the_lines_that_kay_knows(newest: Stage) -> None:
-    newest.script(
-        'answer = "Done.\\n\\nSTATUS: SUCCESS\\nFILES_CHANGED: [a]\\nASSUMPTIONS: [b]\\nNOTES: c"'
-    )
+    newest.script('answer = "Done.\\n\\nSTATUS: SUCCESS\\nFILES_CHANGED: [a]\\nASSUMPTIONS: [b]\\nNOTES: c"')
     done = newest.exec("--output-last-message", str(newest.last_message), prompt=WANTS_STATUS)
     assert done.returncode == 0
     assert newest.last_message.read_text() == "STATUS: SUCCESS\nFILES_CHANGED: [a]"
@@ -793,9 +783,7 @@ def test_a_stubborn_grandchild_outlives_sigterm(stage: Stage, where: str) -> Non
 
 
 def test_shell_commands_really_run_in_their_own_session(stage: Stage) -> None:
-    stage.script(
-        "shell = ['ps -o sid= -p $$; echo $$; echo made >made.txt', 'echo no >&2; exit 3']"
-    )
+    stage.script("shell = ['ps -o sid= -p $$; echo $$; echo made >made.txt', 'echo no >&2; exit 3']")
     done = stage.exec()
     ends = [msg for msg in messages_of(done) if msg["type"] == "exec_command_end"]
     begins = [msg for msg in messages_of(done) if msg["type"] == "exec_command_begin"]
@@ -903,9 +891,7 @@ def test_mcp_servers_can_be_added_listed_read_and_removed(stage: Stage) -> None:
     assert stage.run("mcp", "remove", "docs").returncode == 0
     assert stage.run("mcp", "get", "docs").returncode == 1
     assert "kept" in (stage.home / "config.toml").read_text()
-    assert [server["name"] for server in json.loads(stage.run("mcp", "list", "--json").stdout)] == [
-        "web"
-    ]
+    assert [server["name"] for server in json.loads(stage.run("mcp", "list", "--json").stdout)] == ["web"]
 
 
 def test_mcp_servers_of_an_override_are_listed(stage: Stage) -> None:

@@ -19,6 +19,7 @@ class SettingsRepo:
         self.home = folder / "home"
         self.system_policy = folder / "etc" / "policy.toml"
         (self.root / ".git").mkdir(parents=True)
+        (self.root / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
         self.home.mkdir()
         self.env = {"HOME": str(self.home)}
 

@@ -25,9 +25,7 @@ from runner.config.versions import parse_constraint, satisfies
         ("0.150.0-alpha.1", "<0.150", True),
     ],
 )
-def test_versions_are_compared_number_by_number_and_prereleases_come_first(
-    version, constraint, within
-):
+def test_versions_are_compared_number_by_number_and_prereleases_come_first(version, constraint, within):
     assert satisfies(version, constraint) is within
 
 

@@ -10,9 +10,9 @@ from runner.config.policy import breaches, enforce, narrow
 from runner.errors import ExitStatus, PolicyRefused
 from runner.model import Level, Policy
 
-GLOBS = st.lists(
-    st.sampled_from(["*", "gpt-*", "*-mini", "gpt-5", "kimi"]), max_size=3, unique=True
-).map(tuple)
+GLOBS = st.lists(st.sampled_from(["*", "gpt-*", "*-mini", "gpt-5", "kimi"]), max_size=3, unique=True).map(
+    tuple
+)
 GROUPS = st.lists(GLOBS, max_size=2).map(tuple)
 POLICIES = st.builds(
     Policy,
@@ -93,8 +93,7 @@ def test_each_breach_is_a_sentence_that_names_the_file():
     )
 
     assert found == (
-        'sandbox level "workspace-write" is wider than "read-only", the widest that '
-        "/etc/policy.toml allows",
+        'sandbox level "workspace-write" is wider than "read-only", the widest that /etc/policy.toml allows',
         "the sandbox has network, which /home/policy.toml forbids",
         'runtime "kay" is not among those that /home/policy.toml allows: codex',
         'model "kimi" is not among those that /etc/policy.toml allows: gpt-*',

@@ -65,20 +65,20 @@ def test_everything_declared_is_in_the_command_in_a_fixed_order() -> None:
     model = Model("deep", "gpt-5.4-mini", reasoning_effort="xhigh", provider="corp")
     sandbox = BUILD.replace(writable=("/a", "/b c"), network=True)
     config = settings(web_search="disabled", features={"z": True, "a": False})
-    assert argv(
-        model=model, sandbox=sandbox, settings=config, skills=False, overrides=("k=1",)
-    ) == (
+    assert argv(model=model, sandbox=sandbox, settings=config, skills=False, overrides=("k=1",)) == (
         *BASE,
         *("-m", "gpt-5.4-mini", "-s", "workspace-write", "--add-dir", "/a", "--add-dir", "/b c"),
         *("-c", "features.a=false", "-c", "features.z=true", "-c", 'web_search="disabled"'),
         *("-c", 'model_provider="corp"', "-c", 'model_reasoning_effort="xhigh"'),
         *("-c", "sandbox_workspace_write.network_access=true"),
+        *("-c", "sandbox_workspace_write.writable_roots=[]"),
         *("-c", "skills.include_instructions=false", "-c", "k=1"),
         *("-o", "/run/last.md", "-"),
     )
 
 
-def test_a_closed_network_is_said_so_that_a_config_file_of_the_user_cannot_open_it() -> None:
+def test_what_is_closed_is_said_so_that_a_config_file_of_the_user_cannot_open_it() -> None:
+    assert "sandbox_workspace_write.writable_roots=[]" in argv(sandbox=BUILD)
     assert "sandbox_workspace_write.network_access=false" in argv(sandbox=BUILD)
 
 
@@ -167,9 +167,7 @@ def test_the_keys_of_a_provider_are_read_from_its_definition() -> None:
         ("", None, None),
     ],
 )
-def test_identity_is_a_positive_match(
-    output: str, version: str | None, foreign: str | None
-) -> None:
+def test_identity_is_a_positive_match(output: str, version: str | None, foreign: str | None) -> None:
     assert RUNTIME.identify(output) == version
     assert RUNTIME.foreign(output) == foreign
 
@@ -181,9 +179,7 @@ def item(kind: str, **fields: Any) -> dict[str, Any]:
     return {"id": "item_1", "type": kind, **fields}
 
 
-COMMAND = item(
-    "command_execution", command="ls", aggregated_output="a\n", exit_code=3, status="failed"
-)
+COMMAND = item("command_execution", command="ls", aggregated_output="a\n", exit_code=3, status="failed")
 CALL = item("mcp_tool_call", server="delegation", tool="delegate.status", status="completed")
 CHANGES = [{"path": "a", "kind": "add"}]
 TODO = [{"text": "x", "completed": True}]
@@ -313,9 +309,7 @@ DONE, FAILED = Kind.TURN_COMPLETED, Kind.TURN_FAILED
         (end(exit_code=None, signal=9, turn=DONE), Outcome.FAILED, "killed"),
     ],
 )
-def test_endings_are_told_apart_by_status_and_stream(
-    what: End, outcome: Outcome, code: str
-) -> None:
+def test_endings_are_told_apart_by_status_and_stream(what: End, outcome: Outcome, code: str) -> None:
     found, reason = RUNTIME.conclude(what)
     assert (found, reason.code) == (outcome, code)
     assert reason.message
@@ -377,9 +371,7 @@ def test_the_missing_variable_is_named_in_the_hint() -> None:
         ("Error: thread 01 already has an active writer", "active writer", "wait"),
     ],
 )
-def test_a_start_that_failed_has_the_line_and_what_to_do(
-    stderr: str, message: str, hint: str
-) -> None:
+def test_a_start_that_failed_has_the_line_and_what_to_do(stderr: str, message: str, hint: str) -> None:
     outcome, reason = RUNTIME.conclude(
         end(exit_code=1, any_event=False, stderr_tail=STDERR_NOISE + stderr + "\n" + STDERR_NOISE)
     )

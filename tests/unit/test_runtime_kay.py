@@ -140,9 +140,7 @@ def test_any_other_prompt_is_passed_byte_for_byte(prompt: str) -> None:
         ("okay 0.9.46\n", None, None),
     ],
 )
-def test_identity_is_a_positive_match(
-    output: str, version: str | None, foreign: str | None
-) -> None:
+def test_identity_is_a_positive_match(output: str, version: str | None, foreign: str | None) -> None:
     assert RUNTIME.identify(output) == version
     assert RUNTIME.foreign(output) == foreign
 
@@ -206,7 +204,10 @@ COUNTS = {"input_tokens": 5, "cached_input_tokens": 1, "output_tokens": 2}
             {"type": "patch_apply_end", "call_id": "p1", "success": False, "stderr": "no"},
             [Activity(Kind.FILE_CHANGE, "", "p1", output="no", failed=True)],
         ),
-        ({"type": "turn_aborted", "reason": "interrupted"}, [Activity(Kind.TURN_FAILED, "interrupted")]),
+        (
+            {"type": "turn_aborted", "reason": "interrupted"},
+            [Activity(Kind.TURN_FAILED, "interrupted")],
+        ),
         (
             {"type": "error", "message": "stream error: cut; retrying 1/5"},
             [Activity(Kind.WARNING, "stream error: cut; retrying 1/5")],
@@ -278,6 +279,11 @@ def test_what_blocks_the_agent_is_in_the_message() -> None:
     assert "no key" in RUNTIME.conclude(end(last_message=TEMPLATE))[1].message
 
 
+def test_a_long_message_of_blank_lines_is_read_in_no_time() -> None:
+    message = "x" + "\n" * 1_000_000 + "STATUS: BLOCKED"
+    assert RUNTIME.conclude(end(last_message=message))[1].code == "blocked"
+
+
 # every runtime
 
 
@@ -318,7 +324,7 @@ def test_the_declared_level_is_passed(runtime: Runtime, level: Level) -> None:
 
 
 def test_the_last_overrides_are_those_of_the_request(runtime: Runtime) -> None:
-    words = [word for word in runtime.command(asked(runtime, overrides=("a=1", "b=2"))).argv]
+    words = runtime.command(asked(runtime, overrides=("a=1", "b=2"))).argv
     behind = [words[at + 1] for at, word in enumerate(words) if word == "-c"]
     assert behind[-2:] == ["a=1", "b=2"]
 

@@ -67,11 +67,7 @@ class Reading:
 
     def environment(self, settings: Mapping[str, str], below: Sequence[Layer]) -> list[Layer]:
         """One layer per variable, so that each problem names its own."""
-        return [
-            layer
-            for name in sorted(settings)
-            for layer in self._variable(name, settings[name], below)
-        ]
+        return [layer for name in sorted(settings) for layer in self._variable(name, settings[name], below)]
 
     def sets(self, sets: Sequence[str]) -> list[Layer]:
         return [layer for text in sets for layer in self._set(text)]
@@ -82,9 +78,7 @@ class Reading:
         if "__" not in name:
             table = name[7:].partition("_")[0]
             wanted = f"RUNNER_{table}__{name[8 + len(table) :]}"
-            return self._complain(
-                source, f'levels are separated by "__" (did you mean "{wanted}"?)'
-            )
+            return self._complain(source, f'levels are separated by "__" (did you mean "{wanted}"?)')
         if first not in TABLES:
             hint = near(first, TABLES) or f"; known: {', '.join(TABLES)}"
             return self._complain(source, f"unknown setting RUNNER_{first}__...{hint}")
@@ -101,9 +95,7 @@ class Reading:
         path = split_key(key.strip())
         source = f"--set {key.strip()}"
         if not equals or path is None:
-            return self._complain(
-                source, "expected KEY=VALUE, e.g. --set defaults.sandbox=read-only"
-            )
+            return self._complain(source, "expected KEY=VALUE, e.g. --set defaults.sandbox=read-only")
         typed: Any = _toml_value(raw.strip())
         candidates = [typed] if typed == raw.strip() else [typed, raw.strip()]
         # `version=0.150` and `model=5` are meant as text: the typed value counts only where it
@@ -132,9 +124,7 @@ class Reading:
             if index.repeated and "already exists" in str(error):
                 line, column = index.repeated_at[0]
                 key = dotted(index.repeated[0])
-            self.problems.append(
-                Problem(shown, line, column if line else None, key, _syntax(error))
-            )
+            self.problems.append(Problem(shown, line, column if line else None, key, _syntax(error)))
             return Layer(shown, {})
         return Layer(shown, data, places=index.at or {(): (1, 1)})
 
@@ -148,13 +138,14 @@ class Reading:
             if os.path.islink(path) or path == self.places.project:
                 raise
             return None
+        status = os.fstat(descriptor)
+        self.inputs[path] = stamp(status)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            self._complain(shown, f"is {kind}; expected a TOML file")
+            return None
         with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            self.inputs[path] = stamp(status)
-            if not stat.S_ISREG(status.st_mode):
-                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-                self._complain(shown, f"is {kind}; expected a TOML file")
-                return None
             data = file.read(MAX_BYTES + 1)
         self.inputs[path] = [*stamp(status), hashlib.sha256(data).hexdigest()]
         if len(data) > MAX_BYTES:

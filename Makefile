@@ -1,0 +1,43 @@
+# Two commands for a fresh machine with Python 3.11+, git and make: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test check format schemas bench clean
+
+help:
+	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
+	@echo "make test     install what the tests need and run all of them"
+	@echo "make check    format, lint, type-check strictly, then test"
+	@echo "make bench    print the budgets, measured side by side in one run"
+	@echo "make schemas  generate schemas/ again"
+
+# The stamps say which extras the virtual environment has. compileall, because a start must not compile us
+# again where PYTHONDONTWRITEBYTECODE is set.
+$(VENV)/.%.stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	$(BIN)/python -m compileall -q runner
+	@touch $@
+
+demo: $(VENV)/.codex.stamp
+	@$(BIN)/runner start --task hello --wait
+
+test: $(VENV)/.test.stamp
+	$(BIN)/python -m pytest -q
+
+check: $(VENV)/.dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+schemas: $(VENV)/.codex.stamp
+	$(BIN)/python -m runner.config.generate
+
+bench: $(VENV)/.test.stamp
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,162 @@
+"""The repository, home and doubles that the benchmark runs in. Touches only its own temporary folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import codex_cli_bin
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNNER = [str(Path(sys.executable).with_name("runner"))]
+CODEX = str(codex_cli_bin.bundled_codex_path())
+
+_CONFIG = """\
+schema_version = 1
+[runtimes.codex]
+command = "{fake}"
+[tasks.quick]
+prompt = "quick"
+[tasks.silent]
+prompt = "silent"
+[tasks.short]
+prompt = "short"
+[tasks.flood]
+prompt = "flood"
+"""
+
+_FAKE = """\
+#!/bin/sh
+case "$1 $2" in
+  "--version ") echo "codex-cli 0.163.0"; exit ;;
+  "exec --help") exec {codex} exec --help ;;
+esac
+: > {stamp}
+read -r prompt
+case "$prompt" in
+  silent) exec sleep 1000 ;;
+  short) echo '{{"type":"thread.started","thread_id":"t"}}'; sleep 0.3
+     echo '{{"type":"turn.completed","usage":{{}}}}'; printf x > "$(dirname "$RUNNER_MANIFEST")/last-message.md"
+     exec {stamper} ;;
+  flood) exec {python} -I -c '{flood}' ;;
+  *) echo '{{"type":"turn.completed","usage":{{}}}}' ;;
+esac
+"""
+
+_FLOOD = (
+    'import os; piece = (b"{{\\"type\\":\\"item.completed\\",\\"item\\":{{\\"id\\":\\"a\\",'
+    '\\"type\\":\\"reasoning\\",\\"text\\":\\"" + b"x" * 900 + b"\\"}}}}\\n") * 1100; '
+    "n = 1073741824; \nwhile n > 0: n -= os.write(1, piece)"
+)
+
+
+class Scene:
+    """A git repository with a delegate.toml, a fake codex, and the real one for comparison."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repo = str(folder / "repo")
+        home = folder / "home"
+        for path in (Path(self.repo), home):
+            path.mkdir(parents=True)
+        subprocess.run(["git", "init", "-q", self.repo], check=True)
+        stamp = Path(self.repo, "stamp")
+        self.fake = str(folder / "codex")
+        stamper = folder / "stamper"
+        stamper.write_text(f"#!/bin/sh\n: > {stamp}\n")
+        text = _FAKE.format(
+            codex=CODEX, stamp=stamp, stamper=stamper, python=sys.executable, flood=_FLOOD.format()
+        )
+        Path(self.fake).write_text(text)
+        for path in (Path(self.fake), stamper):
+            path.chmod(0o755)
+        Path(self.repo, "delegate.toml").write_text(_CONFIG.format(fake=self.fake))
+        real = Path(self.repo, "real.toml")
+        real.write_text(
+            f'[runtimes.codex]\ncommand = "{CODEX}"\n[tasks.hello]\nrehearse = true\nprompt = "hello"\n'
+        )
+        self.real = str(real)
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+
+    def cli(self, *words: str) -> str:
+        """stdout of a runner command; its exit status is not looked at."""
+        argv = [*RUNNER, *words]
+        return subprocess.run(argv, cwd=self.repo, env=self.env, capture_output=True, text=True).stdout
+
+    def start(self, task: str) -> str:
+        """Starts a task and gives its run id."""
+        config = ["--config", self.real] if task == "hello" else []
+        out = self.cli("start", "--task", task, "--format", "json", *config)
+        return str(json.loads(out)["run_id"])
+
+    def manifest(self, run: str) -> Any:
+        """The manifest as it is on disk, without asking runner."""
+        (path,) = Path(self.repo, ".runs").glob(f"*/cli/{run}/manifest.json")
+        return json.loads(path.read_text())
+
+    def until(self, condition: Callable[[], bool], within_s: float = 30.0) -> None:
+        """Waits for a condition in steps of a millisecond."""
+        deadline = time.monotonic() + within_s
+        while not condition():
+            if time.monotonic() > deadline:
+                raise SystemExit("the benchmark waited in vain")
+            time.sleep(0.001)
+
+    def bare_codex(self) -> float:
+        """Milliseconds of a bare `codex exec` with the same flags against the same kind of server."""
+        from runner.rehearsal.codex_config import overrides
+
+        listener = socket.create_server(("127.0.0.1", 0))
+        fd = listener.fileno()
+        server = subprocess.Popen(
+            [sys.executable, "-I", str(ROOT / "runner/rehearsal/__main__.py"), "--listen-fd", str(fd)],
+            pass_fds=[fd],
+            env=self.env,
+        )
+        port = listener.getsockname()[1]
+        argv = [CODEX, "exec", "--json", "--skip-git-repo-check", "-C", self.repo, "-s", "read-only"]
+        argv += [word for pair in overrides(port) for word in ("-c", pair)]
+        begun = time.perf_counter()
+        subprocess.run([*argv, "-"], input=b"hello", env=self.env, capture_output=True, check=True)
+        wall = time.perf_counter() - begun
+        server.terminate()
+        server.wait()
+        listener.close()
+        return wall * 1000
+
+    def ticks(self, pid: int) -> int:
+        """CPU clock ticks that a process has used."""
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    def private_kib(self, pid: int) -> int:
+        """Private memory of a process; 0 once it is gone."""
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            return 0
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
+
+    def multiply(self, run: str, count: int) -> None:
+        """Copies a finished run until there are `count`."""
+        (source,) = Path(self.repo, ".runs").glob(f"*/cli/{run}")
+        text = (source / "manifest.json").read_text()
+        for n in range(count):
+            copy = f"20250101T000000000Z-{n:08x}"
+            target = source.with_name(copy)
+            target.mkdir()
+            (target / "manifest.json").write_text(text.replace(run, copy))
+            (target / "run.lock").touch()
+
+    def close(self) -> None:
+        """Ends what is still running."""
+        for row in json.loads(self.cli("list", "--format", "json") or "[]"):
+            self.cli("cancel", row["run_id"], "--grace", "0")
+        shutil.rmtree(Path(self.repo, ".runs"), ignore_errors=True)

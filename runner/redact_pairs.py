@@ -1,0 +1,258 @@
+"""Secrets that are known by their name: `API_KEY=...`, `"password": "..."`, `Authorization: ...`. Pure.
+
+A name alone proves little: source code, schemas and usage counters are full of tokens that are none. So
+the value must look drawn by lot, or like a password where the name says so.
+"""
+
+from __future__ import annotations
+
+import re
+
+from runner.redact_scan import (
+    LONGEST,
+    MARK,
+    REACH,
+    Run,
+    compiled,
+    line_end,
+    opens_nothing,
+    quoted_end,
+)
+from runner.redact_shapes import has_digit, hits, is_placeholder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LONGEST_BARE = 4096
+# The ends of names, found by a rare letter; whether a password of words has to be reckoned with.
+_ENDS = rb"(?![a-z0-9_-])"
+_KEYS = [
+    kind + joint + b"key"
+    for kind in (b"api", b"secret", b"access", b"account")
+    for joint in (b"", b"_", b"-")
+]
+_NAMES = (
+    (rb"ken(?<=token)(?<!publickeytoken)" + _ENDS, False),
+    (rb"secret" + _ENDS, True),
+    (rb"pass(?:word|wd|phrase)" + _ENDS, True),
+    (b"key(?:" + b"|".join(b"(?<=%b)" % name for name in _KEYS) + b")" + _ENDS, False),
+)
+# `name=`, `name: `, `"name": `, `config["name"] = `, `name: str = "`, {"name": "NAME", "value": `
+_PAIR = (
+    rb"(?P<close>\\*[\"'`])?\]?\??[ \t]*"
+    rb"(?P<sep>,[ \t]*(?P=close)value(?P=close)[ \t]*:|"
+    rb":[ \t]*[a-z_][a-z0-9_.|\[\] ,]{0,60}=(?=[ \t]*[\"'])|:=|=>|={1,3}|:(?!:))"
+    rb"[ \t]*(?:[bfru]{1,2}(?=[\"']))?(?P<open>\\*[\"'`])?"
+)
+# arn:aws:secretsmanager:...:secret:NAME and "AWS::ApiGateway::ApiKey": the name of a kind of thing
+_KIND_BEFORE = rb"(?:\barn:[^\s\"']{0,80}|::[a-z]{0,40})\Z"
+_GOES_ON = (b"(", b"[")
+_ARGUMENT = (b",", b")")
+_HEADER = (
+    rb"(?P<close>\\*[\"'`])?\]?[ \t]*"
+    rb"(?P<sep>,[ \t]*(?P=close)value(?P=close)[ \t]*:|,|=>|={1,2}|:)[ \t]*\[?[ \t]*"
+    rb"(?P<open>\\*[\"'`])?"
+)
+_SCHEME = rb"(bearer|basic|token|negotiate|ntlm|api-?key|bot|key)[ \t]+"
+_COOKIE = rb"[!#$%&*+.^_|~0-9A-Za-z-]{1,128}="
+_FLAG = rb"[ \t]+(?P<open>\\*[\"'])?(?!-)"
+_FLAG_BEFORE = rb"--[a-z0-9-]{0,40}\Z"
+_LISTED_BEFORE = rb"(?:name|key)\\*\"[ \t]*:[ \t]*\\*\"[a-z0-9_.-]{0,64}\Z"
+
+_WORDS = frozenset(
+    b"true false none null nil undefined string str number boolean bool integer int float object array"
+    b" any unknown never void bytes text varchar required optional missing invalid expired revoked"
+    b" empty hidden enabled disabled default unset changed incorrect wrong yes no password passwd"
+    b" passphrase secret secrets token tokens apikey api_key basic bearer plain plaintext masked"
+    b" redacted removed deleted generated random public private secretstr username email input"
+    b" current-password new-password example placeholder opaque base64 sha256 sha512 bcrypt".split()
+)
+_NO_SECRET = (
+    rb"(?:~|\.{1,2})?(?:/[\w.@+-]{1,32}){2,}/?|"  # a path
+    rb"v?[0-9]+(?:\.[0-9]+)+[\w.+-]{0,16}|"  # a version, an address
+    rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt0-9:.Zz+-]*|"  # a time
+    rb"(?:[Uu]?[Ii]nt|[Ff]loat|Big[A-Z]|[Bb]ase|[Ss]ha|[Uu]tf)-?[0-9]+[A-Za-z]*|"  # a type
+    rb"[A-Za-z_$][\w$]*(?:[?!]?(?:\.|->|::)[A-Za-z_$][A-Za-z_$]*[0-9]{0,2})+|"  # an attribute
+    rb"[A-Z0-9_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)[A-Z0-9_]*"  # the name of a variable
+)
+_SOFT_NAME = rb"[A-Za-z]+(?:[_.-][A-Za-z]+)*[_.-]?[0-9]{0,2}"
+_REFERENCE = rb"(?i:\w*(?:pass|pwd|secret|token|key|cred)\w*)"
+_LABEL = rb"(?i:(?:[a-z]+[_-])*(?:password|passwd|passphrase|secret|token|key)s?(?:[_-][a-z]+)*)"
+_LETTER = rb"[A-Za-z\x80-\xff]"
+_SPECIAL = rb"[!@#$%^&*~?+]."
+
+
+def find_pairs(buf: bytes, low: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Spans of the secret values whose name has its anchor in [start, stop). `low` is `buf.lower()`."""
+    run = Run()
+    for name, hard in _NAMES:
+        for hit in hits(low, name, start, stop):
+            span = _pair(buf, low, hit.end(), hard, run) or _flag(buf, low, hit.end(), run)
+            if span:
+                yield span
+    for hit in hits(low, b"authorization", start, stop):
+        span = _authorization(buf, low, hit.end(), run)
+        if span:
+            yield span
+    for hit in hits(low, b"kie(?<=cookie)", start, stop):
+        yield from _cookies(buf, low, hit.end())
+
+
+def _pair(buf: bytes, low: bytes, at: int, hard: bool, run: Run) -> tuple[int, int] | None:
+    """The value of the name that ends at `at`, if there is one and it is a secret."""
+    match = compiled(_PAIR).match(low, at, at + REACH)
+    if match is None:
+        return None
+    close, opener = match["close"], match["open"]
+    if match["sep"][:1] == b"," and not _is_listed(low, at):
+        return None
+    begin = match.end()
+    if opener and close != opener and opens_nothing(buf, begin):
+        return None
+    if (close or not opener) and compiled(_KIND_BEFORE).search(low, max(0, at - 96), at):
+        return None
+    shouted = buf[at - 3 : at].isupper()
+    if opener:
+        end = quoted_end(buf, begin, opener)
+        if opener[-1:] != b'"' and buf[end : end + 1] in b"\r\n":
+            end = run.end(buf, begin, _LONGEST_BARE)  # an apostrophe, and no quote
+        value = buf[begin:end] if end > begin else b""
+        return (begin, end) if _is_quoted_secret(value, hard, shouted) else None
+    end = run.end(buf, begin, _LONGEST_BARE)
+    after = buf[end : end + 1]
+    if end <= begin or after in _GOES_ON or (close and _is_number(buf[begin:end])):
+        return None
+    # `name=value` is a setting, but not as an argument in source code; `name: value` may be anything
+    tight = match.span("sep") == (at, begin) and after not in _ARGUMENT
+    return (begin, end) if _is_bare_secret(buf[begin:end], hard, tight, shouted) else None
+
+
+def _flag(buf: bytes, low: bytes, at: int, run: Run) -> tuple[int, int] | None:
+    """The value of an option on a command line: `--api-key VALUE`."""
+    match = compiled(_FLAG).match(low, at, at + REACH)
+    if match is None or not compiled(_FLAG_BEFORE).search(low, max(0, at - 48), at):
+        return None
+    begin = match.end()
+    if match["open"] and opens_nothing(buf, begin):
+        return None
+    end = run.end(buf, begin, _LONGEST_BARE)
+    return (begin, end) if end > begin and _looks_drawn(buf[begin:end], 8) else None
+
+
+def _is_listed(low: bytes, at: int) -> bool:
+    return compiled(_LISTED_BEFORE).search(low, max(0, at - 96), at) is not None
+
+
+def _is_number(value: bytes) -> bool:
+    return compiled(rb"[0-9+\-.eE]+").fullmatch(value) is not None
+
+
+# -- is it one? --------------------------------------------------------------------------------
+
+
+def _rules_out(value: bytes) -> bool:
+    """Whether this is no secret whatever its name: a blank, a type, a path, a marker of ours."""
+    return (
+        MARK in value
+        or is_placeholder(value)
+        or value.strip(b"!?*;:.").lower() in _WORDS
+        or compiled(_NO_SECRET).fullmatch(value) is not None
+    )
+
+
+def _looks_drawn(value: bytes, least: int) -> bool:
+    """Whether letters and digits are mixed in it, which words and numbers alone do not do."""
+    return (
+        len(value) >= least
+        and has_digit(value)
+        and compiled(_LETTER).search(value) is not None
+        and not _rules_out(value)
+    )
+
+
+def _is_quoted_secret(value: bytes, hard: bool, shouted: bool) -> bool:
+    """For a string: a password of four characters and more; otherwise it has to look drawn by lot."""
+    if len(value) < 4 or _rules_out(value):
+        return False
+    if compiled(rb"\s").search(value):
+        return any(_looks_drawn(word, 8) for word in value.split())
+    if value.isdigit():
+        return hard or len(value) >= 16
+    if hard:
+        return (len(value) >= 6 or has_digit(value)) and not compiled(_LABEL).fullmatch(value)
+    if has_digit(value):
+        return _looks_drawn(value, 8) and not compiled(_SOFT_NAME).fullmatch(value)
+    return len(value) >= (20 if shouted else 32) and value.isalnum()
+
+
+def _is_bare_secret(value: bytes, hard: bool, tight: bool, shouted: bool) -> bool:
+    """For a value without quotes, which may be a name in source code or a word in a sentence."""
+    if len(value) < 6 or _rules_out(value):
+        return False
+    if value.isdigit():
+        return hard or len(value) >= 16
+    if has_digit(value):
+        named = not hard and compiled(_SOFT_NAME).fullmatch(value)
+        return _looks_drawn(value, 6 if hard else 8) and not named
+    if tight and shouted:
+        return len(value) >= 8
+    if not hard or compiled(_REFERENCE).fullmatch(value):
+        return False
+    return tight or compiled(_SPECIAL).search(value) is not None
+
+
+# -- headers -----------------------------------------------------------------------------------
+
+
+def _header(buf: bytes, low: bytes, at: int) -> tuple[int, int, bytes, bool] | None:
+    """Where the value of the header at `at` begins and ends, its quote, and whether it is in a list."""
+    match = compiled(_HEADER).match(low, at, at + REACH)
+    if match is None:
+        return None
+    close, opener, begin = match["close"], match["open"], match.end()
+    listed = match["sep"] == b","
+    if listed and (not close or close != opener):
+        return None
+    if match["sep"][1:] and match["sep"][:1] == b"," and not _is_listed(low, at):
+        return None
+    if not opener:
+        return begin, line_end(buf, begin), b"", False
+    if close != opener and opens_nothing(buf, begin):
+        return None
+    return begin, quoted_end(buf, begin, opener), opener, listed
+
+
+def _authorization(buf: bytes, low: bytes, at: int, run: Run) -> tuple[int, int] | None:
+    """The credentials behind the scheme; where the scheme is unknown, all of a value that has some."""
+    header = _header(buf, low, at)
+    if header is None:
+        return None
+    begin, end, opener, listed = header
+    scheme = compiled(_SCHEME).match(low, begin, max(begin, end))
+    if scheme:
+        begin = scheme.end()
+        end = end if opener else min(end, run.end(buf, begin, LONGEST))
+        value = buf[begin:end] if end > begin else b""
+        word = scheme[1] != b"basic" and compiled(rb"[a-z-]{1,19}").fullmatch(value)
+        return None if len(value) < 4 or _rules_out(value) or word else (begin, end)
+    value = buf[begin:end] if end > begin else b""
+    if listed or MARK in value or is_placeholder(value):
+        return None
+    telling = b"=" in value or any(_looks_drawn(word, 8) for word in value.split(None, 2)[:2])
+    return (begin, end) if telling else None
+
+
+def _cookies(buf: bytes, low: bytes, at: int) -> Iterator[tuple[int, int]]:
+    """Everything that a cookie header says, and the further strings of a list of such headers."""
+    header = _header(buf, low, at)
+    if header is None:
+        return
+    begin, end, opener, _ = header
+    while compiled(_COOKIE).match(buf, begin, max(begin, end)):
+        yield begin, end
+        more = compiled(b"%b,[ \t]*%b" % (re.escape(opener), re.escape(opener))).match(buf, end)
+        if not opener or more is None or end - at > LONGEST:
+            return
+        begin = more.end()
+        end = quoted_end(buf, begin, opener)

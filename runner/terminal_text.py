@@ -1,0 +1,42 @@
+"""Text that is safe to show: nothing in it moves a cursor, sets a title or turns the reading order. Pure."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+# Strings (OSC with titles and links, DCS, SOS, PM, APC) go with what is in them, but only where they are
+# closed on the same line: an open one would let a child hide all that follows. What has no end loses
+# only its introducer, so the rest is seen.
+_SEQUENCE = (
+    "(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x00-\x08\x0a-\x1f\x7f-\x9f]*(?:\x07|\x1b\\\\|\x9c)"
+    "|(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
+    "|\x1b[ -/]*[0-~]"
+)
+_LINE_BREAK = "\r*\n|\r+|[\x0b\x0c\x85\u2028\u2029]"
+# Controls, overrides and isolates of direction, invisible marks and tags. The joiners that scripts and
+# emoji need stay.
+_MARKS = "\xad\u200b\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+_UNSEEN = f"[\x00-\x08\x0e-\x1f\x7f-\x9f{_MARKS}]"
+_SURROGATE = "[\ud800-\udfff]"
+_ANY = f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_MARKS}]"
+
+
+def clean_terminal(text: str) -> str:
+    """The text as a plain file would show it: printable characters, tabs and line breaks.
+
+    Escape sequences go, in seven and in eight bits. A carriage return becomes a line break and a
+    backspace goes, so both what would be overwritten and what would overwrite it are seen. Lone
+    surrogates, which no stream can print, become U+FFFD.
+    """
+    if not _compiled(_ANY).search(text):
+        return text
+    text = _compiled(_SEQUENCE).sub("", text)
+    text = _compiled(_LINE_BREAK).sub("\n", text)
+    text = _compiled(_UNSEEN).sub("", text)
+    return _compiled(_SURROGATE).sub("\ufffd", text)
+
+
+@functools.cache
+def _compiled(source: str) -> re.Pattern[str]:
+    return re.compile(source)

@@ -1,0 +1,309 @@
+"""`doctor`: one verdict and one repair per check, whatever the programs do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import doctor
+from runner.doctor import Check, Verdict
+from runner.model import (
+    Config,
+    Delegation,
+    Level,
+    Model,
+    Policy,
+    RuntimeSettings,
+    Sandbox,
+    Task,
+)
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standins"))
+
+from kay_install import install_kay
+
+OPTIONS = "--json --skip-git-repo-check --cd --model --sandbox --config --output-last-message"
+HELP = "\n".join(f"      {option}" for option in OPTIONS.split())
+GOOD = {
+    "--version": "echo codex-cli 0.163.0",
+    "exec": f"cat <<'END'\n{HELP}\nEND",
+    "login": "exit 0",
+    "sandbox": "exit 0",
+}
+DELEGATION = Delegation(False, "inline", (), 1, 4, True)
+
+
+class Place:
+    """A repository, a home, and a `codex` whose every subcommand can be told what to do."""
+
+    def __init__(self, root: Path) -> None:
+        self.repo = root / "repo"
+        self.repo.mkdir()
+        self.bin = root / "bin"
+        self.bin.mkdir()
+        self.home = root / "home"
+        self.home.mkdir()
+        self.env = {"HOME": str(self.home), "PATH": f"{self.bin}:/usr/bin:/bin"}
+
+    def codex(self, **changes: str) -> None:
+        answers = {**GOOD, **{key.replace("version", "--version"): changes[key] for key in changes}}
+        cases = "\n".join(f"{name})\n{body}\n;;" for name, body in answers.items())
+        path = self.bin / "codex"
+        path.write_text(f'#!/bin/sh\ncase "$1" in\n{cases}\nesac\n')
+        path.chmod(0o755)
+
+    def examine(
+        self,
+        tasks: Sequence[Task] = (),
+        names: Sequence[str] | None = None,
+        budget_s: float = doctor.BUDGET_S,
+        **changes: Any,
+    ) -> dict[str, Check]:
+        checks = doctor.examine(self.config(tasks, **changes), names, self.env, budget_s)
+        assert len({check.name for check in checks}) == len(checks)
+        assert all(check.message for check in checks)
+        assert all(check.repair for check in checks if check.verdict is Verdict.FAIL)
+        return {check.name: check for check in checks}
+
+    def config(self, tasks: Sequence[Task], **changes: Any) -> Config:
+        plain = Config(
+            str(self.repo), {task.id: task for task in tasks}, {}, {}, {}, DELEGATION, {},
+            Policy(), {}, "d" * 64,
+        )  # fmt: skip
+        return plain.replace(**changes)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def task(**changes: Any) -> Task:
+    plain = Task(
+        "hello", None, "codex", None, "read-only", "hi", None, (), (), (), 60.0, None, None, None,
+        5.0, False, None, False,
+    )  # fmt: skip
+    return plain.replace(**changes)
+
+
+def settings(name: str = "codex", **changes: Any) -> dict[str, RuntimeSettings]:
+    return {name: RuntimeSettings(name, name, None, (), {}, None).replace(**changes)}
+
+
+def failed(checks: dict[str, Check]) -> list[str]:
+    return [name for name, check in checks.items() if check.verdict is Verdict.FAIL]
+
+
+def test_a_machine_where_all_is_well_is_ready(place: Place) -> None:
+    place.codex()
+    os.system(f"git init -q {place.repo}")
+    checks = place.examine([task()])
+    wanted = (
+        *("config", "git", "runs-folder", "disk", "mcp-server"),
+        *(f"codex.{part}" for part in ("binary", "identity", "version", "flags", "login", "sandbox")),
+    )
+    assert tuple(checks) == wanted
+    assert {check.verdict for check in checks.values()} <= {Verdict.OK, Verdict.SKIP, Verdict.WARN}
+    assert doctor.ready(tuple(checks.values()))
+
+
+def test_nothing_is_left_behind(place: Place) -> None:
+    place.codex(sandbox="touch here; exit 3")
+    before = sorted(place.repo.rglob("*"))
+    place.examine([task()])
+    assert sorted(place.repo.rglob("*")) == before
+    assert list(place.home.rglob("*/programs.json")) != []
+
+
+def test_without_a_repository_there_is_a_warning_that_stops_nothing(place: Place) -> None:
+    place.codex()
+    checks = place.examine([task()])
+    assert checks["git"].verdict is Verdict.WARN
+    assert "git init" in (checks["git"].repair or "")
+    assert doctor.ready(tuple(checks.values()))
+
+
+def test_without_git_there_is_a_warning(place: Place) -> None:
+    place.codex()
+    place.env["PATH"] = str(place.bin)
+    checks = place.examine(names=())
+    assert checks["git"].verdict is Verdict.WARN
+    assert checks["git"].repair == "install git"
+
+
+def test_a_place_for_runs_that_is_no_folder_fails(place: Place) -> None:
+    (place.repo / ".runs").write_text("")
+    checks = place.examine(names=())
+    assert failed(checks) == ["runs-folder"]
+    assert not doctor.ready(tuple(checks.values()))
+
+
+def test_a_missing_program_fails_once_and_the_rest_is_skipped(place: Place) -> None:
+    checks = place.examine([task()], runtimes=settings(command="my-codex"))
+    assert failed(checks) == ["codex.binary"]
+    assert {c.verdict for n, c in checks.items() if n.startswith("codex.")} == {
+        Verdict.FAIL,
+        Verdict.SKIP,
+    }
+
+
+def test_a_codex_that_is_kay_fails_by_identity(place: Place) -> None:
+    install_kay(place.bin, name="codex")
+    checks = place.examine([task()])
+    assert failed(checks) == ["codex.identity"]
+    assert "Kay 0.9.46" in checks["codex.identity"].message
+
+
+def test_a_version_that_is_not_wanted_fails(place: Place) -> None:
+    place.codex()
+    assert failed(place.examine([task()], runtimes=settings(version=">=0.170"))) == ["codex.version"]
+
+
+def test_a_version_without_an_option_that_a_task_needs_fails_with_its_name(place: Place) -> None:
+    place.codex()
+    writes = Sandbox("build", Level.WORKSPACE_WRITE, writable=("/tmp",))
+    checks = place.examine([task(sandbox="build")], sandboxes={"build": writes})
+    assert failed(checks) == ["codex.flags"]
+    assert "hello: " in checks["codex.flags"].message
+    assert "`--add-dir`" in checks["codex.flags"].message
+
+
+def test_a_runtime_that_no_task_uses_is_not_looked_at_unless_asked_for(place: Place) -> None:
+    place.codex()
+    assert not [name for name in place.examine([task()]) if name.startswith("kay")]
+    asked = place.examine([task()], ["kay"])
+    assert asked["kay.binary"].verdict is Verdict.FAIL
+    assert not [name for name in asked if name.startswith("codex")]
+
+
+def test_the_runtime_of_a_named_model_counts_as_used(place: Place) -> None:
+    models = {"deep": Model("deep", "m", runtime="kay", provider="ocg")}
+    assert "kay.binary" in place.examine([task(model="deep")], models=models)
+
+
+# login
+
+
+def test_a_missing_login_fails_and_names_the_way_without_one(place: Place) -> None:
+    place.codex(login="echo Not logged in >&2; exit 1")
+    checks = place.examine([task()])
+    assert failed(checks) == ["codex.login"]
+    assert "codex login" in (checks["codex.login"].repair or "")
+    assert "--rehearse" in (checks["codex.login"].repair or "")
+
+
+@pytest.mark.parametrize("how", ["own config", "passed key"])
+def test_where_the_login_says_nothing_it_is_unknown(place: Place, how: str) -> None:
+    place.codex(login="exit 1")
+    used = settings()
+    if how == "own config":
+        (place.home / ".codex").mkdir()
+        (place.home / ".codex/config.toml").write_text('model_provider = "corp"\n')
+    else:
+        place.env["CODEX_API_KEY"] = "sk-very-secret"
+        used = settings(env=("CODEX_API_KEY",))
+    check = place.examine([task()], runtimes=used)["codex.login"]
+    assert check.verdict is Verdict.UNKNOWN
+    assert "secret" not in check.message
+
+
+def test_the_key_of_a_custom_provider_has_to_be_set(place: Place) -> None:
+    place.codex(login="exit 1")
+    providers = {"corp": {"env_key": "CORP_KEY"}, "open": {}}
+    used = settings(config={"model_provider": "corp", "model_providers": providers})
+    assert failed(place.examine([task()], runtimes=used)) == ["codex.login"]
+    place.env["CORP_KEY"] = "sk-very-secret"
+    checks = place.examine([task()], runtimes=used)
+    assert failed(checks) == ["codex.login"]
+    assert checks["codex.login"].message.endswith("set but not passed on")
+    assert checks["codex.login"].repair == "name it in `env` of [runtimes.codex]"
+    used = settings(env=("CORP_*",), config=dict(used["codex"].config))
+    check = place.examine([task()], runtimes=used)["codex.login"]
+    assert check.verdict is Verdict.OK
+    assert "CORP_KEY" in check.message
+    assert "secret" not in check.message
+    open_one = settings(config={"model_provider": "open", "model_providers": providers})
+    assert place.examine([task()], runtimes=open_one)["codex.login"].verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("generation", ["0.9.17", "0.9.46"])
+def test_kay_is_ready_with_a_key_in_the_environment_or_in_its_own_file(place: Place, generation: str) -> None:
+    install_kay(place.bin, generation=generation)
+    used = settings("kay", provider="ocg", env=("OPENCODE_GO_API_KEY",))
+    hello = task(runtime="kay", model="opencode-go/glm-5")
+    checks = place.examine([hello], runtimes=used)
+    assert failed(checks) == ["kay.login"]
+    assert "OPENCODE_GO_API_KEY" in checks["kay.login"].message
+    place.env["OPENCODE_GO_API_KEY"] = "sk-very-secret"
+    assert failed(place.examine([hello], runtimes=used)) == []
+    del place.env["OPENCODE_GO_API_KEY"]
+    (place.home / ".kay").mkdir()
+    auth = place.home / ".kay/auth.json"
+    auth.write_text('{"provider_credentials": {"opencode-go": {"api_key": "sk-very-secret"}}}')
+    checks = place.examine([hello], runtimes=used)
+    assert failed(checks) == []
+    assert "secret" not in checks["kay.login"].message
+    auth.write_text('{"provider_credentials": [')
+    assert failed(place.examine([hello], runtimes=used)) == ["kay.login"]
+
+
+def test_kay_without_a_provider_fails_with_the_known_ones(place: Place) -> None:
+    install_kay(place.bin)
+    checks = place.examine([task(runtime="kay", model="m")])
+    assert "kay.flags" in failed(checks)
+    assert "opencode-go" in (checks["kay.flags"].repair or "")
+
+
+# sandbox
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict", "message"),
+    [
+        ("exit 0", Verdict.OK, "refused a write"),
+        ("exit 3", Verdict.FAIL, "let a write through"),
+        ("exit 2", Verdict.UNKNOWN, "cannot try"),
+        ("echo bwrap: no user namespace >&2; exit 1", Verdict.FAIL, "no user namespace"),
+    ],
+)
+def test_the_sandbox_is_tried(place: Place, body: str, verdict: Verdict, message: str) -> None:
+    place.codex(sandbox=body)
+    check = place.examine([task()])["codex.sandbox"]
+    assert check.verdict is verdict
+    assert message in check.message
+
+
+def test_where_every_task_runs_without_a_sandbox_none_is_tried(place: Place) -> None:
+    place.codex(sandbox="exit 1")
+    check = place.examine([task(sandbox="danger-full-access")])["codex.sandbox"]
+    assert check.verdict is Verdict.SKIP
+
+
+# whatever the programs do
+
+
+def test_the_time_of_all_checks_together_is_below_half_a_minute() -> None:
+    assert doctor.BUDGET_S < 30
+
+
+@pytest.mark.parametrize("body", ["exec sleep 600", "exec yes", "exec cat /dev/tty", "read x; exit 1"])
+def test_a_program_that_hangs_floods_or_wants_a_terminal_is_a_finding(place: Place, body: str) -> None:
+    place.codex(version=body)
+    began = time.monotonic()
+    assert failed(place.examine([task()], budget_s=3.0)) == ["codex.identity"]
+    assert time.monotonic() - began < 10
+
+
+def test_a_sandbox_and_a_login_that_hang_are_findings(place: Place) -> None:
+    place.codex(login="exec sleep 600", sandbox="exec sleep 600")
+    began = time.monotonic()
+    checks = place.examine([task()], budget_s=2.0)
+    assert time.monotonic() - began < 10
+    assert checks["codex.login"].verdict is Verdict.UNKNOWN
+    assert checks["codex.sandbox"].verdict in (Verdict.FAIL, Verdict.UNKNOWN)

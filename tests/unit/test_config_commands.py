@@ -1,0 +1,173 @@
+"""`init`, `schema`, `config show`, and the files that we ship."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from runner.config import generate
+from runner.config.commands import check, init, schema, schema_names
+from runner.errors import Conflict, ExitStatus, UsageError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_init_writes_a_file_that_checks_and_ignores_what_is_private(repo):
+    report = init(str(repo.root))
+
+    assert repo.file.read_text() == (ROOT / "delegate.toml.example").read_text()
+    assert (repo.root / ".gitignore").read_text() == ".runs/\ndelegate.local.toml\n"
+    assert report.repository
+    assert report.root == str(repo.root)
+    assert report.gitignored == (".runs/", "delegate.local.toml")
+    assert repo.check().problems == ()
+    assert repo.check().notes == ()
+
+
+def test_init_writes_at_the_root_of_the_repository(repo):
+    (repo.root / "src").mkdir()
+
+    assert init(str(repo.root / "src")).root == str(repo.root)
+    assert repo.file.exists()
+
+
+def test_init_works_outside_a_repository_and_says_so(tmp_path):
+    report = init(str(tmp_path))
+
+    assert not report.repository
+    assert (tmp_path / "delegate.toml").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_init_never_replaces_a_file(repo, kind):
+    if kind == "file":
+        repo.write("mine")
+    elif kind == "folder":
+        repo.file.mkdir()
+    else:
+        repo.file.symlink_to("nowhere")
+
+    with pytest.raises(Conflict) as caught:
+        init(str(repo.root))
+
+    assert caught.value.exit_status is ExitStatus.CONFLICT
+    assert not (repo.root / ".gitignore").exists()
+    assert kind != "file" or repo.file.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("/.venv/", "/.venv/\n.runs/\ndelegate.local.toml\n"),
+        ("/.runs/*\n", "/.runs/*\ndelegate.local.toml\n"),
+        (".runs\n/delegate.local.toml\n", ".runs\n/delegate.local.toml\n"),
+        ("a\r\n", "a\r\n.runs/\r\ndelegate.local.toml\r\n"),
+    ],
+)
+def test_init_adds_to_gitignore_only_what_is_missing(repo, before, after):
+    ignore = repo.root / ".gitignore"
+    ignore.write_bytes(before.encode())
+
+    init(str(repo.root))
+
+    assert ignore.read_bytes() == after.encode()
+
+
+@pytest.mark.parametrize("name", ["delegate", "policy"])
+def test_the_shipped_schema_is_the_generated_one(name):
+    path = ROOT / "schemas" / f"{name}.schema.json"
+
+    assert path.read_text() == generate.document(name), "run `python -m runner.config.generate`"
+    jsonschema.Draft202012Validator.check_schema(schema(name))
+
+
+def test_every_key_of_the_schemas_is_described():
+    def keys(node: object, path: str) -> list[str]:
+        if not isinstance(node, dict):
+            return []
+        missing = [
+            f"{path}.{key}" for key, item in node.get("properties", {}).items() if "description" not in item
+        ]
+        return missing + [found for name, item in node.get("$defs", {}).items() for found in keys(item, name)]
+
+    assert keys(schema("delegate"), "delegate") + keys(schema("policy"), "policy") == []
+
+
+def test_an_unknown_schema_is_answered_with_the_nearest():
+    with pytest.raises(UsageError, match='did you mean "delegate"'):
+        schema("delegat")
+    assert "delegate" in schema_names()
+
+
+@pytest.mark.parametrize("name", ["../pyproject", "/etc/passwd", ""])
+def test_a_schema_name_is_no_path(name):
+    with pytest.raises(UsageError):
+        schema(name)
+
+
+@pytest.mark.parametrize("name", ["delegate.toml.example", "delegate.toml"])
+def test_our_own_files_are_valid_for_the_schema_and_for_us(repo, name):
+    text = (ROOT / name).read_text()
+    jsonschema.validate(tomllib.loads(text), schema("delegate"))
+
+    assert repo.problems(text) == []
+    assert repo.load().tasks["hello"].rehearse
+
+
+def test_the_example_shows_every_key_there_is():
+    text = (ROOT / "delegate.toml.example").read_text()
+
+    def keys(node: dict) -> set[str]:
+        return set(node.get("properties", {}))
+
+    every = set().union(*(keys(item) for item in schema("delegate")["$defs"].values()))
+
+    assert sorted(key for key in every if f"{key} =" not in text and f".{key}]" not in text) == []
+
+
+def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
+    lines = (ROOT / "delegate.toml.example").read_text().splitlines()
+    keys = ("model", "start_timeout", "grace", "verify", "verify_timeout", "rehearse", "blocks")
+    keys += ("delegation", "env", "command", "version", "provider", "config", "writable", "files")
+    keys += ("allow_danger", "level", "server", "tools", "max_depth", "max_children", "skills")
+    keys += ("timeout", "[sandboxes.unlimited]", "prompt_file")
+    shown = []
+    for line in lines:
+        bare = line.removeprefix("# ")
+        commented = bare != line and bare.split(" ")[0] in keys
+        # A task has one of `prompt` and `prompt_file`; the file does not exist here.
+        shown.append(bare if commented and not bare.startswith("prompt_file") else line)
+    text = "\n".join(shown)
+
+    assert repo.problems(text) == []
+    jsonschema.validate(tomllib.loads(text), schema("delegate"))
+    assert len(tomllib.loads(text)["defaults"]) == 12
+
+
+def test_show_tells_the_origin_of_everything(repo):
+    repo.write('[tasks.hello]\nprompt = "x"\n[models.deep]\nmodel = "m"\n')
+    repo.write("network = false\n", repo.system_policy)
+
+    shown = repo.show(origin=True)
+
+    assert shown["models"]["deep"]["model"] == {"value": "m", "origin": "delegate.toml:4"}
+    assert shown["tasks"]["hello"]["grace"] == {"value": "5s", "origin": "default"}
+    assert shown["policy"]["network"] == {"value": False, "origin": str(repo.system_policy)}
+    json.dumps(shown)
+
+
+def test_check_names_the_files_it_has_read(repo):
+    repo.write("")
+    repo.write("", repo.user_folder / "config.toml")
+
+    assert repo.check().files == (str(repo.user_folder / "config.toml"), "delegate.toml")
+
+
+def test_check_of_our_own_repository_finds_nothing(tmp_path):
+    report = check(str(ROOT), {"HOME": str(tmp_path)}, system_policy=str(tmp_path / "none"))
+
+    assert report.problems == report.breaches == ()

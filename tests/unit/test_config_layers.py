@@ -1,0 +1,420 @@
+"""Layers: what wins, where it came from, and what is told when a layer is wrong."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from runner.config import load
+from runner.errors import ConfigInvalid, ExitStatus, TaskNotFound, UsageError
+
+TASK = '[tasks.hello]\nprompt = "x"\n'
+
+
+def effective(repo, key: str, task: str = "hello", **more: object) -> tuple[object, str]:
+    found = repo.show(task=task, origin=True, **more)["tasks"][task][key]
+    return found["value"], found["origin"]
+
+
+def test_built_in_defaults_hold_where_nothing_is_set(repo):
+    repo.write(TASK)
+
+    assert repo.show(task="hello") == {
+        "tasks": {
+            "hello": {
+                "title": None,
+                "runtime": "codex",
+                "model": None,
+                "sandbox": "read-only",
+                "prompt": "x",
+                "prompt_file": None,
+                "blocks": [],
+                "files": [],
+                "verify": [],
+                "verify_timeout": "10m",
+                "timeout": "2h",
+                "idle_timeout": "15m",
+                "start_timeout": "2m",
+                "grace": "5s",
+                "rehearse": False,
+                "delegation": False,
+            }
+        }
+    }
+    runtimes = repo.show()["runtimes"]
+    assert runtimes["codex"]["command"] == "codex"
+    assert runtimes["codex"]["version"] == ">=0.150"
+    assert runtimes["codex"]["config"] == {"features": {"unbounded_connection_retries": False}}
+    assert runtimes["kay"]["command"] == "kay"
+
+
+def test_each_layer_wins_over_those_below_it_and_is_named_as_the_origin(repo):
+    def timeout() -> tuple[object, str]:
+        return effective(repo, "timeout", sets=sets)
+
+    sets: list[str] = []
+    repo.write(TASK)
+    assert timeout() == ("2h", "default")
+    user = repo.user_folder / "config.toml"
+    repo.write('[defaults]\ntimeout = "1m"\n', user)
+    assert timeout() == ("1m", f"{user}:2")
+    repo.write(f'{TASK}\n[defaults]\ntimeout = "2m"\n')
+    assert timeout() == ("2m", "delegate.toml:5")
+    repo.write('defaults.timeout = "3m"\n', repo.root / "delegate.local.toml")
+    assert timeout() == ("3m", "delegate.local.toml:1")
+    repo.env["RUNNER_DEFAULTS__TIMEOUT"] = "4m"
+    assert timeout() == ("4m", "env RUNNER_DEFAULTS__TIMEOUT")
+    sets.append("defaults.timeout=5m")
+    assert timeout() == ("5m", "--set defaults.timeout")
+    sets.append("tasks.hello.timeout=6m")
+    assert timeout() == ("6m", "--set tasks.hello.timeout")
+
+
+def test_tables_are_merged_key_by_key_and_arrays_are_replaced(repo):
+    repo.write(
+        '[models.deep]\nmodel = "a"\nreasoning_effort = "high"\n'
+        '[runtimes.codex]\nenv = ["A", "B"]\n[runtimes.codex.config]\ntools.web = true\n'
+    )
+    repo.write(
+        '[models.deep]\nmodel = "b"\n[runtimes.codex]\nenv = ["C"]\n',
+        repo.root / "delegate.local.toml",
+    )
+
+    shown = repo.show()
+
+    assert shown["models"]["deep"]["model"] == "b"
+    assert shown["models"]["deep"]["reasoning_effort"] == "high"
+    assert shown["runtimes"]["codex"]["env"] == ["C"]
+    assert shown["runtimes"]["codex"]["config"] == {
+        "features": {"unbounded_connection_retries": False},
+        "tools": {"web": True},
+    }
+
+
+def test_a_prompt_in_a_higher_layer_takes_the_place_of_a_prompt_file(repo):
+    repo.write('[tasks.hello]\nprompt_file = "p.md"\n')
+    repo.write('[tasks.hello]\nprompt = "mine"\n', repo.root / "delegate.local.toml")
+
+    assert effective(repo, "prompt") == ("mine", "delegate.local.toml:2")
+    assert effective(repo, "prompt_file")[0] is None
+    assert repo.check().problems == ()
+
+
+def test_variables_reach_names_with_dashes_and_capitals(repo):
+    repo.write('[tasks.Fix-Auth]\nprompt = "x"\n')
+    repo.env["RUNNER_TASKS__FIX_AUTH__TIMEOUT"] = "9m"
+
+    assert effective(repo, "timeout", task="Fix-Auth")[0] == "9m"
+
+
+def test_variables_have_the_type_of_their_key(repo):
+    repo.write(TASK)
+    repo.env |= {
+        "RUNNER_DELEGATION__ENABLED": "true",
+        "RUNNER_DELEGATION__MAX_DEPTH": "2",
+        "RUNNER_DEFAULTS__REHEARSE": "true",
+        "RUNNER_DEFAULTS__VERIFY": '[["make", "test"]]',
+        "RUNNER_RUNTIMES__CODEX__ENV": '["A"]',
+        "RUNNER_RUNTIMES__CODEX__CONFIG__TOOLS__WEB": "true",
+    }
+
+    shown = repo.show()
+
+    assert shown["delegation"]["enabled"] is True
+    assert shown["delegation"]["max_depth"] == 2
+    assert shown["tasks"]["hello"]["rehearse"] is True
+    assert shown["tasks"]["hello"]["verify"] == [["make", "test"]]
+    assert shown["runtimes"]["codex"]["env"] == ["A"]
+    assert shown["runtimes"]["codex"]["config"]["tools"] == {"web": True}
+
+
+def test_markers_and_the_variables_of_github_are_no_settings(repo):
+    repo.write(TASK)
+    repo.env |= {
+        "RUNNER_RUN_ID": "x",
+        "RUNNER_MANIFEST": "x",
+        "RUNNER_OS": "Linux",
+        "RUNNER_TOOL_CACHE": "x",
+        "RUNNER_": "x",
+    }
+
+    assert repo.check().problems == ()
+
+
+def test_misspelt_variables_are_problems_that_name_the_right_one(repo):
+    repo.env |= {
+        "RUNNER_DEFAULT__SANDBOX": "x",
+        "RUNNER_DEFAULTS_SANDBOX": "x",
+        "RUNNER_DEFAULTS__SANDBX": "x",
+        "RUNNER_DELEGATION__MAX_DEPTH": "deep",
+    }
+
+    assert repo.problems(TASK) == [
+        'env RUNNER_DEFAULTS__SANDBX: defaults.sandbx: unknown key (did you mean "sandbox"?)',
+        'env RUNNER_DELEGATION__MAX_DEPTH: delegation.max_depth: found "deep"; expected a whole number',
+        'env RUNNER_DEFAULTS_SANDBOX: levels are separated by "__" '
+        '(did you mean "RUNNER_DEFAULTS__SANDBOX"?)',
+        'env RUNNER_DEFAULT__SANDBOX: unknown setting RUNNER_DEFAULT__... (did you mean "DEFAULTS"?)',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "table", "key", "value"),
+    [
+        ("delegation.max_depth=3", "delegation", "max_depth", 3),
+        ("delegation.enabled=true", "delegation", "enabled", True),
+        ('delegation.tools=["status"]', "delegation", "tools", ["status"]),
+        ('delegation.server="registered"', "delegation", "server", "registered"),
+        ("delegation.server = registered", "delegation", "server", "registered"),
+        ('models."x".model=5', "models", "x", None),
+    ],
+)
+def test_a_set_value_is_toml_or_else_text(repo, option, table, key, value):
+    repo.write(TASK)
+
+    found = repo.show(sets=[option])[table][key]
+
+    assert found == value if value is not None else found["model"] == "5"
+
+
+@pytest.mark.parametrize("option", ["x", "=1", "a..b=1", "a b=1", "", "defaults.sandbox"])
+def test_a_set_option_that_is_none_says_how_it_is_written(repo, option):
+    repo.write(TASK)
+
+    (problem,) = repo.check(sets=[option]).problems
+
+    assert "expected KEY=VALUE" in str(problem)
+
+
+def test_a_set_value_cannot_smuggle_in_another_key(repo):
+    repo.write(TASK)
+
+    (problem,) = repo.check(sets=['defaults.runtime="codex"\nschema_version=2']).problems
+
+    assert problem.source == "--set defaults.runtime"
+
+
+def test_all_problems_of_all_layers_are_told_at_once_in_the_order_of_layers(repo):
+    repo.write("[defaults]\nsandbx = 1\n", repo.user_folder / "config.toml")
+    repo.write("timeout = 3\n", repo.root / "delegate.local.toml")
+    repo.write("max_levle = 3\n", repo.user_folder / "policy.toml")
+    repo.write("[", repo.system_policy)
+    repo.env["RUNNER_TASKS__HELLO__TIMEOUT"] = "never"
+
+    problems = repo.problems('[tasks.hello]\nsandbox = "nope"\n', sets=["tasks.hello.promt=x"])
+
+    assert "max_levle" in problems[-2]
+    assert "not valid TOML" in problems[-1]
+    places = [problem.split(": ")[0].rpartition("/")[2] for problem in problems]
+    assert places == [
+        "config.toml:2:1",
+        "delegate.toml:2:1",
+        "delegate.local.toml:1:1",
+        "env RUNNER_TASKS__HELLO__TIMEOUT",
+        "--set tasks.hello.promt",
+        "policy.toml:1:1",
+        "policy.toml:1:1",
+    ]
+
+
+def test_a_model_brings_its_runtime_along(repo):
+    repo.write(
+        '[models.kimi]\nruntime = "kay"\nmodel = "k"\nprovider = "ocg"\n'
+        '[tasks.hello]\nmodel = "kimi"\nprompt = "x"\n'
+    )
+
+    assert effective(repo, "runtime") == ("kay", "delegate.toml:2")
+    assert repo.show()["models"]["kimi"]["provider"] == "opencode-go"
+
+
+def test_a_literal_model_id_that_looks_like_a_name_is_a_note_and_no_problem(repo):
+    repo.write('[models.deep]\nmodel = "m"\n[tasks.hello]\nmodel = "depe"\nprompt = "x"\n')
+
+    report = repo.check()
+
+    assert report.problems == ()
+    assert [str(note) for note in report.notes] == [
+        'delegate.toml:4:1: tasks.hello.model: "depe" is passed on as a model id (did you mean "deep"?)'
+    ]
+
+
+def test_writable_folders_are_absolute_from_the_root_or_the_home(repo):
+    repo.write('[sandboxes.b]\nlevel = "workspace-write"\nwritable = ["../c", "~/d", "/e"]\n')
+
+    writable = repo.show()["sandboxes"]["b"]["writable"]
+
+    assert writable == [str(repo.root.parent / "c"), str(repo.home / "d"), "/e"]
+
+
+def test_the_file_is_found_from_a_folder_inside_and_not_above_the_repository(repo):
+    inside = repo.root / "a" / "b"
+    inside.mkdir(parents=True)
+    repo.write(TASK)
+    repo.write(TASK, repo.root.parent / "outside" / "delegate.toml")
+    outside = repo.root.parent / "outside" / "repo"
+    outside.mkdir()
+    (outside / ".git").write_text("gitdir: elsewhere\n")
+
+    assert load(str(inside), env=repo.env).root == str(repo.root)
+    with pytest.raises(ConfigInvalid, match=r"no delegate\.toml in"):
+        load(str(outside), env=repo.env)
+
+
+def test_an_empty_git_folder_is_no_repository(repo):
+    inside = repo.root / "a"
+    (inside / ".git").mkdir(parents=True)
+    repo.write(TASK)
+
+    assert load(str(inside), env=repo.env).root == str(repo.root)
+
+
+def test_without_a_repository_only_the_folder_itself_is_looked_at(tmp_path):
+    (tmp_path / "delegate.toml").write_text(TASK)
+    (tmp_path / "below").mkdir()
+
+    assert load(str(tmp_path), env={"HOME": str(tmp_path / "h")}).root == str(tmp_path)
+    with pytest.raises(ConfigInvalid) as caught:
+        load(str(tmp_path / "below"), env={"HOME": str(tmp_path / "h")})
+    assert "runner init" in str(caught.value.hint)
+
+
+def test_a_named_file_belongs_to_the_repository_it_is_in(repo, tmp_path):
+    other = repo.root / "ci" / "nightly.toml"
+    repo.write('[tasks.nightly]\nprompt = "x"\n', other)
+
+    config = repo.load(config_file=str(other))
+
+    assert config.root == str(repo.root)
+    assert list(config.tasks) == ["nightly"]
+    with pytest.raises(UsageError, match="no such file"):
+        repo.load(config_file="missing.toml")
+
+
+def test_one_tasks_missing_prompt_file_does_not_stop_another_task(repo):
+    repo.write(TASK + '[tasks.other]\nprompt_file = "missing.md"\n')
+
+    assert repo.load().tasks["hello"].prompt == "x"
+    assert len(repo.check().problems) == 1
+
+
+def test_one_tasks_breach_of_the_policy_does_not_stop_another_task(repo):
+    repo.write('max_level = "read-only"\nnetwork = false\n', repo.system_policy)
+    repo.write(TASK + '[tasks.other]\nsandbox = "workspace-write"\nprompt = "x"\n')
+
+    report = repo.check()
+
+    assert repo.load().policy.max_level == "read-only"
+    assert report.problems == ()
+    assert [str(breach) for breach in report.breaches] == [
+        'delegate.toml:3:8: tasks.other: sandbox level "workspace-write" is wider than '
+        f'"read-only", the widest that {repo.system_policy} allows'
+    ]
+
+
+def test_the_user_cannot_widen_what_the_organisation_allows(repo):
+    repo.write('max_level = "read-only"\nruntimes = ["codex"]\n', repo.system_policy)
+    repo.write(
+        'max_level = "danger-full-access"\nruntimes = ["codex", "kay"]\n',
+        repo.user_folder / "policy.toml",
+    )
+    repo.write(TASK)
+
+    policy = repo.load().policy
+
+    assert policy.max_level == "read-only"
+    assert policy.runtimes == ("codex",)
+
+
+def test_a_policy_that_cannot_be_read_stops_everything(repo):
+    repo.write(TASK)
+    repo.system_policy.mkdir(parents=True)
+
+    with pytest.raises(ConfigInvalid, match="is a folder") as caught:
+        repo.load()
+
+    assert caught.value.exit_status is ExitStatus.INVALID
+
+
+def test_showing_an_unknown_task_names_the_nearest(repo):
+    repo.write(TASK)
+
+    with pytest.raises(TaskNotFound, match="hello"):
+        repo.show(task="helo")
+
+
+def test_the_digest_follows_the_settings_and_not_their_spelling(repo):
+    repo.write(TASK)
+    first = repo.load().digest
+    repo.write("# a comment\n" + TASK + 'timeout = "120m"\n')
+    second = repo.load().digest
+    repo.write(TASK + 'timeout = "119m"\n')
+
+    assert first != repo.load().digest
+    assert second != repo.load().digest
+    repo.write("# another\n" + TASK)
+    assert repo.load().digest == first
+
+
+def test_the_error_of_a_load_lists_every_problem(repo):
+    repo.write("a = 1\nb = 2\n")
+
+    with pytest.raises(ConfigInvalid) as caught:
+        repo.load()
+
+    assert [line.split(":")[1] for line in caught.value.problems] == ["1", "2"]
+    assert "and 1 more" in caught.value.message
+
+
+def test_no_value_of_the_environment_is_stored_but_settings(repo):
+    repo.write(TASK)
+    repo.env |= {"SECRET": "hunter2", "RUNNER_TOKEN": "hunter2", "RUNNER_DEFAULTS__GRACE": "3s"}
+    repo.load()
+
+    (snapshot,) = repo.cache.iterdir()
+
+    assert "hunter2" not in snapshot.read_text()
+    assert os.stat(snapshot).st_mode & 0o777 == 0o600
+    assert os.stat(repo.cache).st_mode & 0o777 == 0o700
+
+
+def test_a_task_takes_its_delegation_from_the_delegation_table(repo):
+    repo.write(TASK + "[delegation]\nenabled = true\n")
+    assert effective(repo, "delegation") == (True, "delegate.toml:4")
+    repo.write(TASK + "[delegation]\nenabled = true\n[defaults]\ndelegation = false\n")
+    assert effective(repo, "delegation") == (False, "delegate.toml:6")
+    repo.write(TASK + "delegation = true\n[defaults]\ndelegation = false\n")
+    assert effective(repo, "delegation") == (True, "delegate.toml:3")
+
+
+def test_no_limit_is_written_none(repo):
+    repo.write(TASK + 'timeout = "none"\n')
+
+    assert repo.load().tasks["hello"].timeout_s is None
+    assert effective(repo, "timeout")[0] == "none"
+
+
+def test_rehearsal_is_a_switch_or_the_path_of_a_script(repo):
+    repo.write(TASK + '[tasks.b]\nrehearse = "scripts/a.toml"\n[defaults]\nrehearse = true\n')
+
+    tasks = repo.load().tasks
+
+    assert (tasks["hello"].rehearse, tasks["hello"].rehearsal_script) == (True, None)
+    assert (tasks["b"].rehearse, tasks["b"].rehearsal_script) == (True, "scripts/a.toml")
+
+
+def test_a_task_that_is_not_rehearsed_has_no_script_either(repo):
+    repo.write(TASK + 'rehearse = false\n[defaults]\nrehearse = "scripts/a.toml"\n')
+
+    task = repo.load().tasks["hello"]
+
+    assert (task.rehearse, task.rehearsal_script) == (False, None)
+
+
+def test_a_command_that_is_a_string_is_split_into_words(repo):
+    repo.write(TASK + """verify = [["a", "b c"], "d 'e f' $HOME"]\n[tasks.b]\nverify = "g h"\n""")
+
+    tasks = repo.load().tasks
+
+    assert tasks["hello"].verify == (("a", "b c"), ("d", "e f", "$HOME"))
+    assert tasks["b"].verify == (("g", "h"),)

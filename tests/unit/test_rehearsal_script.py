@@ -1,0 +1,274 @@
+"""Rehearsal scripts: a good one becomes values, a bad one names every problem and what is right."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.rehearsal import script
+from runner.rehearsal.turns import Failure, Patch, Script, Shell, Tool, Turn, Usage
+
+PATCH = "*** Begin Patch\n*** Add File: a.txt\n+x\n*** End Patch\n"
+
+
+def load(folder: Path, text: str) -> Script:
+    path = folder / "script.toml"
+    path.write_text(text, encoding="utf-8")
+    return script.load(path)
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(script.ScriptError) as caught:
+        load(folder, text)
+    place = f"{folder / 'script.toml'}: "
+    assert all(problem.startswith(place) for problem in caught.value.problems)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return [problem.removeprefix(place) for problem in caught.value.problems]
+
+
+def turns(folder: Path, text: str) -> tuple[Turn, ...]:
+    return load(folder, f"schema_version = 1\n{text}").turns
+
+
+def turn_problems(folder: Path, text: str) -> list[str]:
+    return problems(folder, f"schema_version = 1\n[[turns]]\n{text}\n")
+
+
+def test_every_key_of_the_format_is_understood(tmp_path: Path) -> None:
+    got = load(
+        tmp_path,
+        f"""
+        schema_version = 1
+        retries = 2
+        [captures]
+        manifest = 'manifest_path=(\\S+)'
+        [[turns]]
+        message = "Hello"
+        repeat = 3
+        times = 2
+        usage = {{ input_tokens = 100, cached_input_tokens = 40, output_tokens = 20 }}
+        [[turns]]
+        message = "I will look"
+        shell = ["echo a", "echo b"]
+        tool = {{ server = "delegation", name = "delegate.status", arguments = {{ n = [1, 2.5] }} }}
+        patch = '''\n{PATCH}'''
+        [[turns]]
+        delay = "1.5s"
+        error = {{ status = 429, code = "usage_limit_reached", resets_at = 2000000000 }}
+        [[turns]]
+        message = "half"
+        cut = true
+        [[turns]]
+        hang = true
+        """,
+    )
+    assert got.retries == 2
+    assert [(c.name, c.pattern) for c in got.captures] == [("manifest", re.compile(r"manifest_path=(\S+)"))]
+    assert got.turns == (
+        Turn(message="Hello", repeat=3, times=2, usage=Usage(100, 40, 20, 0)),
+        Turn(
+            message="I will look",
+            calls=(
+                Shell("echo a"),
+                Shell("echo b"),
+                Tool("delegation", "delegate.status", {"n": [1, 2.5]}),
+                Patch(PATCH),
+            ),
+        ),
+        Turn(
+            delay_s=1.5,
+            failure=Failure("an error of the rehearsal script", 429, "usage_limit_reached", 2000000000),
+        ),
+        Turn(message="half", ending="cut"),
+        Turn(ending="hang"),
+    )
+
+
+def test_all_problems_of_a_script_are_reported_at_once(tmp_path: Path) -> None:
+    assert problems(
+        tmp_path,
+        """
+        schema_version = 2
+        retrys = 1
+        [captures]
+        task = "(x)"
+        two = "(a)(b)"
+        broken = "("
+        number = 3
+        [[turns]]
+        mesage = "Hello"
+        [[turns]]
+        message = 5
+        delay = "2 seconds"
+        times = 0
+        [[turns]]
+        shell = []
+        error = { status = 200 }
+        """,
+    ) == [
+        "retrys: unknown key; did you mean `retries`?",
+        "schema_version: must be 1, is 2",
+        "turns[1].mesage: unknown key; did you mean `message`?",
+        "turns[1]: does nothing; give it message, shell, tool, patch, error, cut or hang",
+        "turns[2].message: must be a text, is 5",
+        'turns[2].delay: must be a duration like "500ms", "2s" or "5m", is "2 seconds"',
+        "turns[2].times: must be an integer of at least 1, is 0",
+        "turns[3].shell: cannot be combined with error; make it a turn of its own",
+        "turns[3].shell: must not be an empty list",
+        "turns[3].error.status: must be an integer from 400 to 599, is 200",
+        "captures.task: is no name for a capture; task, last_output are taken",
+        "captures.two: must have exactly one group, has 2",
+        "captures.broken: is not a regular expression: missing ), unterminated subpattern at position 0",
+        "captures.number: must be a text, is 3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("turn", "problem"),
+    [
+        ("delay = '1s'", "turns[1]: does nothing"),
+        ("repeat = 2\nhang = true", "turns[1].repeat: repeats a message; there is none"),
+        ("cut = true\nhang = true", "turns[1]: can have only one of cut and hang"),
+        ("message = 'x'\nerror = {status = 500}", "turns[1].message: cannot be combined"),
+        ("message = 'x'\ncut = 1", "turns[1].cut: must be true or false, is 1"),
+        ("cut = true\nusage = {}", "turns[1].usage: cannot be combined with cut"),
+        ("error = {message = 'x'}", "turns[1].error: needs a status (HTTP error) or a code"),
+        ("tool = {server = 'a'}", "turns[1].tool.name: is missing; must be a text"),
+        ("tool = 'a'", 'turns[1].tool: must be a table, is "a"'),
+        ("tool = [{server='a', name='b'}, {server='a'}]", "turns[1].tool[2].name: is missing"),
+        ("tool = {server='a', name='b', args={}}", "turns[1].tool.args: unknown key; did you"),
+        ("message='x'\nusage={input_token=1}", "turns[1].usage.input_token: unknown key; did you mean"),
+        ("patch = 'diff'", 'turns[1].patch: must go from "*** Begin Patch" to "*** End Patch"'),
+        ("shell = ''", "turns[1].shell: must be a text or a list of texts, not empty"),
+        ("message = 'x'\ndelay = '25h'", 'turns[1].delay: must be at most "24h", is "25h"'),
+        ("message = 'x'\ntimes = true", "turns[1].times: must be an integer"),
+    ],
+)
+def test_a_wrong_turn_is_refused_with_what_would_be_right(tmp_path: Path, turn: str, problem: str) -> None:
+    found = turn_problems(tmp_path, turn)
+    assert len(found) == 1
+    assert found[0].startswith(problem)
+
+
+def test_arguments_that_json_cannot_carry_are_refused_with_their_place(tmp_path: Path) -> None:
+    found = turn_problems(tmp_path, "tool = {server='a', name='b', arguments={x=[1, {y=inf}], z=1979-05-27}}")
+    assert found == [
+        "turns[1].tool.arguments.x[2].y: has no form in JSON: inf; write it as a text",
+        "turns[1].tool.arguments.z: has no form in JSON: 1979-05-27; write it as a text",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "schema_version = 1", "schema_version = 1\nturns = 3"])
+def test_a_script_without_turns_is_refused(tmp_path: Path, text: str) -> None:
+    assert "turns: is missing; write at least one [[turns]] table" in problems(tmp_path, text)
+
+
+def test_a_file_that_is_no_toml_is_refused_with_the_line(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "schema_version = 1\nturns = [")
+    assert problem.startswith("is not TOML: ")
+    assert "line 2" in problem or "end of document" in problem
+
+
+def test_a_file_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(script.ScriptError) as caught:
+        script.load(tmp_path / "none.toml")
+    assert caught.value.problems == (f"{tmp_path / 'none.toml'}: cannot be read: No such file or directory",)
+
+
+def test_the_default_script_is_one_answer_that_names_the_task() -> None:
+    (turn,) = script.default("hello").turns
+    assert turn.message is not None
+    assert turn.message.startswith("Rehearsal of task `hello`: no model was asked.")
+
+
+def test_a_turn_with_times_answers_that_many_requests(tmp_path: Path) -> None:
+    got = load(
+        tmp_path,
+        "schema_version = 1\n[[turns]]\nshell = 'a'\ntimes = 2\n[[turns]]\nmessage = 'end'\n",
+    )
+    assert [got.at(position).number for position in range(5)] == [1, 1, 2, 2, 2]
+
+
+def test_after_the_end_the_last_message_is_said_again_even_before_later_turns(
+    tmp_path: Path,
+) -> None:
+    got = load(
+        tmp_path,
+        "schema_version = 1\n[[turns]]\nmessage = 'end'\n[[turns]]\nmessage = 'x'\nshell = 'a'\n",
+    )
+    assert got.at(7) == (1, Turn(message="end"))
+
+
+def test_after_the_end_of_a_script_without_a_message_a_short_answer_is_given(
+    tmp_path: Path,
+) -> None:
+    got = load(tmp_path, "schema_version = 1\n[[turns]]\nhang = true\n")
+    assert got.at(1) == (2, Turn(message="Rehearsal: the script is over."))
+
+
+def test_every_script_in_the_documentation_is_valid(tmp_path: Path) -> None:
+    page = Path(script.__file__).parents[2] / "docs" / "rehearsal.md"
+    examples = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) >= 5
+    for example in examples:
+        assert load(tmp_path, example).turns
+
+
+@given(st.integers(0, 86_400_000))
+def test_a_duration_in_milliseconds_is_that_many_seconds(
+    tmp_path_factory: pytest.TempPathFactory, milliseconds: int
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    (turn,) = turns(folder, f"[[turns]]\nmessage = 'x'\ndelay = '{milliseconds}ms'")
+    assert turn.delay_s == pytest.approx(milliseconds / 1000)
+
+
+_TOML = st.recursive(
+    st.one_of(st.booleans(), st.integers(-9, 9), st.text(max_size=5), st.just([])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_KEYS = [
+    "message",
+    "repeat",
+    "shell",
+    "tool",
+    "patch",
+    "error",
+    "cut",
+    "hang",
+    "delay",
+    "times",
+    "usage",
+    "server",
+    "status",
+]
+
+
+def _toml(value: object) -> str:
+    """The value as inline TOML; JSON is nearly that."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items())
+        return f"{{{inner}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+@given(st.dictionaries(st.sampled_from(_KEYS), _TOML, max_size=5))
+def test_whatever_a_turn_contains_it_is_either_read_or_refused_with_its_place(
+    tmp_path_factory: pytest.TempPathFactory, turn: dict[str, object]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_text(f"schema_version = 1\nturns = [{_toml(turn)}]\n", encoding="utf-8")
+    try:
+        assert len(script.load(path).turns) == 1
+    except script.ScriptError as error:
+        assert all(line.startswith(f"{path}: turns[1]") for line in error.problems)
