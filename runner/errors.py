@@ -70,9 +70,7 @@ class RunnerError(Exception):
     default_hint: str | None = None
     retryable = False
 
-    def __init__(
-        self, message: str, *, hint: str | None = None, problems: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, problems: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint if hint is not None else self.default_hint
@@ -150,9 +148,7 @@ class Unwritable(RunnerError):
 class ManifestBroken(RunnerError):
     code = "manifest_broken"
     exit_status = ExitStatus.CONFLICT
-    default_hint = (
-        "the broken file was set aside beside it; `runner reap` rebuilds what can be known"
-    )
+    default_hint = "the broken file was set aside beside it; `runner reap` rebuilds what can be known"
 
 
 class StartFailed(RunnerError):

@@ -10,8 +10,8 @@ import sys
 
 from runner import config as config_files
 from runner import runtimes
-from runner.errors import ConfigInvalid, PromptInvalid, UsageError
-from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Rehearsal, Request
+from runner.errors import ConfigInvalid, PromptInvalid
+from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Program, Rehearsal, Request
 from runner.plan.resolve import Choice, choose, invocation
 from runner.runtimes import probe
 from runner.state.manifest import Manifest, first
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 _REHEARSAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rehearsal", "__main__.py")
 
 
-def load(
-    folder: str, env: Mapping[str, str], config_file: str | None, sets: Sequence[str]
-) -> Config:
+def load(folder: str, env: Mapping[str, str], config_file: str | None, sets: Sequence[str]) -> Config:
     """The effective config of the repository around `folder`. ConfigInvalid with every problem."""
     return config_files.load(folder, config_file=config_file, env=env, sets=sets)
 
@@ -68,9 +66,7 @@ def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
     return run.read_manifest()
 
 
-def _resolve(
-    config: Config, request: Request, env: Mapping[str, str], run_id: str, port: int
-) -> Invocation:
+def _resolve(config: Config, request: Request, env: Mapping[str, str], run_id: str, port: int) -> Invocation:
     choice = choose(config, request)
     if choice.task.delegation:
         raise ConfigInvalid(
@@ -89,7 +85,7 @@ def _resolve(
         env_names=tuple(env),
         rehearsal=rehearsal,
         rehearsal_overrides=overrides,
-        rehearsal_env=rehearsal_env,
+        extra_env={**rehearsal_env, **_path(program, env)},
     )
 
 
@@ -122,6 +118,12 @@ def _rehearsal(
         argv += ["--script", path]
     rehearsal = Rehearsal(path, port, tuple(argv))
     return rehearsal, codex_config.overrides(port, retries=retries), codex_config.environment(env)
+
+
+def _path(program: Program, env: Mapping[str, str]) -> dict[str, str]:
+    """PATH with what the program brings along for itself (the PyPI package: ripgrep) at its end."""
+    added = probe.path_additions(program)
+    return {"PATH": os.pathsep.join([env.get("PATH", os.defpath), *added])} if added else {}
 
 
 def _listen() -> socket.socket:

@@ -228,8 +228,7 @@ def _event_text(event: Json) -> str:
     rest = {
         key: value
         for key, value in event.items()
-        if key not in ("schema_version", "seq", "at", "type", "actor")
-        and value not in (None, [], "")
+        if key not in ("schema_version", "seq", "at", "type", "actor") and value not in (None, [], "")
     }
     if kind == "ended" and isinstance(rest.get("reason"), dict):
         reason = rest["reason"]

@@ -68,9 +68,7 @@ class Identity(Value):
 
     @classmethod
     def from_json(cls, data: Json) -> Identity:
-        return cls(
-            str(data["host"]), str(data["boot_id"]), int(data["pid"]), int(data["start_time"])
-        )
+        return cls(str(data["host"]), str(data["boot_id"]), int(data["pid"]), int(data["start_time"]))
 
 
 class Reason(Value):

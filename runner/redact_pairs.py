@@ -206,7 +206,7 @@ def _is_bare_secret(value: bytes, hard: bool, tight: bool, shouted: bool) -> boo
 
 
 def _header(buf: bytes, low: bytes, at: int) -> tuple[int, int, bytes, bool] | None:
-    """Where the value of the header at `at` begins and ends, its quote, and whether it is in a list."""
+    """Where a header's value begins and ends, its quote, and whether it may be no header at all."""
     match = compiled(_HEADER).match(low, at, at + REACH)
     if match is None:
         return None
@@ -217,7 +217,8 @@ def _header(buf: bytes, low: bytes, at: int) -> tuple[int, int, bytes, bool] | N
     if match["sep"][1:] and match["sep"][:1] == b"," and not _is_listed(low, at):
         return None
     if not opener:
-        return begin, line_end(buf, begin), b"", False
+        # without quotes or colon it is source code, unless a scheme follows
+        return begin, line_end(buf, begin), b"", listed or match["sep"] != b":"
     if close != opener and opens_nothing(buf, begin):
         return None
     return begin, quoted_end(buf, begin, opener), opener, listed

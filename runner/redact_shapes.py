@@ -90,9 +90,15 @@ _BASE64 = rb"(?:[A-Za-z0-9+/=]|\\+/)"
 _HEADER = rb"[A-Z][A-Za-z-]{2,20}: [^\r\n\\\"'`]{1,120}"
 _KIND = rb"[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM = (
-    rb"-----BEGIN KIND((?:GAP+(?:HEADER|(?:[0-9]{1,5}[:|-]?GAP*)?B64{24,}))*"
-    rb"(?:(?:GAP+B64{1,23}){0,4}GAP*-----END KIND)?)"
-).replace(b"GAP", _GAP).replace(b"B64", _BASE64).replace(b"HEADER", _HEADER).replace(b"KIND", _KIND)
+    (
+        rb"-----BEGIN KIND((?:GAP+(?:HEADER|(?:[0-9]{1,5}[:|-]?GAP*)?B64{24,}))*"
+        rb"(?:(?:GAP+B64{1,23}){0,4}GAP*-----END KIND)?)"
+    )
+    .replace(b"GAP", _GAP)
+    .replace(b"B64", _BASE64)
+    .replace(b"HEADER", _HEADER)
+    .replace(b"KIND", _KIND)
+)
 # What stands for a value and is none: a variable, a template, a blank to be filled in.
 _PLACEHOLDER = (
     rb"\$[A-Za-z_({]|\{|<|%[A-Za-z_(]|%$|\*|\.\.\.|\xe2\x80\xa6|-+$|[xX]{3,}(?![A-Za-z0-9])|"
@@ -103,10 +109,7 @@ _PLACEHOLDER = (
 def is_placeholder(value: bytes) -> bool:
     """Whether it only says where a value belongs: `${TOKEN}`, `<your key>`, `%(password)s`, `****`."""
     return (
-        compiled(_PLACEHOLDER).match(value) is not None
-        or b"${" in value
-        or b"{{" in value
-        or b"$(" in value
+        compiled(_PLACEHOLDER).match(value) is not None or b"${" in value or b"{{" in value or b"$(" in value
     )
 
 

@@ -1,7 +1,7 @@
-"""What really happened: our own checks, run by us, in the same workspace. Edge: processes (through executors).
+"""What really happened: our own checks, run by us, in the same workspace. Edge: processes, by the executor.
 
-The delegate's word is a claim. A `verify` command is an argv list, never shell text; it is limited in time and
-its exit status and the tail of its output are the evidence.
+The delegate's word is a claim. A `verify` command is an argv list, never shell text; it is limited in time,
+and its exit status and the tail of its output are the evidence.
 """
 
 from __future__ import annotations

@@ -118,9 +118,7 @@ def overview() -> str:
     """What `runner --help` shows."""
     width = max(map(len, COMMANDS)) + 2
     rows = "".join(f"  {verb:<{width}}{text}\n" for verb, (_, text) in COMMANDS.items())
-    head = (
-        "usage: runner COMMAND [options]\n\nRun agent CLIs in the background from delegate.toml.\n"
-    )
+    head = "usage: runner COMMAND [options]\n\nRun agent CLIs in the background from delegate.toml.\n"
     return f"{head}\ncommands:\n{rows}\n{_EXAMPLES}"
 
 
@@ -176,6 +174,4 @@ def _report_bug(error: Exception, as_json: bool) -> int:
     except OSError:
         path = "could not be written"
         print(text, file=sys.stderr)
-    return _report(
-        Bug(f"{type(error).__name__}: {error}", hint=f"a bug of runner; report: {path}"), as_json
-    )
+    return _report(Bug(f"{type(error).__name__}: {error}", hint=f"a bug of runner; report: {path}"), as_json)

@@ -21,17 +21,11 @@ if TYPE_CHECKING:
 
 
 def _add_request(parser: Parser) -> None:
-    parser.add_argument(
-        "--task", metavar="ID", help="task in delegate.toml (default: $MCP_RUNNER_TASK_ID)"
-    )
-    parser.add_argument(
-        "--prompt", metavar="TEXT", help="instead of the task's prompt; `-` is stdin"
-    )
+    parser.add_argument("--task", metavar="ID", help="task in delegate.toml (default: $MCP_RUNNER_TASK_ID)")
+    parser.add_argument("--prompt", metavar="TEXT", help="instead of the task's prompt; `-` is stdin")
     parser.add_argument("--model", metavar="M", help="a name from [models], or a literal model id")
     parser.add_argument("--sandbox", metavar="S", help="a name from [sandboxes], or a level")
-    parser.add_argument(
-        "--timeout", type=duration, metavar="D", help="limit of the run's wall clock"
-    )
+    parser.add_argument("--timeout", type=duration, metavar="D", help="limit of the run's wall clock")
     parser.add_argument(
         "--rehearse",
         nargs="?",
@@ -63,12 +57,8 @@ def run_resolve(args: Namespace) -> int:
 def add_start(parser: Parser) -> None:
     _add_request(parser)
     group = parser.add_mutually_exclusive_group()
-    group.add_argument(
-        "--wait", action="store_true", help="wait for the end; exit with the run's outcome"
-    )
-    group.add_argument(
-        "--follow", action="store_true", help="as --wait, and print what the run does"
-    )
+    group.add_argument("--wait", action="store_true", help="wait for the end; exit with the run's outcome")
+    group.add_argument("--follow", action="store_true", help="as --wait, and print what the run does")
     parser.examples(
         "runner start --task hello",
         "runner start --task hello --rehearse --wait",

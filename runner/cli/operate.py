@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runner import control
+from runner import control, lookup
 from runner.cli.parser import Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, rows_text
 from runner.errors import ExitStatus
@@ -27,7 +27,7 @@ def add_list(parser: Parser) -> None:
 
 
 def run_list(args: Namespace) -> int:
-    root = control.find_root(here())
+    root = lookup.find_root(here())
     rows = control.runs(root, os.environ, task=args.task, everything=args.all)
     _emit_rows(args, rows)
     if not rows and args.format == "text" and not args.all:
@@ -112,7 +112,7 @@ def add_reap(parser: Parser) -> None:
 
 
 def run_reap(args: Namespace) -> int:
-    _emit_rows(args, control.reap(control.find_root(here()), os.environ), "nothing to reconcile")
+    _emit_rows(args, control.reap(lookup.find_root(here()), os.environ), "nothing to reconcile")
     return ExitStatus.OK
 
 
@@ -129,7 +129,7 @@ def add_clean(parser: Parser) -> None:
 
 
 def run_clean(args: Namespace) -> int:
-    root = control.find_root(here())
+    root = lookup.find_root(here())
     rows = control.clean(root, older_than_s=args.older_than, dry_run=args.dry_run)
     if args.format == "text" and rows:
         verb = "would remove" if args.dry_run else "removed"
@@ -139,7 +139,7 @@ def run_clean(args: Namespace) -> int:
 
 
 def _run(name: str) -> RunDir:
-    return control.find(control.find_root(here()), name)
+    return lookup.find(lookup.find_root(here()), name)
 
 
 def _emit_manifest(args: Namespace, manifest: Manifest, word: str | None = None) -> None:

@@ -60,9 +60,7 @@ def add_run(parser: Parser, *, several: bool = False) -> None:
 
 def add_settings(parser: Parser) -> None:
     """Where the settings come from."""
-    parser.add_argument(
-        "--config", metavar="FILE", help="a delegate.toml other than the nearest one"
-    )
+    parser.add_argument("--config", metavar="FILE", help="a delegate.toml other than the nearest one")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runner import control, logs
+from runner import control, logs, lookup
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit, line_text
 from runner.errors import ExitStatus, UsageError
@@ -30,7 +30,7 @@ def add_logs(parser: Parser) -> None:
 def run_logs(args: Namespace) -> int:
     if args.tail is not None and args.tail < 0:
         raise UsageError("--tail takes a number of lines, 0 or more")
-    run = control.find(control.find_root(here()), args.run)
+    run = lookup.find(lookup.find_root(here()), args.run)
     manifest = control.look(run, os.environ)
     if args.follow:
         lines = logs.follow(

@@ -68,9 +68,7 @@ def status_word(status: str, width: int = 0) -> str:
 def manifest_text(m: Manifest) -> str:
     """`runner status` for people."""
     runtime = f"{m.runtime.name} {m.runtime.version}"
-    model = f"{m.model or 'default model'}" + (
-        f", effort {m.reasoning_effort}" if m.reasoning_effort else ""
-    )
+    model = f"{m.model or 'default model'}" + (f", effort {m.reasoning_effort}" if m.reasoning_effort else "")
     rows = [
         ("run", f"{m.run_id}"),
         ("task", m.task_id + (f" - {m.title}" if m.title else "")),

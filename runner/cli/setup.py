@@ -34,9 +34,7 @@ def run_init(args: Namespace) -> int:
             file=sys.stderr,
         )
     print(
-        "\nnext: runner check\n"
-        "      runner doctor\n"
-        "      runner start --task hello --rehearse --wait",
+        "\nnext: runner check\n      runner doctor\n      runner start --task hello --rehearse --wait",
         file=sys.stderr,
     )
     return ExitStatus.OK
@@ -68,9 +66,7 @@ def run_check(args: Namespace) -> int:
 
 
 def _count(n: int, noun: str) -> str:
-    plural = (
-        noun if n == 1 else f"{noun}s" if not noun.startswith("breach") else f"breaches{noun[6:]}"
-    )
+    plural = noun if n == 1 else f"{noun}s" if not noun.startswith("breach") else f"breaches{noun[6:]}"
     return f"{n} {plural}"
 
 
@@ -85,9 +81,7 @@ def add_config(parser: Parser) -> None:
 def run_config(args: Namespace) -> int:
     from runner.config import commands
 
-    shown = commands.show(
-        here(), os.environ, args.config, args.sets, task=args.task, origin=args.origin
-    )
+    shown = commands.show(here(), os.environ, args.config, args.sets, task=args.task, origin=args.origin)
     if args.format == "json":
         emit(shown)
     else:
@@ -110,9 +104,7 @@ def _settings(value: Any, key: str, origin: bool) -> list[str]:
 
 
 def add_doctor(parser: Parser) -> None:
-    parser.add_argument(
-        "--runtime", metavar="R", action="append", help="only this runtime (repeatable)"
-    )
+    parser.add_argument("--runtime", metavar="R", action="append", help="only this runtime (repeatable)")
     add_settings(parser)
     parser.examples("runner doctor", "runner doctor --runtime kay")
 
@@ -141,9 +133,7 @@ def run_doctor(args: Namespace) -> int:
 
 
 def add_schema(parser: Parser) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", help="delegate, policy, manifest, invocation, event"
-    )
+    parser.add_argument("name", metavar="NAME", help="delegate, policy, manifest, invocation, event")
     parser.examples("runner schema delegate > delegate.schema.json")
 
 

@@ -27,8 +27,8 @@ IGNORED = (".runs/", LOCAL_NAME)
 
 
 class CheckReport(Value):
-    """`problems` make the settings unusable (exit 2), `breaches` are refused by the policy (exit
-    5), `notes` are advice.
+    """`files` were read (absolute paths). `problems` make the settings unusable (exit 2), `breaches` are
+    refused by the policy (exit 5), `notes` are advice.
     """
 
     files: tuple[str, ...]

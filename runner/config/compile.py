@@ -64,7 +64,7 @@ def compile_settings(places: Places, settings: Mapping[str, str], sets: Sequence
         notes=notes,
         policy=ceiling,
         layers=tuple(stack),
-        files=tuple(places.shown(path) for path in places.files() if read.inputs[path] is not None),
+        files=tuple(path for path in places.files() if read.inputs[path] is not None),
         inputs=read.inputs,
         written_ns=started,
     )

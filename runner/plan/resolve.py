@@ -87,10 +87,12 @@ def choose(config: Config, request: Request) -> Choice:
             f"a rehearsal plays the model for codex, not for {runtime}",
             hint="choose a model of runtime codex, or leave --rehearse out",
         )
+    if sandbox.level is Level.DANGER:
+        sandbox = sandbox.replace(network=True)  # nothing could keep it from the network
     policy.enforce(
         config.policy,
         level=sandbox.level,
-        network=sandbox.network or sandbox.level is Level.DANGER,
+        network=sandbox.network,
         runtime=runtime,
         model=None if model is None else model.model,
         env_names=settings.env,
@@ -131,8 +133,8 @@ def invocation(
     prompt_text: str,
     env_names: Sequence[str],
     rehearsal: Rehearsal | None,
-    rehearsal_overrides: tuple[str, ...] = (),
-    rehearsal_env: Mapping[str, str] | None = None,
+    rehearsal_overrides: tuple[str, ...],
+    extra_env: Mapping[str, str],
     parent: Lineage | None = None,
 ) -> Invocation:
     """Exactly what will be executed. PromptInvalid, ConfigInvalid or RuntimeWrong."""
@@ -147,9 +149,7 @@ def invocation(
             model=choice.model,
             sandbox=choice.sandbox,
             cwd=config.root,
-            last_message_path=os.path.join(
-                config.root, os.path.dirname(manifest_path), "last-message.md"
-            ),
+            last_message_path=os.path.join(config.root, os.path.dirname(manifest_path), "last-message.md"),
             skills=config.delegation.skills,
             overrides=rehearsal_overrides,
         )
@@ -174,7 +174,7 @@ def invocation(
         env_set={
             "RUNNER_RUN_ID": run_id,
             "RUNNER_MANIFEST": os.path.join(config.root, manifest_path),
-            **(rehearsal_env or {}),
+            **extra_env,
         },
         prompt=prompt,
         model=None if choice.model is None else choice.model.model,

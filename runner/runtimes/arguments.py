@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_THREAD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_THREAD_ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}"
 
 
 class Arguments:
@@ -66,7 +66,7 @@ class Arguments:
                 hint="install a newer version, or change what asks for it in delegate.toml",
             )
         if resume_thread is not None:
-            if not _THREAD_ID.fullmatch(resume_thread):
+            if not re.fullmatch(_THREAD_ID, resume_thread):
                 raise RuntimeWrong(f"{resume_thread!r} is not the id of a thread")
             self._argv += ["resume", resume_thread]
         return (*self._argv, "-")

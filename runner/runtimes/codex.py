@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from runner.model import Json
     from runner.runtimes.base import Runtime
 
-_VERSION = re.compile(r"^codex-cli (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$", re.MULTILINE)
-_KAY = re.compile(r"^kay (\S+)\s*$", re.MULTILINE | re.IGNORECASE)
+_VERSION = r"(?m)^codex-cli (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
+_KAY = r"(?mi)^kay (\S+)\s*$"
 
 _SANDBOX = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 OWNED = {
@@ -58,11 +58,11 @@ class Codex:
     env_names: tuple[str, ...] = ("CODEX_HOME",)
 
     def identify(self, version_output: str) -> str | None:
-        match = _VERSION.search(version_output)
-        return match[1] if match and not _KAY.search(version_output) else None
+        match = re.search(_VERSION, version_output)
+        return match[1] if match and not re.search(_KAY, version_output) else None
 
     def foreign(self, version_output: str) -> str | None:
-        match = _KAY.search(version_output)
+        match = re.search(_KAY, version_output)
         return f"Kay {match[1]}" if match else None
 
     def prepare_prompt(self, prompt: str) -> str:

@@ -7,29 +7,28 @@ import re
 from runner.model import Outcome, Reason
 from runner.runtimes.base import End
 
-_NOISE = re.compile(
+# Texts and not compiled: `re` compiles them at their first use, and a start needs none of them.
+_NOISE = (
     r"\s*(?:\d+: (?:<unknown>|[\w:<>{}]+)|[Ss]tack backtrace:"
     r"|Reading (?:additional input|prompt) from stdin\.\.\."
     r"|WARNING: proceeding, even though .*|note: run with `RUST_BACKTRACE.*|)"
 )
 _DETAIL_CHARS = 2000
 
-_MISSING_KEY = re.compile(r"[Mm]issing environment variable:? `?([A-Za-z_][A-Za-z0-9_]*)")
-_AUTH = re.compile(
-    r"\bstatus:? (?:401|403)\b|\b(?:401 Unauthorized|403 Forbidden)\b|not logged in|unauthorized"
-    r"|(?:invalid|incorrect|missing|no) (?:api|provider) key|refresh token",
-    re.IGNORECASE,
+_MISSING_KEY = r"[Mm]issing environment variable:? `?([A-Za-z_][A-Za-z0-9_]*)"
+_AUTH = (
+    r"(?i)\bstatus:? (?:401|403)\b|\b(?:401 Unauthorized|403 Forbidden)\b|not logged in|unauthorized"
+    r"|(?:invalid|incorrect|missing|no) (?:api|provider) key|refresh token"
 )
-_QUOTA = re.compile(
-    r"\bstatus:? (?:402|429)\b|too many requests|usage limit|insufficient_quota|quota exceeded"
-    r"|exceeded your current quota|rate limit",
-    re.IGNORECASE,
+_QUOTA = (
+    r"(?i)\bstatus:? (?:402|429)\b|too many requests|usage limit|insufficient_quota|quota exceeded"
+    r"|exceeded your current quota|rate limit"
 )
 
 
 def essence(stderr: str) -> str:
     """The end of stderr without blank lines, backtraces and what every run prints."""
-    kept = [line.rstrip() for line in stderr.splitlines() if not _NOISE.fullmatch(line)]
+    kept = [line.rstrip() for line in stderr.splitlines() if not re.fullmatch(_NOISE, line)]
     return "\n".join(kept)[-_DETAIL_CHARS:]
 
 
@@ -80,12 +79,12 @@ def lost() -> tuple[Outcome, Reason]:
 
 def auth_or_quota(text: str, end: End, program: str, login: str) -> tuple[Outcome, Reason] | None:
     """The ending if `text` is about a missing login, a refused key or a spent quota."""
-    if match := _MISSING_KEY.search(text):
+    if match := re.search(_MISSING_KEY, text):
         name = match[1]
         hint = f"set {name}, and name it in `env` of [runtimes.{program}] so that it is passed on"
-    elif _QUOTA.search(text):
+    elif re.search(_QUOTA, text):
         hint = "wait until the provider allows more, or use another model or account"
-    elif _AUTH.search(text):
+    elif re.search(_AUTH, text):
         hint = f"{login}; `runner doctor --runtime {program}` checks it"
     else:
         return None
@@ -94,7 +93,7 @@ def auth_or_quota(text: str, end: End, program: str, login: str) -> tuple[Outcom
 
 
 def _about_access(line: str) -> bool:
-    return any(pattern.search(line) for pattern in (_MISSING_KEY, _QUOTA, _AUTH))
+    return any(re.search(pattern, line) for pattern in (_MISSING_KEY, _QUOTA, _AUTH))
 
 
 def failed(code: str, message: str, hint: str | None, end: End) -> tuple[Outcome, Reason]:

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from runner.model import Json
     from runner.runtimes.base import Runtime
 
-_VERSION = re.compile(r"^kay (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$", re.MULTILINE)
-_CODEX = re.compile(r"^codex-cli (\S+)\s*$", re.MULTILINE)
-_VSCODE = re.compile(r"^\d+\.\d+\.\d+\n[0-9a-f]{40}\n", re.MULTILINE)
+_VERSION = r"(?m)^kay (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
+_CODEX = r"(?m)^codex-cli (\S+)\s*$"
+_VSCODE = r"(?m)^\d+\.\d+\.\d+\n[0-9a-f]{40}\n"
 
 PROVIDER_KEYS: Mapping[str, str | None] = {
     "opencode-go": "OPENCODE_GO_API_KEY",
@@ -70,13 +70,13 @@ class Kay:
     env_names: tuple[str, ...] = ("KAY_HOME",)
 
     def identify(self, version_output: str) -> str | None:
-        match = _VERSION.search(version_output)
-        return match[1] if match and not _CODEX.search(version_output) else None
+        match = re.search(_VERSION, version_output)
+        return match[1] if match and not re.search(_CODEX, version_output) else None
 
     def foreign(self, version_output: str) -> str | None:
-        if match := _CODEX.search(version_output):
+        if match := re.search(_CODEX, version_output):
             return f"the OpenAI Codex CLI {match[1]}"
-        return "Visual Studio Code" if _VSCODE.search(version_output) else None
+        return "Visual Studio Code" if re.search(_VSCODE, version_output) else None
 
     def prepare_prompt(self, prompt: str) -> str:
         # `kay exec` trims the prompt and reads a leading `/` as a slash command, on stdin too: an

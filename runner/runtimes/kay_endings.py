@@ -14,8 +14,8 @@ from runner.runtimes import endings
 from runner.runtimes.base import End, Kind
 
 # Only blanks of the same line: over a long run of empty lines anything else would take for ever.
-_STATUS = re.compile(r"^[ \t`*>#-]*STATUS:[ \t*`]*([A-Za-z_]+)", re.MULTILINE)
-_BLOCKER = re.compile(r"^[ \t`*>#-]*BLOCKER:[ \t*`]*(\S.*)", re.MULTILINE)
+_STATUS = r"(?m)^[ \t`*>#-]*STATUS:[ \t*`]*([A-Za-z_]+)"
+_BLOCKER = r"(?m)^[ \t`*>#-]*BLOCKER:[ \t*`]*(\S.*)"
 
 LOGIN_HINT = "store a key with `kay login --provider PROVIDER --with-api-key` (key on stdin)"
 
@@ -56,13 +56,13 @@ def conclude(end: End) -> tuple[Outcome, Reason]:
 
 def last_status(message: str) -> str | None:
     """The word of the last `STATUS:` line, in capitals: an earlier one may be a quoted template."""
-    found = _STATUS.findall(message)
+    found = re.findall(_STATUS, message)
     return str(found[-1]).upper() if found else None
 
 
 def _blocker(message: str) -> str:
     """The `BLOCKER:` line if there is one, else what follows the last status."""
-    named: list[str] = _BLOCKER.findall(message)
+    named: list[str] = re.findall(_BLOCKER, message)
     tail = message[message.rindex("STATUS:") + len("STATUS:") :].strip()
     return endings.first_line(named[-1] if named else tail)
 
@@ -77,7 +77,7 @@ _HINTS = (
     (r"stream|connect|timed? ?out|lookup", "check network and proxy, then start it again"),
 )
 
-_NO_STATUS = re.compile(r"\b(?:not|missing|requires?|must|without)\b.*STATUS:", re.IGNORECASE)
+_NO_STATUS = r"(?i)\b(?:not|missing|requires?|must|without)\b.*STATUS:"
 """Kay 0.9.46 checks that a prompt which asks for a STATUS block gets one, and says so in one line.
 """
 
@@ -102,7 +102,7 @@ def _failure(end: End) -> tuple[Outcome, Reason]:
             "`runner doctor --runtime kay` says which",
             end,
         )
-    if _NO_STATUS.search(text):
+    if re.search(_NO_STATUS, text):
         return endings.failed(
             "result_invalid",
             "the prompt asks for a STATUS block and the last message has none",

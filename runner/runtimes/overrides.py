@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_MUST_ESCAPE = re.compile('["\\\\\x00-\x1f\x7f\u0085\u2028\u2029]')
+_BARE_KEY = r"[A-Za-z0-9_-]+"
+_MUST_ESCAPE = '["\\\\\x00-\x1f\x7f\u0085\u2028\u2029]'
 _SHORT_ESCAPES = {
     "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\",
 }  # fmt: skip
@@ -55,7 +55,7 @@ def flatten(config: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     inline table.
     """
     for key in sorted(config):
-        if not _BARE_KEY.fullmatch(key):
+        if not re.fullmatch(_BARE_KEY, key):
             raise ConfigInvalid(
                 f"the key `{key}` cannot be passed on: the command line splits keys at dots",
                 hint='write it without quotes: `features.x = true`, not `"features.x" = true`',
@@ -75,7 +75,7 @@ def _leaves(config: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key in sorted(config):
         value = config[key]
-        if isinstance(value, Mapping) and value and all(map(_BARE_KEY.fullmatch, value)):
+        if isinstance(value, Mapping) and value and all(re.fullmatch(_BARE_KEY, name) for name in value):
             found.extend(_leaves(value, f"{prefix}{key}."))
         else:
             found.append((prefix + key, value))
@@ -83,7 +83,7 @@ def _leaves(config: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
 
 
 def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _string(key)
+    return key if re.fullmatch(_BARE_KEY, key) else _string(key)
 
 
 def _string(text: str) -> str:
@@ -91,7 +91,7 @@ def _string(text: str) -> str:
     # line.
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise ConfigInvalid(f"{text!r} is not valid Unicode")
-    return '"' + _MUST_ESCAPE.sub(_escape, text) + '"'
+    return '"' + re.sub(_MUST_ESCAPE, _escape, text) + '"'
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 10.0
 """For one question: a program under npm answers in 0.1 s, a machine under load in 2."""
 
-_OPTION = re.compile(r"^ {2,8}(?:(-[A-Za-z0-9])\b(?:, *)?)?(--[a-z][a-z0-9-]*)?", re.MULTILINE)
+_OPTION = r"(?m)^ {2,8}(?:(-[A-Za-z0-9])\b(?:, *)?)?(--[a-z][a-z0-9-]*)?"
 _PASSED = (
     "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR",
     "CODEX_HOME", "KAY_HOME",
@@ -111,7 +111,7 @@ def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: floa
         raise _other_program(runtime, path, output)
     helped = run([path, "exec", "--help"], child_env, seconds=_left(deadline))
     _require_answer(runtime, path, "exec --help", helped)
-    flags = frozenset(name for pair in _OPTION.findall(helped.stdout) for name in pair if name)
+    flags = frozenset(name for pair in re.findall(_OPTION, helped.stdout) for name in pair if name)
     if not flags:
         raise _wrong(runtime, f"`{path} exec --help` lists no options")
     program = Program(path, version, flags)

@@ -133,9 +133,7 @@ def _launch(
     return True
 
 
-def start_child(
-    run: RunDir, invocation: Invocation, env: Mapping[str, str], umask: int
-) -> Identity:
+def start_child(run: RunDir, invocation: Invocation, env: Mapping[str, str], umask: int) -> Identity:
     """One start of the runtime: the prompt on stdin, then EOF; output straight to the files."""
     streams = local.Streams(run.prompt, run.stdout, run.stderr)
     return local.spawn(
@@ -201,9 +199,7 @@ def start_failure(error: OSError, invocation: Invocation) -> Reason:
     return Reason("unwritable", f"cannot open {where}: {error.strerror}")
 
 
-def _become_supervisor(
-    run: RunDir, lock_fd: int, ready_fd: int | None, env: Mapping[str, str]
-) -> NoReturn:
+def _become_supervisor(run: RunDir, lock_fd: int, ready_fd: int | None, env: Mapping[str, str]) -> NoReturn:
     argv = [sys.executable, "-I", _MAIN, run.path, str(lock_fd)]
     os.set_inheritable(lock_fd, True)
     if ready_fd is not None:

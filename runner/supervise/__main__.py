@@ -6,11 +6,43 @@ package is found beside this file, installed or not. It may be run by hand on a 
 
 from __future__ import annotations
 
+import os
 import sys
-from os.path import abspath, dirname
+
+
+def main(argv: list[str]) -> int:
+    """Takes the lock (or the given descriptor of it), looks, and stays until the run is done."""
+    from runner.state.store import RunDir
+    from runner.supervise.supervisor import Supervisor
+
+    run = RunDir.from_path(os.path.abspath(argv[0]))
+    lock_fd = int(argv[1]) if len(argv) > 1 else run.try_lock()
+    ready_fd = int(argv[2]) if len(argv) > 2 else None
+    if lock_fd is None:
+        print("somebody owns this run already", file=sys.stderr)
+        return 9
+    for fd in (lock_fd, ready_fd):
+        if fd is not None:
+            os.set_inheritable(fd, False)
+    _name_process()
+    try:
+        Supervisor(run).own(ready_fd)
+    except Exception:
+        if not os.path.isdir(run.path):
+            return 0  # the folder was taken away, and with it everything there was to write
+        raise
+    return 0
+
+
+def _name_process() -> None:
+    """Shown by `ps` and `top` in place of `python`; cosmetic."""
+    try:
+        with open("/proc/self/comm", "w") as file:
+            file.write("runner-run")
+    except OSError:
+        pass
+
 
 if __name__ == "__main__":
-    sys.path.insert(0, dirname(dirname(dirname(abspath(__file__)))))
-    from runner.supervise.supervisor import main
-
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     sys.exit(main(sys.argv[1:]))

@@ -45,9 +45,7 @@ _STOPPED: Mapping[str, Outcome] = {
 class Ending:
     """Turns what is known about a run whose process has ended into its terminal manifest."""
 
-    def __init__(
-        self, run: RunDir, invocation: Invocation, log: EventLog, progress: Progress
-    ) -> None:
+    def __init__(self, run: RunDir, invocation: Invocation, log: EventLog, progress: Progress) -> None:
         self._run = run
         self._invocation = invocation
         self._log = log
@@ -97,9 +95,7 @@ class Ending:
             self._log_event(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
         self._run.forget_active()
 
-    def _exited(
-        self, manifest: Manifest, status: int | None, survivors: tuple[Survivor, ...]
-    ) -> Manifest:
+    def _exited(self, manifest: Manifest, status: int | None, survivors: tuple[Survivor, ...]) -> Manifest:
         code = None if status is None else os.waitstatus_to_exitcode(status)
         exit_code = code if code is not None and code >= 0 else None
         signal = -code if code is not None and code < 0 else None

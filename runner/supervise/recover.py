@@ -44,7 +44,5 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
         return advance(manifest, Event.EXITED, **seen)
     if kind == Event.ENDED:
         reason = Reason(**event["reason"])
-        return advance(
-            manifest, Event.ENDED, outcome=Outcome(event["outcome"]), reason=reason, ended_at=at
-        )
+        return advance(manifest, Event.ENDED, outcome=Outcome(event["outcome"]), reason=reason, ended_at=at)
     return manifest

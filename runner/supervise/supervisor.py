@@ -49,43 +49,6 @@ _REFRESH_S = 1.0
 _FREEZE_S = 10.0
 
 
-def main(argv: list[str]) -> int:
-    """Takes the lock (or the given descriptor of it), looks, and stays until the run is done."""
-    run = RunDir.from_path(os.path.abspath(argv[0]))
-    lock_fd = int(argv[1]) if len(argv) > 1 else run.try_lock()
-    ready_fd = int(argv[2]) if len(argv) > 2 else None
-    if lock_fd is None:
-        print("somebody owns this run already", file=sys.stderr)
-        return 9
-    os.set_inheritable(lock_fd, False)
-    if ready_fd is not None:
-        os.set_inheritable(ready_fd, False)
-    _name_process()
-    try:
-        Supervisor(run).own(ready_fd)
-    except BaseException:
-        if not os.path.isdir(run.path):
-            return 0  # the folder was taken away, and with it everything there was to write
-        raise
-    return 0
-
-
-def _name_process() -> None:
-    """Shown by `ps` and `top` in place of `python`; cosmetic."""
-    try:
-        with open("/proc/self/comm", "w") as file:
-            file.write("runner-run")
-    except OSError:
-        pass
-
-
-def become_subreaper() -> None:
-    """Orphans of the tree come to us and not to init: PR_SET_CHILD_SUBREAPER, prctl(2)."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-
-
 class Supervisor:
     """The owner of one run; everything that changes its manifest happens here or in its Ending."""
 
@@ -121,7 +84,7 @@ class Supervisor:
             return
         assert self.manifest.process is not None
         self.tree = Tree(self.run.run_id, self.manifest.process, reap=self._reap)
-        become_subreaper()
+        _become_subreaper()
         if action is not Action.CONCLUDE:
             self._take_over()
             _ready(ready_fd)
@@ -380,6 +343,13 @@ class Supervisor:
             self.run.write_manifest(manifest)
         except OSError as error:
             print(f"manifest not written: {error}", file=sys.stderr)
+
+
+def _become_subreaper() -> None:
+    """Orphans of the tree come to us and not to init: PR_SET_CHILD_SUBREAPER, prctl(2)."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
 
 
 def _read_invocation(run: RunDir) -> Invocation:

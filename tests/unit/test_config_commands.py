@@ -164,7 +164,7 @@ def test_check_names_the_files_it_has_read(repo):
     repo.write("")
     repo.write("", repo.user_folder / "config.toml")
 
-    assert repo.check().files == (str(repo.user_folder / "config.toml"), "delegate.toml")
+    assert repo.check().files == (str(repo.user_folder / "config.toml"), str(repo.file))
 
 
 def test_check_of_our_own_repository_finds_nothing(tmp_path):

@@ -228,7 +228,7 @@ def test_a_duration_in_milliseconds_is_that_many_seconds(
     assert turn.delay_s == pytest.approx(milliseconds / 1000)
 
 
-_TOML = st.recursive(
+_TOML: st.SearchStrategy[object] = st.recursive(
     st.one_of(st.booleans(), st.integers(-9, 9), st.text(max_size=5), st.just([])),
     lambda inner: st.one_of(
         st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=9), inner, max_size=3)

@@ -1,0 +1,86 @@
+"""Which run a person means: a run id or a prefix, a manifest path, a task id, `@latest`. Edge: disk, reading.
+
+A path is checked before anything is read through it: the right shape, and no symbolic link on the way.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.errors import Conflict, RunNotFound
+from runner.state import index
+from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def find_root(folder: str) -> str:
+    """The nearest folder upwards that has `.runs`; else the one with a config or a repository."""
+    fallback = folder
+    found = False
+    while True:
+        if os.path.isdir(f"{folder}/{RUNS}"):
+            return folder
+        if not found and any(os.path.exists(f"{folder}/{n}") for n in ("delegate.toml", ".git")):
+            fallback, found = folder, True
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return fallback
+        folder = parent
+
+
+def find(root: str, name: str) -> RunDir:
+    """The run that `name` means: a run id or a unique prefix, a manifest path, a task id, `@latest`.
+
+    RunNotFound with the nearest names; Conflict for a prefix that fits several.
+    """
+    if "/" in name or name.endswith(".json"):
+        return _by_path(root, name)
+    runs = list(index.folders(root))
+    if name == "@latest":
+        fitting = runs
+    elif is_task_id(name) and any(task == name for task, _ in runs):
+        fitting = [(task, run) for task, run in runs if task == name]
+    else:
+        fitting = [(task, run) for task, run in runs if name and run.startswith(name)]
+        if len(fitting) > 1 and not is_run_id(name):
+            shown = ", ".join(sorted(run for _, run in fitting)[:3])
+            raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}, ...", hint="give more of the run id")
+    if not fitting:
+        known = [run for _, run in runs] + [task for task, _ in runs]
+        raise RunNotFound(f"no run `{name[:80]}`", hint=_nearest(name, known))
+    task, run = max(fitting, key=lambda pair: pair[1])
+    return RunDir(root, task, run)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str | None:
+    import difflib
+
+    near = difflib.get_close_matches(name[:64], sorted(set(known))[-1000:], 3, 0.6)
+    return f"perhaps you meant {' or '.join(f'`{word}`' for word in near)}" if near else None
+
+
+def _by_path(root: str, name: str) -> RunDir:
+    if "\0" in name or len(name) > 4096 or ".." in name.split("/"):
+        raise RunNotFound(f"not a manifest path: {name[:80]!r}", hint=_PATH_HINT)
+    path = os.path.abspath(name)
+    if not os.path.lexists(path):
+        path = os.path.normpath(os.path.join(root, name))
+    folder = path if os.path.basename(path) != "manifest.json" else os.path.dirname(path)
+    try:
+        run = RunDir.from_path(folder)
+    except ValueError:
+        raise RunNotFound(f"not a manifest path: {name[:200]}", hint=_PATH_HINT) from None
+    runs = f"{run.repo}/{RUNS}"
+    task = f"{runs}/{run.task_id}"
+    for part in (runs, task, f"{task}/cli", run.path, run.manifest):
+        if os.path.islink(part):
+            raise RunNotFound(f"{part} is a symbolic link", hint="runner follows no links there")
+    if not os.path.isdir(run.path):
+        raise RunNotFound(f"no run at {run.path}")
+    return run
+
+
+_PATH_HINT = "a manifest path is .runs/<task>/cli/<run>/manifest.json"
