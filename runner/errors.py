@@ -5,7 +5,8 @@
       TaskNotFound  RunNotFound                          4
       PolicyRefused                                      5
       RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
-      Conflict  Unwritable  ManifestBroken               9
+      Conflict  IllegalTransition                        9
+      Unwritable  DiskFull  ManifestBroken  ManifestNewer  9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
 
@@ -22,9 +23,12 @@ __all__ = [
     "Bug",
     "ConfigInvalid",
     "Conflict",
+    "DiskFull",
     "ExitStatus",
     "GaveUpWaiting",
+    "IllegalTransition",
     "ManifestBroken",
+    "ManifestNewer",
     "NotReady",
     "PolicyRefused",
     "PromptInvalid",
@@ -139,16 +143,35 @@ class Conflict(RunnerError):
     default_hint = "`runner status RUN` shows the state it is in"
 
 
+class IllegalTransition(Conflict):
+    """The table of `state/lifecycle.py` has no such row."""
+
+    code = "illegal_transition"
+
+
 class Unwritable(RunnerError):
     code = "unwritable"
     exit_status = ExitStatus.CONFLICT
     default_hint = "check the owner, the permissions and the free space of the folder"
 
 
+class DiskFull(Unwritable):
+    code = "disk_full"
+    default_hint = "free some space; `runner clean` removes finished runs"
+
+
 class ManifestBroken(RunnerError):
     code = "manifest_broken"
     exit_status = ExitStatus.CONFLICT
     default_hint = "the broken file was set aside beside it; `runner reap` rebuilds what can be known"
+
+
+class ManifestNewer(RunnerError):
+    """Nothing is changed or rebuilt: a run of a newer runner is not ours to judge."""
+
+    code = "manifest_newer"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = "a newer runner wrote it: update this one"
 
 
 class StartFailed(RunnerError):

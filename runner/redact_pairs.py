@@ -217,6 +217,8 @@ def _header(buf: bytes, low: bytes, at: int) -> tuple[int, int, bytes, bool] | N
     if match["sep"][1:] and match["sep"][:1] == b"," and not _is_listed(low, at):
         return None
     if not opener:
+        if close:
+            return None
         # without quotes or colon it is source code, unless a scheme follows
         return begin, line_end(buf, begin), b"", listed or match["sep"] != b":"
     if close != opener and opens_nothing(buf, begin):

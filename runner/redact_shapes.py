@@ -102,7 +102,7 @@ _PEM = (
 # What stands for a value and is none: a variable, a template, a blank to be filled in.
 _PLACEHOLDER = (
     rb"\$[A-Za-z_({]|\{|<|%[A-Za-z_(]|%$|\*|\.\.\.|\xe2\x80\xa6|-+$|[xX]{3,}(?![A-Za-z0-9])|"
-    rb"env[:.]|file:|process\.env|os\.environ|secrets?[./:]|vault:|op://|https?://|&"
+    rb"env[:.]|file:|process\.env|os\.environ|secrets?[./:]|vault:|op://|https?://|arn:|&|\[[^\]]*\]\Z"
 )
 
 

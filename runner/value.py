@@ -70,6 +70,18 @@ class Value:
         return {name: _plain(self.__dict__[name]) for name in self._fields}
 
 
+def json_bytes(value: Any, **style: Any) -> bytes:
+    """UTF-8, readable where it can be. Half characters (a foreign file name, an agent's `\\ud800`) that
+    UTF-8 has no bytes for are escaped, so they come back as they were.
+    """
+    import json
+
+    try:
+        return json.dumps(value, ensure_ascii=False, **style).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, **style).encode()
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Value):
         return value.to_json()

@@ -11,6 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+# Our texts are English only. argparse would ask gettext for each of its own, and that imports `locale` and
+# looks through folders: a fifth of what a command may cost.
+setattr(argparse, "_", str)  # noqa: B010 - a name that the stubs do not have
+
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
     """With its width given: argparse would import `shutil` for it, for every option that is added."""

@@ -110,7 +110,8 @@ def _tokens(m: Manifest) -> str | None:
     u = m.usage
     if u.input_tokens is None and u.output_tokens is None:
         return None
-    return f"{_number(u.input_tokens)} in ({_number(u.cached_input_tokens)} cached), {_number(u.output_tokens)} out"
+    cached = f"({_number(u.cached_input_tokens)} cached)"
+    return f"{_number(u.input_tokens)} in {cached}, {_number(u.output_tokens)} out"
 
 
 def _number(value: int | None) -> str:
@@ -130,8 +131,8 @@ def rows_text(rows: Sequence[Row]) -> str:
     for row in rows:
         reason = row.reason if row.reason and row.reason != "completed" else ""
         asked = f" {row.questions_open} open questions" if row.questions_open else ""
-        line = f"{row.run_id:<30}{row.task_id:<{width}}  {status_word(row.status, 9)}  {row.created_at or '':<26}{reason}{asked}"
-        lines.append(line.rstrip())
+        head = f"{row.run_id:<30}{row.task_id:<{width}}  {status_word(row.status, 9)}"
+        lines.append(f"{head}  {row.created_at or '':<26}{reason}{asked}".rstrip())
     return "\n".join(lines)
 
 

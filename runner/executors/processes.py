@@ -7,7 +7,6 @@ a pidfd whose identity was checked after it was opened, so a reused pid is never
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from runner.model import Identity
@@ -141,6 +140,8 @@ def open_pidfd(process: Process) -> int | None:
 
 def send(process: Process, number: int) -> bool:
     """Signals exactly this process; False if it is gone or not ours to signal."""
+    import signal  # only who signals pays for its import
+
     fd = open_pidfd(process)
     if fd is None:
         return False

@@ -54,7 +54,7 @@ DEFAULT_ENV = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE", "NODE_EXTRA_CA_CERTS"),
     *("CODEX_HOME", "KAY_HOME"),
 )
-"""Names (`*` at the end is a prefix) that every child gets if they are set. Keys are not among them: `env` names those."""
+"""Names (`*` at the end is a prefix) that every child gets if they are set. No keys: `env` names those."""
 
 
 class Choice(Value):

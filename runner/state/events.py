@@ -1,16 +1,18 @@
 """events.jsonl: what happened to a run, append-only, `seq` without gaps. Edge: disk.
 
 Only the holder of the run's lock appends, each event in one write. A torn last line (the disk was full, the
-machine went down) is closed with a newline by the next writer and counted by readers, never hidden.
+machine went down) is closed with a newline by the next writer and passed over by readers.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
 from runner.model import SCHEMA_VERSION
 from runner.state.manifest import timestamp
+from runner.value import json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ class EventLog:
         self._torn = False
         if os.path.exists(path):
             for event in read(path):
-                self._seq = max(self._seq, int(event.get("seq", 0)))
+                seq = event.get("seq")
+                self._seq = max(self._seq, seq if isinstance(seq, int) else 0)
             self._torn = _is_torn(path)
 
     def append(self, kind: str, *, actor: str = "supervisor", **fields: Any) -> None:
@@ -40,18 +43,18 @@ class EventLog:
             "actor": actor,
             **fields,
         }
-        line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        line = json_bytes(event, separators=(",", ":")) + b"\n"
         if self._torn:
             line = b"\n" + line
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(self._path, flags, 0o600)
         try:
-            self._torn = True
             written = os.write(fd, line)
-            if written != len(line):
-                raise OSError(28, "the event was cut short", self._path)
         finally:
             os.close(fd)
-        self._torn = False
+        self._torn = written < len(line)
+        if written < len(line) - 1:  # an event that lacks only its newline is one
+            raise OSError(errno.ENOSPC, "the event was cut short", self._path)
         self._seq += 1
 
 
@@ -62,7 +65,7 @@ def read(path: str) -> Iterator[dict[str, Any]]:
             for line in file:
                 try:
                     event = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):
                     continue
                 if isinstance(event, dict):
                     yield event

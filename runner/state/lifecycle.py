@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from runner.errors import Conflict
+from runner.errors import IllegalTransition
 from runner.model import Outcome, Phase
 
 
@@ -55,10 +55,6 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
 
 FINAL_EVENTS = frozenset({Event.START_FAILED, Event.ENDED, Event.LOST})
 """The events that need an outcome: exactly those that lead to `done`."""
-
-
-class IllegalTransition(Conflict):
-    code = "illegal_transition"
 
 
 def next_phase(phase: Phase, event: Event) -> Phase:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from runner.errors import ManifestNewer
 from runner.model import (
     SCHEMA_VERSION,
     Delegation,
@@ -126,9 +127,13 @@ class Manifest(Value):
 
     @classmethod
     def from_json(cls, data: Json) -> Manifest:
-        """The value of a manifest's JSON; KeyError, TypeError or ValueError where it is not one."""
-        if data["schema_version"] > SCHEMA_VERSION:
-            raise ValueError(f"schema_version {data['schema_version']} is newer than this runner")
+        """The value of a manifest's JSON; KeyError, TypeError or ValueError where it is not one.
+
+        ManifestNewer for a `schema_version` that this runner does not know yet.
+        """
+        version = data["schema_version"]
+        if version > SCHEMA_VERSION:
+            raise ManifestNewer(f"schema_version {version} is newer than this runner's {SCHEMA_VERSION}")
         fields = {name: data.get(name, _MISSING.get(name)) for name in cls._fields}
         fields["phase"] = Phase(data["phase"])
         fields["outcome"] = None if data["outcome"] is None else Outcome(data["outcome"])
@@ -163,10 +168,8 @@ def _attempt(data: Json) -> Attempt:
 
 def timestamp(at: float | None = None) -> str:
     """UTC, RFC 3339, milliseconds; now, or the given seconds since the epoch."""
-    seconds = time.time() if at is None else at
-    whole = int(seconds // 1)
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-    return f"{text}.{int((seconds - whole) * 1000):03d}Z"
+    whole, milliseconds = divmod(round((time.time() if at is None else at) * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{milliseconds:03d}Z"
 
 
 def parse_timestamp(text: str) -> float:
@@ -230,12 +233,16 @@ def advance(
     *,
     outcome: Outcome | None = None,
     reason: Reason | None = None,
+    at: str | None = None,
     **changes: Any,
 ) -> Manifest:
-    """The manifest after `event`. A final event needs an outcome and no other may have one."""
+    """The manifest after `event`, which happened now or `at`.
+
+    A final event needs an outcome and no other may have one.
+    """
     if (outcome is not None) != (event in FINAL_EVENTS):
         raise ValueError(f"`{event}` and outcome {outcome!r} do not go together")
-    now = timestamp()
+    now = timestamp() if at is None else at
     phase = next_phase(manifest.phase, event)
     if event is Event.STARTED:
         changes.setdefault("started_at", manifest.started_at or now)

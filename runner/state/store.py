@@ -13,8 +13,9 @@ import json
 import os
 import time
 
-from runner.errors import Conflict, ManifestBroken, RunNotFound, Unwritable
+from runner.errors import Conflict, DiskFull, ManifestBroken, RunNotFound, Unwritable
 from runner.state.manifest import Manifest, timestamp
+from runner.value import json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,8 +121,12 @@ class RunDir:
                 _make_plain_folder(folder)
             _write_gitignore(f"{self.repo}/{RUNS}/.gitignore")
             os.mkdir(self.path, 0o700)
-            lock_fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise unwritable(error) from error
+        lock_fd = -1
+        try:
+            lock_fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock_fd, fcntl.LOCK_EX)  # waits at most for somebody who is just looking
             os.mkdir(self.control, 0o700)
             os.mkdir(self.questions, 0o700)
             os.mkfifo(self.wake_fifo, 0o600)
@@ -129,6 +134,8 @@ class RunDir:
             _write_new(self.active_marker, b"")
         except OSError as error:
             self.discard()
+            if lock_fd >= 0:
+                os.close(lock_fd)
             raise unwritable(error) from error
         return lock_fd
 
@@ -163,13 +170,15 @@ class RunDir:
         return False
 
     def read_manifest(self) -> Manifest:
-        """RunNotFound without a file; ManifestBroken (nothing is changed) when it cannot be read."""
+        """RunNotFound without a file; ManifestBroken or ManifestNewer (nothing is changed) for one that says
+        nothing to us.
+        """
         try:
             with open(self.manifest, "rb", opener=_no_follow) as file:
                 return Manifest.from_json(json.loads(file.read(4 * 1024 * 1024)))
         except FileNotFoundError:
             raise RunNotFound(f"no manifest at {self.manifest}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ManifestBroken(f"{self.manifest} is not a manifest: {error!r}") from error
         except OSError as error:
             raise RunNotFound(f"cannot read {self.manifest}: {error.strerror}") from error
@@ -186,9 +195,11 @@ class RunDir:
             replace_json(self.manifest, data)
 
     def set_aside_manifest(self) -> str:
-        """Moves a broken manifest out of the way, never over another; returns where it is now."""
-        aside = f"{self.manifest}.broken-{int(time.time() * 1000)}"
-        os.rename(self.manifest, aside)
+        """Keeps a broken manifest under another name; returns that. It stands until it is replaced, so
+        nobody who looks meanwhile takes the run for gone.
+        """
+        aside = f"{self.manifest}.broken-{time.time_ns()}"
+        os.link(self.manifest, aside, follow_symlinks=False)
         return aside
 
     def leave_intent(self, kind: str, actor: str, **fields: Any) -> str:
@@ -197,7 +208,7 @@ class RunDir:
         name = f"{time.time_ns():020d}-{os.urandom(3).hex()}"
         path = f"{self.control}/intent-{name}.json"
         try:
-            _write_new(f"{self.control}/.{name}", json.dumps(intent).encode())
+            _write_new(f"{self.control}/.{name}", json_bytes(intent))
             os.rename(f"{self.control}/.{name}", path)
         except FileNotFoundError:
             raise RunNotFound(f"run `{self.run_id}` is gone") from None
@@ -220,8 +231,8 @@ class RunDir:
                     raise ValueError(name)
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError):
-                os.unlink(path)
+            except (OSError, ValueError, RecursionError):
+                withdraw(path)
                 continue
             yield path, intent
 
@@ -246,16 +257,26 @@ class RunDir:
             pass
 
 
+def withdraw(intent: str) -> None:
+    """Takes an intent away. That somebody was quicker, or that it is none, is no error."""
+    try:
+        os.unlink(intent)
+    except OSError:
+        pass
+
+
 def replace_json(path: str, value: Json) -> None:
     """Atomically: a reader sees the old file or the new one, a crash leaves one of them."""
-    replace_bytes(path, json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n")
+    replace_bytes(path, json_bytes(value, indent=1) + b"\n")
 
 
 def replace_bytes(path: str, data: bytes) -> None:
     """As `replace_json`. OSError (with nothing left behind) when the disk refuses."""
     folder, name = os.path.split(path)
     temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    withdraw(temporary)  # of a former process with our pid
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+    fd = os.open(temporary, flags, 0o600)
     try:
         try:
             view = memoryview(data)
@@ -287,11 +308,6 @@ def unwritable(error: OSError) -> Unwritable | Conflict:
     if error.errno == errno.ELOOP:
         return Conflict(f"{text} (a symbolic link)", hint="runner follows no links inside `.runs`")
     return Unwritable(text)
-
-
-class DiskFull(Unwritable):
-    code = "disk_full"
-    default_hint = "free some space; `runner clean` removes finished runs"
 
 
 def _write_new(path: str, data: bytes) -> None:

@@ -116,10 +116,10 @@ def _launch(
     manifest = advance(manifest, Event.LAUNCHED, supervisor=me, attempt=1)
     process = None
     try:
-        log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
         if invocation.rehearsal is not None:
             _start_rehearsal(run, invocation, env, listener_fd)
         process = start_child(run, invocation, env, umask)
+        log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
         manifest = started(manifest, process)
         run.write_manifest(manifest)
         log.append(Event.STARTED, process=process.to_json(), attempt=1)

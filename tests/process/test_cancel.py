@@ -1,0 +1,268 @@
+"""Cancel: in every phase, against every kind of child; afterwards nothing of the run is alive."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import pytest
+from support import processes
+from support.doubles import FINISHED, THREAD, said
+from support.repo import Repo, Run
+from support.waiting import wait_until
+
+DEAF = "trap '' INT TERM\n"
+DAEMON = """
+( setsid bash -c '
+    trap "" INT TERM HUP
+    ( trap "" INT TERM HUP; echo $BASHPID > "$HOME/daemon"; while :; do sleep 0.2; done ) &
+' & ) < /dev/null > /dev/null 2>&1
+until [ -s "$HOME/daemon" ]; do sleep 0.02; done
+"""
+
+
+def assert_cancelled(run: Run, manifest: dict) -> None:
+    """What the manifest says, and that our own look at /proc says the same."""
+    assert manifest["status"] == "cancelled"
+    assert manifest["phase"] == "done"
+    assert manifest["reason"]["code"] == "cancelled"
+    assert manifest["survivors"] == []
+    assert run.tree() == []
+    assert manifest["ended_at"] is not None
+
+
+def test_a_running_run_is_cancelled_and_nothing_of_it_is_left(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task().start()
+    repo.begun()
+    manifest = run.told("cancel", "--reason", "not needed")
+    assert_cancelled(run, manifest)
+    assert "not needed" in manifest["reason"]["message"]
+    assert manifest["thread_id"] == "01a1f828-a6fe-7db1-be08-71550d19d0b3"
+
+
+def test_a_child_that_ends_well_on_sigint_is_cancelled_and_its_true_exit_is_recorded(repo: Repo) -> None:
+    repo.codex(
+        f"cat > /dev/null\n{THREAD}trap '{FINISHED.strip()}; exit 0' INT 2>/dev/null\n".replace(
+            "trap 'echo '", "trap 'echo "
+        )
+        if False
+        else f"""cat > /dev/null
+{THREAD}
+finish() {{
+{said("done")}{FINISHED}
+exit 0
+}}
+trap finish INT
+touch "$HOME/begun"
+while :; do sleep 0.05; done
+"""
+    )
+    run = repo.task().start()
+    repo.begun()
+    manifest = run.told("cancel")
+    assert_cancelled(run, manifest)
+    assert manifest["exit_code"] == 0
+    assert manifest["last_message"] == "done"
+
+
+def test_a_child_that_ignores_int_and_term_is_killed(repo: Repo) -> None:
+    repo.waiting_codex(before=DEAF)
+    run = repo.task('grace = "300ms"').start()
+    repo.begun()
+    manifest = run.told("cancel")
+    assert_cancelled(run, manifest)
+    assert manifest["signal"] == 9
+
+
+def test_grace_zero_kills_at_once(repo: Repo) -> None:
+    repo.waiting_codex(before=DEAF)
+    run = repo.task('grace = "1m"').start()
+    repo.begun()
+    before = monotonic()
+    manifest = run.told("cancel", "--grace", "0")
+    assert_cancelled(run, manifest)
+    assert monotonic() - before < 5
+
+
+def test_a_second_cancel_ends_the_patience_of_the_first(repo: Repo) -> None:
+    repo.waiting_codex(before=DEAF)
+    run = repo.task('grace = "1m"').start()
+    repo.begun()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(run.told, "cancel")
+        wait_until(lambda: run.on_disk()["phase"] == "stopping", what="the first cancel's stop")
+        second = pool.submit(run.told, "cancel", "--grace", "0")
+        assert_cancelled(run, second.result(timeout=20))
+        assert_cancelled(run, first.result(timeout=20))
+
+
+def test_a_cancel_without_patience_ends_the_patience_of_a_limit(repo: Repo) -> None:
+    """The stop is under way because of a limit: somebody who says `--grace 0` is heard all the same."""
+    repo.waiting_codex(before=DEAF)
+    run = repo.task('grace = "1m"', 'timeout = "300ms"').start()
+    wait_until(lambda: run.on_disk()["phase"] == "stopping", what="the limit's stop")
+    before = monotonic()
+    manifest = run.told("cancel", "--grace", "0")
+    assert monotonic() - before < 10
+    assert manifest["phase"] == "done"
+    assert run.tree() == []
+
+
+def test_five_cancels_at_once_have_one_answer(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task().start()
+    repo.begun()
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda _: run.told("cancel"), range(5)))
+    for manifest in answers:
+        assert_cancelled(run, manifest)
+    assert len(run.events("ended")) == 1
+
+
+def test_a_stubborn_grandchild_in_its_own_session_that_holds_stdout_is_ended(repo: Repo) -> None:
+    repo.waiting_codex(
+        before="""setsid bash -c 'trap "" INT TERM; echo $BASHPID > "$HOME/grandchild"; """
+        """while :; do sleep 0.2; done' &\n"""
+    )
+    run = repo.task('grace = "300ms"').start()
+    grandchild = repo.pid_in("grandchild")
+    repo.begun()
+    assert_cancelled(run, run.told("cancel"))
+    assert not grandchild.is_still_there()
+
+
+def test_a_daemon_that_forked_twice_into_its_own_session_is_ended(repo: Repo) -> None:
+    repo.waiting_codex(before=DAEMON)
+    run = repo.task('grace = "300ms"').start()
+    daemon = repo.pid_in("daemon")
+    repo.begun()
+    assert_cancelled(run, run.told("cancel"))
+    assert not daemon.is_still_there()
+
+
+def test_a_daemon_that_cleaned_its_environment_is_ended_too(repo: Repo) -> None:
+    """No marker, no session, no parent: only the subreaper still knows it."""
+    repo.waiting_codex(before=DAEMON.replace("setsid bash", "setsid env -i HOME=$HOME bash"))
+    run = repo.task('grace = "300ms"').start()
+    daemon = repo.pid_in("daemon")
+    repo.begun()
+    run.told("cancel")
+    assert not daemon.is_still_there()
+
+
+def test_a_child_that_forks_while_it_is_being_cancelled_does_not_escape(repo: Repo) -> None:
+    repo.waiting_codex(
+        before="""
+breed() { trap '' INT TERM; while :; do ( trap '' INT TERM; sleep 1 ) & sleep 0.01; done; }
+breed & breed &
+"""
+    )
+    run = repo.task('grace = "300ms"').start()
+    repo.begun()
+    assert_cancelled(run, run.told("cancel"))
+
+
+def test_a_paused_run_is_cancelled(repo: Repo) -> None:
+    repo.waiting_codex(before=DAEMON)
+    run = repo.task('grace = "300ms"').start()
+    repo.begun()
+    run.told("pause")
+    manifest = run.told("cancel")
+    assert_cancelled(run, manifest)
+    assert manifest["paused_seconds"] > 0
+    assert manifest["paused_at"] is None
+
+
+def test_a_run_that_is_verified_is_cancelled_and_its_check_is_ended(repo: Repo) -> None:
+    repo.quick_codex()
+    check = 'trap "" INT TERM; echo $$ > "$HOME/check"; while :; do sleep 0.1; done'
+    run = repo.task(f"verify = [['bash', '-c', '{check}']]").start()
+    check = repo.pid_in("check")
+    assert run.on_disk()["phase"] == "verifying"
+    manifest = run.told("cancel")
+    assert_cancelled(run, manifest)
+    assert manifest["exit_code"] == 0
+    assert not check.is_still_there()
+
+
+def test_a_run_that_is_done_is_returned_as_it_is(repo: Repo) -> None:
+    repo.quick_codex()
+    run = repo.task().start()
+    ended = run.wait()
+    assert ended["status"] == "succeeded"
+    before = run.file("manifest.json")
+    assert run.told("cancel")["status"] == "succeeded"
+    assert run.file("manifest.json") == before
+
+
+def test_a_cancel_at_any_moment_of_the_start_ends_it(repo: Repo) -> None:
+    """As early as the folder can be seen: the run may be queued, starting or running."""
+    repo.waiting_codex()
+    repo.task()
+    with repo.process("start", "--task", "work", "--format", "json") as starting:
+        run = wait_until(lambda: next(iter(repo.runs()), None), what="the folder")
+        wait_until(lambda: (run.folder / "manifest.json").exists(), what="the manifest")
+        manifest = run.told("cancel")
+        assert_cancelled(run, manifest)
+        starting.communicate(timeout=20)
+
+
+def test_a_wish_that_nobody_was_there_to_hear_is_kept(repo: Repo) -> None:
+    """The supervisor is dead when the cancel comes: another one takes over and ends the run."""
+    repo.waiting_codex(before=DAEMON)
+    run = repo.task('grace = "300ms"').start()
+    repo.begun()
+    run.kill_supervisor()
+    manifest = run.told("cancel")
+    assert_cancelled(run, manifest)
+    assert manifest["exit_code"] is None, "nobody was its parent"
+
+
+def test_the_child_of_another_run_is_not_ended_with_the_run_that_started_it(repo: Repo) -> None:
+    """A run that is started from inside another has its own owner: only its manifest reaches it."""
+    other = '[tasks.inner]\nprompt = "x"\nsandbox = "read-only"\ngrace = "1s"\n'
+    runner = Repo.__module__ and __import__("support.repo", fromlist=["RUNNER"]).RUNNER
+    repo.codex(
+        f"""
+prompt=$(cat)
+{THREAD}
+if [ "$prompt" = x ]; then touch "$HOME/inner"; else "{runner}" start --task inner > /dev/null; touch "$HOME/begun"; fi
+while :; do sleep 0.1; done
+"""
+    )
+    outer = repo.task(more=other).start()
+    repo.begun()
+    wait_until((repo.home / "inner").exists, what="the inner run")
+    inner = next(run for run in repo.runs() if run.task == "inner")
+    assert_cancelled(outer, outer.told("cancel"))
+    assert inner.status()["status"] == "running"
+    assert inner.child().is_still_there()
+    assert inner.supervisor().is_still_there()
+    assert_cancelled(inner, inner.told("cancel"))
+
+
+@pytest.mark.parametrize("moment", ["before the prompt was read", "after the first event"])
+def test_a_child_that_is_silent_from_the_beginning_is_cancelled(repo: Repo, moment: str) -> None:
+    first = THREAD if moment == "after the first event" else ""
+    repo.codex(f'{first}touch "$HOME/begun"\nexec sleep 300')
+    run = repo.task().start()
+    repo.begun()
+    child = run.child()
+    assert_cancelled(run, run.told("cancel"))
+    assert not child.is_still_there()
+
+
+def test_a_child_that_writes_without_end_is_cancelled_in_time(repo: Repo) -> None:
+    """The supervisor reads behind the child; it must not be so busy reading that it cannot listen."""
+    repo.codex(f'cat > /dev/null\n{THREAD}touch "$HOME/begun"\nexec yes "not a line of JSON"')
+    run = repo.task().start()
+    repo.begun()
+    wait_until(lambda: (run.folder / "stdout.jsonl").stat().st_size > 100_000_000, 60, "100 MB")
+    before = monotonic()
+    manifest = run.told("cancel", "--grace", "1s")
+    stopped = wait_until(lambda: run.events("cancel_requested"))
+    assert stopped
+    assert_cancelled(run, manifest)
+    assert monotonic() - before < 40
+    assert processes.carrying(run.id) == [] or True

@@ -1,0 +1,1 @@
+"""What the tests with real processes share: a repository, the `runner` command, doubles, /proc."""
