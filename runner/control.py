@@ -18,7 +18,7 @@ from runner.state import index
 from runner.state.events import read as read_events
 from runner.state.index import Row, row_of
 from runner.state.manifest import Manifest, parse_timestamp
-from runner.state.store import RunDir
+from runner.state.store import RunDir, unwritable, withdraw
 from runner.supervise import adopt
 
 TYPE_CHECKING = False
@@ -39,24 +39,30 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
     try:
         manifest = run.read_manifest()
         if manifest.is_done:
+            _finish_sealing(run, env)
             return manifest
-    except ManifestBroken:
+    except (ManifestBroken, RunNotFound):
+        if not os.path.exists(run.invocation):
+            raise
         if run.is_locked():
-            _ask(run, "rewrite", "user", _PAUSE_WITHIN_S)
+            _ask(run, "rewrite", "user", _PAUSE_WITHIN_S, env)
             return run.read_manifest()
     lock_fd = _lock_of_ownerless(run)
     if lock_fd is None:
         return run.read_manifest()
     try:
-        if run.read_manifest().is_done:
+        manifest = run.read_manifest()
+        if manifest.is_done:
             os.close(lock_fd)
-            return run.read_manifest()
-    except ManifestBroken:
-        pass
-    except RunNotFound:
+            return manifest
+    except (ManifestBroken, RunNotFound):
         if not os.path.exists(run.invocation):
             os.close(lock_fd)
             raise
+        # Its new owner makes it again.
+    except RunnerError:
+        os.close(lock_fd)
+        raise
     if not os.access(run.path, os.W_OK):
         os.close(lock_fd)
         raise Unwritable(
@@ -64,6 +70,19 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
         )
     adopt(run, lock_fd, env)
     return run.read_manifest()
+
+
+def _finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
+    """Of a run that is done: its owner takes the FIFO away last, so one that is there was cut short."""
+    if not os.path.exists(run.wake_fifo):
+        return
+    lock_fd = run.try_lock()
+    if lock_fd is None:
+        return
+    if os.access(run.path, os.W_OK):
+        adopt(run, lock_fd, env)
+    else:
+        os.close(lock_fd)
 
 
 def is_done(run: RunDir, env: Mapping[str, str]) -> bool:
@@ -84,7 +103,7 @@ def _lock_of_ownerless(run: RunDir) -> int | None:
     while (lock_fd := run.try_lock()) is None:
         try:
             manifest = run.read_manifest()
-        except ManifestBroken:
+        except RunnerError:
             return None
         owner = manifest.supervisor
         if manifest.is_done or owner is None or find_process(owner) is not None:
@@ -102,7 +121,7 @@ def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: boo
         try:
             manifest = look(run, env)
         except RunNotFound:
-            run.forget_active()
+            _forget_if_gone(run)
             continue
         except RunnerError:
             rows.append(Row(run.run_id, run.task_id, "unknown", None, None, None, None, None))
@@ -118,6 +137,16 @@ def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: boo
     return rows if task is None else [row for row in rows if row.task_id == task]
 
 
+def _forget_if_gone(run: RunDir) -> None:
+    """A run that is being started has its marker and its lock before it has a manifest."""
+    try:
+        if os.path.lexists(run.manifest) or run.is_locked():
+            return
+    except RunnerError:
+        pass
+    run.forget_active()
+
+
 def reap(root: str, env: Mapping[str, str]) -> list[Row]:
     """Looks at every run there is; the rows of those that changed by it."""
     changed = []
@@ -127,14 +156,15 @@ def reap(root: str, env: Mapping[str, str]) -> list[Row]:
             before = run.read_manifest()
             if before.is_done:
                 run.forget_active()
+                _finish_sealing(run, env)
                 continue
             owner = before.supervisor
-        except (ManifestBroken, RunNotFound):
+        except RunnerError:
             owner = None
-        if run.is_locked():
-            index.remember_active(run)
-            continue
         try:
+            if run.is_locked():
+                index.remember_active(run)
+                continue
             after = look(run, env)
         except RunnerError:
             changed.append(Row(run_id, task, "unknown", None, None, None, None, None))
@@ -171,11 +201,11 @@ def wait(
         if all(met) or (any_of_them and any(met)):
             return [latest[run.path] for run in runs]
         pending = [run for run, is_met in zip(runs, met, strict=True) if not is_met]
-        for run in _changed(pending, latest, deadline):
-            latest[run.path] = look(run, env)
-        if deadline is not None and time.monotonic() > deadline and not any(met):
+        if deadline is not None and time.monotonic() > deadline:
             names = ", ".join(run.run_id for run in pending)
             raise GaveUpWaiting(f"still going on after {timeout_s:g} s: {names}")
+        for run in _changed(pending, latest, deadline):
+            latest[run.path] = look(run, env)
 
 
 def _changed(
@@ -184,18 +214,19 @@ def _changed(
     """Sleeps until a manifest was replaced, an owner ended or a second has passed; who it was."""
     before = {run.path: _stamp(run) for run in pending}
     poll, owners = select.poll(), {}
-    for run in pending:
-        supervisor = latest[run.path].supervisor
-        process = None if supervisor is None else find_process(supervisor)
-        fd = None if process is None else open_pidfd(process)
-        if fd is None:
-            return list(pending)
-        owners[fd] = run
-        poll.register(fd, select.POLLIN)
     until = time.monotonic() + 1.0
     if deadline is not None:
         until = min(until, deadline)
     try:
+        for run in pending:
+            supervisor = latest[run.path].supervisor
+            process = None if supervisor is None else find_process(supervisor)
+            fd = None if process is None else open_pidfd(process)
+            if fd is None:
+                time.sleep(_POLL_S / 4)  # it is just being started, or has just ended
+                return list(pending)
+            owners[fd] = run
+            poll.register(fd, select.POLLIN)
         while True:
             ended = [owners[fd] for fd, _ in poll.poll(_POLL_S * 1000)]
             moved = [run for run in pending if _stamp(run) != before[run.path]]
@@ -225,7 +256,7 @@ def pause(run: RunDir, env: Mapping[str, str], *, actor: str) -> Manifest:
     if manifest.phase is Phase.PAUSED:
         return manifest
     _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
-    _ask(run, "pause", actor, _PAUSE_WITHIN_S)
+    _ask(run, "pause", actor, _PAUSE_WITHIN_S, env)
     manifest = look(run, env)
     if manifest.phase is not Phase.PAUSED:
         raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
@@ -238,7 +269,7 @@ def resume(run: RunDir, env: Mapping[str, str], *, actor: str) -> Manifest:
     if manifest.phase is Phase.RUNNING:
         return manifest
     _refuse(manifest, "resumed", (Phase.PAUSED,))
-    _ask(run, "resume", actor, _PAUSE_WITHIN_S)
+    _ask(run, "resume", actor, _PAUSE_WITHIN_S, env)
     manifest = look(run, env)
     if manifest.phase is Phase.PAUSED:
         raise Conflict("the run is still paused")
@@ -267,25 +298,22 @@ def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
         raise Conflict(f"a run that is `{manifest.status}` cannot be {wish}")
 
 
-def _ask(run: RunDir, kind: str, actor: str, within_s: float) -> None:
-    """Leaves an intent and returns when its owner has taken it, or is gone, or is past it."""
+def _ask(run: RunDir, kind: str, actor: str, within_s: float, env: Mapping[str, str]) -> None:
+    """Leaves an intent and returns when its owner has taken it, or the run is done.
+
+    An owner that dies meanwhile gets a successor, which takes it.
+    """
     path = run.leave_intent(kind, actor)
     run.wake()
     deadline = time.monotonic() + within_s
     while os.path.exists(path):
-        if not run.is_locked():
+        if not run.is_locked() and look(run, env).is_done:
+            withdraw(path)
             return
         if time.monotonic() > deadline:
-            _withdraw(path)
+            withdraw(path)
             raise GaveUpWaiting(f"the supervisor did not take `{kind}` within {within_s:g} s")
         time.sleep(_POLL_S / 4)
-
-
-def _withdraw(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _why_not_paused(run: RunDir) -> str | None:
@@ -312,7 +340,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
         run = RunDir(root, task, run_id)
         try:
             lock_fd = run.try_lock()
-        except RunNotFound:
+        except RunnerError:
             continue
         if lock_fd is None:
             continue
@@ -327,8 +355,10 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
                 shutil.rmtree(run.path)
                 run.forget_active()
             removed.append(row_of(manifest))
-        except (ManifestBroken, RunNotFound):
+        except RunnerError:
             continue
+        except OSError as error:
+            raise unwritable(error) from error
         finally:
             os.close(lock_fd)
     return removed

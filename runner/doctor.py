@@ -30,7 +30,7 @@ def examine(
     deadline = monotonic() + budget_s
     uses = _uses(config)
     checks = [
-        Check("config", Verdict.OK, f"valid: {len(config.tasks)} tasks, digest {config.digest[:12]}"),
+        Check("config", Verdict.OK, f"valid, tasks: {', '.join(config.tasks) or 'none'}"),
         *_git(config.root, env, deadline),
         _writable(config.root),
         _space(config.root),
@@ -53,7 +53,7 @@ def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
         if task.model is not None:
             model = config.models.get(task.model) or Model(None, task.model)
         runtime = (model.runtime if model is not None else None) or task.runtime
-        use = Use(task.id, model, _sandbox(config, task.sandbox))
+        use = Use(task.id, model, _sandbox(config, task.sandbox), task.rehearse)
         found[runtime] = (*found.get(runtime, ()), use)
     return found
 

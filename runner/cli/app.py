@@ -9,6 +9,7 @@ import gc
 import os
 import sys
 from importlib import import_module
+from itertools import pairwise
 
 from runner.errors import ExitStatus, RunnerError, UsageError
 
@@ -62,7 +63,7 @@ Every command takes --help and --format json.
 def main(argv: Sequence[str] | None = None) -> int:
     """The process's exit status; the only place that turns errors into one."""
     words = list(sys.argv[1:] if argv is None else argv)
-    as_json = _wants_json(words)
+    as_json = "--format=json" in words or "json" in (after for w, after in pairwise(words) if w == "--format")
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -91,7 +92,10 @@ def _run(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         from importlib.metadata import version
 
-        print(f"runner {version('runner')}")
+        if "json" in words[-1]:
+            print(f'{{"version": "{version("runner")}"}}')
+        else:
+            print(f"runner {version('runner')}")
         return ExitStatus.OK
     verb = words[0]
     if verb not in COMMANDS:
@@ -134,24 +138,19 @@ def _unknown(verb: str) -> UsageError:
     return UsageError(f"unknown command `{verb[:80]}`", hint=hint)
 
 
-def _wants_json(words: Sequence[str]) -> bool:
-    pairs = zip(words, [*words[1:], ""], strict=True)
-    return any(w == "--format=json" or (w == "--format" and after == "json") for w, after in pairs)
-
-
 def _report(error: RunnerError, as_json: bool) -> int:
     if as_json:
-        import json
+        from runner.cli.render import emit
 
         body: dict[str, object] = {
             "code": error.code,
             "message": error.message,
-            "hint": error.hint,
+            "hint": error.hint or None,
             "retryable": error.retryable,
         }
         if error.problems:
             body["problems"] = list(error.problems)
-        print(json.dumps({"error": body}, ensure_ascii=False))
+        emit({"error": body})
     else:
         from runner.cli.render import paint
 

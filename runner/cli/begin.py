@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def _add_request(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="TASK", help="the same as --task TASK")
     parser.add_argument("--task", metavar="ID", help="task in delegate.toml (default: $MCP_RUNNER_TASK_ID)")
     parser.add_argument("--prompt", metavar="TEXT", help="instead of the task's prompt; `-` is stdin")
     parser.add_argument("--model", metavar="M", help="a name from [models], or a literal model id")
@@ -86,9 +87,14 @@ def run_start(args: Namespace) -> int:
 
 
 def _request(args: Namespace) -> Request:
-    task = args.task or os.environ.get("MCP_RUNNER_TASK_ID")
+    if args.name and args.task and args.name != args.task:
+        raise UsageError(f"two tasks named: `{args.name}` and `{args.task}`")
+    task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
     if not task:
-        raise UsageError("no task named", hint="--task ID, or set MCP_RUNNER_TASK_ID")
+        raise UsageError("no task named", hint="runner start TASK, or set MCP_RUNNER_TASK_ID")
+    for option in ("model", "sandbox"):
+        if getattr(args, option) == "":
+            raise UsageError(f"--{option} is empty")
     return Request(
         task_id=task,
         prompt=_stdin() if args.prompt == "-" else args.prompt,

@@ -47,8 +47,13 @@ def exit_status(manifest: Manifest) -> int:
 
 
 def emit(value: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, ensure_ascii=False))
+    """One JSON document on stdout; escaped where it holds what stdout's encoding has no bytes for."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(value)
+    print(text)
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:

@@ -128,7 +128,9 @@ def run_doctor(args: Namespace) -> int:
             print(f"{'':<8}{'':<22}{paint('repair:', 'cyan')} {check.repair}")
     if not ready:
         failed = ", ".join(check.name for check in checks if check.verdict == "fail")
-        raise NotReady(f"a run could not start here: {failed}")
+        only_login = all(check.name.endswith(".login") for check in checks if check.verdict == "fail")
+        note = "; a rehearsal could (--rehearse)" if only_login else ""
+        raise NotReady(f"a real run could not start here: {failed}{note}")
     return ExitStatus.OK
 
 

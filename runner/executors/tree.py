@@ -49,7 +49,9 @@ class Tree:
         children: dict[int, list[Process]] = {}
         for process in processes.values():
             children.setdefault(process.parent, []).append(process)
-        queue = [process for process in processes.values() if self._is_start(process)]
+        leader = processes.get(self._root.pid)
+        ours = leader is None or leader.start_time == self._root.start_time
+        queue = [process for process in processes.values() if self._is_start(process, ours)]
         queue += children.get(me, [])
         queue += [p for p in processes.values() if marker(p.pid) == self._run_id]
         members: dict[int, Process] = {}
@@ -61,12 +63,13 @@ class Tree:
         self._seen.update((p.pid, p.start_time) for p in members.values())
         return sorted((p for p in members.values() if p.is_alive), key=lambda p: p.start_time)
 
-    def _is_start(self, process: Process) -> bool:
+    def _is_start(self, process: Process, is_our_session: bool) -> bool:
         if (process.pid, process.start_time) in self._seen:
             return True
         # An MCP server has no marker, but Codex keeps it in the root's own session. A session's number
-        # is not reused while it has members, unless another process leads it now.
-        return process.session == self._root.pid and process.start_time >= self._root.start_time
+        # is not reused while it has members; once another process leads it, nobody in it is ours.
+        in_session = is_our_session and process.session == self._root.pid
+        return in_session and process.start_time >= self._root.start_time
 
     def _is_foreign(self, process: Process) -> bool:
         """Whether it carries another run's marker, or only the root's reused number."""

@@ -17,18 +17,17 @@ def compose(text: str, *, files: Sequence[str], blocks: Mapping[str, str]) -> st
     """
     if not text.strip():
         raise PromptInvalid("the prompt is empty")
-    if "\0" in text:
-        raise PromptInvalid("the prompt contains a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        at = f"character {error.start + 1}"
-        raise PromptInvalid(f"the prompt is not valid UTF-8 ({at})") from None
     sections = [text]
     if files:
         sections.append("## Files\n" + "\n".join(f"- {name}" for name in files))
     sections += [f"## {name}\n{block.strip()}" for name, block in blocks.items()]
     prompt = text if len(sections) == 1 else "\n\n".join(part.rstrip() for part in sections) + "\n"
+    if "\0" in prompt:
+        raise PromptInvalid("the prompt contains a NUL character")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise PromptInvalid(f"the prompt is not valid UTF-8 (character {error.start + 1})") from None
     if len(prompt) > MAX_PROMPT_CHARS:
         raise PromptInvalid(
             f"the prompt has {len(prompt):,} characters, at most {MAX_PROMPT_CHARS:,} can be sent",

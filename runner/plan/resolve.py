@@ -114,13 +114,13 @@ def near_match(word: str, known: Iterable[str], noun: str) -> str:
     """`perhaps you meant ...`, or what there is."""
     import difflib
 
-    names = list(known)
+    names = sorted(set(known))
     near = difflib.get_close_matches(word[:100], names, 1, 0.6)
     if near:
         return f"perhaps you meant `{near[0]}`"
     if not names:
         return f"there is no {noun} yet"
-    return f"the {noun}s: {', '.join(sorted(names)[:10])}{', ...' if len(names) > 10 else ''}"
+    return f"known: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
 
 
 def invocation(

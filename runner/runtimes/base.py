@@ -134,6 +134,8 @@ class Runtime(Protocol):
     install_hint: str
     """How to get the program."""
     login_hint: str
+    key_env: tuple[str, ...]
+    """Names whose value alone logs the program in; they reach it only if `env` names them."""
     env_names: tuple[str, ...]
     """Names besides the default environment that the program itself needs (its home, ...)."""
 

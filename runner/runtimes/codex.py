@@ -55,6 +55,7 @@ class Codex:
         "one on PATH; or set `command` in [runtimes.codex]"
     )
     login_hint = codex_endings.LOGIN_HINT
+    key_env: tuple[str, ...] = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
     env_names: tuple[str, ...] = ("CODEX_HOME",)
 
     def identify(self, version_output: str) -> str | None:

@@ -12,7 +12,7 @@ from runner.model import Outcome, Reason
 from runner.runtimes import endings
 from runner.runtimes.base import End, Kind
 
-LOGIN_HINT = "log in with `codex login`"
+LOGIN_HINT = "log in with `codex login`, or set CODEX_API_KEY and name it in `env` of [runtimes.codex]"
 
 
 def conclude(end: End) -> tuple[Outcome, Reason]:

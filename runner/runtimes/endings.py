@@ -27,8 +27,8 @@ _QUOTA = (
 
 
 def essence(stderr: str) -> str:
-    """The end of stderr without blank lines, backtraces and what every run prints."""
-    kept = [line.rstrip() for line in stderr.splitlines() if not re.fullmatch(_NOISE, line)]
+    """The end of stderr without blank lines, backtraces, repetitions and what every run prints."""
+    kept = dict.fromkeys(line.rstrip() for line in stderr.splitlines() if not re.fullmatch(_NOISE, line))
     return "\n".join(kept)[-_DETAIL_CHARS:]
 
 

@@ -55,6 +55,8 @@ class Use(Value):
     task: str
     model: Model | None
     sandbox: Sandbox
+    rehearse: bool = False
+    """It talks to the scripted model only, so it needs no login."""
 
 
 def examine_runtime(
@@ -129,7 +131,10 @@ class _Exam:
         own_login = False
         unsure: list[str] = []
         keys: list[str] = []
-        for use in self._uses:
+        uses = [use for use in self._uses if not use.rehearse]
+        if not uses:
+            return self._check("login", Verdict.SKIP, "every task is a rehearsal; other tasks would need one")
+        for use in uses:
             try:
                 names = self._runtime.secret_env(self._settings, use.model)
                 provider = self._runtime.provider(self._settings, use.model)
@@ -190,13 +195,14 @@ class _Exam:
         if said.why is not None:
             return self._check("login", Verdict.UNKNOWN, f"`{shlex.join(argv)}` {said.why}")
         # It looks at its own login alone, whatever its config or the environment says.
-        passed = [name for name in sorted(self._env) if self._passed(name)]
-        if self._own_provider() or passed:
-            where = "its own config names a provider" if not passed else f"{passed[0]} is passed on"
-            return self._check("login", Verdict.UNKNOWN, f"not logged in, but {where}")
-        return self._check(
-            "login", Verdict.FAIL, "not logged in", f"{self._runtime.login_hint}; or try --rehearse"
-        )
+        passed = [name for name in self._runtime.key_env if self._passed(name)]
+        if passed:
+            said_so = f"{passed[0]} is passed on; only a run shows if it is valid"
+            return self._check("login", Verdict.OK, said_so)
+        if self._own_provider():
+            return self._check("login", Verdict.UNKNOWN, "not logged in, but its own config names a provider")
+        repair = f"{self._runtime.login_hint}; or try --rehearse, which needs no login"
+        return self._check("login", Verdict.FAIL, "not logged in", repair)
 
     def _own_provider(self) -> bool:
         path = self._runtime.own_config(self._env)

@@ -67,6 +67,7 @@ class Kay:
     bundled: str | None = None
     install_hint = "install Kay and put it on PATH, or set `command` in [runtimes.kay]"
     login_hint = kay_endings.LOGIN_HINT
+    key_env: tuple[str, ...] = ()
     env_names: tuple[str, ...] = ("KAY_HOME",)
 
     def identify(self, version_output: str) -> str | None:

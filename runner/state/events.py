@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 
 from runner.model import SCHEMA_VERSION
 from runner.state.manifest import timestamp
@@ -56,6 +57,22 @@ class EventLog:
         if written < len(line) - 1:  # an event that lacks only its newline is one
             raise OSError(errno.ENOSPC, "the event was cut short", self._path)
         self._seq += 1
+
+
+    def note(self, kind: str, **fields: Any) -> None:
+        """As `append`, where what happened is more than the record of it: a refusal is only said."""
+        try:
+            self.append(kind, **fields)
+        except OSError as error:
+            complain(f"event {kind} not written: {error}")
+
+
+def complain(text: str) -> None:
+    """To stderr: a supervisor's is a file on the same disk, so a full one refuses that as well."""
+    try:
+        print(text, file=sys.stderr)
+    except OSError:
+        pass
 
 
 def read(path: str) -> Iterator[dict[str, Any]]:

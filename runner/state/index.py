@@ -129,7 +129,7 @@ def _read(repo: str) -> dict[str, list[Any]]:
             return {}
         width = len(Row._fields)
         return {row[0]: row for row in data["rows"] if len(row) == width}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

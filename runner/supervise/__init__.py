@@ -16,7 +16,7 @@ from runner.errors import StartFailed, SupervisorFailed
 from runner.executors import local
 from runner.executors.processes import RUN_MARKER, identify
 from runner.model import Identity, Invocation, Outcome, Reason
-from runner.state.events import EventLog
+from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, advance
 from runner.state.store import RunDir
@@ -83,6 +83,7 @@ def _detach(own: Callable[[int], None]) -> dict[str, str]:
     if pid == 0:
         try:
             os.setsid()
+            _notice_children()
             if os.fork() == 0:
                 own(ready_w)
         except BaseException:
@@ -92,13 +93,23 @@ def _detach(own: Callable[[int], None]) -> dict[str, str]:
         finally:
             os._exit(70)
     os.close(ready_w)
-    os.waitpid(pid, 0)
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # our caller ignores SIGCHLD, so the kernel has waited for us
     with os.fdopen(ready_r, "rb") as ready:
         line = ready.readline()
     if not line:
         raise SupervisorFailed("the supervisor ended before it was ready")
     answer: dict[str, str] = json.loads(line)
     return answer
+
+
+def _notice_children() -> None:
+    """Undoes an ignored SIGCHLD, which is inherited: with it nobody learns how a child ended (wait(2))."""
+    import _signal  # type: ignore[import-not-found] # the C part of `signal`, built in; the rest of it costs a tenth of an interpreter
+
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
 def _launch(
@@ -114,19 +125,21 @@ def _launch(
     log = EventLog(run.events)
     me = identify(os.getpid())
     manifest = advance(manifest, Event.LAUNCHED, supervisor=me, attempt=1)
-    process = None
+    first = None
+    local.become_subreaper()  # before the child, which may leave an orphan at once
     try:
         if invocation.rehearsal is not None:
-            _start_rehearsal(run, invocation, env, listener_fd)
-        process = start_child(run, invocation, env, umask)
+            first = _start_rehearsal(run, invocation, env, listener_fd)
+        first = process = start_child(run, invocation, env, umask)
         log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
         manifest = started(manifest, process)
         run.write_manifest(manifest)
         log.append(Event.STARTED, process=process.to_json(), attempt=1)
     except OSError as error:
-        if process is not None:
-            os.kill(process.pid, 9)  # our own child, not yet waited for: the pid cannot be reused
-            os.waitpid(process.pid, 0)
+        if first is not None:
+            from runner.executors.tree import Tree  # not on the way of a start that goes well
+
+            Tree(run.run_id, first, reap=_reap).sweep(0.0)
         _report(ready_fd, _start_failed(run, manifest, invocation, error, log))
         return False
     _report(ready_fd, {"ok": run.run_id})
@@ -146,16 +159,25 @@ def start_child(run: RunDir, invocation: Invocation, env: Mapping[str, str], uma
     )
 
 
-def started(manifest: Manifest, process: Identity) -> Manifest:
-    """The manifest once the child was exec'd."""
-    running = advance(manifest, Event.STARTED, process=process)
+def started(manifest: Manifest, process: Identity, at: str | None = None) -> Manifest:
+    """The manifest once the child was exec'd, which was now or `at`."""
+    running = advance(manifest, Event.STARTED, at=at, process=process)
     attempt = Attempt(running.attempt, process, running.updated_at)
     return running.replace(attempts=(*manifest.attempts, attempt))
 
 
+def _reap() -> None:
+    """Collects our children that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
 def _start_rehearsal(
     run: RunDir, invocation: Invocation, env: Mapping[str, str], listener_fd: int | None
-) -> None:
+) -> Identity:
     assert invocation.rehearsal is not None and listener_fd is not None
     argv = (
         *invocation.rehearsal.argv,
@@ -163,8 +185,9 @@ def _start_rehearsal(
         *("--log", run.rehearsal_log),
     )
     streams = local.Streams(None, os.devnull, run.supervisor_log)
-    local.spawn(argv[0], argv, cwd=run.path, env=env, streams=streams, keep_fd=listener_fd)
+    server = local.spawn(argv[0], argv, cwd=run.path, env=env, streams=streams, keep_fd=listener_fd)
     os.close(listener_fd)
+    return server
 
 
 def _start_failed(
@@ -177,7 +200,7 @@ def _start_failed(
         log.append(Event.ENDED, outcome=ended.outcome, reason=reason.to_json())
         run.forget_active()
     except OSError as second:
-        print(f"the end could not be written: {second}", file=sys.stderr)
+        complain(f"the end could not be written: {second}")
     return {"error": reason.message, "hint": reason.hint or "", "code": reason.code}
 
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 
 from runner import runtimes
 from runner.model import Invocation, Outcome, Phase, Reason
 from runner.runtimes.base import End
-from runner.state.events import EventLog
+from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir, replace_bytes
@@ -92,7 +91,7 @@ class Ending:
             hint = "the whole report is in supervisor.log in the run's folder"
             reason = Reason("supervisor_failed", text, hint)
             self._persist(advance(manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
-            self._log_event(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
+            self._log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
         self._run.forget_active()
 
     def _exited(self, manifest: Manifest, status: int | None, survivors: tuple[Survivor, ...]) -> Manifest:
@@ -110,21 +109,23 @@ class Ending:
             attempts=(*former, last.replace(**seen)),
         )
         self._persist(manifest)
-        self._log_event(Event.EXITED, exit_code=exit_code, signal=signal)
+        self._log.note(Event.EXITED, exit_code=exit_code, signal=signal)
         return manifest
 
     def observed(self, manifest: Manifest, env: Mapping[str, str]) -> Manifest:
-        """The manifest with what the stream has told so far, redacted."""
+        """The manifest with what the stream has told so far, redacted and fit for a terminal."""
+        from runner.redact import clean_terminal
+
         seen, redactor = self._progress, self._redactor(env)
         changes: dict[str, object] = {"updated_at": timestamp()}
         if seen.thread_id is not None:
-            changes["thread_id"] = seen.thread_id
+            changes["thread_id"] = clean_terminal(seen.thread_id)
         if seen.usage is not None:
             changes["usage"] = seen.usage
         if seen.last_message is not None:
-            changes["last_message"] = _shortened(redactor.redact_text(seen.last_message))
+            changes["last_message"] = _shortened(redactor.redact_text(clean_terminal(seen.last_message)))
         if seen.last_activity is not None:
-            changes["last_activity"] = redactor.redact_text(seen.last_activity)
+            changes["last_activity"] = redactor.redact_text(clean_terminal(seen.last_activity))
         return manifest.replace(**changes)
 
     def _judge(self, manifest: Manifest, env: Mapping[str, str]) -> tuple[Outcome, Reason]:
@@ -161,7 +162,7 @@ class Ending:
             try:
                 replace_bytes(path, text.encode(errors="replace"))
             except OSError as error:
-                print(f"last message not written: {error}", file=sys.stderr)
+                complain(f"last message not written: {error}")
         return text
 
     def _verify(
@@ -179,7 +180,7 @@ class Ending:
                 cancelled=self._is_cancelled,
             )
             checks.append(check)
-            self._log_event("checked", **self._plain(check.to_json(), env))
+            self._log.note("checked", **self._plain(check.to_json(), env))
             if self._is_cancelled():
                 return Outcome.CANCELLED, Reason("cancelled", "cancelled while it was verified")
             if not check.passed:
@@ -191,7 +192,7 @@ class Ending:
 
     def _end(self, manifest: Manifest, env: Mapping[str, str]) -> None:
         assert manifest.reason is not None
-        self._log_event(
+        self._log.note(
             Event.ENDED,
             outcome=manifest.outcome,
             reason=manifest.reason.to_json(),
@@ -202,15 +203,21 @@ class Ending:
                 break
             time.sleep(min(5.0, 0.1 * 2**n))
         self._run.forget_active()
-        self._seal(env)
+        self.seal(env)
+
+    def seal(self, env: Mapping[str, str]) -> None:
+        """Redacts the files in place. They were 0600 in a 0700 folder all the time.
+
+        The FIFO goes last: where it is left of a run that is done, somebody has to do this again.
+        """
+        self._redact_files(env)
         for path in (self._run.reserve, self._run.wake_fifo):
             try:
                 os.unlink(path)
             except OSError:
                 pass
 
-    def _seal(self, env: Mapping[str, str]) -> None:
-        """Redacts the files in place. They were 0600 in a 0700 folder all the time."""
+    def _redact_files(self, env: Mapping[str, str]) -> None:
         from runner.redact import seal
 
         redactor = self._redactor(env)
@@ -227,8 +234,8 @@ class Ending:
             try:
                 count += seal(path, redactor)
             except OSError as error:
-                self._log_event("seal_failed", file=name, message=str(error.strerror))
-        self._log_event("sealed", redactions=count)
+                self._log.note("seal_failed", file=name, message=str(error.strerror))
+        self._log.note("sealed", redactions=count)
 
     def _redactor(self, env: Mapping[str, str]) -> Redactor:
         from runner.redact import Redactor
@@ -248,17 +255,11 @@ class Ending:
             for name, value in data.items()
         }
 
-    def _log_event(self, kind: str, **fields: Any) -> None:
-        try:
-            self._log.append(kind, **fields)
-        except OSError as error:
-            print(f"event {kind} not written: {error}", file=sys.stderr)
-
     def _persist(self, manifest: Manifest) -> bool:
         try:
             self._run.write_manifest(manifest)
         except OSError as error:
-            print(f"manifest not written: {error}", file=sys.stderr)
+            complain(f"manifest not written: {error}")
             if error.errno == errno.ENOENT:
                 raise
             return False

@@ -16,6 +16,8 @@ from runner.runtimes.base import Activity, Kind, Runtime
 
 _PIECE = 256 * 1024
 _LONGEST_LINE = 8 * 1024 * 1024
+_LOOK_S = 0.1
+_FINISH_S = 5.0
 _TEXT_KEPT = 64 * 1024
 
 
@@ -50,25 +52,43 @@ class Progress:
         self.size = size
         return grown
 
-    def read(self) -> None:
-        """Takes in what was written since the last call, up to the last whole line."""
+    def read(self, for_s: float = _LOOK_S) -> bool:
+        """Takes in what was written since the last call, up to the last whole line.
+
+        For so long at most: a child may write faster than anybody can read. True if there is more.
+        """
+        until = time.monotonic() + for_s
         try:
             file = open(self._path, "rb")  # noqa: SIM115 - closed below, None of it on failure
         except OSError:
-            return
+            return False
         with file:
             file.seek(self._offset)
             while piece := file.read(_PIECE):
                 self._offset += len(piece)
                 self._take(piece)
+                if time.monotonic() > until:
+                    return True
+        return False
 
     def finish(self) -> None:
-        """Takes in the rest, including a last line without its newline."""
+        """Takes in the rest, including a last line without its newline.
+
+        Whoever wrote faster than we read for all of its life is asked for its last words only.
+        """
         self.grown()
-        self.read()
+        if self.read(_FINISH_S):
+            self._offset = max(self._offset, self.size - _LONGEST_LINE)
+            self._rest.clear()
+            self._skipping = True
+            while self.read(_FINISH_S):
+                pass
         if self._rest:
             self._line(bytes(self._rest))
             self._rest.clear()
+        elif self._skipping:
+            self._skipping = False
+            self.lines_unread += 1
 
     def _take(self, piece: bytes) -> None:
         *lines, rest = piece.split(b"\n")
@@ -92,7 +112,7 @@ class Progress:
         if not line.strip():
             return
         try:
-            record = json.loads(line)
+            record = json.loads(line) if line.lstrip().startswith(b"{") else None
         except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict):

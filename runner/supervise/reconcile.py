@@ -22,19 +22,26 @@ class Action(StrEnum):
     CONCLUDE = "conclude"
     """The process has ended: write the end that the event stream supports."""
     LOSE = "lose"
-    """Another boot: whatever ran is gone and nobody saw how."""
+    """Another boot, or a child that nobody wrote down: whatever ran is gone and nobody saw how."""
     NEVER_STARTED = "never_started"
     """The starter died before any process existed."""
 
 
-def decide(phase: Phase, *, same_boot: bool, process_known: bool, process_alive: bool) -> Action:
-    """The action for a run whose owner is gone."""
+def decide(
+    phase: Phase,
+    *,
+    same_boot: bool,
+    process_known: bool,
+    process_alive: bool,
+    output_seen: bool = False,
+) -> Action:
+    """The action for a run whose owner is gone. `output_seen`: the files of a child's output were made."""
     if phase is Phase.DONE:
         return Action.NOTHING
     if not same_boot:
         return Action.LOSE
     if not process_known:
-        return Action.NEVER_STARTED
+        return Action.LOSE if output_seen else Action.NEVER_STARTED
     if not process_alive:
         return Action.CONCLUDE
     return Action.KEEP_STOPPING if phase is Phase.STOPPING else Action.WATCH

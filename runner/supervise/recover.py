@@ -5,6 +5,7 @@ The invocation says what was declared and the events what happened; what neither
 
 from __future__ import annotations
 
+from runner.errors import IllegalTransition
 from runner.model import Identity, Invocation, Outcome, Reason
 from runner.state.events import read
 from runner.state.lifecycle import Event
@@ -23,7 +24,7 @@ def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
     for event in read(run.events):
         try:
             manifest = _apply(manifest, event)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, IllegalTransition):
             continue
     return manifest
 
@@ -33,16 +34,27 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
     if kind == "created":
         return manifest.replace(created_at=at)
     if kind == Event.STARTED:
-        launched = advance(manifest, Event.LAUNCHED, attempt=event["attempt"])
-        return started(launched, Identity.from_json(event["process"])).replace(started_at=at)
-    if kind == Event.PAUSED:
-        return advance(manifest, Event.PAUSED, paused_at=at)
-    if kind == Event.RESUMED:
-        return advance(manifest, Event.RESUMED)
+        launched = advance(manifest, Event.LAUNCHED, at=at, attempt=event["attempt"])
+        return started(launched, Identity.from_json(event["process"]), at)
+    if kind in (Event.PAUSED, Event.RESUMED):
+        return advance(manifest, Event(kind), at=at)
+    if kind == "cancel_requested":
+        reason = cancelled(event["actor"], event["reason"])
+        return advance(manifest, Event.STOP_REQUESTED, at=at, reason=reason)
+    if kind == "limit":
+        reason = Reason(event["code"], event["message"])
+        return advance(manifest, Event.STOP_REQUESTED, at=at, reason=reason)
     if kind == Event.EXITED:
         seen = {"exit_code": event["exit_code"], "signal": event["signal"]}
-        return advance(manifest, Event.EXITED, **seen)
+        *former, last = manifest.attempts
+        attempts = (*former, last.replace(ended_at=at, **seen))
+        return advance(manifest, Event.EXITED, at=at, attempts=attempts, **seen)
     if kind == Event.ENDED:
         reason = Reason(**event["reason"])
-        return advance(manifest, Event.ENDED, outcome=Outcome(event["outcome"]), reason=reason, ended_at=at)
+        return advance(manifest, Event.ENDED, at=at, outcome=Outcome(event["outcome"]), reason=reason)
     return manifest
+
+
+def cancelled(actor: str, why: str) -> Reason:
+    """The wish behind a cancel, as the manifest words it."""
+    return Reason("cancelled", f"cancelled by {actor}" + (f": {why}" if why else ""))

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import os
 import select
-import sys
 import time
 
 from runner import runtimes
-from runner.errors import ManifestBroken
+from runner.errors import ManifestBroken, RunnerError, RunNotFound
+from runner.executors import local
 from runner.executors.processes import (
     boot_id,
     command_line,
@@ -26,15 +26,15 @@ from runner.executors.processes import (
 )
 from runner.executors.tree import Tree, marked
 from runner.model import Identity, Invocation, Outcome, Phase, Reason
-from runner.state.events import EventLog
+from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
-from runner.state.manifest import Manifest, Survivor, advance
+from runner.state.manifest import Manifest, Survivor, advance, parse_timestamp
 from runner.state.store import RunDir
 from runner.supervise import started
 from runner.supervise.ending import Ending
 from runner.supervise.progress import Progress, Timeline
 from runner.supervise.reconcile import Action, decide
-from runner.supervise.recover import rebuild
+from runner.supervise.recover import cancelled, rebuild
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,28 +63,36 @@ class Supervisor:
         self._timeline = Timeline(run.timeline)
         self._status: int | None = None
         """Wait status of the child, once we as its parent have seen it."""
-        self._is_parent = True
+        self._is_parent = identify(os.getpid()) == self.manifest.supervisor
         self._paused_since: float | None = None
+        self._obeying: str | None = None
+        self._child_env: Mapping[str, str] = {}
         self._paused_s = self.manifest.paused_seconds
         self._last_life = time.monotonic()
         self._last_refresh = 0.0
+        self._is_behind = False
         self._shown: tuple[object, ...] = ()
 
     def own(self, ready_fd: int | None) -> None:
         """From taking over (at once after the start, or later) to the end of the run."""
         action = self._look()
+        ending = Ending(self.run, self.invocation, self.log, self.progress)
         if action is Action.NOTHING:
             self.run.forget_active()
             _ready(ready_fd)
+            if os.path.exists(self.run.wake_fifo):
+                ending.seal(self.environment())  # its owner ended in the middle of it
             return
-        ending = Ending(self.run, self.invocation, self.log, self.progress)
         if action in (Action.LOSE, Action.NEVER_STARTED):
+            if self.manifest.process is None and (me := identify(os.getpid())) is not None:
+                # What was started and never written down carries our marker.
+                Tree(self.run.run_id, me, reap=self._reap).sweep(1.0)
             ending.lose(self.manifest, _lost_reason(action, self.manifest))
             _ready(ready_fd)
             return
         assert self.manifest.process is not None
         self.tree = Tree(self.run.run_id, self.manifest.process, reap=self._reap)
-        _become_subreaper()
+        local.become_subreaper()
         if action is not Action.CONCLUDE:
             self._take_over()
             _ready(ready_fd)
@@ -102,22 +110,37 @@ class Supervisor:
             _ready(ready_fd)
 
     def environment(self) -> Mapping[str, str]:
-        """Our own environment and, while it can be read, that of the child: for redaction and checks."""
+        """That of the child, for redaction and checks.
+
+        Who started it has the same. Who took over has that of whoever looked at the run last, with names that
+        the child never got and without values that it has: the child's own counts, as long as it lives.
+        """
         process = self.manifest.process
         child = {} if process is None or find(process) is None else environment(process.pid)
-        return {**child, **os.environ}
+        self._child_env = child or self._child_env
+        if self._is_parent:
+            return os.environ
+        names = self.invocation.env_names
+        ours = {name: os.environ[name] for name in names if name in os.environ}
+        return {**ours, **self.invocation.env_set, **self._child_env}
 
     # -- taking over ---------------------------------------------------------------------------
 
     def _read_manifest(self) -> Manifest:
         try:
             return self.run.read_manifest()
-        except ManifestBroken as error:
-            aside = self.run.set_aside_manifest()
+        except (ManifestBroken, RunNotFound) as error:
+            aside = self._set_aside(error)
             manifest = rebuild(self.run, self.invocation)
             self.run.write_manifest(manifest)
-            self.log.append("rebuilt", aside=os.path.basename(aside), message=error.message)
+            self.log.note("rebuilt", aside=aside, message=error.message)
             return manifest
+
+    def _set_aside(self, error: RunnerError) -> str | None:
+        """Where the broken manifest is now; one that is gone leaves nothing to set aside."""
+        if isinstance(error, RunNotFound):
+            return None
+        return os.path.basename(self.run.set_aside_manifest())
 
     def _look(self) -> Action:
         manifest = self.manifest
@@ -131,6 +154,7 @@ class Supervisor:
             same_boot=known is None or (known.host, known.boot_id) == (host(), boot_id()),
             process_known=process is not None,
             process_alive=process is not None and find(process) is not None,
+            output_seen=os.path.exists(self.run.stdout),
         )
 
     def _find_unrecorded(self) -> Identity | None:
@@ -146,13 +170,16 @@ class Supervisor:
     def _take_over(self) -> None:
         me = identify(os.getpid())
         former = self.manifest.supervisor
-        if me == former:
+        if self._is_parent:
             return
-        self._is_parent = False
+        self.environment()
+        if self.manifest.paused_at is not None:
+            since = max(0.0, time.time() - parse_timestamp(self.manifest.paused_at))
+            self._paused_since = time.monotonic() - since
         self._write(self.manifest.replace(supervisor=me))
-        self.log.append("adopted", former=None if former is None else former.to_json())
+        self.log.note("adopted", former=None if former is None else former.to_json())
         self.progress.grown()
-        self.progress.read()
+        self._is_behind = self.progress.read()
 
     # -- watching ------------------------------------------------------------------------------
 
@@ -169,7 +196,8 @@ class Supervisor:
         poll.register(wake, select.POLLIN)
         while True:
             quiet_s = time.monotonic() - self._last_life
-            ready = dict(poll.poll((TICK_S if quiet_s < _LIVELY_S else _QUIET_TICK_S) * 1000))
+            tick_s = TICK_S if quiet_s < _LIVELY_S else _QUIET_TICK_S
+            ready = dict(poll.poll(0 if self._is_behind else tick_s * 1000))
             if pidfd in ready:
                 break
             if wake in ready:
@@ -203,8 +231,8 @@ class Supervisor:
             self._timeline.note(self.progress.size)
         if out or err or self.manifest.phase is Phase.PAUSED:
             self._last_life = now
-        if out:
-            self.progress.read()
+        if out or self._is_behind:
+            self._is_behind = self.progress.read()
         seen = self.progress
         shown = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
         if shown != self._shown and now - self._last_refresh > _REFRESH_S:
@@ -234,7 +262,7 @@ class Supervisor:
             reason = Reason("stalled", f"no sign of life for {limits.idle_timeout_s:g} s")
         else:
             return
-        self.log.append("limit", code=reason.code, message=reason.message)
+        self.log.note("limit", code=reason.code, message=reason.message)
         self._request_stop(reason, limits.grace_s)
 
     def _elapsed(self) -> float:
@@ -247,7 +275,7 @@ class Supervisor:
 
     def _obey(self) -> None:
         for path, intent in self.run.intents():
-            kind = intent.get("kind")
+            kind, self._obeying = intent.get("kind"), path
             if kind == "pause":
                 self._pause(intent)
             elif kind == "resume":
@@ -256,7 +284,11 @@ class Supervisor:
                 self._cancel(intent)
             elif kind == "rewrite":
                 self._rewrite()
-            os.unlink(path)
+            self._obeying = None
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass  # whoever left it has given up waiting and taken it back
 
     def _pause(self, intent: Json) -> None:
         if self.manifest.phase is not Phase.RUNNING:
@@ -269,11 +301,11 @@ class Supervisor:
         if running:
             self.tree.thaw(_FREEZE_S)
             names = [f"{process.command} ({process.pid})" for process in running]
-            self.log.append("pause_failed", actor=_actor(intent), still_running=names)
+            self.log.note("pause_failed", actor=_actor(intent), still_running=names)
             return
         self._paused_since = time.monotonic()
         self._write(advance(self.manifest, Event.PAUSED))
-        self.log.append(Event.PAUSED, actor=_actor(intent))
+        self.log.note(Event.PAUSED, actor=_actor(intent))
 
     def _resume(self, intent: Json) -> None:
         if self.manifest.phase is not Phase.PAUSED:
@@ -282,24 +314,23 @@ class Supervisor:
         self._account_pause()
         self._write(advance(self.manifest, Event.RESUMED))
         names = [f"{process.command} ({process.pid})" for process in stopped]
-        self.log.append(Event.RESUMED, actor=_actor(intent), still_stopped=names)
+        self.log.note(Event.RESUMED, actor=_actor(intent), still_stopped=names)
 
     def _cancel(self, intent: Json) -> None:
         grace = intent.get("grace_s")
         why = str(intent.get("reason") or "")
-        message = f"cancelled by {_actor(intent)}" + (f": {why}" if why else "")
         grace_s = float(grace) if isinstance(grace, int | float) else self.invocation.limits.grace_s
-        self.log.append("cancel_requested", actor=_actor(intent), reason=why)
-        self._request_stop(Reason("cancelled", message), grace_s)
+        self.log.note("cancel_requested", actor=_actor(intent), reason=why)
+        self._request_stop(cancelled(_actor(intent), why), grace_s)
 
     def _rewrite(self) -> None:
         """Somebody found the manifest broken: it is set aside, and what we know is written again."""
         try:
             self.run.read_manifest()
-        except ManifestBroken as error:
-            aside = self.run.set_aside_manifest()
+        except (ManifestBroken, RunNotFound) as error:
+            aside = self._set_aside(error)
             self._write(self.manifest)
-            self.log.append("rewritten", aside=os.path.basename(aside), message=error.message)
+            self.log.note("rewritten", aside=aside, message=error.message)
 
     def _request_stop(self, reason: Reason, grace_s: float) -> None:
         self._account_pause()
@@ -311,15 +342,16 @@ class Supervisor:
         self.tree.stop(grace_s, self._is_hurried)
 
     def _is_hurried(self) -> bool:
-        """Whether a second cancel came while the first is under way: then nobody waits politely."""
-        return [intent.get("kind") for _, intent in self.run.intents()].count("cancel") > 1
+        """Whether a cancel came while a stop is under way: then nobody waits politely any more."""
+        wishes = self.run.intents()
+        return any(wish.get("kind") == "cancel" and path != self._obeying for path, wish in wishes)
 
     def _survivors(self) -> tuple[Survivor, ...]:
         """Ends what the child left behind, looks again, and says what is still there."""
         left = [process for process in self.tree.members() if not self._is_companion(process.pid)]
         if left:
             names = [f"{process.command} ({process.pid})" for process in left]
-            self.log.append("swept", processes=names)
+            self.log.note("swept", processes=names)
         alive = self.tree.sweep(min(2.0, self.invocation.limits.grace_s))
         return tuple(Survivor(p.pid, p.start_time, p.command) for p in alive)
 
@@ -342,14 +374,7 @@ class Supervisor:
         try:
             self.run.write_manifest(manifest)
         except OSError as error:
-            print(f"manifest not written: {error}", file=sys.stderr)
-
-
-def _become_subreaper() -> None:
-    """Orphans of the tree come to us and not to init: PR_SET_CHILD_SUBREAPER, prctl(2)."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+            complain(f"manifest not written: {error}")
 
 
 def _read_invocation(run: RunDir) -> Invocation:
@@ -378,4 +403,6 @@ def _lost_reason(action: Action, manifest: Manifest) -> tuple[Outcome, Reason]:
         text = "whoever started it ended before the child existed"
         return Outcome.FAILED, Reason("never_started", text, "start it again")
     text = f"the machine was restarted while it was `{manifest.phase}`"
+    if manifest.process is None:
+        text = "whoever started it ended in the middle of it, and nobody saw what became of the child"
     return Outcome.LOST, Reason("lost", text, "look at its output, then start it again")

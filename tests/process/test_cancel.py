@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
-from support import processes
 from support.doubles import FINISHED, THREAD, said
-from support.repo import Repo, Run
+from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
 DEAF = "trap '' INT TERM\n"
@@ -43,11 +42,7 @@ def test_a_running_run_is_cancelled_and_nothing_of_it_is_left(repo: Repo) -> Non
 
 def test_a_child_that_ends_well_on_sigint_is_cancelled_and_its_true_exit_is_recorded(repo: Repo) -> None:
     repo.codex(
-        f"cat > /dev/null\n{THREAD}trap '{FINISHED.strip()}; exit 0' INT 2>/dev/null\n".replace(
-            "trap 'echo '", "trap 'echo "
-        )
-        if False
-        else f"""cat > /dev/null
+        f"""cat > /dev/null
 {THREAD}
 finish() {{
 {said("done")}{FINISHED}
@@ -222,12 +217,11 @@ def test_a_wish_that_nobody_was_there_to_hear_is_kept(repo: Repo) -> None:
 def test_the_child_of_another_run_is_not_ended_with_the_run_that_started_it(repo: Repo) -> None:
     """A run that is started from inside another has its own owner: only its manifest reaches it."""
     other = '[tasks.inner]\nprompt = "x"\nsandbox = "read-only"\ngrace = "1s"\n'
-    runner = Repo.__module__ and __import__("support.repo", fromlist=["RUNNER"]).RUNNER
     repo.codex(
         f"""
 prompt=$(cat)
 {THREAD}
-if [ "$prompt" = x ]; then touch "$HOME/inner"; else "{runner}" start --task inner > /dev/null; touch "$HOME/begun"; fi
+if [ "$prompt" = x ]; then touch "$HOME/inner"; else "{RUNNER}" start --task inner > /dev/null; touch "$HOME/begun"; fi
 while :; do sleep 0.1; done
 """
     )
@@ -261,8 +255,5 @@ def test_a_child_that_writes_without_end_is_cancelled_in_time(repo: Repo) -> Non
     wait_until(lambda: (run.folder / "stdout.jsonl").stat().st_size > 100_000_000, 60, "100 MB")
     before = monotonic()
     manifest = run.told("cancel", "--grace", "1s")
-    stopped = wait_until(lambda: run.events("cancel_requested"))
-    assert stopped
     assert_cancelled(run, manifest)
     assert monotonic() - before < 40
-    assert processes.carrying(run.id) == [] or True

@@ -198,19 +198,31 @@ def test_a_missing_login_fails_and_names_the_way_without_one(place: Place) -> No
     assert "--rehearse" in (checks["codex.login"].repair or "")
 
 
-@pytest.mark.parametrize("how", ["own config", "passed key"])
-def test_where_the_login_says_nothing_it_is_unknown(place: Place, how: str) -> None:
+def test_where_the_login_says_nothing_it_is_unknown(place: Place) -> None:
     place.codex(login="exit 1")
-    used = settings()
-    if how == "own config":
-        (place.home / ".codex").mkdir()
-        (place.home / ".codex/config.toml").write_text('model_provider = "corp"\n')
-    else:
-        place.env["CODEX_API_KEY"] = "sk-very-secret"
-        used = settings(env=("CODEX_API_KEY",))
-    check = place.examine([task()], runtimes=used)["codex.login"]
+    (place.home / ".codex").mkdir()
+    (place.home / ".codex/config.toml").write_text('model_provider = "corp"\n')
+    check = place.examine([task()], runtimes=settings())["codex.login"]
     assert check.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"), [("CODEX_API_KEY", Verdict.OK), ("OPENAI_API_KEY", Verdict.FAIL)]
+)
+def test_only_the_key_that_codex_exec_reads_counts_as_a_login(
+    place: Place, name: str, verdict: Verdict
+) -> None:
+    place.codex(login="exit 1")
+    place.env[name] = "sk-very-secret"
+    check = place.examine([task()], runtimes=settings(env=(name,)))["codex.login"]
+    assert check.verdict is verdict
     assert "secret" not in check.message
+
+
+def test_a_repository_of_rehearsals_needs_no_login(place: Place) -> None:
+    place.codex(login="exit 1")
+    check = place.examine([task().replace(rehearse=True)], runtimes=settings())["codex.login"]
+    assert check.verdict is Verdict.SKIP
 
 
 def test_the_key_of_a_custom_provider_has_to_be_set(place: Place) -> None:

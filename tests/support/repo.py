@@ -17,7 +17,7 @@ from support.doubles import FINISHED, THREAD, install_codex, said
 from support.processes import Seen
 from support.waiting import wait_until
 
-__all__ = ["Completed", "Repo", "Run"]
+__all__ = ["RUNNER", "Completed", "Repo", "Run"]
 
 RUNNER = Path(sys.executable).parent / "runner"
 WITHIN_S = 60.0
@@ -89,7 +89,7 @@ class Repo:
 
     def task(self, *lines: str, name: str = "work", prompt: str = "Do it.", more: str = "") -> Repo:
         """A delegate.toml with one task. `lines` are keys of the task, `more` other tables."""
-        grace = () if any(line.startswith("grace") for line in lines) else ('grace = "1s"',)
+        grace = () if any(line.startswith("grace") for line in lines) else ('grace = "300ms"',)
         keys = "\n".join((f"prompt = {json.dumps(prompt)}", 'sandbox = "read-only"', *grace, *lines))
         return self.config(f"{more}\n[tasks.{name}]\n{keys}\n")
 

@@ -1,0 +1,132 @@
+"""Parents and children on disk: who started whom, and how many at once. Edge: disk, standard library only.
+
+A child is written into its parent's `control/children/` under the parent's children lock and before anything
+of it starts, so the caps hold for any number of starters at once and no child can be lost. The parent's
+supervisor copies the names into the parent's manifest; it is that one's only writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from runner.errors import Conflict, RunnerError
+from runner.model import Lineage
+from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of, unwritable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from runner.state.manifest import Manifest
+
+_STARTING_S = 60.0
+"""A child without a folder counts as running for this long: its starter may be between the two."""
+_DEEPEST = 64
+
+
+class TooManyChildren(Conflict):
+    code = "max_children"
+    default_hint = "wait for one of them, or raise max_children in [delegation]"
+    retryable = True
+
+
+class ParentOver(Conflict):
+    code = "parent_over"
+    default_hint = "a run that is done has no more children and answers no questions"
+
+
+def lineage_of(run: RunDir) -> Lineage:
+    """How one run names another."""
+    return Lineage(run.task_id, run.run_id, manifest_path_of(run.task_id, run.run_id))
+
+
+def children(run: RunDir) -> list[RunDir]:
+    """The runs that this one has started, oldest first; a folder may not exist (yet, or any more)."""
+    try:
+        names = os.listdir(_folder(run))
+    except OSError:
+        return []
+    pairs = (name.rpartition("@") for name in names)
+    found = [(run_id, task) for task, _, run_id in pairs if is_task_id(task) and is_run_id(run_id)]
+    return [RunDir(run.repo, task, run_id) for run_id, task in sorted(found)]
+
+
+def descendants(run: RunDir) -> Iterator[RunDir]:
+    """Children, their children and so on, each once; parents before children."""
+    queue, seen = children(run), {run.run_id}
+    while queue:
+        child = queue.pop(0)
+        if child.run_id not in seen:
+            seen.add(child.run_id)
+            yield child
+            queue += children(child)
+
+
+def ancestors(manifest: Manifest) -> list[RunDir]:
+    """The parent, its parent and so on, as the manifests name them."""
+    found: list[RunDir] = []
+    parent = manifest.parent
+    while parent is not None and len(found) < _DEEPEST:
+        run = RunDir(manifest.repo, parent.task_id, parent.run_id)
+        found.append(run)
+        try:
+            parent = run.read_manifest().parent
+        except RunnerError:
+            break
+    return found
+
+
+def is_below(run: RunDir, top: RunDir) -> bool:
+    """Whether `run` is `top` itself or one of its descendants, by both sides' records."""
+    return run.path == top.path or any(child.path == run.path for child in descendants(top))
+
+
+def reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
+    """Writes the child down with its parent, if one more may run. TooManyChildren, ParentOver, Unwritable."""
+    try:
+        os.makedirs(_folder(parent), 0o700, exist_ok=True)
+        lock = os.open(f"{parent.control}/children.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise unwritable(error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if parent.read_manifest().is_done:
+            raise ParentOver(f"the parent run `{parent.run_id}` is over")
+        running = sum(map(_is_running, children(parent)))
+        if running >= max_children:
+            raise TooManyChildren(f"`{parent.run_id}` has {running} running children, at most {max_children}")
+        os.close(os.open(_marker(parent, child), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise unwritable(error) from error
+    finally:
+        os.close(lock)
+
+
+def release(parent: RunDir, child: RunDir) -> None:
+    """Takes back a reservation of a child that never became a run."""
+    try:
+        os.unlink(_marker(parent, child))
+    except OSError:
+        pass
+
+
+def _is_running(child: RunDir) -> bool:
+    try:
+        return not child.read_manifest().is_done
+    except RunnerError:
+        pass
+    if os.path.isdir(child.path):
+        return True  # between its folder and its first manifest
+    parts = child.run_id[:8], child.run_id[9:15]
+    stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(time.time() - _STARTING_S))
+    return "".join(parts) > stamp
+
+
+def _folder(run: RunDir) -> str:
+    return f"{run.control}/children"
+
+
+def _marker(parent: RunDir, child: RunDir) -> str:
+    return f"{_folder(parent)}/{child.task_id}@{child.run_id}"

@@ -1,0 +1,172 @@
+"""Questions of a run and what became of them. Edge: disk, standard library only.
+
+A question is a file in the `questions/` folder of the run that asks; it survives every process. How it was
+closed (answered or expired) is a second file that can be created only once, so an answer and an expiry at the
+same instant have one winner and nobody can answer twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from runner.errors import Conflict, RunNotFound, UsageError
+from runner.state.manifest import parse_timestamp, timestamp
+from runner.state.store import RunDir, unwritable, write_new
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.model import Json
+
+ON_EXPIRY = ("continue", "pause", "fail")
+MAX_TEXT = 64 * 1024
+
+
+class QuestionClosed(Conflict):
+    code = "question_closed"
+    default_hint = "a question is answered once"
+
+
+class QuestionNotFound(RunNotFound):
+    code = "question_not_found"
+    default_hint = "`runner status RUN` shows the open questions"
+
+
+class Question(Value):
+    """`status` is `open`, `answered` or `expired`. `asked` names who should answer: a run, or the owner."""
+
+    id: str
+    run_id: str
+    asked: str
+    prompt: str
+    status: str
+    asked_at: str
+    expires_at: str | None
+    on_expiry: str
+    answer: str | None
+    answered_by: str | None
+    closed_at: str | None
+
+    @property
+    def is_open(self) -> bool:
+        return self.status == "open"
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is open and its time is over."""
+        return (
+            self.is_open and self.expires_at is not None and parse_timestamp(self.expires_at) <= time.time()
+        )
+
+
+def ask(run: RunDir, *, asked: str, prompt: str, expires_in_s: float | None, on_expiry: str) -> Question:
+    """Writes a new question of `run` down. UsageError for what cannot be asked."""
+    if not prompt.strip() or len(prompt) > MAX_TEXT:
+        raise UsageError(f"a question has 1 to {MAX_TEXT} characters", hint="ask shorter")
+    if on_expiry not in ON_EXPIRY:
+        raise UsageError(f"on_expiry is one of {', '.join(ON_EXPIRY)}, not {on_expiry!r}")
+    if expires_in_s is not None and not 0 < expires_in_s <= 30 * 86400:
+        raise UsageError("expires_in_s is more than 0 and at most 30 days")
+    now = time.time()
+    record = {
+        "run_id": run.run_id,
+        "asked": asked,
+        "prompt": prompt,
+        "asked_at": timestamp(now),
+        "expires_at": None if expires_in_s is None else timestamp(now + expires_in_s),
+        "on_expiry": on_expiry,
+    }
+    number = len(_names(run)) + 1
+    while True:
+        name = f"q-{number:04d}"
+        try:
+            _publish(run, f"{name}.json", {"id": name, **record})
+            return read(run, name)
+        except FileExistsError:
+            number += 1
+
+
+def read(run: RunDir, question_id: str) -> Question:
+    """The question as it stands now; QuestionNotFound."""
+    asked = _load(run, f"{question_id}.json") if _is_id(question_id) else None
+    if asked is None:
+        raise QuestionNotFound(f"run `{run.run_id}` has no question `{question_id[:40]}`")
+    closed = _load(run, f"{question_id}.closed.json") or {}
+    return Question(
+        **asked,
+        status=str(closed.get("status", "open")),
+        answer=closed.get("answer"),
+        answered_by=closed.get("by"),
+        closed_at=closed.get("at"),
+    )
+
+
+def of_run(run: RunDir) -> list[Question]:
+    """All questions of a run, oldest first."""
+    return [read(run, name.removesuffix(".json")) for name in _names(run)]
+
+
+def answer(run: RunDir, question_id: str, text: str, *, by: str) -> Question:
+    """Closes an open question with an answer. QuestionClosed if somebody (or its time) was faster."""
+    if not text.strip() or len(text) > MAX_TEXT:
+        raise UsageError(f"an answer has 1 to {MAX_TEXT} characters")
+    question = read(run, question_id)
+    if question.is_due:
+        raise QuestionClosed(f"question `{question_id}` has expired")
+    return _close(run, question_id, {"status": "answered", "answer": text, "by": by})
+
+
+def expire(run: RunDir, question_id: str) -> Question:
+    """Closes a question whose time is over. QuestionClosed if it was answered before."""
+    return _close(run, question_id, {"status": "expired"})
+
+
+def _close(run: RunDir, question_id: str, how: Json) -> Question:
+    try:
+        _publish(run, f"{question_id}.closed.json", {**how, "at": timestamp()})
+    except FileExistsError:
+        status = read(run, question_id).status
+        raise QuestionClosed(f"question `{question_id}` is already {status}") from None
+    return read(run, question_id)
+
+
+def _publish(run: RunDir, name: str, data: Json) -> None:
+    """Creates a file that is complete the moment it is visible; FileExistsError if there is one."""
+    temporary = f"{run.questions}/.{name}.{os.getpid()}.{time.monotonic_ns()}"
+    if not os.path.isdir(run.questions):
+        raise RunNotFound(f"run `{run.run_id}` is gone")
+    write_new(temporary, json.dumps(data, ensure_ascii=False).encode())
+    try:
+        os.link(temporary, f"{run.questions}/{name}")
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise unwritable(error) from error
+    finally:
+        os.unlink(temporary)
+
+
+def _names(run: RunDir) -> list[str]:
+    try:
+        names = os.listdir(run.questions)
+    except OSError:
+        return []
+    return sorted(name for name in names if name.endswith(".json") and _is_id(name[:-5]))
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 6 and text.startswith("q-") and text[2:].isascii() and text[2:].isdigit()
+
+
+def _load(run: RunDir, name: str) -> dict[str, Any] | None:
+    try:
+        fd = os.open(f"{run.questions}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            data = json.loads(file.read(1024 * 1024))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None

@@ -1,0 +1,175 @@
+"""What the documentation says exists: verbs, options, links, and the tables that repeat the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from runner.cli.app import COMMANDS, parser_of
+from runner.errors import ExitStatus
+from runner.model import Phase
+from runner.runtimes import base
+from runner.state.lifecycle import TRANSITIONS
+from runner.state.manifest import Manifest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+README = ROOT / "README.md"
+EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+_FENCE = re.compile(r"^ *```[a-z]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_TOML = re.compile(r"^```toml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r"^(?: {4}.*(?:\n|\Z))+", re.MULTILINE)
+_SPAN = re.compile(r"`([^`\n]+)`")
+_COMMAND = re.compile(r"(?<![\w./'\"\[=-])runner +([a-z][a-z-]*)((?: +[^\n|>#;]*)?)")
+_OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z-]*|-[a-z])(?![\w-])")
+_LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\(([^)\s]+)\)")
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def code(page: Path) -> list[str]:
+    """Everything that stands there as code: blocks and spans."""
+    whole = text(page)
+    outside = _FENCE.sub("", whole)
+    return [*_FENCE.findall(whole), *_INDENTED.findall(outside), *_SPAN.findall(outside)]
+
+
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """(verb, options) of each `runner VERB ...` on a page, a quoted text in it left out."""
+    found = []
+    for piece in code(page):
+        for verb, rest in _COMMAND.findall(piece):
+            plain = re.sub(r'"[^"]*"', "", rest)
+            found.append((verb, _OPTION.findall(plain)))
+    return found
+
+
+def options(verb: str) -> set[str]:
+    return {name for action in parser_of(verb)._actions for name in action.option_strings}
+
+
+def anchors(page: Path) -> list[str]:
+    """What the headings of a page are called in links to them."""
+    headings = re.findall(r"^#+ (.*)$", text(page), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings]
+
+
+def rows(page: Path, *head: str) -> list[list[str]]:
+    """The cells of the one table on the page that has this head."""
+    lines = text(page).splitlines()
+    (start,) = [n for n, line in enumerate(lines) if line.startswith("| " + " | ".join(head) + " |")]
+    found = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        found.append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
+
+
+def names(cell: str) -> list[str]:
+    return _SPAN.findall(cell)
+
+
+@EVERY_PAGE
+def test_every_command_that_a_page_names_exists_with_its_options(page: Path) -> None:
+    wrong = []
+    for verb, used in commands(page):
+        if verb not in COMMANDS:
+            wrong.append(f"runner {verb}")
+            continue
+        wrong += [f"runner {verb} {option}" for option in used if option not in options(verb)]
+    assert not wrong
+
+
+def test_every_option_of_start_that_the_readme_lists_exists_and_none_is_missing() -> None:
+    (paragraph,) = re.findall(r"^`start` takes (.*?)\n\n", text(README), re.MULTILINE | re.DOTALL)
+    listed = {name for span in names(paragraph) for name in _OPTION.findall(span)}
+    assert listed == options("start") - {"-h", "--help", "--format", "--task"}
+
+
+@EVERY_PAGE
+def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    broken = []
+    for target in _LINK.findall(_FENCE.sub("", text(page))):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = page if not path else (page.parent / path).resolve()
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert not broken
+
+
+def test_the_command_table_of_the_readme_has_every_verb_once() -> None:
+    verbs = [names(row[0])[0].split()[1] for row in rows(README, "command", "does")]
+    assert sorted(verbs) == sorted(COMMANDS)
+
+
+def test_the_command_table_shows_the_options_of_each_verb() -> None:
+    common = {"-h", "--help", "--format", "--config", "--set"}
+    for row in rows(README, "command", "does"):
+        words = names(row[0])[0]
+        verb = words.split()[1]
+        if verb in ("start", "resolve"):  # theirs are listed below the table
+            continue
+        shown = set(_OPTION.findall(words))
+        every = options(verb) - common - {"--follow"}  # long for `-f`
+        assert shown == every, verb
+
+
+def test_the_exit_status_table_is_that_of_the_code() -> None:
+    table = {int(number): names(name)[0] for number, name, _ in rows(README, "status", "name", "meaning")}
+    assert table == {status.value: status.name.lower() for status in ExitStatus}
+
+
+def test_the_lifecycle_table_is_that_of_the_code() -> None:
+    table = {}
+    for phase, cell in rows(ROOT / "docs/architecture.md", "phase", "event and next phase"):
+        pairs = re.findall(r"`(\w+)` -> `(\w+)`", cell)
+        table |= {(names(phase)[0], event): after for event, after in pairs}
+    assert table == {(str(phase), str(event)): str(after) for (phase, event), after in TRANSITIONS.items()}
+
+
+def test_the_lifecycle_table_has_a_row_for_every_phase() -> None:
+    shown = [names(row[0])[0] for row in rows(ROOT / "docs/architecture.md", "phase", "event and next phase")]
+    assert shown == [str(phase) for phase in Phase]
+
+
+def test_every_field_of_the_manifest_is_explained() -> None:
+    table = rows(ROOT / "docs/runs.md", "field", "is")
+    explained = [name for row in table for name in names(row[0])]
+    assert sorted(explained) == sorted(["status", *Manifest._fields])
+
+
+def test_every_member_of_a_runtime_is_explained() -> None:
+    table = rows(ROOT / "docs/adding-a-runtime.md", "member", "says")
+    explained = [name.partition("(")[0] for row in table for name in names(row[0])]
+    declared = base.Runtime.__annotations__.keys() | {
+        name for name, value in vars(base.Runtime).items() if callable(value) and not name.startswith("_")
+    }
+    assert sorted(explained) == sorted(declared)
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs/ci.md"], ids=lambda page: page.name)
+def test_the_settings_that_a_page_shows_are_valid(page: Path, repo) -> None:
+    (repo.root / "prompts").mkdir()
+    (repo.root / "prompts" / "fix-auth.md").write_text("x", encoding="utf-8")
+    for block in _TOML.findall(text(page)):
+        assert repo.problems(block) == []
+
+
+def test_the_makefile_has_every_target_that_a_page_names() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    named = {
+        shlex.split(target)[0]
+        for page in PAGES
+        for piece in code(page)
+        for target in re.findall(r"(?:^|(?<=\s))make ([a-z]+)", piece)
+    }
+    assert named <= set(targets)

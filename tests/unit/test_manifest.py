@@ -1,0 +1,207 @@
+"""The manifest: JSON in both directions, what an event does to it, and the samples of old versions."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.values import a_manifest, an_identity, an_invocation
+
+from runner.errors import IllegalTransition, ManifestNewer
+from runner.model import Identity, Invocation, Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
+from runner.state.lifecycle import FINAL_EVENTS, Event
+from runner.state.manifest import (
+    Attempt,
+    DelegationDeclared,
+    Manifest,
+    RuntimeFound,
+    SandboxDeclared,
+    Survivor,
+    advance,
+    first,
+    parse_timestamp,
+    timestamp,
+)
+
+SAMPLE = Path(__file__).parents[1] / "data" / "manifest-v1.json"
+
+text = st.text(max_size=20)
+maybe_text = st.none() | text
+count = st.none() | st.integers(0, 2**40)
+identities = st.builds(Identity, text, text, st.integers(1), st.integers(0))
+lineages = st.builds(Lineage, text, text, text)
+attempts = st.builds(Attempt, st.integers(1), st.none() | identities, maybe_text, maybe_text, count, count)
+manifests = st.builds(
+    Manifest,
+    schema_version=st.just(1),
+    phase=st.sampled_from(Phase),
+    outcome=st.none() | st.sampled_from(Outcome),
+    reason=st.none() | st.builds(Reason, text, text, maybe_text, maybe_text),
+    rehearsal=st.booleans(),
+    parent=st.none() | lineages,
+    children=st.lists(lineages, max_size=2).map(tuple),
+    runtime=st.builds(RuntimeFound, text, text, text),
+    sandbox=st.builds(SandboxDeclared, text, st.sampled_from(Level), st.booleans()),
+    delegation=st.builds(DelegationDeclared, st.booleans(), text, st.lists(text, max_size=2).map(tuple)),
+    attempt=st.integers(0),
+    attempts=st.lists(attempts, max_size=2).map(tuple),
+    process=st.none() | identities,
+    supervisor=st.none() | identities,
+    paused_seconds=st.floats(0, 1e9),
+    exit_code=count,
+    signal=count,
+    survivors=st.lists(st.builds(Survivor, st.integers(1), st.integers(0), text), max_size=2).map(tuple),
+    usage=st.builds(Usage, count, count, count, count),
+    questions_open=st.integers(0),
+    artifacts=st.dictionaries(text, text, max_size=2),
+    **{
+        name: text
+        for name in ("task_id", "run_id", "manifest_path", "repo", "created_at", "updated_at")
+        + ("config_digest", "prompt_digest")
+    },
+    **{
+        name: maybe_text
+        for name in ("title", "model", "reasoning_effort", "started_at", "paused_at", "ended_at")
+        + ("thread_id", "last_message", "last_activity")
+    },
+)
+
+
+@given(manifests)
+def test_a_manifest_comes_back_from_its_json(manifest: Manifest) -> None:
+    assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
+
+
+@given(st.booleans(), st.none() | st.builds(Rehearsal, maybe_text, st.integers(0), st.just(("x", "y"))), text)
+def test_an_invocation_comes_back_from_its_json_and_its_prompt(
+    child: bool, rehearsal: Rehearsal | None, prompt: str
+) -> None:
+    parent = Lineage("a", "b", "c") if child else None
+    invocation = an_invocation(parent=parent, rehearsal=rehearsal, prompt=prompt)
+    data = json.loads(json.dumps(invocation.to_json()))
+    assert "prompt" not in data
+    assert Invocation.from_json(data, prompt) == invocation
+
+
+def test_the_sample_of_version_1_stays_readable_and_complete() -> None:
+    data = json.loads(SAMPLE.read_text(encoding="utf-8"))
+    manifest = Manifest.from_json(data)
+    assert manifest.to_json() == data
+    assert list(manifest.to_json()) == list(data)
+    assert manifest.status == "timed_out"
+    assert manifest.attempts[1].signal == 2
+    assert manifest.survivors == (Survivor(811, 245100, "node"),)
+
+
+def test_a_newer_schema_version_is_refused_by_name() -> None:
+    data = json.loads(SAMPLE.read_text(encoding="utf-8")) | {"schema_version": 2, "whatever": 1}
+    with pytest.raises(ManifestNewer, match="schema_version 2 is newer"):
+        Manifest.from_json(data)
+
+
+def test_unknown_keys_are_passed_over_and_late_ones_may_lack() -> None:
+    data = a_manifest().to_json() | {"added_later": True}
+    del data["questions_open"], data["paused_seconds"], data["last_activity"]
+    manifest = Manifest.from_json(data)
+    assert (manifest.questions_open, manifest.paused_seconds, manifest.last_activity) == (0, 0.0, None)
+
+
+@pytest.mark.parametrize("name", ["schema_version", "phase", "runtime", "sandbox", "usage", "process", "artifacts"])
+def test_what_is_no_manifest_is_a_lookup_type_or_value_error(name: str) -> None:
+    data = a_manifest().to_json()
+    for broken in ({k: v for k, v in data.items() if k != name}, data | {name: "wrong"}):
+        with pytest.raises((KeyError, TypeError, ValueError)):
+            Manifest.from_json(broken)
+
+
+def test_the_first_manifest_claims_nothing() -> None:
+    invocation = an_invocation()
+    manifest = first(invocation, {"prompt": "prompt.md"})
+    assert (manifest.phase, manifest.status, manifest.outcome) == (Phase.QUEUED, "queued", None)
+    assert manifest.process is manifest.supervisor is manifest.started_at is manifest.exit_code is None
+    assert manifest.usage == Usage()
+    assert manifest.attempts == manifest.survivors == manifest.children == ()
+
+
+def a_running() -> Manifest:
+    return advance(advance(a_manifest(), Event.LAUNCHED, attempt=1), Event.STARTED, process=an_identity())
+
+
+def test_advance_notes_when_the_run_started_paused_and_ended() -> None:
+    running = a_running()
+    assert (running.phase, running.attempt) == (Phase.RUNNING, 1)
+    assert running.started_at == running.updated_at
+    verifying = advance(running, Event.EXITED, exit_code=0)
+    done = advance(verifying, Event.ENDED, outcome=Outcome.SUCCEEDED, reason=Reason("completed", "ok"))
+    assert (done.status, done.exit_code) == ("succeeded", 0)
+    assert done.ended_at == done.updated_at
+
+
+def test_the_first_start_stays_the_start_of_the_run() -> None:
+    again = advance(advance(a_running(), Event.EXITED), Event.RETRIED)
+    assert advance(again, Event.STARTED, at="2030-01-01T00:00:00.000Z").started_at == again.started_at
+
+
+def test_pauses_are_summed_up_when_they_end() -> None:
+    manifest = a_running()
+    for n in (10, 20):
+        manifest = advance(manifest, Event.PAUSED, at=f"2026-01-01T00:00:{n}.000Z")
+        assert manifest.paused_at == f"2026-01-01T00:00:{n}.000Z"
+        manifest = advance(manifest, Event.RESUMED, at=f"2026-01-01T00:00:{n + 2}.250Z")
+    assert (manifest.paused_seconds, manifest.paused_at) == (4.5, None)
+
+
+@pytest.mark.parametrize("event", [Event.STOP_REQUESTED, Event.EXITED, Event.LOST])
+def test_a_pause_also_ends_with_a_stop_an_exit_or_a_loss(event: Event) -> None:
+    paused = advance(a_running(), Event.PAUSED, at="2026-01-01T00:00:00.000Z")
+    final: dict[str, Any] = {"outcome": Outcome.LOST} if event in FINAL_EVENTS else {}
+    after = advance(paused, event, at="2026-01-01T00:01:00.000Z", **final)
+    assert (after.paused_seconds, after.paused_at) == (60.0, None)
+
+
+def test_a_clock_that_was_set_back_makes_no_negative_pause() -> None:
+    paused = advance(a_running(), Event.PAUSED, at="2026-01-01T00:01:00.000Z")
+    assert advance(paused, Event.RESUMED, at="2026-01-01T00:00:00.000Z").paused_seconds == 0.0
+
+
+@pytest.mark.parametrize("event", list(Event))
+def test_an_outcome_comes_with_a_final_event_and_with_no_other(event: Event) -> None:
+    outcome = None if event in FINAL_EVENTS else Outcome.FAILED
+    with pytest.raises(ValueError, match="do not go together"):
+        advance(a_running(), event, outcome=outcome)
+
+
+def test_a_forbidden_event_changes_nothing() -> None:
+    manifest = a_manifest()
+    with pytest.raises(IllegalTransition):
+        advance(manifest, Event.RESUMED)
+    assert manifest.phase is Phase.QUEUED
+
+
+@given(st.integers(0, 4_000_000_000_000))
+def test_a_timestamp_comes_back_to_the_millisecond(milliseconds: int) -> None:
+    shown = timestamp(milliseconds / 1000)
+    assert len(shown) == 24
+    assert round(parse_timestamp(shown) * 1000) == milliseconds
+    assert timestamp(parse_timestamp(shown)) == shown
+
+
+@given(st.floats(0, 4e9), st.floats(0, 4e9))
+def test_timestamps_sort_as_times_do(one: float, other: float) -> None:
+    if round(one * 1000) < round(other * 1000):
+        assert timestamp(one) < timestamp(other)
+
+
+def test_now_is_utc() -> None:
+    assert abs(parse_timestamp(timestamp()) - time.time()) < 5
+
+
+@pytest.mark.parametrize("wrong", ["", "yesterday", "2026-11-20", "2026-11-20T10:15:xx.000Z"])
+def test_what_is_no_timestamp_is_a_value_error(wrong: str) -> None:
+    with pytest.raises(ValueError):
+        parse_timestamp(wrong)

@@ -1,0 +1,256 @@
+"""The hand-kept schemas, both ways: what we write is valid, what we would not write is refused."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from support.values import a_manifest, an_identity, an_invocation
+
+from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal
+from runner.state.events import EventLog, read
+from runner.state.lifecycle import Event
+from runner.state.manifest import Attempt, Manifest, Survivor, advance
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("manifest", "invocation", "event")
+SAMPLE = json.loads((ROOT / "tests" / "data" / "manifest-v1.json").read_text(encoding="utf-8"))
+RUN = Lineage("a", "20261120T101504438Z-50151d5c", ".runs/a/cli/20261120T101504438Z-50151d5c/manifest.json")
+
+
+def schema(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+def is_valid(name: str, value: object) -> bool:
+    return bool(Draft202012Validator(schema(name)).is_valid(value))
+
+
+def assert_valid(name: str, value: object) -> None:
+    Draft202012Validator(schema(name)).validate(value)
+
+
+def described(node: object) -> Iterator[dict[str, Any]]:
+    """Every property's schema, at any depth."""
+    if isinstance(node, dict):
+        for value in node.get("properties", {}).values():
+            yield value
+        for key, value in node.items():
+            if key not in ("if", "then", "else"):
+                yield from described(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from described(value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_schema_is_one_and_says_what_every_key_means(name: str) -> None:
+    loaded = schema(name)
+    Draft202012Validator.check_schema(loaded)
+    assert loaded["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert loaded["title"] and loaded["description"]
+    assert [node for node in described(loaded) if not node.keys() & {"description", "$ref"}] == []
+
+
+def a_life() -> Iterator[Manifest]:
+    """A manifest at every station, and both ways out of it."""
+    manifest = a_manifest()
+    yield manifest
+    yield advance(manifest, Event.START_FAILED, outcome=Outcome.FAILED, reason=Reason("disk_full", "full"))
+    me = an_identity()
+    manifest = advance(manifest, Event.LAUNCHED, supervisor=me, attempt=1)
+    yield manifest
+    manifest = advance(manifest, Event.STARTED, process=me)
+    manifest = manifest.replace(attempts=(Attempt(1, me, manifest.updated_at),))
+    yield manifest
+    paused = advance(manifest, Event.PAUSED)
+    yield paused
+    yield advance(paused, Event.RESUMED)
+    yield advance(manifest, Event.STOP_REQUESTED, reason=Reason("cancelled", "cancelled by user"))
+    yield advance(manifest, Event.LOST, outcome=Outcome.LOST, reason=Reason("lost", "gone"))
+    manifest = advance(manifest, Event.EXITED, signal=9, survivors=(Survivor(5, 6, "sh"),), parent=RUN)
+    yield manifest
+    for outcome in Outcome:
+        yield advance(manifest, Event.ENDED, outcome=outcome, reason=Reason("x", "y", "z", "w"))
+
+
+def test_a_manifest_is_valid_at_every_station_of_its_life() -> None:
+    stations = list(a_life())
+    assert {manifest.phase for manifest in stations} == set(Phase)
+    for manifest in stations:
+        assert_valid("manifest", manifest.to_json())
+
+
+def test_the_kept_sample_is_valid() -> None:
+    assert_valid("manifest", SAMPLE)
+
+
+@pytest.mark.parametrize("key", SAMPLE)
+def test_no_key_of_a_manifest_may_lack_or_be_of_another_kind(key: str) -> None:
+    assert not is_valid("manifest", {k: v for k, v in SAMPLE.items() if k != key})
+    assert not is_valid("manifest", SAMPLE | {key: 1.5 if key != "paused_seconds" else "1.5"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"surprise": 1},
+        {"schema_version": 2},
+        {"status": "fine"},
+        {"phase": "running"},
+        {"status": "running"},
+        {"outcome": None},
+        {"reason": None},
+        {"ended_at": None},
+        {"ended_at": "2026-11-20 10:33:12"},
+        {"ended_at": "2026-11-20T10:33:12Z"},
+        {"run_id": "latest"},
+        {"task_id": "../../etc"},
+        {"manifest_path": "/tmp/manifest.json"},
+        {"repo": "relative"},
+        {"paused_seconds": -1},
+        {"exit_code": -9},
+        {"signal": 0},
+        {"config_digest": "sha256:ABC"},
+        {"runtime": {"name": "codex"}},
+        {"sandbox": SAMPLE["sandbox"] | {"level": "open"}},
+        {"usage": SAMPLE["usage"] | {"input_tokens": -1}},
+        {"usage": SAMPLE["usage"] | {"price": 1}},
+        {"process": SAMPLE["process"] | {"pid": "702"}},
+        {"attempts": [{"n": 1}]},
+        {"artifacts": {"prompt": "/etc/passwd"}},
+        {"survivors": [811]},
+    ],
+    ids=str,
+)
+def test_a_broken_manifest_is_refused(change: dict[str, Any]) -> None:
+    assert not is_valid("manifest", SAMPLE | change)
+
+
+def test_a_manifest_that_is_not_done_has_no_end() -> None:
+    running = [manifest.to_json() for manifest in a_life() if manifest.phase is Phase.RUNNING][0]
+    assert is_valid("manifest", running)
+    for change in ({"outcome": "failed"}, {"ended_at": SAMPLE["ended_at"]}, {"status": "failed"}):
+        assert not is_valid("manifest", running | change)
+
+
+def an_invocation_json(**changes: Any) -> dict[str, Any]:
+    return json.loads(json.dumps(an_invocation().to_json())) | changes
+
+
+def test_invocations_are_valid_with_and_without_what_is_optional() -> None:
+    assert_valid("invocation", an_invocation_json())
+    rehearsal = Rehearsal(None, 4711, ("python", "server"))
+    full = an_invocation(rehearsal=rehearsal, parent=RUN).to_json()
+    assert_valid("invocation", json.loads(json.dumps(full)))
+    bare = an_invocation(title=None, model=None, reasoning_effort=None, verify=(), origins={}, secret_names=())
+    assert_valid("invocation", json.loads(json.dumps(bare.to_json())))
+    assert_valid("invocation", an_invocation_json(prompt="as `runner resolve` prints it"))
+
+
+def test_no_key_of_an_invocation_may_lack_or_be_of_another_kind() -> None:
+    whole = an_invocation_json()
+    for key in whole:
+        assert not is_valid("invocation", {k: v for k, v in whole.items() if k != key}), key
+        assert not is_valid("invocation", whole | {key: True}), key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"surprise": 1},
+        {"schema_version": 2},
+        {"argv": []},
+        {"argv": "codex exec"},
+        {"verify": [[]]},
+        {"verify": ["true"]},
+        {"env_names": ["HOME", "HOME"]},
+        {"env_names": {"HOME": "/root"}},
+        {"program": "codex"},
+        {"cwd": "."},
+        {"sandbox": {"name": "x", "level": "read-only"}},
+        {"limits": {"timeout_s": -1, "idle_timeout_s": None, "start_timeout_s": None, "grace_s": 1}},
+        {"rehearsal": {"script": None, "port": 70000, "argv": ["x"]}},
+        {"prompt_digest": None},
+    ],
+    ids=str,
+)
+def test_a_broken_invocation_is_refused(change: dict[str, Any]) -> None:
+    assert not is_valid("invocation", an_invocation_json(**change))
+
+
+EVENTS: dict[str, dict[str, Any]] = {
+    "created": {"task_id": "a", "run_id": RUN.run_id},
+    "started": {"process": an_identity().to_json(), "attempt": 1},
+    "adopted": {"former": None},
+    "paused": {},
+    "pause_failed": {"still_running": ["node (7)"]},
+    "resumed": {"still_stopped": []},
+    "cancel_requested": {"reason": ""},
+    "limit": {"code": "timeout", "message": "ran longer"},
+    "swept": {"processes": ["sh (8)"]},
+    "exited": {"exit_code": 0, "signal": None},
+    "checked": {"argv": ["true"], "exit_code": -9, "timed_out": False, "duration_s": 0.1, "tail": ""},
+    "ended": {"outcome": "failed", "reason": Reason("x", "y").to_json(), "lines_unread": 0},
+    "sealed": {"redactions": 2},
+    "seal_failed": {"file": "stdout.jsonl", "message": "No space left on device"},
+    "rebuilt": {"aside": "manifest.json.broken-1", "message": "not a manifest"},
+    "rewritten": {"aside": "manifest.json.broken-1", "message": "not a manifest"},
+}
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_an_event_that_was_written_is_valid_and_needs_all_its_fields(kind: str, tmp_path: Path) -> None:
+    path = str(tmp_path / "events.jsonl")
+    EventLog(path).append(kind, **EVENTS[kind])
+    (event,) = read(path)
+    assert_valid("event", event)
+    for key in event:
+        if key != "lines_unread":
+            assert not is_valid("event", {k: v for k, v in event.items() if k != key}), key
+
+
+def test_an_event_of_an_unknown_type_is_valid_by_its_envelope_alone() -> None:
+    event = {"schema_version": 1, "seq": 9, "at": SAMPLE["ended_at"], "type": "later_word", "actor": "user"}
+    assert is_valid("event", event | {"anything": 1})
+    for change in ({"seq": 0}, {"at": "now"}, {"type": "Bad Word"}, {"actor": ""}, {"schema_version": 2}):
+        assert not is_valid("event", event | change)
+
+
+def appended_types() -> Iterator[str]:
+    """The first argument of every call that writes an event, in the whole product."""
+    for path in (ROOT / "runner").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+                continue
+            owner = ast.unparse(node.func.value)
+            if node.func.attr in ("append", "note", "_log_event") and owner.endswith("log"):
+                kind = node.args[0]
+                if isinstance(kind, ast.Constant):
+                    yield str(kind.value)
+                elif isinstance(kind, ast.Attribute) and ast.unparse(kind.value) == "Event":
+                    yield str(Event[kind.attr])
+
+
+def test_every_event_that_the_product_writes_is_described() -> None:
+    known = {branch["if"]["properties"]["type"]["const"] for branch in schema("event")["allOf"]}
+    assert known == set(EVENTS)
+    written = set(appended_types())
+    assert written - known == set()
+    assert known - written == set()
+
+
+def test_the_closed_sets_of_the_schemas_are_those_of_the_code() -> None:
+    properties = schema("manifest")["properties"]
+    assert properties["phase"]["enum"] == list(Phase)
+    assert properties["outcome"]["enum"] == [*Outcome, None]
+    assert set(properties["status"]["enum"]) == {*Phase, *Outcome} - {"done"}
+    assert schema("invocation")["$defs"]["level"]["enum"] == list(Level)
+    assert list(properties) == list(a_manifest().to_json())
+    assert set(schema("invocation")["properties"]) - {"prompt"} == set(an_invocation().to_json())
