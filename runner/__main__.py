@@ -1,8 +1,13 @@
-"""`python -m runner`: the same as the `runner` command."""
+"""The `runner` command as a program: `python -m runner`, or by path under `-I` from where it is installed."""
 
 from __future__ import annotations
 
-from runner.cli.app import main
+import os
+import sys
 
 if __name__ == "__main__":
+    if not __package__:
+        sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    from runner.cli.app import main
+
     raise SystemExit(main())

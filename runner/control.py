@@ -12,7 +12,7 @@ import time
 
 from runner.errors import Conflict, GaveUpWaiting, ManifestBroken, RunnerError, RunNotFound, Unwritable
 from runner.executors.processes import find as find_process
-from runner.executors.processes import open_pidfd
+from runner.executors.processes import is_alive, open_pidfd
 from runner.model import Phase
 from runner.state import index
 from runner.state.events import read as read_events
@@ -29,6 +29,7 @@ _POLL_S = 0.02
 _PAUSE_WITHIN_S = 30.0
 _STOP_SLACK_S = 30.0
 _TAKE_OVER_S = 10.0
+_MADE_WITHIN_S = 60.0
 
 
 # -- looking -----------------------------------------------------------------------------------
@@ -41,8 +42,8 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
         if manifest.is_done:
             _finish_sealing(run, env)
             return manifest
-    except (ManifestBroken, RunNotFound):
-        if not os.path.exists(run.invocation):
+    except (ManifestBroken, RunNotFound) as error:
+        if not _can_be_made_again(run, error):
             raise
         if run.is_locked():
             _ask(run, "rewrite", "user", _PAUSE_WITHIN_S, env)
@@ -55,8 +56,8 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
         if manifest.is_done:
             os.close(lock_fd)
             return manifest
-    except (ManifestBroken, RunNotFound):
-        if not os.path.exists(run.invocation):
+    except (ManifestBroken, RunNotFound) as error:
+        if not _can_be_made_again(run, error):
             os.close(lock_fd)
             raise
         # Its new owner makes it again.
@@ -70,6 +71,12 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
         )
     adopt(run, lock_fd, env)
     return run.read_manifest()
+
+
+def _can_be_made_again(run: RunDir, error: RunnerError) -> bool:
+    """Whether a manifest is broken or missing; one that is a link stays as it is."""
+    is_link = isinstance(error, RunNotFound) and os.path.lexists(run.manifest)
+    return os.path.exists(run.invocation) and not is_link
 
 
 def _finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
@@ -106,7 +113,7 @@ def _lock_of_ownerless(run: RunDir) -> int | None:
         except RunnerError:
             return None
         owner = manifest.supervisor
-        if manifest.is_done or owner is None or find_process(owner) is not None:
+        if manifest.is_done or owner is None or is_alive(owner):
             return None
         if time.monotonic() > deadline:
             return None
@@ -166,6 +173,8 @@ def reap(root: str, env: Mapping[str, str]) -> list[Row]:
                 index.remember_active(run)
                 continue
             after = look(run, env)
+        except RunNotFound:
+            continue
         except RunnerError:
             changed.append(Row(run_id, task, "unknown", None, None, None, None, None))
             continue
@@ -192,7 +201,15 @@ def wait(
     an owner is seen at once and the run gets another one. `tick` is called with each fresh manifest.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    latest = {run.path: look(run, env) for run in runs}
+    latest: dict[str, Manifest] = {}
+    stamps: dict[str, object] = {}
+
+    def see(run: RunDir) -> None:
+        stamps[run.path] = _stamp(run)  # before the look: what changes after it is a change
+        latest[run.path] = look(run, env)
+
+    for run in runs:
+        see(run)
     while True:
         for run in runs:
             if tick is not None:
@@ -204,15 +221,17 @@ def wait(
         if deadline is not None and time.monotonic() > deadline:
             names = ", ".join(run.run_id for run in pending)
             raise GaveUpWaiting(f"still going on after {timeout_s:g} s: {names}")
-        for run in _changed(pending, latest, deadline):
-            latest[run.path] = look(run, env)
+        for run in _changed(pending, latest, stamps, deadline):
+            see(run)
 
 
 def _changed(
-    pending: Sequence[RunDir], latest: Mapping[str, Manifest], deadline: float | None
+    pending: Sequence[RunDir],
+    latest: Mapping[str, Manifest],
+    stamps: Mapping[str, object],
+    deadline: float | None,
 ) -> list[RunDir]:
     """Sleeps until a manifest was replaced, an owner ended or a second has passed; who it was."""
-    before = {run.path: _stamp(run) for run in pending}
     poll, owners = select.poll(), {}
     until = time.monotonic() + 1.0
     if deadline is not None:
@@ -229,7 +248,7 @@ def _changed(
             poll.register(fd, select.POLLIN)
         while True:
             ended = [owners[fd] for fd, _ in poll.poll(_POLL_S * 1000)]
-            moved = [run for run in pending if _stamp(run) != before[run.path]]
+            moved = [run for run in pending if _stamp(run) != stamps[run.path]]
             if ended or moved:
                 return [run for run in pending if run in ended or run in moved]
             if time.monotonic() > until:
@@ -338,6 +357,12 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
     removed = []
     for task, run_id in index.folders(root):
         run = RunDir(root, task, run_id)
+        if not run.is_described():
+            if _is_abandoned(run):
+                removed.append(Row(run_id, task, "unreadable", None, None, None, None, None))
+                if not dry_run:
+                    run.discard()
+            continue
         try:
             lock_fd = run.try_lock()
         except RunnerError:
@@ -362,3 +387,13 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
         finally:
             os.close(lock_fd)
     return removed
+
+
+def _is_abandoned(run: RunDir) -> bool:
+    """Whether whoever was making this folder was killed over it: nobody has touched it for a minute."""
+    try:
+        return time.time() - os.stat(run.path).st_mtime > _MADE_WITHIN_S and not run.is_locked()
+    except RunNotFound:
+        return True  # not even a lock
+    except (OSError, RunnerError):
+        return False

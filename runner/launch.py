@@ -10,8 +10,10 @@ import sys
 
 from runner import config as config_files
 from runner import runtimes
+from runner.config.find import setting_names
 from runner.errors import ConfigInvalid, PromptInvalid
 from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Program, Rehearsal, Request
+from runner.plan.delegation import refuse_too_deep
 from runner.plan.resolve import Choice, choose, invocation
 from runner.runtimes import probe
 from runner.state.manifest import Manifest, first
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
 
-_REHEARSAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rehearsal", "__main__.py")
+    from runner.runtimes.base import Runtime
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_REHEARSAL = os.path.join(_PACKAGE, "rehearsal", "__main__.py")
+_MAIN = os.path.join(_PACKAGE, "__main__.py")
+_OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 
 
 def load(folder: str, env: Mapping[str, str], config_file: str | None, sets: Sequence[str]) -> Config:
@@ -36,7 +43,7 @@ def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocat
 
     A rehearsal's port is chosen when the run starts: here it is 0.
     """
-    return _resolve(config, request, env, new_run_id(), 0)
+    return _resolve(config, request, env, _parent(config, request), new_run_id(), 0)
 
 
 def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
@@ -44,10 +51,22 @@ def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
     child can come to be: usage and config errors, RuntimeMissing, RuntimeWrong, Unwritable; StartFailed
     where the folder tells more.
     """
-    listener = _listen() if _is_rehearsal(config, request) else None
+    parent = _parent(config, request)
+    listener = _listen() if _is_rehearsal(config, request, parent) else None
     port = 0 if listener is None else int(listener.getsockname()[1])
-    resolved = _resolve(config, request, env, new_run_id(), port)
+    resolved = _resolve(config, request, env, parent, request.run_id or new_run_id(), port)
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
+    if parent is None:
+        return _start(run, resolved, env, listener)
+    from runner.state.lineage import as_child  # only a start with a parent pays for it
+
+    with as_child(run, parent):
+        return _start(run, resolved, env, listener)
+
+
+def _start(
+    run: RunDir, resolved: Invocation, env: Mapping[str, str], listener: socket.socket | None
+) -> Manifest:
     manifest = first(resolved, run.artifacts)
     lock_fd = run.create()
     try:
@@ -66,14 +85,21 @@ def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
     return run.read_manifest()
 
 
-def _resolve(config: Config, request: Request, env: Mapping[str, str], run_id: str, port: int) -> Invocation:
+def _resolve(
+    config: Config,
+    request: Request,
+    env: Mapping[str, str],
+    parent: Invocation | None,
+    run_id: str,
+    port: int,
+) -> Invocation:
+    if parent is not None and parent.rehearsal is not None:
+        request = request.replace(rehearse=True)
     choice = choose(config, request)
-    if choice.task.delegation:
-        raise ConfigInvalid(
-            f"task `{choice.task.id}` turns on delegation, which this version does not have yet",
-            hint="set `delegation = false`",
-        )
-    program = probe.find(runtimes.get(choice.runtime), choice.settings, env, config.root)
+    runtime = runtimes.get(choice.runtime)
+    program = probe.find(runtime, choice.settings, env, config.root)
+    if choice.task.delegation and config.delegation.server == "registered":
+        _refuse_unregistered(runtime, program, env)
     rehearsal, overrides, rehearsal_env = _rehearsal(config, request, choice, port, env)
     return invocation(
         config,
@@ -86,11 +112,44 @@ def _resolve(config: Config, request: Request, env: Mapping[str, str], run_id: s
         rehearsal=rehearsal,
         rehearsal_overrides=overrides,
         extra_env={**rehearsal_env, **_path(program, env)},
+        server_argv=_server_argv(config, request),
+        server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
+        parent=parent,
     )
 
 
-def _is_rehearsal(config: Config, request: Request) -> bool:
-    return request.rehearse or choose(config, request).task.rehearse
+def _server_argv(config: Config, request: Request) -> tuple[str, ...]:
+    """The delegation server's program: by its path, so that it needs neither PATH nor an activated venv."""
+    named = () if request.config_file is None else ("--config", os.path.abspath(request.config_file))
+    return (sys.executable, "-I", _MAIN, "delegate-server", "--repo", config.root, *named)
+
+
+def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, str]) -> None:
+    """With `server = "registered"` Codex refuses to start where no such server is registered."""
+    argv = runtime.mcp_check(program)
+    if argv is not None and not probe.succeeds(argv, env):
+        raise ConfigInvalid(
+            f"no MCP server `delegation` is registered with {runtime.title}",
+            hint=f'`runner delegate-server --register {runtime.name}`, or server = "inline" in [delegation]',
+        )
+
+
+def _parent(config: Config, request: Request) -> Invocation | None:
+    """What the run was started with that starts this one, if that may still go deeper."""
+    if request.parent is None:
+        return None
+    from runner.lookup import by_manifest_path
+    from runner.state import lineage
+
+    run = by_manifest_path(config.root, request.parent)
+    above = run.read_invocation()
+    refuse_too_deep(above, len(lineage.ancestors(run.read_manifest())) + 1)
+    return above
+
+
+def _is_rehearsal(config: Config, request: Request, parent: Invocation | None) -> bool:
+    above = parent is not None and parent.rehearsal is not None
+    return above or request.rehearse or choose(config, request).task.rehearse
 
 
 def _rehearsal(

@@ -15,6 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LONGEST_PATH = 4096
+_PATH_HINT = "a manifest path is .runs/<task>/cli/<run>/manifest.json"
+
 
 def find_root(folder: str) -> str:
     """The nearest folder upwards that has `.runs`; else the one with a config or a repository."""
@@ -62,12 +65,29 @@ def _nearest(name: str, known: Sequence[str]) -> str | None:
     return f"perhaps you meant {' or '.join(f'`{word}`' for word in near)}" if near else None
 
 
+def by_manifest_path(root: str, path: str) -> RunDir:
+    """The run of a manifest path that a model or a program gave: inside this repository's `.runs`, of the
+    right shape, no `..`, no symbolic link on the way. RunNotFound otherwise; nothing is read before.
+    """
+    if "\0" in path or len(path) > _LONGEST_PATH or ".." in path.split("/"):
+        raise RunNotFound(f"not a manifest path: {path[:80]!r}", hint=_PATH_HINT)
+    full = os.path.normpath(os.path.join(root, path))
+    if os.path.basename(full) != "manifest.json" or not full.startswith(f"{root}/{RUNS}/"):
+        raise RunNotFound(f"not a manifest path of this repository: {path[:200]}", hint=_PATH_HINT)
+    return _checked(full, path)
+
+
 def _by_path(root: str, name: str) -> RunDir:
-    if "\0" in name or len(name) > 4096 or ".." in name.split("/"):
+    if "\0" in name or len(name) > _LONGEST_PATH:
         raise RunNotFound(f"not a manifest path: {name[:80]!r}", hint=_PATH_HINT)
     path = os.path.abspath(name)
     if not os.path.lexists(path):
         path = os.path.normpath(os.path.join(root, name))
+    return _checked(path, name)
+
+
+def _checked(path: str, name: str) -> RunDir:
+    """The run of an absolute path to a manifest or a run folder; only the path itself is looked at."""
     folder = path if os.path.basename(path) != "manifest.json" else os.path.dirname(path)
     try:
         run = RunDir.from_path(folder)
@@ -81,6 +101,3 @@ def _by_path(root: str, name: str) -> RunDir:
     if not os.path.isdir(run.path):
         raise RunNotFound(f"no run at {run.path}")
     return run
-
-
-_PATH_HINT = "a manifest path is .runs/<task>/cli/<run>/manifest.json"

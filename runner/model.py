@@ -115,8 +115,14 @@ class Delegation(Value):
     server: str
     tools: tuple[str, ...]
     max_depth: int
+    """How many runs may stand above a run that it starts; 0 is none at all."""
     max_children: int
+    """How many of its children may run at once."""
     skills: bool
+    tasks: tuple[str, ...] | None = None
+    """The tasks that it may start; None is all."""
+    on_parent_end: str = "cancel"
+    """`cancel` or `leave`: what becomes of its running children when it ends."""
 
 
 class Model(Value):
@@ -174,6 +180,8 @@ class Policy(Value):
     """Groups of globs over model ids; a model must match one glob of every group."""
     env: tuple[tuple[str, ...], ...] = ()
     """Groups of globs over environment names; a name must match one glob of every group."""
+    max_depth: int | None = None
+    max_children: int | None = None
     sources: Mapping[str, tuple[str, ...]] = {}
     """Ceiling -> the policy files that set it."""
 
@@ -206,6 +214,10 @@ class Request(Value):
     rehearse: bool = False
     rehearsal_script: str | None = None
     allow_danger: bool = False
+    run_id: str | None = None
+    """Chosen by the caller, who wants to know it before anything starts."""
+    config_file: str | None = None
+    """The `--config` that it was asked with; a child run is asked with the same."""
 
 
 class Program(Value):
@@ -232,6 +244,18 @@ class Rehearsal(Value):
     port: int
     argv: tuple[str, ...]
     """The server to start beside the child; the listening socket is handed to it."""
+
+
+class McpServer(Value):
+    """The delegation server as the runtime has to be told of it. Names of variables, never values."""
+
+    command: str
+    args: tuple[str, ...]
+    env_names: tuple[str, ...]
+    env: Mapping[str, str]
+    """Settings of runner itself that are variables, so that a child run is resolved as its parent was."""
+    registered: bool
+    """The host has it in its own config already: it is only to be enabled."""
 
 
 class Command(Value):
@@ -292,7 +316,14 @@ class Invocation(Value):
         )
         fields["limits"] = Limits(**fields["limits"])
         delegation = fields["delegation"]
-        fields["delegation"] = Delegation(**{**delegation, "tools": tuple(delegation["tools"])})
+        tasks = delegation.get("tasks")
+        fields["delegation"] = Delegation(
+            **{
+                **delegation,
+                "tools": tuple(delegation["tools"]),
+                "tasks": None if tasks is None else tuple(tasks),
+            }
+        )
         if fields["rehearsal"] is not None:
             rehearsal = fields["rehearsal"]
             fields["rehearsal"] = Rehearsal(**{**rehearsal, "argv": tuple(rehearsal["argv"])})

@@ -1,21 +1,20 @@
-"""Secrets never leave: the values given to the child, and whatever has the shape or name of a secret.
+"""Secrets never leave: the values given to the child, and what has a secret's shape or name.
 
-`Redactor` cleans text and bytes, whole or in pieces; `seal` a file in place; `clean_terminal` takes out
-what would move the cursor of whoever reads it. Pure, but for `seal`. Standard library only, as the
-supervisor and the operating commands need it.
+`Redactor` cleans text and bytes, whole or in pieces; `seal` a file in place; `clean_terminal` takes
+out what would move the cursor of whoever reads it. Pure, but for `seal`. Standard library only, as
+the supervisor and the operating commands need it.
 
-Every secret becomes `[redacted]`, the same for all kinds: it has no quote and no backslash, so a JSON
-line stays one, and redacting twice changes nothing. Only a number that is a secret, and stands where a
-JSON text may have a number, becomes `null`. What tells a secret from a look-alike: `redact_exact` for
-values, `redact_shapes` for shapes, `redact_pairs` for names.
+Every secret becomes `[redacted]`, the same for all kinds: it has no quote and no backslash, so a
+JSON line stays one, and redacting twice changes nothing. Only a number that is a secret, where a
+JSON text may have a number, becomes `null`. What tells a secret from a look-alike is said in
+`redact_exact` for values, in `redact_shapes` for shapes and in `redact_pairs` for names.
 """
 
 from __future__ import annotations
 
 from runner.redact_exact import find_exact, secrets_of, widest
 from runner.redact_pairs import find_pairs
-from runner.redact_scan import AHEAD, BEHIND, MARK, REACH, whole_escapes
-from runner.redact_shapes import find_shapes
+from runner.redact_shapes import AHEAD, BEHIND, MARK, REACH, find_shapes, whole_escapes
 from runner.seal import seal
 from runner.terminal_text import clean_terminal
 
@@ -32,8 +31,8 @@ __all__ = ["Redactor", "Stream", "clean_terminal", "seal"]
 class Redactor:
     """Knows the values that must not be seen. May be kept and used again and again.
 
-    Values shorter than eight characters, or as common as `production`, are not looked for: replacing
-    them everywhere would garble the text and protect nothing.
+    Values shorter than eight characters, or as common as `production`, are not looked for:
+    replacing them everywhere would garble the text and protect nothing.
     """
 
     __slots__ = ("_secrets", "_widest")
@@ -43,13 +42,13 @@ class Redactor:
         self._widest = widest(self._secrets)
 
     def redact_text(self, text: str) -> str:
-        """The text without secrets. Take control sequences out first: they may cut a secret in two."""
+        """The text without secrets. For display, `clean_terminal` first: a colour may split one."""
         data = text.encode("utf-8", "surrogatepass")
         clean = self.redact_bytes(data)
         return text if clean is data else clean.decode("utf-8", "surrogatepass")
 
     def redact_bytes(self, data: bytes) -> bytes:
-        """The bytes without secrets, the very same object if there are none. Any encoding will do."""
+        """The bytes without secrets; the same object if there are none. They need not be UTF-8."""
         return self.stream().finish(data)
 
     def stream(self) -> Stream:
@@ -102,8 +101,8 @@ def _find_known(buf: bytes, start: int, stop: int) -> Spans:
 class _Pass:
     """One set of finders over a sliding window.
 
-    A finder is asked only for what begins in the part whose surroundings are all there, and spans are
-    written only where none that comes later can begin before them.
+    A finder is asked only for what begins in the part whose surroundings are all there, and spans
+    are written only where none that comes later can begin before them.
     """
 
     __slots__ = ("_ahead", "_buf", "_find", "_seen", "_waiting", "_written", "count")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from runner.redact_scan import BEHIND, MARK, REACH, backslashes_before, compiled, whole_escapes
+from runner.redact_shapes import BEHIND, MARK, REACH, backslashes_before, compiled, whole_escapes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _COMMON = frozenset(
     b"true false none null production development staging testing localhost disabled enabled"
     b" undefined default changeme password redacted [redacted] unlimited anonymous".split()
 )
-_NUMBER = rb"[0-9+\-.eE]"
+_DIGITS = b"0123456789+-.eE"
 # What can stand between the strings of a JSON text, cut off anywhere.
 _BETWEEN = (
     rb"(?:rue|ue|e|alse|lse|se|ull|ll|l)?(?:[\s,:\[\]{}0-9+\-.eE]|true|false|null)*"
@@ -57,7 +57,7 @@ def secrets_of(values: Iterable[str]) -> list[Secret]:
         bare = raw.replace(b'"', b"")
         if MARK in raw or (_fits(_BETWEEN, bare) and compiled(_JOINTS).search(bare)):
             continue
-        found.append(_plain(value, is_number=_fits(_NUMBER + b"+", raw)))
+        found.append(_plain(value, is_number=not raw.strip(_DIGITS)))
         found.append(_in_base64(raw))
     return found
 
@@ -70,7 +70,7 @@ def widest(secrets: Iterable[Secret]) -> int:
 def find_exact(
     secrets: Iterable[Secret], buf: bytes, start: int, stop: int
 ) -> Iterator[tuple[int, int, bytes]]:
-    """Spans of every occurrence that begins in [start, stop), overlapping ones too, and what to put."""
+    """Spans of every occurrence that begins in [start, stop), and what to put in their place."""
     for secret in secrets:
         if secret.needle and buf.find(secret.needle, start) < 0:
             continue
@@ -78,7 +78,7 @@ def find_exact(
         match = pattern.search(buf, start)
         while match and match.start() < stop:
             first, last = match.span()
-            # A marker is not to be cut by the remains of a value that happens to look like its edge.
+            # what is left of a text may run into a marker and look like a value: markers stay whole
             if buf.find(MARK, max(0, first - len(MARK) + 1), last + len(MARK) - 1) < 0:
                 yield from _spans(buf, first, last, secret.is_number)
             match = pattern.search(buf, first + 1)
@@ -95,13 +95,12 @@ def _spans(buf: bytes, start: int, end: int, is_number: bool) -> Iterator[tuple[
 
 
 def _json_number(buf: bytes, start: int, end: int) -> tuple[int, int] | None:
-    """The whole number around the span, where a JSON text may have one: `[redacted]` is no number."""
-    first = max(0, start - REACH + 8)
-    while start > first and compiled(_NUMBER).match(buf, start - 1):
-        start -= 1
-    last = min(len(buf), end + REACH - 8)
-    while end < last and compiled(_NUMBER).match(buf, end):
-        end += 1
+    """The whole number around the span, where a JSON text may have one and no `[redacted]`."""
+    most = REACH - 8
+    ahead = buf[end : end + most]
+    behind = buf[max(0, start - most) : start]
+    start -= len(behind) - len(behind.rstrip(_DIGITS))
+    end += len(ahead) - len(ahead.lstrip(_DIGITS))
     before = buf[max(0, start - BEHIND + REACH) : start].rstrip(b" \t")[-1:]
     after = buf[end : end + REACH].lstrip(b" \t")[:1]
     return (start, end) if before in b":,[\r\n" and after in b",]}\r\n" else None
@@ -110,7 +109,7 @@ def _json_number(buf: bytes, start: int, end: int) -> tuple[int, int] | None:
 def _inside_strings(buf: bytes, start: int, end: int) -> list[tuple[int, int]]:
     """The span, or those parts of it that may go without harm to a JSON text it is spread over.
 
-    A value with quotes in it, itself JSON perhaps, can stand there as an object and not as a string.
+    A value with quotes in it, itself JSON perhaps, may stand there as an object, not as a string.
     """
     quotes = [
         found.start()
@@ -157,8 +156,8 @@ def _plain(value: str, *, is_number: bool) -> Secret:
 def _spelt(char: str, slashes: int) -> tuple[bytes, int]:
     """A pattern for `char` behind that many backslashes, and the most bytes it can match.
 
-    Escaping doubles backslashes at each of three levels, and a short escape adds up to seven. All the
-    backslashes are one counted repeat, so there is only one way to match them and nothing to try again.
+    Escaping doubles backslashes at each of three levels, and a short escape adds up to seven. They
+    are one counted repeat, so there is only one way to match them and never a second try.
     """
     if char.isascii() and char.isalnum() and not slashes:
         return char.encode(), 1
@@ -180,7 +179,7 @@ def _spelt(char: str, slashes: int) -> tuple[bytes, int]:
 
 
 def _in_base64(raw: bytes) -> Secret:
-    """The value in base64. The last bits depend on what follows it (a line's end, often): any will do."""
+    """The value in base64. The last letters depend on what follows it, often a line's end."""
     import binascii  # a shared library: only for whoever has a value to hide
 
     whole = len(raw) // 3 * 3
@@ -199,7 +198,7 @@ def _in_base64(raw: bytes) -> Secret:
 
 
 def _needle(value: str) -> bytes:
-    """The longest part of the value that every spelling has: its letters and digits stay as they are."""
+    """The longest part that every spelling has: letters and digits are never escaped."""
     return max(re.findall("[A-Za-z0-9]+", value), key=len, default="").encode()
 
 

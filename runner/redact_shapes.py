@@ -1,35 +1,48 @@
-"""Secrets that are known by their shape: tokens of well-known services, keys, passwords in URLs. Pure.
+"""Secrets that are known by their shape: tokens of known services, keys, passwords in URLs. Pure.
 
-Each shape is anchored by a literal that `bytes.find` looks for; only from there does a pattern run.
+Each has an anchor, a few letters that are fast to look for; only from there does its pattern run.
+
+All finders work on bytes and look only `BEHIND` bytes back and `AHEAD` bytes on from where a secret
+is suspected, so a file read in pieces gives the same answer as the same file read whole.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-
-from runner.redact_scan import LONGEST, MARK, REACH, compiled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_NOT_MARK = b"(?!%b)" % re.escape(MARK)
+MARK = b"[redacted]"
+LONGEST = 32 * 1024
+"""A value longer than this is no credential: it stays, and the look ahead stays bounded."""
+REACH = 512
+"""How far a span may begin before the place it was found at, or end beyond what matched."""
+BEHIND = 4096 + REACH
+AHEAD = LONGEST + 2 * REACH
+
+_MOST_BACKSLASHES = 4096
+_ESCAPE = rb"\\u[0-9a-fA-F]{4}"
+_ESCAPED_MARK = rb"\[redacted\]"
+_NOT_MARK = b"(?!%b)" % _ESCAPED_MARK
 _WORD = rb"A-Za-z0-9_-"
 _MOST = 512
 
 
+# An escape of JSON or of a URL, or a colour, whose last letter is no part of what follows.
+_ENDINGS = rb"(?<=\\[nrtbf])|(?<=\\u00[0-9a-fA-F]{2})|(?<=%[0-9a-fA-F]{2})" + b"".join(
+    [rb"|(?<=\[[0-9;]{%d}m)" % width for width in range(11)]
+)
+
+
 def _left(no: bytes) -> bytes:
-    """Where a token may begin: behind none of `no`, or behind an escape or colour that ends in one."""
-    endings = [rb"\\[nrtbf]", rb"\\u00[0-9a-fA-F]{2}", rb"%[0-9a-fA-F]{2}"]
-    endings += [rb"\[[0-9;]{%d}m" % width for width in range(11)]
-    behind = b"|".join(b"(?<=%b)" % ending for ending in endings)
-    return b"(?:(?<![%b])|%b)(?<!%b)" % (no, behind, re.escape(MARK))
+    """Where a token may begin: behind none of `no`, or behind an ending of something else."""
+    return b"(?:(?<![%b])|%b)(?<!%b)" % (no, _ENDINGS, _ESCAPED_MARK)
 
 
 _LEFT = _left(rb"A-Za-z0-9")
-
-
-_JWT = _left(_WORD) + rb"eyJW{8,}\.(?:eyJW*|W{4,}\.W+)(?:\.W+){0,3}".replace(b"W", b"[%b]" % _WORD)
 
 
 def _shape(head: bytes, kind: bytes, least: int) -> bytes:
@@ -37,11 +50,12 @@ def _shape(head: bytes, kind: bytes, least: int) -> bytes:
     return _LEFT + head + b"[%b]{%d,%d}(?![%b])" % (kind, least, _MOST, kind) + _NOT_MARK
 
 
+_JWT = rb"eyJW{8,}\.(?:eyJW*|W{4,}\.W+)(?:\.W+){0,3}".replace(b"W", b"[%b]" % _WORD)
 _MODEL_KEY_FAMILIES = (b"ant-", b"proj-", b"svcacct-", b"admin-", b"or-v1-")
 
 
 def _is_model_key(token: bytes) -> bool:
-    """Tells `sk-` keys from words such as `sk-learn-contrib`: some part of them looks drawn by lot."""
+    """Tells `sk-` keys from words such as `sk-learn-contrib`: a part of them looks drawn by lot."""
     body = token[3:]
     for family in _MODEL_KEY_FAMILIES:
         if body.startswith(family):
@@ -65,8 +79,8 @@ def has_digit(value: bytes) -> bool:
     return compiled(rb"[0-9]").search(value) is not None
 
 
-# An anchor, chosen to be fast to look for (a rare first letter, checked ahead, nothing behind it), how
-# far before it the token begins, the token, and what else must be true of it.
+# An anchor, chosen for speed (a rare first letter, the rest checked ahead), how far before it the
+# token begins, the token, and what else must be true of it.
 _TOKENS: tuple[tuple[bytes, int, bytes, Callable[[bytes], bool] | None], ...] = (
     (b"k-(?=[%b]{8})" % _WORD, 1, _shape(b"sk-", _WORD, 8), _is_model_key),
     (rb"k_(?=live_|test_)", 1, _shape(b"[sr]k_(?:live|test)_", b"A-Za-z0-9", 16), None),
@@ -78,7 +92,7 @@ _TOKENS: tuple[tuple[bytes, int, bytes, Callable[[bytes], bool] | None], ...] = 
     (rb"glpat-", 0, _shape(b"glpat-", b"A-Za-z0-9_.-", 16), None),
     (rb"AIza", 0, _shape(b"AIza", _WORD, 30), None),
     # These two may be long. As no word character may stand before them, no long run is read twice.
-    (rb"yJ(?=[%b]{8})" % _WORD, 1, _JWT, None),
+    (rb"yJ(?=[%b]{8})" % _WORD, 1, _left(_WORD) + _JWT, None),
     (rb"ya29\.", 0, _left(b"A-Za-z0-9_.-") + rb"ya29\.[A-Za-z0-9_.-]{16,}", None),
 )
 
@@ -101,15 +115,57 @@ _PEM = (
 )
 # What stands for a value and is none: a variable, a template, a blank to be filled in.
 _PLACEHOLDER = (
-    rb"\$[A-Za-z_({]|\{|<|%[A-Za-z_(]|%$|\*|\.\.\.|\xe2\x80\xa6|-+$|[xX]{3,}(?![A-Za-z0-9])|"
-    rb"env[:.]|file:|process\.env|os\.environ|secrets?[./:]|vault:|op://|https?://|arn:|&|\[[^\]]*\]\Z"
+    rb"\$[A-Za-z_({]|\{|<[^>]*>|%(?:[sdr]\b|\(|[A-Z_]+%)|\*+[A-Za-z_.]*\Z|\.\.\.|\xe2\x80\xa6|-+\Z|"
+    rb"[xX]{3,}(?![A-Za-z0-9])|env[:.]|file:|process\.env|os\.environ|secrets?[./:]|vault:|op://|"
+    rb"https?://|arn:|\[[^\]]*\]\Z"
 )
+_TEMPLATES = (b"${", b"{{", b"$(")
+
+
+@functools.cache
+def compiled(source: bytes) -> re.Pattern[bytes]:
+    """The pattern, compiled when it is first needed: importing must cost nothing."""
+    return re.compile(source)
+
+
+def backslashes_before(buf: bytes, at: int, start: int = 0) -> int:
+    """How many backslashes stand directly before `at`, none of them before `start`."""
+    first = max(start, at - _MOST_BACKSLASHES)
+    pos = at
+    while pos > first and buf[pos - 1] == 0x5C:
+        pos -= 1
+    return at - pos
+
+
+def whole_escapes(buf: bytes, start: int, end: int) -> tuple[int, int]:
+    """The span grown so that it cuts no JSON escape such as `\\n` or `\\u0041` in two."""
+    opened = _escape_around(buf, start)
+    closed = _escape_around(buf, end)
+    return (opened[0] if opened else start, closed[1] if closed else end)
+
+
+def _escape_around(buf: bytes, at: int) -> tuple[int, int] | None:
+    """The escape that has `at` strictly inside it."""
+    for back in range(1, 6):
+        slash = at - back
+        if slash < 0:
+            return None
+        if buf[slash] != 0x5C:
+            continue
+        if backslashes_before(buf, slash) % 2:
+            continue
+        if compiled(_ESCAPE).match(buf, slash):
+            return slash, slash + 6
+        if back == 1 and at < len(buf) and buf[at : at + 1] in b'"\\/bfnrtu':
+            return slash, at + 1
+        return None
+    return None
 
 
 def is_placeholder(value: bytes) -> bool:
-    """Whether it only says where a value belongs: `${TOKEN}`, `<your key>`, `%(password)s`, `****`."""
-    return (
-        compiled(_PLACEHOLDER).match(value) is not None or b"${" in value or b"{{" in value or b"$(" in value
+    """Whether it only says where a value belongs: `${TOKEN}`, `<your key>`, `%(name)s`, `****`."""
+    return compiled(_PLACEHOLDER).match(value) is not None or any(
+        template in value for template in _TEMPLATES
     )
 
 

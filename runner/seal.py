@@ -16,10 +16,10 @@ _CHUNK = 1024 * 1024
 def seal(path: str | os.PathLike[str], redactor: Redactor, *, chunk_size: int = _CHUNK) -> int:
     """Takes the secrets out of a file and says how many; with none, the file is not touched.
 
-    The new file has the mode, owner and times of the old one and replaces it in one step. When anything
-    fails, a full disk for one, OSError is raised, the old file is whole and nothing is left beside it.
-    Nobody must be writing to the file any more: what came in after the reading would be lost. A link or
-    anything that is no plain file is refused.
+    The new file has the mode, owner and times of the old one and replaces it in one step. When
+    anything fails, a full disk for one, OSError is raised, the old file is whole and nothing is
+    left beside it. Nobody must be writing to the file any more: what comes in after the reading is
+    lost. A link, or anything that is no plain file, is refused.
     """
     source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:

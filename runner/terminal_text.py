@@ -1,21 +1,21 @@
-"""Text that is safe to show: nothing in it moves a cursor, sets a title or turns the reading order. Pure."""
+"""Text that is safe to show: it moves no cursor, sets no title, turns no reading order. Pure."""
 
 from __future__ import annotations
 
 import functools
 import re
 
-# Strings (OSC with titles and links, DCS, SOS, PM, APC) go with what is in them, but only where they are
-# closed on the same line: an open one would let a child hide all that follows. What has no end loses
-# only its introducer, so the rest is seen.
+# Strings (OSC with titles and links, DCS, SOS, PM, APC) go with what is in them, but only where
+# they are closed on the same line: an open one would let a child hide all that follows. What has no
+# end loses only its introducer, so the rest is seen.
 _SEQUENCE = (
     "(?:\x1b[\\]PX^_]|[\x90\x98\x9d-\x9f])[^\x00-\x08\x0a-\x1f\x7f-\x9f]*(?:\x07|\x1b\\\\|\x9c)"
     "|(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]"
     "|\x1b[ -/]*[0-~]"
 )
 _LINE_BREAK = "\r*\n|\r+|[\x0b\x0c\x85\u2028\u2029]"
-# Controls, overrides and isolates of direction, invisible marks and tags. The joiners that scripts and
-# emoji need stay.
+# Controls, overrides and isolates of direction, invisible marks and tags. The joiners that scripts
+# and emoji need stay.
 _MARKS = "\xad\u200b\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
 _UNSEEN = f"[\x00-\x08\x0e-\x1f\x7f-\x9f{_MARKS}]"
 _SURROGATE = "[\ud800-\udfff]"

@@ -12,7 +12,9 @@ import pytest
 _OURS = (".codex", ".kay", ".config", ".cache", ".local/state", ".local/share")
 _REAL_HOMES = {os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), os.path.expanduser("~")}
 _FORBIDDEN = tuple(f"{home}/{folder}/" for home in _REAL_HOMES for folder in _OURS)
-_ALLOWED = tuple(f"{os.path.realpath(path)}/" for path in (Path(__file__).parents[1], sys.prefix, sys.base_prefix))
+_ALLOWED = tuple(
+    f"{os.path.realpath(path)}/" for path in (Path(__file__).parents[1], sys.prefix, sys.base_prefix)
+)
 _EVENTS = frozenset({"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir", "os.scandir"})
 _SETTINGS = ("RUNNER_", "CODEX_", "KAY_", "MCP_RUNNER_", "XDG_")
 
@@ -35,6 +37,11 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         if name.startswith(_SETTINGS) or name in ("NO_COLOR", "FORCE_COLOR"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
-    for name, folder in (("CONFIG", ".config"), ("CACHE", ".cache"), ("STATE", ".local/state"), ("DATA", ".local/share")):
+    for name, folder in (
+        ("CONFIG", ".config"),
+        ("CACHE", ".cache"),
+        ("STATE", ".local/state"),
+        ("DATA", ".local/share"),
+    ):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / folder))
     return home

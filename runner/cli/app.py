@@ -62,6 +62,7 @@ Every command takes --help and --format json.
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The process's exit status; the only place that turns errors into one."""
+    _stand_upright()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--format=json" in words or "json" in (after for w, after in pairwise(words) if w == "--format")
     try:
@@ -81,6 +82,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_.code if isinstance(exit_.code, int) else ExitStatus.INVALID
     except Exception as error:
         return _report_bug(error, as_json)
+
+
+def _stand_upright() -> None:
+    """Undoes what a caller may have handed on by exec and what nothing below expects.
+
+    With a standard stream closed, the first file that is opened gets its number and is then written over.
+    With SIGCHLD ignored, nobody learns how a child ended (wait(2)).
+    """
+    import _signal  # type: ignore[import-not-found] # built in; `signal` costs a tenth of an interpreter
+
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
+    if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
 def _run(words: list[str]) -> int:

@@ -109,6 +109,8 @@ def _request(args: Namespace) -> Request:
 
 def _stdin() -> str:
     data = sys.stdin.buffer.read(4 * MAX_PROMPT_CHARS + 1)
+    if len(data) > 4 * MAX_PROMPT_CHARS:  # more characters than that, however they are written
+        raise PromptInvalid(f"the prompt has more than {MAX_PROMPT_CHARS:,} characters")
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -51,7 +51,7 @@ def compiled(
         "runtimes": {
             name: {"version": None, "provider": None} | item for name, item in merged["runtimes"].items()
         },
-        "delegation": merged["delegation"],
+        "delegation": {"tasks": None} | merged["delegation"],
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
         "policy": policy.to_json(),
     }

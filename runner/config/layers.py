@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
         "max_depth": 1,
         "max_children": 4,
         "skills": True,
+        "on_parent_end": "cancel",
     },
     "blocks": {},
     "tasks": {},

@@ -7,13 +7,15 @@ only narrow each other.
 from __future__ import annotations
 
 from runner.errors import PolicyRefused
-from runner.model import Level, Policy
+from runner.model import Delegation, Level, Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CEILINGS = ("max_level", "network", "runtimes", "models", "env")
+CEILINGS = ("max_level", "network", "runtimes", "models", "env", "max_depth", "max_children")
+_LEAST = ("max_level", "network", "max_depth", "max_children")
+"""Of these the narrowest file alone counts; the others are intersected."""
 
 
 def narrow(policies: Iterable[Policy]) -> Policy:
@@ -54,6 +56,15 @@ def breaches(
     return tuple(found)
 
 
+def capped(policy: Policy, delegation: Delegation) -> Delegation:
+    """The delegation with its numbers cut down to the ceilings."""
+    depth, children = policy.max_depth, policy.max_children
+    return delegation.replace(
+        max_depth=delegation.max_depth if depth is None else min(depth, delegation.max_depth),
+        max_children=delegation.max_children if children is None else min(children, delegation.max_children),
+    )
+
+
 def enforce(
     policy: Policy,
     *,
@@ -92,14 +103,15 @@ def _both(left: Policy, right: Policy) -> Policy:
     network = min((p.network for p in (left, right) if p.network is not None), default=None)
     lists = [p.runtimes for p in (left, right) if p.runtimes is not None]
     runtimes = tuple(sorted(set.intersection(*map(set, lists)))) if lists else None
+    depth = min((p.max_depth for p in (left, right) if p.max_depth is not None), default=None)
+    children = min((p.max_children for p in (left, right) if p.max_children is not None), default=None)
+    least = dict(zip(_LEAST, (level, network, depth, children), strict=True))
     sources = {}
     for name in CEILINGS:
         files = {
             file
             for policy in (left, right)
-            # Of a level and of network only those files count that set the narrower one.
-            if name not in ("max_level", "network")
-            or getattr(policy, name) == {"max_level": level, "network": network}[name]
+            if name not in least or getattr(policy, name) == least[name]
             for file in policy.sources.get(name, ())
         }
         if files:
@@ -110,6 +122,8 @@ def _both(left: Policy, right: Policy) -> Policy:
         runtimes=runtimes,
         models=_union(left.models, right.models),
         env=_union(left.env, right.env),
+        max_depth=depth,
+        max_children=children,
         sources=sources,
     )
 

@@ -61,6 +61,8 @@ class Reading:
             runtimes=tuple(limits["runtimes"]) if "runtimes" in limits else None,
             models=(tuple(limits["models"]),) if "models" in limits else (),
             env=(tuple(limits["env"]),) if "env" in limits else (),
+            max_depth=limits.get("max_depth"),
+            max_children=limits.get("max_children"),
             sources=dict.fromkeys(limits, (self.places.shown(path),)),
         )
         return [policy]

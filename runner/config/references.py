@@ -34,6 +34,7 @@ def examine(
     for name, model in merged["models"].items():
         look.provider(("models", name, "provider"), model)
     look.task(("defaults",), merged["defaults"])
+    look.spawnable(merged["delegation"].get("tasks") or ())
     for name, task in merged["tasks"].items():
         look.task(("tasks", name), task)
     return tuple(look.problems), tuple(look.notes)
@@ -97,6 +98,14 @@ class _Look:
             )
         if level == "danger-full-access" and not sandbox.get("allow_danger"):
             self.note((*path, "level"), "is refused at every start without allow_danger = true")
+
+    def spawnable(self, names: Sequence[str]) -> None:
+        for n, name in enumerate(names):
+            if name not in self.known("tasks"):
+                known = self.known("tasks")
+                self.complain(
+                    ("delegation", "tasks", n), f"found {found(name)}; no such task{near(name, known)}"
+                )
 
     def note(self, path: Path, message: str) -> None:
         self.notes.append(layers.setter(self.stack, path).problem(path, message))

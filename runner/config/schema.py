@@ -260,6 +260,12 @@ class Delegation(_Table):
     max_children: Annotated[int, Field(ge=0, le=64)] | None = Field(
         None, description="How many runs a run may start; default 4."
     )
+    tasks: list[Text] | None = Field(
+        None, description="The tasks that a run may start; default all."
+    )
+    on_parent_end: Literal["cancel", "leave"] | None = Field(
+        None, description="What becomes of running children when their parent ends; default cancel."
+    )
     skills: bool | None = Field(
         None, description="false: a minimal, deterministic background run; default true."
     )
@@ -300,6 +306,12 @@ class PolicyShape(BaseModel):
     )
     env: list[Text] | None = Field(
         None, description="Globs over the names of variables that [runtimes.X] env may pass."
+    )
+    max_depth: Annotated[int, Field(ge=0, le=8)] | None = Field(
+        None, description="How deep runs may start runs, whatever [delegation] says."
+    )
+    max_children: Annotated[int, Field(ge=0, le=64)] | None = Field(
+        None, description="How many runs a run may have running at once, whatever [delegation] says."
     )
 
 

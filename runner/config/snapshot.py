@@ -91,7 +91,7 @@ def config_from_json(data: Json) -> Config:
         models={name: Model(name=name, **item) for name, item in data["models"].items()},
         sandboxes={name: _sandbox(name, item) for name, item in data["sandboxes"].items()},
         runtimes={name: _runtime(name, item) for name, item in data["runtimes"].items()},
-        delegation=Delegation(**{**data["delegation"], "tools": tuple(data["delegation"]["tools"])}),
+        delegation=_delegation(data["delegation"]),
         blocks=data["blocks"],
         policy=policy_from_json(data["policy"]),
         origins=Origins(data["origins"]),
@@ -108,8 +108,16 @@ def policy_from_json(data: Json) -> Policy:
         runtimes=None if runtimes is None else tuple(runtimes),
         models=tuple(tuple(group) for group in data["models"]),
         env=tuple(tuple(group) for group in data["env"]),
+        max_depth=data["max_depth"],
+        max_children=data["max_children"],
         sources={name: tuple(files) for name, files in data["sources"].items()},
     )
+
+
+def _delegation(item: Json) -> Delegation:
+    tasks = item["tasks"]
+    fields = {**item, "tools": tuple(item["tools"]), "tasks": None if tasks is None else tuple(tasks)}
+    return Delegation(**fields)
 
 
 def _sandbox(name: str, item: Json) -> Sandbox:

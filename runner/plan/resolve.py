@@ -26,6 +26,7 @@ from runner.model import (
     Sandbox,
     Task,
 )
+from runner.plan import delegation
 from runner.plan.prompt import compose
 from runner.runtimes.base import CommandRequest
 from runner.state.store import manifest_path_of
@@ -135,13 +136,27 @@ def invocation(
     rehearsal: Rehearsal | None,
     rehearsal_overrides: tuple[str, ...],
     extra_env: Mapping[str, str],
-    parent: Lineage | None = None,
+    server_argv: Sequence[str],
+    server_env: Mapping[str, str],
+    parent: Invocation | None = None,
 ) -> Invocation:
-    """Exactly what will be executed. PromptInvalid, ConfigInvalid or RuntimeWrong."""
+    """Exactly what will be executed. PromptInvalid, ConfigInvalid, RuntimeWrong, or PolicyRefused where it
+    would be wider than the `parent` that starts it.
+    """
     task, runtime = choice.task, runtimes.get(choice.runtime)
-    blocks = {name: config.blocks[name] for name in task.blocks}
-    prompt = runtime.prepare_prompt(compose(prompt_text, files=task.files, blocks=blocks))
+    own = policy.capped(config.policy, config.delegation.replace(enabled=task.delegation))
+    if parent is not None:
+        delegation.refuse_wider(parent, task, choice.sandbox, own)
+    own = delegation.narrowed(own, parent)
     manifest_path = manifest_path_of(task.id, run_id)
+    sections = {name: config.blocks[name] for name in task.blocks}
+    if own.enabled:
+        above = None if parent is None else parent.manifest_path
+        spawnable = {name: config.tasks[name].title for name in own.tasks or config.tasks}
+        sections["Delegation"] = delegation.section(own, manifest_path, above, spawnable)
+    prompt = runtime.prepare_prompt(compose(prompt_text, files=task.files, blocks=sections))
+    env_allowed = _allowed(env_names, (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env))
+    manifest = os.path.join(config.root, manifest_path)
     command = runtime.command(
         CommandRequest(
             program=program,
@@ -149,14 +164,14 @@ def invocation(
             model=choice.model,
             sandbox=choice.sandbox,
             cwd=config.root,
-            last_message_path=os.path.join(config.root, os.path.dirname(manifest_path), "last-message.md"),
+            last_message_path=os.path.join(os.path.dirname(manifest), "last-message.md"),
             skills=config.delegation.skills,
             overrides=rehearsal_overrides,
+            mcp=delegation.server(own, server_argv, manifest, env_allowed, server_env),
         )
     )
     timeout = task.timeout_s if request.timeout_s is None else request.timeout_s
     secret = {*choice.settings.env, *runtime.secret_env(choice.settings, choice.model)}
-    allowed = (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env)
     return Invocation(
         schema_version=SCHEMA_VERSION,
         task_id=task.id,
@@ -169,11 +184,11 @@ def invocation(
         version=program.version,
         argv=command.argv,
         cwd=config.root,
-        env_names=_allowed(env_names, allowed),
+        env_names=env_allowed,
         secret_names=tuple(sorted(secret)),
         env_set={
             "RUNNER_RUN_ID": run_id,
-            "RUNNER_MANIFEST": os.path.join(config.root, manifest_path),
+            "RUNNER_MANIFEST": manifest,
             **extra_env,
         },
         prompt=prompt,
@@ -182,11 +197,11 @@ def invocation(
         reasoning_effort=None if choice.model is None else choice.model.reasoning_effort,
         sandbox=choice.sandbox,
         limits=Limits(timeout, task.idle_timeout_s, task.start_timeout_s, task.grace_s),
-        delegation=config.delegation.replace(enabled=task.delegation),
+        delegation=own,
         verify=task.verify,
         verify_timeout_s=task.verify_timeout_s,
         rehearsal=rehearsal,
-        parent=parent,
+        parent=None if parent is None else Lineage(parent.task_id, parent.run_id, parent.manifest_path),
         origins=_origins(config, request),
         config_digest=config.digest,
         prompt_digest=f"sha256:{_sha256(prompt.encode()).hexdigest()}",

@@ -51,6 +51,11 @@ class Arguments:
         for key, value in flatten(values):
             self.override(assignment(key, value))
 
+    def overrides_of(self, assignments: Mapping[str, Any]) -> None:
+        """Dotted keys with their values, in their order."""
+        for key, value in assignments.items():
+            self.override(assignment(key, value))
+
     def knows(self, name: str) -> bool:
         return name in self._program.flags
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from runner.model import (
     Command,
     Level,
+    McpServer,
     Model,
     Outcome,
     Program,
@@ -96,6 +97,8 @@ class CommandRequest(Value):
     skills: bool
     overrides: tuple[str, ...] = ()
     """`key=value` texts put behind those of the config, e.g. by a rehearsal."""
+    mcp: McpServer | None = None
+    """The delegation server that the program is to connect to."""
     resume_thread: str | None = None
 
 
@@ -177,6 +180,9 @@ class Runtime(Protocol):
 
     def own_config(self, env: Mapping[str, str]) -> str | None:
         """The program's own TOML config file, which applies beneath everything that we pass."""
+
+    def mcp_check(self, program: Program) -> tuple[str, ...] | None:
+        """argv whose exit status 0 means that an MCP server `delegation` is registered, or None."""
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
         """argv that proves that the program's sandbox works on this machine, or None.

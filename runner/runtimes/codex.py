@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from runner.model import Command, Level, Model, Outcome, Program, Reason, RuntimeSettings
+from runner.model import Command, Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes import codex_endings, codex_events
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, StoredKey
@@ -97,6 +97,8 @@ class Codex:
         if not request.skills:
             # `features.skills` does not exist; this is what hides them.
             args.override(assignment("skills.include_instructions", False))
+        if request.mcp is not None:
+            args.overrides_of(_delegation(request.mcp))
         for text in request.overrides:
             args.override(text)
         args.option("-o", "--output-last-message", request.last_message_path)
@@ -128,6 +130,9 @@ class Codex:
     def login_check(self, program: Program) -> tuple[str, ...] | None:
         return (program.path, "login", "status")
 
+    def mcp_check(self, program: Program) -> tuple[str, ...] | None:
+        return (program.path, "mcp", "get", "delegation", "--json")
+
     def own_config(self, env: Mapping[str, str]) -> str | None:
         home = env.get("CODEX_HOME") or (env["HOME"] + "/.codex" if env.get("HOME") else None)
         return home and f"{home}/config.toml"
@@ -139,6 +144,34 @@ class Codex:
         probe = "if touch runner-probe 2>/dev/null; then rm -f runner-probe; exit 3; fi"
         mode = assignment("sandbox_mode", Level.READ_ONLY.value)
         return (program.path, "sandbox", "-c", mode, "--", "/bin/sh", "-c", probe)
+
+
+def _delegation(server: McpServer) -> dict[str, Any]:
+    """How Codex is told of the delegation server; measured on 0.163.0.
+
+    `required`: an optional server is not waited for and may silently be absent. The approval: without it
+    every call that is not read-only is refused, and the run ends well all the same. `env_vars`: a server
+    gets a short environment, and a child run needs what its parent got.
+    """
+    common = {"required": True, "default_tools_approval_mode": "approve"}
+    if server.registered:
+        who = (*_WHO, *server.env_names)
+        fields = {"enabled": True, **common, "env_vars": tuple(dict.fromkeys(who))}
+        return {f"mcp_servers.delegation.{key}": value for key, value in fields.items()}
+    whole = {
+        "command": server.command,
+        "args": server.args,
+        "env_vars": server.env_names,
+        "env": server.env,
+        "startup_timeout_sec": 30,
+        "tool_timeout_sec": 60,
+        **common,
+    }
+    return {"mcp_servers.delegation": whole}
+
+
+_WHO = ("RUNNER_RUN_ID", "RUNNER_MANIFEST")
+"""Tells a registered server for which run it was started: it has no arguments of this run."""
 
 
 def _declared_provider(settings: RuntimeSettings, model: Model | None) -> str | None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from runner.errors import ConfigInvalid
-from runner.model import Command, Level, Model, Outcome, Program, Reason, RuntimeSettings
+from runner.model import Command, Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, StoredKey
@@ -114,6 +114,8 @@ class Kay:
             prefix = "sandbox_workspace_write"
             args.override(assignment(f"{prefix}.network_access", sandbox.network))
             args.override(assignment(f"{prefix}.writable_roots", sandbox.writable))
+        if request.mcp is not None:
+            args.overrides_of(_delegation(request.mcp))
         for text in request.overrides:
             args.override(text)
         args.option("--output-last-message", request.last_message_path)
@@ -148,6 +150,9 @@ class Kay:
         # `kay login status` looks at the main login only, not at the key of a provider.
         return None
 
+    def mcp_check(self, program: Program) -> tuple[str, ...] | None:
+        return None  # a registered server cannot be switched on for one run: refused before
+
     def own_config(self, env: Mapping[str, str]) -> str | None:
         home = _home(env)
         return f"{home}/config.toml" if home else None
@@ -172,6 +177,23 @@ def provider_of(settings: RuntimeSettings, model: Model | None) -> str:
             hint=f"one of: {', '.join(known)}; or define [runtimes.kay.config.model_providers.{declared}]",
         )
     return provider
+
+
+def _delegation(server: McpServer) -> dict[str, Any]:
+    """How Kay is told of the delegation server, in its own words; ConfigInvalid for a registered one."""
+    if server.registered:
+        raise ConfigInvalid(
+            "Kay cannot switch a registered MCP server on for one run",
+            hint='set server = "inline" in [delegation]',
+        )
+    whole = {
+        "command": server.command,
+        "args": server.args,
+        "env": server.env,
+        "startup_timeout_sec": 30,
+        "tool_timeout_sec": 60,
+    }
+    return {"mcp_servers.delegation": whole}
 
 
 def _custom(settings: RuntimeSettings) -> Mapping[str, Any]:

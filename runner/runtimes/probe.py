@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from runner.errors import ConfigInvalid, RunnerError, RuntimeMissing, RuntimeWrong
@@ -97,6 +97,13 @@ def path_additions(program: Program) -> tuple[str, ...]:
 def minimal_env(env: Mapping[str, str]) -> dict[str, str]:
     """What a program needs to say what it is: no keys, no tokens."""
     return {name: env[name] for name in _PASSED if name in env}
+
+
+def succeeds(argv: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether a question to a program is answered with exit status 0, within the time of a probe."""
+    from runner.runtimes.shortrun import run
+
+    return run(argv, minimal_env(env), seconds=PROBE_SECONDS).exit_code == 0
 
 
 def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: float) -> Program:

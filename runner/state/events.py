@@ -58,7 +58,6 @@ class EventLog:
             raise OSError(errno.ENOSPC, "the event was cut short", self._path)
         self._seq += 1
 
-
     def note(self, kind: str, **fields: Any) -> None:
         """As `append`, where what happened is more than the record of it: a refusal is only said."""
         try:

@@ -105,6 +105,8 @@ def _look(run: RunDir) -> Row | None:
     try:
         manifest = run.read_manifest()
     except RunnerError:
+        if not run.is_described():
+            return None  # being made right now, or whoever made it was killed over it
         return Row(run.run_id, run.task_id, "unreadable", None, None, None, None, None)
     if manifest.is_done:
         return row_of(manifest)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import contextmanager
 
 from runner.errors import Conflict, RunnerError
 from runner.model import Lineage
@@ -19,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.model import Invocation
     from runner.state.manifest import Manifest
 
 _STARTING_S = 60.0
@@ -79,12 +81,30 @@ def ancestors(manifest: Manifest) -> list[RunDir]:
 
 
 def is_below(run: RunDir, top: RunDir) -> bool:
-    """Whether `run` is `top` itself or one of its descendants, by both sides' records."""
-    return run.path == top.path or any(child.path == run.path for child in descendants(top))
+    """Whether `run` is `top` itself or one of its descendants: both sides' records have to say so."""
+    if run.path == top.path:
+        return True
+    if all(child.path != run.path for child in descendants(top)):
+        return False
+    return any(above.path == top.path for above in ancestors(run.read_manifest()))
 
 
-def reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
-    """Writes the child down with its parent, if one more may run. TooManyChildren, ParentOver, Unwritable."""
+@contextmanager
+def as_child(child: RunDir, parent: Invocation) -> Iterator[None]:
+    """Around the start of a child: it is written down with its parent first, and taken back where it never
+    became a run. TooManyChildren, ParentOver or Unwritable.
+    """
+    run = RunDir(parent.repo, parent.task_id, parent.run_id)
+    _reserve(run, child, parent.delegation.max_children)
+    try:
+        yield
+    finally:
+        if not os.path.exists(child.manifest):
+            os.unlink(_marker(run, child))
+        run.wake()
+
+
+def _reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
     try:
         os.makedirs(_folder(parent), 0o700, exist_ok=True)
         lock = os.open(f"{parent.control}/children.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -102,14 +122,6 @@ def reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
         raise unwritable(error) from error
     finally:
         os.close(lock)
-
-
-def release(parent: RunDir, child: RunDir) -> None:
-    """Takes back a reservation of a child that never became a run."""
-    try:
-        os.unlink(_marker(parent, child))
-    except OSError:
-        pass
 
 
 def _is_running(child: RunDir) -> bool:

@@ -14,6 +14,7 @@ import os
 import time
 
 from runner.errors import Conflict, DiskFull, ManifestBroken, RunNotFound, Unwritable
+from runner.model import Invocation
 from runner.state.manifest import Manifest, timestamp
 from runner.value import json_bytes
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 RUNS = ".runs"
 ACTIVE = ".active"
 _RESERVE_BYTES = 64 * 1024
+_LARGEST_JSON = 4 * 1024 * 1024
 
 
 def new_run_id() -> str:
@@ -140,11 +142,15 @@ class RunDir:
         return lock_fd
 
     def discard(self) -> None:
-        """Removes a folder that never became a run. Nothing else may call it."""
+        """Removes a folder that never became a run."""
         import shutil
 
         shutil.rmtree(self.path, ignore_errors=True)
         self.forget_active()
+
+    def is_described(self) -> bool:
+        """Whether anything says what this run is; a folder without it is not a run, or not yet."""
+        return os.path.lexists(self.manifest) or os.path.lexists(self.invocation)
 
     def try_lock(self) -> int | None:
         """The lock's descriptor, or None when somebody holds it. RunNotFound without a folder."""
@@ -175,7 +181,7 @@ class RunDir:
         """
         try:
             with open(self.manifest, "rb", opener=_no_follow) as file:
-                return Manifest.from_json(json.loads(file.read(4 * 1024 * 1024)))
+                return Manifest.from_json(json.loads(file.read(_LARGEST_JSON)))
         except FileNotFoundError:
             raise RunNotFound(f"no manifest at {self.manifest}") from None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -183,13 +189,24 @@ class RunDir:
         except OSError as error:
             raise RunNotFound(f"cannot read {self.manifest}: {error.strerror}") from error
 
+    def read_invocation(self) -> Invocation:
+        """What was executed, without the prompt. ManifestBroken when it cannot be read."""
+        try:
+            with open(self.invocation, "rb", opener=_no_follow) as file:
+                return Invocation.from_json(json.loads(file.read(_LARGEST_JSON)))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ManifestBroken(f"{self.invocation} cannot be read: {error!r}") from error
+
     def write_manifest(self, manifest: Manifest) -> None:
-        """Replaces it. When the disk is full the reserve is given up for it, so an end can be written."""
+        """Replaces it. On a full disk the reserve is given up for an end, and for nothing less: a child
+        that still writes would have it at once.
+        """
         data = manifest.to_json()
         try:
             replace_json(self.manifest, data)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not os.path.exists(self.reserve):
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if not (is_full and manifest.is_done and os.path.exists(self.reserve)):
                 raise
             os.unlink(self.reserve)
             replace_json(self.manifest, data)

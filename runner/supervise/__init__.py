@@ -83,7 +83,6 @@ def _detach(own: Callable[[int], None]) -> dict[str, str]:
     if pid == 0:
         try:
             os.setsid()
-            _notice_children()
             if os.fork() == 0:
                 own(ready_w)
         except BaseException:
@@ -93,23 +92,13 @@ def _detach(own: Callable[[int], None]) -> dict[str, str]:
         finally:
             os._exit(70)
     os.close(ready_w)
-    try:
-        os.waitpid(pid, 0)
-    except ChildProcessError:
-        pass  # our caller ignores SIGCHLD, so the kernel has waited for us
+    os.waitpid(pid, 0)
     with os.fdopen(ready_r, "rb") as ready:
         line = ready.readline()
     if not line:
         raise SupervisorFailed("the supervisor ended before it was ready")
     answer: dict[str, str] = json.loads(line)
     return answer
-
-
-def _notice_children() -> None:
-    """Undoes an ignored SIGCHLD, which is inherited: with it nobody learns how a child ended (wait(2))."""
-    import _signal  # type: ignore[import-not-found] # the C part of `signal`, built in; the rest of it costs a tenth of an interpreter
-
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
 def _launch(
@@ -139,7 +128,7 @@ def _launch(
         if first is not None:
             from runner.executors.tree import Tree  # not on the way of a start that goes well
 
-            Tree(run.run_id, first, reap=_reap).sweep(0.0)
+            Tree(run.run_id, first, reap=reap).sweep(0.0)
         _report(ready_fd, _start_failed(run, manifest, invocation, error, log))
         return False
     _report(ready_fd, {"ok": run.run_id})
@@ -166,7 +155,7 @@ def started(manifest: Manifest, process: Identity, at: str | None = None) -> Man
     return running.replace(attempts=(*manifest.attempts, attempt))
 
 
-def _reap() -> None:
+def reap() -> None:
     """Collects our children that have ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
@@ -255,4 +244,4 @@ def _report(fd: int, answer: Mapping[str, str]) -> None:
     os.close(fd)
 
 
-__all__ = ["adopt", "begin", "start_child", "start_failure", "started"]
+__all__ = ["adopt", "begin", "reap", "start_child", "start_failure", "started"]

@@ -9,6 +9,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.state.store import RunDir
+
 
 def main(argv: list[str]) -> int:
     """Takes the lock (or the given descriptor of it), looks, and stays until the run is done."""
@@ -28,10 +32,22 @@ def main(argv: list[str]) -> int:
     try:
         Supervisor(run).own(ready_fd)
     except Exception:
-        if not os.path.isdir(run.path):
-            return 0  # the folder was taken away, and with it everything there was to write
-        raise
+        if os.path.isdir(run.path):
+            raise
+        _abandon(run)
     return 0
+
+
+def _abandon(run: RunDir) -> None:
+    """The folder was taken away, and with it all that could be read or written: ends what is left."""
+    from runner.executors.processes import identify
+    from runner.executors.tree import Tree
+    from runner.supervise import reap
+
+    me = identify(os.getpid())
+    if me is not None:
+        Tree(run.run_id, me, reap=reap).sweep(1.0)
+    run.forget_active()
 
 
 def _name_process() -> None:

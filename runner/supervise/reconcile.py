@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from runner.model import Phase
+from runner.model import Outcome, Phase, Reason
 
 
 class Action(StrEnum):
@@ -45,3 +45,14 @@ def decide(
     if not process_alive:
         return Action.CONCLUDE
     return Action.KEEP_STOPPING if phase is Phase.STOPPING else Action.WATCH
+
+
+def verdict(action: Action, phase: Phase, *, process_known: bool) -> tuple[Outcome, Reason]:
+    """The end of a run that nobody saw end: what LOSE and NEVER_STARTED are called."""
+    if action is Action.NEVER_STARTED:
+        text = "whoever started it ended before the child existed"
+        return Outcome.FAILED, Reason("never_started", text, "start it again")
+    text = f"the machine was restarted while it was `{phase}`"
+    if not process_known:
+        text = "whoever started it ended in the middle of it, and nobody saw what became of the child"
+    return Outcome.LOST, Reason("lost", text, "look at its output, then start it again")

@@ -5,8 +5,10 @@ The invocation says what was declared and the events what happened; what neither
 
 from __future__ import annotations
 
-from runner.errors import IllegalTransition
-from runner.model import Identity, Invocation, Outcome, Reason
+import json
+
+from runner.errors import IllegalTransition, ManifestBroken
+from runner.model import Identity, Invocation, Outcome, Phase, Reason
 from runner.state.events import read
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, first
@@ -16,6 +18,15 @@ from runner.supervise import started
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.model import Json
+
+
+def read_invocation(run: RunDir) -> Invocation:
+    """What was declared; ManifestBroken where it cannot be read, as nothing can be said of such a run."""
+    try:
+        with open(run.invocation, "rb") as file:
+            return Invocation.from_json(json.load(file))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ManifestBroken(f"{run.invocation} cannot be read: {error!r}") from error
 
 
 def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
@@ -50,7 +61,8 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
         attempts = (*former, last.replace(ended_at=at, **seen))
         return advance(manifest, Event.EXITED, at=at, attempts=attempts, **seen)
     if kind == Event.ENDED:
-        reason = Reason(**event["reason"])
+        # What was written as the end is the end, whatever was seen before it: a start may have failed.
+        reason, manifest = Reason(**event["reason"]), manifest.replace(phase=Phase.VERIFYING)
         return advance(manifest, Event.ENDED, at=at, outcome=Outcome(event["outcome"]), reason=reason)
     return manifest
 

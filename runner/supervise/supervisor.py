@@ -7,7 +7,6 @@ Edges: disk and processes.
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import time
@@ -22,10 +21,11 @@ from runner.executors.processes import (
     find,
     host,
     identify,
+    is_alive,
     open_pidfd,
 )
 from runner.executors.tree import Tree, marked
-from runner.model import Identity, Invocation, Outcome, Phase, Reason
+from runner.model import Identity, Phase, Reason
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, parse_timestamp
@@ -33,8 +33,8 @@ from runner.state.store import RunDir
 from runner.supervise import started
 from runner.supervise.ending import Ending
 from runner.supervise.progress import Progress, Timeline
-from runner.supervise.reconcile import Action, decide
-from runner.supervise.recover import cancelled, rebuild
+from runner.supervise.reconcile import Action, decide, verdict
+from runner.supervise.recover import cancelled, read_invocation, rebuild
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class Supervisor:
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
-        self.invocation = _read_invocation(run)
+        self.invocation = read_invocation(run)
         self.log = EventLog(run.events)
+        self._is_rebuilt = False
         self.manifest = self._read_manifest()
         runtime = runtimes.get(self.invocation.runtime)
         self.progress = Progress(run.stdout, runtime)
@@ -79,6 +80,9 @@ class Supervisor:
         ending = Ending(self.run, self.invocation, self.log, self.progress)
         if action is Action.NOTHING:
             self.run.forget_active()
+            if self._is_rebuilt:
+                self.progress.finish()
+                self._write(ending.observed(self.manifest, self.environment()))
             _ready(ready_fd)
             if os.path.exists(self.run.wake_fifo):
                 ending.seal(self.environment())  # its owner ended in the middle of it
@@ -87,7 +91,8 @@ class Supervisor:
             if self.manifest.process is None and (me := identify(os.getpid())) is not None:
                 # What was started and never written down carries our marker.
                 Tree(self.run.run_id, me, reap=self._reap).sweep(1.0)
-            ending.lose(self.manifest, _lost_reason(action, self.manifest))
+            process_known = self.manifest.process is not None
+            ending.lose(self.manifest, verdict(action, self.manifest.phase, process_known=process_known))
             _ready(ready_fd)
             return
         assert self.manifest.process is not None
@@ -100,6 +105,7 @@ class Supervisor:
             if action is Action.KEEP_STOPPING:
                 self._stop(self.invocation.limits.grace_s)
             self._watch(self.manifest.process)
+        self._reap()
         survivors = self._survivors()
         try:
             ending.conclude(self.manifest, self.tree, self._status, self.environment(), survivors)
@@ -134,6 +140,7 @@ class Supervisor:
             manifest = rebuild(self.run, self.invocation)
             self.run.write_manifest(manifest)
             self.log.note("rebuilt", aside=aside, message=error.message)
+            self._is_rebuilt = True
             return manifest
 
     def _set_aside(self, error: RunnerError) -> str | None:
@@ -153,7 +160,7 @@ class Supervisor:
             manifest.phase,
             same_boot=known is None or (known.host, known.boot_id) == (host(), boot_id()),
             process_known=process is not None,
-            process_alive=process is not None and find(process) is not None,
+            process_alive=process is not None and is_alive(process),
             output_seen=os.path.exists(self.run.stdout),
         )
 
@@ -377,14 +384,6 @@ class Supervisor:
             complain(f"manifest not written: {error}")
 
 
-def _read_invocation(run: RunDir) -> Invocation:
-    try:
-        with open(run.invocation, "rb") as file:
-            return Invocation.from_json(json.load(file))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ManifestBroken(f"{run.invocation} cannot be read: {error!r}") from error
-
-
 def _actor(intent: Json) -> str:
     return str(intent.get("actor") or "user")
 
@@ -396,13 +395,3 @@ def _ready(fd: int | None) -> None:
         except BrokenPipeError:
             pass
         os.close(fd)
-
-
-def _lost_reason(action: Action, manifest: Manifest) -> tuple[Outcome, Reason]:
-    if action is Action.NEVER_STARTED:
-        text = "whoever started it ended before the child existed"
-        return Outcome.FAILED, Reason("never_started", text, "start it again")
-    text = f"the machine was restarted while it was `{manifest.phase}`"
-    if manifest.process is None:
-        text = "whoever started it ended in the middle of it, and nobody saw what became of the child"
-    return Outcome.LOST, Reason("lost", text, "look at its output, then start it again")

@@ -42,6 +42,16 @@ class Seen:
         except OSError:
             return ""
 
+    def open_files(self) -> set[str]:
+        """What its descriptors are."""
+        found = set()
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                found.add(os.readlink(f"/proc/{self.pid}/fd/{name}"))
+            except FileNotFoundError:
+                continue  # closed meanwhile
+        return found
+
     def is_still_there(self) -> bool:
         """Alive, and the same process: not another one with its number."""
         now = look(self.pid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -90,7 +89,7 @@ class Repo:
     def task(self, *lines: str, name: str = "work", prompt: str = "Do it.", more: str = "") -> Repo:
         """A delegate.toml with one task. `lines` are keys of the task, `more` other tables."""
         grace = () if any(line.startswith("grace") for line in lines) else ('grace = "300ms"',)
-        keys = "\n".join((f"prompt = {json.dumps(prompt)}", 'sandbox = "read-only"', *grace, *lines))
+        keys = "\n".join((f"prompt = {_toml(prompt)}", 'sandbox = "read-only"', *grace, *lines))
         return self.config(f"{more}\n[tasks.{name}]\n{keys}\n")
 
     def codex(self, body: str, **options: str) -> Path:
@@ -175,7 +174,8 @@ class Repo:
     def json(self, *words: str | Path, **options: Any) -> Any:
         """The document that a command prints; it must succeed."""
         done = self.cli(*words, "--format", "json", **options)
-        assert done.status == 0, f"runner {' '.join(map(str, words))}: {done.status}\n{done.stdout}{done.stderr}"
+        command = " ".join(map(str, words))
+        assert done.status == 0, f"runner {command}: {done.status}\n{done.stdout}{done.stderr}"
         return done.json()
 
     def start(self, *words: str | Path, task: str = "work", **options: Any) -> Run:
@@ -192,6 +192,10 @@ class Repo:
     def no_runs(self) -> bool:
         """Whether nothing that looks like a run, or a marker of one, is on the disk."""
         return not self.runs() and not list(self.runs_folder.glob(".active/*"))
+
+
+def _toml(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @dataclass(frozen=True)
@@ -266,7 +270,8 @@ class Run:
         return [process for process in processes.carrying(self.id) if not self._is_ours(process)]
 
     def _is_ours(self, process: Seen) -> bool:
-        return any("/supervise/__main__.py" in word or "/rehearsal/__main__.py" in word for word in process.words)
+        ours = ("/supervise/__main__.py", "/rehearsal/__main__.py")
+        return any(name in word for word in process.words for name in ours)
 
     def everything(self) -> list[Seen]:
         """All living processes of the run."""

@@ -34,7 +34,9 @@ def an_identity(pid: int = 4_000_000, *, start_time: int = 1, boot: str | None =
     return Identity(socket.gethostname(), boot or boot_id(), pid, start_time)
 
 
-def an_invocation(repo: str = "/repo", task: str = "hello", run: str | None = None, **changes: Any) -> Invocation:
+def an_invocation(
+    repo: str = "/repo", task: str = "hello", run: str | None = None, **changes: Any
+) -> Invocation:
     run_id = run or new_run_id()
     return Invocation(
         schema_version=SCHEMA_VERSION,

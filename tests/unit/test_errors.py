@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 
 import pytest
+from support.imports import modules, parsed
 
 from runner import errors
 from runner.errors import ExitStatus, RunnerError
@@ -79,3 +81,15 @@ def test_problems_are_kept_in_their_order() -> None:
 
 def test_only_waiting_is_worth_a_second_try_without_any_change() -> None:
     assert [kind.code for kind in KINDS if kind.retryable] == ["gave_up_waiting"]
+
+
+def test_a_code_is_unique_in_the_whole_product_wherever_its_class_stands() -> None:
+    """Classes of the errors' kind outside of errors.py as well: a code is what scripts tell them by."""
+    codes: dict[str, str] = {}
+    for module, path in modules().items():
+        for node in ast.walk(parsed(path)):
+            for line in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "code":
+                    place = f"{module}.{node.name}"  # type: ignore[attr-defined]
+                    assert codes.setdefault(ast.literal_eval(line.value), place) == place
+    assert len(codes) > len(KINDS)

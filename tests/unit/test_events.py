@@ -47,7 +47,9 @@ def test_no_file_is_no_events(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(0, 400))
-def test_a_torn_last_line_is_closed_by_the_next_writer(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_torn_last_line_is_closed_by_the_next_writer(
+    cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.mktemp("torn") / "events.jsonl"
     log = EventLog(str(path))
     for _ in range(3):
@@ -62,7 +64,16 @@ def test_a_torn_last_line_is_closed_by_the_next_writer(cut: int, tmp_path_factor
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"\n", b"[1]\n", b"\xff\xfe\n", b'{"seq": "many"}\n', b"{}\n", b"[" * 100_000 + b"\n", b"null\n", b'{"seq'],
+    [
+        b"\n",
+        b"[1]\n",
+        b"\xff\xfe\n",
+        b'{"seq": "many"}\n',
+        b"{}\n",
+        b"[" * 100_000 + b"\n",
+        b"null\n",
+        b'{"seq',
+    ],
     ids=lambda line: repr(line[:12]),
 )
 def test_foreign_lines_are_passed_over(garbage: bytes, tmp_path: Path) -> None:
@@ -97,7 +108,7 @@ def test_on_a_full_disk_the_event_is_refused_and_its_seq_is_used_again(tmp_path:
         log.append("paused")
         ballast = fill(disk)
         written = 1
-        with pytest.raises(OSError, match="space|cut short"):
+        with pytest.raises(OSError, match=r"space|cut short"):
             for _ in range(200):  # to the end of the page that the file has already
                 log.append("swept", processes=["x" * 40])
                 written += 1

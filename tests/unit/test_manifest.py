@@ -30,6 +30,11 @@ from runner.state.manifest import (
 
 SAMPLE = Path(__file__).parents[1] / "data" / "manifest-v1.json"
 
+TEXTS = "task_id run_id manifest_path repo created_at updated_at config_digest prompt_digest"
+MAYBE_TEXTS = (
+    "title model reasoning_effort started_at paused_at ended_at thread_id last_message last_activity"
+)
+
 text = st.text(max_size=20)
 maybe_text = st.none() | text
 count = st.none() | st.integers(0, 2**40)
@@ -59,16 +64,8 @@ manifests = st.builds(
     usage=st.builds(Usage, count, count, count, count),
     questions_open=st.integers(0),
     artifacts=st.dictionaries(text, text, max_size=2),
-    **{
-        name: text
-        for name in ("task_id", "run_id", "manifest_path", "repo", "created_at", "updated_at")
-        + ("config_digest", "prompt_digest")
-    },
-    **{
-        name: maybe_text
-        for name in ("title", "model", "reasoning_effort", "started_at", "paused_at", "ended_at")
-        + ("thread_id", "last_message", "last_activity")
-    },
+    **dict.fromkeys(TEXTS.split(), text),
+    **dict.fromkeys(MAYBE_TEXTS.split(), maybe_text),
 )
 
 
@@ -111,7 +108,9 @@ def test_unknown_keys_are_passed_over_and_late_ones_may_lack() -> None:
     assert (manifest.questions_open, manifest.paused_seconds, manifest.last_activity) == (0, 0.0, None)
 
 
-@pytest.mark.parametrize("name", ["schema_version", "phase", "runtime", "sandbox", "usage", "process", "artifacts"])
+@pytest.mark.parametrize(
+    "name", ["schema_version", "phase", "runtime", "sandbox", "usage", "process", "artifacts"]
+)
 def test_what_is_no_manifest_is_a_lookup_type_or_value_error(name: str) -> None:
     data = a_manifest().to_json()
     for broken in ({k: v for k, v in data.items() if k != name}, data | {name: "wrong"}):

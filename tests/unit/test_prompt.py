@@ -10,7 +10,9 @@ from runner.errors import PromptInvalid
 from runner.model import MAX_PROMPT_CHARS
 from runner.plan.prompt import compose
 
-sendable = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1).filter(str.strip)
+sendable = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1).filter(
+    str.strip
+)
 
 
 @given(sendable)
@@ -19,10 +21,10 @@ def test_a_prompt_alone_is_sent_unchanged(text: str) -> None:
 
 
 def test_files_and_blocks_follow_in_named_sections() -> None:
-    prompt = compose("Do it.\n\n", files=("a.py", "b/*.py"), blocks={"scope": "Only this.\n", "style": "Short."})
-    assert prompt == (
-        "Do it.\n\n## Files\n- a.py\n- b/*.py\n\n## scope\nOnly this.\n\n## style\nShort.\n"
+    prompt = compose(
+        "Do it.\n\n", files=("a.py", "b/*.py"), blocks={"scope": "Only this.\n", "style": "Short."}
     )
+    assert prompt == ("Do it.\n\n## Files\n- a.py\n- b/*.py\n\n## scope\nOnly this.\n\n## style\nShort.\n")
 
 
 @given(sendable, st.lists(sendable, max_size=3), st.dictionaries(sendable, sendable, max_size=3))

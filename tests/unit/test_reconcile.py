@@ -6,13 +6,17 @@ from itertools import product
 
 import pytest
 
-from runner.model import Phase
-from runner.supervise.reconcile import Action, decide
+from runner.model import Outcome, Phase
+from runner.supervise.reconcile import Action, decide, verdict
 
-CASES = list(product(Phase, (True, False), (True, False), (True, False)))
+CASES = list(product(Phase, *[(True, False)] * 4))
 
 
-def expected(phase: Phase, same_boot: bool, known: bool, alive: bool) -> Action:
+def decided(phase: Phase, same_boot: bool, known: bool, alive: bool, output: bool) -> Action:
+    return decide(phase, same_boot=same_boot, process_known=known, process_alive=alive, output_seen=output)
+
+
+def expected(phase: Phase, same_boot: bool, known: bool, alive: bool, output: bool) -> Action:
     """The table as docs and design have it, written a second time and in another order."""
     if phase == "done":
         return Action.NOTHING
@@ -20,24 +24,44 @@ def expected(phase: Phase, same_boot: bool, known: bool, alive: bool) -> Action:
         return {"stopping": Action.KEEP_STOPPING}.get(phase, Action.WATCH)
     if same_boot and known:
         return Action.CONCLUDE
-    return Action.NEVER_STARTED if same_boot else Action.LOSE
+    return Action.NEVER_STARTED if same_boot and not output else Action.LOSE
 
 
-@pytest.mark.parametrize(("phase", "same_boot", "known", "alive"), CASES)
-def test_every_row_of_the_table(phase: Phase, same_boot: bool, known: bool, alive: bool) -> None:
-    action = decide(phase, same_boot=same_boot, process_known=known, process_alive=alive)
-    assert action is expected(phase, same_boot, known, alive)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case)))
+def test_every_row_of_the_table(case: tuple[Phase, bool, bool, bool, bool]) -> None:
+    assert decided(*case) is expected(*case)
 
 
 def test_a_living_process_is_never_given_up_and_a_dead_one_never_watched() -> None:
-    for phase, same_boot, known, alive in CASES:
-        action = decide(phase, same_boot=same_boot, process_known=known, process_alive=alive)
-        if action in (Action.WATCH, Action.KEEP_STOPPING):
+    for case in CASES:
+        phase, same_boot, known, alive, _ = case
+        if decided(*case) in (Action.WATCH, Action.KEEP_STOPPING):
             assert same_boot and known and alive
         elif same_boot and known and alive:
             assert phase is Phase.DONE
 
 
+def test_only_what_left_no_trace_has_never_started() -> None:
+    never = [case for case in CASES if decided(*case) is Action.NEVER_STARTED]
+    assert never
+    assert all(same_boot and not known and not output for _, same_boot, known, _, output in never)
+
+
 def test_every_action_has_a_row() -> None:
-    found = {decide(p, same_boot=b, process_known=k, process_alive=a) for p, b, k, a in CASES}
-    assert found == set(Action)
+    assert {decided(*case) for case in CASES} == set(Action)
+
+
+@pytest.mark.parametrize(
+    ("action", "known", "outcome", "code", "words"),
+    [
+        (Action.NEVER_STARTED, False, Outcome.FAILED, "never_started", "before the child existed"),
+        (Action.LOSE, True, Outcome.LOST, "lost", "restarted while it was `paused`"),
+        (Action.LOSE, False, Outcome.LOST, "lost", "nobody saw what became of the child"),
+    ],
+)
+def test_an_end_that_nobody_saw_is_called_what_it_is(
+    action: Action, known: bool, outcome: Outcome, code: str, words: str
+) -> None:
+    found, reason = verdict(action, Phase.PAUSED, process_known=known)
+    assert (found, reason.code) == (outcome, code)
+    assert words in reason.message and reason.hint

@@ -68,7 +68,11 @@ def test_a_paused_run_is_paused(run: RunDir) -> None:
 @pytest.mark.parametrize(
     ("event", "code", "message"),
     [
-        (("cancel_requested", {"actor": "user", "reason": "enough"}), "cancelled", "cancelled by user: enough"),
+        (
+            ("cancel_requested", {"actor": "user", "reason": "enough"}),
+            "cancelled",
+            "cancelled by user: enough",
+        ),
         (("cancel_requested", {"actor": "user", "reason": ""}), "cancelled", "cancelled by user"),
         (("limit", {"code": "timeout", "message": "ran longer"}), "timeout", "ran longer"),
     ],
@@ -81,7 +85,11 @@ def test_the_wish_for_a_stop_is_not_forgotten(
     assert (manifest.phase, manifest.reason) == (Phase.STOPPING, Reason(code, message))
     written(run, EXITED)
     manifest = rebuild(run, an_invocation())
-    assert (manifest.phase, manifest.reason, manifest.exit_code) == (Phase.VERIFYING, Reason(code, message), 3)
+    assert (manifest.phase, manifest.reason, manifest.exit_code) == (
+        Phase.VERIFYING,
+        Reason(code, message),
+        3,
+    )
     assert manifest.attempts[0].exit_code == 3
 
 

@@ -24,7 +24,9 @@ RUN = Lineage("a", "20261120T101504438Z-50151d5c", ".runs/a/cli/20261120T1015044
 
 
 def schema(name: str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = json.loads(
+        (ROOT / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
+    )
     return loaded
 
 
@@ -134,7 +136,7 @@ def test_a_broken_manifest_is_refused(change: dict[str, Any]) -> None:
 
 
 def test_a_manifest_that_is_not_done_has_no_end() -> None:
-    running = [manifest.to_json() for manifest in a_life() if manifest.phase is Phase.RUNNING][0]
+    running = next(manifest.to_json() for manifest in a_life() if manifest.phase is Phase.RUNNING)
     assert is_valid("manifest", running)
     for change in ({"outcome": "failed"}, {"ended_at": SAMPLE["ended_at"]}, {"status": "failed"}):
         assert not is_valid("manifest", running | change)
@@ -149,7 +151,9 @@ def test_invocations_are_valid_with_and_without_what_is_optional() -> None:
     rehearsal = Rehearsal(None, 4711, ("python", "server"))
     full = an_invocation(rehearsal=rehearsal, parent=RUN).to_json()
     assert_valid("invocation", json.loads(json.dumps(full)))
-    bare = an_invocation(title=None, model=None, reasoning_effort=None, verify=(), origins={}, secret_names=())
+    bare = an_invocation(
+        title=None, model=None, reasoning_effort=None, verify=(), origins={}, secret_names=()
+    )
     assert_valid("invocation", json.loads(json.dumps(bare.to_json())))
     assert_valid("invocation", an_invocation_json(prompt="as `runner resolve` prints it"))
 

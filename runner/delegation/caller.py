@@ -1,0 +1,107 @@
+"""Who is calling, and what that one may touch. Edge: disk, reading.
+
+The caller is fixed when the server is launched, never by an argument: with a manifest it is that run, which
+may act on itself and on its descendants and may ask its parent; without one it is the repository's owner.
+A path is checked before anything is read through it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.errors import RunnerError, RunNotFound, UsageError
+from runner.lookup import by_manifest_path
+from runner.plan.delegation import MODES, tools_of
+from runner.state.lineage import ParentOver, is_below
+from runner.state.store import RunDir
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.model import Lineage
+
+MAX_PATH = 4096
+
+
+class NotYours(RunnerError):
+    code = "not_yours"
+    exit_status = UsageError.exit_status
+    default_hint = "a run acts on itself and on the runs that it started, and asks its parent; nothing else"
+
+
+class NoCaller(RunnerError):
+    code = "no_caller"
+    exit_status = UsageError.exit_status
+    default_hint = "only a run asks: start the server with --manifest"
+
+
+class Caller(Value):
+    """`run` None is the owner. `tools` are the MCP tools that this server offers."""
+
+    repo: str
+    run: RunDir | None
+    tools: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """How the caller stands in events: a run by its id."""
+        return "owner" if self.run is None else f"run {self.run.run_id}"
+
+    def is_self(self, run: RunDir) -> bool:
+        return self.run is not None and self.run.path == run.path
+
+    def own_or_below(self, path: str) -> RunDir:
+        """A run that the caller may look at, pause or cancel. RunNotFound or NotYours."""
+        run = by_manifest_path(self.repo, path)
+        if self.run is not None and not is_below(run, self.run):
+            raise NotYours(f"`{path[:200]}` is neither this run nor one that it started")
+        return run
+
+    def below(self, path: str) -> RunDir:
+        """A run whose questions the caller may answer: not its own."""
+        run = self.own_or_below(path)
+        if self.is_self(run):
+            raise NotYours("a run does not answer its own questions")
+        return run
+
+    def parent_for_spawn(self, path: str | None) -> RunDir | None:
+        """Whose child a spawned run is: the caller's, or for the owner the named one's, if any."""
+        if self.run is None:
+            return None if path is None else by_manifest_path(self.repo, path)
+        if path is not None and not self.is_self(by_manifest_path(self.repo, path)):
+            raise NotYours("a run starts children of its own only")
+        return self.run
+
+    def asked(self, path: str) -> tuple[RunDir, Lineage | None]:
+        """(the run that asks, whom it asks); None is its owner. The path must name exactly that one.
+
+        ParentOver when nobody is left to answer.
+        """
+        if self.run is None:
+            raise NoCaller("the owner of a repository has nobody to ask")
+        target = by_manifest_path(self.repo, path)
+        parent = self.run.read_manifest().parent
+        wanted = self.run if parent is None else RunDir(self.repo, parent.task_id, parent.run_id)
+        if target.path != wanted.path:
+            whom = "its parent" if parent is not None else "its owner, through its own manifest"
+            raise NotYours(f"this run asks {whom}")
+        if parent is not None and wanted.read_manifest().is_done:
+            raise ParentOver(f"the parent run `{wanted.run_id}` is over: nobody will answer")
+        return self.run, parent
+
+
+def caller(repo: str, manifest: str | None, mode: str) -> Caller:
+    """The caller of a server that is started now. UsageError or RunNotFound for wrong arguments."""
+    if mode not in MODES:
+        raise UsageError(f"unknown mode `{mode}`", hint=f"one of: {', '.join(MODES)}")
+    root = os.path.abspath(repo)
+    if not os.path.isdir(root):
+        raise UsageError(f"no folder {root}")
+    words: tuple[str, ...] = MODES[mode]
+    if manifest is None:
+        return Caller(root, None, tools_of(words))
+    run = by_manifest_path(root, manifest)
+    declared = run.read_manifest().delegation
+    if not declared.enabled:
+        raise RunNotFound(f"run `{run.run_id}` has no delegation", hint="set `delegation = true` in its task")
+    return Caller(root, run, tools_of(word for word in words if word in declared.tools))

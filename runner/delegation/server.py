@@ -1,0 +1,136 @@
+"""The delegation server on stdio: the table of tools behind the official MCP package. Edge: stdin, stdout.
+
+A bad call is a tool result with our stable code, and the connection lives on. Nothing but the protocol is on
+stdout. https://modelcontextprotocol.io/specification
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+
+import anyio
+import mcp_types as types
+from anyio.to_thread import run_sync
+from mcp.server.lowlevel import Server
+from mcp.server.stdio import stdio_server
+
+from runner.delegation.caller import Caller
+from runner.delegation.tools import TOOLS, Tool
+from runner.errors import RunnerError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mcp.server.context import ServerRequestContext
+
+    from runner.model import Json
+
+LARGEST = 2 * 1024 * 1024
+"""Characters of one call's arguments: a prompt of the longest kind fits."""
+
+
+class UnknownTool(UsageError):
+    code = "unknown_tool"
+    default_hint = "tools/list has the tools of this server"
+
+
+class BadArguments(UsageError):
+    code = "bad_arguments"
+    default_hint = "the tool's inputSchema says what it takes"
+
+
+def serve(caller: Caller) -> None:
+    """Serves until stdin ends."""
+    anyio.run(_serve, caller)
+
+
+async def _serve(caller: Caller) -> None:
+    server: Server[Any] = Server(
+        "delegation",
+        title="runner delegation",
+        instructions="Look at, pause, cancel and start runs, and ask questions, by literal manifest paths.",
+        on_list_tools=functools.partial(_list_tools, caller),
+        on_call_tool=functools.partial(_call_tool, caller),
+    )
+    async with stdio_server() as (reading, writing):
+        await server.run(reading, writing, server.create_initialization_options())
+
+
+def offered(caller: Caller) -> dict[str, Tool]:
+    """The tools of this server by name: its mode and its run's `tools` decide, here and at every call."""
+    return {tool.name: tool for tool in TOOLS if tool.name in caller.tools}
+
+
+async def _list_tools(
+    caller: Caller, _: ServerRequestContext[Any], __: types.PaginatedRequestParams | None
+) -> types.ListToolsResult:
+    return types.ListToolsResult(tools=[_described(tool) for tool in offered(caller).values()])
+
+
+def _described(tool: Tool) -> types.Tool:
+    return types.Tool(
+        name=tool.name,
+        description=tool.description,
+        input_schema=tool.schema,
+        annotations=types.ToolAnnotations(
+            read_only_hint=tool.read_only,
+            destructive_hint=tool.name == "delegate.cancel",
+            idempotent_hint=tool.name not in ("delegate.spawn", "delegate.question.enqueue"),
+            open_world_hint=False,
+        ),
+    )
+
+
+async def _call_tool(
+    caller: Caller, _: ServerRequestContext[Any], params: types.CallToolRequestParams
+) -> types.CallToolResult:
+    try:
+        arguments = params.arguments or {}
+        tool = _checked(caller, params.name, arguments)
+        answer = await run_sync(tool.run, caller, arguments, abandon_on_cancel=True)
+    except RunnerError as error:
+        return _failed(error)
+    except Exception as error:  # the boundary of this front end: the connection must live on
+        print(f"{params.name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return _failed(UsageError(f"{type(error).__name__}: {error}", hint="a bug of runner; please report"))
+    return _result({"ok": True, **answer}, is_error=False)
+
+
+def _checked(caller: Caller, name: str, arguments: Json) -> Tool:
+    """The tool, if it is offered and the arguments are of its form."""
+    import jsonschema
+
+    tool = offered(caller).get(name)
+    if tool is None:
+        known = any(other.name == name for other in TOOLS)
+        why = "is not offered by this server" if known else "does not exist"
+        raise UnknownTool(f"tool `{name[:80]}` {why}")
+    if sum(len(value) for value in arguments.values() if isinstance(value, str)) > LARGEST:
+        raise BadArguments(f"more than {LARGEST:,} characters of arguments")
+    errors = sorted(jsonschema.Draft202012Validator(tool.schema).iter_errors(arguments), key=str)
+    if errors:
+        places = (f"{'.'.join(map(str, error.path)) or 'arguments'}: {_brief(error)}" for error in errors)
+        raise BadArguments("; ".join(list(places)[:5]))
+    return tool
+
+
+def _brief(error: Any) -> str:
+    text = str(error.message)
+    return text if len(text) <= 200 else f"{text[:120]} ... {text[-60:]}"
+
+
+def _failed(error: RunnerError) -> types.CallToolResult:
+    body = {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
+    return _result({"ok": False, "error": body}, is_error=True)
+
+
+def _result(value: Json, *, is_error: bool) -> types.CallToolResult:
+    text = json.dumps(value, ensure_ascii=False)
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=text)],
+        structured_content=dict(value),
+        is_error=is_error,
+    )

@@ -1,0 +1,290 @@
+"""The tools of the delegation server: one table, each row a schema, words for the model and a use case.
+
+Every function takes the caller and the checked arguments and gives a JSON object; what goes wrong is a
+RunnerError, which the server turns into a tool result. No call takes longer than `LONGEST_S`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+from runner import control
+from runner.delegation.caller import Caller
+from runner.errors import GaveUpWaiting, RunnerError, SupervisorFailed
+from runner.state import questions
+from runner.state.lineage import children
+from runner.state.store import RunDir, new_run_id
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from runner.model import Json
+    from runner.state.questions import Question
+
+LONGEST_S = 50.0
+_ANSWER_FIRST_S = 1.0
+"""A run that pauses or cancels itself gets its answer; its supervisor acts this much later."""
+_MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
+
+
+class Tool(Value):
+    """What the model is told of a tool, and what it does."""
+
+    name: str
+    description: str
+    properties: Mapping[str, Any]
+    required: tuple[str, ...]
+    read_only: bool
+    run: Callable[[Caller, Json], dict[str, Any]]
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments; unknown ones are refused."""
+        return {
+            "type": "object",
+            "properties": dict(self.properties),
+            "required": list(self.required),
+            "additionalProperties": False,
+        }
+
+
+def status(caller: Caller, args: Json) -> dict[str, Any]:
+    run = caller.own_or_below(args["manifest_path"])
+    deadline = time.monotonic() + float(args.get("wait_s", 0))
+    manifest = control.look(run, os.environ)
+    if not manifest.is_done and deadline > time.monotonic() and not caller.is_self(run):
+        try:
+            manifest = control.wait([run], os.environ, timeout_s=deadline - time.monotonic())[0]
+        except GaveUpWaiting:
+            manifest = control.look(run, os.environ)
+    whole = manifest.to_json()
+    return {name: whole[name] for name in _SHOWN} | {
+        "children": [_short(child) for child in children(run)],
+        "questions": [_plain(question) for question in questions.of_run(run)],
+    }
+
+
+_SHOWN = (
+    *("run_id", "task_id", "manifest_path", "status", "phase", "outcome", "reason", "rehearsal", "parent"),
+    *("started_at", "ended_at", "exit_code", "survivors", "usage", "last_activity", "last_message"),
+)
+
+
+def pause(caller: Caller, args: Json) -> dict[str, Any]:
+    run, wanted = caller.own_or_below(args["manifest_path"]), bool(args["paused"])
+    if caller.is_self(run):
+        if not wanted:
+            return {"accepted": False, "status": control.look(run, os.environ).status}
+        return _later(caller, run, "pause", "you are paused right after this answer; your owner resumes you")
+    act = control.pause if wanted else control.resume
+    manifest = act(run, os.environ, actor=caller.name)
+    return {"run_id": run.run_id, "status": manifest.status}
+
+
+def cancel(caller: Caller, args: Json) -> dict[str, Any]:
+    run, reason = caller.own_or_below(args["manifest_path"]), args.get("reason")
+    if caller.is_self(run):
+        return _later(caller, run, "cancel", "this run ends right after this answer", reason=reason)
+    try:
+        manifest = control.cancel(
+            run, os.environ, actor=caller.name, grace_s=None, reason=reason, within_s=LONGEST_S - 5
+        )
+    except GaveUpWaiting:
+        manifest = control.look(run, os.environ)
+    survivors = [survivor.to_json() for survivor in manifest.survivors]
+    return {"run_id": run.run_id, "status": manifest.status, "survivors": survivors}
+
+
+def spawn(caller: Caller, args: Json) -> dict[str, Any]:
+    """Through the command itself: a start needs a small process, and this one is not."""
+    parent = caller.parent_for_spawn(args.get("parent_manifest_path"))
+    run_id = new_run_id()
+    argv = [sys.executable, "-I", _MAIN, "start", "--format", "json", "--task", args["task_id"]]
+    argv += ["--run-id", run_id]
+    if parent is not None:
+        argv += ["--parent", parent.manifest]
+    prompt = args.get("prompt")
+    if prompt is not None:
+        argv += ["--prompt", "-"]
+    env = {name: value for name, value in os.environ.items() if name != "RUNNER_MANIFEST"}
+    done = subprocess.run(
+        argv,
+        input=None if prompt is None else prompt.encode(errors="surrogatepass"),
+        stdin=subprocess.DEVNULL if prompt is None else None,
+        # The new run's marker from the first moment: a walk over our own run's tree stops there.
+        env={**env, "RUNNER_RUN_ID": run_id},
+        cwd=caller.repo,
+        capture_output=True,
+        timeout=LONGEST_S - 5,
+        check=False,
+    )
+    return _answer_of(done.stdout, done.stderr)
+
+
+def _answer_of(stdout: bytes, stderr: bytes) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(stdout)
+    except ValueError:
+        tail = stderr.decode(errors="replace")[-500:]
+        raise SupervisorFailed(f"the start said nothing that can be read: {tail}") from None
+    if "error" in answer:
+        error = answer["error"]
+        raise Refused(error["message"], hint=error["hint"], code=error["code"], retryable=error["retryable"])
+    return {name: answer[name] for name in ("run_id", "task_id", "manifest_path", "status")}
+
+
+class Refused(RunnerError):
+    """What `start` answered, passed on with its own code."""
+
+    def __init__(self, message: str, *, hint: str | None, code: str, retryable: bool) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.retryable = retryable
+
+
+def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
+    run, parent = caller.asked(args["parent_manifest_path"])
+    question = questions.ask(
+        run,
+        asked="owner" if parent is None else parent.run_id,
+        prompt=args["prompt"],
+        expires_in_s=args.get("expires_in_s"),
+        on_expiry=args.get("on_expiry", "continue"),
+    )
+    run.wake()
+    return {"question_id": question.id, "status": question.status, "expires_at": question.expires_at}
+
+
+def poll(caller: Caller, args: Json) -> dict[str, Any]:
+    run, _ = caller.asked(args["parent_manifest_path"])
+    deadline = time.monotonic() + min(float(args.get("wait_s", 0)), LONGEST_S - 2)
+    question = questions.read(run, args["question_id"])
+    while question.is_open and not question.is_due and time.monotonic() < deadline:
+        time.sleep(0.1)
+        question = questions.read(run, args["question_id"])
+    return {"question_id": question.id, "status": question.status, "answer": question.answer}
+
+
+def answer(caller: Caller, args: Json) -> dict[str, Any]:
+    run = caller.below(args["manifest_path"])
+    question = control.answer(run, args["question_id"], args["answer"], actor=caller.name)
+    return {"question_id": question.id, "status": question.status}
+
+
+def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> dict[str, Any]:
+    """Leaves a wish that the run's supervisor takes up only after this answer has gone out."""
+    manifest = control.look(run, os.environ)
+    given = {name: value for name, value in fields.items() if value is not None}
+    run.leave_intent(kind, caller.name, not_before=time.time() + _ANSWER_FIRST_S, **given)
+    return {"run_id": run.run_id, "status": manifest.status, "accepted": True, "note": note}
+
+
+def _short(run: RunDir) -> dict[str, Any]:
+    try:
+        word = control.look(run, os.environ).status
+    except RunnerError as error:
+        word = error.code
+    path = run.manifest.removeprefix(f"{run.repo}/")
+    return {"run_id": run.run_id, "task_id": run.task_id, "status": word, "manifest_path": path}
+
+
+def _plain(question: Question) -> dict[str, Any]:
+    names = ("id", "status", "prompt", "answer", "asked_at", "expires_at", "on_expiry")
+    return {name: getattr(question, name) for name in names}
+
+
+_PATH = {"type": "string", "maxLength": 4096}
+_MANIFEST = {
+    "manifest_path": {
+        **_PATH,
+        "description": "Literal path of the run's manifest: .runs/<task>/cli/<run>/manifest.json",
+    }
+}
+_PARENT = {
+    "parent_manifest_path": {
+        **_PATH,
+        "description": "Literal path of the manifest of the run that is asked, from your prompt.",
+    }
+}
+_ID = {"question_id": {"type": "string", "pattern": "^q-[0-9]{4}$", "description": "From enqueue."}}
+_WAIT = {"type": "number", "minimum": 0, "maximum": 48}
+
+TOOLS: tuple[Tool, ...] = (
+    Tool(
+        "delegate.status",
+        "What a run is doing or how it ended, looked at now: status, reason, last message, tokens, its child "
+        "runs and its questions. For a child run, wait_s returns early when it is done.",
+        {**_MANIFEST, "wait_s": {**_WAIT, "description": "Wait up to this long for the run's end."}},
+        ("manifest_path",),
+        True,
+        status,
+    ),
+    Tool(
+        "delegate.pause",
+        "Pause (paused=true) or resume (paused=false) a run that you started, with all its processes and "
+        "child runs. Pausing your own run takes effect right after the answer; only others can resume it.",
+        {**_MANIFEST, "paused": {"type": "boolean"}},
+        ("manifest_path", "paused"),
+        False,
+        pause,
+    ),
+    Tool(
+        "delegate.cancel",
+        "End a run that you started, or your own, with everything of it and its child runs. It is final.",
+        {**_MANIFEST, "reason": {"type": "string", "maxLength": 2000}},
+        ("manifest_path",),
+        False,
+        cancel,
+    ),
+    Tool(
+        "delegate.spawn",
+        "Start a task of delegate.toml as a new background run and return at once with its run_id and "
+        "manifest_path. Watch it with delegate.status.",
+        {
+            "task_id": {"type": "string", "maxLength": 64, "description": "A task of delegate.toml."},
+            "prompt": {"type": "string", "description": "Instead of the task's own prompt."},
+            "parent_manifest_path": {**_PATH, "description": "Your own manifest_path; may be left out."},
+        },
+        ("task_id",),
+        False,
+        spawn,
+    ),
+    Tool(
+        "delegate.question.enqueue",
+        "Ask whoever started you (or your owner) a question and return at once with its id; then poll. "
+        "expires_in_s with on_expiry says what happens without an answer: go on, be paused, or fail.",
+        {
+            **_PARENT,
+            "prompt": {"type": "string", "maxLength": questions.MAX_TEXT},
+            "expires_in_s": {"type": "number", "exclusiveMinimum": 0},
+            "on_expiry": {"enum": list(questions.ON_EXPIRY), "default": "continue"},
+        },
+        ("parent_manifest_path", "prompt"),
+        False,
+        enqueue,
+    ),
+    Tool(
+        "delegate.question.poll",
+        "The answer to a question that you asked, if there is one; wait_s waits for it.",
+        {**_PARENT, **_ID, "wait_s": {**_WAIT, "description": "Wait up to this long for the answer."}},
+        ("parent_manifest_path", "question_id"),
+        True,
+        poll,
+    ),
+    Tool(
+        "delegate.question.answer",
+        "Answer an open question of a run that you started; delegate.status of that run shows it.",
+        {**_MANIFEST, **_ID, "answer": {"type": "string", "maxLength": questions.MAX_TEXT}},
+        ("manifest_path", "question_id", "answer"),
+        False,
+        answer,
+    ),
+)
+"""A new tool is a row here and a word in `runner.plan.delegation.TOOLS`."""

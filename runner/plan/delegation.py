@@ -1,0 +1,142 @@
+"""What a run may delegate and how it is told: ceilings of a child, the MCP server, the prompt section. Pure.
+
+The model does not read shell variables, so every path in the section is literal. A child is never wider than
+its parent: not in its sandbox, not in its network, not in what it may delegate.
+"""
+
+from __future__ import annotations
+
+from runner.errors import PolicyRefused
+from runner.model import Delegation, Level, McpServer, Sandbox, Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from runner.model import Invocation
+
+SERVER = "delegation"
+TOOLS: Mapping[str, tuple[str, ...]] = {
+    "status": ("delegate.status",),
+    "pause": ("delegate.pause",),
+    "cancel": ("delegate.cancel",),
+    "spawn": ("delegate.spawn",),
+    "question": ("delegate.question.enqueue", "delegate.question.poll", "delegate.question.answer"),
+}
+"""Word of `[delegation] tools` -> the MCP tools that it turns on."""
+
+MODES: Mapping[str, tuple[str, ...]] = {
+    "full": tuple(TOOLS),
+    "status": ("status",),
+    "question": ("status", "question"),
+}
+"""`--mode` of the server -> words of `tools` that it can offer at most."""
+
+
+class WiderThanParent(PolicyRefused):
+    code = "wider_than_parent"
+    default_hint = "a child run may have what its parent has, or less"
+
+
+class TooDeep(PolicyRefused):
+    code = "max_depth"
+    default_hint = "raise max_depth in [delegation], or do it in this run"
+
+
+class NotSpawnable(PolicyRefused):
+    code = "task_not_spawnable"
+    default_hint = "`tasks` in [delegation] lists the tasks that runs may start"
+
+
+def refuse_wider(parent: Invocation, task: Task, sandbox: Sandbox, delegation: Delegation) -> None:
+    """Raises where a run of `task` would be allowed more than the run that starts it."""
+    allowed = parent.delegation.tasks
+    if allowed is not None and task.id not in allowed:
+        raise NotSpawnable(f"task `{task.id}` may not be started by another run")
+    ours = parent.sandbox
+    if sandbox.level.rank > ours.level.rank:
+        raise WiderThanParent(f"sandbox level {sandbox.level} is wider than the parent's {ours.level}")
+    if sandbox.network and not ours.network:
+        raise WiderThanParent("the parent has no network")
+    extra = sorted(set(sandbox.writable) - set(ours.writable))
+    if extra and ours.level is not Level.DANGER:
+        raise WiderThanParent(f"the parent cannot write {', '.join(extra)}")
+    if delegation.enabled:
+        more = sorted(set(delegation.tools) - set(parent.delegation.tools))
+        if not parent.delegation.enabled or more:
+            raise WiderThanParent(f"the parent has no delegation{' of ' + ', '.join(more) if more else ''}")
+
+
+def refuse_too_deep(parent: Invocation, depth: int) -> None:
+    """`depth` is how many runs stand above the new one."""
+    if depth > parent.delegation.max_depth:
+        raise TooDeep(f"a run at depth {depth} is deeper than max_depth = {parent.delegation.max_depth}")
+
+
+def narrowed(own: Delegation, parent: Invocation | None) -> Delegation:
+    """A child's own caps are never above its parent's."""
+    if parent is None:
+        return own
+    above = parent.delegation
+    tasks = own.tasks if above.tasks is None else above.tasks
+    if own.tasks is not None and above.tasks is not None:
+        tasks = tuple(name for name in own.tasks if name in above.tasks)
+    return own.replace(
+        max_depth=min(own.max_depth, above.max_depth),
+        max_children=min(own.max_children, above.max_children),
+        tasks=tasks,
+    )
+
+
+def tools_of(words: Iterable[str]) -> tuple[str, ...]:
+    """The MCP tools behind words of `[delegation] tools`, in the order of the table."""
+    chosen = set(words)
+    return tuple(tool for word, tools in TOOLS.items() if word in chosen for tool in tools)
+
+
+def server(
+    delegation: Delegation,
+    argv: Sequence[str],
+    manifest: str,
+    env_names: Sequence[str],
+    env: Mapping[str, str],
+) -> McpServer | None:
+    """The MCP server of a run; None where delegation is off. `argv` starts the server's program."""
+    if not delegation.enabled:
+        return None
+    args = (*argv[1:], "--manifest", manifest)
+    registered = delegation.server == "registered"
+    return McpServer(argv[0], args, tuple(env_names), env, registered=registered)
+
+
+def section(
+    delegation: Delegation, manifest: str, parent_manifest: str | None, tasks: Mapping[str, str | None]
+) -> str:
+    """The prompt section of a run with delegation: every tool, and the paths to call it with."""
+    words = set(delegation.tools)
+    asked = parent_manifest or manifest
+    lines = [
+        f"The MCP server `{SERVER}` is connected. If its tools are not listed, search for `delegate`; in code "
+        "they are functions such as `tools.mcp__delegation__delegate_status({...})`.",
+        "Use exactly these literal paths in the calls:",
+    ]
+    own = [f"`{tool}`" for word in ("status", "pause", "cancel") if word in words for tool in TOOLS[word]]
+    if own:
+        lines.append(f"- manifest_path={manifest} for {', '.join(own)} of this run")
+    if "question" in words:
+        whom = "the run that started this one" if parent_manifest else "the owner of this run"
+        lines.append(
+            f"- parent_manifest_path={asked} for `delegate.question.enqueue` and `delegate.question.poll`: "
+            f"they ask {whom}"
+        )
+        lines.append(
+            "- `delegate.question.answer` answers a question of a run that you started, with that run's "
+            "manifest_path"
+        )
+    if "spawn" in words:
+        named = [f"`{name}`{f' ({title})' if title else ''}" for name, title in sorted(tasks.items())]
+        lines.append(
+            f"- `delegate.spawn` with parent_manifest_path={manifest} and task_id, one of: "
+            f"{', '.join(named) or 'none'}; it answers at once with the new run's id and manifest_path"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,122 @@
+"""What a command really imports, measured while it runs: the standard library and ourselves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from support.repo import Repo
+
+PYTHON = (sys.executable, "-X", "importtime")
+
+
+def imported(repo: Repo, *words: str) -> set[str]:
+    """The modules that the process imported, without those of an interpreter that does nothing."""
+
+    def told(*argv: str) -> set[str]:
+        done = subprocess.run(
+            [*PYTHON, *argv],
+            cwd=repo.root,
+            env=repo.env,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+        return {line.rpartition("|")[2].strip() for line in lines}
+
+    return told("-m", "runner", *words) - told("-c", "pass")
+
+
+def foreign(modules: set[str]) -> set[str]:
+    packages = {module.split(".")[0] for module in modules}
+    return packages - sys.stdlib_module_names - {"runner", "_sha2"}
+
+
+@pytest.fixture
+def finished(repo: Repo) -> Repo:
+    """A repository with one run that is done, and the settings known from its start."""
+    repo.task()
+    repo.quick_codex()
+    repo.cli("start", "--task", "work", "--wait")
+    return repo
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list",),
+        ("list", "--all"),
+        ("status", "@latest"),
+        ("status", "@latest", "--format", "json"),
+        ("cancel", "@latest"),
+        ("wait", "@latest"),
+        ("logs", "@latest"),
+        ("logs", "@latest", "--follow"),
+        ("reap",),
+        ("clean", "--dry-run"),
+    ],
+    ids=" ".join,
+)
+def test_operating_a_run_imports_nothing_foreign(words: tuple[str, ...], finished: Repo) -> None:
+    modules = imported(finished, *words)
+    assert "runner.control" in modules
+    assert foreign(modules) == set()
+    assert not {module for module in modules if module.startswith(("runner.config", "runner.launch"))}
+
+
+def test_a_start_with_known_settings_imports_nothing_foreign(finished: Repo) -> None:
+    modules = imported(finished, "start", "--task", "work")
+    assert "runner.launch" in modules
+    assert foreign(modules) == set()
+    assert not modules & {
+        "runner.config.schema",
+        "runner.config.reading",
+        "subprocess",
+        "dataclasses",
+        "typing",
+    }
+    finished.cli("wait", "@latest")
+
+
+def test_pausing_and_resuming_import_nothing_foreign(repo: Repo) -> None:
+    repo.task()
+    repo.waiting_codex()
+    run = repo.start()
+    repo.begun()
+    for verb in ("pause", "resume"):
+        modules = imported(repo, verb, run.id)
+        assert "runner.control" in modules
+        assert foreign(modules) == set()
+    repo.open_gate()
+    repo.cli("wait", run.id)
+
+
+def test_the_supervisor_imports_nothing_foreign_from_begin_to_end(finished: Repo) -> None:
+    """Its own program, on a run that has to be ended: everything that an end needs is imported by then."""
+    code = """
+import sys
+from runner.supervise.__main__ import main
+import runner.supervise.supervisor
+assert main([sys.argv[1]]) == 0
+"""
+    run = finished.runs()[-1]
+    run.edit(phase="running", status="running", outcome=None, ended_at=None, reason=None)
+    done = subprocess.run(
+        [*PYTHON, "-c", code, str(run.folder)],
+        cwd=finished.root,
+        env=finished.env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert {"runner.supervise.ending", "runner.redact"} <= modules
+    assert not {
+        module for module in modules if module.split(".")[0] in ("pydantic", "tomlkit", "rich", "shtab")
+    }
+    assert not {module for module in modules if module.startswith(("runner.config", "runner.cli"))}
+    assert run.on_disk()["phase"] == "done"

@@ -1,0 +1,93 @@
+"""Limits: wall clock, silence, the first event. Exit status 3, and nothing alive afterwards."""
+
+from __future__ import annotations
+
+from support.doubles import FINISHED, THREAD, said
+from support.repo import Repo
+from support.waiting import wait_until
+
+
+def test_a_run_that_takes_too_long_is_timed_out(repo: Repo) -> None:
+    repo.waiting_codex(before="( trap '' INT TERM; while :; do echo noise; sleep 0.1; done ) &\n")
+    done = repo.task('timeout = "700ms"').cli("start", "--task", "work", "--wait", "--format", "json")
+    assert done.status == 3
+    manifest = done.json()
+    assert manifest["status"] == "timed_out"
+    assert manifest["reason"]["code"] == "timeout"
+    assert manifest["survivors"] == []
+    assert repo.runs()[0].tree() == []
+
+
+def test_the_limit_of_the_command_line_wins(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task('timeout = "1h"').start("--timeout", "500ms")
+    waited = run.ask("wait")
+    assert waited.status == 3
+    assert "0.5" in waited.json()["reason"]["message"]
+
+
+def test_a_child_that_falls_silent_is_stalled(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task('idle_timeout = "600ms"').start()
+    waited = run.ask("wait")
+    assert waited.status == 3
+    assert waited.json()["status"] == "timed_out"
+    assert waited.json()["reason"]["code"] == "stalled"
+
+
+def test_any_output_is_a_sign_of_life(repo: Repo) -> None:
+    """On stderr too, and what is no event too."""
+    repo.codex(
+        f"cat > /dev/null\n{THREAD}for n in 1 2 3 4 5; do sleep 0.4; echo . >&2; sleep 0.4; echo .; done\n"
+        f"{said('slow')}{FINISHED}"
+    )
+    run = repo.task('idle_timeout = "1500ms"').start()
+    ended = run.wait()
+    assert ended["status"] == "succeeded"
+
+
+def test_a_child_without_any_event_is_ended_at_its_deadline(repo: Repo) -> None:
+    repo.codex('while :; do echo "still loading" >&2; sleep 0.1; done')
+    run = repo.task('start_timeout = "600ms"').start()
+    waited = run.ask("wait")
+    assert waited.status == 3
+    assert waited.json()["reason"]["code"] == "no_first_event"
+
+
+def test_a_child_that_ends_well_when_it_is_stopped_has_timed_out_all_the_same(repo: Repo) -> None:
+    repo.codex(
+        f"""cat > /dev/null
+{THREAD}
+finish() {{
+{said("finished after all")}{FINISHED}
+exit 0
+}}
+trap finish INT
+while :; do sleep 0.05; done
+"""
+    )
+    ended = repo.task('timeout = "500ms"').start().wait()
+    assert ended["status"] == "timed_out"
+    assert ended["exit_code"] == 0
+    assert ended["last_message"] == "finished after all"
+
+
+def test_without_limits_nothing_ends_it(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task('timeout = "none"', 'idle_timeout = "none"', 'start_timeout = "none"').start()
+    repo.begun()
+    assert run.ask("wait", "--timeout", "1s").status == 75
+    assert run.status()["status"] == "running"
+    repo.open_gate()
+    assert run.wait()["status"] == "succeeded"
+
+
+def test_limits_go_on_under_a_new_owner(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task('timeout = "1s"').start()
+    repo.begun()
+    run.kill_supervisor()
+    run.status()
+    ended = run.wait()
+    assert ended["status"] == "timed_out"
+    wait_until(lambda: not run.everything())

@@ -1,0 +1,101 @@
+"""Verify commands: our own checks, run by us, decide; whatever they do, nothing of them stays."""
+
+from __future__ import annotations
+
+import json
+
+from support.processes import look
+from support.repo import Repo
+from support.waiting import wait_until
+
+
+def ended(repo: Repo, *commands: list[str], timeout: str = "10s") -> tuple[int, dict]:
+    repo.quick_codex()
+    run = repo.task(f"verify = {json.dumps(commands)}", f'verify_timeout = "{timeout}"').start()
+    waited = run.ask("wait")
+    return waited.status, waited.json()
+
+
+def bash(script: str) -> list[str]:
+    return ["bash", "-c", script]
+
+
+def test_checks_that_pass_make_a_success(repo: Repo) -> None:
+    status, manifest = ended(repo, ["true"], bash("echo fine; pwd > $HOME/where"))
+    assert (status, manifest["status"]) == (0, "succeeded")
+    assert repo.note("where").read_text() == f"{repo.root}\n"
+    assert [event["exit_code"] for event in repo.runs()[0].events("checked")] == [0, 0]
+
+
+def test_a_check_that_fails_rejects_the_run_and_shows_why(repo: Repo) -> None:
+    status, manifest = ended(repo, bash("echo 'two tests failed'; exit 3"), bash("touch $HOME/second"))
+    assert (status, manifest["status"]) == (6, "rejected")
+    assert manifest["reason"]["code"] == "verify_failed"
+    assert "exited with 3" in manifest["reason"]["message"]
+    assert "two tests failed" in manifest["reason"]["detail"]
+    assert manifest["exit_code"] == 0, "the child itself ended well"
+    assert not repo.note("second").exists(), "the first failure is enough"
+
+
+def test_a_check_that_does_not_exist_rejects_the_run(repo: Repo) -> None:
+    status, manifest = ended(repo, ["no-such-check-anywhere"])
+    assert (status, manifest["status"]) == (6, "rejected")
+    assert "no-such-check-anywhere" in manifest["reason"]["message"]
+
+
+def test_a_check_that_takes_too_long_is_ended_with_all_it_started(repo: Repo) -> None:
+    script = "trap '' INT TERM; sleep 300 & echo $! > $HOME/slow; wait; sleep 300"
+    status, manifest = ended(repo, bash(script), timeout="500ms")
+    assert (status, manifest["status"]) == (6, "rejected")
+    assert "limit" in manifest["reason"]["message"]
+    assert look(int(repo.note("slow").read_text())) is None
+
+
+def test_a_check_that_leaves_a_daemon_behind_passes_and_the_daemon_is_ended(repo: Repo) -> None:
+    daemon = "trap \"\" TERM; echo $BASHPID > $HOME/daemon; while :; do sleep 0.1; done"
+    script = f"(setsid bash -c '{daemon}' &) ; until [ -s $HOME/daemon ]; do sleep 0.02; done"
+    status, manifest = ended(repo, bash(script))
+    assert (status, manifest["status"]) == (0, "succeeded")
+    assert look(int(repo.note("daemon").read_text())) is None
+    assert repo.runs()[0].tree() == []
+
+
+def test_a_check_gets_no_terminal_no_input_and_no_undeclared_variable(repo: Repo) -> None:
+    repo.quick_codex()
+    script = "cat > $HOME/input; env > $HOME/environment; ls -l /proc/$$/fd > $HOME/descriptors"
+    run = repo.task(f"verify = {json.dumps([bash(script)])}").start(env={"CANARY": "no"}, stdin="typed")
+    assert run.wait()["status"] == "succeeded"
+    assert repo.note("input").read_text() == ""
+    assert "CANARY" not in repo.note("environment").read_text()
+    assert "run.lock" not in repo.note("descriptors").read_text()
+
+
+def test_a_child_that_failed_is_not_verified(repo: Repo) -> None:
+    repo.codex("exit 1")
+    run = repo.task(f"verify = {json.dumps([bash('touch $HOME/checked')])}").start()
+    assert run.wait()["status"] == "failed"
+    assert not repo.note("checked").exists()
+
+
+def test_a_check_whose_output_is_a_flood_is_kept_in_the_folder_not_in_the_manifest(repo: Repo) -> None:
+    status, _ = ended(repo, bash("yes flood | head -c 20000000; echo the end; exit 1"))
+    assert status == 6
+    run = repo.runs()[0]
+    assert len(run.file("manifest.json")) < 20_000
+    assert "the end" in run.on_disk()["reason"]["detail"]
+    assert (run.folder / "verify-1.log").stat().st_size > 19_000_000
+
+
+def test_a_secret_that_a_check_prints_is_not_shown(repo: Repo) -> None:
+    word = "hunter2-correct-horse-battery"
+    repo.quick_codex()
+    check = json.dumps([bash("echo it is $SERVICE_WORD; exit 1")])
+    run = repo.task(f"verify = {check}", more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n').start(
+        env={"SERVICE_WORD": word}
+    )
+    manifest = run.wait()
+    assert "it is" in manifest["reason"]["detail"]
+    assert word not in json.dumps(manifest)
+    wait_until(lambda: run.events("sealed"))
+    assert word not in run.file("verify-1.log")
+    assert word not in run.file("events.jsonl")

@@ -1,0 +1,299 @@
+"""The `runner` command: the table of verbs, and the one exit."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.cli import app
+from runner.cli.app import COMMANDS, main, parser_of
+
+VERBS = list(COMMANDS)
+
+
+@pytest.fixture(autouse=True)
+def empty_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "delegate.toml").write_text("schema_version = 1\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def answer(capfd: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    status = main(words)
+    return int(status), *capfd.readouterr()
+
+
+def error_of(out: str) -> dict[str, Any]:
+    """The error in JSON mode: the only thing on stdout."""
+    document = json.loads(out)
+    assert list(document) == ["error"]
+    assert list(document["error"])[:4] == ["code", "message", "hint", "retryable"]
+    error: dict[str, Any] = document["error"]
+    return error
+
+
+def options(verb: str) -> list[Any]:
+    return [action for action in parser_of(verb)._actions if action.option_strings]
+
+
+# -- verbs and their help --------------------------------------------------------------------------
+
+
+def test_every_verb_has_its_functions_and_its_line_in_the_overview(capfd: pytest.CaptureFixture[str]) -> None:
+    status, out, err = answer(capfd, "--help")
+    assert (status, err) == (0, "")
+    for verb, (module, text) in COMMANDS.items():
+        loaded = __import__(f"runner.cli.{module}", fromlist=["x"])
+        assert callable(getattr(loaded, f"add_{verb}")) and callable(getattr(loaded, f"run_{verb}"))
+        assert f"  {verb} " in out and text in out
+    assert "examples:" in out
+
+
+def test_every_verb_of_the_contract_that_is_not_a_later_issue_is_there() -> None:
+    promised = "init check config doctor resolve start list status wait logs pause resume cancel reap clean"
+    assert {*promised.split(), "schema", "completion"} <= set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("form", ["--help", "-h", "help"])
+def test_the_help_of_every_verb_has_examples_that_are_of_it(
+    verb: str, form: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = (form, verb) if form == "help" else (verb, form)
+    status, out, err = answer(capfd, *words)
+    assert (status, err) == (0, "")
+    assert f"usage: runner {verb}" in out
+    _, _, examples = out.partition("examples:\n")
+    assert f"runner {verb}" in examples
+    assert "--format" in out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_says_what_it_does(verb: str) -> None:
+    assert [action.option_strings for action in options(verb) if not action.help] == []
+
+
+def test_without_a_command_the_overview_is_shown_and_it_is_a_usage_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    status, out, _ = answer(capfd)
+    assert status == 2
+    assert out.startswith("usage: runner COMMAND")
+
+
+@pytest.mark.parametrize("word", ["--version", "-V"])
+def test_the_version_is_that_of_the_package(word: str, capfd: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    assert answer(capfd, word) == (0, f"runner {version('runner')}\n", "")
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("statsu", "perhaps you meant `runner status`"),
+        ("stat", "perhaps you meant `runner start`"),
+        ("xyzzy", "`runner --help` lists the commands"),
+        ("--frobnicate", "`runner --help` lists the commands"),
+        ("", "`runner --help` lists the commands"),
+    ],
+)
+def test_an_unknown_command_is_a_usage_error_with_the_nearest_one(
+    word: str, hint: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = answer(capfd, word)
+    assert (status, out) == (2, "")
+    assert f"unknown command `{word}`" in err
+    assert f"hint: {hint}" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",),
+        ("status", "a", "b"),
+        ("status", "a", "--frobnicate"),
+        ("list", "--format", "yaml"),
+        ("wait", "x", "--timeout", "soon"),
+        ("cancel", "x", "--grace", "-1"),
+        ("start",),
+        ("start", "--task", "hello", "--wait", "--follow"),
+        ("config", "hide"),
+        ("completion", "fish"),
+        ("logs", "x", "--tail", "-1"),
+        ("logs", "x", "--tail", "many"),
+        ("logs", "x", "--stream", "all"),
+        ("list", "--al"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_use_exits_2_and_starts_nothing(
+    words: tuple[str, ...], capfd: pytest.CaptureFixture[str], empty_repository: Path
+) -> None:
+    status, out, err = answer(capfd, *words)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "hint: " in err
+    assert not (empty_repository / ".runs").exists()
+    status, out, err = answer(capfd, *words, "--format", "json")
+    if "yaml" not in words:
+        assert error_of(out)["code"] == "usage"
+        assert (status, err) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (("status", "nothing"), "run_not_found", 4),
+        (("status", "@latest"), "run_not_found", 4),
+        (("status", "/no/such/manifest.json"), "run_not_found", 4),
+        (("status", "../../etc/passwd"), "run_not_found", 4),
+        (("pause", "x"), "run_not_found", 4),
+        (("wait", "x", "y"), "run_not_found", 4),
+        (("resolve", "--task", "nothing"), "task_not_found", 4),
+        (("start", "--task", "../x"), "task_not_found", 4),
+        (("check", "--config", "missing.toml"), "usage", 2),
+        (("nonsense",), "usage", 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
+)
+def test_an_error_in_json_mode_is_one_document_on_stdout_with_its_exit_status(
+    words: tuple[str, ...], code: str, expected: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for form in (("--format", "json"), ("--format=json",)):
+        status, out, err = answer(capfd, *words, *form)
+        error = error_of(out)
+        assert (error["code"], status) == (code, expected)
+        assert error["message"]
+        assert error["retryable"] is False
+        assert err == ""
+
+
+def test_an_error_for_people_is_talk_and_not_data(capfd: pytest.CaptureFixture[str]) -> None:
+    status, out, err = answer(capfd, "status", "nothing")
+    assert (status, out) == (4, "")
+    assert err.splitlines()[0] == "error: no run `nothing`"
+
+
+def test_every_problem_of_the_settings_is_told_at_once(
+    capfd: pytest.CaptureFixture[str], empty_repository: Path
+) -> None:
+    (empty_repository / "delegate.toml").write_text("schema_version = 1\nwrong = 1\n[tasks.a]\npromt = 'x'\n")
+    status, out, _ = answer(capfd, "check", "--format", "json")
+    error = error_of(out)
+    assert (status, error["code"], len(error["problems"])) == (2, "config_invalid", 2)
+    status, out, err = answer(capfd, "check")
+    assert (status, out) == (2, "")
+    for problem in error["problems"]:
+        assert problem in err
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "--all"), ("reap",), ("clean",)], ids=" ".join)
+def test_an_answer_in_json_mode_is_one_document_and_nothing_else(
+    words: tuple[str, ...], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert answer(capfd, *words, "--format", "json") == (0, "[]\n", "")
+
+
+# -- a bug of ours ---------------------------------------------------------------------------------
+
+CRASH = """
+import sys
+from runner.cli import operate
+from runner.cli.app import main
+del operate.control
+sys.exit(main(sys.argv[1:]))
+"""
+"""A product that is really broken: a name that `list` needs is not there."""
+
+
+def crash(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "XDG_STATE_HOME": str(home)}
+    words = (sys.executable, "-c", CRASH, "list", *words)
+    return subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_a_bug_exits_70_and_leaves_a_private_report(tmp_path: Path) -> None:
+    done = crash(tmp_path / "state")
+    (report,) = (tmp_path / "state" / "runner").iterdir()
+    assert done.returncode == 70
+    assert done.stdout == ""
+    assert "NameError" in done.stderr and str(report) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+    text = report.read_text()
+    assert "Traceback" in text and "operate.py" in text and sys.version.split()[0] in text
+
+
+def test_a_bug_in_json_mode_is_an_error_like_any_other(tmp_path: Path) -> None:
+    done = crash(tmp_path / "state", "--format", "json")
+    error = error_of(done.stdout)
+    assert (done.returncode, error["code"], done.stderr) == (70, "bug", "")
+    assert Path(error["hint"].rpartition(" ")[2]).exists()
+
+
+def test_a_bug_without_a_place_for_its_report_is_told_whole(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = crash(tmp_path / "file")
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr and "could not be written" in done.stderr
+
+
+# -- the other ways out ----------------------------------------------------------------------------
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    shell = f'"{sys.executable}" -m runner --help | true; echo "${{PIPESTATUS[0]}}"'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "0\n"
+    assert done.stderr == ""
+
+
+def test_a_current_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = f'cd "{gone}" && rmdir "{gone}" && "{sys.executable}" -P -m runner list'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 2
+    assert "current folder does not exist" in done.stderr
+
+
+def test_only_the_module_of_the_chosen_verb_is_imported() -> None:
+    code = "import sys; from runner.cli.app import main; main(['list']); print(*sys.modules, sep='\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    loaded = {name for name in done.stdout.split() if name.startswith("runner.cli.")}
+    assert "runner.cli.operate" in loaded
+    assert not loaded & {"runner.cli.begin", "runner.cli.setup", "runner.cli.reading", "runner.cli.progress"}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_a_completion_script_knows_every_verb(shell: str, capfd: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = answer(capfd, "completion", shell)
+    assert status == 0
+    assert [verb for verb in VERBS if verb not in out] == []
+
+
+@pytest.mark.parametrize("name", ["delegate", "policy", "manifest", "invocation", "event"])
+def test_every_schema_is_printed_as_it_is_shipped(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    shipped = Path(app.__file__).parents[2] / "schemas" / f"{name}.schema.json"
+    status, out, _ = answer(capfd, "schema", name)
+    assert (status, json.loads(out)) == (0, json.loads(shipped.read_text(encoding="utf-8")))
+
+
+def test_an_unknown_schema_is_named_with_the_known_ones(capfd: pytest.CaptureFixture[str]) -> None:
+    status, _, err = answer(capfd, "schema", "manifes")
+    assert status == 2
+    assert "manifest" in err

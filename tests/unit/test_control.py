@@ -1,0 +1,199 @@
+"""Use cases on runs that exist, as far as they need no process but this one: the test owns the runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.disks import read_only_disk, small_disk
+from support.values import a_manifest, an_identity
+
+from runner import control
+from runner.errors import Conflict, GaveUpWaiting, ManifestNewer, RunNotFound, Unwritable
+from runner.executors.processes import identify
+from runner.model import Outcome, Phase, Reason
+from runner.state.manifest import timestamp
+from runner.state.store import RunDir, new_run_id, replace_json
+
+ENV: dict[str, str] = {}
+
+
+class Owned:
+    """Runs whose lock this process holds, as a supervisor does."""
+
+    def __init__(self, repo: Path) -> None:
+        self.repo = repo
+        self.fds: list[int] = []
+
+    def run(self, phase: Phase = Phase.RUNNING, task: str = "hello") -> RunDir:
+        run = self.starting(task)
+        run.write_manifest(a_manifest(run, phase=phase, supervisor=identify(os.getpid())))
+        return run
+
+    def starting(self, task: str = "hello") -> RunDir:
+        """Its folder and its lock are there, its manifest not yet."""
+        run = RunDir(str(self.repo), task, new_run_id())
+        self.fds.append(run.create())
+        return run
+
+    def ended(self, outcome: Outcome = Outcome.SUCCEEDED, ended_at: str | None = None) -> RunDir:
+        run = self.run()
+        manifest = run.read_manifest()
+        end = {"ended_at": ended_at or timestamp(), "reason": Reason("x", "y")}
+        run.write_manifest(manifest.replace(phase=Phase.DONE, outcome=outcome, **end))
+        run.forget_active()
+        os.unlink(run.wake_fifo)
+        os.close(self.fds.pop())
+        return run
+
+    def let_go(self) -> None:
+        for fd in self.fds:
+            os.close(fd)
+        self.fds.clear()
+
+
+@pytest.fixture
+def owned(tmp_path: Path) -> Iterator[Owned]:
+    owned = Owned(tmp_path)
+    yield owned
+    owned.let_go()
+
+
+def listed(owned: Owned, *, everything: bool = False) -> list[tuple[str, str]]:
+    rows = control.runs(str(owned.repo), ENV, task=None, everything=everything)
+    return [(row.run_id, row.status) for row in rows]
+
+
+def test_a_run_with_a_living_owner_is_told_as_it_stands(owned: Owned) -> None:
+    run = owned.run()
+    assert control.look(run, ENV).status == "running"
+    assert not control.is_done(run, ENV)
+
+
+def test_a_run_that_is_gone_will_say_nothing_more(tmp_path: Path) -> None:
+    assert control.is_done(RunDir(str(tmp_path), "hello", new_run_id()), ENV)
+
+
+def test_the_list_has_what_is_not_done_newest_first_and_all_on_demand(owned: Owned) -> None:
+    done = owned.ended()
+    runs = [owned.run(task=task) for task in ("b", "a")]
+    newest_first = sorted((run.run_id for run in runs), reverse=True)
+    assert [run for run, _ in listed(owned)] == newest_first
+    assert listed(owned, everything=True)[-1] == (done.run_id, "succeeded")
+    assert [row.task_id for row in control.runs(str(owned.repo), ENV, task="a", everything=True)] == ["a"]
+
+
+def test_a_list_in_the_middle_of_a_start_does_not_lose_the_run(owned: Owned) -> None:
+    run = owned.starting()
+    assert listed(owned) == []
+    assert os.path.exists(run.active_marker)
+    run.write_manifest(a_manifest(run, phase=Phase.RUNNING, supervisor=identify(os.getpid())))
+    assert listed(owned) == [(run.run_id, "running")]
+
+
+def test_the_marker_of_a_removed_run_goes_with_the_next_list(owned: Owned) -> None:
+    run = owned.starting()
+    owned.let_go()
+    assert listed(owned) == []
+    assert not os.path.exists(run.active_marker)
+
+
+def test_one_run_that_cannot_be_judged_does_not_hide_the_others(owned: Owned) -> None:
+    newer = owned.run()
+    replace_json(newer.manifest, newer.read_manifest().to_json() | {"schema_version": 99})
+    good = owned.run()
+    assert dict(listed(owned)) == {newer.run_id: "unknown", good.run_id: "running"}
+
+
+def test_a_run_of_a_newer_runner_is_neither_rebuilt_nor_removed(owned: Owned) -> None:
+    run = owned.ended()
+    replace_json(run.manifest, run.read_manifest().to_json() | {"schema_version": 99})
+    before = Path(run.manifest).read_bytes()
+    with pytest.raises(ManifestNewer):
+        control.look(run, ENV)
+    assert control.clean(str(owned.repo), older_than_s=0, dry_run=False) == []
+    assert [row.status for row in control.reap(str(owned.repo), ENV)] == ["unknown"]
+    assert Path(run.manifest).read_bytes() == before
+    assert not list(Path(run.path).glob("*broken*"))
+
+
+def test_waiting_gives_up_in_time_though_another_run_is_done(owned: Owned) -> None:
+    done, running = owned.ended(), owned.run()
+    with pytest.raises(GaveUpWaiting, match=running.run_id) as error:
+        control.wait([done, running], ENV, timeout_s=0.1)
+    assert done.run_id not in error.value.message
+
+
+def test_waiting_for_any_returns_with_the_first_in_the_order_asked(owned: Owned) -> None:
+    done, running = owned.ended(Outcome.FAILED), owned.run()
+    manifests = control.wait([running, done], ENV, any_of_them=True, timeout_s=10)
+    assert [manifest.status for manifest in manifests] == ["running", "failed"]
+
+
+def test_waiting_for_what_is_done_needs_no_time(owned: Owned) -> None:
+    assert control.wait([owned.ended()], ENV, timeout_s=1e-9)[0].is_done
+
+
+def test_waiting_sees_the_end_the_moment_it_is_written(owned: Owned) -> None:
+    run = owned.run()
+    ticks: list[str] = []
+
+    def tick(_: RunDir, manifest: object) -> None:
+        ticks.append("tick")
+        if len(ticks) == 1:
+            ended = {"ended_at": timestamp(), "reason": Reason("x", "y")}
+            run.write_manifest(run.read_manifest().replace(phase=Phase.DONE, outcome=Outcome.LOST, **ended))
+
+    assert control.wait([run], ENV, timeout_s=10, tick=tick)[0].status == "lost"
+
+
+@pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.VERIFYING])
+def test_what_cannot_be_paused_is_a_conflict_and_leaves_no_intent(phase: Phase, owned: Owned) -> None:
+    run = owned.run(phase)
+    for act in (control.pause, control.resume):
+        with pytest.raises(Conflict, match=f"`{phase}` cannot be"):
+            act(run, ENV, actor="user")
+    assert list(run.intents()) == []
+
+
+def test_what_is_so_already_is_told_without_an_intent(owned: Owned) -> None:
+    paused, running, done = owned.run(Phase.PAUSED), owned.run(), owned.ended(Outcome.FAILED)
+    assert control.pause(paused, ENV, actor="user").status == "paused"
+    assert control.resume(running, ENV, actor="user").status == "running"
+    assert control.cancel(done, ENV, actor="user", grace_s=0, reason=None).status == "failed"
+    assert [list(run.intents()) for run in (paused, running, done)] == [[], [], []]
+
+
+def test_an_ownerless_run_in_a_folder_that_cannot_be_written_is_unknown(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 512) as disk:
+        owned = Owned(disk)
+        run = owned.run()
+        run.write_manifest(run.read_manifest().replace(supervisor=an_identity()))
+        owned.let_go()
+        with read_only_disk(disk):
+            with pytest.raises(Unwritable, match="its state is unknown"):
+                control.look(run, ENV)
+            assert listed(owned) == [(run.run_id, "unknown")]
+
+
+def test_cleaning_takes_what_ended_long_ago_and_nothing_else(owned: Owned) -> None:
+    old = owned.ended(ended_at="2020-01-01T00:00:00.000Z")
+    fresh = owned.ended()
+    broken = owned.ended()
+    Path(broken.manifest).write_bytes(b"{")
+    live = owned.run()
+    would = control.clean(str(owned.repo), older_than_s=3600, dry_run=True)
+    assert [row.run_id for row in would] == [old.run_id]
+    assert os.path.exists(old.path)
+    assert control.clean(str(owned.repo), older_than_s=3600, dry_run=False) == would
+    assert [os.path.exists(run.path) for run in (old, fresh, broken, live)] == [False, True, True, True]
+    assert [row.run_id for row in control.clean(str(owned.repo), older_than_s=0, dry_run=False)] == [
+        fresh.run_id
+    ]
+
+
+def test_a_run_without_a_manifest_is_not_found(owned: Owned) -> None:
+    with pytest.raises(RunNotFound, match="no manifest"):
+        control.look(owned.starting(), ENV)

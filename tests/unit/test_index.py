@@ -1,0 +1,173 @@
+"""The caches over all runs: whatever happens to them, the answer is what the folders say."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from support.values import a_manifest
+
+from runner.model import Outcome, Phase, Reason
+from runner.state import index
+from runner.state.index import Row, row_of
+from runner.state.manifest import Manifest
+from runner.state.store import RunDir, new_run_id
+
+
+def add(repo: Path, task: str = "hello", *, done: bool = True) -> Manifest:
+    """A run folder with only a manifest in it."""
+    run = RunDir(str(repo), task, new_run_id())
+    os.makedirs(run.path)
+    manifest = a_manifest(run)
+    if done:
+        ended = manifest.created_at
+        reason = Reason("completed", "ok")
+        manifest = manifest.replace(
+            phase=Phase.DONE, outcome=Outcome.SUCCEEDED, reason=reason, ended_at=ended
+        )
+    Path(run.manifest).write_text(json.dumps(manifest.to_json()))
+    return manifest
+
+
+def cache(repo: Path) -> Path:
+    return repo / ".runs" / ".index.json"
+
+
+def truth(repo: Path) -> list[Row]:
+    """Every run that is done or unreadable, by opening each manifest."""
+    rows = []
+    for path in repo.glob(".runs/*/cli/*"):
+        run = RunDir.from_path(str(path))
+        try:
+            manifest = run.read_manifest()
+        except Exception:
+            rows.append(Row(run.run_id, run.task_id, "unreadable", *[None] * 5))
+            continue
+        if manifest.is_done:
+            rows.append(row_of(manifest))
+    return sorted(rows, key=lambda row: row.run_id, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_cache_equals_the_truth_after_anything_was_added_or_removed(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    for _ in range(25):
+        for _ in range(chance.randrange(4)):
+            add(tmp_path, chance.choice(["a", "b", "c"]), done=chance.random() < 0.8)
+        runs = sorted(tmp_path.glob(".runs/*/cli/*"))
+        if runs and chance.random() < 0.4:
+            shutil.rmtree(chance.choice(runs))
+        if chance.random() < 0.1:
+            cache(tmp_path).unlink(missing_ok=True)
+        if chance.random() < 0.1:
+            cache(tmp_path).parent.mkdir(exist_ok=True)
+            cache(tmp_path).write_bytes(chance.randbytes(50))
+        assert index.finished(str(tmp_path), set()) == truth(tmp_path)
+        assert index.finished(str(tmp_path), set()) == truth(tmp_path)
+
+
+def test_a_run_that_is_not_done_gets_its_marker_back(tmp_path: Path) -> None:
+    running = add(tmp_path, done=False)
+    assert index.finished(str(tmp_path), set()) == []
+    assert [run.run_id for run in index.active(str(tmp_path))] == [running.run_id]
+
+
+def test_a_run_that_is_known_is_not_told_twice(tmp_path: Path) -> None:
+    one, other = add(tmp_path), add(tmp_path)
+    assert index.finished(str(tmp_path), {one.run_id}) == [row_of(other)]
+
+
+def test_without_runs_there_are_none(tmp_path: Path) -> None:
+    assert index.finished(str(tmp_path), set()) == []
+    assert list(index.active(str(tmp_path))) == []
+    assert list(index.folders(str(tmp_path))) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"version": 1}',
+        b'{"version": 2, "rows": [["x"]]}',
+        b'{"version": 1, "rows": 5}',
+        b'{"version": 1, "rows": [5, null, [], ["short"], {"a": 1}]}',
+        b'{"version": 1, "rows": [[[],1,2,3,4,5,6,7,8]]}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+    ids=lambda content: repr(content[:30]),
+)
+def test_a_damaged_cache_is_made_again(content: bytes, tmp_path: Path) -> None:
+    manifest = add(tmp_path)
+    cache(tmp_path).write_bytes(content)
+    assert index.finished(str(tmp_path), set()) == [row_of(manifest)]
+    assert manifest.run_id.encode() in cache(tmp_path).read_bytes()
+
+
+def test_the_cache_may_stand_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    manifest = add(tmp_path)
+    cache(tmp_path).mkdir()
+    assert index.finished(str(tmp_path), set()) == [row_of(manifest)]
+
+
+def test_an_unreadable_run_is_shown_and_never_kept_in_the_cache(tmp_path: Path) -> None:
+    manifest = add(tmp_path)
+    run = RunDir(str(tmp_path), manifest.task_id, manifest.run_id)
+    whole = Path(run.manifest).read_bytes()
+    Path(run.manifest).write_bytes(b"{")
+    assert [row.status for row in index.finished(str(tmp_path), set())] == ["unreadable"]
+    Path(run.manifest).write_bytes(whole)
+    assert index.finished(str(tmp_path), set()) == [row_of(manifest)]
+
+
+def test_foreign_names_and_links_are_passed_over(tmp_path: Path) -> None:
+    manifest = add(tmp_path)
+    runs = tmp_path / ".runs"
+    (runs / "..x").mkdir()
+    (runs / "hello" / "cli" / "notes").mkdir()
+    (runs / "hello" / "cli" / new_run_id()).write_text("a file")
+    (runs / "hello" / "cli" / new_run_id()).symlink_to(runs / "hello" / "cli" / manifest.run_id)
+    (runs / "link").symlink_to(runs / "hello")
+    assert list(index.folders(str(tmp_path))) == [("hello", manifest.run_id)]
+    (runs / ".active").mkdir()
+    for name in ("garbage", "@", "../../x@y", f"hello@{manifest.run_id}@", "a@b"):
+        if "/" not in name:
+            (runs / ".active" / name).touch()
+    assert list(index.active(str(tmp_path))) == []
+
+
+def test_active_runs_come_oldest_first_whatever_their_task(tmp_path: Path) -> None:
+    runs = [add(tmp_path, task, done=False) for task in ("z", "a", "m")]
+    for manifest in runs:
+        index.remember_active(RunDir(str(tmp_path), manifest.task_id, manifest.run_id))
+    found = [run.run_id for run in index.active(str(tmp_path))]
+    assert found == sorted(manifest.run_id for manifest in runs)
+
+
+def test_two_thousand_runs_are_listed_from_one_file(tmp_path: Path) -> None:
+    sample = add(tmp_path)
+    for _ in range(1999):
+        run = RunDir(str(tmp_path), "many", new_run_id())
+        os.makedirs(run.path)
+        data = sample.to_json() | {"run_id": run.run_id, "task_id": "many", "manifest_path": run.manifest}
+        Path(run.manifest).write_text(json.dumps(data))
+    rows = index.finished(str(tmp_path), set())
+    assert len(rows) == 2000
+    assert rows == truth(tmp_path)
+    for path in tmp_path.glob(".runs/many/cli/*/manifest.json"):
+        path.unlink()  # a terminal state never changes, so nobody opens them again
+    assert index.finished(str(tmp_path), set()) == rows
+
+
+def test_a_row_has_what_the_manifest_says(tmp_path: Path) -> None:
+    manifest = add(tmp_path)
+    row = row_of(manifest)
+    assert (row.status, row.reason, row.runtime, row.model) == ("succeeded", "completed", "codex", "gpt-5")

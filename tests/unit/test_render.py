@@ -1,0 +1,199 @@
+"""Values -> text or JSON: colour only on a terminal, JSON pure."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+from support.values import a_manifest, an_invocation
+
+from runner.cli.render import (
+    emit,
+    exit_status,
+    invocation_text,
+    line_text,
+    manifest_text,
+    paint,
+    rows_text,
+    status_word,
+)
+from runner.logs import Line
+from runner.model import Outcome, Phase, Reason, Usage
+from runner.state.index import Row, row_of
+from runner.state.manifest import Survivor
+
+ESCAPE = "\x1b"
+SHOW = "from runner.cli.render import paint; print(paint('word', 'red'))"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def done(outcome: Outcome = Outcome.SUCCEEDED) -> object:
+    return a_manifest(phase=Phase.DONE, outcome=outcome, reason=Reason("completed", "ok"))
+
+
+def on_a_terminal(**env: str) -> bytes:
+    """What a process prints whose stdout is a real pseudo-terminal."""
+    ours, theirs = pty.openpty()
+    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+    subprocess.run([sys.executable, "-c", SHOW], stdout=theirs, env=clean | env, check=True, timeout=30)
+    os.close(theirs)
+    printed = os.read(ours, 1000)
+    os.close(ours)
+    return printed
+
+
+def test_there_is_colour_on_a_terminal_and_only_there() -> None:
+    assert on_a_terminal(TERM="xterm") == b"\x1b[31mword\x1b[0m\r\n"
+    piped = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, check=True, timeout=30)
+    assert piped.stdout == b"word\n"
+
+
+@pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_colour_is_off_where_the_environment_says_so(env: dict[str, str]) -> None:
+    assert on_a_terminal(**{"TERM": "xterm"} | env) == b"word\r\n"
+
+
+def test_an_empty_no_color_means_nothing() -> None:
+    assert ESCAPE.encode() in on_a_terminal(TERM="xterm", NO_COLOR="")
+
+
+def test_the_colour_is_that_of_the_stream_that_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert paint("x", "red", Terminal()) == "\x1b[31mx\x1b[0m"
+    assert paint("x", "red", io.StringIO()) == "x"
+
+
+def test_no_text_has_colour_without_a_terminal() -> None:
+    manifest = a_manifest(last_message="hello", survivors=(Survivor(1, 2, "sh"),))
+    rows = [row_of(manifest)]
+    texts = [
+        manifest_text(manifest),
+        rows_text(rows),
+        line_text(Line(None, "error", "x")),
+        status_word("failed", 9),
+    ]
+    texts.append(invocation_text(an_invocation()))
+    assert [text for text in texts if ESCAPE in text] == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome.SUCCEEDED, 0),
+        (Outcome.FAILED, 1),
+        (Outcome.CANCELLED, 1),
+        (Outcome.LOST, 1),
+        (Outcome.TIMED_OUT, 3),
+        (Outcome.REJECTED, 6),
+    ],
+)
+def test_waiting_exits_with_the_outcome_of_the_run(outcome: Outcome, status: int) -> None:
+    assert exit_status(done(outcome)) == status  # type: ignore[arg-type]
+
+
+def test_a_run_that_goes_on_is_no_failure() -> None:
+    assert exit_status(a_manifest(phase=Phase.RUNNING)) == 0
+
+
+@pytest.mark.parametrize(
+    "value", [{"a": "ä\u2028\U0001f600"}, ["\ud800"], "line\nbreak", None, {"x": [1, 2.5]}]
+)
+def test_json_is_one_line_and_comes_back(value: object, capfd: pytest.CaptureFixture[str]) -> None:
+    emit(value)
+    out, err = capfd.readouterr()
+    assert out.count("\n") == 1 and out.endswith("\n")
+    assert json.loads(out) == value
+    assert err == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_json_in_every_encoding_of_stdout(encoding: str) -> None:
+    code = "from runner.cli.render import emit; emit({'text': 'ä \\U0001f600 \\ud800'})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    assert json.loads(done.stdout) == {"text": "ä \U0001f600 \ud800"}
+
+
+def test_the_text_of_a_manifest_says_what_is_known_and_leaves_out_what_is_not() -> None:
+    text = manifest_text(a_manifest())
+    assert "hello - Say hello" in text and "queued" in text and "effort high" in text
+    for absent in ("reason", "ended", "exit ", "survivors", "tokens", "None"):
+        assert absent not in text
+    reason = Reason("verify_failed", "`pytest` exited with 1", "look at it", "1 failed\n")
+    full = a_manifest(
+        phase=Phase.DONE,
+        outcome=Outcome.REJECTED,
+        reason=reason,
+        exit_code=0,
+        survivors=(Survivor(8, 9, "sh"),),
+        usage=Usage(1200, None, 3, 0),
+        last_message="one\ntwo",
+        rehearsal=True,
+    )
+    text = manifest_text(full)
+    for present in (
+        "rejected (rehearsal)",
+        "verify_failed",
+        "hint: look at it",
+        "1 failed",
+        "sh (8)",
+        "1,200 in",
+    ):
+        assert present in text
+    assert "unknown cached" in text
+    assert f"one\n{' ' * 10}two" in text
+
+
+def test_the_table_of_runs_has_fixed_columns() -> None:
+    rows = [
+        Row(
+            "20261120T101504438Z-50151d5c",
+            "hello",
+            "running",
+            None,
+            "codex",
+            None,
+            "2026-11-20T10:15:04.438Z",
+            None,
+        ),
+        Row("20261120T101504439Z-50151d5c", "x" * 64, "succeeded", "completed", None, None, None, None, 2),
+        Row("20261120T101504440Z-50151d5c", "hello", "failed", "cli_failure", None, None, None, None),
+    ]
+    head, *lines = rows_text(rows).splitlines()
+    assert head.split() == ["RUN", "TASK", "STATUS", "STARTED", "REASON"]
+    assert [line[:28] for line in lines] == [row.run_id for row in rows]
+    assert "2 open questions" in lines[1] and "completed" not in lines[1]
+    assert lines[2].endswith("cli_failure")
+    assert head.index("STATUS") == lines[0].index("running")
+    assert rows_text([]) == "no runs"
+
+
+def test_a_log_line_has_its_time_its_kind_and_how_it_ended() -> None:
+    line = Line("2026-11-20T10:15:04.438Z", "command", "pytest\n1 failed", exit_code=1, duration_s=2.04)
+    head, body = line_text(line).splitlines()
+    assert head.split() == ["10:15:04", "command", "pytest", "[exit", "1,", "2.0", "s]"]
+    assert body.strip() == "1 failed"
+    assert head.index("pytest") == line_text(Line(None, "message", "hi")).index("hi")
+
+
+def test_an_invocation_begins_with_the_command_as_it_could_be_typed() -> None:
+    text = invocation_text(an_invocation(argv=("codex", "exec", "-c", "a='b c'", "-"), prompt="Say it.\n"))
+    assert text.splitlines()[0] == """codex exec -c 'a='"'"'b c'"'"'' -"""
+    assert text.endswith("prompt on stdin:\nSay it.\n")
+    assert "7200 s" in text and "none" in text and "HOME, PATH" in text

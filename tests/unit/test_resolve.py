@@ -1,0 +1,304 @@
+"""(Config, Request, Program, names) -> Invocation: precedence, the two danger switches, ceilings, names."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.values import a_config, a_task, an_invocation, program
+
+from runner.errors import ConfigInvalid, PolicyRefused, RunnerError, TaskNotFound
+from runner.model import (
+    Config,
+    Invocation,
+    Level,
+    Lineage,
+    Model,
+    Policy,
+    Rehearsal,
+    Request,
+    RuntimeSettings,
+    Sandbox,
+)
+from runner.plan.resolve import Choice, choose, find_task, invocation, near_match
+
+RUN_ID = "20261120T101504438Z-50151d5c"
+MODELS = {
+    "deep": Model("deep", "gpt-5", "codex", "xhigh"),
+    "other": Model("other", "glm-5", "kay", None, "opencode-go"),
+    "free": Model("free", "gpt-mini"),
+}
+SANDBOXES = {
+    "build": Sandbox("build", Level.WORKSPACE_WRITE, True, ("/cache",)),
+    "danger": Sandbox("danger", Level.DANGER, allow_danger=True),
+    "shy": Sandbox("shy", Level.DANGER),
+}
+
+
+def config(*tasks: Any, **changes: Any) -> Config:
+    return a_config(*tasks, models=MODELS, sandboxes=SANDBOXES).replace(**changes)
+
+
+def resolved(settings: Config, request: Request, names: tuple[str, ...] = (), **more: Any) -> Invocation:
+    choice = choose(settings, request)
+    options: dict[str, Any] = {
+        "prompt_text": "Do it.",
+        "rehearsal": None,
+        "rehearsal_overrides": (),
+        "extra_env": {},
+        "server_argv": ("runner", "delegate-server"),
+        "server_env": {},
+    }
+    return invocation(
+        settings, request, choice, program(choice.runtime), run_id=RUN_ID, env_names=names, **options | more
+    )
+
+
+# -- what a request means --------------------------------------------------------------------------
+
+
+def test_the_request_wins_over_the_task() -> None:
+    settings = config(a_task(model="deep", sandbox="read-only"))
+    choice = choose(settings, Request("hello", model="free", sandbox="build"))
+    assert (choice.model, choice.sandbox) == (MODELS["free"], SANDBOXES["build"])
+
+
+def test_the_task_is_taken_where_the_request_says_nothing() -> None:
+    choice = choose(config(a_task(model="deep", sandbox="build")), Request("hello"))
+    assert (choice.model, choice.sandbox, choice.runtime) == (MODELS["deep"], SANDBOXES["build"], "codex")
+
+
+def test_a_named_model_brings_its_runtime_with_it() -> None:
+    assert choose(config(), Request("hello", model="other")).runtime == "kay"
+    assert choose(config(a_task(runtime="kay")), Request("hello", model="free")).runtime == "kay"
+
+
+def test_a_name_that_is_no_model_is_a_literal_id() -> None:
+    assert choose(config(), Request("hello", model="gpt-9")).model == Model(None, "gpt-9")
+    assert choose(config(), Request("hello")).model is None
+
+
+def test_a_level_is_a_sandbox_without_extras_unless_the_config_names_one_so() -> None:
+    assert choose(config(), Request("hello", sandbox="workspace-write")).sandbox == Sandbox(
+        "workspace-write", Level.WORKSPACE_WRITE
+    )
+    own = Sandbox("workspace-write", Level.WORKSPACE_WRITE, True)
+    settings = config(sandboxes={"workspace-write": own})
+    assert choose(settings, Request("hello", sandbox="workspace-write")).sandbox is own
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "flag", "allowed"),
+    [
+        ("danger", True, True),
+        ("danger", False, False),
+        ("shy", True, False),
+        ("shy", False, False),
+        ("danger-full-access", True, False),
+        ("danger-full-access", False, False),
+    ],
+)
+def test_danger_needs_both_switches(sandbox: str, flag: bool, allowed: bool) -> None:
+    request = Request("hello", sandbox=sandbox, allow_danger=flag)
+    if allowed:
+        assert choose(config(), request).sandbox.level is Level.DANGER
+    else:
+        with pytest.raises(PolicyRefused, match="danger-full-access") as refused:
+            choose(config(), request)
+        assert "allow_danger" in str(refused.value.hint) and "--allow-danger" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "request_"),
+    [
+        (Policy(max_level=Level.READ_ONLY), Request("hello", sandbox="workspace-write")),
+        (Policy(max_level=Level.WORKSPACE_WRITE), Request("hello", sandbox="danger", allow_danger=True)),
+        (Policy(network=False), Request("hello", sandbox="build")),
+        (Policy(network=False), Request("hello", sandbox="danger", allow_danger=True)),
+        (Policy(runtimes=("codex",)), Request("hello", model="other")),
+        (Policy(models=(("gpt-*",),)), Request("hello", model="other")),
+        (Policy(models=(("gpt-*",),)), Request("hello", model="evil")),
+        (Policy(models=(("gpt-*",),)), Request("hello")),
+    ],
+)
+def test_no_request_goes_past_a_ceiling(ceiling: Policy, request_: Request) -> None:
+    choose(config(), request_)
+    with pytest.raises(PolicyRefused) as refused:
+        choose(config(policy=ceiling), request_)
+    assert refused.value.exit_status == 5
+
+
+def test_a_ceiling_over_environment_names_holds_for_those_of_the_runtime() -> None:
+    runtimes = {"codex": RuntimeSettings("codex", "codex", None, ("AWS_SECRET",), {}, None)}
+    with pytest.raises(PolicyRefused, match="AWS_SECRET"):
+        choose(config(runtimes=runtimes, policy=Policy(env=(("OPENAI_*",),))), Request("hello"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind", "words", "hint"),
+    [
+        (Request("helo"), TaskNotFound, "no task `helo`", "perhaps you meant `hello`"),
+        (Request("zzz"), TaskNotFound, "no task `zzz`", "known: hello"),
+        (Request("x" * 999), TaskNotFound, r"xxx\.\.\.`", "known: hello"),
+        (Request("hello", sandbox="biuld"), ConfigInvalid, "unknown sandbox", "perhaps you meant `build`"),
+        (
+            Request("hello", sandbox="read-onyl"),
+            ConfigInvalid,
+            "unknown sandbox",
+            "perhaps you meant `read-only`",
+        ),
+        (
+            Request("hello", rehearse=True, model="other"),
+            ConfigInvalid,
+            "not for kay",
+            "leave --rehearse out",
+        ),
+    ],
+)
+def test_a_wrong_name_is_refused_with_the_nearest_right_one(
+    request_: Request, kind: type[RunnerError], words: str, hint: str
+) -> None:
+    with pytest.raises(kind, match=words) as error:
+        choose(config(), request_)
+    assert hint in str(error.value.hint)
+
+
+def test_an_unknown_runtime_is_named() -> None:
+    with pytest.raises(ConfigInvalid, match="unknown runtime `gemini`"):
+        choose(config(a_task(runtime="gemini")), Request("hello"))
+
+
+@given(st.text(), st.lists(st.text(max_size=8), max_size=20))
+def test_a_near_match_always_says_something(word: str, known: list[str]) -> None:
+    assert near_match(word, known, "task")
+
+
+def test_without_any_task_there_is_nothing_near() -> None:
+    with pytest.raises(TaskNotFound) as error:
+        find_task(config(tasks={}), "hello")
+    assert error.value.hint == "there is no task yet"
+
+
+# -- what will be executed -------------------------------------------------------------------------
+
+
+def test_the_same_question_has_the_same_answer() -> None:
+    settings, request = config(a_task(model="deep")), Request("hello", sandbox="build")
+    assert resolved(settings, request, ("HOME",)) == resolved(settings, request, ("HOME",))
+
+
+def test_the_argv_carries_model_sandbox_effort_and_folder() -> None:
+    argv = resolved(config(a_task(model="deep")), Request("hello", sandbox="build")).argv
+    assert argv[:2] == ("/usr/bin/codex", "exec")
+    assert argv[-1] == "-"
+    pairs = list(pairwise(argv))
+    assert ("-m", "gpt-5") in pairs and ("-C", "/repo") in pairs
+    assert ("-s", "workspace-write") in pairs
+    assert any("xhigh" in word for word in argv)
+    assert any("/cache" in word for word in argv)
+    assert f"/repo/.runs/hello/cli/{RUN_ID}/last-message.md" in argv
+    assert "Do it." not in argv
+
+
+def test_only_named_variables_reach_the_child() -> None:
+    runtimes = {"codex": RuntimeSettings("codex", "codex", None, ("MY_KEY",), {}, None)}
+    names = (
+        "PATH",
+        "LC_TIME",
+        "MY_KEY",
+        "AWS_SECRET",
+        "HOME",
+        "LCX",
+        "PYTHONPATH",
+        "MY_KEY_2",
+        "RUNNER_RUN_ID",
+    )
+    answer = resolved(config(runtimes=runtimes), Request("hello"), names)
+    assert answer.env_names == ("HOME", "LC_TIME", "MY_KEY", "PATH")
+    assert "MY_KEY" in answer.secret_names
+    assert not {"PATH", "HOME"} & set(answer.secret_names)
+
+
+@given(st.lists(st.text(st.characters(codec="ascii"), min_size=1, max_size=12), max_size=30, unique=True))
+def test_environment_names_are_sorted_known_and_never_invented(names: list[str]) -> None:
+    answer = resolved(config(), Request("hello"), tuple(names)).env_names
+    assert list(answer) == sorted(answer)
+    assert set(answer) <= set(names)
+
+
+def test_the_value_of_a_secret_never_gets_into_the_invocation() -> None:
+    """There is no way in: `resolve` is given names, and what it writes has names."""
+    runtimes = {"codex": RuntimeSettings("codex", "codex", None, ("OPENAI_API_KEY",), {}, None)}
+    environment = {"OPENAI_API_KEY": "sk-verysecret", "HOME": "/home/ada"}
+    answer = resolved(config(runtimes=runtimes), Request("hello"), tuple(environment))
+    written = json.dumps(answer.to_json())
+    assert "OPENAI_API_KEY" in written
+    assert "sk-verysecret" not in written and "/home/ada" not in written
+
+
+def test_markers_of_the_run_are_set_and_a_rehearsal_adds_its_own() -> None:
+    answer = resolved(config(), Request("hello"), extra_env={"NO_PROXY": "127.0.0.1"})
+    manifest = f"/repo/.runs/hello/cli/{RUN_ID}/manifest.json"
+    assert answer.env_set == {"RUNNER_RUN_ID": RUN_ID, "RUNNER_MANIFEST": manifest, "NO_PROXY": "127.0.0.1"}
+    assert answer.manifest_path == f".runs/hello/cli/{RUN_ID}/manifest.json"
+
+
+@pytest.mark.parametrize(("asked", "limit"), [(None, 7200.0), (5.0, 5.0), (99999.0, 99999.0)])
+def test_the_timeout_of_the_request_wins(asked: float | None, limit: float) -> None:
+    limits = resolved(config(), Request("hello", timeout_s=asked)).limits
+    assert (limits.timeout_s, limits.idle_timeout_s, limits.start_timeout_s, limits.grace_s) == (
+        limit,
+        900,
+        120,
+        5,
+    )
+
+
+def test_files_and_blocks_of_the_task_are_in_the_prompt_and_in_its_digest() -> None:
+    task = a_task(files=("a.py",), blocks=("scope",))
+    settings = config(task, blocks={"scope": "Only this.", "unused": "No."})
+    plain, full = resolved(config(), Request("hello")), resolved(settings, Request("hello"))
+    assert plain.prompt == "Do it."
+    assert "- a.py" in full.prompt and "Only this." in full.prompt and "No." not in full.prompt
+    assert plain.prompt_digest != full.prompt_digest
+    assert plain.prompt_digest == "sha256:456e482ab0f50031da0c0e21545bc359f273a93cf155ae5286125f325068493e"
+
+
+def test_origins_tell_of_this_task_and_of_what_the_command_line_said() -> None:
+    origins = {
+        "tasks.hello.model": "delegate.toml:3",
+        "tasks.other.model": "x:1",
+        "defaults.sandbox": "default",
+    }
+    answer = resolved(config(origins=origins), Request("hello", model="deep", timeout_s=5.0))
+    assert answer.origins == {
+        "tasks.hello.model": "delegate.toml:3",
+        "defaults.sandbox": "default",
+        "request.model": "command line",
+        "request.timeout": "command line",
+    }
+
+
+def test_model_and_parent_and_rehearsal_are_written_down() -> None:
+    parent = an_invocation(task="above")
+    rehearsal = Rehearsal("play.toml", 4711, ("python",))
+    named = resolved(config(), Request("hello", model="deep"), parent=parent, rehearsal=rehearsal)
+    assert (named.model, named.model_name, named.reasoning_effort) == ("gpt-5", "deep", "xhigh")
+    assert (named.parent, named.rehearsal) == (
+        Lineage("above", parent.run_id, parent.manifest_path),
+        rehearsal,
+    )
+    literal = resolved(config(), Request("hello", model="gpt-9"))
+    assert (literal.model, literal.model_name, literal.reasoning_effort) == ("gpt-9", None, None)
+    default = resolved(config(), Request("hello"))
+    assert (default.model, default.model_name) == (None, None)
+
+
+def test_a_choice_is_a_value() -> None:
+    request = Request("hello", model="deep")
+    assert choose(config(), request) == choose(config(), request)
+    assert isinstance(choose(config(), request), Choice)
