@@ -192,8 +192,8 @@ def _in_base64(raw: bytes) -> Secret:
         pieces.append(b"(?:%b%b)" % (piece, either[char]) if char in either else piece)
         width += size
     if whole < len(raw):
-        pieces.append(rb"(?:[A-Za-z0-9+_-]|\\{0,4}/){0,3}={0,2}")
-        width += 16
+        pieces.append(rb"(?:[A-Za-z0-9+_-]|\\{0,4}/){0,4}={0,2}")
+        width += 24
     return Secret(b"".join(pieces), width, _needle(text))
 
 

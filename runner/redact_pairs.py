@@ -65,7 +65,7 @@ _HEADER = (
 _SCHEME = rb"(bearer|basic|token|negotiate|ntlm|api-?key|bot|key)[ \t]+"
 _COOKIE = rb"[!#$%&*+.^_|~0-9A-Za-z-]{1,128}="
 _FLAG = rb"[ \t]+(?P<open>\\*[\"'])?(?!-)"
-_FLAG_BEFORE = rb"--[a-z0-9-]{0,40}\Z"
+_FLAG_BEFORE = rb"--[a-z0-9_-]{0,40}\Z"
 _LISTED_BEFORE = rb"(?:name|key)\\*\"[ \t]*:[ \t]*\\*\"[a-z0-9_.-]{0,64}\Z"
 
 _WORDS = frozenset(
@@ -197,6 +197,7 @@ def _is_quoted_secret(value: bytes, hard: bool, shouted: bool) -> bool:
 
 def _is_bare_secret(value: bytes, hard: bool, tight: bool, shouted: bool) -> bool:
     """For a value without quotes, which may be a name in source code or a word in a sentence."""
+    value = value.rstrip(b".:")
     if len(value) < 6 or _rules_out(value):
         return False
     if value.isdigit():

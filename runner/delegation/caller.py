@@ -41,6 +41,8 @@ class Caller(Value):
     repo: str
     run: RunDir | None
     tools: tuple[str, ...]
+    config_file: str | None = None
+    """The delegate.toml that spawned runs are started with, where it is not the nearest one."""
 
     @property
     def name(self) -> str:
@@ -90,7 +92,7 @@ class Caller(Value):
         return self.run, parent
 
 
-def caller(repo: str, manifest: str | None, mode: str) -> Caller:
+def caller(repo: str, manifest: str | None, mode: str, config_file: str | None = None) -> Caller:
     """The caller of a server that is started now. UsageError or RunNotFound for wrong arguments."""
     if mode not in MODES:
         raise UsageError(f"unknown mode `{mode}`", hint=f"one of: {', '.join(MODES)}")
@@ -99,9 +101,10 @@ def caller(repo: str, manifest: str | None, mode: str) -> Caller:
         raise UsageError(f"no folder {root}")
     words: tuple[str, ...] = MODES[mode]
     if manifest is None:
-        return Caller(root, None, tools_of(words))
+        return Caller(root, None, tools_of(words), config_file)
     run = by_manifest_path(root, manifest)
     declared = run.read_manifest().delegation
     if not declared.enabled:
         raise RunNotFound(f"run `{run.run_id}` has no delegation", hint="set `delegation = true` in its task")
-    return Caller(root, run, tools_of(word for word in words if word in declared.tools))
+    offered = tools_of(word for word in words if word in declared.tools)
+    return Caller(root, run, offered, config_file)

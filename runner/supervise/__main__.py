@@ -32,10 +32,23 @@ def main(argv: list[str]) -> int:
     try:
         Supervisor(run).own(ready_fd)
     except Exception:
-        if os.path.isdir(run.path):
+        if not _goes_away(run):
             raise
         _abandon(run)
     return 0
+
+
+def _goes_away(run: RunDir) -> bool:
+    """Whether the folder was taken away, or is being: then its files go first, and we met that."""
+    import time
+
+    for _ in range(40):
+        if not os.path.isdir(run.path):
+            return True
+        if all(map(os.path.exists, (run.invocation, run.manifest, run.control))):
+            return False
+        time.sleep(0.05)
+    return False
 
 
 def _abandon(run: RunDir) -> None:
