@@ -1,4 +1,4 @@
-"""USE CASES on a run that exists: look, list, wait, pause, resume, cancel, reap, clean.
+"""USE CASES on a run that exists: look, list, wait, pause, resume, cancel, answer.
 
 They never need the config. Whoever looks at a run that nobody owns takes its free lock and has the truth
 written before answering, so no answer is older than the look. Standard library only.
@@ -14,22 +14,25 @@ from runner.errors import Conflict, GaveUpWaiting, ManifestBroken, RunnerError, 
 from runner.executors.processes import find as find_process
 from runner.executors.processes import is_alive, open_pidfd
 from runner.model import Phase
-from runner.state import index
+from runner.state import index, questions
 from runner.state.events import read as read_events
 from runner.state.index import Row, row_of
-from runner.state.manifest import Manifest, parse_timestamp
-from runner.state.store import RunDir, unwritable, withdraw
+from runner.state.lineage import descendants
+from runner.state.manifest import Manifest
+from runner.state.store import RunDir, withdraw
 from runner.supervise import adopt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from runner.state.questions import Question
+
 _POLL_S = 0.02
 _PAUSE_WITHIN_S = 30.0
 _STOP_SLACK_S = 30.0
 _TAKE_OVER_S = 10.0
-_MADE_WITHIN_S = 60.0
+_BELOW_WITHIN_S = 40.0
 
 
 # -- looking -----------------------------------------------------------------------------------
@@ -40,7 +43,7 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
     try:
         manifest = run.read_manifest()
         if manifest.is_done:
-            _finish_sealing(run, env)
+            finish_sealing(run, env)
             return manifest
     except (ManifestBroken, RunNotFound) as error:
         if not _can_be_made_again(run, error):
@@ -79,17 +82,19 @@ def _can_be_made_again(run: RunDir, error: RunnerError) -> bool:
     return os.path.exists(run.invocation) and not is_link
 
 
-def _finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
-    """Of a run that is done: its owner takes the FIFO away last, so one that is there was cut short."""
-    if not os.path.exists(run.wake_fifo):
+def finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
+    """Of a run that is done: its owner takes the FIFO away last, so one that is there was cut short.
+
+    What cannot be sealed now is tried again by the next look; reading redacts in any case.
+    """
+    if not os.path.exists(run.wake_fifo) or not os.access(run.path, os.W_OK):
         return
-    lock_fd = run.try_lock()
-    if lock_fd is None:
+    try:
+        lock_fd = run.try_lock()
+        if lock_fd is not None:
+            adopt(run, lock_fd, env)
+    except RunnerError:
         return
-    if os.access(run.path, os.W_OK):
-        adopt(run, lock_fd, env)
-    else:
-        os.close(lock_fd)
 
 
 def is_done(run: RunDir, env: Mapping[str, str]) -> bool:
@@ -123,64 +128,27 @@ def _lock_of_ownerless(run: RunDir) -> int | None:
 
 def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: bool) -> list[Row]:
     """A row per run, newest first: those that are not done, or all."""
+    done, others = index.scan(root)
     rows = []
-    for run in index.active(root):
+    for run in others:
         try:
             manifest = look(run, env)
         except RunNotFound:
-            _forget_if_gone(run)
-            continue
+            continue  # being made right now, or whoever made it was killed over it
         except RunnerError:
-            rows.append(Row(run.run_id, run.task_id, "unknown", None, None, None, None, None))
+            rows.append(unknown(run))
             continue
-        if manifest.is_done:
-            run.forget_active()
         if everything or not manifest.is_done:
             rows.append(row_of(manifest))
     rows.reverse()
     if everything:
-        done = index.finished(root, {row.run_id for row in rows})
         rows = sorted([*rows, *done], key=lambda row: row.run_id, reverse=True) if rows else done
     return rows if task is None else [row for row in rows if row.task_id == task]
 
 
-def _forget_if_gone(run: RunDir) -> None:
-    """A run that is being started has its marker and its lock before it has a manifest."""
-    try:
-        if os.path.lexists(run.manifest) or run.is_locked():
-            return
-    except RunnerError:
-        pass
-    run.forget_active()
-
-
-def reap(root: str, env: Mapping[str, str]) -> list[Row]:
-    """Looks at every run there is; the rows of those that changed by it."""
-    changed = []
-    for task, run_id in index.folders(root):
-        run = RunDir(root, task, run_id)
-        try:
-            before = run.read_manifest()
-            if before.is_done:
-                run.forget_active()
-                _finish_sealing(run, env)
-                continue
-            owner = before.supervisor
-        except RunnerError:
-            owner = None
-        try:
-            if run.is_locked():
-                index.remember_active(run)
-                continue
-            after = look(run, env)
-        except RunNotFound:
-            continue
-        except RunnerError:
-            changed.append(Row(run_id, task, "unknown", None, None, None, None, None))
-            continue
-        if after.is_done or after.supervisor != owner:
-            changed.append(row_of(after))
-    return changed
+def unknown(run: RunDir) -> Row:
+    """The row of a run that nobody can tell anything of."""
+    return Row(run.run_id, run.task_id, "unknown", None, None, None, None, None)
 
 
 # -- waiting -----------------------------------------------------------------------------------
@@ -269,47 +237,77 @@ def _stamp(run: RunDir) -> tuple[int, int] | None:
 # -- wishes ------------------------------------------------------------------------------------
 
 
-def pause(run: RunDir, env: Mapping[str, str], *, actor: str) -> Manifest:
-    """Returns when every process of the run was seen stopped. Conflict if that did not come true."""
+def pause(run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False) -> Manifest:
+    """Returns when every process of the run, and of its child runs unless `only`, was seen stopped.
+
+    Conflict if that did not come true.
+    """
     manifest = look(run, env)
     if manifest.phase is Phase.PAUSED:
         return manifest
     _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
-    _ask(run, "pause", actor, _PAUSE_WITHIN_S, env)
+    _ask(run, "pause", actor, _PAUSE_WITHIN_S, env, only=only)
     manifest = look(run, env)
     if manifest.phase is not Phase.PAUSED:
         raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
+    if not only:
+        _all_below(run, env, lambda child: child.is_done or child.phase is Phase.PAUSED)
     return manifest
 
 
-def resume(run: RunDir, env: Mapping[str, str], *, actor: str) -> Manifest:
-    """Returns when the run goes on. One that was not paused goes on already."""
+def resume(run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False) -> Manifest:
+    """Returns when the run goes on, and its child runs unless `only`. One not paused does so already."""
     manifest = look(run, env)
     if manifest.phase is Phase.RUNNING:
         return manifest
     _refuse(manifest, "resumed", (Phase.PAUSED,))
-    _ask(run, "resume", actor, _PAUSE_WITHIN_S, env)
+    _ask(run, "resume", actor, _PAUSE_WITHIN_S, env, only=only)
     manifest = look(run, env)
     if manifest.phase is Phase.PAUSED:
         raise Conflict("the run is still paused")
+    if not only:
+        _all_below(run, env, lambda child: child.phase is not Phase.PAUSED)
     return manifest
 
 
 def cancel(
-    run: RunDir, env: Mapping[str, str], *, actor: str, grace_s: float | None, reason: str | None
+    run: RunDir,
+    env: Mapping[str, str],
+    *,
+    actor: str,
+    grace_s: float | None,
+    reason: str | None,
+    only: bool = False,
+    within_s: float | None = None,
 ) -> Manifest:
-    """Returns when nothing of the run is left. A run that is done already is returned as it is.
+    """Returns when nothing of the run is left, nor of its child runs unless `only`. A run that is done
+    already is returned as it is.
 
-    GaveUpWaiting if its owner needs longer than the graces; the wish stays.
+    GaveUpWaiting if its owner needs longer than the graces (or `within_s`); the wish stays.
     """
     manifest = look(run, env)
-    if manifest.is_done:
-        return manifest
-    wish = {"grace_s": grace_s, "reason": reason}
-    run.leave_intent("cancel", actor, **{k: v for k, v in wish.items() if v is not None})
+    if not manifest.is_done:
+        wish = {"grace_s": grace_s, "reason": reason, "only": only or None}
+        run.leave_intent("cancel", actor, **{k: v for k, v in wish.items() if v is not None})
+        run.wake()
+        bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
+        manifest = wait([run], env, timeout_s=bound if within_s is None else within_s)[0]
+        if not only:
+            _all_below(run, env, lambda child: child.is_done)
+    return manifest
+
+
+def answer(run: RunDir, question_id: str, text: str, *, actor: str) -> Question:
+    """Answers a question that `run` asked. QuestionClosed, QuestionNotFound."""
+    question = questions.answer(run, question_id, text, by=actor)
     run.wake()
-    bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
-    return wait([run], env, timeout_s=bound)[0]
+    return question
+
+
+def _all_below(run: RunDir, env: Mapping[str, str], until: Callable[[Manifest], bool]) -> None:
+    """Waits for what the supervisors hand on to the child runs. GaveUpWaiting names who is not there."""
+    below = [child for child in descendants(run) if os.path.exists(child.manifest)]
+    wait(below, env, until=until, timeout_s=_BELOW_WITHIN_S)
 
 
 def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
@@ -317,12 +315,14 @@ def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
         raise Conflict(f"a run that is `{manifest.status}` cannot be {wish}")
 
 
-def _ask(run: RunDir, kind: str, actor: str, within_s: float, env: Mapping[str, str]) -> None:
+def _ask(
+    run: RunDir, kind: str, actor: str, within_s: float, env: Mapping[str, str], *, only: bool = False
+) -> None:
     """Leaves an intent and returns when its owner has taken it, or the run is done.
 
     An owner that dies meanwhile gets a successor, which takes it.
     """
-    path = run.leave_intent(kind, actor)
+    path = run.leave_intent(kind, actor, **({"only": True} if only else {}))
     run.wake()
     deadline = time.monotonic() + within_s
     while os.path.exists(path):
@@ -342,58 +342,3 @@ def _why_not_paused(run: RunDir) -> str | None:
         if event.get("type") == "started":
             break
     return None
-
-
-# -- cleaning ----------------------------------------------------------------------------------
-
-
-def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
-    """Removes finished runs that ended longer ago; the rows of those that are gone (or would be).
-
-    A run is removed only under its own lock and only when its manifest says that it is done.
-    """
-    import shutil
-
-    removed = []
-    for task, run_id in index.folders(root):
-        run = RunDir(root, task, run_id)
-        if not run.is_described():
-            if _is_abandoned(run):
-                removed.append(Row(run_id, task, "unreadable", None, None, None, None, None))
-                if not dry_run:
-                    run.discard()
-            continue
-        try:
-            lock_fd = run.try_lock()
-        except RunnerError:
-            continue
-        if lock_fd is None:
-            continue
-        try:
-            manifest = run.read_manifest()
-            ended = manifest.ended_at
-            if not manifest.is_done or ended is None:
-                continue
-            if time.time() - parse_timestamp(ended) < older_than_s:
-                continue
-            if not dry_run:
-                shutil.rmtree(run.path)
-                run.forget_active()
-            removed.append(row_of(manifest))
-        except RunnerError:
-            continue
-        except OSError as error:
-            raise unwritable(error) from error
-        finally:
-            os.close(lock_fd)
-    return removed
-
-
-def _is_abandoned(run: RunDir) -> bool:
-    """Whether whoever was making this folder was killed over it: nobody has touched it for a minute."""
-    try:
-        return time.time() - os.stat(run.path).st_mtime > _MADE_WITHIN_S and not run.is_locked()
-    except RunNotFound:
-        return True  # not even a lock
-    except (OSError, RunnerError):
-        return False

@@ -38,8 +38,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pause": ("operate", "stop every process of a run"),
     "resume": ("operate", "let a paused run go on"),
     "cancel": ("operate", "end a run and everything of it"),
+    "answer": ("delegate", "answer a question that a run asks"),
     "reap": ("operate", "reconcile every run that nobody owns"),
     "clean": ("operate", "remove finished runs"),
+    "delegate-server": ("delegate", "the MCP server through which runs delegate, on stdio"),
     "schema": ("setup", "print a JSON Schema"),
     "completion": ("setup", "print a shell completion script"),
 }
@@ -122,7 +124,7 @@ def _run(words: list[str]) -> int:
     module = import_module(f"runner.cli.{COMMANDS[verb][0]}")
     args = parser_of(verb).parse_args(words[1:])
     gc.enable()
-    status: int = getattr(module, f"run_{verb}")(args)
+    status: int = getattr(module, f"run_{verb.replace('-', '_')}")(args)
     return status
 
 
@@ -138,7 +140,7 @@ def parser_of(verb: str) -> Parser:
 def add_arguments(verb: str, parser: Parser) -> None:
     """Puts the options of `verb` on a parser."""
     module = import_module(f"runner.cli.{COMMANDS[verb][0]}")
-    getattr(module, f"add_{verb}")(parser)
+    getattr(module, f"add_{verb.replace('-', '_')}")(parser)
 
 
 def overview() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
@@ -10,7 +11,7 @@ from runner.cli.parser import Parser, add_settings, duration, here
 from runner.cli.render import emit, exit_status, invocation_text, paint
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
-from runner.state.store import RunDir
+from runner.state.store import RunDir, is_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ def _add_request(parser: Parser) -> None:
     parser.add_argument(
         "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
     )
+    parser.add_argument(
+        "--parent", metavar="MANIFEST", help="start it as a child of this run: never wider than its parent"
+    )
     add_settings(parser)
 
 
@@ -57,6 +61,8 @@ def run_resolve(args: Namespace) -> int:
 
 def add_start(parser: Parser) -> None:
     _add_request(parser)
+    # For a caller that has to know the id first: the delegation server marks what it starts with it.
+    parser.add_argument("--run-id", type=_run_id, help=argparse.SUPPRESS)
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--wait", action="store_true", help="wait for the end; exit with the run's outcome")
     group.add_argument("--follow", action="store_true", help="as --wait, and print what the run does")
@@ -67,6 +73,12 @@ def add_start(parser: Parser) -> None:
     )
     assert parser.epilog is not None
     parser.epilog += "\n\nCtrl-C while waiting detaches: the run goes on."
+
+
+def _run_id(text: str) -> str:
+    if not is_run_id(text):
+        raise argparse.ArgumentTypeError(f"not a run id: {text[:80]!r}")
+    return text
 
 
 def run_start(args: Namespace) -> int:
@@ -104,6 +116,9 @@ def _request(args: Namespace) -> Request:
         rehearse=args.rehearse is not None,
         rehearsal_script=os.path.abspath(args.rehearse) if args.rehearse else None,
         allow_danger=args.allow_danger,
+        parent=args.parent,
+        run_id=getattr(args, "run_id", None),
+        config_file=args.config,
     )
 
 

@@ -46,7 +46,7 @@ def add_delegate_server(parser: Parser) -> None:
         default="full",
         help="offer every tool (default), only delegate.status, or that and the questions",
     )
-    parser.add_argument("--config", metavar="FILE", help="the delegate.toml that spawned runs are started with")
+    parser.add_argument("--config", metavar="FILE", help="delegate.toml that spawned runs are started with")
     parser.add_argument(
         "--register",
         choices=_HOSTS,

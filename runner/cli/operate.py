@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runner import control, lookup
+from runner import control, housekeeping, lookup
 from runner.cli.parser import Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, rows_text
 from runner.errors import ExitStatus
@@ -68,21 +68,23 @@ def run_wait(args: Namespace) -> int:
 
 def add_pause(parser: Parser) -> None:
     add_run(parser)
+    _add_only(parser)
     parser.examples("runner pause @latest")
 
 
 def run_pause(args: Namespace) -> int:
-    _emit_manifest(args, control.pause(_run(args.run), os.environ, actor="user"), "paused")
+    _emit_manifest(args, control.pause(_run(args.run), os.environ, actor="user", only=args.only), "paused")
     return ExitStatus.OK
 
 
 def add_resume(parser: Parser) -> None:
     add_run(parser)
+    _add_only(parser)
     parser.examples("runner resume @latest")
 
 
 def run_resume(args: Namespace) -> int:
-    _emit_manifest(args, control.resume(_run(args.run), os.environ, actor="user"), "goes on")
+    _emit_manifest(args, control.resume(_run(args.run), os.environ, actor="user", only=args.only), "goes on")
     return ExitStatus.OK
 
 
@@ -95,12 +97,18 @@ def add_cancel(parser: Parser) -> None:
         help="time between SIGINT, SIGTERM and SIGKILL (default: the task's, 5s)",
     )
     parser.add_argument("--reason", metavar="TEXT", help="kept in the manifest")
+    _add_only(parser)
     parser.examples("runner cancel @latest", "runner cancel fix-auth --grace 0")
 
 
 def run_cancel(args: Namespace) -> int:
     manifest = control.cancel(
-        _run(args.run), os.environ, actor="user", grace_s=args.grace, reason=args.reason
+        _run(args.run),
+        os.environ,
+        actor="user",
+        grace_s=args.grace,
+        reason=args.reason,
+        only=args.only,
     )
     survivors = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
     _emit_manifest(args, manifest, f"{manifest.status}; survivors: {survivors or 'none'}")
@@ -112,7 +120,7 @@ def add_reap(parser: Parser) -> None:
 
 
 def run_reap(args: Namespace) -> int:
-    _emit_rows(args, control.reap(lookup.find_root(here()), os.environ), "nothing to reconcile")
+    _emit_rows(args, housekeeping.reap(lookup.find_root(here()), os.environ), "nothing to reconcile")
     return ExitStatus.OK
 
 
@@ -130,12 +138,16 @@ def add_clean(parser: Parser) -> None:
 
 def run_clean(args: Namespace) -> int:
     root = lookup.find_root(here())
-    rows = control.clean(root, older_than_s=args.older_than, dry_run=args.dry_run)
+    rows = housekeeping.clean(root, older_than_s=args.older_than, dry_run=args.dry_run)
     if args.format == "text" and rows:
         verb = "would remove" if args.dry_run else "removed"
         print(f"{verb} {len(rows)} finished {'run' if len(rows) == 1 else 'runs'}", file=sys.stderr)
     _emit_rows(args, rows, "nothing to remove")
     return ExitStatus.OK
+
+
+def _add_only(parser: Parser) -> None:
+    parser.add_argument("--only", action="store_true", help="leave its child runs alone")
 
 
 def _run(name: str) -> RunDir:

@@ -260,9 +260,7 @@ class Delegation(_Table):
     max_children: Annotated[int, Field(ge=0, le=64)] | None = Field(
         None, description="How many runs a run may start; default 4."
     )
-    tasks: list[Text] | None = Field(
-        None, description="The tasks that a run may start; default all."
-    )
+    tasks: list[Text] | None = Field(None, description="The tasks that a run may start; default all.")
     on_parent_end: Literal["cancel", "leave"] | None = Field(
         None, description="What becomes of running children when their parent ends; default cancel."
     )

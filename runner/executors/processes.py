@@ -58,14 +58,30 @@ def look(pid: int) -> Process | None:
         return None
     head, _, tail = data.rpartition(b")")
     fields = tail.split()
+    state = fields[0].decode()
+    if state == "Z" and int(fields[17]) > 1:
+        state = _state_of_threads(pid)
     return Process(
         pid,
         int(fields[1]),
         int(fields[3]),
-        fields[0].decode(),
+        state,
         int(fields[19]),
         head.partition(b"(")[2].decode(errors="replace"),
     )
+
+
+def _state_of_threads(pid: int) -> str:
+    """That of a process whose first thread has ended while others go on: no zombie, though it looks so."""
+    try:
+        for name in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{name}/stat", "rb") as file:
+                state = file.read().rpartition(b")")[2].split()[0].decode()
+            if state not in "ZXx":
+                return state
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # it has ended over it
+    return "Z"
 
 
 def everything() -> dict[int, Process]:

@@ -153,9 +153,7 @@ class Tree:
     def _root_alive(self) -> bool:
         return is_alive(self._root)
 
-    def _wait_until(
-        self, condition: Callable[[], bool], within_s: float, hurry: Callable[[], bool]
-    ) -> bool:
+    def _wait_until(self, condition: Callable[[], bool], within_s: float, hurry: Callable[[], bool]) -> bool:
         deadline = self._deadline(within_s)
         while not condition():
             if time.monotonic() > deadline or hurry():

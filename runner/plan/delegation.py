@@ -116,8 +116,8 @@ def section(
     words = set(delegation.tools)
     asked = parent_manifest or manifest
     lines = [
-        f"The MCP server `{SERVER}` is connected. If its tools are not listed, search for `delegate`; in code "
-        "they are functions such as `tools.mcp__delegation__delegate_status({...})`.",
+        f"The MCP server `{SERVER}` is connected. If its tools are not listed, search for `delegate`; in "
+        "code they are functions such as `tools.mcp__delegation__delegate_status({...})`.",
         "Use exactly these literal paths in the calls:",
     ]
     own = [f"`{tool}`" for word in ("status", "pause", "cancel") if word in words for tool in TOOLS[word]]

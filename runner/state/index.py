@@ -1,9 +1,8 @@
 """Which runs there are, without opening ten thousand files. Edge: disk.
 
-Two caches, both disposable. `.runs/.active/` has a marker for every run that is not done, so that the default
-`list` looks at those alone. `.runs/.index.json` keeps a row for every run that *is* done: a terminal state
-never changes, so a row can be old but not wrong. The folders are always listed, so a removed run is never
-shown and an unknown one is always read; `rm` of both files loses nothing.
+`.runs/.index.json` is a disposable cache with a row for every run that is done: a terminal state never
+changes, so a row can be old but not wrong. The folders are always listed, so a removed run is never shown,
+and a run that has no row is always looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 import os
 
 from runner.errors import RunnerError
-from runner.state.store import ACTIVE, RUNS, RunDir, is_run_id, is_task_id, replace_bytes
+from runner.state.store import RUNS, RunDir, is_run_id, is_task_id, replace_bytes
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -27,7 +26,7 @@ _NAME = ".index.json"
 
 
 class Row(Value):
-    """A run as `list` shows it. `status` is `unreadable` where the manifest is."""
+    """A run as `list` shows it. `status` is `unknown` where nobody can tell."""
 
     run_id: str
     task_id: str
@@ -64,63 +63,33 @@ def folders(repo: str) -> Iterator[tuple[str, str]]:
                     yield task, run
 
 
-def active(repo: str) -> Iterator[RunDir]:
-    """The runs that are not known to be done, oldest first."""
-    try:
-        names = os.listdir(f"{repo}/{RUNS}/{ACTIVE}")
-    except OSError:
-        return
-    for name in sorted(names, key=lambda name: name.rpartition("@")[2]):
-        task, _, run = name.rpartition("@")
-        if is_task_id(task) and is_run_id(run):
-            yield RunDir(repo, task, run)
-
-
-def finished(repo: str, known: set[str]) -> list[Row]:
-    """A row for every run that is not in `known`, newest first; the cache is brought up to date.
-
-    A run that turns out not to be done is not in the answer: its marker is set, so `active` has it.
-    """
+def scan(repo: str) -> tuple[list[Row], list[RunDir]]:
+    """(a row per finished run, newest first; every other run, oldest first). Brings the cache up to date."""
     cached = _read(repo)
-    rows, fresh = [], False
-    for task, run in folders(repo):
-        if run in known:
-            continue
-        fields = cached.get(run)
-        if fields is not None and fields[1] == task:
-            rows.append(fields)
-            continue
-        row = _look(RunDir(repo, task, run))
-        if row is not None:
-            fields = list(row.to_json().values())
+    rows: list[list[Any]] = []
+    others, fresh = [], False
+    for task, run_id in folders(repo):
+        fields = cached.get(run_id)
+        if fields is None or fields[1] != task:
+            run = RunDir(repo, task, run_id)
+            fields = _finished(run)
+            if fields is None:
+                others.append(run)
+                continue
             fresh = True
-            rows.append(fields)
+        rows.append(fields)
     rows.sort(key=lambda fields: str(fields[0]), reverse=True)
     if fresh:
-        _write(repo, [fields for fields in rows if fields[2] != "unreadable"])
-    return [Row(*fields) for fields in rows]
+        _write(repo, rows)
+    return [Row(*fields) for fields in rows], sorted(others, key=lambda run: run.run_id)
 
 
-def _look(run: RunDir) -> Row | None:
+def _finished(run: RunDir) -> list[Any] | None:
     try:
         manifest = run.read_manifest()
     except RunnerError:
-        if not run.is_described():
-            return None  # being made right now, or whoever made it was killed over it
-        return Row(run.run_id, run.task_id, "unreadable", None, None, None, None, None)
-    if manifest.is_done:
-        return row_of(manifest)
-    remember_active(run)
-    return None
-
-
-def remember_active(run: RunDir) -> None:
-    """Sets the marker of a run that is not done, where somebody has taken it away."""
-    try:
-        os.makedirs(os.path.dirname(run.active_marker), 0o700, exist_ok=True)
-        os.close(os.open(run.active_marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError:
-        pass
+        return None
+    return list(row_of(manifest).to_json().values()) if manifest.is_done else None
 
 
 def _read(repo: str) -> dict[str, list[Any]]:

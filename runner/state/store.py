@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from runner.model import Json
 
 RUNS = ".runs"
-ACTIVE = ".active"
 _RESERVE_BYTES = 64 * 1024
 _LARGEST_JSON = 4 * 1024 * 1024
 
@@ -93,7 +92,6 @@ class RunDir:
         self.wake_fifo = f"{self.control}/wake"
         self.reserve = f"{self.control}/reserve"
         self.lock = f"{self.path}/run.lock"
-        self.active_marker = f"{repo}/{RUNS}/{ACTIVE}/{task_id}@{run_id}"
 
     @property
     def artifacts(self) -> dict[str, str]:
@@ -133,7 +131,6 @@ class RunDir:
             os.mkdir(self.questions, 0o700)
             os.mkfifo(self.wake_fifo, 0o600)
             _write_new(self.reserve, b"\0" * _RESERVE_BYTES)
-            _write_new(self.active_marker, b"")
         except OSError as error:
             self.discard()
             if lock_fd >= 0:
@@ -146,7 +143,6 @@ class RunDir:
         import shutil
 
         shutil.rmtree(self.path, ignore_errors=True)
-        self.forget_active()
 
     def is_described(self) -> bool:
         """Whether anything says what this run is; a folder without it is not a run, or not yet."""
@@ -194,7 +190,7 @@ class RunDir:
         try:
             with open(self.invocation, "rb", opener=_no_follow) as file:
                 return Invocation.from_json(json.loads(file.read(_LARGEST_JSON)))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ManifestBroken(f"{self.invocation} cannot be read: {error!r}") from error
 
     def write_manifest(self, manifest: Manifest) -> None:
@@ -253,6 +249,19 @@ class RunDir:
                 continue
             yield path, intent
 
+    def open_wake(self) -> int | None:
+        """The owner's end of the FIFO, made again where somebody took it away; None if that is impossible.
+
+        Without it a wish is seen at the next tick.
+        """
+        try:
+            if not os.path.lexists(self.wake_fifo):
+                os.mkfifo(self.wake_fifo, 0o600)
+            flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+            return os.open(self.wake_fifo, flags)
+        except OSError:
+            return None
+
     def wake(self) -> None:
         """Makes the owner look at `control/` now. Nobody there is no error: the wish is durable."""
         try:
@@ -265,13 +274,6 @@ class RunDir:
             pass
         finally:
             os.close(fd)
-
-    def forget_active(self) -> None:
-        """Takes the run off the list of those that are not done."""
-        try:
-            os.unlink(self.active_marker)
-        except OSError:
-            pass
 
 
 def withdraw(intent: str) -> None:
@@ -344,7 +346,7 @@ def _no_follow(path: str, flags: int) -> int:
 
 def _lineage(repo: str, task_id: str) -> tuple[str, ...]:
     root = f"{repo}/{RUNS}"
-    return (root, f"{root}/{ACTIVE}", f"{root}/{task_id}", f"{root}/{task_id}/cli")
+    return (root, f"{root}/{task_id}", f"{root}/{task_id}/cli")
 
 
 def _make_plain_folder(path: str) -> None:

@@ -187,7 +187,6 @@ def _start_failed(
     try:
         run.write_manifest(ended)
         log.append(Event.ENDED, outcome=ended.outcome, reason=reason.to_json())
-        run.forget_active()
     except OSError as second:
         complain(f"the end could not be written: {second}")
     return {"error": reason.message, "hint": reason.hint or "", "code": reason.code}

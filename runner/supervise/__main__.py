@@ -60,7 +60,6 @@ def _abandon(run: RunDir) -> None:
     me = identify(os.getpid())
     if me is not None:
         Tree(run.run_id, me, reap=reap).sweep(1.0)
-    run.forget_active()
 
 
 def _name_process() -> None:

@@ -11,9 +11,10 @@ import os
 import time
 
 from runner import runtimes
+from runner.executors.processes import command_line
 from runner.model import Invocation, Outcome, Phase, Reason
 from runner.runtimes.base import End
-from runner.state.events import EventLog, complain
+from runner.state.events import EventLog, complain, read
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir, replace_bytes
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from runner.executors.tree import Tree
     from runner.redact import Redactor
+    from runner.supervise.family import Family
 
 _MESSAGE_KEPT = 16 * 1024
 _DISK_FULL_TRIES = 60
@@ -37,6 +39,7 @@ _STOPPED: Mapping[str, Outcome] = {
     "timeout": Outcome.TIMED_OUT,
     "stalled": Outcome.TIMED_OUT,
     "no_first_event": Outcome.TIMED_OUT,
+    "question_expired": Outcome.FAILED,
 }
 """The wish behind a stop decides the outcome, whatever the child did of itself meanwhile."""
 
@@ -44,11 +47,19 @@ _STOPPED: Mapping[str, Outcome] = {
 class Ending:
     """Turns what is known about a run whose process has ended into its terminal manifest."""
 
-    def __init__(self, run: RunDir, invocation: Invocation, log: EventLog, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: RunDir,
+        invocation: Invocation,
+        log: EventLog,
+        progress: Progress,
+        family: Family,
+    ) -> None:
         self._run = run
         self._invocation = invocation
         self._log = log
         self._progress = progress
+        self._family = family
 
     def lose(self, manifest: Manifest, verdict: tuple[Outcome, Reason]) -> None:
         """Writes an end that nobody saw."""
@@ -64,15 +75,18 @@ class Ending:
         tree: Tree,
         status: int | None,
         env: Mapping[str, str],
-        survivors: tuple[Survivor, ...],
     ) -> None:
         """From the exit of the process to the end of the run."""
-        self._progress.finish()
         wish = manifest.reason  # only a stop that was asked for has written one by now
         if manifest.phase is not Phase.VERIFYING:
-            manifest = self._exited(manifest, status, survivors)
-        manifest = self.observed(manifest, env)
-        if survivors:
+            manifest = self._exited(manifest, status)
+        survivors = self._survivors(tree)
+        self._progress.finish()
+        seen = self.observed(manifest, env)
+        manifest = seen.replace(survivors=survivors, children=self._family.children())
+        if (told := self._told()) is not None:
+            outcome, reason = told
+        elif survivors:
             names = ", ".join(f"{s.command} ({s.pid})" for s in survivors)
             outcome, reason = Outcome.FAILED, Reason("survivors", f"could not be ended: {names}")
         elif wish is not None:
@@ -82,6 +96,7 @@ class Ending:
             if outcome is Outcome.SUCCEEDED and self._invocation.verify:
                 outcome, reason = self._verify(tree, env, outcome, reason)
         reason = self._redacted(reason, env)
+        self._family.end(env)
         self._end(advance(manifest, Event.ENDED, outcome=outcome, reason=reason), env)
 
     def fail(self, manifest: Manifest, error: Exception) -> None:
@@ -92,9 +107,24 @@ class Ending:
             reason = Reason("supervisor_failed", text, hint)
             self._persist(advance(manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
             self._log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
-        self._run.forget_active()
 
-    def _exited(self, manifest: Manifest, status: int | None, survivors: tuple[Survivor, ...]) -> Manifest:
+    def _survivors(self, tree: Tree) -> tuple[Survivor, ...]:
+        """Ends what the child left behind, looks again, and says what is still there."""
+        left = [process for process in tree.members() if not self._is_companion(process.pid)]
+        if left:
+            names = [f"{process.command} ({process.pid})" for process in left]
+            self._log.note("swept", processes=names)
+        alive = tree.sweep(min(2.0, self._invocation.limits.grace_s))
+        return tuple(Survivor(p.pid, p.start_time, p.command) for p in alive)
+
+    def _is_companion(self, pid: int) -> bool:
+        rehearsal = self._invocation.rehearsal
+        if rehearsal is None:
+            return False
+        begin = command_line(pid)[: len(rehearsal.argv)]
+        return begin == list(rehearsal.argv)
+
+    def _exited(self, manifest: Manifest, status: int | None) -> Manifest:
         code = None if status is None else os.waitstatus_to_exitcode(status)
         exit_code = code if code is not None and code >= 0 else None
         signal = -code if code is not None and code < 0 else None
@@ -105,7 +135,6 @@ class Ending:
             Event.EXITED,
             exit_code=exit_code,
             signal=signal,
-            survivors=survivors,
             attempts=(*former, last.replace(**seen)),
         )
         self._persist(manifest)
@@ -190,19 +219,29 @@ class Ending:
     def _is_cancelled(self) -> bool:
         return any(intent.get("kind") == "cancel" for _, intent in self._run.intents())
 
+    def _told(self) -> tuple[Outcome, Reason] | None:
+        """The end that an owner before us has told the events, and did not live to write down."""
+        for event in read(self._run.events):
+            if event.get("type") == Event.ENDED:
+                try:
+                    return Outcome(event["outcome"]), Reason(**event["reason"])
+                except (KeyError, TypeError, ValueError):
+                    continue
+        return None
+
     def _end(self, manifest: Manifest, env: Mapping[str, str]) -> None:
         assert manifest.reason is not None
-        self._log.note(
-            Event.ENDED,
-            outcome=manifest.outcome,
-            reason=manifest.reason.to_json(),
-            lines_unread=self._progress.lines_unread,
-        )
+        if self._told() is None:
+            self._log.note(
+                Event.ENDED,
+                outcome=manifest.outcome,
+                reason=manifest.reason.to_json(),
+                lines_unread=self._progress.lines_unread,
+            )
         for n in range(_DISK_FULL_TRIES):
             if self._persist(manifest):
                 break
             time.sleep(min(5.0, 0.1 * 2**n))
-        self._run.forget_active()
         self.seal(env)
 
     def seal(self, env: Mapping[str, str]) -> None:

@@ -1,12 +1,10 @@
 """What a supervisor does for the runs that its run has started, and with its run's questions. Edge: disk.
 
-A child run has a supervisor of its own, so nothing here signals a process: wishes go through the children's own
-`control/`, and an ownerless child gets an owner that obeys them.
+A child run has a supervisor of its own, so nothing here signals a process: wishes go through the children's
+own `control/`, and an ownerless child gets an owner that obeys them.
 """
 
 from __future__ import annotations
-
-import os
 
 from runner.errors import RunnerError
 from runner.model import Invocation, Lineage
@@ -17,7 +15,7 @@ from runner.supervise import adopt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from runner.state.questions import Question
 
@@ -60,19 +58,25 @@ class Family:
         if self._invocation.delegation.on_parent_end == "cancel":
             self.tell("cancel", env, reason="its parent run has ended")
 
-    def questions(self) -> tuple[int, Question | None]:
-        """(how many are open, one whose time is just over). New, answered and expired ones are events."""
-        if not os.path.isdir(self._run.questions):
-            return 0, None
-        open_now, expired = 0, None
+    def questions(self, expired: Callable[[Question], None]) -> int:
+        """How many are open; `expired` is called for each whose time is just over. Changes are events."""
+        open_now = 0
         for question in questions.of_run(self._run):
-            if question.is_due and expired is None:
-                try:
-                    question = expired = questions.expire(self._run, question.id)
-                except questions.QuestionClosed:
-                    question = questions.read(self._run, question.id)
+            is_over = question.is_due and self._expire(question.id)
+            if is_over:
+                question = questions.read(self._run, question.id)
             open_now += question.is_open
             if self._asked.get(question.id) != question.status:
                 self._asked[question.id] = question.status
-                self._log.note("question", id=question.id, status=question.status, prompt=question.prompt[:200])
-        return open_now, expired
+                shown = question.prompt[:200]
+                self._log.note("question", id=question.id, status=question.status, prompt=shown)
+            if is_over:
+                expired(question)
+        return open_now
+
+    def _expire(self, question_id: str) -> bool:
+        try:
+            questions.expire(self._run, question_id)
+        except RunnerError:
+            return False  # answered at the last moment, or a disk that refuses: the next look tries again
+        return True

@@ -5,9 +5,7 @@ The invocation says what was declared and the events what happened; what neither
 
 from __future__ import annotations
 
-import json
-
-from runner.errors import IllegalTransition, ManifestBroken
+from runner.errors import IllegalTransition
 from runner.model import Identity, Invocation, Outcome, Phase, Reason
 from runner.state.events import read
 from runner.state.lifecycle import Event
@@ -18,15 +16,6 @@ from runner.supervise import started
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.model import Json
-
-
-def read_invocation(run: RunDir) -> Invocation:
-    """What was declared; ManifestBroken where it cannot be read, as nothing can be said of such a run."""
-    try:
-        with open(run.invocation, "rb") as file:
-            return Invocation.from_json(json.load(file))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ManifestBroken(f"{run.invocation} cannot be read: {error!r}") from error
 
 
 def rebuild(run: RunDir, invocation: Invocation) -> Manifest:

@@ -16,7 +16,6 @@ from runner.errors import ManifestBroken, RunnerError, RunNotFound
 from runner.executors import local
 from runner.executors.processes import (
     boot_id,
-    command_line,
     environment,
     find,
     host,
@@ -28,19 +27,22 @@ from runner.executors.tree import Tree, marked
 from runner.model import Identity, Phase, Reason
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
-from runner.state.manifest import Manifest, Survivor, advance, parse_timestamp
-from runner.state.store import RunDir
+from runner.state.manifest import Manifest, advance, parse_timestamp
+from runner.state.store import RunDir, withdraw
 from runner.supervise import started
 from runner.supervise.ending import Ending
+from runner.supervise.family import Family
+from runner.supervise.limits import exceeded
 from runner.supervise.progress import Progress, Timeline
 from runner.supervise.reconcile import Action, decide, verdict
-from runner.supervise.recover import cancelled, read_invocation, rebuild
+from runner.supervise.recover import cancelled, rebuild
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner.model import Json
+    from runner.state.questions import Question
 
 TICK_S = 0.25
 _QUIET_TICK_S = 1.0
@@ -54,7 +56,7 @@ class Supervisor:
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
-        self.invocation = read_invocation(run)
+        self.invocation = run.read_invocation()
         self.log = EventLog(run.events)
         self._is_rebuilt = False
         self.manifest = self._read_manifest()
@@ -69,6 +71,7 @@ class Supervisor:
         self._obeying: str | None = None
         self._child_env: Mapping[str, str] = {}
         self._paused_s = self.manifest.paused_seconds
+        self.family = Family(run, self.invocation, self.log)
         self._last_life = time.monotonic()
         self._last_refresh = 0.0
         self._is_behind = False
@@ -77,9 +80,8 @@ class Supervisor:
     def own(self, ready_fd: int | None) -> None:
         """From taking over (at once after the start, or later) to the end of the run."""
         action = self._look()
-        ending = Ending(self.run, self.invocation, self.log, self.progress)
+        ending = self._ending()
         if action is Action.NOTHING:
-            self.run.forget_active()
             if self._is_rebuilt:
                 self.progress.finish()
                 self._write(ending.observed(self.manifest, self.environment()))
@@ -106,14 +108,16 @@ class Supervisor:
                 self._stop(self.invocation.limits.grace_s)
             self._watch(self.manifest.process)
         self._reap()
-        survivors = self._survivors()
         try:
-            ending.conclude(self.manifest, self.tree, self._status, self.environment(), survivors)
+            ending.conclude(self.manifest, self.tree, self._status, self.environment())
         except Exception as error:
             ending.fail(self.run.read_manifest(), error)
             raise
         finally:
             _ready(ready_fd)
+
+    def _ending(self) -> Ending:
+        return Ending(self.run, self.invocation, self.log, self.progress, self.family)
 
     def environment(self) -> Mapping[str, str]:
         """That of the child, for redaction and checks.
@@ -182,7 +186,7 @@ class Supervisor:
         self.environment()
         if self.manifest.paused_at is not None:
             since = max(0.0, time.time() - parse_timestamp(self.manifest.paused_at))
-            self._paused_since = time.monotonic() - since
+            self._paused_since = _boottime() - since
         self._write(self.manifest.replace(supervisor=me))
         self.log.note("adopted", former=None if former is None else former.to_json())
         self.progress.grown()
@@ -197,17 +201,18 @@ class Supervisor:
         if pidfd is None:
             self._reap()
             return
-        wake = os.open(self.run.wake_fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        poll.register(wake, select.POLLIN)
+        wake = self.run.open_wake()
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
         while True:
             quiet_s = time.monotonic() - self._last_life
             tick_s = TICK_S if quiet_s < _LIVELY_S else _QUIET_TICK_S
             ready = dict(poll.poll(0 if self._is_behind else tick_s * 1000))
             if pidfd in ready:
                 break
-            if wake in ready:
+            if wake is not None and wake in ready:
                 os.read(wake, 4096)
             self._obey()
             self._observe()
@@ -215,8 +220,9 @@ class Supervisor:
             import runner.redact  # noqa: F401 - while there is time: the end needs it at once
         if self.progress.grown():
             self._timeline.note(self.progress.size)
-        os.close(pidfd)
-        os.close(wake)
+        for fd in (pidfd, wake):
+            if fd is not None:
+                os.close(fd)
         self._reap()
 
     def _reap(self) -> None:
@@ -241,61 +247,64 @@ class Supervisor:
         if out or self._is_behind:
             self._is_behind = self.progress.read()
         seen = self.progress
-        shown = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
+        children, asked = self.family.children(), self.family.questions(self._expired)
+        self.manifest = self.manifest.replace(children=children, questions_open=asked)
+        shown = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity, children, asked)
         if shown != self._shown and now - self._last_refresh > _REFRESH_S:
             self._shown, self._last_refresh = shown, now
-            redact = Ending(self.run, self.invocation, self.log, seen).observed
-            self._write(redact(self.manifest, self.environment()))
+            self._write(self._ending().observed(self.manifest, self.environment()))
         elif not os.path.isdir(self.run.path):
             self.tree.stop(self.invocation.limits.grace_s, lambda: False)
-            self.run.forget_active()
             raise FileNotFoundError(self.run.path)
 
     def _enforce(self) -> None:
         if self.manifest.phase is not Phase.RUNNING:
             return
         limits = self.invocation.limits
-        elapsed = self._elapsed()
-        idle = time.monotonic() - self._last_life
-        if limits.timeout_s is not None and elapsed > limits.timeout_s:
-            reason = Reason("timeout", f"ran longer than its limit of {limits.timeout_s:g} s")
-        elif (
-            limits.start_timeout_s is not None
-            and elapsed > limits.start_timeout_s
-            and self.progress.size == 0
-        ):
-            reason = Reason("no_first_event", f"no event within {limits.start_timeout_s:g} s")
-        elif limits.idle_timeout_s is not None and idle > limits.idle_timeout_s:
-            reason = Reason("stalled", f"no sign of life for {limits.idle_timeout_s:g} s")
-        else:
-            return
-        self.log.note("limit", code=reason.code, message=reason.message)
-        self._request_stop(reason, limits.grace_s)
+        reason = exceeded(
+            limits,
+            elapsed_s=self._elapsed(),
+            idle_s=time.monotonic() - self._last_life,
+            output_bytes=self.progress.size,
+        )
+        if reason is not None:
+            self.log.note("limit", code=reason.code, message=reason.message)
+            self._request_stop(reason, limits.grace_s)
 
     def _elapsed(self) -> float:
         """Seconds since the child's start by the clock that its start time is counted in, not paused."""
         assert self.manifest.process is not None
         ticks = self.manifest.process.start_time / os.sysconf("SC_CLK_TCK")
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks - self._paused_s
+        return _boottime() - ticks - self._paused_s
 
     # -- obeying -------------------------------------------------------------------------------
 
     def _obey(self) -> None:
+        obeyed = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel}
         for path, intent in self.run.intents():
-            kind, self._obeying = intent.get("kind"), path
-            if kind == "pause":
-                self._pause(intent)
-            elif kind == "resume":
-                self._resume(intent)
-            elif kind == "cancel":
-                self._cancel(intent)
-            elif kind == "rewrite":
+            if not _is_due(intent):
+                continue
+            kind, self._obeying = str(intent.get("kind")), path
+            if kind == "rewrite":
                 self._rewrite()
+            elif kind in obeyed:
+                obeyed[kind](intent)
             self._obeying = None
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                pass  # whoever left it has given up waiting and taken it back
+            withdraw(path)
+
+    def _hand_on(self, kind: str, intent: Json) -> None:
+        """The same wish for every child run, unless it is for this one only."""
+        if not intent.get("only"):
+            given = {name: intent[name] for name in ("grace_s", "reason") if name in intent}
+            self.family.tell(kind, self.environment(), **given)
+
+    def _expired(self, question: Question) -> None:
+        """A question's time is over: what its asker has said is to be done then."""
+        why = f"question {question.id} was not answered in time"
+        if question.on_expiry == "pause":
+            self._pause({"actor": why, "only": True})
+        elif question.on_expiry == "fail":
+            self._request_stop(Reason("question_expired", why), self.invocation.limits.grace_s)
 
     def _pause(self, intent: Json) -> None:
         if self.manifest.phase is not Phase.RUNNING:
@@ -310,24 +319,27 @@ class Supervisor:
             names = [f"{process.command} ({process.pid})" for process in running]
             self.log.note("pause_failed", actor=_actor(intent), still_running=names)
             return
-        self._paused_since = time.monotonic()
+        self._paused_since = _boottime()
         self._write(advance(self.manifest, Event.PAUSED))
         self.log.note(Event.PAUSED, actor=_actor(intent))
+        self._hand_on("pause", intent)
 
     def _resume(self, intent: Json) -> None:
         if self.manifest.phase is not Phase.PAUSED:
             return
         stopped = self.tree.thaw(_FREEZE_S)
         self._account_pause()
-        self._write(advance(self.manifest, Event.RESUMED))
+        self._write(advance(self.manifest, Event.RESUMED, paused_seconds=round(self._paused_s, 3)))
         names = [f"{process.command} ({process.pid})" for process in stopped]
         self.log.note(Event.RESUMED, actor=_actor(intent), still_stopped=names)
+        self._hand_on("resume", intent)
 
     def _cancel(self, intent: Json) -> None:
         grace = intent.get("grace_s")
         why = str(intent.get("reason") or "")
         grace_s = float(grace) if isinstance(grace, int | float) else self.invocation.limits.grace_s
         self.log.note("cancel_requested", actor=_actor(intent), reason=why)
+        self._hand_on("cancel", intent)
         self._request_stop(cancelled(_actor(intent), why), grace_s)
 
     def _rewrite(self) -> None:
@@ -342,7 +354,8 @@ class Supervisor:
     def _request_stop(self, reason: Reason, grace_s: float) -> None:
         self._account_pause()
         if self.manifest.phase is not Phase.STOPPING:
-            self._write(advance(self.manifest, Event.STOP_REQUESTED, reason=reason))
+            paused = round(self._paused_s, 3)
+            self._write(advance(self.manifest, Event.STOP_REQUESTED, reason=reason, paused_seconds=paused))
         self._stop(grace_s)
 
     def _stop(self, grace_s: float) -> None:
@@ -351,27 +364,12 @@ class Supervisor:
     def _is_hurried(self) -> bool:
         """Whether a cancel came while a stop is under way: then nobody waits politely any more."""
         wishes = self.run.intents()
-        return any(wish.get("kind") == "cancel" and path != self._obeying for path, wish in wishes)
-
-    def _survivors(self) -> tuple[Survivor, ...]:
-        """Ends what the child left behind, looks again, and says what is still there."""
-        left = [process for process in self.tree.members() if not self._is_companion(process.pid)]
-        if left:
-            names = [f"{process.command} ({process.pid})" for process in left]
-            self.log.note("swept", processes=names)
-        alive = self.tree.sweep(min(2.0, self.invocation.limits.grace_s))
-        return tuple(Survivor(p.pid, p.start_time, p.command) for p in alive)
-
-    def _is_companion(self, pid: int) -> bool:
-        rehearsal = self.invocation.rehearsal
-        if rehearsal is None:
-            return False
-        begin = command_line(pid)[: len(rehearsal.argv)]
-        return begin == list(rehearsal.argv)
+        others = (wish for path, wish in wishes if path != self._obeying)
+        return any(wish.get("kind") == "cancel" and _is_due(wish) for wish in others)
 
     def _account_pause(self) -> None:
         if self._paused_since is not None:
-            self._paused_s += time.monotonic() - self._paused_since
+            self._paused_s += _boottime() - self._paused_since
             self._paused_since = None
             self._last_life = time.monotonic()
 
@@ -382,6 +380,17 @@ class Supervisor:
             self.run.write_manifest(manifest)
         except OSError as error:
             complain(f"manifest not written: {error}")
+
+
+def _is_due(intent: Json) -> bool:
+    """A run that acts on itself gets its answer first: such a wish has a time before which it waits."""
+    not_before = intent.get("not_before")
+    return not isinstance(not_before, int | float) or not_before <= time.time()
+
+
+def _boottime() -> float:
+    """The clock that start times are counted in; it goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _actor(intent: Json) -> str:

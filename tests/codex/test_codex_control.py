@@ -97,7 +97,8 @@ def test_without_its_supervisor_it_is_found_again(repo: Repo, moment: str, wish:
 
 
 def test_without_its_supervisor_it_ends_well_all_the_same(repo: Repo) -> None:
-    repo.script('[[turns]]\nshell = "touch begun; until [ -e gate ]; do sleep 0.05; done"\n[[turns]]\nmessage = "done"\n')
+    wait = "touch begun; until [ -e gate ]; do sleep 0.05; done"
+    repo.script(f'[[turns]]\nshell = "{wait}"\n[[turns]]\nmessage = "done"\n')
     repo.config('[tasks.work]\nprompt = "x"\nsandbox = "workspace-write"\nrehearse = "play.toml"\n')
     run = repo.start()
     wait_until(lambda: (repo.root / "begun").exists(), 20)

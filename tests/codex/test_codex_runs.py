@@ -15,7 +15,7 @@ from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
 pytest.importorskip("codex_cli_bin")
-from codex_cli_bin import bundled_codex_path  # noqa: E402
+from codex_cli_bin import bundled_codex_path
 
 
 def plays(repo: Repo, turns: str, *lines: str, more: str = "", sandbox: str | None = None) -> Run:
@@ -67,7 +67,9 @@ def test_the_default_rehearsal_needs_no_script(repo: Repo) -> None:
         ("{ status = 500 }", "cli_failure", "demand"),
     ],
 )
-def test_an_error_of_the_model_is_a_failure_with_its_text(repo: Repo, error: str, code: str, word: str) -> None:
+def test_an_error_of_the_model_is_a_failure_with_its_text(
+    repo: Repo, error: str, code: str, word: str
+) -> None:
     waited = plays(repo, f"[[turns]]\nerror = {error}\n").ask("wait")
     assert waited.status == 1
     manifest = waited.json()
@@ -198,7 +200,11 @@ def test_nothing_but_loopback_is_contacted(repo: Repo) -> None:
     trace = repo.base / "trace"
     command = [strace, "-f", "-qq", "-e", "trace=connect,sendto", "-o", str(trace), str(RUNNER)]
     done = subprocess.run(
-        [*command, "start", "--task", "work", "--wait"], cwd=repo.root, env=repo.env, capture_output=True, timeout=60
+        [*command, "start", "--task", "work", "--wait"],
+        cwd=repo.root,
+        env=repo.env,
+        capture_output=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     internet = [line for line in trace.read_text().splitlines() if "AF_INET" in line]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
 from support.doubles import FINISHED, THREAD, said
+from support.processes import look
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
@@ -221,7 +224,8 @@ def test_the_child_of_another_run_is_not_ended_with_the_run_that_started_it(repo
         f"""
 prompt=$(cat)
 {THREAD}
-if [ "$prompt" = x ]; then touch "$HOME/inner"; else "{RUNNER}" start --task inner > /dev/null; touch "$HOME/begun"; fi
+if [ "$prompt" = x ]; then touch "$HOME/inner"
+else "{RUNNER}" start --task inner > /dev/null; touch "$HOME/begun"; fi
 while :; do sleep 0.1; done
 """
     )
@@ -257,3 +261,44 @@ def test_a_child_that_writes_without_end_is_cancelled_in_time(repo: Repo) -> Non
     manifest = run.told("cancel", "--grace", "1s")
     assert_cancelled(run, manifest)
     assert monotonic() - before < 40
+
+
+HALF_DEAD = """
+import ctypes, os, signal, sys, threading, time
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+def go_on():
+    with open(os.environ["HOME"] + "/half", "w") as file:
+        file.write(str(os.getpid()))
+    while True:
+        time.sleep(0.1)
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).syscall(60, 0)  # exit(2): this thread alone (x86-64)
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of a system call")
+@pytest.mark.parametrize("who", ["the child itself", "what it started"])
+def test_a_process_whose_first_thread_has_ended_is_alive_and_is_ended(repo: Repo, who: str) -> None:
+    """/proc calls it a zombie; its other threads go on."""
+    program = repo.base / "half.py"
+    program.write_text(HALF_DEAD)
+    command = f'"{sys.executable}" -I "{program}"'
+    if who == "the child itself":
+        repo.codex(f"exec {command}")
+    else:
+        repo.waiting_codex(before=f"{command} &\n")
+    run = repo.task('grace = "200ms"').start()
+    half = repo.pid_in("half")
+    wait_until(lambda: (seen := look(half.pid)) is not None and seen.state == "Z")
+    ended = run.told("cancel")
+    assert (ended["status"], ended["survivors"]) == ("cancelled", [])
+    assert look(half.pid) is None
+
+
+def test_a_chain_of_short_lives_is_ended(repo: Repo) -> None:
+    """Each link forks the next one and exits: whoever walks slowly never meets one."""
+    repo.waiting_codex(before="comet() { sleep 0.005; comet & }\ncomet & comet & comet &\n")
+    run = repo.task('grace = "200ms"').start()
+    repo.begun()
+    assert_cancelled(run, run.told("cancel"))

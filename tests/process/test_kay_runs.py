@@ -94,7 +94,9 @@ def test_its_shell_command_is_paused_and_goes_on(kay: Repo) -> None:
 
 
 def test_its_flood_secret_and_control_sequences_are_dealt_with(kay: Repo) -> None:
-    run = plays(kay, "print_secret = true\nansi = true\ninvalid_utf8 = true\nhuge_output_bytes = 3000000\n").start()
+    run = plays(
+        kay, "print_secret = true\nansi = true\ninvalid_utf8 = true\nhuge_output_bytes = 3000000\n"
+    ).start()
     assert run.wait()["status"] == "succeeded"
     wait_until(lambda: run.events("sealed"))
     for path in run.folder.rglob("*"):

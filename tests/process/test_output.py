@@ -13,6 +13,10 @@ from support.repo import RUNNER, Repo
 from support.waiting import wait_until
 
 SECRET = "hunter2-correct-horse-battery"
+SAYS_IT = (
+    r"""printf '{"type":"item.completed","item":{"type":"agent_message","text":"it is %s"}}\n' """
+    '"$SERVICE_WORD"'
+)
 GRANDCHILD = """setsid bash -c 'trap "" INT TERM; while :; do sleep 0.2; done' &\n"""
 
 
@@ -33,9 +37,15 @@ def test_the_end_is_the_end_of_the_process_not_of_its_output(repo: Repo) -> None
 
 
 def test_what_a_grandchild_writes_until_it_is_ended_is_kept(repo: Repo) -> None:
-    late = """trap 'echo "\\"last\\" words" >> /dev/stdout; exit' TERM; echo up > "$HOME/up"; while :; do sleep 0.05; done"""
-    repo.quick_codex(before=f"setsid bash -c '{late.replace(chr(39), chr(39) + chr(34) + chr(39) + chr(34) + chr(39))}' &\n"
-                     'until [ -s "$HOME/up" ]; do sleep 0.02; done')
+    program = repo.base / "late.sh"
+    program.write_text(
+        """trap 'echo "\\"last\\" words"; exit' TERM
+echo up > "$HOME/up"
+while :; do sleep 0.05; done
+"""
+    )
+    begun = 'until [ -s "$HOME/up" ]; do sleep 0.02; done'
+    repo.quick_codex(before=f'setsid bash "{program}" &\n{begun}')
     run = repo.task('grace = "2s"').start()
     assert run.wait()["status"] == "succeeded"
     assert '"last" words' in run.file("stdout.jsonl")
@@ -134,12 +144,14 @@ for n in $(seq 62); do cat "$HOME/block"; done
     size = (run.folder / "stdout.jsonl").stat().st_size
     assert size > 62 * 50 * 65000
     assert peak < 64 * 1024, f"{peak} KiB"
-    counted = subprocess.run(["grep", "-c", '"type":"reasoning"', run.folder / "stdout.jsonl"], capture_output=True)
+    counted = subprocess.run(
+        ["grep", "-c", '"type":"reasoning"', run.folder / "stdout.jsonl"], capture_output=True
+    )
     assert int(counted.stdout) == 62 * 50
 
 
 def test_the_logs_of_a_pipe_that_is_closed_end_without_a_word(repo: Repo) -> None:
-    quick(repo, "for n in $(seq 20000); do echo \"line $n\"; done")
+    quick(repo, 'for n in $(seq 20000); do echo "line $n"; done')
     for words in ("logs @latest", "logs @latest --stream stdout", "logs @latest -f", "list --all"):
         command = f'"{RUNNER}" {words} | head -n 1'
         done = subprocess.run(
@@ -180,11 +192,11 @@ def test_followed_logs_lose_nothing_to_the_sealing(repo: Repo) -> None:
 
 def test_a_secret_is_nowhere_after_the_end(repo: Repo) -> None:
     """In no file, no answer and no log, although the child printed it everywhere it could."""
-    body = """
-echo "{\\"type\\":\\"error\\",\\"message\\":\\"said $SERVICE_WORD\\"}"
+    body = f"""
+echo "{{\\"type\\":\\"error\\",\\"message\\":\\"said $SERVICE_WORD\\"}}"
 echo "plain $SERVICE_WORD" >&2; echo "plain $SERVICE_WORD"
 for word in "$@"; do [ "$previous" = -o ] && printf %s "it is $SERVICE_WORD" > "$word"; previous=$word; done
-echo "{\\"type\\":\\"item.completed\\",\\"item\\":{\\"type\\":\\"agent_message\\",\\"text\\":\\"it is $SERVICE_WORD\\"}}"
+{SAYS_IT}
 """
     repo.codex(f'cat > /dev/null\n{THREAD}{body}\necho "it fails with $SERVICE_WORD" >&2; exit 3')
     repo.task(more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n')
@@ -202,8 +214,8 @@ echo "{\\"type\\":\\"item.completed\\",\\"item\\":{\\"type\\":\\"agent_message\\
 
 def test_a_secret_is_not_shown_while_the_run_goes_on(repo: Repo) -> None:
     repo.waiting_codex(
-        before="""echo "plain $SERVICE_WORD"
-echo "{\\"type\\":\\"item.completed\\",\\"item\\":{\\"type\\":\\"agent_message\\",\\"text\\":\\"it is $SERVICE_WORD\\"}}"
+        before=f"""echo "plain $SERVICE_WORD"
+{SAYS_IT}
 """
     )
     repo.task(more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n')
@@ -240,8 +252,12 @@ def test_output_that_cannot_be_written_is_said_and_is_no_bug(repo: Repo) -> None
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         done = subprocess.run(
-            [str(RUNNER), "status", "@latest"], cwd=repo.root, env=repo.env, stdout=full,
-            stderr=subprocess.PIPE, timeout=20,
+            [str(RUNNER), "status", "@latest"],
+            cwd=repo.root,
+            env=repo.env,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=20,
         )
     finally:
         os.close(full)

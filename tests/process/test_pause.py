@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from support.doubles import THREAD
+from support.processes import kill
 from support.repo import Repo
 from support.waiting import wait_until
 
@@ -134,7 +134,8 @@ def test_a_run_that_is_verified_cannot_be_paused(repo: Repo) -> None:
 
 
 def test_ten_pauses_and_resumes_in_a_row_lose_nothing(repo: Repo) -> None:
-    count = 'n=0; while [ $n -lt 400 ]; do n=$((n+1)); echo "{\\"type\\":\\"tick\\",\\"n\\":$n}"; sleep 0.005; done'
+    tick = 'echo "{\\"type\\":\\"tick\\",\\"n\\":$n}"; sleep 0.005'
+    count = f"n=0; while [ $n -lt 400 ]; do n=$((n+1)); {tick}; done"
     repo.waiting_codex(before=f'touch "$HOME/counting"\n{count}')
     run = repo.task().start()
     wait_until(repo.note("counting").exists)
@@ -147,9 +148,7 @@ def test_ten_pauses_and_resumes_in_a_row_lose_nothing(repo: Repo) -> None:
     assert [int(line.rsplit(":", 1)[1].rstrip("}")) for line in ticks] == list(range(1, 401))
 
 
-def test_a_child_that_was_killed_while_paused_ends_the_run(repo: Repo, tmp_path: Path) -> None:
-    from support.processes import kill
-
+def test_a_child_that_was_killed_while_paused_ends_the_run(repo: Repo) -> None:
     repo.waiting_codex()
     run = repo.task().start()
     repo.begun()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -55,13 +54,24 @@ def test_it_answers_once_the_child_exists(repo: Repo) -> None:
 def test_the_child_gets_exactly_the_declared_environment(repo: Repo) -> None:
     telling(repo)
     repo.task(more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n')
-    canaries = {"CANARY": "c", "AWS_SECRET_ACCESS_KEY": "c", "OPENAI_API_KEY": "c", "RUNNER_DEFAULTS__TIMEOUT": "1h"}
-    run = repo.start(env={**canaries, "SERVICE_WORD": "open-sesame-now", "HTTPS_PROXY": "http://p:1", "LC_ALL": "C"})
+    canaries = {
+        "CANARY": "c",
+        "AWS_SECRET_ACCESS_KEY": "c",
+        "OPENAI_API_KEY": "c",
+        "RUNNER_DEFAULTS__TIMEOUT": "1h",
+    }
+    run = repo.start(
+        env={**canaries, "SERVICE_WORD": "open-sesame-now", "HTTPS_PROXY": "http://p:1", "LC_ALL": "C"}
+    )
     assert run.wait()["status"] == "succeeded"
     pairs = (pair.partition("=") for pair in repo.note("environ").read_text().split("\0") if pair)
     environment = {name: value for name, _, value in pairs}
     assert environment == {
-        **{name: repo.env[name] for name in ("HOME", "PATH", "LANG", "CODEX_HOME", "KAY_HOME") if name in environment},
+        **{
+            name: repo.env[name]
+            for name in ("HOME", "PATH", "LANG", "CODEX_HOME", "KAY_HOME")
+            if name in environment
+        },
         "HTTPS_PROXY": "http://p:1",
         "LC_ALL": "C",
         "SERVICE_WORD": "open-sesame-now",
@@ -158,7 +168,9 @@ def test_twenty_starts_at_once_give_twenty_whole_runs(repo: Repo) -> None:
     assert repo.json("list") == []
 
 
-@pytest.mark.parametrize("name", ["with space", "it's \"quoted\"", "line\nbreak", "ünï-🎈", "-dash", "a;b&c$(d)", "x" * 200])
+@pytest.mark.parametrize(
+    "name", ["with space", 'it\'s "quoted"', "line\nbreak", "ünï-🎈", "-dash", "a;b&c$(d)", "x" * 200]
+)
 def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
     repo = Repo(tmp_path, name)
     telling(repo)
@@ -208,7 +220,9 @@ def test_a_program_that_vanishes_after_it_was_asked_is_a_run_that_failed(repo: R
 
 def test_a_program_without_its_interpreter_is_a_run_that_failed(repo: Repo) -> None:
     path = repo.codex("exit 0")
-    path.write_text(path.read_text().replace("cat <<'END'", "sed -i '1s|.*|#!/no/such/shell|' \"$0\"; cat <<'END'"))
+    path.write_text(
+        path.read_text().replace("cat <<'END'", "sed -i '1s|.*|#!/no/such/shell|' \"$0\"; cat <<'END'")
+    )
     refused = repo.task().cli("start", "--task", "work", "--format", "json")
     assert refused.status == 8
     assert repo.runs()[0].on_disk()["reason"]["code"] == "runtime_missing"
@@ -269,7 +283,9 @@ def test_a_full_disk_is_named_before_anything_starts(small_disk: Repo) -> None:
     assert repo.no_runs()
 
 
-def test_a_disk_that_fills_up_during_the_run_does_not_keep_the_end_from_being_written(small_disk: Repo) -> None:
+def test_a_disk_that_fills_up_during_the_run_does_not_keep_the_end_from_being_written(
+    small_disk: Repo,
+) -> None:
     repo = small_disk
     repo.waiting_codex()
     run = repo.task().start()
@@ -452,7 +468,16 @@ def test_a_broken_manifest_of_a_run_that_is_done_is_made_again_from_what_is_know
     wait_until(lambda: run.events("sealed"))
     (run.folder / "manifest.json").write_bytes(b"{ not a manifest")
     after = run.status()
-    for name in ("status", "outcome", "exit_code", "process", "thread_id", "usage", "last_message", "ended_at"):
+    for name in (
+        "status",
+        "outcome",
+        "exit_code",
+        "process",
+        "thread_id",
+        "usage",
+        "last_message",
+        "ended_at",
+    ):
         assert after[name] == before[name], name
     assert [path.read_bytes() for path in run.folder.glob("manifest.json.broken-*")] == [b"{ not a manifest"]
 

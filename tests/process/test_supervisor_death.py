@@ -1,4 +1,4 @@
-"""The supervisor is killed: no byte is lost, the next command takes over or writes the end, nobody guesses."""
+"""The supervisor is killed: no byte is lost, the next look takes over or writes the end, nobody guesses."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def test_a_stream_that_does_not_tell_is_lost_and_not_guessed(repo: Repo) -> None
 
 
 def test_its_orphans_are_ended_although_their_parent_and_owner_are_gone(repo: Repo) -> None:
-    repo.waiting_codex(before="""setsid bash -c 'echo $$ > "$HOME/orphan"; while :; do sleep 0.1; done' &\n""")
+    repo.waiting_codex(
+        before="""setsid bash -c 'echo $$ > "$HOME/orphan"; while :; do sleep 0.1; done' &\n"""
+    )
     run = repo.task().start()
     orphan = repo.pid_in("orphan")
     repo.begun()
@@ -118,7 +120,7 @@ def test_a_pause_is_carried_out_although_its_owner_dies_over_it(repo: Repo) -> N
     for delay_s in (0.0, 0.005, 0.01, 0.02, 0.04):
         with ThreadPoolExecutor() as pool:
             asked = pool.submit(run.ask, "pause")
-            wait_until(lambda: asked.done() or list((run.folder / "control").glob("intent-*")))
+            wait_until(lambda asked=asked: asked.done() or list((run.folder / "control").glob("intent-*")))
             threading.Event().wait(delay_s)
             run.kill_supervisor()
             answer = asked.result(timeout=30)
@@ -144,7 +146,9 @@ def test_a_stop_that_was_under_way_is_finished(repo: Repo) -> None:
 
 
 def test_killed_before_the_child_has_written_anything(repo: Repo) -> None:
-    repo.codex(f'touch "$HOME/begun"; until [ -e "$HOME/gate" ]; do sleep 0.02; done\n{THREAD}{said("x")}{FINISHED}')
+    repo.codex(
+        f'touch "$HOME/begun"; until [ -e "$HOME/gate" ]; do sleep 0.02; done\n{THREAD}{said("x")}{FINISHED}'
+    )
     run = repo.task().start()
     repo.begun()
     run.kill_supervisor()
@@ -154,7 +158,9 @@ def test_killed_before_the_child_has_written_anything(repo: Repo) -> None:
 
 def test_killed_during_the_checks_they_are_run_again_and_nothing_is_left_of_the_first(repo: Repo) -> None:
     repo.quick_codex()
-    check = 'echo $$ >> "$HOME/checks"; echo $$ > "$HOME/check"; until [ -e "$HOME/gate" ]; do sleep 0.05; done'
+    check = (
+        'echo $$ >> "$HOME/checks"; echo $$ > "$HOME/check"; until [ -e "$HOME/gate" ]; do sleep 0.05; done'
+    )
     run = repo.task(f"verify = [['bash', '-c', '{check}']]").start()
     first = repo.pid_in("check")
     run.kill_supervisor()
@@ -260,7 +266,7 @@ def test_output_written_while_nobody_owned_it_is_all_there(repo: Repo) -> None:
     lines = 'for n in $(seq 2000); do echo "{\\"type\\":\\"tick\\",\\"n\\":$n}"; done'
     repo.codex(
         f'cat > /dev/null\n{THREAD}touch "$HOME/begun"\nuntil [ -e "$HOME/gate" ]; do sleep 0.02; done\n'
-        f'{lines}\n{said("all there")}{FINISHED}'
+        f"{lines}\n{said('all there')}{FINISHED}"
     )
     run = repo.task().start()
     repo.begun()
@@ -300,7 +306,9 @@ def test_a_number_that_was_reused_is_never_signalled(repo: Repo) -> None:
     kill(child)
     wait_until(lambda: not run.tree() or all(p.words[0] == "sleep" for p in run.tree()))
     with subprocess.Popen(
-        ["bash", "-c", "sleep 300 & sleep 300 & wait"], env={"PATH": os.environ["PATH"]}, start_new_session=True
+        ["bash", "-c", "sleep 300 & sleep 300 & wait"],
+        env={"PATH": os.environ["PATH"]},
+        start_new_session=True,
     ) as stranger:
         family = wait_until(lambda: [p for p in processes.below(stranger.pid) if p.words[0] == "sleep"])
         seen = processes.look(stranger.pid)
@@ -359,3 +367,25 @@ def test_a_start_that_is_killed_at_any_moment_gives_no_run_or_a_whole_one(repo: 
         os.utime(run.folder, (0, 0))
     repo.json("clean", "--older-than", "0")
     assert repo.no_runs(), "and what never became a run does not stay for ever"
+
+
+def test_an_end_that_was_told_to_the_events_is_the_end(repo: Repo) -> None:
+    """Killed between the last event and the last manifest: the next owner does not judge again."""
+    repo.waiting_codex()
+    run = repo.task().start()
+    repo.begun()
+    child = run.child()
+    run.kill_supervisor()
+    repo.open_gate()
+    wait_until(lambda: not child.is_still_there())
+    reason = {"code": "verify_failed", "message": "the check failed"}
+    told = {"seq": len(run.events()) + 1, "type": "ended", "outcome": "rejected", "reason": reason}
+    with (run.folder / "events.jsonl").open("a") as file:
+        file.write(
+            json.dumps({"schema_version": 1, "at": "2026-01-01T00:00:00.000Z", "actor": "supervisor", **told})
+            + "\n"
+        )
+    waited = run.ask("wait")
+    assert waited.status == 6
+    assert waited.json()["reason"]["message"] == "the check failed"
+    assert len(run.events("ended")) == 1

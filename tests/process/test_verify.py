@@ -52,7 +52,7 @@ def test_a_check_that_takes_too_long_is_ended_with_all_it_started(repo: Repo) ->
 
 
 def test_a_check_that_leaves_a_daemon_behind_passes_and_the_daemon_is_ended(repo: Repo) -> None:
-    daemon = "trap \"\" TERM; echo $BASHPID > $HOME/daemon; while :; do sleep 0.1; done"
+    daemon = 'trap "" TERM; echo $BASHPID > $HOME/daemon; while :; do sleep 0.1; done'
     script = f"(setsid bash -c '{daemon}' &) ; until [ -s $HOME/daemon ]; do sleep 0.02; done"
     status, manifest = ended(repo, bash(script))
     assert (status, manifest["status"]) == (0, "succeeded")

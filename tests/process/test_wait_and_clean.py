@@ -121,8 +121,12 @@ def test_ctrl_c_of_the_whole_terminal_does_not_reach_the_run(repo: Repo) -> None
     repo.task()
     script = f'"{RUNNER}" start --task work --wait & sleep 0.01; wait'
     with subprocess.Popen(
-        ["bash", "-c", script], cwd=repo.root, env=repo.env, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ["bash", "-c", script],
+        cwd=repo.root,
+        env=repo.env,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as shell:
         run = wait_until(lambda: next(iter(repo.runs()), None))
         wait_until(repo.note(f"begun-{run.id}").exists)
@@ -143,7 +147,9 @@ def test_a_waiter_outlives_the_supervisor(repo: Repo) -> None:
         for _ in range(2):
             owner = run.supervisor()
             kill(owner)
-            wait_until(lambda owner=owner: run.on_disk()["supervisor"]["pid"] != owner.pid, what="a new owner")
+            wait_until(
+                lambda owner=owner: run.on_disk()["supervisor"]["pid"] != owner.pid, what="a new owner"
+            )
         release(run)
         out, _ = waiting.communicate(timeout=20)
     assert waiting.returncode == 0
@@ -154,8 +160,11 @@ def test_ten_waiters_get_one_answer(repo: Repo) -> None:
     (run,) = started(repo, 1)
     waiting = [
         subprocess.Popen(
-            [str(RUNNER), "wait", run.id, "--format", "json"], cwd=repo.root, env=repo.env,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [str(RUNNER), "wait", run.id, "--format", "json"],
+            cwd=repo.root,
+            env=repo.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for _ in range(10)
     ]
@@ -163,7 +172,7 @@ def test_ten_waiters_get_one_answer(repo: Repo) -> None:
     release(run)
     answers = [process.communicate(timeout=30)[0] for process in waiting]
     assert {process.returncode for process in waiting} == {0}
-    assert len({answer for answer in answers}) == 1
+    assert len(set(answers)) == 1
     assert len(run.events("ended")) == 1
 
 

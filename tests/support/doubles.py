@@ -42,7 +42,8 @@ def install_codex(directory: Path, body: str, *, name: str = "codex", version: s
     path.write_text(
         "#!/bin/bash\n"
         f'if [ "$1" = --version ]; then echo "codex-cli {version}"; exit 0; fi\n'
-        f"if [ \"$2\" = --help ]; then cat <<'END'\nUsage: codex exec\n\nOptions:\n{options}\nEND\nexit 0; fi\n"
+        'if [ "$2" = --help ]; then\n'
+        f"cat <<'END'\nUsage: codex exec\n\nOptions:\n{options}\nEND\nexit 0; fi\n"
         f"{body}\n",
         encoding="utf-8",
     )

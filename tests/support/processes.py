@@ -65,9 +65,7 @@ def look(pid: int) -> Seen | None:
         return None
     fields = stat.rpartition(")")[2].split()
     words = _read(f"/proc/{pid}/cmdline").decode(errors="surrogateescape").split("\0")[:-1]
-    return Seen(
-        pid, int(fields[19]), int(fields[1]), int(fields[2]), int(fields[3]), fields[0], tuple(words)
-    )
+    return Seen(pid, int(fields[19]), int(fields[1]), int(fields[2]), int(fields[3]), fields[0], tuple(words))
 
 
 def every_process() -> list[Seen]:

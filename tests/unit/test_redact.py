@@ -190,8 +190,21 @@ V = "abc123DEF456"
 )
 @pytest.mark.parametrize(
     "name",
-    "API_KEY apikey x-api-key access_token refreshToken client_secret password DB_PASSWD"
-    " aws_secret_access_key token OPENAI_API_KEY secret _authToken".split(),
+    [
+        "API_KEY",
+        "apikey",
+        "x-api-key",
+        "access_token",
+        "refreshToken",
+        "client_secret",
+        "password",
+        "DB_PASSWD",
+        "aws_secret_access_key",
+        "token",
+        "OPENAI_API_KEY",
+        "secret",
+        "_authToken",
+    ],
 )
 def test_the_value_behind_a_telling_name_is_replaced_and_nothing_else(name: str, form: str) -> None:
     form = form.replace("NAME", name)
@@ -357,7 +370,7 @@ def test_a_value_is_found_however_deep_in_json(value: str, depth: int, ascii_onl
         .replace("&", "\\u0026")
         .replace("+", "\\u002B"),
     ],
-    ids="url form hex twice base64 base64url slashes html".split(),
+    ids=["url", "form", "hex", "twice", "base64", "base64url", "slashes", "html"],
 )
 def test_a_value_is_found_in_other_spellings(spelling: str) -> None:
     assert redacted(f"x {spelling}, y", AWKWARD) == f"x {MARK}, y"

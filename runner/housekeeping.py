@@ -1,0 +1,97 @@
+"""USE CASES over all runs of a repository: reap what nobody owns, clean what is done. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runner.control import finish_sealing, look, unknown
+from runner.errors import RunnerError, RunNotFound
+from runner.state import index
+from runner.state.index import Row, row_of
+from runner.state.manifest import parse_timestamp
+from runner.state.store import RunDir, unwritable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MADE_WITHIN_S = 60.0
+
+
+def reap(root: str, env: Mapping[str, str]) -> list[Row]:
+    """Looks at every run there is; the rows of those that changed by it."""
+    changed = []
+    for task, run_id in index.folders(root):
+        run = RunDir(root, task, run_id)
+        try:
+            before = run.read_manifest()
+            if before.is_done:
+                finish_sealing(run, env)
+                continue
+            owner = before.supervisor
+        except RunnerError:
+            owner = None
+        try:
+            if run.is_locked():
+                continue
+            after = look(run, env)
+        except RunNotFound:
+            continue
+        except RunnerError:
+            changed.append(unknown(run))
+            continue
+        if after.is_done or after.supervisor != owner:
+            changed.append(row_of(after))
+    return sorted(changed, key=lambda row: row.run_id, reverse=True)
+
+
+def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
+    """Removes finished runs that ended longer ago; the rows of those that are gone (or would be).
+
+    A run is removed only under its own lock and only when its manifest says that it is done.
+    """
+    import shutil
+
+    removed = []
+    for task, run_id in index.folders(root):
+        run = RunDir(root, task, run_id)
+        if not run.is_described():
+            if _is_abandoned(run):
+                removed.append(unknown(run))
+                if not dry_run:
+                    run.discard()
+            continue
+        try:
+            lock_fd = run.try_lock()
+        except RunnerError:
+            continue
+        if lock_fd is None:
+            continue
+        try:
+            manifest = run.read_manifest()
+            ended = manifest.ended_at
+            if not manifest.is_done or ended is None:
+                continue
+            if time.time() - parse_timestamp(ended) < older_than_s:
+                continue
+            if not dry_run:
+                shutil.rmtree(run.path)
+            removed.append(row_of(manifest))
+        except RunnerError:
+            continue
+        except OSError as error:
+            raise unwritable(error) from error
+        finally:
+            os.close(lock_fd)
+    return sorted(removed, key=lambda row: row.run_id, reverse=True)
+
+
+def _is_abandoned(run: RunDir) -> bool:
+    """Whether whoever was making this folder was killed over it: nobody has touched it for a minute."""
+    try:
+        return time.time() - os.stat(run.path).st_mtime > _MADE_WITHIN_S and not run.is_locked()
+    except RunNotFound:
+        return True  # not even a lock
+    except (OSError, RunnerError):
+        return False
