@@ -17,7 +17,7 @@ from runner.redact import Redactor, clean_terminal
 from runner.runtimes.base import Activity, Kind
 from runner.state.events import read as read_events
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
-from runner.state.store import RunDir
+from runner.state.store import RunDir, read_text
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -64,6 +64,7 @@ def follow(
     reader = Reader(run, manifest, env)
     first: Iterable[Line] = reader.lines(stream, final=False)
     yield from first if tail is None else deque(first, maxlen=tail)
+    reader.is_live = True
     while True:
         done = is_done()
         yield from reader.lines(stream, final=done)
@@ -83,7 +84,9 @@ class Reader:
         self._clock = _Clock(run.timeline)
         self._begun: dict[str, float] = {}
         self._events_seen = 0
-        self._last_size = -1
+        self._last_shown: str | None = None
+        self.is_live = False
+        """Whether what comes now was not there at the last call, a moment ago."""
 
     def lines(self, stream: str, *, final: bool) -> Iterator[Line]:
         """New lines of that stream since the last call; `final` takes a last line without its newline."""
@@ -95,21 +98,22 @@ class Reader:
         else:
             path = self._run.stdout if stream == "stdout" else self._run.stderr
             for offset, raw in self._files[path].read(final):
-                at = self._clock.at(offset) if path == self._run.stdout else None
+                at = self._at(offset) if path == self._run.stdout else None
                 yield Line(_stamp(at), stream, self._text(raw.decode(errors="replace")))
 
     def _text(self, text: str) -> str:
         return self._redactor.redact_text(clean_terminal(text))
 
     def _last(self) -> Iterator[Line]:
-        try:
-            with open(self._run.last_message, encoding="utf-8", errors="replace") as file:
-                text = file.read(_LONGEST_LINE)
-        except OSError:
-            return
-        if len(text) != self._last_size:
-            self._last_size = len(text)
+        text = read_text(self._run.last_message)
+        if text is not None and text != self._last_shown:
+            self._last_shown = text
             yield Line(None, "last", self._text(text))
+
+    def _at(self, offset: int) -> float | None:
+        """When the output had come so far: from the timeline, or now, if we are the first to see it."""
+        at = self._clock.at(offset)
+        return at if at is not None or not self.is_live else time.time()
 
     def _agent(self, final: bool) -> Iterator[tuple[float, Line]]:
         latest = 0.0
@@ -118,7 +122,7 @@ class Reader:
                 record = json.loads(raw)
             except (ValueError, RecursionError):
                 record = None
-            at = self._clock.at(offset)
+            at = self._at(offset)
             latest = latest if at is None else at
             if not isinstance(record, dict):
                 yield latest, Line(_stamp(at), "unread", self._text(_short(raw)))

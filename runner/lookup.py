@@ -35,7 +35,8 @@ def find_root(folder: str) -> str:
 
 
 def find(root: str, name: str) -> RunDir:
-    """The run that `name` means: a run id or a unique prefix, a manifest path, a task id, `@latest`.
+    """The run that `name` means: a run id, a unique prefix or the 8 characters at its end, a manifest path, a
+    task id, `@latest`.
 
     RunNotFound with the nearest names; Conflict for a prefix that fits several.
     """
@@ -47,7 +48,7 @@ def find(root: str, name: str) -> RunDir:
     elif is_task_id(name) and any(task == name for task, _ in runs):
         fitting = [(task, run) for task, run in runs if task == name]
     else:
-        fitting = [(task, run) for task, run in runs if name and run.startswith(name)]
+        fitting = [(task, run) for task, run in runs if name and (run.startswith(name) or run[20:] == name)]
         if len(fitting) > 1 and not is_run_id(name):
             shown = ", ".join(sorted(run for _, run in fitting)[:3])
             raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}, ...", hint="give more of the run id")

@@ -47,7 +47,7 @@ _LEFT = _left(rb"A-Za-z0-9")
 
 def _shape(head: bytes, kind: bytes, least: int) -> bytes:
     """A pattern for a token: `head`, then at least `least` characters of `kind`, and then none."""
-    return _LEFT + head + b"[%b]{%d,%d}(?![%b])" % (kind, least, _MOST, kind) + _NOT_MARK
+    return _LEFT + head + b"[%b]{%d,%d}+(?![%b])" % (kind, least, _MOST, kind) + _NOT_MARK
 
 
 _JWT = rb"eyJW{8,}\.(?:eyJW*|W{4,}\.W+)(?:\.W+){0,3}".replace(b"W", b"[%b]" % _WORD)

@@ -132,7 +132,7 @@ def rows_text(rows: Sequence[Row]) -> str:
     if not rows:
         return "no runs"
     width = max(4, min(32, max(len(row.task_id) for row in rows)))
-    lines = [paint(f"{'RUN':<30}{'TASK':<{width + 2}}{'STATUS':<11}{'STARTED':<26}REASON", "dim")]
+    lines = [paint(f"{'RUN':<30}{'TASK':<{width + 2}}{'STATUS':<11}{'CREATED':<26}REASON", "dim")]
     for row in rows:
         reason = row.reason if row.reason and row.reason != "completed" else ""
         asked = f" {row.questions_open} open questions" if row.questions_open else ""

@@ -26,9 +26,11 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
 
     from runner.model import Json
+
+    AnyValue = TypeVar("AnyValue", bound=Value)
 
 
 class RuntimeFound(Value):
@@ -137,7 +139,7 @@ class Manifest(Value):
         fields = {name: data.get(name, _MISSING.get(name)) for name in cls._fields}
         fields["phase"] = Phase(data["phase"])
         fields["outcome"] = None if data["outcome"] is None else Outcome(data["outcome"])
-        fields["runtime"] = RuntimeFound(**data["runtime"])
+        fields["runtime"] = _known(RuntimeFound, data["runtime"])
         sandbox = data["sandbox"]
         fields["sandbox"] = SandboxDeclared(
             sandbox["name"], Level(sandbox["level"]), bool(sandbox["network"])
@@ -147,11 +149,11 @@ class Manifest(Value):
             delegation["enabled"], delegation["server"], tuple(delegation["tools"])
         )
         fields["attempts"] = tuple(_attempt(item) for item in data["attempts"])
-        fields["children"] = tuple(Lineage(**item) for item in data["children"])
-        fields["survivors"] = tuple(Survivor(**item) for item in data["survivors"])
-        fields["usage"] = Usage(**data["usage"])
+        fields["children"] = tuple(_known(Lineage, item) for item in data["children"])
+        fields["survivors"] = tuple(_known(Survivor, item) for item in data["survivors"])
+        fields["usage"] = _known(Usage, data["usage"])
         for name, kind in (("reason", Reason), ("parent", Lineage)):
-            fields[name] = None if data[name] is None else kind(**data[name])
+            fields[name] = None if data[name] is None else _known(kind, data[name])
         for name in ("process", "supervisor"):
             fields[name] = None if data[name] is None else Identity.from_json(data[name])
         fields["artifacts"] = dict(data["artifacts"])
@@ -163,7 +165,13 @@ _MISSING: dict[str, object] = {"questions_open": 0, "children": (), "paused_seco
 
 def _attempt(data: Json) -> Attempt:
     process = data["process"]
-    return Attempt(**{**data, "process": None if process is None else Identity.from_json(process)})
+    known = None if process is None else Identity.from_json(process)
+    return _known(Attempt, {**data, "process": known})
+
+
+def _known(kind: type[AnyValue], data: Json) -> AnyValue:
+    """The value of what this version knows; a newer one may have added a field without a new version."""
+    return kind(**{name: data[name] for name in kind._fields if name in data})
 
 
 def timestamp(at: float | None = None) -> str:

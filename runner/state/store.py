@@ -310,6 +310,15 @@ def replace_bytes(path: str, data: bytes) -> None:
         raise
 
 
+def read_text(path: str, limit: int = 8 * 1024 * 1024) -> str | None:
+    """The beginning of a file that a child may have written; None where there is none, or a link."""
+    try:
+        with open(path, "rb", opener=_no_follow) as file:
+            return file.read(limit).decode(errors="replace")
+    except OSError:
+        return None
+
+
 def write_new(path: str, data: bytes) -> None:
     """Creates a file 0600 that must not exist yet. Unwritable if it cannot."""
     try:

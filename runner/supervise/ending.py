@@ -17,7 +17,7 @@ from runner.runtimes.base import End
 from runner.state.events import EventLog, complain, read
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, timestamp
-from runner.state.store import RunDir, replace_bytes
+from runner.state.store import RunDir, read_text, replace_bytes
 from runner.supervise.progress import Progress, tail
 from runner.verify import judge, run_check
 
@@ -170,28 +170,30 @@ class Ending:
             stderr_tail=tail(self._run.stderr),
         )
         outcome, reason = runtime.conclude(end)
+        rehearsal = self._invocation.rehearsal
+        if rehearsal is not None and rehearsal.script is not None:
+            from runner.rehearsal.playback import note
+
+            unheard = note(rehearsal.script, self._run.rehearsal_log)
+            if unheard is not None:
+                reason = reason.replace(message=f"{reason.message}; {unheard}")
         if outcome is not Outcome.SUCCEEDED and _is_full(self._run.path):
             text = f"the disk of the run's folder is full ({reason.code}: {reason.message})"
             return outcome, Reason("disk_full", text, "free some space and start again", reason.detail)
         return outcome, reason
 
     def _last_message(self) -> str | None:
-        """What the program wrote as its last message, else the last one in its stream.
+        """The last message of the stream, written to its file; else what the program itself wrote there.
 
-        The stream's is written to the file where the program did not get to it.
+        The stream comes first: its file was opened by us before the child ran, the other one lies open to it.
         """
-        path = self._run.last_message
+        path, text = self._run.last_message, self._progress.last_message
+        if text is None:
+            return read_text(path)
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                return file.read(4 * 1024 * 1024)
-        except OSError:
-            pass
-        text = self._progress.last_message
-        if text is not None:
-            try:
-                replace_bytes(path, text.encode(errors="replace"))
-            except OSError as error:
-                complain(f"last message not written: {error}")
+            replace_bytes(path, text.encode(errors="replace"))
+        except OSError as error:
+            complain(f"last message not written: {error}")
         return text
 
     def _verify(

@@ -153,7 +153,8 @@ class Timeline:
     def note(self, size: int) -> None:
         """A disk that refuses costs the times of some lines, nothing else."""
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            fd = os.open(self._path, flags, 0o600)
         except OSError:
             return
         try:

@@ -50,6 +50,7 @@ def test_a_run_succeeds_and_its_manifest_tells_all_of_it(repo: Repo) -> None:
     assert manifest["survivors"] == []
     assert run.file("last-message.md") == "Task work is done."
     wait_until(lambda: not run.everything(), what="the end of the rehearsal server")
+    assert run.told("cancel") == run.on_disk(), "after its end there is nothing to cancel"
 
 
 def test_the_default_rehearsal_needs_no_script(repo: Repo) -> None:

@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support import processes
 from support.doubles import FINISHED, THREAD, said
-from support.processes import kill
-from support.repo import Repo, Run
+from support.processes import Seen, kill
+from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
 SECRET = "hunter2-correct-horse-battery"
@@ -389,3 +389,61 @@ def test_an_end_that_was_told_to_the_events_is_the_end(repo: Repo) -> None:
     assert waited.status == 6
     assert waited.json()["reason"]["message"] == "the check failed"
     assert len(run.events("ended")) == 1
+
+
+def catch_the_owner(starting: subprocess.Popen[bytes]) -> Seen | None:
+    """The process that `runner start` forks, before it becomes the supervisor by exec a few ms later."""
+    words = ("start", "--task", "work", "--format", "json")
+    while starting.poll() is None:
+        for process in processes.every_process():
+            if process.pid != starting.pid and process.words[-5:] == words:
+                return process
+    return None
+
+
+def test_an_owner_that_is_killed_before_it_is_one_leaves_no_riddle(repo: Repo) -> None:
+    """Between the fork and the exec it makes the files, starts the child and writes down who that is."""
+    repo.quick_codex(before='echo "$RUNNER_RUN_ID" >> "$HOME/ran"; sleep 0.1')
+    repo.task()
+    repo.start().wait()
+    for delay_ms in (0, 0.5, 1, 1.5, 2, 3, 4, 6):
+        known = {run.id for run in repo.runs()}
+        with repo.process("start", "--task", "work", "--format", "json") as starting:
+            owner = catch_the_owner(starting)
+            threading.Event().wait(delay_ms / 1000)
+            if owner is not None:
+                kill(owner)
+            starting.communicate(timeout=20)
+        for run in repo.runs():
+            if run.id not in known:
+                ended = run.wait()
+                has_run = run.id in repo.note("ran").read_text()
+                assert ended["status"] in ("succeeded", "lost", "failed"), (delay_ms, ended)
+                assert has_run or ended["status"] != "succeeded"
+                assert not has_run or ended["status"] != "failed", (delay_ms, ended["reason"])
+                wait_until(lambda run=run: not run.everything(), what="nothing of it alive")
+    assert repo.json("list") == []
+
+
+def test_ctrl_c_at_any_moment_of_a_start_gives_no_run_or_a_whole_one(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    repo.start().wait()
+    for delay_ms in range(10, 170, 10):
+        with subprocess.Popen(
+            [str(RUNNER), "start", "--task", "work"],
+            cwd=repo.root,
+            env=repo.env,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as starting:
+            threading.Event().wait(delay_ms / 1000)
+            os.killpg(starting.pid, signal.SIGINT)
+            _, err = starting.communicate(timeout=20)
+        if b"Fatal Python error" not in err:  # the interpreter itself was not yet there
+            assert starting.returncode in (0, 130, -signal.SIGINT), (delay_ms, err)
+    for run in repo.runs():
+        if (run.folder / "invocation.json").exists():
+            assert run.wait()["status"] in ("succeeded", "failed")
+    assert repo.json("list") == []

@@ -176,7 +176,7 @@ def test_the_table_of_runs_has_fixed_columns() -> None:
         Row("20261120T101504440Z-50151d5c", "hello", "failed", "cli_failure", None, None, None, None),
     ]
     head, *lines = rows_text(rows).splitlines()
-    assert head.split() == ["RUN", "TASK", "STATUS", "STARTED", "REASON"]
+    assert head.split() == ["RUN", "TASK", "STATUS", "CREATED", "REASON"]
     assert [line[:28] for line in lines] == [row.run_id for row in rows]
     assert "2 open questions" in lines[1] and "completed" not in lines[1]
     assert lines[2].endswith("cli_failure")

@@ -57,8 +57,8 @@ def end(**changes: Any) -> End:
 
 def test_the_smallest_command_declares_folder_and_sandbox_and_reads_the_prompt_from_stdin() -> None:
     command = RUNTIME.command(request())
-    assert command.argv == (*BASE, "-s", "read-only", "-o", "/run/last.md", "-")
-    assert command.last_message_file
+    assert command.argv == (*BASE, "-s", "read-only", "-")
+    assert not command.last_message_file
 
 
 def test_everything_declared_is_in_the_command_in_a_fixed_order() -> None:
@@ -73,7 +73,7 @@ def test_everything_declared_is_in_the_command_in_a_fixed_order() -> None:
         *("-c", "sandbox_workspace_write.network_access=true"),
         *("-c", "sandbox_workspace_write.writable_roots=[]"),
         *("-c", "skills.include_instructions=false", "-c", "k=1"),
-        *("-o", "/run/last.md", "-"),
+        "-",
     )
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_thread_id_is_refused(thread: str) -> None:
 def test_long_spellings_are_used_where_the_version_lists_only_those() -> None:
     long = Program("/bin/codex", "9.0.0", frozenset(f for f in FLAGS if f.startswith("--")))
     assert argv(program=long)[4:] == (
-        *("--cd", "/repo", "--sandbox", "read-only", "--output-last-message", "/run/last.md", "-"),
+        *("--cd", "/repo", "--sandbox", "read-only", "-"),
     )
 
 
