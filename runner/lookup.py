@@ -75,6 +75,8 @@ def by_manifest_path(root: str, path: str) -> RunDir:
     full = os.path.normpath(os.path.join(root, path))
     if os.path.basename(full) != "manifest.json" or not full.startswith(f"{root}/{RUNS}/"):
         raise RunNotFound(f"not a manifest path of this repository: {path[:200]}", hint=_PATH_HINT)
+    if f"/{RUNS}/" in full.removeprefix(f"{root}/{RUNS}"):  # a repository in a run's folder is not this one
+        raise RunNotFound(f"not a manifest path of this repository: {path[:200]}", hint=_PATH_HINT)
     return _checked(full, path)
 
 

@@ -29,8 +29,6 @@ _ESCAPED_MARK = rb"\[redacted\]"
 _NOT_MARK = b"(?!%b)" % _ESCAPED_MARK
 _WORD = rb"A-Za-z0-9_-"
 _MOST = 512
-
-
 # An escape of JSON or of a URL, or a colour, whose last letter is no part of what follows.
 _ENDINGS = rb"(?<=\\[nrtbf])|(?<=\\u00[0-9a-fA-F]{2})|(?<=%[0-9a-fA-F]{2})" + b"".join(
     [rb"|(?<=\[[0-9;]{%d}m)" % width for width in range(11)]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 _HOSTS = ("codex", "claude")
+_REGISTER_S = 60.0
 
 
 def add_answer(parser: Parser) -> None:
@@ -82,7 +83,8 @@ def _started_for(repo: str) -> str | None:
 
 def _register(args: Namespace, repo: str) -> int:
     import shutil
-    import subprocess
+
+    from runner.runtimes import shortrun
 
     program = shutil.which("runner") or sys.argv[0]
     server = [os.path.abspath(program), "delegate-server", "--repo", repo, "--mode", args.mode]
@@ -97,13 +99,13 @@ def _register(args: Namespace, repo: str) -> int:
         print("register it? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return ExitStatus.NOT_SUCCESSFUL
-    try:
-        done = subprocess.run(_found(command), stdout=sys.stderr, check=False)
-    except FileNotFoundError:
-        raise UsageError(f"no `{command[0]}` on PATH", hint="run the command above where it is") from None
+    ran = shortrun.run(_found(command), os.environ, seconds=_REGISTER_S, cwd=repo)
+    print(ran.stdout + ran.stderr, end="", file=sys.stderr)
+    if ran.why is not None:
+        raise UsageError(f"`{command[0]}`: {ran.why}", hint="run the command above where it works")
     if args.format == "json":
-        emit({"host": args.register, "command": command, "registered": done.returncode == 0})
-    return ExitStatus.OK if done.returncode == 0 else ExitStatus.NOT_SUCCESSFUL
+        emit({"host": args.register, "command": command, "registered": ran.exit_code == 0})
+    return ExitStatus.OK if ran.exit_code == 0 else ExitStatus.NOT_SUCCESSFUL
 
 
 def _found(command: list[str]) -> list[str]:

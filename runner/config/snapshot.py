@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 
 from runner.config.find import Places, xdg
@@ -197,8 +196,9 @@ def cache_path(places: Places, env: Mapping[str, str]) -> str | None:
     base = os.path.realpath(xdg(env, "XDG_CACHE_HOME", places.home, ".cache"))
     if (base + "/").startswith(places.root.rstrip("/") + "/"):
         return None
-    name = f"{zlib.crc32(places.root.encode(errors='surrogateescape')):08x}.json"
-    return os.path.join(base, "runner", "config", name)
+    # The end of the path tells the repository; two that share it take turns, as the key has the whole path.
+    name = places.root.replace("/", "%")[-60:]
+    return os.path.join(base, "runner", "config", f"{name}.json")
 
 
 def read(path: str) -> Json | None:

@@ -284,6 +284,17 @@ def withdraw(intent: str) -> None:
         pass
 
 
+def is_due(intent: Json) -> bool:
+    """A run that acts on itself gets its answer first: such a wish has a time before which it waits."""
+    not_before = intent.get("not_before")
+    return not isinstance(not_before, int | float) or not_before <= time.time()
+
+
+def actor_of(intent: Json) -> str:
+    """Who has that wish."""
+    return str(intent.get("actor") or "user")
+
+
 def replace_json(path: str, value: Json) -> None:
     """Atomically: a reader sees the old file or the new one, a crash leaves one of them."""
     replace_bytes(path, json_bytes(value, indent=1) + b"\n")

@@ -28,7 +28,7 @@ from runner.model import Identity, Phase, Reason
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, parse_timestamp
-from runner.state.store import RunDir, withdraw
+from runner.state.store import RunDir, actor_of, is_due, withdraw
 from runner.supervise import started
 from runner.supervise.ending import Ending
 from runner.supervise.family import Family
@@ -282,7 +282,7 @@ class Supervisor:
     def _obey(self) -> None:
         obeyed = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel}
         for path, intent in self.run.intents():
-            if not _is_due(intent):
+            if not is_due(intent):
                 continue
             kind, self._obeying = str(intent.get("kind")), path
             if kind == "rewrite":
@@ -304,6 +304,7 @@ class Supervisor:
         if question.on_expiry == "pause":
             self._pause({"actor": why, "only": True})
         elif question.on_expiry == "fail":
+            self.log.note("limit", code="question_expired", message=why)
             self._request_stop(Reason("question_expired", why), self.invocation.limits.grace_s)
 
     def _pause(self, intent: Json) -> None:
@@ -317,11 +318,11 @@ class Supervisor:
         if running:
             self.tree.thaw(_FREEZE_S)
             names = [f"{process.command} ({process.pid})" for process in running]
-            self.log.note("pause_failed", actor=_actor(intent), still_running=names)
+            self.log.note("pause_failed", actor=actor_of(intent), still_running=names)
             return
         self._paused_since = _boottime()
         self._write(advance(self.manifest, Event.PAUSED))
-        self.log.note(Event.PAUSED, actor=_actor(intent))
+        self.log.note(Event.PAUSED, actor=actor_of(intent))
         self._hand_on("pause", intent)
 
     def _resume(self, intent: Json) -> None:
@@ -331,16 +332,16 @@ class Supervisor:
         self._account_pause()
         self._write(advance(self.manifest, Event.RESUMED, paused_seconds=round(self._paused_s, 3)))
         names = [f"{process.command} ({process.pid})" for process in stopped]
-        self.log.note(Event.RESUMED, actor=_actor(intent), still_stopped=names)
+        self.log.note(Event.RESUMED, actor=actor_of(intent), still_stopped=names)
         self._hand_on("resume", intent)
 
     def _cancel(self, intent: Json) -> None:
         grace = intent.get("grace_s")
         why = str(intent.get("reason") or "")
         grace_s = float(grace) if isinstance(grace, int | float) else self.invocation.limits.grace_s
-        self.log.note("cancel_requested", actor=_actor(intent), reason=why)
+        self.log.note("cancel_requested", actor=actor_of(intent), reason=why)
         self._hand_on("cancel", intent)
-        self._request_stop(cancelled(_actor(intent), why), grace_s)
+        self._request_stop(cancelled(actor_of(intent), why), grace_s)
 
     def _rewrite(self) -> None:
         """Somebody found the manifest broken: it is set aside, and what we know is written again."""
@@ -365,7 +366,7 @@ class Supervisor:
         """Whether a cancel came while a stop is under way: then nobody waits politely any more."""
         wishes = self.run.intents()
         others = (wish for path, wish in wishes if path != self._obeying)
-        return any(wish.get("kind") == "cancel" and _is_due(wish) for wish in others)
+        return any(wish.get("kind") == "cancel" and is_due(wish) for wish in others)
 
     def _account_pause(self) -> None:
         if self._paused_since is not None:
@@ -382,19 +383,9 @@ class Supervisor:
             complain(f"manifest not written: {error}")
 
 
-def _is_due(intent: Json) -> bool:
-    """A run that acts on itself gets its answer first: such a wish has a time before which it waits."""
-    not_before = intent.get("not_before")
-    return not isinstance(not_before, int | float) or not_before <= time.time()
-
-
 def _boottime() -> float:
     """The clock that start times are counted in; it goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _actor(intent: Json) -> str:
-    return str(intent.get("actor") or "user")
 
 
 def _ready(fd: int | None) -> None:

@@ -190,8 +190,8 @@ class Repo:
         ]
 
     def no_runs(self) -> bool:
-        """Whether nothing that looks like a run, or a marker of one, is on the disk."""
-        return not self.runs() and not list(self.runs_folder.glob(".active/*"))
+        """Whether nothing that looks like a run is on the disk."""
+        return not self.runs()
 
 
 def _toml(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from support.disks import read_only_disk, small_disk
 from support.values import a_manifest, an_identity
 
-from runner import control
+from runner import control, housekeeping
 from runner.errors import Conflict, GaveUpWaiting, ManifestNewer, RunNotFound, Unwritable
 from runner.executors.processes import identify
 from runner.model import Outcome, Phase, Reason
@@ -43,7 +43,6 @@ class Owned:
         manifest = run.read_manifest()
         end = {"ended_at": ended_at or timestamp(), "reason": Reason("x", "y")}
         run.write_manifest(manifest.replace(phase=Phase.DONE, outcome=outcome, **end))
-        run.forget_active()
         os.unlink(run.wake_fifo)
         os.close(self.fds.pop())
         return run
@@ -88,16 +87,8 @@ def test_the_list_has_what_is_not_done_newest_first_and_all_on_demand(owned: Own
 def test_a_list_in_the_middle_of_a_start_does_not_lose_the_run(owned: Owned) -> None:
     run = owned.starting()
     assert listed(owned) == []
-    assert os.path.exists(run.active_marker)
     run.write_manifest(a_manifest(run, phase=Phase.RUNNING, supervisor=identify(os.getpid())))
     assert listed(owned) == [(run.run_id, "running")]
-
-
-def test_the_marker_of_a_removed_run_goes_with_the_next_list(owned: Owned) -> None:
-    run = owned.starting()
-    owned.let_go()
-    assert listed(owned) == []
-    assert not os.path.exists(run.active_marker)
 
 
 def test_one_run_that_cannot_be_judged_does_not_hide_the_others(owned: Owned) -> None:
@@ -113,8 +104,8 @@ def test_a_run_of_a_newer_runner_is_neither_rebuilt_nor_removed(owned: Owned) ->
     before = Path(run.manifest).read_bytes()
     with pytest.raises(ManifestNewer):
         control.look(run, ENV)
-    assert control.clean(str(owned.repo), older_than_s=0, dry_run=False) == []
-    assert [row.status for row in control.reap(str(owned.repo), ENV)] == ["unknown"]
+    assert housekeeping.clean(str(owned.repo), older_than_s=0, dry_run=False) == []
+    assert [row.status for row in housekeeping.reap(str(owned.repo), ENV)] == ["unknown"]
     assert Path(run.manifest).read_bytes() == before
     assert not list(Path(run.path).glob("*broken*"))
 
@@ -184,12 +175,12 @@ def test_cleaning_takes_what_ended_long_ago_and_nothing_else(owned: Owned) -> No
     broken = owned.ended()
     Path(broken.manifest).write_bytes(b"{")
     live = owned.run()
-    would = control.clean(str(owned.repo), older_than_s=3600, dry_run=True)
+    would = housekeeping.clean(str(owned.repo), older_than_s=3600, dry_run=True)
     assert [row.run_id for row in would] == [old.run_id]
     assert os.path.exists(old.path)
-    assert control.clean(str(owned.repo), older_than_s=3600, dry_run=False) == would
+    assert housekeeping.clean(str(owned.repo), older_than_s=3600, dry_run=False) == would
     assert [os.path.exists(run.path) for run in (old, fresh, broken, live)] == [False, True, True, True]
-    assert [row.run_id for row in control.clean(str(owned.repo), older_than_s=0, dry_run=False)] == [
+    assert [row.run_id for row in housekeeping.clean(str(owned.repo), older_than_s=0, dry_run=False)] == [
         fresh.run_id
     ]
 

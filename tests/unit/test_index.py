@@ -1,4 +1,4 @@
-"""The caches over all runs: whatever happens to them, the answer is what the folders say."""
+"""The cache over all runs: whatever happens to it, the answer is what the folders say."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ def cache(repo: Path) -> Path:
 
 
 def truth(repo: Path) -> list[Row]:
-    """Every run that is done or unreadable, by opening each manifest."""
-    rows = []
-    for path in repo.glob(".runs/*/cli/*"):
-        run = RunDir.from_path(str(path))
-        try:
-            manifest = run.read_manifest()
-        except Exception:
-            rows.append(Row(run.run_id, run.task_id, "unreadable", *[None] * 5))
-            continue
-        if manifest.is_done:
-            rows.append(row_of(manifest))
+    """Every run that is done, by opening each manifest."""
+    manifests = [RunDir.from_path(str(path)).read_manifest() for path in repo.glob(".runs/*/cli/*")]
+    rows = [row_of(manifest) for manifest in manifests if manifest.is_done]
     return sorted(rows, key=lambda row: row.run_id, reverse=True)
+
+
+def finished(repo: Path) -> list[Row]:
+    return index.scan(str(repo))[0]
+
+
+def others(repo: Path) -> list[str]:
+    return [run.run_id for run in index.scan(str(repo))[1]]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -66,24 +66,31 @@ def test_the_cache_equals_the_truth_after_anything_was_added_or_removed(seed: in
         if chance.random() < 0.1:
             cache(tmp_path).parent.mkdir(exist_ok=True)
             cache(tmp_path).write_bytes(chance.randbytes(50))
-        assert index.finished(str(tmp_path), set()) == truth(tmp_path)
-        assert index.finished(str(tmp_path), set()) == truth(tmp_path)
+        for _ in range(2):
+            assert finished(tmp_path) == truth(tmp_path)
+            everybody = {path.name for path in tmp_path.glob(".runs/*/cli/*")}
+            assert set(others(tmp_path)) == everybody - {row.run_id for row in truth(tmp_path)}
 
 
-def test_a_run_that_is_not_done_gets_its_marker_back(tmp_path: Path) -> None:
-    running = add(tmp_path, done=False)
-    assert index.finished(str(tmp_path), set()) == []
-    assert [run.run_id for run in index.active(str(tmp_path))] == [running.run_id]
+def test_a_run_that_is_not_done_is_told_whatever_the_cache_says(tmp_path: Path) -> None:
+    done, running = add(tmp_path), add(tmp_path, done=False)
+    for _ in range(2):
+        assert finished(tmp_path) == [row_of(done)]
+        assert others(tmp_path) == [running.run_id]
 
 
-def test_a_run_that_is_known_is_not_told_twice(tmp_path: Path) -> None:
-    one, other = add(tmp_path), add(tmp_path)
-    assert index.finished(str(tmp_path), {one.run_id}) == [row_of(other)]
+def test_a_row_of_the_cache_counts_only_for_a_run_of_its_own_task(tmp_path: Path) -> None:
+    done = add(tmp_path)
+    assert finished(tmp_path) == [row_of(done)]
+    moved = RunDir(str(tmp_path), "elsewhere", done.run_id)
+    os.makedirs(os.path.dirname(moved.path))
+    os.rename(RunDir(str(tmp_path), "hello", done.run_id).path, moved.path)
+    Path(moved.manifest).unlink()
+    assert (finished(tmp_path), others(tmp_path)) == ([], [done.run_id])
 
 
 def test_without_runs_there_are_none(tmp_path: Path) -> None:
-    assert index.finished(str(tmp_path), set()) == []
-    assert list(index.active(str(tmp_path))) == []
+    assert index.scan(str(tmp_path)) == ([], [])
     assert list(index.folders(str(tmp_path))) == []
 
 
@@ -108,24 +115,24 @@ def test_without_runs_there_are_none(tmp_path: Path) -> None:
 def test_a_damaged_cache_is_made_again(content: bytes, tmp_path: Path) -> None:
     manifest = add(tmp_path)
     cache(tmp_path).write_bytes(content)
-    assert index.finished(str(tmp_path), set()) == [row_of(manifest)]
+    assert finished(tmp_path) == [row_of(manifest)]
     assert manifest.run_id.encode() in cache(tmp_path).read_bytes()
 
 
 def test_the_cache_may_stand_in_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     manifest = add(tmp_path)
     cache(tmp_path).mkdir()
-    assert index.finished(str(tmp_path), set()) == [row_of(manifest)]
+    assert finished(tmp_path) == [row_of(manifest)]
 
 
-def test_an_unreadable_run_is_shown_and_never_kept_in_the_cache(tmp_path: Path) -> None:
+def test_an_unreadable_run_is_told_and_never_kept_in_the_cache(tmp_path: Path) -> None:
     manifest = add(tmp_path)
     run = RunDir(str(tmp_path), manifest.task_id, manifest.run_id)
     whole = Path(run.manifest).read_bytes()
     Path(run.manifest).write_bytes(b"{")
-    assert [row.status for row in index.finished(str(tmp_path), set())] == ["unreadable"]
+    assert (finished(tmp_path), others(tmp_path)) == ([], [run.run_id])
     Path(run.manifest).write_bytes(whole)
-    assert index.finished(str(tmp_path), set()) == [row_of(manifest)]
+    assert finished(tmp_path) == [row_of(manifest)]
 
 
 def test_foreign_names_and_links_are_passed_over(tmp_path: Path) -> None:
@@ -137,19 +144,12 @@ def test_foreign_names_and_links_are_passed_over(tmp_path: Path) -> None:
     (runs / "hello" / "cli" / new_run_id()).symlink_to(runs / "hello" / "cli" / manifest.run_id)
     (runs / "link").symlink_to(runs / "hello")
     assert list(index.folders(str(tmp_path))) == [("hello", manifest.run_id)]
-    (runs / ".active").mkdir()
-    for name in ("garbage", "@", "../../x@y", f"hello@{manifest.run_id}@", "a@b"):
-        if "/" not in name:
-            (runs / ".active" / name).touch()
-    assert list(index.active(str(tmp_path))) == []
+    assert (finished(tmp_path), others(tmp_path)) == ([row_of(manifest)], [])
 
 
-def test_active_runs_come_oldest_first_whatever_their_task(tmp_path: Path) -> None:
+def test_runs_that_go_on_come_oldest_first_whatever_their_task(tmp_path: Path) -> None:
     runs = [add(tmp_path, task, done=False) for task in ("z", "a", "m")]
-    for manifest in runs:
-        index.remember_active(RunDir(str(tmp_path), manifest.task_id, manifest.run_id))
-    found = [run.run_id for run in index.active(str(tmp_path))]
-    assert found == sorted(manifest.run_id for manifest in runs)
+    assert others(tmp_path) == sorted(manifest.run_id for manifest in runs)
 
 
 def test_two_thousand_runs_are_listed_from_one_file(tmp_path: Path) -> None:
@@ -159,12 +159,12 @@ def test_two_thousand_runs_are_listed_from_one_file(tmp_path: Path) -> None:
         os.makedirs(run.path)
         data = sample.to_json() | {"run_id": run.run_id, "task_id": "many", "manifest_path": run.manifest}
         Path(run.manifest).write_text(json.dumps(data))
-    rows = index.finished(str(tmp_path), set())
+    rows = finished(tmp_path)
     assert len(rows) == 2000
     assert rows == truth(tmp_path)
     for path in tmp_path.glob(".runs/many/cli/*/manifest.json"):
         path.unlink()  # a terminal state never changes, so nobody opens them again
-    assert index.finished(str(tmp_path), set()) == rows
+    assert finished(tmp_path) == rows
 
 
 def test_a_row_has_what_the_manifest_says(tmp_path: Path) -> None:

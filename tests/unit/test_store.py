@@ -145,12 +145,11 @@ def test_a_path_of_another_shape_is_no_run_folder(path: str) -> None:
 # -- making it -------------------------------------------------------------------------------------
 
 
-def test_a_new_run_is_private_locked_and_known_to_be_active(run: RunDir) -> None:
+def test_a_new_run_is_private_and_locked(run: RunDir) -> None:
     lock_fd = run.create()
     assert [mode(path) for path in (run.path, run.control, run.questions)] == [0o700] * 3
     assert [mode(path) for path in (run.lock, run.reserve, run.wake_fifo)] == [0o600] * 3
     assert stat.S_ISFIFO(os.stat(run.wake_fifo).st_mode)
-    assert os.path.exists(run.active_marker)
     assert Path(run.repo, ".runs", ".gitignore").read_text() == "*\n!.gitignore\n"
     assert run.is_locked()
     os.close(lock_fd)
@@ -164,7 +163,7 @@ def test_a_gitignore_that_is_there_is_left_alone(run: RunDir) -> None:
     assert Path(run.repo, ".runs", ".gitignore").read_text() == "mine"
 
 
-@pytest.mark.parametrize("part", [".runs", ".runs/.active", ".runs/hello", ".runs/hello/cli"])
+@pytest.mark.parametrize("part", [".runs", ".runs/hello", ".runs/hello/cli"])
 def test_no_link_on_the_way_is_followed_and_nothing_is_written_through_it(
     part: str, run: RunDir, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -175,7 +174,6 @@ def test_no_link_on_the_way_is_followed_and_nothing_is_written_through_it(
     with pytest.raises(Conflict, match="symbolic link"):
         run.create()
     assert list(elsewhere.iterdir()) == []
-    assert not os.path.exists(run.active_marker)
 
 
 @pytest.mark.parametrize("part", [".runs", ".runs/hello"])
@@ -194,7 +192,7 @@ def test_a_second_run_of_the_same_id_does_not_harm_the_first(run: RunDir) -> Non
     with pytest.raises(Unwritable):
         RunDir(run.repo, run.task_id, run.run_id).create()
     assert run.read_manifest().run_id == run.run_id
-    assert run.is_locked() and os.path.exists(run.active_marker)
+    assert run.is_locked()
     os.close(lock_fd)
 
 
@@ -202,7 +200,6 @@ def test_a_discarded_run_leaves_nothing(run: RunDir) -> None:
     os.close(run.create())
     run.discard()
     assert not os.path.exists(run.path)
-    assert not os.path.exists(run.active_marker)
 
 
 def test_twenty_creations_at_once_give_twenty_runs(tmp_path: Path) -> None:
@@ -443,7 +440,6 @@ def test_a_full_disk_is_named_and_leaves_no_run(tmp_path: Path) -> None:
         with pytest.raises(DiskFull, match="No space left"):
             run.create()
         assert not os.path.exists(run.path)
-        assert not os.path.exists(run.active_marker)
         ballast.unlink()
         os.close(run.create())
 
@@ -496,9 +492,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             ):
                 with pytest.raises(Unwritable, match="Read-only"):
                     act()
-            run.forget_active()
             run.wake()
-        assert os.path.exists(run.active_marker)
 
 
 @pytest.mark.parametrize(
