@@ -17,7 +17,7 @@ from runner.model import Phase
 from runner.state import index, questions
 from runner.state.events import read as read_events
 from runner.state.index import Row, row_of
-from runner.state.lineage import descendants
+from runner.state.lineage import children, descendants
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir, withdraw
 from runner.supervise import adopt
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from runner.state.questions import Question
 
 _POLL_S = 0.02
+_WITHIN_S = 70.0
+"""For a pause or a resume of a run and of everything below it."""
 _PAUSE_WITHIN_S = 30.0
 _STOP_SLACK_S = 30.0
 _TAKE_OVER_S = 10.0
@@ -237,36 +239,40 @@ def _stamp(run: RunDir) -> tuple[int, int] | None:
 # -- wishes ------------------------------------------------------------------------------------
 
 
-def pause(run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False) -> Manifest:
+def pause(
+    run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False, within_s: float = _WITHIN_S
+) -> Manifest:
     """Returns when every process of the run, and of its child runs unless `only`, was seen stopped.
 
-    Conflict if that did not come true.
+    Conflict if that did not come true; GaveUpWaiting if nobody knows after `within_s`.
     """
-    manifest = look(run, env)
-    if manifest.phase is Phase.PAUSED:
-        return manifest
-    _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
-    _ask(run, "pause", actor, _PAUSE_WITHIN_S, env, only=only)
+    deadline = time.monotonic() + within_s
     manifest = look(run, env)
     if manifest.phase is not Phase.PAUSED:
-        raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
+        _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
+        _ask(run, "pause", actor, _PAUSE_WITHIN_S, env, only=only)
+        manifest = look(run, env)
+        if manifest.phase is not Phase.PAUSED:
+            raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
     if not only:
-        _all_below(run, env, lambda child: child.is_done or child.phase is Phase.PAUSED)
+        _all_below(run, env, "pause", lambda child: child.is_done or child.phase is Phase.PAUSED, deadline)
     return manifest
 
 
-def resume(run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False) -> Manifest:
+def resume(
+    run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False, within_s: float = _WITHIN_S
+) -> Manifest:
     """Returns when the run goes on, and its child runs unless `only`. One not paused does so already."""
+    deadline = time.monotonic() + within_s
     manifest = look(run, env)
-    if manifest.phase is Phase.RUNNING:
-        return manifest
-    _refuse(manifest, "resumed", (Phase.PAUSED,))
-    _ask(run, "resume", actor, _PAUSE_WITHIN_S, env, only=only)
-    manifest = look(run, env)
-    if manifest.phase is Phase.PAUSED:
-        raise Conflict("the run is still paused")
+    if manifest.phase is not Phase.RUNNING:
+        _refuse(manifest, "resumed", (Phase.PAUSED,))
+        _ask(run, "resume", actor, _PAUSE_WITHIN_S, env, only=only)
+        manifest = look(run, env)
+        if manifest.phase is Phase.PAUSED:
+            raise Conflict("the run is still paused")
     if not only:
-        _all_below(run, env, lambda child: child.phase is not Phase.PAUSED)
+        _all_below(run, env, "resume", lambda child: child.phase is not Phase.PAUSED, deadline)
     return manifest
 
 
@@ -291,9 +297,12 @@ def cancel(
         run.leave_intent("cancel", actor, **{k: v for k, v in wish.items() if v is not None})
         run.wake()
         bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
-        manifest = wait([run], env, timeout_s=bound if within_s is None else within_s)[0]
+        bound = bound if within_s is None else within_s
+        begun = time.monotonic()
+        manifest = wait([run], env, timeout_s=bound)[0]
         if not only:
-            _all_below(run, env, lambda child: child.is_done)
+            after = _BELOW_WITHIN_S if within_s is None else 0.0
+            _all_below(run, env, "cancel", lambda child: child.is_done, begun + bound + after)
     return manifest
 
 
@@ -304,10 +313,33 @@ def answer(run: RunDir, question_id: str, text: str, *, actor: str) -> Question:
     return question
 
 
-def _all_below(run: RunDir, env: Mapping[str, str], until: Callable[[Manifest], bool]) -> None:
-    """Waits for what the supervisors hand on to the child runs. GaveUpWaiting names who is not there."""
+def look_below(run: RunDir, env: Mapping[str, str]) -> None:
+    """Has the truth written of every run that this one has started."""
+    for child in children(run):
+        try:
+            look(child, env)
+        except RunnerError:
+            continue  # it is gone, or being made right now
+
+
+def _all_below(
+    run: RunDir,
+    env: Mapping[str, str],
+    kind: str,
+    until: Callable[[Manifest], bool],
+    deadline: float,
+) -> None:
+    """Returns when all child runs are where `kind` wants them. GaveUpWaiting names who is not there.
+
+    Their parents' owners hand the wish on; who was not told so (its parent was there already) is told here.
+    """
     below = [child for child in descendants(run) if os.path.exists(child.manifest)]
-    wait(below, env, until=until, timeout_s=_BELOW_WITHIN_S)
+    for child in below:
+        manifest = look(child, env)
+        if not until(manifest) and manifest.phase is not Phase.STOPPING and not child.is_told(kind):
+            child.leave_intent(kind, f"run {run.run_id}")
+            child.wake()
+    wait(below, env, until=until, timeout_s=max(0.0, deadline - time.monotonic()))
 
 
 def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:

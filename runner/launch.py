@@ -58,8 +58,13 @@ def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
     if parent is None:
         return _start(run, resolved, env, listener)
-    from runner.state.lineage import as_child  # only a start with a parent pays for it
+    from runner import control  # only a start with a parent pays for it
+    from runner.state.lineage import as_child
 
+    above = RunDir(parent.repo, parent.task_id, parent.run_id)
+    # A parent that has ended unseen has no more children, and a child that has takes no place.
+    control.look(above, env)
+    control.look_below(above, env)
     with as_child(run, parent):
         return _start(run, resolved, env, listener)
 

@@ -15,6 +15,7 @@ from runner import runtimes
 from runner.executors.processes import environment, find
 from runner.redact import Redactor, clean_terminal
 from runner.runtimes.base import Activity, Kind
+from runner.state import questions
 from runner.state.events import read as read_events
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
 from runner.state.store import RunDir, read_text
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from runner.model import Json
+    from runner.state.questions import Question
 
 STREAMS = ("events", "stdout", "stderr", "last")
 _LONGEST_LINE = 8 * 1024 * 1024
@@ -71,6 +73,16 @@ def follow(
         if done:
             return
         time.sleep(_POLL_S)
+
+
+def asked(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> list[Question]:
+    """The questions of a run, redacted and fit for a terminal."""
+    redactor, found = _redactor(run, manifest, env), []
+    for question in questions.of_run(run):
+        texts = {"prompt": question.prompt, "answer": question.answer, "answered_by": question.answered_by}
+        shown = {k: v and redactor.redact_text(clean_terminal(v)) for k, v in texts.items()}
+        found.append(question.replace(**shown))
+    return found
 
 
 class Reader:
@@ -265,4 +277,4 @@ def _stamp(at: float | None) -> str | None:
     return None if at is None else timestamp(at)
 
 
-__all__ = ["STREAMS", "Line", "follow", "read"]
+__all__ = ["STREAMS", "Line", "asked", "follow", "read"]

@@ -72,7 +72,6 @@ def run_delegate_server(args: Namespace) -> int:
 
     who = caller(repo, args.manifest or _started_for(repo), args.mode, args.config)
     serve(who)
-    return ExitStatus.OK
 
 
 def _started_for(repo: str) -> str | None:

@@ -7,7 +7,7 @@ import sys
 
 from runner import control, housekeeping, lookup
 from runner.cli.parser import Parser, add_run, duration, grace, here
-from runner.cli.render import emit, exit_status, manifest_text, rows_text
+from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
 
 TYPE_CHECKING = False
@@ -41,7 +41,13 @@ def add_status(parser: Parser) -> None:
 
 
 def run_status(args: Namespace) -> int:
-    _emit_manifest(args, control.look(_run(args.run), os.environ))
+    run = _run(args.run)
+    manifest = control.look(run, os.environ)
+    _emit_manifest(args, manifest)
+    if manifest.questions_open and args.format == "text":
+        from runner import logs
+
+        print(questions_text(logs.asked(run, manifest, os.environ)))
     return ExitStatus.OK
 
 

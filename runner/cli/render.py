@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from runner.model import Invocation
     from runner.state.index import Row
     from runner.state.manifest import Manifest
+    from runner.state.questions import Question
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _COLOURS = {
@@ -125,6 +126,17 @@ def _number(value: int | None) -> str:
 
 def _indented(text: str | None) -> str | None:
     return None if text is None else text.rstrip().replace("\n", "\n" + " " * 10)
+
+
+def questions_text(questions: Sequence[Question]) -> str:
+    """The open ones as `runner status` shows them, each with the way to answer it."""
+    lines = []
+    for question in questions:
+        if question.is_open:
+            until = f", until {question.expires_at}, then {question.on_expiry}" if question.expires_at else ""
+            head = f"{paint(f"{'question':<10}", 'dim')}{paint(question.id, 'bold')} to {question.asked}{until}"
+            lines.append(f"{head}\n{' ' * 10}{_indented(question.prompt)}")
+    return "\n".join(lines)
 
 
 def rows_text(rows: Sequence[Row]) -> str:

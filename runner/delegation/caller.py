@@ -12,13 +12,9 @@ import os
 from runner.errors import RunnerError, RunNotFound, UsageError
 from runner.lookup import by_manifest_path
 from runner.plan.delegation import MODES, tools_of
-from runner.state.lineage import ParentOver, is_below
+from runner.state.lineage import is_below
 from runner.state.store import RunDir
 from runner.value import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runner.model import Lineage
 
 MAX_PATH = 4096
 
@@ -74,11 +70,8 @@ class Caller(Value):
             raise NotYours("a run starts children of its own only")
         return self.run
 
-    def asked(self, path: str) -> tuple[RunDir, Lineage | None]:
-        """(the run that asks, whom it asks); None is its owner. The path must name exactly that one.
-
-        ParentOver when nobody is left to answer.
-        """
+    def asked(self, path: str) -> tuple[RunDir, RunDir | None]:
+        """(the run that asks, whom it asks); None is its owner. The path must name exactly that one."""
         if self.run is None:
             raise NoCaller("the owner of a repository has nobody to ask")
         target = by_manifest_path(self.repo, path)
@@ -87,9 +80,7 @@ class Caller(Value):
         if target.path != wanted.path:
             whom = "its parent" if parent is not None else "its owner, through its own manifest"
             raise NotYours(f"this run asks {whom}")
-        if parent is not None and wanted.read_manifest().is_done:
-            raise ParentOver(f"the parent run `{wanted.run_id}` is over: nobody will answer")
-        return self.run, parent
+        return self.run, None if parent is None else wanted
 
 
 def caller(repo: str, manifest: str | None, mode: str, config_file: str | None = None) -> Caller:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import sys
+from importlib.metadata import version
 
 import anyio
 import mcp_types as types
-from anyio.to_thread import run_sync
+from anyio import to_thread
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
@@ -22,7 +24,7 @@ from runner.errors import RunnerError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
     from mcp.server.context import ServerRequestContext
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 LARGEST = 2 * 1024 * 1024
 """Characters of one call's arguments: a prompt of the longest kind fits."""
+_AT_ONCE = 256
+"""Calls at a time: most of them only wait, and a waiting one must not keep others waiting."""
 
 
 class UnknownTool(UsageError):
@@ -42,19 +46,26 @@ class BadArguments(UsageError):
     default_hint = "the tool's inputSchema says what it takes"
 
 
-def serve(caller: Caller) -> None:
-    """Serves until stdin ends."""
+def serve(caller: Caller) -> NoReturn:
+    """Serves until stdin ends, and ends the process then: a call that still waits must not keep it alive.
+
+    What a call has begun is whole without us: a file is there or not, a start is a process of its own.
+    """
     anyio.run(_serve, caller)
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _serve(caller: Caller) -> None:
     server: Server[Any] = Server(
         "delegation",
         title="runner delegation",
+        version=version("runner"),
         instructions="Look at, pause, cancel and start runs, and ask questions, by literal manifest paths.",
         on_list_tools=functools.partial(_list_tools, caller),
         on_call_tool=functools.partial(_call_tool, caller),
     )
+    to_thread.current_default_thread_limiter().total_tokens = _AT_ONCE
     async with stdio_server() as (reading, writing):
         await server.run(reading, writing, server.create_initialization_options())
 
@@ -90,7 +101,7 @@ async def _call_tool(
     try:
         arguments = params.arguments or {}
         tool = _checked(caller, params.name, arguments)
-        answer = await run_sync(tool.run, caller, arguments, abandon_on_cancel=True)
+        answer = await to_thread.run_sync(tool.run, caller, arguments, abandon_on_cancel=True)
     except RunnerError as error:
         return _failed(error)
     except Exception as error:  # the boundary of this front end: the connection must live on

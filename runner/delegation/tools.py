@@ -12,11 +12,11 @@ import subprocess
 import sys
 import time
 
-from runner import control
+from runner import control, logs
 from runner.delegation.caller import Caller
 from runner.errors import GaveUpWaiting, RunnerError, SupervisorFailed
 from runner.state import questions
-from runner.state.lineage import children
+from runner.state.lineage import ParentOver, children
 from runner.state.store import RunDir, new_run_id
 from runner.value import Value
 
@@ -67,7 +67,7 @@ def status(caller: Caller, args: Json) -> dict[str, Any]:
     whole = manifest.to_json()
     return {name: whole[name] for name in _SHOWN} | {
         "children": [_short(child) for child in children(run)],
-        "questions": [_plain(question) for question in questions.of_run(run)],
+        "questions": [_plain(question) for question in logs.asked(run, manifest, os.environ)],
     }
 
 
@@ -84,7 +84,7 @@ def pause(caller: Caller, args: Json) -> dict[str, Any]:
             return {"accepted": False, "status": control.look(run, os.environ).status}
         return _later(caller, run, "pause", "you are paused right after this answer; your owner resumes you")
     act = control.pause if wanted else control.resume
-    manifest = act(run, os.environ, actor=caller.name)
+    manifest = act(run, os.environ, actor=caller.name, within_s=LONGEST_S - 5)
     return {"run_id": run.run_id, "status": manifest.status}
 
 
@@ -115,19 +115,36 @@ def spawn(caller: Caller, args: Json) -> dict[str, Any]:
     prompt = args.get("prompt")
     if prompt is not None:
         argv += ["--prompt", "-"]
+    # The new run's marker from the first moment: a walk over our own run's tree stops there.
     env = {name: value for name, value in os.environ.items() if name != "RUNNER_MANIFEST"}
-    done = subprocess.run(
-        argv,
-        input=None if prompt is None else prompt.encode(errors="surrogatepass"),
-        stdin=subprocess.DEVNULL if prompt is None else None,
-        # The new run's marker from the first moment: a walk over our own run's tree stops there.
-        env={**env, "RUNNER_RUN_ID": run_id},
-        cwd=caller.repo,
-        capture_output=True,
-        timeout=LONGEST_S - 5,
-        check=False,
-    )
-    return _answer_of(done.stdout, done.stderr)
+    env["RUNNER_RUN_ID"] = run_id
+    stdin = _whole(prompt or "")
+    try:
+        starting = subprocess.Popen(
+            argv,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=caller.repo,
+            start_new_session=True,  # a host that ends its server's group must not end a start in the middle
+        )
+    finally:
+        os.close(stdin)
+    try:
+        stdout, stderr = starting.communicate(timeout=LONGEST_S - 5)
+    except subprocess.TimeoutExpired:  # killing it could leave half of a start; it goes on
+        raise GaveUpWaiting(f"the start of `{run_id}` takes long; it may still begin") from None
+    return _answer_of(stdout, stderr)
+
+
+def _whole(text: str) -> int:
+    """A file that holds all of it before anybody reads: through a pipe, our death would cut a prompt off."""
+    fd, view = os.memfd_create("prompt"), memoryview(text.encode(errors="surrogatepass"))
+    while view:
+        view = view[os.write(fd, view) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _answer_of(stdout: bytes, stderr: bytes) -> dict[str, Any]:
@@ -153,6 +170,7 @@ class Refused(RunnerError):
 
 def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
     run, parent = caller.asked(args["parent_manifest_path"])
+    _refuse_if_over(parent)
     question = questions.ask(
         run,
         asked="owner" if parent is None else parent.run_id,
@@ -165,13 +183,24 @@ def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
 
 
 def poll(caller: Caller, args: Json) -> dict[str, Any]:
-    run, _ = caller.asked(args["parent_manifest_path"])
-    deadline = time.monotonic() + min(float(args.get("wait_s", 0)), LONGEST_S - 2)
-    question = questions.read(run, args["question_id"])
-    while question.is_open and not question.is_due and time.monotonic() < deadline:
-        time.sleep(0.1)
+    run, parent = caller.asked(args["parent_manifest_path"])
+    control.look(run, os.environ)  # without an owner nobody would see that its time is over
+    deadline = time.monotonic() + float(args.get("wait_s", 0))
+    while True:
         question = questions.read(run, args["question_id"])
+        if not question.is_open:
+            break
+        _refuse_if_over(parent)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
     return {"question_id": question.id, "status": question.status, "answer": question.answer}
+
+
+def _refuse_if_over(parent: RunDir | None) -> None:
+    """ParentOver when nobody is left to answer, also where nobody has written that down yet."""
+    if parent is not None and control.is_done(parent, os.environ):
+        raise ParentOver(f"the parent run `{parent.run_id}` is over: nobody will answer")
 
 
 def answer(caller: Caller, args: Json) -> dict[str, Any]:
@@ -183,6 +212,8 @@ def answer(caller: Caller, args: Json) -> dict[str, Any]:
 def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> dict[str, Any]:
     """Leaves a wish that the run's supervisor takes up only after this answer has gone out."""
     manifest = control.look(run, os.environ)
+    if manifest.is_done:
+        return {"run_id": run.run_id, "status": manifest.status, "accepted": False}
     given = {name: value for name, value in fields.items() if value is not None}
     run.leave_intent(kind, caller.name, not_before=time.time() + _ANSWER_FIRST_S, **given)
     return {"run_id": run.run_id, "status": manifest.status, "accepted": True, "note": note}
@@ -198,10 +229,15 @@ def _short(run: RunDir) -> dict[str, Any]:
 
 
 def _plain(question: Question) -> dict[str, Any]:
+    """An open question as a whole; of one that is closed the beginnings, its asker has it."""
     names = ("id", "status", "prompt", "answer", "asked_at", "expires_at", "on_expiry")
-    return {name: getattr(question, name) for name in names}
+    shown = {name: getattr(question, name) for name in names}
+    if not question.is_open:
+        shown |= {name: shown[name] and shown[name][:200] for name in ("prompt", "answer")}
+    return shown
 
 
+_TASK = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _PATH = {"type": "string", "maxLength": 4096}
 _MANIFEST = {
     "manifest_path": {
@@ -250,7 +286,7 @@ TOOLS: tuple[Tool, ...] = (
         "Start a task of delegate.toml as a new background run and return at once with its run_id and "
         "manifest_path. Watch it with delegate.status.",
         {
-            "task_id": {"type": "string", "maxLength": 64, "description": "A task of delegate.toml."},
+            "task_id": {"type": "string", "pattern": _TASK, "description": "A task of delegate.toml."},
             "prompt": {"type": "string", "description": "Instead of the task's own prompt."},
             "parent_manifest_path": {**_PATH, "description": "Your own manifest_path; may be left out."},
         },

@@ -152,7 +152,8 @@ def invocation(
     sections = {name: config.blocks[name] for name in task.blocks}
     if own.enabled:
         above = None if parent is None else parent.manifest_path
-        spawnable = {name: config.tasks[name].title for name in own.tasks or config.tasks}
+        names = config.tasks if own.tasks is None else own.tasks
+        spawnable = {name: config.tasks[name].title for name in names if name in config.tasks}
         sections["Delegation"] = delegation.section(own, manifest_path, above, spawnable)
     prompt = runtime.prepare_prompt(compose(prompt_text, files=task.files, blocks=sections))
     env_allowed = _allowed(env_names, (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env))

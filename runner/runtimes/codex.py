@@ -101,8 +101,9 @@ class Codex:
             args.overrides_of(_delegation(request.mcp))
         for text in request.overrides:
             args.override(text)
-        # No `-o`: the last message is whole in the stream. Codex writes that file outside its sandbox, and the
-        # folder lies in the workspace, where a child could put a link to any file of the user in its place.
+        # No `-o`: the last message is whole in the stream. Codex writes that file outside its sandbox, and
+        # the folder lies in the workspace, where a child could put a link to any file of the user in its
+        # place.
         return Command(args.done(request.resume_thread), last_message_file=False)
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:

@@ -13,8 +13,8 @@ import time
 from contextlib import contextmanager
 
 from runner.errors import Conflict, RunnerError
-from runner.model import Lineage
-from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of, unwritable
+from runner.model import Lineage, Phase
+from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of, unwritable, withdraw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _STARTING_S = 60.0
 """A child without a folder counts as running for this long: its starter may be between the two."""
 _DEEPEST = 64
+_ENDING = (Phase.STOPPING, Phase.VERIFYING, Phase.DONE)
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class TooManyChildren(Conflict):
@@ -100,19 +102,19 @@ def as_child(child: RunDir, parent: Invocation) -> Iterator[None]:
         yield
     finally:
         if not os.path.exists(child.manifest):
-            os.unlink(_marker(run, child))
+            withdraw(_marker(run, child))
         run.wake()
 
 
 def _reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
     try:
         os.makedirs(_folder(parent), 0o700, exist_ok=True)
-        lock = os.open(f"{parent.control}/children.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(f"{parent.control}/children.lock", _LOCK_FLAGS, 0o600)
     except OSError as error:
         raise unwritable(error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if parent.read_manifest().is_done:
+        if parent.read_manifest().phase in _ENDING:
             raise ParentOver(f"the parent run `{parent.run_id}` is over")
         running = sum(map(_is_running, children(parent)))
         if running >= max_children:

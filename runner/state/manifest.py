@@ -171,6 +171,8 @@ def _attempt(data: Json) -> Attempt:
 
 def _known(kind: type[AnyValue], data: Json) -> AnyValue:
     """The value of what this version knows; a newer one may have added a field without a new version."""
+    if not isinstance(data, dict):
+        raise TypeError(f"not an object: {data!r}")
     return kind(**{name: data[name] for name in kind._fields if name in data})
 
 

@@ -13,8 +13,8 @@ import time
 
 from runner.errors import Conflict, RunNotFound, UsageError
 from runner.state.manifest import parse_timestamp, timestamp
-from runner.state.store import RunDir, unwritable, write_new
-from runner.value import Value
+from runner.state.store import RunDir, no_follow, unwritable, write_new
+from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 ON_EXPIRY = ("continue", "pause", "fail")
 MAX_TEXT = 64 * 1024
+_MOST = 9999
+_ASKED = ("asked", "prompt", "asked_at", "on_expiry")
 
 
 class QuestionClosed(Conflict):
@@ -80,34 +82,44 @@ def ask(run: RunDir, *, asked: str, prompt: str, expires_in_s: float | None, on_
         "expires_at": None if expires_in_s is None else timestamp(now + expires_in_s),
         "on_expiry": on_expiry,
     }
-    number = len(_names(run)) + 1
-    while True:
+    for number in range(len(_names(run)) + 1, _MOST + 1):
         name = f"q-{number:04d}"
         try:
             _publish(run, f"{name}.json", {"id": name, **record})
             return read(run, name)
         except FileExistsError:
-            number += 1
+            continue
+    raise Conflict(f"run `{run.run_id}` has asked {_MOST} questions already")
 
 
 def read(run: RunDir, question_id: str) -> Question:
     """The question as it stands now; QuestionNotFound."""
     asked = _load(run, f"{question_id}.json") if _is_id(question_id) else None
-    if asked is None:
+    if asked is None or not _is_question(asked):
         raise QuestionNotFound(f"run `{run.run_id}` has no question `{question_id[:40]}`")
-    closed = _load(run, f"{question_id}.closed.json") or {}
+    closed = _closed(run, question_id)
+    answer, by, at = (closed.get(name) for name in ("answer", "by", "at"))
     return Question(
-        **asked,
+        id=question_id,
+        run_id=run.run_id,
+        **{name: asked[name] for name in _ASKED},
+        expires_at=asked["expires_at"],
         status=str(closed.get("status", "open")),
-        answer=closed.get("answer"),
-        answered_by=closed.get("by"),
-        closed_at=closed.get("at"),
+        answer=None if answer is None else str(answer),
+        answered_by=None if by is None else str(by),
+        closed_at=None if at is None else str(at),
     )
 
 
 def of_run(run: RunDir) -> list[Question]:
-    """All questions of a run, oldest first."""
-    return [read(run, name.removesuffix(".json")) for name in _names(run)]
+    """All questions of a run, oldest first; what is none is passed over."""
+    found = []
+    for name in _names(run):
+        try:
+            found.append(read(run, name.removesuffix(".json")))
+        except QuestionNotFound:
+            continue
+    return found
 
 
 def answer(run: RunDir, question_id: str, text: str, *, by: str) -> Question:
@@ -139,7 +151,7 @@ def _publish(run: RunDir, name: str, data: Json) -> None:
     temporary = f"{run.questions}/.{name}.{os.getpid()}.{time.monotonic_ns()}"
     if not os.path.isdir(run.questions):
         raise RunNotFound(f"run `{run.run_id}` is gone")
-    write_new(temporary, json.dumps(data, ensure_ascii=False).encode())
+    write_new(temporary, json_bytes(data))
     try:
         os.link(temporary, f"{run.questions}/{name}")
     except FileExistsError:
@@ -162,11 +174,30 @@ def _is_id(text: str) -> bool:
     return len(text) == 6 and text.startswith("q-") and text[2:].isascii() and text[2:].isdigit()
 
 
+def _is_question(data: Json) -> bool:
+    """Whether it has the form of what `ask` writes: a child may be able to put anything there."""
+    try:
+        expires_at = data["expires_at"]
+        if expires_at is not None:
+            parse_timestamp(expires_at)
+        return data["on_expiry"] in ON_EXPIRY and all(isinstance(data[name], str) for name in _ASKED)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False
+
+
+def _closed(run: RunDir, question_id: str) -> Json:
+    """How it was closed; {} while it is open. What nobody can read answers nothing: that is an expiry."""
+    name = f"{question_id}.closed.json"
+    data = _load(run, name)
+    if data is not None and data.get("status") in ("answered", "expired"):
+        return data
+    return {"status": "expired"} if os.path.lexists(f"{run.questions}/{name}") else {}
+
+
 def _load(run: RunDir, name: str) -> dict[str, Any] | None:
     try:
-        fd = os.open(f"{run.questions}/{name}", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(fd, "rb") as file:
+        with open(f"{run.questions}/{name}", "rb", opener=no_follow) as file:
             data = json.loads(file.read(1024 * 1024))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

@@ -91,6 +91,8 @@ class RunDir:
         self.questions = f"{self.path}/questions"
         self.wake_fifo = f"{self.control}/wake"
         self.reserve = f"{self.control}/reserve"
+        self.alone = f"{self.control}/alone"
+        """Stands while a wish is obeyed that is for this run only, and not for its child runs."""
         self.lock = f"{self.path}/run.lock"
 
     @property
@@ -176,7 +178,7 @@ class RunDir:
         nothing to us.
         """
         try:
-            with open(self.manifest, "rb", opener=_no_follow) as file:
+            with open(self.manifest, "rb", opener=no_follow) as file:
                 return Manifest.from_json(json.loads(file.read(_LARGEST_JSON)))
         except FileNotFoundError:
             raise RunNotFound(f"no manifest at {self.manifest}") from None
@@ -188,7 +190,7 @@ class RunDir:
     def read_invocation(self) -> Invocation:
         """What was executed, without the prompt. ManifestBroken when it cannot be read."""
         try:
-            with open(self.invocation, "rb", opener=_no_follow) as file:
+            with open(self.invocation, "rb", opener=no_follow) as file:
                 return Invocation.from_json(json.loads(file.read(_LARGEST_JSON)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ManifestBroken(f"{self.invocation} cannot be read: {error!r}") from error
@@ -238,16 +240,20 @@ class RunDir:
         for name in names:
             path = f"{self.control}/{name}"
             try:
-                with open(path, "rb", opener=_no_follow) as file:
+                with open(path, "rb", opener=no_follow) as file:
                     intent = json.loads(file.read(1024 * 1024))
                 if not isinstance(intent, dict):
                     raise ValueError(name)
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, RecursionError):
+            except (OSError, ValueError, TypeError, RecursionError):
                 withdraw(path)
                 continue
             yield path, intent
+
+    def is_told(self, kind: str) -> bool:
+        """Whether such a wish waits for the owner."""
+        return any(intent.get("kind") == kind for _, intent in self.intents())
 
     def open_wake(self) -> int | None:
         """The owner's end of the FIFO, made again where somebody took it away; None if that is impossible.
@@ -324,7 +330,7 @@ def replace_bytes(path: str, data: bytes) -> None:
 def read_text(path: str, limit: int = 8 * 1024 * 1024) -> str | None:
     """The beginning of a file that a child may have written; None where there is none, or a link."""
     try:
-        with open(path, "rb", opener=_no_follow) as file:
+        with open(path, "rb", opener=no_follow) as file:
             return file.read(limit).decode(errors="replace")
     except OSError:
         return None
@@ -360,8 +366,9 @@ def _write_new(path: str, data: bytes) -> None:
         os.close(fd)
 
 
-def _no_follow(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
+def no_follow(path: str, flags: int) -> int:
+    """An opener: no link is followed, and a FIFO that somebody put there holds nobody up."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _lineage(repo: str, task_id: str) -> tuple[str, ...]:

@@ -65,8 +65,9 @@ class Ending:
         """Writes an end that nobody saw."""
         outcome, reason = verdict
         self._progress.finish()
+        self._family.close_questions()
         event = Event.LOST if outcome is Outcome.LOST else Event.START_FAILED
-        seen = self.observed(manifest, os.environ)
+        seen = self.observed(manifest, os.environ).replace(questions_open=0)
         self._end(advance(seen, event, outcome=outcome, reason=reason), os.environ)
 
     def conclude(
@@ -81,9 +82,10 @@ class Ending:
         if manifest.phase is not Phase.VERIFYING:
             manifest = self._exited(manifest, status)
         survivors = self._survivors(tree)
+        self._family.close_questions()
         self._progress.finish()
         seen = self.observed(manifest, env)
-        manifest = seen.replace(survivors=survivors, children=self._family.children())
+        manifest = seen.replace(survivors=survivors, children=self._family.children(), questions_open=0)
         if (told := self._told()) is not None:
             outcome, reason = told
         elif survivors:
@@ -95,8 +97,8 @@ class Ending:
             outcome, reason = self._judge(manifest, env)
             if outcome is Outcome.SUCCEEDED and self._invocation.verify:
                 outcome, reason = self._verify(tree, env, outcome, reason)
-        reason = self._redacted(reason, env)
-        self._family.end(env)
+        reason = self.redacted(reason, env)
+        self._family.end(env, wish)
         self._end(advance(manifest, Event.ENDED, outcome=outcome, reason=reason), env)
 
     def fail(self, manifest: Manifest, error: Exception) -> None:
@@ -264,7 +266,7 @@ class Ending:
         redactor = self._redactor(env)
         count = 0
         names = sorted(name for name in os.listdir(self._run.path) if name.endswith(_SEALED))
-        for name in names:
+        for name in (*names, *self._questions()):
             path = f"{self._run.path}/{name}"
             try:
                 os.chmod(path, 0o600, follow_symlinks=False)
@@ -278,13 +280,20 @@ class Ending:
                 self._log.note("seal_failed", file=name, message=str(error.strerror))
         self._log.note("sealed", redactions=count)
 
+    def _questions(self) -> list[str]:
+        folder = os.path.basename(self._run.questions)
+        try:
+            return [f"{folder}/{name}" for name in sorted(os.listdir(self._run.questions))]
+        except OSError:
+            return []
+
     def _redactor(self, env: Mapping[str, str]) -> Redactor:
         from runner.redact import Redactor
 
         names = self._invocation.secret_names
         return Redactor(value for name in names if (value := env.get(name)))
 
-    def _redacted(self, reason: Reason, env: Mapping[str, str]) -> Reason:
+    def redacted(self, reason: Reason, env: Mapping[str, str]) -> Reason:
         return Reason(**self._plain(reason.to_json(), env))
 
     def _plain(self, data: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:

@@ -6,11 +6,13 @@ own `control/`, and an ownerless child gets an owner that obeys them.
 
 from __future__ import annotations
 
-from runner.errors import RunnerError
-from runner.model import Invocation, Lineage
+import os
+
+from runner.errors import RunnerError, RunNotFound
+from runner.model import Invocation, Lineage, Phase, Reason
 from runner.state import lineage, questions
-from runner.state.events import EventLog
-from runner.state.store import RunDir
+from runner.state.events import EventLog, read
+from runner.state.store import RunDir, withdraw, write_new
 from runner.supervise import adopt
 
 TYPE_CHECKING = False
@@ -30,6 +32,49 @@ class Family:
         self._known: tuple[Lineage, ...] = ()
         self._asked: dict[str, str] = {}
 
+    def recall(self) -> None:
+        """What an owner before us has told already is no news."""
+        for event in read(self._run.events):
+            if event.get("type") == "question":
+                self._asked[str(event.get("id"))] = str(event.get("status"))
+            elif event.get("type") == "child":
+                ids = str(event.get("task_id")), str(event.get("run_id"))
+                self._known += (lineage.lineage_of(RunDir(self._run.repo, *ids)),)
+
+    def follow_parent(self) -> None:
+        """Wishes this run what its parent was told while this one was just being started.
+
+        The parent's owner hands a wish on to every child that has a manifest, and what it obeys stands in its
+        own manifest before: so whoever starts at that instant is told by it, or sees it here.
+        """
+        above = self._invocation.parent
+        if above is None:
+            return
+        parent = RunDir(self._run.repo, above.task_id, above.run_id)
+        actor = f"run {above.run_id}"
+        try:
+            manifest = parent.read_manifest()
+            if os.path.lexists(parent.alone):
+                return
+            if manifest.phase is Phase.PAUSED:
+                self._run.leave_intent("pause", actor)
+            elif manifest.phase in (Phase.STOPPING, Phase.VERIFYING, Phase.DONE):
+                is_cancelled = manifest.reason is not None and manifest.reason.code == "cancelled"
+                if is_cancelled or parent.read_invocation().delegation.on_parent_end == "cancel":
+                    self._run.leave_intent("cancel", actor, reason="its parent run has ended")
+        except RunnerError as error:
+            self._log.note("parent_unreachable", run_id=above.run_id, message=error.message)
+
+    def stand_alone(self, alone: bool) -> None:
+        """Whether what is obeyed now is for this run only; survives us."""
+        try:
+            if not alone:
+                withdraw(self._run.alone)
+            elif not os.path.lexists(self._run.alone):
+                write_new(self._run.alone, b"")
+        except RunnerError as error:
+            self._log.note("child_unreachable", run_id=self._run.run_id, message=error.message)
+
     def children(self) -> tuple[Lineage, ...]:
         """Everybody that this run has started; a new one is an event."""
         found = tuple(lineage.lineage_of(child) for child in lineage.children(self._run))
@@ -39,24 +84,42 @@ class Family:
         self._known = found
         return found
 
-    def tell(self, kind: str, env: Mapping[str, str], **fields: object) -> None:
-        """Hands a wish on to every child that is not done; its own supervisor hands it further on."""
+    def tell(self, kind: str, env: Mapping[str, str], *, once: bool = False, **fields: object) -> None:
+        """Hands a wish on to every child that is not done; its own supervisor hands it further on.
+
+        With `once` not to those that obey it already: a second cancel would end the patience of the first.
+        """
         for child in lineage.children(self._run):
             try:
-                if child.read_manifest().is_done:
+                manifest = child.read_manifest()
+                if manifest.is_done or (once and (manifest.phase is Phase.STOPPING or child.is_told(kind))):
                     continue
                 child.leave_intent(kind, f"run {self._run.run_id}", **fields)
                 child.wake()
                 lock_fd = child.try_lock()
                 if lock_fd is not None:
                     adopt(child, lock_fd, env)
+            except RunNotFound:
+                continue  # removed, or just being started: then it follows its parent of itself
             except RunnerError as error:
                 self._log.note("child_unreachable", run_id=child.run_id, message=error.message)
 
-    def end(self, env: Mapping[str, str]) -> None:
-        """What the config says of children that live when their parent ends."""
-        if self._invocation.delegation.on_parent_end == "cancel":
-            self.tell("cancel", env, reason="its parent run has ended")
+    def end(self, env: Mapping[str, str], wish: Reason | None) -> None:
+        """What becomes of children that live when their parent ends: what the wish behind the end says of
+        them, else what the config says.
+        """
+        is_cancelled = wish is not None and wish.code == "cancelled"
+        if is_cancelled and os.path.lexists(self._run.alone):
+            return
+        if is_cancelled or self._invocation.delegation.on_parent_end == "cancel":
+            self.tell("cancel", env, once=True, reason="its parent run has ended")
+
+    def close_questions(self) -> None:
+        """Of a run that has ended: nobody waits for an answer any more."""
+        for question in questions.of_run(self._run):
+            if question.is_open:
+                self._expire(question.id)
+        self.questions(lambda _: None)
 
     def questions(self, expired: Callable[[Question], None]) -> int:
         """How many are open; `expired` is called for each whose time is just over. Changes are events."""

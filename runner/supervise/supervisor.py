@@ -182,7 +182,9 @@ class Supervisor:
         me = identify(os.getpid())
         former = self.manifest.supervisor
         if self._is_parent:
+            self.family.follow_parent()
             return
+        self.family.recall()
         self.environment()
         if self.manifest.paused_at is not None:
             since = max(0.0, time.time() - parse_timestamp(self.manifest.paused_at))
@@ -321,6 +323,7 @@ class Supervisor:
             self.log.note("pause_failed", actor=actor_of(intent), still_running=names)
             return
         self._paused_since = _boottime()
+        self.family.stand_alone(bool(intent.get("only")))
         self._write(advance(self.manifest, Event.PAUSED))
         self.log.note(Event.PAUSED, actor=actor_of(intent))
         self._hand_on("pause", intent)
@@ -336,12 +339,11 @@ class Supervisor:
         self._hand_on("resume", intent)
 
     def _cancel(self, intent: Json) -> None:
-        grace = intent.get("grace_s")
-        why = str(intent.get("reason") or "")
+        grace, why = intent.get("grace_s"), str(intent.get("reason") or "")
         grace_s = float(grace) if isinstance(grace, int | float) else self.invocation.limits.grace_s
         self.log.note("cancel_requested", actor=actor_of(intent), reason=why)
-        self._hand_on("cancel", intent)
-        self._request_stop(cancelled(actor_of(intent), why), grace_s)
+        self.family.stand_alone(bool(intent.get("only")))
+        self._request_stop(cancelled(actor_of(intent), why), grace_s, intent)
 
     def _rewrite(self) -> None:
         """Somebody found the manifest broken: it is set aside, and what we know is written again."""
@@ -352,11 +354,14 @@ class Supervisor:
             self._write(self.manifest)
             self.log.note("rewritten", aside=aside, message=error.message)
 
-    def _request_stop(self, reason: Reason, grace_s: float) -> None:
+    def _request_stop(self, reason: Reason, grace_s: float, intent: Json | None = None) -> None:
         self._account_pause()
         if self.manifest.phase is not Phase.STOPPING:
-            paused = round(self._paused_s, 3)
-            self._write(advance(self.manifest, Event.STOP_REQUESTED, reason=reason, paused_seconds=paused))
+            shown = self._ending().redacted(reason, self.environment())
+            stopping = advance(self.manifest, Event.STOP_REQUESTED, reason=shown)
+            self._write(stopping.replace(paused_seconds=round(self._paused_s, 3)))
+        if intent is not None:
+            self._hand_on("cancel", intent)
         self._stop(grace_s)
 
     def _stop(self, grace_s: float) -> None:
@@ -364,8 +369,7 @@ class Supervisor:
 
     def _is_hurried(self) -> bool:
         """Whether a cancel came while a stop is under way: then nobody waits politely any more."""
-        wishes = self.run.intents()
-        others = (wish for path, wish in wishes if path != self._obeying)
+        others = (wish for path, wish in self.run.intents() if path != self._obeying)
         return any(wish.get("kind") == "cancel" and is_due(wish) for wish in others)
 
     def _account_pause(self) -> None:

@@ -131,6 +131,13 @@ class Repo:
         assert seen is not None, f"{name} has ended already"
         return seen
 
+    def end_all(self) -> None:
+        """Ends every run that is not over, for the last word of a test."""
+        self.open_gate()
+        for run in self.runs():
+            if (run.folder / "manifest.json").exists() and run.on_disk()["phase"] != "done":
+                self.cli("cancel", run.id, "--grace", "0", "--only")
+
     # -- the command -------------------------------------------------------------------------------
 
     def cli(
@@ -222,6 +229,11 @@ class Run:
         """Somebody changes the manifest by hand."""
         path = self.folder / "manifest.json"
         path.write_text(json.dumps({**self.on_disk(), **changes}), encoding="utf-8")
+
+    def question(self, name: str) -> dict[str, Any]:
+        """A question as it lies there."""
+        question: dict[str, Any] = json.loads((self.folder / "questions" / f"{name}.json").read_bytes())
+        return question
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         lines = self.file("events.jsonl").splitlines()

@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"launch", "control", "housekeeping", "logs", "lookup", "doctor", "config", "runtimes"}
     | {"delegation", "state"}
     | WORDS,
-    "delegation": {"control", "lookup", "plan", "state"} | WORDS,
+    "delegation": {"control", "logs", "lookup", "plan", "state"} | WORDS,
     "launch": {"lookup", "config", "plan", "runtimes", "rehearsal", "supervise", "state", "control"} | WORDS,
     "housekeeping": {"control", "state"} | WORDS,
     "control": {"supervise", "state", "executors"} | WORDS,
@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"runtimes"} | WORDS,
     "config": WORDS,
     "plan": {"config", "runtimes", "state"} | WORDS,
-    "supervise": {"runtimes", "verify", "state", "executors", "redact"} | WORDS,
+    "supervise": {"runtimes", "verify", "state", "executors", "redact", "rehearsal"} | WORDS,
     "runtimes": {"config"} | WORDS,
     "verify": {"executors", "workspace"} | WORDS,
     "state": WORDS,
@@ -55,6 +55,7 @@ NARROW: dict[tuple[str, str], set[str]] = {
     ("doctor", "runtimes"): {"runner.runtimes.exam"},
     ("delegation", "plan"): {"runner.plan.delegation"},
     ("cli", "config"): {"runner.config.commands"},
+    ("supervise", "rehearsal"): {"runner.rehearsal.playback"},
     ("launch", "rehearsal"): {"runner.rehearsal.codex_config", "runner.rehearsal.script"},
 }
 """Where a layer may use only a part of another."""

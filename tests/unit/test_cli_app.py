@@ -52,7 +52,8 @@ def test_every_verb_has_its_functions_and_its_line_in_the_overview(capfd: pytest
     assert (status, err) == (0, "")
     for verb, (module, text) in COMMANDS.items():
         loaded = __import__(f"runner.cli.{module}", fromlist=["x"])
-        assert callable(getattr(loaded, f"add_{verb}")) and callable(getattr(loaded, f"run_{verb}"))
+        word = verb.replace("-", "_")
+        assert callable(getattr(loaded, f"add_{word}")) and callable(getattr(loaded, f"run_{word}"))
         assert f"  {verb} " in out and text in out
     assert "examples:" in out
 

@@ -387,6 +387,42 @@ def test_a_task_takes_its_delegation_from_the_delegation_table(repo):
     assert effective(repo, "delegation") == (True, "delegate.toml:3")
 
 
+def test_delegation_has_defaults_that_let_a_run_start_every_task_once_deep(repo):
+    repo.write(TASK)
+    own = repo.load().delegation
+    assert (own.enabled, own.server, own.max_depth, own.max_children) == (False, "inline", 1, 4)
+    assert (own.tasks, own.on_parent_end, own.skills) == (None, "cancel", True)
+    assert sorted(own.tools) == ["cancel", "pause", "question", "spawn", "status"]
+
+
+def test_the_keys_of_delegation_are_read_from_every_layer(repo):
+    repo.write(TASK + '[delegation]\ntasks = ["hello"]\non_parent_end = "leave"\n')
+    own = repo.load().delegation
+    assert (own.tasks, own.on_parent_end) == (("hello",), "leave")
+    own = repo.load(sets=["delegation.tasks=[]", "delegation.on_parent_end=cancel"]).delegation
+    assert (own.tasks, own.on_parent_end) == ((), "cancel")
+    assert repo.show()["delegation"]["tasks"] == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('tasks = ["helo"]', 'found "helo"; no such task'),
+        ("tasks = [5]", "delegation.tasks"),
+        ('on_parent_end = "kill"', 'found "kill"'),
+        ("max_depth = 9", "found 9"),
+        ("max_children = -1", "found -1"),
+        ("max_children = 65", "found 65"),
+        ('tools = ["all"]', 'found "all"'),
+        ("depth = 1", "depth"),
+    ],
+)
+def test_what_delegation_cannot_be_is_a_problem_with_its_place(line, says, repo):
+    (problem,) = repo.problems(TASK + f"[delegation]\n{line}\n")
+    assert problem.startswith("delegate.toml:4")
+    assert says in problem
+
+
 def test_no_limit_is_written_none(repo):
     repo.write(TASK + 'timeout = "none"\n')
 

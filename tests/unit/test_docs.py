@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
+from support.pages import example_files
 
 from runner.cli.app import COMMANDS, parser_of
 from runner.errors import ExitStatus
 from runner.model import Phase
+from runner.rehearsal import script
 from runner.runtimes import base
 from runner.state.lifecycle import TRANSITIONS
 from runner.state.manifest import Manifest
@@ -51,7 +55,9 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
 
 
 def options(verb: str) -> set[str]:
-    return {name for action in parser_of(verb)._actions for name in action.option_strings}
+    """Those that its help shows."""
+    shown = [action for action in parser_of(verb)._actions if action.help != argparse.SUPPRESS]
+    return {name for action in shown for name in action.option_strings}
 
 
 def anchors(page: Path) -> list[str]:
@@ -162,6 +168,23 @@ def test_the_settings_that_a_page_shows_are_valid(page: Path, repo) -> None:
     (repo.root / "prompts" / "fix-auth.md").write_text("x", encoding="utf-8")
     for block in _TOML.findall(text(page)):
         assert repo.problems(block) == []
+
+
+def test_the_example_of_delegation_is_valid_in_every_file(repo) -> None:
+    for name, content in example_files(ROOT / "docs/delegation.md").items():
+        repo.write(content, repo.root / name)
+        if name.startswith("rehearse/"):
+            assert script.load(repo.root / name).turns
+    assert repo.problems(repo.file.read_text(encoding="utf-8")) == []
+    assert repo.load().tasks["review"].delegation
+
+
+def test_the_settings_of_delegation_are_shown_with_their_defaults(repo) -> None:
+    (block,) = [b for b in _TOML.findall(text(ROOT / "docs/delegation.md")) if b.startswith("[delegation]")]
+    shown = tomllib.loads(block)["delegation"]
+    repo.write("schema_version = 1\n")
+    assert {**shown, "tasks": None} == repo.load().delegation.to_json() | {"tools": shown["tools"]}
+    assert sorted(shown["tools"]) == sorted(repo.load().delegation.tools)
 
 
 def test_the_makefile_has_every_target_that_a_page_names() -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.config.policy import breaches, enforce, narrow
+from runner.config.policy import CEILINGS, breaches, capped, enforce, narrow
 from runner.errors import ExitStatus, PolicyRefused
-from runner.model import Level, Policy
+from runner.model import Delegation, Level, Policy
 
 GLOBS = st.lists(st.sampled_from(["*", "gpt-*", "*-mini", "gpt-5", "kimi"]), max_size=3, unique=True).map(
     tuple
@@ -21,8 +21,10 @@ POLICIES = st.builds(
     runtimes=st.none() | st.lists(st.sampled_from(["codex", "kay", "x"]), unique=True).map(tuple),
     models=GROUPS,
     env=GROUPS,
+    max_depth=st.none() | st.integers(0, 8),
+    max_children=st.none() | st.integers(0, 64),
     sources=st.dictionaries(
-        st.sampled_from(["max_level", "network", "runtimes", "models", "env"]),
+        st.sampled_from(CEILINGS),
         st.sampled_from([("/a",), ("/b",), ("/a", "/b")]),
     ),
 )
@@ -59,6 +61,19 @@ def test_a_use_is_allowed_exactly_when_every_policy_allows_it(one, other, use):
     allowed = not breaches(narrow([one, other]), **use)
 
     assert allowed is (not breaches(one, **use) and not breaches(other, **use))
+
+
+@given(POLICIES, POLICIES, st.integers(0, 8), st.integers(0, 64))
+def test_numbers_are_cut_down_to_the_least_of_all_policies_and_nothing_else_is_changed(
+    one, other, depth, children
+):
+    own = Delegation(True, "inline", ("spawn",), depth, children, True, ("hello",), "leave")
+    cut = capped(narrow([one, other]), own)
+
+    assert cut == capped(other, capped(one, own))
+    assert cut.max_depth <= depth and cut.max_children <= children
+    assert cut.replace(max_depth=depth, max_children=children) == own
+    assert capped(narrow([one, other]), cut) == cut
 
 
 def test_without_a_policy_everything_is_allowed():

@@ -85,9 +85,7 @@ def unnested(line: str, depth: int) -> str:
 # -- shapes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "around", ["{}", "use {}; then", "'{}'", "({})", "k={},", "é{}é", "-H{{{}}}"]
-)
+@pytest.mark.parametrize("around", ["{}", "use {}; then", "'{}'", "({})", "k={},", "é{}é", "-H{{{}}}"])
 @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
 def test_a_token_of_a_known_service_is_replaced_wherever_it_stands(token: str, around: str) -> None:
     assert redacted(around.format(token)) == around.format(MARK)
@@ -333,9 +331,7 @@ def test_it_stays_in_a_json_line_too(line: str) -> None:
 
 
 def test_a_public_key_and_a_certificate_stay() -> None:
-    text = (
-        PEM.replace("PRIVATE KEY", "PUBLIC KEY") + "\n" + PEM.replace("PRIVATE KEY", "CERTIFICATE")
-    )
+    text = PEM.replace("PRIVATE KEY", "PUBLIC KEY") + "\n" + PEM.replace("PRIVATE KEY", "CERTIFICATE")
     assert redacted(text) == text
 
 
@@ -365,10 +361,7 @@ def test_a_value_is_found_however_deep_in_json(value: str, depth: int, ascii_onl
         base64.b64encode(AWKWARD.encode()).decode(),
         base64.urlsafe_b64encode(AWKWARD.encode()).decode(),
         json.dumps(AWKWARD)[1:-1].replace("/", "\\/"),
-        json.dumps(AWKWARD)[1:-1]
-        .replace("<", "\\u003c")
-        .replace("&", "\\u0026")
-        .replace("+", "\\u002B"),
+        json.dumps(AWKWARD)[1:-1].replace("<", "\\u003c").replace("&", "\\u0026").replace("+", "\\u002B"),
     ],
     ids=["url", "form", "hex", "twice", "base64", "base64url", "slashes", "html"],
 )
@@ -521,9 +514,7 @@ value = st.one_of(
     st.text(alphabet="abcXYZ0129_-+/=\"\\\n\t é😀%&<>'nrtu{}:,@", min_size=8, max_size=24),
     st.text(alphabet="0123456789", min_size=8, max_size=12),
     st.lists(piece, min_size=1, max_size=4).map("".join),
-    st.sampled_from(
-        ["nabcdefgh", "00e9abcd", "u0041bcde", AWKWARD, '{"a":"x1"}', "tesla123", "\\" * 8]
-    ),
+    st.sampled_from(["nabcdefgh", "00e9abcd", "u0041bcde", AWKWARD, '{"a":"x1"}', "tesla123", "\\" * 8]),
 )
 document = st.recursive(
     st.one_of(
@@ -602,9 +593,7 @@ def test_a_json_line_stays_one_and_only_strings_change(
 
 @SLOW_IS_FINE
 @given(value, messy, messy, st.integers(0, 3), st.booleans())
-def test_a_value_never_survives(
-    secret: str, before: str, after: str, depth: int, ascii_only: bool
-) -> None:
+def test_a_value_never_survives(secret: str, before: str, after: str, depth: int, ascii_only: bool) -> None:
     secret = secret.strip()
     assume(secrets_of([secret]) and not set("[]") & set(secret + before + after))
     out = redacted(nested(before + secret + after, depth, ascii_only), secret)
@@ -651,9 +640,7 @@ def in_pieces(redactor: Redactor, data: bytes, cuts: list[int]) -> bytes:
 
 @SLOW_IS_FINE
 @given(messy, st.lists(value, max_size=2), st.lists(st.floats(0, 1), min_size=1, max_size=4))
-def test_pieces_give_what_the_whole_gives(
-    text: str, values: list[str], places: list[float]
-) -> None:
+def test_pieces_give_what_the_whole_gives(text: str, values: list[str], places: list[float]) -> None:
     redactor = Redactor(values)
     middle = "".join([text, *values, text]).encode("utf-8", "surrogatepass")
     data = b"word " * 1200 + middle + b" word" * 9000
@@ -692,13 +679,9 @@ def test_a_secret_across_any_border_is_found(secret: str) -> None:
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 64, 4096, 1 << 20])
-def test_a_sealed_file_holds_what_redacting_the_whole_gives(
-    tmp_path: Path, chunk_size: int
-) -> None:
+def test_a_sealed_file_holds_what_redacting_the_whole_gives(tmp_path: Path, chunk_size: int) -> None:
     redactor = Redactor([AWKWARD])
-    lines = [
-        nested(f"{n} {secret}", 1) for n in range(8) for secret in (OPENAI, AWKWARD, PEM, "none")
-    ]
+    lines = [nested(f"{n} {secret}", 1) for n in range(8) for secret in (OPENAI, AWKWARD, PEM, "none")]
     data = "\n".join(lines).encode()
     path = tmp_path / "stdout.jsonl"
     path.write_bytes(data)
@@ -858,9 +841,7 @@ def cpu_seconds(redactor: Redactor, text: str) -> float:
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_four_times_the_input_takes_about_four_times_as_long(unit: str) -> None:
-    redactor = Redactor(
-        ['\\"' * 20 + "abcdef" + '"\\' * 20, "aaaaaaab", "12345678", "\\" * 8 + "x"]
-    )
+    redactor = Redactor(['\\"' * 20 + "abcdef" + '"\\' * 20, "aaaaaaab", "12345678", "\\" * 8 + "x"])
     size = 16 * 1024 // len(unit)
     short = cpu_seconds(redactor, unit * size)
     long = cpu_seconds(redactor, unit * size * 4)

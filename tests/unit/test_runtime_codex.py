@@ -95,9 +95,7 @@ def test_what_is_no_thread_id_is_refused(thread: str) -> None:
 
 def test_long_spellings_are_used_where_the_version_lists_only_those() -> None:
     long = Program("/bin/codex", "9.0.0", frozenset(f for f in FLAGS if f.startswith("--")))
-    assert argv(program=long)[4:] == (
-        *("--cd", "/repo", "--sandbox", "read-only", "-"),
-    )
+    assert argv(program=long)[4:] == (*("--cd", "/repo", "--sandbox", "read-only", "-"),)
 
 
 def test_all_options_that_a_version_lacks_are_named_at_once() -> None:

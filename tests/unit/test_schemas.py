@@ -206,6 +206,9 @@ EVENTS: dict[str, dict[str, Any]] = {
     "seal_failed": {"file": "stdout.jsonl", "message": "No space left on device"},
     "rebuilt": {"aside": "manifest.json.broken-1", "message": "not a manifest"},
     "rewritten": {"aside": "manifest.json.broken-1", "message": "not a manifest"},
+    "child": {"task_id": "a", "run_id": RUN.run_id},
+    "child_unreachable": {"run_id": RUN.run_id, "message": "it is gone"},
+    "question": {"id": "q-0001", "status": "open", "prompt": "May I?"},
 }
 
 

@@ -1,0 +1,297 @@
+"""The table of tools: what the model is told, and what each does, on runs that this process owns."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from support.family import a_run, end, relative
+
+from runner.config import values
+from runner.delegation import server
+from runner.delegation.caller import NotYours, caller
+from runner.delegation.tools import LONGEST_S, TOOLS, Tool
+from runner.plan import delegation
+from runner.state import questions
+from runner.state.lineage import ParentOver
+from runner.state.questions import QuestionClosed, QuestionNotFound
+from runner.state.store import RunDir, is_due
+
+BY_NAME = {tool.name: tool for tool in TOOLS}
+EVERY_TOOL = pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+Start = Callable[..., RunDir]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Makes runs that this process owns."""
+    owned: list[int] = []
+    yield lambda task, parent=None, **changes: a_run(tmp_path, task, parent, owned=owned, **changes)
+    for fd in owned:
+        os.close(fd)
+
+
+def call(run: RunDir, tool: str, **arguments: Any) -> dict[str, Any]:
+    """What the server of `run` does with a call."""
+    assert Draft202012Validator(BY_NAME[tool].schema).is_valid(arguments)
+    return BY_NAME[tool].run(caller(run.repo, relative(run), "full"), arguments)
+
+
+def wishes(run: RunDir) -> list[Any]:
+    return [intent for _, intent in run.intents()]
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+
+@EVERY_TOOL
+def test_a_schema_is_one_and_takes_nothing_that_it_does_not_name(tool: Tool) -> None:
+    Draft202012Validator.check_schema(tool.schema)
+    assert tool.schema["additionalProperties"] is False
+    assert set(tool.required) <= set(tool.properties)
+    assert tool.description.endswith(".")
+
+
+@EVERY_TOOL
+def test_nobody_can_say_who_is_calling(tool: Tool) -> None:
+    assert not set(tool.properties) & {
+        "actor",
+        "caller",
+        "run",
+        "as",
+        "by",
+        "repo",
+        "manifest",
+        "allow_danger",
+    }
+
+
+def test_the_table_has_exactly_the_tools_that_the_plan_names() -> None:
+    planned = [name for names in delegation.TOOLS.values() for name in names]
+    assert sorted(BY_NAME) == sorted(planned) and len(BY_NAME) == len(TOOLS)
+    assert sorted(delegation.TOOLS) == sorted(values.TOOLS)
+
+
+def test_only_looking_is_read_only() -> None:
+    assert {tool.name for tool in TOOLS if tool.read_only} == {"delegate.status", "delegate.question.poll"}
+
+
+def test_no_call_may_ask_to_wait_longer_than_a_host_does() -> None:
+    waits = [tool.properties["wait_s"]["maximum"] for tool in TOOLS if "wait_s" in tool.properties]
+    assert len(waits) == 2 and max(waits) <= LONGEST_S <= 50
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("delegate.status", {}),
+        ("delegate.status", {"manifest_path": None}),
+        ("delegate.status", {"manifest_path": ["a"]}),
+        ("delegate.status", {"manifest_path": "x" * 5000}),
+        ("delegate.status", {"manifest_path": "a", "wait_s": -1}),
+        ("delegate.status", {"manifest_path": "a", "wait_s": 49}),
+        ("delegate.status", {"manifest_path": "a", "wait_s": "1"}),
+        ("delegate.pause", {"manifest_path": "a"}),
+        ("delegate.pause", {"manifest_path": "a", "paused": "true"}),
+        ("delegate.pause", {"manifest_path": "a", "paused": True, "actor": "user"}),
+        ("delegate.cancel", {"manifest_path": "a", "reason": 5}),
+        ("delegate.spawn", {}),
+        ("delegate.spawn", {"task_id": "x" * 65}),
+        ("delegate.spawn", {"task_id": "--help"}),
+        ("delegate.spawn", {"task_id": "a", "sandbox": "danger-full-access"}),
+        ("delegate.question.enqueue", {"prompt": "May I?"}),
+        ("delegate.question.enqueue", {"parent_manifest_path": "a", "prompt": "?", "expires_in_s": 0}),
+        ("delegate.question.enqueue", {"parent_manifest_path": "a", "prompt": "?", "on_expiry": "explode"}),
+        ("delegate.question.poll", {"parent_manifest_path": "a", "question_id": "../q-0001"}),
+        ("delegate.question.poll", {"parent_manifest_path": "a", "question_id": 1}),
+        ("delegate.question.answer", {"manifest_path": "a", "question_id": "q-0001"}),
+    ],
+    ids=str,
+)
+def test_arguments_of_another_form_are_refused(tool: str, arguments: dict[str, Any]) -> None:
+    assert not Draft202012Validator(BY_NAME[tool].schema).is_valid(arguments)
+
+
+@pytest.mark.parametrize(("mode", "number"), [("full", len(TOOLS)), ("status", 1), ("question", 4)])
+def test_a_server_offers_what_its_mode_says_in_the_order_of_the_table(
+    mode: str, number: int, tmp_path: Path
+) -> None:
+    offered = list(server.offered(caller(str(tmp_path), None, mode)))
+    assert offered == [tool.name for tool in TOOLS if tool.name in offered]
+    assert len(offered) == number
+
+
+# -- looking ---------------------------------------------------------------------------------------
+
+
+def test_status_shows_a_run_with_its_children_and_questions(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    assert call(child, "delegate.question.enqueue", parent_manifest_path=relative(top), prompt="May I?")
+    seen = call(top, "delegate.status", manifest_path=relative(top))
+    assert (seen["status"], seen["run_id"], seen["parent"]) == ("running", top.run_id, None)
+    assert seen["children"] == [
+        {
+            "run_id": child.run_id,
+            "task_id": "child",
+            "status": "running",
+            "manifest_path": relative(child),
+        }
+    ]
+    below = call(top, "delegate.status", manifest_path=relative(child))
+    assert [(q["id"], q["status"], q["prompt"]) for q in below["questions"]] == [("q-0001", "open", "May I?")]
+
+
+def test_status_of_a_child_that_is_gone_says_so_and_shows_the_rest(start: Start) -> None:
+    top = start("top")
+    gone, there = start("gone", top), start("there", top)
+    gone.discard()
+    seen = call(top, "delegate.status", manifest_path=relative(top))
+    words = {child["run_id"]: child["status"] for child in seen["children"]}
+    assert words == {gone.run_id: "run_not_found", there.run_id: "running"}
+
+
+def test_waiting_for_a_child_ends_with_it_and_is_bounded(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    seen = call(top, "delegate.status", manifest_path=relative(child), wait_s=0.05)
+    assert seen["status"] == "running"
+    ending = threading.Timer(0.1, end, (child,))
+    ending.start()
+    os.unlink(child.wake_fifo)
+    seen = call(top, "delegate.status", manifest_path=relative(child), wait_s=30)
+    ending.join(10)
+    assert seen["status"] == "succeeded"
+
+
+def test_a_run_does_not_wait_for_itself(start: Start) -> None:
+    run, begun = start("top"), time.monotonic()
+    assert call(run, "delegate.status", manifest_path=relative(run), wait_s=48)["status"] == "running"
+    assert time.monotonic() - begun < 10
+
+
+# -- acting on itself ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "kind"),
+    [
+        ("delegate.pause", {"paused": True}, "pause"),
+        ("delegate.cancel", {"reason": "enough"}, "cancel"),
+    ],
+)
+def test_a_run_that_acts_on_itself_is_answered_first(
+    tool: str, arguments: dict[str, Any], kind: str, start: Start
+) -> None:
+    run = start("top")
+    before = time.time()
+    answer = call(run, tool, manifest_path=relative(run), **arguments)
+    assert answer["accepted"] is True and answer["status"] == "running"
+    (wish,) = wishes(run)
+    assert (wish["kind"], wish["actor"]) == (kind, f"run {run.run_id}")
+    assert wish.get("reason") == arguments.get("reason")
+    assert before < wish["not_before"] < before + 10 and not is_due({**wish, "not_before": time.time() + 1})
+    assert is_due({**wish, "not_before": before})
+
+
+def test_a_run_never_resumes_itself(start: Start) -> None:
+    run = start("top")
+    answer = call(run, "delegate.pause", manifest_path=relative(run), paused=False)
+    assert answer["accepted"] is False
+    assert wishes(run) == []
+
+
+@pytest.mark.parametrize("tool", ["delegate.pause", "delegate.cancel"])
+@pytest.mark.parametrize("whom", ["parent", "sibling", "stranger"])
+def test_nothing_reaches_who_is_not_below(tool: str, whom: str, start: Start) -> None:
+    top = start("top")
+    me, sibling, stranger = start("me", top), start("sibling", top), start("stranger")
+    target = {"parent": top, "sibling": sibling, "stranger": stranger}[whom]
+    more = {"paused": True} if tool == "delegate.pause" else {}
+    with pytest.raises(NotYours):
+        call(me, tool, manifest_path=relative(target), **more)
+    assert wishes(target) == []
+
+
+# -- questions -------------------------------------------------------------------------------------
+
+
+def enqueue(run: RunDir, whom: RunDir, **how: Any) -> dict[str, Any]:
+    given = {"parent_manifest_path": relative(whom), "prompt": "May I?", **how}
+    return call(run, "delegate.question.enqueue", **given)
+
+
+def poll(run: RunDir, whom: RunDir, question: str, **how: Any) -> dict[str, Any]:
+    given = {"parent_manifest_path": relative(whom), "question_id": question, **how}
+    return call(run, "delegate.question.poll", **given)
+
+
+def test_a_child_asks_and_its_parent_answers(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    asked = enqueue(child, top, expires_in_s=600, on_expiry="fail")
+    question = asked["question_id"]
+    assert asked["status"] == "open" and asked["expires_at"] is not None
+    assert poll(child, top, question) == {"question_id": question, "status": "open", "answer": None}
+    given = {"manifest_path": relative(child), "question_id": question, "answer": "Yes."}
+    assert call(top, "delegate.question.answer", **given)["status"] == "answered"
+    assert poll(child, top, question)["answer"] == "Yes."
+    written = questions.read(child, question)
+    assert (written.asked, written.answered_by) == (top.run_id, f"run {top.run_id}")
+    with pytest.raises(QuestionClosed):
+        call(top, "delegate.question.answer", **given)
+
+
+def test_a_poll_returns_with_the_answer(start: Start) -> None:
+    run = start("top")
+    question = enqueue(run, run)["question_id"]
+    assert questions.read(run, question).asked == "owner"
+    answering = threading.Timer(0.2, questions.answer, (run, question, "Yes."), {"by": "user"})
+    answering.start()
+    assert poll(run, run, question, wait_s=30)["answer"] == "Yes."
+    answering.join(10)
+
+
+def test_no_run_answers_its_own_question(start: Start) -> None:
+    run = start("top")
+    question = enqueue(run, run)["question_id"]
+    with pytest.raises(NotYours, match="its own questions"):
+        given = {"manifest_path": relative(run), "question_id": question, "answer": "Yes."}
+        call(run, "delegate.question.answer", **given)
+    assert questions.read(run, question).is_open
+
+
+def test_where_the_parent_is_over_a_question_says_so_at_once(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    question = enqueue(child, top)["question_id"]
+    end(top)
+    os.unlink(top.wake_fifo)
+    with pytest.raises(ParentOver, match="nobody will answer"):
+        enqueue(child, top)
+    begun = time.monotonic()
+    with pytest.raises(ParentOver):
+        poll(child, top, question, wait_s=48)
+    assert time.monotonic() - begun < 10
+
+
+def test_an_answer_that_came_before_the_end_of_the_parent_is_still_told(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    question = enqueue(child, top)["question_id"]
+    questions.answer(child, question, "Yes.", by="user")
+    end(top)
+    os.unlink(top.wake_fifo)
+    assert poll(child, top, question)["answer"] == "Yes."
+
+
+def test_a_question_that_was_never_asked_is_not_found(start: Start) -> None:
+    run = start("top")
+    with pytest.raises(QuestionNotFound):
+        poll(run, run, "q-0007")
