@@ -25,13 +25,13 @@ demo: $(VENV)/.codex.stamp
 	@$(BIN)/runner start --task hello --wait
 
 test: $(VENV)/.test.stamp
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal
 
 check: $(VENV)/.dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 3 --dist worksteal
 
 schemas: $(VENV)/.codex.stamp
 	$(BIN)/python -m runner.config.generate

@@ -11,8 +11,9 @@ import select
 import time
 
 from runner.errors import Conflict, GaveUpWaiting, ManifestBroken, RunnerError, RunNotFound, Unwritable
+from runner.executors.processes import environment, is_alive, open_pidfd
 from runner.executors.processes import find as find_process
-from runner.executors.processes import is_alive, open_pidfd
+from runner.executors.processes import look as look_at
 from runner.model import Phase
 from runner.state import index, questions
 from runner.state.events import read as read_events
@@ -35,6 +36,7 @@ _PAUSE_WITHIN_S = 30.0
 _STOP_SLACK_S = 30.0
 _TAKE_OVER_S = 10.0
 _BELOW_WITHIN_S = 40.0
+_MANIFEST = "RUNNER_MANIFEST"
 
 
 # -- looking -----------------------------------------------------------------------------------
@@ -311,6 +313,20 @@ def answer(run: RunDir, question_id: str, text: str, *, actor: str) -> Question:
     question = questions.answer(run, question_id, text, by=actor)
     run.wake()
     return question
+
+
+def around(env: Mapping[str, str]) -> str | None:
+    """The manifest of the run in which this process was started: by its own marker, else by that of the
+    nearest process above it (a host may give what it starts a short environment).
+    """
+    if env.get(_MANIFEST):
+        return env[_MANIFEST]
+    process = look_at(os.getpid())
+    while process is not None and process.parent > 1:
+        if manifest := environment(process.parent).get(_MANIFEST):
+            return manifest
+        process = look_at(process.parent)
+    return None
 
 
 def look_below(run: RunDir, env: Mapping[str, str]) -> None:

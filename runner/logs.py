@@ -12,6 +12,7 @@ import time
 from collections import deque
 
 from runner import runtimes
+from runner.errors import RunnerError
 from runner.executors.processes import environment, find
 from runner.redact import Redactor, clean_terminal
 from runner.runtimes.base import Activity, Kind
@@ -230,10 +231,9 @@ class _Clock:
 def _redactor(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> Redactor:
     """Exact values of the passed secrets while the child lives or we have them; shapes always."""
     try:
-        with open(run.invocation, "rb") as file:
-            names = json.load(file)["secret_names"]
-    except (OSError, ValueError, KeyError):
-        names = []
+        names = run.read_invocation().secret_names
+    except RunnerError:
+        names = ()
     process = manifest.process
     child = environment(process.pid) if process is not None and find(process) is not None else {}
     return Redactor(value for name in names if (value := child.get(name) or env.get(name)))

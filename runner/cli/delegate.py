@@ -75,9 +75,19 @@ def run_delegate_server(args: Namespace) -> int:
 
 
 def _started_for(repo: str) -> str | None:
-    """A registered server has no --manifest; the run that it was started for hands its own on by name."""
-    manifest = os.environ.get("RUNNER_MANIFEST")
-    return manifest if manifest and manifest.startswith(f"{repo}/") else None
+    """A registered server has no --manifest: it acts for the run that it was started in, else for the owner.
+
+    The host of a run that has no delegation starts a registered server too, and is not the owner.
+    """
+    from runner import control
+
+    manifest = control.around(os.environ)
+    if manifest is not None and not manifest.startswith(f"{repo}/"):
+        raise UsageError(
+            f"started in the run {manifest}, which is of another repository than {repo}",
+            hint='server = "inline" in [delegation] of that one',
+        )
+    return manifest
 
 
 def _register(args: Namespace, repo: str) -> int:

@@ -9,6 +9,7 @@ from runner import control, housekeeping, lookup
 from runner.cli.parser import Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
+from runner.state import questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run_status(args: Namespace) -> int:
     run = _run(args.run)
     manifest = control.look(run, os.environ)
     _emit_manifest(args, manifest)
-    if manifest.questions_open and args.format == "text":
+    if args.format == "text" and any(question.is_open for question in questions.of_run(run)):
         from runner import logs
 
         print(questions_text(logs.asked(run, manifest, os.environ)))

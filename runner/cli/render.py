@@ -130,11 +130,11 @@ def _indented(text: str | None) -> str | None:
 
 def questions_text(questions: Sequence[Question]) -> str:
     """The open ones as `runner status` shows them, each with the way to answer it."""
-    lines = []
+    word, lines = paint(f"{'question':<10}", "dim"), []
     for question in questions:
         if question.is_open:
             until = f", until {question.expires_at}, then {question.on_expiry}" if question.expires_at else ""
-            head = f"{paint(f"{'question':<10}", 'dim')}{paint(question.id, 'bold')} to {question.asked}{until}"
+            head = f"{word}{paint(question.id, 'bold')} to {question.asked}{until}"
             lines.append(f"{head}\n{' ' * 10}{_indented(question.prompt)}")
     return "\n".join(lines)
 

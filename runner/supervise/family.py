@@ -32,7 +32,14 @@ class Family:
         self._known: tuple[Lineage, ...] = ()
         self._asked: dict[str, str] = {}
 
-    def recall(self) -> None:
+    def begin(self, *, is_new: bool) -> None:
+        """At the beginning of its supervision, or where somebody else's is taken over."""
+        if is_new:
+            self._follow_parent()
+        else:
+            self._recall()
+
+    def _recall(self) -> None:
         """What an owner before us has told already is no news."""
         for event in read(self._run.events):
             if event.get("type") == "question":
@@ -41,7 +48,7 @@ class Family:
                 ids = str(event.get("task_id")), str(event.get("run_id"))
                 self._known += (lineage.lineage_of(RunDir(self._run.repo, *ids)),)
 
-    def follow_parent(self) -> None:
+    def _follow_parent(self) -> None:
         """Wishes this run what its parent was told while this one was just being started.
 
         The parent's owner hands a wish on to every child that has a manifest, and what it obeys stands in its

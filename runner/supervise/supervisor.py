@@ -14,15 +14,7 @@ import time
 from runner import runtimes
 from runner.errors import ManifestBroken, RunnerError, RunNotFound
 from runner.executors import local
-from runner.executors.processes import (
-    boot_id,
-    environment,
-    find,
-    host,
-    identify,
-    is_alive,
-    open_pidfd,
-)
+from runner.executors.processes import boot_id, environment, find, host, identify, is_alive, open_pidfd
 from runner.executors.tree import Tree, marked
 from runner.model import Identity, Phase, Reason
 from runner.state.events import EventLog, complain
@@ -181,10 +173,9 @@ class Supervisor:
     def _take_over(self) -> None:
         me = identify(os.getpid())
         former = self.manifest.supervisor
+        self.family.begin(is_new=self._is_parent)
         if self._is_parent:
-            self.family.follow_parent()
             return
-        self.family.recall()
         self.environment()
         if self.manifest.paused_at is not None:
             since = max(0.0, time.time() - parse_timestamp(self.manifest.paused_at))

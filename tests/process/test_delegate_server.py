@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import processes
-from support.delegation import Server, family, served
+from support.delegation import Server, family, path_of, served
 from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
@@ -27,11 +27,6 @@ def end_all(repo: Repo) -> Iterator[None]:
     """Whatever a test has started is over after it."""
     yield
     repo.end_all()
-
-
-def path_of(run: Run) -> str:
-    path: str = run.on_disk()["manifest_path"]
-    return path
 
 
 def spawned(repo: Repo, server: Server, task: str = "child", **arguments: str) -> Run:

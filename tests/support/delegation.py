@@ -17,7 +17,13 @@ from support.doubles import FINISHED, THREAD, said
 from support.processes import Seen
 from support.repo import RUNNER, Repo, Run
 
-__all__ = ["Server", "family", "served"]
+__all__ = ["Server", "family", "path_of", "served"]
+
+
+def path_of(run: Run) -> str:
+    """Its manifest path as a prompt has it."""
+    path: str = run.on_disk()["manifest_path"]
+    return path
 
 
 def family(repo: Repo, *, on_parent_end: str = "cancel", depth: int = 2, more: str = "") -> Repo:

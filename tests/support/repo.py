@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner.state import questions
+from runner.state.store import RunDir
 from support import processes
 from support.doubles import FINISHED, THREAD, install_codex, said
 from support.processes import Seen
@@ -229,6 +231,11 @@ class Run:
         """Somebody changes the manifest by hand."""
         path = self.folder / "manifest.json"
         path.write_text(json.dumps({**self.on_disk(), **changes}), encoding="utf-8")
+
+    def asks(self, prompt: str, *, expires_in_s: float | None = None, on_expiry: str = "continue") -> str:
+        """Puts a question of this run as its server does, without one; its id."""
+        asked = {"asked": "owner", "prompt": prompt, "expires_in_s": expires_in_s, "on_expiry": on_expiry}
+        return questions.ask(RunDir(str(self.repo.root), self.task, self.id), **asked).id
 
     def question(self, name: str) -> dict[str, Any]:
         """A question as it lies there."""

@@ -1,0 +1,361 @@
+"""Runs that other runs have started: wishes that reach them, ends that take them along, caps that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import pytest
+from support.delegation import family, path_of
+from support.doubles import FINISHED, THREAD
+from support.processes import kill
+from support.repo import RUNNER, Repo, Run
+from support.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def end_all(repo: Repo) -> Iterator[None]:
+    """Whatever a test has started is over after it."""
+    yield
+    repo.end_all()
+
+
+def line(repo: Repo) -> tuple[Run, Run, Run]:
+    """A parent, its child and its grandchild, each started by hand."""
+    parent = repo.start()
+    child = repo.start("--parent", path_of(parent), task="child")
+    return parent, child, repo.start("--parent", path_of(child), task="grandchild")
+
+
+def refused(repo: Repo, parent: Run, *words: str, task: str = "child") -> tuple[int, str]:
+    """(exit status, code) of a start that must leave nothing on the disk."""
+    before, markers = repo.runs(), sorted(parent.folder.glob("control/children/*"))
+    done = repo.cli("start", "--task", task, "--parent", path_of(parent), *words, "--format", "json")
+    assert done.status != 0, done
+    assert repo.runs() == before
+    assert sorted(parent.folder.glob("control/children/*")) == markers
+    return done.status, done.error["code"]
+
+
+def all_stopped(run: Run) -> bool:
+    tree = run.tree()
+    return bool(tree) and all(process.is_stopped for process in tree)
+
+
+def none_stopped(run: Run) -> bool:
+    tree = run.tree()
+    return bool(tree) and not any(process.is_stopped for process in tree)
+
+
+# -- who started whom ------------------------------------------------------------------------------
+
+
+def test_a_start_by_hand_knows_its_parent_and_is_known_to_it(repo: Repo) -> None:
+    family(repo)
+    parent, child, grandchild = line(repo)
+    named = {"task_id": "work", "run_id": parent.id, "manifest_path": path_of(parent)}
+    assert child.on_disk()["parent"] == named
+    assert f"parent_manifest_path={path_of(parent)}" in child.file("prompt.md")
+    assert f"parent_manifest_path={path_of(parent)}" in parent.file("prompt.md"), "of what it starts"
+    wait_until(lambda: [one["run_id"] for one in parent.on_disk()["children"]] == [child.id])
+    wait_until(lambda: [one["run_id"] for one in child.on_disk()["children"]] == [grandchild.id])
+    assert [event["run_id"] for event in parent.events("child")] == [child.id]
+    assert parent.on_disk()["parent"] is None
+
+
+def test_a_parent_that_is_none_starts_nothing(repo: Repo) -> None:
+    family(repo)
+    parent = repo.start()
+    assert parent.told("cancel")["status"] == "cancelled"
+    assert refused(repo, parent) == (9, "parent_over")
+    for bad in ("x", "/dev/zero", "../x/manifest.json", path_of(parent).replace("work", "other")):
+        done = repo.cli("start", "--task", "child", "--parent", bad, "--format", "json")
+        assert (done.status, done.error["code"]) == (4, "run_not_found")
+    assert repo.runs() == [parent]
+
+
+def test_a_parent_that_died_unseen_starts_nothing(repo: Repo) -> None:
+    family(repo)
+    parent = repo.start()
+    root = parent.child()
+    parent.kill_supervisor()
+    kill(root)
+    wait_until(lambda: not root.is_still_there())
+    assert refused(repo, parent) == (9, "parent_over")
+    assert parent.on_disk()["phase"] == "done"
+
+
+def test_children_are_no_part_of_their_parents_tree(repo: Repo) -> None:
+    """The child's start comes from inside its parent, as the server's does: nothing of it may be touched."""
+    family(repo)
+    wait = 'until [ -e "$HOME/gate" ]; do sleep 0.1; done'
+    start = f'"{RUNNER}" start --task child --parent "$RUNNER_MANIFEST" > "$HOME/started" 2>&1'
+    repo.codex(
+        f'cat > /dev/null\n{THREAD}\n[[ "$RUNNER_MANIFEST" == */work/* ]] && {start}\n{wait}\n{FINISHED}'
+    )
+    parent = repo.start()
+    child = wait_until(lambda: next((run for run in repo.runs() if run.task == "child"), None))
+    wait_until(lambda: (child.folder / "manifest.json").exists() and child.on_disk()["phase"] == "running")
+    wait_until(lambda: not [p for p in parent.everything() if "start" in p.words], what="the starter's end")
+    supervisor = child.supervisor()
+    parent.told("pause", "--only")
+    assert all_stopped(parent)
+    assert none_stopped(child)
+    assert not any(process.is_stopped for process in child.everything())
+    assert child.told("pause")["status"] == "paused", "its supervisor listens"
+    assert child.told("resume")["status"] == "running"
+    parent.told("resume", "--only")
+    assert parent.told("cancel", "--only")["status"] == "cancelled"
+    assert supervisor.is_still_there()
+    assert child.status()["status"] == "running"
+    assert child.told("cancel")["survivors"] == []
+
+
+# -- wishes ----------------------------------------------------------------------------------------
+
+
+def test_pause_and_resume_and_cancel_reach_child_and_grandchild(repo: Repo) -> None:
+    family(repo)
+    runs = line(repo)
+    parent = runs[0]
+    assert parent.told("pause")["status"] == "paused"
+    for run in runs:
+        assert run.on_disk()["phase"] == "paused"
+        assert all_stopped(run)
+    assert parent.told("resume")["status"] == "running"
+    for run in runs:
+        assert run.on_disk()["phase"] == "running"
+        assert none_stopped(run)
+    assert parent.told("cancel", "--reason", "over")["status"] == "cancelled"
+    for run in runs:
+        assert run.on_disk()["status"] == "cancelled"
+        assert "over" in run.on_disk()["reason"]["message"]
+        assert run.tree() == []
+
+
+def test_only_leaves_the_children_alone(repo: Repo) -> None:
+    family(repo)
+    parent, child, grandchild = line(repo)
+    parent.told("pause", "--only")
+    assert all_stopped(parent)
+    assert none_stopped(child)
+    assert child.told("pause", "--only")["status"] == "paused"
+    assert parent.told("resume", "--only")["status"] == "running"
+    assert all_stopped(child)
+    assert none_stopped(grandchild)
+    assert child.told("resume")["status"] == "running"
+    assert parent.told("cancel", "--only")["status"] == "cancelled"
+    wait_until(lambda: not parent.everything(), what="the parent's supervisor's end")
+    for run in (child, grandchild):
+        assert run.status()["status"] == "running"
+        assert none_stopped(run)
+
+
+def test_a_wish_for_one_that_is_there_already_reaches_its_children_all_the_same(repo: Repo) -> None:
+    """`paused` and `running` are answers for the run and for everything below it."""
+    family(repo)
+    parent, child, _ = line(repo)
+    parent.told("pause", "--only")
+    assert parent.told("pause")["status"] == "paused"
+    assert all_stopped(child)
+    parent.told("resume", "--only")
+    assert all_stopped(child)
+    assert parent.told("resume")["status"] == "running"
+    assert none_stopped(child)
+
+
+@pytest.mark.parametrize("end", ["its own", "a limit", "a crash"])
+@pytest.mark.parametrize("on_parent_end", ["cancel", "leave"])
+def test_children_that_live_when_their_parent_ends_are_ended_or_left(
+    repo: Repo, on_parent_end: str, end: str
+) -> None:
+    family(repo, on_parent_end=on_parent_end)
+    parent = repo.start(*(("--timeout", "3s") if end == "a limit" else ()))
+    child = repo.start("--parent", path_of(parent), task="child")
+    if end == "its own":
+        repo.note("gate-work").touch()
+    elif end == "a crash":
+        kill(parent.child())
+    outcome = {"its own": "succeeded", "a limit": "timed_out", "a crash": "failed"}[end]
+    assert parent.wait()["status"] == outcome
+    if on_parent_end == "cancel":
+        ended = child.wait()
+        assert (ended["status"], ended["survivors"]) == ("cancelled", [])
+        assert "parent" in ended["reason"]["message"]
+    else:
+        wait_until(lambda: not parent.everything(), what="the end of the parent's supervisor")
+        assert child.status()["status"] == "running"
+        assert parent.status()["status"] == outcome
+
+
+def test_without_its_supervisor_a_parent_still_takes_its_children_along(repo: Repo) -> None:
+    family(repo)
+    parent, child, grandchild = line(repo)
+    parent.kill_supervisor()
+    child.kill_supervisor()
+    assert parent.told("pause")["status"] == "paused"
+    assert all_stopped(child)
+    assert all_stopped(grandchild)
+    parent.kill_supervisor()
+    assert parent.told("cancel")["status"] == "cancelled"
+    for run in (child, grandchild):
+        assert run.on_disk()["status"] == "cancelled"
+        assert run.tree() == []
+
+
+def test_a_child_that_is_deaf_has_its_own_patience_after_its_parents_end(repo: Repo) -> None:
+    """The parent ends at once and its end tells its child again: that is no second cancel."""
+    family(repo)
+    polite = 'trap \'sleep 1; touch "$HOME/finished"; exit 0\' INT\ntouch "$HOME/begun"'
+    wait = "while :; do sleep 0.05; done"
+    repo.codex(
+        f'cat > /dev/null\n{THREAD}\n[[ "$RUNNER_MANIFEST" == */child/* ]] && {{\n{polite}\n}}\n{wait}'
+    )
+    config = (repo.root / "delegate.toml").read_text().replace('grace = "300ms"', 'grace = "20s"')
+    (repo.root / "delegate.toml").write_text(config)
+    parent = repo.start()
+    child = repo.start("--parent", path_of(parent), task="child")
+    repo.begun()
+    parent.told("cancel")
+    assert child.on_disk()["status"] == "cancelled"
+    assert repo.note("finished").exists(), "it was given the time that it needed"
+
+
+# -- starts in the middle of a wish ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wish", ["pause", "cancel"])
+def test_a_child_that_is_started_in_the_middle_of_a_wish_obeys_it_too(repo: Repo, wish: str) -> None:
+    """Children start one after the other while their parent is told: none may run on."""
+    family(repo, more="max_children = 64")
+    parent = repo.start()
+    with ThreadPoolExecutor(4) as pool:
+        words = ("start", "--task", "child", "--parent", path_of(parent), "--format", "json")
+        starts = [pool.submit(repo.cli, *words) for _ in range(12)]
+        wait_until(lambda: len(repo.runs()) > 3, what="the first children")
+        told = pool.submit(parent.told, wish)
+        codes = {done.error["code"] for start in starts if (done := start.result()).status != 0}
+        status = told.result()["status"]
+    assert codes <= {"parent_over"}
+    children = [run for run in repo.runs() if run.task == "child"]
+    for child in children:
+        wait_until(lambda c=child: c.on_disk()["status"] == status, what=f"the {wish} of {child.id}")
+        assert all_stopped(child) if wish == "pause" else child.tree() == []
+
+
+# -- caps ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["config", "policy"])
+def test_no_run_is_deeper_and_no_more_are_running_than_the_caps_say(repo: Repo, where: str) -> None:
+    if where == "config":
+        family(repo, depth=1, more="max_children = 2")
+    else:
+        family(repo, depth=8, more="max_children = 64")
+        policy = repo.home / ".config" / "runner" / "policy.toml"
+        policy.parent.mkdir(parents=True)
+        policy.write_text("schema_version = 1\nmax_depth = 1\nmax_children = 2\n")
+    parent = repo.start()
+    children = [repo.start("--parent", path_of(parent), task="child") for _ in range(2)]
+    assert refused(repo, parent) == (9, "max_children")
+    assert refused(repo, children[0], task="grandchild") == (5, "max_depth")
+    root = children[0].child()
+    children[0].kill_supervisor()
+    kill(root)
+    wait_until(lambda: not root.is_still_there())
+    repo.start("--parent", path_of(parent), task="child")
+    assert children[0].on_disk()["phase"] == "done", "one that died unseen takes no place"
+
+
+def test_no_children_at_all_where_the_caps_are_zero(repo: Repo) -> None:
+    family(repo, depth=0)
+    assert refused(repo, repo.start()) == (5, "max_depth")
+    parent = repo.start("--set", "delegation.max_depth=1", "--set", "delegation.max_children=0")
+    assert refused(repo, parent) == (9, "max_children")
+
+
+WIDE = """
+[sandboxes.narrow]
+level = "workspace-write"
+[sandboxes.net]
+level = "workspace-write"
+network = true
+[sandboxes.folders]
+level = "workspace-write"
+writable = ["/tmp"]
+"""
+
+
+def test_a_child_is_never_wider_than_its_parent(repo: Repo) -> None:
+    family(repo, more='tasks = ["child", "grandchild", "plain"]')
+    with (repo.root / "delegate.toml").open("a") as file:
+        file.write(WIDE)
+    wider = (5, "wider_than_parent")
+    reader = repo.start()
+    assert refused(repo, reader, "--sandbox", "workspace-write") == wider
+    assert refused(repo, reader, task="work") == (5, "task_not_spawnable")
+    writer = repo.start("--sandbox", "narrow")
+    assert refused(repo, writer, "--sandbox", "net") == wider
+    assert refused(repo, writer, "--sandbox", "folders") == wider
+    assert refused(repo, writer, "--sandbox", "danger-full-access")[0] == 5
+    assert repo.start("--parent", path_of(writer), "--sandbox", "narrow", task="child")
+    assert repo.start("--parent", path_of(writer), task="child").on_disk()["sandbox"]["level"] == "read-only"
+    few = repo.start("--set", 'delegation.tools=["status","spawn"]')
+    assert refused(repo, few) == wider
+    tools = ("--set", 'delegation.tools=["spawn"]')
+    assert repo.start("--parent", path_of(few), *tools, task="child").on_disk()["delegation"]["enabled"]
+    plain = repo.start(task="plain")
+    assert refused(repo, plain) == wider
+    assert repo.start("--parent", path_of(plain), task="plain").on_disk()["parent"]["run_id"] == plain.id
+
+
+# -- questions for people --------------------------------------------------------------------------
+
+
+def test_open_questions_are_shown_and_answered_by_people(repo: Repo) -> None:
+    family(repo)
+    run = repo.start()
+    first, second = run.asks("Which colour?\nRed or blue?"), run.asks("Which size?", expires_in_s=600)
+    shown = repo.cli("status", run.id).stdout
+    for text in (first, "Which colour?", "Red or blue?", second, "Which size?", "then continue"):
+        assert text in shown
+    wait_until(lambda: run.on_disk()["questions_open"] == 2)
+    assert "2 open questions" in repo.cli("list").stdout
+    assert run.status()["questions_open"] == 2
+    answered = repo.json("answer", run.id, first, "-", stdin="Blue.\n")
+    assert (answered["status"], answered["answer"].strip()) == ("answered", "Blue.")
+    assert answered["answered_by"] == "user"
+    again = repo.cli("answer", run.id, first, "Red.", "--format", "json")
+    assert (again.status, again.error["code"]) == (9, "question_closed")
+    for bad in ("q-9999", "nothing", "../q-0001", ""):
+        done = repo.cli("answer", run.id, bad, "x", "--format", "json")
+        assert (done.status, done.error["code"]) == (4, "question_not_found")
+    empty = repo.cli("answer", run.id, second, " ", "--format", "json")
+    assert (empty.status, empty.error["code"]) == (2, "usage")
+    shown = repo.cli("status", run.id).stdout
+    assert first not in shown
+    assert second in shown
+    wait_until(lambda: run.on_disk()["questions_open"] == 1)
+    assert "1 open question" in repo.cli("list").stdout
+
+
+def test_a_question_of_a_run_that_is_over_is_closed_and_not_shown_as_open(repo: Repo) -> None:
+    family(repo)
+    run = repo.start()
+    question = run.asks("Which?")
+    wait_until(lambda: run.on_disk()["questions_open"] == 1)
+    assert run.told("cancel")["questions_open"] == 0
+    late = repo.cli("answer", run.id, question, "too late", "--format", "json")
+    assert (late.status, late.error["code"]) == (9, "question_closed")
+    assert question not in repo.cli("status", run.id).stdout
+    assert "open question" not in repo.cli("list", "--all").stdout
+
+
+def test_a_wait_of_its_owner_does_not_slow_the_expiry_of_a_question(repo: Repo) -> None:
+    family(repo)
+    run = repo.start()
+    begun = monotonic()
+    run.asks("Which?", expires_in_s=0.5, on_expiry="fail")
+    assert run.wait()["reason"]["code"] == "question_expired"
+    assert monotonic() - begun < 10
