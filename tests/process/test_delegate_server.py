@@ -509,8 +509,8 @@ def test_killed_in_the_middle_of_a_spawn_there_is_a_whole_run_or_none(repo: Repo
             starting = server.soon("delegate.spawn", task_id="child", prompt=long)
             wait_until(lambda server=server: list(processes.below(server.process.pid)), what="the start")
             if n % 2:
-                count = len(before) + 1
-                wait_until(lambda c=count: len(repo.runs()) > c or starting.done(), what="a folder")
+                enough = len(before) + 2
+                wait_until(lambda e=enough, s=starting: len(repo.runs()) >= e or s.done(), what="a folder")
             kill(server.process)
             wait_until(starting.done)
         wait_until(lambda: not starting_now(repo), what="the end of the start")

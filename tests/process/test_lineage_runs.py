@@ -207,16 +207,21 @@ def test_without_its_supervisor_a_parent_still_takes_its_children_along(repo: Re
 def test_a_child_that_is_deaf_has_its_own_patience_after_its_parents_end(repo: Repo) -> None:
     """The parent ends at once and its end tells its child again: that is no second cancel."""
     family(repo)
-    polite = 'trap \'sleep 1; touch "$HOME/finished"; exit 0\' INT\ntouch "$HOME/begun"'
-    wait = "while :; do sleep 0.05; done"
     repo.codex(
-        f'cat > /dev/null\n{THREAD}\n[[ "$RUNNER_MANIFEST" == */child/* ]] && {{\n{polite}\n}}\n{wait}'
+        f"""cat > /dev/null
+{THREAD}
+patience() {{ [[ "$RUNNER_MANIFEST" == */child/* ]] && sleep 1 && touch "$HOME/finished"; exit 0; }}
+trap patience INT
+touch "$HOME/begun-${{RUNNER_RUN_ID##*-}}"
+while :; do sleep 0.05; done
+"""
     )
     config = (repo.root / "delegate.toml").read_text().replace('grace = "300ms"', 'grace = "20s"')
     (repo.root / "delegate.toml").write_text(config)
     parent = repo.start()
     child = repo.start("--parent", path_of(parent), task="child")
-    repo.begun()
+    for run in (parent, child):
+        wait_until(repo.note(f"begun-{run.id[-8:]}").exists)
     parent.told("cancel")
     assert child.on_disk()["status"] == "cancelled"
     assert repo.note("finished").exists(), "it was given the time that it needed"

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
+
 from support import processes
 from support.doubles import FINISHED, THREAD, said
 from support.processes import Seen

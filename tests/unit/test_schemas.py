@@ -208,6 +208,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "rewritten": {"aside": "manifest.json.broken-1", "message": "not a manifest"},
     "child": {"task_id": "a", "run_id": RUN.run_id},
     "child_unreachable": {"run_id": RUN.run_id, "message": "it is gone"},
+    "parent_unreachable": {"run_id": RUN.run_id, "message": "it is gone"},
     "question": {"id": "q-0001", "status": "open", "prompt": "May I?"},
 }
 
