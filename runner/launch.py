@@ -144,11 +144,9 @@ def _parent(config: Config, request: Request) -> Invocation | None:
     if request.parent is None:
         return None
     from runner.lookup import by_manifest_path
-    from runner.state import lineage
 
-    run = by_manifest_path(config.root, request.parent)
-    above = run.read_invocation()
-    refuse_too_deep(above, len(lineage.ancestors(run.read_manifest())) + 1)
+    above = by_manifest_path(config.root, request.parent).read_invocation()
+    refuse_too_deep(above)
     return above
 
 

@@ -115,7 +115,7 @@ class Delegation(Value):
     server: str
     tools: tuple[str, ...]
     max_depth: int
-    """How many runs may stand above a run that it starts; 0 is none at all."""
+    """How many levels of runs may stand below this one; 0 is none at all."""
     max_children: int
     """How many of its children may run at once."""
     skills: bool

@@ -62,30 +62,35 @@ def refuse_wider(parent: Invocation, task: Task, sandbox: Sandbox, delegation: D
     if extra and ours.level is not Level.DANGER:
         raise WiderThanParent(f"the parent cannot write {', '.join(extra)}")
     if delegation.enabled:
-        more = sorted(set(delegation.tools) - set(parent.delegation.tools))
+        more = sorted(set(narrowed(delegation, parent).tools) - set(parent.delegation.tools))
         if not parent.delegation.enabled or more:
             raise WiderThanParent(f"the parent has no delegation{' of ' + ', '.join(more) if more else ''}")
 
 
-def refuse_too_deep(parent: Invocation, depth: int) -> None:
-    """`depth` is how many runs stand above the new one."""
-    if depth > parent.delegation.max_depth:
-        raise TooDeep(f"a run at depth {depth} is deeper than max_depth = {parent.delegation.max_depth}")
+def refuse_too_deep(parent: Invocation) -> None:
+    """Raises where the parent may have no runs below it."""
+    if parent.delegation.max_depth < 1:
+        raise TooDeep(f"run `{parent.run_id}` stands at the depth that max_depth allows: it starts no runs")
 
 
 def narrowed(own: Delegation, parent: Invocation | None) -> Delegation:
-    """A child's own caps are never above its parent's."""
-    if parent is None:
-        return own
-    above = parent.delegation
-    tasks = own.tasks if above.tasks is None else above.tasks
-    if own.tasks is not None and above.tasks is not None:
-        tasks = tuple(name for name in own.tasks if name in above.tasks)
-    return own.replace(
-        max_depth=min(own.max_depth, above.max_depth),
-        max_children=min(own.max_children, above.max_children),
-        tasks=tasks,
-    )
+    """The caps that are left for a run: never above its parent's, and one level less below it.
+
+    `max_depth` is then how many levels of runs may still stand below; without any, nothing is spawned.
+    """
+    if parent is not None:
+        above = parent.delegation
+        tasks = own.tasks if above.tasks is None else above.tasks
+        if own.tasks is not None and above.tasks is not None:
+            tasks = tuple(name for name in own.tasks if name in above.tasks)
+        own = own.replace(
+            max_depth=max(0, min(own.max_depth, above.max_depth - 1)),
+            max_children=min(own.max_children, above.max_children),
+            tasks=tasks,
+        )
+    if own.max_depth == 0:
+        own = own.replace(tools=tuple(tool for tool in own.tools if tool != "spawn"))
+    return own
 
 
 def tools_of(words: Iterable[str]) -> tuple[str, ...]:
@@ -134,9 +139,14 @@ def section(
             "manifest_path"
         )
     if "spawn" in words:
-        named = [f"`{name}`{f' ({title})' if title else ''}" for name, title in sorted(tasks.items())]
+        named = [_named(name, title) for name, title in sorted(tasks.items())]
         lines.append(
             f"- `delegate.spawn` with parent_manifest_path={manifest} and task_id, one of: "
             f"{', '.join(named) or 'none'}; it answers at once with the new run's id and manifest_path"
         )
     return "\n".join(lines)
+
+
+def _named(task: str, title: str | None) -> str:
+    """A title is a line of its own in no prompt."""
+    return f"`{task}`" if not title else f"`{task}` ({' '.join(title.split())})"

@@ -154,6 +154,10 @@ def invocation(
         above = None if parent is None else parent.manifest_path
         names = config.tasks if own.tasks is None else own.tasks
         spawnable = {name: config.tasks[name].title for name in names if name in config.tasks}
+        if "Delegation" in sections:
+            raise ConfigInvalid(
+                "the block `Delegation` has the name of runner's own section", hint="rename it"
+            )
         sections["Delegation"] = delegation.section(own, manifest_path, above, spawnable)
     prompt = runtime.prepare_prompt(compose(prompt_text, files=task.files, blocks=sections))
     env_allowed = _allowed(env_names, (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env))

@@ -16,7 +16,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from typing import Any
 
     from runner.state.manifest import Manifest
@@ -54,12 +54,15 @@ def row_of(manifest: Manifest) -> Row:
     )
 
 
-def folders(repo: str) -> Iterator[tuple[str, str]]:
-    """(task id, run id) of every run folder; links and foreign names are passed over."""
+def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
+    """(task id, run id) of every run folder; links and foreign names are passed over.
+
+    `known` are run ids whose shape need not be looked at again.
+    """
     for task in _names(f"{repo}/{RUNS}"):
         if is_task_id(task):
             for run in _names(f"{repo}/{RUNS}/{task}/cli"):
-                if is_run_id(run):
+                if run in known or is_run_id(run):
                     yield task, run
 
 
@@ -68,7 +71,7 @@ def scan(repo: str) -> tuple[list[Row], list[RunDir]]:
     cached = _read(repo)
     rows: list[list[Any]] = []
     others, fresh = [], False
-    for task, run_id in folders(repo):
+    for task, run_id in folders(repo, cached):
         fields = cached.get(run_id)
         if fields is None or fields[1] != task:
             run = RunDir(repo, task, run_id)
@@ -78,10 +81,10 @@ def scan(repo: str) -> tuple[list[Row], list[RunDir]]:
                 continue
             fresh = True
         rows.append(fields)
-    rows.sort(key=lambda fields: str(fields[0]), reverse=True)
+    rows.sort(key=lambda fields: fields[0], reverse=True)
     if fresh:
         _write(repo, rows)
-    return [Row(*fields) for fields in rows], sorted(others, key=lambda run: run.run_id)
+    return [Row.of(fields) for fields in rows], sorted(others, key=lambda run: run.run_id)
 
 
 def _finished(run: RunDir) -> list[Any] | None:
@@ -99,7 +102,7 @@ def _read(repo: str) -> dict[str, list[Any]]:
         if data["version"] != _VERSION:
             return {}
         width = len(Row._fields)
-        return {row[0]: row for row in data["rows"] if len(row) == width}
+        return {row[0]: row for row in data["rows"] if len(row) == width and type(row[0]) is str}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 

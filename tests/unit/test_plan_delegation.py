@@ -77,7 +77,9 @@ def test_a_child_that_is_not_refused_is_never_wider_than_its_parent(
 def test_a_child_that_is_exactly_as_wide_is_allowed(parent: Invocation) -> None:
     assume(parent.delegation.tasks is None or "hello" in parent.delegation.tasks)
     refuse_wider(parent, a_task(), parent.sandbox, parent.delegation)
-    assert narrowed(parent.delegation, parent) == parent.delegation
+    once = narrowed(parent.delegation, parent)
+    assert once.max_children == parent.delegation.max_children and once.tasks == parent.delegation.tasks
+    assert once.max_depth == max(0, parent.delegation.max_depth - 1)
 
 
 @given(DELEGATIONS, INVOCATIONS)
@@ -87,8 +89,12 @@ def test_narrowing_twice_is_narrowing_once(own: Delegation, parent: Invocation) 
 
 
 @given(DELEGATIONS)
-def test_without_a_parent_nothing_is_narrowed(own: Delegation) -> None:
-    assert narrowed(own, None) == own
+def test_without_a_parent_only_a_depth_of_none_takes_the_spawning(own: Delegation) -> None:
+    alone = narrowed(own, None)
+    if own.max_depth > 0:
+        assert alone == own
+    else:
+        assert "spawn" not in alone.tools and set(own.tools) - set(alone.tools) <= {"spawn"}
 
 
 @given(DELEGATIONS, INVOCATIONS, INVOCATIONS)
@@ -126,15 +132,16 @@ def test_a_task_that_is_not_listed_may_not_be_started() -> None:
     assert refused.value.code == "task_not_spawnable"
 
 
-@given(st.integers(0, 8), st.integers(1, 10))
-def test_a_run_may_be_as_deep_as_max_depth_and_no_deeper(deepest: int, depth: int) -> None:
-    parent = an_invocation()
-    parent = parent.replace(delegation=parent.delegation.replace(max_depth=deepest))
-    if depth <= deepest:
-        refuse_too_deep(parent, depth)
-    else:
-        with pytest.raises(PolicyRefused, match=f"max_depth = {deepest}"):
-            refuse_too_deep(parent, depth)
+@given(st.integers(0, 8))
+def test_a_chain_of_runs_is_as_long_as_max_depth_and_no_longer(deepest: int) -> None:
+    run = an_invocation()
+    run = run.replace(delegation=run.delegation.replace(max_depth=deepest))
+    for _ in range(deepest):
+        refuse_too_deep(run)
+        run = run.replace(delegation=narrowed(run.delegation.replace(max_depth=8), run))
+    with pytest.raises(PolicyRefused) as refused:
+        refuse_too_deep(run)
+    assert refused.value.code == "max_depth"
 
 
 # -- the server ------------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ def test_the_numbers_and_tasks_of_a_child_are_cut_down_to_its_parents(
     caps = DELEGATION.replace(max_depth=1, max_children=2, tasks=("hello",))
     settings = config(tmp_path, a_task(delegation=True), a_task(id="other"), max_depth=8, max_children=64)
     own = child_of(above(tmp_path, delegation=caps), settings, env).delegation
-    assert (own.max_depth, own.max_children, own.tasks) == (1, 2, ("hello",))
+    assert (own.max_depth, own.max_children, own.tasks) == (0, 2, ("hello",))
+    assert "spawn" not in own.tools, "at the last level nothing is spawned, so nothing is offered"
 
 
 def test_a_task_that_the_parent_may_start_and_that_is_gone_is_not_offered(
@@ -140,11 +141,11 @@ def test_a_run_with_fewer_tools_starts_none_with_more(tmp_path: Path, env: dict[
 
 
 def test_no_run_is_deeper_than_its_ancestors_allow(tmp_path: Path, env: dict[str, str]) -> None:
-    top = above(tmp_path, "top")
-    middle = above(tmp_path, "middle", top)
-    last = above(tmp_path, "last", middle)
-    assert child_of(middle, config(tmp_path), env).parent == lineage_of(middle)
-    with pytest.raises(PolicyRefused, match="depth 3 is deeper than max_depth = 2") as refused:
+    middle = above(tmp_path, "middle", delegation=DELEGATION.replace(max_depth=1))
+    child = child_of(middle, config(tmp_path, max_depth=8), env)
+    assert child.parent == lineage_of(middle) and child.delegation.max_depth == 0
+    last = above(tmp_path, "last", delegation=child.delegation)
+    with pytest.raises(PolicyRefused) as refused:
         child_of(last, config(tmp_path, max_depth=8), env)
     assert refused.value.code == "max_depth"
 
