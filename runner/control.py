@@ -15,10 +15,9 @@ from runner.executors.processes import environment, is_alive, open_pidfd
 from runner.executors.processes import find as find_process
 from runner.executors.processes import look as look_at
 from runner.model import Phase
-from runner.state import index, questions
+from runner.state import index
 from runner.state.events import read as read_events
 from runner.state.index import Row, row_of
-from runner.state.lineage import children, descendants
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir, withdraw
 from runner.supervise import adopt
@@ -310,6 +309,8 @@ def cancel(
 
 def answer(run: RunDir, question_id: str, text: str, *, actor: str) -> Question:
     """Answers a question that `run` asked. QuestionClosed, QuestionNotFound."""
+    from runner.state import questions  # the verbs that are asked for most need neither this nor lineage
+
     question = questions.answer(run, question_id, text, by=actor)
     run.wake()
     return question
@@ -331,6 +332,8 @@ def around(env: Mapping[str, str]) -> str | None:
 
 def look_below(run: RunDir, env: Mapping[str, str]) -> None:
     """Has the truth written of every run that this one has started."""
+    from runner.state.lineage import children
+
     for child in children(run):
         try:
             look(child, env)
@@ -349,6 +352,8 @@ def _all_below(
 
     Their parents' owners hand the wish on; who was not told so (its parent was there already) is told here.
     """
+    from runner.state.lineage import descendants
+
     below = [child for child in descendants(run) if os.path.exists(child.manifest)]
     for child in below:
         manifest = look(child, env)
