@@ -153,7 +153,7 @@ def test_a_sibling_is_refused_and_what_is_not_there_is_no_broken_connection(repo
 def test_without_delegation_there_is_no_server_and_no_word_of_it(repo: Repo) -> None:
     repo.task("rehearse = true", "delegation = false")
     resolved = repo.json("resolve", "--task", "work")
-    assert not any("delegation" in word for word in resolved["argv"])
+    assert not any("mcp_servers" in word for word in resolved["argv"])
     assert "deleg" not in resolved["prompt"].lower()
     run = repo.start()
     assert run.wait()["status"] == "succeeded"
