@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from delegation import delegating
 from scene import RUNNER, Scene
 
 BARE = [sys.executable, "-I", "-c", "pass"]
@@ -103,7 +104,9 @@ def waiting(scene: Scene, table: Table, rounds: int) -> None:
         run = scene.start("short")
         subprocess.run([*RUNNER, "wait", run], cwd=scene.repo, env=scene.env, capture_output=True)
         lags.append((time.time_ns() - stamp.stat().st_mtime_ns) / 1e6)
-    table.row("wait returns after the child's end", f"{statistics.median(lags):.1f} ms", None, "at most 50 ms")
+    table.row(
+        "wait returns after the child's end", f"{statistics.median(lags):.1f} ms", None, "at most 50 ms"
+    )
 
 
 def silence(scene: Scene, table: Table, seconds: float = 20.0) -> None:
@@ -126,9 +129,7 @@ def listing(scene: Scene, table: Table, rounds: int, count: int = 10_000) -> Non
     scene.cli("wait", run)
     scene.multiply(run, count)
     measure([*RUNNER, "list", "--all"], scene)
-    values = [
-        (measure(BARE, scene)[0], measure([*RUNNER, "list", "--all"], scene)[0]) for _ in range(rounds)
-    ]
+    values = [(measure(BARE, scene)[0], measure([*RUNNER, "list", "--all"], scene)[0]) for _ in range(rounds)]
     bare, cpu = (statistics.median(column) for column in zip(*values, strict=True))
     table.row(f"list --all over {count} finished runs: CPU", f"{cpu:.1f} ms", cpu / bare, "at most 10 x")
 
@@ -172,6 +173,7 @@ def main() -> int:
         starting(scene, table, rounds)
         waiting(scene, table, rounds)
         beside_codex(scene, table, rounds)
+        delegating(scene, table, rounds)
         silence(scene, table)
         listing(scene, table, rounds)
         flood(scene, table)
@@ -183,5 +185,3 @@ def main() -> int:
 
 if __name__ == "__main__":
     raise SystemExit(main())
-
-

@@ -31,6 +31,9 @@ prompt = "silent"
 prompt = "short"
 [tasks.flood]
 prompt = "flood"
+[tasks.delegating]
+delegation = true
+prompt = "silent"
 """
 
 _FAKE = """\
@@ -44,7 +47,8 @@ read -r prompt
 case "$prompt" in
   silent) exec sleep 1000 ;;
   short) echo '{{"type":"thread.started","thread_id":"t"}}'; sleep 0.3
-     echo '{{"type":"turn.completed","usage":{{}}}}'; printf x > "$(dirname "$RUNNER_MANIFEST")/last-message.md"
+     echo '{{"type":"turn.completed","usage":{{}}}}'
+     printf x > "$(dirname "$RUNNER_MANIFEST")/last-message.md"
      exec {stamper} ;;
   flood) exec {python} -I -c '{flood}' ;;
   *) echo '{{"type":"turn.completed","usage":{{}}}}' ;;

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _REHEARSAL = os.path.join(_PACKAGE, "rehearsal", "__main__.py")
+_SCRIPT_HINT = "a script is TOML: schema_version = 1 and [[turns]] with message, shell, tool, delay or error"
 _MAIN = os.path.join(_PACKAGE, "__main__.py")
 _OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 
@@ -176,7 +177,7 @@ def _rehearsal(
         except script.ScriptError as error:
             problems = tuple(map(str, error.problems))
             text = f"the rehearsal script {path} is not valid"
-            raise ConfigInvalid(text, hint="docs/rehearsal.md", problems=problems) from None
+            raise ConfigInvalid(text, hint=_SCRIPT_HINT, problems=problems) from None
         argv += ["--script", path]
     rehearsal = Rehearsal(path, port, tuple(argv))
     return rehearsal, codex_config.overrides(port, retries=retries), codex_config.environment(env)

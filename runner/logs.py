@@ -19,7 +19,7 @@ from runner.runtimes.base import Activity, Kind
 from runner.state import questions
 from runner.state.events import read as read_events
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
-from runner.state.store import RunDir, read_text
+from runner.state.store import RunDir, no_follow, read_text
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -186,7 +186,7 @@ class _Tail:
 
     def read(self, final: bool) -> Iterator[tuple[int, bytes]]:
         try:
-            file: BinaryIO = open(self._path, "rb")  # noqa: SIM115 - a generator's own with below
+            file: BinaryIO = open(self._path, "rb", opener=no_follow)  # noqa: SIM115 - a generator's own with below
         except OSError:
             return
         with file:
@@ -216,7 +216,7 @@ class _Clock:
 
     def _load(self) -> None:
         try:
-            with open(self._path, "rb") as file:
+            with open(self._path, "rb", opener=no_follow) as file:
                 file.seek(self._read)
                 for line in file:
                     if not line.endswith(b"\n"):

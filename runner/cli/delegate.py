@@ -26,13 +26,14 @@ def add_answer(parser: Parser) -> None:
 
 
 def run_answer(args: Namespace) -> int:
-    from runner import control, lookup
+    from runner import control, logs, lookup
 
     run = lookup.find(lookup.find_root(here()), args.run)
     text = sys.stdin.read() if args.text == "-" else args.text
     question = control.answer(run, args.question, text, actor="user")
     if args.format == "json":
-        emit(question.to_json())
+        shown = logs.asked(run, run.read_manifest(), os.environ)
+        emit(next(one for one in shown if one.id == question.id).to_json())
     else:
         print(f"{run.run_id} {question.id} {question.status}")
     return ExitStatus.OK

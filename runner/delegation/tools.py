@@ -14,7 +14,7 @@ import time
 
 from runner import control, logs
 from runner.delegation.caller import Caller
-from runner.errors import GaveUpWaiting, RunnerError, SupervisorFailed
+from runner.errors import Conflict, GaveUpWaiting, RunnerError, SupervisorFailed
 from runner.state import questions
 from runner.state.lineage import ParentOver, children
 from runner.state.store import RunDir, new_run_id
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from runner.state.questions import Question
 
 LONGEST_S = 50.0
+MOST_OPEN = 20
+"""Questions of one run that may be open at once: whoever looks at it reads them all."""
 _ANSWER_FIRST_S = 1.0
 """A run that pauses or cancels itself gets its answer; its supervisor acts this much later."""
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
@@ -171,6 +173,8 @@ class Refused(RunnerError):
 def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
     run, parent = caller.asked(args["parent_manifest_path"])
     _refuse_if_over(parent)
+    if sum(question.is_open for question in questions.of_run(run)) >= MOST_OPEN:
+        raise TooManyQuestions(f"{MOST_OPEN} questions of this run are open already")
     question = questions.ask(
         run,
         asked="owner" if parent is None else parent.run_id,
@@ -195,6 +199,12 @@ def poll(caller: Caller, args: Json) -> dict[str, Any]:
             break
         time.sleep(0.1)
     return {"question_id": question.id, "status": question.status, "answer": question.answer}
+
+
+class TooManyQuestions(Conflict):
+    code = "too_many_questions"
+    default_hint = "poll until one of them is answered, or ask several things in one question"
+    retryable = True
 
 
 def _refuse_if_over(parent: RunDir | None) -> None:

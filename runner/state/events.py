@@ -13,6 +13,7 @@ import sys
 
 from runner.model import SCHEMA_VERSION
 from runner.state.manifest import timestamp
+from runner.state.store import no_follow
 from runner.value import json_bytes
 
 TYPE_CHECKING = False
@@ -47,7 +48,7 @@ class EventLog:
         line = json_bytes(event, separators=(",", ":")) + b"\n"
         if self._torn:
             line = b"\n" + line
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         fd = os.open(self._path, flags, 0o600)
         try:
             written = os.write(fd, line)
@@ -77,7 +78,7 @@ def complain(text: str) -> None:
 def read(path: str) -> Iterator[dict[str, Any]]:
     """The events that can be read, in order; a torn or foreign line is passed over."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=no_follow) as file:
             for line in file:
                 try:
                     event = json.loads(line)
@@ -85,14 +86,17 @@ def read(path: str) -> Iterator[dict[str, Any]]:
                     continue
                 if isinstance(event, dict):
                     yield event
-    except FileNotFoundError:
+    except OSError:
         return
 
 
 def _is_torn(path: str) -> bool:
-    with open(path, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell() == 0:
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"
+    try:
+        with open(path, "rb", opener=no_follow) as file:
+            file.seek(0, os.SEEK_END)
+            if file.tell() == 0:
+                return False
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:
+        return False

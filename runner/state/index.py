@@ -11,7 +11,7 @@ import json
 import os
 
 from runner.errors import RunnerError
-from runner.state.store import RUNS, RunDir, is_run_id, is_task_id, replace_bytes
+from runner.state.store import RUNS, RunDir, is_run_id, is_task_id, no_follow, replace_bytes
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -97,7 +97,7 @@ def _finished(run: RunDir) -> list[Any] | None:
 
 def _read(repo: str) -> dict[str, list[Any]]:
     try:
-        with open(f"{repo}/{RUNS}/{_NAME}", "rb") as file:
+        with open(f"{repo}/{RUNS}/{_NAME}", "rb", opener=no_follow) as file:
             data = json.loads(file.read())
         if data["version"] != _VERSION:
             return {}

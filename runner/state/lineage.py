@@ -14,11 +14,19 @@ from contextlib import contextmanager
 
 from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Phase
-from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of, unwritable, withdraw
+from runner.state.store import (
+    RunDir,
+    is_run_id,
+    is_task_id,
+    make_plain_folder,
+    manifest_path_of,
+    unwritable,
+    withdraw,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from runner.model import Invocation
     from runner.state.manifest import Manifest
@@ -46,15 +54,28 @@ def lineage_of(run: RunDir) -> Lineage:
     return Lineage(run.task_id, run.run_id, manifest_path_of(run.task_id, run.run_id))
 
 
-def children(run: RunDir) -> list[RunDir]:
-    """The runs that this one has started, oldest first; a folder may not exist (yet, or any more)."""
+def children(run: RunDir, known: Container[str] = ()) -> list[RunDir]:
+    """The runs that this one has started, oldest first; a folder may not exist (yet, or any more).
+
+    One that names another parent, or none, is not among them: a run may be able to write in its own folder.
+    `known` are ids that were found to be children before.
+    """
     try:
         names = os.listdir(_folder(run))
     except OSError:
         return []
     pairs = (name.rpartition("@") for name in names)
     found = [(run_id, task) for task, _, run_id in pairs if is_task_id(task) and is_run_id(run_id)]
-    return [RunDir(run.repo, task, run_id) for run_id, task in sorted(found)]
+    named = [RunDir(run.repo, task, run_id) for run_id, task in sorted(found)]
+    return [child for child in named if child.run_id in known or _is_child(child, run)]
+
+
+def _is_child(child: RunDir, run: RunDir) -> bool:
+    try:
+        parent = child.read_manifest().parent
+    except RunnerError:
+        return True
+    return parent is not None and parent.run_id == run.run_id
 
 
 def descendants(run: RunDir) -> Iterator[RunDir]:
@@ -108,7 +129,7 @@ def as_child(child: RunDir, parent: Invocation) -> Iterator[None]:
 
 def _reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
     try:
-        os.makedirs(_folder(parent), 0o700, exist_ok=True)
+        make_plain_folder(_folder(parent))
         lock = os.open(f"{parent.control}/children.lock", _LOCK_FLAGS, 0o600)
     except OSError as error:
         raise unwritable(error) from error
@@ -119,7 +140,7 @@ def _reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
         running = sum(map(_is_running, children(parent)))
         if running >= max_children:
             raise TooManyChildren(f"`{parent.run_id}` has {running} running children, at most {max_children}")
-        os.close(os.open(_marker(parent, child), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(_marker(parent, child), _LOCK_FLAGS, 0o600))
     except OSError as error:
         raise unwritable(error) from error
     finally:

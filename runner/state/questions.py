@@ -149,7 +149,7 @@ def _close(run: RunDir, question_id: str, how: Json) -> Question:
 def _publish(run: RunDir, name: str, data: Json) -> None:
     """Creates a file that is complete the moment it is visible; FileExistsError if there is one."""
     temporary = f"{run.questions}/.{name}.{os.getpid()}.{time.monotonic_ns()}"
-    if not os.path.isdir(run.questions):
+    if os.path.islink(run.questions) or not os.path.isdir(run.questions):
         raise RunNotFound(f"run `{run.run_id}` is gone")
     write_new(temporary, json_bytes(data))
     try:

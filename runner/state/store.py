@@ -11,6 +11,7 @@ import errno
 import fcntl
 import json
 import os
+import stat
 import time
 
 from runner.errors import Conflict, DiskFull, ManifestBroken, RunNotFound, Unwritable
@@ -120,7 +121,7 @@ class RunDir:
         """
         try:
             for folder in _lineage(self.repo, self.task_id):
-                _make_plain_folder(folder)
+                make_plain_folder(folder)
             _write_gitignore(f"{self.repo}/{RUNS}/.gitignore")
             os.mkdir(self.path, 0o700)
         except OSError as error:
@@ -271,11 +272,12 @@ class RunDir:
     def wake(self) -> None:
         """Makes the owner look at `control/` now. Nobody there is no error: the wish is durable."""
         try:
-            fd = os.open(self.wake_fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(self.wake_fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             return
         try:
-            os.write(fd, b"!")
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):  # whatever somebody has put there is not written to
+                os.write(fd, b"!")
         except OSError:
             pass
         finally:
@@ -367,8 +369,12 @@ def _write_new(path: str, data: bytes) -> None:
 
 
 def no_follow(path: str, flags: int) -> int:
-    """An opener: no link is followed, and a FIFO that somebody put there holds nobody up."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    """An opener of plain files: no link is followed, and a FIFO that somebody put there holds nobody up."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a plain file", path)
+    return fd
 
 
 def _lineage(repo: str, task_id: str) -> tuple[str, ...]:
@@ -376,10 +382,8 @@ def _lineage(repo: str, task_id: str) -> tuple[str, ...]:
     return (root, f"{root}/{task_id}", f"{root}/{task_id}/cli")
 
 
-def _make_plain_folder(path: str) -> None:
+def make_plain_folder(path: str) -> None:
     """A folder of ours: made if absent, refused if a link or a file stands there."""
-    import stat
-
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:

@@ -84,7 +84,8 @@ class Family:
 
     def children(self) -> tuple[Lineage, ...]:
         """Everybody that this run has started; a new one is an event."""
-        found = tuple(lineage.lineage_of(child) for child in lineage.children(self._run))
+        known = {child.run_id for child in self._known}
+        found = tuple(lineage.lineage_of(child) for child in lineage.children(self._run, known))
         for child in found:
             if child not in self._known:
                 self._log.note("child", task_id=child.task_id, run_id=child.run_id)

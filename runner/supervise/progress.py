@@ -13,6 +13,7 @@ import time
 
 from runner.model import Usage
 from runner.runtimes.base import Activity, Kind, Runtime
+from runner.state.store import no_follow
 
 _PIECE = 256 * 1024
 _LONGEST_LINE = 8 * 1024 * 1024
@@ -59,7 +60,7 @@ class Progress:
         """
         until = time.monotonic() + for_s
         try:
-            file = open(self._path, "rb")  # noqa: SIM115 - closed below, None of it on failure
+            file = open(self._path, "rb", opener=no_follow)  # noqa: SIM115 - closed below, None of it on failure
         except OSError:
             return False
         with file:
@@ -153,7 +154,7 @@ class Timeline:
     def note(self, size: int) -> None:
         """A disk that refuses costs the times of some lines, nothing else."""
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             fd = os.open(self._path, flags, 0o600)
         except OSError:
             return
@@ -168,7 +169,7 @@ class Timeline:
 def tail(path: str, limit: int = 4096) -> str:
     """The end of a file as text, at most `limit` bytes; empty where there is none."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=no_follow) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - limit))
             return file.read(limit).decode(errors="replace")

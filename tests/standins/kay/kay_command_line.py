@@ -112,9 +112,7 @@ class _Reader:
         return ALIASES.get(word, word) in self.command.subcommands or bool(self.parsed.wants)
 
     def _argument(self, word: str) -> None:
-        if len(self.parsed.arguments) >= len(self.command.arguments) and (
-            not self.command.open_ended
-        ):
+        if len(self.parsed.arguments) >= len(self.command.arguments) and (not self.command.open_ended):
             raise self._error(f"unexpected argument '{word}' found")
         self.parsed.arguments.append(word)
 

@@ -69,9 +69,7 @@ def run_exec(request: ExecRequest) -> int:
         )
         prompt = expand_slash(prompt)
         if not request.options.has("skip-git-repo-check") and not find_git_root(settings.workdir):
-            raise Refused(
-                "Not inside a trusted directory and --skip-git-repo-check was not specified."
-            )
+            raise Refused("Not inside a trusted directory and --skip-git-repo-check was not specified.")
     except (Refused, ConfigError) as error:
         print(error if isinstance(error, Refused) else f"Error: {error}", file=sys.stderr)
         return 1

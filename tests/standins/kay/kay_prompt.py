@@ -84,17 +84,13 @@ def check_schema(given: str | None) -> None:
 
 def _from_stdin(*, forced: bool) -> str:
     if sys.stdin.isatty() and not forced:
-        raise Refused(
-            "No prompt provided. Either specify one as an argument or pipe the prompt into stdin."
-        )
+        raise Refused("No prompt provided. Either specify one as an argument or pipe the prompt into stdin.")
     if not forced:
         print("Reading prompt from stdin...", file=sys.stderr, flush=True)
     try:
         text = sys.stdin.buffer.read().decode()
     except UnicodeDecodeError as error:
-        raise Refused(
-            "Failed to read prompt from stdin: stream did not contain valid UTF-8"
-        ) from error
+        raise Refused("Failed to read prompt from stdin: stream did not contain valid UTF-8") from error
     if not text.strip():
         raise Refused("No prompt provided via stdin.")
     return text

@@ -50,9 +50,7 @@ class Session:
     def save(self) -> None:
         """Writes the snapshot and brings this session's catalogue line up to date."""
         snapshot = self._path.with_suffix(".snapshot.json")
-        snapshot.write_text(
-            json.dumps({"message_count": self._entry["message_count"]}), encoding="utf-8"
-        )
+        snapshot.write_text(json.dumps({"message_count": self._entry["message_count"]}), encoding="utf-8")
         self.save_entry()
 
     def save_entry(self) -> None:
@@ -76,9 +74,7 @@ def open_session(
         found = _find(settings.home, resume_id)
     if found is not None:
         count = found["message_count"]
-        return Session(
-            settings.home, found, earlier_messages=count if isinstance(count, int) else 0
-        )
+        return Session(settings.home, found, earlier_messages=count if isinstance(count, int) else 0)
     return _new_session(settings, generation)
 
 
@@ -158,9 +154,7 @@ def _entries(text: str) -> list[Table]:
 
 def _newest_first(entries: dict[str, Table]) -> list[Table]:
     keys = ("last_event_at", "created_at", "session_id")
-    return sorted(
-        entries.values(), key=lambda entry: [str(entry.get(key)) for key in keys], reverse=True
-    )
+    return sorted(entries.values(), key=lambda entry: [str(entry.get(key)) for key in keys], reverse=True)
 
 
 def _catalogue(home: Path) -> Path:

@@ -120,9 +120,7 @@ def load_config(home: Path, overrides: Sequence[str]) -> Table:
     return config
 
 
-def resolve(
-    given: Parsed, config: Table, *, home: Path, cwd: Path, generation: Generation
-) -> Settings:
+def resolve(given: Parsed, config: Table, *, home: Path, cwd: Path, generation: Generation) -> Settings:
     """The settings of one `exec`. Raises ConfigError."""
     profile = _profile(given, config)
     local = given.has("oss")

@@ -98,9 +98,7 @@ class Turn:
     def _run_shell(self, call_id: str, command: str) -> None:
         argv = ["bash", "-lc", command]
         workdir = str(self._settings.workdir)
-        self._printer.event(
-            "exec_command_begin", call_id=call_id, command=argv, cwd=workdir, parsed_cmd=[]
-        )
+        self._printer.event("exec_command_begin", call_id=call_id, command=argv, cwd=workdir, parsed_cmd=[])
         started = time.monotonic_ns()
         with self._listener.held():
             self._shell = subprocess.Popen(
