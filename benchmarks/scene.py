@@ -42,7 +42,7 @@ case "$1 $2" in
   "--version ") echo "codex-cli 0.163.0"; exit ;;
   "exec --help") exec {codex} exec --help ;;
 esac
-: > {stamp}
+date +%s%N > {stamp}
 read -r prompt
 case "$prompt" in
   silent) exec sleep 1000 ;;
@@ -74,7 +74,7 @@ class Scene:
         stamp = Path(self.repo, "stamp")
         self.fake = str(folder / "codex")
         stamper = folder / "stamper"
-        stamper.write_text(f"#!/bin/sh\n: > {stamp}\n")
+        stamper.write_text(f"#!/bin/sh\ndate +%s%N > {stamp}\n")
         text = _FAKE.format(
             codex=CODEX, stamp=stamp, stamper=stamper, python=sys.executable, flood=_FLOOD.format()
         )
@@ -112,6 +112,15 @@ class Scene:
             if time.monotonic() > deadline:
                 raise SystemExit("the benchmark waited in vain")
             time.sleep(0.001)
+
+    def stamped(self) -> int:
+        """When the fake codex ran its first command, in nanoseconds since the epoch.
+
+        By `date`, which adds a millisecond or two; the time of a file would be as coarse as the clock tick.
+        """
+        stamp = Path(self.repo, "stamp")
+        self.until(lambda: stamp.exists() and stamp.read_text().endswith("\n"))
+        return int(stamp.read_text())
 
     def bare_codex(self) -> float:
         """Milliseconds of a bare `codex exec` with the same flags against the same kind of server."""
