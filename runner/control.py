@@ -48,8 +48,8 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
         if manifest.is_done:
             finish_sealing(run, env)
             return manifest
-    except (ManifestBroken, RunNotFound) as error:
-        if not _can_be_made_again(run, error):
+    except (ManifestBroken, RunNotFound):
+        if not _can_be_made_again(run):
             raise
         if run.is_locked():
             _ask(run, "rewrite", "user", _PAUSE_WITHIN_S, env)
@@ -62,8 +62,8 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
         if manifest.is_done:
             os.close(lock_fd)
             return manifest
-    except (ManifestBroken, RunNotFound) as error:
-        if not _can_be_made_again(run, error):
+    except (ManifestBroken, RunNotFound):
+        if not _can_be_made_again(run):
             os.close(lock_fd)
             raise
         # Its new owner makes it again.
@@ -79,10 +79,9 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
     return run.read_manifest()
 
 
-def _can_be_made_again(run: RunDir, error: RunnerError) -> bool:
-    """Whether a manifest is broken or missing; one that is a link stays as it is."""
-    is_link = isinstance(error, RunNotFound) and os.path.lexists(run.manifest)
-    return os.path.exists(run.invocation) and not is_link
+def _can_be_made_again(run: RunDir) -> bool:
+    """Whether it is known what was started: a manifest that is broken or missing can be written again."""
+    return os.path.exists(run.invocation)
 
 
 def finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
@@ -384,7 +383,10 @@ def _ask(
             return
         if time.monotonic() > deadline:
             withdraw(path)
-            raise GaveUpWaiting(f"the supervisor did not take `{kind}` within {within_s:g} s")
+            raise GaveUpWaiting(
+                f"the supervisor did not take `{kind}` within {within_s:g} s, the wish is withdrawn",
+                hint="`runner status RUN` shows the state it is in; `runner cancel RUN` ends it",
+            )
         time.sleep(_POLL_S / 4)
 
 

@@ -70,7 +70,10 @@ def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Check]:
         yield Check("git", Verdict.WARN, f"git {said.why}; {loss}", "install git")
     elif said.exit_code != 0:
         first = (said.stderr.strip() or "not a git repository").split("\n", 1)[0]
-        yield Check("git", Verdict.WARN, f"{first}; {loss}", f"run `git init` in {root}")
+        repair = f"run `git init` in {root}"
+        if os.path.lexists(os.path.join(root, ".git")):  # there is one: of another user, or broken
+            repair = f"run `git status` in {root}: it says what stands against the repository"
+        yield Check("git", Verdict.WARN, f"{first}; {loss}", repair)
     else:
         yield Check("git", Verdict.OK, f"repository {said.stdout.strip()}")
 

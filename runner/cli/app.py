@@ -5,6 +5,7 @@ Only the module of the chosen verb is imported, so `status` pays for nothing tha
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -78,10 +79,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone (`runner logs X | head`): no error, and nothing to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_stdout()
         return ExitStatus.OK
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else ExitStatus.INVALID
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return _report_bug(error, as_json)
+        from runner.state.store import unwritable
+
+        return _report(unwritable(error), as_json)  # of a file of ours, or of our own output
     except Exception as error:
         return _report_bug(error, as_json)
 
@@ -171,7 +178,12 @@ def _report(error: RunnerError, as_json: bool) -> int:
         }
         if error.problems:
             body["problems"] = list(error.problems)
-        emit({"error": body})
+        try:
+            emit({"error": body})
+            sys.stdout.flush()
+        except OSError:
+            _drop_stdout()
+            return _report(error, as_json=False)
     else:
         from runner.cli.render import paint
 
@@ -180,7 +192,15 @@ def _report(error: RunnerError, as_json: bool) -> int:
             print(f"  {problem}", file=sys.stderr)
         if error.hint:
             print(f"\n{paint('hint:', 'cyan', sys.stderr)} {error.hint}", file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_stdout()  # else the interpreter tries again at its end, and takes another exit status
     return int(error.exit_status)
+
+
+def _drop_stdout() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _report_bug(error: Exception, as_json: bool) -> int:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LONGEST_S = 50.0
 MOST_OPEN = 20
 """Questions of one run that may be open at once: whoever looks at it reads them all."""
-_ANSWER_FIRST_S = 1.0
+_ANSWER_FIRST_S = 0.5
 """A run that pauses or cancels itself gets its answer; its supervisor acts this much later."""
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
 
@@ -225,8 +225,16 @@ def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> 
     if manifest.is_done:
         return {"run_id": run.run_id, "status": manifest.status, "accepted": False}
     given = {name: value for name, value in fields.items() if value is not None}
-    run.leave_intent(kind, caller.name, not_before=time.time() + _ANSWER_FIRST_S, **given)
+    waits = {"not_before": time.time() + _ANSWER_FIRST_S, "output_bytes": _size(run.stdout)}
+    run.leave_intent(kind, caller.name, **waits, **given)
     return {"run_id": run.run_id, "status": manifest.status, "accepted": True, "note": note}
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _short(run: RunDir) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,7 @@ GONE_FOR_S = 5.0
 _BETWEEN_ATTEMPTS = ("verifying", "starting")
 
 _PROC = Path("/proc")
+_LARGEST = 4 * 1024 * 1024
 
 
 class Lifetime:
@@ -27,10 +29,10 @@ class Lifetime:
     def is_over(self, now: float) -> bool:
         """Whether the run is done, gone, or without a live process for too long."""
         try:
-            manifest = json.loads(self._manifest.read_bytes())
-        except OSError:
+            manifest = json.loads(_read(self._manifest))
+        except (FileNotFoundError, NotADirectoryError):
             return True
-        except ValueError:
+        except (OSError, ValueError):
             manifest = {}
         if not isinstance(manifest, dict):
             manifest = {}
@@ -41,6 +43,12 @@ class Lifetime:
             self._last_sign_of_life = now
         silence = now - self._last_sign_of_life
         return silence >= (NAMED_WITHIN_S if process is None else GONE_FOR_S)
+
+
+def _read(path: Path) -> bytes:
+    """The beginning of a file; the agent can put a FIFO or a link to /dev/zero where it is."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read(_LARGEST)
 
 
 def _next_attempt_may_come(manifest: Json) -> bool:

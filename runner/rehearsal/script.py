@@ -52,6 +52,8 @@ def default(task: str) -> Script:
 
 def load(path: Path) -> Script:
     """The script in this file; all its problems together as one `ScriptError`."""
+    if path.exists() and not path.is_file():  # a FIFO would be waited for, /dev/zero read for ever
+        raise ScriptError((f"{path}: is not a plain file",))
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

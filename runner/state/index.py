@@ -7,10 +7,11 @@ and a run that has no row is always looked at.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
-from runner.errors import RunnerError
+from runner.errors import RunnerError, Unwritable
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id, no_follow, replace_bytes
 from runner.value import Value
 
@@ -119,5 +120,7 @@ def _names(path: str) -> list[str]:
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.EACCES and path.endswith(f"/{RUNS}"):
+            raise Unwritable(f"cannot read {path}: {error.strerror}") from error  # "no runs" would be a guess
         return []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RUNS = ".runs"
 _RESERVE_BYTES = 64 * 1024
 _LARGEST_JSON = 4 * 1024 * 1024
+_ANSWERED_WITHIN_S = 10.0
 
 
 def new_run_id() -> str:
@@ -92,8 +93,7 @@ class RunDir:
         self.questions = f"{self.path}/questions"
         self.wake_fifo = f"{self.control}/wake"
         self.reserve = f"{self.control}/reserve"
-        self.alone = f"{self.control}/alone"
-        """Stands while a wish is obeyed that is for this run only, and not for its child runs."""
+        self.alone = f"{self.control}/alone"  # stands while a wish is obeyed that is for this run only
         self.lock = f"{self.path}/run.lock"
 
     @property
@@ -186,7 +186,10 @@ class RunDir:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ManifestBroken(f"{self.manifest} is not a manifest: {error!r}") from error
         except OSError as error:
-            raise RunNotFound(f"cannot read {self.manifest}: {error.strerror}") from error
+            text = f"cannot read {self.manifest}: {error.strerror}"
+            if _is_of_another(self.manifest):
+                raise Unwritable(text) from error
+            raise ManifestBroken(text) from error  # a link, a folder or a FIFO, or nobody may read it
 
     def read_invocation(self) -> Invocation:
         """What was executed, without the prompt. ManifestBroken when it cannot be read."""
@@ -203,6 +206,9 @@ class RunDir:
         data = manifest.to_json()
         try:
             replace_json(self.manifest, data)
+        except IsADirectoryError:
+            self.set_aside_manifest()
+            replace_json(self.manifest, data)
         except OSError as error:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             if not (is_full and manifest.is_done and os.path.exists(self.reserve)):
@@ -212,10 +218,13 @@ class RunDir:
 
     def set_aside_manifest(self) -> str:
         """Keeps a broken manifest under another name; returns that. It stands until it is replaced, so
-        nobody who looks meanwhile takes the run for gone.
+        nobody who looks meanwhile takes the run for gone. Only a folder in its place has to go at once.
         """
         aside = f"{self.manifest}.broken-{time.time_ns()}"
-        os.link(self.manifest, aside, follow_symlinks=False)
+        if os.path.isdir(self.manifest) and not os.path.islink(self.manifest):
+            os.rename(self.manifest, aside)
+        else:
+            os.link(self.manifest, aside, follow_symlinks=False)
         return aside
 
     def leave_intent(self, kind: str, actor: str, **fields: Any) -> str:
@@ -224,6 +233,7 @@ class RunDir:
         name = f"{time.time_ns():020d}-{os.urandom(3).hex()}"
         path = f"{self.control}/intent-{name}.json"
         try:
+            make_plain_folder(self.control)  # the agent may have taken it away, or put a link there
             _write_new(f"{self.control}/.{name}", json_bytes(intent))
             os.rename(f"{self.control}/.{name}", path)
         except FileNotFoundError:
@@ -234,9 +244,11 @@ class RunDir:
 
     def intents(self) -> Iterator[tuple[str, Json]]:
         """(path, intent) in the order in which they were left; unreadable ones are removed."""
+        if os.path.islink(self.control):
+            return
         try:
             names = sorted(name for name in os.listdir(self.control) if name.startswith("intent-"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for name in names:
             path = f"{self.control}/{name}"
@@ -262,6 +274,8 @@ class RunDir:
         Without it a wish is seen at the next tick.
         """
         try:
+            if os.path.islink(self.control):
+                return None
             if not os.path.lexists(self.wake_fifo):
                 os.mkfifo(self.wake_fifo, 0o600)
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -276,7 +290,7 @@ class RunDir:
         except OSError:
             return
         try:
-            if stat.S_ISFIFO(os.fstat(fd).st_mode):  # whatever somebody has put there is not written to
+            if stat.S_ISFIFO(os.fstat(fd).st_mode):  # nothing else is written to
                 os.write(fd, b"!")
         except OSError:
             pass
@@ -292,10 +306,16 @@ def withdraw(intent: str) -> None:
         pass
 
 
-def is_due(intent: Json) -> bool:
-    """A run that acts on itself gets its answer first: such a wish has a time before which it waits."""
-    not_before = intent.get("not_before")
-    return not isinstance(not_before, int | float) or not_before <= time.time()
+def is_due(intent: Json, output_bytes: int) -> bool:
+    """A run that acts on itself gets its answer first: such a wish waits until its program has written more
+    than it had when the wish was left, which tells that the answer has come, and a moment at the least.
+    """
+    not_before, had = intent.get("not_before"), intent.get("output_bytes")
+    if not isinstance(not_before, int | float):
+        return True
+    waited_s = time.time() - not_before
+    is_answered = not isinstance(had, int) or output_bytes > had
+    return waited_s >= 0 and (is_answered or waited_s >= _ANSWERED_WITHIN_S)
 
 
 def actor_of(intent: Json) -> str:
@@ -375,6 +395,14 @@ def no_follow(path: str, flags: int) -> int:
         os.close(fd)
         raise OSError(errno.EINVAL, "not a plain file", path)
     return fd
+
+
+def _is_of_another(path: str) -> bool:
+    """Whether another user has it, or may be the only one who can look."""
+    try:
+        return os.lstat(path).st_uid != os.geteuid()
+    except OSError:
+        return True
 
 
 def _lineage(repo: str, task_id: str) -> tuple[str, ...]:

@@ -206,7 +206,7 @@ class Supervisor:
             if pidfd in ready:
                 break
             if wake is not None and wake in ready:
-                os.read(wake, 4096)
+                _drain(wake)
             self._obey()
             self._observe()
             self._enforce()
@@ -275,7 +275,7 @@ class Supervisor:
     def _obey(self) -> None:
         obeyed = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel}
         for path, intent in self.run.intents():
-            if not is_due(intent):
+            if not is_due(intent, self.progress.size):
                 continue
             kind, self._obeying = str(intent.get("kind")), path
             if kind == "rewrite":
@@ -361,7 +361,7 @@ class Supervisor:
     def _is_hurried(self) -> bool:
         """Whether a cancel came while a stop is under way: then nobody waits politely any more."""
         others = (wish for path, wish in self.run.intents() if path != self._obeying)
-        return any(wish.get("kind") == "cancel" and is_due(wish) for wish in others)
+        return any(wish.get("kind") == "cancel" and is_due(wish, self.progress.size) for wish in others)
 
     def _account_pause(self) -> None:
         if self._paused_since is not None:
@@ -376,6 +376,13 @@ class Supervisor:
             self.run.write_manifest(manifest)
         except OSError as error:
             complain(f"manifest not written: {error}")
+
+
+def _drain(fifo: int) -> None:
+    try:
+        os.read(fifo, 4096)
+    except BlockingIOError:
+        pass  # whoever else has it open was quicker
 
 
 def _boottime() -> float:

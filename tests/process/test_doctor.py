@@ -129,6 +129,14 @@ def test_without_a_repository_there_is_a_warning_that_stops_nothing(place: Place
     assert doctor.ready(tuple(checks.values()))
 
 
+def test_a_repository_that_git_refuses_is_not_to_be_made_again(place: Place) -> None:
+    place.codex()
+    (place.repo / ".git").write_text("broken")
+    check = place.examine([task()])["git"]
+    assert check.verdict is Verdict.WARN and "invalid gitfile" in check.message
+    assert "git status" in (check.repair or "") and "git init" not in (check.repair or "")
+
+
 def test_without_git_there_is_a_warning(place: Place) -> None:
     place.codex()
     place.env["PATH"] = str(place.bin)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -9,7 +12,7 @@ from time import monotonic
 import pytest
 from support.delegation import family, path_of
 from support.doubles import FINISHED, THREAD
-from support.processes import kill
+from support.processes import kill, look, signal_exactly
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
@@ -249,6 +252,48 @@ def test_a_child_that_is_started_in_the_middle_of_a_wish_obeys_it_too(repo: Repo
     for child in children:
         wait_until(lambda c=child: c.on_disk()["status"] == status, what=f"the {wish} of {child.id}")
         assert all_stopped(child) if wish == "pause" else child.tree() == []
+
+
+def held_in_the_middle(repo: Repo, parent: Run, starting: subprocess.Popen[bytes]) -> bool:
+    """Stops a start between the mark at its parent and its own manifest; False if it was quicker."""
+    marks = parent.folder / "control" / "children"
+    before, seen = len(list(marks.glob("*"))), look(starting.pid)
+    assert seen is not None
+    until = monotonic() + 10
+    while len(list(marks.glob("*"))) == before and monotonic() < until:
+        pass  # a few milliseconds lie between the two
+    signal_exactly(seen, signal.SIGSTOP)
+    wait_until(lambda: (now := look(starting.pid)) is None or now.is_stopped or not now.is_alive)
+    whole = [run for run in repo.runs() if (run.folder / "manifest.json").exists()]
+    return len(list(marks.glob("*"))) > len(whole) - 1
+
+
+@pytest.mark.parametrize(("wish", "status"), [("pause", "paused"), ("end", "cancelled")])
+def test_a_child_that_nobody_could_tell_yet_follows_its_parent(repo: Repo, wish: str, status: str) -> None:
+    """Its start was in the middle of it while its parent was paused, or had its end."""
+    family(repo, more="max_children = 64")
+    parent = repo.start()
+    words = ("start", "--task", "child", "--parent", path_of(parent), "--prompt", "-", "--format", "json")
+    for _ in range(10):
+        with repo.process(*words) as starting:
+            assert starting.stdin is not None
+            starting.stdin.write(b"x" * 1_000_000)
+            starting.stdin.close()
+            starting.stdin = None
+            is_held = held_in_the_middle(repo, parent, starting)
+            if is_held and wish == "pause":
+                assert parent.told("pause")["status"] == "paused"
+            elif is_held:
+                repo.note("gate-work").touch()
+                assert parent.wait()["status"] == "succeeded"
+            starting.send_signal(signal.SIGCONT)
+            out, _ = starting.communicate(timeout=20)
+        if is_held:
+            break
+    assert is_held, "never in the middle"
+    child = Run(repo, json.loads(out)["run_id"], "child")
+    wait_until(lambda: child.on_disk()["status"] == status, what=status)
+    assert all_stopped(child) if wish == "pause" else child.tree() == []
 
 
 # -- caps ------------------------------------------------------------------------------------------

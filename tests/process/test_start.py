@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -444,8 +445,52 @@ def test_a_manifest_that_becomes_a_link_is_not_followed(repo: Repo, tmp_path: Pa
     manifest.rename(elsewhere)
     manifest.symlink_to(elsewhere)
     before = elsewhere.read_bytes()
-    assert repo.cli("status", run.id).status in (4, 9)
+    assert run.status()["status"] == "succeeded", "made again from the events"
     assert elsewhere.read_bytes() == before
+    assert not manifest.is_symlink()
+    (aside,) = run.folder.glob("manifest.json.broken-*")
+    assert aside.is_symlink()
+
+
+@pytest.mark.parametrize("what", ["a fifo", "a folder", "a link"])
+def test_a_run_whose_manifest_became_something_else_is_listed_and_can_be_cancelled(
+    repo: Repo, what: str
+) -> None:
+    repo.waiting_codex()
+    run = repo.task().start()
+    repo.begun()
+    manifest = run.folder / "manifest.json"
+    manifest.unlink()
+    if what == "a folder":
+        (manifest / "full").mkdir(parents=True)
+    else:
+        os.mkfifo(manifest) if what == "a fifo" else manifest.symlink_to("/dev/zero")
+    assert [(row["run_id"], row["status"]) for row in repo.json("list")] == [(run.id, "running")]
+    assert run.told("cancel", "--grace", "100ms")["survivors"] == []
+    assert run.on_disk()["status"] == "cancelled"
+
+
+def test_a_run_whose_control_folder_was_removed_can_be_paused_and_cancelled(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task().start()
+    repo.begun()
+    shutil.rmtree(run.folder / "control")
+    assert run.told("pause")["status"] == "paused"
+    assert run.told("cancel", "--grace", "100ms")["survivors"] == []
+
+
+@pytest.mark.parametrize("words", [("--set", "tasks.work.prompt_file=input"), ("--rehearse", "input")])
+@pytest.mark.parametrize("what", ["a fifo", "a link"])
+def test_an_input_that_is_no_plain_file_is_refused_at_once(
+    repo: Repo, words: tuple[str, ...], what: str
+) -> None:
+    repo.quick_codex()
+    repo.task()
+    path = repo.root / "input"
+    os.mkfifo(path) if what == "a fifo" else path.symlink_to("/dev/zero")
+    refused = repo.cli("start", "--task", "work", *words, "--format", "json", within=10)
+    assert (refused.status, "is not a plain file" in json.dumps(refused.error)) == (2, True)
+    assert not repo.runs_folder.exists()
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"null", b'{"schema_version": 1}', b"\xff" * 100])

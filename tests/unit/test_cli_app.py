@@ -298,3 +298,31 @@ def test_an_unknown_schema_is_named_with_the_known_ones(capfd: pytest.CaptureFix
     status, _, err = answer(capfd, "schema", "manifes")
     assert status == 2
     assert "manifest" in err
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    "words", [("list",), ("list", "--format", "json"), ("schema", "manifest"), ("--help",)]
+)
+def test_an_output_that_cannot_be_written_is_said_and_is_no_bug(
+    words: tuple[str, ...], unbuffered: str
+) -> None:
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        command = (sys.executable, "-m", "runner", *words)
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=env, timeout=30
+        )
+    assert done.returncode == 9
+    assert "error: cannot write: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_an_error_that_cannot_be_written_to_stdout_keeps_its_exit_status_and_goes_to_stderr() -> None:
+    with open("/dev/full", "w") as full:
+        command = (sys.executable, "-m", "runner", "status", "nothing", "--format", "json")
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=30
+        )
+    assert done.returncode == 4
+    assert done.stderr.startswith("error: no run `nothing`")

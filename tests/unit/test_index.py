@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support.values import a_manifest
 
+from runner.errors import Unwritable
 from runner.model import Outcome, Phase, Reason
 from runner.state import index
 from runner.state.index import Row, row_of
@@ -133,6 +134,19 @@ def test_an_unreadable_run_is_told_and_never_kept_in_the_cache(tmp_path: Path) -
     assert (finished(tmp_path), others(tmp_path)) == ([], [run.run_id])
     Path(run.manifest).write_bytes(whole)
     assert finished(tmp_path) == [row_of(manifest)]
+
+
+def test_a_folder_of_runs_that_may_not_be_read_is_not_called_empty(tmp_path: Path) -> None:
+    add(tmp_path)
+    (tmp_path / ".runs").chmod(0)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may read everything
+    try:
+        with pytest.raises(Unwritable, match=r"cannot read .*Permission denied"):
+            index.scan(str(tmp_path))
+    finally:
+        os.seteuid(user)
+        (tmp_path / ".runs").chmod(0o700)
 
 
 def test_foreign_names_and_links_are_passed_over(tmp_path: Path) -> None:

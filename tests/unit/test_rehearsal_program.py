@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -234,4 +234,13 @@ def test_between_two_attempts_the_supervisor_keeps_it_alive(manifest: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
 def test_a_manifest_that_cannot_be_read_for_a_moment_is_no_end(manifest: Path, content: bytes) -> None:
     manifest.write_bytes(content)
+    assert not Lifetime(manifest, now=0).is_over(1)
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_something_else_in_place_of_the_manifest_neither_ends_it_nor_holds_it_up(
+    manifest: Path, put: Callable[[Path], None]
+) -> None:
+    manifest.unlink(missing_ok=True)
+    put(manifest)
     assert not Lifetime(manifest, now=0).is_over(1)

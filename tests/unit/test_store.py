@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -334,8 +336,60 @@ def test_a_manifest_behind_a_link_is_not_read(run: RunDir) -> None:
     other = Path(run.path, "other.json")
     other.write_text(json.dumps(a_manifest(run).to_json()))
     os.symlink(other, run.manifest)
-    with pytest.raises(RunNotFound, match="cannot read"):
+    with pytest.raises(ManifestBroken, match="cannot read"):
         run.read_manifest()
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_whatever_stands_in_place_of_the_manifest_is_set_aside_and_written_over(
+    run: RunDir, put: Callable[[str], None]
+) -> None:
+    os.close(run.create())
+    put(run.manifest)
+    with pytest.raises(ManifestBroken, match="cannot read"):
+        run.read_manifest()
+    kind = stat.S_IFMT(os.lstat(run.manifest).st_mode)
+    assert stat.S_IFMT(os.lstat(run.set_aside_manifest()).st_mode) == kind
+    manifest = a_manifest(run)
+    run.write_manifest(manifest)
+    assert run.read_manifest() == manifest
+
+
+def test_a_folder_in_place_of_the_manifest_does_not_keep_an_owner_from_writing_it(run: RunDir) -> None:
+    os.close(run.create())
+    os.makedirs(f"{run.manifest}/full")
+    manifest = a_manifest(run)
+    run.write_manifest(manifest)
+    assert run.read_manifest() == manifest
+    assert [path.name for path in Path(run.path).glob("manifest.json.broken-*/*")] == ["full"]
+
+
+def test_a_wish_is_left_although_the_agent_has_removed_the_folder_of_wishes(run: RunDir) -> None:
+    os.close(run.create())
+    shutil.rmtree(run.control)
+    run.leave_intent("cancel", "user")
+    assert [intent["kind"] for _, intent in run.intents()] == ["cancel"]
+    assert mode(run.control) == 0o700
+
+
+def test_a_link_in_place_of_the_folder_of_wishes_is_not_followed(run: RunDir, tmp_path: Path) -> None:
+    os.close(run.create())
+    shutil.rmtree(run.control)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "intent-1.json").write_text("of somebody else")
+    os.symlink(tmp_path / "elsewhere", run.control)
+    with pytest.raises(Conflict, match="symbolic link"):
+        run.leave_intent("cancel", "user")
+    assert list(run.intents()) == [] and run.open_wake() is None
+    assert [path.read_text() for path in (tmp_path / "elsewhere").iterdir()] == ["of somebody else"]
+
+
+def test_a_wish_makes_no_folder_of_a_run_that_is_gone(run: RunDir) -> None:
+    os.close(run.create())
+    shutil.rmtree(run.path)
+    with pytest.raises(RunNotFound, match="is gone"):
+        run.leave_intent("cancel", "user")
+    assert not os.path.exists(run.path)
 
 
 def test_a_broken_manifest_is_kept_aside_and_there_is_one_at_every_moment(run: RunDir) -> None:
