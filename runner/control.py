@@ -17,9 +17,10 @@ from runner.executors.processes import look as look_at
 from runner.model import Phase
 from runner.state import index
 from runner.state.events import read as read_events
+from runner.state.files import withdraw
 from runner.state.index import Row, row_of
 from runner.state.manifest import Manifest
-from runner.state.store import RunDir, withdraw
+from runner.state.store import RunDir
 from runner.supervise import adopt
 
 TYPE_CHECKING = False

@@ -8,9 +8,10 @@ import time
 from runner.control import finish_sealing, look, unknown
 from runner.errors import RunnerError, RunNotFound
 from runner.state import index
+from runner.state.files import unwritable
 from runner.state.index import Row, row_of
 from runner.state.manifest import parse_timestamp
-from runner.state.store import RunDir, unwritable
+from runner.state.store import RunDir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

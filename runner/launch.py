@@ -16,8 +16,9 @@ from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Program, Rehearsa
 from runner.plan.delegation import refuse_too_deep
 from runner.plan.resolve import Choice, choose, invocation
 from runner.runtimes import probe
+from runner.state.files import replace_json, unwritable, write_new
 from runner.state.manifest import Manifest, first
-from runner.state.store import RunDir, new_run_id, replace_json, unwritable, write_new
+from runner.state.store import RunDir, new_run_id
 from runner.supervise import begin
 
 TYPE_CHECKING = False
@@ -204,7 +205,9 @@ def _prompt_text(config: Config, request: Request, choice: Choice) -> str:
         raise PromptInvalid(f"task `{choice.task.id}` has no prompt of its own")
     path = os.path.join(config.root, choice.task.prompt_file)
     if os.path.exists(path) and not os.path.isfile(path):
-        raise PromptInvalid(f"{path} is not a plain file")  # a FIFO would be waited for, /dev/zero read for ever
+        raise PromptInvalid(
+            f"{path} is not a plain file"
+        )  # a FIFO would be waited for, /dev/zero read for ever
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read(MAX_PROMPT_CHARS + 1)

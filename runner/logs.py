@@ -18,8 +18,9 @@ from runner.redact import Redactor, clean_terminal
 from runner.runtimes.base import Activity, Kind
 from runner.state import questions
 from runner.state.events import read as read_events
+from runner.state.files import no_follow, read_text
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
-from runner.state.store import RunDir, no_follow, read_text
+from runner.state.store import RunDir
 from runner.value import Value
 
 TYPE_CHECKING = False

@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return _report_bug(error, as_json)
-        from runner.state.store import unwritable
+        from runner.state.files import unwritable
 
         return _report(unwritable(error), as_json)  # of a file of ours, or of our own output
     except Exception as error:

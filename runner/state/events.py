@@ -12,8 +12,8 @@ import os
 import sys
 
 from runner.model import SCHEMA_VERSION
+from runner.state.files import no_follow
 from runner.state.manifest import timestamp
-from runner.state.store import no_follow
 from runner.value import json_bytes
 
 TYPE_CHECKING = False

@@ -12,7 +12,8 @@ import json
 import os
 
 from runner.errors import RunnerError, Unwritable
-from runner.state.store import RUNS, RunDir, is_run_id, is_task_id, no_follow, replace_bytes
+from runner.state.files import no_follow, replace_bytes
+from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
 from runner.value import Value
 
 TYPE_CHECKING = False

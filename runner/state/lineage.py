@@ -14,15 +14,8 @@ from contextlib import contextmanager
 
 from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Phase
-from runner.state.store import (
-    RunDir,
-    is_run_id,
-    is_task_id,
-    make_plain_folder,
-    manifest_path_of,
-    unwritable,
-    withdraw,
-)
+from runner.state.files import make_plain_folder, unwritable, withdraw
+from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

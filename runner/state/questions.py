@@ -12,8 +12,9 @@ import os
 import time
 
 from runner.errors import Conflict, RunNotFound, UsageError
+from runner.state.files import no_follow, unwritable, write_new
 from runner.state.manifest import parse_timestamp, timestamp
-from runner.state.store import RunDir, no_follow, unwritable, write_new
+from runner.state.store import RunDir
 from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False

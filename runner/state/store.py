@@ -14,8 +14,9 @@ import os
 import stat
 import time
 
-from runner.errors import Conflict, DiskFull, ManifestBroken, RunNotFound, Unwritable
+from runner.errors import ManifestBroken, RunNotFound, Unwritable
 from runner.model import Invocation
+from runner.state.files import create, make_plain_folder, no_follow, replace_json, unwritable, withdraw
 from runner.state.manifest import Manifest, timestamp
 from runner.value import json_bytes
 
@@ -133,7 +134,7 @@ class RunDir:
             os.mkdir(self.control, 0o700)
             os.mkdir(self.questions, 0o700)
             os.mkfifo(self.wake_fifo, 0o600)
-            _write_new(self.reserve, b"\0" * _RESERVE_BYTES)
+            create(self.reserve, b"\0" * _RESERVE_BYTES)
         except OSError as error:
             self.discard()
             if lock_fd >= 0:
@@ -234,7 +235,7 @@ class RunDir:
         path = f"{self.control}/intent-{name}.json"
         try:
             make_plain_folder(self.control)  # the agent may have taken it away, or put a link there
-            _write_new(f"{self.control}/.{name}", json_bytes(intent))
+            create(f"{self.control}/.{name}", json_bytes(intent))
             os.rename(f"{self.control}/.{name}", path)
         except FileNotFoundError:
             raise RunNotFound(f"run `{self.run_id}` is gone") from None
@@ -298,14 +299,6 @@ class RunDir:
             os.close(fd)
 
 
-def withdraw(intent: str) -> None:
-    """Takes an intent away. That somebody was quicker, or that it is none, is no error."""
-    try:
-        os.unlink(intent)
-    except OSError:
-        pass
-
-
 def is_due(intent: Json, output_bytes: int) -> bool:
     """A run that acts on itself gets its answer first: such a wish waits until its program has written more
     than it had when the wish was left, which tells that the answer has come, and a moment at the least.
@@ -323,80 +316,6 @@ def actor_of(intent: Json) -> str:
     return str(intent.get("actor") or "user")
 
 
-def replace_json(path: str, value: Json) -> None:
-    """Atomically: a reader sees the old file or the new one, a crash leaves one of them."""
-    replace_bytes(path, json_bytes(value, indent=1) + b"\n")
-
-
-def replace_bytes(path: str, data: bytes) -> None:
-    """As `replace_json`. OSError (with nothing left behind) when the disk refuses."""
-    folder, name = os.path.split(path)
-    temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
-    withdraw(temporary)  # of a former process with our pid
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(temporary, flags, 0o600)
-    try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
-
-
-def read_text(path: str, limit: int = 8 * 1024 * 1024) -> str | None:
-    """The beginning of a file that a child may have written; None where there is none, or a link."""
-    try:
-        with open(path, "rb", opener=no_follow) as file:
-            return file.read(limit).decode(errors="replace")
-    except OSError:
-        return None
-
-
-def write_new(path: str, data: bytes) -> None:
-    """Creates a file 0600 that must not exist yet. Unwritable if it cannot."""
-    try:
-        _write_new(path, data)
-    except OSError as error:
-        raise unwritable(error) from error
-
-
-def unwritable(error: OSError) -> Unwritable | Conflict:
-    """The named reason behind an OSError of the disk."""
-    where = f" {error.filename}" if error.filename else ""
-    text = f"cannot write{where}: {error.strerror}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(text)
-    if error.errno == errno.ELOOP:
-        return Conflict(f"{text} (a symbolic link)", hint="runner follows no links inside `.runs`")
-    return Unwritable(text)
-
-
-def _write_new(path: str, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path, flags, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-    finally:
-        os.close(fd)
-
-
-def no_follow(path: str, flags: int) -> int:
-    """An opener of plain files: no link is followed, and a FIFO that somebody put there holds nobody up."""
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a plain file", path)
-    return fd
-
-
 def _is_of_another(path: str) -> bool:
     """Whether another user has it, or may be the only one who can look."""
     try:
@@ -410,20 +329,8 @@ def _lineage(repo: str, task_id: str) -> tuple[str, ...]:
     return (root, f"{root}/{task_id}", f"{root}/{task_id}/cli")
 
 
-def make_plain_folder(path: str) -> None:
-    """A folder of ours: made if absent, refused if a link or a file stands there."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        mode = os.lstat(path).st_mode
-        if stat.S_ISLNK(mode):
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
-        if not stat.S_ISDIR(mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-
-
 def _write_gitignore(path: str) -> None:
     try:
-        _write_new(path, b"*\n!.gitignore\n")
+        create(path, b"*\n!.gitignore\n")
     except FileExistsError:
         pass

@@ -15,9 +15,10 @@ from runner.executors.processes import command_line
 from runner.model import Invocation, Outcome, Phase, Reason
 from runner.runtimes.base import End
 from runner.state.events import EventLog, complain, read
+from runner.state.files import read_text, replace_bytes
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, timestamp
-from runner.state.store import RunDir, read_text, replace_bytes
+from runner.state.store import RunDir
 from runner.supervise.progress import Progress, tail
 from runner.verify import judge, run_check
 

@@ -12,7 +12,8 @@ from runner.errors import RunnerError, RunNotFound
 from runner.model import Invocation, Lineage, Phase, Reason
 from runner.state import lineage, questions
 from runner.state.events import EventLog, read
-from runner.state.store import RunDir, withdraw, write_new
+from runner.state.files import withdraw, write_new
+from runner.state.store import RunDir
 from runner.supervise import adopt
 
 TYPE_CHECKING = False

@@ -13,7 +13,7 @@ import time
 
 from runner.model import Usage
 from runner.runtimes.base import Activity, Kind, Runtime
-from runner.state.store import no_follow
+from runner.state.files import no_follow
 
 _PIECE = 256 * 1024
 _LONGEST_LINE = 8 * 1024 * 1024

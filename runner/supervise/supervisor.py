@@ -18,9 +18,10 @@ from runner.executors.processes import boot_id, environment, find, host, identif
 from runner.executors.tree import Tree, marked
 from runner.model import Identity, Phase, Reason
 from runner.state.events import EventLog, complain
+from runner.state.files import withdraw
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, parse_timestamp
-from runner.state.store import RunDir, actor_of, is_due, withdraw
+from runner.state.store import RunDir, actor_of, is_due
 from runner.supervise import started
 from runner.supervise.ending import Ending
 from runner.supervise.family import Family

@@ -8,9 +8,10 @@ from typing import Any
 
 from runner.executors.processes import identify
 from runner.model import Delegation, Outcome, Phase, Reason
+from runner.state.files import replace_json
 from runner.state.lineage import as_child, lineage_of
 from runner.state.manifest import DelegationDeclared, timestamp
-from runner.state.store import RunDir, new_run_id, replace_json
+from runner.state.store import RunDir, new_run_id
 from support.values import a_manifest, an_invocation
 
 __all__ = ["ALL_TOOLS", "DELEGATION", "a_run", "end", "relative"]

@@ -14,8 +14,9 @@ from runner import control, housekeeping
 from runner.errors import Conflict, GaveUpWaiting, ManifestNewer, RunNotFound, Unwritable
 from runner.executors.processes import identify
 from runner.model import Outcome, Phase, Reason
+from runner.state.files import replace_json
 from runner.state.manifest import timestamp
-from runner.state.store import RunDir, new_run_id, replace_json
+from runner.state.store import RunDir, new_run_id
 
 ENV: dict[str, str] = {}
 

@@ -12,6 +12,7 @@ from support.family import DELEGATION, a_run, end
 from support.imports import ROOT
 
 from runner.errors import Conflict, ManifestBroken
+from runner.state.files import replace_json
 from runner.state.lineage import (
     ParentOver,
     TooManyChildren,
@@ -22,7 +23,7 @@ from runner.state.lineage import (
     is_below,
     lineage_of,
 )
-from runner.state.store import RunDir, new_run_id, replace_json
+from runner.state.store import RunDir, new_run_id
 
 STARTERS = """
 import os, sys

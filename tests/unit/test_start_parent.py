@@ -24,8 +24,9 @@ from runner.model import (
     RuntimeSettings,
     Sandbox,
 )
+from runner.state.files import replace_json
 from runner.state.lineage import ParentOver, children, lineage_of
-from runner.state.store import RunDir, replace_json
+from runner.state.store import RunDir
 
 ALLOWED = Sandbox("build", Level.WORKSPACE_WRITE)
 
