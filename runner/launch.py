@@ -205,9 +205,8 @@ def _prompt_text(config: Config, request: Request, choice: Choice) -> str:
         raise PromptInvalid(f"task `{choice.task.id}` has no prompt of its own")
     path = os.path.join(config.root, choice.task.prompt_file)
     if os.path.exists(path) and not os.path.isfile(path):
-        raise PromptInvalid(
-            f"{path} is not a plain file"
-        )  # a FIFO would be waited for, /dev/zero read for ever
+        # A FIFO would be waited for, /dev/zero read for ever.
+        raise PromptInvalid(f"{path} is not a plain file")
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read(MAX_PROMPT_CHARS + 1)

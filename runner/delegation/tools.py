@@ -225,16 +225,9 @@ def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> 
     if manifest.is_done:
         return {"run_id": run.run_id, "status": manifest.status, "accepted": False}
     given = {name: value for name, value in fields.items() if value is not None}
-    waits = {"not_before": time.time() + _ANSWER_FIRST_S, "output_bytes": _size(run.stdout)}
-    run.leave_intent(kind, caller.name, **waits, **given)
+    run.leave_intent(kind, caller.name, not_before=time.time() + _ANSWER_FIRST_S, **given)
+    run.wake()  # so that its owner knows what came before the wish and what after it
     return {"run_id": run.run_id, "status": manifest.status, "accepted": True, "note": note}
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def _short(run: RunDir) -> dict[str, Any]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 RUNS = ".runs"
 _RESERVE_BYTES = 64 * 1024
 _LARGEST_JSON = 4 * 1024 * 1024
-_ANSWERED_WITHIN_S = 10.0
+_ANSWERED_WITHIN_S = 5.0
 
 
 def new_run_id() -> str:
@@ -299,15 +299,14 @@ class RunDir:
             os.close(fd)
 
 
-def is_due(intent: Json, output_bytes: int) -> bool:
-    """A run that acts on itself gets its answer first: such a wish waits until its program has written more
-    than it had when the wish was left, which tells that the answer has come, and a moment at the least.
+def is_due(intent: Json, *, is_answered: bool) -> bool:
+    """A run that acts on itself gets its answer first: such a wish waits until a tool call of its program was
+    seen to end after the wish came, and a moment at the least. A silent program is not waited for.
     """
-    not_before, had = intent.get("not_before"), intent.get("output_bytes")
+    not_before = intent.get("not_before")
     if not isinstance(not_before, int | float):
         return True
     waited_s = time.time() - not_before
-    is_answered = not isinstance(had, int) or output_bytes > had
     return waited_s >= 0 and (is_answered or waited_s >= _ANSWERED_WITHIN_S)
 
 

@@ -243,4 +243,10 @@ def _report(fd: int, answer: Mapping[str, str]) -> None:
     os.close(fd)
 
 
-__all__ = ["adopt", "begin", "reap", "start_child", "start_failure", "started"]
+def report_looked(fd: int | None) -> None:
+    """Tells whoever handed a run over that its new owner has looked."""
+    if fd is not None:
+        _report(fd, {"ok": "looked"})
+
+
+__all__ = ["adopt", "begin", "reap", "report_looked", "start_child", "start_failure", "started"]

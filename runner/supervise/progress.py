@@ -42,6 +42,8 @@ class Progress:
         self.turn: Kind | None = None
         self.failure: str | None = None
         self.last_error: str | None = None
+        self.tool_calls = 0
+        """How many have ended."""
 
     def grown(self) -> bool:
         """Whether the file is larger than at the last call: one stat(2), no read."""
@@ -139,6 +141,8 @@ class Progress:
             self.failure = None
         elif kind is Kind.ERROR:
             self.last_error = activity.text
+        elif kind is Kind.TOOL_CALL:
+            self.tool_calls += 1
         if activity.usage is not None:
             self.usage = activity.usage
         if activity.text and kind not in (Kind.THREAD, Kind.USAGE, Kind.TURN_STARTED):

@@ -22,7 +22,7 @@ from runner.state.files import withdraw
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, parse_timestamp
 from runner.state.store import RunDir, actor_of, is_due
-from runner.supervise import started
+from runner.supervise import report_looked, started
 from runner.supervise.ending import Ending
 from runner.supervise.family import Family
 from runner.supervise.limits import exceeded
@@ -62,6 +62,8 @@ class Supervisor:
         self._is_parent = identify(os.getpid()) == self.manifest.supervisor
         self._paused_since: float | None = None
         self._obeying: str | None = None
+        self._noticed: dict[str, int] = {}
+        """How many tool calls had ended when an intent was first seen."""
         self._child_env: Mapping[str, str] = {}
         self._paused_s = self.manifest.paused_seconds
         self.family = Family(run, self.invocation, self.log)
@@ -78,7 +80,7 @@ class Supervisor:
             if self._is_rebuilt:
                 self.progress.finish()
                 self._write(ending.observed(self.manifest, self.environment()))
-            _ready(ready_fd)
+            report_looked(ready_fd)
             if os.path.exists(self.run.wake_fifo):
                 ending.seal(self.environment())  # its owner ended in the middle of it
             return
@@ -88,14 +90,14 @@ class Supervisor:
                 Tree(self.run.run_id, me, reap=self._reap).sweep(1.0)
             process_known = self.manifest.process is not None
             ending.lose(self.manifest, verdict(action, self.manifest.phase, process_known=process_known))
-            _ready(ready_fd)
+            report_looked(ready_fd)
             return
         assert self.manifest.process is not None
         self.tree = Tree(self.run.run_id, self.manifest.process, reap=self._reap)
         local.become_subreaper()
         if action is not Action.CONCLUDE:
             self._take_over()
-            _ready(ready_fd)
+            report_looked(ready_fd)
             ready_fd = None
             if action is Action.KEEP_STOPPING:
                 self._stop(self.invocation.limits.grace_s)
@@ -107,7 +109,7 @@ class Supervisor:
             ending.fail(self.run.read_manifest(), error)
             raise
         finally:
-            _ready(ready_fd)
+            report_looked(ready_fd)
 
     def _ending(self) -> Ending:
         return Ending(self.run, self.invocation, self.log, self.progress, self.family)
@@ -276,7 +278,7 @@ class Supervisor:
     def _obey(self) -> None:
         obeyed = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel}
         for path, intent in self.run.intents():
-            if not is_due(intent, self.progress.size):
+            if not self._is_due(path, intent):
                 continue
             kind, self._obeying = str(intent.get("kind")), path
             if kind == "rewrite":
@@ -361,8 +363,12 @@ class Supervisor:
 
     def _is_hurried(self) -> bool:
         """Whether a cancel came while a stop is under way: then nobody waits politely any more."""
-        others = (wish for path, wish in self.run.intents() if path != self._obeying)
-        return any(wish.get("kind") == "cancel" and is_due(wish, self.progress.size) for wish in others)
+        others = ((path, wish) for path, wish in self.run.intents() if path != self._obeying)
+        return any(wish.get("kind") == "cancel" and self._is_due(path, wish) for path, wish in others)
+
+    def _is_due(self, path: str, intent: Json) -> bool:
+        calls = self._noticed.setdefault(path, self.progress.tool_calls)
+        return is_due(intent, is_answered=self.progress.tool_calls > calls)
 
     def _account_pause(self) -> None:
         if self._paused_since is not None:
@@ -389,12 +395,3 @@ def _drain(fifo: int) -> None:
 def _boottime() -> float:
     """The clock that start times are counted in; it goes on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _ready(fd: int | None) -> None:
-    if fd is not None:
-        try:
-            os.write(fd, b'{"ok":"looked"}\n')
-        except BrokenPipeError:
-            pass
-        os.close(fd)
