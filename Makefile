@@ -24,8 +24,8 @@ $(VENV)/.%.stamp: pyproject.toml
 demo: $(VENV)/.codex.stamp
 	@$(BIN)/runner start --task hello --wait
 
-# Side by side first; what fails there is run once more alone, and has to pass: on a loaded machine a process that
-# a test waits for was seen killed from outside, and until its sender is found that must not hide a real failure.
+# Side by side first; what fails there is run once more alone, and has to pass. In some parallel runs a command of a
+# test ends by SIGKILL; who sends it is not known, and it may be a defect of ours. Take the repetition out with the cause.
 PYTEST = $(BIN)/python -m pytest -q
 TESTS = $(PYTEST) -n 3 --dist worksteal || $(PYTEST) --last-failed --last-failed-no-failures none
 
