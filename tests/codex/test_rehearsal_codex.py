@@ -184,7 +184,7 @@ def test_a_shell_call_runs_in_the_sandbox_of_the_run(stage: Stage, model: str) -
     assert (failed["aggregated_output"], failed["exit_code"], failed["status"]) == ("hi\n", 3, "failed")
     assert "Read-only file system" in refused["aggregated_output"]
     assert run.messages[0] == "I try"
-    assert run.messages[1].endswith("refused")
+    assert "refused" in run.messages[1]
     assert not (stage.work / "x").exists()
 
 

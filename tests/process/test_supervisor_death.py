@@ -391,11 +391,14 @@ def test_an_end_that_was_told_to_the_events_is_the_end(repo: Repo) -> None:
     assert len(run.events("ended")) == 1
 
 
-def catch_the_owner(starting: subprocess.Popen[bytes]) -> Seen | None:
-    """The process that `runner start` forks, before it becomes the supervisor by exec a few ms later."""
+def catch_the_owner(repo: Repo, starting: subprocess.Popen[bytes]) -> Seen | None:
+    """The process that `runner start` forks, before it becomes the supervisor by exec a few ms later.
+
+    Of this repository: other tests start runs with the same words at the same time.
+    """
     words = ("start", "--task", "work", "--format", "json")
     while starting.poll() is None:
-        for process in processes.every_process():
+        for process in processes.of_folder(repo.base):
             if process.pid != starting.pid and process.words[-5:] == words:
                 return process
     return None
@@ -409,7 +412,7 @@ def test_an_owner_that_is_killed_before_it_is_one_leaves_no_riddle(repo: Repo) -
     for delay_ms in (0, 0.5, 1, 1.5, 2, 3, 4, 6):
         known = {run.id for run in repo.runs()}
         with repo.process("start", "--task", "work", "--format", "json") as starting:
-            owner = catch_the_owner(starting)
+            owner = catch_the_owner(repo, starting)
             threading.Event().wait(delay_ms / 1000)
             if owner is not None:
                 kill(owner)

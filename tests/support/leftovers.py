@@ -9,7 +9,7 @@ from support.waiting import wait_until
 
 __all__ = ["assert_nothing_left"]
 
-_WITHIN_S = 4.0
+_WITHIN_S = 15.0
 """A supervisor that seals its files after the end of the run may still be there for a moment."""
 
 
