@@ -12,11 +12,12 @@ from runner import config as config_files
 from runner import runtimes
 from runner.config.find import setting_names
 from runner.errors import ConfigInvalid, PromptInvalid
-from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Program, Rehearsal, Request
+from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Level, Program, Rehearsal, Request
 from runner.plan.delegation import refuse_too_deep
 from runner.plan.resolve import Choice, choose, invocation
 from runner.runtimes import probe
 from runner.state.files import replace_json, unwritable, write_new
+from runner.state.guard import guard_of, make_guard
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise import begin
@@ -60,13 +61,13 @@ def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
     if parent is None:
         return _start(run, resolved, env, listener)
-    from runner import control  # only a start with a parent pays for it
+    from runner import looking  # only a start with a parent pays for it
     from runner.state.lineage import as_child
 
     above = RunDir(parent.repo, parent.task_id, parent.run_id)
     # A parent that has ended unseen has no more children, and a child that has takes no place.
-    control.look(above, env)
-    control.look_below(above, env)
+    looking.look(above, env)
+    looking.below(above, env)
     with as_child(run, parent):
         return _start(run, resolved, env, listener)
 
@@ -78,6 +79,8 @@ def _start(
     lock_fd = run.create()
     try:
         write_new(run.prompt, resolved.prompt.encode())
+        if resolved.sandbox.level is Level.WORKSPACE_WRITE:
+            make_guard(guard_of(resolved.repo, env), resolved.repo)
         replace_json(run.invocation, resolved.to_json())
         replace_json(run.manifest, manifest.to_json())
     except BaseException as error:
@@ -121,6 +124,7 @@ def _resolve(
         extra_env={**rehearsal_env, **_path(program, env)},
         server_argv=_server_argv(config, request),
         server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
+        guard=guard_of(config.root, env),
         parent=parent,
     )
 

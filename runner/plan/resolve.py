@@ -138,6 +138,7 @@ def invocation(
     extra_env: Mapping[str, str],
     server_argv: Sequence[str],
     server_env: Mapping[str, str],
+    guard: str | None = None,
     parent: Invocation | None = None,
 ) -> Invocation:
     """Exactly what will be executed. PromptInvalid, ConfigInvalid, RuntimeWrong, or PolicyRefused where it
@@ -173,6 +174,7 @@ def invocation(
             skills=config.delegation.skills,
             overrides=rehearsal_overrides,
             mcp=delegation.server(own, server_argv, manifest, env_allowed, server_env),
+            guard=guard,
         )
     )
     timeout = task.timeout_s if request.timeout_s is None else request.timeout_s

@@ -100,6 +100,8 @@ class CommandRequest(Value):
     mcp: McpServer | None = None
     """The delegation server that the program is to connect to."""
     resume_thread: str | None = None
+    guard: str | None = None
+    """A folder that the run may write and whose `.git` names `.runs`; see `state.guard`."""
 
 
 class End(Value):

@@ -82,7 +82,8 @@ class Codex:
             args.option("-m", "--model", model.model)
         args.option("-s", "--sandbox", sandbox.level.value)
         if sandbox.level is Level.WORKSPACE_WRITE:
-            for folder in sandbox.writable:
+            # The guard keeps the records of runs read-only: `state.guard` says how.
+            for folder in (*sandbox.writable, *filter(None, (request.guard,))):
                 args.option("--add-dir", folder)
         args.overrides(config)
         if provider := _declared_provider(request.settings, model):

@@ -125,6 +125,37 @@ def test_workspace_write_allows_the_repository_and_not_its_git(repo: Repo) -> No
     assert "Read-only file system" in commands(run)[0]["aggregated_output"]
 
 
+FORGES = '''
+[[turns]]
+shell = """
+for run in .runs/work/cli/*; do
+    touch $run/manifest.json $run/control/intent-1.json; unlink $run/run.lock
+done
+mv .runs aside
+umount .runs
+unlink $HOME/.local/state/runner/guards/*/.git
+touch inside.txt
+"""
+[[turns]]
+message = "tried"
+'''
+
+
+def test_a_run_that_may_write_the_repository_may_not_write_the_records_of_runs(repo: Repo) -> None:
+    """It could say that it succeeded, or cancel others: what it may do goes through its server."""
+    other = plays(repo, '[[turns]]\nmessage = "first"\n')
+    before = other.wait()
+    run = plays(repo, FORGES, sandbox="workspace-write")
+    assert run.wait()["status"] == "succeeded"
+    (command,) = commands(run)
+    assert command["aggregated_output"].count("Read-only file system") == 6
+    assert command["aggregated_output"].count("Device or resource busy") == 2
+    assert (repo.root / "inside.txt").exists(), "it may write the repository"
+    assert other.status() == before
+    (guard,) = (repo.base / "home").rglob("guards/*/.git")
+    assert guard.read_text() == f"gitdir: {repo.root}/.runs\n"
+
+
 def test_danger_needs_both_switches_and_then_allows_all(repo: Repo) -> None:
     more = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
     run = plays(repo, WRITES, sandbox="wild", more=more)

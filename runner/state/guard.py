@@ -1,0 +1,48 @@
+"""What keeps an agent that may write the repository from the records of its runs. Edge: disk.
+
+Codex makes read-only what the `.git` file of a folder that may be written names
+(https://github.com/openai/codex/pull/17036; measured on 0.163.0). So every run that may write gets one folder
+more that it may write, the guard, whose `.git` names `.runs`. It stands outside the repository: Codex mounts
+folders of its own in there, which it could not below a read-only `.runs`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.state.files import no_follow, replace_bytes, unwritable
+from runner.state.store import RUNS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def guard_of(repo: str, env: Mapping[str, str]) -> str:
+    """The guard of a repository: one for all its runs, named after the folder itself. Nothing is made."""
+    state = env.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    try:
+        found = os.stat(repo)
+    except OSError as error:
+        raise unwritable(error) from error
+    return f"{state}/runner/guards/{found.st_dev:x}-{found.st_ino:x}"
+
+
+def make_guard(guard: str, repo: str) -> None:
+    """Makes it, or makes it right again. Unwritable if it cannot: nothing would protect the records then."""
+    path, wanted = f"{guard}/.git", os.fsencode(f"gitdir: {repo}/{RUNS}\n")
+    try:
+        if _is(path, wanted):
+            return
+        os.makedirs(guard, 0o700, exist_ok=True)
+        replace_bytes(path, wanted)
+    except OSError as error:
+        raise unwritable(error) from error
+
+
+def _is(path: str, wanted: bytes) -> bool:
+    try:
+        with open(path, "rb", opener=no_follow) as file:
+            return file.read(len(wanted) + 1) == wanted
+    except OSError:
+        return False
