@@ -17,7 +17,9 @@ from runner.executors.processes import (
     command_line,
     everything,
     is_alive,
+    look,
     marker,
+    own_children,
     send,
 )
 from runner.model import Identity
@@ -63,6 +65,14 @@ class Tree:
         self._seen.update((p.pid, p.start_time) for p in members.values())
         return sorted((p for p in members.values() if p.is_alive), key=lambda p: p.start_time)
 
+    def _strays(self) -> list[Process]:
+        """Our own children of this run, for the moment after a walk: whoever walks slowly never meets what
+        lives shortly. One that has ended just now counts too: it may have left another one behind.
+        """
+        self._reap()
+        found = (look(pid) for pid in own_children())
+        return [process for process in found if process is not None and not self._is_foreign(process)]
+
     def _is_start(self, process: Process, is_our_session: bool) -> bool:
         if (process.pid, process.start_time) in self._seen:
             return True
@@ -96,7 +106,7 @@ class Tree:
         settled: list[Process] | None = None
         while True:
             members = self.members()
-            running = [process for process in members if not process.is_stopped]
+            running = _moving(members) or _moving(self._strays())
             if not running and settled is not None and _same(members, settled):
                 return []
             settled = members if not running else None
@@ -139,7 +149,7 @@ class Tree:
             self.thaw(1.0)
             self._wait_until(lambda: not self.members(), grace_s, hurry)
         deadline = self._deadline(_SWEEP_S)
-        while members := self.members():
+        while members := self.members() or self._strays():
             if time.monotonic() > deadline:
                 return members
             self._signal(members, signal.SIGKILL)
@@ -171,6 +181,10 @@ class Tree:
     def _signal(processes: Iterable[Process], number: int) -> None:
         for process in processes:
             send(process, number)
+
+
+def _moving(processes: Iterable[Process]) -> list[Process]:
+    return [process for process in processes if not process.is_stopped]
 
 
 def _same(a: list[Process], b: list[Process]) -> bool:

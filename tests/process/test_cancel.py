@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import platform
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
 from support.doubles import FINISHED, THREAD, said
-from support.processes import look
+from support.processes import look, signal_exactly
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
@@ -105,6 +106,38 @@ def test_a_cancel_without_patience_ends_the_patience_of_a_limit(repo: Repo) -> N
     assert monotonic() - before < 10
     assert manifest["phase"] == "done"
     assert run.tree() == []
+
+
+@pytest.mark.parametrize("how", ["taken away", "replaced"])
+def test_a_run_whose_lock_file_was_tampered_with_keeps_its_owner(repo: Repo, how: str) -> None:
+    """The lock says that a run has an owner, and so does the owner: it is not gone, and gets no second."""
+    repo.waiting_codex()
+    run = repo.task().start()
+    repo.begun()
+    owner = run.supervisor()
+    (run.folder / "run.lock").unlink()
+    if how == "replaced":
+        (run.folder / "run.lock").touch()
+    assert run.status()["status"] == "running"
+    assert [row["run_id"] for row in repo.json("list")] == [run.id]
+    assert run.told("pause")["status"] == "paused"
+    assert run.told("resume")["status"] == "running"
+    assert run.supervisor().pid == owner.pid
+    assert run.events("adopted") == []
+    assert_cancelled(run, run.told("cancel"))
+
+
+def test_a_cancel_that_gives_up_on_a_stopped_supervisor_says_that_the_wish_stays(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task().start()
+    repo.begun()
+    owner = run.supervisor()
+    signal_exactly(owner, signal.SIGSTOP)
+    gave_up = run.ask("cancel", "--grace", "0", within=60)
+    signal_exactly(owner, signal.SIGCONT)
+    assert gave_up.status == 75
+    assert "the wish to cancel stays" in gave_up.error["hint"]
+    assert_cancelled(run, run.wait())
 
 
 def test_five_cancels_at_once_have_one_answer(repo: Repo) -> None:
