@@ -1,7 +1,6 @@
-"""USE CASES on a run that exists: look, list, wait, pause, resume, cancel, answer.
+"""USE CASES on a run that exists: wait, pause, resume, cancel, answer. They never need the config.
 
-They never need the config. Whoever looks at a run that nobody owns takes its free lock and has the truth
-written before answering, so no answer is older than the look. Standard library only.
+What they answer with comes from `looking`, so no answer is older than the look. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,18 +9,15 @@ import os
 import select
 import time
 
-from runner.errors import Conflict, GaveUpWaiting, ManifestBroken, RunnerError, RunNotFound, Unwritable
-from runner.executors.processes import environment, is_alive, open_pidfd
+from runner.errors import Conflict, GaveUpWaiting
+from runner.executors.processes import environment, open_pidfd
 from runner.executors.processes import find as find_process
 from runner.executors.processes import look as look_at
+from runner.looking import ask, look
 from runner.model import Phase
-from runner.state import index
 from runner.state.events import read as read_events
-from runner.state.files import withdraw
-from runner.state.index import Row, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
-from runner.supervise import adopt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,124 +30,12 @@ _WITHIN_S = 70.0
 """For a pause or a resume of a run and of everything below it."""
 _PAUSE_WITHIN_S = 30.0
 _STOP_SLACK_S = 30.0
-_TAKE_OVER_S = 10.0
 _BELOW_WITHIN_S = 40.0
 _MANIFEST = "RUNNER_MANIFEST"
-
-
-# -- looking -----------------------------------------------------------------------------------
-
-
-def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
-    """The manifest, reconciled with reality: a run without an owner gets one, or its end, first."""
-    try:
-        manifest = run.read_manifest()
-        if manifest.is_done:
-            finish_sealing(run, env)
-            return manifest
-    except (ManifestBroken, RunNotFound):
-        if not _can_be_made_again(run):
-            raise
-        if run.is_locked():
-            _ask(run, "rewrite", "user", _PAUSE_WITHIN_S, env)
-            return run.read_manifest()
-    lock_fd = _lock_of_ownerless(run)
-    if lock_fd is None:
-        return run.read_manifest()
-    try:
-        manifest = run.read_manifest()
-        if manifest.is_done:
-            os.close(lock_fd)
-            return manifest
-    except (ManifestBroken, RunNotFound):
-        if not _can_be_made_again(run):
-            os.close(lock_fd)
-            raise
-        # Its new owner makes it again.
-    except RunnerError:
-        os.close(lock_fd)
-        raise
-    if not os.access(run.path, os.W_OK):
-        os.close(lock_fd)
-        raise Unwritable(
-            f"nobody owns run `{run.run_id}` and its folder cannot be written: its state is unknown"
-        )
-    adopt(run, lock_fd, env)
-    return run.read_manifest()
-
-
-def _can_be_made_again(run: RunDir) -> bool:
-    """Whether it is known what was started: a manifest that is broken or missing can be written again."""
-    return os.path.exists(run.invocation)
-
-
-def finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
-    """Of a run that is done: its owner takes the FIFO away last, so one that is there was cut short.
-
-    What cannot be sealed now is tried again by the next look; reading redacts in any case.
-    """
-    if not os.path.exists(run.wake_fifo) or not os.access(run.path, os.W_OK):
-        return
-    try:
-        lock_fd = run.try_lock()
-        if lock_fd is not None:
-            adopt(run, lock_fd, env)
-    except RunnerError:
-        return
-
-
-def is_done(run: RunDir, env: Mapping[str, str]) -> bool:
-    """Whether nothing more will come from this run; a folder that is gone will say nothing more."""
-    try:
-        return look(run, env).is_done
-    except RunNotFound:
-        return True
-
-
-def _lock_of_ownerless(run: RunDir) -> int | None:
-    """The lock, or None where a living owner has it.
-
-    A lock that is held although the owner on record is dead belongs to somebody who is just looking or
-    taking over: that takes milliseconds, and answering before would repeat what may no longer be true.
-    """
-    deadline = time.monotonic() + _TAKE_OVER_S
-    while (lock_fd := run.try_lock()) is None:
-        try:
-            manifest = run.read_manifest()
-        except RunnerError:
-            return None
-        owner = manifest.supervisor
-        if manifest.is_done or owner is None or is_alive(owner):
-            return None
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(_POLL_S / 4)
-    return lock_fd
-
-
-def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: bool) -> list[Row]:
-    """A row per run, newest first: those that are not done, or all."""
-    done, others = index.scan(root)
-    rows = []
-    for run in others:
-        try:
-            manifest = look(run, env)
-        except RunNotFound:
-            continue  # being made right now, or whoever made it was killed over it
-        except RunnerError:
-            rows.append(unknown(run))
-            continue
-        if everything or not manifest.is_done:
-            rows.append(row_of(manifest))
-    rows.reverse()
-    if everything:
-        rows = sorted([*rows, *done], key=lambda row: row.run_id, reverse=True) if rows else done
-    return rows if task is None else [row for row in rows if row.task_id == task]
-
-
-def unknown(run: RunDir) -> Row:
-    """The row of a run that nobody can tell anything of."""
-    return Row(run.run_id, run.task_id, "unknown", None, None, None, None, None)
+_WISH_STAYS = (
+    "the wish to cancel stays, and is obeyed as soon as the run's supervisor goes on; "
+    "`runner wait RUN` waits for that"
+)
 
 
 # -- waiting -----------------------------------------------------------------------------------
@@ -165,11 +49,13 @@ def wait(
     timeout_s: float | None = None,
     until: Callable[[Manifest], bool] = lambda manifest: manifest.is_done,
     tick: Callable[[RunDir, Manifest], None] | None = None,
+    hint: str | None = None,
 ) -> list[Manifest]:
     """Returns the manifests, in the order of `runs`, the moment that all (or any) are done.
 
-    GaveUpWaiting after `timeout_s`; the runs go on. Sleeps on the supervisors' pidfds, so the death of
-    an owner is seen at once and the run gets another one. `tick` is called with each fresh manifest.
+    GaveUpWaiting (with that `hint`) after `timeout_s`; the runs go on. Sleeps on the supervisors' pidfds, so
+    the death of an owner is seen at once and the run gets another one. `tick` is called with each fresh
+    manifest.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     latest: dict[str, Manifest] = {}
@@ -191,7 +77,7 @@ def wait(
         pending = [run for run, is_met in zip(runs, met, strict=True) if not is_met]
         if deadline is not None and time.monotonic() > deadline:
             names = ", ".join(run.run_id for run in pending)
-            raise GaveUpWaiting(f"still going on after {timeout_s:g} s: {names}")
+            raise GaveUpWaiting(f"still going on after {timeout_s:g} s: {names}", hint=hint)
         for run in _changed(pending, latest, stamps, deadline):
             see(run)
 
@@ -251,7 +137,7 @@ def pause(
     manifest = look(run, env)
     if manifest.phase is not Phase.PAUSED:
         _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
-        _ask(run, "pause", actor, _PAUSE_WITHIN_S, env, only=only)
+        ask(run, "pause", actor, _PAUSE_WITHIN_S, env, only=only)
         manifest = look(run, env)
         if manifest.phase is not Phase.PAUSED:
             raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
@@ -268,7 +154,7 @@ def resume(
     manifest = look(run, env)
     if manifest.phase is not Phase.RUNNING:
         _refuse(manifest, "resumed", (Phase.PAUSED,))
-        _ask(run, "resume", actor, _PAUSE_WITHIN_S, env, only=only)
+        ask(run, "resume", actor, _PAUSE_WITHIN_S, env, only=only)
         manifest = look(run, env)
         if manifest.phase is Phase.PAUSED:
             raise Conflict("the run is still paused")
@@ -300,7 +186,7 @@ def cancel(
         bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
         bound = bound if within_s is None else within_s
         begun = time.monotonic()
-        manifest = wait([run], env, timeout_s=bound)[0]
+        manifest = wait([run], env, timeout_s=bound, hint=_WISH_STAYS)[0]
         if not only:
             after = _BELOW_WITHIN_S if within_s is None else 0.0
             _all_below(run, env, "cancel", lambda child: child.is_done, begun + bound + after)
@@ -330,17 +216,6 @@ def around(env: Mapping[str, str]) -> str | None:
     return None
 
 
-def look_below(run: RunDir, env: Mapping[str, str]) -> None:
-    """Has the truth written of every run that this one has started."""
-    from runner.state.lineage import children
-
-    for child in children(run):
-        try:
-            look(child, env)
-        except RunnerError:
-            continue  # it is gone, or being made right now
-
-
 def _all_below(
     run: RunDir,
     env: Mapping[str, str],
@@ -360,35 +235,13 @@ def _all_below(
         if not until(manifest) and manifest.phase is not Phase.STOPPING and not child.is_told(kind):
             child.leave_intent(kind, f"run {run.run_id}")
             child.wake()
-    wait(below, env, until=until, timeout_s=max(0.0, deadline - time.monotonic()))
+    hint = _WISH_STAYS if kind == "cancel" else None
+    wait(below, env, until=until, timeout_s=max(0.0, deadline - time.monotonic()), hint=hint)
 
 
 def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
     if manifest.phase not in possible:
         raise Conflict(f"a run that is `{manifest.status}` cannot be {wish}")
-
-
-def _ask(
-    run: RunDir, kind: str, actor: str, within_s: float, env: Mapping[str, str], *, only: bool = False
-) -> None:
-    """Leaves an intent and returns when its owner has taken it, or the run is done.
-
-    An owner that dies meanwhile gets a successor, which takes it.
-    """
-    path = run.leave_intent(kind, actor, **({"only": True} if only else {}))
-    run.wake()
-    deadline = time.monotonic() + within_s
-    while os.path.exists(path):
-        if not run.is_locked() and look(run, env).is_done:
-            withdraw(path)
-            return
-        if time.monotonic() > deadline:
-            withdraw(path)
-            raise GaveUpWaiting(
-                f"the supervisor did not take `{kind}` within {within_s:g} s, the wish is withdrawn",
-                hint="`runner status RUN` shows the state it is in; `runner cancel RUN` ends it",
-            )
-        time.sleep(_POLL_S / 4)
 
 
 def _why_not_paused(run: RunDir) -> str | None:

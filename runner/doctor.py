@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
+from runner.errors import ConfigInvalid
 from runner.model import Config, Level, Model, Sandbox
 from runner.runtimes.exam import Check, Use, Verdict, ask, examine_runtime
 
@@ -25,16 +26,20 @@ def examine(
     runtime_names: Sequence[str] | None,
     env: Mapping[str, str],
     budget_s: float = BUDGET_S,
+    invalid: ConfigInvalid | None = None,
 ) -> tuple[Check, ...]:
-    """All checks, the repository first. Without names: of the runtimes that some task uses."""
+    """All checks, the repository first. Without names: of the runtimes that some task uses.
+
+    With `invalid` the settings are no good, and `config` is what there is without them.
+    """
     deadline = monotonic() + budget_s
     uses = _uses(config)
     checks = [
-        Check("config", Verdict.OK, f"valid, tasks: {', '.join(config.tasks) or 'none'}"),
+        _settings(config, invalid),
         *_git(config.root, env, deadline),
         _writable(config.root),
         _space(config.root),
-        _delegation(config),
+        _delegation(config, invalid),
     ]
     for name in sorted(uses) if runtime_names is None else dict.fromkeys(runtime_names):
         checks += examine_runtime(config, name, uses.get(name, ()), env, deadline)
@@ -61,6 +66,12 @@ def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
 def _sandbox(config: Config, name: str) -> Sandbox:
     known = config.sandboxes.get(name)
     return known if known is not None else Sandbox(name, Level(name))
+
+
+def _settings(config: Config, invalid: ConfigInvalid | None) -> Check:
+    if invalid is not None:
+        return Check("config", Verdict.FAIL, invalid.message, invalid.hint)
+    return Check("config", Verdict.OK, f"valid, tasks: {', '.join(config.tasks) or 'none'}")
 
 
 def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Check]:
@@ -110,7 +121,9 @@ def _space(root: str) -> Check:
     return Check("disk", Verdict.OK, said)
 
 
-def _delegation(config: Config) -> Check:
+def _delegation(config: Config, invalid: ConfigInvalid | None) -> Check:
+    if invalid is not None:
+        return Check("mcp-server", Verdict.SKIP, "without valid settings nobody knows who uses it")
     wanted = config.delegation.enabled or any(task.delegation for task in config.tasks.values())
     if not wanted:
         return Check("mcp-server", Verdict.SKIP, "no task turns delegation on")

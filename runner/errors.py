@@ -7,6 +7,7 @@
       RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull  ManifestBroken  ManifestNewer  9
+      TooManyFiles                                       9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
 
@@ -39,6 +40,7 @@ __all__ = [
     "StartFailed",
     "SupervisorFailed",
     "TaskNotFound",
+    "TooManyFiles",
     "Unwritable",
     "UsageError",
 ]
@@ -158,6 +160,16 @@ class Unwritable(RunnerError):
 class DiskFull(Unwritable):
     code = "disk_full"
     default_hint = "free some space; `runner clean` removes finished runs"
+
+
+class TooManyFiles(RunnerError):
+    """Of this process, or of the machine: whoever gives us so few has to give more."""
+
+    code = "too_many_open_files"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = (
+        "`ulimit -n` shows and raises the limit of this shell, `sysctl fs.file-max` is the machine's"
+    )
 
 
 class ManifestBroken(RunnerError):

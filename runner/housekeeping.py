@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from runner.control import finish_sealing, look, unknown
 from runner.errors import RunnerError, RunNotFound
+from runner.looking import finish_sealing, look, unknown
 from runner.state import index
 from runner.state.files import unwritable
 from runner.state.index import Row, row_of

@@ -48,6 +48,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """verb -> (module of `runner.cli`, what it does). A new verb is a row and a pair of functions there."""
 
+_NOT_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
+"""What a disk or a limit refuses wherever it wants, and no bug of ours."""
+
 _EXAMPLES = """\
 examples:
   runner init                              write delegate.toml
@@ -84,8 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else ExitStatus.INVALID
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in _NOT_OURS:
             return _report_bug(error, as_json)
+        error.__traceback__ = None  # what its frames hold open may be needed for saying so
         from runner.state.files import unwritable
 
         return _report(unwritable(error), as_json)  # of a file of ours, or of our own output

@@ -182,20 +182,20 @@ def _ended_text(m: Manifest) -> str:
 
 
 def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
-    from runner import control, logs
+    from runner import logs, looking
     from runner.cli.reading import text
 
     if args.format == "json":
         emit(manifest.to_json())
     else:
         print(_started_text(manifest, sys.stderr), file=sys.stderr)
-    done = lambda: control.is_done(run, os.environ)  # noqa: E731 - a name for the argument
+    done = lambda: looking.is_done(run, os.environ)  # noqa: E731 - a name for the argument
     for line in logs.follow(run, manifest, os.environ, stream="events", tail=None, is_done=done):
         if args.format == "json":
             emit(line.to_json())
         else:
             print(text(line), flush=True)
-    ended = control.look(run, os.environ)
+    ended = looking.look(run, os.environ)
     if args.format == "json":
         emit(ended.to_json())
     else:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from runner import control, housekeeping, lookup
+from runner import control, housekeeping, looking, lookup
 from runner.cli.parser import Parser, add_run, duration, grace, here
-from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
+from runner.cli.render import emit, exit_status, manifest_text, paint, questions_text, rows_text
 from runner.errors import ExitStatus
-from runner.state import questions
+from runner.state import index, questions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +29,15 @@ def add_list(parser: Parser) -> None:
 
 def run_list(args: Namespace) -> int:
     root = lookup.find_root(here())
-    rows = control.runs(root, os.environ, task=args.task, everything=args.all)
+    rows = looking.runs(root, os.environ, task=args.task, everything=args.all)
     _emit_rows(args, rows)
+    for path, why in index.unreadable(root):
+        if args.task in (None, os.path.basename(path)):
+            hint = "its runs are not listed; `ls -ld` shows whose it is"
+            print(
+                f"{paint('warning:', 'yellow', sys.stderr)} cannot read {path}: {why} ({hint})",
+                file=sys.stderr,
+            )
     if not rows and args.format == "text" and not args.all:
         print("(finished runs: runner list --all)", file=sys.stderr)
     return ExitStatus.OK
@@ -43,7 +50,7 @@ def add_status(parser: Parser) -> None:
 
 def run_status(args: Namespace) -> int:
     run = _run(args.run)
-    manifest = control.look(run, os.environ)
+    manifest = looking.look(run, os.environ)
     _emit_manifest(args, manifest)
     if args.format == "text" and any(question.is_open for question in questions.of_run(run)):
         from runner import logs

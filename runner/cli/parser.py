@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
 from runner.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+    from _typeshed import SupportsWrite
 
 # Our texts are English only. argparse would ask gettext for each of its own, and that imports `locale` and
 # looks through folders: a fifth of what a command may cost.
@@ -47,6 +50,11 @@ class Parser(argparse.ArgumentParser):
     def examples(self, *lines: str) -> None:
         """Lines for the end of `--help`."""
         self.epilog = "examples:\n" + "\n".join(f"  {line}" for line in lines)
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """argparse would pass over an output that cannot be written, or leave it to the interpreter's end."""
+        print(self.format_help(), end="", file=file)
+        sys.stdout.flush()
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"`{self.prog} --help` shows the options")

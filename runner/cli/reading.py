@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from runner import control, logs, lookup
+from runner import logs, looking, lookup
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit, line_text
 from runner.errors import ExitStatus, UsageError
@@ -31,7 +31,7 @@ def run_logs(args: Namespace) -> int:
     if args.tail is not None and args.tail < 0:
         raise UsageError("--tail takes a number of lines, 0 or more")
     run = lookup.find(lookup.find_root(here()), args.run)
-    manifest = control.look(run, os.environ)
+    manifest = looking.look(run, os.environ)
     if args.follow:
         lines = logs.follow(
             run,
@@ -39,7 +39,7 @@ def run_logs(args: Namespace) -> int:
             os.environ,
             stream=args.stream,
             tail=args.tail,
-            is_done=lambda: control.is_done(run, os.environ),
+            is_done=lambda: looking.is_done(run, os.environ),
         )
         for line in lines:
             if args.format == "json":

@@ -12,7 +12,10 @@ from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
     from typing import Any
+
+    from runner.doctor import Check
 
 
 def add_init(parser: Parser) -> None:
@@ -114,24 +117,38 @@ def run_doctor(args: Namespace) -> int:
 
     for name in args.runtime or ():
         runtimes.get(name)
-    config = launch.load(here(), os.environ, args.config, args.sets)
-    checks = doctor.examine(config, args.runtime, os.environ)
+    names, invalid = args.runtime, None
+    try:
+        config = launch.load(here(), os.environ, args.config, args.sets)
+    except ConfigInvalid as error:  # one finding among the others, and told as the error in the end
+        from runner.config import commands
+
+        invalid, config = error, commands.without_settings(here(), args.config)
+        names = names or [commands.DEFAULT_RUNTIME]
+    checks = doctor.examine(config, names, os.environ, invalid=invalid)
     ready = doctor.ready(checks)
     if args.format == "json":
         emit({"ready": ready, "checks": [check.to_json() for check in checks]})
-        return ExitStatus.OK if ready else ExitStatus.RUNTIME
-    colours = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim", "unknown": "yellow"}
-    for check in checks:
-        word = paint(f"{check.verdict:<8}", colours[check.verdict])
-        print(f"{word}{check.name:<22}{check.message}")
-        if check.repair:
-            print(f"{'':<8}{'':<22}{paint('repair:', 'cyan')} {check.repair}")
+        failed_with = ExitStatus.RUNTIME if invalid is None else invalid.exit_status
+        return ExitStatus.OK if ready else failed_with
+    _print_checks(checks)
+    if invalid is not None:
+        raise invalid
     if not ready:
         failed = ", ".join(check.name for check in checks if check.verdict == "fail")
         only_login = all(check.name.endswith(".login") for check in checks if check.verdict == "fail")
         note = "; a rehearsal could (--rehearse)" if only_login else ""
         raise NotReady(f"a real run could not start here: {failed}{note}")
     return ExitStatus.OK
+
+
+def _print_checks(checks: Sequence[Check]) -> None:
+    colours = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim", "unknown": "yellow"}
+    for check in checks:
+        word = paint(f"{check.verdict:<8}", colours[check.verdict])
+        print(f"{word}{check.name:<22}{check.message}")
+        if check.repair:
+            print(f"{'':<8}{'':<22}{paint('repair:', 'cyan')} {check.repair}")
 
 
 def add_schema(parser: Parser) -> None:

@@ -8,11 +8,12 @@ import json
 import os
 from pathlib import Path
 
-from runner.config import policy
-from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, find, git_root, setting_names
+from runner.config import layers, policy
+from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, Places, find, git_root, setting_names
 from runner.config.problems import Problem, as_error, dotted, near, one_of
 from runner.config.snapshot import Origins, config_from_json
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
+from runner.model import Policy
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from runner.model import Config, Task
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+DEFAULT_RUNTIME: str = layers.DEFAULTS["defaults"]["runtime"]
 IGNORED = (".runs/", LOCAL_NAME)
 
 
@@ -55,7 +57,7 @@ def check(
     system_policy: str = SYSTEM_POLICY,
 ) -> CheckReport:
     """Everything that is wrong with the settings and the policies, at once."""
-    from runner.config import layers, references, schema
+    from runner.config import references, schema
     from runner.config.compile import compile_settings
 
     places = find(start_dir, config_file, env, system_policy)
@@ -165,6 +167,18 @@ def _with_origins(settings: dict[str, Any], origins: Origins) -> dict[str, Any]:
             for name, value in policies.items()
         }
     return shown
+
+
+def without_settings(start_dir: str, config_file: str | None = None) -> Config:
+    """The built-in defaults alone, for the folder whose own settings are missing or wrong."""
+    from runner.config import effective, schema
+
+    folder = os.path.realpath(os.path.dirname(os.path.join(start_dir, config_file or "")))
+    root = git_root(folder) or folder
+    nowhere = os.path.join(root, FILE_NAME)
+    places = Places(root, nowhere, nowhere, nowhere, nowhere, nowhere, root)
+    merged = schema.normal(layers.merge([layers.Layer("default", layers.DEFAULTS)]))
+    return config_from_json(effective.compiled(merged, {}, Policy(), places))
 
 
 def init(start_dir: str) -> InitReport:

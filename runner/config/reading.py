@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from runner.config.positions import Path
 
 MAX_BYTES = 8 * 1024 * 1024
+_NOT_TEXT = "is not valid UTF-8; a setting is text"
 
 
 class Reading:
@@ -77,6 +78,8 @@ class Reading:
     def _variable(self, name: str, value: str, below: Sequence[Layer]) -> list[Layer]:
         source = f"env {name}"
         first = name[7:].partition("__")[0].upper()
+        if not _is_text(name + value):
+            return self._complain(source, _NOT_TEXT)
         if "__" not in name:
             table = name[7:].partition("_")[0]
             wanted = f"RUNNER_{table}__{name[8 + len(table) :]}"
@@ -96,6 +99,8 @@ class Reading:
         key, equals, raw = text.partition("=")
         path = split_key(key.strip())
         source = f"--set {key.strip()}"
+        if not _is_text(text):
+            return self._complain(source, _NOT_TEXT)
         if not equals or path is None:
             return self._complain(source, "expected KEY=VALUE, e.g. --set defaults.sandbox=read-only")
         typed: Any = _toml_value(raw.strip())
@@ -187,6 +192,15 @@ class Reading:
     def _complain(self, source: str, message: str) -> list[Layer]:
         self.problems.append(Problem(source, None, None, "", message))
         return []
+
+
+def _is_text(text: str) -> bool:
+    """Whether a word of the command line or the environment, where any byte may stand, was UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _tables(tables: Any) -> list[tuple[str, dict[str, Any]]]:

@@ -17,6 +17,7 @@ import mcp_types as types
 from anyio import to_thread
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
 
 from runner.delegation.caller import Caller
 from runner.delegation.tools import TOOLS, Tool
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 LARGEST = 2 * 1024 * 1024
 """Characters of one call's arguments: a prompt of the longest kind fits."""
+_HALF = "every \\ud800 to \\udfff has to be one of a pair; send the character itself"
 _AT_ONCE = 256
 """Calls at a time: most of them only wait, and a waiting one must not keep others waiting."""
 
@@ -67,7 +69,36 @@ async def _serve(caller: Caller) -> None:
     )
     to_thread.current_default_thread_limiter().total_tokens = _AT_ONCE
     async with stdio_server() as (reading, writing):
-        await server.run(reading, writing, server.create_initialization_options())
+        messages = _readable(reading, writing)
+        await server.run(messages, writing, server.create_initialization_options())
+
+
+async def _readable(reading: Any, writing: Any) -> Any:
+    """The incoming messages without those that the package drops unanswered, for which we answer: JSON with
+    half a surrogate pair (a string cut by UTF-16 units), which its reader takes for no JSON at all.
+    """
+    async for item in reading:
+        answer = _refusal(item) if isinstance(item, ValueError) else None
+        if answer is None:
+            yield item
+        else:
+            await writing.send(SessionMessage(answer))
+
+
+def _refusal(error: ValueError) -> types.JSONRPCResponse | types.JSONRPCError | None:
+    """The answer to a line that could not be read; None for one that no answer could be addressed to."""
+    try:
+        (record,) = error.errors()  # type: ignore[attr-defined] # pydantic's; its input is the line
+        request = json.loads(record["input"])
+        ident, method = request["id"], request["method"]
+        why = BadArguments(f"the call is not valid JSON: {record['ctx']['error']}", hint=_HALF)
+        if method == "tools/call":
+            result = _failed(why).model_dump(mode="json", by_alias=True, exclude_none=True)
+            return types.JSONRPCResponse(jsonrpc="2.0", id=ident, result=result)
+        data = types.ErrorData(code=types.PARSE_ERROR, message=why.message)
+        return types.JSONRPCError(jsonrpc="2.0", id=ident, error=data)
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        return None
 
 
 def offered(caller: Caller) -> dict[str, Tool]:

@@ -10,12 +10,14 @@ import errno
 import os
 import stat
 
-from runner.errors import Conflict, DiskFull, Unwritable
+from runner.errors import Conflict, DiskFull, TooManyFiles, Unwritable
 from runner.value import json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.model import Json
+
+OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 def replace_json(path: str, value: Json) -> None:
@@ -102,8 +104,10 @@ def withdraw(intent: str) -> None:
         pass
 
 
-def unwritable(error: OSError) -> Unwritable | Conflict:
+def unwritable(error: OSError) -> Unwritable | Conflict | TooManyFiles:
     """The named reason behind an OSError of the disk."""
+    if error.errno in OUT_OF_FILES:
+        return TooManyFiles("no more files can be opened here: the limit of open files is reached")
     where = f" {error.filename}" if error.filename else ""
     text = f"cannot write{where}: {error.strerror}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

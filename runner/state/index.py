@@ -12,7 +12,7 @@ import json
 import os
 
 from runner.errors import RunnerError, Unwritable
-from runner.state.files import no_follow, replace_bytes
+from runner.state.files import OUT_OF_FILES, no_follow, replace_bytes, unwritable
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
 from runner.value import Value
 
@@ -66,6 +66,30 @@ def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
             for run in _names(f"{repo}/{RUNS}/{task}/cli"):
                 if run in known or is_run_id(run):
                     yield task, run
+
+
+def unreadable(repo: str) -> list[tuple[str, str]]:
+    """(path, why) of everything at the place of a task's folder behind which there may be runs that nobody
+    sees: it may not be read, or it is a link or no folder at all.
+    """
+    found = []
+    for path in _task_places(repo):
+        try:
+            if os.path.islink(path):
+                raise OSError(errno.ELOOP, "a symbolic link, and runner follows none there")
+            os.scandir(f"{path}/cli").close()
+        except FileNotFoundError:
+            continue  # being made right now, or just removed
+        except OSError as error:
+            found.append((path, error.strerror or str(error)))
+    return found
+
+
+def _task_places(repo: str) -> list[str]:
+    try:
+        return [f"{repo}/{RUNS}/{name}" for name in sorted(os.listdir(f"{repo}/{RUNS}")) if is_task_id(name)]
+    except OSError:
+        return []  # that was said before, or there is none
 
 
 def scan(repo: str) -> tuple[list[Row], list[RunDir]]:
@@ -122,6 +146,8 @@ def _names(path: str) -> list[str]:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError as error:
+        if error.errno in OUT_OF_FILES:
+            raise unwritable(error) from error
         if error.errno == errno.EACCES and path.endswith(f"/{RUNS}"):
             raise Unwritable(f"cannot read {path}: {error.strerror}") from error  # "no runs" would be a guess
         return []

@@ -152,10 +152,13 @@ class RunDir:
         """Whether anything says what this run is; a folder without it is not a run, or not yet."""
         return os.path.lexists(self.manifest) or os.path.lexists(self.invocation)
 
-    def try_lock(self) -> int | None:
-        """The lock's descriptor, or None when somebody holds it. RunNotFound without a folder."""
+    def try_lock(self, *, again: bool = False) -> int | None:
+        """The lock's descriptor, or None when somebody holds it. RunNotFound without a folder, or without the
+        file, which is made `again` if that is wanted.
+        """
+        make = os.O_CREAT if again else 0
         try:
-            fd = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            fd = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | make, 0o600)
         except FileNotFoundError:
             raise RunNotFound(f"run `{self.run_id}` is gone") from None
         except OSError as error:

@@ -105,6 +105,24 @@ def test_a_run_without_delegation_has_no_server(repo: Repo) -> None:
     assert (done.status, done.error["code"]) == (4, "run_not_found")
 
 
+def test_a_call_with_half_a_surrogate_pair_is_answered_and_the_connection_lives_on(repo: Repo) -> None:
+    family(repo)
+    half = {"name": "delegate.spawn", "arguments": {"task_id": "child", "prompt": "\ud83d"}}
+    messages: list[dict[str, Any]] = [
+        {"id": 1, "method": "tools/call", "params": half},
+        {"id": "two", "method": "tools/list", "params": {"cursor": "\udc00"}},
+        {"method": "notifications/progress", "params": half},
+        {"id": "\ud800", "method": "tools/call", "params": half},
+    ]
+    lines = "".join(json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages)
+    done = repo.cli("delegate-server", "--repo", repo.root, stdin=lines)
+    answers = {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+    assert list(answers) == [1, "two"]
+    assert answers[1]["result"]["isError"] is True
+    assert answers[1]["result"]["structuredContent"]["error"]["code"] == "bad_arguments"
+    assert answers["two"]["error"]["code"] == -32700
+
+
 # -- every tool, and who may use it ----------------------------------------------------------------
 
 

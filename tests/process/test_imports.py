@@ -62,7 +62,7 @@ def finished(repo: Repo) -> Repo:
 )
 def test_operating_a_run_imports_nothing_foreign(words: tuple[str, ...], finished: Repo) -> None:
     modules = imported(finished, *words)
-    assert "runner.control" in modules
+    assert "runner.looking" in modules
     assert foreign(modules) == set()
     assert not {module for module in modules if module.startswith(("runner.config", "runner.launch"))}
 
@@ -88,7 +88,7 @@ def test_pausing_and_resuming_import_nothing_foreign(repo: Repo) -> None:
     repo.begun()
     for verb in ("pause", "resume"):
         modules = imported(repo, verb, run.id)
-        assert "runner.control" in modules
+        assert "runner.looking" in modules
         assert foreign(modules) == set()
     repo.open_gate()
     repo.cli("wait", run.id)

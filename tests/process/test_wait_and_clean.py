@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from time import monotonic
 
-from support.processes import kill
+from support import processes
+from support.processes import Seen, kill
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
@@ -139,6 +141,38 @@ def test_ctrl_c_of_the_whole_terminal_does_not_reach_the_run(repo: Repo) -> None
     assert run.status()["status"] == "running"
     release(run)
     assert run.wait()["status"] == "succeeded"
+
+
+def test_a_waiter_outlives_successors_that_are_killed_before_they_have_looked(repo: Repo) -> None:
+    """Whoever hands a run over may find that its new owner was killed at once: it hands it over again."""
+    (run,) = started(repo, 1)
+    with repo.process("wait", run.id, "--format", "json") as waiting:
+        for _ in range(2):
+            owner = run.supervisor()
+            killed = {owner.pid}
+            kill(owner)
+            successor = wait_until(
+                lambda killed=killed: next(successors(run, killed), None), what="a successor"
+            )
+            kill(successor)
+            killed.add(successor.pid)
+            wait_until(lambda killed=killed: is_owned(run, killed), what="an owner that stays")
+        release(run)
+        waiting.communicate(timeout=20)
+    assert waiting.returncode == 0
+
+
+def successors(run: Run, known: set[int]) -> Iterator[Seen]:
+    """Supervisors of the run as soon as they are there."""
+    words = ("/supervise/__main__.py", str(run.folder))
+    for process in processes.every_process():
+        if process.pid not in known and all(any(word in one for one in process.words) for word in words):
+            yield process
+
+
+def is_owned(run: Run, known: set[int]) -> bool:
+    supervisor = run.on_disk()["supervisor"]["pid"]
+    return supervisor not in known and processes.look(supervisor) is not None
 
 
 def test_a_waiter_outlives_the_supervisor(repo: Repo) -> None:

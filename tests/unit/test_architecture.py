@@ -22,13 +22,14 @@ EDGES = {"state", "executors", "workspace"}
 ALLOWED: dict[str, set[str]] = {
     "runner": set(),
     "__main__": {"cli"},
-    "cli": {"launch", "control", "housekeeping", "logs", "lookup", "doctor", "config", "runtimes"}
+    "cli": {"launch", "control", "looking", "housekeeping", "logs", "lookup", "doctor", "config", "runtimes"}
     | {"delegation", "state"}
     | WORDS,
-    "delegation": {"control", "logs", "lookup", "plan", "state"} | WORDS,
-    "launch": {"lookup", "config", "plan", "runtimes", "rehearsal", "supervise", "state", "control"} | WORDS,
-    "housekeeping": {"control", "state"} | WORDS,
-    "control": {"supervise", "state", "executors"} | WORDS,
+    "delegation": {"control", "looking", "logs", "lookup", "plan", "state"} | WORDS,
+    "launch": {"lookup", "config", "plan", "runtimes", "rehearsal", "supervise", "state", "looking"} | WORDS,
+    "housekeeping": {"looking", "state"} | WORDS,
+    "control": {"looking", "state", "executors"} | WORDS,
+    "looking": {"supervise", "state", "executors"} | WORDS,
     "lookup": {"state"} | WORDS,
     "logs": {"runtimes", "state", "executors", "redact"} | WORDS,
     "doctor": {"runtimes"} | WORDS,

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import a_manifest
 
 from runner.cli import app
 from runner.cli.app import COMMANDS, main, parser_of
+from runner.model import Outcome, Phase, Reason
+from runner.state.store import RunDir, new_run_id
 
 VERBS = list(COMMANDS)
 
@@ -213,7 +216,7 @@ CRASH = """
 import sys
 from runner.cli import operate
 from runner.cli.app import main
-del operate.control
+del operate.looking
 sys.exit(main(sys.argv[1:]))
 """
 """A product that is really broken: a name that `list` needs is not there."""
@@ -261,6 +264,73 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_of_a_help_that_has_gone_already_is_no_error(unbuffered: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    command = (sys.executable, "-m", "runner", "status", "--help")
+    with os.fdopen(writing, "w") as gone:
+        done = subprocess.run(
+            command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False, env=env, timeout=30
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_limit_of_open_files_that_is_reached_is_named_and_is_no_bug() -> None:
+    shell = f'ulimit -n 5; exec "{sys.executable}" -P -m runner resolve --task hello --format json'
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=30)
+    error = error_of(done.stdout)
+    assert (done.returncode, error["code"]) == (9, "too_many_open_files")
+    assert "ulimit -n" in error["hint"]
+
+
+def test_a_folder_of_runs_that_cannot_be_read_is_told_beside_the_other_runs(
+    capfd: pytest.CaptureFixture[str], empty_repository: Path
+) -> None:
+    run = RunDir(str(empty_repository), "hello", new_run_id())
+    os.makedirs(run.path)
+    ended = {"phase": Phase.DONE, "outcome": Outcome.SUCCEEDED, "reason": Reason("completed", "ok")}
+    Path(run.manifest).write_text(json.dumps(a_manifest(run).replace(**ended).to_json()))
+    folder = empty_repository / ".runs" / "broken"
+    folder.mkdir()
+    (folder / "cli").write_text("")
+    status, out, err = answer(capfd, "list", "--all", "--format", "json")
+    assert (status, [row["run_id"] for row in json.loads(out)]) == (0, [run.run_id])
+    (line,) = err.splitlines()
+    assert line.startswith(f"warning: cannot read {folder}: Not a directory (") and "ls -ld" in line
+    status, out, err = answer(capfd, "list", "--all")
+    assert run.run_id in out and err.splitlines() == [line]
+    assert answer(capfd, "list", "--all", "--task", "hello")[2] == ""
+
+
+@pytest.mark.parametrize("settings", [None, "wrong = 1\n"])
+def test_without_valid_settings_doctor_still_makes_the_checks_that_need_none(
+    settings: str | None,
+    capfd: pytest.CaptureFixture[str],
+    empty_repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, program = empty_repository / "delegate.toml", empty_repository / "codex"
+    file.unlink()
+    if settings is not None:
+        file.write_text(settings)
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{empty_repository}:/usr/bin:/bin")
+    status, out, err = answer(capfd, "doctor", "--format", "json")
+    found = json.loads(out)
+    checks = {check["name"]: check for check in found["checks"]}
+    assert (status, err, found["ready"]) == (2, "", False)
+    assert {"git", "runs-folder", "disk", "codex.identity"} <= set(checks)
+    assert (checks["config"]["verdict"], checks["runs-folder"]["verdict"]) == ("fail", "ok")
+    assert ("runner init" if settings is None else "runner check") in checks["config"]["repair"]
+    status, out, err = answer(capfd, "doctor", "--runtime", "kay")
+    assert status == 2
+    assert out.startswith("fail    config ") and "kay.binary" in out and "codex" not in out
+    assert err.startswith(f"error: {checks['config']['message']}\n")
+
+
 def test_a_current_folder_that_was_removed_is_named(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -302,7 +372,15 @@ def test_an_unknown_schema_is_named_with_the_known_ones(capfd: pytest.CaptureFix
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
-    "words", [("list",), ("list", "--format", "json"), ("schema", "manifest"), ("--help",)]
+    "words",
+    [
+        ("list",),
+        ("list", "--format", "json"),
+        ("schema", "manifest"),
+        ("--help",),
+        ("status", "--help"),
+        ("help", "status"),
+    ],
 )
 def test_an_output_that_cannot_be_written_is_said_and_is_no_bug(
     words: tuple[str, ...], unbuffered: str

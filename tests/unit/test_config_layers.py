@@ -454,3 +454,21 @@ def test_a_command_that_is_a_string_is_split_into_words(repo):
 
     assert tasks["hello"].verify == (("a", "b c"), ("d", "e f", "$HOME"))
     assert tasks["b"].verify == (("g", "h"),)
+
+
+@pytest.mark.parametrize(
+    "option", ["defaults.model=\udcff", "tasks.\udcff.model=x", "runtimes.codex.config.x=\udcff", "\udcff"]
+)
+def test_an_option_with_a_byte_that_is_no_utf8_is_told_in_our_words(repo, option):
+    (problem,) = repo.problems("", sets=[option])
+
+    assert problem.startswith("--set ")
+    assert problem.endswith(": is not valid UTF-8; a setting is text")
+
+
+def test_a_variable_with_a_byte_that_is_no_utf8_is_told_in_our_words(repo):
+    repo.env["RUNNER_DEFAULTS__MODEL"] = "\udcff"
+
+    (problem,) = repo.problems("")
+
+    assert problem == "env RUNNER_DEFAULTS__MODEL: is not valid UTF-8; a setting is text"

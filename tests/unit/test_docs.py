@@ -112,6 +112,12 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
     assert not broken
 
 
+def test_the_doctor_of_the_readme_sees_the_tasks_that_init_writes() -> None:
+    written = tomllib.loads(text(ROOT / "delegate.toml.example"))["tasks"]
+    (shown,) = re.findall(r"^    ok +config +valid, tasks: (.*)$", text(README), re.MULTILINE)
+    assert shown == ", ".join(written)
+
+
 def test_the_command_table_of_the_readme_has_every_verb_once() -> None:
     verbs = [names(row[0])[0].split()[1] for row in rows(README, "command", "does")]
     assert sorted(verbs) == sorted(COMMANDS)

@@ -26,6 +26,7 @@ CONTRACT = {
     "illegal_transition": 9,
     "unwritable": 9,
     "disk_full": 9,
+    "too_many_open_files": 9,
     "manifest_broken": 9,
     "manifest_newer": 9,
     "bug": 70,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import shutil
 from pathlib import Path
 
 import pytest
 from support.values import a_manifest
 
-from runner.errors import Unwritable
+from runner.errors import TooManyFiles, Unwritable
 from runner.model import Outcome, Phase, Reason
 from runner.state import index
 from runner.state.index import Row, row_of
@@ -134,6 +135,44 @@ def test_an_unreadable_run_is_told_and_never_kept_in_the_cache(tmp_path: Path) -
     assert (finished(tmp_path), others(tmp_path)) == ([], [run.run_id])
     Path(run.manifest).write_bytes(whole)
     assert finished(tmp_path) == [row_of(manifest)]
+
+
+def test_what_may_hide_the_runs_of_a_task_is_named_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(tmp_path)
+    runs = tmp_path / ".runs"
+    (runs / "being-made").mkdir()
+    (runs / ".hidden").write_text("")
+    (runs / "closed" / "cli").mkdir(parents=True)
+    (runs / "closed").chmod(0)
+    (runs / "file").write_text("")
+    (runs / "inner").mkdir()
+    (runs / "inner" / "cli").write_text("")
+    (runs / "link").symlink_to("/nowhere")
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)  # the folders above are nobody else's
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # root may read everything
+    try:
+        found = {os.path.basename(path): why for path, why in index.unreadable(".")}
+    finally:
+        os.seteuid(user)
+        (runs / "closed").chmod(0o700)
+    assert list(found) == ["closed", "file", "inner", "link"]
+    assert (found["closed"], found["file"]) == ("Permission denied", "Not a directory")
+    assert "symbolic link" in found["link"]
+
+
+def test_runs_that_no_more_files_can_be_opened_for_are_not_called_none(tmp_path: Path) -> None:
+    add(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(TooManyFiles):
+            index.scan(str(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_folder_of_runs_that_may_not_be_read_is_not_called_empty(tmp_path: Path) -> None:
