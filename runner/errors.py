@@ -7,6 +7,7 @@
       RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull  ManifestBroken  ManifestNewer  9
+      RollbackRefused  WorkspaceBusy                     9
       TooManyFiles                                       9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
@@ -33,6 +34,7 @@ __all__ = [
     "NotReady",
     "PolicyRefused",
     "PromptInvalid",
+    "RollbackRefused",
     "RunNotFound",
     "RunnerError",
     "RuntimeMissing",
@@ -43,6 +45,7 @@ __all__ = [
     "TooManyFiles",
     "Unwritable",
     "UsageError",
+    "WorkspaceBusy",
 ]
 
 
@@ -184,6 +187,22 @@ class ManifestNewer(RunnerError):
     code = "manifest_newer"
     exit_status = ExitStatus.CONFLICT
     default_hint = "a newer runner wrote it: update this one"
+
+
+class RollbackRefused(RunnerError):
+    """Nothing was changed: history moved on since the snapshot, so going back is a decision of a person."""
+
+    code = "rollback_refused"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = "look with `git log` and `git status`; the run's folder has the snapshot"
+
+
+class WorkspaceBusy(RunnerError):
+    """Another run may write in this work tree."""
+
+    code = "workspace_busy"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = "wait for that run, or give this one a worktree of its own"
 
 
 class StartFailed(RunnerError):

@@ -11,16 +11,18 @@ import sys
 from runner import config as config_files
 from runner import runtimes
 from runner.config.find import setting_names
-from runner.errors import ConfigInvalid, PromptInvalid
-from runner.model import MAX_PROMPT_CHARS, Config, Invocation, Level, Program, Rehearsal, Request
+from runner.errors import ConfigInvalid, PromptInvalid, StartFailed
+from runner.invocation import Invocation
+from runner.model import MAX_PROMPT_CHARS, Config, Level, Program, Rehearsal, Request
 from runner.plan.delegation import refuse_too_deep
-from runner.plan.resolve import Choice, choose, invocation
+from runner.plan.resolve import Again, Choice, choose, invocation, map_path
 from runner.runtimes import probe
 from runner.state.files import replace_json, unwritable, write_new
 from runner.state.guard import guard_of, make_guard
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise import begin
+from runner.workplace import Workplace, reserve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocat
     return _resolve(config, request, env, _parent(config, request), new_run_id(), 0)
 
 
-def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
+def start(config: Config, request: Request, env: Mapping[str, str], again: Again | None = None) -> Manifest:
     """Starts a background run; returns once its child exists. Raises with nothing left behind where no
     child can come to be: usage and config errors, RuntimeMissing, RuntimeWrong, Unwritable; StartFailed
     where the folder tells more.
@@ -57,10 +59,25 @@ def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
     parent = _parent(config, request)
     listener = _listen() if _is_rehearsal(config, request, parent) else None
     port = 0 if listener is None else int(listener.getsockname()[1])
-    resolved = _resolve(config, request, env, parent, request.run_id or new_run_id(), port)
+    run_id = request.run_id or new_run_id()
+    place = reserve(config.root, choose(config, request), run_id, env)
+    try:
+        resolved = _resolve(config, request, env, parent, run_id, port, place.cwd, again)
+        return _start_below(parent, resolved, env, listener, place)
+    finally:
+        place.leave()
+
+
+def _start_below(
+    parent: Invocation | None,
+    resolved: Invocation,
+    env: Mapping[str, str],
+    listener: socket.socket | None,
+    place: Workplace,
+) -> Manifest:
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
     if parent is None:
-        return _start(run, resolved, env, listener)
+        return _start(run, resolved, env, listener, place)
     from runner import looking  # only a start with a parent pays for it
     from runner.state.lineage import as_child
 
@@ -69,21 +86,29 @@ def start(config: Config, request: Request, env: Mapping[str, str]) -> Manifest:
     looking.look(above, env)
     looking.below(above, env)
     with as_child(run, parent):
-        return _start(run, resolved, env, listener)
+        return _start(run, resolved, env, listener, place)
 
 
 def _start(
-    run: RunDir, resolved: Invocation, env: Mapping[str, str], listener: socket.socket | None
+    run: RunDir,
+    resolved: Invocation,
+    env: Mapping[str, str],
+    listener: socket.socket | None,
+    place: Workplace,
 ) -> Manifest:
-    manifest = first(resolved, run.artifacts)
+    manifest = first(resolved, run.artifacts).replace(workspace=place.describe())
     lock_fd = run.create()
     try:
+        place.prepare(run)
         write_new(run.prompt, resolved.prompt.encode())
         if resolved.sandbox.level is Level.WORKSPACE_WRITE:
             make_guard(guard_of(resolved.repo, env), resolved.repo)
+        if resolved.terms.output_contract in ("final", "closing-turn"):
+            write_new(run.result_schema, _result_schema())
         replace_json(run.invocation, resolved.to_json())
         replace_json(run.manifest, manifest.to_json())
     except BaseException as error:
+        place.undo(run)
         run.discard()
         os.close(lock_fd)
         if isinstance(error, OSError):
@@ -91,8 +116,19 @@ def _start(
         raise
     child_env = {name: env[name] for name in resolved.env_names} | dict(resolved.env_set)
     listener_fd = None if listener is None else listener.detach()
-    begin(run, manifest, resolved, child_env, lock_fd, listener_fd)
+    try:
+        begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
+    except StartFailed:
+        place.undo(run)
+        raise
     return run.read_manifest()
+
+
+def _result_schema() -> bytes:
+    from runner.config.commands import shipped  # only a run that is asked for a result pays for it
+
+    with open(os.path.join(shipped("schemas"), "result.schema.json"), "rb") as file:
+        return file.read()
 
 
 def _resolve(
@@ -102,6 +138,8 @@ def _resolve(
     parent: Invocation | None,
     run_id: str,
     port: int,
+    cwd: str | None = None,
+    again: Again | None = None,
 ) -> Invocation:
     if parent is not None and parent.rehearsal is not None:
         request = request.replace(rehearse=True)
@@ -118,6 +156,9 @@ def _resolve(
         program,
         run_id=run_id,
         prompt_text=_prompt_text(config, request, choice),
+        map_text=_map_text(config, request, choice),
+        cwd=cwd,
+        again=again,
         env_names=tuple(env),
         rehearsal=rehearsal,
         rehearsal_overrides=overrides,
@@ -207,7 +248,18 @@ def _prompt_text(config: Config, request: Request, choice: Choice) -> str:
         return choice.task.prompt
     if choice.task.prompt_file is None:
         raise PromptInvalid(f"task `{choice.task.id}` has no prompt of its own")
-    path = os.path.join(config.root, choice.task.prompt_file)
+    return _text(os.path.join(config.root, choice.task.prompt_file))
+
+
+def _map_text(config: Config, request: Request, choice: Choice) -> str | None:
+    path = map_path(config, request, choice.task)
+    return (
+        None if path is None else _text(path, hint="name another file with --map FILE, or `map` in the task")
+    )
+
+
+def _text(path: str, hint: str | None = None) -> str:
+    """At most one character more than a prompt may have: enough to say that it is too long."""
     if os.path.exists(path) and not os.path.isfile(path):
         # A FIFO would be waited for, /dev/zero read for ever.
         raise PromptInvalid(f"{path} is not a plain file")
@@ -217,4 +269,4 @@ def _prompt_text(config: Config, request: Request, choice: Choice) -> str:
     except UnicodeDecodeError as error:
         raise PromptInvalid(f"{path} is not valid UTF-8 (byte {error.start + 1})") from None
     except OSError as error:
-        raise PromptInvalid(f"cannot read {path}: {error.strerror}") from None
+        raise PromptInvalid(f"cannot read {path}: {error.strerror}", hint=hint) from None

@@ -79,7 +79,7 @@ def follow(
 
 def asked(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> list[Question]:
     """The questions of a run, redacted and fit for a terminal."""
-    redactor, found = _redactor(run, manifest, env), []
+    redactor, found = redactor(run, manifest, env), []
     for question in questions.of_run(run):
         texts = {"prompt": question.prompt, "answer": question.answer, "answered_by": question.answered_by}
         shown = {k: v and redactor.redact_text(clean_terminal(v)) for k, v in texts.items()}
@@ -92,7 +92,7 @@ class Reader:
 
     def __init__(self, run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> None:
         self._run = run
-        self._redactor = _redactor(run, manifest, env)
+        self._redactor = redactor(run, manifest, env)
         self._runtime = runtimes.get(manifest.runtime.name)
         self._files = {path: _Tail(path) for path in (run.stdout, run.stderr)}
         self._clock = _Clock(run.timeline)
@@ -229,7 +229,7 @@ class _Clock:
             return
 
 
-def _redactor(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> Redactor:
+def redactor(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> Redactor:
     """Exact values of the passed secrets while the child lives or we have them; shapes always."""
     try:
         names = run.read_invocation().secret_names
@@ -278,4 +278,4 @@ def _stamp(at: float | None) -> str | None:
     return None if at is None else timestamp(at)
 
 
-__all__ = ["STREAMS", "Line", "asked", "follow", "read"]
+__all__ = ["STREAMS", "Line", "asked", "follow", "read", "redactor"]

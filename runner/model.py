@@ -99,13 +99,58 @@ class Sandbox(Value):
     allow_danger: bool = False
 
 
+class Caps(Value):
+    """What a `limits` table of the config sets besides the time. `None` is no limit."""
+
+    tokens: int | None = None
+    tree_tokens: int | None = None
+    """Of the run and of the runs below it together."""
+    warn_at: float = 0.8
+    """The part of a limit at which a warning is given."""
+    repeats: int | None = 25
+    """The same event so many times in a row is a stall."""
+    reconnects: int | None = 8
+
+
 class Limits(Value):
-    """Seconds. `None` is no limit. Paused time counts in none of them."""
+    """`None` is no limit. Paused time counts in none of them. The last five are those of `Caps`."""
 
     timeout_s: float | None
     idle_timeout_s: float | None
     start_timeout_s: float | None
     grace_s: float
+    tokens: int | None = Caps.tokens
+    tree_tokens: int | None = Caps.tree_tokens
+    warn_at: float = Caps.warn_at
+    repeats: int | None = Caps.repeats
+    reconnects: int | None = Caps.reconnects
+
+
+class Terms(Value):
+    """Under what terms a run works: what it may change, how it reports, what becomes of it."""
+
+    scope: tuple[str, ...] = ()
+    """Globs, relative to the repository: a change elsewhere is a finding. () is everywhere."""
+    workspace: str = "in-place"
+    on_failure: str | None = None
+    """`rollback` or `keep`; None: keep where the tree was dirty before, else roll back."""
+    on_conflict: str = "refuse"
+    output_contract: str | None = None
+    """How the result is asked for; None is not at all."""
+    conformance: str = "report"
+
+
+class Recovery(Value):
+    """How a run goes on after an attempt that failed."""
+
+    retries: int = 0
+    ladder: tuple[str, ...] = ("resume", "fresh")
+    """How the attempts after the first begin; the last one repeats."""
+    api_retries: int = 3
+    """After failures of the model's service, which count for no attempt."""
+    backoff_s: float = 30.0
+    """Before the first of these; doubles up to `backoff_max_s`."""
+    backoff_max_s: float = 600.0
 
 
 class Delegation(Value):
@@ -168,6 +213,21 @@ class Task(Value):
     rehearse: bool
     rehearsal_script: str | None
     delegation: bool
+    scope: tuple[str, ...] = ()
+    workspace: str = Terms.workspace
+    on_failure: str | None = None
+    on_conflict: str = Terms.on_conflict
+    output_contract: str | None = None
+    conformance: str = Terms.conformance
+    retries: int = 0
+    limits: Caps = Caps()
+    map: str | None = None
+    """Absolute, or relative to the repository root."""
+    patterns: tuple[str, ...] = ()
+    approach: str | None = None
+    execution_note: str | None = None
+    constraints: tuple[str, ...] = ()
+    testing: tuple[str, ...] = ()
 
 
 class Policy(Value):
@@ -182,6 +242,7 @@ class Policy(Value):
     """Groups of globs over environment names; a name must match one glob of every group."""
     max_depth: int | None = None
     max_children: int | None = None
+    max_tokens: int | None = None
     sources: Mapping[str, tuple[str, ...]] = {}
     """Ceiling -> the policy files that set it."""
 
@@ -200,6 +261,8 @@ class Config(Value):
     origins: Mapping[str, str]
     """Dotted key -> where the value came from, e.g. `delegate.toml:12` or `default`."""
     digest: str
+    recovery: Recovery = Recovery()
+    """Without the retries: those are the task's."""
 
 
 class Request(Value):
@@ -214,6 +277,7 @@ class Request(Value):
     rehearse: bool = False
     rehearsal_script: str | None = None
     allow_danger: bool = False
+    map: str | None = None
     run_id: str | None = None
     """Chosen by the caller, who wants to know it before anything starts."""
     config_file: str | None = None
@@ -264,72 +328,3 @@ class Command(Value):
     argv: tuple[str, ...]
     last_message_file: bool
     """Whether the program itself writes the last message to the file named in `argv`."""
-
-
-class Invocation(Value):
-    """The frozen answer of `resolve`: exactly what will be executed. Written beside the run."""
-
-    schema_version: int
-    task_id: str
-    run_id: str
-    repo: str
-    manifest_path: str
-    title: str | None
-    runtime: str
-    program: str
-    version: str
-    argv: tuple[str, ...]
-    cwd: str
-    env_names: tuple[str, ...]
-    """Names that reach the child if they are set."""
-    secret_names: tuple[str, ...]
-    """The names among them whose values are redacted wherever they turn up."""
-    env_set: Mapping[str, str]
-    """Variables that runner itself sets: markers, no secrets."""
-    prompt: str
-    model: str | None
-    model_name: str | None
-    reasoning_effort: str | None
-    sandbox: Sandbox
-    limits: Limits
-    delegation: Delegation
-    verify: tuple[tuple[str, ...], ...]
-    verify_timeout_s: float
-    rehearsal: Rehearsal | None
-    parent: Lineage | None
-    origins: Mapping[str, str]
-    config_digest: str
-    prompt_digest: str
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON without the prompt: that is `prompt.md`, byte for byte."""
-        data = super().to_json()
-        del data["prompt"]
-        return data
-
-    @classmethod
-    def from_json(cls, data: Json, prompt: str = "") -> Invocation:
-        fields = dict(data)
-        sandbox = fields["sandbox"]
-        fields["sandbox"] = Sandbox(
-            **{**sandbox, "level": Level(sandbox["level"]), "writable": tuple(sandbox["writable"])}
-        )
-        fields["limits"] = Limits(**fields["limits"])
-        delegation = fields["delegation"]
-        tasks = delegation.get("tasks")
-        fields["delegation"] = Delegation(
-            **{
-                **delegation,
-                "tools": tuple(delegation["tools"]),
-                "tasks": None if tasks is None else tuple(tasks),
-            }
-        )
-        if fields["rehearsal"] is not None:
-            rehearsal = fields["rehearsal"]
-            fields["rehearsal"] = Rehearsal(**{**rehearsal, "argv": tuple(rehearsal["argv"])})
-        if fields["parent"] is not None:
-            fields["parent"] = Lineage(**fields["parent"])
-        for name in ("argv", "env_names", "secret_names"):
-            fields[name] = tuple(fields[name])
-        fields["verify"] = tuple(tuple(command) for command in fields["verify"])
-        return cls(**fields, prompt=prompt)

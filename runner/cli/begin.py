@@ -29,6 +29,9 @@ def _add_request(parser: Parser) -> None:
     parser.add_argument("--sandbox", metavar="S", help="a name from [sandboxes], or a level")
     parser.add_argument("--timeout", type=duration, metavar="D", help="limit of the run's wall clock")
     parser.add_argument(
+        "--map", metavar="FILE", help="put this file, which describes the repository, into the prompt"
+    )
+    parser.add_argument(
         "--rehearse",
         nargs="?",
         const="",
@@ -116,6 +119,7 @@ def _request(args: Namespace) -> Request:
         rehearse=args.rehearse is not None,
         rehearsal_script=os.path.abspath(args.rehearse) if args.rehearse else None,
         allow_danger=args.allow_danger,
+        map=os.path.abspath(args.map) if args.map else None,
         parent=args.parent,
         run_id=getattr(args, "run_id", None),
         config_file=args.config,

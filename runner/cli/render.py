@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, TextIO
 
+    from runner.invocation import Invocation
     from runner.logs import Line
-    from runner.model import Invocation
+    from runner.model import Limits, Terms
     from runner.state.index import Row
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
@@ -208,6 +209,13 @@ def invocation_text(i: Invocation) -> str:
         ("timeout", _seconds(limits.timeout_s)),
         ("idle", _seconds(limits.idle_timeout_s)),
         ("start", _seconds(limits.start_timeout_s)),
+        ("tokens", _budget(limits)),
+        ("signals", _signals(limits)),
+        ("scope", ", ".join(i.terms.scope)),
+        ("workspace", _workspace(i.terms)),
+        ("contract", i.terms.output_contract),
+        ("enforced", "the declared settings" if i.terms.conformance == "enforce" else None),
+        ("retries", f"{i.recovery.retries} ({', '.join(i.recovery.ladder)})" if i.recovery.retries else None),
         ("verify", "; ".join(shlex.join(argv) for argv in i.verify) or "none"),
         (
             "rehearsal",
@@ -219,6 +227,28 @@ def invocation_text(i: Invocation) -> str:
     head = "\n".join(f"{paint(f'{name:<10}', 'dim')}{text}" for name, text in rows if text)
     command = shlex.join(i.argv)
     return f"{command}\n\n{head}\n\n{paint('prompt on stdin:', 'dim')}\n{i.prompt}"
+
+
+def _budget(limits: Limits) -> str | None:
+    named = (("", limits.tokens), (" with the runs below it", limits.tree_tokens))
+    return ", ".join(f"{count:,}{of}" for of, count in named if count is not None) or None
+
+
+def _signals(limits: Limits) -> str:
+    """What counts as a stall besides time, and when a limit is warned of."""
+    counts = (("repeats", limits.repeats), ("reconnects", limits.reconnects))
+    told = [f"{'no limit of' if count is None else count} {name}" for name, count in counts]
+    return ", ".join([*told, f"a warning at {limits.warn_at:.0%} of a limit"])
+
+
+def _workspace(terms: Terms) -> str:
+    """Only what differs from a task that says nothing of it stands behind the word."""
+    told = [terms.workspace]
+    if terms.on_failure is not None:
+        told.append(f"{terms.on_failure} on failure")
+    if terms.on_conflict != "refuse":
+        told.append(f"{terms.on_conflict} on conflict")
+    return ", ".join(told)
 
 
 def _seconds(value: float | None) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runner.model import Config, Task
+    from runner.model import Config, Recovery, Task
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEFAULT_RUNTIME: str = layers.DEFAULTS["defaults"]["runtime"]
@@ -65,7 +65,7 @@ def check(
     merged = schema.normal(layers.merge(done.layers))
     problems = (
         *done.problems,
-        *references.missing_prompt_files(merged, done.layers, places.root),
+        *references.missing_files(merged, done.layers, places.root),
     )
     breaches: tuple[Problem, ...] = ()
     if done.config is not None:
@@ -131,6 +131,8 @@ def _effective(config: Config, task: str | None) -> dict[str, Any]:
                 shown[name[:-2]] = "none" if value is None else format_duration(value)
             elif name != "id":
                 shown[name] = script if name == "rehearse" and script else value
+        shown["limits"] = {key: "none" if item is None else item for key, item in shown["limits"].items()}
+        shown["output_contract"] = shown["output_contract"] or False
         return shown
 
     def tables(named: Mapping[str, Value]) -> dict[str, Any]:
@@ -146,9 +148,21 @@ def _effective(config: Config, task: str | None) -> dict[str, Any]:
         "models": tables(config.models),
         "sandboxes": tables(config.sandboxes),
         "delegation": config.delegation.to_json(),
+        "recovery": _recovery(config.recovery),
         "blocks": {name: {"text": text} for name, text in config.blocks.items()},
         "tasks": {name: told(config.tasks[name]) for name in config.tasks},
         "policy": config.policy.to_json(),
+    }
+
+
+def _recovery(recovery: Recovery) -> dict[str, Any]:
+    from runner.durations import format_duration
+
+    return {
+        "ladder": list(recovery.ladder),
+        "api_retries": recovery.api_retries,
+        "backoff": format_duration(recovery.backoff_s),
+        "backoff_max": format_duration(recovery.backoff_max_s),
     }
 
 
@@ -190,7 +204,7 @@ def init(start_dir: str) -> InitReport:
     root = repository or start
     path = os.path.join(root, FILE_NAME)
     try:
-        text = Path(_shipped("delegate.toml.example")).read_text(encoding="utf-8")
+        text = Path(shipped("delegate.toml.example")).read_text(encoding="utf-8")
         with Path(path).open("x", encoding="utf-8") as file:
             file.write(text)
         ignored = _ignore(os.path.join(root, ".gitignore"))
@@ -227,7 +241,7 @@ def schema(name: str) -> dict[str, Any]:
     names = schema_names()
     if name not in names:
         raise UsageError(f'no schema "{name}"{near(name, names)}; there are: {", ".join(names)}', hint=None)
-    text = Path(_shipped("schemas"), f"{name}.schema.json").read_text(encoding="utf-8")
+    text = Path(shipped("schemas"), f"{name}.schema.json").read_text(encoding="utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
@@ -235,11 +249,11 @@ def schema(name: str) -> dict[str, Any]:
 def schema_names() -> tuple[str, ...]:
     """The names that `schema` knows."""
     suffix = ".schema.json"
-    files = sorted(os.listdir(_shipped("schemas")))
+    files = sorted(os.listdir(shipped("schemas")))
     return tuple(file.removesuffix(suffix) for file in files if file.endswith(suffix))
 
 
-def _shipped(name: str) -> str:
+def shipped(name: str) -> str:
     """A file that the wheel has inside the package and a checkout beside it (pyproject.toml,
     force-include).
     """

@@ -34,6 +34,10 @@ def compiled(
         "prompt": None,
         "prompt_file": None,
         "files": [],
+        "on_failure": None,
+        "map": None,
+        "approach": None,
+        "execution_note": None,
         "rehearsal_script": None,
         "delegation": merged["delegation"]["enabled"],
     }
@@ -52,6 +56,7 @@ def compiled(
             name: {"version": None, "provider": None} | item for name, item in merged["runtimes"].items()
         },
         "delegation": {"tasks": None} | merged["delegation"],
+        "recovery": _recovery(merged["recovery"]),
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
         "policy": policy.to_json(),
     }
@@ -83,6 +88,10 @@ def _task(task: dict[str, Any]) -> dict[str, Any]:
         script = task["rehearse"]
         fields["rehearse"] = bool(script)
         fields["rehearsal_script"] = script if isinstance(script, str) else None
+    if "limits" in task:
+        fields["limits"] = {key: None if item == "none" else item for key, item in task["limits"].items()}
+    if task.get("output_contract") is False:
+        fields["output_contract"] = None
     for name, other in (("prompt", "prompt_file"), ("prompt_file", "prompt")):
         if name in task:
             fields[other] = None
@@ -96,6 +105,11 @@ def _runtime_of(task: dict[str, Any], defaults: dict[str, Any], merged: dict[str
     model = merged["models"].get(task.get("model"), {})
     runtime = model.get("runtime")
     return {"runtime": runtime} if runtime and (not defaults or "runtime" not in task) else {}
+
+
+def _recovery(table: dict[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in table.items() if not name.startswith("backoff")}
+    return fields | {"backoff_s": table["backoff"], "backoff_max_s": table["backoff_max"]}
 
 
 def _model(item: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

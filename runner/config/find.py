@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FILE_NAME = "delegate.toml"
 LOCAL_NAME = "delegate.local.toml"
 SYSTEM_POLICY = "/etc/runner/policy.toml"
-TABLES = ("DEFAULTS", "RUNTIMES", "MODELS", "SANDBOXES", "DELEGATION", "BLOCKS", "TASKS")
+TABLES = ("DEFAULTS", "RUNTIMES", "MODELS", "SANDBOXES", "DELEGATION", "RECOVERY", "BLOCKS", "TASKS")
 
 
 class Places(Value):

@@ -4,7 +4,11 @@ Pure.
 
 from __future__ import annotations
 
+import copy
+
+from runner.config.blocks import BLOCKS
 from runner.config.problems import Problem, dotted
+from runner.config.values import IN_LIMITS
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -27,6 +31,22 @@ DEFAULTS: dict[str, Any] = {
         "verify_timeout": "10m",
         "rehearse": False,
         "blocks": [],
+        "limits": {
+            "tokens": "none",
+            "tree_tokens": "none",
+            "warn_at": 0.8,
+            "repeats": 25,
+            "reconnects": 8,
+        },
+        "scope": [],
+        "workspace": "in-place",
+        "on_conflict": "refuse",
+        "output_contract": False,
+        "conformance": "report",
+        "retries": 0,
+        "patterns": [],
+        "constraints": [],
+        "testing": [],
     },
     "runtimes": {
         "codex": {
@@ -48,7 +68,13 @@ DEFAULTS: dict[str, Any] = {
         "skills": True,
         "on_parent_end": "cancel",
     },
-    "blocks": {},
+    "recovery": {
+        "ladder": ["resume", "fresh"],
+        "api_retries": 3,
+        "backoff": "30s",
+        "backoff_max": "10m",
+    },
+    "blocks": {name: {"text": text} for name, text in BLOCKS.items()},
     "tasks": {},
 }
 """The lowest layer."""
@@ -87,6 +113,37 @@ class Layer(Value):
     def problem(self, path: Path, message: str) -> Problem:
         source, line, column = self.place(path)
         return Problem(source, line, column, dotted(path)[:200], message)
+
+
+def lifted(layer: Layer) -> tuple[Layer, tuple[Problem, ...]]:
+    """The layer with the times of its `limits` tables beside these, so that of two layers the higher one
+    counts, whichever place it uses; a problem for each that stands in both.
+    """
+    data, places, named = copy.deepcopy(layer.data), dict(layer.places), dict(layer.named)
+    problems = []
+    for path, table in [(("defaults",), data.get("defaults")), *_tasks(data)]:
+        limits = table.get("limits") if isinstance(table, dict) else None
+        if not isinstance(table, dict) or not isinstance(limits, dict):
+            continue
+        for name in [name for name in IN_LIMITS if name in limits]:
+            value, inside, beside = limits.pop(name), (*path, "limits", name), (*path, name)
+            if name in table:
+                message = f"set together with `{dotted(beside)}`; a task has one of the two"
+                problems.append(layer.problem(inside, message))
+                continue
+            table[name] = value
+            if inside in places:
+                places[beside] = places[inside]
+            if inside in named:
+                named[beside] = named[inside]
+        if not limits:
+            del table["limits"]
+    return layer.replace(data=data, places=places, named=named), tuple(problems)
+
+
+def _tasks(data: dict[str, Any]) -> list[tuple[Path, Any]]:
+    tasks = data.get("tasks")
+    return [(("tasks", name), task) for name, task in tasks.items()] if isinstance(tasks, dict) else []
 
 
 def merge(layers: Sequence[Layer]) -> dict[str, Any]:

@@ -7,15 +7,16 @@ only narrow each other.
 from __future__ import annotations
 
 from runner.errors import PolicyRefused
-from runner.model import Delegation, Level, Policy
+from runner.model import Delegation, Level, Limits, Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-CEILINGS = ("max_level", "network", "runtimes", "models", "env", "max_depth", "max_children")
-_LEAST = ("max_level", "network", "max_depth", "max_children")
+_NUMBERS = ("max_depth", "max_children", "max_tokens")
+_LEAST = ("max_level", "network", *_NUMBERS)
 """Of these the narrowest file alone counts; the others are intersected."""
+CEILINGS = ("max_level", "network", "runtimes", "models", "env", *_NUMBERS)
 
 
 def narrow(policies: Iterable[Policy]) -> Policy:
@@ -58,10 +59,17 @@ def breaches(
 
 def capped(policy: Policy, delegation: Delegation) -> Delegation:
     """The delegation with its numbers cut down to the ceilings."""
-    depth, children = policy.max_depth, policy.max_children
     return delegation.replace(
-        max_depth=delegation.max_depth if depth is None else min(depth, delegation.max_depth),
-        max_children=delegation.max_children if children is None else min(children, delegation.max_children),
+        max_depth=_least(policy.max_depth, delegation.max_depth),
+        max_children=_least(policy.max_children, delegation.max_children),
+    )
+
+
+def capped_limits(policy: Policy, limits: Limits) -> Limits:
+    """The limits with the numbers of tokens cut down to the ceiling; without any, they get it."""
+    return limits.replace(
+        tokens=_least(policy.max_tokens, limits.tokens),
+        tree_tokens=_least(policy.max_tokens, limits.tree_tokens),
     )
 
 
@@ -103,9 +111,8 @@ def _both(left: Policy, right: Policy) -> Policy:
     network = min((p.network for p in (left, right) if p.network is not None), default=None)
     lists = [p.runtimes for p in (left, right) if p.runtimes is not None]
     runtimes = tuple(sorted(set.intersection(*map(set, lists)))) if lists else None
-    depth = min((p.max_depth for p in (left, right) if p.max_depth is not None), default=None)
-    children = min((p.max_children for p in (left, right) if p.max_children is not None), default=None)
-    least = dict(zip(_LEAST, (level, network, depth, children), strict=True))
+    numbers = {name: _least(getattr(left, name), getattr(right, name)) for name in _NUMBERS}
+    least = {"max_level": level, "network": network, **numbers}
     sources = {}
     for name in CEILINGS:
         files = {
@@ -122,10 +129,13 @@ def _both(left: Policy, right: Policy) -> Policy:
         runtimes=runtimes,
         models=_union(left.models, right.models),
         env=_union(left.env, right.env),
-        max_depth=depth,
-        max_children=children,
+        **numbers,
         sources=sources,
     )
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((number for number in (one, other) if number is not None), default=None)
 
 
 def _rank(level: Level) -> int:

@@ -64,6 +64,7 @@ class Reading:
             env=(tuple(limits["env"]),) if "env" in limits else (),
             max_depth=limits.get("max_depth"),
             max_children=limits.get("max_children"),
+            max_tokens=limits.get("max_tokens"),
             sources=dict.fromkeys(limits, (self.places.shown(path),)),
         )
         return [policy]
@@ -187,7 +188,9 @@ class Reading:
             if "prompt" in task and task.pop("prompt_file", None) is not None:
                 message = "set together with `prompt`; a task has one of the two"
                 self.problems.append(layer.problem(("tasks", name, "prompt_file"), message))
-        return layer.replace(data=data)
+        layer, twice = layers.lifted(layer.replace(data=data))
+        self.problems += twice
+        return layer
 
     def _complain(self, source: str, message: str) -> list[Layer]:
         self.problems.append(Problem(source, None, None, "", message))

@@ -34,23 +34,26 @@ def examine(
     for name, model in merged["models"].items():
         look.provider(("models", name, "provider"), model)
     look.task(("defaults",), merged["defaults"])
+    look.waits(merged["recovery"])
     look.spawnable(merged["delegation"].get("tasks") or ())
     for name, task in merged["tasks"].items():
         look.task(("tasks", name), task)
     return tuple(look.problems), tuple(look.notes)
 
 
-def missing_prompt_files(merged: dict[str, Any], stack: Sequence[Layer], root: str) -> tuple[Problem, ...]:
-    """Problems of `prompt_file`s that cannot be read. Only `check` asks: one task's file must not
+def missing_files(merged: dict[str, Any], stack: Sequence[Layer], root: str) -> tuple[Problem, ...]:
+    """Problems of a `prompt_file` or `map` that cannot be read. Only `check` asks: one task's file must not
     stop another task.
     """
     problems = []
-    for name, task in merged["tasks"].items():
-        path = task.get("prompt_file")
-        if path is not None and not os.path.isfile(os.path.join(root, path)):
-            where: Path = ("tasks", name, "prompt_file")
-            message = f"found {found(path)}; no such file in {root}"
-            problems.append(layers.setter(stack, where).problem(where, message))
+    tables = [(("defaults",), merged["defaults"]), *((("tasks", n), t) for n, t in merged["tasks"].items())]
+    for table, task in tables:
+        for name in ("prompt_file", "map"):
+            path = task.get(name)
+            if path is not None and not os.path.isfile(os.path.join(root, path)):
+                where: Path = (*table, name)
+                message = f"found {found(path)}; no such file in {root}"
+                problems.append(layers.setter(stack, where).problem(where, message))
     return tuple(problems)
 
 
@@ -98,6 +101,13 @@ class _Look:
             )
         if level == "danger-full-access" and not sandbox.get("allow_danger"):
             self.note((*path, "level"), "is refused at every start without allow_danger = true")
+
+    def waits(self, recovery: dict[str, Any]) -> None:
+        if recovery["backoff_max"] < recovery["backoff"]:
+            path: Path = ("recovery", "backoff")
+            if layers.setter(self.stack, path).source == "default":
+                path = ("recovery", "backoff_max")
+            self.complain(path, "the first wait, `backoff`, is longer than the longest, `backoff_max`")
 
     def spawnable(self, names: Sequence[str]) -> None:
         for n, name in enumerate(names):

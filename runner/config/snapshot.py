@@ -14,7 +14,18 @@ import time
 from collections.abc import Iterator, Mapping
 
 from runner.config.find import Places, xdg
-from runner.model import Config, Delegation, Level, Model, Policy, RuntimeSettings, Sandbox, Task
+from runner.model import (
+    Caps,
+    Config,
+    Delegation,
+    Level,
+    Model,
+    Policy,
+    Recovery,
+    RuntimeSettings,
+    Sandbox,
+    Task,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +34,7 @@ if TYPE_CHECKING:
 
     Json = Mapping[str, Any]
 
-FORMAT = 1
+FORMAT = 2
 RACY_NS = 2_000_000_000
 """A file changed this shortly before the snapshot may be changed again within the same clock tick,
 unseen by its times (git has the same case: git-scm.com/docs/racy-git). Its content is compared
@@ -40,8 +51,10 @@ class Tasks(Mapping[str, Task]):
 
     def __getitem__(self, key: str) -> Task:
         fields = {**self._defaults, **self._tasks[key], "id": key}
-        for name in ("blocks", "files"):
+        for name in ("blocks", "files", "scope", "patterns", "constraints", "testing"):
             fields[name] = tuple(fields[name])
+        # A task's table of limits lies over that of the defaults, key by key.
+        fields["limits"] = Caps(**{**self._defaults["limits"], **fields["limits"]})
         fields["verify"] = tuple(tuple(command) for command in fields["verify"])
         return Task(**fields)
 
@@ -65,7 +78,9 @@ class Origins(Mapping[str, str]):
 
     def __getitem__(self, key: str) -> str:
         found = self._explicit.get(key)
-        name = key.rpartition(".")[2]
+        table, _, name = key.rpartition(".")
+        if table.endswith(".limits") and table != "tasks.limits":
+            name = f"limits.{name}"
         if found is None and key.startswith("tasks."):
             found = self._explicit.get(f"defaults.{name}")
         if found is None and name == "delegation" and key.startswith(("tasks.", "defaults.")):
@@ -91,6 +106,7 @@ def config_from_json(data: Json) -> Config:
         sandboxes={name: _sandbox(name, item) for name, item in data["sandboxes"].items()},
         runtimes={name: _runtime(name, item) for name, item in data["runtimes"].items()},
         delegation=_delegation(data["delegation"]),
+        recovery=Recovery(**{**data["recovery"], "ladder": tuple(data["recovery"]["ladder"])}),
         blocks=data["blocks"],
         policy=policy_from_json(data["policy"]),
         origins=Origins(data["origins"]),
@@ -109,6 +125,7 @@ def policy_from_json(data: Json) -> Policy:
         env=tuple(tuple(group) for group in data["env"]),
         max_depth=data["max_depth"],
         max_children=data["max_children"],
+        max_tokens=data["max_tokens"],
         sources={name: tuple(files) for name, files in data["sources"].items()},
     )
 
@@ -143,13 +160,16 @@ def key(places: Places, settings: Mapping[str, str], sets: Sequence[str]) -> dic
 
 
 _CODE = (
+    "blocks.py",
     "compile.py",
     "effective.py",
+    "kinds.py",
     "layers.py",
     "policy.py",
     "reading.py",
     "references.py",
     "schema.py",
+    "tables.py",
     "values.py",
 )
 

@@ -33,6 +33,11 @@ OURS = {
 ceilings of policy.toml.
 """
 
+IN_LIMITS = ("timeout", "idle_timeout")
+"""Keys of a task that may stand in its `limits` table instead."""
+CONTRACTS = ("final", "closing-turn", "status-block")
+MOST = 10**15 - 1
+GLOB_PATTERN = r"^(?![/~!])(?!(.*/)?\.\.(/|$))[^\n\0]*[^/\n\0][^\n\0]*$"
 NAME_PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _NAME_WANTED = (
     "expected a name of 1 to 64 letters, digits, `.`, `_` or `-` that starts with a letter or "
@@ -59,6 +64,45 @@ def limit(value: Any) -> float | str:
         return "none" if value == "none" else parse_duration(value)
     except ValueError:
         raise ValueError(f'expected {WANTED}; or "none" for no limit') from None
+
+
+def tokens(value: Any) -> int | str:
+    return _count(value, 1)
+
+
+def repeats(value: Any) -> int | str:
+    return "none" if value in (0, "0") and value is not False else _count(value, 2)
+
+
+def reconnects(value: Any) -> int | str:
+    return "none" if value in (0, "0") and value is not False else _count(value, 1)
+
+
+def _count(value: Any, least: int) -> int | str:
+    if value == "none":
+        return "none"
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MOST)):
+        value = int(value)  # of a variable
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
+        raise ValueError(f'expected a whole number, {least} or more; or "none" for no limit')
+    return value
+
+
+def glob(value: str) -> str:
+    # The same as `verify.globs.problem` objects to, and what no path of a repository has.
+    wrong = not value or value[0] in "/~!" or ".." in value.split("/") or "\n" in value or "\0" in value
+    if wrong:
+        raise ValueError('expected a glob relative to the repository, without `..`, e.g. "src/**"')
+    return value
+
+
+def contract(value: Any) -> str | bool:
+    if value is False or value == "false":
+        return False
+    if isinstance(value, str) and value in CONTRACTS:
+        return value
+    known = ", ".join(f'"{name}"' for name in CONTRACTS)
+    raise ValueError(f"expected one of {known} or false{near(value, CONTRACTS)}")
 
 
 def commands(value: Any) -> list[list[str]]:

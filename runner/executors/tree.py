@@ -43,6 +43,11 @@ class Tree:
         self._seen: set[tuple[int, int]] = {(root.pid, root.start_time)}
         self._foreign: set[tuple[int, int]] = set()
         self._pause_s = _FIRST_PAUSE_S
+        self._is_spared: Callable[[Process], bool] = lambda process: False
+
+    def spare(self, is_spared: Callable[[Process], bool]) -> None:
+        """What is no member from now on, although it is of this run."""
+        self._is_spared = is_spared
 
     def members(self) -> list[Process]:
         """Everything of this run that is alive now, parents before their children."""
@@ -63,7 +68,8 @@ class Tree:
             members[process.pid] = process
             queue += children.get(process.pid, [])
         self._seen.update((p.pid, p.start_time) for p in members.values())
-        return sorted((p for p in members.values() if p.is_alive), key=lambda p: p.start_time)
+        alive = (p for p in members.values() if p.is_alive and not self._is_spared(p))
+        return sorted(alive, key=lambda p: p.start_time)
 
     def _strays(self) -> list[Process]:
         """Our own children of this run, for the moment after a walk: whoever walks slowly never meets what
@@ -71,7 +77,8 @@ class Tree:
         """
         self._reap()
         found = (look(pid) for pid in own_children())
-        return [process for process in found if process is not None and not self._is_foreign(process)]
+        known = [process for process in found if process is not None and not self._is_foreign(process)]
+        return [process for process in known if not self._is_spared(process)]
 
     def _is_start(self, process: Process, is_our_session: bool) -> bool:
         if (process.pid, process.start_time) in self._seen:

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from runner.model import Invocation
+    from runner.invocation import Invocation
 
 SERVER = "delegation"
 TOOLS: Mapping[str, tuple[str, ...]] = {

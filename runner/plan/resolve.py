@@ -11,10 +11,11 @@ import os
 from runner import runtimes
 from runner.config import policy
 from runner.errors import ConfigInvalid, PolicyRefused, TaskNotFound
+from runner.invocation import THREAD, Invocation
 from runner.model import (
     SCHEMA_VERSION,
     Config,
-    Invocation,
+    Delegation,
     Level,
     Limits,
     Lineage,
@@ -25,9 +26,10 @@ from runner.model import (
     RuntimeSettings,
     Sandbox,
     Task,
+    Terms,
 )
 from runner.plan import delegation
-from runner.plan.prompt import compose
+from runner.plan.prompt import Map, Parts, checked, compose
 from runner.runtimes.base import CommandRequest
 from runner.state.store import manifest_path_of
 from runner.value import Value
@@ -46,7 +48,7 @@ else:
             from hashlib import sha256 as _sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 DEFAULT_ENV = (
     *("HOME", "PATH", "SHELL", "USER", "LOGNAME", "TERM", "LANG", "LC_*", "TZ", "TMPDIR"),
@@ -56,6 +58,15 @@ DEFAULT_ENV = (
     *("CODEX_HOME", "KAY_HOME"),
 )
 """Names (`*` at the end is a prefix) that every child gets if they are set. No keys: `env` names those."""
+
+
+class Again(Value):
+    """What a run that failed is tried again with: `amend` makes the prompt from the task's own."""
+
+    run: Lineage
+    thread_id: str | None
+    """The thread to go on with; None: a new one."""
+    amend: Callable[[str], str]
 
 
 class Choice(Value):
@@ -139,10 +150,14 @@ def invocation(
     server_argv: Sequence[str],
     server_env: Mapping[str, str],
     guard: str | None = None,
+    map_text: str | None = None,
+    cwd: str | None = None,
     parent: Invocation | None = None,
+    again: Again | None = None,
 ) -> Invocation:
     """Exactly what will be executed. PromptInvalid, ConfigInvalid, RuntimeWrong, or PolicyRefused where it
-    would be wider than the `parent` that starts it.
+    would be wider than the `parent` that starts it. `map_text` is what stands in the file of `map_path`,
+    `cwd` the work tree that the run gets for itself, `again` what a run that failed is tried again with.
     """
     task, runtime = choice.task, runtimes.get(choice.runtime)
     own = policy.capped(config.policy, config.delegation.replace(enabled=task.delegation))
@@ -150,33 +165,29 @@ def invocation(
         delegation.refuse_wider(parent, task, choice.sandbox, own)
     own = delegation.narrowed(own, parent)
     manifest_path = manifest_path_of(task.id, run_id)
-    sections = {name: config.blocks[name] for name in task.blocks}
-    if own.enabled:
-        above = None if parent is None else parent.manifest_path
-        names = config.tasks if own.tasks is None else own.tasks
-        spawnable = {name: config.tasks[name].title for name in names if name in config.tasks}
-        if "Delegation" in sections:
-            raise ConfigInvalid(
-                "the block `Delegation` has the name of runner's own section", hint="rename it"
-            )
-        sections["Delegation"] = delegation.section(own, manifest_path, above, spawnable)
-    prompt = runtime.prepare_prompt(compose(prompt_text, files=task.files, blocks=sections))
+    told = _delegation_section(config, own, manifest_path, parent) if own.enabled else None
+    parts = _parts(config, request, task, told, map_text)
+    prompt = compose(prompt_text, parts)
+    prompt = runtime.prepare_prompt(prompt if again is None else checked(again.amend(prompt)))
     env_allowed = _allowed(env_names, (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env))
     manifest = os.path.join(config.root, manifest_path)
-    command = runtime.command(
-        CommandRequest(
-            program=program,
-            settings=choice.settings,
-            model=choice.model,
-            sandbox=choice.sandbox,
-            cwd=config.root,
-            last_message_path=os.path.join(os.path.dirname(manifest), "last-message.md"),
-            skills=config.delegation.skills,
-            overrides=rehearsal_overrides,
-            mcp=delegation.server(own, server_argv, manifest, env_allowed, server_env),
-            guard=guard,
-        )
+    schema = os.path.join(os.path.dirname(manifest), "result.schema.json")
+    asked = CommandRequest(
+        program=program,
+        settings=choice.settings,
+        model=choice.model,
+        sandbox=choice.sandbox,
+        cwd=cwd or config.root,
+        last_message_path=os.path.join(os.path.dirname(manifest), "last-message.md"),
+        skills=config.delegation.skills,
+        overrides=rehearsal_overrides,
+        mcp=delegation.server(own, server_argv, manifest, env_allowed, server_env),
+        output_schema=schema if task.output_contract == "final" else None,
+        guard=guard,
     )
+    going_on = asked.replace(resume_thread=THREAD)
+    closing = going_on.replace(output_schema=schema)
+    first = asked if again is None else asked.replace(resume_thread=again.thread_id)
     timeout = task.timeout_s if request.timeout_s is None else request.timeout_s
     secret = {*choice.settings.env, *runtime.secret_env(choice.settings, choice.model)}
     return Invocation(
@@ -189,8 +200,8 @@ def invocation(
         runtime=choice.runtime,
         program=program.path,
         version=program.version,
-        argv=command.argv,
-        cwd=config.root,
+        argv=runtime.command(first).argv,
+        cwd=asked.cwd,
         env_names=env_allowed,
         secret_names=tuple(sorted(secret)),
         env_set={
@@ -203,7 +214,10 @@ def invocation(
         model_name=None if choice.model is None else choice.model.name,
         reasoning_effort=None if choice.model is None else choice.model.reasoning_effort,
         sandbox=choice.sandbox,
-        limits=Limits(timeout, task.idle_timeout_s, task.start_timeout_s, task.grace_s),
+        limits=policy.capped_limits(
+            config.policy,
+            Limits(timeout, task.idle_timeout_s, task.start_timeout_s, task.grace_s, **task.limits.to_json()),
+        ),
         delegation=own,
         verify=task.verify,
         verify_timeout_s=task.verify_timeout_s,
@@ -212,7 +226,48 @@ def invocation(
         origins=_origins(config, request),
         config_digest=config.digest,
         prompt_digest=f"sha256:{_sha256(prompt.encode()).hexdigest()}",
+        terms=Terms(**{name: getattr(task, name) for name in Terms._fields}),
+        recovery=config.recovery.replace(retries=task.retries),
+        resume_argv=runtime.command(going_on).argv if runtime.resumes else None,
+        closing_argv=runtime.command(closing).argv if task.output_contract == "closing-turn" else None,
+        retry_of=None if again is None else again.run,
     )
+
+
+def map_path(config: Config, request: Request, task: Task) -> str | None:
+    """The file whose text `invocation` wants as `map_text`, absolute; None where no map is named."""
+    path = request.map or task.map
+    return None if path is None else os.path.normpath(os.path.join(config.root, path))
+
+
+def _parts(config: Config, request: Request, task: Task, told: str | None, map_text: str | None) -> Parts:
+    path = map_path(config, request, task)
+    if path is not None and path.startswith(f"{config.root.rstrip('/')}/"):
+        path = os.path.relpath(path, config.root)
+    return Parts(
+        files=task.files,
+        patterns=task.patterns,
+        approach=task.approach,
+        execution_note=task.execution_note,
+        scope=task.scope,
+        constraints=task.constraints,
+        testing=task.testing,
+        verify=task.verify,
+        output_contract=task.output_contract,
+        own_tree=task.workspace == "worktree",
+        map=None if path is None else Map(path, map_text),
+        blocks={name: config.blocks[name] for name in task.blocks},
+        delegation=told,
+    )
+
+
+def _delegation_section(
+    config: Config, own: Delegation, manifest_path: str, parent: Invocation | None
+) -> str:
+    above = None if parent is None else parent.manifest_path
+    names = config.tasks if own.tasks is None else own.tasks
+    spawnable = {name: config.tasks[name].title for name in names if name in config.tasks}
+    return delegation.section(own, manifest_path, above, spawnable)
 
 
 def _model(config: Config, name: str | None) -> Model | None:

@@ -83,6 +83,10 @@ class Activity(Value):
     """Of the whole thread so far: the last one counts, they are not to be added up."""
     failed: bool = False
     """The program itself says that the command, the tool call or the change failed."""
+    arguments: str = ""
+    """Of a tool call, as JSON."""
+    reconnects: bool = False
+    """The program lost its model and tries again."""
 
 
 class CommandRequest(Value):
@@ -100,6 +104,8 @@ class CommandRequest(Value):
     mcp: McpServer | None = None
     """The delegation server that the program is to connect to."""
     resume_thread: str | None = None
+    output_schema: str | None = None
+    """File with the JSON Schema that the last message has to satisfy."""
     guard: str | None = None
     """A folder that the run may write and whose `.git` names `.runs`; see `state.guard`."""
 
@@ -116,6 +122,32 @@ class End(Value):
     last_message: str | None
     any_event: bool
     stderr_tail: str
+
+
+class Observed(Value):
+    """What the program itself says it works with; None where it does not say."""
+
+    model: str | None = None
+    level: str | None = None
+    """A `Level`, or the program's own word for something else."""
+    network: bool | None = None
+    approval: str | None = None
+    effort: str | None = None
+    """`UNSET` where the program says that it was told none."""
+
+
+UNSET = "default"
+
+
+class SessionNote(Value):
+    """What one line of the program's own record of a thread tells."""
+
+    at: str | None
+    """UTC as `state.manifest.timestamp` writes it, so that texts compare as times do."""
+    usage: Usage | None = None
+    """Of the whole thread so far, as in `Activity`."""
+    observed: Observed | None = None
+    """What the turn that begins works with."""
 
 
 class StoredKey(Value):
@@ -141,6 +173,8 @@ class Runtime(Protocol):
     login_hint: str
     key_env: tuple[str, ...]
     """Names whose value alone logs the program in; they reach it only if `env` names them."""
+    resumes: bool
+    """Whether a thread can be gone on with: it can, and says which one it has."""
     env_names: tuple[str, ...]
     """Names besides the default environment that the program itself needs (its home, ...)."""
 
@@ -173,6 +207,14 @@ class Runtime(Protocol):
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         """What one decoded line of stdout tells; unknown lines give nothing, never an error."""
+
+    def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
+        """Where the program's own record of this thread may lie, the likeliest first: a file whose name ends
+        in `<thread_id>.jsonl`. () where it keeps none, or none that could be told by the thread.
+        """
+
+    def session_record(self, record: Json) -> SessionNote | None:
+        """What one decoded line of that record tells; None for most, never an error."""
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         """What this program's own signs say about how the attempt ended (before our checks)."""

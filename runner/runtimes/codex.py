@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 
 from runner.model import Command, Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
-from runner.runtimes import codex_endings, codex_events
+from runner.runtimes import codex_endings, codex_events, codex_rollout
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
-from runner.runtimes.base import Activity, CommandRequest, End, StoredKey
+from runner.runtimes.base import Activity, CommandRequest, End, SessionNote, StoredKey
 from runner.runtimes.overrides import assignment
 
 TYPE_CHECKING = False
@@ -56,6 +56,7 @@ class Codex:
     )
     login_hint = codex_endings.LOGIN_HINT
     key_env: tuple[str, ...] = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
+    resumes = True
     env_names: tuple[str, ...] = ("CODEX_HOME",)
 
     def identify(self, version_output: str) -> str | None:
@@ -102,6 +103,8 @@ class Codex:
             args.overrides_of(_delegation(request.mcp))
         for text in request.overrides:
             args.override(text)
+        if request.output_schema is not None:
+            args.option("--output-schema", request.output_schema)
         # No `-o`: the last message is whole in the stream. Codex writes that file outside its sandbox, and
         # the folder lies in the workspace, where a child could put a link to any file of the user in its
         # place.
@@ -127,6 +130,13 @@ class Codex:
     def parse(self, record: Json) -> tuple[Activity, ...]:
         return codex_events.parse(record)
 
+    def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
+        home = _home(env)
+        return codex_rollout.folders(home, thread_id) if home else ()
+
+    def session_record(self, record: Json) -> SessionNote | None:
+        return codex_rollout.note(record)
+
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         return codex_endings.conclude(end)
 
@@ -137,7 +147,7 @@ class Codex:
         return (program.path, "mcp", "get", "delegation", "--json")
 
     def own_config(self, env: Mapping[str, str]) -> str | None:
-        home = env.get("CODEX_HOME") or (env["HOME"] + "/.codex" if env.get("HOME") else None)
+        home = _home(env)
         return home and f"{home}/config.toml"
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
@@ -179,6 +189,10 @@ _WHO = ("RUNNER_RUN_ID", "RUNNER_MANIFEST")
 
 def _declared_provider(settings: RuntimeSettings, model: Model | None) -> str | None:
     return (model.provider if model is not None else None) or settings.provider
+
+
+def _home(env: Mapping[str, str]) -> str | None:
+    return env.get("CODEX_HOME") or (env["HOME"] + "/.codex" if env.get("HOME") else None)
 
 
 def _table(value: Any) -> Mapping[str, Any]:

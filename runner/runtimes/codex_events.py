@@ -39,7 +39,7 @@ def parse(record: object) -> tuple[Activity, ...]:
         # Runs that reconnect end with status 0: this is no failure, `turn.failed` is.
         message = _message(record.get("message"))
         transient = message.startswith("Reconnecting...")
-        return (Activity(Kind.WARNING if transient else Kind.ERROR, message),)
+        return (Activity(Kind.WARNING if transient else Kind.ERROR, message, reconnects=transient),)
     return ()
 
 
@@ -95,7 +95,8 @@ def _tool(kind: str, item: Mapping[str, Any], started: bool) -> Activity:
     if started:
         return Activity(Kind.TOOL_STARTED, name, _id(item))
     output = _message(item.get("error")) or content_text(item.get("result"))
-    return Activity(Kind.TOOL_CALL, name, _id(item), output=output, failed=_failed(item))
+    arguments = "" if item.get("arguments") is None else compact(item["arguments"])
+    return Activity(Kind.TOOL_CALL, name, _id(item), output=output, failed=_failed(item), arguments=arguments)
 
 
 def content_text(result: Any) -> str:

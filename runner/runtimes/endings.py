@@ -88,12 +88,13 @@ def auth_or_quota(text: str, end: End, program: str, login: str) -> tuple[Outcom
         hint = f"{login}; `runner doctor --runtime {program}` checks it"
     else:
         return None
-    line = next((line for line in text.splitlines() if _about_access(line)), text)
+    line = next((line for line in text.splitlines() if is_about_access(line)), text)
     return Outcome.FAILED, Reason("auth_or_quota", first_line(line), hint, evidence(end))
 
 
-def _about_access(line: str) -> bool:
-    return any(re.search(pattern, line) for pattern in (_MISSING_KEY, _QUOTA, _AUTH))
+def is_about_access(text: str) -> bool:
+    """Whether it speaks of a missing login, a refused key or a spent quota."""
+    return any(re.search(pattern, text) for pattern in (_MISSING_KEY, _QUOTA, _AUTH))
 
 
 def failed(code: str, message: str, hint: str | None, end: End) -> tuple[Outcome, Reason]:

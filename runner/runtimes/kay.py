@@ -14,7 +14,7 @@ from runner.errors import ConfigInvalid
 from runner.model import Command, Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
-from runner.runtimes.base import Activity, CommandRequest, End, StoredKey
+from runner.runtimes.base import Activity, CommandRequest, End, SessionNote, StoredKey
 from runner.runtimes.overrides import assignment
 
 TYPE_CHECKING = False
@@ -68,6 +68,7 @@ class Kay:
     install_hint = "install Kay and put it on PATH, or set `command` in [runtimes.kay]"
     login_hint = kay_endings.LOGIN_HINT
     key_env: tuple[str, ...] = ()
+    resumes = False  # `kay exec --json` never prints the id of its thread
     env_names: tuple[str, ...] = ("KAY_HOME",)
 
     def identify(self, version_output: str) -> str | None:
@@ -118,6 +119,8 @@ class Kay:
             args.overrides_of(_delegation(request.mcp))
         for text in request.overrides:
             args.override(text)
+        if request.output_schema is not None:
+            args.option("--output-schema", request.output_schema)
         args.option("--output-last-message", request.last_message_path)
         return Command(args.done(request.resume_thread), last_message_file=True)
 
@@ -142,6 +145,13 @@ class Kay:
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         return kay_events.parse(record)
+
+    def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
+        # It keeps records like Codex's, but `kay exec --json` never prints the id that they are named by.
+        return ()
+
+    def session_record(self, record: Json) -> SessionNote | None:
+        return None
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         return kay_endings.conclude(end)

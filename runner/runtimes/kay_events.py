@@ -54,7 +54,7 @@ def _error(message: Message) -> tuple[Activity, ...]:
     said = text(message.get("message"))
     lowered = said.lower()
     retrying = lowered.startswith("stream error:") and "retrying" in lowered
-    return (Activity(Kind.WARNING if retrying else Kind.ERROR, said),)
+    return (Activity(Kind.WARNING if retrying else Kind.ERROR, said, reconnects=retrying),)
 
 
 def _command(message: Message) -> str:
@@ -93,7 +93,10 @@ def _tool_end(message: Message) -> tuple[Activity, ...]:
     failed = "Err" in data or table(data.get("Ok")).get("isError") is True
     value = data.get("Err") if "Err" in data else data.get("Ok", result)
     output, seconds = codex_events.content_text(value), _seconds(message.get("duration"))
-    return (Activity(Kind.TOOL_CALL, _tool(message), _call(message), None, output, seconds, None, failed),)
+    asked = table(message.get("invocation")).get("arguments")
+    arguments = "" if asked is None else compact(asked)
+    told = (Kind.TOOL_CALL, _tool(message), _call(message), None, output, seconds, None, failed, arguments)
+    return (Activity(*told),)
 
 
 def _patch_begin(message: Message) -> tuple[Activity, ...]:
@@ -139,7 +142,7 @@ _READERS: Mapping[str, Callable[[Message], tuple[Activity, ...]]] = {
     "patch_apply_end": _patch_end,
     "turn_aborted": _said(Kind.TURN_FAILED, "reason"),
     "warning": _said(Kind.WARNING, "message"),
-    "stream_error": _said(Kind.WARNING, "message"),
+    "stream_error": lambda message: (Activity(Kind.WARNING, text(message.get("message")), reconnects=True),),
     "background_event": _said(Kind.OTHER, "message"),
     "plan_update": _said(Kind.OTHER, "explanation"),
     "error": _error,

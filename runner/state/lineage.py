@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from runner.model import Invocation
+    from runner.invocation import Invocation
     from runner.state.manifest import Manifest
 
 _STARTING_S = 60.0

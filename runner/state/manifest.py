@@ -9,11 +9,11 @@ from __future__ import annotations
 import time
 
 from runner.errors import ManifestNewer
+from runner.invocation import Invocation
 from runner.model import (
     SCHEMA_VERSION,
     Delegation,
     Identity,
-    Invocation,
     Level,
     Lineage,
     Outcome,
@@ -62,6 +62,20 @@ class Attempt(Value):
     ended_at: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    how: str = "first"
+    """`first`, `resume`, `fresh`, or `closing`: the turn that only asks for the result."""
+    argv: tuple[str, ...] | None = None
+    """None: that of the invocation."""
+    prompt: str = "prompt.md"
+    stdout_from: int = 0
+    """Where in stdout.jsonl it begins."""
+    thread_id: str | None = None
+    usage: Usage | None = None
+    """Of its thread, which earlier attempts may have begun."""
+    reason: str | None = None
+    """The class of its end, once there was another attempt after it."""
+    counts: bool = False
+    """Whether it was a failure of the task itself."""
 
 
 class Survivor(Value):
@@ -113,6 +127,11 @@ class Manifest(Value):
     artifacts: dict[str, str]
     config_digest: str
     prompt_digest: str
+    workspace: dict[str, str | None] | None = None
+    """`kind` (in-place, worktree), `path` and `base` of the work tree; None where it is not recorded."""
+    conformance: dict[str, dict[str, str | None]] | None = None
+    """Setting -> what was declared, what the program said it used, the verdict."""
+    retry_of: Lineage | None = None
 
     @property
     def status(self) -> str:
@@ -152,8 +171,8 @@ class Manifest(Value):
         fields["children"] = tuple(_known(Lineage, item) for item in data["children"])
         fields["survivors"] = tuple(_known(Survivor, item) for item in data["survivors"])
         fields["usage"] = _known(Usage, data["usage"])
-        for name, kind in (("reason", Reason), ("parent", Lineage)):
-            fields[name] = None if data[name] is None else _known(kind, data[name])
+        for name, kind in (("reason", Reason), ("parent", Lineage), ("retry_of", Lineage)):
+            fields[name] = None if data.get(name) is None else _known(kind, data[name])
         for name in ("process", "supervisor"):
             fields[name] = None if data[name] is None else Identity.from_json(data[name])
         fields["artifacts"] = dict(data["artifacts"])
@@ -166,7 +185,12 @@ _MISSING: dict[str, object] = {"questions_open": 0, "children": (), "paused_seco
 def _attempt(data: Json) -> Attempt:
     process = data["process"]
     known = None if process is None else Identity.from_json(process)
-    return _known(Attempt, {**data, "process": known})
+    fields = {**data, "process": known}
+    if data.get("argv") is not None:
+        fields["argv"] = tuple(data["argv"])
+    if data.get("usage") is not None:
+        fields["usage"] = _known(Usage, data["usage"])
+    return _known(Attempt, fields)
 
 
 def _known(kind: type[AnyValue], data: Json) -> AnyValue:
@@ -234,6 +258,7 @@ def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
         artifacts=artifacts,
         config_digest=invocation.config_digest,
         prompt_digest=invocation.prompt_digest,
+        retry_of=invocation.retry_of,
     )
 
 

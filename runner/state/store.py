@@ -15,7 +15,7 @@ import stat
 import time
 
 from runner.errors import ManifestBroken, RunNotFound, Unwritable
-from runner.model import Invocation
+from runner.invocation import Invocation
 from runner.state.files import create, make_plain_folder, no_follow, replace_json, unwritable, withdraw
 from runner.state.manifest import Manifest, timestamp
 from runner.value import json_bytes
@@ -87,6 +87,8 @@ class RunDir:
         self.stderr = f"{self.path}/stderr.log"
         self.last_message = f"{self.path}/last-message.md"
         self.result = f"{self.path}/result.json"
+        self.workspace = f"{self.path}/workspace.json"
+        self.result_schema = f"{self.path}/result.schema.json"
         self.timeline = f"{self.path}/timeline.tsv"
         self.supervisor_log = f"{self.path}/supervisor.log"
         self.rehearsal_log = f"{self.path}/rehearsal.jsonl"

@@ -15,7 +15,8 @@ import sys
 from runner.errors import StartFailed, SupervisorFailed
 from runner.executors import local
 from runner.executors.processes import RUN_MARKER, identify
-from runner.model import Identity, Invocation, Outcome, Reason
+from runner.invocation import Invocation
+from runner.model import Identity, Outcome, Reason
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, advance
@@ -36,8 +37,11 @@ def begin(
     env: Mapping[str, str],
     lock_fd: int,
     listener_fd: int | None = None,
+    lease_fd: int | None = None,
 ) -> None:
     """Starts the child under an owner of its own. Returns once the child was exec'd.
+
+    The owner keeps `lease_fd` for as long as it lives: the right to write in the work tree.
 
     StartFailed (the manifest then says `done` and why) or SupervisorFailed. The descriptors are closed here.
     """
@@ -45,8 +49,10 @@ def begin(
     os.umask(umask)
 
     def own(ready_fd: int) -> None:
-        _only_these_descriptors(run, {lock_fd, ready_fd, listener_fd})
+        _only_these_descriptors(run, {lock_fd, ready_fd, listener_fd, lease_fd})
         if _launch(run, manifest, invocation, env, listener_fd, umask, ready_fd):
+            if lease_fd is not None:
+                os.set_inheritable(lease_fd, True)
             _become_supervisor(run, lock_fd, None, env)
 
     try:

@@ -25,9 +25,7 @@ def main(argv: list[str]) -> int:
     if lock_fd is None:
         print("somebody owns this run already", file=sys.stderr)
         return 9
-    for fd in (lock_fd, ready_fd):
-        if fd is not None:
-            os.set_inheritable(fd, False)
+    _keep_to_ourselves()
     _name_process()
     try:
         Supervisor(run).own(ready_fd)
@@ -36,6 +34,16 @@ def main(argv: list[str]) -> int:
             raise
         _abandon(run)
     return 0
+
+
+def _keep_to_ourselves() -> None:
+    """What came over the exec (the lock, the pipe, the lease of the work tree) is not for our children."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+        except OSError:
+            continue  # the descriptor of the listing itself
 
 
 def _goes_away(run: RunDir) -> bool:

@@ -1,7 +1,8 @@
-"""How a run ends: what was seen becomes an outcome, then the files are sealed. Edge: disk.
+"""How a run ends, or begins again: what was seen becomes an outcome, then the files are sealed. Edge: disk.
 
-The order matters. The true exit status is written first, so that no later crash can lose it; then our checks
-run; then the terminal manifest; and only then, with nobody waiting any more, the files are sealed.
+The order matters. The true exit status is written first, so that no later crash can lose it; then the
+attempt is judged; then another one follows, or the terminal manifest; and only then, with nobody waiting any
+more, the files are sealed.
 """
 
 from __future__ import annotations
@@ -12,41 +13,38 @@ import time
 
 from runner import runtimes
 from runner.executors.processes import command_line
-from runner.model import Invocation, Outcome, Phase, Reason
+from runner.invocation import Invocation
+from runner.model import Outcome, Phase, Reason
 from runner.runtimes.base import End
 from runner.state.events import EventLog, complain, read
-from runner.state.files import read_text, replace_bytes
+from runner.state.files import read_text, replace_bytes, replace_json
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir
+from runner.supervise import attempts, treework
+from runner.supervise.attempts import CLOSING, Plan
+from runner.supervise.judging import Judge, Judgement
+from runner.supervise.oversight import Oversight
 from runner.supervise.progress import Progress, tail
-from runner.verify import judge, run_check
+from runner.supervise.sealing import Cleaner
+from runner.verify.evidence import Fate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from runner.executors.processes import Process
     from runner.executors.tree import Tree
-    from runner.redact import Redactor
     from runner.supervise.family import Family
 
 _MESSAGE_KEPT = 16 * 1024
 _DISK_FULL_TRIES = 60
 _FULL_BYTES = 64 * 1024
 
-_STOPPED: Mapping[str, Outcome] = {
-    "cancelled": Outcome.CANCELLED,
-    "timeout": Outcome.TIMED_OUT,
-    "stalled": Outcome.TIMED_OUT,
-    "no_first_event": Outcome.TIMED_OUT,
-    "question_expired": Outcome.FAILED,
-}
-"""The wish behind a stop decides the outcome, whatever the child did of itself meanwhile."""
-
 
 class Ending:
-    """Turns what is known about a run whose process has ended into its terminal manifest."""
+    """Turns what is known about an attempt whose process has ended into the next one, or into the end."""
 
     def __init__(
         self,
@@ -55,12 +53,14 @@ class Ending:
         log: EventLog,
         progress: Progress,
         family: Family,
+        oversight: Oversight,
     ) -> None:
         self._run = run
         self._invocation = invocation
         self._log = log
         self._progress = progress
         self._family = family
+        self._oversight = oversight
 
     def lose(self, manifest: Manifest, verdict: tuple[Outcome, Reason]) -> None:
         """Writes an end that nobody saw."""
@@ -72,35 +72,48 @@ class Ending:
         self._end(advance(seen, event, outcome=outcome, reason=reason), os.environ)
 
     def conclude(
-        self,
-        manifest: Manifest,
-        tree: Tree,
-        status: int | None,
-        env: Mapping[str, str],
-    ) -> None:
-        """From the exit of the process to the end of the run."""
+        self, manifest: Manifest, tree: Tree, status: int | None, env: Mapping[str, str]
+    ) -> Plan | None:
+        """From the exit of the process to the end of the run, or to the attempt that is to follow."""
         wish = manifest.reason  # only a stop that was asked for has written one by now
         if manifest.phase is not Phase.VERIFYING:
             manifest = self._exited(manifest, status)
         survivors = self._survivors(tree)
-        self._family.close_questions()
         self._progress.finish()
-        seen = self.observed(manifest, env)
-        manifest = seen.replace(survivors=survivors, children=self._family.children(), questions_open=0)
-        if (told := self._told()) is not None:
-            outcome, reason = told
-        elif survivors:
-            names = ", ".join(f"{s.command} ({s.pid})" for s in survivors)
-            outcome, reason = Outcome.FAILED, Reason("survivors", f"could not be ended: {names}")
-        elif wish is not None:
-            outcome, reason = _STOPPED[wish.code], wish
-        else:
-            outcome, reason = self._judge(manifest, env)
-            if outcome is Outcome.SUCCEEDED and self._invocation.verify:
-                outcome, reason = self._verify(tree, env, outcome, reason)
-        reason = self.redacted(reason, env)
+        self._oversight.session.end(self._progress.thread_id, env)
+        manifest = self.observed(manifest, env).replace(survivors=survivors)
+        told = self._told()
+        if told is None:
+            end = self._concluded(manifest, survivors)
+            wish = None if survivors else wish
+            closing = attempts.closing(self._invocation, manifest)
+            if end[0] is Outcome.SUCCEEDED and wish is None and closing is not None:
+                return closing
+            judgement = self._judge(manifest, end, wish, tree, env)
+            plan = self._plan(manifest, judgement, env)
+            if plan is not None:
+                return plan
+            told = self._settle(manifest, judgement, env)
+        self.close(manifest, Event.ENDED, told, wish, tree, env)
+        return None
+
+    def close(
+        self,
+        manifest: Manifest,
+        event: Event,
+        end: tuple[Outcome, Reason],
+        wish: Reason | None,
+        tree: Tree,
+        env: Mapping[str, str],
+    ) -> None:
+        """The end of the run, whose runtime has no process any more."""
+        outcome, reason = end
+        self._family.close_questions()
+        manifest = manifest.replace(children=self._family.children(), questions_open=0)
+        tree.spare(lambda process: False)
+        tree.sweep(min(2.0, self._invocation.limits.grace_s))
         self._family.end(env, wish)
-        self._end(advance(manifest, Event.ENDED, outcome=outcome, reason=reason), env)
+        self._end(advance(manifest, event, outcome=outcome, reason=self.redacted(reason, env)), env)
 
     def fail(self, manifest: Manifest, error: Exception) -> None:
         """Our own failure to conclude must not leave a run without an end; what is unknown is said so."""
@@ -111,20 +124,25 @@ class Ending:
             self._persist(advance(manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
             self._log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
 
+    # -- what is left, what was seen ---------------------------------------------------------------
+
     def _survivors(self, tree: Tree) -> tuple[Survivor, ...]:
-        """Ends what the child left behind, looks again, and says what is still there."""
-        left = [process for process in tree.members() if not self._is_companion(process.pid)]
+        """Ends what the child left behind, looks again, and says what is still there. The scripted model of a
+        rehearsal lives on: another attempt may ask it.
+        """
+        tree.spare(self._is_companion)
+        left = tree.members()
         if left:
             names = [f"{process.command} ({process.pid})" for process in left]
             self._log.note("swept", processes=names)
         alive = tree.sweep(min(2.0, self._invocation.limits.grace_s))
         return tuple(Survivor(p.pid, p.start_time, p.command) for p in alive)
 
-    def _is_companion(self, pid: int) -> bool:
+    def _is_companion(self, process: Process) -> bool:
         rehearsal = self._invocation.rehearsal
         if rehearsal is None:
             return False
-        begin = command_line(pid)[: len(rehearsal.argv)]
+        begin = command_line(process.pid)[: len(rehearsal.argv)]
         return begin == list(rehearsal.argv)
 
     def _exited(self, manifest: Manifest, status: int | None) -> Manifest:
@@ -145,34 +163,45 @@ class Ending:
         return manifest
 
     def observed(self, manifest: Manifest, env: Mapping[str, str]) -> Manifest:
-        """The manifest with what the stream has told so far, redacted and fit for a terminal."""
-        from runner.redact import clean_terminal
-
-        seen, redactor = self._progress, self._redactor(env)
+        """The manifest with what the stream and the program's own record have told so far, redacted."""
+        seen, cleaner = self._progress, self._cleaner(env)
         changes: dict[str, object] = {"updated_at": timestamp()}
         if seen.thread_id is not None:
-            changes["thread_id"] = clean_terminal(seen.thread_id)
-        if seen.usage is not None:
-            changes["usage"] = seen.usage
-        if seen.last_message is not None:
-            changes["last_message"] = _shortened(redactor.redact_text(clean_terminal(seen.last_message)))
+            changes["thread_id"] = cleaner.text(seen.thread_id)
+        usage = self._oversight.usage(manifest, seen)
+        if usage is not None:
+            changes["usage"] = usage
+        if manifest.attempts:
+            *former, last = manifest.attempts
+            own = self._oversight.newest(seen)
+            last = last.replace(thread_id=changes.get("thread_id", last.thread_id), usage=own or last.usage)
+            changes["attempts"] = (*former, last)
+            if seen.last_message is not None and last.how != CLOSING:
+                changes["last_message"] = _shortened(cleaner.text(seen.last_message))
+        if self._oversight.session.contexts:
+            changes["conformance"] = cleaner.record(self._oversight.conformance().to_json())
         if seen.last_activity is not None:
-            changes["last_activity"] = redactor.redact_text(clean_terminal(seen.last_activity))
+            changes["last_activity"] = cleaner.text(seen.last_activity)
         return manifest.replace(**changes)
 
-    def _judge(self, manifest: Manifest, env: Mapping[str, str]) -> tuple[Outcome, Reason]:
-        runtime = runtimes.get(self._invocation.runtime)
+    # -- judging -----------------------------------------------------------------------------------
+
+    def _concluded(self, manifest: Manifest, survivors: tuple[Survivor, ...]) -> tuple[Outcome, Reason]:
+        """What the program's own signs say."""
+        if survivors:
+            names = ", ".join(f"{s.command} ({s.pid})" for s in survivors)
+            return Outcome.FAILED, Reason("survivors", f"could not be ended: {names}")
         seen = self._progress
         end = End(
             exit_code=manifest.exit_code,
             signal=manifest.signal,
             turn=seen.turn,
             failure=seen.failure or seen.last_error,
-            last_message=self._last_message(),
+            last_message=self._last_message(manifest),
             any_event=seen.any_event,
             stderr_tail=tail(self._run.stderr),
         )
-        outcome, reason = runtime.conclude(end)
+        outcome, reason = runtimes.get(self._invocation.runtime).conclude(end)
         rehearsal = self._invocation.rehearsal
         if rehearsal is not None and rehearsal.script is not None:
             from runner.rehearsal.playback import note
@@ -185,12 +214,14 @@ class Ending:
             return outcome, Reason("disk_full", text, "free some space and start again", reason.detail)
         return outcome, reason
 
-    def _last_message(self) -> str | None:
+    def _last_message(self, manifest: Manifest) -> str | None:
         """The last message of the stream, written to its file; else what the program itself wrote there.
 
         The stream comes first: its file was opened by us before the child ran, the other one lies open to it.
         """
         path, text = self._run.last_message, self._progress.last_message
+        if manifest.attempts[-1].how == CLOSING:
+            return text  # the last words on the work stay where they are
         if text is None:
             return read_text(path)
         try:
@@ -199,29 +230,87 @@ class Ending:
             complain(f"last message not written: {error}")
         return text
 
-    def _verify(
-        self, tree: Tree, env: Mapping[str, str], outcome: Outcome, reason: Reason
-    ) -> tuple[Outcome, Reason]:
-        checks = []
-        for n, argv in enumerate(self._invocation.verify, 1):
-            check = run_check(
-                argv,
-                cwd=self._invocation.cwd,
-                env=env,
-                log=f"{self._run.path}/verify-{n}.log",
-                timeout_s=self._invocation.verify_timeout_s,
-                sweep=lambda: tree.sweep(1.0),
-                cancelled=self._is_cancelled,
-            )
-            checks.append(check)
-            self._log.note("checked", **self._plain(check.to_json(), env))
-            if self._is_cancelled():
-                return Outcome.CANCELLED, Reason("cancelled", "cancelled while it was verified")
-            if not check.passed:
-                break
-        return judge(checks) or (outcome, reason)
+    def _judge(
+        self,
+        manifest: Manifest,
+        end: tuple[Outcome, Reason],
+        wish: Reason | None,
+        tree: Tree,
+        env: Mapping[str, str],
+    ) -> Judgement:
+        judge = Judge(self._run, self._invocation, self._log, self._cleaner(env).record, self.is_cancelled)
+        message = self._progress.last_message
+        if message is None:
+            message = read_text(self._run.last_message)
+        return judge.judge(manifest, end, message, wish, self._oversight.conformance(), tree, env)
 
-    def _is_cancelled(self) -> bool:
+    def _plan(self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]) -> Plan | None:
+        """The attempt that follows, if one does; a fresh one begins in the tree as it was."""
+        how = attempts.again(self._invocation, manifest, judgement)
+        if how is None or self.is_cancelled():
+            return None
+        is_back = False
+        if how[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
+            rolled = self._rolled_back(judgement, env)
+            is_back = rolled is not None and "refused" not in rolled
+            treework.forget_rollback(self._run, manifest.attempt)
+        original = read_text(self._run.prompt) or ""
+        return attempts.plan(self._invocation, manifest, judgement, how, original, rolled_back=is_back)
+
+    def _settle(
+        self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]
+    ) -> tuple[Outcome, Reason]:
+        """The end that the verdict says: the change is taken back if it is to be, and the result written."""
+        verdict, reason = judgement.verdict, judgement.verdict.reason
+        rolled = None
+        if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
+            rolled = self._rolled_back(judgement, env)
+        if verdict.outcome is not Outcome.SUCCEEDED and len(attempts.former(manifest)) > 0:
+            self._log.note("escalated", attempts=manifest.attempt, code=verdict.code)
+            text = f"{reason.message} (after {len(attempts.former(manifest)) + 1} attempts)"
+            reason = reason.replace(message=text, hint=reason.hint or "`runner report RUN` has the evidence")
+        result = {
+            "schema_version": 1,
+            "attempt": manifest.attempt,
+            "row": verdict.row,
+            "class": verdict.code,
+            "claim": None if judgement.claim is None else judgement.claim.to_json(),
+            "problem": None if judgement.problem is None else judgement.problem.to_json(),
+            "observed": None if judgement.observed is None else judgement.observed.to_json(),
+            "checks": [check.to_json() for check in judgement.checks],
+            "declared_checks": len(self._invocation.verify),
+            "findings": [finding.to_json() for finding in judgement.findings],
+            "failure_codes": list(judgement.codes),
+            "conformance": manifest.conformance,
+            "rolled_back": rolled,
+        }
+        try:
+            replace_json(self._run.result, self._cleaner(env).record(result))
+        except OSError as error:
+            complain(f"result not written: {error}")
+        return verdict.outcome, reason
+
+    def _rolled_back(self, judgement: Judgement, env: Mapping[str, str]) -> dict[str, Any] | None:
+        """What became of the tree; None where it is to stay as it is, or was never recorded."""
+        terms = self._invocation.terms
+        is_shared = self._is_in_place()
+        keeps = terms.on_failure == "keep" or (terms.on_failure is None and judgement.was_clean is False)
+        if not is_shared or keeps or not judgement.changed:
+            return None
+        try:
+            rolled = treework.roll_back(self._run, env)
+        except (treework.TreeUnknown, OSError, ValueError) as error:
+            rolled = {"refused": str(error)[:500], "hint": "look at the tree with `git status`"}
+        said = {name: rolled[name] for name in ("refused", "kept", "left", "unequal") if rolled.get(name)}
+        counts = {name: len(rolled.get(name, ())) for name in ("restored", "removed")}
+        self._log.note("rolled_back", **counts, **said)
+        return rolled
+
+    def _is_in_place(self) -> bool:
+        return treework.is_recorded(self._run) and not os.path.exists(f"{self._run.path}/worktree.json")
+
+    def is_cancelled(self) -> bool:
+        """Whether somebody wants it so while nothing of the runtime runs."""
         return any(intent.get("kind") == "cancel" for _, intent in self._run.intents())
 
     def _told(self) -> tuple[Outcome, Reason] | None:
@@ -233,6 +322,8 @@ class Ending:
                 except (KeyError, TypeError, ValueError):
                     continue
         return None
+
+    # -- the end -----------------------------------------------------------------------------------
 
     def _end(self, manifest: Manifest, env: Mapping[str, str]) -> None:
         assert manifest.reason is not None
@@ -250,61 +341,22 @@ class Ending:
         self.seal(env)
 
     def seal(self, env: Mapping[str, str]) -> None:
-        """Redacts the files in place. They were 0600 in a 0700 folder all the time.
+        """Redacts the files in place.
 
         The FIFO goes last: where it is left of a run that is done, somebody has to do this again.
         """
-        self._redact_files(env)
+        self._cleaner(env).seal(self._run, self._log)
         for path in (self._run.reserve, self._run.wake_fifo):
             try:
                 os.unlink(path)
             except OSError:
                 pass
 
-    def _redact_files(self, env: Mapping[str, str]) -> None:
-        from runner.redact import seal
-
-        redactor = self._redactor(env)
-        count = 0
-        names = sorted(name for name in os.listdir(self._run.path) if name.endswith(_SEALED))
-        for name in (*names, *self._questions()):
-            path = f"{self._run.path}/{name}"
-            try:
-                os.chmod(path, 0o600, follow_symlinks=False)
-            except (OSError, NotImplementedError):
-                pass
-            if os.path.islink(path) or not os.path.isfile(path):
-                continue
-            try:
-                count += seal(path, redactor)
-            except OSError as error:
-                self._log.note("seal_failed", file=name, message=str(error.strerror))
-        self._log.note("sealed", redactions=count)
-
-    def _questions(self) -> list[str]:
-        folder = os.path.basename(self._run.questions)
-        try:
-            return [f"{folder}/{name}" for name in sorted(os.listdir(self._run.questions))]
-        except OSError:
-            return []
-
-    def _redactor(self, env: Mapping[str, str]) -> Redactor:
-        from runner.redact import Redactor
-
-        names = self._invocation.secret_names
-        return Redactor(value for name in names if (value := env.get(name)))
+    def _cleaner(self, env: Mapping[str, str]) -> Cleaner:
+        return Cleaner(self._invocation.secret_names, env)
 
     def redacted(self, reason: Reason, env: Mapping[str, str]) -> Reason:
-        return Reason(**self._plain(reason.to_json(), env))
-
-    def _plain(self, data: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
-        from runner.redact import clean_terminal
-
-        redactor = self._redactor(env)
-        return {
-            name: redactor.redact_text(clean_terminal(value)) if isinstance(value, str) else value
-            for name, value in data.items()
-        }
+        return Reason(**self._cleaner(env).record(reason.to_json()))
 
     def _persist(self, manifest: Manifest) -> bool:
         try:
@@ -315,9 +367,6 @@ class Ending:
                 raise
             return False
         return True
-
-
-_SEALED = (".jsonl", ".log", ".md")
 
 
 def _is_full(path: str) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from runner.errors import RunnerError, RunNotFound
-from runner.model import Invocation, Lineage, Phase, Reason
+from runner.invocation import Invocation
+from runner.model import Lineage, Phase, Reason
 from runner.state import lineage, questions
 from runner.state.events import EventLog, read
 from runner.state.files import withdraw, write_new

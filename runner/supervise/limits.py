@@ -5,11 +5,16 @@ from __future__ import annotations
 from runner.model import Limits, Reason
 
 
-def exceeded(limits: Limits, *, elapsed_s: float, idle_s: float, output_bytes: int) -> Reason | None:
-    """The reason to stop a run, or None. None of the times counts what was paused."""
+def exceeded(
+    limits: Limits, *, elapsed_s: float, begun_s: float, idle_s: float, output_bytes: int
+) -> Reason | None:
+    """The reason to stop a run, or None. None of the times counts what was paused.
+
+    `elapsed_s` is that of the run, `begun_s` and `output_bytes` those of its present attempt.
+    """
     if limits.timeout_s is not None and elapsed_s > limits.timeout_s:
         return Reason("timeout", f"ran longer than its limit of {limits.timeout_s:g} s")
-    if limits.start_timeout_s is not None and elapsed_s > limits.start_timeout_s and output_bytes == 0:
+    if limits.start_timeout_s is not None and begun_s > limits.start_timeout_s and output_bytes == 0:
         return Reason("no_first_event", f"no event within {limits.start_timeout_s:g} s")
     if limits.idle_timeout_s is not None and idle_s > limits.idle_timeout_s:
         return Reason("stalled", f"no sign of life for {limits.idle_timeout_s:g} s")

@@ -7,33 +7,37 @@ memory and our death costs no byte. `timeline.tsv` notes when the file had grown
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
 from runner.model import Usage
 from runner.runtimes.base import Activity, Kind, Runtime
 from runner.state.files import no_follow
+from runner.supervise.records import Records
 
-_PIECE = 256 * 1024
-_LONGEST_LINE = 8 * 1024 * 1024
-_LOOK_S = 0.1
-_FINISH_S = 5.0
-_TEXT_KEPT = 64 * 1024
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
-class Progress:
-    """What the event stream has told so far. `runtime` None: only sizes are followed."""
+class Progress(Records):
+    """What the event stream has told so far. `runtime` None: only sizes are followed.
 
-    def __init__(self, path: str, runtime: Runtime | None) -> None:
-        self._path = path
+    `listener` is told everything besides, in its order. What stands before `start` is of an earlier attempt.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        runtime: Runtime | None,
+        listener: Callable[[Activity], None] | None = None,
+        start: int = 0,
+    ) -> None:
+        super().__init__(path, start)
+        self.start = start
         self._runtime = runtime
-        self._offset = 0
-        self._rest = bytearray()
-        self._skipping = False
-        self.size = 0
-        self.lines_unread = 0
-        """Lines that were no JSON, or longer than is looked into."""
+        self._listener = listener
         self.any_event = False
         self.thread_id: str | None = None
         self.usage: Usage | None = None
@@ -45,86 +49,13 @@ class Progress:
         self.tool_calls = 0
         """How many have ended."""
 
-    def grown(self) -> bool:
-        """Whether the file is larger than at the last call: one stat(2), no read."""
-        try:
-            size = os.stat(self._path).st_size
-        except OSError:
-            return False
-        grown = size > self.size
-        self.size = size
-        return grown
-
-    def read(self, for_s: float = _LOOK_S) -> bool:
-        """Takes in what was written since the last call, up to the last whole line.
-
-        For so long at most: a child may write faster than anybody can read. True if there is more.
-        """
-        until = time.monotonic() + for_s
-        try:
-            file = open(self._path, "rb", opener=no_follow)  # noqa: SIM115 - closed below, None of it on failure
-        except OSError:
-            return False
-        with file:
-            file.seek(self._offset)
-            while piece := file.read(_PIECE):
-                self._offset += len(piece)
-                self._take(piece)
-                if time.monotonic() > until:
-                    return True
-        return False
-
-    def finish(self) -> None:
-        """Takes in the rest, including a last line without its newline.
-
-        Whoever wrote faster than we read for all of its life is asked for its last words only.
-        """
-        self.grown()
-        if self.read(_FINISH_S):
-            self._offset = max(self._offset, self.size - _LONGEST_LINE)
-            self._rest.clear()
-            self._skipping = True
-            while self.read(_FINISH_S):
-                pass
-        if self._rest:
-            self._line(bytes(self._rest))
-            self._rest.clear()
-        elif self._skipping:
-            self._skipping = False
-            self.lines_unread += 1
-
-    def _take(self, piece: bytes) -> None:
-        *lines, rest = piece.split(b"\n")
-        for line in lines:
-            if self._skipping:
-                self._skipping = False
-                self.lines_unread += 1
-            elif self._rest:
-                self._rest += line
-                self._line(bytes(self._rest))
-            else:
-                self._line(line)
-            self._rest.clear()
-        if not self._skipping:
-            self._rest += rest
-            if len(self._rest) > _LONGEST_LINE:
-                self._rest.clear()
-                self._skipping = True
-
-    def _line(self, line: bytes) -> None:
-        if not line.strip():
-            return
-        try:
-            record = json.loads(line) if line.lstrip().startswith(b"{") else None
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            self.lines_unread += 1
-            return
+    def _record(self, record: dict[str, Any]) -> None:
         self.any_event = True
         if self._runtime is not None:
             for activity in self._runtime.parse(record):
                 self._note(activity)
+                if self._listener is not None:
+                    self._listener(activity)
 
     def _note(self, activity: Activity) -> None:
         kind = activity.kind

@@ -6,7 +6,8 @@ The invocation says what was declared and the events what happened; what neither
 from __future__ import annotations
 
 from runner.errors import IllegalTransition
-from runner.model import Identity, Invocation, Outcome, Phase, Reason
+from runner.invocation import Invocation
+from runner.model import Identity, Outcome, Phase, Reason
 from runner.state.events import read
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, first
@@ -34,8 +35,12 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
     if kind == "created":
         return manifest.replace(created_at=at)
     if kind == Event.STARTED:
-        launched = advance(manifest, Event.LAUNCHED, at=at, attempt=event["attempt"])
-        return started(launched, Identity.from_json(event["process"]), at)
+        if manifest.phase is Phase.QUEUED:
+            manifest = advance(manifest, Event.LAUNCHED, at=at, attempt=event["attempt"])
+        return started(manifest, Identity.from_json(event["process"]), at)
+    if kind == Event.RETRIED:
+        again = advance(manifest, Event.RETRIED, at=at, attempt=event["attempt"], process=None)
+        return again.replace(reason=None, exit_code=None, signal=None)
     if kind in (Event.PAUSED, Event.RESUMED):
         return advance(manifest, Event(kind), at=at)
     if kind == "cancel_requested":

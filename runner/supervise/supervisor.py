@@ -12,23 +12,24 @@ import select
 import time
 
 from runner import runtimes
-from runner.errors import ManifestBroken, RunnerError, RunNotFound
+from runner.errors import ManifestBroken, RunNotFound
 from runner.executors import local
-from runner.executors.processes import boot_id, environment, find, host, identify, is_alive, open_pidfd
-from runner.executors.tree import Tree, marked
-from runner.model import Identity, Phase, Reason
+from runner.executors.processes import environment, find, identify, open_pidfd
+from runner.executors.tree import Tree
+from runner.model import Identity, Outcome, Phase, Reason
 from runner.state.events import EventLog, complain
 from runner.state.files import withdraw
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, parse_timestamp
 from runner.state.store import RunDir, actor_of, is_due
-from runner.supervise import report_looked, started
+from runner.supervise import arrival, report_looked
 from runner.supervise.ending import Ending
 from runner.supervise.family import Family
-from runner.supervise.limits import exceeded
+from runner.supervise.oversight import Oversight
 from runner.supervise.progress import Progress, Timeline
-from runner.supervise.reconcile import Action, decide, verdict
-from runner.supervise.recover import cancelled, rebuild
+from runner.supervise.reconcile import Action, verdict
+from runner.supervise.recover import cancelled
+from runner.supervise.renewal import begin_again
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from runner.model import Json
     from runner.state.questions import Question
+    from runner.supervise.attempts import Plan
 
 TICK_S = 0.25
 _QUIET_TICK_S = 1.0
@@ -51,10 +53,10 @@ class Supervisor:
         self.run = run
         self.invocation = run.read_invocation()
         self.log = EventLog(run.events)
-        self._is_rebuilt = False
-        self.manifest = self._read_manifest()
-        runtime = runtimes.get(self.invocation.runtime)
-        self.progress = Progress(run.stdout, runtime)
+        self.manifest, self._is_rebuilt = arrival.read(run, self.invocation, self.log)
+        self._runtime = runtimes.get(self.invocation.runtime)
+        self.oversight = Oversight(run, self.invocation, self.log, self._runtime, self.manifest)
+        self.progress = self._new_progress()
         self._errors = Progress(run.stderr, None)
         self._timeline = Timeline(run.timeline)
         self._status: int | None = None
@@ -74,8 +76,8 @@ class Supervisor:
 
     def own(self, ready_fd: int | None) -> None:
         """From taking over (at once after the start, or later) to the end of the run."""
-        action = self._look()
-        ending = self._ending()
+        action, self.manifest = arrival.look(self.run, self.invocation, self.manifest)
+        ending = self.ending()
         if action is Action.NOTHING:
             if self._is_rebuilt:
                 self.progress.finish()
@@ -102,17 +104,45 @@ class Supervisor:
             if action is Action.KEEP_STOPPING:
                 self._stop(self.invocation.limits.grace_s)
             self._watch(self.manifest.process)
-        self._reap()
         try:
-            ending.conclude(self.manifest, self.tree, self._status, self.environment())
+            while (plan := self._conclude()) is not None:
+                report_looked(ready_fd)
+                ready_fd = None
+                if not begin_again(self, plan):
+                    return
+                self._watch(self.manifest.process)
         except Exception as error:
-            ending.fail(self.run.read_manifest(), error)
+            self.ending().fail(self.run.read_manifest(), error)
             raise
         finally:
             report_looked(ready_fd)
 
-    def _ending(self) -> Ending:
-        return Ending(self.run, self.invocation, self.log, self.progress, self.family)
+    def _conclude(self) -> Plan | None:
+        self._reap()
+        return self.ending().conclude(self.manifest, self.tree, self._status, self.environment())
+
+    def attend(self, manifest: Manifest) -> None:
+        """The process of another attempt is there, as `manifest` says: from now on it is the run's."""
+        assert manifest.process is not None
+        self._write(manifest)
+        self._status = None
+        self._last_life = time.monotonic()
+        self.oversight.begin_again(thread=manifest.attempts[-1].how == "fresh")
+        self.progress = self._new_progress()
+        self.tree = Tree(self.run.run_id, manifest.process, reap=self._reap)
+
+    def finish(self, event: Event, outcome: Outcome, reason: Reason) -> None:
+        """The end between two attempts."""
+        env = self.environment()
+        self.ending().close(self.manifest, event, (outcome, reason), reason, self.tree, env)
+
+    def _new_progress(self) -> Progress:
+        start = self.manifest.attempts[-1].stdout_from if self.manifest.attempts else 0
+        return Progress(self.run.stdout, self._runtime, lambda one: self.oversight.signals.note(one), start)
+
+    def ending(self) -> Ending:
+        """With what is known by now."""
+        return Ending(self.run, self.invocation, self.log, self.progress, self.family, self.oversight)
 
     def environment(self) -> Mapping[str, str]:
         """That of the child, for redaction and checks.
@@ -130,48 +160,6 @@ class Supervisor:
         return {**ours, **self.invocation.env_set, **self._child_env}
 
     # -- taking over ---------------------------------------------------------------------------
-
-    def _read_manifest(self) -> Manifest:
-        try:
-            return self.run.read_manifest()
-        except (ManifestBroken, RunNotFound) as error:
-            aside = self._set_aside(error)
-            manifest = rebuild(self.run, self.invocation)
-            self.run.write_manifest(manifest)
-            self.log.note("rebuilt", aside=aside, message=error.message)
-            self._is_rebuilt = True
-            return manifest
-
-    def _set_aside(self, error: RunnerError) -> str | None:
-        """Where the broken manifest is now; one that is gone leaves nothing to set aside."""
-        if isinstance(error, RunNotFound):
-            return None
-        return os.path.basename(self.run.set_aside_manifest())
-
-    def _look(self) -> Action:
-        manifest = self.manifest
-        process = manifest.process
-        if process is None and manifest.phase in (Phase.QUEUED, Phase.STARTING):
-            process = self._find_unrecorded()
-        supervisor = manifest.supervisor
-        known = process or supervisor
-        return decide(
-            manifest.phase,
-            same_boot=known is None or (known.host, known.boot_id) == (host(), boot_id()),
-            process_known=process is not None,
-            process_alive=process is not None and is_alive(process),
-            output_seen=os.path.exists(self.run.stdout),
-        )
-
-    def _find_unrecorded(self) -> Identity | None:
-        """The child of a starter that died between starting it and writing it down."""
-        process = marked(self.run.run_id, self.invocation.argv)
-        identity = None if process is None else identify(process.pid)
-        if identity is not None:
-            if self.manifest.phase is Phase.QUEUED:
-                self.manifest = advance(self.manifest, Event.LAUNCHED, attempt=1)
-            self.manifest = started(self.manifest, identity)
-        return identity
 
     def _take_over(self) -> None:
         me = identify(os.getpid())
@@ -242,13 +230,16 @@ class Supervisor:
             self._last_life = now
         if out or self._is_behind:
             self._is_behind = self.progress.read()
-        seen = self.progress
+        seen, session = self.progress, self.oversight.session
+        if session.look(seen.thread_id, self._child_env or self.environment()):
+            self._last_life = now
         children, asked = self.family.children(), self.family.questions(self._expired)
         self.manifest = self.manifest.replace(children=children, questions_open=asked)
-        shown = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity, children, asked)
+        told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
+        shown = (*told, session.usage, session.contexts, children, asked)
         if shown != self._shown and now - self._last_refresh > _REFRESH_S:
             self._shown, self._last_refresh = shown, now
-            self._write(self._ending().observed(self.manifest, self.environment()))
+            self._write(self.ending().observed(self.manifest, self.environment()))
         elif not os.path.isdir(self.run.path):
             self.tree.stop(self.invocation.limits.grace_s, lambda: False)
             raise FileNotFoundError(self.run.path)
@@ -256,22 +247,21 @@ class Supervisor:
     def _enforce(self) -> None:
         if self.manifest.phase is not Phase.RUNNING:
             return
-        limits = self.invocation.limits
-        reason = exceeded(
-            limits,
-            elapsed_s=self._elapsed(),
+        reason = self.oversight.breach(
+            self.manifest,
+            self.progress,
+            elapsed_s=self._elapsed(self.manifest.attempts[0].process),
+            begun_s=self._elapsed(self.manifest.process),
             idle_s=time.monotonic() - self._last_life,
-            output_bytes=self.progress.size,
         )
         if reason is not None:
             self.log.note("limit", code=reason.code, message=reason.message)
-            self._request_stop(reason, limits.grace_s)
+            self._request_stop(reason, self.invocation.limits.grace_s)
 
-    def _elapsed(self) -> float:
-        """Seconds since the child's start by the clock that its start time is counted in, not paused."""
-        assert self.manifest.process is not None
-        ticks = self.manifest.process.start_time / os.sysconf("SC_CLK_TCK")
-        return _boottime() - ticks - self._paused_s
+    def _elapsed(self, process: Identity | None) -> float:
+        """Seconds since its start by the clock that start times are counted in, not paused."""
+        assert process is not None
+        return _boottime() - process.start_time / os.sysconf("SC_CLK_TCK") - self._paused_s
 
     # -- obeying -------------------------------------------------------------------------------
 
@@ -344,14 +334,14 @@ class Supervisor:
         try:
             self.run.read_manifest()
         except (ManifestBroken, RunNotFound) as error:
-            aside = self._set_aside(error)
+            aside = arrival.set_aside(self.run, error)
             self._write(self.manifest)
             self.log.note("rewritten", aside=aside, message=error.message)
 
     def _request_stop(self, reason: Reason, grace_s: float, intent: Json | None = None) -> None:
         self._account_pause()
         if self.manifest.phase is not Phase.STOPPING:
-            shown = self._ending().redacted(reason, self.environment())
+            shown = self.ending().redacted(reason, self.environment())
             stopping = advance(self.manifest, Event.STOP_REQUESTED, reason=shown)
             self._write(stopping.replace(paused_seconds=round(self._paused_s, 3)))
         if intent is not None:

@@ -6,12 +6,12 @@ import socket
 from typing import Any
 
 from runner.executors.processes import boot_id
+from runner.invocation import Invocation
 from runner.model import (
     SCHEMA_VERSION,
     Config,
     Delegation,
     Identity,
-    Invocation,
     Level,
     Limits,
     Policy,

@@ -12,6 +12,7 @@ import pytest
 from runner.config import generate
 from runner.config.commands import check, init, schema, schema_names
 from runner.errors import Conflict, ExitStatus, UsageError
+from runner.model import Recovery
 
 ROOT = Path(__file__).parents[2]
 
@@ -134,7 +135,10 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
     keys = ("model", "start_timeout", "grace", "verify", "verify_timeout", "rehearse", "blocks")
     keys += ("delegation", "env", "command", "version", "provider", "config", "writable", "files")
     keys += ("allow_danger", "level", "server", "tools", "max_depth", "max_children", "skills")
-    keys += ("timeout", "[sandboxes.unlimited]", "prompt_file")
+    keys += ("timeout", "[sandboxes.unlimited]", "prompt_file", "limits", "tokens", "tree_tokens", "warn_at")
+    keys += ("repeats", "reconnects", "ladder", "api_retries", "backoff", "backoff_max", "scope", "workspace")
+    keys += ("on_failure", "on_conflict", "conformance", "retries", "patterns", "approach", "execution_note")
+    keys += ("constraints", "testing", "output_contract")
     shown = []
     for line in lines:
         bare = line.removeprefix("# ")
@@ -145,7 +149,9 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
 
     assert repo.problems(text) == []
     jsonschema.validate(tomllib.loads(text), schema("delegate"))
-    assert len(tomllib.loads(text)["defaults"]) == 12
+    shown_keys = set(tomllib.loads(text)["defaults"]) | {"map"}  # the file does not exist here either
+    assert shown_keys == set(schema("delegate")["$defs"]["Defaults"]["properties"])
+    assert repo.load().recovery == Recovery()
 
 
 def test_show_tells_the_origin_of_everything(repo):

@@ -39,8 +39,34 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "grace": "5s",
                 "rehearse": False,
                 "delegation": False,
+                "scope": [],
+                "workspace": "in-place",
+                "on_failure": None,
+                "on_conflict": "refuse",
+                "output_contract": False,
+                "conformance": "report",
+                "retries": 0,
+                "limits": {
+                    "tokens": "none",
+                    "tree_tokens": "none",
+                    "warn_at": 0.8,
+                    "repeats": 25,
+                    "reconnects": 8,
+                },
+                "map": None,
+                "patterns": [],
+                "approach": None,
+                "execution_note": None,
+                "constraints": [],
+                "testing": [],
             }
         }
+    }
+    assert repo.show()["recovery"] == {
+        "ladder": ["resume", "fresh"],
+        "api_retries": 3,
+        "backoff": "30s",
+        "backoff_max": "10m",
     }
     runtimes = repo.show()["runtimes"]
     assert runtimes["codex"]["command"] == "codex"

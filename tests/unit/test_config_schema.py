@@ -32,6 +32,11 @@ def ours(data: dict, **options: bool) -> bool:
         {"runtimes": {"kay": {"provider": "ocg"}, "codex": {"config": {"a": {"b": [1, "x"]}}}}},
         {"sandboxes": {"a": {"network": True}, "b": {"level": "workspace-write"}}},
         {"delegation": {"tools": [], "max_depth": 0}},
+        {"defaults": {"scope": ["src/**", "[a-z]*", "./x"], "output_contract": False, "retries": 10}},
+        {"defaults": {"limits": {"tokens": 1, "tree_tokens": "none", "warn_at": 0, "repeats": 0}}},
+        {"tasks": {"a": {"timeout": "1h", "limits": {"idle_timeout": "none", "reconnects": "none"}}}},
+        {"tasks": {"a": {"output_contract": "closing-turn", "constraints": [], "map": "x"}}},
+        {"recovery": {"ladder": ["fresh"], "backoff": 5, "api_retries": 0}},
     ],
 )
 def test_both_accept(data):
@@ -50,6 +55,16 @@ def test_both_accept(data):
         {"defaults": {"delegation": 1}},
         {"delegation": {"max_depth": "1"}},
         {"tasks": {"a": None}},
+        {"defaults": {"scope": "src"}},
+        {"defaults": {"scope": ["a/../b"]}},
+        {"defaults": {"output_contract": True}},
+        {"defaults": {"output_contract": "json"}},
+        {"defaults": {"retries": 11}},
+        {"defaults": {"limits": {"tokens": 0}}},
+        {"defaults": {"limits": {"repeats": 1}}},
+        {"defaults": {"limits": {"warn_at": 1.1}}},
+        {"defaults": {"limits": {"grace": "5s"}}},
+        {"recovery": {"ladder": []}},
     ],
 )
 def test_both_refuse(data):
@@ -57,7 +72,9 @@ def test_both_refuse(data):
     assert not DELEGATE.is_valid(data)
 
 
-@pytest.mark.parametrize("data", [{"max_level": "all"}, {"network": "no"}, {"model": ["x"]}])
+@pytest.mark.parametrize(
+    "data", [{"max_level": "all"}, {"network": "no"}, {"model": ["x"]}, {"max_tokens": 0}]
+)
 def test_both_refuse_a_policy(data):
     assert not ours(data, policy=True)
     assert not POLICY.is_valid(data)
@@ -66,6 +83,21 @@ def test_both_refuse_a_policy(data):
 @given(DURATIONS)
 def test_the_schema_accepts_every_duration_that_we_accept(value):
     data = {"defaults": {"timeout": value}}
+
+    assert DELEGATE.is_valid(data) or not ours(data)
+
+
+@given(st.integers() | st.booleans() | st.floats() | st.text("0123456789none-", max_size=20))
+def test_the_schema_accepts_every_count_that_we_accept(value):
+    for name in ("tokens", "repeats", "reconnects"):
+        data = {"defaults": {"limits": {name: value}}}
+
+        assert DELEGATE.is_valid(data) or not ours(data)
+
+
+@given(st.text("a./~!*[\n\0é ", max_size=8))
+def test_the_schema_accepts_every_glob_that_we_accept(glob):
+    data = {"defaults": {"scope": [glob]}}
 
     assert DELEGATE.is_valid(data) or not ours(data)
 

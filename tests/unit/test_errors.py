@@ -29,6 +29,8 @@ CONTRACT = {
     "too_many_open_files": 9,
     "manifest_broken": 9,
     "manifest_newer": 9,
+    "rollback_refused": 9,
+    "workspace_busy": 9,
     "bug": 70,
     "supervisor_failed": 70,
     "gave_up_waiting": 75,

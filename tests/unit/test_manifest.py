@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support.values import a_manifest, an_identity, an_invocation
 
 from runner.errors import IllegalTransition, ManifestNewer
-from runner.model import Identity, Invocation, Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
+from runner.invocation import Invocation
+from runner.model import Identity, Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
 from runner.state.lifecycle import FINAL_EVENTS, Event
 from runner.state.manifest import (
     Attempt,

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support.values import a_task, an_invocation
 
 from runner.errors import PolicyRefused
-from runner.model import Delegation, Invocation, Level, Sandbox
+from runner.invocation import Invocation
+from runner.model import Delegation, Level, Sandbox
 from runner.plan import delegation
 from runner.plan.delegation import MODES, SERVER, TOOLS, narrowed, refuse_too_deep, refuse_wider, section
 

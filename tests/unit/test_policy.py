@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.config.policy import CEILINGS, breaches, capped, enforce, narrow
+from runner.config.policy import CEILINGS, breaches, capped, capped_limits, enforce, narrow
 from runner.errors import ExitStatus, PolicyRefused
-from runner.model import Delegation, Level, Policy
+from runner.model import Delegation, Level, Limits, Policy
 
 GLOBS = st.lists(st.sampled_from(["*", "gpt-*", "*-mini", "gpt-5", "kimi"]), max_size=3, unique=True).map(
     tuple
@@ -23,6 +23,7 @@ POLICIES = st.builds(
     env=GROUPS,
     max_depth=st.none() | st.integers(0, 8),
     max_children=st.none() | st.integers(0, 64),
+    max_tokens=st.none() | st.integers(1, 9),
     sources=st.dictionaries(
         st.sampled_from(CEILINGS),
         st.sampled_from([("/a",), ("/b",), ("/a", "/b")]),
@@ -143,3 +144,23 @@ def test_enforce_refuses_with_exit_status_5_and_every_breach():
 
     assert caught.value.exit_status is ExitStatus.POLICY
     assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "declared", "left"),
+    [
+        (None, (None, None), (None, None)),
+        (None, (5, 9), (5, 9)),
+        (7, (None, None), (7, 7)),
+        (7, (5, 9), (5, 7)),
+        (1, (5, 9), (1, 1)),
+    ],
+)
+def test_no_run_and_no_tree_of_runs_has_more_tokens_than_the_policy_allows(ceiling, declared, left):
+    tokens, tree = declared
+    limits = Limits(None, None, None, 5.0, tokens=tokens, tree_tokens=tree, repeats=3)
+
+    capped_ = capped_limits(Policy(max_tokens=ceiling), limits)
+
+    assert (capped_.tokens, capped_.tree_tokens) == left
+    assert capped_.replace(tokens=tokens, tree_tokens=tree) == limits

@@ -12,19 +12,22 @@ from hypothesis import strategies as st
 from support.values import a_config, a_task, an_invocation, program
 
 from runner.errors import ConfigInvalid, PolicyRefused, RunnerError, TaskNotFound
+from runner.invocation import Invocation
 from runner.model import (
+    Caps,
     Config,
-    Invocation,
     Level,
     Lineage,
     Model,
     Policy,
+    Recovery,
     Rehearsal,
     Request,
     RuntimeSettings,
     Sandbox,
+    Terms,
 )
-from runner.plan.resolve import Choice, choose, find_task, invocation, near_match
+from runner.plan.resolve import Choice, choose, find_task, invocation, map_path, near_match
 
 RUN_ID = "20261120T101504438Z-50151d5c"
 MODELS = {
@@ -266,6 +269,82 @@ def test_files_and_blocks_of_the_task_are_in_the_prompt_and_in_its_digest() -> N
     assert "- a.py" in full.prompt and "Only this." in full.prompt and "No." not in full.prompt
     assert plain.prompt_digest != full.prompt_digest
     assert plain.prompt_digest == "sha256:456e482ab0f50031da0c0e21545bc359f273a93cf155ae5286125f325068493e"
+
+
+def test_terms_recovery_and_limits_of_the_task_are_those_of_the_run() -> None:
+    task = a_task(
+        scope=("src/**",),
+        workspace="worktree",
+        on_failure="keep",
+        on_conflict="queue",
+        output_contract="closing-turn",
+        conformance="enforce",
+        retries=2,
+        limits=Caps(tokens=5, warn_at=0.5, repeats=None),
+    )
+    settings = config(task, recovery=Recovery(ladder=("fresh",), backoff_s=1.0))
+    answer = resolved(settings, Request("hello"))
+    assert answer.terms == Terms(("src/**",), "worktree", "keep", "queue", "closing-turn", "enforce")
+    assert answer.recovery == Recovery(2, ("fresh",), 3, 1.0)
+    limits = answer.limits
+    assert (limits.tokens, limits.tree_tokens, limits.warn_at) == (5, None, 0.5)
+    assert (limits.repeats, limits.reconnects, limits.timeout_s) == (None, 8, 7200.0)
+
+
+def test_a_ceiling_of_tokens_holds_for_every_run() -> None:
+    settings = config(a_task(limits=Caps(tokens=5)), policy=Policy(max_tokens=3))
+    limits = resolved(settings, Request("hello")).limits
+    assert (limits.tokens, limits.tree_tokens) == (3, 3)
+
+
+def test_every_part_of_the_task_is_in_the_prompt_and_only_these() -> None:
+    task = a_task(
+        files=("a.py",),
+        patterns=("b.py",),
+        approach="First a.",
+        execution_note="Test first.",
+        scope=("src/**",),
+        constraints=("No new package.",),
+        testing=("nothing at all",),
+        verify=(("pytest", "-q"),),
+        output_contract="status-block",
+        map="docs/MAP.md",
+        blocks=("scope",),
+        delegation=True,
+    )
+    settings = config(task, blocks={"scope": "Only this."})
+    prompt = resolved(settings, Request("hello"), map_text="All is in a.py.").prompt
+    assert [line[3:] for line in prompt.splitlines() if line.startswith("## ")] == [
+        *("Files", "Patterns", "Approach", "Execution note", "Constraints", "Testing", "Verify"),
+        *("Output contract", "Map", "scope", "Delegation"),
+    ]
+    assert "`docs/MAP.md`" in prompt and "All is in a.py." in prompt
+    assert resolved(settings, Request("hello"), map_text="All is in a.py.").prompt == prompt
+
+
+@pytest.mark.parametrize(
+    ("asked", "declared", "path", "shown"),
+    [
+        (None, None, None, None),
+        (None, "docs/MAP.md", "/repo/docs/MAP.md", "`docs/MAP.md`"),
+        ("/repo/MAP.md", "docs/MAP.md", "/repo/MAP.md", "`MAP.md`"),
+        ("/elsewhere/MAP.md", None, "/elsewhere/MAP.md", "`/elsewhere/MAP.md`"),
+    ],
+)
+def test_the_map_of_the_request_wins_and_is_named_as_it_is_found_from_the_repository(
+    asked: str | None, declared: str | None, path: str | None, shown: str | None
+) -> None:
+    settings, request = config(a_task(map=declared)), Request("hello", map=asked)
+    assert map_path(settings, request, settings.tasks["hello"]) == path
+    prompt = resolved(settings, request).prompt
+    assert ("## Map" in prompt) is (shown is not None)
+    assert shown is None or shown in prompt
+
+
+def test_a_block_called_as_our_own_section_is_refused() -> None:
+    settings = config(a_task(blocks=("Delegation",), delegation=True), blocks={"Delegation": "Mine."})
+    with pytest.raises(ConfigInvalid, match="the name of runner's own section"):
+        resolved(settings, Request("hello"))
 
 
 def test_origins_tell_of_this_task_and_of_what_the_command_line_said() -> None:

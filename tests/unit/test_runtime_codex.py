@@ -200,7 +200,7 @@ TEXT = {"content": [{"type": "text", "text": "ok"}], "structured_content": None}
         ),
         (
             {"type": "error", "message": "Reconnecting... 1/2 (cut)"},
-            [Activity(Kind.WARNING, "Reconnecting... 1/2 (cut)")],
+            [Activity(Kind.WARNING, "Reconnecting... 1/2 (cut)", reconnects=True)],
         ),
         ({"type": "error", "message": "bad"}, [Activity(Kind.ERROR, "bad")]),
         (

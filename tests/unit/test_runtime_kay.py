@@ -189,7 +189,7 @@ COUNTS = {"input_tokens": 5, "cached_input_tokens": 1, "output_tokens": 2}
                 "invocation": CALL,
                 "result": {"Ok": {"content": [{"type": "text", "text": "ok"}]}},
             },
-            [Activity(Kind.TOOL_CALL, "delegation.delegate.status", "m1", output="ok")],
+            [Activity(Kind.TOOL_CALL, "delegation.delegate.status", "m1", output="ok", arguments="{}")],
         ),
         (
             {"type": "mcp_tool_call_end", "call_id": "m1", "result": {"Err": "gone"}},
@@ -210,7 +210,7 @@ COUNTS = {"input_tokens": 5, "cached_input_tokens": 1, "output_tokens": 2}
         ),
         (
             {"type": "error", "message": "stream error: cut; retrying 1/5"},
-            [Activity(Kind.WARNING, "stream error: cut; retrying 1/5")],
+            [Activity(Kind.WARNING, "stream error: cut; retrying 1/5", reconnects=True)],
         ),
         ({"type": "error", "message": "bad"}, [Activity(Kind.ERROR, "bad")]),
         ({"type": "turn_diff", "unified_diff": "x"}, []),

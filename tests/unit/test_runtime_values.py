@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runner.errors import ConfigInvalid
 from runner.runtimes import NAMES, get
-from runner.runtimes.base import Activity
+from runner.runtimes.base import Activity, SessionNote
 from runner.runtimes.overrides import assignment, flatten, toml_value
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -98,6 +98,49 @@ def test_a_dotted_key_at_the_top_is_refused_since_no_table_could_hold_it() -> No
 @given(record=JSON)
 def test_no_json_makes_a_parser_raise(name: str, record: Any) -> None:
     assert all(isinstance(activity, Activity) for activity in get(name).parse(record))
+
+
+PAYLOADS = st.dictionaries(
+    st.sampled_from(
+        [
+            *("type", "info", "thread_token_usage", "total_token_usage", "input_tokens", "model", "effort"),
+            *(
+                "sandbox_policy",
+                "permission_profile",
+                "approval_policy",
+                "collaboration_mode",
+                "network_access",
+            ),
+        ]
+    ),
+    JSON | st.sampled_from(["token_count", "read-only", "danger-full-access", "enabled"]),
+    max_size=6,
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(
+    record=JSON
+    | st.fixed_dictionaries(
+        {
+            "type": st.sampled_from(["turn_context", "token_usage_record", "event_msg"]),
+            "timestamp": JSON,
+            "payload": PAYLOADS
+            | st.fixed_dictionaries({"type": st.just("token_count"), "info": PAYLOADS})
+            | st.fixed_dictionaries({"sandbox_policy": PAYLOADS, "permission_profile": PAYLOADS}),
+        }
+    )
+)
+def test_no_json_makes_the_reading_of_a_session_raise(name: str, record: Any) -> None:
+    note = get(name).session_record(record)
+    assert note is None or isinstance(note, SessionNote)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(thread=st.text() | st.uuids().map(str))
+def test_no_thread_id_leads_out_of_the_home(name: str, thread: str) -> None:
+    for folder in get(name).session_folders({"HOME": "/home/me"}, thread):
+        assert folder.startswith("/home/me/.") and ".." not in folder
 
 
 KINDS = st.sampled_from(

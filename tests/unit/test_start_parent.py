@@ -13,10 +13,10 @@ from support.values import a_config, a_task
 
 from runner import launch
 from runner.errors import PolicyRefused, RunNotFound
+from runner.invocation import Invocation
 from runner.model import (
     Config,
     Delegation,
-    Invocation,
     Level,
     Policy,
     Rehearsal,

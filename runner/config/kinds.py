@@ -1,0 +1,111 @@
+"""What a single value of delegate.toml must look like: types for pydantic, each with its JSON Schema. Pure.
+
+What a type cannot say by itself is a function in `values.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+
+from runner.config import values
+from runner.durations import parse_duration
+
+_DURATION_PATTERN = r"^\s*(?=.*[1-9])(\d+(\.\d+)?|(\d+(\.\d+)?(w|d|h|ms|m|s))+)\s*$"
+_BOUND = r"\s*(>=|<=|==|!=|>|<)\s*\d+(\.\d+)*\s*"
+_ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_DURATION_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": _DURATION_PATTERN},
+        {"type": "number", "exclusiveMinimum": 0},
+    ]
+}
+_COMMANDS_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {
+            "type": "array",
+            "items": {
+                "anyOf": [
+                    {"type": "string", "minLength": 1, "pattern": r"^\s*[^-\s]"},
+                    {
+                        "type": "array",
+                        "items": {"type": "string"},
+                        "minItems": 1,
+                        "prefixItems": [{"type": "string", "minLength": 1}],
+                    },
+                ]
+            },
+        },
+    ]
+}
+
+
+def _count_schema(least: int, *, zero: bool) -> WithJsonSchema:
+    number = {"type": "integer", "minimum": least, "maximum": values.MOST}
+    choices = [number, {"type": "string", "pattern": r"^[0-9]{1,15}$"}, {"const": "none"}]
+    return WithJsonSchema({"anyOf": [*choices, {"const": 0}] if zero else choices})
+
+
+Text = Annotated[str, Field(min_length=1)]
+Name = Annotated[
+    str,
+    AfterValidator(values.legal_name),
+    WithJsonSchema({"type": "string", "pattern": values.NAME_PATTERN}),
+]
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Limit = Annotated[
+    float | Literal["none"],
+    PlainValidator(values.limit),
+    WithJsonSchema({"anyOf": [{"const": "none"}, *_DURATION_SCHEMA["anyOf"]]}),
+]
+Tokens = Annotated[int | Literal["none"], PlainValidator(values.tokens), _count_schema(1, zero=False)]
+Repeats = Annotated[int | Literal["none"], PlainValidator(values.repeats), _count_schema(2, zero=True)]
+Reconnects = Annotated[int | Literal["none"], PlainValidator(values.reconnects), _count_schema(1, zero=True)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Glob = Annotated[
+    str,
+    AfterValidator(values.glob),
+    WithJsonSchema({"type": "string", "pattern": values.GLOB_PATTERN}),
+]
+Contract = Annotated[
+    str | Literal[False],
+    PlainValidator(values.contract),
+    WithJsonSchema({"enum": [*values.CONTRACTS, False]}),
+]
+Commands = Annotated[list[list[str]], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS_SCHEMA)]
+Rehearse = Annotated[
+    bool | str,
+    PlainValidator(values.rehearse),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": r"\S"}]}),
+]
+Overrides = Annotated[
+    dict[str, Any],
+    AfterValidator(values.overrides),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"not": {"pattern": rf"^({'|'.join(values.OURS)})(\.|$)"}},
+        }
+    ),
+]
+Constraint = Annotated[
+    str,
+    AfterValidator(values.constraint),
+    WithJsonSchema({"type": "string", "pattern": rf"^{_BOUND}(,{_BOUND})*$"}),
+]
+Provider = Annotated[
+    str,
+    AfterValidator(values.provider),
+    WithJsonSchema({"enum": [*values.PROVIDERS, *values.PROVIDER_ALIASES]}),
+]
+Level = Literal["read-only", "workspace-write", "danger-full-access"]
+Runtime = Literal["codex", "kay"]
+Tool = Literal["status", "pause", "cancel", "question", "spawn"]
+EnvName = Annotated[str, Field(pattern=_ENV_NAME)]
+Version = Annotated[
+    int,
+    PlainValidator(values.version),
+    WithJsonSchema({"type": "integer", "const": 1}),
+]

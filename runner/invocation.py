@@ -1,0 +1,95 @@
+"""The invocation: exactly what will be executed, frozen, and its JSON in both directions. Pure."""
+
+from __future__ import annotations
+
+from runner.model import Delegation, Level, Limits, Lineage, Recovery, Rehearsal, Sandbox, Terms
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, TypeVar
+
+    from runner.model import Json
+
+    V = TypeVar("V", bound=Value)
+
+THREAD = "THREAD-ID"
+"""Stands in `resume_argv` where the id of the thread belongs, which nobody knows before the run."""
+
+
+class Invocation(Value):
+    """The frozen answer of `resolve`: exactly what will be executed. Written beside the run."""
+
+    schema_version: int
+    task_id: str
+    run_id: str
+    repo: str
+    manifest_path: str
+    title: str | None
+    runtime: str
+    program: str
+    version: str
+    argv: tuple[str, ...]
+    cwd: str
+    env_names: tuple[str, ...]
+    """Names that reach the child if they are set."""
+    secret_names: tuple[str, ...]
+    """The names among them whose values are redacted wherever they turn up."""
+    env_set: Mapping[str, str]
+    """Variables that runner itself sets: markers, no secrets."""
+    prompt: str
+    model: str | None
+    model_name: str | None
+    reasoning_effort: str | None
+    sandbox: Sandbox
+    limits: Limits
+    delegation: Delegation
+    verify: tuple[tuple[str, ...], ...]
+    verify_timeout_s: float
+    rehearsal: Rehearsal | None
+    parent: Lineage | None
+    origins: Mapping[str, str]
+    config_digest: str
+    prompt_digest: str
+    terms: Terms = Terms()
+    recovery: Recovery = Recovery()
+    resume_argv: tuple[str, ...] | None = None
+    """How its thread is gone on with; THREAD stands for the thread's id. None: the program cannot."""
+    closing_argv: tuple[str, ...] | None = None
+    """As `resume_argv`, for the turn that only asks for the result."""
+    retry_of: Lineage | None = None
+    """The run that this one is a further attempt of."""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON without the prompt: that is `prompt.md`, byte for byte."""
+        data = super().to_json()
+        del data["prompt"]
+        return data
+
+    @classmethod
+    def from_json(cls, data: Json, prompt: str = "") -> Invocation:
+        """The inverse of `to_json`; what an older file does not have gets its default."""
+        fields = dict(data)
+        sandbox = {**fields["sandbox"], "level": Level(fields["sandbox"]["level"])}
+        fields["sandbox"] = _made(Sandbox, sandbox, "writable")
+        fields["limits"] = Limits(**fields["limits"])
+        fields["delegation"] = _made(Delegation, fields["delegation"], "tools", "tasks")
+        fields["terms"] = _made(Terms, fields.get("terms", {}), "scope")
+        fields["recovery"] = _made(Recovery, fields.get("recovery", {}), "ladder")
+        if fields["rehearsal"] is not None:
+            fields["rehearsal"] = _made(Rehearsal, fields["rehearsal"], "argv")
+        for name in ("parent", "retry_of"):
+            if fields.get(name) is not None:
+                fields[name] = Lineage(**fields[name])
+        for name in ("argv", "env_names", "secret_names", "resume_argv", "closing_argv"):
+            if fields.get(name) is not None:
+                fields[name] = tuple(fields[name])
+        fields["verify"] = tuple(tuple(command) for command in fields["verify"])
+        return cls(**fields, prompt=prompt)
+
+
+def _made(kind: type[V], data: Json, *arrays: str) -> V:
+    """The value that `data` was; JSON has arrays where the value has tuples."""
+    tuples = {name: tuple(data[name]) for name in arrays if data.get(name) is not None}
+    return kind(**{**data, **tuples})

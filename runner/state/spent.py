@@ -1,0 +1,64 @@
+"""Tokens that were spent: of one usage, of a run, of everything that it has started. Edge: disk, reading."""
+
+from __future__ import annotations
+
+from runner.errors import RunnerError
+from runner.model import Usage
+from runner.state import lineage
+from runner.state.store import RunDir
+from runner.value import Value
+
+_MOST_RUNS = 256
+
+
+class Spent(Value):
+    """What a tree of runs has spent, as far as its manifests tell."""
+
+    tokens: int
+    runs: int
+    """How many were added up."""
+    unknown: int
+    """How many more tell nothing (yet, or because their folder is gone)."""
+    is_whole: bool
+    """False where there are more runs than are looked at."""
+
+
+def tokens(usage: Usage | None) -> int:
+    """What counts for a budget: input and output; 0 where nothing is known.
+
+    As Codex counts `total_tokens` (measured on 0.163.0): cached input is part of the input and reasoning part
+    of the output, so neither is added again nor taken off.
+    """
+    if usage is None:
+        return 0
+    return max(0, usage.input_tokens or 0) + max(0, usage.output_tokens or 0)
+
+
+def larger(one: Usage | None, other: Usage | None) -> Usage | None:
+    """Of two counts of the same thread the later one: totals only grow."""
+    return one if tokens(one) >= tokens(other) and one is not None else other
+
+
+def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUNS) -> Spent:
+    """What the run and its descendants have spent by their manifests.
+
+    `own` is what its owner knows of the run itself, whose manifest is a second behind. Reads at most two
+    manifests for each run, of `at_most` runs.
+    """
+    counts = [_tokens_of(run) if own is None else own]
+    is_whole = True
+    for below in lineage.descendants(run):
+        if len(counts) >= at_most:
+            is_whole = False
+            break
+        counts.append(_tokens_of(below))
+    known = [count for count in counts if count is not None]
+    return Spent(sum(known), len(known), len(counts) - len(known), is_whole)
+
+
+def _tokens_of(run: RunDir) -> int | None:
+    try:
+        usage = run.read_manifest().usage
+    except RunnerError:
+        return None
+    return None if usage == Usage() else tokens(usage)

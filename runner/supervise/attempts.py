@@ -1,0 +1,159 @@
+"""Whether a run that did not succeed is tried again, how, and with what prompt. Pure.
+
+`retries` of the task counts what the task failed at; failures of the model's service are waited for instead,
+`api_retries` times. Without `retries` no further attempt begins by itself. What is tried again knows more
+than the attempt before: the same prompt is never sent twice.
+"""
+
+from __future__ import annotations
+
+from runner.invocation import THREAD
+from runner.model import Usage
+from runner.state.manifest import Attempt, Manifest
+from runner.state.spent import larger, tokens
+from runner.value import Value
+from runner.verify.evidence import Retry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.invocation import Invocation
+    from runner.supervise.judging import Judgement
+
+CLOSING = "closing"
+CLOSING_REQUEST = """\
+Do nothing more and change nothing. Report now what you did, as one JSON object and nothing else: no text
+around it, no code fence. Its fields are those of the output contract in your task: status, files_modified,
+issues, summary, verification_summary.
+"""
+
+
+class Plan(Value):
+    """The attempt that is to begin. `code` is the class of the end that it follows."""
+
+    how: str
+    """`resume`, `fresh` or `closing`."""
+    argv: tuple[str, ...]
+    prompt: str
+    wait_s: float
+    code: str
+    manifest: Manifest
+
+
+def closing(invocation: Invocation, manifest: Manifest) -> Plan | None:
+    """The turn that asks for the result, where the contract wants one and the work itself ended well."""
+    if invocation.closing_argv is None or manifest.thread_id is None or _last(manifest).how == CLOSING:
+        return None
+    argv = _with_thread(invocation.closing_argv, manifest.thread_id)
+    return Plan(CLOSING, argv, CLOSING_REQUEST, 0.0, "completed", ended(manifest, "completed", counts=False))
+
+
+def again(invocation: Invocation, manifest: Manifest, judgement: Judgement) -> tuple[str, float] | None:
+    """How and after how many seconds the next attempt begins; None where there is none."""
+    recovery, verdict = invocation.recovery, judgement.verdict
+    if not recovery.retries or verdict.next.retry is Retry.NO:
+        return None
+    failed = sum(one.counts for one in manifest.attempts[:-1]) + verdict.next.counts
+    if verdict.next.retry is Retry.AFTER_BACKOFF:
+        waited = sum(
+            one.reason is not None and not one.counts and one.how != CLOSING for one in former(manifest)
+        )
+        if waited >= recovery.api_retries:
+            return None
+        return _how(invocation, manifest, "resume"), min(
+            recovery.backoff_s * 2**waited, recovery.backoff_max_s
+        )
+    if failed > recovery.retries:
+        return None
+    rung = recovery.ladder[min(failed, len(recovery.ladder)) - 1]
+    return _how(invocation, manifest, rung), 0.0
+
+
+def plan(
+    invocation: Invocation,
+    manifest: Manifest,
+    judgement: Judgement,
+    how: tuple[str, float],
+    original: str,
+    *,
+    rolled_back: bool,
+) -> Plan:
+    """The attempt that follows this judgement, with what it has shown in its prompt."""
+    from runner.verify import recovery
+    from runner.verify.inspect import allowed_by
+
+    verdict, (way, wait_s) = judgement.verdict, how
+    before = former(manifest)
+    seen = recovery.Attempted(
+        attempt=manifest.attempt,
+        reason=verdict.reason,
+        checks=judgement.checks,
+        findings=judgement.findings,
+        changed=judgement.changed,
+        diff=judgement.diff,
+        rolled_back=rolled_back,
+        same_as_before=bool(before) and before[-1].reason == verdict.code,
+    )
+    limits = recovery.constraints(allowed_by(invocation), judgement.observed, judgement.findings)
+    if way == "resume":
+        assert invocation.resume_argv is not None and manifest.thread_id is not None
+        argv = _with_thread(invocation.resume_argv, manifest.thread_id)
+        prompt = recovery.follow_up(judgement.codes, seen, limits)
+    else:
+        argv = invocation.argv
+        files = (*judgement.changed[:20],)
+        prompt = recovery.recovery_prompt(original, judgement.codes, seen, files, limits)
+    counts = verdict.next.counts
+    return Plan(way, argv, prompt, wait_s, verdict.code, ended(manifest, verdict.code, counts=counts))
+
+
+def former(manifest: Manifest) -> list[Attempt]:
+    """The attempts before the present one that worked at the task."""
+    return [one for one in manifest.attempts[:-1] if one.how != CLOSING]
+
+
+def ended(manifest: Manifest, code: str, *, counts: bool) -> Manifest:
+    """The manifest with what its last attempt came to."""
+    *before, last = manifest.attempts
+    seen = last.replace(reason=code, counts=counts)
+    return manifest.replace(attempts=(*before, seen))
+
+
+def total(
+    former: Sequence[Attempt], thread_id: str | None, newest: Usage | None, before: Usage | None
+) -> Usage | None:
+    """What all threads have spent: of each the largest count, without what was spent `before` the run."""
+    threads: dict[str | None, Usage | None] = {}
+    for one in former:
+        threads[one.thread_id] = larger(one.usage, threads.get(one.thread_id))
+    if newest is not None:
+        threads[thread_id] = larger(newest, threads.get(thread_id))
+    known = [usage for usage in threads.values() if usage is not None]
+    if not known:
+        return None
+    return Usage(**{name: _sum(name, known, before) for name in Usage._fields})
+
+
+def spent_by(usage: Usage | None) -> int:
+    """Tokens as budgets count them."""
+    return tokens(usage)
+
+
+def _sum(name: str, usages: Sequence[Usage], before: Usage | None) -> int | None:
+    values = [value for usage in usages if (value := getattr(usage, name)) is not None]
+    taken = getattr(before, name) if before is not None else None
+    return max(0, sum(values) - (taken or 0)) if values else None
+
+
+def _how(invocation: Invocation, manifest: Manifest, wanted: str) -> str:
+    can_resume = invocation.resume_argv is not None and manifest.thread_id is not None
+    return "resume" if wanted == "resume" and can_resume else "fresh"
+
+
+def _last(manifest: Manifest) -> Attempt:
+    return manifest.attempts[-1]
+
+
+def _with_thread(argv: tuple[str, ...], thread_id: str) -> tuple[str, ...]:
+    return tuple(thread_id if word == THREAD else word for word in argv)

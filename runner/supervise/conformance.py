@@ -1,0 +1,122 @@
+"""What was declared against what the program says it worked with. Pure.
+
+The verdicts: `ok`, `drift`, and `unverified` where the program does not say. Where nothing was declared, the
+program's own choice cannot be wrong: `ok` with the choice in `observed`, so that a reader knows it.
+"""
+
+from __future__ import annotations
+
+from runner.model import Level, Reason
+from runner.runtimes.base import Observed
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.invocation import Invocation
+
+OK, DRIFT, UNVERIFIED = "ok", "drift", "unverified"
+_FIELDS = ("model", "sandbox", "approval", "effort")
+APPROVAL = "never"
+"""Nobody is there to be asked: no run of ours declares anything else."""
+
+
+class Compared(Value):
+    """One field; None is: nothing declared, or not observed."""
+
+    declared: str | None
+    observed: str | None
+    verdict: str
+
+
+class Conformance(Value):
+    """The four fields; `to_json` is what the manifest and the report show."""
+
+    model: Compared
+    sandbox: Compared
+    approval: Compared
+    effort: Compared
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The names of the fields that are not as declared."""
+        return tuple(name for name in _FIELDS if getattr(self, name).verdict == DRIFT)
+
+
+def declared(invocation: Invocation) -> Observed:
+    """What the program ought to say of itself."""
+    sandbox = invocation.sandbox
+    return Observed(
+        model=invocation.model,
+        level=sandbox.level.value,
+        # A sandbox that is none has the network, whatever stands beside it.
+        network=sandbox.network or sandbox.level is Level.DANGER,
+        approval=APPROVAL,
+        effort=invocation.reasoning_effort,
+    )
+
+
+def compare(wanted: Observed, contexts: Sequence[Observed]) -> Conformance:
+    """Holds every turn's settings against what was declared.
+
+    `observed` is the last turn's, or that of the first turn that drifted: one turn with more rights than
+    declared is enough, whatever the next one had.
+    """
+    rounds = [_compare(wanted, context) for context in contexts] or [_compare(wanted, Observed())]
+    chosen = {name: _worst([getattr(one, name) for one in rounds]) for name in _FIELDS}
+    return Conformance(**chosen)
+
+
+def drift(conformance: Conformance) -> Reason | None:
+    """The reason to end a run that does not work with what was declared, or None."""
+    names = conformance.drifted
+    if not names:
+        return None
+    parts = [_told(name, getattr(conformance, name)) for name in names]
+    return Reason(
+        "config_drift",
+        f"the program does not work with what was declared: {'; '.join(parts)}",
+        "look for what changes it (a wrapper, a config of the program); "
+        'conformance = "report" lets such a run go on',
+    )
+
+
+def _told(name: str, field: Compared) -> str:
+    return f"{name} is `{field.observed}`, declared is `{field.declared}`"
+
+
+def _worst(fields: list[Compared]) -> Compared:
+    return next((field for field in fields if field.verdict == DRIFT), fields[-1])
+
+
+def _compare(wanted: Observed, seen: Observed) -> Conformance:
+    return Conformance(
+        model=_field(wanted.model, seen.model),
+        sandbox=_sandbox(wanted, seen),
+        approval=_field(wanted.approval, seen.approval),
+        effort=_field(wanted.effort, seen.effort),
+    )
+
+
+def _field(wanted: str | None, seen: str | None) -> Compared:
+    if seen is None:
+        return Compared(wanted, None, UNVERIFIED)
+    return Compared(wanted, seen, OK if wanted in (None, seen) else DRIFT)
+
+
+def _sandbox(wanted: Observed, seen: Observed) -> Compared:
+    """Level and network in one: a level with a network that it ought not to have is another sandbox."""
+    plain, shown = _named(wanted), _named(seen)
+    if seen.level is None:
+        return Compared(plain, None, UNVERIFIED)
+    if seen.level == wanted.level and seen.network is None:
+        return Compared(plain, shown, UNVERIFIED)
+    is_same = (seen.level, seen.network) == (wanted.level, wanted.network)
+    return Compared(plain, shown, OK if is_same else DRIFT)
+
+
+def _named(sandbox: Observed) -> str | None:
+    if sandbox.level is None or sandbox.level == Level.DANGER:
+        return sandbox.level
+    return f"{sandbox.level}{' with network' if sandbox.network else ''}"

@@ -1,0 +1,193 @@
+"""What an attempt came to: the claim, the change, our checks, the findings, and the verdict. Edges: disk,
+processes.
+
+The program's own signs are the beginning; whatever it says of its work is compared with what was seen.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.model import Outcome, Reason
+from runner.supervise import treework
+from runner.supervise.attempts import CLOSING
+from runner.value import Value
+from runner.verify.checks import Check, run_check
+from runner.verify.classify import classify
+from runner.verify.evidence import Evidence, Verdict
+from runner.verify.inspect import Finding, Observed, Severity, allowed_by, findings, to_look_for
+from runner.verify.taxonomy import FailureCode, failure_codes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from runner.executors.tree import Tree
+    from runner.invocation import Invocation
+    from runner.model import Json
+    from runner.state.events import EventLog
+    from runner.state.manifest import Manifest
+    from runner.state.store import RunDir
+    from runner.supervise.conformance import Conformance
+    from runner.verify.claim import Claim, Problem
+
+    Plain = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Judgement(Value):
+    """One attempt, judged."""
+
+    verdict: Verdict
+    claim: Claim | None = None
+    problem: Problem | None = None
+    observed: Observed | None = None
+    checks: tuple[Check, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    codes: tuple[FailureCode, ...] = ()
+    diff: str = ""
+    was_clean: bool | None = None
+    """Whether nothing was uncommitted before the run; None if nobody looked."""
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return () if self.observed is None else self.observed.changed
+
+
+class Judge:
+    """Judges the attempts of one run. `plain` makes a record fit to be kept: redacted, without controls."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        invocation: Invocation,
+        log: EventLog,
+        plain: Plain,
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        self._run, self._invocation, self._log = run, invocation, log
+        self._plain, self._is_cancelled = plain, is_cancelled
+
+    def judge(
+        self,
+        manifest: Manifest,
+        end: tuple[Outcome, Reason],
+        message: str | None,
+        wish: Reason | None,
+        conformance: Conformance,
+        tree: Tree,
+        env: Mapping[str, str],
+    ) -> Judgement:
+        """The verdict of the attempt that has ended with `end`, and all that it rests on."""
+        outcome, reason = end
+        contract = self._invocation.terms.output_contract
+        claim = problem = None
+        is_closing = manifest.attempts[-1].how == CLOSING
+        if contract is not None and wish is None and (outcome is Outcome.SUCCEEDED or is_closing):
+            claim, problem = self._claimed(contract, outcome, reason, message)
+            if is_closing and problem is not None:
+                outcome = Outcome.SUCCEEDED  # the work ended well; what lacks is the word on it
+        seen, root = self._seen(env), self._invocation.cwd
+        observed = None if seen is None else self._observed(seen, claim, str(seen["root"]))
+        checks: tuple[Check, ...] = ()
+        is_said_done = claim is None or claim.status == "completed"
+        if outcome is Outcome.SUCCEEDED and wish is None and problem is None and is_said_done:
+            checks = self._checked(tree, env)
+            if self._is_cancelled():
+                wish = Reason("cancelled", "cancelled while it was verified")
+        allowed = allowed_by(self._invocation)
+        root = root if seen is None else str(seen["root"])
+        found = (
+            findings(allowed, claim, observed, checks, root) if self._is_recorded_or_told(observed) else ()
+        )
+        evidence = Evidence(
+            outcome=outcome,
+            reason=reason,
+            wish=wish,
+            contract=contract is not None,
+            claim=claim,
+            problem=problem,
+            checks=checks,
+            checks_declared=len(self._invocation.verify) if is_said_done and problem is None else 0,
+            findings=(*found, *self._drifted(conformance)),
+        )
+        verdict = classify(evidence)
+        return Judgement(
+            verdict=verdict,
+            claim=claim,
+            problem=problem,
+            observed=observed,
+            checks=checks,
+            findings=evidence.findings,
+            codes=failure_codes(evidence, verdict),
+            diff="" if seen is None else str(seen["diff"]),
+            was_clean=None if seen is None else bool(seen["was_clean"]),
+        )
+
+    def _claimed(
+        self, contract: str, outcome: Outcome, reason: Reason, message: str | None
+    ) -> tuple[Claim | None, Problem | None]:
+        from runner.verify import claim as claims  # only a run under a contract pays for it
+
+        if outcome is not Outcome.SUCCEEDED:
+            return None, claims.missing(f"the turn that asked for the result failed: {reason.message}")
+        if contract == "status-block":
+            from runner.verify.status_block import read_status_block
+
+            found = read_status_block(message)
+        else:
+            found = claims.read_claim(message)
+        return (found, None) if isinstance(found, claims.Claim) else (None, found)
+
+    def _is_recorded_or_told(self, observed: Observed | None) -> bool:
+        """A run that can write nothing and promised nothing is not told that nobody looked."""
+        terms = self._invocation.terms
+        return observed is not None or bool(terms.scope) or terms.output_contract is not None
+
+    def _seen(self, env: Mapping[str, str]) -> dict[str, Any] | None:
+        if not treework.is_recorded(self._run):
+            return None
+        try:
+            return treework.look(self._run, env, self._is_cancelled)
+        except (treework.TreeUnknown, OSError, ValueError) as error:
+            self._log.note("tree_unknown", message=str(error)[:500])
+            return None
+
+    def _observed(self, seen: Json, claim: Claim | None, root: str) -> Observed:
+        named = to_look_for(claim, root)
+        return Observed(
+            changed=tuple(seen["changed"]),
+            absent=tuple(path for path in named if not os.path.lexists(os.path.join(root, path))),
+            head_moved=seen["head_moved"],
+            moved_refs=tuple(seen["moved_refs"]),
+            dirty_before=tuple(seen["dirty_before"]),
+            unknown=tuple(seen["unknown"]),
+        )
+
+    def _drifted(self, conformance: Conformance) -> tuple[Finding, ...]:
+        from runner.supervise.conformance import drift
+
+        reason = drift(conformance)
+        if reason is None:
+            return ()
+        is_enforced = self._invocation.terms.conformance == "enforce"
+        severity = Severity.ERROR if is_enforced else Severity.WARNING
+        return (Finding("config_drift", severity, reason.message, conformance.drifted),)
+
+    def _checked(self, tree: Tree, env: Mapping[str, str]) -> tuple[Check, ...]:
+        checks: list[Check] = []
+        for n, argv in enumerate(self._invocation.verify, 1):
+            check = run_check(
+                argv,
+                cwd=self._invocation.cwd,
+                env=env,
+                log=f"{self._run.path}/verify-{n}.log",
+                timeout_s=self._invocation.verify_timeout_s,
+                sweep=lambda: tree.sweep(1.0),
+                cancelled=self._is_cancelled,
+            )
+            checks.append(check)
+            self._log.note("checked", **self._plain(check.to_json()))
+            if not check.passed or self._is_cancelled():
+                break
+        return tuple(checks)

@@ -1,0 +1,92 @@
+"""Begins another attempt of a run, in the supervisor that owns it. Edges: disk, processes."""
+
+from __future__ import annotations
+
+import time
+
+from runner.executors import local
+from runner.model import Outcome, Reason
+from runner.runtimes import get
+from runner.state.files import create
+from runner.state.lifecycle import Event
+from runner.state.manifest import advance
+from runner.supervise import start_failure
+from runner.supervise.attempts import Plan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.state.manifest import Manifest
+    from runner.supervise.supervisor import Supervisor
+
+_LOOK_S = 0.25
+
+
+def begin_again(owner: Supervisor, plan: Plan) -> bool:
+    """Waits if it has to, and starts the attempt; False: the run has ended instead."""
+    run, log = owner.run, owner.log
+    manifest = plan.manifest
+    n = manifest.attempt + 1
+    if plan.wait_s:
+        log.note("backing_off", seconds=plan.wait_s, code=plan.code, attempt=n)
+        manifest = manifest.replace(last_activity=f"waits {plan.wait_s:g} s before attempt {n} ({plan.code})")
+    owner.manifest = manifest
+    run.write_manifest(manifest)
+    if not _waited(owner, plan.wait_s):
+        why = "cancelled while it waited for its next attempt"
+        owner.finish(Event.ENDED, Outcome.CANCELLED, Reason("cancelled", why))
+        return False
+    name = f"prompt-{n}.md"
+    try:
+        create(f"{run.path}/{name}", get(owner.invocation.runtime).prepare_prompt(plan.prompt).encode())
+    except FileExistsError:
+        pass  # an owner before us was killed over it: the same evidence gives the same prompt
+    starting = advance(manifest, Event.RETRIED, attempt=n, process=None, exit_code=None, signal=None)
+    starting = starting.replace(reason=None)
+    run.write_manifest(starting)
+    log.note(Event.RETRIED, attempt=n, how=plan.how, code=plan.code, waited_s=plan.wait_s)
+    owner.manifest = starting
+    return _start(owner, plan, starting, name)
+
+
+def _start(owner: Supervisor, plan: Plan, starting: Manifest, prompt: str) -> bool:
+    from runner.state.manifest import Attempt
+
+    run, invocation = owner.run, owner.invocation
+    offset = owner.progress.size
+    try:
+        process = local.spawn(
+            invocation.program,
+            plan.argv,
+            cwd=invocation.cwd,
+            env=owner.environment(),
+            streams=local.Streams(f"{run.path}/{prompt}", run.stdout, run.stderr),
+        )
+    except OSError as error:
+        reason = start_failure(error, invocation)
+        owner.finish(Event.START_FAILED, Outcome.FAILED, reason)
+        return False
+    running = advance(starting, Event.STARTED, process=process)
+    argv = None if plan.argv == invocation.argv else plan.argv
+    attempt = Attempt(
+        starting.attempt,
+        process,
+        running.updated_at,
+        how=plan.how,
+        argv=argv,
+        prompt=prompt,
+        stdout_from=offset,
+    )
+    owner.attend(running.replace(attempts=(*starting.attempts, attempt)))
+    owner.log.note(Event.STARTED, process=process.to_json(), attempt=starting.attempt, how=plan.how)
+    return True
+
+
+def _waited(owner: Supervisor, seconds: float) -> bool:
+    """False: it was cancelled meanwhile."""
+    deadline = time.monotonic() + seconds
+    while not owner.ending().is_cancelled():
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return True
+        time.sleep(min(_LOOK_S, left))
+    return False

@@ -1,0 +1,67 @@
+"""What git knows of a run's work tree, asked of a process of its own. Edge: processes.
+
+The packages that speak with git are not loaded into the supervisor: it stays small for its whole life.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from runner.state.files import no_follow
+from runner.state.store import RunDir
+from runner.verify.checks import run_check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+_MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "workspace", "__main__.py")
+_TIMEOUT_S = 900.0
+
+
+class TreeUnknown(Exception):
+    """Git did not say; the text is why."""
+
+
+def is_recorded(run: RunDir) -> bool:
+    """Whether the tree was recorded before the run began."""
+    return os.path.exists(run.workspace)
+
+
+def look(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -> dict[str, Any]:
+    """What changed since then, as `workspace.__main__` tells it. TreeUnknown."""
+    return _ask(run, "look", env, cancelled)
+
+
+def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
+    """Back to then: a `Rolled` as JSON, or `refused` and `hint`. TreeUnknown. Nothing cuts it short."""
+    return _ask(run, "roll-back", env, lambda: False)
+
+
+def forget_rollback(run: RunDir, n: int) -> None:
+    """The journal of a rollback between two attempts: a later one is another one."""
+    journal = f"{run.path}/rollback.json"
+    if os.path.exists(journal):
+        os.rename(journal, f"{run.path}/rollback-{n}.json")
+
+
+def _ask(run: RunDir, what: str, env: Mapping[str, str], cancelled: Callable[[], bool]) -> dict[str, Any]:
+    answer, log = f"{run.path}/workspace-{what}.json", f"{run.path}/workspace.log"
+    check = run_check(
+        (sys.executable, "-I", _MAIN, what, run.path, answer),
+        cwd=run.path,
+        env=env,
+        log=log,
+        timeout_s=_TIMEOUT_S,
+        sweep=lambda: None,
+        cancelled=cancelled,
+    )
+    if not check.passed:
+        raise TreeUnknown(check.tail.strip() or f"looking at the work tree {check.how}")
+    with open(answer, "rb", opener=no_follow) as file:
+        found: dict[str, Any] = json.loads(file.read())
+    os.unlink(answer)
+    return found

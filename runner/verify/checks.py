@@ -1,0 +1,169 @@
+"""What really happened: our own checks, run by us, in the same workspace. Edge: processes, by the executor.
+
+The delegate's word is a claim. A `verify` command is an argv list, never shell text; it is limited in time,
+its log in size, and its exit status and the tail of its output are the evidence.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from runner.executors import local
+from runner.executors.processes import find, open_pidfd
+from runner.model import Outcome, Reason
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from runner.model import Json
+
+MAX_LOG_BYTES = 64 * 1024 * 1024
+"""How large the log of a check may grow; of a longer output its beginning and its end are kept."""
+
+_HEAD_BYTES = 1024 * 1024
+_END_BYTES = 256 * 1024
+_TAIL_BYTES = 4096
+_LOOK_S = 0.05
+_LOOKS_PER_WISH = 4  # whether somebody cancelled is a folder to list, the size of a file is not
+
+
+class Check(Value):
+    """One verify command and what came of it. `exit_code` None: it did not end by itself."""
+
+    argv: tuple[str, ...]
+    exit_code: int | None
+    timed_out: bool
+    duration_s: float
+    tail: str
+
+    @property
+    def passed(self) -> bool:
+        return self.exit_code == 0
+
+    @property
+    def command(self) -> str:
+        return " ".join(self.argv)
+
+    @property
+    def how(self) -> str:
+        """How it ended, to stand behind its name."""
+        if self.timed_out:
+            return f"did not end within its limit ({self.duration_s:.0f} s)"
+        if self.exit_code is None:
+            return "could not be run"
+        return f"exited with {self.exit_code}"
+
+    @classmethod
+    def from_json(cls, data: Json) -> Check:
+        """From its JSON, or from an event `checked`, which has more."""
+        fields: dict[str, Any] = {name: data[name] for name in cls._fields}
+        return cls(**{**fields, "argv": tuple(fields["argv"])})
+
+
+def run_check(
+    argv: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    log: str,
+    timeout_s: float,
+    sweep: Callable[[], object],
+    cancelled: Callable[[], bool],
+    max_log: int = MAX_LOG_BYTES,
+) -> Check:
+    """Runs one check to its end. `sweep` ends whatever it left running; `cancelled` cuts it short."""
+    begun = time.monotonic()
+    command = tuple(argv)
+    try:
+        program = _which(argv[0], cwd, env)
+        streams = local.Streams(None, log, log)
+        identity = local.spawn(program, argv, cwd=cwd, env=env, streams=streams)
+    except OSError as error:
+        return Check(command, None, False, 0.0, f"{argv[0]}: {error.strerror}")
+    except (ValueError, IndexError):  # no word at all, or one with a NUL in it
+        return Check(command, None, False, 0.0, "this is no command that can be run")
+    process = find(identity)
+    pidfd = None if process is None else open_pidfd(process)
+    ended = _wait(pidfd, begun + timeout_s, cancelled, log, max_log)
+    if pidfd is not None:
+        os.close(pidfd)
+    code = None
+    if ended:
+        code = os.waitstatus_to_exitcode(os.waitpid(identity.pid, 0)[1])
+    sweep()
+    late = not ended and time.monotonic() >= begun + timeout_s
+    _shorten(log, max_log)
+    return Check(command, code, late, round(time.monotonic() - begun, 3), _tail(log))
+
+
+def judge(checks: Sequence[Check]) -> tuple[Outcome, Reason] | None:
+    """The verdict of checks that did not all pass; None when they did."""
+    for check in checks:
+        if not check.passed:
+            hint = "the whole output is in the run's folder (verify-N.log)"
+            message = f"`{check.command}` {check.how}"
+            return Outcome.REJECTED, Reason("verify_failed", message, hint, check.tail)
+    return None
+
+
+def _wait(pidfd: int | None, deadline: float, cancelled: Callable[[], bool], log: str, max_log: int) -> bool:
+    if pidfd is None:
+        return True
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    looks = 0
+    while not poll.poll(_LOOK_S * 1000):
+        looks += 1
+        _shorten(log, max_log)
+        if time.monotonic() > deadline or (looks % _LOOKS_PER_WISH == 0 and cancelled()):
+            return False
+    return True
+
+
+def _shorten(log: str, limit: int) -> None:
+    """Cuts the middle out of a log that has grown past its limit.
+
+    A check that talks much is not ended for it: its verdict would then depend on how often we look. All its
+    processes append, so what they write next stands behind what is left. What they write in this very moment
+    is lost with the middle.
+    """
+    try:
+        fd = os.open(log, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        size = os.fstat(fd).st_size
+        if size > limit:
+            head, end = min(_HEAD_BYTES, limit // 4), min(_END_BYTES, limit // 4)
+            kept = os.pread(fd, end, size - end)
+            os.ftruncate(fd, head)
+            os.write(fd, b"\n[runner: %d bytes were cut out here]\n" % (size - head - end) + kept)
+    except OSError:
+        pass  # a full disk: the check's own business, its exit status counts
+    finally:
+        os.close(fd)
+
+
+def _which(command: str, cwd: str, env: Mapping[str, str]) -> str:
+    if "/" in command:
+        return os.path.join(cwd, command)
+    for folder in env.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(cwd, folder, command)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    raise FileNotFoundError(2, "no such command", command)
+
+
+def _tail(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""

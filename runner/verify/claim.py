@@ -1,0 +1,251 @@
+"""What the agent says of its own work: the result that it was asked for. Edge: the disk, one bounded read.
+
+A claim is never evidence. Whatever the agent wrote, the answer is a `Claim` or a `Problem`, and no exception;
+texts of a claim are fit for a terminal. Its other form, the STATUS block, is read by `status_block`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from runner.terminal_text import clean_terminal
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from jsonschema import ValidationError
+
+    from runner.model import Json
+
+MAX_RESULT_BYTES = 1024 * 1024
+"""A longer result is not read: it is no summary, and costs many times its size to decode."""
+
+RESULT_SCHEMA: Json = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["status", "files_modified", "issues", "summary", "verification_summary"],
+    "properties": {
+        "status": {
+            "type": "string",
+            "enum": ["completed", "partial", "failed"],
+            "description": "completed: all of the task is done and every check passes. partial: some of it "
+            "is done and what is there works. failed: the task is not done.",
+        },
+        "files_modified": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Every file created, changed or deleted, relative to the repository root.",
+        },
+        "issues": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "What is not done, not certain or was taken for granted, one thing each; the "
+            "latter begin with `Assumption:`. Empty if there is nothing.",
+        },
+        "summary": {"type": "string", "description": "What was done and how, in a few sentences."},
+        "verification_summary": {
+            "type": "string",
+            "description": "The commands that were run to check the work, and what came of each.",
+        },
+    },
+}
+"""What is asked of the agent (`--output-schema`), and what its answer is held against. Every field is
+required and no other is allowed, as strict structured output wants it; the model reads the descriptions.
+"""
+
+_ASSUMPTION = ("assumption:", "assumptions:", "assumed:")
+_EXPANSION = ("scope expansion:", "scope_expansion:")
+
+
+class Claim(Value):
+    """What the agent says. `status` is `completed`, `partial`, `failed`, or, of a STATUS block, `blocked`."""
+
+    status: str
+    files_modified: tuple[str, ...]
+    issues: tuple[str, ...]
+    summary: str
+    verification_summary: str
+    assumed: tuple[str, ...] = ()
+    """The ASSUMPTIONS of a STATUS block; a JSON result has them among its issues."""
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What the agent itself calls an assumption; nobody can know the others."""
+        return (*self.assumed, *_marked(self.issues, _ASSUMPTION))
+
+    @property
+    def scope_expansion(self) -> tuple[str, ...]:
+        """What it says it must change outside its scope: issues that begin with `Scope expansion:`."""
+        return _marked(self.issues, _EXPANSION)
+
+
+class Problem(Value):
+    """Why there is no claim: `code` is `result_missing` or `result_invalid`."""
+
+    code: str
+    message: str
+
+
+def read_claim_file(path: str) -> Claim | Problem:
+    """The claim in a file that the agent may have written, or put something else in the place of."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return missing("the agent wrote no result")
+    except OSError as error:
+        return invalid(f"the result cannot be read: {error.strerror}")
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            return invalid("the result is not a file")
+        if found.st_size > MAX_RESULT_BYTES:
+            return _too_large(found.st_size)
+        data = os.read(fd, MAX_RESULT_BYTES + 1)  # it may still grow
+    except OSError as error:
+        return invalid(f"the result cannot be read: {error.strerror}")
+    finally:
+        os.close(fd)
+    try:
+        return read_claim(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        return invalid(f"the result is not UTF-8: byte {error.start} cannot be decoded")
+
+
+def read_claim(text: str | None) -> Claim | Problem:
+    """The claim in the text of a result or of a last message.
+
+    A text that is one fenced block and nothing else counts as what is in the fence: models fence JSON out of
+    habit where no schema forces them, and it cannot be misread. JSON in the middle of prose does not count:
+    it may be a quoted example.
+    """
+    import json
+
+    if text is None:
+        return missing("the agent gave no result")
+    if len(text) > MAX_RESULT_BYTES:
+        return _too_large(len(text))
+    text = _unfenced(text.strip().removeprefix("\ufeff"))
+    if not text:
+        return missing("the result is empty")
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        if error.pos >= len(text) or error.msg.startswith("Unterminated string"):
+            return invalid("the result is not JSON: it ends in the middle")
+        return invalid(f"the result is not JSON: {error.msg} at line {error.lineno} column {error.colno}")
+    except (ValueError, RecursionError) as error:
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return invalid(f"the result is not valid: {shown(what)}")
+    return _claim(value)
+
+
+def missing(message: str) -> Problem:
+    return Problem("result_missing", message)
+
+
+def invalid(message: str) -> Problem:
+    return Problem("result_invalid", message)
+
+
+def shown(text: object, limit: int = 60) -> str:
+    """A word of the agent inside a message of ours: one short line."""
+    line = " ".join(clean_terminal(str(text)).split())
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def paths(found: list[str]) -> tuple[str, ...] | Problem:
+    """The claimed paths without repetitions, or the problem with one that can be no path."""
+    for path in found:
+        if not path or "\0" in path:
+            return invalid(f"the result names `{shown(path)}` as a file, which can be none")
+    # A half character has no bytes: it can be no file of ours, and must not break whoever looks for one.
+    return tuple(dict.fromkeys(path.encode(errors="replace").decode() for path in found))
+
+
+def _claim(value: Any) -> Claim | Problem:
+    from jsonschema import Draft202012Validator  # 20 MB, and only where a run has a contract, at its end
+
+    try:
+        error = next(Draft202012Validator(RESULT_SCHEMA).iter_errors(value), None)
+    except RecursionError:
+        return invalid("the result is not valid: it is nested too deeply")
+    if error is not None:
+        return invalid(f"the result is not valid: {_wrong(error)}")
+    files = paths(value["files_modified"])
+    if isinstance(files, Problem):
+        return files
+    return Claim(
+        status=value["status"],
+        files_modified=files,
+        issues=tuple(clean_terminal(issue) for issue in value["issues"]),
+        summary=clean_terminal(value["summary"]),
+        verification_summary=clean_terminal(value["verification_summary"]),
+    )
+
+
+def _wrong(error: ValidationError) -> str:
+    """One plain sentence; jsonschema's own repeats the whole value, however large."""
+    where = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in error.absolute_path)[1:]
+    name = f"`{where}`" if where else "the result"
+    value: Any = error.instance
+    if error.validator == "required":
+        required: list[str] = RESULT_SCHEMA["required"]
+        lacking = [key for key in required if key not in value]
+        return f"{_listed(lacking)} missing"
+    if error.validator == "additionalProperties":
+        known = RESULT_SCHEMA["properties"]
+        return f"{_listed([shown(key) for key in value if key not in known])} not asked for"
+    if error.validator == "enum":
+        words: Any = error.validator_value
+        return f"{name} is `{shown(value)}`; it must be one of {', '.join(words)}"
+    kinds = {"object": "an object", "array": "an array", "string": "a string"}
+    return f"{name} must be {kinds.get(str(error.validator_value), 'another kind')}"
+
+
+def _listed(names: list[str]) -> str:
+    few = ", ".join(f"`{name}`" for name in names[:5]) + (", ..." if len(names) > 5 else "")
+    return f"{few} {'is' if len(names) == 1 else 'are'}"
+
+
+def _unfenced(text: str) -> str:
+    lines = text.split("\n")
+    fence = lines[0].rstrip()
+    ticks = len(fence) - len(fence.lstrip("`"))
+    if ticks < 3 or len(lines) < 2 or fence.strip("`").lower() not in ("", "json"):
+        return text
+    inner = lines[1:-1]
+    if lines[-1].strip() != "`" * ticks or any(line.strip() == "`" * ticks for line in inner):
+        return text
+    return "\n".join(inner).strip()
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """json keeps the last of two equal keys: a reader who keeps the first would see another result."""
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            raise ValueError(f"it has `{key}` more than once")
+        value[key] = item
+    return value
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _marked(lines: tuple[str, ...], marks: tuple[str, ...]) -> tuple[str, ...]:
+    """What follows one of the marks, of the lines that begin with one."""
+    found = []
+    for line in lines:
+        for mark in marks:
+            if line.lstrip().lower().startswith(mark):
+                found.append(line.lstrip()[len(mark) :].strip())
+                break
+    return tuple(text for text in found if text)
+
+
+def _too_large(size: int) -> Problem:
+    return invalid(f"the result is larger than {MAX_RESULT_BYTES} bytes ({size}); it was not read")

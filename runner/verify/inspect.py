@@ -1,0 +1,238 @@
+"""Level 1: the change as it is, against what was allowed and what was claimed. Pure.
+
+Nothing here looks at a disk: what git saw comes as `Observed`, what the run was allowed as `Allowed`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from enum import StrEnum
+
+from runner.model import Level
+from runner.terminal_text import clean_terminal
+from runner.value import Value
+from runner.verify.globs import covers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from runner.invocation import Invocation
+    from runner.verify.checks import Check
+    from runner.verify.claim import Claim
+
+_NAMED = 50
+
+
+class Severity(StrEnum):
+    """`error`: no success with it. `warning`: a person should look. `info`: good to know."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Finding(Value):
+    """One thing that was seen and that speaks for or against the result."""
+
+    code: str
+    severity: Severity
+    message: str
+    evidence: tuple[str, ...] = ()
+    """What it was seen in: paths, refs, commands; at most 50, and then how many more."""
+
+
+class Allowed(Value):
+    """What the run was allowed, and told, to do."""
+
+    writes: bool
+    """Whether its sandbox lets it write in the workspace."""
+    contract: bool = False
+    """Whether it was asked for a result (`output_contract`)."""
+    scope: tuple[str, ...] = ()
+    """Globs; empty is the whole repository. See `globs`."""
+    may_commit: bool = False
+    """Whether moved refs and a moved HEAD are nothing to object to."""
+    expects_change: bool = True
+    """False for a task that is right to change nothing."""
+
+
+class Observed(Value):
+    """What git saw of the workspace after the run, against what it was before."""
+
+    changed: tuple[str, ...]
+    """Created, changed and deleted files and both names of a renamed one, relative to the root."""
+    absent: tuple[str, ...] = ()
+    """Those of `to_look_for` that are not there."""
+    head_moved: bool = False
+    moved_refs: tuple[str, ...] = ()
+    dirty_before: tuple[str, ...] = ()
+    """Files that were not as committed when the run began."""
+    unknown: tuple[str, ...] = ()
+    """Paths of which nothing is known, since they could not be read."""
+
+
+FINDINGS = {
+    "scope_violation": "a changed file lies outside the scope",
+    "head_moved": "HEAD moved though the run must not commit",
+    "refs_moved": "branches, tags or other refs moved though the run must not commit",
+    "empty_diff": "the agent says completed, and nothing was changed",
+    "claim_contradicted": "the agent says completed, and a check failed",
+    "config_drift": "the runtime used something else than was declared (from the conformance check)",
+    "claimed_outside": "the agent says it changed a file outside the repository",
+    "claimed_missing": "the agent says it changed a file that does not exist",
+    "claimed_not_changed": "the agent says it changed a file that is as it was",
+    "changed_not_claimed": "a file was changed that the agent does not name",
+    "changed_read_only": "files changed while the run was not allowed to write",
+    "changed_dirty": "a file that had uncommitted changes before was changed",
+    "not_observed": "what was changed is not known, or not of all paths",
+}
+"""Every code and what it means; scripts read them."""
+
+
+def allowed_by(invocation: Invocation) -> Allowed:
+    """What a resolved run is allowed.
+
+    One without a contract, a scope and a worktree is under no terms: it may commit, as it always could.
+    """
+    terms = invocation.terms
+    contract = terms.output_contract is not None
+    return Allowed(
+        writes=invocation.sandbox.level is not Level.READ_ONLY,
+        contract=contract,
+        scope=terms.scope,
+        may_commit=not contract and not terms.scope and terms.workspace == "in-place",
+    )
+
+
+def findings(
+    allowed: Allowed,
+    claim: Claim | None,
+    observed: Observed | None,
+    checks: Sequence[Check] = (),
+    root: str = "/",
+) -> tuple[Finding, ...]:
+    """All that there is to say, errors first. `observed` None: nobody could see the change (no git).
+
+    `root` is the absolute path of the repository, for claims that name files absolutely.
+    """
+    found = [*_contradictions(claim, checks)]
+    if observed is None:
+        severity = Severity.WARNING if allowed.scope or allowed.contract else Severity.INFO
+        text = "what was changed is not known: there is no git repository, or it could not be read"
+        found.append(Finding("not_observed", severity, text))
+    else:
+        if observed.unknown:
+            text = f"of {len(observed.unknown)} paths nobody knows whether they were changed"
+            found.append(_finding("not_observed", Severity.WARNING, text, observed.unknown))
+        found += [*_on_changes(allowed, claim, observed), *_on_refs(allowed, observed)]
+        if claim is not None:
+            found += _on_claim(claim, observed, root)
+    order = tuple(Severity)
+    return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
+
+
+def outside_scope(scope: Sequence[str], changed: Iterable[str]) -> tuple[str, ...]:
+    """The changed paths that no glob of the scope covers; none where there is no scope."""
+    return tuple(path for path in changed if not covers(scope, path)) if scope else ()
+
+
+def to_look_for(claim: Claim | None, root: str) -> tuple[str, ...]:
+    """The claimed paths inside the repository, relative to it: whoever has the disk says which are absent."""
+    if claim is None:
+        return ()
+    inside = (relative(path, root) for path in claim.files_modified)
+    return tuple(dict.fromkeys(path for path in inside if path is not None))
+
+
+def relative(path: str, root: str) -> str | None:
+    """A claimed path relative to the root; None if it leads out. Links are not followed."""
+    whole = posixpath.normpath(posixpath.join(root, path))
+    below = posixpath.normpath(root).rstrip("/") + "/"
+    return whole[len(below) :] if whole.startswith(below) and whole != below else None
+
+
+def _on_changes(allowed: Allowed, claim: Claim | None, observed: Observed) -> Iterable[Finding]:
+    if outside := outside_scope(allowed.scope, observed.changed):
+        text = f"{_count(outside)} changed outside the scope ({', '.join(map(_word, allowed.scope))})"
+        yield _finding("scope_violation", Severity.ERROR, text, outside)
+    said_done = claim is not None and claim.status == "completed"
+    if said_done and allowed.writes and allowed.expects_change and not _did_anything(observed):
+        text = "the agent says that it completed the task, and no file was changed"
+        yield Finding("empty_diff", Severity.ERROR, text)
+    if observed.changed and not allowed.writes:
+        text = (
+            f"{_count(observed.changed)} changed though the run was read-only: somebody else did it "
+            "meanwhile, or the sandbox did not hold"
+        )
+        yield _finding("changed_read_only", Severity.WARNING, text, observed.changed)
+    if mixed := _both(observed.changed, observed.dirty_before):
+        text = f"{_count(mixed)} changed that had uncommitted changes before: the diff shows both"
+        yield _finding("changed_dirty", Severity.INFO, text, mixed)
+
+
+def _did_anything(observed: Observed) -> bool:
+    """A commit leaves no file changed against the new HEAD, and is a change all the same."""
+    return bool(observed.changed or observed.head_moved or observed.moved_refs)
+
+
+def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
+    severity = Severity.INFO if allowed.may_commit else Severity.ERROR
+    though = "" if allowed.may_commit else ", and the run must not commit"
+    if observed.head_moved:
+        yield Finding("head_moved", severity, f"HEAD is another commit or branch than before{though}")
+    if observed.moved_refs:
+        count = len(observed.moved_refs)
+        text = f"{count} {'ref is' if count == 1 else 'refs are'} not where they were{though}"
+        yield _finding("refs_moved", severity, text, observed.moved_refs)
+
+
+def _on_claim(claim: Claim, observed: Observed, root: str) -> Iterable[Finding]:
+    """The list of files in the claim is advisory: a difference is for a person, the change itself counts."""
+    claimed = {path: relative(path, root) for path in claim.files_modified}
+    changed, absent = set(observed.changed), set(observed.absent)
+    inside = [path for path in claimed.values() if path is not None]
+    kinds = (
+        ("claimed_outside", "outside the repository", [path for path, at in claimed.items() if at is None]),
+        ("claimed_missing", "do not exist", [p for p in inside if p in absent and p not in changed]),
+        ("claimed_not_changed", "are as before", [p for p in inside if p not in absent | changed]),
+    )
+    for code, text, paths in kinds:
+        # A folder that holds a change is no lie, only not exact.
+        paths = [path for path in paths if not any(other.startswith(f"{path}/") for other in changed)]
+        if paths:
+            text = f"of the files that the agent says it changed, {len(paths)} {text}"
+            yield _finding(
+                code, Severity.WARNING, text.replace(" 1 do ", " 1 does ").replace(" 1 are ", " 1 is "), paths
+            )
+    silent = [p for p in observed.changed if not any(p == c or p.startswith(f"{c}/") for c in inside)]
+    if silent:
+        text = f"{_count(silent)} changed that the agent does not name"
+        yield _finding("changed_not_claimed", Severity.WARNING, text, silent)
+
+
+def _contradictions(claim: Claim | None, checks: Sequence[Check]) -> Iterable[Finding]:
+    failed = [check for check in checks if not check.passed]
+    if failed and claim is not None and claim.status == "completed":
+        said = " ".join(clean_terminal(claim.verification_summary).split())[:200]
+        text = f"the agent says completed, and `{_word(failed[0].command)}` {failed[0].how}"
+        text += f"; of its checks it says: {said}" if said else "; of checks it says nothing"
+        yield _finding("claim_contradicted", Severity.ERROR, text, [check.command for check in failed])
+
+
+def _finding(code: str, severity: Severity, message: str, evidence: Sequence[str]) -> Finding:
+    more = (f"and {len(evidence) - _NAMED} more",) if len(evidence) > _NAMED else ()
+    return Finding(code, severity, message, (*evidence[:_NAMED], *more))
+
+
+def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    known = set(others)
+    return tuple(path for path in some if path in known)
+
+
+def _count(paths: Sequence[str]) -> str:
+    return "1 file was" if len(paths) == 1 else f"{len(paths)} files were"
+
+
+def _word(text: str, limit: int = 200) -> str:
+    return " ".join(clean_terminal(text).split())[:limit]

@@ -1,0 +1,188 @@
+"""What a person needs before accepting a run: claims against evidence, in one value. Pure.
+
+Its JSON is public (`schemas/report.schema.json`); the texts for people are in `report_text`. Unknown is None:
+of a run without a contract nothing is claimed, of a folder without git nothing is observed.
+"""
+
+from __future__ import annotations
+
+from runner.terminal_text import clean_terminal
+from runner.value import Value
+from runner.verify.checks import Check
+from runner.verify.inspect import Finding, outside_scope
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
+
+    from runner.model import Json
+    from runner.verify.claim import Claim
+    from runner.verify.inspect import Allowed, Observed
+
+SETTINGS = ("model", "sandbox", "approval", "effort")
+"""What is declared of a run and may be in force otherwise."""
+
+
+class ReasonGiven(Value):
+    code: str
+    message: str
+
+
+class Files(Value):
+    claimed: tuple[str, ...] | None
+    observed: tuple[str, ...] | None
+    outside_scope: tuple[str, ...] | None
+    """None if nothing was observed, or there is no scope."""
+
+
+class Claims(Value):
+    status: str | None
+    issues: tuple[str, ...]
+    verification_summary: str | None
+
+
+class Conformity(Value):
+    """One setting, as declared and as the runtime reports it."""
+
+    declared: str | None
+    observed: str | None
+    verdict: str
+    """`ok`, `drift`, or `unverified` (nobody could see it)."""
+
+
+class Report(Value):
+    """The shape of `--format json`, field by field."""
+
+    run_id: str
+    task_id: str
+    outcome: str | None
+    """None while the run is not done."""
+    reason: ReasonGiven | None
+    failure_codes: tuple[str, ...]
+    summary: str | None
+    """What the agent says it did: of its claim, else its last message."""
+    files: Files
+    claims: Claims
+    checks: tuple[Check, ...]
+    findings: tuple[Finding, ...]
+    assumptions: tuple[str, ...]
+    """Those that the agent itself names. Others it may have made without a word."""
+    conformance: Mapping[str, Conformity]
+    usage: Mapping[str, int | None]
+    attempts: tuple[Json, ...]
+    residual_risk: tuple[str, ...]
+    """What nothing here covers, one sentence each."""
+
+
+def report(
+    manifest: Json,
+    allowed: Allowed,
+    *,
+    claim: Claim | None = None,
+    observed: Observed | None = None,
+    checks: Sequence[Check] = (),
+    declared_checks: int = 0,
+    findings: Sequence[Finding] = (),
+    failure_codes: Sequence[str] = (),
+    conformance: Json | None = None,
+    redact: Callable[[str], str] = str,
+) -> Report:
+    """The report of a run from its manifest's JSON and what was found about it.
+
+    `conformance` is JSON too: setting -> declared, observed, verdict. Texts are cleaned for a terminal and
+    passed through `redact`; paths are not cleaned, as scripts use them.
+    """
+    reason = manifest["reason"]
+    given = {name: Conformity(**setting) for name, setting in (conformance or {}).items()}
+    settings = {**_declared(manifest), **given}
+    made = Report(
+        run_id=manifest["run_id"],
+        task_id=manifest["task_id"],
+        outcome=manifest["outcome"],
+        reason=None if reason is None else ReasonGiven(reason["code"], clean_terminal(reason["message"])),
+        failure_codes=tuple(str(code) for code in failure_codes),
+        summary=_cleaned(manifest["last_message"] if claim is None else claim.summary),
+        files=_files(allowed, claim, observed),
+        claims=_claims(claim),
+        checks=tuple(check.replace(tail=clean_terminal(check.tail)) for check in checks),
+        findings=tuple(f.replace(message=clean_terminal(f.message)) for f in findings),
+        assumptions=() if claim is None else tuple(map(clean_terminal, claim.assumptions)),
+        conformance={name: settings[name] for name in SETTINGS},
+        usage=dict(manifest["usage"]),
+        attempts=tuple(manifest["attempts"]),
+        residual_risk=_risks(allowed, claim, observed, checks, declared_checks, findings, settings),
+    )
+    clean: Report = _redacted(made, redact)
+    return clean
+
+
+def _files(allowed: Allowed, claim: Claim | None, observed: Observed | None) -> Files:
+    seen = None if observed is None else observed.changed
+    outside = None if seen is None or not allowed.scope else outside_scope(allowed.scope, seen)
+    return Files(None if claim is None else claim.files_modified, seen, outside)
+
+
+def _claims(claim: Claim | None) -> Claims:
+    if claim is None:
+        return Claims(None, (), None)
+    issues = tuple(map(clean_terminal, claim.issues))
+    return Claims(claim.status, issues, clean_terminal(claim.verification_summary))
+
+
+def _declared(manifest: Json) -> dict[str, Conformity]:
+    """Nothing observed yet: what was declared stands there as unverified."""
+    declared = {
+        "model": manifest["model"],
+        "sandbox": manifest["sandbox"]["level"],
+        "approval": None,
+        "effort": manifest["reasoning_effort"],
+    }
+    return {name: Conformity(value, None, "unverified") for name, value in declared.items()}
+
+
+def _risks(
+    allowed: Allowed,
+    claim: Claim | None,
+    observed: Observed | None,
+    checks: Sequence[Check],
+    declared_checks: int,
+    findings: Sequence[Finding],
+    settings: Mapping[str, Conformity],
+) -> tuple[str, ...]:
+    codes = {finding.code for finding in findings}
+    unverified = ", ".join(name for name in SETTINGS if settings[name].verdict == "unverified")
+    unrun = declared_checks - len(checks)
+    named = len(claim.assumptions) if claim is not None else 0
+    said = claim is not None and bool(claim.verification_summary.strip())
+    risks = (
+        (not checks and not declared_checks, "no verify command is declared: nothing was checked by us"),
+        (not checks and said, "what the agent says of its own checks was confirmed by nothing"),
+        (unrun > 0, f"{unrun} of {declared_checks} verify commands were not run"),
+        (observed is None, "what was changed is not known: every statement about files is the agent's"),
+        (allowed.writes and not allowed.scope, "no scope is declared: a change anywhere counts as wanted"),
+        ("scope_violation" in codes, "files outside the scope were changed"),
+        ("changed_not_claimed" in codes, "the agent does not speak of all the files that it changed"),
+        ("changed_dirty" in codes, "the diff of some files holds earlier, uncommitted changes too"),
+        (bool(unverified), f"not verified to be as declared: {unverified}"),
+        (allowed.contract and claim is None, "the agent gave no valid result: nothing is claimed"),
+        (named > 0, f"the agent names {named} {'assumption' if named == 1 else 'assumptions'}: see there"),
+    )
+    return tuple(text for applies, text in risks if applies)
+
+
+def _cleaned(text: str | None) -> str | None:
+    return None if text is None else clean_terminal(text)
+
+
+def _redacted(value: Any, redact: Callable[[str], str]) -> Any:
+    """The same with every text redacted, at any depth."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Value):
+        return type(value).of(_redacted(getattr(value, name), redact) for name in value._fields)
+    if isinstance(value, (list, tuple)):
+        return tuple(_redacted(item, redact) for item in value)
+    if isinstance(value, dict):
+        return {key: _redacted(item, redact) for key, item in value.items()}
+    return value

@@ -1,0 +1,56 @@
+"""What the texts of programs tell of a cause: the provider, the machine, the code. Pure.
+
+Patterns for classes of failures that every runtime and every check meets; texts and not compiled, since `re`
+compiles them at their first use. A text that matches none tells nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+RATE = r"(?i)\bstatus:? 429\b|\b429 Too Many|too many requests|rate.?limit|high demand|overloaded"
+"""The provider allows it again in a while."""
+
+SPENT = r"(?i)insufficient_quota|exceeded your current quota|quota exceeded|usage limit|\bstatus:? 402\b"
+"""It does not, until somebody pays or a long time has passed."""
+
+PROVIDER = (
+    r"(?i)\bstatus:? 5\d\d\b|\b50[0234] (?:Internal|Bad Gateway|Service|Gateway)|high demand|overloaded"
+    r"|connection failed|stream disconnected|error sending request|lookup address|connection reset"
+    r"|connection refused"
+    r"|for network|timed out waiting for (?:the )?(?:provider|response)"
+)
+"""The provider failed, or was not reached."""
+
+MACHINE = (
+    r"No space left on device|Read-only file system|Cannot allocate memory|out of memory|Too many open files"
+    r"|command not found|^(?!\S*Error:)\S+: No module named \S+\s*\Z"
+    r"|exec format error|error while loading shared libraries"
+    r"|(?i:could not resolve host|temporary failure in name resolution|network is unreachable)"
+)
+"""The machine lacks something that no change of the code gives it."""
+
+SYNTAX = (
+    r"\b(?:SyntaxError|IndentationError|TabError)\b|(?i:\bsyntax error\b|\bparse error\b|parsing error:)"
+    r"|\berror TS1\d{3}:|\berror: expected .{1,80}, found\b|error: unexpected token|Unexpected token"
+)
+"""The code cannot be read at all."""
+
+INTEGRATION = (
+    r"\b(?:ModuleNotFoundError|ImportError)\b"
+    r"|(?i:cannot find module|unresolved import|undefined reference to)"
+    r"|\berror TS230[57]:|\bundefined: \w|unresolved external symbol|\bNoSuchMethodError\b|cannot find symbol"
+)
+"""Parts do not find each other."""
+
+LOGIC = (
+    r"\bAssertionError\b|\bERR_ASSERTION\b|^E  +assert |^FAILED \S+::|^--- FAIL: |^not ok \d"
+    r"|\bassertion .{0,80}failed"
+    r"|^\s*(?:Expected|expected)\b.{0,200}$\n\s*(?:Received|received|actual|got|to (?:equal|be))|^FAIL: \w"
+)
+"""It runs, and gives something else than was wanted."""
+
+
+def shows(pattern: str, *texts: str | None) -> bool:
+    """Whether any of the texts has the sign."""
+    return any(text is not None and re.search(pattern, text, re.MULTILINE) for text in texts)

@@ -1,0 +1,70 @@
+"""Looking at a run's work tree, and rolling it back, in a process of its own: the supervisor stays small.
+
+`python -I .../workspace/__main__.py look|roll-back RUN_FOLDER ANSWER`: the answer is a JSON file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.workspace.snapshot import Snapshot
+
+_DIFF_BYTES = 256 * 1024
+
+
+def main(argv: list[str]) -> int:
+    """0 with the answer written; 1 where there is no snapshot, or git does not say."""
+    from runner.errors import RunnerError
+    from runner.workspace.files import write_json
+    from runner.workspace.snapshot import load
+
+    what, folder, answer = argv
+    snapshot = load(folder)
+    if snapshot is None:
+        print("no snapshot was taken", file=sys.stderr)
+        return 1
+    try:
+        write_json(answer, _look(snapshot) if what == "look" else _roll_back(snapshot))
+    except RunnerError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _look(snapshot: Snapshot) -> dict[str, Any]:
+    from runner.workspace.changes import changed, diff
+
+    now = changed(snapshot)
+    before = {*snapshot.dirty, *snapshot.untracked}
+    return {
+        "changed": list(now.names),
+        "head_moved": now.head_moved or now.branch_moved,
+        "moved_refs": [ref.name for ref in now.refs],
+        "dirty_before": sorted(before),
+        "unknown": list(now.problems),
+        "was_clean": snapshot.was_clean,
+        "root": snapshot.root,
+        "diff": diff(snapshot, now.tree)[:_DIFF_BYTES].decode(errors="replace"),
+    }
+
+
+def _roll_back(snapshot: Snapshot) -> dict[str, Any]:
+    """A rollback that is whole can be made again by a later attempt: its journal gets out of the way."""
+    from runner.errors import RollbackRefused
+    from runner.workspace.rollback import roll_back
+
+    try:
+        rolled = roll_back(snapshot)
+    except RollbackRefused as error:
+        return {"refused": error.message, "hint": error.hint}
+    return rolled.to_json()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    sys.exit(main(sys.argv[1:]))

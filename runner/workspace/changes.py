@@ -1,0 +1,177 @@
+"""What changed in a work tree since its snapshot: from git, never from a claim. Edge: git and disk."""
+
+from __future__ import annotations
+
+import stat
+from enum import StrEnum
+
+from runner.value import Value
+from runner.workspace.files import REPOSITORY, Entry, read_bytes
+from runner.workspace.git import Git, split
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.workspace.repository import Position
+    from runner.workspace.shadow import Seen
+    from runner.workspace.snapshot import Snapshot
+
+
+class Kind(StrEnum):
+    """A renamed path is two changes: one deleted, one added. `mode` is a change of permissions alone."""
+
+    ADDED = "added"
+    MODIFIED = "modified"
+    DELETED = "deleted"
+    MODE = "mode"
+
+
+class Change(Value):
+    """One path, relative to the root. `before` or `after` is None where nothing stood or stands."""
+
+    path: str
+    before: Entry | None
+    after: Entry | None
+
+    @property
+    def kind(self) -> Kind:
+        if self.before is None or self.after is None:
+            return Kind.ADDED if self.before is None else Kind.DELETED
+        return Kind.MODE if self.before.has_content_of(self.after) else Kind.MODIFIED
+
+
+class LinesChanged(Value):
+    """How many lines of a file were added and removed; None where it is no text."""
+
+    path: str
+    added: int | None
+    removed: int | None
+
+
+class MovedRef(Value):
+    """A ref that was made, moved or deleted: what it pointed and points at."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class Changes(Value):
+    """`tree` is the work tree now. Head, branch and what is under way are told as they are now; whether they
+    moved, `head_moved` says. `staged` is whether the index is another than before.
+    """
+
+    tree: str
+    paths: tuple[Change, ...]
+    folders_added: tuple[str, ...]
+    folders_deleted: tuple[str, ...]
+    folder_modes: tuple[str, ...]
+    refs: tuple[MovedRef, ...]
+    position: Position
+    head_moved: bool
+    branch_moved: bool
+    staged: bool
+    problems: tuple[str, ...]
+    """What could not be read, then or now: of these nothing is known."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The paths that changed."""
+        return tuple(change.path for change in self.paths)
+
+    @property
+    def is_empty(self) -> bool:
+        """No file changed; folders, refs and the index are not asked."""
+        return not self.paths
+
+
+def changed(snapshot: Snapshot) -> Changes:
+    """Looks at everything again. Nothing is written to the user's repository. GitFailed if git refuses."""
+    seen = snapshot.shadow.look()
+    position = snapshot.repository.position()
+    before, after = dict(snapshot.position.refs), dict(position.refs)
+    refs = [
+        MovedRef(name, before.get(name), after.get(name))
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    # A folder that was ignored as a whole was there, although nothing in it is listed.
+    return Changes(
+        tree=seen.tree,
+        paths=tuple(_paths(snapshot, seen)),
+        folders_added=tuple(sorted(seen.folders.keys() - snapshot.folders.keys() - {*snapshot.ignored})),
+        folders_deleted=tuple(sorted(snapshot.folders.keys() - seen.folders.keys() - {*seen.ignored})),
+        folder_modes=tuple(
+            sorted(path for path, mode in snapshot.folders.items() if seen.folders.get(path, mode) != mode)
+        ),
+        refs=tuple(refs),
+        position=position,
+        head_moved=position.head != snapshot.position.head,
+        branch_moved=position.branch != snapshot.position.branch,
+        staged=not has_same_index(snapshot),
+        problems=tuple(sorted({*snapshot.problems, *seen.problems})),
+    )
+
+
+def diff(snapshot: Snapshot, tree: str | None = None) -> bytes:
+    """A patch from the snapshot to now (or to `tree`, of a `Changes`), untracked and binary files included;
+    `git apply` takes it. Contents are the raw bytes on disk. Permissions beyond executable are not in it.
+    """
+    shadow = snapshot.shadow
+    return shadow.git.run(*shadow.patch_arguments(snapshot.tree, tree or shadow.look().tree))
+
+
+def lines_of(patch: bytes) -> tuple[LinesChanged, ...]:
+    """What a patch of `diff` changes, file by file. GitFailed if it is no patch."""
+    if not patch:
+        return ()
+    # Not in a repository: there git would leave out what lies above the working folder.
+    told = Git("/").run("apply", "--numstat", "-z", "-", stdin=patch)
+    rows = (line.split("\t", 2) for line in split(told))
+    return tuple(
+        LinesChanged(path, *(None if count == "-" else int(count) for count in counts))
+        for *counts, path in rows
+    )
+
+
+def index_bytes(snapshot: Snapshot) -> bytes | None:
+    """The index as it was; None if there was none."""
+    return read_bytes(snapshot.shadow.user_index) if snapshot.has_index else None
+
+
+def has_same_index(snapshot: Snapshot) -> bool:
+    """Whether the same is staged as before; that git looked at files meanwhile makes no difference."""
+    repository = snapshot.repository
+    saved = index_bytes(snapshot)
+    if saved == read_bytes(repository.index):
+        return True
+    before = None if saved is None else repository.index_listing(snapshot.shadow.user_index)
+    return before == repository.index_listing(repository.index)
+
+
+def _paths(snapshot: Snapshot, seen: Seen) -> list[Change]:
+    found = {}
+    for path, mode, oid, mode_after, oid_after in snapshot.shadow.differing(snapshot.tree, seen.tree):
+        found[path] = Change(path, _entry(mode, oid, snapshot.mode_of(path, bool(mode & 0o100))),
+                             _entry(mode_after, oid_after, seen.modes.get(path, 0)))  # fmt: skip
+    same = {
+        path: mode
+        for path, mode in seen.modes.items()
+        if path not in found and mode != snapshot.mode_of(path, bool(mode & 0o100))
+    }
+    if same:
+        names = snapshot.shadow.names_of(seen.tree, same)
+        for path, mode in same.items():
+            was = snapshot.mode_of(path, bool(mode & 0o100))
+            found[path] = Change(
+                path, Entry(stat.S_IFREG | was, names[path]), Entry(stat.S_IFREG | mode, names[path])
+            )
+    return [found[path] for path in sorted(found)]
+
+
+def _entry(mode: int, oid: str, permissions: int) -> Entry | None:
+    if mode == 0:
+        return None
+    kind = stat.S_IFMT(mode)
+    if kind == stat.S_IFLNK:
+        return Entry(kind | 0o777, oid)
+    return Entry(mode if kind == REPOSITORY else kind | permissions, oid)

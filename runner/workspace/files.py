@@ -1,0 +1,126 @@
+"""Small files that a crash may not tear, and what git would call the content of a file. Edge: disk."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import stat
+
+from runner.value import Value, json_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Any
+
+_CHUNK = 1 << 20
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+
+class Entry(Value):
+    """What stands at a path: `mode` is st_mode with its type (0o160000 is a repository), `oid` git's name of
+    the raw content; "" where git has none (a folder, a FIFO).
+    """
+
+    mode: int
+    oid: str
+
+    @property
+    def kind(self) -> int:
+        return stat.S_IFMT(self.mode)
+
+    @property
+    def is_repository(self) -> bool:
+        """A submodule, or any repository inside: its commit is known, nothing in it is touched."""
+        return self.kind == REPOSITORY
+
+    def has_content_of(self, other: Entry | None) -> bool:
+        """Same kind, same bytes; the permissions may differ."""
+        return other is not None and self.kind == other.kind and self.oid == other.oid != ""
+
+
+REPOSITORY = 0o160000
+
+
+def entry_at(name: str, folder: int | None, hash_name: str) -> Entry | None:
+    """What stands at `name` in the open `folder` now; None if nothing does. No link is followed."""
+    try:
+        found = os.lstat(name, dir_fd=folder)
+        if stat.S_ISLNK(found.st_mode):
+            target = os.fsencode(os.readlink(name, dir_fd=folder))
+            return Entry(found.st_mode, _blob(hash_name, len(target), [target]))
+        if not stat.S_ISREG(found.st_mode):
+            return Entry(found.st_mode, "")
+        with open(os.open(name, os.O_RDONLY | _FLAGS, dir_fd=folder), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return Entry(found.st_mode, _blob(hash_name, size, iter(lambda: file.read(_CHUNK), b"")))
+    except FileNotFoundError:
+        return None
+
+
+def write_atomically(path: str, data: bytes) -> None:
+    """Mode 0600. A reader sees the old file or the new one, a crash leaves one of them."""
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "wb", opener=_private) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(temporary, path)
+
+
+def write_json(path: str, value: Any) -> None:
+    """As `write_atomically`; names of any bytes survive."""
+    write_atomically(path, json_bytes(value) + b"\n")
+
+
+def read_json(path: str) -> Any:
+    """None if there is no such file. ValueError if it is no JSON, OSError if a link, a FIFO or a folder stands
+    there: a record of ours is a plain file.
+    """
+    try:
+        with open(path, "rb", opener=_plain) as file:
+            return json.loads(file.read())
+    except FileNotFoundError:
+        return None
+
+
+def read_bytes(path: str) -> bytes | None:
+    """None if there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+
+
+def copy_with_time(source: str, target: str) -> None:
+    """With the time of its last change, which git compares with those of the files (racy-git)."""
+    at = os.stat(source).st_mtime_ns
+    with open(source, "rb") as file:
+        write_atomically(target, file.read())
+    os.utime(target, ns=(at, at))
+
+
+def _blob(hash_name: str, size: int, chunks: Any) -> str:
+    digest = hashlib.new(hash_name, b"blob %d\0" % size, usedforsecurity=False)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _plain(path: str, flags: int) -> int:
+    fd = os.open(path, flags | _FLAGS)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a plain file", path)
+    return fd
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def binary(path: str, mode: str = "xb") -> IO[bytes]:
+    """A new file of ours, 0600."""
+    return open(path, mode, opener=_private)

@@ -1,0 +1,152 @@
+"""One writer per work tree. Edge: disk, standard library only.
+
+An flock(2) on `runner-writer.lock` in the git directory of the work tree (each linked one has its own), where
+agents' sandboxes let nobody write. The kernel frees it when its last holder is gone, also after SIGKILL.
+
+Not the `filelock` package, though it takes the same lock on the same file and each would respect the other: a
+supervisor imports nothing foreign; filelock opens and drops its descriptor by itself, resets it in a forked
+child, and has no way to hand it on over an exec, which is how a supervisor gets it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+
+from runner.errors import WorkspaceBusy
+from runner.value import Value, json_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+_NAME = "runner-writer.lock"
+_LOOK_S = 0.1
+_LARGEST = 64 * 1024
+
+
+class Holder(Value):
+    """Who has a lease: the run, its manifest, and the process as `Identity.to_json` says it."""
+
+    run_id: str
+    manifest_path: str
+    process: dict[str, Any] | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Holder:
+        return cls(str(data["run_id"]), str(data["manifest_path"]), data.get("process"))
+
+
+class Lease:
+    """The right to write in one work tree. It lasts until `release`, or until every process that has the
+    descriptor `fd` is gone.
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
+        self.fd, self.path = fd, path
+
+    @classmethod
+    def inherited(cls, fd: int, root: str) -> Lease:
+        """In a process that got the descriptor from the one that acquired it."""
+        return cls(fd, lock_path(root))
+
+    def describe(self, holder: Holder) -> None:
+        """Says who has it now; whoever is refused is told. OSError if the disk refuses."""
+        data = json_bytes(holder.to_json()) + b"\n"
+        os.ftruncate(self.fd, 0)
+        os.pwrite(self.fd, data, 0)
+
+    def hand_on(self) -> int:
+        """The descriptor, for a child that is exec'd: it will be inherited. This side may then `forget`."""
+        os.set_inheritable(self.fd, True)
+        return self.fd
+
+    def forget(self) -> None:
+        """Closes our descriptor and frees nothing that another process has."""
+        os.close(self.fd)
+
+    def release(self) -> None:
+        """Frees it for everybody, also if other processes have the descriptor."""
+        os.ftruncate(self.fd, 0)
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+        os.close(self.fd)
+
+
+def acquire(root: str, holder: Holder) -> Lease:
+    """At once, or WorkspaceBusy, which names the run that has it. OSError if the git directory refuses."""
+    lease = _try(root)
+    if lease is None:
+        raise busy(root)
+    lease.describe(holder)
+    return lease
+
+
+def wait(
+    root: str, holder: Holder, *, timeout_s: float | None = None, given_up: Callable[[], bool] = lambda: False
+) -> Lease | None:
+    """As `acquire`, as soon as it is free, in no particular order. None when `given_up` says so;
+    WorkspaceBusy after `timeout_s` (None: no limit).
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while (lease := _try(root)) is None:
+        if given_up():
+            return None
+        if deadline is not None and time.monotonic() >= deadline:
+            raise busy(root)
+        time.sleep(_LOOK_S)
+    lease.describe(holder)
+    return lease
+
+
+def held_by(root: str) -> Holder | None:
+    """Who has it now; None if nobody has, or who has did not say yet."""
+    lease = _try(root)
+    if lease is not None:
+        lease.forget()
+        return None
+    return _read(lock_path(root))
+
+
+def busy(root: str) -> WorkspaceBusy:
+    """The refusal, with the name of the run."""
+    holder = _read(lock_path(root))
+    who = "another run" if holder is None else f"run `{holder.run_id}`"
+    return WorkspaceBusy(f"{who} may write in {root}")
+
+
+def lock_path(root: str) -> str:
+    """Of a work tree's root. Without a git directory it is in `.runs`, where a run may reach it."""
+    dot = f"{root}/.git"
+    if os.path.isdir(dot):
+        return f"{dot}/{_NAME}"
+    try:
+        with open(dot, "rb") as file:  # a linked work tree or a submodule (gitrepository-layout(5))
+            target = os.fsdecode(file.read(_LARGEST).removeprefix(b"gitdir: ").rstrip(b"\n"))
+        return f"{os.path.join(root, target)}/{_NAME}"
+    except FileNotFoundError:
+        return f"{root}/.runs/{_NAME}"
+
+
+def _try(root: str) -> Lease | None:
+    path = lock_path(root)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except OSError:
+        os.close(fd)
+        raise
+    return Lease(fd, path)
+
+
+def _read(path: str) -> Holder | None:
+    try:
+        with open(path, "rb") as file:
+            return Holder.from_json(json.loads(file.read(_LARGEST)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # just taken, just left, or written by another program that takes this lock

@@ -1,0 +1,250 @@
+"""Back to the state before a run: nothing of the user's lost, whatever interrupts it. Edge: git and disk.
+
+<folder>/discarded.patch   all that the rollback takes away, as `git apply` takes it
+<folder>/kept/             what was edited while it ran, and repositories that the run made
+<folder>/rollback.json     the plan, then the result; `rollback.steps` the steps that are done
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+
+from runner.errors import Conflict, RollbackRefused
+from runner.value import Value
+from runner.workspace.changes import Changes, changed, has_same_index, index_bytes
+from runner.workspace.files import binary, read_bytes, read_json, write_json
+from runner.workspace.places import unwatched
+from runner.workspace.transition import Plan, Step, Transition, kept_files, ordered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from runner.workspace.repository import Position
+    from runner.workspace.snapshot import Snapshot
+
+_NO_INDEX = b"runner: there was no index\n"
+
+
+class Rolled(Value):
+    """What a rollback did. Paths are relative to the work tree, those in `kept` to `<folder>/kept`.
+
+    `index_restored` is whether this call did it. `tree` (a tree of the private git directory) and `patch`
+    hold all that was taken away. `left` says why something could not be brought back, `unequal` what a look
+    afterwards found to be other than before.
+    """
+
+    restored: tuple[str, ...]
+    removed: tuple[str, ...]
+    index_restored: bool
+    kept: tuple[str, ...]
+    left: tuple[str, ...]
+    unequal: tuple[str, ...]
+    tree: str
+    patch: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Everything was seen to be as before."""
+        return not (self.left or self.unequal)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Rolled:
+        lists = {name: tuple(data[name]) for name in ("restored", "removed", "kept", "left", "unequal")}
+        return cls(**{**data, **lists})
+
+
+def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched) -> Rolled:
+    """Restores files, permissions, links, folders and the index as they were. Ignored files, and what did not
+    change, are not touched; neither is anything inside a repository inside. Hard links and times do not come
+    back.
+
+    RollbackRefused, with nothing changed, if HEAD or the branch moved, if a rebase is under way, or if git
+    is at work. Conflict if somebody else rolls back at the same time. OSError and GitFailed may leave it
+    half done: the next call finishes it. Once complete, a further call returns the same result and does
+    nothing. `watch` is told of each change of the disk before it is made.
+    """
+    with _alone(snapshot):
+        journal = f"{snapshot.folder}/rollback.json"
+        noted = read_json(journal)
+        if noted is not None and noted["result"] is not None:
+            return Rolled.from_json(noted["result"])
+        if noted is None:
+            now = changed(snapshot)
+            _refuse(snapshot, now.position)
+            noted = _planned(snapshot, now)
+            watch("plan")
+            write_json(journal, noted)
+        else:
+            _refuse(snapshot, snapshot.repository.position())
+        result = _carry_out(snapshot, noted, watch)
+        if result.is_complete:
+            watch("result")
+            write_json(journal, {**noted, "result": result.to_json()})
+        return result
+
+
+def discarded(folder: str) -> str | None:
+    """The patch of all that a rollback of the run of this folder took away, or has begun to; None without."""
+    return f"{folder}/discarded.patch" if os.path.exists(f"{folder}/rollback.json") else None
+
+
+def _refuse(snapshot: Snapshot, now: Position) -> None:
+    state, was = now.in_progress, snapshot.position.in_progress
+    if now.branch != snapshot.position.branch:
+        raise RollbackRefused(f"another branch is checked out: {now.branch or 'none (detached)'}")
+    if now.head != snapshot.position.head:
+        raise RollbackRefused(f"HEAD moved to {now.head or 'nothing'}: there are commits since the snapshot")
+    if state == "rebase":
+        raise RollbackRefused(
+            "a rebase is under way", hint="finish it, or `git rebase --abort`, and try again"
+        )
+    if state != was:
+        raise RollbackRefused(
+            f"in the repository is under way: {state or 'nothing'}; before it was: {was or 'nothing'}"
+        )
+    lock = read_bytes(f"{snapshot.repository.index}.lock")
+    if lock is not None and lock != (index_bytes(snapshot) or _NO_INDEX):
+        raise RollbackRefused(
+            "git is at work: it holds index.lock", hint="wait for it, or remove a stale index.lock"
+        )
+
+
+def _planned(snapshot: Snapshot, now: Changes) -> dict[str, Any]:
+    patch = f"{snapshot.folder}/discarded.patch"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(patch)  # of an attempt that did not come to a plan
+    snapshot.shadow.git.into(patch, *snapshot.shadow.patch_arguments(snapshot.tree, now.tree))
+    parents = {folder for path in now.names for folder in _parents(path)}
+    folders = {*parents, *now.folders_deleted, *now.folder_modes} & snapshot.folders.keys()
+    steps = [Step(change.path, change.after, change.before) for change in now.paths]
+    plan = ordered(steps, {path: snapshot.folders[path] for path in sorted(folders)}, now.folders_added)
+    return {"schema_version": 1, "tree": now.tree, "plan": plan.to_json(), "result": None}
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := os.path.dirname(path):
+        yield path
+
+
+def _carry_out(snapshot: Snapshot, noted: Mapping[str, Any], watch: Callable[[str], object]) -> Rolled:
+    plan = Plan.from_json(noted["plan"])
+    kept = f"{snapshot.folder}/kept"
+    steps = f"{snapshot.folder}/rollback.steps"
+    work = Transition(snapshot.shadow, plan, index=snapshot.shadow.base, kept=kept, log=steps, watch=watch)
+    work.run()
+    restored, reason = False, None
+    if len(plan.steps) not in work.done():
+        restored, reason = _restore_index(snapshot, kept, watch)
+        if reason is None:
+            work.note(len(plan.steps), "the index")
+    now = changed(snapshot)
+    return Rolled(
+        restored=tuple(step.path for step in plan.steps if step.goal is not None),
+        removed=tuple(step.path for step in plan.steps if step.goal is None),
+        index_restored=restored,
+        kept=kept_files(kept),
+        left=(*work.left, *([reason] if reason else [])),
+        unequal=tuple(_differences(now)),
+        tree=noted["tree"],
+        patch=f"{snapshot.folder}/discarded.patch",
+    )
+
+
+def _differences(now: Changes) -> Iterator[str]:
+    """A folder that stays because of ignored files in it is none: git knows no folders."""
+    for change in now.paths:
+        yield f"{change.kind}: {change.path}"
+    for path in now.folders_deleted:
+        yield f"folder is missing: {path}"
+    for path in now.folder_modes:
+        yield f"permissions of the folder: {path}"
+    if now.staged:
+        yield "the index"
+
+
+def _restore_index(snapshot: Snapshot, kept: str, watch: Callable[[str], object]) -> tuple[bool, str | None]:
+    """Whether it had to be, and why it could not. Its own lock keeps git away, and a killed attempt's is
+    known by its content.
+    """
+    wanted, index = index_bytes(snapshot), snapshot.repository.index
+    lock, text = f"{index}.lock", wanted or _NO_INDEX
+    if not has_same_index(snapshot):
+        _give_back(snapshot)
+        temporary = f"{snapshot.git_dir}/runner-index"
+        with binary(temporary, "wb") as file:
+            file.write(text)
+        if wanted is not None:
+            at, mode = os.stat(snapshot.shadow.user_index).st_mtime_ns, os.stat(snapshot.git_dir).st_mode
+            os.utime(temporary, ns=(at, at))
+            os.chmod(temporary, _mode_of(index, mode & 0o666))
+        watch("lock the index")
+        try:
+            os.link(temporary, lock)
+        except FileExistsError:
+            if read_bytes(lock) != text:
+                return False, "the index: git holds index.lock"
+        os.unlink(temporary)
+        _keep_index(index, kept)
+        watch("restore the index")
+        if wanted is not None:
+            os.rename(lock, index)
+        else:
+            os.unlink(index)
+            os.unlink(lock)
+        return True, None
+    if read_bytes(lock) == text:
+        os.unlink(lock)
+    return False, None
+
+
+def _mode_of(path: str, default: int) -> int:
+    try:
+        return os.stat(path).st_mode & 0o777
+    except FileNotFoundError:
+        return default
+
+
+def _keep_index(index: str, kept: str) -> None:
+    data = read_bytes(index)
+    if data is None:
+        return
+    os.makedirs(kept, mode=0o700, exist_ok=True)
+    number = 1
+    while (there := read_bytes(f"{kept}/git-index.{number}")) is not None:
+        if there == data:
+            return
+        number += 1
+    with binary(f"{kept}/git-index.{number}") as file:
+        file.write(data)
+
+
+def _give_back(snapshot: Snapshot) -> None:
+    """Staged contents that the repository lost since, for example to a `git gc` after a `git reset`."""
+    if not snapshot.has_index:
+        return
+    shadow = snapshot.shadow
+    git = snapshot.repository.git
+    listing = git.but(GIT_INDEX_FILE=shadow.user_index).run("ls-files", "-s", "-z").split(b"\0")[:-1]
+    names = {line.split(b" ")[1] for line in listing if not line.startswith(b"160000")}
+    asked = b"".join(name + b"\n" for name in sorted(names))
+    answers = git.run("cat-file", "--batch-check", stdin=asked).splitlines()
+    missing = b"".join(line.split(b" ")[0] + b"\n" for line in answers if line.endswith(b" missing"))
+    if missing:
+        pack = shadow.git.run("pack-objects", "-q", "--stdout", stdin=missing)
+        git.run("unpack-objects", "-q", stdin=pack)
+
+
+@contextlib.contextmanager
+def _alone(snapshot: Snapshot) -> Iterator[None]:
+    fd = os.open(f"{snapshot.folder}/workspace/HEAD", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise Conflict("this run is being rolled back by somebody else", hint="wait for it") from None
+    finally:
+        os.close(fd)

@@ -1,0 +1,257 @@
+"""A work tree of its own for a run: made of one commit, and ended only by a decision. Edge: git and disk.
+
+It stands under XDG_STATE_HOME and not beside the repository, so that nothing between it and the root is a
+place of the user's or of other runs. A private snapshot (see `snapshot`) is taken of it at once, so whatever
+the run does in it, with or without commits, is the difference to that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+
+from runner.errors import Conflict
+from runner.value import Value
+from runner.workspace import snapshot as snapshots
+from runner.workspace.changes import changed, diff
+from runner.workspace.files import copy_with_time, read_json, write_atomically, write_json
+from runner.workspace.git import Git
+from runner.workspace.places import unwatched
+from runner.workspace.repository import Repository, find
+from runner.workspace.snapshot import Snapshot
+from runner.workspace.transition import Plan, Step, Transition, kept_files, ordered
+from runner.workspace.undecided import RECORD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+
+class Worktree(Value):
+    """`repo` is the user's work tree, `base` the commit it was made of, `path` where it stands, `folder` the
+    run's folder, where everything about it is kept.
+    """
+
+    repo: str
+    base: str
+    path: str
+    folder: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Worktree:
+        return cls(**{name: str(data[name]) for name in cls._fields})
+
+    @property
+    def patch(self) -> str:
+        """Where the work is kept as a patch, once it was accepted or discarded."""
+        return f"{self.folder}/worktree.patch"
+
+    def is_there(self) -> bool:
+        """Whether it stands and is a git work tree."""
+        return os.path.isfile(f"{self.path}/.git")
+
+    def is_of(self, repo: str, folder: str, run_id: str) -> bool:
+        """Whether this is the tree of that run. Whoever could write the record could otherwise name any
+        folder to be removed.
+        """
+        root, inner = os.path.realpath(self.repo), os.path.realpath(repo)
+        is_ours = os.path.realpath(self.folder) == os.path.realpath(folder)
+        is_inside = inner == root or inner.startswith(f"{root.rstrip('/')}/")
+        return is_ours and is_inside and self.path.endswith(f"/{_below_state(self.repo, run_id)}")
+
+    @property
+    def removal_began(self) -> bool:
+        """Its removal was decided and begun: what still stands may be no longer all of the work."""
+        return os.path.exists(self._decided)
+
+    @property
+    def acceptance_began(self) -> bool:
+        """An acceptance was broken off: a part of the changes may be in the user's tree."""
+        return os.path.exists(f"{self.folder}/accept/accept.json")
+
+    @property
+    def _decided(self) -> str:
+        return f"{self.folder}/worktree.discarded"
+
+
+class Accepted(Value):
+    """Paths that were changed in the user's tree. `kept` (relative to `<folder>/accept/kept`) is what was
+    edited under our hands, `left` says what could not be put in place, and why.
+    """
+
+    paths: tuple[str, ...]
+    kept: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def place(repo: str, run_id: str, env: Mapping[str, str]) -> str:
+    """The path for a run's work tree: `$XDG_STATE_HOME/runner/worktrees/<digest of the repository>/<run>`."""
+    state = env.get("XDG_STATE_HOME") or f"{env['HOME']}/.local/state"
+    return f"{state}/{_below_state(repo, run_id)}"
+
+
+def create(repo: str, base: str | None, path: str, folder: str) -> Worktree:
+    """A detached work tree of the commit `base` at `path`, which must not exist, for the run whose folder is
+    `folder`. Nothing uncommitted of the user is in it, and no ignored file; submodules are not checked out.
+    It is locked, so that no `git worktree prune` takes it away.
+
+    Conflict if there is no repository or no commit; GitFailed if git refuses. What a failed call made is
+    removed.
+    """
+    repository = find(repo)
+    if repository is None or base is None:
+        what = "is no git repository" if repository is None else "has no commit yet"
+        raise Conflict(f"{repo} {what}, so no work tree can be made of it", hint="make a first commit")
+    parent, name = os.path.split(path)
+    os.makedirs(parent, mode=0o700, exist_ok=True)
+    if os.path.lexists(path):
+        raise Conflict(f"{path} exists already", hint="a run's work tree is made once")
+    made = Worktree(repository.root, base, path, folder)
+    write_json(f"{folder}/{RECORD}", made.to_json())
+    try:
+        why = ("--lock", "--reason", f"runner: {name}")
+        _git_in(repository, parent).run("worktree", "add", "-q", "--detach", *why, "--", name, base)
+        snapshots.take(path, folder)
+    except BaseException:
+        _remove(repository, path)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{folder}/{RECORD}")
+        raise
+    return made
+
+
+def load(folder: str) -> Worktree | None:
+    """The work tree that was made for the run of this folder; None if none was. Whether it still stands is
+    `is_there`.
+    """
+    data = read_json(f"{folder}/{RECORD}")
+    return None if data is None else Worktree.from_json(data)
+
+
+def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) -> Accepted:
+    """Brings its changes into the user's tree, merged with what is uncommitted there. Nothing is staged or
+    committed, and the work tree stays until it is discarded.
+
+    Conflict, with nothing changed, if they do not apply cleanly (`problems` names the paths), if a submodule
+    is among them, or if the work tree is gone. After a crash, a further call finishes what was begun.
+    """
+    if worktree.removal_began:
+        raise Conflict(
+            f"the work tree {worktree.path} is being removed", hint="finish that, and use its patch"
+        )
+    folder = f"{worktree.folder}/accept"
+    noted = read_json(f"{folder}/accept.json")
+    if noted is None:
+        work = _snapshot(worktree)
+        patch = diff(work)
+        write_atomically(worktree.patch, patch)
+        if not patch:
+            return Accepted((), (), ())
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        user = snapshots.take(worktree.repo, folder, borrow=[f"{work.shadow.home}/objects"])
+        if user is None:
+            raise Conflict(f"{worktree.repo} is no git repository any more")
+        plan = _merged(user, patch)
+        watch("plan")
+        noted = {"schema_version": 1, "log": f"steps.{os.urandom(4).hex()}", "plan": plan.to_json()}
+        write_json(f"{folder}/accept.json", noted)
+    else:
+        user = snapshots.load(folder)
+        if user is None:
+            raise Conflict(f"the snapshot in {folder} is gone")
+        plan = Plan.from_json(noted["plan"])
+    kept, index = f"{folder}/kept", f"{user.shadow.home}/index.merged"
+    log = f"{folder}/{noted['log']}"
+    work_on = Transition(user.shadow, plan, index=index, kept=kept, log=log, watch=watch)
+    work_on.run()
+    if not work_on.left:
+        os.unlink(f"{folder}/accept.json")
+    return Accepted(tuple(step.path for step in plan.steps), kept_files(kept), tuple(work_on.left))
+
+
+def discard(worktree: Worktree) -> bool:
+    """Removes it, after everything that was done in it is in the run's folder as a patch. Ignored files in it
+    are lost. Whether there was something to remove. GitFailed if git refuses, and then it still stands.
+    """
+    repository = find(worktree.repo)
+    if worktree.removal_began:  # a call that was killed: what still stands is no longer all of the work
+        pass
+    elif worktree.is_there():
+        write_atomically(worktree.patch, diff(_snapshot(worktree)))
+        write_atomically(worktree._decided, b"")
+    elif os.path.lexists(worktree.path):
+        raise Conflict(f"{worktree.path} is no work tree any more", hint="look at it, and remove it by hand")
+    if repository is None:
+        raise Conflict(f"{worktree.repo} is no git repository any more")
+    there = os.path.lexists(worktree.path)
+    _remove(repository, worktree.path)
+    return there
+
+
+def _below_state(repo: str, run_id: str) -> str:
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(repo))).hexdigest()[:16]
+    return f"runner/worktrees/{digest}/{run_id}"
+
+
+def _snapshot(worktree: Worktree) -> Snapshot:
+    taken = snapshots.load(worktree.folder)
+    if taken is None or not worktree.is_there():
+        raise Conflict(
+            f"the work tree {worktree.path} is gone", hint="a patch of it may be in the run's folder"
+        )
+    return taken
+
+
+def _merged(user: Snapshot, patch: bytes) -> Plan:
+    """What has to be done in the user's tree. The merge is made in a private index: nothing is touched."""
+    shadow = user.shadow
+    index = f"{shadow.home}/index.merged"
+    copy_with_time(shadow.base, index)
+    git = shadow.git.but(GIT_INDEX_FILE=index)
+    status, _, said = git.ask("apply", "--3way", "--cached", "--whitespace=nowarn", "-", stdin=patch)
+    if status != 0:
+        unmerged = git.run("ls-files", "-u", "-z").split(b"\0")[:-1]
+        names = sorted({os.fsdecode(line.partition(b"\t")[2]) for line in unmerged})
+        errors = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
+        raise Conflict(
+            "the changes do not apply cleanly to your work tree; nothing was changed",
+            hint="commit or undo your own changes of these files, or apply the patch by hand",
+            problems=names or errors,
+        )
+    tree = os.fsdecode(git.run("write-tree").strip())
+    if user.shadow.look().tree != user.tree:
+        raise Conflict("files were edited meanwhile; nothing was changed", hint="try again")
+    now = changed(user.replace(tree=tree))
+    steps = [Step(change.path, change.after, change.before) for change in now.paths]
+    if inner := [step.path for step in steps if step.goal is not None and step.goal.is_repository]:
+        raise Conflict("a submodule is among the changes", problems=inner, hint="update it by hand")
+    folders = {parent for step in steps if step.goal is None for parent in _parents(step.path)}
+    return ordered(steps, {}, tuple(folders))
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _git_in(repository: Repository, cwd: str) -> Git:
+    """Git of the repository with another working folder: a path can only be told relative to that."""
+    return Git(cwd, {"GIT_DIR": repository.common_dir})
+
+
+def _remove(repository: Repository, path: str) -> None:
+    """The tree and git's record of it, also if an interrupted call left only half of either."""
+    parent, name = os.path.split(path)
+    if not os.path.isdir(parent):
+        return
+    git = _git_in(repository, parent)
+    git.ask("worktree", "unlock", name)
+    status, _, said = git.ask("worktree", "remove", "--force", "--force", name)
+    if status != 0:
+        shutil.rmtree(path, ignore_errors=True)
+        git.ask("worktree", "prune")
+    if os.path.lexists(path):
+        raise Conflict(f"{path} cannot be removed: {said}")

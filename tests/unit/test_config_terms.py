@@ -1,0 +1,146 @@
+"""The keys for trusted results and for the prompt: from TOML to the values of a task, layer by layer."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.config.blocks import BLOCKS
+from runner.model import Caps, Recovery
+
+TASK = '[tasks.hello]\nprompt = "x"\n'
+EVERY = """
+[tasks.hello]
+prompt = "x"
+scope = ["src/**"]
+workspace = "worktree"
+on_failure = "keep"
+on_conflict = "queue"
+output_contract = "closing-turn"
+conformance = "enforce"
+retries = 2
+map = "MAP.md"
+patterns = ["a.py"]
+approach = "First a."
+execution_note = "Test first."
+constraints = ["No new package."]
+testing = ["nothing at all"]
+limits = { tokens = 5, tree_tokens = 9, timeout = "1m", idle_timeout = "none", warn_at = 0.5, repeats = 3 }
+"""
+
+
+def test_every_key_reaches_the_task(repo):
+    repo.write(EVERY)
+    task = repo.load().tasks["hello"]
+
+    assert (task.scope, task.workspace, task.on_failure) == (("src/**",), "worktree", "keep")
+    assert (task.on_conflict, task.output_contract, task.conformance) == ("queue", "closing-turn", "enforce")
+    assert (task.retries, task.map, task.patterns) == (2, "MAP.md", ("a.py",))
+    assert (task.approach, task.execution_note) == ("First a.", "Test first.")
+    assert (task.constraints, task.testing) == (("No new package.",), ("nothing at all",))
+    assert task.limits == Caps(5, 9, 0.5, 3, 8)
+    assert (task.timeout_s, task.idle_timeout_s) == (60.0, None)
+
+
+def test_a_task_takes_from_the_defaults_what_it_does_not_set_limit_by_limit(repo):
+    repo.write(
+        '[defaults]\nscope = ["a"]\nretries = 1\noutput_contract = "final"\n'
+        "[defaults.limits]\ntokens = 5\nrepeats = 0\n"
+        f"{TASK}[tasks.other]\nlimits.tokens = 'none'\nlimits.reconnects = 2\noutput_contract = false\n"
+    )
+    tasks = repo.load().tasks
+
+    assert (tasks["hello"].scope, tasks["hello"].retries) == (("a",), 1)
+    assert tasks["hello"].limits == Caps(5, None, 0.8, None, 8)
+    assert tasks["hello"].output_contract == "final"
+    assert tasks["other"].limits == Caps(None, None, 0.8, None, 2)
+    assert tasks["other"].output_contract is None
+
+
+def test_of_two_layers_the_higher_says_the_time_in_whichever_place(repo):
+    repo.write(f'[defaults]\ntimeout = "1h"\n{TASK}limits.timeout = "2h"\n')
+    assert repo.load().tasks["hello"].timeout_s == 7200.0
+    local = repo.root / "delegate.local.toml"
+    repo.write('[tasks.hello]\ntimeout = "3h"\n', local)
+    assert repo.load().tasks["hello"].timeout_s == 3 * 3600.0
+    assert repo.load(sets=["tasks.hello.limits.timeout=4h"]).tasks["hello"].timeout_s == 4 * 3600.0
+    repo.env["RUNNER_TASKS__HELLO__LIMITS__TIMEOUT"] = "5h"
+    assert repo.load().tasks["hello"].timeout_s == 5 * 3600.0
+
+
+def test_the_origin_of_a_limit_is_told_wherever_it_was_written(repo):
+    repo.write(f'[defaults.limits]\ntokens = 5\nidle_timeout = "1m"\n{TASK}limits.repeats = 3\n')
+
+    shown = repo.show(task="hello", origin=True, sets=["tasks.hello.limits.timeout=1h"])["tasks"]["hello"]
+
+    assert shown["limits"]["tokens"] == {"value": 5, "origin": "delegate.toml:2"}
+    assert shown["limits"]["repeats"] == {"value": 3, "origin": "delegate.toml:6"}
+    assert shown["limits"]["warn_at"] == {"value": 0.8, "origin": "default"}
+    assert shown["limits"]["tree_tokens"] == {"value": "none", "origin": "default"}
+    assert shown["idle_timeout"] == {"value": "1m", "origin": "delegate.toml:3"}
+    assert shown["timeout"] == {"value": "1h", "origin": "--set tasks.hello.limits.timeout"}
+
+
+def test_a_task_may_be_called_limits(repo):
+    repo.write('[defaults]\ntimeout = "1h"\n[tasks.limits]\nprompt = "x"\nlimits.tokens = 5\n')
+
+    shown = repo.show(task="limits", origin=True)["tasks"]["limits"]
+
+    assert shown["timeout"] == {"value": "1h", "origin": "delegate.toml:2"}
+    assert shown["limits"]["tokens"] == {"value": 5, "origin": "delegate.toml:5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "read"),
+    [
+        ("RUNNER_DEFAULTS__LIMITS__TOKENS", "500", "limits", Caps(500)),
+        ("RUNNER_DEFAULTS__LIMITS__REPEATS", "0", "limits", Caps(repeats=None)),
+        ("RUNNER_DEFAULTS__OUTPUT_CONTRACT", "final", "output_contract", "final"),
+        ("RUNNER_DEFAULTS__OUTPUT_CONTRACT", "false", "output_contract", None),
+        ("RUNNER_DEFAULTS__RETRIES", "2", "retries", 2),
+        ("RUNNER_DEFAULTS__SCOPE", '["a", "b"]', "scope", ("a", "b")),
+        ("RUNNER_TASKS__HELLO__WORKSPACE", "worktree", "workspace", "worktree"),
+    ],
+)
+def test_a_variable_sets_it_too(repo, name, value, field, read):
+    repo.write(TASK)
+    repo.env[name] = value
+
+    assert getattr(repo.load().tasks["hello"], field) == read
+
+
+def test_recovery_is_a_table_of_its_own(repo):
+    repo.write(f'[recovery]\nladder = ["fresh"]\nbackoff = "1s"\napi_retries = 0\n{TASK}')
+    assert repo.load().recovery == Recovery(0, ("fresh",), 0, 1.0, 600.0)
+    repo.env["RUNNER_RECOVERY__BACKOFF_MAX"] = "5s"
+    assert repo.load().recovery.backoff_max_s == 5.0
+
+
+def test_a_ceiling_of_tokens_comes_from_the_policy(repo):
+    repo.write(TASK)
+    repo.write("max_tokens = 9\n", repo.system_policy)
+    assert repo.load().policy.max_tokens == 9
+    repo.write("max_tokens = 5\n", repo.user_folder / "policy.toml")
+    assert repo.load().policy.max_tokens == 5
+
+
+def test_built_in_blocks_may_be_named_and_replaced(repo):
+    repo.write(f'[blocks.plan-first]\ntext = "Mine."\n{TASK}blocks = ["scope-fence", "plan-first"]\n')
+    config = repo.load()
+
+    assert repo.check().problems == ()
+    assert config.blocks["scope-fence"] == BLOCKS["scope-fence"]
+    assert config.blocks["plan-first"] == "Mine."
+    assert repo.show(origin=True)["blocks"]["plan-first"]["text"]["origin"] == "delegate.toml:2"
+
+
+def test_a_built_in_block_is_the_near_match_of_a_wrong_name(repo):
+    (problem,) = repo.problems(f'{TASK}blocks = ["scope-fense"]\n')
+
+    assert 'did you mean "scope-fence"?' in problem
+
+
+@pytest.mark.parametrize(("name", "text"), BLOCKS.items())
+def test_a_built_in_block_is_one_paragraph_of_rules_for_a_prompt(name, text):
+    assert text == text.strip()
+    assert 100 < len(text) < 1000
+    assert max(map(len, text.splitlines())) <= 110

@@ -1,0 +1,99 @@
+"""What was declared against what the program says: one verdict for each field."""
+
+from __future__ import annotations
+
+import pytest
+from support.values import an_invocation
+
+from runner.model import Level, Sandbox
+from runner.runtimes.base import UNSET, Observed
+from runner.supervise.conformance import Compared, compare, declared, drift
+
+WANTED = Observed("gpt-5", "read-only", False, "never", "high")
+
+
+def verdicts(wanted: Observed, *seen: Observed) -> dict[str, str]:
+    return {name: field["verdict"] for name, field in compare(wanted, seen).to_json().items()}
+
+
+def test_what_is_as_declared_is_ok() -> None:
+    assert verdicts(WANTED, WANTED) == dict.fromkeys(("model", "sandbox", "approval", "effort"), "ok")
+    assert drift(compare(WANTED, [WANTED])) is None
+
+
+def test_what_nobody_saw_is_unverified_and_no_drift() -> None:
+    nothing = compare(WANTED, [])
+    assert nothing.to_json()["model"] == {"declared": "gpt-5", "observed": None, "verdict": "unverified"}
+    assert set(verdicts(WANTED)) == {"model", "sandbox", "approval", "effort"}
+    assert set(verdicts(WANTED).values()) == {"unverified"}
+    assert verdicts(WANTED, Observed()) == verdicts(WANTED)
+    assert drift(nothing) is None
+
+
+def test_the_programs_own_choice_cannot_be_wrong_and_is_shown() -> None:
+    wanted = WANTED.replace(model=None, effort=None)
+    found = compare(wanted, [WANTED.replace(effort=UNSET)])
+    assert found.model == Compared(None, "gpt-5", "ok")
+    assert found.effort == Compared(None, "default", "ok")
+    assert compare(wanted, []).model == Compared(None, None, "unverified")
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("model", {"model": "gpt-5-mini"}),
+        ("sandbox", {"level": "workspace-write"}),
+        ("sandbox", {"level": "danger-full-access", "network": True}),
+        ("sandbox", {"level": "external-sandbox"}),
+        ("sandbox", {"network": True}),
+        ("approval", {"approval": "on-request"}),
+        ("effort", {"effort": "low"}),
+        ("effort", {"effort": UNSET}),
+    ],
+)
+def test_what_is_otherwise_is_a_drift_of_that_field_alone(field: str, changes: dict[str, object]) -> None:
+    found = compare(WANTED, [WANTED.replace(**changes)])
+    assert found.drifted == (field,)
+    reason = drift(found)
+    assert reason is not None and reason.code == "config_drift"
+    shown = getattr(found, field)
+    assert f"{field} is `{shown.observed}`, declared is `{shown.declared}`" in reason.message
+
+
+def test_a_sandbox_that_is_narrower_than_declared_is_a_drift_too() -> None:
+    wide = WANTED.replace(level="danger-full-access", network=True)
+    assert compare(wide, [WANTED]).drifted == ("sandbox",)
+
+
+def test_a_level_without_a_word_about_the_network_is_unverified() -> None:
+    wanted = WANTED.replace(level="workspace-write")
+    assert compare(wanted, [wanted.replace(network=None)]).sandbox.verdict == "unverified"
+    assert compare(wanted, [WANTED.replace(network=None)]).sandbox.verdict == "drift"
+
+
+def test_one_turn_that_drifts_is_enough() -> None:
+    wrong = WANTED.replace(level="danger-full-access", network=True)
+    found = compare(WANTED, [WANTED, wrong, WANTED])
+    assert found.sandbox == Compared("read-only", "danger-full-access", "drift")
+    assert found.model.verdict == "ok"
+
+
+def test_the_last_turn_is_shown_where_none_drifts() -> None:
+    wanted = WANTED.replace(model=None)
+    found = compare(wanted, [WANTED, WANTED.replace(model="gpt-6")])
+    assert found.model == Compared(None, "gpt-6", "ok")
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "level", "network", "shown"),
+    [
+        (Sandbox("a", Level.READ_ONLY), "read-only", False, "read-only"),
+        (Sandbox("a", Level.WORKSPACE_WRITE), "workspace-write", False, "workspace-write"),
+        (Sandbox("a", Level.WORKSPACE_WRITE, True), "workspace-write", True, "workspace-write with network"),
+        (Sandbox("a", Level.DANGER), "danger-full-access", True, "danger-full-access"),
+    ],
+)
+def test_what_an_invocation_declares(sandbox: Sandbox, level: str, network: bool, shown: str) -> None:
+    wanted = declared(an_invocation(sandbox=sandbox))
+    assert wanted == Observed("gpt-5", level, network, "never", "high")
+    assert compare(wanted, [wanted]).sandbox == Compared(shown, shown, "ok")

@@ -1,0 +1,92 @@
+"""What runs and trees of runs have spent, added up from their manifests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from support.values import a_manifest, an_invocation
+
+from runner.model import Lineage, Usage
+from runner.state.lineage import as_child
+from runner.state.manifest import Manifest
+from runner.state.spent import Spent, larger, tokens, tree_tokens
+from runner.state.store import RunDir, new_run_id
+
+
+def a_run(repo: Path, spent: int | None = None, parent: RunDir | None = None) -> RunDir:
+    """A run folder whose manifest says that it has spent so much."""
+    run = RunDir(str(repo), "hello", new_run_id())
+    usage = Usage() if spent is None else Usage(input_tokens=spent)
+    above = None if parent is None else Lineage(parent.task_id, parent.run_id, "x")
+    manifest = a_manifest(run, usage=usage, parent=above)
+    if parent is None:
+        _make(run, manifest)
+        return run
+    with as_child(run, an_invocation(str(repo), "hello", parent.run_id)):
+        _make(run, manifest)
+    return run
+
+
+def _make(run: RunDir, manifest: Manifest) -> None:
+    os.close(run.create())
+    run.write_manifest(manifest)
+
+
+@pytest.mark.parametrize(
+    ("usage", "count"),
+    [
+        (None, 0),
+        (Usage(), 0),
+        (Usage(120, 80, 9, 2), 129),
+        (Usage(output_tokens=7), 7),
+        (Usage(-5, None, 3), 3),
+    ],
+)
+def test_input_and_output_count_and_their_parts_do_not_count_again(usage: Usage | None, count: int) -> None:
+    assert tokens(usage) == count
+
+
+def test_the_larger_of_two_counts_is_the_later_one() -> None:
+    small, large = Usage(1), Usage(2)
+    assert larger(small, large) == larger(large, small) == large
+    assert larger(None, small) == larger(small, None) == small
+    assert larger(None, None) is None
+
+
+def test_a_run_without_children_has_spent_what_it_has_spent(tmp_path: Path) -> None:
+    assert tree_tokens(a_run(tmp_path, 5)) == Spent(5, 1, 0, True)
+
+
+def test_a_tree_is_the_run_and_all_below_it(tmp_path: Path) -> None:
+    top = a_run(tmp_path, 1)
+    child = a_run(tmp_path, 10, top)
+    a_run(tmp_path, 100, child)
+    a_run(tmp_path, 1000, top)
+    a_run(tmp_path, 5000)
+    assert tree_tokens(top) == Spent(1111, 4, 0, True)
+    assert tree_tokens(child) == Spent(110, 2, 0, True)
+
+
+def test_the_owner_knows_its_own_count_better(tmp_path: Path) -> None:
+    top = a_run(tmp_path, 1)
+    a_run(tmp_path, 10, top)
+    assert tree_tokens(top, 7).tokens == 17
+
+
+def test_a_run_that_tells_nothing_is_counted_as_unknown(tmp_path: Path) -> None:
+    top = a_run(tmp_path, 1)
+    a_run(tmp_path, None, top)
+    gone = a_run(tmp_path, 10, top)
+    shutil.rmtree(gone.path)
+    assert tree_tokens(top) == Spent(1, 1, 2, True)
+
+
+def test_so_many_runs_are_looked_at_and_no_more(tmp_path: Path) -> None:
+    top = a_run(tmp_path, 1)
+    for _ in range(4):
+        a_run(tmp_path, 1, top)
+    assert tree_tokens(top, at_most=3) == Spent(3, 3, 0, False)
+    assert tree_tokens(top, at_most=5) == Spent(5, 5, 0, True)

@@ -1,0 +1,95 @@
+"""One verify command: what it may do to us and what it may not. Real processes, no run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from runner.model import Outcome
+from runner.verify.checks import Check, judge, run_check
+
+
+def ran(
+    folder: Path, *argv: str, timeout_s: float = 20, max_log: int = 1 << 20, cancelled: bool = False
+) -> Check:
+    """A check whose bash script may leave its pid in `pid`, for us to end it as the supervisor would."""
+
+    def sweep() -> None:
+        pid = folder / "pid"
+        if pid.exists():
+            os.killpg(int(pid.read_text()), signal.SIGKILL)
+
+    return run_check(
+        argv,
+        cwd=str(folder),
+        env={"PATH": os.environ["PATH"]},
+        log=str(folder / "log"),
+        timeout_s=timeout_s,
+        sweep=sweep,
+        cancelled=lambda: cancelled,
+        max_log=max_log,
+    )
+
+
+def test_a_check_is_its_exit_status_and_the_end_of_its_output(tmp_path: Path) -> None:
+    check = ran(tmp_path, "bash", "-c", "echo first; echo second >&2; exit 3")
+    assert (check.exit_code, check.timed_out, check.passed) == (3, False, False)
+    assert check.tail == "first\nsecond\n"
+    assert check.how == "exited with 3"
+
+
+@pytest.mark.parametrize("argv", [("no-such-check",), ("./missing",), ("a\0b",), ("",), ()])
+def test_a_check_that_is_no_command_could_not_be_run(argv: tuple[str, ...], tmp_path: Path) -> None:
+    check = ran(tmp_path, *argv)
+    assert (check.exit_code, check.timed_out, check.how) == (None, False, "could not be run")
+    assert check.tail
+
+
+def test_a_check_that_writes_endlessly_fills_no_disk_and_is_ended_by_its_limit(tmp_path: Path) -> None:
+    check = ran(tmp_path, "bash", "-c", "echo $$ > pid; exec yes flood", timeout_s=0.7)
+    assert check.timed_out and not check.passed
+    assert (tmp_path / "log").stat().st_size <= 1 << 20
+
+
+def test_a_check_that_talks_much_and_passes_has_passed_and_its_log_keeps_both_ends(tmp_path: Path) -> None:
+    check = ran(tmp_path, "bash", "-c", "echo the beginning; yes flood | head -c 9000000; echo the end")
+    log = (tmp_path / "log").read_bytes()
+    assert check.passed and check.tail.endswith("the end\n")
+    assert log.startswith(b"the beginning\n") and log.endswith(b"the end\n")
+    assert b"bytes were cut out here" in log and len(log) <= 1 << 20
+
+
+def test_a_log_that_became_a_link_is_left_alone(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"x" * 5000)
+    ran(tmp_path, "bash", "-c", "rm log; ln -s precious log", max_log=1000)
+    assert precious.stat().st_size == 5000
+
+
+def test_a_check_is_cut_short_when_the_run_is_cancelled(tmp_path: Path) -> None:
+    check = ran(tmp_path, "bash", "-c", "echo $$ > pid; exec sleep 300", cancelled=True)
+    assert (check.exit_code, check.timed_out) == (None, False)
+    assert check.duration_s < 20
+
+
+def test_output_that_is_no_text_is_shown_as_far_as_it_is(tmp_path: Path) -> None:
+    check = ran(tmp_path, "bash", "-c", r"printf 'a\xffb\0c'")
+    assert check.tail == "a\ufffdb\0c"
+
+
+def test_the_first_check_that_did_not_pass_is_the_verdict() -> None:
+    good, bad = Check(("true",), 0, False, 0.1, ""), Check(("pytest", "-q"), 1, False, 2.0, "1 failed")
+    assert judge(()) is None and judge((good,)) is None
+    verdict = judge((good, bad, Check(("x",), None, False, 0.0, "")))
+    assert verdict is not None
+    outcome, reason = verdict
+    assert (outcome, reason.code, reason.detail) == (Outcome.REJECTED, "verify_failed", "1 failed")
+    assert reason.message == "`pytest -q` exited with 1"
+
+
+def test_a_check_comes_back_from_its_event() -> None:
+    check = Check(("pytest", "-q"), None, True, 600.0, "...")
+    assert Check.from_json({"seq": 4, "type": "checked", **check.to_json()}) == check

@@ -1,0 +1,174 @@
+"""The change against what was allowed and what was claimed."""
+
+from __future__ import annotations
+
+import pytest
+from support.values import an_invocation
+
+from runner.model import Level, Sandbox, Terms
+from runner.verify.checks import Check
+from runner.verify.claim import Claim
+from runner.verify.classify import classify
+from runner.verify.evidence import Evidence
+from runner.verify.inspect import (
+    FINDINGS,
+    Allowed,
+    Finding,
+    Observed,
+    Severity,
+    allowed_by,
+    findings,
+    outside_scope,
+    relative,
+    to_look_for,
+)
+
+WRITES = Allowed(writes=True, contract=True)
+FAILED = Check(("pytest", "-q"), 1, False, 1.0, "1 failed")
+
+
+def a_claim(*files: str, status: str = "completed", said: str = "all pass") -> Claim:
+    return Claim(status, files, (), "Did it.", said)
+
+
+def by_code(
+    allowed: Allowed, claim: Claim | None, observed: Observed | None, *checks: Check
+) -> dict[str, Finding]:
+    found = findings(allowed, claim, observed, checks, root="/repo")
+    assert {finding.code for finding in found} <= set(FINDINGS)
+    assert [f.severity for f in found] == sorted((f.severity for f in found), key=list(Severity).index)
+    return {finding.code: finding for finding in found}
+
+
+def test_a_claim_that_is_the_change_leaves_nothing_to_say() -> None:
+    assert by_code(WRITES, a_claim("src/a.py", "./b"), Observed(("src/a.py", "b"))) == {}
+
+
+def test_a_change_outside_the_scope_is_an_error_that_names_the_paths() -> None:
+    allowed = WRITES.replace(scope=("src/**",))
+    found = by_code(allowed, a_claim("src/a", "x"), Observed(("src/a", "x")))
+    assert found["scope_violation"].severity is Severity.ERROR
+    assert found["scope_violation"].evidence == ("x",)
+    assert "1 file was changed outside the scope (src/**)" in found["scope_violation"].message
+
+
+def test_without_a_scope_nothing_is_outside() -> None:
+    assert outside_scope((), ("anything",)) == ()
+
+
+def test_evidence_of_many_paths_is_cut_and_says_how_many_more() -> None:
+    paths = tuple(f"p{n}" for n in range(60))
+    found = by_code(WRITES.replace(scope=("src",)), a_claim(*paths), Observed(paths))
+    assert len(found["scope_violation"].evidence) == 51
+    assert found["scope_violation"].evidence[-1] == "and 10 more"
+
+
+def test_completed_without_any_change_is_an_error_where_a_change_was_to_be_made() -> None:
+    nothing = Observed(())
+    assert by_code(WRITES, a_claim(), nothing)["empty_diff"].severity is Severity.ERROR
+    assert by_code(WRITES.replace(writes=False), a_claim(), nothing) == {}
+    assert by_code(WRITES.replace(expects_change=False), a_claim(), nothing) == {}
+    assert by_code(WRITES, a_claim(status="partial"), nothing) == {}
+    assert by_code(WRITES, None, nothing) == {}, "without a contract nobody says completed"
+
+
+def test_a_commit_is_no_empty_diff_but_forbidden() -> None:
+    found = by_code(WRITES, a_claim(), Observed((), head_moved=True, moved_refs=("refs/heads/main",)))
+    assert set(found) == {"head_moved", "refs_moved"}
+    assert {finding.severity for finding in found.values()} == {Severity.ERROR}
+    assert found["refs_moved"].evidence == ("refs/heads/main",)
+
+
+def test_a_run_that_may_commit_may() -> None:
+    found = by_code(WRITES.replace(may_commit=True), a_claim(), Observed((), head_moved=True))
+    assert found["head_moved"].severity is Severity.INFO
+
+
+def test_claims_of_files_that_were_not_changed_are_told_apart() -> None:
+    claim = a_claim("a", "/repo/b", "gone", "deleted", "/etc/passwd", "../up", "folder")
+    found = by_code(WRITES, claim, Observed(("a", "deleted", "folder/x"), absent=("gone", "deleted")))
+    assert found["claimed_outside"].evidence == ("/etc/passwd", "../up")
+    assert found["claimed_missing"].evidence == ("gone",)
+    assert found["claimed_not_changed"].evidence == ("b",)
+    assert set(found) == {"claimed_outside", "claimed_missing", "claimed_not_changed"}
+    assert {finding.severity for finding in found.values()} == {Severity.WARNING}
+
+
+def test_a_change_that_the_agent_does_not_name_is_found() -> None:
+    found = by_code(WRITES, a_claim("a"), Observed(("a", "b")))
+    assert found["changed_not_claimed"].evidence == ("b",)
+
+
+def test_a_change_during_a_read_only_run_is_somebodys() -> None:
+    found = by_code(Allowed(writes=False), None, Observed(("a",)))
+    assert found["changed_read_only"].severity is Severity.WARNING
+
+
+def test_a_file_that_was_dirty_before_is_named() -> None:
+    found = by_code(WRITES, a_claim("a"), Observed(("a",), dirty_before=("a", "z")))
+    assert found["changed_dirty"].evidence == ("a",)
+
+
+def test_completed_over_a_failing_check_is_contradicted_in_its_own_words() -> None:
+    found = by_code(WRITES, a_claim("a", said="39 passed\n0 failed"), Observed(("a",)), FAILED)
+    message = found["claim_contradicted"].message
+    assert "`pytest -q` exited with 1" in message and "39 passed 0 failed" in message
+    assert by_code(WRITES, a_claim("a", status="failed"), Observed(("a",)), FAILED) == {}
+
+
+def test_what_nobody_could_see_is_said() -> None:
+    assert by_code(WRITES, a_claim("a"), None)["not_observed"].severity is Severity.WARNING
+    assert by_code(Allowed(writes=True), None, None)["not_observed"].severity is Severity.INFO
+    found = by_code(WRITES, a_claim("a"), Observed(("a",), unknown=("b",)))
+    assert found["not_observed"].evidence == ("b",)
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [
+        ("a/b", "a/b"),
+        ("./a//b/", "a/b"),
+        ("/repo/a", "a"),
+        ("a/../b", "b"),
+        ("../repo/a", "a"),
+        ("..", None),
+        ("/", None),
+        ("/repo", None),
+        (".", None),
+        ("/repository/a", None),
+        ("a/../../x", None),
+    ],
+)
+def test_a_claimed_path_is_inside_by_its_letters(path: str, below: str | None) -> None:
+    assert relative(path, "/repo") == below
+
+
+def test_only_claimed_paths_inside_are_looked_for() -> None:
+    assert to_look_for(a_claim("a", "./a", "/etc/passwd", "b"), "/repo") == ("a", "b")
+    assert to_look_for(None, "/repo") == ()
+
+
+def test_every_error_has_a_row_in_the_classification() -> None:
+    from runner.model import Outcome, Reason
+
+    done = Evidence(Outcome.SUCCEEDED, Reason("completed", "done"))
+    for code in FINDINGS:
+        verdict = classify(done.replace(findings=(Finding(code, Severity.ERROR, "no"),)))
+        assert verdict.outcome is not Outcome.SUCCEEDED
+        if code in ("scope_violation", "head_moved", "refs_moved", "empty_diff", "config_drift"):
+            assert verdict.row != "objection"
+
+
+def test_a_run_under_no_terms_may_do_what_it_always_could() -> None:
+    assert allowed_by(an_invocation()) == Allowed(writes=True, may_commit=True)
+    read_only = an_invocation(sandbox=Sandbox("r", Level.READ_ONLY))
+    assert not allowed_by(read_only).writes
+
+
+@pytest.mark.parametrize(
+    "terms", [Terms(scope=("src",)), Terms(workspace="worktree"), Terms(output_contract="final")]
+)
+def test_a_run_under_terms_must_not_commit(terms: Terms) -> None:
+    allowed = allowed_by(an_invocation(terms=terms))
+    assert not allowed.may_commit
+    assert allowed.scope == terms.scope and allowed.contract is (terms.output_contract is not None)

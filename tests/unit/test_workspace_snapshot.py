@@ -1,0 +1,190 @@
+"""Snapshots: what stands in a work tree is recorded, and looking leaves no trace."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support.work import Work
+
+from runner.errors import Conflict
+from runner.workspace import snapshot as snapshots
+from runner.workspace.git import GitFailed
+from runner.workspace.snapshot import Snapshot
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(tmp_path)
+
+
+def names(work: Work, taken: Snapshot) -> set[str]:
+    tree = taken.shadow.git.run("ls-tree", "-r", "-z", "--name-only", taken.tree)
+    return {os.fsdecode(name) for name in tree.split(b"\0")[:-1]}
+
+
+def test_the_tree_has_tracked_and_untracked_files_and_neither_ignored_ones_nor_runs(work: Work) -> None:
+    work.write(".gitignore", "*.o\n")
+    work.write("a")
+    work.commit()
+    work.write("new file\nwith two lines")
+    work.write("x.o")
+    taken = work.take()
+    assert names(work, taken) == {".gitignore", "a", "new file\nwith two lines"}
+    assert taken.untracked == ("new file\nwith two lines",)
+
+
+def test_committed_files_of_runs_are_no_part_of_it_either(work: Work) -> None:
+    work.git("add", "-f", ".runs/.gitignore")
+    work.write("a")
+    work.commit()
+    assert names(work, work.take()) == {"a"}
+
+
+def test_looking_leaves_the_repository_as_it_was(work: Work) -> None:
+    work.write("a")
+    work.commit()
+    work.write("a", "changed\n")
+    work.write("new")
+    before = (
+        work.objects(),
+        (work.root / ".git" / "index").read_bytes(),
+        sorted(os.listdir(work.root / ".git")),
+    )
+    work.take()
+    after = (
+        work.objects(),
+        (work.root / ".git" / "index").read_bytes(),
+        sorted(os.listdir(work.root / ".git")),
+    )
+    assert after == before
+
+
+def test_it_comes_back_from_its_file(work: Work) -> None:
+    work.write(b"\xff\xfe \n-rf", mode=0o640)
+    taken = work.take()
+    assert snapshots.load(str(work.folder)) == taken
+    assert taken.mode_of(os.fsdecode(b"\xff\xfe \n-rf"), False) == 0o640
+
+
+def test_one_of_a_newer_runner_is_refused(work: Work) -> None:
+    taken = work.take()
+    with pytest.raises(Conflict, match="newer"):
+        Snapshot.from_json({**taken.to_json(), "schema_version": 2})
+
+
+def test_a_folder_without_git_has_none(tmp_path: Path) -> None:
+    assert snapshots.take(str(tmp_path), str(tmp_path)) is None
+    assert snapshots.load(str(tmp_path)) is None
+
+
+def test_a_repository_that_git_refuses_is_an_error(work: Work) -> None:
+    (work.root / ".git" / "config").write_text("[core\n")
+    with pytest.raises(GitFailed):
+        work.take()
+
+
+def test_a_repository_without_commits_has_no_head(work: Work) -> None:
+    work.write("a")
+    position = work.take().position
+    assert (position.head, position.branch, position.refs) == (None, "refs/heads/main", ())
+
+
+def test_a_detached_head_has_no_branch(work: Work) -> None:
+    work.write("a")
+    head = work.commit()
+    work.git("checkout", "-q", "--detach")
+    position = work.take().position
+    assert (position.head, position.branch) == (head, None)
+    assert dict(position.refs) == {"refs/heads/main": head}
+
+
+def conflict(work: Work, how: str) -> None:
+    work.write("a", "1\n")
+    work.commit()
+    work.git("checkout", "-q", "-b", "other")
+    work.write("a", "2\n")
+    work.commit()
+    work.git("checkout", "-q", "main")
+    work.write("a", "3\n")
+    work.commit()
+    work.git(how, "other", ok=False)
+
+
+@pytest.mark.parametrize("how", ["rebase", "merge", "cherry-pick"])
+def test_what_is_under_way_is_named(work: Work, how: str) -> None:
+    conflict(work, how)
+    taken = work.take()
+    assert taken.position.in_progress == how
+    assert taken.dirty == ("a",)
+
+
+def test_contents_are_those_on_disk_whatever_git_converts(work: Work) -> None:
+    work.git("config", "filter.up.clean", "tr a-z A-Z")
+    work.write(".gitattributes", "* text=auto\n*.up filter=up\n")
+    work.write("crlf", b"one\r\ntwo\r\n")
+    work.write("x.up", "abc\n")
+    work.commit()
+    taken = work.take()
+    shown = {
+        name: taken.shadow.git.run("cat-file", "blob", f"{taken.tree}:{name}") for name in ("crlf", "x.up")
+    }
+    assert shown == {"crlf": b"one\r\ntwo\r\n", "x.up": b"abc\n"}
+
+
+def test_no_hook_filter_or_monitor_is_run_by_looking(work: Work, tmp_path: Path) -> None:
+    work.write("a")
+    work.commit()
+    ran = tmp_path / "ran"
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    hook.chmod(0o755)
+    work.git("config", "core.fsmonitor", str(hook))
+    work.git("config", "core.hooksPath", str(tmp_path))
+    work.take()
+    assert not ran.exists()
+
+
+def test_files_that_git_was_told_to_overlook_are_looked_at(work: Work) -> None:
+    work.write("assumed")
+    work.write("skipped")
+    work.commit()
+    work.git("update-index", "--assume-unchanged", "assumed")
+    work.git("update-index", "--skip-worktree", "skipped")
+    work.write("assumed", "other\n")
+    work.write("skipped", "other\n")
+    taken = work.take()
+    for name in ("assumed", "skipped"):
+        assert taken.shadow.git.run("cat-file", "blob", f"{taken.tree}:{name}") == b"other\n"
+
+
+def test_a_sha256_repository_works_too(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    work.remove(".git")
+    work.git("init", "-q", "--object-format=sha256")
+    work.write("a")
+    work.commit()
+    assert len(work.take().tree) == 64
+
+
+def test_variables_of_a_hook_do_not_turn_us_to_another_repository(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.write("a")
+    other = Work(tmp_path, "other")
+    monkeypatch.setenv("GIT_DIR", str(other.root / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    assert work.take().root == str(work.root)
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "new\nline", "-rf", os.fsdecode(b"\xff\xfe"), 'quote"\\', "*[a]?"]
+)
+def test_the_repository_may_have_any_name(tmp_path: Path, name: str) -> None:
+    work = Work(tmp_path, name)
+    work.write("a")
+    work.commit()
+    taken = work.take()
+    assert taken.root == str(work.root)
+    assert names(work, taken) == {"a"}

@@ -1,0 +1,178 @@
+"""Work trees of runs: made of one commit, accepted whole or not at all, removed only by decision."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support.work import Work
+
+from runner.errors import Conflict
+from runner.workspace import worktree as worktrees
+from runner.workspace.worktree import Worktree, accept, create, discard, load, place
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    made = Work(tmp_path)
+    made.write("a", "".join(f"{number}\n" for number in range(20)))
+    made.write("b", "b\n")
+    made.write("d/c", "c\n")
+    made.commit()
+    return made
+
+
+def environment() -> Mapping[str, str]:
+    return os.environ
+
+
+def made(work: Work) -> Worktree:
+    path = place(str(work.root), "r", environment())
+    return create(str(work.root), work.head(), path, str(work.folder))
+
+
+def write(tree: Worktree, name: str, text: str) -> None:
+    path = Path(tree.path, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_it_stands_in_the_state_folder_apart_from_other_repositories(own_home: Path) -> None:
+    one, other = (place(repo, "r", environment()) for repo in ("/one", "/other"))
+    assert one != other
+    assert all(path.startswith(f"{own_home}/.local/state/runner/worktrees/") for path in (one, other))
+    assert place("/one", "r", {"HOME": "/h"}).startswith("/h/.local/state/runner/")
+
+
+def test_it_has_the_base_and_nothing_uncommitted(work: Work) -> None:
+    work.write("b", "edited\n")
+    work.write("new")
+    tree = made(work)
+    assert tree.is_there() and load(str(work.folder)) == tree
+    assert Path(tree.path, "b").read_text() == "b\n" and not Path(tree.path, "new").exists()
+    assert work.git("branch", "--show-current", cwd=Path(tree.path)) == b""
+
+
+def test_accepting_merges_with_what_the_user_has_not_committed_and_stages_nothing(work: Work) -> None:
+    tree = made(work)
+    text = Path(tree.path, "a").read_text()
+    write(tree, "a", text.replace("19\n", "nineteen\n"))
+    write(tree, "n/new", "new\n")
+    os.unlink(Path(tree.path, "d", "c"))
+    os.chmod(Path(tree.path, "b"), 0o755)
+    work.write("a", text.replace("0\n", "zero\n", 1))
+    work.write("mine", "mine\n")
+    index = (work.root / ".git" / "index").read_bytes()
+    accepted = accept(tree)
+    assert set(accepted.paths) == {"a", "n/new", "d/c", "b"} and not accepted.kept and not accepted.left
+    assert work.read("a").decode() == text.replace("0\n", "zero\n", 1).replace("19\n", "nineteen\n")
+    assert work.read("n/new") == b"new\n" and work.read("mine") == b"mine\n"
+    assert not (work.root / "d").exists() and os.access(work.path("b"), os.X_OK)
+    assert (work.root / ".git" / "index").read_bytes() == index
+    assert tree.is_there(), "only `discard` removes it"
+
+
+def test_commits_that_were_made_in_it_are_accepted_as_changes(work: Work) -> None:
+    tree, head = made(work), work.head()
+    write(tree, "b", "committed\n")
+    work.git("commit", "-qam", "x", cwd=Path(tree.path))
+    accept(tree)
+    assert work.read("b") == b"committed\n" and work.head() == head
+
+
+def test_conflicts_are_refused_and_nothing_is_changed(work: Work) -> None:
+    tree = made(work)
+    write(tree, "b", "theirs\n")
+    write(tree, "new", "theirs\n")
+    work.write("b", "mine\n")
+    before, staged = work.state(), work.staged()
+    with pytest.raises(Conflict) as error:
+        accept(tree)
+    assert error.value.problems == ("b",)
+    assert (work.state(), work.staged()) == (before, staged)
+    assert Path(tree.patch).read_bytes()
+
+
+def test_a_file_of_the_users_with_the_same_name_is_a_conflict(work: Work) -> None:
+    tree = made(work)
+    write(tree, "new", "theirs\n")
+    work.write("new", "mine\n")
+    with pytest.raises(Conflict):
+        accept(tree)
+    assert work.read("new") == b"mine\n"
+
+
+def test_accepting_twice_or_accepting_nothing_changes_nothing(work: Work) -> None:
+    tree = made(work)
+    assert accept(tree).paths == ()
+    write(tree, "b", "theirs\n")
+    accept(tree)
+    before = work.state()
+    assert accept(tree).paths == ()
+    assert work.state() == before
+
+
+def test_an_acceptance_that_breaks_off_is_finished_by_the_next_call(work: Work) -> None:
+    tree = made(work)
+    for name in ("b", "new1", "new2"):
+        write(tree, name, "theirs\n")
+
+    def stop(step: str) -> None:
+        if step == "put new1":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        accept(tree, watch=stop)
+    work.write("b", "user, meanwhile\n")
+    accept(tree)
+    assert [work.read(name) for name in ("b", "new1", "new2")] == [
+        b"user, meanwhile\n",
+        b"theirs\n",
+        b"theirs\n",
+    ]
+
+
+def test_discarding_keeps_the_work_as_a_patch_and_removes_the_tree(work: Work) -> None:
+    tree = made(work)
+    write(tree, "new", "theirs\n")
+    assert discard(tree)
+    assert not tree.is_there() and not os.path.exists(tree.path)
+    assert b"+theirs" in Path(tree.patch).read_bytes()
+    assert work.git("worktree", "list", "--porcelain").count(b"worktree ") == 1
+    patch = Path(tree.patch).read_bytes()
+    assert not discard(tree) and Path(tree.patch).read_bytes() == patch
+
+
+def test_git_itself_does_not_remove_it(work: Work) -> None:
+    tree = made(work)
+    work.git("worktree", "prune", "--expire=now")
+    work.git("worktree", "remove", "--force", tree.path, ok=False)
+    assert tree.is_there()
+
+
+def test_what_is_no_work_tree_any_more_is_not_removed(work: Work) -> None:
+    tree = made(work)
+    write(tree, "new", "theirs\n")
+    os.unlink(f"{tree.path}/.git")
+    with pytest.raises(Conflict):
+        discard(tree)
+    with pytest.raises(Conflict):
+        accept(tree)
+    assert Path(tree.path, "new").exists()
+
+
+def test_without_a_commit_or_a_repository_there_is_none(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    with pytest.raises(Conflict, match="no commit"):
+        create(str(work.root), None, str(tmp_path / "w"), str(work.folder))
+    with pytest.raises(Conflict, match="no git repository"):
+        create(str(tmp_path), "0" * 40, str(tmp_path / "w"), str(work.folder))
+    assert not (tmp_path / "w").exists() and worktrees.load(str(work.folder)) is None
+
+
+def test_a_place_that_is_taken_is_refused(work: Work) -> None:
+    made(work)
+    with pytest.raises(Conflict, match="exists"):
+        made(work)
