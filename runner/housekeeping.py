@@ -12,12 +12,21 @@ from runner.state.files import unwritable
 from runner.state.index import Row, row_of
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir
+from runner.value import Value
+from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MADE_WITHIN_S = 60.0
+
+
+class Cleaned(Value):
+    """`removed` are gone, or would be; `undecided` stay, each with its work tree, which stands."""
+
+    removed: tuple[Row, ...]
+    undecided: tuple[tuple[Row, str], ...]
 
 
 def reap(root: str, env: Mapping[str, str]) -> list[Row]:
@@ -47,14 +56,14 @@ def reap(root: str, env: Mapping[str, str]) -> list[Row]:
     return sorted(changed, key=lambda row: row.run_id, reverse=True)
 
 
-def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
-    """Removes finished runs that ended longer ago; the rows of those that are gone (or would be).
+def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
+    """Removes finished runs that ended longer ago.
 
-    A run is removed only under its own lock and only when its manifest says that it is done.
+    A run is removed only under its own lock, only when its manifest says that it is done, and not while a
+    work tree of its own stands: nobody would know any more whose work that is.
     """
-    import shutil
-
-    removed = []
+    removed: list[Row] = []
+    undecided: list[tuple[Row, str]] = []
     for task, run_id in index.folders(root):
         run = RunDir(root, task, run_id)
         if not run.is_described():
@@ -76,8 +85,11 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
                 continue
             if time.time() - parse_timestamp(ended) < older_than_s:
                 continue
+            if (tree := standing(run.path)) is not None:
+                undecided.append((row_of(manifest), tree))
+                continue
             if not dry_run:
-                shutil.rmtree(run.path)
+                _remove(run)
             removed.append(row_of(manifest))
         except RunnerError:
             continue
@@ -85,7 +97,16 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> list[Row]:
             raise unwritable(error) from error
         finally:
             os.close(lock_fd)
-    return sorted(removed, key=lambda row: row.run_id, reverse=True)
+    newest_first = sorted(removed, key=lambda row: row.run_id, reverse=True)
+    return Cleaned(
+        tuple(newest_first), tuple(sorted(undecided, key=lambda pair: pair[0].run_id, reverse=True))
+    )
+
+
+def _remove(run: RunDir) -> None:
+    import shutil
+
+    shutil.rmtree(run.path)
 
 
 def _is_abandoned(run: RunDir) -> bool:

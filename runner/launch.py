@@ -63,7 +63,7 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
     place = reserve(config.root, choose(config, request), run_id, env)
     try:
         resolved = _resolve(config, request, env, parent, run_id, port, place.cwd, again)
-        return _start_below(parent, resolved, env, listener, place)
+        return _start_below(parent, resolved, env, listener, place, request.prompt)
     finally:
         place.leave()
 
@@ -74,10 +74,11 @@ def _start_below(
     env: Mapping[str, str],
     listener: socket.socket | None,
     place: Workplace,
+    asked: str | None,
 ) -> Manifest:
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
     if parent is None:
-        return _start(run, resolved, env, listener, place)
+        return _start(run, resolved, env, listener, place, asked)
     from runner import looking  # only a start with a parent pays for it
     from runner.state.lineage import as_child
 
@@ -86,7 +87,7 @@ def _start_below(
     looking.look(above, env)
     looking.below(above, env)
     with as_child(run, parent):
-        return _start(run, resolved, env, listener, place)
+        return _start(run, resolved, env, listener, place, asked)
 
 
 def _start(
@@ -95,12 +96,15 @@ def _start(
     env: Mapping[str, str],
     listener: socket.socket | None,
     place: Workplace,
+    asked: str | None,
 ) -> Manifest:
     manifest = first(resolved, run.artifacts).replace(workspace=place.describe())
     lock_fd = run.create()
     try:
         place.prepare(run)
         write_new(run.prompt, resolved.prompt.encode())
+        if asked is not None:
+            write_new(run.asked, asked.encode())
         if resolved.sandbox.level is Level.WORKSPACE_WRITE:
             make_guard(guard_of(resolved.repo, env), resolved.repo)
         if resolved.terms.output_contract in ("final", "closing-turn"):

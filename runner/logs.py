@@ -79,10 +79,10 @@ def follow(
 
 def asked(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> list[Question]:
     """The questions of a run, redacted and fit for a terminal."""
-    redactor, found = redactor(run, manifest, env), []
+    hider, found = redactor(run, manifest, env), []
     for question in questions.of_run(run):
         texts = {"prompt": question.prompt, "answer": question.answer, "answered_by": question.answered_by}
-        shown = {k: v and redactor.redact_text(clean_terminal(v)) for k, v in texts.items()}
+        shown = {k: v and hider.redact_text(clean_terminal(v)) for k, v in texts.items()}
         found.append(question.replace(**shown))
     return found
 

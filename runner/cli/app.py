@@ -32,10 +32,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "resolve": ("begin", "print exactly what `start` would execute"),
     "start": ("begin", "start a task as a background run"),
+    "retry": ("begin", "try a run that ended again, with what it has shown"),
     "list": ("operate", "the running runs, or all"),
     "status": ("operate", "the manifest of a run, reconciled with reality"),
     "wait": ("operate", "return the moment a run is done"),
     "logs": ("reading", "what a run did, readable and redacted"),
+    "report": ("review", "what a run came to: claims beside evidence"),
+    "diff": ("review", "the change of a run, as a patch"),
+    "accept": ("review", "take over the changes of a run that has a work tree of its own"),
+    "discard": ("review", "remove such a work tree; its work is kept as a patch"),
     "pause": ("operate", "stop every process of a run"),
     "resume": ("operate", "let a paused run go on"),
     "cancel": ("operate", "end a run and everything of it"),
@@ -60,6 +65,7 @@ examples:
   runner start --task hello --rehearse     the same without tokens, login or network
   runner logs @latest -f                   watch it
   runner cancel @latest                    end it
+  runner report @latest                    what came of it, and what nobody knows
 
 RUN is a run id or a unique prefix of one, a manifest path, a task id (its newest run) or @latest.
 Every command takes --help and --format json.

@@ -66,9 +66,7 @@ def add_start(parser: Parser) -> None:
     _add_request(parser)
     # For a caller that has to know the id first: the delegation server marks what it starts with it.
     parser.add_argument("--run-id", type=_run_id, help=argparse.SUPPRESS)
-    group = parser.add_mutually_exclusive_group()
-    group.add_argument("--wait", action="store_true", help="wait for the end; exit with the run's outcome")
-    group.add_argument("--follow", action="store_true", help="as --wait, and print what the run does")
+    _add_waiting(parser)
     parser.examples(
         "runner start --task hello",
         "runner start --task hello --rehearse --wait",
@@ -76,6 +74,47 @@ def add_start(parser: Parser) -> None:
     )
     assert parser.epilog is not None
     parser.epilog += "\n\nCtrl-C while waiting detaches: the run goes on."
+
+
+def _add_waiting(parser: Parser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--wait", action="store_true", help="wait for the end; exit with the run's outcome")
+    group.add_argument("--follow", action="store_true", help="as --wait, and print what the run does")
+
+
+def add_retry(parser: Parser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", help="run id or a prefix of one, manifest path, task id, @latest"
+    )
+    parser.add_argument("--message", metavar="TEXT", help="what is to be different, in your words")
+    parser.add_argument(
+        "--fresh", action="store_true", help="begin a new thread, also where the old one can go on"
+    )
+    parser.add_argument(
+        "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
+    )
+    add_settings(parser)
+    _add_waiting(parser)
+    parser.examples(
+        "runner retry fix-auth",
+        'runner retry @latest --message "Leave the public API as it is." --wait',
+    )
+
+
+def run_retry(args: Namespace) -> int:
+    from runner import again, lookup
+
+    root = lookup.find_root(here())
+    config = launch.load(here(), os.environ, args.config, args.sets)
+    manifest = again.retry(
+        config,
+        lookup.find(root, args.run),
+        os.environ,
+        message=args.message,
+        fresh=args.fresh,
+        allow_danger=args.allow_danger,
+    )
+    return _begun(args, manifest)
 
 
 def _run_id(text: str) -> str:
@@ -86,7 +125,11 @@ def _run_id(text: str) -> str:
 
 def run_start(args: Namespace) -> int:
     config = launch.load(here(), os.environ, args.config, args.sets)
-    manifest = launch.start(config, _request(args), os.environ)
+    return _begun(args, launch.start(config, _request(args), os.environ))
+
+
+def _begun(args: Namespace, manifest: Manifest) -> int:
+    """What is said of a run that was started; its end, if that is waited for."""
     run = RunDir(manifest.repo, manifest.task_id, manifest.run_id)
     if not (args.wait or args.follow):
         if args.format == "json":

@@ -152,11 +152,19 @@ def add_clean(parser: Parser) -> None:
 
 def run_clean(args: Namespace) -> int:
     root = lookup.find_root(here())
-    rows = housekeeping.clean(root, older_than_s=args.older_than, dry_run=args.dry_run)
+    cleaned = housekeeping.clean(root, older_than_s=args.older_than, dry_run=args.dry_run)
+    rows = cleaned.removed
     if args.format == "text" and rows:
         verb = "would remove" if args.dry_run else "removed"
         print(f"{verb} {len(rows)} finished {'run' if len(rows) == 1 else 'runs'}", file=sys.stderr)
     _emit_rows(args, rows, "nothing to remove")
+    for row, tree in cleaned.undecided:
+        words = f"`runner accept {row.run_id}` or `runner discard {row.run_id}`"
+        print(
+            f"{paint('note:', 'yellow', sys.stderr)} {row.run_id} stays: its work tree {tree} waits for a "
+            f"decision ({words})",
+            file=sys.stderr,
+        )
     return ExitStatus.OK
 
 

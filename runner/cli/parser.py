@@ -40,12 +40,17 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
-        self.add_argument(
+        self._format = self.add_argument(
             "--format",
             choices=("text", "json"),
             default="text",
             help="text for people, or one JSON document on stdout (default: text)",
         )
+
+    def also_as(self, form: str, what: str) -> None:
+        """One more form of `--format`; `what` says what it is."""
+        self._format.choices = (*(self._format.choices or ()), form)
+        self._format.help = f"text for people, one JSON document on stdout, or {what} (default: text)"
 
     def examples(self, *lines: str) -> None:
         """Lines for the end of `--help`."""

@@ -45,6 +45,9 @@ def exit_status(manifest: Manifest) -> int:
     """What `wait` answers for a run; 0 for one that is not done."""
     if manifest.outcome is None:
         return ExitStatus.OK
+    is_budget = manifest.reason is not None and manifest.reason.code == "budget_exceeded"
+    if manifest.outcome is Outcome.FAILED and is_budget:
+        return ExitStatus.BUDGET
     return _EXITS.get(manifest.outcome, ExitStatus.NOT_SUCCESSFUL)
 
 
@@ -86,6 +89,8 @@ def manifest_text(m: Manifest) -> str:
             "sandbox",
             f"{m.sandbox.name} ({m.sandbox.level}{', network' if m.sandbox.network else ''})",
         ),
+        ("workspace", _workplace(m)),
+        ("drift", _drift(m)),
         ("started", m.started_at),
         ("ended", m.ended_at),
         ("paused", f"{m.paused_seconds:g} s" if m.paused_seconds else None),
@@ -111,6 +116,23 @@ def _reason(m: Manifest) -> str | None:
     if m.reason.detail:
         parts.append(m.reason.detail.rstrip())
     return _indented("\n".join(parts))
+
+
+def _workplace(m: Manifest) -> str | None:
+    """Where it works, where that was recorded."""
+    place = getattr(m, "workspace", None)
+    return f"{place['path']} ({place['kind']})" if place else None
+
+
+def _drift(m: Manifest) -> str | None:
+    """The settings that are not as they were declared."""
+    seen = getattr(m, "conformance", None) or {}
+    told = [
+        f"{name}: declared {one['declared']}, observed {one['observed']}"
+        for name, one in seen.items()
+        if isinstance(one, dict) and one.get("verdict") == "drift"
+    ]
+    return paint("; ".join(told), "red") if told else None
 
 
 def _tokens(m: Manifest) -> str | None:

@@ -88,6 +88,7 @@ class RunDir:
         self.last_message = f"{self.path}/last-message.md"
         self.result = f"{self.path}/result.json"
         self.workspace = f"{self.path}/workspace.json"
+        self.asked = f"{self.path}/asked.md"  # the prompt of the command line, as it came
         self.result_schema = f"{self.path}/result.schema.json"
         self.timeline = f"{self.path}/timeline.tsv"
         self.supervisor_log = f"{self.path}/supervisor.log"

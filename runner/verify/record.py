@@ -34,6 +34,8 @@ class RolledBack(Value):
     kept: tuple[str, ...]
     amiss: tuple[str, ...]
     """What could not be brought back, or was seen to be other than before."""
+    refused: str | None = None
+    """Why nothing was rolled back."""
 
 
 class Record(Value):
@@ -111,7 +113,9 @@ def _claim(data: Any) -> Claim:
 
 
 def _observed(data: Any) -> Observed:
-    listed = {name: _texts(data.get(name, ())) for name in ("absent", "moved_refs", "dirty_before", "unknown")}
+    listed = {
+        name: _texts(data.get(name, ())) for name in ("absent", "moved_refs", "dirty_before", "unknown")
+    }
     return Observed(_texts(data["changed"]), head_moved=data.get("head_moved") is True, **listed)
 
 
@@ -123,6 +127,8 @@ def _finding(data: Any) -> Finding:
 
 
 def _rolled_back(data: Any) -> RolledBack:
+    if "refused" in data:
+        return RolledBack(0, (), (), _text(data["refused"]))
     count = len(_texts(data["restored"])) + len(_texts(data["removed"]))
     return RolledBack(count, _texts(data["kept"]), (*_texts(data["left"]), *_texts(data["unequal"])))
 

@@ -75,8 +75,8 @@ def write_json(path: str, value: Any) -> None:
 
 
 def read_json(path: str) -> Any:
-    """None if there is no such file. ValueError if it is no JSON, OSError if a link, a FIFO or a folder stands
-    there: a record of ours is a plain file.
+    """None if there is no such file. ValueError if it is no JSON, OSError if a link, a FIFO or a folder
+    stands there: a record of ours is a plain file.
     """
     try:
         with open(path, "rb", opener=_plain) as file:

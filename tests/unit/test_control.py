@@ -105,7 +105,7 @@ def test_a_run_of_a_newer_runner_is_neither_rebuilt_nor_removed(owned: Owned) ->
     before = Path(run.manifest).read_bytes()
     with pytest.raises(ManifestNewer):
         looking.look(run, ENV)
-    assert housekeeping.clean(str(owned.repo), older_than_s=0, dry_run=False) == []
+    assert housekeeping.clean(str(owned.repo), older_than_s=0, dry_run=False).removed == ()
     assert [row.status for row in housekeeping.reap(str(owned.repo), ENV)] == ["unknown"]
     assert Path(run.manifest).read_bytes() == before
     assert not list(Path(run.path).glob("*broken*"))
@@ -177,13 +177,12 @@ def test_cleaning_takes_what_ended_long_ago_and_nothing_else(owned: Owned) -> No
     Path(broken.manifest).write_bytes(b"{")
     live = owned.run()
     would = housekeeping.clean(str(owned.repo), older_than_s=3600, dry_run=True)
-    assert [row.run_id for row in would] == [old.run_id]
+    assert [row.run_id for row in would.removed] == [old.run_id]
     assert os.path.exists(old.path)
     assert housekeeping.clean(str(owned.repo), older_than_s=3600, dry_run=False) == would
     assert [os.path.exists(run.path) for run in (old, fresh, broken, live)] == [False, True, True, True]
-    assert [row.run_id for row in housekeeping.clean(str(owned.repo), older_than_s=0, dry_run=False)] == [
-        fresh.run_id
-    ]
+    rest = housekeeping.clean(str(owned.repo), older_than_s=0, dry_run=False)
+    assert [row.run_id for row in rest.removed] == [fresh.run_id]
 
 
 def test_a_run_without_a_manifest_is_not_found(owned: Owned) -> None:

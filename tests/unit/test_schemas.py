@@ -210,6 +210,8 @@ EVENTS: dict[str, dict[str, Any]] = {
     "child_unreachable": {"run_id": RUN.run_id, "message": "it is gone"},
     "parent_unreachable": {"run_id": RUN.run_id, "message": "it is gone"},
     "question": {"id": "q-0001", "status": "open", "prompt": "May I?"},
+    "accepted": {"files": 2},
+    "discarded": {},
 }
 
 

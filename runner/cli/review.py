@@ -1,0 +1,122 @@
+"""Verbs for whoever has to decide about a run: report, diff, accept, discard."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner import decide, lookup, review
+from runner.cli.parser import Parser, add_run, here
+from runner.cli.render import emit, paint
+from runner.errors import ExitStatus
+from runner.terminal_text import clean_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable
+
+    from runner.decide import Decision
+    from runner.state.store import RunDir
+
+
+def add_report(parser: Parser) -> None:
+    add_run(parser)
+    parser.also_as("markdown", "Markdown for a pull request")
+    parser.examples(
+        "runner report @latest",
+        "runner report fix-auth --format markdown > report.md",
+        "runner report fix-auth --format json",
+    )
+
+
+def run_report(args: Namespace) -> int:
+    found = review.report(_run(args.run), os.environ)
+    if args.format == "json":
+        emit(found.report.to_json())
+    else:
+        from runner.verify.report_text import as_markdown, as_text
+
+        print((as_markdown if args.format == "markdown" else as_text)(found.report), end="")
+    _say(found.notes)
+    return ExitStatus.OK
+
+
+def add_diff(parser: Parser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--stat", action="store_true", help="only the files, with the lines added and removed"
+    )
+    parser.examples("runner diff @latest", "runner diff fix-auth --stat", "runner diff fix-auth | git apply")
+
+
+def run_diff(args: Namespace) -> int:
+    run = _run(args.run)
+    patch = review.diff(run, os.environ)
+    if args.format == "json":
+        files = [one.to_json() for one in patch.files]
+        text = None if args.stat else patch.text
+        emit({"run_id": run.run_id, "files": files, "patch": text, "kept": patch.kept})
+        if text is None and not args.stat:
+            _say([f"the patch is not UTF-8, so it is null here: `runner diff {run.run_id} > FILE` has it"])
+    elif args.stat:
+        for one in patch.files:
+            count = "binary" if one.added is None else f"+{one.added} -{one.removed}"
+            print(f"{count:>12}  {' '.join(clean_terminal(one.path).split())}")
+    elif sys.stdout.isatty():  # what comes out of a pipe has to be exact; here nothing may move the cursor
+        print(clean_terminal(patch.data.decode(errors="replace")), end="")
+    else:
+        sys.stdout.buffer.write(patch.data)
+    _say([*patch.notes, *([] if patch.files else ["no file was changed"])])
+    return ExitStatus.OK
+
+
+def add_accept(parser: Parser) -> None:
+    add_run(parser)
+    parser.examples("runner accept @latest", "runner accept fix-auth --format json")
+    assert parser.epilog is not None
+    parser.epilog += (
+        "\n\nOf a run with a work tree of its own: its changes are merged into your tree, with nothing staged"
+        "\nor committed, and the tree is removed. Conflicts are listed and change nothing."
+    )
+
+
+def run_accept(args: Namespace) -> int:
+    return _decided(args, decide.accept(_run(args.run), os.environ))
+
+
+def add_discard(parser: Parser) -> None:
+    add_run(parser)
+    parser.examples("runner discard @latest", "runner discard fix-auth --format json")
+    assert parser.epilog is not None
+    parser.epilog += (
+        "\n\nOf a run with a work tree of its own: the tree is removed. The work stays in the run's folder as"
+        "\na patch, which `runner diff` shows; files that git ignores are lost."
+    )
+
+
+def run_discard(args: Namespace) -> int:
+    return _decided(args, decide.discard(_run(args.run), os.environ))
+
+
+def _decided(args: Namespace, decision: Decision) -> int:
+    if args.format == "json":
+        emit(decision.to_json())
+    elif decision.decision == "accepted":
+        count = len(decision.paths)
+        print(f"{decision.run_id} accepted; {count} {'file' if count == 1 else 'files'} changed in your tree")
+    else:
+        print(f"{decision.run_id} discarded")
+    kept = [f"edited meanwhile, and kept as it was then: {path}" for path in decision.kept]
+    _say(kept + ([] if decision.patch is None else [f"the work is kept as a patch: {decision.patch}"]))
+    return ExitStatus.OK
+
+
+def _run(name: str) -> RunDir:
+    return lookup.find(lookup.find_root(here()), name)
+
+
+def _say(notes: Iterable[str]) -> None:
+    sys.stdout.flush()
+    for note in notes:
+        print(f"{paint('note:', 'yellow', sys.stderr)} {clean_terminal(note)}", file=sys.stderr)
