@@ -1,7 +1,7 @@
 """USE CASE `retry`: a run that ended is tried again, as a run of its own, with what it has shown.
 
-An end never changes, so another attempt asked for afterwards is another run; both manifests name the first. It
-goes on in the thread of the run if that is possible, else it begins a new one with the task and the evidence.
+An end never changes, so another attempt asked for afterwards is another run, which names the first. It goes
+on in the thread of that run if it can, else it begins a new one with the task and the evidence.
 """
 
 from __future__ import annotations

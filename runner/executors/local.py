@@ -74,6 +74,8 @@ def spawn(
             setsigdef=_RESET,
         )
     finally:
+        if keep_fd is not None:
+            os.set_inheritable(keep_fd, False)
         os.umask(former_umask)
         os.fchdir(former_cwd)
         for fd in (*files, former_cwd):

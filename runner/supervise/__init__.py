@@ -41,7 +41,8 @@ def begin(
 ) -> None:
     """Starts the child under an owner of its own. Returns once the child was exec'd.
 
-    The owner keeps `lease_fd` for as long as it lives: the right to write in the work tree.
+    `lease_fd` is the right to write in the work tree. The owner keeps it, and so does the child with all that
+    it starts: whatever becomes of the owner, nobody else gets it before the last of them is gone.
 
     StartFailed (the manifest then says `done` and why) or SupervisorFailed. The descriptors are closed here.
     """
@@ -50,10 +51,8 @@ def begin(
 
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, {lock_fd, ready_fd, listener_fd, lease_fd})
-        if _launch(run, manifest, invocation, env, listener_fd, umask, ready_fd):
-            if lease_fd is not None:
-                os.set_inheritable(lease_fd, True)
-            _become_supervisor(run, lock_fd, None, env)
+        if _launch(run, manifest, invocation, env, listener_fd, umask, ready_fd, lease_fd):
+            _become_supervisor(run, lock_fd, None, env, lease_fd)
 
     try:
         answer = _detach(own)
@@ -115,6 +114,7 @@ def _launch(
     listener_fd: int | None,
     umask: int,
     ready_fd: int,
+    lease_fd: int | None,
 ) -> bool:
     """Starts the processes and writes what was seen. False: it failed, and is written so."""
     log = EventLog(run.events)
@@ -125,7 +125,7 @@ def _launch(
     try:
         if invocation.rehearsal is not None:
             first = _start_rehearsal(run, invocation, env, listener_fd)
-        first = process = start_child(run, invocation, env, umask)
+        first = process = start_child(run, invocation, env, umask, lease_fd)
         log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
         manifest = started(manifest, process)
         run.write_manifest(manifest)
@@ -141,7 +141,9 @@ def _launch(
     return True
 
 
-def start_child(run: RunDir, invocation: Invocation, env: Mapping[str, str], umask: int) -> Identity:
+def start_child(
+    run: RunDir, invocation: Invocation, env: Mapping[str, str], umask: int, lease_fd: int | None
+) -> Identity:
     """One start of the runtime: the prompt on stdin, then EOF; output straight to the files."""
     streams = local.Streams(run.prompt, run.stdout, run.stderr)
     return local.spawn(
@@ -150,6 +152,7 @@ def start_child(run: RunDir, invocation: Invocation, env: Mapping[str, str], uma
         cwd=invocation.cwd,
         env=env,
         streams=streams,
+        keep_fd=lease_fd,
         umask=umask,
     )
 
@@ -216,12 +219,14 @@ def start_failure(error: OSError, invocation: Invocation) -> Reason:
     return Reason("unwritable", f"cannot open {where}: {error.strerror}")
 
 
-def _become_supervisor(run: RunDir, lock_fd: int, ready_fd: int | None, env: Mapping[str, str]) -> NoReturn:
-    argv = [sys.executable, "-I", _MAIN, run.path, str(lock_fd)]
-    os.set_inheritable(lock_fd, True)
-    if ready_fd is not None:
-        os.set_inheritable(ready_fd, True)
-        argv.append(str(ready_fd))
+def _become_supervisor(
+    run: RunDir, lock_fd: int, ready_fd: int | None, env: Mapping[str, str], lease_fd: int | None = None
+) -> NoReturn:
+    argv = [sys.executable, "-I", _MAIN, run.path]
+    for fd in (lock_fd, ready_fd, lease_fd):
+        argv.append("-" if fd is None else str(fd))
+        if fd is not None:
+            os.set_inheritable(fd, True)
     os.execve(sys.executable, argv, dict(env))
 
 

@@ -1,4 +1,4 @@
-"""The supervisor's program: `python -I .../supervise/__main__.py RUN_FOLDER [LOCK_FD [READY_FD]]`.
+"""The supervisor's program: `python -I .../supervise/__main__.py RUN_FOLDER [LOCK_FD READY_FD LEASE_FD]`.
 
 A file and not `-m`: under `-I` neither the current folder nor PYTHONPATH can change what is imported, so the
 package is found beside this file, installed or not. It may be run by hand on a run that nobody owns.
@@ -20,30 +20,22 @@ def main(argv: list[str]) -> int:
     from runner.supervise.supervisor import Supervisor
 
     run = RunDir.from_path(os.path.abspath(argv[0]))
-    lock_fd = int(argv[1]) if len(argv) > 1 else run.try_lock()
-    ready_fd = int(argv[2]) if len(argv) > 2 else None
+    given = [None if word == "-" else int(word) for word in argv[1:]]
+    lock_fd, ready_fd, lease_fd = given or (run.try_lock(), None, None)
     if lock_fd is None:
         print("somebody owns this run already", file=sys.stderr)
         return 9
-    _keep_to_ourselves()
+    for fd in (lock_fd, ready_fd, lease_fd):
+        if fd is not None:
+            os.set_inheritable(fd, False)
     _name_process()
     try:
-        Supervisor(run).own(ready_fd)
+        Supervisor(run, lease_fd).own(ready_fd)
     except Exception:
         if not _goes_away(run):
             raise
         _abandon(run)
     return 0
-
-
-def _keep_to_ourselves() -> None:
-    """What came over the exec (the lock, the pipe, the lease of the work tree) is not for our children."""
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            if int(name) > 2:
-                os.set_inheritable(int(name), False)
-        except OSError:
-            continue  # the descriptor of the listing itself
 
 
 def _goes_away(run: RunDir) -> bool:

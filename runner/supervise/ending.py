@@ -54,7 +54,9 @@ class Ending:
         progress: Progress,
         family: Family,
         oversight: Oversight,
+        lease_fd: int | None,
     ) -> None:
+        self._lease_fd = lease_fd
         self._run = run
         self._invocation = invocation
         self._log = log
@@ -251,7 +253,7 @@ class Ending:
             return None
         is_back = False
         if how[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
-            rolled = self._rolled_back(judgement, env)
+            rolled = self._rolled_back(manifest, judgement, env)
             is_back = rolled is not None and "refused" not in rolled
             treework.forget_rollback(self._run, manifest.attempt)
         original = read_text(self._run.prompt) or ""
@@ -264,7 +266,7 @@ class Ending:
         verdict, reason = judgement.verdict, judgement.verdict.reason
         rolled = None
         if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
-            rolled = self._rolled_back(judgement, env)
+            rolled = self._rolled_back(manifest, judgement, env)
         if verdict.outcome is not Outcome.SUCCEEDED and len(attempts.former(manifest)) > 0:
             self._log.note("escalated", attempts=manifest.attempt, code=verdict.code)
             text = f"{reason.message} (after {len(attempts.former(manifest)) + 1} attempts)"
@@ -290,14 +292,19 @@ class Ending:
             complain(f"result not written: {error}")
         return verdict.outcome, reason
 
-    def _rolled_back(self, judgement: Judgement, env: Mapping[str, str]) -> dict[str, Any] | None:
+    def _rolled_back(
+        self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]
+    ) -> dict[str, Any] | None:
         """What became of the tree; None where it is to stay as it is, or was never recorded."""
         terms = self._invocation.terms
         is_shared = self._is_in_place()
         keeps = terms.on_failure == "keep" or (terms.on_failure is None and judgement.was_clean is False)
         if not is_shared or keeps or not judgement.changed:
             return None
+        lease_fd = self._lease_fd if self._lease_fd is not None else treework.hold(manifest)
         try:
+            if lease_fd is None:
+                raise treework.TreeUnknown("another run may write in the work tree by now")
             rolled = treework.roll_back(self._run, env)
         except (treework.TreeUnknown, OSError, ValueError) as error:
             rolled = {"refused": str(error)[:500], "hint": "look at the tree with `git status`"}

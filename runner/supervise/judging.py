@@ -87,19 +87,13 @@ class Judge:
             claim, problem = self._claimed(contract, outcome, reason, message)
             if is_closing and problem is not None:
                 outcome = Outcome.SUCCEEDED  # the work ended well; what lacks is the word on it
-        seen, root = self._seen(env), self._invocation.cwd
-        observed = None if seen is None else self._observed(seen, claim, str(seen["root"]))
+        seen = self._seen(env)  # before the checks, whose files are not the agent's
+        is_said_done = problem is None and (claim is None or claim.status == "completed")
         checks: tuple[Check, ...] = ()
-        is_said_done = claim is None or claim.status == "completed"
-        if outcome is Outcome.SUCCEEDED and wish is None and problem is None and is_said_done:
+        if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
             checks = self._checked(tree, env)
             if self._is_cancelled():
                 wish = Reason("cancelled", "cancelled while it was verified")
-        allowed = allowed_by(self._invocation)
-        root = root if seen is None else str(seen["root"])
-        found = (
-            findings(allowed, claim, observed, checks, root) if self._is_recorded_or_told(observed) else ()
-        )
         evidence = Evidence(
             outcome=outcome,
             reason=reason,
@@ -108,21 +102,34 @@ class Judge:
             claim=claim,
             problem=problem,
             checks=checks,
-            checks_declared=len(self._invocation.verify) if is_said_done and problem is None else 0,
-            findings=(*found, *self._drifted(conformance)),
+            checks_declared=len(self._invocation.verify) if is_said_done else 0,
+            findings=(*self._found(claim, seen, checks), *self._drifted(conformance)),
         )
+        return self._judged(evidence, seen)
+
+    def _judged(self, evidence: Evidence, seen: Json | None) -> Judgement:
         verdict = classify(evidence)
         return Judgement(
             verdict=verdict,
-            claim=claim,
-            problem=problem,
-            observed=observed,
-            checks=checks,
+            claim=evidence.claim,
+            problem=evidence.problem,
+            observed=self._observed(seen, evidence.claim),
+            checks=evidence.checks,
             findings=evidence.findings,
             codes=failure_codes(evidence, verdict),
             diff="" if seen is None else str(seen["diff"]),
             was_clean=None if seen is None else bool(seen["was_clean"]),
         )
+
+    def _found(
+        self, claim: Claim | None, seen: Json | None, checks: tuple[Check, ...]
+    ) -> tuple[Finding, ...]:
+        """A run that can write nothing and promised nothing is not told that nobody looked."""
+        terms = self._invocation.terms
+        if seen is None and not terms.scope and terms.output_contract is None:
+            return ()
+        root = self._invocation.cwd if seen is None else str(seen["root"])
+        return findings(allowed_by(self._invocation), claim, self._observed(seen, claim), checks, root)
 
     def _claimed(
         self, contract: str, outcome: Outcome, reason: Reason, message: str | None
@@ -139,11 +146,6 @@ class Judge:
             found = claims.read_claim(message)
         return (found, None) if isinstance(found, claims.Claim) else (None, found)
 
-    def _is_recorded_or_told(self, observed: Observed | None) -> bool:
-        """A run that can write nothing and promised nothing is not told that nobody looked."""
-        terms = self._invocation.terms
-        return observed is not None or bool(terms.scope) or terms.output_contract is not None
-
     def _seen(self, env: Mapping[str, str]) -> dict[str, Any] | None:
         if not treework.is_recorded(self._run):
             return None
@@ -153,7 +155,10 @@ class Judge:
             self._log.note("tree_unknown", message=str(error)[:500])
             return None
 
-    def _observed(self, seen: Json, claim: Claim | None, root: str) -> Observed:
+    def _observed(self, seen: Json | None, claim: Claim | None) -> Observed | None:
+        if seen is None:
+            return None
+        root = str(seen["root"])
         named = to_look_for(claim, root)
         return Observed(
             changed=tuple(seen["changed"]),

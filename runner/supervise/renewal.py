@@ -60,6 +60,7 @@ def _start(owner: Supervisor, plan: Plan, starting: Manifest, prompt: str) -> bo
             cwd=invocation.cwd,
             env=owner.environment(),
             streams=local.Streams(f"{run.path}/{prompt}", run.stdout, run.stderr),
+            keep_fd=owner.lease_fd,
         )
     except OSError as error:
         reason = start_failure(error, invocation)

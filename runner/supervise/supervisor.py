@@ -22,7 +22,7 @@ from runner.state.files import withdraw
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, parse_timestamp
 from runner.state.store import RunDir, actor_of, is_due
-from runner.supervise import arrival, report_looked
+from runner.supervise import arrival, report_looked, treework
 from runner.supervise.ending import Ending
 from runner.supervise.family import Family
 from runner.supervise.oversight import Oversight
@@ -49,8 +49,10 @@ _FREEZE_S = 10.0
 class Supervisor:
     """The owner of one run; everything that changes its manifest happens here or in its Ending."""
 
-    def __init__(self, run: RunDir) -> None:
+    def __init__(self, run: RunDir, lease_fd: int | None = None) -> None:
         self.run = run
+        self.lease_fd = lease_fd
+        """The right to write in the run's work tree, where it shares one."""
         self.invocation = run.read_invocation()
         self.log = EventLog(run.events)
         self.manifest, self._is_rebuilt = arrival.read(run, self.invocation, self.log)
@@ -142,7 +144,9 @@ class Supervisor:
 
     def ending(self) -> Ending:
         """With what is known by now."""
-        return Ending(self.run, self.invocation, self.log, self.progress, self.family, self.oversight)
+        return Ending(
+            self.run, self.invocation, self.log, self.progress, self.family, self.oversight, self.lease_fd
+        )
 
     def environment(self) -> Mapping[str, str]:
         """That of the child, for redaction and checks.
@@ -173,6 +177,7 @@ class Supervisor:
             self._paused_since = _boottime() - since
         self._write(self.manifest.replace(supervisor=me))
         self.log.note("adopted", former=None if former is None else former.to_json())
+        self.lease_fd = treework.hold(self.manifest)
         self.progress.grown()
         self._is_behind = self.progress.read()
 

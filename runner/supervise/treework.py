@@ -9,6 +9,7 @@ import json
 import os
 import sys
 
+from runner.errors import RunnerError
 from runner.state.files import no_follow
 from runner.state.store import RunDir
 from runner.verify.checks import run_check
@@ -17,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
+
+    from runner.state.manifest import Manifest
 
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "workspace", "__main__.py")
 _TIMEOUT_S = 900.0
@@ -29,6 +32,22 @@ class TreeUnknown(Exception):
 def is_recorded(run: RunDir) -> bool:
     """Whether the tree was recorded before the run began."""
     return os.path.exists(run.workspace)
+
+
+def hold(manifest: Manifest) -> int | None:
+    """The lease of the run's shared work tree, for an owner that did not get it from the one before.
+
+    None where none is needed, or somebody has it: the run's own child too, for as long as it lives.
+    """
+    from runner.workspace.lease import Holder, acquire
+
+    place = manifest.workspace
+    if place is None or place["kind"] != "in-place" or place["path"] is None:
+        return None
+    try:
+        return acquire(place["path"], Holder(manifest.run_id, manifest.manifest_path)).fd
+    except (RunnerError, OSError):
+        return None
 
 
 def look(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -> dict[str, Any]:

@@ -143,6 +143,8 @@ ROWS: tuple[Row, ...] = (
     Row("over_budget", _wished("budget_exceeded"), _O.FAILED, "budget_exceeded", _SPENT, _wish),
     Row("drifted", _wished("config_drift"), _O.FAILED, "config_drift", _PARK, _wish),
     Row("unanswered", _wished("question_expired"), _O.FAILED, "blocked", _PERSON, _wish),
+    Row("unreachable", _wished("cli_failure"), _O.FAILED, "cli_failure", _LATER, _wish),
+    Row("shut_out", _wished("auth_or_quota"), _O.FAILED, "auth_or_quota", _PARK, _wish),
     Row("stopped", _wished(), _O.FAILED, "cli_failure", _PARK, _wish),
     Row("lost", _ended(_O.LOST), _O.LOST, "lost", _PERSON, _own),
     Row("was_cancelled", _ended(_O.CANCELLED), _O.CANCELLED, "cancelled", _PARK, _own),

@@ -48,6 +48,8 @@ _BY_ROW = {
     "partial": FailureCode.TRIAL_INCOMPLETE,
     "unanswered": FailureCode.KNOWLEDGE_GAP,
     "was_unanswered": FailureCode.KNOWLEDGE_GAP,
+    "unreachable": FailureCode.API_FAILURE,
+    "shut_out": FailureCode.API_FAILURE,
     "rate_limited": FailureCode.API_FAILURE,
     "no_access": FailureCode.API_FAILURE,
     "provider": FailureCode.API_FAILURE,

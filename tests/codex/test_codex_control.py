@@ -135,7 +135,7 @@ def test_a_limit_ends_its_command_too(repo: Repo) -> None:
 
 def test_a_second_run_is_not_touched_by_the_cancel_of_the_first(repo: Repo) -> None:
     first = started(repo, "during a shell command", sandbox="wild")
-    second = repo.start("--allow-danger")
+    second = repo.start("--sandbox", "read-only")  # of two that may write there, the second is refused
     wait_until(lambda: "command_execution" in second.file("stdout.jsonl"), 20)
     alive = second.everything()
     assert first.told("cancel")["survivors"] == []

@@ -8,6 +8,8 @@ import sys
 import pytest
 from support.repo import Repo
 
+from runner.workspace import snapshot
+
 PYTHON = (sys.executable, "-X", "importtime")
 
 
@@ -57,6 +59,8 @@ def finished(repo: Repo) -> Repo:
         ("logs", "@latest", "--follow"),
         ("reap",),
         ("clean", "--dry-run"),
+        ("report", "@latest"),
+        ("report", "@latest", "--format", "json"),
     ],
     ids=" ".join,
 )
@@ -65,6 +69,11 @@ def test_operating_a_run_imports_nothing_foreign(words: tuple[str, ...], finishe
     assert "runner.looking" in modules
     assert foreign(modules) == set()
     assert not {module for module in modules if module.startswith(("runner.config", "runner.launch"))}
+
+
+def test_only_what_asks_git_imports_the_package_that_does(finished: Repo) -> None:
+    snapshot.take(str(finished.root), str(finished.runs()[-1].folder))
+    assert foreign(imported(finished, "diff", "@latest")) == {"sh"}
 
 
 def test_a_start_with_known_settings_imports_nothing_foreign(finished: Repo) -> None:

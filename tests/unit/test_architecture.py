@@ -34,7 +34,18 @@ EDGES = {"state", "executors", "workspace"}
 ALLOWED: dict[str, set[str]] = {
     "runner": set(),
     "__main__": {"cli"},
-    "cli": {"launch", "again", "control", "looking", "housekeeping", "logs", "lookup", "doctor", "config", "runtimes"}
+    "cli": {
+        "launch",
+        "again",
+        "control",
+        "looking",
+        "housekeeping",
+        "logs",
+        "lookup",
+        "doctor",
+        "config",
+        "runtimes",
+    }
     | {"delegation", "state", "review", "decide", "verify", "redact"}
     | WORDS,
     "delegation": {"control", "looking", "logs", "lookup", "plan", "state"} | WORDS,
@@ -50,7 +61,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"runtimes"} | WORDS,
     "config": WORDS,
     "plan": {"config", "runtimes", "state"} | WORDS,
-    "supervise": {"runtimes", "verify", "state", "executors", "redact", "rehearsal"} | WORDS,
+    "supervise": {"runtimes", "verify", "state", "executors", "redact", "rehearsal", "workspace"} | WORDS,
     "runtimes": {"config"} | WORDS,
     "verify": {"executors", "redact"} | WORDS,
     "state": WORDS,
@@ -76,6 +87,7 @@ NARROW: dict[tuple[str, str], set[str]] = {
     ("cli", "redact"): {"runner.terminal_text"},
     ("housekeeping", "workspace"): {"runner.workspace.undecided"},
     ("supervise", "rehearsal"): {"runner.rehearsal.playback"},
+    ("supervise", "workspace"): {"runner.workspace.lease"},
     ("launch", "rehearsal"): {"runner.rehearsal.codex_config", "runner.rehearsal.script"},
 }
 """Where a layer may use only a part of another."""
@@ -220,7 +232,9 @@ def test_a_report_of_a_run_needs_no_git() -> None:
         for one in imports(MODULES[module])
         if not (one.late or one.typing)
     }
-    reached = closure(*at_once - {"runner.review", "runner.decide"}, "runner.verify.report_text", "runner.verify.record")
+    reached = closure(
+        *at_once - {"runner.review", "runner.decide"}, "runner.verify.report_text", "runner.verify.record"
+    )
     # jsonschema: late, in `verify.claim`, where a result is read and not its record.
     assert {module.split(".")[0] for module in reached} - STANDARD - {"jsonschema"} == {"runner"}
     assert "runner.launch" not in reached

@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from support.values import a_manifest, an_invocation
@@ -25,7 +26,7 @@ from runner.cli.render import (
 from runner.logs import Line
 from runner.model import Outcome, Phase, Reason, Usage
 from runner.state.index import Row, row_of
-from runner.state.manifest import Survivor
+from runner.state.manifest import Manifest, Survivor
 
 ESCAPE = "\x1b"
 SHOW = "from runner.cli.render import paint; print(paint('word', 'red'))"
@@ -100,6 +101,34 @@ def test_no_text_has_colour_without_a_terminal() -> None:
 )
 def test_waiting_exits_with_the_outcome_of_the_run(outcome: Outcome, status: int) -> None:
     assert exit_status(done(outcome)) == status  # type: ignore[arg-type]
+
+
+def test_a_spent_budget_is_told_apart_from_other_failures_only() -> None:
+    spent = Reason("budget_exceeded", "1,000 of 1,000 tokens")
+    ended = a_manifest(phase=Phase.DONE, outcome=Outcome.FAILED, reason=spent)
+    assert exit_status(ended) == 7
+    assert exit_status(ended.replace(outcome=Outcome.TIMED_OUT)) == 3
+
+
+class Placed(Manifest):
+    """A manifest that has the two fields, whether or not every manifest has them."""
+
+    workspace: Any = None
+    conformance: Any = None
+
+
+def test_a_status_names_the_work_tree_and_what_is_not_as_declared() -> None:
+    plain = a_manifest()
+    seen = {
+        "model": {"declared": "gpt-5", "observed": "gpt-4", "verdict": "drift"},
+        "effort": {"declared": "high", "observed": "high", "verdict": "ok"},
+    }
+    place = {"kind": "worktree", "path": "/state/tree", "base": None}
+    fields = {name: getattr(plain, name) for name in Manifest._fields}
+    text = manifest_text(Placed(**{**fields, "workspace": place, "conformance": seen}))
+    assert "/state/tree (worktree)" in text
+    assert "model: declared gpt-5, observed gpt-4" in text and "effort:" not in text
+    assert "drift" not in manifest_text(plain) and "workspace" not in manifest_text(plain)
 
 
 def test_a_run_that_goes_on_is_no_failure() -> None:

@@ -52,6 +52,8 @@ CASES: list[tuple[str, Evidence, Outcome, str, str]] = [
     ("over_budget", wished("budget_exceeded"), F, "budget_exceeded", "budget_exceeded"),
     ("drifted", wished("config_drift"), F, "config_drift", "config_drift"),
     ("unanswered", wished("question_expired"), F, "blocked", "question_expired"),
+    ("unreachable", wished("cli_failure"), F, "cli_failure", "cli_failure"),
+    ("shut_out", wished("auth_or_quota"), F, "auth_or_quota", "auth_or_quota"),
     ("stopped", wished("something_new"), F, "cli_failure", "something_new"),
     ("lost", failed("lost", outcome=Outcome.LOST), Outcome.LOST, "lost", "lost"),
     ("lost", failed("supervisor_failed", outcome=Outcome.LOST), Outcome.LOST, "lost", "supervisor_failed"),

@@ -1,0 +1,256 @@
+"""The decision about a run's own work tree: once, under its lock, and finished where it was broken off."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from threading import Timer
+
+import pytest
+from support.ended import a_worktree, an_ended_run
+from support.values import an_identity
+from support.work import Work
+
+from runner import decide, housekeeping, review
+from runner.errors import Conflict, WorkspaceBusy
+from runner.model import Outcome, Phase
+from runner.state.events import read
+from runner.state.store import RunDir
+from runner.workspace import lease
+from runner.workspace import worktree as worktrees
+from runner.workspace.worktree import Worktree
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    made = Work(tmp_path)
+    made.write("a.txt", "a\n")
+    made.commit()
+    return made
+
+
+@pytest.fixture
+def run(work: Work) -> RunDir:
+    return an_ended_run(work.root)
+
+
+@pytest.fixture
+def tree(work: Work, run: RunDir) -> Worktree:
+    made = a_worktree(run, work.head())
+    Path(made.path, "new").write_text("the run's\n")
+    return made
+
+
+def told(run: RunDir) -> list[tuple[str, str]]:
+    return [(event["type"], event["actor"]) for event in read(run.events)]
+
+
+def test_accepting_takes_the_changes_over_and_removes_the_tree(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    before = Path(run.manifest).read_bytes()
+    decision = decide.accept(run, os.environ)
+    assert (decision.decision, decision.paths, decision.kept) == ("accepted", ("new",), ())
+    assert work.read("new") == b"the run's\n" and not os.path.exists(tree.path)
+    assert told(run) == [("accepted", "user")] and Path(run.manifest).read_bytes() == before
+    assert decision.patch == tree.patch
+    patch = review.diff(run, os.environ)
+    assert patch.kept == tree.patch and [one.path for one in patch.files] == ["new"]
+
+
+def test_discarding_keeps_the_work_as_a_patch_and_touches_nothing(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    state = work.state()
+    decision = decide.discard(run, os.environ)
+    assert (decision.decision, decision.patch) == ("discarded", tree.patch)
+    assert work.state() == state and not os.path.exists(tree.path)
+    assert told(run) == [("discarded", "user")]
+    assert [one.path for one in review.diff(run, os.environ).files] == ["new"]
+
+
+@pytest.mark.parametrize("first", ["accept", "discard"])
+@pytest.mark.parametrize("second", ["accept", "discard"])
+def test_a_second_decision_is_refused_and_says_which_was_the_first(
+    first: str, second: str, run: RunDir, tree: Worktree
+) -> None:
+    getattr(decide, first)(run, os.environ)
+    with pytest.raises(Conflict, match=f"was {first}ed already") as error:
+        getattr(decide, second)(run, os.environ)
+    assert f"runner diff {run.run_id}" in (error.value.hint or "")
+    assert len(told(run)) == 1
+
+
+def test_conflicts_are_listed_and_change_nothing(work: Work, run: RunDir, tree: Worktree) -> None:
+    Path(tree.path, "a.txt").write_text("the run's\n")
+    work.write("a.txt", "the user's\n")
+    state = work.state()
+    with pytest.raises(Conflict) as error:
+        decide.accept(run, os.environ)
+    assert error.value.problems == ("a.txt",)
+    assert work.state() == state and tree.is_there() and told(run) == []
+    work.write("a.txt", "a\n")
+    assert set(decide.accept(run, os.environ).paths) == {"a.txt", "new"}
+
+
+def test_a_run_without_a_tree_of_its_own_has_nothing_to_decide(run: RunDir) -> None:
+    for verb in (decide.accept, decide.discard):
+        with pytest.raises(Conflict, match="no work tree of its own") as error:
+            verb(run, os.environ)
+        assert "runner diff" in (error.value.hint or "")
+
+
+def test_a_run_that_is_not_done_is_not_decided(run: RunDir, tree: Worktree) -> None:
+    lock_fd = run.try_lock()
+    assert lock_fd is not None
+    manifest = run.read_manifest()
+    run.write_manifest(manifest.replace(phase=Phase.RUNNING, outcome=None, reason=None, ended_at=None))
+    for verb in (decide.accept, decide.discard):
+        with pytest.raises(Conflict, match="is not done"):
+            verb(run, os.environ)
+    os.close(lock_fd)
+    assert tree.is_there()
+
+
+def test_a_failed_run_can_be_accepted_all_the_same(work: Work) -> None:
+    run = an_ended_run(work.root, outcome=Outcome.FAILED, code="partial")
+    made = a_worktree(run, work.head())
+    Path(made.path, "half").write_text("x\n")
+    assert decide.accept(run, os.environ).paths == ("half",)
+
+
+def test_it_waits_for_whoever_is_at_the_run_for_a_moment(run: RunDir, tree: Worktree) -> None:
+    lock_fd = run.try_lock()
+    assert lock_fd is not None
+    owner = Timer(0.3, os.close, (lock_fd,))
+    owner.start()
+    assert decide.discard(run, os.environ).decision == "discarded"
+    owner.join()
+
+
+def test_nothing_is_taken_over_while_a_run_may_write_in_the_users_tree(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    other = lease.acquire(str(work.root), lease.Holder("other", "m.json", an_identity().to_json()))
+    with pytest.raises(WorkspaceBusy, match="other"):
+        decide.accept(run, os.environ)
+    assert not os.path.exists(work.path("new"))
+    other.release()
+    decide.accept(run, os.environ)
+    assert lease.held_by(str(work.root)) is None
+
+
+# -- broken off ------------------------------------------------------------------------------------
+
+
+def test_an_acceptance_that_broke_off_before_the_removal_is_finished_by_the_next(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    worktrees.accept(tree)
+    assert decide.accept(run, os.environ).paths == (), "all of it is there already"
+    assert work.read("new") == b"the run's\n" and not os.path.exists(tree.path)
+    with pytest.raises(Conflict, match="accepted already"):
+        decide.accept(run, os.environ)
+
+
+def half_removed(tree: Worktree) -> None:
+    """What SIGKILL in the middle of a removal leaves: the patch and the mark, and half of the files."""
+    kept = f"{tree.path}.kept"
+    shutil.copytree(tree.path, kept)
+    worktrees.discard(tree)
+    shutil.copytree(kept, tree.path)
+    os.unlink(f"{tree.path}/a.txt")
+    shutil.rmtree(kept)
+
+
+def test_half_of_a_tree_that_is_being_removed_is_never_taken_over(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    half_removed(tree)
+    with pytest.raises(Conflict, match="discarded already") as error:
+        decide.accept(run, os.environ)
+    assert "finishes the removal" in (error.value.hint or "")
+    with pytest.raises(Conflict, match="is being removed"):
+        worktrees.accept(tree)
+    assert work.read("a.txt") == b"a\n" and not os.path.exists(work.path("new"))
+    assert [one.path for one in review.diff(run, os.environ).files] == ["new"], "the patch has all of it"
+    assert decide.discard(run, os.environ).decision == "discarded"
+    assert not os.path.exists(tree.path) and told(run) == [("discarded", "user")]
+
+
+def test_a_removal_after_an_acceptance_is_finished_by_accepting_again(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    copy = f"{tree.path}.copy"
+    shutil.copytree(tree.path, copy)
+    decide.accept(run, os.environ)
+    os.rename(copy, tree.path)
+    os.unlink(f"{tree.path}/a.txt")
+    with pytest.raises(Conflict, match="was accepted") as error:
+        decide.discard(run, os.environ)
+    assert f"runner accept {run.run_id}" in (error.value.hint or "")
+    decide.accept(run, os.environ)
+    assert not os.path.exists(tree.path) and work.read("a.txt") == b"a\n"
+    assert told(run) == [("accepted", "user")]
+
+
+def test_a_tree_that_was_removed_by_hand_can_only_be_discarded(run: RunDir, tree: Worktree) -> None:
+    shutil.rmtree(tree.path)
+    with pytest.raises(Conflict, match="is gone"):
+        decide.accept(run, os.environ)
+    with pytest.raises(Conflict, match="no patch of it was kept"):
+        review.diff(run, os.environ)
+    assert decide.discard(run, os.environ).patch is None
+
+
+# -- records that lie ------------------------------------------------------------------------------
+
+
+def test_a_record_that_names_another_folder_removes_nothing(run: RunDir, tree: Worktree, work: Work) -> None:
+    precious = work.root.parent / "precious"
+    precious.mkdir()
+    (precious / ".git").write_text("gitdir: nowhere\n")
+    record = Path(run.path, "worktree.json")
+    Path(run.path, "worktree.discarded").touch()
+    for lie in (
+        tree.replace(path=str(precious)),
+        tree.replace(path=f"{precious}/{run.run_id}"),
+        tree.replace(repo=str(precious)),
+        tree.replace(folder=str(precious)),
+    ):
+        record.write_text(json.dumps(lie.to_json()))
+        for verb in (decide.accept, decide.discard, review.diff):
+            with pytest.raises(Conflict, match="not of a work tree of this run"):
+                verb(run, os.environ)
+    assert precious.exists() and tree.is_there()
+
+
+def test_a_record_that_cannot_be_read_is_a_conflict(run: RunDir, tree: Worktree) -> None:
+    record = Path(run.path, "worktree.json")
+    for make in (lambda: record.write_text("{"), lambda: record.write_text("[]"), lambda: os.mkfifo(record)):
+        record.unlink()
+        make()
+        with pytest.raises(Conflict, match="is broken"):
+            decide.discard(run, os.environ)
+        cleaned = housekeeping.clean(run.repo, older_than_s=0, dry_run=False)
+        assert [(row.run_id, path) for row, path in cleaned.undecided] == [(run.run_id, str(record))]
+
+
+# -- cleaning --------------------------------------------------------------------------------------
+
+
+def test_cleaning_leaves_a_run_alone_until_its_tree_is_decided(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    plain = an_ended_run(work.root)
+    for dry_run in (True, False):
+        cleaned = housekeeping.clean(str(work.root), older_than_s=0, dry_run=dry_run)
+        assert [row.run_id for row in cleaned.removed] == [plain.run_id]
+        assert [(row.run_id, path) for row, path in cleaned.undecided] == [(run.run_id, tree.path)]
+    assert os.path.exists(run.path) and tree.is_there()
+    assert housekeeping.clean(str(work.root), older_than_s=3600, dry_run=False).undecided == ()
+    decide.discard(run, os.environ)
+    cleaned = housekeeping.clean(str(work.root), older_than_s=0, dry_run=False)
+    assert ([row.run_id for row in cleaned.removed], cleaned.undecided) == ([run.run_id], ())

@@ -1,0 +1,268 @@
+"""The report and the change of a run that is over, from what lies in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from support.ended import a_result, a_worktree, an_ended_run, write_result
+from support.imports import ROOT
+from support.work import Work
+
+from runner import review
+from runner.errors import Conflict
+from runner.model import Level, Outcome, Phase, Sandbox, Terms
+from runner.review import LARGEST_RESULT, Reviewed
+from runner.state.events import EventLog
+from runner.state.store import RunDir
+from runner.verify.record import parse
+from runner.workspace import rollback, snapshot
+
+SCHEMA = json.loads((ROOT / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
+CONTRACT = Terms(output_contract="final", scope=("a.txt",))
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    made = Work(tmp_path)
+    made.write("a.txt", "a\n")
+    made.commit()
+    return made
+
+
+@pytest.fixture
+def run(work: Work) -> RunDir:
+    refused = {"outcome": Outcome.REJECTED, "code": "verify_failed"}
+    return an_ended_run(work.root, terms=CONTRACT, verify=(("pytest",),), **refused)
+
+
+def reviewed(run: RunDir) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The JSON as a script gets it, and the notes."""
+    found: Reviewed = review.report(run, os.environ)
+    data: dict[str, Any] = json.loads(json.dumps(found.report.to_json()))
+    Draft202012Validator(SCHEMA).validate(data)
+    return data, found.notes
+
+
+# -- the report ------------------------------------------------------------------------------------
+
+
+def test_a_report_puts_claims_beside_what_was_found(run: RunDir) -> None:
+    write_result(run, a_result())
+    data, notes = reviewed(run)
+    assert notes == ()
+    assert (data["outcome"], data["reason"]["code"]) == ("rejected", "verify_failed")
+    assert data["files"] == {
+        "claimed": ["a.txt"],
+        "observed": ["a.txt", "b.txt"],
+        "outside_scope": ["b.txt"],
+    }
+    assert data["claims"]["status"] == "completed" and data["assumptions"] == ["port 80"]
+    assert [check["exit_code"] for check in data["checks"]] == [1]
+    assert [finding["code"] for finding in data["findings"]] == ["claim_contradicted"]
+    assert data["failure_codes"] == ["WRONG_LOGIC"]
+    assert data["conformance"]["model"]["verdict"] == "drift"
+    assert data["conformance"]["sandbox"]["verdict"] == "unverified"
+
+
+def test_without_a_result_only_the_manifest_speaks(run: RunDir) -> None:
+    data, notes = reviewed(run)
+    assert notes == ()
+    assert data["files"] == {"claimed": None, "observed": None, "outside_scope": None}
+    assert data["claims"]["status"] is None and data["findings"] == [] and data["checks"] == []
+    assert "1 of 1 verify commands were not run" in data["residual_risk"]
+
+
+def test_without_a_result_the_checks_are_those_that_the_events_tell_of(run: RunDir) -> None:
+    log = EventLog(run.events)
+    check = {"argv": ["pytest"], "exit_code": 1, "timed_out": False, "duration_s": 1, "tail": ""}
+    log.append("started", attempt=1)
+    log.append("checked", **check)
+    log.append("started", attempt=2)
+    log.append("checked", **{**check, "exit_code": 0})
+    log.append("checked", argv="no list")
+    data, _ = reviewed(run)
+    assert [one["exit_code"] for one in data["checks"]] == [0], "of the last attempt"
+    assert "1 of 1 verify commands were not run" not in data["residual_risk"]
+
+
+def test_a_run_that_is_not_done_has_a_report_and_no_result_yet(run: RunDir, work: Work) -> None:
+    write_result(run, a_result())
+    lock_fd = run.try_lock()
+    assert lock_fd is not None
+    running = run.read_manifest().replace(phase=Phase.RUNNING, outcome=None, reason=None, ended_at=None)
+    run.write_manifest(running)
+    data, notes = reviewed(run)
+    os.close(lock_fd)
+    assert (data["outcome"], data["claims"]["status"], notes) == (None, None, ())
+
+
+BROKEN: dict[str, object] = {
+    "empty": b"",
+    "cut off": json.dumps(a_result())[:200].encode(),
+    "not UTF-8": b"\xff\xfe{",
+    "deep": b"[" * 200_000,
+    "another thing": b"[]",
+    "a number": b"7",
+    "a check that took for ever": json.dumps(a_result()).replace("1.5", "Infinity").encode(),
+    "a check that took too long": json.dumps(a_result()).replace("1.5", "1e999").encode(),
+    "a newer version": a_result(schema_version=2),
+    "an unknown status": a_result(claim={**a_result()["claim"], "status": "great"}),
+    "an unknown severity": a_result(findings=[{**a_result()["findings"][0], "severity": "bad"}]),
+    "an unstable code": a_result(findings=[{**a_result()["findings"][0], "code": "\x1b[2J"}]),
+    "an unknown kind of failure": a_result(failure_codes=["OTHER"]),
+    "an unknown verdict": a_result(conformance={"model": {"declared": 1, "observed": 2, "verdict": "x"}}),
+    "paths that are none": a_result(observed={"changed": [1]}),
+    "a field less": {key: value for key, value in a_result().items() if key != "checks"},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_result_that_is_none_is_a_note_and_no_error(name: str, run: RunDir) -> None:
+    value = BROKEN[name]
+    Path(run.result).write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
+    data, (note,) = reviewed(run)
+    assert note.startswith("result.json cannot be used") and len(note) < 300 and "\x1b" not in note
+    assert data["outcome"] == "rejected" and data["claims"]["status"] is None
+
+
+def test_a_result_that_is_a_link_a_fifo_a_folder_or_huge_is_not_read(run: RunDir, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text(json.dumps(a_result()))
+
+    def huge() -> None:
+        with open(run.result, "wb") as file:
+            file.truncate(LARGEST_RESULT * 1000)
+
+    for make in (
+        lambda: os.symlink(elsewhere, run.result),
+        lambda: os.mkfifo(run.result),
+        lambda: os.mkdir(run.result),
+        huge,
+    ):
+        make()
+        data, (note,) = reviewed(run)
+        assert note.startswith("result.json cannot be used"), note
+        assert data["claims"]["status"] is None
+        os.rmdir(run.result) if os.path.isdir(run.result) else os.unlink(run.result)
+
+
+def test_a_result_of_another_attempt_says_nothing_of_this_one(run: RunDir) -> None:
+    write_result(run, a_result(attempt=2))
+    data, (note,) = reviewed(run)
+    assert "of attempt 2" in note and data["claims"]["status"] is None
+
+
+def test_without_an_invocation_it_says_that_nobody_knows_what_was_allowed(run: RunDir) -> None:
+    write_result(run, a_result())
+    os.unlink(run.invocation)
+    data, (note,) = reviewed(run)
+    assert "what the run was allowed is not known" in note
+    assert data["files"]["outside_scope"] is None and data["claims"]["status"] == "completed"
+
+
+def test_secrets_and_escape_sequences_do_not_get_into_a_report(run: RunDir) -> None:
+    secret = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCD"
+    claim = {**a_result()["claim"], "summary": f"\x1b[2Jkey {secret}", "issues": [f"see {secret}"]}
+    write_result(run, a_result(claim=claim))
+    data, _ = reviewed(run)
+    text = json.dumps(data)
+    assert secret not in text and "\\u001b" not in text and "[redacted]" in text
+
+
+def test_it_says_what_became_of_the_changes(run: RunDir) -> None:
+    rolled = {"restored": ["a"], "removed": ["b"], "kept": ["k"], "left": ["x"], "unequal": ["y"]}
+    write_result(run, a_result(rolled_back={**rolled, "tree": "0", "patch": "p", "index_restored": True}))
+    _, notes = reviewed(run)
+    assert "rolled back (2 files)" in notes[0] and [note[-1] for note in notes[1:3]] == ["x", "y"]
+    write_result(run, a_result(rolled_back={"refused": "HEAD moved", "hint": None}))
+    _, (note,) = reviewed(run)
+    assert "still there" in note and "HEAD moved" in note
+
+
+def test_a_record_comes_back_as_it_was_written() -> None:
+    found = parse(a_result())
+    assert found.claim is not None and found.observed is not None
+    assert found.claim.to_json() == a_result()["claim"]
+    assert found.observed.to_json() == a_result()["observed"]
+    assert [check.to_json() for check in found.checks] == a_result()["checks"]
+    assert [finding.to_json() for finding in found.findings] == a_result()["findings"]
+
+
+# -- the change ------------------------------------------------------------------------------------
+
+
+def in_place(work: Work, run: RunDir) -> None:
+    """What a run in place leaves: a record, and then its changes."""
+    assert snapshot.take(str(work.root), run.path) is not None
+    work.write("a.txt", "changed\n")
+    work.write("blob", bytes(range(256)))
+    work.write(b"w\xe9ird \n\xff", "new\n")
+
+
+def test_the_change_of_a_run_is_a_patch_that_git_takes(work: Work, run: RunDir, tmp_path: Path) -> None:
+    in_place(work, run)
+    patch = review.diff(run, os.environ)
+    assert {one.path: (one.added, one.removed) for one in patch.files} == {
+        "a.txt": (1, 1),
+        "blob": (None, None),
+        os.fsdecode(b"w\xe9ird \n\xff"): (1, 0),
+    }
+    assert patch.kept is None and "all that changed since the run began" in patch.notes[0]
+    other = Work(tmp_path, "other")
+    other.write("a.txt", "a\n")
+    other.git("apply", "-", stdin=patch.data)
+    assert other.read("blob") == bytes(range(256)) and other.read(b"w\xe9ird \n\xff") == b"new\n"
+
+
+def test_after_a_rollback_the_change_is_what_was_taken_away(work: Work, run: RunDir) -> None:
+    in_place(work, run)
+    before = review.diff(run, os.environ)
+    taken = snapshot.load(run.path)
+    assert taken is not None
+    rollback.roll_back(taken)
+    after = review.diff(run, os.environ)
+    assert (after.data, after.files) == (before.data, before.files)
+    assert after.kept == f"{run.path}/discarded.patch" and "rolled back" in after.notes[0]
+
+
+def test_a_patch_in_another_encoding_has_no_text(work: Work, run: RunDir) -> None:
+    assert snapshot.take(str(work.root), run.path) is not None
+    assert review.diff(run, os.environ).text == "" and review.diff(run, os.environ).files == ()
+    work.write("a.txt", b"caf\xe9\n")
+    assert review.diff(run, os.environ).text is None
+
+
+def test_of_a_run_that_was_not_recorded_there_is_no_change_to_show(work: Work) -> None:
+    run = an_ended_run(work.root, sandbox=Sandbox("research", Level.READ_ONLY, False, ()))
+    with pytest.raises(Conflict, match="nothing was recorded") as error:
+        review.diff(run, os.environ)
+    assert "read-only" in (error.value.hint or "")
+
+
+def test_a_snapshot_that_is_broken_or_of_another_run_is_refused(work: Work, run: RunDir) -> None:
+    in_place(work, run)
+    other = an_ended_run(work.root)
+    record = Path(run.path, "workspace.json").read_text()
+    for text, why in ((record, "of another folder"), ("{", "cannot be read"), ("[]", "cannot be read")):
+        Path(other.path, "workspace.json").write_text(text)
+        with pytest.raises(Conflict, match=why):
+            review.diff(other, os.environ)
+    os.unlink(f"{other.path}/workspace.json")
+    os.mkfifo(f"{other.path}/workspace.json")
+    with pytest.raises(Conflict, match="cannot be read"):
+        review.diff(other, os.environ)
+
+
+def test_the_change_of_a_run_in_its_own_tree_is_told_without_the_users(work: Work, run: RunDir) -> None:
+    tree = a_worktree(run, work.head())
+    work.write("a.txt", "the user's\n")
+    Path(tree.path, "new").write_text("the run's\n")
+    patch = review.diff(run, os.environ)
+    assert [one.path for one in patch.files] == ["new"] and patch.notes == ()
+    _, (note,) = reviewed(run)
+    assert "waits for a decision" in note and tree.path in note
