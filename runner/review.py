@@ -143,7 +143,7 @@ def _checks(run: RunDir) -> tuple[Check, ...]:
 def _conformance(manifest: Manifest) -> Json | None:
     """What a run that has no result yet was seen to work with."""
     try:
-        return records.settings(manifest.to_json().get("conformance") or {})
+        return records.settings(manifest.conformance or {})
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -66,6 +66,7 @@ examples:
   runner logs @latest -f                   watch it
   runner cancel @latest                    end it
   runner report @latest                    what came of it, and what nobody knows
+  runner diff @latest                      what it changed
 
 RUN is a run id or a unique prefix of one, a manifest path, a task id (its newest run) or @latest.
 Every command takes --help and --format json.

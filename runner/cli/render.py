@@ -120,17 +120,15 @@ def _reason(m: Manifest) -> str | None:
 
 def _workplace(m: Manifest) -> str | None:
     """Where it works, where that was recorded."""
-    place = getattr(m, "workspace", None)
-    return f"{place['path']} ({place['kind']})" if place else None
+    return None if m.workspace is None else f"{m.workspace['path']} ({m.workspace['kind']})"
 
 
 def _drift(m: Manifest) -> str | None:
     """The settings that are not as they were declared."""
-    seen = getattr(m, "conformance", None) or {}
     told = [
         f"{name}: declared {one['declared']}, observed {one['observed']}"
-        for name, one in seen.items()
-        if isinstance(one, dict) and one.get("verdict") == "drift"
+        for name, one in (m.conformance or {}).items()
+        if one["verdict"] == "drift"
     ]
     return paint("; ".join(told), "red") if told else None
 

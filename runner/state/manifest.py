@@ -176,10 +176,20 @@ class Manifest(Value):
         for name in ("process", "supervisor"):
             fields[name] = None if data[name] is None else Identity.from_json(data[name])
         fields["artifacts"] = dict(data["artifacts"])
+        fields["workspace"] = _texts(data.get("workspace"), ("kind", "path", "base"))
+        found = data.get("conformance")
+        fields["conformance"] = found and {
+            str(name): _texts(one, ("declared", "observed", "verdict")) for name, one in found.items()
+        }
         return cls(**fields)
 
 
 _MISSING: dict[str, object] = {"questions_open": 0, "children": (), "paused_seconds": 0.0}
+
+
+def _texts(data: Json | None, names: tuple[str, ...]) -> dict[str, str | None] | None:
+    """These texts, or nulls, of an object; None where there is none."""
+    return data and {name: None if data[name] is None else str(data[name]) for name in names}
 
 
 def _attempt(data: Json) -> Attempt:

@@ -1,0 +1,76 @@
+"""`runner retry` with the real Codex: the same thread or a new one, and what the next attempt is told."""
+
+from __future__ import annotations
+
+import pytest
+from support.repo import Repo, Run
+
+pytest.importorskip("codex_cli_bin")
+
+TRIES = """
+[[turns]]
+shell = "echo tried >> tries.txt"
+[[turns]]
+message = "It is done."
+"""
+KEYS = (
+    'rehearse = "play.toml"\nsandbox = "workspace-write"\nverify = [["sh", "-c", "echo the proof; exit 3"]]\n'
+)
+
+
+def failed(repo: Repo, *words: str) -> Run:
+    repo.script(TRIES)
+    repo.config(f'[tasks.work]\nprompt = "Write it down."\n{KEYS}')
+    run = repo.start(*words)
+    assert run.wait()["status"] == "rejected"
+    return run
+
+
+def again(repo: Repo, run: Run, *words: str) -> Run:
+    manifest = repo.json("retry", run.id, *words)
+    return Run(repo, manifest["run_id"], "work")
+
+
+def test_a_retry_goes_on_in_the_thread_and_is_told_what_was_seen(repo: Repo) -> None:
+    first = failed(repo)
+    second = again(repo, first, "--message", "Leave the other files alone.")
+    ended = second.wait()
+    assert ended["thread_id"] == first.on_disk()["thread_id"]
+    assert ended["retry_of"]["run_id"] == first.id
+    prompt = second.file("prompt.md")
+    assert "the proof" in prompt and "exited with 3" in prompt
+    assert "Leave the other files alone." in prompt
+    assert "Write it down." not in prompt, "the thread knows its task"
+
+
+def test_a_fresh_retry_has_the_whole_task_and_a_thread_of_its_own(repo: Repo) -> None:
+    first = failed(repo, "--prompt", "Write that down.")
+    second = again(repo, first, "--fresh")
+    ended = second.wait()
+    assert ended["thread_id"] not in (None, first.on_disk()["thread_id"])
+    prompt = second.file("prompt.md")
+    assert prompt.startswith("Write that down."), "also what the command line asked for"
+    assert "the proof" in prompt
+
+
+def test_nothing_is_sent_twice_unchanged_and_nothing_that_runs_is_tried_again(repo: Repo) -> None:
+    repo.script('[[turns]]\nmessage = "Done."\n')
+    repo.config('[tasks.work]\nprompt = "Do it."\nrehearse = "play.toml"\n')
+    run = repo.start()
+    assert run.wait()["status"] == "succeeded"
+    refused = repo.cli("retry", run.id, "--format", "json")
+    assert refused.status == 9
+    assert "--message" in refused.error["hint"]
+    assert len(repo.runs()) == 1
+    assert again(repo, run, "--message", "And once more.").wait()["status"] == "succeeded"
+    repo.script("[[turns]]\nhang = true\n")
+    waiting = repo.start()
+    assert repo.cli("retry", waiting.id, "--message", "Now.").status == 9
+    waiting.told("cancel")
+
+
+@pytest.mark.parametrize("words", [("nothing",), ("@latest", "--message", "x")])
+def test_a_run_that_is_not_there_cannot_be_tried_again(repo: Repo, words: tuple[str, ...]) -> None:
+    repo.config('[tasks.work]\nprompt = "Do it."\n')
+    assert repo.cli("retry", *words).status == 4
+    assert repo.no_runs()
