@@ -189,7 +189,7 @@ _MISSING: dict[str, object] = {"questions_open": 0, "children": (), "paused_seco
 
 def _texts(data: Json | None, names: tuple[str, ...]) -> dict[str, str | None] | None:
     """These texts, or nulls, of an object; None where there is none."""
-    return data and {name: None if data[name] is None else str(data[name]) for name in names}
+    return None if data is None else {name: data[name] and str(data[name]) for name in names}
 
 
 def _attempt(data: Json) -> Attempt:
