@@ -13,7 +13,6 @@ from runner.state.index import Row, row_of
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir
 from runner.value import Value
-from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +62,8 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     work tree of its own stands: nobody would know any more whose work that is.
     """
     removed: list[Row] = []
+    from runner.workspace.undecided import standing  # only this command pays for it
+
     undecided: list[tuple[Row, str]] = []
     for task, run_id in index.folders(root):
         run = RunDir(root, task, run_id)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 
 from runner.errors import ManifestNewer
-from runner.invocation import Invocation
 from runner.model import (
     SCHEMA_VERSION,
     Delegation,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from runner.model import Json
 
     AnyValue = TypeVar("AnyValue", bound=Value)
+    from runner.invocation import Invocation
 
 
 class RuntimeFound(Value):

@@ -15,7 +15,6 @@ import stat
 import time
 
 from runner.errors import ManifestBroken, RunNotFound, Unwritable
-from runner.invocation import Invocation
 from runner.state.files import create, make_plain_folder, no_follow, replace_json, unwritable, withdraw
 from runner.state.manifest import Manifest, timestamp
 from runner.value import json_bytes
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from runner.invocation import Invocation
     from runner.model import Json
 
 RUNS = ".runs"
@@ -200,6 +200,8 @@ class RunDir:
 
     def read_invocation(self) -> Invocation:
         """What was executed, without the prompt. ManifestBroken when it cannot be read."""
+        from runner.invocation import Invocation  # most commands on a run never need it
+
         try:
             with open(self.invocation, "rb", opener=no_follow) as file:
                 return Invocation.from_json(json.loads(file.read(_LARGEST_JSON)))

@@ -15,7 +15,6 @@ import sys
 from runner.errors import StartFailed, SupervisorFailed
 from runner.executors import local
 from runner.executors.processes import RUN_MARKER, identify
-from runner.invocation import Invocation
 from runner.model import Identity, Outcome, Reason
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
@@ -26,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import NoReturn
+
+    from runner.invocation import Invocation
 
 _MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 

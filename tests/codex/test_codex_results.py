@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+from altering_codex import install_altering_codex
 from support.judged import (
     Tree,
     call,
@@ -18,13 +21,13 @@ from support.judged import (
     says,
     spends,
     starts,
-    told,
 )
 from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
 pytest.importorskip("codex_cli_bin")
+from codex_cli_bin import bundled_codex_path
 
 FINAL = 'output_contract = "final"'
 WORK = call("echo 'answer = 42' > src/app.py; echo new > src/new.txt")
@@ -39,7 +42,7 @@ def is_kept(repo: Repo) -> bool:
     return found[0]
 
 
-def judged(run: Run, exit_status: int, status: str, row: str, code: str) -> dict:
+def judged(run: Run, exit_status: int, status: str, row: str, code: str) -> dict[str, Any]:
     """The end is this one, wherever it is told; its result."""
     waited = run.ask("wait")
     manifest = waited.json()
@@ -100,7 +103,7 @@ def test_what_the_agent_ends_with_decides_the_row_and_the_fate_of_its_change(rep
 
 def test_a_run_that_lies_about_its_tests_is_rejected_and_its_change_taken_back(repo: Repo) -> None:
     lie = claim(files=CLAIM, verification_summary="python test_app.py: passed")
-    test = "grep -q 'answer = 42' src/app.py && ! test -e src/new.txt || { echo 'AssertionError: 1'; exit 3; }"
+    test = "test -e src/new.txt && { echo 'AssertionError: 1'; exit 3; }"
     run = starts(repo, WORK + says(lie), FINAL, checks("true", test, "touch never"))
     before = Tree.of(repo)
     found = judged(run, 6, "rejected", "refuted", "verify_failed")
@@ -144,12 +147,12 @@ def test_a_status_block_is_read_from_the_last_message_alone(repo: Repo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "row", "code"),
-    [("STATUS: SUCCESS | PARTIAL | FAILED", "bad_result", "result_invalid"), ("ok", "no_result", "result_missing")],
+    ("last", "word"), [("STATUS: SUCCESS | PARTIAL | FAILED", "template"), ("All done.", "no STATUS block")]
 )
-def test_a_template_and_a_missing_block_are_no_report(repo: Repo, last: str, row: str, code: str) -> None:
+def test_a_template_and_a_missing_block_are_no_report(repo: Repo, last: str, word: str) -> None:
     run = starts(repo, call("echo n > n") + says(last), 'output_contract = "status-block"')
-    judged(run, 1, "failed", row, code)
+    judged(run, 1, "failed", "bad_result", "result_invalid")
+    assert word in run.on_disk()["reason"]["message"]
     assert not (repo.root / "n").exists()
 
 
@@ -188,7 +191,7 @@ def test_a_cancelled_run_has_its_change_taken_back(repo: Repo) -> None:
     run = starts(repo, WORK + hung, FINAL)
     worked(run)
     run.told("cancel")
-    judged(run, 4, "cancelled", "cancelled", "cancelled")
+    judged(run, 1, "cancelled", "cancelled", "cancelled")
     assert not is_kept(repo)
 
 
@@ -210,7 +213,7 @@ def test_an_end_that_nobody_saw_is_lost_and_the_change_is_kept(repo: Repo) -> No
     run.kill_supervisor()
     kill(child)
     wait_until(lambda: not child.is_still_there(), what="the child's death")
-    judged(run, 5, "lost", "lost", "lost")
+    judged(run, 1, "lost", "lost", "lost")
     assert is_kept(repo)
 
 
@@ -227,15 +230,12 @@ def test_a_spent_budget_warns_and_then_ends_the_run_and_the_tokens_are_known_aft
     (warning,) = run.events("warning")
     assert (warning["code"], warning["used"], warning["limit"]) == ("tokens", 800, 1000)
     (limit,) = run.events("limit")
-    assert limit["n" if "n" in limit else "seq"] > warning["n" if "n" in warning else "seq"]
+    assert limit["seq"] > warning["seq"]
     assert found["failure_codes"] == ["TRIAL_INCOMPLETE"]
 
 
 @pytest.mark.parametrize("how", ["enforce", "report"])
 def test_a_read_only_run_that_is_made_to_write_is_stopped_or_told(repo: Repo, how: str) -> None:
-    from altering_codex import install_altering_codex
-    from codex_cli_bin import bundled_codex_path
-
     install_altering_codex(repo.bin, bundled_codex_path(), {"read-only": "workspace-write"})
     turns = "[[turns]]\ndelay = '8s'\nshell = 'touch written'\n" + says("Looked.")
     if how == "report":
@@ -274,7 +274,7 @@ def dirty(repo: Repo) -> Tree:
 
 MESS = call(
     "echo 'answer = 42' > src/app.py; echo new > src/new.txt; echo x > keep.txt; rm untracked.txt ./-rf;"
-    " echo y >> staged.txt; chmod 644 'src/mine new.py'; mkdir deep; echo z > 'deep/a b'; rm 'docs/read me.md'"
+    " echo y >> staged.txt; chmod 644 'src/mine new.py'; mkdir deep; echo z > 'deep/a b'; rm docs/*"
 )
 
 
@@ -324,7 +324,10 @@ def test_a_worktree_run_leaves_the_users_tree_alone_until_somebody_accepts_it(re
 
 # -- two writers ------------------------------------------------------------------------------------------
 
-TWO = call("until test -e go; do sleep 0.05; done; echo $$ >> src/both.txt") + says("done")
+
+def is_asleep(pid: int) -> bool:
+    """Whether it waits for a time and not for a file, a pipe or a lock."""
+    return "nanosleep" in Path(f"/proc/{pid}/wchan").read_text()
 
 
 def test_a_second_writer_is_refused_and_told_who_the_first_is(repo: Repo) -> None:
@@ -337,11 +340,13 @@ def test_a_second_writer_is_refused_and_told_who_the_first_is(repo: Repo) -> Non
     first.told("cancel")
 
 
+SECOND = "schema_version = 1\n" + call("echo two > src/two.txt") + says("done")
+
+
 def test_a_second_writer_may_have_a_tree_of_its_own(repo: Repo) -> None:
-    first = starts(repo, WORK + hung, 'on_conflict = "worktree"')
+    first = starts(repo, WORK + hung, 'on_conflict = "worktree"', **{"second.toml": SECOND})
     worked(first)
-    repo.script(call("echo two > src/two.txt") + says("done"))
-    second = repo.start()
+    second = repo.start("--rehearse", "second.toml")
     assert second.wait()["workspace"]["kind"] == "worktree"
     assert not (repo.root / "src/two.txt").exists()
     assert first.status()["status"] == "running"
@@ -350,11 +355,11 @@ def test_a_second_writer_may_have_a_tree_of_its_own(repo: Repo) -> None:
 
 
 def test_a_second_writer_may_wait_for_the_first(repo: Repo) -> None:
-    first = starts(repo, WORK + hung, 'on_conflict = "queue"')
+    first = starts(repo, WORK + hung, 'on_conflict = "queue"', **{"second.toml": SECOND})
     worked(first)
-    repo.script(call("echo two > src/two.txt") + says("done"))
-    with repo.process("start", "--task", "work", "--format", "json") as waiting:
-        wait_until(lambda: _sleeps(waiting.pid), what="the wait for the lease")
+    words = ("start", "--task", "work", "--rehearse", "second.toml", "--format", "json")
+    with repo.process(*words) as waiting:
+        wait_until(lambda: is_asleep(waiting.pid), what="the wait for the lease")
         assert waiting.poll() is None and not (repo.root / "src/two.txt").exists()
         first.told("cancel")
         out, _ = waiting.communicate(timeout=30)

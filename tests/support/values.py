@@ -118,6 +118,6 @@ def a_config(*tasks: Task, **changes: Any) -> Config:
 def program(name: str = "codex") -> Program:
     """An installed program that understands everything that the adapters may pass."""
     flags = "--json -m --model -s --sandbox -C --cd --add-dir -c --config --skip-git-repo-check -o"
-    more = "--output-last-message --reasoning-effort --provider --effort"
+    more = "--output-last-message --output-schema --reasoning-effort --provider --effort"
     version = "0.163.0" if name == "codex" else "0.9.46"
     return Program(f"/usr/bin/{name}", version, frozenset([*flags.split(), *more.split()]))

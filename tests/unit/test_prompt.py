@@ -129,8 +129,9 @@ def test_a_block_cannot_pass_for_a_section_of_ours(name: str, told: Parts) -> No
 
 
 def test_a_scope_is_a_fence_before_the_constraints() -> None:
-    fence, *others = section(compose("Do it.", FULL), "Constraints").splitlines()
+    fence, commit, *others = section(compose("Do it.", FULL), "Constraints").splitlines()
     assert fence.startswith("- Change only files that match `src/**`, `tests/*`")
+    assert commit.startswith("- Do not commit, and move no branch or tag")
     assert others == ["- No new package.", "- Two", "  lines."]
 
 

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from support.values import a_manifest, an_identity, an_invocation
 
-from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal
+from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
 from runner.state.events import EventLog, read
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, Survivor, advance
@@ -93,6 +93,44 @@ def test_the_kept_sample_is_valid() -> None:
     assert_valid("manifest", SAMPLE)
 
 
+def a_judged_manifest() -> dict[str, Any]:
+    """With everything that older manifests do not have."""
+    me, argv = an_identity(), ("codex", "exec", "resume", "t-1", "-")
+    again = Attempt(
+        2, me, how="resume", argv=argv, prompt="prompt-2.md", stdout_from=512, thread_id="t-1", usage=Usage(5)
+    )
+    compared = {"declared": "gpt-5", "observed": "gpt-5", "verdict": "ok"}
+    return json.loads(  # type: ignore[no-any-return]
+        json.dumps(
+            a_manifest(
+                attempts=(Attempt(1, me, reason="verify_failed", counts=True), again),
+                workspace={"kind": "worktree", "path": "/state/tree", "base": "0" * 40},
+                conformance=dict.fromkeys(("model", "sandbox", "approval", "effort"), compared),
+                retry_of=RUN,
+            ).to_json()
+        )
+    )
+
+
+def test_a_manifest_with_attempts_a_work_tree_and_conformance_is_valid() -> None:
+    whole = a_judged_manifest()
+    assert_valid("manifest", whole)
+    assert_valid("manifest", whole | {"workspace": whole["workspace"] | {"base": None}})
+    for change in (
+        {"workspace": {"kind": "worktree", "path": "/state/tree"}},
+        {"workspace": whole["workspace"] | {"path": "tree"}},
+        {"workspace": whole["workspace"] | {"kind": "elsewhere"}},
+        {"conformance": {"model": whole["conformance"]["model"]}},
+        {"conformance": whole["conformance"] | {"model": {"verdict": "fine"}}},
+        {"retry_of": RUN.run_id},
+        {"attempts": [whole["attempts"][1] | {"how": "again"}]},
+        {"attempts": [whole["attempts"][1] | {"stdout_from": -1}]},
+        {"attempts": [whole["attempts"][1] | {"prompt": "/etc/passwd"}]},
+        {"attempts": [whole["attempts"][1] | {"usage": {"input_tokens": 1}}]},
+    ):
+        assert not is_valid("manifest", whole | change), change
+
+
 @pytest.mark.parametrize("key", SAMPLE)
 def test_no_key_of_a_manifest_may_lack_or_be_of_another_kind(key: str) -> None:
     assert not is_valid("manifest", {k: v for k, v in SAMPLE.items() if k != key})
@@ -149,7 +187,8 @@ def an_invocation_json(**changes: Any) -> dict[str, Any]:
 def test_invocations_are_valid_with_and_without_what_is_optional() -> None:
     assert_valid("invocation", an_invocation_json())
     rehearsal = Rehearsal(None, 4711, ("python", "server"))
-    full = an_invocation(rehearsal=rehearsal, parent=RUN).to_json()
+    more = {"resume_argv": ("codex", "-"), "closing_argv": ("codex", "-"), "retry_of": RUN}
+    full = an_invocation(rehearsal=rehearsal, parent=RUN, **more).to_json()
     assert_valid("invocation", json.loads(json.dumps(full)))
     bare = an_invocation(
         title=None, model=None, reasoning_effort=None, verify=(), origins={}, secret_names=()
@@ -212,6 +251,24 @@ EVENTS: dict[str, dict[str, Any]] = {
     "question": {"id": "q-0001", "status": "open", "prompt": "May I?"},
     "accepted": {"files": 2},
     "discarded": {},
+    "warning": {"code": "tokens", "message": "it spent 8 tokens", "used": 8, "limit": 10},
+    "tree_unknown": {"message": "git failed"},
+    "rolled_back": {
+        "restored": 2,
+        "removed": 1,
+        "kept": ["a.txt.1"],
+        "left": ["b.txt: Permission denied"],
+        "unequal": ["modified: b.txt"],
+        "refused": "HEAD moved",
+    },
+    "backing_off": {"seconds": 30.0, "code": "cli_failure", "attempt": 2},
+    "retried": {"attempt": 2, "how": "fresh", "code": "verify_failed", "waited_s": 0.0},
+    "escalated": {"attempts": 3, "code": "verify_failed"},
+}
+MAY_LACK = {
+    "ended": {"lines_unread"},
+    "warning": {"used", "limit"},
+    "rolled_back": {"kept", "left", "unequal", "refused"},
 }
 
 
@@ -222,8 +279,15 @@ def test_an_event_that_was_written_is_valid_and_needs_all_its_fields(kind: str, 
     (event,) = read(path)
     assert_valid("event", event)
     for key in event:
-        if key != "lines_unread":
+        if key not in MAY_LACK.get(kind, ()):
             assert not is_valid("event", {k: v for k, v in event.items() if k != key}), key
+
+
+def test_the_start_of_a_further_attempt_says_how_it_began() -> None:
+    event = {"schema_version": 1, "seq": 9, "at": SAMPLE["ended_at"], "type": "started", "actor": "supervisor"}
+    again = event | {"process": an_identity().to_json(), "attempt": 2, "how": "closing"}
+    assert_valid("event", again)
+    assert not is_valid("event", again | {"how": "first"})
 
 
 def test_an_event_of_an_unknown_type_is_valid_by_its_envelope_alone() -> None:
