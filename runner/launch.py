@@ -22,7 +22,7 @@ from runner.state.guard import guard_of, make_guard
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise import begin
-from runner.workplace import Workplace, reserve
+from runner.workplace import Workplace, planned, reserve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocat
 
     A rehearsal's port is chosen when the run starts: here it is 0.
     """
-    return _resolve(config, request, env, _parent(config, request), new_run_id(), 0)
+    run_id = new_run_id()
+    cwd = planned(config.root, choose(config, request), run_id, env)
+    return _resolve(config, request, env, _parent(config, request), run_id, 0, cwd)
 
 
 def start(config: Config, request: Request, env: Mapping[str, str], again: Again | None = None) -> Manifest:

@@ -108,7 +108,22 @@ def reserve(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> W
         if lease is not None:
             return Workplace(root, found, lease=lease)
     tree = worktree.place(found.root, run_id, env)
-    return Workplace(os.path.normpath(os.path.join(tree, os.path.relpath(root, found.root))), found, tree)
+    return Workplace(_inside(tree, root, found), found, tree)
+
+
+def planned(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> str:
+    """The folder that the run would work in now; nothing is reserved."""
+    if choice.task.workspace != "worktree":
+        return root
+    from runner.workspace import repository, worktree
+
+    found = repository.find(root)
+    return root if found is None else _inside(worktree.place(found.root, run_id, env), root, found)
+
+
+def _inside(tree: str, root: str, repository: Repository) -> str:
+    """The place of `root` in a work tree of its repository."""
+    return os.path.normpath(os.path.join(tree, os.path.relpath(root, repository.root)))
 
 
 def _lease(root: str, holder: Holder, on_conflict: str) -> Lease | None:

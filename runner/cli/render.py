@@ -91,6 +91,8 @@ def manifest_text(m: Manifest) -> str:
         ),
         ("workspace", _workplace(m)),
         ("drift", _drift(m)),
+        ("attempts", ", ".join(one.how for one in m.attempts) if len(m.attempts) > 1 else None),
+        ("retry of", None if m.retry_of is None else m.retry_of.run_id),
         ("started", m.started_at),
         ("ended", m.ended_at),
         ("paused", f"{m.paused_seconds:g} s" if m.paused_seconds else None),

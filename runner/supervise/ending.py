@@ -96,6 +96,9 @@ class Ending:
             if plan is not None:
                 return plan
             told = self._settle(manifest, judgement, env)
+        if os.path.exists(self._run.result):
+            name = os.path.basename(self._run.result)
+            manifest = manifest.replace(artifacts={**manifest.artifacts, "result": name})
         self.close(manifest, Event.ENDED, told, wish, tree, env)
         return None
 

@@ -87,8 +87,8 @@ OTHERS = {"500": "provider", "401": "no_access", "429": "rate_limited"}
 @pytest.mark.parametrize("case", ROWS)
 def test_what_the_agent_ends_with_decides_the_row_and_the_fate_of_its_change(repo: Repo, case: str) -> None:
     script, exit_status, status, code, kept = ROWS[case]
-    run = starts(repo, script, FINAL)
-    before = Tree.of(repo)
+    before = Tree.of(prepares(repo, script, FINAL))
+    run = repo.start()
     found = judged(run, exit_status, status, OTHERS.get(case) or NAMES.get(code, code), code)
     assert run.on_disk()["reason"]["code"] == code
     assert is_kept(repo) is kept
@@ -104,8 +104,8 @@ def test_what_the_agent_ends_with_decides_the_row_and_the_fate_of_its_change(rep
 def test_a_run_that_lies_about_its_tests_is_rejected_and_its_change_taken_back(repo: Repo) -> None:
     lie = claim(files=CLAIM, verification_summary="python test_app.py: passed")
     test = "test -e src/new.txt && { echo 'AssertionError: 1'; exit 3; }"
-    run = starts(repo, WORK + says(lie), FINAL, checks("true", test, "touch never"))
-    before = Tree.of(repo)
+    before = Tree.of(prepares(repo, WORK + says(lie), FINAL, checks("true", test, "touch never")))
+    run = repo.start()
     found = judged(run, 6, "rejected", "refuted", "verify_failed")
     assert Tree.of(repo) == before
     assert [check["exit_code"] for check in found["checks"]] == [0, 3], "no check after the first that fails"
@@ -123,8 +123,8 @@ def test_a_run_that_lies_about_its_tests_is_rejected_and_its_change_taken_back(r
 
 def test_a_change_outside_the_scope_is_a_violation_and_one_inside_is_not(repo: Repo) -> None:
     outside = call("echo x >> keep.txt; echo y > 'docs/a b.md'; echo z >> src/app.py")
-    run = starts(repo, outside + says(claim()), FINAL, 'scope = ["src/**"]', checks("true"))
-    before = Tree.of(repo)
+    before = Tree.of(prepares(repo, outside + says(claim()), FINAL, 'scope = ["src/**"]', checks("true")))
+    run = repo.start()
     found = judged(run, 6, "rejected", "out_of_scope", "scope_violation")
     (violation,) = (one for one in found["findings"] if one["code"] == "scope_violation")
     assert violation["evidence"] == ["docs/a b.md", "keep.txt"]

@@ -28,7 +28,9 @@ __all__ = [
     "prompt",
     "result",
     "says",
+    "spends",
     "starts",
+    "told",
 ]
 
 FILES = {"src/app.py": "answer = 41\n", "docs/read me.md": "read\n", "keep.txt": "kept\n"}
