@@ -2,6 +2,7 @@
 
     RunnerError
       UsageError  ConfigInvalid  PromptInvalid           2   nothing was started
+      PlanInvalid                                        2
       TaskNotFound  RunNotFound                          4
       PolicyRefused                                      5
       RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
@@ -32,6 +33,7 @@ __all__ = [
     "ManifestBroken",
     "ManifestNewer",
     "NotReady",
+    "PlanInvalid",
     "PolicyRefused",
     "PromptInvalid",
     "RollbackRefused",
@@ -102,6 +104,12 @@ class PromptInvalid(RunnerError):
     code = "prompt_invalid"
     exit_status = ExitStatus.INVALID
     default_hint = "pass the prompt with --prompt TEXT, --prompt - (stdin), or in the task"
+
+
+class PlanInvalid(RunnerError):
+    code = "plan_invalid"
+    exit_status = ExitStatus.INVALID
+    default_hint = "`runner schema plan` prints the schema of a plan file"
 
 
 class TaskNotFound(RunnerError):

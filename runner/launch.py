@@ -62,9 +62,13 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
     listener = _listen() if _is_rehearsal(config, request, parent) else None
     port = 0 if listener is None else int(listener.getsockname()[1])
     run_id = request.run_id or new_run_id()
-    place = reserve(config.root, choose(config, request), run_id, env)
+    choice = choose(config, request)
+    cwd = planned(config.root, choice, run_id, env)
+    resolved = _resolve(config, request, env, parent, run_id, port, cwd, again)
+    place = reserve(config.root, choice, run_id, env)
     try:
-        resolved = _resolve(config, request, env, parent, run_id, port, place.cwd, again)
+        if place.cwd != cwd:  # the tree is taken, and this run gets one of its own
+            resolved = _resolve(config, request, env, parent, run_id, port, place.cwd, again)
         return _start_below(parent, resolved, env, listener, place, request.prompt)
     finally:
         place.leave()

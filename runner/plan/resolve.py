@@ -171,6 +171,11 @@ def invocation(
     prompt = runtime.prepare_prompt(prompt if again is None else checked(again.amend(prompt)))
     env_allowed = _allowed(env_names, (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env))
     manifest = os.path.join(config.root, manifest_path)
+    if task.output_contract == "closing-turn" and not runtime.resumes:
+        raise ConfigInvalid(
+            f'output_contract = "closing-turn": no thread of {runtime.title} can be gone on with',
+            hint='use output_contract = "final" or "status-block"',
+        )
     schema = os.path.join(os.path.dirname(manifest), "result.schema.json")
     asked = CommandRequest(
         program=program,

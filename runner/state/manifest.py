@@ -69,6 +69,7 @@ class Attempt(Value):
     prompt: str = "prompt.md"
     stdout_from: int = 0
     """Where in stdout.jsonl it begins."""
+    stderr_from: int = 0
     thread_id: str | None = None
     usage: Usage | None = None
     """Of its thread, which earlier attempts may have begun."""

@@ -135,7 +135,7 @@ class Ending:
         """Ends what the child left behind, looks again, and says what is still there. The scripted model of a
         rehearsal lives on: another attempt may ask it.
         """
-        tree.spare(self._is_companion)
+        tree.spare(self.is_companion)
         left = tree.members()
         if left:
             names = [f"{process.command} ({process.pid})" for process in left]
@@ -143,7 +143,8 @@ class Ending:
         alive = tree.sweep(min(2.0, self._invocation.limits.grace_s))
         return tuple(Survivor(p.pid, p.start_time, p.command) for p in alive)
 
-    def _is_companion(self, process: Process) -> bool:
+    def is_companion(self, process: Process) -> bool:
+        """Whether it is the scripted model of a rehearsal."""
         rehearsal = self._invocation.rehearsal
         if rehearsal is None:
             return False
@@ -204,7 +205,7 @@ class Ending:
             failure=seen.failure or seen.last_error,
             last_message=self._last_message(manifest),
             any_event=seen.any_event,
-            stderr_tail=tail(self._run.stderr),
+            stderr_tail=tail(self._run.stderr, start=manifest.attempts[-1].stderr_from),
         )
         outcome, reason = runtimes.get(self._invocation.runtime).conclude(end)
         rehearsal = self._invocation.rehearsal
@@ -257,8 +258,9 @@ class Ending:
         is_back = False
         if how[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
             rolled = self._rolled_back(manifest, judgement, env)
-            is_back = rolled is not None and "refused" not in rolled
-            treework.forget_rollback(self._run, manifest.attempt)
+            is_back = rolled is not None and not _amiss(rolled)
+            if rolled is not None and "refused" not in rolled:
+                treework.set_aside(self._run, manifest.attempt, env)
         original = read_text(self._run.prompt) or ""
         return attempts.plan(self._invocation, manifest, judgement, how, original, rolled_back=is_back)
 
@@ -270,6 +272,8 @@ class Ending:
         rolled = None
         if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
             rolled = self._rolled_back(manifest, judgement, env)
+            if rolled is not None and (amiss := _amiss(rolled)):
+                reason = reason.replace(message=f"{reason.message}; not all was rolled back: {amiss}")
         if verdict.outcome is not Outcome.SUCCEEDED and len(attempts.former(manifest)) > 0:
             self._log.note("escalated", attempts=manifest.attempt, code=verdict.code)
             text = f"{reason.message} (after {len(attempts.former(manifest)) + 1} attempts)"
@@ -377,6 +381,12 @@ class Ending:
                 raise
             return False
         return True
+
+
+def _amiss(rolled: Mapping[str, Any]) -> str:
+    """What a rollback could not bring back; "" where all is as before."""
+    told = (rolled.get("refused"), *rolled.get("left", ()), *rolled.get("unequal", ()))
+    return ", ".join(str(one) for one in told[:5] if one)
 
 
 def _is_full(path: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from runner.model import Outcome, Reason
+from runner.state.events import read
 from runner.supervise import treework
 from runner.supervise.attempts import CLOSING
 from runner.value import Value
@@ -116,10 +117,22 @@ class Judge:
             observed=self._observed(seen, evidence.claim),
             checks=evidence.checks,
             findings=evidence.findings,
-            codes=failure_codes(evidence, verdict),
+            codes=failure_codes(evidence, verdict, self._earlier()),
             diff="" if seen is None else str(seen["diff"]),
             was_clean=None if seen is None else bool(seen["was_clean"]),
         )
+
+    def _earlier(self) -> tuple[Check, ...]:
+        """The checks of the attempts before this one."""
+        earlier: list[Check] = []
+        since: list[Check] = []
+        for event in read(self._run.events):
+            if event.get("type") == "checked":
+                since.append(Check.from_json(event))
+            elif event.get("type") == "retried":
+                earlier += since
+                since.clear()
+        return tuple(earlier)
 
     def _found(
         self, claim: Claim | None, seen: Json | None, checks: tuple[Check, ...]

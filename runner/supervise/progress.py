@@ -101,12 +101,12 @@ class Timeline:
             os.close(fd)
 
 
-def tail(path: str, limit: int = 4096) -> str:
-    """The end of a file as text, at most `limit` bytes; empty where there is none."""
+def tail(path: str, limit: int = 4096, start: int = 0) -> str:
+    """The end of a file as text, at most `limit` bytes and none before `start`; empty where there is none."""
     try:
         with open(path, "rb", opener=no_follow) as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - limit))
+            file.seek(max(start, size - limit))
             return file.read(limit).decode(errors="replace")
     except OSError:
         return ""

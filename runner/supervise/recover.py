@@ -5,29 +5,46 @@ The invocation says what was declared and the events what happened; what neither
 
 from __future__ import annotations
 
+import json
+import os
+
 from runner.errors import IllegalTransition
 from runner.invocation import Invocation
 from runner.model import Identity, Outcome, Phase, Reason
 from runner.state.events import read
+from runner.state.files import read_text
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, first
 from runner.state.store import RunDir
 from runner.supervise import started
+from runner.supervise.attempts import ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.model import Json
 
+_OF_AN_ATTEMPT = ("how", "prompt", "stdout_from", "stderr_from")
+
 
 def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
     """The manifest that the events support; it starts again at `queued` where there are none."""
-    manifest = first(invocation, run.artifacts)
+    manifest = first(invocation, run.artifacts).replace(workspace=_workplace(run))
     for event in read(run.events):
         try:
             manifest = _apply(manifest, event)
         except (KeyError, TypeError, ValueError, IllegalTransition):
             continue
     return manifest
+
+
+def _workplace(run: RunDir) -> dict[str, str | None] | None:
+    """Of the record that was made of the work tree before the run."""
+    try:
+        found = json.loads(read_text(run.workspace) or "")
+        kind = "worktree" if os.path.exists(f"{run.path}/worktree.json") else "in-place"
+        return {"kind": kind, "path": str(found["root"]), "base": found["position"]["head"]}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _apply(manifest: Manifest, event: Json) -> Manifest:
@@ -37,8 +54,12 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
     if kind == Event.STARTED:
         if manifest.phase is Phase.QUEUED:
             manifest = advance(manifest, Event.LAUNCHED, at=at, attempt=event["attempt"])
-        return started(manifest, Identity.from_json(event["process"]), at)
+        manifest = started(manifest, Identity.from_json(event["process"]), at)
+        *former, last = manifest.attempts
+        known = {name: event[name] for name in _OF_AN_ATTEMPT if name in event}
+        return manifest.replace(attempts=(*former, last.replace(**known)))
     if kind == Event.RETRIED:
+        manifest = ended(manifest, str(event["code"]), counts=bool(event.get("counts")))
         again = advance(manifest, Event.RETRIED, at=at, attempt=event["attempt"], process=None)
         return again.replace(reason=None, exit_code=None, signal=None)
     if kind in (Event.PAUSED, Event.RESUMED):

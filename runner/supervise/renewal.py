@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from runner.executors import local
@@ -32,8 +33,10 @@ def begin_again(owner: Supervisor, plan: Plan) -> bool:
     owner.manifest = manifest
     run.write_manifest(manifest)
     if not _waited(owner, plan.wait_s):
-        why = "cancelled while it waited for its next attempt"
-        owner.finish(Event.ENDED, Outcome.CANCELLED, Reason("cancelled", why))
+        # Judged anew under this wish: the change of the attempt before is taken back, and the result written.
+        wish = Reason("cancelled", "cancelled while it waited for its next attempt")
+        owner.manifest = manifest.replace(reason=wish)
+        owner.conclude()
         return False
     name = f"prompt-{n}.md"
     try:
@@ -43,7 +46,8 @@ def begin_again(owner: Supervisor, plan: Plan) -> bool:
     starting = advance(manifest, Event.RETRIED, attempt=n, process=None, exit_code=None, signal=None)
     starting = starting.replace(reason=None)
     run.write_manifest(starting)
-    log.note(Event.RETRIED, attempt=n, how=plan.how, code=plan.code, waited_s=plan.wait_s)
+    counts = manifest.attempts[-1].counts
+    log.note(Event.RETRIED, attempt=n, how=plan.how, code=plan.code, counts=counts, waited_s=plan.wait_s)
     owner.manifest = starting
     return _start(owner, plan, starting, name)
 
@@ -52,7 +56,7 @@ def _start(owner: Supervisor, plan: Plan, starting: Manifest, prompt: str) -> bo
     from runner.state.manifest import Attempt
 
     run, invocation = owner.run, owner.invocation
-    offset = owner.progress.size
+    offset, errors_from = owner.progress.size, _size(run.stderr)
     try:
         process = local.spawn(
             invocation.program,
@@ -76,10 +80,19 @@ def _start(owner: Supervisor, plan: Plan, starting: Manifest, prompt: str) -> bo
         argv=argv,
         prompt=prompt,
         stdout_from=offset,
+        stderr_from=errors_from,
     )
     owner.attend(running.replace(attempts=(*starting.attempts, attempt)))
-    owner.log.note(Event.STARTED, process=process.to_json(), attempt=starting.attempt, how=plan.how)
+    more = {"prompt": prompt, "stdout_from": offset, "stderr_from": errors_from}
+    owner.log.note(Event.STARTED, process=process.to_json(), attempt=starting.attempt, how=plan.how, **more)
     return True
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _waited(owner: Supervisor, seconds: float) -> bool:

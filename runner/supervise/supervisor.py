@@ -107,7 +107,7 @@ class Supervisor:
                 self._stop(self.invocation.limits.grace_s)
             self._watch(self.manifest.process)
         try:
-            while (plan := self._conclude()) is not None:
+            while (plan := self.conclude()) is not None:
                 report_looked(ready_fd)
                 ready_fd = None
                 if not begin_again(self, plan):
@@ -119,7 +119,8 @@ class Supervisor:
         finally:
             report_looked(ready_fd)
 
-    def _conclude(self) -> Plan | None:
+    def conclude(self) -> Plan | None:
+        """What follows the attempt whose process has ended; None is the end, which is written then."""
         self._reap()
         return self.ending().conclude(self.manifest, self.tree, self._status, self.environment())
 
@@ -354,6 +355,7 @@ class Supervisor:
         self._stop(grace_s)
 
     def _stop(self, grace_s: float) -> None:
+        self.tree.spare(self.ending().is_companion)  # another attempt may ask the scripted model
         self.tree.stop(grace_s, self._is_hurried)
 
     def _is_hurried(self) -> bool:

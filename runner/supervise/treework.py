@@ -60,17 +60,17 @@ def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
     return _ask(run, "roll-back", env, lambda: False)
 
 
-def forget_rollback(run: RunDir, n: int) -> None:
-    """The journal of a rollback between two attempts: a later one is another one."""
-    journal = f"{run.path}/rollback.json"
-    if os.path.exists(journal):
-        os.rename(journal, f"{run.path}/rollback-{n}.json")
+def set_aside(run: RunDir, n: int, env: Mapping[str, str]) -> None:
+    """The rollback after attempt `n`: a later one is another one, and what this one took away stays."""
+    _ask(run, "set-aside", env, lambda: False, str(n))
 
 
-def _ask(run: RunDir, what: str, env: Mapping[str, str], cancelled: Callable[[], bool]) -> dict[str, Any]:
+def _ask(
+    run: RunDir, what: str, env: Mapping[str, str], cancelled: Callable[[], bool], *more: str
+) -> dict[str, Any]:
     answer, log = f"{run.path}/workspace-{what}.json", f"{run.path}/workspace.log"
     check = run_check(
-        (sys.executable, "-I", _MAIN, what, run.path, answer),
+        (sys.executable, "-I", _MAIN, what, run.path, answer, *more),
         cwd=run.path,
         env=env,
         log=log,

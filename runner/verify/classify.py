@@ -138,7 +138,7 @@ _NOTHING = _any(_found("empty_diff"), _failed("empty_diff"))
 ROWS: tuple[Row, ...] = (
     # name, condition, outcome, class, what follows, reason
     Row("cancelled", _wished("cancelled"), _O.CANCELLED, "cancelled", _PARK, _wish),
-    Row("timeout", _wished("timeout"), _O.TIMED_OUT, "timeout", _TASK, _wish),
+    Row("timeout", _wished("timeout"), _O.TIMED_OUT, "timeout", _SPENT, _wish),
     Row("stalled", _wished("stalled", "no_first_event"), _O.TIMED_OUT, "stalled", _LATER, _wish),
     Row("over_budget", _wished("budget_exceeded"), _O.FAILED, "budget_exceeded", _SPENT, _wish),
     Row("drifted", _wished("config_drift"), _O.FAILED, "config_drift", _PARK, _wish),
@@ -156,7 +156,7 @@ ROWS: tuple[Row, ...] = (
         _LATER,
         _own,
     ),
-    Row("own_timeout", _ended(_O.TIMED_OUT), _O.TIMED_OUT, "timeout", _TASK, _own),
+    Row("own_timeout", _ended(_O.TIMED_OUT), _O.TIMED_OUT, "timeout", _SPENT, _own),
     Row("survivors", _failed("survivors"), _O.FAILED, "cli_failure", _PERSON, _own),
     Row("rate_limited", _rate_limited, _O.FAILED, "auth_or_quota", _LATER, _own),
     Row("no_access", _failed("auth_or_quota"), _O.FAILED, "auth_or_quota", _PARK, _own),

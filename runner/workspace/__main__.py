@@ -1,6 +1,6 @@
 """Looking at a run's work tree, and rolling it back, in a process of its own: the supervisor stays small.
 
-`python -I .../workspace/__main__.py look|roll-back RUN_FOLDER ANSWER`: the answer is a JSON file.
+`python -I .../workspace/__main__.py look|roll-back|set-aside RUN_FOLDER ANSWER [N]`; the answer is JSON.
 """
 
 from __future__ import annotations
@@ -21,15 +21,20 @@ def main(argv: list[str]) -> int:
     """0 with the answer written; 1 where there is no snapshot, or git does not say."""
     from runner.errors import RunnerError
     from runner.workspace.files import write_json
+    from runner.workspace.rollback import set_aside
     from runner.workspace.snapshot import load
 
-    what, folder, answer = argv
+    what, folder, answer, *more = argv
     snapshot = load(folder)
     if snapshot is None:
         print("no snapshot was taken", file=sys.stderr)
         return 1
     try:
-        write_json(answer, _look(snapshot) if what == "look" else _roll_back(snapshot))
+        if what == "set-aside":
+            set_aside(folder, int(more[0]))
+            write_json(answer, {})
+        else:
+            write_json(answer, _look(snapshot) if what == "look" else _roll_back(snapshot))
     except RunnerError as error:
         print(error.message, file=sys.stderr)
         return 1
@@ -54,7 +59,6 @@ def _look(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _roll_back(snapshot: Snapshot) -> dict[str, Any]:
-    """A rollback that is whole can be made again by a later attempt: its journal gets out of the way."""
     from runner.errors import RollbackRefused
     from runner.workspace.rollback import roll_back
 

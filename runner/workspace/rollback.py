@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from runner.workspace.repository import Position
     from runner.workspace.snapshot import Snapshot
 
+_JOURNAL = "rollback.json"
 _NO_INDEX = b"runner: there was no index\n"
 
 
@@ -68,7 +69,7 @@ def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched)
     nothing. `watch` is told of each change of the disk before it is made.
     """
     with _alone(snapshot):
-        journal = f"{snapshot.folder}/rollback.json"
+        journal = f"{snapshot.folder}/{_JOURNAL}"
         noted = read_json(journal)
         if noted is not None and noted["result"] is not None:
             return Rolled.from_json(noted["result"])
@@ -89,7 +90,7 @@ def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched)
 
 def discarded(folder: str) -> str | None:
     """The patch of all that a rollback of the run of this folder took away, or has begun to; None without."""
-    return f"{folder}/discarded.patch" if os.path.exists(f"{folder}/rollback.json") else None
+    return f"{folder}/discarded.patch" if os.path.exists(f"{folder}/{_JOURNAL}") else None
 
 
 def _refuse(snapshot: Snapshot, now: Position) -> None:
@@ -122,7 +123,23 @@ def _planned(snapshot: Snapshot, now: Changes) -> dict[str, Any]:
     folders = {*parents, *now.folders_deleted, *now.folder_modes} & snapshot.folders.keys()
     steps = [Step(change.path, change.after, change.before) for change in now.paths]
     plan = ordered(steps, {path: snapshot.folders[path] for path in sorted(folders)}, now.folders_added)
-    return {"schema_version": 1, "tree": now.tree, "plan": plan.to_json(), "result": None}
+    log = f"rollback-{os.urandom(4).hex()}.steps"  # the steps of another plan are no steps of this one
+    return {"schema_version": 1, "log": log, "tree": now.tree, "plan": plan.to_json(), "result": None}
+
+
+def set_aside(folder: str, n: int) -> None:
+    """Puts a complete rollback out of the way of a later one; what it took away stays, under names with `n`.
+
+    The journal goes last: until then the next call knows that it is complete.
+    """
+    names = (
+        ("discarded.patch", f"discarded-{n}.patch"),
+        ("kept", f"kept-{n}"),
+        (_JOURNAL, f"rollback-{n}.json"),
+    )
+    for name, aside in names:
+        if os.path.lexists(f"{folder}/{name}"):
+            os.rename(f"{folder}/{name}", f"{folder}/{aside}")
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -133,7 +150,7 @@ def _parents(path: str) -> Iterator[str]:
 def _carry_out(snapshot: Snapshot, noted: Mapping[str, Any], watch: Callable[[str], object]) -> Rolled:
     plan = Plan.from_json(noted["plan"])
     kept = f"{snapshot.folder}/kept"
-    steps = f"{snapshot.folder}/rollback.steps"
+    steps = f"{snapshot.folder}/{noted['log']}"
     work = Transition(snapshot.shadow, plan, index=snapshot.shadow.base, kept=kept, log=steps, watch=watch)
     work.run()
     restored, reason = False, None

@@ -15,6 +15,7 @@ CONTRACT = {
     "usage": 2,
     "config_invalid": 2,
     "prompt_invalid": 2,
+    "plan_invalid": 2,
     "task_not_found": 4,
     "run_not_found": 4,
     "policy_refused": 5,

@@ -100,16 +100,14 @@ def a_judged_manifest() -> dict[str, Any]:
         2, me, how="resume", argv=argv, prompt="prompt-2.md", stdout_from=512, thread_id="t-1", usage=Usage(5)
     )
     compared = {"declared": "gpt-5", "observed": "gpt-5", "verdict": "ok"}
-    return json.loads(  # type: ignore[no-any-return]
-        json.dumps(
-            a_manifest(
-                attempts=(Attempt(1, me, reason="verify_failed", counts=True), again),
-                workspace={"kind": "worktree", "path": "/state/tree", "base": "0" * 40},
-                conformance=dict.fromkeys(("model", "sandbox", "approval", "effort"), compared),
-                retry_of=RUN,
-            ).to_json()
-        )
+    manifest = a_manifest(
+        attempts=(Attempt(1, me, reason="verify_failed", counts=True), again),
+        workspace={"kind": "worktree", "path": "/state/tree", "base": "0" * 40},
+        conformance=dict.fromkeys(("model", "sandbox", "approval", "effort"), compared),
+        retry_of=RUN,
     )
+    plain: dict[str, Any] = json.loads(json.dumps(manifest.to_json()))
+    return plain
 
 
 def test_a_manifest_with_attempts_a_work_tree_and_conformance_is_valid() -> None:
@@ -284,7 +282,13 @@ def test_an_event_that_was_written_is_valid_and_needs_all_its_fields(kind: str, 
 
 
 def test_the_start_of_a_further_attempt_says_how_it_began() -> None:
-    event = {"schema_version": 1, "seq": 9, "at": SAMPLE["ended_at"], "type": "started", "actor": "supervisor"}
+    event = {
+        "schema_version": 1,
+        "seq": 9,
+        "at": SAMPLE["ended_at"],
+        "type": "started",
+        "actor": "supervisor",
+    }
     again = event | {"process": an_identity().to_json(), "attempt": 2, "how": "closing"}
     assert_valid("event", again)
     assert not is_valid("event", again | {"how": "first"})

@@ -176,7 +176,7 @@ def test_a_reason_quotes_the_agent_in_one_line() -> None:
         (failed("killed"), BACK, False, Retry.AFTER_BACKOFF),
         (wished("cancelled"), BACK, False, Retry.NO),
         (wished("stalled"), BACK, False, Retry.AFTER_BACKOFF),
-        (wished("timeout"), BACK, True, Retry.YES),
+        (wished("timeout"), BACK, True, Retry.NO),
         (wished("budget_exceeded"), BACK, True, Retry.NO),
         (DONE, KEEP, False, Retry.NO),
     ],

@@ -1,0 +1,208 @@
+"""A plan becomes batches and a decision: the same plan and rules always give the same. Pure.
+
+The way goes: which units stay with whoever asks, which have to stay together, in which order, how they fill
+batches, and whether that pays (docs/plans.md).
+"""
+
+from __future__ import annotations
+
+from runner.plan import economics, effort
+from runner.plan.checks import joined
+from runner.plan.decision import Batch, Decision, Local, Verdict, Warn
+from runner.plan.graph import ordered, strong
+from runner.plan.notes import Grouped, glue_files, warnings
+from runner.plan.overlap import shared
+from runner.plan.pack import Group, pack
+from runner.plan.units import Rules, leads_outside
+from runner.plan.waves import Waves
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from runner.plan.pack import Packed
+    from runner.plan.units import Plan, Unit
+
+
+def decide(plan: Plan, rules: Rules | None = None) -> Decision:
+    """What to delegate of `plan`, in which batches, and whether it pays; PlanInvalid where units that have to
+    stay together are more than `rules` allow.
+    """
+    rules = Rules() if rules is None else rules
+    units = plan.units
+    if not rules.forced and all(unit.trivial for unit in units):
+        return _skip(units)
+    number = {unit.id: at for at, unit in enumerate(units)}
+    before = [[number[name] for name in dict.fromkeys(unit.depends_on)] for unit in units]
+    grouped = _groups(units, before, _stay(units, rules), rules)
+    order = ordered(
+        _turned(group.before for group in grouped.groups),
+        [(group.phase, min(group.units)) for group in grouped.groups],
+    )
+    packed = pack(grouped.groups, order, rules, [unit.id for unit in units], grouped.glue)
+    batches = _batches(units, before, grouped, packed, rules)
+    local = tuple(Local(units[at].id, grouped.stay[at]) for at in sorted(grouped.stay))
+    verdict = _verdict(batches, rules)
+    decision, reason = _judged(verdict, rules)
+    found = (
+        *warnings(units, grouped, packed, rules),
+        *_tied(units, grouped.stay),
+    )
+    return Decision(decision, reason, verdict, batches, local, found, glue_files(grouped, packed))
+
+
+def _skip(units: Sequence[Unit]) -> Decision:
+    count = "the only unit is" if len(units) == 1 else f"all {len(units)} units are"
+    reason = f"{count} trivial: to hand them over costs more than to do them; delegation can still be chosen"
+    local = tuple(Local(unit.id, "trivial") for unit in units)
+    return Decision("skip", reason, Verdict(0, 0, 0, True, 0), (), local, (), ())
+
+
+def _stay(units: Sequence[Unit], rules: Rules) -> dict[int, str]:
+    """Unit -> why it is not delegated."""
+    found = {}
+    for at, unit in enumerate(units):
+        files = unit.files
+        if any(leads_outside(path) for path in (*files.create, *files.modify, *files.read)):
+            found[at] = "outside_repo"
+        elif unit.trivial and rules.trivial == "local":
+            found[at] = "trivial"
+    return found
+
+
+def _groups(
+    units: Sequence[Unit], before: Sequence[Sequence[int]], stay: dict[int, str], rules: Rules
+) -> Grouped:
+    """Units that write the same files, or wait for each other once these are together."""
+    together = shared(units, stay, rules.hubs)
+    edges = _turned(before)
+    rank = _ranks(edges)
+    merged: list[list[int]] = [[] for _ in units]
+    for at, root in enumerate(together.root):
+        merged[root] += [together.root[other] for other in edges[at] if together.root[other] != root]
+    part = strong([list(dict.fromkeys(targets)) for targets in merged])
+    members: dict[int, list[int]] = {}
+    for at, root in enumerate(together.root):
+        members.setdefault(part[root], []).append(at)
+    place = {lowest: number for number, lowest in enumerate(members)}
+    of = [place[part[root]] for root in together.root]
+    phases = _phases(units)
+    groups = []
+    for number, inside in enumerate(members.values()):
+        local = any(at in stay for at in inside)
+        if local:  # somebody else has to do one of them between the others, so it cannot be one run
+            stay.update({at: "tied_to_local" for at in inside if at not in stay})
+        waits = dict.fromkeys(of[other] for at in inside for other in before[at] if of[other] != number)
+        in_order = tuple(sorted(inside, key=rank.__getitem__))
+        groups.append(Group(in_order, tuple(waits), min(phases[at] for at in inside), local))
+    glue: list[dict[str, list[int]]] = [{} for _ in groups]
+    for path, who in together.owners.items():
+        if len(who) > 1 and who[0] != who[-1]:
+            glue[of[who[0]]][path] = who
+    return Grouped(groups, of, glue, stay, together)
+
+
+def _batches(
+    units: Sequence[Unit],
+    before: Sequence[Sequence[int]],
+    grouped: Grouped,
+    packed: Packed,
+    rules: Rules,
+) -> tuple[Batch, ...]:
+    batch_of = {at: n for n, inside in enumerate(packed.batches, 1) for at in inside}
+    waves = Waves(rules.max_parallel)
+    found: list[Batch] = []
+    for n, inside in enumerate(packed.batches, 1):
+        whole = [units[at] for at in inside]
+        waits = {other for at in inside for other in before[at]}
+        after = {batch_of[other] for other in waits if other in batch_of} - {n}
+        behind = max(
+            (packed.after[grouped.group_of[other]] for other in waits if other not in batch_of), default=0
+        )
+        if n in packed.chained and n - 1 in packed.chained and _same_group(grouped, packed, n):
+            after.add(n - 1)
+        writes = sorted({path for unit in whole for path in (*unit.files.create, *unit.files.modify)})
+        reads = {path for unit in whole for path in unit.files.read}
+        chained = n in packed.chained
+        wave = waves.add([*after], behind, reads, writes, chained)
+        found.append(
+            Batch(
+                n=n,
+                units=tuple(unit.id for unit in whole),
+                files=tuple(writes),
+                effort=effort.of_batch(whole, rules.effort_floor),
+                verify=joined(command for unit in whole for command in unit.verify),
+                chained=chained,
+                wave=wave,
+                est_tokens=economics.batch_tokens(len(whole), rules.economics),
+                est_seconds=economics.batch_seconds(n, len(whole), len(packed.batches)),
+                after=tuple(sorted(after | ({behind} if behind else set()))),
+            )
+        )
+    return tuple(found)
+
+
+def _same_group(grouped: Grouped, packed: Packed, n: int) -> bool:
+    return grouped.group_of[packed.batches[n - 1][0]] == grouped.group_of[packed.batches[n - 2][0]]
+
+
+def _verdict(batches: Sequence[Batch], rules: Rules) -> Verdict:
+    count = sum(len(batch.units) for batch in batches)
+    net = economics.net_tokens(count, len(batches), rules.economics)
+    noise = economics.within_noise(count, net) if count else True
+    return Verdict(count, len(batches), net, noise, economics.delegated_seconds(count))
+
+
+def _judged(verdict: Verdict, rules: Rules) -> tuple[str, str]:
+    """The decision and its sentence."""
+    count = f"{verdict.units} unit{'s' * (verdict.units != 1)}"
+    if not verdict.units:
+        return "skip", "no unit can be delegated"
+    word = "more" if verdict.net_tokens > 0 else "less"
+    cost = f"about {abs(verdict.net_tokens):,} tokens {word} than to do them directly"
+    cost += ", which is within noise" if verdict.within_noise else ""
+    batches = f"{verdict.batches} batch{'es' * (verdict.batches != 1)}"
+    told = f"{count} in {batches} cost {cost}"
+    if rules.forced:
+        return "delegate", f"asked for: {told}"
+    decision = economics.verdict(verdict.units, verdict.net_tokens)
+    choice = "delegation can still be chosen for price, preference or quota"
+    if decision == "not_worth":
+        few = f"fewer than {economics.WORTH_FROM} units: " * (verdict.units < economics.WORTH_FROM)
+        return decision, f"{few}{told}; {choice}"
+    if decision == "break_even":
+        return decision, f"about break-even: {told}; {choice}"
+    return decision, told
+
+
+def _tied(units: Sequence[Unit], stay: Mapping[int, str]) -> tuple[Warn, ...]:
+    names = tuple(units[at].id for at in sorted(stay) if stay[at] == "tied_to_local")
+    why = "units share files around a unit that is not delegated, so they are not delegated either"
+    return (Warn("tied_to_local", why, names),) if names else ()
+
+
+def _phases(units: Sequence[Unit]) -> list[int]:
+    """The rank of each unit's phase: none is first, then numbers by their size, then names by their place."""
+    names = dict.fromkeys(unit.phase for unit in units)
+    numbers = sorted(name for name in names if isinstance(name, int))
+    texts = [name for name in names if isinstance(name, str)]
+    rank = {name: at for at, name in enumerate((None, *numbers, *texts))}
+    return [rank[unit.phase] for unit in units]
+
+
+def _turned(before: Iterable[Sequence[int]]) -> list[list[int]]:
+    """What comes after each, from what comes before each."""
+    all_before = list(before)
+    after: list[list[int]] = [[] for _ in all_before]
+    for at, others in enumerate(all_before):
+        for other in others:
+            after[other].append(at)
+    return after
+
+
+def _ranks(edges: Sequence[Sequence[int]]) -> list[int]:
+    """The place of each unit in an order that all dependencies agree with."""
+    found = [0] * len(edges)
+    for place, at in enumerate(ordered(edges, range(len(edges)))):
+        found[at] = place
+    return found

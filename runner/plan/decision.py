@@ -1,0 +1,73 @@
+"""What `runner plan` answers: the decision, the batches and what else has to be known. Pure."""
+
+from __future__ import annotations
+
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Batch(Value):
+    """Units that are done by one run, in the order in which they depend on each other.
+
+    `files` may be written. `effort` is None where the runtime's own default is meant. `est_tokens` is what
+    this batch adds to (or, below 0, takes from) the tokens of whoever delegates. `after` are the numbers of
+    the batches that it waits for; it is not part of the JSON.
+    """
+
+    n: int
+    units: tuple[str, ...]
+    files: tuple[str, ...]
+    effort: str | None
+    verify: tuple[tuple[str, ...], ...]
+    chained: bool
+    wave: int
+    est_tokens: int
+    est_seconds: int
+    after: tuple[int, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        shown = super().to_json()
+        del shown["after"]
+        return shown
+
+
+class Local(Value):
+    """A unit that is not delegated. `reason`: `trivial`, `outside_repo` or `tied_to_local`."""
+
+    unit: str
+    reason: str
+
+
+class Warn(Value):
+    """Worth a look, and no reason to stop. Codes are stable."""
+
+    code: str
+    message: str
+    units: tuple[str, ...] = ()
+
+
+class Verdict(Value):
+    """`units` and `batches` are delegated. `net_tokens` > 0: delegating costs so many more than not."""
+
+    units: int
+    batches: int
+    net_tokens: int
+    within_noise: bool
+    seconds: int
+
+
+class Decision(Value):
+    """`decision`: `delegate`, `skip`, `not_worth` or `break_even`. The batches are there for all but `skip`,
+    as a person may still choose to delegate.
+    """
+
+    decision: str
+    reason: str
+    verdict: Verdict
+    batches: tuple[Batch, ...]
+    local: tuple[Local, ...]
+    warnings: tuple[Warn, ...]
+    glue_files: tuple[str, ...]

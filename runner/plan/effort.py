@@ -1,0 +1,57 @@
+"""How hard the model shall think about a batch. Pure.
+
+A unit's own `effort` counts; where it has none, its risk, its paths and its size give one. A batch gets the
+highest of its units, and at least the floor.
+"""
+
+from __future__ import annotations
+
+import re
+
+from runner.plan.units import EFFORTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runner.plan.units import Unit
+
+_WIDE = 8
+"""So many files to write are a wide surface."""
+_WORDS = ("auth", "login", "passw", "secret", "payment", "billing", "migration", "webhook")
+_RISKY = re.compile(
+    r"(?<![a-z])(?:auth|oauth|authn|authz|authentication|authorization|login|passwords?|secrets?|payments?"
+    r"|billing|migrations?|webhooks?)(?![a-z])",
+    re.IGNORECASE,
+)
+_CROSS = re.compile(r"architectur|cross-?cutting", re.IGNORECASE)
+_DOCS = (".md", ".rst", ".txt", ".adoc")
+
+
+def of_batch(units: Iterable[Unit], floor: str | None) -> str | None:
+    """The effort of a run that does these units; None is the runtime's own default."""
+    picked = max((of_unit(unit) for unit in units), key=EFFORTS.index)
+    if floor is not None:
+        picked = max("medium" if picked == "default" else picked, floor, key=EFFORTS.index)
+    return None if picked == "default" else picked
+
+
+def of_unit(unit: Unit) -> str:
+    """One of `EFFORTS`."""
+    if unit.effort is not None:
+        return unit.effort
+    if len(unit.risk) > 1 or any(_CROSS.search(risk) for risk in unit.risk):
+        return "xhigh"
+    written = (*unit.files.create, *unit.files.modify)
+    if unit.risk or len(written) >= _WIDE or _is_risky(written):
+        return "high"
+    if unit.trivial or (written and all(path.lower().endswith(_DOCS) for path in written)):
+        return "default"
+    return "medium"
+
+
+def _is_risky(paths: Iterable[str]) -> bool:
+    text = "\n".join(paths)
+    lower = text.lower()
+    # Looking for parts of words first: the expression costs ten times as much, and most plans have none.
+    return any(word in lower for word in _WORDS) and _RISKY.search(text) is not None

@@ -1,0 +1,110 @@
+"""What is worth a look in a plan and in its batches. Pure."""
+
+from __future__ import annotations
+
+from runner.plan.decision import Warn
+from runner.plan.graph import Sets
+from runner.plan.overlap import Shared, join
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runner.plan.pack import Group, Packed
+    from runner.plan.units import Rules, Unit
+
+_HUB_FROM = 0.4
+"""A file that so many of all units write may be a hub that nobody named."""
+_CANDIDATES = 5
+"""So many files of a group are tried: each costs a look at the whole plan."""
+
+
+class Grouped(Value):
+    """`group_of[unit]` is its group, `glue[group]` the files that several of its units write, `stay` says why
+    a unit is not delegated.
+    """
+
+    groups: list[Group]
+    group_of: list[int]
+    glue: list[dict[str, list[int]]]
+    stay: dict[int, str]
+    together: Shared
+
+
+def warnings(units: Sequence[Unit], grouped: Grouped, packed: Packed, rules: Rules) -> Iterator[Warn]:
+    """In a fixed order: what the plan lacks, then what its batches are made of."""
+    yield from _lacking(units)
+    for at, why in sorted(grouped.stay.items()):
+        if why == "outside_repo":
+            message = f"{units[at].id} names files outside the repository, so it is not delegated"
+            yield Warn("outside_repo", message, (units[at].id,))
+    for path, who in grouped.together.hubs.items():
+        if len(set(who)) > 1:
+            names = tuple(units[at].id for at in dict.fromkeys(who))
+            message = (
+                f"{path} is a hub file: it keeps no units together, and batches that write it never run "
+            )
+            yield Warn("hub_file", f"{message}side by side", names)
+    for glob in grouped.together.coarse:
+        names = tuple(units[at].id for at in dict.fromkeys(grouped.together.owners[glob]))
+        yield Warn("coarse_glob", f"{glob} counts as its whole folder: the plan has too many globs", names)
+    for number in packed.large:
+        yield from _oversize(units, grouped, number, rules)
+
+
+def glue_files(grouped: Grouped, packed: Packed) -> tuple[str, ...]:
+    """The files that keep the groups together that fit in no ordinary batch."""
+    return tuple(sorted(path for number in packed.large for path in grouped.glue[number]))
+
+
+def _lacking(units: Sequence[Unit]) -> Iterator[Warn]:
+    for code, what, have in (
+        ("no_files", "files, so nobody can tell what they share", [_has_files(unit) for unit in units]),
+        ("no_tests", "test scenarios", [bool(unit.tests) for unit in units]),
+        ("no_verify", "verify commands", [bool(unit.verify) for unit in units]),
+    ):
+        # Of what is trivial nobody expects tests of its own.
+        names = tuple(
+            unit.id
+            for unit, has in zip(units, have, strict=True)
+            if not (has or (unit.trivial and code != "no_files"))
+        )
+        if names:
+            count = f"{len(names)} unit{'s name' if len(names) > 1 else ' names'}"
+            yield Warn(code, f"{count} no {what}", names)
+
+
+def _has_files(unit: Unit) -> bool:
+    return bool(unit.files.create or unit.files.modify or unit.files.read)
+
+
+def _oversize(units: Sequence[Unit], grouped: Grouped, number: int, rules: Rules) -> Iterator[Warn]:
+    inside = grouped.groups[number].units
+    names = tuple(units[at].id for at in inside)
+    glue = grouped.glue[number]
+    why = (
+        f"share {', '.join(sorted(glue)[:5])}{' ...' if len(glue) > 5 else ''}" if glue else "belong together"
+    )
+    chained = rules.oversize == "chain" and len(inside) > max(rules.hard_cap, rules.soft_cap)
+    form = "batches in a row, each to be committed before the next" if chained else "one batch"
+    yield Warn("oversize", f"{len(inside)} units {why}, so they are {form}", names)
+    users = {path: dict.fromkeys(who) for path, who in glue.items()}
+    for path in sorted(users, key=lambda path: (-len(users[path]), path))[:_CANDIDATES]:
+        who = users[path]
+        if len(who) >= _HUB_FROM * len(units) and _holds(path, inside, grouped):
+            message = f"{path} alone keeps units together; as a hub file it would let them apart"
+            yield Warn("hub_candidate", message, tuple(units[at].id for at in who))
+
+
+def _holds(path: str, inside: Sequence[int], grouped: Grouped) -> bool:
+    """Whether the group's units would write in more than one part without this file."""
+    place = {at: n for n, at in enumerate(inside)}
+    owners = {
+        other: [place[at] for at in who if at in place]
+        for other, who in grouped.together.owners.items()
+        if other != path and who[0] in place
+    }
+    sets = Sets(len(inside))
+    join(sets, owners)
+    return len({sets.find(n) for n in range(len(inside))}) > 1
