@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "say whether a run could start here, and how to repair what stands against it",
     ),
     "resolve": ("begin", "print exactly what `start` would execute"),
+    "plan": ("plan", "say what of a plan to delegate, and in which batches"),
     "start": ("begin", "start a task as a background run"),
     "retry": ("begin", "try a run that ended again, with what it has shown"),
     "list": ("operate", "the running runs, or all"),

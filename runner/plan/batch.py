@@ -158,14 +158,15 @@ def _judged(verdict: Verdict, rules: Rules) -> tuple[str, str]:
     count = f"{verdict.units} unit{'s' * (verdict.units != 1)}"
     if not verdict.units:
         return "skip", "no unit can be delegated"
-    word = "more" if verdict.net_tokens > 0 else "less"
-    cost = f"about {abs(verdict.net_tokens):,} tokens {word} than to do them directly"
+    net = verdict.net_tokens
+    cost = f"about {abs(net):,} tokens {'more' if net > 0 else 'less'} than" if net else "as many tokens as"
+    cost += " to do them directly"
     cost += ", which is within noise" if verdict.within_noise else ""
     batches = f"{verdict.batches} batch{'es' * (verdict.batches != 1)}"
-    told = f"{count} in {batches} cost {cost}"
+    told = f"{count} in {batches} {'costs' if verdict.units == 1 else 'cost'} {cost}"
     if rules.forced:
         return "delegate", f"asked for: {told}"
-    decision = economics.verdict(verdict.units, verdict.net_tokens)
+    decision = economics.verdict(verdict.units, net)
     choice = "delegation can still be chosen for price, preference or quota"
     if decision == "not_worth":
         few = f"fewer than {economics.WORTH_FROM} units: " * (verdict.units < economics.WORTH_FROM)

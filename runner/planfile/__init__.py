@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "read"]
 
 MAX_BYTES = 64 * 1024 * 1024
+_MARKDOWN = (".md", ".markdown")
 _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -56,34 +57,36 @@ def load(path: str) -> Plan:
 
 def read(text: str, source: str) -> Plan:
     """The plan that `text` says; `source` is its file, and Markdown where it ends in `.md`. As `load`."""
-    if source.lower().endswith((".md", ".markdown")):
-        data, at, found = markdown.parse(text)
-        lines: Place = lambda path: _nearest(at, path)  # noqa: E731
-    else:
-        data, found, lines = _toml(text)
+    data, place, found = _markdown(text) if source.lower().endswith(_MARKDOWN) else _toml(text)
     plan, more = shape.plan_of(data) if not found else (None, [])
     found = [*found, *more]
     if plan is not None:
         found += references(plan)
-    if found or plan is None:
+    if plan is None or found:
         problems = {
-            Problem(source, *(path if _is_place(path) else lines(path)), _key(path), message)
+            Problem(source, path[1], path[2], "", message)
+            if path[:1] == ("at",)
+            else Problem(source, *place(path), dotted(path)[:200], message)
             for path, message in found
         }
         raise _invalid(sorted(problems, key=lambda one: (one.line or 0, one.column or 0, str(one))))
     return plan
 
 
-def _toml(text: str) -> tuple[dict[str, Any], list[tuple[Any, str]], Place]:
+def _markdown(text: str) -> tuple[dict[str, Any], Place, list[tuple[Any, str]]]:
+    data, places, found = markdown.parse(text)
+    return data, lambda path: _nearest(places, path), found
+
+
+def _toml(text: str) -> tuple[dict[str, Any], Place, list[tuple[Any, str]]]:
     try:
-        # A carriage return alone is no end of a line for TOML, and none for our positions either.
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError, ValueError, OverflowError) as error:
         said = _AT.search(str(error))
         what = _AT.sub("", str(error)) or "nested too deeply"
         line, column = (int(said[1]), int(said[2])) if said and said[1] else _end(text)
         message = f"not valid TOML: {what[:1].lower()}{what[1:]}"
-        return {}, [(("at", line, column), message)], lambda _: (line, column)
+        return {}, lambda _: (line, column), [(("at", line, column), message)]
     known: dict[Path, tuple[int, int]] = {}
 
     def place(path: Path) -> tuple[int, int]:
@@ -91,7 +94,7 @@ def _toml(text: str) -> tuple[dict[str, Any], list[tuple[Any, str]], Place]:
             known.update(positions(text).at or {(): (1, 1)})
         return _nearest(known, path)
 
-    return data, [], place
+    return data, place, []
 
 
 def _nearest(known: dict[Path, tuple[int, int]], path: Path) -> tuple[int, int]:
@@ -99,14 +102,6 @@ def _nearest(known: dict[Path, tuple[int, int]], path: Path) -> tuple[int, int]:
     while path and path not in known:
         path = path[:-1]
     return known.get(path, (1, 1))
-
-
-def _is_place(path: Any) -> bool:
-    return len(path) == 3 and path[0] == "at"
-
-
-def _key(path: Path) -> str:
-    return "" if _is_place(path) else dotted(path)[:200]
 
 
 def _end(text: str) -> tuple[int, int]:

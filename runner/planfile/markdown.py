@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     Places = dict[Path, tuple[int, int]]
 
 _UNIT = re.compile(
-    r"^(?:#{2,6}\s+|[-*]\s+)(?:\[[ xX]\]\s+)?(?:\*\*)?(?:Unit\s+|U-?)(\d{1,9})\s*(?:[:.)]|[-\u2013\u2014])\s*(.*?)(?:\*\*)?\s*$"
+    r"^(?:#{2,6}\s+|[-*]\s+)(?:\[[ xX]\]\s+)?(?:\*\*)?(?:Unit\s+|U)(\d{1,9})\s*[:.)\u2013\u2014-](?!\d)(.*)$"
 )
-_HEADING = re.compile(r"^(#{1,6})\s+(.*?)\s*#*\s*$")
+_HEADING = re.compile(r"^(#{1,6})\s+(\S.*)$")
 _FIELD = re.compile(r"^(?:[-*]\s+)?\*\*([A-Z][A-Za-z ]{2,30}?)(?::\*\*|\*\*:)\s*(.*)$")
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+(?:\[[ xX]\]\s+)?(.*)$")
 _CODE = re.compile(r"`([^`]+)`")
 _KIND = re.compile(r"^(create|modify|read|test|tests|delete)\s*:\s*(.*)$", re.IGNORECASE)
 _REFERENCE = re.compile(
-    r"\b(?:Units?\s+|U-?)(\d{1,9})(?:\s*[-\u2013]\s*(?:Unit\s+|U-?)?(\d{1,9}))?", re.IGNORECASE
+    r"\b(?:units?\s+|U)\d{1,9}(?:\s*(?:,|and|&|[-\u2013])\s*(?:units?\s+|U)?\d{1,9})*", re.IGNORECASE
 )
-_MORE = re.compile(r"(?:,|and|&)\s*(\d{1,9})\b")
+_NUMBER = re.compile(r"([-\u2013]?)\s*(?:units?\s+|U)?(\d{1,9})", re.IGNORECASE)
 _NOTHING = re.compile(r"^(?:none|n/a|-|\u2014)?[.\s]*$", re.IGNORECASE)
 _WIDEST_RANGE = 1000
 
@@ -69,10 +69,10 @@ class _Reader:
         elif heading:
             self.end()
             self.inside = self.inside and len(heading[1]) > 3
-            if len(heading[1]) == 1 and "title" not in self.data and heading[2]:
-                self.data["title"] = heading[2]
+            if len(heading[1]) == 1 and "title" not in self.data:
+                self.data["title"] = heading[2].rstrip("# \t")
             elif heading[2].lower().startswith("phase"):
-                self.phase = heading[2]
+                self.phase = heading[2].rstrip("# \t")
         elif field and self.inside:
             self.end()
             self.field, self.body = field[1].strip().lower(), [(number, field[2])]
@@ -121,7 +121,7 @@ class _Reader:
                 kind, what = said[1].lower(), said[2]
             kind = kind if kind in ("create", "read") else "modify"
             names = _CODE.findall(what) or [word for word in [what.split(" ")[0].rstrip(",;")] if word]
-            if not names or " " in what.strip() and not _CODE.search(what):
+            if not names or (" " in what.strip() and not _CODE.search(what)):
                 self.problems.append(
                     (("at", number, 1), f"found {found(text)}; expected a path in backticks")
                 )
@@ -133,13 +133,12 @@ class _Reader:
     def dependencies(self, items: list[tuple[int, str]]) -> list[str]:
         names: dict[str, None] = {}
         for number, text in items:
-            numbers = [int(one) for one in _MORE.findall(text)] if _REFERENCE.search(text) else []
-            for first, last in _REFERENCE.findall(text):
-                numbers += range(int(first), min(int(last or first), int(first) + _WIDEST_RANGE) + 1)
+            numbers = [one for said in _REFERENCE.finditer(text) for one in _numbers(said[0])]
             if not numbers and not _NOTHING.match(text):
-                message = f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`"
+                message = f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`; anything else "
+                message += "belongs in the approach"
                 self.problems.append((("at", number, 1), message))
-            names |= {f"U{one}": None for one in sorted(numbers)}
+            names |= {f"U{one}": None for one in numbers}
         return list(names)
 
 
@@ -153,6 +152,18 @@ def _items(body: list[tuple[int, str]]) -> list[tuple[int, str]]:
         else:
             items[-1] = (items[-1][0], f"{items[-1][1]} {line.strip()}")
     return [(number, text) for number, text in items if text]
+
+
+def _numbers(text: str) -> list[int]:
+    """Those of `Unit 1, 2 and U4-6`."""
+    numbers: list[int] = []
+    for dash, digits in _NUMBER.findall(text):
+        last = int(digits)
+        if dash and numbers:
+            numbers += range(numbers[-1] + 1, min(last, numbers[-1] + _WIDEST_RANGE) + 1)
+        else:
+            numbers.append(last)
+    return numbers
 
 
 def _verification(unit: dict[str, Any], texts: list[str]) -> None:

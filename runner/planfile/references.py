@@ -40,6 +40,6 @@ def _cycles(plan: Plan, number: dict[str, int]) -> list[tuple[Path, str]]:
         names = [plan.units[at].id for at in (*way, way[0])]
         if len(names) > _SHOWN:
             names[_SHOWN - 2 : -1] = ["..."]
-        what = "depends on itself" if len(way) == 1 else f"depends on itself: {' -> '.join(names)}"
+        what = "depends on itself" + (f": {' -> '.join(names)}" if len(way) > 1 else "")
         problems.append((("units", way[0], "depends_on"), f"{plan.units[way[0]].id} {what}"))
     return problems

@@ -58,7 +58,7 @@ def plan_of(data: dict[str, Any]) -> tuple[Plan | None, Found]:
     return (None if problems else Plan(made, title)), problems
 
 
-def _unit(data: Any, path: Path, problems: Found) -> Unit | None:
+def _unit(data: Any, path: Path, problems: Found) -> Any:
     if not isinstance(data, dict):
         return _complain(problems, path, f"found {found(data)}; expected a table")
     values = dict(_DEFAULTS)
@@ -75,8 +75,10 @@ def _unit(data: Any, path: Path, problems: Found) -> Unit | None:
     return Unit.of([values[name] for name in Unit._fields])
 
 
-def _complain(problems: Found, path: Path, message: str) -> None:
+def _complain(problems: Found, path: Path, message: str) -> Any:
+    """None, which no reader gives otherwise."""
     problems.append((path, message))
+    return None
 
 
 def _unknown(key: str, known: tuple[str, ...], problems: Found) -> str:

@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
         "config",
         "runtimes",
     }
-    | {"delegation", "state", "review", "decide", "verify", "redact"}
+    | {"delegation", "state", "review", "decide", "verify", "redact", "plan", "planfile"}
     | WORDS,
     "delegation": {"control", "looking", "logs", "lookup", "plan", "state"} | WORDS,
     "again": {"launch", "looking", "plan", "runtimes", "state", "verify"} | WORDS,
@@ -63,7 +63,8 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"runtimes", "state", "executors", "redact"} | WORDS,
     "doctor": {"runtimes"} | WORDS,
     "config": WORDS,
-    "plan": {"config", "runtimes", "state"} | WORDS,
+    "planfile": {"config", "plan", "verify"} | WORDS,
+    "plan": {"config", "runtimes", "state", "verify"} | WORDS,
     "supervise": {"runtimes", "verify", "state", "executors", "redact", "rehearsal", "workspace"} | WORDS,
     "runtimes": {"config"} | WORDS,
     "verify": {"executors", "redact"} | WORDS,
@@ -83,6 +84,11 @@ NARROW: dict[tuple[str, str], set[str]] = {
     ("plan", "config"): {"runner.config.policy"},
     ("runtimes", "config"): {"runner.config.versions"},
     ("plan", "state"): {"runner.state.store"},
+    ("plan", "verify"): {"runner.verify.globs"},
+    ("planfile", "config"): {"runner.config.positions", "runner.config.problems", "runner.config.values"},
+    ("planfile", "plan"): {"runner.plan.units", "runner.plan.graph"},
+    ("planfile", "verify"): {"runner.verify.globs"},
+    ("cli", "plan"): {"runner.plan.batch", "runner.plan.decision", "runner.plan.text", "runner.plan.units"},
     ("doctor", "runtimes"): {"runner.runtimes.exam"},
     ("delegation", "plan"): {"runner.plan.delegation"},
     ("cli", "config"): {"runner.config.commands"},
@@ -246,6 +252,7 @@ def test_pure_layers_touch_neither_disk_nor_processes() -> None:
     for module in MODULES:
         if unit_of(module) in ("plan", "model", "value", "errors", "durations") or module in (
             *("runner.state.lifecycle", "runner.state.manifest", "runner.supervise.reconcile"),
+            *("runner.planfile.markdown", "runner.planfile.references", "runner.planfile.shape"),
             *("runner.runtimes.codex", "runner.runtimes.kay", "runner.config.policy"),
             *(f"runner.verify.{name}" for name in PURE_OF_VERIFY),
         ):
