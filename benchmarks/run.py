@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from delegation import delegating
+from planning import planning
 from scene import RUNNER, Scene
 
 BARE = [sys.executable, "-I", "-c", "pass"]
@@ -175,6 +176,7 @@ def main() -> int:
         delegating(scene, table, rounds)
         silence(scene, table)
         listing(scene, table, rounds)
+        planning(table, rounds)
         flood(scene, table)
     finally:
         scene.close()

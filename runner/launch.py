@@ -65,7 +65,7 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
     choice = choose(config, request)
     cwd = planned(config.root, choice, run_id, env)
     resolved = _resolve(config, request, env, parent, run_id, port, cwd, again)
-    place = reserve(config.root, choice, run_id, env)
+    place = reserve(config.root, choice, run_id, env, None if parent is None else parent.run_id)
     try:
         if place.cwd != cwd:  # the tree is taken, and this run gets one of its own
             resolved = _resolve(config, request, env, parent, run_id, port, place.cwd, again)
@@ -107,7 +107,6 @@ def _start(
     manifest = first(resolved, run.artifacts).replace(workspace=place.describe())
     lock_fd = run.create()
     try:
-        place.prepare(run)
         write_new(run.prompt, resolved.prompt.encode())
         if asked is not None:
             write_new(run.asked, asked.encode())
@@ -117,6 +116,7 @@ def _start(
             write_new(run.result_schema, _result_schema())
         replace_json(run.invocation, resolved.to_json())
         replace_json(run.manifest, manifest.to_json())
+        place.prepare(run)  # last: who is killed over it leaves a run that can be found, and ended
     except BaseException as error:
         place.undo(run)
         run.discard()

@@ -81,11 +81,14 @@ class Workplace:
             self.lease = None
 
 
-def reserve(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> Workplace:
+def reserve(
+    root: str, choice: Choice, run_id: str, env: Mapping[str, str], parent: str | None = None
+) -> Workplace:
     """The place of a run that is about to start; nothing is made yet but the lease.
 
     WorkspaceBusy where another run may write in the same tree; with `on_conflict = "queue"` it is waited for,
-    with "worktree" the run gets a tree of its own. Conflict where a tree of its own is impossible.
+    with "worktree" the run gets a tree of its own. Its `parent` is not waited for, as that waits for this run
+    or ends with it. Conflict where a tree of its own is impossible.
     """
     task = choice.task
     is_own = task.workspace == "worktree"
@@ -104,7 +107,7 @@ def reserve(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> W
         return Workplace(root)
     if not is_own:
         holder = Holder(run_id, manifest_path_of(task.id, run_id), None)
-        lease = _lease(found.root, holder, task.on_conflict)
+        lease = _lease(found.root, holder, task.on_conflict, parent)
         if lease is not None:
             return Workplace(root, found, lease=lease)
     tree = worktree.place(found.root, run_id, env)
@@ -126,11 +129,13 @@ def _inside(tree: str, root: str, repository: Repository) -> str:
     return os.path.normpath(os.path.join(tree, os.path.relpath(root, repository.root)))
 
 
-def _lease(root: str, holder: Holder, on_conflict: str) -> Lease | None:
+def _lease(root: str, holder: Holder, on_conflict: str, parent: str | None) -> Lease | None:
     """None: the tree is taken, and the run is to have one of its own."""
     from runner.workspace import lease
 
-    if on_conflict == "queue":
+    present = lease.held_by(root)
+    is_parent = parent is not None and present is not None and present.run_id == parent
+    if on_conflict == "queue" and not is_parent:
         return lease.wait(root, holder)
     try:
         return lease.acquire(root, holder)

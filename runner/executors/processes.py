@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from runner.model import Identity
 from runner.value import Value
@@ -113,6 +114,16 @@ def is_alive(identity: Identity) -> bool:
     """Whether exactly this process was seen alive just now."""
     process = find(identity)
     return process is not None and process.is_alive
+
+
+def boottime() -> float:
+    """The clock that start times are counted in; it goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def age(identity: Identity | None) -> float:
+    """Seconds since its start; 0 of nobody."""
+    return 0.0 if identity is None else boottime() - identity.start_time / os.sysconf("SC_CLK_TCK")
 
 
 def own_children() -> list[int]:

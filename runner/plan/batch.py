@@ -63,7 +63,7 @@ def _stay(units: Sequence[Unit], rules: Rules) -> dict[int, str]:
     found = {}
     for at, unit in enumerate(units):
         files = unit.files
-        if any(leads_outside(path) for path in (*files.create, *files.modify, *files.read)):
+        if any(map(leads_outside, (*files.create, *files.modify, *files.read))):
             found[at] = "outside_repo"
         elif unit.trivial and rules.trivial == "local":
             found[at] = "trivial"
@@ -111,6 +111,7 @@ def _batches(
 ) -> tuple[Batch, ...]:
     batch_of = {at: n for n, inside in enumerate(packed.batches, 1) for at in inside}
     waves = Waves(rules.max_parallel)
+    contested = _contested(units, grouped)
     found: list[Batch] = []
     for n, inside in enumerate(packed.batches, 1):
         whole = [units[at] for at in inside]
@@ -121,15 +122,15 @@ def _batches(
         )
         if n in packed.chained and n - 1 in packed.chained and _same_group(grouped, packed, n):
             after.add(n - 1)
-        writes = sorted({path for unit in whole for path in (*unit.files.create, *unit.files.modify)})
+        writes = {path for unit in whole for path in (*unit.files.create, *unit.files.modify)}
         reads = {path for unit in whole for path in unit.files.read}
         chained = n in packed.chained
-        wave = waves.add([*after], behind, reads, writes, chained)
+        wave = waves.add([*after], behind, reads, contested & writes, chained)
         found.append(
             Batch(
                 n=n,
                 units=tuple(unit.id for unit in whole),
-                files=tuple(writes),
+                files=tuple(sorted(writes)),
                 effort=effort.of_batch(whole, rules.effort_floor),
                 verify=joined(command for unit in whole for command in unit.verify),
                 chained=chained,
@@ -140,6 +141,15 @@ def _batches(
             )
         )
     return tuple(found)
+
+
+def _contested(units: Sequence[Unit], grouped: Grouped) -> set[str]:
+    """The paths that more than one unit touches; only these can keep two batches apart."""
+    together = grouped.together
+    found = {path for unit in units for path in unit.files.read}
+    for owners in (together.owners, together.hubs):
+        found |= {path for path, who in owners.items() if who[0] != who[-1]}
+    return found
 
 
 def _same_group(grouped: Grouped, packed: Packed, n: int) -> bool:

@@ -30,28 +30,29 @@ _DOCS = (".md", ".rst", ".txt", ".adoc")
 
 def of_batch(units: Iterable[Unit], floor: str | None) -> str | None:
     """The effort of a run that does these units; None is the runtime's own default."""
-    picked = max((of_unit(unit) for unit in units), key=EFFORTS.index)
+    whole = tuple(units)
+    # Once for all of them, as most batches have nothing of it.
+    alarming = _may_be_risky([path for unit in whole for path in (*unit.files.create, *unit.files.modify)])
+    picked = max((of_unit(unit, alarming) for unit in whole), key=EFFORTS.index)
     if floor is not None:
         picked = max("medium" if picked == "default" else picked, floor, key=EFFORTS.index)
     return None if picked == "default" else picked
 
 
-def of_unit(unit: Unit) -> str:
-    """One of `EFFORTS`."""
+def of_unit(unit: Unit, alarming: bool = True) -> str:
+    """One of `EFFORTS`. Not `alarming`: its paths are known to have no word of risk."""
     if unit.effort is not None:
         return unit.effort
     if len(unit.risk) > 1 or any(_CROSS.search(risk) for risk in unit.risk):
         return "xhigh"
     written = (*unit.files.create, *unit.files.modify)
-    if unit.risk or len(written) >= _WIDE or _is_risky(written):
+    if unit.risk or len(written) >= _WIDE or (alarming and _RISKY.search("\n".join(written))):
         return "high"
     if unit.trivial or (written and all(path.lower().endswith(_DOCS) for path in written)):
         return "default"
     return "medium"
 
 
-def _is_risky(paths: Iterable[str]) -> bool:
-    text = "\n".join(paths)
-    lower = text.lower()
-    # Looking for parts of words first: the expression costs ten times as much, and most plans have none.
-    return any(word in lower for word in _WORDS) and _RISKY.search(text) is not None
+def _may_be_risky(paths: Iterable[str]) -> bool:
+    lower = "\n".join(paths).lower()
+    return any(word in lower for word in _WORDS)

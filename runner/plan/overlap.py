@@ -2,8 +2,9 @@
 
 Paths and globs follow the grammar of a scope (`runner.verify.globs`). Plain paths are compared through their
 folders, in linear time. A glob is compared with what lies below its plain beginning, as long as that stays
-within a few comparisons per entry of the plan; beyond it a glob counts as the whole folder. That keeps more
-together than necessary, and never less.
+within a few comparisons per entry of the plan; beyond it a glob counts as the whole folder, which keeps more
+together than necessary. A plain path may be a file or a folder; where a glob is compared with it, a name with
+an extension counts as a file, or `**/*.py` would keep every unit together.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def shared(units: Sequence[Unit], left_out: Mapping[int, object], hubs: tuple[st
     exempt = {
         path: owners.pop(path)
         for path in [*owners]
-        if path.rpartition("/")[2] in _HUBS or (hubs and globs.covers(hubs, path))
+        if path[path.rfind("/") + 1 :] in _HUBS or (hubs and globs.covers(hubs, path))
     }
     sets = Sets(len(units))
     coarse = join(sets, owners)
@@ -69,7 +70,7 @@ def join(sets: Sets, owners: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
     for who in owners.values():
         for other in who[1:]:
             sets.union(who[0], other)
-    wild = [path for path in owners if _WILD.search(path)]
+    wild = [path for path in owners if "*" in path or "?" in path or "[" in path or "\\" in path]
     plain = {path: who[0] for path, who in owners.items()}
     for path in wild:
         del plain[path]
@@ -86,7 +87,9 @@ def join(sets: Sets, owners: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
 
 
 def meet(one: str, other: str) -> bool:
-    """Whether a path may be covered by both. True where that would be too hard to tell."""
+    """Whether a path may be covered by both. True where both names
+    of a segment have wildcards between equal ends.
+    """
     a, b = _segments(one), _segments(other)
     row = [True] + [False] * len(b)
     for j, segment in enumerate(b):
@@ -117,13 +120,14 @@ def _join_folders(sets: Sets, plain: Mapping[str, int]) -> None:
     """Unites each path with the nearest folder above it that is itself an entry."""
     known: dict[str, int | None] = {}
     for path, owner in plain.items():
-        around = _around(path.rpartition("/")[0], plain, known)
+        folder = path[: max(path.rfind("/"), 0)]
+        around = known[folder] if folder in known else _around(folder, plain, known)
         if around is not None:
             sets.union(around, owner)
 
 
 def _around(folder: str, plain: Mapping[str, int], known: dict[str, int | None]) -> int | None:
-    way = []
+    way = [folder]
     while folder and folder not in known and folder not in plain:
         way.append(folder)
         folder = folder.rpartition("/")[0]
@@ -168,7 +172,8 @@ def _base(pattern: str) -> str:
 
 def _segments(pattern: str) -> list[str]:
     segments = pattern.split("/")
-    return segments if _WILD.search(segments[-1]) else [*segments, "**"]
+    is_file = "." in segments[-1][1:]
+    return segments if is_file or _WILD.search(segments[-1]) else [*segments, "**"]
 
 
 def _alike(one: str, other: str) -> bool:

@@ -48,10 +48,11 @@ def pack(
     filling = _Filling(rules, cap_of(total, rules), total)
     for number in order:
         group = groups[number]
-        need = max((filling.first_after(other, groups[other].local) for other in group.before), default=1)
         if group.local:
-            filling.last[number] = need - 1
-        elif len(group.units) <= filling.cap:
+            filling.last[number] = max((filling.last[other] for other in group.before), default=0)
+            continue
+        need = max((filling.first_after(other, groups[other].local) for other in group.before), default=1)
+        if len(group.units) <= filling.cap:
             filling.add(number, group, need)
         else:
             filling.add_large(number, _large(group, rules, filling.cap, ids, glue[number]))

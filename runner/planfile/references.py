@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from runner.config.positions import Path
     from runner.plan.units import Plan
 
-_HINTS = 20
+_COMPARED = 20_000
+"""So many ids are looked at to tell what was perhaps meant: it takes its time."""
 _SHOWN = 20
 """So many units of a cycle are named."""
 
@@ -27,7 +28,7 @@ def references(plan: Plan) -> list[tuple[Path, str]]:
     for at, unit in enumerate(plan.units):
         for place, name in enumerate(unit.depends_on):
             if name not in number:
-                hint = near(name, number) if len(problems) < _HINTS else ""
+                hint = near(name, number) if (len(problems) + 1) * len(number) <= _COMPARED else ""
                 message = f"found {found(name)}; no unit has this id{hint}"
                 problems.append((("units", at, "depends_on", place), message))
     return problems or _cycles(plan, number)

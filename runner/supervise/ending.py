@@ -21,7 +21,7 @@ from runner.state.files import read_text, replace_bytes, replace_json
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir
-from runner.supervise import attempts, treework
+from runner.supervise import attempts, takeback, treework, verdicts
 from runner.supervise.attempts import CLOSING, Plan
 from runner.supervise.judging import Judge, Judgement
 from runner.supervise.oversight import Oversight
@@ -74,12 +74,22 @@ class Ending:
         self._end(advance(seen, event, outcome=outcome, reason=reason), os.environ)
 
     def conclude(
-        self, manifest: Manifest, tree: Tree, status: int | None, env: Mapping[str, str]
+        self,
+        manifest: Manifest,
+        tree: Tree,
+        status: int | None,
+        env: Mapping[str, str],
+        *,
+        is_alone: bool = False,
     ) -> Plan | None:
-        """From the exit of the process to the end of the run, or to the attempt that is to follow."""
+        """From the exit of the process to the end of the run, or to the attempt that is to follow.
+
+        `is_alone`: an owner before us may have judged it already, and others may have worked there since.
+        """
+        self._is_alone = is_alone
         wish = manifest.reason  # only a stop that was asked for has written one by now
         if manifest.phase is not Phase.VERIFYING:
-            manifest = self._exited(manifest, status)
+            manifest = self.exited(manifest, status)
         survivors = self._survivors(tree)
         self._progress.finish()
         self._oversight.session.end(self._progress.thread_id, env)
@@ -91,7 +101,7 @@ class Ending:
             closing = attempts.closing(self._invocation, manifest)
             if end[0] is Outcome.SUCCEEDED and wish is None and closing is not None:
                 return closing
-            judgement = self._judge(manifest, end, wish, tree, env)
+            judgement = self._judged_before(manifest) or self._judge(manifest, end, wish, tree, env)
             plan = self._plan(manifest, judgement, env)
             if plan is not None:
                 return plan
@@ -151,7 +161,8 @@ class Ending:
         begin = command_line(process.pid)[: len(rehearsal.argv)]
         return begin == list(rehearsal.argv)
 
-    def _exited(self, manifest: Manifest, status: int | None) -> Manifest:
+    def exited(self, manifest: Manifest, status: int | None) -> Manifest:
+        """The manifest with the true exit, which is on disk before anything else is done."""
         code = None if status is None else os.waitstatus_to_exitcode(status)
         exit_code = code if code is not None and code >= 0 else None
         signal = -code if code is not None and code < 0 else None
@@ -248,7 +259,16 @@ class Ending:
         message = self._progress.last_message
         if message is None:
             message = read_text(self._run.last_message)
-        return judge.judge(manifest, end, message, wish, self._oversight.conformance(), tree, env)
+        judgement = judge.judge(manifest, end, message, wish, self._oversight.conformance(), tree, env)
+        self._write_result(manifest, judgement, None, env)  # before the tree is touched: see _judged_before
+        return judgement
+
+    def _judged_before(self, manifest: Manifest) -> Judgement | None:
+        """The verdict of an owner before us, who may have changed the tree by it already."""
+        if not self._is_alone:
+            return None
+        found = verdicts.load(self._run.result)
+        return None if found is None or found[0] != manifest.attempt else found[1]
 
     def _plan(self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]) -> Plan | None:
         """The attempt that follows, if one does; a fresh one begins in the tree as it was."""
@@ -258,7 +278,7 @@ class Ending:
         is_back = False
         if how[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
             rolled = self._rolled_back(manifest, judgement, env)
-            is_back = rolled is not None and not _amiss(rolled)
+            is_back = rolled is not None and not takeback.amiss(rolled)
             if rolled is not None and "refused" not in rolled:
                 treework.set_aside(self._run, manifest.attempt, env)
         original = read_text(self._run.prompt) or ""
@@ -272,56 +292,35 @@ class Ending:
         rolled = None
         if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
             rolled = self._rolled_back(manifest, judgement, env)
-            if rolled is not None and (amiss := _amiss(rolled)):
+            if rolled is not None and (amiss := takeback.amiss(rolled)):
                 reason = reason.replace(message=f"{reason.message}; not all was rolled back: {amiss}")
         if verdict.outcome is not Outcome.SUCCEEDED and len(attempts.former(manifest)) > 0:
             self._log.note("escalated", attempts=manifest.attempt, code=verdict.code)
             text = f"{reason.message} (after {len(attempts.former(manifest)) + 1} attempts)"
             reason = reason.replace(message=text, hint=reason.hint or "`runner report RUN` has the evidence")
-        result = {
-            "schema_version": 1,
-            "attempt": manifest.attempt,
-            "row": verdict.row,
-            "class": verdict.code,
-            "claim": None if judgement.claim is None else judgement.claim.to_json(),
-            "problem": None if judgement.problem is None else judgement.problem.to_json(),
-            "observed": None if judgement.observed is None else judgement.observed.to_json(),
-            "checks": [check.to_json() for check in judgement.checks],
-            "declared_checks": len(self._invocation.verify),
-            "findings": [finding.to_json() for finding in judgement.findings],
-            "failure_codes": list(judgement.codes),
-            "conformance": manifest.conformance,
-            "rolled_back": rolled,
-        }
+        self._write_result(manifest, judgement, rolled, env)
+        return verdict.outcome, reason
+
+    def _write_result(
+        self, manifest: Manifest, judgement: Judgement, rolled: dict[str, Any] | None, env: Mapping[str, str]
+    ) -> None:
+        declared = len(self._invocation.verify)
+        result = verdicts.to_json(manifest, judgement, declared_checks=declared, rolled_back=rolled)
         try:
             replace_json(self._run.result, self._cleaner(env).record(result))
         except OSError as error:
             complain(f"result not written: {error}")
-        return verdict.outcome, reason
 
     def _rolled_back(
         self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]
     ) -> dict[str, Any] | None:
         """What became of the tree; None where it is to stay as it is, or was never recorded."""
-        terms = self._invocation.terms
-        is_shared = self._is_in_place()
-        keeps = terms.on_failure == "keep" or (terms.on_failure is None and judgement.was_clean is False)
-        if not is_shared or keeps or not judgement.changed:
+        if not takeback.is_wanted(self._run, self._invocation.terms, judgement):
             return None
         lease_fd = self._lease_fd if self._lease_fd is not None else treework.hold(manifest)
-        try:
-            if lease_fd is None:
-                raise treework.TreeUnknown("another run may write in the work tree by now")
-            rolled = treework.roll_back(self._run, env)
-        except (treework.TreeUnknown, OSError, ValueError) as error:
-            rolled = {"refused": str(error)[:500], "hint": "look at the tree with `git status`"}
-        said = {name: rolled[name] for name in ("refused", "kept", "left", "unequal") if rolled.get(name)}
-        counts = {name: len(rolled.get(name, ())) for name in ("restored", "removed")}
-        self._log.note("rolled_back", **counts, **said)
-        return rolled
-
-    def _is_in_place(self) -> bool:
-        return treework.is_recorded(self._run) and not os.path.exists(f"{self._run.path}/worktree.json")
+        return takeback.take_back(
+            self._run, env, self._log, may_write=lease_fd is not None, is_alone=self._is_alone
+        )
 
     def is_cancelled(self) -> bool:
         """Whether somebody wants it so while nothing of the runtime runs."""
@@ -381,12 +380,6 @@ class Ending:
                 raise
             return False
         return True
-
-
-def _amiss(rolled: Mapping[str, Any]) -> str:
-    """What a rollback could not bring back; "" where all is as before."""
-    told = (rolled.get("refused"), *rolled.get("left", ()), *rolled.get("unequal", ()))
-    return ", ".join(str(one) for one in told[:5] if one)
 
 
 def _is_full(path: str) -> bool:

@@ -10,6 +10,7 @@ import os
 
 from runner.model import Outcome, Reason
 from runner.state.events import read
+from runner.state.files import withdraw
 from runner.supervise import treework
 from runner.supervise.attempts import CLOSING
 from runner.value import Value
@@ -49,6 +50,8 @@ class Judgement(Value):
     diff: str = ""
     was_clean: bool | None = None
     """Whether nothing was uncommitted before the run; None if nobody looked."""
+    is_touched: bool = False
+    """Whether anything of the tree is other than before: files, folders, or what is staged."""
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -91,6 +94,8 @@ class Judge:
         seen = self._seen(env)  # before the checks, whose files are not the agent's
         is_said_done = problem is None and (claim is None or claim.status == "completed")
         checks: tuple[Check, ...] = ()
+        if wish is None and self._is_cancelled():
+            wish = Reason("cancelled", "cancelled after its program had ended")
         if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
             checks = self._checked(tree, env)
             if self._is_cancelled():
@@ -120,6 +125,7 @@ class Judge:
             codes=failure_codes(evidence, verdict, self._earlier()),
             diff="" if seen is None else str(seen["diff"]),
             was_clean=None if seen is None else bool(seen["was_clean"]),
+            is_touched=seen is not None and bool(seen["is_touched"]),
         )
 
     def _earlier(self) -> tuple[Check, ...]:
@@ -163,7 +169,7 @@ class Judge:
         if not treework.is_recorded(self._run):
             return None
         try:
-            return treework.look(self._run, env, self._is_cancelled)
+            return treework.look(self._run, env)
         except (treework.TreeUnknown, OSError, ValueError) as error:
             self._log.note("tree_unknown", message=str(error)[:500])
             return None
@@ -195,11 +201,13 @@ class Judge:
     def _checked(self, tree: Tree, env: Mapping[str, str]) -> tuple[Check, ...]:
         checks: list[Check] = []
         for n, argv in enumerate(self._invocation.verify, 1):
+            log = f"{self._run.path}/verify-{n}.log"
+            withdraw(log)  # what an earlier attempt printed is no evidence of this one
             check = run_check(
                 argv,
                 cwd=self._invocation.cwd,
                 env=env,
-                log=f"{self._run.path}/verify-{n}.log",
+                log=log,
                 timeout_s=self._invocation.verify_timeout_s,
                 sweep=lambda: tree.sweep(1.0),
                 cancelled=self._is_cancelled,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from runner.state.events import EventLog
     from runner.state.store import RunDir
 
-_SEALED = (".jsonl", ".log", ".md", ".patch")
+_SEALED = (".jsonl", ".log", ".md")
+"""Not the patches: of what a rollback took away they are the copy, and that has to be exact."""
 
 
 class Cleaner:

@@ -14,7 +14,7 @@ import time
 from runner import runtimes
 from runner.errors import ManifestBroken, RunNotFound
 from runner.executors import local
-from runner.executors.processes import environment, find, identify, open_pidfd
+from runner.executors.processes import age, boottime, environment, find, identify, open_pidfd
 from runner.executors.tree import Tree
 from runner.model import Identity, Outcome, Phase, Reason
 from runner.state.events import EventLog, complain
@@ -99,15 +99,21 @@ class Supervisor:
         assert self.manifest.process is not None
         self.tree = Tree(self.run.run_id, self.manifest.process, reap=self._reap)
         local.become_subreaper()
-        if action is not Action.CONCLUDE:
-            self._take_over()
-            report_looked(ready_fd)
+        self._take_over()
+        is_alone = action is Action.CONCLUDE  # nobody watched the tree since its child had ended
+        if is_alone and self.manifest.phase is not Phase.VERIFYING:
+            self._reap()
+            self.manifest = self.ending().exited(self.manifest, self._status)
+        if not is_alone or self.invocation.verify:
+            report_looked(ready_fd)  # checks may take long, and whoever looked sees them going on
             ready_fd = None
+        if not is_alone:
             if action is Action.KEEP_STOPPING:
                 self._stop(self.invocation.limits.grace_s)
             self._watch(self.manifest.process)
         try:
-            while (plan := self.conclude()) is not None:
+            while (plan := self.conclude(is_alone=is_alone)) is not None:
+                is_alone = False
                 report_looked(ready_fd)
                 ready_fd = None
                 if not begin_again(self, plan):
@@ -119,10 +125,16 @@ class Supervisor:
         finally:
             report_looked(ready_fd)
 
-    def conclude(self) -> Plan | None:
-        """What follows the attempt whose process has ended; None is the end, which is written then."""
+    def conclude(self, *, is_alone: bool = False) -> Plan | None:
+        """What follows the attempt whose process has ended; None is the end, which is written then.
+
+        `is_alone`: it had ended before this owner came, and the tree was nobody's since.
+        """
         self._reap()
-        return self.ending().conclude(self.manifest, self.tree, self._status, self.environment())
+        if self.lease_fd is None:
+            self.lease_fd = treework.hold(self.manifest)  # the child had it for as long as it lived
+        env = self.environment()
+        return self.ending().conclude(self.manifest, self.tree, self._status, env, is_alone=is_alone)
 
     def attend(self, manifest: Manifest) -> None:
         """The process of another attempt is there, as `manifest` says: from now on it is the run's."""
@@ -175,7 +187,7 @@ class Supervisor:
         self.environment()
         if self.manifest.paused_at is not None:
             since = max(0.0, time.time() - parse_timestamp(self.manifest.paused_at))
-            self._paused_since = _boottime() - since
+            self._paused_since = boottime() - since
         self._write(self.manifest.replace(supervisor=me))
         self.log.note("adopted", former=None if former is None else former.to_json())
         self.lease_fd = treework.hold(self.manifest)
@@ -256,18 +268,13 @@ class Supervisor:
         reason = self.oversight.breach(
             self.manifest,
             self.progress,
-            elapsed_s=self._elapsed(self.manifest.attempts[0].process),
-            begun_s=self._elapsed(self.manifest.process),
+            elapsed_s=age(self.manifest.attempts[0].process) - self._paused_s,
+            begun_s=age(self.manifest.process) - self._paused_s,
             idle_s=time.monotonic() - self._last_life,
         )
         if reason is not None:
             self.log.note("limit", code=reason.code, message=reason.message)
             self._request_stop(reason, self.invocation.limits.grace_s)
-
-    def _elapsed(self, process: Identity | None) -> float:
-        """Seconds since its start by the clock that start times are counted in, not paused."""
-        assert process is not None
-        return _boottime() - process.start_time / os.sysconf("SC_CLK_TCK") - self._paused_s
 
     # -- obeying -------------------------------------------------------------------------------
 
@@ -312,7 +319,7 @@ class Supervisor:
             names = [f"{process.command} ({process.pid})" for process in running]
             self.log.note("pause_failed", actor=actor_of(intent), still_running=names)
             return
-        self._paused_since = _boottime()
+        self._paused_since = boottime()
         self.family.stand_alone(bool(intent.get("only")))
         self._write(advance(self.manifest, Event.PAUSED))
         self.log.note(Event.PAUSED, actor=actor_of(intent))
@@ -369,7 +376,7 @@ class Supervisor:
 
     def _account_pause(self) -> None:
         if self._paused_since is not None:
-            self._paused_s += _boottime() - self._paused_since
+            self._paused_s += boottime() - self._paused_since
             self._paused_since = None
             self._last_life = time.monotonic()
 
@@ -387,8 +394,3 @@ def _drain(fifo: int) -> None:
         os.read(fifo, 4096)
     except BlockingIOError:
         pass  # whoever else has it open was quicker
-
-
-def _boottime() -> float:
-    """The clock that start times are counted in; it goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -16,7 +16,7 @@ from runner.verify.checks import run_check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from runner.state.manifest import Manifest
@@ -50,24 +50,30 @@ def hold(manifest: Manifest) -> int | None:
         return None
 
 
-def look(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -> dict[str, Any]:
-    """What changed since then, as `workspace.__main__` tells it. TreeUnknown."""
-    return _ask(run, "look", env, cancelled)
+def look(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
+    """What changed since then, as `workspace.__main__` tells it. TreeUnknown.
+
+    Nothing cuts it short: what is to be rolled back depends on it, also after a cancel.
+    """
+    return _ask(run, "look", env)
 
 
 def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
     """Back to then: a `Rolled` as JSON, or `refused` and `hint`. TreeUnknown. Nothing cuts it short."""
-    return _ask(run, "roll-back", env, lambda: False)
+    return _ask(run, "roll-back", env)
 
 
 def set_aside(run: RunDir, n: int, env: Mapping[str, str]) -> None:
     """The rollback after attempt `n`: a later one is another one, and what this one took away stays."""
-    _ask(run, "set-aside", env, lambda: False, str(n))
+    _ask(run, "set-aside", env, str(n))
 
 
-def _ask(
-    run: RunDir, what: str, env: Mapping[str, str], cancelled: Callable[[], bool], *more: str
-) -> dict[str, Any]:
+def has_begun(run: RunDir) -> bool:
+    """Whether a rollback of the present attempt was begun, and maybe finished."""
+    return os.path.exists(f"{run.path}/rollback.json")
+
+
+def _ask(run: RunDir, what: str, env: Mapping[str, str], *more: str) -> dict[str, Any]:
     answer, log = f"{run.path}/workspace-{what}.json", f"{run.path}/workspace.log"
     check = run_check(
         (sys.executable, "-I", _MAIN, what, run.path, answer, *more),
@@ -76,7 +82,7 @@ def _ask(
         log=log,
         timeout_s=_TIMEOUT_S,
         sweep=lambda: None,
-        cancelled=cancelled,
+        cancelled=lambda: False,
     )
     if not check.passed:
         raise TreeUnknown(check.tail.strip() or f"looking at the work tree {check.how}")

@@ -53,6 +53,9 @@ def _look(snapshot: Snapshot) -> dict[str, Any]:
         "dirty_before": sorted(before),
         "unknown": list(now.problems),
         "was_clean": snapshot.was_clean,
+        "is_touched": bool(
+            now.names or now.staged or now.folders_added or now.folders_deleted or now.folder_modes
+        ),
         "root": snapshot.root,
         "diff": diff(snapshot, now.tree)[:_DIFF_BYTES].decode(errors="replace"),
     }

@@ -165,10 +165,15 @@ def _carry_out(snapshot: Snapshot, noted: Mapping[str, Any], watch: Callable[[st
         index_restored=restored,
         kept=kept_files(kept),
         left=(*work.left, *([reason] if reason else [])),
-        unequal=tuple(_differences(now)),
+        unequal=(*_differences(now), *_unseen(snapshot, now)),
         tree=noted["tree"],
         patch=f"{snapshot.folder}/discarded.patch",
     )
+
+
+def _unseen(snapshot: Snapshot, now: Changes) -> Iterator[str]:
+    """What cannot be looked at, and was not there before or could be: nobody knows that it is as it was."""
+    return (f"cannot be looked at: {path}" for path in now.problems if path not in snapshot.problems)
 
 
 def _differences(now: Changes) -> Iterator[str]:
