@@ -37,7 +37,7 @@ def a_plan(count: int) -> Plan:
     units = []
     for n in range(count):
         files = [f"src/package{n % (count // 5)}/module{n}/file{k}.py" for k in range(4)]
-        files.append(f"docs/part{n // 3}/*.md" if n % 500 == 0 else f"src/package{n}/shared{n // 3}.py")
+        files.append(f"docs/part{n // 3}/*.md" if n % 500 == 0 else f"src/shared/part{n // 3}.py")
         after = (f"U{pick.randrange(n)}",) if n and pick.random() < 0.5 else ()
         verify = (("pytest", "-q", f"tests/test_{n}.py"),)
         units.append(

@@ -55,6 +55,15 @@ def add_plan(parser: Parser) -> None:
         default=[],
         help="files that keep no units together, besides lock files and changelogs (repeatable)",
     )
+    _add_measures(parser)
+    parser.examples(
+        "runner plan plan.toml",
+        "runner plan docs/plans/shop.md --hub 'src/routes.ts' --format json",
+        "runner plan plan.toml --force-delegate --soft-cap 4",
+    )
+
+
+def _add_measures(parser: Parser) -> None:
     parser.add_argument(
         "--effort-floor",
         metavar="LEVEL",
@@ -67,11 +76,6 @@ def add_plan(parser: Parser) -> None:
         type=_economics,
         default=Economics(),
         help="tokens: fixed, per batch, saved per unit (default: 15300,4500,3700)",
-    )
-    parser.examples(
-        "runner plan plan.toml",
-        "runner plan docs/plans/shop.md --hub 'src/routes.ts' --format json",
-        "runner plan plan.toml --force-delegate --soft-cap 4",
     )
 
 

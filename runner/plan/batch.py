@@ -80,7 +80,7 @@ def _groups(
     merged: list[list[int]] = [[] for _ in units]
     for at, root in enumerate(together.root):
         merged[root] += [together.root[other] for other in edges[at] if together.root[other] != root]
-    part = strong([list(dict.fromkeys(targets)) for targets in merged])
+    part = strong(merged)
     members: dict[int, list[int]] = {}
     for at, root in enumerate(together.root):
         members.setdefault(part[root], []).append(at)
@@ -89,16 +89,19 @@ def _groups(
     phases = _phases(units)
     groups = []
     for number, inside in enumerate(members.values()):
-        local = any(at in stay for at in inside)
+        local = not stay.keys().isdisjoint(inside)
         if local:  # somebody else has to do one of them between the others, so it cannot be one run
             stay.update({at: "tied_to_local" for at in inside if at not in stay})
-        waits = dict.fromkeys(of[other] for at in inside for other in before[at] if of[other] != number)
-        in_order = tuple(sorted(inside, key=rank.__getitem__))
-        groups.append(Group(in_order, tuple(waits), min(phases[at] for at in inside), local))
+        if len(inside) > 1:
+            waits = {of[other]: None for at in inside for other in before[at]}
+            waits.pop(number, None)
+            inside.sort(key=rank.__getitem__)
+        else:
+            waits = dict.fromkeys([of[other] for other in before[inside[0]]])
+        groups.append(Group.of((tuple(inside), tuple(waits), min([phases[at] for at in inside]), local)))
     glue: list[dict[str, list[int]]] = [{} for _ in groups]
-    for path, who in together.owners.items():
-        if len(who) > 1 and who[0] != who[-1]:
-            glue[of[who[0]]][path] = who
+    for path, who in together.several.items():
+        glue[of[who[0]]][path] = who
     return Grouped(groups, of, glue, stay, together)
 
 
@@ -145,11 +148,8 @@ def _batches(
 
 def _contested(units: Sequence[Unit], grouped: Grouped) -> set[str]:
     """The paths that more than one unit touches; only these can keep two batches apart."""
-    together = grouped.together
     found = {path for unit in units for path in unit.files.read}
-    for owners in (together.owners, together.hubs):
-        found |= {path for path, who in owners.items() if who[0] != who[-1]}
-    return found
+    return found.union(grouped.together.several, grouped.together.hubs)
 
 
 def _same_group(grouped: Grouped, packed: Packed, n: int) -> bool:

@@ -26,7 +26,7 @@ _RUNNERS: frozenset[Command] = frozenset(
         ),
     )
 )
-_LONGEST = max(map(len, _RUNNERS))
+_LENGTHS = {head[0]: sorted({len(one) for one in _RUNNERS if one[0] == head[0]})[::-1] for head in _RUNNERS}
 _FLAGS = frozenset(("-q", "-qq", "-v", "-vv", "-x", "-s", "-race"))
 """Options of these runners that take no value."""
 
@@ -47,7 +47,7 @@ def joined(commands: Iterable[Command]) -> tuple[Command, ...]:
 
 def _parts(command: Command) -> tuple[Command, Command]:
     """The runner with its options, and the paths; no paths where it is not surely so."""
-    for length in range(min(_LONGEST, len(command)), 0, -1):
+    for length in _LENGTHS.get(command[0], ()):
         if command[:length] in _RUNNERS:
             break
     else:

@@ -43,12 +43,12 @@ def of_unit(unit: Unit, alarming: bool = True) -> str:
     """One of `EFFORTS`. Not `alarming`: its paths are known to have no word of risk."""
     if unit.effort is not None:
         return unit.effort
-    if len(unit.risk) > 1 or any(_CROSS.search(risk) for risk in unit.risk):
+    if unit.risk and (len(unit.risk) > 1 or _CROSS.search(unit.risk[0])):
         return "xhigh"
     written = (*unit.files.create, *unit.files.modify)
     if unit.risk or len(written) >= _WIDE or (alarming and _RISKY.search("\n".join(written))):
         return "high"
-    if unit.trivial or (written and all(path.lower().endswith(_DOCS) for path in written)):
+    if unit.trivial or (written and written[0].endswith(_DOCS) and all(p.endswith(_DOCS) for p in written)):
         return "default"
     return "medium"
 

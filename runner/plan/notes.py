@@ -40,15 +40,14 @@ def warnings(units: Sequence[Unit], grouped: Grouped, packed: Packed, rules: Rul
             message = f"{units[at].id} names files outside the repository, so it is not delegated"
             yield Warn("outside_repo", message, (units[at].id,))
     for path, who in grouped.together.hubs.items():
-        if len(set(who)) > 1:
-            names = tuple(units[at].id for at in dict.fromkeys(who))
-            message = (
-                f"{path} is a hub file: it keeps no units together, and batches that write it never run "
-            )
-            yield Warn("hub_file", f"{message}side by side", names)
-    for glob in grouped.together.coarse:
-        names = tuple(units[at].id for at in dict.fromkeys(grouped.together.owners[glob]))
-        yield Warn("coarse_glob", f"{glob} counts as its whole folder: the plan has too many globs", names)
+        message = f"{path} is a hub file: it keeps no units together, and batches that write it never run "
+        yield Warn("hub_file", f"{message}side by side", tuple(units[at].id for at in who))
+    coarse = grouped.together.coarse
+    if coarse:
+        first = {grouped.together.first[glob]: None for glob in coarse}
+        what = f"{coarse[0]} counts" if len(coarse) == 1 else f"{coarse[0]} and {len(coarse) - 1} more count"
+        message = f"{what} as the whole folder: there are too many globs to compare them one by one"
+        yield Warn("coarse_glob", message, tuple(units[at].id for at in sorted(first)))
     for number in packed.large:
         yield from _oversize(units, grouped, number, rules)
 
@@ -89,9 +88,8 @@ def _oversize(units: Sequence[Unit], grouped: Grouped, number: int, rules: Rules
     chained = rules.oversize == "chain" and len(inside) > max(rules.hard_cap, rules.soft_cap)
     form = "batches in a row, each to be committed before the next" if chained else "one batch"
     yield Warn("oversize", f"{len(inside)} units {why}, so they are {form}", names)
-    users = {path: dict.fromkeys(who) for path, who in glue.items()}
-    for path in sorted(users, key=lambda path: (-len(users[path]), path))[:_CANDIDATES]:
-        who = users[path]
+    for path in sorted(glue, key=lambda path: (-len(glue[path]), path))[:_CANDIDATES]:
+        who = glue[path]
         if len(who) >= _HUB_FROM * len(units) and _holds(path, inside, grouped):
             message = f"{path} alone keeps units together; as a hub file it would let them apart"
             yield Warn("hub_candidate", message, tuple(units[at].id for at in who))
@@ -100,11 +98,9 @@ def _oversize(units: Sequence[Unit], grouped: Grouped, number: int, rules: Rules
 def _holds(path: str, inside: Sequence[int], grouped: Grouped) -> bool:
     """Whether the group's units would write in more than one part without this file."""
     place = {at: n for n, at in enumerate(inside)}
-    owners = {
-        other: [place[at] for at in who if at in place]
-        for other, who in grouped.together.owners.items()
-        if other != path and who[0] in place
-    }
+    together = grouped.together
+    first = {other: place[at] for other, at in together.first.items() if other != path and at in place}
+    several = {other: [place[at] for at in who] for other, who in together.several.items() if other in first}
     sets = Sets(len(inside))
-    join(sets, owners)
+    join(sets, first, several)
     return len({sets.find(n) for n in range(len(inside))}) > 1

@@ -38,51 +38,60 @@ _TESTS_AT_LEAST = 10_000
 
 
 class Shared(Value):
-    """`root` is, for each unit, the lowest unit that it has to stay with. `owners` are the units of each path
-    that keeps units together, `hubs` those of each that does not.
+    """`root` is, for each unit, the lowest unit that it has to stay with. `first` is the first unit that
+    writes a path, `several` are all of them where there are more; `hubs` are those of paths that keep nothing
+    together.
     """
 
     root: list[int]
-    owners: dict[str, list[int]]
+    first: dict[str, int]
+    several: dict[str, list[int]]
     hubs: dict[str, list[int]]
     coarse: tuple[str, ...]
 
 
 def shared(units: Sequence[Unit], left_out: Mapping[int, object], hubs: tuple[str, ...]) -> Shared:
     """The groups of `units`; those of `left_out` have one each."""
-    owners: dict[str, list[int]] = {}
+    first: dict[str, int] = {}
+    several: dict[str, list[int]] = {}
     for number, unit in enumerate(units):
         if number not in left_out:
-            for path in (*unit.files.create, *unit.files.modify):
-                owners.setdefault(path, []).append(number)
-    exempt = {
-        path: owners.pop(path)
-        for path in [*owners]
-        if path[path.rfind("/") + 1 :] in _HUBS or (hubs and globs.covers(hubs, path))
-    }
+            files = unit.files
+            for path in (*files.create, *files.modify):
+                owner = first.setdefault(path, number)
+                if owner != number:
+                    who = several.setdefault(path, [owner])
+                    if who[-1] != number:  # it may create and modify the same
+                        who.append(number)
+    exempt = {}
+    for path in [path for path in first if path[path.rfind("/") + 1 :] in _HUBS]:
+        exempt[path] = several.pop(path, [first.pop(path)])
+    for path in [path for path in first if globs.covers(hubs, path)] if hubs else ():
+        exempt[path] = several.pop(path, [first.pop(path)])
     sets = Sets(len(units))
-    coarse = join(sets, owners)
-    return Shared([sets.find(number) for number in range(len(units))], owners, exempt, coarse)
+    coarse = join(sets, first, several)
+    shared_hubs = {path: who for path, who in exempt.items() if len(who) > 1}
+    return Shared(list(map(sets.find, range(len(units)))), first, several, shared_hubs, coarse)
 
 
-def join(sets: Sets, owners: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+def join(sets: Sets, first: Mapping[str, int], several: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
     """Unites the owners of paths that overlap; the globs that had to count as a whole folder."""
-    for who in owners.values():
+    for who in several.values():
         for other in who[1:]:
             sets.union(who[0], other)
-    wild = [path for path in owners if "*" in path or "?" in path or "[" in path or "\\" in path]
-    plain = {path: who[0] for path, who in owners.items()}
+    wild = [path for path in first if "*" in path or "?" in path or "[" in path or "\\" in path]
+    plain = dict(first)
     for path in wild:
         del plain[path]
-    exact, coarse = _affordable(sorted(wild), sorted(plain), len(owners))
+    exact, coarse = _affordable(sorted(wild), sorted(plain) if wild else [], len(first))
     for path in coarse:
-        folder, first = _base(path), owners[path][0]
-        if not folder:
-            for who in owners.values():
-                sets.union(first, who[0])
-        sets.union(plain.setdefault(folder, first), first)
+        folder, owner = _base(path), first[path]
+        sets.union(plain.setdefault(folder, owner), owner)
+    root = plain.pop("", None)
+    for owner in () if root is None else first.values():
+        sets.union(root or 0, owner)
     _join_folders(sets, plain)
-    _join_globs(sets, owners, exact, plain)
+    _join_globs(sets, first, exact, plain)
     return tuple(coarse)
 
 
@@ -118,6 +127,11 @@ def _affordable(wild: list[str], plain: list[str], entries: int) -> tuple[list[s
 
 def _join_folders(sets: Sets, plain: Mapping[str, int]) -> None:
     """Unites each path with the nearest folder above it that is itself an entry."""
+    above = {path[: path.rfind("/")] for path in plain if "/" in path}
+    while above and plain.keys().isdisjoint(above):
+        above = {folder[: folder.rfind("/")] for folder in above if "/" in folder}
+    if not above:  # as in most plans, which name files only
+        return
     known: dict[str, int | None] = {}
     for path, owner in plain.items():
         folder = path[: max(path.rfind("/"), 0)]
@@ -137,19 +151,17 @@ def _around(folder: str, plain: Mapping[str, int], known: dict[str, int | None])
     return found
 
 
-def _join_globs(
-    sets: Sets, owners: Mapping[str, Sequence[int]], exact: list[str], plain: Mapping[str, int]
-) -> None:
+def _join_globs(sets: Sets, first: Mapping[str, int], exact: list[str], plain: Mapping[str, int]) -> None:
     paths = sorted(plain) if exact else []
     known: dict[str, int | None] = {}
     for number, pattern in enumerate(exact):
-        owner, folder = owners[pattern][0], _base(pattern)
+        owner, folder = first[pattern], _base(pattern)
         around = _around(folder, plain, known)
         if around is not None:
             sets.union(around, owner)
         low, high = _below(paths, folder)
         candidates = [(path, plain[path]) for path in paths[low:high]]
-        candidates += [(other, owners[other][0]) for other in exact[:number]]
+        candidates += [(other, first[other]) for other in exact[:number]]
         for path, other in candidates:
             if sets.find(other) != sets.find(owner) and meet(pattern, path):
                 sets.union(other, owner)

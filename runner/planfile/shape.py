@@ -25,6 +25,8 @@ __all__ = ["NAME_PATTERN", "plan_of"]
 
 _TOP = ("schema_version", "title", "units")
 _KINDS = ("create", "modify", "read")
+_LONGEST = 4096
+"""Characters of a path; the system takes no longer one either."""
 _HINTS = 20
 """So many problems say what was perhaps meant: to look for it among all names takes its time."""
 _EVERYTHING = ("\x01", "\x01/\x02/\x03")
@@ -164,8 +166,8 @@ def _paths(value: Any, path: Path, problems: Found, written: bool) -> Any:
         )
     kept: dict[str, None] = {}
     for at, item in enumerate(value):
-        if not isinstance(item, str) or not item.strip() or "\n" in item or "\0" in item or item[0] == "!":
-            wanted = "a path or glob relative to the repository"
+        if not isinstance(item, str) or not item.strip() or not _is_path(item):
+            wanted = f"a path or glob relative to the repository, of at most {_LONGEST} characters"
             _complain(problems, (*path, at), f"found {found(item)}; expected {wanted}")
         elif written and _is_everything(item):
             _complain(
@@ -177,6 +179,10 @@ def _paths(value: Any, path: Path, problems: Found, written: bool) -> Any:
         else:
             kept[normal_path(item)] = None
     return tuple(kept)
+
+
+def _is_path(item: str) -> bool:
+    return "\n" not in item and "\0" not in item and item[0] != "!" and len(item) <= _LONGEST
 
 
 def _is_everything(path: str) -> bool:

@@ -104,6 +104,7 @@ class Supervisor:
         if is_alone and self.manifest.phase is not Phase.VERIFYING:
             self._reap()
             self.manifest = self.ending().exited(self.manifest, self._status)
+        assert self.manifest.process is not None
         if not is_alone or self.invocation.verify:
             report_looked(ready_fd)  # checks may take long, and whoever looked sees them going on
             ready_fd = None

@@ -70,7 +70,7 @@ def test_a_parent_spawns_a_child_that_asks_and_is_answered_and_both_end_well(rep
         + CHILD
         + call("status", manifest_path="{manifest}")
         + call("spawn", task_id="child", parent_manifest_path="{manifest}")
-        + call("status", manifest_path="{child}", wait_s=2)
+        + call("status", manifest_path="{child}", wait_s=6)
         + call("question.answer", manifest_path="{child}", question_id="q-0001", answer="Blue.")
         + call("status", manifest_path="{child}", wait_s=30)
         + '[[turns]]\nmessage = "Child says: {last_output}"\n'
