@@ -137,6 +137,8 @@ class Observed(Value):
 
 
 UNSET = "default"
+THREAD_GONE = "the thread to resume is gone: start a new run"
+"""The hint of an end whose cause that is: going on in it again is of no use."""
 
 
 class SessionNote(Value):

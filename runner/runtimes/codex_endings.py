@@ -10,7 +10,7 @@ import re
 
 from runner.model import Outcome, Reason
 from runner.runtimes import endings
-from runner.runtimes.base import End, Kind
+from runner.runtimes.base import THREAD_GONE, End, Kind
 
 LOGIN_HINT = "log in with `codex login`, or set CODEX_API_KEY and name it in `env` of [runtimes.codex]"
 
@@ -84,7 +84,7 @@ _HINTS = (
         r"maximum length of \d+",
         "shorten the prompt: name files for the agent to read instead of pasting them",
     ),
-    (r"[Nn]o rollout found", "the thread to resume is gone: start a new run"),
+    (r"[Nn]o rollout found", THREAD_GONE),
     (r"already has an active writer", "another process uses this thread: wait until it has ended"),
     (
         r"Read-only file system|Permission denied|No space left",

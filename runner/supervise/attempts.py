@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from runner.invocation import THREAD
 from runner.model import Usage
+from runner.runtimes.base import THREAD_GONE
 from runner.state.manifest import Attempt, Manifest
 from runner.state.spent import larger, tokens
 from runner.value import Value
@@ -61,9 +62,10 @@ def again(invocation: Invocation, manifest: Manifest, judgement: Judgement) -> t
         )
         if waited >= recovery.api_retries:
             return None
-        return _how(invocation, manifest, "resume"), min(
-            recovery.backoff_s * 2**waited, recovery.backoff_max_s
-        )
+        if verdict.reason.hint == THREAD_GONE:
+            return "fresh", 0.0
+        wait_s = min(recovery.backoff_s * 2**waited, recovery.backoff_max_s)
+        return _how(invocation, manifest, "resume"), wait_s
     if failed > recovery.retries:
         return None
     rung = recovery.ladder[min(failed, len(recovery.ladder)) - 1]

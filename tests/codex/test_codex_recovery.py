@@ -174,6 +174,14 @@ def test_a_stalled_attempt_is_followed_by_one_that_is_not_stopped_for_it(repo: R
     assert [one["reason"] for one in manifest["attempts"]] == ["stalled", None]
 
 
+def test_a_thread_that_is_gone_is_followed_by_a_new_one(repo: Repo) -> None:
+    forgets = checks('find "$HOME/.codex/sessions" -type f -delete; grep 42 src/app.py')
+    run = starts(repo, answers(43) + answers(42), FINAL, forgets, "retries = 1")
+    manifest = run.wait()
+    assert manifest["status"] == "succeeded", manifest["reason"]
+    assert hows(run) == ["first", "resume", "fresh"]
+
+
 def test_the_timeout_is_of_the_whole_run_and_nothing_follows_it(repo: Repo) -> None:
     script = call("echo 'answer = 43' > src/app.py") + hung + answers(42)
     run = starts(repo, script, FINAL, CHECK, 'timeout = "3s"', "retries = 1", more=QUICK)
