@@ -24,7 +24,10 @@ $(VENV)/.%.stamp: pyproject.toml
 demo: $(VENV)/.codex.stamp
 	@$(BIN)/runner start --task hello --wait
 
-TESTS = $(BIN)/python -m pytest -q -n 3 --dist worksteal
+# Side by side first; what fails there is run once more alone, and has to pass: some tests hold processes against each
+# other within milliseconds, and three at a time on two cores now and then come too late. Both outputs are shown.
+PYTEST = $(BIN)/python -m pytest -q
+TESTS = $(PYTEST) -n 3 --dist worksteal || $(PYTEST) --last-failed --last-failed-no-failures none
 
 test: $(VENV)/.test.stamp
 	$(TESTS)
