@@ -67,6 +67,8 @@ class Family:
                 return
             if manifest.phase is Phase.PAUSED:
                 self._run.leave_intent("pause", actor)
+            elif self._run.is_told("cancel"):
+                return  # by its owner, in the same instant: a second one would end the patience of the first
             elif manifest.phase in (Phase.STOPPING, Phase.VERIFYING, Phase.DONE):
                 is_cancelled = manifest.reason is not None and manifest.reason.code == "cancelled"
                 if is_cancelled or parent.read_invocation().delegation.on_parent_end == "cancel":
