@@ -68,11 +68,6 @@ class Worktree(Value):
         return os.path.exists(self._decided)
 
     @property
-    def acceptance_began(self) -> bool:
-        """An acceptance was broken off: a part of the changes may be in the user's tree."""
-        return os.path.exists(f"{self.folder}/accept/accept.json")
-
-    @property
     def _decided(self) -> str:
         return f"{self.folder}/worktree.discarded"
 

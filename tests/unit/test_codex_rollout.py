@@ -75,7 +75,8 @@ def test_what_is_no_thread_id_of_codex_leads_nowhere(thread: str) -> None:
 
 def test_no_time_is_too_far_away() -> None:
     for begin in ("00000000-0000", "ffffffff-ffff"):
-        CODEX.session_folders({"HOME": "/home/me"}, begin + THREAD[13:])
+        folders = CODEX.session_folders({"HOME": "/home/me"}, begin + THREAD[13:])
+        assert all(folder.startswith("/home/me/.codex/sessions/") for folder in folders)
 
 
 def test_without_a_home_there_is_no_record() -> None:
