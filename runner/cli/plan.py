@@ -8,7 +8,8 @@ import gc
 from runner.cli.parser import Parser
 from runner.cli.render import emit, paint
 from runner.errors import ExitStatus
-from runner.plan.units import EFFORTS, Economics, Rules
+from runner.model import Economics
+from runner.plan.units import EFFORTS, Rules
 from runner.terminal_text import clean_terminal
 
 TYPE_CHECKING = False

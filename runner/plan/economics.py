@@ -7,7 +7,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.plan.units import Economics
+    from runner.model import Economics
 
 WORTH_FROM = 5
 """Fewer units are not worth it."""

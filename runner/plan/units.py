@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.model import Economics
 from runner.value import Value
 
 EFFORTS = ("minimal", "low", "default", "medium", "high", "xhigh")
@@ -44,18 +45,6 @@ class Plan(Value):
 
     units: tuple[Unit, ...]
     title: str | None = None
-
-
-class Economics(Value):
-    """Tokens of whoever delegates: `fixed` per session, `batch` per batch, `unit` saved per unit.
-
-    Least squares over the measured plans of 1, 4 and 7 units, with `batch` held at 4,500; the 10-unit plan is
-    predicted by it and was not fitted. Residuals reach 7,000 tokens, so small differences mean nothing.
-    """
-
-    fixed: int = 15_300
-    batch: int = 4_500
-    unit: int = 3_700
 
 
 class Rules(Value):

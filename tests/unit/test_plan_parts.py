@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.plans import a_unit, decided, disjoint
 
+from runner.model import Economics
 from runner.plan import economics
 from runner.plan.checks import joined
 from runner.plan.effort import of_batch, of_unit
 from runner.plan.graph import cycles, ordered, strong
 from runner.plan.text import as_text
-from runner.plan.units import EFFORTS, Economics, Files, normal_path
+from runner.plan.units import EFFORTS, Files, normal_path
 from runner.verify import globs
 
 # -- economics -----------------------------------------------------------------------------------------
