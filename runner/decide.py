@@ -42,8 +42,9 @@ class Decision(Value):
     patch: str | None
 
 
-def accept(run: RunDir, env: Mapping[str, str]) -> Decision:
-    """Brings the changes of a run's own work tree into the user's, and removes the tree.
+def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decision:
+    """Brings the changes of a run's own work tree into the user's, and removes the tree. The event says that
+    `actor` decided so.
 
     Conflict, with nothing changed, where they do not apply cleanly (`problems`) or somebody decided before;
     WorkspaceBusy while a run may write in the user's tree.
@@ -67,15 +68,15 @@ def accept(run: RunDir, env: Mapping[str, str]) -> Decision:
             )
         # Before the tree goes: whoever finds it gone has to be able to know why.
         log = EventLog(run.events)
-        log.append("accepted", actor="user", files=len(done.paths))
+        log.append("accepted", actor=actor, files=len(done.paths))
         worktrees.discard(tree)
     kept = tuple(f"{run.path}/accept/kept/{name}" for name in done.kept)
     return Decision(run.run_id, "accepted", done.paths, kept, tree.patch)
 
 
-def discard(run: RunDir, env: Mapping[str, str]) -> Decision:
-    """Removes the work tree of a run; the work stays as a patch in its folder. Conflict where that was
-    decided before.
+def discard(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decision:
+    """Removes the work tree of a run; the work stays as a patch in its folder. The event says that `actor`
+    decided so. Conflict where that was decided before.
     """
     from runner.workspace import worktree as worktrees
 
@@ -90,7 +91,7 @@ def discard(run: RunDir, env: Mapping[str, str]) -> Decision:
             raise _decided_already(run, before)
         worktrees.discard(tree)
         log = EventLog(run.events)
-        log.note("discarded", actor="user")
+        log.note("discarded", actor=actor)
     return Decision(run.run_id, "discarded", (), (), tree.patch if os.path.lexists(tree.patch) else None)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping, Sequence
 
+    from runner.model import Task
     from runner.runtimes.base import Runtime
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
@@ -65,13 +66,20 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
     choice = choose(config, request)
     cwd = planned(config.root, choice, run_id, env)
     resolved = _resolve(config, request, env, parent, run_id, port, cwd, again)
-    place = reserve(config.root, choice, run_id, env, None if parent is None else parent.run_id)
+    above = None if parent is None else parent.run_id
+    place = reserve(config.root, choice, run_id, env, above, base=request.base)
     try:
         if place.cwd != cwd:  # the tree is taken, and this run gets one of its own
             resolved = _resolve(config, request, env, parent, run_id, port, place.cwd, again)
         return _start_below(parent, resolved, env, listener, place, request.prompt)
     finally:
         place.leave()
+
+
+def start_plan(resolved: Invocation, env: Mapping[str, str], place: Workplace) -> Manifest:
+    """Starts the conductor of a plan; `place` prepares what it is to find in the run's folder."""
+    run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
+    return _start(run, resolved, env, None, place, None)
 
 
 def _start_below(
@@ -252,13 +260,16 @@ def _listen() -> socket.socket:
 
 
 def _prompt_text(config: Config, request: Request, choice: Choice) -> str:
-    if request.prompt is not None:
-        return request.prompt
-    if choice.task.prompt is not None:
-        return choice.task.prompt
-    if choice.task.prompt_file is None:
-        raise PromptInvalid(f"task `{choice.task.id}` has no prompt of its own")
-    return _text(os.path.join(config.root, choice.task.prompt_file))
+    return own_text(config, choice.task) if request.prompt is None else request.prompt
+
+
+def own_text(config: Config, task: Task) -> str:
+    """The prompt of the task itself; PromptInvalid where it has none, or none that can be read."""
+    if task.prompt is not None:
+        return task.prompt
+    if task.prompt_file is None:
+        raise PromptInvalid(f"task `{task.id}` has no prompt of its own")
+    return _text(os.path.join(config.root, task.prompt_file))
 
 
 def _map_text(config: Config, request: Request, choice: Choice) -> str | None:

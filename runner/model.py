@@ -210,7 +210,8 @@ class Model(Value):
     """A named model of the config, or a literal id (`name` is None then)."""
 
     name: str | None
-    model: str
+    model: str | None
+    """None is the runtime's own: of a batch without a model, for which only the effort is known."""
     runtime: str | None = None
     reasoning_effort: str | None = None
     provider: str | None = None

@@ -30,11 +30,13 @@ class Workplace:
         repository: Repository | None = None,
         tree: str | None = None,
         lease: Lease | None = None,
+        base: str | None = None,
     ) -> None:
         self.cwd = cwd
         self._repository = repository
         self._tree = tree
         self.lease = lease
+        self._base = base
 
     @property
     def lease_fd(self) -> int | None:
@@ -48,7 +50,7 @@ class Workplace:
         return {
             "kind": kind,
             "path": self._tree or self._repository.root,
-            "base": self._repository.position().head,
+            "base": self._base or self._repository.position().head,
         }
 
     def prepare(self, run: RunDir) -> None:
@@ -58,7 +60,7 @@ class Workplace:
         if self._tree is not None:
             from runner.workspace import worktree
 
-            base = self._repository.position().head
+            base = self._base or self._repository.position().head
             worktree.create(self._repository.root, base, self._tree, run.path)
         else:
             from runner.workspace import snapshot
@@ -82,13 +84,19 @@ class Workplace:
 
 
 def reserve(
-    root: str, choice: Choice, run_id: str, env: Mapping[str, str], parent: str | None = None
+    root: str,
+    choice: Choice,
+    run_id: str,
+    env: Mapping[str, str],
+    parent: str | None = None,
+    base: str | None = None,
 ) -> Workplace:
     """The place of a run that is about to start; nothing is made yet but the lease.
 
     WorkspaceBusy where another run may write in the same tree; with `on_conflict = "queue"` it is waited for,
     with "worktree" the run gets a tree of its own. Its `parent` is not waited for, as that waits for this run
-    or ends with it. Conflict where a tree of its own is impossible.
+    or ends with it. A tree of its own is made of the commit `base` (None: of the one that HEAD names), which
+    no ref has to name. Conflict where a tree of its own is impossible, or `base` is no commit.
     """
     task = choice.task
     is_own = task.workspace == "worktree"
@@ -111,7 +119,8 @@ def reserve(
         if lease is not None:
             return Workplace(root, found, lease=lease)
     tree = worktree.place(found.root, run_id, env)
-    return Workplace(_inside(tree, root, found), found, tree)
+    commit = None if base is None else worktree.base_of(found, base)
+    return Workplace(_inside(tree, root, found), found, tree, base=commit)
 
 
 def planned(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> str:

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "resolve": ("begin", "print exactly what `start` would execute"),
     "plan": ("plan", "say what of a plan to delegate, and in which batches"),
+    "consent": ("consent", "agree, once per project, that plans are delegated"),
     "start": ("begin", "start a task as a background run"),
     "retry": ("begin", "try a run that ended again, with what it has shown"),
     "list": ("operate", "the running runs, or all"),

@@ -64,6 +64,7 @@ def run_resolve(args: Namespace) -> int:
 
 def add_start(parser: Parser) -> None:
     _add_request(parser)
+    _add_plan(parser)
     # For a caller that has to know the id first: the delegation server marks what it starts with it.
     parser.add_argument("--run-id", type=_run_id, help=argparse.SUPPRESS)
     _add_waiting(parser)
@@ -71,9 +72,37 @@ def add_start(parser: Parser) -> None:
         "runner start --task hello",
         "runner start --task hello --rehearse --wait",
         "git diff | runner start --task review --prompt - --format json",
+        "runner start --plan plan.toml --task build --dry-run",
+        "runner start --plan plan.toml --task build --follow",
+        "runner start --plan plan.toml --task build --resume",
     )
     assert parser.epilog is not None
     parser.epilog += "\n\nCtrl-C while waiting detaches: the run goes on."
+
+
+def _add_plan(parser: Parser) -> None:
+    group = parser.add_argument_group("plans")
+    group.add_argument(
+        "--plan", metavar="FILE", help="run this plan in batches; TASK is what each of them is made of"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="show what every batch would execute; touch nothing"
+    )
+    group.add_argument("--resume", action="store_true", help="go on where the plan's last run has ended")
+    group.add_argument(
+        "--done",
+        metavar="UNIT",
+        action="append",
+        default=[],
+        help="with --resume: you have done this unit yourself (repeatable)",
+    )
+    group.add_argument(
+        "--reset-breaker", action="store_true", help="go on although batches have failed in a row"
+    )
+    group.add_argument(
+        "--force-delegate", action="store_true", help="delegate also what is trivial or not worth it"
+    )
+    group.add_argument("--yes", action="store_true", help='delegate without being asked (decision = "ask")')
 
 
 def _add_waiting(parser: Parser) -> None:
@@ -124,6 +153,13 @@ def _run_id(text: str) -> str:
 
 
 def run_start(args: Namespace) -> int:
+    if args.plan is not None:
+        from runner.cli import batches
+
+        begun = batches.begin(args)
+        return begun if isinstance(begun, int) else _begun(args, begun)
+    if args.dry_run or args.resume or args.reset_breaker or args.force_delegate or args.yes or args.done:
+        raise UsageError("this is about a plan", hint="name it with --plan FILE")
     config = launch.load(here(), os.environ, args.config, args.sets)
     return _begun(args, launch.start(config, _request(args), os.environ))
 

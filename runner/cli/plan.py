@@ -4,63 +4,80 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 
-from runner.cli.parser import Parser
+from runner.cli.parser import Parser, add_settings, here
 from runner.cli.render import emit, paint
-from runner.errors import ExitStatus
+from runner.errors import ExitStatus, UsageError
 from runner.model import Economics
-from runner.plan.units import EFFORTS, Rules
+from runner.plan.units import EFFORTS
 from runner.terminal_text import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from runner.model import Delegate
+    from runner.plan.decision import Decision
+
 _MOST = 1000
 
 
 def add_plan(parser: Parser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a plan in TOML, or in Markdown where it ends in .md")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", help="a plan in TOML, or in Markdown where it ends in .md"
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="fit [economics] to the batches that were run in this repository; with FILE, decide by that",
+    )
     parser.add_argument(
         "--force-delegate", action="store_true", help="delegate also what is trivial or not worth it"
     )
-    parser.add_argument(
-        "--soft-cap", metavar="N", type=_cap, default=5, help="so many units make a batch (default: 5)"
+    _add_rules(parser)
+    _add_measures(parser)
+    add_settings(parser)
+    parser.examples(
+        "runner plan plan.toml",
+        "runner plan docs/plans/shop.md --hub 'src/routes.ts' --format json",
+        "runner plan plan.toml --force-delegate --soft-cap 4",
+        "runner plan --calibrate",
     )
+    assert parser.epilog is not None
+    parser.epilog += "\n\nDefaults are those of [delegate] and [economics]; an option stands for its key."
+
+
+def _add_rules(parser: Parser) -> None:
+    parser.add_argument("--soft-cap", metavar="N", type=_cap, help="so many units make a batch (built in: 5)")
     parser.add_argument(
         "--hard-cap",
         metavar="N",
         type=_cap,
-        default=8,
-        help="so many units that share files stay in one batch (default: 8)",
+        help="so many units that share files stay in one batch (built in: 8)",
     )
     parser.add_argument(
         "--oversize",
         choices=("chain", "keep", "error"),
-        default="chain",
-        help="of more units than that: batches in a row (default), one batch, or an error",
+        help="of more units than that: batches in a row (built in), one batch, or an error",
     )
     parser.add_argument(
-        "--balance", action="store_true", help="batches of about the same size: 4+4+4 and not 5+5+2"
+        "--balance",
+        action="store_const",
+        const=True,
+        help="batches of about the same size: 4+4+4 and not 5+5+2",
     )
     parser.add_argument(
         "--trivial",
         choices=("keep", "local"),
-        default="keep",
-        help="delegate trivial units too (default), or not",
+        help="delegate trivial units too (built in), or not",
     )
     parser.add_argument(
         "--hub",
         metavar="GLOB",
         action="append",
-        default=[],
+        dest="hub_files",
         help="files that keep no units together, besides lock files and changelogs (repeatable)",
-    )
-    _add_measures(parser)
-    parser.examples(
-        "runner plan plan.toml",
-        "runner plan docs/plans/shop.md --hub 'src/routes.ts' --format json",
-        "runner plan plan.toml --force-delegate --soft-cap 4",
     )
 
 
@@ -75,39 +92,71 @@ def _add_measures(parser: Parser) -> None:
         "--economics",
         metavar="F,O,S",
         type=_economics,
-        default=Economics(),
-        help="tokens: fixed, per batch, saved per unit (default: 15300,4500,3700)",
+        help="tokens: fixed, per batch, saved per unit (built in: 15300,4500,3700)",
     )
 
 
 def run_plan(args: Namespace) -> int:
+    if args.file is None and not args.calibrate:
+        raise UsageError("no plan named", hint="runner plan FILE, or runner plan --calibrate")
     # A plan is read, decided and printed: nothing of it is garbage before the end, and looking for some
     # costs a third of the time.
     gc.disable()
-    from runner import planfile
-    from runner.plan.batch import decide
+    from runner import config
 
-    rules = Rules(
-        soft_cap=args.soft_cap,
-        hard_cap=args.hard_cap,
-        oversize=args.oversize,
-        balance=args.balance,
-        trivial=args.trivial,
-        forced=args.force_delegate,
-        hubs=tuple(args.hub),
-        effort_floor=args.effort_floor,
-        economics=args.economics,
-    )
-    decision = decide(planfile.load(args.file), rules)
+    delegate, economics = config.for_plans(here(), config_file=args.config, env=os.environ, sets=args.sets)
+    delegate, economics = _with_options(args, delegate), args.economics or economics
+    if args.calibrate:
+        return _run_calibration(args, delegate, economics)
+    decision = _decision(args, delegate, economics)
     if args.format == "json":
         emit(decision.to_json())
     else:
-        from runner.plan.text import as_text
-
-        word, rest = as_text(decision).split(":", 1)
-        print(paint(word, "green" if decision.decision == "delegate" else "yellow"), end="")
-        print(f":{clean_terminal(rest)}", end="")
+        _print_decision(decision)
     return ExitStatus.OK
+
+
+def _run_calibration(args: Namespace, delegate: Delegate, economics: Economics) -> int:
+    from runner import calibration, lookup
+    from runner.cli.calibration import document, text
+
+    found = calibration.calibrate(lookup.find_root(here()), economics)
+    decision = None if args.file is None else _decision(args, delegate, found.fitted.economics)
+    if args.format == "json":
+        shown = document(found)
+        emit(shown if decision is None else {**decision.to_json(), "calibration": shown})
+    else:
+        print(text(found), end="")
+        if decision is not None:
+            print()
+            _print_decision(decision)
+    return ExitStatus.OK
+
+
+def _decision(args: Namespace, delegate: Delegate, economics: Economics) -> Decision:
+    from runner import planfile
+    from runner.plan.batch import decide
+    from runner.plan.rules import rules_of
+
+    rules = rules_of(delegate, economics, forced=args.force_delegate)
+    return decide(planfile.load(args.file), rules)
+
+
+def _print_decision(decision: Decision) -> None:
+    from runner.plan.text import as_text
+
+    word, rest = as_text(decision).split(":", 1)
+    print(paint(word, "green" if decision.decision == "delegate" else "yellow"), end="")
+    print(f":{clean_terminal(rest)}", end="")
+
+
+def _with_options(args: Namespace, delegate: Delegate) -> Delegate:
+    """The settings, with what the command line says instead."""
+    names = ("soft_cap", "hard_cap", "oversize", "balance", "trivial", "effort_floor")
+    changes = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if args.hub_files is not None:
+        changes["hub_files"] = tuple(args.hub_files)
+    return delegate.replace(**changes)
 
 
 def _cap(text: str) -> int:

@@ -104,7 +104,8 @@ def manifest_text(m: Manifest) -> str:
         ("last", None if m.is_done else m.last_activity),
         ("survivors", ", ".join(f"{s.command} ({s.pid})" for s in m.survivors) or None),
         ("manifest", m.manifest_path),
-        ("answer", _indented(m.last_message)),
+        ("plan", _plan(m)),
+        ("answer", None if m.plan else _indented(m.last_message)),
     ]
     return "\n".join(f"{paint(f'{name:<10}', 'dim')}{text}" for name, text in rows if text)
 
@@ -141,6 +142,14 @@ def _tokens(m: Manifest) -> str | None:
         return None
     cached = f"({_number(u.cached_input_tokens)} cached)"
     return f"{_number(u.input_tokens)} in {cached}, {_number(u.output_tokens)} out"
+
+
+def _plan(m: Manifest) -> str | None:
+    if m.plan is None:
+        return None
+    from runner.cli.planned import plan_text  # few runs are of plans
+
+    return _indented(plan_text(m.plan))
 
 
 def _number(value: int | None) -> str:

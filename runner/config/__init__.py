@@ -16,6 +16,7 @@ import time
 from runner.config.find import SYSTEM_POLICY, Places, find, setting_names
 from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, settles, write
 from runner.errors import ConfigInvalid
+from runner.model import Delegate, Economics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from runner.model import Config
 
-__all__ = ["load"]
+__all__ = ["for_plans", "load"]
 
 COMPILE_TIMEOUT_S = 60.0
 
@@ -42,7 +43,29 @@ def load(
     `env` is the whole environment; only `RUNNER_*` settings, HOME and the XDG folders are looked
     at.
     """
-    places = find(start_dir, config_file, env, system_policy)
+    return _load(find(start_dir, config_file, env, system_policy), env, sets)
+
+
+def for_plans(
+    start_dir: str,
+    *,
+    config_file: str | None = None,
+    env: Mapping[str, str],
+    sets: Sequence[str] = (),
+    system_policy: str = SYSTEM_POLICY,
+) -> tuple[Delegate, Economics]:
+    """The two tables that planning asks for. As `load`, but there need not be a delegate.toml: a plan can be
+    looked at anywhere, and where no layer says anything the defaults hold without anything being read.
+    """
+    places = find(start_dir, config_file, env, system_policy, required=False)
+    files = (places.user, places.project, places.local)
+    if not (sets or setting_names(env) or any(map(os.path.lexists, files))):
+        return Delegate(), Economics()
+    config = _load(places, env, sets)
+    return config.delegate, config.economics
+
+
+def _load(places: Places, env: Mapping[str, str], sets: Sequence[str]) -> Config:
     path = cache_path(places, env)
     expected = key(places, setting_names(env), sets)
     if path is not None:

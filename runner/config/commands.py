@@ -149,6 +149,8 @@ def _effective(config: Config, task: str | None) -> dict[str, Any]:
         "sandboxes": tables(config.sandboxes),
         "delegation": config.delegation.to_json(),
         "recovery": _recovery(config.recovery),
+        "delegate": config.delegate.to_json(),
+        "economics": config.economics.to_json(),
         "blocks": {name: {"text": text} for name, text in config.blocks.items()},
         "tasks": {name: told(config.tasks[name]) for name in config.tasks},
         "policy": config.policy.to_json(),

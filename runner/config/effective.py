@@ -57,6 +57,8 @@ def compiled(
         },
         "delegation": {"tasks": None} | merged["delegation"],
         "recovery": _recovery(merged["recovery"]),
+        "delegate": {"effort_floor": None} | merged["delegate"],
+        "economics": merged["economics"],
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
         "policy": policy.to_json(),
     }

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 FILE_NAME = "delegate.toml"
 LOCAL_NAME = "delegate.local.toml"
 SYSTEM_POLICY = "/etc/runner/policy.toml"
-TABLES = ("DEFAULTS", "RUNTIMES", "MODELS", "SANDBOXES", "DELEGATION", "RECOVERY", "BLOCKS", "TASKS")
+TABLES = (
+    *("DEFAULTS", "RUNTIMES", "MODELS", "SANDBOXES", "DELEGATION", "RECOVERY", "DELEGATE", "ECONOMICS"),
+    *("BLOCKS", "TASKS"),
+)
 
 
 class Places(Value):
-    """Absolute paths; a file named here need not exist (only `project` was seen)."""
+    """Absolute paths; a file named here need not exist (only `project` was seen, where it is `required`)."""
 
     root: str
     project: str
@@ -31,6 +34,7 @@ class Places(Value):
     user_policy: str
     system_policy: str
     home: str
+    required: bool = True
 
     def files(self) -> tuple[str, ...]:
         """Every input file, present or not."""
@@ -42,9 +46,16 @@ class Places(Value):
         return path[len(self.root.rstrip("/")) + 1 :] if inside else path
 
 
-def find(start_dir: str, config_file: str | None, env: Mapping[str, str], system_policy: str) -> Places:
-    """The places for a command given in `start_dir`; ConfigInvalid when there is no
-    delegate.toml.
+def find(
+    start_dir: str,
+    config_file: str | None,
+    env: Mapping[str, str],
+    system_policy: str,
+    *,
+    required: bool = True,
+) -> Places:
+    """The places for a command given in `start_dir`; ConfigInvalid when there is no delegate.toml and one is
+    `required`.
     """
     start = os.path.realpath(start_dir)
     if config_file is not None:
@@ -55,7 +66,11 @@ def find(start_dir: str, config_file: str | None, env: Mapping[str, str], system
         root = git_root(folder) or folder
     else:
         root = git_root(start) or start
-        folder = _nearest(start, root)
+        nearest = _nearest(start, root)
+        if nearest is None and required:
+            raise _missing(start, root)
+        required = nearest is not None
+        folder = nearest or root
         project = os.path.join(folder, FILE_NAME)
     home = env.get("HOME") or os.path.expanduser("~")
     user = os.path.join(xdg(env, "XDG_CONFIG_HOME", home, ".config"), "runner")
@@ -67,6 +82,7 @@ def find(start_dir: str, config_file: str | None, env: Mapping[str, str], system
         user_policy=os.path.join(user, "policy.toml"),
         system_policy=system_policy,
         home=home,
+        required=required,
     )
 
 
@@ -108,15 +124,17 @@ def setting_names(env: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _nearest(start: str, root: str) -> str:
+def _nearest(start: str, root: str) -> str | None:
     folder = start
-    while True:
-        if os.path.lexists(os.path.join(folder, FILE_NAME)):
-            return folder
+    while not os.path.lexists(os.path.join(folder, FILE_NAME)):
         if folder == root or os.path.dirname(folder) == folder:
-            between = f"{start} or above it, up to {root}" if start != root else start
-            raise ConfigInvalid(
-                f"no {FILE_NAME} in {between}",
-                hint="`runner init` writes one; `--config FILE` names another",
-            )
+            return None
         folder = os.path.dirname(folder)
+    return folder
+
+
+def _missing(start: str, root: str) -> ConfigInvalid:
+    between = f"{start} or above it, up to {root}" if start != root else start
+    return ConfigInvalid(
+        f"no {FILE_NAME} in {between}", hint="`runner init` writes one; `--config FILE` names another"
+    )

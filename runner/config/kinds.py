@@ -74,6 +74,16 @@ Contract = Annotated[
     PlainValidator(values.contract),
     WithJsonSchema({"enum": [*values.CONTRACTS, False]}),
 ]
+Branch = Annotated[
+    bool | str,
+    PlainValidator(values.branch),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": values.BRANCH_PATTERN}]}),
+]
+CommitMessage = Annotated[
+    str,
+    PlainValidator(values.commit_message),
+    WithJsonSchema({"type": "string", "pattern": values.MESSAGE_PATTERN}),
+]
 Commands = Annotated[list[list[str]], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS_SCHEMA)]
 Rehearse = Annotated[
     bool | str,

@@ -143,7 +143,7 @@ class Reading:
             # Not blocking: somebody may have put a named pipe there.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
-            if os.path.islink(path) or path == self.places.project:
+            if os.path.islink(path) or (path == self.places.project and self.places.required):
                 raise
             return None
         status = os.fstat(descriptor)

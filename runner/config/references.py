@@ -35,6 +35,7 @@ def examine(
         look.provider(("models", name, "provider"), model)
     look.task(("defaults",), merged["defaults"])
     look.waits(merged["recovery"])
+    look.caps(merged["delegate"])
     look.spawnable(merged["delegation"].get("tasks") or ())
     for name, task in merged["tasks"].items():
         look.task(("tasks", name), task)
@@ -108,6 +109,13 @@ class _Look:
             if layers.setter(self.stack, path).source == "default":
                 path = ("recovery", "backoff_max")
             self.complain(path, "the first wait, `backoff`, is longer than the longest, `backoff_max`")
+
+    def caps(self, delegate: dict[str, Any]) -> None:
+        soft, hard = delegate["soft_cap"], delegate["hard_cap"]
+        paths: tuple[Path, Path] = (("delegate", "hard_cap"), ("delegate", "soft_cap"))
+        if hard < soft and not self.dropped.intersection(paths):
+            written = [path for path in paths if layers.setter(self.stack, path).source != "default"]
+            self.complain(written[0], f"hard_cap is {hard}; expected at least soft_cap, which is {soft}")
 
     def spawnable(self, names: Sequence[str]) -> None:
         for n, name in enumerate(names):

@@ -1,7 +1,7 @@
 """The shape of delegate.toml and policy.toml, and what is wrong with a layer's shape.
 
-The JSON Schemas in `schemas/` are generated from these models. The tables stand in `tables.py`, what a
-single value must look like in `kinds.py`; only these three import pydantic.
+The JSON Schemas in `schemas/` are generated from these models. The tables stand in `tables.py` and
+`plan_tables.py`, what a single value must look like in `kinds.py`; only these four import pydantic.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from runner.config.blocks import BLOCKS
 from runner.config.kinds import Level, Name, Runtime, Text, Version
+from runner.config.plan_tables import Delegate, Economics
 from runner.config.tables import Block, Defaults, Delegation, Model, Recovery, Runtimes, Sandbox, Task
 
 
@@ -29,6 +30,8 @@ class Shape(BaseModel):
     sandboxes: dict[Name, Sandbox] | None = Field(None, description="Named permission levels.")
     delegation: Delegation | None = Field(None, description="The delegation MCP server.")
     recovery: Recovery | None = Field(None, description="How a run goes on after an attempt that failed.")
+    delegate: Delegate | None = Field(None, description="How plans are put into batches and run.")
+    economics: Economics | None = Field(None, description="What delegating a plan costs and saves.")
     blocks: dict[Name, Block] | None = Field(
         None,
         description="Named prompt blocks. Built in are " + ", ".join(BLOCKS) + ".",

@@ -17,7 +17,9 @@ from runner.config.find import Places, xdg
 from runner.model import (
     Caps,
     Config,
+    Delegate,
     Delegation,
+    Economics,
     Level,
     Model,
     Policy,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     Json = Mapping[str, Any]
 
-FORMAT = 2
+FORMAT = 3
 RACY_NS = 2_000_000_000
 """A file changed this shortly before the snapshot may be changed again within the same clock tick,
 unseen by its times (git has the same case: git-scm.com/docs/racy-git). Its content is compared
@@ -107,6 +109,8 @@ def config_from_json(data: Json) -> Config:
         runtimes={name: _runtime(name, item) for name, item in data["runtimes"].items()},
         delegation=_delegation(data["delegation"]),
         recovery=Recovery(**{**data["recovery"], "ladder": tuple(data["recovery"]["ladder"])}),
+        delegate=Delegate(**{**data["delegate"], "hub_files": tuple(data["delegate"]["hub_files"])}),
+        economics=Economics(**data["economics"]),
         blocks=data["blocks"],
         policy=policy_from_json(data["policy"]),
         origins=Origins(data["origins"]),
@@ -165,6 +169,7 @@ _CODE = (
     "effective.py",
     "kinds.py",
     "layers.py",
+    "plan_tables.py",
     "policy.py",
     "reading.py",
     "references.py",

@@ -38,11 +38,13 @@ _ONE_OF_TWO: list[Any] = [
 ]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """What all of them have in common."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Limits(_Table):
+class Limits(Table):
     """What ends a run besides success, as numbers."""
 
     timeout: Limit | None = Field(None, description="The same as `timeout` beside this table.")
@@ -62,7 +64,7 @@ class Limits(_Table):
     )
 
 
-class Defaults(_Table):
+class Defaults(Table):
     """What every task starts from."""
 
     model_config = ConfigDict(json_schema_extra={"allOf": _ONE_OF_TWO})
@@ -166,7 +168,7 @@ class Task(Defaults):
     )
 
 
-class Model(_Table):
+class Model(Table):
     """Named model settings."""
 
     runtime: Runtime | None = Field(None, description="The agent CLI that this model is for.")
@@ -180,7 +182,7 @@ class Model(_Table):
     )
 
 
-class Sandbox(_Table):
+class Sandbox(Table):
     """A named permission level."""
 
     model_config = ConfigDict(
@@ -210,7 +212,7 @@ class Sandbox(_Table):
     )
 
 
-class Codex(_Table):
+class Codex(Table):
     """The Codex CLI."""
 
     command: Text | None = Field(None, description='A command on PATH or a path; default "codex".')
@@ -234,14 +236,14 @@ class Kay(Codex):
     )
 
 
-class Runtimes(_Table):
+class Runtimes(Table):
     """Settings of each agent CLI."""
 
     codex: Codex | None = Field(None, description="The Codex CLI.")
     kay: Kay | None = Field(None, description="The Kay CLI.")
 
 
-class Delegation(_Table):
+class Delegation(Table):
     """The delegation MCP server, through which a run starts and asks others."""
 
     enabled: bool | None = Field(None, description="Default of a task's `delegation`; default false.")
@@ -268,7 +270,7 @@ class Delegation(_Table):
     )
 
 
-class Recovery(_Table):
+class Recovery(Table):
     """How a run goes on after an attempt that failed."""
 
     ladder: Annotated[list[Literal["resume", "fresh"]], Field(min_length=1)] | None = Field(
@@ -288,7 +290,7 @@ class Recovery(_Table):
     backoff_max: Duration | None = Field(None, description="The longest of these waits; default 10m.")
 
 
-class Block(_Table):
+class Block(Table):
     """A prompt block."""
 
     text: Text | None = Field(None, description="What is put into the prompt.")

@@ -5,6 +5,7 @@ Every function gives the value back in its own form, or raises ValueError with w
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from runner.config.problems import near
@@ -39,6 +40,14 @@ CONTRACTS = ("final", "closing-turn", "status-block")
 MOST = 10**15 - 1
 GLOB_PATTERN = r"^(?![/~!])(?!(.*/)?\.\.(/|$))[^\n\0]*[^/\n\0][^\n\0]*$"
 NAME_PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+PLACEHOLDERS = ("title", "n", "batches", "units", "task", "run_id")
+"""What a `commit_message` may have in braces."""
+BRANCH_PATTERN = (
+    r"^(?!-|refs/|(HEAD|@)$)(?!.*(\.\.|//|@\{))(?!(.*/)?\.)(?!.*\.lock(/|$))(?!/)(?!.*[/.]$)"
+    r"[^\x00-\x20\x7f~^:?*\[\\]{1,200}$"
+)
+"""What `git check-ref-format --branch` accepts, as far as a pattern can say it."""
+MESSAGE_PATTERN = r"^(?=[\s\S]*\S)([^{}\x00]|\{\{|\}\}|\{(" + "|".join(PLACEHOLDERS) + r")\})*$"
 _NAME_WANTED = (
     "expected a name of 1 to 64 letters, digits, `.`, `_` or `-` that starts with a letter or "
     "digit and has no `..`"
@@ -165,4 +174,27 @@ def provider(value: str) -> str:
         known = ", ".join(f'"{name}"' for name in (*PROVIDERS, *PROVIDER_ALIASES))
         hint = near(value, (*PROVIDERS, *PROVIDER_ALIASES))
         raise ValueError(f"expected one of {known}{hint}")
+    return value
+
+
+def branch(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):  # of a variable
+        return bool(value == "true")
+    if isinstance(value, str) and re.fullmatch(BRANCH_PATTERN, value):
+        return value
+    raise ValueError('expected true, false or the name of a branch, e.g. "delegated"')
+
+
+def commit_message(value: Any) -> str:
+    known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError(f"expected a text that is not empty; it may have {known}")
+    if not re.fullmatch(MESSAGE_PATTERN, value):
+        plain = value.replace("{{", "").replace("}}", "")
+        unknown = [name for name in re.findall(r"\{([^{}]*)\}", plain) if name not in PLACEHOLDERS]
+        wrong = f"{{{unknown[0][:40]}}} is no placeholder" if unknown else "a brace has no other one"
+        hint = near(unknown[0], PLACEHOLDERS) if unknown else ""
+        raise ValueError(f"{wrong}{hint}; there are {known}, and a brace itself is written twice")
     return value

@@ -230,13 +230,18 @@ def invocation(
         parent=None if parent is None else Lineage(parent.task_id, parent.run_id, parent.manifest_path),
         origins=_origins(config, request),
         config_digest=config.digest,
-        prompt_digest=f"sha256:{_sha256(prompt.encode()).hexdigest()}",
+        prompt_digest=digest_of(prompt),
         terms=Terms(**{name: getattr(task, name) for name in Terms._fields}),
         recovery=config.recovery.replace(retries=task.retries),
         resume_argv=runtime.command(going_on).argv if runtime.resumes else None,
         closing_argv=runtime.command(closing).argv if task.output_contract == "closing-turn" else None,
         retry_of=None if again is None else again.run,
     )
+
+
+def digest_of(prompt: str) -> str:
+    """By which two runs can be seen to have had the same prompt."""
+    return f"sha256:{_sha256(prompt.encode()).hexdigest()}"
 
 
 def map_path(config: Config, request: Request, task: Task) -> str | None:

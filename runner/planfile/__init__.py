@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Place = Callable[[Path], tuple[int, int]]
 
-__all__ = ["load", "read"]
+__all__ = ["load", "read", "text_of"]
 
 MAX_BYTES = 64 * 1024 * 1024
 _MARKDOWN = (".md", ".markdown")
@@ -36,6 +36,11 @@ _AT = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 def load(path: str) -> Plan:
     """The plan in this file; PlanInvalid lists every problem with its place."""
+    return read(text_of(path), path)
+
+
+def text_of(path: str) -> str:
+    """The text of a plan file, unread. PlanInvalid where it cannot be one."""
     try:
         # Not blocking: somebody may have put a named pipe there.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -47,12 +52,11 @@ def load(path: str) -> Plan:
     if len(data) > MAX_BYTES:
         raise _invalid([Problem(path, None, None, "", f"is larger than {MAX_BYTES // 1024**2} MiB")])
     try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         message = f"is not UTF-8: byte 0x{data[error.start]:02x}; save the file as UTF-8"
         raise _invalid([Problem(path, line, 1, "", message)]) from None
-    return read(text, path)
 
 
 def read(text: str, source: str) -> Plan:

@@ -21,10 +21,12 @@ else:
 
 
 NAMES = ("codex", "kay")
+PLAN = "plan"
+"""Our own conductor, the program of a plan's run. No task can name it."""
 
 
 def get(name: str) -> Runtime:
     """The runtime of that name, importing only its module; ConfigInvalid for an unknown one."""
-    if name not in NAMES:
+    if name not in (*NAMES, PLAN):
         raise ConfigInvalid(f"unknown runtime `{name}`", hint=f"one of: {', '.join(NAMES)}")
     return cast("Runtime", import_module(f"runner.runtimes.{name}").RUNTIME)

@@ -63,6 +63,8 @@ class Kind(StrEnum):
     TURN_STARTED = "turn_started"
     TURN_COMPLETED = "turn_completed"
     TURN_FAILED = "turn_failed"
+    PROGRESS = "progress"
+    """How far a plan is."""
     OTHER = "other"
 
 

@@ -79,7 +79,7 @@ class Codex:
         args.option("--json", flag=True)
         args.option("--skip-git-repo-check", flag=True)
         args.option("-C", "--cd", request.cwd)
-        if model is not None:
+        if model is not None and model.model is not None:
             args.option("-m", "--model", model.model)
         args.option("-s", "--sandbox", sandbox.level.value)
         if sandbox.level is Level.WORKSPACE_WRITE:

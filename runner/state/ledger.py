@@ -1,7 +1,7 @@
 """How far a plan is: its batches, the runs that they became, and the breaker. Pure.
 
 Written by the conductor before and after everything it does, read by its supervisor, by `status` and by
-whoever goes on with the plan. The file can be reached by an agent without a sandbox, so `parse` believes no shape.
+whoever goes on with the plan. An agent without a sandbox can reach the file, so `parse` believes no shape.
 """
 
 from __future__ import annotations
@@ -175,6 +175,16 @@ class Ledger(Value):
         """Counts for nothing, and stops the plan."""
         breaker = self.breaker.replace(parked=self.breaker.parked or why)
         return self._with(self._stopped(n, Status.PARKED, why, kept)).replace(breaker=breaker)
+
+    def refused(self, n: int, why: Why) -> Ledger:
+        """It never became a run, which stops the plan."""
+        step = self.step(n)
+        ledger = self._with(step.replace(run=None, tries=step.tries - 1))
+        return ledger.parked(n, why)
+
+    def stops(self, why: Why) -> Ledger:
+        """Nothing more begins; no batch is to blame, and what is done stays done."""
+        return self.replace(breaker=self.breaker.replace(parked=self.breaker.parked or why))
 
     def waits(self, n: int, *, kept: Iterable[str] = ()) -> Ledger:
         """Its run came to nothing that counts, so it is to be tried again."""

@@ -133,6 +133,8 @@ class Manifest(Value):
     conformance: dict[str, dict[str, str | None]] | None = None
     """Setting -> what was declared, what the program said it used, the verdict."""
     retry_of: Lineage | None = None
+    plan: dict[str, Any] | None = None
+    """How far a plan is, as `Ledger.shown` says it; only of the run that carries one out."""
 
     @property
     def status(self) -> str:
@@ -182,6 +184,8 @@ class Manifest(Value):
         fields["conformance"] = found and {
             str(name): _texts(one, ("declared", "observed", "verdict")) for name, one in found.items()
         }
+        if fields["plan"] is not None and not isinstance(fields["plan"], dict):
+            raise TypeError("`plan` is no object")
         return cls(**fields)
 
 

@@ -71,6 +71,29 @@ def manifest_path_of(task_id: str, run_id: str) -> str:
     return f"{RUNS}/{task_id}/cli/{run_id}/manifest.json"
 
 
+def runs_of(repo: str, task_id: str) -> list[RunDir]:
+    """The runs of a task that have a folder, newest first."""
+    try:
+        names = os.listdir(f"{repo}/{RUNS}/{task_id}/cli")
+    except OSError:
+        return []
+    return [RunDir(repo, task_id, name) for name in sorted(filter(is_run_id, names), reverse=True)]
+
+
+def lock_task(repo: str, task_id: str) -> int:
+    """Waits until nobody else has it, and takes it: a descriptor that frees it when it is closed. Unwritable
+    if the folder refuses.
+    """
+    try:
+        for folder in _lineage(repo, task_id):
+            make_plain_folder(folder)
+        fd = os.open(f"{repo}/{RUNS}/{task_id}/cli", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise unwritable(error) from error
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
 class RunDir:
     """One run's folder. Holding a RunDir is no claim that anything exists."""
 
@@ -87,6 +110,8 @@ class RunDir:
         self.stderr = f"{self.path}/stderr.log"
         self.last_message = f"{self.path}/last-message.md"
         self.result = f"{self.path}/result.json"
+        self.ledger = f"{self.path}/ledger.json"  # of a plan's run: how far it is
+        self.plan = f"{self.path}/plan.json"  # and what it carries out
         self.workspace = f"{self.path}/workspace.json"
         self.asked = f"{self.path}/asked.md"  # the prompt of the command line, as it came
         self.result_schema = f"{self.path}/result.schema.json"

@@ -21,9 +21,10 @@ from runner.state.files import read_text, replace_bytes, replace_json
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir
-from runner.supervise import attempts, takeback, treework, verdicts
+from runner.supervise import attempts, planned, takeback, treework, verdicts
 from runner.supervise.attempts import CLOSING, Plan
 from runner.supervise.judging import Judge, Judgement
+from runner.supervise.limits import is_full
 from runner.supervise.oversight import Oversight
 from runner.supervise.progress import Progress, tail
 from runner.supervise.sealing import Cleaner
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 _MESSAGE_KEPT = 16 * 1024
 _DISK_FULL_TRIES = 60
-_FULL_BYTES = 64 * 1024
 
 
 class Ending:
@@ -199,6 +199,8 @@ class Ending:
             changes["conformance"] = cleaner.record(self._oversight.conformance().to_json())
         if seen.last_activity is not None:
             changes["last_activity"] = cleaner.text(seen.last_activity)
+        if (plan := planned.shown(self._run, self._invocation)) is not None:
+            changes["plan"] = cleaner.record(plan)
         return manifest.replace(**changes)
 
     # -- judging -----------------------------------------------------------------------------------
@@ -226,7 +228,7 @@ class Ending:
             unheard = note(rehearsal.script, self._run.rehearsal_log)
             if unheard is not None:
                 reason = reason.replace(message=f"{reason.message}; {unheard}")
-        if outcome is not Outcome.SUCCEEDED and _is_full(self._run.path):
+        if outcome is not Outcome.SUCCEEDED and is_full(self._run.path):
             text = f"the disk of the run's folder is full ({reason.code}: {reason.message})"
             return outcome, Reason("disk_full", text, "free some space and start again", reason.detail)
         return outcome, reason
@@ -317,10 +319,10 @@ class Ending:
         """What became of the tree; None where it is to stay as it is, or was never recorded."""
         if not takeback.is_wanted(self._run, self._invocation.terms, judgement):
             return None
-        lease_fd = self._lease_fd if self._lease_fd is not None else treework.hold(manifest)
-        return takeback.take_back(
-            self._run, env, self._log, may_write=lease_fd is not None, is_alone=self._is_alone
-        )
+        if self._lease_fd is None:
+            self._lease_fd = treework.hold(manifest)
+        may_write = self._lease_fd is not None
+        return takeback.take_back(self._run, env, self._log, may_write=may_write, is_alone=self._is_alone)
 
     def is_cancelled(self) -> bool:
         """Whether somebody wants it so while nothing of the runtime runs."""
@@ -339,6 +341,9 @@ class Ending:
     # -- the end -----------------------------------------------------------------------------------
 
     def _end(self, manifest: Manifest, env: Mapping[str, str]) -> None:
+        self._leave_tree()
+        if (plan := planned.shown(self._run, self._invocation, is_over=True)) is not None:
+            manifest = manifest.replace(plan=self._cleaner(env).record(plan))
         assert manifest.reason is not None
         if self._told() is None:
             self._log.note(
@@ -352,6 +357,12 @@ class Ending:
                 break
             time.sleep(min(5.0, 0.1 * 2**n))
         self.seal(env)
+
+    def _leave_tree(self) -> None:
+        """Who waits for the end of this run may want to write there at once."""
+        if self._lease_fd is not None:
+            os.close(self._lease_fd)
+            self._lease_fd = None
 
     def seal(self, env: Mapping[str, str]) -> None:
         """Redacts the files in place.
@@ -380,11 +391,6 @@ class Ending:
                 raise
             return False
         return True
-
-
-def _is_full(path: str) -> bool:
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize < _FULL_BYTES
 
 
 def _shortened(text: str) -> str:

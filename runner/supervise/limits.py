@@ -1,8 +1,12 @@
-"""Which limit of a run is exceeded. Pure."""
+"""Which limit of a run is exceeded. Pure, but for the look at how full a disk is."""
 
 from __future__ import annotations
 
+import os
+
 from runner.model import Limits, Reason
+
+_FULL_BYTES = 64 * 1024
 
 
 def exceeded(
@@ -19,3 +23,9 @@ def exceeded(
     if limits.idle_timeout_s is not None and idle_s > limits.idle_timeout_s:
         return Reason("stalled", f"no sign of life for {limits.idle_timeout_s:g} s")
     return None
+
+
+def is_full(path: str) -> bool:
+    """Whether the disk of that folder has next to no room left."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize < _FULL_BYTES

@@ -41,13 +41,20 @@ class GitFailed(Conflict):
 class Git:
     """git in one working folder, with an environment of its own. Holding one is no claim that it works."""
 
-    def __init__(self, cwd: str, more: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, cwd: str, more: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
         self.cwd = cwd
         self.more = dict(more or {})
+        self.settings = dict(settings or {})
 
     def but(self, **more: str) -> Git:
         """The same with further variables."""
-        return Git(self.cwd, {**self.more, **more})
+        return Git(self.cwd, {**self.more, **more}, self.settings)
+
+    def but_with(self, settings: Mapping[str, str]) -> Git:
+        """The same with further settings of git, above those of every file."""
+        return Git(self.cwd, self.more, {**self.settings, **settings})
 
     def run(self, *args: str, stdin: bytes = b"") -> bytes:
         """Its stdout. GitFailed when it does not exit with 0."""
@@ -85,7 +92,7 @@ class Git:
                 done = sh.Command("git")(
                     *args,
                     _cwd=self.cwd,
-                    _env=_environment(self.more),
+                    _env=_environment(self.more, self.settings),
                     _in=source,
                     _out=out,
                     _tty_out=False,
@@ -110,12 +117,13 @@ def split(data: bytes) -> list[str]:
     return [os.fsdecode(part) for part in data.split(b"\0")[:-1]]
 
 
-def _environment(more: Mapping[str, str]) -> dict[str, str]:
+def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """Ours without any GIT_ variable: one of a hook or of the agent would turn us to another repository."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     clean |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
-    clean["GIT_CONFIG_COUNT"] = str(len(_SETTINGS))
-    for number, (name, value) in enumerate(_SETTINGS.items()):
+    whole = {**_SETTINGS, **settings}
+    clean["GIT_CONFIG_COUNT"] = str(len(whole))
+    for number, (name, value) in enumerate(whole.items()):
         clean |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     clean.update(more)
     return clean

@@ -60,6 +60,10 @@ class Repository(Value):
         """`sha1` or `sha256`."""
         return self.git.line("rev-parse", "--show-object-format") or "sha1"
 
+    def commit_of(self, name: str) -> str | None:
+        """The full id of the commit that is called so; None if this repository has none."""
+        return self.git.line("rev-parse", "--verify", "-q", "--end-of-options", f"{name}^{{commit}}")
+
     def index_listing(self, index: str) -> bytes | None:
         """What an index file of this repository holds, without what it remembers of the files' times; two
         that are equal stage the same. None if there is no such file.

@@ -90,16 +90,17 @@ def place(repo: str, run_id: str, env: Mapping[str, str]) -> str:
 
 def create(repo: str, base: str | None, path: str, folder: str) -> Worktree:
     """A detached work tree of the commit `base` at `path`, which must not exist, for the run whose folder is
-    `folder`. Nothing uncommitted of the user is in it, and no ignored file; submodules are not checked out.
-    It is locked, so that no `git worktree prune` takes it away.
+    `folder`. No ref has to name the commit. Nothing uncommitted of the user is in it, and no ignored file;
+    submodules are not checked out. It is locked, so that no `git worktree prune` takes it away.
 
-    Conflict if there is no repository or no commit; GitFailed if git refuses. What a failed call made is
+    Conflict if there is no repository or no such commit; GitFailed if git refuses. What a failed call made is
     removed.
     """
     repository = find(repo)
     if repository is None or base is None:
         what = "is no git repository" if repository is None else "has no commit yet"
         raise Conflict(f"{repo} {what}, so no work tree can be made of it", hint="make a first commit")
+    base = base_of(repository, base)
     parent, name = os.path.split(path)
     os.makedirs(parent, mode=0o700, exist_ok=True)
     if os.path.lexists(path):
@@ -116,6 +117,17 @@ def create(repo: str, base: str | None, path: str, folder: str) -> Worktree:
             os.unlink(f"{folder}/{RECORD}")
         raise
     return made
+
+
+def base_of(repository: Repository, name: str) -> str:
+    """The full id of the commit that a work tree shall be made of. Conflict if the repository has none."""
+    commit = repository.commit_of(name)
+    if commit is None:
+        raise Conflict(
+            f"{name} is no commit of {repository.root}, so no work tree can be made of it",
+            hint="`git cat-file -t COMMIT` says what a repository has; `git gc` removes what no ref names",
+        )
+    return commit
 
 
 def load(folder: str) -> Worktree | None:

@@ -16,7 +16,9 @@ from runner.cli.app import parser_of
 from runner.model import (
     Caps,
     Config,
+    Delegate,
     Delegation,
+    Economics,
     Limits,
     Model,
     Policy,
@@ -46,8 +48,11 @@ ALLOWED: dict[str, set[str]] = {
         "config",
         "runtimes",
     }
-    | {"delegation", "state", "review", "decide", "verify", "redact", "plan", "planfile"}
+    | {"delegation", "state", "review", "decide", "verify", "redact", "plan", "planfile", "calibration"}
+    | {"consent", "gates"}
     | WORDS,
+    "gates": {"consent", "control", "plan", "runtimes"} | WORDS,
+    "consent": {"state"} | WORDS,
     "delegation": {"control", "looking", "logs", "lookup", "plan", "state"} | WORDS,
     "again": {"launch", "looking", "plan", "runtimes", "state", "verify"} | WORDS,
     "launch": {"lookup", "config", "plan", "runtimes", "rehearsal", "supervise", "state", "looking"}
@@ -59,10 +64,12 @@ ALLOWED: dict[str, set[str]] = {
     "decide": {"looking", "state", "workspace", "redact"} | WORDS,
     "control": {"looking", "state", "executors"} | WORDS,
     "looking": {"supervise", "state", "executors"} | WORDS,
+    "calibration": {"lookup", "plan", "state"} | WORDS,
     "lookup": {"state"} | WORDS,
     "logs": {"runtimes", "state", "executors", "redact"} | WORDS,
     "doctor": {"runtimes"} | WORDS,
     "config": WORDS,
+    "conduct": {"config", "plan", "planfile", "redact", "state", "verify"} | WORDS,
     "planfile": {"config", "plan", "verify"} | WORDS,
     "plan": {"config", "runtimes", "state", "verify"} | WORDS,
     "supervise": {"runtimes", "verify", "state", "executors", "redact", "rehearsal", "workspace"} | WORDS,
@@ -81,6 +88,8 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Who may import whom. design/architecture.md draws it; what is finer than the drawing is in NARROW."""
 NARROW: dict[tuple[str, str], set[str]] = {
+    ("conduct", "config"): {"runner.config.problems"},
+    ("conduct", "redact"): {"runner.terminal_text"},
     ("plan", "config"): {"runner.config.policy"},
     ("runtimes", "config"): {"runner.config.versions"},
     ("plan", "state"): {"runner.state.store"},
@@ -88,10 +97,13 @@ NARROW: dict[tuple[str, str], set[str]] = {
     ("planfile", "config"): {"runner.config.positions", "runner.config.problems", "runner.config.values"},
     ("planfile", "plan"): {"runner.plan.units", "runner.plan.graph"},
     ("planfile", "verify"): {"runner.verify.globs"},
-    ("cli", "plan"): {"runner.plan.batch", "runner.plan.decision", "runner.plan.text", "runner.plan.units"},
+    ("cli", "plan"): {f"runner.plan.{name}" for name in ("batch", "decision", "rules", "text", "units")},
+    ("calibration", "plan"): {"runner.plan.calibrate"},
     ("doctor", "runtimes"): {"runner.runtimes.exam"},
+    ("gates", "runtimes"): {"runner.runtimes.exam"},
+    ("gates", "plan"): {"runner.plan.resolve"},
     ("delegation", "plan"): {"runner.plan.delegation"},
-    ("cli", "config"): {"runner.config.commands"},
+    ("cli", "config"): {"runner.config", "runner.config.commands"},
     ("cli", "verify"): {"runner.verify.report_text"},
     ("cli", "redact"): {"runner.terminal_text"},
     ("housekeeping", "workspace"): {"runner.workspace.undecided"},
@@ -101,7 +113,7 @@ NARROW: dict[tuple[str, str], set[str]] = {
 }
 """Where a layer may use only a part of another."""
 THIRD_PARTY: dict[str, set[str]] = {
-    "pydantic": {"runner.config.kinds", "runner.config.schema", "runner.config.tables"},
+    "pydantic": {f"runner.config.{name}" for name in ("kinds", "plan_tables", "schema", "tables")},
     "pydantic_settings": {"runner.config.schema"},
     "tomlkit": {"runner.config.reading"},
     "rich": {"runner.cli.progress"},
@@ -253,6 +265,7 @@ def test_pure_layers_touch_neither_disk_nor_processes() -> None:
         if unit_of(module) in ("plan", "model", "value", "errors", "durations") or module in (
             *("runner.state.lifecycle", "runner.state.manifest", "runner.supervise.reconcile"),
             *("runner.planfile.markdown", "runner.planfile.references", "runner.planfile.shape"),
+            *("runner.conduct.brief", "runner.conduct.difference", "runner.conduct.wording"),
             *("runner.runtimes.codex", "runner.runtimes.kay", "runner.config.policy"),
             *(f"runner.verify.{name}" for name in PURE_OF_VERIFY),
         ):
@@ -333,6 +346,8 @@ def fields(kind: type) -> set[str]:
         ("Delegation", Delegation, set()),
         ("Kay", RuntimeSettings, set()),
         ("Recovery", Recovery, {"retries"}),  # a task's own key
+        ("Delegate", Delegate, set()),
+        ("Economics", Economics, set()),
     ],
 )
 def test_a_key_of_toml_is_the_field_of_the_value(table: str, kind: type, only_here: set[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from runner.config import generate
 from runner.config.commands import check, init, schema, schema_names
 from runner.errors import Conflict, ExitStatus, UsageError
-from runner.model import Recovery
+from runner.model import Delegate, Economics, Recovery
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,7 +138,7 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
     keys += ("timeout", "[sandboxes.unlimited]", "prompt_file", "limits", "tokens", "tree_tokens", "warn_at")
     keys += ("repeats", "reconnects", "ladder", "api_retries", "backoff", "backoff_max", "scope", "workspace")
     keys += ("on_failure", "on_conflict", "conformance", "retries", "patterns", "approach", "execution_note")
-    keys += ("constraints", "testing", "output_contract")
+    keys += ("constraints", "testing", "output_contract", *Delegate._fields, *Economics._fields)
     shown = []
     for line in lines:
         bare = line.removeprefix("# ")
@@ -152,6 +152,9 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
     shown_keys = set(tomllib.loads(text)["defaults"]) | {"map"}  # the file does not exist here either
     assert shown_keys == set(schema("delegate")["$defs"]["Defaults"]["properties"])
     assert repo.load().recovery == Recovery()
+    assert repo.load().economics == Economics()
+    chosen = {"hub_files": ("src/routes.ts",), "effort_floor": "medium"}  # where there is no default
+    assert repo.load().delegate == Delegate(**chosen)
 
 
 def test_show_tells_the_origin_of_everything(repo):

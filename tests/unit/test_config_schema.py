@@ -37,6 +37,10 @@ def ours(data: dict, **options: bool) -> bool:
         {"tasks": {"a": {"timeout": "1h", "limits": {"idle_timeout": "none", "reconnects": "none"}}}},
         {"tasks": {"a": {"output_contract": "closing-turn", "constraints": [], "map": "x"}}},
         {"recovery": {"ladder": ["fresh"], "backoff": 5, "api_retries": 0}},
+        {"delegate": {"soft_cap": 1, "hard_cap": 1000, "hub_files": ["a/*"], "effort_floor": "minimal"}},
+        {"delegate": {"commit": True, "commit_message": "{{{n}}}: {title}\n\n{units} {task} {run_id}"}},
+        {"delegate": {"commit": "delegated/plan-1", "max_parallel": 16, "files": "off"}},
+        {"economics": {"fixed": 0, "batch": 10**9}},
     ],
 )
 def test_both_accept(data):
@@ -65,6 +69,18 @@ def test_both_accept(data):
         {"defaults": {"limits": {"warn_at": 1.1}}},
         {"defaults": {"limits": {"grace": "5s"}}},
         {"recovery": {"ladder": []}},
+        {"delegate": {"soft_cap": 0}},
+        {"delegate": {"hard_cap": 1001}},
+        {"delegate": {"effort_floor": "default"}},
+        {"delegate": {"max_parallel": 17}},
+        {"delegate": {"max_failures": 0}},
+        {"delegate": {"files": False}},
+        {"delegate": {"hub_files": ["../a"]}},
+        {"delegate": {"commit": 1}},
+        {"delegate": {"commit_message": " \n"}},
+        {"economics": {"unit": -1}},
+        {"economics": {"batch": 10**9 + 1}},
+        {"economics": {"fixed": 1.5}},
     ],
 )
 def test_both_refuse(data):
@@ -100,6 +116,25 @@ def test_the_schema_accepts_every_glob_that_we_accept(glob):
     data = {"defaults": {"scope": [glob]}}
 
     assert DELEGATE.is_valid(data) or not ours(data)
+
+
+@given(
+    st.text("ab./-@{~ \\\n\té", max_size=8) | st.sampled_from(["HEAD", "HEAD/a", "a.lock", "refs/heads/a"])
+)
+def test_the_schema_accepts_every_branch_that_we_accept(name):
+    data = {"delegate": {"commit": name}}
+
+    assert DELEGATE.is_valid(data) or not ours(data)
+
+
+@given(st.lists(st.sampled_from(["{", "}", "{n}", "{units}", "{x}", "a", " ", "\n", "é"]), max_size=8))
+def test_the_schema_and_we_agree_on_commit_messages_and_each_of_them_can_be_filled_in(parts):
+    message = "".join(parts)
+    data = {"delegate": {"commit_message": message}}
+
+    assert DELEGATE.is_valid(data) is ours(data)
+    if ours(data):
+        assert message.format(n=1, units="U1") is not None
 
 
 @given(VERSIONS)

@@ -60,6 +60,14 @@ def test_accepting_takes_the_changes_over_and_removes_the_tree(
     assert patch.kept == tree.patch and [one.path for one in patch.files] == ["new"]
 
 
+def test_the_event_names_who_decided(work: Work, run: RunDir, tree: Worktree) -> None:
+    decide.accept(run, os.environ, actor="runner")
+    other = an_ended_run(work.root)
+    a_worktree(other, work.head())
+    decide.discard(other, os.environ, actor="conductor")
+    assert (told(run), told(other)) == ([("accepted", "runner")], [("discarded", "conductor")])
+
+
 def test_discarding_keeps_the_work_as_a_patch_and_touches_nothing(
     work: Work, run: RunDir, tree: Worktree
 ) -> None:

@@ -360,6 +360,17 @@ def test_a_unit_without_what_it_needs_is_wrong_for_both(key: str) -> None:
 # -- the command ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to stand in where no settings are, with a home of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("nowhere")
 def test_the_command_prints_the_decision_as_one_document(tmp_path: Path, capsys) -> None:
     file = tmp_path / "plan.toml"
     file.write_text(WHOLE, encoding="utf-8")
@@ -372,6 +383,7 @@ def test_the_command_prints_the_decision_as_one_document(tmp_path: Path, capsys)
     assert out.startswith("not worth: fewer than 5 units") and "wave 1  [1]" in out
 
 
+@pytest.mark.usefixtures("nowhere")
 def test_the_command_refuses_a_wrong_plan_with_exit_2(tmp_path: Path, capsys) -> None:
     file = tmp_path / "plan.toml"
     file.write_text("schema_version = 1\n", encoding="utf-8")
@@ -394,6 +406,7 @@ def test_the_command_refuses_wrong_options(words: tuple[str, ...], capsys) -> No
     assert words[0] in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("nowhere")
 def test_the_options_of_the_command_reach_the_decision(tmp_path: Path, capsys) -> None:
     lines = [
         f'id = "U{n}"\ngoal = "g"\nfiles = ["src/one", "src/{n}"]\ntrivial = {str(n == 1).lower()}'
@@ -414,3 +427,39 @@ def test_the_options_of_the_command_reach_the_decision(tmp_path: Path, capsys) -
     assert sizes("--soft-cap", "12") == [12]
     assert app.main(["plan", str(file), "--oversize", "error"]) == 2
     assert "src/one" in capsys.readouterr().err
+
+
+def test_the_settings_of_the_repository_count_and_the_options_win(nowhere: Path, capsys) -> None:
+    lines = [f'id = "U{n}"\ngoal = "g"\nfiles = ["src/one", "src/{n}"]' for n in range(12)]
+    (nowhere / "plan.toml").write_text(toml(*lines), encoding="utf-8")
+    (nowhere / "delegate.toml").write_text(
+        '[delegate]\nsoft_cap = 6\nbalance = true\nhub_files = ["src/one"]\n'
+        "[economics]\nfixed = 1\nbatch = 0\nunit = 0\n",
+        encoding="utf-8",
+    )
+
+    def planned(*words: str) -> dict[str, Any]:
+        assert app.main(["plan", "plan.toml", "--format", "json", *words]) == 0
+        shown: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return shown
+
+    def sizes(*words: str) -> list[int]:
+        return [len(batch["units"]) for batch in planned(*words)["batches"]]
+
+    assert sizes() == [6, 6]
+    assert planned()["verdict"]["net_tokens"] == 1
+    assert sizes("--soft-cap", "5") == [4, 4, 4]
+    assert sizes("--soft-cap", "5", "--set", "delegate.balance=false") == [5, 5, 2]
+    assert sizes("--hub", "other", "--oversize", "keep") == [12]
+    assert planned("--economics", "2,0,0")["verdict"]["net_tokens"] == 2
+    other = nowhere / "other.toml"
+    other.write_text("[delegate]\nsoft_cap = 12\nhard_cap = 12\n", encoding="utf-8")
+    assert sizes("--config", "other.toml") == [12]
+
+
+def test_broken_settings_are_the_usual_error(nowhere: Path, capsys) -> None:
+    (nowhere / "plan.toml").write_text(WHOLE, encoding="utf-8")
+    (nowhere / "delegate.toml").write_text("[delegate]\nsoft_cap = 0\n", encoding="utf-8")
+    assert app.main(["plan", "plan.toml", "--format", "json"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["code"] == "config_invalid" and "delegate.soft_cap" in error["message"]

@@ -172,6 +172,24 @@ def test_without_a_commit_or_a_repository_there_is_none(tmp_path: Path) -> None:
     assert not (tmp_path / "w").exists() and worktrees.load(str(work.folder)) is None
 
 
+def test_it_may_be_made_of_a_commit_that_no_ref_names(work: Work) -> None:
+    tree = work.git("write-tree").decode().strip()
+    base = work.git("commit-tree", tree, "-m", "unnamed").decode().strip()
+    path = place(str(work.root), "r", environment())
+    made = create(str(work.root), base[:12], path, str(work.folder))
+    assert made.base == base and work.git("rev-parse", "HEAD", cwd=Path(path)).decode().strip() == base
+    write(made, "b", "theirs\n")
+    assert accept(made).paths == ("b",) and discard(made)
+
+
+def test_of_an_unknown_commit_none_is_made(work: Work, own_home: Path) -> None:
+    path = place(str(work.root), "r", environment())
+    for base in ("f" * 40, "nothing", "HEAD:b"):
+        with pytest.raises(Conflict, match="is no commit"):
+            create(str(work.root), base, path, str(work.folder))
+    assert not (own_home / ".local" / "state").exists() and load(str(work.folder)) is None
+
+
 def test_a_place_that_is_taken_is_refused(work: Work) -> None:
     made(work)
     with pytest.raises(Conflict, match="exists"):

@@ -1,0 +1,34 @@
+"""Asking the person at the terminal, where there is one. Edge: the terminal."""
+
+from __future__ import annotations
+
+import sys
+
+_YES = ("y", "yes")
+_LONGEST = 1000
+
+
+def can_ask() -> bool:
+    """Whether a question is seen by somebody who can answer: stdin and stderr are terminals."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(question: str, *, default: bool = False) -> bool | None:
+    """Yes or no; None where nobody can be asked. Enter alone is `default`, anything but a yes is no, and so
+    is the end of the input. Ctrl-C is not caught: whoever asks for it has done nothing yet.
+    """
+    if not can_ask():
+        return None
+    print(f"{question} [{'Y/n' if default else 'y/N'}] ", end="", file=sys.stderr, flush=True)
+    line = b""
+    try:
+        line = sys.stdin.buffer.readline(_LONGEST)
+    except OSError:
+        pass  # the terminal is gone
+    finally:
+        if not line.endswith(b"\n"):
+            print(file=sys.stderr)  # what comes next does not stand behind the question
+    if not line.endswith(b"\n"):
+        return False
+    word = line.decode(errors="replace").strip().lower()
+    return word in _YES if word else default

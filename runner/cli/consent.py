@@ -1,0 +1,126 @@
+"""The verb consent: a person agrees, once per project, that plans are delegated."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner import consent, gates, launch, runtimes
+from runner.cli.asking import can_ask, confirm
+from runner.cli.parser import Parser, add_settings, here
+from runner.cli.render import emit
+from runner.errors import ExitStatus, UsageError
+from runner.model import Level
+from runner.terminal_text import clean_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Mapping
+
+    from runner.consent import Consent
+    from runner.gates import Choice
+    from runner.model import Config, Sandbox
+
+QUESTION = "Do you agree?"
+
+
+def add_consent(parser: Parser) -> None:
+    parser.add_argument(
+        "--task", metavar="ID", help="to what this task needs (default: the task with the widest sandbox)"
+    )
+    parser.add_argument("--withdraw", action="store_true", help="take it back")
+    parser.add_argument("--yes", action="store_true", help="agree without being asked")
+    add_settings(parser)
+    parser.examples(
+        "runner consent                    say what it means, and ask",
+        "runner consent --task build       agree to what this task needs, and no more",
+        "runner consent --yes              agree where nobody can be asked",
+        "runner consent --withdraw         take it back",
+    )
+
+
+def run_consent(args: Namespace) -> int:
+    gates.refuse_nested(os.environ)
+    if args.withdraw:
+        return _withdraw(args)
+    config = launch.load(here(), os.environ, args.config, args.sets)
+    choice = gates.meant(config, args.task)
+    found = consent.given(config.root, os.environ)
+    if found is None or not consent.covers(found, choice.runtime, choice.sandbox):
+        print(explanation(config, choice, os.environ), file=sys.stderr)
+        agreed = args.yes or confirm(QUESTION)
+        if agreed is None:
+            raise UsageError("nobody can be asked here", hint="read the text above; `--yes` agrees to it")
+        if not agreed:
+            print("nothing was stored", file=sys.stderr)
+            _show(args, found, shown=False)
+            return ExitStatus.NOT_SUCCESSFUL
+        found = consent.give(config.root, choice.runtime, choice.sandbox, os.environ)
+    _show(args, found)
+    return ExitStatus.OK
+
+
+def asked(config: Config, choice: Choice, env: Mapping[str, str]) -> bool | None:
+    """Says what delegating means and asks whether it may be; None, with nothing said, where nobody can be
+    asked. Stores nothing.
+    """
+    if not can_ask():
+        return None
+    print(explanation(config, choice, env), file=sys.stderr)
+    return confirm(QUESTION)
+
+
+def explanation(config: Config, choice: Choice, env: Mapping[str, str]) -> str:
+    """What delegating a plan here means, in plain words. Unwritable where a consent could not be kept."""
+    runtime = runtimes.get(choice.runtime)
+    provider = runtime.provider(choice.settings, choice.model)
+    whose = f"`{provider}`" if provider else "of its own login"
+    kept = consent.place(config.root, env, choice.sandbox)
+    return clean_terminal(
+        f"To delegate plans of {_line(config.root)} to {runtime.title} means:\n\n"
+        f"  sent      to the model provider {whose}: the prompts, made of the plan and of delegate.toml,\n"
+        "            and whatever the agent reads in files or sees in the output of its commands\n"
+        f"  sandbox   {_sandbox(choice.sandbox)}\n"
+        "  asked     once for this project; what is no wider than this is not asked for again\n"
+        f"  kept in   {_line(kept)}\n"
+        "            (`runner consent --withdraw` takes it back)\n"
+    )
+
+
+def _sandbox(sandbox: Sandbox) -> str:
+    own = "" if sandbox.name == sandbox.level else f"{sandbox.name}, "
+    head, indent = f"{own}{sandbox.level}", " " * 12
+    if sandbox.level is Level.DANGER:
+        return f"{head}, which is none:\n{indent}the agent may do whatever you may, with network"
+    may = "the agent may read what you may read and run commands, but change nothing"
+    if sandbox.level is Level.WORKSPACE_WRITE:
+        places = ", ".join(map(_line, ("the repository", "temporary folders", *sandbox.writable)))
+        may = f"the agent may read what you may read, run commands,\n{indent}and change files in {places}"
+    return f"{head}, {'with' if sandbox.network else 'without'} network:\n{indent}{may}"
+
+
+def _withdraw(args: Namespace) -> int:
+    from runner.config import commands
+
+    # Wrong settings do not keep a consent from being taken back.
+    root = commands.without_settings(here(), args.config).root
+    was_there = consent.withdraw(root, os.environ)
+    if args.format == "json":
+        emit(None)
+    else:
+        print("withdrawn" if was_there else "there was none")
+    return ExitStatus.OK
+
+
+def _show(args: Namespace, found: Consent | None, *, shown: bool = True) -> None:
+    if args.format == "json":
+        emit(None if found is None else found.to_json())
+    elif found is not None and shown:
+        network = "with" if found.network else "without"
+        print(f"agreed: {found.runtime}, {found.level}, {network} network ({found.at})")
+
+
+def _line(path: str) -> str:
+    """A path is one line, whatever is in it."""
+    return " ".join(path.splitlines())

@@ -1,0 +1,73 @@
+"""How far a plan is, for people: what `runner status` shows of the run that carries one out."""
+
+from __future__ import annotations
+
+from runner.cli.render import paint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+_COLOURS = {
+    "succeeded": "green",
+    "done": "green",
+    "running": "cyan",
+    "failed": "red",
+    "parked": "yellow",
+    "interrupted": "yellow",
+    "blocked": "dim",
+    "waiting": "dim",
+}
+_UNITS_WIDTH = 40
+
+
+def plan_text(plan: Mapping[str, Any]) -> str:
+    """As `manifest.plan` has it, which an agent without a sandbox could have written."""
+    try:
+        return "\n".join(_lines(plan))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return "cannot be read"
+
+
+def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
+    batches, breaker = plan["batches"], plan["breaker"]
+    over = sum(one["status"] in ("succeeded", "done") for one in batches)
+    yield f"{plan['file']}: {over} of {len(batches)} batches done"
+    width = max((min(_UNITS_WIDTH, len(", ".join(one["units"]))) for one in batches), default=0)
+    for one in batches:
+        units = ", ".join(one["units"])
+        shown = units if len(units) <= _UNITS_WIDTH else f"{units[: _UNITS_WIDTH - 3]}..."
+        word = paint(f"{one['status']:<11}", _COLOURS.get(one["status"], "dim"))
+        yield f"{one['n']:>4}  {shown:<{width}}  {word}  {_after(one)}".rstrip()
+    yield _breaker(breaker)
+    if plan["left"]:
+        yield f"left: {', '.join(plan['left'])}"
+    if plan["local"]:
+        yield f"not delegated: {', '.join(plan['local'])}"
+    if plan["resumed_from"]:
+        yield f"goes on after {plan['resumed_from']}"
+
+
+def _after(one: Mapping[str, Any]) -> str:
+    parts = []
+    if one["run_id"]:
+        parts.append(one["run_id"])
+    if one["commit"]:
+        parts.append(f"commit {one['commit'][:12]}")
+    if one["reason"]:
+        parts.append(f"{one['reason']['code']}: {one['reason']['message'].splitlines()[0][:100]}")
+    if one["waits_for"]:
+        parts.append(f"waits for {', '.join(map(str, one['waits_for']))}")
+    if one["outside"]:
+        parts.append(f"also changed {', '.join(one['outside'][:3])}")
+    return "  ".join(parts)
+
+
+def _breaker(breaker: Mapping[str, Any]) -> str:
+    count = f"{breaker['failures']} of {breaker['limit']} failures in a row"
+    if breaker["open"]:
+        return f"breaker: {paint('open', 'red')}, {count}"
+    if why := breaker["parked"]:
+        return f"breaker: {paint('parked', 'yellow')}, {why['code']}: {why['message']}"
+    return f"breaker: closed, {count}"

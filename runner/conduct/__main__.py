@@ -1,0 +1,63 @@
+"""The conductor's program: `python -I .../conduct/__main__.py RUN_FOLDER`. Edge: the run's own stdout.
+
+Started by the run of a plan as its child, watched by its supervisor as every child is. It prints a JSON line
+for whatever is worth one, and ends with 0 only if every batch is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    pass
+
+
+def main(argv: list[str]) -> int:
+    from runner import launch
+    from runner.conduct import assignment
+    from runner.conduct.conductor import Conductor
+    from runner.conduct.summary import ended
+    from runner.errors import RunnerError
+    from runner.runtimes import plan
+    from runner.state.store import RunDir
+
+    def say(text: str) -> None:
+        _print({"type": plan.PROGRESS, "text": text})
+
+    run = RunDir.from_path(os.path.abspath(argv[0]))
+    env = {
+        name: value for name, value in os.environ.items() if name not in ("RUNNER_RUN_ID", "RUNNER_MANIFEST")
+    }
+    try:
+        given, found = assignment.load(run)
+        config = launch.load(run.repo, env, given.options.config_file, given.options.sets)
+        found = Conductor(run, given, found, config, dict(os.environ), say).carry_out()
+    except RunnerError as error:
+        problems = "".join(f"\n{problem}" for problem in error.problems)
+        _print(
+            {
+                "type": plan.ENDED,
+                "code": error.code,
+                "message": error.message,
+                "text": f"{error.message}{problems}",
+            }
+        )
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    code, message, text = ended(found)
+    _print({"type": plan.ENDED, "code": code, "message": message, "text": text})
+    return 0 if code == "completed" else 1
+
+
+def _print(record: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,281 @@
+"""Carries out a plan: which batch begins when, what its end means, when to stop. Edges: disk, processes.
+
+Whatever is done is in the ledger before anything follows from it, so that a conductor which is killed at any
+point can be followed by another one: it asks the runs what became of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner import control, launch
+from runner.conduct import assignment as assignments
+from runner.conduct import fold
+from runner.conduct.orders import config_of, is_apart, request_of, units_of
+from runner.conduct.outcome import KEEPING, End, Meaning, end_of, record_of
+from runner.conduct.together import verify_together
+from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
+from runner.looking import look
+from runner.state.ledger import Ledger, Status, Why
+from runner.state.lineage import lineage_of
+from runner.state.store import RunDir, new_run_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runner.conduct.assignment import Assignment
+    from runner.model import Config
+    from runner.state.ledger import Step
+    from runner.state.manifest import Manifest
+
+    Ended = list[tuple[int, RunDir, Manifest]]
+
+_MAY_NOT_COMMIT = "commit_refused"
+
+
+class Conductor:
+    """Of one run of a plan. `say` gets a line for people whenever something is worth one."""
+
+    def __init__(
+        self,
+        run: RunDir,
+        assignment: Assignment,
+        ledger: Ledger,
+        config: Config,
+        env: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> None:
+        self._run, self._assignment, self._config = run, assignment, config
+        self._env, self._say = env, say
+        self._task = config.tasks[run.task_id]
+        self._is_apart = is_apart(config, run.task_id)
+        self._commits = config.delegate.commit is not False
+        self._base: fold.Base | None = None
+        self.ledger = ledger
+
+    def carry_out(self) -> Ledger:
+        """From where the ledger is, as far as the plan comes; the ledger then."""
+        if self._is_apart or self._commits:
+            self._base = fold.base(self._config, self._changed())
+            self._keep(self.ledger.replace(base=self.ledger.base or self._base.tip, tip=self._base.tip))
+        self._recall()
+        while group := self._next():
+            self._finish(self._await([begun for step in group if (begun := self._begin(step))]))
+        return self.ledger
+
+    # -- what begins ---------------------------------------------------------------------------------
+
+    def _next(self) -> tuple[Step, ...]:
+        """The batches that begin now: one, or those of a wave that can, each in a tree of its own."""
+        ready = self.ledger.runnable()
+        most = self._config.delegate.max_parallel
+        if most == 1 or not ready:
+            return ready[:1]
+        wave = min(step.wave for step in ready)
+        return tuple(step for step in ready if step.wave == wave)[:most]
+
+    def _begin(self, step: Step) -> tuple[int, RunDir] | None:
+        """Its run; None where it could not even be started, which stops the plan."""
+        run_id, task_id = new_run_id(), self._run.task_id
+        child = RunDir(self._run.repo, task_id, run_id)
+        self._keep(self.ledger.began(step.n, lineage_of(child)))
+        try:
+            config = config_of(self._config, task_id, self._assignment, self.ledger, step)
+            request = request_of(self._assignment.options, task_id, step.n).replace(
+                parent=self._run.manifest,
+                run_id=run_id,
+                base=None if self._base is None else self._base.tip,
+            )
+            launch.start(config, request, self._env)
+        except RunnerError as error:
+            if not os.path.exists(child.manifest):
+                why = Why(error.code, _told(error))
+                self._keep(self.ledger.refused(step.n, why))
+                self._tell(step.n, f"not started: {why.message}")
+                return None
+        self._tell(step.n, f"{', '.join(step.units)} started as {run_id}")
+        return step.n, child
+
+    # -- what ended ----------------------------------------------------------------------------------
+
+    def _await(self, begun: Sequence[tuple[int, RunDir]]) -> Ended:
+        """All of them once they are done, in the order of the batches."""
+        pending, ended = dict(begun), []
+        while pending:
+            for n, run in [*pending.items()]:
+                if not os.path.isdir(run.path):
+                    del pending[n]
+                    self._keep(self.ledger.parked(n, Why("lost", f"the folder of run {run.run_id} is gone")))
+            try:
+                manifests = control.wait([*pending.values()], self._env, any_of_them=True) if pending else []
+            except RunNotFound:
+                continue
+            for n, run, manifest in [(n, r, m) for (n, r), m in zip(pending.items(), manifests, strict=True)]:
+                if manifest.is_done:
+                    del pending[n]
+                    ended.append((n, run, manifest))
+                    self._tell(n, _ended(manifest))
+        return sorted(ended, key=lambda one: one[0])
+
+    def _finish(self, ended: Ended) -> None:
+        """What their ends mean, in the order of the dependencies."""
+        taken = []
+        for n, run, manifest in ended:
+            end = self._held_to_files(n, end_of(manifest, record_of(run)))
+            if end.meaning is Meaning.SUCCESS:
+                if self._take_over(n, run, end):
+                    taken.append((n, run, manifest, end))
+            else:
+                self._give_up(n, run, end)
+        if len(taken) > 1 and not self._holds_together([run for _, run, _, _ in taken]):
+            for n, _, _, end in taken:
+                self._keep(self.ledger.succeeded(n, changed=end.changed, outside=self._outside(n, end)))
+            return
+        for n, _, manifest, end in taken:
+            self._close(n, manifest, end)
+
+    def _give_up(self, n: int, run: RunDir, end: End) -> None:
+        """The batch did not succeed; what is left of it in the tree is noted."""
+        assert end.why is not None
+        kept: tuple[str, ...] = ()
+        if self._is_apart:
+            if end.why.code not in KEEPING and self._task.on_failure != "keep":
+                fold.put_away(run, self._env)
+        elif not end.is_back:
+            kept = end.changed if end.is_observed else fold.left_by(run)
+        counts = end.meaning is Meaning.FAILURE
+        change = self.ledger.failed if counts else self.ledger.parked
+        self._keep(change(n, end.why, kept=kept))
+        if counts and self.ledger.breaker.is_open:
+            self._say(f"{self.ledger.breaker.failures} batches in a row have failed: no other one begins")
+
+    def _take_over(self, n: int, run: RunDir, end: End) -> bool:
+        """Whether the change is in the work tree now."""
+        if not self._is_apart:
+            return True
+        try:
+            fold.take_over(run, self._env)
+        except WorkspaceBusy as error:
+            self._keep(self.ledger.stops(Why(error.code, error.message)))  # it is asked for again
+        except RunnerError as error:
+            self._keep(self.ledger.failed(n, Why("fold_conflict", _told(error))))
+            self._tell(
+                n, f"its change does not fit: {_told(error)}; it stays in the work tree of {run.run_id}"
+            )
+        else:
+            return True
+        return False
+
+    def _holds_together(self, runs: Sequence[RunDir]) -> bool:
+        """Whether what was verified apart passes side by side too."""
+        failed = verify_together(self._run, self._config.root, runs, self._env)
+        if failed is None:
+            return True
+        self._keep(self.ledger.stops(Why("verify_failed", f"the batches of this wave together: {failed}")))
+        self._say(f"the batches of this wave do not pass together: {failed}")
+        return False
+
+    def _close(self, n: int, manifest: Manifest, end: End) -> None:
+        """The batch is done: its commit, if it is to have one, and the ledger."""
+        step, found = self.ledger.step(n), self._outside(n, end)
+        sha = None
+        if self._base is not None:
+            try:
+                sha = self._commit(step, manifest, end)
+            except RunnerError as error:
+                self._keep(self.ledger.stops(Why(_MAY_NOT_COMMIT, f"batch {n}: {_told(error)}")))
+                self._tell(n, f"not committed: {_told(error)}")
+        done = self.ledger.succeeded(n, changed={*end.changed, *step.kept}, outside=found, commit=sha)
+        self._keep(done if self._base is None else done.replace(tip=self._base.tip))
+        if found and self._config.delegate.files != "off":
+            self._tell(n, f"changed what no unit of it names: {', '.join(found[:5])}")
+
+    def _commit(self, step: Step, manifest: Manifest, end: End) -> str | None:
+        """The commit that stands in the ledger; None where commits are not wanted, or there is no change."""
+        assert self._base is not None
+        foreign = {*end.dirty_before} & {*end.changed} - {*self._changed(), *step.kept}
+        if self._commits and foreign and not self._is_apart:
+            raise Conflict(f"these files had changes before that are not of the plan: {_few(foreign)}")
+        units = units_of(self._assignment, self.ledger, step)
+        text = fold.message(
+            self._config, self._assignment.plan.title, step.n, len(self.ledger.steps), units, manifest
+        )
+        paths = sorted({*end.changed, *step.kept})
+        before = self._base
+        self._base = fold.advance(self._config, before, paths, text, manifest.ended_at, self._commits)
+        if self._commits and self._base.tip != before.tip:
+            self._tell(step.n, f"committed as {self._base.tip[:12]}")
+            return self._base.tip
+        return None
+
+    def _held_to_files(self, n: int, end: End) -> End:
+        """With `files = "strict"`, a change of a file that no unit names is a failure."""
+        found = self._outside(n, end)
+        if self._config.delegate.files != "strict" or not found or end.meaning is not Meaning.SUCCESS:
+            return end
+        why = Why("outside_files", f"it changed what no unit of it names: {_few(found)}")
+        return end.replace(meaning=Meaning.FAILURE, why=why)
+
+    def _outside(self, n: int, end: End) -> tuple[str, ...]:
+        return fold.outside(self._assignment.units(n), end.changed)
+
+    # -- after another conductor ---------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """What became of the batches that a conductor before this one has begun."""
+        running = []
+        for step in self.ledger.steps:
+            if step.run is None or step.status not in (Status.RUNNING, Status.WAITING):
+                continue
+            run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+            if step.status is Status.WAITING:
+                self._recall_decided(step, run)
+            elif not run.is_described():
+                self._keep(self.ledger.waits(step.n))
+            else:
+                running.append((step.n, run))
+        ended = self._await(running)
+        again = [one for one in ended if one[2].outcome in ("cancelled", "lost")]
+        for n, run, _ in again:
+            kept = () if self._is_apart else fold.left_by(run)
+            fold.put_away(run, self._env)
+            self._keep(self.ledger.waits(n, kept=kept))
+        self._finish([one for one in ended if one not in again])
+
+    def _recall_decided(self, step: Step, run: RunDir) -> None:
+        """A person may have taken over by hand what did not fit; what nobody wants is put away."""
+        if fold.decided(run) == "accepted":
+            end = end_of(look(run, self._env), record_of(run))
+            self._keep(self.ledger.succeeded(step.n, changed=end.changed))
+        else:
+            fold.put_away(run, self._env)
+
+    # -- words ---------------------------------------------------------------------------------------
+
+    def _changed(self) -> set[str]:
+        """What the batches so far have changed, done or not."""
+        return {path for step in self.ledger.steps for path in (*step.changed, *step.kept)}
+
+    def _keep(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        assignments.keep(self._run, ledger)
+
+    def _tell(self, n: int, text: str) -> None:
+        self._say(f"batch {n} of {len(self.ledger.steps)}: {text}")
+
+
+def _ended(manifest: Manifest) -> str:
+    reason = manifest.reason
+    if manifest.outcome == "succeeded" or reason is None:
+        return manifest.status
+    return f"{manifest.status}, {reason.code}: {reason.message}"
+
+
+def _told(error: RunnerError) -> str:
+    return f"{error.message}: {_few(error.problems)}" if error.problems else error.message
+
+
+def _few(names: Sequence[str] | set[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")

@@ -1,0 +1,88 @@
+"""What the end of a batch's run means for its plan. Pure but for the reading of the run's record."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+
+from runner.model import Outcome
+from runner.state.files import read_text
+from runner.state.ledger import Why
+from runner.value import Value
+from runner.verify.record import parse
+from runner.verify.taxonomy import FailureCode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.state.manifest import Manifest
+    from runner.state.store import RunDir
+    from runner.verify.record import Record
+
+_PARKING = frozenset(
+    (
+        *("auth_or_quota", "cancelled", "lost", "config_drift", "survivors"),
+        *("disk_full", "flag_refused", "runtime_missing", "workspace_missing", "unwritable"),
+        *("supervisor_failed", "not_ready"),
+    )
+)
+"""Reasons that the next batch would meet too, or that a person has to look at first."""
+KEEPING = frozenset(("partial", "blocked", "scope_expansion", "lost", "survivors", "question_expired"))
+"""Whose change is kept: what is done of it is of use, or might still be written to."""
+
+
+class Meaning(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+    """Counts for the breaker."""
+    PARK = "park"
+    """Stops the plan and counts for nothing."""
+
+
+class End(Value):
+    """The end of a batch's run, as its plan sees it."""
+
+    meaning: Meaning
+    why: Why | None
+    changed: tuple[str, ...]
+    """What it changed in its work tree."""
+    is_back: bool
+    """Whether that was taken back."""
+    dirty_before: tuple[str, ...] = ()
+    """What of that had changes before which were not committed."""
+    is_observed: bool = False
+    """Whether somebody looked at the work tree at all."""
+
+
+def end_of(manifest: Manifest, record: Record | None) -> End:
+    """Of a run that is done; `record` is what its supervisor found at its end."""
+    reason = manifest.reason
+    code = "lost" if reason is None else reason.code
+    observed = None if record is None else record.observed
+    rolled = None if record is None else record.rolled_back
+    codes = () if record is None else record.failure_codes
+    if manifest.outcome is Outcome.SUCCEEDED:
+        meaning = Meaning.SUCCESS
+    elif (
+        code in _PARKING
+        or FailureCode.API_FAILURE in codes
+        or manifest.outcome in (Outcome.CANCELLED, Outcome.LOST, None)
+    ):
+        meaning = Meaning.PARK
+    else:
+        meaning = Meaning.FAILURE
+    return End(
+        meaning=meaning,
+        why=None if meaning is Meaning.SUCCESS else Why(code, "" if reason is None else reason.message),
+        changed=() if observed is None else observed.changed,
+        is_back=rolled is not None and rolled.refused is None and not rolled.amiss,
+        dirty_before=() if observed is None else observed.dirty_before,
+        is_observed=observed is not None,
+    )
+
+
+def record_of(run: RunDir) -> Record | None:
+    """What was found at its end; None where nothing was, or it cannot be read."""
+    try:
+        return parse(json.loads(read_text(run.result, 64 * 1024 * 1024) or ""))
+    except (ValueError, RecursionError):
+        return None

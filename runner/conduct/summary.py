@@ -1,0 +1,54 @@
+"""What a plan came to, in words. Pure."""
+
+from __future__ import annotations
+
+from runner.runtimes.plan import BATCHES_LEFT, BREAKER_OPEN
+from runner.state.ledger import Status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.state.ledger import Ledger, Step
+
+_DONE = (Status.SUCCEEDED, Status.DONE)
+
+
+def ended(ledger: Ledger) -> tuple[str, str, str]:
+    """Code, sentence and whole text of the end of a plan's run."""
+    code, message = _end(ledger)
+    done = [step for step in ledger.steps if step.status in _DONE]
+    lines = [f"{len(done)} of {_count(len(ledger.steps), 'batch', 'batches')} done: {message}"]
+    for step in ledger.steps:
+        if step.status not in _DONE:
+            lines.append(f"- batch {step.n} ({', '.join(step.units)}): {_why(ledger, step)}")
+    local = [unit for unit in ledger.local if unit not in ledger.done]
+    if local:
+        lines.append(f"not delegated, so yours: {', '.join(local)}")
+    return code, message, "\n".join(lines)
+
+
+def _end(ledger: Ledger) -> tuple[str, str]:
+    breaker = ledger.breaker
+    if breaker.is_open:
+        left = ", ".join(ledger.left)
+        return BREAKER_OPEN, f"{breaker.failures} batches in a row have failed; left: {left}"
+    if breaker.parked is not None:
+        return breaker.parked.code, breaker.parked.message
+    if ledger.is_complete:
+        return "completed", "nothing is left"
+    return BATCHES_LEFT, f"left: {', '.join(ledger.left)}"
+
+
+def _why(ledger: Ledger, step: Step) -> str:
+    if blocking := ledger.blocking(step):
+        numbers = ", ".join(map(str, blocking))
+        return f"waits for batch{'es' * (len(blocking) > 1)} {numbers}"
+    if missing := ledger.missing(step):
+        return f"waits for {', '.join(missing)}, not delegated"
+    if step.why is not None:
+        run = "" if step.run is None else f" (run {step.run.run_id})"
+        return f"{step.status}, {step.why.code}: {step.why.message}{run}"
+    return "not begun" if step.status is Status.WAITING else str(step.status)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -1,0 +1,78 @@
+"""The tables of delegate.toml that are about plans: how batches are made and run, and what they cost. Pure.
+
+As in `tables.py`, nothing is required; that the caps fit each other is looked at in `references.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from runner.config import values
+from runner.config.kinds import Branch, CommitMessage, Glob
+from runner.config.tables import Table
+
+_Cap = Annotated[int, Field(ge=1, le=1000)]
+_Tokens = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class Delegate(Table):
+    """How plans are put into batches, and how these are run."""
+
+    decision: Literal["auto", "ask"] | None = Field(
+        None, description="auto goes by the verdict on a plan, ask has a person decide; default auto."
+    )
+    soft_cap: _Cap | None = Field(None, description="So many units make a batch; default 5.")
+    hard_cap: _Cap | None = Field(
+        None, description="So many units that share files stay in one batch, at least soft_cap; default 8."
+    )
+    oversize: Literal["chain", "keep", "error"] | None = Field(
+        None,
+        description="What becomes of more units than hard_cap that share files: chain is batches in a row, "
+        "keep is one batch, error refuses the plan (any such group above soft_cap). Default chain.",
+    )
+    balance: bool | None = Field(
+        None, description="true: batches of about the same size, 4+4+4 and not 5+5+2; default false."
+    )
+    trivial: Literal["keep", "local"] | None = Field(
+        None, description="Whether trivial units are delegated with the others (keep) or not; default keep."
+    )
+    hub_files: list[Glob] | None = Field(
+        None,
+        description="Globs of files that keep no units together, besides lock files and changelogs.",
+    )
+    effort_floor: Literal["minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None, description="No batch gets less effort than this; default none."
+    )
+    max_parallel: Annotated[int, Field(ge=1, le=16)] | None = Field(
+        None,
+        description="How many batches may run at once; above 1 each has a work tree of its own. Default 1.",
+    )
+    max_failures: Annotated[int, Field(ge=1, le=100)] | None = Field(
+        None, description="So many batches that fail in a row stop the plan; default 3."
+    )
+    files: Literal["strict", "warn", "off"] | None = Field(
+        None,
+        description="What it means that a batch changes a file that none of its units names: strict is a "
+        "failure, warn a warning, off nothing. Default warn.",
+    )
+    commit: Branch | None = Field(
+        None,
+        description="true: each batch is committed to the branch that is checked out; a text: to the branch "
+        "of that name. Default false.",
+    )
+    commit_message: CommitMessage | None = Field(
+        None,
+        description="The message of such a commit, with the placeholders "
+        + ", ".join(f"{{{name}}}" for name in values.PLACEHOLDERS)
+        + "; a brace itself is written twice.",
+    )
+
+
+class Economics(Table):
+    """Tokens of whoever delegates a plan; what `runner plan` weighs. Estimates, and no limits of anything."""
+
+    fixed: _Tokens | None = Field(None, description="Once for every plan that is delegated; default 15300.")
+    batch: _Tokens | None = Field(None, description="For each batch; default 4500.")
+    unit: _Tokens | None = Field(None, description="Saved by each unit that is delegated; default 3700.")

@@ -1,0 +1,168 @@
+"""Consent of a person, once per project, that plans are delegated here. Edge: disk.
+
+It is kept outside the repository, under XDG_STATE_HOME: no committed file can give it, and no agent that may
+write in the repository alone. What others could have written is not believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+from runner.errors import Unwritable
+from runner.model import SCHEMA_VERSION, Level
+from runner.state.files import no_follow, replace_json, unwritable
+from runner.state.manifest import timestamp
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.model import Sandbox
+
+_FOLDER = "runner/consents"
+_LONGEST = 65_536
+_BY_OTHERS = 0o022
+
+
+class Consent(Value):
+    """What was agreed to: plans of `repo` (a real path) go to `runtime`, at this level or a narrower one."""
+
+    schema_version: int
+    repo: str
+    runtime: str
+    level: Level
+    network: bool
+    at: str
+
+
+def place(root: str, env: Mapping[str, str], sandbox: Sandbox | None = None) -> str:
+    """The file of a consent for this repository. Unwritable where no folder for it is out of reach of those
+    who work there: in the repository, or in what `sandbox` lets an agent write.
+    """
+    state = env.get("XDG_STATE_HOME", "")
+    if not state.startswith(
+        "/"
+    ):  # a relative one is to be ignored, says the XDG base directory specification
+        home = env.get("HOME", "")
+        if not home.startswith("/"):
+            raise Unwritable(
+                "there is no place for a consent: neither XDG_STATE_HOME nor HOME is an absolute path",
+                hint="set HOME",
+            )
+        state = os.path.join(home, ".local/state")
+    repo = os.path.realpath(root)
+    digest = hashlib.sha256(os.fsencode(repo)).hexdigest()[:32]
+    folder = os.path.join(state, _FOLDER)
+    real = os.path.realpath(folder)
+    reached = [repo]
+    if sandbox is not None and sandbox.level is Level.WORKSPACE_WRITE:
+        reached += map(os.path.realpath, sandbox.writable)
+    for one in reached:
+        if os.path.commonpath((one, real)) == one:
+            raise Unwritable(
+                f"a consent kept in {folder} could be given by an agent, which may write in {one}",
+                hint="set XDG_STATE_HOME to a folder outside of it",
+            )
+    return f"{folder}/{digest}.json"
+
+
+def given(root: str, env: Mapping[str, str]) -> Consent | None:
+    """The consent for this repository. None where there is none, or one that cannot be believed: of another
+    path, broken, or in a file or folder that others may write.
+    """
+    try:
+        path = place(root, env)
+        folder = os.path.dirname(path)
+        if not (_is_ours_alone(os.stat(folder)) and _is_ours_alone(os.stat(os.path.dirname(folder)))):
+            return None
+        with open(path, "rb", opener=no_follow) as file:
+            if not _is_ours_alone(os.fstat(file.fileno())):
+                return None
+            data = file.read(_LONGEST)
+    except (OSError, Unwritable):
+        return None
+    found = _parsed(data)
+    return found if found is not None and found.repo == os.path.realpath(root) else None
+
+
+def covers(consent: Consent, runtime: str, sandbox: Sandbox) -> bool:
+    """Whether that was agreed to: the same runtime, and neither level nor network any wider."""
+    return (
+        consent.runtime == runtime
+        and sandbox.level.rank <= consent.level.rank
+        and (consent.network or not _has_network(sandbox))
+    )
+
+
+def give(root: str, runtime: str, sandbox: Sandbox, env: Mapping[str, str]) -> Consent:
+    """Stores it in the place of an earlier one. Unwritable with that left as it was if it cannot."""
+    path = place(root, env, sandbox)
+    network = _has_network(sandbox)
+    repo = os.path.realpath(root)
+    consent = Consent(SCHEMA_VERSION, repo, runtime, sandbox.level, network, timestamp())
+    folder = os.path.dirname(path)
+    try:
+        for one in (os.path.dirname(folder), folder):
+            _make(one)
+            _make_ours_alone(one)
+        replace_json(path, consent.to_json())
+    except OSError as error:
+        raise unwritable(error) from error
+    return consent
+
+
+def withdraw(root: str, env: Mapping[str, str]) -> bool:
+    """Whether there was something to take away, good or broken. Unwritable if it is still there."""
+    try:
+        path = place(root, env)
+    except Unwritable:
+        return False  # what may stand there is believed by nobody
+    try:
+        os.unlink(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unwritable(error) from error
+    return True
+
+
+def _has_network(sandbox: Sandbox) -> bool:
+    return sandbox.network or sandbox.level is Level.DANGER  # nothing could keep that from it
+
+
+def _parsed(data: bytes) -> Consent | None:
+    try:
+        whole = json.loads(data)
+        if whole["schema_version"] != SCHEMA_VERSION or not isinstance(whole["network"], bool):
+            return None
+        texts = {name: str(whole[name]) for name in ("repo", "runtime", "at")}
+        return Consent(SCHEMA_VERSION, level=Level(whole["level"]), network=whole["network"], **texts)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _is_ours_alone(found: os.stat_result) -> bool:
+    return found.st_uid == os.geteuid() and not found.st_mode & _BY_OTHERS
+
+
+def _make(folder: str) -> None:
+    """The folder and those above it, for nobody else. (`os.makedirs` would open those above to others.)"""
+    if os.path.isdir(folder):
+        return
+    _make(os.path.dirname(folder))
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        pass  # by another one at the same time; what else it may be is seen when it is used
+
+
+def _make_ours_alone(folder: str) -> None:
+    found = os.stat(folder)
+    if found.st_uid == os.geteuid() and found.st_mode & _BY_OTHERS:
+        os.chmod(folder, 0o700)
+        found = os.stat(folder)
+    if not _is_ours_alone(found):
+        raise Unwritable(f"{folder} is not yours alone", hint=f"`ls -ld {folder}` shows its owner")

@@ -1,0 +1,365 @@
+"""USE CASES on plans: begin one as a run of its own, go on with it, show what it would do. Edges: disk, git.
+
+The run's program is the conductor (`runner.conduct`). Everything that stands against a plan is told before
+that run exists: a plan that cannot be carried out leaves nothing on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+
+from runner import launch, looking, planfile
+from runner.conduct import assignment as assignments
+from runner.conduct import fold
+from runner.conduct.assignment import Assignment, Options
+from runner.conduct.brief import check_template
+from runner.conduct.difference import difference
+from runner.conduct.orders import config_of, is_apart, request_of
+from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, RunNotFound, UsageError
+from runner.invocation import Invocation
+from runner.model import SCHEMA_VERSION, Delegation, Limits, Recovery
+from runner.plan.batch import decide
+from runner.plan.resolve import choose, digest_of, find_task
+from runner.plan.rules import rules_of
+from runner.plan.text import as_text
+from runner.runtimes import PLAN
+from runner.state.ledger import Breaker, Ledger, Step
+from runner.state.lineage import lineage_of
+from runner.state.store import RunDir, lock_task, manifest_path_of, new_run_id, runs_of
+from runner.value import Value
+from runner.workplace import Workplace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runner.model import Config
+    from runner.plan.decision import Decision
+    from runner.plan.resolve import Choice
+    from runner.plan.units import Plan, Unit
+    from runner.state.manifest import Manifest
+
+MOST_BATCHES = 1000
+"""A manifest lists all of them, and is written anew whenever something happens."""
+_MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "conduct", "__main__.py")
+
+
+class NotDelegated(PolicyRefused):
+    code = "not_delegated"
+    default_hint = "--force-delegate delegates it regardless: for price, preference or quota"
+
+
+class BreakerOpen(Conflict):
+    code = "breaker_open"
+    default_hint = "look at what failed; --reset-breaker then lets the plan go on"
+
+
+class PlanChanged(Conflict):
+    code = "plan_changed"
+    default_hint = "put the plan back as it was, or start it anew without --resume"
+
+
+class PlanRuns(Conflict):
+    code = "plan_runs"
+    default_hint = "`runner wait RUN` waits for it, `runner cancel RUN` ends it"
+
+
+class Asked(Value):
+    """A plan and the task that its batches are made of, as they were asked for."""
+
+    file: str
+    task_id: str
+    options: Options = Options()
+    forced: bool = False
+    timeout_s: float | None = None
+    """Of the whole plan."""
+
+
+class Prepared(Value):
+    """What would be carried out; nothing has been touched for it."""
+
+    asked: Asked
+    config: Config
+    choice: Choice
+    assignment: Assignment
+    ledger: Ledger
+    decision: Decision | None
+    """None where a plan is gone on with: it was decided before."""
+
+
+# -- what would be done --------------------------------------------------------------------------------
+
+
+def prepare(folder: str, asked: Asked, env: Mapping[str, str]) -> Prepared:
+    """A plan that is to be begun. PlanInvalid, ConfigInvalid, PolicyRefused, TaskNotFound, or Conflict where
+    the work tree does not allow what `[delegate]` wants.
+    """
+    config, choice = _settings(folder, asked, env)
+    text = planfile.text_of(asked.file)
+    plan = planfile.read(text, asked.file)
+    decision = decide(plan, rules_of(config.delegate, config.economics, forced=asked.forced))
+    if len(decision.batches) > MOST_BATCHES:
+        raise PlanInvalid(
+            f"the plan has {len(decision.batches):,} batches, at most {MOST_BATCHES:,} can be carried out",
+            hint="raise soft_cap in [delegate], or cut the plan into several",
+        )
+    _check(config, asked, plan.units)
+    is_clean = fold.is_clean(config)
+    name = _name(config.root, asked.file)
+    given = Assignment(
+        name=name,
+        text=text,
+        plan=plan,
+        parts=assignments.parts_of(plan, decision),
+        options=asked.options,
+        on_failure=choice.task.on_failure or ("rollback" if is_clean else None),
+    )
+    ledger = Ledger(
+        file=name,
+        title=plan.title,
+        steps=tuple(_steps(plan, decision)),
+        breaker=Breaker(config.delegate.max_failures),
+        local=tuple(local.unit for local in decision.local),
+    )
+    return Prepared(asked, config, choice, given, ledger, decision)
+
+
+def prepare_again(
+    folder: str, asked: Asked, env: Mapping[str, str], *, done: Sequence[str], reset: bool
+) -> Prepared:
+    """A plan that is to be gone on with, from where its last run has come. Conflict where there is none, it
+    still runs, nothing is left of it, its breaker is open, or the plan file says something else by now.
+    """
+    config, choice = _settings(folder, asked, env)
+    text = planfile.text_of(asked.file)
+    plan = planfile.read(text, asked.file)
+    found = last(config.root, asked, env)
+    if found is None:
+        raise Conflict(
+            f"no run of task `{asked.task_id}` has begun {asked.file}", hint="start it without --resume"
+        )
+    run, manifest = found
+    _refuse_running(manifest)
+    given, ledger = assignments.load(run)
+    changed = difference(given.name, given.text, text, given.plan, plan)
+    if changed:
+        raise PlanChanged("the plan is not the one that was begun", problems=changed)
+    unknown = [unit for unit in done if all(unit != known.id for known in plan.units)]
+    if unknown:
+        raise UsageError(f"the plan has no unit {', '.join(unknown)}", hint="--done takes the id of a unit")
+    if ledger.is_complete:
+        raise Conflict(f"nothing of {asked.file} is left to be delegated", hint=_begin_anew(run))
+    _refuse_open(ledger, reset)
+    again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
+    options = _newer(asked.options, given.options)
+    asked = asked.replace(options=options)
+    config, choice = _settings(folder, asked, env)
+    _check(config, asked, plan.units)
+    return Prepared(asked, config, choice, given.replace(options=options), again, None)
+
+
+def refuse_unworthy(prepared: Prepared) -> None:
+    """NotDelegated where the decision is not to delegate, and nobody has said otherwise."""
+    decision = prepared.decision
+    if decision is None or (decision.batches and decision.decision in ("delegate", "break_even")):
+        return
+    raise NotDelegated(f"{decision.decision}: {decision.reason}")
+
+
+def dry_run(prepared: Prepared, env: Mapping[str, str]) -> Iterator[tuple[int, Invocation]]:
+    """What each batch that is left would execute, as far as it is known before those ahead of it have run."""
+    for step in prepared.ledger.steps:
+        if step.status in ("waiting", "running"):
+            task_id = prepared.asked.task_id
+            config = config_of(prepared.config, task_id, prepared.assignment, prepared.ledger, step)
+            yield (
+                step.n,
+                launch.resolve(config, request_of(prepared.assignment.options, task_id, step.n), env),
+            )
+
+
+# -- beginning -----------------------------------------------------------------------------------------
+
+
+def start(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) -> Manifest:
+    """Begins it, or goes on with it, as a run of its own; returns once the conductor exists. PlanRuns where
+    another run of the same plan has not ended, BreakerOpen where its breaker stands open.
+    """
+    asked, root = prepared.asked, prepared.config.root
+    lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
+    try:
+        _refuse_another(prepared, last(root, asked, env), reset)
+        return launch.start_plan(_invocation(prepared, env), env, _Desk(prepared))
+    finally:
+        os.close(lock_fd)
+
+
+def _refuse_another(prepared: Prepared, found: tuple[RunDir, Manifest] | None, reset: bool) -> None:
+    """What the newest run of the plan has against another one."""
+    if found is None:
+        return
+    run, manifest = found
+    _refuse_running(manifest)
+    resumed = prepared.ledger.resumed_from
+    if resumed is None:
+        _refuse_open(assignments.load(run)[1], reset)
+    elif resumed.run_id != run.run_id:
+        raise PlanRuns(f"run `{run.run_id}` has gone on with the plan meanwhile")
+
+
+class _Desk(Workplace):
+    """Where the conductor works: the repository itself, of which it writes nothing without a lease."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__(prepared.config.root)
+        self._prepared = prepared
+
+    def prepare(self, run: RunDir) -> None:
+        assignments.write(run, self._prepared.assignment, self._prepared.ledger)
+
+
+def last(root: str, asked: Asked, env: Mapping[str, str]) -> tuple[RunDir, Manifest] | None:
+    """The newest run of this task that has carried out this plan, and the truth about it."""
+    name = _name(root, asked.file)
+    for run in runs_of(root, asked.task_id):
+        try:
+            manifest = run.read_manifest()
+        except (RunNotFound, ManifestBroken):
+            continue
+        if manifest.runtime.name == PLAN and assignments.file_of(run) == name:
+            return run, looking.look(run, env)
+    return None
+
+
+def _invocation(prepared: Prepared, env: Mapping[str, str]) -> Invocation:
+    """What the run of the plan itself executes: the conductor, with the whole environment of whoever starts
+    it, of which every batch gets what its own runtime may have.
+    """
+    config, choice, asked = prepared.config, prepared.choice, prepared.asked
+    task, run_id = choice.task, new_run_id()
+    run = RunDir(config.root, task.id, run_id)
+    title = prepared.assignment.plan.title or prepared.assignment.name
+    return Invocation(
+        schema_version=SCHEMA_VERSION,
+        task_id=task.id,
+        run_id=run_id,
+        repo=config.root,
+        manifest_path=manifest_path_of(task.id, run_id),
+        title=f"plan: {title}"[:200],
+        runtime=PLAN,
+        program=sys.executable,
+        version=version("runner"),
+        argv=(sys.executable, "-I", _MAIN, run.path),
+        cwd=config.root,
+        env_names=tuple(sorted(env)),
+        secret_names=tuple(sorted(choice.settings.env)),
+        env_set={"RUNNER_RUN_ID": run_id, "RUNNER_MANIFEST": run.manifest},
+        prompt=_told(prepared),
+        model=None if choice.model is None else choice.model.model,
+        model_name=None if choice.model is None else choice.model.name,
+        reasoning_effort=None if choice.model is None else choice.model.reasoning_effort,
+        sandbox=choice.sandbox,
+        limits=Limits(asked.timeout_s, None, None, task.grace_s, repeats=None, reconnects=None),
+        delegation=_delegation(config, task.delegation),
+        verify=(),
+        verify_timeout_s=task.verify_timeout_s,
+        rehearsal=None,
+        parent=None,
+        origins={},
+        config_digest=config.digest,
+        prompt_digest=digest_of(_told(prepared)),
+        recovery=Recovery(),
+    )
+
+
+def _delegation(config: Config, enabled: bool) -> Delegation:
+    """A level above the batches, which keep all that they would have without a plan."""
+    own = config.delegation
+    return own.replace(
+        enabled=enabled,
+        max_depth=own.max_depth + 1,
+        max_children=max(own.max_children, config.delegate.max_parallel),
+        tasks=None,
+        on_parent_end="cancel",
+    )
+
+
+def _told(prepared: Prepared) -> str:
+    """For people who look into the run's folder: the conductor reads `plan.json`."""
+    if prepared.decision is not None:
+        return as_text(prepared.decision)
+    return f"goes on with {prepared.assignment.name}; left: {', '.join(prepared.ledger.left)}\n"
+
+
+# -- what stands against it ----------------------------------------------------------------------------
+
+
+def _settings(folder: str, asked: Asked, env: Mapping[str, str]) -> tuple[Config, Choice]:
+    options = asked.options
+    config = launch.load(folder, env, options.config_file, options.sets)
+    find_task(config, asked.task_id)
+    return config, choose(config, request_of(options, asked.task_id))
+
+
+def _check(config: Config, asked: Asked, units: Sequence[Unit]) -> None:
+    check_template(config, request_of(asked.options, asked.task_id), units)
+    commits = config.delegate.commit is not False
+    if is_apart(config, asked.task_id) or commits:
+        fold.base(config, ())
+    if commits and (there := fold.uncommitted(config)):
+        names = ", ".join(there[:5]) + ("" if len(there) < 6 else f" and {len(there) - 5} more")
+        raise Conflict(
+            f"each batch is to be committed, and these changes are not of the plan: {names}",
+            hint="commit or stash them, or set commit = false in [delegate]",
+        )
+
+
+def _steps(plan: Plan, decision: Decision) -> Iterator[Step]:
+    units = {unit.id: unit for unit in plan.units}
+    local = {one.unit for one in decision.local}
+    for batch in decision.batches:
+        waits = _local_before([units[name] for name in batch.units], units, local)
+        yield Step(batch.n, batch.units, batch.after, waits, batch.wave)
+
+
+def _local_before(inside: Sequence[Unit], units: Mapping[str, Unit], local: set[str]) -> tuple[str, ...]:
+    """The units not delegated that these wait for, also over others that are not delegated."""
+    queue = [name for unit in inside for name in unit.depends_on if name in local]
+    found: dict[str, None] = {}
+    while queue:
+        name = queue.pop()
+        if name not in found:
+            found[name] = None
+            queue += [other for other in units[name].depends_on if other in local]
+    return tuple(name for name in units if name in found)
+
+
+def _refuse_running(manifest: Manifest) -> None:
+    if not manifest.is_done:
+        raise PlanRuns(f"run `{manifest.run_id}` carries out this plan: it is `{manifest.status}`")
+
+
+def _refuse_open(ledger: Ledger, reset: bool) -> None:
+    if ledger.breaker.is_open and not reset:
+        raise BreakerOpen(
+            f"{ledger.breaker.failures} batches of this plan have failed in a row; left: "
+            f"{', '.join(ledger.left)}"
+        )
+
+
+def _begin_anew(run: RunDir) -> str:
+    return f"`runner status {run.run_id}` shows what became of it; without --resume it begins anew"
+
+
+def _newer(now: Options, then: Options) -> Options:
+    """What was asked for now, and of what was asked for then what nobody has said anything else about."""
+    given = {name: getattr(now, name) for name in Options._fields}
+    return then.replace(**{name: value for name, value in given.items() if value != getattr(Options, name)})
+
+
+def _name(root: str, file: str) -> str:
+    """A plan's name: its path in the repository, or its absolute one."""
+    path, top = os.path.realpath(file), os.path.realpath(root).rstrip("/")
+    return os.path.relpath(path, top) if path.startswith(f"{top}/") else path

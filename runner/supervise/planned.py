@@ -1,0 +1,26 @@
+"""How far a plan is, for the manifest of its run: read from the conductor's ledger. Edge: disk, reading."""
+
+from __future__ import annotations
+
+import json
+
+from runner.runtimes import PLAN
+from runner.state import ledger
+from runner.state.files import read_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.invocation import Invocation
+    from runner.state.store import RunDir
+
+
+def shown(run: RunDir, invocation: Invocation, *, is_over: bool = False) -> dict[str, Any] | None:
+    """None for a run that carries out no plan, and where the ledger cannot be read."""
+    if invocation.runtime != PLAN:
+        return None
+    try:
+        return ledger.parse(json.loads(read_text(run.ledger) or "")).shown(is_over=is_over)
+    except (ValueError, RecursionError):
+        return None

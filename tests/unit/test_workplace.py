@@ -1,0 +1,96 @@
+"""The place of a run that is about to start: which commit a work tree of its own is made of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from support.doubles import install_codex
+from support.values import a_config, a_task
+from support.work import Work
+
+from runner import launch
+from runner.errors import Conflict
+from runner.model import Config, Request, RuntimeSettings
+from runner.plan.resolve import choose
+from runner.state.store import RunDir, new_run_id
+from runner.workplace import Workplace, reserve
+from runner.workspace import worktree as worktrees
+from runner.workspace.commit import make
+
+AT = "2026-01-02T03:04:05Z"
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    made = Work(tmp_path)
+    made.write("a", "a\n")
+    made.write("sub/b", "b\n")
+    made.commit()
+    return made
+
+
+def config(work: Work, workspace: str = "worktree", folder: str = "") -> Config:
+    task = a_task(sandbox="workspace-write", workspace=workspace)
+    return a_config(task, root=str(work.root / folder).rstrip("/"))
+
+
+def reserved(of: Config, run: RunDir, base: str | None) -> Workplace:
+    return reserve(of.root, choose(of, Request("hello")), run.run_id, os.environ, base=base)
+
+
+def a_run(of: Config) -> RunDir:
+    run = RunDir(of.root, "hello", new_run_id())
+    os.close(run.create())
+    return run
+
+
+def test_a_work_tree_of_its_own_is_made_of_the_base_that_was_asked_for(work: Work) -> None:
+    head = work.head()
+    work.write("a", "of an earlier batch\n")
+    base = make(str(work.root), head, ["a"], "no ref names it", AT)
+    for folder in ("", "sub"):
+        of = config(work, folder=folder)
+        run = a_run(of)
+        place = reserved(of, run, base)
+        described = place.describe()
+        assert described is not None and (described["kind"], described["base"]) == ("worktree", base)
+        place.prepare(run)
+        made = worktrees.load(run.path)
+        assert (
+            made is not None and made.base == base and place.cwd == os.path.normpath(f"{made.path}/{folder}")
+        )
+        assert Path(made.path, "a").read_text() == "of an earlier batch\n"
+        place.undo(run)
+        assert not os.path.exists(made.path)
+    assert work.head() == head
+
+
+def test_without_a_base_it_is_the_commit_of_head_and_a_short_name_is_written_in_full(work: Work) -> None:
+    run = a_run(config(work))
+    for base in (None, work.head()[:10], "main"):
+        described = reserved(config(work), run, base).describe()
+        assert described is not None and described["base"] == work.head()
+
+
+def test_a_run_in_place_is_made_of_no_base(work: Work) -> None:
+    of = config(work, "in-place")
+    run = a_run(of)
+    place = reserved(of, run, "f" * 40)
+    described = place.describe()
+    place.leave()
+    assert described is not None and (described["kind"], described["base"]) == ("in-place", work.head())
+
+
+@pytest.mark.parametrize("base", ["f" * 40, "nothing", "HEAD:a", "--help"])
+def test_an_unknown_base_is_refused_before_anything_is_made(work: Work, base: str, own_home: Path) -> None:
+    codex = install_codex(work.root.parent / "bin", "exit 1")
+    runtimes = {"codex": RuntimeSettings("codex", str(codex), None, (), {}, None)}
+    of = config(work).replace(runtimes=runtimes)
+    before = work.state()
+    with pytest.raises(Conflict, match=f"{base} is no commit"):
+        launch.start(of, Request("hello", base=base), dict(os.environ))
+    assert work.state() == before and not (work.root / ".runs" / "hello").exists()
+    assert not (own_home / ".local" / "state" / "runner" / "worktrees").exists()
+    assert len(work.git("worktree", "list").splitlines()) == 1
