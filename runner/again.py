@@ -6,12 +6,15 @@ on in the thread of that run if it can, else it begins a new one with the task a
 
 from __future__ import annotations
 
+import contextlib
+
 from runner import launch, looking
-from runner.errors import Conflict
+from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Request
 from runner.plan.resolve import Again
-from runner.runtimes import get
+from runner.runtimes import PLAN, get
 from runner.state.files import read_text
+from runner.state.store import RunDir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from runner.invocation import Invocation
     from runner.model import Config
     from runner.state.manifest import Manifest
-    from runner.state.store import RunDir
     from runner.verify.record import Record
 
 
@@ -41,6 +43,7 @@ def retry(
         raise Conflict(
             f"run `{run.run_id}` is `{manifest.status}`", hint=f"`runner cancel {run.run_id}` ends it first"
         )
+    _refuse_of_plan(manifest)
     if manifest.outcome == "succeeded" and not (message or "").strip():
         raise Conflict(f"run `{run.run_id}` succeeded", hint="say with --message what is to be different")
     old = run.read_invocation()
@@ -53,6 +56,20 @@ def retry(
         lambda prompt: _prompt(run, manifest, prompt, message, resumes=resumes),
     )
     return launch.start(config, _request(run, old, allow_danger), env, again)
+
+
+def _refuse_of_plan(manifest: Manifest) -> None:
+    """A batch is more than its task, and what comes of it belongs into its plan's ledger."""
+    above = manifest.parent
+    plan = manifest
+    if above is not None:
+        with contextlib.suppress(RunnerError):
+            plan = RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
+    if plan.runtime.name == PLAN:
+        raise Conflict(
+            f"run `{manifest.run_id}` is {'the run' if plan is manifest else 'a batch'} of a plan",
+            hint="`runner start --plan FILE --task T --resume` tries again what did not succeed",
+        )
 
 
 def _request(run: RunDir, old: Invocation, allow_danger: bool) -> Request:

@@ -188,6 +188,8 @@ def start(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) ->
     another run of the same plan has not ended, BreakerOpen where its breaker stands open.
     """
     asked, root = prepared.asked, prepared.config.root
+    for _ in dry_run(prepared, env):  # what no run can be made of is told now and not in the middle
+        pass
     lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
     try:
         _refuse_another(prepared, last(root, asked, env), reset)

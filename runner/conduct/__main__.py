@@ -12,6 +12,10 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
     pass
 
 
@@ -19,7 +23,7 @@ def main(argv: list[str]) -> int:
     from runner import launch
     from runner.conduct import assignment
     from runner.conduct.conductor import Conductor
-    from runner.conduct.summary import ended
+    from runner.conduct.summary import Ended, ended
     from runner.errors import RunnerError
     from runner.runtimes import plan
     from runner.state.store import RunDir
@@ -37,23 +41,18 @@ def main(argv: list[str]) -> int:
         found = Conductor(run, given, found, config, dict(os.environ), say).carry_out()
     except RunnerError as error:
         problems = "".join(f"\n{problem}" for problem in error.problems)
-        _print(
-            {
-                "type": plan.ENDED,
-                "code": error.code,
-                "message": error.message,
-                "text": f"{error.message}{problems}",
-            }
-        )
+        message = " ".join(error.message.split())
+        end = Ended(error.code, message, error.hint, f"{error.message}{problems}")
+        _print({"type": plan.ENDED, **end.to_json()})
         return 1
     except KeyboardInterrupt:
         return 130
-    code, message, text = ended(found)
-    _print({"type": plan.ENDED, "code": code, "message": message, "text": text})
-    return 0 if code == "completed" else 1
+    end = ended(found, run.task_id)
+    _print({"type": plan.ENDED, **end.to_json()})
+    return 0 if end.code == "completed" else 1
 
 
-def _print(record: dict[str, str]) -> None:
+def _print(record: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
 

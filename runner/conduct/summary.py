@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 from runner.runtimes.plan import BATCHES_LEFT, BREAKER_OPEN
 from runner.state.ledger import Status
+from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +15,17 @@ if TYPE_CHECKING:
 _DONE = (Status.SUCCEEDED, Status.DONE)
 
 
-def ended(ledger: Ledger) -> tuple[str, str, str]:
-    """Code, sentence and whole text of the end of a plan's run."""
+class Ended(Value):
+    """The end of a plan's run: a line, a way on, and the whole text."""
+
+    code: str
+    message: str
+    hint: str | None
+    text: str
+
+
+def ended(ledger: Ledger, task_id: str) -> Ended:
+    """As the ledger says it."""
     code, message = _end(ledger)
     done = [step for step in ledger.steps if step.status in _DONE]
     lines = [f"{len(done)} of {_count(len(ledger.steps), 'batch', 'batches')} done: {message}"]
@@ -23,7 +35,18 @@ def ended(ledger: Ledger) -> tuple[str, str, str]:
     local = [unit for unit in ledger.local if unit not in ledger.done]
     if local:
         lines.append(f"not delegated, so yours: {', '.join(local)}")
-    return code, message, "\n".join(lines)
+    return Ended(code, " ".join(message.split()), _hint(ledger, task_id, code), "\n".join(lines))
+
+
+def _hint(ledger: Ledger, task_id: str, code: str) -> str | None:
+    if code == "completed":
+        return None
+    command = f"runner start --plan {quote(ledger.file)} --task {task_id} --resume"
+    if code == BREAKER_OPEN:
+        return f"look at what failed; then `{command} --reset-breaker` goes on"
+    if code == BATCHES_LEFT:
+        return f"`{command}` tries what is left; --done UNIT leaves out what you have done yourself"
+    return f"put that right; then `{command}` goes on"
 
 
 def _end(ledger: Ledger) -> tuple[str, str]:

@@ -18,17 +18,13 @@ if TYPE_CHECKING:
     from runner.runtimes.base import CommandRequest, Runtime, SessionNote, StoredKey
 
 PROGRESS, ENDED = "progress", "ended"
-"""The kinds of its lines: `{"type", "text"}`, and at the end `{"type", "code", "message", "text"}`."""
+"""The kinds of its lines: `{"type", "text"}`, and at the end `{"type", "code", "message", "hint", "text"}`.
+The message is one line.
+"""
+_RESUME = "`runner start --plan FILE --task T --resume` goes on"
 
 BREAKER_OPEN = "breaker_open"
 BATCHES_LEFT = "batches_left"
-HINTS: Mapping[str, str] = {
-    BREAKER_OPEN: "look at the runs of the batches; then `runner start --plan FILE --task T --resume "
-    "--reset-breaker` goes on",
-    BATCHES_LEFT: "`runner start --plan FILE --task T --resume` tries what is left; `--done UNIT` leaves out "
-    "what you have done yourself",
-}
-_PARKED = "put that right; then `runner start --plan FILE --task T --resume` goes on"
 
 
 class Plan:
@@ -76,7 +72,7 @@ class Plan:
             return ()
         if record.get("code") == "completed":
             return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_COMPLETED))
-        why = f"{record.get('code')}: {record.get('message')}"
+        why = f"{record.get('code')}: {record.get('message')}\n{record.get('hint') or ''}"
         return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_FAILED, why))
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
@@ -91,13 +87,12 @@ class Plan:
         if end.turn is Kind.TURN_COMPLETED and end.exit_code in (0, None):
             return Outcome.SUCCEEDED, Reason("completed", "every batch of the plan is done")
         if end.turn is Kind.TURN_FAILED and end.failure:
-            code, _, message = end.failure.partition(": ")
-            return Outcome.FAILED, Reason(code, message, HINTS.get(code, _PARKED))
+            said, _, hint = end.failure.partition("\n")
+            code, _, message = said.partition(": ")
+            return Outcome.FAILED, Reason(code, message, hint or None)
         if end.exit_code is None:
             return endings.lost()
-        return endings.failed(
-            "cli_failure", f"the conductor ended with status {end.exit_code}", HINTS[BATCHES_LEFT], end
-        )
+        return endings.failed("cli_failure", f"the conductor ended with status {end.exit_code}", _RESUME, end)
 
     def login_check(self, program: Program) -> tuple[str, ...] | None:
         return None

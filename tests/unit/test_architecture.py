@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
         "runtimes",
     }
     | {"delegation", "state", "review", "decide", "verify", "redact", "plan", "planfile", "calibration"}
-    | {"consent", "gates"}
+    | {"consent", "gates", "plans", "conduct"}
     | WORDS,
     "gates": {"consent", "control", "plan", "runtimes"} | WORDS,
     "consent": {"state"} | WORDS,
@@ -69,7 +69,10 @@ ALLOWED: dict[str, set[str]] = {
     "logs": {"runtimes", "state", "executors", "redact"} | WORDS,
     "doctor": {"runtimes"} | WORDS,
     "config": WORDS,
-    "conduct": {"config", "plan", "planfile", "redact", "state", "verify"} | WORDS,
+    "plans": {"conduct", "launch", "looking", "plan", "planfile", "runtimes", "state", "workplace"} | WORDS,
+    "conduct": {"launch", "looking", "control", "decide", "config", "plan", "planfile", "redact", "runtimes"}
+    | {"state", "supervise", "executors", "verify", "workspace"}
+    | WORDS,
     "planfile": {"config", "plan", "verify"} | WORDS,
     "plan": {"config", "runtimes", "state", "verify"} | WORDS,
     "supervise": {"runtimes", "verify", "state", "executors", "redact", "rehearsal", "workspace"} | WORDS,
@@ -390,6 +393,7 @@ def test_an_option_of_start_is_a_key_of_a_task() -> None:
         "allow-danger",
         "parent",
         "run-id",
+        *("plan", "dry-run", "resume", "done", "reset-breaker", "force-delegate", "yes"),
     }
     assert options - not_settings <= toml_keys("Task")
 

@@ -13,7 +13,7 @@ from support.pages import example_files
 
 from runner.cli.app import COMMANDS, parser_of
 from runner.errors import ExitStatus
-from runner.model import Phase
+from runner.model import Delegate, Economics, Phase
 from runner.rehearsal import script
 from runner.runtimes import base
 from runner.state.lifecycle import TRANSITIONS
@@ -191,6 +191,21 @@ def test_the_settings_of_delegation_are_shown_with_their_defaults(repo) -> None:
     repo.write("schema_version = 1\n")
     assert {**shown, "tasks": None} == repo.load().delegation.to_json() | {"tools": shown["tools"]}
     assert sorted(shown["tools"]) == sorted(repo.load().delegation.tools)
+
+
+def test_the_settings_of_planning_are_shown_with_their_options_and_defaults() -> None:
+    built_in = {"delegate": Delegate().to_json(), "economics": Economics().to_json()}
+    shown = {}
+    for key, option, default, _ in rows(ROOT / "docs/plans.md", "key", "option", "default", "meaning"):
+        assert set(names(option)) <= options("plan")
+        shown[names(key)[0]] = default.strip("`")
+    words = {False: "false", None: "none", (): "none"}
+    for name, default in shown.items():
+        table, _, key = name.partition(".")
+        value = built_in[table][key]
+        value = tuple(value) if isinstance(value, list) else value
+        assert default == (words[value] if value in words else str(value)), name
+    assert {name.partition(".")[2] for name in shown if "economics" in name} == set(Economics._fields)
 
 
 def test_the_makefile_has_every_target_that_a_page_names() -> None:
