@@ -14,7 +14,6 @@ from runner.state.events import read as read_events
 from runner.value import Value
 from runner.verify import globs
 from runner.workspace import commit, repository
-from runner.workspace.git import Git, split
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
@@ -89,29 +88,27 @@ _NO_TIME = "1970-01-01T00:00:00.000Z"
 
 
 def repository_root(config: Config) -> str:
-    """The root of the git repository around the project. Conflict where there is none."""
+    """The root of the git repository around the project. Conflict where there is none, or where a merge, a
+    rebase or the like is under way in it: whoever is at it would find commits of ours in between.
+    """
     found = repository.find(config.root)
     if found is None:
         raise Conflict(f"{config.root} is in no git repository", hint="`git init` and a first commit")
+    if (under_way := found.position().in_progress) is not None:
+        raise Conflict(f"{under_way} is under way in {found.root}", hint="finish or abort it first")
     return found.root
 
 
 def is_clean(config: Config) -> bool | None:
     """Whether nothing is uncommitted or untracked; None outside git."""
-    if repository.find(config.root) is None:
-        return None
-    return not _entries(config)
+    found = repository.find(config.root)
+    return None if found is None else not any(found.uncommitted())
 
 
 def uncommitted(config: Config) -> list[str]:
     """The tracked files that differ from the commit that is checked out, staged or not."""
-    return [entry[3:] for entry in _entries(config) if not entry.startswith("??")]
-
-
-def _entries(config: Config) -> list[str]:
-    """Two letters, a blank and the path of each (git-status(1), porcelain format version 1)."""
-    git = Git(repository_root(config))
-    return split(git.run("status", "--porcelain", "-z", "--no-renames", "--untracked-files=all"))
+    found = repository.find(config.root)
+    return [] if found is None else sorted(found.uncommitted()[0])
 
 
 def take_over(run: RunDir, env: Mapping[str, str]) -> None:

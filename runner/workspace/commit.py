@@ -114,12 +114,6 @@ def tip(root: str, branch: str | None) -> tuple[str | None, str | None]:
     return _tip(_repository(root), branch)
 
 
-def uncommitted(root: str) -> tuple[str, ...]:
-    """The paths that differ from HEAD, staged or not, or are untracked and not ignored."""
-    dirty, untracked = _repository(root).uncommitted()
-    return tuple(sorted({*dirty, *untracked}, key=os.fsencode))
-
-
 def _repository(root: str) -> Repository:
     repository = find(root)
     if repository is None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import subprocess
-import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.repo import RUNNER, Repo
-from support.waiting import wait_until
+from support.terminal import Terminal
 
 from runner.consent import place
 
@@ -48,50 +46,6 @@ def stored(repo: Repo) -> dict[str, Any] | None:
     path = Path(place(str(repo.root), repo.env))
     found: dict[str, Any] | None = json.loads(path.read_bytes()) if path.exists() else None
     return found
-
-
-class Terminal:
-    """`runner WORDS` with a terminal of its own as each of its three streams."""
-
-    def __init__(self, repo: Repo, *words: str) -> None:
-        self._fd, theirs = os.openpty()
-        self.process = subprocess.Popen(
-            [str(RUNNER), *words],
-            cwd=repo.root,
-            env={**repo.env, "TERM": "xterm"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )
-        os.close(theirs)
-        os.set_blocking(self._fd, False)
-        self.text = ""
-
-    def asks(self) -> None:
-        wait_until(lambda: self._read().rstrip().endswith("[y/N]"), within=20, what="the question")
-
-    def type(self, keys: bytes) -> int:
-        """Presses these keys; the exit status."""
-        os.write(self._fd, keys)
-        wait_until(lambda: self.process.poll() is not None, within=20, what="the end of the command")
-        self._read()
-        return int(self.process.returncode)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._fd)
-
-    def _read(self) -> str:
-        try:
-            while data := os.read(self._fd, 65536):
-                self.text += data.decode(errors="replace").replace("\r\n", "\n")
-        except OSError:
-            pass  # nothing more now, or the other side is closed
-        return self.text
 
 
 @pytest.fixture

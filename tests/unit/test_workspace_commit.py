@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.work import Work
 
 from runner.errors import Conflict
-from runner.workspace.commit import advance, differing, make, tip, uncommitted
+from runner.workspace.commit import advance, differing, make, tip
 from runner.workspace.git import GitFailed
 
 AT = "2026-01-02T03:04:05.678Z"
@@ -448,13 +448,6 @@ def test_a_conflicted_index_is_no_hindrance(work: Work) -> None:
     assert differing(str(work.root), head, None) == ("a",)
     made = commit(work, "a")
     assert tree(work, made)[b"a"][1].startswith(b"<<<<<<<") and untouched(work) == before
-
-
-def test_what_is_uncommitted_or_untracked_is_told(work: Work) -> None:
-    assert uncommitted(str(work.root)) == ()
-    work.write("a", "changed\n")
-    work.write("new/x")
-    assert uncommitted(str(work.root)) == ("a", "new/x")
 
 
 # -- a branch --------------------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""A `runner` command with a terminal of its own, and somebody who types there."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import termios
+
+from support.repo import RUNNER, Repo
+from support.waiting import wait_until
+
+__all__ = ["Terminal"]
+
+
+class Terminal:
+    """`runner WORDS` with a terminal as each of its three streams; `close` ends it."""
+
+    def __init__(self, repo: Repo, *words: str) -> None:
+        self._fd, theirs = os.openpty()
+        self.process = subprocess.Popen(
+            [str(RUNNER), *words],
+            cwd=repo.root,
+            env={**repo.env, "TERM": "xterm"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(theirs)
+        os.set_blocking(self._fd, False)
+        self.text = ""
+
+    def asks(self, choices: str = "[y/N]") -> None:
+        """Until the question with these choices stands there."""
+        wait_until(lambda: self._read().rstrip().endswith(choices), within=20, what="the question")
+
+    def type(self, keys: bytes, within: float = 20) -> int:
+        """Presses these keys; the exit status."""
+        os.write(self._fd, keys)
+        wait_until(self._has_ended, within, what="the end of the command")
+        self._read()
+        return int(self.process.returncode)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._fd)
+
+    def _has_ended(self) -> bool:
+        self._read()  # a full terminal would hold it up
+        return self.process.poll() is not None
+
+    def _read(self) -> str:
+        try:
+            while data := os.read(self._fd, 65536):
+                self.text += data.decode(errors="replace").replace("\r\n", "\n")
+        except OSError:
+            pass  # nothing more now, or the other side is closed
+        return self.text
