@@ -112,7 +112,7 @@ def _start(
     place: Workplace,
     asked: str | None,
 ) -> Manifest:
-    manifest = first(resolved, run.artifacts).replace(workspace=place.describe())
+    manifest = first(resolved, run.artifacts).replace(**place.manifest_fields(run))
     lock_fd = run.create()
     try:
         write_new(run.prompt, resolved.prompt.encode())

@@ -7,8 +7,6 @@ that run exists: a plan that cannot be carried out leaves nothing on disk.
 from __future__ import annotations
 
 import os
-import sys
-from importlib.metadata import version
 
 from runner import launch, looking, planfile
 from runner.conduct import assignment as assignments
@@ -17,23 +15,24 @@ from runner.conduct.assignment import Assignment, Options
 from runner.conduct.brief import check_template
 from runner.conduct.difference import difference
 from runner.conduct.orders import config_of, is_apart, request_of
+from runner.conduct.own_run import invocation
 from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, RunNotFound, UsageError
 from runner.invocation import Invocation
-from runner.model import SCHEMA_VERSION, Delegation, Limits, Recovery
 from runner.plan.batch import decide
-from runner.plan.resolve import choose, digest_of, find_task
+from runner.plan.resolve import choose, find_task
 from runner.plan.rules import rules_of
 from runner.plan.text import as_text
 from runner.runtimes import PLAN
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
-from runner.state.store import RunDir, lock_task, manifest_path_of, new_run_id, runs_of
+from runner.state.store import RunDir, lock_task, runs_of
 from runner.value import Value
 from runner.workplace import Workplace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from typing import Any
 
     from runner.model import Config
     from runner.plan.decision import Decision
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
 MOST_BATCHES = 1000
 """A manifest lists all of them, and is written anew whenever something happens."""
-_MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "conduct", "__main__.py")
+_WORTHY = ("delegate", "break_even")
 
 
 class NotDelegated(PolicyRefused):
@@ -156,16 +155,22 @@ def prepare_again(
     options = _newer(asked.options, given.options)
     asked = asked.replace(options=options)
     config, choice = _settings(folder, asked, env)
-    _check(config, asked, plan.units)
+    _check(config, asked, plan.units, fold.unsettled(config.root, ledger), ledger)
     return Prepared(asked, config, choice, given.replace(options=options), again, None)
 
 
 def refuse_unworthy(prepared: Prepared) -> None:
     """NotDelegated where the decision is not to delegate, and nobody has said otherwise."""
-    decision = prepared.decision
-    if decision is None or (decision.batches and decision.decision in ("delegate", "break_even")):
+    decision, forced = prepared.decision, prepared.asked.forced
+    if decision is None or (decision.batches and (forced or decision.decision in _WORTHY)):
         return
-    raise NotDelegated(f"{decision.decision}: {decision.reason}")
+    hint = None if decision.batches or not forced else "`runner plan FILE` says why every unit is yours"
+    raise NotDelegated(f"{decision.decision}: {decision.reason}", hint=hint)
+
+
+def refuse_begun(prepared: Prepared, env: Mapping[str, str], *, reset: bool) -> None:
+    """What `start` would refuse because of the plan's last run, to be told before anybody is asked."""
+    _refuse_another(prepared, last(prepared.config.root, prepared.asked, env), reset)
 
 
 def dry_run(prepared: Prepared, env: Mapping[str, str]) -> Iterator[tuple[int, Invocation]]:
@@ -193,7 +198,16 @@ def start(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) ->
     lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
     try:
         _refuse_another(prepared, last(root, asked, env), reset)
-        return launch.start_plan(_invocation(prepared, env), env, _Desk(prepared))
+        title = prepared.assignment.plan.title or prepared.assignment.name
+        resolved = invocation(
+            prepared.config,
+            prepared.choice,
+            env,
+            title=f"plan: {title}",
+            prompt=_told(prepared),
+            timeout_s=asked.timeout_s,
+        )
+        return launch.start_plan(resolved, env, _Desk(prepared))
     finally:
         os.close(lock_fd)
 
@@ -206,7 +220,11 @@ def _refuse_another(prepared: Prepared, found: tuple[RunDir, Manifest] | None, r
     _refuse_running(manifest)
     resumed = prepared.ledger.resumed_from
     if resumed is None:
-        _refuse_open(assignments.load(run)[1], reset)
+        try:
+            ledger = assignments.load(run)[1]
+        except Conflict:
+            return  # nobody can go on with it, so it has to be possible to begin it anew
+        _refuse_open(ledger, reset)
     elif resumed.run_id != run.run_id:
         raise PlanRuns(f"run `{run.run_id}` has gone on with the plan meanwhile")
 
@@ -217,6 +235,10 @@ class _Desk(Workplace):
     def __init__(self, prepared: Prepared) -> None:
         super().__init__(prepared.config.root)
         self._prepared = prepared
+
+    def manifest_fields(self, run: RunDir) -> dict[str, Any]:
+        names = {"plan": os.path.basename(run.plan), "ledger": os.path.basename(run.ledger)}
+        return {"plan": self._prepared.ledger.shown(), "artifacts": {**run.artifacts, **names}}
 
     def prepare(self, run: RunDir) -> None:
         assignments.write(run, self._prepared.assignment, self._prepared.ledger)
@@ -235,64 +257,11 @@ def last(root: str, asked: Asked, env: Mapping[str, str]) -> tuple[RunDir, Manif
     return None
 
 
-def _invocation(prepared: Prepared, env: Mapping[str, str]) -> Invocation:
-    """What the run of the plan itself executes: the conductor, with the whole environment of whoever starts
-    it, of which every batch gets what its own runtime may have.
-    """
-    config, choice, asked = prepared.config, prepared.choice, prepared.asked
-    task, run_id = choice.task, new_run_id()
-    run = RunDir(config.root, task.id, run_id)
-    title = prepared.assignment.plan.title or prepared.assignment.name
-    return Invocation(
-        schema_version=SCHEMA_VERSION,
-        task_id=task.id,
-        run_id=run_id,
-        repo=config.root,
-        manifest_path=manifest_path_of(task.id, run_id),
-        title=f"plan: {title}"[:200],
-        runtime=PLAN,
-        program=sys.executable,
-        version=version("runner"),
-        argv=(sys.executable, "-I", _MAIN, run.path),
-        cwd=config.root,
-        env_names=tuple(sorted(env)),
-        secret_names=tuple(sorted(choice.settings.env)),
-        env_set={"RUNNER_RUN_ID": run_id, "RUNNER_MANIFEST": run.manifest},
-        prompt=_told(prepared),
-        model=None if choice.model is None else choice.model.model,
-        model_name=None if choice.model is None else choice.model.name,
-        reasoning_effort=None if choice.model is None else choice.model.reasoning_effort,
-        sandbox=choice.sandbox,
-        limits=Limits(asked.timeout_s, None, None, task.grace_s, repeats=None, reconnects=None),
-        delegation=_delegation(config, task.delegation),
-        verify=(),
-        verify_timeout_s=task.verify_timeout_s,
-        rehearsal=None,
-        parent=None,
-        origins={},
-        config_digest=config.digest,
-        prompt_digest=digest_of(_told(prepared)),
-        recovery=Recovery(),
-    )
-
-
-def _delegation(config: Config, enabled: bool) -> Delegation:
-    """A level above the batches, which keep all that they would have without a plan."""
-    own = config.delegation
-    return own.replace(
-        enabled=enabled,
-        max_depth=own.max_depth + 1,
-        max_children=max(own.max_children, config.delegate.max_parallel),
-        tasks=None,
-        on_parent_end="cancel",
-    )
-
-
 def _told(prepared: Prepared) -> str:
     """For people who look into the run's folder: the conductor reads `plan.json`."""
     if prepared.decision is not None:
         return as_text(prepared.decision)
-    return f"goes on with {prepared.assignment.name}; left: {', '.join(prepared.ledger.left)}\n"
+    return f"goes on with the plan; left: {', '.join(prepared.ledger.left)}\n"
 
 
 # -- what stands against it ----------------------------------------------------------------------------
@@ -305,12 +274,20 @@ def _settings(folder: str, asked: Asked, env: Mapping[str, str]) -> tuple[Config
     return config, choose(config, request_of(options, asked.task_id))
 
 
-def _check(config: Config, asked: Asked, units: Sequence[Unit]) -> None:
+def _check(
+    config: Config,
+    asked: Asked,
+    units: Sequence[Unit],
+    unsettled: Collection[str] = (),
+    ledger: Ledger | None = None,
+) -> None:
+    """`unsettled` is what batches have left to be committed, the `ledger` has what is done."""
     check_template(config, request_of(asked.options, asked.task_id), units)
     commits = config.delegate.commit is not False
+    done = {path for step in ledger.steps for path in step.changed} if ledger is not None else set()
     if is_apart(config, asked.task_id) or commits:
-        fold.base(config, ())
-    if commits and (there := fold.uncommitted(config)):
+        fold.base(config, done.difference(unsettled) if commits else done)
+    if commits and (there := sorted({*fold.uncommitted(config)} - {*unsettled} - done)):
         names = ", ".join(there[:5]) + ("" if len(there) < 6 else f" and {len(there) - 5} more")
         raise Conflict(
             f"each batch is to be committed, and these changes are not of the plan: {names}",
@@ -362,6 +339,9 @@ def _newer(now: Options, then: Options) -> Options:
 
 
 def _name(root: str, file: str) -> str:
-    """A plan's name: its path in the repository, or its absolute one."""
-    path, top = os.path.realpath(file), os.path.realpath(root).rstrip("/")
+    """A plan's name: its path in the repository, or its absolute one. That of a link is its own: what kind of
+    file it is goes by it.
+    """
+    folder, name = os.path.split(os.path.abspath(file))
+    path, top = os.path.join(os.path.realpath(folder), name), os.path.realpath(root).rstrip("/")
     return os.path.relpath(path, top) if path.startswith(f"{top}/") else path

@@ -10,12 +10,13 @@ import json
 import os
 
 from runner.decide import own_tree
-from runner.errors import Conflict, ManifestBroken
+from runner.errors import Conflict, ManifestBroken, RunnerError
 from runner.logs import redactor
 from runner.looking import look
 from runner.model import Level
 from runner.state.events import read as read_events
-from runner.state.files import no_follow
+from runner.state.files import no_follow, read_text
+from runner.state.store import RunDir, is_run_id
 from runner.value import Value
 from runner.verify import record as records
 from runner.verify import report as reports
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from runner.model import Json
     from runner.state.manifest import Manifest
-    from runner.state.store import RunDir
     from runner.verify.checks import Check
     from runner.verify.record import Record
     from runner.verify.report import Report
@@ -66,7 +66,17 @@ class Patch(Value):
 
 
 def report(run: RunDir, env: Mapping[str, str]) -> Reviewed:
-    """What is known of a run, done or not. A result that cannot be read is a note and no error."""
+    """What is known of a run, done or not; of a plan, with its batches. A result that cannot be read is a
+    note and no error.
+    """
+    reviewed, manifest = _alone(run, env)
+    if manifest.plan is None:
+        return reviewed
+    notes = [*reviewed.notes]
+    return Reviewed(_with_batches(reviewed.report, run, env, notes), tuple(notes))
+
+
+def _alone(run: RunDir, env: Mapping[str, str]) -> tuple[Reviewed, Manifest]:
     manifest = look(run, env)
     notes: list[str] = []
     found = _result(run, manifest, notes)
@@ -86,7 +96,32 @@ def report(run: RunDir, env: Mapping[str, str]) -> Reviewed:
         redact=redact,
     )
     notes += _to_do(run, manifest, found)
-    return Reviewed(made, tuple(redact(note) for note in notes))
+    return Reviewed(made, tuple(redact(note) for note in notes)), manifest
+
+
+def _with_batches(own: Report, run: RunDir, env: Mapping[str, str], notes: list[str]) -> Report:
+    """The report of a plan, from those of its batches' latest runs."""
+    from runner.state import ledger
+    from runner.verify.plan_report import of_plan
+
+    try:
+        plan = ledger.parse(json.loads(read_text(run.ledger) or ""))
+    except (ValueError, RecursionError) as error:
+        notes.append(f"what the batches came to is not known: {os.path.basename(run.ledger)}: {error}")
+        return own
+    found = []
+    for step in plan.steps:
+        if step.run is None or not is_run_id(step.run.run_id):
+            continue
+        name = f"batch {step.n}"
+        try:
+            reviewed = _alone(RunDir(run.repo, run.task_id, step.run.run_id), env)[0]
+        except RunnerError as error:
+            notes.append(f"{name} is not in this report: {error.message}")
+            continue
+        found.append((name, reviewed.report))
+        notes += [f"{name}: {note}" for note in reviewed.notes]
+    return of_plan(own, found, plan.left)
 
 
 def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:
@@ -170,6 +205,11 @@ def diff(run: RunDir, env: Mapping[str, str]) -> Patch:
     from runner.workspace import changes, rollback
 
     manifest = look(run, env)
+    if manifest.plan is not None:
+        raise Conflict(
+            f"run `{run.run_id}` is the run of a plan: each of its batches has a change of its own",
+            hint="`runner status RUN` names their runs, and `runner diff` shows each",
+        )
     tree = own_tree(run)
     notes: list[str] = []
     kept = rollback.discarded(run.path) if tree is None else _kept_patch(tree)

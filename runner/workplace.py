@@ -14,6 +14,7 @@ from runner.state.store import manifest_path_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from runner.plan.resolve import Choice
     from runner.state.store import RunDir
@@ -52,6 +53,10 @@ class Workplace:
             "path": self._tree or self._repository.root,
             "base": self._base or self._repository.position().head,
         }
+
+    def manifest_fields(self, run: RunDir) -> dict[str, Any]:
+        """What the first manifest of the run says because of it."""
+        return {"workspace": self.describe()}
 
     def prepare(self, run: RunDir) -> None:
         """Makes the run's own tree, or records the shared one as it is now."""

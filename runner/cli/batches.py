@@ -37,6 +37,7 @@ def begin(args: Namespace) -> Manifest | int:
         prepared = plans.prepare(here(), asked, env)
     if args.dry_run:
         return _show(args, prepared)
+    plans.refuse_begun(prepared, env, reset=args.reset_breaker)
     if not _is_wanted(args, prepared):
         print("nothing was started", file=sys.stderr)
         return ExitStatus.NOT_SUCCESSFUL
@@ -79,9 +80,14 @@ def _rehearses(prepared: Prepared) -> bool:
 def _is_wanted(args: Namespace, prepared: Prepared) -> bool:
     """Whether the plan is to be delegated: by the verdict, or by the person who is asked."""
     decision = prepared.decision
-    if decision is None or args.force_delegate:
+    if decision is None:
         return True
-    if prepared.config.delegate.decision == "ask" and not args.yes and decision.batches:
+    if args.force_delegate:
+        plans.refuse_unworthy(prepared)
+        return True
+    if prepared.config.delegate.decision != "ask" or not decision.batches:
+        plans.refuse_unworthy(prepared)
+    elif not args.yes:
         print(clean_terminal(as_text(decision)), file=sys.stderr)
         said = confirm("Delegate this plan?", default=decision.decision == "delegate")
         if said is not None:
@@ -90,9 +96,8 @@ def _is_wanted(args: Namespace, prepared: Prepared) -> bool:
             '`decision = "ask"` in [delegate], and nobody can be asked here',
             hint='--yes or --force-delegate answers it, or decision = "auto"',
         )
-    plans.refuse_unworthy(prepared)
-    word, batches = decision.decision.replace("_", " "), len(decision.batches)
-    count = f"{decision.verdict.units} units in {batches} batch{'es' * (batches > 1)}"
+    word, units, batches = decision.decision.replace("_", " "), decision.verdict.units, len(decision.batches)
+    count = f"{units} unit{'s' * (units != 1)} in {batches} batch{'es' * (batches != 1)}"
     print(f"{word}: {count}, about {decision.verdict.seconds // 60 + 1} min", file=sys.stderr)
     return True
 

@@ -36,7 +36,8 @@ def _add_request(parser: Parser) -> None:
         nargs="?",
         const="",
         metavar="SCRIPT",
-        help="the real runtime against a scripted model: no tokens, login or network",
+        help="the real runtime against a scripted model: no tokens, login or network; with --plan, SCRIPT "
+        "may be a folder with a batch-<n>.toml for each batch",
     )
     parser.add_argument(
         "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
@@ -217,10 +218,11 @@ def _stdin() -> str:
 
 def _started_text(m: Manifest, stream: TextIO) -> str:
     rehearsal = ", rehearsal" if m.rehearsal else ""
+    what = m.title if m.runtime.name == "plan" else f"{m.runtime.name} {m.runtime.version}"
     return "\n".join(
         (
             f"{paint('started', 'green', stream)} {m.run_id}  "
-            f"(task {m.task_id}, {m.runtime.name} {m.runtime.version}, {m.sandbox.level}{rehearsal})",
+            f"(task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})",
             f"manifest {m.manifest_path}",
             f"watch    runner logs {m.run_id} -f",
             f"wait     runner wait {m.run_id}",

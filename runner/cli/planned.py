@@ -20,13 +20,15 @@ _COLOURS = {
     "waiting": "dim",
 }
 _UNITS_WIDTH = 40
+_LONGEST = 120
+"""Characters of a reason."""
 
 
 def plan_text(plan: Mapping[str, Any]) -> str:
     """As `manifest.plan` has it, which an agent without a sandbox could have written."""
     try:
         return "\n".join(_lines(plan))
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (LookupError, TypeError, ValueError, AttributeError):
         return "cannot be read"
 
 
@@ -56,12 +58,21 @@ def _after(one: Mapping[str, Any]) -> str:
     if one["commit"]:
         parts.append(f"commit {one['commit'][:12]}")
     if one["reason"]:
-        parts.append(f"{one['reason']['code']}: {one['reason']['message'].splitlines()[0][:100]}")
+        parts.append(_why(one["reason"]))
     if one["waits_for"]:
         parts.append(f"waits for {', '.join(map(str, one['waits_for']))}")
     if one["outside"]:
-        parts.append(f"also changed {', '.join(one['outside'][:3])}")
+        parts.append(f"also changed {_line(', '.join(one['outside'][:3]))}")
     return "  ".join(parts)
+
+
+def _why(why: Mapping[str, Any]) -> str:
+    return _line(f"{why['code']}: {why['message']}").removesuffix(":")
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
 
 
 def _breaker(breaker: Mapping[str, Any]) -> str:
@@ -69,5 +80,5 @@ def _breaker(breaker: Mapping[str, Any]) -> str:
     if breaker["open"]:
         return f"breaker: {paint('open', 'red')}, {count}"
     if why := breaker["parked"]:
-        return f"breaker: {paint('parked', 'yellow')}, {why['code']}: {why['message']}"
+        return f"breaker: {paint('parked', 'yellow')}, {_why(why)}"
     return f"breaker: closed, {count}"

@@ -26,6 +26,7 @@ def main(argv: list[str]) -> int:
     from runner.conduct.summary import Ended, ended
     from runner.errors import RunnerError
     from runner.runtimes import plan
+    from runner.state.files import unwritable
     from runner.state.store import RunDir
 
     def say(text: str) -> None:
@@ -44,6 +45,15 @@ def main(argv: list[str]) -> int:
         message = " ".join(error.message.split())
         end = Ended(error.code, message, error.hint, f"{error.message}{problems}")
         _print({"type": plan.ENDED, **end.to_json()})
+        return 1
+    except OSError as error:
+        refused = unwritable(error)
+        _print(
+            {
+                "type": plan.ENDED,
+                **Ended(refused.code, refused.message, refused.hint, refused.message).to_json(),
+            }
+        )
         return 1
     except KeyboardInterrupt:
         return 130

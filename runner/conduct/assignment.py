@@ -7,9 +7,11 @@ stands in the ledger beside it. Whoever goes on with the plan copies it.
 from __future__ import annotations
 
 import json
+from types import NoneType
 
-from runner.errors import Conflict
+from runner.errors import Conflict, PlanInvalid
 from runner.model import SCHEMA_VERSION
+from runner.plan.units import EFFORTS
 from runner.planfile import read
 from runner.state import ledger
 from runner.state.files import read_text, replace_json
@@ -86,39 +88,77 @@ def parts_of(plan: Plan, decision: Decision) -> tuple[Part, ...]:
 
 
 def file_of(run: RunDir) -> str | None:
-    """The plan that a run carries out, by its name; None where that cannot be read."""
-    try:
-        return str(json.loads(read_text(run.ledger, _LARGEST) or "")["file"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+    """The plan that a run carries out, by its name; None where that cannot be read. It stands in both files,
+    so that a broken one does not make a plan unheard of.
+    """
+    for path, key in ((run.ledger, "file"), (run.plan, "name")):
+        try:
+            return str(json.loads(read_text(path, _LARGEST) or "")[key])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+    return None
 
 
 def load(run: RunDir) -> tuple[Assignment, Ledger]:
-    """Of a plan's run. Conflict where it carries out no plan, or its files cannot be read."""
+    """Of a plan's run. Conflict where it carries out no plan, or its files cannot be read: an agent without a
+    sandbox can reach them.
+    """
     try:
         data = json.loads(read_text(run.plan, _LARGEST) or "")
         found = ledger.parse(json.loads(read_text(run.ledger, _LARGEST) or ""))
-        options = data["options"]
-        assignment = Assignment(
-            name=str(data["name"]),
-            text=str(data["text"]),
-            plan=read(data["text"], data["name"]),
-            parts=tuple(
-                Part(tuple(map(int, part["units"])), part["effort"], tuple(map(str, part["files"])))
-                for part in data["parts"]
-            ),
-            options=Options(**{**options, "sets": tuple(options["sets"])}),
-            on_failure=data["on_failure"],
-            checks=tuple(data["checks"]),
-        )
-        if len(assignment.parts) != len(found.steps):
+        assignment = _assignment(data)
+        units = assignment.plan.units
+        inside = [tuple(units[at].id for at in part.units) for part in assignment.parts]
+        if inside != [step.units for step in found.steps]:
             raise ValueError("plan and ledger do not belong together")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, PlanInvalid) as error:
         raise Conflict(
             f"what run `{run.run_id}` was to carry out cannot be read: {error}",
             hint="`runner start --plan FILE --task T` begins the plan anew",
         ) from error
     return assignment, found
+
+
+def _assignment(data: Any) -> Assignment:
+    """The inverse of `to_json`; any of what `load` catches where it is none."""
+    name, text = _typed(data["name"], str), _typed(data["text"], str)
+    options: dict[str, Any] = {
+        key: _all(value, str) if key == "sets" else _typed(value, _kind_of(key))
+        for key, value in data["options"].items()
+    }
+    return Assignment(
+        name=name,
+        text=text,
+        plan=read(text, name),
+        parts=tuple(
+            Part(_all(part["units"], int), _one_of(EFFORTS, part["effort"]), _all(part["files"], str))
+            for part in data["parts"]
+        ),
+        options=Options(**options),
+        on_failure=_one_of(("keep", "rollback"), data["on_failure"]),
+        checks=_all(data["checks"], dict),
+    )
+
+
+def _kind_of(option: str) -> Any:
+    return bool if isinstance(getattr(Options, option), bool) else (str, NoneType)
+
+
+def _one_of(words: tuple[str, ...], value: Any) -> str | None:
+    if value is not None and value not in words:
+        raise ValueError("a word is none of those that are known")
+    return None if value is None else str(value)
+
+
+def _all(values: Any, kind: Any) -> tuple[Any, ...]:
+    return tuple(_typed(value, kind) for value in _typed(values, list))
+
+
+def _typed(value: Any, kind: Any) -> Any:
+    """A number is a place in the plan, so none is below 0; true is none."""
+    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
+        raise TypeError("something in it is of another kind than it must be")
+    return value
 
 
 def write(run: RunDir, assignment: Assignment, found: Ledger) -> None:

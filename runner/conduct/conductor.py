@@ -12,7 +12,7 @@ from runner import control, launch
 from runner.conduct import assignment as assignments
 from runner.conduct import fold
 from runner.conduct.orders import config_of, is_apart, request_of, units_of
-from runner.conduct.outcome import KEEPING, End, Meaning, end_of, record_of
+from runner.conduct.outcome import KEEPING, OURS, End, Meaning, end_of, record_of
 from runner.conduct.together import verify_together
 from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
 from runner.looking import look
@@ -52,12 +52,17 @@ class Conductor:
         self._is_apart = is_apart(config, run.task_id)
         self._commits = config.delegate.commit is not False
         self._base: fold.Base | None = None
+        self._is_refused = False
+        self._edited: dict[int, tuple[str, ...]] = {}
+        """Batch -> the files that had changes which are not of the plan when it began."""
         self.ledger = ledger
 
     def carry_out(self) -> Ledger:
         """From where the ledger is, as far as the plan comes; the ledger then."""
         if self._is_apart or self._commits:
-            self._base = fold.base(self._config, self._changed())
+            open_ends = fold.unsettled(self._run.repo, self.ledger) if self._commits else set()
+            changed = {path for step in self.ledger.steps for path in step.changed}
+            self._base = fold.base(self._config, changed - open_ends)
             self._keep(self.ledger.replace(base=self.ledger.base or self._base.tip, tip=self._base.tip))
         self._recall()
         while group := self._next():
@@ -87,6 +92,8 @@ class Conductor:
                 run_id=run_id,
                 base=None if self._base is None else self._base.tip,
             )
+            if self._commits and self._base is not None and not self._is_apart:
+                self._edited[step.n] = fold.edited(self._config, self._base.tip, None)
             launch.start(config, request, self._env)
         except RunnerError as error:
             if not os.path.exists(child.manifest):
@@ -104,7 +111,7 @@ class Conductor:
         pending, ended = dict(begun), []
         while pending:
             for n, run in [*pending.items()]:
-                if not os.path.isdir(run.path):
+                if not os.path.lexists(run.manifest):
                     del pending[n]
                     self._keep(self.ledger.parked(n, Why("lost", f"the folder of run {run.run_id} is gone")))
             try:
@@ -119,21 +126,37 @@ class Conductor:
         return sorted(ended, key=lambda one: one[0])
 
     def _finish(self, ended: Ended) -> None:
-        """What their ends mean, in the order of the dependencies."""
-        taken = []
+        """What their ends mean. Nothing is committed before all that is new in the work tree was verified
+        there, and they count in the order of the batches.
+        """
+        ends = []
+        if self._is_apart and self._commits:
+            self._note_edits(ended)
         for n, run, manifest in ended:
             end = self._held_to_files(n, end_of(manifest, record_of(run)))
+            end = end.replace(dirty_before=self._edited.get(n, end.dirty_before))
+            if end.meaning is Meaning.SUCCESS and self._is_apart:
+                end = self._taken_over(run, end)
+            ends.append((n, run, manifest, end))
+        fine = [run for _, run, _, end in ends if end.meaning is Meaning.SUCCESS]
+        passes = len(fine) < 2 or self._holds_together(fine)
+        for n, run, manifest, end in ends:
             if end.meaning is Meaning.SUCCESS:
-                if self._take_over(n, run, end):
-                    taken.append((n, run, manifest, end))
-            else:
+                self._close(n, manifest, end, passes=passes)
+            elif end.meaning is not Meaning.LATER:
                 self._give_up(n, run, end)
-        if len(taken) > 1 and not self._holds_together([run for _, run, _, _ in taken]):
-            for n, _, _, end in taken:
-                self._keep(self.ledger.succeeded(n, changed=end.changed, outside=self._outside(n, end)))
-            return
-        for n, _, manifest, end in taken:
-            self._close(n, manifest, end)
+
+    def _note_edits(self, ended: Ended) -> None:
+        """Which of the files that these batches have changed in their work trees somebody else has changed in
+        the user's, before any of it comes there. A file that a killed conductor was folding in says nothing.
+        """
+        assert self._base is not None
+        fresh: set[str] = set()
+        begun: set[str] = set()
+        for _, run, manifest in ended:
+            (begun if fold.is_begun(run) else fresh).update(end_of(manifest, record_of(run)).changed)
+        found = fold.edited(self._config, self._base.tip, sorted(fresh - begun))
+        self._edited.update((n, found) for n, _, _ in ended)
 
     def _give_up(self, n: int, run: RunDir, end: End) -> None:
         """The batch did not succeed; what is left of it in the tree is noted."""
@@ -147,25 +170,22 @@ class Conductor:
         counts = end.meaning is Meaning.FAILURE
         change = self.ledger.failed if counts else self.ledger.parked
         self._keep(change(n, end.why, kept=kept))
+        if end.why.code in OURS:
+            self._tell(n, f"{end.why.code}: {end.why.message}")
         if counts and self.ledger.breaker.is_open:
             self._say(f"{self.ledger.breaker.failures} batches in a row have failed: no other one begins")
 
-    def _take_over(self, n: int, run: RunDir, end: End) -> bool:
-        """Whether the change is in the work tree now."""
-        if not self._is_apart:
-            return True
+    def _taken_over(self, run: RunDir, end: End) -> End:
+        """The end once the change of its own work tree is in the user's, or why it is not."""
         try:
             fold.take_over(run, self._env)
         except WorkspaceBusy as error:
-            self._keep(self.ledger.stops(Why(error.code, error.message)))  # it is asked for again
+            self._keep(self.ledger.stops(Why(error.code, error.message)))
+            return end.replace(meaning=Meaning.LATER)  # whoever goes on with the plan takes it over
         except RunnerError as error:
-            self._keep(self.ledger.failed(n, Why("fold_conflict", _told(error))))
-            self._tell(
-                n, f"its change does not fit: {_told(error)}; it stays in the work tree of {run.run_id}"
-            )
-        else:
-            return True
-        return False
+            why = Why("fold_conflict", f"its change does not fit: {_told(error)}")
+            return end.replace(meaning=Meaning.FAILURE, why=why)
+        return end
 
     def _holds_together(self, runs: Sequence[RunDir]) -> bool:
         """Whether what was verified apart passes side by side too."""
@@ -176,14 +196,15 @@ class Conductor:
         self._say(f"the batches of this wave do not pass together: {failed}")
         return False
 
-    def _close(self, n: int, manifest: Manifest, end: End) -> None:
+    def _close(self, n: int, manifest: Manifest, end: End, *, passes: bool) -> None:
         """The batch is done: its commit, if it is to have one, and the ledger."""
         step, found = self.ledger.step(n), self._outside(n, end)
         sha = None
-        if self._base is not None:
+        if self._base is not None and passes and not self._is_refused:
             try:
                 sha = self._commit(step, manifest, end)
             except RunnerError as error:
+                self._is_refused = True  # one after it would be out of its order
                 self._keep(self.ledger.stops(Why(_MAY_NOT_COMMIT, f"batch {n}: {_told(error)}")))
                 self._tell(n, f"not committed: {_told(error)}")
         done = self.ledger.succeeded(n, changed={*end.changed, *step.kept}, outside=found, commit=sha)
@@ -194,15 +215,20 @@ class Conductor:
     def _commit(self, step: Step, manifest: Manifest, end: End) -> str | None:
         """The commit that stands in the ledger; None where commits are not wanted, or there is no change."""
         assert self._base is not None
-        foreign = {*end.dirty_before} & {*end.changed} - {*self._changed(), *step.kept}
-        if self._commits and foreign and not self._is_apart:
+        paths = sorted({*end.changed, *step.kept})
+        before = self._base
+        if self._commits and (
+            made := fold.committed(self._config, before, manifest.run_id, self.ledger.base)
+        ):
+            fold.see_to_index(self._config, before, paths)
+            return made  # by a conductor that was killed before it could write that down
+        foreign = ({*end.dirty_before} & {*end.changed}) - {*step.kept}
+        if self._commits and foreign:
             raise Conflict(f"these files had changes before that are not of the plan: {_few(foreign)}")
         units = units_of(self._assignment, self.ledger, step)
         text = fold.message(
             self._config, self._assignment.plan.title, step.n, len(self.ledger.steps), units, manifest
         )
-        paths = sorted({*end.changed, *step.kept})
-        before = self._base
         self._base = fold.advance(self._config, before, paths, text, manifest.ended_at, self._commits)
         if self._commits and self._base.tip != before.tip:
             self._tell(step.n, f"committed as {self._base.tip[:12]}")
@@ -236,7 +262,7 @@ class Conductor:
             else:
                 running.append((step.n, run))
         ended = self._await(running)
-        again = [one for one in ended if one[2].outcome in ("cancelled", "lost")]
+        again = [one for one in ended if _came_to_nothing(one[2])]
         for n, run, _ in again:
             kept = () if self._is_apart else fold.left_by(run)
             fold.put_away(run, self._env)
@@ -246,8 +272,8 @@ class Conductor:
     def _recall_decided(self, step: Step, run: RunDir) -> None:
         """A person may have taken over by hand what did not fit; what nobody wants is put away."""
         if fold.decided(run) == "accepted":
-            end = end_of(look(run, self._env), record_of(run))
-            self._keep(self.ledger.succeeded(step.n, changed=end.changed))
+            manifest = look(run, self._env)
+            self._close(step.n, manifest, end_of(manifest, record_of(run)), passes=True)
         else:
             fold.put_away(run, self._env)
 
@@ -263,6 +289,12 @@ class Conductor:
 
     def _tell(self, n: int, text: str) -> None:
         self._say(f"batch {n} of {len(self.ledger.steps)}: {text}")
+
+
+def _came_to_nothing(manifest: Manifest) -> bool:
+    """Whether it ended with the conductor before this one, and not by what it did."""
+    is_unborn = manifest.reason is not None and manifest.reason.code == "never_started"
+    return is_unborn or manifest.outcome in ("cancelled", "lost")
 
 
 def _ended(manifest: Manifest) -> str:

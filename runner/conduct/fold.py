@@ -7,10 +7,14 @@ that were seen to change.
 from __future__ import annotations
 
 import contextlib
+import os
 
 from runner import decide
+from runner.conduct.outcome import record_of
 from runner.errors import Conflict, RunnerError
 from runner.state.events import read as read_events
+from runner.state.store import RUNS, RunDir
+from runner.terminal_text import clean_terminal
 from runner.value import Value
 from runner.verify import globs
 from runner.workspace import commit, repository
@@ -22,8 +26,8 @@ if TYPE_CHECKING:
 
     from runner.model import Config
     from runner.plan.units import Unit
+    from runner.state.ledger import Ledger
     from runner.state.manifest import Manifest
-    from runner.state.store import RunDir
 
 
 class Base(Value):
@@ -84,6 +88,37 @@ def advance(
     return on.replace(tip=made, at=made)
 
 
+def see_to_index(config: Config, on: Base, paths: Sequence[str]) -> None:
+    """After a commit that was made by one who was killed over it."""
+    if on.at is not None:
+        commit.advance(repository_root(config), on.branch, on.at, on.at, paths)
+
+
+def committed(config: Config, on: Base, run_id: str, since: str | None) -> str | None:
+    """The commit of a run's work that stands on the branch already."""
+    found = repository.find(config.root)
+    if found is None or on.at is None:
+        return None
+    words = ("-n", "1", "--fixed-strings", f"--grep={_RUN}: {run_id}", on.at)
+    return found.git.line("rev-list", *words, *((f"^{since}",) if since else ())) or None
+
+
+def unsettled(repo: str, ledger: Ledger) -> set[str]:
+    """The files in which tries have left what no commit of the plan has yet: batches that did not succeed, or
+    of which nobody has said that they did.
+    """
+    found = {path for step in ledger.steps for path in step.kept}
+    for step in ledger.steps:
+        if step.run is None or step.status in ("succeeded", "done"):
+            continue
+        run = RunDir(repo, step.run.task_id, step.run.run_id)
+        if step.status == "running" or decided(run) == "accepted":
+            record = record_of(run)
+            seen = None if record is None else record.observed
+            found |= {*(left_by(run) if seen is None else seen.changed)}
+    return found
+
+
 _NO_TIME = "1970-01-01T00:00:00.000Z"
 
 
@@ -100,15 +135,34 @@ def repository_root(config: Config) -> str:
 
 
 def is_clean(config: Config) -> bool | None:
-    """Whether nothing is uncommitted or untracked; None outside git."""
+    """Whether nothing but runs is uncommitted or untracked; None outside git."""
     found = repository.find(config.root)
-    return None if found is None else not any(found.uncommitted())
+    if found is None:
+        return None
+    dirty, untracked = found.uncommitted()
+    runs = os.path.relpath(os.path.join(os.path.realpath(config.root), RUNS), found.root)
+    return not dirty and all(name.startswith(f"{runs}/") for name in untracked)
 
 
 def uncommitted(config: Config) -> list[str]:
     """The tracked files that differ from the commit that is checked out, staged or not."""
     found = repository.find(config.root)
     return [] if found is None else sorted(found.uncommitted()[0])
+
+
+def edited(config: Config, tip: str, paths: Sequence[str] | None) -> tuple[str, ...]:
+    """Which of `paths` (None: of all files that git does not ignore) are in the work tree other than in
+    `tip`, which has all work of the plan: somebody else has changed them.
+    """
+    found = repository.find(config.root)
+    if found is None:
+        return ()
+    if paths is not None:
+        return commit.differing(found.root, tip, paths)
+    untracked = sorted(found.uncommitted()[1])
+    return tuple(
+        sorted({*commit.differing(found.root, tip, None), *commit.differing(found.root, tip, untracked)})
+    )
 
 
 def take_over(run: RunDir, env: Mapping[str, str]) -> None:
@@ -134,6 +188,12 @@ def decided(run: RunDir) -> str | None:
 
 
 _DECISIONS = ("accepted", "discarded")
+_RUN = "Runner-Run"
+
+
+def is_begun(run: RunDir) -> bool:
+    """Whether its change is in the user's tree, or on its way there."""
+    return decided(run) == "accepted" or os.path.lexists(f"{run.path}/accept/accept.json")
 
 
 def left_by(run: RunDir) -> tuple[str, ...]:
@@ -141,9 +201,9 @@ def left_by(run: RunDir) -> tuple[str, ...]:
     from runner.workspace import snapshot
     from runner.workspace.changes import changed
 
-    if decide.own_tree(run) is not None:
-        return ()
     try:
+        if decide.own_tree(run) is not None:
+            return ()
         taken = snapshot.load(run.path)
         return () if taken is None else changed(taken).names
     except (RunnerError, OSError, ValueError, KeyError, TypeError):
@@ -164,18 +224,18 @@ def message(
     """Of a batch's commit: the configured line, the goals, and who did it."""
     names = ", ".join(unit.id for unit in units)
     said = {
-        "title": title or manifest.task_id,
+        "title": clean_terminal(title or "").strip() or manifest.task_id,
         "n": n,
         "batches": batches,
         "units": names,
         "task": manifest.task_id,
         "run_id": manifest.run_id,
     }
-    goals = "\n".join(f"- {unit.id}: {' '.join(unit.goal.split())}" for unit in units)
+    goals = "\n".join(f"- {unit.id}: {' '.join(clean_terminal(unit.goal).split())}" for unit in units)
     model = f", {manifest.model}" if manifest.model else ""
     trailers = (
         f"Runner-Task: {manifest.task_id}",
-        f"Runner-Run: {manifest.run_id}",
+        f"{_RUN}: {manifest.run_id}",
         f"Runner-Units: {names}",
         f"Delegated-To: {manifest.runtime.name} {manifest.runtime.version}{model}",
     )

@@ -22,11 +22,18 @@ _PARKING = frozenset(
     (
         *("auth_or_quota", "cancelled", "lost", "config_drift", "survivors"),
         *("disk_full", "flag_refused", "runtime_missing", "workspace_missing", "unwritable"),
-        *("supervisor_failed", "not_ready"),
+        *("supervisor_failed", "not_ready", "never_started"),
     )
 )
 """Reasons that the next batch would meet too, or that a person has to look at first."""
-KEEPING = frozenset(("partial", "blocked", "scope_expansion", "lost", "survivors", "question_expired"))
+OURS = ("fold_conflict", "outside_files")
+"""What only the plan finds: the run itself succeeded."""
+KEEPING = frozenset(
+    (
+        *("partial", "blocked", "scope_expansion", "question_expired", "fold_conflict"),
+        *("lost", "supervisor_failed", "survivors"),
+    )
+)
 """Whose change is kept: what is done of it is of use, or might still be written to."""
 
 
@@ -36,6 +43,8 @@ class Meaning(StrEnum):
     """Counts for the breaker."""
     PARK = "park"
     """Stops the plan and counts for nothing."""
+    LATER = "later"
+    """Its run succeeded, and nobody could take over its change yet."""
 
 
 class End(Value):

@@ -41,7 +41,8 @@ def ended(ledger: Ledger, task_id: str) -> Ended:
 def _hint(ledger: Ledger, task_id: str, code: str) -> str | None:
     if code == "completed":
         return None
-    command = f"runner start --plan {quote(ledger.file)} --task {task_id} --resume"
+    file = f"./{ledger.file}" if ledger.file.startswith("-") else ledger.file
+    command = f"runner start --plan {quote(file)} --task {task_id} --resume"
     if code == BREAKER_OPEN:
         return f"look at what failed; then `{command} --reset-breaker` goes on"
     if code == BATCHES_LEFT:

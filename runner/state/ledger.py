@@ -187,8 +187,9 @@ class Ledger(Value):
         return self.replace(breaker=self.breaker.replace(parked=self.breaker.parked or why))
 
     def waits(self, n: int, *, kept: Iterable[str] = ()) -> Ledger:
-        """Its run came to nothing that counts, so it is to be tried again."""
-        return self._with(self._stopped(n, Status.WAITING, None, kept))
+        """Its run came to nothing that counts, so it is to be tried again, unless a person did all of it."""
+        is_done = all(unit in self.done for unit in self.step(n).units)
+        return self._with(self._stopped(n, Status.DONE if is_done else Status.WAITING, None, kept))
 
     def again(
         self,
@@ -291,7 +292,7 @@ def parse(data: Any) -> Ledger:
 
 
 def _step(data: Any, n: int) -> Step:
-    if data["n"] != n:
+    if _count(data["n"]) != n:
         raise ValueError("the batches are not in their order")
     after = tuple(map(_count, data["after"]))
     if not all(0 < other < n for other in after):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from runner.invocation import Invocation
 
-_MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 
 
 def begin(
@@ -223,7 +223,7 @@ def start_failure(error: OSError, invocation: Invocation) -> Reason:
 def _become_supervisor(
     run: RunDir, lock_fd: int, ready_fd: int | None, env: Mapping[str, str], lease_fd: int | None = None
 ) -> NoReturn:
-    argv = [sys.executable, "-I", _MAIN, run.path]
+    argv = [sys.executable, "-I", PROGRAM, run.path]
     for fd in (lock_fd, ready_fd, lease_fd):
         argv.append("-" if fd is None else str(fd))
         if fd is not None:

@@ -6,8 +6,6 @@ The file is the supervisor's, but an agent without a sandbox can reach it: whate
 
 from __future__ import annotations
 
-import math
-
 from runner.value import Value
 from runner.verify.checks import Check
 from runner.verify.claim import RESULT_SCHEMA, Claim
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
 VERSION = 1
 _STATUSES = (*RESULT_SCHEMA["properties"]["status"]["enum"], "blocked")
 _VERDICTS = ("ok", "drift", "unverified")
+_ENDLESS_S = 1e12
+"""No check takes as long; a whole number may be more than a float can hold."""
 
 
 class RolledBack(Value):
@@ -79,7 +79,7 @@ def check(data: Any) -> Check:
     code, duration = data["exit_code"], data["duration_s"]
     if isinstance(duration, bool) or not isinstance(duration, int | float):
         raise TypeError("duration_s")
-    if not (math.isfinite(duration) and duration >= 0):
+    if not 0 <= duration < _ENDLESS_S:
         raise ValueError("`duration_s` is no time")
     return Check(
         argv=_texts(data["argv"]),

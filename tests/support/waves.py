@@ -1,4 +1,4 @@
-"""A plan whose batches wait for a gate, and what is to be seen of it while it is carried out and afterwards."""
+"""A plan whose batches wait for a gate, and what is to be seen of it meanwhile and afterwards."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ __all__ = [
     "commits",
     "conductor_of",
     "gated",
+    "kills",
     "ledger",
     "opens",
     "prepares",
@@ -81,7 +82,11 @@ def prepares(
     repo.config(f"[delegate]\n{lines}\n[tasks.work]\n{keys}\n")
     for name, value in (("user.name", "Me"), ("user.email", "me@example.org")):
         git(repo, "config", name, value)
-    commit(repo, **{f"src/m{n}.py": "x = 0\n" for n in names}, **{"src/shared.py": "one\ntwo\nthree\n"})
+    commit(
+        repo,
+        **{f"src/m{n}.py": "x = 0\n" for n in names},
+        **{"src/shared.py": "one\ntwo\nthree\nfour\nfive\n"},
+    )
     return repo
 
 

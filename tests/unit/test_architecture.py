@@ -140,7 +140,8 @@ PROCESS_PLACES = {
     "runner.rehearsal.__main__": "a program of its own",
 }
 PURE_OF_VERIFY = (
-    *("classify", "evidence", "globs", "inspect", "reasons", "record", "recovery", "report", "report_text"),
+    *("classify", "evidence", "globs", "inspect", "plan_report", "reasons", "record", "recovery", "report"),
+    "report_text",
     *("signs", "status_block", "taxonomy"),
 )
 LONGEST_MODULE = 400

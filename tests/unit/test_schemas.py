@@ -14,6 +14,7 @@ from support.values import a_manifest, an_identity, an_invocation
 
 from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
 from runner.state.events import EventLog, read
+from runner.state.ledger import Breaker, Ledger, Status, Step, Why
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, Survivor, advance
 
@@ -127,6 +128,70 @@ def test_a_manifest_with_attempts_a_work_tree_and_conformance_is_valid() -> None
         {"attempts": [whole["attempts"][1] | {"usage": {"input_tokens": 1}}]},
     ):
         assert not is_valid("manifest", whole | change), change
+
+
+def a_plan() -> dict[str, Any]:
+    """How far a plan is that has a batch of every status, in the words of its manifest."""
+    steps = [Step(n, (f"U{n}",)) for n in range(1, 5)] + [Step(5, ("U5",), (2, 3), ("L1",)), Step(6, ("U6",))]
+    ledger = Ledger("plan.toml", "Shop", (*steps, Step(7, ("U7",))), Breaker(3), ("L1",))
+    ledger = ledger.again(RUN, done=("U6",))
+    for n in (1, 2, 3, 4):
+        ledger = ledger.began(n, RUN)
+    ledger = ledger.succeeded(1, changed=("a",), outside=("a",), commit="0" * 40)
+    ledger = ledger.failed(2, Why("partial", "a part")).parked(3, Why("lost", ""))
+    assert {step.status for step in ledger.steps} == {*Status}
+    plain: dict[str, Any] = json.loads(json.dumps(ledger.shown()))
+    return plain
+
+
+def test_a_manifest_of_a_plan_is_valid_while_it_runs_and_after() -> None:
+    whole, plan = a_judged_manifest(), a_plan()
+    assert_valid("manifest", whole | {"plan": plan})
+    running = plan["batches"][3]
+    assert running["status"] == "running" and plan["batches"][4]["waits_for"] == [2, 3, "L1"]
+    assert_valid("manifest", whole | {"plan": plan | {"batches": [running | {"status": "interrupted"}]}})
+    bare = Ledger("p", None, (), Breaker(1)).shown()
+    assert_valid("manifest", whole | {"plan": bare})
+    assert_valid("manifest", whole | {"plan": None})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"status": "asleep"},
+        {"n": 0},
+        {"n": True},
+        {"units": "U1"},
+        {"waits_for": [0]},
+        {"waits_for": [None]},
+        {"run_id": "latest"},
+        {"manifest_path": "/elsewhere/manifest.json"},
+        {"tries": -1},
+        {"reason": "partial"},
+        {"reason": {"code": "Not a code", "message": ""}},
+        {"commit": "HEAD"},
+        {"outside": None},
+        {"surprise": 1},
+    ],
+    ids=str,
+)
+def test_a_batch_of_a_plan_that_nobody_of_us_writes_is_refused(change: dict[str, Any]) -> None:
+    whole, plan = a_judged_manifest(), a_plan()
+    first, *others = plan["batches"]
+    assert not is_valid("manifest", whole | {"plan": plan | {"batches": [first | change, *others]}})
+
+
+def test_no_part_of_a_plan_may_lack_or_be_more() -> None:
+    whole, plan = a_judged_manifest(), a_plan()
+    for inside in (plan, plan["breaker"], plan["batches"][0]):
+        for key, value in [*inside.items()]:
+            del inside[key]
+            assert not is_valid("manifest", whole | {"plan": plan}), key
+            inside[key] = value
+        inside["surprise"] = 1
+        assert not is_valid("manifest", whole | {"plan": plan})
+        del inside["surprise"]
+    assert_valid("manifest", whole | {"plan": plan})
 
 
 @pytest.mark.parametrize("key", SAMPLE)
@@ -328,6 +393,8 @@ def test_the_closed_sets_of_the_schemas_are_those_of_the_code() -> None:
     properties = schema("manifest")["properties"]
     assert properties["phase"]["enum"] == list(Phase)
     assert properties["outcome"]["enum"] == [*Outcome, None]
+    batch = properties["plan"]["properties"]["batches"]["items"]["properties"]
+    assert {*batch["status"]["enum"]} == {*Status, "blocked", "interrupted"}
     assert set(properties["status"]["enum"]) == {*Phase, *Outcome} - {"done"}
     assert schema("invocation")["$defs"]["level"]["enum"] == list(Level)
     assert list(properties) == list(a_manifest().to_json())

@@ -1,0 +1,89 @@
+"""The report of a plan: what the reports of its batches say together. Pure."""
+
+from __future__ import annotations
+
+from runner.verify.report import SETTINGS, Claims, Conformity, Files, Report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    Batches = Sequence[tuple[str, Report]]
+
+
+def of_plan(own: Report, batches: Batches, left: Sequence[str]) -> Report:
+    """`own` is that of the plan's run, `batches` are names and reports of their latest runs, `left` the units
+    that are not done. The files that were changed are those of batches that succeeded.
+    """
+    fine = [report for _, report in batches if report.outcome == "succeeded"]
+    return own.replace(
+        failure_codes=_once(code for _, one in batches for code in one.failure_codes),
+        summary="\n".join(f"{name}: {one.summary}" for name, one in batches if one.summary) or None,
+        files=Files(
+            _all(one.files.claimed for one in fine),
+            _all(one.files.observed for one in fine),
+            _all(one.files.outside_scope for one in fine),
+        ),
+        claims=Claims(None, _named((name, one.claims.issues) for name, one in batches), None),
+        checks=tuple(check for _, one in batches for check in one.checks),
+        findings=tuple(
+            finding.replace(message=f"{name}: {finding.message}")
+            for name, one in batches
+            for finding in one.findings
+        ),
+        assumptions=_named((name, one.assumptions) for name, one in batches),
+        conformance={name: _setting([one.conformance[name] for _, one in batches]) for name in SETTINGS},
+        usage=_spent([one.usage for _, one in batches]),
+        residual_risk=(*_left(left), *_risks(batches)),
+    )
+
+
+def _once(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _all(parts: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    """What all of them name; None where one does not know."""
+    known = [*parts]
+    if not known or any(part is None for part in known):
+        return None
+    return tuple(sorted({path for part in known for path in part or ()}))
+
+
+def _named(parts: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
+    return tuple(f"{name}: {text}" for name, texts in parts for text in texts)
+
+
+def _setting(found: Sequence[Conformity]) -> Conformity:
+    """Common values, and the worst verdict."""
+    declared, observed = {one.declared for one in found}, {one.observed for one in found}
+    verdicts = {one.verdict for one in found}
+    verdict = next((word for word in ("drift", "unverified") if word in verdicts), "ok")
+    return Conformity(
+        declared.pop() if len(declared) == 1 else None,
+        observed.pop() if len(observed) == 1 else None,
+        verdict if found else "unverified",
+    )
+
+
+def _spent(parts: Sequence[Mapping[str, int | None]]) -> dict[str, int | None]:
+    """Sums; None where nobody knows any."""
+    found: dict[str, int | None] = {}
+    for part in parts:
+        for name, count in part.items():
+            before = found.get(name)
+            found[name] = before if count is None else (before or 0) + count
+    return found
+
+
+def _left(units: Sequence[str]) -> tuple[str, ...]:
+    return (f"not done: {', '.join(units)}",) if units else ()
+
+
+def _risks(batches: Batches) -> tuple[str, ...]:
+    """Each once, with the batches that it is of."""
+    whose: dict[str, list[str]] = {}
+    for name, one in batches:
+        for risk in one.residual_risk:
+            whose.setdefault(risk, []).append(name)
+    return tuple(f"{', '.join(names)}: {risk}" for risk, names in whose.items())

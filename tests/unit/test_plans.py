@@ -1,0 +1,439 @@
+"""A plan is prepared: all that stands against it is told, and nothing on the disk is touched for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ended import an_ended_run, commit
+from support.plans import toml
+from support.values import a_manifest, an_invocation
+from support.work import Work
+
+from runner import plans
+from runner.conduct import assignment as assignments
+from runner.conduct.assignment import Options
+from runner.errors import (
+    ConfigInvalid,
+    Conflict,
+    PlanInvalid,
+    PolicyRefused,
+    RunnerError,
+    TaskNotFound,
+    UsageError,
+)
+from runner.model import Lineage, Outcome, Phase, Reason
+from runner.plans import Asked, BreakerOpen, NotDelegated, PlanChanged, PlanRuns, Prepared
+from runner.runtimes import PLAN
+from runner.state.files import replace_json
+from runner.state.ledger import Breaker, Ledger, Status, Why
+from runner.state.manifest import RuntimeFound, timestamp
+from runner.state.store import RunDir, new_run_id
+
+Tree = dict[str, tuple[int, bytes]]
+
+TASKS = """\
+schema_version = 1
+[tasks.build]
+prompt = "Keep it small."
+sandbox = "workspace-write"
+[tasks.look]
+prompt = "Look."
+sandbox = "read-only"
+[tasks.apart]
+prompt = "Apart."
+sandbox = "workspace-write"
+workspace = "worktree"
+"""
+WHY = Why("verify_failed", "`pytest` failed")
+
+
+class Desk:
+    """A repository with settings and a plan of eight units, and whoever asks for the plan."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.work = Work(base)
+        self.root = self.work.root
+        self.env = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"]}
+        self.settings()
+        self.plan = self.file("plan.toml", toml(*(unit(n) for n in range(1, 9))))
+
+    def settings(self, delegate: str = "", more: str = "") -> None:
+        table = f"[delegate]\n{delegate}\n" if delegate else ""
+        self.file("delegate.toml", f"{TASKS}{more}{table}")
+
+    def file(self, name: str, text: str) -> str:
+        self.work.write(name, text)
+        return str(self.root / name)
+
+    def prepare(self, task: str = "build", file: str | None = None, **more: Any) -> Prepared:
+        return plans.prepare(str(self.root), Asked(file or self.plan, task, **more), self.env)
+
+    def again(
+        self, task: str = "build", reset: bool = False, done: tuple[str, ...] = (), **more: Any
+    ) -> Prepared:
+        asked = Asked(more.pop("file", self.plan), task, **more)
+        return plans.prepare_again(str(self.root), asked, self.env, done=done, reset=reset)
+
+    def ended(self, *moves: str, **options: Any) -> RunDir:
+        """A run of the plan that has ended; `moves` are what became of its batches, in their order."""
+        prepared = self.prepare(options=Options(**options))
+        ledger = prepared.ledger
+        for n, move in enumerate(moves, 1):
+            ledger = ledger.began(n, Lineage("build", "20261120T101504438Z-50151d5c", "m"))
+            ledger = ledger.failed(n, WHY) if move == "failed" else ledger.succeeded(n, changed=())
+        return self.left(ledger, prepared)
+
+    def left(self, ledger: Ledger, prepared: Prepared, task: str = "build") -> RunDir:
+        """The folder of a run of the plan whose conductor has come as far as the ledger says."""
+        run = RunDir(str(self.root), task, new_run_id())
+        os.close(run.create())
+        os.unlink(run.wake_fifo)
+        replace_json(run.invocation, an_invocation(run.repo, task, run.run_id, runtime=PLAN).to_json())
+        program = RuntimeFound(PLAN, "/usr/bin/python3", "1")
+        ended = {"phase": Phase.DONE, "outcome": Outcome.FAILED, "reason": Reason("batches_left", "left: U1")}
+        run.write_manifest(a_manifest(run, runtime=program, ended_at=timestamp(), **ended))
+        assignments.write(run, prepared.assignment, ledger)
+        return run
+
+    def tree(self) -> Tree:
+        """All that there is in and around the repository, its own `.git` included."""
+        seen: Tree = {}
+        for path in self.base.rglob("*"):
+            found = os.lstat(path)
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+            seen[str(path)] = (found.st_mode, content)
+        return seen
+
+
+def unit(n: int, *lines: str) -> str:
+    return "\n".join((f'id = "U{n}"', f'goal = "Do {n}."', *(lines or (f'files = ["src/{n}.py"]',))))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    return Desk(tmp_path / "base")
+
+
+@pytest.fixture
+def clean(desk: Desk) -> Desk:
+    """All of it committed."""
+    desk.work.commit()
+    return desk
+
+
+def refused(desk: Desk, kind: type[RunnerError], *, again: bool = False, **asked: Any) -> RunnerError:
+    """What was said; and nothing in any folder is other than it was."""
+    before = desk.tree()
+    with pytest.raises(kind) as error:
+        desk.again(**asked) if again else desk.prepare(**asked)
+    assert desk.tree() == before
+    assert error.value.hint
+    return error.value
+
+
+# -- what is carried out -------------------------------------------------------------------------------
+
+
+def test_a_plan_becomes_its_batches_and_nothing_is_touched_for_it(clean: Desk) -> None:
+    before = clean.tree()
+    prepared = clean.prepare()
+    assert clean.tree() == before
+    assert [step.units for step in prepared.ledger.steps] == [
+        ("U1", "U2", "U3", "U4", "U5"),
+        ("U6", "U7", "U8"),
+    ]
+    assert {step.status for step in prepared.ledger.steps} == {Status.WAITING}
+    assert (prepared.ledger.file, prepared.ledger.breaker) == ("plan.toml", Breaker(3))
+    assert prepared.assignment.text == Path(clean.plan).read_text(encoding="utf-8")
+    assert [len(part.units) for part in prepared.assignment.parts] == [5, 3]
+    plans.refuse_unworthy(prepared)
+
+
+def test_a_tree_that_was_clean_is_rolled_back_and_another_one_is_as_the_task_says(clean: Desk) -> None:
+    assert clean.prepare().assignment.on_failure == "rollback"
+    clean.work.write("mine")
+    assert clean.prepare().assignment.on_failure is None
+    clean.settings(more='[defaults]\non_failure = "keep"\n')
+    assert clean.prepare().assignment.on_failure == "keep"
+
+
+def test_batches_wait_for_units_that_are_not_delegated_also_over_others(clean: Desk) -> None:
+    outside = 'files = ["/elsewhere/x"]'
+    units = [
+        unit(1, outside),
+        unit(2, outside, 'depends_on = ["U1"]'),
+        unit(3, 'files = ["a"]', 'depends_on = ["U2"]'),
+        *(unit(n) for n in range(4, 9)),
+    ]
+    prepared = clean.prepare(file=clean.file("plan.toml", toml(*units)))
+    waits = {step.units: step.local for step in prepared.ledger.steps if "U3" in step.units}
+    assert [*waits.values()] == [("U1", "U2")] and prepared.ledger.local == ("U1", "U2")
+    assert all(step.local == () for step in prepared.ledger.steps if "U3" not in step.units)
+
+
+@pytest.mark.parametrize("place", ["plan.toml", "docs/plan.md", "link.md"])
+def test_a_plan_is_called_as_it_lies_in_the_repository(clean: Desk, place: str) -> None:
+    text = "# P\n\n### U1. One\n**Goal:** Do it.\n" if place.endswith(".md") else toml(unit(1))
+    if place == "link.md":
+        (clean.base / "elsewhere").mkdir()
+        (clean.base / "elsewhere" / "text").write_text(text, encoding="utf-8")
+        os.symlink(clean.base / "elsewhere" / "text", clean.root / place)
+    else:
+        clean.file(place, text)
+    (clean.root / "src").mkdir()
+    for file in (str(clean.root / place), os.path.join(clean.root, ".", "src", "..", place)):
+        prepared = clean.prepare(file=file)
+        assert prepared.assignment.name == prepared.ledger.file == place
+        assert assignments.load(clean.left(prepared.ledger, prepared)) == (
+            prepared.assignment,
+            prepared.ledger,
+        )
+
+
+def test_a_plan_outside_the_repository_is_called_by_its_whole_path(clean: Desk) -> None:
+    (clean.base / "plan.toml").write_text(toml(unit(1)), encoding="utf-8")
+    file = str(clean.base / "plan.toml")
+    assert clean.prepare(file=file).ledger.file == file
+
+
+@pytest.mark.parametrize(
+    ("count", "forced", "worth"), [(3, False, False), (3, True, True), (6, False, True), (8, False, True)]
+)
+def test_only_a_plan_that_is_worth_it_or_forced_is_delegated(
+    clean: Desk, count: int, forced: bool, worth: bool
+) -> None:
+    prepared = clean.prepare(file=clean.file("p.toml", toml(*(unit(n) for n in range(count)))), forced=forced)
+    if worth:
+        plans.refuse_unworthy(prepared)
+        return
+    with pytest.raises(NotDelegated, match="not_worth: fewer than 5 units") as error:
+        plans.refuse_unworthy(prepared)
+    assert (error.value.code, int(error.value.exit_status)) == ("not_delegated", 5)
+
+
+def test_a_plan_of_trivial_units_is_skipped_unless_it_is_forced(clean: Desk) -> None:
+    file = clean.file("p.toml", toml(*(unit(n, "trivial = true") for n in range(4))))
+    with pytest.raises(NotDelegated, match="skip: "):
+        plans.refuse_unworthy(clean.prepare(file=file))
+    forced = clean.prepare(file=file, forced=True)
+    plans.refuse_unworthy(forced)
+    assert [len(step.units) for step in forced.ledger.steps] == [4]
+
+
+# -- what is refused ---------------------------------------------------------------------------------
+
+
+def test_a_task_that_nobody_declared_is_refused(clean: Desk) -> None:
+    assert "`biuld`" in refused(clean, TaskNotFound, task="biuld").message
+
+
+def test_a_template_that_may_not_write_is_refused_where_units_do(clean: Desk) -> None:
+    error = refused(clean, ConfigInvalid, task="look")
+    assert "U1, U2, U3, U4, U5 and 3 more" in error.message and "workspace-write" in (error.hint or "")
+    assert clean.prepare("look", options=Options(sandbox="workspace-write")).ledger.steps
+    reading = clean.file("r.toml", toml(*(unit(n, 'files = { read = ["a"] }') for n in range(5))))
+    assert clean.prepare("look", file=reading).ledger.steps
+
+
+def test_a_sandbox_without_bounds_needs_a_word(clean: Desk) -> None:
+    refused(clean, PolicyRefused, options=Options(sandbox="danger-full-access"))
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "binary", "no plan", "empty", "NUL"])
+def test_a_file_that_is_no_plan_is_refused(clean: Desk, kind: str) -> None:
+    path = clean.root / "other.toml"
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "binary":
+            path.write_bytes(b"\xff\xfe")
+        case "no plan":
+            path.write_text('schema_version = 1\n[[units]]\nid = "U1"\n', encoding="utf-8")
+        case "empty":
+            path.write_text("", encoding="utf-8")
+    error = refused(clean, PlanInvalid, file=f"{path}\0" if kind == "NUL" else str(path))
+    assert int(error.exit_status) == 2
+
+
+def test_more_batches_than_a_manifest_can_list_are_refused(clean: Desk) -> None:
+    clean.settings("soft_cap = 1")
+    file = clean.file("p.toml", toml(*(unit(n) for n in range(1002))))
+    error = refused(clean, PlanInvalid, file=file)
+    assert "at most 1,000 can be carried out" in error.message and "soft_cap" in (error.hint or "")
+    fewer = clean.file("p.toml", toml(*(unit(n) for n in range(1000))))
+    assert len(clean.prepare(file=fewer).ledger.steps) <= plans.MOST_BATCHES
+
+
+def test_settings_that_are_wrong_are_told_before_the_plan_is_read(clean: Desk) -> None:
+    clean.settings("soft_cap = 0")
+    refused(clean, ConfigInvalid, file=str(clean.root / "missing.toml"))
+
+
+APART = [("build", "max_parallel = 2"), ("build", "commit = true"), ("build", 'commit = "x"'), ("apart", "")]
+
+
+@pytest.mark.parametrize(("task", "delegate"), APART)
+def test_without_git_or_a_commit_nothing_is_committed_or_done_side_by_side(
+    desk: Desk, task: str, delegate: str
+) -> None:
+    desk.settings(delegate)
+    assert "has no commit yet" in refused(desk, Conflict, task=task).message
+    os.rename(desk.root / ".git", desk.base / "moved")
+    assert "no git repository" in refused(desk, Conflict, task=task).message
+    desk.settings()
+    assert desk.prepare().ledger.steps  # one after the other, in place, and not committed
+
+
+@pytest.mark.parametrize("commit", ["true", '"delegated"'])
+def test_commits_are_refused_where_tracked_files_have_changes(desk: Desk, commit: str) -> None:
+    for n in range(7):
+        desk.work.write(f"f{n}")
+    desk.settings(f"commit = {commit}")
+    desk.work.commit()
+    desk.work.write("untracked")
+    assert desk.prepare().ledger.steps
+    desk.work.write("f0", "mine\n")
+    assert refused(desk, Conflict).message.endswith("not of the plan: f0")
+    for n in range(7):
+        desk.work.write(f"f{n}", "mine\n")
+    desk.work.git("add", "f1")
+    error = refused(desk, Conflict)
+    assert error.message.endswith("f0, f1, f2, f3, f4 and 2 more") and int(error.exit_status) == 9
+
+
+def test_a_branch_of_somebody_else_is_refused(desk: Desk) -> None:
+    desk.settings('commit = "delegated"')
+    desk.work.commit()
+    desk.work.git("branch", "delegated")
+    assert desk.prepare().ledger.steps  # it stands at what is checked out
+    desk.work.git("commit", "-q", "--allow-empty", "-m", "mine")
+    assert "`delegated` exists" in refused(desk, Conflict).message
+
+
+# -- going on ------------------------------------------------------------------------------------------
+
+
+def test_there_has_to_be_a_plan_to_go_on_with(clean: Desk) -> None:
+    assert "without --resume" in (refused(clean, Conflict, again=True).hint or "")
+    an_ended_run(clean.root)
+    clean.ended("failed")
+    refused(clean, Conflict, again=True, task="apart")
+    other = clean.file("other.toml", toml(unit(1)))
+    refused(clean, Conflict, again=True, file=other)
+    assert clean.again().ledger.steps
+
+
+def test_it_goes_on_where_the_newest_run_of_it_has_come(clean: Desk) -> None:
+    clean.ended("failed", "failed")
+    run = clean.ended("succeeded", "failed")
+    before = clean.tree()
+    prepared = clean.again(done=("U6",))
+    assert clean.tree() == before
+    assert [step.status for step in prepared.ledger.steps] == [Status.SUCCEEDED, Status.WAITING]
+    assert prepared.ledger.left == ("U7", "U8") and prepared.decision is None
+    resumed = prepared.ledger.resumed_from
+    assert resumed is not None and resumed.run_id == run.run_id
+    plans.refuse_unworthy(prepared)
+
+
+def test_a_run_whose_files_are_broken_is_not_gone_on_with(clean: Desk) -> None:
+    run = clean.ended("failed")
+    Path(run.plan).write_text("{}", encoding="utf-8")
+    assert run.run_id in refused(clean, Conflict, again=True).message
+
+
+def test_a_plan_that_is_done_is_not_gone_on_with(clean: Desk) -> None:
+    clean.ended("succeeded", "succeeded")
+    assert "nothing of" in refused(clean, Conflict, again=True).message
+
+
+def test_an_open_breaker_is_passed_by_a_person_alone(clean: Desk) -> None:
+    clean.settings("max_failures = 2")
+    clean.ended("failed", "failed")
+    error = refused(clean, BreakerOpen, again=True)
+    assert "2 batches" in error.message and "--reset-breaker" in (error.hint or "")
+    clean.settings("max_failures = 99")
+    refused(clean, BreakerOpen, again=True)
+    refused(clean, BreakerOpen, again=True, done=("U1",))
+    assert clean.again(reset=True).ledger.breaker == Breaker(99)
+
+
+def test_a_unit_that_the_plan_does_not_have_cannot_be_done(clean: Desk) -> None:
+    clean.ended("failed")
+    assert "U9, u1" in refused(clean, UsageError, again=True, done=("U9", "U1", "u1")).message
+
+
+def test_a_plan_that_says_something_else_by_now_is_shown(clean: Desk) -> None:
+    clean.ended("failed")
+    text = Path(clean.plan).read_text(encoding="utf-8")
+    clean.file("plan.toml", f"# a comment\n{text}")
+    assert clean.again().ledger.steps
+    clean.file("plan.toml", text.replace("Do 3.", "Do 3 otherwise."))
+    error = refused(clean, PlanChanged, again=True)
+    assert error.problems[0] == "U3: goal changed"
+    assert any("Do 3 otherwise." in line for line in error.problems)
+    os.unlink(clean.plan)
+    refused(clean, PlanInvalid, again=True)
+
+
+def test_what_is_asked_now_replaces_what_was_asked_and_the_rest_stays(clean: Desk) -> None:
+    clean.settings(more='[models.deep]\nmodel = "gpt-5"\n[models.quick]\nmodel = "gpt-mini"\n')
+    clean.ended("failed", model="deep", sandbox="workspace-write", sets=("defaults.grace=1s",))
+    prepared = clean.again(options=Options(model="quick"))
+    expected = Options(model="quick", sandbox="workspace-write", sets=("defaults.grace=1s",))
+    assert prepared.assignment.options == prepared.asked.options == expected
+    assert prepared.choice.task.grace_s == 1.0
+
+
+def test_a_task_that_has_become_read_only_is_refused_when_a_plan_is_gone_on_with(clean: Desk) -> None:
+    clean.ended("failed")
+    clean.file("delegate.toml", TASKS.replace('"workspace-write"', '"read-only"', 1))
+    refused(clean, ConfigInvalid, again=True)
+
+
+@pytest.mark.parametrize("wanted", ["true", '"delegated"'])
+def test_what_tries_left_in_the_tree_does_not_refuse_to_go_on_with_commits(desk: Desk, wanted: str) -> None:
+    desk.settings(f"commit = {wanted}")
+    desk.work.write("src/1.py")
+    desk.work.write("src/6.py")
+    desk.work.commit()
+    prepared = desk.prepare()
+    desk.work.write("src/1.py", "done\n")
+    if wanted != "true":
+        desk.work.git("switch", "-q", "-c", "delegated")
+    commit(desk.root)
+    if wanted != "true":
+        desk.work.git("switch", "-q", "main")
+        desk.work.write("src/1.py", "done\n")
+    desk.work.write("src/6.py", "a part\n")
+    begun = prepared.ledger
+    for n in (1, 2):
+        begun = begun.began(n, Lineage("build", "20261120T101504438Z-50151d5c", "m"))
+    begun = begun.succeeded(1, changed=("src/1.py",), commit="0" * 40).failed(2, WHY, kept=("src/6.py",))
+    desk.left(begun, prepared)
+    assert desk.again().ledger.left == ("U6", "U7", "U8")
+    desk.work.write("delegate.toml", f"{Path(desk.root / 'delegate.toml').read_text(encoding='utf-8')}\n")
+    assert refused(desk, Conflict, again=True).message.endswith("not of the plan: delegate.toml")
+
+
+def test_a_run_that_carries_the_plan_out_is_named_and_not_disturbed(clean: Desk) -> None:
+    run = clean.ended("failed")
+    manifest = run.read_manifest()
+    path = Path(run.manifest)
+    text = path.read_text(encoding="utf-8")
+    lock = run.try_lock(again=True)
+    assert lock is not None  # somebody owns it
+    try:
+        running = text.replace('"phase": "done"', '"phase": "running"')
+        path.write_text(running.replace('"outcome": "failed"', '"outcome": null'), encoding="utf-8")
+        error = refused(clean, PlanRuns, again=True)
+        assert manifest.run_id in error.message and "`running`" in error.message
+    finally:
+        os.close(lock)
