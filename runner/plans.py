@@ -10,7 +10,7 @@ import os
 
 from runner import launch, looking, planfile
 from runner.conduct import assignment as assignments
-from runner.conduct import fold
+from runner.conduct import commits, fold
 from runner.conduct.assignment import Assignment, Options
 from runner.conduct.brief import check_template
 from runner.conduct.difference import difference
@@ -155,7 +155,7 @@ def prepare_again(
     options = _newer(asked.options, given.options)
     asked = asked.replace(options=options)
     config, choice = _settings(folder, asked, env)
-    _check(config, asked, plan.units, fold.unsettled(config.root, ledger), ledger)
+    _check(config, asked, plan.units, commits.unsettled(config.root, ledger), ledger)
     return Prepared(asked, config, choice, given.replace(options=options), again, None)
 
 
@@ -283,11 +283,11 @@ def _check(
 ) -> None:
     """`unsettled` is what batches have left to be committed, the `ledger` has what is done."""
     check_template(config, request_of(asked.options, asked.task_id), units)
-    commits = config.delegate.commit is not False
+    is_wanted = config.delegate.commit is not False
     done = {path for step in ledger.steps for path in step.changed} if ledger is not None else set()
-    if is_apart(config, asked.task_id) or commits:
-        fold.base(config, done.difference(unsettled) if commits else done)
-    if commits and (there := sorted({*fold.uncommitted(config)} - {*unsettled} - done)):
+    if is_apart(config, asked.task_id) or is_wanted:
+        commits.base(config, done.difference(unsettled) if is_wanted else done)
+    if is_wanted and (there := sorted({*fold.uncommitted(config)} - {*unsettled} - done)):
         names = ", ".join(there[:5]) + ("" if len(there) < 6 else f" and {len(there) - 5} more")
         raise Conflict(
             f"each batch is to be committed, and these changes are not of the plan: {names}",

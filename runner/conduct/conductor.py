@@ -6,11 +6,12 @@ point can be followed by another one: it asks the runs what became of them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runner import control, launch
 from runner.conduct import assignment as assignments
-from runner.conduct import fold
+from runner.conduct import commits, fold
 from runner.conduct.orders import config_of, is_apart, request_of, units_of
 from runner.conduct.outcome import KEEPING, OURS, End, Meaning, end_of, record_of
 from runner.conduct.together import verify_together
@@ -51,18 +52,20 @@ class Conductor:
         self._task = config.tasks[run.task_id]
         self._is_apart = is_apart(config, run.task_id)
         self._commits = config.delegate.commit is not False
-        self._base: fold.Base | None = None
+        self._base: commits.Base | None = None
         self._is_refused = False
         self._edited: dict[int, tuple[str, ...]] = {}
         """Batch -> the files that had changes which are not of the plan when it began."""
+        self._made: dict[int, str] = {}
+        """Batch of a wave -> its commit, of the files as they were before another one was folded in."""
         self.ledger = ledger
 
     def carry_out(self) -> Ledger:
         """From where the ledger is, as far as the plan comes; the ledger then."""
         if self._is_apart or self._commits:
-            open_ends = fold.unsettled(self._run.repo, self.ledger) if self._commits else set()
+            open_ends = commits.unsettled(self._run.repo, self.ledger) if self._commits else set()
             changed = {path for step in self.ledger.steps for path in step.changed}
-            self._base = fold.base(self._config, changed - open_ends)
+            self._base = commits.base(self._config, changed - open_ends)
             self._keep(self.ledger.replace(base=self.ledger.base or self._base.tip, tip=self._base.tip))
         self._recall()
         while group := self._next():
@@ -93,7 +96,7 @@ class Conductor:
                 base=None if self._base is None else self._base.tip,
             )
             if self._commits and self._base is not None and not self._is_apart:
-                self._edited[step.n] = fold.edited(self._config, self._base.tip, None)
+                self._edited[step.n] = commits.edited(self._config, self._base.tip, None)
             launch.start(config, request, self._env)
         except RunnerError as error:
             if not os.path.exists(child.manifest):
@@ -132,11 +135,14 @@ class Conductor:
         ends = []
         if self._is_apart and self._commits:
             self._note_edits(ended)
+        tip = None if self._base is None else self._base.tip
         for n, run, manifest in ended:
             end = self._held_to_files(n, end_of(manifest, record_of(run)))
             end = end.replace(dirty_before=self._edited.get(n, end.dirty_before))
             if end.meaning is Meaning.SUCCESS and self._is_apart:
                 end = self._taken_over(run, end)
+                if end.meaning is Meaning.SUCCESS and tip is not None:
+                    tip = self._make(n, manifest, end, tip)
             ends.append((n, run, manifest, end))
         fine = [run for _, run, _, end in ends if end.meaning is Meaning.SUCCESS]
         passes = len(fine) < 2 or self._holds_together(fine)
@@ -155,7 +161,7 @@ class Conductor:
         begun: set[str] = set()
         for _, run, manifest in ended:
             (begun if fold.is_begun(run) else fresh).update(end_of(manifest, record_of(run)).changed)
-        found = fold.edited(self._config, self._base.tip, sorted(fresh - begun))
+        found = commits.edited(self._config, self._base.tip, sorted(fresh - begun))
         self._edited.update((n, found) for n, _, _ in ended)
 
     def _give_up(self, n: int, run: RunDir, end: End) -> None:
@@ -218,22 +224,37 @@ class Conductor:
         paths = sorted({*end.changed, *step.kept})
         before = self._base
         if self._commits and (
-            made := fold.committed(self._config, before, manifest.run_id, self.ledger.base)
+            made := commits.committed(self._config, before, manifest.run_id, self.ledger.base)
         ):
-            fold.see_to_index(self._config, before, paths)
+            commits.see_to_index(self._config, before, paths)
             return made  # by a conductor that was killed before it could write that down
         foreign = ({*end.dirty_before} & {*end.changed}) - {*step.kept}
         if self._commits and foreign:
             raise Conflict(f"these files had changes before that are not of the plan: {_few(foreign)}")
-        units = units_of(self._assignment, self.ledger, step)
-        text = fold.message(
-            self._config, self._assignment.plan.title, step.n, len(self.ledger.steps), units, manifest
+        made = self._made.get(step.n) or commits.make(
+            self._config, before.tip, paths, self._message(step, manifest), manifest.ended_at
         )
-        self._base = fold.advance(self._config, before, paths, text, manifest.ended_at, self._commits)
+        self._base = commits.move(self._config, before, made, paths, is_wanted=self._commits)
         if self._commits and self._base.tip != before.tip:
             self._tell(step.n, f"committed as {self._base.tip[:12]}")
             return self._base.tip
         return None
+
+    def _make(self, n: int, manifest: Manifest, end: End, tip: str) -> str:
+        """The commit of a batch whose change is in the tree by now, before that of the next one comes there;
+        no branch names it before all were verified together.
+        """
+        step = self.ledger.step(n)
+        paths = sorted({*end.changed, *step.kept})
+        with contextlib.suppress(RunnerError):  # it is told when the branch is to be moved
+            text = self._message(step, manifest)
+            self._made[n] = commits.make(self._config, tip, paths, text, manifest.ended_at)
+        return self._made.get(n, tip)
+
+    def _message(self, step: Step, manifest: Manifest) -> str:
+        units = units_of(self._assignment, self.ledger, step)
+        title, batches = self._assignment.plan.title, len(self.ledger.steps)
+        return commits.message(self._config, title, step.n, batches, units, manifest)
 
     def _held_to_files(self, n: int, end: End) -> End:
         """With `files = "strict"`, a change of a file that no unit names is a failure."""
@@ -278,10 +299,6 @@ class Conductor:
             fold.put_away(run, self._env)
 
     # -- words ---------------------------------------------------------------------------------------
-
-    def _changed(self) -> set[str]:
-        """What the batches so far have changed, done or not."""
-        return {path for step in self.ledger.steps for path in (*step.changed, *step.kept)}
 
     def _keep(self, ledger: Ledger) -> None:
         self.ledger = ledger

@@ -1,0 +1,170 @@
+"""The commits of a plan: what the next batch stands on, and what a batch that is done adds. Edge: git.
+
+Made of the files that were seen to change, for batches whose runs succeeded, and never by what an agent says.
+"""
+
+from __future__ import annotations
+
+from runner.conduct.fold import decided, left_by
+from runner.conduct.outcome import record_of
+from runner.errors import Conflict
+from runner.state.store import RunDir
+from runner.terminal_text import clean_terminal
+from runner.value import Value
+from runner.workspace import commit, repository
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from runner.model import Config
+    from runner.plan.units import Unit
+    from runner.state.ledger import Ledger
+    from runner.state.manifest import Manifest
+
+_NO_TIME = "1970-01-01T00:00:00.000Z"
+_RUN = "Runner-Run"
+
+
+class Base(Value):
+    """What the work of the next batch stands on. `branch` is where commits go, `at` the commit that it names:
+    None for a branch that is still to be made.
+    """
+
+    tip: str
+    branch: str | None
+    at: str | None
+
+
+def base(config: Config, changed: Iterable[str]) -> Base:
+    """Now, with what batches have `changed` and nobody has committed. Conflict where commits are wanted and
+    cannot follow: somebody else's are there, or no commit at all.
+    """
+    root = repository_root(config)
+    head = commit.tip(root, None)[1]
+    if head is None:
+        raise Conflict("the repository has no commit yet", hint="make a first commit")
+    named = config.delegate.commit
+    paths = sorted({*changed})
+    if not isinstance(named, str):
+        tip = commit.make(root, head, paths, "the work of a plan so far", _NO_TIME)
+        if named and tip != head:
+            names = ", ".join(commit.differing(root, head, paths)[:5])
+            raise Conflict(
+                f"batches that are done were not committed: {names}", hint="commit them, then go on"
+            )
+        return Base(tip, None, head)
+    at = commit.tip(root, named)[1]
+    tip = commit.make(root, at or head, paths, "the work of a plan so far", _NO_TIME)
+    if at is not None and tip != at:
+        raise Conflict(
+            f"branch `{named}` does not have the work of the batches that are done",
+            hint="bring it there, or name another branch with `commit` in [delegate]",
+        )
+    if at is not None and not paths and at != head:
+        raise Conflict(
+            f"branch `{named}` exists and is not what is checked out",
+            hint="name a new branch with `commit` in [delegate], or check it out",
+        )
+    return Base(tip, named, at)
+
+
+def make(config: Config, on: str, paths: Sequence[str], text: str, at: str | None) -> str:
+    """A commit of the present content of `paths` on top of `on`, which no branch names yet; `on` itself where
+    nothing differs.
+    """
+    return commit.make(repository_root(config), on, paths, text, at or _NO_TIME)
+
+
+def move(config: Config, on: Base, made: str, paths: Sequence[str], *, is_wanted: bool) -> Base:
+    """The base with what was `made`; where commits are wanted, its branch names it. Conflict, with nothing
+    moved, where the branch has moved or is in use elsewhere.
+    """
+    if not is_wanted:
+        return on.replace(tip=made)
+    if made != on.tip or on.at is None:
+        commit.advance(repository_root(config), on.branch, made, on.at, paths)
+    return on.replace(tip=made, at=made)
+
+
+def see_to_index(config: Config, on: Base, paths: Sequence[str]) -> None:
+    """After a commit that was made by one who was killed over it."""
+    if on.at is not None:
+        commit.advance(repository_root(config), on.branch, on.at, on.at, paths)
+
+
+def committed(config: Config, on: Base, run_id: str, since: str | None) -> str | None:
+    """The commit of a run's work that stands on the branch already."""
+    found = repository.find(config.root)
+    if found is None or on.at is None:
+        return None
+    words = ("-n", "1", "--fixed-strings", f"--grep={_RUN}: {run_id}", on.at)
+    return found.git.line("rev-list", *words, *((f"^{since}",) if since else ())) or None
+
+
+def unsettled(repo: str, ledger: Ledger) -> set[str]:
+    """The files in which tries have left what no commit of the plan has yet: batches that did not succeed, or
+    of which nobody has said that they did.
+    """
+    found = {path for step in ledger.steps for path in step.kept}
+    for step in ledger.steps:
+        if step.run is None or step.status in ("succeeded", "done"):
+            continue
+        run = RunDir(repo, step.run.task_id, step.run.run_id)
+        if step.status == "running" or decided(run) == "accepted":
+            record = record_of(run)
+            seen = None if record is None else record.observed
+            found |= {*(left_by(run) if seen is None else seen.changed)}
+    return found
+
+
+def repository_root(config: Config) -> str:
+    """The root of the git repository around the project. Conflict where there is none, or where a merge, a
+    rebase or the like is under way in it: whoever is at it would find commits of ours in between.
+    """
+    found = repository.find(config.root)
+    if found is None:
+        raise Conflict(f"{config.root} is in no git repository", hint="`git init` and a first commit")
+    if (under_way := found.position().in_progress) is not None:
+        raise Conflict(f"{under_way} is under way in {found.root}", hint="finish or abort it first")
+    return found.root
+
+
+def edited(config: Config, tip: str, paths: Sequence[str] | None) -> tuple[str, ...]:
+    """Which of `paths` (None: of all files that git does not ignore) are in the work tree other than in
+    `tip`, which has all work of the plan: somebody else has changed them.
+    """
+    found = repository.find(config.root)
+    if found is None:
+        return ()
+    if paths is not None:
+        return commit.differing(found.root, tip, paths)
+    untracked = sorted(found.uncommitted()[1])
+    return tuple(
+        sorted({*commit.differing(found.root, tip, None), *commit.differing(found.root, tip, untracked)})
+    )
+
+
+def message(
+    config: Config, title: str | None, n: int, batches: int, units: Sequence[Unit], manifest: Manifest
+) -> str:
+    """Of a batch's commit: the configured line, the goals, and who did it."""
+    names = ", ".join(unit.id for unit in units)
+    said = {
+        "title": clean_terminal(title or "").strip() or manifest.task_id,
+        "n": n,
+        "batches": batches,
+        "units": names,
+        "task": manifest.task_id,
+        "run_id": manifest.run_id,
+    }
+    goals = "\n".join(f"- {unit.id}: {' '.join(clean_terminal(unit.goal).split())}" for unit in units)
+    model = f", {manifest.model}" if manifest.model else ""
+    trailers = (
+        f"Runner-Task: {manifest.task_id}",
+        f"{_RUN}: {manifest.run_id}",
+        f"Runner-Units: {names}",
+        f"Delegated-To: {manifest.runtime.name} {manifest.runtime.version}{model}",
+    )
+    subject = " ".join(config.delegate.commit_message.format(**said).split())
+    return f"{subject}\n\n{goals}\n\n" + "\n".join(trailers) + "\n"
