@@ -11,21 +11,26 @@ from runner.state import index
 from runner.state.files import unwritable
 from runner.state.index import Row, row_of
 from runner.state.manifest import parse_timestamp
-from runner.state.store import RunDir
+from runner.state.store import RunDir, runs_of
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from runner.state.manifest import Manifest
+
 _MADE_WITHIN_S = 60.0
 
 
 class Cleaned(Value):
-    """`removed` are gone, or would be; `undecided` stay, each with its work tree, which stands."""
+    """`removed` are gone, or would be; `undecided` stay, each with its work tree, which stands, and `stopped`
+    are the last runs of plans whose breaker is open.
+    """
 
     removed: tuple[Row, ...]
     undecided: tuple[tuple[Row, str], ...]
+    stopped: tuple[Row, ...]
 
 
 def reap(root: str, env: Mapping[str, str]) -> list[Row]:
@@ -59,9 +64,11 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     """Removes finished runs that ended longer ago.
 
     A run is removed only under its own lock, only when its manifest says that it is done, and not while a
-    work tree of its own stands: nobody would know any more whose work that is.
+    work tree of its own stands: nobody would know any more whose work that is. Nor is the breaker of a plan
+    reset by it.
     """
     removed: list[Row] = []
+    stopped: list[Row] = []
     from runner.workspace.undecided import standing  # only this command pays for it
 
     undecided: list[tuple[Row, str]] = []
@@ -89,6 +96,9 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             if (tree := standing(run.path)) is not None:
                 undecided.append((row_of(manifest), tree))
                 continue
+            if manifest.has_open_breaker and _is_last(run, manifest):
+                stopped.append(row_of(manifest))
+                continue
             if not dry_run:
                 _remove(run)
             removed.append(row_of(manifest))
@@ -98,10 +108,29 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             raise unwritable(error) from error
         finally:
             os.close(lock_fd)
-    newest_first = sorted(removed, key=lambda row: row.run_id, reverse=True)
     return Cleaned(
-        tuple(newest_first), tuple(sorted(undecided, key=lambda pair: pair[0].run_id, reverse=True))
+        tuple(sorted(removed, key=_by_run, reverse=True)),
+        tuple(sorted(undecided, key=lambda pair: _by_run(pair[0]), reverse=True)),
+        tuple(sorted(stopped, key=_by_run, reverse=True)),
     )
+
+
+def _by_run(row: Row) -> str:
+    return row.run_id
+
+
+def _is_last(run: RunDir, manifest: Manifest) -> bool:
+    """Whether no run has gone on with its plan, or begun it anew."""
+    for later in runs_of(run.repo, run.task_id):
+        if later.run_id == run.run_id:
+            break
+        try:
+            plan = later.read_manifest().plan
+        except RunnerError:
+            continue
+        if plan is not None and plan.get("file") == (manifest.plan or {}).get("file"):
+            return False
+    return True
 
 
 def _remove(run: RunDir) -> None:

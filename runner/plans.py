@@ -197,7 +197,8 @@ def start(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) ->
         pass
     lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
     try:
-        _refuse_another(prepared, last(root, asked, env), reset)
+        before = _refuse_another(prepared, last(root, asked, env), reset)
+        prepared = _counted_on(prepared, before, reset)
         title = prepared.assignment.plan.title or prepared.assignment.name
         resolved = invocation(
             prepared.config,
@@ -212,21 +213,38 @@ def start(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) ->
         os.close(lock_fd)
 
 
-def _refuse_another(prepared: Prepared, found: tuple[RunDir, Manifest] | None, reset: bool) -> None:
-    """What the newest run of the plan has against another one."""
+def _refuse_another(
+    prepared: Prepared, found: tuple[RunDir, Manifest] | None, reset: bool
+) -> tuple[Assignment, Ledger] | None:
+    """What the newest run of the plan has against another one; what it carried out, if that can be read."""
     if found is None:
-        return
+        return None
     run, manifest = found
     _refuse_running(manifest)
     resumed = prepared.ledger.resumed_from
-    if resumed is None:
-        try:
-            ledger = assignments.load(run)[1]
-        except Conflict:
-            return  # nobody can go on with it, so it has to be possible to begin it anew
-        _refuse_open(ledger, reset)
-    elif resumed.run_id != run.run_id:
+    if resumed is not None and resumed.run_id != run.run_id:
         raise PlanRuns(f"run `{run.run_id}` has gone on with the plan meanwhile")
+    try:
+        given, ledger = assignments.load(run)
+    except Conflict:  # nobody can go on with it, so it has to be possible to begin it anew
+        if manifest.has_open_breaker and not reset:
+            raise BreakerOpen(f"the breaker of this plan is open: run `{run.run_id}`") from None
+        return None
+    if resumed is None:
+        _refuse_open(ledger, reset)
+    return given, ledger
+
+
+def _counted_on(prepared: Prepared, before: tuple[Assignment, Ledger] | None, reset: bool) -> Prepared:
+    """The same plan begun anew is no new plan to its breaker."""
+    ledger = prepared.ledger
+    if ledger.resumed_from is not None or before is None or reset:
+        return prepared
+    given, then = before
+    if given.plan != prepared.assignment.plan:
+        return prepared
+    breaker = ledger.breaker.replace(failures=then.breaker.failures)
+    return prepared.replace(ledger=ledger.replace(breaker=breaker))
 
 
 class _Desk(Workplace):

@@ -60,15 +60,17 @@ def _asked(args: Namespace) -> plans.Asked:
     task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
     if not task:
         raise UsageError("no task named", hint="the batches are made of a task: --task TASK")
+    folder = here()
     options = Options(
         model=args.model,
         sandbox=args.sandbox,
-        map=os.path.abspath(args.map) if args.map else None,
+        map=os.path.join(folder, args.map) if args.map else None,
         rehearse=args.rehearse is not None,
-        rehearsal_script=os.path.abspath(args.rehearse) if args.rehearse else None,
+        rehearsal_script=os.path.join(folder, args.rehearse) if args.rehearse else None,
         allow_danger=args.allow_danger,
-        config_file=os.path.abspath(args.config) if args.config else None,
+        config_file=os.path.join(folder, args.config) if args.config else None,
         sets=tuple(args.sets),
+        folder=folder,
     )
     return plans.Asked(args.plan, task, options, args.force_delegate, args.timeout)
 

@@ -165,6 +165,12 @@ def run_clean(args: Namespace) -> int:
             f"decision ({words})",
             file=sys.stderr,
         )
+    for row in cleaned.stopped:
+        print(
+            f"{paint('note:', 'yellow', sys.stderr)} {row.run_id} stays: the breaker of its plan is open "
+            "(`runner start --plan FILE --task T --resume --reset-breaker` goes on)",
+            file=sys.stderr,
+        )
     return ExitStatus.OK
 
 

@@ -8,6 +8,7 @@ import sys
 
 from runner.errors import ExitStatus
 from runner.model import Outcome
+from runner.terminal_text import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def manifest_text(m: Manifest) -> str:
     model = f"{m.model or 'default model'}" + (f", effort {m.reasoning_effort}" if m.reasoning_effort else "")
     rows = [
         ("run", f"{m.run_id}"),
-        ("task", m.task_id + (f" - {m.title}" if m.title else "")),
+        ("task", m.task_id + (f" - {clean_terminal(m.title)}" if m.title else "")),
         ("status", status_word(m.status) + (" (rehearsal)" if m.rehearsal else "")),
         ("reason", _reason(m)),
         ("runtime", f"{runtime}, {model}"),

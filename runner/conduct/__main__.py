@@ -38,7 +38,9 @@ def main(argv: list[str]) -> int:
     }
     try:
         given, found = assignment.load(run)
-        config = launch.load(run.repo, env, given.options.config_file, given.options.sets)
+        config = launch.load(
+            given.options.folder or run.repo, env, given.options.config_file, given.options.sets
+        )
         found = Conductor(run, given, found, config, dict(os.environ), say).carry_out()
     except RunnerError as error:
         problems = "".join(f"\n{problem}" for problem in error.problems)

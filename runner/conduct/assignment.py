@@ -42,6 +42,8 @@ class Options(Value):
     allow_danger: bool = False
     config_file: str | None = None
     sets: tuple[str, ...] = ()
+    folder: str | None = None
+    """From where the settings are looked for."""
 
 
 class Part(Value):

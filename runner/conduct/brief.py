@@ -13,6 +13,7 @@ from runner.model import Config, Level, Model, Request, Task
 from runner.plan.resolve import choose, find_task
 from runner.plan.units import EFFORTS, Unit
 from runner.value import Value
+from runner.verify.globs import covers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,15 +53,26 @@ class Order(Value):
 
 def check_template(config: Config, request: Request, units: Iterable[Unit]) -> None:
     """What can be told of the template before any batch: everything `choose` refuses, and ConfigInvalid where
-    a unit is to write files in a sandbox that is read-only.
+    a unit is to write files in a sandbox that is read-only, or, with `files = "strict"`, outside the scope.
     """
-    sandbox = choose(config, request).sandbox
-    writers = [unit.id for unit in units if written((unit,))]
-    if sandbox.level is Level.READ_ONLY and writers:
-        names = wording.first_of(writers, 5)
+    choice = choose(config, request)
+    writers = [(unit, written((unit,))) for unit in units]
+    named = [unit.id for unit, paths in writers if paths]
+    if choice.sandbox.level is Level.READ_ONLY and named:
         raise ConfigInvalid(
-            f"task `{request.task_id}` may not write any file, and the plan has units that do: {names}",
+            f"task `{request.task_id}` may not write any file, and the plan has units that do: "
+            f"{wording.first_of(named, 5)}",
             hint='set sandbox = "workspace-write" in the task, or pass --sandbox workspace-write',
+        )
+    scope = choice.task.scope
+    if not scope or config.delegate.files != "strict":
+        return
+    beyond = [f"{unit.id}: {path}" for unit, paths in writers for path in paths if not covers(scope, path)]
+    if beyond:
+        raise ConfigInvalid(
+            f"the plan has units that are to write outside the scope of task `{request.task_id}`",
+            hint='widen `scope` of the task, or set files = "warn" in [delegate]',
+            problems=beyond,
         )
 
 
@@ -73,11 +85,9 @@ def brief(
     was asked for with --prompt. Who starts the run must ask for no prompt besides. `model` is what the run
     will be asked with (--model), as the effort belongs to a model.
 
-    - The scope of a `strict` order is what its units create and modify, if the template has none of its own.
-      Where it has one, that stays, as there is no glob for what both cover: the agent is told of both, and
-      who judges the batch looks for changes that are not in `written`. Where no unit names a file that it
-      writes, there is nothing to hold the batch to. A unit that names none beside others that do may change
-      only what the others name.
+    - The scope of a `strict` order is what its units create and modify; `check_template` has seen to it that
+      this is no more than the template's. Where no unit names a file that it writes, there is nothing to hold
+      the batch to but that. A unit that names none beside others that do may change only what these name.
     - The result is asked for as `final` unless delegate.toml (or what stands above it) says otherwise.
     - The effort of the template's model is a floor. A word that is none of ours stays, as nobody can say what
       is more; `default` is a word of plans only and is never passed on.
@@ -115,14 +125,14 @@ def _changes(config: Config, task: Task, order: Order, own_text: str) -> dict[st
         "execution_note": wording.execution_note(order, task.execution_note),
         "testing": _once((*task.testing, *wording.testing(order))),
         "verify": tuple(dict.fromkeys((*task.verify, *order.verify))),
-        "scope": task.scope or named,
+        "scope": named or task.scope,
         "output_contract": task.output_contract if _asks_itself(config, task.id) else "final",
         "on_failure": order.on_failure or task.on_failure,
         "workspace": "worktree" if order.worktree else task.workspace,
     }
     # Whoever works under no terms is not told this by the sections that all runs have.
     told = fields["scope"] or fields["output_contract"] or fields["workspace"] == "worktree"
-    ours = wording.constraints(named if task.scope else (), free=not told)
+    ours = wording.constraints(free=not told)
     return fields | {"constraints": _once((*task.constraints, *ours))}
 
 

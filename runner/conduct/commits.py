@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 
 _NO_TIME = "1970-01-01T00:00:00.000Z"
 _RUN = "Runner-Run"
+_SO_FAR = "the work of a plan so far"
 
 
 class Base(Value):
-    """What the work of the next batch stands on. `branch` is where commits go, `at` the commit that it names:
-    None for a branch that is still to be made.
+    """What the work of the next batch stands on. `branch` is where commits go (None: to what is checked out,
+    whose whole name is `ref`), `at` the commit that it names: None for a branch that is still to be made.
     """
 
     tip: str
     branch: str | None
     at: str | None
+    ref: str | None = None
 
 
 def base(config: Config, changed: Iterable[str]) -> Base:
@@ -41,21 +43,21 @@ def base(config: Config, changed: Iterable[str]) -> Base:
     cannot follow: somebody else's are there, or no commit at all.
     """
     root = repository_root(config)
-    head = commit.tip(root, None)[1]
+    ref, head = commit.tip(root, None)
     if head is None:
         raise Conflict("the repository has no commit yet", hint="make a first commit")
     named = config.delegate.commit
     paths = sorted({*changed})
     if not isinstance(named, str):
-        tip = commit.make(root, head, paths, "the work of a plan so far", _NO_TIME)
+        tip = _so_far(root, head, paths)
         if named and tip != head:
             names = ", ".join(commit.differing(root, head, paths)[:5])
             raise Conflict(
                 f"batches that are done were not committed: {names}", hint="commit them, then go on"
             )
-        return Base(tip, None, head)
+        return Base(tip, None, head, ref)
     at = commit.tip(root, named)[1]
-    tip = commit.make(root, at or head, paths, "the work of a plan so far", _NO_TIME)
+    tip = _so_far(root, at or head, paths)
     if at is not None and tip != at:
         raise Conflict(
             f"branch `{named}` does not have the work of the batches that are done",
@@ -67,6 +69,19 @@ def base(config: Config, changed: Iterable[str]) -> Base:
             hint="name a new branch with `commit` in [delegate], or check it out",
         )
     return Base(tip, named, at)
+
+
+def _so_far(root: str, on: str, paths: Sequence[str]) -> str:
+    """A commit of the work of a plan that no branch names. What git cannot hold, such as a repository that
+    stands in the tree by now, is in no commit.
+    """
+    try:
+        return commit.make(root, on, paths, _SO_FAR, _NO_TIME)
+    except Conflict as error:
+        held = [path for path in paths if path not in error.problems]
+        if len(held) == len(paths):
+            raise
+        return commit.make(root, on, held, _SO_FAR, _NO_TIME)
 
 
 def make(config: Config, on: str, paths: Sequence[str], text: str, at: str | None) -> str:
@@ -82,8 +97,14 @@ def move(config: Config, on: Base, made: str, paths: Sequence[str], *, is_wanted
     """
     if not is_wanted:
         return on.replace(tip=made)
+    root = repository_root(config)
+    if on.branch is None and (now := commit.tip(root, None)[0]) != on.ref:
+        raise Conflict(
+            f"{now or 'no branch'} is checked out by now, and the plan began on {on.ref or 'no branch'}",
+            hint="check out what it began on",
+        )
     if made != on.tip or on.at is None:
-        commit.advance(repository_root(config), on.branch, made, on.at, paths)
+        commit.advance(root, on.branch, made, on.at, paths)
     return on.replace(tip=made, at=made)
 
 

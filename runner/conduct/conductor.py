@@ -7,16 +7,20 @@ point can be followed by another one: it asks the runs what became of them.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 
 from runner import control, launch
 from runner.conduct import assignment as assignments
 from runner.conduct import commits, fold
 from runner.conduct.orders import config_of, is_apart, request_of, units_of
-from runner.conduct.outcome import KEEPING, OURS, End, Meaning, end_of, record_of
+from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, End, Meaning, end_of, record_of
+from runner.conduct.summary import in_a_row
 from runner.conduct.together import verify_together
 from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
 from runner.looking import look
+from runner.plan.resolve import choose
+from runner.redact import Redactor
 from runner.state.ledger import Ledger, Status, Why
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, new_run_id
@@ -54,6 +58,8 @@ class Conductor:
         self._commits = config.delegate.commit is not False
         self._base: commits.Base | None = None
         self._is_refused = False
+        names = choose(config, request_of(assignment.options, run.task_id)).settings.env
+        self._redactor = Redactor(env[name] for name in names if name in env)
         self._edited: dict[int, tuple[str, ...]] = {}
         """Batch -> the files that had changes which are not of the plan when it began."""
         self._made: dict[int, str] = {}
@@ -68,6 +74,8 @@ class Conductor:
             self._base = commits.base(self._config, changed - open_ends)
             self._keep(self.ledger.replace(base=self.ledger.base or self._base.tip, tip=self._base.tip))
         self._recall()
+        if self.ledger.together and self._holds_together(()):
+            self._keep(self.ledger.replace(together=()))
         while group := self._next():
             self._finish(self._await([begun for step in group if (begun := self._begin(step))]))
         return self.ledger
@@ -100,7 +108,7 @@ class Conductor:
             launch.start(config, request, self._env)
         except RunnerError as error:
             if not os.path.exists(child.manifest):
-                why = Why(error.code, _told(error))
+                why = self._why(error.code, _told(error))
                 self._keep(self.ledger.refused(step.n, why))
                 self._tell(step.n, f"not started: {why.message}")
                 return None
@@ -137,20 +145,21 @@ class Conductor:
             self._note_edits(ended)
         tip = None if self._base is None else self._base.tip
         for n, run, manifest in ended:
-            end = self._held_to_files(n, end_of(manifest, record_of(run)))
+            end = end_of(manifest, record_of(run))
             end = end.replace(dirty_before=self._edited.get(n, end.dirty_before))
             if end.meaning is Meaning.SUCCESS and self._is_apart:
                 end = self._taken_over(run, end)
                 if end.meaning is Meaning.SUCCESS and tip is not None:
                     tip = self._make(n, manifest, end, tip)
             ends.append((n, run, manifest, end))
-        fine = [run for _, run, _, end in ends if end.meaning is Meaning.SUCCESS]
-        passes = len(fine) < 2 or self._holds_together(fine)
+        passes = self._holds_together([n for n, _, _, end in ends if end.meaning is Meaning.SUCCESS])
         for n, run, manifest, end in ends:
             if end.meaning is Meaning.SUCCESS:
                 self._close(n, manifest, end, passes=passes)
             elif end.meaning is not Meaning.LATER:
                 self._give_up(n, run, end)
+        if passes:
+            self._keep(self.ledger.replace(together=()))
 
     def _note_edits(self, ended: Ended) -> None:
         """Which of the files that these batches have changed in their work trees somebody else has changed in
@@ -176,30 +185,39 @@ class Conductor:
         counts = end.meaning is Meaning.FAILURE
         change = self.ledger.failed if counts else self.ledger.parked
         self._keep(change(n, end.why, kept=kept))
-        if end.why.code in OURS:
+        if end.why.code == FOLD_CONFLICT:
             self._tell(n, f"{end.why.code}: {end.why.message}")
         if counts and self.ledger.breaker.is_open:
-            self._say(f"{self.ledger.breaker.failures} batches in a row have failed: no other one begins")
+            self._say(f"{in_a_row(self.ledger.breaker)}: no other one begins")
 
     def _taken_over(self, run: RunDir, end: End) -> End:
         """The end once the change of its own work tree is in the user's, or why it is not."""
         try:
             fold.take_over(run, self._env)
         except WorkspaceBusy as error:
-            self._keep(self.ledger.stops(Why(error.code, error.message)))
+            self._keep(self.ledger.stops(self._why(error.code, error.message)))
             return end.replace(meaning=Meaning.LATER)  # whoever goes on with the plan takes it over
         except RunnerError as error:
-            why = Why("fold_conflict", f"its change does not fit: {_told(error)}")
+            why = self._why(FOLD_CONFLICT, f"its change does not fit: {_told(error)}")
             return end.replace(meaning=Meaning.FAILURE, why=why)
         return end
 
-    def _holds_together(self, runs: Sequence[RunDir]) -> bool:
-        """Whether what was verified apart passes side by side too."""
-        failed = verify_together(self._run, self._config.root, runs, self._env)
+    def _holds_together(self, fresh: Sequence[int]) -> bool:
+        """Whether what was verified apart passes side by side too. That it is to be looked at is in the
+        ledger until all of it is seen through.
+        """
+        owed = sorted({*self.ledger.together, *fresh})
+        if len(owed) < 2:
+            return True
+        self._keep(self.ledger.replace(together=tuple(owed)))
+        runs = [self.ledger.step(n).run for n in owed]
+        folders = [RunDir(self._run.repo, run.task_id, run.run_id) for run in runs if run is not None]
+        failed = verify_together(self._run, self._config.root, folders, self._env)
         if failed is None:
             return True
-        self._keep(self.ledger.stops(Why("verify_failed", f"the batches of this wave together: {failed}")))
-        self._say(f"the batches of this wave do not pass together: {failed}")
+        names = ", ".join(map(str, owed))
+        self._keep(self.ledger.stops(self._why("verify_failed", f"batches {names} together: {failed}")))
+        self._say(f"batches {names} do not pass together: {failed}")
         return False
 
     def _close(self, n: int, manifest: Manifest, end: End, *, passes: bool) -> None:
@@ -211,12 +229,12 @@ class Conductor:
                 sha = self._commit(step, manifest, end)
             except RunnerError as error:
                 self._is_refused = True  # one after it would be out of its order
-                self._keep(self.ledger.stops(Why(_MAY_NOT_COMMIT, f"batch {n}: {_told(error)}")))
+                self._keep(self.ledger.stops(self._why(_MAY_NOT_COMMIT, f"batch {n}: {_told(error)}")))
                 self._tell(n, f"not committed: {_told(error)}")
         done = self.ledger.succeeded(n, changed={*end.changed, *step.kept}, outside=found, commit=sha)
         self._keep(done if self._base is None else done.replace(tip=self._base.tip))
         if found and self._config.delegate.files != "off":
-            self._tell(n, f"changed what no unit of it names: {', '.join(found[:5])}")
+            self._tell(n, f"changed what no unit of it names: {_few(found)}")
 
     def _commit(self, step: Step, manifest: Manifest, end: End) -> str | None:
         """The commit that stands in the ledger; None where commits are not wanted, or there is no change."""
@@ -231,6 +249,8 @@ class Conductor:
         foreign = ({*end.dirty_before} & {*end.changed}) - {*step.kept}
         if self._commits and foreign:
             raise Conflict(f"these files had changes before that are not of the plan: {_few(foreign)}")
+        if self._commits and (odd := self._nobodys(step.n, end)):
+            raise Conflict(f"neither a unit nor the agent names these files: {_few(odd)}")
         made = self._made.get(step.n) or commits.make(
             self._config, before.tip, paths, self._message(step, manifest), manifest.ended_at
         )
@@ -256,13 +276,16 @@ class Conductor:
         title, batches = self._assignment.plan.title, len(self.ledger.steps)
         return commits.message(self._config, title, step.n, batches, units, manifest)
 
-    def _held_to_files(self, n: int, end: End) -> End:
-        """With `files = "strict"`, a change of a file that no unit names is a failure."""
-        found = self._outside(n, end)
-        if self._config.delegate.files != "strict" or not found or end.meaning is not Meaning.SUCCESS:
-            return end
-        why = Why("outside_files", f"it changed what no unit of it names: {_few(found)}")
-        return end.replace(meaning=Meaning.FAILURE, why=why)
+    def _nobodys(self, n: int, end: End) -> tuple[str, ...]:
+        """What may be somebody else's, who was at work in the same tree; in a tree of its own nobody was."""
+        if self._is_apart or self._config.delegate.files == "off" or end.claimed is None:
+            return ()
+        said = [os.path.normpath(path) for path in end.claimed]
+        return tuple(
+            path
+            for path in self._outside(n, end)
+            if not any(name == path or name.endswith(f"/{path}") for name in said)
+        )
 
     def _outside(self, n: int, end: End) -> tuple[str, ...]:
         return fold.outside(self._assignment.units(n), end.changed)
@@ -304,6 +327,10 @@ class Conductor:
         self.ledger = ledger
         assignments.keep(self._run, ledger)
 
+    def _why(self, code: str, message: str) -> Why:
+        """The ledger is read by others: what an error says may quote anything."""
+        return Why(code, self._redactor.redact_text(message))
+
     def _tell(self, n: int, text: str) -> None:
         self._say(f"batch {n} of {len(self.ledger.steps)}: {text}")
 
@@ -326,5 +353,5 @@ def _told(error: RunnerError) -> str:
 
 
 def _few(names: Sequence[str] | set[str]) -> str:
-    shown = sorted(names)
+    shown = [name if name.isprintable() else json.dumps(name) for name in sorted(names)]
     return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")

@@ -26,11 +26,11 @@ _PARKING = frozenset(
     )
 )
 """Reasons that the next batch would meet too, or that a person has to look at first."""
-OURS = ("fold_conflict", "outside_files")
+FOLD_CONFLICT = "fold_conflict"
 """What only the plan finds: the run itself succeeded."""
 KEEPING = frozenset(
     (
-        *("partial", "blocked", "scope_expansion", "question_expired", "fold_conflict"),
+        *("partial", "blocked", "scope_expansion", "question_expired", FOLD_CONFLICT),
         *("lost", "supervisor_failed", "survivors"),
     )
 )
@@ -58,6 +58,8 @@ class End(Value):
     """Whether that was taken back."""
     dirty_before: tuple[str, ...] = ()
     """What of that had changes before which were not committed."""
+    claimed: tuple[str, ...] | None = None
+    """What the agent says it changed; None where it was not asked."""
     is_observed: bool = False
     """Whether somebody looked at the work tree at all."""
 
@@ -85,6 +87,7 @@ def end_of(manifest: Manifest, record: Record | None) -> End:
         changed=() if observed is None else observed.changed,
         is_back=rolled is not None and rolled.refused is None and not rolled.amiss,
         dirty_before=() if observed is None else observed.dirty_before,
+        claimed=None if record is None or record.claim is None else record.claim.files_modified,
         is_observed=observed is not None,
     )
 

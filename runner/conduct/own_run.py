@@ -11,6 +11,7 @@ from runner.model import SCHEMA_VERSION, Limits
 from runner.plan.resolve import digest_of
 from runner.runtimes import PLAN
 from runner.state.store import RunDir, manifest_path_of, new_run_id
+from runner.terminal_text import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def invocation(
         run_id=run_id,
         repo=config.root,
         manifest_path=manifest_path_of(task.id, run_id),
-        title=title[:_TITLE_CHARS],
+        title=" ".join(clean_terminal(title).split())[:_TITLE_CHARS],
         runtime=PLAN,
         program=sys.executable,
         version=version("runner"),

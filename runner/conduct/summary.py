@@ -10,7 +10,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.state.ledger import Ledger, Step
+    from runner.state.ledger import Breaker, Ledger, Step
 
 _DONE = (Status.SUCCEEDED, Status.DONE)
 
@@ -54,12 +54,19 @@ def _end(ledger: Ledger) -> tuple[str, str]:
     breaker = ledger.breaker
     if breaker.is_open:
         left = ", ".join(ledger.left)
-        return BREAKER_OPEN, f"{breaker.failures} batches in a row have failed; left: {left}"
+        return BREAKER_OPEN, f"{in_a_row(breaker)}; left: {left}"
     if breaker.parked is not None:
         return breaker.parked.code, breaker.parked.message
     if ledger.is_complete:
         return "completed", "nothing is left"
     return BATCHES_LEFT, f"left: {', '.join(ledger.left)}"
+
+
+def in_a_row(breaker: Breaker) -> str:
+    """How often the plan has failed."""
+    if breaker.failures == 1:
+        return "a batch has failed"
+    return f"{breaker.failures} batches in a row have failed"
 
 
 def _why(ledger: Ledger, step: Step) -> str:

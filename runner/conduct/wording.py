@@ -88,10 +88,9 @@ def testing(order: Order) -> tuple[str, ...]:
     return (*scenarios, _COMPLETE, _CHAINS)
 
 
-def constraints(fence: Sequence[str], *, free: bool) -> tuple[str, ...]:
-    """`fence`: what the units write, where the scope does not say it. `free`: under no terms at all."""
-    named = f"Within the scope, change only what the units create or modify: {_paths(fence)}."
-    return (*((named,) if fence else ()), _FINISH, *((_NO_COMMIT,) if free else ()))
+def constraints(*, free: bool) -> tuple[str, ...]:
+    """`free`: under no terms at all."""
+    return (_FINISH, *((_NO_COMMIT,) if free else ()))
 
 
 def first_of(names: Sequence[str], most: int) -> str:

@@ -96,6 +96,8 @@ class Ledger(Value):
     tip: str | None = None
     """The base with the work of all batches so far; a commit that no ref may name."""
     resumed_from: Lineage | None = None
+    together: tuple[int, ...] = ()
+    """Batches whose changes are in one work tree by now and were not seen to pass there."""
 
     # -- questions -----------------------------------------------------------------------------------
 
@@ -104,8 +106,10 @@ class Ledger(Value):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every batch is done; units that are not delegated do not count."""
-        return all(step.status in _OVER for step in self.steps)
+        """Whether every batch is done and nothing is left to be verified; units that are not delegated do not
+        count.
+        """
+        return not self.together and all(step.status in _OVER for step in self.steps)
 
     def runnable(self) -> tuple[Step, ...]:
         """The batches that may begin now, in their order; none once the breaker has stopped the plan."""
@@ -284,6 +288,7 @@ def parse(data: Any) -> Ledger:
             base=_text_or_none(data["base"]),
             tip=_text_or_none(data["tip"]),
             resumed_from=_lineage(data["resumed_from"]),
+            together=tuple(_number_of(n, steps) for n in data["together"]),
         )
     except KeyError as error:
         raise ValueError(f"`{error.args[0]}` is missing") from None
@@ -312,6 +317,12 @@ def _step(data: Any, n: int) -> Step:
         kept=_texts(data["kept"]),
         outside=_texts(data["outside"]),
     )
+
+
+def _number_of(n: Any, steps: tuple[Step, ...]) -> int:
+    if not 0 < _count(n) <= len(steps):
+        raise ValueError(f"there is no batch {n}")
+    return int(n)
 
 
 def _why(data: Any) -> Why | None:

@@ -145,6 +145,14 @@ class Manifest(Value):
     def is_done(self) -> bool:
         return self.phase is Phase.DONE
 
+    @property
+    def has_open_breaker(self) -> bool:
+        """Whether it carried out a plan that goes no further before a person says so."""
+        try:
+            return self.plan is not None and self.plan["breaker"]["open"] is not False
+        except (KeyError, TypeError):
+            return False
+
     def to_json(self) -> dict[str, Any]:
         data = super().to_json()
         return {"schema_version": data.pop("schema_version"), "status": self.status, **data}

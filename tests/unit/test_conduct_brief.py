@@ -13,7 +13,7 @@ from runner.conduct.brief import Order, brief, check_template, written
 from runner.config.snapshot import Origins
 from runner.errors import ConfigInvalid, PolicyRefused, PromptInvalid, TaskNotFound
 from runner.invocation import Invocation
-from runner.model import Config, Model, Policy, Request, Task
+from runner.model import Config, Delegate, Model, Policy, Request, Task
 from runner.plan.resolve import choose, invocation
 from runner.plan.units import EFFORTS, Files, Unit
 
@@ -331,7 +331,7 @@ def test_an_unknown_template_is_not_found() -> None:
         ((), False, ()),
         ((), True, ("src/list.py", "src/store.py")),
         (("src/**",), False, ("src/**",)),
-        (("src/**",), True, ("src/**",)),
+        (("src/**",), True, ("src/list.py", "src/store.py")),
     ],
 )
 def test_a_strict_batch_may_change_what_its_units_write(
@@ -339,8 +339,17 @@ def test_a_strict_batch_may_change_what_its_units_write(
 ) -> None:
     made = task(BOTH.replace(strict=strict), TEMPLATE.replace(scope=scope))
     assert made.scope == expected
-    fence = "Within the scope, change only what the units create or modify: `src/list.py`, `src/store.py`."
-    assert (fence in made.constraints) == (strict and bool(scope))
+
+
+def test_a_strict_plan_may_not_leave_the_scope_of_its_template() -> None:
+    narrow = TEMPLATE.replace(scope=("src/list.py",))
+    strict = config(narrow).replace(delegate=Delegate(files="strict"))
+    with pytest.raises(ConfigInvalid, match="outside the scope") as told:
+        check_template(strict, Request("hello"), BOTH.units)
+    assert [problem.partition(": ")[2] for problem in told.value.problems] == ["src/store.py"]
+    check_template(config(narrow), Request("hello"), BOTH.units)
+    wide = config(TEMPLATE.replace(scope=("src",))).replace(delegate=Delegate(files="strict"))
+    check_template(wide, Request("hello"), BOTH.units)
 
 
 def test_a_strict_batch_that_names_nothing_to_write_has_no_fence() -> None:
