@@ -141,7 +141,7 @@ def prepare_again(
         )
     run, manifest = found
     _refuse_running(manifest)
-    given, ledger = assignments.load(run)
+    given, ledger = _load(run, manifest, reset)
     changed = difference(given.name, given.text, text, given.plan, plan)
     if changed:
         raise PlanChanged("the plan is not the one that was begun", problems=changed)
@@ -225,14 +225,24 @@ def _refuse_another(
     if resumed is not None and resumed.run_id != run.run_id:
         raise PlanRuns(f"run `{run.run_id}` has gone on with the plan meanwhile")
     try:
-        given, ledger = assignments.load(run)
+        given, ledger = _load(run, manifest, reset)
+    except BreakerOpen:
+        raise
     except Conflict:  # nobody can go on with it, so it has to be possible to begin it anew
-        if manifest.has_open_breaker and not reset:
-            raise BreakerOpen(f"the breaker of this plan is open: run `{run.run_id}`") from None
         return None
     if resumed is None:
         _refuse_open(ledger, reset)
     return given, ledger
+
+
+def _load(run: RunDir, manifest: Manifest, reset: bool) -> tuple[Assignment, Ledger]:
+    """As `assignments.load`. That its files are broken closes no breaker: the manifest knows of it too."""
+    try:
+        return assignments.load(run)
+    except Conflict:
+        if manifest.has_open_breaker and not reset:
+            raise BreakerOpen(f"the breaker of this plan is open: run `{run.run_id}`") from None
+        raise
 
 
 def _counted_on(prepared: Prepared, before: tuple[Assignment, Ledger] | None, reset: bool) -> Prepared:

@@ -82,7 +82,7 @@ def manifest_text(m: Manifest) -> str:
     model = f"{m.model or 'default model'}" + (f", effort {m.reasoning_effort}" if m.reasoning_effort else "")
     rows = [
         ("run", f"{m.run_id}"),
-        ("task", m.task_id + (f" - {clean_terminal(m.title)}" if m.title else "")),
+        ("task", m.task_id + (f" - {' '.join(clean_terminal(m.title).split())}" if m.title else "")),
         ("status", status_word(m.status) + (" (rehearsal)" if m.rehearsal else "")),
         ("reason", _reason(m)),
         ("runtime", f"{runtime}, {model}"),

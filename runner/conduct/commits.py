@@ -51,7 +51,8 @@ def base(config: Config, changed: Iterable[str]) -> Base:
     if not isinstance(named, str):
         tip = _so_far(root, head, paths)
         if named and tip != head:
-            names = ", ".join(commit.differing(root, head, paths)[:5])
+            held = {*commit.differing(root, head, paths)} - {*commit.differing(root, tip, paths)}
+            names = ", ".join(sorted(held)[:5])
             raise Conflict(
                 f"batches that are done were not committed: {names}", hint="commit them, then go on"
             )
@@ -77,8 +78,8 @@ def _so_far(root: str, on: str, paths: Sequence[str]) -> str:
     """
     try:
         return commit.make(root, on, paths, _SO_FAR, _NO_TIME)
-    except Conflict as error:
-        held = [path for path in paths if path not in error.problems]
+    except commit.NotHeld as error:
+        held = [path for path in paths if path not in error.names]
         if len(held) == len(paths):
             raise
         return commit.make(root, on, held, _SO_FAR, _NO_TIME)
@@ -160,7 +161,7 @@ def edited(config: Config, tip: str, paths: Sequence[str] | None) -> tuple[str, 
         return ()
     if paths is not None:
         return commit.differing(found.root, tip, paths)
-    untracked = sorted(found.uncommitted()[1])
+    untracked = sorted(name.rstrip("/") for name in found.uncommitted()[1])  # a repository inside has one
     return tuple(
         sorted({*commit.differing(found.root, tip, None), *commit.differing(found.root, tip, untracked)})
     )

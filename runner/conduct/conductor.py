@@ -24,6 +24,7 @@ from runner.redact import Redactor
 from runner.state.ledger import Ledger, Status, Why
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, new_run_id
+from runner.verify.inspect import relative
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -280,12 +281,10 @@ class Conductor:
         """What may be somebody else's, who was at work in the same tree; in a tree of its own nobody was."""
         if self._is_apart or self._config.delegate.files == "off" or end.claimed is None:
             return ()
-        said = [os.path.normpath(path) for path in end.claimed]
-        return tuple(
-            path
-            for path in self._outside(n, end)
-            if not any(name == path or name.endswith(f"/{path}") for name in said)
-        )
+        root = self._config.root
+        roots = (root, os.path.realpath(root))
+        said = {relative(path, top) for path in end.claimed for top in roots}
+        return tuple(path for path in self._outside(n, end) if path not in said)
 
     def _outside(self, n: int, end: End) -> tuple[str, ...]:
         return fold.outside(self._assignment.units(n), end.changed)

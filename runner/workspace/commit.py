@@ -30,6 +30,17 @@ _NOBODY = {"NAME": "runner", "EMAIL": "runner@localhost"}
 _MODULE = b"%o" % REPOSITORY
 
 
+_NOT_ALL = "not all of these are files that git can hold"
+
+
+class NotHeld(Conflict):
+    """`names` are what git cannot hold as files, such as repositories inside and folders."""
+
+    def __init__(self, problems: Sequence[str], names: Collection[str]) -> None:
+        super().__init__(_NOT_ALL, problems=problems)
+        self.names = frozenset(names)
+
+
 def make(root: str, parent: str, paths: Sequence[str], message: str, at: str) -> str:
     """A commit on top of `parent`: its tree, and in it each of `paths` (relative to the repository's root) as
     it stands in the work tree now; what stands no more is in it no more. Its id; `parent` if nothing differs.
@@ -158,16 +169,16 @@ def _overlay(git: Git, repository: Repository, names: list[str]) -> None:
     except OSError as error:
         raise Conflict(f"cannot be looked at: {error.filename} ({error.strerror})") from error
     ways: dict[str, str] = {}
-    refused = [*seen.problems]
+    refused: dict[str, str] = {}
     for name in names:
         way = _way(repository.root, os.path.dirname(name), ways, modules)
         is_repository = name in seen.inner and os.path.lexists(f"{repository.root}/{name}/.git")
         if way == "repository" or name in modules or is_repository:
-            refused.append(f"a submodule, another repository, or in one: {name}")
+            refused[name] = f"a submodule, another repository, or in one: {name}"
         elif name in seen.inner and name not in modes:  # else it has taken the place of a file, which is gone
-            refused.append(f"a folder: {name}")
-    if refused:
-        raise Conflict("not all of these are files that git can hold", problems=refused)
+            refused[name] = f"a folder: {name}"
+    if refused or seen.problems:
+        raise NotHeld([*seen.problems, *refused.values()], refused)
     nothing = b"0" * _width(repository)
     gone = [name for name in names if name in modes and (name in seen.absent or name in seen.inner)]
     if gone:

@@ -346,7 +346,7 @@ def test_a_strict_plan_may_not_leave_the_scope_of_its_template() -> None:
     strict = config(narrow).replace(delegate=Delegate(files="strict"))
     with pytest.raises(ConfigInvalid, match="outside the scope") as told:
         check_template(strict, Request("hello"), BOTH.units)
-    assert [problem.partition(": ")[2] for problem in told.value.problems] == ["src/store.py"]
+    assert {problem.partition(": ")[2] for problem in told.value.problems} == {"src/store.py"}
     check_template(config(narrow), Request("hello"), BOTH.units)
     wide = config(TEMPLATE.replace(scope=("src",))).replace(delegate=Delegate(files="strict"))
     check_template(wide, Request("hello"), BOTH.units)

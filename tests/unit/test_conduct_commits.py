@@ -82,9 +82,8 @@ def test_without_a_repository_or_a_commit_there_is_nothing_to_stand_on(
 def test_before_the_first_batch_it_is_what_is_checked_out(work: Work, commit: str | bool) -> None:
     before, head = refs(work), work.head()
     named = commit if isinstance(commit, str) else None
-    assert commits.base(config(work, commit), ()) == Base(
-        head, named, None if commit == "delegated" else head
-    )
+    at, ref = None if commit == "delegated" else head, None if named else "refs/heads/main"
+    assert commits.base(config(work, commit), ()) == Base(head, named, at, ref)
     assert refs(work) == before
 
 
@@ -102,7 +101,8 @@ def test_work_that_nobody_committed_is_in_a_commit_that_no_ref_names(work: Work,
     before, head = refs(work), work.head()
     found = commits.base(config(work, commit), ["new", "a", "a"])
     assert refs(work) == before and found.tip != head
-    assert found == Base(found.tip, str(commit) if commit else None, None if commit else head)
+    at, ref = (None, None) if commit else (head, "refs/heads/main")
+    assert found == Base(found.tip, str(commit) if commit else None, at, ref)
     assert work.git("show", "--format=%P", "--name-only", found.tip).decode().split() == [head, "a", "new"]
     assert commits.base(config(work, commit), {"a", "new"}) == found  # the same work is the same commit
 
@@ -112,7 +112,8 @@ def test_work_that_should_have_been_committed_and_is_not_is_a_conflict_that_name
     with pytest.raises(Conflict, match=r"batches that are done were not committed: a$"):
         commits.base(config(work, True), ["a", "b"])
     work.commit()
-    assert commits.base(config(work, True), ["a", "b"]) == Base(work.head(), None, work.head())
+    settled = commits.base(config(work, True), ["a", "b"])
+    assert settled == Base(work.head(), None, work.head(), "refs/heads/main")
 
 
 def test_a_branch_that_stands_elsewhere_is_not_taken_for_the_plans(work: Work) -> None:
