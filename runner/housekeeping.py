@@ -67,12 +67,13 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     work tree of its own stands: nobody would know any more whose work that is. Nor is the breaker of a plan
     reset by it.
     """
-    removed: list[Row] = []
-    stopped: list[Row] = []
     from runner.workspace.undecided import standing  # only this command pays for it
 
+    removed: list[Row] = []
+    stopped: list[Row] = []
     undecided: list[tuple[Row, str]] = []
-    for task, run_id in index.folders(root):
+    # The oldest one first: that a plan was gone on with is known from the run that did it.
+    for task, run_id in sorted(index.folders(root), key=lambda folder: folder[1]):
         run = RunDir(root, task, run_id)
         if not run.is_described():
             if _is_abandoned(run):
@@ -88,10 +89,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             continue
         try:
             manifest = run.read_manifest()
-            ended = manifest.ended_at
-            if not manifest.is_done or ended is None:
-                continue
-            if time.time() - parse_timestamp(ended) < older_than_s:
+            if not _ended_before(manifest, older_than_s):
                 continue
             if (tree := standing(run.path)) is not None:
                 undecided.append((row_of(manifest), tree))
@@ -108,15 +106,16 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             raise unwritable(error) from error
         finally:
             os.close(lock_fd)
-    return Cleaned(
-        tuple(sorted(removed, key=_by_run, reverse=True)),
-        tuple(sorted(undecided, key=lambda pair: _by_run(pair[0]), reverse=True)),
-        tuple(sorted(stopped, key=_by_run, reverse=True)),
-    )
+    removed.reverse()
+    undecided.reverse()
+    stopped.reverse()
+    return Cleaned(tuple(removed), tuple(undecided), tuple(stopped))
 
 
-def _by_run(row: Row) -> str:
-    return row.run_id
+def _ended_before(manifest: Manifest, seconds: float) -> bool:
+    """Whether it is done, and so long ago."""
+    ended = manifest.ended_at
+    return manifest.is_done and ended is not None and time.time() - parse_timestamp(ended) >= seconds
 
 
 def _is_last(run: RunDir, manifest: Manifest) -> bool:

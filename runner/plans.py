@@ -12,10 +12,17 @@ from runner import launch, looking, planfile
 from runner.conduct import assignment as assignments
 from runner.conduct import commits, fold
 from runner.conduct.assignment import Assignment, Options
-from runner.conduct.brief import check_template
 from runner.conduct.difference import difference
-from runner.conduct.orders import config_of, is_apart, request_of
+from runner.conduct.orders import config_of, request_of
 from runner.conduct.own_run import invocation
+from runner.conduct.refusals import (
+    BreakerOpen,
+    PlanRuns,
+    refuse_open,
+    refuse_running,
+    refuse_surroundings,
+    refuse_unverified,
+)
 from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, RunNotFound, UsageError
 from runner.invocation import Invocation
 from runner.plan.batch import decide
@@ -31,7 +38,7 @@ from runner.workplace import Workplace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from runner.model import Config
@@ -50,19 +57,9 @@ class NotDelegated(PolicyRefused):
     default_hint = "--force-delegate delegates it regardless: for price, preference or quota"
 
 
-class BreakerOpen(Conflict):
-    code = "breaker_open"
-    default_hint = "look at what failed; --reset-breaker then lets the plan go on"
-
-
 class PlanChanged(Conflict):
     code = "plan_changed"
     default_hint = "put the plan back as it was, or start it anew without --resume"
-
-
-class PlanRuns(Conflict):
-    code = "plan_runs"
-    default_hint = "`runner wait RUN` waits for it, `runner cancel RUN` ends it"
 
 
 class Asked(Value):
@@ -104,14 +101,16 @@ def prepare(folder: str, asked: Asked, env: Mapping[str, str]) -> Prepared:
             f"the plan has {len(decision.batches):,} batches, at most {MOST_BATCHES:,} can be carried out",
             hint="raise soft_cap in [delegate], or cut the plan into several",
         )
-    _check(config, asked, plan.units)
+    refuse_surroundings(config, asked.task_id, asked.options, plan.units)
+    parts = assignments.parts_of(plan, decision)
+    refuse_unverified(config, choice, plan, parts)
     is_clean = fold.is_clean(config)
     name = _name(config.root, asked.file)
     given = Assignment(
         name=name,
         text=text,
         plan=plan,
-        parts=assignments.parts_of(plan, decision),
+        parts=parts,
         options=asked.options,
         on_failure=choice.task.on_failure or ("rollback" if is_clean else None),
     )
@@ -140,7 +139,7 @@ def prepare_again(
             f"no run of task `{asked.task_id}` has begun {asked.file}", hint="start it without --resume"
         )
     run, manifest = found
-    _refuse_running(manifest)
+    refuse_running(manifest)
     given, ledger = _load(run, manifest, reset)
     changed = difference(given.name, given.text, text, given.plan, plan)
     if changed:
@@ -150,12 +149,14 @@ def prepare_again(
         raise UsageError(f"the plan has no unit {', '.join(unknown)}", hint="--done takes the id of a unit")
     if ledger.is_complete:
         raise Conflict(f"nothing of {asked.file} is left to be delegated", hint=_begin_anew(run))
-    _refuse_open(ledger, reset)
+    refuse_open(ledger, reset)
     again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
     options = _newer(asked.options, given.options)
     asked = asked.replace(options=options)
     config, choice = _settings(folder, asked, env)
-    _check(config, asked, plan.units, commits.unsettled(config.root, ledger), ledger)
+    refuse_surroundings(
+        config, asked.task_id, asked.options, plan.units, commits.unsettled(config.root, ledger), ledger
+    )
     return Prepared(asked, config, choice, given.replace(options=options), again, None)
 
 
@@ -220,7 +221,7 @@ def _refuse_another(
     if found is None:
         return None
     run, manifest = found
-    _refuse_running(manifest)
+    refuse_running(manifest)
     resumed = prepared.ledger.resumed_from
     if resumed is not None and resumed.run_id != run.run_id:
         raise PlanRuns(f"run `{run.run_id}` has gone on with the plan meanwhile")
@@ -231,7 +232,7 @@ def _refuse_another(
     except Conflict:  # nobody can go on with it, so it has to be possible to begin it anew
         return None
     if resumed is None:
-        _refuse_open(ledger, reset)
+        refuse_open(ledger, reset)
     return given, ledger
 
 
@@ -280,7 +281,9 @@ def last(root: str, asked: Asked, env: Mapping[str, str]) -> tuple[RunDir, Manif
             manifest = run.read_manifest()
         except (RunNotFound, ManifestBroken):
             continue
-        if manifest.runtime.name == PLAN and assignments.file_of(run) == name:
+        if manifest.runtime.name != PLAN:
+            continue
+        if ((manifest.plan or {}).get("file") or assignments.file_of(run)) == name:
             return run, looking.look(run, env)
     return None
 
@@ -302,27 +305,6 @@ def _settings(folder: str, asked: Asked, env: Mapping[str, str]) -> tuple[Config
     return config, choose(config, request_of(options, asked.task_id))
 
 
-def _check(
-    config: Config,
-    asked: Asked,
-    units: Sequence[Unit],
-    unsettled: Collection[str] = (),
-    ledger: Ledger | None = None,
-) -> None:
-    """`unsettled` is what batches have left to be committed, the `ledger` has what is done."""
-    check_template(config, request_of(asked.options, asked.task_id), units)
-    is_wanted = config.delegate.commit is not False
-    done = {path for step in ledger.steps for path in step.changed} if ledger is not None else set()
-    if is_apart(config, asked.task_id) or is_wanted:
-        commits.base(config, done.difference(unsettled) if is_wanted else done)
-    if is_wanted and (there := sorted({*fold.uncommitted(config)} - {*unsettled} - done)):
-        names = ", ".join(there[:5]) + ("" if len(there) < 6 else f" and {len(there) - 5} more")
-        raise Conflict(
-            f"each batch is to be committed, and these changes are not of the plan: {names}",
-            hint="commit or stash them, or set commit = false in [delegate]",
-        )
-
-
 def _steps(plan: Plan, decision: Decision) -> Iterator[Step]:
     units = {unit.id: unit for unit in plan.units}
     local = {one.unit for one in decision.local}
@@ -341,19 +323,6 @@ def _local_before(inside: Sequence[Unit], units: Mapping[str, Unit], local: set[
             found[name] = None
             queue += [other for other in units[name].depends_on if other in local]
     return tuple(name for name in units if name in found)
-
-
-def _refuse_running(manifest: Manifest) -> None:
-    if not manifest.is_done:
-        raise PlanRuns(f"run `{manifest.run_id}` carries out this plan: it is `{manifest.status}`")
-
-
-def _refuse_open(ledger: Ledger, reset: bool) -> None:
-    if ledger.breaker.is_open and not reset:
-        raise BreakerOpen(
-            f"{ledger.breaker.failures} batches of this plan have failed in a row; left: "
-            f"{', '.join(ledger.left)}"
-        )
 
 
 def _begin_anew(run: RunDir) -> str:

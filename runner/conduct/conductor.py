@@ -250,6 +250,8 @@ class Conductor:
         foreign = ({*end.dirty_before} & {*end.changed}) - {*step.kept}
         if self._commits and foreign:
             raise Conflict(f"these files had changes before that are not of the plan: {_few(foreign)}")
+        if self._commits and not end.is_checked:
+            raise Conflict("no command has verified it")
         if self._commits and (odd := self._nobodys(step.n, end)):
             raise Conflict(f"neither a unit nor the agent names these files: {_few(odd)}")
         made = self._made.get(step.n) or commits.make(

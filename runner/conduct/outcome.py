@@ -62,6 +62,8 @@ class End(Value):
     """What the agent says it changed; None where it was not asked."""
     is_observed: bool = False
     """Whether somebody looked at the work tree at all."""
+    is_checked: bool = False
+    """Whether a command of ours has verified it."""
 
 
 def end_of(manifest: Manifest, record: Record | None) -> End:
@@ -89,6 +91,7 @@ def end_of(manifest: Manifest, record: Record | None) -> End:
         dirty_before=() if observed is None else observed.dirty_before,
         claimed=None if record is None or record.claim is None else record.claim.files_modified,
         is_observed=observed is not None,
+        is_checked=record is not None and any(check.passed for check in record.checks),
     )
 
 

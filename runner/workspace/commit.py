@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _WHOLE = {"core.splitIndex": "false", "index.sparse": "false"}
 _NOBODY = {"NAME": "runner", "EMAIL": "runner@localhost"}
 _MODULE = b"%o" % REPOSITORY
-
-
 _NOT_ALL = "not all of these are files that git can hold"
 
 

@@ -92,7 +92,7 @@ ALLOWED: dict[str, set[str]] = {
 """Who may import whom. design/architecture.md draws it; what is finer than the drawing is in NARROW."""
 NARROW: dict[tuple[str, str], set[str]] = {
     ("conduct", "config"): {"runner.config.problems"},
-    ("conduct", "redact"): {"runner.terminal_text"},
+    ("conduct", "redact"): {"runner.redact", "runner.terminal_text"},
     ("plan", "config"): {"runner.config.policy"},
     ("runtimes", "config"): {"runner.config.versions"},
     ("plan", "state"): {"runner.state.store"},

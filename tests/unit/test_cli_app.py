@@ -331,10 +331,13 @@ def test_without_valid_settings_doctor_still_makes_the_checks_that_need_none(
     assert err.startswith(f"error: {checks['config']['message']}\n")
 
 
-def test_a_current_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words", ["list", "start --plan plan.toml --task work --rehearse plays --map map.md --config x.toml"]
+)
+def test_a_current_folder_that_was_removed_is_named(tmp_path: Path, words: str) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
-    shell = f'cd "{gone}" && rmdir "{gone}" && "{sys.executable}" -P -m runner list'
+    shell = f'cd "{gone}" && rmdir "{gone}" && "{sys.executable}" -P -m runner {words}'
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 2
     assert "current folder does not exist" in done.stderr

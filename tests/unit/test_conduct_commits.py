@@ -26,6 +26,7 @@ from runner.state.store import RunDir
 from runner.workspace.commit import differing
 
 AT = "2026-01-02T03:04:05.678Z"
+MAIN = "refs/heads/main"
 
 
 RUN = "20261120T101504438Z-50151d5c"
@@ -196,6 +197,74 @@ def test_a_branch_that_has_moved_meanwhile_is_left_where_it_is(work: Work, commi
     with pytest.raises(Conflict):
         stacked(settings, on, ["a"], "did a", AT, True)
     assert refs(work) == before
+
+
+@pytest.mark.parametrize("there", ["another branch", "no branch"])
+def test_a_branch_that_was_checked_out_meanwhile_gets_no_commit_of_the_plan(work: Work, there: str) -> None:
+    settings = config(work, True)
+    on = commits.base(settings, ())
+    work.git("switch", "-q", *(("--detach",) if there == "no branch" else ("-c", "other")))
+    work.write("a", "done\n")
+    before = refs(work)
+    with pytest.raises(Conflict, match=r"is checked out by now, and the plan began on refs/heads/main$"):
+        stacked(settings, on, ["a"], "did a", AT, True)
+    assert refs(work) == before
+    work.git("switch", "-q", "main")
+    assert stacked(settings, on, ["a"], "did a", AT, True).at == work.head()
+
+
+def test_a_branch_that_begins_where_the_plan_had_no_branch_gets_no_commit_of_it(work: Work) -> None:
+    settings = config(work, True)
+    work.git("switch", "-q", "--detach")
+    on = commits.base(settings, ())
+    work.git("switch", "-q", "main")
+    work.write("a", "done\n")
+    before = refs(work)
+    with pytest.raises(Conflict, match="refs/heads/main is checked out by now, and the plan began on no br"):
+        stacked(settings, on, ["a"], "did a", AT, True)
+    assert refs(work) == before
+
+
+def an_inner_repository(work: Work, name: str) -> None:
+    work.git("init", "-q", name)
+    work.write(f"{name}/file")
+    work.git("add", "file", cwd=work.root / name)
+    work.git("commit", "-q", "-m", "inner", cwd=work.root / name)
+
+
+@pytest.mark.parametrize("commit", [False, True, "delegated"])
+def test_a_repository_inside_is_in_no_commit_and_the_plan_goes_on_without_it(
+    work: Work, commit: str | bool
+) -> None:
+    settings = config(work, commit)
+    on = commits.base(settings, ())
+    an_inner_repository(work, "in: ner")
+    work.write("a", "done\n")
+    work.write("b", "done\n")
+    with pytest.raises(Conflict) as told:
+        stacked(settings, on, ["a", "b", "in: ner"], "did a", AT, True)
+    assert [problem.endswith(": in: ner") for problem in told.value.problems] == [True]
+    if commit is True:
+        with pytest.raises(Conflict, match=r"were not committed: a, b$"):
+            commits.base(settings, ["a", "b", "in: ner"])
+        work.git("commit", "-q", "-m", "by hand", "a", "b")
+        assert commits.base(settings, ["a", "b", "in: ner"]).tip == work.head()
+    else:
+        tip = commits.base(settings, ["a", "b", "in: ner"]).tip
+        assert work.git("diff", "--name-only", on.tip, tip).decode().split() == ["a", "b"]
+
+
+def test_what_cannot_be_read_is_not_left_out_in_silence(work: Work) -> None:
+    os.mkfifo(work.path("pipe"))
+    work.write("a", "done\n")
+    with pytest.raises(Conflict) as told:
+        commits.base(config(work), ["a", "pipe"])
+    assert [problem.rpartition(" ")[2] for problem in told.value.problems] == ["pipe"]
+
+
+def test_a_repository_inside_that_is_somebody_elses_is_an_edit_like_any(work: Work) -> None:
+    an_inner_repository(work, "inner")
+    assert commits.edited(config(work), work.head(), None) == ("inner",)
 
 
 def test_what_somebody_edited_is_told_from_what_the_plan_has_done(work: Work) -> None:

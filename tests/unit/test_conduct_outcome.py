@@ -21,6 +21,7 @@ from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 from runner.supervise import start_failure
 from runner.supervise.reconcile import Action, verdict
+from runner.verify.checks import Check
 from runner.verify.classify import ROWS, Row
 from runner.verify.evidence import CODES, Evidence, Fate, Verdict
 from runner.verify.record import Record, parse
@@ -248,3 +249,13 @@ def test_whatever_lies_there_is_a_record_that_ends_a_batch_or_none(run: RunDir, 
     write_result(run, a_result(**change))
     end = end_of(done(Outcome.REJECTED, "verify_failed"), record_of(run))
     assert end.meaning in (Meaning.FAILURE, Meaning.PARK)
+
+
+@pytest.mark.parametrize(("codes", "expected"), [((), False), ((1,), False), ((0,), True)])
+def test_a_run_was_checked_only_if_a_command_of_ours_has_passed(
+    codes: tuple[int, ...], expected: bool
+) -> None:
+    checks = tuple(Check(("pytest",), code, False, 0.1, "") for code in codes)
+    manifest = done(Outcome.SUCCEEDED, "completed")
+    assert end_of(manifest, recorded().replace(checks=checks)).is_checked is expected
+    assert end_of(manifest, None).is_checked is False

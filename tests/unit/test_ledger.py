@@ -297,6 +297,30 @@ def test_a_batch_that_came_to_nothing_and_that_a_person_did_meanwhile_is_done(ke
     assert half.step(2).status is Status.WAITING
 
 
+# -- what is owed --------------------------------------------------------------------------------------
+
+
+def test_a_plan_whose_batches_are_done_and_were_not_seen_to_pass_together_is_not_complete() -> None:
+    ledger = Ledger("plan.toml", None, (Step(1, ("U1",)), Step(2, ("U2",))), Breaker(3))
+    for n in (1, 2):
+        ledger = ledger.began(n, run_of(n)).succeeded(n, changed=())
+    assert ledger.is_complete and ledger.left == ()
+    owed = ledger.replace(together=(1, 2)).stops(WHY)
+    assert not owed.is_complete and owed.left == () and owed.runnable() == ()
+    again = owed.again(run_of(0))
+    assert (again.together, again.is_complete, again.breaker.parked) == ((1, 2), False, None)
+    assert owed.again(run_of(0), reset=True, done=("U1", "U2")).together == (1, 2), "nobody can say it away"
+    assert parse(json.loads(json.dumps(again.to_json()))) == again
+    assert again.replace(together=()).is_complete
+
+
+@pytest.mark.parametrize("together", [[0], [3], [-1], [1.0], ["1"], [True], [None], 1, None, [[1]]], ids=str)
+def test_what_is_owed_together_is_of_batches_that_there_are(together: object) -> None:
+    assert parse({**ONE, "together": [1, 2]}).together == (1, 2)
+    with pytest.raises(ValueError, match=r"."):
+        parse({**ONE, "together": together})
+
+
 # -- what is shown -------------------------------------------------------------------------------------
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.desk import TASKS, WHY, Desk, unit
 from support.ended import an_ended_run, commit
 from support.plans import toml
-from support.values import a_manifest, an_invocation
-from support.work import Work
 
 from runner import plans
 from runner.conduct import assignment as assignments
@@ -24,93 +23,9 @@ from runner.errors import (
     TaskNotFound,
     UsageError,
 )
-from runner.model import Lineage, Outcome, Phase, Reason
-from runner.plans import Asked, BreakerOpen, NotDelegated, PlanChanged, PlanRuns, Prepared
-from runner.runtimes import PLAN
-from runner.state.files import replace_json
-from runner.state.ledger import Breaker, Ledger, Status, Why
-from runner.state.manifest import RuntimeFound, timestamp
-from runner.state.store import RunDir, new_run_id
-
-Tree = dict[str, tuple[int, bytes]]
-
-TASKS = """\
-schema_version = 1
-[tasks.build]
-prompt = "Keep it small."
-sandbox = "workspace-write"
-[tasks.look]
-prompt = "Look."
-sandbox = "read-only"
-[tasks.apart]
-prompt = "Apart."
-sandbox = "workspace-write"
-workspace = "worktree"
-"""
-WHY = Why("verify_failed", "`pytest` failed")
-
-
-class Desk:
-    """A repository with settings and a plan of eight units, and whoever asks for the plan."""
-
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        self.work = Work(base)
-        self.root = self.work.root
-        self.env = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"]}
-        self.settings()
-        self.plan = self.file("plan.toml", toml(*(unit(n) for n in range(1, 9))))
-
-    def settings(self, delegate: str = "", more: str = "") -> None:
-        table = f"[delegate]\n{delegate}\n" if delegate else ""
-        self.file("delegate.toml", f"{TASKS}{more}{table}")
-
-    def file(self, name: str, text: str) -> str:
-        self.work.write(name, text)
-        return str(self.root / name)
-
-    def prepare(self, task: str = "build", file: str | None = None, **more: Any) -> Prepared:
-        return plans.prepare(str(self.root), Asked(file or self.plan, task, **more), self.env)
-
-    def again(
-        self, task: str = "build", reset: bool = False, done: tuple[str, ...] = (), **more: Any
-    ) -> Prepared:
-        asked = Asked(more.pop("file", self.plan), task, **more)
-        return plans.prepare_again(str(self.root), asked, self.env, done=done, reset=reset)
-
-    def ended(self, *moves: str, **options: Any) -> RunDir:
-        """A run of the plan that has ended; `moves` are what became of its batches, in their order."""
-        prepared = self.prepare(options=Options(**options))
-        ledger = prepared.ledger
-        for n, move in enumerate(moves, 1):
-            ledger = ledger.began(n, Lineage("build", "20261120T101504438Z-50151d5c", "m"))
-            ledger = ledger.failed(n, WHY) if move == "failed" else ledger.succeeded(n, changed=())
-        return self.left(ledger, prepared)
-
-    def left(self, ledger: Ledger, prepared: Prepared, task: str = "build") -> RunDir:
-        """The folder of a run of the plan whose conductor has come as far as the ledger says."""
-        run = RunDir(str(self.root), task, new_run_id())
-        os.close(run.create())
-        os.unlink(run.wake_fifo)
-        replace_json(run.invocation, an_invocation(run.repo, task, run.run_id, runtime=PLAN).to_json())
-        program = RuntimeFound(PLAN, "/usr/bin/python3", "1")
-        ended = {"phase": Phase.DONE, "outcome": Outcome.FAILED, "reason": Reason("batches_left", "left: U1")}
-        run.write_manifest(a_manifest(run, runtime=program, ended_at=timestamp(), **ended))
-        assignments.write(run, prepared.assignment, ledger)
-        return run
-
-    def tree(self) -> Tree:
-        """All that there is in and around the repository, its own `.git` included."""
-        seen: Tree = {}
-        for path in self.base.rglob("*"):
-            found = os.lstat(path)
-            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-            seen[str(path)] = (found.st_mode, content)
-        return seen
-
-
-def unit(n: int, *lines: str) -> str:
-    return "\n".join((f'id = "U{n}"', f'goal = "Do {n}."', *(lines or (f'files = ["src/{n}.py"]',))))
+from runner.model import Lineage
+from runner.plans import BreakerOpen, NotDelegated, PlanChanged, PlanRuns
+from runner.state.ledger import Breaker, Status
 
 
 @pytest.fixture
@@ -292,6 +207,21 @@ def test_without_git_or_a_commit_nothing_is_committed_or_done_side_by_side(
 
 
 @pytest.mark.parametrize("commit", ["true", '"delegated"'])
+def test_a_batch_that_no_command_verifies_is_to_be_committed_by_nobody(clean: Desk, commit: str) -> None:
+    bare = clean.file("bare.toml", toml(*(unit(n, f'files = ["src/{n}.py"]') for n in range(1, 9))))
+    assert clean.prepare(file=bare).ledger.steps
+    clean.settings(f"commit = {commit}")
+    clean.work.commit()
+    before = clean.tree()
+    error = refused(clean, PlanInvalid, file=bare)
+    assert "no command verifies U1, U2, U3, U4, U5, U6, U7, U8" in error.message
+    assert clean.tree() == before
+    clean.settings(f"commit = {commit}", '[defaults]\nverify = [["true"]]\n')
+    clean.work.commit()
+    assert clean.prepare(file=bare).ledger.steps
+
+
+@pytest.mark.parametrize("commit", ["true", '"delegated"'])
 def test_commits_are_refused_where_tracked_files_have_changes(desk: Desk, commit: str) -> None:
     for n in range(7):
         desk.work.write(f"f{n}")
@@ -315,6 +245,18 @@ def test_a_branch_of_somebody_else_is_refused(desk: Desk) -> None:
     assert desk.prepare().ledger.steps  # it stands at what is checked out
     desk.work.git("commit", "-q", "--allow-empty", "-m", "mine")
     assert "`delegated` exists" in refused(desk, Conflict).message
+
+
+def test_a_strict_plan_that_is_to_write_outside_the_scope_of_its_task_is_refused(clean: Desk) -> None:
+    narrow = '[tasks.narrow]\nprompt = "Do."\nsandbox = "workspace-write"\nscope = ["src/**"]\n'
+    outside = clean.file("p.toml", toml(unit(1), unit(2, 'files = { create = ["docs/2.md", "src/2.py"] }')))
+    clean.settings('files = "strict"', narrow)
+    error = refused(clean, ConfigInvalid, task="narrow", file=outside)
+    assert (error.problems, int(error.exit_status)) == (("U2: docs/2.md",), 2)
+    assert not [*clean.root.glob(".runs/narrow")]
+    assert clean.prepare("narrow").ledger.steps
+    clean.settings('files = "warn"', narrow)
+    assert clean.prepare("narrow", outside).ledger.steps
 
 
 # -- going on ------------------------------------------------------------------------------------------

@@ -17,7 +17,12 @@ from runner import review
 from runner.errors import Conflict
 from runner.model import Level, Outcome, Phase, Sandbox, Terms
 from runner.review import LARGEST_RESULT, Reviewed
+from runner.runtimes import PLAN
 from runner.state.events import EventLog
+from runner.state.files import replace_json
+from runner.state.ledger import Breaker, Ledger, Step, Why
+from runner.state.lineage import lineage_of
+from runner.state.manifest import RuntimeFound
 from runner.state.store import RunDir
 from runner.verify.record import parse
 from runner.workspace import rollback, snapshot
@@ -266,3 +271,86 @@ def test_the_change_of_a_run_in_its_own_tree_is_told_without_the_users(work: Wor
     assert [one.path for one in patch.files] == ["new"] and patch.notes == ()
     _, (note,) = reviewed(run)
     assert "waits for a decision" in note and tree.path in note
+
+
+# -- of a plan -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def batches(work: Work) -> tuple[RunDir, RunDir]:
+    """One that succeeded, and one that was refused."""
+    made = (
+        an_ended_run(work.root, terms=CONTRACT),
+        an_ended_run(work.root, terms=CONTRACT, outcome=Outcome.REJECTED, code="verify_failed"),
+    )
+    write_result(made[0], a_result(failure_codes=[], findings=[]))
+    write_result(made[1], a_result())
+    return made
+
+
+@pytest.fixture
+def plan(work: Work, batches: tuple[RunDir, RunDir]) -> RunDir:
+    """The run of a plan of three batches, of which the last one was never begun."""
+    steps = tuple(Step(n, (f"U{n}",)) for n in (1, 2, 3))
+    ledger = Ledger("plan.toml", "Shop", steps, Breaker(3))
+    ledger = ledger.began(1, lineage_of(batches[0])).succeeded(1, changed=("a.txt",))
+    ledger = ledger.began(2, lineage_of(batches[1])).failed(2, Why("verify_failed", "no"))
+    program = RuntimeFound(PLAN, "/usr/bin/python3", "1")
+    ended = {"outcome": Outcome.FAILED, "code": "batches_left", "runtime": program}
+    run = an_ended_run(work.root, plan=ledger.shown(is_over=True), **ended)
+    replace_json(run.ledger, ledger.to_json())
+    return run
+
+
+def test_the_report_of_a_plan_is_that_of_its_batches_with_what_is_left(plan: RunDir) -> None:
+    data, notes = reviewed(plan)
+    assert (data["run_id"], data["outcome"], data["reason"]["code"]) == (
+        plan.run_id,
+        "failed",
+        "batches_left",
+    )
+    assert data["files"]["observed"] == ["a.txt", "b.txt"], "of the one that succeeded"
+    assert [finding["message"] for finding in data["findings"]] == ["batch 2: it lies"]
+    assert data["failure_codes"] == ["WRONG_LOGIC"] and len(data["checks"]) == 2
+    assert data["assumptions"] == ["batch 1: port 80", "batch 2: port 80"]
+    assert data["summary"] == "batch 1: Did it.\nbatch 2: Did it."
+    assert data["residual_risk"][0] == "not done: U2, U3" and notes == ()
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "{", "[]", '{"steps": 1}', "[" * 200_000], ids=lambda t: str(t)[:9]
+)
+def test_a_ledger_that_cannot_be_read_is_a_note_and_no_error(plan: RunDir, text: str | None) -> None:
+    path = Path(plan.ledger)
+    path.unlink() if text is None else path.write_text(text, encoding="utf-8")
+    data, (note,) = reviewed(plan)
+    assert note.startswith("what the batches came to is not known: ledger.json") and len(note) < 300
+    assert (data["outcome"], data["checks"], data["findings"]) == ("failed", [], [])
+
+
+@pytest.mark.parametrize("run_id", ["../../../etc", "", "20261120T101504438Z-50151d5c"])
+def test_a_batch_whose_run_is_gone_or_none_is_left_out(plan: RunDir, run_id: str) -> None:
+    found = json.loads(Path(plan.ledger).read_bytes())
+    found["steps"][1]["run"]["run_id"] = run_id
+    replace_json(plan.ledger, found)
+    data, notes = reviewed(plan)
+    assert data["summary"] == "batch 1: Did it." and data["findings"] == []
+    assert [note.startswith("batch 2 is not in this report") for note in notes] == [True] * (len(run_id) > 20)
+
+
+def test_what_is_wrong_with_the_result_of_a_batch_names_it(
+    plan: RunDir, batches: tuple[RunDir, RunDir]
+) -> None:
+    Path(batches[0].result).write_text("{", encoding="utf-8")
+    data, (note,) = reviewed(plan)
+    assert note.startswith("batch 1: result.json cannot be used")
+    assert data["files"]["observed"] is None, "what one does not know, the plan does not know either"
+
+
+@pytest.mark.parametrize("ledger", ["whole", "broken"])
+def test_a_plan_has_no_change_of_its_own_and_says_who_has(plan: RunDir, ledger: str) -> None:
+    if ledger == "broken":
+        Path(plan.ledger).write_text("{", encoding="utf-8")
+    with pytest.raises(Conflict, match="is the run of a plan") as error:
+        review.diff(plan, os.environ)
+    assert "runner status RUN" in (error.value.hint or "")

@@ -1,0 +1,79 @@
+"""What stands against carrying out a plan, told before its run exists. Edge: git, looking."""
+
+from __future__ import annotations
+
+from runner.conduct import commits, fold
+from runner.conduct.brief import check_template
+from runner.conduct.orders import is_apart, request_of
+from runner.errors import Conflict, PlanInvalid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from runner.conduct.assignment import Options, Part
+    from runner.model import Config
+    from runner.plan.resolve import Choice
+    from runner.plan.units import Plan, Unit
+    from runner.state.ledger import Ledger
+    from runner.state.manifest import Manifest
+
+
+class BreakerOpen(Conflict):
+    code = "breaker_open"
+    default_hint = "look at what failed; --reset-breaker then lets the plan go on"
+
+
+class PlanRuns(Conflict):
+    code = "plan_runs"
+    default_hint = "`runner wait RUN` waits for it, `runner cancel RUN` ends it"
+
+
+def refuse_surroundings(
+    config: Config,
+    task_id: str,
+    options: Options,
+    units: Sequence[Unit],
+    unsettled: Collection[str] = (),
+    ledger: Ledger | None = None,
+) -> None:
+    """What the template and the work tree do not allow: ConfigInvalid, Conflict. `unsettled` is what batches
+    have left to be committed, the `ledger` has what is done.
+    """
+    check_template(config, request_of(options, task_id), units)
+    is_wanted = config.delegate.commit is not False
+    done = {path for step in ledger.steps for path in step.changed} if ledger is not None else set()
+    if is_apart(config, task_id) or is_wanted:
+        commits.base(config, done.difference(unsettled) if is_wanted else done)
+    if is_wanted and (there := sorted({*fold.uncommitted(config)} - {*unsettled} - done)):
+        names = ", ".join(there[:5]) + ("" if len(there) < 6 else f" and {len(there) - 5} more")
+        raise Conflict(
+            f"each batch is to be committed, and these changes are not of the plan: {names}",
+            hint="commit or stash them, or set commit = false in [delegate]",
+        )
+
+
+def refuse_unverified(config: Config, choice: Choice, plan: Plan, parts: Sequence[Part]) -> None:
+    """A commit never rests on an agent's word alone."""
+    if config.delegate.commit is False or choice.task.verify:
+        return
+    bare = [part for part in parts if not any(plan.units[at].verify for at in part.units)]
+    if bare:
+        names = ", ".join(plan.units[at].id for part in bare[:5] for at in part.units)
+        raise PlanInvalid(
+            f"each batch is to be committed, and no command verifies {names}",
+            hint="give `verify` to the units or to the task, or set commit = false in [delegate]",
+        )
+
+
+def refuse_running(manifest: Manifest) -> None:
+    if not manifest.is_done:
+        raise PlanRuns(f"run `{manifest.run_id}` carries out this plan: it is `{manifest.status}`")
+
+
+def refuse_open(ledger: Ledger, reset: bool) -> None:
+    if ledger.breaker.is_open and not reset:
+        raise BreakerOpen(
+            f"{ledger.breaker.failures} batches of this plan have failed in a row; left: "
+            f"{', '.join(ledger.left)}"
+        )
