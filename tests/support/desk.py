@@ -101,4 +101,6 @@ class Desk:
 
 
 def unit(n: int, *lines: str) -> str:
-    return "\n".join((f'id = "U{n}"', f'goal = "Do {n}."', *(lines or (f'files = ["src/{n}.py"]', 'verify = [["true"]]'))))
+    return "\n".join(
+        (f'id = "U{n}"', f'goal = "Do {n}."', *(lines or (f'files = ["src/{n}.py"]', 'verify = [["true"]]')))
+    )
