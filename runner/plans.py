@@ -147,7 +147,7 @@ def prepare_again(
     unknown = [unit for unit in done if all(unit != known.id for known in plan.units)]
     if unknown:
         raise UsageError(f"the plan has no unit {', '.join(unknown)}", hint="--done takes the id of a unit")
-    if ledger.is_complete:
+    if ledger.is_complete and ledger.breaker.parked is None:
         raise Conflict(f"nothing of {asked.file} is left to be delegated", hint=_begin_anew(run))
     refuse_open(ledger, reset)
     again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
@@ -231,7 +231,7 @@ def _refuse_another(
         raise
     except Conflict:  # nobody can go on with it, so it has to be possible to begin it anew
         return None
-    if resumed is None:
+    if resumed is None and given.plan == prepared.assignment.plan:  # what says something else is another plan
         refuse_open(ledger, reset)
     return given, ledger
 
@@ -279,11 +279,12 @@ def last(root: str, asked: Asked, env: Mapping[str, str]) -> tuple[RunDir, Manif
     for run in runs_of(root, asked.task_id):
         try:
             manifest = run.read_manifest()
-        except (RunNotFound, ManifestBroken):
-            continue
-        if manifest.runtime.name != PLAN:
-            continue
-        if ((manifest.plan or {}).get("file") or assignments.file_of(run)) == name:
+            if manifest.runtime.name != PLAN:
+                continue
+            file = (manifest.plan or {}).get("file") or assignments.file_of(run)
+        except (RunNotFound, ManifestBroken):  # it can be made again, where this is the one
+            file = assignments.file_of(run)
+        if file == name:
             return run, looking.look(run, env)
     return None
 

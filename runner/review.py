@@ -109,7 +109,7 @@ def _with_batches(own: Report, run: RunDir, env: Mapping[str, str], notes: list[
     except (ValueError, RecursionError) as error:
         notes.append(f"what the batches came to is not known: {os.path.basename(run.ledger)}: {error}")
         return own
-    found = []
+    found, missing = [], []
     for step in plan.steps:
         if step.run is None or not is_run_id(step.run.run_id):
             continue
@@ -118,10 +118,11 @@ def _with_batches(own: Report, run: RunDir, env: Mapping[str, str], notes: list[
             reviewed = _alone(RunDir(run.repo, run.task_id, step.run.run_id), env)[0]
         except RunnerError as error:
             notes.append(f"{name} is not in this report: {error.message}")
+            missing.append(name)
             continue
         found.append((name, reviewed.report))
         notes += [f"{name}: {note}" for note in reviewed.notes]
-    return of_plan(own, found, plan.left)
+    return of_plan(own, found, plan.left, missing)
 
 
 def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:

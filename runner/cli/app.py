@@ -199,12 +199,13 @@ def _report(error: RunnerError, as_json: bool) -> int:
             return _report(error, as_json=False)
     else:
         from runner.cli.render import paint
+        from runner.terminal_text import clean_terminal  # a name on a disk or in an argument may be anything
 
-        print(f"{paint('error:', 'red', sys.stderr)} {error.message}", file=sys.stderr)
+        print(f"{paint('error:', 'red', sys.stderr)} {clean_terminal(error.message)}", file=sys.stderr)
         for problem in error.problems if error.problems != (error.message,) else ():
-            print(f"  {problem}", file=sys.stderr)
+            print(f"  {clean_terminal(problem)}", file=sys.stderr)
         if error.hint:
-            print(f"\n{paint('hint:', 'cyan', sys.stderr)} {error.hint}", file=sys.stderr)
+            print(f"\n{paint('hint:', 'cyan', sys.stderr)} {clean_terminal(error.hint)}", file=sys.stderr)
         try:
             sys.stdout.flush()
         except OSError:

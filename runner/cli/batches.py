@@ -64,15 +64,19 @@ def _asked(args: Namespace) -> plans.Asked:
     options = Options(
         model=args.model,
         sandbox=args.sandbox,
-        map=os.path.join(folder, args.map) if args.map else None,
+        map=_placed(folder, args.map) if args.map else None,
         rehearse=args.rehearse is not None,
-        rehearsal_script=os.path.join(folder, args.rehearse) if args.rehearse else None,
+        rehearsal_script=_placed(folder, args.rehearse) if args.rehearse else None,
         allow_danger=args.allow_danger,
-        config_file=os.path.join(folder, args.config) if args.config else None,
+        config_file=_placed(folder, args.config) if args.config else None,
         sets=tuple(args.sets),
         folder=folder,
     )
     return plans.Asked(args.plan, task, options, args.force_delegate, args.timeout)
+
+
+def _placed(folder: str, path: str) -> str:
+    return os.path.normpath(os.path.join(folder, path))
 
 
 def _rehearses(prepared: Prepared) -> bool:

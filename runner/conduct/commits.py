@@ -38,9 +38,10 @@ class Base(Value):
     ref: str | None = None
 
 
-def base(config: Config, changed: Iterable[str]) -> Base:
+def base(config: Config, changed: Iterable[str], since: str | None = None) -> Base:
     """Now, with what batches have `changed` and nobody has committed. Conflict where commits are wanted and
-    cannot follow: somebody else's are there, or no commit at all.
+    cannot follow: somebody else's are there, or no commit at all. `since` is the commit that the plan began
+    with, None before that.
     """
     root = repository_root(config)
     ref, head = commit.tip(root, None)
@@ -48,28 +49,30 @@ def base(config: Config, changed: Iterable[str]) -> Base:
         raise Conflict("the repository has no commit yet", hint="make a first commit")
     named = config.delegate.commit
     paths = sorted({*changed})
-    if not isinstance(named, str):
-        tip = _so_far(root, head, paths)
-        if named and tip != head:
-            held = {*commit.differing(root, head, paths)} - {*commit.differing(root, tip, paths)}
-            names = ", ".join(sorted(held)[:5])
-            raise Conflict(
-                f"batches that are done were not committed: {names}", hint="commit them, then go on"
-            )
-        return Base(tip, None, head, ref)
-    at = commit.tip(root, named)[1]
-    tip = _so_far(root, at or head, paths)
-    if at is not None and tip != at:
+    at = commit.tip(root, named)[1] if isinstance(named, str) else head
+    on = at or head
+    tip = _so_far(root, on, paths)
+    if named and tip != on:  # never what nobody has committed, under the name of a plan
+        held = {*commit.differing(root, on, paths)} - {*commit.differing(root, tip, paths)}
+        where = f" to branch `{named}`" if isinstance(named, str) else ""
         raise Conflict(
-            f"branch `{named}` does not have the work of the batches that are done",
-            hint="bring it there, or name another branch with `commit` in [delegate]",
+            f"batches that are done were not committed{where}: {', '.join(sorted(held)[:5])}",
+            hint="commit them, then go on",
         )
-    if at is not None and not paths and at != head:
+    if not isinstance(named, str):
+        return Base(tip, None, head, ref)
+    if at is not None and at != head and not (since and _is_below(config, since, at)):
         raise Conflict(
             f"branch `{named}` exists and is not what is checked out",
             hint="name a new branch with `commit` in [delegate], or check it out",
         )
     return Base(tip, named, at)
+
+
+def _is_below(config: Config, since: str, at: str) -> bool:
+    """Whether a commit stands on top of another one."""
+    found = repository.find(config.root)
+    return found is not None and found.git.ask("merge-base", "--is-ancestor", since, at)[0] == 0
 
 
 def _so_far(root: str, on: str, paths: Sequence[str]) -> str:
@@ -124,12 +127,25 @@ def committed(config: Config, on: Base, run_id: str, since: str | None) -> str |
     return found.git.line("rev-list", *words, *((f"^{since}",) if since else ())) or None
 
 
+def settled(ledger: Ledger) -> set[str]:
+    """The files that batches which are done have changed and that have to be in a commit by now: all that a
+    commit of ours has, and what units name of the work that somebody else was to commit.
+    """
+    found: set[str] = set()
+    for step in ledger.steps:
+        if step.status == "succeeded" and step.n not in ledger.together:
+            found.update(step.changed if step.commit else {*step.changed} - {*step.outside})
+    return found
+
+
 def unsettled(repo: str, ledger: Ledger) -> set[str]:
     """The files in which tries have left what no commit of the plan has yet: batches that did not succeed, or
-    of which nobody has said that they did.
+    of which nobody has said that they did, or that were not seen to pass together.
     """
     found = {path for step in ledger.steps for path in step.kept}
     for step in ledger.steps:
+        if step.n in ledger.together:
+            found.update(step.changed)
         if step.run is None or step.status in ("succeeded", "done"):
             continue
         run = RunDir(repo, step.run.task_id, step.run.run_id)

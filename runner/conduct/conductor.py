@@ -63,6 +63,8 @@ class Conductor:
         self._redactor = Redactor(env[name] for name in names if name in env)
         self._edited: dict[int, tuple[str, ...]] = {}
         """Batch -> the files that had changes which are not of the plan when it began."""
+        self._recalled: set[int] = set()
+        """Batches of a conductor before this one: others may have been at work since."""
         self._made: dict[int, str] = {}
         """Batch of a wave -> its commit, of the files as they were before another one was folded in."""
         self.ledger = ledger
@@ -70,16 +72,31 @@ class Conductor:
     def carry_out(self) -> Ledger:
         """From where the ledger is, as far as the plan comes; the ledger then."""
         if self._is_apart or self._commits:
-            open_ends = commits.unsettled(self._run.repo, self.ledger) if self._commits else set()
             changed = {path for step in self.ledger.steps for path in step.changed}
-            self._base = commits.base(self._config, changed - open_ends)
+            if self._commits:
+                changed = commits.settled(self.ledger) - commits.unsettled(self._run.repo, self.ledger)
+            self._base = commits.base(self._config, changed, self.ledger.base)
             self._keep(self.ledger.replace(base=self.ledger.base or self._base.tip, tip=self._base.tip))
         self._recall()
-        if self.ledger.together and self._holds_together(()):
-            self._keep(self.ledger.replace(together=()))
+        self._see_to_owed()
         while group := self._next():
             self._finish(self._await([begun for step in group if (begun := self._begin(step))]))
         return self.ledger
+
+    def _see_to_owed(self) -> None:
+        """What a conductor before this one has folded in and not seen to pass."""
+        owed = self.ledger.together
+        if not owed or not self._holds_together(()):
+            return
+        for n in owed:
+            step = self.ledger.step(n)
+            if self._commits and step.commit is None and step.run is not None:
+                run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
+                manifest = look(run, self._env)
+                end = end_of(manifest, record_of(run)).replace(is_checked=True)
+                self._recalled.add(n)
+                self._close(n, manifest, end, passes=True)
+        self._keep(self.ledger.replace(together=()))
 
     # -- what begins ---------------------------------------------------------------------------------
 
@@ -145,12 +162,13 @@ class Conductor:
         if self._is_apart and self._commits:
             self._note_edits(ended)
         tip = None if self._base is None else self._base.tip
+        is_fresh = self._recalled.isdisjoint(n for n, _, _ in ended)
         for n, run, manifest in ended:
             end = end_of(manifest, record_of(run))
             end = end.replace(dirty_before=self._edited.get(n, end.dirty_before))
             if end.meaning is Meaning.SUCCESS and self._is_apart:
                 end = self._taken_over(run, end)
-                if end.meaning is Meaning.SUCCESS and tip is not None:
+                if end.meaning is Meaning.SUCCESS and tip is not None and is_fresh:
                     tip = self._make(n, manifest, end, tip)
             ends.append((n, run, manifest, end))
         passes = self._holds_together([n for n, _, _, end in ends if end.meaning is Meaning.SUCCESS])
@@ -182,7 +200,7 @@ class Conductor:
             if end.why.code not in KEEPING and self._task.on_failure != "keep":
                 fold.put_away(run, self._env)
         elif not end.is_back:
-            kept = end.changed if end.is_observed else fold.left_by(run)
+            kept = end.changed if end.is_observed else self._own(n, fold.left_by(run))
         counts = end.meaning is Meaning.FAILURE
         change = self.ledger.failed if counts else self.ledger.parked
         self._keep(change(n, end.why, kept=kept))
@@ -208,8 +226,8 @@ class Conductor:
         ledger until all of it is seen through.
         """
         owed = sorted({*self.ledger.together, *fresh})
-        if len(owed) < 2:
-            return True
+        if not self.ledger.together and len(owed) < 2:
+            return True  # it was verified in a tree that was the same
         self._keep(self.ledger.replace(together=tuple(owed)))
         runs = [self.ledger.step(n).run for n in owed]
         folders = [RunDir(self._run.repo, run.task_id, run.run_id) for run in runs if run is not None]
@@ -252,11 +270,15 @@ class Conductor:
             raise Conflict(f"these files had changes before that are not of the plan: {_few(foreign)}")
         if self._commits and not end.is_checked:
             raise Conflict("no command has verified it")
-        if self._commits and (odd := self._nobodys(step.n, end)):
+        if self._commits and (odd := self._nobodys(step.n, end, paths)):
             raise Conflict(f"neither a unit nor the agent names these files: {_few(odd)}")
         made = self._made.get(step.n) or commits.make(
             self._config, before.tip, paths, self._message(step, manifest), manifest.ended_at
         )
+        if self._commits and (not self._is_apart or step.n in self._recalled):
+            run = RunDir(self._run.repo, manifest.task_id, manifest.run_id)
+            if other := fold.strayed(run, commits.repository_root(self._config), end.tree, paths):
+                raise Conflict(f"these files are not as they were verified: {_few(other)}")
         self._base = commits.move(self._config, before, made, paths, is_wanted=self._commits)
         if self._commits and self._base.tip != before.tip:
             self._tell(step.n, f"committed as {self._base.tip[:12]}")
@@ -279,17 +301,21 @@ class Conductor:
         title, batches = self._assignment.plan.title, len(self.ledger.steps)
         return commits.message(self._config, title, step.n, batches, units, manifest)
 
-    def _nobodys(self, n: int, end: End) -> tuple[str, ...]:
+    def _nobodys(self, n: int, end: End, paths: Sequence[str]) -> tuple[str, ...]:
         """What may be somebody else's, who was at work in the same tree; in a tree of its own nobody was."""
-        if self._is_apart or self._config.delegate.files == "off" or end.claimed is None:
+        if self._is_apart or self._config.delegate.files == "off":
             return ()
         root = self._config.root
-        roots = (root, os.path.realpath(root))
-        said = {relative(path, top) for path in end.claimed for top in roots}
-        return tuple(path for path in self._outside(n, end) if path not in said)
+        said = {relative(path, top) for path in end.claimed for top in (root, os.path.realpath(root))}
+        return tuple(path for path in fold.outside(self._assignment.units(n), paths) if path not in said)
 
     def _outside(self, n: int, end: End) -> tuple[str, ...]:
         return fold.outside(self._assignment.units(n), end.changed)
+
+    def _own(self, n: int, left: Sequence[str]) -> tuple[str, ...]:
+        """Of files that are other than before a run whose end nobody saw: those that its units name."""
+        other = {*fold.outside(self._assignment.units(n), left)}
+        return tuple(path for path in left if path not in other)
 
     # -- after another conductor ---------------------------------------------------------------------
 
@@ -306,10 +332,11 @@ class Conductor:
                 self._keep(self.ledger.waits(step.n))
             else:
                 running.append((step.n, run))
+                self._recalled.add(step.n)
         ended = self._await(running)
         again = [one for one in ended if _came_to_nothing(one[2])]
         for n, run, _ in again:
-            kept = () if self._is_apart else fold.left_by(run)
+            kept = () if self._is_apart else self._own(n, fold.left_by(run))
             fold.put_away(run, self._env)
             self._keep(self.ledger.waits(n, kept=kept))
         self._finish([one for one in ended if one not in again])
@@ -318,7 +345,13 @@ class Conductor:
         """A person may have taken over by hand what did not fit; what nobody wants is put away."""
         if fold.decided(run) == "accepted":
             manifest = look(run, self._env)
-            self._close(step.n, manifest, end_of(manifest, record_of(run)), passes=True)
+            self._recalled.add(step.n)
+            self._keep(self.ledger.replace(together=(*self.ledger.together, step.n)))
+            passes = self._holds_together(())
+            end = end_of(manifest, record_of(run)).replace(is_checked=passes)
+            self._close(step.n, manifest, end, passes=passes)
+            if passes:
+                self._keep(self.ledger.replace(together=()))
         else:
             fold.put_away(run, self._env)
 

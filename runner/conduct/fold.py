@@ -10,7 +10,7 @@ import contextlib
 import os
 
 from runner import decide
-from runner.errors import RunnerError
+from runner.errors import Conflict, RunnerError
 from runner.state.events import read as read_events
 from runner.state.store import RUNS, RunDir
 from runner.verify import globs
@@ -83,6 +83,21 @@ def left_by(run: RunDir) -> tuple[str, ...]:
         return () if taken is None else changed(taken).names
     except (RunnerError, OSError, ValueError, KeyError, TypeError):
         return ()
+
+
+def strayed(run: RunDir, root: str, tree: str | None, paths: Sequence[str]) -> tuple[str, ...]:
+    """Which of `paths` are in the work tree at `root` other than they were when the run was verified.
+    Conflict where that is not known any more.
+    """
+    from runner.workspace import changes, snapshot
+
+    try:
+        taken = snapshot.load(run.path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Conflict(f"the record of run `{run.run_id}` cannot be read: {error}") from error
+    if taken is None or tree is None:
+        raise Conflict(f"nobody knows any more what was verified of run `{run.run_id}`")
+    return changes.strayed(taken, tree, root, paths)
 
 
 def outside(units: Sequence[Unit], changed: Sequence[str]) -> tuple[str, ...]:

@@ -58,10 +58,12 @@ class End(Value):
     """Whether that was taken back."""
     dirty_before: tuple[str, ...] = ()
     """What of that had changes before which were not committed."""
-    claimed: tuple[str, ...] | None = None
-    """What the agent says it changed; None where it was not asked."""
+    claimed: tuple[str, ...] = ()
+    """What the agent says it changed."""
     is_observed: bool = False
     """Whether somebody looked at the work tree at all."""
+    tree: str | None = None
+    """What was verified, in the run's own record of its work tree."""
     is_checked: bool = False
     """Whether a command of ours has verified it."""
 
@@ -89,8 +91,9 @@ def end_of(manifest: Manifest, record: Record | None) -> End:
         changed=() if observed is None else observed.changed,
         is_back=rolled is not None and rolled.refused is None and not rolled.amiss,
         dirty_before=() if observed is None else observed.dirty_before,
-        claimed=None if record is None or record.claim is None else record.claim.files_modified,
+        claimed=() if record is None or record.claim is None else record.claim.files_modified,
         is_observed=observed is not None,
+        tree=None if observed is None else observed.tree,
         is_checked=record is not None and any(check.passed for check in record.checks),
     )
 

@@ -43,8 +43,10 @@ def refuse_surroundings(
     check_template(config, request_of(options, task_id), units)
     is_wanted = config.delegate.commit is not False
     done = {path for step in ledger.steps for path in step.changed} if ledger is not None else set()
-    if is_apart(config, task_id) or is_wanted:
-        commits.base(config, done.difference(unsettled) if is_wanted else done)
+    if is_wanted and ledger is not None:
+        commits.base(config, commits.settled(ledger) - {*unsettled}, ledger.base)
+    elif is_wanted or is_apart(config, task_id):
+        commits.base(config, done)
     if is_wanted and (there := sorted({*fold.uncommitted(config)} - {*unsettled} - done)):
         names = ", ".join(there[:5]) + ("" if len(there) < 6 else f" and {len(there) - 5} more")
         raise Conflict(

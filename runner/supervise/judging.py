@@ -186,6 +186,7 @@ class Judge:
             moved_refs=tuple(seen["moved_refs"]),
             dirty_before=tuple(seen["dirty_before"]),
             unknown=tuple(seen["unknown"]),
+            tree=seen["tree"],
         )
 
     def _drifted(self, conformance: Conformance) -> tuple[Finding, ...]:

@@ -70,6 +70,8 @@ class Observed(Value):
     """Files that were not as committed when the run began."""
     unknown: tuple[str, ...] = ()
     """Paths of which nothing is known, since they could not be read."""
+    tree: str | None = None
+    """The whole workspace then, as the run's private record of it (`workspace.shadow`) has it."""
 
 
 FINDINGS = {

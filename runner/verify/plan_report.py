@@ -11,18 +11,20 @@ if TYPE_CHECKING:
     Batches = Sequence[tuple[str, Report]]
 
 
-def of_plan(own: Report, batches: Batches, left: Sequence[str]) -> Report:
+def of_plan(own: Report, batches: Batches, left: Sequence[str], missing: Sequence[str] = ()) -> Report:
     """`own` is that of the plan's run, `batches` are names and reports of their latest runs, `left` the units
-    that are not done. The files that were changed are those of batches that succeeded.
+    that are not done, `missing` the batches whose runs are gone. The files that were changed are those of
+    batches that succeeded.
     """
+    gone = [None] if missing else []
     fine = [report for _, report in batches if report.outcome == "succeeded"]
     return own.replace(
         failure_codes=_once(code for _, one in batches for code in one.failure_codes),
         summary="\n".join(f"{name}: {one.summary}" for name, one in batches if one.summary) or None,
         files=Files(
-            _all(one.files.claimed for one in fine),
-            _all(one.files.observed for one in fine),
-            _all(one.files.outside_scope for one in fine),
+            _all([*gone, *(one.files.claimed for one in fine)]),
+            _all([*gone, *(one.files.observed for one in fine)]),
+            _all([*gone, *(one.files.outside_scope for one in fine)]),
         ),
         claims=Claims(None, _named((name, one.claims.issues) for name, one in batches), None),
         checks=tuple(check for _, one in batches for check in one.checks),
@@ -34,7 +36,7 @@ def of_plan(own: Report, batches: Batches, left: Sequence[str]) -> Report:
         assumptions=_named((name, one.assumptions) for name, one in batches),
         conformance={name: _setting([one.conformance[name] for _, one in batches]) for name in SETTINGS},
         usage=_spent([one.usage for _, one in batches]),
-        residual_risk=(*_left(left), *_risks(batches)),
+        residual_risk=(*_left(left), *_gone(missing), *_risks(batches)),
     )
 
 
@@ -78,6 +80,10 @@ def _spent(parts: Sequence[Mapping[str, int | None]]) -> dict[str, int | None]:
 
 def _left(units: Sequence[str]) -> tuple[str, ...]:
     return (f"not done: {', '.join(units)}",) if units else ()
+
+
+def _gone(missing: Sequence[str]) -> tuple[str, ...]:
+    return (f"{', '.join(missing)}: the run is gone, and with it what was found",) if missing else ()
 
 
 def _risks(batches: Batches) -> tuple[str, ...]:

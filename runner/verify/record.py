@@ -116,7 +116,8 @@ def _observed(data: Any) -> Observed:
     listed = {
         name: _texts(data.get(name, ())) for name in ("absent", "moved_refs", "dirty_before", "unknown")
     }
-    return Observed(_texts(data["changed"]), head_moved=data.get("head_moved") is True, **listed)
+    tree = None if data.get("tree") is None else _text(data["tree"])
+    return Observed(_texts(data["changed"]), head_moved=data.get("head_moved") is True, tree=tree, **listed)
 
 
 def _finding(data: Any) -> Finding:

@@ -47,6 +47,7 @@ def _look(snapshot: Snapshot) -> dict[str, Any]:
     now = changed(snapshot)
     before = {*snapshot.dirty, *snapshot.untracked}
     return {
+        "tree": now.tree,
         "changed": list(now.names),
         "head_moved": now.head_moved or now.branch_moved,
         "moved_refs": [ref.name for ref in now.refs],

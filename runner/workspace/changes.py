@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import stat
 from enum import StrEnum
 
@@ -11,6 +13,8 @@ from runner.workspace.git import Git, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from runner.workspace.repository import Position
     from runner.workspace.shadow import Seen
     from runner.workspace.snapshot import Snapshot
@@ -175,3 +179,31 @@ def _entry(mode: int, oid: str, permissions: int) -> Entry | None:
     if kind == stat.S_IFLNK:
         return Entry(kind | 0o777, oid)
     return Entry(mode if kind == REPOSITORY else kind | permissions, oid)
+
+
+def strayed(snapshot: Snapshot, tree: str, root: str, paths: Collection[str]) -> tuple[str, ...]:
+    """Which of `paths` stand below `root` in another way than in `tree`, which was seen earlier: other bytes,
+    another kind, executable or not. GitFailed where that tree is not known any more.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    git = Git(snapshot.folder, {"GIT_DIR": snapshot.shadow.home})  # its own work tree may be gone by now
+    for line in split(git.run("ls-tree", "-r", "-z", tree)):
+        told, _, name = line.partition("\t")
+        mode, _, digest = told.split(" ")
+        known[name] = (mode, digest)
+    return tuple(path for path in paths if known.get(path) != _standing(f"{root}/{path}", snapshot.hash_name))
+
+
+def _standing(path: str, hash_name: str) -> tuple[str, str] | None:
+    """Mode and name of the content as git has them; None where no file and no link stands."""
+    try:
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            mode, data = "120000", os.fsencode(os.readlink(path))
+        elif stat.S_ISREG(found.st_mode):
+            mode, data = ("100755" if found.st_mode & 0o100 else "100644"), read_bytes(path) or b""
+        else:
+            return None
+    except OSError:
+        return None
+    return mode, hashlib.new(hash_name, b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

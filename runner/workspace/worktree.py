@@ -187,7 +187,8 @@ def discard(worktree: Worktree) -> bool:
     if worktree.removal_began:  # a call that was killed: what still stands is no longer all of the work
         pass
     elif worktree.is_there():
-        write_atomically(worktree.patch, diff(_snapshot(worktree)))
+        if snapshots.load(worktree.folder) is not None:  # else nothing ever began in it
+            write_atomically(worktree.patch, diff(_snapshot(worktree)))
         write_atomically(worktree._decided, b"")
     elif os.path.lexists(worktree.path):
         raise Conflict(f"{worktree.path} is no work tree any more", hint="look at it, and remove it by hand")

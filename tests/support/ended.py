@@ -59,6 +59,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
             "moved_refs": [],
             "dirty_before": [],
             "unknown": [],
+            "tree": None,
         },
         "checks": [
             {"argv": ["pytest"], "exit_code": 1, "timed_out": False, "duration_s": 1.5, "tail": "1 failed\n"}

@@ -94,18 +94,22 @@ def test_a_head_that_is_on_no_branch_is_as_good(work: Work, commit: bool) -> Non
     assert commits.base(config(work, commit), ()) == Base(work.head(), None, work.head())
 
 
-@pytest.mark.parametrize("commit", [False, "delegated"])
-def test_work_that_nobody_committed_is_in_a_commit_that_no_ref_names(work: Work, commit: str | bool) -> None:
+def test_work_that_nobody_committed_is_in_a_commit_that_no_ref_names(work: Work) -> None:
     work.write("a", "done\n")
     work.write("new", "done\n")
     work.write("b", "somebody else's\n")
     before, head = refs(work), work.head()
-    found = commits.base(config(work, commit), ["new", "a", "a"])
+    found = commits.base(config(work), ["new", "a", "a"])
     assert refs(work) == before and found.tip != head
-    at, ref = (None, None) if commit else (head, "refs/heads/main")
-    assert found == Base(found.tip, str(commit) if commit else None, at, ref)
+    assert found == Base(found.tip, None, head, "refs/heads/main")
     assert work.git("show", "--format=%P", "--name-only", found.tip).decode().split() == [head, "a", "new"]
-    assert commits.base(config(work, commit), {"a", "new"}) == found  # the same work is the same commit
+    assert commits.base(config(work), {"a", "new"}) == found  # the same work is the same commit
+
+
+def test_such_a_commit_never_gets_under_the_name_of_a_plan(work: Work) -> None:
+    work.write("a", "done\n")
+    with pytest.raises(Conflict, match=r"were not committed to branch `delegated`: a$"):
+        commits.base(config(work, "delegated"), ["a"])
 
 
 def test_work_that_should_have_been_committed_and_is_not_is_a_conflict_that_names_it(work: Work) -> None:
@@ -126,16 +130,18 @@ def test_a_branch_that_stands_elsewhere_is_not_taken_for_the_plans(work: Work) -
 
 
 def test_a_branch_that_has_the_work_of_the_plan_is_gone_on_with(work: Work) -> None:
+    began = work.head()
     made = committed_to(work, "delegated", a="done\n")
     work.write("a", "done\n")
-    assert commits.base(config(work, "delegated"), ["a"]) == Base(made, "delegated", made)
+    assert commits.base(config(work, "delegated"), ["a"], began) == Base(made, "delegated", made)
+    assert commits.base(config(work, "delegated"), (), began) == Base(made, "delegated", made)
 
 
 def test_a_branch_that_does_not_have_the_work_of_the_plan_is_a_conflict(work: Work) -> None:
     committed_to(work, "delegated", a="done\n")
     work.write("a", "edited since\n")
     before = refs(work)
-    with pytest.raises(Conflict, match="`delegated` does not have the work"):
+    with pytest.raises(Conflict, match=r"were not committed to branch `delegated`: a$"):
         commits.base(config(work, "delegated"), ["a"])
     assert refs(work) == before
 
@@ -164,7 +170,7 @@ def test_where_no_commit_is_wanted_no_ref_moves(work: Work) -> None:
 @pytest.mark.parametrize("commit", [True, "delegated"])
 def test_each_batch_is_a_commit_on_top_of_the_one_before(work: Work, commit: str | bool) -> None:
     settings = config(work, commit)
-    on = commits.base(settings, ())
+    began, on = work.head(), commits.base(settings, ())
     for name in ("a", "b"):
         work.write(name, "done\n")
         on = stacked(settings, on, [name], f"did {name}", AT, True)
@@ -174,7 +180,7 @@ def test_each_batch_is_a_commit_on_top_of_the_one_before(work: Work, commit: str
     assert work.git("rev-parse", branch).decode().strip() == on.tip
     dirty = work.git("status", "--porcelain").decode().split()
     assert dirty == ([] if commit is True else ["M", "a", "M", "b"])
-    assert commits.base(settings, ["a", "b"]) == on  # whoever goes on with it stands there too
+    assert commits.base(settings, ["a", "b"], began) == on  # whoever goes on with it stands there too
 
 
 def test_a_batch_that_changed_nothing_is_no_commit_but_makes_the_branch(work: Work) -> None:
@@ -244,8 +250,8 @@ def test_a_repository_inside_is_in_no_commit_and_the_plan_goes_on_without_it(
     with pytest.raises(Conflict) as told:
         stacked(settings, on, ["a", "b", "in: ner"], "did a", AT, True)
     assert [problem.endswith(": in: ner") for problem in told.value.problems] == [True]
-    if commit is True:
-        with pytest.raises(Conflict, match=r"were not committed: a, b$"):
+    if commit:
+        with pytest.raises(Conflict, match=r"were not committed.*: a, b$"):
             commits.base(settings, ["a", "b", "in: ner"])
         work.git("commit", "-q", "-m", "by hand", "a", "b")
         assert commits.base(settings, ["a", "b", "in: ner"]).tip == work.head()
