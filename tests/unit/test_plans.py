@@ -345,7 +345,7 @@ def test_what_tries_left_in_the_tree_does_not_refuse_to_go_on_with_commits(desk:
     desk.settings(f"commit = {wanted}")
     desk.work.write("src/1.py")
     desk.work.write("src/6.py")
-    desk.work.commit()
+    began = desk.work.commit()
     prepared = desk.prepare()
     desk.work.write("src/1.py", "done\n")
     if wanted != "true":
@@ -355,7 +355,7 @@ def test_what_tries_left_in_the_tree_does_not_refuse_to_go_on_with_commits(desk:
         desk.work.git("switch", "-q", "main")
         desk.work.write("src/1.py", "done\n")
     desk.work.write("src/6.py", "a part\n")
-    begun = prepared.ledger
+    begun = prepared.ledger.replace(base=began)
     for n in (1, 2):
         begun = begun.began(n, Lineage("build", "20261120T101504438Z-50151d5c", "m"))
     begun = begun.succeeded(1, changed=("src/1.py",), commit="0" * 40).failed(2, WHY, kept=("src/6.py",))
