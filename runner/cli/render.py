@@ -8,7 +8,6 @@ import sys
 
 from runner.errors import ExitStatus
 from runner.model import Outcome
-from runner.terminal_text import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ def manifest_text(m: Manifest) -> str:
     model = f"{m.model or 'default model'}" + (f", effort {m.reasoning_effort}" if m.reasoning_effort else "")
     rows = [
         ("run", f"{m.run_id}"),
-        ("task", m.task_id + (f" - {' '.join(clean_terminal(m.title).split())}" if m.title else "")),
+        ("task", m.task_id + (f" - {_title(m.title)}" if m.title else "")),
         ("status", status_word(m.status) + (" (rehearsal)" if m.rehearsal else "")),
         ("reason", _reason(m)),
         ("runtime", f"{runtime}, {model}"),
@@ -143,6 +142,13 @@ def _tokens(m: Manifest) -> str | None:
         return None
     cached = f"({_number(u.cached_input_tokens)} cached)"
     return f"{_number(u.input_tokens)} in {cached}, {_number(u.output_tokens)} out"
+
+
+def _title(title: str) -> str:
+    """One line, whatever a plan or a task calls itself."""
+    from runner.terminal_text import clean_terminal  # most verbs show none
+
+    return " ".join(clean_terminal(title).split())
 
 
 def _plan(m: Manifest) -> str | None:
