@@ -113,6 +113,7 @@ class Conductor:
         """Its run; None where it could not even be started, which stops the plan."""
         run_id, task_id = new_run_id(), self._run.task_id
         child = RunDir(self._run.repo, task_id, run_id)
+        self._recalled.discard(step.n)  # what is verified of it now is ours
         self._keep(self.ledger.began(step.n, lineage_of(child)))
         try:
             config = config_of(self._config, task_id, self._assignment, self.ledger, step)

@@ -13,9 +13,6 @@ from runner.model import Config, Delegate
 from runner.plan.units import Files, Unit
 from runner.state.store import RunDir
 
-AT = "2026-01-02T03:04:05.678Z"
-
-
 RUN = "20261120T101504438Z-50151d5c"
 
 
@@ -104,14 +101,3 @@ def test_a_change_that_no_unit_names_is_found_unless_one_names_nothing(
 ) -> None:
     named = [Unit(f"U{n}", "goal", files) for n, files in enumerate(units)]
     assert fold.outside(named, changed) == found
-
-
-UNITS = (Unit("U3", "Orders can be\nlisted"), Unit("U4", "Orders can be paid"))
-
-
-TRAILERS = [
-    "Runner-Task: work",
-    f"Runner-Run: {RUN}",
-    "Runner-Units: U3, U4",
-    "Delegated-To: codex 0.163.0, gpt-5",
-]
