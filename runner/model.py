@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Json = Mapping[str, Any]
 
 SCHEMA_VERSION = 1
+DISTRIBUTION = "delegate-runner"
+"""Our name in package indexes, where `runner` is another project."""
 MAX_PROMPT_CHARS = 1_048_576
 """Codex refuses a longer turn input ("Input exceeds the maximum length of 1048576 characters")."""
 

@@ -133,10 +133,10 @@ def _run(words: list[str]) -> int:
     if words[0] in ("-V", "--version"):
         from importlib.metadata import version
 
-        if "json" in words[-1]:
-            print(f'{{"version": "{version("runner")}"}}')
-        else:
-            print(f"runner {version('runner')}")
+        from runner.model import DISTRIBUTION
+
+        number = version(DISTRIBUTION)
+        print(f'{{"version": "{number}"}}' if "json" in words[-1] else f"runner {number}")
         return ExitStatus.OK
     verb = words[0]
     if verb not in COMMANDS:

@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import version
 
 from runner.invocation import Invocation
-from runner.model import SCHEMA_VERSION, Limits
+from runner.model import DISTRIBUTION, SCHEMA_VERSION, Limits
 from runner.plan.resolve import digest_of
 from runner.runtimes import PLAN
 from runner.state.store import RunDir, manifest_path_of, new_run_id
@@ -49,7 +49,7 @@ def invocation(
         title=" ".join(clean_terminal(title).split())[:_TITLE_CHARS],
         runtime=PLAN,
         program=sys.executable,
-        version=version("runner"),
+        version=version(DISTRIBUTION),
         argv=(sys.executable, "-I", _MAIN, run.path),
         cwd=config.root,
         env_names=tuple(sorted(env)),

@@ -22,6 +22,7 @@ from mcp.shared.message import SessionMessage
 from runner.delegation.caller import Caller
 from runner.delegation.tools import TOOLS, Tool
 from runner.errors import RunnerError, UsageError
+from runner.model import DISTRIBUTION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ async def _serve(caller: Caller) -> None:
     server: Server[Any] = Server(
         "delegation",
         title="runner delegation",
-        version=version("runner"),
+        version=version(DISTRIBUTION),
         instructions="Look at, pause, cancel and start runs, and ask questions, by literal manifest paths.",
         on_list_tools=functools.partial(_list_tools, caller),
         on_call_tool=functools.partial(_call_tool, caller),

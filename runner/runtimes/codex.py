@@ -51,7 +51,7 @@ class Codex:
     candidates: tuple[str, ...] = ("codex",)
     bundled: str | None = "codex_cli_bin/bin/codex"
     install_hint = (
-        "`pip install 'runner[codex]'` brings a binary along, `npm install -g @openai/codex` puts "
+        "`pip install 'delegate-runner[codex]'` brings a binary along, `npm install -g @openai/codex` puts "
         "one on PATH; or set `command` in [runtimes.codex]"
     )
     login_hint = codex_endings.LOGIN_HINT

@@ -276,7 +276,7 @@ def test_a_link_is_followed_unless_its_name_is_what_starts_the_program(place: Pl
 def test_a_name_that_is_nowhere_is_missing_with_how_to_get_it(place: Place) -> None:
     with pytest.raises(RuntimeMissing, match="no `my-codex` on PATH") as caught:
         probe.find(CODEX, settings("my-codex"), place.env)
-    assert "pip install 'runner[codex]'" in (caught.value.hint or "")
+    assert "pip install 'delegate-runner[codex]'" in (caught.value.hint or "")
 
 
 def test_without_a_codex_on_path_the_one_of_the_package_is_used(

@@ -97,7 +97,7 @@ def test_without_a_command_the_overview_is_shown_and_it_is_a_usage_error(
 def test_the_version_is_that_of_the_package(word: str, capfd: pytest.CaptureFixture[str]) -> None:
     from importlib.metadata import version
 
-    assert answer(capfd, word) == (0, f"runner {version('runner')}\n", "")
+    assert answer(capfd, word) == (0, f"runner {version('delegate-runner')}\n", "")
 
 
 # -- errors ----------------------------------------------------------------------------------------
