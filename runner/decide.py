@@ -1,7 +1,7 @@
 """USE CASES that end the life of a run's own work tree, by decision: accept, discard. Edges: disk, git.
 
 What was decided stands in the events of the run; its manifest, which says how it ended, never changes again.
-What asks git is imported, and with it `sh`, when it is called.
+What asks git is imported only when it is called.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """USE CASES for whoever has to judge a run: its report and its change. Edges: disk, git.
 
-`report` is standard library only; `diff` imports what asks git, and with it `sh`, when it is called.
+`diff` imports what asks git only when it is called.
 """
 
 from __future__ import annotations

@@ -94,8 +94,6 @@ def _started_for(repo: str) -> str | None:
 def _register(args: Namespace, repo: str) -> int:
     import shutil
 
-    from runner.runtimes import shortrun
-
     program = shutil.which("runner") or sys.argv[0]
     server = [os.path.abspath(program), "delegate-server", "--repo", repo, "--mode", args.mode]
     command = {
@@ -109,13 +107,36 @@ def _register(args: Namespace, repo: str) -> int:
         print("register it? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return ExitStatus.NOT_SUCCESSFUL
-    ran = shortrun.run(_found(command), os.environ, seconds=_REGISTER_S, cwd=repo)
-    print(ran.stdout + ran.stderr, end="", file=sys.stderr)
-    if ran.why is not None:
-        raise UsageError(f"`{command[0]}`: {ran.why}", hint="run the command above where it works")
+    exit_code = _run_in_foreground(_found(command), repo)
     if args.format == "json":
-        emit({"host": args.register, "command": command, "registered": ran.exit_code == 0})
-    return ExitStatus.OK if ran.exit_code == 0 else ExitStatus.NOT_SUCCESSFUL
+        emit({"host": args.register, "command": command, "registered": exit_code == 0})
+    return ExitStatus.OK if exit_code == 0 else ExitStatus.NOT_SUCCESSFUL
+
+
+def _run_in_foreground(command: list[str], cwd: str) -> int:
+    """Its exit status. What it says goes to our stderr as it says it; stdout is for our own answer."""
+    import sh
+
+    try:
+        with open(os.devnull, "rb") as nothing:
+            sh.Command(command[0])(
+                *command[1:],
+                _cwd=cwd,
+                _in=nothing,
+                _out=sys.stderr,
+                _err=sys.stderr,
+                _tty_out=False,
+                _timeout=_REGISTER_S,
+            )
+    except sh.ErrorReturnCode as error:
+        return int(error.exit_code)
+    except sh.TimeoutException:
+        why = f"did not answer within {_REGISTER_S:g} s"
+    except (sh.CommandNotFound, sh.ForkException, UnicodeEncodeError) as error:
+        why = f"cannot be started: {error}"
+    else:
+        return 0
+    raise UsageError(f"`{command[0]}`: {why}", hint="run the command above where it works")
 
 
 def _found(command: list[str]) -> list[str]:

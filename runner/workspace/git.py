@@ -1,22 +1,18 @@
-"""Asking git, through `sh`: bytes in, bytes out. Edge: processes. The only module that knows `sh`.
+"""Asking git: bytes in, bytes out. Edge: processes, standard library only.
 
-What git prints goes into an anonymous file and not through `sh`, which reads by lines and in threads: names
-are any bytes but NUL. Paths never become arguments (`sh` would encode them strictly); they travel as
-NUL-separated stdin, as the working folder, or in the environment.
+`os.posix_spawn` and not `subprocess`, whose import alone costs as much as six of these calls. Anonymous files
+and not pipes: none can fill up, and git asks /dev/stdin for its size where it reads rules from it.
 """
 
 from __future__ import annotations
 
 import os
 
-import sh
-
 from runner.errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import IO
+    from collections.abc import Iterable, Mapping, Sequence
 
 # No hook, no file system monitor and no pager of anybody runs because runner looks; nothing is tidied up.
 _SETTINGS = {
@@ -29,6 +25,9 @@ _SETTINGS = {
     "submodule.recurse": "false",
     "advice.addEmbeddedRepo": "false",
 }
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_RESET = (13, 25)
+"""PIPE and XFSZ, which Python ignores and git would too. By number (signal(7)): `signal` costs an import."""
 
 
 class GitFailed(Conflict):
@@ -67,15 +66,11 @@ class Git:
 
     def ask(self, *args: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
         """Exit status, stdout and what it said on stderr, whatever the status is."""
-        with open(os.memfd_create("git"), "w+b") as out:
-            status, said = self._call(args, stdin, out)
-            out.seek(0)
-            return status, out.read(), said
+        return self._call(args, stdin)
 
     def into(self, path: str, *args: str, stdin: bytes = b"") -> None:
         """As `run`, with its stdout in a new file at `path`, however large it is."""
-        with open(path, "xb", opener=_private) as out:
-            status, said = self._call(args, stdin, out)
+        status, _, said = self._call(args, stdin, path)
         if status != 0:
             raise GitFailed(f"`git {args[0]}` failed in {os.fsencode(self.cwd)!r}: {said}")
 
@@ -84,27 +79,23 @@ class Git:
         status, out, _ = self.ask(*args)
         return os.fsdecode(out.removesuffix(b"\n")) if status == 0 else None
 
-    def _call(self, args: tuple[str, ...], stdin: bytes, out: IO[bytes]) -> tuple[int, str]:
-        with open(os.memfd_create("stdin"), "w+b") as source:
-            source.write(stdin)
-            source.seek(0)
-            try:
-                done = sh.Command("git")(
-                    *args,
-                    _cwd=self.cwd,
-                    _env=_environment(self.more, self.settings),
-                    _in=source,
-                    _out=out,
-                    _tty_out=False,
-                    _ok_code=tuple(range(256)),
-                    _return_cmd=True,
-                )
-            except sh.CommandNotFound:
-                raise GitFailed("there is no git on PATH", hint="install git 2.32 or newer") from None
-            except sh.ErrorReturnCode as error:  # ended by a signal
-                raise GitFailed(f"`git {args[0]}` did not end by itself: {error.exit_code}") from None
-            said: str = done.stderr.decode(errors="replace").strip()
-            return int(done.exit_code), said
+    def _call(self, args: tuple[str, ...], stdin: bytes, path: str | None = None) -> tuple[int, bytes, str]:
+        files: list[int] = []
+        try:  # in this order: where a stream of ours is closed, one of them may get its number
+            files.append(os.memfd_create("stdin"))
+            files.append(os.memfd_create("stdout") if path is None else os.open(path, _NEW, 0o600))
+            files.append(os.memfd_create("stderr"))
+            source, out, errors = files
+            _write(source, stdin)
+            pid = _spawn(("git", "-C", self.cwd, *args), _environment(self.more, self.settings), files)
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if status < 0:
+                raise GitFailed(f"`git {args[0]}` did not end by itself: {status}")
+            said = _read(errors).decode(errors="replace").strip()
+            return status, _read(out) if path is None else b"", said
+        finally:
+            for fd in files:
+                os.close(fd)
 
 
 def joined(paths: Iterable[str]) -> bytes:
@@ -129,5 +120,22 @@ def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[s
     return clean
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def _spawn(argv: tuple[str, ...], env: Mapping[str, str], streams: Sequence[int]) -> int:
+    moved = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(streams)]
+    try:
+        return os.posix_spawnp(argv[0], argv, env, file_actions=moved, setsigdef=_RESET)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        raise GitFailed("there is no git on PATH", hint="install git 2.32 or newer") from None
+
+
+def _write(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+
+
+def _read(fd: int) -> bytes:
+    with open(fd, "rb", closefd=False) as file:
+        file.seek(0)
+        return file.read()

@@ -105,6 +105,30 @@ def test_a_run_without_delegation_has_no_server(repo: Repo) -> None:
     assert (done.status, done.error["code"]) == (4, "run_not_found")
 
 
+REGISTER = ("delegate-server", "--register", "claude", "--yes", "--format", "json")
+
+
+@pytest.mark.parametrize(("exit_code", "status"), [(0, 0), (3, 1)])
+def test_registering_passes_on_what_the_host_says_and_answers_by_itself(
+    repo: Repo, exit_code: int, status: int
+) -> None:
+    host = repo.bin / "claude"
+    host.write_text(f'#!/bin/sh\ncat\necho "added in $PWD"\necho "a warning" >&2\nexit {exit_code}\n')
+    host.chmod(0o755)
+    done = repo.cli(*REGISTER, stdin="not for the host")
+    assert done.status == status
+    assert done.json()["registered"] == (exit_code == 0)
+    assert done.json()["command"][:3] == ["claude", "mcp", "add"]
+    assert f"added in {repo.root}\na warning\n" in done.stderr
+    assert "not for the host" not in done.stderr
+
+
+def test_registering_with_a_host_that_is_not_installed_is_refused(repo: Repo) -> None:
+    done = repo.cli(*REGISTER)
+    assert (done.status, done.error["code"]) == (2, "usage")
+    assert "`claude`: cannot be started" in done.error["message"]
+
+
 def test_a_call_with_half_a_surrogate_pair_is_answered_and_the_connection_lives_on(repo: Repo) -> None:
     family(repo)
     half = {"name": "delegate.spawn", "arguments": {"task_id": "child", "prompt": "\ud83d"}}

@@ -73,6 +73,7 @@ PROCESS_PLACES = {
     "runner.cli.app": "only undoes a SIGCHLD that a caller ignores",
     "runner.config": "reads the settings in a process of its own, so that `start` pays for no validation",
     "runner.delegation.tools": "`spawn` is `runner start` in a process of its own",
+    "runner.workspace.git": "asks git: it is on the way of every start that may write",
     "runner.rehearsal.__main__": "a program of its own",
 }
 PURE_ROOMS = {"plan", "model", "value", "errors", "durations"}
