@@ -8,6 +8,6 @@ import sys
 if __name__ == "__main__":
     if not __package__:
         sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    from runner.cli.app import main
+    from runner.cli.app import program
 
-    raise SystemExit(main())
+    program()

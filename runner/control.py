@@ -15,7 +15,6 @@ from runner.executors.processes import find as find_process
 from runner.executors.processes import look as look_at
 from runner.looking import ask, look
 from runner.model import Phase
-from runner.state.events import read as read_events
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 
@@ -245,6 +244,8 @@ def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
 
 
 def _why_not_paused(run: RunDir) -> str | None:
+    from runner.state.events import read as read_events
+
     for event in reversed(list(read_events(run.events))):
         if event.get("type") == "pause_failed":
             return f"still running: {', '.join(map(str, event['still_running']))}"

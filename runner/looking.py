@@ -23,7 +23,6 @@ from runner.state.files import withdraw
 from runner.state.index import Row, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
-from runner.supervise import adopt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,12 +53,18 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
         if lock_fd is None or _is_over(run, lock_fd):
             break
         try:
-            adopt(run, lock_fd, env)
+            _adopt(run, lock_fd, env)
             break
         except SupervisorFailed:
             if not tries_left:
                 raise  # once may be a kill that meant the owner before; this is none
     return run.read_manifest()
+
+
+def _adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
+    from runner.supervise import adopt  # nearly every run has an owner
+
+    adopt(run, lock_fd, env)
 
 
 def _is_locked(run: RunDir) -> bool:
@@ -107,7 +112,7 @@ def finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
     try:
         lock_fd = run.try_lock()
         if lock_fd is not None:
-            adopt(run, lock_fd, env)
+            _adopt(run, lock_fd, env)
     except RunnerError:
         return
 

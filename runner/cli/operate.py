@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 
-from runner import control, housekeeping, looking, lookup
+from runner import looking, lookup
 from runner.cli.parser import Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, paint, questions_text, rows_text
 from runner.errors import ExitStatus
-from runner.state import index, questions
+from runner.state import index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,10 +52,12 @@ def run_status(args: Namespace) -> int:
     run = _run(args.run)
     manifest = looking.look(run, os.environ)
     _emit_manifest(args, manifest)
-    if args.format == "text" and any(question.is_open for question in questions.of_run(run)):
+    if args.format == "text" and run.has_questions():
         from runner import logs
+        from runner.state import questions
 
-        print(questions_text(logs.asked(run, manifest, os.environ)))
+        if any(question.is_open for question in questions.of_run(run)):
+            print(questions_text(logs.asked(run, manifest, os.environ)))
     return ExitStatus.OK
 
 
@@ -69,6 +71,8 @@ def add_wait(parser: Parser) -> None:
 
 
 def run_wait(args: Namespace) -> int:
+    from runner import control  # as below: the verbs that only look need none of it
+
     runs = [_run(name) for name in args.run]
     manifests = control.wait(runs, os.environ, any_of_them=args.any, timeout_s=args.timeout)
     if args.format == "json":
@@ -87,6 +91,8 @@ def add_pause(parser: Parser) -> None:
 
 
 def run_pause(args: Namespace) -> int:
+    from runner import control
+
     _emit_manifest(args, control.pause(_run(args.run), os.environ, actor="user", only=args.only), "paused")
     return ExitStatus.OK
 
@@ -98,6 +104,8 @@ def add_resume(parser: Parser) -> None:
 
 
 def run_resume(args: Namespace) -> int:
+    from runner import control
+
     _emit_manifest(args, control.resume(_run(args.run), os.environ, actor="user", only=args.only), "goes on")
     return ExitStatus.OK
 
@@ -116,6 +124,8 @@ def add_cancel(parser: Parser) -> None:
 
 
 def run_cancel(args: Namespace) -> int:
+    from runner import control
+
     manifest = control.cancel(
         _run(args.run),
         os.environ,
@@ -134,6 +144,8 @@ def add_reap(parser: Parser) -> None:
 
 
 def run_reap(args: Namespace) -> int:
+    from runner import housekeeping
+
     _emit_rows(args, housekeeping.reap(lookup.find_root(here()), os.environ), "nothing to reconcile")
     return ExitStatus.OK
 
@@ -151,6 +163,8 @@ def add_clean(parser: Parser) -> None:
 
 
 def run_clean(args: Namespace) -> int:
+    from runner import housekeeping
+
     root = lookup.find_root(here())
     cleaned = housekeeping.clean(root, older_than_s=args.older_than, dry_run=args.dry_run)
     rows = cleaned.removed

@@ -298,6 +298,13 @@ class RunDir:
                 continue
             yield path, intent
 
+    def has_questions(self) -> bool:
+        """Whether anything was ever asked: few runs ask, and `questions` says what."""
+        try:
+            return bool(os.listdir(self.questions))
+        except OSError:
+            return False
+
     def is_told(self, kind: str) -> bool:
         """Whether such a wish waits for the owner."""
         return any(intent.get("kind") == kind for _, intent in self.intents())
