@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format schemas bench clean
+.PHONY: help demo test check schemas picture bench clean
 
 help:
 	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
@@ -12,6 +12,7 @@ help:
 	@echo "make check    format, lint, type-check strictly, then test"
 	@echo "make bench    print the budgets, measured side by side in one run"
 	@echo "make schemas  generate schemas/ again"
+	@echo "make picture  record the picture of the README again"
 
 # The stamps say which extras the virtual environment has. compileall, because a start must not compile us
 # again where PYTHONDONTWRITEBYTECODE is set.
@@ -40,6 +41,9 @@ check: $(VENV)/.dev.stamp
 
 schemas: $(VENV)/.codex.stamp
 	$(BIN)/python -m runner.config.generate
+
+picture: $(VENV)/.codex.stamp
+	$(BIN)/python docs/picture/record.py
 
 bench: $(VENV)/.test.stamp
 	$(BIN)/python benchmarks/run.py
