@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from runner import planfile
+from runner.plan import load
 from runner.plan.batch import decide
 from runner.plan.units import Files, Plan, Unit
 
@@ -89,7 +89,7 @@ def planning(table: Table, rounds: int) -> None:
         command = [sys.executable, "-m", "runner", "plan", str(file), "--format", "json"]
         values = [(cpu(BARE), planned(plan), cpu(command)) for _ in range(rounds)]
         begun = time.process_time()
-        planfile.load(str(file))
+        load.load(str(file))
         read = (time.process_time() - begun) * 1000
     bare, ours, whole = (statistics.median(column) for column in zip(*values, strict=True))
     table.row("python -I -c pass: CPU", f"{bare:.1f} ms", 1.0)

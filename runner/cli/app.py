@@ -31,26 +31,26 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "setup",
         "say whether a run could start here, and how to repair what stands against it",
     ),
-    "resolve": ("begin", "print exactly what `start` would execute"),
+    "resolve": ("start", "print exactly what `start` would execute"),
     "plan": ("plan", "say what of a plan to delegate, and in which batches"),
     "consent": ("consent", "agree, once per project, that plans are delegated"),
-    "start": ("begin", "start a task as a background run"),
-    "retry": ("begin", "try a run that ended again, with what it has shown"),
-    "list": ("operate", "the running runs, or all"),
-    "status": ("operate", "the manifest of a run, reconciled with reality"),
-    "wait": ("operate", "return the moment a run is done"),
-    "logs": ("reading", "what a run did, readable and redacted"),
+    "start": ("start", "start a task as a background run"),
+    "retry": ("start", "try a run that ended again, with what it has shown"),
+    "list": ("runs", "the running runs, or all"),
+    "status": ("runs", "the manifest of a run, reconciled with reality"),
+    "wait": ("runs", "return the moment a run is done"),
+    "logs": ("logs", "what a run did, readable and redacted"),
     "report": ("review", "what a run came to: claims beside evidence"),
     "diff": ("review", "the change of a run, as a patch"),
     "accept": ("review", "take over the changes of a run that has a work tree of its own"),
     "discard": ("review", "remove such a work tree; its work is kept as a patch"),
-    "pause": ("operate", "stop every process of a run"),
-    "resume": ("operate", "let a paused run go on"),
-    "cancel": ("operate", "end a run and everything of it"),
-    "answer": ("delegate", "answer a question that a run asks"),
-    "reap": ("operate", "reconcile every run that nobody owns"),
-    "clean": ("operate", "remove finished runs"),
-    "delegate-server": ("delegate", "the MCP server through which runs delegate, on stdio"),
+    "pause": ("runs", "stop every process of a run"),
+    "resume": ("runs", "let a paused run go on"),
+    "cancel": ("runs", "end a run and everything of it"),
+    "answer": ("delegation", "answer a question that a run asks"),
+    "reap": ("runs", "reconcile every run that nobody owns"),
+    "clean": ("runs", "remove finished runs"),
+    "delegate-server": ("delegation", "the MCP server through which runs delegate, on stdio"),
     "schema": ("setup", "print a JSON Schema"),
     "completion": ("setup", "print a shell completion script"),
 }
@@ -217,7 +217,7 @@ def _report(error: RunnerError, as_json: bool) -> int:
             return _report(error, as_json=False)
     else:
         from runner.cli.render import paint
-        from runner.terminal_text import clean_terminal  # a name on a disk or in an argument may be anything
+        from runner.text.terminal import clean_terminal  # a name on a disk or in an argument may be anything
 
         print(f"{paint('error:', 'red', sys.stderr)} {clean_terminal(error.message)}", file=sys.stderr)
         for problem in error.problems if error.problems != (error.message,) else ():

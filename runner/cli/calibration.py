@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from runner.calibration import Calibrated
+    from runner.conduct.calibration import Calibrated
     from runner.plan.calibrate import Line
 
 KEPT = ("fixed",)
@@ -37,7 +37,7 @@ def text(found: Calibrated) -> str:
 
 
 def _head(found: Calibrated) -> Iterator[str]:
-    from runner.calibration import left_out_text
+    from runner.conduct.calibration import left_out_text
 
     fitted = found.fitted
     yield (

@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import sys
 
-from runner import consent, gates, launch, runtimes
-from runner.cli.asking import can_ask, confirm
+from runner import runtimes
+from runner.cli.ask import can_ask, confirm
 from runner.cli.parser import Parser, add_settings, here
 from runner.cli.render import emit
+from runner.conduct import consent, preflight
 from runner.errors import ExitStatus, UsageError
 from runner.model import Level
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
+from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Mapping
 
-    from runner.consent import Consent
-    from runner.gates import Choice
+    from runner.conduct.consent import Consent
+    from runner.conduct.preflight import Choice
     from runner.model import Config, Sandbox
 
 QUESTION = "Do you agree?"
@@ -41,11 +43,11 @@ def add_consent(parser: Parser) -> None:
 
 
 def run_consent(args: Namespace) -> int:
-    gates.refuse_nested(os.environ)
+    preflight.refuse_nested(os.environ)
     if args.withdraw:
         return _withdraw(args)
-    config = launch.load(here(), os.environ, args.config, args.sets)
-    choice = gates.meant(config, args.task)
+    config = start.load(here(), os.environ, args.config, args.sets)
+    choice = preflight.meant(config, args.task)
     found = consent.given(config.root, os.environ)
     if found is None or not consent.covers(found, choice.runtime, choice.sandbox):
         print(explanation(config, choice, os.environ), file=sys.stderr)

@@ -90,7 +90,7 @@ def add_settings(parser: Parser) -> None:
 
 def duration(text: str) -> float:
     """For `type=`: seconds of `90`, `15m`, `1h30m`."""
-    from runner.durations import parse_duration
+    from runner.text.durations import parse_duration
 
     try:
         return parse_duration(text)

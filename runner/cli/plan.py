@@ -11,7 +11,7 @@ from runner.cli.render import emit, paint
 from runner.errors import ExitStatus, UsageError
 from runner.model import Economics
 from runner.plan.units import EFFORTS
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,10 +117,11 @@ def run_plan(args: Namespace) -> int:
 
 
 def _run_calibration(args: Namespace, delegate: Delegate, economics: Economics) -> int:
-    from runner import calibration, lookup
     from runner.cli.calibration import document, text
+    from runner.conduct import calibration
+    from runner.usecases import find
 
-    found = calibration.calibrate(lookup.find_root(here()), economics)
+    found = calibration.calibrate(find.find_root(here()), economics)
     decision = None if args.file is None else _decision(args, delegate, found.fitted.economics)
     if args.format == "json":
         shown = document(found)
@@ -134,16 +135,16 @@ def _run_calibration(args: Namespace, delegate: Delegate, economics: Economics) 
 
 
 def _decision(args: Namespace, delegate: Delegate, economics: Economics) -> Decision:
-    from runner import planfile
+    from runner.plan import load
     from runner.plan.batch import decide
     from runner.plan.rules import rules_of
 
     rules = rules_of(delegate, economics, forced=args.force_delegate)
-    return decide(planfile.load(args.file), rules)
+    return decide(load.load(args.file), rules)
 
 
 def _print_decision(decision: Decision) -> None:
-    from runner.plan.text import as_text
+    from runner.plan.overview import as_text
 
     word, rest = as_text(decision).split(":", 1)
     print(paint(word, "green" if decision.decision == "delegate" else "yellow"), end="")

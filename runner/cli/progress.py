@@ -10,9 +10,9 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from runner import control
 from runner.state.manifest import Manifest, parse_timestamp
 from runner.state.store import RunDir
+from runner.usecases import control
 
 
 class _View:

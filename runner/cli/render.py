@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from typing import Any, TextIO
 
     from runner.invocation import Invocation
-    from runner.logs import Line
     from runner.model import Limits, Terms
     from runner.state.index import Row
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
+    from runner.usecases.logs import Line
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _COLOURS = {
@@ -146,7 +146,7 @@ def _tokens(m: Manifest) -> str | None:
 
 def _title(title: str) -> str:
     """One line, whatever a plan or a task calls itself."""
-    from runner.terminal_text import clean_terminal  # most verbs show none
+    from runner.text.terminal import clean_terminal  # most verbs show none
 
     return " ".join(clean_terminal(title).split())
 
@@ -154,7 +154,7 @@ def _title(title: str) -> str:
 def _plan(m: Manifest) -> str | None:
     if m.plan is None:
         return None
-    from runner.cli.planned import plan_text  # few runs are of plans
+    from runner.cli.plan_status import plan_text  # few runs are of plans
 
     return _indented(plan_text(m.plan))
 

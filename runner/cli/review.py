@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import sys
 
-from runner import decide, lookup, review
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit, paint
 from runner.errors import ExitStatus
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
+from runner.usecases import accept, find, review
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable
 
-    from runner.decide import Decision
     from runner.state.store import RunDir
+    from runner.usecases.accept import Decision
 
 
 def add_report(parser: Parser) -> None:
@@ -82,7 +82,7 @@ def add_accept(parser: Parser) -> None:
 
 
 def run_accept(args: Namespace) -> int:
-    return _decided(args, decide.accept(_run(args.run), os.environ))
+    return _decided(args, accept.accept(_run(args.run), os.environ))
 
 
 def add_discard(parser: Parser) -> None:
@@ -96,7 +96,7 @@ def add_discard(parser: Parser) -> None:
 
 
 def run_discard(args: Namespace) -> int:
-    return _decided(args, decide.discard(_run(args.run), os.environ))
+    return _decided(args, accept.discard(_run(args.run), os.environ))
 
 
 def _decided(args: Namespace, decision: Decision) -> int:
@@ -113,7 +113,7 @@ def _decided(args: Namespace, decision: Decision) -> int:
 
 
 def _run(name: str) -> RunDir:
-    return lookup.find(lookup.find_root(here()), name)
+    return find.find(find.find_root(here()), name)
 
 
 def _say(notes: Iterable[str]) -> None:

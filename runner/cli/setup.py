@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runner.doctor import Check
+    from runner.usecases.doctor import Check
 
 
 def add_init(parser: Parser) -> None:
@@ -113,13 +113,14 @@ def add_doctor(parser: Parser) -> None:
 
 
 def run_doctor(args: Namespace) -> int:
-    from runner import doctor, launch, runtimes
+    from runner import runtimes
+    from runner.usecases import doctor, start
 
     for name in args.runtime or ():
         runtimes.get(name)
     names, invalid = args.runtime, None
     try:
-        config = launch.load(here(), os.environ, args.config, args.sets)
+        config = start.load(here(), os.environ, args.config, args.sets)
     except ConfigInvalid as error:  # one finding among the others, and told as the error in the end
         from runner.config import commands
 

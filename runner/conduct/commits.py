@@ -5,11 +5,11 @@ Made of the files that were seen to change, for batches whose runs succeeded, an
 
 from __future__ import annotations
 
-from runner.conduct.fold import decided, left_by
+from runner.conduct.merge_back import decided, left_by
 from runner.conduct.outcome import record_of
 from runner.errors import Conflict
 from runner.state.store import RunDir
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
 from runner.value import Value
 from runner.workspace import commit, repository
 

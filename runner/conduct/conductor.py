@@ -10,27 +10,27 @@ import contextlib
 import json
 import os
 
-from runner import control, launch
-from runner.conduct import assignment as assignments
-from runner.conduct import commits, fold
+from runner.conduct import commits, merge_back
+from runner.conduct import plan_record as assignments
 from runner.conduct.orders import config_of, is_apart, request_of, units_of
 from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, End, Meaning, end_of, record_of
 from runner.conduct.summary import in_a_row
-from runner.conduct.together import verify_together
+from runner.conduct.verify_together import verify_together
 from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
-from runner.looking import look
-from runner.plan.resolve import choose
-from runner.redact import Redactor
+from runner.redact.redactor import Redactor
+from runner.resolve.invocation import choose
 from runner.state.ledger import Ledger, Status, Why
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, new_run_id
+from runner.usecases import control, start
+from runner.usecases.look import look
 from runner.verify.inspect import relative
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from runner.conduct.assignment import Assignment
+    from runner.conduct.plan_record import Assignment
     from runner.model import Config
     from runner.state.ledger import Step
     from runner.state.manifest import Manifest
@@ -124,7 +124,7 @@ class Conductor:
             )
             if self._commits and self._base is not None and not self._is_apart:
                 self._edited[step.n] = commits.edited(self._config, self._base.tip, None)
-            launch.start(config, request, self._env)
+            start.start(config, request, self._env)
         except RunnerError as error:
             if not os.path.exists(child.manifest):
                 why = self._why(error.code, _told(error))
@@ -189,7 +189,7 @@ class Conductor:
         fresh: set[str] = set()
         begun: set[str] = set()
         for _, run, manifest in ended:
-            (begun if fold.is_begun(run) else fresh).update(end_of(manifest, record_of(run)).changed)
+            (begun if merge_back.is_begun(run) else fresh).update(end_of(manifest, record_of(run)).changed)
         found = commits.edited(self._config, self._base.tip, sorted(fresh - begun))
         self._edited.update((n, found) for n, _, _ in ended)
 
@@ -199,9 +199,9 @@ class Conductor:
         kept: tuple[str, ...] = ()
         if self._is_apart:
             if end.why.code not in KEEPING and self._task.on_failure != "keep":
-                fold.put_away(run, self._env)
+                merge_back.put_away(run, self._env)
         elif not end.is_back:
-            kept = end.changed if end.is_observed else self._own(n, fold.left_by(run))
+            kept = end.changed if end.is_observed else self._own(n, merge_back.left_by(run))
         counts = end.meaning is Meaning.FAILURE
         change = self.ledger.failed if counts else self.ledger.parked
         self._keep(change(n, end.why, kept=kept))
@@ -213,7 +213,7 @@ class Conductor:
     def _taken_over(self, run: RunDir, end: End) -> End:
         """The end once the change of its own work tree is in the user's, or why it is not."""
         try:
-            fold.take_over(run, self._env)
+            merge_back.take_over(run, self._env)
         except WorkspaceBusy as error:
             self._keep(self.ledger.stops(self._why(error.code, error.message)))
             return end.replace(meaning=Meaning.LATER)  # whoever goes on with the plan takes it over
@@ -278,7 +278,7 @@ class Conductor:
         )
         if self._commits and (not self._is_apart or step.n in self._recalled):
             run = RunDir(self._run.repo, manifest.task_id, manifest.run_id)
-            if other := fold.strayed(run, commits.repository_root(self._config), end.tree, paths):
+            if other := merge_back.strayed(run, commits.repository_root(self._config), end.tree, paths):
                 raise Conflict(f"these files are not as they were verified: {_few(other)}")
         self._base = commits.move(self._config, before, made, paths, is_wanted=self._commits)
         if self._commits and self._base.tip != before.tip:
@@ -308,14 +308,16 @@ class Conductor:
             return ()
         root = self._config.root
         said = {relative(path, top) for path in end.claimed for top in (root, os.path.realpath(root))}
-        return tuple(path for path in fold.outside(self._assignment.units(n), paths) if path not in said)
+        return tuple(
+            path for path in merge_back.outside(self._assignment.units(n), paths) if path not in said
+        )
 
     def _outside(self, n: int, end: End) -> tuple[str, ...]:
-        return fold.outside(self._assignment.units(n), end.changed)
+        return merge_back.outside(self._assignment.units(n), end.changed)
 
     def _own(self, n: int, left: Sequence[str]) -> tuple[str, ...]:
         """Of files that are other than before a run whose end nobody saw: those that its units name."""
-        other = {*fold.outside(self._assignment.units(n), left)}
+        other = {*merge_back.outside(self._assignment.units(n), left)}
         return tuple(path for path in left if path not in other)
 
     # -- after another conductor ---------------------------------------------------------------------
@@ -337,14 +339,14 @@ class Conductor:
         ended = self._await(running)
         again = [one for one in ended if _came_to_nothing(one[2])]
         for n, run, _ in again:
-            kept = () if self._is_apart else self._own(n, fold.left_by(run))
-            fold.put_away(run, self._env)
+            kept = () if self._is_apart else self._own(n, merge_back.left_by(run))
+            merge_back.put_away(run, self._env)
             self._keep(self.ledger.waits(n, kept=kept))
         self._finish([one for one in ended if one not in again])
 
     def _recall_decided(self, step: Step, run: RunDir) -> None:
         """A person may have taken over by hand what did not fit; what nobody wants is put away."""
-        if fold.decided(run) == "accepted":
+        if merge_back.decided(run) == "accepted":
             manifest = look(run, self._env)
             self._recalled.add(step.n)
             self._keep(self.ledger.replace(together=(*self.ledger.together, step.n)))
@@ -354,7 +356,7 @@ class Conductor:
             if passes:
                 self._keep(self.ledger.replace(together=()))
         else:
-            fold.put_away(run, self._env)
+            merge_back.put_away(run, self._env)
 
     # -- words ---------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import difflib
 from bisect import bisect_left
 
 from runner.plan.units import Plan, Unit
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-from runner import launch
-from runner.conduct.brief import Order, brief
+from runner.conduct.batch_task import Order, brief
 from runner.model import Request
 from runner.plan.checks import joined
+from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.conduct.assignment import Assignment, Options
+    from runner.conduct.plan_record import Assignment, Options
     from runner.model import Config
     from runner.plan.units import Unit
     from runner.state.ledger import Ledger, Step
@@ -32,7 +32,7 @@ def config_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledg
     task, options = config.tasks[task_id], assignment.options
     has_text = task.prompt is not None or task.prompt_file is not None
     order = order_of(config, task_id, assignment, ledger, step)
-    own_text = launch.own_text(config, task) if has_text else None
+    own_text = start.own_text(config, task) if has_text else None
     return brief(config, task_id, order, own_text=own_text, model=options.model)
 
 

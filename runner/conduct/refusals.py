@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runner.conduct import commits, fold
-from runner.conduct.brief import check_template
+from runner.conduct import commits, merge_back
+from runner.conduct.batch_task import check_template
 from runner.conduct.orders import is_apart, request_of
 from runner.errors import Conflict, PlanInvalid
 
@@ -11,10 +11,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from runner.conduct.assignment import Options, Part
+    from runner.conduct.plan_record import Options, Part
     from runner.model import Config
-    from runner.plan.resolve import Choice
     from runner.plan.units import Plan, Unit
+    from runner.resolve.invocation import Choice
     from runner.state.ledger import Ledger
     from runner.state.manifest import Manifest
 
@@ -47,7 +47,7 @@ def refuse_surroundings(
         commits.base(config, commits.settled(ledger) - {*unsettled}, ledger.base)
     elif is_wanted or is_apart(config, task_id):
         commits.base(config, done)
-    if is_wanted and (there := sorted({*fold.uncommitted(config)} - {*unsettled} - done)):
+    if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - {*unsettled} - done)):
         names = ", ".join(there[:5]) + ("" if len(there) < 6 else f" and {len(there) - 5} more")
         raise Conflict(
             f"each batch is to be committed, and these changes are not of the plan: {names}",

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 def main() -> None:
     from runner.config.compile import compile_settings
     from runner.config.find import Places
-    from runner.config.problems import as_error
+    from runner.text.problems import as_error
 
     request = json.load(sys.stdin)
     key = request["key"]

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from runner.config import layers, policy
 from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, Places, find, git_root, setting_names
-from runner.config.problems import Problem, as_error, dotted, near, one_of
 from runner.config.snapshot import Origins, config_from_json
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
 from runner.model import Policy
+from runner.text.problems import Problem, as_error, dotted, near, one_of
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -120,7 +120,7 @@ def show(
 
 
 def _effective(config: Config, task: str | None) -> dict[str, Any]:
-    from runner.durations import format_duration
+    from runner.text.durations import format_duration
 
     def told(item: Task) -> dict[str, Any]:
         fields = item.to_json()
@@ -158,7 +158,7 @@ def _effective(config: Config, task: str | None) -> dict[str, Any]:
 
 
 def _recovery(recovery: Recovery) -> dict[str, Any]:
-    from runner.durations import format_duration
+    from runner.text.durations import format_duration
 
     return {
         "ladder": list(recovery.ladder),

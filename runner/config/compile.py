@@ -12,9 +12,9 @@ import time
 from runner.config import effective, layers, policy, references, schema
 from runner.config.find import Places
 from runner.config.layers import Layer
-from runner.config.problems import Problem
 from runner.config.reading import Reading
 from runner.model import Policy
+from runner.text.problems import Problem
 from runner.value import Value
 
 TYPE_CHECKING = False

@@ -9,8 +9,8 @@ import json
 import os
 
 from runner.config.find import Places
-from runner.config.problems import dotted
 from runner.config.values import LEVELS, PROVIDER_ALIASES
+from runner.text.problems import dotted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

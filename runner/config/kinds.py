@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from runner.config import values
-from runner.durations import parse_duration
+from runner.text.durations import parse_duration
 
 _DURATION_PATTERN = r"^\s*(?=.*[1-9])(\d+(\.\d+)?|(\d+(\.\d+)?(w|d|h|ms|m|s))+)\s*$"
 _BOUND = r"\s*(>=|<=|==|!=|>|<)\s*\d+(\.\d+)*\s*"

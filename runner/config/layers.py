@@ -7,8 +7,8 @@ from __future__ import annotations
 import copy
 
 from runner.config.blocks import BLOCKS
-from runner.config.problems import Problem, dotted
 from runner.config.values import IN_LIMITS
+from runner.text.problems import Problem, dotted
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runner.config.positions import Path
+    from runner.text.positions import Path
 
 DEFAULTS: dict[str, Any] = {
     "schema_version": 1,

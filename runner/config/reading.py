@@ -17,17 +17,17 @@ from tomlkit.exceptions import ParseError, TOMLKitError
 from runner.config import layers, schema
 from runner.config.find import TABLES, Places
 from runner.config.layers import Layer
-from runner.config.positions import positions, split_key
-from runner.config.problems import Problem, dotted, explain, near
 from runner.config.snapshot import stamp
 from runner.model import Level, Policy
+from runner.text.positions import positions, split_key
+from runner.text.problems import Problem, dotted, explain, near
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runner.config.positions import Path
+    from runner.text.positions import Path
 
 MAX_BYTES = 8 * 1024 * 1024
 _NOT_TEXT = "is not valid UTF-8; a setting is text"

@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 
 from runner.config import layers
-from runner.config.problems import Problem, dotted, found, near, one_of
 from runner.config.values import LEVELS, PROVIDER_ALIASES, PROVIDERS
+from runner.text.problems import Problem, dotted, found, near, one_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.config.layers import Layer
-    from runner.config.positions import Path
+    from runner.text.positions import Path
 
 
 def examine(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import shlex
 
-from runner.config.problems import near
-from runner.config.versions import parse_constraint
-from runner.durations import WANTED, parse_duration
+from runner.text.durations import WANTED, parse_duration
+from runner.text.problems import near
+from runner.text.versions import parse_constraint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 
 from runner.errors import RunnerError, RunNotFound, UsageError
-from runner.lookup import by_manifest_path
-from runner.plan.delegation import MODES, tools_of
+from runner.resolve.delegation import MODES, tools_of
 from runner.state.lineage import is_below
 from runner.state.store import RunDir
+from runner.usecases.find import by_manifest_path
 from runner.value import Value
 
 MAX_PATH = 4096

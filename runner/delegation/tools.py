@@ -12,12 +12,12 @@ import subprocess
 import sys
 import time
 
-from runner import control, logs, looking
 from runner.delegation.caller import Caller
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, SupervisorFailed
 from runner.state import questions
 from runner.state.lineage import ParentOver, children
 from runner.state.store import RunDir, new_run_id
+from runner.usecases import control, logs, look
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -60,12 +60,12 @@ class Tool(Value):
 def status(caller: Caller, args: Json) -> dict[str, Any]:
     run = caller.own_or_below(args["manifest_path"])
     deadline = time.monotonic() + float(args.get("wait_s", 0))
-    manifest = looking.look(run, os.environ)
+    manifest = look.look(run, os.environ)
     if not manifest.is_done and deadline > time.monotonic() and not caller.is_self(run):
         try:
             manifest = control.wait([run], os.environ, timeout_s=deadline - time.monotonic())[0]
         except GaveUpWaiting:
-            manifest = looking.look(run, os.environ)
+            manifest = look.look(run, os.environ)
     whole = manifest.to_json()
     return {name: whole[name] for name in _SHOWN} | {
         "children": [_short(child) for child in children(run)],
@@ -83,7 +83,7 @@ def pause(caller: Caller, args: Json) -> dict[str, Any]:
     run, wanted = caller.own_or_below(args["manifest_path"]), bool(args["paused"])
     if caller.is_self(run):
         if not wanted:
-            return {"accepted": False, "status": looking.look(run, os.environ).status}
+            return {"accepted": False, "status": look.look(run, os.environ).status}
         return _later(caller, run, "pause", "you are paused right after this answer; your owner resumes you")
     act = control.pause if wanted else control.resume
     manifest = act(run, os.environ, actor=caller.name, within_s=LONGEST_S - 5)
@@ -99,7 +99,7 @@ def cancel(caller: Caller, args: Json) -> dict[str, Any]:
             run, os.environ, actor=caller.name, grace_s=None, reason=reason, within_s=LONGEST_S - 5
         )
     except GaveUpWaiting:
-        manifest = looking.look(run, os.environ)
+        manifest = look.look(run, os.environ)
     survivors = [survivor.to_json() for survivor in manifest.survivors]
     return {"run_id": run.run_id, "status": manifest.status, "survivors": survivors}
 
@@ -188,7 +188,7 @@ def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
 
 def poll(caller: Caller, args: Json) -> dict[str, Any]:
     run, parent = caller.asked(args["parent_manifest_path"])
-    looking.look(run, os.environ)  # without an owner nobody would see that its time is over
+    look.look(run, os.environ)  # without an owner nobody would see that its time is over
     deadline = time.monotonic() + float(args.get("wait_s", 0))
     while True:
         question = questions.read(run, args["question_id"])
@@ -209,7 +209,7 @@ class TooManyQuestions(Conflict):
 
 def _refuse_if_over(parent: RunDir | None) -> None:
     """ParentOver when nobody is left to answer, also where nobody has written that down yet."""
-    if parent is not None and looking.is_done(parent, os.environ):
+    if parent is not None and look.is_done(parent, os.environ):
         raise ParentOver(f"the parent run `{parent.run_id}` is over: nobody will answer")
 
 
@@ -221,7 +221,7 @@ def answer(caller: Caller, args: Json) -> dict[str, Any]:
 
 def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> dict[str, Any]:
     """Leaves a wish that the run's supervisor takes up only after this answer has gone out."""
-    manifest = looking.look(run, os.environ)
+    manifest = look.look(run, os.environ)
     if manifest.is_done:
         return {"run_id": run.run_id, "status": manifest.status, "accepted": False}
     given = {name: value for name, value in fields.items() if value is not None}
@@ -232,7 +232,7 @@ def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> 
 
 def _short(run: RunDir) -> dict[str, Any]:
     try:
-        word = looking.look(run, os.environ).status
+        word = look.look(run, os.environ).status
     except RunnerError as error:
         word = error.code
     path = run.manifest.removeprefix(f"{run.repo}/")
@@ -336,4 +336,4 @@ TOOLS: tuple[Tool, ...] = (
         answer,
     ),
 )
-"""A new tool is a row here and a word in `runner.plan.delegation.TOOLS`."""
+"""A new tool is a row here and a word in `runner.resolve.delegation.TOOLS`."""

@@ -1,6 +1,6 @@
 """Which units write the same files, so that they have to stay together. Pure.
 
-Paths and globs follow the grammar of a scope (`runner.verify.globs`). Plain paths are compared through their
+Paths and globs follow the grammar of a scope (`runner.text.globs`). Plain paths are compared through their
 folders, in linear time. A glob is compared with what lies below its plain beginning, as long as that stays
 within a few comparisons per entry of the plan; beyond it a glob counts as the whole folder, which keeps more
 together than necessary. A plain path may be a file or a folder; where a glob is compared with it, a name with
@@ -13,8 +13,8 @@ import re
 from bisect import bisect_left
 
 from runner.plan.graph import Sets
+from runner.text import globs
 from runner.value import Value
-from runner.verify import globs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

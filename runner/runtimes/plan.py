@@ -1,6 +1,6 @@
 """The conductor as a program like any other: what its lines mean and how it ended. Pure.
 
-It is started by `start --plan` alone (`runner.plans`), never looked for and never configured.
+It is started by `start --plan` alone (`runner.conduct.start_plan`), never looked for and never configured.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def check_version(runtime: Runtime, settings: RuntimeSettings, program: Program)
     """RuntimeWrong if the program is not in a version that the config wants."""
     if settings.version is None:
         return
-    from runner.config.versions import satisfies  # only where a constraint is declared
+    from runner.text.versions import satisfies  # only where a constraint is declared
 
     try:
         wanted = satisfies(program.version, settings.version)

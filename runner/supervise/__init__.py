@@ -13,9 +13,9 @@ import os
 import sys
 
 from runner.errors import StartFailed, SupervisorFailed
-from runner.executors import local
-from runner.executors.processes import RUN_MARKER, identify
 from runner.model import Identity, Outcome, Reason
+from runner.processes import spawn
+from runner.processes.proc import RUN_MARKER, identify
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, advance
@@ -122,7 +122,7 @@ def _launch(
     me = identify(os.getpid())
     manifest = advance(manifest, Event.LAUNCHED, supervisor=me, attempt=1)
     first = None
-    local.become_subreaper()  # before the child, which may leave an orphan at once
+    spawn.become_subreaper()  # before the child, which may leave an orphan at once
     try:
         if invocation.rehearsal is not None:
             first = _start_rehearsal(run, invocation, env, listener_fd)
@@ -133,7 +133,7 @@ def _launch(
         log.append(Event.STARTED, process=process.to_json(), attempt=1)
     except OSError as error:
         if first is not None:
-            from runner.executors.tree import Tree  # not on the way of a start that goes well
+            from runner.processes.tree import Tree  # not on the way of a start that goes well
 
             Tree(run.run_id, first, reap=reap).sweep(0.0)
         _report(ready_fd, _start_failed(run, manifest, invocation, error, log))
@@ -146,8 +146,8 @@ def start_child(
     run: RunDir, invocation: Invocation, env: Mapping[str, str], umask: int, lease_fd: int | None
 ) -> Identity:
     """One start of the runtime: the prompt on stdin, then EOF; output straight to the files."""
-    streams = local.Streams(run.prompt, run.stdout, run.stderr)
-    return local.spawn(
+    streams = spawn.Streams(run.prompt, run.stdout, run.stderr)
+    return spawn.spawn(
         invocation.program,
         invocation.argv,
         cwd=invocation.cwd,
@@ -183,8 +183,8 @@ def _start_rehearsal(
         *("--listen-fd", str(listener_fd), "--manifest", run.manifest),
         *("--log", run.rehearsal_log),
     )
-    streams = local.Streams(None, os.devnull, run.supervisor_log)
-    server = local.spawn(argv[0], argv, cwd=run.path, env=env, streams=streams, keep_fd=listener_fd)
+    streams = spawn.Streams(None, os.devnull, run.supervisor_log)
+    server = spawn.spawn(argv[0], argv, cwd=run.path, env=env, streams=streams, keep_fd=listener_fd)
     os.close(listener_fd)
     return server
 

@@ -53,8 +53,8 @@ def _goes_away(run: RunDir) -> bool:
 
 def _abandon(run: RunDir) -> None:
     """The folder was taken away, and with it all that could be read or written: ends what is left."""
-    from runner.executors.processes import identify
-    from runner.executors.tree import Tree
+    from runner.processes.proc import identify
+    from runner.processes.tree import Tree
     from runner.supervise import reap
 
     me = identify(os.getpid())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from runner.errors import ManifestBroken, RunNotFound
-from runner.executors.processes import boot_id, host, identify, is_alive
-from runner.executors.tree import marked
 from runner.model import Phase
+from runner.processes.proc import boot_id, host, identify, is_alive
+from runner.processes.tree import marked
 from runner.state.events import EventLog
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance

@@ -12,9 +12,9 @@ import os
 import time
 
 from runner import runtimes
-from runner.executors.processes import command_line
 from runner.invocation import Invocation
 from runner.model import Outcome, Phase, Reason
+from runner.processes.proc import command_line
 from runner.runtimes.base import End
 from runner.state.events import EventLog, complain, read
 from runner.state.files import read_text, replace_bytes, replace_json
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from runner.executors.processes import Process
-    from runner.executors.tree import Tree
+    from runner.processes.proc import Process
+    from runner.processes.tree import Tree
     from runner.supervise.family import Family
 
 _MESSAGE_KEPT = 16 * 1024

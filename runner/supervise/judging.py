@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from runner.executors.tree import Tree
     from runner.invocation import Invocation
     from runner.model import Json
+    from runner.processes.tree import Tree
     from runner.state.events import EventLog
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from runner.executors import local
 from runner.model import Outcome, Reason
+from runner.processes import spawn
 from runner.runtimes import get
 from runner.state.files import create
 from runner.state.lifecycle import Event
@@ -58,12 +58,12 @@ def _start(owner: Supervisor, plan: Plan, starting: Manifest, prompt: str) -> bo
     run, invocation = owner.run, owner.invocation
     offset, errors_from = owner.progress.size, _size(run.stderr)
     try:
-        process = local.spawn(
+        process = spawn.spawn(
             invocation.program,
             plan.argv,
             cwd=invocation.cwd,
             env=owner.environment(),
-            streams=local.Streams(f"{run.path}/{prompt}", run.stdout, run.stderr),
+            streams=spawn.Streams(f"{run.path}/{prompt}", run.stdout, run.stderr),
             keep_fd=owner.lease_fd,
         )
     except OSError as error:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from runner.redact import Redactor
+    from runner.redact.redactor import Redactor
     from runner.state.events import EventLog
     from runner.state.store import RunDir
 
@@ -21,12 +21,12 @@ class Cleaner:
     """Takes the values of a run's secrets, and what looks like one, out of texts and files."""
 
     def __init__(self, names: tuple[str, ...], env: Mapping[str, str]) -> None:
-        from runner.redact import Redactor
+        from runner.redact.redactor import Redactor
 
         self._redactor: Redactor = Redactor(value for name in names if (value := env.get(name)))
 
     def text(self, text: str) -> str:
-        from runner.redact import clean_terminal
+        from runner.redact.redactor import clean_terminal
 
         return self._redactor.redact_text(clean_terminal(text))
 
@@ -42,7 +42,7 @@ class Cleaner:
 
     def seal(self, run: RunDir, log: EventLog) -> None:
         """Redacts the files in place. They were 0600 in a 0700 folder all the time."""
-        from runner.redact import seal
+        from runner.redact.redactor import seal
 
         count = 0
         names = sorted(name for name in os.listdir(run.path) if name.endswith(_SEALED))

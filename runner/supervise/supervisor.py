@@ -13,10 +13,10 @@ import time
 
 from runner import runtimes
 from runner.errors import ManifestBroken, RunNotFound
-from runner.executors import local
-from runner.executors.processes import age, boottime, environment, find, identify, open_pidfd
-from runner.executors.tree import Tree
 from runner.model import Identity, Outcome, Phase, Reason
+from runner.processes import spawn
+from runner.processes.proc import age, boottime, environment, find, identify, open_pidfd
+from runner.processes.tree import Tree
 from runner.state.events import EventLog, complain
 from runner.state.files import withdraw
 from runner.state.lifecycle import Event
@@ -98,7 +98,7 @@ class Supervisor:
             return
         assert self.manifest.process is not None
         self.tree = Tree(self.run.run_id, self.manifest.process, reap=self._reap)
-        local.become_subreaper()
+        spawn.become_subreaper()
         self._take_over()
         is_alone = action is Action.CONCLUDE  # nobody watched the tree since its child had ended
         if is_alone and self.manifest.phase is not Phase.VERIFYING:
@@ -220,7 +220,7 @@ class Supervisor:
             self._obey()
             self._observe()
             self._enforce()
-            import runner.redact  # noqa: F401 - while there is time: the end needs it at once
+            import runner.redact.redactor  # noqa: F401 - while there is time: the end needs it at once
         if self.progress.grown():
             self._timeline.note(self.progress.size)
         for fd in (pidfd, wake):

@@ -10,9 +10,9 @@ import os
 import select
 import time
 
-from runner.executors import local
-from runner.executors.processes import find, open_pidfd
 from runner.model import Outcome, Reason
+from runner.processes import spawn
+from runner.processes.proc import find, open_pidfd
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -81,8 +81,8 @@ def run_check(
     command = tuple(argv)
     try:
         program = _which(argv[0], cwd, env)
-        streams = local.Streams(None, log, log)
-        identity = local.spawn(program, argv, cwd=cwd, env=env, streams=streams)
+        streams = spawn.Streams(None, log, log)
+        identity = spawn.spawn(program, argv, cwd=cwd, env=env, streams=streams)
     except OSError as error:
         return Check(command, None, False, 0.0, f"{argv[0]}: {error.strerror}")
     except (ValueError, IndexError):  # no word at all, or one with a NUL in it

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
 from runner.value import Value
 
 TYPE_CHECKING = False

@@ -9,9 +9,9 @@ import posixpath
 from enum import StrEnum
 
 from runner.model import Level
-from runner.terminal_text import clean_terminal
+from runner.text.globs import covers
+from runner.text.terminal import clean_terminal
 from runner.value import Value
-from runner.verify.globs import covers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

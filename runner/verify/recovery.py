@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from runner.model import MAX_PROMPT_CHARS
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
 from runner.value import Value
 from runner.verify.inspect import outside_scope
 from runner.verify.taxonomy import FailureCode

@@ -6,7 +6,7 @@ of a run without a contract nothing is claimed, of a folder without git nothing 
 
 from __future__ import annotations
 
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
 from runner.value import Value
 from runner.verify.checks import Check
 from runner.verify.inspect import Finding, outside_scope

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

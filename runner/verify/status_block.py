@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 
-from runner.terminal_text import clean_terminal
+from runner.text.terminal import clean_terminal
 from runner.verify.claim import MAX_RESULT_BYTES, Claim, Problem, invalid, missing, paths, shown
 
 STATUSES = {"SUCCESS": "completed", "PARTIAL": "partial", "FAILED": "failed", "BLOCKED": "blocked"}

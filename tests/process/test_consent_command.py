@@ -14,7 +14,7 @@ import pytest
 from support.repo import RUNNER, Repo
 from support.terminal import Terminal
 
-from runner.consent import place
+from runner.conduct.consent import place
 
 SETTINGS = """
 [sandboxes.build]

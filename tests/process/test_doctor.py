@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from runner import doctor
-from runner.doctor import Check, Verdict
 from runner.model import (
     Config,
     Delegation,
@@ -23,6 +21,8 @@ from runner.model import (
     Sandbox,
     Task,
 )
+from runner.usecases import doctor
+from runner.usecases.doctor import Check, Verdict
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standins"))
 

@@ -66,9 +66,9 @@ def finished(repo: Repo) -> Repo:
 )
 def test_operating_a_run_imports_nothing_foreign(words: tuple[str, ...], finished: Repo) -> None:
     modules = imported(finished, *words)
-    assert "runner.looking" in modules
+    assert "runner.usecases.look" in modules
     assert foreign(modules) == set()
-    assert not {module for module in modules if module.startswith(("runner.config", "runner.launch"))}
+    assert not {module for module in modules if module.startswith(("runner.config", "runner.usecases.start"))}
 
 
 def test_only_what_asks_git_imports_the_package_that_does(finished: Repo) -> None:
@@ -78,7 +78,7 @@ def test_only_what_asks_git_imports_the_package_that_does(finished: Repo) -> Non
 
 def test_a_start_with_known_settings_imports_nothing_foreign(finished: Repo) -> None:
     modules = imported(finished, "start", "--task", "work")
-    assert "runner.launch" in modules
+    assert "runner.usecases.start" in modules
     assert foreign(modules) == set()
     assert not modules & {
         "runner.config.schema",
@@ -97,7 +97,7 @@ def test_pausing_and_resuming_import_nothing_foreign(repo: Repo) -> None:
     repo.begun()
     for verb in ("pause", "resume"):
         modules = imported(repo, verb, run.id)
-        assert "runner.looking" in modules
+        assert "runner.usecases.look" in modules
         assert foreign(modules) == set()
     repo.open_gate()
     repo.cli("wait", run.id)
@@ -123,7 +123,7 @@ assert main([sys.argv[1]]) == 0
         timeout=60,
     )
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert {"runner.supervise.ending", "runner.redact"} <= modules
+    assert {"runner.supervise.ending", "runner.redact.redactor"} <= modules
     assert not {
         module for module in modules if module.split(".")[0] in ("pydantic", "tomlkit", "rich", "shtab")
     }

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from runner import plans
-from runner.conduct import assignment as assignments
-from runner.conduct.assignment import Options
+from runner.conduct import plan_record as assignments
+from runner.conduct import start_plan
+from runner.conduct.plan_record import Options
+from runner.conduct.start_plan import Asked, Prepared
 from runner.model import Lineage, Outcome, Phase, Reason
-from runner.plans import Asked, Prepared
 from runner.runtimes import PLAN
 from runner.state.files import replace_json
 from runner.state.ledger import Ledger, Why
@@ -60,13 +60,13 @@ class Desk:
         return str(self.root / name)
 
     def prepare(self, task: str = "build", file: str | None = None, **more: Any) -> Prepared:
-        return plans.prepare(str(self.root), Asked(file or self.plan, task, **more), self.env)
+        return start_plan.prepare(str(self.root), Asked(file or self.plan, task, **more), self.env)
 
     def again(
         self, task: str = "build", reset: bool = False, done: tuple[str, ...] = (), **more: Any
     ) -> Prepared:
         asked = Asked(more.pop("file", self.plan), task, **more)
-        return plans.prepare_again(str(self.root), asked, self.env, done=done, reset=reset)
+        return start_plan.prepare_again(str(self.root), asked, self.env, done=done, reset=reset)
 
     def ended(self, *moves: str, **options: Any) -> RunDir:
         """A run of the plan that has ended; `moves` are what became of its batches, in their order."""

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from runner.executors.processes import identify
 from runner.model import Delegation, Outcome, Phase, Reason
+from runner.processes.proc import identify
 from runner.state.files import replace_json
 from runner.state.lineage import as_child, lineage_of
 from runner.state.manifest import DelegationDeclared, timestamp

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from runner.executors.processes import boot_id
 from runner.invocation import Invocation
 from runner.model import (
     SCHEMA_VERSION,
@@ -20,6 +19,7 @@ from runner.model import (
     Sandbox,
     Task,
 )
+from runner.processes.proc import boot_id
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, manifest_path_of, new_run_id
 

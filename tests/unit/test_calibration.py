@@ -11,9 +11,9 @@ import pytest
 from support.ended import an_ended_run
 from support.plans import toml
 
-from runner import calibration
-from runner.calibration import Measured
 from runner.cli import app
+from runner.conduct import calibration
+from runner.conduct.calibration import Measured
 from runner.model import Economics, Lineage, Outcome, Usage
 from runner.plan.calibrate import Sample
 from runner.state.files import replace_json

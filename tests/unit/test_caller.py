@@ -11,7 +11,7 @@ from support.family import DELEGATION, a_run, relative
 
 from runner.delegation.caller import Caller, NoCaller, NotYours, caller
 from runner.errors import RunnerError, RunNotFound, UsageError
-from runner.plan.delegation import tools_of
+from runner.resolve.delegation import tools_of
 from runner.state.store import RunDir, new_run_id
 
 

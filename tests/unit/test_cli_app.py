@@ -214,9 +214,9 @@ def test_an_answer_in_json_mode_is_one_document_and_nothing_else(
 
 CRASH = """
 import sys
-from runner.cli import operate
+from runner.cli import runs
 from runner.cli.app import main
-del operate.looking
+del runs.look
 sys.exit(main(sys.argv[1:]))
 """
 """A product that is really broken: a name that `list` needs is not there."""
@@ -237,7 +237,7 @@ def test_a_bug_exits_70_and_leaves_a_private_report(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert stat.S_IMODE(report.stat().st_mode) == 0o600
     text = report.read_text()
-    assert "Traceback" in text and "operate.py" in text and sys.version.split()[0] in text
+    assert "Traceback" in text and "runs.py" in text and sys.version.split()[0] in text
 
 
 def test_a_bug_in_json_mode_is_an_error_like_any_other(tmp_path: Path) -> None:
@@ -349,8 +349,8 @@ def test_only_the_module_of_the_chosen_verb_is_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     loaded = {name for name in done.stdout.split() if name.startswith("runner.cli.")}
-    assert "runner.cli.operate" in loaded
-    assert not loaded & {"runner.cli.begin", "runner.cli.setup", "runner.cli.reading", "runner.cli.progress"}
+    assert "runner.cli.runs" in loaded
+    assert not loaded & {"runner.cli.start", "runner.cli.setup", "runner.cli.logs", "runner.cli.progress"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.values import a_manifest
 
-from runner.cli.planned import plan_text
+from runner.cli.plan_status import plan_text
 from runner.cli.render import manifest_text
 from runner.model import Lineage
 from runner.state.ledger import Breaker, Ledger, Step, Why

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.plans import toml
 
-from runner.conduct.assignment import Assignment, Options, Part, file_of, keep, load, parts_of, write
+from runner.conduct.plan_record import Assignment, Options, Part, file_of, keep, load, parts_of, write
 from runner.errors import Conflict
 from runner.model import Lineage
 from runner.plan.batch import decide
+from runner.plan.load import read
 from runner.plan.units import EFFORTS, Rules
-from runner.planfile import read
 from runner.state.ledger import Breaker, Ledger, Step, Why
 from runner.state.store import RunDir
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.values import a_config, a_task, program
 
-from runner.conduct.brief import Order, brief, check_template, written
+from runner.conduct.batch_task import Order, brief, check_template, written
 from runner.config.snapshot import Origins
 from runner.errors import ConfigInvalid, PolicyRefused, PromptInvalid, TaskNotFound
 from runner.invocation import Invocation
 from runner.model import Config, Delegate, Model, Policy, Request, Task
-from runner.plan.resolve import choose, invocation
 from runner.plan.units import EFFORTS, Files, Unit
+from runner.resolve.invocation import choose, invocation
 
 LIST = Unit(
     "U3",

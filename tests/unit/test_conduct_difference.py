@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from support.plans import a_unit, tables, toml
 
 from runner.conduct.difference import difference
+from runner.plan.shape import plan_of
 from runner.plan.units import Files, Plan, Unit
-from runner.planfile.shape import plan_of
 
 THREE = [f'id = "U{n}"\ngoal = "do U{n}"\nfiles = ["src/m{n}.py"]' for n in range(1, 4)]
 

@@ -8,7 +8,7 @@ import pytest
 from support.values import a_config
 from support.work import Work
 
-from runner.conduct import fold
+from runner.conduct import merge_back
 from runner.model import Config, Delegate
 from runner.plan.units import Files, Unit
 from runner.state.store import RunDir
@@ -31,15 +31,15 @@ def config(work: Work, commit: str | bool = False) -> Config:
 
 
 def test_a_tree_is_clean_where_only_runs_are_in_it(work: Work, tmp_path: Path) -> None:
-    assert fold.is_clean(config(work)) is True and fold.uncommitted(config(work)) == []
+    assert merge_back.is_clean(config(work)) is True and merge_back.uncommitted(config(work)) == []
     (work.root / ".runs" / ".gitignore").unlink()
     work.write(".runs/t/cli/r/manifest.json")
-    assert fold.is_clean(config(work)) is True
+    assert merge_back.is_clean(config(work)) is True
     work.write("new")
-    assert fold.is_clean(config(work)) is False and fold.uncommitted(config(work)) == []
+    assert merge_back.is_clean(config(work)) is False and merge_back.uncommitted(config(work)) == []
     (tmp_path / "plain").mkdir()
     plain = a_config(root=str(tmp_path / "plain"))
-    assert fold.is_clean(plain) is None and fold.uncommitted(plain) == []
+    assert merge_back.is_clean(plain) is None and merge_back.uncommitted(plain) == []
 
 
 def test_staged_changed_and_removed_files_are_uncommitted_whatever_they_are_called(work: Work) -> None:
@@ -51,19 +51,19 @@ def test_staged_changed_and_removed_files_are_uncommitted_whatever_they_are_call
     work.remove("line\nbreak")
     work.write(b"half \xff", "changed\n")
     work.write("untracked")
-    assert fold.uncommitted(config(work)) == ["a", "half \udcff", "line\nbreak"]
-    assert fold.is_clean(config(work)) is False
+    assert merge_back.uncommitted(config(work)) == ["a", "half \udcff", "line\nbreak"]
+    assert merge_back.is_clean(config(work)) is False
 
 
 def test_what_a_run_in_place_left_is_told_from_the_record_of_its_start(work: Work) -> None:
     run = RunDir(str(work.root), "t", "r")
-    assert fold.left_by(run) == ()  # nothing was recorded
+    assert merge_back.left_by(run) == ()  # nothing was recorded
     work.take()
-    assert fold.left_by(run) == ()
+    assert merge_back.left_by(run) == ()
     work.write("a", "left\n")
     work.write("new/file", "left\n")
     work.remove("b")
-    assert fold.left_by(run) == ("a", "b", "new/file")
+    assert merge_back.left_by(run) == ("a", "b", "new/file")
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_a_record_of_a_run_that_cannot_be_believed_says_nothing(work: Work, data
         path = work.folder / name
         kept = path.read_bytes() if path.exists() else None
         path.write_bytes(data)
-        assert fold.left_by(run) == (("a",) if name == "worktree.json" and data == b"null" else ())
+        assert merge_back.left_by(run) == (("a",) if name == "worktree.json" and data == b"null" else ())
         path.unlink() if kept is None else path.write_bytes(kept)
-    assert fold.left_by(run) == ("a",)
+    assert merge_back.left_by(run) == ("a",)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_a_change_that_no_unit_names_is_found_unless_one_names_nothing(
     units: list[Files], changed: tuple[str, ...], found: tuple[str, ...]
 ) -> None:
     named = [Unit(f"U{n}", "goal", files) for n, files in enumerate(units)]
-    assert fold.outside(named, changed) == found
+    assert merge_back.outside(named, changed) == found

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from support.values import a_config, a_manifest, a_task
 
 from runner.cli.render import manifest_text
-from runner.conduct.own_run import invocation
+from runner.conduct.conductor_run import invocation
 from runner.invocation import Invocation
 from runner.model import Request
-from runner.plan.resolve import choose
+from runner.resolve.invocation import choose
 from runner.runtimes import PLAN
 from runner.state.manifest import first
 

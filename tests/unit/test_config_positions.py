@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.config.layers import leaves
-from runner.config.positions import positions, split_key
+from runner.text.positions import positions, split_key
 
 
 @pytest.mark.parametrize(

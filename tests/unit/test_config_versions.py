@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.config.versions import parse_constraint, satisfies
+from runner.text.versions import parse_constraint, satisfies
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import given as sampled
 from hypothesis import strategies as st
 from support.disks import read_only_disk, small_disk
 
-from runner.consent import Consent, covers, give, given, place, withdraw
+from runner.conduct.consent import Consent, covers, give, given, place, withdraw
 from runner.errors import RunnerError, Unwritable
 from runner.model import Level, Sandbox
 
@@ -333,7 +333,7 @@ def test_a_disk_that_cannot_be_written_keeps_what_was_agreed(tmp_path: Path) -> 
 
 _WRITER = """
 import sys
-from runner.consent import give
+from runner.conduct.consent import give
 from runner.model import Level, Sandbox
 root, home, runtime = sys.argv[1:]
 for _ in range(40):

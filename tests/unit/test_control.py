@@ -10,13 +10,13 @@ import pytest
 from support.disks import read_only_disk, small_disk
 from support.values import a_manifest, an_identity
 
-from runner import control, housekeeping, looking
 from runner.errors import Conflict, GaveUpWaiting, ManifestNewer, RunNotFound, Unwritable
-from runner.executors.processes import identify
 from runner.model import Outcome, Phase, Reason
+from runner.processes.proc import identify
 from runner.state.files import replace_json
 from runner.state.manifest import timestamp
 from runner.state.store import RunDir, new_run_id
+from runner.usecases import clean, control, look
 
 ENV: dict[str, str] = {}
 
@@ -62,18 +62,18 @@ def owned(tmp_path: Path) -> Iterator[Owned]:
 
 
 def listed(owned: Owned, *, everything: bool = False) -> list[tuple[str, str]]:
-    rows = looking.runs(str(owned.repo), ENV, task=None, everything=everything)
+    rows = look.runs(str(owned.repo), ENV, task=None, everything=everything)
     return [(row.run_id, row.status) for row in rows]
 
 
 def test_a_run_with_a_living_owner_is_told_as_it_stands(owned: Owned) -> None:
     run = owned.run()
-    assert looking.look(run, ENV).status == "running"
-    assert not looking.is_done(run, ENV)
+    assert look.look(run, ENV).status == "running"
+    assert not look.is_done(run, ENV)
 
 
 def test_a_run_that_is_gone_will_say_nothing_more(tmp_path: Path) -> None:
-    assert looking.is_done(RunDir(str(tmp_path), "hello", new_run_id()), ENV)
+    assert look.is_done(RunDir(str(tmp_path), "hello", new_run_id()), ENV)
 
 
 def test_the_list_has_what_is_not_done_newest_first_and_all_on_demand(owned: Owned) -> None:
@@ -82,7 +82,7 @@ def test_the_list_has_what_is_not_done_newest_first_and_all_on_demand(owned: Own
     newest_first = sorted((run.run_id for run in runs), reverse=True)
     assert [run for run, _ in listed(owned)] == newest_first
     assert listed(owned, everything=True)[-1] == (done.run_id, "succeeded")
-    assert [row.task_id for row in looking.runs(str(owned.repo), ENV, task="a", everything=True)] == ["a"]
+    assert [row.task_id for row in look.runs(str(owned.repo), ENV, task="a", everything=True)] == ["a"]
 
 
 def test_a_list_in_the_middle_of_a_start_does_not_lose_the_run(owned: Owned) -> None:
@@ -104,9 +104,9 @@ def test_a_run_of_a_newer_runner_is_neither_rebuilt_nor_removed(owned: Owned) ->
     replace_json(run.manifest, run.read_manifest().to_json() | {"schema_version": 99})
     before = Path(run.manifest).read_bytes()
     with pytest.raises(ManifestNewer):
-        looking.look(run, ENV)
-    assert housekeeping.clean(str(owned.repo), older_than_s=0, dry_run=False).removed == ()
-    assert [row.status for row in housekeeping.reap(str(owned.repo), ENV)] == ["unknown"]
+        look.look(run, ENV)
+    assert clean.clean(str(owned.repo), older_than_s=0, dry_run=False).removed == ()
+    assert [row.status for row in clean.reap(str(owned.repo), ENV)] == ["unknown"]
     assert Path(run.manifest).read_bytes() == before
     assert not list(Path(run.path).glob("*broken*"))
 
@@ -166,7 +166,7 @@ def test_an_ownerless_run_in_a_folder_that_cannot_be_written_is_unknown(tmp_path
         owned.let_go()
         with read_only_disk(disk):
             with pytest.raises(Unwritable, match="its state is unknown"):
-                looking.look(run, ENV)
+                look.look(run, ENV)
             assert listed(owned) == [(run.run_id, "unknown")]
 
 
@@ -176,15 +176,15 @@ def test_cleaning_takes_what_ended_long_ago_and_nothing_else(owned: Owned) -> No
     broken = owned.ended()
     Path(broken.manifest).write_bytes(b"{")
     live = owned.run()
-    would = housekeeping.clean(str(owned.repo), older_than_s=3600, dry_run=True)
+    would = clean.clean(str(owned.repo), older_than_s=3600, dry_run=True)
     assert [row.run_id for row in would.removed] == [old.run_id]
     assert os.path.exists(old.path)
-    assert housekeeping.clean(str(owned.repo), older_than_s=3600, dry_run=False) == would
+    assert clean.clean(str(owned.repo), older_than_s=3600, dry_run=False) == would
     assert [os.path.exists(run.path) for run in (old, fresh, broken, live)] == [False, True, True, True]
-    rest = housekeeping.clean(str(owned.repo), older_than_s=0, dry_run=False)
+    rest = clean.clean(str(owned.repo), older_than_s=0, dry_run=False)
     assert [row.run_id for row in rest.removed] == [fresh.run_id]
 
 
 def test_a_run_without_a_manifest_is_not_found(owned: Owned) -> None:
     with pytest.raises(RunNotFound, match="no manifest"):
-        looking.look(owned.starting(), ENV)
+        look.look(owned.starting(), ENV)

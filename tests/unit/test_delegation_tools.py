@@ -17,7 +17,7 @@ from runner.config import values
 from runner.delegation import server
 from runner.delegation.caller import NotYours, caller
 from runner.delegation.tools import LONGEST_S, TOOLS, Tool
-from runner.plan import delegation
+from runner.resolve import delegation
 from runner.state import questions
 from runner.state.lineage import ParentOver
 from runner.state.questions import QuestionClosed, QuestionNotFound

@@ -12,9 +12,8 @@ import pytest
 from support.doubles import install_codex
 from support.values import a_config, a_task
 
-from runner.consent import give
-from runner.errors import ConfigInvalid, NotReady, PolicyRefused, RunnerError, TaskNotFound
-from runner.gates import (
+from runner.conduct.consent import give
+from runner.conduct.preflight import (
     Check,
     ConsentMissing,
     Nested,
@@ -25,6 +24,7 @@ from runner.gates import (
     refuse_unready,
     refuse_without_consent,
 )
+from runner.errors import ConfigInvalid, NotReady, PolicyRefused, RunnerError, TaskNotFound
 from runner.model import Config, Level, Model, Policy, RuntimeSettings, Sandbox
 
 READS = Sandbox("look", Level.READ_ONLY)
@@ -69,7 +69,7 @@ def test_a_variable_that_says_nothing_is_no_sign(name: str, value: str) -> None:
 
 def test_a_run_around_is_seen_also_by_who_has_unset_its_marker() -> None:
     """As a shell in a run would: the variable is unset for the command, and set in the shell above it."""
-    inner = "from runner.gates import refuse_nested; refuse_nested({})"
+    inner = "from runner.conduct.preflight import refuse_nested; refuse_nested({})"
     command = ["sh", "-c", f'env -i "{sys.executable}" -P -c "{inner}"; echo $?']
     for env in ({}, {"RUNNER_MANIFEST": "/repo/.runs/work/cli/x/manifest.json"}):
         done = subprocess.run(

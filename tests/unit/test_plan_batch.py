@@ -16,7 +16,7 @@ from support.plans import a_plan, a_unit, batches, decided, disjoint
 from runner.errors import PlanInvalid
 from runner.plan.overlap import meet
 from runner.plan.units import Files, Plan, Rules, Unit
-from runner.verify import globs
+from runner.text import globs
 
 # -- the seed's examples -----------------------------------------------------------------------------
 
@@ -360,9 +360,9 @@ def test_too_many_globs_count_as_their_folders_and_are_named() -> None:
 
 CODE = """
 import json, sys
-from runner import planfile
+from runner.plan import load
 from runner.plan.batch import decide
-print(json.dumps(decide(planfile.load(sys.argv[1])).to_json()))
+print(json.dumps(decide(load.load(sys.argv[1])).to_json()))
 """
 
 

@@ -8,12 +8,13 @@ import pytest
 from support.desk import WHY, Desk, unit
 from support.plans import toml
 
-from runner import housekeeping, plans
 from runner.cli.app import main
+from runner.conduct import start_plan
+from runner.conduct.start_plan import BreakerOpen
 from runner.errors import Conflict
 from runner.model import Lineage
-from runner.plans import BreakerOpen
 from runner.state.store import RunDir
+from runner.usecases import clean
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def begins(desk: Desk, *, reset: bool = False) -> None:
     """Whether a new start is refused, before anybody is asked."""
-    plans.refuse_begun(desk.prepare(), desk.env, reset=reset)
+    start_plan.refuse_begun(desk.prepare(), desk.env, reset=reset)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": []}', None], ids=str)
@@ -73,7 +74,7 @@ def test_a_new_start_is_no_way_round_an_open_breaker(desk: Desk) -> None:
 
 def cleaned(desk: Desk) -> tuple[list[str], list[str]]:
     """What is gone, and what stays because its plan is stopped."""
-    found = housekeeping.clean(str(desk.root), older_than_s=0.0, dry_run=False)
+    found = clean.clean(str(desk.root), older_than_s=0.0, dry_run=False)
     return [row.run_id for row in found.removed], [row.run_id for row in found.stopped]
 
 
@@ -113,7 +114,7 @@ def test_clean_leaves_a_stopped_run_that_only_runs_of_other_plans_and_tasks_have
 
 def test_clean_removes_nothing_on_trial_and_says_what_would_stay(desk: Desk) -> None:
     runs = [desk.ended("failed", "failed") for _ in range(2)]
-    found = housekeeping.clean(str(desk.root), older_than_s=0.0, dry_run=True)
+    found = clean.clean(str(desk.root), older_than_s=0.0, dry_run=True)
     assert [row.run_id for row in found.removed] == [runs[0].run_id]
     assert [row.run_id for row in found.stopped] == [runs[1].run_id]
     assert all(map(is_there, runs))

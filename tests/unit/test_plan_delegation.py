@@ -12,8 +12,8 @@ from support.values import a_task, an_invocation
 from runner.errors import PolicyRefused
 from runner.invocation import Invocation
 from runner.model import Delegation, Level, Sandbox
-from runner.plan import delegation
-from runner.plan.delegation import MODES, SERVER, TOOLS, narrowed, refuse_too_deep, refuse_wider, section
+from runner.resolve import delegation
+from runner.resolve.delegation import MODES, SERVER, TOOLS, narrowed, refuse_too_deep, refuse_wider, section
 
 MANIFEST = ".runs/hello/cli/20261120T101504438Z-50151d5c/manifest.json"
 ABOVE = ".runs/above/cli/20261120T101504000Z-aaaaaaaa/manifest.json"

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.plans import tables, toml
 
-from runner import planfile
 from runner.cli import app
 from runner.errors import PlanInvalid
+from runner.plan import load
+from runner.plan.shape import plan_of
 from runner.plan.units import Files, Plan, Unit
-from runner.planfile.shape import plan_of
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "schemas" / "plan.schema.json").read_text(encoding="utf-8"))
@@ -50,7 +50,7 @@ phase = "late"
 def problems(text: str, name: str = "plan.toml") -> list[str]:
     """What is wrong with `text`; every line without the file's name."""
     with pytest.raises(PlanInvalid) as error:
-        planfile.read(text, name)
+        load.read(text, name)
     assert all(one.startswith(f"{name}:") for one in error.value.problems)
     return [one.removeprefix(f"{name}:") for one in error.value.problems]
 
@@ -59,7 +59,7 @@ def problems(text: str, name: str = "plan.toml") -> list[str]:
 
 
 def test_every_key_of_a_unit_arrives() -> None:
-    plan = planfile.read(WHOLE, "plan.toml")
+    plan = load.read(WHOLE, "plan.toml")
     assert plan == Plan(
         (
             Unit(
@@ -145,11 +145,11 @@ def test_a_unit_that_may_write_everything_is_a_problem(glob: str) -> None:
     for files in (f'["{glob}"]', f'{{ create = ["{glob}"] }}'):
         (problem,) = problems(toml(f'id = "A"\ngoal = "g"\nfiles = {files}'))
         assert "every file" in problem
-    assert planfile.read(toml(f'id = "A"\ngoal = "g"\nfiles = {{ read = ["{glob}"] }}'), "plan.toml")
+    assert load.read(toml(f'id = "A"\ngoal = "g"\nfiles = {{ read = ["{glob}"] }}'), "plan.toml")
 
 
 def test_a_path_outside_is_no_problem_of_the_file() -> None:
-    plan = planfile.read(toml('id = "A"\ngoal = "g"\nfiles = ["/etc/x", "../y/./z"]'), "plan.toml")
+    plan = load.read(toml('id = "A"\ngoal = "g"\nfiles = ["/etc/x", "../y/./z"]'), "plan.toml")
     assert plan.units[0].files.modify == ("/etc/x", "../y/./z")
 
 
@@ -170,8 +170,8 @@ def test_a_file_that_is_not_one_is_refused(tmp_path: Path) -> None:
         ("a\0b", "null byte"),
     ):
         with pytest.raises(PlanInvalid, match=message):
-            planfile.load(os.path.join(tmp_path, name))
-    assert len(planfile.load(str(tmp_path / "bom.toml")).units) == 2
+            load.load(os.path.join(tmp_path, name))
+    assert len(load.load(str(tmp_path / "bom.toml")).units) == 2
 
 
 # -- Markdown ------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ PAGE = """\
 
 
 def test_a_markdown_plan_becomes_the_same_units() -> None:
-    plan = planfile.read(PAGE, "plan.md")
+    plan = load.read(PAGE, "plan.md")
     first, second, third = plan.units
     assert plan.title == "The shop"
     assert first == Unit(
@@ -268,7 +268,7 @@ def test_a_markdown_plan_becomes_the_same_units() -> None:
 )
 def test_dependencies_are_written_in_many_ways(text: str, ids: list[str]) -> None:
     page = "".join(f"### U{n}. Name\n" for n in range(1, 5)) + f"### U5. Last\n**Dependencies:** {text}\n"
-    assert list(planfile.read(page, "plan.md").units[-1].depends_on) == ids
+    assert list(load.read(page, "plan.md").units[-1].depends_on) == ids
 
 
 def test_a_markdown_plan_has_its_problems_with_their_lines() -> None:
@@ -290,7 +290,7 @@ def test_markdown_without_units_is_an_empty_plan() -> None:
 def test_no_text_breaks_the_readers(text: str) -> None:
     for name in ("plan.md", "plan.toml"):
         try:
-            planfile.read(text, name)
+            load.read(text, name)
         except PlanInvalid as error:
             assert error.problems
 

@@ -15,9 +15,9 @@ from runner.plan import economics
 from runner.plan.checks import joined
 from runner.plan.effort import of_batch, of_unit
 from runner.plan.graph import cycles, ordered, strong
-from runner.plan.text import as_text
+from runner.plan.overview import as_text
 from runner.plan.units import EFFORTS, Files, normal_path
-from runner.verify import globs
+from runner.text import globs
 
 # -- economics -----------------------------------------------------------------------------------------
 

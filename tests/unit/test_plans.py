@@ -11,9 +11,10 @@ from support.desk import TASKS, WHY, Desk, unit
 from support.ended import an_ended_run, commit
 from support.plans import toml
 
-from runner import plans
-from runner.conduct import assignment as assignments
-from runner.conduct.assignment import Options
+from runner.conduct import plan_record as assignments
+from runner.conduct import start_plan
+from runner.conduct.plan_record import Options
+from runner.conduct.start_plan import BreakerOpen, NotDelegated, PlanChanged, PlanRuns
 from runner.errors import (
     ConfigInvalid,
     Conflict,
@@ -24,7 +25,6 @@ from runner.errors import (
     UsageError,
 )
 from runner.model import Lineage
-from runner.plans import BreakerOpen, NotDelegated, PlanChanged, PlanRuns
 from runner.state.ledger import Breaker, Status
 
 
@@ -66,7 +66,7 @@ def test_a_plan_becomes_its_batches_and_nothing_is_touched_for_it(clean: Desk) -
     assert (prepared.ledger.file, prepared.ledger.breaker) == ("plan.toml", Breaker(3))
     assert prepared.assignment.text == Path(clean.plan).read_text(encoding="utf-8")
     assert [len(part.units) for part in prepared.assignment.parts] == [5, 3]
-    plans.refuse_unworthy(prepared)
+    start_plan.refuse_unworthy(prepared)
 
 
 def test_a_tree_that_was_clean_is_rolled_back_and_another_one_is_as_the_task_says(clean: Desk) -> None:
@@ -124,19 +124,19 @@ def test_only_a_plan_that_is_worth_it_or_forced_is_delegated(
 ) -> None:
     prepared = clean.prepare(file=clean.file("p.toml", toml(*(unit(n) for n in range(count)))), forced=forced)
     if worth:
-        plans.refuse_unworthy(prepared)
+        start_plan.refuse_unworthy(prepared)
         return
     with pytest.raises(NotDelegated, match="not_worth: fewer than 5 units") as error:
-        plans.refuse_unworthy(prepared)
+        start_plan.refuse_unworthy(prepared)
     assert (error.value.code, int(error.value.exit_status)) == ("not_delegated", 5)
 
 
 def test_a_plan_of_trivial_units_is_skipped_unless_it_is_forced(clean: Desk) -> None:
     file = clean.file("p.toml", toml(*(unit(n, "trivial = true") for n in range(4))))
     with pytest.raises(NotDelegated, match="skip: "):
-        plans.refuse_unworthy(clean.prepare(file=file))
+        start_plan.refuse_unworthy(clean.prepare(file=file))
     forced = clean.prepare(file=file, forced=True)
-    plans.refuse_unworthy(forced)
+    start_plan.refuse_unworthy(forced)
     assert [len(step.units) for step in forced.ledger.steps] == [4]
 
 
@@ -183,7 +183,7 @@ def test_more_batches_than_a_manifest_can_list_are_refused(clean: Desk) -> None:
     error = refused(clean, PlanInvalid, file=file)
     assert "at most 1,000 can be carried out" in error.message and "soft_cap" in (error.hint or "")
     fewer = clean.file("p.toml", toml(*(unit(n) for n in range(1000))))
-    assert len(clean.prepare(file=fewer).ledger.steps) <= plans.MOST_BATCHES
+    assert len(clean.prepare(file=fewer).ledger.steps) <= start_plan.MOST_BATCHES
 
 
 def test_settings_that_are_wrong_are_told_before_the_plan_is_read(clean: Desk) -> None:
@@ -282,7 +282,7 @@ def test_it_goes_on_where_the_newest_run_of_it_has_come(clean: Desk) -> None:
     assert prepared.ledger.left == ("U7", "U8") and prepared.decision is None
     resumed = prepared.ledger.resumed_from
     assert resumed is not None and resumed.run_id == run.run_id
-    plans.refuse_unworthy(prepared)
+    start_plan.refuse_unworthy(prepared)
 
 
 def test_a_run_whose_files_are_broken_is_not_gone_on_with(clean: Desk) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from runner.errors import ConfigInvalid, PromptInvalid
 from runner.model import MAX_PROMPT_CHARS
-from runner.plan.contract import WORDINGS
-from runner.plan.prompt import MAX_MAP_CHARS, Map, Parts, compose
+from runner.resolve.contract import WORDINGS
+from runner.resolve.prompt import MAX_MAP_CHARS, Map, Parts, compose
 from runner.verify.claim import RESULT_SCHEMA
 from runner.verify.status_block import KEYS, STATUSES
 

@@ -20,9 +20,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from runner.redact import Redactor, clean_terminal, seal
-from runner.redact_exact import secrets_of
-from runner.redact_shapes import AHEAD
+from runner.redact.exact import secrets_of
+from runner.redact.redactor import Redactor, clean_terminal, seal
+from runner.redact.shapes import AHEAD
 
 MARK = "[redacted]"
 ROOT = Path(__file__).parents[2]
@@ -775,7 +775,7 @@ HEAVY = "typing json logging dataclasses pathlib tempfile base64 asyncio subproc
 
 def test_importing_brings_in_nothing_heavy_and_compiles_no_pattern() -> None:
     code = (
-        "import re; before = len(re._cache)\nimport runner.redact\n"
+        "import re; before = len(re._cache)\nimport runner.redact.redactor\n"
         "print(len(re._cache) - before, *sorted(sys.modules))"
     )
     compiled, *modules = in_a_process_of_its_own(code).split()

@@ -22,10 +22,10 @@ from runner.cli.render import (
     rows_text,
     status_word,
 )
-from runner.logs import Line
 from runner.model import Outcome, Phase, Reason, Usage
 from runner.state.index import Row, row_of
 from runner.state.manifest import Survivor
+from runner.usecases.logs import Line
 
 ESCAPE = "\x1b"
 SHOW = "from runner.cli.render import paint; print(paint('word', 'red'))"

@@ -27,7 +27,7 @@ from runner.model import (
     Sandbox,
     Terms,
 )
-from runner.plan.resolve import Choice, choose, find_task, invocation, map_path, near_match
+from runner.resolve.invocation import Choice, choose, find_task, invocation, map_path, near_match
 
 RUN_ID = "20261120T101504438Z-50151d5c"
 MODELS = {

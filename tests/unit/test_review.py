@@ -13,10 +13,8 @@ from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.imports import ROOT
 from support.work import Work
 
-from runner import review
 from runner.errors import Conflict
 from runner.model import Level, Outcome, Phase, Sandbox, Terms
-from runner.review import LARGEST_RESULT, Reviewed
 from runner.runtimes import PLAN
 from runner.state.events import EventLog
 from runner.state.files import replace_json
@@ -24,6 +22,8 @@ from runner.state.ledger import Breaker, Ledger, Step, Why
 from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound
 from runner.state.store import RunDir
+from runner.usecases import review
+from runner.usecases.review import LARGEST_RESULT, Reviewed
 from runner.verify.record import parse
 from runner.workspace import rollback, snapshot
 

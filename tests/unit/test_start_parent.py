@@ -11,7 +11,6 @@ from support.doubles import install_codex
 from support.family import ALL_TOOLS, DELEGATION, a_run, end, relative
 from support.values import a_config, a_task
 
-from runner import launch
 from runner.errors import PolicyRefused, RunNotFound
 from runner.invocation import Invocation
 from runner.model import (
@@ -27,6 +26,7 @@ from runner.model import (
 from runner.state.files import replace_json
 from runner.state.lineage import ParentOver, children, lineage_of
 from runner.state.store import RunDir
+from runner.usecases import start
 
 ALLOWED = Sandbox("build", Level.WORKSPACE_WRITE)
 
@@ -56,7 +56,7 @@ def above(repo: Path, task: str = "above", parent: RunDir | None = None, **chang
 
 
 def child_of(run: RunDir, settings: Config, env: dict[str, str], **asked: Any) -> Invocation:
-    return launch.resolve(settings, Request("hello", parent=relative(run), **asked), env)
+    return start.resolve(settings, Request("hello", parent=relative(run), **asked), env)
 
 
 def test_a_child_names_its_parent_and_is_told_whom_to_ask(tmp_path: Path, env: dict[str, str]) -> None:
@@ -69,7 +69,7 @@ def test_a_child_names_its_parent_and_is_told_whom_to_ask(tmp_path: Path, env: d
 
 
 def test_a_run_without_a_parent_is_told_to_ask_its_owner(tmp_path: Path, env: dict[str, str]) -> None:
-    alone = launch.resolve(config(tmp_path), Request("hello"), env)
+    alone = start.resolve(config(tmp_path), Request("hello"), env)
     assert alone.parent is None
     assert f"parent_manifest_path={alone.manifest_path} for `delegate.question.enqueue`" in alone.prompt
 
@@ -102,14 +102,14 @@ def test_a_task_that_the_parent_may_start_and_that_is_gone_is_not_offered(
 
 
 def test_no_task_is_offered_where_none_may_be_started(tmp_path: Path, env: dict[str, str]) -> None:
-    assert "one of: none" in launch.resolve(config(tmp_path, tasks=()), Request("hello"), env).prompt
+    assert "one of: none" in start.resolve(config(tmp_path, tasks=()), Request("hello"), env).prompt
 
 
 def test_the_policy_cuts_the_numbers_of_every_run(tmp_path: Path, env: dict[str, str]) -> None:
     settings = config(tmp_path, max_depth=8, max_children=64).replace(
         policy=Policy(max_depth=0, max_children=3)
     )
-    own = launch.resolve(settings, Request("hello"), env).delegation
+    own = start.resolve(settings, Request("hello"), env).delegation
     assert (own.max_depth, own.max_children) == (0, 3)
 
 
@@ -161,14 +161,14 @@ def test_a_child_of_a_rehearsal_is_one(tmp_path: Path, env: dict[str, str]) -> N
 @pytest.mark.parametrize("path", ["", "/dev/zero", ".runs/a/cli/b/manifest.json", "@latest", "x" * 1_000_000])
 def test_a_parent_that_is_none_is_not_found(path: str, tmp_path: Path, env: dict[str, str]) -> None:
     with pytest.raises(RunNotFound):
-        launch.resolve(config(tmp_path), Request("hello", parent=path), env)
+        start.resolve(config(tmp_path), Request("hello", parent=path), env)
 
 
 def test_a_parent_that_is_over_gets_no_child_and_nothing_is_left(tmp_path: Path, env: dict[str, str]) -> None:
     parent = above(tmp_path)
     end(parent)
     with pytest.raises(ParentOver):
-        launch.start(config(tmp_path), Request("hello", parent=relative(parent)), env)
+        start.start(config(tmp_path), Request("hello", parent=relative(parent)), env)
     assert children(parent) == []
     assert not os.path.exists(tmp_path / ".runs" / "hello")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.verify.globs import covers, matches, problem
+from runner.text.globs import covers, matches, problem
 
 
 @pytest.mark.parametrize(

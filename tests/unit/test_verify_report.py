@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 from support.imports import ROOT
 
 from runner.model import Outcome
-from runner.redact import Redactor
-from runner.terminal_text import clean_terminal
+from runner.redact.redactor import Redactor
+from runner.text.terminal import clean_terminal
 from runner.verify.checks import Check
 from runner.verify.claim import Claim
 from runner.verify.inspect import Allowed, Observed, Severity, findings

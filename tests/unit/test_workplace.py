@@ -10,12 +10,12 @@ from support.doubles import install_codex
 from support.values import a_config, a_task
 from support.work import Work
 
-from runner import launch
 from runner.errors import Conflict
 from runner.model import Config, Request, RuntimeSettings
-from runner.plan.resolve import choose
+from runner.resolve.invocation import choose
 from runner.state.store import RunDir, new_run_id
-from runner.workplace import Workplace, reserve
+from runner.usecases import start
+from runner.usecases.workplace import Workplace, reserve
 from runner.workspace import worktree as worktrees
 from runner.workspace.commit import make
 
@@ -90,7 +90,7 @@ def test_an_unknown_base_is_refused_before_anything_is_made(work: Work, base: st
     of = config(work).replace(runtimes=runtimes)
     before = work.state()
     with pytest.raises(Conflict, match=f"{base} is no commit"):
-        launch.start(of, Request("hello", base=base), dict(os.environ))
+        start.start(of, Request("hello", base=base), dict(os.environ))
     assert work.state() == before and not (work.root / ".runs" / "hello").exists()
     assert not (own_home / ".local" / "state" / "runner" / "worktrees").exists()
     assert len(work.git("worktree", "list").splitlines()) == 1

@@ -1,0 +1,150 @@
+"""The verbs of delegation: answer and delegate-server."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+from runner.cli.parser import Parser, add_run, here
+from runner.cli.render import emit
+from runner.errors import ExitStatus, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+_HOSTS = ("codex", "claude")
+_REGISTER_S = 60.0
+
+
+def add_answer(parser: Parser) -> None:
+    add_run(parser)
+    parser.add_argument("question", metavar="QUESTION", help="its id, e.g. q-0001 (`runner status RUN`)")
+    parser.add_argument("text", metavar="TEXT", help="the answer; `-` is stdin")
+    parser.examples('runner answer @latest q-0001 "Yes, both tables."')
+
+
+def run_answer(args: Namespace) -> int:
+    from runner.usecases import control, find, logs
+
+    run = find.find(find.find_root(here()), args.run)
+    text = sys.stdin.read() if args.text == "-" else args.text
+    question = control.answer(run, args.question, text, actor="user")
+    if args.format == "json":
+        shown = logs.asked(run, run.read_manifest(), os.environ)
+        emit(next(one for one in shown if one.id == question.id).to_json())
+    else:
+        print(f"{run.run_id} {question.id} {question.status}")
+    return ExitStatus.OK
+
+
+def add_delegate_server(parser: Parser) -> None:
+    parser.add_argument("--repo", metavar="DIR", help="the repository (default: the one around this folder)")
+    parser.add_argument("--manifest", metavar="PATH", help="act for this run, and only as it may")
+    parser.add_argument(
+        "--mode",
+        choices=("full", "status", "question"),
+        default="full",
+        help="offer every tool (default), only delegate.status, or that and the questions",
+    )
+    parser.add_argument("--config", metavar="FILE", help="delegate.toml that spawned runs are started with")
+    parser.add_argument(
+        "--register",
+        choices=_HOSTS,
+        metavar="HOST",
+        help=f"register this server with a host ({', '.join(_HOSTS)}) instead of serving",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --register: do it without asking")
+    parser.examples(
+        "runner delegate-server --repo .             serve on stdio, for the owner of the repository",
+        "runner delegate-server --register codex     show the command, ask, and register it",
+    )
+
+
+def run_delegate_server(args: Namespace) -> int:
+    from runner.usecases import find
+
+    repo = os.path.abspath(args.repo) if args.repo else find.find_root(here())
+    if args.register:
+        return _register(args, repo)
+    from runner.delegation.caller import caller
+    from runner.delegation.server import serve
+
+    who = caller(repo, args.manifest or _started_for(repo), args.mode, args.config)
+    serve(who)
+
+
+def _started_for(repo: str) -> str | None:
+    """A registered server has no --manifest: it acts for the run that it was started in, else for the owner.
+
+    The host of a run that has no delegation starts a registered server too, and is not the owner.
+    """
+    from runner.usecases import control
+
+    manifest = control.around(os.environ)
+    if manifest is not None and not manifest.startswith(f"{repo}/"):
+        raise UsageError(
+            f"started in the run {manifest}, which is of another repository than {repo}",
+            hint='server = "inline" in [delegation] of that one',
+        )
+    return manifest
+
+
+def _register(args: Namespace, repo: str) -> int:
+    import shutil
+
+    program = shutil.which("runner") or sys.argv[0]
+    server = [os.path.abspath(program), "delegate-server", "--repo", repo, "--mode", args.mode]
+    command = {
+        "codex": ["codex", "mcp", "add", "delegation", "--", *server],
+        "claude": ["claude", "mcp", "add", "--transport", "stdio", "delegation", "--", *server],
+    }[args.register]
+    print(shlex.join(command), file=sys.stderr)
+    if not args.yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nothing was registered", hint="run the command above, or add --yes")
+        print("register it? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            return ExitStatus.NOT_SUCCESSFUL
+    exit_code = _run_in_foreground(_found(command), repo)
+    if args.format == "json":
+        emit({"host": args.register, "command": command, "registered": exit_code == 0})
+    return ExitStatus.OK if exit_code == 0 else ExitStatus.NOT_SUCCESSFUL
+
+
+def _run_in_foreground(command: list[str], cwd: str) -> int:
+    """Its exit status. What it says goes to our stderr as it says it; stdout is for our own answer."""
+    import sh
+
+    try:
+        with open(os.devnull, "rb") as nothing:
+            sh.Command(command[0])(
+                *command[1:],
+                _cwd=cwd,
+                _in=nothing,
+                _out=sys.stderr,
+                _err=sys.stderr,
+                _tty_out=False,
+                _timeout=_REGISTER_S,
+            )
+    except sh.ErrorReturnCode as error:
+        return int(error.exit_code)
+    except sh.TimeoutException:
+        why = f"did not answer within {_REGISTER_S:g} s"
+    except (sh.CommandNotFound, sh.ForkException, UnicodeEncodeError) as error:
+        why = f"cannot be started: {error}"
+    else:
+        return 0
+    raise UsageError(f"`{command[0]}`: {why}", hint="run the command above where it works")
+
+
+def _found(command: list[str]) -> list[str]:
+    """Codex may be the binary of the PyPI package, which is not on PATH."""
+    if command[0] != "codex":
+        return command
+    from runner.model import RuntimeSettings
+    from runner.runtimes import get, probe
+
+    settings = RuntimeSettings("codex", "codex", None, (), {}, None)
+    return [probe.discover(get("codex"), settings, os.environ).path, *command[1:]]

@@ -1,0 +1,61 @@
+"""The verb `logs`."""
+
+from __future__ import annotations
+
+import os
+
+from runner.cli.parser import Parser, add_run, here
+from runner.cli.render import emit, line_text
+from runner.errors import ExitStatus, UsageError
+from runner.usecases import find, logs, look
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+def add_logs(parser: Parser) -> None:
+    add_run(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run is done")
+    parser.add_argument(
+        "--stream",
+        choices=logs.STREAMS,
+        default="events",
+        help="readable events (default), the raw streams, or the last message",
+    )
+    parser.add_argument("--tail", type=int, metavar="N", help="only the last N lines to begin with")
+    parser.examples("runner logs @latest -f", "runner logs hello --stream stderr --tail 20")
+
+
+def run_logs(args: Namespace) -> int:
+    if args.tail is not None and args.tail < 0:
+        raise UsageError("--tail takes a number of lines, 0 or more")
+    run = find.find(find.find_root(here()), args.run)
+    manifest = look.look(run, os.environ)
+    if args.follow:
+        lines = logs.follow(
+            run,
+            manifest,
+            os.environ,
+            stream=args.stream,
+            tail=args.tail,
+            is_done=lambda: look.is_done(run, os.environ),
+        )
+        for line in lines:
+            if args.format == "json":
+                emit(line.to_json())
+            else:
+                print(text(line), flush=True)
+        return ExitStatus.OK
+    found = logs.read(run, manifest, os.environ, stream=args.stream, tail=args.tail)
+    if args.format == "json":
+        emit({"run_id": run.run_id, "lines": [line.to_json() for line in found]})
+    else:
+        for line in found:
+            print(text(line))
+    return ExitStatus.OK
+
+
+def text(line: logs.Line) -> str:
+    """A raw stream's line as it is, an event in columns."""
+    return line.text if line.kind in ("stdout", "stderr", "last") else line_text(line)

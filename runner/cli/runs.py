@@ -1,0 +1,212 @@
+"""Verbs on runs that exist: list, status, wait, pause, resume, cancel, reap, clean."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner.cli.parser import Parser, add_run, duration, grace, here
+from runner.cli.render import emit, exit_status, manifest_text, paint, questions_text, rows_text
+from runner.errors import ExitStatus
+from runner.state import index
+from runner.usecases import find, look
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from runner.state.index import Row
+    from runner.state.manifest import Manifest
+    from runner.state.store import RunDir
+
+
+def add_list(parser: Parser) -> None:
+    parser.add_argument("--task", metavar="ID", help="only the runs of this task")
+    parser.add_argument("--all", action="store_true", help="finished runs too")
+    parser.examples("runner list", "runner list --all --task fix-auth --format json")
+
+
+def run_list(args: Namespace) -> int:
+    root = find.find_root(here())
+    rows = look.runs(root, os.environ, task=args.task, everything=args.all)
+    _emit_rows(args, rows)
+    for path, why in index.unreadable(root):
+        if args.task in (None, os.path.basename(path)):
+            hint = "its runs are not listed; `ls -ld` shows whose it is"
+            print(
+                f"{paint('warning:', 'yellow', sys.stderr)} cannot read {path}: {why} ({hint})",
+                file=sys.stderr,
+            )
+    if not rows and args.format == "text" and not args.all:
+        print("(finished runs: runner list --all)", file=sys.stderr)
+    return ExitStatus.OK
+
+
+def add_status(parser: Parser) -> None:
+    add_run(parser)
+    parser.examples("runner status @latest", "runner status fix-auth --format json")
+
+
+def run_status(args: Namespace) -> int:
+    run = _run(args.run)
+    manifest = look.look(run, os.environ)
+    _emit_manifest(args, manifest)
+    if args.format == "text" and run.has_questions():
+        from runner.state import questions
+        from runner.usecases import logs
+
+        if any(question.is_open for question in questions.of_run(run)):
+            print(questions_text(logs.asked(run, manifest, os.environ)))
+    return ExitStatus.OK
+
+
+def add_wait(parser: Parser) -> None:
+    add_run(parser, several=True)
+    parser.add_argument("--any", action="store_true", help="return when the first of them is done")
+    parser.add_argument(
+        "--timeout", type=duration, metavar="D", help="give up waiting after this long (exit 75)"
+    )
+    parser.examples("runner wait @latest", "runner wait RUN1 RUN2 --any --timeout 10m")
+
+
+def run_wait(args: Namespace) -> int:
+    from runner.usecases import control  # as below: the verbs that only look need none of it
+
+    runs = [_run(name) for name in args.run]
+    manifests = control.wait(runs, os.environ, any_of_them=args.any, timeout_s=args.timeout)
+    if args.format == "json":
+        values = [manifest.to_json() for manifest in manifests]
+        emit(values[0] if len(values) == 1 else values)
+    else:
+        print("\n\n".join(manifest_text(manifest) for manifest in manifests))
+    statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
+    return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)
+
+
+def add_pause(parser: Parser) -> None:
+    add_run(parser)
+    _add_only(parser)
+    parser.examples("runner pause @latest")
+
+
+def run_pause(args: Namespace) -> int:
+    from runner.usecases import control
+
+    _emit_manifest(args, control.pause(_run(args.run), os.environ, actor="user", only=args.only), "paused")
+    return ExitStatus.OK
+
+
+def add_resume(parser: Parser) -> None:
+    add_run(parser)
+    _add_only(parser)
+    parser.examples("runner resume @latest")
+
+
+def run_resume(args: Namespace) -> int:
+    from runner.usecases import control
+
+    _emit_manifest(args, control.resume(_run(args.run), os.environ, actor="user", only=args.only), "goes on")
+    return ExitStatus.OK
+
+
+def add_cancel(parser: Parser) -> None:
+    add_run(parser)
+    parser.add_argument(
+        "--grace",
+        type=grace,
+        metavar="D",
+        help="time between SIGINT, SIGTERM and SIGKILL (default: the task's, 5s)",
+    )
+    parser.add_argument("--reason", metavar="TEXT", help="kept in the manifest")
+    _add_only(parser)
+    parser.examples("runner cancel @latest", "runner cancel fix-auth --grace 0")
+
+
+def run_cancel(args: Namespace) -> int:
+    from runner.usecases import control
+
+    manifest = control.cancel(
+        _run(args.run),
+        os.environ,
+        actor="user",
+        grace_s=args.grace,
+        reason=args.reason,
+        only=args.only,
+    )
+    survivors = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
+    _emit_manifest(args, manifest, f"{manifest.status}; survivors: {survivors or 'none'}")
+    return ExitStatus.NOT_SUCCESSFUL if survivors else ExitStatus.OK
+
+
+def add_reap(parser: Parser) -> None:
+    parser.examples("runner reap")
+
+
+def run_reap(args: Namespace) -> int:
+    from runner.usecases import clean
+
+    _emit_rows(args, clean.reap(find.find_root(here()), os.environ), "nothing to reconcile")
+    return ExitStatus.OK
+
+
+def add_clean(parser: Parser) -> None:
+    parser.add_argument(
+        "--older-than",
+        type=grace,
+        default=7 * 86400.0,
+        metavar="D",
+        help="only runs that ended longer ago than this (default: 7d; 0 is all)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.examples("runner clean --dry-run", "runner clean --older-than 1d")
+
+
+def run_clean(args: Namespace) -> int:
+    from runner.usecases import clean
+
+    root = find.find_root(here())
+    cleaned = clean.clean(root, older_than_s=args.older_than, dry_run=args.dry_run)
+    rows = cleaned.removed
+    if args.format == "text" and rows:
+        verb = "would remove" if args.dry_run else "removed"
+        print(f"{verb} {len(rows)} finished {'run' if len(rows) == 1 else 'runs'}", file=sys.stderr)
+    _emit_rows(args, rows, "nothing to remove")
+    for row, tree in cleaned.undecided:
+        words = f"`runner accept {row.run_id}` or `runner discard {row.run_id}`"
+        print(
+            f"{paint('note:', 'yellow', sys.stderr)} {row.run_id} stays: its work tree {tree} waits for a "
+            f"decision ({words})",
+            file=sys.stderr,
+        )
+    for row in cleaned.stopped:
+        print(
+            f"{paint('note:', 'yellow', sys.stderr)} {row.run_id} stays: the breaker of its plan is open "
+            "(`runner start --plan FILE --task T --resume --reset-breaker` goes on)",
+            file=sys.stderr,
+        )
+    return ExitStatus.OK
+
+
+def _add_only(parser: Parser) -> None:
+    parser.add_argument("--only", action="store_true", help="leave its child runs alone")
+
+
+def _run(name: str) -> RunDir:
+    return find.find(find.find_root(here()), name)
+
+
+def _emit_manifest(args: Namespace, manifest: Manifest, word: str | None = None) -> None:
+    if args.format == "json":
+        emit(manifest.to_json())
+    elif word is None:
+        print(manifest_text(manifest))
+    else:
+        print(f"{manifest.run_id} {word}")
+
+
+def _emit_rows(args: Namespace, rows: Sequence[Row], empty: str = "no runs") -> None:
+    if args.format == "json":
+        emit([row.to_json() for row in rows])
+    else:
+        print(rows_text(rows) if rows else empty)

@@ -1,0 +1,288 @@
+"""The verbs that begin work: resolve and start."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from runner.cli.parser import Parser, add_settings, duration, here
+from runner.cli.render import emit, exit_status, invocation_text, paint
+from runner.errors import ExitStatus, PromptInvalid, UsageError
+from runner.model import MAX_PROMPT_CHARS, Request
+from runner.state.store import RunDir, is_run_id
+from runner.usecases import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from typing import TextIO
+
+    from runner.state.manifest import Manifest
+
+
+def _add_request(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="TASK", help="the same as --task TASK")
+    parser.add_argument("--task", metavar="ID", help="task in delegate.toml (default: $MCP_RUNNER_TASK_ID)")
+    parser.add_argument("--prompt", metavar="TEXT", help="instead of the task's prompt; `-` is stdin")
+    parser.add_argument("--model", metavar="M", help="a name from [models], or a literal model id")
+    parser.add_argument("--sandbox", metavar="S", help="a name from [sandboxes], or a level")
+    parser.add_argument("--timeout", type=duration, metavar="D", help="limit of the run's wall clock")
+    parser.add_argument(
+        "--map", metavar="FILE", help="put this file, which describes the repository, into the prompt"
+    )
+    parser.add_argument(
+        "--rehearse",
+        nargs="?",
+        const="",
+        metavar="SCRIPT",
+        help="the real runtime against a scripted model: no tokens, login or network; with --plan, SCRIPT "
+        "may be a folder with a batch-<n>.toml for each batch",
+    )
+    parser.add_argument(
+        "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
+    )
+    parser.add_argument(
+        "--parent", metavar="MANIFEST", help="start it as a child of this run: never wider than its parent"
+    )
+    add_settings(parser)
+
+
+def add_resolve(parser: Parser) -> None:
+    _add_request(parser)
+    parser.examples("runner resolve --task hello", "runner resolve --task fix-auth --format json")
+
+
+def run_resolve(args: Namespace) -> int:
+    config = start.load(here(), os.environ, args.config, args.sets)
+    resolved = start.resolve(config, _request(args), os.environ)
+    if args.format == "json":
+        emit({**resolved.to_json(), "prompt": resolved.prompt})
+    else:
+        print(invocation_text(resolved))
+    return ExitStatus.OK
+
+
+def add_start(parser: Parser) -> None:
+    _add_request(parser)
+    _add_plan(parser)
+    # For a caller that has to know the id first: the delegation server marks what it starts with it.
+    parser.add_argument("--run-id", type=_run_id, help=argparse.SUPPRESS)
+    _add_waiting(parser)
+    parser.examples(
+        "runner start --task hello",
+        "runner start --task hello --rehearse --wait",
+        "git diff | runner start --task review --prompt - --format json",
+        "runner start --plan plan.toml --task build --dry-run",
+        "runner start --plan plan.toml --task build --follow",
+        "runner start --plan plan.toml --task build --resume",
+    )
+    assert parser.epilog is not None
+    parser.epilog += "\n\nCtrl-C while waiting detaches: the run goes on."
+
+
+def _add_plan(parser: Parser) -> None:
+    group = parser.add_argument_group("plans")
+    group.add_argument(
+        "--plan", metavar="FILE", help="run this plan in batches; TASK is what each of them is made of"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="show what every batch would execute; touch nothing"
+    )
+    group.add_argument("--resume", action="store_true", help="go on where the plan's last run has ended")
+    group.add_argument(
+        "--done",
+        metavar="UNIT",
+        action="append",
+        default=[],
+        help="with --resume: you have done this unit yourself (repeatable)",
+    )
+    group.add_argument(
+        "--reset-breaker", action="store_true", help="go on although batches have failed in a row"
+    )
+    group.add_argument(
+        "--force-delegate", action="store_true", help="delegate also what is trivial or not worth it"
+    )
+    group.add_argument("--yes", action="store_true", help='delegate without being asked (decision = "ask")')
+
+
+def _add_waiting(parser: Parser) -> None:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--wait", action="store_true", help="wait for the end; exit with the run's outcome")
+    group.add_argument("--follow", action="store_true", help="as --wait, and print what the run does")
+
+
+def add_retry(parser: Parser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", help="run id or a prefix of one, manifest path, task id, @latest"
+    )
+    parser.add_argument("--message", metavar="TEXT", help="what is to be different, in your words")
+    parser.add_argument(
+        "--fresh", action="store_true", help="begin a new thread, also where the old one can go on"
+    )
+    parser.add_argument(
+        "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
+    )
+    add_settings(parser)
+    _add_waiting(parser)
+    parser.examples(
+        "runner retry fix-auth",
+        'runner retry @latest --message "Leave the public API as it is." --wait',
+    )
+
+
+def run_retry(args: Namespace) -> int:
+    from runner.usecases import find, retry
+
+    root = find.find_root(here())
+    config = start.load(here(), os.environ, args.config, args.sets)
+    manifest = retry.retry(
+        config,
+        find.find(root, args.run),
+        os.environ,
+        message=args.message,
+        fresh=args.fresh,
+        allow_danger=args.allow_danger,
+    )
+    return _begun(args, manifest)
+
+
+def _run_id(text: str) -> str:
+    if not is_run_id(text):
+        raise argparse.ArgumentTypeError(f"not a run id: {text[:80]!r}")
+    return text
+
+
+def run_start(args: Namespace) -> int:
+    if args.plan is not None:
+        from runner.cli import start_plan
+
+        begun = start_plan.begin(args)
+        return begun if isinstance(begun, int) else _begun(args, begun)
+    if args.dry_run or args.resume or args.reset_breaker or args.force_delegate or args.yes or args.done:
+        raise UsageError("this is about a plan", hint="name it with --plan FILE")
+    config = start.load(here(), os.environ, args.config, args.sets)
+    return _begun(args, start.start(config, _request(args), os.environ))
+
+
+def _begun(args: Namespace, manifest: Manifest) -> int:
+    """What is said of a run that was started; its end, if that is waited for."""
+    run = RunDir(manifest.repo, manifest.task_id, manifest.run_id)
+    if not (args.wait or args.follow):
+        if args.format == "json":
+            emit(manifest.to_json())
+        else:
+            print(_started_text(manifest, sys.stdout))
+        return ExitStatus.OK
+    try:
+        return _follow(args, run, manifest) if args.follow else _wait(args, run, manifest)
+    except KeyboardInterrupt:
+        print(f"\ndetached; the run goes on: runner logs {manifest.run_id} -f", file=sys.stderr)
+        return ExitStatus.INTERRUPTED
+
+
+def _request(args: Namespace) -> Request:
+    if args.name and args.task and args.name != args.task:
+        raise UsageError(f"two tasks named: `{args.name}` and `{args.task}`")
+    task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
+    if not task:
+        raise UsageError("no task named", hint="runner start TASK, or set MCP_RUNNER_TASK_ID")
+    for option in ("model", "sandbox"):
+        if getattr(args, option) == "":
+            raise UsageError(f"--{option} is empty")
+    return Request(
+        task_id=task,
+        prompt=_stdin() if args.prompt == "-" else args.prompt,
+        model=args.model,
+        sandbox=args.sandbox,
+        timeout_s=args.timeout,
+        rehearse=args.rehearse is not None,
+        rehearsal_script=os.path.abspath(args.rehearse) if args.rehearse else None,
+        allow_danger=args.allow_danger,
+        map=os.path.abspath(args.map) if args.map else None,
+        parent=args.parent,
+        run_id=getattr(args, "run_id", None),
+        config_file=args.config,
+    )
+
+
+def _stdin() -> str:
+    data = sys.stdin.buffer.read(4 * MAX_PROMPT_CHARS + 1)
+    if len(data) > 4 * MAX_PROMPT_CHARS:  # more characters than that, however they are written
+        raise PromptInvalid(f"the prompt has more than {MAX_PROMPT_CHARS:,} characters")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PromptInvalid(f"the prompt is not valid UTF-8 (byte {error.start + 1})") from None
+
+
+def _started_text(m: Manifest, stream: TextIO) -> str:
+    rehearsal = ", rehearsal" if m.rehearsal else ""
+    what = m.title if m.runtime.name == "plan" else f"{m.runtime.name} {m.runtime.version}"
+    return "\n".join(
+        (
+            f"{paint('started', 'green', stream)} {m.run_id}  "
+            f"(task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})",
+            f"manifest {m.manifest_path}",
+            f"watch    runner logs {m.run_id} -f",
+            f"wait     runner wait {m.run_id}",
+            f"end      runner cancel {m.run_id}",
+        )
+    )
+
+
+def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
+    from runner.usecases import control
+
+    quiet = args.format == "json"
+    if not quiet:
+        print(_started_text(manifest, sys.stderr), file=sys.stderr)
+    if not quiet and sys.stderr.isatty():
+        from runner.cli.progress import watch
+
+        ended = watch(run, manifest)
+    else:
+        ended = control.wait([run], os.environ)[0]
+    if args.format == "json":
+        emit(ended.to_json())
+    else:
+        if ended.last_message:
+            print(ended.last_message)
+        print(_ended_text(ended), file=sys.stderr)
+    return exit_status(ended)
+
+
+def _ended_text(m: Manifest) -> str:
+    word = paint(m.status, "green" if m.status == "succeeded" else "red", sys.stderr)
+    reason = m.reason
+    lines = ["", f"{word}: {reason.message}" if reason else word]
+    if reason and reason.detail and m.status != "succeeded":
+        lines.append(reason.detail.rstrip())
+    if reason and reason.hint:
+        lines.append(f"hint: {reason.hint}")
+    lines.append(f"folder   {m.manifest_path.removesuffix('/manifest.json')}")
+    lines.append(f"look     runner status {m.run_id}")
+    lines.append(f"read     runner logs {m.run_id}")
+    return "\n".join(lines)
+
+
+def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
+    from runner.cli.logs import text
+    from runner.usecases import logs, look
+
+    if args.format == "json":
+        emit(manifest.to_json())
+    else:
+        print(_started_text(manifest, sys.stderr), file=sys.stderr)
+    done = lambda: look.is_done(run, os.environ)  # noqa: E731 - a name for the argument
+    for line in logs.follow(run, manifest, os.environ, stream="events", tail=None, is_done=done):
+        if args.format == "json":
+            emit(line.to_json())
+        else:
+            print(text(line), flush=True)
+    ended = look.look(run, os.environ)
+    if args.format == "json":
+        emit(ended.to_json())
+    else:
+        print(_ended_text(ended), file=sys.stderr)
+    return exit_status(ended)

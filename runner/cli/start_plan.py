@@ -1,0 +1,145 @@
+"""`runner start --plan`: what is asked, what is said, and the order in which a plan comes to begin."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner.cli.ask import confirm
+from runner.cli.consent import asked as asked_for_consent
+from runner.cli.parser import here
+from runner.cli.render import emit, invocation_text, paint
+from runner.conduct import consent, preflight, start_plan
+from runner.conduct.plan_record import Options
+from runner.errors import ExitStatus, UsageError
+from runner.plan.overview import as_text
+from runner.text.terminal import clean_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from runner.conduct.start_plan import Prepared
+    from runner.state.manifest import Manifest
+
+_NOT_WITH_PLAN = ("prompt", "parent", "run_id")
+
+
+def begin(args: Namespace) -> Manifest | int:
+    """The run of the plan; an exit status where nothing was to be started."""
+    env = os.environ
+    asked = _asked(args)
+    if not args.dry_run:
+        preflight.refuse_nested(env)
+    if args.resume:
+        prepared = start_plan.prepare_again(here(), asked, env, done=args.done, reset=args.reset_breaker)
+    else:
+        prepared = start_plan.prepare(here(), asked, env)
+    if args.dry_run:
+        return _show(args, prepared)
+    start_plan.refuse_begun(prepared, env, reset=args.reset_breaker)
+    if not _is_wanted(args, prepared):
+        print("nothing was started", file=sys.stderr)
+        return ExitStatus.NOT_SUCCESSFUL
+    _pass_gates(prepared)
+    checks = preflight.examine(prepared.config, prepared.choice, env, rehearse=_rehearses(prepared))
+    preflight.refuse_unready(checks)
+    given = prepared.assignment.replace(checks=tuple(check.to_json() for check in checks))
+    return start_plan.begin(prepared.replace(assignment=given), env, reset=args.reset_breaker)
+
+
+def _asked(args: Namespace) -> start_plan.Asked:
+    for name in _NOT_WITH_PLAN:
+        if getattr(args, name) is not None:
+            raise UsageError(
+                f"--{name.replace('_', '-')} does not go together with --plan",
+                hint="the prompt of a batch is made of the task's own and of its units",
+            )
+    if args.done and not args.resume:
+        raise UsageError("--done is for a plan that is gone on with", hint="add --resume")
+    task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
+    if not task:
+        raise UsageError("no task named", hint="the batches are made of a task: --task TASK")
+    folder = here()
+    options = Options(
+        model=args.model,
+        sandbox=args.sandbox,
+        map=_placed(folder, args.map) if args.map else None,
+        rehearse=args.rehearse is not None,
+        rehearsal_script=_placed(folder, args.rehearse) if args.rehearse else None,
+        allow_danger=args.allow_danger,
+        config_file=_placed(folder, args.config) if args.config else None,
+        sets=tuple(args.sets),
+        folder=folder,
+    )
+    return start_plan.Asked(args.plan, task, options, args.force_delegate, args.timeout)
+
+
+def _placed(folder: str, path: str) -> str:
+    return os.path.normpath(os.path.join(folder, path))
+
+
+def _rehearses(prepared: Prepared) -> bool:
+    return prepared.assignment.options.rehearse or prepared.choice.task.rehearse
+
+
+def _is_wanted(args: Namespace, prepared: Prepared) -> bool:
+    """Whether the plan is to be delegated: by the verdict, or by the person who is asked."""
+    decision = prepared.decision
+    if decision is None:
+        return True
+    if args.force_delegate:
+        start_plan.refuse_unworthy(prepared)
+        return True
+    if prepared.config.delegate.decision != "ask" or not decision.batches:
+        start_plan.refuse_unworthy(prepared)
+    elif not args.yes:
+        print(clean_terminal(as_text(decision)), file=sys.stderr)
+        said = confirm("Delegate this plan?", default=decision.decision == "delegate")
+        if said is not None:
+            return said
+        raise start_plan.NotDelegated(
+            '`decision = "ask"` in [delegate], and nobody can be asked here',
+            hint='--yes or --force-delegate answers it, or decision = "auto"',
+        )
+    word, units, batches = decision.decision.replace("_", " "), decision.verdict.units, len(decision.batches)
+    count = f"{units} unit{'s' * (units != 1)} in {batches} batch{'es' * (batches != 1)}"
+    print(f"{word}: {count}, about {decision.verdict.seconds // 60 + 1} min", file=sys.stderr)
+    return True
+
+
+def _pass_gates(prepared: Prepared) -> None:
+    """Consent, which is asked for where somebody can be asked; it is stored, so this is once per project."""
+    config, choice, env = prepared.config, prepared.choice, os.environ
+    try:
+        preflight.refuse_without_consent(
+            config.root, choice.runtime, choice.sandbox, env, _rehearses(prepared)
+        )
+    except preflight.ConsentMissing:
+        if not asked_for_consent(config, choice, env):
+            raise
+        consent.give(config.root, choice.runtime, choice.sandbox, env)
+
+
+def _show(args: Namespace, prepared: Prepared) -> int:
+    """--dry-run: the decision, and of every batch exactly what would be executed. Nothing is touched."""
+    batches = start_plan.dry_run(prepared, os.environ)
+    delegate = prepared.config.delegate
+    if args.format == "json":
+        shown = [{"n": n, "invocation": {**one.to_json(), "prompt": one.prompt}} for n, one in batches]
+        decision = None if prepared.decision is None else prepared.decision.to_json()
+        left = list(prepared.ledger.left)
+        emit({"decision": decision, "runs": shown, "left": left, "delegate": delegate.to_json()})
+        return ExitStatus.OK
+    if prepared.decision is not None:
+        print(clean_terminal(as_text(prepared.decision)))
+    if not delegate.commit:
+        commits = "nothing is committed"
+    else:
+        where = "the branch that is checked out" if delegate.commit is True else f"branch {delegate.commit}"
+        commits = f"each batch is committed to {where}"
+    print(f"{commits}; {delegate.max_failures} failures in a row stop the plan\n")
+    for n, one in batches:
+        print(paint(f"batch {n}", "bold"))
+        print(clean_terminal(invocation_text(one)))
+    return ExitStatus.OK

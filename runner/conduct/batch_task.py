@@ -1,0 +1,178 @@
+"""One batch of a plan becomes a task as any other: the template's settings and what its units ask for. Pure.
+
+The template is a task of delegate.toml. What comes out is a config in which it stands for this batch, so the
+run is resolved, started and judged as every run is. `wording` has the texts.
+"""
+
+from __future__ import annotations
+
+from runner.conduct import batch_prompt
+from runner.errors import ConfigInvalid, PromptInvalid
+from runner.model import Config, Level, Model, Request, Task
+from runner.plan.units import EFFORTS, Unit
+from runner.resolve.invocation import choose, find_task
+from runner.text.globs import covers
+from runner.text.problems import dotted
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+_NO_MODEL = "(the runtime's own)"
+"""Names a model that is only an effort; no name that delegate.toml can give."""
+_ORIGIN = "the plan"
+
+
+class Order(Value):
+    """One batch as it is to be carried out."""
+
+    n: int
+    """From 1 on, of `batches`."""
+    batches: int
+    title: str | None
+    """Of the plan."""
+    units: tuple[Unit, ...]
+    """In the order of their dependencies."""
+    verify: tuple[tuple[str, ...], ...]
+    """The commands of all units, already joined."""
+    effort: str | None
+    """None is the runtime's own: no flag is passed for it."""
+    strict: bool = False
+    """Only files that the units name may change."""
+    earlier: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What earlier batches did, the first one first: their units and the paths that they changed."""
+    kept: tuple[str, ...] = ()
+    """Files that an earlier try of this batch changed and that are still changed."""
+    on_failure: str | None = None
+    """Instead of the template's, where given."""
+    worktree: bool = False
+    """Whether it gets a work tree of its own, whatever the template says."""
+
+
+def check_template(config: Config, request: Request, units: Iterable[Unit]) -> None:
+    """What can be told of the template before any batch: everything `choose` refuses, and ConfigInvalid where
+    a unit is to write files in a sandbox that is read-only, or, with `files = "strict"`, outside the scope.
+    """
+    choice = choose(config, request)
+    writers = [(unit, written((unit,))) for unit in units]
+    named = [unit.id for unit, paths in writers if paths]
+    if choice.sandbox.level is Level.READ_ONLY and named:
+        raise ConfigInvalid(
+            f"task `{request.task_id}` may not write any file, and the plan has units that do: "
+            f"{batch_prompt.first_of(named, 5)}",
+            hint='set sandbox = "workspace-write" in the task, or pass --sandbox workspace-write',
+        )
+    scope = choice.task.scope
+    if not scope or config.delegate.files != "strict":
+        return
+    beyond = [f"{unit.id}: {path}" for unit, paths in writers for path in paths if not covers(scope, path)]
+    if beyond:
+        raise ConfigInvalid(
+            f"the plan has units that are to write outside the scope of task `{request.task_id}`",
+            hint='widen `scope` of the task, or set files = "warn" in [delegate]',
+            problems=beyond,
+        )
+
+
+def brief(
+    config: Config, task_id: str, order: Order, *, own_text: str | None = None, model: str | None = None
+) -> Config:
+    """The config in which task `task_id` is this batch.
+
+    `own_text` is the template's prompt where it is not in `prompt`: the text of its `prompt_file`, or what
+    was asked for with --prompt. Who starts the run must ask for no prompt besides. `model` is what the run
+    will be asked with (--model), as the effort belongs to a model.
+
+    - The scope of a `strict` order is what its units create and modify; `check_template` has seen to it that
+      this is no more than the template's. Where no unit names a file that it writes, there is nothing to hold
+      the batch to but that. A unit that names none beside others that do may change only what these name.
+    - The result is asked for as `final` unless delegate.toml (or what stands above it) says otherwise.
+    - The effort of the template's model is a floor. A word that is none of ours stays, as nobody can say what
+      is more; `default` is a word of plans only and is never passed on.
+    """
+    task = find_task(config, task_id)
+    text = own_text if own_text is not None else task.prompt
+    if text is None and task.prompt_file is not None:
+        raise PromptInvalid(f"the text of {task.prompt_file} was not read for task `{task_id}`")
+    changes = _changes(config, task, order, text or "")
+    name = model or task.model
+    models, effort_only = _models(config, name, order.effort)
+    if effort_only:
+        changes["model"] = _NO_MODEL
+    return config.replace(
+        tasks={**config.tasks, task_id: task.replace(prompt_file=None, **changes)},
+        models=models,
+        origins=_origins(config, task, changes),
+    )
+
+
+def written(units: Iterable[Unit]) -> tuple[str, ...]:
+    """The paths and globs that the units create or modify, each once."""
+    return _once(path for unit in units for path in (*unit.files.create, *unit.files.modify))
+
+
+def _changes(config: Config, task: Task, order: Order, own_text: str) -> dict[str, Any]:
+    """The fields in which the batch's task differs, or may differ, from the template."""
+    named = written(order.units) if order.strict else ()
+    fields: dict[str, Any] = {
+        "title": batch_prompt.title(order),
+        "prompt": batch_prompt.prompt(order, own_text),
+        "files": _once((*task.files, *(path for unit in order.units for path in _files(unit)))),
+        "patterns": _once((*task.patterns, *(path for unit in order.units for path in unit.patterns))),
+        "approach": batch_prompt.approach(order, task.approach),
+        "execution_note": batch_prompt.execution_note(order, task.execution_note),
+        "testing": _once((*task.testing, *batch_prompt.testing(order))),
+        "verify": tuple(dict.fromkeys((*task.verify, *order.verify))),
+        "scope": named or task.scope,
+        "output_contract": task.output_contract if _asks_itself(config, task.id) else "final",
+        "on_failure": order.on_failure or task.on_failure,
+        "workspace": "worktree" if order.worktree else task.workspace,
+    }
+    # Whoever works under no terms is not told this by the sections that all runs have.
+    told = fields["scope"] or fields["output_contract"] or fields["workspace"] == "worktree"
+    ours = batch_prompt.constraints(free=not told)
+    return fields | {"constraints": _once((*task.constraints, *ours))}
+
+
+def _files(unit: Unit) -> tuple[str, ...]:
+    return (*unit.files.create, *unit.files.modify, *unit.files.read)
+
+
+def _once(items: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def _asks_itself(config: Config, task_id: str) -> bool:
+    """Whether somebody has set how results are asked for, be it to not at all."""
+    keys = (dotted(("tasks", task_id, "output_contract")), "defaults.output_contract")
+    return any(key in config.origins for key in keys)
+
+
+def _models(config: Config, name: str | None, wanted: str | None) -> tuple[Mapping[str, Model], bool]:
+    """The models, with the one that will be used thinking hard enough, and whether it is only an effort."""
+    if name is None:
+        effort = _effort(None, wanted)
+        if effort is None:
+            return config.models, False
+        return {**config.models, _NO_MODEL: Model(None, None, reasoning_effort=effort)}, True
+    model = config.models.get(name) or Model(None, name)
+    effort = _effort(model.reasoning_effort, wanted)
+    if effort == model.reasoning_effort:
+        return config.models, False
+    return {**config.models, name: model.replace(reasoning_effort=effort)}, False
+
+
+def _effort(own: str | None, wanted: str | None) -> str | None:
+    own, wanted = (None if effort == "default" else effort for effort in (own, wanted))
+    if own is None or wanted is None:
+        return own or wanted
+    return max(own, wanted, key=EFFORTS.index) if own in EFFORTS else own
+
+
+def _origins(config: Config, task: Task, changes: Mapping[str, Any]) -> dict[str, str]:
+    changed = {name for name, value in changes.items() if value != getattr(task, name)}
+    origins = {**config.origins} | {dotted(("tasks", task.id, name)): _ORIGIN for name in sorted(changed)}
+    origins.pop(dotted(("tasks", task.id, "prompt_file")), None)
+    return origins

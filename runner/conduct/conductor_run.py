@@ -1,0 +1,84 @@
+"""The run of a plan itself: what it executes is the conductor. Pure."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version
+
+from runner.invocation import Invocation
+from runner.model import DISTRIBUTION, SCHEMA_VERSION, Limits
+from runner.resolve.invocation import digest_of
+from runner.runtimes import PLAN
+from runner.state.store import RunDir, manifest_path_of, new_run_id
+from runner.text.terminal import clean_terminal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.model import Config, Delegation
+    from runner.resolve.invocation import Choice
+
+_MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+_TITLE_CHARS = 200
+
+
+def invocation(
+    config: Config,
+    choice: Choice,
+    env: Mapping[str, str],
+    *,
+    title: str,
+    prompt: str,
+    timeout_s: float | None,
+) -> Invocation:
+    """With the whole environment of whoever starts it, of which every batch gets what its runtime may have.
+
+    The `prompt` is for people who look into the run's folder: the conductor reads `plan.json`.
+    """
+    task, run_id = choice.task, new_run_id()
+    run = RunDir(config.root, task.id, run_id)
+    model = choice.model
+    return Invocation(
+        schema_version=SCHEMA_VERSION,
+        task_id=task.id,
+        run_id=run_id,
+        repo=config.root,
+        manifest_path=manifest_path_of(task.id, run_id),
+        title=" ".join(clean_terminal(title).split())[:_TITLE_CHARS],
+        runtime=PLAN,
+        program=sys.executable,
+        version=version(DISTRIBUTION),
+        argv=(sys.executable, "-I", _MAIN, run.path),
+        cwd=config.root,
+        env_names=tuple(sorted(env)),
+        secret_names=tuple(sorted(choice.settings.env)),
+        env_set={"RUNNER_RUN_ID": run_id, "RUNNER_MANIFEST": run.manifest},
+        prompt=prompt,
+        model=None if model is None else model.model,
+        model_name=None if model is None else model.name,
+        reasoning_effort=None if model is None else model.reasoning_effort,
+        sandbox=choice.sandbox,
+        limits=Limits(timeout_s, None, None, task.grace_s, repeats=None, reconnects=None),
+        delegation=_delegation(config, enabled=task.delegation),
+        verify=(),
+        verify_timeout_s=task.verify_timeout_s,
+        rehearsal=None,
+        parent=None,
+        origins={},
+        config_digest=config.digest,
+        prompt_digest=digest_of(prompt),
+    )
+
+
+def _delegation(config: Config, *, enabled: bool) -> Delegation:
+    """A level above the batches, which keep all that they would have without a plan."""
+    own = config.delegation
+    return own.replace(
+        enabled=enabled,
+        max_depth=own.max_depth + 1,
+        max_children=max(own.max_children, config.delegate.max_parallel),
+        tasks=None,
+        on_parent_end="cancel",
+    )

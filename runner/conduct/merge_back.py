@@ -1,0 +1,108 @@
+"""What a batch changed comes into the work tree, and where that is wanted into a commit. Edges: git, disk.
+
+Nothing here goes by what a run says of itself: it is called for runs that were verified, and takes the paths
+that were seen to change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from runner.errors import Conflict, RunnerError
+from runner.state.events import read as read_events
+from runner.state.store import RUNS, RunDir
+from runner.text import globs
+from runner.usecases import accept
+from runner.workspace import repository
+from runner.workspace.undecided import standing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runner.model import Config
+    from runner.plan.units import Unit
+
+
+def is_clean(config: Config) -> bool | None:
+    """Whether nothing but runs is uncommitted or untracked; None outside git."""
+    found = repository.find(config.root)
+    if found is None:
+        return None
+    dirty, untracked = found.uncommitted()
+    runs = os.path.relpath(os.path.join(os.path.realpath(config.root), RUNS), found.root)
+    return not dirty and all(name.startswith(f"{runs}/") for name in untracked)
+
+
+def uncommitted(config: Config) -> list[str]:
+    """The tracked files that differ from the commit that is checked out, staged or not."""
+    found = repository.find(config.root)
+    return [] if found is None else sorted(found.uncommitted()[0])
+
+
+def take_over(run: RunDir, env: Mapping[str, str]) -> None:
+    """The change of a run's own work tree comes into the user's. Once is enough: again is no error.
+
+    Conflict, with nothing changed, where it does not apply cleanly; WorkspaceBusy.
+    """
+    if decided(run) != "accepted" or standing(run.path) is not None:
+        accept.accept(run, env, actor="runner")
+
+
+def put_away(run: RunDir, env: Mapping[str, str]) -> None:
+    """A work tree that nobody needs any more; its patch stays. One that cannot be removed stays."""
+    if standing(run.path) is not None:
+        with contextlib.suppress(RunnerError):
+            accept.discard(run, env, actor="runner")
+
+
+def decided(run: RunDir) -> str | None:
+    """`accepted` or `discarded`, whoever decided so."""
+    told = [event["type"] for event in read_events(run.events) if event.get("type") in _DECISIONS]
+    return str(told[-1]) if told else None
+
+
+_DECISIONS = ("accepted", "discarded")
+
+
+def is_begun(run: RunDir) -> bool:
+    """Whether its change is in the user's tree, or on its way there."""
+    return decided(run) == "accepted" or os.path.lexists(f"{run.path}/accept/accept.json")
+
+
+def left_by(run: RunDir) -> tuple[str, ...]:
+    """The files that are other than when a run in place began, of whose end nobody has a record."""
+    from runner.workspace import snapshot
+    from runner.workspace.changes import changed
+
+    try:
+        if accept.own_tree(run) is not None:
+            return ()
+        taken = snapshot.load(run.path)
+        return () if taken is None else changed(taken).names
+    except (RunnerError, OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def strayed(run: RunDir, root: str, tree: str | None, paths: Sequence[str]) -> tuple[str, ...]:
+    """Which of `paths` are in the work tree at `root` other than they were when the run was verified.
+    Conflict where that is not known any more.
+    """
+    from runner.workspace import changes, snapshot
+
+    try:
+        taken = snapshot.load(run.path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Conflict(f"the record of run `{run.run_id}` cannot be read: {error}") from error
+    if taken is None or tree is None:
+        raise Conflict(f"nobody knows any more what was verified of run `{run.run_id}`")
+    return changes.strayed(taken, tree, root, paths)
+
+
+def outside(units: Sequence[Unit], changed: Sequence[str]) -> tuple[str, ...]:
+    """What of it no unit names as written; () where a unit names no files, as then all may be its own."""
+    named = [path for unit in units for path in (*unit.files.create, *unit.files.modify)]
+    if not all(unit.files.create or unit.files.modify for unit in units):
+        return ()
+    return tuple(path for path in changed if not globs.covers(named, path))

@@ -1,0 +1,128 @@
+"""USE CASE before the first batch of a plan: may it be delegated from here, and could a run start at all?
+
+Each gate is passed once per plan. What `examine` found is stored with the plan's run, not looked for again.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from runner.conduct import consent
+from runner.errors import NotReady, PolicyRefused, TaskNotFound
+from runner.model import Request
+from runner.resolve.invocation import Choice, choose
+from runner.runtimes.exam import Check, Use, Verdict, examine_runtime
+from runner.usecases.control import around
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from runner.model import Config, Sandbox
+
+__all__ = [
+    "Check",
+    "Choice",
+    "ConsentMissing",
+    "Nested",
+    "Verdict",
+    "examine",
+    "meant",
+    "refuse_nested",
+    "refuse_unready",
+    "refuse_without_consent",
+]
+
+BUDGET_S = 24.0
+"""A check that finds the time used up says `unknown`."""
+_AGENT_SIGNS = ("CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID")
+"""Codex sets these for what it starts (seen on 0.163.0; CODEX_SANDBOX on macOS only)."""
+_NO_NETWORK = "CODEX_SANDBOX_NETWORK_DISABLED"
+_RUN = "RUNNER_RUN_ID"
+
+
+class Nested(PolicyRefused):
+    code = "nested"
+    default_hint = (
+        "start it from outside of the agent; a run starts other tasks with its tool `delegate.spawn`, "
+        "where [delegation] allows it"
+    )
+
+
+class ConsentMissing(PolicyRefused):
+    code = "consent_missing"
+    default_hint = "`runner consent` says what it means, and gives it once for this project"
+
+
+def refuse_nested(env: Mapping[str, str]) -> None:
+    """Raises where this process was started by an agent. To unset what shows it would lift no sandbox."""
+    for name in _AGENT_SIGNS:
+        if env.get(name):
+            raise Nested(f"this is inside an agent: {name} is set")
+    if env.get(_NO_NETWORK) == "1":
+        raise Nested(f"this is inside the sandbox of an agent, without network: {_NO_NETWORK}=1")
+    if env.get(_RUN):
+        raise Nested(f"this is inside the run {env[_RUN][:80]}: {_RUN} is set")
+    if (manifest := around(env)) is not None:
+        raise Nested(f"this is inside a run, whose manifest is {manifest}")
+
+
+def refuse_without_consent(
+    root: str, runtime: str, sandbox: Sandbox, env: Mapping[str, str], rehearse: bool
+) -> None:
+    """Raises where nobody agreed to this. A rehearsal needs no consent: nothing leaves the machine."""
+    if rehearse:
+        return
+    found = consent.given(root, env)
+    wanted = f"{runtime} with {_shown(sandbox.level, sandbox.network)}"
+    if found is None:
+        raise ConsentMissing(f"nobody has agreed yet that plans are delegated here, to {wanted}")
+    if not consent.covers(found, runtime, sandbox):
+        agreed = f"{found.runtime} with {_shown(found.level, found.network)}"
+        raise ConsentMissing(f"plans may be delegated here to {agreed}; this is {wanted}")
+
+
+def meant(config: Config, task_id: str | None = None) -> Choice:
+    """The runtime and sandbox that a consent is for: those of the task; without one, of the task with the
+    widest sandbox among those that the policy allows.
+    """
+    if task_id is not None:
+        return choose(config, Request(task_id, allow_danger=True))
+    found: list[Choice] = []
+    refused: PolicyRefused | None = None
+    for name in config.tasks:
+        try:
+            found.append(choose(config, Request(name, allow_danger=True)))
+        except PolicyRefused as error:  # told below where nothing else is left
+            refused = refused or error
+    if not found:
+        raise refused or TaskNotFound("there is no task yet that a plan could be delegated with")
+    return max(found, key=lambda one: (one.sandbox.level.rank, one.sandbox.network))
+
+
+def examine(
+    config: Config, choice: Choice, env: Mapping[str, str], *, rehearse: bool, budget_s: float = BUDGET_S
+) -> tuple[Check, ...]:
+    """Whether runs of this choice could start: their program, its version, options, login and sandbox.
+
+    Takes no longer than `budget_s`, leaves nothing behind, and asks for no login where none is needed.
+    """
+    use = Use(choice.task.id, choice.model, choice.sandbox, rehearse or choice.task.rehearse)
+    return tuple(examine_runtime(config, choice.runtime, (use,), env, monotonic() + budget_s))
+
+
+def refuse_unready(checks: Sequence[Check]) -> None:
+    """Raises with one line for each failed check: what is wrong, and the repair."""
+    failed = [check for check in checks if check.verdict is Verdict.FAIL]
+    if failed:
+        names = ", ".join(check.name for check in failed)
+        raise NotReady(f"no run could start here: {names}", problems=tuple(map(_problem, failed)))
+
+
+def _problem(check: Check) -> str:
+    repair = f"; repair: {check.repair}" if check.repair else ""
+    return " ".join(f"{check.name}: {check.message}{repair}".split())
+
+
+def _shown(level: str, network: bool) -> str:
+    return f"{level}{' and network' if network else ''}"

@@ -1,0 +1,346 @@
+"""USE CASES on plans: begin one as a run of its own, go on with it, show what it would do. Edges: disk, git.
+
+The run's program is the conductor (`runner.conduct`). Everything that stands against a plan is told before
+that run exists: a plan that cannot be carried out leaves nothing on disk.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.conduct import commits, merge_back
+from runner.conduct import plan_record as assignments
+from runner.conduct.conductor_run import invocation
+from runner.conduct.difference import difference
+from runner.conduct.orders import config_of, request_of
+from runner.conduct.plan_record import Assignment, Options
+from runner.conduct.refusals import (
+    BreakerOpen,
+    PlanRuns,
+    refuse_open,
+    refuse_running,
+    refuse_surroundings,
+    refuse_unverified,
+)
+from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, RunNotFound, UsageError
+from runner.invocation import Invocation
+from runner.plan import load
+from runner.plan.batch import decide
+from runner.plan.overview import as_text
+from runner.plan.rules import rules_of
+from runner.resolve.invocation import choose, find_task
+from runner.runtimes import PLAN
+from runner.state.ledger import Breaker, Ledger, Step
+from runner.state.lineage import lineage_of
+from runner.state.store import RunDir, lock_task, runs_of
+from runner.usecases import look, start
+from runner.usecases.workplace import Workplace
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from runner.model import Config
+    from runner.plan.decision import Decision
+    from runner.plan.units import Plan, Unit
+    from runner.resolve.invocation import Choice
+    from runner.state.manifest import Manifest
+
+MOST_BATCHES = 1000
+"""A manifest lists all of them, and is written anew whenever something happens."""
+_WORTHY = ("delegate", "break_even")
+
+
+class NotDelegated(PolicyRefused):
+    code = "not_delegated"
+    default_hint = "--force-delegate delegates it regardless: for price, preference or quota"
+
+
+class PlanChanged(Conflict):
+    code = "plan_changed"
+    default_hint = "put the plan back as it was, or start it anew without --resume"
+
+
+class Asked(Value):
+    """A plan and the task that its batches are made of, as they were asked for."""
+
+    file: str
+    task_id: str
+    options: Options = Options()
+    forced: bool = False
+    timeout_s: float | None = None
+    """Of the whole plan."""
+
+
+class Prepared(Value):
+    """What would be carried out; nothing has been touched for it."""
+
+    asked: Asked
+    config: Config
+    choice: Choice
+    assignment: Assignment
+    ledger: Ledger
+    decision: Decision | None
+    """None where a plan is gone on with: it was decided before."""
+
+
+# -- what would be done --------------------------------------------------------------------------------
+
+
+def prepare(folder: str, asked: Asked, env: Mapping[str, str]) -> Prepared:
+    """A plan that is to be begun. PlanInvalid, ConfigInvalid, PolicyRefused, TaskNotFound, or Conflict where
+    the work tree does not allow what `[delegate]` wants.
+    """
+    config, choice = _settings(folder, asked, env)
+    text = load.text_of(asked.file)
+    plan = load.read(text, asked.file)
+    decision = decide(plan, rules_of(config.delegate, config.economics, forced=asked.forced))
+    if len(decision.batches) > MOST_BATCHES:
+        raise PlanInvalid(
+            f"the plan has {len(decision.batches):,} batches, at most {MOST_BATCHES:,} can be carried out",
+            hint="raise soft_cap in [delegate], or cut the plan into several",
+        )
+    refuse_surroundings(config, asked.task_id, asked.options, plan.units)
+    parts = assignments.parts_of(plan, decision)
+    refuse_unverified(config, choice, plan, parts)
+    is_clean = merge_back.is_clean(config)
+    name = _name(config.root, asked.file)
+    given = Assignment(
+        name=name,
+        text=text,
+        plan=plan,
+        parts=parts,
+        options=asked.options,
+        on_failure=choice.task.on_failure or ("rollback" if is_clean else None),
+    )
+    ledger = Ledger(
+        file=name,
+        title=plan.title,
+        steps=tuple(_steps(plan, decision)),
+        breaker=Breaker(config.delegate.max_failures),
+        local=tuple(local.unit for local in decision.local),
+    )
+    return Prepared(asked, config, choice, given, ledger, decision)
+
+
+def prepare_again(
+    folder: str, asked: Asked, env: Mapping[str, str], *, done: Sequence[str], reset: bool
+) -> Prepared:
+    """A plan that is to be gone on with, from where its last run has come. Conflict where there is none, it
+    still runs, nothing is left of it, its breaker is open, or the plan file says something else by now.
+    """
+    config, choice = _settings(folder, asked, env)
+    text = load.text_of(asked.file)
+    plan = load.read(text, asked.file)
+    found = last(config.root, asked, env)
+    if found is None:
+        raise Conflict(
+            f"no run of task `{asked.task_id}` has begun {asked.file}", hint="start it without --resume"
+        )
+    run, manifest = found
+    refuse_running(manifest)
+    given, ledger = _load(run, manifest, reset)
+    changed = difference(given.name, given.text, text, given.plan, plan)
+    if changed:
+        raise PlanChanged("the plan is not the one that was begun", problems=changed)
+    unknown = [unit for unit in done if all(unit != known.id for known in plan.units)]
+    if unknown:
+        raise UsageError(f"the plan has no unit {', '.join(unknown)}", hint="--done takes the id of a unit")
+    if ledger.is_complete and ledger.breaker.parked is None:
+        raise Conflict(f"nothing of {asked.file} is left to be delegated", hint=_begin_anew(run))
+    refuse_open(ledger, reset)
+    again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
+    options = _newer(asked.options, given.options)
+    asked = asked.replace(options=options)
+    config, choice = _settings(folder, asked, env)
+    refuse_surroundings(
+        config, asked.task_id, asked.options, plan.units, commits.unsettled(config.root, ledger), ledger
+    )
+    return Prepared(asked, config, choice, given.replace(options=options), again, None)
+
+
+def refuse_unworthy(prepared: Prepared) -> None:
+    """NotDelegated where the decision is not to delegate, and nobody has said otherwise."""
+    decision, forced = prepared.decision, prepared.asked.forced
+    if decision is None or (decision.batches and (forced or decision.decision in _WORTHY)):
+        return
+    hint = None if decision.batches or not forced else "`runner plan FILE` says why every unit is yours"
+    raise NotDelegated(f"{decision.decision}: {decision.reason}", hint=hint)
+
+
+def refuse_begun(prepared: Prepared, env: Mapping[str, str], *, reset: bool) -> None:
+    """What `start` would refuse because of the plan's last run, to be told before anybody is asked."""
+    _refuse_another(prepared, last(prepared.config.root, prepared.asked, env), reset)
+
+
+def dry_run(prepared: Prepared, env: Mapping[str, str]) -> Iterator[tuple[int, Invocation]]:
+    """What each batch that is left would execute, as far as it is known before those ahead of it have run."""
+    for step in prepared.ledger.steps:
+        if step.status in ("waiting", "running"):
+            task_id = prepared.asked.task_id
+            config = config_of(prepared.config, task_id, prepared.assignment, prepared.ledger, step)
+            yield (
+                step.n,
+                start.resolve(config, request_of(prepared.assignment.options, task_id, step.n), env),
+            )
+
+
+# -- beginning -----------------------------------------------------------------------------------------
+
+
+def begin(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) -> Manifest:
+    """Begins it, or goes on with it, as a run of its own; returns once the conductor exists. PlanRuns where
+    another run of the same plan has not ended, BreakerOpen where its breaker stands open.
+    """
+    asked, root = prepared.asked, prepared.config.root
+    for _ in dry_run(prepared, env):  # what no run can be made of is told now and not in the middle
+        pass
+    lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
+    try:
+        before = _refuse_another(prepared, last(root, asked, env), reset)
+        prepared = _counted_on(prepared, before, reset)
+        title = prepared.assignment.plan.title or prepared.assignment.name
+        resolved = invocation(
+            prepared.config,
+            prepared.choice,
+            env,
+            title=f"plan: {title}",
+            prompt=_told(prepared),
+            timeout_s=asked.timeout_s,
+        )
+        return start.start_plan(resolved, env, _Desk(prepared))
+    finally:
+        os.close(lock_fd)
+
+
+def _refuse_another(
+    prepared: Prepared, found: tuple[RunDir, Manifest] | None, reset: bool
+) -> tuple[Assignment, Ledger] | None:
+    """What the newest run of the plan has against another one; what it carried out, if that can be read."""
+    if found is None:
+        return None
+    run, manifest = found
+    refuse_running(manifest)
+    resumed = prepared.ledger.resumed_from
+    if resumed is not None and resumed.run_id != run.run_id:
+        raise PlanRuns(f"run `{run.run_id}` has gone on with the plan meanwhile")
+    try:
+        given, ledger = _load(run, manifest, reset)
+    except BreakerOpen:
+        raise
+    except Conflict:  # nobody can go on with it, so it has to be possible to begin it anew
+        return None
+    if resumed is None and given.plan == prepared.assignment.plan:  # what says something else is another plan
+        refuse_open(ledger, reset)
+    return given, ledger
+
+
+def _load(run: RunDir, manifest: Manifest, reset: bool) -> tuple[Assignment, Ledger]:
+    """As `assignments.load`. That its files are broken closes no breaker: the manifest knows of it too."""
+    try:
+        return assignments.load(run)
+    except Conflict:
+        if manifest.has_open_breaker and not reset:
+            raise BreakerOpen(f"the breaker of this plan is open: run `{run.run_id}`") from None
+        raise
+
+
+def _counted_on(prepared: Prepared, before: tuple[Assignment, Ledger] | None, reset: bool) -> Prepared:
+    """The same plan begun anew is no new plan to its breaker."""
+    ledger = prepared.ledger
+    if ledger.resumed_from is not None or before is None or reset:
+        return prepared
+    given, then = before
+    if given.plan != prepared.assignment.plan:
+        return prepared
+    breaker = ledger.breaker.replace(failures=then.breaker.failures)
+    return prepared.replace(ledger=ledger.replace(breaker=breaker))
+
+
+class _Desk(Workplace):
+    """Where the conductor works: the repository itself, of which it writes nothing without a lease."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__(prepared.config.root)
+        self._prepared = prepared
+
+    def manifest_fields(self, run: RunDir) -> dict[str, Any]:
+        names = {"plan": os.path.basename(run.plan), "ledger": os.path.basename(run.ledger)}
+        return {"plan": self._prepared.ledger.shown(), "artifacts": {**run.artifacts, **names}}
+
+    def prepare(self, run: RunDir) -> None:
+        assignments.write(run, self._prepared.assignment, self._prepared.ledger)
+
+
+def last(root: str, asked: Asked, env: Mapping[str, str]) -> tuple[RunDir, Manifest] | None:
+    """The newest run of this task that has carried out this plan, and the truth about it."""
+    name = _name(root, asked.file)
+    for run in runs_of(root, asked.task_id):
+        try:
+            manifest = run.read_manifest()
+            if manifest.runtime.name != PLAN:
+                continue
+            file = (manifest.plan or {}).get("file") or assignments.file_of(run)
+        except (RunNotFound, ManifestBroken):  # it can be made again, where this is the one
+            file = assignments.file_of(run)
+        if file == name:
+            return run, look.look(run, env)
+    return None
+
+
+def _told(prepared: Prepared) -> str:
+    """For people who look into the run's folder: the conductor reads `plan.json`."""
+    if prepared.decision is not None:
+        return as_text(prepared.decision)
+    return f"goes on with the plan; left: {', '.join(prepared.ledger.left)}\n"
+
+
+# -- what stands against it ----------------------------------------------------------------------------
+
+
+def _settings(folder: str, asked: Asked, env: Mapping[str, str]) -> tuple[Config, Choice]:
+    options = asked.options
+    config = start.load(folder, env, options.config_file, options.sets)
+    find_task(config, asked.task_id)
+    return config, choose(config, request_of(options, asked.task_id))
+
+
+def _steps(plan: Plan, decision: Decision) -> Iterator[Step]:
+    units = {unit.id: unit for unit in plan.units}
+    local = {one.unit for one in decision.local}
+    for batch in decision.batches:
+        waits = _local_before([units[name] for name in batch.units], units, local)
+        yield Step(batch.n, batch.units, batch.after, waits, batch.wave)
+
+
+def _local_before(inside: Sequence[Unit], units: Mapping[str, Unit], local: set[str]) -> tuple[str, ...]:
+    """The units not delegated that these wait for, also over others that are not delegated."""
+    queue = [name for unit in inside for name in unit.depends_on if name in local]
+    found: dict[str, None] = {}
+    while queue:
+        name = queue.pop()
+        if name not in found:
+            found[name] = None
+            queue += [other for other in units[name].depends_on if other in local]
+    return tuple(name for name in units if name in found)
+
+
+def _begin_anew(run: RunDir) -> str:
+    return f"`runner status {run.run_id}` shows what became of it; without --resume it begins anew"
+
+
+def _newer(now: Options, then: Options) -> Options:
+    """What was asked for now, and of what was asked for then what nobody has said anything else about."""
+    given = {name: getattr(now, name) for name in Options._fields}
+    return then.replace(**{name: value for name, value in given.items() if value != getattr(Options, name)})
+
+
+def _name(root: str, file: str) -> str:
+    """A plan's name: its path in the repository, or its absolute one. That of a link is its own: what kind of
+    file it is goes by it.
+    """
+    folder, name = os.path.split(os.path.abspath(file))
+    path, top = os.path.join(os.path.realpath(folder), name), os.path.realpath(root).rstrip("/")
+    return os.path.relpath(path, top) if path.startswith(f"{top}/") else path

@@ -1,0 +1,64 @@
+"""Whether batches that were verified apart pass in one work tree. Edge: processes."""
+
+from __future__ import annotations
+
+import os
+
+from runner.processes.proc import command_line, everything, identify
+from runner.processes.tree import Tree
+from runner.supervise import PROGRAM as SUPERVISOR
+from runner.supervise import reap
+from runner.verify.checks import judge, run_check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runner.processes.proc import Process
+    from runner.state.store import RunDir
+
+
+def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mapping[str, str]) -> str | None:
+    """Runs the checks of all these batches in `cwd`, each once; what failed, or None.
+
+    What a check leaves running is ended with it: everything that carries the mark of this plan's `run` and
+    was not there before, but for the supervisor of this run, which may be a new one.
+    """
+    me = identify(os.getpid())
+    assert me is not None
+    tree = Tree(run.run_id, me, reap=reap)
+    tree.spare(_older(run))
+    done: set[tuple[str, ...]] = set()
+    for batch in batches:
+        invocation = batch.read_invocation()
+        names = (*invocation.env_names, "RUNNER_RUN_ID", "RUNNER_MANIFEST")
+        ours = {name: env[name] for name in names if name in env}
+        for argv in invocation.verify:
+            if argv in done:
+                continue
+            done.add(argv)
+            check = run_check(
+                argv,
+                cwd=cwd,
+                env=ours,
+                log=f"{run.path}/verify-{len(done)}.log",
+                timeout_s=invocation.verify_timeout_s,
+                sweep=lambda: tree.sweep(1.0),
+                cancelled=lambda: False,
+            )
+            if (failed := judge((check,))) is not None:
+                return failed[1].message
+    return None
+
+
+def _older(run: RunDir) -> Callable[[Process], bool]:
+    """Whether a process is of the run itself and not of a check."""
+    before = {(process.pid, process.start_time) for process in everything().values()}
+
+    def is_spared(process: Process) -> bool:
+        if (process.pid, process.start_time) in before:
+            return True
+        words = command_line(process.pid)
+        return SUPERVISOR in words and run.path in words
+
+    return is_spared

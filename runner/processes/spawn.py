@@ -1,0 +1,86 @@
+"""Starts a process on this machine, exactly as it was resolved. Edge: processes, standard library only.
+
+`os.posix_spawn` and not `subprocess`, whose import alone costs half of what `start` may cost. The files are
+opened and the folder is entered before, by us, so that a failure has its name and its `errno`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.model import Identity
+from runner.processes.proc import boot_id, host, look
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_RESET = tuple(number for number in range(1, 65) if number not in (9, 19, 32, 33))
+"""Every signal that can be: Python ignores PIPE and XFSZ, a caller (nohup, a shell's `&`, one that wants no
+zombies) ignores others; the child must not. Numbers (signal(7); 32 and 33 are the C library's own), as
+importing `signal` costs a tenth of an interpreter.
+"""
+
+
+def become_subreaper() -> None:
+    """Orphans of what we start come to us, not to init: PR_SET_CHILD_SUBREAPER, prctl(2); exec keeps it."""
+    import _ctypes  # what `ctypes` is made of; `ctypes` itself costs five times as much
+
+    prctl = _ctypes.dlsym(_ctypes.dlopen("", 0), "prctl")
+    _ctypes.call_function(prctl, (36, 1, 0, 0, 0))
+
+
+class Streams(Value):
+    """Paths of the three standard streams; `stdin` None is the null device."""
+
+    stdin: str | None
+    stdout: str
+    stderr: str
+
+
+def spawn(
+    program: str,
+    argv: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    streams: Streams,
+    keep_fd: int | None = None,
+    umask: int = 0o077,
+) -> Identity:
+    """Starts `program` in a session of its own; returns once it was exec'd. OSError, naming the file, if not.
+
+    The child writes straight to the files, so nobody's death costs a byte of them. `keep_fd` is the one
+    descriptor besides the streams that it inherits. Our own folder and umask are as before afterwards.
+    """
+    files: list[int] = []
+    former_cwd, former_umask = os.open(".", os.O_PATH | os.O_CLOEXEC), os.umask(umask)
+    try:
+        files.append(os.open(streams.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        files.append(os.open(streams.stdout, _OUTPUT, 0o600))
+        files.append(os.open(streams.stderr, _OUTPUT, 0o600))
+        if keep_fd is not None:
+            os.set_inheritable(keep_fd, True)
+        os.chdir(cwd)
+        pid = os.posix_spawn(
+            program,
+            list(argv),
+            dict(env),
+            file_actions=[(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(files)],
+            setsid=True,
+            setsigmask=(),
+            setsigdef=_RESET,
+        )
+    finally:
+        if keep_fd is not None:
+            os.set_inheritable(keep_fd, False)
+        os.umask(former_umask)
+        os.fchdir(former_cwd)
+        for fd in (*files, former_cwd):
+            os.close(fd)
+    process = look(pid)
+    # It may have ended already: as long as nobody waited for it, its entry stays in /proc.
+    assert process is not None
+    return Identity(host(), boot_id(), pid, process.start_time)

@@ -1,0 +1,211 @@
+"""The process tree of a run: who belongs to it, stopping all of it, ending all of it. Edge: processes.
+
+Codex gives every shell command a session of its own and every MCP server a group of its own (measured on
+0.163.0 and 0.169.0), so neither a group nor a session holds a run. Members are found by walking from parent
+to child, from the supervisor as subreaper (prctl(2)), from processes seen before, and by the run marker in
+the environment; the walk stops at another run's marker: a child run is owned by its own supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from runner.model import Identity
+from runner.processes.proc import (
+    Process,
+    command_line,
+    everything,
+    is_alive,
+    look,
+    marker,
+    own_children,
+    send,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+_FIRST_PAUSE_S = 0.002
+_LONGEST_PAUSE_S = 0.05
+_SWEEP_S = 10.0
+
+
+class Tree:
+    """The tree below one run's process. `reap` is called while waiting, to collect ended children."""
+
+    def __init__(self, run_id: str, root: Identity, *, reap: Callable[[], None]) -> None:
+        self._run_id = run_id
+        self._root = root
+        self._reap = reap
+        self._seen: set[tuple[int, int]] = {(root.pid, root.start_time)}
+        self._foreign: set[tuple[int, int]] = set()
+        self._pause_s = _FIRST_PAUSE_S
+        self._is_spared: Callable[[Process], bool] = lambda process: False
+
+    def spare(self, is_spared: Callable[[Process], bool]) -> None:
+        """What is no member from now on, although it is of this run."""
+        self._is_spared = is_spared
+
+    def members(self) -> list[Process]:
+        """Everything of this run that is alive now, parents before their children."""
+        processes = everything()
+        me = os.getpid()
+        children: dict[int, list[Process]] = {}
+        for process in processes.values():
+            children.setdefault(process.parent, []).append(process)
+        leader = processes.get(self._root.pid)
+        ours = leader is None or leader.start_time == self._root.start_time
+        queue = [process for process in processes.values() if self._is_start(process, ours)]
+        queue += children.get(me, [])
+        queue += [p for p in processes.values() if marker(p.pid) == self._run_id]
+        members: dict[int, Process] = {}
+        for process in queue:
+            if process.pid in members or process.pid == me or self._is_foreign(process):
+                continue
+            members[process.pid] = process
+            queue += children.get(process.pid, [])
+        self._seen.update((p.pid, p.start_time) for p in members.values())
+        alive = (p for p in members.values() if p.is_alive and not self._is_spared(p))
+        return sorted(alive, key=lambda p: p.start_time)
+
+    def _strays(self) -> list[Process]:
+        """Our own children of this run, for the moment after a walk: whoever walks slowly never meets what
+        lives shortly. One that has ended just now counts too: it may have left another one behind.
+        """
+        self._reap()
+        found = (look(pid) for pid in own_children())
+        known = [process for process in found if process is not None and not self._is_foreign(process)]
+        return [process for process in known if not self._is_spared(process)]
+
+    def _is_start(self, process: Process, is_our_session: bool) -> bool:
+        if (process.pid, process.start_time) in self._seen:
+            return True
+        # An MCP server has no marker, but Codex keeps it in the root's own session. A session's number
+        # is not reused while it has members; once another process leads it, nobody in it is ours.
+        in_session = is_our_session and process.session == self._root.pid
+        return in_session and process.start_time >= self._root.start_time
+
+    def _is_foreign(self, process: Process) -> bool:
+        """Whether it carries another run's marker, or only the root's reused number."""
+        key = (process.pid, process.start_time)
+        if key in self._foreign:
+            return True
+        if process.pid == self._root.pid and process.start_time != self._root.start_time:
+            return True
+        if key in self._seen:
+            return False
+        other = marker(process.pid)
+        if other is not None and other != self._run_id:
+            self._foreign.add(key)
+            return True
+        return False
+
+    def freeze(self, within_s: float) -> list[Process]:
+        """Stops the whole tree. Returns what was still seen running at the end: empty is success.
+
+        Parents are stopped before their children, so that nobody starts what was not seen; a walk that
+        finds everything stopped is believed only when the next one finds the same.
+        """
+        deadline = self._deadline(within_s)
+        settled: list[Process] | None = None
+        while True:
+            members = self.members()
+            running = _moving(members) or _moving(self._strays())
+            if not running and settled is not None and _same(members, settled):
+                return []
+            settled = members if not running else None
+            for process in running:
+                send(process, signal.SIGSTOP)
+            if time.monotonic() > deadline:
+                return running
+            self._wait()
+
+    def thaw(self, within_s: float) -> list[Process]:
+        """Continues the whole tree, children first. Returns what is still stopped at the end."""
+        deadline = self._deadline(within_s)
+        while True:
+            stopped = [process for process in self.members() if process.is_stopped]
+            if not stopped or time.monotonic() > deadline:
+                return stopped
+            for process in reversed(stopped):
+                send(process, signal.SIGCONT)
+            self._wait()
+
+    def stop(self, grace_s: float, hurry: Callable[[], bool]) -> list[Process]:
+        """Ends the whole tree: SIGINT to the root, SIGTERM to all, SIGKILL with a sweep.
+
+        SIGINT first because Codex then closes its own children and writes `turn_aborted`; after SIGTERM
+        it leaves orphans (measured). Each step has `grace_s`; `hurry()` cuts the step short. Returns
+        the survivors that were seen at the end: empty is the proof.
+        """
+        root = [process for process in self.members() if process.pid == self._root.pid]
+        self._signal(root, signal.SIGINT)
+        self.thaw(1.0)
+        if root and not self._wait_until(lambda: not self._root_alive(), grace_s, hurry):
+            grace_s = min(grace_s, 2.0) if hurry() else grace_s
+        return self.sweep(grace_s, hurry)
+
+    def sweep(self, grace_s: float, hurry: Callable[[], bool] = lambda: False) -> list[Process]:
+        """Ends whatever is left: SIGTERM, `grace_s`, SIGKILL until nothing new is found."""
+        members = self.members()
+        if members:
+            self._signal(members, signal.SIGTERM)
+            self.thaw(1.0)
+            self._wait_until(lambda: not self.members(), grace_s, hurry)
+        deadline = self._deadline(_SWEEP_S)
+        while members := self.members() or self._strays():
+            if time.monotonic() > deadline:
+                return members
+            self._signal(members, signal.SIGKILL)
+            self._wait()
+        return []
+
+    def _deadline(self, within_s: float) -> float:
+        self._pause_s = _FIRST_PAUSE_S
+        return time.monotonic() + within_s
+
+    def _root_alive(self) -> bool:
+        return is_alive(self._root)
+
+    def _wait_until(self, condition: Callable[[], bool], within_s: float, hurry: Callable[[], bool]) -> bool:
+        deadline = self._deadline(within_s)
+        while not condition():
+            if time.monotonic() > deadline or hurry():
+                return False
+            self._wait()
+        return True
+
+    def _wait(self) -> None:
+        self._reap()
+        time.sleep(self._pause_s)
+        self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 1.5)
+        self._reap()
+
+    @staticmethod
+    def _signal(processes: Iterable[Process], number: int) -> None:
+        for process in processes:
+            send(process, number)
+
+
+def _moving(processes: Iterable[Process]) -> list[Process]:
+    return [process for process in processes if not process.is_stopped]
+
+
+def _same(a: list[Process], b: list[Process]) -> bool:
+    return {(p.pid, p.start_time) for p in a} == {(p.pid, p.start_time) for p in b}
+
+
+def marked(run_id: str, argv: Sequence[str]) -> Process | None:
+    """The living process that carries this run's marker and was started as `argv`: the root that nobody
+    wrote down. A script's interpreter may stand before it (the npm package's launcher is one).
+    """
+    wanted = list(argv[1:])
+    for process in everything().values():
+        if process.is_alive and marker(process.pid) == run_id:
+            words = command_line(process.pid)
+            if words[-len(wanted) :] == wanted and len(words) <= len(argv) + 2:
+                return process
+    return None

@@ -1,0 +1,1 @@
+"""Secrets never leave: the redactor for texts, the seal for files."""

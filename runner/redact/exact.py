@@ -1,0 +1,218 @@
+"""The secret values that the child was given, in every spelling in which they come out again. Pure.
+
+Known spellings: as it is; inside JSON, up to three strings deep, with whatever characters escaped;
+percent-encoded, once or twice; base64 of the whole value, both alphabets.
+"""
+
+from __future__ import annotations
+
+import re
+
+from runner.redact.shapes import BEHIND, MARK, REACH, backslashes_before, compiled, whole_escapes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+SHORTEST = 8
+# Replacing these everywhere would garble the logs and protect nothing.
+_COMMON = frozenset(
+    b"true false none null production development staging testing localhost disabled enabled"
+    b" undefined default changeme password redacted [redacted] unlimited anonymous".split()
+)
+_DIGITS = b"0123456789+-.eE"
+# What can stand between the strings of a JSON text, cut off anywhere.
+_BETWEEN = (
+    rb"(?:rue|ue|e|alse|lse|se|ull|ll|l)?(?:[\s,:\[\]{}0-9+\-.eE]|true|false|null)*"
+    rb"(?:t|tr|tru|f|fa|fal|fals|n|nu|nul)?"
+)
+_JOINTS = rb"[,:\[\]{}\r\n]"
+_SHORT_ESCAPES = {"\n": b"n", "\r": b"r", "\t": b"t", "\b": b"b", "\f": b"f", '"': b'"', "/": b"/"}
+_NULL = b"null"
+
+
+class Secret:
+    """One value: how to find it, and how long its longest spelling is."""
+
+    __slots__ = ("is_number", "needle", "pattern", "widest")
+
+    def __init__(self, pattern: bytes, widest: int, needle: bytes, is_number: bool = False) -> None:
+        self.pattern = pattern
+        self.widest = widest
+        self.needle = needle
+        self.is_number = is_number
+
+
+def secrets_of(values: Iterable[str]) -> list[Secret]:
+    """What to look for. Values that are too short, too common or without any letter fall out.
+
+    Too short is less than eight characters, too common a short list of words and repetitions of one
+    character. Digits alone count; digits with JSON punctuation (a list, an address) do not.
+    """
+    found: list[Secret] = []
+    for value in sorted({value.strip() for value in values}, key=len, reverse=True):
+        raw = _encoded(value)
+        if len(value) < SHORTEST or len(set(value)) < 2 or raw.lower() in _COMMON:
+            continue
+        bare = raw.replace(b'"', b"")
+        if MARK in raw or (_fits(_BETWEEN, bare) and compiled(_JOINTS).search(bare)):
+            continue
+        found.append(_plain(value, is_number=not raw.strip(_DIGITS)))
+        found.append(_in_base64(raw))
+    return found
+
+
+def widest(secrets: Iterable[Secret]) -> int:
+    """How many bytes the longest spelling of any of them may take."""
+    return max((secret.widest for secret in secrets), default=0)
+
+
+def find_exact(
+    secrets: Iterable[Secret], buf: bytes, start: int, stop: int
+) -> Iterator[tuple[int, int, bytes]]:
+    """Spans of every occurrence that begins in [start, stop), and what to put in their place."""
+    for secret in secrets:
+        if secret.needle and buf.find(secret.needle, start) < 0:
+            continue
+        pattern = compiled(secret.pattern)
+        match = pattern.search(buf, start)
+        while match and match.start() < stop:
+            first, last = match.span()
+            # what is left of a text may run into a marker and look like a value: markers stay whole
+            if buf.find(MARK, max(0, first - len(MARK) + 1), last + len(MARK) - 1) < 0:
+                yield from _spans(buf, first, last, secret.is_number)
+            match = pattern.search(buf, first + 1)
+
+
+def _spans(buf: bytes, start: int, end: int, is_number: bool) -> Iterator[tuple[int, int, bytes]]:
+    if is_number:
+        number = _json_number(buf, start, end)
+        if number:
+            yield (*number, _NULL)
+            return
+    for first, last in _inside_strings(buf, start, end):
+        yield (*whole_escapes(buf, first, last), MARK)
+
+
+def _json_number(buf: bytes, start: int, end: int) -> tuple[int, int] | None:
+    """The whole number around the span, where a JSON text may have one and no `[redacted]`."""
+    most = REACH - 8
+    ahead = buf[end : end + most]
+    behind = buf[max(0, start - most) : start]
+    start -= len(behind) - len(behind.rstrip(_DIGITS))
+    end += len(ahead) - len(ahead.lstrip(_DIGITS))
+    before = buf[max(0, start - BEHIND + REACH) : start].rstrip(b" \t")[-1:]
+    after = buf[end : end + REACH].lstrip(b" \t")[:1]
+    return (start, end) if before in b":,[\r\n" and after in b",]}\r\n" else None
+
+
+def _inside_strings(buf: bytes, start: int, end: int) -> list[tuple[int, int]]:
+    """The span, or those parts of it that may go without harm to a JSON text it is spread over.
+
+    A value with quotes in it, itself JSON perhaps, may stand there as an object, not as a string.
+    """
+    quotes = [
+        found.start()
+        for found in compiled(b'"').finditer(buf, start, end)
+        if backslashes_before(buf, found.start()) % 2 == 0
+    ]
+    if not quotes:
+        return [(start, end)]
+    parts: list[tuple[int, int]] = []
+    left = start
+    for right in [*quotes, end]:
+        part = buf[left:right]
+        outside = _fits(_BETWEEN, part) and (not part.strip() or compiled(_JOINTS).search(part))
+        if not outside:
+            parts.append((left, right))
+        left = right + 1
+    return parts
+
+
+def _plain(value: str, *, is_number: bool) -> Secret:
+    """The value as it is, JSON-escaped or percent-encoded, or a mixture of these."""
+    if is_number:
+        raw = value.encode()
+        return Secret(re.escape(raw), len(raw) + 2 * REACH, raw, is_number=True)
+    pieces: list[bytes] = []
+    width = 0
+    slashes = 0
+    for char in value:
+        if char == "\\":
+            slashes += 1
+            continue
+        piece, size = _spelt(char, slashes)
+        pieces.append(piece)
+        width += size
+        slashes = 0
+    if slashes:
+        most = (8, 4, 2, 1)
+        ways = [rb"\\{%d}" % (slashes * times) for times in most]
+        pieces.append(b"(?:%b|(?:%%(?:25)?5[cC]){%d})" % (b"|".join(ways), slashes))
+        width += 8 * slashes
+    return Secret(b"".join(pieces), width, _needle(value))
+
+
+def _spelt(char: str, slashes: int) -> tuple[bytes, int]:
+    """A pattern for `char` behind that many backslashes, and the most bytes it can match.
+
+    Escaping doubles backslashes at each of three levels, and a short escape adds up to seven. They
+    are one counted repeat, so there is only one way to match them and never a second try.
+    """
+    if char.isascii() and char.isalnum() and not slashes:
+        return char.encode(), 1
+    raw = _encoded(char)
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    codes = [units[at : at + 4] for at in range(0, len(units), 4)]
+    unicode = rb"\\{1,4}".join(b"u" + _any_case(code) for code in codes)
+    percent = b"".join(b"%(?:25)?" + _any_case(f"{byte:02x}") for byte in raw)
+    ways = [rb"\\{%d,%d}" % (slashes + 1, 8 * slashes + 4) + unicode]
+    letter = _SHORT_ESCAPES.get(char)
+    if letter:
+        ways.append(rb"\\{%d,%d}" % (slashes + 1, 8 * slashes + 7) + letter)
+    if char == "\n":
+        ways.append(rb"\\{%d,%d}r\\{1,4}n" % (slashes + 1, 8 * slashes + 4))
+    plain = {"\n": rb"\r?\n", " ": rb" |\+"}.get(char, re.escape(raw))
+    before = rb"(?:\\{%d,%d}|(?:%%(?:25)?5[cC]){%d})" % (slashes, 8 * slashes, slashes)
+    ways.append((before if slashes else b"") + b"(?:%b|%b)" % (plain, percent))
+    return b"(?:%b)" % b"|".join(ways), 8 * slashes + 5 * len(raw) + 16 * len(codes)
+
+
+def _in_base64(raw: bytes) -> Secret:
+    """The value in base64. The last letters depend on what follows it, often a line's end."""
+    import binascii  # a shared library: only for whoever has a value to hide
+
+    whole = len(raw) // 3 * 3
+    text = binascii.b2a_base64(raw[:whole], newline=False).decode()
+    either = {"+": b"|-", "/": b"|_"}
+    pieces: list[bytes] = []
+    width = 8
+    for char in text:
+        piece, size = _spelt(char, 0)
+        pieces.append(b"(?:%b%b)" % (piece, either[char]) if char in either else piece)
+        width += size
+    if whole < len(raw):
+        pieces.append(rb"(?:[A-Za-z0-9+_-]|\\{0,4}/){0,4}={0,2}")
+        width += 24
+    return Secret(b"".join(pieces), width, _needle(text))
+
+
+def _needle(value: str) -> bytes:
+    """The longest part that every spelling has: letters and digits are never escaped."""
+    return max(re.findall("[A-Za-z0-9]+", value), key=len, default="").encode()
+
+
+def _any_case(digits: str) -> bytes:
+    return "".join(f"[{d}{d.upper()}]" if d.isalpha() else d for d in digits).encode()
+
+
+def _fits(pattern: bytes, value: bytes) -> bool:
+    return compiled(pattern).fullmatch(value) is not None
+
+
+def _encoded(value: str) -> bytes:
+    """The bytes of the value. Environment values may hold bytes that are no UTF-8: as they were."""
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")

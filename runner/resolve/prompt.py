@@ -1,0 +1,168 @@
+"""Task -> prompt text: named sections in a fixed order. Pure; the same input gives the same bytes.
+
+Paths are named and not pasted, except for the map: an agent reads better in the repository than in a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from runner.errors import ConfigInvalid, PromptInvalid
+from runner.model import MAX_PROMPT_CHARS
+from runner.resolve.contract import WORDINGS
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+MAX_MAP_CHARS = 65_536
+"""A longer map is named only: it would cost every turn more than the reading of its parts."""
+
+
+class Map(Value):
+    """The file that describes the repository; `text` None is: not read, it is named only."""
+
+    path: str
+    text: str | None = None
+
+
+class Parts(Value):
+    """What a prompt has besides the task's own text. What is empty has no section."""
+
+    files: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    approach: str | None = None
+    execution_note: str | None = None
+    scope: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
+    testing: tuple[str, ...] = ()
+    verify: tuple[tuple[str, ...], ...] = ()
+    output_contract: str | None = None
+    own_tree: bool = False
+    """Whether it works in a work tree of its own."""
+    map: Map | None = None
+    blocks: Mapping[str, str] = {}
+    delegation: str | None = None
+
+
+def compose(text: str, parts: Parts) -> str:
+    """The prompt as the child gets it. A task without any of the parts gets its own text, unchanged.
+
+    PromptInvalid as `checked` has it. ConfigInvalid for a block with the name of another section.
+    """
+    if not text.strip():
+        raise PromptInvalid("the prompt is empty")
+    sections = [f"## {name}\n{body}" for name, body in _sections(parts) if body]
+    prompt = "\n\n".join(part.rstrip() for part in (text, *sections)) + "\n" if sections else text
+    return checked(prompt)
+
+
+def checked(prompt: str) -> str:
+    """The prompt itself. PromptInvalid for what no agent CLI takes: nothing, NUL, half characters, more than
+    1,048,576 characters.
+    """
+    if not prompt.strip():
+        raise PromptInvalid("the prompt is empty")
+    if "\0" in prompt:
+        raise PromptInvalid("the prompt contains a NUL character")
+    try:
+        prompt.encode()
+    except UnicodeEncodeError as error:
+        raise PromptInvalid(f"the prompt is not valid UTF-8 (character {error.start + 1})") from None
+    if len(prompt) > MAX_PROMPT_CHARS:
+        raise PromptInvalid(
+            f"the prompt has {len(prompt):,} characters, at most {MAX_PROMPT_CHARS:,} can be sent",
+            hint="name files for the agent to read instead of pasting them",
+        )
+    return prompt
+
+
+def _sections(parts: Parts) -> list[tuple[str, str]]:
+    """Name and body of every section in their order; a body may be empty."""
+    before = [
+        ("Files", _listed(parts.files)),
+        ("Patterns", _patterns(parts.patterns)),
+        ("Approach", _text(parts.approach)),
+        ("Execution note", _text(parts.execution_note)),
+        ("Constraints", _listed((*_fence(parts.scope), *_no_commit(parts), *parts.constraints))),
+        ("Testing", _testing(parts.testing)),
+        ("Verify", _verify(parts.verify)),
+        ("Output contract", WORDINGS[parts.output_contract] if parts.output_contract else ""),
+        ("Map", _map(parts.map)),
+    ]
+    after = [("Delegation", parts.delegation or "")]
+    ours = {name for name, body in (*before, *after) if body}
+    for name in parts.blocks:
+        if name in ours:
+            raise ConfigInvalid(
+                f"the block `{name}` has the name of runner's own section", hint="rename the block"
+            )
+    blocks = [(name, f"{text.strip()}\n") for name, text in parts.blocks.items()]
+    return [*before, *blocks, *after]
+
+
+def _text(text: str | None) -> str:
+    return "" if text is None else text.strip()
+
+
+def _listed(items: Iterable[str]) -> str:
+    """One item per line; the further lines of an item are indented, so that they stay with it."""
+    return "\n".join("- " + item.replace("\n", "\n  ") for item in items)
+
+
+def _patterns(paths: Sequence[str]) -> str:
+    if not paths:
+        return ""
+    return f"These show how it is done here. Read them first, and follow them:\n{_listed(paths)}"
+
+
+def _fence(scope: Sequence[str]) -> tuple[str, ...]:
+    if not scope:
+        return ()
+    globs = ", ".join(f"`{glob}`" for glob in scope)
+    return (
+        f"Change only files that match {globs} (from the root of the repository). A change anywhere else is "
+        "found afterwards and counts against the result: where the task needs one, leave it and say so.",
+    )
+
+
+def _no_commit(parts: Parts) -> tuple[str, ...]:
+    """Told where it is held against the result: see `verify.inspect.allowed_by`."""
+    if not (parts.scope or parts.output_contract or parts.own_tree):
+        return ()
+    return ("Do not commit, and move no branch or tag: the change is looked at in the files.",)
+
+
+def _testing(scenarios: Sequence[str]) -> str:
+    return f"Tests have to cover at least these scenarios:\n{_listed(scenarios)}" if scenarios else ""
+
+
+def _verify(commands: Sequence[Sequence[str]]) -> str:
+    if not commands:
+        return ""
+    from shlex import join
+
+    line = " && ".join(join(command) for command in commands)
+    return (
+        "The work has to pass this. Run it whole, as one command; repair what fails and run all of it "
+        "again:\n\n"
+        f"    {line}\n\n"
+        "The same commands are run once more after your end, and their result counts."
+    )
+
+
+def _map(found: Map | None) -> str:
+    if found is None:
+        return ""
+    if found.text is None or len(found.text) > MAX_MAP_CHARS:
+        return (
+            f"`{found.path}` describes this repository. Read in it what concerns the task before you search."
+        )
+    fence = "`" * 3
+    while fence in found.text:
+        fence += "`"
+    return (
+        f"This is `{found.path}`, which describes the repository. Where the code says otherwise, the code is "
+        f"right.\n\n{fence}\n{found.text.strip()}\n{fence}"
+    )

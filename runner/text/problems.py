@@ -1,0 +1,130 @@
+"""A problem in the settings, told so that it can be repaired: place, key, what was found, what
+would be right. Pure.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from runner.text.positions import Path
+
+_WANTED = {
+    "string_type": "a text in quotes",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "too_short": "at least one item",
+    "list_type": 'an array, e.g. ["..."]',
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "string_too_short": "a text that is not empty",
+    "string_pattern_mismatch": "the name of an environment variable",
+}
+
+
+class Problem(Value):
+    """`source` is a file, `env NAME` or `--set KEY`; `line` and `column` count from 1 and are None
+    outside files.
+    """
+
+    source: str
+    line: int | None
+    column: int | None
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
+        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+def dotted(path: Path) -> str:
+    """A path as TOML writes it: `tasks."a.b".verify[0]`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + _key(part)
+    return text
+
+
+def _key(part: str) -> str:
+    bare = part.isascii() and part.replace("-", "").replace("_", "").isalnum()
+    return part if bare else json.dumps(part, ensure_ascii=False)
+
+
+def found(value: Any) -> str:
+    """A value as TOML writes it, cut when it is long."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value if len(value) <= 60 else value[:57] + "...", ensure_ascii=False)
+    if isinstance(value, (int, float)):
+        return str(value)[:60]
+    if isinstance(value, list):
+        return "an array" if value else "an empty array"
+    return "a table" if isinstance(value, dict) else "a date or time"
+
+
+def near(word: object, known: Iterable[str]) -> str:
+    """` (did you mean "x"?)`, or nothing."""
+    names = {name.casefold(): name for name in known}
+    wanted = str(word)[:100].casefold()
+    matches = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
+    # "effort" is far from "reasoning_effort" by letters, but not by words.
+    matches = matches or [name for name in names if wanted in name.split("_")]
+    return f" (did you mean {found(names[matches[0]])}?)" if matches else ""
+
+
+def one_of(names: Iterable[str]) -> str:
+    """`"a", "b"`, or `none yet`."""
+    return ", ".join(found(name) for name in names) or "none yet"
+
+
+def explain(record: Mapping[str, Any], siblings: tuple[str, ...], task_keys: tuple[str, ...] = ()) -> str:
+    """One of pydantic's error records in our words; `siblings` are the keys that its table may
+    have.
+    """
+    kind, value = record["type"], record["input"]
+    if kind == "extra_forbidden":
+        word = record["loc"][-1]
+        if len(record["loc"]) == 1 and word in task_keys:
+            return "unknown key; it belongs in [defaults] or in [tasks.NAME]"
+        hint = near(word, siblings) or f"; known here: {', '.join(siblings)}"
+        return f"unknown key{hint}"
+    if kind == "value_error":
+        return f"found {found(value)}; {record['ctx']['error']}"
+    if kind == "literal_error":
+        choices = [str(item) for item in _choices(record["ctx"]["expected"])]
+        return f"found {found(value)}; expected one of {one_of(choices)}{near(value, choices)}"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = record["ctx"].get("ge", record["ctx"].get("le"))
+        side = "at least" if kind == "greater_than_equal" else "at most"
+        return f"found {found(value)}; expected {side} {bound}"
+    return f"found {found(value)}; expected {_WANTED.get(kind) or record['msg']}"
+
+
+def _choices(expected: str) -> list[str]:
+    """pydantic gives the choices as text only: `'a', 'b' or 'c'`."""
+    return [word.strip().strip("'") for word in expected.replace(" or ", ", ").split(", ")]
+
+
+def as_error(problems: Iterable[Problem]) -> dict[str, Any]:
+    """The fields of `ConfigInvalid`: its message is the first problem, as there is mostly one."""
+    lines = [str(problem) for problem in problems]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return {"message": lines[0] + more, "hint": None, "problems": lines}

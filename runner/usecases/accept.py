@@ -1,0 +1,176 @@
+"""USE CASES that end the life of a run's own work tree, by decision: accept, discard. Edges: disk, git.
+
+What was decided stands in the events of the run; its manifest, which says how it ended, never changes again.
+What asks git is imported only when it is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+from runner.errors import Conflict, RunnerError, WorkspaceBusy
+from runner.state.events import EventLog
+from runner.state.events import read as read_events
+from runner.text.terminal import clean_terminal
+from runner.usecases.look import look
+from runner.value import Value
+from runner.workspace.undecided import standing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from runner.state.store import RunDir
+    from runner.workspace.worktree import Worktree
+
+_FREE_WITHIN_S = 10.0
+_POLL_S = 0.02
+_DECISIONS = ("accepted", "discarded")
+
+
+class Decision(Value):
+    """How a work tree's life ended. `paths` were changed in the user's tree; of these `kept` holds copies of
+    what was edited meanwhile. `patch` is all of the work, None if nothing was there to be kept.
+    """
+
+    run_id: str
+    decision: str
+    paths: tuple[str, ...]
+    kept: tuple[str, ...]
+    patch: str | None
+
+
+def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decision:
+    """Brings the changes of a run's own work tree into the user's, and removes the tree. The event says that
+    `actor` decided so.
+
+    Conflict, with nothing changed, where they do not apply cleanly (`problems`) or somebody decided before;
+    WorkspaceBusy while a run may write in the user's tree.
+    """
+    from runner.workspace import worktree as worktrees
+
+    with _deciding(run, env) as tree:
+        before = _decided(run, tree)
+        if before is not None and not (before == "accepted" and os.path.lexists(tree.path)):
+            raise _decided_already(run, before)
+        if tree.removal_began:  # the acceptance was seen through, the removal was not
+            worktrees.discard(tree)
+            return Decision(run.run_id, "accepted", (), (), tree.patch)
+        with _writing(run, tree):
+            done = worktrees.accept(tree)
+        if done.left:
+            raise Conflict(
+                "not all changes could be put in place",
+                hint="what stands in the way is named above; a further `runner accept` goes on from there",
+                problems=done.left,
+            )
+        # Before the tree goes: whoever finds it gone has to be able to know why.
+        log = EventLog(run.events)
+        log.append("accepted", actor=actor, files=len(done.paths))
+        worktrees.discard(tree)
+    kept = tuple(f"{run.path}/accept/kept/{name}" for name in done.kept)
+    return Decision(run.run_id, "accepted", done.paths, kept, tree.patch)
+
+
+def discard(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decision:
+    """Removes the work tree of a run; the work stays as a patch in its folder. The event says that `actor`
+    decided so. Conflict where that was decided before.
+    """
+    from runner.workspace import worktree as worktrees
+
+    with _deciding(run, env) as tree:
+        before, is_there = _decided(run, tree), os.path.lexists(tree.path)
+        if before == "accepted" and is_there:
+            raise Conflict(
+                f"run `{run.run_id}` was accepted, and only the removal of its work tree was broken off",
+                hint=f"`runner accept {run.run_id}` finishes that",
+            )
+        if before is not None and not is_there:
+            raise _decided_already(run, before)
+        worktrees.discard(tree)
+        log = EventLog(run.events)
+        log.note("discarded", actor=actor)
+    return Decision(run.run_id, "discarded", (), (), tree.patch if os.path.lexists(tree.patch) else None)
+
+
+@contextlib.contextmanager
+def _deciding(run: RunDir, env: Mapping[str, str]) -> Iterator[Worktree]:
+    """The work tree of a run that is done, under the lock of the run: one decides at a time."""
+    manifest = look(run, env)
+    if not manifest.is_done:
+        raise Conflict(
+            f"run `{run.run_id}` is not done: it is `{manifest.status}`",
+            hint="`runner wait RUN` waits for its end, `runner cancel RUN` ends it",
+        )
+    tree = own_tree(run)
+    if tree is None:
+        raise Conflict(
+            f"run `{run.run_id}` has no work tree of its own: there is nothing to decide",
+            hint="what it changed is in your tree, and `runner diff RUN` shows it; "
+            'workspace = "worktree" gives the runs of a task trees of their own',
+        )
+    lock_fd = _lock(run)
+    try:
+        yield tree
+    except RunnerError as error:
+        error.problems = tuple(map(clean_terminal, error.problems))  # names of files, as an agent chose them
+        raise
+    finally:
+        os.close(lock_fd)
+
+
+def _lock(run: RunDir) -> int:
+    """Its owner seals the files after the end, which others do not have to wait for."""
+    deadline = time.monotonic() + _FREE_WITHIN_S
+    while (lock_fd := run.try_lock()) is None:
+        if time.monotonic() > deadline:
+            raise Conflict(f"run `{run.run_id}` is in use", hint="somebody is at work on it; try again")
+        time.sleep(_POLL_S)
+    return lock_fd
+
+
+def own_tree(run: RunDir) -> Worktree | None:
+    """The work tree that was made for it, standing or not. Conflict if its record cannot be believed."""
+    from runner.workspace import worktree
+
+    try:
+        tree = worktree.load(run.path)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Conflict(f"the record of the work tree of run `{run.run_id}` is broken: {error}") from error
+    if tree is not None and not tree.is_of(run.repo, run.path, run.run_id):
+        raise Conflict(
+            f"the record in {run.path} is not of a work tree of this run: {clean_terminal(tree.path)}",
+            hint="was the repository moved? then bring the changes over by hand, and `git worktree remove`",
+        )
+    return tree
+
+
+@contextlib.contextmanager
+def _writing(run: RunDir, tree: Worktree) -> Iterator[None]:
+    """No run may write in the user's tree meanwhile, or begin to."""
+    from runner.workspace import lease
+
+    relative = os.path.relpath(run.manifest, run.repo)
+    try:
+        held = lease.acquire(tree.repo, lease.Holder(run.run_id, relative))
+    except WorkspaceBusy as busy:
+        raise WorkspaceBusy(busy.message, hint="wait for that run, and accept this one then") from None
+    try:
+        yield
+    finally:
+        held.release()
+
+
+def _decided(run: RunDir, tree: Worktree) -> str | None:
+    """What was decided before. An acceptance is told before the removal; without that word it is none."""
+    told = [event["type"] for event in read_events(run.events) if event.get("type") in _DECISIONS]
+    return str(told[-1]) if told else "discarded" if tree.removal_began else None
+
+
+def _decided_already(run: RunDir, decision: str) -> Conflict:
+    patch = f"`runner diff {run.run_id}` shows the patch that was kept"
+    if decision == "discarded" and standing(run.path):
+        patch = f"`runner discard {run.run_id}` finishes the removal"
+    return Conflict(f"run `{run.run_id}` was {decision} already", hint=patch)

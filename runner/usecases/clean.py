@@ -1,0 +1,148 @@
+"""USE CASES over all runs: reap what nobody owns, clean what is done. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runner.errors import RunnerError, RunNotFound
+from runner.state import index
+from runner.state.files import unwritable
+from runner.state.index import Row, row_of
+from runner.state.manifest import parse_timestamp
+from runner.state.store import RunDir, runs_of
+from runner.usecases.look import finish_sealing, look, unknown
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.state.manifest import Manifest
+
+_MADE_WITHIN_S = 60.0
+
+
+class Cleaned(Value):
+    """`removed` are gone, or would be; `undecided` stay, each with its work tree, which stands, and `stopped`
+    are the last runs of plans whose breaker is open.
+    """
+
+    removed: tuple[Row, ...]
+    undecided: tuple[tuple[Row, str], ...]
+    stopped: tuple[Row, ...]
+
+
+def reap(root: str, env: Mapping[str, str]) -> list[Row]:
+    """Looks at every run there is; the rows of those that changed by it."""
+    changed = []
+    for task, run_id in index.folders(root):
+        run = RunDir(root, task, run_id)
+        try:
+            before = run.read_manifest()
+            if before.is_done:
+                finish_sealing(run, env)
+                continue
+            owner = before.supervisor
+        except RunnerError:
+            owner = None
+        try:
+            if run.is_locked():
+                continue
+            after = look(run, env)
+        except RunNotFound:
+            continue
+        except RunnerError:
+            changed.append(unknown(run))
+            continue
+        if after.is_done or after.supervisor != owner:
+            changed.append(row_of(after))
+    return sorted(changed, key=lambda row: row.run_id, reverse=True)
+
+
+def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
+    """Removes finished runs that ended longer ago.
+
+    A run is removed only under its own lock, only when its manifest says that it is done, and not while a
+    work tree of its own stands: nobody would know any more whose work that is. Nor is the breaker of a plan
+    reset by it.
+    """
+    from runner.workspace.undecided import standing  # only this command pays for it
+
+    removed: list[Row] = []
+    stopped: list[Row] = []
+    undecided: list[tuple[Row, str]] = []
+    # The oldest one first: that a plan was gone on with is known from the run that did it.
+    for task, run_id in sorted(index.folders(root), key=lambda folder: folder[1]):
+        run = RunDir(root, task, run_id)
+        if not run.is_described():
+            if _is_abandoned(run):
+                removed.append(unknown(run))
+                if not dry_run:
+                    run.discard()
+            continue
+        try:
+            lock_fd = run.try_lock()
+        except RunnerError:
+            continue
+        if lock_fd is None:
+            continue
+        try:
+            manifest = run.read_manifest()
+            if not _ended_before(manifest, older_than_s):
+                continue
+            if (tree := standing(run.path)) is not None:
+                undecided.append((row_of(manifest), tree))
+                continue
+            if manifest.has_open_breaker and _is_last(run, manifest):
+                stopped.append(row_of(manifest))
+                continue
+            if not dry_run:
+                _remove(run)
+            removed.append(row_of(manifest))
+        except RunnerError:
+            continue
+        except OSError as error:
+            raise unwritable(error) from error
+        finally:
+            os.close(lock_fd)
+    removed.reverse()
+    undecided.reverse()
+    stopped.reverse()
+    return Cleaned(tuple(removed), tuple(undecided), tuple(stopped))
+
+
+def _ended_before(manifest: Manifest, seconds: float) -> bool:
+    """Whether it is done, and so long ago."""
+    ended = manifest.ended_at
+    return manifest.is_done and ended is not None and time.time() - parse_timestamp(ended) >= seconds
+
+
+def _is_last(run: RunDir, manifest: Manifest) -> bool:
+    """Whether no run has gone on with its plan, or begun it anew."""
+    for later in runs_of(run.repo, run.task_id):
+        if later.run_id == run.run_id:
+            break
+        try:
+            plan = later.read_manifest().plan
+        except RunnerError:
+            continue
+        if plan is not None and plan.get("file") == (manifest.plan or {}).get("file"):
+            return False
+    return True
+
+
+def _remove(run: RunDir) -> None:
+    import shutil
+
+    shutil.rmtree(run.path)
+
+
+def _is_abandoned(run: RunDir) -> bool:
+    """Whether whoever was making this folder was killed over it: nobody has touched it for a minute."""
+    try:
+        return time.time() - os.stat(run.path).st_mtime > _MADE_WITHIN_S and not run.is_locked()
+    except RunNotFound:
+        return True  # not even a lock
+    except (OSError, RunnerError):
+        return False

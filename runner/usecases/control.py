@@ -1,0 +1,254 @@
+"""USE CASES on a run that exists: wait, pause, resume, cancel, answer. They never need the config.
+
+What they answer with comes from `looking`, so no answer is older than the look. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from runner.errors import Conflict, GaveUpWaiting
+from runner.model import Phase
+from runner.processes.proc import environment, open_pidfd
+from runner.processes.proc import find as find_process
+from runner.processes.proc import look as look_at
+from runner.state.manifest import Manifest
+from runner.state.store import RunDir
+from runner.usecases.look import ask, look
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from runner.state.questions import Question
+
+_POLL_S = 0.02
+_WITHIN_S = 70.0
+"""For a pause or a resume of a run and of everything below it."""
+_PAUSE_WITHIN_S = 30.0
+_STOP_SLACK_S = 30.0
+_BELOW_WITHIN_S = 40.0
+_MANIFEST = "RUNNER_MANIFEST"
+_WISH_STAYS = (
+    "the wish to cancel stays, and is obeyed as soon as the run's supervisor goes on; "
+    "`runner wait RUN` waits for that"
+)
+
+
+# -- waiting -----------------------------------------------------------------------------------
+
+
+def wait(
+    runs: Sequence[RunDir],
+    env: Mapping[str, str],
+    *,
+    any_of_them: bool = False,
+    timeout_s: float | None = None,
+    until: Callable[[Manifest], bool] = lambda manifest: manifest.is_done,
+    tick: Callable[[RunDir, Manifest], None] | None = None,
+    hint: str | None = None,
+) -> list[Manifest]:
+    """Returns the manifests, in the order of `runs`, the moment that all (or any) are done.
+
+    GaveUpWaiting (with that `hint`) after `timeout_s`; the runs go on. Sleeps on the supervisors' pidfds, so
+    the death of an owner is seen at once and the run gets another one. `tick` is called with each fresh
+    manifest.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    latest: dict[str, Manifest] = {}
+    stamps: dict[str, object] = {}
+
+    def see(run: RunDir) -> None:
+        stamps[run.path] = _stamp(run)  # before the look: what changes after it is a change
+        latest[run.path] = look(run, env)
+
+    for run in runs:
+        see(run)
+    while True:
+        for run in runs:
+            if tick is not None:
+                tick(run, latest[run.path])
+        met = [until(latest[run.path]) for run in runs]
+        if all(met) or (any_of_them and any(met)):
+            return [latest[run.path] for run in runs]
+        pending = [run for run, is_met in zip(runs, met, strict=True) if not is_met]
+        if deadline is not None and time.monotonic() > deadline:
+            names = ", ".join(run.run_id for run in pending)
+            raise GaveUpWaiting(f"still going on after {timeout_s:g} s: {names}", hint=hint)
+        for run in _changed(pending, latest, stamps, deadline):
+            see(run)
+
+
+def _changed(
+    pending: Sequence[RunDir],
+    latest: Mapping[str, Manifest],
+    stamps: Mapping[str, object],
+    deadline: float | None,
+) -> list[RunDir]:
+    """Sleeps until a manifest was replaced, an owner ended or a second has passed; who it was."""
+    poll, owners = select.poll(), {}
+    until = time.monotonic() + 1.0
+    if deadline is not None:
+        until = min(until, deadline)
+    try:
+        for run in pending:
+            supervisor = latest[run.path].supervisor
+            process = None if supervisor is None else find_process(supervisor)
+            fd = None if process is None else open_pidfd(process)
+            if fd is None:
+                time.sleep(_POLL_S / 4)  # it is just being started, or has just ended
+                return list(pending)
+            owners[fd] = run
+            poll.register(fd, select.POLLIN)
+        while True:
+            ended = [owners[fd] for fd, _ in poll.poll(_POLL_S * 1000)]
+            moved = [run for run in pending if _stamp(run) != stamps[run.path]]
+            if ended or moved:
+                return [run for run in pending if run in ended or run in moved]
+            if time.monotonic() > until:
+                return list(pending)
+    finally:
+        for fd in owners:
+            os.close(fd)
+
+
+def _stamp(run: RunDir) -> tuple[int, int] | None:
+    try:
+        found = os.stat(run.manifest)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+# -- wishes ------------------------------------------------------------------------------------
+
+
+def pause(
+    run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False, within_s: float = _WITHIN_S
+) -> Manifest:
+    """Returns when every process of the run, and of its child runs unless `only`, was seen stopped.
+
+    Conflict if that did not come true; GaveUpWaiting if nobody knows after `within_s`.
+    """
+    deadline = time.monotonic() + within_s
+    manifest = look(run, env)
+    if manifest.phase is not Phase.PAUSED:
+        _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
+        ask(run, "pause", actor, _PAUSE_WITHIN_S, env, only=only)
+        manifest = look(run, env)
+        if manifest.phase is not Phase.PAUSED:
+            raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
+    if not only:
+        _all_below(run, env, "pause", lambda child: child.is_done or child.phase is Phase.PAUSED, deadline)
+    return manifest
+
+
+def resume(
+    run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False, within_s: float = _WITHIN_S
+) -> Manifest:
+    """Returns when the run goes on, and its child runs unless `only`. One not paused does so already."""
+    deadline = time.monotonic() + within_s
+    manifest = look(run, env)
+    if manifest.phase is not Phase.RUNNING:
+        _refuse(manifest, "resumed", (Phase.PAUSED,))
+        ask(run, "resume", actor, _PAUSE_WITHIN_S, env, only=only)
+        manifest = look(run, env)
+        if manifest.phase is Phase.PAUSED:
+            raise Conflict("the run is still paused")
+    if not only:
+        _all_below(run, env, "resume", lambda child: child.phase is not Phase.PAUSED, deadline)
+    return manifest
+
+
+def cancel(
+    run: RunDir,
+    env: Mapping[str, str],
+    *,
+    actor: str,
+    grace_s: float | None,
+    reason: str | None,
+    only: bool = False,
+    within_s: float | None = None,
+) -> Manifest:
+    """Returns when nothing of the run is left, nor of its child runs unless `only`. A run that is done
+    already is returned as it is.
+
+    GaveUpWaiting if its owner needs longer than the graces (or `within_s`); the wish stays.
+    """
+    manifest = look(run, env)
+    if not manifest.is_done:
+        wish = {"grace_s": grace_s, "reason": reason, "only": only or None}
+        run.leave_intent("cancel", actor, **{k: v for k, v in wish.items() if v is not None})
+        run.wake()
+        bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
+        bound = bound if within_s is None else within_s
+        begun = time.monotonic()
+        manifest = wait([run], env, timeout_s=bound, hint=_WISH_STAYS)[0]
+        if not only:
+            after = _BELOW_WITHIN_S if within_s is None else 0.0
+            _all_below(run, env, "cancel", lambda child: child.is_done, begun + bound + after)
+    return manifest
+
+
+def answer(run: RunDir, question_id: str, text: str, *, actor: str) -> Question:
+    """Answers a question that `run` asked. QuestionClosed, QuestionNotFound."""
+    from runner.state import questions  # the verbs that are asked for most need neither this nor lineage
+
+    question = questions.answer(run, question_id, text, by=actor)
+    run.wake()
+    return question
+
+
+def around(env: Mapping[str, str]) -> str | None:
+    """The manifest of the run in which this process was started: by its own marker, else by that of the
+    nearest process above it (a host may give what it starts a short environment).
+    """
+    if env.get(_MANIFEST):
+        return env[_MANIFEST]
+    process = look_at(os.getpid())
+    while process is not None and process.parent > 1:
+        if manifest := environment(process.parent).get(_MANIFEST):
+            return manifest
+        process = look_at(process.parent)
+    return None
+
+
+def _all_below(
+    run: RunDir,
+    env: Mapping[str, str],
+    kind: str,
+    until: Callable[[Manifest], bool],
+    deadline: float,
+) -> None:
+    """Returns when all child runs are where `kind` wants them. GaveUpWaiting names who is not there.
+
+    Their parents' owners hand the wish on; who was not told so (its parent was there already) is told here.
+    """
+    from runner.state.lineage import descendants
+
+    below = [child for child in descendants(run) if os.path.exists(child.manifest)]
+    for child in below:
+        manifest = look(child, env)
+        if not until(manifest) and manifest.phase is not Phase.STOPPING and not child.is_told(kind):
+            child.leave_intent(kind, f"run {run.run_id}")
+            child.wake()
+    hint = _WISH_STAYS if kind == "cancel" else None
+    wait(below, env, until=until, timeout_s=max(0.0, deadline - time.monotonic()), hint=hint)
+
+
+def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
+    if manifest.phase not in possible:
+        raise Conflict(f"a run that is `{manifest.status}` cannot be {wish}")
+
+
+def _why_not_paused(run: RunDir) -> str | None:
+    from runner.state.events import read as read_events
+
+    for event in reversed(list(read_events(run.events))):
+        if event.get("type") == "pause_failed":
+            return f"still running: {', '.join(map(str, event['still_running']))}"
+        if event.get("type") == "started":
+            break
+    return None

@@ -1,0 +1,281 @@
+"""USE CASE: what a run did, as readable lines, redacted. Edge: disk, reading.
+
+The agent's own events and ours are merged by time. When a line came is known from the timeline that the
+supervisor notes while the file grows (to a quarter of a second); where it is not known it is left out.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import time
+from collections import deque
+
+from runner import runtimes
+from runner.errors import RunnerError
+from runner.processes.proc import environment, find
+from runner.redact.redactor import Redactor, clean_terminal
+from runner.runtimes.base import Activity, Kind
+from runner.state import questions
+from runner.state.events import read as read_events
+from runner.state.files import no_follow, read_text
+from runner.state.manifest import Manifest, parse_timestamp, timestamp
+from runner.state.store import RunDir
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import BinaryIO
+
+    from runner.model import Json
+    from runner.state.questions import Question
+
+STREAMS = ("events", "stdout", "stderr", "last")
+_LONGEST_LINE = 8 * 1024 * 1024
+_POLL_S = 0.1
+_QUIET = frozenset({Kind.THREAD, Kind.TURN_STARTED, Kind.OTHER})
+
+
+class Line(Value):
+    """One line of a log. `at` is None where nobody saw when it came."""
+
+    at: str | None
+    kind: str
+    text: str
+    exit_code: int | None = None
+    duration_s: float | None = None
+
+
+def read(
+    run: RunDir, manifest: Manifest, env: Mapping[str, str], *, stream: str, tail: int | None
+) -> Iterable[Line]:
+    """The lines that are there now; with `tail`, the last that many."""
+    lines = Reader(run, manifest, env).lines(stream, final=manifest.is_done)
+    return lines if tail is None else deque(lines, maxlen=tail)
+
+
+def follow(
+    run: RunDir,
+    manifest: Manifest,
+    env: Mapping[str, str],
+    *,
+    stream: str,
+    tail: int | None,
+    is_done: Callable[[], bool],
+) -> Iterator[Line]:
+    """What is there, then every new line as it comes, until the run is done and nothing is left."""
+    reader = Reader(run, manifest, env)
+    first: Iterable[Line] = reader.lines(stream, final=False)
+    yield from first if tail is None else deque(first, maxlen=tail)
+    reader.is_live = True
+    while True:
+        done = is_done()
+        yield from reader.lines(stream, final=done)
+        if done:
+            return
+        time.sleep(_POLL_S)
+
+
+def asked(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> list[Question]:
+    """The questions of a run, redacted and fit for a terminal."""
+    hider, found = redactor(run, manifest, env), []
+    for question in questions.of_run(run):
+        texts = {"prompt": question.prompt, "answer": question.answer, "answered_by": question.answered_by}
+        shown = {k: v and hider.redact_text(clean_terminal(v)) for k, v in texts.items()}
+        found.append(question.replace(**shown))
+    return found
+
+
+class Reader:
+    """Remembers how far each file was read, so that every call gives only what is new."""
+
+    def __init__(self, run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> None:
+        self._run = run
+        self._redactor = redactor(run, manifest, env)
+        self._runtime = runtimes.get(manifest.runtime.name)
+        self._files = {path: _Tail(path) for path in (run.stdout, run.stderr)}
+        self._clock = _Clock(run.timeline)
+        self._begun: dict[str, float] = {}
+        self._events_seen = 0
+        self._last_shown: str | None = None
+        self.is_live = False
+        """Whether what comes now was not there at the last call, a moment ago."""
+
+    def lines(self, stream: str, *, final: bool) -> Iterator[Line]:
+        """New lines of that stream since the last call; `final` takes a last line without its newline."""
+        if stream == "events":
+            both = heapq.merge(self._ours(), self._agent(final), key=lambda pair: pair[0])
+            yield from (line for _, line in both)
+        elif stream == "last":
+            yield from self._last()
+        else:
+            path = self._run.stdout if stream == "stdout" else self._run.stderr
+            for offset, raw in self._files[path].read(final):
+                at = self._at(offset) if path == self._run.stdout else None
+                yield Line(_stamp(at), stream, self._text(raw.decode(errors="replace")))
+
+    def _text(self, text: str) -> str:
+        return self._redactor.redact_text(clean_terminal(text))
+
+    def _last(self) -> Iterator[Line]:
+        text = read_text(self._run.last_message)
+        if text is not None and text != self._last_shown:
+            self._last_shown = text
+            yield Line(None, "last", self._text(text))
+
+    def _at(self, offset: int) -> float | None:
+        """When the output had come so far: from the timeline, or now, if we are the first to see it."""
+        at = self._clock.at(offset)
+        return at if at is not None or not self.is_live else time.time()
+
+    def _agent(self, final: bool) -> Iterator[tuple[float, Line]]:
+        latest = 0.0
+        for offset, raw in self._files[self._run.stdout].read(final):
+            try:
+                record = json.loads(raw)
+            except (ValueError, RecursionError):
+                record = None
+            at = self._at(offset)
+            latest = latest if at is None else at
+            if not isinstance(record, dict):
+                yield latest, Line(_stamp(at), "unread", self._text(_short(raw)))
+                continue
+            for activity in self._runtime.parse(record):
+                duration = self._duration(activity, at)
+                if activity.kind not in _QUIET:
+                    yield latest, self._line(activity, at, duration)
+
+    def _duration(self, activity: Activity, at: float | None) -> float | None:
+        if activity.item is None or at is None:
+            return activity.duration_s
+        if activity.kind in (Kind.COMMAND_STARTED, Kind.TOOL_STARTED):
+            self._begun[activity.item] = at
+            return None
+        begun = self._begun.pop(activity.item, None)
+        if activity.duration_s is not None or begun is None:
+            return activity.duration_s
+        return round(at - begun, 3)
+
+    def _line(self, activity: Activity, at: float | None, duration: float | None) -> Line:
+        text = activity.text
+        if activity.usage is not None and not text:
+            usage = activity.usage
+            text = f"{usage.input_tokens} in ({usage.cached_input_tokens} cached), {usage.output_tokens} out"
+        if activity.output:
+            text = f"{text}\n{_last_lines(activity.output)}"
+        return Line(_stamp(at), activity.kind, self._text(text), activity.exit_code, duration)
+
+    def _ours(self) -> Iterator[tuple[float, Line]]:
+        for n, event in enumerate(read_events(self._run.events)):
+            if n < self._events_seen:
+                continue
+            self._events_seen = n + 1
+            try:
+                at = parse_timestamp(str(event.get("at")))
+            except ValueError:
+                continue
+            yield at, Line(_stamp(at), "run", self._text(_event_text(event)))
+
+
+class _Tail:
+    """Whole lines of a growing file, with the offset at which each ends; bounded memory."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self, final: bool) -> Iterator[tuple[int, bytes]]:
+        try:
+            file: BinaryIO = open(self._path, "rb", opener=no_follow)  # noqa: SIM115 - a generator's own with below
+        except OSError:
+            return
+        with file:
+            file.seek(self._offset)
+            while line := file.readline(_LONGEST_LINE):
+                if not (final or line.endswith(b"\n") or len(line) == _LONGEST_LINE):
+                    return  # still being written; the next call begins at its start
+                self._offset += len(line)
+                yield self._offset, line.rstrip(b"\r\n")
+
+
+class _Clock:
+    """When the output had grown to which size, from the timeline."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._read = 0
+        self._marks: deque[tuple[int, float]] = deque()
+
+    def at(self, offset: int) -> float | None:
+        """Seconds since the epoch of the first look that saw `offset`; offsets only grow."""
+        if not self._marks or self._marks[-1][0] < offset:
+            self._load()
+        while self._marks and self._marks[0][0] < offset:
+            self._marks.popleft()
+        return self._marks[0][1] if self._marks else None
+
+    def _load(self) -> None:
+        try:
+            with open(self._path, "rb", opener=no_follow) as file:
+                file.seek(self._read)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._read += len(line)
+                    at, _, size = line.partition(b"\t")
+                    self._marks.append((int(size), int(at) / 1000))
+        except (OSError, ValueError):
+            return
+
+
+def redactor(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> Redactor:
+    """Exact values of the passed secrets while the child lives or we have them; shapes always."""
+    try:
+        names = run.read_invocation().secret_names
+    except RunnerError:
+        names = ()
+    process = manifest.process
+    child = environment(process.pid) if process is not None and find(process) is not None else {}
+    return Redactor(value for name in names if (value := child.get(name) or env.get(name)))
+
+
+def _event_text(event: Json) -> str:
+    kind = str(event.get("type"))
+    rest = {
+        key: value
+        for key, value in event.items()
+        if key not in ("schema_version", "seq", "at", "type", "actor") and value not in (None, [], "")
+    }
+    if kind == "ended" and isinstance(rest.get("reason"), dict):
+        reason = rest["reason"]
+        return f"ended: {rest.get('outcome')} ({reason.get('code')}: {reason.get('message')})"
+    if isinstance(rest.get("process"), dict):
+        rest["process"] = rest["process"].get("pid")
+    words = " ".join(f"{key}={_plain(value)}" for key, value in rest.items())
+    actor = event.get("actor")
+    by = "" if actor in (None, "supervisor") else f" by {actor}"
+    return f"{kind}{by}{': ' if words else ''}{words}"
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _last_lines(output: str, count: int = 5) -> str:
+    lines = output.rstrip().splitlines()
+    skipped = len(lines) - count
+    shown = lines[-count:]
+    return "\n".join([f"[{skipped} lines before]", *shown] if skipped > 0 else shown)
+
+
+def _short(raw: bytes) -> str:
+    text = raw[:2000].decode(errors="replace")
+    return text if len(raw) <= 2000 else f"{text} [{len(raw) - 2000} bytes more]"
+
+
+def _stamp(at: float | None) -> str | None:
+    return None if at is None else timestamp(at)
+
+
+__all__ = ["STREAMS", "Line", "asked", "follow", "read", "redactor"]

@@ -1,0 +1,215 @@
+"""USE CASES that only look: one run, or all of them. They never need the config.
+
+Whoever looks at a run that nobody owns takes its free lock and has the truth written before answering, so no
+answer is older than the look. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runner.errors import (
+    GaveUpWaiting,
+    ManifestBroken,
+    RunnerError,
+    RunNotFound,
+    SupervisorFailed,
+    Unwritable,
+)
+from runner.processes.proc import is_alive
+from runner.state import index
+from runner.state.files import withdraw
+from runner.state.index import Row, row_of
+from runner.state.manifest import Manifest
+from runner.state.store import RunDir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_POLL_S = 0.005
+_TAKE_OVER_S = 10.0
+_DYING_S = 0.5
+_ADOPT_TRIES = 6
+_REWRITE_WITHIN_S = 30.0
+
+
+def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
+    """The manifest, reconciled with reality: a run without an owner gets one, or its end, first."""
+    try:
+        manifest = run.read_manifest()
+        if manifest.is_done:
+            finish_sealing(run, env)
+            return manifest
+    except (ManifestBroken, RunNotFound):
+        if not _can_be_made_again(run):
+            raise
+        if _is_locked(run):
+            ask(run, "rewrite", "user", _REWRITE_WITHIN_S, env)
+            return run.read_manifest()
+    for tries_left in reversed(range(_ADOPT_TRIES)):
+        lock_fd = _lock_of_ownerless(run)
+        if lock_fd is None or _is_over(run, lock_fd):
+            break
+        try:
+            _adopt(run, lock_fd, env)
+            break
+        except SupervisorFailed:
+            if not tries_left:
+                raise  # once may be a kill that meant the owner before; this is none
+    return run.read_manifest()
+
+
+def _adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
+    from runner.supervise import adopt  # nearly every run has an owner
+
+    adopt(run, lock_fd, env)
+
+
+def _is_locked(run: RunDir) -> bool:
+    """Whether somebody holds the lock; nobody does where it was taken away."""
+    try:
+        return run.is_locked()
+    except RunNotFound:
+        return False
+
+
+def _is_over(run: RunDir, lock_fd: int) -> bool:
+    """Whether the run was done meanwhile. The lock is given back then, and where nobody may take it over."""
+    try:
+        is_done = run.read_manifest().is_done
+    except (ManifestBroken, RunNotFound):
+        if not _can_be_made_again(run):
+            os.close(lock_fd)
+            raise
+        is_done = False  # its new owner makes it again
+    except RunnerError:
+        os.close(lock_fd)
+        raise
+    if is_done:
+        os.close(lock_fd)
+    elif not os.access(run.path, os.W_OK):
+        os.close(lock_fd)
+        raise Unwritable(
+            f"nobody owns run `{run.run_id}` and its folder cannot be written: its state is unknown"
+        )
+    return is_done
+
+
+def _can_be_made_again(run: RunDir) -> bool:
+    """Whether it is known what was started: a manifest that is broken or missing can be written again."""
+    return os.path.exists(run.invocation)
+
+
+def finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
+    """Of a run that is done: its owner takes the FIFO away last, so one that is there was cut short.
+
+    What cannot be sealed now is tried again by the next look; reading redacts in any case.
+    """
+    if not os.path.exists(run.wake_fifo) or not os.access(run.path, os.W_OK):
+        return
+    try:
+        lock_fd = run.try_lock()
+        if lock_fd is not None:
+            _adopt(run, lock_fd, env)
+    except RunnerError:
+        return
+
+
+def is_done(run: RunDir, env: Mapping[str, str]) -> bool:
+    """Whether nothing more will come from this run; a folder that is gone will say nothing more."""
+    try:
+        return look(run, env).is_done
+    except RunNotFound:
+        return True
+
+
+def _lock_of_ownerless(run: RunDir) -> int | None:
+    """The lock, or None where a living owner has the run.
+
+    Lock and owner agree, but for the milliseconds of a death or a take-over: those are waited for. What stays
+    so is told by the process: a free lock beside a living owner was taken away or put there by somebody, and
+    a held one beside a dead owner belongs to somebody who is looking for very long.
+    """
+    begun = time.monotonic()
+    while True:
+        lock_fd = run.try_lock(again=True)
+        try:
+            manifest = run.read_manifest()
+            owner = manifest.supervisor
+            is_owned = not manifest.is_done and owner is not None and is_alive(owner)
+            is_settled = manifest.is_done or owner is None
+        except RunnerError:
+            return lock_fd
+        if lock_fd is None and (is_owned or is_settled):
+            return None
+        if lock_fd is not None and not is_owned:
+            return lock_fd
+        waited_s = time.monotonic() - begun
+        if lock_fd is not None:
+            os.close(lock_fd)
+            if waited_s > _DYING_S:
+                return None
+        elif waited_s > _TAKE_OVER_S:
+            return None
+        time.sleep(_POLL_S)
+
+
+def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: bool) -> list[Row]:
+    """A row per run, newest first: those that are not done, or all."""
+    done, others = index.scan(root)
+    rows = []
+    for run in others:
+        try:
+            manifest = look(run, env)
+        except RunNotFound:
+            continue  # being made right now, or whoever made it was killed over it
+        except RunnerError:
+            rows.append(unknown(run))
+            continue
+        if everything or not manifest.is_done:
+            rows.append(row_of(manifest))
+    rows.reverse()
+    if everything:
+        rows = sorted([*rows, *done], key=lambda row: row.run_id, reverse=True) if rows else done
+    return rows if task is None else [row for row in rows if row.task_id == task]
+
+
+def unknown(run: RunDir) -> Row:
+    """The row of a run that nobody can tell anything of."""
+    return Row(run.run_id, run.task_id, "unknown", None, None, None, None, None)
+
+
+def below(run: RunDir, env: Mapping[str, str]) -> None:
+    """Has the truth written of every run that this one has started."""
+    from runner.state.lineage import children
+
+    for child in children(run):
+        try:
+            look(child, env)
+        except RunnerError:
+            continue  # it is gone, or being made right now
+
+
+def ask(
+    run: RunDir, kind: str, actor: str, within_s: float, env: Mapping[str, str], *, only: bool = False
+) -> None:
+    """Leaves an intent and returns when its owner has taken it, or the run is done.
+
+    An owner that dies meanwhile gets a successor, which takes it.
+    """
+    path = run.leave_intent(kind, actor, **({"only": True} if only else {}))
+    run.wake()
+    deadline = time.monotonic() + within_s
+    while os.path.exists(path):
+        if not _is_locked(run) and look(run, env).is_done:
+            withdraw(path)
+            return
+        if time.monotonic() > deadline:
+            withdraw(path)
+            raise GaveUpWaiting(
+                f"the supervisor did not take `{kind}` within {within_s:g} s, the wish is withdrawn",
+                hint="`runner status RUN` shows the state it is in; `runner cancel RUN` ends it",
+            )
+        time.sleep(_POLL_S)

@@ -1,0 +1,133 @@
+"""USE CASE `retry`: a run that ended is tried again, as a run of its own, with what it has shown.
+
+An end never changes, so another attempt asked for afterwards is another run, which names the first. It goes
+on in the thread of that run if it can, else it begins a new one with the task and the evidence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+from runner.errors import Conflict, RunnerError
+from runner.model import Lineage, Request
+from runner.resolve.invocation import Again
+from runner.runtimes import PLAN, get
+from runner.state.files import read_text
+from runner.state.store import RunDir
+from runner.usecases import look, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.invocation import Invocation
+    from runner.model import Config
+    from runner.state.manifest import Manifest
+    from runner.verify.record import Record
+
+
+def retry(
+    config: Config,
+    run: RunDir,
+    env: Mapping[str, str],
+    *,
+    message: str | None = None,
+    fresh: bool = False,
+    allow_danger: bool = False,
+) -> Manifest:
+    """Starts it; as `launch.start`. Conflict for a run that goes on, or that succeeded and gets no `message`:
+    the same prompt is never sent twice.
+    """
+    manifest = look.look(run, env)
+    if not manifest.is_done:
+        raise Conflict(
+            f"run `{run.run_id}` is `{manifest.status}`", hint=f"`runner cancel {run.run_id}` ends it first"
+        )
+    _refuse_of_plan(manifest)
+    if manifest.outcome == "succeeded" and not (message or "").strip():
+        raise Conflict(f"run `{run.run_id}` succeeded", hint="say with --message what is to be different")
+    old = run.read_invocation()
+    resumes = (
+        not fresh and manifest.thread_id is not None and get(old.runtime).resumes and not _had_own_tree(old)
+    )
+    again = Again(
+        Lineage(run.task_id, run.run_id, manifest.manifest_path),
+        manifest.thread_id if resumes else None,
+        lambda prompt: _prompt(run, manifest, prompt, message, resumes=resumes),
+    )
+    return start.start(config, _request(run, old, allow_danger), env, again)
+
+
+def _refuse_of_plan(manifest: Manifest) -> None:
+    """A batch is more than its task, and what comes of it belongs into its plan's ledger."""
+    above = manifest.parent
+    plan = manifest
+    if above is not None:
+        with contextlib.suppress(RunnerError):
+            plan = RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
+    if plan.runtime.name == PLAN:
+        raise Conflict(
+            f"run `{manifest.run_id}` is {'the run' if plan is manifest else 'a batch'} of a plan",
+            hint="`runner start --plan FILE --task T --resume` tries again what did not succeed",
+        )
+
+
+def _request(run: RunDir, old: Invocation, allow_danger: bool) -> Request:
+    """What was asked for then, overrides of the command line included."""
+    asked = {key.removeprefix("request.") for key in old.origins if key.startswith("request.")}
+    rehearsal = old.rehearsal
+    return Request(
+        task_id=old.task_id,
+        prompt=read_text(run.asked) if "prompt" in asked else None,
+        model=(old.model_name or old.model) if "model" in asked else None,
+        sandbox=old.sandbox.name if "sandbox" in asked else None,
+        timeout_s=old.limits.timeout_s if "timeout" in asked else None,
+        rehearse=rehearsal is not None,
+        rehearsal_script=None if rehearsal is None else rehearsal.script,
+        allow_danger=allow_danger,
+    )
+
+
+def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *, resumes: bool) -> str:
+    """`prompt` is that of the task as it would be now, with this run's own manifest path."""
+    from runner.verify import recovery
+    from runner.verify.inspect import allowed_by
+    from runner.verify.taxonomy import FailureCode
+
+    found = _record(run)
+    assert manifest.reason is not None
+    codes = () if found is None else tuple(FailureCode(code) for code in found.failure_codes)
+    observed = None if found is None else found.observed
+    changed = () if observed is None else observed.changed
+    is_back = found is not None and found.rolled_back is not None and found.rolled_back.refused is None
+    seen = recovery.Attempted(
+        attempt=max(1, manifest.attempt),
+        reason=manifest.reason,
+        checks=() if found is None else found.checks,
+        findings=() if found is None else found.findings,
+        changed=changed,
+        diff=(read_text(f"{run.path}/discarded.patch", 256 * 1024) or "") if is_back else "",
+        rolled_back=is_back,
+    )
+    limits = recovery.constraints(allowed_by(run.read_invocation()), observed, seen.findings)
+    if not resumes:
+        return recovery.recovery_prompt(prompt, codes, seen, changed[:20], limits, message)
+    text = recovery.follow_up(codes, seen, limits, message)
+    _, marked, section = prompt.partition("\n\n## Delegation\n")
+    return f"{text}{marked}{section}"
+
+
+def _record(run: RunDir) -> Record | None:
+    import json
+
+    from runner.verify.record import parse
+
+    try:
+        return parse(json.loads(read_text(run.result) or ""))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _had_own_tree(old: Invocation) -> bool:
+    """A new run gets a new tree: the old thread would believe in files that are not there."""
+    return old.cwd != old.repo

@@ -1,0 +1,262 @@
+"""USE CASES for whoever has to judge a run: its report and its change. Edges: disk, git.
+
+`diff` imports what asks git only when it is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+from runner.errors import Conflict, ManifestBroken, RunnerError
+from runner.model import Level
+from runner.state.events import read as read_events
+from runner.state.files import no_follow, read_text
+from runner.state.store import RunDir, is_run_id
+from runner.usecases.accept import own_tree
+from runner.usecases.logs import redactor
+from runner.usecases.look import look
+from runner.value import Value
+from runner.verify import record as records
+from runner.verify import report as reports
+from runner.verify.inspect import Allowed, allowed_by
+from runner.workspace.undecided import standing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from runner.model import Json
+    from runner.state.manifest import Manifest
+    from runner.verify.checks import Check
+    from runner.verify.record import Record
+    from runner.verify.report import Report
+    from runner.workspace.changes import LinesChanged
+    from runner.workspace.worktree import Worktree
+
+LARGEST_RESULT = 16 * 1024 * 1024
+"""A longer `result.json` is not read. Ours has at most a result of 1 MiB, tails, and names of files."""
+
+
+class Reviewed(Value):
+    """A report, and what else whoever reads it should know, one sentence each."""
+
+    report: Report
+    notes: tuple[str, ...]
+
+
+class Patch(Value):
+    """The change of a run as `git apply` takes it. `kept` is the file that it stands in; None: it was made
+    just now from the tree.
+    """
+
+    data: bytes
+    files: tuple[LinesChanged, ...]
+    kept: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def text(self) -> str | None:
+        """None where it is not UTF-8: the contents of a file that is not."""
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError:
+            return None
+
+
+def report(run: RunDir, env: Mapping[str, str]) -> Reviewed:
+    """What is known of a run, done or not; of a plan, with its batches. A result that cannot be read is a
+    note and no error.
+    """
+    reviewed, manifest = _alone(run, env)
+    if manifest.plan is None:
+        return reviewed
+    notes = [*reviewed.notes]
+    return Reviewed(_with_batches(reviewed.report, run, env, notes), tuple(notes))
+
+
+def _alone(run: RunDir, env: Mapping[str, str]) -> tuple[Reviewed, Manifest]:
+    manifest = look(run, env)
+    notes: list[str] = []
+    found = _result(run, manifest, notes)
+    allowed, declared = _allowed(run, manifest, notes)
+    redact = redactor(run, manifest, env).redact_text
+    known = (
+        {} if found is None else {name: getattr(found, name) for name in ("claim", "observed", "findings")}
+    )
+    made = reports.report(
+        manifest.to_json(),
+        allowed,
+        **known,
+        checks=_checks(run) if found is None else found.checks,
+        declared_checks=declared if found is None else found.declared_checks,
+        failure_codes=() if found is None else found.failure_codes,
+        conformance=_conformance(manifest) if found is None else found.conformance,
+        redact=redact,
+    )
+    notes += _to_do(run, manifest, found)
+    return Reviewed(made, tuple(redact(note) for note in notes)), manifest
+
+
+def _with_batches(own: Report, run: RunDir, env: Mapping[str, str], notes: list[str]) -> Report:
+    """The report of a plan, from those of its batches' latest runs."""
+    from runner.state import ledger
+    from runner.verify.plan_report import of_plan
+
+    try:
+        plan = ledger.parse(json.loads(read_text(run.ledger) or ""))
+    except (ValueError, RecursionError) as error:
+        notes.append(f"what the batches came to is not known: {os.path.basename(run.ledger)}: {error}")
+        return own
+    found, missing = [], []
+    for step in plan.steps:
+        if step.run is None or not is_run_id(step.run.run_id):
+            continue
+        name = f"batch {step.n}"
+        try:
+            reviewed = _alone(RunDir(run.repo, run.task_id, step.run.run_id), env)[0]
+        except RunnerError as error:
+            notes.append(f"{name} is not in this report: {error.message}")
+            missing.append(name)
+            continue
+        found.append((name, reviewed.report))
+        notes += [f"{name}: {note}" for note in reviewed.notes]
+    return of_plan(own, found, plan.left, missing)
+
+
+def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:
+    """What was found at its end. It speaks of one attempt, and of none that came after that."""
+    name = os.path.basename(run.result)
+    try:
+        with open(run.result, "rb", opener=no_follow) as file:
+            data = file.read(LARGEST_RESULT + 1)
+        if len(data) > LARGEST_RESULT:
+            raise ValueError(f"it has more than {LARGEST_RESULT} bytes")
+        found = records.parse(json.loads(data, parse_constant=_no_number))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        notes.append(f"{name} cannot be used, so only the manifest speaks here: {why}")
+        return None
+    if not manifest.is_done:
+        return None
+    if found.attempt != manifest.attempt:
+        notes.append(
+            f"{name} is of attempt {found.attempt}, the run is at {manifest.attempt}: it was left out"
+        )
+        return None
+    return found
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _allowed(run: RunDir, manifest: Manifest, notes: list[str]) -> tuple[Allowed, int]:
+    """What it was allowed, and how many checks were declared."""
+    try:
+        invocation = run.read_invocation()
+    except ManifestBroken as error:
+        notes.append(f"what the run was allowed is not known: {error.message}")
+        return Allowed(writes=manifest.sandbox.level is not Level.READ_ONLY), 0
+    return allowed_by(invocation), len(invocation.verify)
+
+
+def _checks(run: RunDir) -> tuple[Check, ...]:
+    """Those of the last attempt that were run so far, as they were told when they ended."""
+    found: list[Check] = []
+    for event in read_events(run.events):
+        if event.get("type") == "started":
+            found = []
+        elif event.get("type") == "checked":
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                found.append(records.check(event))
+    return tuple(found)
+
+
+def _conformance(manifest: Manifest) -> Json | None:
+    """What a run that has no result yet was seen to work with."""
+    try:
+        return records.settings(manifest.conformance or {})
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[str]:
+    if found is not None and found.rolled_back is not None:
+        rolled, shows = found.rolled_back, f"`runner diff {run.run_id}` shows them"
+        if rolled.refused is not None:
+            yield f"its changes are still there ({shows}), the rollback was refused: {rolled.refused}"
+        else:
+            yield f"its changes were rolled back ({rolled.count} files); {shows}"
+        for text in rolled.amiss:
+            yield f"not as it was before: {text}"
+        if rolled.kept:
+            yield f"{len(rolled.kept)} files were edited meanwhile and are kept in {run.path}/kept"
+    tree = standing(run.path)
+    if tree is not None and manifest.is_done:
+        words = f"`runner accept {run.run_id}` or `runner discard {run.run_id}`"
+        yield f"its work tree waits for a decision: {words} ({tree})"
+
+
+def diff(run: RunDir, env: Mapping[str, str]) -> Patch:
+    """The change of a run so far, or what was kept of it. Conflict where nothing was recorded before it."""
+    from runner.workspace import changes, rollback
+
+    manifest = look(run, env)
+    if manifest.plan is not None:
+        raise Conflict(
+            f"run `{run.run_id}` is the run of a plan: each of its batches has a change of its own",
+            hint="`runner status RUN` names their runs, and `runner diff` shows each",
+        )
+    tree = own_tree(run)
+    notes: list[str] = []
+    kept = rollback.discarded(run.path) if tree is None else _kept_patch(tree)
+    if kept is None:
+        data = _change_now(run, manifest, tree, notes)
+    else:
+        what = "its changes were rolled back" if tree is None else "its work tree is gone"
+        notes.append(f"{what}: this is the patch that was kept, {kept}")
+        data = _read(kept)
+    return Patch(data, changes.lines_of(data), kept, tuple(notes))
+
+
+def _kept_patch(tree: Worktree) -> str | None:
+    """The patch in the run's folder, once the tree is gone or going."""
+    if tree.is_there() and not tree.removal_began:
+        return None
+    if os.path.lexists(tree.patch):
+        return tree.patch
+    raise Conflict(
+        f"the work tree {tree.path} is gone, and no patch of it was kept",
+        hint="it was removed by hand; `runner report RUN` tells what is known",
+    )
+
+
+def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: list[str]) -> bytes:
+    from runner.workspace import changes, snapshot
+
+    try:
+        taken = snapshot.load(run.path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Conflict(f"the snapshot of run `{run.run_id}` cannot be read: {error}") from error
+    if taken is None:
+        raise Conflict(
+            f"nothing was recorded before run `{run.run_id}`, so its change is not known",
+            hint="a read-only run is not recorded, and neither is one outside git",
+        )
+    if os.path.realpath(taken.folder) != os.path.realpath(run.path):
+        raise Conflict(f"the snapshot in {run.path} is of another folder: {taken.folder}")
+    if manifest.is_done and tree is None:
+        notes.append(f"all that changed since the run began; it ended {manifest.ended_at}")
+    return changes.diff(taken)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", opener=no_follow) as file:
+            return file.read()
+    except OSError as error:
+        raise Conflict(f"{path} cannot be read: {error.strerror}") from error

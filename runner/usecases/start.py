@@ -1,0 +1,293 @@
+"""USE CASES that begin work: resolve and start. They need the config; operating a run does not.
+
+`resolve` touches nothing. `start` writes the run's folder, then hands over to the run's own process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner import config as config_files
+from runner import runtimes
+from runner.config.find import setting_names
+from runner.errors import ConfigInvalid, PromptInvalid, StartFailed
+from runner.invocation import Invocation
+from runner.model import MAX_PROMPT_CHARS, Config, Level, Program, Rehearsal, Request
+from runner.resolve.delegation import refuse_too_deep
+from runner.resolve.invocation import Again, Choice, choose, invocation, map_path
+from runner.runtimes import probe
+from runner.state.files import replace_json, unwritable, write_new
+from runner.state.guard import guard_of, make_guard
+from runner.state.manifest import Manifest, first
+from runner.state.store import RunDir, new_run_id
+from runner.supervise import begin
+from runner.usecases.workplace import Workplace, planned, reserve
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+
+    from runner.model import Task
+    from runner.runtimes.base import Runtime
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_REHEARSAL = os.path.join(_PACKAGE, "rehearsal", "__main__.py")
+_SCRIPT_HINT = "a script is TOML: schema_version = 1 and [[turns]] with message, shell, tool, delay or error"
+_MAIN = os.path.join(_PACKAGE, "__main__.py")
+_OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+
+
+def load(folder: str, env: Mapping[str, str], config_file: str | None, sets: Sequence[str]) -> Config:
+    """The effective config of the repository around `folder`. ConfigInvalid with every problem."""
+    return config_files.load(folder, config_file=config_file, env=env, sets=sets)
+
+
+def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocation:
+    """What `start` would execute now, under a run id of its own. Touches nothing.
+
+    A rehearsal's port is chosen when the run starts: here it is 0.
+    """
+    run_id = new_run_id()
+    cwd = planned(config.root, choose(config, request), run_id, env)
+    return _resolve(config, request, env, _parent(config, request), run_id, 0, cwd)
+
+
+def start(config: Config, request: Request, env: Mapping[str, str], again: Again | None = None) -> Manifest:
+    """Starts a background run; returns once its child exists. Raises with nothing left behind where no
+    child can come to be: usage and config errors, RuntimeMissing, RuntimeWrong, Unwritable; StartFailed
+    where the folder tells more.
+    """
+    parent = _parent(config, request)
+    listener = _listen() if _is_rehearsal(config, request, parent) else None
+    port = 0 if listener is None else int(listener.getsockname()[1])
+    run_id = request.run_id or new_run_id()
+    choice = choose(config, request)
+    cwd = planned(config.root, choice, run_id, env)
+    resolved = _resolve(config, request, env, parent, run_id, port, cwd, again)
+    above = None if parent is None else parent.run_id
+    place = reserve(config.root, choice, run_id, env, above, base=request.base)
+    try:
+        if place.cwd != cwd:  # the tree is taken, and this run gets one of its own
+            resolved = _resolve(config, request, env, parent, run_id, port, place.cwd, again)
+        return _start_below(parent, resolved, env, listener, place, request.prompt)
+    finally:
+        place.leave()
+
+
+def start_plan(resolved: Invocation, env: Mapping[str, str], place: Workplace) -> Manifest:
+    """Starts the conductor of a plan; `place` prepares what it is to find in the run's folder."""
+    run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
+    return _start(run, resolved, env, None, place, None)
+
+
+def _start_below(
+    parent: Invocation | None,
+    resolved: Invocation,
+    env: Mapping[str, str],
+    listener: socket.socket | None,
+    place: Workplace,
+    asked: str | None,
+) -> Manifest:
+    run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
+    if parent is None:
+        return _start(run, resolved, env, listener, place, asked)
+    from runner.state.lineage import as_child
+    from runner.usecases import look  # only a start with a parent pays for it
+
+    above = RunDir(parent.repo, parent.task_id, parent.run_id)
+    # A parent that has ended unseen has no more children, and a child that has takes no place.
+    look.look(above, env)
+    look.below(above, env)
+    with as_child(run, parent):
+        return _start(run, resolved, env, listener, place, asked)
+
+
+def _start(
+    run: RunDir,
+    resolved: Invocation,
+    env: Mapping[str, str],
+    listener: socket.socket | None,
+    place: Workplace,
+    asked: str | None,
+) -> Manifest:
+    manifest = first(resolved, run.artifacts).replace(**place.manifest_fields(run))
+    lock_fd = run.create()
+    try:
+        write_new(run.prompt, resolved.prompt.encode())
+        if asked is not None:
+            write_new(run.asked, asked.encode())
+        if resolved.sandbox.level is Level.WORKSPACE_WRITE:
+            make_guard(guard_of(resolved.repo, env), resolved.repo)
+        if resolved.terms.output_contract in ("final", "closing-turn"):
+            write_new(run.result_schema, _result_schema())
+        replace_json(run.invocation, resolved.to_json())
+        replace_json(run.manifest, manifest.to_json())
+        place.prepare(run)  # last: who is killed over it leaves a run that can be found, and ended
+    except BaseException as error:
+        place.undo(run)
+        run.discard()
+        os.close(lock_fd)
+        if isinstance(error, OSError):
+            raise unwritable(error) from error
+        raise
+    child_env = {name: env[name] for name in resolved.env_names} | dict(resolved.env_set)
+    listener_fd = None if listener is None else listener.detach()
+    try:
+        begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
+    except StartFailed:
+        place.undo(run)
+        raise
+    return run.read_manifest()
+
+
+def _result_schema() -> bytes:
+    from runner.config.commands import shipped  # only a run that is asked for a result pays for it
+
+    with open(os.path.join(shipped("schemas"), "result.schema.json"), "rb") as file:
+        return file.read()
+
+
+def _resolve(
+    config: Config,
+    request: Request,
+    env: Mapping[str, str],
+    parent: Invocation | None,
+    run_id: str,
+    port: int,
+    cwd: str | None = None,
+    again: Again | None = None,
+) -> Invocation:
+    if parent is not None and parent.rehearsal is not None:
+        request = request.replace(rehearse=True)
+    choice = choose(config, request)
+    runtime = runtimes.get(choice.runtime)
+    program = probe.find(runtime, choice.settings, env, config.root)
+    if choice.task.delegation and config.delegation.server == "registered":
+        _refuse_unregistered(runtime, program, env)
+    rehearsal, overrides, rehearsal_env = _rehearsal(config, request, choice, port, env)
+    return invocation(
+        config,
+        request,
+        choice,
+        program,
+        run_id=run_id,
+        prompt_text=_prompt_text(config, request, choice),
+        map_text=_map_text(config, request, choice),
+        cwd=cwd,
+        again=again,
+        env_names=tuple(env),
+        rehearsal=rehearsal,
+        rehearsal_overrides=overrides,
+        extra_env={**rehearsal_env, **_path(program, env)},
+        server_argv=_server_argv(config, request),
+        server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
+        guard=guard_of(config.root, env),
+        parent=parent,
+    )
+
+
+def _server_argv(config: Config, request: Request) -> tuple[str, ...]:
+    """The delegation server's program: by its path, so that it needs neither PATH nor an activated venv."""
+    named = () if request.config_file is None else ("--config", os.path.abspath(request.config_file))
+    return (sys.executable, "-I", _MAIN, "delegate-server", "--repo", config.root, *named)
+
+
+def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, str]) -> None:
+    """With `server = "registered"` Codex refuses to start where no such server is registered."""
+    argv = runtime.mcp_check(program)
+    if argv is not None and not probe.succeeds(argv, env):
+        raise ConfigInvalid(
+            f"no MCP server `delegation` is registered with {runtime.title}",
+            hint=f'`runner delegate-server --register {runtime.name}`, or server = "inline" in [delegation]',
+        )
+
+
+def _parent(config: Config, request: Request) -> Invocation | None:
+    """What the run was started with that starts this one, if that may still go deeper."""
+    if request.parent is None:
+        return None
+    from runner.usecases.find import by_manifest_path
+
+    above = by_manifest_path(config.root, request.parent).read_invocation()
+    refuse_too_deep(above)
+    return above
+
+
+def _is_rehearsal(config: Config, request: Request, parent: Invocation | None) -> bool:
+    above = parent is not None and parent.rehearsal is not None
+    return above or request.rehearse or choose(config, request).task.rehearse
+
+
+def _rehearsal(
+    config: Config, request: Request, choice: Choice, port: int, env: Mapping[str, str]
+) -> tuple[Rehearsal | None, tuple[str, ...], dict[str, str]]:
+    """The server to start, what makes codex talk to it, and the variables that this needs."""
+    if not (request.rehearse or choice.task.rehearse):
+        return None, (), {}
+    from runner.rehearsal import codex_config
+
+    argv = [sys.executable, "-I", _REHEARSAL, "--task", choice.task.id]
+    path, retries = request.rehearsal_script or choice.task.rehearsal_script, 0
+    if path is not None:
+        from pathlib import Path
+
+        from runner.rehearsal import script
+
+        path = os.path.join(config.root, path)
+        try:
+            retries = script.load(Path(path)).retries
+        except script.ScriptError as error:
+            problems = tuple(map(str, error.problems))
+            text = f"the rehearsal script {path} is not valid"
+            raise ConfigInvalid(text, hint=_SCRIPT_HINT, problems=problems) from None
+        argv += ["--script", path]
+    rehearsal = Rehearsal(path, port, tuple(argv))
+    return rehearsal, codex_config.overrides(port, retries=retries), codex_config.environment(env)
+
+
+def _path(program: Program, env: Mapping[str, str]) -> dict[str, str]:
+    """PATH with what the program brings along for itself (the PyPI package: ripgrep) at its end."""
+    added = probe.path_additions(program)
+    return {"PATH": os.pathsep.join([env.get("PATH", os.defpath), *added])} if added else {}
+
+
+def _listen() -> socket.socket:
+    import socket
+
+    return socket.create_server(("127.0.0.1", 0), backlog=64)
+
+
+def _prompt_text(config: Config, request: Request, choice: Choice) -> str:
+    return own_text(config, choice.task) if request.prompt is None else request.prompt
+
+
+def own_text(config: Config, task: Task) -> str:
+    """The prompt of the task itself; PromptInvalid where it has none, or none that can be read."""
+    if task.prompt is not None:
+        return task.prompt
+    if task.prompt_file is None:
+        raise PromptInvalid(f"task `{task.id}` has no prompt of its own")
+    return _text(os.path.join(config.root, task.prompt_file))
+
+
+def _map_text(config: Config, request: Request, choice: Choice) -> str | None:
+    path = map_path(config, request, choice.task)
+    return (
+        None if path is None else _text(path, hint="name another file with --map FILE, or `map` in the task")
+    )
+
+
+def _text(path: str, hint: str | None = None) -> str:
+    """At most one character more than a prompt may have: enough to say that it is too long."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A FIFO would be waited for, /dev/zero read for ever.
+        raise PromptInvalid(f"{path} is not a plain file")
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read(MAX_PROMPT_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise PromptInvalid(f"{path} is not valid UTF-8 (byte {error.start + 1})") from None
+    except OSError as error:
+        raise PromptInvalid(f"cannot read {path}: {error.strerror}", hint=hint) from None

@@ -1,0 +1,159 @@
+"""USE CASE before a start: the work tree that a run may write is reserved, made, recorded. Edges: git, disk.
+
+A run that can write nothing, or stands outside git, needs none of it and pays for none of it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.errors import Conflict, WorkspaceBusy
+from runner.model import Level
+from runner.state.store import manifest_path_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from runner.resolve.invocation import Choice
+    from runner.state.store import RunDir
+    from runner.workspace.lease import Holder, Lease
+    from runner.workspace.repository import Repository
+
+
+class Workplace:
+    """Where a run works. `cwd` is its folder, `lease` its right to write there, if it shares the tree."""
+
+    def __init__(
+        self,
+        cwd: str,
+        repository: Repository | None = None,
+        tree: str | None = None,
+        lease: Lease | None = None,
+        base: str | None = None,
+    ) -> None:
+        self.cwd = cwd
+        self._repository = repository
+        self._tree = tree
+        self.lease = lease
+        self._base = base
+
+    @property
+    def lease_fd(self) -> int | None:
+        return None if self.lease is None else self.lease.fd
+
+    def describe(self) -> dict[str, str | None] | None:
+        """For the manifest; None where nothing is recorded."""
+        if self._repository is None:
+            return None
+        kind = "in-place" if self._tree is None else "worktree"
+        return {
+            "kind": kind,
+            "path": self._tree or self._repository.root,
+            "base": self._base or self._repository.position().head,
+        }
+
+    def manifest_fields(self, run: RunDir) -> dict[str, Any]:
+        """What the first manifest of the run says because of it."""
+        return {"workspace": self.describe()}
+
+    def prepare(self, run: RunDir) -> None:
+        """Makes the run's own tree, or records the shared one as it is now."""
+        if self._repository is None:
+            return
+        if self._tree is not None:
+            from runner.workspace import worktree
+
+            base = self._base or self._repository.position().head
+            worktree.create(self._repository.root, base, self._tree, run.path)
+        else:
+            from runner.workspace import snapshot
+
+            snapshot.take(self._repository.root, run.path)
+
+    def undo(self, run: RunDir) -> None:
+        """Of a run that never came to be."""
+        if self._tree is not None:
+            from runner.workspace import worktree
+
+            if (made := worktree.load(run.path)) is not None:
+                worktree.discard(made)
+        self.leave()
+
+    def leave(self) -> None:
+        """This process has no part in it any more: what a run holds, it holds by itself."""
+        if self.lease is not None:
+            self.lease.forget()
+            self.lease = None
+
+
+def reserve(
+    root: str,
+    choice: Choice,
+    run_id: str,
+    env: Mapping[str, str],
+    parent: str | None = None,
+    base: str | None = None,
+) -> Workplace:
+    """The place of a run that is about to start; nothing is made yet but the lease.
+
+    WorkspaceBusy where another run may write in the same tree; with `on_conflict = "queue"` it is waited for,
+    with "worktree" the run gets a tree of its own. Its `parent` is not waited for, as that waits for this run
+    or ends with it. A tree of its own is made of the commit `base` (None: of the one that HEAD names), which
+    no ref has to name. Conflict where a tree of its own is impossible, or `base` is no commit.
+    """
+    task = choice.task
+    is_own = task.workspace == "worktree"
+    if choice.sandbox.level is Level.READ_ONLY and not is_own:
+        return Workplace(root)
+    from runner.workspace import repository, worktree
+    from runner.workspace.lease import Holder
+
+    found = repository.find(root)
+    if found is None:
+        if is_own:
+            raise Conflict(
+                f"{root} is in no git repository, so the run can have no work tree of its own",
+                hint='workspace = "in-place", or `git init` and a first commit',
+            )
+        return Workplace(root)
+    if not is_own:
+        holder = Holder(run_id, manifest_path_of(task.id, run_id), None)
+        lease = _lease(found.root, holder, task.on_conflict, parent)
+        if lease is not None:
+            return Workplace(root, found, lease=lease)
+    tree = worktree.place(found.root, run_id, env)
+    commit = None if base is None else worktree.base_of(found, base)
+    return Workplace(_inside(tree, root, found), found, tree, base=commit)
+
+
+def planned(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> str:
+    """The folder that the run would work in now; nothing is reserved."""
+    if choice.task.workspace != "worktree":
+        return root
+    from runner.workspace import repository, worktree
+
+    found = repository.find(root)
+    return root if found is None else _inside(worktree.place(found.root, run_id, env), root, found)
+
+
+def _inside(tree: str, root: str, repository: Repository) -> str:
+    """The place of `root` in a work tree of its repository."""
+    return os.path.normpath(os.path.join(tree, os.path.relpath(root, repository.root)))
+
+
+def _lease(root: str, holder: Holder, on_conflict: str, parent: str | None) -> Lease | None:
+    """None: the tree is taken, and the run is to have one of its own."""
+    from runner.workspace import lease
+
+    present = lease.held_by(root)
+    is_parent = parent is not None and present is not None and present.run_id == parent
+    if on_conflict == "queue" and not is_parent:
+        return lease.wait(root, holder)
+    try:
+        return lease.acquire(root, holder)
+    except WorkspaceBusy:
+        if on_conflict == "worktree":
+            return None
+        raise
