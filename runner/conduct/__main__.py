@@ -24,13 +24,13 @@ def main(argv: list[str]) -> int:
     from runner.conduct.conductor import Conductor
     from runner.conduct.summary import Ended, ended
     from runner.errors import RunnerError
-    from runner.runtimes import conductor
+    from runner.runtimes import plan
     from runner.state.files import unwritable
     from runner.state.store import RunDir
     from runner.usecases import start
 
     def say(text: str) -> None:
-        _print({"type": conductor.PROGRESS, "text": text})
+        _print({"type": plan.PROGRESS, "text": text})
 
     run = RunDir.from_path(os.path.abspath(argv[0]))
     env = {
@@ -46,13 +46,13 @@ def main(argv: list[str]) -> int:
         problems = "".join(f"\n{problem}" for problem in error.problems)
         message = " ".join(error.message.split())
         end = Ended(error.code, message, error.hint, f"{error.message}{problems}")
-        _print({"type": conductor.ENDED, **end.to_json()})
+        _print({"type": plan.ENDED, **end.to_json()})
         return 1
     except OSError as error:
         refused = unwritable(error)
         _print(
             {
-                "type": conductor.ENDED,
+                "type": plan.ENDED,
                 **Ended(refused.code, refused.message, refused.hint, refused.message).to_json(),
             }
         )
@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     end = ended(found, run.task_id)
-    _print({"type": conductor.ENDED, **end.to_json()})
+    _print({"type": plan.ENDED, **end.to_json()})
     return 0 if end.code == "completed" else 1
 
 
