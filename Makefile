@@ -4,11 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check schemas picture bench clean
+.PHONY: help demo test test-standins check schemas picture bench clean
 
 help:
 	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
 	@echo "make test     install what the tests need and run all of them"
+	@echo "make test-standins  test the programs of the tests that stand for an agent CLI"
 	@echo "make check    format, lint, type-check strictly, then test"
 	@echo "make bench    print the budgets, measured side by side in one run"
 	@echo "make schemas  generate schemas/ again"
@@ -32,6 +33,10 @@ TESTS = $(PYTEST) -n 3 --dist worksteal || $(PYTEST) --last-failed --last-failed
 
 test: $(VENV)/.test.stamp
 	$(TESTS)
+
+# What the product is tested against, and not the product: of interest to whoever changes a stand-in.
+test-standins: $(VENV)/.test.stamp
+	$(PYTEST) -n 4 tests/standins
 
 check: $(VENV)/.dev.stamp
 	$(BIN)/ruff format .

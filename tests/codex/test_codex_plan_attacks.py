@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from support.batches import committed, ends, fails, of_plan, plays, prompt_of, run_of, shown
 from support.judged import Tree, call, claim, commit, git, says
 from support.repo import Repo, Run
@@ -22,8 +21,6 @@ from support.waves import (
     work_trees,
     writes,
 )
-
-pytest.importorskip("codex_cli_bin")
 
 COMMIT = "commit = true"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from support.batches import committed, ends, plays, shown
 from support.judged import call, claim, commit, git, says
 from support.repo import Repo, Run
@@ -20,8 +19,6 @@ from support.waves import (
     starts,
     writes,
 )
-
-pytest.importorskip("codex_cli_bin")
 
 
 def works(n: int, also: str = "", status: str = "completed") -> str:

@@ -38,8 +38,6 @@ from support.waves import (
     writes,
 )
 
-pytest.importorskip("codex_cli_bin")
-
 COMMIT = "commit = true"
 
 

@@ -27,8 +27,6 @@ from support.processes import kill, of_folder
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
-pytest.importorskip("codex_cli_bin")
-
 FINAL = 'output_contract = "final"'
 QUICK = '[recovery]\nbackoff = "100ms"\n'
 FRESH = '[recovery]\nbackoff = "100ms"\nladder = ["fresh"]\n'

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from altering_codex import install_altering_codex
+from codex_cli_bin import bundled_codex_path
 from support.judged import (
     Tree,
     call,
@@ -25,9 +26,6 @@ from support.judged import (
 from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
-
-pytest.importorskip("codex_cli_bin")
-from codex_cli_bin import bundled_codex_path
 
 FINAL = 'output_contract = "final"'
 WORK = call("echo 'answer = 42' > src/app.py; echo new > src/new.txt")

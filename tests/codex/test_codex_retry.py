@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from support.repo import Repo, Run
 
-pytest.importorskip("codex_cli_bin")
-
 TRIES = """
 [[turns]]
 shell = "echo tried >> tries.txt"

@@ -11,11 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from codex_cli_bin import bundled_codex_path
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
-
-pytest.importorskip("codex_cli_bin")
-from codex_cli_bin import bundled_codex_path
 
 
 def plays(repo: Repo, turns: str, *lines: str, more: str = "", sandbox: str | None = None) -> Run:

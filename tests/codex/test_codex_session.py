@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from altering_codex import install_altering_codex
+from codex_cli_bin import bundled_codex_path
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
@@ -27,9 +28,6 @@ from runner.supervise.conformance import compare, declared, drift
 from runner.supervise.progress import Progress
 from runner.supervise.session import Session
 from runner.supervise.signals import Signals
-
-pytest.importorskip("codex_cli_bin")
-from codex_cli_bin import bundled_codex_path
 
 SPENDS = """
 [[turns]]

@@ -28,8 +28,6 @@ from support.waves import (
     writes,
 )
 
-pytest.importorskip("codex_cli_bin")
-
 THREE, TWO = "max_parallel = 3", "max_parallel = 2"
 COMMIT, BRANCH = "commit = true", 'commit = "work"'
 CONFLICTING = "sed -i 's/^two$/two of {n}/' src/shared.py; "

@@ -5,11 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
 from support.pages import example_files
 from support.repo import Repo
 
-pytest.importorskip("codex_cli_bin")
 PAGE = Path(__file__).parents[2] / "docs" / "delegation.md"
 
 

@@ -12,8 +12,6 @@ import pytest
 from support.repo import RUNNER, Repo
 from support.waiting import wait_until
 
-pytest.importorskip("codex_cli_bin")
-
 SCRIPT = """
 [[turns]]
 shell = "for n in 1 2 3 4; do echo tick $n; sleep 0.5; done"

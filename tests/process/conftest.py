@@ -1,21 +1,5 @@
 """Tests with real processes: a repository, and nothing alive afterwards."""
 
-from __future__ import annotations
+from support.fixtures import nothing_left, repo
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-from support.leftovers import assert_nothing_left
-from support.repo import Repo
-
-
-@pytest.fixture(autouse=True)
-def nothing_left(tmp_path: Path) -> Iterator[None]:
-    yield
-    assert_nothing_left(tmp_path)
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path)
+__all__ = ["nothing_left", "repo"]

@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kay_install import install_kay
 
-STANDINS = Path(__file__).resolve().parents[1] / "standins"
-sys.path.insert(0, str(STANDINS))
-
-from kay_install import install_kay  # noqa: E402
+HERE = Path(__file__).parent
 
 BOTH = ("0.9.17", "0.9.46")
 KEY = "key-opencode-0123456789"
@@ -208,7 +206,7 @@ def test_it_says_kay_and_its_version_under_every_name(tmp_path: Path, generation
 
 
 def test_the_program_file_itself_can_be_started() -> None:
-    program = STANDINS / "kay" / "kay.py"
+    program = HERE / "kay" / "kay.py"
     done = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == "kay 0.9.46\n"
 
@@ -219,7 +217,7 @@ def test_a_launcher_works_with_an_interpreter_whose_path_has_a_space(tmp_path: P
     python = folder / "python"
     python.symlink_to(Path(sys.executable).resolve())
     code = "from pathlib import Path; from kay_install import *; install_kay(Path('bin'))"
-    subprocess.run([python, "-c", code], cwd=folder, env={"PYTHONPATH": str(STANDINS)}, check=True)
+    subprocess.run([python, "-c", code], cwd=folder, env={"PYTHONPATH": str(HERE)}, check=True)
     done = subprocess.run([folder / "bin/kay", "--version"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "kay 0.9.46\n")
 
