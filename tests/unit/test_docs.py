@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import tomllib
@@ -22,6 +23,8 @@ from runner.state.manifest import Manifest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 README = ROOT / "README.md"
+COMMANDS_PAGE = ROOT / "docs/commands.md"
+SETTINGS_PAGE = ROOT / "docs/settings.md"
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 _FENCE = re.compile(r"^ *```[a-z]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -93,10 +96,11 @@ def test_every_command_that_a_page_names_exists_with_its_options(page: Path) -> 
     assert not wrong
 
 
-def test_every_option_of_start_that_the_readme_lists_exists_and_none_is_missing() -> None:
-    (paragraph,) = re.findall(r"^`start` takes (.*?)\n\n", text(README), re.MULTILINE | re.DOTALL)
-    listed = {name for span in names(paragraph) for name in _OPTION.findall(span)}
-    assert listed == options("start") - {"-h", "--help", "--format", "--task"}
+def sections(page: Path, level: str) -> dict[str, str]:
+    """The text under each heading of this level, up to the next heading of any level."""
+    parts = re.split(r"^(#+ .*)$", text(page), flags=re.MULTILINE)[1:]
+    found = zip(parts[::2], parts[1::2], strict=True)
+    return {head.removeprefix(level + " "): body for head, body in found if head.startswith(level + " ")}
 
 
 @EVERY_PAGE
@@ -118,25 +122,27 @@ def test_the_doctor_of_the_readme_sees_the_tasks_that_init_writes() -> None:
     assert shown == ", ".join(written)
 
 
-def test_the_command_table_of_the_readme_has_every_verb_once() -> None:
-    verbs = [names(row[0])[0].split()[1] for row in rows(README, "command", "does")]
+def test_the_reference_of_commands_has_every_verb_once() -> None:
+    verbs = [names(head)[0].split()[1] for head in sections(COMMANDS_PAGE, "###")]
     assert sorted(verbs) == sorted(COMMANDS)
 
 
-def test_the_command_table_shows_the_options_of_each_verb() -> None:
+def test_the_reference_of_commands_has_every_option_of_each_verb() -> None:
     common = {"-h", "--help", "--format", "--config", "--set"}
-    for row in rows(README, "command", "does"):
-        words = names(row[0])[0]
-        verb = words.split()[1]
-        if verb in ("start", "resolve"):  # theirs are listed below the table
-            continue
-        shown = set(_OPTION.findall(words))
-        every = options(verb) - common - {"--follow"}  # long for `-f`
-        assert shown == every, verb
+    for head, body in sections(COMMANDS_PAGE, "###").items():
+        verb = names(head)[0].split()[1]
+        cells = [names(line.split("|")[1]) for line in body.splitlines() if line.startswith("| `")]
+        shown = {option for cell in cells for name in cell for option in _OPTION.findall(name)}
+        every = options(verb) - common
+        if verb == "start":  # it takes those of `resolve`, and says so
+            every -= options("resolve")
+        assert shown - common == every, verb
 
 
 def test_the_exit_status_table_is_that_of_the_code() -> None:
-    table = {int(number): names(name)[0] for number, name, _ in rows(README, "status", "name", "meaning")}
+    table = {
+        int(number): names(name)[0] for number, name, _ in rows(COMMANDS_PAGE, "status", "name", "meaning")
+    }
     assert table == {status.value: status.name.lower() for status in ExitStatus}
 
 
@@ -168,7 +174,31 @@ def test_every_member_of_a_runtime_is_explained() -> None:
     assert sorted(explained) == sorted(declared)
 
 
-@pytest.mark.parametrize("page", [README, ROOT / "docs/ci.md"], ids=lambda page: page.name)
+@EVERY_PAGE
+def test_the_prose_of_a_page_is_wrapped(page: Path) -> None:
+    """Unlike a row of a table or a line of code, which cannot be broken."""
+    prose = _INDENTED.sub("", _FENCE.sub("", text(page)))
+    assert [line for line in prose.splitlines() if len(line) > 110 and not line.startswith("|")] == []
+
+
+def test_every_key_of_delegate_toml_is_explained() -> None:
+    schema = json.loads(text(ROOT / "schemas/delegate.schema.json"))["$defs"]
+    tables = {"Task", "Limits", "Recovery", "Codex", "Kay", "Model", "Sandbox"}
+    keys = {key for table in tables for key in schema[table]["properties"]} - {"limits"}
+    explained = {
+        name.split(".")[-1] for piece in sections(SETTINGS_PAGE, "##").values() for name in names(piece)
+    }
+    explained |= {
+        name.split(".")[-1] for piece in sections(SETTINGS_PAGE, "###").values() for name in names(piece)
+    }
+    assert keys <= explained
+
+
+@pytest.mark.parametrize(
+    "page",
+    [README, SETTINGS_PAGE, ROOT / "docs/ci.md", ROOT / "docs/troubleshooting.md"],
+    ids=lambda page: page.name,
+)
 def test_the_settings_that_a_page_shows_are_valid(page: Path, repo) -> None:
     (repo.root / "prompts").mkdir()
     (repo.root / "prompts" / "fix-auth.md").write_text("x", encoding="utf-8")
