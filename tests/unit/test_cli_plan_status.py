@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.values import a_manifest
 
@@ -140,7 +140,6 @@ def forged(draw: st.DrawFn) -> dict[str, Any]:
     return plan
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=5), JSON) | forged())
 def test_whatever_stands_there_is_shown_or_said_to_be_unreadable(plan: dict[str, Any]) -> None:
     assert plan_text(plan)

@@ -354,7 +354,7 @@ def test_braces_in_a_plan_are_nothing_but_braces(title: str) -> None:
     assert lines[0] == f"{title}: batch 2 of 3 ({title}, U4)" and lines[2] == f"- {title}: {title}"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(), st.text(), st.text(min_size=1))
 def test_whatever_a_plan_says_its_commit_has_one_first_line_and_our_trailers_alone(
     title: str, goal: str, other: str

@@ -243,7 +243,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from(sorted(a_result())), JSON, min_size=1, max_size=3))
 def test_whatever_lies_there_is_a_record_that_ends_a_batch_or_none(run: RunDir, change: Any) -> None:
     write_result(run, a_result(**change))

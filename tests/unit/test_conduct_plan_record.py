@@ -256,7 +256,7 @@ JSON = st.recursive(
 KEYS = ("name", "text", "parts", "options", "on_failure", "checks")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     JSON | st.dictionaries(st.sampled_from(KEYS), JSON, min_size=1, max_size=2),
     st.booleans(),

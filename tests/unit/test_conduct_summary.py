@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.cli.app import parser_of
@@ -136,7 +136,6 @@ def test_the_end_of_a_plan_reaches_its_run_as_it_was_said(name: str) -> None:
     assert (reason.code, reason.message, reason.hint, text) == (end.code, end.message, end.hint, end.text)
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1, max_size=40), st.text(alphabet="ab: \n\r\u2028\x85\x0b", max_size=12))
 def test_whatever_words_park_a_plan_its_reason_is_one_line(file: str, message: str) -> None:
     end = ended(PLAN.replace(file=file).stops(Why("not_ready", message)), "work")

@@ -21,7 +21,7 @@ PARKING = (Why("auth_or_quota", "not logged in"), Why("lost", "it is gone"))
 LOCAL = ("L1", "L2")
 NAMES = st.sampled_from(("a.py", "b.py", "line\nbreak", "half \udcff", "ünder"))
 PATHS = st.lists(NAMES, max_size=3)
-PROPERTY = settings(deadline=None, max_examples=40)
+PROPERTY = settings(max_examples=40)
 ENDS = ("succeeded", "failed", "parked", "refused", "waits")
 
 
@@ -398,7 +398,6 @@ def broken(draw: st.DrawFn) -> Any:
     return data
 
 
-@settings(deadline=None)
 @given(JSON | broken())
 def test_whatever_lies_there_is_a_ledger_that_can_be_used_or_a_value_error(data: Any) -> None:
     try:

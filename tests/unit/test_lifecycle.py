@@ -15,14 +15,9 @@ from runner.model import Outcome, Phase, Reason
 from runner.state.lifecycle import FINAL_EVENTS, TRANSITIONS, Event, next_phase, status
 from runner.state.manifest import advance
 
-PRODUCT = list(product(Phase, Event))
 
-
-@pytest.mark.parametrize(("phase", "event"), PRODUCT, ids=[f"{p}-{e}" for p, e in PRODUCT])
-def test_every_phase_takes_exactly_the_events_of_the_table(phase: Phase, event: Event) -> None:
-    if (phase, event) in TRANSITIONS:
-        assert next_phase(phase, event) is TRANSITIONS[phase, event]
-    else:
+def test_what_the_table_does_not_have_is_refused_by_both_names() -> None:
+    for phase, event in {*product(Phase, Event)} - TRANSITIONS.keys():
         with pytest.raises(IllegalTransition, match=f"`{phase}` cannot be `{event}`"):
             next_phase(phase, event)
 

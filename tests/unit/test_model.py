@@ -42,10 +42,3 @@ def test_an_invocation_from_before_terms_and_recovery_is_readable() -> None:
     assert (invocation.terms, invocation.recovery) == (Terms(), Recovery())
     assert invocation.limits == an_invocation().limits
     assert invocation.limits.tokens is None
-
-
-def test_a_run_without_terms_asks_for_nothing_new() -> None:
-    terms = Terms()
-    assert (terms.scope, terms.workspace, terms.output_contract) == ((), "in-place", None)
-    assert (terms.on_failure, terms.on_conflict, terms.conformance) == (None, "refuse", "report")
-    assert Recovery().retries == 0

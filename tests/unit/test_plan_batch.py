@@ -272,7 +272,7 @@ def overlapping(plan: Plan) -> Iterator[tuple[str, str]]:
                 yield one.id, other.id
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(plans(), RULES)
 def test_every_unit_is_in_exactly_one_batch_or_not_delegated(plan: Plan, rules: Rules) -> None:
     decision = decided(plan, **rules.to_json() | {"economics": rules.economics})
@@ -284,7 +284,7 @@ def test_every_unit_is_in_exactly_one_batch_or_not_delegated(plan: Plan, rules: 
     assert all(batch.units for batch in decision.batches)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(plans(), RULES)
 def test_no_batch_splits_a_shared_file_unless_as_a_chain(plan: Plan, rules: Rules) -> None:
     decision = decided(plan, **rules.to_json() | {"economics": rules.economics})
@@ -294,7 +294,7 @@ def test_no_batch_splits_a_shared_file_unless_as_a_chain(plan: Plan, rules: Rule
             assert batch[one].chained and batch[other].chained and batch[one].wave != batch[other].wave
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(plans(), RULES)
 def test_every_dependency_lies_in_the_same_batch_or_before(plan: Plan, rules: Rules) -> None:
     decision = decided(plan, **rules.to_json() | {"economics": rules.economics})
@@ -317,7 +317,7 @@ def test_every_dependency_lies_in_the_same_batch_or_before(plan: Plan, rules: Ru
             assert place[other][0] == place[name][0] or wave[place[other][0]] < wave[place[name][0]]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(plans(), RULES)
 def test_batches_of_one_wave_write_nothing_that_the_others_write_or_read(plan: Plan, rules: Rules) -> None:
     decision = decided(plan, **rules.to_json() | {"economics": rules.economics})
@@ -329,7 +329,7 @@ def test_batches_of_one_wave_write_nothing_that_the_others_write_or_read(plan: P
                 assert not set(one.files) & {*other.files, *(p for name in other.units for p in reads[name])}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(plans(), RULES)
 def test_the_batches_add_up_to_the_verdict(plan: Plan, rules: Rules) -> None:
     decision = decided(plan, **rules.to_json() | {"economics": rules.economics})

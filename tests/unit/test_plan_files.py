@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.plans import tables, toml
@@ -285,7 +285,6 @@ def test_markdown_without_units_is_an_empty_plan() -> None:
     assert "at least one unit" in problems("# A page\n\nUnit 1 is mentioned.\n", "plan.md")[0]
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="#U1:.*-` \nFilesGoalDpnc[x]", max_size=200))
 def test_no_text_breaks_the_readers(text: str) -> None:
     for name in ("plan.md", "plan.toml"):

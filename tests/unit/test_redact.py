@@ -85,18 +85,19 @@ def unnested(line: str, depth: int) -> str:
 # -- shapes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("around", ["{}", "use {}; then", "'{}'", "({})", "k={},", "é{}é", "-H{{{}}}"])
+AROUND = ["{}", "use {}; then", "'{}'", "({})", "k={},", "é{}é", "-H{{{}}}"]
+
+
 @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
-def test_a_token_of_a_known_service_is_replaced_wherever_it_stands(token: str, around: str) -> None:
-    assert redacted(around.format(token)) == around.format(MARK)
+def test_a_token_of_a_known_service_is_replaced_wherever_it_stands(token: str) -> None:
+    assert [redacted(around.format(token)) for around in AROUND] == [around.format(MARK) for around in AROUND]
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("before", ["\n", "\t", "\r\n", "\x1b[1;32m", '"', "\u0001", "\\"])
-@pytest.mark.parametrize("token", [OPENAI, GITHUB, AWS_ID, JWT, NPM])
-def test_a_token_behind_an_escape_is_found(token: str, before: str, depth: int) -> None:
-    line = nested(f"{before}{token}\nnext", depth)
-    assert unnested(redacted(line), depth) == f"{before}{MARK}\nnext"
+def test_a_token_behind_an_escape_is_found(before: str) -> None:
+    for token, depth in itertools.product([OPENAI, GITHUB, AWS_ID, JWT, NPM], [1, 2, 3]):
+        line = nested(f"{before}{token}\nnext", depth)
+        assert unnested(redacted(line), depth) == f"{before}{MARK}\nnext"
 
 
 @pytest.mark.parametrize(
@@ -203,10 +204,9 @@ TELLING += [
         '--NAME "{}"',
     ],
 )
-@pytest.mark.parametrize("name", TELLING)
-def test_the_value_behind_a_telling_name_is_replaced_and_nothing_else(name: str, form: str) -> None:
-    form = form.replace("NAME", name)
-    assert redacted(form.format(V)) == form.format(MARK)
+def test_the_value_behind_a_telling_name_is_replaced_and_nothing_else(form: str) -> None:
+    forms = [form.replace("NAME", name) for name in TELLING]
+    assert [redacted(each.format(V)) for each in forms] == [each.format(MARK) for each in forms]
 
 
 @pytest.mark.parametrize(
@@ -320,14 +320,14 @@ npm_config_registry npm_lifecycle_event=build ghp_short AKIA glpat-short AIza
 """
 
 
-@pytest.mark.parametrize("line", [line for line in INNOCENT.splitlines() if line])
-def test_what_only_looks_like_a_secret_stays(line: str) -> None:
-    assert redacted(line) == line
+def test_what_only_looks_like_a_secret_stays() -> None:
+    lines = INNOCENT.split("\n")
+    assert [redacted(line) for line in lines] == lines
 
 
-@pytest.mark.parametrize("line", [line for line in INNOCENT.splitlines() if line])
-def test_it_stays_in_a_json_line_too(line: str) -> None:
-    assert redacted(nested(line, 2)) == nested(line, 2)
+def test_it_stays_in_a_json_line_too() -> None:
+    lines = [nested(line, 2) for line in INNOCENT.split("\n")]
+    assert [redacted(line) for line in lines] == lines
 
 
 def test_a_public_key_and_a_certificate_stay() -> None:
@@ -343,12 +343,11 @@ AWKWARD = 'p"a\\s/s é😀\n<x>+y=1&'
 @pytest.mark.parametrize(
     "value", ["simple-value", AWKWARD, "tail-end\\\\\\", '"quoted1"', "nabcdefgh", "a b c d e"]
 )
-@pytest.mark.parametrize("depth", [0, 1, 2, 3])
-@pytest.mark.parametrize("ascii_only", [True, False])
-def test_a_value_is_found_however_deep_in_json(value: str, depth: int, ascii_only: bool) -> None:
-    out = unnested(redacted(nested(f"<{value}>", depth, ascii_only), value), depth)
-    assert value not in out
-    assert MARK in out
+def test_a_value_is_found_however_deep_in_json(value: str) -> None:
+    for depth, ascii_only in itertools.product(range(4), [True, False]):
+        out = unnested(redacted(nested(f"<{value}>", depth, ascii_only), value), depth)
+        assert value not in out
+        assert MARK in out
 
 
 @pytest.mark.parametrize(
@@ -464,7 +463,6 @@ def test_a_quote_or_an_escape_is_never_taken_for_a_part_of_a_value(
 
 SLOW_IS_FINE = settings(
     max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 _NAMES = [
@@ -725,7 +723,8 @@ def in_a_process_of_its_own(code: str, *args: str) -> str:
 
 FULL_DISK = """
 import resource, signal
-from runner.redact import Redactor, seal
+from runner.redact.redactor import Redactor
+from runner.redact.seal import seal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 try:
@@ -747,7 +746,8 @@ def test_when_writing_fails_the_old_file_is_whole_and_alone(tmp_path: Path, firs
 
 MEMORY = """
 import resource
-from runner.redact import Redactor, seal
+from runner.redact.redactor import Redactor
+from runner.redact.seal import seal
 redactor = Redactor(["my-own-value"])
 redactor.redact_text("token=abc my-own-value " * 50000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.values import program
 
@@ -48,7 +48,6 @@ JSON = st.recursive(
 KEYS = st.sampled_from(("type", "code", "message", "hint", "text"))
 
 
-@settings(deadline=None)
 @given(st.sampled_from((PROGRESS, ENDED, "x")), st.dictionaries(KEYS, JSON))
 def test_whatever_a_line_says_it_has_texts_and_an_end_that_is_no_success(kind: str, line: Any) -> None:
     found = RUNTIME.parse({**line, "type": kind})

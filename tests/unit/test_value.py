@@ -89,11 +89,6 @@ def test_flat_values_come_back_from_their_json(value: Value) -> None:
     assert type(value)(**value.to_json()) == value
 
 
-def test_levels_are_ordered_from_narrow_to_wide() -> None:
-    assert [level.rank for level in Level] == [0, 1, 2]
-    assert Level.READ_ONLY.rank < Level.WORKSPACE_WRITE.rank < Level.DANGER.rank
-
-
 def test_a_sandbox_is_closed_by_default() -> None:
     assert Sandbox("x", Level.READ_ONLY) == Sandbox("x", Level.READ_ONLY, False, (), False)
     assert Reason("a", "b").hint is None

@@ -337,7 +337,7 @@ def act(work: Work, kind: str, name: bytes, content: bytes, mode: int) -> None:
         work.git("add", "-N", "--", name, ok=False)
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(committed=ACTS, edits=ACTS, named=st.sets(NAMES))
 def test_of_any_edits_the_commit_is_the_overlay_and_what_was_staged_beside_stays(
     committed: list, edits: list, named: set[bytes]

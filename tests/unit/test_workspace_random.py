@@ -61,7 +61,7 @@ def act(work: Work, kind: str, name: bytes, other: bytes, content: bytes, mode: 
         work.git("rm", "-rqf", "--cached", "--ignore-unmatch", "--", ".")
 
 
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     committed=st.lists(st.tuples(NAMES, CONTENTS, MODES), max_size=5),
     mine=st.lists(ACTS, max_size=5),
@@ -125,7 +125,7 @@ FILES = (
 )
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(rules=st.dictionaries(st.sampled_from([b"", b"d", b"d/e", b"w*d", b"x"]), RULES), general=RULES)
 def test_the_one_list_of_rules_ignores_what_git_ignores(rules: dict[bytes, bytes], general: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
