@@ -216,7 +216,7 @@ def _report(error: RunnerError, as_json: bool) -> int:
             _drop_stdout()
             return _report(error, as_json=False)
     else:
-        from runner.cli.render import paint
+        from runner.cli.colour import paint
         from runner.text.terminal import clean_terminal  # a name on a disk or in an argument may be anything
 
         print(f"{paint('error:', 'red', sys.stderr)} {clean_terminal(error.message)}", file=sys.stderr)

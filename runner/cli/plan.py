@@ -6,8 +6,9 @@ import argparse
 import gc
 import os
 
+from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, here
-from runner.cli.render import emit, paint
+from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
 from runner.model import Economics
 from runner.plan.units import EFFORTS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.cli.render import paint
+from runner.cli.colour import paint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

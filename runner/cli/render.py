@@ -1,18 +1,18 @@
-"""Values -> text or JSON. stdout is data, stderr is talk; colour only on a terminal."""
+"""Values -> text or JSON. stdout is data, stderr is talk."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 
+from runner.cli.colour import paint
 from runner.errors import ExitStatus
 from runner.model import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, TextIO
+    from typing import Any
 
     from runner.invocation import Invocation
     from runner.model import Limits, Terms
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from runner.state.questions import Question
     from runner.usecases.logs import Line
 
-_CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
 _COLOURS = {
     "succeeded": "green",
     "running": "cyan",
@@ -59,14 +58,6 @@ def emit(value: Any) -> None:
     except UnicodeEncodeError:
         text = json.dumps(value)
     print(text)
-
-
-def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """Coloured where `stream` is a terminal and NO_COLOR is not set (https://no-color.org)."""
-    stream = sys.stdout if stream is None else stream
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
-        return text
-    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
 
 
 def status_word(status: str, width: int = 0) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_run, here
-from runner.cli.render import emit, paint
+from runner.cli.render import emit
 from runner.errors import ExitStatus
 from runner.text.terminal import clean_terminal
 from runner.usecases import accept, find, review

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_run, duration, grace, here
-from runner.cli.render import emit, exit_status, manifest_text, paint, questions_text, rows_text
+from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
 from runner.state import index
 from runner.usecases import find, look

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, here
-from runner.cli.render import emit, paint
+from runner.cli.render import emit
 from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused
 
 TYPE_CHECKING = False

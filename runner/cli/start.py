@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 
+from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, duration, here
-from runner.cli.render import emit, exit_status, invocation_text, paint
+from runner.cli.render import emit, exit_status, invocation_text
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
 from runner.state.store import RunDir, is_run_id

@@ -6,9 +6,10 @@ import os
 import sys
 
 from runner.cli.ask import confirm
+from runner.cli.colour import paint
 from runner.cli.consent import asked as asked_for_consent
 from runner.cli.parser import here
-from runner.cli.render import emit, invocation_text, paint
+from runner.cli.render import emit, invocation_text
 from runner.conduct import consent, preflight, start_plan
 from runner.conduct.plan_record import Options
 from runner.errors import ExitStatus, UsageError

@@ -1,18 +1,19 @@
 """What a batch is told, in words. Pure: the same order gives the same text.
 
-What is common to all units goes into the sections that every prompt has (`plan.prompt`); what would lose its
-unit there stands in a section of the unit.
+What is common to all units goes into the sections that every prompt has (`resolve.prompt`); what would lose
+its unit there stands in a section of the unit.
 """
 
 from __future__ import annotations
 
 import json
 
+from runner.value import Value
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from runner.conduct.batch_task import Order
     from runner.plan.units import Unit
 
 _LONGEST_TITLE = 80
@@ -47,6 +48,32 @@ _FINISH = (
     "change, do the rest, and name it in your report."
 )
 _NO_COMMIT = "Do not commit, and move no branch or tag."
+
+
+class Order(Value):
+    """One batch as it is to be carried out."""
+
+    n: int
+    """From 1 on, of `batches`."""
+    batches: int
+    title: str | None
+    """Of the plan."""
+    units: tuple[Unit, ...]
+    """In the order of their dependencies."""
+    verify: tuple[tuple[str, ...], ...]
+    """The commands of all units, already joined."""
+    effort: str | None
+    """None is the runtime's own: no flag is passed for it."""
+    strict: bool = False
+    """Only files that the units name may change."""
+    earlier: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """What earlier batches did, the first one first: their units and the paths that they changed."""
+    kept: tuple[str, ...] = ()
+    """Files that an earlier try of this batch changed and that are still changed."""
+    on_failure: str | None = None
+    """Instead of the template's, where given."""
+    worktree: bool = False
+    """Whether it gets a work tree of its own, whatever the template says."""
 
 
 def title(order: Order) -> str:

@@ -1,54 +1,37 @@
-"""One batch of a plan becomes a task as any other: the template's settings and what its units ask for. Pure.
+"""One batch of a plan becomes a task as any other: the template's settings and what its units ask for.
 
 The template is a task of delegate.toml. What comes out is a config in which it stands for this batch, so the
-run is resolved, started and judged as every run is. `wording` has the texts.
+run is resolved, started and judged as every run is. `batch_prompt` has the texts. Edge: disk, reading (the
+template's own prompt).
 """
 
 from __future__ import annotations
 
+import os
+
 from runner.conduct import batch_prompt
+from runner.conduct.batch_prompt import Order
 from runner.errors import ConfigInvalid, PromptInvalid
 from runner.model import Config, Level, Model, Request, Task
-from runner.plan.units import EFFORTS, Unit
+from runner.plan.checks import joined
+from runner.plan.units import EFFORTS
 from runner.resolve.invocation import choose, find_task
 from runner.text.globs import covers
 from runner.text.problems import dotted
-from runner.value import Value
+from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+    from runner.conduct.plan_record import Assignment, Options
+    from runner.plan.units import Unit
+    from runner.state.ledger import Ledger, Step
+
 _NO_MODEL = "(the runtime's own)"
 """Names a model that is only an effort; no name that delegate.toml can give."""
 _ORIGIN = "the plan"
-
-
-class Order(Value):
-    """One batch as it is to be carried out."""
-
-    n: int
-    """From 1 on, of `batches`."""
-    batches: int
-    title: str | None
-    """Of the plan."""
-    units: tuple[Unit, ...]
-    """In the order of their dependencies."""
-    verify: tuple[tuple[str, ...], ...]
-    """The commands of all units, already joined."""
-    effort: str | None
-    """None is the runtime's own: no flag is passed for it."""
-    strict: bool = False
-    """Only files that the units name may change."""
-    earlier: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """What earlier batches did, the first one first: their units and the paths that they changed."""
-    kept: tuple[str, ...] = ()
-    """Files that an earlier try of this batch changed and that are still changed."""
-    on_failure: str | None = None
-    """Instead of the template's, where given."""
-    worktree: bool = False
-    """Whether it gets a work tree of its own, whatever the template says."""
 
 
 def check_template(config: Config, request: Request, units: Iterable[Unit]) -> None:
@@ -76,7 +59,7 @@ def check_template(config: Config, request: Request, units: Iterable[Unit]) -> N
         )
 
 
-def brief(
+def batch_config(
     config: Config, task_id: str, order: Order, *, own_text: str | None = None, model: str | None = None
 ) -> Config:
     """The config in which task `task_id` is this batch.
@@ -105,6 +88,61 @@ def brief(
         tasks={**config.tasks, task_id: task.replace(prompt_file=None, **changes)},
         models=models,
         origins=_origins(config, task, changes),
+    )
+
+
+def is_apart(config: Config, task_id: str) -> bool:
+    """Whether every batch gets a work tree of its own: where they may run side by side, they have to."""
+    return config.delegate.max_parallel > 1 or config.tasks[task_id].workspace == "worktree"
+
+
+def units_of(assignment: Assignment, ledger: Ledger, step: Step) -> tuple[Unit, ...]:
+    """Those of the batch that nobody has done yet."""
+    return tuple(unit for unit in assignment.units(step.n) if unit.id not in ledger.done)
+
+
+def config_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledger, step: Step) -> Config:
+    """The settings in which the task is this batch."""
+    task, options = config.tasks[task_id], assignment.options
+    has_text = task.prompt is not None or task.prompt_file is not None
+    order = order_of(config, task_id, assignment, ledger, step)
+    own_text = start.own_text(config, task) if has_text else None
+    return batch_config(config, task_id, order, own_text=own_text, model=options.model)
+
+
+def order_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledger, step: Step) -> Order:
+    """The batch as it is to be carried out now."""
+    units = units_of(assignment, ledger, step)
+    done = [other for other in ledger.steps if other.n < step.n and other.changed]
+    return Order(
+        n=step.n,
+        batches=len(ledger.steps),
+        title=assignment.plan.title,
+        units=units,
+        verify=joined(command for unit in units for command in unit.verify),
+        effort=assignment.parts[step.n - 1].effort,
+        strict=config.delegate.files == "strict",
+        earlier=tuple((", ".join(other.units), other.changed) for other in done),
+        kept=step.kept,
+        on_failure=assignment.on_failure,
+        worktree=is_apart(config, task_id),
+    )
+
+
+def request_of(options: Options, task_id: str, n: int | None = None) -> Request:
+    """What is asked for batch `n`, without its parent, its id and its base; None is any of them."""
+    script = options.rehearsal_script
+    if script is not None and n is not None and os.path.isdir(script):
+        script = os.path.join(script, f"batch-{n}.toml")
+    return Request(
+        task_id=task_id,
+        model=options.model,
+        sandbox=options.sandbox,
+        rehearse=options.rehearse,
+        rehearsal_script=script,
+        allow_danger=options.allow_danger,
+        map=options.map,
+        config_file=options.config_file,
     )
 
 

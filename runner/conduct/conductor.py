@@ -12,7 +12,7 @@ import os
 
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
-from runner.conduct.orders import config_of, is_apart, request_of, units_of
+from runner.conduct.batch_task import config_of, is_apart, request_of, units_of
 from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, End, Meaning, end_of, record_of
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from runner.conduct import commits, merge_back
-from runner.conduct.batch_task import check_template
-from runner.conduct.orders import is_apart, request_of
+from runner.conduct.batch_task import check_template, is_apart, request_of
 from runner.errors import Conflict, PlanInvalid
 
 TYPE_CHECKING = False

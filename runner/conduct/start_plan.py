@@ -10,9 +10,9 @@ import os
 
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
+from runner.conduct.batch_task import config_of, request_of
 from runner.conduct.conductor_run import invocation
 from runner.conduct.difference import difference
-from runner.conduct.orders import config_of, request_of
 from runner.conduct.plan_record import Assignment, Options
 from runner.conduct.refusals import (
     BreakerOpen,

@@ -1,22 +1,19 @@
 """Secrets never leave: the values given to the child, and what has a secret's shape or name.
 
-`Redactor` cleans text and bytes, whole or in pieces; `seal` a file in place; `clean_terminal` takes
-out what would move the cursor of whoever reads it. Pure, but for `seal`. Standard library only, as
-the supervisor and the operating commands need it.
+`Redactor` cleans text and bytes, whole or in pieces; `redact.seal` a file in place. Pure. Standard
+library only, as the supervisor and the operating commands need it.
 
 Every secret becomes `[redacted]`, the same for all kinds: it has no quote and no backslash, so a
 JSON line stays one, and redacting twice changes nothing. Only a number that is a secret, where a
 JSON text may have a number, becomes `null`. What tells a secret from a look-alike is said in
-`redact_exact` for values, in `redact_shapes` for shapes and in `redact_pairs` for names.
+`redact.exact` for values, in `redact.shapes` for shapes and in `redact.pairs` for names.
 """
 
 from __future__ import annotations
 
 from runner.redact.exact import find_exact, secrets_of, widest
 from runner.redact.pairs import find_pairs
-from runner.redact.seal import seal
 from runner.redact.shapes import AHEAD, BEHIND, MARK, REACH, find_shapes, whole_escapes
-from runner.text.terminal import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +22,7 @@ if TYPE_CHECKING:
     Spans = Iterator[tuple[int, int, bytes]]
     Finder = Callable[[bytes, int, int], Spans]
 
-__all__ = ["Redactor", "Stream", "clean_terminal", "seal"]
+__all__ = ["Redactor", "Stream"]
 
 
 class Redactor:

@@ -26,7 +26,7 @@ class Cleaner:
         self._redactor: Redactor = Redactor(value for name in names if (value := env.get(name)))
 
     def text(self, text: str) -> str:
-        from runner.redact.redactor import clean_terminal
+        from runner.text.terminal import clean_terminal
 
         return self._redactor.redact_text(clean_terminal(text))
 
@@ -42,7 +42,7 @@ class Cleaner:
 
     def seal(self, run: RunDir, log: EventLog) -> None:
         """Redacts the files in place. They were 0600 in a 0700 folder all the time."""
-        from runner.redact.redactor import seal
+        from runner.redact.seal import seal
 
         count = 0
         names = sorted(name for name in os.listdir(run.path) if name.endswith(_SEALED))

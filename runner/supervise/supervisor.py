@@ -220,7 +220,9 @@ class Supervisor:
             self._obey()
             self._observe()
             self._enforce()
-            import runner.redact.redactor  # noqa: F401 - while there is time: the end needs it at once
+            # While there is time: the end needs them at once.
+            import runner.redact.redactor
+            import runner.redact.seal  # noqa: F401
         if self.progress.grown():
             self._timeline.note(self.progress.size)
         for fd in (pidfd, wake):

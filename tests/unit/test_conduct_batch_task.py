@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.values import a_config, a_task, program
 
-from runner.conduct.batch_task import Order, brief, check_template, written
+from runner.conduct.batch_prompt import Order
+from runner.conduct.batch_task import batch_config, check_template, written
 from runner.config.snapshot import Origins
 from runner.errors import ConfigInvalid, PolicyRefused, PromptInvalid, TaskNotFound
 from runner.invocation import Invocation
@@ -44,7 +45,7 @@ def config(template: Task = TEMPLATE, **changes: Any) -> Config:
 
 
 def task(order: Order, template: Task = TEMPLATE, **changes: Any) -> Task:
-    return brief(config(template, **changes), "hello", order).tasks["hello"]
+    return batch_config(config(template, **changes), "hello", order).tasks["hello"]
 
 
 def resolved(settings: Config, request: Request | None = None) -> Invocation:
@@ -68,7 +69,7 @@ def resolved(settings: Config, request: Request | None = None) -> Invocation:
 
 
 def told(order: Order, template: Task = TEMPLATE) -> str:
-    return resolved(brief(config(template), "hello", order)).prompt
+    return resolved(batch_config(config(template), "hello", order)).prompt
 
 
 # -- what it is told ---------------------------------------------------------------------------------
@@ -196,10 +197,10 @@ def test_a_template_needs_no_prompt_of_its_own(own: str | None) -> None:
 
 def test_the_text_of_a_prompt_file_is_handed_over() -> None:
     settings = config(TEMPLATE.replace(prompt=None, prompt_file="prompt.md"))
-    made = brief(settings, "hello", BOTH, own_text="From the file.\n").tasks["hello"]
+    made = batch_config(settings, "hello", BOTH, own_text="From the file.\n").tasks["hello"]
     assert (made.prompt or "").startswith("From the file.\n\n## Batch") and made.prompt_file is None
     with pytest.raises(PromptInvalid, match=r"prompt\.md"):
-        brief(settings, "hello", BOTH)
+        batch_config(settings, "hello", BOTH)
 
 
 def test_what_the_template_says_comes_before_what_the_units_say() -> None:
@@ -302,7 +303,7 @@ def test_nothing_that_a_unit_says_is_lost(some: tuple[Unit, ...], strict: bool) 
 
 def test_the_rest_of_the_settings_is_the_templates() -> None:
     settings = config(TEMPLATE.replace(retries=2, timeout_s=9.0, delegation=True, blocks=("b",)))
-    made = brief(settings, "hello", BOTH)
+    made = batch_config(settings, "hello", BOTH)
     changed = (
         *("title", "prompt", "files", "patterns", "execution_note", "testing", "verify", "constraints"),
         *("output_contract", "model"),
@@ -316,13 +317,13 @@ def test_the_rest_of_the_settings_is_the_templates() -> None:
 
 def test_the_other_tasks_are_as_they_were() -> None:
     other = a_task(id="other")
-    made = brief(a_config(TEMPLATE, other), "hello", BOTH)
+    made = batch_config(a_config(TEMPLATE, other), "hello", BOTH)
     assert [*made.tasks] == ["hello", "other"] and made.tasks["other"] is other
 
 
 def test_an_unknown_template_is_not_found() -> None:
     with pytest.raises(TaskNotFound):
-        brief(config(), "helo", BOTH)
+        batch_config(config(), "helo", BOTH)
 
 
 @pytest.mark.parametrize(
@@ -379,10 +380,12 @@ def test_the_result_is_asked_for_unless_somebody_has_said_otherwise(
 
 def test_who_works_under_no_terms_is_told_not_to_commit_all_the_same() -> None:
     origins = {"defaults.output_contract": "delegate.toml:3"}
-    prompt = resolved(brief(config(origins=origins), "hello", BOTH)).prompt
+    prompt = resolved(batch_config(config(origins=origins), "hello", BOTH)).prompt
     assert "\n- Do not commit, and move no branch or tag.\n" in prompt
     for order in (BOTH.replace(strict=True), BOTH.replace(worktree=True)):
-        assert resolved(brief(config(origins=origins), "hello", order)).prompt.count("Do not commit") == 1
+        assert (
+            resolved(batch_config(config(origins=origins), "hello", order)).prompt.count("Do not commit") == 1
+        )
 
 
 def test_a_batch_may_have_a_work_tree_and_an_end_of_its_own() -> None:
@@ -397,7 +400,7 @@ def test_a_batch_may_have_a_work_tree_and_an_end_of_its_own() -> None:
 
 def effort(order_effort: str | None, model: str | None) -> str | None:
     order = BOTH.replace(effort=order_effort)
-    return resolved(brief(config(TEMPLATE.replace(model=model)), "hello", order)).reasoning_effort
+    return resolved(batch_config(config(TEMPLATE.replace(model=model)), "hello", order)).reasoning_effort
 
 
 @pytest.mark.parametrize(
@@ -426,26 +429,26 @@ def test_the_effort_of_the_template_is_a_floor(
 @given(st.none() | st.sampled_from(EFFORTS), st.none() | st.sampled_from([*MODELS, "gpt-9"]))
 def test_the_word_default_never_reaches_a_program(wanted: str | None, model: str | None) -> None:
     order = BOTH.replace(effort=wanted)
-    argv = resolved(brief(config(TEMPLATE.replace(model=model)), "hello", order)).argv
+    argv = resolved(batch_config(config(TEMPLATE.replace(model=model)), "hello", order)).argv
     assert not any("default" in word for word in argv)
     assert sum("model_reasoning_effort" in word for word in argv) <= 1
 
 
 def test_an_effort_without_a_model_names_no_model() -> None:
-    made = resolved(brief(config(), "hello", BOTH))
+    made = resolved(batch_config(config(), "hello", BOTH))
     assert 'model_reasoning_effort="high"' in made.argv and not {"-m", "--model"} & {*made.argv}
     assert (made.model, made.model_name) == (None, None)
 
 
 def test_a_raised_effort_leaves_the_rest_of_its_model_alone() -> None:
-    made = brief(config(TEMPLATE.replace(model="quick")), "hello", BOTH)
+    made = batch_config(config(TEMPLATE.replace(model="quick")), "hello", BOTH)
     assert made.models["quick"] == MODELS["quick"].replace(reasoning_effort="high")
-    literal = resolved(brief(config(TEMPLATE.replace(model="gpt-9")), "hello", BOTH))
+    literal = resolved(batch_config(config(TEMPLATE.replace(model="gpt-9")), "hello", BOTH))
     assert (literal.model, literal.model_name, literal.reasoning_effort) == ("gpt-9", None, "high")
 
 
 def test_the_effort_goes_with_the_model_that_is_asked_for() -> None:
-    made = brief(config(TEMPLATE.replace(model="deep")), "hello", BOTH, model="quick")
+    made = batch_config(config(TEMPLATE.replace(model="deep")), "hello", BOTH, model="quick")
     run = resolved(made, Request("hello", model="quick"))
     assert (run.model_name, run.reasoning_effort) == ("quick", "high")
 
@@ -455,12 +458,12 @@ def test_a_runtime_that_needs_a_model_still_says_so() -> None:
         runtimes = {
             name: settings.replace(provider="opencode-go") for name, settings in config().runtimes.items()
         }
-        resolved(brief(config(TEMPLATE.replace(runtime="kay"), runtimes=runtimes), "hello", BOTH))
+        resolved(batch_config(config(TEMPLATE.replace(runtime="kay"), runtimes=runtimes), "hello", BOTH))
 
 
 def test_an_effort_alone_does_not_get_past_a_ceiling_over_models() -> None:
     with pytest.raises(PolicyRefused, match="no model is named"):
-        resolved(brief(config(policy=Policy(models=(("gpt-*",),))), "hello", BOTH))
+        resolved(batch_config(config(policy=Policy(models=(("gpt-*",),))), "hello", BOTH))
 
 
 # -- templates that cannot do it ---------------------------------------------------------------------

@@ -21,8 +21,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from runner.redact.exact import secrets_of
-from runner.redact.redactor import Redactor, clean_terminal, seal
+from runner.redact.redactor import Redactor
+from runner.redact.seal import seal
 from runner.redact.shapes import AHEAD
+from runner.text.terminal import clean_terminal
 
 MARK = "[redacted]"
 ROOT = Path(__file__).parents[2]

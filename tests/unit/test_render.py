@@ -28,7 +28,7 @@ from runner.state.manifest import Survivor
 from runner.usecases.logs import Line
 
 ESCAPE = "\x1b"
-SHOW = "from runner.cli.render import paint; print(paint('word', 'red'))"
+SHOW = "from runner.cli.colour import paint; print(paint('word', 'red'))"
 
 
 class Terminal(io.StringIO):

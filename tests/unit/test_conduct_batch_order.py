@@ -9,7 +9,7 @@ import pytest
 from support.plans import a_plan, a_unit
 from support.values import a_config, a_task
 
-from runner.conduct.orders import config_of, is_apart, order_of, request_of, units_of
+from runner.conduct.batch_task import config_of, is_apart, order_of, request_of, units_of
 from runner.conduct.plan_record import Assignment, Options, parts_of
 from runner.model import Config, Delegate, Lineage, Model, Request
 from runner.plan.batch import decide
