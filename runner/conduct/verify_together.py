@@ -6,8 +6,8 @@ import os
 
 from runner.processes.proc import command_line, everything, identify
 from runner.processes.tree import Tree
-from runner.supervise import PROGRAM as SUPERVISOR
-from runner.supervise import reap
+from runner.supervise.begin import PROGRAM as SUPERVISOR
+from runner.supervise.begin import reap
 from runner.verify.checks import judge, run_check
 
 TYPE_CHECKING = False

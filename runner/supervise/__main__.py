@@ -55,7 +55,7 @@ def _abandon(run: RunDir) -> None:
     """The folder was taken away, and with it all that could be read or written: ends what is left."""
     from runner.processes.proc import identify
     from runner.processes.tree import Tree
-    from runner.supervise import reap
+    from runner.supervise.begin import reap
 
     me = identify(os.getpid())
     if me is not None:

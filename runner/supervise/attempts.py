@@ -30,7 +30,7 @@ issues, summary, verification_summary.
 """
 
 
-class Plan(Value):
+class NextAttempt(Value):
     """The attempt that is to begin. `code` is the class of the end that it follows."""
 
     how: str
@@ -42,12 +42,14 @@ class Plan(Value):
     manifest: Manifest
 
 
-def closing(invocation: Invocation, manifest: Manifest) -> Plan | None:
+def closing(invocation: Invocation, manifest: Manifest) -> NextAttempt | None:
     """The turn that asks for the result, where the contract wants one and the work itself ended well."""
     if invocation.closing_argv is None or manifest.thread_id is None or _last(manifest).how == CLOSING:
         return None
     argv = _with_thread(invocation.closing_argv, manifest.thread_id)
-    return Plan(CLOSING, argv, CLOSING_REQUEST, 0.0, "completed", ended(manifest, "completed", counts=False))
+    return NextAttempt(
+        CLOSING, argv, CLOSING_REQUEST, 0.0, "completed", ended(manifest, "completed", counts=False)
+    )
 
 
 def again(invocation: Invocation, manifest: Manifest, judgement: Judgement) -> tuple[str, float] | None:
@@ -80,7 +82,7 @@ def plan(
     original: str,
     *,
     rolled_back: bool,
-) -> Plan:
+) -> NextAttempt:
     """The attempt that follows this judgement, with what it has shown in its prompt."""
     from runner.verify import recovery
     from runner.verify.inspect import allowed_by
@@ -107,7 +109,7 @@ def plan(
         files = (*judgement.changed[:20],)
         prompt = recovery.recovery_prompt(original, judgement.codes, seen, files, limits)
     counts = verdict.next.counts
-    return Plan(way, argv, prompt, wait_s, verdict.code, ended(manifest, verdict.code, counts=counts))
+    return NextAttempt(way, argv, prompt, wait_s, verdict.code, ended(manifest, verdict.code, counts=counts))
 
 
 def former(manifest: Manifest) -> list[Attempt]:

@@ -21,8 +21,8 @@ from runner.state.files import read_text, replace_bytes, replace_json
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir
-from runner.supervise import attempts, planned, takeback, treework, verdicts
-from runner.supervise.attempts import CLOSING, Plan
+from runner.supervise import attempts, planned, takeback, tree_helper, verdicts
+from runner.supervise.attempts import CLOSING, NextAttempt
 from runner.supervise.judging import Judge, Judgement
 from runner.supervise.limits import is_full
 from runner.supervise.oversight import Oversight
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from runner.processes.proc import Process
     from runner.processes.tree import Tree
-    from runner.supervise.family import Family
+    from runner.supervise.children import Children
 
 _MESSAGE_KEPT = 16 * 1024
 _DISK_FULL_TRIES = 60
@@ -52,7 +52,7 @@ class Ending:
         invocation: Invocation,
         log: EventLog,
         progress: Progress,
-        family: Family,
+        children: Children,
         oversight: Oversight,
         lease_fd: int | None,
     ) -> None:
@@ -61,14 +61,14 @@ class Ending:
         self._invocation = invocation
         self._log = log
         self._progress = progress
-        self._family = family
+        self._children = children
         self._oversight = oversight
 
     def lose(self, manifest: Manifest, verdict: tuple[Outcome, Reason]) -> None:
         """Writes an end that nobody saw."""
         outcome, reason = verdict
         self._progress.finish()
-        self._family.close_questions()
+        self._children.close_questions()
         event = Event.LOST if outcome is Outcome.LOST else Event.START_FAILED
         seen = self.observed(manifest, os.environ).replace(questions_open=0)
         self._end(advance(seen, event, outcome=outcome, reason=reason), os.environ)
@@ -81,7 +81,7 @@ class Ending:
         env: Mapping[str, str],
         *,
         is_alone: bool = False,
-    ) -> Plan | None:
+    ) -> NextAttempt | None:
         """From the exit of the process to the end of the run, or to the attempt that is to follow.
 
         `is_alone`: an owner before us may have judged it already, and others may have worked there since.
@@ -123,11 +123,11 @@ class Ending:
     ) -> None:
         """The end of the run, whose runtime has no process any more."""
         outcome, reason = end
-        self._family.close_questions()
-        manifest = manifest.replace(children=self._family.children(), questions_open=0)
+        self._children.close_questions()
+        manifest = manifest.replace(children=self._children.found(), questions_open=0)
         tree.spare(lambda process: False)
         tree.sweep(min(2.0, self._invocation.limits.grace_s))
-        self._family.end(env, wish)
+        self._children.end(env, wish)
         self._end(advance(manifest, event, outcome=outcome, reason=self.redacted(reason, env)), env)
 
     def fail(self, manifest: Manifest, error: Exception) -> None:
@@ -272,7 +272,7 @@ class Ending:
         found = verdicts.load(self._run.result)
         return None if found is None or found[0] != manifest.attempt else found[1]
 
-    def _plan(self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]) -> Plan | None:
+    def _plan(self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]) -> NextAttempt | None:
         """The attempt that follows, if one does; a fresh one begins in the tree as it was."""
         how = attempts.again(self._invocation, manifest, judgement)
         if how is None or self.is_cancelled():
@@ -282,7 +282,7 @@ class Ending:
             rolled = self._rolled_back(manifest, judgement, env)
             is_back = rolled is not None and not takeback.amiss(rolled)
             if rolled is not None and "refused" not in rolled:
-                treework.set_aside(self._run, manifest.attempt, env)
+                tree_helper.set_aside(self._run, manifest.attempt, env)
         original = read_text(self._run.prompt) or ""
         return attempts.plan(self._invocation, manifest, judgement, how, original, rolled_back=is_back)
 
@@ -320,7 +320,7 @@ class Ending:
         if not takeback.is_wanted(self._run, self._invocation.terms, judgement):
             return None
         if self._lease_fd is None:
-            self._lease_fd = treework.hold(manifest)
+            self._lease_fd = tree_helper.hold(manifest)
         may_write = self._lease_fd is not None
         return takeback.take_back(self._run, env, self._log, may_write=may_write, is_alone=self._is_alone)
 

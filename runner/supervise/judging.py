@@ -11,7 +11,7 @@ import os
 from runner.model import Outcome, Reason
 from runner.state.events import read
 from runner.state.files import withdraw
-from runner.supervise import treework
+from runner.supervise import tree_helper
 from runner.supervise.attempts import CLOSING
 from runner.value import Value
 from runner.verify.checks import Check, run_check
@@ -166,11 +166,11 @@ class Judge:
         return (found, None) if isinstance(found, claims.Claim) else (None, found)
 
     def _seen(self, env: Mapping[str, str]) -> dict[str, Any] | None:
-        if not treework.is_recorded(self._run):
+        if not tree_helper.is_recorded(self._run):
             return None
         try:
-            return treework.look(self._run, env)
-        except (treework.TreeUnknown, OSError, ValueError) as error:
+            return tree_helper.look(self._run, env)
+        except (tree_helper.TreeUnknown, OSError, ValueError) as error:
             self._log.note("tree_unknown", message=str(error)[:500])
             return None
 

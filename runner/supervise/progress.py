@@ -13,7 +13,7 @@ import time
 from runner.model import Usage
 from runner.runtimes.base import Activity, Kind, Runtime
 from runner.state.files import no_follow
-from runner.supervise.records import Records
+from runner.supervise.line_reader import LineReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class Progress(Records):
+class Progress(LineReader):
     """What the event stream has told so far. `runtime` None: only sizes are followed.
 
     `listener` is told everything besides, in its order. What stands before `start` is of an earlier attempt.

@@ -16,8 +16,8 @@ from runner.state.files import read_text
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, first
 from runner.state.store import RunDir
-from runner.supervise import started
 from runner.supervise.attempts import ended
+from runner.supervise.begin import started
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from runner.runtimes import get
 from runner.state.files import create
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance
-from runner.supervise import start_failure
-from runner.supervise.attempts import Plan
+from runner.supervise.attempts import NextAttempt
+from runner.supervise.begin import start_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LOOK_S = 0.25
 
 
-def begin_again(owner: Supervisor, plan: Plan) -> bool:
+def begin_again(owner: Supervisor, plan: NextAttempt) -> bool:
     """Waits if it has to, and starts the attempt; False: the run has ended instead."""
     run, log = owner.run, owner.log
     manifest = plan.manifest
@@ -52,7 +52,7 @@ def begin_again(owner: Supervisor, plan: Plan) -> bool:
     return _start(owner, plan, starting, name)
 
 
-def _start(owner: Supervisor, plan: Plan, starting: Manifest, prompt: str) -> bool:
+def _start(owner: Supervisor, plan: NextAttempt, starting: Manifest, prompt: str) -> bool:
     from runner.state.manifest import Attempt
 
     run, invocation = owner.run, owner.invocation

@@ -12,7 +12,7 @@ import time
 
 from runner.runtimes.base import Observed
 from runner.state.spent import tokens
-from runner.supervise.records import Records
+from runner.supervise.line_reader import LineReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _LONGEST_WAIT_S = 30.0
 _MOST_CONTEXTS = 32
 
 
-class Session(Records):
+class Session(LineReader):
     """What the record of one thread has told so far.
 
     `since`: a time before this run's program was started, as `state.manifest.timestamp` writes it. The record

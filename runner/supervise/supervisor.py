@@ -22,9 +22,10 @@ from runner.state.files import withdraw
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, parse_timestamp
 from runner.state.store import RunDir, actor_of, is_due
-from runner.supervise import arrival, report_looked, treework
+from runner.supervise import takeover, tree_helper
+from runner.supervise.begin import report_looked
+from runner.supervise.children import Children
 from runner.supervise.ending import Ending
-from runner.supervise.family import Family
 from runner.supervise.oversight import Oversight
 from runner.supervise.progress import Progress, Timeline
 from runner.supervise.reconcile import Action, verdict
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from runner.model import Json
     from runner.state.questions import Question
-    from runner.supervise.attempts import Plan
+    from runner.supervise.attempts import NextAttempt
 
 TICK_S = 0.25
 _QUIET_TICK_S = 1.0
@@ -55,7 +56,7 @@ class Supervisor:
         """The right to write in the run's work tree, where it shares one."""
         self.invocation = run.read_invocation()
         self.log = EventLog(run.events)
-        self.manifest, self._is_rebuilt = arrival.read(run, self.invocation, self.log)
+        self.manifest, self._is_rebuilt = takeover.read(run, self.invocation, self.log)
         self._runtime = runtimes.get(self.invocation.runtime)
         self.oversight = Oversight(run, self.invocation, self.log, self._runtime, self.manifest)
         self.progress = self._new_progress()
@@ -70,7 +71,7 @@ class Supervisor:
         """How many tool calls had ended when an intent was first seen."""
         self._child_env: Mapping[str, str] = {}
         self._paused_s = self.manifest.paused_seconds
-        self.family = Family(run, self.invocation, self.log)
+        self.children = Children(run, self.invocation, self.log)
         self._last_life = time.monotonic()
         self._last_refresh = 0.0
         self._is_behind = False
@@ -78,7 +79,7 @@ class Supervisor:
 
     def own(self, ready_fd: int | None) -> None:
         """From taking over (at once after the start, or later) to the end of the run."""
-        action, self.manifest = arrival.look(self.run, self.invocation, self.manifest)
+        action, self.manifest = takeover.look(self.run, self.invocation, self.manifest)
         ending = self.ending()
         if action is Action.NOTHING:
             if self._is_rebuilt:
@@ -126,14 +127,14 @@ class Supervisor:
         finally:
             report_looked(ready_fd)
 
-    def conclude(self, *, is_alone: bool = False) -> Plan | None:
+    def conclude(self, *, is_alone: bool = False) -> NextAttempt | None:
         """What follows the attempt whose process has ended; None is the end, which is written then.
 
         `is_alone`: it had ended before this owner came, and the tree was nobody's since.
         """
         self._reap()
         if self.lease_fd is None:
-            self.lease_fd = treework.hold(self.manifest)  # the child had it for as long as it lived
+            self.lease_fd = tree_helper.hold(self.manifest)  # the child had it for as long as it lived
         env = self.environment()
         return self.ending().conclude(self.manifest, self.tree, self._status, env, is_alone=is_alone)
 
@@ -159,7 +160,7 @@ class Supervisor:
     def ending(self) -> Ending:
         """With what is known by now."""
         return Ending(
-            self.run, self.invocation, self.log, self.progress, self.family, self.oversight, self.lease_fd
+            self.run, self.invocation, self.log, self.progress, self.children, self.oversight, self.lease_fd
         )
 
     def environment(self) -> Mapping[str, str]:
@@ -182,7 +183,7 @@ class Supervisor:
     def _take_over(self) -> None:
         me = identify(os.getpid())
         former = self.manifest.supervisor
-        self.family.begin(is_new=self._is_parent)
+        self.children.begin(is_new=self._is_parent)
         if self._is_parent:
             return
         self.environment()
@@ -191,7 +192,7 @@ class Supervisor:
             self._paused_since = boottime() - since
         self._write(self.manifest.replace(supervisor=me))
         self.log.note("adopted", former=None if former is None else former.to_json())
-        self.lease_fd = treework.hold(self.manifest)
+        self.lease_fd = tree_helper.hold(self.manifest)
         self.progress.grown()
         self._is_behind = self.progress.read()
 
@@ -254,7 +255,7 @@ class Supervisor:
         seen, session = self.progress, self.oversight.session
         if session.look(seen.thread_id, self._child_env or self.environment()):
             self._last_life = now
-        children, asked = self.family.children(), self.family.questions(self._expired)
+        children, asked = self.children.found(), self.children.questions(self._expired)
         self.manifest = self.manifest.replace(children=children, questions_open=asked)
         told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
         shown = (*told, session.usage, session.contexts, children, asked)
@@ -298,7 +299,7 @@ class Supervisor:
         """The same wish for every child run, unless it is for this one only."""
         if not intent.get("only"):
             given = {name: intent[name] for name in ("grace_s", "reason") if name in intent}
-            self.family.tell(kind, self.environment(), **given)
+            self.children.tell(kind, self.environment(), **given)
 
     def _expired(self, question: Question) -> None:
         """A question's time is over: what its asker has said is to be done then."""
@@ -323,7 +324,7 @@ class Supervisor:
             self.log.note("pause_failed", actor=actor_of(intent), still_running=names)
             return
         self._paused_since = boottime()
-        self.family.stand_alone(bool(intent.get("only")))
+        self.children.stand_alone(bool(intent.get("only")))
         self._write(advance(self.manifest, Event.PAUSED))
         self.log.note(Event.PAUSED, actor=actor_of(intent))
         self._hand_on("pause", intent)
@@ -342,7 +343,7 @@ class Supervisor:
         grace, why = intent.get("grace_s"), str(intent.get("reason") or "")
         grace_s = float(grace) if isinstance(grace, int | float) else self.invocation.limits.grace_s
         self.log.note("cancel_requested", actor=actor_of(intent), reason=why)
-        self.family.stand_alone(bool(intent.get("only")))
+        self.children.stand_alone(bool(intent.get("only")))
         self._request_stop(cancelled(actor_of(intent), why), grace_s, intent)
 
     def _rewrite(self) -> None:
@@ -350,7 +351,7 @@ class Supervisor:
         try:
             self.run.read_manifest()
         except (ManifestBroken, RunNotFound) as error:
-            aside = arrival.set_aside(self.run, error)
+            aside = takeover.set_aside(self.run, error)
             self._write(self.manifest)
             self.log.note("rewritten", aside=aside, message=error.message)
 

@@ -1,10 +1,10 @@
-"""Whether the change of a failed attempt is taken back, and what came of it. Edge: git, by `treework`."""
+"""Whether the change of a failed attempt is taken back, and what came of it. Edge: git, by `tree_helper`."""
 
 from __future__ import annotations
 
 import os
 
-from runner.supervise import treework
+from runner.supervise import tree_helper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def is_wanted(run: RunDir, terms: Terms, judgement: Judgement) -> bool:
 
     Without that key a tree that had uncommitted work before is kept.
     """
-    is_shared = treework.is_recorded(run) and not os.path.exists(f"{run.path}/worktree.json")
+    is_shared = tree_helper.is_recorded(run) and not os.path.exists(f"{run.path}/worktree.json")
     keeps = terms.on_failure == "keep" or (terms.on_failure is None and judgement.was_clean is False)
     return is_shared and not keeps and judgement.is_touched
 
@@ -39,11 +39,13 @@ def take_back(
     """
     try:
         if not may_write:
-            raise treework.TreeUnknown("another run may write in the work tree by now")
-        if is_alone and not treework.has_begun(run):
-            raise treework.TreeUnknown("the run had no owner for a while, and others may have worked there")
-        rolled = treework.roll_back(run, env)
-    except (treework.TreeUnknown, OSError, ValueError) as error:
+            raise tree_helper.TreeUnknown("another run may write in the work tree by now")
+        if is_alone and not tree_helper.has_begun(run):
+            raise tree_helper.TreeUnknown(
+                "the run had no owner for a while, and others may have worked there"
+            )
+        rolled = tree_helper.roll_back(run, env)
+    except (tree_helper.TreeUnknown, OSError, ValueError) as error:
         rolled = {"refused": str(error)[:500], "hint": _GIT}
     said = {name: rolled[name] for name in ("refused", "kept", "left", "unequal") if rolled.get(name)}
     counts = {name: len(rolled.get(name, ())) for name in ("restored", "removed")}

@@ -62,7 +62,7 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
 
 
 def _adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
-    from runner.supervise import adopt  # nearly every run has an owner
+    from runner.supervise.begin import adopt  # nearly every run has an owner
 
     adopt(run, lock_fd, env)
 

@@ -21,7 +21,7 @@ from runner.state.files import replace_json, unwritable, write_new
 from runner.state.guard import guard_of, make_guard
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
-from runner.supervise import begin
+from runner.supervise.begin import begin
 from runner.usecases.workplace import Workplace, planned, reserve
 
 TYPE_CHECKING = False

@@ -48,7 +48,7 @@ LONG_FUNCTIONS = {"runner.usecases.clean:clean", "runner.resolve.invocation:invo
 MANY_PARAMETERS = {
     "runner.usecases.start:_resolve",
     "runner.resolve.invocation:invocation",
-    "runner.supervise:_launch",
+    "runner.supervise.begin:_launch",
     "runner.verify.checks:run_check",
     "runner.verify.report:report",
 }

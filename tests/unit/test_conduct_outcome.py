@@ -19,7 +19,7 @@ from runner.model import Outcome, Phase, Reason
 from runner.state.ledger import Why
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
-from runner.supervise import start_failure
+from runner.supervise.begin import start_failure
 from runner.supervise.reconcile import Action, verdict
 from runner.verify.checks import Check
 from runner.verify.classify import ROWS, Row

@@ -12,7 +12,7 @@ from runner.state.events import EventLog
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance
 from runner.state.store import RunDir
-from runner.supervise import started
+from runner.supervise.begin import started
 from runner.supervise.reconcile import Action, decide
 from runner.supervise.recover import rebuild
 

@@ -15,7 +15,7 @@ from runner.state import lineage, questions
 from runner.state.events import EventLog, read
 from runner.state.files import withdraw, write_new
 from runner.state.store import RunDir
-from runner.supervise import adopt
+from runner.supervise.begin import adopt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runner.state.questions import Question
 
 
-class Family:
+class Children:
     """The children and the questions of one run, as its supervisor sees them."""
 
     def __init__(self, run: RunDir, invocation: Invocation, log: EventLog) -> None:
@@ -86,7 +86,7 @@ class Family:
         except RunnerError as error:
             self._log.note("child_unreachable", run_id=self._run.run_id, message=error.message)
 
-    def children(self) -> tuple[Lineage, ...]:
+    def found(self) -> tuple[Lineage, ...]:
         """Everybody that this run has started; a new one is an event."""
         known = {child.run_id for child in self._known}
         found = tuple(lineage.lineage_of(child) for child in lineage.children(self._run, known))

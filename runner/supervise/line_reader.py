@@ -20,7 +20,7 @@ _LOOK_S = 0.1
 _FINISH_S = 5.0
 
 
-class Records:
+class LineReader:
     """Gives each line that is a JSON object to `_record`."""
 
     longest_line = 8 * 1024 * 1024

@@ -1,0 +1,261 @@
+"""Begins a run, or hands one whose owner is gone to a new one: a process for each. Edge: processes.
+
+The process that begins a run forks its owner, which takes the lock, starts the child at once and only then
+becomes the supervisor by exec. So the child does not wait for a second interpreter to start, and the
+supervisor is small: it has its own command line, its own marker in its environment (other runs' walks stop
+there), and none of the memory of whoever started it. Beginning and taking over end in the same program.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from runner.errors import StartFailed, SupervisorFailed
+from runner.model import Identity, Outcome, Reason
+from runner.processes import spawn
+from runner.processes.proc import RUN_MARKER, identify
+from runner.state.events import EventLog, complain
+from runner.state.lifecycle import Event
+from runner.state.manifest import Attempt, Manifest, advance
+from runner.state.store import RunDir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import NoReturn
+
+    from runner.invocation import Invocation
+
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+
+
+def begin(
+    run: RunDir,
+    manifest: Manifest,
+    invocation: Invocation,
+    env: Mapping[str, str],
+    lock_fd: int,
+    listener_fd: int | None = None,
+    lease_fd: int | None = None,
+) -> None:
+    """Starts the child under an owner of its own. Returns once the child was exec'd.
+
+    `lease_fd` is the right to write in the work tree. The owner keeps it, and so does the child with all that
+    it starts: whatever becomes of the owner, nobody else gets it before the last of them is gone.
+
+    StartFailed (the manifest then says `done` and why) or SupervisorFailed. The descriptors are closed here.
+    """
+    umask = os.umask(0o077)
+    os.umask(umask)
+
+    def own(ready_fd: int) -> None:
+        _only_these_descriptors(run, {lock_fd, ready_fd, listener_fd, lease_fd})
+        if _launch(run, manifest, invocation, env, listener_fd, umask, ready_fd, lease_fd):
+            _become_supervisor(run, lock_fd, None, env, lease_fd)
+
+    try:
+        answer = _detach(own)
+    finally:
+        os.close(lock_fd)
+        if listener_fd is not None:
+            os.close(listener_fd)
+    if "error" in answer:
+        raise StartFailed(answer["error"], hint=answer["hint"])
+
+
+def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
+    """Hands the lock of an ownerless run to a fresh supervisor; returns when it has looked.
+
+    The child lives on under it, or the end that the evidence supports is written by then.
+    """
+
+    def own(ready_fd: int) -> None:
+        _only_these_descriptors(run, {lock_fd, ready_fd})
+        _become_supervisor(run, lock_fd, ready_fd, {**env, RUN_MARKER: run.run_id})
+
+    try:
+        _detach(own)
+    finally:
+        os.close(lock_fd)
+
+
+def _detach(own: Callable[[int], None]) -> dict[str, str]:
+    """Runs `own` in a process that nobody here is the parent of, and waits for what it reports."""
+    ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                own(ready_w)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(70)
+    os.close(ready_w)
+    os.waitpid(pid, 0)
+    with os.fdopen(ready_r, "rb") as ready:
+        line = ready.readline()
+    if not line:
+        raise SupervisorFailed("the supervisor ended before it was ready")
+    answer: dict[str, str] = json.loads(line)
+    return answer
+
+
+def _launch(
+    run: RunDir,
+    manifest: Manifest,
+    invocation: Invocation,
+    env: Mapping[str, str],
+    listener_fd: int | None,
+    umask: int,
+    ready_fd: int,
+    lease_fd: int | None,
+) -> bool:
+    """Starts the processes and writes what was seen. False: it failed, and is written so."""
+    log = EventLog(run.events)
+    me = identify(os.getpid())
+    manifest = advance(manifest, Event.LAUNCHED, supervisor=me, attempt=1)
+    first = None
+    spawn.become_subreaper()  # before the child, which may leave an orphan at once
+    try:
+        if invocation.rehearsal is not None:
+            first = _start_rehearsal(run, invocation, env, listener_fd)
+        first = process = start_child(run, invocation, env, umask, lease_fd)
+        log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
+        manifest = started(manifest, process)
+        run.write_manifest(manifest)
+        log.append(Event.STARTED, process=process.to_json(), attempt=1)
+    except OSError as error:
+        if first is not None:
+            from runner.processes.tree import Tree  # not on the way of a start that goes well
+
+            Tree(run.run_id, first, reap=reap).sweep(0.0)
+        _report(ready_fd, _start_failed(run, manifest, invocation, error, log))
+        return False
+    _report(ready_fd, {"ok": run.run_id})
+    return True
+
+
+def start_child(
+    run: RunDir, invocation: Invocation, env: Mapping[str, str], umask: int, lease_fd: int | None
+) -> Identity:
+    """One start of the runtime: the prompt on stdin, then EOF; output straight to the files."""
+    streams = spawn.Streams(run.prompt, run.stdout, run.stderr)
+    return spawn.spawn(
+        invocation.program,
+        invocation.argv,
+        cwd=invocation.cwd,
+        env=env,
+        streams=streams,
+        keep_fd=lease_fd,
+        umask=umask,
+    )
+
+
+def started(manifest: Manifest, process: Identity, at: str | None = None) -> Manifest:
+    """The manifest once the child was exec'd, which was now or `at`."""
+    running = advance(manifest, Event.STARTED, at=at, process=process)
+    attempt = Attempt(running.attempt, process, running.updated_at)
+    return running.replace(attempts=(*manifest.attempts, attempt))
+
+
+def reap() -> None:
+    """Collects our children that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _start_rehearsal(
+    run: RunDir, invocation: Invocation, env: Mapping[str, str], listener_fd: int | None
+) -> Identity:
+    assert invocation.rehearsal is not None and listener_fd is not None
+    argv = (
+        *invocation.rehearsal.argv,
+        *("--listen-fd", str(listener_fd), "--manifest", run.manifest),
+        *("--log", run.rehearsal_log),
+    )
+    streams = spawn.Streams(None, os.devnull, run.supervisor_log)
+    server = spawn.spawn(argv[0], argv, cwd=run.path, env=env, streams=streams, keep_fd=listener_fd)
+    os.close(listener_fd)
+    return server
+
+
+def _start_failed(
+    run: RunDir, manifest: Manifest, invocation: Invocation, error: OSError, log: EventLog
+) -> dict[str, str]:
+    reason = start_failure(error, invocation)
+    ended = advance(manifest, Event.START_FAILED, outcome=Outcome.FAILED, reason=reason)
+    try:
+        run.write_manifest(ended)
+        log.append(Event.ENDED, outcome=ended.outcome, reason=reason.to_json())
+    except OSError as second:
+        complain(f"the end could not be written: {second}")
+    return {"error": reason.message, "hint": reason.hint or "", "code": reason.code}
+
+
+def start_failure(error: OSError, invocation: Invocation) -> Reason:
+    """The named reason why no child came to be."""
+    import errno
+
+    where = str(error.filename or invocation.program)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Reason("disk_full", f"the disk is full: {where}", "free some space and start again")
+    if where == invocation.cwd:
+        return Reason("workspace_missing", f"cannot enter {where}: {error.strerror}")
+    if where == invocation.program:
+        return Reason(
+            "runtime_missing",
+            f"cannot execute {where}: {error.strerror}",
+            f"`runner doctor --runtime {invocation.runtime}` says how to repair it",
+        )
+    return Reason("unwritable", f"cannot open {where}: {error.strerror}")
+
+
+def _become_supervisor(
+    run: RunDir, lock_fd: int, ready_fd: int | None, env: Mapping[str, str], lease_fd: int | None = None
+) -> NoReturn:
+    argv = [sys.executable, "-I", PROGRAM, run.path]
+    for fd in (lock_fd, ready_fd, lease_fd):
+        argv.append("-" if fd is None else str(fd))
+        if fd is not None:
+            os.set_inheritable(fd, True)
+    os.execve(sys.executable, argv, dict(env))
+
+
+def _only_these_descriptors(run: RunDir, keep: set[int | None]) -> None:
+    """Null device for the standard streams, our log for stderr, and nothing of the caller's kept open."""
+    null = os.open(os.devnull, os.O_RDWR)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    errors = os.open(run.supervisor_log, flags, 0o600)
+    for target, fd in ((0, null), (1, null), (2, errors)):
+        os.dup2(fd, target)
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd > 2 and fd not in keep:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # the descriptor of the listing itself
+
+
+def _report(fd: int, answer: Mapping[str, str]) -> None:
+    try:
+        os.write(fd, json.dumps(answer).encode() + b"\n")
+    except BrokenPipeError:
+        pass  # whoever started the run is gone; the run is not
+    os.close(fd)
+
+
+def report_looked(fd: int | None) -> None:
+    """Tells whoever handed a run over that its new owner has looked."""
+    if fd is not None:
+        _report(fd, {"ok": "looked"})
