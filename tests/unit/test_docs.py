@@ -25,6 +25,12 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 README = ROOT / "README.md"
 COMMANDS_PAGE = ROOT / "docs/commands.md"
 SETTINGS_PAGE = ROOT / "docs/settings.md"
+PAGES_ON_CODE = [
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "docs/architecture.md",
+    ROOT / "docs/adding-a-runtime.md",
+    ROOT / "docs/vocabulary.md",
+]
 EVERY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 _FENCE = re.compile(r"^ *```[a-z]*\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -172,6 +178,18 @@ def test_every_member_of_a_runtime_is_explained() -> None:
         name for name, value in vars(base.Runtime).items() if callable(value) and not name.startswith("_")
     }
     assert sorted(explained) == sorted(declared)
+
+
+@pytest.mark.parametrize("page", PAGES_ON_CODE, ids=lambda page: page.name)
+def test_every_module_that_a_page_names_exists(page: Path) -> None:
+    modules = [f"/{path.relative_to(ROOT)}" for path in ROOT.glob("*/**/*.py")]
+    named = {span for span in names(text(page)) if re.fullmatch(r"[\w./]+\.py", span)}
+    assert sorted(name for name in named if not any(path.endswith(f"/{name}") for path in modules)) == []
+
+
+def test_the_layout_has_every_room_once() -> None:
+    shown = re.findall(r"^      (\w+)/ ", text(ROOT / "CONTRIBUTING.md"), re.MULTILINE)
+    assert sorted(shown) == sorted(path.parent.name for path in ROOT.glob("runner/*/__init__.py"))
 
 
 @EVERY_PAGE
