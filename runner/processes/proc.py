@@ -15,6 +15,8 @@ from runner.value import Value
 
 RUN_MARKER = "RUNNER_RUN_ID"
 """Variable that every process of a run inherits, unless it cleans its environment."""
+_LISTS = 5
+"""A process that collects a child each time that its list is read is none that sleeps."""
 
 if sys.platform != "linux":  # pragma: no cover
     raise ImportError("runner needs Linux: it reads /proc and uses pidfds")
@@ -53,8 +55,7 @@ def host() -> str:
 def look(pid: int) -> Process | None:
     """The process with that pid now, zombies included; None if there is none."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            data = file.read()
+        data = _read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     head, _, tail = data.rpartition(b")")
@@ -62,22 +63,27 @@ def look(pid: int) -> Process | None:
     state = fields[0].decode()
     if state == "Z" and int(fields[17]) > 1:
         state = _state_of_threads(pid)
-    return Process(
-        pid,
-        int(fields[1]),
-        int(fields[3]),
-        state,
-        int(fields[19]),
-        head.partition(b"(")[2].decode(errors="replace"),
-    )
+    command = head.partition(b"(")[2].decode(errors="replace")
+    return Process.of((pid, int(fields[1]), int(fields[3]), state, int(fields[19]), command))
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc as it is now: `open` would ask four things about it before it reads."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = b""
+        while piece := os.read(fd, 65536):
+            data += piece
+        return data
+    finally:
+        os.close(fd)
 
 
 def _state_of_threads(pid: int) -> str:
     """That of a process whose first thread has ended while others go on: no zombie, though it looks so."""
     try:
         for name in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{name}/stat", "rb") as file:
-                state = file.read().rpartition(b")")[2].split()[0].decode()
+            state = _read(f"/proc/{pid}/task/{name}/stat").rpartition(b")")[2].split()[0].decode()
             if state not in "ZXx":
                 return state
     except (FileNotFoundError, ProcessLookupError):
@@ -126,28 +132,35 @@ def age(identity: Identity | None) -> float:
     return 0.0 if identity is None else boottime() - identity.start_time / os.sysconf("SC_CLK_TCK")
 
 
-def own_children() -> list[int]:
-    """Our direct children, ended ones included until they are collected; none where the kernel does not list
-    them (CONFIG_PROC_CHILDREN).
+def lists_children() -> bool:
+    """Whether this kernel does (CONFIG_PROC_CHILDREN; proc(5), /proc/PID/task/TID/children)."""
+    return os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 
-    Only we take one off that list, and a subreaper's orphans are put at its end: other than a walk over /proc
-    it cannot miss a chain of processes that each live for a moment only.
+
+def children(pid: int) -> list[Process]:
+    """The direct children of a process, ended ones included until they are collected, oldest first.
+
+    What is not on our own list was never below us: only we take one off it, and a subreaper's orphans are put
+    at its end. That of another process may lack one where another child is collected while it is read
+    (proc(5)); such a child is listed and gone, and the list is then read again.
     """
-    found: list[int] = []
-    for task in os.listdir("/proc/self/task"):
+    found: list[Process | None] = []
+    for _ in range(_LISTS):
         try:
-            with open(f"/proc/self/task/{task}/children", "rb") as file:
-                found += map(int, file.read().split())
-        except FileNotFoundError:
-            continue
-    return found
+            tasks = os.listdir(f"/proc/{pid}/task")
+            lists = [_read(f"/proc/{pid}/task/{task}/children").split() for task in tasks]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a thread has ended over it, and its children are another one's
+        found = [look(int(child)) for each in lists for child in each]
+        if all(process is not None and process.parent == pid for process in found):
+            break
+    return [process for process in found if process is not None and process.parent == pid]
 
 
 def environment(pid: int) -> dict[str, str]:
     """The environment that the process was started with; empty where it may not be read."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            data = file.read()
+        data = _read(f"/proc/{pid}/environ")
     except OSError:
         return {}
     pairs = (item.partition(b"=") for item in data.split(b"\0") if item)
@@ -157,8 +170,7 @@ def environment(pid: int) -> dict[str, str]:
 def command_line(pid: int) -> list[str]:
     """The words that the process was started with; empty where they cannot be read."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            data = file.read()
+        data = _read(f"/proc/{pid}/cmdline")
     except OSError:
         return []
     return [os.fsdecode(word) for word in data.split(b"\0")[:-1]]
@@ -166,7 +178,12 @@ def command_line(pid: int) -> list[str]:
 
 def marker(pid: int) -> str | None:
     """The run id that the process carries in its environment, or None."""
-    return environment(pid).get(RUN_MARKER)
+    try:
+        data = b"\0" + _read(f"/proc/{pid}/environ")
+    except OSError:
+        return None
+    _, found, after = data.partition(f"\0{RUN_MARKER}=".encode())
+    return os.fsdecode(after.partition(b"\0")[0]) if found else None
 
 
 def open_pidfd(process: Process) -> int | None:

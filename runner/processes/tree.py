@@ -2,8 +2,10 @@
 
 Codex gives every shell command a session of its own and every MCP server a group of its own (measured on
 0.163.0 and 0.169.0), so neither a group nor a session holds a run. Members are found by walking from parent
-to child, from the supervisor as subreaper (prctl(2)), from processes seen before, and by the run marker in
-the environment; the walk stops at another run's marker: a child run is owned by its own supervisor.
+to child, beginning with the supervisor, which as a subreaper (prctl(2)) inherits every orphan; the walk stops
+at another run's marker: a child run is owned by its own supervisor. Where an owner has died, the orphans of
+that time went elsewhere: then all of /proc is looked at, for the session of the root, for what was seen
+before, and for the run's marker in the environment.
 """
 
 from __future__ import annotations
@@ -15,12 +17,12 @@ import time
 from runner.model import Identity
 from runner.processes.proc import (
     Process,
+    children,
     command_line,
     everything,
     is_alive,
-    look,
+    lists_children,
     marker,
-    own_children,
     send,
 )
 
@@ -34,12 +36,19 @@ _SWEEP_S = 10.0
 
 
 class Tree:
-    """The tree below one run's process. `reap` is called while waiting, to collect ended children."""
+    """The tree below one run's process. `reap` is called while waiting, to collect ended children.
 
-    def __init__(self, run_id: str, root: Identity, *, reap: Callable[[], None]) -> None:
+    `is_whole`: we have started everything of the run, as a subreaper, so all of it is below us. A walk then
+    costs what the run has; else it costs what the machine has.
+    """
+
+    def __init__(
+        self, run_id: str, root: Identity, *, reap: Callable[[], None], is_whole: bool = False
+    ) -> None:
         self._run_id = run_id
         self._root = root
         self._reap = reap
+        self._is_whole = is_whole and lists_children()
         self._seen: set[tuple[int, int]] = {(root.pid, root.start_time)}
         self._foreign: set[tuple[int, int]] = set()
         self._pause_s = _FIRST_PAUSE_S
@@ -51,33 +60,37 @@ class Tree:
 
     def members(self) -> list[Process]:
         """Everything of this run that is alive now, parents before their children."""
-        processes = everything()
         me = os.getpid()
-        children: dict[int, list[Process]] = {}
-        for process in processes.values():
-            children.setdefault(process.parent, []).append(process)
-        leader = processes.get(self._root.pid)
-        ours = leader is None or leader.start_time == self._root.start_time
-        queue = [process for process in processes.values() if self._is_start(process, ours)]
-        queue += children.get(me, [])
-        queue += [p for p in processes.values() if marker(p.pid) == self._run_id]
+        queue, below = (children(me), children) if self._is_whole else self._found_anywhere(me)
         members: dict[int, Process] = {}
         for process in queue:
             if process.pid in members or process.pid == me or self._is_foreign(process):
                 continue
             members[process.pid] = process
-            queue += children.get(process.pid, [])
+            queue += below(process.pid)
         self._seen.update((p.pid, p.start_time) for p in members.values())
         alive = (p for p in members.values() if p.is_alive and not self._is_spared(p))
         return sorted(alive, key=lambda p: p.start_time)
+
+    def _found_anywhere(self, me: int) -> tuple[list[Process], Callable[[int], list[Process]]]:
+        """What a look at all of /proc finds of the run, and what it found below each process."""
+        processes = everything()
+        listed: dict[int, list[Process]] = {}
+        for process in processes.values():
+            listed.setdefault(process.parent, []).append(process)
+        leader = processes.get(self._root.pid)
+        ours = leader is None or leader.start_time == self._root.start_time
+        queue = [process for process in processes.values() if self._is_start(process, ours)]
+        queue += listed.get(me, [])
+        queue += [p for p in processes.values() if marker(p.pid) == self._run_id]
+        return queue, lambda pid: listed.get(pid, [])
 
     def _strays(self) -> list[Process]:
         """Our own children of this run, for the moment after a walk: whoever walks slowly never meets what
         lives shortly. One that has ended just now counts too: it may have left another one behind.
         """
         self._reap()
-        found = (look(pid) for pid in own_children())
-        known = [process for process in found if process is not None and not self._is_foreign(process)]
+        known = [process for process in children(os.getpid()) if not self._is_foreign(process)]
         return [process for process in known if not self._is_spared(process)]
 
     def _is_start(self, process: Process, is_our_session: bool) -> bool:

@@ -73,4 +73,4 @@ def _name_process() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    sys.exit(main(sys.argv[1:]))
+    os._exit(main(sys.argv[1:]))  # everything is written; nothing need be taken apart

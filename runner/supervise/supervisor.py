@@ -98,7 +98,7 @@ class Supervisor:
             report_looked(ready_fd)
             return
         assert self.manifest.process is not None
-        self.tree = Tree(self.run.run_id, self.manifest.process, reap=self._reap)
+        self.tree = self._new_tree(self.manifest.process)
         spawn.become_subreaper()
         self._take_over()
         is_alone = action is Action.CONCLUDE  # nobody watched the tree since its child had ended
@@ -146,7 +146,7 @@ class Supervisor:
         self._last_life = time.monotonic()
         self.oversight.begin_again(thread=manifest.attempts[-1].how == "fresh")
         self.progress = self._new_progress()
-        self.tree = Tree(self.run.run_id, manifest.process, reap=self._reap)
+        self.tree = self._new_tree(manifest.process)
 
     def finish(self, event: Event, outcome: Outcome, reason: Reason) -> None:
         """The end between two attempts."""
@@ -156,6 +156,9 @@ class Supervisor:
     def _new_progress(self) -> Progress:
         start = self.manifest.attempts[-1].stdout_from if self.manifest.attempts else 0
         return Progress(self.run.stdout, self._runtime, lambda one: self.oversight.signals.note(one), start)
+
+    def _new_tree(self, process: Identity) -> Tree:
+        return Tree(self.run.run_id, process, reap=self._reap, is_whole=self._is_parent)
 
     def ending(self) -> Ending:
         """With what is known by now."""
