@@ -7,13 +7,12 @@ import sys
 
 from runner import runtimes
 from runner.cli.ask import can_ask, confirm
-from runner.cli.parser import Parser, add_settings, here
+from runner.cli.parser import Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.conduct import consent, preflight
 from runner.errors import ExitStatus, UsageError
 from runner.model import Level
 from runner.text.terminal import clean_terminal
-from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def run_consent(args: Namespace) -> int:
     preflight.refuse_nested(os.environ)
     if args.withdraw:
         return _withdraw(args)
-    config = start.load(here(), os.environ, args.config, args.sets)
+    config = settings(args)
     choice = preflight.meant(config, args.task)
     found = consent.given(config.root, os.environ)
     if found is None or not consent.covers(found, choice.runtime, choice.sandbox):

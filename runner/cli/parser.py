@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from _typeshed import SupportsWrite
 
+    from runner.model import Config
+
 # Our texts are English only. argparse would ask gettext for each of its own, and that imports `locale` and
 # looks through folders: a fifth of what a command may cost.
 setattr(argparse, "_", str)  # noqa: B010 - a name that the stubs do not have
@@ -86,6 +88,13 @@ def add_settings(parser: Parser) -> None:
         dest="sets",
         help="override a setting, e.g. --set tasks.hello.timeout=5m (repeatable)",
     )
+
+
+def settings(args: argparse.Namespace) -> Config:
+    """The effective config of where we stand, as the options of `add_settings` say. ConfigInvalid."""
+    from runner import config  # only a verb that needs settings pays for it
+
+    return config.load(here(), env=os.environ, config_file=args.config, sets=args.sets)
 
 
 def duration(text: str) -> float:

@@ -6,7 +6,7 @@ import os
 import sys
 
 from runner.cli.colour import paint
-from runner.cli.parser import Parser, add_settings, here
+from runner.cli.parser import Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused
 
@@ -115,13 +115,13 @@ def add_doctor(parser: Parser) -> None:
 
 def run_doctor(args: Namespace) -> int:
     from runner import runtimes
-    from runner.usecases import doctor, start
+    from runner.usecases import doctor
 
     for name in args.runtime or ():
         runtimes.get(name)
     names, invalid = args.runtime, None
     try:
-        config = start.load(here(), os.environ, args.config, args.sets)
+        config = settings(args)
     except ConfigInvalid as error:  # one finding among the others, and told as the error in the end
         from runner.config import commands
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 from runner.cli.colour import paint
-from runner.cli.parser import Parser, add_settings, duration, here
+from runner.cli.parser import Parser, add_settings, duration, here, settings
 from runner.cli.render import emit, exit_status, invocation_text
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
@@ -55,7 +55,7 @@ def add_resolve(parser: Parser) -> None:
 
 
 def run_resolve(args: Namespace) -> int:
-    config = start.load(here(), os.environ, args.config, args.sets)
+    config = settings(args)
     resolved = start.resolve(config, _request(args), os.environ)
     if args.format == "json":
         emit({**resolved.to_json(), "prompt": resolved.prompt})
@@ -136,7 +136,7 @@ def run_retry(args: Namespace) -> int:
     from runner.usecases import find, retry
 
     root = find.find_root(here())
-    config = start.load(here(), os.environ, args.config, args.sets)
+    config = settings(args)
     manifest = retry.retry(
         config,
         find.find(root, args.run),
@@ -162,7 +162,7 @@ def run_start(args: Namespace) -> int:
         return begun if isinstance(begun, int) else _begun(args, begun)
     if args.dry_run or args.resume or args.reset_breaker or args.force_delegate or args.yes or args.done:
         raise UsageError("this is about a plan", hint="name it with --plan FILE")
-    config = start.load(here(), os.environ, args.config, args.sets)
+    config = settings(args)
     return _begun(args, start.start(config, _request(args), os.environ))
 
 

@@ -23,11 +23,11 @@ def main(argv: list[str]) -> int:
     from runner.conduct import plan_record
     from runner.conduct.conductor import Conductor
     from runner.conduct.summary import Ended, ended
+    from runner.config import load
     from runner.errors import RunnerError
     from runner.runtimes import plan
     from runner.state.files import unwritable
     from runner.state.store import RunDir
-    from runner.usecases import start
 
     def say(text: str) -> None:
         _print({"type": plan.PROGRESS, "text": text})
@@ -38,9 +38,9 @@ def main(argv: list[str]) -> int:
     }
     try:
         given, found = plan_record.load(run)
-        config = start.load(
-            given.options.folder or run.repo, env, given.options.config_file, given.options.sets
-        )
+        options = given.options
+        folder = options.folder or run.repo
+        config = load(folder, config_file=options.config_file, env=env, sets=options.sets)
         found = Conductor(run, given, found, config, dict(os.environ), say).carry_out()
     except RunnerError as error:
         problems = "".join(f"\n{problem}" for problem in error.problems)

@@ -15,7 +15,7 @@ from runner.errors import ConfigInvalid, PromptInvalid
 from runner.model import Config, Level, Model, Request, Task
 from runner.plan.checks import joined
 from runner.plan.units import EFFORTS
-from runner.resolve.invocation import choose, find_task
+from runner.resolve.choose import choose, find_task
 from runner.text.globs import covers
 from runner.text.problems import dotted
 from runner.usecases import start

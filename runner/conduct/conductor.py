@@ -18,7 +18,7 @@ from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
 from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
 from runner.redact.redactor import Redactor
-from runner.resolve.invocation import choose
+from runner.resolve.choose import choose
 from runner.state.ledger import Ledger, Status, Why
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, new_run_id

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner.model import Config, Delegation
-    from runner.resolve.invocation import Choice
+    from runner.resolve.choose import Choice
 
 _MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 _TITLE_CHARS = 200
 
 
 def invocation(
-    config: Config,
     choice: Choice,
     env: Mapping[str, str],
     *,
@@ -37,7 +36,7 @@ def invocation(
 
     The `prompt` is for people who look into the run's folder: the conductor reads `plan.json`.
     """
-    task, run_id = choice.task, new_run_id()
+    config, task, run_id = choice.config, choice.task, new_run_id()
     run = RunDir(config.root, task.id, run_id)
     model = choice.model
     return Invocation(

@@ -10,7 +10,7 @@ from time import monotonic
 from runner.conduct import consent
 from runner.errors import NotReady, PolicyRefused, TaskNotFound
 from runner.model import Request
-from runner.resolve.invocation import Choice, choose
+from runner.resolve.choose import Choice, choose
 from runner.runtimes.exam import Check, Use, Verdict, examine_runtime
 from runner.usecases.control import around
 

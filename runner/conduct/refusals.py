@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runner.conduct.plan_record import Options, Part
     from runner.model import Config
     from runner.plan.units import Plan, Unit
-    from runner.resolve.invocation import Choice
+    from runner.resolve.choose import Choice
     from runner.state.ledger import Ledger
     from runner.state.manifest import Manifest
 
@@ -54,9 +54,9 @@ def refuse_surroundings(
         )
 
 
-def refuse_unverified(config: Config, choice: Choice, plan: Plan, parts: Sequence[Part]) -> None:
+def refuse_unverified(choice: Choice, plan: Plan, parts: Sequence[Part]) -> None:
     """A commit never rests on an agent's word alone."""
-    if config.delegate.commit is False or choice.task.verify:
+    if choice.config.delegate.commit is False or choice.task.verify:
         return
     bare = [part for part in parts if not any(plan.units[at].verify for at in part.units)]
     if bare:

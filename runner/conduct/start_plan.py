@@ -22,13 +22,14 @@ from runner.conduct.refusals import (
     refuse_surroundings,
     refuse_unverified,
 )
+from runner.config import load as load_config
 from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, RunNotFound, UsageError
 from runner.invocation import Invocation
 from runner.plan import load
 from runner.plan.batch import decide
 from runner.plan.overview import as_text
 from runner.plan.rules import rules_of
-from runner.resolve.invocation import choose, find_task
+from runner.resolve.choose import choose, find_task
 from runner.runtimes import PLAN
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from runner.model import Config
     from runner.plan.decision import Decision
     from runner.plan.units import Plan, Unit
-    from runner.resolve.invocation import Choice
+    from runner.resolve.choose import Choice
     from runner.state.manifest import Manifest
 
 MOST_BATCHES = 1000
@@ -78,12 +79,15 @@ class Prepared(Value):
     """What would be carried out; nothing has been touched for it."""
 
     asked: Asked
-    config: Config
     choice: Choice
     assignment: Assignment
     ledger: Ledger
     decision: Decision | None
     """None where a plan is gone on with: it was decided before."""
+
+    @property
+    def config(self) -> Config:
+        return self.choice.config
 
 
 # -- what would be done --------------------------------------------------------------------------------
@@ -93,7 +97,8 @@ def prepare(folder: str, asked: Asked, env: Mapping[str, str]) -> Prepared:
     """A plan that is to be begun. PlanInvalid, ConfigInvalid, PolicyRefused, TaskNotFound, or Conflict where
     the work tree does not allow what `[delegate]` wants.
     """
-    config, choice = _settings(folder, asked, env)
+    config = _settings(folder, asked.options, env)
+    choice = choose(config, request_of(asked.options, asked.task_id))
     text = load.text_of(asked.file)
     plan = load.read(text, asked.file)
     decision = decide(plan, rules_of(config.delegate, config.economics, forced=asked.forced))
@@ -104,7 +109,7 @@ def prepare(folder: str, asked: Asked, env: Mapping[str, str]) -> Prepared:
         )
     refuse_surroundings(config, asked.task_id, asked.options, plan.units)
     parts = assignments.parts_of(plan, decision)
-    refuse_unverified(config, choice, plan, parts)
+    refuse_unverified(choice, plan, parts)
     is_clean = merge_back.is_clean(config)
     name = _name(config.root, asked.file)
     given = Assignment(
@@ -122,7 +127,7 @@ def prepare(folder: str, asked: Asked, env: Mapping[str, str]) -> Prepared:
         breaker=Breaker(config.delegate.max_failures),
         local=tuple(local.unit for local in decision.local),
     )
-    return Prepared(asked, config, choice, given, ledger, decision)
+    return Prepared(asked, choice, given, ledger, decision)
 
 
 def prepare_again(
@@ -131,7 +136,8 @@ def prepare_again(
     """A plan that is to be gone on with, from where its last run has come. Conflict where there is none, it
     still runs, nothing is left of it, its breaker is open, or the plan file says something else by now.
     """
-    config, choice = _settings(folder, asked, env)
+    config = _settings(folder, asked.options, env)
+    find_task(config, asked.task_id)
     text = load.text_of(asked.file)
     plan = load.read(text, asked.file)
     found = last(config.root, asked, env)
@@ -151,14 +157,14 @@ def prepare_again(
     if ledger.is_complete and ledger.breaker.parked is None:
         raise Conflict(f"nothing of {asked.file} is left to be delegated", hint=_begin_anew(run))
     refuse_open(ledger, reset)
-    again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
     options = _newer(asked.options, given.options)
-    asked = asked.replace(options=options)
-    config, choice = _settings(folder, asked, env)
-    refuse_surroundings(
-        config, asked.task_id, asked.options, plan.units, commits.unsettled(config.root, ledger), ledger
-    )
-    return Prepared(asked, config, choice, given.replace(options=options), again, None)
+    if options != asked.options:
+        asked, config = asked.replace(options=options), _settings(folder, options, env)
+    choice = choose(config, request_of(options, asked.task_id))
+    again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
+    unsettled = commits.unsettled(config.root, ledger)
+    refuse_surroundings(config, asked.task_id, options, plan.units, unsettled, ledger)
+    return Prepared(asked, choice, given.replace(options=options), again, None)
 
 
 def refuse_unworthy(prepared: Prepared) -> None:
@@ -203,7 +209,6 @@ def begin(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) ->
         prepared = _counted_on(prepared, before, reset)
         title = prepared.assignment.plan.title or prepared.assignment.name
         resolved = invocation(
-            prepared.config,
             prepared.choice,
             env,
             title=f"plan: {title}",
@@ -300,11 +305,8 @@ def _told(prepared: Prepared) -> str:
 # -- what stands against it ----------------------------------------------------------------------------
 
 
-def _settings(folder: str, asked: Asked, env: Mapping[str, str]) -> tuple[Config, Choice]:
-    options = asked.options
-    config = start.load(folder, env, options.config_file, options.sets)
-    find_task(config, asked.task_id)
-    return config, choose(config, request_of(options, asked.task_id))
+def _settings(folder: str, options: Options, env: Mapping[str, str]) -> Config:
+    return load_config(folder, config_file=options.config_file, env=env, sets=options.sets)
 
 
 def _steps(plan: Plan, decision: Decision) -> Iterator[Step]:

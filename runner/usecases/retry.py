@@ -35,7 +35,7 @@ def retry(
     fresh: bool = False,
     allow_danger: bool = False,
 ) -> Manifest:
-    """Starts it; as `launch.start`. Conflict for a run that goes on, or that succeeded and gets no `message`:
+    """Starts it; as `start.start`. Conflict for a run that goes on, or that succeeded and gets no `message`:
     the same prompt is never sent twice.
     """
     manifest = look.look(run, env)

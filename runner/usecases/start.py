@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
-from runner import config as config_files
 from runner import runtimes
 from runner.config.find import setting_names
 from runner.errors import ConfigInvalid, PromptInvalid, StartFailed
 from runner.invocation import Invocation
 from runner.model import MAX_PROMPT_CHARS, Config, Level, Program, Rehearsal, Request
+from runner.resolve.choose import Choice, choose
 from runner.resolve.delegation import refuse_too_deep
-from runner.resolve.invocation import Again, Choice, choose, invocation, map_path
+from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
 from runner.state.files import replace_json, unwritable, write_new
 from runner.state.guard import guard_of, make_guard
@@ -27,7 +27,7 @@ from runner.usecases.workplace import Workplace, planned, reserve
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from runner.model import Task
     from runner.runtimes.base import Runtime
@@ -39,19 +39,15 @@ _MAIN = os.path.join(_PACKAGE, "__main__.py")
 _OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 
 
-def load(folder: str, env: Mapping[str, str], config_file: str | None, sets: Sequence[str]) -> Config:
-    """The effective config of the repository around `folder`. ConfigInvalid with every problem."""
-    return config_files.load(folder, config_file=config_file, env=env, sets=sets)
-
-
 def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocation:
     """What `start` would execute now, under a run id of its own. Touches nothing.
 
     A rehearsal's port is chosen when the run starts: here it is 0.
     """
+    choice, parent = _choose(config, request)
     run_id = new_run_id()
-    cwd = planned(config.root, choose(config, request), run_id, env)
-    return _resolve(config, request, env, _parent(config, request), run_id, 0, cwd)
+    cwd = planned(config.root, choice, run_id, env)
+    return invocation(choice, _find(choice, env, run_id=run_id, cwd=cwd, parent=parent))
 
 
 def start(config: Config, request: Request, env: Mapping[str, str], again: Again | None = None) -> Manifest:
@@ -59,18 +55,18 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
     child can come to be: usage and config errors, RuntimeMissing, RuntimeWrong, Unwritable; StartFailed
     where the folder tells more.
     """
-    parent = _parent(config, request)
-    listener = _listen() if _is_rehearsal(config, request, parent) else None
+    choice, parent = _choose(config, request)
+    listener = _listen() if choice.rehearses else None
     port = 0 if listener is None else int(listener.getsockname()[1])
     run_id = request.run_id or new_run_id()
-    choice = choose(config, request)
     cwd = planned(config.root, choice, run_id, env)
-    resolved = _resolve(config, request, env, parent, run_id, port, cwd, again)
+    found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent, port=port).replace(again=again)
+    resolved = invocation(choice, found)
     above = None if parent is None else parent.run_id
     place = reserve(config.root, choice, run_id, env, above, base=request.base)
     try:
         if place.cwd != cwd:  # the tree is taken, and this run gets one of its own
-            resolved = _resolve(config, request, env, parent, run_id, port, place.cwd, again)
+            resolved = invocation(choice, found.replace(cwd=place.cwd))
         return _start_below(parent, resolved, env, listener, place, request.prompt)
     finally:
         place.leave()
@@ -149,41 +145,50 @@ def _result_schema() -> bytes:
         return file.read()
 
 
-def _resolve(
-    config: Config,
-    request: Request,
-    env: Mapping[str, str],
-    parent: Invocation | None,
-    run_id: str,
-    port: int,
-    cwd: str | None = None,
-    again: Again | None = None,
-) -> Invocation:
-    if parent is not None and parent.rehearsal is not None:
+def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None]:
+    """The settings that are meant, and the invocation of the run that starts this one, if there is one."""
+    if request.parent is None:
+        return choose(config, request), None
+    from runner.usecases.find import by_manifest_path
+
+    parent = by_manifest_path(config.root, request.parent).read_invocation()
+    refuse_too_deep(parent)
+    if parent.rehearsal is not None:
         request = request.replace(rehearse=True)
-    choice = choose(config, request)
+    return choose(config, request), parent
+
+
+def _find(
+    choice: Choice,
+    env: Mapping[str, str],
+    *,
+    run_id: str,
+    cwd: str,
+    parent: Invocation | None = None,
+    port: int = 0,
+) -> Found:
+    """Looks for everything that the invocation needs. RuntimeMissing, RuntimeWrong, PromptInvalid, or
+    ConfigInvalid for a rehearsal script or a missing registration.
+    """
+    config, request = choice.config, choice.request
     runtime = runtimes.get(choice.runtime)
     program = probe.find(runtime, choice.settings, env, config.root)
     if choice.task.delegation and config.delegation.server == "registered":
         _refuse_unregistered(runtime, program, env)
-    rehearsal, overrides, rehearsal_env = _rehearsal(config, request, choice, port, env)
-    return invocation(
-        config,
-        request,
-        choice,
-        program,
+    rehearsal, overrides, rehearsal_env = _rehearsal(choice, port, env)
+    return Found(
         run_id=run_id,
-        prompt_text=_prompt_text(config, request, choice),
-        map_text=_map_text(config, request, choice),
         cwd=cwd,
-        again=again,
+        program=program,
+        text=own_text(config, choice.task) if request.prompt is None else request.prompt,
+        map_text=_map_text(choice),
         env_names=tuple(env),
-        rehearsal=rehearsal,
-        rehearsal_overrides=overrides,
-        extra_env={**rehearsal_env, **_path(program, env)},
+        env_set={**rehearsal_env, **_path(program, env)},
         server_argv=_server_argv(config, request),
         server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
         guard=guard_of(config.root, env),
+        rehearsal=rehearsal,
+        overrides=overrides,
         parent=parent,
     )
 
@@ -204,38 +209,22 @@ def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, s
         )
 
 
-def _parent(config: Config, request: Request) -> Invocation | None:
-    """What the run was started with that starts this one, if that may still go deeper."""
-    if request.parent is None:
-        return None
-    from runner.usecases.find import by_manifest_path
-
-    above = by_manifest_path(config.root, request.parent).read_invocation()
-    refuse_too_deep(above)
-    return above
-
-
-def _is_rehearsal(config: Config, request: Request, parent: Invocation | None) -> bool:
-    above = parent is not None and parent.rehearsal is not None
-    return above or request.rehearse or choose(config, request).task.rehearse
-
-
 def _rehearsal(
-    config: Config, request: Request, choice: Choice, port: int, env: Mapping[str, str]
+    choice: Choice, port: int, env: Mapping[str, str]
 ) -> tuple[Rehearsal | None, tuple[str, ...], dict[str, str]]:
     """The server to start, what makes codex talk to it, and the variables that this needs."""
-    if not (request.rehearse or choice.task.rehearse):
+    if not choice.rehearses:
         return None, (), {}
     from runner.rehearsal import codex_config
 
     argv = [sys.executable, "-I", _REHEARSAL, "--task", choice.task.id]
-    path, retries = request.rehearsal_script or choice.task.rehearsal_script, 0
+    path, retries = choice.request.rehearsal_script or choice.task.rehearsal_script, 0
     if path is not None:
         from pathlib import Path
 
         from runner.rehearsal import script
 
-        path = os.path.join(config.root, path)
+        path = os.path.join(choice.config.root, path)
         try:
             retries = script.load(Path(path)).retries
         except script.ScriptError as error:
@@ -259,10 +248,6 @@ def _listen() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0), backlog=64)
 
 
-def _prompt_text(config: Config, request: Request, choice: Choice) -> str:
-    return own_text(config, choice.task) if request.prompt is None else request.prompt
-
-
 def own_text(config: Config, task: Task) -> str:
     """The prompt of the task itself; PromptInvalid where it has none, or none that can be read."""
     if task.prompt is not None:
@@ -272,11 +257,9 @@ def own_text(config: Config, task: Task) -> str:
     return _text(os.path.join(config.root, task.prompt_file))
 
 
-def _map_text(config: Config, request: Request, choice: Choice) -> str | None:
-    path = map_path(config, request, choice.task)
-    return (
-        None if path is None else _text(path, hint="name another file with --map FILE, or `map` in the task")
-    )
+def _map_text(choice: Choice) -> str | None:
+    hint = "name another file with --map FILE, or `map` in the task"
+    return None if choice.map_path is None else _text(choice.map_path, hint=hint)
 
 
 def _text(path: str, hint: str | None = None) -> str:

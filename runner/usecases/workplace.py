@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from runner.resolve.invocation import Choice
+    from runner.resolve.choose import Choice
     from runner.state.store import RunDir
     from runner.workspace.lease import Holder, Lease
     from runner.workspace.repository import Repository

@@ -44,10 +44,8 @@ CIRCLES: list[set[str]] = [
     {"runner.supervise.renewal", "runner.supervise.supervisor"},
 ]
 LONG_MODULES: set[str] = set()
-LONG_FUNCTIONS = {"runner.usecases.clean:clean", "runner.resolve.invocation:invocation"}
+LONG_FUNCTIONS = {"runner.usecases.clean:clean"}
 MANY_PARAMETERS = {
-    "runner.usecases.start:_resolve",
-    "runner.resolve.invocation:invocation",
     "runner.supervise.begin:_launch",
     "runner.verify.checks:run_check",
     "runner.verify.report:report",

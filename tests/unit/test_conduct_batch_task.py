@@ -16,7 +16,8 @@ from runner.errors import ConfigInvalid, PolicyRefused, PromptInvalid, TaskNotFo
 from runner.invocation import Invocation
 from runner.model import Config, Delegate, Model, Policy, Request, Task
 from runner.plan.units import EFFORTS, Files, Unit
-from runner.resolve.invocation import choose, invocation
+from runner.resolve.choose import choose
+from runner.resolve.invocation import Found, invocation
 
 LIST = Unit(
     "U3",
@@ -49,23 +50,16 @@ def task(order: Order, template: Task = TEMPLATE, **changes: Any) -> Task:
 
 
 def resolved(settings: Config, request: Request | None = None) -> Invocation:
-    """As `launch.resolve` does it, with a program that is not there."""
-    request = request or Request("hello")
-    choice = choose(settings, request)
-    return invocation(
-        settings,
-        request,
-        choice,
-        program(choice.runtime),
+    """As `start.resolve` does it, with a program that is not there."""
+    choice = choose(settings, request or Request("hello"))
+    found = Found(
         run_id="20261120T101504438Z-50151d5c",
-        prompt_text=choice.task.prompt or "",
-        env_names=(),
-        rehearsal=None,
-        rehearsal_overrides=(),
-        extra_env={},
+        cwd=settings.root,
+        program=program(choice.runtime),
+        text=choice.task.prompt or "",
         server_argv=("runner", "delegate-server"),
-        server_env={},
     )
+    return invocation(choice, found)
 
 
 def told(order: Order, template: Task = TEMPLATE) -> str:

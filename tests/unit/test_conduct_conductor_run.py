@@ -14,7 +14,7 @@ from runner.cli.render import manifest_text
 from runner.conduct.conductor_run import invocation
 from runner.invocation import Invocation
 from runner.model import Request
-from runner.resolve.invocation import choose
+from runner.resolve.choose import choose
 from runner.runtimes import PLAN
 from runner.state.manifest import first
 
@@ -32,7 +32,7 @@ EVIL = {
 def called(title: str) -> Invocation:
     config = a_config(a_task(sandbox="workspace-write"))
     choice = choose(config, Request("hello"))
-    return invocation(config, choice, {"HOME": "/h", "A": "1"}, title=title, prompt="p", timeout_s=None)
+    return invocation(choice, {"HOME": "/h", "A": "1"}, title=title, prompt="p", timeout_s=None)
 
 
 def is_plain(text: str) -> bool:

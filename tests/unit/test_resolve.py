@@ -27,7 +27,8 @@ from runner.model import (
     Sandbox,
     Terms,
 )
-from runner.resolve.invocation import Choice, choose, find_task, invocation, map_path, near_match
+from runner.resolve.choose import Choice, choose, find_task, near_match
+from runner.resolve.invocation import Found, invocation
 
 RUN_ID = "20261120T101504438Z-50151d5c"
 MODELS = {
@@ -48,17 +49,15 @@ def config(*tasks: Any, **changes: Any) -> Config:
 
 def resolved(settings: Config, request: Request, names: tuple[str, ...] = (), **more: Any) -> Invocation:
     choice = choose(settings, request)
-    options: dict[str, Any] = {
-        "prompt_text": "Do it.",
-        "rehearsal": None,
-        "rehearsal_overrides": (),
-        "extra_env": {},
-        "server_argv": ("runner", "delegate-server"),
-        "server_env": {},
-    }
-    return invocation(
-        settings, request, choice, program(choice.runtime), run_id=RUN_ID, env_names=names, **options | more
+    found = Found(
+        run_id=RUN_ID,
+        cwd=settings.root,
+        program=program(choice.runtime),
+        text="Do it.",
+        env_names=names,
+        server_argv=("runner", "delegate-server"),
     )
+    return invocation(choice, found.replace(**more))
 
 
 # -- what a request means --------------------------------------------------------------------------
@@ -244,7 +243,7 @@ def test_the_value_of_a_secret_never_gets_into_the_invocation() -> None:
 
 
 def test_markers_of_the_run_are_set_and_a_rehearsal_adds_its_own() -> None:
-    answer = resolved(config(), Request("hello"), extra_env={"NO_PROXY": "127.0.0.1"})
+    answer = resolved(config(), Request("hello"), env_set={"NO_PROXY": "127.0.0.1"})
     manifest = f"/repo/.runs/hello/cli/{RUN_ID}/manifest.json"
     assert answer.env_set == {"RUNNER_RUN_ID": RUN_ID, "RUNNER_MANIFEST": manifest, "NO_PROXY": "127.0.0.1"}
     assert answer.manifest_path == f".runs/hello/cli/{RUN_ID}/manifest.json"
@@ -335,7 +334,7 @@ def test_the_map_of_the_request_wins_and_is_named_as_it_is_found_from_the_reposi
     asked: str | None, declared: str | None, path: str | None, shown: str | None
 ) -> None:
     settings, request = config(a_task(map=declared)), Request("hello", map=asked)
-    assert map_path(settings, request, settings.tasks["hello"]) == path
+    assert choose(settings, request).map_path == path
     prompt = resolved(settings, request).prompt
     assert ("## Map" in prompt) is (shown is not None)
     assert shown is None or shown in prompt

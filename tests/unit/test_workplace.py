@@ -12,7 +12,7 @@ from support.work import Work
 
 from runner.errors import Conflict
 from runner.model import Config, Request, RuntimeSettings
-from runner.resolve.invocation import choose
+from runner.resolve.choose import choose
 from runner.state.store import RunDir, new_run_id
 from runner.usecases import start
 from runner.usecases.workplace import Workplace, reserve

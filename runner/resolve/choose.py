@@ -1,0 +1,115 @@
+"""(Config, Request) -> Choice: the settings that a request means, names looked up and ceilings checked. Pure.
+
+Precedence is in one place: request, then task (defaults already below it), then the named model or sandbox.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.config import policy
+from runner.errors import ConfigInvalid, PolicyRefused, TaskNotFound
+from runner.model import Config, Level, Model, Request, RuntimeSettings, Sandbox, Task
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Choice(Value):
+    """A request, the config that it is asked of, and the settings that it means there."""
+
+    config: Config
+    request: Request
+    task: Task
+    runtime: str
+    settings: RuntimeSettings
+    model: Model | None
+    sandbox: Sandbox
+
+    @property
+    def rehearses(self) -> bool:
+        return self.request.rehearse or self.task.rehearse
+
+    @property
+    def map_path(self) -> str | None:
+        """The file that describes the repository, absolute; None where no map is named."""
+        path = self.request.map or self.task.map
+        return None if path is None else os.path.normpath(os.path.join(self.config.root, path))
+
+
+def choose(config: Config, request: Request) -> Choice:
+    """TaskNotFound, ConfigInvalid, or PolicyRefused where a ceiling or the danger switch forbids it."""
+    task = find_task(config, request.task_id)
+    model = _model(config, request.model or task.model)
+    runtime = (model.runtime if model is not None else None) or task.runtime
+    try:
+        settings = config.runtimes[runtime]
+    except KeyError:
+        raise ConfigInvalid(f"unknown runtime `{runtime}`") from None
+    sandbox = _sandbox(config, request.sandbox or task.sandbox)
+    if sandbox.level is Level.DANGER and not (sandbox.allow_danger and request.allow_danger):
+        raise PolicyRefused(
+            f"sandbox `{sandbox.name}` is danger-full-access",
+            hint="it needs `allow_danger = true` in its [sandboxes] table and --allow-danger",
+        )
+    choice = Choice(config, request, task, runtime, settings, model, sandbox)
+    if choice.rehearses and runtime != "codex":
+        raise ConfigInvalid(
+            f"a rehearsal plays the model for codex, not for {runtime}",
+            hint="choose a model of runtime codex, or leave --rehearse out",
+        )
+    if sandbox.level is Level.DANGER:
+        choice = choice.replace(
+            sandbox=sandbox.replace(network=True)
+        )  # nothing could keep it from the network
+    policy.enforce(
+        config.policy,
+        level=sandbox.level,
+        network=choice.sandbox.network,
+        runtime=runtime,
+        model=None if model is None else model.model,
+        env_names=settings.env,
+    )
+    return choice
+
+
+def find_task(config: Config, task_id: str) -> Task:
+    """The task, or TaskNotFound with the nearest name as the hint."""
+    try:
+        return config.tasks[task_id]
+    except KeyError:
+        pass
+    shown = task_id if len(task_id) <= 80 else f"{task_id[:77]}..."
+    raise TaskNotFound(f"no task `{shown}`", hint=near_match(task_id, config.tasks, "task"))
+
+
+def near_match(word: str, known: Iterable[str], noun: str) -> str:
+    """`perhaps you meant ...`, or what there is."""
+    import difflib
+
+    names = sorted(set(known))
+    near = difflib.get_close_matches(word[:100], names, 1, 0.6)
+    if near:
+        return f"perhaps you meant `{near[0]}`"
+    if not names:
+        return f"there is no {noun} yet"
+    return f"known: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
+
+
+def _model(config: Config, name: str | None) -> Model | None:
+    if name is None:
+        return None
+    named = config.models.get(name)
+    return named if named is not None else Model(None, name)
+
+
+def _sandbox(config: Config, name: str) -> Sandbox:
+    named = config.sandboxes.get(name)
+    if named is not None:
+        return named
+    if name in tuple(Level):
+        return Sandbox(name, Level(name))
+    hint = near_match(name, [*config.sandboxes, *Level], "sandbox")
+    raise ConfigInvalid(f"unknown sandbox `{name}`", hint=hint)
