@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from runner.invocation import Invocation
 
 
+CLOSING = "closing"
+"""How the attempt came about that only asks for the result."""
+
+
 class RuntimeFound(Value):
     """The program that runs: its real path and what it said of its version."""
 
@@ -63,7 +67,7 @@ class Attempt(Value):
     exit_code: int | None = None
     signal: int | None = None
     how: str = "first"
-    """`first`, `resume`, `fresh`, or `closing`: the turn that only asks for the result."""
+    """`first`, `resume`, `fresh`, or CLOSING."""
     argv: tuple[str, ...] | None = None
     """None: that of the invocation."""
     prompt: str = "prompt.md"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from runner.invocation import THREAD
 from runner.model import Usage
 from runner.runtimes.base import THREAD_GONE
-from runner.state.manifest import Attempt, Manifest
-from runner.state.spent import larger, tokens
+from runner.state.manifest import CLOSING, Attempt, Manifest
+from runner.state.spent import larger
 from runner.value import Value
 from runner.verify.evidence import Retry
 
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.invocation import Invocation
-    from runner.supervise.judging import Judgement
+    from runner.verify.judgement import Judgement
 
-CLOSING = "closing"
 CLOSING_REQUEST = """\
 Do nothing more and change nothing. Report now what you did, as one JSON object and nothing else: no text
 around it, no code fence. Its fields are those of the output contract in your task: status, files_modified,
@@ -137,11 +136,6 @@ def total(
     if not known:
         return None
     return Usage(**{name: _sum(name, known, before) for name in Usage._fields})
-
-
-def spent_by(usage: Usage | None) -> int:
-    """Tokens as budgets count them."""
-    return tokens(usage)
 
 
 def _sum(name: str, usages: Sequence[Usage], before: Usage | None) -> int | None:

@@ -19,13 +19,12 @@ from runner.runtimes.base import End
 from runner.state.events import EventLog, complain, read
 from runner.state.files import read_text, replace_bytes, replace_json
 from runner.state.lifecycle import Event
-from runner.state.manifest import Manifest, Survivor, advance, timestamp
+from runner.state.manifest import CLOSING, Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir
-from runner.supervise import attempts, planned, takeback, tree_helper, verdicts
-from runner.supervise.attempts import CLOSING, NextAttempt
-from runner.supervise.judging import Judge, Judgement
-from runner.supervise.limits import is_full
-from runner.supervise.oversight import Oversight
+from runner.supervise import attempts, planned, tree_helper, verdicts
+from runner.supervise.attempts import NextAttempt
+from runner.supervise.judging import Judge
+from runner.supervise.limits import LimitMonitor, is_full
 from runner.supervise.progress import Progress, tail
 from runner.supervise.sealing import Cleaner
 from runner.verify.evidence import Fate
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from runner.processes.proc import Process
     from runner.processes.tree import Tree
     from runner.supervise.children import Children
+    from runner.verify.judgement import Judgement
 
 _MESSAGE_KEPT = 16 * 1024
 _DISK_FULL_TRIES = 60
@@ -53,7 +53,7 @@ class Ending:
         log: EventLog,
         progress: Progress,
         children: Children,
-        oversight: Oversight,
+        limits: LimitMonitor,
         lease_fd: int | None,
     ) -> None:
         self._lease_fd = lease_fd
@@ -62,7 +62,7 @@ class Ending:
         self._log = log
         self._progress = progress
         self._children = children
-        self._oversight = oversight
+        self._limits = limits
 
     def lose(self, manifest: Manifest, verdict: tuple[Outcome, Reason]) -> None:
         """Writes an end that nobody saw."""
@@ -92,7 +92,7 @@ class Ending:
             manifest = self.exited(manifest, status)
         survivors = self._survivors(tree)
         self._progress.finish()
-        self._oversight.session.end(self._progress.thread_id, env)
+        self._limits.session.end(self._progress.thread_id, env)
         manifest = self.observed(manifest, env).replace(survivors=survivors)
         told = self._told()
         if told is None:
@@ -185,18 +185,18 @@ class Ending:
         changes: dict[str, object] = {"updated_at": timestamp()}
         if seen.thread_id is not None:
             changes["thread_id"] = cleaner.text(seen.thread_id)
-        usage = self._oversight.usage(manifest, seen)
+        usage = self._limits.usage(manifest, seen)
         if usage is not None:
             changes["usage"] = usage
         if manifest.attempts:
             *former, last = manifest.attempts
-            own = self._oversight.newest(seen)
+            own = self._limits.newest(seen)
             last = last.replace(thread_id=changes.get("thread_id", last.thread_id), usage=own or last.usage)
             changes["attempts"] = (*former, last)
             if seen.last_message is not None and last.how != CLOSING:
                 changes["last_message"] = _shortened(cleaner.text(seen.last_message))
-        if self._oversight.session.contexts:
-            changes["conformance"] = cleaner.record(self._oversight.conformance().to_json())
+        if self._limits.session.contexts:
+            changes["conformance"] = cleaner.record(self._limits.conformance().to_json())
         if seen.last_activity is not None:
             changes["last_activity"] = cleaner.text(seen.last_activity)
         if (plan := planned.shown(self._run, self._invocation)) is not None:
@@ -261,7 +261,7 @@ class Ending:
         message = self._progress.last_message
         if message is None:
             message = read_text(self._run.last_message)
-        judgement = judge.judge(manifest, end, message, wish, self._oversight.conformance(), tree, env)
+        judgement = judge.judge(manifest, end, message, wish, self._limits.conformance(), tree, env)
         self._write_result(manifest, judgement, None, env)  # before the tree is touched: see _judged_before
         return judgement
 
@@ -280,7 +280,7 @@ class Ending:
         is_back = False
         if how[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
             rolled = self._rolled_back(manifest, judgement, env)
-            is_back = rolled is not None and not takeback.amiss(rolled)
+            is_back = rolled is not None and not tree_helper.amiss(rolled)
             if rolled is not None and "refused" not in rolled:
                 tree_helper.set_aside(self._run, manifest.attempt, env)
         original = read_text(self._run.prompt) or ""
@@ -294,7 +294,7 @@ class Ending:
         rolled = None
         if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
             rolled = self._rolled_back(manifest, judgement, env)
-            if rolled is not None and (amiss := takeback.amiss(rolled)):
+            if rolled is not None and (amiss := tree_helper.amiss(rolled)):
                 reason = reason.replace(message=f"{reason.message}; not all was rolled back: {amiss}")
         if verdict.outcome is not Outcome.SUCCEEDED and len(attempts.former(manifest)) > 0:
             self._log.note("escalated", attempts=manifest.attempt, code=verdict.code)
@@ -317,12 +317,12 @@ class Ending:
         self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]
     ) -> dict[str, Any] | None:
         """What became of the tree; None where it is to stay as it is, or was never recorded."""
-        if not takeback.is_wanted(self._run, self._invocation.terms, judgement):
+        if not tree_helper.is_wanted(self._run, self._invocation.terms, judgement):
             return None
         if self._lease_fd is None:
             self._lease_fd = tree_helper.hold(manifest)
         may_write = self._lease_fd is not None
-        return takeback.take_back(self._run, env, self._log, may_write=may_write, is_alone=self._is_alone)
+        return tree_helper.take_back(self._run, env, self._log, may_write=may_write, is_alone=self._is_alone)
 
     def is_cancelled(self) -> bool:
         """Whether somebody wants it so while nothing of the runtime runs."""

@@ -11,14 +11,14 @@ import os
 from runner.model import Outcome, Reason
 from runner.state.events import read
 from runner.state.files import withdraw
+from runner.state.manifest import CLOSING
 from runner.supervise import tree_helper
-from runner.supervise.attempts import CLOSING
-from runner.value import Value
 from runner.verify.checks import Check, run_check
 from runner.verify.classify import classify
-from runner.verify.evidence import Evidence, Verdict
+from runner.verify.evidence import Evidence
 from runner.verify.inspect import Finding, Observed, Severity, allowed_by, findings, to_look_for
-from runner.verify.taxonomy import FailureCode, failure_codes
+from runner.verify.judgement import Judgement
+from runner.verify.taxonomy import failure_codes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,27 +35,6 @@ if TYPE_CHECKING:
     from runner.verify.claim import Claim, Problem
 
     Plain = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-class Judgement(Value):
-    """One attempt, judged."""
-
-    verdict: Verdict
-    claim: Claim | None = None
-    problem: Problem | None = None
-    observed: Observed | None = None
-    checks: tuple[Check, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    codes: tuple[FailureCode, ...] = ()
-    diff: str = ""
-    was_clean: bool | None = None
-    """Whether nothing was uncommitted before the run; None if nobody looked."""
-    is_touched: bool = False
-    """Whether anything of the tree is other than before: files, folders, or what is staged."""
-
-    @property
-    def changed(self) -> tuple[str, ...]:
-        return () if self.observed is None else self.observed.changed
 
 
 class Judge:

@@ -1,12 +1,194 @@
-"""Which limit of a run is exceeded. Pure, but for the look at how full a disk is."""
+"""What ends a run before its time: limits, budgets, repetitions, settings that are not as declared.
+
+A breach is a reason to stop the run; what is only near to one is a warning, told once in the events.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 
 from runner.model import Limits, Reason
+from runner.state.events import EventLog, read
+from runner.state.manifest import Manifest, timestamp
+from runner.state.spent import larger, tokens, tree_tokens
+from runner.state.store import RunDir
+from runner.supervise.attempts import total
+from runner.supervise.conformance import compare, declared, drift
+from runner.supervise.session import Session
+from runner.supervise.signals import Signals
+from runner.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.invocation import Invocation
+    from runner.model import Usage
+    from runner.runtimes.base import Runtime
+    from runner.supervise.conformance import Conformance
+    from runner.supervise.progress import Progress
+
+RUN, TREE = "tokens", "tree_tokens"
+_WHOSE = {RUN: "it", TREE: "it and the runs that it has started"}
 _FULL_BYTES = 64 * 1024
+_TREE_S = 3.0
+"""Between two looks at what the runs below have spent."""
+
+
+class LimitMonitor:
+    """Of one run, over all its attempts."""
+
+    def __init__(
+        self, run: RunDir, invocation: Invocation, log: EventLog, runtime: Runtime, manifest: Manifest
+    ) -> None:
+        limits = invocation.limits
+        self._run, self._invocation, self._log, self._runtime = run, invocation, log, runtime
+        self.signals = Signals(limits.repeats, limits.reconnects)
+        former = [one for one in manifest.attempts if one.thread_id == manifest.thread_id]
+        self.session = Session(runtime, former[0].started_at if former else manifest.created_at)
+        warned = _warned(run) if manifest.supervisor is not None else set()
+        self._budget = Budget(RUN, limits.tokens, limits.warn_at, is_warned=RUN in warned)
+        self._tree_budget = Budget(TREE, limits.tree_tokens, limits.warn_at, is_warned=TREE in warned)
+        self._clock = Clock(limits.timeout_s, limits.warn_at, is_warned="timeout" in warned)
+        self._next_tree_look = 0.0
+        self._below = 0
+        self._is_drift_told = "config_drift" in warned
+
+    def begin_again(self, *, thread: bool) -> None:
+        """Another attempt; in a new `thread`, whose record is another one."""
+        limits = self._invocation.limits
+        self.signals = Signals(limits.repeats, limits.reconnects)
+        if thread:
+            self.session = Session(self._runtime, timestamp())
+
+    def usage(self, manifest: Manifest, progress: Progress) -> Usage | None:
+        """Of the whole run: what its threads have spent, without what was spent in them before it."""
+        newest = self.newest(progress)
+        return total(manifest.attempts[:-1], progress.thread_id, newest, self.session.before)
+
+    def newest(self, progress: Progress) -> Usage | None:
+        """Of the present thread, as its latest source has it."""
+        return larger(progress.usage, self.session.usage)
+
+    def conformance(self) -> Conformance:
+        """What was declared against what the program says of every turn so far."""
+        return compare(declared(self._invocation), self.session.contexts)
+
+    def breach(
+        self, manifest: Manifest, progress: Progress, *, elapsed_s: float, begun_s: float, idle_s: float
+    ) -> Reason | None:
+        """The reason to stop the run now, or None. Tells warnings on the way."""
+        used = tokens(self.usage(manifest, progress))
+        self._warn(used, elapsed_s)
+        found = exceeded(
+            self._invocation.limits,
+            elapsed_s=elapsed_s,
+            begun_s=begun_s,
+            idle_s=idle_s,
+            output_bytes=progress.size - progress.start,
+        )
+        return (
+            found
+            or self._budget.exceeded(used)
+            or self._tree_budget.exceeded(self._tree(used))
+            or self.signals.reason
+            or self._drift()
+        )
+
+    def _warn(self, used: int, elapsed_s: float) -> None:
+        found = (
+            self._budget.warning(used),
+            self._tree_budget.warning(self._tree(used)),
+            self._clock.warning(elapsed_s),
+        )
+        for warned in found:
+            if warned is not None:
+                self._log.note("warning", **warned.to_json())
+
+    def _tree(self, used: int) -> int:
+        if self._invocation.limits.tree_tokens is None:
+            return used
+        if time.monotonic() > self._next_tree_look:
+            self._next_tree_look = time.monotonic() + _TREE_S
+            self._below = tree_tokens(self._run, used).tokens - used
+        return used + self._below
+
+    def _drift(self) -> Reason | None:
+        if not self.session.contexts:
+            return None
+        reason = drift(self.conformance())
+        if reason is not None and not self._is_drift_told:
+            self._is_drift_told = True
+            self._log.note("warning", code=reason.code, message=reason.message)
+        return reason if self._invocation.terms.conformance == "enforce" else None
+
+
+class Warned(Value):
+    """A warning, for the events: `code` says of which limit."""
+
+    code: str
+    message: str
+    used: float
+    limit: float
+
+
+class Budget:
+    """Tokens against a limit. `limit` None: none. `name` is the key of the config, RUN or TREE.
+
+    `is_warned`: an owner before us has warned already.
+    """
+
+    def __init__(self, name: str, limit: int | None, warn_at: float, *, is_warned: bool = False) -> None:
+        self._name = name
+        self._limit = limit
+        self._warning = _Once(limit, warn_at, is_warned)
+
+    def warning(self, used: int) -> Warned | None:
+        """Once, when `used` has reached the part `warn_at` of the limit."""
+        if self._limit is None or not self._warning.is_due(used):
+            return None
+        text = f"{_spent(self._name, used)}, {used / self._limit:.0%} of the limit of {self._limit}"
+        return Warned(self._name, text, used, self._limit)
+
+    def exceeded(self, used: int) -> Reason | None:
+        """The reason to stop a run, or None. A budget is spent when nothing of it is left."""
+        if self._limit is None or used < self._limit:
+            return None
+        return Reason(
+            "budget_exceeded",
+            f"{_spent(self._name, used)}, and the limit is {self._limit}",
+            f"raise `{self._name}` in the limits of the task, or divide the task",
+        )
+
+
+class Clock:
+    """The wall clock against `timeout_s`: a warning once, before the kill. The kill is `limits.exceeded`."""
+
+    def __init__(self, timeout_s: float | None, warn_at: float, *, is_warned: bool = False) -> None:
+        self._timeout_s = timeout_s
+        self._warning = _Once(timeout_s, warn_at, is_warned)
+
+    def warning(self, elapsed_s: float) -> Warned | None:
+        """Once; None also where the limit itself is reached, which is more than a warning."""
+        limit = self._timeout_s
+        if limit is None or elapsed_s > limit or not self._warning.is_due(elapsed_s):
+            return None
+        left = limit - elapsed_s
+        text = f"ran for {elapsed_s:.0f} s of at most {limit:g} s, {left:.0f} s are left"
+        return Warned("timeout", text, round(elapsed_s, 3), limit)
+
+
+class _Once:
+    """True once, at the first value that has reached its part of the limit."""
+
+    def __init__(self, limit: float | None, warn_at: float, is_done: bool) -> None:
+        self._from = None if limit is None else limit * warn_at
+        self._is_done = is_done
+
+    def is_due(self, value: float) -> bool:
+        if self._is_done or self._from is None or value < self._from:
+            return False
+        self._is_done = True
+        return True
 
 
 def exceeded(
@@ -29,3 +211,12 @@ def is_full(path: str) -> bool:
     """Whether the disk of that folder has next to no room left."""
     found = os.statvfs(path)
     return found.f_bavail * found.f_frsize < _FULL_BYTES
+
+
+def _spent(name: str, used: int) -> str:
+    return f"{_WHOSE[name]} spent {used} tokens"
+
+
+def _warned(run: RunDir) -> set[str]:
+    """What an owner before us has warned of already."""
+    return {str(event.get("code")) for event in read(run.events) if event.get("type") == "warning"}

@@ -64,11 +64,6 @@ class Session(LineReader):
         """Where the record is; None until it is found."""
         return self._path or None
 
-    @property
-    def spent(self) -> int | None:
-        """The tokens that this run has spent, as budgets count them."""
-        return None if self.usage is None else tokens(self.usage) - tokens(self.before)
-
     def look(self, thread_id: str | None, env: Mapping[str, str]) -> bool:
         """Finds the record if need be and takes in what is new; whether it has grown.
 

@@ -26,11 +26,11 @@ from runner.supervise import takeover, tree_helper
 from runner.supervise.begin import report_looked
 from runner.supervise.children import Children
 from runner.supervise.ending import Ending
-from runner.supervise.oversight import Oversight
+from runner.supervise.limits import LimitMonitor
 from runner.supervise.progress import Progress, Timeline
-from runner.supervise.reconcile import Action, verdict
 from runner.supervise.recover import cancelled
 from runner.supervise.renewal import begin_again
+from runner.supervise.takeover import Action, verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Supervisor:
         self.log = EventLog(run.events)
         self.manifest, self._is_rebuilt = takeover.read(run, self.invocation, self.log)
         self._runtime = runtimes.get(self.invocation.runtime)
-        self.oversight = Oversight(run, self.invocation, self.log, self._runtime, self.manifest)
+        self.limits = LimitMonitor(run, self.invocation, self.log, self._runtime, self.manifest)
         self.progress = self._new_progress()
         self._errors = Progress(run.stderr, None)
         self._timeline = Timeline(run.timeline)
@@ -144,7 +144,7 @@ class Supervisor:
         self._write(manifest)
         self._status = None
         self._last_life = time.monotonic()
-        self.oversight.begin_again(thread=manifest.attempts[-1].how == "fresh")
+        self.limits.begin_again(thread=manifest.attempts[-1].how == "fresh")
         self.progress = self._new_progress()
         self.tree = self._new_tree(manifest.process)
 
@@ -155,7 +155,7 @@ class Supervisor:
 
     def _new_progress(self) -> Progress:
         start = self.manifest.attempts[-1].stdout_from if self.manifest.attempts else 0
-        return Progress(self.run.stdout, self._runtime, lambda one: self.oversight.signals.note(one), start)
+        return Progress(self.run.stdout, self._runtime, lambda one: self.limits.signals.note(one), start)
 
     def _new_tree(self, process: Identity) -> Tree:
         return Tree(self.run.run_id, process, reap=self._reap, is_whole=self._is_parent)
@@ -163,7 +163,7 @@ class Supervisor:
     def ending(self) -> Ending:
         """With what is known by now."""
         return Ending(
-            self.run, self.invocation, self.log, self.progress, self.children, self.oversight, self.lease_fd
+            self.run, self.invocation, self.log, self.progress, self.children, self.limits, self.lease_fd
         )
 
     def environment(self) -> Mapping[str, str]:
@@ -255,7 +255,7 @@ class Supervisor:
             self._last_life = now
         if out or self._is_behind:
             self._is_behind = self.progress.read()
-        seen, session = self.progress, self.oversight.session
+        seen, session = self.progress, self.limits.session
         if session.look(seen.thread_id, self._child_env or self.environment()):
             self._last_life = now
         children, asked = self.children.found(), self.children.questions(self._expired)
@@ -272,7 +272,7 @@ class Supervisor:
     def _enforce(self) -> None:
         if self.manifest.phase is not Phase.RUNNING:
             return
-        reason = self.oversight.breach(
+        reason = self.limits.breach(
             self.manifest,
             self.progress,
             elapsed_s=age(self.manifest.attempts[0].process) - self._paused_s,

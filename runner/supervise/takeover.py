@@ -1,11 +1,17 @@
-"""What a new owner finds: the manifest, made again if need be, and what is to do. Edges: disk, processes."""
+"""What a new owner finds and has to do, where nobody holds the lock. Edges: disk, processes.
+
+Whoever takes a free lock looks at three facts (the phase on disk, whether the boot is the same, whether the
+recorded process lives) and gets one action by a pure table. There is no row that guesses. A manifest that is
+broken or gone is made again before.
+"""
 
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 
 from runner.errors import ManifestBroken, RunNotFound
-from runner.model import Phase
+from runner.model import Outcome, Phase, Reason
 from runner.processes.proc import boot_id, host, identify, is_alive
 from runner.processes.tree import marked
 from runner.state.events import EventLog
@@ -13,7 +19,6 @@ from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance
 from runner.state.store import RunDir
 from runner.supervise.begin import started
-from runner.supervise.reconcile import Action, decide
 from runner.supervise.recover import rebuild
 
 TYPE_CHECKING = False
@@ -21,6 +26,53 @@ if TYPE_CHECKING:
     from runner.errors import RunnerError
     from runner.invocation import Invocation
     from runner.model import Identity
+
+
+class Action(StrEnum):
+    """What the new owner of a run has to do."""
+
+    NOTHING = "nothing"
+    WATCH = "watch"
+    """The process lives: go on supervising it."""
+    KEEP_STOPPING = "keep_stopping"
+    """A stop was wished for and the process lives: finish the stop."""
+    CONCLUDE = "conclude"
+    """The process has ended: write the end that the event stream supports."""
+    LOSE = "lose"
+    """Another boot, or a child that nobody wrote down: whatever ran is gone and nobody saw how."""
+    NEVER_STARTED = "never_started"
+    """The starter died before any process existed."""
+
+
+def decide(
+    phase: Phase,
+    *,
+    same_boot: bool,
+    process_known: bool,
+    process_alive: bool,
+    output_seen: bool = False,
+) -> Action:
+    """The action for a run whose owner is gone. `output_seen`: the files of a child's output were made."""
+    if phase is Phase.DONE:
+        return Action.NOTHING
+    if not same_boot:
+        return Action.LOSE
+    if not process_known:
+        return Action.LOSE if output_seen else Action.NEVER_STARTED
+    if not process_alive:
+        return Action.CONCLUDE
+    return Action.KEEP_STOPPING if phase is Phase.STOPPING else Action.WATCH
+
+
+def verdict(action: Action, phase: Phase, *, process_known: bool) -> tuple[Outcome, Reason]:
+    """The end of a run that nobody saw end: what LOSE and NEVER_STARTED are called."""
+    if action is Action.NEVER_STARTED:
+        text = "whoever started it ended before the child existed"
+        return Outcome.FAILED, Reason("never_started", text, "start it again")
+    text = f"the machine was restarted while it was `{phase}`"
+    if not process_known:
+        text = "whoever started it ended in the middle of it, and nobody saw what became of the child"
+    return Outcome.LOST, Reason("lost", text, "look at its output, then start it again")
 
 
 def read(run: RunDir, invocation: Invocation, log: EventLog) -> tuple[Manifest, bool]:

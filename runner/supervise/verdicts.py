@@ -9,8 +9,8 @@ import json
 
 from runner.model import Outcome, Reason
 from runner.state.files import no_follow
-from runner.supervise.judging import Judgement
 from runner.verify.evidence import Fate, Next, Retry, Verdict
+from runner.verify.judgement import Judgement
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

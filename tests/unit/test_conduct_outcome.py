@@ -20,7 +20,7 @@ from runner.state.ledger import Why
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 from runner.supervise.begin import start_failure
-from runner.supervise.reconcile import Action, verdict
+from runner.supervise.takeover import Action, verdict
 from runner.verify.checks import Check
 from runner.verify.classify import ROWS, Row
 from runner.verify.evidence import CODES, Evidence, Fate, Verdict

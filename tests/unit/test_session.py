@@ -10,6 +10,7 @@ import pytest
 
 from runner.model import Usage
 from runner.runtimes import get
+from runner.state.spent import tokens
 from runner.supervise.session import Session
 
 DATA = Path(__file__).parents[1] / "data"
@@ -41,8 +42,13 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path)
 
 
-def a_count(tokens: int) -> bytes:
-    info = {"total_token_usage": {"input_tokens": tokens, "output_tokens": 0}}
+def spent(session: Session) -> int:
+    """By this run, as budgets count it."""
+    return tokens(session.usage) - tokens(session.before)
+
+
+def a_count(count: int) -> bytes:
+    info = {"total_token_usage": {"input_tokens": count, "output_tokens": 0}}
     line = {"type": "event_msg", "payload": {"type": "token_count", "info": info}}
     return json.dumps(line).encode() + b"\n"
 
@@ -54,7 +60,7 @@ def test_it_is_found_by_the_thread_and_read(home: Home) -> None:
     assert session.look(THREAD, home.env)
     assert session.path == str(home.path)
     assert session.usage == Usage(150, 0, 15, 0)
-    assert session.spent == 165
+    assert spent(session) == 165
     assert [context.level for context in session.contexts] == ["danger-full-access", "workspace-write"]
     assert session.observed == session.contexts[-1]
 
@@ -64,12 +70,12 @@ def test_only_what_is_new_and_whole_is_read(home: Home) -> None:
     home.path.write_bytes(b"".join(lines[:4]) + lines[4][:40])
     session = home.session()
     session.look(THREAD, home.env)
-    assert (session.spent, len(session.contexts)) == (110, 1)
+    assert (spent(session), len(session.contexts)) == (110, 1)
     assert not session.look(THREAD, home.env)
     with home.path.open("ab") as file:
         file.write(lines[4][40:] + b"".join(lines[5:]))
     assert session.look(THREAD, home.env)
-    assert (session.spent, len(session.contexts)) == (165, 2)
+    assert (spent(session), len(session.contexts)) == (165, 2)
     assert session.lines_unread == 0
 
 
@@ -79,7 +85,7 @@ def test_of_a_resumed_thread_only_what_came_since_is_this_runs(home: Home) -> No
     session.look(THREAD, home.env)
     assert session.usage == Usage(150, 0, 15, 0)
     assert session.before == Usage(100, 0, 10, 0)
-    assert session.spent == 55
+    assert spent(session) == 55
     assert [context.level for context in session.contexts] == ["workspace-write"]
 
 
@@ -94,7 +100,7 @@ def test_a_run_without_a_record_is_searched_for_less_and_less_often(home: Home) 
     for _ in range(20):
         other.look(THREAD.replace("bf6d", "bf6e"), home.env)
         home.now += 30.0
-    assert other.path is None and other.usage is None and other.spent is None
+    assert other.path is None and other.usage is None
 
 
 def test_at_the_end_it_is_searched_for_once_more_and_read_to_the_last_word(home: Home) -> None:
@@ -102,7 +108,7 @@ def test_at_the_end_it_is_searched_for_once_more_and_read_to_the_last_word(home:
     session.look(THREAD, home.env)
     home.path.write_bytes(a_count(5) + a_count(7).rstrip(b"\n"))
     session.end(THREAD, home.env)
-    assert session.spent == 7
+    assert spent(session) == 7
 
 
 def test_what_has_been_spent_is_not_forgotten_when_the_file_is_cut(home: Home) -> None:
@@ -111,11 +117,11 @@ def test_what_has_been_spent_is_not_forgotten_when_the_file_is_cut(home: Home) -
     session.look(THREAD, home.env)
     home.path.write_bytes(a_count(6))
     session.look(THREAD, home.env)
-    assert session.spent == 700
+    assert spent(session) == 700
     with home.path.open("ab") as file:
         file.write(a_count(800))
     session.look(THREAD, home.env)
-    assert session.spent == 800
+    assert spent(session) == 800
 
 
 def test_another_file_in_its_place_is_read_from_its_beginning(home: Home) -> None:
@@ -126,7 +132,7 @@ def test_another_file_in_its_place_is_read_from_its_beginning(home: Home) -> Non
     new.write_bytes(a_count(9))
     new.rename(home.path)
     session.look(THREAD, home.env)
-    assert session.spent == 9
+    assert spent(session) == 9
 
 
 def test_a_file_that_has_gone_is_searched_for_again(home: Home) -> None:
@@ -136,11 +142,11 @@ def test_a_file_that_has_gone_is_searched_for_again(home: Home) -> None:
     home.path.unlink()
     assert not session.look(THREAD, home.env)
     assert not session.look(THREAD, home.env)
-    assert (session.path, session.spent) == (None, 5)
+    assert (session.path, spent(session)) == (None, 5)
     home.path.write_bytes(a_count(50))
     home.now += 60.0
     assert session.look(THREAD, home.env)
-    assert session.spent == 50
+    assert spent(session) == 50
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
@@ -154,7 +160,7 @@ def test_what_is_no_plain_file_is_not_opened(kind: str, home: Home, tmp_path: Pa
         home.path.mkdir()
     session = home.session()
     session.end(THREAD, home.env)
-    assert (session.path, session.spent) == (None, None)
+    assert (session.path, session.usage) == (None, None)
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo"])
@@ -172,7 +178,7 @@ def test_a_file_that_becomes_something_else_is_not_opened_again(
         os.mkfifo(home.path)
     session.look(THREAD, home.env)
     session.end(THREAD, home.env)
-    assert session.spent == 5
+    assert spent(session) == 5
 
 
 def test_garbage_and_endless_lines_hide_nothing(home: Home) -> None:
@@ -180,7 +186,7 @@ def test_garbage_and_endless_lines_hide_nothing(home: Home) -> None:
     home.path.write_bytes(a_count(5) + b"\xff\n[1]\n{}\n" + endless + a_count(6))
     session = home.session()
     session.end(THREAD, home.env)
-    assert (session.spent, session.lines_unread) == (6, 3)
+    assert (spent(session), session.lines_unread) == (6, 3)
 
 
 def test_settings_that_change_all_the_time_cost_no_memory(home: Home) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.supervise.budget import RUN, TREE, Budget, Clock
+from runner.supervise.limits import RUN, TREE, Budget, Clock
 
 
 def test_a_budget_warns_once_when_most_of_it_is_spent() -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from runner.model import Outcome, Phase
-from runner.supervise.reconcile import Action, decide, verdict
+from runner.supervise.takeover import Action, decide, verdict
 
 CASES = list(product(Phase, *[(True, False)] * 4))
 

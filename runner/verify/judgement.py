@@ -1,0 +1,34 @@
+"""All that was found out about one attempt, with its verdict. Pure."""
+
+from __future__ import annotations
+
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.verify.checks import Check
+    from runner.verify.claim import Claim, Problem
+    from runner.verify.evidence import Verdict
+    from runner.verify.inspect import Finding, Observed
+    from runner.verify.taxonomy import FailureCode
+
+
+class Judgement(Value):
+    """One attempt, judged."""
+
+    verdict: Verdict
+    claim: Claim | None = None
+    problem: Problem | None = None
+    observed: Observed | None = None
+    checks: tuple[Check, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    codes: tuple[FailureCode, ...] = ()
+    diff: str = ""
+    was_clean: bool | None = None
+    """Whether nothing was uncommitted before the run; None if nobody looked."""
+    is_touched: bool = False
+    """Whether anything of the tree is other than before: files, folders, or what is staged."""
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return () if self.observed is None else self.observed.changed
