@@ -190,9 +190,9 @@ def overview() -> str:
 
 
 def _unknown(verb: str) -> UsageError:
-    import difflib
+    from runner.text.words import nearest
 
-    near = difflib.get_close_matches(verb, COMMANDS, 1, 0.6)
+    near = nearest(verb, COMMANDS)
     hint = f"perhaps you meant `runner {near[0]}`" if near else "`runner --help` lists the commands"
     return UsageError(f"unknown command `{verb[:80]}`", hint=hint)
 

@@ -13,6 +13,7 @@ from runner.conduct import consent, preflight
 from runner.errors import ExitStatus, UsageError
 from runner.model import Level
 from runner.text.terminal import clean_terminal
+from runner.text.words import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ def explanation(config: Config, choice: Choice, env: Mapping[str, str]) -> str:
     whose = f"`{provider}`" if provider else "of its own login"
     kept = consent.place(config.root, env, choice.sandbox)
     return clean_terminal(
-        f"To delegate plans of {_line(config.root)} to {runtime.title} means:\n\n"
+        f"To delegate plans of {one_line(config.root)} to {runtime.title} means:\n\n"
         f"  sent      to the model provider {whose}: the prompts, made of the plan and of delegate.toml,\n"
         "            and whatever the agent reads in files or sees in the output of its commands\n"
         f"  sandbox   {_sandbox(choice.sandbox)}\n"
         "  asked     once for this project; what is no wider than this is not asked for again\n"
-        f"  kept in   {_line(kept)}\n"
+        f"  kept in   {one_line(kept)}\n"
         "            (`runner consent --withdraw` takes it back)\n"
     )
 
@@ -96,7 +97,7 @@ def _sandbox(sandbox: Sandbox) -> str:
         return f"{head}, which is none:\n{indent}the agent may do whatever you may, with network"
     may = "the agent may read what you may read and run commands, but change nothing"
     if sandbox.level is Level.WORKSPACE_WRITE:
-        places = ", ".join(map(_line, ("the repository", "temporary folders", *sandbox.writable)))
+        places = ", ".join(map(one_line, ("the repository", "temporary folders", *sandbox.writable)))
         may = f"the agent may read what you may read, run commands,\n{indent}and change files in {places}"
     return f"{head}, {'with' if sandbox.network else 'without'} network:\n{indent}{may}"
 
@@ -120,8 +121,3 @@ def _show(args: Namespace, found: Consent | None, *, shown: bool = True) -> None
     elif found is not None and shown:
         network = "with" if found.network else "without"
         print(f"agreed: {found.runtime}, {found.level}, {network} network ({found.at})")
-
-
-def _line(path: str) -> str:
-    """A path is one line, whatever is in it."""
-    return " ".join(path.splitlines())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.cli.colour import paint
+from runner.text.words import one_line, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
     yield f"{plan['file']}: {over} of {len(batches)} batches done"
     width = max((min(_UNITS_WIDTH, len(", ".join(one["units"]))) for one in batches), default=0)
     for one in batches:
-        units = ", ".join(one["units"])
-        shown = units if len(units) <= _UNITS_WIDTH else f"{units[: _UNITS_WIDTH - 3]}..."
+        shown = shortened(", ".join(one["units"]), _UNITS_WIDTH)
         word = paint(f"{one['status']:<11}", _COLOURS.get(one["status"], "dim"))
         yield f"{one['n']:>4}  {shown:<{width}}  {word}  {_after(one)}".rstrip()
     yield _breaker(breaker)
@@ -71,8 +71,7 @@ def _why(why: Mapping[str, Any]) -> str:
 
 
 def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 3]}..."
+    return one_line(text, _LONGEST)
 
 
 def _breaker(breaker: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from runner.state.manifest import Manifest, parse_timestamp
 from runner.state.store import RunDir
+from runner.text.words import one_line
 from runner.usecases import control
 
 
@@ -30,7 +31,7 @@ class _View:
         if m.usage.output_tokens is not None:
             text.append(f"  {m.usage.input_tokens or 0:,} in {m.usage.output_tokens:,} out", "dim")
         if m.last_activity:
-            text.append(f"  {' '.join(m.last_activity.split())}")
+            text.append(f"  {one_line(m.last_activity)}")
         text.truncate(max(20, Console(stderr=True).width - 4), overflow="ellipsis")
         self._spinner.update(text=text)
         return self._spinner

@@ -137,9 +137,9 @@ def _tokens(m: Manifest) -> str | None:
 
 def _title(title: str) -> str:
     """One line, whatever a plan or a task calls itself."""
-    from runner.text.terminal import clean_terminal  # most verbs show none
+    from runner.text.words import one_line  # most verbs show none
 
-    return " ".join(clean_terminal(title).split())
+    return one_line(title)
 
 
 def _plan(m: Manifest) -> str | None:

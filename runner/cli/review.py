@@ -10,6 +10,7 @@ from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus
 from runner.text.terminal import clean_terminal
+from runner.text.words import count, one_line
 from runner.usecases import accept, find, review
 
 TYPE_CHECKING = False
@@ -62,8 +63,8 @@ def run_diff(args: Namespace) -> int:
             _say([f"the patch is not UTF-8, so it is null here: `runner diff {run.run_id} > FILE` has it"])
     elif args.stat:
         for one in patch.files:
-            count = "binary" if one.added is None else f"+{one.added} -{one.removed}"
-            print(f"{count:>12}  {' '.join(clean_terminal(one.path).split())}")
+            lines = "binary" if one.added is None else f"+{one.added} -{one.removed}"
+            print(f"{lines:>12}  {one_line(one.path)}")
     elif sys.stdout.isatty():  # what comes out of a pipe has to be exact; here nothing may move the cursor
         print(clean_terminal(patch.data.decode(errors="replace")), end="")
     else:
@@ -104,8 +105,7 @@ def _decided(args: Namespace, decision: Decision) -> int:
     if args.format == "json":
         emit(decision.to_json())
     elif decision.decision == "accepted":
-        count = len(decision.paths)
-        print(f"{decision.run_id} accepted; {count} {'file' if count == 1 else 'files'} changed in your tree")
+        print(f"{decision.run_id} accepted; {count(len(decision.paths), 'file')} changed in your tree")
     else:
         print(f"{decision.run_id} discarded")
     kept = [f"edited meanwhile, and kept as it was then: {path}" for path in decision.kept]

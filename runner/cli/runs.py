@@ -10,6 +10,7 @@ from runner.cli.parser import Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
 from runner.state import index
+from runner.text.words import count
 from runner.usecases import find, look
 
 TYPE_CHECKING = False
@@ -171,7 +172,7 @@ def run_clean(args: Namespace) -> int:
     rows = cleaned.removed
     if args.format == "text" and rows:
         verb = "would remove" if args.dry_run else "removed"
-        print(f"{verb} {len(rows)} finished {'run' if len(rows) == 1 else 'runs'}", file=sys.stderr)
+        print(f"{verb} {count(len(rows), 'finished run')}", file=sys.stderr)
     _emit_rows(args, rows, "nothing to remove")
     for row, tree in cleaned.undecided:
         words = f"`runner accept {row.run_id}` or `runner discard {row.run_id}`"

@@ -9,6 +9,7 @@ from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused
+from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,21 +58,18 @@ def run_check(args: Namespace) -> int:
         print(f"{paint('note:', 'yellow', sys.stderr)} {note}", file=sys.stderr)
     if report.problems:
         found = [*map(str, report.problems), *map(str, report.breaches)]
-        raise ConfigInvalid(_count(len(found), "problem"), hint="", problems=found)
+        raise ConfigInvalid(count(len(found), "problem"), hint="", problems=found)
     if report.breaches:
         breaches = list(map(str, report.breaches))
-        raise PolicyRefused(_count(len(breaches), "breach of the policy"), problems=breaches)
+        raise PolicyRefused(
+            count(len(breaches), "breach of the policy", "breaches of the policy"), problems=breaches
+        )
     if args.format == "json":
         emit(report.to_json())
     else:
         files = ", ".join(os.path.relpath(path) for path in report.files) or "no file"
         print(f"{paint('valid', 'green')}: {files}")
     return ExitStatus.OK
-
-
-def _count(n: int, noun: str) -> str:
-    plural = noun if n == 1 else f"{noun}s" if not noun.startswith("breach") else f"breaches{noun[6:]}"
-    return f"{n} {plural}"
 
 
 def add_config(parser: Parser) -> None:

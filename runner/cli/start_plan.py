@@ -15,6 +15,7 @@ from runner.conduct.plan_record import Options
 from runner.errors import ExitStatus, UsageError
 from runner.plan.overview import as_text
 from runner.text.terminal import clean_terminal
+from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def _is_wanted(args: Namespace, prepared: Prepared) -> bool:
             hint='--yes or --force-delegate answers it, or decision = "auto"',
         )
     word, units, batches = decision.decision.replace("_", " "), decision.verdict.units, len(decision.batches)
-    count = f"{units} unit{'s' * (units != 1)} in {batches} batch{'es' * (batches != 1)}"
-    print(f"{word}: {count}, about {decision.verdict.seconds // 60 + 1} min", file=sys.stderr)
+    what = f"{count(units, 'unit')} in {count(batches, 'batch', 'batches')}"
+    print(f"{word}: {what}, about {decision.verdict.seconds // 60 + 1} min", file=sys.stderr)
     return True
 
 

@@ -14,10 +14,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    pass
-
 
 def main(argv: list[str]) -> int:
     from runner.conduct import plan_record
@@ -28,6 +24,7 @@ def main(argv: list[str]) -> int:
     from runner.runtimes import plan
     from runner.state.files import unwritable
     from runner.state.store import RunDir
+    from runner.text.words import one_line
 
     def say(text: str) -> None:
         _print({"type": plan.PROGRESS, "text": text})
@@ -44,8 +41,7 @@ def main(argv: list[str]) -> int:
         found = Conductor(run, given, found, config, dict(os.environ), say).carry_out()
     except RunnerError as error:
         problems = "".join(f"\n{problem}" for problem in error.problems)
-        message = " ".join(error.message.split())
-        end = Ended(error.code, message, error.hint, f"{error.message}{problems}")
+        end = Ended(error.code, one_line(error.message), error.hint, f"{error.message}{problems}")
         _print({"type": plan.ENDED, **end.to_json()})
         return 1
     except OSError as error:

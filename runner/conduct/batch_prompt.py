@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 
+from runner.text.words import few, one_line
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -80,10 +81,10 @@ def title(order: Order) -> str:
     """Of the run: `batch 2 of 3: U3, U4`."""
     start, ids = f"batch {order.n} of {order.batches}: ", [unit.id for unit in order.units]
     for count in range(len(ids), 1, -1):
-        whole = start + first_of(ids, count)
+        whole = start + few(ids, count)
         if len(whole) <= _LONGEST_TITLE:
             return whole
-    return start + first_of(ids, 1)
+    return start + few(ids, 1)
 
 
 def prompt(order: Order, own_text: str) -> str:
@@ -118,12 +119,6 @@ def testing(order: Order) -> tuple[str, ...]:
 def constraints(*, free: bool) -> tuple[str, ...]:
     """`free`: under no terms at all."""
     return (_FINISH, *((_NO_COMMIT,) if free else ()))
-
-
-def first_of(names: Sequence[str], most: int) -> str:
-    """`U1, U2 and 3 more`."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _units(order: Order) -> str:
@@ -202,5 +197,4 @@ def _path(path: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    flat = " ".join(text.split())
-    return f'"{flat}"' if len(flat) <= _LONGEST_TITLE else f'"{flat[: _LONGEST_TITLE - 3]}..."'
+    return f'"{one_line(text, _LONGEST_TITLE)}"'

@@ -18,6 +18,7 @@ from runner.plan.units import EFFORTS
 from runner.resolve.choose import choose, find_task
 from runner.text.globs import covers
 from runner.text.problems import dotted
+from runner.text.words import few
 from runner.usecases import start
 
 TYPE_CHECKING = False
@@ -43,8 +44,7 @@ def check_template(config: Config, request: Request, units: Iterable[Unit]) -> N
     named = [unit.id for unit, paths in writers if paths]
     if choice.sandbox.level is Level.READ_ONLY and named:
         raise ConfigInvalid(
-            f"task `{request.task_id}` may not write any file, and the plan has units that do: "
-            f"{batch_prompt.first_of(named, 5)}",
+            f"task `{request.task_id}` may not write any file, and the plan has units that do: {few(named)}",
             hint='set sandbox = "workspace-write" in the task, or pass --sandbox workspace-write',
         )
     scope = choice.task.scope

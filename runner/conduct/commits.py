@@ -10,6 +10,7 @@ from runner.conduct.outcome import record_of
 from runner.errors import Conflict
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal
+from runner.text.words import few, one_line
 from runner.value import Value
 from runner.workspace import commit, repository
 
@@ -56,7 +57,7 @@ def base(config: Config, changed: Iterable[str], since: str | None = None) -> Ba
         held = {*commit.differing(root, on, paths)} - {*commit.differing(root, tip, paths)}
         where = f" to branch `{named}`" if isinstance(named, str) else ""
         raise Conflict(
-            f"batches that are done were not committed{where}: {', '.join(sorted(held)[:5])}",
+            f"batches that are done were not committed{where}: {few(sorted(held))}",
             hint="commit them, then go on",
         )
     if not isinstance(named, str):
@@ -196,7 +197,7 @@ def message(
         "task": manifest.task_id,
         "run_id": manifest.run_id,
     }
-    goals = "\n".join(f"- {unit.id}: {' '.join(clean_terminal(unit.goal).split())}" for unit in units)
+    goals = "\n".join(f"- {unit.id}: {one_line(unit.goal)}" for unit in units)
     model = f", {manifest.model}" if manifest.model else ""
     trailers = (
         f"Runner-Task: {manifest.task_id}",
@@ -204,5 +205,5 @@ def message(
         f"Runner-Units: {names}",
         f"Delegated-To: {manifest.runtime.name} {manifest.runtime.version}{model}",
     )
-    subject = " ".join(config.delegate.commit_message.format(**said).split())
+    subject = one_line(config.delegate.commit_message.format(**said))
     return f"{subject}\n\n{goals}\n\n" + "\n".join(trailers) + "\n"

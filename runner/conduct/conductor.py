@@ -22,6 +22,7 @@ from runner.resolve.choose import choose
 from runner.state.ledger import Ledger, Status, Why
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, new_run_id
+from runner.text.words import few
 from runner.usecases import control, start
 from runner.usecases.look import look
 from runner.verify.inspect import relative
@@ -391,4 +392,4 @@ def _told(error: RunnerError) -> str:
 
 def _few(names: Sequence[str] | set[str]) -> str:
     shown = [name if name.isprintable() else json.dumps(name) for name in sorted(names)]
-    return ", ".join(shown[:5]) + (f" and {len(shown) - 5} more" if len(shown) > 5 else "")
+    return few(shown)

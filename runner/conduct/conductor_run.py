@@ -11,7 +11,7 @@ from runner.model import DISTRIBUTION, SCHEMA_VERSION, Limits
 from runner.resolve.invocation import digest_of
 from runner.runtimes import PLAN
 from runner.state.store import RunDir, manifest_path_of, new_run_id
-from runner.text.terminal import clean_terminal
+from runner.text.words import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def invocation(
         run_id=run_id,
         repo=config.root,
         manifest_path=manifest_path_of(task.id, run_id),
-        title=" ".join(clean_terminal(title).split())[:_TITLE_CHARS],
+        title=one_line(title, _TITLE_CHARS),
         runtime=PLAN,
         program=sys.executable,
         version=version(DISTRIBUTION),

@@ -12,6 +12,7 @@ from runner.errors import NotReady, PolicyRefused, TaskNotFound
 from runner.model import Request
 from runner.resolve.choose import Choice, choose
 from runner.runtimes.exam import Check, Use, Verdict, examine_runtime
+from runner.text.words import one_line
 from runner.usecases.control import around
 
 TYPE_CHECKING = False
@@ -121,7 +122,7 @@ def refuse_unready(checks: Sequence[Check]) -> None:
 
 def _problem(check: Check) -> str:
     repair = f"; repair: {check.repair}" if check.repair else ""
-    return " ".join(f"{check.name}: {check.message}{repair}".split())
+    return one_line(f"{check.name}: {check.message}{repair}")
 
 
 def _shown(level: str, network: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.conduct import commits, merge_back
 from runner.conduct.batch_task import check_template, is_apart, request_of
 from runner.errors import Conflict, PlanInvalid
+from runner.text.words import few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,9 +48,8 @@ def refuse_surroundings(
     elif is_wanted or is_apart(config, task_id):
         commits.base(config, done)
     if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - {*unsettled} - done)):
-        names = ", ".join(there[:5]) + ("" if len(there) < 6 else f" and {len(there) - 5} more")
         raise Conflict(
-            f"each batch is to be committed, and these changes are not of the plan: {names}",
+            f"each batch is to be committed, and these changes are not of the plan: {few(there)}",
             hint="commit or stash them, or set commit = false in [delegate]",
         )
 
@@ -60,7 +60,7 @@ def refuse_unverified(choice: Choice, plan: Plan, parts: Sequence[Part]) -> None
         return
     bare = [part for part in parts if not any(plan.units[at].verify for at in part.units)]
     if bare:
-        names = ", ".join(plan.units[at].id for part in bare[:5] for at in part.units)
+        names = few([plan.units[at].id for part in bare for at in part.units])
         raise PlanInvalid(
             f"each batch is to be committed, and no command verifies {names}",
             hint="give `verify` to the units or to the task, or set commit = false in [delegate]",

@@ -6,6 +6,7 @@ from shlex import quote
 
 from runner.runtimes.plan import BATCHES_LEFT, BREAKER_OPEN
 from runner.state.ledger import Status
+from runner.text.words import count, one_line
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -28,14 +29,14 @@ def ended(ledger: Ledger, task_id: str) -> Ended:
     """As the ledger says it."""
     code, message = _end(ledger)
     done = [step for step in ledger.steps if step.status in _DONE]
-    lines = [f"{len(done)} of {_count(len(ledger.steps), 'batch', 'batches')} done: {message}"]
+    lines = [f"{len(done)} of {count(len(ledger.steps), 'batch', 'batches')} done: {message}"]
     for step in ledger.steps:
         if step.status not in _DONE:
             lines.append(f"- batch {step.n} ({', '.join(step.units)}): {_why(ledger, step)}")
     local = [unit for unit in ledger.local if unit not in ledger.done]
     if local:
         lines.append(f"not delegated, so yours: {', '.join(local)}")
-    return Ended(code, " ".join(message.split()), _hint(ledger, task_id, code), "\n".join(lines))
+    return Ended(code, one_line(message), _hint(ledger, task_id, code), "\n".join(lines))
 
 
 def _hint(ledger: Ledger, task_id: str, code: str) -> str | None:
@@ -79,7 +80,3 @@ def _why(ledger: Ledger, step: Step) -> str:
         run = "" if step.run is None else f" (run {step.run.run_id})"
         return f"{step.status}, {step.why.code}: {step.why.message}{run}"
     return "not begun" if step.status is Status.WAITING else str(step.status)
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

@@ -15,6 +15,7 @@ from runner.plan.overlap import shared
 from runner.plan.pack import Group, pack
 from runner.plan.units import Rules, leads_outside
 from runner.plan.waves import Waves
+from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,15 +166,14 @@ def _verdict(batches: Sequence[Batch], rules: Rules) -> Verdict:
 
 def _judged(verdict: Verdict, rules: Rules) -> tuple[str, str]:
     """The decision and its sentence."""
-    count = f"{verdict.units} unit{'s' * (verdict.units != 1)}"
     if not verdict.units:
         return "skip", "no unit can be delegated"
     net = verdict.net_tokens
     cost = f"about {abs(net):,} tokens {'more' if net > 0 else 'less'} than" if net else "as many tokens as"
     cost += " to do them directly"
     cost += ", which is within noise" if verdict.within_noise else ""
-    batches = f"{verdict.batches} batch{'es' * (verdict.batches != 1)}"
-    told = f"{count} in {batches} {'costs' if verdict.units == 1 else 'cost'} {cost}"
+    told = f"{count(verdict.units, 'unit')} in {count(verdict.batches, 'batch', 'batches')} "
+    told += f"{'costs' if verdict.units == 1 else 'cost'} {cost}"
     if rules.forced:
         return "delegate", f"asked for: {told}"
     decision = economics.verdict(verdict.units, net)

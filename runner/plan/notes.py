@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.plan.decision import Warn
 from runner.plan.graph import Sets
 from runner.plan.overlap import Shared, join
+from runner.text.words import count, few
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ def warnings(units: Sequence[Unit], grouped: Grouped, packed: Packed, rules: Rul
     coarse = grouped.together.coarse
     if coarse:
         first = {grouped.together.first[glob]: None for glob in coarse}
-        what = f"{coarse[0]} counts" if len(coarse) == 1 else f"{coarse[0]} and {len(coarse) - 1} more count"
+        what = f"{few(coarse, 1)} {'counts' if len(coarse) == 1 else 'count'}"
         message = f"{what} as the whole folder: there are too many globs to compare them one by one"
         yield Warn("coarse_glob", message, tuple(units[at].id for at in sorted(first)))
     for number in packed.large:
@@ -70,8 +71,7 @@ def _lacking(units: Sequence[Unit]) -> Iterator[Warn]:
             if not (has or (unit.trivial and code != "no_files"))
         )
         if names:
-            count = f"{len(names)} unit{'s name' if len(names) > 1 else ' names'}"
-            yield Warn(code, f"{count} no {what}", names)
+            yield Warn(code, f"{count(len(names), 'unit names', 'units name')} no {what}", names)
 
 
 def _has_files(unit: Unit) -> bool:
@@ -82,9 +82,7 @@ def _oversize(units: Sequence[Unit], grouped: Grouped, number: int, rules: Rules
     inside = grouped.groups[number].units
     names = tuple(units[at].id for at in inside)
     glue = grouped.glue[number]
-    why = (
-        f"share {', '.join(sorted(glue)[:5])}{' ...' if len(glue) > 5 else ''}" if glue else "belong together"
-    )
+    why = f"share {few(sorted(glue))}" if glue else "belong together"
     chained = rules.oversize == "chain" and len(inside) > max(rules.hard_cap, rules.soft_cap)
     form = "batches in a row, each to be committed before the next" if chained else "one batch"
     yield Warn("oversize", f"{len(inside)} units {why}, so they are {form}", names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.plan import economics
+from runner.text.words import shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def _table(batches: Sequence[Batch]) -> Iterator[str]:
 
 
 def _row(batch: Batch) -> tuple[str, ...]:
-    units = ", ".join(batch.units)
-    if len(units) > _UNITS_WIDTH:
-        units = f"{units[: _UNITS_WIDTH - 3]}..."
+    units = shortened(", ".join(batch.units), _UNITS_WIDTH)
     return (
         str(batch.n),
         str(batch.wave),

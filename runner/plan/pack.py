@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.errors import PlanInvalid
+from runner.text.words import few
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -135,8 +136,8 @@ def _large(
     """The parts of a group that is larger than the cap."""
     size = len(group.units)
     if rules.oversize == "error":
-        names = ", ".join(ids[unit] for unit in group.units[:20]) + (" ..." if size > 20 else "")
-        files = ", ".join(sorted(glue)[:20]) + (" ..." if len(glue) > 20 else "")
+        names = few([ids[unit] for unit in group.units], 20)
+        files = few(sorted(glue), 20)
         why = f"they share {files}" if glue else "they depend on each other"
         raise PlanInvalid(
             f"{size} units have to stay together and a batch has at most {cap}: {names}",

@@ -10,6 +10,7 @@ import os
 from runner.config import policy
 from runner.errors import ConfigInvalid, PolicyRefused, TaskNotFound
 from runner.model import Config, Level, Model, Request, RuntimeSettings, Sandbox, Task
+from runner.text.words import few, nearest, shortened
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -81,21 +82,15 @@ def find_task(config: Config, task_id: str) -> Task:
         return config.tasks[task_id]
     except KeyError:
         pass
-    shown = task_id if len(task_id) <= 80 else f"{task_id[:77]}..."
-    raise TaskNotFound(f"no task `{shown}`", hint=near_match(task_id, config.tasks, "task"))
+    raise TaskNotFound(f"no task `{shortened(task_id, 80)}`", hint=near_match(task_id, config.tasks, "task"))
 
 
 def near_match(word: str, known: Iterable[str], noun: str) -> str:
     """`perhaps you meant ...`, or what there is."""
-    import difflib
-
     names = sorted(set(known))
-    near = difflib.get_close_matches(word[:100], names, 1, 0.6)
-    if near:
+    if near := nearest(word, names):
         return f"perhaps you meant `{near[0]}`"
-    if not names:
-        return f"there is no {noun} yet"
-    return f"known: {', '.join(names[:10])}{', ...' if len(names) > 10 else ''}"
+    return f"known: {few(names, 10)}" if names else f"there is no {noun} yet"
 
 
 def _model(config: Config, name: str | None) -> Model | None:

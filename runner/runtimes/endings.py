@@ -6,6 +6,7 @@ import re
 
 from runner.model import Outcome, Reason
 from runner.runtimes.base import End
+from runner.text.words import shortened
 
 # Texts and not compiled: `re` compiles them at their first use, and a start needs none of them.
 _NOISE = (
@@ -39,8 +40,7 @@ def told(end: End) -> str:
 
 def first_line(text: str, limit: int = 300) -> str:
     """What fits into a message."""
-    line = text.strip().split("\n", 1)[0].strip()
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+    return shortened(text.strip().split("\n", 1)[0].strip(), limit)
 
 
 def killed(end: End) -> tuple[Outcome, Reason] | None:

@@ -1,1 +1,1 @@
-"""Text, read and written: durations, globs, versions, positions, problems. Pure; imports nothing of ours."""
+"""Text, read and written: durations, globs, versions, positions, problems, words. Pure."""

@@ -4,9 +4,9 @@ would be right. Pure.
 
 from __future__ import annotations
 
-import difflib
 import json
 
+from runner.text.words import nearest, shortened
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -72,7 +72,7 @@ def found(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(value if len(value) <= 60 else value[:57] + "...", ensure_ascii=False)
+        return json.dumps(shortened(value, 60), ensure_ascii=False)
     if isinstance(value, (int, float)):
         return str(value)[:60]
     if isinstance(value, list):
@@ -82,12 +82,8 @@ def found(value: Any) -> str:
 
 def near(word: object, known: Iterable[str]) -> str:
     """` (did you mean "x"?)`, or nothing."""
-    names = {name.casefold(): name for name in known}
-    wanted = str(word)[:100].casefold()
-    matches = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
-    # "effort" is far from "reasoning_effort" by letters, but not by words.
-    matches = matches or [name for name in names if wanted in name.split("_")]
-    return f" (did you mean {found(names[matches[0]])}?)" if matches else ""
+    names = nearest(word, known)
+    return f" (did you mean {found(names[0])}?)" if names else ""
 
 
 def one_of(names: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ import os
 from runner.errors import Conflict, RunNotFound
 from runner.state import index
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
+from runner.text.words import few, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ def find(root: str, name: str) -> RunDir:
     else:
         fitting = [(task, run) for task, run in runs if name and (run.startswith(name) or run[20:] == name)]
         if len(fitting) > 1 and not is_run_id(name):
-            shown = ", ".join(sorted(run for _, run in fitting)[:3])
-            raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}, ...", hint="give more of the run id")
+            shown = few(sorted(run for _, run in fitting), 3)
+            raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}", hint="give more of the run id")
     if not fitting:
         known = [run for _, run in runs] + [task for task, _ in runs]
         raise RunNotFound(f"no run `{name[:80]}`", hint=_nearest(name, known))
@@ -60,9 +61,7 @@ def find(root: str, name: str) -> RunDir:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:
-    import difflib
-
-    near = difflib.get_close_matches(name[:64], sorted(set(known))[-1000:], 3, 0.6)
+    near = nearest(name, known, 3)
     return f"perhaps you meant {' or '.join(f'`{word}`' for word in near)}" if near else None
 
 

@@ -10,6 +10,7 @@ import os
 import stat
 
 from runner.text.terminal import clean_terminal
+from runner.text.words import few, one_line
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -152,8 +153,7 @@ def invalid(message: str) -> Problem:
 
 def shown(text: object, limit: int = 60) -> str:
     """A word of the agent inside a message of ours: one short line."""
-    line = " ".join(clean_terminal(str(text)).split())
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+    return one_line(str(text), limit)
 
 
 def paths(found: list[str]) -> tuple[str, ...] | Problem:
@@ -206,8 +206,7 @@ def _wrong(error: ValidationError) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    few = ", ".join(f"`{name}`" for name in names[:5]) + (", ..." if len(names) > 5 else "")
-    return f"{few} {'is' if len(names) == 1 else 'are'}"
+    return f"{few([f'`{name}`' for name in names])} {'is' if len(names) == 1 else 'are'}"
 
 
 def _unfenced(text: str) -> str:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from runner.model import Level
 from runner.text.globs import covers
-from runner.text.terminal import clean_terminal
+from runner.text.words import and_more, count, one_line
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -184,8 +184,7 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
     if observed.head_moved:
         yield Finding("head_moved", severity, f"HEAD is another commit or branch than before{though}")
     if observed.moved_refs:
-        count = len(observed.moved_refs)
-        text = f"{count} {'ref is' if count == 1 else 'refs are'} not where they were{though}"
+        text = f"{count(len(observed.moved_refs), 'ref is', 'refs are')} not where they were{though}"
         yield _finding("refs_moved", severity, text, observed.moved_refs)
 
 
@@ -216,15 +215,14 @@ def _on_claim(claim: Claim, observed: Observed, root: str) -> Iterable[Finding]:
 def _contradictions(claim: Claim | None, checks: Sequence[Check]) -> Iterable[Finding]:
     failed = [check for check in checks if not check.passed]
     if failed and claim is not None and claim.status == "completed":
-        said = " ".join(clean_terminal(claim.verification_summary).split())[:200]
+        said = _word(claim.verification_summary)
         text = f"the agent says completed, and `{_word(failed[0].command)}` {failed[0].how}"
         text += f"; of its checks it says: {said}" if said else "; of checks it says nothing"
         yield _finding("claim_contradicted", Severity.ERROR, text, [check.command for check in failed])
 
 
 def _finding(code: str, severity: Severity, message: str, evidence: Sequence[str]) -> Finding:
-    more = (f"and {len(evidence) - _NAMED} more",) if len(evidence) > _NAMED else ()
-    return Finding(code, severity, message, (*evidence[:_NAMED], *more))
+    return Finding(code, severity, message, tuple(and_more(evidence, _NAMED)))
 
 
 def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
@@ -233,8 +231,8 @@ def _both(some: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
 
 
 def _count(paths: Sequence[str]) -> str:
-    return "1 file was" if len(paths) == 1 else f"{len(paths)} files were"
+    return count(len(paths), "file was", "files were")
 
 
-def _word(text: str, limit: int = 200) -> str:
-    return " ".join(clean_terminal(text).split())[:limit]
+def _word(text: str) -> str:
+    return one_line(text, 200)

@@ -11,6 +11,7 @@ import re
 
 from runner.model import MAX_PROMPT_CHARS
 from runner.text.terminal import clean_terminal
+from runner.text.words import and_more, few, one_line
 from runner.value import Value
 from runner.verify.inspect import outside_scope
 from runner.verify.taxonomy import FailureCode
@@ -157,8 +158,8 @@ def _told(codes: Sequence[FailureCode], seen: Attempted, diff_chars: int, tail_c
 
 
 def _of_finding(finding: Finding) -> str:
-    few = f" ({', '.join(finding.evidence[:5])})" if finding.evidence else ""
-    return f"{finding.code}: {finding.message}{few}"
+    seen = f" ({few(finding.evidence)})" if finding.evidence else ""
+    return f"{finding.code}: {finding.message}{seen}"
 
 
 def _section(tag: str, parts: Sequence[str]) -> str:
@@ -179,8 +180,7 @@ def _quoted(title: str, text: str) -> str:
 def _list(title: str, items: Sequence[str]) -> list[str]:
     if not items:
         return []
-    more = [f"- and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
-    return ["\n".join([title, *(f"- {_line(item)}" for item in items[:_LISTED]), *more])]
+    return ["\n".join([title, *(f"- {_line(item)}" for item in and_more(items, _LISTED))])]
 
 
 def _message(message: str | None) -> list[str]:
@@ -189,5 +189,4 @@ def _message(message: str | None) -> list[str]:
 
 
 def _line(text: str) -> str:
-    line = " ".join(clean_terminal(text).split())
-    return line if len(line) <= _LINE_CHARS else line[: _LINE_CHARS - 3] + "..."
+    return one_line(text, _LINE_CHARS)

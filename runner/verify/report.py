@@ -7,6 +7,7 @@ of a run without a contract nothing is claimed, of a folder without git nothing 
 from __future__ import annotations
 
 from runner.text.terminal import clean_terminal
+from runner.text.words import count
 from runner.value import Value
 from runner.verify.checks import Check
 from runner.verify.inspect import Finding, outside_scope
@@ -166,7 +167,7 @@ def _risks(
         ("changed_dirty" in codes, "the diff of some files holds earlier, uncommitted changes too"),
         (bool(unverified), f"not verified to be as declared: {unverified}"),
         (allowed.contract and claim is None, "the agent gave no valid result: nothing is claimed"),
-        (named > 0, f"the agent names {named} {'assumption' if named == 1 else 'assumptions'}: see there"),
+        (named > 0, f"the agent names {count(named, 'assumption')}: see there"),
     )
     return tuple(text for applies, text in risks if applies)
 

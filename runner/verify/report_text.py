@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from runner.text.terminal import clean_terminal
+from runner.text.words import and_more, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,16 +63,16 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     files = report.files
     yield "files changed", _changed(files, show)
     if files.claimed is not None and set(files.claimed) != set(files.observed or ()):
-        yield "files that the agent says it changed", _few([show(path) for path in files.claimed]) or ["none"]
+        yield "files that the agent says it changed", _listed([show(path) for path in files.claimed])
     yield "checks", [f"{show(check.command)} {_result(check)}" for check in report.checks] or ["none was run"]
     if report.findings:
         yield "findings", [_finding(finding, show) for finding in report.findings]
     claims = report.claims
     if claims.status is not None:
         said = [f"its checks: {show(claims.verification_summary)}"] if claims.verification_summary else []
-        issues = _few([f"issue: {show(issue)}" for issue in claims.issues])
+        issues = and_more([f"issue: {show(issue)}" for issue in claims.issues], _LISTED)
         yield "claims", [f"status: {show(claims.status)}", *said, *issues]
-        yield "assumptions that the agent names", _few([show(one) for one in report.assumptions]) or ["none"]
+        yield "assumptions that the agent names", _listed([show(one) for one in report.assumptions])
     settings = report.conformance.items()
     yield "declared and observed", [_setting(name, setting, show) for name, setting in settings]
     used = [f"{name.replace('_', ' ')}: {count}" for name, count in report.usage.items() if count is not None]
@@ -84,14 +85,12 @@ def _changed(files: Files, show: Callable[[object], str]) -> list[str]:
     if files.observed is None:
         return ["not known"]
     outside, note = set(files.outside_scope or ()), " (outside the scope)"
-    return _few([show(path) + (note if path in outside else "") for path in files.observed]) or ["none"]
+    return _listed([show(path) + (note if path in outside else "") for path in files.observed])
 
 
 def _finding(finding: Finding, show: Callable[[object], str]) -> str:
-    few = [show(one) for one in finding.evidence[:5]]
-    if len(finding.evidence) > len(few):
-        few.append(f"and {len(finding.evidence) - len(few)} more")
-    return f"{finding.severity}: {show(finding.message)}" + (f" [{', '.join(few)}]" if few else "")
+    seen = ", ".join(and_more([show(one) for one in finding.evidence], 5))
+    return f"{finding.severity}: {show(finding.message)}" + (f" [{seen}]" if seen else "")
 
 
 def _setting(name: str, setting: Conformity, show: Callable[[object], str]) -> str:
@@ -103,15 +102,12 @@ def _result(check: Check) -> str:
     return f"{'passed' if check.passed else check.how} ({check.duration_s:.1f} s)"
 
 
-def _few(lines: list[str]) -> list[str]:
-    if len(lines) <= _LISTED:
-        return lines
-    return [*lines[:_LISTED], f"and {len(lines) - _LISTED} more"]
+def _listed(lines: list[str]) -> list[str]:
+    return and_more(lines, _LISTED) or ["none"]
 
 
 def _line(text: object) -> str:
-    line = " ".join(clean_terminal(str(text)).split())
-    return line if len(line) <= _LINE_CHARS else line[: _LINE_CHARS - 3] + "..."
+    return one_line(str(text), _LINE_CHARS)
 
 
 def _span(text: object) -> str:
