@@ -56,7 +56,7 @@ class Ending:
         limits: LimitMonitor,
         lease_fd: int | None,
     ) -> None:
-        self._lease_fd = lease_fd
+        self.lease_fd = lease_fd
         self._run = run
         self._invocation = invocation
         self._log = log
@@ -319,9 +319,9 @@ class Ending:
         """What became of the tree; None where it is to stay as it is, or was never recorded."""
         if not tree_helper.is_wanted(self._run, self._invocation.terms, judgement):
             return None
-        if self._lease_fd is None:
-            self._lease_fd = tree_helper.hold(manifest)
-        may_write = self._lease_fd is not None
+        if self.lease_fd is None:
+            self.lease_fd = tree_helper.hold(manifest)
+        may_write = self.lease_fd is not None
         return tree_helper.take_back(self._run, env, self._log, may_write=may_write, is_alone=self._is_alone)
 
     def is_cancelled(self) -> bool:
@@ -360,9 +360,9 @@ class Ending:
 
     def _leave_tree(self) -> None:
         """Who waits for the end of this run may want to write there at once."""
-        if self._lease_fd is not None:
-            os.close(self._lease_fd)
-            self._lease_fd = None
+        if self.lease_fd is not None:
+            os.close(self.lease_fd)
+            self.lease_fd = None
 
     def seal(self, env: Mapping[str, str]) -> None:
         """Redacts the files in place.

@@ -136,7 +136,13 @@ class Supervisor:
         if self.lease_fd is None:
             self.lease_fd = tree_helper.hold(self.manifest)  # the child had it for as long as it lived
         env = self.environment()
-        return self.ending().conclude(self.manifest, self.tree, self._status, env, is_alone=is_alone)
+        ending = self.ending()
+        following = ending.conclude(self.manifest, self.tree, self._status, env, is_alone=is_alone)
+        # What the child left behind had the lease too, and has been ended by now.
+        self.lease_fd = ending.lease_fd
+        if following is not None and self.lease_fd is None:
+            self.lease_fd = tree_helper.hold(self.manifest)
+        return following
 
     def attend(self, manifest: Manifest) -> None:
         """The process of another attempt is there, as `manifest` says: from now on it is the run's."""

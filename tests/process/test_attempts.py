@@ -1,0 +1,63 @@
+"""A further attempt of a run that changed its owner: the lease of the work tree goes on with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.doubles import FINISHED, THREAD, said
+from support.judged import commit
+from support.repo import Repo, Run
+from support.waiting import wait_until
+
+LEFTOVER = """[ -e "$HOME/leftover" ] || setsid bash -c 'echo $$ > "$HOME/leftover"; exec sleep 300' &\n"""
+
+
+def begun(repo: Repo, number: int) -> None:
+    """Until so many attempts have begun."""
+    found = repo.note("attempts")
+    wait_until(lambda: found.exists() and len(found.read_text().split()) == number, 20, f"attempt {number}")
+
+
+@pytest.fixture(params=["resume", "fresh"])
+def run(repo: Repo, request: pytest.FixtureRequest) -> Iterator[Run]:
+    """A run in its second attempt, under an owner that did not start the first one.
+
+    Each attempt announces itself, waits for its gate, and writes a wrong answer. The first one leaves a
+    process behind, which has the lease as its parent had it: it is free only when that process is ended.
+    """
+    repo.codex(
+        f"""cat > /dev/null\n{THREAD}{LEFTOVER}echo x >> "$HOME/attempts"; n=$(wc -l < "$HOME/attempts")\n"""
+        f"""until [ -e "$HOME/gate-$n" ]; do sleep 0.05; done\necho "answer = $n" > src/app.py\n"""
+        f"""{said("done")}{FINISHED}"""
+    )
+    ladder = f'[recovery]\nladder = ["{request.param}"]\n'
+    repo.task("retries = 1", 'verify = [["grep", "-q", "42", "src/app.py"]]', more=ladder)
+    commit(repo)
+    run = repo.start("--sandbox", "workspace-write")
+    begun(repo, 1)
+    repo.pid_in("leftover")
+    run.kill_supervisor()
+    assert run.status()["status"] == "running"
+    repo.note("gate-1").touch()
+    begun(repo, 2)
+    wait_until(lambda: [one["how"] for one in run.on_disk()["attempts"]] == ["first", request.param])
+    yield run
+    repo.end_all()
+
+
+def test_the_change_of_the_second_attempt_is_taken_back(repo: Repo, run: Run) -> None:
+    repo.note("gate-2").touch()
+    manifest = run.wait()
+    assert (manifest["status"], manifest["attempt"]) == ("rejected", 2)
+    assert "not all was rolled back" not in manifest["reason"]["message"]
+    assert (repo.root / "src/app.py").read_text() == "answer = 41\n"
+
+
+def test_nobody_else_may_write_while_the_second_attempt_works(repo: Repo, run: Run) -> None:
+    """Its owner has the lease, and so has its program: the owner may die."""
+    for _ in range(2):
+        refused = repo.cli("start", "--task", "work", "--sandbox", "workspace-write", "--format", "json")
+        assert refused.status == 9, refused.stdout
+        assert refused.error["message"].startswith(f"run `{run.id}` may write")
+        run.kill_supervisor()
