@@ -127,7 +127,7 @@ class RunNotFound(RunnerError):
 class PolicyRefused(RunnerError):
     code = "policy_refused"
     exit_status = ExitStatus.POLICY
-    default_hint = "the ceilings are in policy.toml; `runner config show --origin` names the layers"
+    default_hint = "policy.toml sets the ceilings; `runner config show --origin` names the layers"
 
 
 class RuntimeMissing(RunnerError):
@@ -179,14 +179,14 @@ class TooManyFiles(RunnerError):
     code = "too_many_open_files"
     exit_status = ExitStatus.CONFLICT
     default_hint = (
-        "`ulimit -n` shows and raises the limit of this shell, `sysctl fs.file-max` is the machine's"
+        "`ulimit -n` shows and raises the limit of this shell, `sysctl fs.file-max` that of the machine"
     )
 
 
 class ManifestBroken(RunnerError):
     code = "manifest_broken"
     exit_status = ExitStatus.CONFLICT
-    default_hint = "the broken file was set aside beside it; `runner reap` rebuilds what can be known"
+    default_hint = "the broken file was set aside; `runner reap` rebuilds the manifest"
 
 
 class ManifestNewer(RunnerError):
@@ -194,7 +194,7 @@ class ManifestNewer(RunnerError):
 
     code = "manifest_newer"
     exit_status = ExitStatus.CONFLICT
-    default_hint = "a newer runner wrote it: update this one"
+    default_hint = "a newer runner wrote it: upgrade this one"
 
 
 class RollbackRefused(RunnerError):
@@ -202,7 +202,7 @@ class RollbackRefused(RunnerError):
 
     code = "rollback_refused"
     exit_status = ExitStatus.CONFLICT
-    default_hint = "look with `git log` and `git status`; the run's folder has the snapshot"
+    default_hint = "compare with `git log` and `git status`; the run's folder has the snapshot"
 
 
 class WorkspaceBusy(RunnerError):
@@ -224,7 +224,7 @@ class StartFailed(RunnerError):
 class SupervisorFailed(RunnerError):
     code = "supervisor_failed"
     exit_status = ExitStatus.BUG
-    default_hint = "its own log is `supervisor.log` in the run's folder"
+    default_hint = "see `supervisor.log` in the run's folder"
 
 
 class Bug(RunnerError):
@@ -237,5 +237,5 @@ class Bug(RunnerError):
 class GaveUpWaiting(RunnerError):
     code = "gave_up_waiting"
     exit_status = ExitStatus.GAVE_UP_WAITING
-    default_hint = "the run goes on; `runner wait RUN` waits again"
+    default_hint = "the run continues; `runner wait RUN` waits again"
     retryable = True

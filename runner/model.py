@@ -143,7 +143,7 @@ class Terms(Value):
 
 
 class Recovery(Value):
-    """How a run goes on after an attempt that failed."""
+    """How a run continues after a failed attempt."""
 
     retries: int = 0
     ladder: tuple[str, ...] = ("resume", "fresh")

@@ -25,32 +25,29 @@ gc.disable()  # while everything is imported: nothing of it is garbage, and look
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("setup", "write a delegate.toml to start from"),
-    "check": ("setup", "validate the files and the policy"),
-    "config": ("setup", "show the effective settings and where each came from"),
-    "doctor": (
-        "setup",
-        "say whether a run could start here, and how to repair what stands against it",
-    ),
+    "check": ("setup", "validate the settings and the policy"),
+    "config": ("setup", "show the effective settings and where each comes from"),
+    "doctor": ("setup", "examine this machine, with a repair for each check that fails"),
     "resolve": ("start", "print exactly what `start` would execute"),
-    "plan": ("plan", "say what of a plan to delegate, and in which batches"),
-    "consent": ("consent", "agree, once per project, that plans are delegated"),
+    "plan": ("plan", "decide which units to delegate, and in which batches"),
+    "consent": ("consent", "agree, once per project, to delegate plans"),
     "start": ("start", "start a task as a background run"),
-    "retry": ("start", "try a run that ended again, with what it has shown"),
-    "list": ("runs", "the running runs, or all"),
-    "status": ("runs", "the manifest of a run, reconciled with reality"),
-    "wait": ("runs", "return the moment a run is done"),
-    "logs": ("logs", "what a run did, readable and redacted"),
-    "report": ("review", "what a run came to: claims beside evidence"),
-    "diff": ("review", "the change of a run, as a patch"),
-    "accept": ("review", "take over the changes of a run that has a work tree of its own"),
-    "discard": ("review", "remove such a work tree; its work is kept as a patch"),
+    "retry": ("start", "try a finished run again, with its evidence in the prompt"),
+    "list": ("runs", "list the unfinished runs, or all"),
+    "status": ("runs", "show the state of a run, checked against its processes"),
+    "wait": ("runs", "wait until runs are done"),
+    "logs": ("logs", "show what a run did, readable and redacted"),
+    "report": ("review", "show what a run came to: claims beside evidence"),
+    "diff": ("review", "show the run's changes as a patch"),
+    "accept": ("review", "merge the changes of a run with its own work tree into yours"),
+    "discard": ("review", "remove such a work tree; its changes are kept as a patch"),
     "pause": ("runs", "stop every process of a run"),
-    "resume": ("runs", "let a paused run go on"),
-    "cancel": ("runs", "end a run and everything of it"),
-    "answer": ("delegation", "answer a question that a run asks"),
-    "reap": ("runs", "reconcile every run that nobody owns"),
+    "resume": ("runs", "continue a paused run"),
+    "cancel": ("runs", "end a run and all its processes"),
+    "answer": ("delegation", "answer a question of a run"),
+    "reap": ("runs", "bring runs without a supervisor up to date"),
     "clean": ("runs", "remove finished runs"),
-    "delegate-server": ("delegation", "the MCP server through which runs delegate, on stdio"),
+    "delegate-server": ("delegation", "serve the MCP tools through which runs delegate, on stdio"),
     "schema": ("setup", "print a JSON Schema"),
     "completion": ("setup", "print a shell completion script"),
 }
@@ -68,8 +65,8 @@ examples:
   runner start --task hello --rehearse     the same without tokens, login or network
   runner logs @latest -f                   watch it
   runner cancel @latest                    end it
-  runner report @latest                    what came of it, and what nobody knows
-  runner diff @latest                      what it changed
+  runner report @latest                    what it came to, and what is not known
+  runner diff @latest                      its changes as a patch
 
 RUN is a run id or a unique prefix of one, a manifest path, a task id (its newest run) or @latest.
 Every command takes --help and --format json.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 KEPT = ("fixed",)
 """Nothing that a manifest holds says what a plan costs whoever delegates it."""
-_WHY_KEPT = "kept: manifests have the tokens of the delegate, not of whoever delegates"
+_WHY_KEPT = "kept: manifests count the tokens of the agent, not yours"
 
 
 def document(found: Calibrated) -> dict[str, Any]:

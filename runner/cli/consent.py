@@ -29,16 +29,18 @@ QUESTION = "Do you agree?"
 
 def add_consent(parser: Parser) -> None:
     parser.add_argument(
-        "--task", metavar="ID", help="to what this task needs (default: the task with the widest sandbox)"
+        "--task",
+        metavar="ID",
+        help="agree to what this task needs (default: the task with the widest sandbox)",
     )
-    parser.add_argument("--withdraw", action="store_true", help="take it back")
+    parser.add_argument("--withdraw", action="store_true", help="withdraw the consent")
     parser.add_argument("--yes", action="store_true", help="agree without being asked")
     add_settings(parser)
     parser.examples(
-        "runner consent                    say what it means, and ask",
+        "runner consent                    explain what it means, and ask",
         "runner consent --task build       agree to what this task needs, and no more",
-        "runner consent --yes              agree where nobody can be asked",
-        "runner consent --withdraw         take it back",
+        "runner consent --yes              agree without a terminal",
+        "runner consent --withdraw         withdraw the consent",
     )
 
 
@@ -53,7 +55,9 @@ def run_consent(args: Namespace) -> int:
         print(explanation(config, choice, os.environ), file=sys.stderr)
         agreed = args.yes or confirm(QUESTION)
         if agreed is None:
-            raise UsageError("nobody can be asked here", hint="read the text above; `--yes` agrees to it")
+            raise UsageError(
+                "there is no terminal to ask at", hint="read the text above; `--yes` agrees to it"
+            )
         if not agreed:
             print("nothing was stored", file=sys.stderr)
             _show(args, found, shown=False)
@@ -81,12 +85,12 @@ def explanation(config: Config, choice: Choice, env: Mapping[str, str]) -> str:
     kept = consent.place(config.root, env, choice.sandbox)
     return clean_terminal(
         f"To delegate plans of {one_line(config.root)} to {runtime.title} means:\n\n"
-        f"  sent      to the model provider {whose}: the prompts, made of the plan and of delegate.toml,\n"
-        "            and whatever the agent reads in files or sees in the output of its commands\n"
+        f"  sent      to the model provider {whose}: the prompts, made from the plan and delegate.toml,\n"
+        "            and anything the agent reads in files or in the output of its commands\n"
         f"  sandbox   {_sandbox(choice.sandbox)}\n"
-        "  asked     once for this project; what is no wider than this is not asked for again\n"
+        "  asked     once for this project, until a wider sandbox is needed\n"
         f"  kept in   {one_line(kept)}\n"
-        "            (`runner consent --withdraw` takes it back)\n"
+        "            (`runner consent --withdraw` removes it)\n"
     )
 
 
@@ -94,11 +98,11 @@ def _sandbox(sandbox: Sandbox) -> str:
     own = "" if sandbox.name == sandbox.level else f"{sandbox.name}, "
     head, indent = f"{own}{sandbox.level}", " " * 12
     if sandbox.level is Level.DANGER:
-        return f"{head}, which is none:\n{indent}the agent may do whatever you may, with network"
-    may = "the agent may read what you may read and run commands, but change nothing"
+        return f"{head}, which is no sandbox:\n{indent}the agent may do anything you may, with network"
+    may = "the agent may read what you can read and run commands, but change nothing"
     if sandbox.level is Level.WORKSPACE_WRITE:
         places = ", ".join(map(one_line, ("the repository", "temporary folders", *sandbox.writable)))
-        may = f"the agent may read what you may read, run commands,\n{indent}and change files in {places}"
+        may = f"the agent may read what you can read, run commands,\n{indent}and change files in {places}"
     return f"{head}, {'with' if sandbox.network else 'without'} network:\n{indent}{may}"
 
 

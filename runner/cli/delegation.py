@@ -41,7 +41,7 @@ def run_answer(args: Namespace) -> int:
 
 def add_delegate_server(parser: Parser) -> None:
     parser.add_argument("--repo", metavar="DIR", help="the repository (default: the one around this folder)")
-    parser.add_argument("--manifest", metavar="PATH", help="act for this run, and only as it may")
+    parser.add_argument("--manifest", metavar="PATH", help="act for this run, with its rights only")
     parser.add_argument(
         "--mode",
         choices=("full", "status", "question"),
@@ -55,7 +55,7 @@ def add_delegate_server(parser: Parser) -> None:
         metavar="HOST",
         help=f"register this server with a host ({', '.join(_HOSTS)}) instead of serving",
     )
-    parser.add_argument("--yes", action="store_true", help="with --register: do it without asking")
+    parser.add_argument("--yes", action="store_true", help="with --register: skip the confirmation")
     parser.examples(
         "runner delegate-server --repo .             serve on stdio, for the owner of the repository",
         "runner delegate-server --register codex     show the command, ask, and register it",
@@ -85,8 +85,8 @@ def _started_for(repo: str) -> str | None:
     manifest = control.around(os.environ)
     if manifest is not None and not manifest.startswith(f"{repo}/"):
         raise UsageError(
-            f"started in the run {manifest}, which is of another repository than {repo}",
-            hint='server = "inline" in [delegation] of that one',
+            f"started in the run {manifest}, which belongs to another repository than {repo}",
+            hint='set server = "inline" in [delegation] of that repository',
         )
     return manifest
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def add_logs(parser: Parser) -> None:
     add_run(parser)
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run is done")
+    parser.add_argument("-f", "--follow", action="store_true", help="follow the run until it is done")
     parser.add_argument(
         "--stream",
         choices=logs.STREAMS,
         default="events",
         help="readable events (default), the raw streams, or the last message",
     )
-    parser.add_argument("--tail", type=int, metavar="N", help="only the last N lines to begin with")
+    parser.add_argument("--tail", type=int, metavar="N", help="start with the last N lines")
     parser.examples("runner logs @latest -f", "runner logs hello --stream stderr --tail 20")
 
 

@@ -26,7 +26,7 @@ _MOST = 1000
 
 def add_plan(parser: Parser) -> None:
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", help="a plan in TOML, or in Markdown where it ends in .md"
+        "file", metavar="FILE", nargs="?", help="a plan in TOML, or in Markdown if the name ends in .md"
     )
     parser.add_argument(
         "--calibrate",
@@ -34,7 +34,7 @@ def add_plan(parser: Parser) -> None:
         help="fit [economics] to the batches that were run in this repository; with FILE, decide by that",
     )
     parser.add_argument(
-        "--force-delegate", action="store_true", help="delegate also what is trivial or not worth it"
+        "--force-delegate", action="store_true", help="delegate even what is trivial or not worth it"
     )
     _add_rules(parser)
     _add_measures(parser)
@@ -46,21 +46,21 @@ def add_plan(parser: Parser) -> None:
         "runner plan --calibrate",
     )
     assert parser.epilog is not None
-    parser.epilog += "\n\nDefaults are those of [delegate] and [economics]; an option stands for its key."
+    parser.epilog += "\n\nDefaults come from [delegate] and [economics]; an option replaces its key."
 
 
 def _add_rules(parser: Parser) -> None:
-    parser.add_argument("--soft-cap", metavar="N", type=_cap, help="so many units make a batch (built in: 5)")
+    parser.add_argument("--soft-cap", metavar="N", type=_cap, help="units per batch (built in: 5)")
     parser.add_argument(
         "--hard-cap",
         metavar="N",
         type=_cap,
-        help="so many units that share files stay in one batch (built in: 8)",
+        help="units that share files and still stay in one batch (built in: 8)",
     )
     parser.add_argument(
         "--oversize",
         choices=("chain", "keep", "error"),
-        help="of more units than that: batches in a row (built in), one batch, or an error",
+        help="for more units than that: batches in a row (built in), one batch, or an error",
     )
     parser.add_argument(
         "--balance",
@@ -71,14 +71,14 @@ def _add_rules(parser: Parser) -> None:
     parser.add_argument(
         "--trivial",
         choices=("keep", "local"),
-        help="delegate trivial units too (built in), or not",
+        help="keep trivial units in the batches (built in), or leave them to you",
     )
     parser.add_argument(
         "--hub",
         metavar="GLOB",
         action="append",
         dest="hub_files",
-        help="files that keep no units together, besides lock files and changelogs (repeatable)",
+        help="files that do not keep units together, like lock files and changelogs (repeatable)",
     )
 
 
@@ -87,7 +87,7 @@ def _add_measures(parser: Parser) -> None:
         "--effort-floor",
         metavar="LEVEL",
         choices=[level for level in EFFORTS if level != "default"],
-        help="no batch gets less effort than this",
+        help="the least effort of any batch",
     )
     parser.add_argument(
         "--economics",

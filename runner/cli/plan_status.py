@@ -48,7 +48,7 @@ def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
     if plan["local"]:
         yield f"not delegated: {', '.join(plan['local'])}"
     if plan["resumed_from"]:
-        yield f"goes on after {plan['resumed_from']}"
+        yield f"continues {plan['resumed_from']}"
 
 
 def _after(one: Mapping[str, Any]) -> str:

@@ -108,7 +108,7 @@ def add_resume(parser: Parser) -> None:
 def run_resume(args: Namespace) -> int:
     from runner.usecases import control
 
-    _emit_manifest(args, control.resume(_run(args.run), os.environ, actor="user", only=args.only), "goes on")
+    _emit_manifest(args, control.resume(_run(args.run), os.environ, actor="user", only=args.only), "resumed")
     return ExitStatus.OK
 
 
@@ -160,7 +160,7 @@ def add_clean(parser: Parser) -> None:
         metavar="D",
         help="only runs that ended longer ago than this (default: 7d; 0 is all)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     parser.examples("runner clean --dry-run", "runner clean --older-than 1d")
 
 
@@ -184,7 +184,7 @@ def run_clean(args: Namespace) -> int:
     for row in cleaned.stopped:
         print(
             f"{paint('note:', 'yellow', sys.stderr)} {row.run_id} stays: the breaker of its plan is open "
-            "(`runner start --plan FILE --task T --resume --reset-breaker` goes on)",
+            "(`runner start --plan FILE --task T --resume --reset-breaker` continues it)",
             file=sys.stderr,
         )
     return ExitStatus.OK

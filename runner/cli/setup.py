@@ -35,7 +35,7 @@ def run_init(args: Namespace) -> int:
         print(f"{paint('wrote', 'green')} {os.path.relpath(path)}")
     if not report.repository:
         print(
-            "this is no git repository: nothing was added to a .gitignore elsewhere",
+            "not a git repository: the .gitignore has an effect only in one",
             file=sys.stderr,
         )
     print(
@@ -75,7 +75,7 @@ def run_check(args: Namespace) -> int:
 def add_config(parser: Parser) -> None:
     parser.add_argument("action", choices=("show",), help="show the effective settings")
     parser.add_argument("--task", metavar="ID", help="only this task, defaults applied")
-    parser.add_argument("--origin", action="store_true", help="name the layer of every value")
+    parser.add_argument("--origin", action="store_true", help="show the layer, file and line of every value")
     add_settings(parser)
     parser.examples("runner config show", "runner config show --task hello --origin")
 

@@ -30,7 +30,7 @@ def _add_request(parser: Parser) -> None:
     parser.add_argument("--sandbox", metavar="S", help="a name from [sandboxes], or a level")
     parser.add_argument("--timeout", type=duration, metavar="D", help="limit of the run's wall clock")
     parser.add_argument(
-        "--map", metavar="FILE", help="put this file, which describes the repository, into the prompt"
+        "--map", metavar="FILE", help="a file that describes the repository, put into the prompt"
     )
     parser.add_argument(
         "--rehearse",
@@ -44,7 +44,7 @@ def _add_request(parser: Parser) -> None:
         "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
     )
     parser.add_argument(
-        "--parent", metavar="MANIFEST", help="start it as a child of this run: never wider than its parent"
+        "--parent", metavar="MANIFEST", help="start as a child of this run, never wider than its parent"
     )
     add_settings(parser)
 
@@ -79,18 +79,18 @@ def add_start(parser: Parser) -> None:
         "runner start --plan plan.toml --task build --resume",
     )
     assert parser.epilog is not None
-    parser.epilog += "\n\nCtrl-C while waiting detaches: the run goes on."
+    parser.epilog += "\n\nCtrl-C while waiting detaches; the run continues."
 
 
 def _add_plan(parser: Parser) -> None:
     group = parser.add_argument_group("plans")
     group.add_argument(
-        "--plan", metavar="FILE", help="run this plan in batches; TASK is what each of them is made of"
+        "--plan", metavar="FILE", help="run this plan in batches; TASK is the template of each"
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="show what every batch would execute; touch nothing"
+        "--dry-run", action="store_true", help="show what every batch would execute; change nothing"
     )
-    group.add_argument("--resume", action="store_true", help="go on where the plan's last run has ended")
+    group.add_argument("--resume", action="store_true", help="continue the plan's last run")
     group.add_argument(
         "--done",
         metavar="UNIT",
@@ -99,12 +99,14 @@ def _add_plan(parser: Parser) -> None:
         help="with --resume: you have done this unit yourself (repeatable)",
     )
     group.add_argument(
-        "--reset-breaker", action="store_true", help="go on although batches have failed in a row"
+        "--reset-breaker", action="store_true", help="continue although batches have failed in a row"
     )
     group.add_argument(
-        "--force-delegate", action="store_true", help="delegate also what is trivial or not worth it"
+        "--force-delegate", action="store_true", help="delegate even what is trivial or not worth it"
     )
-    group.add_argument("--yes", action="store_true", help='delegate without being asked (decision = "ask")')
+    group.add_argument(
+        "--yes", action="store_true", help='skip the confirmation that decision = "ask" requires'
+    )
 
 
 def _add_waiting(parser: Parser) -> None:
@@ -117,9 +119,9 @@ def add_retry(parser: Parser) -> None:
     parser.add_argument(
         "run", metavar="RUN", help="run id or a prefix of one, manifest path, task id, @latest"
     )
-    parser.add_argument("--message", metavar="TEXT", help="what is to be different, in your words")
+    parser.add_argument("--message", metavar="TEXT", help="what to do differently, in your words")
     parser.add_argument(
-        "--fresh", action="store_true", help="begin a new thread, also where the old one can go on"
+        "--fresh", action="store_true", help="start a new session even if the old one can be resumed"
     )
     parser.add_argument(
         "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
@@ -161,7 +163,7 @@ def run_start(args: Namespace) -> int:
         begun = start_plan.begin(args)
         return begun if isinstance(begun, int) else _begun(args, begun)
     if args.dry_run or args.resume or args.reset_breaker or args.force_delegate or args.yes or args.done:
-        raise UsageError("this is about a plan", hint="name it with --plan FILE")
+        raise UsageError("this option needs a plan", hint="name it with --plan FILE")
     config = settings(args)
     return _begun(args, start.start(config, _request(args), os.environ))
 
@@ -178,7 +180,7 @@ def _begun(args: Namespace, manifest: Manifest) -> int:
     try:
         return _follow(args, run, manifest) if args.follow else _wait(args, run, manifest)
     except KeyboardInterrupt:
-        print(f"\ndetached; the run goes on: runner logs {manifest.run_id} -f", file=sys.stderr)
+        print(f"\ndetached; the run continues: runner logs {manifest.run_id} -f", file=sys.stderr)
         return ExitStatus.INTERRUPTED
 
 

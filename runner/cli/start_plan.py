@@ -54,14 +54,14 @@ def _asked(args: Namespace) -> start_plan.Asked:
     for name in _NOT_WITH_PLAN:
         if getattr(args, name) is not None:
             raise UsageError(
-                f"--{name.replace('_', '-')} does not go together with --plan",
-                hint="the prompt of a batch is made of the task's own and of its units",
+                f"--{name.replace('_', '-')} cannot be combined with --plan",
+                hint="a batch's prompt is made from the task and its units",
             )
     if args.done and not args.resume:
-        raise UsageError("--done is for a plan that is gone on with", hint="add --resume")
+        raise UsageError("--done needs --resume", hint="add --resume")
     task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
     if not task:
-        raise UsageError("no task named", hint="the batches are made of a task: --task TASK")
+        raise UsageError("no task named", hint="name the template of the batches with --task TASK")
     folder = here()
     options = Options(
         model=args.model,
@@ -101,8 +101,8 @@ def _is_wanted(args: Namespace, prepared: Prepared) -> bool:
         if said is not None:
             return said
         raise start_plan.NotDelegated(
-            '`decision = "ask"` in [delegate], and nobody can be asked here',
-            hint='--yes or --force-delegate answers it, or decision = "auto"',
+            'decision = "ask" in [delegate], and there is no terminal to ask at',
+            hint='pass --yes or --force-delegate, or set decision = "auto"',
         )
     word, units, batches = decision.decision.replace("_", " "), decision.verdict.units, len(decision.batches)
     what = f"{count(units, 'unit')} in {count(batches, 'batch', 'batches')}"
@@ -138,7 +138,7 @@ def _show(args: Namespace, prepared: Prepared) -> int:
     if not delegate.commit:
         commits = "nothing is committed"
     else:
-        where = "the branch that is checked out" if delegate.commit is True else f"branch {delegate.commit}"
+        where = "the current branch" if delegate.commit is True else f"branch {delegate.commit}"
         commits = f"each batch is committed to {where}"
     print(f"{commits}; {delegate.max_failures} failures in a row stop the plan\n")
     for n, one in batches:

@@ -29,7 +29,7 @@ class Shape(BaseModel):
     models: dict[Name, Model] | None = Field(None, description="Named model settings.")
     sandboxes: dict[Name, Sandbox] | None = Field(None, description="Named permission levels.")
     delegation: Delegation | None = Field(None, description="The delegation MCP server.")
-    recovery: Recovery | None = Field(None, description="How a run goes on after an attempt that failed.")
+    recovery: Recovery | None = Field(None, description="How a run continues after a failed attempt.")
     delegate: Delegate | None = Field(None, description="How plans are put into batches and run.")
     economics: Economics | None = Field(None, description="What delegating a plan costs and saves.")
     blocks: dict[Name, Block] | None = Field(

@@ -271,7 +271,7 @@ class Delegation(Table):
 
 
 class Recovery(Table):
-    """How a run goes on after an attempt that failed."""
+    """How a run continues after a failed attempt."""
 
     ladder: Annotated[list[Literal["resume", "fresh"]], Field(min_length=1)] | None = Field(
         None,

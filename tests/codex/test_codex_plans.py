@@ -333,7 +333,7 @@ ELSEWHERE = (unit(1).replace("src/m1.py", "/etc/shop.conf", 1),)
     [
         (TRIVIAL, "auto", (), "skip: all 2 units are trivial"),
         ((), "auto", (), "not_worth: fewer than 5 units"),
-        ((), "ask", (), "nobody can be asked here"),
+        ((), "ask", (), "there is no terminal to ask at"),
         (ELSEWHERE, "auto", ("--force-delegate",), "no unit can be delegated"),
     ],
 )

@@ -90,6 +90,6 @@ def test_ctrl_c_detaches_and_the_run_goes_on(repo: Repo, terminal: Terminal) -> 
     os.killpg(terminal.process.pid, signal.SIGINT)
     wait_until(lambda: terminal.process.poll() is not None, within=10, what="the end of the command")
     assert terminal.process.returncode == 130
-    assert terminal.shows("detached; the run goes on")
+    assert terminal.shows("detached; the run continues")
     (run,) = repo.runs()
     assert run.wait()["status"] == "succeeded"

@@ -98,7 +98,7 @@ def test_a_person_sees_what_it_means_before_the_question(terminal: Terminal, pro
     terminal.asks()
     text, file = terminal.text, place(str(project.root), project.env)
     for wanted in (
-        f"To delegate plans of {project.root} to ",
+        f"Delegating plans of {project.root} to ",
         "model provider `corp`: the prompts",
         "build, workspace-write, without network:",
         "change files in the repository, temporary folders, /var/cache/shop\n",
@@ -116,12 +116,12 @@ def test_where_nobody_can_be_asked_it_needs_yes(project: Repo) -> None:
     for stdin in (None, "y\n"):
         refused = project.cli("consent", stdin=stdin)
         assert (refused.status, refused.stdout) == (2, "")
-        assert "nobody can be asked" in refused.stderr and "`--yes`" in refused.stderr
+        assert "no terminal to ask at" in refused.stderr and "`--yes`" in refused.stderr
     error = project.cli("consent", "--format", "json", stdin="y\n").error
     assert (error["code"], stored(project)) == ("usage", None)
     done = project.cli("consent", "--yes", "--format", "json")
     assert (done.status, done.json()) == (0, stored(project))
-    assert "To delegate plans of" in done.stderr
+    assert "Delegating plans of" in done.stderr
 
 
 def test_a_terminal_to_read_from_is_not_enough_when_the_question_is_not_seen(project: Repo) -> None:

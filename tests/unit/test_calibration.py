@@ -147,7 +147,7 @@ def test_the_command_shows_what_was_measured_and_the_lines_to_paste(here: Path, 
     shown = capsys.readouterr().out
 
     assert "3 batches of 1 to 4 units" in shown
-    assert "kept: manifests have the tokens of the delegate" in shown
+    assert "kept: manifests count the tokens of the agent" in shown
     assert shown.endswith("[economics]\nfixed = 15300\nbatch = 5000\nunit = 1000\n")
 
 

@@ -67,7 +67,7 @@ def test_a_plan_that_is_done_lists_nothing_as_left() -> None:
     shown = done.again(RUN).shown()
     assert plan_text(shown).splitlines()[2:] == [
         "breaker: closed, 0 of 1 failures in a row",
-        f"goes on after {RUN.manifest_path}",
+        f"continues {RUN.manifest_path}",
     ]
 
 
