@@ -56,6 +56,6 @@ def run_logs(args: Namespace) -> int:
     return ExitStatus.OK
 
 
-def text(line: logs.Line) -> str:
+def text(line: logs.LogLine) -> str:
     """A raw stream's line as it is, an event in columns."""
     return line.text if line.kind in ("stdout", "stderr", "last") else line_text(line)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from runner.invocation import Invocation
     from runner.model import Limits, Terms
-    from runner.state.index import Row
+    from runner.state.index import RunRow
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
-    from runner.usecases.logs import Line
+    from runner.usecases.logs import LogLine
 
 _COLOURS = {
     "succeeded": "green",
@@ -169,7 +169,7 @@ def questions_text(questions: Sequence[Question]) -> str:
     return "\n".join(lines)
 
 
-def rows_text(rows: Sequence[Row]) -> str:
+def rows_text(rows: Sequence[RunRow]) -> str:
     """`runner list` for people: a table with fixed columns, so ten thousand rows cost little."""
     if not rows:
         return "no runs"
@@ -183,7 +183,7 @@ def rows_text(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def line_text(line: Line) -> str:
+def line_text(line: LogLine) -> str:
     """One log line for people."""
     at = "" if line.at is None else line.at[11:19]
     extra = []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from runner.state.store import RunDir
-    from runner.usecases.accept import Decision
+    from runner.usecases.accept import TreeDecision
 
 
 def add_report(parser: Parser) -> None:
@@ -101,7 +101,7 @@ def run_discard(args: Namespace) -> int:
     return _decided(args, accept.discard(_run(args.run), os.environ))
 
 
-def _decided(args: Namespace, decision: Decision) -> int:
+def _decided(args: Namespace, decision: TreeDecision) -> int:
     if args.format == "json":
         emit(decision.to_json())
     elif decision.decision == "accepted":

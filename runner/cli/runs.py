@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
-    from runner.state.index import Row
+    from runner.state.index import RunRow
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
 
@@ -207,7 +207,7 @@ def _emit_manifest(args: Namespace, manifest: Manifest, word: str | None = None)
         print(f"{manifest.run_id} {word}")
 
 
-def _emit_rows(args: Namespace, rows: Sequence[Row], empty: str = "no runs") -> None:
+def _emit_rows(args: Namespace, rows: Sequence[RunRow], empty: str = "no runs") -> None:
     if args.format == "json":
         emit([row.to_json() for row in rows])
     else:

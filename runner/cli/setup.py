@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runner.usecases.doctor import Check
+    from runner.usecases.doctor import Examined
 
 
 def add_init(parser: Parser) -> None:
@@ -142,7 +142,7 @@ def run_doctor(args: Namespace) -> int:
     return ExitStatus.OK
 
 
-def _print_checks(checks: Sequence[Check]) -> None:
+def _print_checks(checks: Sequence[Examined]) -> None:
     colours = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim", "unknown": "yellow"}
     for check in checks:
         word = paint(f"{check.verdict:<8}", colours[check.verdict])

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from runner.conduct.start_plan import Prepared
+    from runner.conduct.start_plan import PreparedPlan
     from runner.state.manifest import Manifest
 
 _NOT_WITH_PLAN = ("prompt", "parent", "run_id")
@@ -50,7 +50,7 @@ def begin(args: Namespace) -> Manifest | int:
     return start_plan.begin(prepared.replace(assignment=given), env, reset=args.reset_breaker)
 
 
-def _asked(args: Namespace) -> start_plan.Asked:
+def _asked(args: Namespace) -> start_plan.PlanRequest:
     for name in _NOT_WITH_PLAN:
         if getattr(args, name) is not None:
             raise UsageError(
@@ -74,18 +74,18 @@ def _asked(args: Namespace) -> start_plan.Asked:
         sets=tuple(args.sets),
         folder=folder,
     )
-    return start_plan.Asked(args.plan, task, options, args.force_delegate, args.timeout)
+    return start_plan.PlanRequest(args.plan, task, options, args.force_delegate, args.timeout)
 
 
 def _placed(folder: str, path: str) -> str:
     return os.path.normpath(os.path.join(folder, path))
 
 
-def _rehearses(prepared: Prepared) -> bool:
+def _rehearses(prepared: PreparedPlan) -> bool:
     return prepared.assignment.options.rehearse or prepared.choice.task.rehearse
 
 
-def _is_wanted(args: Namespace, prepared: Prepared) -> bool:
+def _is_wanted(args: Namespace, prepared: PreparedPlan) -> bool:
     """Whether the plan is to be delegated: by the verdict, or by the person who is asked."""
     decision = prepared.decision
     if decision is None:
@@ -110,7 +110,7 @@ def _is_wanted(args: Namespace, prepared: Prepared) -> bool:
     return True
 
 
-def _pass_gates(prepared: Prepared) -> None:
+def _pass_gates(prepared: PreparedPlan) -> None:
     """Consent, which is asked for where somebody can be asked; it is stored, so this is once per project."""
     config, choice, env = prepared.config, prepared.choice, os.environ
     try:
@@ -123,7 +123,7 @@ def _pass_gates(prepared: Prepared) -> None:
         consent.give(config.root, choice.runtime, choice.sandbox, env)
 
 
-def _show(args: Namespace, prepared: Prepared) -> int:
+def _show(args: Namespace, prepared: PreparedPlan) -> int:
     """--dry-run: the decision, and of every batch exactly what would be executed. Nothing is touched."""
     batches = start_plan.dry_run(prepared, os.environ)
     delegate = prepared.config.delegate

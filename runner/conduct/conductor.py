@@ -13,7 +13,7 @@ import os
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
 from runner.conduct.batch_task import config_of, is_apart, request_of, units_of
-from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, End, Meaning, end_of, record_of
+from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, end_of, record_of
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
 from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
@@ -194,7 +194,7 @@ class Conductor:
         found = commits.edited(self._config, self._base.tip, sorted(fresh - begun))
         self._edited.update((n, found) for n, _, _ in ended)
 
-    def _give_up(self, n: int, run: RunDir, end: End) -> None:
+    def _give_up(self, n: int, run: RunDir, end: BatchEnd) -> None:
         """The batch did not succeed; what is left of it in the tree is noted."""
         assert end.why is not None
         kept: tuple[str, ...] = ()
@@ -211,7 +211,7 @@ class Conductor:
         if counts and self.ledger.breaker.is_open:
             self._say(f"{in_a_row(self.ledger.breaker)}: no other one begins")
 
-    def _taken_over(self, run: RunDir, end: End) -> End:
+    def _taken_over(self, run: RunDir, end: BatchEnd) -> BatchEnd:
         """The end once the change of its own work tree is in the user's, or why it is not."""
         try:
             merge_back.take_over(run, self._env)
@@ -241,7 +241,7 @@ class Conductor:
         self._say(f"batches {names} do not pass together: {failed}")
         return False
 
-    def _close(self, n: int, manifest: Manifest, end: End, *, passes: bool) -> None:
+    def _close(self, n: int, manifest: Manifest, end: BatchEnd, *, passes: bool) -> None:
         """The batch is done: its commit, if it is to have one, and the ledger."""
         step, found = self.ledger.step(n), self._outside(n, end)
         sha = None
@@ -257,7 +257,7 @@ class Conductor:
         if found and self._config.delegate.files != "off":
             self._tell(n, f"changed what no unit of it names: {_few(found)}")
 
-    def _commit(self, step: Step, manifest: Manifest, end: End) -> str | None:
+    def _commit(self, step: Step, manifest: Manifest, end: BatchEnd) -> str | None:
         """The commit that stands in the ledger; None where commits are not wanted, or there is no change."""
         assert self._base is not None
         paths = sorted({*end.changed, *step.kept})
@@ -287,7 +287,7 @@ class Conductor:
             return self._base.tip
         return None
 
-    def _make(self, n: int, manifest: Manifest, end: End, tip: str) -> str:
+    def _make(self, n: int, manifest: Manifest, end: BatchEnd, tip: str) -> str:
         """The commit of a batch whose change is in the tree by now, before that of the next one comes there;
         no branch names it before all were verified together.
         """
@@ -303,7 +303,7 @@ class Conductor:
         title, batches = self._assignment.plan.title, len(self.ledger.steps)
         return commits.message(self._config, title, step.n, batches, units, manifest)
 
-    def _nobodys(self, n: int, end: End, paths: Sequence[str]) -> tuple[str, ...]:
+    def _nobodys(self, n: int, end: BatchEnd, paths: Sequence[str]) -> tuple[str, ...]:
         """What may be somebody else's, who was at work in the same tree; in a tree of its own nobody was."""
         if self._is_apart or self._config.delegate.files == "off":
             return ()
@@ -313,7 +313,7 @@ class Conductor:
             path for path in merge_back.outside(self._assignment.units(n), paths) if path not in said
         )
 
-    def _outside(self, n: int, end: End) -> tuple[str, ...]:
+    def _outside(self, n: int, end: BatchEnd) -> tuple[str, ...]:
         return merge_back.outside(self._assignment.units(n), end.changed)
 
     def _own(self, n: int, left: Sequence[str]) -> tuple[str, ...]:

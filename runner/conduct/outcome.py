@@ -47,7 +47,7 @@ class Meaning(StrEnum):
     """Its run succeeded, and nobody could take over its change yet."""
 
 
-class End(Value):
+class BatchEnd(Value):
     """The end of a batch's run, as its plan sees it."""
 
     meaning: Meaning
@@ -68,7 +68,7 @@ class End(Value):
     """Whether a command of ours has verified it."""
 
 
-def end_of(manifest: Manifest, record: Record | None) -> End:
+def end_of(manifest: Manifest, record: Record | None) -> BatchEnd:
     """Of a run that is done; `record` is what its supervisor found at its end."""
     reason = manifest.reason
     code = "lost" if reason is None else reason.code
@@ -85,7 +85,7 @@ def end_of(manifest: Manifest, record: Record | None) -> End:
         meaning = Meaning.PARK
     else:
         meaning = Meaning.FAILURE
-    return End(
+    return BatchEnd(
         meaning=meaning,
         why=None if meaning is Meaning.SUCCESS else Why(code, "" if reason is None else reason.message),
         changed=() if observed is None else observed.changed,

@@ -11,7 +11,7 @@ from runner.conduct import consent
 from runner.errors import NotReady, PolicyRefused, TaskNotFound
 from runner.model import Request
 from runner.resolve.choose import Choice, choose
-from runner.runtimes.exam import Check, Use, Verdict, examine_runtime
+from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime
 from runner.text.words import one_line
 from runner.usecases.control import around
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from runner.model import Config, Sandbox
 
 __all__ = [
-    "Check",
     "Choice",
     "ConsentMissing",
+    "Examined",
+    "Fitness",
     "Nested",
-    "Verdict",
     "examine",
     "meant",
     "refuse_nested",
@@ -103,7 +103,7 @@ def meant(config: Config, task_id: str | None = None) -> Choice:
 
 def examine(
     config: Config, choice: Choice, env: Mapping[str, str], *, rehearse: bool, budget_s: float = BUDGET_S
-) -> tuple[Check, ...]:
+) -> tuple[Examined, ...]:
     """Whether runs of this choice could start: their program, its version, options, login and sandbox.
 
     Takes no longer than `budget_s`, leaves nothing behind, and asks for no login where none is needed.
@@ -112,15 +112,15 @@ def examine(
     return tuple(examine_runtime(config, choice.runtime, (use,), env, monotonic() + budget_s))
 
 
-def refuse_unready(checks: Sequence[Check]) -> None:
+def refuse_unready(checks: Sequence[Examined]) -> None:
     """Raises with one line for each failed check: what is wrong, and the repair."""
-    failed = [check for check in checks if check.verdict is Verdict.FAIL]
+    failed = [check for check in checks if check.verdict is Fitness.FAIL]
     if failed:
         names = ", ".join(check.name for check in failed)
         raise NotReady(f"no run could start here: {names}", problems=tuple(map(_problem, failed)))
 
 
-def _problem(check: Check) -> str:
+def _problem(check: Examined) -> str:
     repair = f"; repair: {check.repair}" if check.repair else ""
     return one_line(f"{check.name}: {check.message}{repair}")
 

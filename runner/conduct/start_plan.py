@@ -64,7 +64,7 @@ class PlanChanged(Conflict):
     default_hint = "put the plan back as it was, or start it anew without --resume"
 
 
-class Asked(Value):
+class PlanRequest(Value):
     """A plan and the task that its batches are made of, as they were asked for."""
 
     file: str
@@ -75,10 +75,10 @@ class Asked(Value):
     """Of the whole plan."""
 
 
-class Prepared(Value):
+class PreparedPlan(Value):
     """What would be carried out; nothing has been touched for it."""
 
-    asked: Asked
+    asked: PlanRequest
     choice: Choice
     assignment: Assignment
     ledger: Ledger
@@ -93,7 +93,7 @@ class Prepared(Value):
 # -- what would be done --------------------------------------------------------------------------------
 
 
-def prepare(folder: str, asked: Asked, env: Mapping[str, str]) -> Prepared:
+def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> PreparedPlan:
     """A plan that is to be begun. PlanInvalid, ConfigInvalid, PolicyRefused, TaskNotFound, or Conflict where
     the work tree does not allow what `[delegate]` wants.
     """
@@ -127,12 +127,12 @@ def prepare(folder: str, asked: Asked, env: Mapping[str, str]) -> Prepared:
         breaker=Breaker(config.delegate.max_failures),
         local=tuple(local.unit for local in decision.local),
     )
-    return Prepared(asked, choice, given, ledger, decision)
+    return PreparedPlan(asked, choice, given, ledger, decision)
 
 
 def prepare_again(
-    folder: str, asked: Asked, env: Mapping[str, str], *, done: Sequence[str], reset: bool
-) -> Prepared:
+    folder: str, asked: PlanRequest, env: Mapping[str, str], *, done: Sequence[str], reset: bool
+) -> PreparedPlan:
     """A plan that is to be gone on with, from where its last run has come. Conflict where there is none, it
     still runs, nothing is left of it, its breaker is open, or the plan file says something else by now.
     """
@@ -164,10 +164,10 @@ def prepare_again(
     again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
     unsettled = commits.unsettled(config.root, ledger)
     refuse_surroundings(config, asked.task_id, options, plan.units, unsettled, ledger)
-    return Prepared(asked, choice, given.replace(options=options), again, None)
+    return PreparedPlan(asked, choice, given.replace(options=options), again, None)
 
 
-def refuse_unworthy(prepared: Prepared) -> None:
+def refuse_unworthy(prepared: PreparedPlan) -> None:
     """NotDelegated where the decision is not to delegate, and nobody has said otherwise."""
     decision, forced = prepared.decision, prepared.asked.forced
     if decision is None or (decision.batches and (forced or decision.decision in _WORTHY)):
@@ -176,12 +176,12 @@ def refuse_unworthy(prepared: Prepared) -> None:
     raise NotDelegated(f"{decision.decision}: {decision.reason}", hint=hint)
 
 
-def refuse_begun(prepared: Prepared, env: Mapping[str, str], *, reset: bool) -> None:
+def refuse_begun(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool) -> None:
     """What `start` would refuse because of the plan's last run, to be told before anybody is asked."""
     _refuse_another(prepared, last(prepared.config.root, prepared.asked, env), reset)
 
 
-def dry_run(prepared: Prepared, env: Mapping[str, str]) -> Iterator[tuple[int, Invocation]]:
+def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[int, Invocation]]:
     """What each batch that is left would execute, as far as it is known before those ahead of it have run."""
     for step in prepared.ledger.steps:
         if step.status in ("waiting", "running"):
@@ -196,7 +196,7 @@ def dry_run(prepared: Prepared, env: Mapping[str, str]) -> Iterator[tuple[int, I
 # -- beginning -----------------------------------------------------------------------------------------
 
 
-def begin(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) -> Manifest:
+def begin(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool = False) -> Manifest:
     """Begins it, or goes on with it, as a run of its own; returns once the conductor exists. PlanRuns where
     another run of the same plan has not ended, BreakerOpen where its breaker stands open.
     """
@@ -221,7 +221,7 @@ def begin(prepared: Prepared, env: Mapping[str, str], *, reset: bool = False) ->
 
 
 def _refuse_another(
-    prepared: Prepared, found: tuple[RunDir, Manifest] | None, reset: bool
+    prepared: PreparedPlan, found: tuple[RunDir, Manifest] | None, reset: bool
 ) -> tuple[Assignment, Ledger] | None:
     """What the newest run of the plan has against another one; what it carried out, if that can be read."""
     if found is None:
@@ -252,7 +252,9 @@ def _load(run: RunDir, manifest: Manifest, reset: bool) -> tuple[Assignment, Led
         raise
 
 
-def _counted_on(prepared: Prepared, before: tuple[Assignment, Ledger] | None, reset: bool) -> Prepared:
+def _counted_on(
+    prepared: PreparedPlan, before: tuple[Assignment, Ledger] | None, reset: bool
+) -> PreparedPlan:
     """The same plan begun anew is no new plan to its breaker."""
     ledger = prepared.ledger
     if ledger.resumed_from is not None or before is None or reset:
@@ -267,7 +269,7 @@ def _counted_on(prepared: Prepared, before: tuple[Assignment, Ledger] | None, re
 class _Desk(Workplace):
     """Where the conductor works: the repository itself, of which it writes nothing without a lease."""
 
-    def __init__(self, prepared: Prepared) -> None:
+    def __init__(self, prepared: PreparedPlan) -> None:
         super().__init__(prepared.config.root)
         self._prepared = prepared
 
@@ -279,7 +281,7 @@ class _Desk(Workplace):
         assignments.write(run, self._prepared.assignment, self._prepared.ledger)
 
 
-def last(root: str, asked: Asked, env: Mapping[str, str]) -> tuple[RunDir, Manifest] | None:
+def last(root: str, asked: PlanRequest, env: Mapping[str, str]) -> tuple[RunDir, Manifest] | None:
     """The newest run of this task that has carried out this plan, and the truth about it."""
     name = _name(root, asked.file)
     for run in runs_of(root, asked.task_id):
@@ -295,7 +297,7 @@ def last(root: str, asked: Asked, env: Mapping[str, str]) -> tuple[RunDir, Manif
     return None
 
 
-def _told(prepared: Prepared) -> str:
+def _told(prepared: PreparedPlan) -> str:
     """For people who look into the run's folder: the conductor reads `plan.json`."""
     if prepared.decision is not None:
         return as_text(prepared.decision)

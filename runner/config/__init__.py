@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from runner.config.find import SYSTEM_POLICY, Places, find, setting_names
+from runner.config.find import SYSTEM_POLICY, ConfigFiles, find, setting_names
 from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, settles, write
 from runner.errors import ConfigInvalid
 from runner.model import Delegate, Economics
@@ -65,7 +65,7 @@ def for_plans(
     return config.delegate, config.economics
 
 
-def _load(places: Places, env: Mapping[str, str], sets: Sequence[str]) -> Config:
+def _load(places: ConfigFiles, env: Mapping[str, str], sets: Sequence[str]) -> Config:
     path = cache_path(places, env)
     expected = key(places, setting_names(env), sets)
     if path is not None:
@@ -96,7 +96,7 @@ def _reuse(path: str, snapshot: Mapping[str, Any], expected: Mapping[str, Any]) 
         return None
 
 
-def _compile(places: Places, expected: Mapping[str, Any]) -> str:
+def _compile(places: ConfigFiles, expected: Mapping[str, Any]) -> str:
     import subprocess
 
     main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")

@@ -16,12 +16,12 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 
 def main() -> None:
     from runner.config.compile import compile_settings
-    from runner.config.find import Places
+    from runner.config.find import ConfigFiles
     from runner.text.problems import as_error
 
     request = json.load(sys.stdin)
     key = request["key"]
-    done = compile_settings(Places(**request["places"]), key["environment"], key["sets"])
+    done = compile_settings(ConfigFiles(**request["places"]), key["environment"], key["sets"])
     answer: dict[str, object]
     if done.config is None:
         answer = {"error": as_error(done.problems)}

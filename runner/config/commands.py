@@ -9,7 +9,15 @@ import os
 from pathlib import Path
 
 from runner.config import layers, policy
-from runner.config.find import FILE_NAME, LOCAL_NAME, SYSTEM_POLICY, Places, find, git_root, setting_names
+from runner.config.find import (
+    FILE_NAME,
+    LOCAL_NAME,
+    SYSTEM_POLICY,
+    ConfigFiles,
+    find,
+    git_root,
+    setting_names,
+)
 from runner.config.snapshot import Origins, config_from_json
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
 from runner.model import Policy
@@ -192,7 +200,7 @@ def without_settings(start_dir: str, config_file: str | None = None) -> Config:
     folder = os.path.realpath(os.path.dirname(os.path.join(start_dir, config_file or "")))
     root = git_root(folder) or folder
     nowhere = os.path.join(root, FILE_NAME)
-    places = Places(root, nowhere, nowhere, nowhere, nowhere, nowhere, root)
+    places = ConfigFiles(root, nowhere, nowhere, nowhere, nowhere, nowhere, root)
     merged = schema.normal(layers.merge([layers.Layer("default", layers.DEFAULTS)]))
     return config_from_json(effective.compiled(merged, {}, Policy(), places))
 

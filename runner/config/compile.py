@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from runner.config import effective, layers, policy, references, schema
-from runner.config.find import Places
+from runner.config.find import ConfigFiles
 from runner.config.layers import Layer
 from runner.config.reading import Reading
 from runner.model import Policy
@@ -38,7 +38,7 @@ class Compiled(Value):
     written_ns: int
 
 
-def compile_settings(places: Places, settings: Mapping[str, str], sets: Sequence[str]) -> Compiled:
+def compile_settings(places: ConfigFiles, settings: Mapping[str, str], sets: Sequence[str]) -> Compiled:
     """Everything about the settings of `places`; never raises for what a file says."""
     # Before anything is read: a file changed from now on counts as perhaps changed unseen.
     started = time.time_ns()
@@ -70,7 +70,7 @@ def compile_settings(places: Places, settings: Mapping[str, str], sets: Sequence
     )
 
 
-def _order(stack: Sequence[Layer], places: Places) -> Any:
+def _order(stack: Sequence[Layer], places: ConfigFiles) -> Any:
     policies = [places.shown(path) for path in (places.user_policy, places.system_policy)]
     sources = [*(layer.source for layer in stack), *policies]
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 
-from runner.config.find import Places
+from runner.config.find import ConfigFiles
 from runner.config.values import LEVELS, PROVIDER_ALIASES
 from runner.text.problems import dotted
 
@@ -22,7 +22,7 @@ _SECONDS = ("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout
 
 
 def compiled(
-    merged: dict[str, Any], origins: dict[str, str], policy: Policy, places: Places
+    merged: dict[str, Any], origins: dict[str, str], policy: Policy, places: ConfigFiles
 ) -> dict[str, Any]:
     """The JSON that `snapshot.config_from_json` reads; `digest` covers all of it but the
     origins.
@@ -121,13 +121,13 @@ def _model(item: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _sandbox(item: dict[str, Any], places: Places) -> dict[str, Any]:
+def _sandbox(item: dict[str, Any], places: ConfigFiles) -> dict[str, Any]:
     fields = {"network": item["level"] == "danger-full-access", "allow_danger": False} | item
     fields["writable"] = [_folder(path, places) for path in item.get("writable", ())]
     return fields
 
 
-def _folder(path: str, places: Places) -> str:
+def _folder(path: str, places: ConfigFiles) -> str:
     if path == "~" or path.startswith("~/"):
         path = places.home + path[1:]
     return os.path.normpath(os.path.join(places.root, path))

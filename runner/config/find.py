@@ -24,7 +24,7 @@ TABLES = (
 )
 
 
-class Places(Value):
+class ConfigFiles(Value):
     """Absolute paths; a file named here need not exist (only `project` was seen, where it is `required`)."""
 
     root: str
@@ -53,7 +53,7 @@ def find(
     system_policy: str,
     *,
     required: bool = True,
-) -> Places:
+) -> ConfigFiles:
     """The places for a command given in `start_dir`; ConfigInvalid when there is no delegate.toml and one is
     `required`.
     """
@@ -74,7 +74,7 @@ def find(
         project = os.path.join(folder, FILE_NAME)
     home = env.get("HOME") or os.path.expanduser("~")
     user = os.path.join(xdg(env, "XDG_CONFIG_HOME", home, ".config"), "runner")
-    return Places(
+    return ConfigFiles(
         root=root,
         project=project,
         local=os.path.join(folder, LOCAL_NAME),

@@ -17,7 +17,7 @@ _Cap = Annotated[int, Field(ge=1, le=1000)]
 _Tokens = Annotated[int, Field(ge=0, le=10**9)]
 
 
-class Delegate(Table):
+class DelegateTable(Table):
     """How plans are put into batches, and how these are run."""
 
     decision: Literal["auto", "ask"] | None = Field(
@@ -70,7 +70,7 @@ class Delegate(Table):
     )
 
 
-class Economics(Table):
+class EconomicsTable(Table):
     """Tokens of whoever delegates a plan; what `runner plan` weighs. Estimates, and no limits of anything."""
 
     fixed: _Tokens | None = Field(None, description="Once for every plan that is delegated; default 15300.")

@@ -15,7 +15,7 @@ import tomlkit
 from tomlkit.exceptions import ParseError, TOMLKitError
 
 from runner.config import layers, schema
-from runner.config.find import TABLES, Places
+from runner.config.find import TABLES, ConfigFiles
 from runner.config.layers import Layer
 from runner.config.snapshot import stamp
 from runner.model import Level, Policy
@@ -36,7 +36,7 @@ _NOT_TEXT = "is not valid UTF-8; a setting is text"
 class Reading:
     """Reads one source after the other and gathers what is wrong with them."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: ConfigFiles) -> None:
         self.places = places
         self.problems: list[Problem] = []
         self.dropped: set[Path] = set()

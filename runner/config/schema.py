@@ -14,8 +14,17 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from runner.config.blocks import BLOCKS
 from runner.config.kinds import Level, Name, Runtime, Text, Version
-from runner.config.plan_tables import Delegate, Economics
-from runner.config.tables import Block, Defaults, Delegation, Model, Recovery, Runtimes, Sandbox, Task
+from runner.config.plan_tables import DelegateTable, EconomicsTable
+from runner.config.tables import (
+    BlockTable,
+    DefaultsTable,
+    DelegationTable,
+    ModelTable,
+    RecoveryTable,
+    RuntimesTable,
+    SandboxTable,
+    TaskTable,
+)
 
 
 class Shape(BaseModel):
@@ -24,19 +33,19 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, title="delegate.toml")
 
     schema_version: Version | None = Field(None, description="Version of this file's format: 1.")
-    defaults: Defaults | None = Field(None, description="What every task starts from.")
-    runtimes: Runtimes | None = Field(None, description="Settings of each agent CLI.")
-    models: dict[Name, Model] | None = Field(None, description="Named model settings.")
-    sandboxes: dict[Name, Sandbox] | None = Field(None, description="Named permission levels.")
-    delegation: Delegation | None = Field(None, description="The delegation MCP server.")
-    recovery: Recovery | None = Field(None, description="How a run continues after a failed attempt.")
-    delegate: Delegate | None = Field(None, description="How plans are put into batches and run.")
-    economics: Economics | None = Field(None, description="What delegating a plan costs and saves.")
-    blocks: dict[Name, Block] | None = Field(
+    defaults: DefaultsTable | None = Field(None, description="What every task starts from.")
+    runtimes: RuntimesTable | None = Field(None, description="Settings of each agent CLI.")
+    models: dict[Name, ModelTable] | None = Field(None, description="Named model settings.")
+    sandboxes: dict[Name, SandboxTable] | None = Field(None, description="Named permission levels.")
+    delegation: DelegationTable | None = Field(None, description="The delegation MCP server.")
+    recovery: RecoveryTable | None = Field(None, description="How a run continues after a failed attempt.")
+    delegate: DelegateTable | None = Field(None, description="How plans are put into batches and run.")
+    economics: EconomicsTable | None = Field(None, description="What delegating a plan costs and saves.")
+    blocks: dict[Name, BlockTable] | None = Field(
         None,
         description="Named prompt blocks. Built in are " + ", ".join(BLOCKS) + ".",
     )
-    tasks: dict[Name, Task] | None = Field(None, description="The tasks; the key is the task id.")
+    tasks: dict[Name, TaskTable] | None = Field(None, description="The tasks; the key is the task id.")
 
 
 class PolicyShape(BaseModel):

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
-from runner.config.find import Places, xdg
+from runner.config.find import ConfigFiles, xdg
 from runner.model import (
     Caps,
     Config,
@@ -149,7 +149,7 @@ def _runtime(name: str, item: Json) -> RuntimeSettings:
     return RuntimeSettings(name=name, **{**item, "env": tuple(item["env"])})
 
 
-def key(places: Places, settings: Mapping[str, str], sets: Sequence[str]) -> dict[str, Any]:
+def key(places: ConfigFiles, settings: Mapping[str, str], sets: Sequence[str]) -> dict[str, Any]:
     """What a snapshot depends on besides the content of files; equal or stale."""
     folder = os.path.dirname(__file__)
     return {
@@ -186,7 +186,7 @@ def stamp(stat: os.stat_result) -> list[int]:
 
 def is_fresh(snapshot: Json, expected: Json) -> bool:
     """Whether compiling again would give the same."""
-    inputs = Places(**expected["places"]).files()
+    inputs = ConfigFiles(**expected["places"]).files()
     if snapshot["key"] != expected or set(snapshot["inputs"]) != set(inputs):
         return False
     written: int = snapshot["written_ns"]
@@ -216,7 +216,7 @@ def _unchanged(path: str, known: list[Any] | None, written: int) -> bool:
     return bool(digest == known[4])
 
 
-def cache_path(places: Places, env: Mapping[str, str]) -> str | None:
+def cache_path(places: ConfigFiles, env: Mapping[str, str]) -> str | None:
     """The file for this repository, or None where a child could write it."""
     base = os.path.realpath(xdg(env, "XDG_CACHE_HOME", places.home, ".cache"))
     if (base + "/").startswith(places.root.rstrip("/") + "/"):

@@ -44,7 +44,7 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Limits(Table):
+class LimitsTable(Table):
     """What ends a run besides success, as numbers."""
 
     timeout: Limit | None = Field(None, description="The same as `timeout` beside this table.")
@@ -64,7 +64,7 @@ class Limits(Table):
     )
 
 
-class Defaults(Table):
+class DefaultsTable(Table):
     """What every task starts from."""
 
     model_config = ConfigDict(json_schema_extra={"allOf": _ONE_OF_TWO})
@@ -104,7 +104,7 @@ class Defaults(Table):
     blocks: list[Text] | None = Field(
         None, description="Names from [blocks] to put into the prompt, in this order."
     )
-    limits: Limits | None = Field(None, description="What ends a run besides success, as numbers.")
+    limits: LimitsTable | None = Field(None, description="What ends a run besides success, as numbers.")
     scope: list[Glob] | None = Field(
         None,
         description="Globs of what the run may change, relative to the repository; "
@@ -149,7 +149,7 @@ class Defaults(Table):
     testing: list[Text] | None = Field(None, description="Scenarios that tests must cover, for the prompt.")
 
 
-class Task(Defaults):
+class TaskTable(DefaultsTable):
     """A named piece of work. The key of the table is the task id."""
 
     model_config = ConfigDict(
@@ -168,7 +168,7 @@ class Task(Defaults):
     )
 
 
-class Model(Table):
+class ModelTable(Table):
     """Named model settings."""
 
     runtime: Runtime | None = Field(None, description="The agent CLI that this model is for.")
@@ -182,7 +182,7 @@ class Model(Table):
     )
 
 
-class Sandbox(Table):
+class SandboxTable(Table):
     """A named permission level."""
 
     model_config = ConfigDict(
@@ -212,7 +212,7 @@ class Sandbox(Table):
     )
 
 
-class Codex(Table):
+class CodexTable(Table):
     """The Codex CLI."""
 
     command: Text | None = Field(None, description='A command on PATH or a path; default "codex".')
@@ -226,7 +226,7 @@ class Codex(Table):
     )
 
 
-class Kay(Codex):
+class KayTable(CodexTable):
     """The Kay CLI."""
 
     command: Text | None = Field(None, description='A command on PATH or a path; default "kay".')
@@ -236,14 +236,14 @@ class Kay(Codex):
     )
 
 
-class Runtimes(Table):
+class RuntimesTable(Table):
     """Settings of each agent CLI."""
 
-    codex: Codex | None = Field(None, description="The Codex CLI.")
-    kay: Kay | None = Field(None, description="The Kay CLI.")
+    codex: CodexTable | None = Field(None, description="The Codex CLI.")
+    kay: KayTable | None = Field(None, description="The Kay CLI.")
 
 
-class Delegation(Table):
+class DelegationTable(Table):
     """The delegation MCP server, through which a run starts and asks others."""
 
     enabled: bool | None = Field(None, description="Default of a task's `delegation`; default false.")
@@ -270,7 +270,7 @@ class Delegation(Table):
     )
 
 
-class Recovery(Table):
+class RecoveryTable(Table):
     """How a run continues after a failed attempt."""
 
     ladder: Annotated[list[Literal["resume", "fresh"]], Field(min_length=1)] | None = Field(
@@ -290,7 +290,7 @@ class Recovery(Table):
     backoff_max: Duration | None = Field(None, description="The longest of these waits; default 10m.")
 
 
-class Block(Table):
+class BlockTable(Table):
     """A prompt block."""
 
     text: Text | None = Field(None, description="What is put into the prompt.")

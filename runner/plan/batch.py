@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runner.plan import economics, effort
 from runner.plan.checks import joined
-from runner.plan.decision import Batch, Decision, Local, Verdict, Warn
+from runner.plan.decision import Batch, Decision, Estimate, Local, Warn
 from runner.plan.graph import ordered, strong
 from runner.plan.notes import Grouped, glue_files, warnings
 from runner.plan.overlap import shared
@@ -56,7 +56,7 @@ def _skip(units: Sequence[Unit]) -> Decision:
     count = "the only unit is" if len(units) == 1 else f"all {len(units)} units are"
     reason = f"{count} trivial: to hand them over costs more than to do them; delegation can still be chosen"
     local = tuple(Local(unit.id, "trivial") for unit in units)
-    return Decision("skip", reason, Verdict(0, 0, 0, True, 0), (), local, (), ())
+    return Decision("skip", reason, Estimate(0, 0, 0, True, 0), (), local, (), ())
 
 
 def _stay(units: Sequence[Unit], rules: Rules) -> dict[int, str]:
@@ -157,14 +157,14 @@ def _same_group(grouped: Grouped, packed: Packed, n: int) -> bool:
     return grouped.group_of[packed.batches[n - 1][0]] == grouped.group_of[packed.batches[n - 2][0]]
 
 
-def _verdict(batches: Sequence[Batch], rules: Rules) -> Verdict:
+def _verdict(batches: Sequence[Batch], rules: Rules) -> Estimate:
     count = sum(len(batch.units) for batch in batches)
     net = economics.net_tokens(count, len(batches), rules.economics)
     noise = economics.within_noise(count, net) if count else True
-    return Verdict(count, len(batches), net, noise, economics.delegated_seconds(count))
+    return Estimate(count, len(batches), net, noise, economics.delegated_seconds(count))
 
 
-def _judged(verdict: Verdict, rules: Rules) -> tuple[str, str]:
+def _judged(verdict: Estimate, rules: Rules) -> tuple[str, str]:
     """The decision and its sentence."""
     if not verdict.units:
         return "skip", "no unit can be delegated"

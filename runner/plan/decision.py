@@ -49,7 +49,7 @@ class Warn(Value):
     units: tuple[str, ...] = ()
 
 
-class Verdict(Value):
+class Estimate(Value):
     """`units` and `batches` are delegated. `net_tokens` > 0: delegating costs so many more than not."""
 
     units: int
@@ -66,7 +66,7 @@ class Decision(Value):
 
     decision: str
     reason: str
-    verdict: Verdict
+    verdict: Estimate
     batches: tuple[Batch, ...]
     local: tuple[Local, ...]
     warnings: tuple[Warn, ...]

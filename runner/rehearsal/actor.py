@@ -13,7 +13,7 @@ from typing import NamedTuple
 from runner.rehearsal import calls, code_mode, ids
 from runner.rehearsal.calls import NotOffered
 from runner.rehearsal.ids import CallId
-from runner.rehearsal.request import Json, Output, Request
+from runner.rehearsal.request import Json, ModelRequest, Output
 from runner.rehearsal.texts import NothingCaptured, Texts
 from runner.rehearsal.turns import Failure, NumberedTurn, Script, Turn
 
@@ -39,7 +39,7 @@ class Actor:
         self._position = 0
         self._serial = 0
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: ModelRequest) -> Answer:
         """The answer to this request: the next turn, unless the turn before is not yet through."""
         if request.kind != "turn":
             return Answer(None, Turn(message=_ASIDE))
@@ -69,7 +69,7 @@ class Actor:
             self._serial += 1
             return CallId(self._instance, self._serial, number, 0)
 
-    def _acted(self, number: int, turn: Turn, request: Request) -> Answer:
+    def _acted(self, number: int, turn: Turn, request: ModelRequest) -> Answer:
         """The turn with its calls made, or before that a search for a tool that it needs."""
         turn = Texts(self._task, self._script.captures, request).turn(turn)
         call_id = self._new_id(number)
@@ -82,7 +82,7 @@ class Actor:
         )
         return Answer(number, turn, items)
 
-    def _pending(self, request: Request) -> list[tuple[CallId, Output]]:
+    def _pending(self, request: ModelRequest) -> list[tuple[CallId, Output]]:
         """The newest output of each call that this server made in its newest answer."""
         mine = [(ids.parse(output.call_id), output) for output in request.fresh]
         known = [(c, output) for c, output in mine if c and c.instance == self._instance]
@@ -90,13 +90,13 @@ class Actor:
         last = {c.call: (c, output) for c, output in known if c.serial == newest}
         return list(last.values())
 
-    def _after_search(self, searched: CallId, request: Request) -> Answer:
+    def _after_search(self, searched: CallId, request: ModelRequest) -> Answer:
         turn = self._script.turns[searched.turn - 1]
         if searched.call in calls.hidden(turn.calls, request):
             raise calls.not_offered(turn.calls[searched.call], request)
         return self._acted(searched.turn, turn._replace(delay_s=0.0), request)
 
-    def _polled(self, unfinished: list[tuple[CallId, Output]], request: Request) -> Answer:
+    def _polled(self, unfinished: list[tuple[CallId, Output]], request: ModelRequest) -> Answer:
         items = tuple(
             calls.poll(output.running, request, call_id._replace(step=call_id.step + 1))
             for call_id, output in unfinished

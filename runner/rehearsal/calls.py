@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from runner.rehearsal import code_mode
 from runner.rehearsal.ids import CallId
-from runner.rehearsal.request import Json, Offer, Request, Running
-from runner.rehearsal.turns import Call, Patch, Shell, Tool
+from runner.rehearsal.request import Json, ModelRequest, Offer, Running
+from runner.rehearsal.turns import Call, PatchCall, ShellCall, ToolCall
 
 YIELD_MS = 30_000
 """How long Codex waits for a new command before it answers with what there is: the maximum."""
@@ -27,34 +27,34 @@ class NotOffered(Exception):
     """The script calls something that Codex does not offer in this run."""
 
     def __init__(self, call: Call, offered: Iterable[str]) -> None:
-        what = "a shell command" if isinstance(call, Shell) else "a patch"
-        if isinstance(call, Tool):
+        what = "a shell command" if isinstance(call, ShellCall) else "a patch"
+        if isinstance(call, ToolCall):
             what = f"the tool `{call.name}` of the MCP server `{call.server}`"
             offered = (name for name in offered if name.startswith("mcp__"))
         names = ", ".join(offered) or "none"
         super().__init__(f"it calls {what}, which Codex does not offer; such tools: {names}")
 
 
-def said(call: Call, request: Request, call_id: CallId) -> Json:
+def said(call: Call, request: ModelRequest, call_id: CallId) -> Json:
     """The output item that makes this call."""
-    if isinstance(call, Shell):
+    if isinstance(call, ShellCall):
         return _shell(call, request, call_id)
-    if isinstance(call, Tool):
+    if isinstance(call, ToolCall):
         return _tool(call, request, call_id)
     return _patch(call, request, call_id)
 
 
-def hidden(calls: tuple[Call, ...], request: Request) -> tuple[int, ...]:
+def hidden(calls: tuple[Call, ...], request: ModelRequest) -> tuple[int, ...]:
     """The positions of the MCP tools that `tool_search` has to bring before they can be called."""
     if _find(request, "tool_search", "tool_search") is None:
         return ()
-    tools = ((n, call) for n, call in enumerate(calls) if isinstance(call, Tool))
+    tools = ((n, call) for n, call in enumerate(calls) if isinstance(call, ToolCall))
     return tuple(n for n, tool in tools if _find_mcp(request, tool) is None)
 
 
 def search(call: Call, call_id: CallId) -> Json:
     """The item that asks for a tool which is kept back."""
-    assert isinstance(call, Tool)
+    assert isinstance(call, ToolCall)
     words = re.sub(r"[^A-Za-z0-9]+", " ", call.name)
     return {
         "type": "tool_search_call",
@@ -65,7 +65,7 @@ def search(call: Call, call_id: CallId) -> Json:
     }
 
 
-def poll(running: Running, request: Request, call_id: CallId) -> Json:
+def poll(running: Running, request: ModelRequest, call_id: CallId) -> Json:
     """The item that waits on for a command which had not ended."""
     if running.kind == "cell":
         name, arguments = "wait", {"cell_id": running.id, "yield_time_ms": POLL_MS}
@@ -75,11 +75,11 @@ def poll(running: Running, request: Request, call_id: CallId) -> Json:
     return _function(offer, arguments, call_id)
 
 
-def not_offered(call: Call, request: Request) -> NotOffered:
+def not_offered(call: Call, request: ModelRequest) -> NotOffered:
     return NotOffered(call, [offer.full_name for offer in request.offers])
 
 
-def _shell(call: Shell, request: Request, call_id: CallId) -> Json:
+def _shell(call: ShellCall, request: ModelRequest, call_id: CallId) -> Json:
     for name in _SHELL_NAMES:
         if offer := _find(request, "function", name):
             return _function(offer, _shell_arguments(offer, call.command), call_id)
@@ -99,7 +99,7 @@ def _shell_arguments(offer: Offer, command: str) -> Json:
     return arguments
 
 
-def _tool(call: Tool, request: Request, call_id: CallId) -> Json:
+def _tool(call: ToolCall, request: ModelRequest, call_id: CallId) -> Json:
     if offer := _find_mcp(request, call):
         return _function(offer, dict(call.arguments), call_id)
     if code := _find(request, "custom", "exec"):
@@ -107,7 +107,7 @@ def _tool(call: Tool, request: Request, call_id: CallId) -> Json:
     raise not_offered(call, request)
 
 
-def _patch(call: Patch, request: Request, call_id: CallId) -> Json:
+def _patch(call: PatchCall, request: ModelRequest, call_id: CallId) -> Json:
     if offer := _find(request, "custom", "apply_patch"):
         return _freeform(offer, call.text, call_id)
     if offer := _find(request, "function", "apply_patch"):
@@ -116,15 +116,15 @@ def _patch(call: Patch, request: Request, call_id: CallId) -> Json:
         return _freeform(code, code_mode.patch(call.text, YIELD_MS), call_id)
     # Codex takes this command for a patch and never runs it.
     here_document = f"apply_patch <<'END_OF_PATCH'\n{call.text}END_OF_PATCH"
-    return _shell(Shell(here_document), request, call_id)
+    return _shell(ShellCall(here_document), request, call_id)
 
 
-def _find(request: Request, kind: str, name: str) -> Offer | None:
+def _find(request: ModelRequest, kind: str, name: str) -> Offer | None:
     offers = (offer for offer in request.offers if (offer.kind, offer.name) == (kind, name))
     return next(offers, None)
 
 
-def _find_mcp(request: Request, tool: Tool) -> Offer | None:
+def _find_mcp(request: ModelRequest, tool: ToolCall) -> Offer | None:
     """Codex writes `delegate.status` of `delegation` as `mcp__delegation` and `delegate_status`."""
     wanted = code_mode.plain(f"mcp__{tool.server}__{tool.name}")
     for offer in request.offers:

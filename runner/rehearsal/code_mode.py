@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 
-from runner.rehearsal.turns import Tool
+from runner.rehearsal.turns import ToolCall
 
 NOT_OFFERED = "rehearsal: not offered; offered: "
 """What a script prints, and then all names, when there is no such tool: only it sees them all."""
@@ -29,7 +29,7 @@ text(output);""",
     )
 
 
-def tool(call: Tool, yield_ms: int) -> str:
+def tool(call: ToolCall, yield_ms: int) -> str:
     """Calls an MCP tool, found by its name as `plain` writes it."""
     wanted = plain(f"mcp__{call.server}__{call.name}")
     return _guarded(

@@ -52,7 +52,7 @@ class Output(NamedTuple):
     is_search: bool = False
 
 
-class Request(NamedTuple):
+class ModelRequest(NamedTuple):
     """One request, as far as a scripted model cares. Lists go from oldest to newest."""
 
     model: str
@@ -66,7 +66,7 @@ class Request(NamedTuple):
     input_items: int
 
 
-def read(body: Json) -> Request:
+def read(body: Json) -> ModelRequest:
     """The request in this body. What is missing or of an unknown shape is left out."""
     items = _objects(body.get("input"))
     tools = _objects(body.get("tools"))
@@ -77,7 +77,7 @@ def read(body: Json) -> Request:
     outputs = [_output(item) for item in items if _is_output(item)]
     spoken = [n for n, item in enumerate(items) if _is_said(item)]
     fresh = [_output(item) for item in items[max(spoken, default=-1) + 1 :] if _is_output(item)]
-    return Request(
+    return ModelRequest(
         model=str(body.get("model") or ""),
         effort=_object(body.get("reasoning")).get("effort"),
         kind=_request_kind(body),

@@ -14,12 +14,12 @@ from runner.rehearsal.turns import (
     Capture,
     Ending,
     Failure,
-    Patch,
+    PatchCall,
     Script,
-    Shell,
-    Tool,
+    ShellCall,
+    ToolCall,
     Turn,
-    Usage,
+    TurnUsage,
 )
 
 SCHEMA_VERSION = 1
@@ -151,7 +151,7 @@ def _calls(table: Table) -> tuple[Call, ...]:
     calls: list[Call] = []
     for value in table.one_or_more("shell"):
         if _is_text(table, "shell", value):
-            calls.append(Shell(str(value)))
+            calls.append(ShellCall(str(value)))
     tools = table.one_or_more("tool")
     for number, value in enumerate(tools, start=1):
         entry = table.as_table(value, "tool" if len(tools) == 1 else f"tool[{number}]")
@@ -170,14 +170,14 @@ def _is_text(table: Table, key: str, value: object) -> bool:
     return False
 
 
-def _tool(table: Table) -> Tool:
+def _tool(table: Table) -> ToolCall:
     table.only(("server", "name", "arguments"))
     arguments = table.table("arguments")
     if arguments is not None:
         for key, value in arguments.values.items():
             _json_only(arguments, key, value)
     values: Mapping[str, object] = arguments.values if arguments is not None else {}
-    return Tool(table.required_text("server"), table.required_text("name"), values)
+    return ToolCall(table.required_text("server"), table.required_text("name"), values)
 
 
 def _json_only(table: Table, key: str, value: object) -> None:
@@ -192,10 +192,10 @@ def _json_only(table: Table, key: str, value: object) -> None:
         table.wrong(key, f"has no form in JSON: {value}; write it as a text")
 
 
-def _patch(table: Table, text: str) -> Patch:
+def _patch(table: Table, text: str) -> PatchCall:
     if not text.lstrip().startswith("*** Begin Patch") or "*** End Patch" not in text:
         table.wrong("patch", 'must go from "*** Begin Patch" to "*** End Patch"')
-    return Patch(text.strip() + "\n")
+    return PatchCall(text.strip() + "\n")
 
 
 def _failure(parent: Table) -> Failure | None:
@@ -225,9 +225,9 @@ def _duration(table: Table, key: str) -> float:
     return seconds
 
 
-def _usage(parent: Table) -> Usage:
+def _usage(parent: Table) -> TurnUsage:
     table = parent.table("usage")
     if table is None:
-        return Usage()
-    table.only(Usage._fields)
-    return Usage(*(table.integer(name, 0) for name in Usage._fields))
+        return TurnUsage()
+    table.only(TurnUsage._fields)
+    return TurnUsage(*(table.integer(name, 0) for name in TurnUsage._fields))

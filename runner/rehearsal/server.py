@@ -15,7 +15,7 @@ from typing import Any
 
 from runner.rehearsal import stream
 from runner.rehearsal.actor import Actor, Answer
-from runner.rehearsal.request import Json, Request, read
+from runner.rehearsal.request import Json, ModelRequest, read
 from runner.rehearsal.turns import Failure
 
 _MODELS: Json = {"object": "list", "data": [], "models": []}
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         self,
         number: int,
         path: str,
-        asked: Request | None = None,
+        asked: ModelRequest | None = None,
         answer: Answer | None = None,
         body: Json | None = None,
     ) -> None:

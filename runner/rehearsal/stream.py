@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from runner.rehearsal.actor import Answer
 from runner.rehearsal.request import Json
-from runner.rehearsal.turns import Failure, Turn, Usage
+from runner.rehearsal.turns import Failure, Turn, TurnUsage
 
 _PIECE_CHARS = 32_768
 _HOLE = "\0"
@@ -92,7 +92,7 @@ def _event_with(data: Json, pieces: Iterable[str]) -> Iterator[bytes]:
     yield b'"' + after
 
 
-def _usage(usage: Usage) -> Json:
+def _usage(usage: TurnUsage) -> Json:
     return {
         "input_tokens": usage.input_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_input_tokens},

@@ -6,8 +6,8 @@ import re
 from typing import NamedTuple
 
 from runner.rehearsal import ids
-from runner.rehearsal.request import Request
-from runner.rehearsal.turns import Call, Capture, Patch, Shell, Tool, Turn
+from runner.rehearsal.request import ModelRequest
+from runner.rehearsal.turns import Call, Capture, PatchCall, ShellCall, ToolCall, Turn
 
 
 class NothingCaptured(Exception):
@@ -19,7 +19,7 @@ class Texts(NamedTuple):
 
     task: str
     captures: tuple[Capture, ...]
-    request: Request
+    request: ModelRequest
 
     def turn(self, turn: Turn) -> Turn:
         """The turn with all its texts filled."""
@@ -35,12 +35,12 @@ class Texts(NamedTuple):
         return re.sub(rf"\{{({'|'.join(names)})\}}", lambda match: self._value(match[1]), text)
 
     def _call(self, call: Call) -> Call:
-        if isinstance(call, Shell):
-            return Shell(self.fill(call.command))
-        if isinstance(call, Patch):
-            return Patch(self.fill(call.text))
+        if isinstance(call, ShellCall):
+            return ShellCall(self.fill(call.command))
+        if isinstance(call, PatchCall):
+            return PatchCall(self.fill(call.text))
         filled = {key: self._filled(value) for key, value in call.arguments.items()}
-        return Tool(call.server, call.name, filled)
+        return ToolCall(call.server, call.name, filled)
 
     def _filled(self, value: object) -> object:
         if isinstance(value, str):
@@ -64,7 +64,7 @@ class Texts(NamedTuple):
         )
 
 
-def last_output(request: Request) -> str:
+def last_output(request: ModelRequest) -> str:
     """What the last call printed, its parts together if it came in parts; empty without one."""
     outputs = [(ids.parse(output.call_id), output) for output in request.outputs]
     outputs = [(call_id, output) for call_id, output in outputs if not output.is_search]

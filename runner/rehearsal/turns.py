@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 Ending: TypeAlias = Literal["complete", "cut", "hang"]
 
 
-class Usage(NamedTuple):
+class TurnUsage(NamedTuple):
     """The tokens that an answer claims to have cost: none, unless the script says otherwise."""
 
     input_tokens: int = 0
@@ -18,11 +18,11 @@ class Usage(NamedTuple):
     reasoning_output_tokens: int = 0
 
 
-class Shell(NamedTuple):
+class ShellCall(NamedTuple):
     command: str
 
 
-class Tool(NamedTuple):
+class ToolCall(NamedTuple):
     """A call of an MCP tool, by the names that the configuration and the server use."""
 
     server: str
@@ -30,11 +30,11 @@ class Tool(NamedTuple):
     arguments: Mapping[str, object]
 
 
-class Patch(NamedTuple):
+class PatchCall(NamedTuple):
     text: str
 
 
-Call: TypeAlias = Shell | Tool | Patch
+Call: TypeAlias = ShellCall | ToolCall | PatchCall
 
 
 class Failure(NamedTuple):
@@ -56,7 +56,7 @@ class Turn(NamedTuple):
     ending: Ending = "complete"
     delay_s: float = 0.0
     times: int = 1
-    usage: Usage = Usage()
+    usage: TurnUsage = TurnUsage()
 
     @property
     def is_final_message(self) -> bool:

@@ -126,7 +126,7 @@ class End(Value):
     stderr_tail: str
 
 
-class Observed(Value):
+class ObservedSettings(Value):
     """What the program itself says it works with; None where it does not say."""
 
     model: str | None = None
@@ -150,7 +150,7 @@ class SessionNote(Value):
     """UTC as `state.manifest.timestamp` writes it, so that texts compare as times do."""
     usage: Usage | None = None
     """Of the whole thread so far, as in `Activity`."""
-    observed: Observed | None = None
+    observed: ObservedSettings | None = None
     """What the turn that begins works with."""
 
 

@@ -11,7 +11,7 @@ import re
 import time
 
 from runner.model import Level
-from runner.runtimes.base import UNSET, Observed, SessionNote
+from runner.runtimes.base import UNSET, ObservedSettings, SessionNote
 from runner.runtimes.codex_events import usage_of
 from runner.runtimes.jsonvalues import compact, table, text
 
@@ -63,10 +63,10 @@ def note(record: object) -> SessionNote | None:
     return SessionNote(stamp, usage) if usage else None
 
 
-def _observed(context: Mapping[str, Any]) -> Observed:
+def _observed(context: Mapping[str, Any]) -> ObservedSettings:
     level, network = _sandbox(context)
     approval = context.get("approval_policy")
-    return Observed(
+    return ObservedSettings(
         model=text(context.get("model")) or None,
         level=level,
         network=network,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PROGRAM_S, LOGIN_S, SANDBOX_S = 8.0, 5.0, 8.0
 
 
-class Verdict(StrEnum):
+class Fitness(StrEnum):
     """`fail` alone means that a run could not start; `unknown` is said where we could not see."""
 
     OK = "ok"
@@ -40,11 +40,11 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Check(Value):
+class Examined(Value):
     """One finding; `repair` says what to do where something can be done."""
 
     name: str
-    verdict: Verdict
+    verdict: Fitness
     message: str
     repair: str | None = None
 
@@ -61,7 +61,7 @@ class Use(Value):
 
 def examine_runtime(
     config: Config, name: str, uses: Sequence[Use], env: Mapping[str, str], deadline: float
-) -> Iterator[Check]:
+) -> Iterator[Examined]:
     """The checks of one runtime; those that could not be made are there as skipped."""
     runtime = get(name)
     settings = config.runtimes.get(name)
@@ -73,12 +73,12 @@ def examine_runtime(
         program = probe.discover(runtime, settings, env, config.root, fresh=True, seconds=seconds)
     except RunnerError as error:
         part = "identity" if isinstance(error, RuntimeWrong) else "binary"
-        yield Check(f"{name}.{part}", Verdict.FAIL, error.message, error.hint)
+        yield Examined(f"{name}.{part}", Fitness.FAIL, error.message, error.hint)
         for rest in ("version", "flags", "login", "sandbox"):
-            yield Check(f"{name}.{rest}", Verdict.SKIP, "there is no program to ask")
+            yield Examined(f"{name}.{rest}", Fitness.SKIP, "there is no program to ask")
         return
-    yield Check(f"{name}.binary", Verdict.OK, program.path)
-    yield Check(f"{name}.identity", Verdict.OK, f"{runtime.title} {program.version}")
+    yield Examined(f"{name}.binary", Fitness.OK, program.path)
+    yield Examined(f"{name}.identity", Fitness.OK, f"{runtime.title} {program.version}")
     yield exam.version(program)
     yield exam.flags(program)
     yield exam.login(program)
@@ -104,17 +104,17 @@ class _Exam:
         self._env = env
         self._deadline = deadline
 
-    def version(self, program: Program) -> Check:
+    def version(self, program: Program) -> Examined:
         try:
             probe.check_version(self._runtime, self._settings, program)
         except RunnerError as error:
-            return self._check("version", Verdict.FAIL, error.message, error.hint)
+            return self._check("version", Fitness.FAIL, error.message, error.hint)
         wanted = self._settings.version
         return self._check(
-            "version", Verdict.OK, program.version + (f" satisfies {wanted}" if wanted else "")
+            "version", Fitness.OK, program.version + (f" satisfies {wanted}" if wanted else "")
         )
 
-    def flags(self, program: Program) -> Check:
+    def flags(self, program: Program) -> Examined:
         """Builds the command of every task, as a start would."""
         for use in self._uses:
             request = CommandRequest(
@@ -124,22 +124,22 @@ class _Exam:
                 self._runtime.command(request)
             except RunnerError as error:
                 message = f"{use.task}: {error.message}"
-                return self._check("flags", Verdict.FAIL, message, error.hint)
-        return self._check("flags", Verdict.OK, "`exec --help` lists every option that is needed")
+                return self._check("flags", Fitness.FAIL, message, error.hint)
+        return self._check("flags", Fitness.OK, "`exec --help` lists every option that is needed")
 
-    def login(self, program: Program) -> Check:
+    def login(self, program: Program) -> Examined:
         own_login = False
         unsure: list[str] = []
         keys: list[str] = []
         uses = [use for use in self._uses if not use.rehearse]
         if not uses:
-            return self._check("login", Verdict.SKIP, "every task is a rehearsal; other tasks would need one")
+            return self._check("login", Fitness.SKIP, "every task is a rehearsal; other tasks would need one")
         for use in uses:
             try:
                 names = self._runtime.secret_env(self._settings, use.model)
                 provider = self._runtime.provider(self._settings, use.model)
             except RunnerError as error:
-                return self._check("login", Verdict.FAIL, error.message, error.hint)
+                return self._check("login", Fitness.FAIL, error.message, error.hint)
             if provider is None:
                 own_login = True
             elif not names:
@@ -152,57 +152,57 @@ class _Exam:
             return self._own_login(program)
         if unsure:
             said = f"no key is declared for provider `{unsure[0]}`; only a run shows if it answers"
-            return self._check("login", Verdict.UNKNOWN, said)
+            return self._check("login", Fitness.UNKNOWN, said)
         said = f"a key is there ({', '.join(dict.fromkeys(keys))}); only a run shows if it is valid"
-        return self._check("login", Verdict.OK, said)
+        return self._check("login", Fitness.OK, said)
 
-    def sandbox(self, program: Program) -> Check:
+    def sandbox(self, program: Program) -> Examined:
         levels = {use.sandbox.level for use in self._uses}
         level = min(levels, key=lambda one: one.rank)
         argv = self._runtime.sandbox_check(program, level)
         if level is Level.DANGER:
-            return self._check("sandbox", Verdict.SKIP, f"every task runs with {level}")
+            return self._check("sandbox", Fitness.SKIP, f"every task runs with {level}")
         if argv is None:
             said = f"{self._runtime.title} has no command that tries its sandbox"
-            return self._check("sandbox", Verdict.UNKNOWN, said)
+            return self._check("sandbox", Fitness.UNKNOWN, said)
         folder = mkdtemp(prefix="runner-doctor-")
         try:
             said_by = ask(argv, self._env, SANDBOX_S, self._deadline, folder)
         finally:
             rmtree(folder, ignore_errors=True)
         if said_by.exit_code == 0:
-            return self._check("sandbox", Verdict.OK, "it refused a write that it has to refuse")
+            return self._check("sandbox", Fitness.OK, "it refused a write that it has to refuse")
         if said_by.exit_code == 2:
-            return self._check("sandbox", Verdict.UNKNOWN, "this version cannot try its sandbox")
+            return self._check("sandbox", Fitness.UNKNOWN, "this version cannot try its sandbox")
         tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
         wrong = said_by.why or f"does not work: {tail}"
         if said_by.exit_code == 3:
             wrong = "let a write through that it has to refuse"
         return self._check(
             "sandbox",
-            Verdict.FAIL,
+            Fitness.FAIL,
             f"the sandbox {wrong}",
             f"`{shlex.join(argv[:2])} -- true` has to end with 0; containers often forbid user namespaces",
         )
 
-    def _own_login(self, program: Program) -> Check:
+    def _own_login(self, program: Program) -> Examined:
         argv = self._runtime.login_check(program)
         if argv is None:
-            return self._check("login", Verdict.UNKNOWN, "this program cannot tell; a run shows it")
+            return self._check("login", Fitness.UNKNOWN, "this program cannot tell; a run shows it")
         said = ask(argv, self._env, LOGIN_S, self._deadline)
         if said.exit_code == 0:
-            return self._check("login", Verdict.OK, "logged in")
+            return self._check("login", Fitness.OK, "logged in")
         if said.why is not None:
-            return self._check("login", Verdict.UNKNOWN, f"`{shlex.join(argv)}` {said.why}")
+            return self._check("login", Fitness.UNKNOWN, f"`{shlex.join(argv)}` {said.why}")
         # It looks at its own login alone, whatever its config or the environment says.
         passed = [name for name in self._runtime.key_env if self._passed(name)]
         if passed:
             said_so = f"{passed[0]} is passed on; only a run shows if it is valid"
-            return self._check("login", Verdict.OK, said_so)
+            return self._check("login", Fitness.OK, said_so)
         if self._own_provider():
-            return self._check("login", Verdict.UNKNOWN, "not logged in, but its own config names a provider")
+            return self._check("login", Fitness.UNKNOWN, "not logged in, but its own config names a provider")
         repair = f"{self._runtime.login_hint}; or try --rehearse, which needs no login"
-        return self._check("login", Verdict.FAIL, "not logged in", repair)
+        return self._check("login", Fitness.FAIL, "not logged in", repair)
 
     def _own_provider(self) -> bool:
         path = self._runtime.own_config(self._env)
@@ -217,7 +217,7 @@ class _Exam:
         prefixes = tuple(entry[:-1] for entry in listed if entry.endswith("*"))
         return bool(self._env.get(name)) and (name in listed or name.startswith(prefixes))
 
-    def _no_key(self, task: str, provider: str | None, name: str) -> Check:
+    def _no_key(self, task: str, provider: str | None, name: str) -> Examined:
         listing = f"name it in `env` of [runtimes.{self._runtime.name}]"
         if self._env.get(name):
             wrong, repair = "which is set but not passed on", listing
@@ -225,7 +225,7 @@ class _Exam:
             wrong = "which is not set"
             repair = f"set {name} and {listing}; or {self._runtime.login_hint}"
         message = f"{task}: provider `{provider}` needs {name}, {wrong}"
-        return self._check("login", Verdict.FAIL, message, repair)
+        return self._check("login", Fitness.FAIL, message, repair)
 
     def _stored(self, use: Use) -> bool:
         """Whether the program keeps a key itself. Its value is looked at for being there only."""
@@ -238,8 +238,8 @@ class _Exam:
             return False
         return any(_follow(data, way) for way in stored.ways)
 
-    def _check(self, part: str, verdict: Verdict, message: str, repair: str | None = None) -> Check:
-        return Check(f"{self._runtime.name}.{part}", verdict, message, repair)
+    def _check(self, part: str, verdict: Fitness, message: str, repair: str | None = None) -> Examined:
+        return Examined(f"{self._runtime.name}.{part}", verdict, message, repair)
 
 
 def _follow(data: object, way: Sequence[str]) -> object:

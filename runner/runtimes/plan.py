@@ -27,7 +27,7 @@ BREAKER_OPEN = "breaker_open"
 BATCHES_LEFT = "batches_left"
 
 
-class Plan:
+class ConductorRuntime:
     """See `base.Runtime`."""
 
     name = "plan"
@@ -107,4 +107,4 @@ class Plan:
         return None
 
 
-RUNTIME: Runtime = Plan()
+RUNTIME: Runtime = ConductorRuntime()

@@ -27,7 +27,7 @@ _VERSION = 1
 _NAME = ".index.json"
 
 
-class Row(Value):
+class RunRow(Value):
     """A run as `list` shows it. `status` is `unknown` where nobody can tell."""
 
     run_id: str
@@ -41,9 +41,9 @@ class Row(Value):
     questions_open: int = 0
 
 
-def row_of(manifest: Manifest) -> Row:
+def row_of(manifest: Manifest) -> RunRow:
     """The row of a manifest."""
-    return Row(
+    return RunRow(
         manifest.run_id,
         manifest.task_id,
         manifest.status,
@@ -92,7 +92,7 @@ def _task_places(repo: str) -> list[str]:
         return []  # that was said before, or there is none
 
 
-def scan(repo: str) -> tuple[list[Row], list[RunDir]]:
+def scan(repo: str) -> tuple[list[RunRow], list[RunDir]]:
     """(a row per finished run, newest first; every other run, oldest first). Brings the cache up to date."""
     cached = _read(repo)
     rows: list[list[Any]] = []
@@ -110,7 +110,7 @@ def scan(repo: str) -> tuple[list[Row], list[RunDir]]:
     rows.sort(key=lambda fields: fields[0], reverse=True)
     if fresh:
         _write(repo, rows)
-    return [Row.of(fields) for fields in rows], sorted(others, key=lambda run: run.run_id)
+    return [RunRow.of(fields) for fields in rows], sorted(others, key=lambda run: run.run_id)
 
 
 def _finished(run: RunDir) -> list[Any] | None:
@@ -127,7 +127,7 @@ def _read(repo: str) -> dict[str, list[Any]]:
             data = json.loads(file.read())
         if data["version"] != _VERSION:
             return {}
-        width = len(Row._fields)
+        width = len(RunRow._fields)
         return {row[0]: row for row in data["rows"] if len(row) == width and type(row[0]) is str}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

@@ -7,7 +7,7 @@ program's own choice cannot be wrong: `ok` with the choice in `observed`, so tha
 from __future__ import annotations
 
 from runner.model import Level, Reason
-from runner.runtimes.base import Observed
+from runner.runtimes.base import ObservedSettings
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -44,10 +44,10 @@ class Conformance(Value):
         return tuple(name for name in _FIELDS if getattr(self, name).verdict == DRIFT)
 
 
-def declared(invocation: Invocation) -> Observed:
+def declared(invocation: Invocation) -> ObservedSettings:
     """What the program ought to say of itself."""
     sandbox = invocation.sandbox
-    return Observed(
+    return ObservedSettings(
         model=invocation.model,
         level=sandbox.level.value,
         # A sandbox that is none has the network, whatever stands beside it.
@@ -57,13 +57,13 @@ def declared(invocation: Invocation) -> Observed:
     )
 
 
-def compare(wanted: Observed, contexts: Sequence[Observed]) -> Conformance:
+def compare(wanted: ObservedSettings, contexts: Sequence[ObservedSettings]) -> Conformance:
     """Holds every turn's settings against what was declared.
 
     `observed` is the last turn's, or that of the first turn that drifted: one turn with more rights than
     declared is enough, whatever the next one had.
     """
-    rounds = [_compare(wanted, context) for context in contexts] or [_compare(wanted, Observed())]
+    rounds = [_compare(wanted, context) for context in contexts] or [_compare(wanted, ObservedSettings())]
     chosen = {name: _worst([getattr(one, name) for one in rounds]) for name in _FIELDS}
     return Conformance(**chosen)
 
@@ -90,7 +90,7 @@ def _worst(fields: list[Compared]) -> Compared:
     return next((field for field in fields if field.verdict == DRIFT), fields[-1])
 
 
-def _compare(wanted: Observed, seen: Observed) -> Conformance:
+def _compare(wanted: ObservedSettings, seen: ObservedSettings) -> Conformance:
     return Conformance(
         model=_field(wanted.model, seen.model),
         sandbox=_sandbox(wanted, seen),
@@ -105,7 +105,7 @@ def _field(wanted: str | None, seen: str | None) -> Compared:
     return Compared(wanted, seen, OK if wanted in (None, seen) else DRIFT)
 
 
-def _sandbox(wanted: Observed, seen: Observed) -> Compared:
+def _sandbox(wanted: ObservedSettings, seen: ObservedSettings) -> Compared:
     """Level and network in one: a level with a network that it ought not to have is another sandbox."""
     plain, shown = _named(wanted), _named(seen)
     if seen.level is None:
@@ -116,7 +116,7 @@ def _sandbox(wanted: Observed, seen: Observed) -> Compared:
     return Compared(plain, shown, OK if is_same else DRIFT)
 
 
-def _named(sandbox: Observed) -> str | None:
+def _named(sandbox: ObservedSettings) -> str | None:
     if sandbox.level is None or sandbox.level == Level.DANGER:
         return sandbox.level
     return f"{sandbox.level}{' with network' if sandbox.network else ''}"

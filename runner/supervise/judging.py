@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
     from runner.supervise.conformance import Conformance
-    from runner.verify.claim import Claim, Problem
+    from runner.verify.claim import Claim, NoClaim
 
     Plain = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -131,7 +131,7 @@ class Judge:
 
     def _claimed(
         self, contract: str, outcome: Outcome, reason: Reason, message: str | None
-    ) -> tuple[Claim | None, Problem | None]:
+    ) -> tuple[Claim | None, NoClaim | None]:
         from runner.verify import claim as claims  # only a run under a contract pays for it
 
         if outcome is not Outcome.SUCCEEDED:

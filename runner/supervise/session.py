@@ -10,7 +10,7 @@ import os
 import stat
 import time
 
-from runner.runtimes.base import Observed
+from runner.runtimes.base import ObservedSettings
 from runner.state.spent import tokens
 from runner.supervise.line_reader import LineReader
 
@@ -54,9 +54,9 @@ class Session(LineReader):
         """Of the whole thread."""
         self.before: Usage | None = None
         """The part of it that was spent before `since`."""
-        self.contexts: tuple[Observed, ...] = ()
+        self.contexts: tuple[ObservedSettings, ...] = ()
         """Each different one of this run's turns, in the order of their first appearance."""
-        self.observed: Observed | None = None
+        self.observed: ObservedSettings | None = None
         """That of its last turn."""
 
     @property

@@ -49,7 +49,7 @@ def to_json(
 
 def load(path: str) -> tuple[int, Judgement] | None:
     """The attempt and its judgement; None where there is none that can be read."""
-    from runner.verify.claim import Problem
+    from runner.verify.claim import NoClaim
     from runner.verify.record import parse
     from runner.verify.taxonomy import FailureCode
 
@@ -68,7 +68,7 @@ def load(path: str) -> tuple[int, Judgement] | None:
         return record.attempt, Judgement(
             verdict=verdict,
             claim=record.claim,
-            problem=None if problem is None else Problem(str(problem["code"]), str(problem["message"])),
+            problem=None if problem is None else NoClaim(str(problem["code"]), str(problem["message"])),
             observed=record.observed,
             checks=record.checks,
             findings=record.findings,

@@ -30,7 +30,7 @@ _POLL_S = 0.02
 _DECISIONS = ("accepted", "discarded")
 
 
-class Decision(Value):
+class TreeDecision(Value):
     """How a work tree's life ended. `paths` were changed in the user's tree; of these `kept` holds copies of
     what was edited meanwhile. `patch` is all of the work, None if nothing was there to be kept.
     """
@@ -42,7 +42,7 @@ class Decision(Value):
     patch: str | None
 
 
-def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decision:
+def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDecision:
     """Brings the changes of a run's own work tree into the user's, and removes the tree. The event says that
     `actor` decided so.
 
@@ -57,7 +57,7 @@ def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decision
             raise _decided_already(run, before)
         if tree.removal_began:  # the acceptance was seen through, the removal was not
             worktrees.discard(tree)
-            return Decision(run.run_id, "accepted", (), (), tree.patch)
+            return TreeDecision(run.run_id, "accepted", (), (), tree.patch)
         with _writing(run, tree):
             done = worktrees.accept(tree)
         if done.left:
@@ -71,10 +71,10 @@ def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decision
         log.append("accepted", actor=actor, files=len(done.paths))
         worktrees.discard(tree)
     kept = tuple(f"{run.path}/accept/kept/{name}" for name in done.kept)
-    return Decision(run.run_id, "accepted", done.paths, kept, tree.patch)
+    return TreeDecision(run.run_id, "accepted", done.paths, kept, tree.patch)
 
 
-def discard(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decision:
+def discard(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDecision:
     """Removes the work tree of a run; the work stays as a patch in its folder. The event says that `actor`
     decided so. Conflict where that was decided before.
     """
@@ -92,7 +92,7 @@ def discard(run: RunDir, env: Mapping[str, str], actor: str = "user") -> Decisio
         worktrees.discard(tree)
         log = EventLog(run.events)
         log.note("discarded", actor=actor)
-    return Decision(run.run_id, "discarded", (), (), tree.patch if os.path.lexists(tree.patch) else None)
+    return TreeDecision(run.run_id, "discarded", (), (), tree.patch if os.path.lexists(tree.patch) else None)
 
 
 @contextlib.contextmanager

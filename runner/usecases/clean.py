@@ -8,7 +8,7 @@ import time
 from runner.errors import RunnerError, RunNotFound
 from runner.state import index
 from runner.state.files import unwritable
-from runner.state.index import Row, row_of
+from runner.state.index import RunRow, row_of
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir, runs_of
 from runner.usecases.look import finish_sealing, look, unknown
@@ -28,12 +28,12 @@ class Cleaned(Value):
     are the last runs of plans whose breaker is open.
     """
 
-    removed: tuple[Row, ...]
-    undecided: tuple[tuple[Row, str], ...]
-    stopped: tuple[Row, ...]
+    removed: tuple[RunRow, ...]
+    undecided: tuple[tuple[RunRow, str], ...]
+    stopped: tuple[RunRow, ...]
 
 
-def reap(root: str, env: Mapping[str, str]) -> list[Row]:
+def reap(root: str, env: Mapping[str, str]) -> list[RunRow]:
     """Looks at every run there is; the rows of those that changed by it."""
     changed = []
     for task, run_id in index.folders(root):
@@ -69,9 +69,9 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     """
     from runner.workspace.undecided import standing  # only this command pays for it
 
-    removed: list[Row] = []
-    stopped: list[Row] = []
-    undecided: list[tuple[Row, str]] = []
+    removed: list[RunRow] = []
+    stopped: list[RunRow] = []
+    undecided: list[tuple[RunRow, str]] = []
     # The oldest one first: that a plan was gone on with is known from the run that did it.
     for task, run_id in sorted(index.folders(root), key=lambda folder: folder[1]):
         run = RunDir(root, task, run_id)

@@ -11,9 +11,9 @@ from time import monotonic
 
 from runner.errors import ConfigInvalid
 from runner.model import Config, Level, Model, Sandbox
-from runner.runtimes.exam import Check, Use, Verdict, ask, examine_runtime
+from runner.runtimes.exam import Examined, Fitness, Use, ask, examine_runtime
 
-__all__ = ["Check", "Verdict", "examine", "ready"]
+__all__ = ["Examined", "Fitness", "examine", "ready"]
 
 BUDGET_S = 28.0
 """A check that finds the time used up says `unknown`."""
@@ -27,7 +27,7 @@ def examine(
     env: Mapping[str, str],
     budget_s: float = BUDGET_S,
     invalid: ConfigInvalid | None = None,
-) -> tuple[Check, ...]:
+) -> tuple[Examined, ...]:
     """All checks, the repository first. Without names: of the runtimes that some task uses.
 
     With `invalid` the settings are no good, and `config` is what there is without them.
@@ -46,9 +46,9 @@ def examine(
     return tuple(checks)
 
 
-def ready(checks: Sequence[Check]) -> bool:
+def ready(checks: Sequence[Examined]) -> bool:
     """Whether a run could start, as far as anyone can see."""
-    return all(check.verdict is not Verdict.FAIL for check in checks)
+    return all(check.verdict is not Fitness.FAIL for check in checks)
 
 
 def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
@@ -68,28 +68,28 @@ def _sandbox(config: Config, name: str) -> Sandbox:
     return known if known is not None else Sandbox(name, Level(name))
 
 
-def _settings(config: Config, invalid: ConfigInvalid | None) -> Check:
+def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
     if invalid is not None:
-        return Check("config", Verdict.FAIL, invalid.message, invalid.hint)
-    return Check("config", Verdict.OK, f"valid, tasks: {', '.join(config.tasks) or 'none'}")
+        return Examined("config", Fitness.FAIL, invalid.message, invalid.hint)
+    return Examined("config", Fitness.OK, f"valid, tasks: {', '.join(config.tasks) or 'none'}")
 
 
-def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Check]:
+def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Examined]:
     said = ask(("git", "-C", root, "rev-parse", "--show-toplevel"), env, _GIT_S, deadline)
     loss = "without it nobody sees which files a run changed"
     if said.why is not None:
-        yield Check("git", Verdict.WARN, f"git {said.why}; {loss}", "install git")
+        yield Examined("git", Fitness.WARN, f"git {said.why}; {loss}", "install git")
     elif said.exit_code != 0:
         first = (said.stderr.strip() or "not a git repository").split("\n", 1)[0]
         repair = f"run `git init` in {root}"
         if os.path.lexists(os.path.join(root, ".git")):  # there is one: of another user, or broken
             repair = f"run `git status` in {root}: it says what stands against the repository"
-        yield Check("git", Verdict.WARN, f"{first}; {loss}", repair)
+        yield Examined("git", Fitness.WARN, f"{first}; {loss}", repair)
     else:
-        yield Check("git", Verdict.OK, f"repository {said.stdout.strip()}")
+        yield Examined("git", Fitness.OK, f"repository {said.stdout.strip()}")
 
 
-def _writable(root: str) -> Check:
+def _writable(root: str) -> Examined:
     """Makes and removes a file where the runs will be; the folder too if it was not there."""
     folder = os.path.join(root, ".runs")
     made = False
@@ -102,29 +102,29 @@ def _writable(root: str) -> Check:
         os.unlink(path)
     except OSError as error:
         repair = f"make {folder} a folder that you may write to"
-        return Check("runs-folder", Verdict.FAIL, f"{folder}: {error.strerror}", repair)
+        return Examined("runs-folder", Fitness.FAIL, f"{folder}: {error.strerror}", repair)
     finally:
         if made:
             os.rmdir(folder)
-    return Check("runs-folder", Verdict.OK, f"{folder} can be written")
+    return Examined("runs-folder", Fitness.OK, f"{folder} can be written")
 
 
-def _space(root: str) -> Check:
+def _space(root: str) -> Examined:
     try:
         stat = os.statvfs(root)
     except OSError as error:
-        return Check("disk", Verdict.UNKNOWN, f"{root}: {error.strerror}")
+        return Examined("disk", Fitness.UNKNOWN, f"{root}: {error.strerror}")
     free = stat.f_bavail * stat.f_frsize
     said = f"{free / (1 << 30):.1f} GiB free in {root}"
     if free < LOW_SPACE:
-        return Check("disk", Verdict.WARN, said, "`runner clean` removes finished runs")
-    return Check("disk", Verdict.OK, said)
+        return Examined("disk", Fitness.WARN, said, "`runner clean` removes finished runs")
+    return Examined("disk", Fitness.OK, said)
 
 
-def _delegation(config: Config, invalid: ConfigInvalid | None) -> Check:
+def _delegation(config: Config, invalid: ConfigInvalid | None) -> Examined:
     if invalid is not None:
-        return Check("mcp-server", Verdict.SKIP, "without valid settings nobody knows who uses it")
+        return Examined("mcp-server", Fitness.SKIP, "without valid settings nobody knows who uses it")
     wanted = config.delegation.enabled or any(task.delegation for task in config.tasks.values())
     if not wanted:
-        return Check("mcp-server", Verdict.SKIP, "no task turns delegation on")
-    return Check("mcp-server", Verdict.SKIP, "the delegation server is not asked yet")
+        return Examined("mcp-server", Fitness.SKIP, "no task turns delegation on")
+    return Examined("mcp-server", Fitness.SKIP, "the delegation server is not asked yet")

@@ -38,7 +38,7 @@ _POLL_S = 0.1
 _QUIET = frozenset({Kind.THREAD, Kind.TURN_STARTED, Kind.OTHER})
 
 
-class Line(Value):
+class LogLine(Value):
     """One line of a log. `at` is None where nobody saw when it came."""
 
     at: str | None
@@ -50,7 +50,7 @@ class Line(Value):
 
 def read(
     run: RunDir, manifest: Manifest, env: Mapping[str, str], *, stream: str, tail: int | None
-) -> Iterable[Line]:
+) -> Iterable[LogLine]:
     """The lines that are there now; with `tail`, the last that many."""
     lines = Reader(run, manifest, env).lines(stream, final=manifest.is_done)
     return lines if tail is None else deque(lines, maxlen=tail)
@@ -64,10 +64,10 @@ def follow(
     stream: str,
     tail: int | None,
     is_done: Callable[[], bool],
-) -> Iterator[Line]:
+) -> Iterator[LogLine]:
     """What is there, then every new line as it comes, until the run is done and nothing is left."""
     reader = Reader(run, manifest, env)
-    first: Iterable[Line] = reader.lines(stream, final=False)
+    first: Iterable[LogLine] = reader.lines(stream, final=False)
     yield from first if tail is None else deque(first, maxlen=tail)
     reader.is_live = True
     while True:
@@ -103,7 +103,7 @@ class Reader:
         self.is_live = False
         """Whether what comes now was not there at the last call, a moment ago."""
 
-    def lines(self, stream: str, *, final: bool) -> Iterator[Line]:
+    def lines(self, stream: str, *, final: bool) -> Iterator[LogLine]:
         """New lines of that stream since the last call; `final` takes a last line without its newline."""
         if stream == "events":
             both = heapq.merge(self._ours(), self._agent(final), key=lambda pair: pair[0])
@@ -114,23 +114,23 @@ class Reader:
             path = self._run.stdout if stream == "stdout" else self._run.stderr
             for offset, raw in self._files[path].read(final):
                 at = self._at(offset) if path == self._run.stdout else None
-                yield Line(_stamp(at), stream, self._text(raw.decode(errors="replace")))
+                yield LogLine(_stamp(at), stream, self._text(raw.decode(errors="replace")))
 
     def _text(self, text: str) -> str:
         return self._redactor.redact_text(clean_terminal(text))
 
-    def _last(self) -> Iterator[Line]:
+    def _last(self) -> Iterator[LogLine]:
         text = read_text(self._run.last_message)
         if text is not None and text != self._last_shown:
             self._last_shown = text
-            yield Line(None, "last", self._text(text))
+            yield LogLine(None, "last", self._text(text))
 
     def _at(self, offset: int) -> float | None:
         """When the output had come so far: from the timeline, or now, if we are the first to see it."""
         at = self._clock.at(offset)
         return at if at is not None or not self.is_live else time.time()
 
-    def _agent(self, final: bool) -> Iterator[tuple[float, Line]]:
+    def _agent(self, final: bool) -> Iterator[tuple[float, LogLine]]:
         latest = 0.0
         for offset, raw in self._files[self._run.stdout].read(final):
             try:
@@ -140,7 +140,7 @@ class Reader:
             at = self._at(offset)
             latest = latest if at is None else at
             if not isinstance(record, dict):
-                yield latest, Line(_stamp(at), "unread", self._text(_short(raw)))
+                yield latest, LogLine(_stamp(at), "unread", self._text(_short(raw)))
                 continue
             for activity in self._runtime.parse(record):
                 duration = self._duration(activity, at)
@@ -158,16 +158,16 @@ class Reader:
             return activity.duration_s
         return round(at - begun, 3)
 
-    def _line(self, activity: Activity, at: float | None, duration: float | None) -> Line:
+    def _line(self, activity: Activity, at: float | None, duration: float | None) -> LogLine:
         text = activity.text
         if activity.usage is not None and not text:
             usage = activity.usage
             text = f"{usage.input_tokens} in ({usage.cached_input_tokens} cached), {usage.output_tokens} out"
         if activity.output:
             text = f"{text}\n{_last_lines(activity.output)}"
-        return Line(_stamp(at), activity.kind, self._text(text), activity.exit_code, duration)
+        return LogLine(_stamp(at), activity.kind, self._text(text), activity.exit_code, duration)
 
-    def _ours(self) -> Iterator[tuple[float, Line]]:
+    def _ours(self) -> Iterator[tuple[float, LogLine]]:
         for n, event in enumerate(read_events(self._run.events)):
             if n < self._events_seen:
                 continue
@@ -176,7 +176,7 @@ class Reader:
                 at = parse_timestamp(str(event.get("at")))
             except ValueError:
                 continue
-            yield at, Line(_stamp(at), "run", self._text(_event_text(event)))
+            yield at, LogLine(_stamp(at), "run", self._text(_event_text(event)))
 
 
 class _Tail:
@@ -279,4 +279,4 @@ def _stamp(at: float | None) -> str | None:
     return None if at is None else timestamp(at)
 
 
-__all__ = ["STREAMS", "Line", "asked", "follow", "read", "redactor"]
+__all__ = ["STREAMS", "LogLine", "asked", "follow", "read", "redactor"]

@@ -20,7 +20,7 @@ from runner.errors import (
 from runner.processes.proc import is_alive
 from runner.state import index
 from runner.state.files import withdraw
-from runner.state.index import Row, row_of
+from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 
@@ -156,7 +156,7 @@ def _lock_of_ownerless(run: RunDir) -> int | None:
         time.sleep(_POLL_S)
 
 
-def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: bool) -> list[Row]:
+def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: bool) -> list[RunRow]:
     """A row per run, newest first: those that are not done, or all."""
     done, others = index.scan(root)
     rows = []
@@ -176,9 +176,9 @@ def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: boo
     return rows if task is None else [row for row in rows if row.task_id == task]
 
 
-def unknown(run: RunDir) -> Row:
+def unknown(run: RunDir) -> RunRow:
     """The row of a run that nobody can tell anything of."""
-    return Row(run.run_id, run.task_id, "unknown", None, None, None, None, None)
+    return RunRow(run.run_id, run.task_id, "unknown", None, None, None, None, None)
 
 
 def below(run: RunDir, env: Mapping[str, str]) -> None:

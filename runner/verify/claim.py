@@ -83,14 +83,14 @@ class Claim(Value):
         return _marked(self.issues, _EXPANSION)
 
 
-class Problem(Value):
+class NoClaim(Value):
     """Why there is no claim: `code` is `result_missing` or `result_invalid`."""
 
     code: str
     message: str
 
 
-def read_claim_file(path: str) -> Claim | Problem:
+def read_claim_file(path: str) -> Claim | NoClaim:
     """The claim in a file that the agent may have written, or put something else in the place of."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -115,7 +115,7 @@ def read_claim_file(path: str) -> Claim | Problem:
         return invalid(f"the result is not UTF-8: byte {error.start} cannot be decoded")
 
 
-def read_claim(text: str | None) -> Claim | Problem:
+def read_claim(text: str | None) -> Claim | NoClaim:
     """The claim in the text of a result or of a last message.
 
     A text that is one fenced block and nothing else counts as what is in the fence: models fence JSON out of
@@ -143,12 +143,12 @@ def read_claim(text: str | None) -> Claim | Problem:
     return _claim(value)
 
 
-def missing(message: str) -> Problem:
-    return Problem("result_missing", message)
+def missing(message: str) -> NoClaim:
+    return NoClaim("result_missing", message)
 
 
-def invalid(message: str) -> Problem:
-    return Problem("result_invalid", message)
+def invalid(message: str) -> NoClaim:
+    return NoClaim("result_invalid", message)
 
 
 def shown(text: object, limit: int = 60) -> str:
@@ -156,7 +156,7 @@ def shown(text: object, limit: int = 60) -> str:
     return one_line(str(text), limit)
 
 
-def paths(found: list[str]) -> tuple[str, ...] | Problem:
+def paths(found: list[str]) -> tuple[str, ...] | NoClaim:
     """The claimed paths without repetitions, or the problem with one that can be no path."""
     for path in found:
         if not path or "\0" in path:
@@ -165,7 +165,7 @@ def paths(found: list[str]) -> tuple[str, ...] | Problem:
     return tuple(dict.fromkeys(path.encode(errors="replace").decode() for path in found))
 
 
-def _claim(value: Any) -> Claim | Problem:
+def _claim(value: Any) -> Claim | NoClaim:
     from jsonschema import Draft202012Validator  # 20 MB, and only where a run has a contract, at its end
 
     try:
@@ -175,7 +175,7 @@ def _claim(value: Any) -> Claim | Problem:
     if error is not None:
         return invalid(f"the result is not valid: {_wrong(error)}")
     files = paths(value["files_modified"])
-    if isinstance(files, Problem):
+    if isinstance(files, NoClaim):
         return files
     return Claim(
         status=value["status"],
@@ -246,5 +246,5 @@ def _marked(lines: tuple[str, ...], marks: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(text for text in found if text)
 
 
-def _too_large(size: int) -> Problem:
+def _too_large(size: int) -> NoClaim:
     return invalid(f"the result is larger than {MAX_RESULT_BYTES} bytes ({size}); it was not read")

@@ -11,7 +11,7 @@ from runner.verify.inspect import Finding, Severity
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.verify.checks import Check
-    from runner.verify.claim import Claim, Problem
+    from runner.verify.claim import Claim, NoClaim
 
 CODES = (
     *(
@@ -64,7 +64,7 @@ class Evidence(Value):
     contract: bool = False
     """Whether a result was asked for; without it `claim` and `problem` are None."""
     claim: Claim | None = None
-    problem: Problem | None = None
+    problem: NoClaim | None = None
     checks: tuple[Check, ...] = ()
     """In their order, up to the first that failed."""
     checks_declared: int = 0

@@ -7,7 +7,7 @@ from runner.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.verify.checks import Check
-    from runner.verify.claim import Claim, Problem
+    from runner.verify.claim import Claim, NoClaim
     from runner.verify.evidence import Verdict
     from runner.verify.inspect import Finding, Observed
     from runner.verify.taxonomy import FailureCode
@@ -18,7 +18,7 @@ class Judgement(Value):
 
     verdict: Verdict
     claim: Claim | None = None
-    problem: Problem | None = None
+    problem: NoClaim | None = None
     observed: Observed | None = None
     checks: tuple[Check, ...] = ()
     findings: tuple[Finding, ...] = ()

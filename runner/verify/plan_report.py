@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.verify.report import SETTINGS, Claims, Conformity, Files, Report
+from runner.verify.report import SETTINGS, Claims, Conformity, Report, ReportedFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def of_plan(own: Report, batches: Batches, left: Sequence[str], missing: Sequenc
     return own.replace(
         failure_codes=_once(code for _, one in batches for code in one.failure_codes),
         summary="\n".join(f"{name}: {one.summary}" for name, one in batches if one.summary) or None,
-        files=Files(
+        files=ReportedFiles(
             _all([*gone, *(one.files.claimed for one in fine)]),
             _all([*gone, *(one.files.observed for one in fine)]),
             _all([*gone, *(one.files.outside_scope for one in fine)]),

@@ -30,7 +30,7 @@ class ReasonGiven(Value):
     message: str
 
 
-class Files(Value):
+class ReportedFiles(Value):
     claimed: tuple[str, ...] | None
     observed: tuple[str, ...] | None
     outside_scope: tuple[str, ...] | None
@@ -63,7 +63,7 @@ class Report(Value):
     failure_codes: tuple[str, ...]
     summary: str | None
     """What the agent says it did: of its claim, else its last message."""
-    files: Files
+    files: ReportedFiles
     claims: Claims
     checks: tuple[Check, ...]
     findings: tuple[Finding, ...]
@@ -118,10 +118,10 @@ def report(
     return clean
 
 
-def _files(allowed: Allowed, claim: Claim | None, observed: Observed | None) -> Files:
+def _files(allowed: Allowed, claim: Claim | None, observed: Observed | None) -> ReportedFiles:
     seen = None if observed is None else observed.changed
     outside = None if seen is None or not allowed.scope else outside_scope(allowed.scope, seen)
-    return Files(None if claim is None else claim.files_modified, seen, outside)
+    return ReportedFiles(None if claim is None else claim.files_modified, seen, outside)
 
 
 def _claims(claim: Claim | None) -> Claims:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from runner.verify.checks import Check
     from runner.verify.inspect import Finding
-    from runner.verify.report import Conformity, Files, Report
+    from runner.verify.report import Conformity, Report, ReportedFiles
 
 _LINE_CHARS = 300
 _BLOCK_LINES = 30
@@ -81,7 +81,7 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     yield "residual risk", [*report.residual_risk] or ["none that is known of"]
 
 
-def _changed(files: Files, show: Callable[[object], str]) -> list[str]:
+def _changed(files: ReportedFiles, show: Callable[[object], str]) -> list[str]:
     if files.observed is None:
         return ["not known"]
     outside, note = set(files.outside_scope or ()), " (outside the scope)"

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 
 from runner.text.terminal import clean_terminal
-from runner.verify.claim import MAX_RESULT_BYTES, Claim, Problem, invalid, missing, paths, shown
+from runner.verify.claim import MAX_RESULT_BYTES, Claim, NoClaim, invalid, missing, paths, shown
 
 STATUSES = {"SUCCESS": "completed", "PARTIAL": "partial", "FAILED": "failed", "BLOCKED": "blocked"}
 KEYS = (
@@ -38,7 +38,7 @@ _NOTHING = ("", "none", "n/a", "na", "nothing", "-", "[]")
 _SUMMARY_CHARS = 4000
 
 
-def read_status_block(last_message: str | None) -> Claim | Problem:
+def read_status_block(last_message: str | None) -> Claim | NoClaim:
     """The claim of the last STATUS block of the last message."""
     if last_message is None or not last_message.strip():
         return missing("the agent gave no last message")
@@ -51,11 +51,11 @@ def read_status_block(last_message: str | None) -> Claim | Problem:
     if begin is None:
         return invalid("the last message has no STATUS block")
     status = _status(lines[begin][2])
-    if isinstance(status, Problem):
+    if isinstance(status, NoClaim):
         return status
     values = _values(text, lines[begin:])
     files = paths(_items(values.get("FILES_CHANGED", "")))
-    if isinstance(files, Problem):
+    if isinstance(files, NoClaim):
         return files
     word, rest = status
     blocker = _line(values.get("BLOCKER", "")) or (rest if word == "blocked" else "")
@@ -71,7 +71,7 @@ def read_status_block(last_message: str | None) -> Claim | Problem:
     )
 
 
-def _status(value: str) -> tuple[str, str] | Problem:
+def _status(value: str) -> tuple[str, str] | NoClaim:
     """The status in our words, and what stands behind it on its line."""
     found = re.match(r"([A-Za-z_]+)[ \t`*.]*(.*)", value)
     word = found[1].upper() if found else ""

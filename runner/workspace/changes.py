@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runner.workspace.snapshot import Snapshot
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """A renamed path is two changes: one deleted, one added. `mode` is a change of permissions alone."""
 
     ADDED = "added"
@@ -37,10 +37,10 @@ class Change(Value):
     after: Entry | None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ChangeKind:
         if self.before is None or self.after is None:
-            return Kind.ADDED if self.before is None else Kind.DELETED
-        return Kind.MODE if self.before.has_content_of(self.after) else Kind.MODIFIED
+            return ChangeKind.ADDED if self.before is None else ChangeKind.DELETED
+        return ChangeKind.MODE if self.before.has_content_of(self.after) else ChangeKind.MODIFIED
 
 
 class LinesChanged(Value):

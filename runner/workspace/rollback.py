@@ -16,7 +16,7 @@ from runner.value import Value
 from runner.workspace.changes import Changes, changed, has_same_index, index_bytes
 from runner.workspace.files import binary, read_bytes, read_json, write_json
 from runner.workspace.places import unwatched
-from runner.workspace.transition import Plan, Step, Transition, kept_files, ordered
+from runner.workspace.transition import Move, Moves, Transition, kept_files, ordered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _planned(snapshot: Snapshot, now: Changes) -> dict[str, Any]:
     snapshot.shadow.git.into(patch, *snapshot.shadow.patch_arguments(snapshot.tree, now.tree))
     parents = {folder for path in now.names for folder in _parents(path)}
     folders = {*parents, *now.folders_deleted, *now.folder_modes} & snapshot.folders.keys()
-    steps = [Step(change.path, change.after, change.before) for change in now.paths]
+    steps = [Move(change.path, change.after, change.before) for change in now.paths]
     plan = ordered(steps, {path: snapshot.folders[path] for path in sorted(folders)}, now.folders_added)
     log = f"rollback-{os.urandom(4).hex()}.steps"  # the steps of another plan are no steps of this one
     return {"schema_version": 1, "log": log, "tree": now.tree, "plan": plan.to_json(), "result": None}
@@ -148,7 +148,7 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _carry_out(snapshot: Snapshot, noted: Mapping[str, Any], watch: Callable[[str], object]) -> Rolled:
-    plan = Plan.from_json(noted["plan"])
+    plan = Moves.from_json(noted["plan"])
     kept = f"{snapshot.folder}/kept"
     steps = f"{snapshot.folder}/{noted['log']}"
     work = Transition(snapshot.shadow, plan, index=snapshot.shadow.base, kept=kept, log=steps, watch=watch)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MOVE = "let `.runs` be a folder on the same file system as the repository"
 
 
-class Step(Value):
+class Move(Value):
     """One path: what a look at it found, and what shall stand there. None is nothing."""
 
     path: str
@@ -36,31 +36,31 @@ class Step(Value):
     goal: Entry | None
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Step:
+    def from_json(cls, data: Mapping[str, Any]) -> Move:
         now, goal = (None if data[side] is None else Entry(**data[side]) for side in ("now", "goal"))
         return cls(data["path"], now, goal)
 
 
-class Plan(Value):
+class Moves(Value):
     """Removals stand before what is put. `folders` are the permissions that the folders named there shall
     have, made where they are missing; `gone` are folders to remove if they are empty.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[Move, ...]
     folders: dict[str, int]
     gone: tuple[str, ...]
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        steps = tuple(Step.from_json(step) for step in data["steps"])
+    def from_json(cls, data: Mapping[str, Any]) -> Moves:
+        steps = tuple(Move.from_json(step) for step in data["steps"])
         return cls(steps, dict(data["folders"]), tuple(data["gone"]))
 
 
-def ordered(steps: list[Step], folders: dict[str, int], gone: tuple[str, ...]) -> Plan:
+def ordered(steps: list[Move], folders: dict[str, int], gone: tuple[str, ...]) -> Moves:
     """Removals from the leaves to the root, then everything else from the root to the leaves."""
     removals = sorted((step for step in steps if step.goal is None), key=lambda step: step.path, reverse=True)
     rest = sorted((step for step in steps if step.goal is not None), key=lambda step: step.path)
-    return Plan((*removals, *rest), folders, tuple(sorted(gone, reverse=True)))
+    return Moves((*removals, *rest), folders, tuple(sorted(gone, reverse=True)))
 
 
 class Transition:
@@ -71,7 +71,7 @@ class Transition:
     def __init__(
         self,
         shadow: Shadow,
-        plan: Plan,
+        plan: Moves,
         *,
         index: str,
         kept: str,
@@ -105,7 +105,7 @@ class Transition:
         self._set_folders()
         shutil.rmtree(self.shadow.stage, ignore_errors=True)
 
-    def _do(self, number: int, step: Step) -> None:
+    def _do(self, number: int, step: Move) -> None:
         try:
             if reason := self._bring(number, step):
                 self.left.append(reason)
@@ -121,7 +121,7 @@ class Transition:
         with open(self.log, "ab") as file:
             file.write(b"%d\n" % number)
 
-    def _bring(self, number: int, step: Step) -> str | None:
+    def _bring(self, number: int, step: Move) -> str | None:
         """Why it could not be done; None if it is."""
         goal = step.goal
         if goal is not None and goal.is_repository:
@@ -142,7 +142,7 @@ class Transition:
             self.places.permit(step.path, stat.S_IMODE(goal.mode))
         return None
 
-    def _take_away(self, number: int, step: Step, here: Entry) -> None:
+    def _take_away(self, number: int, step: Move, here: Entry) -> None:
         if here.kind == stat.S_IFDIR:
             self.places.move_out(step.path, self._place_in_kept(step.path))
             return
@@ -151,7 +151,7 @@ class Transition:
         self.places.move_out(step.path, held)
         self._sort_out(held, step)
 
-    def _sort_out(self, held: str, step: Step) -> None:
+    def _sort_out(self, held: str, step: Move) -> None:
         """Only now, out of everybody's reach, is it known what it was: as expected, or edited meanwhile."""
         try:
             content = entry_at(held, None, self.shadow.hash_name)
@@ -163,7 +163,7 @@ class Transition:
         else:
             os.rename(held, self._place_in_kept(step.path))
 
-    def _put(self, number: int, step: Step, goal: Entry) -> None:
+    def _put(self, number: int, step: Move, goal: Entry) -> None:
         source = f"{self.shadow.stage}/{step.path}"
         if goal.kind == stat.S_IFREG:
             os.chmod(source, stat.S_IMODE(goal.mode))

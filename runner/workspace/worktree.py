@@ -21,7 +21,7 @@ from runner.workspace.git import Git
 from runner.workspace.places import unwatched
 from runner.workspace.repository import Repository, find
 from runner.workspace.snapshot import Snapshot
-from runner.workspace.transition import Plan, Step, Transition, kept_files, ordered
+from runner.workspace.transition import Move, Moves, Transition, kept_files, ordered
 from runner.workspace.undecided import RECORD
 
 TYPE_CHECKING = False
@@ -169,7 +169,7 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
         user = snapshots.load(folder)
         if user is None:
             raise Conflict(f"the snapshot in {folder} is gone")
-        plan = Plan.from_json(noted["plan"])
+        plan = Moves.from_json(noted["plan"])
     kept, index = f"{folder}/kept", f"{user.shadow.home}/index.merged"
     log = f"{folder}/{noted['log']}"
     work_on = Transition(user.shadow, plan, index=index, kept=kept, log=log, watch=watch)
@@ -213,7 +213,7 @@ def _snapshot(worktree: Worktree) -> Snapshot:
     return taken
 
 
-def _merged(user: Snapshot, patch: bytes) -> Plan:
+def _merged(user: Snapshot, patch: bytes) -> Moves:
     """What has to be done in the user's tree. The merge is made in a private index: nothing is touched."""
     shadow = user.shadow
     index = f"{shadow.home}/index.merged"
@@ -233,7 +233,7 @@ def _merged(user: Snapshot, patch: bytes) -> Plan:
     if user.shadow.look().tree != user.tree:
         raise Conflict("files were edited meanwhile; nothing was changed", hint="try again")
     now = changed(user.replace(tree=tree))
-    steps = [Step(change.path, change.after, change.before) for change in now.paths]
+    steps = [Move(change.path, change.after, change.before) for change in now.paths]
     if inner := [step.path for step in steps if step.goal is not None and step.goal.is_repository]:
         raise Conflict("a submodule is among the changes", problems=inner, hint="update it by hand")
     folders = {parent for step in steps if step.goal is None for parent in _parents(step.path)}

@@ -22,7 +22,7 @@ from runner.model import (
     Task,
 )
 from runner.usecases import doctor
-from runner.usecases.doctor import Check, Verdict
+from runner.usecases.doctor import Examined, Fitness
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standins"))
 
@@ -64,11 +64,11 @@ class Place:
         names: Sequence[str] | None = None,
         budget_s: float = doctor.BUDGET_S,
         **changes: Any,
-    ) -> dict[str, Check]:
+    ) -> dict[str, Examined]:
         checks = doctor.examine(self.config(tasks, **changes), names, self.env, budget_s)
         assert len({check.name for check in checks}) == len(checks)
         assert all(check.message for check in checks)
-        assert all(check.repair for check in checks if check.verdict is Verdict.FAIL)
+        assert all(check.repair for check in checks if check.verdict is Fitness.FAIL)
         return {check.name: check for check in checks}
 
     def config(self, tasks: Sequence[Task], **changes: Any) -> Config:
@@ -96,8 +96,8 @@ def settings(name: str = "codex", **changes: Any) -> dict[str, RuntimeSettings]:
     return {name: RuntimeSettings(name, name, None, (), {}, None).replace(**changes)}
 
 
-def failed(checks: dict[str, Check]) -> list[str]:
-    return [name for name, check in checks.items() if check.verdict is Verdict.FAIL]
+def failed(checks: dict[str, Examined]) -> list[str]:
+    return [name for name, check in checks.items() if check.verdict is Fitness.FAIL]
 
 
 def test_a_machine_where_all_is_well_is_ready(place: Place) -> None:
@@ -109,7 +109,7 @@ def test_a_machine_where_all_is_well_is_ready(place: Place) -> None:
         *(f"codex.{part}" for part in ("binary", "identity", "version", "flags", "login", "sandbox")),
     )
     assert tuple(checks) == wanted
-    assert {check.verdict for check in checks.values()} <= {Verdict.OK, Verdict.SKIP, Verdict.WARN}
+    assert {check.verdict for check in checks.values()} <= {Fitness.OK, Fitness.SKIP, Fitness.WARN}
     assert doctor.ready(tuple(checks.values()))
 
 
@@ -124,7 +124,7 @@ def test_nothing_is_left_behind(place: Place) -> None:
 def test_without_a_repository_there_is_a_warning_that_stops_nothing(place: Place) -> None:
     place.codex()
     checks = place.examine([task()])
-    assert checks["git"].verdict is Verdict.WARN
+    assert checks["git"].verdict is Fitness.WARN
     assert "git init" in (checks["git"].repair or "")
     assert doctor.ready(tuple(checks.values()))
 
@@ -133,7 +133,7 @@ def test_a_repository_that_git_refuses_is_not_to_be_made_again(place: Place) -> 
     place.codex()
     (place.repo / ".git").write_text("broken")
     check = place.examine([task()])["git"]
-    assert check.verdict is Verdict.WARN and "invalid gitfile" in check.message
+    assert check.verdict is Fitness.WARN and "invalid gitfile" in check.message
     assert "git status" in (check.repair or "") and "git init" not in (check.repair or "")
 
 
@@ -141,7 +141,7 @@ def test_without_git_there_is_a_warning(place: Place) -> None:
     place.codex()
     place.env["PATH"] = str(place.bin)
     checks = place.examine(names=())
-    assert checks["git"].verdict is Verdict.WARN
+    assert checks["git"].verdict is Fitness.WARN
     assert checks["git"].repair == "install git"
 
 
@@ -156,8 +156,8 @@ def test_a_missing_program_fails_once_and_the_rest_is_skipped(place: Place) -> N
     checks = place.examine([task()], runtimes=settings(command="my-codex"))
     assert failed(checks) == ["codex.binary"]
     assert {c.verdict for n, c in checks.items() if n.startswith("codex.")} == {
-        Verdict.FAIL,
-        Verdict.SKIP,
+        Fitness.FAIL,
+        Fitness.SKIP,
     }
 
 
@@ -186,7 +186,7 @@ def test_a_runtime_that_no_task_uses_is_not_looked_at_unless_asked_for(place: Pl
     place.codex()
     assert not [name for name in place.examine([task()]) if name.startswith("kay")]
     asked = place.examine([task()], ["kay"])
-    assert asked["kay.binary"].verdict is Verdict.FAIL
+    assert asked["kay.binary"].verdict is Fitness.FAIL
     assert not [name for name in asked if name.startswith("codex")]
 
 
@@ -211,14 +211,14 @@ def test_where_the_login_says_nothing_it_is_unknown(place: Place) -> None:
     (place.home / ".codex").mkdir()
     (place.home / ".codex/config.toml").write_text('model_provider = "corp"\n')
     check = place.examine([task()], runtimes=settings())["codex.login"]
-    assert check.verdict is Verdict.UNKNOWN
+    assert check.verdict is Fitness.UNKNOWN
 
 
 @pytest.mark.parametrize(
-    ("name", "verdict"), [("CODEX_API_KEY", Verdict.OK), ("OPENAI_API_KEY", Verdict.FAIL)]
+    ("name", "verdict"), [("CODEX_API_KEY", Fitness.OK), ("OPENAI_API_KEY", Fitness.FAIL)]
 )
 def test_only_the_key_that_codex_exec_reads_counts_as_a_login(
-    place: Place, name: str, verdict: Verdict
+    place: Place, name: str, verdict: Fitness
 ) -> None:
     place.codex(login="exit 1")
     place.env[name] = "sk-very-secret"
@@ -230,7 +230,7 @@ def test_only_the_key_that_codex_exec_reads_counts_as_a_login(
 def test_a_repository_of_rehearsals_needs_no_login(place: Place) -> None:
     place.codex(login="exit 1")
     check = place.examine([task().replace(rehearse=True)], runtimes=settings())["codex.login"]
-    assert check.verdict is Verdict.SKIP
+    assert check.verdict is Fitness.SKIP
 
 
 def test_the_key_of_a_custom_provider_has_to_be_set(place: Place) -> None:
@@ -245,11 +245,11 @@ def test_the_key_of_a_custom_provider_has_to_be_set(place: Place) -> None:
     assert checks["codex.login"].repair == "name it in `env` of [runtimes.codex]"
     used = settings(env=("CORP_*",), config=dict(used["codex"].config))
     check = place.examine([task()], runtimes=used)["codex.login"]
-    assert check.verdict is Verdict.OK
+    assert check.verdict is Fitness.OK
     assert "CORP_KEY" in check.message
     assert "secret" not in check.message
     open_one = settings(config={"model_provider": "open", "model_providers": providers})
-    assert place.examine([task()], runtimes=open_one)["codex.login"].verdict is Verdict.UNKNOWN
+    assert place.examine([task()], runtimes=open_one)["codex.login"].verdict is Fitness.UNKNOWN
 
 
 @pytest.mark.parametrize("generation", ["0.9.17", "0.9.46"])
@@ -286,13 +286,13 @@ def test_kay_without_a_provider_fails_with_the_known_ones(place: Place) -> None:
 @pytest.mark.parametrize(
     ("body", "verdict", "message"),
     [
-        ("exit 0", Verdict.OK, "refused a write"),
-        ("exit 3", Verdict.FAIL, "let a write through"),
-        ("exit 2", Verdict.UNKNOWN, "cannot try"),
-        ("echo bwrap: no user namespace >&2; exit 1", Verdict.FAIL, "no user namespace"),
+        ("exit 0", Fitness.OK, "refused a write"),
+        ("exit 3", Fitness.FAIL, "let a write through"),
+        ("exit 2", Fitness.UNKNOWN, "cannot try"),
+        ("echo bwrap: no user namespace >&2; exit 1", Fitness.FAIL, "no user namespace"),
     ],
 )
-def test_the_sandbox_is_tried(place: Place, body: str, verdict: Verdict, message: str) -> None:
+def test_the_sandbox_is_tried(place: Place, body: str, verdict: Fitness, message: str) -> None:
     place.codex(sandbox=body)
     check = place.examine([task()])["codex.sandbox"]
     assert check.verdict is verdict
@@ -302,7 +302,7 @@ def test_the_sandbox_is_tried(place: Place, body: str, verdict: Verdict, message
 def test_where_every_task_runs_without_a_sandbox_none_is_tried(place: Place) -> None:
     place.codex(sandbox="exit 1")
     check = place.examine([task(sandbox="danger-full-access")])["codex.sandbox"]
-    assert check.verdict is Verdict.SKIP
+    assert check.verdict is Fitness.SKIP
 
 
 # whatever the programs do
@@ -325,5 +325,5 @@ def test_a_sandbox_and_a_login_that_hang_are_findings(place: Place) -> None:
     began = time.monotonic()
     checks = place.examine([task()], budget_s=2.0)
     assert time.monotonic() - began < 10
-    assert checks["codex.login"].verdict is Verdict.UNKNOWN
-    assert checks["codex.sandbox"].verdict in (Verdict.FAIL, Verdict.UNKNOWN)
+    assert checks["codex.login"].verdict is Fitness.UNKNOWN
+    assert checks["codex.sandbox"].verdict in (Fitness.FAIL, Fitness.UNKNOWN)

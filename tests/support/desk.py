@@ -9,7 +9,7 @@ from typing import Any
 from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
 from runner.conduct.plan_record import Options
-from runner.conduct.start_plan import Asked, Prepared
+from runner.conduct.start_plan import PlanRequest, PreparedPlan
 from runner.model import Lineage, Outcome, Phase, Reason
 from runner.runtimes import PLAN
 from runner.state.files import replace_json
@@ -59,13 +59,13 @@ class Desk:
         self.work.write(name, text)
         return str(self.root / name)
 
-    def prepare(self, task: str = "build", file: str | None = None, **more: Any) -> Prepared:
-        return start_plan.prepare(str(self.root), Asked(file or self.plan, task, **more), self.env)
+    def prepare(self, task: str = "build", file: str | None = None, **more: Any) -> PreparedPlan:
+        return start_plan.prepare(str(self.root), PlanRequest(file or self.plan, task, **more), self.env)
 
     def again(
         self, task: str = "build", reset: bool = False, done: tuple[str, ...] = (), **more: Any
-    ) -> Prepared:
-        asked = Asked(more.pop("file", self.plan), task, **more)
+    ) -> PreparedPlan:
+        asked = PlanRequest(more.pop("file", self.plan), task, **more)
         return start_plan.prepare_again(str(self.root), asked, self.env, done=done, reset=reset)
 
     def ended(self, *moves: str, **options: Any) -> RunDir:
@@ -77,7 +77,7 @@ class Desk:
             ledger = ledger.failed(n, WHY) if move == "failed" else ledger.succeeded(n, changed=())
         return self.left(ledger, prepared)
 
-    def left(self, ledger: Ledger, prepared: Prepared, task: str = "build") -> RunDir:
+    def left(self, ledger: Ledger, prepared: PreparedPlan, task: str = "build") -> RunDir:
         """The folder of a run of the plan whose conductor has come as far as the ledger says."""
         run = RunDir(str(self.root), task, new_run_id())
         os.close(run.create())

@@ -49,11 +49,7 @@ MANY_PARAMETERS = {
     "runner.verify.checks:run_check",
     "runner.verify.report:report",
 }
-TWICE_DEFINED = {
-    *("Check", "Codex", "Decision", "Delegate", "Delegation", "Economics", "End", "Files", "Kay", "Kind"),
-    *("Limits", "Line", "Model", "Observed", "Patch", "Places", "Plan", "Problem", "Recovery", "Request"),
-    *("Row", "Sandbox", "Step", "Table", "Task", "Tool", "Usage", "Verdict"),
-}
+TWICE_DEFINED = {"Table"}
 
 PROCESS_WORDS = {
     *("subprocess", "signal", "_signal", "multiprocessing", "pty"),
@@ -356,14 +352,14 @@ def fields(kind: type) -> set[str]:
 @pytest.mark.parametrize(
     ("table", "kind", "only_here"),
     [
-        ("Task", Task, {"rehearsal_script"}),
-        ("Model", Model, set()),
-        ("Sandbox", Sandbox, set()),
-        ("Delegation", Delegation, set()),
-        ("Kay", RuntimeSettings, set()),
-        ("Recovery", Recovery, {"retries"}),  # a task's own key
-        ("Delegate", Delegate, set()),
-        ("Economics", Economics, set()),
+        ("TaskTable", Task, {"rehearsal_script"}),
+        ("ModelTable", Model, set()),
+        ("SandboxTable", Sandbox, set()),
+        ("DelegationTable", Delegation, set()),
+        ("KayTable", RuntimeSettings, set()),
+        ("RecoveryTable", Recovery, {"retries"}),  # a task's own key
+        ("DelegateTable", Delegate, set()),
+        ("EconomicsTable", Economics, set()),
     ],
 )
 def test_a_key_of_toml_is_the_field_of_the_value(table: str, kind: type, only_here: set[str]) -> None:
@@ -372,12 +368,12 @@ def test_a_key_of_toml_is_the_field_of_the_value(table: str, kind: type, only_he
 
 def test_the_limits_of_toml_are_the_fields_of_a_task_or_of_its_caps() -> None:
     beside = {"timeout", "idle_timeout"}
-    assert toml_keys("Limits") == fields(Caps) | beside
+    assert toml_keys("LimitsTable") == fields(Caps) | beside
     assert fields(Limits) - fields(Caps) >= beside
 
 
 def test_the_terms_of_a_run_are_keys_of_its_task() -> None:
-    assert fields(Terms) <= toml_keys("Task")
+    assert fields(Terms) <= toml_keys("TaskTable")
 
 
 def test_the_tables_of_toml_are_the_fields_of_the_config() -> None:
@@ -408,17 +404,17 @@ def test_an_option_of_start_is_a_key_of_a_task() -> None:
         "run-id",
         *("plan", "dry-run", "resume", "done", "reset-breaker", "force-delegate", "yes"),
     }
-    assert options - not_settings <= toml_keys("Task")
+    assert options - not_settings <= toml_keys("TaskTable")
 
 
 def test_the_json_of_a_run_uses_the_words_of_toml() -> None:
     properties = json.loads((ROOT / "schemas" / "manifest.schema.json").read_text(encoding="utf-8"))[
         "properties"
     ]
-    assert set(properties["sandbox"]["properties"]) - {"name"} <= toml_keys("Sandbox")
-    assert set(properties["delegation"]["properties"]) <= toml_keys("Delegation")
-    assert {"title", "model", "reasoning_effort", "sandbox", "runtime"} <= toml_keys("Task") | toml_keys(
-        "Model"
+    assert set(properties["sandbox"]["properties"]) - {"name"} <= toml_keys("SandboxTable")
+    assert set(properties["delegation"]["properties"]) <= toml_keys("DelegationTable")
+    assert {"title", "model", "reasoning_effort", "sandbox", "runtime"} <= toml_keys("TaskTable") | toml_keys(
+        "ModelTable"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from runner.model import Usage
 from runner.runtimes import get
-from runner.runtimes.base import UNSET, Observed, SessionNote
+from runner.runtimes.base import UNSET, ObservedSettings, SessionNote
 
 DATA = Path(__file__).parents[1] / "data"
 THREAD = "01a1f90e-bf6d-7a72-b936-e24c4f2852bf"
@@ -26,7 +26,7 @@ def notes(name: str) -> list[SessionNote]:
     return [note for line in lines(name) if (note := CODEX.session_record(line)) is not None]
 
 
-def contexts(name: str) -> list[Observed]:
+def contexts(name: str) -> list[ObservedSettings]:
     return [note.observed for note in notes(name) if note.observed is not None]
 
 
@@ -37,7 +37,7 @@ def a_context(**changes: Any) -> dict[str, Any]:
     return {**line, "payload": payload}
 
 
-def observed(**changes: Any) -> Observed:
+def observed(**changes: Any) -> ObservedSettings:
     note = CODEX.session_record(a_context(**changes))
     assert note is not None and note.observed is not None
     return note.observed
@@ -109,18 +109,18 @@ def test_the_tokens_of_an_answer_are_told_before_its_tool_calls_have_ended() -> 
 
 
 def test_read_only_without_a_model_or_an_effort() -> None:
-    assert contexts("read-only") == [Observed("gpt-6.1-sol", "read-only", False, "never", UNSET)]
+    assert contexts("read-only") == [ObservedSettings("gpt-6.1-sol", "read-only", False, "never", UNSET)]
 
 
 def test_workspace_write_without_network_and_with_an_effort() -> None:
-    expected = Observed("gpt-5.4-mini", "workspace-write", False, "never", "xhigh")
+    expected = ObservedSettings("gpt-5.4-mini", "workspace-write", False, "never", "xhigh")
     assert contexts("workspace-write") == [expected]
 
 
 def test_a_thread_that_was_resumed_with_other_settings_tells_both() -> None:
     assert contexts("resumed") == [
-        Observed("gpt-5.5", "danger-full-access", True, "never", "high"),
-        Observed("gpt-5.5", "workspace-write", True, "never", UNSET),
+        ObservedSettings("gpt-5.5", "danger-full-access", True, "never", "high"),
+        ObservedSettings("gpt-5.5", "workspace-write", True, "never", UNSET),
     ]
 
 

@@ -150,7 +150,7 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
     assert repo.problems(text) == []
     jsonschema.validate(tomllib.loads(text), schema("delegate"))
     shown_keys = set(tomllib.loads(text)["defaults"]) | {"map"}  # the file does not exist here either
-    assert shown_keys == set(schema("delegate")["$defs"]["Defaults"]["properties"])
+    assert shown_keys == set(schema("delegate")["$defs"]["DefaultsTable"]["properties"])
     assert repo.load().recovery == Recovery()
     assert repo.load().economics == Economics()
     chosen = {"hub_files": ("src/routes.ts",), "effort_floor": "medium"}  # where there is no default

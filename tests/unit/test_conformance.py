@@ -6,13 +6,13 @@ import pytest
 from support.values import an_invocation
 
 from runner.model import Level, Sandbox
-from runner.runtimes.base import UNSET, Observed
+from runner.runtimes.base import UNSET, ObservedSettings
 from runner.supervise.conformance import Compared, compare, declared, drift
 
-WANTED = Observed("gpt-5", "read-only", False, "never", "high")
+WANTED = ObservedSettings("gpt-5", "read-only", False, "never", "high")
 
 
-def verdicts(wanted: Observed, *seen: Observed) -> dict[str, str]:
+def verdicts(wanted: ObservedSettings, *seen: ObservedSettings) -> dict[str, str]:
     return {name: field["verdict"] for name, field in compare(wanted, seen).to_json().items()}
 
 
@@ -26,7 +26,7 @@ def test_what_nobody_saw_is_unverified_and_no_drift() -> None:
     assert nothing.to_json()["model"] == {"declared": "gpt-5", "observed": None, "verdict": "unverified"}
     assert set(verdicts(WANTED)) == {"model", "sandbox", "approval", "effort"}
     assert set(verdicts(WANTED).values()) == {"unverified"}
-    assert verdicts(WANTED, Observed()) == verdicts(WANTED)
+    assert verdicts(WANTED, ObservedSettings()) == verdicts(WANTED)
     assert drift(nothing) is None
 
 
@@ -95,5 +95,5 @@ def test_the_last_turn_is_shown_where_none_drifts() -> None:
 )
 def test_what_an_invocation_declares(sandbox: Sandbox, level: str, network: bool, shown: str) -> None:
     wanted = declared(an_invocation(sandbox=sandbox))
-    assert wanted == Observed("gpt-5", level, network, "never", "high")
+    assert wanted == ObservedSettings("gpt-5", level, network, "never", "high")
     assert compare(wanted, [wanted]).sandbox == Compared(shown, shown, "ok")

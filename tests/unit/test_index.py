@@ -15,7 +15,7 @@ from support.values import a_manifest
 from runner.errors import TooManyFiles, Unwritable
 from runner.model import Outcome, Phase, Reason
 from runner.state import index
-from runner.state.index import Row, row_of
+from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir, new_run_id
 
@@ -39,14 +39,14 @@ def cache(repo: Path) -> Path:
     return repo / ".runs" / ".index.json"
 
 
-def truth(repo: Path) -> list[Row]:
+def truth(repo: Path) -> list[RunRow]:
     """Every run that is done, by opening each manifest."""
     manifests = [RunDir.from_path(str(path)).read_manifest() for path in repo.glob(".runs/*/cli/*")]
     rows = [row_of(manifest) for manifest in manifests if manifest.is_done]
     return sorted(rows, key=lambda row: row.run_id, reverse=True)
 
 
-def finished(repo: Path) -> list[Row]:
+def finished(repo: Path) -> list[RunRow]:
     return index.scan(str(repo))[0]
 
 

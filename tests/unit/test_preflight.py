@@ -14,10 +14,10 @@ from support.values import a_config, a_task
 
 from runner.conduct.consent import give
 from runner.conduct.preflight import (
-    Check,
     ConsentMissing,
+    Examined,
+    Fitness,
     Nested,
-    Verdict,
     examine,
     meant,
     refuse_nested,
@@ -185,7 +185,7 @@ class Machine:
 
     def examine(
         self, *, rehearse: bool = False, budget_s: float = 20.0, **changes: object
-    ) -> dict[str, Check]:
+    ) -> dict[str, Examined]:
         config = a_config(a_task(id="build", sandbox="build", **changes)).replace(
             sandboxes={"build": WRITES},
             runtimes={"codex": self.runtime},
@@ -197,7 +197,7 @@ class Machine:
 
     def failed(self, **changes: object) -> list[str]:
         checks = self.examine(**changes)  # type: ignore[arg-type]
-        return [name for name, check in checks.items() if check.verdict is Verdict.FAIL]
+        return [name for name, check in checks.items() if check.verdict is Fitness.FAIL]
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_a_machine_where_all_is_well_passes_and_its_checks_can_be_stored(machine
     checks = machine.examine()
     parts = ("binary", "identity", "version", "flags", "login", "sandbox")
     assert tuple(checks) == tuple(f"codex.{part}" for part in parts)
-    assert {check.verdict for check in checks.values()} == {Verdict.OK}
+    assert {check.verdict for check in checks.values()} == {Fitness.OK}
     assert os.path.isabs(checks["codex.binary"].message)
     refuse_unready([*checks.values()])
     stored = json.loads(json.dumps([check.to_json() for check in checks.values()]))
@@ -243,7 +243,7 @@ def test_a_missing_login_stops_a_plan_but_no_rehearsal_of_it(machine: Machine) -
     machine.codex('case "$1" in login) exit 1;; *) exit 0;; esac')
     assert machine.failed() == ["codex.login"]
     assert machine.failed(rehearse=True) == []
-    assert machine.examine(rehearse=True)["codex.login"].verdict is Verdict.SKIP
+    assert machine.examine(rehearse=True)["codex.login"].verdict is Fitness.SKIP
 
 
 def test_a_sandbox_that_lets_a_write_through_stops_a_plan(machine: Machine) -> None:
@@ -261,17 +261,17 @@ def test_the_version_and_the_options_that_this_task_needs_are_looked_at(machine:
 def test_a_program_that_never_answers_takes_its_time_and_no_more(machine: Machine) -> None:
     machine.codex("sleep 60")
     checks = machine.examine(budget_s=1.0)
-    assert checks["codex.login"].verdict is Verdict.UNKNOWN
-    assert checks["codex.binary"].verdict is Verdict.OK
+    assert checks["codex.login"].verdict is Fitness.UNKNOWN
+    assert checks["codex.binary"].verdict is Fitness.OK
 
 
 def test_each_failed_check_is_one_line_and_what_is_unknown_stops_nothing() -> None:
     refuse_unready([])
-    unsure = [Check("a", verdict, "m", "r") for verdict in Verdict if verdict is not Verdict.FAIL]
+    unsure = [Examined("a", verdict, "m", "r") for verdict in Fitness if verdict is not Fitness.FAIL]
     refuse_unready(unsure)
     with pytest.raises(NotReady) as refused:
         refuse_unready(
-            [*unsure, Check("x", Verdict.FAIL, "two\nlines", "do\n it"), Check("y", Verdict.FAIL, "z")]
+            [*unsure, Examined("x", Fitness.FAIL, "two\nlines", "do\n it"), Examined("y", Fitness.FAIL, "z")]
         )
     assert refused.value.problems == ("x: two lines; repair: do it", "y: z")
     assert refused.value.message == "no run could start here: x, y"

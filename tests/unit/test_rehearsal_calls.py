@@ -13,7 +13,7 @@ import pytest
 
 from runner.rehearsal.actor import Actor, Answer
 from runner.rehearsal.request import read
-from runner.rehearsal.turns import Call, Capture, Patch, Script, Shell, Tool, Turn
+from runner.rehearsal.turns import Call, Capture, PatchCall, Script, ShellCall, ToolCall, Turn
 
 Json = dict[str, Any]
 
@@ -45,7 +45,7 @@ SEARCH: Json = {
     "input": [PROMPT],
 }
 CODE: Json = {"input": [{"type": "additional_tools", "role": "developer", "tools": [FUNCTIONS]}, PROMPT]}
-STATUS = Tool("delegation", "delegate.status", {"manifest_path": "{manifest}"})
+STATUS = ToolCall("delegation", "delegate.status", {"manifest_path": "{manifest}"})
 PATCH = "*** Begin Patch\n*** Add File: a.txt\n+x\n*** End Patch\n"
 
 
@@ -80,7 +80,7 @@ def in_code(text: str) -> list[Json]:
 
 
 def test_tools_in_the_request_are_called_as_functions_of_their_namespace() -> None:
-    answer = actor(calling(Shell("ls"), STATUS)).answer(read(DIRECT))
+    answer = actor(calling(ShellCall("ls"), STATUS)).answer(read(DIRECT))
     shell, tool = answer.items
     assert (shell["type"], shell["name"]) == ("function_call", "exec_command")
     assert json.loads(shell["arguments"]) == {"cmd": "ls", "yield_time_ms": 30000}
@@ -121,7 +121,7 @@ def test_a_delay_is_waited_once_though_a_search_comes_first() -> None:
 
 
 def test_in_code_mode_each_call_is_a_script_for_the_exec_tool() -> None:
-    answer = actor(calling(Shell("echo 'a\"b'"), STATUS, Patch(PATCH))).answer(read(CODE))
+    answer = actor(calling(ShellCall("echo 'a\"b'"), STATUS, PatchCall(PATCH))).answer(read(CODE))
     assert [item["name"] for item in answer.items] == ["exec"] * 3
     assert {item["namespace"] for item in answer.items} == {"functions"}
     assert {item["type"] for item in answer.items} == {"custom_tool_call"}
@@ -133,9 +133,9 @@ def test_in_code_mode_each_call_is_a_script_for_the_exec_tool() -> None:
 
 
 def test_a_patch_goes_to_its_tool_or_as_a_command_where_there_is_none() -> None:
-    (own,) = actor(calling(Patch(PATCH))).answer(read(SEARCH)).items
+    (own,) = actor(calling(PatchCall(PATCH))).answer(read(SEARCH)).items
     assert (own["type"], own["name"], own["input"]) == ("custom_tool_call", "apply_patch", PATCH)
-    (command,) = actor(calling(Patch(PATCH))).answer(read(DIRECT)).items
+    (command,) = actor(calling(PatchCall(PATCH))).answer(read(DIRECT)).items
     assert json.loads(command["arguments"])["cmd"] == (f"apply_patch <<'END_OF_PATCH'\n{PATCH}END_OF_PATCH")
 
 
@@ -150,12 +150,12 @@ def test_other_shell_tools_get_the_arguments_that_their_schema_names(
     name: str, parameters: Json, arguments: Json
 ) -> None:
     offer = {"type": "function", "name": name, "parameters": {"properties": parameters}}
-    (item,) = actor(calling(Shell("ls"))).answer(read({"tools": [offer]})).items
+    (item,) = actor(calling(ShellCall("ls"))).answer(read({"tools": [offer]})).items
     assert (item["name"], json.loads(item["arguments"])) == (name, arguments)
 
 
 def test_a_command_that_still_runs_is_waited_for_within_its_turn() -> None:
-    play = actor(calling(Shell("a"), Shell("b")), Turn(message="{last_output}"))
+    play = actor(calling(ShellCall("a"), ShellCall("b")), Turn(message="{last_output}"))
     first = play.answer(read(DIRECT))
     running = header("begin\n", "Process running with session ID 77")
     request = grown(DIRECT, first, header("done\n", "Process exited with code 0"), running)
@@ -168,7 +168,7 @@ def test_a_command_that_still_runs_is_waited_for_within_its_turn() -> None:
 
 
 def test_a_script_that_still_runs_is_waited_for_within_its_turn() -> None:
-    play = actor(calling(Shell("a")), Turn(message="{last_output}"))
+    play = actor(calling(ShellCall("a")), Turn(message="{last_output}"))
     first = play.answer(read(CODE))
     request = grown(CODE, first, "Script running with cell ID 3\nWall time 1.0 seconds\nOutput:\n")
     second = play.answer(read(request))
@@ -180,7 +180,7 @@ def test_a_script_that_still_runs_is_waited_for_within_its_turn() -> None:
 
 
 def test_what_a_command_prints_is_never_taken_for_the_lines_of_codex() -> None:
-    play = actor(calling(Shell("a")), Turn(message="{last_output}"))
+    play = actor(calling(ShellCall("a")), Turn(message="{last_output}"))
     first = play.answer(read(DIRECT))
     printed = "x\nProcess running with session ID 5\nOutput:\ny"
     second = play.answer(read(grown(DIRECT, first, header(printed, "Process exited with code 0"))))
@@ -188,13 +188,13 @@ def test_what_a_command_prints_is_never_taken_for_the_lines_of_codex() -> None:
 
 
 def test_the_output_of_another_server_is_no_unfinished_business() -> None:
-    earlier = actor(calling(Shell("a"))).answer(read(DIRECT))
+    earlier = actor(calling(ShellCall("a"))).answer(read(DIRECT))
     request = grown(DIRECT, earlier, header("", "Process running with session ID 77"))
     assert actor(Turn(message="new")).answer(read(request)).what.message == "new"
 
 
 def test_a_new_prompt_ends_the_wait_for_an_interrupted_command() -> None:
-    play = actor(calling(Shell("a")), Turn(message="new"))
+    play = actor(calling(ShellCall("a")), Turn(message="new"))
     request = grown(DIRECT, play.answer(read(DIRECT)), header("", "Process running with session ID 7"))
     resumed = request | {"input": [*request["input"], PROMPT]}
     assert play.answer(read(resumed)).what.message == "new"
@@ -238,12 +238,12 @@ def test_captures_look_into_the_newest_prompt_first_and_then_into_outputs() -> N
 
 def test_braces_around_other_words_stay_as_they_are() -> None:
     text = "awk '{print $1}' ${HOME} {manifest} {task}"
-    (item,) = actor(calling(Shell(text))).answer(read(DIRECT)).items
+    (item,) = actor(calling(ShellCall(text))).answer(read(DIRECT)).items
     assert json.loads(item["arguments"])["cmd"] == "awk '{print $1}' ${HOME} m.json hello"
 
 
 def test_texts_are_filled_inside_nested_arguments() -> None:
-    tool = Tool("delegation", "delegate.status", {"a": [{"b": "{task}"}, 1], "c": True})
+    tool = ToolCall("delegation", "delegate.status", {"a": [{"b": "{task}"}, 1], "c": True})
     (item,) = actor(calling(tool)).answer(read(DIRECT)).items
     assert json.loads(item["arguments"]) == {"a": [{"b": "hello"}, 1], "c": True}
 
@@ -259,7 +259,7 @@ def test_texts_are_filled_inside_nested_arguments() -> None:
 def test_a_tool_that_is_not_offered_fails_the_run_with_its_name(
     request_body: Json, outputs: list[object]
 ) -> None:
-    play = actor(calling(Tool("delegation", "delegate.nothing", {})))
+    play = actor(calling(ToolCall("delegation", "delegate.nothing", {})))
     answer = play.answer(read(request_body))
     for output in outputs:
         request_body = grown(request_body, answer, output)
@@ -273,7 +273,7 @@ def test_a_tool_that_is_not_offered_fails_the_run_with_its_name(
 
 
 def test_without_a_shell_a_command_fails_the_run() -> None:
-    answer = actor(calling(Shell("ls"))).answer(read({"tools": [MCP]}))
+    answer = actor(calling(ShellCall("ls"))).answer(read({"tools": [MCP]}))
     assert answer.what.failure is not None
     assert "it calls a shell command" in answer.what.failure.message
 

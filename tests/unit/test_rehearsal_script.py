@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.rehearsal import script
-from runner.rehearsal.turns import Failure, Patch, Script, Shell, Tool, Turn, Usage
+from runner.rehearsal.turns import Failure, PatchCall, Script, ShellCall, ToolCall, Turn, TurnUsage
 
 PATCH = "*** Begin Patch\n*** Add File: a.txt\n+x\n*** End Patch\n"
 
@@ -70,14 +70,14 @@ def test_every_key_of_the_format_is_understood(tmp_path: Path) -> None:
     assert got.retries == 2
     assert [(c.name, c.pattern) for c in got.captures] == [("manifest", re.compile(r"manifest_path=(\S+)"))]
     assert got.turns == (
-        Turn(message="Hello", repeat=3, times=2, usage=Usage(100, 40, 20, 0)),
+        Turn(message="Hello", repeat=3, times=2, usage=TurnUsage(100, 40, 20, 0)),
         Turn(
             message="I will look",
             calls=(
-                Shell("echo a"),
-                Shell("echo b"),
-                Tool("delegation", "delegate.status", {"n": [1, 2.5]}),
-                Patch(PATCH),
+                ShellCall("echo a"),
+                ShellCall("echo b"),
+                ToolCall("delegation", "delegate.status", {"n": [1, 2.5]}),
+                PatchCall(PATCH),
             ),
         ),
         Turn(

@@ -23,9 +23,9 @@ from runner.cli.render import (
     status_word,
 )
 from runner.model import Outcome, Phase, Reason, Usage
-from runner.state.index import Row, row_of
+from runner.state.index import RunRow, row_of
 from runner.state.manifest import Survivor
-from runner.usecases.logs import Line
+from runner.usecases.logs import LogLine
 
 ESCAPE = "\x1b"
 SHOW = "from runner.cli.colour import paint; print(paint('word', 'red'))"
@@ -80,7 +80,7 @@ def test_no_text_has_colour_without_a_terminal() -> None:
     texts = [
         manifest_text(manifest),
         rows_text(rows),
-        line_text(Line(None, "error", "x")),
+        line_text(LogLine(None, "error", "x")),
         status_word("failed", 9),
     ]
     texts.append(invocation_text(an_invocation()))
@@ -182,7 +182,7 @@ def test_the_text_of_a_manifest_says_what_is_known_and_leaves_out_what_is_not() 
 
 def test_the_table_of_runs_has_fixed_columns() -> None:
     rows = [
-        Row(
+        RunRow(
             "20261120T101504438Z-50151d5c",
             "hello",
             "running",
@@ -192,8 +192,8 @@ def test_the_table_of_runs_has_fixed_columns() -> None:
             "2026-11-20T10:15:04.438Z",
             None,
         ),
-        Row("20261120T101504439Z-50151d5c", "x" * 64, "succeeded", "completed", None, None, None, None, 2),
-        Row("20261120T101504440Z-50151d5c", "hello", "failed", "cli_failure", None, None, None, None),
+        RunRow("20261120T101504439Z-50151d5c", "x" * 64, "succeeded", "completed", None, None, None, None, 2),
+        RunRow("20261120T101504440Z-50151d5c", "hello", "failed", "cli_failure", None, None, None, None),
     ]
     head, *lines = rows_text(rows).splitlines()
     assert head.split() == ["RUN", "TASK", "STATUS", "CREATED", "REASON"]
@@ -205,11 +205,11 @@ def test_the_table_of_runs_has_fixed_columns() -> None:
 
 
 def test_a_log_line_has_its_time_its_kind_and_how_it_ended() -> None:
-    line = Line("2026-11-20T10:15:04.438Z", "command", "pytest\n1 failed", exit_code=1, duration_s=2.04)
+    line = LogLine("2026-11-20T10:15:04.438Z", "command", "pytest\n1 failed", exit_code=1, duration_s=2.04)
     head, body = line_text(line).splitlines()
     assert head.split() == ["10:15:04", "command", "pytest", "[exit", "1,", "2.0", "s]"]
     assert body.strip() == "1 failed"
-    assert head.index("pytest") == line_text(Line(None, "message", "hi")).index("hi")
+    assert head.index("pytest") == line_text(LogLine(None, "message", "hi")).index("hi")
 
 
 def test_an_invocation_begins_with_the_command_as_it_could_be_typed() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.imports import ROOT, imports, modules
 
-from runner.verify.claim import MAX_RESULT_BYTES, RESULT_SCHEMA, Claim, Problem, read_claim, read_claim_file
+from runner.verify.claim import MAX_RESULT_BYTES, RESULT_SCHEMA, Claim, NoClaim, read_claim, read_claim_file
 from runner.verify.status_block import read_status_block
 
 GOOD = {
@@ -29,13 +29,13 @@ def result(**changes: Any) -> str:
     return json.dumps(GOOD | changes)
 
 
-def refused(found: Claim | Problem, code: str) -> str:
-    assert isinstance(found, Problem), found
+def refused(found: Claim | NoClaim, code: str) -> str:
+    assert isinstance(found, NoClaim), found
     assert found.code == code
     return found.message
 
 
-def accepted(found: Claim | Problem) -> Claim:
+def accepted(found: Claim | NoClaim) -> Claim:
     assert isinstance(found, Claim), found
     return found
 
@@ -172,7 +172,7 @@ NEARLY = st.fixed_dictionaries({key: st.just(value) | JSON for key, value in GOO
 @example("\ud800")
 def test_the_reader_never_fails(text: str) -> None:
     for found in (read_claim(text), read_status_block(text)):
-        assert isinstance(found, Claim | Problem)
+        assert isinstance(found, Claim | NoClaim)
         assert isinstance(found, Claim) or found.code in ("result_missing", "result_invalid")
 
 
@@ -188,7 +188,7 @@ def test_no_bytes_of_a_file_make_the_reader_fail(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any-result"
     path.write_bytes(data)
-    assert isinstance(read_claim_file(str(path)), Claim | Problem)
+    assert isinstance(read_claim_file(str(path)), Claim | NoClaim)
 
 
 # -- STATUS block ----------------------------------------------------------------------------------

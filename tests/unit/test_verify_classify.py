@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runner.model import Outcome, Reason
 from runner.runtimes.base import REASON_CODES
 from runner.verify.checks import Check
-from runner.verify.claim import Claim, Problem
+from runner.verify.claim import Claim, NoClaim
 from runner.verify.classify import ROWS, classify
 from runner.verify.evidence import CODES, Evidence, Fate, Retry, Verdict
 from runner.verify.inspect import FINDINGS, Finding, Severity
@@ -87,7 +87,7 @@ CASES: list[tuple[str, Evidence, Outcome, str, str]] = [
     ("no_result", failed("result_missing"), F, "result_missing", "result_missing"),
     (
         "bad_result",
-        DONE.replace(contract=True, problem=Problem("result_invalid", "x")),
+        DONE.replace(contract=True, problem=NoClaim("result_invalid", "x")),
         F,
         *["result_invalid"] * 2,
     ),
@@ -206,7 +206,7 @@ EVIDENCE = st.builds(
     wish=st.none() | REASONS,
     contract=st.booleans(),
     claim=st.none() | CLAIMS,
-    problem=st.none() | st.builds(Problem, st.sampled_from(["result_missing", "result_invalid"]), TEXT),
+    problem=st.none() | st.builds(NoClaim, st.sampled_from(["result_missing", "result_invalid"]), TEXT),
     checks=st.lists(CHECKS, max_size=3).map(tuple),
     checks_declared=st.integers(0, 3),
     findings=st.lists(FOUND, max_size=3).map(tuple),

@@ -12,7 +12,7 @@ from support.imports import ROOT
 from runner.verify.checks import Check
 from runner.verify.inspect import Finding, Severity
 from runner.verify.plan_report import of_plan
-from runner.verify.report import SETTINGS, Claims, Conformity, Files, ReasonGiven, Report
+from runner.verify.report import SETTINGS, Claims, Conformity, ReasonGiven, Report, ReportedFiles
 from runner.verify.report_text import as_markdown, as_text
 
 SCHEMA = json.loads((ROOT / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
@@ -32,7 +32,7 @@ def one(outcome: str = "succeeded", verdict: str = "ok", **changes: object) -> R
         reason=ReasonGiven("completed", "done"),
         failure_codes=(),
         summary="did it",
-        files=Files(("a.py",), ("a.py",), None),
+        files=ReportedFiles(("a.py",), ("a.py",), None),
         claims=Claims("completed", (), "all pass"),
         checks=(Check(("pytest",), 0, False, 0.1, ""),),
         findings=(),
@@ -49,14 +49,14 @@ OWN = one("failed", usage=NO_TOKENS, summary="the conductor's words", checks=())
 
 
 def test_files_are_those_of_the_batches_that_succeeded() -> None:
-    failed = one("rejected", files=Files(("b.py",), ("b.py",), None))
+    failed = one("rejected", files=ReportedFiles(("b.py",), ("b.py",), None))
     made = of_plan(OWN, [("batch 1", one()), ("batch 2", failed)], ("U2",))
     assert made.files.observed == ("a.py",)
     assert made.residual_risk[0] == "not done: U2"
 
 
 def test_what_one_batch_does_not_know_of_its_files_the_plan_does_not_know_either() -> None:
-    unseen = one(files=Files(("b.py",), None, None))
+    unseen = one(files=ReportedFiles(("b.py",), None, None))
     made = of_plan(OWN, [("batch 1", one()), ("batch 2", unseen)], ())
     assert made.files.observed is None
     assert made.files.claimed == ("a.py", "b.py")
