@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+from cancelling import cancelling
 from delegation import delegating
 from planning import planning
 from scene import RUNNER, Scene
@@ -173,6 +174,7 @@ def main() -> int:
         starting(scene, table, rounds)
         waiting(scene, table, rounds)
         beside_codex(scene, table, rounds)
+        cancelling(scene, table, rounds)
         delegating(scene, table, rounds)
         silence(scene, table)
         listing(scene, table, rounds)

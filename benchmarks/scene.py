@@ -87,6 +87,7 @@ class Scene:
             f'[runtimes.codex]\ncommand = "{CODEX}"\n[tasks.hello]\nrehearse = true\nprompt = "hello"\n'
         )
         self.real = str(real)
+        self.shell = str(Path(self.repo, "shell.toml"))  # `cancelling` knows what is in it
         self.env = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
 
     def cli(self, *words: str) -> str:
@@ -96,7 +97,8 @@ class Scene:
 
     def start(self, task: str) -> str:
         """Starts a task and gives its run id."""
-        config = ["--config", self.real] if task == "hello" else []
+        file = {"hello": self.real, "shell": self.shell}.get(task)
+        config = [] if file is None else ["--config", file]
         out = self.cli("start", "--task", task, "--format", "json", *config)
         return str(json.loads(out)["run_id"])
 

@@ -20,6 +20,7 @@ from runner.processes.proc import (
     children,
     command_line,
     everything,
+    find,
     is_alive,
     lists_children,
     marker,
@@ -154,10 +155,12 @@ class Tree:
         it leaves orphans (measured). Each step has `grace_s`; `hurry()` cuts the step short. Returns
         the survivors that were seen at the end: empty is the proof.
         """
-        root = [process for process in self.members() if process.pid == self._root.pid]
-        self._signal(root, signal.SIGINT)
+        if not self._is_whole:
+            self.members()  # what the end of the root leaves behind is found by having been seen
+        root = find(self._root)
+        is_told = root is not None and root.is_alive and send(root, signal.SIGINT)
         self.thaw(1.0)
-        if root and not self._wait_until(lambda: not self._root_alive(), grace_s, hurry):
+        if is_told and not self._wait_until(lambda: not is_alive(self._root), grace_s, hurry):
             grace_s = min(grace_s, 2.0) if hurry() else grace_s
         return self.sweep(grace_s, hurry)
 
@@ -180,9 +183,6 @@ class Tree:
         self._pause_s = _FIRST_PAUSE_S
         return time.monotonic() + within_s
 
-    def _root_alive(self) -> bool:
-        return is_alive(self._root)
-
     def _wait_until(self, condition: Callable[[], bool], within_s: float, hurry: Callable[[], bool]) -> bool:
         deadline = self._deadline(within_s)
         while not condition():
@@ -192,8 +192,13 @@ class Tree:
         return True
 
     def _wait(self) -> None:
-        self._reap()
-        time.sleep(self._pause_s)
+        """A moment, and less where a child of ours ends: nobody waits for what is over."""
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        try:
+            if not _has_ended_child():
+                signal.sigtimedwait({signal.SIGCHLD}, self._pause_s)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 1.5)
         self._reap()
 
@@ -201,6 +206,14 @@ class Tree:
     def _signal(processes: Iterable[Process], number: int) -> None:
         for process in processes:
             send(process, number)
+
+
+def _has_ended_child() -> bool:
+    """Whether one waits to be collected: of its end no signal will tell any more."""
+    try:
+        return os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return False
 
 
 def _moving(processes: Iterable[Process]) -> list[Process]:

@@ -43,11 +43,11 @@ def hold(manifest: Manifest) -> int | None:
 
     None where none is needed, or somebody has it: the run's own child too, for as long as it lives.
     """
-    from runner.workspace.lease import Holder, acquire
-
     place = manifest.workspace
     if place is None or place["kind"] != "in-place" or place["path"] is None:
         return None
+    from runner.workspace.lease import Holder, acquire  # only a run that may write has a place
+
     try:
         return acquire(place["path"], Holder(manifest.run_id, manifest.manifest_path)).fd
     except (RunnerError, OSError):

@@ -13,7 +13,7 @@ WALK = """
 import json, os, sys
 from runner.processes import spawn
 from runner.processes.tree import Tree
-from runner.supervise import reap
+from runner.supervise.begin import reap
 
 done, said = os.pipe()
 BELOW = f"sleep 60 & (setsid env -i sleep 60 &) ; echo >&{said}; exec sleep 60"
