@@ -15,11 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from run import Table
-from scene import CODEX, ROOT, RUNNER, Scene
+from scene import CODEX, ROOT, RUNNER, Scene, Table
 
 _PLAY = "schema_version = 1\n[[turns]]\nshell = 'sleep 1000'\ntimes = 1000\n"
 _BEGUN = '"type":"command_execution"'

@@ -9,11 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from run import Table
-from scene import RUNNER, Scene
+from scene import RUNNER, Scene, Table
 
 _HELLO = {
     "protocolVersion": "2025-06-18",

@@ -13,12 +13,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from run import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
+from scene import Table
 
 from runner.plan import load
 from runner.plan.batch import decide
@@ -105,6 +102,4 @@ def planning(table: Table, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    from run import Table
-
     planning(Table(), int(sys.argv[1]) if len(sys.argv) > 1 else 5)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cancelling import cancelling
 from delegation import delegating
 from planning import planning
-from scene import RUNNER, Scene
+from scene import RUNNER, Scene, Table
 
 BARE = [sys.executable, "-I", "-c", "pass"]
 
@@ -36,14 +36,6 @@ def measure(argv: list[str], scene: Scene) -> tuple[float, float]:
         raise SystemExit(f"{argv}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return cpu * 1000, wall * 1000
-
-
-class Table:
-    """Rows as they are measured: what, value, ratio, budget."""
-
-    def row(self, what: str, value: str, ratio: float | None = None, budget: str = "") -> None:
-        shown = "" if ratio is None else f"{ratio:.2f} x"
-        print(f"{what:<66}{value:>14}{shown:>10}  {budget}", flush=True)
 
 
 def operating(scene: Scene, table: Table, rounds: int) -> float:

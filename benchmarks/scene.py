@@ -62,6 +62,14 @@ _FLOOD = (
 )
 
 
+class Table:
+    """Rows as they are measured: what, value, ratio, budget."""
+
+    def row(self, what: str, value: str, ratio: float | None = None, budget: str = "") -> None:
+        shown = "" if ratio is None else f"{ratio:.2f} x"
+        print(f"{what:<66}{value:>14}{shown:>10}  {budget}", flush=True)
+
+
 class Scene:
     """A git repository with a delegate.toml, a fake codex, and the real one for comparison."""
 
