@@ -12,8 +12,14 @@ from support.waiting import wait_until
 
 
 def leave_no_room(run: Run) -> None:
-    """Fills the disk, and the last page of what is appended to: not one byte more fits."""
-    for name in ("events.jsonl", "supervisor.log", "timeline.tsv", "stdout.jsonl"):
+    """Fills the disk, and the last page of what the supervisor appends to: not one byte more fits.
+
+    Not before it has written down what the child has said: that would take the room that a test leaves.
+    """
+    wait_until(
+        lambda: run.on_disk()["thread_id"] and (run.folder / "timeline.tsv").exists(), 10.0, "the first look"
+    )
+    for name in ("events.jsonl", "supervisor.log", "timeline.tsv"):
         with (run.folder / name).open("ab") as file:
             file.write(b"\n" * (-file.tell() % 4096))
     fill(run.repo.base)

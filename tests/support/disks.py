@@ -23,8 +23,10 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
         pytest.skip("mounting a tmpfs needs root")
     try:
         yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    except BaseException:  # something that is not ended may hold it, and is not what went wrong
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        raise
+    subprocess.run(["umount", str(folder)], check=True)
 
 
 @contextlib.contextmanager

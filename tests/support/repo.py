@@ -154,7 +154,9 @@ class Repo:
         with self.process(*words, env=env, cwd=cwd) as process:
             data = stdin.encode() if isinstance(stdin, str) else stdin
             out, err = process.communicate(data, timeout=within)
-        return Completed(process.returncode, out.decode(), err.decode())
+        return Completed(
+            process.returncode, out.decode(errors="surrogateescape"), err.decode(errors="surrogateescape")
+        )
 
     @contextlib.contextmanager
     def process(
