@@ -238,13 +238,21 @@ def _report_bug(error: Exception, as_json: bool) -> int:
     from runner.errors import Bug
 
     text = "".join(traceback.format_exception(error))
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    path = os.path.join(state, "runner", f"crash-{os.getpid()}.log")
     try:
-        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        with open(path, "w", opener=lambda p, f: os.open(p, f, 0o600)) as file:
-            file.write(f"runner on Python {sys.version}, {sys.platform}\n{text}")
-    except OSError:
+        path = _kept(f"runner on Python {sys.version}, {sys.platform}\n{text}")
+    except (OSError, RunnerError):
         path = "could not be written"
         print(text, file=sys.stderr)
     return _report(Bug(f"{type(error).__name__}: {error}", hint=f"a bug of runner; report: {path}"), as_json)
+
+
+def _kept(report: str) -> str:
+    """The file with the report of a bug."""
+    from runner.disk import home
+
+    folder = home.state(os.environ)
+    path = os.path.join(folder, f"crash-{os.getpid()}.log")
+    os.makedirs(folder, 0o700, exist_ok=True)
+    with open(path, "wb", opener=lambda p, f: os.open(p, f, 0o600)) as file:
+        file.write(report.encode(errors="backslashreplace"))
+    return path

@@ -1,7 +1,7 @@
 """Consent of a person, once per project, that plans are delegated here. Edge: disk.
 
-It is kept outside the repository, under XDG_STATE_HOME: no committed file can give it, and no agent that may
-write in the repository alone. What others could have written is not believed.
+It is kept in the user's state folder, outside the repository: no committed file can give it, and no agent
+that may write in the repository alone. What others could have written is not believed.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 
+from runner.disk import home
 from runner.errors import Unwritable
 from runner.model import SCHEMA_VERSION, Level
 from runner.state.files import no_follow, replace_json, unwritable
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from runner.model import Sandbox
 
-_FOLDER = "runner/consents"
 _LONGEST = 65_536
 _BY_OTHERS = 0o022
 
@@ -42,30 +42,13 @@ def place(root: str, env: Mapping[str, str], sandbox: Sandbox | None = None) -> 
     """The file of a consent for this repository. Unwritable where no folder for it is out of reach of those
     who work there: in the repository, or in what `sandbox` lets an agent write.
     """
-    state = env.get("XDG_STATE_HOME", "")
-    if not state.startswith(
-        "/"
-    ):  # a relative one is to be ignored, says the XDG base directory specification
-        home = env.get("HOME", "")
-        if not home.startswith("/"):
-            raise Unwritable(
-                "there is no place for a consent: neither XDG_STATE_HOME nor HOME is an absolute path",
-                hint="set HOME",
-            )
-        state = os.path.join(home, ".local/state")
-    repo = os.path.realpath(root)
-    digest = hashlib.sha256(os.fsencode(repo)).hexdigest()[:32]
-    folder = os.path.join(state, _FOLDER)
-    real = os.path.realpath(folder)
-    reached = [repo]
+    folder = os.path.join(home.state(env), "consents")
+    reached = [root]
     if sandbox is not None and sandbox.level is Level.WORKSPACE_WRITE:
-        reached += map(os.path.realpath, sandbox.writable)
+        reached += sandbox.writable
     for one in reached:
-        if os.path.commonpath((one, real)) == one:
-            raise Unwritable(
-                f"a consent kept in {folder} could be given by an agent, which may write in {one}",
-                hint="set XDG_STATE_HOME to a folder outside of it",
-            )
+        home.refuse_inside(folder, one, "a consent")
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:32]
     return f"{folder}/{digest}.json"
 
 

@@ -128,6 +128,6 @@ def _sandbox(item: dict[str, Any], places: ConfigFiles) -> dict[str, Any]:
 
 
 def _folder(path: str, places: ConfigFiles) -> str:
-    if path == "~" or path.startswith("~/"):
+    if places.home is not None and (path == "~" or path.startswith("~/")):
         path = places.home + path[1:]
     return os.path.normpath(os.path.join(places.root, path))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from runner.disk import home
 from runner.errors import ConfigInvalid, UsageError
 from runner.value import Value
 
@@ -33,7 +34,7 @@ class ConfigFiles(Value):
     user: str
     user_policy: str
     system_policy: str
-    home: str
+    home: str | None
     required: bool = True
 
     def files(self) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ def find(
     required: bool = True,
 ) -> ConfigFiles:
     """The places for a command given in `start_dir`; ConfigInvalid when there is no delegate.toml and one is
-    `required`.
+    `required`, Unwritable where nothing says where the user's settings and policy would be.
     """
     start = os.path.realpath(start_dir)
     if config_file is not None:
@@ -72,8 +73,7 @@ def find(
         required = nearest is not None
         folder = nearest or root
         project = os.path.join(folder, FILE_NAME)
-    home = env.get("HOME") or os.path.expanduser("~")
-    user = os.path.join(xdg(env, "XDG_CONFIG_HOME", home, ".config"), "runner")
+    user = home.config(env)
     return ConfigFiles(
         root=root,
         project=project,
@@ -81,7 +81,7 @@ def find(
         user=os.path.join(user, "config.toml"),
         user_policy=os.path.join(user, "policy.toml"),
         system_policy=system_policy,
-        home=home,
+        home=home.find(env),
         required=required,
     )
 
@@ -100,14 +100,6 @@ def git_root(folder: str) -> str | None:
         if parent == folder:
             return None
         folder = parent
-
-
-def xdg(env: Mapping[str, str], name: str, home: str, default: str) -> str:
-    """An XDG folder. A relative value is to be ignored:
-    specifications.freedesktop.org/basedir-spec.
-    """
-    value = env.get(name, "")
-    return value if value.startswith("/") else os.path.join(home, default)
 
 
 def setting_names(env: Mapping[str, str]) -> dict[str, str]:

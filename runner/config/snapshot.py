@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 
-from runner.config.find import ConfigFiles, xdg
+from runner.config.find import ConfigFiles
+from runner.disk import home
 from runner.model import (
     Caps,
     Config,
@@ -218,12 +219,15 @@ def _unchanged(path: str, known: list[Any] | None, written: int) -> bool:
 
 def cache_path(places: ConfigFiles, env: Mapping[str, str]) -> str | None:
     """The file for this repository, or None where a child could write it."""
-    base = os.path.realpath(xdg(env, "XDG_CACHE_HOME", places.home, ".cache"))
+    base = home.cache(env)
+    if base is None:
+        return None
+    base = os.path.realpath(base)
     if (base + "/").startswith(places.root.rstrip("/") + "/"):
         return None
     # The end of the path tells the repository; two that share it take turns, as the key has the whole path.
     name = places.root.replace("/", "%")[-60:]
-    return os.path.join(base, "runner", "config", f"{name}.json")
+    return os.path.join(base, "config", f"{name}.json")
 
 
 def read(path: str) -> Json | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from runner.disk import home
 from runner.model import Command, Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes import codex_endings, codex_events, codex_rollout
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
@@ -131,8 +132,8 @@ class Codex:
         return codex_events.parse(record)
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
-        home = _home(env)
-        return codex_rollout.folders(home, thread_id) if home else ()
+        folder = home.of_program(env, "CODEX_HOME", ".codex")
+        return codex_rollout.folders(folder, thread_id) if folder else ()
 
     def session_record(self, record: Json) -> SessionNote | None:
         return codex_rollout.note(record)
@@ -147,8 +148,8 @@ class Codex:
         return (program.path, "mcp", "get", "delegation", "--json")
 
     def own_config(self, env: Mapping[str, str]) -> str | None:
-        home = _home(env)
-        return home and f"{home}/config.toml"
+        folder = home.of_program(env, "CODEX_HOME", ".codex")
+        return folder and f"{folder}/config.toml"
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
         if level is Level.DANGER:
@@ -189,10 +190,6 @@ _WHO = ("RUNNER_RUN_ID", "RUNNER_MANIFEST")
 
 def _declared_provider(settings: RuntimeSettings, model: Model | None) -> str | None:
     return (model.provider if model is not None else None) or settings.provider
-
-
-def _home(env: Mapping[str, str]) -> str | None:
-    return env.get("CODEX_HOME") or (env["HOME"] + "/.codex" if env.get("HOME") else None)
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Command, Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
@@ -136,12 +137,12 @@ class Kay:
     def stored_key(
         self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
     ) -> StoredKey | None:
-        home = _home(env)
+        folder = home.of_program(env, "KAY_HOME", ".kay")
         provider = provider_of(settings, model)
         ways: tuple[tuple[str, ...], ...] = (("provider_credentials", provider, "api_key"),)
         if provider == "openai":  # the main login: a key, or the tokens of ChatGPT
             ways += (("OPENAI_API_KEY",), ("tokens",))
-        return StoredKey(f"{home}/auth.json", ways) if home else None
+        return StoredKey(f"{folder}/auth.json", ways) if folder else None
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         return kay_events.parse(record)
@@ -164,8 +165,8 @@ class Kay:
         return None  # a registered server cannot be switched on for one run: refused before
 
     def own_config(self, env: Mapping[str, str]) -> str | None:
-        home = _home(env)
-        return f"{home}/config.toml" if home else None
+        folder = home.of_program(env, "KAY_HOME", ".kay")
+        return f"{folder}/config.toml" if folder else None
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
         return None
@@ -209,10 +210,6 @@ def _delegation(server: McpServer) -> dict[str, Any]:
 def _custom(settings: RuntimeSettings) -> Mapping[str, Any]:
     providers = settings.config.get("model_providers")
     return providers if isinstance(providers, Mapping) else {}
-
-
-def _home(env: Mapping[str, str]) -> str | None:
-    return env.get("KAY_HOME") or (env["HOME"] + "/.kay" if env.get("HOME") else None)
 
 
 RUNTIME: Runtime = Kay()

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 
+from runner.disk import home
 from runner.errors import RuntimeMissing
 from runner.model import RuntimeSettings
 
@@ -58,8 +59,8 @@ def real(path: str) -> str:
 
 def _as_path(runtime: Runtime, command: str, env: Mapping[str, str], root: str | None) -> str:
     path = command
-    if path.startswith("~/") and env.get("HOME"):
-        path = env["HOME"] + path[1:]
+    if path.startswith("~/") and (user := home.find(env)) is not None:
+        path = user + path[1:]
     path = os.path.join(root or os.getcwd(), path)
     if _is_executable(path):
         return real(path)

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 
+from runner.disk import home
 from runner.model import Program
 from runner.runtimes.jsonvalues import table, text
 
@@ -60,17 +61,9 @@ def save(runtime: str, program: Program, line: str, stamp: list[int] | None, env
 
 
 def cache_file(env: Mapping[str, str]) -> str | None:
-    """`$XDG_CACHE_HOME/runner/programs.json`, or under `~/.cache`; None without both.
-
-    https://specifications.freedesktop.org/basedir-spec: a relative value counts as unset.
-    """
-    base = env.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):
-        home = env.get("HOME", "")
-        if not os.path.isabs(home):
-            return None
-        base = os.path.join(home, ".cache")
-    return os.path.join(base, "runner", "programs.json")
+    """`$XDG_CACHE_HOME/runner/programs.json`; None where the user has no such folder."""
+    folder = home.cache(env)
+    return None if folder is None else os.path.join(folder, "programs.json")
 
 
 def stamp_of(path: str) -> list[int] | None:

@@ -2,14 +2,16 @@
 
 Codex makes read-only what the `.git` file of a folder that may be written names
 (https://github.com/openai/codex/pull/17036; measured on 0.163.0). So every run that may write gets one folder
-more that it may write, the guard, whose `.git` names `.runs`. It stands outside the repository: Codex mounts
-folders of its own in there, which it could not below a read-only `.runs`.
+more that it may write, the guard, whose `.git` names `.runs`. It stands outside the repository: inside, an
+agent could put a link to any folder in its place. And Codex mounts folders of its own in it, which it could
+not below a read-only `.runs`.
 """
 
 from __future__ import annotations
 
 import os
 
+from runner.disk import home
 from runner.state.files import no_follow, replace_bytes, unwritable
 from runner.state.store import RUNS
 
@@ -19,13 +21,16 @@ if TYPE_CHECKING:
 
 
 def guard_of(repo: str, env: Mapping[str, str]) -> str:
-    """The guard of a repository: one for all its runs, named after the folder itself. Nothing is made."""
-    state = env.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    """The guard of a repository: one for all its runs, named after the folder itself. Nothing is made.
+    Unwritable where there is no place for it outside of the repository.
+    """
+    state = home.state(env)
+    home.refuse_inside(state, repo, "the guard of the records")
     try:
         found = os.stat(repo)
     except OSError as error:
         raise unwritable(error) from error
-    return f"{state}/runner/guards/{found.st_dev:x}-{found.st_ino:x}"
+    return f"{state}/guards/{found.st_dev:x}-{found.st_ino:x}"
 
 
 def make_guard(guard: str, repo: str) -> None:

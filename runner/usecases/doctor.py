@@ -9,9 +9,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
-from runner.errors import ConfigInvalid
+from runner.errors import ConfigInvalid, Unwritable
 from runner.model import Config, Level, Model, Sandbox
 from runner.runtimes.exam import Examined, Fitness, Use, ask, examine_runtime
+from runner.state.guard import guard_of
 
 __all__ = ["Examined", "Fitness", "examine", "ready"]
 
@@ -38,6 +39,7 @@ def examine(
         _settings(config, invalid),
         *_git(config.root, env, deadline),
         _writable(config.root),
+        _guardable(config, env),
         _space(config.root),
         _delegation(config, invalid),
     ]
@@ -107,6 +109,26 @@ def _writable(root: str) -> Examined:
         if made:
             os.rmdir(folder)
     return Examined("runs-folder", Fitness.OK, f"{folder} can be written")
+
+
+def _guardable(config: Config, env: Mapping[str, str]) -> Examined:
+    """Whether there is a place outside of the repository for what a run that may write needs."""
+    try:
+        folder = os.path.dirname(guard_of(config.root, env))
+        above = folder
+        while not os.path.lexists(above):
+            above = os.path.dirname(above)
+        if os.path.isdir(above) and os.access(above, os.W_OK | os.X_OK):
+            return Examined("state-folder", Fitness.OK, f"{folder} can be written")
+        message = f"{folder} cannot be written"
+        repair = f"make {above} a folder that you may write to, or set XDG_STATE_HOME to another one"
+    except Unwritable as error:
+        message, repair = error.message, error.hint or ""
+    writes = any(
+        task.workspace == "worktree" or _sandbox(config, task.sandbox).level is Level.WORKSPACE_WRITE
+        for task in config.tasks.values()
+    )
+    return Examined("state-folder", Fitness.FAIL if writes else Fitness.WARN, message, repair)
 
 
 def _space(root: str) -> Examined:

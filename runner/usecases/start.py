@@ -186,7 +186,7 @@ def _find(
         env_set={**rehearsal_env, **_path(program, env)},
         server_argv=_server_argv(config, request),
         server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
-        guard=guard_of(config.root, env),
+        guard=guard_of(config.root, env) if choice.sandbox.level is Level.WORKSPACE_WRITE else None,
         rehearsal=rehearsal,
         overrides=overrides,
         parent=parent,

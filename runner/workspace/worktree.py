@@ -1,8 +1,8 @@
 """A work tree of its own for a run: made of one commit, and ended only by a decision. Edge: git and disk.
 
-It stands under XDG_STATE_HOME and not beside the repository, so that nothing between it and the root is a
-place of the user's or of other runs. A private snapshot (see `snapshot`) is taken of it at once, so whatever
-the run does in it, with or without commits, is the difference to that.
+It stands in the user's state folder and not beside the repository, so that nothing between it and the root
+is a place of the user's or of other runs. A private snapshot (see `snapshot`) is taken of it at once, so
+whatever the run does in it, with or without commits, is the difference to that.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 
+from runner.disk import home
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace import snapshot as snapshots
@@ -60,7 +61,7 @@ class Worktree(Value):
         root, inner = os.path.realpath(self.repo), os.path.realpath(repo)
         is_ours = os.path.realpath(self.folder) == os.path.realpath(folder)
         is_inside = inner == root or inner.startswith(f"{root.rstrip('/')}/")
-        return is_ours and is_inside and self.path.endswith(f"/{_below_state(self.repo, run_id)}")
+        return is_ours and is_inside and self.path.endswith(f"/runner/{_below_state(self.repo, run_id)}")
 
     @property
     def removal_began(self) -> bool:
@@ -83,8 +84,11 @@ class Accepted(Value):
 
 
 def place(repo: str, run_id: str, env: Mapping[str, str]) -> str:
-    """The path for a run's work tree: `$XDG_STATE_HOME/runner/worktrees/<digest of the repository>/<run>`."""
-    state = env.get("XDG_STATE_HOME") or f"{env['HOME']}/.local/state"
+    """The path for a run's work tree: `$XDG_STATE_HOME/runner/worktrees/<digest of the repository>/<run>`.
+    Unwritable where that would be in the repository.
+    """
+    state = home.state(env)
+    home.refuse_inside(state, repo, "a work tree")
     return f"{state}/{_below_state(repo, run_id)}"
 
 
@@ -201,7 +205,7 @@ def discard(worktree: Worktree) -> bool:
 
 def _below_state(repo: str, run_id: str) -> str:
     digest = hashlib.sha256(os.fsencode(os.path.realpath(repo))).hexdigest()[:16]
-    return f"runner/worktrees/{digest}/{run_id}"
+    return f"worktrees/{digest}/{run_id}"
 
 
 def _snapshot(worktree: Worktree) -> Snapshot:

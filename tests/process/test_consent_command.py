@@ -198,8 +198,8 @@ def test_what_stands_against_it_is_told_before_anybody_is_asked(project: Repo) -
     refused = project.cli("consent", "--yes", "--format", "json", env=inside)
     assert (refused.status, refused.error["code"]) == (9, "unwritable")
     assert project.cli("consent", "--task", "nothing", "--yes").status == 4
-    lost = project.cli("consent", "--yes", env={"HOME": None})
-    assert lost.status == 9 and "HOME" in lost.stderr
+    nowhere = project.cli("consent", "--yes", env={"HOME": "/proc/none"})
+    assert nowhere.status == 9 and "/proc/none" in nowhere.stderr
     assert not (project.root / "state").exists()
 
 

@@ -105,7 +105,7 @@ def test_a_machine_where_all_is_well_is_ready(place: Place) -> None:
     os.system(f"git init -q {place.repo}")
     checks = place.examine([task()])
     wanted = (
-        *("config", "git", "runs-folder", "disk", "mcp-server"),
+        *("config", "git", "runs-folder", "state-folder", "disk", "mcp-server"),
         *(f"codex.{part}" for part in ("binary", "identity", "version", "flags", "login", "sandbox")),
     )
     assert tuple(checks) == wanted
@@ -150,6 +150,23 @@ def test_a_place_for_runs_that_is_no_folder_fails(place: Place) -> None:
     checks = place.examine(names=())
     assert failed(checks) == ["runs-folder"]
     assert not doctor.ready(tuple(checks.values()))
+
+
+@pytest.mark.parametrize("where", ["inside", "a file"])
+def test_a_state_folder_that_no_guard_can_be_in_fails_where_a_task_may_write(
+    where: str, place: Place
+) -> None:
+    (place.home / "file").write_text("")
+    folder = place.repo / "state" if where == "inside" else place.home / "file"
+    place.env["XDG_STATE_HOME"] = str(folder)
+    assert place.examine([task()], names=())["state-folder"].verdict is Fitness.WARN
+    checks = place.examine([task(sandbox="workspace-write")], names=())
+    assert failed(checks) == ["state-folder"]
+    assert str(folder) in checks["state-folder"].message
+    assert "XDG_STATE_HOME" in (checks["state-folder"].repair or "")
+    assert not (place.repo / "state").exists()
+    tree = task().replace(workspace="worktree")
+    assert failed(place.examine([tree], names=())) == ["state-folder"]
 
 
 def test_a_missing_program_fails_once_and_the_rest_is_skipped(place: Place) -> None:

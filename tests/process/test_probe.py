@@ -160,11 +160,11 @@ def test_an_entry_with_wrong_types_is_not_believed(place: Place) -> None:
     assert probe.find(CODEX, settings(), place.env).version == "0.163.0"
 
 
-def test_without_a_home_for_a_cache_it_works_all_the_same(place: Place) -> None:
+def test_without_a_place_for_a_cache_it_works_all_the_same(place: Place) -> None:
     place.program(ANSWER)
-    env = {"PATH": place.env["PATH"]}
+    env = {"PATH": place.env["PATH"], "HOME": "/proc/none"}
     assert probe.find(CODEX, settings(), env).version == "0.163.0"
-    assert probe.find(CODEX, settings(), {**env, "XDG_CACHE_HOME": "/proc/none"}).version
+    assert probe.find(CODEX, settings(), {**env, "XDG_CACHE_HOME": "/dev/null"}).version
 
 
 def test_a_codex_that_is_kay_is_refused_with_what_it_is_and_how_to_repair_it(place: Place) -> None:

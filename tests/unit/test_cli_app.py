@@ -222,10 +222,10 @@ sys.exit(main(sys.argv[1:]))
 """A product that is really broken: a name that `list` needs is not there."""
 
 
-def crash(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def crash(home: Path | str, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "XDG_STATE_HOME": str(home)}
     words = (sys.executable, "-c", CRASH, "list", *words)
-    return subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(words, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=30)
 
 
 def test_a_bug_exits_70_and_leaves_a_private_report(tmp_path: Path) -> None:
@@ -245,6 +245,24 @@ def test_a_bug_in_json_mode_is_an_error_like_any_other(tmp_path: Path) -> None:
     error = error_of(done.stdout)
     assert (done.returncode, error["code"], done.stderr) == (70, "bug", "")
     assert Path(error["hint"].rpartition(" ")[2]).exists()
+
+
+def test_the_report_of_a_bug_is_not_left_in_the_folder_where_somebody_stands(
+    tmp_path: Path, own_home: Path
+) -> None:
+    done = crash("relative", cwd=tmp_path)
+    (report,) = (own_home / ".local/state/runner").iterdir()
+    assert done.returncode == 70 and str(report) in done.stderr
+    assert not (tmp_path / "relative").exists()
+
+
+def test_the_report_of_a_bug_holds_what_is_no_text(tmp_path: Path) -> None:
+    broken = "class Look:\n    def runs(*_, **__): raise ValueError(chr(0xDCFF))\nruns.look = Look"
+    words = (sys.executable, "-c", CRASH.replace("del runs.look", broken), "list")
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=30)
+    (report,) = (tmp_path / "runner").iterdir()
+    assert done.returncode == 70 and "ValueError: \\udcff" in report.read_text()
 
 
 def test_a_bug_without_a_place_for_its_report_is_told_whole(tmp_path: Path) -> None:

@@ -79,8 +79,7 @@ def test_no_time_is_too_far_away() -> None:
         assert all(folder.startswith("/home/me/.codex/sessions/") for folder in folders)
 
 
-def test_without_a_home_there_is_no_record() -> None:
-    assert CODEX.session_folders({}, THREAD) == ()
+def test_the_record_is_not_looked_for_in_a_folder_that_is_relative() -> None:
     assert CODEX.session_folders({"CODEX_HOME": "relative"}, THREAD) == ()
 
 

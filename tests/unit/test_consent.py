@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given as sampled
 from hypothesis import strategies as st
 from support.disks import read_only_disk, small_disk
+from support.userdb import own_database
 
 from runner.conduct.consent import Consent, covers, give, given, place, withdraw
 from runner.errors import RunnerError, Unwritable
@@ -261,7 +262,7 @@ def test_a_state_folder_in_the_repository_has_no_consent_and_gets_none(inside: s
     shutil.copytree(project.home / ".local/state/runner", committed)  # right in every other respect
     project.env["XDG_STATE_HOME"] = str(committed.parent)
     assert project.given() is None
-    with pytest.raises(Unwritable, match="could be given by an agent") as refused:
+    with pytest.raises(Unwritable, match="could be replaced by an agent") as refused:
         project.give()
     assert "XDG_STATE_HOME" in (refused.value.hint or "")
     assert not withdraw(str(project.root), project.env)
@@ -294,16 +295,28 @@ def test_a_sandbox_that_may_write_the_place_gets_no_consent(project: Project) ->
 # -- disks -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env", [{}, {"HOME": ""}, {"HOME": "here"}, {"XDG_STATE_HOME": "state"}], ids=str)
-def test_without_a_home_there_is_no_consent_and_none_can_be_given(
-    env: dict[str, str], tmp_path: Path
-) -> None:
-    assert given(str(tmp_path), env) is None
-    assert not withdraw(str(tmp_path), env)
-    with pytest.raises(Unwritable, match="HOME") as refused:
-        give(str(tmp_path), "codex", READS, env)
-    assert refused.value.hint == "set HOME"
-    assert list(tmp_path.iterdir()) == []
+_HOMELESS = """
+import sys
+from runner.conduct.consent import give, given, withdraw
+from runner.errors import Unwritable
+from runner.model import Level, Sandbox
+for env in ({}, {"HOME": ""}, {"HOME": "here"}, {"XDG_STATE_HOME": "state"}):
+    assert given(sys.argv[1], env) is None
+    assert not withdraw(sys.argv[1], env)
+    try:
+        give(sys.argv[1], "codex", Sandbox("s", Level.READ_ONLY), env)
+    except Unwritable as error:
+        print(error.hint)
+"""
+
+
+def test_a_user_without_any_home_has_no_consent_and_can_give_none(tmp_path: Path) -> None:
+    root = tmp_path / "repo"
+    root.mkdir()
+    words = [*own_database(tmp_path, None), sys.executable, "-c", _HOMELESS, str(root)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.splitlines() == ["set HOME or XDG_STATE_HOME to an absolute path"] * 4
+    assert list(root.iterdir()) == []
 
 
 def test_a_state_folder_that_is_a_file_is_named(project: Project) -> None:

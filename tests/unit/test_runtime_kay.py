@@ -112,7 +112,8 @@ def test_the_key_is_named_and_where_else_it_may_be() -> None:
     assert stored is not None
     assert stored.file == "/h/.kay/auth.json"
     assert stored.ways == (("provider_credentials", "opencode-go", "api_key"),)
-    assert RUNTIME.stored_key(settings("ocg"), None, {}) is None
+    named = RUNTIME.stored_key(settings("ocg"), None, {"KAY_HOME": "/k", "HOME": "/h"})
+    assert named is not None and named.file == "/k/auth.json"
 
 
 @pytest.mark.parametrize("prompt", ["/plan x", "  /auto go", "\n/etc/passwd is readable"])

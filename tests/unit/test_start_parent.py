@@ -32,8 +32,8 @@ ALLOWED = Sandbox("build", Level.WORKSPACE_WRITE)
 
 
 @pytest.fixture
-def env(tmp_path: Path) -> dict[str, str]:
-    return {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"}
+def env(own_home: Path) -> dict[str, str]:
+    return {"HOME": str(own_home), "PATH": "/usr/bin:/bin"}
 
 
 def config(repo: Path, *tasks: Any, **delegation: Any) -> Config:
