@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.errno not in _NOT_OURS:
             return _report_bug(error, as_json)
         error.__traceback__ = None  # what its frames hold open may be needed for saying so
-        from runner.state.files import unwritable
+        from runner.disk.files import unwritable
 
         return _report(unwritable(error), as_json)  # of a file of ours, or of our own output
     except Exception as error:

@@ -20,9 +20,9 @@ def main(argv: list[str]) -> int:
     from runner.conduct.conductor import Conductor
     from runner.conduct.summary import Ended, ended
     from runner.config import load
+    from runner.disk.files import unwritable
     from runner.errors import RunnerError
     from runner.runtimes import plan
-    from runner.state.files import unwritable
     from runner.state.store import RunDir
     from runner.text.words import one_line
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+from runner.disk.files import read_text
 from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.model import Outcome
 from runner.plan.calibrate import Calibration, Sample, fit
 from runner.state import index, ledger
-from runner.state.files import read_text
 from runner.state.ledger import Status
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir

@@ -11,9 +11,9 @@ import json
 import os
 
 from runner.disk import home
+from runner.disk.files import no_follow, replace_json, unwritable
 from runner.errors import Unwritable
 from runner.model import SCHEMA_VERSION, Level
-from runner.state.files import no_follow, replace_json, unwritable
 from runner.state.manifest import timestamp
 from runner.value import Value
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 
+from runner.disk.files import read_text
 from runner.model import Outcome
-from runner.state.files import read_text
 from runner.state.ledger import Why
 from runner.value import Value
 from runner.verify.record import parse

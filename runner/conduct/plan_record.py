@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from types import NoneType
 
+from runner.disk.files import read_text, replace_json
 from runner.errors import Conflict, PlanInvalid
 from runner.model import SCHEMA_VERSION
 from runner.plan.load import read
 from runner.plan.units import EFFORTS
 from runner.state import ledger
-from runner.state.files import read_text, replace_json
 from runner.value import Value
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ import json
 import os
 import sys
 
+from runner.disk.files import no_follow
 from runner.model import SCHEMA_VERSION
-from runner.state.files import no_follow
 from runner.state.manifest import timestamp
 from runner.value import json_bytes
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from runner.disk import home
-from runner.state.files import no_follow, replace_bytes, unwritable
+from runner.disk.files import no_follow, replace_bytes, unwritable
 from runner.state.store import RUNS
 
 TYPE_CHECKING = False

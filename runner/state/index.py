@@ -11,8 +11,8 @@ import errno
 import json
 import os
 
+from runner.disk.files import OUT_OF_FILES, no_follow, replace_bytes, unwritable
 from runner.errors import RunnerError, Unwritable
-from runner.state.files import OUT_OF_FILES, no_follow, replace_bytes, unwritable
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
 from runner.value import Value
 

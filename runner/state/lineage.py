@@ -12,9 +12,9 @@ import os
 import time
 from contextlib import contextmanager
 
+from runner.disk.files import make_plain_folder, unwritable, withdraw
 from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Phase
-from runner.state.files import make_plain_folder, unwritable, withdraw
 from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ import json
 import os
 import time
 
+from runner.disk.files import no_follow, unwritable, write_new
 from runner.errors import Conflict, RunNotFound, UsageError
-from runner.state.files import no_follow, unwritable, write_new
 from runner.state.manifest import parse_timestamp, timestamp
 from runner.state.store import RunDir
 from runner.value import Value, json_bytes

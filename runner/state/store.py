@@ -14,8 +14,8 @@ import os
 import stat
 import time
 
+from runner.disk.files import create, make_plain_folder, no_follow, replace_json, unwritable, withdraw
 from runner.errors import ManifestBroken, RunNotFound, Unwritable
-from runner.state.files import create, make_plain_folder, no_follow, replace_json, unwritable, withdraw
 from runner.state.manifest import Manifest, timestamp
 from runner.value import json_bytes
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 
+from runner.disk.files import withdraw, write_new
 from runner.errors import RunnerError, RunNotFound
 from runner.invocation import Invocation
 from runner.model import Lineage, Phase, Reason
 from runner.state import lineage, questions
 from runner.state.events import EventLog, read
-from runner.state.files import withdraw, write_new
 from runner.state.store import RunDir
 from runner.supervise.begin import adopt
 

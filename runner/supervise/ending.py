@@ -12,12 +12,12 @@ import os
 import time
 
 from runner import runtimes
+from runner.disk.files import read_text, replace_bytes, replace_json
 from runner.invocation import Invocation
 from runner.model import Outcome, Phase, Reason
 from runner.processes.proc import command_line
 from runner.runtimes.base import End
 from runner.state.events import EventLog, complain, read
-from runner.state.files import read_text, replace_bytes, replace_json
 from runner.state.lifecycle import Event
 from runner.state.manifest import CLOSING, Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
+from runner.disk.files import withdraw
 from runner.model import Outcome, Reason
 from runner.state.events import read
-from runner.state.files import withdraw
 from runner.state.manifest import CLOSING
 from runner.supervise import tree_helper
 from runner.verify.checks import Check, run_check

@@ -9,7 +9,7 @@ import json
 import os
 import time
 
-from runner.state.files import no_follow
+from runner.disk.files import no_follow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

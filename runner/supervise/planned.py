@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from runner.disk.files import read_text
 from runner.runtimes import PLAN
 from runner.state import ledger
-from runner.state.files import read_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import time
 
+from runner.disk.files import no_follow
 from runner.model import Usage
 from runner.runtimes.base import Activity, Kind, Runtime
-from runner.state.files import no_follow
 from runner.supervise.line_reader import LineReader
 
 TYPE_CHECKING = False

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import os
 
+from runner.disk.files import read_text
 from runner.errors import IllegalTransition
 from runner.invocation import Invocation
 from runner.model import Identity, Outcome, Phase, Reason
 from runner.state.events import read
-from runner.state.files import read_text
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, first
 from runner.state.store import RunDir

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 
+from runner.disk.files import create
 from runner.model import Outcome, Reason
 from runner.processes import spawn
 from runner.runtimes import get
-from runner.state.files import create
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance
 from runner.supervise.attempts import NextAttempt

@@ -12,13 +12,13 @@ import select
 import time
 
 from runner import runtimes
+from runner.disk.files import withdraw
 from runner.errors import ManifestBroken, RunNotFound
 from runner.model import Identity, Outcome, Phase, Reason
 from runner.processes import spawn
 from runner.processes.proc import age, boottime, environment, find, identify, open_pidfd
 from runner.processes.tree import Tree
 from runner.state.events import EventLog, complain
-from runner.state.files import withdraw
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, parse_timestamp
 from runner.state.store import RunDir, actor_of, is_due

@@ -9,8 +9,8 @@ import json
 import os
 import sys
 
+from runner.disk.files import no_follow
 from runner.errors import RunnerError
-from runner.state.files import no_follow
 from runner.state.store import RunDir
 from runner.verify.checks import run_check
 

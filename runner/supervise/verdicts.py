@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
+from runner.disk.files import no_follow
 from runner.model import Outcome, Reason
-from runner.state.files import no_follow
 from runner.verify.evidence import Fate, Next, Retry, Verdict
 from runner.verify.judgement import Judgement
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 
+from runner.disk.files import unwritable
 from runner.errors import RunnerError, RunNotFound
 from runner.state import index
-from runner.state.files import unwritable
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir, runs_of

@@ -12,13 +12,13 @@ import time
 from collections import deque
 
 from runner import runtimes
+from runner.disk.files import no_follow, read_text
 from runner.errors import RunnerError
 from runner.processes.proc import environment, find
 from runner.redact.redactor import Redactor
 from runner.runtimes.base import Activity, Kind
 from runner.state import questions
 from runner.state.events import read as read_events
-from runner.state.files import no_follow, read_text
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from runner.disk.files import withdraw
 from runner.errors import (
     GaveUpWaiting,
     ManifestBroken,
@@ -19,7 +20,6 @@ from runner.errors import (
 )
 from runner.processes.proc import is_alive
 from runner.state import index
-from runner.state.files import withdraw
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir

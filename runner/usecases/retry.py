@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 
+from runner.disk.files import read_text
 from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Request
 from runner.resolve.invocation import Again
 from runner.runtimes import PLAN, get
-from runner.state.files import read_text
 from runner.state.store import RunDir
 from runner.usecases import look, start
 

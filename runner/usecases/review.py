@@ -9,10 +9,10 @@ import contextlib
 import json
 import os
 
+from runner.disk.files import no_follow, read_text
 from runner.errors import Conflict, ManifestBroken, RunnerError
 from runner.model import Level
 from runner.state.events import read as read_events
-from runner.state.files import no_follow, read_text
 from runner.state.store import RunDir, is_run_id
 from runner.usecases.accept import own_tree
 from runner.usecases.logs import redactor

@@ -10,6 +10,7 @@ import sys
 
 from runner import runtimes
 from runner.config.find import setting_names
+from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import ConfigInvalid, PromptInvalid, StartFailed
 from runner.invocation import Invocation
 from runner.model import MAX_PROMPT_CHARS, Config, Level, Program, Rehearsal, Request
@@ -17,7 +18,6 @@ from runner.resolve.choose import Choice, choose
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
-from runner.state.files import replace_json, unwritable, write_new
 from runner.state.guard import guard_of, make_guard
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id

@@ -10,9 +10,9 @@ from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
 from runner.conduct.plan_record import Options
 from runner.conduct.start_plan import PlanRequest, PreparedPlan
+from runner.disk.files import replace_json
 from runner.model import Lineage, Outcome, Phase, Reason
 from runner.runtimes import PLAN
-from runner.state.files import replace_json
 from runner.state.ledger import Ledger, Why
 from runner.state.manifest import RuntimeFound, timestamp
 from runner.state.store import RunDir, new_run_id

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from runner.disk.files import create
 from runner.invocation import Invocation
 from runner.model import Outcome, Phase, Reason
-from runner.state.files import create
 from runner.state.manifest import timestamp
 from runner.state.store import RunDir, new_run_id
 from runner.value import json_bytes

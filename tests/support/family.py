@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from runner.disk.files import replace_json
 from runner.model import Delegation, Outcome, Phase, Reason
 from runner.processes.proc import identify
-from runner.state.files import replace_json
 from runner.state.lineage import as_child, lineage_of
 from runner.state.manifest import DelegationDeclared, timestamp
 from runner.state.store import RunDir, new_run_id

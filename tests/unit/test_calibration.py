@@ -14,9 +14,9 @@ from support.plans import toml
 from runner.cli import app
 from runner.conduct import calibration
 from runner.conduct.calibration import Measured
+from runner.disk.files import replace_json
 from runner.model import Economics, Lineage, Outcome, Usage
 from runner.plan.calibrate import Sample
-from runner.state.files import replace_json
 from runner.state.ledger import Breaker, Ledger, Status, Step
 from runner.state.store import RunDir, manifest_path_of, new_run_id
 

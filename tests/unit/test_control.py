@@ -10,10 +10,10 @@ import pytest
 from support.disks import read_only_disk, small_disk
 from support.values import a_manifest, an_identity
 
+from runner.disk.files import replace_json
 from runner.errors import Conflict, GaveUpWaiting, ManifestNewer, RunNotFound, Unwritable
 from runner.model import Outcome, Phase, Reason
 from runner.processes.proc import identify
-from runner.state.files import replace_json
 from runner.state.manifest import timestamp
 from runner.state.store import RunDir, new_run_id
 from runner.usecases import clean, control, look

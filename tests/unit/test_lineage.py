@@ -11,8 +11,8 @@ import pytest
 from support.family import DELEGATION, a_run, end
 from support.imports import ROOT
 
+from runner.disk.files import replace_json
 from runner.errors import Conflict, ManifestBroken
-from runner.state.files import replace_json
 from runner.state.lineage import (
     ParentOver,
     TooManyChildren,

@@ -13,11 +13,11 @@ from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.imports import ROOT
 from support.work import Work
 
+from runner.disk.files import replace_json
 from runner.errors import Conflict
 from runner.model import Level, Outcome, Phase, Sandbox, Terms
 from runner.runtimes import PLAN
 from runner.state.events import EventLog
-from runner.state.files import replace_json
 from runner.state.ledger import Breaker, Ledger, Step, Why
 from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound

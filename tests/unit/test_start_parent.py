@@ -11,6 +11,7 @@ from support.doubles import install_codex
 from support.family import ALL_TOOLS, DELEGATION, a_run, end, relative
 from support.values import a_config, a_task
 
+from runner.disk.files import replace_json
 from runner.errors import PolicyRefused, RunNotFound
 from runner.invocation import Invocation
 from runner.model import (
@@ -23,7 +24,6 @@ from runner.model import (
     RuntimeSettings,
     Sandbox,
 )
-from runner.state.files import replace_json
 from runner.state.lineage import ParentOver, children, lineage_of
 from runner.state.store import RunDir
 from runner.usecases import start

@@ -21,9 +21,9 @@ from support.disks import fill, read_only_disk, small_disk
 from support.values import a_manifest, an_invocation
 from support.waiting import wait_until
 
+from runner.disk.files import replace_bytes, replace_json, unwritable, write_new
 from runner.errors import Conflict, DiskFull, ManifestBroken, ManifestNewer, RunNotFound, Unwritable
 from runner.model import Outcome, Reason
-from runner.state.files import replace_bytes, replace_json, unwritable, write_new
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance
 from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of, new_run_id
