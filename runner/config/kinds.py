@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 
 from runner.config import values
 from runner.text.durations import parse_duration
+from runner.text.tables import format_version
 
 _DURATION_PATTERN = r"^\s*(?=.*[1-9])(\d+(\.\d+)?|(\d+(\.\d+)?(w|d|h|ms|m|s))+)\s*$"
 _BOUND = r"\s*(>=|<=|==|!=|>|<)\s*\d+(\.\d+)*\s*"
@@ -116,6 +117,6 @@ Tool = Literal["status", "pause", "cancel", "question", "spawn"]
 EnvName = Annotated[str, Field(pattern=_ENV_NAME)]
 Version = Annotated[
     int,
-    PlainValidator(values.version),
+    PlainValidator(format_version),
     WithJsonSchema({"type": "integer", "const": 1}),
 ]

@@ -54,13 +54,6 @@ _NAME_WANTED = (
 )
 
 
-def version(value: Any) -> int:
-    # True equals 1 for Python, not for people.
-    if value != 1 or isinstance(value, bool):
-        raise ValueError("this version of runner reads format 1 only")
-    return 1
-
-
 def legal_name(value: str) -> str:
     legal = value[:1].isalnum() and value.isascii() and len(value) <= 64 and ".." not in value
     if not legal or not value.replace(".", "").replace("_", "").replace("-", "").isalnum():

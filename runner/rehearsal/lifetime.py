@@ -1,4 +1,4 @@
-"""How long a rehearsal lives: as long as the run of its manifest. Reads that file and /proc."""
+"""How long a rehearsal lives: as long as the run of its manifest. Edge: disk, reading; processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from runner.model import Identity
+from runner.processes.proc import is_alive
 
 Json: TypeAlias = dict[str, Any]
 
@@ -15,7 +18,6 @@ GONE_FOR_S = 5.0
 """A process may be dead for this long: its supervisor first has to write what comes next."""
 _BETWEEN_ATTEMPTS = ("verifying", "starting")
 
-_PROC = Path("/proc")
 _LARGEST = 4 * 1024 * 1024
 
 
@@ -60,19 +62,7 @@ def _lives(process: object) -> bool:
     """Whether exactly this process is there, not a zombie and not another with the same pid."""
     if not isinstance(process, dict):
         return False
-    boot_id = process.get("boot_id")
     try:
-        if boot_id is not None and boot_id != _this_boot():
-            return False
-        # The name in parentheses may itself have spaces and parentheses.
-        stat = (_PROC / str(int(process["pid"])) / "stat").read_text(errors="replace")
-        fields = stat.rpartition(")")[2].split()
-    except (KeyError, TypeError, ValueError, OSError):
+        return is_alive(Identity.from_json(process))
+    except (LookupError, TypeError, ValueError, OSError):
         return False
-    state, start_time = fields[0], fields[19]
-    expected = process.get("start_time")
-    return state not in "ZX" and (expected is None or str(expected) == start_time)
-
-
-def _this_boot() -> str:
-    return (_PROC / "sys/kernel/random/boot_id").read_text().strip()

@@ -13,14 +13,19 @@ WANTED = 'a duration above zero such as "90s", "15m", "2h", "1h30m" or "7d", or 
 
 def parse_duration(value: str | int | float) -> float:
     """Seconds. A bare number is seconds too; ValueError says what would be right."""
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise ValueError(f"expected {WANTED}")
-    seconds = _from_text(value.strip()) if isinstance(value, str) else value
+    seconds = seconds_of(value)
     # "not above" rather than "below": true for NaN as well.
     if not 0 < seconds <= LONGEST:
         limit = f" (at most {format_duration(LONGEST)})" if seconds > LONGEST else ""
         raise ValueError(f"expected {WANTED}{limit}")
-    return float(seconds)
+    return seconds
+
+
+def seconds_of(value: object) -> float:
+    """As `parse_duration`, whatever its size; ValueError where it is not written as a duration is."""
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"expected {WANTED}")
+    return _from_text(value.strip()) if isinstance(value, str) else float(value)
 
 
 def format_duration(seconds: float) -> str:

@@ -48,7 +48,7 @@ MANY_PARAMETERS = {
     "runner.verify.checks:run_check",
     "runner.verify.report:report",
 }
-TWICE_DEFINED = {"Table"}
+TWICE_DEFINED: set[str] = set()
 
 PROCESS_WORDS = {
     *("subprocess", "signal", "_signal", "multiprocessing", "pty"),

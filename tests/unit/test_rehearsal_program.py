@@ -74,7 +74,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 def identity(pid: int) -> dict[str, object]:
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return {"host": "here", "boot_id": boot_id, "pid": pid, "start_time": int(stat[19])}
+    return {"host": os.uname().nodename, "boot_id": boot_id, "pid": pid, "start_time": int(stat[19])}
 
 
 @pytest.fixture
