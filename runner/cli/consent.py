@@ -84,7 +84,7 @@ def explanation(config: Config, choice: Choice, env: Mapping[str, str]) -> str:
     whose = f"`{provider}`" if provider else "of its own login"
     kept = consent.place(config.root, env, choice.sandbox)
     return clean_terminal(
-        f"To delegate plans of {one_line(config.root)} to {runtime.title} means:\n\n"
+        f"Delegating plans of {one_line(config.root)} to {runtime.title} means:\n\n"
         f"  sent      to the model provider {whose}: the prompts, made from the plan and delegate.toml,\n"
         "            and anything the agent reads in files or in the output of its commands\n"
         f"  sandbox   {_sandbox(choice.sandbox)}\n"
