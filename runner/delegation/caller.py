@@ -22,13 +22,13 @@ MAX_PATH = 4096
 class NotYours(RunnerError):
     code = "not_yours"
     exit_status = UsageError.exit_status
-    default_hint = "a run acts on itself and on the runs that it started, and asks its parent; nothing else"
+    default_hint = "a run may act on itself and on runs that it started, and ask its parent"
 
 
 class NoCaller(RunnerError):
     code = "no_caller"
     exit_status = UsageError.exit_status
-    default_hint = "only a run asks: start the server with --manifest"
+    default_hint = "only a run can ask: start the server with --manifest"
 
 
 class Caller(Value):
@@ -73,7 +73,7 @@ class Caller(Value):
     def asked(self, path: str) -> tuple[RunDir, RunDir | None]:
         """(the run that asks, whom it asks); None is its owner. The path must name exactly that one."""
         if self.run is None:
-            raise NoCaller("the owner of a repository has nobody to ask")
+            raise NoCaller("the owner of a repository has no one to ask")
         target = by_manifest_path(self.repo, path)
         parent = self.run.read_manifest().parent
         wanted = self.run if parent is None else RunDir(self.repo, parent.task_id, parent.run_id)

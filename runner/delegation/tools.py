@@ -136,7 +136,7 @@ def spawn(caller: Caller, args: Json) -> dict[str, Any]:
     try:
         stdout, stderr = starting.communicate(timeout=LONGEST_S - 5)
     except subprocess.TimeoutExpired:  # killing it could leave half of a start; it goes on
-        raise GaveUpWaiting(f"the start of `{run_id}` takes long; it may still begin") from None
+        raise GaveUpWaiting(f"the start of `{run_id}` takes long; the run may still begin") from None
     return _answer_of(stdout, stderr)
 
 
@@ -154,7 +154,7 @@ def _answer_of(stdout: bytes, stderr: bytes) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(stdout)
     except ValueError:
         tail = stderr.decode(errors="replace")[-500:]
-        raise SupervisorFailed(f"the start said nothing that can be read: {tail}") from None
+        raise SupervisorFailed(f"the start printed nothing readable: {tail}") from None
     if "error" in answer:
         error = answer["error"]
         raise Refused(error["message"], hint=error["hint"], code=error["code"], retryable=error["retryable"])
@@ -210,7 +210,7 @@ class TooManyQuestions(Conflict):
 def _refuse_if_over(parent: RunDir | None) -> None:
     """ParentOver when nobody is left to answer, also where nobody has written that down yet."""
     if parent is not None and look.is_done(parent, os.environ):
-        raise ParentOver(f"the parent run `{parent.run_id}` is over: nobody will answer")
+        raise ParentOver(f"the parent run `{parent.run_id}` is over and will not answer")
 
 
 def answer(caller: Caller, args: Json) -> dict[str, Any]:

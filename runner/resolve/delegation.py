@@ -36,7 +36,7 @@ MODES: Mapping[str, tuple[str, ...]] = {
 
 class WiderThanParent(PolicyRefused):
     code = "wider_than_parent"
-    default_hint = "a child run may have what its parent has, or less"
+    default_hint = "a child run may have at most what its parent has"
 
 
 class TooDeep(PolicyRefused):

@@ -96,7 +96,7 @@ def _sections(parts: Parts) -> list[tuple[str, str]]:
     for name in parts.blocks:
         if name in ours:
             raise ConfigInvalid(
-                f"the block `{name}` has the name of runner's own section", hint="rename the block"
+                f"the block `{name}` has the name of a built-in section", hint="rename the block"
             )
     blocks = [(name, f"{text.strip()}\n") for name, text in parts.blocks.items()]
     return [*before, *blocks, *after]

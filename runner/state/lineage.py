@@ -39,7 +39,7 @@ class TooManyChildren(Conflict):
 
 class ParentOver(Conflict):
     code = "parent_over"
-    default_hint = "a run that is done has no more children and answers no questions"
+    default_hint = "a finished run has no more children and answers no questions"
 
 
 def lineage_of(run: RunDir) -> Lineage:

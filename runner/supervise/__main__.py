@@ -23,7 +23,7 @@ def main(argv: list[str]) -> int:
     given = [None if word == "-" else int(word) for word in argv[1:]]
     lock_fd, ready_fd, lease_fd = given or (run.try_lock(), None, None)
     if lock_fd is None:
-        print("somebody owns this run already", file=sys.stderr)
+        print("another supervisor owns this run", file=sys.stderr)
         return 9
     for fd in (lock_fd, ready_fd, lease_fd):
         if fd is not None:

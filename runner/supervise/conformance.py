@@ -76,9 +76,9 @@ def drift(conformance: Conformance) -> Reason | None:
     parts = [_told(name, getattr(conformance, name)) for name in names]
     return Reason(
         "config_drift",
-        f"the program does not work with what was declared: {'; '.join(parts)}",
-        "look for what changes it (a wrapper, a config of the program); "
-        'conformance = "report" lets such a run go on',
+        f"the program does not use the declared settings: {'; '.join(parts)}",
+        "find what changes it (a wrapper, a config of the program); "
+        'conformance = "report" lets such a run continue',
     )
 
 

@@ -133,8 +133,8 @@ class Ending:
     def fail(self, manifest: Manifest, error: Exception) -> None:
         """Our own failure to conclude must not leave a run without an end; what is unknown is said so."""
         if not manifest.is_done:
-            text = f"its end could not be concluded: {type(error).__name__}: {error}"
-            hint = "the whole report is in supervisor.log in the run's folder"
+            text = f"its end could not be judged: {type(error).__name__}: {error}"
+            hint = "see supervisor.log in the run's folder"
             reason = Reason("supervisor_failed", text, hint)
             self._persist(advance(manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
             self._log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())

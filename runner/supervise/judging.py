@@ -78,7 +78,7 @@ class Judge:
         if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
             checks = self._checked(tree, env)
             if self._is_cancelled():
-                wish = Reason("cancelled", "cancelled while it was verified")
+                wish = Reason("cancelled", "cancelled while it was being verified")
         evidence = Evidence(
             outcome=outcome,
             reason=reason,

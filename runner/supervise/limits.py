@@ -155,8 +155,8 @@ class Budget:
             return None
         return Reason(
             "budget_exceeded",
-            f"{_spent(self._name, used)}, and the limit is {self._limit}",
-            f"raise `{self._name}` in the limits of the task, or divide the task",
+            f"{_spent(self._name, used)}, the limit is {self._limit}",
+            f"raise `{self._name}` in the limits of the task, or split the task",
         )
 
 

@@ -34,7 +34,7 @@ def begin_again(owner: Supervisor, plan: NextAttempt) -> bool:
     run.write_manifest(manifest)
     if not _waited(owner, plan.wait_s):
         # Judged anew under this wish: the change of the attempt before is taken back, and the result written.
-        wish = Reason("cancelled", "cancelled while it waited for its next attempt")
+        wish = Reason("cancelled", "cancelled while waiting for its next attempt")
         owner.manifest = manifest.replace(reason=wish)
         owner.conclude()
         return False

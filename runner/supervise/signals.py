@@ -95,7 +95,7 @@ class Signals:
         self.reason = Reason(
             "stalled",
             f"the same {_NAMES[activity.kind]} came {times} times in a row: {_shown(activity.text)}",
-            "`runner logs RUN` shows what it was stuck in; `repeats` in the limits of the task is the number",
+            "`runner logs RUN` shows where it was stuck; `repeats` in the limits of the task sets the number",
             _shown(activity.output) or None,
         )
 
@@ -109,7 +109,7 @@ class Signals:
             code,
             f"lost its model {self.reconnects} times in a row: {_shown(text)}",
             "check network, proxy and provider, then start it again; "
-            "`reconnects` in the limits of the task is the number",
+            "`reconnects` in the limits of the task sets the number",
         )
 
 

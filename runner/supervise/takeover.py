@@ -67,12 +67,12 @@ def decide(
 def verdict(action: Action, phase: Phase, *, process_known: bool) -> tuple[Outcome, Reason]:
     """The end of a run that nobody saw end: what LOSE and NEVER_STARTED are called."""
     if action is Action.NEVER_STARTED:
-        text = "whoever started it ended before the child existed"
+        text = "its starter ended before the agent existed"
         return Outcome.FAILED, Reason("never_started", text, "start it again")
     text = f"the machine was restarted while it was `{phase}`"
     if not process_known:
-        text = "whoever started it ended in the middle of it, and nobody saw what became of the child"
-    return Outcome.LOST, Reason("lost", text, "look at its output, then start it again")
+        text = "its starter ended while starting the agent, whose fate was not seen"
+    return Outcome.LOST, Reason("lost", text, "check its output, then start it again")
 
 
 def read(run: RunDir, invocation: Invocation, log: EventLog) -> tuple[Manifest, bool]:

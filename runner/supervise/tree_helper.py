@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "workspace", "__main__.py")
 _TIMEOUT_S = 900.0
-_GIT = "look at the tree with `git status`; `runner diff RUN` shows the change"
+_GIT = "check the tree with `git status`; `runner diff RUN` shows the changes"
 
 
 class TreeUnknown(Exception):
@@ -97,7 +97,7 @@ def take_back(
     """
     try:
         if not may_write:
-            raise TreeUnknown("another run may write in the work tree by now")
+            raise TreeUnknown("another run may now write in the work tree")
         if is_alone and not has_begun(run):
             raise TreeUnknown("the run had no owner for a while, and others may have worked there")
         rolled = roll_back(run, env)

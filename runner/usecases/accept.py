@@ -63,7 +63,7 @@ def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDeci
         if done.left:
             raise Conflict(
                 "not all changes could be put in place",
-                hint="what stands in the way is named above; a further `runner accept` goes on from there",
+                hint="remove the obstacles named above, then `runner accept` continues from there",
                 problems=done.left,
             )
         # Before the tree goes: whoever finds it gone has to be able to know why.
@@ -84,7 +84,7 @@ def discard(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDec
         before, is_there = _decided(run, tree), os.path.lexists(tree.path)
         if before == "accepted" and is_there:
             raise Conflict(
-                f"run `{run.run_id}` was accepted, and only the removal of its work tree was broken off",
+                f"run `{run.run_id}` was accepted, but the removal of its work tree was interrupted",
                 hint=f"`runner accept {run.run_id}` finishes that",
             )
         if before is not None and not is_there:
@@ -107,8 +107,8 @@ def _deciding(run: RunDir, env: Mapping[str, str]) -> Iterator[Worktree]:
     tree = own_tree(run)
     if tree is None:
         raise Conflict(
-            f"run `{run.run_id}` has no work tree of its own: there is nothing to decide",
-            hint="what it changed is in your tree, and `runner diff RUN` shows it; "
+            f"run `{run.run_id}` has no work tree of its own: there is nothing to accept or discard",
+            hint="its changes are in your tree, and `runner diff RUN` shows them; "
             'workspace = "worktree" gives the runs of a task trees of their own',
         )
     lock_fd = _lock(run)
@@ -126,7 +126,9 @@ def _lock(run: RunDir) -> int:
     deadline = time.monotonic() + _FREE_WITHIN_S
     while (lock_fd := run.try_lock()) is None:
         if time.monotonic() > deadline:
-            raise Conflict(f"run `{run.run_id}` is in use", hint="somebody is at work on it; try again")
+            raise Conflict(
+                f"run `{run.run_id}` is in use", hint="another command is working on it; try again"
+            )
         time.sleep(_POLL_S)
     return lock_fd
 
@@ -142,7 +144,7 @@ def own_tree(run: RunDir) -> Worktree | None:
     if tree is not None and not tree.is_of(run.repo, run.path, run.run_id):
         raise Conflict(
             f"the record in {run.path} is not of a work tree of this run: {clean_terminal(tree.path)}",
-            hint="was the repository moved? then bring the changes over by hand, and `git worktree remove`",
+            hint="if the repository was moved, copy the changes by hand, then `git worktree remove`",
         )
     return tree
 
@@ -156,7 +158,7 @@ def _writing(run: RunDir, tree: Worktree) -> Iterator[None]:
     try:
         held = lease.acquire(tree.repo, lease.Holder(run.run_id, relative))
     except WorkspaceBusy as busy:
-        raise WorkspaceBusy(busy.message, hint="wait for that run, and accept this one then") from None
+        raise WorkspaceBusy(busy.message, hint="wait for that run, then accept this one") from None
     try:
         yield
     finally:
@@ -173,4 +175,4 @@ def _decided_already(run: RunDir, decision: str) -> Conflict:
     patch = f"`runner diff {run.run_id}` shows the patch that was kept"
     if decision == "discarded" and standing(run.path):
         patch = f"`runner discard {run.run_id}` finishes the removal"
-    return Conflict(f"run `{run.run_id}` was {decision} already", hint=patch)
+    return Conflict(f"run `{run.run_id}` is already {decision}", hint=patch)

@@ -32,8 +32,7 @@ _STOP_SLACK_S = 30.0
 _BELOW_WITHIN_S = 40.0
 _MANIFEST = "RUNNER_MANIFEST"
 _WISH_STAYS = (
-    "the wish to cancel stays, and is obeyed as soon as the run's supervisor goes on; "
-    "`runner wait RUN` waits for that"
+    "the request stays, and the supervisor acts on it as soon as it can; `runner wait RUN` waits for that"
 )
 
 
@@ -76,7 +75,7 @@ def wait(
         pending = [run for run, is_met in zip(runs, met, strict=True) if not is_met]
         if deadline is not None and time.monotonic() > deadline:
             names = ", ".join(run.run_id for run in pending)
-            raise GaveUpWaiting(f"still going on after {timeout_s:g} s: {names}", hint=hint)
+            raise GaveUpWaiting(f"still running after {timeout_s:g} s: {names}", hint=hint)
         for run in _changed(pending, latest, stamps, deadline):
             see(run)
 

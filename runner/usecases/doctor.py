@@ -78,14 +78,14 @@ def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
 
 def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Examined]:
     said = ask(("git", "-C", root, "rev-parse", "--show-toplevel"), env, _GIT_S, deadline)
-    loss = "without it nobody sees which files a run changed"
+    loss = "without it the changes of a run are unknown"
     if said.why is not None:
         yield Examined("git", Fitness.WARN, f"git {said.why}; {loss}", "install git")
     elif said.exit_code != 0:
         first = (said.stderr.strip() or "not a git repository").split("\n", 1)[0]
         repair = f"run `git init` in {root}"
         if os.path.lexists(os.path.join(root, ".git")):  # there is one: of another user, or broken
-            repair = f"run `git status` in {root}: it says what stands against the repository"
+            repair = f"run `git status` in {root}: it says what is wrong with the repository"
         yield Examined("git", Fitness.WARN, f"{first}; {loss}", repair)
     else:
         yield Examined("git", Fitness.OK, f"repository {said.stdout.strip()}")
@@ -103,7 +103,7 @@ def _writable(root: str) -> Examined:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         os.unlink(path)
     except OSError as error:
-        repair = f"make {folder} a folder that you may write to"
+        repair = f"make {folder} writable for you"
         return Examined("runs-folder", Fitness.FAIL, f"{folder}: {error.strerror}", repair)
     finally:
         if made:
@@ -145,8 +145,10 @@ def _space(root: str) -> Examined:
 
 def _delegation(config: Config, invalid: ConfigInvalid | None) -> Examined:
     if invalid is not None:
-        return Examined("mcp-server", Fitness.SKIP, "without valid settings nobody knows who uses it")
+        return Examined(
+            "mcp-server", Fitness.SKIP, "whether a task uses it is unknown without valid settings"
+        )
     wanted = config.delegation.enabled or any(task.delegation for task in config.tasks.values())
     if not wanted:
         return Examined("mcp-server", Fitness.SKIP, "no task turns delegation on")
-    return Examined("mcp-server", Fitness.SKIP, "the delegation server is not asked yet")
+    return Examined("mcp-server", Fitness.SKIP, "the server is checked when a run starts")

@@ -92,7 +92,7 @@ def _is_over(run: RunDir, lock_fd: int) -> bool:
     elif not os.access(run.path, os.W_OK):
         os.close(lock_fd)
         raise Unwritable(
-            f"nobody owns run `{run.run_id}` and its folder cannot be written: its state is unknown"
+            f"run `{run.run_id}` has no supervisor and its folder cannot be written: its state is unknown"
         )
     return is_done
 
@@ -209,7 +209,7 @@ def ask(
         if time.monotonic() > deadline:
             withdraw(path)
             raise GaveUpWaiting(
-                f"the supervisor did not take `{kind}` within {within_s:g} s, the wish is withdrawn",
+                f"the supervisor did not respond to `{kind}` within {within_s:g} s, request withdrawn",
                 hint="`runner status RUN` shows the state it is in; `runner cancel RUN` ends it",
             )
         time.sleep(_POLL_S)

@@ -45,7 +45,7 @@ def retry(
         )
     _refuse_of_plan(manifest)
     if manifest.outcome == "succeeded" and not (message or "").strip():
-        raise Conflict(f"run `{run.run_id}` succeeded", hint="say with --message what is to be different")
+        raise Conflict(f"run `{run.run_id}` succeeded", hint="say with --message what to do differently")
     old = run.read_invocation()
     resumes = (
         not fresh and manifest.thread_id is not None and get(old.runtime).resumes and not _had_own_tree(old)
@@ -68,7 +68,7 @@ def _refuse_of_plan(manifest: Manifest) -> None:
     if plan.runtime.name == PLAN:
         raise Conflict(
             f"run `{manifest.run_id}` is {'the run' if plan is manifest else 'a batch'} of a plan",
-            hint="`runner start --plan FILE --task T --resume` tries again what did not succeed",
+            hint="`runner start --plan FILE --task T --resume` tries the rest again",
         )
 
 

@@ -107,7 +107,7 @@ def _with_batches(own: Report, run: RunDir, env: Mapping[str, str], notes: list[
     try:
         plan = ledger.parse(json.loads(read_text(run.ledger) or ""))
     except (ValueError, RecursionError) as error:
-        notes.append(f"what the batches came to is not known: {os.path.basename(run.ledger)}: {error}")
+        notes.append(f"the results of the batches are not known: {os.path.basename(run.ledger)}: {error}")
         return own
     found, missing = [], []
     for step in plan.steps:
@@ -138,13 +138,13 @@ def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        notes.append(f"{name} cannot be used, so only the manifest speaks here: {why}")
+        notes.append(f"{name} cannot be used, so this is from the manifest alone: {why}")
         return None
     if not manifest.is_done:
         return None
     if found.attempt != manifest.attempt:
         notes.append(
-            f"{name} is of attempt {found.attempt}, the run is at {manifest.attempt}: it was left out"
+            f"{name} is of attempt {found.attempt}, the run is at {manifest.attempt}: it is left out"
         )
         return None
     return found
@@ -159,7 +159,7 @@ def _allowed(run: RunDir, manifest: Manifest, notes: list[str]) -> tuple[Allowed
     try:
         invocation = run.read_invocation()
     except ManifestBroken as error:
-        notes.append(f"what the run was allowed is not known: {error.message}")
+        notes.append(f"the terms of the run are not known: {error.message}")
         return Allowed(writes=manifest.sandbox.level is not Level.READ_ONLY), 0
     return allowed_by(invocation), len(invocation.verify)
 
@@ -188,7 +188,7 @@ def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[st
     if found is not None and found.rolled_back is not None:
         rolled, shows = found.rolled_back, f"`runner diff {run.run_id}` shows them"
         if rolled.refused is not None:
-            yield f"its changes are still there ({shows}), the rollback was refused: {rolled.refused}"
+            yield f"its changes are still there ({shows}); the rollback was refused: {rolled.refused}"
         else:
             yield f"its changes were rolled back ({rolled.count} files); {shows}"
         for text in rolled.amiss:
@@ -208,7 +208,7 @@ def diff(run: RunDir, env: Mapping[str, str]) -> Patch:
     manifest = look(run, env)
     if manifest.plan is not None:
         raise Conflict(
-            f"run `{run.run_id}` is the run of a plan: each of its batches has a change of its own",
+            f"run `{run.run_id}` is the run of a plan: each of its batches has its own changes",
             hint="`runner status RUN` names their runs, and `runner diff` shows each",
         )
     tree = own_tree(run)
@@ -218,7 +218,7 @@ def diff(run: RunDir, env: Mapping[str, str]) -> Patch:
         data = _change_now(run, manifest, tree, notes)
     else:
         what = "its changes were rolled back" if tree is None else "its work tree is gone"
-        notes.append(f"{what}: this is the patch that was kept, {kept}")
+        notes.append(f"{what}; this patch was kept: {kept}")
         data = _read(kept)
     return Patch(data, changes.lines_of(data), kept, tuple(notes))
 
@@ -231,7 +231,7 @@ def _kept_patch(tree: Worktree) -> str | None:
         return tree.patch
     raise Conflict(
         f"the work tree {tree.path} is gone, and no patch of it was kept",
-        hint="it was removed by hand; `runner report RUN` tells what is known",
+        hint="it was removed by hand; `runner report RUN` shows what is known",
     )
 
 
@@ -244,13 +244,13 @@ def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: l
         raise Conflict(f"the snapshot of run `{run.run_id}` cannot be read: {error}") from error
     if taken is None:
         raise Conflict(
-            f"nothing was recorded before run `{run.run_id}`, so its change is not known",
-            hint="a read-only run is not recorded, and neither is one outside git",
+            f"nothing was recorded before run `{run.run_id}`, so its changes are not known",
+            hint="read-only runs and runs outside git are not recorded",
         )
     if os.path.realpath(taken.folder) != os.path.realpath(run.path):
         raise Conflict(f"the snapshot in {run.path} is of another folder: {taken.folder}")
     if manifest.is_done and tree is None:
-        notes.append(f"all that changed since the run began; it ended {manifest.ended_at}")
+        notes.append(f"all changes since the run began; it ended {manifest.ended_at}")
     return changes.diff(taken)
 
 

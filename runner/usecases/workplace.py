@@ -114,7 +114,7 @@ def reserve(
     if found is None:
         if is_own:
             raise Conflict(
-                f"{root} is in no git repository, so the run can have no work tree of its own",
+                f"{root} is not in a git repository, so the run cannot have its own work tree",
                 hint='workspace = "in-place", or `git init` and a first commit',
             )
         return Workplace(root)

@@ -136,7 +136,7 @@ def test_a_cancel_that_gives_up_on_a_stopped_supervisor_says_that_the_wish_stays
     gave_up = run.ask("cancel", "--grace", "0", within=60)
     signal_exactly(owner, signal.SIGCONT)
     assert gave_up.status == 75
-    assert "the wish to cancel stays" in gave_up.error["hint"]
+    assert "the request stays" in gave_up.error["hint"]
     assert_cancelled(run, run.wait())
 
 

@@ -85,7 +85,10 @@ def test_stdout_is_the_patch_and_nothing_else(repo: Repo, refused: RunDir, tmp_p
 def test_of_a_read_only_run_there_is_no_patch(repo: Repo) -> None:
     run = an_ended_run(repo.root, sandbox=Sandbox("research", Level.READ_ONLY, False, ()))
     done = repo.cli("diff", run.run_id)
-    assert (done.status, done.stdout) == (9, "") and "a read-only run is not recorded" in done.stderr
+    assert (done.status, done.stdout) == (
+        9,
+        "",
+    ) and "read-only runs and runs outside git are not recorded" in done.stderr
 
 
 def test_accepting_and_then_again(repo: Repo, refused: RunDir, tree: Worktree) -> None:

@@ -277,7 +277,7 @@ def test_where_the_parent_is_over_a_question_says_so_at_once(start: Start) -> No
     question = enqueue(child, top)["question_id"]
     end(top)
     os.unlink(top.wake_fifo)
-    with pytest.raises(ParentOver, match="nobody will answer"):
+    with pytest.raises(ParentOver, match="will not answer"):
         enqueue(child, top)
     begun = time.monotonic()
     with pytest.raises(ParentOver):

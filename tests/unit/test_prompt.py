@@ -120,7 +120,7 @@ def test_the_own_text_comes_first(text: str, told: Parts) -> None:
     ],
 )
 def test_a_block_cannot_pass_for_a_section_of_ours(name: str, told: Parts) -> None:
-    with pytest.raises(ConfigInvalid, match=f"`{name}` has the name of runner's own section"):
+    with pytest.raises(ConfigInvalid, match=f"`{name}` has the name of a built-in section"):
         compose("Do it.", told.replace(blocks={name: "Mine."}))
     assert f"## {name}\nMine." in compose("Do it.", Parts(blocks={name: "Mine."}))
 

@@ -342,7 +342,7 @@ def test_the_map_of_the_request_wins_and_is_named_as_it_is_found_from_the_reposi
 
 def test_a_block_called_as_our_own_section_is_refused() -> None:
     settings = config(a_task(blocks=("Delegation",), delegation=True), blocks={"Delegation": "Mine."})
-    with pytest.raises(ConfigInvalid, match="the name of runner's own section"):
+    with pytest.raises(ConfigInvalid, match="the name of a built-in section"):
         resolved(settings, Request("hello"))
 
 

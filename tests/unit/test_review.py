@@ -166,7 +166,7 @@ def test_without_an_invocation_it_says_that_nobody_knows_what_was_allowed(run: R
     write_result(run, a_result())
     os.unlink(run.invocation)
     data, (note,) = reviewed(run)
-    assert "what the run was allowed is not known" in note
+    assert "the terms of the run are not known" in note
     assert data["files"]["outside_scope"] is None and data["claims"]["status"] == "completed"
 
 
@@ -217,7 +217,7 @@ def test_the_change_of_a_run_is_a_patch_that_git_takes(work: Work, run: RunDir, 
         "blob": (None, None),
         os.fsdecode(b"w\xe9ird \n\xff"): (1, 0),
     }
-    assert patch.kept is None and "all that changed since the run began" in patch.notes[0]
+    assert patch.kept is None and "all changes since the run began" in patch.notes[0]
     other = Work(tmp_path, "other")
     other.write("a.txt", "a\n")
     other.git("apply", "-", stdin=patch.data)
@@ -324,7 +324,7 @@ def test_a_ledger_that_cannot_be_read_is_a_note_and_no_error(plan: RunDir, text:
     path = Path(plan.ledger)
     path.unlink() if text is None else path.write_text(text, encoding="utf-8")
     data, (note,) = reviewed(plan)
-    assert note.startswith("what the batches came to is not known: ledger.json") and len(note) < 300
+    assert note.startswith("the results of the batches are not known: ledger.json") and len(note) < 300
     assert (data["outcome"], data["checks"], data["findings"]) == ("failed", [], [])
 
 

@@ -53,9 +53,9 @@ def test_every_action_has_a_row() -> None:
 @pytest.mark.parametrize(
     ("action", "known", "outcome", "code", "words"),
     [
-        (Action.NEVER_STARTED, False, Outcome.FAILED, "never_started", "before the child existed"),
+        (Action.NEVER_STARTED, False, Outcome.FAILED, "never_started", "before the agent existed"),
         (Action.LOSE, True, Outcome.LOST, "lost", "restarted while it was `paused`"),
-        (Action.LOSE, False, Outcome.LOST, "lost", "nobody saw what became of the child"),
+        (Action.LOSE, False, Outcome.LOST, "lost", "whose fate was not seen"),
     ],
 )
 def test_an_end_that_nobody_saw_is_called_what_it_is(
