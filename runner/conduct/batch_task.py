@@ -44,7 +44,7 @@ def check_template(config: Config, request: Request, units: Iterable[Unit]) -> N
     named = [unit.id for unit, paths in writers if paths]
     if choice.sandbox.level is Level.READ_ONLY and named:
         raise ConfigInvalid(
-            f"task `{request.task_id}` may not write any file, and the plan has units that do: {few(named)}",
+            f"task `{request.task_id}` may not write files, but the plan has units that do: {few(named)}",
             hint='set sandbox = "workspace-write" in the task, or pass --sandbox workspace-write',
         )
     scope = choice.task.scope
@@ -53,7 +53,7 @@ def check_template(config: Config, request: Request, units: Iterable[Unit]) -> N
     beyond = [f"{unit.id}: {path}" for unit, paths in writers for path in paths if not covers(scope, path)]
     if beyond:
         raise ConfigInvalid(
-            f"the plan has units that are to write outside the scope of task `{request.task_id}`",
+            f"the plan has units that write outside the scope of task `{request.task_id}`",
             hint='widen `scope` of the task, or set files = "warn" in [delegate]',
             problems=beyond,
         )
@@ -78,7 +78,7 @@ def batch_config(
     task = find_task(config, task_id)
     text = own_text if own_text is not None else task.prompt
     if text is None and task.prompt_file is not None:
-        raise PromptInvalid(f"the text of {task.prompt_file} was not read for task `{task_id}`")
+        raise PromptInvalid(f"the text of {task.prompt_file} could not be read for task `{task_id}`")
     changes = _changes(config, task, order, text or "")
     name = model or task.model
     models, effort_only = _models(config, name, order.effort)

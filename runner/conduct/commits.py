@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _NO_TIME = "1970-01-01T00:00:00.000Z"
 _RUN = "Runner-Run"
-_SO_FAR = "the work of a plan so far"
+_SO_FAR = "work of the plan so far"
 
 
 class Base(Value):
@@ -57,14 +57,14 @@ def base(config: Config, changed: Iterable[str], since: str | None = None) -> Ba
         held = {*commit.differing(root, on, paths)} - {*commit.differing(root, tip, paths)}
         where = f" to branch `{named}`" if isinstance(named, str) else ""
         raise Conflict(
-            f"batches that are done were not committed{where}: {few(sorted(held))}",
-            hint="commit them, then go on",
+            f"finished batches were not committed{where}: {few(sorted(held))}",
+            hint="commit them, then continue",
         )
     if not isinstance(named, str):
         return Base(tip, None, head, ref)
     if at is not None and at != head and not (since and _is_below(config, since, at)):
         raise Conflict(
-            f"branch `{named}` exists and is not what is checked out",
+            f"branch `{named}` exists and is not checked out",
             hint="name a new branch with `commit` in [delegate], or check it out",
         )
     return Base(tip, named, at)
@@ -105,8 +105,8 @@ def move(config: Config, on: Base, made: str, paths: Sequence[str], *, is_wanted
     root = repository_root(config)
     if on.branch is None and (now := commit.tip(root, None)[0]) != on.ref:
         raise Conflict(
-            f"{now or 'no branch'} is checked out by now, and the plan began on {on.ref or 'no branch'}",
-            hint="check out what it began on",
+            f"{now or 'no branch'} is checked out now, but the plan began on {on.ref or 'no branch'}",
+            hint="check out the branch that it began on",
         )
     if made != on.tip or on.at is None:
         commit.advance(root, on.branch, made, on.at, paths)

@@ -209,7 +209,7 @@ class Conductor:
         if end.why.code == FOLD_CONFLICT:
             self._tell(n, f"{end.why.code}: {end.why.message}")
         if counts and self.ledger.breaker.is_open:
-            self._say(f"{in_a_row(self.ledger.breaker)}: no other one begins")
+            self._say(f"{in_a_row(self.ledger.breaker)}: no other batch starts")
 
     def _taken_over(self, run: RunDir, end: BatchEnd) -> BatchEnd:
         """The end once the change of its own work tree is in the user's, or why it is not."""
@@ -219,7 +219,7 @@ class Conductor:
             self._keep(self.ledger.stops(self._why(error.code, error.message)))
             return end.replace(meaning=Meaning.LATER)  # whoever goes on with the plan takes it over
         except RunnerError as error:
-            why = self._why(FOLD_CONFLICT, f"its change does not fit: {_told(error)}")
+            why = self._why(FOLD_CONFLICT, f"its changes do not apply: {_told(error)}")
             return end.replace(meaning=Meaning.FAILURE, why=why)
         return end
 
@@ -255,7 +255,7 @@ class Conductor:
         done = self.ledger.succeeded(n, changed={*end.changed, *step.kept}, outside=found, commit=sha)
         self._keep(done if self._base is None else done.replace(tip=self._base.tip))
         if found and self._config.delegate.files != "off":
-            self._tell(n, f"changed what no unit of it names: {_few(found)}")
+            self._tell(n, f"changed files that none of its units names: {_few(found)}")
 
     def _commit(self, step: Step, manifest: Manifest, end: BatchEnd) -> str | None:
         """The commit that stands in the ledger; None where commits are not wanted, or there is no change."""
@@ -269,18 +269,18 @@ class Conductor:
             return made  # by a conductor that was killed before it could write that down
         foreign = ({*end.dirty_before} & {*end.changed}) - {*step.kept}
         if self._commits and foreign:
-            raise Conflict(f"these files had changes before that are not of the plan: {_few(foreign)}")
+            raise Conflict(f"these files already had changes that are not part of the plan: {_few(foreign)}")
         if self._commits and not end.is_checked:
-            raise Conflict("no command has verified it")
+            raise Conflict("no command verified it")
         if self._commits and (odd := self._nobodys(step.n, end, paths)):
-            raise Conflict(f"neither a unit nor the agent names these files: {_few(odd)}")
+            raise Conflict(f"these files are named neither by a unit nor by the agent: {_few(odd)}")
         made = self._made.get(step.n) or commits.make(
             self._config, before.tip, paths, self._message(step, manifest), manifest.ended_at
         )
         if self._commits and (not self._is_apart or step.n in self._recalled):
             run = RunDir(self._run.repo, manifest.task_id, manifest.run_id)
             if other := merge_back.strayed(run, commits.repository_root(self._config), end.tree, paths):
-                raise Conflict(f"these files are not as they were verified: {_few(other)}")
+                raise Conflict(f"these files changed after they were verified: {_few(other)}")
         self._base = commits.move(self._config, before, made, paths, is_wanted=self._commits)
         if self._commits and self._base.tip != before.tip:
             self._tell(step.n, f"committed as {self._base.tip[:12]}")

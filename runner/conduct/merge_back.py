@@ -96,7 +96,7 @@ def strayed(run: RunDir, root: str, tree: str | None, paths: Sequence[str]) -> t
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Conflict(f"the record of run `{run.run_id}` cannot be read: {error}") from error
     if taken is None or tree is None:
-        raise Conflict(f"nobody knows any more what was verified of run `{run.run_id}`")
+        raise Conflict(f"what was verified of run `{run.run_id}` is not known any more")
     return changes.strayed(taken, tree, root, paths)
 
 

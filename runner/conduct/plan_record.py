@@ -112,11 +112,11 @@ def load(run: RunDir) -> tuple[Assignment, Ledger]:
         units = assignment.plan.units
         inside = [tuple(units[at].id for at in part.units) for part in assignment.parts]
         if inside != [step.units for step in found.steps]:
-            raise ValueError("plan and ledger do not belong together")
+            raise ValueError("the ledger belongs to another plan")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, PlanInvalid) as error:
         raise Conflict(
-            f"what run `{run.run_id}` was to carry out cannot be read: {error}",
-            hint="`runner start --plan FILE --task T` begins the plan anew",
+            f"the plan of run `{run.run_id}` cannot be read: {error}",
+            hint="`runner start --plan FILE --task T` starts the plan from the beginning",
         ) from error
     return assignment, found
 

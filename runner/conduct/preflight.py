@@ -45,14 +45,14 @@ _RUN = "RUNNER_RUN_ID"
 class Nested(PolicyRefused):
     code = "nested"
     default_hint = (
-        "start it from outside of the agent; a run starts other tasks with its tool `delegate.spawn`, "
+        "start it from outside the agent; a run starts other tasks with its tool `delegate.spawn`, "
         "where [delegation] allows it"
     )
 
 
 class ConsentMissing(PolicyRefused):
     code = "consent_missing"
-    default_hint = "`runner consent` says what it means, and gives it once for this project"
+    default_hint = "`runner consent` explains and records it, once for this project"
 
 
 def refuse_nested(env: Mapping[str, str]) -> None:
@@ -77,7 +77,7 @@ def refuse_without_consent(
     found = consent.given(root, env)
     wanted = f"{runtime} with {_shown(sandbox.level, sandbox.network)}"
     if found is None:
-        raise ConsentMissing(f"nobody has agreed yet that plans are delegated here, to {wanted}")
+        raise ConsentMissing(f"delegating plans here, to {wanted}, needs your consent first")
     if not consent.covers(found, runtime, sandbox):
         agreed = f"{found.runtime} with {_shown(found.level, found.network)}"
         raise ConsentMissing(f"plans may be delegated here to {agreed}; this is {wanted}")
@@ -97,7 +97,7 @@ def meant(config: Config, task_id: str | None = None) -> Choice:
         except PolicyRefused as error:  # told below where nothing else is left
             refused = refused or error
     if not found:
-        raise refused or TaskNotFound("there is no task yet that a plan could be delegated with")
+        raise refused or TaskNotFound("there is no task that could be the template of a plan")
     return max(found, key=lambda one: (one.sandbox.level.rank, one.sandbox.network))
 
 
@@ -117,7 +117,7 @@ def refuse_unready(checks: Sequence[Examined]) -> None:
     failed = [check for check in checks if check.verdict is Fitness.FAIL]
     if failed:
         names = ", ".join(check.name for check in failed)
-        raise NotReady(f"no run could start here: {names}", problems=tuple(map(_problem, failed)))
+        raise NotReady(f"a run could not start here: {names}", problems=tuple(map(_problem, failed)))
 
 
 def _problem(check: Examined) -> str:

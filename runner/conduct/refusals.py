@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class BreakerOpen(Conflict):
     code = "breaker_open"
-    default_hint = "look at what failed; --reset-breaker then lets the plan go on"
+    default_hint = "check what failed; then --reset-breaker lets the plan continue"
 
 
 class PlanRuns(Conflict):
@@ -49,7 +49,7 @@ def refuse_surroundings(
         commits.base(config, done)
     if is_wanted and (there := sorted({*merge_back.uncommitted(config)} - {*unsettled} - done)):
         raise Conflict(
-            f"each batch is to be committed, and these changes are not of the plan: {few(there)}",
+            f"the plan commits its batches, but the tree has other changes: {few(there)}",
             hint="commit or stash them, or set commit = false in [delegate]",
         )
 
@@ -62,19 +62,18 @@ def refuse_unverified(choice: Choice, plan: Plan, parts: Sequence[Part]) -> None
     if bare:
         names = few([plan.units[at].id for part in bare for at in part.units])
         raise PlanInvalid(
-            f"each batch is to be committed, and no command verifies {names}",
+            f"the plan commits its batches, but no command verifies {names}",
             hint="give `verify` to the units or to the task, or set commit = false in [delegate]",
         )
 
 
 def refuse_running(manifest: Manifest) -> None:
     if not manifest.is_done:
-        raise PlanRuns(f"run `{manifest.run_id}` carries out this plan: it is `{manifest.status}`")
+        raise PlanRuns(f"run `{manifest.run_id}` is running this plan: it is `{manifest.status}`")
 
 
 def refuse_open(ledger: Ledger, reset: bool) -> None:
     if ledger.breaker.is_open and not reset:
         raise BreakerOpen(
-            f"{ledger.breaker.failures} batches of this plan have failed in a row; left: "
-            f"{', '.join(ledger.left)}"
+            f"{ledger.breaker.failures} batches of this plan failed in a row; left: {', '.join(ledger.left)}"
         )

@@ -56,12 +56,12 @@ _WORTHY = ("delegate", "break_even")
 
 class NotDelegated(PolicyRefused):
     code = "not_delegated"
-    default_hint = "--force-delegate delegates it regardless: for price, preference or quota"
+    default_hint = "--force-delegate delegates it anyway, for price, preference or quota"
 
 
 class PlanChanged(Conflict):
     code = "plan_changed"
-    default_hint = "put the plan back as it was, or start it anew without --resume"
+    default_hint = "restore the plan file, or start without --resume"
 
 
 class PlanRequest(Value):
@@ -104,8 +104,8 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
     decision = decide(plan, rules_of(config.delegate, config.economics, forced=asked.forced))
     if len(decision.batches) > MOST_BATCHES:
         raise PlanInvalid(
-            f"the plan has {len(decision.batches):,} batches, at most {MOST_BATCHES:,} can be carried out",
-            hint="raise soft_cap in [delegate], or cut the plan into several",
+            f"the plan has {len(decision.batches):,} batches; at most {MOST_BATCHES:,} can be run",
+            hint="raise soft_cap in [delegate], or split the plan",
         )
     refuse_surroundings(config, asked.task_id, asked.options, plan.units)
     parts = assignments.parts_of(plan, decision)
@@ -143,19 +143,19 @@ def prepare_again(
     found = last(config.root, asked, env)
     if found is None:
         raise Conflict(
-            f"no run of task `{asked.task_id}` has begun {asked.file}", hint="start it without --resume"
+            f"no run of task `{asked.task_id}` has started {asked.file}", hint="start it without --resume"
         )
     run, manifest = found
     refuse_running(manifest)
     given, ledger = _load(run, manifest, reset)
     changed = difference(given.name, given.text, text, given.plan, plan)
     if changed:
-        raise PlanChanged("the plan is not the one that was begun", problems=changed)
+        raise PlanChanged("the plan file has changed since the plan began", problems=changed)
     unknown = [unit for unit in done if all(unit != known.id for known in plan.units)]
     if unknown:
         raise UsageError(f"the plan has no unit {', '.join(unknown)}", hint="--done takes the id of a unit")
     if ledger.is_complete and ledger.breaker.parked is None:
-        raise Conflict(f"nothing of {asked.file} is left to be delegated", hint=_begin_anew(run))
+        raise Conflict(f"nothing of {asked.file} is left to delegate", hint=_begin_anew(run))
     refuse_open(ledger, reset)
     options = _newer(asked.options, given.options)
     if options != asked.options:
@@ -172,7 +172,7 @@ def refuse_unworthy(prepared: PreparedPlan) -> None:
     decision, forced = prepared.decision, prepared.asked.forced
     if decision is None or (decision.batches and (forced or decision.decision in _WORTHY)):
         return
-    hint = None if decision.batches or not forced else "`runner plan FILE` says why every unit is yours"
+    hint = None if decision.batches or not forced else "`runner plan FILE` says why no unit is delegated"
     raise NotDelegated(f"{decision.decision}: {decision.reason}", hint=hint)
 
 
@@ -230,7 +230,7 @@ def _refuse_another(
     refuse_running(manifest)
     resumed = prepared.ledger.resumed_from
     if resumed is not None and resumed.run_id != run.run_id:
-        raise PlanRuns(f"run `{run.run_id}` has gone on with the plan meanwhile")
+        raise PlanRuns(f"run `{run.run_id}` has continued the plan meanwhile")
     try:
         given, ledger = _load(run, manifest, reset)
     except BreakerOpen:
@@ -301,7 +301,7 @@ def _told(prepared: PreparedPlan) -> str:
     """For people who look into the run's folder: the conductor reads `plan.json`."""
     if prepared.decision is not None:
         return as_text(prepared.decision)
-    return f"goes on with the plan; left: {', '.join(prepared.ledger.left)}\n"
+    return f"continues the plan; left: {', '.join(prepared.ledger.left)}\n"
 
 
 # -- what stands against it ----------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def _local_before(inside: Sequence[Unit], units: Mapping[str, Unit], local: set[
 
 
 def _begin_anew(run: RunDir) -> str:
-    return f"`runner status {run.run_id}` shows what became of it; without --resume it begins anew"
+    return f"`runner status {run.run_id}` shows how it ended; without --resume the plan starts over"
 
 
 def _newer(now: Options, then: Options) -> Options:

@@ -35,7 +35,7 @@ def ended(ledger: Ledger, task_id: str) -> Ended:
             lines.append(f"- batch {step.n} ({', '.join(step.units)}): {_why(ledger, step)}")
     local = [unit for unit in ledger.local if unit not in ledger.done]
     if local:
-        lines.append(f"not delegated, so yours: {', '.join(local)}")
+        lines.append(f"not delegated, left to you: {', '.join(local)}")
     return Ended(code, one_line(message), _hint(ledger, task_id, code), "\n".join(lines))
 
 
@@ -45,10 +45,10 @@ def _hint(ledger: Ledger, task_id: str, code: str) -> str | None:
     file = f"./{ledger.file}" if ledger.file.startswith("-") else ledger.file
     command = f"runner start --plan {quote(file)} --task {task_id} --resume"
     if code == BREAKER_OPEN:
-        return f"look at what failed; then `{command} --reset-breaker` goes on"
+        return f"check what failed; then `{command} --reset-breaker` continues"
     if code == BATCHES_LEFT:
-        return f"`{command}` tries what is left; --done UNIT leaves out what you have done yourself"
-    return f"put that right; then `{command}` goes on"
+        return f"`{command}` tries the rest; --done UNIT skips a unit that you have done yourself"
+    return f"correct that; then `{command}` continues"
 
 
 def _end(ledger: Ledger) -> tuple[str, str]:
@@ -79,4 +79,4 @@ def _why(ledger: Ledger, step: Step) -> str:
     if step.why is not None:
         run = "" if step.run is None else f" (run {step.run.run_id})"
         return f"{step.status}, {step.why.code}: {step.why.message}{run}"
-    return "not begun" if step.status is Status.WAITING else str(step.status)
+    return "not started" if step.status is Status.WAITING else str(step.status)

@@ -97,8 +97,8 @@ class _Look:
         if level == "danger-full-access" and sandbox.get("network") is False:
             self.complain(
                 (*path, "network"),
-                'found false with level "danger-full-access", which has no sandbox to keep it '
-                'away; expected level "workspace-write"',
+                'found false with level "danger-full-access", which has no sandbox to block '
+                'it; expected level "workspace-write"',
             )
         if level == "danger-full-access" and not sandbox.get("allow_danger"):
             self.note((*path, "level"), "is refused at every start without allow_danger = true")

@@ -123,7 +123,7 @@ def commands(value: Any) -> list[list[str]]:
         if not command or not command[0]:
             raise ValueError(f"{wanted}; one of them is empty")
         if isinstance(item, str) and command[0].startswith("-"):
-            raise ValueError(f"{wanted}; {item!r} is no command, the brackets are missing around all")
+            raise ValueError(f"{wanted}; {item!r} is not a command; the outer brackets are missing")
         found.append(command)
     return found
 
@@ -140,7 +140,7 @@ def overrides(value: dict[str, Any]) -> dict[str, Any]:
     for key in value:
         ours = OURS.get(key.split(".")[0].strip().strip('"'))
         if ours is not None:
-            raise ValueError(f"`{key}` is not passed on from here; use {ours}")
+            raise ValueError(f"`{key}` cannot be set here; use {ours}")
     if not _plain(value):
         raise ValueError("expected texts, numbers, true, false, arrays and tables only")
     return value
@@ -187,7 +187,7 @@ def commit_message(value: Any) -> str:
     if not re.fullmatch(MESSAGE_PATTERN, value):
         plain = value.replace("{{", "").replace("}}", "")
         unknown = [name for name in re.findall(r"\{([^{}]*)\}", plain) if name not in PLACEHOLDERS]
-        wrong = f"{{{unknown[0][:40]}}} is no placeholder" if unknown else "a brace has no other one"
+        wrong = f"{{{unknown[0][:40]}}} is not a placeholder" if unknown else "unbalanced brace"
         hint = near(unknown[0], PLACEHOLDERS) if unknown else ""
-        raise ValueError(f"{wrong}{hint}; there are {known}, and a brace itself is written twice")
+        raise ValueError(f"{wrong}{hint}; known: {known}; write a literal brace twice")
     return value

@@ -54,7 +54,7 @@ def decide(plan: Plan, rules: Rules | None = None) -> Decision:
 
 def _skip(units: Sequence[Unit]) -> Decision:
     count = "the only unit is" if len(units) == 1 else f"all {len(units)} units are"
-    reason = f"{count} trivial: to hand them over costs more than to do them; delegation can still be chosen"
+    reason = f"{count} trivial: delegating them costs more than doing them; --force-delegate delegates anyway"
     local = tuple(Local(unit.id, "trivial") for unit in units)
     return Decision("skip", reason, Estimate(0, 0, 0, True, 0), (), local, (), ())
 
@@ -170,14 +170,14 @@ def _judged(verdict: Estimate, rules: Rules) -> tuple[str, str]:
         return "skip", "no unit can be delegated"
     net = verdict.net_tokens
     cost = f"about {abs(net):,} tokens {'more' if net > 0 else 'less'} than" if net else "as many tokens as"
-    cost += " to do them directly"
+    cost += " doing them directly"
     cost += ", which is within noise" if verdict.within_noise else ""
     told = f"{count(verdict.units, 'unit')} in {count(verdict.batches, 'batch', 'batches')} "
     told += f"{'costs' if verdict.units == 1 else 'cost'} {cost}"
     if rules.forced:
         return "delegate", f"asked for: {told}"
     decision = economics.verdict(verdict.units, net)
-    choice = "delegation can still be chosen for price, preference or quota"
+    choice = "--force-delegate delegates anyway, for price, preference or quota"
     if decision == "not_worth":
         few = f"fewer than {economics.WORTH_FROM} units: " * (verdict.units < economics.WORTH_FROM)
         return decision, f"{few}{told}; {choice}"

@@ -21,7 +21,7 @@ LEAST_SIZES = 2
 """So many different numbers of units: a line needs two points."""
 MOST = 10**9
 """The largest number that `[economics]` takes."""
-_HINT = "a batch counts once it has succeeded; a rehearsal does not, nor one whose tokens are not known"
+_HINT = "only successful batches with known tokens count, and no rehearsals"
 
 
 class Sample(Value):

@@ -41,7 +41,9 @@ def warnings(units: Sequence[Unit], grouped: Grouped, packed: Packed, rules: Rul
             message = f"{units[at].id} names files outside the repository, so it is not delegated"
             yield Warn("outside_repo", message, (units[at].id,))
     for path, who in grouped.together.hubs.items():
-        message = f"{path} is a hub file: it keeps no units together, and batches that write it never run "
+        message = (
+            f"{path} is a hub file: it does not keep units together, and batches that write it never run "
+        )
         yield Warn("hub_file", f"{message}side by side", tuple(units[at].id for at in who))
     coarse = grouped.together.coarse
     if coarse:
@@ -60,7 +62,7 @@ def glue_files(grouped: Grouped, packed: Packed) -> tuple[str, ...]:
 
 def _lacking(units: Sequence[Unit]) -> Iterator[Warn]:
     for code, what, have in (
-        ("no_files", "files, so nobody can tell what they share", [_has_files(unit) for unit in units]),
+        ("no_files", "files, so what they share is unknown", [_has_files(unit) for unit in units]),
         ("no_tests", "test scenarios", [bool(unit.tests) for unit in units]),
         ("no_verify", "verify commands", [bool(unit.verify) for unit in units]),
     ):
@@ -84,12 +86,12 @@ def _oversize(units: Sequence[Unit], grouped: Grouped, number: int, rules: Rules
     glue = grouped.glue[number]
     why = f"share {few(sorted(glue))}" if glue else "belong together"
     chained = rules.oversize == "chain" and len(inside) > max(rules.hard_cap, rules.soft_cap)
-    form = "batches in a row, each to be committed before the next" if chained else "one batch"
+    form = "batches in a row, each committed before the next" if chained else "one batch"
     yield Warn("oversize", f"{len(inside)} units {why}, so they are {form}", names)
     for path in sorted(glue, key=lambda path: (-len(glue[path]), path))[:_CANDIDATES]:
         who = glue[path]
         if len(who) >= _HUB_FROM * len(units) and _holds(path, inside, grouped):
-            message = f"{path} alone keeps units together; as a hub file it would let them apart"
+            message = f"{path} alone keeps units together; as a hub file it would not"
             yield Warn("hub_candidate", message, tuple(units[at].id for at in who))
 
 

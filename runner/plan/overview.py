@@ -27,7 +27,7 @@ def as_text(decision: Decision) -> str:
         lines += ["", "not delegated:"]
         lines += [f"  {local.unit}  {local.reason}" for local in decision.local]
     if decision.warnings:
-        lines += ["", "worth a look:"]
+        lines += ["", "warnings:"]
         lines += [f"  {one.code}: {one.message}{_named(one)}" for one in decision.warnings]
     if decision.glue_files:
         lines += ["", "files that keep large groups together:"]

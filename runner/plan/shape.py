@@ -73,7 +73,7 @@ def _paths(*, written: bool) -> Reader:
             return wrong(item, wanted, path, problems)
         if written and _is_everything(item):
             message = (
-                f"found {found(item)}, which is every file: then no unit could be told from another; "
+                f"found {found(item)}, which covers every file, so units could not be told apart; "
                 "expected the files or folders that this unit writes"
             )
             return complain(message, path, problems)
@@ -128,7 +128,7 @@ _PLAN = table(
     },
     required={
         "schema_version": "`schema_version = 1` is missing",
-        "units": "`[[units]]` is missing; a plan has at least one unit",
+        "units": "`[[units]]` is missing; a plan needs at least one unit",
     },
 )
 _DEFAULTS = {name: getattr(Unit, name, None) for name in Unit._fields}

@@ -68,11 +68,11 @@ class Arguments:
             raise RuntimeWrong(
                 f"{self._title} {self._program.version} ({self._program.path}) does not know "
                 + ", ".join(f"`{name}`" for name in self._absent),
-                hint="install a newer version, or change what asks for it in delegate.toml",
+                hint="install a newer version, or remove the setting in delegate.toml",
             )
         if resume_thread is not None:
             if not re.fullmatch(_THREAD_ID, resume_thread):
-                raise RuntimeWrong(f"{resume_thread!r} is not the id of a thread")
+                raise RuntimeWrong(f"{resume_thread!r} is not the id of a session")
             self._argv += ["resume", resume_thread]
         return (*self._argv, "-")
 
@@ -98,6 +98,6 @@ def refuse_impossible(sandbox: Sandbox, title: str) -> None:
         return
     what = "network" if sandbox.network else "writable folders"
     raise ConfigInvalid(
-        f"sandbox `{sandbox.name}`: {title} gives no {what} at level read-only",
+        f"sandbox `{sandbox.name}`: {title} allows no {what} at level read-only",
         hint=f'set level = "workspace-write" in [sandboxes.{sandbox.name}], or leave it out',
     )

@@ -139,7 +139,7 @@ class ObservedSettings(Value):
 
 
 UNSET = "default"
-THREAD_GONE = "the thread to resume is gone: start a new run"
+THREAD_GONE = "the session to resume is gone: start a new run"
 """The hint of an end whose cause that is: going on in it again is of no use."""
 
 

@@ -27,7 +27,7 @@ def conclude(end: End) -> tuple[Outcome, Reason]:
     if code == 0 and end.turn is None:
         return endings.failed(
             "result_missing",
-            "codex ended with status 0 but its stream has no `turn.completed`",
+            "codex ended with status 0, but without `turn.completed` in its stream",
             "`runner logs RUN --stream stdout` shows where the stream ends",
             end,
         )
@@ -92,7 +92,7 @@ _HINTS = (
     ),
     (
         r"Broken pipe",
-        "what takes its output went away: check the free space of the run's folder",
+        "the reader of its output is gone: check the free space of the run's folder",
     ),
     (
         r"Connection failed|stream disconnected|for network|lookup address|error sending request",
@@ -120,7 +120,7 @@ def _failure(end: End) -> tuple[Outcome, Reason]:
     elif end.failure:
         message = endings.first_line(end.failure)
     elif end.turn is Kind.TURN_FAILED:
-        message = "the turn failed, and codex does not say why"
+        message = "the turn failed without a reason from codex"
     elif end.any_event and end.turn is None:
         message = f"codex ended with status {end.exit_code} in the middle of its turn"
     else:

@@ -62,9 +62,9 @@ def killed(end: End) -> tuple[Outcome, Reason] | None:
 
 
 def _killed(end: End, name: str) -> tuple[Outcome, Reason]:
-    hint = "start it again; runner did not send this signal unless the events say so"
+    hint = "start it again; the events show whether runner sent this signal"
     if name == "SIGKILL":
-        hint = "often the kernel when memory runs out: see `dmesg` and the limits of the container"
+        hint = "often by the kernel, out of memory: see `dmesg` and the limits of the container"
     return Outcome.FAILED, Reason("killed", f"the program was ended by {name}", hint, evidence(end))
 
 
@@ -72,8 +72,8 @@ def lost() -> tuple[Outcome, Reason]:
     """The ending when nobody saw the process end and its stream does not tell either."""
     return Outcome.LOST, Reason(
         "lost",
-        "nobody saw how the program ended, and its events do not tell",
-        "`runner logs RUN` shows how far it came; start it again",
+        "the end of the program was not seen, and its events do not show it",
+        "`runner logs RUN` shows how far it got; start it again",
     )
 
 
@@ -83,7 +83,7 @@ def auth_or_quota(text: str, end: End, program: str, login: str) -> tuple[Outcom
         name = match[1]
         hint = f"set {name}, and name it in `env` of [runtimes.{program}] so that it is passed on"
     elif re.search(_QUOTA, text):
-        hint = "wait until the provider allows more, or use another model or account"
+        hint = "wait until the provider accepts requests again, or use another model or account"
     elif re.search(_AUTH, text):
         hint = f"{login}; `runner doctor --runtime {program}` checks it"
     else:

@@ -75,7 +75,7 @@ def examine_runtime(
         part = "identity" if isinstance(error, RuntimeWrong) else "binary"
         yield Examined(f"{name}.{part}", Fitness.FAIL, error.message, error.hint)
         for rest in ("version", "flags", "login", "sandbox"):
-            yield Examined(f"{name}.{rest}", Fitness.SKIP, "there is no program to ask")
+            yield Examined(f"{name}.{rest}", Fitness.SKIP, "the program is missing")
         return
     yield Examined(f"{name}.binary", Fitness.OK, program.path)
     yield Examined(f"{name}.identity", Fitness.OK, f"{runtime.title} {program.version}")
@@ -125,7 +125,7 @@ class _Exam:
             except RunnerError as error:
                 message = f"{use.task}: {error.message}"
                 return self._check("flags", Fitness.FAIL, message, error.hint)
-        return self._check("flags", Fitness.OK, "`exec --help` lists every option that is needed")
+        return self._check("flags", Fitness.OK, "`exec --help` lists every required option")
 
     def login(self, program: Program) -> Examined:
         own_login = False
@@ -151,9 +151,9 @@ class _Exam:
         if own_login:
             return self._own_login(program)
         if unsure:
-            said = f"no key is declared for provider `{unsure[0]}`; only a run shows if it answers"
+            said = f"no key is declared for provider `{unsure[0]}`; only a run shows whether it works"
             return self._check("login", Fitness.UNKNOWN, said)
-        said = f"a key is there ({', '.join(dict.fromkeys(keys))}); only a run shows if it is valid"
+        said = f"a key is there ({', '.join(dict.fromkeys(keys))}); only a run shows whether it is valid"
         return self._check("login", Fitness.OK, said)
 
     def sandbox(self, program: Program) -> Examined:
@@ -163,7 +163,7 @@ class _Exam:
         if level is Level.DANGER:
             return self._check("sandbox", Fitness.SKIP, f"every task runs with {level}")
         if argv is None:
-            said = f"{self._runtime.title} has no command that tries its sandbox"
+            said = f"{self._runtime.title} has no command that tests its sandbox"
             return self._check("sandbox", Fitness.UNKNOWN, said)
         folder = mkdtemp(prefix="runner-doctor-")
         try:
@@ -171,13 +171,13 @@ class _Exam:
         finally:
             rmtree(folder, ignore_errors=True)
         if said_by.exit_code == 0:
-            return self._check("sandbox", Fitness.OK, "it refused a write that it has to refuse")
+            return self._check("sandbox", Fitness.OK, "it refuses a forbidden write")
         if said_by.exit_code == 2:
-            return self._check("sandbox", Fitness.UNKNOWN, "this version cannot try its sandbox")
+            return self._check("sandbox", Fitness.UNKNOWN, "this version cannot test its sandbox")
         tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
         wrong = said_by.why or f"does not work: {tail}"
         if said_by.exit_code == 3:
-            wrong = "let a write through that it has to refuse"
+            wrong = "allowed a forbidden write"
         return self._check(
             "sandbox",
             Fitness.FAIL,
@@ -188,7 +188,7 @@ class _Exam:
     def _own_login(self, program: Program) -> Examined:
         argv = self._runtime.login_check(program)
         if argv is None:
-            return self._check("login", Fitness.UNKNOWN, "this program cannot tell; a run shows it")
+            return self._check("login", Fitness.UNKNOWN, "this program has no such check; a run shows it")
         said = ask(argv, self._env, LOGIN_S, self._deadline)
         if said.exit_code == 0:
             return self._check("login", Fitness.OK, "logged in")
@@ -197,7 +197,7 @@ class _Exam:
         # It looks at its own login alone, whatever its config or the environment says.
         passed = [name for name in self._runtime.key_env if self._passed(name)]
         if passed:
-            said_so = f"{passed[0]} is passed on; only a run shows if it is valid"
+            said_so = f"{passed[0]} is passed on; only a run shows whether it is valid"
             return self._check("login", Fitness.OK, said_so)
         if self._own_provider():
             return self._check("login", Fitness.UNKNOWN, "not logged in, but its own config names a provider")
@@ -255,5 +255,5 @@ def _text(path: str) -> str:
 def ask(argv: Sequence[str], env: Mapping[str, str], limit: float, deadline: float, cwd: str = "/") -> Ran:
     seconds = min(limit, deadline - monotonic())
     if seconds <= 0:
-        return Ran(None, "", "", "was not asked: other checks took too long")
+        return Ran(None, "", "", "skipped: other checks took too long")
     return run(argv, probe.minimal_env(env), seconds=round(seconds, 1), cwd=cwd)

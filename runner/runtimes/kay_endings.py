@@ -41,13 +41,13 @@ def conclude(end: End) -> tuple[Outcome, Reason]:
         return endings.failed(
             "result_missing",
             "kay ended with status 0 without a last message",
-            "`runner logs RUN` shows how far it came; start it again",
+            "`runner logs RUN` shows how far it got; start it again",
             end,
         )
     if last_status(message) == "BLOCKED":
         return endings.failed(
             "blocked",
-            f"the agent says that it is blocked: {_blocker(message)}",
+            f"the agent reports that it is blocked: {_blocker(message)}",
             "its last message names what is missing: `runner logs RUN --stream last`",
             end,
         )
@@ -106,7 +106,7 @@ def _failure(end: End) -> tuple[Outcome, Reason]:
         return endings.failed(
             "result_invalid",
             "the prompt asks for a STATUS block and the last message has none",
-            "the work may be done: look at `runner logs RUN --stream last` and at the changes",
+            "the work may be done: check `runner logs RUN --stream last` and the changes",
             end,
         )
     if ending := endings.auth_or_quota(text, end, "kay", LOGIN_HINT):

@@ -21,7 +21,7 @@ PROGRESS, ENDED = "progress", "ended"
 """The kinds of its lines: `{"type", "text"}`, and at the end `{"type", "code", "message", "hint", "text"}`.
 The message is one line.
 """
-_RESUME = "`runner start --plan FILE --task T --resume` goes on"
+_RESUME = "`runner start --plan FILE --task T --resume` continues it"
 
 BREAKER_OPEN = "breaker_open"
 BATCHES_LEFT = "batches_left"
@@ -34,7 +34,7 @@ class ConductorRuntime:
     title = "the conductor"
     candidates: tuple[str, ...] = ()
     bundled: str | None = None
-    install_hint = "it is a part of runner"
+    install_hint = "it is part of runner"
     login_hint = ""
     key_env: tuple[str, ...] = ()
     resumes = False  # a plan is gone on with by another run

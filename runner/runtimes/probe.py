@@ -84,7 +84,7 @@ def check_version(runtime: Runtime, settings: RuntimeSettings, program: Program)
         raise RuntimeWrong(
             f"{runtime.title} is {program.version} ({program.path}), but "
             f'[runtimes.{runtime.name}] wants version = "{settings.version}"',
-            hint="install such a version, set `command` to one, or change `version`",
+            hint="install such a version, point `command` to one, or change `version`",
         )
 
 

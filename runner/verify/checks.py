@@ -86,7 +86,7 @@ def run_check(
     except OSError as error:
         return Check(command, None, False, 0.0, f"{argv[0]}: {error.strerror}")
     except (ValueError, IndexError):  # no word at all, or one with a NUL in it
-        return Check(command, None, False, 0.0, "this is no command that can be run")
+        return Check(command, None, False, 0.0, "this is not a command that can be run")
     process = find(identity)
     pidfd = None if process is None else open_pidfd(process)
     ended = _wait(pidfd, begun + timeout_s, cancelled, log, max_log)

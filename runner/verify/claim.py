@@ -160,7 +160,7 @@ def paths(found: list[str]) -> tuple[str, ...] | NoClaim:
     """The claimed paths without repetitions, or the problem with one that can be no path."""
     for path in found:
         if not path or "\0" in path:
-            return invalid(f"the result names `{shown(path)}` as a file, which can be none")
+            return invalid(f"the result lists `{shown(path)}`, which is not a valid file name")
     # A half character has no bytes: it can be no file of ours, and must not break whoever looks for one.
     return tuple(dict.fromkeys(path.encode(errors="replace").decode() for path in found))
 

@@ -119,7 +119,7 @@ _of_drift = reasons.from_finding("config_drift", "config_drift")
 _of_nothing = reasons.from_finding("empty_diff", "empty_diff")
 _of_any = reasons.from_finding("verify_failed")
 _of_scope = reasons.from_claim("scope_expansion", "the agent asks for a wider scope")
-_of_blocked = reasons.from_claim("blocked", "the agent says that it is blocked")
+_of_blocked = reasons.from_claim("blocked", "the agent reports that it is blocked")
 _of_failed = reasons.from_claim("task_failed", "the agent says that it failed")
 _of_partial = reasons.from_claim("partial", "the agent says that only a part is done")
 

@@ -76,18 +76,18 @@ class Observed(Value):
 
 FINDINGS = {
     "scope_violation": "a changed file lies outside the scope",
-    "head_moved": "HEAD moved though the run must not commit",
-    "refs_moved": "branches, tags or other refs moved though the run must not commit",
-    "empty_diff": "the agent says completed, and nothing was changed",
-    "claim_contradicted": "the agent says completed, and a check failed",
-    "config_drift": "the runtime used something else than was declared (from the conformance check)",
+    "head_moved": "HEAD moved, and the run must not commit",
+    "refs_moved": "branches, tags or other refs moved, and the run must not commit",
+    "empty_diff": "the agent says completed, but nothing was changed",
+    "claim_contradicted": "the agent says completed, but a check failed",
+    "config_drift": "the runtime did not use the declared settings (from the conformance check)",
     "claimed_outside": "the agent says it changed a file outside the repository",
     "claimed_missing": "the agent says it changed a file that does not exist",
-    "claimed_not_changed": "the agent says it changed a file that is as it was",
-    "changed_not_claimed": "a file was changed that the agent does not name",
-    "changed_read_only": "files changed while the run was not allowed to write",
-    "changed_dirty": "a file that had uncommitted changes before was changed",
-    "not_observed": "what was changed is not known, or not of all paths",
+    "claimed_not_changed": "the agent says it changed a file that is unchanged",
+    "changed_not_claimed": "a changed file is not in the agent's list",
+    "changed_read_only": "files changed although the run was read-only",
+    "changed_dirty": "the run changed a file that had uncommitted changes",
+    "not_observed": "the changes are not known, or not for all paths",
 }
 """Every code and what it means; scripts read them."""
 
@@ -121,11 +121,11 @@ def findings(
     found = [*_contradictions(claim, checks)]
     if observed is None:
         severity = Severity.WARNING if allowed.scope or allowed.contract else Severity.INFO
-        text = "what was changed is not known: there is no git repository, or it could not be read"
+        text = "the changes are not known: there is no git repository, or it could not be read"
         found.append(Finding("not_observed", severity, text))
     else:
         if observed.unknown:
-            text = f"of {len(observed.unknown)} paths nobody knows whether they were changed"
+            text = f"of {len(observed.unknown)} paths could not be checked"
             found.append(_finding("not_observed", Severity.WARNING, text, observed.unknown))
         found += [*_on_changes(allowed, claim, observed), *_on_refs(allowed, observed)]
         if claim is not None:
@@ -160,16 +160,16 @@ def _on_changes(allowed: Allowed, claim: Claim | None, observed: Observed) -> It
         yield _finding("scope_violation", Severity.ERROR, text, outside)
     said_done = claim is not None and claim.status == "completed"
     if said_done and allowed.writes and allowed.expects_change and not _did_anything(observed):
-        text = "the agent says that it completed the task, and no file was changed"
+        text = "the agent says that it completed the task, but no file was changed"
         yield Finding("empty_diff", Severity.ERROR, text)
     if observed.changed and not allowed.writes:
         text = (
-            f"{_count(observed.changed)} changed though the run was read-only: somebody else did it "
-            "meanwhile, or the sandbox did not hold"
+            f"{_count(observed.changed)} changed although the run was read-only: by someone else, "
+            "or the sandbox did not hold"
         )
         yield _finding("changed_read_only", Severity.WARNING, text, observed.changed)
     if mixed := _both(observed.changed, observed.dirty_before):
-        text = f"{_count(mixed)} changed that had uncommitted changes before: the diff shows both"
+        text = f"{_count(mixed)} changed that already had uncommitted changes: the diff shows both"
         yield _finding("changed_dirty", Severity.INFO, text, mixed)
 
 
@@ -182,7 +182,7 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
     severity = Severity.INFO if allowed.may_commit else Severity.ERROR
     though = "" if allowed.may_commit else ", and the run must not commit"
     if observed.head_moved:
-        yield Finding("head_moved", severity, f"HEAD is another commit or branch than before{though}")
+        yield Finding("head_moved", severity, f"HEAD moved to another commit or branch{though}")
     if observed.moved_refs:
         text = f"{count(len(observed.moved_refs), 'ref is', 'refs are')} not where they were{though}"
         yield _finding("refs_moved", severity, text, observed.moved_refs)
@@ -202,7 +202,7 @@ def _on_claim(claim: Claim, observed: Observed, root: str) -> Iterable[Finding]:
         # A folder that holds a change is no lie, only not exact.
         paths = [path for path in paths if not any(other.startswith(f"{path}/") for other in changed)]
         if paths:
-            text = f"of the files that the agent says it changed, {len(paths)} {text}"
+            text = f"of the files changed, according to the agent, {len(paths)} {text}"
             yield _finding(
                 code, Severity.WARNING, text.replace(" 1 do ", " 1 does ").replace(" 1 are ", " 1 is "), paths
             )
@@ -216,8 +216,8 @@ def _contradictions(claim: Claim | None, checks: Sequence[Check]) -> Iterable[Fi
     failed = [check for check in checks if not check.passed]
     if failed and claim is not None and claim.status == "completed":
         said = _word(claim.verification_summary)
-        text = f"the agent says completed, and `{_word(failed[0].command)}` {failed[0].how}"
-        text += f"; of its checks it says: {said}" if said else "; of checks it says nothing"
+        text = f"the agent says completed, but `{_word(failed[0].command)}` {failed[0].how}"
+        text += f"; it reports: {said}" if said else "; it reports no checks"
         yield _finding("claim_contradicted", Severity.ERROR, text, [check.command for check in failed])
 
 

@@ -83,7 +83,7 @@ def _left(units: Sequence[str]) -> tuple[str, ...]:
 
 
 def _gone(missing: Sequence[str]) -> tuple[str, ...]:
-    return (f"{', '.join(missing)}: the run is gone, and with it what was found",) if missing else ()
+    return (f"{', '.join(missing)}: the run is gone, with its results",) if missing else ()
 
 
 def _risks(batches: Batches) -> tuple[str, ...]:

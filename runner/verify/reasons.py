@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
     from runner.verify.evidence import Evidence
 
-_LAST = "its last message says more: `runner logs RUN --stream last`"
+_LAST = "see its last message: `runner logs RUN --stream last`"
 _HINTS = {
-    "scope_violation": "widen `scope` if the change is wanted; else start it again with a clearer task",
-    "empty_diff": "look at its last message: `runner logs RUN --stream last`",
-    "config_drift": "declare what the runtime really uses, or take away what overrides it",
+    "scope_violation": "widen `scope` if the change is wanted, or start again with a clearer task",
+    "empty_diff": "see its last message: `runner logs RUN --stream last`",
+    "config_drift": "declare what the runtime really uses, or remove what overrides it",
     "result_missing": "`runner logs RUN --stream last` shows what the agent said instead",
     "result_invalid": "`runner logs RUN --stream last` shows what the agent said",
     "task_failed": _LAST,
-    "partial": "what is done is kept: finish it by hand or with a further attempt",
+    "partial": "the partial work is kept: finish it by hand or with another attempt",
     "blocked": _LAST,
-    "scope_expansion": "widen `scope` if that is right, and start a further attempt",
+    "scope_expansion": "widen `scope` if that is right, then start another attempt",
 }
 
 
@@ -53,7 +53,7 @@ def from_problem(e: Evidence) -> Reason:
     if not e.concluded:
         return e.reason
     if e.problem is None:
-        return Reason("result_missing", "nobody found a result of the agent", _HINTS["result_missing"])
+        return Reason("result_missing", "no result of the agent was found", _HINTS["result_missing"])
     return Reason(e.problem.code, e.problem.message, _HINTS.get(e.problem.code))
 
 
@@ -78,4 +78,4 @@ def from_checks(e: Evidence) -> Reason:
     if (verdict := judge(e.checks)) is not None:
         return verdict[1]
     text = f"only {len(e.checks)} of {e.checks_declared} verify commands were run"
-    return Reason("verify_failed", text, "start it again; the events say how far it came")
+    return Reason("verify_failed", text, "start it again; the events show how far it came")

@@ -157,16 +157,16 @@ def _risks(
     named = len(claim.assumptions) if claim is not None else 0
     said = claim is not None and bool(claim.verification_summary.strip())
     risks = (
-        (not checks and not declared_checks, "no verify command is declared: nothing was checked by us"),
-        (not checks and said, "what the agent says of its own checks was confirmed by nothing"),
+        (not checks and not declared_checks, "no verify command is declared, so nothing was checked"),
+        (not checks and said, "nothing confirmed what the agent says of its own checks"),
         (unrun > 0, f"{unrun} of {declared_checks} verify commands were not run"),
-        (observed is None, "what was changed is not known: every statement about files is the agent's"),
-        (allowed.writes and not allowed.scope, "no scope is declared: a change anywhere counts as wanted"),
+        (observed is None, "the changes are not known: every statement about files is the agent's"),
+        (allowed.writes and not allowed.scope, "no scope is declared: changes anywhere are accepted"),
         ("scope_violation" in codes, "files outside the scope were changed"),
-        ("changed_not_claimed" in codes, "the agent does not speak of all the files that it changed"),
-        ("changed_dirty" in codes, "the diff of some files holds earlier, uncommitted changes too"),
-        (bool(unverified), f"not verified to be as declared: {unverified}"),
-        (allowed.contract and claim is None, "the agent gave no valid result: nothing is claimed"),
+        ("changed_not_claimed" in codes, "the agent does not list all the files that it changed"),
+        ("changed_dirty" in codes, "the diff of some files includes earlier, uncommitted changes"),
+        (bool(unverified), f"settings that could not be verified: {unverified}"),
+        (allowed.contract and claim is None, "the agent gave no valid result, so it claims nothing"),
         (named > 0, f"the agent names {count(named, 'assumption')}: see there"),
     )
     return tuple(text for applies, text in risks if applies)

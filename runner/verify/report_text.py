@@ -63,7 +63,7 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     files = report.files
     yield "files changed", _changed(files, show)
     if files.claimed is not None and set(files.claimed) != set(files.observed or ()):
-        yield "files that the agent says it changed", _listed([show(path) for path in files.claimed])
+        yield "files changed, according to the agent", _listed([show(path) for path in files.claimed])
     yield "checks", [f"{show(check.command)} {_result(check)}" for check in report.checks] or ["none was run"]
     if report.findings:
         yield "findings", [_finding(finding, show) for finding in report.findings]
@@ -72,13 +72,13 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
         said = [f"its checks: {show(claims.verification_summary)}"] if claims.verification_summary else []
         issues = and_more([f"issue: {show(issue)}" for issue in claims.issues], _LISTED)
         yield "claims", [f"status: {show(claims.status)}", *said, *issues]
-        yield "assumptions that the agent names", _listed([show(one) for one in report.assumptions])
+        yield "the agent's assumptions", _listed([show(one) for one in report.assumptions])
     settings = report.conformance.items()
     yield "declared and observed", [_setting(name, setting, show) for name, setting in settings]
     used = [f"{name.replace('_', ' ')}: {count}" for name, count in report.usage.items() if count is not None]
     yield "tokens", used or ["not known"]
     yield "attempts", [str(len(report.attempts))]
-    yield "residual risk", [*report.residual_risk] or ["none that is known of"]
+    yield "residual risk", [*report.residual_risk] or ["none known"]
 
 
 def _changed(files: ReportedFiles, show: Callable[[object], str]) -> list[str]:

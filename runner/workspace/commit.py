@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _WHOLE = {"core.splitIndex": "false", "index.sparse": "false"}
 _NOBODY = {"NAME": "runner", "EMAIL": "runner@localhost"}
 _MODULE = b"%o" % REPOSITORY
-_NOT_ALL = "not all of these are files that git can hold"
+_NOT_ALL = "git cannot store all of these files"
 
 
 class NotHeld(Conflict):
@@ -133,7 +133,7 @@ def _repository(root: str) -> Repository:
 def _commit(repository: Repository, name: str) -> str:
     commit = repository.commit_of(name)
     if commit is None:
-        raise Conflict(f"{name} is no commit of {repository.root}", hint="was it removed by a `git gc`?")
+        raise Conflict(f"{name} is no commit of {repository.root}", hint="perhaps `git gc` removed it")
     return commit
 
 
@@ -141,7 +141,7 @@ def _inside(paths: Sequence[str]) -> list[str]:
     """Each once. Conflict if one is not the plain relative path of a file outside every `.git`."""
     wrong = [path for path in paths if "\0" in path or any(map(_is_no_name, path.split("/")))]
     if wrong:
-        raise Conflict("these are no paths of files below the root of the repository", problems=wrong)
+        raise Conflict("these are not paths of files in the repository", problems=wrong)
     return [*dict.fromkeys(paths)]
 
 
@@ -187,7 +187,7 @@ def _overlay(git: Git, repository: Repository, names: list[str]) -> None:
         git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=joined(there))
         # What git does not take for a name it only warns of.
         if left := {*there} - {*split(git.run("ls-files", "-z"))}:
-            raise Conflict("git does not take these files, or they just went away", problems=sorted(left))
+            raise Conflict("git does not accept these files, or they are gone", problems=sorted(left))
 
 
 def _who(git: Git) -> dict[str, str]:
@@ -221,7 +221,7 @@ def _moved(ref: str | None, now: str | None, expected: str | None) -> Conflict:
     return Conflict(
         f"{ref or 'HEAD'} is at {now or 'no commit'}, and not at {expected or 'no commit'}; "
         "nothing was changed",
-        hint="somebody committed meanwhile, or checked out something else",
+        hint="there was a commit or checkout meanwhile",
     )
 
 

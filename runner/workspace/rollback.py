@@ -267,6 +267,6 @@ def _alone(snapshot: Snapshot) -> Iterator[None]:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise Conflict("this run is being rolled back by somebody else", hint="wait for it") from None
+        raise Conflict("this run is already being rolled back", hint="wait for it") from None
     finally:
         os.close(fd)

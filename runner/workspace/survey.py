@@ -48,7 +48,7 @@ def survey(root: str, names: Iterable[str]) -> Survey:
             inner.add(name)
         elif not stat.S_ISREG(found.st_mode):
             absent.add(name)
-            problems.append(f"neither a file nor a link, so git cannot hold it: {name}")
+            problems.append(f"neither a file nor a link, so git cannot store it: {name}")
         elif _is_readable(f"{root}/{name}", found):
             modes[name] = stat.S_IMODE(found.st_mode)
         else:
@@ -70,12 +70,14 @@ def folders(root: str, skipped: Collection[str]) -> tuple[dict[str, int], list[s
             entries = [*os.scandir(f"{root}/{folder}")]
         except OSError as error:
             if folder and not isinstance(error, FileNotFoundError):
-                problems.append(f"cannot be looked into: {folder} ({error.strerror})")
+                problems.append(f"cannot be read: {folder} ({error.strerror})")
             continue
         if folder and any(entry.name == ".git" for entry in entries):
             # Git enters no `.git`; where it takes the folder for no repository, this is a hiding place.
             found.pop(folder)
-            problems.append(f"has a `.git` and is no repository, so nothing in it was looked at: {folder}")
+            problems.append(
+                f"has a `.git` but is not a repository, so its content was not examined: {folder}"
+            )
             continue
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name

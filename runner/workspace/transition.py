@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runner.workspace.shadow import Shadow
 
 
-_MOVE = "let `.runs` be a folder on the same file system as the repository"
+_MOVE = "make `.runs` a folder on the same file system as the repository"
 
 
 class Move(Value):
@@ -125,7 +125,7 @@ class Transition:
         """Why it could not be done; None if it is."""
         goal = step.goal
         if goal is not None and goal.is_repository:
-            return f"{step.path}: a repository of its own, nothing in it is touched"
+            return f"{step.path}: a nested repository, which is left alone"
         here = self.places.entry(step.path)
         if goal is None and here is not None and here.kind == stat.S_IFDIR:
             if step.now is not None and step.now.is_repository:
@@ -203,7 +203,7 @@ class Transition:
             if kind == stat.S_IFDIR:
                 self.places.permit(folder, mode)
             else:
-                self.left.append(f"{folder}: something else stands where a folder was")
+                self.left.append(f"{folder}: a folder was replaced by something else")
 
     def _settle(self) -> None:
         """What an attempt that was killed had just taken away."""

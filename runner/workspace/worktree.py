@@ -103,12 +103,12 @@ def create(repo: str, base: str | None, path: str, folder: str) -> Worktree:
     repository = find(repo)
     if repository is None or base is None:
         what = "is no git repository" if repository is None else "has no commit yet"
-        raise Conflict(f"{repo} {what}, so no work tree can be made of it", hint="make a first commit")
+        raise Conflict(f"{repo} {what}, so it cannot have a work tree", hint="make a first commit")
     base = base_of(repository, base)
     parent, name = os.path.split(path)
     os.makedirs(parent, mode=0o700, exist_ok=True)
     if os.path.lexists(path):
-        raise Conflict(f"{path} exists already", hint="a run's work tree is made once")
+        raise Conflict(f"{path} exists already", hint="a run's work tree is created only once")
     made = Worktree(repository.root, base, path, folder)
     write_json(f"{folder}/{RECORD}", made.to_json())
     try:
@@ -128,8 +128,8 @@ def base_of(repository: Repository, name: str) -> str:
     commit = repository.commit_of(name)
     if commit is None:
         raise Conflict(
-            f"{name} is no commit of {repository.root}, so no work tree can be made of it",
-            hint="`git cat-file -t COMMIT` says what a repository has; `git gc` removes what no ref names",
+            f"{name} is no commit of {repository.root}, so it cannot have a work tree",
+            hint="`git cat-file -t COMMIT` shows whether it exists; `git gc` removes what no ref names",
         )
     return commit
 
@@ -151,7 +151,7 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
     """
     if worktree.removal_began:
         raise Conflict(
-            f"the work tree {worktree.path} is being removed", hint="finish that, and use its patch"
+            f"the work tree {worktree.path} is being removed", hint="finish that, then use its patch"
         )
     folder = f"{worktree.folder}/accept"
     noted = read_json(f"{folder}/accept.json")
@@ -164,7 +164,7 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
         os.makedirs(folder, mode=0o700, exist_ok=True)
         user = snapshots.take(worktree.repo, folder, borrow=[f"{work.shadow.home}/objects"])
         if user is None:
-            raise Conflict(f"{worktree.repo} is no git repository any more")
+            raise Conflict(f"{worktree.repo} is not a git repository any more")
         plan = _merged(user, patch)
         watch("plan")
         noted = {"schema_version": 1, "log": f"steps.{os.urandom(4).hex()}", "plan": plan.to_json()}
@@ -195,9 +195,11 @@ def discard(worktree: Worktree) -> bool:
             write_atomically(worktree.patch, diff(_snapshot(worktree)))
         write_atomically(worktree._decided, b"")
     elif os.path.lexists(worktree.path):
-        raise Conflict(f"{worktree.path} is no work tree any more", hint="look at it, and remove it by hand")
+        raise Conflict(
+            f"{worktree.path} is not a work tree any more", hint="check it, then remove it by hand"
+        )
     if repository is None:
-        raise Conflict(f"{worktree.repo} is no git repository any more")
+        raise Conflict(f"{worktree.repo} is not a git repository any more")
     there = os.path.lexists(worktree.path)
     _remove(repository, worktree.path)
     return there
@@ -230,7 +232,7 @@ def _merged(user: Snapshot, patch: bytes) -> Moves:
         errors = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
         raise Conflict(
             "the changes do not apply cleanly to your work tree; nothing was changed",
-            hint="commit or undo your own changes of these files, or apply the patch by hand",
+            hint="commit or undo your changes of these files, or apply the patch by hand",
             problems=names or errors,
         )
     tree = os.fsdecode(git.run("write-tree").strip())

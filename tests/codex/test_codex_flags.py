@@ -145,7 +145,7 @@ def test_each_command_is_understood_when_it_resumes(real: Real, name: str) -> No
     assert ending(ran) == (
         Outcome.FAILED,
         "cli_failure",
-        "the thread to resume is gone: start a new run",
+        "the session to resume is gone: start a new run",
     )
 
 

@@ -87,7 +87,7 @@ def test_an_edit_between_two_batches_of_what_the_plan_has_committed_is_not_commi
     edited.write_text(edited.read_text() + "mine\n")
     opens(repo)
     run.wait(within=60)
-    assert "changes before that are not of the plan: src/m1.py" in refusal(run)
+    assert "already had changes that are not part of the plan: src/m1.py" in refusal(run)
     assert committed(repo) == [("Modules: batch 1 of 2 (U1)", ["src/m1.py"])]
     assert git(repo, "show", "HEAD:src/m1.py") == "x = 1\nby 1\n"
     assert edited.read_text() == "x = 1\nby 1\nmine\nby 2\n"
@@ -101,7 +101,7 @@ def test_only_a_file_that_a_unit_or_the_agent_names_is_committed(repo: Repo) -> 
     script += [works(3, odd[3], ()), works(4, odd[4])]
     prepares(repo, script, COMMIT)
     run = ends(repo)
-    assert "neither a unit nor the agent names these files: src/odd3.txt" in refusal(run)
+    assert "these files are named neither by a unit nor by the agent: src/odd3.txt" in refusal(run)
     assert [files for _, files in committed(repo)] == [
         ["src/m1.py", "src/odd1.txt"],
         ["src/m2.py", "src/odd2.txt"],

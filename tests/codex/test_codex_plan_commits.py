@@ -41,7 +41,7 @@ def test_what_a_person_did_after_a_kill_is_in_no_commit_of_the_batch_that_is_tri
     (repo.root / "src/m3.py").write_text("mine\n")
     (repo.root / "secret.txt").write_text("mine\n")
     plays(repo, 2, writes(2))
-    assert "are not of the plan: src/m3.py" in refused(repo, "--resume").error["message"]
+    assert "the tree has other changes: src/m3.py" in refused(repo, "--resume").error["message"]
     git(repo, "checkout", "-q", "src/m3.py")
     ends(repo, "--resume", status=0)
     assert [files for _, files in committed(repo)] == [["src/m1.py"], ["src/m2.py"], ["src/m3.py"]]
@@ -59,7 +59,7 @@ def test_a_batch_that_was_edited_after_it_was_verified_is_not_committed(repo: Re
     (repo.root / "src/m2.py").write_text("never verified\n")
     again = resumes(repo)
     again.wait(within=60)
-    assert reason(again)[0] == "commit_refused" and "not as they were verified" in reason(again)[1]
+    assert reason(again)[0] == "commit_refused" and "changed after they were verified" in reason(again)[1]
     assert [files for _, files in committed(repo)] == [["src/m1.py"]]
     commit(repo)
     assert shown(ends(repo, "--resume", status=0)) == ["U1: succeeded", "U2: succeeded"]
@@ -79,5 +79,8 @@ def test_a_file_that_an_unfinished_try_left_and_nobody_names_is_not_committed(re
     prepares(repo, [works(1, "; echo mine > notes.txt", "partial")], "commit = true")
     ends(repo)
     plays(repo, 1, works(1, "; echo more >> src/m1.py"))
-    assert "neither a unit nor the agent names these files: notes.txt" in reason(ends(repo, "--resume"))[1]
+    assert (
+        "these files are named neither by a unit nor by the agent: notes.txt"
+        in reason(ends(repo, "--resume"))[1]
+    )
     assert committed(repo) == []

@@ -53,7 +53,7 @@ def test_seven_units_fail_until_the_breaker_opens_and_go_on_once_a_person_resets
     assert f"1 of 7 batches done: 3 batches in a row have failed; left: {', '.join(LEFT)}" in done.stdout
     assert "- batch 1 (U1): failed, verify_failed: `grep -qx x = 1 src/m1.py` exited with 1" in done.stdout
     assert "- batch 5 (U5): failed, task_failed" in done.stdout
-    assert "- batch 7 (U7): not begun" in done.stdout
+    assert "- batch 7 (U7): not started" in done.stdout
     assert "--resume --reset-breaker" in done.stderr
     files = {**before.files, "src/m2.py": (before.files["src/m2.py"][0], file_of(2))}
     assert Tree.of(repo).files == files, "of the batches that failed, nothing is left"
@@ -222,7 +222,7 @@ def test_what_a_person_has_done_is_left_out_and_lets_go_on_what_waited_for_it(re
     assert shown(first) == ["U1 U2: failed", "U3: blocked"]
     assert of_plan(first)["batches"][1]["waits_for"] == of_plan(first)["local"] == ["L"]
     assert "waits for L, not delegated" in first.file("last-message.md")
-    assert "not delegated, so yours: L" in first.file("last-message.md")
+    assert "not delegated, left to you: L" in first.file("last-message.md")
 
     plays(repo, 1, writes(1))
     assert refused(repo, "--resume", "--done", "U9").status == 2
@@ -249,7 +249,7 @@ def is_parked(run: Run, code: str, first: str) -> None:
     """Over the second of three batches, after one failure."""
     reason = run.on_disk()["reason"]
     assert reason["code"] == code
-    assert reason["hint"].startswith("put that right; then `runner start --plan plan.toml")
+    assert reason["hint"].startswith("correct that; then `runner start --plan plan.toml")
     assert shown(run) == [first, "U2: parked", "U3: waiting"]
     breaker = of_plan(run)["breaker"]
     assert (breaker["failures"], breaker["open"], breaker["parked"]["code"]) == (1, False, code)

@@ -114,7 +114,7 @@ def test_such_a_commit_never_gets_under_the_name_of_a_plan(work: Work) -> None:
 
 def test_work_that_should_have_been_committed_and_is_not_is_a_conflict_that_names_it(work: Work) -> None:
     work.write("a", "done\n")
-    with pytest.raises(Conflict, match=r"batches that are done were not committed: a$"):
+    with pytest.raises(Conflict, match=r"finished batches were not committed: a$"):
         commits.base(config(work, True), ["a", "b"])
     work.commit()
     settled = commits.base(config(work, True), ["a", "b"])
@@ -124,7 +124,7 @@ def test_work_that_should_have_been_committed_and_is_not_is_a_conflict_that_name
 def test_a_branch_that_stands_elsewhere_is_not_taken_for_the_plans(work: Work) -> None:
     committed_to(work, "delegated", a="somebody else's\n")
     before = refs(work)
-    with pytest.raises(Conflict, match="`delegated` exists and is not what is checked out"):
+    with pytest.raises(Conflict, match="`delegated` exists and is not checked out"):
         commits.base(config(work, "delegated"), ())
     assert refs(work) == before
 
@@ -212,7 +212,7 @@ def test_a_branch_that_was_checked_out_meanwhile_gets_no_commit_of_the_plan(work
     work.git("switch", "-q", *(("--detach",) if there == "no branch" else ("-c", "other")))
     work.write("a", "done\n")
     before = refs(work)
-    with pytest.raises(Conflict, match=r"is checked out by now, and the plan began on refs/heads/main$"):
+    with pytest.raises(Conflict, match=r"is checked out now, but the plan began on refs/heads/main$"):
         stacked(settings, on, ["a"], "did a", AT, True)
     assert refs(work) == before
     work.git("switch", "-q", "main")
@@ -226,7 +226,7 @@ def test_a_branch_that_begins_where_the_plan_had_no_branch_gets_no_commit_of_it(
     work.git("switch", "-q", "main")
     work.write("a", "done\n")
     before = refs(work)
-    with pytest.raises(Conflict, match="refs/heads/main is checked out by now, and the plan began on no br"):
+    with pytest.raises(Conflict, match="refs/heads/main is checked out now, but the plan began on no br"):
         stacked(settings, on, ["a"], "did a", AT, True)
     assert refs(work) == before
 

@@ -50,7 +50,7 @@ def test_units_that_nobody_was_to_do_are_named_and_hold_up_nothing() -> None:
     end = ended(one, "work")
     assert (end.code, end.text) == (
         "completed",
-        "1 of 1 batch done: nothing is left\nnot delegated, so yours: L1",
+        "1 of 1 batch done: nothing is left\nnot delegated, left to you: L1",
     )
 
 
@@ -65,7 +65,7 @@ def test_what_is_left_is_told_with_the_reason_of_every_batch() -> None:
         "- batch 3 (U4): waits for batch 2",
         "- batch 4 (U5): waits for L1, not delegated",
         "- batch 5 (U6): running",
-        "not delegated, so yours: L1",
+        "not delegated, left to you: L1",
     ]
 
 
@@ -95,7 +95,7 @@ def test_a_parked_plan_has_the_code_of_what_parked_it() -> None:
 def test_a_batch_that_never_became_a_run_names_none() -> None:
     ledger = run(PLAN, 1).refused(1, Why("runtime_missing", "no codex"))
     assert "- batch 1 (U1, U2): parked, runtime_missing: no codex\n" in ended(ledger, "work").text
-    assert "- batch 2 (U3): not begun\n" in ended(ledger, "work").text
+    assert "- batch 2 (U3): not started\n" in ended(ledger, "work").text
 
 
 WAYS = {

@@ -150,12 +150,12 @@ def test_any_other_name_is_a_branch(repo, name):
 @pytest.mark.parametrize(
     ("message", "told"),
     [
-        ("{unit}", '{unit} is no placeholder (did you mean "units"?)'),
-        ("{0}", "{0} is no placeholder"),
-        ("{n!r}", "{n!r} is no placeholder"),
-        ("{n:>3}", "{n:>3} is no placeholder"),
-        ("{n", "a brace has no other one"),
-        ("n}", "a brace has no other one"),
+        ("{unit}", '{unit} is not a placeholder (did you mean "units"?)'),
+        ("{0}", "{0} is not a placeholder"),
+        ("{n!r}", "{n!r} is not a placeholder"),
+        ("{n:>3}", "{n:>3} is not a placeholder"),
+        ("{n", "unbalanced brace"),
+        ("n}", "unbalanced brace"),
         (" ", "a text that is not empty"),
     ],
 )

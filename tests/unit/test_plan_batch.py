@@ -25,7 +25,7 @@ def test_three_units_are_not_worth_it() -> None:
     decision = decided(disjoint(3))
     assert decision.decision == "not_worth"
     assert decision.reason.startswith("fewer than 5 units")
-    assert decision.reason.endswith("chosen for price, preference or quota")
+    assert decision.reason.endswith("delegates anyway, for price, preference or quota")
 
 
 def test_eight_units_are_delegated_as_five_and_three() -> None:

@@ -109,7 +109,7 @@ files = ["ok",
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "1:1: `[[units]]` is missing; a plan has at least one unit"),
+        ("", "1:1: `[[units]]` is missing; a plan needs at least one unit"),
         ("schema_version = 1\nunits = []", "2:1: units: found an empty array; expected at least one unit"),
         ("schema_version = 2\n[[units]]\nid='a'\ngoal='g'", "1:1: schema_version: found 2"),
         ("schema_version = true\n[[units]]\nid='a'\ngoal='g'", "1:1: schema_version: found true"),

@@ -228,7 +228,7 @@ def test_a_missing_program_is_told_once_with_its_repair(machine: Machine) -> Non
         refuse_unready([*checks.values()])
     error = refused.value
     assert (error.code, int(error.exit_status)) == ("not_ready", 8)
-    assert error.message == "no run could start here: codex.binary"
+    assert error.message == "a run could not start here: codex.binary"
     (problem,) = error.problems
     assert problem.startswith("codex.binary: ") and "; repair: " in problem
 
@@ -274,7 +274,7 @@ def test_each_failed_check_is_one_line_and_what_is_unknown_stops_nothing() -> No
             [*unsure, Examined("x", Fitness.FAIL, "two\nlines", "do\n it"), Examined("y", Fitness.FAIL, "z")]
         )
     assert refused.value.problems == ("x: two lines; repair: do it", "y: z")
-    assert refused.value.message == "no run could start here: x, y"
+    assert refused.value.message == "a run could not start here: x, y"
 
 
 def test_a_runtime_that_nobody_knows_is_an_error_of_the_settings(machine: Machine) -> None:

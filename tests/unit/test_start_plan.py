@@ -181,7 +181,7 @@ def test_more_batches_than_a_manifest_can_list_are_refused(clean: Desk) -> None:
     clean.settings("soft_cap = 1")
     file = clean.file("p.toml", toml(*(unit(n) for n in range(1002))))
     error = refused(clean, PlanInvalid, file=file)
-    assert "at most 1,000 can be carried out" in error.message and "soft_cap" in (error.hint or "")
+    assert "at most 1,000 can be run" in error.message and "soft_cap" in (error.hint or "")
     fewer = clean.file("p.toml", toml(*(unit(n) for n in range(1000))))
     assert len(clean.prepare(file=fewer).ledger.steps) <= start_plan.MOST_BATCHES
 
@@ -230,7 +230,7 @@ def test_commits_are_refused_where_tracked_files_have_changes(desk: Desk, commit
     desk.work.write("untracked")
     assert desk.prepare().ledger.steps
     desk.work.write("f0", "mine\n")
-    assert refused(desk, Conflict).message.endswith("not of the plan: f0")
+    assert refused(desk, Conflict).message.endswith("the tree has other changes: f0")
     for n in range(7):
         desk.work.write(f"f{n}", "mine\n")
     desk.work.git("add", "f1")
@@ -362,7 +362,7 @@ def test_what_tries_left_in_the_tree_does_not_refuse_to_go_on_with_commits(desk:
     desk.left(begun, prepared)
     assert desk.again().ledger.left == ("U6", "U7", "U8")
     desk.work.write("delegate.toml", f"{Path(desk.root / 'delegate.toml').read_text(encoding='utf-8')}\n")
-    assert refused(desk, Conflict, again=True).message.endswith("not of the plan: delegate.toml")
+    assert refused(desk, Conflict, again=True).message.endswith("the tree has other changes: delegate.toml")
 
 
 def test_a_run_that_carries_the_plan_out_is_named_and_not_disturbed(clean: Desk) -> None:
