@@ -303,9 +303,9 @@ def test_kay_without_a_provider_fails_with_the_known_ones(place: Place) -> None:
 @pytest.mark.parametrize(
     ("body", "verdict", "message"),
     [
-        ("exit 0", Fitness.OK, "refused a write"),
-        ("exit 3", Fitness.FAIL, "let a write through"),
-        ("exit 2", Fitness.UNKNOWN, "cannot try"),
+        ("exit 0", Fitness.OK, "refuses a forbidden write"),
+        ("exit 3", Fitness.FAIL, "allowed a forbidden write"),
+        ("exit 2", Fitness.UNKNOWN, "cannot test"),
         ("echo bwrap: no user namespace >&2; exit 1", Fitness.FAIL, "no user namespace"),
     ],
 )
