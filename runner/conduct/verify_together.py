@@ -8,7 +8,7 @@ from runner.processes.proc import command_line, everything, identify
 from runner.processes.tree import Tree
 from runner.supervise.begin import PROGRAM as SUPERVISOR
 from runner.supervise.begin import reap
-from runner.verify.checks import judge, run_check
+from runner.verify.checks import CheckCommand, judge, run_check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,15 +37,9 @@ def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mappi
             if argv in done:
                 continue
             done.add(argv)
-            check = run_check(
-                argv,
-                cwd=cwd,
-                env=ours,
-                log=f"{run.path}/verify-{len(done)}.log",
-                timeout_s=invocation.verify_timeout_s,
-                sweep=lambda: tree.sweep(1.0),
-                cancelled=lambda: False,
-            )
+            log = f"{run.path}/verify-{len(done)}.log"
+            command = CheckCommand(argv, cwd, ours, log, invocation.verify_timeout_s)
+            check = run_check(command, sweep=lambda: tree.sweep(1.0))
             if (failed := judge((check,))) is not None:
                 return failed[1].message
     return None

@@ -13,7 +13,7 @@ from runner.model import Outcome, Reason
 from runner.state.events import read
 from runner.state.manifest import CLOSING
 from runner.supervise import tree_helper
-from runner.verify.checks import Check, run_check
+from runner.verify.checks import Check, CheckCommand, run_check
 from runner.verify.classify import classify
 from runner.verify.evidence import Evidence
 from runner.verify.inspect import Finding, Observed, Severity, allowed_by, findings, to_look_for
@@ -183,15 +183,8 @@ class Judge:
         for n, argv in enumerate(self._invocation.verify, 1):
             log = f"{self._run.path}/verify-{n}.log"
             withdraw(log)  # what an earlier attempt printed is no evidence of this one
-            check = run_check(
-                argv,
-                cwd=self._invocation.cwd,
-                env=env,
-                log=log,
-                timeout_s=self._invocation.verify_timeout_s,
-                sweep=lambda: tree.sweep(1.0),
-                cancelled=self._is_cancelled,
-            )
+            command = CheckCommand(argv, self._invocation.cwd, env, log, self._invocation.verify_timeout_s)
+            check = run_check(command, sweep=lambda: tree.sweep(1.0), cancelled=self._is_cancelled)
             checks.append(check)
             self._log.note("checked", **self._plain(check.to_json()))
             if not check.passed or self._is_cancelled():

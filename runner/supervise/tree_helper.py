@@ -12,7 +12,7 @@ import sys
 from runner.disk.files import no_follow
 from runner.errors import RunnerError
 from runner.state.store import RunDir
-from runner.verify.checks import run_check
+from runner.verify.checks import CheckCommand, run_check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,15 +117,8 @@ def amiss(rolled: Mapping[str, Any]) -> str:
 
 def _ask(run: RunDir, what: str, env: Mapping[str, str], *more: str) -> dict[str, Any]:
     answer, log = f"{run.path}/workspace-{what}.json", f"{run.path}/workspace.log"
-    check = run_check(
-        (sys.executable, "-I", _MAIN, what, run.path, answer, *more),
-        cwd=run.path,
-        env=env,
-        log=log,
-        timeout_s=_TIMEOUT_S,
-        sweep=lambda: None,
-        cancelled=lambda: False,
-    )
+    argv = (sys.executable, "-I", _MAIN, what, run.path, answer, *more)
+    check = run_check(CheckCommand(argv, run.path, env, log, _TIMEOUT_S))
     if not check.passed:
         raise TreeUnknown(check.tail.strip() or f"looking at the work tree {check.how}")
     with open(answer, "rb", opener=no_follow) as file:

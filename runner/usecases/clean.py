@@ -81,35 +81,37 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
                 if not dry_run:
                     run.discard()
             continue
-        try:
-            lock_fd = run.try_lock()
-        except RunnerError:
-            continue
+        lock_fd = _lock(run)
         if lock_fd is None:
             continue
         try:
             manifest = run.read_manifest()
             if not _ended_before(manifest, older_than_s):
                 continue
+            row = row_of(manifest)
             if (tree := standing(run.path)) is not None:
-                undecided.append((row_of(manifest), tree))
-                continue
-            if manifest.has_open_breaker and _is_last(run, manifest):
-                stopped.append(row_of(manifest))
-                continue
-            if not dry_run:
-                _remove(run)
-            removed.append(row_of(manifest))
+                undecided.append((row, tree))
+            elif manifest.has_open_breaker and _is_last(run, manifest):
+                stopped.append(row)
+            else:
+                if not dry_run:
+                    _remove(run)
+                removed.append(row)
         except RunnerError:
             continue
         except OSError as error:
             raise unwritable(error) from error
         finally:
             os.close(lock_fd)
-    removed.reverse()
-    undecided.reverse()
-    stopped.reverse()
-    return Cleaned(tuple(removed), tuple(undecided), tuple(stopped))
+    return Cleaned(tuple(removed[::-1]), tuple(undecided[::-1]), tuple(stopped[::-1]))
+
+
+def _lock(run: RunDir) -> int | None:
+    """Its lock, if nobody has it and it can be had."""
+    try:
+        return run.try_lock()
+    except RunnerError:
+        return None
 
 
 def _ended_before(manifest: Manifest, seconds: float) -> bool:

@@ -32,6 +32,19 @@ _LOOK_S = 0.05
 _LOOKS_PER_WISH = 4  # whether somebody cancelled is a folder to list, the size of a file is not
 
 
+class CheckCommand(Value):
+    """A command that is to be run as a check: where, with which variables, and what bounds it."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    log: str
+    """The file that gets its output."""
+    timeout_s: float
+    max_log: int = MAX_LOG_BYTES
+    """Bytes that the log keeps, of its beginning and of its end."""
+
+
 class Check(Value):
     """One verify command and what came of it. `exit_code` None: it did not end by itself."""
 
@@ -65,40 +78,37 @@ class Check(Value):
         return cls(**{**fields, "argv": tuple(fields["argv"])})
 
 
+def _never() -> bool:
+    """For whoever has nothing to end and nobody who cancels."""
+    return False
+
+
 def run_check(
-    argv: Sequence[str],
-    *,
-    cwd: str,
-    env: Mapping[str, str],
-    log: str,
-    timeout_s: float,
-    sweep: Callable[[], object],
-    cancelled: Callable[[], bool],
-    max_log: int = MAX_LOG_BYTES,
+    command: CheckCommand, *, sweep: Callable[[], object] = _never, cancelled: Callable[[], bool] = _never
 ) -> Check:
     """Runs one check to its end. `sweep` ends whatever it left running; `cancelled` cuts it short."""
-    begun = time.monotonic()
-    command = tuple(argv)
+    begun, argv, log = time.monotonic(), command.argv, command.log
     try:
-        program = _which(argv[0], cwd, env)
+        program = _which(argv[0], command.cwd, command.env)
         streams = spawn.Streams(None, log, log)
-        identity = spawn.spawn(program, argv, cwd=cwd, env=env, streams=streams)
+        identity = spawn.spawn(program, argv, cwd=command.cwd, env=command.env, streams=streams)
     except OSError as error:
-        return Check(command, None, False, 0.0, f"{argv[0]}: {error.strerror}")
+        return Check(argv, None, False, 0.0, f"{argv[0]}: {error.strerror}")
     except (ValueError, IndexError):  # no word at all, or one with a NUL in it
-        return Check(command, None, False, 0.0, "this is not a command that can be run")
+        return Check(argv, None, False, 0.0, "this is not a command that can be run")
     process = find(identity)
     pidfd = None if process is None else open_pidfd(process)
-    ended = _wait(pidfd, begun + timeout_s, cancelled, log, max_log)
+    deadline = begun + command.timeout_s
+    ended = _wait(pidfd, deadline, cancelled, log, command.max_log)
     if pidfd is not None:
         os.close(pidfd)
     code = None
     if ended:
         code = os.waitstatus_to_exitcode(os.waitpid(identity.pid, 0)[1])
     sweep()
-    late = not ended and time.monotonic() >= begun + timeout_s
-    _shorten(log, max_log)
-    return Check(command, code, late, round(time.monotonic() - begun, 3), _tail(log))
+    late = not ended and time.monotonic() >= deadline
+    _shorten(log, command.max_log)
+    return Check(argv, code, late, round(time.monotonic() - begun, 3), _tail(log))
 
 
 def judge(checks: Sequence[Check]) -> tuple[Outcome, Reason] | None:

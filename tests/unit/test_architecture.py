@@ -42,10 +42,9 @@ CIRCLES: list[set[str]] = [
     {"runner.supervise.renewal", "runner.supervise.supervisor"},
 ]
 LONG_MODULES: set[str] = set()
-LONG_FUNCTIONS = {"runner.usecases.clean:clean"}
+LONG_FUNCTIONS: set[str] = set()
 MANY_PARAMETERS = {
     "runner.supervise.begin:_launch",
-    "runner.verify.checks:run_check",
     "runner.verify.report:report",
 }
 TWICE_DEFINED: set[str] = set()

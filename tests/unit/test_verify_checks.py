@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.model import Outcome
-from runner.verify.checks import Check, judge, run_check
+from runner.verify.checks import Check, CheckCommand, judge, run_check
 
 
 def ran(
@@ -22,16 +22,9 @@ def ran(
         if pid.exists():
             os.killpg(int(pid.read_text()), signal.SIGKILL)
 
-    return run_check(
-        argv,
-        cwd=str(folder),
-        env={"PATH": os.environ["PATH"]},
-        log=str(folder / "log"),
-        timeout_s=timeout_s,
-        sweep=sweep,
-        cancelled=lambda: cancelled,
-        max_log=max_log,
-    )
+    env = {"PATH": os.environ["PATH"]}
+    command = CheckCommand(argv, str(folder), env, str(folder / "log"), timeout_s, max_log)
+    return run_check(command, sweep=sweep, cancelled=lambda: cancelled)
 
 
 def test_a_check_is_its_exit_status_and_the_end_of_its_output(tmp_path: Path) -> None:
