@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from runner.model import Delegation, Level, Limits, Lineage, Recovery, Rehearsal, Sandbox, Terms
+from runner.model import Delegation, Limits, Lineage, Recovery, Rehearsal, Sandbox, Terms
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, TypeVar
-
-    from runner.model import Json
-
-    V = TypeVar("V", bound=Value)
+    from typing import Any, Self
 
 THREAD = "THREAD-ID"
 """Stands in `resume_argv` where the id of the thread belongs, which nobody knows before the run."""
@@ -68,28 +64,6 @@ class Invocation(Value):
         return data
 
     @classmethod
-    def from_json(cls, data: Json, prompt: str = "") -> Invocation:
-        """The inverse of `to_json`; what an older file does not have gets its default."""
-        fields = dict(data)
-        sandbox = {**fields["sandbox"], "level": Level(fields["sandbox"]["level"])}
-        fields["sandbox"] = _made(Sandbox, sandbox, "writable")
-        fields["limits"] = Limits(**fields["limits"])
-        fields["delegation"] = _made(Delegation, fields["delegation"], "tools", "tasks")
-        fields["terms"] = _made(Terms, fields.get("terms", {}), "scope")
-        fields["recovery"] = _made(Recovery, fields.get("recovery", {}), "ladder")
-        if fields["rehearsal"] is not None:
-            fields["rehearsal"] = _made(Rehearsal, fields["rehearsal"], "argv")
-        for name in ("parent", "retry_of"):
-            if fields.get(name) is not None:
-                fields[name] = Lineage(**fields[name])
-        for name in ("argv", "env_names", "secret_names", "resume_argv", "closing_argv"):
-            if fields.get(name) is not None:
-                fields[name] = tuple(fields[name])
-        fields["verify"] = tuple(tuple(command) for command in fields["verify"])
-        return cls(**fields, prompt=prompt)
-
-
-def _made(kind: type[V], data: Json, *arrays: str) -> V:
-    """The value that `data` was; JSON has arrays where the value has tuples."""
-    tuples = {name: tuple(data[name]) for name in arrays if data.get(name) is not None}
-    return kind(**{**data, **tuples})
+    def from_json(cls, data: Any, prompt: str = "") -> Self:
+        """The inverse of `to_json`."""
+        return super().from_json({**data, "prompt": prompt} if type(data) is dict else data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
-from runner.value import Value
+from runner.value import Count, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,13 +64,9 @@ class Identity(Value):
 
     host: str
     boot_id: str
-    pid: int
-    start_time: int
+    pid: Count
+    start_time: Count
     """Clock ticks since boot, field 22 of /proc/PID/stat (proc(5))."""
-
-    @classmethod
-    def from_json(cls, data: Json) -> Identity:
-        return cls(str(data["host"]), str(data["boot_id"]), int(data["pid"]), int(data["start_time"]))
 
 
 class Reason(Value):
@@ -89,6 +85,40 @@ class Usage(Value):
     cached_input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_output_tokens: int | None = None
+
+
+class Agreement(StrEnum):
+    """Whether a setting was as declared; `unverified` where the program does not say."""
+
+    OK = "ok"
+    DRIFT = "drift"
+    UNVERIFIED = "unverified"
+
+
+class Conformity(Value):
+    """One setting of a run. None is: nothing declared, or not observed."""
+
+    declared: str | None = None
+    observed: str | None = None
+    verdict: Agreement = Agreement.UNVERIFIED
+
+
+class Conformance(Value):
+    """What was declared of a run and may be in force otherwise."""
+
+    model: Conformity = Conformity()
+    sandbox: Conformity = Conformity()
+    approval: Conformity = Conformity()
+    effort: Conformity = Conformity()
+
+    def items(self) -> tuple[tuple[str, Conformity], ...]:
+        """(name, setting), in their order."""
+        return tuple((name, getattr(self, name)) for name in self._fields)
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """The names of the settings that are not as declared."""
+        return tuple(name for name, setting in self.items() if setting.verdict is Agreement.DRIFT)
 
 
 class Sandbox(Value):

@@ -3,18 +3,61 @@
 The operating commands have 3 x the time of an empty interpreter for all they do. `dataclasses` alone costs
 one of the three and `typing.NamedTuple` half of one (it compiles every annotation), so the few things that
 our values need are written here. Type checkers see ordinary frozen dataclasses (PEP 681).
+
+JSON is read by the annotations, which are there as texts: nothing of another type becomes part of a value.
 """
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, Self, dataclass_transform
+
+    Reader = Callable[[Any], Any]
 else:
 
     def dataclass_transform(**_: object):
         return lambda cls: cls
+
+
+Count = int
+"""The annotation of a whole number that is not below 0."""
+Seconds = float
+"""The annotation of a time span."""
+Timestamp = str
+"""The annotation of a time as `state.manifest.timestamp` writes it."""
+
+_ABSENT: Any = object()
+_LARGEST = 1 << 63
+"""No whole number of ours needs more bits, and what the system is asked with cannot have more."""
+_DEEPEST = 64
+
+
+class Misfit(ValueError):
+    """JSON that is not what was declared: where, what was found there, and what belongs there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = ""
+
+    @classmethod
+    def of(cls, value: object, expected: str) -> Misfit:
+        """`value` is not what is `expected`."""
+        return cls(f"found {_shown(value)}; expected {expected}")
+
+    def inside(self, place: str | int) -> Misfit:
+        """The same, told by who has `place`."""
+        head = f"[{place}]" if isinstance(place, int) else place
+        dot = "." if self.path and not self.path.startswith("[") else ""
+        self.path = f"{head}{dot}{self.path}"
+        return self
+
+    def __str__(self) -> str:
+        return f"`{self.path}`: {self.message}" if self.path else self.message
 
 
 @dataclass_transform(frozen_default=True)
@@ -25,9 +68,12 @@ class Value:
     """
 
     _fields: Any = ()
+    _readers: Any = None
+    """(name, reader of its JSON, default) of every field, once something was read."""
 
     def __init_subclass__(cls) -> None:
         cls._fields = (*cls._fields, *cls.__annotations__)
+        cls._readers = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         cls = type(self)
@@ -77,6 +123,30 @@ class Value:
         """The fields in their order, nested values and tuples as JSON objects and arrays."""
         return {name: _plain(self.__dict__[name]) for name in self._fields}
 
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """The inverse of `to_json`; Misfit where anything in `data` is not as annotated.
+
+        What lacks has its default. What is not known is passed over: a newer runner may have added it.
+        """
+        if type(data) is not dict:
+            raise Misfit.of(data, "an object")
+        made = object.__new__(cls)
+        fields = made.__dict__
+        name = ""
+        try:
+            for name, read, default in cls._readers or _compiled(cls):
+                value = data.get(name, _ABSENT)
+                if value is not _ABSENT:
+                    fields[name] = read(value)
+                elif default is not _ABSENT:
+                    fields[name] = default
+                else:
+                    raise Misfit("missing")
+        except Misfit as misfit:
+            raise misfit.inside(name) from None
+        return made
+
 
 def json_bytes(value: Any, **style: Any) -> bytes:
     """UTF-8, readable where it can be. Half characters (a foreign file name, an agent's `\\ud800`) that
@@ -100,3 +170,219 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+def json_value(data: bytes | str) -> Any:
+    """What a JSON text says. A ValueError, besides for what is none, for a key that stands twice, for `NaN`
+    and for nesting without end.
+    """
+    import json
+
+    global _decoder
+    if _decoder is None:
+        _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+    try:
+        return _decoder.decode(data if isinstance(data, str) else data.decode())
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
+
+
+_decoder: Any = None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise ValueError("a key stands in it twice")
+    return made
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
+
+
+# -- reading by annotations ------------------------------------------------------------------------------
+
+
+def _compiled(cls: type[Value]) -> list[tuple[str, Reader, Any]]:
+    readers: dict[str, tuple[str, Reader, Any]] = {}
+    for base in reversed(cls.__mro__[:-2]):  # without Value and object
+        for name, annotation in base.__annotations__.items():
+            readers[name] = (name, _reader(annotation, base.__module__), vars(base).get(name, _ABSENT))
+    cls._readers = made = list(readers.values())
+    return made
+
+
+def _reader(annotation: str, module: str) -> Reader:
+    """What turns JSON into a value of the annotated type, of those that our values have."""
+    if annotation in _READERS:
+        return _READERS[annotation]
+    if annotation.endswith(" | None"):
+        return _maybe(_reader(annotation[:-7], module))
+    head, bracket, inner = annotation.partition("[")
+    if head in ("dict", "Mapping"):
+        return _values_of(_reader(inner[5:-1], module))  # `str, X]`
+    if bracket:
+        return _items_of(
+            _reader(inner[:-1].removesuffix(", ..."), module), tuple if head == "tuple" else frozenset
+        )
+    if " | " in annotation:
+        return _any_of([_reader(kind, module) for kind in annotation.split(" | ")], annotation)
+    kind = vars(sys.modules[module])[annotation]
+    if issubclass(kind, Value):
+        read: Reader = kind.from_json
+        return read
+    return _member_of(kind)
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise Misfit.of(value, "a text")
+    return value
+
+
+def _maybe_text(value: Any) -> Any:
+    if value is not None and not isinstance(value, str):
+        raise Misfit.of(value, "a text or null")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    if type(value) is not int or not -_LARGEST < value < _LARGEST:
+        raise Misfit.of(value, "a whole number of at most 64 bits")
+    return value
+
+
+def _count(value: Any) -> Any:
+    if type(value) is not int or not 0 <= value < _LARGEST:
+        raise Misfit.of(value, "a whole number from 0 on of at most 64 bits")
+    return value
+
+
+def _number(value: Any) -> Any:
+    if type(value) not in (float, int) or not -_LARGEST < value < _LARGEST:  # false of what is no number
+        raise Misfit.of(value, "a number")
+    return value
+
+
+def _seconds(value: Any) -> Any:
+    if type(value) not in (float, int) or not 0 <= value < _LARGEST:
+        raise Misfit.of(value, "a number of seconds")
+    return value
+
+
+def _truth(value: Any) -> Any:
+    if type(value) is not bool:
+        raise Misfit.of(value, "true or false")
+    return value
+
+
+def _timestamp(value: Any) -> Any:
+    if (
+        not isinstance(value, str)
+        or len(value) != 24
+        or value[4::3][:6] != "--T::."
+        or value[23] != "Z"
+        or not value.isascii()
+        or not (value[:4] + value[5:7] + value[8:10] + value[11:13] + value[14:16] + value[17:19]).isdigit()
+        or not value[20:23].isdigit()
+        or not "01" <= value[5:7] <= "12"
+        or value < "0001"
+    ):
+        raise Misfit.of(value, "a time like 2026-11-20T10:15:04.438Z")
+    return value
+
+
+def _anything(value: Any, deepest: int = _DEEPEST) -> Any:
+    if type(value) in (dict, list):
+        if not deepest:
+            raise Misfit("it is nested too deeply")
+        for one in value.values() if type(value) is dict else value:
+            _anything(one, deepest - 1)
+    return value
+
+
+def _maybe(read: Reader) -> Reader:
+    return lambda value: None if value is None else read(value)
+
+
+def _any_of(readers: list[Reader], annotation: str) -> Reader:
+    """Whichever fits first."""
+
+    def read_one(value: Any) -> Any:
+        for read in readers:
+            try:
+                return read(value)
+            except Misfit:
+                continue
+        raise Misfit.of(value, annotation)
+
+    return read_one
+
+
+def _items_of(read: Reader, kind: type[tuple[Any, ...]] | type[frozenset[Any]]) -> Reader:
+    def read_all(value: Any) -> Any:
+        if type(value) is not list:
+            raise Misfit.of(value, "an array")
+        made: list[Any] = []
+        try:
+            for item in value:
+                made.append(read(item))
+        except Misfit as misfit:
+            raise misfit.inside(len(made)) from None
+        return kind(made)
+
+    return read_all
+
+
+def _values_of(read: Reader) -> Reader:
+    def read_all(value: Any) -> Any:
+        if type(value) is not dict:
+            raise Misfit.of(value, "an object")
+        made = {}
+        key = ""
+        try:
+            for key, item in value.items():
+                made[key] = read(item)
+        except Misfit as misfit:
+            raise misfit.inside(key) from None
+        return made
+
+    return read_all
+
+
+def _member_of(kind: Any) -> Reader:
+    def read(value: Any) -> Any:
+        try:
+            return kind(value)
+        except ValueError:
+            raise Misfit.of(value, f"one of {', '.join(list(kind)[:7])}") from None
+
+    return read
+
+
+_READERS: dict[str, Reader] = {
+    "str": _text,
+    "str | None": _maybe_text,
+    "int": _whole,
+    "Count": _count,
+    "float": _number,
+    "Seconds": _seconds,
+    "bool": _truth,
+    "Timestamp": _timestamp,
+    "Any": _anything,
+    "Json": _values_of(_anything),
+    "int | None": _maybe(_whole),
+    "Timestamp | None": _maybe(_timestamp),
+    "tuple[str, ...]": _items_of(_text, tuple),
+}
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, (int, float)):
+        return "a number that is too large" if abs(value) >= _LARGEST else str(value)
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:57] + "...")
+    return "an array" if isinstance(value, (list, tuple)) else "an object"

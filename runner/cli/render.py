@@ -114,15 +114,17 @@ def _reason(m: Manifest) -> str | None:
 
 def _workplace(m: Manifest) -> str | None:
     """Where it works, where that was recorded."""
-    return None if m.workspace is None else f"{m.workspace['path']} ({m.workspace['kind']})"
+    return None if m.workspace is None else f"{m.workspace.path} ({m.workspace.kind})"
 
 
 def _drift(m: Manifest) -> str | None:
     """The settings that are not as they were declared."""
+    if m.conformance is None:
+        return None
     told = [
-        f"{name}: declared {one['declared']}, observed {one['observed']}"
-        for name, one in (m.conformance or {}).items()
-        if one["verdict"] == "drift"
+        f"{name}: declared {one.declared}, observed {one.observed}"
+        for name, one in m.conformance.items()
+        if one.verdict == "drift"
     ]
     return paint("; ".join(told), "red") if told else None
 

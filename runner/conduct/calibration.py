@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
-from runner.disk.files import read_text
 from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.model import Outcome
 from runner.plan.calibrate import Calibration, Sample, fit
-from runner.state import index, ledger
+from runner.state import index
 from runner.state.ledger import Status
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir
@@ -78,12 +75,9 @@ def left_out_text(left_out: dict[str, int]) -> str:
 def _ledgers(root: str) -> Iterator[Ledger]:
     """Of every run that carries out a plan. What cannot be read as one says nothing."""
     for task, run_id in sorted(index.folders(root)):
-        text = read_text(RunDir(root, task, run_id).ledger)
-        if text is None:
-            continue
         try:
-            yield ledger.parse(json.loads(text))
-        except (ValueError, RecursionError):
+            yield RunDir(root, task, run_id).read_ledger()
+        except ValueError:
             continue
 
 
@@ -112,17 +106,13 @@ def _tokens(manifest: Manifest) -> int | None:
     return given - cached + written
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and 0 <= value <= _LARGEST_COUNT else None
+def _count(value: int | None) -> int | None:
+    return value if value is not None and 0 <= value <= _LARGEST_COUNT else None
 
 
 def _seconds(manifest: Manifest) -> float | None:
     """How long it ran, without its pauses; None where that is not known."""
     if manifest.started_at is None or manifest.ended_at is None:
         return None
-    try:
-        took = parse_timestamp(manifest.ended_at) - parse_timestamp(manifest.started_at)
-        took -= float(manifest.paused_seconds)
-    except (TypeError, ValueError):
-        return None
+    took = parse_timestamp(manifest.ended_at) - parse_timestamp(manifest.started_at) - manifest.paused_seconds
     return took if 0 <= took < _LARGEST_COUNT else None

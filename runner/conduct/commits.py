@@ -6,12 +6,12 @@ Made of the files that were seen to change, for batches whose runs succeeded, an
 from __future__ import annotations
 
 from runner.conduct.merge_back import decided, left_by
-from runner.conduct.outcome import record_of
 from runner.errors import Conflict
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal
 from runner.text.words import few, one_line
 from runner.value import Value
+from runner.verify.record import load
 from runner.workspace import commit, repository
 
 TYPE_CHECKING = False
@@ -151,7 +151,7 @@ def unsettled(repo: str, ledger: Ledger) -> set[str]:
             continue
         run = RunDir(repo, step.run.task_id, step.run.run_id)
         if step.status == "running" or decided(run) == "accepted":
-            record = record_of(run)
+            record = load(run.result)
             seen = None if record is None else record.observed
             found |= {*(left_by(run) if seen is None else seen.changed)}
     return found

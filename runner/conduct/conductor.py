@@ -13,18 +13,20 @@ import os
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
 from runner.conduct.batch_task import config_of, is_apart, request_of, units_of
-from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, end_of, record_of
+from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, end_of
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
 from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
+from runner.model import Reason
 from runner.redact.redactor import Redactor
 from runner.resolve.choose import choose
-from runner.state.ledger import Ledger, Status, Why
+from runner.state.ledger import Ledger, Status
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, new_run_id
 from runner.text.words import few
 from runner.usecases import control, start
 from runner.usecases.look import look
+from runner.verify import record
 from runner.verify.inspect import relative
 
 TYPE_CHECKING = False
@@ -94,7 +96,7 @@ class Conductor:
             if self._commits and step.commit is None and step.run is not None:
                 run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
                 manifest = look(run, self._env)
-                end = end_of(manifest, record_of(run)).replace(is_checked=True)
+                end = end_of(manifest, record.load(run.result)).replace(is_checked=True)
                 self._recalled.add(n)
                 self._close(n, manifest, end, passes=True)
         self._keep(self.ledger.replace(together=()))
@@ -144,7 +146,8 @@ class Conductor:
             for n, run in [*pending.items()]:
                 if not os.path.lexists(run.manifest):
                     del pending[n]
-                    self._keep(self.ledger.parked(n, Why("lost", f"the folder of run {run.run_id} is gone")))
+                    why = Reason("lost", f"the folder of run {run.run_id} is gone")
+                    self._keep(self.ledger.parked(n, why))
             try:
                 manifests = control.wait([*pending.values()], self._env, any_of_them=True) if pending else []
             except RunNotFound:
@@ -166,7 +169,7 @@ class Conductor:
         tip = None if self._base is None else self._base.tip
         is_fresh = self._recalled.isdisjoint(n for n, _, _ in ended)
         for n, run, manifest in ended:
-            end = end_of(manifest, record_of(run))
+            end = end_of(manifest, record.load(run.result))
             end = end.replace(dirty_before=self._edited.get(n, end.dirty_before))
             if end.meaning is Meaning.SUCCESS and self._is_apart:
                 end = self._taken_over(run, end)
@@ -190,7 +193,8 @@ class Conductor:
         fresh: set[str] = set()
         begun: set[str] = set()
         for _, run, manifest in ended:
-            (begun if merge_back.is_begun(run) else fresh).update(end_of(manifest, record_of(run)).changed)
+            changed = end_of(manifest, record.load(run.result)).changed
+            (begun if merge_back.is_begun(run) else fresh).update(changed)
         found = commits.edited(self._config, self._base.tip, sorted(fresh - begun))
         self._edited.update((n, found) for n, _, _ in ended)
 
@@ -352,7 +356,7 @@ class Conductor:
             self._recalled.add(step.n)
             self._keep(self.ledger.replace(together=(*self.ledger.together, step.n)))
             passes = self._holds_together(())
-            end = end_of(manifest, record_of(run)).replace(is_checked=passes)
+            end = end_of(manifest, record.load(run.result)).replace(is_checked=passes)
             self._close(step.n, manifest, end, passes=passes)
             if passes:
                 self._keep(self.ledger.replace(together=()))
@@ -365,9 +369,9 @@ class Conductor:
         self.ledger = ledger
         assignments.keep(self._run, ledger)
 
-    def _why(self, code: str, message: str) -> Why:
+    def _why(self, code: str, message: str) -> Reason:
         """The ledger is read by others: what an error says may quote anything."""
-        return Why(code, self._redactor.redact_text(message))
+        return Reason(code, self._redactor.redact_text(message))
 
     def _tell(self, n: int, text: str) -> None:
         self._say(f"batch {n} of {len(self.ledger.steps)}: {text}")

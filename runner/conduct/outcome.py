@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 
-from runner.disk.files import read_text
-from runner.model import Outcome
-from runner.state.ledger import Why
+from runner.model import Outcome, Reason
 from runner.value import Value
-from runner.verify.record import parse
 from runner.verify.taxonomy import FailureCode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.state.manifest import Manifest
-    from runner.state.store import RunDir
     from runner.verify.record import Record
 
 _PARKING = frozenset(
@@ -51,7 +46,7 @@ class BatchEnd(Value):
     """The end of a batch's run, as its plan sees it."""
 
     meaning: Meaning
-    why: Why | None
+    why: Reason | None
     changed: tuple[str, ...]
     """What it changed in its work tree."""
     is_back: bool
@@ -87,20 +82,12 @@ def end_of(manifest: Manifest, record: Record | None) -> BatchEnd:
         meaning = Meaning.FAILURE
     return BatchEnd(
         meaning=meaning,
-        why=None if meaning is Meaning.SUCCESS else Why(code, "" if reason is None else reason.message),
+        why=None if meaning is Meaning.SUCCESS else Reason(code, "" if reason is None else reason.message),
         changed=() if observed is None else observed.changed,
-        is_back=rolled is not None and rolled.refused is None and not rolled.amiss,
+        is_back=rolled is not None and not rolled.amiss,
         dirty_before=() if observed is None else observed.dirty_before,
         claimed=() if record is None or record.claim is None else record.claim.files_modified,
         is_observed=observed is not None,
         tree=None if observed is None else observed.tree,
         is_checked=record is not None and any(check.passed for check in record.checks),
     )
-
-
-def record_of(run: RunDir) -> Record | None:
-    """What was found at its end; None where nothing was, or it cannot be read."""
-    try:
-        return parse(json.loads(read_text(run.result, 64 * 1024 * 1024) or ""))
-    except (ValueError, RecursionError):
-        return None

@@ -14,7 +14,6 @@ from runner.errors import Conflict, PlanInvalid
 from runner.model import SCHEMA_VERSION
 from runner.plan.load import read
 from runner.plan.units import EFFORTS
-from runner.state import ledger
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -107,7 +106,7 @@ def load(run: RunDir) -> tuple[Assignment, Ledger]:
     """
     try:
         data = json.loads(read_text(run.plan, _LARGEST) or "")
-        found = ledger.parse(json.loads(read_text(run.ledger, _LARGEST) or ""))
+        found = run.read_ledger()
         assignment = _assignment(data)
         units = assignment.plan.units
         inside = [tuple(units[at].id for at in part.units) for part in assignment.parts]

@@ -1,20 +1,20 @@
 """How far a plan is: its batches, the runs that they became, and the breaker. Pure.
 
 Written by the conductor before and after everything it does, read by its supervisor, by `status` and by
-whoever goes on with the plan. An agent without a sandbox can reach the file, so `parse` believes no shape.
+whoever goes on with the plan.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from runner.model import Lineage
-from runner.value import Value
+from runner.model import Lineage, Reason
+from runner.value import Count, Misfit, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
-    from typing import Any
+    from typing import Any, Self
 
 
 class Status(StrEnum):
@@ -34,28 +34,21 @@ _OVER = (Status.SUCCEEDED, Status.DONE)
 _STOPPED = (Status.FAILED, Status.PARKED)
 
 
-class Why(Value):
-    """Why a batch did not succeed, or a plan is parked; the codes are those of runs."""
-
-    code: str
-    message: str
-
-
 class Step(Value):
     """One batch and what became of it."""
 
-    n: int
+    n: Count
     units: tuple[str, ...]
-    after: tuple[int, ...] = ()
+    after: tuple[Count, ...] = ()
     """The batches that it waits for."""
     local: tuple[str, ...] = ()
     """The units that it waits for and that are not delegated."""
-    wave: int = 1
+    wave: Count = 1
     status: Status = Status.WAITING
     run: Lineage | None = None
     """The latest try."""
-    tries: int = 0
-    why: Why | None = None
+    tries: Count = 0
+    why: Reason | None = None
     """Of the latest try, where it did not succeed."""
     commit: str | None = None
     changed: tuple[str, ...] = ()
@@ -68,11 +61,11 @@ class Step(Value):
 class Breaker(Value):
     """Stops a plan whose batches fail in a row, until a person says that it may go on."""
 
-    limit: int
-    failures: int = 0
+    limit: Count
+    failures: Count = 0
     """In a row, over all runs of the plan."""
     is_open: bool = False
-    parked: Why | None = None
+    parked: Reason | None = None
     """What stopped the plan without being a failure of a batch."""
 
     @property
@@ -96,8 +89,22 @@ class Ledger(Value):
     tip: str | None = None
     """The base with the work of all batches so far; a commit that no ref may name."""
     resumed_from: Lineage | None = None
-    together: tuple[int, ...] = ()
+    together: tuple[Count, ...] = ()
     """Batches whose changes are in one work tree by now and were not seen to pass there."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """The batches are in their order, and each waits only for such as are before it."""
+        made = super().from_json(data)
+        for n, step in enumerate(made.steps, 1):
+            if step.n != n:
+                raise Misfit("the batches are not in their order")
+            if not all(0 < other < n for other in step.after):
+                raise Misfit(f"batch {n} waits for one that is not before it")
+        for n in made.together:
+            if not 0 < n <= len(made.steps):
+                raise Misfit(f"there is no batch {n}")
+        return made
 
     # -- questions -----------------------------------------------------------------------------------
 
@@ -167,7 +174,7 @@ class Ledger(Value):
         )
         return self._with(step).replace(breaker=self.breaker.replace(failures=0))
 
-    def failed(self, n: int, why: Why, *, kept: Iterable[str] = ()) -> Ledger:
+    def failed(self, n: int, why: Reason, *, kept: Iterable[str] = ()) -> Ledger:
         """Counts; the last of so many in a row opens the breaker."""
         failures = self.breaker.failures + 1
         breaker = self.breaker.replace(
@@ -175,18 +182,18 @@ class Ledger(Value):
         )
         return self._with(self._stopped(n, Status.FAILED, why, kept)).replace(breaker=breaker)
 
-    def parked(self, n: int, why: Why, *, kept: Iterable[str] = ()) -> Ledger:
+    def parked(self, n: int, why: Reason, *, kept: Iterable[str] = ()) -> Ledger:
         """Counts for nothing, and stops the plan."""
         breaker = self.breaker.replace(parked=self.breaker.parked or why)
         return self._with(self._stopped(n, Status.PARKED, why, kept)).replace(breaker=breaker)
 
-    def refused(self, n: int, why: Why) -> Ledger:
+    def refused(self, n: int, why: Reason) -> Ledger:
         """It never became a run, which stops the plan."""
         step = self.step(n)
         ledger = self._with(step.replace(run=None, tries=step.tries - 1))
         return ledger.parked(n, why)
 
-    def stops(self, why: Why) -> Ledger:
+    def stops(self, why: Reason) -> Ledger:
         """Nothing more begins; no batch is to blame, and what is done stays done."""
         return self.replace(breaker=self.breaker.replace(parked=self.breaker.parked or why))
 
@@ -213,7 +220,7 @@ class Ledger(Value):
             breaker = breaker.replace(failures=0, is_open=False)
         return self.replace(steps=steps, breaker=breaker, done=known, resumed_from=resumed_from)
 
-    def _stopped(self, n: int, status: Status, why: Why | None, kept: Iterable[str]) -> Step:
+    def _stopped(self, n: int, status: Status, why: Reason | None, kept: Iterable[str]) -> Step:
         step = self.step(n)
         return step.replace(status=status, why=why, kept=tuple(sorted({*step.kept, *kept})))
 
@@ -233,7 +240,7 @@ class Ledger(Value):
                 "limit": self.breaker.limit,
                 "failures": self.breaker.failures,
                 "open": self.breaker.is_open,
-                "parked": None if self.breaker.parked is None else self.breaker.parked.to_json(),
+                "parked": _told(self.breaker.parked),
             },
             "left": list(self.left),
             "local": [unit for unit in self.local if unit not in self.done],
@@ -254,10 +261,14 @@ class Ledger(Value):
             "run_id": None if step.run is None else step.run.run_id,
             "manifest_path": None if step.run is None else step.run.manifest_path,
             "tries": step.tries,
-            "reason": None if step.why is None else step.why.to_json(),
+            "reason": _told(step.why),
             "commit": step.commit,
             "outside": list(step.outside),
         }
+
+
+def _told(why: Reason | None) -> dict[str, str] | None:
+    return None if why is None else {"code": why.code, "message": why.message}
 
 
 def _again(step: Step, done: Collection[str]) -> Step:
@@ -266,92 +277,3 @@ def _again(step: Step, done: Collection[str]) -> Step:
     if all(unit in done for unit in step.units):
         return step.replace(status=Status.DONE, why=None)
     return step.replace(status=Status.WAITING)
-
-
-def parse(data: Any) -> Ledger:
-    """The inverse of `to_json`; ValueError where it is none."""
-    try:
-        steps = tuple(_step(one, n) for n, one in enumerate(data["steps"], 1))
-        breaker = data["breaker"]
-        return Ledger(
-            file=_text(data["file"]),
-            title=_text_or_none(data["title"]),
-            steps=steps,
-            breaker=Breaker(
-                _count(breaker["limit"]),
-                _count(breaker["failures"]),
-                breaker["is_open"] is not False,
-                _why(breaker["parked"]),
-            ),
-            local=_texts(data["local"]),
-            done=_texts(data["done"]),
-            base=_text_or_none(data["base"]),
-            tip=_text_or_none(data["tip"]),
-            resumed_from=_lineage(data["resumed_from"]),
-            together=tuple(_number_of(n, steps) for n in data["together"]),
-        )
-    except KeyError as error:
-        raise ValueError(f"`{error.args[0]}` is missing") from None
-    except (TypeError, AttributeError):
-        raise ValueError("something in it is of another kind than it must be") from None
-
-
-def _step(data: Any, n: int) -> Step:
-    if _count(data["n"]) != n:
-        raise ValueError("the batches are not in their order")
-    after = tuple(map(_count, data["after"]))
-    if not all(0 < other < n for other in after):
-        raise ValueError(f"batch {n} waits for one that is not before it")
-    return Step(
-        n=n,
-        units=_texts(data["units"]),
-        after=after,
-        local=_texts(data["local"]),
-        wave=_count(data["wave"]),
-        status=Status(data["status"]),
-        run=_lineage(data["run"]),
-        tries=_count(data["tries"]),
-        why=_why(data["why"]),
-        commit=_text_or_none(data["commit"]),
-        changed=_texts(data["changed"]),
-        kept=_texts(data["kept"]),
-        outside=_texts(data["outside"]),
-    )
-
-
-def _number_of(n: Any, steps: tuple[Step, ...]) -> int:
-    if not 0 < _count(n) <= len(steps):
-        raise ValueError(f"there is no batch {n}")
-    return int(n)
-
-
-def _why(data: Any) -> Why | None:
-    return None if data is None else Why(_text(data["code"]), _text(data["message"]))
-
-
-def _lineage(data: Any) -> Lineage | None:
-    if data is None:
-        return None
-    return Lineage(_text(data["task_id"]), _text(data["run_id"]), _text(data["manifest_path"]))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value
-
-
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise TypeError("no list")
-    return tuple(map(_text, value))
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError("no count")
-    return value

@@ -11,6 +11,7 @@ import time
 from runner.errors import ManifestNewer
 from runner.model import (
     SCHEMA_VERSION,
+    Conformance,
     Delegation,
     Identity,
     Level,
@@ -21,16 +22,14 @@ from runner.model import (
     Usage,
 )
 from runner.state.lifecycle import FINAL_EVENTS, Event, next_phase, status
-from runner.value import Value
+from runner.value import Count, Timestamp, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
+    from typing import Any, Self
 
-    from runner.model import Json
-
-    AnyValue = TypeVar("AnyValue", bound=Value)
     from runner.invocation import Invocation
+    from runner.model import Json
 
 
 CLOSING = "closing"
@@ -60,10 +59,10 @@ class DelegationDeclared(Value):
 class Attempt(Value):
     """One start of the runtime inside the run."""
 
-    n: int
+    n: Count
     process: Identity | None = None
-    started_at: str | None = None
-    ended_at: str | None = None
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
     exit_code: int | None = None
     signal: int | None = None
     how: str = "first"
@@ -71,9 +70,9 @@ class Attempt(Value):
     argv: tuple[str, ...] | None = None
     """None: that of the invocation."""
     prompt: str = "prompt.md"
-    stdout_from: int = 0
+    stdout_from: Count = 0
     """Where in stdout.jsonl it begins."""
-    stderr_from: int = 0
+    stderr_from: Count = 0
     thread_id: str | None = None
     usage: Usage | None = None
     """Of its thread, which earlier attempts may have begun."""
@@ -86,9 +85,17 @@ class Attempt(Value):
 class Survivor(Value):
     """A process of the run that was still seen after everything was done to end it."""
 
-    pid: int
-    start_time: int
+    pid: Count
+    start_time: Count
     command: str
+
+
+class Workspace(Value):
+    """Where a run works: `in-place`, or in a `worktree` of its own, made of the commit `base`."""
+
+    kind: str
+    path: str
+    base: str | None
 
 
 class Manifest(Value):
@@ -111,15 +118,15 @@ class Manifest(Value):
     reasoning_effort: str | None
     sandbox: SandboxDeclared
     delegation: DelegationDeclared
-    attempt: int
+    attempt: Count
     attempts: tuple[Attempt, ...]
     process: Identity | None
     supervisor: Identity | None
-    created_at: str
-    started_at: str | None
-    paused_at: str | None
-    ended_at: str | None
-    updated_at: str
+    created_at: Timestamp
+    started_at: Timestamp | None
+    paused_at: Timestamp | None
+    ended_at: Timestamp | None
+    updated_at: Timestamp
     paused_seconds: float
     exit_code: int | None
     signal: int | None
@@ -128,16 +135,15 @@ class Manifest(Value):
     usage: Usage
     last_message: str | None
     last_activity: str | None
-    questions_open: int
+    questions_open: Count
     artifacts: dict[str, str]
     config_digest: str
     prompt_digest: str
-    workspace: dict[str, str | None] | None = None
-    """`kind` (in-place, worktree), `path` and `base` of the work tree; None where it is not recorded."""
-    conformance: dict[str, dict[str, str | None]] | None = None
-    """Setting -> what was declared, what the program said it used, the verdict."""
+    workspace: Workspace | None = None
+    """None where it is not recorded."""
+    conformance: Conformance | None = None
     retry_of: Lineage | None = None
-    plan: dict[str, Any] | None = None
+    plan: Json | None = None
     """How far a plan is, as `Ledger.shown` says it; only of the run that carries one out."""
 
     @property
@@ -162,69 +168,18 @@ class Manifest(Value):
         return {"schema_version": data.pop("schema_version"), "status": self.status, **data}
 
     @classmethod
-    def from_json(cls, data: Json) -> Manifest:
-        """The value of a manifest's JSON; KeyError, TypeError or ValueError where it is not one.
-
-        ManifestNewer for a `schema_version` that this runner does not know yet.
-        """
-        version = data["schema_version"]
-        if version > SCHEMA_VERSION:
+    def from_json(cls, data: Any) -> Self:
+        """ManifestNewer for a `schema_version` that this runner does not know yet."""
+        if type(data) is not dict:
+            return super().from_json(data)
+        version = data.get("schema_version")
+        if type(version) is int and version > SCHEMA_VERSION:
             raise ManifestNewer(f"schema_version {version} is newer than this runner's {SCHEMA_VERSION}")
-        fields = {name: data.get(name, _MISSING.get(name)) for name in cls._fields}
-        fields["phase"] = Phase(data["phase"])
-        fields["outcome"] = None if data["outcome"] is None else Outcome(data["outcome"])
-        fields["runtime"] = _known(RuntimeFound, data["runtime"])
-        sandbox = data["sandbox"]
-        fields["sandbox"] = SandboxDeclared(
-            sandbox["name"], Level(sandbox["level"]), bool(sandbox["network"])
-        )
-        delegation = data["delegation"]
-        fields["delegation"] = DelegationDeclared(
-            delegation["enabled"], delegation["server"], tuple(delegation["tools"])
-        )
-        fields["attempts"] = tuple(_attempt(item) for item in data["attempts"])
-        fields["children"] = tuple(_known(Lineage, item) for item in data["children"])
-        fields["survivors"] = tuple(_known(Survivor, item) for item in data["survivors"])
-        fields["usage"] = _known(Usage, data["usage"])
-        for name, kind in (("reason", Reason), ("parent", Lineage), ("retry_of", Lineage)):
-            fields[name] = None if data.get(name) is None else _known(kind, data[name])
-        for name in ("process", "supervisor"):
-            fields[name] = None if data[name] is None else Identity.from_json(data[name])
-        fields["artifacts"] = dict(data["artifacts"])
-        fields["workspace"] = _texts(data.get("workspace"), ("kind", "path", "base"))
-        found = data.get("conformance")
-        fields["conformance"] = found and {
-            str(name): _texts(one, ("declared", "observed", "verdict")) for name, one in found.items()
-        }
-        if fields["plan"] is not None and not isinstance(fields["plan"], dict):
-            raise TypeError("`plan` is no object")
-        return cls(**fields)
+        return super().from_json({**_OLDER, **data})
 
 
-_MISSING: dict[str, object] = {"questions_open": 0, "children": (), "paused_seconds": 0.0}
-
-
-def _texts(data: Json | None, names: tuple[str, ...]) -> dict[str, str | None] | None:
-    """These texts, or nulls, of an object; None where there is none."""
-    return None if data is None else {name: data[name] and str(data[name]) for name in names}
-
-
-def _attempt(data: Json) -> Attempt:
-    process = data["process"]
-    known = None if process is None else Identity.from_json(process)
-    fields = {**data, "process": known}
-    if data.get("argv") is not None:
-        fields["argv"] = tuple(data["argv"])
-    if data.get("usage") is not None:
-        fields["usage"] = _known(Usage, data["usage"])
-    return _known(Attempt, fields)
-
-
-def _known(kind: type[AnyValue], data: Json) -> AnyValue:
-    """The value of what this version knows; a newer one may have added a field without a new version."""
-    if not isinstance(data, dict):
-        raise TypeError(f"not an object: {data!r}")
-    return kind(**{name: data[name] for name in kind._fields if name in data})
+_OLDER = {"questions_open": 0, "children": [], "paused_seconds": 0.0, "last_activity": None}
+"""What the first manifests did not have yet."""
 
 
 def timestamp(at: float | None = None) -> str:

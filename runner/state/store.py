@@ -14,10 +14,18 @@ import os
 import stat
 import time
 
-from runner.disk.files import create, make_plain_folder, no_follow, replace_json, unwritable, withdraw
+from runner.disk.files import (
+    create,
+    make_plain_folder,
+    no_follow,
+    read_text,
+    replace_json,
+    unwritable,
+    withdraw,
+)
 from runner.errors import ManifestBroken, RunNotFound, Unwritable
 from runner.state.manifest import Manifest, timestamp
-from runner.value import json_bytes
+from runner.value import json_bytes, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +34,12 @@ if TYPE_CHECKING:
 
     from runner.invocation import Invocation
     from runner.model import Json
+    from runner.state.ledger import Ledger
 
 RUNS = ".runs"
 _RESERVE_BYTES = 64 * 1024
 _LARGEST_JSON = 4 * 1024 * 1024
+_LARGEST_LEDGER = 64 * 1024 * 1024
 _ANSWERED_WITHIN_S = 5.0
 
 
@@ -212,11 +222,11 @@ class RunDir:
         """
         try:
             with open(self.manifest, "rb", opener=no_follow) as file:
-                return Manifest.from_json(json.loads(file.read(_LARGEST_JSON)))
+                return Manifest.from_json(json_value(file.read(_LARGEST_JSON)))
         except FileNotFoundError:
             raise RunNotFound(f"no manifest at {self.manifest}") from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ManifestBroken(f"{self.manifest} is not a manifest: {error!r}") from error
+        except ValueError as error:
+            raise ManifestBroken(f"{self.manifest} is not a manifest: {error}") from error
         except OSError as error:
             text = f"cannot read {self.manifest}: {error.strerror}"
             if _is_of_another(self.manifest):
@@ -229,9 +239,15 @@ class RunDir:
 
         try:
             with open(self.invocation, "rb", opener=no_follow) as file:
-                return Invocation.from_json(json.loads(file.read(_LARGEST_JSON)))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ManifestBroken(f"{self.invocation} cannot be read: {error!r}") from error
+                return Invocation.from_json(json_value(file.read(_LARGEST_JSON)))
+        except (OSError, ValueError) as error:
+            raise ManifestBroken(f"{self.invocation} cannot be read: {error}") from error
+
+    def read_ledger(self) -> Ledger:
+        """How far its plan is. ValueError where nothing says so that can be used."""
+        from runner.state.ledger import Ledger
+
+        return Ledger.from_json(json_value(read_text(self.ledger, _LARGEST_LEDGER) or ""))
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replaces it. On a full disk the reserve is given up for an end, and for nothing less: a child

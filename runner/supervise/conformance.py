@@ -6,9 +6,8 @@ program's own choice cannot be wrong: `ok` with the choice in `observed`, so tha
 
 from __future__ import annotations
 
-from runner.model import Level, Reason
+from runner.model import Agreement, Conformance, Conformity, Level, Reason
 from runner.runtimes.base import ObservedSettings
-from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,32 +15,8 @@ if TYPE_CHECKING:
 
     from runner.invocation import Invocation
 
-OK, DRIFT, UNVERIFIED = "ok", "drift", "unverified"
-_FIELDS = ("model", "sandbox", "approval", "effort")
 APPROVAL = "never"
 """Nobody is there to be asked: no run of ours declares anything else."""
-
-
-class Compared(Value):
-    """One field; None is: nothing declared, or not observed."""
-
-    declared: str | None
-    observed: str | None
-    verdict: str
-
-
-class Conformance(Value):
-    """The four fields; `to_json` is what the manifest and the report show."""
-
-    model: Compared
-    sandbox: Compared
-    approval: Compared
-    effort: Compared
-
-    @property
-    def drifted(self) -> tuple[str, ...]:
-        """The names of the fields that are not as declared."""
-        return tuple(name for name in _FIELDS if getattr(self, name).verdict == DRIFT)
 
 
 def declared(invocation: Invocation) -> ObservedSettings:
@@ -64,7 +39,7 @@ def compare(wanted: ObservedSettings, contexts: Sequence[ObservedSettings]) -> C
     declared is enough, whatever the next one had.
     """
     rounds = [_compare(wanted, context) for context in contexts] or [_compare(wanted, ObservedSettings())]
-    chosen = {name: _worst([getattr(one, name) for one in rounds]) for name in _FIELDS}
+    chosen = {name: _worst([getattr(one, name) for one in rounds]) for name in Conformance._fields}
     return Conformance(**chosen)
 
 
@@ -82,12 +57,12 @@ def drift(conformance: Conformance) -> Reason | None:
     )
 
 
-def _told(name: str, field: Compared) -> str:
+def _told(name: str, field: Conformity) -> str:
     return f"{name} is `{field.observed}`, declared is `{field.declared}`"
 
 
-def _worst(fields: list[Compared]) -> Compared:
-    return next((field for field in fields if field.verdict == DRIFT), fields[-1])
+def _worst(fields: list[Conformity]) -> Conformity:
+    return next((field for field in fields if field.verdict is Agreement.DRIFT), fields[-1])
 
 
 def _compare(wanted: ObservedSettings, seen: ObservedSettings) -> Conformance:
@@ -99,21 +74,21 @@ def _compare(wanted: ObservedSettings, seen: ObservedSettings) -> Conformance:
     )
 
 
-def _field(wanted: str | None, seen: str | None) -> Compared:
+def _field(wanted: str | None, seen: str | None) -> Conformity:
     if seen is None:
-        return Compared(wanted, None, UNVERIFIED)
-    return Compared(wanted, seen, OK if wanted in (None, seen) else DRIFT)
+        return Conformity(wanted)
+    return Conformity(wanted, seen, Agreement.OK if wanted in (None, seen) else Agreement.DRIFT)
 
 
-def _sandbox(wanted: ObservedSettings, seen: ObservedSettings) -> Compared:
+def _sandbox(wanted: ObservedSettings, seen: ObservedSettings) -> Conformity:
     """Level and network in one: a level with a network that it ought not to have is another sandbox."""
     plain, shown = _named(wanted), _named(seen)
     if seen.level is None:
-        return Compared(plain, None, UNVERIFIED)
+        return Conformity(plain)
     if seen.level == wanted.level and seen.network is None:
-        return Compared(plain, shown, UNVERIFIED)
+        return Conformity(plain, shown, Agreement.UNVERIFIED)
     is_same = (seen.level, seen.network) == (wanted.level, wanted.network)
-    return Compared(plain, shown, OK if is_same else DRIFT)
+    return Conformity(plain, shown, Agreement.OK if is_same else Agreement.DRIFT)
 
 
 def _named(sandbox: ObservedSettings) -> str | None:

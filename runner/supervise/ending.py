@@ -14,30 +14,31 @@ import time
 from runner import runtimes
 from runner.disk.files import read_text, replace_bytes, replace_json
 from runner.invocation import Invocation
-from runner.model import Outcome, Phase, Reason
+from runner.model import Conformance, Outcome, Phase, Reason
 from runner.processes.proc import command_line
 from runner.runtimes.base import End
 from runner.state.events import EventLog, complain, read
 from runner.state.lifecycle import Event
 from runner.state.manifest import CLOSING, Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir
-from runner.supervise import attempts, planned, tree_helper, verdicts
+from runner.supervise import attempts, planned, tree_helper
 from runner.supervise.attempts import NextAttempt
 from runner.supervise.judging import Judge
 from runner.supervise.limits import LimitMonitor, is_full
 from runner.supervise.progress import Progress, tail
 from runner.supervise.sealing import Cleaner
 from runner.verify.evidence import Fate
+from runner.verify.record import Record, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from runner.processes.proc import Process
     from runner.processes.tree import Tree
     from runner.supervise.children import Children
     from runner.verify.judgement import Judgement
+    from runner.verify.record import RolledBack
 
 _MESSAGE_KEPT = 16 * 1024
 _DISK_FULL_TRIES = 60
@@ -196,7 +197,8 @@ class Ending:
             if seen.last_message is not None and last.how != CLOSING:
                 changes["last_message"] = _shortened(cleaner.text(seen.last_message))
         if self._limits.session.contexts:
-            changes["conformance"] = cleaner.record(self._limits.conformance().to_json())
+            told = self._limits.conformance().to_json()
+            changes["conformance"] = Conformance.from_json(cleaner.record(told))
         if seen.last_activity is not None:
             changes["last_activity"] = cleaner.text(seen.last_activity)
         if (plan := planned.shown(self._run, self._invocation)) is not None:
@@ -269,8 +271,8 @@ class Ending:
         """The verdict of an owner before us, who may have changed the tree by it already."""
         if not self._is_alone:
             return None
-        found = verdicts.load(self._run.result)
-        return None if found is None or found[0] != manifest.attempt else found[1]
+        found = load(self._run.result)
+        return None if found is None or found.attempt != manifest.attempt else found.judgement
 
     def _plan(self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]) -> NextAttempt | None:
         """The attempt that follows, if one does; a fresh one begins in the tree as it was."""
@@ -280,8 +282,8 @@ class Ending:
         is_back = False
         if how[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
             rolled = self._rolled_back(manifest, judgement, env)
-            is_back = rolled is not None and not tree_helper.amiss(rolled)
-            if rolled is not None and "refused" not in rolled:
+            is_back = rolled is not None and not rolled.amiss
+            if rolled is not None and rolled.refused is None:
                 tree_helper.set_aside(self._run, manifest.attempt, env)
         original = read_text(self._run.prompt) or ""
         return attempts.plan(self._invocation, manifest, judgement, how, original, rolled_back=is_back)
@@ -294,8 +296,10 @@ class Ending:
         rolled = None
         if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
             rolled = self._rolled_back(manifest, judgement, env)
-            if rolled is not None and (amiss := tree_helper.amiss(rolled)):
-                reason = reason.replace(message=f"{reason.message}; not all was rolled back: {amiss}")
+            if rolled is not None and rolled.amiss:
+                reason = reason.replace(
+                    message=f"{reason.message}; not all was rolled back: {', '.join(rolled.amiss[:5])}"
+                )
         if verdict.outcome is not Outcome.SUCCEEDED and len(attempts.former(manifest)) > 0:
             self._log.note("escalated", attempts=manifest.attempt, code=verdict.code)
             text = f"{reason.message} (after {len(attempts.former(manifest)) + 1} attempts)"
@@ -304,18 +308,20 @@ class Ending:
         return verdict.outcome, reason
 
     def _write_result(
-        self, manifest: Manifest, judgement: Judgement, rolled: dict[str, Any] | None, env: Mapping[str, str]
+        self, manifest: Manifest, judgement: Judgement, rolled: RolledBack | None, env: Mapping[str, str]
     ) -> None:
         declared = len(self._invocation.verify)
-        result = verdicts.to_json(manifest, judgement, declared_checks=declared, rolled_back=rolled)
+        result = Record.from_judgement(
+            judgement, manifest.attempt, manifest.conformance, declared_checks=declared, rolled_back=rolled
+        )
         try:
-            replace_json(self._run.result, self._cleaner(env).record(result))
+            replace_json(self._run.result, self._cleaner(env).record(result.to_json()))
         except OSError as error:
             complain(f"result not written: {error}")
 
     def _rolled_back(
         self, manifest: Manifest, judgement: Judgement, env: Mapping[str, str]
-    ) -> dict[str, Any] | None:
+    ) -> RolledBack | None:
         """What became of the tree; None where it is to stay as it is, or was never recorded."""
         if not tree_helper.is_wanted(self._run, self._invocation.terms, judgement):
             return None

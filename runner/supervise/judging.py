@@ -6,6 +6,7 @@ The program's own signs are the beginning; whatever it says of its work is compa
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runner.disk.files import withdraw
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.invocation import Invocation
-    from runner.model import Json
+    from runner.model import Conformance, Json
     from runner.processes.tree import Tree
     from runner.state.events import EventLog
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
-    from runner.supervise.conformance import Conformance
     from runner.verify.claim import Claim, NoClaim
 
     Plain = Callable[[dict[str, Any]], dict[str, Any]]
@@ -113,7 +113,8 @@ class Judge:
         since: list[Check] = []
         for event in read(self._run.events):
             if event.get("type") == "checked":
-                since.append(Check.from_json(event))
+                with contextlib.suppress(ValueError):
+                    since.append(Check.from_json(event))
             elif event.get("type") == "retried":
                 earlier += since
                 since.clear()

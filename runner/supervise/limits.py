@@ -22,9 +22,8 @@ from runner.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.invocation import Invocation
-    from runner.model import Usage
+    from runner.model import Conformance, Usage
     from runner.runtimes.base import Runtime
-    from runner.supervise.conformance import Conformance
     from runner.supervise.progress import Progress
 
 RUN, TREE = "tokens", "tree_tokens"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from runner.disk.files import read_text
 from runner.runtimes import PLAN
-from runner.state import ledger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +17,6 @@ def shown(run: RunDir, invocation: Invocation, *, is_over: bool = False) -> dict
     if invocation.runtime != PLAN:
         return None
     try:
-        return ledger.parse(json.loads(read_text(run.ledger) or "")).shown(is_over=is_over)
-    except (ValueError, RecursionError):
+        return run.read_ledger().shown(is_over=is_over)
+    except ValueError:
         return None

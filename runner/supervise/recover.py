@@ -14,7 +14,7 @@ from runner.invocation import Invocation
 from runner.model import Identity, Outcome, Phase, Reason
 from runner.state.events import read
 from runner.state.lifecycle import Event
-from runner.state.manifest import Manifest, advance, first
+from runner.state.manifest import Manifest, Workspace, advance, first
 from runner.state.store import RunDir
 from runner.supervise.attempts import ended
 from runner.supervise.begin import started
@@ -31,18 +31,20 @@ def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
     manifest = first(invocation, run.artifacts).replace(workspace=_workplace(run))
     for event in read(run.events):
         try:
-            manifest = _apply(manifest, event)
-        except (KeyError, TypeError, ValueError, IllegalTransition):
+            after = _apply(manifest, event)
+            if after is not manifest:
+                manifest = Manifest.from_json(after.to_json())  # whatever stood in the event
+        except (LookupError, TypeError, ValueError, IllegalTransition):
             continue
     return manifest
 
 
-def _workplace(run: RunDir) -> dict[str, str | None] | None:
+def _workplace(run: RunDir) -> Workspace | None:
     """Of the record that was made of the work tree before the run."""
     try:
         found = json.loads(read_text(run.workspace) or "")
         kind = "worktree" if os.path.exists(f"{run.path}/worktree.json") else "in-place"
-        return {"kind": kind, "path": str(found["root"]), "base": found["position"]["head"]}
+        return Workspace(kind, str(found["root"]), found["position"]["head"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

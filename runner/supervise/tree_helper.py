@@ -13,6 +13,7 @@ from runner.disk.files import no_follow
 from runner.errors import RunnerError
 from runner.state.store import RunDir
 from runner.verify.checks import CheckCommand, run_check
+from runner.verify.record import RolledBack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,12 +45,12 @@ def hold(manifest: Manifest) -> int | None:
     None where none is needed, or somebody has it: the run's own child too, for as long as it lives.
     """
     place = manifest.workspace
-    if place is None or place["kind"] != "in-place" or place["path"] is None:
+    if place is None or place.kind != "in-place":
         return None
     from runner.workspace.lease import Holder, acquire  # only a run that may write has a place
 
     try:
-        return acquire(place["path"], Holder(manifest.run_id, manifest.manifest_path)).fd
+        return acquire(place.path, Holder(manifest.run_id, manifest.manifest_path)).fd
     except (RunnerError, OSError):
         return None
 
@@ -89,8 +90,8 @@ def is_wanted(run: RunDir, terms: Terms, judgement: Judgement) -> bool:
 
 def take_back(
     run: RunDir, env: Mapping[str, str], log: EventLog, *, may_write: bool, is_alone: bool
-) -> dict[str, Any]:
-    """A `Rolled` as JSON, or why it was `refused`. Told in the events.
+) -> RolledBack:
+    """What came of it. Told in the events.
 
     `may_write`: the lease of the tree is ours. `is_alone`: nobody watched the tree since the program had
     ended, so it may hold the work of others by now; only a rollback that was begun before is finished.
@@ -100,19 +101,13 @@ def take_back(
             raise TreeUnknown("another run may now write in the work tree")
         if is_alone and not has_begun(run):
             raise TreeUnknown("the run had no owner for a while, and others may have worked there")
-        rolled = roll_back(run, env)
+        rolled = RolledBack.from_json(roll_back(run, env))
     except (TreeUnknown, OSError, ValueError) as error:
-        rolled = {"refused": str(error)[:500], "hint": _GIT}
-    said = {name: rolled[name] for name in ("refused", "kept", "left", "unequal") if rolled.get(name)}
-    counts = {name: len(rolled.get(name, ())) for name in ("restored", "removed")}
-    log.note("rolled_back", **counts, **said)
+        rolled = RolledBack(refused=str(error)[:500], hint=_GIT)
+    told = rolled.to_json()
+    said = {name: told[name] for name in ("refused", "kept", "left", "unequal") if told[name]}
+    log.note("rolled_back", restored=len(rolled.restored), removed=len(rolled.removed), **said)
     return rolled
-
-
-def amiss(rolled: Mapping[str, Any]) -> str:
-    """What could not be brought back; "" where all is as before."""
-    told = (rolled.get("refused"), *rolled.get("left", ()), *rolled.get("unequal", ()))
-    return ", ".join(str(one) for one in told[:5] if one)
 
 
 def _ask(run: RunDir, what: str, env: Mapping[str, str], *more: str) -> dict[str, Any]:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from runner.invocation import Invocation
     from runner.model import Config
     from runner.state.manifest import Manifest
-    from runner.verify.record import Record
 
 
 def retry(
@@ -90,13 +89,12 @@ def _request(run: RunDir, old: Invocation, allow_danger: bool) -> Request:
 
 def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *, resumes: bool) -> str:
     """`prompt` is that of the task as it would be now, with this run's own manifest path."""
-    from runner.verify import recovery
+    from runner.verify import record, recovery
     from runner.verify.inspect import allowed_by
-    from runner.verify.taxonomy import FailureCode
 
-    found = _record(run)
+    found = record.load(run.result)
     assert manifest.reason is not None
-    codes = () if found is None else tuple(FailureCode(code) for code in found.failure_codes)
+    codes = () if found is None else found.failure_codes
     observed = None if found is None else found.observed
     changed = () if observed is None else observed.changed
     is_back = found is not None and found.rolled_back is not None and found.rolled_back.refused is None
@@ -115,17 +113,6 @@ def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *
     text = recovery.follow_up(codes, seen, limits, message)
     _, marked, section = prompt.partition("\n\n## Delegation\n")
     return f"{text}{marked}{section}"
-
-
-def _record(run: RunDir) -> Record | None:
-    import json
-
-    from runner.verify.record import parse
-
-    try:
-        return parse(json.loads(read_text(run.result) or ""))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _had_own_tree(old: Invocation) -> bool:

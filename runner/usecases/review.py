@@ -6,10 +6,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 
-from runner.disk.files import no_follow, read_text
+from runner.disk.files import no_follow
 from runner.errors import Conflict, ManifestBroken, RunnerError
 from runner.model import Level
 from runner.state.events import read as read_events
@@ -20,6 +19,7 @@ from runner.usecases.look import look
 from runner.value import Value
 from runner.verify import record as records
 from runner.verify import report as reports
+from runner.verify.checks import Check
 from runner.verify.inspect import Allowed, allowed_by
 from runner.workspace.undecided import standing
 
@@ -27,16 +27,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from runner.model import Json
     from runner.state.manifest import Manifest
-    from runner.verify.checks import Check
     from runner.verify.record import Record
     from runner.verify.report import Report
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
-
-LARGEST_RESULT = 16 * 1024 * 1024
-"""A longer `result.json` is not read. Ours has at most a result of 1 MiB, tails, and names of files."""
 
 
 class Reviewed(Value):
@@ -92,7 +87,7 @@ def _alone(run: RunDir, env: Mapping[str, str]) -> tuple[Reviewed, Manifest]:
         checks=_checks(run) if found is None else found.checks,
         declared_checks=declared if found is None else found.declared_checks,
         failure_codes=() if found is None else found.failure_codes,
-        conformance=_conformance(manifest) if found is None else found.conformance,
+        conformance=manifest.conformance if found is None else found.conformance,
         redact=redact,
     )
     notes += _to_do(run, manifest, found)
@@ -101,12 +96,11 @@ def _alone(run: RunDir, env: Mapping[str, str]) -> tuple[Reviewed, Manifest]:
 
 def _with_batches(own: Report, run: RunDir, env: Mapping[str, str], notes: list[str]) -> Report:
     """The report of a plan, from those of its batches' latest runs."""
-    from runner.state import ledger
     from runner.verify.plan_report import of_plan
 
     try:
-        plan = ledger.parse(json.loads(read_text(run.ledger) or ""))
-    except (ValueError, RecursionError) as error:
+        plan = run.read_ledger()
+    except ValueError as error:
         notes.append(f"the results of the batches are not known: {os.path.basename(run.ledger)}: {error}")
         return own
     found, missing = [], []
@@ -129,14 +123,10 @@ def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:
     """What was found at its end. It speaks of one attempt, and of none that came after that."""
     name = os.path.basename(run.result)
     try:
-        with open(run.result, "rb", opener=no_follow) as file:
-            data = file.read(LARGEST_RESULT + 1)
-        if len(data) > LARGEST_RESULT:
-            raise ValueError(f"it has more than {LARGEST_RESULT} bytes")
-        found = records.parse(json.loads(data, parse_constant=_no_number))
+        found = records.read(run.result)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         notes.append(f"{name} cannot be used, so this is from the manifest alone: {why}")
         return None
@@ -148,10 +138,6 @@ def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:
         )
         return None
     return found
-
-
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is no JSON")
 
 
 def _allowed(run: RunDir, manifest: Manifest, notes: list[str]) -> tuple[Allowed, int]:
@@ -171,17 +157,9 @@ def _checks(run: RunDir) -> tuple[Check, ...]:
         if event.get("type") == "started":
             found = []
         elif event.get("type") == "checked":
-            with contextlib.suppress(KeyError, TypeError, ValueError):
-                found.append(records.check(event))
+            with contextlib.suppress(ValueError):
+                found.append(Check.from_json(event))
     return tuple(found)
-
-
-def _conformance(manifest: Manifest) -> Json | None:
-    """What a run that has no result yet was seen to work with."""
-    try:
-        return records.settings(manifest.conformance or {})
-    except (KeyError, TypeError, ValueError):
-        return None
 
 
 def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[str]:
@@ -190,8 +168,9 @@ def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[st
         if rolled.refused is not None:
             yield f"its changes are still there ({shows}); the rollback was refused: {rolled.refused}"
         else:
-            yield f"its changes were rolled back ({rolled.count} files); {shows}"
-        for text in rolled.amiss:
+            count = len(rolled.restored) + len(rolled.removed)
+            yield f"its changes were rolled back ({count} files); {shows}"
+        for text in (*rolled.left, *rolled.unequal):
             yield f"not as it was before: {text}"
         if rolled.kept:
             yield f"{len(rolled.kept)} files were edited meanwhile and are kept in {run.path}/kept"

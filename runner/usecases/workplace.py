@@ -9,6 +9,7 @@ import os
 
 from runner.errors import Conflict, WorkspaceBusy
 from runner.model import Level
+from runner.state.manifest import Workspace
 from runner.state.store import manifest_path_of
 
 TYPE_CHECKING = False
@@ -43,16 +44,13 @@ class Workplace:
     def lease_fd(self) -> int | None:
         return None if self.lease is None else self.lease.fd
 
-    def describe(self) -> dict[str, str | None] | None:
+    def describe(self) -> Workspace | None:
         """For the manifest; None where nothing is recorded."""
         if self._repository is None:
             return None
         kind = "in-place" if self._tree is None else "worktree"
-        return {
-            "kind": kind,
-            "path": self._tree or self._repository.root,
-            "base": self._base or self._repository.position().head,
-        }
+        base = self._base or self._repository.position().head
+        return Workspace(kind, self._tree or self._repository.root, base)
 
     def manifest_fields(self, run: RunDir) -> dict[str, Any]:
         """What the first manifest of the run says because of it."""

@@ -13,14 +13,11 @@ import time
 from runner.model import Outcome, Reason
 from runner.processes import spawn
 from runner.processes.proc import find, open_pidfd
-from runner.value import Value
+from runner.value import Seconds, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
-
-    from runner.model import Json
 
 MAX_LOG_BYTES = 64 * 1024 * 1024
 """How large the log of a check may grow; of a longer output its beginning and its end are kept."""
@@ -51,7 +48,7 @@ class Check(Value):
     argv: tuple[str, ...]
     exit_code: int | None
     timed_out: bool
-    duration_s: float
+    duration_s: Seconds
     tail: str
 
     @property
@@ -70,12 +67,6 @@ class Check(Value):
         if self.exit_code is None:
             return "could not be run"
         return f"exited with {self.exit_code}"
-
-    @classmethod
-    def from_json(cls, data: Json) -> Check:
-        """From its JSON, or from an event `checked`, which has more."""
-        fields: dict[str, Any] = {name: data[name] for name in cls._fields}
-        return cls(**{**fields, "argv": tuple(fields["argv"])})
 
 
 def _never() -> bool:

@@ -11,11 +11,11 @@ import stat
 
 from runner.text.terminal import clean_terminal
 from runner.text.words import few, one_line
-from runner.value import Value
+from runner.value import Misfit, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
     from jsonschema import ValidationError
 
@@ -57,6 +57,7 @@ RESULT_SCHEMA: Json = {
 required and no other is allowed, as strict structured output wants it; the model reads the descriptions.
 """
 
+_STATUSES = (*RESULT_SCHEMA["properties"]["status"]["enum"], "blocked")
 _ASSUMPTION = ("assumption:", "assumptions:", "assumed:")
 _EXPANSION = ("scope expansion:", "scope_expansion:")
 
@@ -71,6 +72,14 @@ class Claim(Value):
     verification_summary: str
     assumed: tuple[str, ...] = ()
     """The ASSUMPTIONS of a STATUS block; a JSON result has them among its issues."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """As it was read before: `status` is one of those words."""
+        made = super().from_json(data)
+        if made.status not in _STATUSES:
+            raise Misfit.of(made.status, f"one of {', '.join(_STATUSES)}").inside("status")
+        return made
 
     @property
     def assumptions(self) -> tuple[str, ...]:

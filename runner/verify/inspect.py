@@ -11,11 +11,12 @@ from enum import StrEnum
 from runner.model import Level
 from runner.text.globs import covers
 from runner.text.words import and_more, count, one_line
-from runner.value import Value
+from runner.value import Misfit, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any, Self
 
     from runner.invocation import Invocation
     from runner.verify.checks import Check
@@ -40,6 +41,15 @@ class Finding(Value):
     message: str
     evidence: tuple[str, ...] = ()
     """What it was seen in: paths, refs, commands; at most 50, and then how many more."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Scripts match the code, so it is a word like those in `FINDINGS`."""
+        made = super().from_json(data)
+        code = made.code
+        if not (code.isascii() and code.replace("_", "").isalpha() and code.islower() and code[0] != "_"):
+            raise Misfit.of(code, "a stable code").inside("code")
+        return made
 
 
 class Allowed(Value):

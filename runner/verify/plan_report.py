@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runner.verify.report import SETTINGS, Claims, Conformity, Report, ReportedFiles
+from runner.model import Agreement, Conformance, Conformity
+from runner.verify.report import Claims, Report, ReportedFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def of_plan(own: Report, batches: Batches, left: Sequence[str], missing: Sequenc
             for finding in one.findings
         ),
         assumptions=_named((name, one.assumptions) for name, one in batches),
-        conformance={name: _setting([one.conformance[name] for _, one in batches]) for name in SETTINGS},
+        conformance=Conformance.of(
+            _setting([getattr(one.conformance, name) for _, one in batches]) for name in Conformance._fields
+        ),
         usage=_spent([one.usage for _, one in batches]),
         residual_risk=(*_left(left), *_gone(missing), *_risks(batches)),
     )
@@ -60,11 +63,11 @@ def _setting(found: Sequence[Conformity]) -> Conformity:
     """Common values, and the worst verdict."""
     declared, observed = {one.declared for one in found}, {one.observed for one in found}
     verdicts = {one.verdict for one in found}
-    verdict = next((word for word in ("drift", "unverified") if word in verdicts), "ok")
+    worst = (Agreement.DRIFT, Agreement.UNVERIFIED)
     return Conformity(
         declared.pop() if len(declared) == 1 else None,
         observed.pop() if len(observed) == 1 else None,
-        verdict if found else "unverified",
+        next((word for word in worst if word in verdicts), Agreement.OK) if found else Agreement.UNVERIFIED,
     )
 
 

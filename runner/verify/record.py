@@ -1,164 +1,139 @@
-"""What was found at a run's end, as `result.json` in its folder says it. Pure.
+"""What was found at a run's end, as `result.json` in its folder says it. Edge: disk, reading.
 
-The file is the supervisor's, but an agent without a sandbox can reach it: whatever is in it, the answer is a
-`Record` of values that a report can show, or a ValueError.
+The file is the supervisor's, but an agent without a sandbox can reach it. It is written before the work tree
+is touched, so that an owner after a crash never judges a tree that was rolled back by it.
 """
 
 from __future__ import annotations
 
-from runner.value import Value
+from runner.disk.files import no_follow
+from runner.model import Conformance
+from runner.value import Count, Misfit, Value, json_value
 from runner.verify.checks import Check
-from runner.verify.claim import RESULT_SCHEMA, Claim
-from runner.verify.inspect import Finding, Observed, Severity
-from runner.verify.report import SETTINGS
+from runner.verify.claim import Claim, NoClaim
+from runner.verify.evidence import Verdict
+from runner.verify.inspect import Finding, Observed
+from runner.verify.judgement import Judgement
 from runner.verify.taxonomy import FailureCode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from runner.model import Json
+    from typing import Any, Self
 
 VERSION = 1
-_STATUSES = (*RESULT_SCHEMA["properties"]["status"]["enum"], "blocked")
-_VERDICTS = ("ok", "drift", "unverified")
-_ENDLESS_S = 1e12
-"""No check takes as long; a whole number may be more than a float can hold."""
+LARGEST = 64 * 1024 * 1024
+"""A longer one is not read. Ours has at most a result of 1 MiB, tails, and names of files."""
 
 
 class RolledBack(Value):
-    """What became of the changes of a run that was rolled back."""
+    """What became of the change of a run that was to be rolled back: as `workspace.rollback.Rolled`, or why
+    nothing was.
+    """
 
-    count: int
-    """How many files are as they were before."""
-    kept: tuple[str, ...]
-    amiss: tuple[str, ...]
-    """What could not be brought back, or was seen to be other than before."""
+    restored: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    """What could not be brought back."""
+    unequal: tuple[str, ...] = ()
+    """What was seen to be other than before."""
     refused: str | None = None
-    """Why nothing was rolled back."""
+    hint: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """It says at least either what was restored, or why nothing was."""
+        made = super().from_json(data)
+        if made.refused is None and "restored" not in data:
+            raise Misfit("missing").inside("restored")
+        return made
+
+    @property
+    def amiss(self) -> tuple[str, ...]:
+        """What is not as before."""
+        return (*(() if self.refused is None else (self.refused,)), *self.left, *self.unequal)
 
 
 class Record(Value):
-    attempt: int
+    schema_version: Count
+    attempt: Count
     """The attempt that it speaks of."""
     claim: Claim | None
     observed: Observed | None
     checks: tuple[Check, ...]
-    declared_checks: int
+    declared_checks: Count
     findings: tuple[Finding, ...]
-    failure_codes: tuple[str, ...]
-    conformance: Json | None
+    failure_codes: tuple[FailureCode, ...]
+    conformance: Conformance | None
     rolled_back: RolledBack | None
+    verdict: Verdict | None = None
+    problem: NoClaim | None = None
+    was_clean: bool | None = None
+    is_touched: bool = False
 
+    def to_json(self) -> dict[str, Any]:
+        """With the row and the class of the verdict in front, for whoever looks into the file."""
+        data = super().to_json()
+        if self.verdict is None:
+            return data
+        return {"row": self.verdict.row, "class": self.verdict.code, **data}
 
-def parse(data: Any) -> Record:
-    """The record; a ValueError says what is wrong with `data`."""
-    try:
-        version = _count(data["schema_version"])
-        if version > VERSION:
-            raise ValueError(f"its schema_version {version} is newer than this runner's {VERSION}")
-        return Record(
-            attempt=_count(data["attempt"]),
-            claim=None if data["claim"] is None else _claim(data["claim"]),
-            observed=None if data["observed"] is None else _observed(data["observed"]),
-            checks=tuple(check(one) for one in data["checks"]),
-            declared_checks=_count(data["declared_checks"]),
-            findings=tuple(_finding(one) for one in data["findings"]),
-            failure_codes=tuple(dict.fromkeys(FailureCode(code) for code in data["failure_codes"])),
-            conformance=None if data["conformance"] is None else settings(data["conformance"]),
-            rolled_back=None if data["rolled_back"] is None else _rolled_back(data["rolled_back"]),
+    @classmethod
+    def from_judgement(
+        cls,
+        judgement: Judgement,
+        attempt: int,
+        conformance: Conformance | None,
+        *,
+        declared_checks: int,
+        rolled_back: RolledBack | None,
+    ) -> Self:
+        """Of the attempt that was judged. The diff is not recorded."""
+        kept = {name: getattr(judgement, name) for name in _OF_A_JUDGEMENT}
+        return cls(
+            schema_version=VERSION,
+            attempt=attempt,
+            declared_checks=declared_checks,
+            failure_codes=judgement.codes,
+            conformance=conformance,
+            rolled_back=rolled_back,
+            **kept,
         )
-    except KeyError as error:
-        raise ValueError(f"`{error.args[0]}` is missing") from None
-    except (TypeError, AttributeError, IndexError):
-        raise ValueError("something in it is of another kind than it must be") from None
+
+    @property
+    def judgement(self) -> Judgement | None:
+        """What was recorded of it; None where no verdict was."""
+        if self.verdict is None:
+            return None
+        return Judgement(codes=self.failure_codes, **{name: getattr(self, name) for name in _OF_A_JUDGEMENT})
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Misfit for one of a newer runner, too."""
+        made = super().from_json(data)
+        if made.schema_version > VERSION:
+            raise Misfit(f"its schema_version {made.schema_version} is newer than this runner's {VERSION}")
+        return made
 
 
-def check(data: Any) -> Check:
-    """One check; also of an event `checked`. KeyError, TypeError or ValueError where it is none."""
-    code, duration = data["exit_code"], data["duration_s"]
-    if isinstance(duration, bool) or not isinstance(duration, int | float):
-        raise TypeError("duration_s")
-    if not 0 <= duration < _ENDLESS_S:
-        raise ValueError("`duration_s` is no time")
-    return Check(
-        argv=_texts(data["argv"]),
-        exit_code=None if code is None else _whole(code),
-        timed_out=data["timed_out"] is True,
-        duration_s=duration,
-        tail=_text(data["tail"]),
-    )
+_OF_A_JUDGEMENT = (
+    *("verdict", "claim", "problem", "observed", "checks", "findings"),
+    *("was_clean", "is_touched"),
+)
 
 
-def settings(data: Any) -> Json:
-    """Setting -> declared, observed, verdict; of each only what a report shows."""
-    found = {}
-    for name in SETTINGS:
-        if name in data:
-            one = data[name]
-            values = {key: None if one[key] is None else _text(one[key]) for key in ("declared", "observed")}
-            found[name] = {**values, "verdict": _one_of(_VERDICTS, one["verdict"])}
-    return found
+def read(path: str) -> Record:
+    """OSError or ValueError where there is none that can be used."""
+    with open(path, "rb", opener=no_follow) as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"it has more than {LARGEST} bytes")
+    return Record.from_json(json_value(data))
 
 
-def _claim(data: Any) -> Claim:
-    return Claim(
-        status=_one_of(_STATUSES, data["status"]),
-        files_modified=_texts(data["files_modified"]),
-        issues=_texts(data["issues"]),
-        summary=_text(data["summary"]),
-        verification_summary=_text(data["verification_summary"]),
-        assumed=_texts(data.get("assumed", ())),
-    )
-
-
-def _observed(data: Any) -> Observed:
-    listed = {
-        name: _texts(data.get(name, ())) for name in ("absent", "moved_refs", "dirty_before", "unknown")
-    }
-    tree = None if data.get("tree") is None else _text(data["tree"])
-    return Observed(_texts(data["changed"]), head_moved=data.get("head_moved") is True, tree=tree, **listed)
-
-
-def _finding(data: Any) -> Finding:
-    code = _text(data["code"])
-    if not (code.isascii() and code.replace("_", "").isalpha() and code.islower() and code[0] != "_"):
-        raise ValueError("a finding has no stable code")
-    return Finding(code, Severity(data["severity"]), _text(data["message"]), _texts(data["evidence"]))
-
-
-def _rolled_back(data: Any) -> RolledBack:
-    if "refused" in data:
-        return RolledBack(0, (), (), _text(data["refused"]))
-    count = len(_texts(data["restored"])) + len(_texts(data["removed"]))
-    return RolledBack(count, _texts(data["kept"]), (*_texts(data["left"]), *_texts(data["unequal"])))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple):
-        raise TypeError("no list")
-    return tuple(map(_text, value))
-
-
-def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("no whole number")
-    return value
-
-
-def _count(value: Any) -> int:
-    if _whole(value) < 0:
-        raise ValueError("a count is negative")
-    return int(value)
-
-
-def _one_of(words: tuple[str, ...], value: Any) -> str:
-    if value not in words:
-        raise ValueError(f"a word is none of {', '.join(words)}")
-    return str(value)
+def load(path: str) -> Record | None:
+    """As `read`; None where there is none that can be used."""
+    try:
+        return read(path)
+    except (OSError, ValueError):
+        return None

@@ -6,6 +6,7 @@ of a run without a contract nothing is claimed, of a folder without git nothing 
 
 from __future__ import annotations
 
+from runner.model import Agreement, Conformance, Conformity
 from runner.text.terminal import clean_terminal
 from runner.text.words import count
 from runner.value import Value
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from runner.model import Json
     from runner.verify.claim import Claim
     from runner.verify.inspect import Allowed, Observed
-
-SETTINGS = ("model", "sandbox", "approval", "effort")
-"""What is declared of a run and may be in force otherwise."""
 
 
 class ReasonGiven(Value):
@@ -43,15 +41,6 @@ class Claims(Value):
     verification_summary: str | None
 
 
-class Conformity(Value):
-    """One setting, as declared and as the runtime reports it."""
-
-    declared: str | None
-    observed: str | None
-    verdict: str
-    """`ok`, `drift`, or `unverified` (nobody could see it)."""
-
-
 class Report(Value):
     """The shape of `--format json`, field by field."""
 
@@ -69,7 +58,7 @@ class Report(Value):
     findings: tuple[Finding, ...]
     assumptions: tuple[str, ...]
     """Those that the agent itself names. Others it may have made without a word."""
-    conformance: Mapping[str, Conformity]
+    conformance: Conformance
     usage: Mapping[str, int | None]
     attempts: tuple[Json, ...]
     residual_risk: tuple[str, ...]
@@ -86,17 +75,15 @@ def report(
     declared_checks: int = 0,
     findings: Sequence[Finding] = (),
     failure_codes: Sequence[str] = (),
-    conformance: Json | None = None,
+    conformance: Conformance | None = None,
     redact: Callable[[str], str] = str,
 ) -> Report:
     """The report of a run from its manifest's JSON and what was found about it.
 
-    `conformance` is JSON too: setting -> declared, observed, verdict. Texts are cleaned for a terminal and
-    passed through `redact`; paths are not cleaned, as scripts use them.
+    Texts are cleaned for a terminal and passed through `redact`; paths are not cleaned, as scripts use them.
     """
     reason = manifest["reason"]
-    given = {name: Conformity(**setting) for name, setting in (conformance or {}).items()}
-    settings = {**_declared(manifest), **given}
+    settings = conformance or _declared(manifest)
     made = Report(
         run_id=manifest["run_id"],
         task_id=manifest["task_id"],
@@ -109,7 +96,7 @@ def report(
         checks=tuple(check.replace(tail=clean_terminal(check.tail)) for check in checks),
         findings=tuple(f.replace(message=clean_terminal(f.message)) for f in findings),
         assumptions=() if claim is None else tuple(map(clean_terminal, claim.assumptions)),
-        conformance={name: settings[name] for name in SETTINGS},
+        conformance=settings,
         usage=dict(manifest["usage"]),
         attempts=tuple(manifest["attempts"]),
         residual_risk=_risks(allowed, claim, observed, checks, declared_checks, findings, settings),
@@ -131,15 +118,10 @@ def _claims(claim: Claim | None) -> Claims:
     return Claims(claim.status, issues, clean_terminal(claim.verification_summary))
 
 
-def _declared(manifest: Json) -> dict[str, Conformity]:
+def _declared(manifest: Json) -> Conformance:
     """Nothing observed yet: what was declared stands there as unverified."""
-    declared = {
-        "model": manifest["model"],
-        "sandbox": manifest["sandbox"]["level"],
-        "approval": None,
-        "effort": manifest["reasoning_effort"],
-    }
-    return {name: Conformity(value, None, "unverified") for name, value in declared.items()}
+    declared = (manifest["model"], manifest["sandbox"]["level"], None, manifest["reasoning_effort"])
+    return Conformance(*map(Conformity, declared))
 
 
 def _risks(
@@ -149,10 +131,12 @@ def _risks(
     checks: Sequence[Check],
     declared_checks: int,
     findings: Sequence[Finding],
-    settings: Mapping[str, Conformity],
+    settings: Conformance,
 ) -> tuple[str, ...]:
     codes = {finding.code for finding in findings}
-    unverified = ", ".join(name for name in SETTINGS if settings[name].verdict == "unverified")
+    unverified = ", ".join(
+        name for name, setting in settings.items() if setting.verdict is Agreement.UNVERIFIED
+    )
     unrun = declared_checks - len(checks)
     named = len(claim.assumptions) if claim is not None else 0
     said = claim is not None and bool(claim.verification_summary.strip())

@@ -16,9 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from runner.model import Conformity
     from runner.verify.checks import Check
     from runner.verify.inspect import Finding
-    from runner.verify.report import Conformity, Report, ReportedFiles
+    from runner.verify.report import Report, ReportedFiles
 
 _LINE_CHARS = 300
 _BLOCK_LINES = 30

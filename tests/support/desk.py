@@ -13,7 +13,7 @@ from runner.conduct.start_plan import PlanRequest, PreparedPlan
 from runner.disk.files import replace_json
 from runner.model import Lineage, Outcome, Phase, Reason
 from runner.runtimes import PLAN
-from runner.state.ledger import Ledger, Why
+from runner.state.ledger import Ledger
 from runner.state.manifest import RuntimeFound, timestamp
 from runner.state.store import RunDir, new_run_id
 from support.plans import toml
@@ -37,7 +37,7 @@ prompt = "Apart."
 sandbox = "workspace-write"
 workspace = "worktree"
 """
-WHY = Why("verify_failed", "`pytest` failed")
+WHY = Reason("verify_failed", "`pytest` failed")
 
 
 class Desk:

@@ -14,8 +14,8 @@ from support.values import a_manifest
 
 from runner.cli.plan_status import plan_text
 from runner.cli.render import manifest_text
-from runner.model import Lineage
-from runner.state.ledger import Breaker, Ledger, Step, Why
+from runner.model import Lineage, Reason
+from runner.state.ledger import Breaker, Ledger, Step
 
 RUN = Lineage(
     "work", "20261120T101504438Z-50151d5c", ".runs/work/cli/20261120T101504438Z-50151d5c/manifest.json"
@@ -33,7 +33,7 @@ LEDGER = (
     .began(1, RUN)
     .succeeded(1, changed=("a", "b"), outside=("b", "c", "d", "e"), commit="0123456789abcdef" * 2)
     .began(2, RUN)
-    .failed(2, Why("verify_failed", "`pytest` failed\nwith 1"))
+    .failed(2, Reason("verify_failed", "`pytest` failed\nwith 1"))
     .began(5, RUN)
 )
 
@@ -56,9 +56,9 @@ def test_every_batch_has_a_line_with_what_became_of_it() -> None:
 
 def test_the_breaker_says_why_nothing_more_begins() -> None:
     one = Ledger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN)
-    opened = one.failed(1, Why("partial", "only a part is done"))
+    opened = one.failed(1, Reason("partial", "only a part is done"))
     assert "breaker: open, 1 of 1 failures in a row" in plan_text(opened.shown())
-    parked = one.parked(1, Why("auth_or_quota", "not logged in\n401"))
+    parked = one.parked(1, Reason("auth_or_quota", "not logged in\n401"))
     assert "breaker: parked, auth_or_quota: not logged in 401" in plan_text(parked.shown()).splitlines()
 
 
@@ -73,7 +73,7 @@ def test_a_plan_that_is_done_lists_nothing_as_left() -> None:
 
 def test_a_reason_without_words_is_its_code() -> None:
     """That of a run that is gone: nobody knows more of it."""
-    lost = Ledger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN).parked(1, Why("lost", ""))
+    lost = Ledger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN).parked(1, Reason("lost", ""))
     lines = plan_text(lost.shown()).splitlines()
     assert lines[1].endswith("  lost") and lines[2] == "breaker: parked, lost"
 
@@ -81,7 +81,7 @@ def test_a_reason_without_words_is_its_code() -> None:
 def test_what_is_long_is_cut_and_what_has_lines_is_one() -> None:
     units = tuple(f"a-rather-long-name-{n}" for n in range(9))
     long = Ledger("plan.toml", None, (Step(1, units), Step(2, ("U",))), Breaker(3)).began(1, RUN)
-    long = long.failed(1, Why("verify_failed", "x" * 5000)).began(2, RUN)
+    long = long.failed(1, Reason("verify_failed", "x" * 5000)).began(2, RUN)
     long = long.succeeded(2, changed=("a\nleft: nothing",), outside=("a\nleft: nothing",))
     lines = plan_text(long.shown()).splitlines()
     assert len(lines) == 5 and max(map(len, lines[:4])) < 250

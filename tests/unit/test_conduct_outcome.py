@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from support.ended import a_result, write_result
 from support.values import a_manifest, an_invocation
 
-from runner.conduct.outcome import KEEPING, Meaning, end_of, record_of
+from runner.conduct.outcome import KEEPING, Meaning, end_of
 from runner.model import Outcome, Phase, Reason
-from runner.state.ledger import Why
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 from runner.supervise.begin import start_failure
@@ -24,7 +23,7 @@ from runner.supervise.takeover import Action, verdict
 from runner.verify.checks import Check
 from runner.verify.classify import ROWS, Row
 from runner.verify.evidence import CODES, Evidence, Fate, Verdict
-from runner.verify.record import Record, parse
+from runner.verify.record import Record, load
 from runner.verify.taxonomy import failure_codes
 
 PARKED = {"lost", "cancelled", "was_cancelled", "drifted", "drift_found", "survivors", "machine"} | {
@@ -50,7 +49,7 @@ def done(outcome: Outcome, code: str) -> Manifest:
 
 
 def recorded(**changes: Any) -> Record:
-    return parse(a_result(**changes))
+    return Record.from_json(a_result(**changes))
 
 
 def ended(row: Row, code: str) -> tuple[Manifest, Record]:
@@ -68,7 +67,7 @@ def test_every_row_of_the_table_is_a_success_a_failure_or_a_reason_to_park(row: 
     end = end_of(*ended(row, code))
     expected = Meaning.PARK if row.name in PARKED else Meaning.FAILURE
     assert end.meaning is (Meaning.SUCCESS if row.name == "completed" else expected)
-    assert end.why == (None if row.name == "completed" else Why(code, "so it was"))
+    assert end.why == (None if row.name == "completed" else Reason(code, "so it was"))
 
 
 def test_the_rows_have_every_class_and_the_names_that_are_expected_here() -> None:
@@ -105,7 +104,7 @@ def test_a_run_that_was_cancelled_or_lost_parks_whatever_its_reason_is_called(
 
 def test_a_run_without_a_reason_is_called_lost() -> None:
     end = end_of(a_manifest(phase=Phase.DONE, outcome=Outcome.LOST), None)
-    assert (end.meaning, end.why) == (Meaning.PARK, Why("lost", ""))
+    assert (end.meaning, end.why) == (Meaning.PARK, Reason("lost", ""))
 
 
 @pytest.mark.parametrize(
@@ -187,9 +186,9 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_the_record_of_a_run_is_read_from_its_folder(run: RunDir) -> None:
-    assert record_of(run) is None
+    assert load(run.result) is None
     write_result(run, a_result(observed=SEEN))
-    found = record_of(run)
+    found = load(run.result)
     assert found == recorded(observed=SEEN)
 
 
@@ -200,7 +199,7 @@ def test_the_record_of_a_run_is_read_from_its_folder(run: RunDir) -> None:
 )
 def test_what_is_no_record_is_none(run: RunDir, data: bytes) -> None:
     Path(run.result).write_bytes(data)
-    assert record_of(run) is None
+    assert load(run.result) is None
 
 
 @pytest.mark.parametrize(
@@ -224,16 +223,16 @@ def test_what_is_no_record_is_none(run: RunDir, data: bytes) -> None:
 )
 def test_a_record_that_says_something_impossible_is_none(run: RunDir, change: dict[str, Any]) -> None:
     write_result(run, a_result(**change))
-    assert record_of(run) is None
+    assert load(run.result) is None
 
 
 def test_a_pipe_or_a_link_in_the_place_of_the_record_is_not_waited_for(run: RunDir, tmp_path: Path) -> None:
     os.mkfifo(run.result)
-    assert record_of(run) is None
+    assert load(run.result) is None
     os.unlink(run.result)
     (tmp_path / "other.json").write_text(json.dumps(a_result()), encoding="utf-8")
     os.symlink(tmp_path / "other.json", run.result)
-    assert record_of(run) is None
+    assert load(run.result) is None
 
 
 JSON = st.recursive(
@@ -247,7 +246,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.sampled_from(sorted(a_result())), JSON, min_size=1, max_size=3))
 def test_whatever_lies_there_is_a_record_that_ends_a_batch_or_none(run: RunDir, change: Any) -> None:
     write_result(run, a_result(**change))
-    end = end_of(done(Outcome.REJECTED, "verify_failed"), record_of(run))
+    end = end_of(done(Outcome.REJECTED, "verify_failed"), load(run.result))
     assert end.meaning in (Meaning.FAILURE, Meaning.PARK)
 
 

@@ -14,11 +14,11 @@ from support.plans import toml
 
 from runner.conduct.plan_record import Assignment, Options, Part, file_of, keep, load, parts_of, write
 from runner.errors import Conflict
-from runner.model import Lineage
+from runner.model import Lineage, Reason
 from runner.plan.batch import decide
 from runner.plan.load import read
 from runner.plan.units import EFFORTS, Rules
-from runner.state.ledger import Breaker, Ledger, Step, Why
+from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.store import RunDir
 
 MARKDOWN = """# Shop
@@ -111,7 +111,7 @@ def test_the_ledger_alone_is_kept_anew(run: RunDir) -> None:
     made, ledger = given_for("plan.toml")
     write(run, made, ledger)
     before = Path(run.plan).read_bytes()
-    later = ledger.began(1, Lineage("work", RUN, "m")).failed(1, Why("partial", "a part"), kept=("a.py",))
+    later = ledger.began(1, Lineage("work", RUN, "m")).failed(1, Reason("partial", "a part"), kept=("a.py",))
     keep(run, later)
     assert load(run) == (made, later) and Path(run.plan).read_bytes() == before
     assert sorted(os.listdir(run.path)) == ["ledger.json", "plan.json"]

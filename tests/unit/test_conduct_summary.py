@@ -16,7 +16,7 @@ from runner.conduct.summary import Ended, ended
 from runner.model import Lineage, Outcome, Reason
 from runner.runtimes.base import Activity, End, Kind
 from runner.runtimes.plan import ENDED, RUNTIME
-from runner.state.ledger import Breaker, Ledger, Step, Why
+from runner.state.ledger import Breaker, Ledger, Step
 
 RUN = Lineage(
     "work", "20261120T101504438Z-50151d5c", ".runs/work/cli/20261120T101504438Z-50151d5c/manifest.json"
@@ -29,7 +29,7 @@ STEPS = (
     Step(5, ("U6",)),
 )
 PLAN = Ledger("my plan.toml", "Shop", STEPS, Breaker(3), ("L1", "L2"), done=("L2",))
-WHY = Why("verify_failed", "`pytest` failed")
+WHY = Reason("verify_failed", "`pytest` failed")
 
 
 def run(ledger: Ledger, n: int) -> Ledger:
@@ -76,7 +76,7 @@ def test_several_batches_in_the_way_are_all_named() -> None:
 
 def test_an_open_breaker_is_told_before_anything_else() -> None:
     ledger = PLAN.replace(breaker=Breaker(2))
-    ledger = run(run(run(ledger, 1).failed(1, WHY), 2).failed(2, WHY), 5).parked(5, Why("lost", "gone"))
+    ledger = run(run(run(ledger, 1).failed(1, WHY), 2).failed(2, WHY), 5).parked(5, Reason("lost", "gone"))
     end = ended(ledger, "work")
     assert (end.code, end.message) == (
         "breaker_open",
@@ -86,14 +86,14 @@ def test_an_open_breaker_is_told_before_anything_else() -> None:
 
 
 def test_a_parked_plan_has_the_code_of_what_parked_it() -> None:
-    ledger = run(PLAN, 1).parked(1, Why("auth_or_quota", "not\nlogged\tin"))
+    ledger = run(PLAN, 1).parked(1, Reason("auth_or_quota", "not\nlogged\tin"))
     end = ended(ledger, "work")
     assert (end.code, end.message) == ("auth_or_quota", "not logged in")
     assert "--reset-breaker" not in (end.hint or "")
 
 
 def test_a_batch_that_never_became_a_run_names_none() -> None:
-    ledger = run(PLAN, 1).refused(1, Why("runtime_missing", "no codex"))
+    ledger = run(PLAN, 1).refused(1, Reason("runtime_missing", "no codex"))
     assert "- batch 1 (U1, U2): parked, runtime_missing: no codex\n" in ended(ledger, "work").text
     assert "- batch 2 (U3): not started\n" in ended(ledger, "work").text
 
@@ -101,7 +101,7 @@ def test_a_batch_that_never_became_a_run_names_none() -> None:
 WAYS = {
     "left": run(PLAN, 1).failed(1, WHY),
     "open": run(PLAN.replace(breaker=Breaker(1)), 1).failed(1, WHY),
-    "parked": PLAN.stops(Why("commit_refused", "the branch has moved")),
+    "parked": PLAN.stops(Reason("commit_refused", "the branch has moved")),
 }
 
 
@@ -138,7 +138,7 @@ def test_the_end_of_a_plan_reaches_its_run_as_it_was_said(name: str) -> None:
 
 @given(st.text(min_size=1, max_size=40), st.text(alphabet="ab: \n\r\u2028\x85\x0b", max_size=12))
 def test_whatever_words_park_a_plan_its_reason_is_one_line(file: str, message: str) -> None:
-    end = ended(PLAN.replace(file=file).stops(Why("not_ready", message)), "work")
+    end = ended(PLAN.replace(file=file).stops(Reason("not_ready", message)), "work")
     assert len(end.message.splitlines()) <= 1
     _, reason, _ = concluded({"type": ENDED, **end.to_json()})
     assert (reason.code, reason.message, reason.hint) == ("not_ready", end.message, end.hint)

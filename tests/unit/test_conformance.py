@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from support.values import an_invocation
 
-from runner.model import Level, Sandbox
+from runner.model import Conformity, Level, Sandbox
 from runner.runtimes.base import UNSET, ObservedSettings
-from runner.supervise.conformance import Compared, compare, declared, drift
+from runner.supervise.conformance import compare, declared, drift
 
 WANTED = ObservedSettings("gpt-5", "read-only", False, "never", "high")
 
@@ -33,9 +33,9 @@ def test_what_nobody_saw_is_unverified_and_no_drift() -> None:
 def test_the_programs_own_choice_cannot_be_wrong_and_is_shown() -> None:
     wanted = WANTED.replace(model=None, effort=None)
     found = compare(wanted, [WANTED.replace(effort=UNSET)])
-    assert found.model == Compared(None, "gpt-5", "ok")
-    assert found.effort == Compared(None, "default", "ok")
-    assert compare(wanted, []).model == Compared(None, None, "unverified")
+    assert found.model == Conformity(None, "gpt-5", "ok")
+    assert found.effort == Conformity(None, "default", "ok")
+    assert compare(wanted, []).model == Conformity(None, None, "unverified")
 
 
 @pytest.mark.parametrize(
@@ -74,14 +74,14 @@ def test_a_level_without_a_word_about_the_network_is_unverified() -> None:
 def test_one_turn_that_drifts_is_enough() -> None:
     wrong = WANTED.replace(level="danger-full-access", network=True)
     found = compare(WANTED, [WANTED, wrong, WANTED])
-    assert found.sandbox == Compared("read-only", "danger-full-access", "drift")
+    assert found.sandbox == Conformity("read-only", "danger-full-access", "drift")
     assert found.model.verdict == "ok"
 
 
 def test_the_last_turn_is_shown_where_none_drifts() -> None:
     wanted = WANTED.replace(model=None)
     found = compare(wanted, [WANTED, WANTED.replace(model="gpt-6")])
-    assert found.model == Compared(None, "gpt-6", "ok")
+    assert found.model == Conformity(None, "gpt-6", "ok")
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_the_last_turn_is_shown_where_none_drifts() -> None:
 def test_what_an_invocation_declares(sandbox: Sandbox, level: str, network: bool, shown: str) -> None:
     wanted = declared(an_invocation(sandbox=sandbox))
     assert wanted == ObservedSettings("gpt-5", level, network, "never", "high")
-    assert compare(wanted, [wanted]).sandbox == Compared(shown, shown, "ok")
+    assert compare(wanted, [wanted]).sandbox == Conformity(shown, shown, "ok")

@@ -14,7 +14,19 @@ from support.values import a_manifest, an_identity, an_invocation
 
 from runner.errors import IllegalTransition, ManifestNewer
 from runner.invocation import Invocation
-from runner.model import Identity, Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
+from runner.model import (
+    Agreement,
+    Conformance,
+    Conformity,
+    Identity,
+    Level,
+    Lineage,
+    Outcome,
+    Phase,
+    Reason,
+    Rehearsal,
+    Usage,
+)
 from runner.state.lifecycle import FINAL_EVENTS, Event
 from runner.state.manifest import (
     Attempt,
@@ -23,6 +35,7 @@ from runner.state.manifest import (
     RuntimeFound,
     SandboxDeclared,
     Survivor,
+    Workspace,
     advance,
     first,
     parse_timestamp,
@@ -31,38 +44,35 @@ from runner.state.manifest import (
 
 SAMPLE = Path(__file__).parents[1] / "data" / "manifest-v1.json"
 
-TEXTS = "task_id run_id manifest_path repo created_at updated_at config_digest prompt_digest"
-MAYBE_TEXTS = (
-    "title model reasoning_effort started_at paused_at ended_at thread_id last_message last_activity"
-)
+TEXTS = "task_id run_id manifest_path repo config_digest prompt_digest"
+MAYBE_TEXTS = "title model reasoning_effort thread_id last_message last_activity"
 
 text = st.text(max_size=20)
 maybe_text = st.none() | text
 count = st.none() | st.integers(0, 2**40)
-identities = st.builds(Identity, text, text, st.integers(1), st.integers(0))
+times = st.floats(0, 4e9).map(timestamp)
+identities = st.builds(Identity, text, text, st.integers(1, 2**22), st.integers(0, 2**63 - 1))
 lineages = st.builds(Lineage, text, text, text)
 usages = st.builds(Usage, count, count, count, count)
 attempts = st.builds(
     Attempt,
-    n=st.integers(1),
+    n=st.integers(1, 99),
     process=st.none() | identities,
-    started_at=maybe_text,
-    ended_at=maybe_text,
+    started_at=st.none() | times,
+    ended_at=st.none() | times,
     exit_code=count,
     signal=count,
     how=st.sampled_from(["first", "resume", "fresh", "closing"]),
     argv=st.none() | st.lists(text, max_size=2).map(tuple),
     prompt=text,
-    stdout_from=st.integers(0),
-    stderr_from=st.integers(0),
+    stdout_from=st.integers(0, 2**40),
+    stderr_from=st.integers(0, 2**40),
     thread_id=maybe_text,
     usage=st.none() | usages,
     reason=maybe_text,
     counts=st.booleans(),
 )
-compared = st.fixed_dictionaries(
-    {"declared": maybe_text, "observed": maybe_text, "verdict": st.sampled_from(["ok", "drift"])}
-)
+compared = st.builds(Conformity, maybe_text, maybe_text, st.sampled_from(Agreement))
 manifests = st.builds(
     Manifest,
     schema_version=st.just(1),
@@ -75,20 +85,25 @@ manifests = st.builds(
     runtime=st.builds(RuntimeFound, text, text, text),
     sandbox=st.builds(SandboxDeclared, text, st.sampled_from(Level), st.booleans()),
     delegation=st.builds(DelegationDeclared, st.booleans(), text, st.lists(text, max_size=2).map(tuple)),
-    attempt=st.integers(0),
+    attempt=st.integers(0, 99),
     attempts=st.lists(attempts, max_size=2).map(tuple),
     process=st.none() | identities,
     supervisor=st.none() | identities,
     paused_seconds=st.floats(0, 1e9),
     exit_code=count,
     signal=count,
-    survivors=st.lists(st.builds(Survivor, st.integers(1), st.integers(0), text), max_size=2).map(tuple),
+    survivors=st.lists(
+        st.builds(Survivor, st.integers(1, 2**22), st.integers(0, 2**40), text), max_size=2
+    ).map(tuple),
     usage=usages,
-    questions_open=st.integers(0),
+    questions_open=st.integers(0, 9999),
     artifacts=st.dictionaries(text, text, max_size=2),
-    workspace=st.none() | st.fixed_dictionaries({"kind": text, "path": text, "base": maybe_text}),
-    conformance=st.none() | st.dictionaries(text, compared, max_size=2),
+    workspace=st.none() | st.builds(Workspace, text, text, maybe_text),
+    conformance=st.none() | st.builds(Conformance, compared, compared, compared, compared),
     retry_of=st.none() | lineages,
+    created_at=times,
+    updated_at=times,
+    **dict.fromkeys(("started_at", "paused_at", "ended_at"), st.none() | times),
     **dict.fromkeys(TEXTS.split(), text),
     **dict.fromkeys(MAYBE_TEXTS.split(), maybe_text),
 )
@@ -99,7 +114,11 @@ def test_a_manifest_comes_back_from_its_json(manifest: Manifest) -> None:
     assert Manifest.from_json(json.loads(json.dumps(manifest.to_json()))) == manifest
 
 
-@given(st.booleans(), st.none() | st.builds(Rehearsal, maybe_text, st.integers(0), st.just(("x", "y"))), text)
+@given(
+    st.booleans(),
+    st.none() | st.builds(Rehearsal, maybe_text, st.integers(0, 65535), st.just(("x", "y"))),
+    text,
+)
 def test_an_invocation_comes_back_from_its_json_and_its_prompt(
     child: bool, rehearsal: Rehearsal | None, prompt: str
 ) -> None:
@@ -153,10 +172,10 @@ def test_unknown_keys_are_passed_over_and_late_ones_may_lack() -> None:
 @pytest.mark.parametrize(
     "name", ["schema_version", "phase", "runtime", "sandbox", "usage", "process", "artifacts"]
 )
-def test_what_is_no_manifest_is_a_lookup_type_or_value_error(name: str) -> None:
+def test_what_is_no_manifest_is_a_value_error_that_names_the_place(name: str) -> None:
     data = a_manifest().to_json()
     for broken in ({k: v for k, v in data.items() if k != name}, data | {name: "wrong"}):
-        with pytest.raises((KeyError, TypeError, ValueError)):
+        with pytest.raises(ValueError, match=f"`{name}`: (missing|found 'wrong'; expected)"):
             Manifest.from_json(broken)
 
 

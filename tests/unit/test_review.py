@@ -15,16 +15,16 @@ from support.work import Work
 
 from runner.disk.files import replace_json
 from runner.errors import Conflict
-from runner.model import Level, Outcome, Phase, Sandbox, Terms
+from runner.model import Level, Outcome, Phase, Reason, Sandbox, Terms
 from runner.runtimes import PLAN
 from runner.state.events import EventLog
-from runner.state.ledger import Breaker, Ledger, Step, Why
+from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound
 from runner.state.store import RunDir
 from runner.usecases import review
-from runner.usecases.review import LARGEST_RESULT, Reviewed
-from runner.verify.record import parse
+from runner.usecases.review import Reviewed
+from runner.verify.record import LARGEST, Record
 from runner.workspace import rollback, snapshot
 
 SCHEMA = json.loads((ROOT / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
@@ -141,7 +141,7 @@ def test_a_result_that_is_a_link_a_fifo_a_folder_or_huge_is_not_read(run: RunDir
 
     def huge() -> None:
         with open(run.result, "wb") as file:
-            file.truncate(LARGEST_RESULT * 1000)
+            file.truncate(LARGEST * 1000)
 
     for make in (
         lambda: os.symlink(elsewhere, run.result),
@@ -190,7 +190,7 @@ def test_it_says_what_became_of_the_changes(run: RunDir) -> None:
 
 
 def test_a_record_comes_back_as_it_was_written() -> None:
-    found = parse(a_result())
+    found = Record.from_json(a_result())
     assert found.claim is not None and found.observed is not None
     assert found.claim.to_json() == a_result()["claim"]
     assert found.observed.to_json() == a_result()["observed"]
@@ -294,10 +294,11 @@ def plan(work: Work, batches: tuple[RunDir, RunDir]) -> RunDir:
     steps = tuple(Step(n, (f"U{n}",)) for n in (1, 2, 3))
     ledger = Ledger("plan.toml", "Shop", steps, Breaker(3))
     ledger = ledger.began(1, lineage_of(batches[0])).succeeded(1, changed=("a.txt",))
-    ledger = ledger.began(2, lineage_of(batches[1])).failed(2, Why("verify_failed", "no"))
+    ledger = ledger.began(2, lineage_of(batches[1])).failed(2, Reason("verify_failed", "no"))
     program = RuntimeFound(PLAN, "/usr/bin/python3", "1")
-    ended = {"outcome": Outcome.FAILED, "code": "batches_left", "runtime": program}
+    ended = {"outcome": Outcome.FAILED, "code": "batches_left", "runtime": PLAN}
     run = an_ended_run(work.root, plan=ledger.shown(is_over=True), **ended)
+    run.write_manifest(run.read_manifest().replace(runtime=program))
     replace_json(run.ledger, ledger.to_json())
     return run
 

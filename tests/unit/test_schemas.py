@@ -14,7 +14,7 @@ from support.values import a_manifest, an_identity, an_invocation
 
 from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
 from runner.state.events import EventLog, read
-from runner.state.ledger import Breaker, Ledger, Status, Step, Why
+from runner.state.ledger import Breaker, Ledger, Status, Step
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, Survivor, advance
 
@@ -138,7 +138,7 @@ def a_plan() -> dict[str, Any]:
     for n in (1, 2, 3, 4):
         ledger = ledger.began(n, RUN)
     ledger = ledger.succeeded(1, changed=("a",), outside=("a",), commit="0" * 40)
-    ledger = ledger.failed(2, Why("partial", "a part")).parked(3, Why("lost", ""))
+    ledger = ledger.failed(2, Reason("partial", "a part")).parked(3, Reason("lost", ""))
     assert {step.status for step in ledger.steps} == {*Status}
     plain: dict[str, Any] = json.loads(json.dumps(ledger.shown()))
     return plain

@@ -79,7 +79,7 @@ def test_nested_values_become_plain_json() -> None:
     }
 
 
-@given(st.builds(Identity, st.text(), st.text(), st.integers(), st.integers()))
+@given(st.builds(Identity, st.text(), st.text(), st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1)))
 def test_an_identity_comes_back_from_its_json(identity: Identity) -> None:
     assert Identity.from_json(identity.to_json()) == identity
 

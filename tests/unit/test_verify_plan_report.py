@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.imports import ROOT
 
+from runner.model import Agreement, Conformance, Conformity
 from runner.verify.checks import Check
 from runner.verify.inspect import Finding, Severity
 from runner.verify.plan_report import of_plan
-from runner.verify.report import SETTINGS, Claims, Conformity, ReasonGiven, Report, ReportedFiles
+from runner.verify.report import Claims, ReasonGiven, Report, ReportedFiles
 from runner.verify.report_text import as_markdown, as_text
 
 SCHEMA = json.loads((ROOT / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
@@ -37,7 +38,7 @@ def one(outcome: str = "succeeded", verdict: str = "ok", **changes: object) -> R
         checks=(Check(("pytest",), 0, False, 0.1, ""),),
         findings=(),
         assumptions=(),
-        conformance={name: Conformity("x", "x", verdict) for name in SETTINGS},
+        conformance=Conformance(*[Conformity("x", "x", Agreement(verdict))] * 4),
         usage={**NO_TOKENS, "input_tokens": 10},
         attempts=(),
         residual_risk=(),
@@ -78,10 +79,10 @@ def test_tokens_are_added_and_stay_unknown_where_nobody_knows_any() -> None:
 
 def test_the_worst_verdict_on_a_setting_counts() -> None:
     batches = [("batch 1", one()), ("batch 2", one(verdict="unverified"))]
-    assert of_plan(OWN, batches, ()).conformance["model"].verdict == "unverified"
+    assert of_plan(OWN, batches, ()).conformance.model.verdict == "unverified"
     batches += [("batch 3", one(verdict="drift"))]
-    assert of_plan(OWN, batches, ()).conformance["model"].verdict == "drift"
-    assert of_plan(OWN, [], ()).conformance["model"] == Conformity(None, None, "unverified")
+    assert of_plan(OWN, batches, ()).conformance.model.verdict == "drift"
+    assert of_plan(OWN, [], ()).conformance.model == Conformity()
 
 
 def test_a_risk_is_told_once_with_all_its_batches() -> None:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.imports import ROOT
 
-from runner.model import Outcome
+from runner.model import Agreement, Conformance, Conformity, Outcome
 from runner.redact.redactor import Redactor
 from runner.text.terminal import clean_terminal
 from runner.verify.checks import Check
 from runner.verify.claim import Claim
 from runner.verify.inspect import Allowed, Observed, Severity, findings
-from runner.verify.report import SETTINGS, Conformity, Report, report
+from runner.verify.report import Report, report
 from runner.verify.report_text import as_markdown, as_text
 from runner.verify.taxonomy import FailureCode
 
@@ -74,7 +74,7 @@ def test_a_report_has_the_shape_of_the_contract() -> None:
     assert list(data["claims"]) == ["status", "issues", "verification_summary"]
     assert list(data["checks"][0]) == ["argv", "exit_code", "timed_out", "duration_s", "tail"]
     assert list(data["findings"][0]) == ["code", "severity", "message", "evidence"]
-    assert list(data["conformance"]) == list(SETTINGS)
+    assert list(data["conformance"]) == ["model", "sandbox", "approval", "effort"]
     assert list(data["conformance"]["model"]) == ["declared", "observed", "verdict"]
     assert data["usage"] == SAMPLE["usage"] and data["attempts"] == SAMPLE["attempts"]
 
@@ -118,12 +118,12 @@ def test_only_assumptions_that_the_agent_names_are_listed() -> None:
 
 def test_a_setting_that_nobody_observed_is_unverified() -> None:
     conformance = a_report().conformance
-    assert conformance["model"] == Conformity("gpt-5.4-mini", None, "unverified")
-    assert conformance["sandbox"].declared == "workspace-write"
-    seen = {"model": {"declared": "a", "observed": "b", "verdict": "drift"}}
-    made = a_report(conformance=seen)
-    assert plain(made)["conformance"]["model"] == seen["model"]
-    assert made.conformance["effort"].verdict == "unverified"
+    assert conformance.model == Conformity("gpt-5.4-mini", None, "unverified")
+    assert conformance.sandbox.declared == "workspace-write"
+    seen = Conformity("a", "b", Agreement.DRIFT)
+    made = a_report(conformance=Conformance(model=seen))
+    assert plain(made)["conformance"]["model"] == seen.to_json()
+    assert made.conformance.effort.verdict == "unverified"
 
 
 def test_residual_risk_says_what_nothing_covers() -> None:
@@ -141,7 +141,7 @@ def test_residual_risk_says_what_nothing_covers() -> None:
         "1 assumption",
     ):
         assert part in risks, part
-    seen = {name: {"declared": "x", "observed": "x", "verdict": "ok"} for name in SETTINGS}
+    seen = Conformance(*[Conformity("x", "x", Agreement.OK)] * 4)
     whole = Observed(("src/a.py",))
     covered = report(
         SAMPLE,

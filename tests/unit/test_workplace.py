@@ -55,7 +55,7 @@ def test_a_work_tree_of_its_own_is_made_of_the_base_that_was_asked_for(work: Wor
         run = a_run(of)
         place = reserved(of, run, base)
         described = place.describe()
-        assert described is not None and (described["kind"], described["base"]) == ("worktree", base)
+        assert described is not None and (described.kind, described.base) == ("worktree", base)
         place.prepare(run)
         made = worktrees.load(run.path)
         assert (
@@ -71,7 +71,7 @@ def test_without_a_base_it_is_the_commit_of_head_and_a_short_name_is_written_in_
     run = a_run(config(work))
     for base in (None, work.head()[:10], "main"):
         described = reserved(config(work), run, base).describe()
-        assert described is not None and described["base"] == work.head()
+        assert described is not None and described.base == work.head()
 
 
 def test_a_run_in_place_is_made_of_no_base(work: Work) -> None:
@@ -80,7 +80,7 @@ def test_a_run_in_place_is_made_of_no_base(work: Work) -> None:
     place = reserved(of, run, "f" * 40)
     described = place.describe()
     place.leave()
-    assert described is not None and (described["kind"], described["base"]) == ("in-place", work.head())
+    assert described is not None and (described.kind, described.base) == ("in-place", work.head())
 
 
 @pytest.mark.parametrize("base", ["f" * 40, "nothing", "HEAD:a", "--help"])
