@@ -71,7 +71,7 @@ PURE_MODULES = {
     *("runner.conduct.difference", "runner.conduct.batch_prompt"),
     *("runner.runtimes.codex", "runner.runtimes.kay", "runner.config.policy"),
     *("runner.verify.classify", "runner.verify.evidence", "runner.verify.inspect"),
-    *("runner.verify.plan_report", "runner.verify.reasons", "runner.verify.record", "runner.verify.recovery"),
+    *("runner.verify.plan_report", "runner.verify.reasons", "runner.verify.recovery"),
     *("runner.verify.report", "runner.verify.report_text", "runner.verify.signs"),
     *("runner.verify.status_block", "runner.verify.taxonomy"),
 }
