@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 
 
-def replace_json(path: str, value: Json) -> None:
-    """Atomically: a reader sees the old file or the new one, a crash leaves one of them."""
-    replace_bytes(path, json_bytes(value, indent=1) + b"\n")
+def replace_json(path: str, value: Json, *, durable: bool = True) -> None:
+    """Atomically: a reader sees the old file or the new one, a crash leaves one of them. The machine's too if
+    it is `durable`; `make_durable` makes it so later.
+    """
+    replace_bytes(path, json_bytes(value, indent=1) + b"\n", durable=durable)
 
 
-def replace_bytes(path: str, data: bytes) -> None:
+def replace_bytes(path: str, data: bytes, *, durable: bool = True) -> None:
     """As `replace_json`. OSError (with nothing left behind) when the disk refuses."""
     folder, name = os.path.split(path)
     temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
@@ -37,13 +39,28 @@ def replace_bytes(path: str, data: bytes) -> None:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         os.rename(temporary, path)
     except OSError:
         os.unlink(temporary)
         raise
+
+
+def make_durable(path: str) -> None:
+    """Waits until the disk has it, where it can."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
 
 
 def write_new(path: str, data: bytes) -> None:

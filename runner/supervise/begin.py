@@ -12,6 +12,7 @@ import json
 import os
 import sys
 
+from runner.disk.files import make_durable
 from runner.errors import StartFailed, SupervisorFailed
 from runner.model import Identity, Outcome, Reason
 from runner.processes import spawn
@@ -56,7 +57,7 @@ def begin(
             _become_supervisor(run, lock_fd, None, env, lease_fd)
 
     try:
-        answer = _detach(own)
+        answer = _detach(own, lambda: make_durable(run.invocation))
     finally:
         os.close(lock_fd)
         if listener_fd is not None:
@@ -81,7 +82,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
         os.close(lock_fd)
 
 
-def _detach(own: Callable[[int], None]) -> dict[str, str]:
+def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: None) -> dict[str, str]:
     """Runs `own` in a process that nobody here is the parent of, and waits for what it reports."""
     ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
@@ -98,6 +99,7 @@ def _detach(own: Callable[[int], None]) -> dict[str, str]:
         finally:
             os._exit(70)
     os.close(ready_w)
+    meanwhile()
     os.waitpid(pid, 0)
     with os.fdopen(ready_r, "rb") as ready:
         line = ready.readline()

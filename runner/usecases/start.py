@@ -118,8 +118,9 @@ def _start(
             make_guard(guard_of(resolved.repo, env), resolved.repo)
         if resolved.terms.output_contract in ("final", "closing-turn"):
             write_new(run.result_schema, _result_schema())
-        replace_json(run.invocation, resolved.to_json())
-        replace_json(run.manifest, manifest.to_json())
+        # The child does not wait for the disk. Whoever asked for the run does: in `begin`.
+        replace_json(run.invocation, resolved.to_json(), durable=False)
+        replace_json(run.manifest, manifest.to_json(), durable=False)
         place.prepare(run)  # last: who is killed over it leaves a run that can be found, and ended
     except BaseException as error:
         place.undo(run)
