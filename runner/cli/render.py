@@ -176,11 +176,12 @@ def rows_text(rows: Sequence[RunRow]) -> str:
     if not rows:
         return "no runs"
     width = max(4, min(32, max(len(row.task_id) for row in rows)))
+    words = {status: status_word(status, 9) for status in {row.status for row in rows}}
     lines = [paint(f"{'RUN':<30}{'TASK':<{width + 2}}{'STATUS':<11}{'CREATED':<26}REASON", "dim")]
     for row in rows:
         reason = row.reason if row.reason and row.reason != "completed" else ""
         asked = f" {row.questions_open} open questions" if row.questions_open else ""
-        head = f"{row.run_id:<30}{row.task_id:<{width}}  {status_word(row.status, 9)}"
+        head = f"{row.run_id:<30}{row.task_id:<{width}}  {words[row.status]}"
         lines.append(f"{head}  {row.created_at or '':<26}{reason}{asked}".rstrip())
     return "\n".join(lines)
 
