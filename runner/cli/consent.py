@@ -67,7 +67,7 @@ def run_consent(args: Namespace) -> int:
     return ExitStatus.OK
 
 
-def asked(config: Config, choice: Choice, env: Mapping[str, str]) -> bool | None:
+def asked_for_consent(config: Config, choice: Choice, env: Mapping[str, str]) -> bool | None:
     """Says what delegating means and asks whether it may be; None, with nothing said, where nobody can be
     asked. Stores nothing.
     """

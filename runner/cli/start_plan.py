@@ -7,7 +7,7 @@ import sys
 
 from runner.cli.ask import confirm
 from runner.cli.colour import paint
-from runner.cli.consent import asked as asked_for_consent
+from runner.cli.consent import asked_for_consent
 from runner.cli.parser import here
 from runner.cli.render import emit, invocation_text
 from runner.conduct import consent, preflight, start_plan

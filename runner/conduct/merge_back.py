@@ -10,7 +10,7 @@ import contextlib
 import os
 
 from runner.errors import Conflict, RunnerError
-from runner.state.events import read as read_events
+from runner.state.events import read_events
 from runner.state.store import RUNS, RunDir
 from runner.text import globs
 from runner.usecases import accept

@@ -52,7 +52,7 @@ def host() -> str:
     return os.uname().nodename
 
 
-def look(pid: int) -> Process | None:
+def process_at(pid: int) -> Process | None:
     """The process with that pid now, zombies included; None if there is none."""
     try:
         data = _read(f"/proc/{pid}/stat")
@@ -95,30 +95,30 @@ def everything() -> dict[int, Process]:
     """All processes of this machine that can be seen, by pid."""
     found = {}
     for name in os.listdir("/proc"):
-        if name.isdigit() and (process := look(int(name))) is not None:
+        if name.isdigit() and (process := process_at(int(name))) is not None:
             found[process.pid] = process
     return found
 
 
 def identify(pid: int) -> Identity | None:
     """The identity of a living process, or None."""
-    process = look(pid)
+    process = process_at(pid)
     if process is None or not process.is_alive:
         return None
     return Identity(host(), boot_id(), pid, process.start_time)
 
 
-def find(identity: Identity) -> Process | None:
+def find_process(identity: Identity) -> Process | None:
     """The process that `identity` names, zombies included; None if it is gone or from another boot."""
     if identity.host != host() or identity.boot_id != boot_id():
         return None
-    process = look(identity.pid)
+    process = process_at(identity.pid)
     return process if process is not None and process.start_time == identity.start_time else None
 
 
 def is_alive(identity: Identity) -> bool:
     """Whether exactly this process was seen alive just now."""
-    process = find(identity)
+    process = find_process(identity)
     return process is not None and process.is_alive
 
 
@@ -151,7 +151,7 @@ def children(pid: int) -> list[Process]:
             lists = [_read(f"/proc/{pid}/task/{task}/children").split() for task in tasks]
         except (FileNotFoundError, ProcessLookupError):
             continue  # a thread has ended over it, and its children are another one's
-        found = [look(int(child)) for each in lists for child in each]
+        found = [process_at(int(child)) for each in lists for child in each]
         if all(process is not None and process.parent == pid for process in found):
             break
     return [process for process in found if process is not None and process.parent == pid]
@@ -192,7 +192,7 @@ def open_pidfd(process: Process) -> int | None:
         fd = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return None
-    now = look(process.pid)
+    now = process_at(process.pid)
     if now is None or now.start_time != process.start_time:
         os.close(fd)
         return None

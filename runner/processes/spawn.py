@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from runner.model import Identity
-from runner.processes.proc import boot_id, host, look
+from runner.processes.proc import boot_id, host, process_at
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def spawn(
         os.fchdir(former_cwd)
         for fd in (*files, former_cwd):
             os.close(fd)
-    process = look(pid)
+    process = process_at(pid)
     # It may have ended already: as long as nobody waited for it, its entry stays in /proc.
     assert process is not None
     return Identity(host(), boot_id(), pid, process.start_time)

@@ -20,7 +20,7 @@ from runner.processes.proc import (
     children,
     command_line,
     everything,
-    find,
+    find_process,
     is_alive,
     lists_children,
     marker,
@@ -157,7 +157,7 @@ class Tree:
         """
         if not self._is_whole:
             self.members()  # what the end of the root leaves behind is found by having been seen
-        root = find(self._root)
+        root = find_process(self._root)
         is_told = root is not None and root.is_alive and send(root, signal.SIGINT)
         self.thaw(1.0)
         if is_told and not self._wait_until(lambda: not is_alive(self._root), grace_s, hurry):

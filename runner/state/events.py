@@ -30,7 +30,7 @@ class EventLog:
         self._seq = 0
         self._torn = False
         if os.path.exists(path):
-            for event in read(path):
+            for event in read_events(path):
                 seq = event.get("seq")
                 self._seq = max(self._seq, seq if isinstance(seq, int) else 0)
             self._torn = _is_torn(path)
@@ -75,7 +75,7 @@ def complain(text: str) -> None:
         pass
 
 
-def read(path: str) -> Iterator[dict[str, Any]]:
+def read_events(path: str) -> Iterator[dict[str, Any]]:
     """The events that can be read, in order; a torn or foreign line is passed over."""
     try:
         with open(path, "rb", opener=no_follow) as file:

@@ -13,7 +13,7 @@ from runner.errors import RunnerError, RunNotFound
 from runner.invocation import Invocation
 from runner.model import Lineage, Phase, Reason
 from runner.state import lineage, questions
-from runner.state.events import EventLog, read
+from runner.state.events import EventLog, read_events
 from runner.state.store import RunDir
 from runner.supervise.begin import adopt
 
@@ -43,7 +43,7 @@ class Children:
 
     def _recall(self) -> None:
         """What an owner before us has told already is no news."""
-        for event in read(self._run.events):
+        for event in read_events(self._run.events):
             if event.get("type") == "question":
                 self._asked[str(event.get("id"))] = str(event.get("status"))
             elif event.get("type") == "child":

@@ -17,7 +17,7 @@ from runner.invocation import Invocation
 from runner.model import Conformance, Outcome, Phase, Reason
 from runner.processes.proc import command_line
 from runner.runtimes.base import End
-from runner.state.events import EventLog, complain, read
+from runner.state.events import EventLog, complain, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import CLOSING, Manifest, Survivor, advance, timestamp
 from runner.state.store import RunDir
@@ -336,7 +336,7 @@ class Ending:
 
     def _told(self) -> tuple[Outcome, Reason] | None:
         """The end that an owner before us has told the events, and did not live to write down."""
-        for event in read(self._run.events):
+        for event in read_events(self._run.events):
             if event.get("type") == Event.ENDED:
                 try:
                     return Outcome(event["outcome"]), Reason(**event["reason"])

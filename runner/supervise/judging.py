@@ -11,7 +11,7 @@ import os
 
 from runner.disk.files import withdraw
 from runner.model import Outcome, Reason
-from runner.state.events import read
+from runner.state.events import read_events
 from runner.state.manifest import CLOSING
 from runner.supervise import tree_helper
 from runner.verify.checks import Check, CheckCommand, run_check
@@ -111,7 +111,7 @@ class Judge:
         """The checks of the attempts before this one."""
         earlier: list[Check] = []
         since: list[Check] = []
-        for event in read(self._run.events):
+        for event in read_events(self._run.events):
             if event.get("type") == "checked":
                 with contextlib.suppress(ValueError):
                     since.append(Check.from_json(event))

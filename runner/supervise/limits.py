@@ -9,7 +9,7 @@ import os
 import time
 
 from runner.model import Limits, Reason
-from runner.state.events import EventLog, read
+from runner.state.events import EventLog, read_events
 from runner.state.manifest import Manifest, timestamp
 from runner.state.spent import larger, tokens, tree_tokens
 from runner.state.store import RunDir
@@ -218,4 +218,4 @@ def _spent(name: str, used: int) -> str:
 
 def _warned(run: RunDir) -> set[str]:
     """What an owner before us has warned of already."""
-    return {str(event.get("code")) for event in read(run.events) if event.get("type") == "warning"}
+    return {str(event.get("code")) for event in read_events(run.events) if event.get("type") == "warning"}

@@ -12,7 +12,7 @@ from runner.disk.files import read_text
 from runner.errors import IllegalTransition
 from runner.invocation import Invocation
 from runner.model import Identity, Outcome, Phase, Reason
-from runner.state.events import read
+from runner.state.events import read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Workspace, advance, first
 from runner.state.store import RunDir
@@ -29,7 +29,7 @@ _OF_AN_ATTEMPT = ("how", "prompt", "stdout_from", "stderr_from")
 def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
     """The manifest that the events support; it starts again at `queued` where there are none."""
     manifest = first(invocation, run.artifacts).replace(workspace=_workplace(run))
-    for event in read(run.events):
+    for event in read_events(run.events):
         try:
             after = _apply(manifest, event)
             if after is not manifest:

@@ -16,7 +16,7 @@ from runner.disk.files import withdraw
 from runner.errors import ManifestBroken, RunNotFound
 from runner.model import Identity, Outcome, Phase, Reason
 from runner.processes import spawn
-from runner.processes.proc import age, boottime, environment, find, identify, open_pidfd
+from runner.processes.proc import age, boottime, environment, find_process, identify, open_pidfd
 from runner.processes.tree import Tree
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
@@ -179,7 +179,7 @@ class Supervisor:
         the child never got and without values that it has: the child's own counts, as long as it lives.
         """
         process = self.manifest.process
-        child = {} if process is None or find(process) is None else environment(process.pid)
+        child = {} if process is None or find_process(process) is None else environment(process.pid)
         self._child_env = child or self._child_env
         if self._is_parent:
             return os.environ
@@ -209,7 +209,7 @@ class Supervisor:
 
     def _watch(self, process: Identity) -> None:
         """Until the child has ended. A pidfd tells, never the end of its output."""
-        found = find(process)
+        found = find_process(process)
         pidfd = None if found is None else open_pidfd(found)
         if pidfd is None:
             self._reap()
@@ -324,7 +324,7 @@ class Supervisor:
             return
         running = self.tree.freeze(_FREEZE_S)
         assert self.manifest.process is not None
-        root = find(self.manifest.process)
+        root = find_process(self.manifest.process)
         if root is None or not root.is_alive:
             return  # it ended meanwhile; the loop sees that next
         if running:

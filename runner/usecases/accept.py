@@ -11,8 +11,7 @@ import os
 import time
 
 from runner.errors import Conflict, RunnerError, WorkspaceBusy
-from runner.state.events import EventLog
-from runner.state.events import read as read_events
+from runner.state.events import EventLog, read_events
 from runner.text.terminal import clean_terminal
 from runner.usecases.look import look
 from runner.value import Value

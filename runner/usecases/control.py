@@ -11,9 +11,7 @@ import time
 
 from runner.errors import Conflict, GaveUpWaiting
 from runner.model import Phase
-from runner.processes.proc import environment, open_pidfd
-from runner.processes.proc import find as find_process
-from runner.processes.proc import look as look_at
+from runner.processes.proc import environment, find_process, open_pidfd, process_at
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 from runner.usecases.look import ask, look
@@ -206,11 +204,11 @@ def around(env: Mapping[str, str]) -> str | None:
     """
     if env.get(_MANIFEST):
         return env[_MANIFEST]
-    process = look_at(os.getpid())
+    process = process_at(os.getpid())
     while process is not None and process.parent > 1:
         if manifest := environment(process.parent).get(_MANIFEST):
             return manifest
-        process = look_at(process.parent)
+        process = process_at(process.parent)
     return None
 
 
@@ -243,7 +241,7 @@ def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
 
 
 def _why_not_paused(run: RunDir) -> str | None:
-    from runner.state.events import read as read_events
+    from runner.state.events import read_events
 
     for event in reversed(list(read_events(run.events))):
         if event.get("type") == "pause_failed":

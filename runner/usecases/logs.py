@@ -14,11 +14,11 @@ from collections import deque
 from runner import runtimes
 from runner.disk.files import no_follow, read_text
 from runner.errors import RunnerError
-from runner.processes.proc import environment, find
+from runner.processes.proc import environment, find_process
 from runner.redact.redactor import Redactor
 from runner.runtimes.base import Activity, Kind
 from runner.state import questions
-from runner.state.events import read as read_events
+from runner.state.events import read_events
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal
@@ -237,7 +237,7 @@ def redactor(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> Redacto
     except RunnerError:
         names = ()
     process = manifest.process
-    child = environment(process.pid) if process is not None and find(process) is not None else {}
+    child = environment(process.pid) if process is not None and find_process(process) is not None else {}
     return Redactor(value for name in names if (value := child.get(name) or env.get(name)))
 
 

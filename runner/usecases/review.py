@@ -11,7 +11,7 @@ import os
 from runner.disk.files import no_follow
 from runner.errors import Conflict, ManifestBroken, RunnerError
 from runner.model import Level
-from runner.state.events import read as read_events
+from runner.state.events import read_events
 from runner.state.store import RunDir, is_run_id
 from runner.usecases.accept import own_tree
 from runner.usecases.logs import redactor

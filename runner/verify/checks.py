@@ -12,7 +12,7 @@ import time
 
 from runner.model import Outcome, Reason
 from runner.processes import spawn
-from runner.processes.proc import find, open_pidfd
+from runner.processes.proc import find_process, open_pidfd
 from runner.value import Seconds, Value
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ def run_check(
         return Check(argv, None, False, 0.0, f"{argv[0]}: {error.strerror}")
     except (ValueError, IndexError):  # no word at all, or one with a NUL in it
         return Check(argv, None, False, 0.0, "this is not a command that can be run")
-    process = find(identity)
+    process = find_process(identity)
     pidfd = None if process is None else open_pidfd(process)
     deadline = begun + command.timeout_s
     ended = _wait(pidfd, deadline, cancelled, log, command.max_log)

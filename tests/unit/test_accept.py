@@ -15,7 +15,7 @@ from support.work import Work
 
 from runner.errors import Conflict, WorkspaceBusy
 from runner.model import Outcome, Phase
-from runner.state.events import read
+from runner.state.events import read_events
 from runner.state.store import RunDir
 from runner.usecases import accept, clean, review
 from runner.workspace import lease
@@ -44,7 +44,7 @@ def tree(work: Work, run: RunDir) -> Worktree:
 
 
 def told(run: RunDir) -> list[tuple[str, str]]:
-    return [(event["type"], event["actor"]) for event in read(run.events)]
+    return [(event["type"], event["actor"]) for event in read_events(run.events)]
 
 
 def test_accepting_takes_the_changes_over_and_removes_the_tree(

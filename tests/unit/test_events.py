@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.disks import fill, small_disk
 
-from runner.state.events import EventLog, read
+from runner.state.events import EventLog, read_events
 
 
 def seqs(path: Path) -> list[int]:
-    return [event["seq"] for event in read(str(path))]
+    return [event["seq"] for event in read_events(str(path))]
 
 
 def assert_no_gaps(path: Path) -> None:
@@ -43,7 +43,7 @@ def test_an_event_has_its_envelope_first_and_lies_in_a_private_file(tmp_path: Pa
 
 
 def test_no_file_is_no_events(tmp_path: Path) -> None:
-    assert list(read(str(tmp_path / "none"))) == []
+    assert list(read_events(str(tmp_path / "none"))) == []
 
 
 @given(cut=st.integers(0, 400))
@@ -82,14 +82,14 @@ def test_foreign_lines_are_passed_over(garbage: bytes, tmp_path: Path) -> None:
     with path.open("ab") as file:
         file.write(garbage)
     EventLog(str(path)).append("resumed")
-    assert [event["seq"] for event in read(str(path)) if event.get("type")] == [1, 2]
+    assert [event["seq"] for event in read_events(str(path)) if event.get("type")] == [1, 2]
 
 
 def test_half_characters_are_written_and_come_back(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     EventLog(str(path)).append("swept", processes=["\udce9"])
     path.read_bytes().decode("utf-8")
-    assert next(iter(read(str(path))))["processes"] == ["\udce9"]
+    assert next(iter(read_events(str(path))))["processes"] == ["\udce9"]
 
 
 def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ EventLog(path).append("resumed")
     path = tmp_path / "events.jsonl"
     subprocess.run([sys.executable, "-c", code, path, str(limit)], check=True, timeout=30)
     assert_no_gaps(path)
-    assert [event["type"] for event in read(str(path))][-2:] == ["paused", "resumed"]
+    assert [event["type"] for event in read_events(str(path))][-2:] == ["paused", "resumed"]
 
 
 def test_a_note_that_cannot_even_be_complained_about_is_no_error(tmp_path: Path) -> None:

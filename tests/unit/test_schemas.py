@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from support.values import a_manifest, an_identity, an_invocation
 
 from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
-from runner.state.events import EventLog, read
+from runner.state.events import EventLog, read_events
 from runner.state.ledger import Breaker, Ledger, Status, Step
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, Survivor, advance
@@ -339,7 +339,7 @@ MAY_LACK = {
 def test_an_event_that_was_written_is_valid_and_needs_all_its_fields(kind: str, tmp_path: Path) -> None:
     path = str(tmp_path / "events.jsonl")
     EventLog(path).append(kind, **EVENTS[kind])
-    (event,) = read(path)
+    (event,) = read_events(path)
     assert_valid("event", event)
     for key in event:
         if key not in MAY_LACK.get(kind, ()):
