@@ -13,8 +13,8 @@
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
 
-Front ends map these to text, JSON or tool results; nobody else catches them. Codes are unique and stable:
-scripts and models read them. The exit statuses are the table of the README.
+Front ends map these to text, JSON or tool results; no other code catches them. Codes are unique and stable:
+scripts and models read them. docs/commands.md has the table of exit statuses.
 """
 
 from __future__ import annotations

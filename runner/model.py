@@ -1,4 +1,4 @@
-"""The vocabulary: frozen values and closed sets that every other module speaks in. Imports nothing of ours.
+"""The vocabulary: the frozen values and closed sets of every other module. Imports nothing of ours.
 
 Values that are written to disk have `to_json`/`from_json`; unknown is `None`, never a guess.
 """

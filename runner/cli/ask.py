@@ -1,4 +1,4 @@
-"""Asking the person at the terminal, where there is one. Edge: the terminal."""
+"""Asking the person at the terminal, if there is one. Edge: the terminal."""
 
 from __future__ import annotations
 

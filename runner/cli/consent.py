@@ -1,4 +1,4 @@
-"""The verb consent: a person agrees, once per project, that plans are delegated."""
+"""The verb `consent`: a person agrees, once per project, to delegate plans."""
 
 from __future__ import annotations
 

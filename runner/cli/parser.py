@@ -1,4 +1,4 @@
-"""argparse with our manners: errors as UsageError, examples in the help, options that every verb takes."""
+"""argparse with UsageError for errors, examples in the help, and the options of every verb."""
 
 from __future__ import annotations
 

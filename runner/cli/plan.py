@@ -1,4 +1,4 @@
-"""The verb of plans: plan."""
+"""The verb `plan`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a plan is, for people: what `runner status` shows of the run that carries one out."""
+"""The progress of a plan, for people: what `runner status` shows of its run."""
 
 from __future__ import annotations
 

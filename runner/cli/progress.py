@@ -1,4 +1,4 @@
-"""Live progress of a run on a terminal: phase, elapsed, last action, tokens. Talk, so it goes to stderr."""
+"""Live progress of a run on a terminal: phase, elapsed, last action, tokens. On stderr, as it is not data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verbs for whoever has to decide about a run: report, diff, accept, discard."""
+"""The verbs on results: report, diff, accept, discard."""
 
 from __future__ import annotations
 

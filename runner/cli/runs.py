@@ -1,4 +1,4 @@
-"""Verbs on runs that exist: list, status, wait, pause, resume, cancel, reap, clean."""
+"""The verbs on existing runs: list, status, wait, pause, resume, cancel, reap, clean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`runner start --plan`: what is asked, what is said, and the order in which a plan comes to begin."""
+"""`runner start --plan`: the questions, the output, and their order before a plan begins."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The conductor's program: `python -I .../conduct/__main__.py RUN_FOLDER`. Edge: the run's own stdout.
 
-Started by the run of a plan as its child, watched by its supervisor as every child is. It prints a JSON line
-for whatever is worth one, and ends with 0 only if every batch is done.
+The supervisor of a plan's run starts and watches it like any agent. It prints progress as JSON lines, and
+ends with 0 only if every batch is done.
 """
 
 from __future__ import annotations

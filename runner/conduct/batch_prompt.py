@@ -1,7 +1,7 @@
-"""What a batch is told, in words. Pure: the same order gives the same text.
+"""The prompt of a batch. Pure: the same order gives the same text.
 
-What is common to all units goes into the sections that every prompt has (`resolve.prompt`); what would lose
-its unit there stands in a section of the unit.
+What all units share goes into the usual sections of a prompt (`resolve.prompt`); what belongs to one unit
+goes into a section of that unit.
 """
 
 from __future__ import annotations

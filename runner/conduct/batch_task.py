@@ -1,7 +1,7 @@
-"""One batch of a plan becomes a task as any other: the template's settings and what its units ask for.
+"""Turns a batch of a plan into a task: the settings of the template plus those of its units.
 
-The template is a task of delegate.toml. What comes out is a config in which it stands for this batch, so the
-run is resolved, started and judged as every run is. `batch_prompt` has the texts. Edge: disk, reading (the
+The template is a task of delegate.toml. The result is a config in which the template is this batch, so the
+run is resolved, started and judged like any run. `batch_prompt` has the texts. Edge: disk, reading (the
 template's own prompt).
 """
 

@@ -1,6 +1,6 @@
-"""The commits of a plan: what the next batch stands on, and what a batch that is done adds. Edge: git.
+"""The commits of a plan: the base of the next batch, and the commit of a finished one. Edge: git.
 
-Made of the files that were seen to change, for batches whose runs succeeded, and never by what an agent says.
+A commit has the files that were seen to change in a successful run, never those that an agent claims.
 """
 
 from __future__ import annotations

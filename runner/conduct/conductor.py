@@ -1,7 +1,7 @@
-"""Carries out a plan: which batch begins when, what its end means, when to stop. Edges: disk, processes.
+"""Runs a plan: which batch begins when, what its end means, when to stop. Edges: disk, processes.
 
-Whatever is done is in the ledger before anything follows from it, so that a conductor which is killed at any
-point can be followed by another one: it asks the runs what became of them.
+Every step is in the ledger before the next one depends on it. So another conductor can continue after one
+that was killed at any point: it asks the runs how they ended.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The run of a plan itself: what it executes is the conductor. Pure."""
+"""The invocation of a plan's own run, whose program is the conductor. Pure."""
 
 from __future__ import annotations
 

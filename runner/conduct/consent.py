@@ -1,4 +1,4 @@
-"""Consent of a person, once per project, that plans are delegated here. Edge: disk.
+"""A person's consent, once per project, to delegate plans. Edge: disk.
 
 It is kept in the user's state folder, outside the repository: no committed file can give it, and no agent
 that may write in the repository alone. What others could have written is not believed.

@@ -1,7 +1,7 @@
-"""What is different between a plan as it was begun and as its file is now. Pure.
+"""The difference between a plan as it was started and its file now. Pure.
 
-A plan is carried out as it was read at its start. Comments and layout may change meanwhile; who goes on with
-a plan that means something else is shown this.
+A plan runs as it was read at its start. Comments and layout may change meanwhile; any other change is shown
+when the plan is resumed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What a batch changed comes into the work tree, and where that is wanted into a commit. Edges: git, disk.
+"""Merges a batch's changes back into the work tree, and commits them if asked to. Edges: git, disk.
 
-Nothing here goes by what a run says of itself: it is called for runs that were verified, and takes the paths
-that were seen to change.
+It is called for verified runs and takes the paths that were seen to change, not what a run claims.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the end of a batch's run means for its plan. Pure but for the reading of the run's record."""
+"""What the end of a batch's run means for its plan. Pure, except that it reads the run's record."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the conductor was given: the plan, its batches, and how they are to be run. Edge: disk.
+"""The conductor's input: the plan, its batches, and how to run them. Edge: disk.
 
-`plan.json` in the folder of a plan's run. It is written once and not changed: what becomes of the batches
-stands in the ledger beside it. Whoever goes on with the plan copies it.
+It is `plan.json` in the folder of a plan's run, written once. The ledger beside it has the progress of the
+batches. A run that resumes the plan copies it.
 """
 
 from __future__ import annotations

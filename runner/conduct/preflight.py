@@ -1,6 +1,6 @@
 """USE CASE before the first batch of a plan: may it be delegated from here, and could a run start at all?
 
-Each gate is passed once per plan. What `examine` found is stored with the plan's run, not looked for again.
+Each gate is passed once per plan. The findings of `examine` are stored with the plan's run and not repeated.
 """
 
 from __future__ import annotations

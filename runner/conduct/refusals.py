@@ -1,4 +1,4 @@
-"""What stands against carrying out a plan, told before its run exists. Edge: git, looking."""
+"""The preconditions of a plan, checked before its run exists. Edge: git, looking."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""USE CASES on plans: begin one as a run of its own, go on with it, show what it would do. Edges: disk, git.
+"""USE CASES on plans: start one as a run, resume it, show what it would do. Edges: disk, git.
 
-The run's program is the conductor (`runner.conduct`). Everything that stands against a plan is told before
-that run exists: a plan that cannot be carried out leaves nothing on disk.
+The run's program is the conductor (`runner.conduct`). All preconditions are checked before that run
+exists: a refused plan leaves nothing on disk.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a plan came to, in words. Pure."""
+"""The result of a plan, in words. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether batches that were verified apart pass in one work tree. Edge: processes."""
+"""Verifies in one work tree the batches that were verified separately. Edge: processes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
-"""Settings: `load` gives the effective `Config` of a repository. Edge: a subprocess when something
-changed.
+"""Settings: `load` gives the effective `Config` of a repository. Edge: a process, when an input changed.
 
-Reading TOML and validating it costs 16 empty interpreters, so it happens in a process of its own
-and only when an input changed; this half is standard library only and compares the inputs of the
-last time.
+Reading and validating TOML costs 16 empty interpreters, so a separate process does it, and only when an input
+changed. This half uses the standard library only, and compares the inputs with those of the last time.
 """
 
 from __future__ import annotations

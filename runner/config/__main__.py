@@ -1,8 +1,7 @@
-"""The process that compiles the settings for `runner.config.load`: JSON on stdin, the snapshot or
-the problems on stdout.
+"""The process that compiles the settings for `runner.config.load`: JSON on stdin, the snapshot or the
+problems on stdout.
 
-Started with `python -I`, which knows no PYTHONPATH: the folder of this very package is put on the
-path here.
+It is started with `python -I`, which ignores PYTHONPATH, so it puts the folder of this package on the path.
 """
 
 from __future__ import annotations

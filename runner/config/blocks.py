@@ -1,4 +1,4 @@
-"""The built-in prompt blocks: what tasks may name in `blocks` without writing it. Pure: texts only.
+"""The built-in prompt blocks, which tasks can name in `blocks`. Pure: texts only.
 
 They are the lowest layer of `[blocks]`, so a file replaces one by setting the same name.
 """

@@ -1,5 +1,5 @@
-"""What `check`, `config show`, `init` and `schema` answer, as values. Edge: the disk (init writes
-two files).
+"""The answers of `check`, `config show`, `init` and `schema`, as values. Edge: the disk (init writes two
+files).
 """
 
 from __future__ import annotations

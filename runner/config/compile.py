@@ -1,8 +1,7 @@
-"""All layers and policies of a repository into one answer: what is effective, or every problem.
-Edge: the disk, through `reading`.
+"""Compiles all layers and policies of a repository: the effective settings, or every problem. Edge: the disk,
+through `reading`.
 
-Runs in a process of its own for `start` (`runner.config.load`), in the command's own for `check`
-and `config show`.
+`start` runs it in a separate process (`runner.config.load`), `check` and `config show` in their own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""From merged settings to what a snapshot holds: every default applied, every duration in seconds.
-Pure.
-"""
+"""From merged settings to those of a snapshot: every default applied, every duration in seconds. Pure."""
 
 from __future__ import annotations
 

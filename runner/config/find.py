@@ -1,5 +1,5 @@
-"""Where the settings of a folder are: the repository root and every file that may say something.
-Edge: the disk (stat only).
+"""Finds the settings of a folder: the repository root and every file that can hold some. Edge: the disk (stat
+only).
 
 Standard library only and light: this runs at every start.
 """

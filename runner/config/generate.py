@@ -1,7 +1,6 @@
-"""Writes `schemas/delegate.schema.json` and `schemas/policy.schema.json` from the models: `python
--m runner.config.generate`.
+"""Writes `schemas/delegate.schema.json` and `schemas/policy.schema.json` from the models. Edge: the disk.
 
-Edge: the disk. A test compares what stands there with what this would write.
+Run as `python -m runner.config.generate`. A test compares the files with what this would write.
 """
 
 from __future__ import annotations

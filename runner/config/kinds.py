@@ -1,6 +1,6 @@
-"""What a single value of delegate.toml must look like: types for pydantic, each with its JSON Schema. Pure.
+"""The types of single values in delegate.toml, for pydantic, each with its JSON Schema. Pure.
 
-What a type cannot say by itself is a function in `values.py`.
+Rules that a type cannot express are functions in `values.py`.
 """
 
 from __future__ import annotations

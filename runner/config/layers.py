@@ -1,6 +1,4 @@
-"""The layers of settings as one ordered list, merged key by key, each value knowing its layer.
-Pure.
-"""
+"""The layers of settings as one ordered list, merged key by key; each value remembers its layer. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The tables of delegate.toml that are about plans: how batches are made and run, and what they cost. Pure.
 
-As in `tables.py`, nothing is required; that the caps fit each other is looked at in `references.py`.
+As in `tables.py`, nothing is required; `references.py` checks that the caps fit each other.
 """
 
 from __future__ import annotations

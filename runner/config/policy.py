@@ -1,7 +1,7 @@
 """Ceilings: what a user or an organisation allows. Pure, standard library only and light.
 
-A committed file must not widen them, so they are kept apart from the layers of settings, and can
-only narrow each other.
+A committed file must not widen them, so they are separate from the layers of settings and can only narrow
+each other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads the layers and the policies, and tells what is wrong with each. Edge: the disk (reads).
+"""Reads the layers and the policies, and reports what is wrong with each. Edge: the disk (reads).
 
 The only place that imports tomlkit; `positions` says where the keys stand in what it has read.
 """

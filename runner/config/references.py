@@ -1,5 +1,5 @@
-"""What settings must be to each other: names that exist, levels that fit. Pure but for one look at
-prompt files in `check`.
+"""Rules between settings: names that exist, levels that fit. Pure, except that `check` looks for prompt
+files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The shape of delegate.toml and policy.toml, and what is wrong with a layer's shape.
+"""The shape of delegate.toml and policy.toml, and the errors in the shape of a layer.
 
-The JSON Schemas in `schemas/` are generated from these models. The tables stand in `tables.py` and
-`plan_tables.py`, what a single value must look like in `kinds.py`; only these four import pydantic.
+The JSON Schemas in `schemas/` are generated from these models. The tables are in `tables.py` and
+`plan_tables.py`, the types of single values in `kinds.py`; only these four import pydantic.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The compiled settings of one repository, kept in the user's cache: is it still true, and what
-does it say. Edge: the cache folder.
+"""The compiled settings of one repository in the user's cache, and whether they are still valid. Edge: the
+cache folder.
 
-Standard library only and light. The snapshot lies outside the repository because a sandboxed child
-can write there, and must not be able to widen the sandbox of the next run.
+Standard library only and light. The snapshot is outside the repository, because a sandboxed child can write
+in there and must not be able to widen the sandbox of the next run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tables of delegate.toml: every key with its type and its meaning. Pure.
 
-The descriptions go into the JSON Schema. Nothing is required here, as a layer may set a single key;
-what keys must be to each other stands in `references.py`.
+The descriptions go into the JSON Schema. Nothing is required here, as a layer may set a single key; rules
+between keys are in `references.py`.
 """
 
 from __future__ import annotations

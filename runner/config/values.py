@@ -1,6 +1,6 @@
-"""What single values must look like, beyond their type. Pure, standard library only.
+"""Rules for single values, beyond their type. Pure, standard library only.
 
-Every function gives the value back in its own form, or raises ValueError with what would be right.
+Every function returns the value in its own form, or raises ValueError with what would be right.
 """
 
 from __future__ import annotations

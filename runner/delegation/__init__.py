@@ -1,1 +1,1 @@
-"""FRONT END: the delegation MCP server, through which a run sees, pauses, cancels, starts and asks."""
+"""FRONT END: the delegation MCP server, through which a run starts, watches, controls and asks others."""

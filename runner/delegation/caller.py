@@ -1,4 +1,4 @@
-"""Who is calling, and what that one may touch. Edge: disk, reading.
+"""Who is calling, and what the caller may touch. Edge: disk, reading.
 
 The caller is fixed when the server is launched, never by an argument: with a manifest it is that run, which
 may act on itself and on its descendants and may ask its parent; without one it is the repository's owner.

@@ -1,6 +1,6 @@
 """The tools of the delegation server: one table, each row a schema, words for the model and a use case.
 
-Every function takes the caller and the checked arguments and gives a JSON object; what goes wrong is a
+Every function takes the caller and the checked arguments and returns a JSON object; a failure is a
 RunnerError, which the server turns into a tool result. No call takes longer than `LONGEST_S`.
 """
 

@@ -1,1 +1,1 @@
-"""PURE: decides everything, touches nothing."""
+"""PURE: units become batches, and a decision whether to delegate them."""

@@ -1,7 +1,7 @@
-"""A plan becomes batches and a decision: the same plan and rules always give the same. Pure.
+"""Turns a plan into batches and a decision: the same plan and rules always give the same. Pure.
 
-The way goes: which units stay with whoever asks, which have to stay together, in which order, how they fill
-batches, and whether that pays (docs/plans.md).
+The steps: which units stay local, which have to stay together, their order, how they fill batches, and
+whether delegating pays (docs/plans.md).
 """
 
 from __future__ import annotations

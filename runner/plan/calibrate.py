@@ -1,7 +1,8 @@
-"""The economics fitted again to batches that were run: least squares over what each has used. Pure.
+"""Fits the economics to batches that were run, by least squares over the tokens of each. Pure.
 
-Tokens of a run are those of whoever it was delegated to. That they stand for those of whoever delegates is an
-assumption: a unit saves what it costs elsewhere, a batch costs what all of them cost whatever is in them.
+A run's tokens are those of the agent. That they stand for the tokens of the one who delegates is an
+assumption: a unit saves what it costs the agent, a batch costs what every batch costs, however few units it
+has.
 """
 
 from __future__ import annotations

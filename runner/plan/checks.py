@@ -1,7 +1,7 @@
 """The verify commands of several units as few commands. Pure.
 
-Test files that pass one by one may fail together, so commands of one runner that differ in paths only become
-one command with all the paths. Whatever is not surely that is left as it is.
+Test files that pass one by one may fail together, so commands of one test runner that differ only in paths
+become one command with all the paths. Any other command is left as it is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `runner plan` answers: the decision, the batches and what else has to be known. Pure."""
+"""The answer of `runner plan`: the decision, the batches and the warnings. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether delegating pays: tokens of whoever delegates, and time. Pure.
+"""Whether delegating pays: the tokens of the one who delegates, and time. Pure.
 
 Every number is an estimate from one project and one generation of models; `Economics` says how it was made.
 """

@@ -1,4 +1,4 @@
-"""How hard the model shall think about a batch. Pure.
+"""The reasoning effort for a batch. Pure.
 
 A unit's own `effort` counts; where it has none, its risk, its paths and its size give one. A batch gets the
 highest of its units, and at least the floor.

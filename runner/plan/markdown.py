@@ -1,4 +1,4 @@
-"""A plan written as Markdown becomes the tables that a TOML plan has. Pure.
+"""Turns a plan in Markdown into the tables of a TOML plan. Pure.
 
 A unit begins with a heading or a list item that starts with `Unit 1:`, `U1.` or the like (`### U1. Name`,
 `- [ ] **Unit 1: Name**`); its id is `U1`. Below it stand the fields, each as `**Name:** text` with its items:

@@ -1,4 +1,4 @@
-"""What is worth a look in a plan and in its batches. Pure."""
+"""Warnings about a plan and its batches. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which units write the same files, so that they have to stay together. Pure.
+"""Which units write the same files and so have to stay together. Pure.
 
 Paths and globs follow the grammar of a scope (`runner.text.globs`). Plain paths are compared through their
 folders, in linear time. A glob is compared with what lies below its plain beginning, as long as that stays

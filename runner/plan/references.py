@@ -1,4 +1,4 @@
-"""What the units of a plan must be to each other: ids that exist once, dependencies without a cycle. Pure."""
+"""Rules between the units of a plan: unique ids, dependencies without a cycle. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan says: its units, and the rules by which they are put into batches. Pure."""
+"""The values of a plan: its units, and the rules that put them into batches. Pure."""
 
 from __future__ import annotations
 

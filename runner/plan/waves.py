@@ -1,7 +1,7 @@
-"""Which batches may run side by side. Pure.
+"""Which batches may run in parallel. Pure.
 
-Batches of one wave wait for nothing of each other, and none writes a plain path that another one reads or
-writes. Two batches that do so are in two waves, in their order. A chained batch has a wave of its own.
+Batches of one wave do not depend on each other, and none writes a plain path that another one reads or
+writes; such batches are in different waves, in their order. A chained batch has its own wave.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What /proc tells about processes, and signals that cannot hit the wrong one. Edge: processes, Linux.
+"""Processes as /proc shows them, and signals that cannot hit the wrong one. Edge: processes, Linux.
 
 A process is ours only by identity: host, boot id, pid and start time (proc(5), field 22). Signals go through
 a pidfd whose identity was checked after it was opened, so a reused pid is never signalled (pidfd_open(2)).

@@ -1,7 +1,7 @@
-"""Starts a process on this machine, exactly as it was resolved. Edge: processes, standard library only.
+"""Starts a process on this machine, exactly as resolved. Edge: processes, standard library only.
 
-`os.posix_spawn` and not `subprocess`, whose import alone costs half of what `start` may cost. The files are
-opened and the folder is entered before, by us, so that a failure has its name and its `errno`.
+It uses `os.posix_spawn`, because importing `subprocess` alone costs half of what `start` may cost. It opens
+the files and enters the folder first, so that a failure has a name and an `errno`.
 """
 
 from __future__ import annotations

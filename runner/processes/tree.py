@@ -1,11 +1,10 @@
-"""The process tree of a run: who belongs to it, stopping all of it, ending all of it. Edge: processes.
+"""The process tree of a run: its members, and how to stop or end them all. Edge: processes.
 
-Codex gives every shell command a session of its own and every MCP server a group of its own (measured on
-0.163.0 and 0.169.0), so neither a group nor a session holds a run. Members are found by walking from parent
-to child, beginning with the supervisor, which as a subreaper (prctl(2)) inherits every orphan; the walk stops
-at another run's marker: a child run is owned by its own supervisor. Where an owner has died, the orphans of
-that time went elsewhere: then all of /proc is looked at, for the session of the root, for what was seen
-before, and for the run's marker in the environment.
+Codex gives every shell command its own session and every MCP server its own group (measured on 0.163.0 and
+0.169.0), so neither a group nor a session covers a run. The walk goes from parent to child, starting at the
+supervisor, which inherits every orphan as a subreaper (prctl(2)). It stops at another run's marker, as a
+child run has its own supervisor. After an owner has died, its orphans are elsewhere: then all of /proc is
+searched for the session of the root, for processes seen before, and for the run's marker in the environment.
 """
 
 from __future__ import annotations

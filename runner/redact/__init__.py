@@ -1,1 +1,1 @@
-"""Secrets never leave: the redactor for texts, the seal for files."""
+"""Keeps secrets in: the redactor for texts, the seal for files."""

@@ -1,7 +1,7 @@
-"""The secret values that the child was given, in every spelling in which they come out again. Pure.
+"""The secret values that the child got, in every spelling in which they may come out. Pure.
 
-Known spellings: as it is; inside JSON, up to three strings deep, with whatever characters escaped;
-percent-encoded, once or twice; base64 of the whole value, both alphabets.
+Known spellings: literal; inside JSON, up to three strings deep, with any characters escaped; percent-encoded,
+once or twice; base64 of the whole value, both alphabets.
 """
 
 from __future__ import annotations

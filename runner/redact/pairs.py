@@ -1,7 +1,7 @@
-"""Secrets that are known by their name: `API_KEY=...`, `"password": "..."`, `Authorization: ...`.
+"""Secrets known by their name: `API_KEY=...`, `"password": "..."`, `Authorization: ...`. Pure.
 
-Pure. A name alone proves little: source code, schemas and usage counters are full of tokens that
-are no secrets. So the value must look drawn by lot, or like a password where the name promises one.
+A name alone proves little: source code, schemas and usage counters are full of tokens that are not secrets.
+So the value must look random, or like a password where the name promises one.
 """
 
 from __future__ import annotations

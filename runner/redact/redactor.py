@@ -1,12 +1,11 @@
-"""Secrets never leave: the values given to the child, and what has a secret's shape or name.
+"""Redacts the values given to the child, and texts with the shape or the name of a secret. Pure.
 
-`Redactor` cleans text and bytes, whole or in pieces; `redact.seal` a file in place. Pure. Standard
-library only, as the supervisor and the operating commands need it.
+`Redactor` cleans text and bytes, whole or in pieces; `redact.seal` cleans a file in place. Standard library
+only, for the supervisor and the operating commands.
 
-Every secret becomes `[redacted]`, the same for all kinds: it has no quote and no backslash, so a
-JSON line stays one, and redacting twice changes nothing. Only a number that is a secret, where a
-JSON text may have a number, becomes `null`. What tells a secret from a look-alike is said in
-`redact.exact` for values, in `redact.shapes` for shapes and in `redact.pairs` for names.
+Every secret becomes `[redacted]`, which has no quote and no backslash, so a JSON line stays valid and
+redacting twice changes nothing. Only a secret number, where JSON allows a number, becomes `null`.
+`redact.exact` tells values from look-alikes, `redact.shapes` shapes, and `redact.pairs` names.
 """
 
 from __future__ import annotations

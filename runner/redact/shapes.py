@@ -1,9 +1,9 @@
-"""Secrets that are known by their shape: tokens of known services, keys, passwords in URLs. Pure.
+"""Secrets known by their shape: tokens of known services, keys, passwords in URLs. Pure.
 
-Each has an anchor, a few letters that are fast to look for; only from there does its pattern run.
+Each shape has an anchor, a few letters that are fast to find; its pattern runs only from there.
 
-All finders work on bytes and look only `BEHIND` bytes back and `AHEAD` bytes on from where a secret
-is suspected, so a file read in pieces gives the same answer as the same file read whole.
+All finders work on bytes and look only `BEHIND` bytes back and `AHEAD` bytes ahead of a suspected secret, so
+a file read in pieces gives the same answer as one read whole.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Plays a script: a request comes in, the answer goes out. Touches nothing.
+"""Plays a script: a request comes in, the answer goes out. Pure but for its position.
 
-The only state is how far the script has got. What belongs to one call (a search before it, the
-wait for a long command after it) is read from the call ids that Codex hands back.
+The position in the script is the only state. What belongs to one call (a search before it, the wait for a
+long command after it) is read from the call ids that Codex returns.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How a scripted call is said to Codex: in the shape that fits what the request offers. Pure.
+"""A scripted call in the form that Codex expects, given the tools that the request offers. Pure.
 
-A script names a command, an MCP tool or a patch. Which way of offering tools is in force
-(`request.py` has the three) shows in the request alone: a script works with every model name.
+A script names a command, an MCP tool or a patch. Codex offers tools in one of three ways (`request.py`),
+which shows in the request alone: a script works with every model name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The JavaScript of a call in code mode, where one tool `exec` stands for all others. Pure.
+"""The JavaScript of a call in code mode, where the tool `exec` replaces all others. Pure.
 
-Each script prints what the tool itself said and nothing else, as the other ways of calling show it.
+Each script prints only the output of the tool, as the other ways of calling show it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What makes the real Codex talk to a rehearsal and to nothing else. Pure."""
+"""The settings with which the real Codex talks only to the rehearsal. Pure."""
 
 from __future__ import annotations
 

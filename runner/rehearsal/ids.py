@@ -1,4 +1,4 @@
-"""Call ids that say what they are for: Codex hands them back, so no state is kept. Pure."""
+"""Call ids that carry their purpose: Codex returns them, so no state is kept. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a script was played: a run can succeed with half of it unheard. Edge: disk, reading."""
+"""How much of a script was played: a run can succeed after half of it. Edge: disk, reading."""
 
 from __future__ import annotations
 

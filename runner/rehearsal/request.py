@@ -1,9 +1,8 @@
-"""What a request to `/v1/responses` says: offered tools, prompts, tool outputs. Pure.
+"""The content of a request to `/v1/responses`: offered tools, prompts, tool outputs. Pure.
 
-Codex shows its tools in three ways, by the model's name: as functions and namespaces in `tools`;
-the same with MCP tools left out until a `tool_search` brings them; or as one freeform tool `exec`
-that runs JavaScript ("code mode"), announced in an `additional_tools` item of the input. Here they
-become one list of offers.
+Codex offers its tools in three ways, by the model's name: as functions and namespaces in `tools`; the same
+without MCP tools until a `tool_search` finds them; or as one freeform tool `exec` that runs JavaScript ("code
+mode"), announced in an `additional_tools` item of the input. Here they become one list of offers.
 """
 
 from __future__ import annotations

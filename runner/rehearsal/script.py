@@ -1,4 +1,4 @@
-"""Rehearsal scripts, TOML: a good one becomes values, a bad one all its problems. Edge: disk."""
+"""Reads rehearsal scripts (TOML): values, or all problems of the script. Edge: disk."""
 
 from __future__ import annotations
 

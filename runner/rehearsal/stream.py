@@ -1,7 +1,7 @@
 """An answer as server-sent events of the Responses API, piece by piece. Pure.
 
-A message may be a short text repeated very often, so its JSON is put together from pieces of
-bounded size and is never in memory as a whole.
+A message may be a short text repeated very often, so its JSON is made from pieces of bounded size and is
+never in memory as a whole.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""PURE: a request becomes an invocation: what is chosen, the prompt, what may be delegated."""
+"""PURE: a request becomes an invocation: choice of settings, prompt, delegation."""

@@ -1,6 +1,6 @@
 """How a prompt asks for the result: the section for each `output_contract`. Pure: texts only.
 
-What is asked for here is a claim. It is compared with git and with our own checks, and the agent is told so.
+The report is a claim. It is compared with git and with the verify commands, and the prompt says so.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run may delegate and how it is told: ceilings of a child, the MCP server, the prompt section. Pure.
+"""What a run may delegate: ceilings of a child, the MCP server, the prompt section. Pure.
 
 The model does not read shell variables, so every path in the section is literal. A child is never wider than
 its parent: not in its sandbox, not in its network, not in what it may delegate.

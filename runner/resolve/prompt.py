@@ -1,6 +1,6 @@
 """Task -> prompt text: named sections in a fixed order. Pure; the same input gives the same bytes.
 
-Paths are named and not pasted, except for the map: an agent reads better in the repository than in a prompt.
+Files are named, not pasted, except for the map: an agent reads better in the repository than in a prompt.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Building an argv from a config, for the version that is installed. Pure; shared by the runtimes.
+"""Builds an argv from settings, for the installed version. Pure; shared by the runtimes.
 
-Which options exist differs from version to version (`codex exec` lost `--full-auto` between 0.140
-and 0.150), so nothing is passed that `exec --help` of the program that will run does not list.
+Options differ between versions (`codex exec` lost `--full-auto` between 0.140 and 0.150), so an option is
+passed only if `exec --help` of the program lists it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What an agent CLI is to us: a Protocol and the values it speaks in. Pure.
+"""The interface of an agent CLI: a Protocol and its values. Pure.
 
-A runtime never starts a process and never reads a file: it says what to run and what the lines
-mean. docs/adding-a-runtime.md walks through writing one.
+A runtime never starts a process and never reads a file: it says what to run and what the lines mean.
+docs/adding-a-runtime.md walks through writing one.
 """
 
 from __future__ import annotations

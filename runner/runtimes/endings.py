@@ -1,4 +1,4 @@
-"""Endings that mean the same for every program: signals, quota, what stderr says. Pure."""
+"""Endings that mean the same for every program: signals, quota, messages on stderr. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the program of one runtime could do what the tasks ask of it. Edge: runs it for a moment.
+"""Whether the program of a runtime can do what the tasks need. Edge: runs it for a moment.
 
 Part of `doctor`: everything here is bounded in time and leaves nothing behind.
 """

@@ -1,7 +1,6 @@
 """How a run of Kay ended, from its exit status, its last message and its stderr. Pure.
 
-Its exit status 0 is no success: an agent that says `STATUS: BLOCKED` and an interrupted one end
-with 0 too.
+Its exit status 0 does not mean success: a run with `STATUS: BLOCKED` and an interrupted one end with 0 too.
 https://github.com/alo-labs/kay/blob/main/kay-rs/exec/src/lib.rs
 """
 

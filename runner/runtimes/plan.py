@@ -1,6 +1,6 @@
 """The conductor as a program like any other: what its lines mean and how it ended. Pure.
 
-It is started by `start --plan` alone (`runner.conduct.start_plan`), never looked for and never configured.
+Only `start --plan` starts it (`runner.conduct.start_plan`); it is not searched for and has no settings.
 """
 
 from __future__ import annotations

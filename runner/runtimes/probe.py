@@ -1,6 +1,6 @@
-"""Finding the program of a runtime and asking it what it is. Edge: starts it twice.
+"""Finds the program of a runtime and asks it what it is. Edge: starts it twice.
 
-`--version` and `exec --help`; not again while its file stays the same: see `programcache`.
+It runs `--version` and `exec --help`, once until the file changes: see `programcache`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What programs said of themselves, kept until their file changes. Edge: one small file.
+"""Caches the answers of programs until their file changes. Edge: one small file.
 
 A lost update or a broken file costs one more question to a program, so there is no lock.
 """

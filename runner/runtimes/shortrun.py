@@ -1,4 +1,4 @@
-"""Running a program for a moment: bounded in time and output, no terminal, no stdin. Edge."""
+"""Runs a program for a moment: bounded in time and output, no terminal, no stdin. Edge: processes."""
 
 from __future__ import annotations
 
