@@ -1,8 +1,8 @@
 """Frozen values that cost next to nothing to define, and their JSON. Pure; nothing is imported before use.
 
-The operating commands have 3 x the time of an empty interpreter for all they do. `dataclasses` alone costs
-one of the three and `typing.NamedTuple` half of one (it compiles every annotation), so the few things that
-our values need are written here. Type checkers see ordinary frozen dataclasses (PEP 681).
+The operating commands may take 3 x the time of an empty interpreter. Importing `dataclasses` alone costs one
+of the three and `typing.NamedTuple` half of one (it compiles every annotation), so the little that our values
+need is written here. Type checkers see ordinary frozen dataclasses (PEP 681).
 
 JSON is read by the annotations, which are there as texts: nothing of another type becomes part of a value.
 """

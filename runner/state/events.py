@@ -1,7 +1,7 @@
 """events.jsonl: what happened to a run, append-only, `seq` without gaps. Edge: disk.
 
-Only the holder of the run's lock appends, each event in one write. A torn last line (the disk was full, the
-machine went down) is closed with a newline by the next writer and passed over by readers.
+Only the holder of the run's lock appends, each event in one write. A torn last line (full disk, power
+failure) is closed with a newline by the next writer and skipped by readers.
 """
 
 from __future__ import annotations

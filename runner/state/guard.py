@@ -1,10 +1,10 @@
-"""What keeps an agent that may write the repository from the records of its runs. Edge: disk.
+"""Protects the records of runs from an agent that may write the repository. Edge: disk.
 
-Codex makes read-only what the `.git` file of a folder that may be written names
-(https://github.com/openai/codex/pull/17036; measured on 0.163.0). So every run that may write gets one folder
-more that it may write, the guard, whose `.git` names `.runs`. It stands outside the repository: inside, an
-agent could put a link to any folder in its place. And Codex mounts folders of its own in it, which it could
-not below a read-only `.runs`.
+Codex makes read-only what the `.git` file of a writable folder names
+(https://github.com/openai/codex/pull/17036; measured on 0.163.0). So every run that may write gets one more
+writable folder, the guard, whose `.git` names `.runs`. It is outside the repository, where the agent cannot
+replace it with a link, and where Codex can mount its own folders in it, which fails below a read-only
+`.runs`.
 """
 
 from __future__ import annotations

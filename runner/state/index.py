@@ -1,8 +1,8 @@
-"""Which runs there are, without opening ten thousand files. Edge: disk.
+"""Lists the runs without opening ten thousand files. Edge: disk.
 
-`.runs/.index.json` is a disposable cache with a row for every run that is done: a terminal state never
-changes, so a row can be old but not wrong. The folders are always listed, so a removed run is never shown,
-and a run that has no row is always looked at.
+`.runs/.index.json` is a disposable cache with a row for every finished run: a terminal state never changes,
+so a row can be old but not wrong. The folders are always listed, so a removed run is never shown, and a run
+without a row is always read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How far a plan is: its batches, the runs that they became, and the breaker. Pure.
+"""The progress of a plan: its batches, their runs, and the breaker. Pure.
 
-Written by the conductor before and after everything it does, read by its supervisor, by `status` and by
-whoever goes on with the plan.
+The conductor writes it before and after every step; its supervisor, `status` and a run that resumes the plan
+read it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The one table of a run's life. Pure.
 
-A transition that is not in the table cannot be written down: `next_phase` refuses it. The test walks the
-whole product of phases and events; docs/architecture.md shows the table.
+`next_phase` refuses a transition that is not in the table. docs/architecture.md shows the table.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Parents and children on disk: who started whom, and how many at once. Edge: disk, standard library only.
 
-A child is written into its parent's `control/children/` under the parent's children lock and before anything
-of it starts, so the caps hold for any number of starters at once and no child can be lost. The parent's
-supervisor copies the names into the parent's manifest; it is that one's only writer.
+A child is recorded in its parent's `control/children/`, under the parent's children lock, before it starts.
+So the caps hold for any number of starters at once, and no child can be lost. The parent's supervisor, the
+only writer of the parent's manifest, copies the names into it.
 """
 
 from __future__ import annotations

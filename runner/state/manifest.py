@@ -1,6 +1,6 @@
 """The manifest value: the run's public face, and its JSON in both directions. Pure.
 
-Every field is something that was observed or declared; what is not known is None. Older
+Every field was observed or declared; unknown is None. Older
 `schema_version`s stay readable for ever: `from_json` fills what they did not have (tests/data/).
 """
 

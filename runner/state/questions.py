@@ -1,8 +1,8 @@
-"""Questions of a run and what became of them. Edge: disk, standard library only.
+"""Questions of a run, and their answers. Edge: disk, standard library only.
 
-A question is a file in the `questions/` folder of the run that asks; it survives every process. How it was
-closed (answered or expired) is a second file that can be created only once, so an answer and an expiry at the
-same instant have one winner and nobody can answer twice.
+A question is a file in the `questions/` folder of the run that asks; it survives every process. Its answer or
+expiry is a second file that can be created only once, so if both come at the same instant, one wins, and
+there is never a second answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tokens that were spent: of one usage, of a run, of everything that it has started. Edge: disk, reading."""
+"""Tokens spent: by one usage, by a run, by all runs below it. Edge: disk, reading."""
 
 from __future__ import annotations
 

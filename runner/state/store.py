@@ -1,8 +1,8 @@
 """RunDir: the only place that knows a file name of the run folder. Edge: disk, standard library only.
 
 Writes are atomic (temp file, fsync, rename) and single-writer: only the holder of `run.lock` replaces the
-manifest. Everybody else leaves an intent and wakes the holder through a FIFO. The lock is an flock(2):
-it is free exactly when its holder is gone, also after a SIGKILL.
+manifest. Everyone else leaves an intent and wakes the holder through a FIFO. The lock is an flock(2): it is
+free exactly when its holder is gone, even after SIGKILL.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The supervisor's program: `python -I .../supervise/__main__.py RUN_FOLDER [LOCK_FD READY_FD LEASE_FD]`.
 
 A file and not `-m`: under `-I` neither the current folder nor PYTHONPATH can change what is imported, so the
-package is found beside this file, installed or not. It may be run by hand on a run that nobody owns.
+package is found beside this file, installed or not. It can be run by hand on a run without an owner.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Whether a run that did not succeed is tried again, how, and with what prompt. Pure.
+"""Whether an unsuccessful run is tried again, how, and with what prompt. Pure.
 
-`retries` of the task counts what the task failed at; failures of the model's service are waited for instead,
-`api_retries` times. Without `retries` no further attempt begins by itself. What is tried again knows more
-than the attempt before: the same prompt is never sent twice.
+`retries` counts failures of the task; after a failure of the model's service a run waits instead, up to
+`api_retries` times. Without `retries` there is no further attempt. A new prompt always has the evidence of
+the attempt before: the same prompt is never sent twice.
 """
 
 from __future__ import annotations

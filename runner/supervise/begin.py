@@ -1,9 +1,9 @@
-"""Begins a run, or hands one whose owner is gone to a new one: a process for each. Edge: processes.
+"""Begins a run, or gives one without an owner a new one: a process for each. Edge: processes.
 
-The process that begins a run forks its owner, which takes the lock, starts the child at once and only then
-becomes the supervisor by exec. So the child does not wait for a second interpreter to start, and the
-supervisor is small: it has its own command line, its own marker in its environment (other runs' walks stop
-there), and none of the memory of whoever started it. Beginning and taking over end in the same program.
+The starter forks the owner, which takes the lock, starts the child at once and only then becomes the
+supervisor by exec. So the child does not wait for a second interpreter, and the supervisor is small: it has
+its own command line, its own marker in its environment (other runs' walks stop there), and none of the
+starter's memory. Beginning and taking over end in the same program.
 """
 
 from __future__ import annotations

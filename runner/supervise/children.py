@@ -1,7 +1,7 @@
-"""What a supervisor does for the runs that its run has started, and with its run's questions. Edge: disk.
+"""The child runs of a supervisor's run, and the run's questions. Edge: disk.
 
-A child run has a supervisor of its own, so nothing here signals a process: wishes go through the children's
-own `control/`, and an ownerless child gets an owner that obeys them.
+A child run has its own supervisor, so nothing here signals a process: requests go through the child's own
+`control/`, and a child without an owner gets one that acts on them.
 """
 
 from __future__ import annotations

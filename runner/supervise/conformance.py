@@ -1,4 +1,4 @@
-"""What was declared against what the program says it worked with. Pure.
+"""Compares the declared settings with those that the program reports. Pure.
 
 The verdicts: `ok`, `drift`, and `unverified` where the program does not say. Where nothing was declared, the
 program's own choice cannot be wrong: `ok` with the choice in `observed`, so that a reader knows it.

@@ -1,8 +1,8 @@
-"""How a run ends, or begins again: what was seen becomes an outcome, then the files are sealed. Edge: disk.
+"""The end of a run or attempt: the evidence becomes an outcome, then the files are sealed. Edge: disk.
 
-The order matters. The true exit status is written first, so that no later crash can lose it; then the
-attempt is judged; then another one follows, or the terminal manifest; and only then, with nobody waiting any
-more, the files are sealed.
+The order matters. The true exit status is written first, so that no later crash can lose it. Then the attempt
+is judged, and another one begins or the terminal manifest is written. Last, when nobody waits any more, the
+files are sealed.
 """
 
 from __future__ import annotations

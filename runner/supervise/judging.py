@@ -1,7 +1,6 @@
-"""What an attempt came to: the claim, the change, our checks, the findings, and the verdict. Edges: disk,
-processes.
+"""Judges an attempt: the claim, the change, the checks, the findings, the verdict. Edges: disk, processes.
 
-The program's own signs are the beginning; whatever it says of its work is compared with what was seen.
+The program's own signs come first; its claims about the work are compared with the evidence.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What ends a run before its time: limits, budgets, repetitions, settings that are not as declared.
+"""Reasons to stop a run early: limits, budgets, repetitions, settings that are not as declared.
 
-A breach is a reason to stop the run; what is only near to one is a warning, told once in the events.
+Near a limit there is one warning event; at the limit, a reason to stop the run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Reads a file of JSON lines while somebody else writes it. Edge: disk, reading.
+"""Reads a file of JSON lines while another process writes it. Edge: disk, reading.
 
-Only what is new is read, in bounded pieces, and only whole lines count; one that is too long is passed over.
+It reads only what is new, in bounded pieces, and only whole lines; a line that is too long is skipped.
 """
 
 from __future__ import annotations

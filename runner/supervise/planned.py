@@ -1,4 +1,4 @@
-"""How far a plan is, for the manifest of its run: read from the conductor's ledger. Edge: disk, reading."""
+"""The progress of a plan, for the manifest of its run, from the conductor's ledger. Edge: disk, reading."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Follows the program's output while it is written: bytes, thread, tokens, last words. Edge: disk, reading.
+"""Follows the program's output while it is written: bytes, session, tokens, last message. Edge: disk,
+reading.
 
 The child writes the file itself; this reads behind it in bounded pieces, so a gigabyte of output costs no
-memory and our death costs no byte. `timeline.tsv` notes when the file had grown to which size, which is how
-`logs` can say when a line came without anybody standing between the child and its file.
+memory and our death loses no byte. `timeline.tsv` records when the file reached which size, so `logs` knows
+the time of a line although no process stands between the child and its file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A manifest that cannot be read is made again from what else is in the run's folder. Edge: disk, reading.
+"""Rebuilds an unreadable manifest from the other files of the run's folder. Edge: disk, reading.
 
-The invocation says what was declared and the events what happened; what neither tells stays unknown.
+The invocation has what was declared, the events have what happened; all else stays unknown.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Begins another attempt of a run, in the supervisor that owns it. Edges: disk, processes."""
+"""Begins another attempt of a run, in its supervisor. Edges: disk, processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes to disk of a run is redacted and fit for a terminal; at its end the files are. Edge: disk."""
+"""Redacts what a supervisor writes, and at the end the files of the run. Edge: disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Follows the program's own record of a thread: tokens while it works, and what it works with. Edge: disk.
+"""Follows the program's own record of a session: its tokens while it works, and its settings. Edge: disk.
 
-The event stream tells tokens at the end of a turn and settings never; the record tells both at once. It lies
-in the program's own folder, so it is read and never waited for: a run that has none goes on without.
+The event stream has tokens only at the end of a turn, and never the settings; the record has both at once. It
+is in the program's own folder, so it is read but never waited for: a run can do without.
 """
 
 from __future__ import annotations

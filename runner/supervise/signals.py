@@ -1,6 +1,6 @@
-"""Signs in the event stream that a run gets nowhere: the same over and over, or no way to its model. Pure.
+"""Signs in the event stream that a run is stuck: it repeats itself, or has lost its model. Pure.
 
-Numbers decide, not words: how often the same thing came in a row, how often in a row the model was lost.
+Counts decide: the same event so many times in a row, so many lost connections in a row.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The supervisor: holds a run's lock, watches its process to the end, obeys intents, keeps the limits.
+"""The supervisor: holds a run's lock, watches its process to the end, acts on intents, enforces the limits.
 
-It is never in the way of the data: the child writes its own files. It sleeps in poll(2) on the child's pidfd
-and the wake FIFO, and looks at the size of two files four times a second, once a second when all is quiet.
+It does not relay data: the child writes its own files. It sleeps in poll(2) on the child's pidfd and the wake
+FIFO, and checks the size of two files four times a second, once a second when all is quiet.
 Edges: disk and processes.
 """
 

@@ -1,8 +1,7 @@
-"""What a new owner finds and has to do, where nobody holds the lock. Edges: disk, processes.
+"""What a new owner has to do, after it took a free lock. Edges: disk, processes.
 
-Whoever takes a free lock looks at three facts (the phase on disk, whether the boot is the same, whether the
-recorded process lives) and gets one action by a pure table. There is no row that guesses. A manifest that is
-broken or gone is made again before.
+A pure table gives one action for three facts: the phase on disk, whether the boot is the same, whether the
+recorded process lives. No row guesses. A broken or missing manifest is rebuilt first.
 """
 
 from __future__ import annotations

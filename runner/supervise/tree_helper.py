@@ -1,6 +1,6 @@
-"""What git knows of a run's work tree, asked of a process of its own. Edge: processes.
+"""Asks a separate process what git knows of a run's work tree. Edge: processes.
 
-The packages that speak with git are not loaded into the supervisor: it stays small for its whole life.
+The supervisor does not load the modules that call git, so it stays small for its whole life.
 """
 
 from __future__ import annotations

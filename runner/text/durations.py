@@ -1,7 +1,7 @@
 """Durations as people write them ("2h", "1h30m", "90s") and as we count them (seconds). Pure,
 imports nothing.
 
-Used when the config is read and by every `--timeout`, so it does without `re` (4 ms to import).
+The settings and every `--timeout` use it, so it does without `re` (4 ms to import).
 """
 
 from __future__ import annotations

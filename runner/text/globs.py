@@ -3,13 +3,13 @@
 A pattern and a path are relative to the root of the repository, with `/` between their segments.
 
 - `*` is any number of characters of one segment, `?` is one, `[abc]`, `[a-z]` and `[!a]` one of a set.
-- `**` as a whole segment is any number of segments, also none.
-- A backslash takes the next character as it is.
+- `**` as a whole segment is any number of segments, or none.
+- A backslash makes the next character literal.
 - A pattern whose last segment has no wildcard, or that ends in `/`, covers all below it too: `src` and `src/`
   are the folder, `src/*` only what lies in it, `src/**` everything.
-- Nothing is hidden: `*` covers `.git*` names as any other. Upper and lower case differ.
+- Nothing is hidden: `*` covers names that begin with a dot. Upper and lower case differ.
 
-Nothing here can be made slow: the time is bounded by the product of the two lengths.
+No pattern is slow: the time is bounded by the product of the two lengths.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Where each key stands in a TOML text. Pure.
 
-tomlkit knows positions only while it parses (github.com/python-poetry/tomlkit/issues/55), so the
-text that it has accepted is walked once more here. The walk never judges: on what it does not
-understand it stops, and knows less.
+tomlkit knows positions only while it parses (github.com/python-poetry/tomlkit/issues/55), so this walks the
+accepted text once more. The walk never judges: where it does not understand the text it stops, with fewer
+positions.
 """
 
 from __future__ import annotations

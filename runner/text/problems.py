@@ -1,6 +1,4 @@
-"""A problem in the settings, told so that it can be repaired: place, key, what was found, what
-would be right. Pure.
-"""
+"""A problem in the settings, with what its repair needs: place, key, what was found, what is right. Pure."""
 
 from __future__ import annotations
 

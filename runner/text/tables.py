@@ -1,10 +1,10 @@
-"""Tables of unknown shape, as TOML gives them: what they say, and all that is wrong with them. Pure.
+"""Reads TOML tables of unknown shape, with all their problems. Pure.
 
-A reader takes a value, its path and the problems so far. It gives what it has read, or notes what is wrong
-and gives None, and the reading goes on: all problems of a file are told at once.
+A reader takes a value, its path and the problems so far. It returns what it has read, or notes a problem and
+returns None, and reading continues: all problems of a file are reported at once.
 
-For plan files and rehearsal scripts. Settings have models of pydantic, which cost more to import than it
-costs to read ten thousand units.
+Plan files and rehearsal scripts use it. Settings use pydantic models, whose import costs more than reading
+ten thousand units.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Text that is safe to show: it moves no cursor, sets no title, turns no reading order. Pure."""
+"""Text that is safe to show: no cursor moves, no titles, no change of the reading order. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A TOML text becomes its table, and what is wrong with it gets its place. Pure.
+"""Reads a TOML text into its table, and locates what is wrong with it. Pure.
 
 The standard library's reader takes a large file in a twentieth of the time of the one that the settings use.
-Positions are looked for only when there is a problem.
+Positions are searched only when there is a problem.
 """
 
 from __future__ import annotations

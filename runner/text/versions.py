@@ -1,7 +1,7 @@
 """Version constraints of `[runtimes.X] version`, e.g. ">=0.150,<2". Pure, imports nothing.
 
-`packaging` would be a dependency on the way of every start; agent CLIs use semver, which this
-follows: https://semver.org/#spec-item-11 (a pre-release comes before its release).
+`packaging` would be a dependency of every start; agent CLIs use semver, which this follows:
+https://semver.org/#spec-item-11 (a pre-release comes before its release).
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What a person or an agent can ask for, a module for each use case. They return values and print nothing."""
+"""What a person or an agent can ask for, one module per use case. They return values and print nothing."""

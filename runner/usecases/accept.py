@@ -1,7 +1,7 @@
-"""USE CASES that end the life of a run's own work tree, by decision: accept, discard. Edges: disk, git.
+"""USE CASES that end a run's own work tree: accept, discard. Edges: disk, git.
 
-What was decided stands in the events of the run; its manifest, which says how it ended, never changes again.
-What asks git is imported only when it is called.
+The decision is an event of the run; its manifest, which says how the run ended, does not change. Code that
+calls git is imported only when it is needed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""USE CASES over all runs: reap what nobody owns, clean what is done. Standard library only."""
+"""USE CASES over all runs: reap those without an owner, clean those that are done. Standard library only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""USE CASES on a run that exists: wait, pause, resume, cancel, answer. They never need the config.
+"""USE CASES on an existing run: wait, pause, resume, cancel, answer. They never need the config.
 
-What they answer with comes from `looking`, so no answer is older than the look. Standard library only.
+Their answers come from `look`, so none is older than the check. Standard library only.
 """
 
 from __future__ import annotations

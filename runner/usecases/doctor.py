@@ -1,6 +1,6 @@
 """Could a run start here? One verdict and one repair per check. Returns values; prints nothing.
 
-Whatever a program does, the whole takes less than half a minute and leaves nothing behind.
+Whatever a program does, the examination takes less than half a minute and leaves nothing behind.
 """
 
 from __future__ import annotations

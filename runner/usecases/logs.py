@@ -1,7 +1,7 @@
 """USE CASE: what a run did, as readable lines, redacted. Edge: disk, reading.
 
-The agent's own events and ours are merged by time. When a line came is known from the timeline that the
-supervisor notes while the file grows (to a quarter of a second); where it is not known it is left out.
+The agent's own events and ours are merged by time. The time of a line comes from the timeline that the
+supervisor records while the file grows (to a quarter of a second); an unknown time is left out.
 """
 
 from __future__ import annotations

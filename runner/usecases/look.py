@@ -1,7 +1,7 @@
-"""USE CASES that only look: one run, or all of them. They never need the config.
+"""USE CASES that only look: at one run, or at all. They never need the config.
 
-Whoever looks at a run that nobody owns takes its free lock and has the truth written before answering, so no
-answer is older than the look. Standard library only.
+Looking at a run without an owner takes its free lock and brings the manifest up to date before it answers, so
+no answer is older than the check. Standard library only.
 """
 
 from __future__ import annotations

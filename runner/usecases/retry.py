@@ -1,7 +1,7 @@
-"""USE CASE `retry`: a run that ended is tried again, as a run of its own, with what it has shown.
+"""USE CASE `retry`: tries a finished run again, as a new run that knows the evidence of the old one.
 
-An end never changes, so another attempt asked for afterwards is another run, which names the first. It goes
-on in the thread of that run if it can, else it begins a new one with the task and the evidence.
+An end never changes, so a later attempt is another run, which names the first. It resumes the session of that
+run if it can, otherwise it begins a new one with the task and the evidence.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""USE CASES for whoever has to judge a run: its report and its change. Edges: disk, git.
+"""USE CASES on the result of a run: its report and its changes. Edges: disk, git.
 
-`diff` imports what asks git only when it is called.
+Code that calls git is imported only by `diff`.
 """
 
 from __future__ import annotations

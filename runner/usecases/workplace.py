@@ -1,6 +1,7 @@
-"""USE CASE before a start: the work tree that a run may write is reserved, made, recorded. Edges: git, disk.
+"""USE CASE before a start: reserves, creates or records the work tree of a run that may write. Edges: git,
+disk.
 
-A run that can write nothing, or stands outside git, needs none of it and pays for none of it.
+A read-only run, or one outside git, needs none of it and pays for none of it.
 """
 
 from __future__ import annotations

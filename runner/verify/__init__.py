@@ -1,3 +1,3 @@
-"""What really happened, against what was said: claims, checks, findings, and the verdict from them."""
+"""What really happened, compared with the claims: checks, findings, and the verdict."""
 
 from __future__ import annotations

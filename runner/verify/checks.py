@@ -1,7 +1,7 @@
-"""What really happened: our own checks, run by us, in the same workspace. Edge: processes, by the executor.
+"""Runs the `verify` commands in the work tree of the run. Edge: processes.
 
-The delegate's word is a claim. A `verify` command is an argv list, never shell text; it is limited in time,
-its log in size, and its exit status and the tail of its output are the evidence.
+The agent's word is only a claim. A `verify` command is an argv list, never shell text; it is limited in time
+and its log in size. The evidence is its exit status and the end of its output.
 """
 
 from __future__ import annotations

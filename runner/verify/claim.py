@@ -1,7 +1,7 @@
-"""What the agent says of its own work: the result that it was asked for. Edge: the disk, one bounded read.
+"""The agent's own result, as its output contract asks for it. Edge: the disk, one bounded read.
 
-A claim is never evidence. Whatever the agent wrote, the answer is a `Claim` or a `Problem`, and no exception;
-texts of a claim are fit for a terminal. Its other form, the STATUS block, is read by `status_block`.
+A claim is never evidence. Any text of the agent gives a `Claim` or a `Problem`, never an exception; the texts
+of a claim are safe for a terminal. `status_block` reads the other form, the STATUS block.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Level 3: from all that is known to one outcome with one stable code. Pure: one table, read from above.
+"""Level 3: from all evidence to one outcome with one stable code. Pure: one table, read from the top.
 
-The first row whose condition holds is the verdict, and the order is the policy: a stop that we asked for;
-what nobody saw; what lies outside the task; what the run did wrong, whatever it says; what it says; what our
-checks say of that. Success is what is left.
+The first row whose condition holds is the verdict, and the order is the policy: a requested stop; an end that
+was not seen; causes outside the task; what the run did wrong, whatever it claims; its claim; the checks of
+that claim. Otherwise it is success.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The words of the verdict: what it depends on, what it says, what follows from it. Pure."""
+"""The values of a verdict: its evidence, its content, its consequences. Pure."""
 
 from __future__ import annotations
 

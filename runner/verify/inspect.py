@@ -1,6 +1,6 @@
-"""Level 1: the change as it is, against what was allowed and what was claimed. Pure.
+"""Level 1: compares the change with what was allowed and what was claimed. Pure.
 
-Nothing here looks at a disk: what git saw comes as `Observed`, what the run was allowed as `Allowed`.
+Nothing here reads a disk: `Observed` has what git saw, `Allowed` what the run was allowed.
 """
 
 from __future__ import annotations

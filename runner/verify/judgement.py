@@ -1,4 +1,4 @@
-"""All that was found out about one attempt, with its verdict. Pure."""
+"""All that is known about one attempt, with its verdict. Pure."""
 
 from __future__ import annotations
 

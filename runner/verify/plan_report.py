@@ -1,4 +1,4 @@
-"""The report of a plan: what the reports of its batches say together. Pure."""
+"""The report of a plan, combined from those of its batches. Pure."""
 
 from __future__ import annotations
 

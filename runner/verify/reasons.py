@@ -1,4 +1,4 @@
-"""The reasons that a verdict gives, in words, from the evidence. Pure."""
+"""The reasons of a verdict in words, from the evidence. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The prompt of a further attempt: the same task, and what was seen of the last one. Pure.
+"""The prompt of a further attempt: the same task, with the evidence of the last one. Pure.
 
-The same prompt is never sent twice: it has the number of the attempt and the evidence in it, and says so if
-that is the same as before. Evidence was written by the agent and by what it ran, so it is fenced and called a
-quotation.
+The same prompt is never sent twice: it has the number of the attempt and the evidence, and says if that is
+the same as before. The agent and its programs wrote the evidence, so it is fenced and marked as a quotation.
 """
 
 from __future__ import annotations

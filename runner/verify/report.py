@@ -1,7 +1,7 @@
-"""What a person needs before accepting a run: claims against evidence, in one value. Pure.
+"""What a person needs to accept a run: claims beside evidence, in one value. Pure.
 
 Its JSON is public (`schemas/report.schema.json`); the texts for people are in `report_text`. Unknown is None:
-of a run without a contract nothing is claimed, of a folder without git nothing is observed.
+without a contract nothing is claimed, without git nothing is observed.
 """
 
 from __future__ import annotations

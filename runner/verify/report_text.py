@@ -1,8 +1,8 @@
 """A report for people: plain lines, or Markdown for a pull request. Pure.
 
-Most of it was written by an agent or by what it ran. In plain text nothing foreign begins a line at the
-margin; in Markdown it stands in code spans and fences only, longer than any run of backticks inside, where no
-link, image, mention or HTML means anything.
+An agent or its programs wrote most of it. In plain text none of that begins a line at the margin; in Markdown
+it is only in code spans and fences, longer than any run of backticks inside, where links, images, mentions
+and HTML have no effect.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the texts of programs tell of a cause: the provider, the machine, the code. Pure.
+"""Signs of a cause in the output of programs: the provider, the machine, the code. Pure.
 
-Patterns for classes of failures that every runtime and every check meets; texts and not compiled, since `re`
-compiles them at their first use. A text that matches none tells nothing.
+The patterns are for failures of every runtime and every check. They are not compiled here: `re` compiles them
+at their first use. A text that matches none gives no sign.
 """
 
 from __future__ import annotations

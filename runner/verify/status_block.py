@@ -8,9 +8,9 @@
     BLOCKER: ...
     NOTES: ...
 
-Only the last message is to be given: a prompt or a log holds the template, and a block in it is the report
-of nobody. The last block wins, since an earlier one may be a quotation. A key may stand in Markdown
-(`**STATUS:**`); a list may be in brackets, as JSON, with commas, or one item per line behind `-`.
+Only the last message counts: a prompt or a log contains the template, which is not a report. The last block
+wins, since an earlier one may be a quotation. A key may be in Markdown (`**STATUS:**`); a list may be in
+brackets, as JSON, with commas, or one item per line after `-`.
 """
 
 from __future__ import annotations

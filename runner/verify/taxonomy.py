@@ -1,8 +1,8 @@
-"""What kind of failure it was: the twelve codes of the sidekick workflow, where evidence shows one. Pure.
+"""The kind of a failure: one of the twelve codes of the sidekick workflow, if the evidence shows it. Pure.
 
-A code is a help for the next attempt and changes no verdict. `MISUNDERSTOOD_TASK` is never derived: no
-evidence of ours tells a misunderstanding from a mistake; a person who retries a run may say so. No code is a
-guess, and often there is none.
+A code helps the next attempt and changes no verdict. `MISUNDERSTOOD_TASK` is never derived: our evidence
+cannot tell a misunderstanding from a mistake; a person who retries a run can say so. No code is a guess, and
+often there is none.
 """
 
 from __future__ import annotations

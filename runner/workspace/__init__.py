@@ -1,7 +1,7 @@
-"""The git tree that a run may change: what was there, what changed, and the way back. Edge: git and disk.
+"""The git tree that a run may change: its record, the changes, and the rollback. Edge: git and disk.
 
-A supervisor may hold a `lease`, and every command may ask `undecided` whether a tree waits for a decision.
-Everything else asks git and loads more than a supervisor should keep: it belongs in a process that ends soon.
+A supervisor loads only `lease`, and commands may load `undecided`. Everything else calls git and loads more
+than a supervisor should keep: it belongs in a process that ends soon.
 """
 
 from __future__ import annotations

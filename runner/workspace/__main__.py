@@ -1,4 +1,4 @@
-"""Looking at a run's work tree, and rolling it back, in a process of its own: the supervisor stays small.
+"""Compares a run's work tree or rolls it back, in a separate process: the supervisor stays small.
 
 `python -I .../workspace/__main__.py look|roll-back|set-aside RUN_FOLDER ANSWER [N]`; the answer is JSON.
 """

@@ -1,4 +1,4 @@
-"""What changed in a work tree since its snapshot: from git, never from a claim. Edge: git and disk."""
+"""The changes of a work tree since its snapshot: from git, never from a claim. Edge: git and disk."""
 
 from __future__ import annotations
 

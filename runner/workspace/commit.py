@@ -1,7 +1,7 @@
-"""Commits made of named files of a work tree, and a branch moved to one. Edge: git and disk.
+"""Commits named files of a work tree and moves a branch to the commit. Edge: git and disk.
 
-What a commit is made of goes through a private index, with the conversions that `git add` makes. Only
-`advance` writes what the user sees: one ref, and in the user's index the entries that are named.
+The content goes through a private index, with the conversions of `git add`. Only `advance` writes what the
+user sees: one ref, and the named entries of the user's index.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small files that a crash may not tear, and what git would call the content of a file. Edge: disk."""
+"""Small files that no crash can tear, and the id that git gives to the content of a file. Edge: disk."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Asking git: bytes in, bytes out. Edge: processes, standard library only.
+"""Calls git: bytes in, bytes out. Edge: processes, standard library only.
 
-`os.posix_spawn` and not `subprocess`, whose import alone costs as much as six of these calls. Anonymous files
-and not pipes: none can fill up, and git asks /dev/stdin for its size where it reads rules from it.
+It uses `os.posix_spawn`, because importing `subprocess` costs as much as six of these calls, and anonymous
+files instead of pipes: they cannot fill up, and git asks /dev/stdin for its size when it reads rules from it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ignore rules of a moment, as one list: an edit of `.gitignore` changes nothing in what we see. Pure.
+"""The ignore rules of one moment, as one list, so that an edit of `.gitignore` hides nothing. Pure.
 
 Otherwise a run could hide its files by ignoring them, or make a rollback delete what the user had ignored.
 `.gitignore` files of folders are rewritten for the root (gitignore(5)); in one list the last match wins, so

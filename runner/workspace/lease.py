@@ -1,11 +1,11 @@
 """One writer per work tree. Edge: disk, standard library only.
 
 An flock(2) on `runner-writer.lock` in the git directory of the work tree (each linked one has its own), where
-agents' sandboxes let nobody write. The kernel frees it when its last holder is gone, also after SIGKILL.
+sandboxes do not let agents write. The kernel frees it when its last holder is gone, even after SIGKILL.
 
-Not the `filelock` package, though it takes the same lock on the same file and each would respect the other: a
-supervisor imports nothing foreign; filelock opens and drops its descriptor by itself, resets it in a forked
-child, and has no way to hand it on over an exec, which is how a supervisor gets it.
+It does not use the `filelock` package, although both would respect each other's lock: a supervisor imports
+the standard library only, and filelock opens and drops its descriptor itself, resets it in a forked child,
+and cannot hand it over an exec, which is how a supervisor gets it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Moving, linking and removing below one root, never through a link. Edge: disk.
+"""Moves, links and removes below one root, never through a link. Edge: disk.
 
-Each step to a path opens every folder on the way without following links, so a link that a run left in the
-place of a folder leads nobody out of the tree. What stands at a path is moved away before anything else
-happens to it, and what is put there must not replace anything: between the two nobody's edit can be lost.
+Each step opens every folder of the path without following links, so a link that a run left in place of a
+folder cannot lead out of the tree. A file is moved away before anything else happens to it, and its successor
+must not replace anything: no edit can be lost between the two.
 """
 
 from __future__ import annotations

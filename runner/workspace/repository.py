@@ -1,7 +1,7 @@
-"""What the user's repository says of itself: where HEAD stands, the refs, what is under way. Edge: git.
+"""The state of the user's repository: HEAD, the refs, a merge or rebase under way. Edge: git.
 
-Everything here only reads; no index is refreshed and no hook, filter or monitor is run, but for
-`uncommitted`, which has to compare files as the user's git does.
+Everything here only reads; it refreshes no index and runs no hook, filter or monitor, except `uncommitted`,
+which has to compare files as the user's git does.
 """
 
 from __future__ import annotations

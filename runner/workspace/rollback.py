@@ -1,8 +1,8 @@
-"""Back to the state before a run: nothing of the user's lost, whatever interrupts it. Edge: git and disk.
+"""Rolls a work tree back to its state before a run, losing nothing of the user's. Edge: git and disk.
 
-<folder>/discarded.patch   all that the rollback takes away, as `git apply` takes it
+<folder>/discarded.patch   all that the rollback removes, for `git apply`
 <folder>/kept/             what was edited while it ran, and repositories that the run made
-<folder>/rollback.json     the plan, then the result; `rollback.steps` the steps that are done
+<folder>/rollback.json     the plan, then the result; `rollback.steps` has the finished steps
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A private git directory beside a run that sees the user's work tree. Edge: git and disk.
 
-It borrows the user's objects (gitrepository-layout(5), alternates) and keeps new ones to itself, so looking
-leaves no trace in the user's repository. Its attributes switch every conversion off: a tree of it has the
-files' very bytes, nobody's filter is run, and what comes back is what was there.
+It borrows the user's objects (gitrepository-layout(5), alternates) and keeps new ones to itself, so it leaves
+no trace in the user's repository. Its attributes switch off every conversion: its trees have the exact bytes
+of the files, no filter runs, and a rollback restores what was there.
 """
 
 from __future__ import annotations

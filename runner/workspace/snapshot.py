@@ -1,6 +1,7 @@
-"""The state of a work tree before a run, so that the change can be told and undone. Edge: git and disk.
+"""The state of a work tree before a run, from which its change can be computed and undone. Edge: git and
+disk.
 
-    <folder>/workspace.json   the snapshot; written last, so that it is there only if all of it is
+    <folder>/workspace.json   the snapshot; written last, so it exists only if the rest does
     <folder>/workspace/       the private git directory (see `shadow`): the tree, the index as it was
 
 The user's repository gains no object, no ref and no file.

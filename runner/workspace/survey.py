@@ -1,6 +1,6 @@
-"""What git does not say about a work tree: permissions, folders, what cannot be read. Edge: disk.
+"""What git does not record about a work tree: permissions, folders, unreadable files. Edge: disk.
 
-No link is followed, no repository inside is entered, and nothing that is ignored as a whole is walked.
+It follows no links, enters no nested repositories, and does not walk folders that are ignored as a whole.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""From one known state of a work tree to another, in steps of which any may be the last. Edge: disk.
+"""Moves a work tree from one known state to another, in steps of which any may be the last. Edge: disk.
 
-A plan says for each path what is expected there and what shall be. A step looks again: what is already right
-is left alone, what is as expected is replaced, and anything else was edited meanwhile and is kept in
-`kept/` first. A log of the steps that are done keeps a second attempt away from what the user changed after
-the first. Nothing is thrown away that is not in a tree or in `kept/`.
+The plan names for each path the expected and the wanted content. A step checks again: wanted content is left
+alone, expected content is replaced, and anything else was edited meanwhile and is first moved to `kept/`. A
+log of the finished steps protects what the user changed after a first attempt from a second one. Nothing is
+lost that is not in a tree or in `kept/`.
 """
 
 from __future__ import annotations

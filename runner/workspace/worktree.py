@@ -1,8 +1,8 @@
-"""A work tree of its own for a run: made of one commit, and ended only by a decision. Edge: git and disk.
+"""A run's own work tree: made from one commit, removed only by a decision. Edge: git and disk.
 
-It stands in the user's state folder and not beside the repository, so that nothing between it and the root
-is a place of the user's or of other runs. A private snapshot (see `snapshot`) is taken of it at once, so
-whatever the run does in it, with or without commits, is the difference to that.
+It is in the user's state folder and not beside the repository, so that no folder above it belongs to the
+user's project or to other runs. A private snapshot (see `snapshot`) is taken at once, so the difference to it
+is all that the run did, with or without commits.
 """
 
 from __future__ import annotations
