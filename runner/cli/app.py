@@ -9,6 +9,7 @@ import errno
 import gc
 import os
 import sys
+from io import TextIOWrapper
 from itertools import pairwise
 
 from runner.errors import ExitStatus, RunnerError, UsageError
@@ -121,7 +122,8 @@ def _stand_upright() -> None:
     """Undoes what a caller may have handed on by exec and what nothing below expects.
 
     With a standard stream closed, the first file that is opened gets its number and is then written over.
-    With SIGCHLD ignored, nobody learns how a child ended (wait(2)).
+    With SIGCHLD ignored, nobody learns how a child ended (wait(2)). What the encoding of the locale has no
+    bytes for is escaped.
     """
     import _signal  # type: ignore[import-not-found] # built in; `signal` costs a tenth of an interpreter
 
@@ -131,6 +133,9 @@ def _stand_upright() -> None:
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper) and (stream.encoding != "utf-8" or stream.errors == "strict"):
+            stream.reconfigure(errors="backslashreplace")
     if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 

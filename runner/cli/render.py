@@ -51,10 +51,10 @@ def exit_status(manifest: Manifest) -> int:
 
 
 def emit(value: Any) -> None:
-    """One JSON document on stdout; escaped where it holds what stdout's encoding has no bytes for."""
-    text = json.dumps(value, ensure_ascii=False)
+    """One JSON document on stdout. JSON between programs is UTF-8 (RFC 8259): what cannot be is escaped."""
+    text = json.dumps(value, ensure_ascii=sys.stdout.encoding != "utf-8")
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode()
     except UnicodeEncodeError:
         text = json.dumps(value)
     print(text)

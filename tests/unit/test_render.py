@@ -139,7 +139,7 @@ def test_json_is_one_line_and_comes_back(value: object, capfd: pytest.CaptureFix
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_json_is_json_in_every_encoding_of_stdout(encoding: str) -> None:
-    code = "from runner.cli.render import emit; emit({'text': 'ä \\U0001f600 \\ud800'})"
+    code = "from runner.cli.render import emit; emit(['ä']); emit({'text': 'ä \\U0001f600 \\ud800'})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"PYTHONIOENCODING": encoding},
@@ -147,7 +147,7 @@ def test_json_is_json_in_every_encoding_of_stdout(encoding: str) -> None:
         check=True,
         timeout=30,
     )
-    assert json.loads(done.stdout) == {"text": "ä \U0001f600 \ud800"}
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [["ä"], {"text": "ä \U0001f600 \ud800"}]
 
 
 def test_the_text_of_a_manifest_says_what_is_known_and_leaves_out_what_is_not() -> None:
