@@ -21,6 +21,7 @@ from runner.verify import record as records
 from runner.verify import report as reports
 from runner.verify.checks import Check
 from runner.verify.inspect import Allowed, allowed_by
+from runner.verify.record import Record
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from runner.state.manifest import Manifest
-    from runner.verify.record import Record
     from runner.verify.report import Report
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
@@ -77,19 +77,8 @@ def _alone(run: RunDir, env: Mapping[str, str]) -> tuple[Reviewed, Manifest]:
     found = _result(run, manifest, notes)
     allowed, declared = _allowed(run, manifest, notes)
     redact = redactor(run, manifest, env).redact_text
-    known = (
-        {} if found is None else {name: getattr(found, name) for name in ("claim", "observed", "findings")}
-    )
-    made = reports.report(
-        manifest.to_json(),
-        allowed,
-        **known,
-        checks=_checks(run) if found is None else found.checks,
-        declared_checks=declared if found is None else found.declared_checks,
-        failure_codes=() if found is None else found.failure_codes,
-        conformance=manifest.conformance if found is None else found.conformance,
-        redact=redact,
-    )
+    known = found or Record.unjudged(manifest.attempt, _checks(run), declared, manifest.conformance)
+    made = reports.report(manifest.to_json(), allowed, known, redact)
     notes += _to_do(run, manifest, found)
     return Reviewed(made, tuple(redact(note) for note in notes)), manifest
 

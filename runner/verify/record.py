@@ -79,6 +79,17 @@ class Record(Value):
         return {"row": self.verdict.row, "class": self.verdict.code, **data}
 
     @classmethod
+    def unjudged(
+        cls,
+        attempt: int = 1,
+        checks: tuple[Check, ...] = (),
+        declared_checks: int = 0,
+        conformance: Conformance | None = None,
+    ) -> Self:
+        """Of an attempt that nobody has judged: nothing is claimed, nothing was observed."""
+        return cls(VERSION, attempt, None, None, checks, declared_checks, (), (), conformance, None)
+
+    @classmethod
     def from_judgement(
         cls,
         judgement: Judgement,

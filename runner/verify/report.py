@@ -15,12 +15,13 @@ from runner.verify.inspect import Finding, outside_scope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from runner.model import Json
     from runner.verify.claim import Claim
     from runner.verify.inspect import Allowed, Observed
+    from runner.verify.record import Record
 
 
 class ReasonGiven(Value):
@@ -65,41 +66,29 @@ class Report(Value):
     """What nothing here covers, one sentence each."""
 
 
-def report(
-    manifest: Json,
-    allowed: Allowed,
-    *,
-    claim: Claim | None = None,
-    observed: Observed | None = None,
-    checks: Sequence[Check] = (),
-    declared_checks: int = 0,
-    findings: Sequence[Finding] = (),
-    failure_codes: Sequence[str] = (),
-    conformance: Conformance | None = None,
-    redact: Callable[[str], str] = str,
-) -> Report:
+def report(manifest: Json, allowed: Allowed, found: Record, redact: Callable[[str], str] = str) -> Report:
     """The report of a run from its manifest's JSON and what was found about it.
 
     Texts are cleaned for a terminal and passed through `redact`; paths are not cleaned, as scripts use them.
     """
-    reason = manifest["reason"]
-    settings = conformance or _declared(manifest)
+    reason, claim = manifest["reason"], found.claim
+    settings = found.conformance or _declared(manifest)
     made = Report(
         run_id=manifest["run_id"],
         task_id=manifest["task_id"],
         outcome=manifest["outcome"],
         reason=None if reason is None else ReasonGiven(reason["code"], clean_terminal(reason["message"])),
-        failure_codes=tuple(str(code) for code in failure_codes),
+        failure_codes=tuple(map(str, found.failure_codes)),
         summary=_cleaned(manifest["last_message"] if claim is None else claim.summary),
-        files=_files(allowed, claim, observed),
+        files=_files(allowed, claim, found.observed),
         claims=_claims(claim),
-        checks=tuple(check.replace(tail=clean_terminal(check.tail)) for check in checks),
-        findings=tuple(f.replace(message=clean_terminal(f.message)) for f in findings),
+        checks=tuple(check.replace(tail=clean_terminal(check.tail)) for check in found.checks),
+        findings=tuple(f.replace(message=clean_terminal(f.message)) for f in found.findings),
         assumptions=() if claim is None else tuple(map(clean_terminal, claim.assumptions)),
         conformance=settings,
         usage=dict(manifest["usage"]),
         attempts=tuple(manifest["attempts"]),
-        residual_risk=_risks(allowed, claim, observed, checks, declared_checks, findings, settings),
+        residual_risk=_risks(allowed, found, settings),
     )
     clean: Report = _redacted(made, redact)
     return clean
@@ -124,16 +113,9 @@ def _declared(manifest: Json) -> Conformance:
     return Conformance(*map(Conformity, declared))
 
 
-def _risks(
-    allowed: Allowed,
-    claim: Claim | None,
-    observed: Observed | None,
-    checks: Sequence[Check],
-    declared_checks: int,
-    findings: Sequence[Finding],
-    settings: Conformance,
-) -> tuple[str, ...]:
-    codes = {finding.code for finding in findings}
+def _risks(allowed: Allowed, found: Record, settings: Conformance) -> tuple[str, ...]:
+    claim, checks, declared_checks = found.claim, found.checks, found.declared_checks
+    codes = {finding.code for finding in found.findings}
     unverified = ", ".join(
         name for name, setting in settings.items() if setting.verdict is Agreement.UNVERIFIED
     )
@@ -144,7 +126,7 @@ def _risks(
         (not checks and not declared_checks, "no verify command is declared, so nothing was checked"),
         (not checks and said, "nothing confirmed what the agent says of its own checks"),
         (unrun > 0, f"{unrun} of {declared_checks} verify commands were not run"),
-        (observed is None, "the changes are not known: every statement about files is the agent's"),
+        (found.observed is None, "the changes are not known: every statement about files is the agent's"),
         (allowed.writes and not allowed.scope, "no scope is declared: changes anywhere are accepted"),
         ("scope_violation" in codes, "files outside the scope were changed"),
         ("changed_not_claimed" in codes, "the agent does not list all the files that it changed"),

@@ -45,7 +45,6 @@ LONG_MODULES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
 MANY_PARAMETERS = {
     "runner.supervise.begin:_launch",
-    "runner.verify.report:report",
 }
 TWICE_DEFINED: set[str] = set()
 

@@ -18,6 +18,7 @@ from runner.text.terminal import clean_terminal
 from runner.verify.checks import Check
 from runner.verify.claim import Claim
 from runner.verify.inspect import Allowed, Observed, Severity, findings
+from runner.verify.record import Record
 from runner.verify.report import Report, report
 from runner.verify.report_text import as_markdown, as_text
 from runner.verify.taxonomy import FailureCode
@@ -39,17 +40,13 @@ def a_report(claim: Claim | None = CLAIM, observed: Observed | None = SEEN, **mo
         "outcome": "rejected",
         "reason": {"code": "verify_failed", "message": "`pytest -q` no"},
     }
-    return report(
-        manifest | more.pop("manifest", {}),
-        more.pop("allowed", ALLOWED),
+    found = Record.unjudged(1, checks, 2, more.pop("conformance", None)).replace(
         claim=claim,
         observed=observed,
-        checks=checks,
-        declared_checks=2,
         findings=findings(ALLOWED, claim, observed, checks, root=SAMPLE["repo"]),
         failure_codes=(FailureCode.WRONG_LOGIC, FailureCode.WRONG_FILE),
-        **more,
     )
+    return report(manifest | more.pop("manifest", {}), more.pop("allowed", ALLOWED), found, **more)
 
 
 def plain(made: Report) -> dict[str, Any]:
@@ -128,7 +125,8 @@ def test_a_setting_that_nobody_observed_is_unverified() -> None:
 
 def test_residual_risk_says_what_nothing_covers() -> None:
     bare = Allowed(writes=True)
-    risks = " ".join(report(SAMPLE, bare, claim=CLAIM).residual_risk + a_report(checks=()).residual_risk)
+    claimed = report(SAMPLE, bare, Record.unjudged().replace(claim=CLAIM))
+    risks = " ".join(claimed.residual_risk + a_report(checks=()).residual_risk)
     for part in (
         "no verify command is declared",
         "nothing confirmed what the agent says",
@@ -143,15 +141,8 @@ def test_residual_risk_says_what_nothing_covers() -> None:
         assert part in risks, part
     seen = Conformance(*[Conformity("x", "x", Agreement.OK)] * 4)
     whole = Observed(("src/a.py",))
-    covered = report(
-        SAMPLE,
-        ALLOWED,
-        claim=CLAIM.replace(issues=()),
-        observed=whole,
-        checks=CHECKS[:1],
-        declared_checks=1,
-        conformance=seen,
-    )
+    found = Record.unjudged(1, CHECKS[:1], 1, seen).replace(claim=CLAIM.replace(issues=()), observed=whole)
+    covered = report(SAMPLE, ALLOWED, found)
     assert covered.residual_risk == ()
     assert "none known" in as_text(covered)
 
