@@ -61,11 +61,19 @@ def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
 
     `known` are run ids whose shape need not be looked at again.
     """
-    for task in _names(f"{repo}/{RUNS}"):
-        if is_task_id(task):
-            for run in _names(f"{repo}/{RUNS}/{task}/cli"):
-                if run in known or is_run_id(run):
-                    yield task, run
+    for task in _tasks(repo):
+        for run in _names(f"{repo}/{RUNS}/{task}/cli"):
+            if run in known or is_run_id(run):
+                yield task, run
+
+
+def folder_of(repo: str, run_id: str) -> RunDir | None:
+    """The folder of a run whose whole id is known: no others are listed for it."""
+    for task in _tasks(repo):
+        run = RunDir(repo, task, run_id)
+        if os.path.isdir(run.path) and not os.path.islink(run.path):
+            return run
+    return None
 
 
 def unreadable(repo: str) -> list[tuple[str, str]]:
@@ -139,6 +147,10 @@ def _write(repo: str, rows: list[list[Any]]) -> None:
         replace_bytes(f"{repo}/{RUNS}/{_NAME}", data.encode())
     except OSError:
         pass
+
+
+def _tasks(repo: str) -> list[str]:
+    return [name for name in _names(f"{repo}/{RUNS}") if is_task_id(name)]
 
 
 def _names(path: str) -> list[str]:

@@ -43,6 +43,8 @@ def find(root: str, name: str) -> RunDir:
     """
     if "/" in name or name.endswith(".json"):
         return _by_path(root, name)
+    if is_run_id(name) and (known := index.folder_of(root, name)) is not None:
+        return known
     runs = list(index.folders(root))
     if name == "@latest":
         fitting = runs
@@ -50,12 +52,12 @@ def find(root: str, name: str) -> RunDir:
         fitting = [(task, run) for task, run in runs if task == name]
     else:
         fitting = [(task, run) for task, run in runs if name and (run.startswith(name) or run[20:] == name)]
-        if len(fitting) > 1 and not is_run_id(name):
+        if len(fitting) > 1:
             shown = few(sorted(run for _, run in fitting), 3)
             raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}", hint="give more of the run id")
     if not fitting:
-        known = [run for _, run in runs] + [task for task, _ in runs]
-        raise RunNotFound(f"no run `{name[:80]}`", hint=_nearest(name, known))
+        names = [run for _, run in runs] + [task for task, _ in runs]
+        raise RunNotFound(f"no run `{name[:80]}`", hint=_nearest(name, names))
     task, run = max(fitting, key=lambda pair: pair[1])
     return RunDir(root, task, run)
 

@@ -193,11 +193,19 @@ def test_foreign_names_and_links_are_passed_over(tmp_path: Path) -> None:
     runs = tmp_path / ".runs"
     (runs / "..x").mkdir()
     (runs / "hello" / "cli" / "notes").mkdir()
-    (runs / "hello" / "cli" / new_run_id()).write_text("a file")
-    (runs / "hello" / "cli" / new_run_id()).symlink_to(runs / "hello" / "cli" / manifest.run_id)
+    cli = runs / "hello" / "cli"
+    file, link = new_run_id(), new_run_id()
+    (cli / file).write_text("a file")
+    (cli / link).symlink_to(cli / manifest.run_id)
     (runs / "link").symlink_to(runs / "hello")
     assert list(index.folders(str(tmp_path))) == [("hello", manifest.run_id)]
     assert (finished(tmp_path), others(tmp_path)) == ([row_of(manifest)], [])
+    found = {name: index.folder_of(str(tmp_path), name) for name in (manifest.run_id, file, link)}
+    assert {name: run and run.path for name, run in found.items()} == {
+        manifest.run_id: str(cli / manifest.run_id),
+        file: None,
+        link: None,
+    }
 
 
 def test_runs_that_go_on_come_oldest_first_whatever_their_task(tmp_path: Path) -> None:
