@@ -83,7 +83,7 @@ def program() -> NoReturn:
         try:
             stream.flush()
         except (OSError, ValueError):
-            continue  # nobody reads it any more; the status stands
+            continue  # the reader is gone; the status stays
     os._exit(status)
 
 
@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has gone (`runner logs X | head`): no error, and nothing to say it to.
+        # The reader of our output is gone (`runner logs X | head`): not an error, and no one to tell.
         _drop_stdout()
         return ExitStatus.OK
     except SystemExit as exit_:
@@ -119,10 +119,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stand_upright() -> None:
-    """Undoes what a caller may have handed on by exec and what nothing below expects.
+    """Undoes what a caller may pass on by exec and no code below expects.
 
-    With a standard stream closed, the first file that is opened gets its number and is then written over.
-    With SIGCHLD ignored, nobody learns how a child ended (wait(2)). What the encoding of the locale has no
+    With a standard stream closed, the first opened file gets its number and is then overwritten.
+    With SIGCHLD ignored, the end of a child cannot be read (wait(2)). What the encoding of the locale has no
     bytes for is escaped.
     """
     import _signal  # type: ignore[import-not-found] # built in; `signal` costs a tenth of an interpreter

@@ -9,13 +9,13 @@ _LONGEST = 1000
 
 
 def can_ask() -> bool:
-    """Whether a question is seen by somebody who can answer: stdin and stderr are terminals."""
+    """Whether a person can see a question and answer it: stdin and stderr are terminals."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def confirm(question: str, *, default: bool = False) -> bool | None:
-    """Yes or no; None where nobody can be asked. Enter alone is `default`, anything but a yes is no, and so
-    is the end of the input. Ctrl-C is not caught: whoever asks for it has done nothing yet.
+    """Yes or no; None without a terminal. Enter alone is `default`; anything but a yes is no, and so is the
+    end of the input. Ctrl-C is not caught: nothing has happened yet.
     """
     if not can_ask():
         return None

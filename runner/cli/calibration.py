@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from runner.plan.calibrate import Line
 
 KEPT = ("fixed",)
-"""Nothing that a manifest holds says what a plan costs whoever delegates it."""
+"""No manifest shows what a plan costs the one who delegates it."""
 _WHY_KEPT = "kept: manifests count the tokens of the agent, not yours"
 
 

@@ -68,8 +68,8 @@ def run_consent(args: Namespace) -> int:
 
 
 def asked_for_consent(config: Config, choice: Choice, env: Mapping[str, str]) -> bool | None:
-    """Says what delegating means and asks whether it may be; None, with nothing said, where nobody can be
-    asked. Stores nothing.
+    """Explains what delegating means and asks for consent; None, without a word, where there is no terminal.
+    Stores nothing.
     """
     if not can_ask():
         return None

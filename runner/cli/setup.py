@@ -120,7 +120,7 @@ def run_doctor(args: Namespace) -> int:
     names, invalid = args.runtime, None
     try:
         config = settings(args)
-    except ConfigInvalid as error:  # one finding among the others, and told as the error in the end
+    except ConfigInvalid as error:  # one finding among others, and the error at the end
         from runner.config import commands
 
         invalid, config = error, commands.without_settings(here(), args.config)

@@ -169,7 +169,7 @@ def run_start(args: Namespace) -> int:
 
 
 def _begun(args: Namespace, manifest: Manifest) -> int:
-    """What is said of a run that was started; its end, if that is waited for."""
+    """Reports a started run, and its end if the command waits for that."""
     run = RunDir(manifest.repo, manifest.task_id, manifest.run_id)
     if not (args.wait or args.follow):
         if args.format == "json":

@@ -111,7 +111,7 @@ def _is_wanted(args: Namespace, prepared: PreparedPlan) -> bool:
 
 
 def _pass_gates(prepared: PreparedPlan) -> None:
-    """Consent, which is asked for where somebody can be asked; it is stored, so this is once per project."""
+    """The consent, asked for on a terminal and stored, so only once per project."""
     config, choice, env = prepared.config, prepared.choice, os.environ
     try:
         preflight.refuse_without_consent(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LONGEST_TITLE = 80
 """Characters of a run's title, and of the plan's title in the prompt."""
 _MOST_PATHS = 200
-"""So many paths of earlier work are named: a prompt has an end, and nobody reads more again."""
+"""The most paths of earlier work in a prompt: a model would not read more of them again."""
 
 _REREAD = (
     "Earlier batches of the plan changed these files. Read them again before you rely on what the plan or "
@@ -135,7 +135,7 @@ def _units(order: Order) -> str:
 
 
 def _unit(unit: Unit, batch: Sequence[Unit]) -> str:
-    """The goal, and what in the common sections could not be told from the other units'."""
+    """The goal, and what the common sections could not attribute to this unit."""
     inside = {other.id for other in batch}
     builds_on = [name for name in dict.fromkeys(unit.depends_on) if name in inside]
     alone = len(batch) == 1

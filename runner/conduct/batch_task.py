@@ -36,8 +36,8 @@ _ORIGIN = "the plan"
 
 
 def check_template(config: Config, request: Request, units: Iterable[Unit]) -> None:
-    """What can be told of the template before any batch: everything `choose` refuses, and ConfigInvalid where
-    a unit is to write files in a sandbox that is read-only, or, with `files = "strict"`, outside the scope.
+    """Checks the template before any batch: everything `choose` refuses, and ConfigInvalid where a unit
+    writes files in a read-only sandbox or, with `files = "strict"`, outside the scope.
     """
     choice = choose(config, request)
     writers = [(unit, written((unit,))) for unit in units]
@@ -64,16 +64,16 @@ def batch_config(
 ) -> Config:
     """The config in which task `task_id` is this batch.
 
-    `own_text` is the template's prompt where it is not in `prompt`: the text of its `prompt_file`, or what
-    was asked for with --prompt. Who starts the run must ask for no prompt besides. `model` is what the run
-    will be asked with (--model), as the effort belongs to a model.
+    `own_text` is the template's prompt where it is not in `prompt`: the text of its `prompt_file` or of
+    --prompt. The run must then be started without a prompt of its own. `model` is the run's --model, as the
+    effort belongs to a model.
 
-    - The scope of a `strict` order is what its units create and modify; `check_template` has seen to it that
-      this is no more than the template's. Where no unit names a file that it writes, there is nothing to hold
-      the batch to but that. A unit that names none beside others that do may change only what these name.
-    - The result is asked for as `final` unless delegate.toml (or what stands above it) says otherwise.
-    - The effort of the template's model is a floor. A word that is none of ours stays, as nobody can say what
-      is more; `default` is a word of plans only and is never passed on.
+    - The scope of a `strict` order is what its units create and modify; `check_template` ensures that this is
+      within the template's. If no unit names a file that it writes, the template's scope holds. A unit that
+      names none beside others that do may change only what these name.
+    - The output contract is `final` unless delegate.toml or a layer above it says otherwise.
+    - The effort of the template's model is a floor. An unknown word stays, as it cannot be compared;
+      `default` is a word of plans only and is never passed on.
     """
     task = find_task(config, task_id)
     text = own_text if own_text is not None else task.prompt
@@ -97,7 +97,7 @@ def is_apart(config: Config, task_id: str) -> bool:
 
 
 def units_of(assignment: Assignment, ledger: Ledger, step: Step) -> tuple[Unit, ...]:
-    """Those of the batch that nobody has done yet."""
+    """The units of the batch that are not done yet."""
     return tuple(unit for unit in assignment.units(step.n) if unit.id not in ledger.done)
 
 
@@ -168,7 +168,7 @@ def _changes(config: Config, task: Task, order: Order, own_text: str) -> dict[st
         "on_failure": order.on_failure or task.on_failure,
         "workspace": "worktree" if order.worktree else task.workspace,
     }
-    # Whoever works under no terms is not told this by the sections that all runs have.
+    # A run without terms does not get this from the common sections.
     told = fields["scope"] or fields["output_contract"] or fields["workspace"] == "worktree"
     ours = batch_prompt.constraints(free=not told)
     return fields | {"constraints": _once((*task.constraints, *ours))}
@@ -183,7 +183,7 @@ def _once(items: Iterable[str]) -> tuple[str, ...]:
 
 
 def _asks_itself(config: Config, task_id: str) -> bool:
-    """Whether somebody has set how results are asked for, be it to not at all."""
+    """Whether any layer sets the output contract, even to false."""
     keys = (dotted(("tasks", task_id, "output_contract")), "defaults.output_contract")
     return any(key in config.origins for key in keys)
 

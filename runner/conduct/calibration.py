@@ -48,7 +48,7 @@ def calibrate(root: str, before: Economics) -> Calibrated:
 
 
 def measured(root: str) -> Measured:
-    """Every batch that has succeeded, once: a plan that goes on names again what was done before it."""
+    """Every successful batch, once: a resumed plan names again what was done before."""
     found: list[Sample] = []
     left_out: dict[str, int] = {}
     seen: set[str] = set()

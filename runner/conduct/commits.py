@@ -40,9 +40,9 @@ class Base(Value):
 
 
 def base(config: Config, changed: Iterable[str], since: str | None = None) -> Base:
-    """Now, with what batches have `changed` and nobody has committed. Conflict where commits are wanted and
-    cannot follow: somebody else's are there, or no commit at all. `since` is the commit that the plan began
-    with, None before that.
+    """The base now, with what batches have `changed` and no commit has. Conflict where commits are wanted and
+    cannot follow: there are foreign ones, or none at all. `since` is the commit that the plan began with,
+    None before that.
     """
     root = repository_root(config)
     ref, head = commit.tip(root, None)
@@ -53,7 +53,7 @@ def base(config: Config, changed: Iterable[str], since: str | None = None) -> Ba
     at = commit.tip(root, named)[1] if isinstance(named, str) else head
     on = at or head
     tip = _so_far(root, on, paths)
-    if named and tip != on:  # never what nobody has committed, under the name of a plan
+    if named and tip != on:  # never uncommitted work under the name of a plan
         held = {*commit.differing(root, on, paths)} - {*commit.differing(root, tip, paths)}
         where = f" to branch `{named}`" if isinstance(named, str) else ""
         raise Conflict(
@@ -77,8 +77,8 @@ def _is_below(config: Config, since: str, at: str) -> bool:
 
 
 def _so_far(root: str, on: str, paths: Sequence[str]) -> str:
-    """A commit of the work of a plan that no branch names. What git cannot hold, such as a repository that
-    stands in the tree by now, is in no commit.
+    """A commit of a plan's work that no branch names. It lacks what git cannot store, such as a nested
+    repository.
     """
     try:
         return commit.make(root, on, paths, _SO_FAR, _NO_TIME)
@@ -129,8 +129,8 @@ def committed(config: Config, on: Base, run_id: str, since: str | None) -> str |
 
 
 def settled(ledger: Ledger) -> set[str]:
-    """The files that batches which are done have changed and that have to be in a commit by now: all that a
-    commit of ours has, and what units name of the work that somebody else was to commit.
+    """The files changed by finished batches that must be in a commit now: all in a commit of ours, and those
+    that units name in work that a person had to commit.
     """
     found: set[str] = set()
     for step in ledger.steps:
@@ -140,8 +140,8 @@ def settled(ledger: Ledger) -> set[str]:
 
 
 def unsettled(repo: str, ledger: Ledger) -> set[str]:
-    """The files in which tries have left what no commit of the plan has yet: batches that did not succeed, or
-    of which nobody has said that they did, or that were not seen to pass together.
+    """The files in which tries left work that no commit of the plan has yet: of batches that did not succeed,
+    are not known to have succeeded, or were not seen to pass together.
     """
     found = {path for step in ledger.steps for path in step.kept}
     for step in ledger.steps:
@@ -159,7 +159,7 @@ def unsettled(repo: str, ledger: Ledger) -> set[str]:
 
 def repository_root(config: Config) -> str:
     """The root of the git repository around the project. Conflict where there is none, or where a merge, a
-    rebase or the like is under way in it: whoever is at it would find commits of ours in between.
+    rebase or the like is under way in it, which would find our commits in between.
     """
     found = repository.find(config.root)
     if found is None:
@@ -170,8 +170,8 @@ def repository_root(config: Config) -> str:
 
 
 def edited(config: Config, tip: str, paths: Sequence[str] | None) -> tuple[str, ...]:
-    """Which of `paths` (None: of all files that git does not ignore) are in the work tree other than in
-    `tip`, which has all work of the plan: somebody else has changed them.
+    """Which of `paths` (None: of all files that git does not ignore) differ between the work tree and `tip`,
+    which has all work of the plan: these have foreign changes.
     """
     found = repository.find(config.root)
     if found is None:

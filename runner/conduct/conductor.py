@@ -186,8 +186,8 @@ class Conductor:
             self._keep(self.ledger.replace(together=()))
 
     def _note_edits(self, ended: Ended) -> None:
-        """Which of the files that these batches have changed in their work trees somebody else has changed in
-        the user's, before any of it comes there. A file that a killed conductor was folding in says nothing.
+        """Which files that these batches changed in their work trees have foreign changes in the user's,
+        before any merge. A file that a killed conductor was merging does not count.
         """
         assert self._base is not None
         fresh: set[str] = set()
@@ -221,7 +221,7 @@ class Conductor:
             merge_back.take_over(run, self._env)
         except WorkspaceBusy as error:
             self._keep(self.ledger.stops(self._why(error.code, error.message)))
-            return end.replace(meaning=Meaning.LATER)  # whoever goes on with the plan takes it over
+            return end.replace(meaning=Meaning.LATER)  # the run that resumes the plan takes it over
         except RunnerError as error:
             why = self._why(FOLD_CONFLICT, f"its changes do not apply: {_told(error)}")
             return end.replace(meaning=Meaning.FAILURE, why=why)
@@ -292,12 +292,12 @@ class Conductor:
         return None
 
     def _make(self, n: int, manifest: Manifest, end: BatchEnd, tip: str) -> str:
-        """The commit of a batch whose change is in the tree by now, before that of the next one comes there;
-        no branch names it before all were verified together.
+        """The commit of a batch whose change is now in the tree, before the next one comes there; no branch
+        names it before all were verified together.
         """
         step = self.ledger.step(n)
         paths = sorted({*end.changed, *step.kept})
-        with contextlib.suppress(RunnerError):  # it is told when the branch is to be moved
+        with contextlib.suppress(RunnerError):  # it is reported when the branch has to move
             text = self._message(step, manifest)
             self._made[n] = commits.make(self._config, tip, paths, text, manifest.ended_at)
         return self._made.get(n, tip)
@@ -308,7 +308,7 @@ class Conductor:
         return commits.message(self._config, title, step.n, batches, units, manifest)
 
     def _nobodys(self, n: int, end: BatchEnd, paths: Sequence[str]) -> tuple[str, ...]:
-        """What may be somebody else's, who was at work in the same tree; in a tree of its own nobody was."""
+        """What may be foreign, from work in the same tree; a run's own tree has none."""
         if self._is_apart or self._config.delegate.files == "off":
             return ()
         root = self._config.root
@@ -321,14 +321,14 @@ class Conductor:
         return merge_back.outside(self._assignment.units(n), end.changed)
 
     def _own(self, n: int, left: Sequence[str]) -> tuple[str, ...]:
-        """Of files that are other than before a run whose end nobody saw: those that its units name."""
+        """The changed files of a run whose end was not seen: those that its units name."""
         other = {*merge_back.outside(self._assignment.units(n), left)}
         return tuple(path for path in left if path not in other)
 
     # -- after another conductor ---------------------------------------------------------------------
 
     def _recall(self) -> None:
-        """What became of the batches that a conductor before this one has begun."""
+        """The ends of the batches that an earlier conductor started."""
         running = []
         for step in self.ledger.steps:
             if step.run is None or step.status not in (Status.RUNNING, Status.WAITING):
@@ -350,7 +350,7 @@ class Conductor:
         self._finish([one for one in ended if one not in again])
 
     def _recall_decided(self, step: Step, run: RunDir) -> None:
-        """A person may have taken over by hand what did not fit; what nobody wants is put away."""
+        """A person may have accepted by hand what did not apply; an unwanted work tree is removed."""
         if merge_back.decided(run) == "accepted":
             manifest = look(run, self._env)
             self._recalled.add(step.n)

@@ -32,9 +32,9 @@ def invocation(
     prompt: str,
     timeout_s: float | None,
 ) -> Invocation:
-    """With the whole environment of whoever starts it, of which every batch gets what its runtime may have.
+    """With the whole environment of its starter, of which every batch gets what its runtime may have.
 
-    The `prompt` is for people who look into the run's folder: the conductor reads `plan.json`.
+    The `prompt` is for people who read the run's folder: the conductor reads `plan.json`.
     """
     config, task, run_id = choice.config, choice.task, new_run_id()
     run = RunDir(config.root, task.id, run_id)

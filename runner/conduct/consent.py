@@ -102,7 +102,7 @@ def withdraw(root: str, env: Mapping[str, str]) -> bool:
     try:
         path = place(root, env)
     except Unwritable:
-        return False  # what may stand there is believed by nobody
+        return False  # nothing there can be trusted
     try:
         os.unlink(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -132,7 +132,7 @@ def _is_ours_alone(found: os.stat_result) -> bool:
 
 
 def _make(folder: str) -> None:
-    """The folder and those above it, for nobody else. (`os.makedirs` would open those above to others.)"""
+    """The folder and its parents, private. (`os.makedirs` would open the parents to others.)"""
     if os.path.isdir(folder):
         return
     _make(os.path.dirname(folder))

@@ -50,14 +50,14 @@ def take_over(run: RunDir, env: Mapping[str, str]) -> None:
 
 
 def put_away(run: RunDir, env: Mapping[str, str]) -> None:
-    """A work tree that nobody needs any more; its patch stays. One that cannot be removed stays."""
+    """Removes a work tree that is not needed any more, and keeps its patch. One that cannot be removed stays."""
     if standing(run.path) is not None:
         with contextlib.suppress(RunnerError):
             accept.discard(run, env, actor="runner")
 
 
 def decided(run: RunDir) -> str | None:
-    """`accepted` or `discarded`, whoever decided so."""
+    """`accepted` or `discarded`, by a person or the conductor."""
     told = [event["type"] for event in read_events(run.events) if event.get("type") in _DECISIONS]
     return str(told[-1]) if told else None
 
@@ -71,7 +71,7 @@ def is_begun(run: RunDir) -> bool:
 
 
 def left_by(run: RunDir) -> tuple[str, ...]:
-    """The files that are other than when a run in place began, of whose end nobody has a record."""
+    """The files that differ from the start of a run in place whose end has no record."""
     from runner.workspace import snapshot
     from runner.workspace.changes import changed
 

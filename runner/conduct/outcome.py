@@ -39,7 +39,7 @@ class Meaning(StrEnum):
     PARK = "park"
     """Stops the plan and counts for nothing."""
     LATER = "later"
-    """Its run succeeded, and nobody could take over its change yet."""
+    """Its run succeeded, but its change is not merged yet."""
 
 
 class BatchEnd(Value):
@@ -56,7 +56,7 @@ class BatchEnd(Value):
     claimed: tuple[str, ...] = ()
     """What the agent says it changed."""
     is_observed: bool = False
-    """Whether somebody looked at the work tree at all."""
+    """Whether the work tree was compared at all."""
     tree: str | None = None
     """What was verified, in the run's own record of its work tree."""
     is_checked: bool = False

@@ -71,7 +71,7 @@ def refuse_nested(env: Mapping[str, str]) -> None:
 def refuse_without_consent(
     root: str, runtime: str, sandbox: Sandbox, env: Mapping[str, str], rehearse: bool
 ) -> None:
-    """Raises where nobody agreed to this. A rehearsal needs no consent: nothing leaves the machine."""
+    """Raises without consent to this. A rehearsal needs none: nothing leaves the machine."""
     if rehearse:
         return
     found = consent.given(root, env)
@@ -94,7 +94,7 @@ def meant(config: Config, task_id: str | None = None) -> Choice:
     for name in config.tasks:
         try:
             found.append(choose(config, Request(name, allow_danger=True)))
-        except PolicyRefused as error:  # told below where nothing else is left
+        except PolicyRefused as error:  # raised below if no task remains
             refused = refused or error
     if not found:
         raise refused or TaskNotFound("there is no task that could be the template of a plan")

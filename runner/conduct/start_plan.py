@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
 
 MOST_BATCHES = 1000
-"""A manifest lists all of them, and is written anew whenever something happens."""
+"""A manifest lists all of them, and is replaced at every event."""
 _WORTHY = ("delegate", "break_even")
 
 
@@ -83,7 +83,7 @@ class PreparedPlan(Value):
     assignment: Assignment
     ledger: Ledger
     decision: Decision | None
-    """None where a plan is gone on with: it was decided before."""
+    """None for a resumed plan, which was decided before."""
 
     @property
     def config(self) -> Config:
@@ -133,8 +133,8 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
 def prepare_again(
     folder: str, asked: PlanRequest, env: Mapping[str, str], *, done: Sequence[str], reset: bool
 ) -> PreparedPlan:
-    """A plan that is to be gone on with, from where its last run has come. Conflict where there is none, it
-    still runs, nothing is left of it, its breaker is open, or the plan file says something else by now.
+    """A plan to resume, from where its last run ended. Conflict where there is none, it still runs, nothing
+    is left of it, its breaker is open, or the plan file has changed.
     """
     config = _settings(folder, asked.options, env)
     find_task(config, asked.task_id)
@@ -168,7 +168,7 @@ def prepare_again(
 
 
 def refuse_unworthy(prepared: PreparedPlan) -> None:
-    """NotDelegated where the decision is not to delegate, and nobody has said otherwise."""
+    """NotDelegated where the decision is not to delegate and no option overrides it."""
     decision, forced = prepared.decision, prepared.asked.forced
     if decision is None or (decision.batches and (forced or decision.decision in _WORTHY)):
         return
@@ -177,7 +177,7 @@ def refuse_unworthy(prepared: PreparedPlan) -> None:
 
 
 def refuse_begun(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool) -> None:
-    """What `start` would refuse because of the plan's last run, to be told before anybody is asked."""
+    """What `start` would refuse because of the plan's last run, reported before any question."""
     _refuse_another(prepared, last(prepared.config.root, prepared.asked, env), reset)
 
 
@@ -197,11 +197,11 @@ def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[in
 
 
 def begin(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool = False) -> Manifest:
-    """Begins it, or goes on with it, as a run of its own; returns once the conductor exists. PlanRuns where
-    another run of the same plan has not ended, BreakerOpen where its breaker stands open.
+    """Starts or resumes it as a run of its own; returns once the conductor exists. PlanRuns where another run
+    of the same plan has not ended, BreakerOpen where its breaker is open.
     """
     asked, root = prepared.asked, prepared.config.root
-    for _ in dry_run(prepared, env):  # what no run can be made of is told now and not in the middle
+    for _ in dry_run(prepared, env):  # an impossible batch is reported now and not in the middle
         pass
     lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
     try:
@@ -235,7 +235,7 @@ def _refuse_another(
         given, ledger = _load(run, manifest, reset)
     except BreakerOpen:
         raise
-    except Conflict:  # nobody can go on with it, so it has to be possible to begin it anew
+    except Conflict:  # it cannot be resumed, so it must be possible to start over
         return None
     if resumed is None and given.plan == prepared.assignment.plan:  # what says something else is another plan
         refuse_open(ledger, reset)
@@ -255,7 +255,7 @@ def _load(run: RunDir, manifest: Manifest, reset: bool) -> tuple[Assignment, Led
 def _counted_on(
     prepared: PreparedPlan, before: tuple[Assignment, Ledger] | None, reset: bool
 ) -> PreparedPlan:
-    """The same plan begun anew is no new plan to its breaker."""
+    """To its breaker, the same plan started over is the same plan."""
     ledger = prepared.ledger
     if ledger.resumed_from is not None or before is None or reset:
         return prepared
@@ -304,7 +304,7 @@ def _told(prepared: PreparedPlan) -> str:
     return f"continues the plan; left: {', '.join(prepared.ledger.left)}\n"
 
 
-# -- what stands against it ----------------------------------------------------------------------------
+# -- its preconditions ---------------------------------------------------------------------------------
 
 
 def _settings(folder: str, options: Options, env: Mapping[str, str]) -> Config:
@@ -336,7 +336,7 @@ def _begin_anew(run: RunDir) -> str:
 
 
 def _newer(now: Options, then: Options) -> Options:
-    """What was asked for now, and of what was asked for then what nobody has said anything else about."""
+    """The options of now, and for those that are not given, the options of then."""
     given = {name: getattr(now, name) for name in Options._fields}
     return then.replace(**{name: value for name, value in given.items() if value != getattr(Options, name)})
 
