@@ -174,7 +174,7 @@ class DiskFull(Unwritable):
 
 
 class TooManyFiles(RunnerError):
-    """Of this process, or of the machine: whoever gives us so few has to give more."""
+    """Of this process, or of the machine: only its owner can raise the limit."""
 
     code = "too_many_open_files"
     exit_status = ExitStatus.CONFLICT
@@ -228,7 +228,7 @@ class SupervisorFailed(RunnerError):
 
 
 class Bug(RunnerError):
-    """An error that nobody expected; the report's path is in the hint."""
+    """An unexpected error; the path of its report is in the hint."""
 
     code = "bug"
     exit_status = ExitStatus.BUG

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 THREAD = "THREAD-ID"
-"""Stands in `resume_argv` where the id of the thread belongs, which nobody knows before the run."""
+"""In `resume_argv`, the place of the session's id, which is unknown before the run."""
 
 
 class Invocation(Value):
@@ -51,7 +51,7 @@ class Invocation(Value):
     terms: Terms = Terms()
     recovery: Recovery = Recovery()
     resume_argv: tuple[str, ...] | None = None
-    """How its thread is gone on with; THREAD stands for the thread's id. None: the program cannot."""
+    """How its session is resumed; THREAD is the place of its id. None: the program cannot."""
     closing_argv: tuple[str, ...] | None = None
     """As `resume_argv`, for the turn that only asks for the result."""
     retry_of: Lineage | None = None

@@ -227,7 +227,7 @@ class Delegate(Value):
 
 
 class Economics(Value):
-    """Tokens of whoever delegates: `fixed` per session, `batch` per batch, `unit` saved per unit.
+    """Tokens of the one who delegates: `fixed` per session, `batch` per batch, `unit` saved per unit.
 
     Least squares over the measured plans of 1, 4 and 7 units, with `batch` held at 4,500; the 10-unit plan is
     predicted by it and was not fitted. Residuals reach 7,000 tokens, so small differences mean nothing.
@@ -384,7 +384,7 @@ class Rehearsal(Value):
 
 
 class McpServer(Value):
-    """The delegation server as the runtime has to be told of it. Names of variables, never values."""
+    """The delegation server, for the runtime. Names of variables, never values."""
 
     command: str
     args: tuple[str, ...]

@@ -71,7 +71,7 @@ class DelegateTable(Table):
 
 
 class EconomicsTable(Table):
-    """Tokens of whoever delegates a plan; what `runner plan` weighs. Estimates, and no limits of anything."""
+    """Tokens of the one who delegates a plan, which `runner plan` weighs. Estimates, not limits."""
 
     fixed: _Tokens | None = Field(None, description="Once for every plan that is delegated; default 15300.")
     batch: _Tokens | None = Field(None, description="For each batch; default 4500.")

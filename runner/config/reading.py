@@ -140,7 +140,7 @@ class Reading:
         """The text of a file; None when there is none, or none that can be read."""
         self.inputs[path] = None
         try:
-            # Not blocking: somebody may have put a named pipe there.
+            # Not blocking: it may be a named pipe.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             if os.path.islink(path) or (path == self.places.project and self.places.required):

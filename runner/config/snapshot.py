@@ -72,8 +72,8 @@ class Tasks(Mapping[str, Task]):
 
 
 class Origins(Mapping[str, str]):
-    """Dotted key -> where it was set. Holds what was set and answers for every key: what a task does
-    not set comes from `[defaults]`, and what nobody sets is `default`.
+    """Dotted key -> where it was set. It holds what was set and answers for every key: what a task does not
+    set comes from `[defaults]`, and what no layer sets is `default`.
     """
 
     def __init__(self, explicit: Mapping[str, str]) -> None:
@@ -231,8 +231,8 @@ def cache_path(places: ConfigFiles, env: Mapping[str, str]) -> str | None:
 
 
 def read(path: str) -> Json | None:
-    """The stored snapshot; None when there is none, it is broken, or somebody else may have
-    written it.
+    """The stored snapshot; None when there is none, it is broken, or another user may have written
+    it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 LONGEST_S = 50.0
 MOST_OPEN = 20
-"""Questions of one run that may be open at once: whoever looks at it reads them all."""
+"""The most open questions of one run: a look at the run reads them all."""
 _ANSWER_FIRST_S = 0.5
 """A run that pauses or cancels itself gets its answer; its supervisor acts this much later."""
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
 
 
 class Tool(Value):
-    """What the model is told of a tool, and what it does."""
+    """A tool: its description for the model, and its function."""
 
     name: str
     description: str
@@ -135,13 +135,13 @@ def spawn(caller: Caller, args: Json) -> dict[str, Any]:
         os.close(stdin)
     try:
         stdout, stderr = starting.communicate(timeout=LONGEST_S - 5)
-    except subprocess.TimeoutExpired:  # killing it could leave half of a start; it goes on
+    except subprocess.TimeoutExpired:  # killing it could leave half of a start, so it continues
         raise GaveUpWaiting(f"the start of `{run_id}` takes long; the run may still begin") from None
     return _answer_of(stdout, stderr)
 
 
 def _whole(text: str) -> int:
-    """A file that holds all of it before anybody reads: through a pipe, our death would cut a prompt off."""
+    """A file that is complete before it is read: with a pipe, our death could cut a prompt off."""
     fd, view = os.memfd_create("prompt"), memoryview(text.encode(errors="surrogatepass"))
     while view:
         view = view[os.write(fd, view) :]
@@ -188,7 +188,7 @@ def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
 
 def poll(caller: Caller, args: Json) -> dict[str, Any]:
     run, parent = caller.asked(args["parent_manifest_path"])
-    look.look(run, os.environ)  # without an owner nobody would see that its time is over
+    look.look(run, os.environ)  # without an owner its expiry would go unnoticed
     deadline = time.monotonic() + float(args.get("wait_s", 0))
     while True:
         question = questions.read(run, args["question_id"])
@@ -208,7 +208,7 @@ class TooManyQuestions(Conflict):
 
 
 def _refuse_if_over(parent: RunDir | None) -> None:
-    """ParentOver when nobody is left to answer, also where nobody has written that down yet."""
+    """ParentOver when no one is left to answer, even if the manifest does not say so yet."""
     if parent is not None and look.is_done(parent, os.environ):
         raise ParentOver(f"the parent run `{parent.run_id}` is over and will not answer")
 
@@ -220,13 +220,13 @@ def answer(caller: Caller, args: Json) -> dict[str, Any]:
 
 
 def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> dict[str, Any]:
-    """Leaves a wish that the run's supervisor takes up only after this answer has gone out."""
+    """Leaves a request on which the run's supervisor acts only after this answer has been sent."""
     manifest = look.look(run, os.environ)
     if manifest.is_done:
         return {"run_id": run.run_id, "status": manifest.status, "accepted": False}
     given = {name: value for name, value in fields.items() if value is not None}
     run.leave_intent(kind, caller.name, not_before=time.time() + _ANSWER_FIRST_S, **given)
-    run.wake()  # so that its owner knows what came before the wish and what after it
+    run.wake()  # so that its owner can tell what came before and after the request
     return {"run_id": run.run_id, "status": manifest.status, "accepted": True, "note": note}
 
 

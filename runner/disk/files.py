@@ -93,7 +93,7 @@ def read_text(path: str, limit: int = 8 * 1024 * 1024) -> str | None:
 
 
 def no_follow(path: str, flags: int) -> int:
-    """An opener of plain files: no link is followed, and a FIFO that somebody put there holds nobody up."""
+    """An opener of plain files: it follows no link, and a FIFO does not block it."""
     fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
@@ -114,7 +114,7 @@ def make_plain_folder(path: str) -> None:
 
 
 def withdraw(intent: str) -> None:
-    """Takes an intent away. That somebody was quicker, or that it is none, is no error."""
+    """Removes an intent; no error if it is already gone or is not one."""
     try:
         os.unlink(intent)
     except OSError:

@@ -91,7 +91,7 @@ def _groups(
     groups = []
     for number, inside in enumerate(members.values()):
         local = not stay.keys().isdisjoint(inside)
-        if local:  # somebody else has to do one of them between the others, so it cannot be one run
+        if local:  # a person has to do one of them between the others, so it cannot be one run
             stay.update({at: "tied_to_local" for at in inside if at not in stay})
         if len(inside) > 1:
             waits = {of[other]: None for at in inside for other in before[at]}

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 class Batch(Value):
     """Units that are done by one run, in the order in which they depend on each other.
 
-    `files` may be written. `effort` is None where the runtime's own default is meant. `est_tokens` is what
-    this batch adds to (or, below 0, takes from) the tokens of whoever delegates. `after` are the numbers of
-    the batches that it waits for; it is not part of the JSON.
+    `files` may be written. `effort` None means the runtime's own default. `est_tokens` is what this batch
+    adds to the tokens of the one who delegates (below 0: saves). `after` has the numbers of the batches that
+    it waits for; it is not part of the JSON.
     """
 
     n: int

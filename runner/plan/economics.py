@@ -50,7 +50,7 @@ def batch_seconds(number: int, units: int, batches: int) -> int:
 
 
 def standard_seconds(units: int) -> int:
-    """How long whoever delegates would take without."""
+    """The time that the units take without delegating."""
     return _STANDARD_SECONDS[0] + _STANDARD_SECONDS[1] * units if units else 0
 
 

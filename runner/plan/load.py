@@ -31,7 +31,7 @@ def load(path: str) -> Plan:
 def text_of(path: str) -> str:
     """The text of a plan file, unread. PlanInvalid where it cannot be one."""
     try:
-        # Not blocking: somebody may have put a named pipe there.
+        # Not blocking: it may be a named pipe.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)

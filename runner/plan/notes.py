@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runner.plan.units import Rules, Unit
 
 _HUB_FROM = 0.4
-"""A file that so many of all units write may be a hub that nobody named."""
+"""A file that this many of all units write may be an unnamed hub."""
 _CANDIDATES = 5
 """So many files of a group are tried: each costs a look at the whole plan."""
 
@@ -34,7 +34,7 @@ class Grouped(Value):
 
 
 def warnings(units: Sequence[Unit], grouped: Grouped, packed: Packed, rules: Rules) -> Iterator[Warn]:
-    """In a fixed order: what the plan lacks, then what its batches are made of."""
+    """In a fixed order: what is missing in the plan, then what its batches contain."""
     yield from _lacking(units)
     for at, why in sorted(grouped.stay.items()):
         if why == "outside_repo":
@@ -66,7 +66,7 @@ def _lacking(units: Sequence[Unit]) -> Iterator[Warn]:
         ("no_tests", "test scenarios", [bool(unit.tests) for unit in units]),
         ("no_verify", "verify commands", [bool(unit.verify) for unit in units]),
     ):
-        # Of what is trivial nobody expects tests of its own.
+        # Trivial units need no tests of their own.
         names = tuple(
             unit.id
             for unit, has in zip(units, have, strict=True)

@@ -85,8 +85,8 @@ class _Filling:
         self.needs: list[int] = []
 
     def first_after(self, group: int, local: bool) -> int:
-        """The first batch in which something may be that waits for this group. The same batch will do, unless
-        somebody else has to do a unit in between.
+        """The first batch that may contain a unit that waits for this group: the same one, unless a person
+        has to do a unit in between.
         """
         return self.last[group] + local
 

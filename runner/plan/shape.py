@@ -34,7 +34,7 @@ __all__ = ["NAME_PATTERN", "plan_of"]
 _LONGEST = 4096
 """Characters of a path; the system takes no longer one either."""
 _EVERYTHING = ("\x01", "\x01/\x02/\x03")
-"""Names that nobody has: only what covers everything covers them."""
+"""Names that no file has: only a pattern that covers everything covers them."""
 
 
 def plan_of(data: dict[str, Any]) -> tuple[Plan | None, Found]:

@@ -80,7 +80,7 @@ def _read(path: str) -> bytes:
 
 
 def _state_of_threads(pid: int) -> str:
-    """That of a process whose first thread has ended while others go on: no zombie, though it looks so."""
+    """That of a process whose first thread has ended while others run: it looks like a zombie and is not."""
     try:
         for name in os.listdir(f"/proc/{pid}/task"):
             state = _read(f"/proc/{pid}/task/{name}/stat").rpartition(b")")[2].split()[0].decode()
@@ -123,12 +123,12 @@ def is_alive(identity: Identity) -> bool:
 
 
 def boottime() -> float:
-    """The clock that start times are counted in; it goes on while the machine sleeps."""
+    """The clock of start times, which runs on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def age(identity: Identity | None) -> float:
-    """Seconds since its start; 0 of nobody."""
+    """Seconds since its start; 0 if there is no such process."""
     return 0.0 if identity is None else boottime() - identity.start_time / os.sysconf("SC_CLK_TCK")
 
 
@@ -140,9 +140,9 @@ def lists_children() -> bool:
 def children(pid: int) -> list[Process]:
     """The direct children of a process, ended ones included until they are collected, oldest first.
 
-    What is not on our own list was never below us: only we take one off it, and a subreaper's orphans are put
-    at its end. That of another process may lack one where another child is collected while it is read
-    (proc(5)); such a child is listed and gone, and the list is then read again.
+    A process that is not on our own list was never below us: only we remove entries, and a subreaper's
+    orphans are appended. The list of another process can miss one if another child is collected while it is
+    read (proc(5)); such a child is listed and gone, and then the list is read again.
     """
     found: list[Process | None] = []
     for _ in range(_LISTS):

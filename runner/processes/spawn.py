@@ -52,8 +52,8 @@ def spawn(
 ) -> Identity:
     """Starts `program` in a session of its own; returns once it was exec'd. OSError, naming the file, if not.
 
-    The child writes straight to the files, so nobody's death costs a byte of them. `keep_fd` is the one
-    descriptor besides the streams that it inherits. Our own folder and umask are as before afterwards.
+    The child writes straight to the files, so no other process's death loses a byte of them. `keep_fd` is the
+    one descriptor besides the streams that it inherits. Our own folder and umask are as before afterwards.
     """
     files: list[int] = []
     former_cwd, former_umask = os.open(".", os.O_PATH | os.O_CLOEXEC), os.umask(umask)
@@ -81,6 +81,6 @@ def spawn(
         for fd in (*files, former_cwd):
             os.close(fd)
     process = process_at(pid)
-    # It may have ended already: as long as nobody waited for it, its entry stays in /proc.
+    # It may have ended already: until it is waited for, its entry stays in /proc.
     assert process is not None
     return Identity(host(), boot_id(), pid, process.start_time)

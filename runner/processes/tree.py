@@ -86,8 +86,8 @@ class Tree:
         return queue, lambda pid: listed.get(pid, [])
 
     def _strays(self) -> list[Process]:
-        """Our own children of this run, for the moment after a walk: whoever walks slowly never meets what
-        lives shortly. One that has ended just now counts too: it may have left another one behind.
+        """Our own children of this run, right after a walk: a slow walk never meets short-lived processes.
+        One that has just ended counts too: it may have left another one behind.
         """
         self._reap()
         known = [process for process in children(os.getpid()) if not self._is_foreign(process)]
@@ -97,7 +97,7 @@ class Tree:
         if (process.pid, process.start_time) in self._seen:
             return True
         # An MCP server has no marker, but Codex keeps it in the root's own session. A session's number
-        # is not reused while it has members; once another process leads it, nobody in it is ours.
+        # is not reused while it has members; once another process leads it, none of it is ours.
         in_session = is_our_session and process.session == self._root.pid
         return in_session and process.start_time >= self._root.start_time
 
@@ -119,8 +119,8 @@ class Tree:
     def freeze(self, within_s: float) -> list[Process]:
         """Stops the whole tree. Returns what was still seen running at the end: empty is success.
 
-        Parents are stopped before their children, so that nobody starts what was not seen; a walk that
-        finds everything stopped is believed only when the next one finds the same.
+        Parents are stopped before their children, so that no unseen process is started; a walk that finds
+        everything stopped counts only when the next one finds the same.
         """
         deadline = self._deadline(within_s)
         settled: list[Process] | None = None
@@ -191,7 +191,7 @@ class Tree:
         return True
 
     def _wait(self) -> None:
-        """A moment, and less where a child of ours ends: nobody waits for what is over."""
+        """Waits a moment, and less if a child of ours ends."""
         former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
         try:
             if not _has_ended_child():
@@ -224,8 +224,8 @@ def _same(a: list[Process], b: list[Process]) -> bool:
 
 
 def marked(run_id: str, argv: Sequence[str]) -> Process | None:
-    """The living process that carries this run's marker and was started as `argv`: the root that nobody
-    wrote down. A script's interpreter may stand before it (the npm package's launcher is one).
+    """The living process with this run's marker that was started as `argv`: an unrecorded root. The
+    interpreter of a script may come before it (the npm package has such a launcher).
     """
     wanted = list(argv[1:])
     for process in everything().values():

@@ -180,7 +180,7 @@ def _spelt(char: str, slashes: int) -> tuple[bytes, int]:
 
 def _in_base64(raw: bytes) -> Secret:
     """The value in base64. The last letters depend on what follows it, often a line's end."""
-    import binascii  # a shared library: only for whoever has a value to hide
+    import binascii  # a shared library: only if there is a value to hide
 
     whole = len(raw) // 3 * 3
     text = binascii.b2a_base64(raw[:whole], newline=False).decode()

@@ -285,7 +285,7 @@ def _opens_nothing(buf: bytes, start: int) -> bool:
 def _quoted_end(buf: bytes, start: int, opener: bytes, limit: int = 0) -> int:
     """Where the string ends whose text begins at `start`, behind `opener` (backslashes and quote).
 
-    -1 if it is longer than any secret, or goes on at `limit`. The opener says how deep the JSON is
+    -1 if it is longer than any secret, or continues at `limit`. The opener says how deep the JSON is
     nested: a quote with as many backslashes closes; one with twice as many and one more is part of
     the value; any other ends a string around this one, and so this one. A line's end closes all.
     """
@@ -321,7 +321,7 @@ class _Bare:
     __slots__ = ("_line", "_run")
 
     def __init__(self) -> None:
-        self._run = self._line = (0, 0)  # from where to where the text is known to go on
+        self._run = self._line = (0, 0)  # from where to where the text is known to continue
 
     def run_end(self, buf: bytes, start: int, longest: int) -> int:
         """Where the value without spaces ends that begins at `start`; -1 if beyond `longest`."""
@@ -334,8 +334,8 @@ class _Bare:
     def line_end(self, buf: bytes, start: int) -> int:
         """Where the value of the header ends that begins at `start`; -1 if that is too far off.
 
-        It goes on over quotes inside the value, and stops at a quote that looks like the end of a
-        string around the header, at an escaped line break and at the end of the line.
+        It continues over quotes inside the value, and stops at a quote that looks like the end of a string
+        around the header, at an escaped line break and at the end of the line.
         """
         limit = start + LONGEST
         pos = self._line[1] if self._line[0] <= start <= self._line[1] else start

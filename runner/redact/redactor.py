@@ -58,7 +58,7 @@ class Redactor:
 class Stream:
     """Redacts piece by piece, in memory bounded by the pieces and not by their sum.
 
-    It holds back the last 32 KiB or so until it knows that no secret goes on there.
+    It holds back the last 32 KiB or so until it knows that no secret continues there.
     """
 
     __slots__ = ("_passes",)
@@ -75,7 +75,7 @@ class Stream:
         return sum(each.count for each in self._passes)
 
     def feed(self, data: bytes) -> bytes:
-        """Takes the next piece; gives what is certain by now, which may be nothing."""
+        """Takes the next piece; returns what is certain so far, which may be nothing."""
         for each in self._passes:
             data = each.feed(data, last=False)
         return data

@@ -14,12 +14,12 @@ _CHUNK = 1024 * 1024
 
 
 def seal(path: str | os.PathLike[str], redactor: Redactor, *, chunk_size: int = _CHUNK) -> int:
-    """Takes the secrets out of a file and says how many; with none, the file is not touched.
+    """Removes the secrets from a file and returns how many; without any, the file is not touched.
 
-    The new file has the mode, owner and times of the old one and replaces it in one step. When
-    anything fails, a full disk for one, OSError is raised, the old file is whole and nothing is
-    left beside it. Nobody must be writing to the file any more: what comes in after the reading is
-    lost. A link, or anything that is no plain file, is refused.
+    The new file has the mode, owner and times of the old one and replaces it in one step. After a failure,
+    such as a full disk, OSError is raised, the old file is whole and nothing is left beside it. No process
+    may be writing to the file any more, as later content would be lost. A link, or anything but a plain file,
+    is refused.
     """
     source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-if not __package__:  # run as a plain file: nobody has said where the package is
+if not __package__:  # run as a plain file: the package is not on the path
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from runner.rehearsal import script

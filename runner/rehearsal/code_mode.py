@@ -64,6 +64,6 @@ def plain(name: str) -> str:
 
 
 def _guarded(source: str, yield_ms: int) -> str:
-    """The script with a failure printed like an output, as the model would be told it."""
+    """The script with a failure printed like an output, as a model would see it."""
     pragma = json.dumps({"yield_time_ms": yield_ms})
     return f"// @exec: {pragma}\ntry {{{source}\n}} catch (error) {{ text(String(error)); }}"

@@ -9,7 +9,7 @@ from runner.rehearsal import script
 
 
 def note(script_path: str, log_path: str) -> str | None:
-    """`1 of 3 turns of the script were played`, or None when all were, or nobody can tell."""
+    """`1 of 3 turns of the script were played`, or None when all were, or it is unknown."""
     try:
         total = sum(turn.times for turn in script.load(Path(script_path)).turns)
         lines = Path(log_path).read_text(encoding="utf-8").splitlines()

@@ -61,7 +61,7 @@ class ModelRequest(NamedTuple):
     prompts: tuple[str, ...]
     outputs: tuple[Output, ...]
     fresh: tuple[Output, ...]
-    """The outputs since anybody, user or model, last said something."""
+    """The outputs since the last message of user or model."""
     input_items: int
 
 

@@ -128,7 +128,7 @@ def _fence(scope: Sequence[str]) -> tuple[str, ...]:
 
 
 def _no_commit(parts: Parts) -> tuple[str, ...]:
-    """Told where it is held against the result: see `verify.inspect.allowed_by`."""
+    """Said wherever the result is judged by it: see `verify.inspect.allowed_by`."""
     if not (parts.scope or parts.output_contract or parts.own_tree):
         return ()
     return ("Do not commit, and move no branch or tag: the change is looked at in the files.",)

@@ -113,7 +113,7 @@ class CommandRequest(Value):
 
 
 class End(Value):
-    """What is known when the process has ended; `exit_code` is None when nobody could see it."""
+    """What is known when the process has ended; `exit_code` is None when it could not be seen."""
 
     exit_code: int | None
     signal: int | None
@@ -135,12 +135,12 @@ class ObservedSettings(Value):
     network: bool | None = None
     approval: str | None = None
     effort: str | None = None
-    """`UNSET` where the program says that it was told none."""
+    """`UNSET` where the program says that none was set."""
 
 
 UNSET = "default"
 THREAD_GONE = "the session to resume is gone: start a new run"
-"""The hint of an end whose cause that is: going on in it again is of no use."""
+"""The hint of an end with that cause: resuming it again is of no use."""
 
 
 class SessionNote(Value):
@@ -178,7 +178,7 @@ class Runtime(Protocol):
     key_env: tuple[str, ...]
     """Names whose value alone logs the program in; they reach it only if `env` names them."""
     resumes: bool
-    """Whether a thread can be gone on with: it can, and says which one it has."""
+    """Whether it can resume a session, and reports the id of its session."""
     env_names: tuple[str, ...]
     """Names besides the default environment that the program itself needs (its home, ...)."""
 
@@ -194,8 +194,8 @@ class Runtime(Protocol):
     def command(self, request: CommandRequest) -> Command:
         """The exact argv; the prompt goes to stdin.
 
-        RuntimeWrong if the version lacks a needed option, ConfigInvalid if the declaration cannot
-        be carried out as it stands.
+        RuntimeWrong if a needed option is missing in this version, ConfigInvalid if the program cannot do
+        what the settings declare.
         """
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
@@ -214,7 +214,7 @@ class Runtime(Protocol):
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
         """Where the program's own record of this thread may lie, the likeliest first: a file whose name ends
-        in `<thread_id>.jsonl`. () where it keeps none, or none that could be told by the thread.
+        in `<thread_id>.jsonl`. () where it keeps none, or none that the session's id identifies.
         """
 
     def session_record(self, record: Json) -> SessionNote | None:

@@ -161,11 +161,11 @@ class Codex:
 
 
 def _delegation(server: McpServer) -> dict[str, Any]:
-    """How Codex is told of the delegation server; measured on 0.163.0.
+    """The delegation server in Codex's settings; measured on 0.163.0.
 
-    `required`: an optional server is not waited for and may silently be absent. The approval: without it
-    every call that is not read-only is refused, and the run ends well all the same. `env_vars`: a server
-    gets a short environment, and a child run needs what its parent got.
+    `required`: Codex does not wait for an optional server, which may silently be absent. The approval:
+    without it every call that is not read-only is refused, and the run ends well all the same. `env_vars`: a
+    server gets a short environment, and a child run needs what its parent got.
     """
     common = {"required": True, "default_tools_approval_mode": "approve"}
     if server.registered:

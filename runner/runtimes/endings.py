@@ -69,7 +69,7 @@ def _killed(end: End, name: str) -> tuple[Outcome, Reason]:
 
 
 def lost() -> tuple[Outcome, Reason]:
-    """The ending when nobody saw the process end and its stream does not tell either."""
+    """The ending when the process was not seen to end and its stream does not show it either."""
     return Outcome.LOST, Reason(
         "lost",
         "the end of the program was not seen, and its events do not show it",

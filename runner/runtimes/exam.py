@@ -31,7 +31,7 @@ PROGRAM_S, LOGIN_S, SANDBOX_S = 8.0, 5.0, 8.0
 
 
 class Fitness(StrEnum):
-    """`fail` alone means that a run could not start; `unknown` is said where we could not see."""
+    """Only `fail` means that a run could not start; `unknown` is what could not be examined."""
 
     OK = "ok"
     WARN = "warn"

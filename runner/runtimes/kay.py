@@ -103,7 +103,7 @@ class Kay:
         args.option("-C", "--cd", request.cwd)
         args.option("-s", "--sandbox", sandbox.level.value)
         # New between 0.9.17 and 0.9.46; before, exec has no other policy. Never --full-auto: it
-        # asks for approval on failure, which nobody can give, and opens the network.
+        # asks for approval on failure, which no one can give, and opens the network.
         if args.knows("-a") or args.knows("--ask-for-approval"):
             args.option("-a", "--ask-for-approval", "never")
         args.option("-m", "--model", model.model)
@@ -191,7 +191,7 @@ def provider_of(settings: RuntimeSettings, model: Model | None) -> str:
 
 
 def _delegation(server: McpServer) -> dict[str, Any]:
-    """How Kay is told of the delegation server, in its own words; ConfigInvalid for a registered one."""
+    """The delegation server in Kay's settings; ConfigInvalid for a registered one."""
     if server.registered:
         raise ConfigInvalid(
             "Kay cannot switch a registered MCP server on for one run",

@@ -106,7 +106,7 @@ def _patch_begin(message: Message) -> tuple[Activity, ...]:
 
 
 def _patch_end(message: Message) -> tuple[Activity, ...]:
-    # Only a refusal is news: the beginning has told which files.
+    # Only a refusal is news: the beginning named the files.
     if message.get("success") is not False:
         return ()
     said = text(message.get("stderr")) or text(message.get("stdout"))

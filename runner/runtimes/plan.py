@@ -37,7 +37,7 @@ class ConductorRuntime:
     install_hint = "it is part of runner"
     login_hint = ""
     key_env: tuple[str, ...] = ()
-    resumes = False  # a plan is gone on with by another run
+    resumes = False  # another run resumes a plan
     env_names: tuple[str, ...] = ()
 
     def identify(self, version_output: str) -> str | None:

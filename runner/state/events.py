@@ -55,7 +55,7 @@ class EventLog:
         finally:
             os.close(fd)
         self._torn = written < len(line)
-        if written < len(line) - 1:  # an event that lacks only its newline is one
+        if written < len(line) - 1:  # an event without its newline is still one
             raise OSError(errno.ENOSPC, "the event was cut short", self._path)
         self._seq += 1
 

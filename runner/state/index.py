@@ -28,7 +28,7 @@ _NAME = ".index.json"
 
 
 class RunRow(Value):
-    """A run as `list` shows it. `status` is `unknown` where nobody can tell."""
+    """A run as `list` shows it. `status` is `unknown` where the state cannot be determined."""
 
     run_id: str
     task_id: str
@@ -77,8 +77,8 @@ def folder_of(repo: str, run_id: str) -> RunDir | None:
 
 
 def unreadable(repo: str) -> list[tuple[str, str]]:
-    """(path, why) of everything at the place of a task's folder behind which there may be runs that nobody
-    sees: it may not be read, or it is a link or no folder at all.
+    """(path, why) of every task folder that may hide runs: it cannot be read, or it is a link or not a
+    folder.
     """
     found = []
     for path in _task_places(repo):

@@ -25,7 +25,7 @@ class Status(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     PARKED = "parked"
-    """Stopped by what is no fault of the batch: it is tried again when the plan goes on."""
+    """Stopped without a fault of the batch: it is tried again when the plan is resumed."""
     DONE = "done"
     """A person says that all of it is done."""
 
@@ -35,7 +35,7 @@ _STOPPED = (Status.FAILED, Status.PARKED)
 
 
 class Step(Value):
-    """One batch and what became of it."""
+    """One batch and its result."""
 
     n: Count
     units: tuple[str, ...]
@@ -59,7 +59,7 @@ class Step(Value):
 
 
 class Breaker(Value):
-    """Stops a plan whose batches fail in a row, until a person says that it may go on."""
+    """Stops a plan whose batches fail in a row, until a person resets it."""
 
     limit: Count
     failures: Count = 0
@@ -90,7 +90,7 @@ class Ledger(Value):
     """The base with the work of all batches so far; a commit that no ref may name."""
     resumed_from: Lineage | None = None
     together: tuple[Count, ...] = ()
-    """Batches whose changes are in one work tree by now and were not seen to pass there."""
+    """Batches whose changes are in one work tree now but were not seen to pass there."""
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -130,7 +130,7 @@ class Ledger(Value):
         )
 
     def missing(self, step: Step) -> tuple[str, ...]:
-        """The units not delegated that it waits for, and that nobody has done yet."""
+        """The units that it waits for, are not delegated and not done yet."""
         return tuple(unit for unit in step.local if unit not in self.done)
 
     def blocking(self, step: Step) -> tuple[int, ...]:
@@ -210,8 +210,8 @@ class Ledger(Value):
         reset: bool = False,
         limit: int | None = None,
     ) -> Ledger:
-        """As another run goes on with it. What did not succeed may be tried again; an open breaker stays open
-        unless a person resets it.
+        """For a run that resumes the plan. What did not succeed may be tried again; an open breaker stays
+        open unless a person resets it.
         """
         known = (*self.done, *(unit for unit in done if unit not in self.done))
         steps = tuple(_again(step, known) for step in self.steps)
@@ -231,7 +231,7 @@ class Ledger(Value):
     # -- what a manifest shows -----------------------------------------------------------------------
 
     def shown(self, *, is_over: bool = False) -> dict[str, Any]:
-        """For `manifest.plan`. Where the conductor `is_over`, nobody looks after what still was running."""
+        """For `manifest.plan`. If the conductor `is_over`, running batches have no one to follow them."""
         return {
             "file": self.file,
             "title": self.title,

@@ -124,7 +124,7 @@ def of_run(run: RunDir) -> list[Question]:
 
 
 def answer(run: RunDir, question_id: str, text: str, *, by: str) -> Question:
-    """Closes an open question with an answer. QuestionClosed if somebody (or its time) was faster."""
+    """Closes an open question with an answer. QuestionClosed if another answer, or its expiry, came first."""
     if not text.strip() or len(text) > MAX_TEXT:
         raise UsageError(f"an answer has 1 to {MAX_TEXT} characters")
     question = read(run, question_id)
@@ -187,7 +187,7 @@ def _is_question(data: Json) -> bool:
 
 
 def _closed(run: RunDir, question_id: str) -> Json:
-    """How it was closed; {} while it is open. What nobody can read answers nothing: that is an expiry."""
+    """How it was closed; {} while it is open. An unreadable answer counts as an expiry."""
     name = f"{question_id}.closed.json"
     data = _load(run, name)
     if data is not None and data.get("status") in ("answered", "expired"):

@@ -44,7 +44,7 @@ _ANSWERED_WITHIN_S = 5.0
 
 
 def new_run_id() -> str:
-    """`YYYYMMDDTHHMMSSmmmZ-<8 hex>`: sorts by time, unique without asking anybody."""
+    """`YYYYMMDDTHHMMSSmmmZ-<8 hex>`: sorts by time, unique without coordination."""
     now = time.time()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(int(now)))
     return f"{stamp}{int(now % 1 * 1000):03d}Z-{os.urandom(4).hex()}"
@@ -91,8 +91,8 @@ def runs_of(repo: str, task_id: str) -> list[RunDir]:
 
 
 def lock_task(repo: str, task_id: str) -> int:
-    """Waits until nobody else has it, and takes it: a descriptor that frees it when it is closed. Unwritable
-    if the folder refuses.
+    """Waits for the lock and takes it: a descriptor that frees it when closed. Unwritable if the folder
+    refuses.
     """
     try:
         for folder in _lineage(repo, task_id):
@@ -132,7 +132,7 @@ class RunDir:
         self.questions = f"{self.path}/questions"
         self.wake_fifo = f"{self.control}/wake"
         self.reserve = f"{self.control}/reserve"
-        self.alone = f"{self.control}/alone"  # stands while a wish is obeyed that is for this run only
+        self.alone = f"{self.control}/alone"  # exists while a request for this run only is carried out
         self.lock = f"{self.path}/run.lock"
 
     @property
@@ -156,7 +156,7 @@ class RunDir:
     def create(self) -> int:
         """Makes the folder and takes its lock; the descriptor is the caller's. Unwritable if it cannot.
 
-        The lock is taken before the manifest exists, so that nobody can find the run without an owner.
+        The lock is taken before the manifest exists, so the run is never seen without an owner.
         """
         try:
             for folder in _lineage(self.repo, self.task_id):
@@ -168,7 +168,7 @@ class RunDir:
         lock_fd = -1
         try:
             lock_fd = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(lock_fd, fcntl.LOCK_EX)  # waits at most for somebody who is just looking
+            fcntl.flock(lock_fd, fcntl.LOCK_EX)  # at most a concurrent reader holds it
             os.mkdir(self.control, 0o700)
             os.mkdir(self.questions, 0o700)
             os.mkfifo(self.wake_fifo, 0o600)
@@ -191,8 +191,8 @@ class RunDir:
         return os.path.lexists(self.manifest) or os.path.lexists(self.invocation)
 
     def try_lock(self, *, again: bool = False) -> int | None:
-        """The lock's descriptor, or None when somebody holds it. RunNotFound without a folder, or without the
-        file, which is made `again` if that is wanted.
+        """The lock's descriptor, or None when it is held. RunNotFound without a folder, or without the file,
+        which is created with `again`.
         """
         make = os.O_CREAT if again else 0
         try:
@@ -209,7 +209,7 @@ class RunDir:
         return fd
 
     def is_locked(self) -> bool:
-        """Whether somebody owns this run right now."""
+        """Whether this run has an owner right now."""
         fd = self.try_lock()
         if fd is None:
             return True
@@ -231,7 +231,7 @@ class RunDir:
             text = f"cannot read {self.manifest}: {error.strerror}"
             if _is_of_another(self.manifest):
                 raise Unwritable(text) from error
-            raise ManifestBroken(text) from error  # a link, a folder or a FIFO, or nobody may read it
+            raise ManifestBroken(text) from error  # a link, a folder, a FIFO or unreadable
 
     def read_invocation(self) -> Invocation:
         """What was executed, without the prompt. ManifestBroken when it cannot be read."""
@@ -267,8 +267,8 @@ class RunDir:
             replace_json(self.manifest, data)
 
     def set_aside_manifest(self) -> str:
-        """Keeps a broken manifest under another name; returns that. It stands until it is replaced, so
-        nobody who looks meanwhile takes the run for gone. Only a folder in its place has to go at once.
+        """Keeps a broken manifest under another name, which it returns. The file stays until it is replaced,
+        so a reader does not take the run for gone. Only a folder in its place has to go at once.
         """
         aside = f"{self.manifest}.broken-{time.time_ns()}"
         if os.path.isdir(self.manifest) and not os.path.islink(self.manifest):
@@ -278,7 +278,7 @@ class RunDir:
         return aside
 
     def leave_intent(self, kind: str, actor: str, **fields: Any) -> str:
-        """A durable wish for the run's owner; visible only when it is complete. Returns its path."""
+        """A durable request to the run's owner; visible only when complete. Returns its path."""
         intent = {"kind": kind, "actor": actor, "at": timestamp(), **fields}
         name = f"{time.time_ns():020d}-{os.urandom(3).hex()}"
         path = f"{self.control}/intent-{name}.json"
@@ -322,13 +322,13 @@ class RunDir:
             return False
 
     def is_told(self, kind: str) -> bool:
-        """Whether such a wish waits for the owner."""
+        """Whether such a request waits for the owner."""
         return any(intent.get("kind") == kind for _, intent in self.intents())
 
     def open_wake(self) -> int | None:
-        """The owner's end of the FIFO, made again where somebody took it away; None if that is impossible.
+        """The owner's end of the FIFO, created again if it was removed; None if that is impossible.
 
-        Without it a wish is seen at the next tick.
+        Without it a request is seen at the next tick.
         """
         try:
             if os.path.islink(self.control):
@@ -341,7 +341,7 @@ class RunDir:
             return None
 
     def wake(self) -> None:
-        """Makes the owner look at `control/` now. Nobody there is no error: the wish is durable."""
+        """Makes the owner check `control/` now. No error without an owner: the request is durable."""
         try:
             fd = os.open(self.wake_fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
@@ -356,8 +356,8 @@ class RunDir:
 
 
 def is_due(intent: Json, *, is_answered: bool) -> bool:
-    """A run that acts on itself gets its answer first: such a wish waits until a tool call of its program was
-    seen to end after the wish came, and a moment at the least. A silent program is not waited for.
+    """A run that acts on itself gets its answer first: its request waits until a tool call of its program was
+    seen to end after it came, and at least a moment. A silent program is not waited for.
     """
     not_before = intent.get("not_before")
     if not isinstance(not_before, int | float):
@@ -367,7 +367,7 @@ def is_due(intent: Json, *, is_answered: bool) -> bool:
 
 
 def actor_of(intent: Json) -> str:
-    """Who has that wish."""
+    """Who requests it."""
     return str(intent.get("actor") or "user")
 
 
