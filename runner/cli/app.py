@@ -123,7 +123,7 @@ def _stand_upright() -> None:
 
     With a standard stream closed, the first opened file gets its number and is then overwritten.
     With SIGCHLD ignored, the end of a child cannot be read (wait(2)). What the encoding of the locale has no
-    bytes for is escaped.
+    locale lacks are escaped.
     """
     import _signal  # type: ignore[import-not-found] # built in; `signal` costs a tenth of an interpreter
 

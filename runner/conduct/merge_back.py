@@ -50,7 +50,7 @@ def take_over(run: RunDir, env: Mapping[str, str]) -> None:
 
 
 def put_away(run: RunDir, env: Mapping[str, str]) -> None:
-    """Removes a work tree that is not needed any more, and keeps its patch. One that cannot be removed stays."""
+    """Removes an unneeded work tree and keeps its patch. A tree that cannot be removed stays."""
     if standing(run.path) is not None:
         with contextlib.suppress(RunnerError):
             accept.discard(run, env, actor="runner")
