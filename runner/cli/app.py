@@ -122,8 +122,8 @@ def _stand_upright() -> None:
     """Undoes what a caller may pass on by exec and no code below expects.
 
     With a standard stream closed, the first opened file gets its number and is then overwritten.
-    With SIGCHLD ignored, the end of a child cannot be read (wait(2)). What the encoding of the locale has no
-    locale lacks are escaped.
+    With SIGCHLD ignored, the end of a child cannot be read (wait(2)). Characters that the encoding of the
+    locale cannot express are escaped.
     """
     import _signal  # type: ignore[import-not-found] # built in; `signal` costs a tenth of an interpreter
 
