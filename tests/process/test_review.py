@@ -70,7 +70,7 @@ def test_stdout_is_the_patch_and_nothing_else(repo: Repo, refused: RunDir, tmp_p
         (repo.root / name).write_bytes(content)
     with repo.process("diff", refused.run_id) as process:
         patch, err = process.communicate(timeout=30)
-    assert process.returncode == 0 and err.startswith(b"note: all that changed since the run began")
+    assert process.returncode == 0 and err.startswith(b"note: all changes since the run began")
     other = tmp_path / "other"
     subprocess.run(["git", "worktree", "add", "-q", str(other), "HEAD"], cwd=repo.root, check=True)
     subprocess.run(["git", "apply"], cwd=other, input=patch, check=True)
@@ -100,7 +100,7 @@ def test_accepting_and_then_again(repo: Repo, refused: RunDir, tree: Worktree) -
     assert tree.patch in done.stderr and (repo.root / "new").read_text() == "the run's\n"
     assert not os.path.exists(tree.path)
     again = repo.cli("accept", refused.run_id, "--format", "json")
-    assert again.status == 9 and "accepted already" in again.error["message"]
+    assert again.status == 9 and "is already accepted" in again.error["message"]
     assert "+the run's" in repo.cli("diff", refused.run_id).stdout
     logged = repo.cli("logs", refused.run_id).stdout
     assert "accepted by user: files=1" in logged

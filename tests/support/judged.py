@@ -136,7 +136,7 @@ def events_of(run: Run, *kinds: str) -> list[str]:
     return [event["type"] for event in run.events() if event["type"] in kinds]
 
 
-def told(run: Run, kind: str, within: float = 20.0) -> dict[str, Any]:
+def told(run: Run, kind: str, within: float = 30.0) -> dict[str, Any]:
     """The first event of this kind, as soon as it is there."""
     wait_until((run.folder / "events.jsonl").exists, within, "the events")
     found: dict[str, Any] = wait_until(lambda: next(iter(run.events(kind)), None), within, f"event {kind}")

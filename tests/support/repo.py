@@ -21,7 +21,8 @@ from support.waiting import wait_until
 __all__ = ["RUNNER", "Completed", "Repo", "Run"]
 
 RUNNER = Path(sys.executable).parent / "runner"
-WITHIN_S = 60.0
+WITHIN_S = 120.0
+"""Nobody waits so long for a command; on a machine with much else to do it may take a while."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Repo:
     def open_gate(self) -> None:
         (self.home / "gate").touch()
 
-    def begun(self, within: float = 10.0) -> None:
+    def begun(self, within: float = 30.0) -> None:
         """Until the child has touched `$HOME/begun`."""
         wait_until((self.home / "begun").exists, within, "the child's beginning")
 
@@ -126,7 +127,7 @@ class Repo:
         """A file through which a child talks to the test: `$HOME/NAME`."""
         return self.home / name
 
-    def pid_in(self, name: str, within: float = 10.0) -> Seen:
+    def pid_in(self, name: str, within: float = 30.0) -> Seen:
         """The process whose number the child writes to `$HOME/NAME`."""
         wait_until(lambda: self.note(name).exists() and self.note(name).read_text().strip(), within, name)
         seen = processes.look(int(self.note(name).read_text()))
@@ -265,7 +266,7 @@ class Run:
         manifest: dict[str, Any] = done.json()
         return manifest
 
-    def wait(self, *words: str, within: float = 30.0) -> dict[str, Any]:
+    def wait(self, *words: str, within: float = 60.0) -> dict[str, Any]:
         """The manifest of the end, whatever the end is."""
         done = self.ask("wait", *words, within=within)
         manifest: dict[str, Any] = done.json()

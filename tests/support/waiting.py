@@ -13,7 +13,7 @@ T = TypeVar("T")
 _POLL_S = 0.01
 
 
-def wait_until(condition: Callable[[], T], within: float = 10.0, what: str = "the condition") -> T:
+def wait_until(condition: Callable[[], T], within: float = 30.0, what: str = "the condition") -> T:
     """The first true value of `condition`; AssertionError when none came in time."""
     deadline, never = time.monotonic() + within, threading.Event()
     while not (value := condition()):

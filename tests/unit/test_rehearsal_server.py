@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 from runner.rehearsal import script
 from runner.rehearsal.actor import Actor
@@ -280,10 +281,3 @@ def test_the_log_has_a_line_per_request_without_headers(
     } | ({"body": asked} if with_bodies else {})
     assert (lines[0]["path"], lines[0]["turn"], lines[0]["answer"]) == ("/v1/models", None, [])
     assert path.stat().st_mode & 0o777 == 0o600
-
-
-def wait_until(true: Callable[[], bool], within_s: float = 10.0) -> None:
-    end = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        threading.Event().wait(0.01)
