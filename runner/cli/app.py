@@ -245,7 +245,7 @@ def _report_bug(error: Exception, as_json: bool) -> int:
     text = "".join(traceback.format_exception(error))
     try:
         path = _kept(f"runner on Python {sys.version}, {sys.platform}\n{text}")
-    except (OSError, RunnerError):
+    except Exception:  # whatever it is, the first bug is the one to tell
         path = "could not be written"
         print(text, file=sys.stderr)
     return _report(Bug(f"{type(error).__name__}: {error}", hint=f"a bug of runner; report: {path}"), as_json)
@@ -253,11 +253,9 @@ def _report_bug(error: Exception, as_json: bool) -> int:
 
 def _kept(report: str) -> str:
     """The file with the report of a bug."""
-    from runner.disk import home
+    from runner.disk import files, home
 
-    folder = home.state(os.environ)
+    folder = files.private_folder(home.state(os.environ))
     path = os.path.join(folder, f"crash-{os.getpid()}.log")
-    os.makedirs(folder, 0o700, exist_ok=True)
-    with open(path, "wb", opener=lambda p, f: os.open(p, f, 0o600)) as file:
-        file.write(report.encode(errors="backslashreplace"))
+    files.replace_bytes(path, report.encode(errors="backslashreplace"))
     return path

@@ -11,7 +11,7 @@ import json
 import os
 
 from runner.disk import home
-from runner.disk.files import no_follow, replace_json, unwritable
+from runner.disk.files import is_ours_alone, private_folder, read, replace_json, unwritable
 from runner.errors import Unwritable
 from runner.model import SCHEMA_VERSION, Level
 from runner.state.manifest import timestamp
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from runner.model import Sandbox
 
 _LONGEST = 65_536
-_BY_OTHERS = 0o022
 
 
 class Consent(Value):
@@ -59,12 +58,9 @@ def given(root: str, env: Mapping[str, str]) -> Consent | None:
     try:
         path = place(root, env)
         folder = os.path.dirname(path)
-        if not (_is_ours_alone(os.stat(folder)) and _is_ours_alone(os.stat(os.path.dirname(folder)))):
+        if not all(is_ours_alone(os.stat(one)) for one in (folder, os.path.dirname(folder))):
             return None
-        with open(path, "rb", opener=no_follow) as file:
-            if not _is_ours_alone(os.fstat(file.fileno())):
-                return None
-            data = file.read(_LONGEST)
+        data = read(path, _LONGEST, is_private=True)
     except (OSError, Unwritable):
         return None
     found = _parsed(data)
@@ -88,9 +84,7 @@ def give(root: str, runtime: str, sandbox: Sandbox, env: Mapping[str, str]) -> C
     consent = Consent(SCHEMA_VERSION, repo, runtime, sandbox.level, network, timestamp())
     folder = os.path.dirname(path)
     try:
-        for one in (os.path.dirname(folder), folder):
-            _make(one)
-            _make_ours_alone(one)
+        private_folder(os.path.dirname(folder), os.path.basename(folder))
         replace_json(path, consent.to_json())
     except OSError as error:
         raise unwritable(error) from error
@@ -125,27 +119,3 @@ def _parsed(data: bytes) -> Consent | None:
         return Consent(SCHEMA_VERSION, level=Level(whole["level"]), network=whole["network"], **texts)
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def _is_ours_alone(found: os.stat_result) -> bool:
-    return found.st_uid == os.geteuid() and not found.st_mode & _BY_OTHERS
-
-
-def _make(folder: str) -> None:
-    """The folder and its parents, private. (`os.makedirs` would open the parents to others.)"""
-    if os.path.isdir(folder):
-        return
-    _make(os.path.dirname(folder))
-    try:
-        os.mkdir(folder, 0o700)
-    except FileExistsError:
-        pass  # by another one at the same time; what else it may be is seen when it is used
-
-
-def _make_ours_alone(folder: str) -> None:
-    found = os.stat(folder)
-    if found.st_uid == os.geteuid() and found.st_mode & _BY_OTHERS:
-        os.chmod(folder, 0o700)
-        found = os.stat(folder)
-    if not _is_ours_alone(found):
-        raise Unwritable(f"{folder} is not yours alone", hint=f"`ls -ld {folder}` shows its owner")

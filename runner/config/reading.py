@@ -9,7 +9,6 @@ import copy
 import hashlib
 import os
 import re
-import stat
 
 import tomlkit
 from tomlkit.exceptions import ParseError, TOMLKitError
@@ -18,6 +17,7 @@ from runner.config import layers, schema
 from runner.config.find import TABLES, ConfigFiles
 from runner.config.layers import Layer
 from runner.config.snapshot import stamp
+from runner.disk import files
 from runner.model import Level, Policy
 from runner.text.positions import positions, split_key
 from runner.text.problems import Problem, dotted, explain, near
@@ -118,6 +118,9 @@ class Reading:
         shown = self.places.shown(path)
         try:
             text = self._text(path, shown)
+        except files.NoFile as error:
+            self._complain(shown, f"{error.strerror}; expected a TOML file")
+            return Layer(shown, {})
         except OSError as error:
             self._complain(shown, f"cannot be read: {(error.strerror or str(error)).lower()}")
             return Layer(shown, {})
@@ -140,21 +143,15 @@ class Reading:
         """The text of a file; None when there is none, or none that can be read."""
         self.inputs[path] = None
         try:
-            # Not blocking: it may be a named pipe.
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor, status = files.follow(path)
         except (FileNotFoundError, NotADirectoryError):
             if os.path.islink(path) or (path == self.places.project and self.places.required):
                 raise
             return None
-        status = os.fstat(descriptor)
-        self.inputs[path] = stamp(status)
-        if not stat.S_ISREG(status.st_mode):
+        try:
+            data = files.read_up_to(MAX_BYTES + 1, descriptor, status.st_size)
+        finally:
             os.close(descriptor)
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            self._complain(shown, f"is {kind}; expected a TOML file")
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
         self.inputs[path] = [*stamp(status), hashlib.sha256(data).hexdigest()]
         if len(data) > MAX_BYTES:
             self._complain(shown, f"is larger than {MAX_BYTES // 1024**2} MiB")

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping
 
 from runner.config.find import ConfigFiles
-from runner.disk import home
+from runner.disk import files, home
 from runner.model import (
     Caps,
     Config,
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     Json = Mapping[str, Any]
 
 FORMAT = 3
+_LARGEST = 64 * 1024 * 1024
 RACY_NS = 2_000_000_000
 """A file changed this shortly before the snapshot may be changed again within the same clock tick,
 unseen by its times (git has the same case: git-scm.com/docs/racy-git). Its content is compared
@@ -235,32 +235,17 @@ def read(path: str) -> Json | None:
     it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
+        data = json.loads(files.read(path, _LARGEST, is_private=True))
+    except (OSError, ValueError, RecursionError):
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        stat = os.fstat(descriptor)
-        if stat.st_uid != os.geteuid() or stat.st_mode & 0o022:
-            return None
-        try:
-            data = json.loads(file.read())
-        except (OSError, ValueError, RecursionError):
-            return None
     return data if isinstance(data, dict) else None
 
 
 def write(path: str, text: str) -> None:
     """Stores a snapshot in one step; a cache that cannot be written is no error."""
-    temporary = f"{path}.{os.getpid()}-{time.monotonic_ns()}"
+    folder = os.path.dirname(path)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        os.chmod(os.path.dirname(path), 0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
+        files.private_folder(os.path.dirname(folder), os.path.basename(folder))
+        files.replace_bytes(path, text.encode(), durable=False)
     except OSError:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            return
+        return

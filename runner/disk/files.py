@@ -1,7 +1,7 @@
 """Writing and reading files that others may look at, or tamper with, at the same time. Edge: disk.
 
-A write is atomic (temp file, fsync, rename) or creates what must not exist yet; no link is followed, and what
-is no plain file is not waited for.
+A write is atomic (a new file beside, then a rename) or creates what must not exist yet. No link is followed,
+and what is no plain file is not waited for. Files get mode 0600 and folders 0700, whatever the umask.
 """
 
 from __future__ import annotations
@@ -15,38 +15,64 @@ from runner.value import json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.model import Json
+    from typing import Any
 
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+LARGEST = 8 * 1024 * 1024
+"""So much of a file is read unless its reader says otherwise; larger ones were not written by us."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+_BY_OTHERS = 0o022
 
 
-def replace_json(path: str, value: Json, *, durable: bool = True) -> None:
+class NoFile(OSError):
+    """A folder, a FIFO or a device stands where a file is wanted."""
+
+
+class Draft:
+    """The new content of a file, under a name of its own beside it until it takes its place."""
+
+    def __init__(self, path: str) -> None:
+        """OSError where no file can be made."""
+        self._path = path
+        folder, name = os.path.split(path)
+        # Nobody can know the name before, and it is no longer than a name may be where that of the file is.
+        self._name = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
+        self.fd = os.open(self._name, _NEW, 0o600)
+
+    def write(self, data: bytes) -> None:
+        _write(self.fd, data)
+
+    def put(self, *, durable: bool = True) -> None:
+        """Gives it the place of the file; if `durable` it is on the disk before."""
+        if durable:
+            os.fsync(self.fd)
+        os.rename(self._name, self._path)
+        self._name = ""
+
+    def close(self) -> None:
+        """Removes it, unless it was put in its place."""
+        os.close(self.fd)
+        if self._name:
+            withdraw(self._name)
+
+
+def replace_json(path: str, value: Any, *, indent: int | None = 1, durable: bool = True) -> None:
     """Atomically: a reader sees the old file or the new one, a crash leaves one of them. The machine's too if
     it is `durable`; `make_durable` makes it so later.
     """
-    replace_bytes(path, json_bytes(value, indent=1) + b"\n", durable=durable)
+    replace_bytes(path, json_bytes(value, indent=indent) + b"\n", durable=durable)
 
 
 def replace_bytes(path: str, data: bytes, *, durable: bool = True) -> None:
     """As `replace_json`. OSError (with nothing left behind) when the disk refuses."""
-    folder, name = os.path.split(path)
-    temporary = f"{folder}/.{name}.{os.getpid()}.tmp"
-    withdraw(temporary)  # of a former process with our pid
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(temporary, flags, 0o600)
+    draft = Draft(path)
     try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(fd, view) :]
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
+        draft.write(data)
+        draft.put(durable=durable)
+    finally:
+        draft.close()
 
 
 def make_durable(path: str) -> None:
@@ -73,32 +99,79 @@ def write_new(path: str, data: bytes) -> None:
 
 def create(path: str, data: bytes) -> None:
     """As `write_new`, with the OSError itself."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    fd = os.open(path, flags, 0o600)
+    fd = os.open(path, _NEW, 0o600)
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
+        _write(fd, data)
     finally:
         os.close(fd)
 
 
-def read_text(path: str, limit: int = 8 * 1024 * 1024) -> str | None:
-    """The beginning of a file that a child may have written; None where there is none, or a link."""
+def read(path: str, limit: int = LARGEST, *, is_private: bool = False, follows_links: bool = False) -> bytes:
+    """The beginning of a file; OSError where there is none, or a link or anything else that is no plain file.
+
+    With `is_private` also where others could have written it. `follows_links` is for what a user names.
+    """
+    fd, found = _opened(path, _READ if follows_links else _READ | os.O_NOFOLLOW)
     try:
-        with open(path, "rb", opener=no_follow) as file:
-            return file.read(limit).decode(errors="replace")
+        if is_private and not is_ours_alone(found):
+            raise PermissionError(errno.EPERM, "others could have written it", path)
+        return read_up_to(limit, fd, found.st_size)
+    finally:
+        os.close(fd)
+
+
+def read_up_to(limit: int, fd: int, size: int) -> bytes:
+    """At most `limit` bytes of an open file whose size was `size`."""
+    data = os.read(fd, min(limit, size + 1))
+    while len(data) != size and len(data) < limit and (more := os.read(fd, min(limit - len(data), 1 << 20))):
+        data += more
+    return data
+
+
+def read_text(path: str, limit: int = LARGEST) -> str | None:
+    """The beginning of a file that a child may have written; None where `read` fails."""
+    try:
+        return read(path, limit).decode(errors="replace")
     except OSError:
         return None
 
 
 def no_follow(path: str, flags: int) -> int:
     """An opener of plain files: it follows no link, and a FIFO does not block it."""
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a plain file", path)
-    return fd
+    return _opened(path, flags | _READ | os.O_NOFOLLOW)[0]
+
+
+def follow(path: str) -> tuple[int, os.stat_result]:
+    """Opens a plain file that a user names, also behind a link; OSError where it is anything else."""
+    return _opened(path, _READ)
+
+
+def private_folder(top: str, *names: str) -> str:
+    """`top/names...`, where each folder from `top` on is ours alone: no link, and writable for nobody else.
+    What is missing is made, above `top` too. OSError where one belongs to another user, or cannot be made.
+    """
+    make_folders(os.path.dirname(top))
+    path = top
+    for path in (top, *(os.path.join(top, *names[: n + 1]) for n in range(len(names)))):
+        make_plain_folder(path)
+        found = os.lstat(path)
+        if found.st_uid == os.geteuid() and not is_ours_alone(found):
+            os.chmod(path, 0o700)
+        elif found.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it belongs to another user", path)
+    return path
+
+
+def make_folders(path: str) -> None:
+    """The folder and its parents, private. (`os.makedirs` would open the parents to others.)"""
+    if os.path.isdir(path):
+        return
+    make_folders(os.path.dirname(path))
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):  # else another one has made it at the same time
+            raise
 
 
 def make_plain_folder(path: str) -> None:
@@ -111,6 +184,11 @@ def make_plain_folder(path: str) -> None:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
         if not stat.S_ISDIR(mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+
+
+def is_ours_alone(found: os.stat_result) -> bool:
+    """Whether nobody else can have written it."""
+    return found.st_uid == os.geteuid() and not found.st_mode & _BY_OTHERS
 
 
 def withdraw(intent: str) -> None:
@@ -130,5 +208,21 @@ def unwritable(error: OSError) -> Unwritable | Conflict | TooManyFiles:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(text)
     if error.errno == errno.ELOOP:
-        return Conflict(f"{text} (a symbolic link)", hint="runner follows no links inside `.runs`")
+        return Conflict(f"{text} (a symbolic link)", hint="runner follows no links in folders of its own")
     return Unwritable(text)
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _opened(path: str, flags: int) -> tuple[int, os.stat_result]:
+    fd = os.open(path, flags)
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(fd)
+        is_folder = stat.S_ISDIR(found.st_mode)
+        raise NoFile(errno.EINVAL, "is a folder" if is_folder else "is not a regular file", path)
+    return fd, found

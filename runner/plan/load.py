@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
+from runner.disk import files
 from runner.errors import PlanInvalid
 from runner.plan import markdown, shape
 from runner.plan.references import references
@@ -31,13 +29,12 @@ def load(path: str) -> Plan:
 def text_of(path: str) -> str:
     """The text of a plan file, unread. PlanInvalid where it cannot be one."""
     try:
-        # Not blocking: it may be a named pipe.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        data = files.read(path, MAX_BYTES + 1, follows_links=True)
+    except files.NoFile as error:
+        raise PlanInvalid(f"{path}: {error.strerror}; expected a plan file") from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise PlanInvalid(f"{path}: cannot be read: {why.lower()}", hint="name a plan file") from None
-    with os.fdopen(descriptor, "rb") if _is_file(descriptor) else _refused(descriptor, path) as file:
-        data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise _invalid([Problem(path, None, None, "", f"is larger than {MAX_BYTES // 1024**2} MiB")])
     try:
@@ -69,13 +66,3 @@ def _markdown(text: str) -> tuple[dict[str, Any], toml.Place, list[tuple[Any, st
 def _invalid(problems: list[Problem]) -> PlanInvalid:
     error = as_error(problems)
     return PlanInvalid(error["message"], problems=error["problems"])
-
-
-def _is_file(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
-
-
-def _refused(descriptor: int, path: str) -> Any:
-    os.close(descriptor)
-    kind = "a folder" if os.path.isdir(path) else "not a regular file"
-    raise PlanInvalid(f"{path}: is {kind}; expected a plan file")

@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from runner.disk.files import Draft, no_follow
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.redact.redactor import Redactor
@@ -21,10 +23,8 @@ def seal(path: str | os.PathLike[str], redactor: Redactor, *, chunk_size: int = 
     may be writing to the file any more, as later content would be lost. A link, or anything but a plain file,
     is refused.
     """
-    source = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    source = no_follow(os.fspath(path), os.O_RDONLY)
     try:
-        if not stat.S_ISREG(os.fstat(source).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file", os.fspath(path))
         return _seal(os.fspath(path), source, redactor, chunk_size)
     finally:
         os.close(source)
@@ -33,14 +33,14 @@ def seal(path: str | os.PathLike[str], redactor: Redactor, *, chunk_size: int = 
 def _seal(path: str, source: int, redactor: Redactor, chunk_size: int) -> int:
     stream = redactor.stream()
     clean = 0  # so many bytes at the beginning are as they were
-    draft: _Draft | None = None
+    draft: Draft | None = None
     try:
         while True:
             chunk = os.read(source, chunk_size)
             text = stream.feed(chunk) if chunk else stream.finish()
             if draft is None and stream.count:
-                draft = _Draft(path)
-                draft.copy(source, clean, chunk_size)
+                draft = Draft(path)
+                _copy(source, draft, clean, chunk_size)
             if draft is None:
                 clean += len(text)
             else:
@@ -48,57 +48,39 @@ def _seal(path: str, source: int, redactor: Redactor, chunk_size: int) -> int:
             if not chunk:
                 break
         if draft is not None:
-            draft.replace(path, os.fstat(source))
+            _become(draft, os.fstat(source))
+            draft.put()
+            _sync_folder(path)
     finally:
         if draft is not None:
-            draft.drop()
+            draft.close()
     return stream.count
 
 
-class _Draft:
-    """The new file while it is written, under a name of its own in the same folder."""
+def _copy(source: int, draft: Draft, length: int, chunk_size: int) -> None:
+    """The first `length` bytes of the old file, as they are."""
+    done = 0
+    while done < length:
+        data = os.pread(source, min(chunk_size, length - done), done)
+        if not data:
+            raise OSError(errno.EIO, "the file was cut short while it was read")
+        draft.write(data)
+        done += len(data)
 
-    __slots__ = ("_fd", "_folder", "_name")
 
-    def __init__(self, path: str) -> None:
-        self._folder, name = os.path.split(path)
-        self._name = os.path.join(self._folder, f".{name}.seal-{os.urandom(6).hex()}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(self._name, flags, 0o600)
+def _become(draft: Draft, old: os.stat_result) -> None:
+    """Gives the new file the owner, mode and times of the old one."""
+    mine = os.fstat(draft.fd)
+    if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid):
+        os.fchown(draft.fd, old.st_uid, old.st_gid)
+    os.fchmod(draft.fd, stat.S_IMODE(old.st_mode))
+    os.utime(draft.fd, ns=(old.st_atime_ns, old.st_mtime_ns))
 
-    def copy(self, source: int, length: int, chunk_size: int) -> None:
-        """The first `length` bytes of the old file, as they are."""
-        done = 0
-        while done < length:
-            data = os.pread(source, min(chunk_size, length - done), done)
-            if not data:
-                raise OSError(errno.EIO, "the file was cut short while it was read", self._name)
-            self.write(data)
-            done += len(data)
 
-    def write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-    def replace(self, path: str, old: os.stat_result) -> None:
-        """Puts it in the place of `path`, for good: it is on the disk before it gets the name."""
-        mine = os.fstat(self._fd)
-        if (mine.st_uid, mine.st_gid) != (old.st_uid, old.st_gid):
-            os.fchown(self._fd, old.st_uid, old.st_gid)
-        os.fchmod(self._fd, stat.S_IMODE(old.st_mode))
-        os.utime(self._fd, ns=(old.st_atime_ns, old.st_mtime_ns))
-        os.fsync(self._fd)
-        os.replace(self._name, path)
-        self._name = ""
-        folder = os.open(self._folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def drop(self) -> None:
-        """Closes it, and removes it unless it has replaced the old one."""
-        os.close(self._fd)
-        if self._name:
-            os.unlink(self._name)
+def _sync_folder(path: str) -> None:
+    """For good: no crash brings the secrets back."""
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

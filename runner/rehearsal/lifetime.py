@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from runner.disk import files
 from runner.model import Identity
 from runner.processes.proc import is_alive
 
@@ -17,8 +17,6 @@ NAMED_WITHIN_S = 60.0
 GONE_FOR_S = 5.0
 """A process may be dead for this long: its supervisor first has to write what comes next."""
 _BETWEEN_ATTEMPTS = ("verifying", "starting")
-
-_LARGEST = 4 * 1024 * 1024
 
 
 class Lifetime:
@@ -31,7 +29,8 @@ class Lifetime:
     def is_over(self, now: float) -> bool:
         """Whether the run is done, gone, or without a live process for too long."""
         try:
-            manifest = json.loads(_read(self._manifest))
+            # The agent can put a FIFO, or a link to /dev/zero, where it is.
+            manifest = json.loads(files.read(str(self._manifest)))
         except (FileNotFoundError, NotADirectoryError):
             return True
         except (OSError, ValueError):
@@ -45,12 +44,6 @@ class Lifetime:
             self._last_sign_of_life = now
         silence = now - self._last_sign_of_life
         return silence >= (NAMED_WITHIN_S if process is None else GONE_FOR_S)
-
-
-def _read(path: Path) -> bytes:
-    """The beginning of a file; the agent can put a FIFO or a link to /dev/zero where it is."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        return file.read(_LARGEST)
 
 
 def _next_attempt_may_come(manifest: Json) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from runner.disk import files
 from runner.rehearsal.turns import (
     Call,
     Capture,
@@ -66,10 +67,10 @@ def default(task: str) -> Script:
 
 def load(path: Path) -> Script:
     """The script in this file; all its problems together as one `ScriptError`."""
-    if path.exists() and not path.is_file():  # a FIFO would be waited for, /dev/zero read for ever
-        raise ScriptError([f"{path}: is not a plain file"])
     try:
-        source = path.read_text(encoding="utf-8")
+        source = files.read(str(path), follows_links=True).decode()
+    except files.NoFile as error:
+        raise ScriptError([f"{path}: {error.strerror}; expected a script"]) from error
     except OSError as error:
         raise ScriptError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 
-from runner.disk import home
+from runner.disk import files, home
 from runner.model import Program
 from runner.runtimes.jsonvalues import table, text
 
@@ -55,7 +55,8 @@ def save(runtime: str, program: Program, line: str, stamp: list[int] | None, env
     }
     newest = dict(list(entries.items())[-MAX_ENTRIES:])
     try:
-        _replace(file, json.dumps(newest))
+        files.private_folder(os.path.dirname(file))
+        files.replace_bytes(file, json.dumps(newest).encode(), durable=False)
     except OSError:
         return  # no home folder, a full disk: the next start asks again
 
@@ -77,32 +78,14 @@ def stamp_of(path: str) -> list[int] | None:
 
 def _read(file: str) -> dict[str, Any]:
     try:
-        data = json.loads(_content(file))
+        data = json.loads(files.read(file, is_private=True))
     except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}
 
 
-def _content(file: str, size: int = -1) -> bytes:
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_CLOEXEC), "rb") as stream:
-        return stream.read(size)
-
-
-def _replace(file: str, content: str) -> None:
-    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
-    temporary = f"{file}.{os.getpid()}.{time.monotonic_ns()}"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(content)
-        os.replace(temporary, file)
-    except OSError:
-        os.unlink(temporary)
-        raise
-
-
 def _is_script(path: str) -> bool:
     try:
-        return _content(path, 2) == b"#!"
+        return files.read(path, 2, follows_links=True) == b"#!"
     except OSError:
         return True

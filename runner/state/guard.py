@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from runner.disk import home
-from runner.disk.files import no_follow, replace_bytes, unwritable
+from runner.disk.files import private_folder, read, replace_bytes, unwritable
 from runner.state.store import RUNS
 
 TYPE_CHECKING = False
@@ -39,7 +39,9 @@ def make_guard(guard: str, repo: str) -> None:
     try:
         if _is(path, wanted):
             return
-        os.makedirs(guard, 0o700, exist_ok=True)
+        folder, name = os.path.split(guard)
+        top, below = os.path.split(folder)
+        private_folder(top, below, name)
         replace_bytes(path, wanted)
     except OSError as error:
         raise unwritable(error) from error
@@ -47,7 +49,6 @@ def make_guard(guard: str, repo: str) -> None:
 
 def _is(path: str, wanted: bytes) -> bool:
     try:
-        with open(path, "rb", opener=no_follow) as file:
-            return file.read(len(wanted) + 1) == wanted
+        return not os.path.islink(os.path.dirname(path)) and read(path, len(wanted) + 1) == wanted
     except OSError:
         return False

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 
-from runner.disk.files import OUT_OF_FILES, no_follow, replace_bytes, unwritable
+from runner.disk.files import OUT_OF_FILES, read, replace_bytes, unwritable
 from runner.errors import RunnerError, Unwritable
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
 from runner.value import Value
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _VERSION = 1
 _NAME = ".index.json"
+_LARGEST = 1 << 30
 
 
 class RunRow(Value):
@@ -131,8 +132,7 @@ def _finished(run: RunDir) -> list[Any] | None:
 
 def _read(repo: str) -> dict[str, list[Any]]:
     try:
-        with open(f"{repo}/{RUNS}/{_NAME}", "rb", opener=no_follow) as file:
-            data = json.loads(file.read())
+        data = json.loads(read(f"{repo}/{RUNS}/{_NAME}", _LARGEST))
         if data["version"] != _VERSION:
             return {}
         width = len(RunRow._fields)
@@ -144,7 +144,7 @@ def _read(repo: str) -> dict[str, list[Any]]:
 def _write(repo: str, rows: list[list[Any]]) -> None:
     data = json.dumps({"version": _VERSION, "rows": rows}, separators=(",", ":"))
     try:
-        replace_bytes(f"{repo}/{RUNS}/{_NAME}", data.encode())
+        replace_bytes(f"{repo}/{RUNS}/{_NAME}", data.encode(), durable=False)
     except OSError:
         pass
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import stat
 
-from runner.value import Value, json_bytes
+from runner.disk.files import read, replace_bytes, replace_json
+from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Any
 
 _CHUNK = 1 << 20
+_LARGEST = 1 << 30
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -59,19 +60,9 @@ def entry_at(name: str, folder: int | None, hash_name: str) -> Entry | None:
         return None
 
 
-def write_atomically(path: str, data: bytes) -> None:
-    """Mode 0600. A reader sees the old file or the new one, a crash leaves one of them."""
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "wb", opener=_private) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
-
-
 def write_json(path: str, value: Any) -> None:
-    """As `write_atomically`; names of any bytes survive."""
-    write_atomically(path, json_bytes(value) + b"\n")
+    """As `replace_json`, on one line: a record may name every file of a large tree."""
+    replace_json(path, value, indent=None)
 
 
 def read_json(path: str) -> Any:
@@ -79,8 +70,7 @@ def read_json(path: str) -> Any:
     stands there: a record of ours is a plain file.
     """
     try:
-        with open(path, "rb", opener=_plain) as file:
-            return json.loads(file.read())
+        return json.loads(read(path, _LARGEST))
     except FileNotFoundError:
         return None
 
@@ -98,7 +88,7 @@ def copy_with_time(source: str, target: str) -> None:
     """With the time of its last change, which git compares with those of the files (racy-git)."""
     at = os.stat(source).st_mtime_ns
     with open(source, "rb") as file:
-        write_atomically(target, file.read())
+        replace_bytes(target, file.read())
     os.utime(target, ns=(at, at))
 
 
@@ -109,18 +99,10 @@ def _blob(hash_name: str, size: int, chunks: Any) -> str:
     return digest.hexdigest()
 
 
-def _plain(path: str, flags: int) -> int:
-    fd = os.open(path, flags | _FLAGS)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a plain file", path)
-    return fd
-
-
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def binary(path: str, mode: str = "xb") -> IO[bytes]:
+def binary(path: str) -> IO[bytes]:
     """A new file of ours, 0600."""
-    return open(path, mode, opener=_private)
+    return open(path, "xb", opener=_private)

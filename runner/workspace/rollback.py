@@ -11,10 +11,11 @@ import contextlib
 import fcntl
 import os
 
+from runner.disk.files import create, make_folders, withdraw
 from runner.errors import Conflict, RollbackRefused
 from runner.value import Value
 from runner.workspace.changes import Changes, changed, has_same_index, index_bytes
-from runner.workspace.files import binary, read_bytes, read_json, write_json
+from runner.workspace.files import read_bytes, read_json, write_json
 from runner.workspace.places import unwatched
 from runner.workspace.transition import Move, Moves, Transition, kept_files, ordered
 
@@ -197,8 +198,8 @@ def _restore_index(snapshot: Snapshot, kept: str, watch: Callable[[str], object]
     if not has_same_index(snapshot):
         _give_back(snapshot)
         temporary = f"{snapshot.git_dir}/runner-index"
-        with binary(temporary, "wb") as file:
-            file.write(text)
+        withdraw(temporary)  # of an attempt that was killed
+        create(temporary, text)
         if wanted is not None:
             at, mode = os.stat(snapshot.shadow.user_index).st_mtime_ns, os.stat(snapshot.git_dir).st_mode
             os.utime(temporary, ns=(at, at))
@@ -234,14 +235,13 @@ def _keep_index(index: str, kept: str) -> None:
     data = read_bytes(index)
     if data is None:
         return
-    os.makedirs(kept, mode=0o700, exist_ok=True)
+    make_folders(kept)
     number = 1
     while (there := read_bytes(f"{kept}/git-index.{number}")) is not None:
         if there == data:
             return
         number += 1
-    with binary(f"{kept}/git-index.{number}") as file:
-        file.write(data)
+    create(f"{kept}/git-index.{number}", data)
 
 
 def _give_back(snapshot: Snapshot) -> None:

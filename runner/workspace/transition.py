@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 
+from runner.disk.files import make_folders
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import Entry, entry_at
@@ -146,7 +147,7 @@ class Transition:
         if here.kind == stat.S_IFDIR:
             self.places.move_out(step.path, self._place_in_kept(step.path))
             return
-        os.makedirs(self.shadow.hold, mode=0o700, exist_ok=True)
+        make_folders(self.shadow.hold)
         held = f"{self.shadow.hold}/{number}"
         self.places.move_out(step.path, held)
         self._sort_out(held, step)
@@ -228,7 +229,7 @@ class Transition:
         while os.path.lexists(f"{self.kept}/{number}"):
             number += 1
         target = f"{self.kept}/{number}/{path}"
-        os.makedirs(os.path.dirname(target), mode=0o700)
+        make_folders(os.path.dirname(target))
         return target
 
 

@@ -13,11 +13,12 @@ import os
 import shutil
 
 from runner.disk import home
+from runner.disk.files import make_folders, replace_bytes
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace import snapshot as snapshots
 from runner.workspace.changes import changed, diff
-from runner.workspace.files import copy_with_time, read_json, write_atomically, write_json
+from runner.workspace.files import copy_with_time, read_json, write_json
 from runner.workspace.git import Git
 from runner.workspace.places import unwatched
 from runner.workspace.repository import Repository, find
@@ -106,7 +107,7 @@ def create(repo: str, base: str | None, path: str, folder: str) -> Worktree:
         raise Conflict(f"{repo} {what}, so it cannot have a work tree", hint="make a first commit")
     base = base_of(repository, base)
     parent, name = os.path.split(path)
-    os.makedirs(parent, mode=0o700, exist_ok=True)
+    make_folders(parent)
     if os.path.lexists(path):
         raise Conflict(f"{path} exists already", hint="a run's work tree is created only once")
     made = Worktree(repository.root, base, path, folder)
@@ -158,10 +159,10 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
     if noted is None:
         work = _snapshot(worktree)
         patch = diff(work)
-        write_atomically(worktree.patch, patch)
+        replace_bytes(worktree.patch, patch)
         if not patch:
             return Accepted((), (), ())
-        os.makedirs(folder, mode=0o700, exist_ok=True)
+        make_folders(folder)
         user = snapshots.take(worktree.repo, folder, borrow=[f"{work.shadow.home}/objects"])
         if user is None:
             raise Conflict(f"{worktree.repo} is not a git repository any more")
@@ -192,8 +193,8 @@ def discard(worktree: Worktree) -> bool:
         pass
     elif worktree.is_there():
         if snapshots.load(worktree.folder) is not None:  # else nothing ever began in it
-            write_atomically(worktree.patch, diff(_snapshot(worktree)))
-        write_atomically(worktree._decided, b"")
+            replace_bytes(worktree.patch, diff(_snapshot(worktree)))
+        replace_bytes(worktree._decided, b"")
     elif os.path.lexists(worktree.path):
         raise Conflict(
             f"{worktree.path} is not a work tree any more", hint="check it, then remove it by hand"

@@ -1,4 +1,4 @@
-"""Environments that are unusual but legal: no HOME, relative folders, a home that is none.
+"""Environments that are unusual but legal: no HOME, relative folders, a foreign umask.
 
 A user without HOME has the home folder of a password database of the test's own.
 """
@@ -50,9 +50,12 @@ class Place:
         for words in (("add", "-A"), (*author, "commit", "-qm", "first")):
             subprocess.run(["git", "-C", str(repo.root), *words], check=True)
 
-    def cli(self, *words: str, env: dict[str, str | None], home: str | None = "") -> Completed:
+    def cli(
+        self, *words: str, env: dict[str, str | None], home: str | None = "", umask: int = 0o022
+    ) -> Completed:
         """`runner WORDS` of that user, or of one with another `home` in the database, or with none."""
         prefix = own_database(self.repo.base, str(self.home) if home == "" else home)
+        prefix += ("sh", "-c", f'umask {umask:o} && exec "$0" "$@"')
         with self.repo.process(*words, env=env, prefix=prefix) as process:
             out, err = process.communicate(timeout=60)
         return Completed(process.returncode, out.decode(), err.decode())

@@ -251,7 +251,7 @@ def test_what_belongs_to_somebody_else_counts_for_nothing(what: str, project: Pr
     os.chown(path, 65534, 65534)
     assert project.given() is None
     if what != "file":
-        with pytest.raises(Unwritable, match="not yours alone"):
+        with pytest.raises(Unwritable, match="belongs to another user"):
             project.give()
 
 

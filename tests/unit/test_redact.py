@@ -712,7 +712,7 @@ def test_a_link_is_refused_and_what_it_points_to_stays(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         seal(link, Redactor())
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(OSError, match="not a plain file"):
+    with pytest.raises(OSError, match="not a regular file"):
         seal(tmp_path / "fifo", Redactor())
     assert target.read_text() == OPENAI
 

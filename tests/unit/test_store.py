@@ -21,7 +21,7 @@ from support.disks import fill, read_only_disk, small_disk
 from support.values import a_manifest, an_invocation
 from support.waiting import wait_until
 
-from runner.disk.files import replace_bytes, replace_json, unwritable, write_new
+from runner.disk.files import replace_bytes, replace_json, unwritable
 from runner.errors import Conflict, DiskFull, ManifestBroken, ManifestNewer, RunNotFound, Unwritable
 from runner.model import Outcome, Reason
 from runner.state.lifecycle import Event
@@ -391,24 +391,6 @@ def test_a_broken_manifest_is_kept_aside_and_there_is_one_at_every_moment(run: R
     assert Path(run.manifest).read_bytes() == Path(first).read_bytes() == b"broken"
     run.write_manifest(a_manifest(run))
     assert Path(first).read_bytes() == b"broken"
-
-
-def test_a_link_that_waits_in_the_place_of_the_temporary_file_is_not_written_through(tmp_path: Path) -> None:
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
-    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(victim)
-    replace_bytes(str(tmp_path / "file"), b"new")
-    assert (tmp_path / "file").read_bytes() == b"new"
-    assert victim.read_text() == "mine"
-
-
-def test_a_new_file_is_never_written_over_an_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "prompt.md"
-    write_new(str(path), b"one")
-    with pytest.raises(Unwritable, match="File exists"):
-        write_new(str(path), b"two")
-    assert path.read_bytes() == b"one"
-    assert mode(str(path)) == 0o600
 
 
 # -- intents ---------------------------------------------------------------------------------------
