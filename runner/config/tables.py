@@ -276,7 +276,7 @@ class RecoveryTable(Table):
     ladder: Annotated[list[Literal["resume", "fresh"]], Field(min_length=1)] | None = Field(
         None,
         description="How the attempts after the first begin, the last one repeats: "
-        "resume goes on in the same conversation, fresh starts another. "
+        "resume continues the same session, fresh starts another. "
         'Default ["resume", "fresh"].',
     )
     api_retries: Annotated[int, Field(ge=0, le=100)] | None = Field(
