@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from runner.state.questions import Question
 
+_FIRST_POLL_S = 0.002
 _POLL_S = 0.02
 _WITHIN_S = 70.0
 """For a pause or a resume of a run and of everything below it."""
@@ -99,8 +100,10 @@ def _changed(
                 return list(pending)
             owners[fd] = run
             poll.register(fd, select.POLLIN)
+        pause_s = _FIRST_POLL_S  # what was just asked for may be done at once
         while True:
-            ended = [owners[fd] for fd, _ in poll.poll(_POLL_S * 1000)]
+            ended = [owners[fd] for fd, _ in poll.poll(pause_s * 1000)]
+            pause_s = min(_POLL_S, 1.5 * pause_s)
             moved = [run for run in pending if _stamp(run) != stamps[run.path]]
             if ended or moved:
                 return [run for run in pending if run in ended or run in moved]
