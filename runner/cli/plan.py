@@ -138,7 +138,7 @@ def _run_calibration(args: Namespace, delegate: Delegate, economics: Economics) 
 def _decision(args: Namespace, delegate: Delegate, economics: Economics) -> Decision:
     from runner.plan import load
     from runner.plan.batch import decide
-    from runner.plan.rules import rules_of
+    from runner.plan.units import rules_of
 
     rules = rules_of(delegate, economics, forced=args.force_delegate)
     return decide(load.load(args.file), rules)

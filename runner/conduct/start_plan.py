@@ -28,7 +28,7 @@ from runner.invocation import Invocation
 from runner.plan import load
 from runner.plan.batch import decide
 from runner.plan.overview import as_text
-from runner.plan.rules import rules_of
+from runner.plan.units import rules_of
 from runner.resolve.choose import choose, find_task
 from runner.runtimes import PLAN
 from runner.state.ledger import Breaker, Ledger, Step

@@ -5,10 +5,16 @@ from __future__ import annotations
 from runner.model import Economics
 from runner.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.model import Delegate
+
 EFFORTS = ("minimal", "low", "default", "medium", "high", "xhigh")
 """Least first. `default` is the runtime's own and stands between `low` and `medium`: beside a unit that needs
 no more than `low` it wins, so that a batch never works with less than one of its units asked for.
 """
+SIDE_BY_SIDE = 4
+"""So many batches are shown in one wave where nothing runs side by side yet: what may, and not what will."""
 
 
 class Files(Value):
@@ -63,6 +69,22 @@ class Rules(Value):
     effort_floor: str | None = None
     max_parallel: int = 4
     economics: Economics = Economics()
+
+
+def rules_of(delegate: Delegate, economics: Economics, *, forced: bool) -> Rules:
+    """The rules that these settings mean; `forced` delegates also what is not worth it."""
+    return Rules(
+        soft_cap=delegate.soft_cap,
+        hard_cap=delegate.hard_cap,
+        oversize=delegate.oversize,
+        balance=delegate.balance,
+        trivial=delegate.trivial,
+        forced=forced,
+        hubs=delegate.hub_files,
+        effort_floor=delegate.effort_floor,
+        max_parallel=delegate.max_parallel if delegate.max_parallel > 1 else SIDE_BY_SIDE,
+        economics=economics,
+    )
 
 
 def leads_outside(path: str) -> bool:

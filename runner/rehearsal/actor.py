@@ -10,9 +10,8 @@ import secrets
 import threading
 from typing import NamedTuple
 
-from runner.rehearsal import calls, code_mode, ids
-from runner.rehearsal.calls import NotOffered
-from runner.rehearsal.ids import CallId
+from runner.rehearsal import calls, code_mode
+from runner.rehearsal.calls import CallId, NotOffered
 from runner.rehearsal.request import Json, ModelRequest, Output
 from runner.rehearsal.texts import NothingCaptured, Texts
 from runner.rehearsal.turns import Failure, NumberedTurn, Script, Turn
@@ -84,7 +83,7 @@ class Actor:
 
     def _pending(self, request: ModelRequest) -> list[tuple[CallId, Output]]:
         """The newest output of each call that this server made in its newest answer."""
-        mine = [(ids.parse(output.call_id), output) for output in request.fresh]
+        mine = [(CallId.parse(output.call_id), output) for output in request.fresh]
         known = [(c, output) for c, output in mine if c and c.instance == self._instance]
         newest = max((call_id.serial for call_id, _ in known), default=0)
         last = {c.call: (c, output) for c, output in known if c.serial == newest}

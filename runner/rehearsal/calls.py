@@ -1,4 +1,4 @@
-"""A scripted call in the form that Codex expects, given the tools that the request offers. Pure.
+"""A scripted call in the form that Codex expects, given the tools that the request offers; its id. Pure.
 
 A script names a command, an MCP tool or a patch. Codex offers tools in one of three ways (`request.py`),
 which shows in the request alone: a script works with every model name.
@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from runner.rehearsal import code_mode
-from runner.rehearsal.ids import CallId
 from runner.rehearsal.request import Json, ModelRequest, Offer, Running
 from runner.rehearsal.turns import Call, PatchCall, ShellCall, ToolCall
 
@@ -20,7 +20,34 @@ YIELD_MS = 30_000
 POLL_MS = 300_000
 """The same for a command that runs already."""
 
+_FORM = re.compile(r"rh-([0-9a-f]+)-(\d+)-(\d+)-(\d+)-(\d+)")
 _SHELL_NAMES = ("exec_command", "shell_command", "shell", "container.exec")
+
+
+class CallId(NamedTuple):
+    """Which server made the call, for which of its requests and turns, and its index there. Codex hands the
+    id back, so no state is kept.
+
+    `step` counts the times that the rest of a long output was asked for.
+    """
+
+    instance: str
+    serial: int
+    turn: int
+    call: int
+    step: int = 0
+
+    def __str__(self) -> str:
+        return f"rh-{self.instance}-{self.serial}-{self.turn}-{self.call}-{self.step}"
+
+    @classmethod
+    def parse(cls, text: str) -> CallId | None:
+        """The call id in this text, if it is one of ours, of this server or an earlier one."""
+        match = _FORM.fullmatch(text)
+        if match is None:
+            return None
+        serial, turn, call, step = (int(part) for part in match.groups()[1:])
+        return cls(match[1], serial, turn, call, step)
 
 
 class NotOffered(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -80,6 +81,19 @@ def load(path: Path) -> Script:
     if read is None:
         raise ScriptError(toml.located(str(path), problems, place))
     return Script(read["turns"], read.get("captures", ()), read.get("retries", 0))
+
+
+def unplayed(script_path: str, log_path: str) -> str | None:
+    """`1 of 3 turns of the script were played`, as a run can succeed after half of it; None when all were, or
+    it is unknown.
+    """
+    try:
+        total = sum(turn.times for turn in load(Path(script_path)).turns)
+        lines = Path(log_path).read_text(encoding="utf-8").splitlines()
+        played = max((json.loads(line).get("turn") or 0 for line in lines), default=0)
+    except (OSError, ValueError, AttributeError, ScriptError):
+        return None
+    return None if played >= total else f"{played} of {total} turns of the script were played"
 
 
 def _turn(value: Any, path: positions.Path, problems: Found) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from runner.rehearsal import ids
+from runner.rehearsal.calls import CallId
 from runner.rehearsal.request import ModelRequest
 from runner.rehearsal.turns import Call, Capture, PatchCall, ShellCall, ToolCall, Turn
 
@@ -66,7 +66,7 @@ class Texts(NamedTuple):
 
 def last_output(request: ModelRequest) -> str:
     """What the last call printed, its parts together if it came in parts; empty without one."""
-    outputs = [(ids.parse(output.call_id), output) for output in request.outputs]
+    outputs = [(CallId.parse(output.call_id), output) for output in request.outputs]
     outputs = [(call_id, output) for call_id, output in outputs if not output.is_search]
     if not outputs:
         return ""

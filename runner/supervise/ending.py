@@ -225,9 +225,9 @@ class Ending:
         outcome, reason = runtimes.get(self._invocation.runtime).conclude(end)
         rehearsal = self._invocation.rehearsal
         if rehearsal is not None and rehearsal.script is not None:
-            from runner.rehearsal.playback import note
+            from runner.rehearsal.script import unplayed
 
-            unheard = note(rehearsal.script, self._run.rehearsal_log)
+            unheard = unplayed(rehearsal.script, self._run.rehearsal_log)
             if unheard is not None:
                 reason = reason.replace(message=f"{reason.message}; {unheard}")
         if outcome is not Outcome.SUCCEEDED and is_full(self._run.path):

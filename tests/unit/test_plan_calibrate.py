@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from runner.errors import Conflict, ExitStatus
 from runner.model import Delegate, Economics
 from runner.plan.calibrate import MOST, Sample, fit, line
-from runner.plan.rules import rules_of
-from runner.plan.units import Rules
+from runner.plan.units import Rules, rules_of
 
 SIZES = st.lists(st.integers(1, 1000), min_size=3, max_size=30)
 AMOUNT = st.integers(0, MOST)
