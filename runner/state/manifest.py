@@ -163,6 +163,11 @@ class Manifest(Value):
         except (KeyError, TypeError):
             return False
 
+    def with_last_attempt(self, **changes: Any) -> Manifest:
+        """A copy with these changes of its last attempt."""
+        *former, last = self.attempts
+        return self.replace(attempts=(*former, last.replace(**changes)))
+
     def to_json(self) -> dict[str, Any]:
         data = super().to_json()
         return {"schema_version": data.pop("schema_version"), "status": self.status, **data}
@@ -274,3 +279,27 @@ def advance(
     if reason is not None:
         changes["reason"] = reason
     return manifest.replace(phase=phase, outcome=outcome, updated_at=now, **changes)
+
+
+def started(manifest: Manifest, process: Identity, at: str | None = None, **of_attempt: Any) -> Manifest:
+    """The manifest once the process of its present attempt was exec'd, which was now or `at`."""
+    running = advance(manifest, Event.STARTED, at=at, process=process)
+    attempt = Attempt(running.attempt, process, running.updated_at, **of_attempt)
+    return running.replace(attempts=(*manifest.attempts, attempt))
+
+
+def exited(manifest: Manifest, exit_code: int | None, signal: int | None, at: str | None = None) -> Manifest:
+    """The manifest with the true exit of the process, both None where nobody saw it."""
+    ended = advance(manifest, Event.EXITED, at=at, exit_code=exit_code, signal=signal)
+    return ended.with_last_attempt(ended_at=ended.updated_at, exit_code=exit_code, signal=signal)
+
+
+def retried(manifest: Manifest, n: int, at: str | None = None) -> Manifest:
+    """The manifest of attempt `n`, whose process is not there yet."""
+    again = advance(manifest, Event.RETRIED, at=at, attempt=n, process=None, exit_code=None, signal=None)
+    return again.replace(reason=None)
+
+
+def cancelled(actor: str, why: str) -> Reason:
+    """The wish behind a cancel, as the manifest words it."""
+    return Reason("cancelled", f"cancelled by {actor}" + (f": {why}" if why else ""))

@@ -8,6 +8,12 @@ from runner.state import lineage
 from runner.state.store import RunDir
 from runner.value import Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runner.state.manifest import Attempt
+
 _MOST_RUNS = 256
 
 
@@ -39,6 +45,21 @@ def larger(one: Usage | None, other: Usage | None) -> Usage | None:
     return one if tokens(one) >= tokens(other) and one is not None else other
 
 
+def of_threads(
+    former: Sequence[Attempt], thread_id: str | None, newest: Usage | None, before: Usage | None
+) -> Usage | None:
+    """What all threads have spent: of each the largest count, without what was spent `before` the run."""
+    threads: dict[str | None, Usage | None] = {}
+    for one in former:
+        threads[one.thread_id] = larger(one.usage, threads.get(one.thread_id))
+    if newest is not None:
+        threads[thread_id] = larger(newest, threads.get(thread_id))
+    known = [usage for usage in threads.values() if usage is not None]
+    if not known:
+        return None
+    return Usage(**{name: _sum(name, known, before) for name in Usage._fields})
+
+
 def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUNS) -> Spent:
     """What the run and its descendants have spent by their manifests.
 
@@ -54,6 +75,12 @@ def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUN
         counts.append(_tokens_of(below))
     known = [count for count in counts if count is not None]
     return Spent(sum(known), len(known), len(counts) - len(known), is_whole)
+
+
+def _sum(name: str, usages: Sequence[Usage], before: Usage | None) -> int | None:
+    values = [value for usage in usages if (value := getattr(usage, name)) is not None]
+    taken = getattr(before, name) if before is not None else None
+    return max(0, sum(values) - (taken or 0)) if values else None
 
 
 def _tokens_of(run: RunDir) -> int | None:

@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
             os.set_inheritable(fd, False)
     _name_process()
     try:
-        Supervisor(run, lease_fd).own(ready_fd)
+        Supervisor(run, lease_fd, ready_fd).supervise()
     except Exception:
         if not _goes_away(run):
             raise

@@ -8,17 +8,13 @@ the attempt before: the same prompt is never sent twice.
 from __future__ import annotations
 
 from runner.invocation import THREAD
-from runner.model import Usage
 from runner.runtimes.base import THREAD_GONE
 from runner.state.manifest import CLOSING, Attempt, Manifest
-from runner.state.spent import larger
 from runner.value import Value
 from runner.verify.evidence import Retry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from runner.invocation import Invocation
     from runner.verify.judgement import Judgement
 
@@ -38,20 +34,19 @@ class NextAttempt(Value):
     prompt: str
     wait_s: float
     code: str
-    manifest: Manifest
+    counts: bool
+    """Whether that end was a failure of the task itself."""
 
 
-def closing(invocation: Invocation, manifest: Manifest) -> NextAttempt | None:
+def closing_turn(invocation: Invocation, manifest: Manifest) -> NextAttempt | None:
     """The turn that asks for the result, where the contract wants one and the work itself ended well."""
-    if invocation.closing_argv is None or manifest.thread_id is None or _last(manifest).how == CLOSING:
+    if invocation.closing_argv is None or manifest.thread_id is None or manifest.attempts[-1].how == CLOSING:
         return None
     argv = _with_thread(invocation.closing_argv, manifest.thread_id)
-    return NextAttempt(
-        CLOSING, argv, CLOSING_REQUEST, 0.0, "completed", ended(manifest, "completed", counts=False)
-    )
+    return NextAttempt(CLOSING, argv, CLOSING_REQUEST, 0.0, "completed", counts=False)
 
 
-def again(invocation: Invocation, manifest: Manifest, judgement: Judgement) -> tuple[str, float] | None:
+def way_on(invocation: Invocation, manifest: Manifest, judgement: Judgement) -> tuple[str, float] | None:
     """How and after how many seconds the next attempt begins; None where there is none."""
     recovery, verdict = invocation.recovery, judgement.verdict
     if not recovery.retries or verdict.next.retry is Retry.NO:
@@ -73,7 +68,7 @@ def again(invocation: Invocation, manifest: Manifest, judgement: Judgement) -> t
     return _how(invocation, manifest, rung), 0.0
 
 
-def plan(
+def next_attempt(
     invocation: Invocation,
     manifest: Manifest,
     judgement: Judgement,
@@ -107,8 +102,7 @@ def plan(
         argv = invocation.argv
         files = (*judgement.changed[:20],)
         prompt = recovery.recovery_prompt(original, judgement.codes, seen, files, limits)
-    counts = verdict.next.counts
-    return NextAttempt(way, argv, prompt, wait_s, verdict.code, ended(manifest, verdict.code, counts=counts))
+    return NextAttempt(way, argv, prompt, wait_s, verdict.code, verdict.next.counts)
 
 
 def former(manifest: Manifest) -> list[Attempt]:
@@ -116,41 +110,9 @@ def former(manifest: Manifest) -> list[Attempt]:
     return [one for one in manifest.attempts[:-1] if one.how != CLOSING]
 
 
-def ended(manifest: Manifest, code: str, *, counts: bool) -> Manifest:
-    """The manifest with what its last attempt came to."""
-    *before, last = manifest.attempts
-    seen = last.replace(reason=code, counts=counts)
-    return manifest.replace(attempts=(*before, seen))
-
-
-def total(
-    former: Sequence[Attempt], thread_id: str | None, newest: Usage | None, before: Usage | None
-) -> Usage | None:
-    """What all threads have spent: of each the largest count, without what was spent `before` the run."""
-    threads: dict[str | None, Usage | None] = {}
-    for one in former:
-        threads[one.thread_id] = larger(one.usage, threads.get(one.thread_id))
-    if newest is not None:
-        threads[thread_id] = larger(newest, threads.get(thread_id))
-    known = [usage for usage in threads.values() if usage is not None]
-    if not known:
-        return None
-    return Usage(**{name: _sum(name, known, before) for name in Usage._fields})
-
-
-def _sum(name: str, usages: Sequence[Usage], before: Usage | None) -> int | None:
-    values = [value for usage in usages if (value := getattr(usage, name)) is not None]
-    taken = getattr(before, name) if before is not None else None
-    return max(0, sum(values) - (taken or 0)) if values else None
-
-
 def _how(invocation: Invocation, manifest: Manifest, wanted: str) -> str:
     can_resume = invocation.resume_argv is not None and manifest.thread_id is not None
     return "resume" if wanted == "resume" and can_resume else "fresh"
-
-
-def _last(manifest: Manifest) -> Attempt:
-    return manifest.attempts[-1]
 
 
 def _with_thread(argv: tuple[str, ...], thread_id: str) -> tuple[str, ...]:

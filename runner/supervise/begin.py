@@ -19,7 +19,7 @@ from runner.processes import spawn
 from runner.processes.proc import RUN_MARKER, identify
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
-from runner.state.manifest import Attempt, Manifest, advance
+from runner.state.manifest import Manifest, advance, started
 from runner.state.store import RunDir
 
 TYPE_CHECKING = False
@@ -158,13 +158,6 @@ def start_child(
         keep_fd=lease_fd,
         umask=umask,
     )
-
-
-def started(manifest: Manifest, process: Identity, at: str | None = None) -> Manifest:
-    """The manifest once the child was exec'd, which was now or `at`."""
-    running = advance(manifest, Event.STARTED, at=at, process=process)
-    attempt = Attempt(running.attempt, process, running.updated_at)
-    return running.replace(attempts=(*manifest.attempts, attempt))
 
 
 def reap() -> None:

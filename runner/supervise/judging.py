@@ -8,11 +8,16 @@ from __future__ import annotations
 import contextlib
 import os
 
-from runner.disk.files import withdraw
+from runner import runtimes
+from runner.disk.files import read_text, replace_bytes, withdraw
 from runner.model import Outcome, Reason
-from runner.state.events import read_events
+from runner.runtimes.base import End
+from runner.state.events import complain, read_events
 from runner.state.manifest import CLOSING
 from runner.supervise import tree_helper
+from runner.supervise.conformance import drift
+from runner.supervise.limits import is_full
+from runner.supervise.progress import tail
 from runner.verify.checks import Check, CheckCommand, run_check
 from runner.verify.classify import classify
 from runner.verify.evidence import Evidence
@@ -22,171 +27,207 @@ from runner.verify.taxonomy import failure_codes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
-    from runner.invocation import Invocation
-    from runner.model import Conformance, Json
-    from runner.processes.tree import Tree
-    from runner.state.events import EventLog
-    from runner.state.manifest import Manifest
-    from runner.state.store import RunDir
+    from runner.model import Json
+    from runner.supervise.owner import Owner
     from runner.verify.claim import Claim, NoClaim
 
-    Plain = Callable[[dict[str, Any]], dict[str, Any]]
+
+def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
+    """What the program's own signs say of the attempt that has ended."""
+    manifest, seen, rehearsal = owner.manifest, owner.progress, owner.invocation.rehearsal
+    if manifest.survivors:
+        names = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
+        return Outcome.FAILED, Reason("survivors", f"could not be ended: {names}")
+    end = End(
+        exit_code=manifest.exit_code,
+        signal=manifest.signal,
+        turn=seen.turn,
+        failure=seen.failure or seen.last_error,
+        last_message=_last_message(owner),
+        any_event=seen.any_event,
+        stderr_tail=tail(owner.run.stderr, start=manifest.attempts[-1].stderr_from),
+    )
+    outcome, reason = runtimes.get(owner.invocation.runtime).conclude(end)
+    if rehearsal is not None and rehearsal.script is not None:
+        from runner.rehearsal.script import unplayed
+
+        unheard = unplayed(rehearsal.script, owner.run.rehearsal_log)
+        if unheard is not None:
+            reason = reason.replace(message=f"{reason.message}; {unheard}")
+    if outcome is not Outcome.SUCCEEDED and is_full(owner.run.path):
+        text = f"the disk of the run's folder is full ({reason.code}: {reason.message})"
+        return outcome, Reason("disk_full", text, "free some space and start again", reason.detail)
+    return outcome, reason
 
 
-class Judge:
-    """Judges the attempts of one run. `plain` makes a record fit to be kept: redacted, without controls."""
+def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Judgement:
+    """The verdict of the attempt that has ended with `end`, and all that it rests on.
 
-    def __init__(
-        self,
-        run: RunDir,
-        invocation: Invocation,
-        log: EventLog,
-        plain: Plain,
-        is_cancelled: Callable[[], bool],
-    ) -> None:
-        self._run, self._invocation, self._log = run, invocation, log
-        self._plain, self._is_cancelled = plain, is_cancelled
+    `wish`: why we have stopped it, if we did.
+    """
+    outcome, reason = end
+    contract = owner.invocation.terms.output_contract
+    claim = problem = None
+    is_closing = owner.manifest.attempts[-1].how == CLOSING
+    if contract is not None and wish is None and (outcome is Outcome.SUCCEEDED or is_closing):
+        claim, problem = _claimed(owner, contract, outcome, reason)
+        if is_closing and problem is not None:
+            outcome = Outcome.SUCCEEDED  # the work ended well; what lacks is the word on it
+    seen = _seen(owner)  # before the checks, whose files are not the agent's
+    is_said_done = problem is None and (claim is None or claim.status == "completed")
+    checks: tuple[Check, ...] = ()
+    if wish is None and _is_cancelled(owner):
+        wish = Reason("cancelled", "cancelled after its program had ended")
+    if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
+        checks = _checked(owner)
+        if _is_cancelled(owner):
+            wish = Reason("cancelled", "cancelled while it was being verified")
+    evidence = Evidence(
+        outcome=outcome,
+        reason=reason,
+        wish=wish,
+        contract=contract is not None,
+        claim=claim,
+        problem=problem,
+        checks=checks,
+        checks_declared=len(owner.invocation.verify) if is_said_done else 0,
+        findings=(*_found(owner, claim, seen, checks), *_drifted(owner)),
+    )
+    return _judged(owner, evidence, seen)
 
-    def judge(
-        self,
-        manifest: Manifest,
-        end: tuple[Outcome, Reason],
-        message: str | None,
-        wish: Reason | None,
-        conformance: Conformance,
-        tree: Tree,
-        env: Mapping[str, str],
-    ) -> Judgement:
-        """The verdict of the attempt that has ended with `end`, and all that it rests on."""
-        outcome, reason = end
-        contract = self._invocation.terms.output_contract
-        claim = problem = None
-        is_closing = manifest.attempts[-1].how == CLOSING
-        if contract is not None and wish is None and (outcome is Outcome.SUCCEEDED or is_closing):
-            claim, problem = self._claimed(contract, outcome, reason, message)
-            if is_closing and problem is not None:
-                outcome = Outcome.SUCCEEDED  # the work ended well; what lacks is the word on it
-        seen = self._seen(env)  # before the checks, whose files are not the agent's
-        is_said_done = problem is None and (claim is None or claim.status == "completed")
-        checks: tuple[Check, ...] = ()
-        if wish is None and self._is_cancelled():
-            wish = Reason("cancelled", "cancelled after its program had ended")
-        if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
-            checks = self._checked(tree, env)
-            if self._is_cancelled():
-                wish = Reason("cancelled", "cancelled while it was being verified")
-        evidence = Evidence(
-            outcome=outcome,
-            reason=reason,
-            wish=wish,
-            contract=contract is not None,
-            claim=claim,
-            problem=problem,
-            checks=checks,
-            checks_declared=len(self._invocation.verify) if is_said_done else 0,
-            findings=(*self._found(claim, seen, checks), *self._drifted(conformance)),
+
+def _judged(owner: Owner, evidence: Evidence, seen: Json | None) -> Judgement:
+    verdict = classify(evidence)
+    return Judgement(
+        verdict=verdict,
+        claim=evidence.claim,
+        problem=evidence.problem,
+        observed=_observed(seen, evidence.claim),
+        checks=evidence.checks,
+        findings=evidence.findings,
+        codes=failure_codes(evidence, verdict, _earlier_checks(owner)),
+        diff="" if seen is None else str(seen["diff"]),
+        was_clean=None if seen is None else bool(seen["was_clean"]),
+        is_touched=seen is not None and bool(seen["is_touched"]),
+    )
+
+
+def _is_cancelled(owner: Owner) -> bool:
+    """Whether somebody wants it so while nothing of the runtime runs."""
+    return owner.run.is_told("cancel")
+
+
+def _last_message(owner: Owner) -> str | None:
+    """The last message of the stream, written to its file; else what the program itself wrote there.
+
+    The stream comes first: its file was opened by us before the child ran, the other one lies open to it.
+    """
+    path, text = owner.run.last_message, owner.progress.last_message
+    if owner.manifest.attempts[-1].how == CLOSING:
+        return text  # the last words on the work stay where they are
+    if text is None:
+        return read_text(path)
+    try:
+        replace_bytes(path, text.encode(errors="replace"))
+    except OSError as error:
+        complain(f"last message not written: {error}")
+    return text
+
+
+def _earlier_checks(owner: Owner) -> tuple[Check, ...]:
+    """The checks of the attempts before this one."""
+    earlier: list[Check] = []
+    since: list[Check] = []
+    for event in read_events(owner.run.events):
+        if event.get("type") == "checked":
+            with contextlib.suppress(ValueError):
+                since.append(Check.from_json(event))
+        elif event.get("type") == "retried":
+            earlier += since
+            since.clear()
+    return tuple(earlier)
+
+
+def _found(
+    owner: Owner, claim: Claim | None, seen: Json | None, checks: tuple[Check, ...]
+) -> tuple[Finding, ...]:
+    """A run that can write nothing and promised nothing is not told that nobody looked."""
+    invocation = owner.invocation
+    if seen is None and not invocation.terms.scope and invocation.terms.output_contract is None:
+        return ()
+    root = invocation.cwd if seen is None else str(seen["root"])
+    return findings(allowed_by(invocation), claim, _observed(seen, claim), checks, root)
+
+
+def _claimed(
+    owner: Owner, contract: str, outcome: Outcome, reason: Reason
+) -> tuple[Claim | None, NoClaim | None]:
+    from runner.verify import claim as claims  # only a run under a contract pays for it
+
+    if outcome is not Outcome.SUCCEEDED:
+        return None, claims.missing(f"the turn that asked for the result failed: {reason.message}")
+    message = owner.progress.last_message
+    if message is None:
+        message = read_text(owner.run.last_message)
+    if contract == "status-block":
+        from runner.verify.status_block import read_status_block
+
+        found = read_status_block(message)
+    else:
+        found = claims.read_claim(message)
+    return (found, None) if isinstance(found, claims.Claim) else (None, found)
+
+
+def _seen(owner: Owner) -> dict[str, Any] | None:
+    if not tree_helper.is_recorded(owner.run):
+        return None
+    try:
+        return tree_helper.look(owner.run, owner.env)
+    except (tree_helper.TreeUnknown, OSError, ValueError) as error:
+        owner.log.note("tree_unknown", message=str(error)[:500])
+        return None
+
+
+def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
+    if seen is None:
+        return None
+    root = str(seen["root"])
+    named = to_look_for(claim, root)
+    return Observed(
+        changed=tuple(seen["changed"]),
+        absent=tuple(path for path in named if not os.path.lexists(os.path.join(root, path))),
+        head_moved=seen["head_moved"],
+        moved_refs=tuple(seen["moved_refs"]),
+        dirty_before=tuple(seen["dirty_before"]),
+        unknown=tuple(seen["unknown"]),
+        tree=seen["tree"],
+    )
+
+
+def _drifted(owner: Owner) -> tuple[Finding, ...]:
+    conformance = owner.conformance()
+    reason = drift(conformance)
+    if reason is None:
+        return ()
+    is_enforced = owner.invocation.terms.conformance == "enforce"
+    severity = Severity.ERROR if is_enforced else Severity.WARNING
+    return (Finding("config_drift", severity, reason.message, conformance.drifted),)
+
+
+def _checked(owner: Owner) -> tuple[Check, ...]:
+    checks: list[Check] = []
+    cwd, env, timeout_s = owner.invocation.cwd, owner.env, owner.invocation.verify_timeout_s
+    for n, argv in enumerate(owner.invocation.verify, 1):
+        log = f"{owner.run.path}/verify-{n}.log"
+        withdraw(log)  # what an earlier attempt printed is no evidence of this one
+        command = CheckCommand(argv, cwd, env, log, timeout_s)
+        check = run_check(
+            command, sweep=lambda: owner.tree.sweep(1.0), cancelled=lambda: _is_cancelled(owner)
         )
-        return self._judged(evidence, seen)
-
-    def _judged(self, evidence: Evidence, seen: Json | None) -> Judgement:
-        verdict = classify(evidence)
-        return Judgement(
-            verdict=verdict,
-            claim=evidence.claim,
-            problem=evidence.problem,
-            observed=self._observed(seen, evidence.claim),
-            checks=evidence.checks,
-            findings=evidence.findings,
-            codes=failure_codes(evidence, verdict, self._earlier()),
-            diff="" if seen is None else str(seen["diff"]),
-            was_clean=None if seen is None else bool(seen["was_clean"]),
-            is_touched=seen is not None and bool(seen["is_touched"]),
-        )
-
-    def _earlier(self) -> tuple[Check, ...]:
-        """The checks of the attempts before this one."""
-        earlier: list[Check] = []
-        since: list[Check] = []
-        for event in read_events(self._run.events):
-            if event.get("type") == "checked":
-                with contextlib.suppress(ValueError):
-                    since.append(Check.from_json(event))
-            elif event.get("type") == "retried":
-                earlier += since
-                since.clear()
-        return tuple(earlier)
-
-    def _found(
-        self, claim: Claim | None, seen: Json | None, checks: tuple[Check, ...]
-    ) -> tuple[Finding, ...]:
-        """A run that can write nothing and promised nothing is not told that nobody looked."""
-        terms = self._invocation.terms
-        if seen is None and not terms.scope and terms.output_contract is None:
-            return ()
-        root = self._invocation.cwd if seen is None else str(seen["root"])
-        return findings(allowed_by(self._invocation), claim, self._observed(seen, claim), checks, root)
-
-    def _claimed(
-        self, contract: str, outcome: Outcome, reason: Reason, message: str | None
-    ) -> tuple[Claim | None, NoClaim | None]:
-        from runner.verify import claim as claims  # only a run under a contract pays for it
-
-        if outcome is not Outcome.SUCCEEDED:
-            return None, claims.missing(f"the turn that asked for the result failed: {reason.message}")
-        if contract == "status-block":
-            from runner.verify.status_block import read_status_block
-
-            found = read_status_block(message)
-        else:
-            found = claims.read_claim(message)
-        return (found, None) if isinstance(found, claims.Claim) else (None, found)
-
-    def _seen(self, env: Mapping[str, str]) -> dict[str, Any] | None:
-        if not tree_helper.is_recorded(self._run):
-            return None
-        try:
-            return tree_helper.look(self._run, env)
-        except (tree_helper.TreeUnknown, OSError, ValueError) as error:
-            self._log.note("tree_unknown", message=str(error)[:500])
-            return None
-
-    def _observed(self, seen: Json | None, claim: Claim | None) -> Observed | None:
-        if seen is None:
-            return None
-        root = str(seen["root"])
-        named = to_look_for(claim, root)
-        return Observed(
-            changed=tuple(seen["changed"]),
-            absent=tuple(path for path in named if not os.path.lexists(os.path.join(root, path))),
-            head_moved=seen["head_moved"],
-            moved_refs=tuple(seen["moved_refs"]),
-            dirty_before=tuple(seen["dirty_before"]),
-            unknown=tuple(seen["unknown"]),
-            tree=seen["tree"],
-        )
-
-    def _drifted(self, conformance: Conformance) -> tuple[Finding, ...]:
-        from runner.supervise.conformance import drift
-
-        reason = drift(conformance)
-        if reason is None:
-            return ()
-        is_enforced = self._invocation.terms.conformance == "enforce"
-        severity = Severity.ERROR if is_enforced else Severity.WARNING
-        return (Finding("config_drift", severity, reason.message, conformance.drifted),)
-
-    def _checked(self, tree: Tree, env: Mapping[str, str]) -> tuple[Check, ...]:
-        checks: list[Check] = []
-        for n, argv in enumerate(self._invocation.verify, 1):
-            log = f"{self._run.path}/verify-{n}.log"
-            withdraw(log)  # what an earlier attempt printed is no evidence of this one
-            command = CheckCommand(argv, self._invocation.cwd, env, log, self._invocation.verify_timeout_s)
-            check = run_check(command, sweep=lambda: tree.sweep(1.0), cancelled=self._is_cancelled)
-            checks.append(check)
-            self._log.note("checked", **self._plain(check.to_json()))
-            if not check.passed or self._is_cancelled():
-                break
-        return tuple(checks)
+        checks.append(check)
+        owner.log.note("checked", **owner.cleaner().record(check.to_json()))
+        if not check.passed or _is_cancelled(owner):
+            break
+    return tuple(checks)

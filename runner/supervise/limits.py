@@ -9,22 +9,19 @@ import os
 import time
 
 from runner.model import Limits, Reason
+from runner.processes.proc import age, boottime
 from runner.state.events import EventLog, read_events
-from runner.state.manifest import Manifest, timestamp
-from runner.state.spent import larger, tokens, tree_tokens
+from runner.state.manifest import Manifest
+from runner.state.spent import tree_tokens
 from runner.state.store import RunDir
-from runner.supervise.attempts import total
-from runner.supervise.conformance import compare, declared, drift
-from runner.supervise.session import Session
+from runner.supervise.conformance import drift
 from runner.supervise.signals import Signals
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.invocation import Invocation
-    from runner.model import Conformance, Usage
-    from runner.runtimes.base import Runtime
-    from runner.supervise.progress import Progress
+    from runner.model import Conformance
 
 RUN, TREE = "tokens", "tree_tokens"
 _WHOSE = {RUN: "it", TREE: "it and the runs that it has started"}
@@ -34,16 +31,14 @@ _TREE_S = 3.0
 
 
 class LimitMonitor:
-    """Of one run, over all its attempts."""
+    """Of one run, over all its attempts. It also keeps the times that the limits are measured by: no pause
+    counts in any of them.
+    """
 
-    def __init__(
-        self, run: RunDir, invocation: Invocation, log: EventLog, runtime: Runtime, manifest: Manifest
-    ) -> None:
+    def __init__(self, run: RunDir, invocation: Invocation, log: EventLog, manifest: Manifest) -> None:
         limits = invocation.limits
-        self._run, self._invocation, self._log, self._runtime = run, invocation, log, runtime
+        self._run, self._invocation, self._log = run, invocation, log
         self.signals = Signals(limits.repeats, limits.reconnects)
-        former = [one for one in manifest.attempts if one.thread_id == manifest.thread_id]
-        self.session = Session(runtime, former[0].started_at if former else manifest.created_at)
         warned = _warned(run) if manifest.supervisor is not None else set()
         self._budget = Budget(RUN, limits.tokens, limits.warn_at, is_warned=RUN in warned)
         self._tree_budget = Budget(TREE, limits.tree_tokens, limits.warn_at, is_warned=TREE in warned)
@@ -51,46 +46,60 @@ class LimitMonitor:
         self._next_tree_look = 0.0
         self._below = 0
         self._is_drift_told = "config_drift" in warned
+        self._last_life = time.monotonic()
+        self._paused_since: float | None = None
+        self.paused_s = manifest.paused_seconds
+        """In all pauses that are over."""
 
-    def begin_again(self, *, thread: bool) -> None:
-        """Another attempt; in a new `thread`, whose record is another one."""
+    def begin_again(self) -> None:
+        """Another attempt."""
         limits = self._invocation.limits
         self.signals = Signals(limits.repeats, limits.reconnects)
-        if thread:
-            self.session = Session(self._runtime, timestamp())
+        self.note_life()
 
-    def usage(self, manifest: Manifest, progress: Progress) -> Usage | None:
-        """Of the whole run: what its threads have spent, without what was spent in them before it."""
-        newest = self.newest(progress)
-        return total(manifest.attempts[:-1], progress.thread_id, newest, self.session.before)
+    def note_life(self) -> None:
+        """Something was seen of the run just now."""
+        self._last_life = time.monotonic()
 
-    def newest(self, progress: Progress) -> Usage | None:
-        """Of the present thread, as its latest source has it."""
-        return larger(progress.usage, self.session.usage)
+    @property
+    def quiet_s(self) -> float:
+        """Since the last sign of life."""
+        return time.monotonic() - self._last_life
 
-    def conformance(self) -> Conformance:
-        """What was declared against what the program says of every turn so far."""
-        return compare(declared(self._invocation), self.session.contexts)
+    def pause(self, for_s: float = 0.0) -> None:
+        """A pause begins, or began so long ago."""
+        self._paused_since = boottime() - for_s
+
+    def resume(self) -> None:
+        """It is over, if there was one."""
+        if self._paused_since is not None:
+            self.paused_s += boottime() - self._paused_since
+            self._paused_since = None
+            self.note_life()
 
     def breach(
-        self, manifest: Manifest, progress: Progress, *, elapsed_s: float, begun_s: float, idle_s: float
+        self, manifest: Manifest, used: int, output_bytes: int, conformance: Conformance | None
     ) -> Reason | None:
-        """The reason to stop the run now, or None. Tells warnings on the way."""
-        used = tokens(self.usage(manifest, progress))
+        """The reason to stop the run now, or None. Tells warnings on the way.
+
+        `used` is what the run itself has spent, `output_bytes` of its present attempt. `conformance` None:
+        the program has not said yet what it works with.
+        """
+        elapsed_s = age(manifest.attempts[0].process) - self.paused_s
         self._warn(used, elapsed_s)
         found = exceeded(
             self._invocation.limits,
             elapsed_s=elapsed_s,
-            begun_s=begun_s,
-            idle_s=idle_s,
-            output_bytes=progress.size - progress.start,
+            begun_s=age(manifest.process) - self.paused_s,
+            idle_s=self.quiet_s,
+            output_bytes=output_bytes,
         )
         return (
             found
             or self._budget.exceeded(used)
             or self._tree_budget.exceeded(self._tree(used))
             or self.signals.reason
-            or self._drift()
+            or self._drift(conformance)
         )
 
     def _warn(self, used: int, elapsed_s: float) -> None:
@@ -111,10 +120,8 @@ class LimitMonitor:
             self._below = tree_tokens(self._run, used).tokens - used
         return used + self._below
 
-    def _drift(self) -> Reason | None:
-        if not self.session.contexts:
-            return None
-        reason = drift(self.conformance())
+    def _drift(self, conformance: Conformance | None) -> Reason | None:
+        reason = None if conformance is None else drift(conformance)
         if reason is not None and not self._is_drift_told:
             self._is_drift_told = True
             self._log.note("warning", code=reason.code, message=reason.message)

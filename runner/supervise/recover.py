@@ -14,10 +14,17 @@ from runner.invocation import Invocation
 from runner.model import Identity, Outcome, Phase, Reason
 from runner.state.events import read_events
 from runner.state.lifecycle import Event
-from runner.state.manifest import Manifest, Workspace, advance, first
+from runner.state.manifest import (
+    Manifest,
+    Workspace,
+    advance,
+    cancelled,
+    exited,
+    first,
+    retried,
+    started,
+)
 from runner.state.store import RunDir
-from runner.supervise.attempts import ended
-from runner.supervise.begin import started
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,14 +63,11 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
     if kind == Event.STARTED:
         if manifest.phase is Phase.QUEUED:
             manifest = advance(manifest, Event.LAUNCHED, at=at, attempt=event["attempt"])
-        manifest = started(manifest, Identity.from_json(event["process"]), at)
-        *former, last = manifest.attempts
         known = {name: event[name] for name in _OF_AN_ATTEMPT if name in event}
-        return manifest.replace(attempts=(*former, last.replace(**known)))
+        return started(manifest, Identity.from_json(event["process"]), at, **known)
     if kind == Event.RETRIED:
-        manifest = ended(manifest, str(event["code"]), counts=bool(event.get("counts")))
-        again = advance(manifest, Event.RETRIED, at=at, attempt=event["attempt"], process=None)
-        return again.replace(reason=None, exit_code=None, signal=None)
+        failed = manifest.with_last_attempt(reason=str(event["code"]), counts=bool(event.get("counts")))
+        return retried(failed, event["attempt"], at)
     if kind in (Event.PAUSED, Event.RESUMED):
         return advance(manifest, Event(kind), at=at)
     if kind == "cancel_requested":
@@ -73,17 +77,9 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
         reason = Reason(event["code"], event["message"])
         return advance(manifest, Event.STOP_REQUESTED, at=at, reason=reason)
     if kind == Event.EXITED:
-        seen = {"exit_code": event["exit_code"], "signal": event["signal"]}
-        *former, last = manifest.attempts
-        attempts = (*former, last.replace(ended_at=at, **seen))
-        return advance(manifest, Event.EXITED, at=at, attempts=attempts, **seen)
+        return exited(manifest, event["exit_code"], event["signal"], at)
     if kind == Event.ENDED:
         # What was written as the end is the end, whatever was seen before it: a start may have failed.
         reason, manifest = Reason(**event["reason"]), manifest.replace(phase=Phase.VERIFYING)
         return advance(manifest, Event.ENDED, at=at, outcome=Outcome(event["outcome"]), reason=reason)
     return manifest
-
-
-def cancelled(actor: str, why: str) -> Reason:
-    """The wish behind a cancel, as the manifest words it."""
-    return Reason("cancelled", f"cancelled by {actor}" + (f": {why}" if why else ""))

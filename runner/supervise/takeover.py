@@ -15,9 +15,8 @@ from runner.processes.proc import boot_id, host, identify, is_alive
 from runner.processes.tree import marked
 from runner.state.events import EventLog
 from runner.state.lifecycle import Event
-from runner.state.manifest import Manifest, advance
+from runner.state.manifest import Manifest, advance, started
 from runner.state.store import RunDir
-from runner.supervise.begin import started
 from runner.supervise.recover import rebuild
 
 TYPE_CHECKING = False
@@ -75,13 +74,12 @@ def verdict(action: Action, phase: Phase, *, process_known: bool) -> tuple[Outco
 
 
 def read(run: RunDir, invocation: Invocation, log: EventLog) -> tuple[Manifest, bool]:
-    """The manifest, and whether it had to be made again: a broken one is set aside."""
+    """The manifest, and whether it was made again, which is not written then: a broken one is set aside."""
     try:
         return run.read_manifest(), False
     except (ManifestBroken, RunNotFound) as error:
         aside = set_aside(run, error)
         manifest = rebuild(run, invocation)
-        run.write_manifest(manifest)
         log.note("rebuilt", aside=aside, message=error.message)
         return manifest, True
 

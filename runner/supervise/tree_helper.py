@@ -10,7 +10,6 @@ import os
 import sys
 
 from runner.disk.files import no_follow
-from runner.errors import RunnerError
 from runner.state.store import RunDir
 from runner.verify.checks import CheckCommand, run_check
 from runner.verify.record import RolledBack
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from runner.model import Terms
     from runner.state.events import EventLog
-    from runner.state.manifest import Manifest
     from runner.verify.judgement import Judgement
 
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "workspace", "__main__.py")
@@ -37,22 +35,6 @@ class TreeUnknown(Exception):
 def is_recorded(run: RunDir) -> bool:
     """Whether the tree was recorded before the run began."""
     return os.path.exists(run.workspace)
-
-
-def hold(manifest: Manifest) -> int | None:
-    """The lease of the run's shared work tree, for an owner that did not get it from the one before.
-
-    None where none is needed, or somebody has it: the run's own child too, for as long as it lives.
-    """
-    place = manifest.workspace
-    if place is None or place.kind != "in-place":
-        return None
-    from runner.workspace.lease import Holder, acquire  # only a run that may write has a place
-
-    try:
-        return acquire(place.path, Holder(manifest.run_id, manifest.manifest_path)).fd
-    except (RunnerError, OSError):
-        return None
 
 
 def look(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:

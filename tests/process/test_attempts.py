@@ -10,6 +10,7 @@ from support.judged import commit
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+WRITING = ("--sandbox", "workspace-write")
 LEFTOVER = """[ -e "$HOME/leftover" ] || setsid bash -c 'echo $$ > "$HOME/leftover"; exec sleep 300' &\n"""
 
 
@@ -19,23 +20,28 @@ def begun(repo: Repo, number: int) -> None:
     wait_until(lambda: found.exists() and len(found.read_text().split()) == number, 20, f"attempt {number}")
 
 
-@pytest.fixture(params=["resume", "fresh"])
-def run(repo: Repo, request: pytest.FixtureRequest) -> Iterator[Run]:
-    """A run in its second attempt, under an owner that did not start the first one.
-
-    Each attempt announces itself, waits for its gate, and writes a wrong answer. The first one leaves a
-    process behind, which has the lease as its parent had it: it is free only when that process is ended.
-    """
+def starts(repo: Repo, before: str = "", ladder: str = "resume") -> Run:
+    """A run whose attempts announce themselves, wait for their gate, and write a wrong answer."""
     repo.codex(
-        f"""cat > /dev/null\n{THREAD}{LEFTOVER}echo x >> "$HOME/attempts"; n=$(wc -l < "$HOME/attempts")\n"""
+        f"""cat > /dev/null\n{THREAD}{before}echo x >> "$HOME/attempts"; n=$(wc -l < "$HOME/attempts")\n"""
         f"""until [ -e "$HOME/gate-$n" ]; do sleep 0.05; done\necho "answer = $n" > src/app.py\n"""
         f"""{said("done")}{FINISHED}"""
     )
-    ladder = f'[recovery]\nladder = ["{request.param}"]\n'
-    repo.task("retries = 1", 'verify = [["grep", "-q", "42", "src/app.py"]]', more=ladder)
+    recovery = f'[recovery]\nladder = ["{ladder}"]\n'
+    repo.task("retries = 1", 'verify = [["grep", "-q", "42", "src/app.py"]]', more=recovery)
     commit(repo)
-    run = repo.start("--sandbox", "workspace-write")
+    run = repo.start(*WRITING)
     begun(repo, 1)
+    return run
+
+
+@pytest.fixture(params=["resume", "fresh"])
+def run(repo: Repo, request: pytest.FixtureRequest) -> Iterator[Run]:
+    """In its second attempt, under an owner that did not start the first one.
+
+    That left a process behind, which has the lease as its parent had it: it is free when that is ended.
+    """
+    run = starts(repo, LEFTOVER, request.param)
     repo.pid_in("leftover")
     run.kill_supervisor()
     assert run.status()["status"] == "running"
@@ -57,7 +63,22 @@ def test_the_change_of_the_second_attempt_is_taken_back(repo: Repo, run: Run) ->
 def test_nobody_else_may_write_while_the_second_attempt_works(repo: Repo, run: Run) -> None:
     """Its owner has the lease, and so has its program: the owner may die."""
     for _ in range(2):
-        refused = repo.cli("start", "--task", "work", "--sandbox", "workspace-write", "--format", "json")
+        refused = repo.cli("start", "--task", "work", *WRITING, "--format", "json")
         assert refused.status == 9, refused.stdout
         assert refused.error["message"].startswith(f"run `{run.id}` may write")
         run.kill_supervisor()
+
+
+def test_no_attempt_follows_where_another_run_has_taken_the_tree_meanwhile(repo: Repo) -> None:
+    run = starts(repo)
+    child = run.child()
+    run.kill_supervisor()
+    repo.note("gate-1").touch()
+    wait_until(lambda: not child.is_still_there())
+    other = repo.start(*WRITING)
+    begun(repo, 2)
+    manifest = run.wait()
+    assert (manifest["status"], manifest["attempt"]) == ("rejected", 1)
+    assert len(run.events("not_retried")) == 1
+    assert other.status()["status"] == "running"
+    repo.end_all()

@@ -1,0 +1,135 @@
+"""Acts on the requests in `control/`: pause, resume, cancel, rewrite. Edges: disk, processes."""
+
+from __future__ import annotations
+
+from runner.disk.files import withdraw
+from runner.errors import ManifestBroken, RunNotFound
+from runner.model import Phase, Reason
+from runner.processes.proc import find_process
+from runner.state.lifecycle import Event
+from runner.state.manifest import advance, cancelled
+from runner.state.store import actor_of, is_due
+from runner.supervise import takeover
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.model import Json
+    from runner.state.questions import Question
+    from runner.supervise.owner import Owner
+
+_FREEZE_S = 10.0
+
+
+class Intents:
+    """Obeys them, one after the other."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._obeying: str | None = None
+        self._noticed: dict[str, int] = {}
+        """How many tool calls had ended when an intent was first seen."""
+
+    def obey(self) -> None:
+        """Acts on each that is due, and takes it away then: whoever left it waits for that."""
+        obeyed = {"pause": self._pause, "resume": self._resume, "cancel": self._cancel}
+        for path, intent in self._owner.run.intents():
+            if not self._is_due(path, intent):
+                continue
+            kind, self._obeying = str(intent.get("kind")), path
+            if kind == "rewrite":
+                self._rewrite()
+            elif kind in obeyed:
+                obeyed[kind](intent)
+            self._obeying = None
+            withdraw(path)
+
+    def expired(self, question: Question) -> None:
+        """A question's time is over: what its asker has said is to be done then."""
+        why = f"question {question.id} was not answered in time"
+        if question.on_expiry == "pause":
+            self._pause({"actor": why, "only": True})
+        elif question.on_expiry == "fail":
+            self._owner.log.note("limit", code="question_expired", message=why)
+            self.request_stop(Reason("question_expired", why))
+
+    def request_stop(self, reason: Reason, grace_s: float | None = None, intent: Json | None = None) -> None:
+        """Writes the wish down and ends the run's processes; `intent`: the wish is also for its children."""
+        owner = self._owner
+        owner.limits.resume()
+        if owner.manifest.phase is not Phase.STOPPING:
+            shown = owner.redacted(reason)
+            stopping = advance(owner.manifest, Event.STOP_REQUESTED, reason=shown)
+            owner.write(stopping.replace(paused_seconds=round(owner.limits.paused_s, 3)))
+        if intent is not None:
+            self._hand_on("cancel", intent)
+        self.stop(grace_s)
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Ends the run's processes, politely first, each step in `grace_s` or what the config says."""
+        tree = self._owner.tree
+        tree.spare(self._owner.is_companion)  # another attempt may ask the scripted model
+        tree.stop(self._owner.invocation.limits.grace_s if grace_s is None else grace_s, self._is_hurried)
+
+    def _pause(self, intent: Json) -> None:
+        owner = self._owner
+        if owner.manifest.phase is not Phase.RUNNING:
+            return
+        running = owner.tree.freeze(_FREEZE_S)
+        assert owner.manifest.process is not None
+        root = find_process(owner.manifest.process)
+        if root is None or not root.is_alive:
+            return  # it ended meanwhile; the watch sees that next
+        if running:
+            owner.tree.thaw(_FREEZE_S)
+            names = [f"{process.command} ({process.pid})" for process in running]
+            owner.log.note("pause_failed", actor=actor_of(intent), still_running=names)
+            return
+        owner.limits.pause()
+        owner.children.stand_alone(bool(intent.get("only")))
+        owner.write(advance(owner.manifest, Event.PAUSED))
+        owner.log.note(Event.PAUSED, actor=actor_of(intent))
+        self._hand_on("pause", intent)
+
+    def _resume(self, intent: Json) -> None:
+        owner = self._owner
+        if owner.manifest.phase is not Phase.PAUSED:
+            return
+        stopped = owner.tree.thaw(_FREEZE_S)
+        owner.limits.resume()
+        paused_s = round(owner.limits.paused_s, 3)
+        owner.write(advance(owner.manifest, Event.RESUMED, paused_seconds=paused_s))
+        names = [f"{process.command} ({process.pid})" for process in stopped]
+        owner.log.note(Event.RESUMED, actor=actor_of(intent), still_stopped=names)
+        self._hand_on("resume", intent)
+
+    def _cancel(self, intent: Json) -> None:
+        grace, why = intent.get("grace_s"), str(intent.get("reason") or "")
+        grace_s = float(grace) if isinstance(grace, int | float) else None
+        self._owner.log.note("cancel_requested", actor=actor_of(intent), reason=why)
+        self._owner.children.stand_alone(bool(intent.get("only")))
+        self.request_stop(cancelled(actor_of(intent), why), grace_s, intent)
+
+    def _rewrite(self) -> None:
+        """Somebody found the manifest broken: it is set aside, and what we know is written again."""
+        owner = self._owner
+        try:
+            owner.run.read_manifest()
+        except (ManifestBroken, RunNotFound) as error:
+            aside = takeover.set_aside(owner.run, error)
+            owner.write(owner.manifest)
+            owner.log.note("rewritten", aside=aside, message=error.message)
+
+    def _hand_on(self, kind: str, intent: Json) -> None:
+        """The same wish for every child run, unless it is for this one only."""
+        if not intent.get("only"):
+            given = {name: intent[name] for name in ("grace_s", "reason") if name in intent}
+            self._owner.children.tell(kind, self._owner.env, **given)
+
+    def _is_hurried(self) -> bool:
+        """Whether a cancel came while a stop is under way: then nobody waits politely any more."""
+        others = ((path, wish) for path, wish in self._owner.run.intents() if path != self._obeying)
+        return any(wish.get("kind") == "cancel" and self._is_due(path, wish) for path, wish in others)
+
+    def _is_due(self, path: str, intent: Json) -> bool:
+        ended = self._owner.progress.tool_calls
+        return is_due(intent, is_answered=ended > self._noticed.setdefault(path, ended))

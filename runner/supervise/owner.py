@@ -1,0 +1,239 @@
+"""All that a supervisor knows of its run, and the only writer of its manifest. Edges: disk, processes.
+
+Watching, acting on intents, ending and trying again are separate modules. All of them use this one state:
+there is no second copy that could differ.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from runner import runtimes
+from runner.errors import RunnerError
+from runner.model import Conformance
+from runner.processes.proc import command_line, environment, find_process, identify
+from runner.processes.tree import Tree
+from runner.runtimes import PLAN
+from runner.state import spent
+from runner.state.events import EventLog, complain
+from runner.state.manifest import CLOSING, Manifest, timestamp
+from runner.state.spent import larger
+from runner.state.store import RunDir
+from runner.supervise import takeover
+from runner.supervise.children import Children
+from runner.supervise.conformance import compare, declared
+from runner.supervise.limits import LimitMonitor
+from runner.supervise.progress import Progress
+from runner.supervise.sealing import Cleaner
+from runner.supervise.session import Session
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from runner.model import Identity, Reason, Usage
+    from runner.processes.proc import Process
+
+_MESSAGE_KEPT = 16 * 1024
+
+
+class Owner:
+    """The one state of a run. `manifest` is what is known now; `write` makes it known to everybody."""
+
+    def __init__(self, run: RunDir, lease_fd: int | None = None) -> None:
+        self.run = run
+        self.invocation = run.read_invocation()
+        self.log = EventLog(run.events)
+        self._runtime = runtimes.get(self.invocation.runtime)
+        self._lease_fd = lease_fd
+        self.manifest, self.is_rebuilt = takeover.read(run, self.invocation, self.log)
+        if self.is_rebuilt:
+            self.write(self.manifest)
+        self.is_starter = identify(os.getpid()) == self.manifest.supervisor
+        """Whether we have started the run: then we are the parent of its process."""
+        self.status: int | None = None
+        """Wait status of the run's process, once we as its parent have seen it."""
+        self.children = Children(run, self.invocation, self.log)
+        self.limits = LimitMonitor(run, self.invocation, self.log, self.manifest)
+        self.session = Session(self._runtime, _thread_since(self.manifest))
+        self.progress = self._new_progress()
+        self.tree: Tree
+        self._child_env: Mapping[str, str] = {}
+
+    # -- the manifest ------------------------------------------------------------------------------
+
+    def write(self, manifest: Manifest) -> bool:
+        """Makes this the manifest; whether it is on disk. A disk that refuses gets it with the next change.
+
+        FileNotFoundError where the run's folder is gone, and with it the run.
+        """
+        self.manifest = manifest
+        try:
+            self.run.write_manifest(manifest)
+        except OSError as error:
+            complain(f"manifest not written: {error}")
+            if not os.path.isdir(self.run.path):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.run.path) from error
+            return False
+        return True
+
+    def write_or_fail(self, manifest: Manifest) -> None:
+        """As `write`, before a step that whoever takes over could not know of otherwise. OSError."""
+        self.run.write_manifest(manifest)
+        self.manifest = manifest
+
+    def observed(self) -> Manifest:
+        """The manifest with what the stream and the program's own record have told so far, redacted."""
+        seen, cleaner, manifest = self.progress, self.cleaner(), self.manifest
+        changes: dict[str, object] = {"updated_at": timestamp()}
+        if seen.thread_id is not None:
+            changes["thread_id"] = cleaner.text(seen.thread_id)
+        usage = self.usage()
+        if usage is not None:
+            changes["usage"] = usage
+        if manifest.attempts:
+            last = manifest.attempts[-1]
+            of_thread = larger(seen.usage, self.session.usage) or last.usage
+            thread_id = changes.get("thread_id", last.thread_id)
+            manifest = manifest.with_last_attempt(thread_id=thread_id, usage=of_thread)
+            if seen.last_message is not None and last.how != CLOSING:
+                changes["last_message"] = _shortened(cleaner.text(seen.last_message))
+        if self.session.contexts:
+            told = self.conformance().to_json()
+            changes["conformance"] = Conformance.from_json(cleaner.record(told))
+        if seen.last_activity is not None:
+            changes["last_activity"] = cleaner.text(seen.last_activity)
+        if (plan := self.plan()) is not None:
+            changes["plan"] = cleaner.record(plan)
+        return manifest.replace(**changes)
+
+    # -- what was seen -----------------------------------------------------------------------------
+
+    def usage(self) -> Usage | None:
+        """Of the whole run: what its threads have spent, without what was spent in them before it."""
+        seen, session = self.progress, self.session
+        newest = larger(seen.usage, session.usage)
+        return spent.of_threads(self.manifest.attempts[:-1], seen.thread_id, newest, session.before)
+
+    def conformance(self) -> Conformance:
+        """What was declared against what the program says of every turn so far."""
+        return compare(declared(self.invocation), self.session.contexts)
+
+    def plan(self, *, is_over: bool = False) -> dict[str, Any] | None:
+        """How far a plan is; None for a run that carries out none, and where its ledger cannot be read."""
+        if self.invocation.runtime != PLAN:
+            return None
+        try:
+            return self.run.read_ledger().shown(is_over=is_over)
+        except ValueError:
+            return None
+
+    def _new_progress(self) -> Progress:
+        start = self.manifest.attempts[-1].stdout_from if self.manifest.attempts else 0
+        return Progress(self.run.stdout, self._runtime, lambda one: self.limits.signals.note(one), start)
+
+    # -- the process of the run --------------------------------------------------------------------
+
+    def attend(self, process: Identity) -> None:
+        """This is the process of the present attempt."""
+        self.status = None
+        self.tree = Tree(self.run.run_id, process, reap=self.reap, is_whole=self.is_starter)
+        if not self.is_starter and find_process(process) is not None:
+            self._child_env = environment(process.pid) or self._child_env
+
+    def attend_next(self, manifest: Manifest) -> None:
+        """The process of another attempt is there, as `manifest` says."""
+        assert manifest.process is not None
+        self.write(manifest)
+        self.attend(manifest.process)
+        self.limits.begin_again()
+        if manifest.attempts[-1].how == "fresh":
+            self.session = Session(self._runtime, timestamp())
+        self.progress = self._new_progress()
+
+    def reap(self) -> None:
+        """Collects every ended child of ours; remembers how the run's own process ended."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self.manifest.process is not None and pid == self.manifest.process.pid:
+                self.status = status
+
+    def is_companion(self, process: Process) -> bool:
+        """Whether it is the scripted model of a rehearsal, which lives as long as the run."""
+        rehearsal = self.invocation.rehearsal
+        if rehearsal is None:
+            return False
+        begin = command_line(process.pid)[: len(rehearsal.argv)]
+        return begin == list(rehearsal.argv)
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """That of the run's process, for redaction and checks.
+
+        Who started it has the same. Who took over has that of whoever looked at the run last, with names that
+        the child never got and without values that it has: the child's own counts, if it lived then.
+        """
+        if self.is_starter:
+            return os.environ
+        names = self.invocation.env_names
+        ours = {name: os.environ[name] for name in names if name in os.environ}
+        return {**ours, **self.invocation.env_set, **self._child_env}
+
+    def cleaner(self) -> Cleaner:
+        """Takes the secrets of this run out of what goes to disk."""
+        return Cleaner(self.invocation.secret_names, self.env)
+
+    def redacted(self, reason: Reason) -> Reason:
+        return type(reason)(**self.cleaner().record(reason.to_json()))
+
+    # -- the lease of the work tree ----------------------------------------------------------------
+
+    @property
+    def lease_fd(self) -> int | None:
+        """The right to write in the run's work tree, where it shares one."""
+        return self._lease_fd
+
+    @property
+    def shares_tree(self) -> bool:
+        """Whether it writes where others may want to write."""
+        place = self.manifest.workspace
+        return place is not None and place.kind == "in-place"
+
+    def take_lease(self) -> bool:
+        """Takes it if it is free; whether we have it now. The run's own processes may have it, if we took the
+        run over from who started them, or another run that found the tree free.
+        """
+        place = self.manifest.workspace
+        if self._lease_fd is None and place is not None and self.shares_tree:
+            from runner.workspace.lease import Holder, acquire  # only a run that may write pays for it
+
+            holder = Holder(self.manifest.run_id, self.manifest.manifest_path)
+            try:
+                self._lease_fd = acquire(place.path, holder).fd
+            except (RunnerError, OSError):
+                pass
+        return self._lease_fd is not None
+
+    def leave_lease(self) -> None:
+        """Who waits for the end of this run may want to write there at once."""
+        if self._lease_fd is not None:
+            os.close(self._lease_fd)
+            self._lease_fd = None
+
+
+def _thread_since(manifest: Manifest) -> str | None:
+    """When the first attempt in the present thread began."""
+    former = [one for one in manifest.attempts if one.thread_id == manifest.thread_id]
+    return former[0].started_at if former else manifest.created_at
+
+
+def _shortened(text: str) -> str:
+    """The whole text stays in last-message.md."""
+    return text if len(text) <= _MESSAGE_KEPT else text[:_MESSAGE_KEPT] + " [...]"

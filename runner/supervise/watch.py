@@ -1,0 +1,131 @@
+"""Watches the process of a run until it ends: follows its output, enforces the limits. Edges: disk,
+processes.
+
+It sleeps in poll(2) on the process's pidfd and the wake FIFO, and checks the size of two files four times a
+second, once a second when all is quiet.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from runner.model import Phase
+from runner.processes.proc import find_process, open_pidfd
+from runner.state.manifest import parse_timestamp
+from runner.state.spent import tokens
+from runner.supervise.intents import Intents
+from runner.supervise.progress import Progress, Timeline
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.supervise.owner import Owner
+
+TICK_S = 0.25
+_QUIET_TICK_S = 1.0
+_LIVELY_S = 5.0
+_REFRESH_S = 1.0
+
+
+class Watch:
+    """Of one run, over all its attempts."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self.intents = Intents(owner)
+        self._errors = Progress(owner.run.stderr, None)
+        self._timeline = Timeline(owner.run.timeline)
+        self._last_refresh = 0.0
+        self._is_behind = False
+        self._shown: tuple[object, ...] = ()
+
+    def take_over(self) -> None:
+        """Catches up with what another owner has seen."""
+        paused_at = self._owner.manifest.paused_at
+        if paused_at is not None:
+            self._owner.limits.pause(max(0.0, time.time() - parse_timestamp(paused_at)))
+        self._owner.progress.grown()
+        self._is_behind = self._owner.progress.read()
+
+    def until_ended(self) -> None:
+        """A pidfd tells that the process has ended, never the end of its output."""
+        owner = self._owner
+        assert owner.manifest.process is not None
+        found = find_process(owner.manifest.process)
+        pidfd = None if found is None else open_pidfd(found)
+        if pidfd is None:
+            owner.reap()
+            return
+        try:
+            self._until(pidfd)
+        except FileNotFoundError:
+            if not os.path.isdir(owner.run.path):
+                owner.tree.stop(owner.invocation.limits.grace_s, lambda: False)
+            raise
+        if owner.progress.grown():
+            self._timeline.note(owner.progress.size)
+        os.close(pidfd)
+        owner.reap()
+
+    def _until(self, pidfd: int) -> None:
+        limits = self._owner.limits
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        wake = self._owner.run.open_wake()
+        if wake is not None:
+            poll.register(wake, select.POLLIN)
+        while True:
+            tick_s = TICK_S if limits.quiet_s < _LIVELY_S else _QUIET_TICK_S
+            ready = dict(poll.poll(0 if self._is_behind else tick_s * 1000))
+            if pidfd in ready:
+                break
+            if wake is not None and wake in ready:
+                _drain(wake)
+            self.intents.obey()
+            self._observe()
+            self._enforce()
+            import runner.redact.redactor  # noqa: F401 - while there is time: the end needs it at once
+        if wake is not None:
+            os.close(wake)
+
+    def _observe(self) -> None:
+        owner = self._owner
+        seen, limits = owner.progress, owner.limits
+        out, err = seen.grown(), self._errors.grown()
+        if out:
+            self._timeline.note(seen.size)
+        if out or err or owner.manifest.phase is Phase.PAUSED:
+            limits.note_life()
+        if out or self._is_behind:
+            self._is_behind = seen.read()
+        session = owner.session
+        if session.look(seen.thread_id, owner.env):
+            limits.note_life()
+        children, asked = owner.children.found(), owner.children.questions(self.intents.expired)
+        owner.manifest = owner.manifest.replace(children=children, questions_open=asked)
+        told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
+        shown = (*told, session.usage, session.contexts, children, asked)
+        if shown != self._shown and time.monotonic() - self._last_refresh > _REFRESH_S:
+            self._shown, self._last_refresh = shown, time.monotonic()
+            owner.write(owner.observed())
+        elif not os.path.isdir(owner.run.path):
+            raise FileNotFoundError(owner.run.path)
+
+    def _enforce(self) -> None:
+        owner = self._owner
+        if owner.manifest.phase is not Phase.RUNNING:
+            return
+        conformance = owner.conformance() if owner.session.contexts else None
+        output_bytes = owner.progress.size - owner.progress.start
+        reason = owner.limits.breach(owner.manifest, tokens(owner.usage()), output_bytes, conformance)
+        if reason is not None:
+            owner.log.note("limit", code=reason.code, message=reason.message)
+            self.intents.request_stop(reason)
+
+
+def _drain(fifo: int) -> None:
+    try:
+        os.read(fifo, 4096)
+    except BlockingIOError:
+        pass  # whoever else has it open was quicker
