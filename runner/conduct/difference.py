@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import difflib
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 from runner.plan.units import Plan, Unit
 from runner.text.terminal import clean_terminal
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 _MOST_NAMED = 100
 """Lines that say what changed in meaning."""

@@ -6,12 +6,10 @@ each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from runner.errors import PolicyRefused
 from runner.model import Delegation, Level, Limits, Policy
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 _NUMBERS = ("max_depth", "max_children", "max_tokens")
 _LEAST = ("max_level", "network", *_NUMBERS)

@@ -6,9 +6,7 @@ writes; such batches are in different waves, in their order. A chained batch has
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+from collections.abc import Collection, Sequence
 
 
 class Waves:

@@ -7,14 +7,11 @@ the files and enters the folder first, so that a failure has a name and an `errn
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 
 from runner.model import Identity
 from runner.processes.proc import boot_id, host, process_at
 from runner.value import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 _OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 _RESET = tuple(number for number in range(1, 65) if number not in (9, 19, 32, 33))

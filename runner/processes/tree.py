@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 from runner.model import Identity
 from runner.processes.proc import (
@@ -25,10 +26,6 @@ from runner.processes.proc import (
     marker,
     send,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
 
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05

@@ -7,12 +7,9 @@ once or twice; base64 of the whole value, both alphabets.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 
 from runner.redact.shapes import BEHIND, MARK, REACH, backslashes_before, compiled, whole_escapes
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 SHORTEST = 8
 # Replacing these everywhere would garble the logs and protect nothing.

@@ -7,6 +7,7 @@ So the value must look random, or like a password where the name promises one.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from runner.redact.shapes import (
     LONGEST,
@@ -18,10 +19,6 @@ from runner.redact.shapes import (
     hits,
     is_placeholder,
 )
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _LONGEST_BARE = 4096
 _STRUCTURE = b",:}]) \t\r\n"  # may follow the quote that closes a JSON string

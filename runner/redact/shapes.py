@@ -10,10 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 MARK = b"[redacted]"
 LONGEST = 32 * 1024

@@ -10,14 +10,11 @@ replace it with a link, and where Codex can mount its own folders in it, which f
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from runner.disk import home
 from runner.disk.files import private_folder, read, replace_bytes, unwritable
 from runner.state.store import RUNS
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 def guard_of(repo: str, env: Mapping[str, str]) -> str:

@@ -14,9 +14,7 @@ No pattern is slow: the time is bounded by the product of the two lengths.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from collections.abc import Iterable
 
 _WILD = "*?["
 

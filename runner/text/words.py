@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from runner.text.terminal import clean_terminal
+from collections.abc import Iterable, Sequence
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+from runner.text.terminal import clean_terminal
 
 _LONGEST_WORD = 100
 _MOST_NAMES = 1000

@@ -6,15 +6,12 @@ A path is checked before anything is read through it: the right shape, and no sy
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from runner.errors import Conflict, RunNotFound
 from runner.state import index
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
 from runner.text.words import few, nearest
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _LONGEST_PATH = 4096
 _PATH_HINT = "a manifest path is .runs/<task>/cli/<run>/manifest.json"

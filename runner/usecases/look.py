@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 
 from runner.disk.files import withdraw
 from runner.errors import (
@@ -23,10 +24,6 @@ from runner.state import index
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _POLL_S = 0.005
 _TAKE_OVER_S = 10.0

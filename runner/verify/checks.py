@@ -9,15 +9,12 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 from runner.model import Outcome, Reason
 from runner.processes import spawn
 from runner.processes.proc import find_process, open_pidfd
 from runner.value import Seconds, Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
 
 MAX_LOG_BYTES = 64 * 1024 * 1024
 """How large the log of a check may grow; of a longer output its beginning and its end are kept."""
