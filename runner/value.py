@@ -127,7 +127,7 @@ class Value:
     def from_json(cls, data: Any) -> Self:
         """The inverse of `to_json`; Misfit where anything in `data` is not as annotated.
 
-        What lacks has its default. What is not known is passed over: a newer runner may have added it.
+        What is missing has its default. Unknown keys are skipped: a newer runner may have added them.
         """
         if type(data) is not dict:
             raise Misfit.of(data, "an object")

@@ -301,5 +301,5 @@ def retried(manifest: Manifest, n: int, at: str | None = None) -> Manifest:
 
 
 def cancelled(actor: str, why: str) -> Reason:
-    """The wish behind a cancel, as the manifest words it."""
+    """The request behind a cancel, as the manifest words it."""
     return Reason("cancelled", f"cancelled by {actor}" + (f": {why}" if why else ""))

@@ -41,10 +41,10 @@ def begin(
     listener_fd: int | None = None,
     lease_fd: int | None = None,
 ) -> None:
-    """Starts the child under an owner of its own. Returns once the child was exec'd.
+    """Starts the child under its own owner. Returns once the child was exec'd.
 
     `lease_fd` is the right to write in the work tree. The owner keeps it, and so does the child with all that
-    it starts: whatever becomes of the owner, nobody else gets it before the last of them is gone.
+    it starts: even if the owner dies, no other run gets it before the last of them is gone.
 
     StartFailed (the manifest then says `done` and why) or SupervisorFailed. The descriptors are closed here.
     """
@@ -83,7 +83,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
 
 
 def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: None) -> dict[str, str]:
-    """Runs `own` in a process that nobody here is the parent of, and waits for what it reports."""
+    """Runs `own` in a process that is not our child, and waits for its report."""
     ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
     pid = os.fork()
@@ -246,11 +246,11 @@ def _report(fd: int, answer: Mapping[str, str]) -> None:
     try:
         os.write(fd, json.dumps(answer).encode() + b"\n")
     except BrokenPipeError:
-        pass  # whoever started the run is gone; the run is not
+        pass  # the starter is gone; the run is not
     os.close(fd)
 
 
 def report_looked(fd: int | None) -> None:
-    """Tells whoever handed a run over that its new owner has looked."""
+    """Reports to the process that handed the run over that its new owner has examined it."""
     if fd is not None:
         _report(fd, {"ok": "looked"})

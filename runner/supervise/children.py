@@ -35,14 +35,14 @@ class Children:
         self._asked: dict[str, str] = {}
 
     def begin(self, *, is_new: bool) -> None:
-        """At the beginning of its supervision, or where somebody else's is taken over."""
+        """At the start of its supervision, or after a takeover."""
         if is_new:
             self._follow_parent()
         else:
             self._recall()
 
     def _recall(self) -> None:
-        """What an owner before us has told already is no news."""
+        """What an earlier owner has reported is no news."""
         for event in read_events(self._run.events):
             if event.get("type") == "question":
                 self._asked[str(event.get("id"))] = str(event.get("status"))
@@ -51,10 +51,10 @@ class Children:
                 self._known += (lineage.lineage_of(RunDir(self._run.repo, *ids)),)
 
     def _follow_parent(self) -> None:
-        """Wishes this run what its parent was told while this one was just being started.
+        """Passes on to this run what was requested of its parent while this one was starting.
 
-        The parent's owner hands a wish on to every child that has a manifest, and what it obeys stands in its
-        own manifest before: so whoever starts at that instant is told by it, or sees it here.
+        The parent's owner passes a request on to every child with a manifest, and records it in its own
+        manifest first. So a run that starts at that instant gets the request from it, or sees it here.
         """
         above = self._invocation.parent
         if above is None:
@@ -97,9 +97,9 @@ class Children:
         return found
 
     def tell(self, kind: str, env: Mapping[str, str], *, once: bool = False, **fields: object) -> None:
-        """Hands a wish on to every child that is not done; its own supervisor hands it further on.
+        """Passes a request on to every unfinished child; its own supervisor passes it further on.
 
-        With `once` not to those that obey it already: a second cancel would end the patience of the first.
+        With `once`, not to those that act on it already: a second cancel would cut the graces of the first.
         """
         for child in lineage.children(self._run):
             try:
@@ -117,8 +117,8 @@ class Children:
                 self._log.note("child_unreachable", run_id=child.run_id, message=error.message)
 
     def end(self, env: Mapping[str, str], wish: Reason | None) -> None:
-        """What becomes of children that live when their parent ends: what the wish behind the end says of
-        them, else what the config says.
+        """What happens to living children when their parent ends: as the request behind the end says, else as
+        the settings say.
         """
         is_cancelled = wish is not None and wish.code == "cancelled"
         if is_cancelled and os.path.lexists(self._run.alone):
@@ -127,7 +127,7 @@ class Children:
             self.tell("cancel", env, once=True, reason="its parent run has ended")
 
     def close_questions(self) -> None:
-        """Of a run that has ended: nobody waits for an answer any more."""
+        """After the end of a run: no answer is awaited any more."""
         for question in questions.of_run(self._run):
             if question.is_open:
                 self._expire(question.id)

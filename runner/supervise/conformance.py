@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runner.invocation import Invocation
 
 APPROVAL = "never"
-"""Nobody is there to be asked: no run of ours declares anything else."""
+"""A background run has no one to ask, so it always declares this."""
 
 
 def declared(invocation: Invocation) -> ObservedSettings:

@@ -31,7 +31,7 @@ _DISK_FULL_TRIES = 60
 
 
 def lose(owner: Owner, end: tuple[Outcome, Reason]) -> None:
-    """Writes an end that nobody saw."""
+    """Writes an end that was not seen."""
     outcome, reason = end
     owner.progress.finish()
     owner.children.close_questions()
@@ -99,7 +99,7 @@ def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason 
 
 
 def fail(owner: Owner, error: Exception) -> None:
-    """Our own failure to conclude must not leave a run without an end; what is unknown is said so."""
+    """Our own failure to judge must not leave a run without an end; the unknown is recorded as unknown."""
     if not owner.manifest.is_done:
         text = f"its end could not be judged: {type(error).__name__}: {error}"
         hint = "see supervisor.log in the run's folder"
@@ -111,7 +111,7 @@ def fail(owner: Owner, error: Exception) -> None:
 def seal(owner: Owner) -> None:
     """Redacts the files in place.
 
-    The FIFO goes last: where it is left of a run that is done, somebody has to do this again.
+    The FIFO goes last: if a finished run still has it, this has to be done again.
     """
     owner.cleaner().seal(owner.run, owner.log)
     for path in (owner.run.reserve, owner.run.wake_fifo):
@@ -138,7 +138,7 @@ def _survivors(owner: Owner) -> tuple[Survivor, ...]:
 
 
 def _told(owner: Owner) -> tuple[Outcome, Reason] | None:
-    """The end that an owner before us has told the events, and did not live to write down."""
+    """The end that an earlier owner put into the events but died before writing into the manifest."""
     for event in read_events(owner.run.events):
         if event.get("type") == Event.ENDED:
             try:
@@ -209,7 +209,7 @@ def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outc
 
 
 def _rolled_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> RolledBack | None:
-    """What became of the tree; None where it is to stay as it is, or was never recorded."""
+    """The result of the rollback; None where the tree stays as it is, or was never recorded."""
     if not tree_helper.is_wanted(owner.run, owner.invocation.terms, judgement):
         return None
     may_write = owner.take_lease()

@@ -110,7 +110,7 @@ class Intents:
         self.request_stop(cancelled(actor_of(intent), why), grace_s, intent)
 
     def _rewrite(self) -> None:
-        """Somebody found the manifest broken: it is set aside, and what we know is written again."""
+        """After a report that the manifest is broken: it is set aside, and what we know is written again."""
         owner = self._owner
         try:
             owner.run.read_manifest()
@@ -120,13 +120,13 @@ class Intents:
             owner.log.note("rewritten", aside=aside, message=error.message)
 
     def _hand_on(self, kind: str, intent: Json) -> None:
-        """The same wish for every child run, unless it is for this one only."""
+        """The same request for every child run, unless it is for this one only."""
         if not intent.get("only"):
             given = {name: intent[name] for name in ("grace_s", "reason") if name in intent}
             self._owner.children.tell(kind, self._owner.env, **given)
 
     def _is_hurried(self) -> bool:
-        """Whether a cancel came while a stop is under way: then nobody waits politely any more."""
+        """Whether a cancel came while a stop is under way: then there are no more graces."""
         others = ((path, wish) for path, wish in self._owner.run.intents() if path != self._obeying)
         return any(wish.get("kind") == "cancel" and self._is_due(path, wish) for path, wish in others)
 

@@ -74,7 +74,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
     if contract is not None and wish is None and (outcome is Outcome.SUCCEEDED or is_closing):
         claim, problem = _claimed(owner, contract, outcome, reason)
         if is_closing and problem is not None:
-            outcome = Outcome.SUCCEEDED  # the work ended well; what lacks is the word on it
+            outcome = Outcome.SUCCEEDED  # the work ended well; only the report is missing
     seen = _seen(owner)  # before the checks, whose files are not the agent's
     is_said_done = problem is None and (claim is None or claim.status == "completed")
     checks: tuple[Check, ...] = ()
@@ -115,7 +115,7 @@ def _judged(owner: Owner, evidence: Evidence, seen: Json | None) -> Judgement:
 
 
 def _is_cancelled(owner: Owner) -> bool:
-    """Whether somebody wants it so while nothing of the runtime runs."""
+    """Whether a stop is requested while no process of the runtime runs."""
     return owner.run.is_told("cancel")
 
 
@@ -153,7 +153,7 @@ def _earlier_checks(owner: Owner) -> tuple[Check, ...]:
 def _found(
     owner: Owner, claim: Claim | None, seen: Json | None, checks: tuple[Check, ...]
 ) -> tuple[Finding, ...]:
-    """A run that can write nothing and promised nothing is not told that nobody looked."""
+    """A read-only run without a contract needs no finding about the missing observation."""
     invocation = owner.invocation
     if seen is None and not invocation.terms.scope and invocation.terms.output_contract is None:
         return ()

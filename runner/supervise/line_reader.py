@@ -53,7 +53,7 @@ class LineReader:
     def read(self, for_s: float = _LOOK_S) -> bool:
         """Takes in what was written since the last call, up to the last whole line.
 
-        For so long at most: a child may write faster than anybody can read. True if there is more.
+        For this long at most: a child may write faster than we can read. True if there is more.
         """
         until = time.monotonic() + for_s
         try:
@@ -73,7 +73,7 @@ class LineReader:
     def finish(self) -> None:
         """Takes in the rest, including a last line without its newline.
 
-        Whoever wrote faster than we read for all of its life is asked for its last words only.
+        Of a program that always wrote faster than we read, only its last lines are taken.
         """
         self.grown()
         if self.read(_FINISH_S):

@@ -85,7 +85,7 @@ class Owner:
         self.manifest = manifest
 
     def observed(self) -> Manifest:
-        """The manifest with what the stream and the program's own record have told so far, redacted."""
+        """The manifest with the content of the stream and the program's own record so far, redacted."""
         seen, cleaner, manifest = self.progress, self.cleaner(), self.manifest
         changes: dict[str, object] = {"updated_at": timestamp()}
         if seen.thread_id is not None:

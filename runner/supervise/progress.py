@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class Progress(LineReader):
-    """What the event stream has told so far. `runtime` None: only sizes are followed.
+    """The content of the event stream so far. `runtime` None: only sizes are followed.
 
-    `listener` is told everything besides, in its order. What stands before `start` is of an earlier attempt.
+    `listener` gets every activity too, in order. What is before `start` belongs to an earlier attempt.
     """
 
     def __init__(

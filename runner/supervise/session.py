@@ -29,11 +29,11 @@ _MOST_CONTEXTS = 32
 
 
 class Session(LineReader):
-    """What the record of one thread has told so far.
+    """The content of the record of one session so far.
 
     `since`: a time before this run's program was started, as `state.manifest.timestamp` writes it. The record
-    of a thread that was resumed begins with the turns of others: their settings are not this run's, and what
-    they spent is `before`.
+    of a resumed session begins with the turns of other runs: their settings are not this run's, and their
+    tokens are `before`.
     """
 
     longest_line = 1024 * 1024

@@ -12,7 +12,7 @@ from runner.runtimes.endings import first_line, is_about_access
 _SHOWN = 200
 _MOST_STARTED = 256
 _WAITS = "delegation."
-"""Tools of our own server: whoever waits for a child or an answer asks the same and is told the same."""
+"""Tools of our own server: waiting for a child or an answer repeats the same call with the same result."""
 
 _NAMES = {
     Kind.COMMAND: "command",

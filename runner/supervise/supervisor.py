@@ -51,7 +51,7 @@ class Supervisor:
             self._lose(action)
         else:
             self._take_over()
-            is_alone = action is Action.CONCLUDE  # nobody watched the tree since its child had ended
+            is_alone = action is Action.CONCLUDE  # the tree was unwatched since its child had ended
             if is_alone:
                 self._record_exit()
             else:
@@ -104,7 +104,7 @@ class Supervisor:
             self._owner.reap()
             ending.record_exit(self._owner)
         if self._owner.invocation.verify:
-            self._looked()  # checks may take long, and whoever looked sees them going on
+            self._looked()  # checks may take long, and the reader sees them running
 
     def _conclude(self, *, is_alone: bool) -> None:
         """The end of the run, after as many attempts as it takes."""

@@ -31,13 +31,13 @@ class Action(StrEnum):
 
     NOTHING = "nothing"
     WATCH = "watch"
-    """The process lives: go on supervising it."""
+    """The process lives: continue to supervise it."""
     KEEP_STOPPING = "keep_stopping"
     """A stop was wished for and the process lives: finish the stop."""
     CONCLUDE = "conclude"
     """The process has ended: write the end that the event stream supports."""
     LOSE = "lose"
-    """Another boot, or a child that nobody wrote down: whatever ran is gone and nobody saw how."""
+    """Another boot, or an unrecorded child: what ran is gone, and its end was not seen."""
     NEVER_STARTED = "never_started"
     """The starter died before any process existed."""
 
@@ -63,7 +63,7 @@ def decide(
 
 
 def verdict(action: Action, phase: Phase, *, process_known: bool) -> tuple[Outcome, Reason]:
-    """The end of a run that nobody saw end: what LOSE and NEVER_STARTED are called."""
+    """The end of a run that was not seen to end, for LOSE and NEVER_STARTED."""
     if action is Action.NEVER_STARTED:
         text = "its starter ended before the agent existed"
         return Outcome.FAILED, Reason("never_started", text, "start it again")
@@ -92,7 +92,7 @@ def set_aside(run: RunDir, error: RunnerError) -> str | None:
 
 
 def look(run: RunDir, invocation: Invocation, manifest: Manifest) -> tuple[Action, Manifest]:
-    """What is to be done with the run. The manifest then knows a child that nobody had written down."""
+    """The action for the run. The manifest then has a child that was not recorded."""
     process = manifest.process
     if process is None and manifest.phase in (Phase.QUEUED, Phase.STARTING):
         process, manifest = _find_unrecorded(run, invocation, manifest)

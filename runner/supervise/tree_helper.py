@@ -38,9 +38,9 @@ def is_recorded(run: RunDir) -> bool:
 
 
 def look(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
-    """What changed since then, as `workspace.__main__` tells it. TreeUnknown.
+    """What changed since then, according to `workspace.__main__`. TreeUnknown.
 
-    Nothing cuts it short: what is to be rolled back depends on it, also after a cancel.
+    Nothing interrupts it: the rollback depends on it, even after a cancel.
     """
     return _ask(run, "look", env)
 
@@ -73,10 +73,10 @@ def is_wanted(run: RunDir, terms: Terms, judgement: Judgement) -> bool:
 def take_back(
     run: RunDir, env: Mapping[str, str], log: EventLog, *, may_write: bool, is_alone: bool
 ) -> RolledBack:
-    """What came of it. Told in the events.
+    """Rolls back and returns the result, which goes into the events.
 
-    `may_write`: the lease of the tree is ours. `is_alone`: nobody watched the tree since the program had
-    ended, so it may hold the work of others by now; only a rollback that was begun before is finished.
+    `may_write`: the lease of the tree is ours. `is_alone`: the tree was unwatched since the program had
+    ended, so it may now hold the work of others; only a rollback that was started before is finished.
     """
     try:
         if not may_write:

@@ -128,4 +128,4 @@ def _drain(fifo: int) -> None:
     try:
         os.read(fifo, 4096)
     except BlockingIOError:
-        pass  # whoever else has it open was quicker
+        pass  # another process that has it open was quicker

@@ -27,7 +27,7 @@ _HINTS = 20
 
 def table(readers: Mapping[str, Reader], required: Mapping[str, str] | None = None) -> Reader:
     """A table with these keys and no others, as a dict of what it has; None where anything in it is wrong.
-    `required` says of each key that must be there what is told without it.
+    `required` has for each required key the message if it is missing.
     """
     known = tuple(readers)
     needed = required or {}

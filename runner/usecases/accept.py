@@ -42,10 +42,10 @@ class TreeDecision(Value):
 
 
 def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDecision:
-    """Brings the changes of a run's own work tree into the user's, and removes the tree. The event says that
-    `actor` decided so.
+    """Merges the changes of a run's own work tree into the user's, and removes the tree. The event names the
+    `actor`.
 
-    Conflict, with nothing changed, where they do not apply cleanly (`problems`) or somebody decided before;
+    Conflict, with nothing changed, where they do not apply cleanly (`problems`) or it is decided already;
     WorkspaceBusy while a run may write in the user's tree.
     """
     from runner.workspace import worktree as worktrees
@@ -65,7 +65,7 @@ def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDeci
                 hint="remove the obstacles named above, then `runner accept` continues from there",
                 problems=done.left,
             )
-        # Before the tree goes: whoever finds it gone has to be able to know why.
+        # Before the tree goes: the event has to say why it is gone.
         log = EventLog(run.events)
         log.append("accepted", actor=actor, files=len(done.paths))
         worktrees.discard(tree)
@@ -165,7 +165,7 @@ def _writing(run: RunDir, tree: Worktree) -> Iterator[None]:
 
 
 def _decided(run: RunDir, tree: Worktree) -> str | None:
-    """What was decided before. An acceptance is told before the removal; without that word it is none."""
+    """The earlier decision. An acceptance is recorded before the removal, or there is none."""
     told = [event["type"] for event in read_events(run.events) if event.get("type") in _DECISIONS]
     return str(told[-1]) if told else "discarded" if tree.removal_began else None
 

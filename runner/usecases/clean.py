@@ -63,16 +63,15 @@ def reap(root: str, env: Mapping[str, str]) -> list[RunRow]:
 def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     """Removes finished runs that ended longer ago.
 
-    A run is removed only under its own lock, only when its manifest says that it is done, and not while a
-    work tree of its own stands: nobody would know any more whose work that is. Nor is the breaker of a plan
-    reset by it.
+    A run is removed only under its own lock, only when its manifest says that it is done, and not while its
+    own work tree exists, which would become unidentifiable. Nor does this reset the breaker of a plan.
     """
     from runner.workspace.undecided import standing  # only this command pays for it
 
     removed: list[RunRow] = []
     stopped: list[RunRow] = []
     undecided: list[tuple[RunRow, str]] = []
-    # The oldest one first: that a plan was gone on with is known from the run that did it.
+    # The oldest first: only a later run shows that it resumed a plan.
     for task, run_id in sorted(index.folders(root), key=lambda folder: folder[1]):
         run = RunDir(root, task, run_id)
         if not run.is_described():
@@ -107,7 +106,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
 
 
 def _lock(run: RunDir) -> int | None:
-    """Its lock, if nobody has it and it can be had."""
+    """Its lock, if it is free and can be taken."""
     try:
         return run.try_lock()
     except RunnerError:
@@ -121,7 +120,7 @@ def _ended_before(manifest: Manifest, seconds: float) -> bool:
 
 
 def _is_last(run: RunDir, manifest: Manifest) -> bool:
-    """Whether no run has gone on with its plan, or begun it anew."""
+    """Whether no later run has resumed its plan or started it over."""
     for later in runs_of(run.repo, run.task_id):
         if later.run_id == run.run_id:
             break
@@ -141,7 +140,7 @@ def _remove(run: RunDir) -> None:
 
 
 def _is_abandoned(run: RunDir) -> bool:
-    """Whether whoever was making this folder was killed over it: nobody has touched it for a minute."""
+    """Whether the creator of this folder was killed meanwhile: it was not touched for a minute."""
     try:
         return time.time() - os.stat(run.path).st_mtime > _MADE_WITHIN_S and not run.is_locked()
     except RunNotFound:

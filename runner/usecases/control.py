@@ -50,8 +50,8 @@ def wait(
 ) -> list[Manifest]:
     """Returns the manifests, in the order of `runs`, the moment that all (or any) are done.
 
-    GaveUpWaiting (with that `hint`) after `timeout_s`; the runs go on. Sleeps on the supervisors' pidfds, so
-    the death of an owner is seen at once and the run gets another one. `tick` is called with each fresh
+    GaveUpWaiting (with that `hint`) after `timeout_s`; the runs continue. Sleeps on the supervisors' pidfds,
+    so the death of an owner is seen at once and the run gets another one. `tick` is called with each fresh
     manifest.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
@@ -122,7 +122,7 @@ def _stamp(run: RunDir) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-# -- wishes ------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------
 
 
 def pause(
@@ -130,7 +130,7 @@ def pause(
 ) -> Manifest:
     """Returns when every process of the run, and of its child runs unless `only`, was seen stopped.
 
-    Conflict if that did not come true; GaveUpWaiting if nobody knows after `within_s`.
+    Conflict if it failed; GaveUpWaiting if the result is unknown after `within_s`.
     """
     deadline = time.monotonic() + within_s
     manifest = look(run, env)
@@ -148,7 +148,7 @@ def pause(
 def resume(
     run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False, within_s: float = _WITHIN_S
 ) -> Manifest:
-    """Returns when the run goes on, and its child runs unless `only`. One not paused does so already."""
+    """Returns when the run continues, and its child runs unless `only`; at once if it is not paused."""
     deadline = time.monotonic() + within_s
     manifest = look(run, env)
     if manifest.phase is not Phase.RUNNING:
@@ -175,7 +175,7 @@ def cancel(
     """Returns when nothing of the run is left, nor of its child runs unless `only`. A run that is done
     already is returned as it is.
 
-    GaveUpWaiting if its owner needs longer than the graces (or `within_s`); the wish stays.
+    GaveUpWaiting if its owner needs longer than the graces (or `within_s`); the request stays.
     """
     manifest = look(run, env)
     if not manifest.is_done:
@@ -222,9 +222,11 @@ def _all_below(
     until: Callable[[Manifest], bool],
     deadline: float,
 ) -> None:
-    """Returns when all child runs are where `kind` wants them. GaveUpWaiting names who is not there.
+    """Returns when all child runs are in the state that `kind` requests. GaveUpWaiting names those that are
+    not.
 
-    Their parents' owners hand the wish on; who was not told so (its parent was there already) is told here.
+    Their parents' owners pass the request on; a run that gets none (its parent is in that state already) gets
+    it here.
     """
     from runner.state.lineage import descendants
 

@@ -39,7 +39,7 @@ _QUIET = frozenset({Kind.THREAD, Kind.TURN_STARTED, Kind.OTHER})
 
 
 class LogLine(Value):
-    """One line of a log. `at` is None where nobody saw when it came."""
+    """One line of a log. `at` is None where its time is unknown."""
 
     at: str | None
     kind: str

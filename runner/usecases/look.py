@@ -65,7 +65,7 @@ def _adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
 
 
 def _is_locked(run: RunDir) -> bool:
-    """Whether somebody holds the lock; nobody does where it was taken away."""
+    """Whether the lock is held; it is not where its file was removed."""
     try:
         return run.is_locked()
     except RunNotFound:
@@ -73,7 +73,7 @@ def _is_locked(run: RunDir) -> bool:
 
 
 def _is_over(run: RunDir, lock_fd: int) -> bool:
-    """Whether the run was done meanwhile. The lock is given back then, and where nobody may take it over."""
+    """Whether the run was done meanwhile. Then, or if no takeover is possible, the lock is released."""
     try:
         is_done = run.read_manifest().is_done
     except (ManifestBroken, RunNotFound):
@@ -125,9 +125,9 @@ def is_done(run: RunDir, env: Mapping[str, str]) -> bool:
 def _lock_of_ownerless(run: RunDir) -> int | None:
     """The lock, or None where a living owner has the run.
 
-    Lock and owner agree, but for the milliseconds of a death or a take-over: those are waited for. What stays
-    so is told by the process: a free lock beside a living owner was taken away or put there by somebody, and
-    a held one beside a dead owner belongs to somebody who is looking for very long.
+    Lock and owner agree, except for the milliseconds of a death or a takeover, which are waited for. If they
+    still disagree, the process decides: a free lock beside a living owner was removed or replaced, and a held
+    one beside a dead owner belongs to a very slow reader.
     """
     begun = time.monotonic()
     while True:
@@ -161,7 +161,7 @@ def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: boo
         try:
             manifest = look(run, env)
         except RunNotFound:
-            continue  # being made right now, or whoever made it was killed over it
+            continue  # being created right now, or its creator was killed
         except RunnerError:
             rows.append(unknown(run))
             continue
@@ -174,7 +174,7 @@ def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: boo
 
 
 def unknown(run: RunDir) -> RunRow:
-    """The row of a run that nobody can tell anything of."""
+    """The row of a run of which nothing is known."""
     return RunRow(run.run_id, run.task_id, "unknown", None, None, None, None, None)
 
 

@@ -34,8 +34,8 @@ def retry(
     fresh: bool = False,
     allow_danger: bool = False,
 ) -> Manifest:
-    """Starts it; as `start.start`. Conflict for a run that goes on, or that succeeded and gets no `message`:
-    the same prompt is never sent twice.
+    """Starts it like `start.start`. Conflict for an unfinished run, or one that succeeded and gets no
+    `message`: the same prompt is never sent twice.
     """
     manifest = look.look(run, env)
     if not manifest.is_done:

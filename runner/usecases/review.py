@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Reviewed(Value):
-    """A report, and what else whoever reads it should know, one sentence each."""
+    """A report, and notes for its reader, one sentence each."""
 
     report: Report
     notes: tuple[str, ...]
@@ -140,7 +140,7 @@ def _allowed(run: RunDir, manifest: Manifest, notes: list[str]) -> tuple[Allowed
 
 
 def _checks(run: RunDir) -> tuple[Check, ...]:
-    """Those of the last attempt that were run so far, as they were told when they ended."""
+    """The checks of the last attempt so far, from their events."""
     found: list[Check] = []
     for event in read_events(run.events):
         if event.get("type") == "started":

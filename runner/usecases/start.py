@@ -118,7 +118,7 @@ def _start(
             make_guard(guard_of(resolved.repo, env), resolved.repo)
         if resolved.terms.output_contract in ("final", "closing-turn"):
             write_new(run.result_schema, _result_schema())
-        # The child does not wait for the disk. Whoever asked for the run does: in `begin`.
+        # The child does not wait for the disk; the command does, in `begin`.
         replace_json(run.invocation, resolved.to_json(), durable=False)
         replace_json(run.manifest, manifest.to_json(), durable=False)
         place.prepare(run)  # last: who is killed over it leaves a run that can be found, and ended

@@ -23,7 +23,7 @@ _HEAD_BYTES = 1024 * 1024
 _END_BYTES = 256 * 1024
 _TAIL_BYTES = 4096
 _LOOK_S = 0.05
-_LOOKS_PER_WISH = 4  # whether somebody cancelled is a folder to list, the size of a file is not
+_LOOKS_PER_WISH = 4  # a cancel is found by listing a folder, the size of a file is not
 
 
 class CheckCommand(Value):
@@ -67,7 +67,7 @@ class Check(Value):
 
 
 def _never() -> bool:
-    """For whoever has nothing to end and nobody who cancels."""
+    """For a caller with nothing to end and no cancel."""
     return False
 
 

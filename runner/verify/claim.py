@@ -83,7 +83,7 @@ class Claim(Value):
 
     @property
     def assumptions(self) -> tuple[str, ...]:
-        """What the agent itself calls an assumption; nobody can know the others."""
+        """What the agent itself calls an assumption; others are unknown."""
         return (*self.assumed, *_marked(self.issues, _ASSUMPTION))
 
     @property
@@ -170,7 +170,7 @@ def paths(found: list[str]) -> tuple[str, ...] | NoClaim:
     for path in found:
         if not path or "\0" in path:
             return invalid(f"the result lists `{shown(path)}`, which is not a valid file name")
-    # A half character has no bytes: it can be no file of ours, and must not break whoever looks for one.
+    # A half character has no bytes: it cannot be a file of ours, and must not break the search for one.
     return tuple(dict.fromkeys(path.encode(errors="replace").decode() for path in found))
 
 

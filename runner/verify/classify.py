@@ -60,7 +60,7 @@ def _found(*codes: str) -> Condition:
 
 
 def _no_claim(code: str) -> Condition:
-    """A contract without a claim; if nobody even looked for the result, it is missing."""
+    """A contract without a claim; a result that was not even searched for is missing."""
 
     def condition(e: Evidence) -> bool:
         found = "result_missing" if e.problem is None else e.problem.code
@@ -78,7 +78,7 @@ def _unfinished(e: Evidence) -> bool:
 
 
 def _wants_scope(e: Evidence) -> bool:
-    """Work that is said to be complete needs no wider scope, whatever its issues say."""
+    """Work that is reported complete needs no wider scope, whatever its issues say."""
     return _unfinished(e) and e.claim is not None and bool(e.claim.scope_expansion)
 
 
@@ -109,7 +109,7 @@ _SPENT = Next(Fate.ROLL_BACK, True, Retry.NO)
 _LATER = Next(Fate.ROLL_BACK, False, Retry.AFTER_BACKOFF)
 _PARK = Next(Fate.ROLL_BACK, False, Retry.NO)
 _PERSON = Next(Fate.KEEP, False, Retry.NO)
-"""Somebody has to look or to decide first; what is there is what they need for it."""
+"""A person has to check or decide first, and needs the changes for it."""
 
 _O = Outcome
 _BOUNDS = ("scope_violation", "head_moved", "refs_moved")

@@ -87,7 +87,7 @@ class Next(Value):
     changes: Fate
     """If no further attempt follows; `on_failure = "keep"` overrides a roll-back."""
     counts: bool
-    """Whether the task failed. What lies at the machine, the provider or a person's wish does not count."""
+    """Whether the task failed. The machine, the provider or a person's request do not count."""
     retry: Retry
 
 

@@ -53,7 +53,7 @@ class Finding(Value):
 
 
 class Allowed(Value):
-    """What the run was allowed, and told, to do."""
+    """What the run was allowed and asked to do."""
 
     writes: bool
     """Whether its sandbox lets it write in the workspace."""
@@ -124,7 +124,7 @@ def findings(
     checks: Sequence[Check] = (),
     root: str = "/",
 ) -> tuple[Finding, ...]:
-    """All that there is to say, errors first. `observed` None: nobody could see the change (no git).
+    """All findings, errors first. `observed` None: the change could not be seen (no git).
 
     `root` is the absolute path of the repository, for claims that name files absolutely.
     """
@@ -150,7 +150,7 @@ def outside_scope(scope: Sequence[str], changed: Iterable[str]) -> tuple[str, ..
 
 
 def to_look_for(claim: Claim | None, root: str) -> tuple[str, ...]:
-    """The claimed paths inside the repository, relative to it: whoever has the disk says which are absent."""
+    """The claimed paths inside the repository, relative to it: the caller checks which are absent."""
     if claim is None:
         return ()
     inside = (relative(path, root) for path in claim.files_modified)

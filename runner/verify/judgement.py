@@ -25,7 +25,7 @@ class Judgement(Value):
     codes: tuple[FailureCode, ...] = ()
     diff: str = ""
     was_clean: bool | None = None
-    """Whether nothing was uncommitted before the run; None if nobody looked."""
+    """Whether nothing was uncommitted before the run; None if that was not checked."""
     is_touched: bool = False
     """Whether anything of the tree is other than before: files, folders, or what is staged."""
 

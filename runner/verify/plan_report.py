@@ -72,7 +72,7 @@ def _setting(found: Sequence[Conformity]) -> Conformity:
 
 
 def _spent(parts: Sequence[Mapping[str, int | None]]) -> dict[str, int | None]:
-    """Sums; None where nobody knows any."""
+    """Sums; None where no value is known."""
     found: dict[str, int | None] = {}
     for part in parts:
         for name, count in part.items():

@@ -26,9 +26,7 @@ LARGEST = 64 * 1024 * 1024
 
 
 class RolledBack(Value):
-    """What became of the change of a run that was to be rolled back: as `workspace.rollback.Rolled`, or why
-    nothing was.
-    """
+    """The result of the rollback of a run: as `workspace.rollback.Rolled`, or why there was none."""
 
     restored: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -72,7 +70,7 @@ class Record(Value):
     is_touched: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """With the row and the class of the verdict in front, for whoever looks into the file."""
+        """With the row and the class of the verdict first, for a person who reads the file."""
         data = super().to_json()
         if self.verdict is None:
             return data
@@ -86,7 +84,7 @@ class Record(Value):
         declared_checks: int = 0,
         conformance: Conformance | None = None,
     ) -> Self:
-        """Of an attempt that nobody has judged: nothing is claimed, nothing was observed."""
+        """Of an attempt that was not judged: nothing is claimed, nothing was observed."""
         return cls(VERSION, attempt, None, None, checks, declared_checks, (), (), conformance, None)
 
     @classmethod

@@ -12,7 +12,7 @@ RATE = r"(?i)\bstatus:? 429\b|\b429 Too Many|too many requests|rate.?limit|high 
 """The provider allows it again in a while."""
 
 SPENT = r"(?i)insufficient_quota|exceeded your current quota|quota exceeded|usage limit|\bstatus:? 402\b"
-"""It does not, until somebody pays or a long time has passed."""
+"""It does not, until someone pays or a long time has passed."""
 
 PROVIDER = (
     r"(?i)\bstatus:? 5\d\d\b|\b50[0234] (?:Internal|Bad Gateway|Service|Gateway)|high demand|overloaded"
@@ -28,7 +28,7 @@ MACHINE = (
     r"|exec format error|error while loading shared libraries"
     r"|(?i:could not resolve host|temporary failure in name resolution|network is unreachable)"
 )
-"""The machine lacks something that no change of the code gives it."""
+"""Something is missing on the machine that no change of the code can add."""
 
 SYNTAX = (
     r"\b(?:SyntaxError|IndentationError|TabError)\b|(?i:\bsyntax error\b|\bparse error\b|parsing error:)"

@@ -60,8 +60,8 @@ class MovedRef(Value):
 
 
 class Changes(Value):
-    """`tree` is the work tree now. Head, branch and what is under way are told as they are now; whether they
-    moved, `head_moved` says. `staged` is whether the index is another than before.
+    """`tree` is the work tree now. HEAD, branch and a merge under way are the present ones; `head_moved` says
+    whether they moved. `staged` is whether the index differs from before.
     """
 
     tree: str
@@ -186,7 +186,7 @@ def strayed(snapshot: Snapshot, tree: str, root: str, paths: Collection[str]) ->
     another kind, executable or not. GitFailed where that tree is not known any more.
     """
     known: dict[str, tuple[str, str]] = {}
-    git = Git(snapshot.folder, {"GIT_DIR": snapshot.shadow.home})  # its own work tree may be gone by now
+    git = Git(snapshot.folder, {"GIT_DIR": snapshot.shadow.home})  # its own work tree may be gone
     for line in split(git.run("ls-tree", "-r", "-z", tree)):
         told, _, name = line.partition("\t")
         mode, _, digest = told.split(" ")

@@ -191,7 +191,7 @@ def _overlay(git: Git, repository: Repository, names: list[str]) -> None:
 
 
 def _who(git: Git) -> dict[str, str]:
-    """Nobody's name where git was told none."""
+    """A neutral name where git has none."""
     unknown = [role for role in ("AUTHOR", "COMMITTER") if git.line("var", f"GIT_{role}_IDENT") is None]
     return {f"GIT_{role}_{word}": text for role in unknown for word, text in _NOBODY.items()}
 
@@ -251,7 +251,7 @@ def _elsewhere(repository: Repository, ref: str) -> str | None:
     for number, told in enumerate(out.split(b"\0\0")):
         first, *more = told.split(b"\0")
         path = os.fsdecode(first.removeprefix(b"worktree "))
-        if repository.git_dir == repository.common_dir:  # the main one, which is always told first
+        if repository.git_dir == repository.common_dir:  # the main one, which is always listed first
             is_own = number == 0
         else:
             is_own = os.path.realpath(path) == os.path.realpath(repository.root)

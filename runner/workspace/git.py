@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# No hook, no file system monitor and no pager of anybody runs because runner looks; nothing is tidied up.
+# A look of runner runs no hook, no file system monitor and no pager, and tidies nothing up.
 _SETTINGS = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",

@@ -54,7 +54,7 @@ class Lease:
         return cls(fd, lock_path(root))
 
     def describe(self, holder: Holder) -> None:
-        """Says who has it now; whoever is refused is told. OSError if the disk refuses."""
+        """Records who has it now, for those that are refused. OSError if the disk refuses."""
         data = json_bytes(holder.to_json()) + b"\n"
         os.ftruncate(self.fd, 0)
         os.pwrite(self.fd, data, 0)
@@ -102,7 +102,7 @@ def wait(
 
 
 def held_by(root: str) -> Holder | None:
-    """Who has it now; None if nobody has, or who has did not say yet."""
+    """Who has it now; None if it is free, or its holder is not recorded yet."""
     lease = _try(root)
     if lease is not None:
         lease.forget()

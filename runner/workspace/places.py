@@ -23,11 +23,11 @@ _NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 def unwatched(step: str) -> None:
-    """For whoever wants to be told of nothing."""
+    """For a caller that watches nothing."""
 
 
 class Places:
-    """Paths are relative to `root`. `watch` is told of every change of the disk before it is made."""
+    """Paths are relative to `root`. `watch` gets every change of the disk before it is made."""
 
     def __init__(self, root: str, hash_name: str, watch: Callable[[str], object]) -> None:
         self.root, self.hash_name, self.watch = root, hash_name, watch

@@ -65,9 +65,9 @@ def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched)
     back.
 
     RollbackRefused, with nothing changed, if HEAD or the branch moved, if a rebase is under way, or if git
-    is at work. Conflict if somebody else rolls back at the same time. OSError and GitFailed may leave it
+    is at work. Conflict if another process rolls back at the same time. OSError and GitFailed may leave it
     half done: the next call finishes it. Once complete, a further call returns the same result and does
-    nothing. `watch` is told of each change of the disk before it is made.
+    nothing. `watch` gets each change of the disk before it is made.
     """
     with _alone(snapshot):
         journal = f"{snapshot.folder}/{_JOURNAL}"
@@ -173,7 +173,7 @@ def _carry_out(snapshot: Snapshot, noted: Mapping[str, Any], watch: Callable[[st
 
 
 def _unseen(snapshot: Snapshot, now: Changes) -> Iterator[str]:
-    """What cannot be looked at, and was not there before or could be: nobody knows that it is as it was."""
+    """Unreadable paths that were absent or readable before: whether they are unchanged is unknown."""
     return (f"cannot be looked at: {path}" for path in now.problems if path not in snapshot.problems)
 
 

@@ -66,7 +66,9 @@ class Shadow:
         self.stage = f"{home}/stage"
 
     def create(self, objects: Sequence[str], ignore: bytes) -> None:
-        """Anew, over what an interrupted attempt left. `objects` are the folders it borrows objects from."""
+        """Creates it, over what an interrupted attempt left. `objects` are the folders it borrows objects
+        from.
+        """
         shutil.rmtree(self.home, ignore_errors=True)
         for name in ("objects/info", "objects/pack", "refs", "info"):
             os.makedirs(f"{self.home}/{name}", mode=0o700)
@@ -95,11 +97,11 @@ class Shadow:
             _remove(index)
 
     def record(self, index: str) -> Seen:
-        """As `look`, with the index file that shall describe the tree afterwards."""
+        """Like `look`, with the index file that describes the tree afterwards."""
         for attempt in range(_TRIES):
             try:
                 return self._record(index)
-            except GitFailed:  # somebody is writing: a file went or became a folder under git's hands
+            except GitFailed:  # another process is writing: a file went or became a folder meanwhile
                 _remove(f"{index}.lock")
                 if attempt == _TRIES - 1:
                     raise

@@ -99,7 +99,7 @@ def take(repo: str, folder: str, *, borrow: Sequence[str] = ()) -> Snapshot | No
     in no git repository. `borrow` are further folders of objects that the private repository may read.
 
     The time is that of a `git status`, and of reading every file where git converts contents. GitFailed if
-    git refuses the repository. An interrupted call leaves no snapshot; the next begins anew.
+    git refuses the repository. An interrupted call leaves no snapshot; the next one starts over.
     """
     repository = find(repo)
     if repository is None:

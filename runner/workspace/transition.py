@@ -30,7 +30,7 @@ _MOVE = "make `.runs` a folder on the same file system as the repository"
 
 
 class Move(Value):
-    """One path: what a look at it found, and what shall stand there. None is nothing."""
+    """One path: its found content and its wanted content. None is nothing."""
 
     path: str
     now: Entry | None
@@ -43,8 +43,8 @@ class Move(Value):
 
 
 class Moves(Value):
-    """Removals stand before what is put. `folders` are the permissions that the folders named there shall
-    have, made where they are missing; `gone` are folders to remove if they are empty.
+    """Removals come before additions. `folders` has the wanted permissions of folders, which are created if
+    missing; `gone` has folders to remove if they are empty.
     """
 
     steps: tuple[Move, ...]
@@ -86,7 +86,7 @@ class Transition:
         """What could not be brought to its goal, and why, in sentences."""
 
     def run(self) -> None:
-        """From where an earlier attempt stopped. OSError if the disk refuses; a further call goes on.
+        """From where an earlier attempt stopped. OSError if the disk refuses; a further call continues.
         Conflict if files cannot be moved between the work tree and our folder."""
         if os.stat(self.shadow.root).st_dev != os.stat(self.shadow.home).st_dev:
             raise Conflict(f"{self.shadow.home} is on another file system than the work tree", hint=_MOVE)
@@ -131,7 +131,7 @@ class Transition:
         if goal is None and here is not None and here.kind == stat.S_IFDIR:
             if step.now is not None and step.now.is_repository:
                 self.places.move_out(step.path, self._place_in_kept(step.path))
-            return None  # otherwise somebody made a folder there meanwhile: it is theirs
+            return None  # otherwise a folder was created there meanwhile, and stays
         if here is not None and not here.has_content_of(goal):
             self._take_away(number, step, here)
             here = None
@@ -173,7 +173,7 @@ class Transition:
             try:
                 self.places.link_in(source, step.path)
                 break
-            except FileExistsError:  # somebody was quicker
+            except FileExistsError:  # another process was quicker
                 here = self.places.entry(step.path)
                 if here is not None:
                     self._take_away(number, step, here)
@@ -189,7 +189,7 @@ class Transition:
                 self.places.make_folder(folder, self.plan.folders.get(folder, 0o755) | 0o700)
 
     def _open_folders(self) -> None:
-        """So that we can write in them; what they shall be in the end is set last."""
+        """So that we can write in them; their final permissions are set last."""
         for folder in sorted({*self.plan.folders, *self.plan.gone}):
             if self.places.entry_kind(folder) == stat.S_IFDIR:
                 mode = self.places.permissions(folder) or 0

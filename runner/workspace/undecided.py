@@ -10,9 +10,9 @@ RECORD = "worktree.json"
 
 
 def standing(folder: str) -> str | None:
-    """The path of the work tree that stands for the run of this folder; None if there is none, or no more.
+    """The path of the existing work tree of this folder's run; None if there is none, or no more.
 
-    Where its record says nothing, the path of that: nobody can know then that nothing stands.
+    If its record is unreadable, the path of the record: there may be a work tree.
     """
     record = f"{folder}/{RECORD}"
     try:

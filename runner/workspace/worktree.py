@@ -56,8 +56,8 @@ class Worktree(Value):
         return os.path.isfile(f"{self.path}/.git")
 
     def is_of(self, repo: str, folder: str, run_id: str) -> bool:
-        """Whether this is the tree of that run. Whoever could write the record could otherwise name any
-        folder to be removed.
+        """Whether this is the tree of that run. Otherwise a forged record could name any folder for
+        removal.
         """
         root, inner = os.path.realpath(self.repo), os.path.realpath(repo)
         is_ours = os.path.realpath(self.folder) == os.path.realpath(folder)
@@ -125,7 +125,7 @@ def create(repo: str, base: str | None, path: str, folder: str) -> Worktree:
 
 
 def base_of(repository: Repository, name: str) -> str:
-    """The full id of the commit that a work tree shall be made of. Conflict if the repository has none."""
+    """The full id of the commit for a work tree. Conflict if the repository has none."""
     commit = repository.commit_of(name)
     if commit is None:
         raise Conflict(
@@ -253,7 +253,7 @@ def _parents(path: str) -> list[str]:
 
 
 def _git_in(repository: Repository, cwd: str) -> Git:
-    """Git of the repository with another working folder: a path can only be told relative to that."""
+    """Git of the repository with another working folder, to which paths are relative."""
     return Git(cwd, {"GIT_DIR": repository.common_dir})
 
 

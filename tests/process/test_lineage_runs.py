@@ -115,7 +115,7 @@ def test_children_are_no_part_of_their_parents_tree(repo: Repo) -> None:
     assert child.told("cancel")["survivors"] == []
 
 
-# -- wishes ----------------------------------------------------------------------------------------
+# -- requests --------------------------------------------------------------------------------------
 
 
 def test_pause_and_resume_and_cancel_reach_child_and_grandchild(repo: Repo) -> None:
