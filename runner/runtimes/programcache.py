@@ -1,6 +1,7 @@
 """Caches the answers of programs until their file changes. Edge: one small file.
 
-A lost update or a broken file costs one more question to a program, so there is no lock.
+A reader needs no lock: it sees the old file or the new one, and a broken one costs one more question to a
+program. Writers take turns, so that none loses what another has added.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_ENTRIES = 32
+LOCK_SECONDS = 2.0
+"""Another writer has it for a millisecond; one that was stopped meanwhile is not waited for."""
 SCRIPT_SECONDS = 86_400
 """A script (npm's launcher, a wrapper) may start another binary tomorrow without changing itself.
 """
@@ -44,21 +47,18 @@ def save(runtime: str, program: Program, line: str, stamp: list[int] | None, env
     file = cache_file(env)
     if file is None or stamp is None:
         return
-    entries = _read(file)
-    entries.pop(f"{runtime}:{program.path}", None)
-    entries[f"{runtime}:{program.path}"] = {
+    entry = {
         "stamp": stamp,
         "version": program.version,
         "line": line,
         "flags": sorted(program.flags),
         "until": time.time() + SCRIPT_SECONDS if _is_script(program.path) else None,
     }
-    newest = dict(list(entries.items())[-MAX_ENTRIES:])
     try:
         files.private_folder(os.path.dirname(file))
-        files.replace_bytes(file, json.dumps(newest).encode(), durable=False)
-    except OSError:
-        return  # no home folder, a full disk: the next start asks again
+        _add(file, f"{runtime}:{program.path}", entry)
+    except (OSError, NotImplementedError):
+        return  # no home folder, a full disk, no locks there: the next start asks again
 
 
 def cache_file(env: Mapping[str, str]) -> str | None:
@@ -74,6 +74,16 @@ def stamp_of(path: str) -> list[int] | None:
     except OSError:
         return None
     return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _add(file: str, key: str, entry: dict[str, Any]) -> None:
+    from filelock import FileLock  # 50 ms, which only who has just asked a program pays
+
+    with FileLock(f"{file}.lock", timeout=LOCK_SECONDS, mode=0o600):
+        entries = _read(file)
+        entries.pop(key, None)
+        newest = list(entries.items())[1 - MAX_ENTRIES :]
+        files.replace_bytes(file, json.dumps(dict([*newest, (key, entry)])).encode(), durable=False)
 
 
 def _read(file: str) -> dict[str, Any]:
