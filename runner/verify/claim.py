@@ -1,13 +1,10 @@
-"""The agent's own result, as its output contract asks for it. Edge: the disk, one bounded read.
+"""The agent's own result, as its output contract asks for it. Pure.
 
-A claim is never evidence. Any text of the agent gives a `Claim` or a `Problem`, never an exception; the texts
+A claim is never evidence. Any text of the agent gives a `Claim` or a `NoClaim`, never an exception; the texts
 of a claim are safe for a terminal. `status_block` reads the other form, the STATUS block.
 """
 
 from __future__ import annotations
-
-import os
-import stat
 
 from runner.text.terminal import clean_terminal
 from runner.text.words import few, one_line
@@ -97,31 +94,6 @@ class NoClaim(Value):
 
     code: str
     message: str
-
-
-def read_claim_file(path: str) -> Claim | NoClaim:
-    """The claim in a file that the agent may have written, or put something else in the place of."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return missing("the agent wrote no result")
-    except OSError as error:
-        return invalid(f"the result cannot be read: {error.strerror}")
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return invalid("the result is not a file")
-        if found.st_size > MAX_RESULT_BYTES:
-            return _too_large(found.st_size)
-        data = os.read(fd, MAX_RESULT_BYTES + 1)  # it may still grow
-    except OSError as error:
-        return invalid(f"the result cannot be read: {error.strerror}")
-    finally:
-        os.close(fd)
-    try:
-        return read_claim(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        return invalid(f"the result is not UTF-8: byte {error.start} cannot be decoded")
 
 
 def read_claim(text: str | None) -> Claim | NoClaim:

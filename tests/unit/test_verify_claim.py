@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.imports import ROOT, imports, modules
 
-from runner.verify.claim import MAX_RESULT_BYTES, RESULT_SCHEMA, Claim, NoClaim, read_claim, read_claim_file
+from runner.verify.claim import MAX_RESULT_BYTES, RESULT_SCHEMA, Claim, NoClaim, read_claim
 from runner.verify.status_block import read_status_block
 
 GOOD = {
@@ -123,41 +121,7 @@ def test_jsonschema_is_imported_only_when_a_result_is_there_to_be_read() -> None
     assert found and all(one.late or one.typing for one in found)
 
 
-# -- files -----------------------------------------------------------------------------------------
-
-
-def test_a_file_is_read_as_its_text_also_with_a_byte_order_mark(tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
-    path.write_text(result(), encoding="utf-8-sig")
-    assert read_claim_file(str(path)) == read_claim(result())
-
-
-def test_no_file_and_an_empty_file_are_missing_results(tmp_path: Path) -> None:
-    refused(read_claim_file(str(tmp_path / "none")), "result_missing")
-    (tmp_path / "empty").touch()
-    refused(read_claim_file(str(tmp_path / "empty")), "result_missing")
-
-
-def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
-    path = tmp_path / "huge"
-    with path.open("wb") as file:
-        file.truncate(100 * 1024 * 1024)
-    assert "104857600" in refused(read_claim_file(str(path)), "result_invalid")
-
-
-def test_bytes_that_are_no_utf_8_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "result"
-    path.write_bytes(b'{"status": "\xff"}')
-    assert "byte 12" in refused(read_claim_file(str(path)), "result_invalid")
-
-
-def test_what_was_put_in_the_place_of_the_file_is_not_followed_and_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "link").symlink_to("/etc/passwd")
-    (tmp_path / "folder").mkdir()
-    for name in ("fifo", "link", "folder"):
-        refused(read_claim_file(str(tmp_path / name)), "result_invalid")
-
+# -- whatever it is -----------------------------------------------------------------------------------
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -182,13 +146,13 @@ def test_what_is_accepted_is_valid(value: dict[str, Any]) -> None:
         assert Draft202012Validator(RESULT_SCHEMA).is_valid(value)
 
 
-@given(st.binary(max_size=300))
-def test_no_bytes_of_a_file_make_the_reader_fail(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "any-result"
-    path.write_bytes(data)
-    assert isinstance(read_claim_file(str(path)), Claim | NoClaim)
+def test_a_byte_order_mark_is_no_part_of_the_result() -> None:
+    assert read_claim(f"\ufeff{result()}") == read_claim(result())
+
+
+@given(st.text(max_size=300))
+def test_no_text_makes_the_reader_fail(text: str) -> None:
+    assert isinstance(read_claim(text), Claim | NoClaim)
 
 
 # -- STATUS block ----------------------------------------------------------------------------------
