@@ -63,7 +63,7 @@ class Assignment(Value):
     options: Options
     on_failure: str | None
     checks: tuple[Mapping[str, Any], ...] = ()
-    """What was looked at before the first batch: see `gates`."""
+    """What was looked at before the first batch: see `preflight`."""
 
     def units(self, n: int) -> tuple[Unit, ...]:
         return tuple(self.plan.units[at] for at in self.parts[n - 1].units)

@@ -91,7 +91,7 @@ def _count(value: Any, least: int) -> int | str:
 
 
 def glob(value: str) -> str:
-    # The same as `verify.globs.problem` objects to, and what no path of a repository has.
+    # The same as `text.globs.problem` objects to, and what no path of a repository has.
     wrong = not value or value[0] in "/~!" or ".." in value.split("/") or "\n" in value or "\0" in value
     if wrong:
         raise ValueError('expected a glob relative to the repository, without `..`, e.g. "src/**"')

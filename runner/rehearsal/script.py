@@ -85,14 +85,16 @@ def load(path: Path) -> Script:
 
 def unplayed(script_path: str, log_path: str) -> str | None:
     """`1 of 3 turns of the script were played`, as a run can succeed after half of it; None when all were, or
-    it is unknown.
+    it is unknown. A turn with `times` counts that often.
     """
     try:
-        total = sum(turn.times for turn in load(Path(script_path)).turns)
+        turns = load(Path(script_path)).turns
         lines = Path(log_path).read_text(encoding="utf-8").splitlines()
-        played = max((json.loads(line).get("turn") or 0 for line in lines), default=0)
+        answers = [json.loads(line).get("turn") for line in lines]
     except (OSError, ValueError, AttributeError, ScriptError):
         return None
+    total = sum(turn.times for turn in turns)
+    played = sum(min(answers.count(number), turn.times) for number, turn in enumerate(turns, 1))
     return None if played >= total else f"{played} of {total} turns of the script were played"
 
 

@@ -1,1 +1,1 @@
-"""Text, read and written: durations, globs, versions, positions, problems, words. Pure."""
+"""Text, read and written: durations, globs, versions, positions, problems, tables, words. Pure."""

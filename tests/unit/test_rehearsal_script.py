@@ -215,6 +215,22 @@ def test_after_the_end_of_a_script_without_a_message_a_short_answer_is_given(
     assert got.at(1) == (2, Turn(message="Rehearsal: the script is over."))
 
 
+def test_what_of_a_script_was_not_played_is_told_and_nothing_where_that_is_unknown(tmp_path: Path) -> None:
+    path, log = tmp_path / "script.toml", tmp_path / "requests.jsonl"
+    path.write_text(
+        "schema_version = 1\n[[turns]]\nshell = 'a'\ntimes = 2\n[[turns]]\nmessage = 'end'\n",
+        encoding="utf-8",
+    )
+    assert script.unplayed(str(path), str(log)) is None
+    log.write_text('{"turn": 1}\n{"turn": null}\n', encoding="utf-8")
+    assert script.unplayed(str(path), str(log)) == "1 of 3 turns of the script were played"
+    log.write_text('{"turn": 1}\n{"turn": 1}\n{"turn": 2}\n{"turn": 2}\n', encoding="utf-8")
+    assert script.unplayed(str(path), str(log)) is None
+    log.write_text("no JSON\n", encoding="utf-8")
+    assert script.unplayed(str(path), str(log)) is None
+    assert script.unplayed(str(tmp_path / "none"), str(log)) is None
+
+
 def test_every_script_in_the_documentation_is_valid(tmp_path: Path) -> None:
     page = Path(script.__file__).parents[2] / "docs" / "rehearsal.md"
     examples = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
