@@ -191,7 +191,7 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
 
 
 def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outcome, Reason]:
-    """The end that the verdict says: the change is taken back if it is to be, and the result written."""
+    """The end that the verdict says: the change is taken back if it is to be, which the result then tells."""
     verdict, reason = judgement.verdict, judgement.verdict.reason
     rolled = None
     if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
@@ -204,7 +204,8 @@ def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outc
         owner.log.note("escalated", attempts=owner.manifest.attempt, code=verdict.code)
         text = f"{reason.message} (after {before + 1} attempts)"
         reason = reason.replace(message=text, hint=reason.hint or "`runner report RUN` has the evidence")
-    _write_result(owner, judgement, rolled)
+    if rolled is not None:
+        _write_result(owner, judgement, rolled)
     return verdict.outcome, reason
 
 
