@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.batches import committed, ends, fails, of_plan, plays, prompt_of, run_of, shown
-from support.judged import Tree, call, claim, commit, git, says
+from support.judged import Tree, call, claim, commit, says
 from support.repo import Repo, Run
 from support.waiting import wait_until
 from support.waves import (
@@ -89,9 +89,9 @@ def test_an_edit_between_two_batches_of_what_the_plan_has_committed_is_not_commi
     run.wait(within=60)
     assert "already had changes that are not part of the plan: src/m1.py" in refusal(run)
     assert committed(repo) == [("Modules: batch 1 of 2 (U1)", ["src/m1.py"])]
-    assert git(repo, "show", "HEAD:src/m1.py") == "x = 1\nby 1\n"
+    assert repo.says("show", "HEAD:src/m1.py") == "x = 1\nby 1\n"
     assert edited.read_text() == "x = 1\nby 1\nmine\nby 2\n"
-    assert git(repo, "status", "--porcelain") == " M src/m1.py\n M src/m2.py\n"
+    assert repo.says("status", "--porcelain") == " M src/m1.py\n M src/m2.py\n"
 
 
 def test_only_a_file_that_a_unit_or_the_agent_names_is_committed(repo: Repo) -> None:
@@ -107,7 +107,7 @@ def test_only_a_file_that_a_unit_or_the_agent_names_is_committed(repo: Repo) -> 
         ["src/m2.py", "src/odd2.txt"],
     ]
     assert shown(run)[2:] == ["U3: succeeded", "U4: waiting"]
-    assert git(repo, "status", "--porcelain") == " M src/m3.py\n?? src/odd3.txt\n"
+    assert repo.says("status", "--porcelain") == " M src/m3.py\n?? src/odd3.txt\n"
     commit(repo)
     again = ends(repo, "--resume", "--set", 'delegate.files="off"', status=0)
     assert committed(repo)[-1] == ("Modules: batch 4 of 4 (U4)", ["src/m4.py", "src/odd4.txt"])
@@ -123,11 +123,11 @@ def test_a_repository_that_an_agent_leaves_is_in_no_commit_and_does_not_hold_up_
     assert committed(repo) == []
     no = refused(repo, "--resume")
     assert no.status == 9 and no.error["message"].endswith("were not committed: src/m1.py")
-    git(repo, "commit", "-qm", "what the first batch did", "src/m1.py")
+    repo.says("commit", "-qm", "what the first batch did", "src/m1.py")
     again = ends(repo, "--resume", status=0)
     assert shown(again) == ["U1: succeeded", "U2: succeeded"]
     assert committed(repo)[1:] == [("Modules: batch 2 of 2 (U2)", ["src/m2.py"])]
-    assert git(repo, "status", "--porcelain") == "?? inner/\n"
+    assert repo.says("status", "--porcelain") == "?? inner/\n"
 
 
 def test_a_strict_batch_that_writes_another_file_is_rejected_and_rolled_back(repo: Repo) -> None:
@@ -147,8 +147,8 @@ def test_a_strict_batch_that_writes_another_file_is_rejected_and_rolled_back(rep
 def test_a_plan_whose_settings_are_in_a_folder_of_the_repository_is_run_from_there(repo: Repo) -> None:
     prepares(repo, [writes(1), fails()])
     (repo.root / "sub").mkdir()
-    git(repo, "mv", "delegate.toml", "plan.toml", "sub")
-    git(repo, "commit", "-qm", "move them")
+    repo.says("mv", "delegate.toml", "plan.toml", "sub")
+    repo.says("commit", "-qm", "move them")
     done = repo.cli(*start_words(repo, "--wait"), cwd=repo.root / "sub")
     assert done.status == 1, done.stderr
     first = Run(repo, done.json()["run_id"])

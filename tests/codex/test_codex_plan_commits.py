@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.batches import committed, ends, plays, shown
-from support.judged import call, claim, commit, git, says
+from support.judged import call, claim, commit, says
 from support.repo import Repo, Run
 from support.waiting import wait_until
 from support.waves import (
@@ -42,10 +42,10 @@ def test_what_a_person_did_after_a_kill_is_in_no_commit_of_the_batch_that_is_tri
     (repo.root / "secret.txt").write_text("mine\n")
     plays(repo, 2, writes(2))
     assert "the tree has other changes: src/m3.py" in refused(repo, "--resume").error["message"]
-    git(repo, "checkout", "-q", "src/m3.py")
+    repo.says("checkout", "-q", "src/m3.py")
     ends(repo, "--resume", status=0)
     assert [files for _, files in committed(repo)] == [["src/m1.py"], ["src/m2.py"], ["src/m3.py"]]
-    assert git(repo, "status", "--porcelain") == "?? secret.txt\n"
+    assert repo.says("status", "--porcelain") == "?? secret.txt\n"
 
 
 def test_a_batch_that_was_edited_after_it_was_verified_is_not_committed(repo: Repo) -> None:
@@ -69,10 +69,10 @@ def test_what_was_refused_for_a_branch_is_not_committed_to_it_by_going_on(repo: 
     prepares(repo, [works(1, "; echo s > secret.env"), works(2)], 'commit = "side"')
     assert "secret.env" in reason(ends(repo))[1]
     assert "were not committed to branch `side`: src/m1.py" in refused(repo, "--resume").error["message"]
-    git(repo, "switch", "-q", "-c", "side")
-    git(repo, "commit", "-q", "-m", "by hand", "src/m1.py")
+    repo.says("switch", "-q", "-c", "side")
+    repo.says("commit", "-q", "-m", "by hand", "src/m1.py")
     assert shown(ends(repo, "--resume", status=0)) == ["U1: succeeded", "U2: succeeded"]
-    assert "secret.env" not in git(repo, "ls-tree", "-r", "--name-only", "side")
+    assert "secret.env" not in repo.says("ls-tree", "-r", "--name-only", "side")
 
 
 def test_a_file_that_an_unfinished_try_left_and_nobody_names_is_not_committed(repo: Repo) -> None:

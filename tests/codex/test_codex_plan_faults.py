@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.disks import fill, small_disk
-from support.judged import git, hung
+from support.judged import hung
 from support.leftovers import assert_nothing_left
 from support.repo import Completed, Repo, Run
 from support.waiting import wait_until
@@ -56,8 +56,8 @@ def finished(repo: Repo, run: Run, *, committed: bool = False) -> dict[str, Any]
     assert work_trees(repo) == []
     if committed:
         assert commits(repo) == ["Modules: batch 1 of 2 (U1)", "Modules: batch 2 of 2 (U2)"]
-        assert git(repo, "status", "--porcelain") == ""
-        shas = git(repo, "rev-list", "--reverse", "HEAD").split()[1:]
+        assert repo.says("status", "--porcelain") == ""
+        shas = repo.says("rev-list", "--reverse", "HEAD").split()[1:]
         assert [one["commit"] for one in manifest["plan"]["batches"]] == shas
     else:
         assert commits(repo) == []
@@ -314,18 +314,18 @@ def between_batches(repo: Repo, word: str = "update-ref", when: str = "after") -
 def test_a_commit_of_somebody_else_stops_the_plan_and_stays_on_top(repo: Repo) -> None:
     run = between_batches(repo, "commit-tree", "before")
     (repo.root / "mine.txt").write_text("mine\n")
-    git(repo, "add", "mine.txt")
-    git(repo, "commit", "-qm", "mine")
+    repo.says("add", "mine.txt")
+    repo.says("commit", "-qm", "mine")
     opens(repo)
     manifest = run.wait(within=60)
     assert manifest["reason"]["code"] == "commit_refused"
     assert commits(repo) == ["mine"]
     assert (repo.root / "src/m1.py").read_text() == "x = 1\nby 1\n"
-    assert git(repo, "status", "--porcelain") == " M src/m1.py\n"
+    assert repo.says("status", "--porcelain") == " M src/m1.py\n"
     assert [one["status"] for one in manifest["plan"]["batches"]] == ["succeeded", "waiting"]
     done = refused(repo, "--resume")
     assert done.status == 9 and "src/m1.py" in done.error["message"], done.error
-    git(repo, "commit", "-qam", "what the first batch did")
+    repo.says("commit", "-qam", "what the first batch did")
     again = resumes(repo)
     assert again.wait(within=60)["status"] == "succeeded"
     assert commits(repo) == ["mine", "what the first batch did", "Modules: batch 2 of 2 (U2)"]
@@ -343,7 +343,7 @@ def test_an_edit_of_somebody_else_is_neither_lost_nor_committed(repo: Repo) -> N
     assert commits(repo) == ["Modules: batch 1 of 2 (U1)"]
     assert edited.read_text() == "x = 2\n# mine\nby 2\n"
     assert own.read_text() == "mine\n"
-    assert git(repo, "status", "--porcelain") == " M src/m2.py\n M src/shared.py\n"
+    assert repo.says("status", "--porcelain") == " M src/m2.py\n M src/shared.py\n"
 
 
 def test_a_lock_of_git_stops_the_plan_with_nothing_moved(repo: Repo) -> None:
@@ -356,7 +356,7 @@ def test_a_lock_of_git_stops_the_plan_with_nothing_moved(repo: Repo) -> None:
     assert "index.lock" in manifest["reason"]["message"]
     assert commits(repo) == []
     lock.unlink()
-    git(repo, "commit", "-qam", "what the first batch did")
+    repo.says("commit", "-qam", "what the first batch did")
     assert resumes(repo).wait(within=60)["status"] == "succeeded"
     assert commits(repo) == ["what the first batch did", "Modules: batch 2 of 2 (U2)"]
 

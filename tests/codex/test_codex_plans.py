@@ -26,7 +26,7 @@ from support.batches import (
     shown,
     unit,
 )
-from support.judged import Tree, asked, call, claim, failed_with, git, hung, says
+from support.judged import Tree, asked, call, claim, failed_with, hung, says
 from support.repo import Repo, Run
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -112,7 +112,7 @@ def test_only_what_was_verified_is_committed_and_never_what_is_the_users(repo: R
     plan = ends(repo)
     assert shown(plan) == ["U1: succeeded", "U2: failed", "U3: succeeded"]
     assert committed(repo) == [("Modules: batch 1 of 3 (U1)", ["src/m1.py"])]
-    message = git(repo, "log", "-1", "--format=%an <%ae>%n%B").strip()
+    message = repo.says("log", "-1", "--format=%an <%ae>%n%B").strip()
     assert message.split("\n") == [
         "Me <me@example.org>",
         "Modules: batch 1 of 3 (U1)",
@@ -124,11 +124,11 @@ def test_only_what_was_verified_is_committed_and_never_what_is_the_users(repo: R
         "Runner-Units: U1",
         f"Delegated-To: codex {run_of(plan, 1).on_disk()['runtime']['version']}",
     ]
-    assert of_plan(plan)["batches"][0]["commit"] == git(repo, "rev-parse", "HEAD").strip()
+    assert of_plan(plan)["batches"][0]["commit"] == repo.says("rev-parse", "HEAD").strip()
     reason = plan.on_disk()["reason"]
     assert reason["code"] == "commit_refused" and "notes.txt" in reason["message"]
-    assert git(repo, "diff", "--cached", "--name-only") == ""
-    kept = git(repo, "status", "--porcelain", "-uall").splitlines()
+    assert repo.says("diff", "--cached", "--name-only") == ""
+    kept = repo.says("status", "--porcelain", "-uall").splitlines()
     assert kept == [" M src/m2.py", " M src/m3.py", "?? notes.txt", "?? src/junk2.txt"]
 
 
@@ -139,14 +139,14 @@ def test_a_named_branch_gets_the_commits_and_what_is_checked_out_stays(repo: Rep
     ends(repo)
     assert committed(repo, "plan/modules") == [("Modules: batch 1 of 2 (U1)", ["src/m1.py"])]
     assert Tree.of(repo).index == before.index
-    assert git(repo, "rev-parse", "HEAD") == git(repo, "rev-parse", "plan/modules^")
-    assert git(repo, "status", "--porcelain", "src") == " M src/m1.py\n", "what failed was taken back"
+    assert repo.says("rev-parse", "HEAD") == repo.says("rev-parse", "plan/modules^")
+    assert repo.says("status", "--porcelain", "src") == " M src/m1.py\n", "what failed was taken back"
 
 
 def test_where_batches_are_committed_a_change_of_the_user_refuses_the_start(repo: Repo) -> None:
     prepares(repo, [writes(1)], "commit = true")
     (repo.root / "keep.txt").write_text("edited")
-    git(repo, "add", "keep.txt")
+    repo.says("add", "keep.txt")
     before = Tree.of(repo)
     no = refused(repo)
     assert (no.status, no.error["code"]) == (9, "conflict")
@@ -175,7 +175,7 @@ def test_a_chain_of_batches_on_one_file_is_committed_link_by_link(repo: Repo) ->
     assert told[0] == ""
     assert f"- {parts[0]}: `src/shared.py`\n" in told[1] and parts[1] not in told[1]
     assert f"- {parts[0]}: `src/shared.py`\n- {parts[1]}: `src/shared.py`\n" in told[2]
-    assert git(repo, "status", "--porcelain") == ""
+    assert repo.says("status", "--porcelain") == ""
 
 
 # -- what is left --------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_partial_batch_keeps_its_change_for_its_next_try_and_holds_up_only_wha
     assert shown(first) == ["U1: failed", "U2: blocked", "U3: blocked", "U4: succeeded"]
     assert [one["waits_for"] for one in of_plan(first)["batches"]] == [[], [1], [2], []]
     assert committed(repo) == [("Modules: batch 4 of 4 (U4)", ["src/m4.py"])]
-    assert git(repo, "status", "--porcelain") == " M src/m1.py\n?? src/half.txt\n"
+    assert repo.says("status", "--porcelain") == " M src/m1.py\n?? src/half.txt\n"
 
     plays(repo, 1, writes(1))
     second = ends(repo, "--resume", "--done", "U2", status=0)
@@ -210,7 +210,7 @@ def test_a_partial_batch_keeps_its_change_for_its_next_try_and_holds_up_only_wha
         ("Modules: batch 1 of 4 (U1)", ["src/half.txt", "src/m1.py"]),
         ("Modules: batch 3 of 4 (U3)", ["src/m3.py"]),
     ]
-    assert git(repo, "status", "--porcelain") == ""
+    assert repo.says("status", "--porcelain") == ""
 
 
 def test_what_a_person_has_done_is_left_out_and_lets_go_on_what_waited_for_it(repo: Repo) -> None:
@@ -313,7 +313,7 @@ def test_a_dry_run_shows_every_batch_as_it_would_be_run_and_touches_nothing(repo
     forecast = repo.cli(*start_words(repo, "--dry-run")).json()
     assert disk(repo) == before
     assert said.status == 0
-    assert "each batch is committed to the branch that is checked out; 3 failures in a row" in said.stdout
+    assert "each batch is committed to the current branch; 3 failures in a row" in said.stdout
     assert [one["n"] for one in forecast["runs"]] == [1, 2]
     assert (forecast["decision"]["decision"], forecast["left"]) == ("delegate", ["U1", "U2"])
     for one in forecast["runs"]:

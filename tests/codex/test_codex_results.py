@@ -15,7 +15,6 @@ from support.judged import (
     checks,
     claim,
     failed_with,
-    git,
     hung,
     prepares,
     result,
@@ -113,7 +112,7 @@ def test_a_run_that_lies_about_its_tests_is_rejected_and_its_change_taken_back(r
     assert found["failure_codes"] == ["WRONG_LOGIC", "UNVERIFIED_ASSUMPTION"]
     assert found["rolled_back"]["restored"] == ["src/app.py"]
     assert found["rolled_back"]["removed"] == ["src/new.txt"]
-    git(repo, "apply", str(run.folder / "discarded.patch"))
+    repo.says("apply", str(run.folder / "discarded.patch"))
     assert is_kept(repo), "what was taken back is not lost"
     report = run.ask("report").json()
     assert report["run_id"] == run.id
@@ -129,7 +128,7 @@ def test_a_change_outside_the_scope_is_a_violation_and_one_inside_is_not(repo: R
     assert found["failure_codes"] == ["WRONG_FILE"]
     assert Tree.of(repo) == before
     repo.script(call("echo z >> src/app.py") + says(claim()))
-    git(repo, "commit", "-qam", "another script")
+    repo.says("commit", "-qam", "another script")
     judged(repo.start(), 0, "succeeded", "completed", "completed")
 
 
@@ -265,7 +264,7 @@ def dirty(repo: Repo) -> Tree:
         (repo.root / name).write_text(text)
     (repo.root / "src/mine new.py").chmod(0o755)
     (repo.root / "staged.txt").write_text("staged")
-    git(repo, "add", "staged.txt")
+    repo.says("add", "staged.txt")
     (repo.root / "keep.txt").write_text("edited and not staged")
     return Tree.of(repo)
 
@@ -298,11 +297,11 @@ def test_a_commit_that_was_not_allowed_is_a_violation_and_head_stays_where_it_is
     wild = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
     script = call("echo x > src/app.py; git -c user.name=a -c user.email=b@c commit -qam sneaky")
     prepares(repo, script + says(claim()), FINAL, more=wild, sandbox="wild")
-    base = git(repo, "rev-parse", "HEAD")
+    base = repo.says("rev-parse", "HEAD")
     run = repo.start("--allow-danger")
     found = judged(run, 6, "rejected", "out_of_scope", "scope_violation")
     assert {one["code"] for one in found["findings"]} >= {"head_moved"}
-    assert git(repo, "rev-parse", "HEAD^") == base, "a rollback does not move HEAD"
+    assert repo.says("rev-parse", "HEAD^") == base, "a rollback does not move HEAD"
     assert found["rolled_back"]["refused"]
 
 

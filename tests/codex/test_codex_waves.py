@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.judged import call, claim, git, says
+from support.judged import call, claim, says
 from support.repo import Repo, Run
 from support.waiting import wait_until
 from support.waves import (
@@ -72,7 +72,7 @@ def test_batches_of_a_wave_run_at_the_same_time_in_trees_of_one_base_and_later_o
     sees = "cat src/m1.py src/m2.py src/m3.py > src/seen.txt; "
     plays = [*(writes(n, before=gated(repo)) for n in (1, 2, 3)), writes(4, before=sees)]
     prepares(repo, plays, THREE, units=units)
-    head = git(repo, "rev-parse", "HEAD").strip()
+    head = repo.says("rev-parse", "HEAD").strip()
     run = starts(repo)
     runs = [batch(run, n) for n in (1, 2, 3)]
     for one in runs:
@@ -84,10 +84,10 @@ def test_batches_of_a_wave_run_at_the_same_time_in_trees_of_one_base_and_later_o
     assert step(run, 4)["status"] == "waiting"
     opens(repo)
     whole(repo, run, 1, 2, 3, 4)
-    assert git(repo, "rev-parse", "HEAD").strip() == head, "nothing was committed"
+    assert repo.says("rev-parse", "HEAD").strip() == head, "nothing was committed"
     assert (repo.root / "src/seen.txt").read_text() == "".join(f"x = {n}\nby {n}\n" for n in (1, 2, 3))
     fourth = batch(run, 4).on_disk()["workspace"]["base"]
-    assert fourth != head and git(repo, "show", f"{fourth}:src/m3.py") == "x = 3\nby 3\n"
+    assert fourth != head and repo.says("show", f"{fourth}:src/m3.py") == "x = 3\nby 3\n"
     told = [one.events("accepted")[0] for one in runs]
     assert [one["actor"] for one in told] == ["runner"] * 3
     assert [one["at"] for one in told] == sorted(one["at"] for one in told)
@@ -108,15 +108,15 @@ def test_each_batch_of_a_wave_has_its_own_commit_in_order(repo: Repo, where: str
     whole(repo, run, 1, 2, 3)
     branch = "HEAD" if where == COMMIT else "work"
     assert commits(repo, branch) == subjects(1, 2, 3, of=3)
-    assert [step(run, n)["commit"] for n in (1, 2, 3)] == git(repo, "rev-list", "--reverse", branch).split()[
+    assert [step(run, n)["commit"] for n in (1, 2, 3)] == repo.says("rev-list", "--reverse", branch).split()[
         1:
     ]
-    changed = [git(repo, "show", "--format=", "--name-only", step(run, n)["commit"]) for n in (1, 2, 3)]
+    changed = [repo.says("show", "--format=", "--name-only", step(run, n)["commit"]) for n in (1, 2, 3)]
     assert all(f"src/m{n}.py\n" in changed[n - 1] for n in (1, 2, 3)) and changed[1] == "src/m2.py\n"
     both = "one of 1\ntwo\nthree\nfour\nfive of 3\n"
-    assert (repo.root / "src/shared.py").read_text() == both == git(repo, "show", f"{branch}:src/shared.py")
+    assert (repo.root / "src/shared.py").read_text() == both == repo.says("show", f"{branch}:src/shared.py")
     if where == COMMIT:
-        assert git(repo, "status", "--porcelain") == ""
+        assert repo.says("status", "--porcelain") == ""
     else:
         assert commits(repo) == [], "the branch that is checked out is as it was"
 
@@ -162,7 +162,7 @@ def test_what_was_accepted_by_hand_is_committed_and_what_follows_builds_on_it(re
     again = resumes(repo)
     whole(repo, again, 1, 2)
     assert commits(repo, "work") == subjects(1, 2, of=2)
-    assert git(repo, "show", "work:src/shared.py") == "one\ntwo of 2\nthree\nfour\nfive\n"
+    assert repo.says("show", "work:src/shared.py") == "one\ntwo of 2\nthree\nfour\nfive\n"
 
 
 def test_what_does_not_fit_and_nobody_accepts_is_run_again_from_the_new_base(repo: Repo) -> None:
@@ -173,7 +173,7 @@ def test_what_does_not_fit_and_nobody_accepts_is_run_again_from_the_new_base(rep
     third = batch(again, 2, not_run=second.id)
     whole(repo, again, 1, 2)
     base = third.on_disk()["workspace"]["base"]
-    assert git(repo, "show", f"{base}:src/shared.py") == "one\ntwo of 1\nthree\nfour\nfive\n"
+    assert repo.says("show", f"{base}:src/shared.py") == "one\ntwo of 1\nthree\nfour\nfive\n"
     assert "two of 2" in patch_of(second), "what was put away is kept"
     assert commits(repo) == subjects(1, 2, of=2)
 
@@ -303,10 +303,10 @@ def test_a_plan_whose_conductor_is_killed_in_the_middle_of_folding_back_folds_no
     again = resumes(repo)
     whole(repo, again, 1, 2)
     assert commits(repo) == subjects(1, 2, of=2)
-    assert git(repo, "status", "--porcelain") == ""
+    assert repo.says("status", "--porcelain") == ""
     assert [step(again, n)["tries"] for n in (1, 2)] == [1, 1]
     assert [len(batch(again, n).events("accepted")) for n in (1, 2)] == [1, 1]
-    assert [step(again, n)["commit"] for n in (1, 2)] == git(repo, "rev-list", "--reverse", "HEAD").split()[
+    assert [step(again, n)["commit"] for n in (1, 2)] == repo.says("rev-list", "--reverse", "HEAD").split()[
         1:
     ]
 

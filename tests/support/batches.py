@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from support.judged import call, claim, git, says
+from support.judged import call, claim, says
 from support.repo import Completed, Repo, Run
 from support.waves import start_words, unit_of
 
@@ -57,11 +57,11 @@ def plays(repo: Repo, n: int, script: str) -> None:
 
 def has_had_runs_before(repo: Repo) -> None:
     """And nobody has ignored `.runs`: what is in there makes no tree a dirty one."""
-    git(repo, "rm", "-q", ".gitignore")
-    git(repo, "commit", "-q", "--amend", "-m", "ignore nothing")
+    repo.says("rm", "-q", ".gitignore")
+    repo.says("commit", "-q", "--amend", "-m", "ignore nothing")
     repo.runs_folder.mkdir()
     (repo.runs_folder / ".gitignore").write_text("*\n!.gitignore\n")
-    assert git(repo, "status", "--porcelain", "-uall") == "?? .runs/.gitignore\n"
+    assert repo.says("status", "--porcelain", "-uall") == "?? .runs/.gitignore\n"
 
 
 # -- beginning, and the end ----------------------------------------------------------------------------
@@ -122,8 +122,8 @@ def same(text: str) -> str:
 def committed(repo: Repo, where: str = "HEAD") -> list[tuple[str, list[str]]]:
     """Subject and files of each commit above the first, oldest first."""
     found = []
-    for sha in git(repo, "rev-list", "--reverse", where).split()[1:]:
-        subject, _, names = git(repo, "show", "--format=%s", "--name-only", sha).partition("\n")
+    for sha in repo.says("rev-list", "--reverse", where).split()[1:]:
+        subject, _, names = repo.says("show", "--format=%s", "--name-only", sha).partition("\n")
         found.append((subject, names.split()))
     return found
 

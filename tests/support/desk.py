@@ -40,13 +40,12 @@ workspace = "worktree"
 WHY = Reason("verify_failed", "`pytest` failed")
 
 
-class Desk:
+class Desk(Work):
     """A repository with settings and a plan of eight units, and whoever asks for the plan."""
 
     def __init__(self, base: Path) -> None:
+        super().__init__(base)
         self.base = base
-        self.work = Work(base)
-        self.root = self.work.root
         self.env = {"HOME": os.environ["HOME"], "PATH": os.environ["PATH"]}
         self.settings()
         self.plan = self.file("plan.toml", toml(*(unit(n) for n in range(1, 9))))
@@ -56,7 +55,7 @@ class Desk:
         self.file("delegate.toml", f"{TASKS}{more}{table}")
 
     def file(self, name: str, text: str) -> str:
-        self.work.write(name, text)
+        self.write(name, text)
         return str(self.root / name)
 
     def prepare(self, task: str = "build", file: str | None = None, **more: Any) -> PreparedPlan:

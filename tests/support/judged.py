@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ __all__ = [
     "commit",
     "events_of",
     "failed_with",
-    "git",
     "hung",
     "prepares",
     "prompt",
@@ -34,24 +32,14 @@ __all__ = [
 ]
 
 FILES = {"src/app.py": "answer = 41\n", "docs/read me.md": "read\n", "keep.txt": "kept\n"}
-_WHO = ("-c", "user.name=T", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
-
-
-def git(repo: Repo, *words: str) -> str:
-    """What git prints; it must succeed."""
-    command = ["git", *_WHO, *words]
-    done = subprocess.run(command, cwd=repo.root, env=repo.env, capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 def commit(repo: Repo, **files: str) -> None:
     """Everything there is, and these besides."""
     for name, text in {**FILES, **files}.items():
-        path = repo.root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    git(repo, "add", "-A")
-    git(repo, "commit", "-q", "--no-verify", "-m", "base")
+        repo.write(name, text)
+    repo.says("add", "-A")
+    repo.says("commit", "-q", "--no-verify", "-m", "base")
 
 
 # -- what the model does -------------------------------------------------------------------------------
@@ -153,8 +141,8 @@ class Tree:
 
     @classmethod
     def of(cls, repo: Repo) -> Tree:
-        staged = git(repo, "ls-files", "--stage", "-z")
-        head = git(repo, "rev-parse", "HEAD") + git(repo, "symbolic-ref", "HEAD") + git(repo, "for-each-ref")
+        staged = repo.says("ls-files", "--stage", "-z")
+        head = repo.says("rev-parse", "HEAD") + repo.says("symbolic-ref", "HEAD") + repo.says("for-each-ref")
         return cls(dict(_files(repo.root)), staged, head)
 
 

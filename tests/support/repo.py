@@ -17,6 +17,7 @@ from support import processes
 from support.doubles import FINISHED, THREAD, install_codex, said
 from support.processes import Seen
 from support.waiting import wait_until
+from support.work import WorkTree
 
 __all__ = ["RUNNER", "Completed", "Repo", "Run"]
 
@@ -45,7 +46,7 @@ class Completed:
 
 
 @dataclass
-class Repo:
+class Repo(WorkTree):
     """`base` has everything: the repository, its HOME, a folder on PATH. `name` may be weird."""
 
     base: Path
@@ -53,9 +54,9 @@ class Repo:
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.root = self.base / self.name
         for folder in (self.root, self.home / ".codex", self.home / ".kay", self.bin):
             folder.mkdir(parents=True)
-        subprocess.run(["git", "init", "-q", str(self.root)], check=True)
         self.env = {
             "HOME": str(self.home),
             "PATH": f"{self.bin}:/usr/local/bin:/usr/bin:/bin",
@@ -65,10 +66,7 @@ class Repo:
             "NO_COLOR": "1",
             **self.env,
         }
-
-    @property
-    def root(self) -> Path:
-        return self.base / self.name
+        self.git("init", "-q")
 
     @property
     def home(self) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from support import processes
-from support.judged import call, claim, commit, git, says
+from support.judged import call, claim, commit, says
 from support.processes import Seen
 from support.repo import Completed, Repo, Run
 from support.waiting import wait_until
@@ -81,7 +81,7 @@ def prepares(
     lines = "\n".join(("soft_cap = 1", *delegate))
     repo.config(f"[delegate]\n{lines}\n[tasks.work]\n{keys}\n")
     for name, value in (("user.name", "Me"), ("user.email", "me@example.org")):
-        git(repo, "config", name, value)
+        repo.says("config", name, value)
     commit(
         repo,
         **{f"src/m{n}.py": "x = 0\n" for n in names},
@@ -183,12 +183,12 @@ exit $status
 
 def commits(repo: Repo, where: str = "HEAD") -> list[str]:
     """The subjects above the first commit, oldest first."""
-    return git(repo, "log", "--reverse", "--format=%s", where).splitlines()[1:]
+    return repo.says("log", "--reverse", "--format=%s", where).splitlines()[1:]
 
 
 def work_trees(repo: Repo) -> list[Path]:
     """Of runs: what stands on the disk and what git knows of."""
-    listed = git(repo, "worktree", "list", "--porcelain").splitlines()
+    listed = repo.says("worktree", "list", "--porcelain").splitlines()
     known = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
     standing = (repo.home / ".local/state/runner/worktrees").glob("*/*")
     return sorted({*known, *standing} - {repo.root})

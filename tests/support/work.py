@@ -1,4 +1,4 @@
-"""A work tree with real git and no settings of anybody, and what can be seen of it."""
+"""A work tree with real git, and what can be seen of it: what every repository of the tests is."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from pathlib import Path
 from runner.workspace import snapshot as snapshots
 from runner.workspace.snapshot import Snapshot
 
-__all__ = ["State", "Work"]
+__all__ = ["State", "Work", "WorkTree"]
 
 State = dict[bytes, tuple[int, bytes]]
 _WHO = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgSign=false")
 
 
-class Work:
-    """`root` is the work tree, `folder` the run's folder in its `.runs`. Names may be any bytes."""
+class WorkTree:
+    """`root` is where it lies; git has `env`, or that of the test. Names may be any bytes."""
 
-    def __init__(self, base: Path, name: str = "repo") -> None:
-        self.root = base / name
-        self.folder = self.root / ".runs" / "t" / "cli" / "r"
-        self.folder.mkdir(parents=True)
-        (self.root / ".runs" / ".gitignore").write_text("*\n")
-        self.git("init", "-q", "-b", "main")
+    root: Path
+    env: dict[str, str] | None = None
 
     def git(self, *args: str | bytes, ok: bool = True, cwd: Path | None = None, stdin: bytes = b"") -> bytes:
-        where = cwd or self.root
-        done = subprocess.run(["git", *_WHO, *args], cwd=where, capture_output=True, input=stdin, check=False)
+        words, where = ["git", *_WHO, *args], cwd or self.root
+        done = subprocess.run(words, cwd=where, env=self.env, capture_output=True, input=stdin, check=False)
         assert done.returncode == 0 or not ok, done.stderr
         return done.stdout
+
+    def says(self, *args: str) -> str:
+        """What git prints."""
+        return self.git(*args).decode()
 
     def path(self, name: str | bytes) -> bytes:
         return os.path.join(os.fsencode(self.root), os.fsencode(name))
@@ -64,12 +64,7 @@ class Work:
         return self.head()
 
     def head(self) -> str:
-        return self.git("rev-parse", "HEAD").decode().strip()
-
-    def take(self) -> Snapshot:
-        taken = snapshots.take(str(self.root), str(self.folder))
-        assert taken is not None
-        return taken
+        return self.says("rev-parse", "HEAD").strip()
 
     def state(self) -> State:
         """Everything but `.git` and `.runs`: folders and ignored files too, with their permissions."""
@@ -95,3 +90,19 @@ class Work:
 
     def objects(self) -> set[str]:
         return {str(path) for path in (self.root / ".git" / "objects").rglob("*")}
+
+
+class Work(WorkTree):
+    """With `folder` besides, the folder of a run in its `.runs`."""
+
+    def __init__(self, base: Path, name: str = "repo") -> None:
+        self.root = base / name
+        self.folder = self.root / ".runs" / "t" / "cli" / "r"
+        self.folder.mkdir(parents=True)
+        (self.root / ".runs" / ".gitignore").write_text("*\n")
+        self.git("init", "-q", "-b", "main")
+
+    def take(self) -> Snapshot:
+        taken = snapshots.take(str(self.root), str(self.folder))
+        assert taken is not None
+        return taken

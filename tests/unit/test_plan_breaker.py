@@ -23,7 +23,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     made = Desk(tmp_path / "base")
     made.settings("max_failures = 2")
-    made.work.commit()
+    made.commit()
     return made
 
 

@@ -37,7 +37,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 @pytest.fixture
 def clean(desk: Desk) -> Desk:
     """All of it committed."""
-    desk.work.commit()
+    desk.commit()
     return desk
 
 
@@ -71,7 +71,7 @@ def test_a_plan_becomes_its_batches_and_nothing_is_touched_for_it(clean: Desk) -
 
 def test_a_tree_that_was_clean_is_rolled_back_and_another_one_is_as_the_task_says(clean: Desk) -> None:
     assert clean.prepare().assignment.on_failure == "rollback"
-    clean.work.write("mine")
+    clean.write("mine")
     assert clean.prepare().assignment.on_failure is None
     clean.settings(more='[defaults]\non_failure = "keep"\n')
     assert clean.prepare().assignment.on_failure == "keep"
@@ -211,39 +211,39 @@ def test_a_batch_that_no_command_verifies_is_to_be_committed_by_nobody(clean: De
     bare = clean.file("bare.toml", toml(*(unit(n, f'files = ["src/{n}.py"]') for n in range(1, 9))))
     assert clean.prepare(file=bare).ledger.steps
     clean.settings(f"commit = {commit}")
-    clean.work.commit()
+    clean.commit()
     before = clean.tree()
     error = refused(clean, PlanInvalid, file=bare)
     assert "no command verifies U1, U2, U3, U4, U5 and 3 more" in error.message
     assert clean.tree() == before
     clean.settings(f"commit = {commit}", '[defaults]\nverify = [["true"]]\n')
-    clean.work.commit()
+    clean.commit()
     assert clean.prepare(file=bare).ledger.steps
 
 
 @pytest.mark.parametrize("commit", ["true", '"delegated"'])
 def test_commits_are_refused_where_tracked_files_have_changes(desk: Desk, commit: str) -> None:
     for n in range(7):
-        desk.work.write(f"f{n}")
+        desk.write(f"f{n}")
     desk.settings(f"commit = {commit}")
-    desk.work.commit()
-    desk.work.write("untracked")
+    desk.commit()
+    desk.write("untracked")
     assert desk.prepare().ledger.steps
-    desk.work.write("f0", "mine\n")
+    desk.write("f0", "mine\n")
     assert refused(desk, Conflict).message.endswith("the tree has other changes: f0")
     for n in range(7):
-        desk.work.write(f"f{n}", "mine\n")
-    desk.work.git("add", "f1")
+        desk.write(f"f{n}", "mine\n")
+    desk.git("add", "f1")
     error = refused(desk, Conflict)
     assert error.message.endswith("f0, f1, f2, f3, f4 and 2 more") and int(error.exit_status) == 9
 
 
 def test_a_branch_of_somebody_else_is_refused(desk: Desk) -> None:
     desk.settings('commit = "delegated"')
-    desk.work.commit()
-    desk.work.git("branch", "delegated")
+    desk.commit()
+    desk.git("branch", "delegated")
     assert desk.prepare().ledger.steps  # it stands at what is checked out
-    desk.work.git("commit", "-q", "--allow-empty", "-m", "mine")
+    desk.git("commit", "-q", "--allow-empty", "-m", "mine")
     assert "`delegated` exists" in refused(desk, Conflict).message
 
 
@@ -343,25 +343,25 @@ def test_a_task_that_has_become_read_only_is_refused_when_a_plan_is_gone_on_with
 @pytest.mark.parametrize("wanted", ["true", '"delegated"'])
 def test_what_tries_left_in_the_tree_does_not_refuse_to_go_on_with_commits(desk: Desk, wanted: str) -> None:
     desk.settings(f"commit = {wanted}")
-    desk.work.write("src/1.py")
-    desk.work.write("src/6.py")
-    began = desk.work.commit()
+    desk.write("src/1.py")
+    desk.write("src/6.py")
+    began = desk.commit()
     prepared = desk.prepare()
-    desk.work.write("src/1.py", "done\n")
+    desk.write("src/1.py", "done\n")
     if wanted != "true":
-        desk.work.git("switch", "-q", "-c", "delegated")
+        desk.git("switch", "-q", "-c", "delegated")
     commit(desk.root)
     if wanted != "true":
-        desk.work.git("switch", "-q", "main")
-        desk.work.write("src/1.py", "done\n")
-    desk.work.write("src/6.py", "a part\n")
+        desk.git("switch", "-q", "main")
+        desk.write("src/1.py", "done\n")
+    desk.write("src/6.py", "a part\n")
     begun = prepared.ledger.replace(base=began)
     for n in (1, 2):
         begun = begun.began(n, Lineage("build", "20261120T101504438Z-50151d5c", "m"))
     begun = begun.succeeded(1, changed=("src/1.py",), commit="0" * 40).failed(2, WHY, kept=("src/6.py",))
     desk.left(begun, prepared)
     assert desk.again().ledger.left == ("U6", "U7", "U8")
-    desk.work.write("delegate.toml", f"{Path(desk.root / 'delegate.toml').read_text(encoding='utf-8')}\n")
+    desk.write("delegate.toml", f"{Path(desk.root / 'delegate.toml').read_text(encoding='utf-8')}\n")
     assert refused(desk, Conflict, again=True).message.endswith("the tree has other changes: delegate.toml")
 
 
