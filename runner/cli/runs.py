@@ -10,7 +10,6 @@ from runner.cli.parser import Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
 from runner.state import index
-from runner.text.words import count
 from runner.usecases import find, look
 
 TYPE_CHECKING = False
@@ -165,6 +164,7 @@ def add_clean(parser: Parser) -> None:
 
 
 def run_clean(args: Namespace) -> int:
+    from runner.text.words import count
     from runner.usecases import clean
 
     root = find.find_root(here())

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from runner.errors import Conflict, RunNotFound
 from runner.state import index
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
-from runner.text.words import few, nearest
 
 _LONGEST_PATH = 4096
 _PATH_HINT = "a manifest path is .runs/<task>/cli/<run>/manifest.json"
@@ -50,6 +49,8 @@ def find(root: str, name: str) -> RunDir:
     else:
         fitting = [(task, run) for task, run in runs if name and (run.startswith(name) or run[20:] == name)]
         if len(fitting) > 1:
+            from runner.text.words import few  # only what goes wrong takes words
+
             shown = few(sorted(run for _, run in fitting), 3)
             raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}", hint="give more of the run id")
     if not fitting:
@@ -60,6 +61,8 @@ def find(root: str, name: str) -> RunDir:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:
+    from runner.text.words import nearest
+
     near = nearest(name, known, 3)
     return f"perhaps you meant {' or '.join(f'`{word}`' for word in near)}" if near else None
 
