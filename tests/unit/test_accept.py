@@ -85,7 +85,7 @@ def test_a_second_decision_is_refused_and_says_which_was_the_first(
     first: str, second: str, run: RunDir, tree: Worktree
 ) -> None:
     getattr(accept, first)(run, os.environ)
-    with pytest.raises(Conflict, match=f"was {first}ed already") as error:
+    with pytest.raises(Conflict, match=f"is already {first}ed") as error:
         getattr(accept, second)(run, os.environ)
     assert f"runner diff {run.run_id}" in (error.value.hint or "")
     assert len(told(run)) == 1
@@ -159,7 +159,7 @@ def test_an_acceptance_that_broke_off_before_the_removal_is_finished_by_the_next
     worktrees.accept(tree)
     assert accept.accept(run, os.environ).paths == (), "all of it is there already"
     assert work.read("new") == b"the run's\n" and not os.path.exists(tree.path)
-    with pytest.raises(Conflict, match="accepted already"):
+    with pytest.raises(Conflict, match="already accepted"):
         accept.accept(run, os.environ)
 
 
@@ -177,7 +177,7 @@ def test_half_of_a_tree_that_is_being_removed_is_never_taken_over(
     work: Work, run: RunDir, tree: Worktree
 ) -> None:
     half_removed(tree)
-    with pytest.raises(Conflict, match="discarded already") as error:
+    with pytest.raises(Conflict, match="already discarded") as error:
         accept.accept(run, os.environ)
     assert "finishes the removal" in (error.value.hint or "")
     with pytest.raises(Conflict, match="is being removed"):
