@@ -32,7 +32,7 @@ def run_answer(args: Namespace) -> int:
     text = sys.stdin.read() if args.text == "-" else args.text
     question = control.answer(run, args.question, text, actor="user")
     if args.format == "json":
-        shown = logs.asked(run, run.read_manifest(), os.environ)
+        shown = logs.asked(run, run.read_manifest())
         emit(next(one for one in shown if one.id == question.id).to_json())
     else:
         print(f"{run.run_id} {question.id} {question.status}")

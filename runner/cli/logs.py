@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit, line_text
 from runner.errors import ExitStatus, UsageError
@@ -31,15 +29,14 @@ def run_logs(args: Namespace) -> int:
     if args.tail is not None and args.tail < 0:
         raise UsageError("--tail takes a number of lines, 0 or more")
     run = find.find(find.find_root(here()), args.run)
-    manifest = look.look(run, os.environ)
+    manifest = look.look(run)
     if args.follow:
         lines = logs.follow(
             run,
             manifest,
-            os.environ,
             stream=args.stream,
             tail=args.tail,
-            is_done=lambda: look.is_done(run, os.environ),
+            is_done=lambda: look.is_done(run),
         )
         for line in lines:
             if args.format == "json":
@@ -47,7 +44,7 @@ def run_logs(args: Namespace) -> int:
             else:
                 print(text(line), flush=True)
         return ExitStatus.OK
-    found = logs.read(run, manifest, os.environ, stream=args.stream, tail=args.tail)
+    found = logs.read(run, manifest, stream=args.stream, tail=args.tail)
     if args.format == "json":
         emit({"run_id": run.run_id, "lines": [line.to_json() for line in found]})
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from rich.console import Console
@@ -46,4 +45,4 @@ def watch(run: RunDir, manifest: Manifest) -> Manifest:
 
     console = Console(stderr=True)
     with Live(view, console=console, transient=True, refresh_per_second=8):
-        return control.wait([run], os.environ, tick=tick)[0]
+        return control.wait([run], tick=tick)[0]

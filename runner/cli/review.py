@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from runner.cli.colour import paint
@@ -33,7 +32,7 @@ def add_report(parser: Parser) -> None:
 
 
 def run_report(args: Namespace) -> int:
-    found = review.report(_run(args.run), os.environ)
+    found = review.report(_run(args.run))
     if args.format == "json":
         emit(found.report.to_json())
     else:
@@ -54,7 +53,7 @@ def add_diff(parser: Parser) -> None:
 
 def run_diff(args: Namespace) -> int:
     run = _run(args.run)
-    patch = review.diff(run, os.environ)
+    patch = review.diff(run)
     if args.format == "json":
         files = [one.to_json() for one in patch.files]
         text = None if args.stat else patch.text
@@ -84,7 +83,7 @@ def add_accept(parser: Parser) -> None:
 
 
 def run_accept(args: Namespace) -> int:
-    return _decided(args, accept.accept(_run(args.run), os.environ))
+    return _decided(args, accept.accept(_run(args.run)))
 
 
 def add_discard(parser: Parser) -> None:
@@ -98,7 +97,7 @@ def add_discard(parser: Parser) -> None:
 
 
 def run_discard(args: Namespace) -> int:
-    return _decided(args, accept.discard(_run(args.run), os.environ))
+    return _decided(args, accept.discard(_run(args.run)))
 
 
 def _decided(args: Namespace, decision: TreeDecision) -> int:

@@ -30,7 +30,7 @@ def add_list(parser: Parser) -> None:
 
 def run_list(args: Namespace) -> int:
     root = find.find_root(here())
-    rows = look.runs(root, os.environ, task=args.task, everything=args.all)
+    rows = look.runs(root, task=args.task, everything=args.all)
     _emit_rows(args, rows)
     for path, why in index.unreadable(root):
         if args.task in (None, os.path.basename(path)):
@@ -51,14 +51,14 @@ def add_status(parser: Parser) -> None:
 
 def run_status(args: Namespace) -> int:
     run = _run(args.run)
-    manifest = look.look(run, os.environ)
+    manifest = look.look(run)
     _emit_manifest(args, manifest)
     if args.format == "text" and run.has_questions():
         from runner.state import questions
         from runner.usecases import logs
 
         if any(question.is_open for question in questions.of_run(run)):
-            print(questions_text(logs.asked(run, manifest, os.environ)))
+            print(questions_text(logs.asked(run, manifest)))
     return ExitStatus.OK
 
 
@@ -75,7 +75,7 @@ def run_wait(args: Namespace) -> int:
     from runner.usecases import control  # as below: the verbs that only look need none of it
 
     runs = [_run(name) for name in args.run]
-    manifests = control.wait(runs, os.environ, any_of_them=args.any, timeout_s=args.timeout)
+    manifests = control.wait(runs, any_of_them=args.any, timeout_s=args.timeout)
     if args.format == "json":
         values = [manifest.to_json() for manifest in manifests]
         emit(values[0] if len(values) == 1 else values)
@@ -94,7 +94,7 @@ def add_pause(parser: Parser) -> None:
 def run_pause(args: Namespace) -> int:
     from runner.usecases import control
 
-    _emit_manifest(args, control.pause(_run(args.run), os.environ, actor="user", only=args.only), "paused")
+    _emit_manifest(args, control.pause(_run(args.run), actor="user", only=args.only), "paused")
     return ExitStatus.OK
 
 
@@ -107,7 +107,7 @@ def add_resume(parser: Parser) -> None:
 def run_resume(args: Namespace) -> int:
     from runner.usecases import control
 
-    _emit_manifest(args, control.resume(_run(args.run), os.environ, actor="user", only=args.only), "resumed")
+    _emit_manifest(args, control.resume(_run(args.run), actor="user", only=args.only), "resumed")
     return ExitStatus.OK
 
 
@@ -129,7 +129,6 @@ def run_cancel(args: Namespace) -> int:
 
     manifest = control.cancel(
         _run(args.run),
-        os.environ,
         actor="user",
         grace_s=args.grace,
         reason=args.reason,
@@ -147,7 +146,7 @@ def add_reap(parser: Parser) -> None:
 def run_reap(args: Namespace) -> int:
     from runner.usecases import clean
 
-    _emit_rows(args, clean.reap(find.find_root(here()), os.environ), "nothing to reconcile")
+    _emit_rows(args, clean.reap(find.find_root(here())), "nothing to reconcile")
     return ExitStatus.OK
 
 

@@ -245,7 +245,7 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
 
         ended = watch(run, manifest)
     else:
-        ended = control.wait([run], os.environ)[0]
+        ended = control.wait([run])[0]
     if args.format == "json":
         emit(ended.to_json())
     else:
@@ -277,13 +277,13 @@ def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
         emit(manifest.to_json())
     else:
         print(_started_text(manifest, sys.stderr), file=sys.stderr)
-    done = lambda: look.is_done(run, os.environ)  # noqa: E731 - a name for the argument
-    for line in logs.follow(run, manifest, os.environ, stream="events", tail=None, is_done=done):
+    done = lambda: look.is_done(run)  # noqa: E731 - a name for the argument
+    for line in logs.follow(run, manifest, stream="events", tail=None, is_done=done):
         if args.format == "json":
             emit(line.to_json())
         else:
             print(text(line), flush=True)
-    ended = look.look(run, os.environ)
+    ended = look.look(run)
     if args.format == "json":
         emit(ended.to_json())
     else:

@@ -39,7 +39,7 @@ def begin(args: Namespace) -> Manifest | int:
         prepared = start_plan.prepare(here(), asked, env)
     if args.dry_run:
         return _show(args, prepared)
-    start_plan.refuse_begun(prepared, env, reset=args.reset_breaker)
+    start_plan.refuse_begun(prepared, reset=args.reset_breaker)
     if not _is_wanted(args, prepared):
         print("nothing was started", file=sys.stderr)
         return ExitStatus.NOT_SUCCESSFUL

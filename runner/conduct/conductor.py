@@ -95,7 +95,7 @@ class Conductor:
             step = self.ledger.step(n)
             if self._commits and step.commit is None and step.run is not None:
                 run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
-                manifest = look(run, self._env)
+                manifest = look(run)
                 end = end_of(manifest, record.load(run.result)).replace(is_checked=True)
                 self._recalled.add(n)
                 self._close(n, manifest, end, passes=True)
@@ -149,7 +149,7 @@ class Conductor:
                     why = Reason("lost", f"the folder of run {run.run_id} is gone")
                     self._keep(self.ledger.parked(n, why))
             try:
-                manifests = control.wait([*pending.values()], self._env, any_of_them=True) if pending else []
+                manifests = control.wait([*pending.values()], any_of_them=True) if pending else []
             except RunNotFound:
                 continue
             for n, run, manifest in [(n, r, m) for (n, r), m in zip(pending.items(), manifests, strict=True)]:
@@ -204,7 +204,7 @@ class Conductor:
         kept: tuple[str, ...] = ()
         if self._is_apart:
             if end.why.code not in KEEPING and self._task.on_failure != "keep":
-                merge_back.put_away(run, self._env)
+                merge_back.put_away(run)
         elif not end.is_back:
             kept = end.changed if end.is_observed else self._own(n, merge_back.left_by(run))
         counts = end.meaning is Meaning.FAILURE
@@ -218,7 +218,7 @@ class Conductor:
     def _taken_over(self, run: RunDir, end: BatchEnd) -> BatchEnd:
         """The end once the change of its own work tree is in the user's, or why it is not."""
         try:
-            merge_back.take_over(run, self._env)
+            merge_back.take_over(run)
         except WorkspaceBusy as error:
             self._keep(self.ledger.stops(self._why(error.code, error.message)))
             return end.replace(meaning=Meaning.LATER)  # the run that resumes the plan takes it over
@@ -345,14 +345,14 @@ class Conductor:
         again = [one for one in ended if _came_to_nothing(one[2])]
         for n, run, _ in again:
             kept = () if self._is_apart else self._own(n, merge_back.left_by(run))
-            merge_back.put_away(run, self._env)
+            merge_back.put_away(run)
             self._keep(self.ledger.waits(n, kept=kept))
         self._finish([one for one in ended if one not in again])
 
     def _recall_decided(self, step: Step, run: RunDir) -> None:
         """A person may have accepted by hand what did not apply; an unwanted work tree is removed."""
         if merge_back.decided(run) == "accepted":
-            manifest = look(run, self._env)
+            manifest = look(run)
             self._recalled.add(step.n)
             self._keep(self.ledger.replace(together=(*self.ledger.together, step.n)))
             passes = self._holds_together(())
@@ -361,7 +361,7 @@ class Conductor:
             if passes:
                 self._keep(self.ledger.replace(together=()))
         else:
-            merge_back.put_away(run, self._env)
+            merge_back.put_away(run)
 
     # -- words ---------------------------------------------------------------------------------------
 

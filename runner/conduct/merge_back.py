@@ -18,7 +18,7 @@ from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from runner.model import Config
     from runner.plan.units import Unit
@@ -40,20 +40,20 @@ def uncommitted(config: Config) -> list[str]:
     return [] if found is None else sorted(found.uncommitted()[0])
 
 
-def take_over(run: RunDir, env: Mapping[str, str]) -> None:
+def take_over(run: RunDir) -> None:
     """The change of a run's own work tree comes into the user's. Once is enough: again is no error.
 
     Conflict, with nothing changed, where it does not apply cleanly; WorkspaceBusy.
     """
     if decided(run) != "accepted" or standing(run.path) is not None:
-        accept.accept(run, env, actor="runner")
+        accept.accept(run, actor="runner")
 
 
-def put_away(run: RunDir, env: Mapping[str, str]) -> None:
+def put_away(run: RunDir) -> None:
     """Removes an unneeded work tree and keeps its patch. A tree that cannot be removed stays."""
     if standing(run.path) is not None:
         with contextlib.suppress(RunnerError):
-            accept.discard(run, env, actor="runner")
+            accept.discard(run, actor="runner")
 
 
 def decided(run: RunDir) -> str | None:

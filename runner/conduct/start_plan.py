@@ -140,7 +140,7 @@ def prepare_again(
     find_task(config, asked.task_id)
     text = load.text_of(asked.file)
     plan = load.read(text, asked.file)
-    found = last(config.root, asked, env)
+    found = last(config.root, asked)
     if found is None:
         raise Conflict(
             f"no run of task `{asked.task_id}` has started {asked.file}", hint="start it without --resume"
@@ -176,9 +176,9 @@ def refuse_unworthy(prepared: PreparedPlan) -> None:
     raise NotDelegated(f"{decision.decision}: {decision.reason}", hint=hint)
 
 
-def refuse_begun(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool) -> None:
+def refuse_begun(prepared: PreparedPlan, *, reset: bool) -> None:
     """What `start` would refuse because of the plan's last run, reported before any question."""
-    _refuse_another(prepared, last(prepared.config.root, prepared.asked, env), reset)
+    _refuse_another(prepared, last(prepared.config.root, prepared.asked), reset)
 
 
 def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[int, Invocation]]:
@@ -205,7 +205,7 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool = False
         pass
     lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
     try:
-        before = _refuse_another(prepared, last(root, asked, env), reset)
+        before = _refuse_another(prepared, last(root, asked), reset)
         prepared = _counted_on(prepared, before, reset)
         title = prepared.assignment.plan.title or prepared.assignment.name
         resolved = invocation(
@@ -281,7 +281,7 @@ class _Desk(Workplace):
         assignments.write(run, self._prepared.assignment, self._prepared.ledger)
 
 
-def last(root: str, asked: PlanRequest, env: Mapping[str, str]) -> tuple[RunDir, Manifest] | None:
+def last(root: str, asked: PlanRequest) -> tuple[RunDir, Manifest] | None:
     """The newest run of this task that has carried out this plan, and the truth about it."""
     name = _name(root, asked.file)
     for run in runs_of(root, asked.task_id):
@@ -293,7 +293,7 @@ def last(root: str, asked: PlanRequest, env: Mapping[str, str]) -> tuple[RunDir,
         except (RunNotFound, ManifestBroken):  # it can be made again, where this is the one
             file = assignments.file_of(run)
         if file == name:
-            return run, look.look(run, env)
+            return run, look.look(run)
     return None
 
 

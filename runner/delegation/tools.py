@@ -60,16 +60,16 @@ class Tool(Value):
 def status(caller: Caller, args: Json) -> dict[str, Any]:
     run = caller.own_or_below(args["manifest_path"])
     deadline = time.monotonic() + float(args.get("wait_s", 0))
-    manifest = look.look(run, os.environ)
+    manifest = look.look(run)
     if not manifest.is_done and deadline > time.monotonic() and not caller.is_self(run):
         try:
-            manifest = control.wait([run], os.environ, timeout_s=deadline - time.monotonic())[0]
+            manifest = control.wait([run], timeout_s=deadline - time.monotonic())[0]
         except GaveUpWaiting:
-            manifest = look.look(run, os.environ)
+            manifest = look.look(run)
     whole = manifest.to_json()
     return {name: whole[name] for name in _SHOWN} | {
         "children": [_short(child) for child in children(run)],
-        "questions": [_plain(question) for question in logs.asked(run, manifest, os.environ)],
+        "questions": [_plain(question) for question in logs.asked(run, manifest)],
     }
 
 
@@ -83,10 +83,10 @@ def pause(caller: Caller, args: Json) -> dict[str, Any]:
     run, wanted = caller.own_or_below(args["manifest_path"]), bool(args["paused"])
     if caller.is_self(run):
         if not wanted:
-            return {"accepted": False, "status": look.look(run, os.environ).status}
+            return {"accepted": False, "status": look.look(run).status}
         return _later(caller, run, "pause", "you are paused right after this answer; your owner resumes you")
     act = control.pause if wanted else control.resume
-    manifest = act(run, os.environ, actor=caller.name, within_s=LONGEST_S - 5)
+    manifest = act(run, actor=caller.name, within_s=LONGEST_S - 5)
     return {"run_id": run.run_id, "status": manifest.status}
 
 
@@ -95,11 +95,9 @@ def cancel(caller: Caller, args: Json) -> dict[str, Any]:
     if caller.is_self(run):
         return _later(caller, run, "cancel", "this run ends right after this answer", reason=reason)
     try:
-        manifest = control.cancel(
-            run, os.environ, actor=caller.name, grace_s=None, reason=reason, within_s=LONGEST_S - 5
-        )
+        manifest = control.cancel(run, actor=caller.name, grace_s=None, reason=reason, within_s=LONGEST_S - 5)
     except GaveUpWaiting:
-        manifest = look.look(run, os.environ)
+        manifest = look.look(run)
     survivors = [survivor.to_json() for survivor in manifest.survivors]
     return {"run_id": run.run_id, "status": manifest.status, "survivors": survivors}
 
@@ -188,7 +186,7 @@ def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
 
 def poll(caller: Caller, args: Json) -> dict[str, Any]:
     run, parent = caller.asked(args["parent_manifest_path"])
-    look.look(run, os.environ)  # without an owner its expiry would go unnoticed
+    look.look(run)  # without an owner its expiry would go unnoticed
     deadline = time.monotonic() + float(args.get("wait_s", 0))
     while True:
         question = questions.read(run, args["question_id"])
@@ -209,7 +207,7 @@ class TooManyQuestions(Conflict):
 
 def _refuse_if_over(parent: RunDir | None) -> None:
     """ParentOver when no one is left to answer, even if the manifest does not say so yet."""
-    if parent is not None and look.is_done(parent, os.environ):
+    if parent is not None and look.is_done(parent):
         raise ParentOver(f"the parent run `{parent.run_id}` is over and will not answer")
 
 
@@ -221,7 +219,7 @@ def answer(caller: Caller, args: Json) -> dict[str, Any]:
 
 def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> dict[str, Any]:
     """Leaves a request on which the run's supervisor acts only after this answer has been sent."""
-    manifest = look.look(run, os.environ)
+    manifest = look.look(run)
     if manifest.is_done:
         return {"run_id": run.run_id, "status": manifest.status, "accepted": False}
     given = {name: value for name, value in fields.items() if value is not None}
@@ -232,7 +230,7 @@ def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> 
 
 def _short(run: RunDir) -> dict[str, Any]:
     try:
-        word = look.look(run, os.environ).status
+        word = look.look(run).status
     except RunnerError as error:
         word = error.code
     path = run.manifest.removeprefix(f"{run.repo}/")

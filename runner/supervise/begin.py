@@ -66,7 +66,7 @@ def begin(
         raise StartFailed(answer["error"], hint=answer["hint"])
 
 
-def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
+def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> None:
     """Hands the lock of an ownerless run to a fresh supervisor; returns when it has looked.
 
     The child lives on under it, or the end that the evidence supports is written by then.

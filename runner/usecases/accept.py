@@ -19,7 +19,7 @@ from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from runner.state.store import RunDir
     from runner.workspace.worktree import Worktree
@@ -41,7 +41,7 @@ class TreeDecision(Value):
     patch: str | None
 
 
-def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDecision:
+def accept(run: RunDir, actor: str = "user") -> TreeDecision:
     """Merges the changes of a run's own work tree into the user's, and removes the tree. The event names the
     `actor`.
 
@@ -50,7 +50,7 @@ def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDeci
     """
     from runner.workspace import worktree as worktrees
 
-    with _deciding(run, env) as tree:
+    with _deciding(run) as tree:
         before = _decided(run, tree)
         if before is not None and not (before == "accepted" and os.path.lexists(tree.path)):
             raise _decided_already(run, before)
@@ -73,13 +73,13 @@ def accept(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDeci
     return TreeDecision(run.run_id, "accepted", done.paths, kept, tree.patch)
 
 
-def discard(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDecision:
+def discard(run: RunDir, actor: str = "user") -> TreeDecision:
     """Removes the work tree of a run; the work stays as a patch in its folder. The event says that `actor`
     decided so. Conflict where that was decided before.
     """
     from runner.workspace import worktree as worktrees
 
-    with _deciding(run, env) as tree:
+    with _deciding(run) as tree:
         before, is_there = _decided(run, tree), os.path.lexists(tree.path)
         if before == "accepted" and is_there:
             raise Conflict(
@@ -95,9 +95,9 @@ def discard(run: RunDir, env: Mapping[str, str], actor: str = "user") -> TreeDec
 
 
 @contextlib.contextmanager
-def _deciding(run: RunDir, env: Mapping[str, str]) -> Iterator[Worktree]:
+def _deciding(run: RunDir) -> Iterator[Worktree]:
     """The work tree of a run that is done, under the lock of the run: one decides at a time."""
-    manifest = look(run, env)
+    manifest = look(run)
     if not manifest.is_done:
         raise Conflict(
             f"run `{run.run_id}` is not done: it is `{manifest.status}`",

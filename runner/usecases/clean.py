@@ -16,8 +16,6 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from runner.state.manifest import Manifest
 
 _MADE_WITHIN_S = 60.0
@@ -33,7 +31,7 @@ class Cleaned(Value):
     stopped: tuple[RunRow, ...]
 
 
-def reap(root: str, env: Mapping[str, str]) -> list[RunRow]:
+def reap(root: str) -> list[RunRow]:
     """Looks at every run there is; the rows of those that changed by it."""
     changed = []
     for task, run_id in index.folders(root):
@@ -41,7 +39,7 @@ def reap(root: str, env: Mapping[str, str]) -> list[RunRow]:
         try:
             before = run.read_manifest()
             if before.is_done:
-                finish_sealing(run, env)
+                finish_sealing(run)
                 continue
             owner = before.supervisor
         except RunnerError:
@@ -49,7 +47,7 @@ def reap(root: str, env: Mapping[str, str]) -> list[RunRow]:
         try:
             if run.is_locked():
                 continue
-            after = look(run, env)
+            after = look(run)
         except RunNotFound:
             continue
         except RunnerError:

@@ -40,7 +40,6 @@ _WISH_STAYS = (
 
 def wait(
     runs: Sequence[RunDir],
-    env: Mapping[str, str],
     *,
     any_of_them: bool = False,
     timeout_s: float | None = None,
@@ -60,7 +59,7 @@ def wait(
 
     def see(run: RunDir) -> None:
         stamps[run.path] = _stamp(run)  # before the look: what changes after it is a change
-        latest[run.path] = look(run, env)
+        latest[run.path] = look(run)
 
     for run in runs:
         see(run)
@@ -125,46 +124,41 @@ def _stamp(run: RunDir) -> tuple[int, int] | None:
 # -- requests ----------------------------------------------------------------------------------
 
 
-def pause(
-    run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False, within_s: float = _WITHIN_S
-) -> Manifest:
+def pause(run: RunDir, *, actor: str, only: bool = False, within_s: float = _WITHIN_S) -> Manifest:
     """Returns when every process of the run, and of its child runs unless `only`, was seen stopped.
 
     Conflict if it failed; GaveUpWaiting if the result is unknown after `within_s`.
     """
     deadline = time.monotonic() + within_s
-    manifest = look(run, env)
+    manifest = look(run)
     if manifest.phase is not Phase.PAUSED:
         _refuse(manifest, "paused", (Phase.QUEUED, Phase.STARTING, Phase.RUNNING))
-        ask(run, "pause", actor, _PAUSE_WITHIN_S, env, only=only)
-        manifest = look(run, env)
+        ask(run, "pause", actor, _PAUSE_WITHIN_S, only=only)
+        manifest = look(run)
         if manifest.phase is not Phase.PAUSED:
             raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
     if not only:
-        _all_below(run, env, "pause", lambda child: child.is_done or child.phase is Phase.PAUSED, deadline)
+        _all_below(run, "pause", lambda child: child.is_done or child.phase is Phase.PAUSED, deadline)
     return manifest
 
 
-def resume(
-    run: RunDir, env: Mapping[str, str], *, actor: str, only: bool = False, within_s: float = _WITHIN_S
-) -> Manifest:
+def resume(run: RunDir, *, actor: str, only: bool = False, within_s: float = _WITHIN_S) -> Manifest:
     """Returns when the run continues, and its child runs unless `only`; at once if it is not paused."""
     deadline = time.monotonic() + within_s
-    manifest = look(run, env)
+    manifest = look(run)
     if manifest.phase is not Phase.RUNNING:
         _refuse(manifest, "resumed", (Phase.PAUSED,))
-        ask(run, "resume", actor, _PAUSE_WITHIN_S, env, only=only)
-        manifest = look(run, env)
+        ask(run, "resume", actor, _PAUSE_WITHIN_S, only=only)
+        manifest = look(run)
         if manifest.phase is Phase.PAUSED:
             raise Conflict("the run is still paused")
     if not only:
-        _all_below(run, env, "resume", lambda child: child.phase is not Phase.PAUSED, deadline)
+        _all_below(run, "resume", lambda child: child.phase is not Phase.PAUSED, deadline)
     return manifest
 
 
 def cancel(
     run: RunDir,
-    env: Mapping[str, str],
     *,
     actor: str,
     grace_s: float | None,
@@ -177,7 +171,7 @@ def cancel(
 
     GaveUpWaiting if its owner needs longer than the graces (or `within_s`); the request stays.
     """
-    manifest = look(run, env)
+    manifest = look(run)
     if not manifest.is_done:
         wish = {"grace_s": grace_s, "reason": reason, "only": only or None}
         run.leave_intent("cancel", actor, **{k: v for k, v in wish.items() if v is not None})
@@ -185,10 +179,10 @@ def cancel(
         bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
         bound = bound if within_s is None else within_s
         begun = time.monotonic()
-        manifest = wait([run], env, timeout_s=bound, hint=_WISH_STAYS)[0]
+        manifest = wait([run], timeout_s=bound, hint=_WISH_STAYS)[0]
         if not only:
             after = _BELOW_WITHIN_S if within_s is None else 0.0
-            _all_below(run, env, "cancel", lambda child: child.is_done, begun + bound + after)
+            _all_below(run, "cancel", lambda child: child.is_done, begun + bound + after)
     return manifest
 
 
@@ -217,7 +211,6 @@ def around(env: Mapping[str, str]) -> str | None:
 
 def _all_below(
     run: RunDir,
-    env: Mapping[str, str],
     kind: str,
     until: Callable[[Manifest], bool],
     deadline: float,
@@ -232,12 +225,12 @@ def _all_below(
 
     below = [child for child in descendants(run) if os.path.exists(child.manifest)]
     for child in below:
-        manifest = look(child, env)
+        manifest = look(child)
         if not until(manifest) and manifest.phase is not Phase.STOPPING and not child.is_told(kind):
             child.leave_intent(kind, f"run {run.run_id}")
             child.wake()
     hint = _WISH_STAYS if kind == "cancel" else None
-    wait(below, env, until=until, timeout_s=max(0.0, deadline - time.monotonic()), hint=hint)
+    wait(below, until=until, timeout_s=max(0.0, deadline - time.monotonic()), hint=hint)
 
 
 def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:

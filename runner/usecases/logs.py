@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 import time
 from collections import deque
 
@@ -26,7 +27,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
     from runner.model import Json
@@ -48,25 +49,22 @@ class LogLine(Value):
     duration_s: float | None = None
 
 
-def read(
-    run: RunDir, manifest: Manifest, env: Mapping[str, str], *, stream: str, tail: int | None
-) -> Iterable[LogLine]:
+def read(run: RunDir, manifest: Manifest, *, stream: str, tail: int | None) -> Iterable[LogLine]:
     """The lines that are there now; with `tail`, the last that many."""
-    lines = Reader(run, manifest, env).lines(stream, final=manifest.is_done)
+    lines = Reader(run, manifest).lines(stream, final=manifest.is_done)
     return lines if tail is None else deque(lines, maxlen=tail)
 
 
 def follow(
     run: RunDir,
     manifest: Manifest,
-    env: Mapping[str, str],
     *,
     stream: str,
     tail: int | None,
     is_done: Callable[[], bool],
 ) -> Iterator[LogLine]:
     """What is there, then every new line as it comes, until the run is done and nothing is left."""
-    reader = Reader(run, manifest, env)
+    reader = Reader(run, manifest)
     first: Iterable[LogLine] = reader.lines(stream, final=False)
     yield from first if tail is None else deque(first, maxlen=tail)
     reader.is_live = True
@@ -78,9 +76,9 @@ def follow(
         time.sleep(_POLL_S)
 
 
-def asked(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> list[Question]:
+def asked(run: RunDir, manifest: Manifest) -> list[Question]:
     """The questions of a run, redacted and fit for a terminal."""
-    hider, found = redactor(run, manifest, env), []
+    hider, found = redactor(run, manifest), []
     for question in questions.of_run(run):
         texts = {"prompt": question.prompt, "answer": question.answer, "answered_by": question.answered_by}
         shown = {k: v and hider.redact_text(clean_terminal(v)) for k, v in texts.items()}
@@ -91,9 +89,9 @@ def asked(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> list[Quest
 class Reader:
     """Remembers how far each file was read, so that every call gives only what is new."""
 
-    def __init__(self, run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> None:
+    def __init__(self, run: RunDir, manifest: Manifest) -> None:
         self._run = run
-        self._redactor = redactor(run, manifest, env)
+        self._redactor = redactor(run, manifest)
         self._runtime = runtimes.get(manifest.runtime.name)
         self._files = {path: _Tail(path) for path in (run.stdout, run.stderr)}
         self._clock = _Clock(run.timeline)
@@ -230,7 +228,7 @@ class _Clock:
             return
 
 
-def redactor(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> Redactor:
+def redactor(run: RunDir, manifest: Manifest) -> Redactor:
     """Exact values of the passed secrets while the child lives or we have them; shapes always."""
     try:
         names = run.read_invocation().secret_names
@@ -238,7 +236,7 @@ def redactor(run: RunDir, manifest: Manifest, env: Mapping[str, str]) -> Redacto
         names = ()
     process = manifest.process
     child = environment(process.pid) if process is not None and find_process(process) is not None else {}
-    return Redactor(value for name in names if (value := child.get(name) or env.get(name)))
+    return Redactor(value for name in names if (value := child.get(name) or os.environ.get(name)))
 
 
 def _event_text(event: Json) -> str:

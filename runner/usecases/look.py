@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 
 from runner.disk.files import withdraw
 from runner.errors import (
@@ -32,25 +31,25 @@ _ADOPT_TRIES = 6
 _REWRITE_WITHIN_S = 30.0
 
 
-def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
+def look(run: RunDir) -> Manifest:
     """The manifest, reconciled with reality: a run without an owner gets one, or its end, first."""
     try:
         manifest = run.read_manifest()
         if manifest.is_done:
-            finish_sealing(run, env)
+            finish_sealing(run)
             return manifest
     except (ManifestBroken, RunNotFound):
         if not _can_be_made_again(run):
             raise
         if _is_locked(run):
-            ask(run, "rewrite", "user", _REWRITE_WITHIN_S, env)
+            ask(run, "rewrite", "user", _REWRITE_WITHIN_S)
             return run.read_manifest()
     for tries_left in reversed(range(_ADOPT_TRIES)):
         lock_fd = _lock_of_ownerless(run)
         if lock_fd is None or _is_over(run, lock_fd):
             break
         try:
-            _adopt(run, lock_fd, env)
+            _adopt(run, lock_fd)
             break
         except SupervisorFailed:
             if not tries_left:
@@ -58,10 +57,10 @@ def look(run: RunDir, env: Mapping[str, str]) -> Manifest:
     return run.read_manifest()
 
 
-def _adopt(run: RunDir, lock_fd: int, env: Mapping[str, str]) -> None:
+def _adopt(run: RunDir, lock_fd: int) -> None:
     from runner.supervise.begin import adopt  # nearly every run has an owner
 
-    adopt(run, lock_fd, env)
+    adopt(run, lock_fd)
 
 
 def _is_locked(run: RunDir) -> bool:
@@ -99,7 +98,7 @@ def _can_be_made_again(run: RunDir) -> bool:
     return os.path.exists(run.invocation)
 
 
-def finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
+def finish_sealing(run: RunDir) -> None:
     """Of a run that is done: its owner takes the FIFO away last, so one that is there was cut short.
 
     What cannot be sealed now is tried again by the next look; reading redacts in any case.
@@ -109,15 +108,15 @@ def finish_sealing(run: RunDir, env: Mapping[str, str]) -> None:
     try:
         lock_fd = run.try_lock()
         if lock_fd is not None:
-            _adopt(run, lock_fd, env)
+            _adopt(run, lock_fd)
     except RunnerError:
         return
 
 
-def is_done(run: RunDir, env: Mapping[str, str]) -> bool:
+def is_done(run: RunDir) -> bool:
     """Whether nothing more will come from this run; a folder that is gone will say nothing more."""
     try:
-        return look(run, env).is_done
+        return look(run).is_done
     except RunNotFound:
         return True
 
@@ -153,13 +152,13 @@ def _lock_of_ownerless(run: RunDir) -> int | None:
         time.sleep(_POLL_S)
 
 
-def runs(root: str, env: Mapping[str, str], *, task: str | None, everything: bool) -> list[RunRow]:
+def runs(root: str, *, task: str | None, everything: bool) -> list[RunRow]:
     """A row per run, newest first: those that are not done, or all."""
     done, others = index.scan(root)
     rows = []
     for run in others:
         try:
-            manifest = look(run, env)
+            manifest = look(run)
         except RunNotFound:
             continue  # being created right now, or its creator was killed
         except RunnerError:
@@ -178,20 +177,18 @@ def unknown(run: RunDir) -> RunRow:
     return RunRow(run.run_id, run.task_id, "unknown", None, None, None, None, None)
 
 
-def below(run: RunDir, env: Mapping[str, str]) -> None:
+def below(run: RunDir) -> None:
     """Has the truth written of every run that this one has started."""
     from runner.state.lineage import children
 
     for child in children(run):
         try:
-            look(child, env)
+            look(child)
         except RunnerError:
             continue  # it is gone, or being made right now
 
 
-def ask(
-    run: RunDir, kind: str, actor: str, within_s: float, env: Mapping[str, str], *, only: bool = False
-) -> None:
+def ask(run: RunDir, kind: str, actor: str, within_s: float, *, only: bool = False) -> None:
     """Leaves an intent and returns when its owner has taken it, or the run is done.
 
     An owner that dies meanwhile gets a successor, which takes it.
@@ -200,7 +197,7 @@ def ask(
     run.wake()
     deadline = time.monotonic() + within_s
     while os.path.exists(path):
-        if not _is_locked(run) and look(run, env).is_done:
+        if not _is_locked(run) and look(run).is_done:
             withdraw(path)
             return
         if time.monotonic() > deadline:

@@ -37,7 +37,7 @@ def retry(
     """Starts it like `start.start`. Conflict for an unfinished run, or one that succeeded and gets no
     `message`: the same prompt is never sent twice.
     """
-    manifest = look.look(run, env)
+    manifest = look.look(run)
     if not manifest.is_done:
         raise Conflict(
             f"run `{run.run_id}` is `{manifest.status}`", hint=f"`runner cancel {run.run_id}` ends it first"

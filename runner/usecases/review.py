@@ -26,7 +26,7 @@ from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from runner.state.manifest import Manifest
     from runner.verify.report import Report
@@ -60,30 +60,30 @@ class Patch(Value):
             return None
 
 
-def report(run: RunDir, env: Mapping[str, str]) -> Reviewed:
+def report(run: RunDir) -> Reviewed:
     """What is known of a run, done or not; of a plan, with its batches. A result that cannot be read is a
     note and no error.
     """
-    reviewed, manifest = _alone(run, env)
+    reviewed, manifest = _alone(run)
     if manifest.plan is None:
         return reviewed
     notes = [*reviewed.notes]
-    return Reviewed(_with_batches(reviewed.report, run, env, notes), tuple(notes))
+    return Reviewed(_with_batches(reviewed.report, run, notes), tuple(notes))
 
 
-def _alone(run: RunDir, env: Mapping[str, str]) -> tuple[Reviewed, Manifest]:
-    manifest = look(run, env)
+def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
+    manifest = look(run)
     notes: list[str] = []
     found = _result(run, manifest, notes)
     allowed, declared = _allowed(run, manifest, notes)
-    redact = redactor(run, manifest, env).redact_text
+    redact = redactor(run, manifest).redact_text
     known = found or Record.unjudged(manifest.attempt, _checks(run), declared, manifest.conformance)
     made = reports.report(manifest.to_json(), allowed, known, redact)
     notes += _to_do(run, manifest, found)
     return Reviewed(made, tuple(redact(note) for note in notes)), manifest
 
 
-def _with_batches(own: Report, run: RunDir, env: Mapping[str, str], notes: list[str]) -> Report:
+def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
     """The report of a plan, from those of its batches' latest runs."""
     from runner.verify.plan_report import of_plan
 
@@ -98,7 +98,7 @@ def _with_batches(own: Report, run: RunDir, env: Mapping[str, str], notes: list[
             continue
         name = f"batch {step.n}"
         try:
-            reviewed = _alone(RunDir(run.repo, run.task_id, step.run.run_id), env)[0]
+            reviewed = _alone(RunDir(run.repo, run.task_id, step.run.run_id))[0]
         except RunnerError as error:
             notes.append(f"{name} is not in this report: {error.message}")
             missing.append(name)
@@ -169,11 +169,11 @@ def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[st
         yield f"its work tree waits for a decision: {words} ({tree})"
 
 
-def diff(run: RunDir, env: Mapping[str, str]) -> Patch:
+def diff(run: RunDir) -> Patch:
     """The change of a run so far, or what was kept of it. Conflict where nothing was recorded before it."""
     from runner.workspace import changes, rollback
 
-    manifest = look(run, env)
+    manifest = look(run)
     if manifest.plan is not None:
         raise Conflict(
             f"run `{run.run_id}` is the run of a plan: each of its batches has its own changes",

@@ -94,8 +94,8 @@ def _start_below(
 
     above = RunDir(parent.repo, parent.task_id, parent.run_id)
     # A parent that has ended unseen has no more children, and a child that has takes no place.
-    look.look(above, env)
-    look.below(above, env)
+    look.look(above)
+    look.below(above)
     with as_child(run, parent):
         return _start(run, resolved, env, listener, place, asked)
 

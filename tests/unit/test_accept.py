@@ -51,20 +51,20 @@ def test_accepting_takes_the_changes_over_and_removes_the_tree(
     work: Work, run: RunDir, tree: Worktree
 ) -> None:
     before = Path(run.manifest).read_bytes()
-    decision = accept.accept(run, os.environ)
+    decision = accept.accept(run)
     assert (decision.decision, decision.paths, decision.kept) == ("accepted", ("new",), ())
     assert work.read("new") == b"the run's\n" and not os.path.exists(tree.path)
     assert told(run) == [("accepted", "user")] and Path(run.manifest).read_bytes() == before
     assert decision.patch == tree.patch
-    patch = review.diff(run, os.environ)
+    patch = review.diff(run)
     assert patch.kept == tree.patch and [one.path for one in patch.files] == ["new"]
 
 
 def test_the_event_names_who_decided(work: Work, run: RunDir, tree: Worktree) -> None:
-    accept.accept(run, os.environ, actor="runner")
+    accept.accept(run, actor="runner")
     other = an_ended_run(work.root)
     a_worktree(other, work.head())
-    accept.discard(other, os.environ, actor="conductor")
+    accept.discard(other, actor="conductor")
     assert (told(run), told(other)) == ([("accepted", "runner")], [("discarded", "conductor")])
 
 
@@ -72,11 +72,11 @@ def test_discarding_keeps_the_work_as_a_patch_and_touches_nothing(
     work: Work, run: RunDir, tree: Worktree
 ) -> None:
     state = work.state()
-    decision = accept.discard(run, os.environ)
+    decision = accept.discard(run)
     assert (decision.decision, decision.patch) == ("discarded", tree.patch)
     assert work.state() == state and not os.path.exists(tree.path)
     assert told(run) == [("discarded", "user")]
-    assert [one.path for one in review.diff(run, os.environ).files] == ["new"]
+    assert [one.path for one in review.diff(run).files] == ["new"]
 
 
 @pytest.mark.parametrize("first", ["accept", "discard"])
@@ -84,9 +84,9 @@ def test_discarding_keeps_the_work_as_a_patch_and_touches_nothing(
 def test_a_second_decision_is_refused_and_says_which_was_the_first(
     first: str, second: str, run: RunDir, tree: Worktree
 ) -> None:
-    getattr(accept, first)(run, os.environ)
+    getattr(accept, first)(run)
     with pytest.raises(Conflict, match=f"is already {first}ed") as error:
-        getattr(accept, second)(run, os.environ)
+        getattr(accept, second)(run)
     assert f"runner diff {run.run_id}" in (error.value.hint or "")
     assert len(told(run)) == 1
 
@@ -96,17 +96,17 @@ def test_conflicts_are_listed_and_change_nothing(work: Work, run: RunDir, tree: 
     work.write("a.txt", "the user's\n")
     state = work.state()
     with pytest.raises(Conflict) as error:
-        accept.accept(run, os.environ)
+        accept.accept(run)
     assert error.value.problems == ("a.txt",)
     assert work.state() == state and tree.is_there() and told(run) == []
     work.write("a.txt", "a\n")
-    assert set(accept.accept(run, os.environ).paths) == {"a.txt", "new"}
+    assert set(accept.accept(run).paths) == {"a.txt", "new"}
 
 
 def test_a_run_without_a_tree_of_its_own_has_nothing_to_decide(run: RunDir) -> None:
     for verb in (accept.accept, accept.discard):
         with pytest.raises(Conflict, match="no work tree of its own") as error:
-            verb(run, os.environ)
+            verb(run)
         assert "runner diff" in (error.value.hint or "")
 
 
@@ -117,7 +117,7 @@ def test_a_run_that_is_not_done_is_not_decided(run: RunDir, tree: Worktree) -> N
     run.write_manifest(manifest.replace(phase=Phase.RUNNING, outcome=None, reason=None, ended_at=None))
     for verb in (accept.accept, accept.discard):
         with pytest.raises(Conflict, match="is not done"):
-            verb(run, os.environ)
+            verb(run)
     os.close(lock_fd)
     assert tree.is_there()
 
@@ -126,7 +126,7 @@ def test_a_failed_run_can_be_accepted_all_the_same(work: Work) -> None:
     run = an_ended_run(work.root, outcome=Outcome.FAILED, code="partial")
     made = a_worktree(run, work.head())
     Path(made.path, "half").write_text("x\n")
-    assert accept.accept(run, os.environ).paths == ("half",)
+    assert accept.accept(run).paths == ("half",)
 
 
 def test_it_waits_for_whoever_is_at_the_run_for_a_moment(run: RunDir, tree: Worktree) -> None:
@@ -134,7 +134,7 @@ def test_it_waits_for_whoever_is_at_the_run_for_a_moment(run: RunDir, tree: Work
     assert lock_fd is not None
     owner = Timer(0.3, os.close, (lock_fd,))
     owner.start()
-    assert accept.discard(run, os.environ).decision == "discarded"
+    assert accept.discard(run).decision == "discarded"
     owner.join()
 
 
@@ -143,10 +143,10 @@ def test_nothing_is_taken_over_while_a_run_may_write_in_the_users_tree(
 ) -> None:
     other = lease.acquire(str(work.root), lease.Holder("other", "m.json", an_identity().to_json()))
     with pytest.raises(WorkspaceBusy, match="other"):
-        accept.accept(run, os.environ)
+        accept.accept(run)
     assert not os.path.exists(work.path("new"))
     other.release()
-    accept.accept(run, os.environ)
+    accept.accept(run)
     assert lease.held_by(str(work.root)) is None
 
 
@@ -157,10 +157,10 @@ def test_an_acceptance_that_broke_off_before_the_removal_is_finished_by_the_next
     work: Work, run: RunDir, tree: Worktree
 ) -> None:
     worktrees.accept(tree)
-    assert accept.accept(run, os.environ).paths == (), "all of it is there already"
+    assert accept.accept(run).paths == (), "all of it is there already"
     assert work.read("new") == b"the run's\n" and not os.path.exists(tree.path)
     with pytest.raises(Conflict, match="already accepted"):
-        accept.accept(run, os.environ)
+        accept.accept(run)
 
 
 def half_removed(tree: Worktree) -> None:
@@ -178,13 +178,13 @@ def test_half_of_a_tree_that_is_being_removed_is_never_taken_over(
 ) -> None:
     half_removed(tree)
     with pytest.raises(Conflict, match="already discarded") as error:
-        accept.accept(run, os.environ)
+        accept.accept(run)
     assert "finishes the removal" in (error.value.hint or "")
     with pytest.raises(Conflict, match="is being removed"):
         worktrees.accept(tree)
     assert work.read("a.txt") == b"a\n" and not os.path.exists(work.path("new"))
-    assert [one.path for one in review.diff(run, os.environ).files] == ["new"], "the patch has all of it"
-    assert accept.discard(run, os.environ).decision == "discarded"
+    assert [one.path for one in review.diff(run).files] == ["new"], "the patch has all of it"
+    assert accept.discard(run).decision == "discarded"
     assert not os.path.exists(tree.path) and told(run) == [("discarded", "user")]
 
 
@@ -193,13 +193,13 @@ def test_a_removal_after_an_acceptance_is_finished_by_accepting_again(
 ) -> None:
     copy = f"{tree.path}.copy"
     shutil.copytree(tree.path, copy)
-    accept.accept(run, os.environ)
+    accept.accept(run)
     os.rename(copy, tree.path)
     os.unlink(f"{tree.path}/a.txt")
     with pytest.raises(Conflict, match="was accepted") as error:
-        accept.discard(run, os.environ)
+        accept.discard(run)
     assert f"runner accept {run.run_id}" in (error.value.hint or "")
-    accept.accept(run, os.environ)
+    accept.accept(run)
     assert not os.path.exists(tree.path) and work.read("a.txt") == b"a\n"
     assert told(run) == [("accepted", "user")]
 
@@ -207,10 +207,10 @@ def test_a_removal_after_an_acceptance_is_finished_by_accepting_again(
 def test_a_tree_that_was_removed_by_hand_can_only_be_discarded(run: RunDir, tree: Worktree) -> None:
     shutil.rmtree(tree.path)
     with pytest.raises(Conflict, match="is gone"):
-        accept.accept(run, os.environ)
+        accept.accept(run)
     with pytest.raises(Conflict, match="no patch of it was kept"):
-        review.diff(run, os.environ)
-    assert accept.discard(run, os.environ).patch is None
+        review.diff(run)
+    assert accept.discard(run).patch is None
 
 
 # -- records that lie ------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ def test_a_record_that_names_another_folder_removes_nothing(run: RunDir, tree: W
         record.write_text(json.dumps(lie.to_json()))
         for verb in (accept.accept, accept.discard, review.diff):
             with pytest.raises(Conflict, match="not of a work tree of this run"):
-                verb(run, os.environ)
+                verb(run)
     assert precious.exists() and tree.is_there()
 
 
@@ -241,7 +241,7 @@ def test_a_record_that_cannot_be_read_is_a_conflict(run: RunDir, tree: Worktree)
         record.unlink()
         make()
         with pytest.raises(Conflict, match="is broken"):
-            accept.discard(run, os.environ)
+            accept.discard(run)
         cleaned = clean.clean(run.repo, older_than_s=0, dry_run=False)
         assert [(row.run_id, path) for row, path in cleaned.undecided] == [(run.run_id, str(record))]
 
@@ -259,6 +259,6 @@ def test_cleaning_leaves_a_run_alone_until_its_tree_is_decided(
         assert [(row.run_id, path) for row, path in cleaned.undecided] == [(run.run_id, tree.path)]
     assert os.path.exists(run.path) and tree.is_there()
     assert clean.clean(str(work.root), older_than_s=3600, dry_run=False).undecided == ()
-    accept.discard(run, os.environ)
+    accept.discard(run)
     cleaned = clean.clean(str(work.root), older_than_s=0, dry_run=False)
     assert ([row.run_id for row in cleaned.removed], cleaned.undecided) == ([run.run_id], ())

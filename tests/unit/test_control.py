@@ -18,8 +18,6 @@ from runner.state.manifest import timestamp
 from runner.state.store import RunDir, new_run_id
 from runner.usecases import clean, control, look
 
-ENV: dict[str, str] = {}
-
 
 class Owned:
     """Runs whose lock this process holds, as a supervisor does."""
@@ -62,18 +60,18 @@ def owned(tmp_path: Path) -> Iterator[Owned]:
 
 
 def listed(owned: Owned, *, everything: bool = False) -> list[tuple[str, str]]:
-    rows = look.runs(str(owned.repo), ENV, task=None, everything=everything)
+    rows = look.runs(str(owned.repo), task=None, everything=everything)
     return [(row.run_id, row.status) for row in rows]
 
 
 def test_a_run_with_a_living_owner_is_told_as_it_stands(owned: Owned) -> None:
     run = owned.run()
-    assert look.look(run, ENV).status == "running"
-    assert not look.is_done(run, ENV)
+    assert look.look(run).status == "running"
+    assert not look.is_done(run)
 
 
 def test_a_run_that_is_gone_will_say_nothing_more(tmp_path: Path) -> None:
-    assert look.is_done(RunDir(str(tmp_path), "hello", new_run_id()), ENV)
+    assert look.is_done(RunDir(str(tmp_path), "hello", new_run_id()))
 
 
 def test_the_list_has_what_is_not_done_newest_first_and_all_on_demand(owned: Owned) -> None:
@@ -82,7 +80,7 @@ def test_the_list_has_what_is_not_done_newest_first_and_all_on_demand(owned: Own
     newest_first = sorted((run.run_id for run in runs), reverse=True)
     assert [run for run, _ in listed(owned)] == newest_first
     assert listed(owned, everything=True)[-1] == (done.run_id, "succeeded")
-    assert [row.task_id for row in look.runs(str(owned.repo), ENV, task="a", everything=True)] == ["a"]
+    assert [row.task_id for row in look.runs(str(owned.repo), task="a", everything=True)] == ["a"]
 
 
 def test_a_list_in_the_middle_of_a_start_does_not_lose_the_run(owned: Owned) -> None:
@@ -104,9 +102,9 @@ def test_a_run_of_a_newer_runner_is_neither_rebuilt_nor_removed(owned: Owned) ->
     replace_json(run.manifest, run.read_manifest().to_json() | {"schema_version": 99})
     before = Path(run.manifest).read_bytes()
     with pytest.raises(ManifestNewer):
-        look.look(run, ENV)
+        look.look(run)
     assert clean.clean(str(owned.repo), older_than_s=0, dry_run=False).removed == ()
-    assert [row.status for row in clean.reap(str(owned.repo), ENV)] == ["unknown"]
+    assert [row.status for row in clean.reap(str(owned.repo))] == ["unknown"]
     assert Path(run.manifest).read_bytes() == before
     assert not list(Path(run.path).glob("*broken*"))
 
@@ -114,18 +112,18 @@ def test_a_run_of_a_newer_runner_is_neither_rebuilt_nor_removed(owned: Owned) ->
 def test_waiting_gives_up_in_time_though_another_run_is_done(owned: Owned) -> None:
     done, running = owned.ended(), owned.run()
     with pytest.raises(GaveUpWaiting, match=running.run_id) as error:
-        control.wait([done, running], ENV, timeout_s=0.1)
+        control.wait([done, running], timeout_s=0.1)
     assert done.run_id not in error.value.message
 
 
 def test_waiting_for_any_returns_with_the_first_in_the_order_asked(owned: Owned) -> None:
     done, running = owned.ended(Outcome.FAILED), owned.run()
-    manifests = control.wait([running, done], ENV, any_of_them=True, timeout_s=10)
+    manifests = control.wait([running, done], any_of_them=True, timeout_s=10)
     assert [manifest.status for manifest in manifests] == ["running", "failed"]
 
 
 def test_waiting_for_what_is_done_needs_no_time(owned: Owned) -> None:
-    assert control.wait([owned.ended()], ENV, timeout_s=1e-9)[0].is_done
+    assert control.wait([owned.ended()], timeout_s=1e-9)[0].is_done
 
 
 def test_waiting_sees_the_end_the_moment_it_is_written(owned: Owned) -> None:
@@ -138,7 +136,7 @@ def test_waiting_sees_the_end_the_moment_it_is_written(owned: Owned) -> None:
             ended = {"ended_at": timestamp(), "reason": Reason("x", "y")}
             run.write_manifest(run.read_manifest().replace(phase=Phase.DONE, outcome=Outcome.LOST, **ended))
 
-    assert control.wait([run], ENV, timeout_s=10, tick=tick)[0].status == "lost"
+    assert control.wait([run], timeout_s=10, tick=tick)[0].status == "lost"
 
 
 @pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.VERIFYING])
@@ -146,15 +144,15 @@ def test_what_cannot_be_paused_is_a_conflict_and_leaves_no_intent(phase: Phase, 
     run = owned.run(phase)
     for act in (control.pause, control.resume):
         with pytest.raises(Conflict, match=f"`{phase}` cannot be"):
-            act(run, ENV, actor="user")
+            act(run, actor="user")
     assert list(run.intents()) == []
 
 
 def test_what_is_so_already_is_told_without_an_intent(owned: Owned) -> None:
     paused, running, done = owned.run(Phase.PAUSED), owned.run(), owned.ended(Outcome.FAILED)
-    assert control.pause(paused, ENV, actor="user").status == "paused"
-    assert control.resume(running, ENV, actor="user").status == "running"
-    assert control.cancel(done, ENV, actor="user", grace_s=0, reason=None).status == "failed"
+    assert control.pause(paused, actor="user").status == "paused"
+    assert control.resume(running, actor="user").status == "running"
+    assert control.cancel(done, actor="user", grace_s=0, reason=None).status == "failed"
     assert [list(run.intents()) for run in (paused, running, done)] == [[], [], []]
 
 
@@ -166,7 +164,7 @@ def test_an_ownerless_run_in_a_folder_that_cannot_be_written_is_unknown(tmp_path
         owned.let_go()
         with read_only_disk(disk):
             with pytest.raises(Unwritable, match="its state is unknown"):
-                look.look(run, ENV)
+                look.look(run)
             assert listed(owned) == [(run.run_id, "unknown")]
 
 
@@ -187,4 +185,4 @@ def test_cleaning_takes_what_ended_long_ago_and_nothing_else(owned: Owned) -> No
 
 def test_a_run_without_a_manifest_is_not_found(owned: Owned) -> None:
     with pytest.raises(RunNotFound, match="no manifest"):
-        look.look(owned.starting(), ENV)
+        look.look(owned.starting())

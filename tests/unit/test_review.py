@@ -47,7 +47,7 @@ def run(work: Work) -> RunDir:
 
 def reviewed(run: RunDir) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The JSON as a script gets it, and the notes."""
-    found: Reviewed = review.report(run, os.environ)
+    found: Reviewed = review.report(run)
     data: dict[str, Any] = json.loads(json.dumps(found.report.to_json()))
     Draft202012Validator(SCHEMA).validate(data)
     return data, found.notes
@@ -211,7 +211,7 @@ def in_place(work: Work, run: RunDir) -> None:
 
 def test_the_change_of_a_run_is_a_patch_that_git_takes(work: Work, run: RunDir, tmp_path: Path) -> None:
     in_place(work, run)
-    patch = review.diff(run, os.environ)
+    patch = review.diff(run)
     assert {one.path: (one.added, one.removed) for one in patch.files} == {
         "a.txt": (1, 1),
         "blob": (None, None),
@@ -226,26 +226,26 @@ def test_the_change_of_a_run_is_a_patch_that_git_takes(work: Work, run: RunDir, 
 
 def test_after_a_rollback_the_change_is_what_was_taken_away(work: Work, run: RunDir) -> None:
     in_place(work, run)
-    before = review.diff(run, os.environ)
+    before = review.diff(run)
     taken = snapshot.load(run.path)
     assert taken is not None
     rollback.roll_back(taken)
-    after = review.diff(run, os.environ)
+    after = review.diff(run)
     assert (after.data, after.files) == (before.data, before.files)
     assert after.kept == f"{run.path}/discarded.patch" and "rolled back" in after.notes[0]
 
 
 def test_a_patch_in_another_encoding_has_no_text(work: Work, run: RunDir) -> None:
     assert snapshot.take(str(work.root), run.path) is not None
-    assert review.diff(run, os.environ).text == "" and review.diff(run, os.environ).files == ()
+    assert review.diff(run).text == "" and review.diff(run).files == ()
     work.write("a.txt", b"caf\xe9\n")
-    assert review.diff(run, os.environ).text is None
+    assert review.diff(run).text is None
 
 
 def test_of_a_run_that_was_not_recorded_there_is_no_change_to_show(work: Work) -> None:
     run = an_ended_run(work.root, sandbox=Sandbox("research", Level.READ_ONLY, False, ()))
     with pytest.raises(Conflict, match="nothing was recorded") as error:
-        review.diff(run, os.environ)
+        review.diff(run)
     assert "read-only" in (error.value.hint or "")
 
 
@@ -256,18 +256,18 @@ def test_a_snapshot_that_is_broken_or_of_another_run_is_refused(work: Work, run:
     for text, why in ((record, "of another folder"), ("{", "cannot be read"), ("[]", "cannot be read")):
         Path(other.path, "workspace.json").write_text(text)
         with pytest.raises(Conflict, match=why):
-            review.diff(other, os.environ)
+            review.diff(other)
     os.unlink(f"{other.path}/workspace.json")
     os.mkfifo(f"{other.path}/workspace.json")
     with pytest.raises(Conflict, match="cannot be read"):
-        review.diff(other, os.environ)
+        review.diff(other)
 
 
 def test_the_change_of_a_run_in_its_own_tree_is_told_without_the_users(work: Work, run: RunDir) -> None:
     tree = a_worktree(run, work.head())
     work.write("a.txt", "the user's\n")
     Path(tree.path, "new").write_text("the run's\n")
-    patch = review.diff(run, os.environ)
+    patch = review.diff(run)
     assert [one.path for one in patch.files] == ["new"] and patch.notes == ()
     _, (note,) = reviewed(run)
     assert "waits for a decision" in note and tree.path in note
@@ -353,5 +353,5 @@ def test_a_plan_has_no_change_of_its_own_and_says_who_has(plan: RunDir, ledger: 
     if ledger == "broken":
         Path(plan.ledger).write_text("{", encoding="utf-8")
     with pytest.raises(Conflict, match="is the run of a plan") as error:
-        review.diff(plan, os.environ)
+        review.diff(plan)
     assert "runner status RUN" in (error.value.hint or "")
