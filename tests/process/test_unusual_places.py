@@ -93,6 +93,5 @@ def test_everything_that_is_usually_done_works_there(
 
 def ours(repo: Repo) -> list[Path]:
     """The folders that have what we keep: whoever may write in one could put something in its place."""
-    guards = list((repo.home / ".local/state/runner/guards").iterdir())
-    assert guards
-    return [repo.runs_folder, repo.home / ".cache/runner/config", *guards]
+    found = [repo.runs_folder, repo.home / ".cache/runner", repo.home / ".local/state/runner"]
+    return [path for top in found for path in (top, *top.iterdir()) if path.is_dir()]

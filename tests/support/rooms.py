@@ -20,14 +20,13 @@ class Room:
     `may` is `own` and, unless the row says `nothing`, what every room may import.
     """
 
-    files: tuple[str, ...]
     own: frozenset[str]
     may: frozenset[str]
     foreign: dict[str, frozenset[str]]
 
 
 def rooms() -> dict[str, Room]:
-    """The rows by their first name."""
+    """The rows by name."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert text.count(_HEAD) == 1, f"docs/architecture.md has no table {_HEAD}"
     everybody: frozenset[str] = frozenset()
@@ -38,22 +37,21 @@ def rooms() -> dict[str, Room]:
         if first == _EVERYBODY:
             everybody = own
             continue
-        files = tuple(_names(first))
+        (name,) = _names(first)
         assert own or second.startswith("nothing"), f"a row that says neither names nor `nothing`: {line}"
-        closed = files[0] in everybody or (not own and second != "nothing else")
+        closed = name in everybody or (not own and second != "nothing else")
         foreign = {}
         for part in filter(None, third.split(";")):
             package, *places = _names(part)
-            foreign[package] = frozenset(f"{files[0]}.{place}" for place in places)
-        found[files[0]] = Room(files, own, own if closed else own | everybody, foreign)
+            foreign[package] = frozenset(f"{name}.{place}" for place in places)
+        found[name] = Room(own, own if closed else own | everybody, foreign)
     return found
 
 
-def room_of(module: str, table: dict[str, Room]) -> str:
-    """The row a module belongs to: `runner.cli.app` -> `cli`; where there is none, the name it would have."""
+def room_of(module: str) -> str:
+    """The row a module belongs to: `runner.cli.app` -> `cli`."""
     parts = module.split(".")
-    top = parts[1] if len(parts) > 1 else "__init__"
-    return next((name for name, room in table.items() if top in room.files), top)
+    return parts[1] if len(parts) > 1 else "__init__"
 
 
 def _names(cell: str) -> list[str]:

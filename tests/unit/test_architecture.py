@@ -82,10 +82,6 @@ def only(found: set[str], known: set[str], rule: str) -> None:
     none_of(sorted(known - found), "this does not break the rule any more: take it out of the list")
 
 
-def room(module: str) -> str:
-    return room_of(module, ROOMS)
-
-
 def single(target: str) -> str:
     """What a row of the table calls one module."""
     name = target.removeprefix("runner.")
@@ -96,7 +92,7 @@ def arrows() -> Iterator[tuple[str, str]]:
     """Each import from one room of ours into another, those for type checkers included."""
     for module, path in MODULES.items():
         for one in imports(path):
-            if one.target in MODULES and room(one.target) != room(module):
+            if one.target in MODULES and room_of(one.target) != room_of(module):
                 yield module, one.target
 
 
@@ -116,15 +112,15 @@ def packages(reached: set[str]) -> set[str]:
 
 
 def test_every_module_stands_in_a_room_of_the_table() -> None:
-    none_of(sorted({room(module) for module in MODULES} - set(ROOMS)), "no row in docs/architecture.md")
-    none_of(sorted(set(ROOMS) - {room(module) for module in MODULES}), "a row of a room that there is not")
+    none_of(sorted({room_of(module) for module in MODULES} - set(ROOMS)), "no row in docs/architecture.md")
+    none_of(sorted(set(ROOMS) - {room_of(module) for module in MODULES}), "a row of a room that there is not")
 
 
 def test_a_module_imports_only_what_the_table_allows_its_room() -> None:
     offenders = [
         f"{module} imports {target}"
         for module, target in arrows()
-        if not ROOMS[room(module)].may & {room(target), single(target)}
+        if not ROOMS[room_of(module)].may & {room_of(target), single(target)}
     ]
     none_of(sorted({*offenders}), "not in its row of docs/architecture.md")
 
@@ -132,13 +128,13 @@ def test_a_module_imports_only_what_the_table_allows_its_room() -> None:
 def test_a_row_of_the_table_names_only_what_its_room_imports() -> None:
     used = defaultdict(set)
     for module, target in arrows():
-        used[room(module)] |= {room(target), single(target)}
+        used[room_of(module)] |= {room_of(target), single(target)}
     offenders = [f"{name}: {word}" for name, row in ROOMS.items() for word in sorted(row.own - used[name])]
     none_of(offenders, "in docs/architecture.md, but imported nowhere in the room")
 
 
 def test_the_arrows_of_the_table_point_down_only() -> None:
-    down = {name: {room(f"runner.{word}") for word in row.may} - {name} for name, row in ROOMS.items()}
+    down = {name: {room_of(f"runner.{word}") for word in row.may} - {name} for name, row in ROOMS.items()}
     assert list(TopologicalSorter(down).static_order())
 
 
@@ -180,7 +176,7 @@ def test_processes_are_started_and_signalled_only_at_the_edge() -> None:
         for one in imports(path):
             if not one.typing:
                 words |= {one.target, f"{one.target}.{one.name}"}
-        if room(module) not in PROCESS_ROOMS and words & PROCESS_WORDS:
+        if room_of(module) not in PROCESS_ROOMS and words & PROCESS_WORDS:
             places.add(module)
             offenders += [f"{module}: {word}" for word in words & PROCESS_WORDS]
     none_of(sorted(one for one in offenders if one.split(":")[0] not in PROCESS_PLACES), "not at the edge")
@@ -195,11 +191,11 @@ def test_only_the_names_of_signals_are_used_to_tell_how_a_program_ended() -> Non
 def test_the_supervisor_can_never_import_a_foreign_package_but_to_read_a_result() -> None:
     """In whatever function; of `runtimes` all but what asks a program before a start."""
     asking = {"runner.runtimes.exam", "runner.runtimes.probe", "runner.runtimes.programcache"}
-    runtimes = [module for module in MODULES if room(module) == "runtimes" and module not in asking]
+    runtimes = [module for module in MODULES if room_of(module) == "runtimes" and module not in asking]
     reached = closure("runner.supervise.__main__", "runner.supervise.supervisor", *runtimes)
     # jsonschema: late, in `verify.claim`, for a run with an output contract whose child has ended.
     assert packages(reached) - {"jsonschema"} == {"runner"}
-    assert not {room(module) for module in reached if module in MODULES} & {"cli", "usecases"}
+    assert not {room_of(module) for module in reached if module in MODULES} & {"cli", "usecases"}
 
 
 def test_operating_a_run_can_never_import_a_foreign_package_or_the_settings() -> None:
@@ -229,7 +225,7 @@ def test_pure_layers_touch_neither_disk_nor_processes() -> None:
     none_of(sorted(PURE_MODULES - MODULES.keys()), "no such module")
     offenders = []
     for module, path in MODULES.items():
-        if (room(module) in PURE_ROOMS and module not in NOT_PURE) or module in PURE_MODULES:
+        if (room_of(module) in PURE_ROOMS and module not in NOT_PURE) or module in PURE_MODULES:
             names = {ast.unparse(node.func) for node in nodes(path) if isinstance(node, ast.Call)}
             offenders += [
                 f"{module} calls {name}"
