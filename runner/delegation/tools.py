@@ -266,7 +266,7 @@ _WAIT = {"type": "number", "minimum": 0, "maximum": 48}
 TOOLS: tuple[Tool, ...] = (
     Tool(
         "delegate.status",
-        "What a run is doing or how it ended, looked at now: status, reason, last message, tokens, its child "
+        "What a run is doing or how it ended, checked now: status, reason, last message, tokens, its child "
         "runs and its questions. For a child run, wait_s returns early when it is done.",
         {**_MANIFEST, "wait_s": {**_WAIT, "description": "Wait up to this long for the run's end."}},
         ("manifest_path",),
@@ -284,7 +284,7 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "delegate.cancel",
-        "End a run that you started, or your own, with everything of it and its child runs. It is final.",
+        "End a run that you started, or your own, with all its processes and child runs. It is final.",
         {**_MANIFEST, "reason": {"type": "string", "maxLength": 2000}},
         ("manifest_path",),
         False,
@@ -305,8 +305,8 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(
         "delegate.question.enqueue",
-        "Ask whoever started you (or your owner) a question and return at once with its id; then poll. "
-        "expires_in_s with on_expiry says what happens without an answer: go on, be paused, or fail.",
+        "Ask the run that started you (or your owner) a question and return at once with its id; then poll. "
+        "expires_in_s with on_expiry says what happens without an answer: continue, pause or fail.",
         {
             **_PARENT,
             "prompt": {"type": "string", "maxLength": questions.MAX_TEXT},

@@ -118,7 +118,7 @@ def _choices(expected: str) -> list[str]:
 
 
 def as_error(problems: Iterable[Problem]) -> dict[str, Any]:
-    """The fields of `ConfigInvalid`: its message is the first problem, as there is mostly one."""
+    """The fields of `ConfigInvalid`: its message is the first problem, as there is usually only one."""
     lines = [str(problem) for problem in problems]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return {"message": lines[0] + more, "hint": None, "problems": lines}
