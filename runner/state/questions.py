@@ -11,7 +11,8 @@ import json
 import os
 import time
 
-from runner.disk.files import no_follow, unwritable, write_new
+from runner.disk import files
+from runner.disk.files import unwritable, write_new
 from runner.errors import Conflict, RunNotFound, UsageError
 from runner.state.manifest import parse_timestamp, timestamp
 from runner.state.store import RunDir
@@ -197,8 +198,7 @@ def _closed(run: RunDir, question_id: str) -> Json:
 
 def _load(run: RunDir, name: str) -> dict[str, Any] | None:
     try:
-        with open(f"{run.questions}/{name}", "rb", opener=no_follow) as file:
-            data = json.loads(file.read(1024 * 1024))
+        data = json.loads(files.read(f"{run.questions}/{name}", 1024 * 1024))
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

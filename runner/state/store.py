@@ -17,7 +17,7 @@ import time
 from runner.disk.files import (
     create,
     make_plain_folder,
-    no_follow,
+    read,
     read_text,
     replace_json,
     unwritable,
@@ -221,8 +221,7 @@ class RunDir:
         nothing to us.
         """
         try:
-            with open(self.manifest, "rb", opener=no_follow) as file:
-                return Manifest.from_json(json_value(file.read(_LARGEST_JSON)))
+            return Manifest.from_json(json_value(read(self.manifest, _LARGEST_JSON)))
         except FileNotFoundError:
             raise RunNotFound(f"no manifest at {self.manifest}") from None
         except ValueError as error:
@@ -238,8 +237,7 @@ class RunDir:
         from runner.invocation import Invocation  # most commands on a run never need it
 
         try:
-            with open(self.invocation, "rb", opener=no_follow) as file:
-                return Invocation.from_json(json_value(file.read(_LARGEST_JSON)))
+            return Invocation.from_json(json_value(read(self.invocation, _LARGEST_JSON)))
         except (OSError, ValueError) as error:
             raise ManifestBroken(f"{self.invocation} cannot be read: {error}") from error
 
@@ -303,8 +301,7 @@ class RunDir:
         for name in names:
             path = f"{self.control}/{name}"
             try:
-                with open(path, "rb", opener=no_follow) as file:
-                    intent = json.loads(file.read(1024 * 1024))
+                intent = json.loads(read(path, 1024 * 1024))
                 if not isinstance(intent, dict):
                     raise ValueError(name)
             except FileNotFoundError:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from runner.disk.files import no_follow
+from runner.disk import files
 from runner.state.store import RunDir
 from runner.verify.checks import CheckCommand, run_check
 from runner.verify.record import RolledBack
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "workspace", "__main__.py")
 _TIMEOUT_S = 900.0
+_LARGEST = 1 << 30
 _GIT = "check the tree with `git status`; `runner diff RUN` shows the changes"
 
 
@@ -98,7 +99,6 @@ def _ask(run: RunDir, what: str, env: Mapping[str, str], *more: str) -> dict[str
     check = run_check(CheckCommand(argv, run.path, env, log, _TIMEOUT_S))
     if not check.passed:
         raise TreeUnknown(check.tail.strip() or f"looking at the work tree {check.how}")
-    with open(answer, "rb", opener=no_follow) as file:
-        found: dict[str, Any] = json.loads(file.read())
+    found: dict[str, Any] = json.loads(files.read(answer, _LARGEST))
     os.unlink(answer)
     return found

@@ -6,7 +6,7 @@ is touched, so that an owner after a crash never judges a tree that was rolled b
 
 from __future__ import annotations
 
-from runner.disk.files import no_follow
+from runner.disk import files
 from runner.model import Conformance
 from runner.value import Count, Misfit, Value, json_value
 from runner.verify.checks import Check
@@ -133,8 +133,7 @@ _OF_A_JUDGEMENT = (
 
 def read(path: str) -> Record:
     """OSError or ValueError where there is none that can be used."""
-    with open(path, "rb", opener=no_follow) as file:
-        data = file.read(LARGEST + 1)
+    data = files.read(path, LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"it has more than {LARGEST} bytes")
     return Record.from_json(json_value(data))

@@ -245,3 +245,21 @@ def test_what_guards_the_records_is_never_kept_in_the_repository(how: str, place
     assert place.names() == before
     assert place.json("start", "--task", "look", "--wait", env=env)["status"] == "succeeded"
     assert place.names() == before | {".runs"}
+
+
+# -- a foreign umask --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077], ids=oct)
+def test_whatever_the_umask_nothing_that_is_kept_is_open_to_others(umask: int, place: Place) -> None:
+    env = NO_HOME["nothing at all"]
+    for words in (("start", "--task", "work", "--wait"), ("start", "--task", "apart", "--wait")):
+        assert place.json(*words, env=env, umask=umask)["status"] == "succeeded"
+    assert place.cli("consent", "--yes", env=env, umask=umask).status == 0
+    ours = [place.repo.root / ".runs", *place.home.rglob("*")]  # nobody gets below a folder that is closed
+    open_to_others = [
+        str(path)
+        for path in ours
+        if not path.is_symlink() and path.lstat().st_mode & 0o077 and "worktrees" not in path.parent.parts
+    ]
+    assert open_to_others == []
