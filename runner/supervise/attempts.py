@@ -46,7 +46,7 @@ def closing_turn(invocation: Invocation, manifest: Manifest) -> NextAttempt | No
     return NextAttempt(CLOSING, argv, CLOSING_REQUEST, 0.0, "completed", counts=False)
 
 
-def way_on(invocation: Invocation, manifest: Manifest, judgement: Judgement) -> tuple[str, float] | None:
+def retry_mode(invocation: Invocation, manifest: Manifest, judgement: Judgement) -> tuple[str, float] | None:
     """How and after how many seconds the next attempt begins; None where there is none."""
     recovery, verdict = invocation.recovery, judgement.verdict
     if not recovery.retries or verdict.next.retry is Retry.NO:

@@ -53,7 +53,9 @@ def begin(
 
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, {lock_fd, ready_fd, listener_fd, lease_fd})
-        if _launch(run, manifest, invocation, env, listener_fd, umask, ready_fd, lease_fd):
+        answer = _launch(run, manifest, invocation, env, listener_fd, umask, lease_fd)
+        _report(ready_fd, answer)
+        if "ok" in answer:
             _become_supervisor(run, lock_fd, None, env, lease_fd)
 
     try:
@@ -116,10 +118,9 @@ def _launch(
     env: Mapping[str, str],
     listener_fd: int | None,
     umask: int,
-    ready_fd: int,
     lease_fd: int | None,
-) -> bool:
-    """Starts the processes and writes what was seen. False: it failed, and is written so."""
+) -> dict[str, str]:
+    """Starts the processes and writes what was seen: `ok`, or an `error`, which is written then too."""
     log = EventLog(run.events)
     me = identify(os.getpid())
     manifest = advance(manifest, Event.LAUNCHED, supervisor=me, attempt=1)
@@ -138,10 +139,8 @@ def _launch(
             from runner.processes.tree import Tree  # not on the way of a start that goes well
 
             Tree(run.run_id, first, reap=reap).sweep(0.0)
-        _report(ready_fd, _start_failed(run, manifest, invocation, error, log))
-        return False
-    _report(ready_fd, {"ok": run.run_id})
-    return True
+        return _start_failed(run, manifest, invocation, error, log)
+    return {"ok": run.run_id}
 
 
 def start_child(

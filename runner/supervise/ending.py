@@ -174,20 +174,20 @@ def _write_result(owner: Owner, judgement: Judgement, rolled: RolledBack | None)
 def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAttempt | None:
     """The attempt that follows, if one does; a fresh one begins in the tree as it was."""
     run, invocation, manifest = owner.run, owner.invocation, owner.manifest
-    way = attempts.way_on(invocation, manifest, judgement)
-    if way is None or run.is_told("cancel"):
+    mode = attempts.retry_mode(invocation, manifest, judgement)
+    if mode is None or run.is_told("cancel"):
         return None
     if owner.shares_tree and not owner.take_lease():
         owner.log.note("not_retried", message="another run may now write in the work tree")
         return None
     is_back = False
-    if way[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
+    if mode[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
         rolled = _rolled_back(owner, judgement, is_alone=is_alone)
         is_back = rolled is not None and not rolled.amiss
         if rolled is not None and rolled.refused is None:
             tree_helper.set_aside(run, manifest.attempt, owner.env)
     original = read_text(run.prompt) or ""
-    return attempts.next_attempt(invocation, manifest, judgement, way, original, rolled_back=is_back)
+    return attempts.next_attempt(invocation, manifest, judgement, mode, original, rolled_back=is_back)
 
 
 def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outcome, Reason]:

@@ -48,7 +48,7 @@ class Owner:
         self.log = EventLog(run.events)
         self._runtime = runtimes.get(self.invocation.runtime)
         self._lease_fd = lease_fd
-        self.manifest, self.is_rebuilt = takeover.read(run, self.invocation, self.log)
+        self.manifest, self.is_rebuilt = takeover.read_or_rebuild(run, self.invocation, self.log)
         if self.is_rebuilt:
             self.write(self.manifest)
         self.is_starter = identify(os.getpid()) == self.manifest.supervisor

@@ -44,7 +44,7 @@ class Supervisor:
     def supervise(self) -> None:
         """Until the run is done and sealed."""
         owner = self._owner
-        action, owner.manifest = takeover.look(owner.run, owner.invocation, owner.manifest)
+        action, owner.manifest = takeover.find_action(owner.run, owner.invocation, owner.manifest)
         if action is Action.NOTHING:
             self._seal_again()
         elif action in (Action.LOSE, Action.NEVER_STARTED):
@@ -81,7 +81,7 @@ class Supervisor:
         if not is_known and (me := identify(os.getpid())) is not None:
             # What was started and never written down carries our marker.
             Tree(owner.run.run_id, me, reap=owner.reap).sweep(1.0)
-        ending.lose(owner, takeover.verdict(action, owner.manifest.phase, process_known=is_known))
+        ending.lose(owner, takeover.unseen_end(action, owner.manifest.phase, process_known=is_known))
         self._looked()
 
     def _take_over(self) -> None:

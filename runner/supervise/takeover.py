@@ -62,7 +62,7 @@ def decide(
     return Action.KEEP_STOPPING if phase is Phase.STOPPING else Action.WATCH
 
 
-def verdict(action: Action, phase: Phase, *, process_known: bool) -> tuple[Outcome, Reason]:
+def unseen_end(action: Action, phase: Phase, *, process_known: bool) -> tuple[Outcome, Reason]:
     """The end of a run that was not seen to end, for LOSE and NEVER_STARTED."""
     if action is Action.NEVER_STARTED:
         text = "its starter ended before the agent existed"
@@ -73,7 +73,7 @@ def verdict(action: Action, phase: Phase, *, process_known: bool) -> tuple[Outco
     return Outcome.LOST, Reason("lost", text, "check its output, then start it again")
 
 
-def read(run: RunDir, invocation: Invocation, log: EventLog) -> tuple[Manifest, bool]:
+def read_or_rebuild(run: RunDir, invocation: Invocation, log: EventLog) -> tuple[Manifest, bool]:
     """The manifest, and whether it was made again, which is not written then: a broken one is set aside."""
     try:
         return run.read_manifest(), False
@@ -91,7 +91,7 @@ def set_aside(run: RunDir, error: RunnerError) -> str | None:
     return os.path.basename(run.set_aside_manifest())
 
 
-def look(run: RunDir, invocation: Invocation, manifest: Manifest) -> tuple[Action, Manifest]:
+def find_action(run: RunDir, invocation: Invocation, manifest: Manifest) -> tuple[Action, Manifest]:
     """The action for the run. The manifest then has a child that was not recorded."""
     process = manifest.process
     if process is None and manifest.phase in (Phase.QUEUED, Phase.STARTING):

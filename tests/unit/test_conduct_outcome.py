@@ -19,7 +19,7 @@ from runner.model import Outcome, Phase, Reason
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 from runner.supervise.begin import start_failure
-from runner.supervise.takeover import Action, verdict
+from runner.supervise.takeover import Action, unseen_end
 from runner.verify.checks import Check
 from runner.verify.classify import ROWS, Row
 from runner.verify.evidence import CODES, Evidence, Fate, Verdict
@@ -122,7 +122,7 @@ def test_a_run_whose_program_could_not_be_started_parks(number: int, where: str)
 
 
 def test_a_run_that_never_started_parks() -> None:
-    outcome, reason = verdict(Action.NEVER_STARTED, Phase.STARTING, process_known=False)
+    outcome, reason = unseen_end(Action.NEVER_STARTED, Phase.STARTING, process_known=False)
     assert end_of(done(outcome, reason.code), None).meaning is Meaning.PARK
 
 

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from runner.model import Outcome, Phase
-from runner.supervise.takeover import Action, decide, verdict
+from runner.supervise.takeover import Action, decide, unseen_end
 
 CASES = list(product(Phase, *[(True, False)] * 4))
 
@@ -61,6 +61,6 @@ def test_every_action_has_a_row() -> None:
 def test_an_end_that_nobody_saw_is_called_what_it_is(
     action: Action, known: bool, outcome: Outcome, code: str, words: str
 ) -> None:
-    found, reason = verdict(action, Phase.PAUSED, process_known=known)
+    found, reason = unseen_end(action, Phase.PAUSED, process_known=known)
     assert (found, reason.code) == (outcome, code)
     assert words in reason.message and reason.hint
