@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runner.resolve.choose import Choice
     from runner.state.store import RunDir
     from runner.workspace.lease import Holder, Lease
-    from runner.workspace.repository import Repository
+    from runner.workspace.repository import Position, Repository
 
 
 class Workplace:
@@ -40,6 +40,7 @@ class Workplace:
         self._tree = tree
         self.lease = lease
         self._base = base
+        self._position: Position | None = None
 
     @property
     def lease_fd(self) -> int | None:
@@ -49,9 +50,10 @@ class Workplace:
         """For the manifest; None where nothing is recorded."""
         if self._repository is None:
             return None
-        kind = "in-place" if self._tree is None else "worktree"
-        base = self._base or self._repository.position().head
-        return Workspace(kind, self._tree or self._repository.root, base)
+        if self._tree is not None:
+            return Workspace("worktree", self._tree, self._base)
+        self._position = self._repository.position()
+        return Workspace("in-place", self._repository.root, self._position.head)
 
     def manifest_fields(self, run: RunDir) -> dict[str, Any]:
         """What the first manifest of the run says because of it."""
@@ -64,12 +66,11 @@ class Workplace:
         if self._tree is not None:
             from runner.workspace import worktree
 
-            base = self._base or self._repository.position().head
-            worktree.create(self._repository.root, base, self._tree, run.path)
+            worktree.create(self._repository, self._base, self._tree, run.path)
         else:
             from runner.workspace import snapshot
 
-            snapshot.take(self._repository.root, run.path)
+            snapshot.take(self._repository, run.path, position=self._position)
 
     def undo(self, run: RunDir) -> None:
         """Of a run that never came to be."""
@@ -106,8 +107,7 @@ def reserve(
     is_own = task.workspace == "worktree"
     if choice.sandbox.level is Level.READ_ONLY and not is_own:
         return Workplace(root)
-    from runner.workspace import repository, worktree
-    from runner.workspace.lease import Holder
+    from runner.workspace import repository
 
     found = repository.find(root)
     if found is None:
@@ -118,12 +118,16 @@ def reserve(
             )
         return Workplace(root)
     if not is_own:
+        from runner.workspace.lease import Holder
+
         holder = Holder(run_id, manifest_path_of(task.id, run_id), None)
         lease = _lease(found.root, holder, task.on_conflict, parent)
         if lease is not None:
             return Workplace(root, found, lease=lease)
+    from runner.workspace import worktree
+
     tree = worktree.place(found.root, run_id, env)
-    commit = None if base is None else worktree.base_of(found, base)
+    commit = found.commit_of("HEAD") if base is None else worktree.base_of(found, base)
     return Workplace(_inside(tree, root, found), found, tree, base=commit)
 
 

@@ -90,7 +90,7 @@ class Changes(Value):
 
 def changed(snapshot: Snapshot) -> Changes:
     """Looks at everything again. Nothing is written to the user's repository. GitFailed if git refuses."""
-    seen = snapshot.shadow.look()
+    seen = snapshot.look()
     position = snapshot.repository.position()
     before, after = dict(snapshot.position.refs), dict(position.refs)
     refs = [
@@ -101,9 +101,11 @@ def changed(snapshot: Snapshot) -> Changes:
     # A folder that was ignored as a whole was there, although nothing in it is listed.
     return Changes(
         tree=seen.tree,
-        paths=tuple(_paths(snapshot, seen)),
+        paths=differences(snapshot, seen),
         folders_added=tuple(sorted(seen.folders.keys() - snapshot.folders.keys() - {*snapshot.ignored})),
-        folders_deleted=tuple(sorted(snapshot.folders.keys() - seen.folders.keys() - {*seen.ignored})),
+        folders_deleted=tuple(
+            sorted(snapshot.folders.keys() - seen.folders.keys() - {*seen.untracked.ignored})
+        ),
         folder_modes=tuple(
             sorted(path for path, mode in snapshot.folders.items() if seen.folders.get(path, mode) != mode)
         ),
@@ -121,7 +123,7 @@ def diff(snapshot: Snapshot, tree: str | None = None) -> bytes:
     `git apply` takes it. Contents are the raw bytes on disk. Permissions beyond executable are not in it.
     """
     shadow = snapshot.shadow
-    return shadow.git.run(*shadow.patch_arguments(snapshot.tree, tree or shadow.look().tree))
+    return shadow.git.run(*shadow.patch_arguments(snapshot.tree, tree or snapshot.look().tree))
 
 
 def lines_of(patch: bytes) -> tuple[LinesChanged, ...]:
@@ -152,24 +154,24 @@ def has_same_index(snapshot: Snapshot) -> bool:
     return before == repository.index_listing(repository.index)
 
 
-def _paths(snapshot: Snapshot, seen: Seen) -> list[Change]:
+def differences(snapshot: Snapshot, seen: Seen) -> tuple[Change, ...]:
+    """In what files the work tree, as it was seen, is other than the tree of the snapshot."""
+    before, now = snapshot.permissions, seen.permissions
     found = {}
     for path, mode, oid, mode_after, oid_after in snapshot.shadow.differing(snapshot.tree, seen.tree):
-        found[path] = Change(path, _entry(mode, oid, snapshot.mode_of(path, bool(mode & 0o100))),
-                             _entry(mode_after, oid_after, seen.modes.get(path, 0)))  # fmt: skip
-    same = {
-        path: mode
-        for path, mode in seen.modes.items()
-        if path not in found and mode != snapshot.mode_of(path, bool(mode & 0o100))
-    }
+        was, is_now = before.bits(path, bool(mode & 0o100)), now.bits(path, bool(mode_after & 0o100))
+        found[path] = Change(path, _entry(mode, oid, was), _entry(mode_after, oid_after, is_now))
+    same = {}
+    for path in (before.others.keys() | now.others.keys()) - found.keys():
+        executable = bool(now.others.get(path, before.others.get(path, 0)) & 0o100)
+        if before.bits(path, executable) != now.bits(path, executable):
+            same[path] = executable
     if same:
         names = snapshot.shadow.names_of(seen.tree, same)
-        for path, mode in same.items():
-            was = snapshot.mode_of(path, bool(mode & 0o100))
-            found[path] = Change(
-                path, Entry(stat.S_IFREG | was, names[path]), Entry(stat.S_IFREG | mode, names[path])
-            )
-    return [found[path] for path in sorted(found)]
+        for path, executable in same.items():
+            was, is_now = (stat.S_IFREG | side.bits(path, executable) for side in (before, now))
+            found[path] = Change(path, Entry(was, names[path]), Entry(is_now, names[path]))
+    return tuple(found[path] for path in sorted(found))
 
 
 def _entry(mode: int, oid: str, permissions: int) -> Entry | None:

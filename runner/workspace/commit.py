@@ -275,7 +275,7 @@ def _stage(repository: Repository, commit: str, names: Collection[str]) -> None:
             present.setdefault(path, []).append(head)
     nothing = b"0" * _width(repository)
     # An entry of `git add -N` looks like that of an empty file.
-    empty = hashlib.new(repository.hash_name(), b"blob 0\0", usedforsecurity=False).hexdigest().encode()
+    empty = hashlib.new(repository.hash_name, b"blob 0\0", usedforsecurity=False).hexdigest().encode()
     lines = [b"0 %s\t%s\0" % (nothing, os.fsencode(path)) for path in present.keys() - goal.keys()]
     lines += [
         b"%s\t%s\0" % (head, os.fsencode(path))
@@ -299,7 +299,7 @@ def _entries(git: Git) -> Iterator[tuple[str, bytes]]:
 
 def _width(repository: Repository) -> int:
     """How many digits an id has."""
-    return hashlib.new(repository.hash_name(), usedforsecurity=False).digest_size * 2
+    return hashlib.new(repository.hash_name, usedforsecurity=False).digest_size * 2
 
 
 def _way(root: str, folder: str, known: dict[str, str], modules: Collection[str] = ()) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import stat
@@ -12,6 +11,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import IO, Any
 
 _CHUNK = 1 << 20
@@ -50,12 +50,12 @@ def entry_at(name: str, folder: int | None, hash_name: str) -> Entry | None:
         found = os.lstat(name, dir_fd=folder)
         if stat.S_ISLNK(found.st_mode):
             target = os.fsencode(os.readlink(name, dir_fd=folder))
-            return Entry(found.st_mode, _blob(hash_name, len(target), [target]))
+            return Entry(found.st_mode, blob(hash_name, len(target), [target]))
         if not stat.S_ISREG(found.st_mode):
             return Entry(found.st_mode, "")
         with open(os.open(name, os.O_RDONLY | _FLAGS, dir_fd=folder), "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            return Entry(found.st_mode, _blob(hash_name, size, iter(lambda: file.read(_CHUNK), b"")))
+            return Entry(found.st_mode, blob(hash_name, size, iter(lambda: file.read(_CHUNK), b"")))
     except FileNotFoundError:
         return None
 
@@ -92,7 +92,10 @@ def copy_with_time(source: str, target: str) -> None:
     os.utime(target, ns=(at, at))
 
 
-def _blob(hash_name: str, size: int, chunks: Any) -> str:
+def blob(hash_name: str, size: int, chunks: Iterable[bytes]) -> str:
+    """What git calls this content."""
+    import hashlib  # half of what else a look costs
+
     digest = hashlib.new(hash_name, b"blob %d\0" % size, usedforsecurity=False)
     for chunk in chunks:
         digest.update(chunk)

@@ -7,11 +7,41 @@ the order is that of git: the user's file, `info/exclude`, then folder by folder
 
 from __future__ import annotations
 
+from runner.value import Value
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _GLOB = b"\\*?["
+
+
+class Untracked(Value):
+    """What stands beside the files that git tracks: `files` that it could track, and `repositories` inside.
+    `ignored` are folders that are ignored as a whole, `ignored_files` single files.
+    """
+
+    files: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    ignored_files: tuple[str, ...] = ()
+
+    def without(self, is_meant: Callable[[str], bool]) -> Untracked:
+        """Without the names that are meant."""
+        kept = (tuple(name for name in names if not is_meant(name)) for names in self.__dict__.values())
+        return Untracked(*kept)
+
+
+def untracked(listed: Iterable[str], ignored: Iterable[str]) -> Untracked:
+    """Of the names that git lists; that of a folder ends with a slash."""
+    (files, repositories), (single, whole) = _divided(listed), _divided(ignored)
+    return Untracked(files, repositories, whole, single)
+
+
+def _divided(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    known = [*names]
+    folders = tuple(name.removesuffix("/") for name in known if name.endswith("/"))
+    return tuple(name for name in known if not name.endswith("/")), folders
 
 
 def one_list(general: list[bytes], by_folder: Mapping[bytes, bytes]) -> bytes:

@@ -7,12 +7,17 @@ which has to compare files as the user's git does.
 from __future__ import annotations
 
 import os
-import re
 
 from runner.value import Value
-from runner.workspace.files import read_bytes
-from runner.workspace.git import Git, GitFailed, split
-from runner.workspace.ignores import one_list
+from runner.workspace.files import entry_at, read_bytes
+from runner.workspace.git import Git, GitFailed, joined, split
+from runner.workspace.ignores import Untracked, one_list, untracked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from runner.workspace.tracked import Index
 
 _STATES = (
     ("rebase-merge", "rebase"),
@@ -24,29 +29,33 @@ _STATES = (
 )
 # What `ls-files --debug` prints below each name; of the flags (read-cache-ll.h) those that are stored: assume
 # unchanged, intent to add, skip in the work tree.
-_REMEMBERED = re.compile(
-    rb"  ctime: .*\n  mtime: .*\n  dev: .*\n  uid: .*\n  size: \d+\tflags: ([0-9a-f]+)\n"
-)
+_REMEMBERED = rb"  ctime: .*\n  mtime: .*\n  dev: .*\n  uid: .*\n  size: \d+\tflags: ([0-9a-f]+)\n"
 _LASTING_FLAGS = 0x6000_8000
+_CONVERTS = rb"\s(?:text|crlf|eol|ident|filter|working-tree-encoding)(?:[\s=]|$)"
 
 
 class Position(Value):
     """`head` is None in a repository without commits, `branch` (a whole ref) when detached; `in_progress` is
     `rebase`, `merge`, `cherry-pick`, `revert`, `bisect` or None. `refs` are names and what they point at.
+    `tree` is that of the commit; an older runner did not write it down.
     """
 
     head: str | None
     branch: str | None
     in_progress: str | None
     refs: tuple[tuple[str, str], ...]
+    tree: str | None = None
 
 
 class Repository(Value):
-    """Absolute paths: the work tree's root, its git directory, and the one that all its work trees share."""
+    """Absolute paths: the work tree's root, its git directory, and the one that all its work trees share.
+    `hash_name` is `sha1` or `sha256`.
+    """
 
     root: str
     git_dir: str
     common_dir: str
+    hash_name: str
 
     @property
     def git(self) -> Git:
@@ -55,10 +64,6 @@ class Repository(Value):
     @property
     def index(self) -> str:
         return f"{self.git_dir}/index"
-
-    def hash_name(self) -> str:
-        """`sha1` or `sha256`."""
-        return self.git.line("rev-parse", "--show-object-format") or "sha1"
 
     def commit_of(self, name: str) -> str | None:
         """The full id of the commit that is called so; None if this repository has none."""
@@ -70,8 +75,10 @@ class Repository(Value):
         """
         if not os.path.exists(index):
             return None
+        import re
+
         told = self.git.but(GIT_INDEX_FILE=index).run("ls-files", "-s", "--debug", "-z")
-        return _REMEMBERED.sub(lambda found: b"%x\n" % (int(found[1], 16) & _LASTING_FLAGS), told)
+        return re.sub(_REMEMBERED, lambda found: b"%x\n" % (int(found[1], 16) & _LASTING_FLAGS), told)
 
     def position(self) -> Position:
         """Where everything stands now."""
@@ -80,41 +87,61 @@ class Repository(Value):
         pairs = (line.partition(b" ") for line in listed)
         refs = tuple((os.fsdecode(name), oid.decode()) for oid, _, name in pairs)
         states = [state for name, state in _STATES if os.path.exists(f"{self.git_dir}/{name}")]
-        return Position(
-            git.line("rev-parse", "--verify", "-q", "HEAD^{commit}"),
-            git.line("symbolic-ref", "-q", "HEAD"),
-            states[0] if states else None,
-            refs,
-        )
+        head, tree, branch = self._head()
+        return Position(head, branch, states[0] if states else None, refs, tree)
+
+    def _head(self) -> tuple[str | None, str | None, str | None]:
+        """The commit, its tree, and the branch: in one question where HEAD is what it mostly is."""
+        git, commit, tree = self.git, "HEAD^{commit}", "HEAD^{tree}"
+        status, out, _ = git.ask("rev-parse", commit, tree, "--symbolic-full-name", "HEAD")
+        if status == 0 and out.count(b"\n") == 3:
+            ids, branch = out.split(b"\n")[:2], os.fsdecode(out.split(b"\n")[2])
+            return ids[0].decode(), ids[1].decode(), None if branch == "HEAD" else branch
+        there = [git.line("rev-parse", "--verify", "-q", name) for name in (commit, tree)]
+        return there[0], there[1], git.line("symbolic-ref", "-q", "HEAD")
 
     def settings(self) -> dict[str, str]:
         """The effective git settings; of a repeated one the last value, as git takes it."""
         pairs = (item.partition("\n") for item in split(self.git.run("config", "-z", "--list")))
         return {name: value for name, _, value in pairs}
 
-    def uncommitted(self) -> tuple[list[str], list[str]]:
+    def uncommitted(
+        self, but: Callable[[str], bool] = lambda _: False
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Paths that differ from HEAD (staged or not), and untracked ones that are not ignored."""
         options = ("--porcelain=v1", "-z", "-uall", "--no-renames", "--ignore-submodules=dirty")
-        dirty: list[str] = []
-        untracked: list[str] = []
-        for line in split(self.git.run("status", *options)):
-            (untracked if line.startswith("??") else dirty).append(line[3:])
-        return dirty, untracked
+        told = [line for line in split(self.git.run("status", *options)) if not but(line[3:])]
+        dirty = tuple(line[3:] for line in told if not line.startswith("??"))
+        return dirty, tuple(line[3:] for line in told if line.startswith("??"))
 
-    def ignore_rules(self, settings: dict[str, str]) -> bytes:
-        """All that decides now what is ignored, as one list."""
+    def is_committed(self) -> bool:
+        """Whether the index holds what HEAD does."""
+        return self.git.ask("diff-index", "--cached", "--quiet", "HEAD")[0] == 0
+
+    def untracked(self, foreign: Sequence[str]) -> Untracked:
+        """What stands beside the tracked files: `foreign` are the names at which a walk stopped."""
+        names = joined(f"./{name}" for name in foreign)  # so that none of them is a pattern
+        if not names or self.git.ask("check-ignore", "-z", "--no-index", "--stdin", stdin=names)[1] == names:
+            return untracked((), foreign)
+        others = ("ls-files", "-z", "-o", "--exclude-standard")
+        return untracked(split(self.git.run(*others)), split(self.git.run(*others, "-i", "--directory")))
+
+    def ignore_rules(self, settings: dict[str, str], names: Iterable[str]) -> bytes:
+        """All that decides now what is ignored, as one list. `names` has all `.gitignore` files, and may have
+        some that do not exist.
+        """
         config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         user = os.path.expanduser(settings.get("core.excludesfile") or f"{config_home}/git/ignore")
         general = [read_bytes(path) or b"" for path in (user, f"{self.common_dir}/info/exclude")]
         by_folder = {}
-        for name in self._rule_files():
+        for name in names:
             path = f"{self.root}/{name}"
             if os.path.isfile(path) and not os.path.islink(path):  # git follows no link here either
                 by_folder[os.fsencode(os.path.dirname(name))] = read_bytes(path) or b""
         return one_list(general, by_folder)
 
-    def has_conversions(self, settings: dict[str, str]) -> bool:
-        """Whether git's name of a file may be that of other bytes than those on disk."""
+    def has_conversions(self, settings: dict[str, str], index: Index) -> bool:
+        """Whether git's name of a file of `index` may be that of other bytes than those on disk."""
         if settings.get("core.autocrlf", "false").lower() not in ("false", "no", "off", "0"):
             return True
         config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
@@ -122,15 +149,21 @@ class Repository(Value):
         files += ["/etc/gitattributes", f"{self.common_dir}/info/attributes"]
         if any(os.path.exists(os.path.expanduser(path)) for path in files):
             return True
-        names = split(self.git.run("ls-files", "-z", "--cached", "--others"))
-        return any(os.path.basename(name) == ".gitattributes" for name in names)
+        return any(self._converts(index, path) for path in index.beside(".gitattributes"))
 
-    def _rule_files(self) -> set[str]:
-        known = split(self.git.run("ls-files", "-z", "--cached", "--others", "--exclude-standard"))
-        hidden = split(self.git.run("ls-files", "-z", "-o", "-i", "--directory", "--exclude-standard"))
-        # A folder may be ignored by a file of its own (`.venv/.gitignore` with `*`) that ignores itself.
-        inside = {f"{name}.gitignore" for name in hidden if name.endswith("/")}
-        return {name for name in (*known, *hidden) if os.path.basename(name) == ".gitignore"} | inside
+    def _converts(self, index: Index, path: str) -> bool:
+        """False only where such a file is as it was committed: whatever it says, it has said all along."""
+        there = os.path.lexists(f"{self.root}/{path}")
+        entry = index.entry(path)
+        if entry is None or not there:
+            return there or entry is not None
+        import re
+
+        found = entry_at(f"{self.root}/{path}", None, self.hash_name)
+        return (
+            not entry.has_content_of(found)
+            or re.search(_CONVERTS, read_bytes(f"{self.root}/{path}") or b"") is not None
+        )
 
 
 def find(path: str) -> Repository | None:
@@ -139,12 +172,14 @@ def find(path: str) -> Repository | None:
     GitFailed where git sees one and refuses it (one of another user, or a broken one).
     """
     git = Git(path)
-    status, out, said = git.ask("rev-parse", "--show-toplevel")
+    asked = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir", "--show-object-format")
+    status, out, said = git.ask("rev-parse", *asked)
     if status != 0:
         if "not a git repository" in said or "must be run in a work tree" in said:
             return None
         raise GitFailed(f"git refuses the repository at {os.fsencode(path)!r}: {said}")
-    root = os.fsdecode(out.removesuffix(b"\n"))
-    git_dir = os.fsdecode(git.run("rev-parse", "--absolute-git-dir").removesuffix(b"\n"))
-    common = os.fsdecode(git.run("rev-parse", "--git-common-dir").removesuffix(b"\n"))
-    return Repository(root, git_dir, os.path.normpath(os.path.join(path, common)))
+    lines = out.splitlines()
+    if len(lines) != len(asked) or b"\r" in out:  # a name has a line's end
+        lines = [git.run("rev-parse", what).removesuffix(b"\n") for what in asked]
+    root, git_dir, common, hash_name = map(os.fsdecode, lines)
+    return Repository(root, git_dir, os.path.normpath(os.path.join(path, common)), hash_name)

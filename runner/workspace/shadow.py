@@ -7,18 +7,18 @@ of the files, no filter runs, and a rollback restores what was there.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 
 from runner.value import Value
-from runner.workspace.files import REPOSITORY, binary, copy_with_time
+from runner.workspace.files import REPOSITORY, Entry, binary, blob, read_bytes
 from runner.workspace.git import Git, GitFailed, joined, split
+from runner.workspace.ignores import Untracked, untracked
 from runner.workspace.survey import folders, survey
+from runner.workspace.tracked import Index, Permissions, parse, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 _CONFIG = """[core]
 	repositoryformatversion = {version}
@@ -26,6 +26,8 @@ _CONFIG = """[core]
 	filemode = true
 	symlinks = true
 	ignorecase = false
+	trustctime = true
+	checkStat = default
 	autocrlf = false
 	safecrlf = false
 	splitIndex = false
@@ -35,21 +37,36 @@ _CONFIG = """[core]
 	excludesFile = {null}
 [index]
 	sparse = false
+	version = 2
 [extensions]
 {extensions}"""
 _RAW = b"* -text !eol !crlf !filter !ident !working-tree-encoding !diff !merge !whitespace\n"
 _TRIES = 3
+_NOTHING = {"sha1": "0" * 40, "sha256": "0" * 64}
+
+
+class Before(Value):
+    """What is known of a work tree before a look. The index describes `tree` (None: it was not made yet), and
+    the files as they were at `since_ns`. `ignored` are names as a walk tells them, and stay ignored.
+    """
+
+    since_ns: int
+    tree: str | None = None
+    usual: tuple[int, int] | None = None
+    ignored: frozenset[str] = frozenset()
 
 
 class Seen(Value):
-    """A work tree at one moment. `modes` and `folders` are permission bits by path, `ignored` the folders
-    that are ignored as a whole, `problems` what could not be read and is therefore in none of them.
+    """A work tree at one moment. `permissions` are those of the plain files, `folders` those of each folder,
+    `problems` what could not be read and is therefore in none of them. `as_indexed` is whether the index that
+    was looked at describes it.
     """
 
     tree: str
-    modes: dict[str, int]
+    as_indexed: bool
+    permissions: Permissions
     folders: dict[str, int]
-    ignored: tuple[str, ...]
+    untracked: Untracked
     problems: tuple[str, ...]
 
 
@@ -65,11 +82,11 @@ class Shadow:
         self.hold = f"{home}/hold"
         self.stage = f"{home}/stage"
 
-    def create(self, objects: Sequence[str], ignore: bytes) -> None:
+    def create(self, objects: Sequence[str]) -> None:
         """Creates it, over what an interrupted attempt left. `objects` are the folders it borrows objects
         from.
         """
-        shutil.rmtree(self.home, ignore_errors=True)
+        _remove_tree(self.home)
         for name in ("objects/info", "objects/pack", "refs", "info"):
             os.makedirs(f"{self.home}/{name}", mode=0o700)
         sha256 = self.hash_name == "sha256"
@@ -80,61 +97,108 @@ class Shadow:
             "HEAD": b"ref: refs/heads/none\n",
             "config": config.encode(),
             "info/attributes": _RAW,
-            "ignore": ignore + b"\n" + _as_rule(self.runs),
             "objects/info/alternates": b"".join(_alternate(path) for path in objects),
         }.items():
             with binary(f"{self.home}/{name}") as file:
                 file.write(data)
 
-    def look(self) -> Seen:
+    def index(self, path: str) -> Index:
+        """What an index of ours holds; nothing where none is. GitFailed if it cannot be read."""
+        data = read_bytes(path)
+        if data is None:
+            return Index(b"", {}, 0)
+        if data[7:8] == b"\4":
+            self.git.but(GIT_INDEX_FILE=path).run("update-index", "--index-version", "2")
+            data = read_bytes(path) or b""
+        listing = parse(data, self.hash_name)
+        if listing is None:
+            raise GitFailed(f"the index {path} cannot be read")
+        return listing
+
+    def ignore(self, rules: bytes) -> None:
+        """What shall be ignored at every look from now on."""
+        with binary(f"{self.home}/ignore") as file:
+            file.write(rules + b"\n" + _as_rule(self.runs))
+
+    def look(self, before: Before) -> Seen:
         """The work tree now, by the ignore rules of the snapshot. GitFailed if it does not hold still."""
         index = f"{self.home}/index.{os.getpid()}.{os.urandom(4).hex()}"
+        if os.path.exists(self.base):
+            os.link(self.base, index)  # git replaces an index and never writes into one
         try:
-            if os.path.exists(self.base):
-                copy_with_time(self.base, index)
-            return self.record(index)
+            return self.record(index, before, lambda _: self._untracked(index, before))
         finally:
             _remove(index)
 
-    def record(self, index: str) -> Seen:
-        """Like `look`, with the index file that describes the tree afterwards."""
+    def record(
+        self,
+        index: str,
+        before: Before,
+        sort_out: Callable[[Sequence[str]], Untracked],
+        listing: Index | None = None,
+    ) -> Seen:
+        """Like `look`, with the index file that describes the tree afterwards, and holds `listing` now.
+        `sort_out` is given the names at which the walk stopped.
+        """
         for attempt in range(_TRIES):
             try:
-                return self._record(index)
+                return self._record(index, before, sort_out, None if attempt else listing)
             except GitFailed:  # another process is writing: a file went or became a folder meanwhile
                 _remove(f"{index}.lock")
                 if attempt == _TRIES - 1:
                     raise
         raise AssertionError("unreachable")
 
-    def _record(self, index: str) -> Seen:
+    def _record(
+        self,
+        index: str,
+        before: Before,
+        sort_out: Callable[[Sequence[str]], Untracked],
+        listing: Index | None,
+    ) -> Seen:
+        git = self.git.but(GIT_INDEX_FILE=index)
+        skipped = {f"{self.runs}/", *before.ignored}
+        listing = listing or self.index(index)
+        here = walk(self.root, listing, before.since_ns, skipped, before.usual)
+        beside = sort_out(here.foreign).without(self.is_runs) if here.foreign else Untracked()
+        more = survey(self.root, beside.files)
+        ignored = {*beside.ignored, *beside.repositories, *(name.removesuffix("/") for name in skipped)}
+        others, blind = folders(self.root, here.foreign_folders, ignored)
+        as_indexed = not (here.doubtful or here.modules or here.gone or beside.files or beside.repositories)
+        if not as_indexed:
+            changes = {name: Entry(0, _NOTHING[self.hash_name]) for name in here.gone}
+            changes |= {name: Entry(REPOSITORY, self._commit_of(name)) for name in beside.repositories}
+            # What is put in anew is without the times by which git would take it for unchanged.
+            changes |= {name: entry for name in here.disguised if (entry := listing.entry(name)) is not None}
+            _change(git, changes)
+            there = [*here.doubtful, *here.modules, *more.modes, *more.links]
+            if there:
+                git.run(
+                    "update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=joined(there)
+                )
+        if as_indexed and before.tree is not None:
+            tree = before.tree
+        else:
+            tree = os.fsdecode(git.run("write-tree").strip())
+        return Seen(
+            tree,
+            as_indexed,
+            here.permissions.with_more(more.modes),
+            {**here.folders, **others},
+            beside,
+            (*here.problems, *more.problems, *blind),
+        )
+
+    def _untracked(self, index: str, before: Before) -> Untracked:
+        """By the rules of the snapshot, but for what was ignored then by whatever rule."""
         git = self.git.but(GIT_INDEX_FILE=index)
         with open(f"{self.home}/ignore", "rb") as file:
             rules = file.read()
-        listing = git.run("ls-files", "-s", "-z").split(b"\0")[:-1]
-        known = {os.fsdecode(line.partition(b"\t")[2]): line.startswith(b"160000") for line in listing}
-        others = [
-            name
-            for name in split(git.run("ls-files", "-o", "-z", "--exclude-from=/dev/stdin", stdin=rules))
-            if not self.is_runs(name)
-        ]
-        hidden = split(
-            git.run("ls-files", "-o", "-i", "--directory", "-z", "--exclude-from=/dev/stdin", stdin=rules)
-        )
-        ignored = [name.removesuffix("/") for name in hidden if name.endswith("/")]
-        inner = [name.removesuffix("/") for name in others if name.endswith("/")]
-        seen = survey(self.root, [*known, *(name for name in others if not name.endswith("/"))])
-        modules = {name for name in seen.inner if known.get(name)}
-        gone = [name for name in known if name in seen.absent or self.is_runs(name)]
-        gone += [name for name in seen.inner - modules if name in known]
-        nothing = b"0" * (hashlib.new(self.hash_name, usedforsecurity=False).digest_size * 2)
-        _change(git, nothing, gone, {name: self._commit_of(name) for name in inner})
-        there = [name for name in (*seen.modes, *seen.links, *sorted(modules)) if not self.is_runs(name)]
-        git.run("update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=joined(there))
-        dirs, blind = folders(self.root, {*ignored, *inner, *modules, self.runs})
-        modes = {name: mode for name, mode in seen.modes.items() if not self.is_runs(name)}
-        tree = os.fsdecode(git.run("write-tree").strip())
-        return Seen(tree, modes, dirs, tuple(ignored), (*seen.problems, *blind))
+        others = ("ls-files", "-o", "-z", "--exclude-from=/dev/stdin")
+        listed = split(git.run(*others, stdin=rules))
+        hidden = split(git.run(*others, "-i", "--directory", stdin=rules))
+        ignored = {f"{self.runs}/", *before.ignored}
+        return untracked((name for name in listed if not _is_in(name, ignored)), hidden)
 
     def differing(self, before: str, after: str) -> Iterator[tuple[str, int, str, int, str]]:
         """Path, mode and name of the content before, the same after; a mode of 0 is "not there"."""
@@ -159,7 +223,7 @@ class Shadow:
 
     def unpack(self, index: str, paths: Iterable[str]) -> None:
         """Puts these files of `index` into the stage, with their exact bytes."""
-        shutil.rmtree(self.stage, ignore_errors=True)
+        _remove_tree(self.stage)
         os.mkdir(self.stage, 0o700)
         git = Git(self.stage, self.git.more | {"GIT_INDEX_FILE": index, "GIT_WORK_TREE": self.stage})
         if names := joined(paths):
@@ -172,17 +236,15 @@ class Shadow:
         """What a repository inside stands at; the name of nothing where it has no commit yet."""
         path = f"{self.root}/{name}"
         head = Git(path, {"GIT_DIR": f"{path}/.git"}).line("rev-parse", "--verify", "-q", "HEAD^{commit}")
-        return head or hashlib.new(self.hash_name, b"blob 0\0", usedforsecurity=False).hexdigest()
+        return head or blob(self.hash_name, 0, [])
 
 
-def _change(git: Git, nothing: bytes, gone: Iterable[str], repositories: dict[str, str]) -> None:
-    """Takes names out of the index, and puts commits of repositories in."""
-    lines = [b"0 %s\t%s\0" % (nothing, os.fsencode(name)) for name in gone]
-    lines += [
-        b"%o %s\t%s\0" % (REPOSITORY, commit.encode(), os.fsencode(name))
-        for name, commit in repositories.items()
-    ]
-    if lines:
+def _change(git: Git, changes: dict[str, Entry]) -> None:
+    """Puts entries into the index as they are told, and takes out those of mode 0."""
+    if changes:
+        lines = (
+            b"%o %s\t%s\0" % (one.mode, one.oid.encode(), os.fsencode(name)) for name, one in changes.items()
+        )
         git.run("update-index", "-z", "--index-info", stdin=b"".join(lines))
 
 
@@ -200,6 +262,19 @@ def _alternate(path: str) -> bytes:
     if b"\n" in data:
         data = b'"' + data.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n") + b'"'
     return data + b"\n"
+
+
+def _is_in(name: str, ignored: Collection[str]) -> bool:
+    """Whether it is one of these, or in a folder that is."""
+    parts = name.split("/")
+    return name in ignored or any("/".join(parts[:count]) + "/" in ignored for count in range(1, len(parts)))
+
+
+def _remove_tree(path: str) -> None:
+    if os.path.lexists(path):
+        import shutil  # costs more than the rest of this module
+
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove(path: str) -> None:

@@ -10,22 +10,25 @@ The user's repository gains no object, no ref and no file.
 from __future__ import annotations
 
 import os
-from collections import Counter
 
 from runner.errors import Conflict
 from runner.value import Value
-from runner.workspace.files import copy_with_time, read_json, write_json
+from runner.workspace.files import copy_with_time, read_bytes, read_json, write_json
 from runner.workspace.git import Git
 from runner.workspace.repository import Position, Repository, find
-from runner.workspace.shadow import Shadow
+from runner.workspace.shadow import Before, Seen, Shadow
+from runner.workspace.tracked import Index, Permissions, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runner.workspace.ignores import Untracked
+
 _VERSION = 1
 _RUNS = ".runs"
+_RULES = ".gitignore"
 
 
 class Snapshot(Value):
@@ -57,10 +60,14 @@ class Snapshot(Value):
     ignored: tuple[str, ...]
     """Folders that were ignored as a whole."""
     problems: tuple[str, ...]
+    ignored_files: tuple[str, ...] = ()
+    """Single files that were ignored."""
+    since_ns: int | None = None
+    """When the private index began to be true, by the clock of the file system; None: by an older runner."""
 
     @property
     def repository(self) -> Repository:
-        return Repository(self.root, self.git_dir, self.common_dir)
+        return Repository(self.root, self.git_dir, self.common_dir, self.hash_name)
 
     @property
     def shadow(self) -> Shadow:
@@ -71,10 +78,18 @@ class Snapshot(Value):
         """Nothing uncommitted and nothing untracked."""
         return not (self.dirty or self.untracked)
 
-    def mode_of(self, path: str, executable: bool) -> int:
-        """The permission bits that a plain file had."""
-        mode = self.modes.get(path)
-        return self.usual[executable] if mode is None or bool(mode & 0o100) != executable else mode
+    @property
+    def permissions(self) -> Permissions:
+        """The bits that the plain files had."""
+        return Permissions(self.usual, self.modes)
+
+    def look(self) -> Seen:
+        """The work tree now, by the ignore rules of then. GitFailed if it does not hold still."""
+        since_ns = self.since_ns
+        if since_ns is None:
+            since_ns = _second_of(self.shadow.base)
+        ignored = frozenset((*self.ignored_files, *(f"{folder}/" for folder in self.ignored)))
+        return self.shadow.look(Before(since_ns, self.tree, self.usual, ignored))
 
     def to_json(self) -> dict[str, Any]:
         """With the version of its form."""
@@ -87,53 +102,57 @@ class Snapshot(Value):
             raise Conflict("a newer runner took this snapshot", hint="update this one")
         place = data["position"]
         refs = tuple((str(name), str(oid)) for name, oid in place["refs"])
-        position = Position(place["head"], place["branch"], place["in_progress"], refs)
-        listed = ("dirty", "untracked", "usual", "ignored", "problems")
-        lists: dict[str, Any] = {name: tuple(data[name]) for name in listed}
-        rest: dict[str, Any] = {name: data[name] for name in cls._fields if name not in (*listed, "position")}
-        return cls(position=position, **lists, **rest)
+        position = Position(place["head"], place["branch"], place["in_progress"], refs, place.get("tree"))
+        known = {name: data[name] for name in cls._fields if name in data}
+        lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        return cls(**{**known, **lists, "position": position})
 
 
-def take(repo: str, folder: str, *, borrow: Sequence[str] = ()) -> Snapshot | None:
+def take(
+    repo: str | Repository, folder: str, *, position: Position | None = None, borrow: Sequence[str] = ()
+) -> Snapshot | None:
     """Records the work tree that `repo` (a folder in it) belongs to, and keeps it in `folder`; None if it is
-    in no git repository. `borrow` are further folders of objects that the private repository may read.
+    in no git repository. `position` is where it stands, if that is known; `borrow` are further folders of
+    objects that the private repository may read.
 
-    The time is that of a `git status`, and of reading every file where git converts contents. GitFailed if
+    It takes about as long as a `git status`, and reads every file where git converts contents. GitFailed if
     git refuses the repository. An interrupted call leaves no snapshot; the next one starts over.
     """
-    repository = find(repo)
+    repository = find(repo) if isinstance(repo, str) else repo
     if repository is None:
         return None
-    runs = os.path.normpath(os.path.join(os.path.relpath(os.path.realpath(repo), repository.root), _RUNS))
-    hash_name = repository.hash_name()
-    shadow = Shadow(repository.root, f"{folder}/workspace", runs, hash_name)
+    inside = os.path.realpath(repo) if isinstance(repo, str) else repository.root
+    runs = os.path.relpath(f"{inside}/{_RUNS}", repository.root)
+    position = position or repository.position()
     settings = repository.settings()
-    shadow.create([f"{repository.common_dir}/objects", *borrow], repository.ignore_rules(settings))
-    has_index = os.path.exists(repository.index)
-    if has_index:
-        copy_with_time(repository.index, shadow.user_index)
-        _start_from_user_index(repository, shadow, repository.has_conversions(settings))
-    seen = shadow.record(shadow.base)
-    _keep_loose_ends(shadow, repository)
-    dirty, untracked = repository.uncommitted()
-    usual = _usual(seen.modes)
+    shadow = Shadow(repository.root, f"{folder}/workspace", runs, repository.hash_name)
+    shadow.create([f"{repository.common_dir}/objects", *borrow])
+    listing, is_plain = _listed(repository, shadow, settings)
+    tracked_rules = listing.named(_RULES)
+    since_ns = os.stat(f"{shadow.home}/HEAD").st_mtime_ns
+    seen = shadow.record(shadow.base, Before(_second_of(shadow.base)), repository.untracked, listing)
+    beside = seen.untracked
+    shadow.ignore(repository.ignore_rules(settings, [*tracked_rules, *_rules_in(beside)]))
+    dirty, untracked = _uncommitted(repository, shadow, position, seen, is_plain)
     snapshot = Snapshot(
         folder=folder,
         root=repository.root,
         git_dir=repository.git_dir,
         common_dir=repository.common_dir,
         runs=runs,
-        hash_name=hash_name,
-        position=repository.position(),
+        hash_name=repository.hash_name,
+        position=position,
         tree=seen.tree,
-        has_index=has_index,
-        dirty=tuple(name for name in dirty if not shadow.is_runs(name)),
-        untracked=tuple(name for name in untracked if not shadow.is_runs(name)),
-        usual=usual,
-        modes={path: mode for path, mode in seen.modes.items() if mode != usual[bool(mode & 0o100)]},
+        has_index=os.path.exists(shadow.user_index),
+        dirty=dirty,
+        untracked=untracked,
+        usual=seen.permissions.usual,
+        modes=seen.permissions.others,
         folders=seen.folders,
-        ignored=seen.ignored,
+        ignored=beside.ignored,
         problems=seen.problems,
+        ignored_files=beside.ignored_files,
+        since_ns=since_ns,
     )
     write_json(f"{folder}/workspace.json", snapshot.to_json())
     return snapshot
@@ -145,45 +164,62 @@ def load(folder: str) -> Snapshot | None:
     return None if data is None else Snapshot.from_json(data)
 
 
-def _start_from_user_index(repository: Repository, shadow: Shadow, converted: bool) -> None:
-    """The paths that git tracks, and where it can be trusted what it knows of unchanged files."""
-    listing = repository.git.run("ls-files", "-v", "-s", "-z").split(b"\0")[:-1]
-    plain = all(line.startswith(b"H ") for line in listing)
-    is_split = any(name.startswith("sharedindex.") for name in os.listdir(repository.git_dir))
-    if plain and not converted and not is_split:
-        copy_with_time(shadow.user_index, shadow.base)
-        return
-    entries = [line[2:] for line in listing if line.split(b"\t")[0].endswith(b" 0")]
-    unmerged = {line.partition(b"\t")[2]: line[2:] for line in listing} if len(entries) < len(listing) else {}
-    known = {entry.partition(b"\t")[2] for entry in entries}
-    entries += [
-        entry.split(b"\t")[0][:-1] + b"0\t" + name for name, entry in unmerged.items() if name not in known
-    ]
+def _listed(repository: Repository, shadow: Shadow, settings: dict[str, str]) -> tuple[Index, bool]:
+    """The paths that git tracks, with what it knows of unchanged files where that can be trusted. And whether
+    the user's index says nothing else.
+    """
+    if not os.path.exists(repository.index):
+        return shadow.index(shadow.base), False
+    copy_with_time(repository.index, shadow.user_index)
+    listing = parse(read_bytes(shadow.user_index) or b"", repository.hash_name)
+    if listing is not None and not repository.has_conversions(settings, listing):
+        os.link(shadow.user_index, shadow.base)  # git replaces an index and never writes into one
+        return listing, True
+    entries = repository.git.run("ls-files", "-s", "-z").split(b"\0")[:-1]
+    whole = {entry.partition(b"\t")[2]: entry for entry in entries if entry.split(b"\t")[0].endswith(b" 0")}
+    unmerged = {entry.partition(b"\t")[2]: entry for entry in entries}
+    chosen = [entry.split(b"\t")[0][:-1] + b"0\t" + name for name, entry in (unmerged | whole).items()]
     git = shadow.git.but(GIT_INDEX_FILE=shadow.base)
-    git.run("update-index", "-z", "--index-info", stdin=b"".join(entry + b"\0" for entry in entries))
+    git.run("update-index", "-z", "--index-info", stdin=b"".join(entry + b"\0" for entry in chosen))
+    return shadow.index(shadow.base), listing is not None
 
 
-def _keep_loose_ends(shadow: Shadow, repository: Repository) -> None:
+def _uncommitted(
+    repository: Repository, shadow: Shadow, position: Position, seen: Seen, is_plain: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Dirty and untracked paths: none, without asking, where the commit of HEAD describes files and index."""
+    beside = seen.untracked
+    is_clean = is_plain and seen.tree == position.tree and not (beside.files or beside.repositories)
+    if is_clean and (seen.as_indexed or repository.is_committed()):
+        return (), ()
+    _keep_loose_ends(shadow, repository, position)
+    return repository.uncommitted(shadow.is_runs)
+
+
+def _keep_loose_ends(shadow: Shadow, repository: Repository, position: Position) -> None:
     """Copies what no commit of HEAD holds (staged contents): a `git gc` of the run must not take it away."""
     git = repository.git
-    staged = {line.split(b" ")[1] for line in git.run("ls-files", "-s", "-z").split(b"\0")[:-1]
-              if not line.startswith(b"160000")}  # fmt: skip
-    if not staged:
-        return
-    status, out, _ = git.ask("ls-tree", "-r", "-z", "HEAD")
-    committed = (
-        {line.split(b"\t")[0].split(b" ")[2] for line in out.split(b"\0")[:-1]} if status == 0 else set()
-    )
-    if loose := staged - committed:
+    listed = git.run("ls-files", "-s" if position.head is None else "-u", "-z").split(b"\0")[:-1]
+    entries = [line.split(b" ")[:2] for line in listed]
+    if position.head is not None:
+        compared = git.run("diff-index", "--cached", "-z", "--no-renames", "--no-abbrev", position.head)
+        entries += [line.split(b" ")[1:4:2] for line in compared.split(b"\0")[:-1:2]]
+    loose = {name for mode, name in entries if mode != b"160000" and name.strip(b"0")}
+    if loose:
         private = Git(shadow.home, {"GIT_DIR": shadow.home})
         private.run("pack-objects", "-q", "objects/pack/pack", stdin=b"\n".join(sorted(loose)) + b"\n")
 
 
-def _usual(modes: Mapping[str, int]) -> tuple[int, int]:
-    """The most frequent permission bits of plain and of executable files."""
-    plain = Counter(mode for mode in modes.values() if not mode & 0o100)
-    executable = Counter(mode for mode in modes.values() if mode & 0o100)
-    first = [
-        most.most_common(1)[0][0] if most else other for most, other in ((plain, 0o644), (executable, 0o755))
-    ]
-    return first[0], first[1]
+def _rules_in(beside: Untracked) -> list[str]:
+    """Where files of ignore rules may be."""
+    there = [name for name in (*beside.files, *beside.ignored_files) if os.path.basename(name) == _RULES]
+    # A folder may be ignored by a file of its own (`.venv/.gitignore` with `*`) that ignores itself.
+    return [*there, *(f"{name}/{_RULES}" for name in beside.ignored)]
+
+
+def _second_of(index: str) -> int:
+    """When it was written, as coarse as git itself compares it with the times of files (racy-git)."""
+    try:
+        return os.stat(index).st_mtime_ns // 10**9 * 10**9
+    except FileNotFoundError:
+        return 0

@@ -1,4 +1,4 @@
-"""What git does not record about a work tree: permissions, folders, unreadable files. Edge: disk.
+"""What git does not record of named files and folders: permissions, what cannot be read. Edge: disk.
 
 It follows no links, enters no nested repositories, and does not walk folders that are ignored as a whole.
 """
@@ -9,6 +9,7 @@ import os
 import stat
 
 from runner.value import Value
+from runner.workspace.tracked import HIDING_PLACE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,37 +58,32 @@ def survey(root: str, names: Iterable[str]) -> Survey:
     return Survey(modes, frozenset(links), frozenset(inner), frozenset(absent), tuple(problems))
 
 
-def folders(root: str, skipped: Collection[str]) -> tuple[dict[str, int], list[str]]:
-    """Every folder below the root with its permission bits, and what could not be looked into. `skipped`
-    are folders that count as not there, with all that is in them.
+def folders(root: str, tops: Iterable[str], skipped: Collection[str]) -> tuple[dict[str, int], list[str]]:
+    """`tops` and every folder below them with its permission bits, and what could not be looked into.
+    `skipped` are folders that count as not there, with all that is in them.
     """
     found: dict[str, int] = {}
     problems = []
-    waiting = [""]
+    waiting = [*tops]
     while waiting:
         folder = waiting.pop()
+        if folder in skipped:
+            continue
         try:
+            found[folder] = stat.S_IMODE(os.lstat(f"{root}/{folder}").st_mode)
             entries = [*os.scandir(f"{root}/{folder}")]
         except OSError as error:
-            if folder and not isinstance(error, FileNotFoundError):
+            if isinstance(error, FileNotFoundError):
+                found.pop(folder, None)
+            else:
                 problems.append(f"cannot be read: {folder} ({error.strerror})")
             continue
-        if folder and any(entry.name == ".git" for entry in entries):
+        if any(entry.name == ".git" for entry in entries):
             # Git enters no `.git`; where it takes the folder for no repository, this is a hiding place.
             found.pop(folder)
-            problems.append(
-                f"has a `.git` but is not a repository, so its content was not examined: {folder}"
-            )
+            problems.append(HIDING_PLACE + folder)
             continue
-        for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name == ".git" or path in skipped or not entry.is_dir(follow_symlinks=False):
-                continue
-            try:
-                found[path] = stat.S_IMODE(os.lstat(entry.path).st_mode)
-            except FileNotFoundError:
-                continue
-            waiting.append(path)
+        waiting += [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)]
     return found, problems
 
 

@@ -17,7 +17,7 @@ from runner.disk.files import make_folders, replace_bytes
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace import snapshot as snapshots
-from runner.workspace.changes import changed, diff
+from runner.workspace.changes import diff, differences
 from runner.workspace.files import copy_with_time, read_json, write_json
 from runner.workspace.git import Git
 from runner.workspace.places import unwatched
@@ -93,7 +93,7 @@ def place(repo: str, run_id: str, env: Mapping[str, str]) -> str:
     return f"{state}/{_below_state(repo, run_id)}"
 
 
-def create(repo: str, base: str | None, path: str, folder: str) -> Worktree:
+def create(repo: str | Repository, base: str | None, path: str, folder: str) -> Worktree:
     """A detached work tree of the commit `base` at `path`, which must not exist, for the run whose folder is
     `folder`. No ref has to name the commit. Nothing uncommitted of the user is in it, and no ignored file;
     submodules are not checked out. It is locked, so that no `git worktree prune` takes it away.
@@ -101,7 +101,7 @@ def create(repo: str, base: str | None, path: str, folder: str) -> Worktree:
     Conflict if there is no repository or no such commit; GitFailed if git refuses. What a failed call made is
     removed.
     """
-    repository = find(repo)
+    repository = find(repo) if isinstance(repo, str) else repo
     if repository is None or base is None:
         what = "is no git repository" if repository is None else "has no commit yet"
         raise Conflict(f"{repo} {what}, so it cannot have a work tree", hint="make a first commit")
@@ -237,10 +237,11 @@ def _merged(user: Snapshot, patch: bytes) -> Moves:
             problems=names or errors,
         )
     tree = os.fsdecode(git.run("write-tree").strip())
-    if user.shadow.look().tree != user.tree:
+    seen = user.look()
+    if seen.tree != user.tree:
         raise Conflict("files were edited meanwhile; nothing was changed", hint="try again")
-    now = changed(user.replace(tree=tree))
-    steps = [Move(change.path, change.after, change.before) for change in now.paths]
+    merged = user.replace(tree=tree)
+    steps = [Move(change.path, change.after, change.before) for change in differences(merged, seen)]
     if inner := [step.path for step in steps if step.goal is not None and step.goal.is_repository]:
         raise Conflict("a submodule is among the changes", problems=inner, hint="update it by hand")
     folders = {parent for step in steps if step.goal is None for parent in _parents(step.path)}

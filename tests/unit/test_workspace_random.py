@@ -61,20 +61,42 @@ def act(work: Work, kind: str, name: bytes, other: bytes, content: bytes, mode: 
         work.git("rm", "-rqf", "--cached", "--ignore-unmatch", "--", ".")
 
 
-@settings(max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = st.sampled_from(
+    [
+        None,
+        ("index.version", "4"),
+        ("core.splitIndex", "true"),
+        ("core.fileMode", "false"),
+        ("core.autocrlf", "input"),
+    ]
+)
+
+
+@settings(max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     committed=st.lists(st.tuples(NAMES, CONTENTS, MODES), max_size=5),
     mine=st.lists(ACTS, max_size=5),
     run=st.lists(ACTS, min_size=1, max_size=8),
+    setting=SETTINGS,
+    is_old=st.booleans(),
 )
 def test_a_rollback_restores_any_tree_after_any_edits(
-    committed: list[tuple[bytes, bytes, int]], mine: list, run: list
+    committed: list[tuple[bytes, bytes, int]],
+    mine: list,
+    run: list,
+    setting: tuple[str, str] | None,
+    is_old: bool,
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Work(Path(folder))
+        if setting is not None:
+            work.git("config", *setting)
         for name, content, mode in committed:
             act(work, "write", name, b"", content, mode)
         work.write(".gitignore", "*.o\n/ignored/\n")
+        if is_old:  # what was written long ago is not read again
+            for path in work.state():
+                os.utime(work.path(path), (10**9, 10**9), follow_symlinks=False)
         work.commit()
         work.write("k.o", "ignored\n")
         work.write("ignored/k", "ignored\n")

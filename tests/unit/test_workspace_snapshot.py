@@ -65,7 +65,7 @@ def test_it_comes_back_from_its_file(work: Work) -> None:
     work.write(b"\xff\xfe \n-rf", mode=0o640)
     taken = work.take()
     assert snapshots.load(str(work.folder)) == taken
-    assert taken.mode_of(os.fsdecode(b"\xff\xfe \n-rf"), False) == 0o640
+    assert taken.permissions.bits(os.fsdecode(b"\xff\xfe \n-rf"), False) == 0o640
 
 
 def test_one_of_a_newer_runner_is_refused(work: Work) -> None:

@@ -1,0 +1,353 @@
+"""What an index knows of unchanged files: trusted where it can be, and left to git where not."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.work import Work
+
+from runner.workspace import snapshot as snapshots
+from runner.workspace.changes import changed
+from runner.workspace.files import Entry
+from runner.workspace.rollback import roll_back
+from runner.workspace.snapshot import Snapshot
+from runner.workspace.tracked import Index, Standing, parse, walk
+
+NEVER = 2**62
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    made = Work(tmp_path)
+    made.write(".gitignore", "*.o\nbuild/\n")
+    for name in ("a", "d/b", "d/e/c", "s p", b"\xff\n"):
+        made.write(name, "1234\n")
+    made.write("run.sh", "#!/bin/sh\n", mode=0o755)
+    made.link("l", "a")
+    made.commit()
+    return made
+
+
+def index_of(work: Work, hash_name: str = "sha1") -> Index | None:
+    return parse((work.root / ".git" / "index").read_bytes(), hash_name)
+
+
+def standing(work: Work, since_ns: int = NEVER, skipped: tuple[str, ...] = (".runs/",)) -> Standing:
+    index = index_of(work)
+    assert index is not None
+    return walk(str(work.root), index, since_ns, skipped)
+
+
+def age(work: Work) -> None:
+    """As if all of it had been written and committed long ago."""
+    for folder, _, names in os.walk(work.root):
+        for name in names:
+            if ".git/" not in f"{folder}/":
+                os.utime(f"{folder}/{name}", (10**9, 10**9), follow_symlinks=False)
+    work.git("update-index", "-q", "--refresh")
+
+
+# -- reading an index ------------------------------------------------------------------------------
+
+
+def test_every_name_of_an_index_is_found_in_its_folder(work: Work) -> None:
+    index = index_of(work)
+    assert index is not None
+    assert {folder: set(names) for folder, names in index.folders.items()} == {
+        "": {".gitignore", "a", "s p", os.fsdecode(b"\xff\n"), "run.sh", "l"},
+        "d": {"b"},
+        "d/e": {"c"},
+    }
+    assert index.entry("d/e/c") == Entry(0o100644, work.git("rev-parse", ":d/e/c").decode().strip())
+    assert index.entry("d/e") is None and index.entry("none") is None
+
+
+def test_an_index_of_sha256_is_read_too(tmp_path: Path) -> None:
+    work = Work(tmp_path)
+    work.remove(".git")
+    work.git("init", "-q", "--object-format=sha256")
+    work.write("a")
+    work.commit()
+    index = index_of(work, "sha256")
+    assert index is not None
+    assert index.entry("a") == Entry(0o100644, work.git("rev-parse", ":a").decode().strip())
+
+
+def conflict(work: Work) -> None:
+    work.git("checkout", "-q", "-b", "other")
+    work.write("a", "other\n")
+    work.commit()
+    work.git("checkout", "-q", "main")
+    work.write("a", "main\n")
+    work.commit()
+    work.git("merge", "other", ok=False)
+
+
+def added_in_intent(work: Work) -> None:
+    work.write("new")
+    work.git("add", "-N", "new")
+
+
+def sparse(work: Work) -> None:
+    work.git("sparse-checkout", "init", "--cone", "--sparse-index")
+
+
+LEFT_TO_GIT: dict[str, Callable[[Work], object]] = {
+    "version 4": lambda work: work.git("update-index", "--index-version", "4"),
+    "split": lambda work: work.git("update-index", "--split-index"),
+    "sparse": sparse,
+    "unmerged": conflict,
+    "to be added": added_in_intent,
+    "assumed unchanged": lambda work: work.git("update-index", "--assume-unchanged", "a"),
+    "left out of the work tree": lambda work: work.git("update-index", "--skip-worktree", "a"),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_TO_GIT)
+def test_an_index_that_says_more_is_left_to_git(work: Work, kind: str) -> None:
+    LEFT_TO_GIT[kind](work)
+    assert index_of(work) is None
+
+
+@pytest.mark.parametrize("kind", LEFT_TO_GIT)
+def test_of_such_an_index_too_a_run_is_seen_and_taken_back(work: Work, kind: str) -> None:
+    LEFT_TO_GIT[kind](work)
+    work.write("a", "mine\n")
+    before, staged = work.state(), work.staged()
+    taken = work.take()
+    assert changed(taken).is_empty
+    work.write("a", "run!\n")
+    work.remove("run.sh")
+    assert changed(taken).names == ("a", "run.sh")
+    assert roll_back(taken).is_complete
+    assert (work.state(), work.staged()) == (before, staged)
+
+
+def test_a_torn_index_is_none_that_we_can_read(work: Work) -> None:
+    data = (work.root / ".git" / "index").read_bytes()
+    for size in (0, 3, 12, 100, len(data) // 2):
+        assert parse(data[:size], "sha1") is None
+    assert parse(b"DIRC\0\0\0\2\xff\xff\xff\xff" + data[12:], "sha1") is None
+
+
+# -- what stands there -----------------------------------------------------------------------------
+
+
+def test_of_an_unchanged_tree_nothing_is_in_doubt(work: Work) -> None:
+    age(work)
+    here = standing(work)
+    assert (here.doubtful, here.gone, here.foreign, here.modules, here.problems) == ([], [], [], [], [])
+    assert here.folders.keys() == {"d", "d/e"}
+    assert here.permissions.bits("a", False) == 0o644 and here.permissions.bits("run.sh", True) == 0o755
+
+
+def test_whatever_is_done_to_a_file_it_is_in_doubt_or_gone(work: Work) -> None:
+    age(work)
+    work.write("a", "4321\n")
+    os.utime(work.path("a"), (10**9, 10**9))
+    os.chmod(work.path("run.sh"), 0o644)
+    work.write("d/b", "longer than before\n")
+    work.remove("d/e/c")
+    work.remove("l")
+    work.link("l", "d")
+    os.rename(work.path("s p"), work.path("t"))
+    work.write("s p", "1234\n")
+    os.utime(work.path("s p"), (10**9, 10**9))
+    here = standing(work)
+    assert {*here.doubtful} == {"a", "run.sh", "d/b", "l", "s p"}
+    assert (here.gone, here.foreign) == (["d/e/c"], ["t"])
+
+
+def test_what_was_written_when_the_index_was_is_in_doubt(work: Work) -> None:
+    """The clock of a file system ticks: a second change in the same tick has the same time."""
+    age(work)
+    assert standing(work, 10**18 + 3 * 10**9).doubtful == []
+    assert len(standing(work, 10**18 + 10**9).doubtful) == 8, "whole seconds: it may tick every two"
+    for name in ("a", "d/b"):
+        os.utime(work.path(name), ns=(10**18 - 10**10 + 1, 10**18 - 10**10 + 1))
+    work.git("update-index", "-q", "--refresh")
+    assert "a" not in standing(work, 10**18 - 9 * 10**9).doubtful, "parts of a second: its tick is short"
+    assert "a" in standing(work, 10**18 - 10**10 + 1000).doubtful
+
+
+def test_no_link_leads_out_and_what_is_behind_one_is_gone(work: Work, tmp_path: Path) -> None:
+    age(work)
+    os.rename(work.path("d"), tmp_path / "d")
+    work.link("d", str(tmp_path / "d"))
+    here = standing(work)
+    assert sorted(here.gone) == ["d/b", "d/e/c"]
+    assert (here.foreign, here.folders, here.doubtful) == (["d"], {}, [])
+
+
+def test_folders_without_tracked_files_are_named_and_not_entered(work: Work) -> None:
+    age(work)
+    work.write("new/deep/x")
+    work.write("d/e/new/x")
+    work.write("build/x")
+    here = standing(work, skipped=(".runs/", "build/", "new"))
+    assert sorted(here.foreign) == ["d/e/new/", "new/"], "a file is skipped by another name than a folder"
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem_and_its_tracked_files_are_seen(work: Work) -> None:
+    age(work)
+    if os.geteuid() == 0:
+        pytest.skip("root may list every folder")
+    os.chmod(work.path("d"), 0o311)
+    here = standing(work)
+    os.chmod(work.path("d"), 0o755)
+    assert here.gone == [] and here.folders.keys() == {"d", "d/e"}
+    assert [problem for problem in here.problems if "d (" in problem]
+
+
+# -- snapshots and looks ---------------------------------------------------------------------------
+
+
+def questions(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]) -> str:
+    """The words that git was asked while `ask` ran."""
+    log, folder = tmp_path / "asked", tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    log.write_text("")
+    (folder / "git").write_text(f'#!/bin/sh\necho "$3" >> {log}\nPATH=${{PATH#*:}} exec git "$@"\n')
+    (folder / "git").chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        ask()
+    return log.read_text()
+
+
+def test_a_clean_tree_takes_git_a_handful_of_questions_and_no_file_is_read(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(work)
+    work.write("x.o")
+    work.write("build/x")
+    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    asked = questions(work, tmp_path, monkeypatch, work.take).split()
+    assert sorted(asked) == sorted(
+        ["rev-parse", "for-each-ref", "rev-parse", "config", "check-ignore", "write-tree"]
+    )
+    taken = snapshots.load(str(work.folder))
+    assert taken is not None and taken.was_clean and taken.tree == taken.position.tree
+    assert (taken.ignored, taken.ignored_files) == (("build",), ("x.o",))
+    asked = questions(work, tmp_path, monkeypatch, lambda: changed(taken)).split()
+    assert sorted(asked) == ["diff-tree", "for-each-ref", "rev-parse"]
+    work.write("a", "run!\n")
+    asked = questions(work, tmp_path, monkeypatch, lambda: changed(taken)).split()
+    assert sorted(asked) == ["diff-tree", "for-each-ref", "rev-parse", "update-index", "write-tree"]
+
+
+def test_an_edit_of_the_same_size_is_seen_however_quick_it_is(work: Work) -> None:
+    taken = work.take()
+    work.write("a", "4321\n")
+    assert changed(taken).names == ("a",)
+
+
+def test_an_edit_that_puts_the_time_back_is_seen_also_in_the_same_second(work: Work) -> None:
+    """Git compares whole seconds, and a second has room for its last look at a file and for an edit."""
+    for _ in range(20):
+        work.write("a", "1234\n")
+        age(work)
+        taken, before = work.take(), os.stat(work.path("a"))
+        work.write("a", "4321\n")
+        os.utime(work.path("a"), (10**9, 10**9))
+        assert changed(taken).names == ("a",)
+        if int(os.stat(work.path("a")).st_ctime) == int(before.st_ctime):
+            return
+    raise AssertionError("no second had room for it")
+
+
+def test_permissions_that_git_does_not_hold_are_seen_and_come_back(work: Work) -> None:
+    os.chmod(work.path("d/e/c"), 0o600)
+    age(work)
+    before = work.state()
+    taken = work.take()
+    assert taken.was_clean and taken.permissions.bits("d/e/c", False) == 0o600
+    os.chmod(work.path("d/e/c"), 0o644)
+    os.chmod(work.path("a"), 0o640)
+    os.chmod(work.path("run.sh"), 0o700)
+    assert [(change.path, str(change.kind)) for change in changed(taken).paths] == [
+        ("a", "mode"),
+        ("d/e/c", "mode"),
+        ("run.sh", "mode"),
+    ]
+    assert roll_back(taken).is_complete
+    assert work.state() == before
+
+
+def test_what_was_ignored_by_a_rule_that_we_cannot_repeat_is_not_touched(work: Work) -> None:
+    """A name with a line's end is in no rule for the root; git has the rule in a file of that folder."""
+    work.write("n\nl/.gitignore", "/mine\n")
+    work.write("n\nl/tracked")
+    work.commit()
+    work.write("n\nl/mine", "precious\n")
+    before = work.state()
+    taken = work.take()
+    work.write("n\nl/mine.txt", "run\n")
+    assert roll_back(taken).is_complete
+    assert work.state() == before
+
+
+ATTRIBUTES = [
+    ("*.png binary\n*.x linguist-generated -text\n", True),
+    ("* text=auto\n", False),
+    ("*.x ident\n", False),
+    ("[attr]mine filter=x\n", False),
+    ("*.x\teol=crlf", False),
+]
+
+
+@pytest.mark.parametrize(("text", "is_trusted"), ATTRIBUTES)
+def test_where_attributes_convert_contents_every_file_is_read(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, is_trusted: bool
+) -> None:
+    work.write("d/.gitattributes", text)
+    work.commit()
+    age(work)
+    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    asked = questions(work, tmp_path, monkeypatch, work.take).split()
+    assert ("update-index" not in asked) == is_trusted
+    work.write("d/.gitattributes", "*.png -diff\n")
+    asked = questions(work, tmp_path, monkeypatch, work.take).split()
+    assert asked.count("update-index") == 2, "what it said before was not looked up, so nothing is trusted"
+
+
+def older(taken: Snapshot) -> Snapshot:
+    """As a runner wrote it that knew nothing of single ignored files and of when it looked."""
+    path = Path(taken.folder, "workspace.json")
+    data = json.loads(path.read_text())
+    for name in ("ignored_files", "since_ns"):
+        del data[name]
+    del data["position"]["tree"]
+    path.write_text(json.dumps(data))
+    found = snapshots.load(taken.folder)
+    assert found is not None
+    return found
+
+
+def test_a_record_of_an_older_runner_is_looked_at_and_rolled_back(work: Work) -> None:
+    age(work)
+    work.write("x.o", "mine\n")
+    before = work.state()
+    taken = older(work.take())
+    assert changed(taken).is_empty
+    work.write("a", "4321\n")
+    work.write("new", "run\n")
+    assert changed(taken).names == ("a", "new")
+    assert roll_back(taken).is_complete
+    assert work.state() == before
+
+
+def test_a_private_index_of_version_4_of_an_older_runner_is_read(work: Work) -> None:
+    taken = older(work.take())
+    work.git("update-index", "--index-version", "4", cwd=work.root)
+    data = (work.root / ".git" / "index").read_bytes()
+    Path(taken.shadow.base).unlink()
+    Path(taken.shadow.base).write_bytes(data)
+    assert changed(taken).names == ()
+    work.write("a", "4321\n")
+    assert changed(taken).names == ("a",)
