@@ -7,7 +7,8 @@
       PolicyRefused                                      5
       RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
       Conflict  IllegalTransition                        9
-      Unwritable  DiskFull  ManifestBroken  ManifestNewer  9
+      Unwritable  DiskFull                               9
+      ManifestBroken  ManifestNewer  InvocationBroken    9
       RollbackRefused  WorkspaceBusy                     9
       TooManyFiles                                       9
       GaveUpWaiting                                      75
@@ -30,6 +31,7 @@ __all__ = [
     "ExitStatus",
     "GaveUpWaiting",
     "IllegalTransition",
+    "InvocationBroken",
     "ManifestBroken",
     "ManifestNewer",
     "NotReady",
@@ -187,6 +189,14 @@ class ManifestBroken(RunnerError):
     code = "manifest_broken"
     exit_status = ExitStatus.CONFLICT
     default_hint = "the broken file was set aside; `runner reap` rebuilds the manifest"
+
+
+class InvocationBroken(RunnerError):
+    """Nothing else says what was started, so nobody can take the run over."""
+
+    code = "invocation_broken"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = "end its processes by hand if any are left, then remove the run's folder"
 
 
 class ManifestNewer(RunnerError):

@@ -222,8 +222,7 @@ def _later(caller: Caller, run: RunDir, kind: str, note: str, **fields: Any) -> 
     manifest = look.look(run)
     if manifest.is_done:
         return {"run_id": run.run_id, "status": manifest.status, "accepted": False}
-    given = {name: value for name, value in fields.items() if value is not None}
-    run.leave_intent(kind, caller.name, not_before=time.time() + _ANSWER_FIRST_S, **given)
+    run.leave_intent(kind, caller.name, not_before=time.time() + _ANSWER_FIRST_S, **fields)
     run.wake()  # so that its owner can tell what came before and after the request
     return {"run_id": run.run_id, "status": manifest.status, "accepted": True, "note": note}
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from runner.disk import files, home
 from runner.model import Program
-from runner.runtimes.jsonvalues import table, text
+from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,19 +27,29 @@ SCRIPT_SECONDS = 86_400
 """
 
 
+class KnownProgram(Value):
+    """What a program said: its version, the line that has it, its options; `until` it is asked again."""
+
+    stamp: tuple[int, ...]
+    version: str
+    line: str
+    flags: frozenset[str]
+    until: float | None
+
+
 def load(runtime: str, path: str, env: Mapping[str, str]) -> Program | None:
     """The program as it answered before, if its file is the same since then."""
     file = cache_file(env)
     stamp = stamp_of(path)
     if file is None or stamp is None:
         return None
-    entry = table(_read(file).get(f"{runtime}:{path}"))
-    flags, version, until = entry.get("flags"), text(entry.get("version")), entry.get("until")
-    if entry.get("stamp") != stamp or not version or not isinstance(flags, list):
+    try:
+        entry = KnownProgram.from_json(_read(file).get(f"{runtime}:{path}"))
+    except ValueError:
         return None
-    if until is not None and not (isinstance(until, (int, float)) and time.time() < until):
+    if list(entry.stamp) != stamp or (entry.until is not None and time.time() >= entry.until):
         return None
-    return Program(path, version, frozenset(flag for flag in flags if isinstance(flag, str)))
+    return Program(path, entry.version, entry.flags)
 
 
 def save(runtime: str, program: Program, line: str, stamp: list[int] | None, env: Mapping[str, str]) -> None:
@@ -47,13 +57,8 @@ def save(runtime: str, program: Program, line: str, stamp: list[int] | None, env
     file = cache_file(env)
     if file is None or stamp is None:
         return
-    entry = {
-        "stamp": stamp,
-        "version": program.version,
-        "line": line,
-        "flags": sorted(program.flags),
-        "until": time.time() + SCRIPT_SECONDS if _is_script(program.path) else None,
-    }
+    until = time.time() + SCRIPT_SECONDS if _is_script(program.path) else None
+    entry = KnownProgram(tuple(stamp), program.version, line, program.flags, until).to_json()
     try:
         files.private_folder(os.path.dirname(file))
         _add(file, f"{runtime}:{program.path}", entry)

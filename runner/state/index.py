@@ -42,6 +42,11 @@ class RunRow(Value):
     questions_open: int = 0
 
 
+_OF_A_COLUMN: dict[str, set[type]] = {"int": {int}, "str": {str}, "str | None": {str, type(None)}}
+_KINDS = [_OF_A_COLUMN[annotation] for annotation in RunRow.__annotations__.values()]
+"""What the columns of the cache hold: ten thousand rows are checked column by column."""
+
+
 def row_of(manifest: Manifest) -> RunRow:
     """The row of a manifest."""
     return RunRow(
@@ -133,10 +138,12 @@ def _finished(run: RunDir) -> list[Any] | None:
 def _read(repo: str) -> dict[str, list[Any]]:
     try:
         data = json.loads(read(f"{repo}/{RUNS}/{_NAME}", _LARGEST))
-        if data["version"] != _VERSION:
-            return {}
-        width = len(RunRow._fields)
-        return {row[0]: row for row in data["rows"] if len(row) == width and type(row[0]) is str}
+        rows = data["rows"]
+        columns = zip(*rows, strict=True)
+        is_ours = data["version"] == _VERSION and all(
+            kinds.issuperset(map(type, column)) for kinds, column in zip(_KINDS, columns, strict=True)
+        )
+        return {row[0]: row for row in rows} if is_ours else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 

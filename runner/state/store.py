@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import stat
 import time
@@ -23,9 +22,9 @@ from runner.disk.files import (
     unwritable,
     withdraw,
 )
-from runner.errors import ManifestBroken, RunNotFound, Unwritable
+from runner.errors import InvocationBroken, ManifestBroken, RunNotFound, Unwritable
 from runner.state.manifest import Manifest, timestamp
-from runner.value import json_bytes, json_value
+from runner.value import Seconds, Timestamp, Value, json_bytes, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.invocation import Invocation
-    from runner.model import Json
     from runner.state.ledger import Ledger
 
 RUNS = ".runs"
@@ -102,6 +100,30 @@ def lock_task(repo: str, task_id: str) -> int:
         raise unwritable(error) from error
     fcntl.flock(fd, fcntl.LOCK_EX)
     return fd
+
+
+class Intent(Value):
+    """What the owner of a run is asked to do: `pause`, `resume`, `cancel`, `rewrite`."""
+
+    kind: str
+    actor: str = "user"
+    at: Timestamp | None = None
+    grace_s: Seconds | None = None
+    reason: str | None = None
+    only: bool = False
+    """Not for the runs below."""
+    not_before: float | None = None
+    """Seconds since the epoch."""
+
+    def is_due(self, *, is_answered: bool) -> bool:
+        """A run that acts on itself gets its answer first: such an intent waits until a tool call of its
+        program was seen to end after the intent came, and a moment at the least. A silent program is not
+        waited for.
+        """
+        if self.not_before is None:
+            return True
+        waited_s = time.time() - self.not_before
+        return waited_s >= 0 and (is_answered or waited_s >= _ANSWERED_WITHIN_S)
 
 
 class RunDir:
@@ -233,13 +255,13 @@ class RunDir:
             raise ManifestBroken(text) from error  # a link, a folder, a FIFO or unreadable
 
     def read_invocation(self) -> Invocation:
-        """What was executed, without the prompt. ManifestBroken when it cannot be read."""
+        """What was executed, without the prompt. InvocationBroken when it cannot be read."""
         from runner.invocation import Invocation  # most commands on a run never need it
 
         try:
             return Invocation.from_json(json_value(read(self.invocation, _LARGEST_JSON)))
         except (OSError, ValueError) as error:
-            raise ManifestBroken(f"{self.invocation} cannot be read: {error}") from error
+            raise InvocationBroken(f"{self.invocation} cannot be read: {error}") from error
 
     def read_ledger(self) -> Ledger:
         """How far its plan is. ValueError where nothing says so that can be used."""
@@ -277,7 +299,7 @@ class RunDir:
 
     def leave_intent(self, kind: str, actor: str, **fields: Any) -> str:
         """A durable request to the run's owner; visible only when complete. Returns its path."""
-        intent = {"kind": kind, "actor": actor, "at": timestamp(), **fields}
+        intent = Intent(kind, actor, timestamp(), **fields).to_json()
         name = f"{time.time_ns():020d}-{os.urandom(3).hex()}"
         path = f"{self.control}/intent-{name}.json"
         try:
@@ -290,7 +312,7 @@ class RunDir:
             raise unwritable(error) from error
         return path
 
-    def intents(self) -> Iterator[tuple[str, Json]]:
+    def intents(self) -> Iterator[tuple[str, Intent]]:
         """(path, intent) in the order in which they were left; unreadable ones are removed."""
         if os.path.islink(self.control):
             return
@@ -301,12 +323,10 @@ class RunDir:
         for name in names:
             path = f"{self.control}/{name}"
             try:
-                intent = json.loads(read(path, 1024 * 1024))
-                if not isinstance(intent, dict):
-                    raise ValueError(name)
+                intent = Intent.from_json(json_value(read(path, 1024 * 1024)))
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError, TypeError, RecursionError):
+            except (OSError, ValueError):
                 withdraw(path)
                 continue
             yield path, intent
@@ -320,7 +340,7 @@ class RunDir:
 
     def is_told(self, kind: str) -> bool:
         """Whether such a request waits for the owner."""
-        return any(intent.get("kind") == kind for _, intent in self.intents())
+        return any(intent.kind == kind for _, intent in self.intents())
 
     def open_wake(self) -> int | None:
         """The owner's end of the FIFO, created again if it was removed; None if that is impossible.
@@ -350,22 +370,6 @@ class RunDir:
             pass
         finally:
             os.close(fd)
-
-
-def is_due(intent: Json, *, is_answered: bool) -> bool:
-    """A run that acts on itself gets its answer first: its request waits until a tool call of its program was
-    seen to end after it came, and at least a moment. A silent program is not waited for.
-    """
-    not_before = intent.get("not_before")
-    if not isinstance(not_before, int | float):
-        return True
-    waited_s = time.time() - not_before
-    return waited_s >= 0 and (is_answered or waited_s >= _ANSWERED_WITHIN_S)
-
-
-def actor_of(intent: Json) -> str:
-    """Who requests it."""
-    return str(intent.get("actor") or "user")
 
 
 def _is_of_another(path: str) -> bool:

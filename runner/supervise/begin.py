@@ -71,7 +71,8 @@ def begin(
 def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> None:
     """Hands the lock of an ownerless run to a fresh supervisor; returns when it has looked.
 
-    The child lives on under it, or the end that the evidence supports is written by then.
+    The child lives on under it, or the end that the evidence supports is written by then. InvocationBroken
+    where nothing says what that run is.
     """
 
     def own(ready_fd: int) -> None:
@@ -79,6 +80,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
         _become_supervisor(run, lock_fd, ready_fd, {**env, RUN_MARKER: run.run_id})
 
     try:
+        run.read_invocation()  # a supervisor that cannot read it would only say so in its log
         _detach(own)
     finally:
         os.close(lock_fd)

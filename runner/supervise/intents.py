@@ -8,12 +8,11 @@ from runner.model import Phase, Reason
 from runner.processes.proc import find_process
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance, cancelled
-from runner.state.store import actor_of, is_due
+from runner.state.store import Intent
 from runner.supervise import takeover
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.model import Json
     from runner.state.questions import Question
     from runner.supervise.owner import Owner
 
@@ -35,11 +34,11 @@ class Intents:
         for path, intent in self._owner.run.intents():
             if not self._is_due(path, intent):
                 continue
-            kind, self._obeying = str(intent.get("kind")), path
-            if kind == "rewrite":
+            self._obeying = path
+            if intent.kind == "rewrite":
                 self._rewrite()
-            elif kind in obeyed:
-                obeyed[kind](intent)
+            elif intent.kind in obeyed:
+                obeyed[intent.kind](intent)
             self._obeying = None
             withdraw(path)
 
@@ -47,12 +46,14 @@ class Intents:
         """A question's time is over: what its asker has said is to be done then."""
         why = f"question {question.id} was not answered in time"
         if question.on_expiry == "pause":
-            self._pause({"actor": why, "only": True})
+            self._pause(Intent("pause", why, only=True))
         elif question.on_expiry == "fail":
             self._owner.log.note("limit", code="question_expired", message=why)
             self.request_stop(Reason("question_expired", why))
 
-    def request_stop(self, reason: Reason, grace_s: float | None = None, intent: Json | None = None) -> None:
+    def request_stop(
+        self, reason: Reason, grace_s: float | None = None, intent: Intent | None = None
+    ) -> None:
         """Writes the wish down and ends the run's processes; `intent`: the wish is also for its children."""
         owner = self._owner
         owner.limits.resume()
@@ -70,7 +71,7 @@ class Intents:
         tree.spare(self._owner.is_companion)  # another attempt may ask the scripted model
         tree.stop(self._owner.invocation.limits.grace_s if grace_s is None else grace_s, self._is_hurried)
 
-    def _pause(self, intent: Json) -> None:
+    def _pause(self, intent: Intent) -> None:
         owner = self._owner
         if owner.manifest.phase is not Phase.RUNNING:
             return
@@ -82,15 +83,15 @@ class Intents:
         if running:
             owner.tree.thaw(_FREEZE_S)
             names = [f"{process.command} ({process.pid})" for process in running]
-            owner.log.note("pause_failed", actor=actor_of(intent), still_running=names)
+            owner.log.note("pause_failed", actor=intent.actor, still_running=names)
             return
         owner.limits.pause()
-        owner.children.stand_alone(bool(intent.get("only")))
+        owner.children.stand_alone(intent.only)
         owner.write(advance(owner.manifest, Event.PAUSED))
-        owner.log.note(Event.PAUSED, actor=actor_of(intent))
+        owner.log.note(Event.PAUSED, actor=intent.actor)
         self._hand_on("pause", intent)
 
-    def _resume(self, intent: Json) -> None:
+    def _resume(self, intent: Intent) -> None:
         owner = self._owner
         if owner.manifest.phase is not Phase.PAUSED:
             return
@@ -99,15 +100,14 @@ class Intents:
         paused_s = round(owner.limits.paused_s, 3)
         owner.write(advance(owner.manifest, Event.RESUMED, paused_seconds=paused_s))
         names = [f"{process.command} ({process.pid})" for process in stopped]
-        owner.log.note(Event.RESUMED, actor=actor_of(intent), still_stopped=names)
+        owner.log.note(Event.RESUMED, actor=intent.actor, still_stopped=names)
         self._hand_on("resume", intent)
 
-    def _cancel(self, intent: Json) -> None:
-        grace, why = intent.get("grace_s"), str(intent.get("reason") or "")
-        grace_s = float(grace) if isinstance(grace, int | float) else None
-        self._owner.log.note("cancel_requested", actor=actor_of(intent), reason=why)
-        self._owner.children.stand_alone(bool(intent.get("only")))
-        self.request_stop(cancelled(actor_of(intent), why), grace_s, intent)
+    def _cancel(self, intent: Intent) -> None:
+        why = intent.reason or ""
+        self._owner.log.note("cancel_requested", actor=intent.actor, reason=why)
+        self._owner.children.stand_alone(intent.only)
+        self.request_stop(cancelled(intent.actor, why), intent.grace_s, intent)
 
     def _rewrite(self) -> None:
         """After a report that the manifest is broken: it is set aside, and what we know is written again."""
@@ -119,17 +119,17 @@ class Intents:
             owner.write(owner.manifest)
             owner.log.note("rewritten", aside=aside, message=error.message)
 
-    def _hand_on(self, kind: str, intent: Json) -> None:
+    def _hand_on(self, kind: str, intent: Intent) -> None:
         """The same request for every child run, unless it is for this one only."""
-        if not intent.get("only"):
-            given = {name: intent[name] for name in ("grace_s", "reason") if name in intent}
-            self._owner.children.tell(kind, self._owner.env, **given)
+        if not intent.only:
+            owner = self._owner
+            owner.children.tell(kind, owner.env, grace_s=intent.grace_s, reason=intent.reason)
 
     def _is_hurried(self) -> bool:
         """Whether a cancel came while a stop is under way: then there are no more graces."""
         others = ((path, wish) for path, wish in self._owner.run.intents() if path != self._obeying)
-        return any(wish.get("kind") == "cancel" and self._is_due(path, wish) for path, wish in others)
+        return any(wish.kind == "cancel" and self._is_due(path, wish) for path, wish in others)
 
-    def _is_due(self, path: str, intent: Json) -> bool:
+    def _is_due(self, path: str, intent: Intent) -> bool:
         ended = self._owner.progress.tool_calls
-        return is_due(intent, is_answered=ended > self._noticed.setdefault(path, ended))
+        return intent.is_due(is_answered=ended > self._noticed.setdefault(path, ended))

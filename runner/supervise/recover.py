@@ -41,7 +41,7 @@ def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
             after = _apply(manifest, event)
             if after is not manifest:
                 manifest = Manifest.from_json(after.to_json())  # whatever stood in the event
-        except (LookupError, TypeError, ValueError, IllegalTransition):
+        except (LookupError, TypeError, ValueError, RecursionError, IllegalTransition):
             continue
     return manifest
 

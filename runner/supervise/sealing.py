@@ -23,7 +23,8 @@ class Cleaner:
     def __init__(self, names: tuple[str, ...], env: Mapping[str, str]) -> None:
         from runner.redact.redactor import Redactor
 
-        self._redactor: Redactor = Redactor(value for name in names if (value := env.get(name)))
+        known = {**env}  # os.environ itself cannot be asked for a name that no variable can have
+        self._redactor: Redactor = Redactor(value for name in names if (value := known.get(name)))
 
     def text(self, text: str) -> str:
         from runner.text.terminal import clean_terminal

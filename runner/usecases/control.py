@@ -173,8 +173,7 @@ def cancel(
     """
     manifest = look(run)
     if not manifest.is_done:
-        wish = {"grace_s": grace_s, "reason": reason, "only": only or None}
-        run.leave_intent("cancel", actor, **{k: v for k, v in wish.items() if v is not None})
+        run.leave_intent("cancel", actor, grace_s=grace_s, reason=reason, only=only)
         run.wake()
         bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
         bound = bound if within_s is None else within_s

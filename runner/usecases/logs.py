@@ -236,7 +236,11 @@ def redactor(run: RunDir, manifest: Manifest) -> Redactor:
         names = ()
     process = manifest.process
     child = environment(process.pid) if process is not None and find_process(process) is not None else {}
-    return Redactor(value for name in names if (value := child.get(name) or os.environ.get(name)))
+    known = {
+        **os.environ,
+        **{name: value for name, value in child.items() if value},
+    }  # a name may be none at all
+    return Redactor(value for name in names if (value := known.get(name)))
 
 
 def _event_text(event: Json) -> str:

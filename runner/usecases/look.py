@@ -193,7 +193,7 @@ def ask(run: RunDir, kind: str, actor: str, within_s: float, *, only: bool = Fal
 
     An owner that dies meanwhile gets a successor, which takes it.
     """
-    path = run.leave_intent(kind, actor, **({"only": True} if only else {}))
+    path = run.leave_intent(kind, actor, only=only)
     run.wake()
     deadline = time.monotonic() + within_s
     while os.path.exists(path):

@@ -9,7 +9,7 @@ import contextlib
 import os
 
 from runner.disk.files import no_follow
-from runner.errors import Conflict, ManifestBroken, RunnerError
+from runner.errors import Conflict, InvocationBroken, RunnerError
 from runner.model import Level
 from runner.state.events import read_events
 from runner.state.store import RunDir, is_run_id
@@ -133,7 +133,7 @@ def _allowed(run: RunDir, manifest: Manifest, notes: list[str]) -> tuple[Allowed
     """What it was allowed, and how many checks were declared."""
     try:
         invocation = run.read_invocation()
-    except ManifestBroken as error:
+    except InvocationBroken as error:
         notes.append(f"the terms of the run are not known: {error.message}")
         return Allowed(writes=manifest.sandbox.level is not Level.READ_ONLY), 0
     return allowed_by(invocation), len(invocation.verify)

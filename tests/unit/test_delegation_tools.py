@@ -21,7 +21,7 @@ from runner.resolve import delegation
 from runner.state import questions
 from runner.state.lineage import ParentOver
 from runner.state.questions import QuestionClosed, QuestionNotFound
-from runner.state.store import RunDir, is_due
+from runner.state.store import RunDir
 
 BY_NAME = {tool.name: tool for tool in TOOLS}
 EVERY_TOOL = pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
@@ -194,14 +194,14 @@ def test_a_run_that_acts_on_itself_is_answered_first(
     answer = call(run, tool, manifest_path=relative(run), **arguments)
     assert answer["accepted"] is True and answer["status"] == "running"
     (wish,) = wishes(run)
-    assert (wish["kind"], wish["actor"]) == (kind, f"run {run.run_id}")
-    assert wish.get("reason") == arguments.get("reason")
-    assert before < wish["not_before"] < before + 10
-    assert not is_due({**wish, "not_before": time.time() + 1}, is_answered=True), "a moment at the least"
-    assert not is_due({**wish, "not_before": before}, is_answered=False)
-    assert is_due({**wish, "not_before": before}, is_answered=True)
-    silent = {**wish, "not_before": before - 60}
-    assert is_due(silent, is_answered=False), "a program that tells nothing is not waited for"
+    assert (wish.kind, wish.actor) == (kind, f"run {run.run_id}")
+    assert wish.reason == arguments.get("reason")
+    assert before < wish.not_before < before + 10
+    assert not wish.replace(not_before=time.time() + 1).is_due(is_answered=True), "a moment at the least"
+    assert not wish.replace(not_before=before).is_due(is_answered=False)
+    assert wish.replace(not_before=before).is_due(is_answered=True)
+    silent = wish.replace(not_before=before - 60)
+    assert silent.is_due(is_answered=False), "a program that tells nothing is not waited for"
 
 
 def test_a_run_never_resumes_itself(start: Start) -> None:

@@ -30,6 +30,7 @@ CONTRACT = {
     "too_many_open_files": 9,
     "manifest_broken": 9,
     "manifest_newer": 9,
+    "invocation_broken": 9,
     "rollback_refused": 9,
     "workspace_busy": 9,
     "bug": 70,

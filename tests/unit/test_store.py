@@ -359,7 +359,7 @@ def test_a_wish_is_left_although_the_agent_has_removed_the_folder_of_wishes(run:
     os.close(run.create())
     shutil.rmtree(run.control)
     run.leave_intent("cancel", "user")
-    assert [intent["kind"] for _, intent in run.intents()] == ["cancel"]
+    assert [intent.kind for _, intent in run.intents()] == ["cancel"]
     assert mode(run.control) == 0o700
 
 
@@ -399,9 +399,9 @@ def test_a_broken_manifest_is_kept_aside_and_there_is_one_at_every_moment(run: R
 def test_intents_come_in_the_order_in_which_they_were_left(run: RunDir) -> None:
     os.close(run.create())
     for n in range(30):
-        run.leave_intent("cancel", f"user-{n}", n=n)
-    assert [intent["n"] for _, intent in run.intents()] == list(range(30))
-    assert {intent["kind"] for _, intent in run.intents()} == {"cancel"}
+        run.leave_intent("cancel", f"user-{n}", reason=str(n))
+    assert [intent.reason for _, intent in run.intents()] == [*map(str, range(30))]
+    assert {intent.kind for _, intent in run.intents()} == {"cancel"}
 
 
 def test_an_intent_is_private_and_stays_until_it_is_taken(run: RunDir) -> None:
@@ -427,7 +427,7 @@ def test_an_intent_that_nobody_can_read_is_taken_away(content: bytes, run: RunDi
     bad = Path(run.control, "intent-00000000000000000001-abcdef.json")
     bad.write_bytes(content)
     run.leave_intent("cancel", "user")
-    assert [intent["kind"] for _, intent in run.intents()] == ["cancel"]
+    assert [intent.kind for _, intent in run.intents()] == ["cancel"]
     assert not bad.exists()
 
 
@@ -436,7 +436,7 @@ def test_a_folder_or_a_link_in_the_place_of_an_intent_stops_nobody(run: RunDir) 
     Path(run.control, "intent-0-folder.json").mkdir()
     Path(run.control, "intent-0-link.json").symlink_to("/dev/zero")
     run.leave_intent("cancel", "user")
-    assert [intent["kind"] for _, intent in run.intents()] == ["cancel"]
+    assert [intent.kind for _, intent in run.intents()] == ["cancel"]
 
 
 def test_an_intent_for_a_run_that_is_gone_is_an_error(run: RunDir) -> None:
