@@ -267,7 +267,7 @@ def _text(path: str, hint: str | None = None) -> str:
     """At most one character more than a prompt may have: enough to say that it is too long."""
     if os.path.exists(path) and not os.path.isfile(path):
         # A FIFO would be waited for, /dev/zero read for ever.
-        raise PromptInvalid(f"{path} is not a plain file")
+        raise PromptInvalid(f"{path} is not a regular file")
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read(MAX_PROMPT_CHARS + 1)

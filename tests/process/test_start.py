@@ -489,7 +489,7 @@ def test_an_input_that_is_no_plain_file_is_refused_at_once(
     path = repo.root / "input"
     os.mkfifo(path) if what == "a fifo" else path.symlink_to("/dev/zero")
     refused = repo.cli("start", "--task", "work", *words, "--format", "json", within=10)
-    assert (refused.status, "is not a plain file" in json.dumps(refused.error)) == (2, True)
+    assert (refused.status, "is not a regular file" in json.dumps(refused.error)) == (2, True)
     assert not repo.runs_folder.exists()
 
 
