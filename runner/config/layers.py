@@ -6,6 +6,7 @@ import copy
 
 from runner.config.blocks import BLOCKS
 from runner.config.values import IN_LIMITS
+from runner.model import Caps, Delegate, Delegation, Economics, Recovery, Terms
 from runner.text.problems import Problem, dotted
 from runner.value import Value
 
@@ -29,19 +30,13 @@ DEFAULTS: dict[str, Any] = {
         "verify_timeout": "10m",
         "rehearse": False,
         "blocks": [],
-        "limits": {
-            "tokens": "none",
-            "tree_tokens": "none",
-            "warn_at": 0.8,
-            "repeats": 25,
-            "reconnects": 8,
-        },
+        "limits": {key: "none" if value is None else value for key, value in Caps().to_json().items()},
         "scope": [],
-        "workspace": "in-place",
-        "on_conflict": "refuse",
+        "workspace": Terms.workspace,
+        "on_conflict": Terms.on_conflict,
         "output_contract": False,
-        "conformance": "report",
-        "retries": 0,
+        "conformance": Terms.conformance,
+        "retries": Recovery.retries,
         "patterns": [],
         "constraints": [],
         "testing": [],
@@ -64,33 +59,20 @@ DEFAULTS: dict[str, Any] = {
         "max_depth": 1,
         "max_children": 4,
         "skills": True,
-        "on_parent_end": "cancel",
+        "on_parent_end": Delegation.on_parent_end,
     },
     "recovery": {
-        "ladder": ["resume", "fresh"],
-        "api_retries": 3,
-        "backoff": "30s",
-        "backoff_max": "10m",
+        "ladder": [*Recovery.ladder],
+        "api_retries": Recovery.api_retries,
+        "backoff": f"{Recovery.backoff_s:g}s",
+        "backoff_max": f"{Recovery.backoff_max_s:g}s",
     },
-    "delegate": {
-        "decision": "auto",
-        "soft_cap": 5,
-        "hard_cap": 8,
-        "oversize": "chain",
-        "balance": False,
-        "trivial": "keep",
-        "hub_files": [],
-        "max_parallel": 1,
-        "max_failures": 3,
-        "files": "warn",
-        "commit": False,
-        "commit_message": "{title}: batch {n} of {batches} ({units})",
-    },
-    "economics": {"fixed": 15_300, "batch": 4_500, "unit": 3_700},
+    "delegate": {key: value for key, value in Delegate().to_json().items() if value is not None},
+    "economics": Economics().to_json(),
     "blocks": {name: {"text": text} for name, text in BLOCKS.items()},
     "tasks": {},
 }
-"""The lowest layer."""
+"""The lowest layer; a default that a value of `model` has stands there alone."""
 
 EXCLUSIVE = {"prompt": "prompt_file", "prompt_file": "prompt"}
 """Where a layer sets one, the other one of the layers below does not count."""

@@ -152,32 +152,26 @@ def _runtime(name: str, item: Json) -> RuntimeSettings:
 
 def key(places: ConfigFiles, settings: Mapping[str, str], sets: Sequence[str]) -> dict[str, Any]:
     """What a snapshot depends on besides the content of files; equal or stale."""
-    folder = os.path.dirname(__file__)
     return {
         "format": FORMAT,
         "python": sys.version,
-        # Our own code stands for its version: it also changes between two releases, in a checkout.
-        "code": [stamp(os.stat(os.path.join(folder, name))) for name in _CODE],
+        "code": _code(),
         "places": places.to_json(),
         "environment": dict(settings),
         "sets": list(sets),
     }
 
 
-_CODE = (
-    "blocks.py",
-    "compile.py",
-    "effective.py",
-    "kinds.py",
-    "layers.py",
-    "plan_tables.py",
-    "policy.py",
-    "reading.py",
-    "references.py",
-    "schema.py",
-    "tables.py",
-    "values.py",
-)
+def _code() -> int:
+    """Stands for our own code, as a version would: that also changes between two releases, in a checkout. Of
+    whole numbers the hash is the same in every process.
+    """
+    package = os.path.dirname(os.path.dirname(__file__))
+    stamps = []
+    for folder in (package, *(one.path for one in os.scandir(package) if one.is_dir())):
+        with os.scandir(folder) as entries:
+            stamps += [tuple(stamp(one.stat())) for one in entries if one.name.endswith(".py")]
+    return hash(tuple(sorted(stamps)))
 
 
 def stamp(stat: os.stat_result) -> list[int]:
