@@ -12,7 +12,7 @@ from runner.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import IO, Any
+    from typing import Any
 
 _CHUNK = 1 << 20
 _LARGEST = 1 << 30
@@ -100,12 +100,3 @@ def blob(hash_name: str, size: int, chunks: Iterable[bytes]) -> str:
     for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-
-def binary(path: str) -> IO[bytes]:
-    """A new file of ours, 0600."""
-    return open(path, "xb", opener=_private)

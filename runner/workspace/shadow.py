@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 
+from runner.disk.files import create, make_folders
 from runner.value import Value
-from runner.workspace.files import REPOSITORY, Entry, binary, blob, read_bytes
+from runner.workspace.files import REPOSITORY, Entry, blob, read_bytes
 from runner.workspace.git import Git, GitFailed, joined, split
 from runner.workspace.ignores import Untracked, untracked
 from runner.workspace.survey import folders, survey
@@ -88,7 +89,7 @@ class Shadow:
         """
         _remove_tree(self.home)
         for name in ("objects/info", "objects/pack", "refs", "info"):
-            os.makedirs(f"{self.home}/{name}", mode=0o700)
+            make_folders(f"{self.home}/{name}")
         sha256 = self.hash_name == "sha256"
         config = _CONFIG.format(
             null=os.devnull, version=int(sha256), extensions="\tobjectformat = sha256\n" if sha256 else ""
@@ -99,8 +100,7 @@ class Shadow:
             "info/attributes": _RAW,
             "objects/info/alternates": b"".join(_alternate(path) for path in objects),
         }.items():
-            with binary(f"{self.home}/{name}") as file:
-                file.write(data)
+            create(f"{self.home}/{name}", data)
 
     def index(self, path: str) -> Index:
         """What an index of ours holds; nothing where none is. GitFailed if it cannot be read."""
@@ -117,8 +117,7 @@ class Shadow:
 
     def ignore(self, rules: bytes) -> None:
         """What shall be ignored at every look from now on."""
-        with binary(f"{self.home}/ignore") as file:
-            file.write(rules + b"\n" + _as_rule(self.runs))
+        create(f"{self.home}/ignore", rules + b"\n" + _as_rule(self.runs))
 
     def look(self, before: Before) -> Seen:
         """The work tree now, by the ignore rules of the snapshot. GitFailed if it does not hold still."""
