@@ -7,7 +7,6 @@ the median of the rounds is compared. CPU is user + system of our process and th
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -20,22 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cancelling import cancelling
 from delegation import delegating
 from planning import planning
-from scene import RUNNER, Scene, Table
+from scene import RUNNER, Scene, Table, measure
+from writing import writing
 
 BARE = [sys.executable, "-I", "-c", "pass"]
-
-
-def measure(argv: list[str], scene: Scene) -> tuple[float, float]:
-    """(CPU, wall) milliseconds of one command that must succeed."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begun = time.perf_counter()
-    done = subprocess.run(argv, cwd=scene.repo, env=scene.env, capture_output=True, check=False)
-    wall = time.perf_counter() - begun
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode != 0:
-        raise SystemExit(f"{argv}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu * 1000, wall * 1000
 
 
 def operating(scene: Scene, table: Table, rounds: int) -> float:
@@ -173,6 +160,7 @@ def main() -> int:
         silence(scene, table)
         listing(scene, table, rounds)
         planning(table, rounds)
+        writing(table, rounds)
         flood(scene, table)
     finally:
         scene.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import codex_cli_bin
 
 ROOT = Path(__file__).resolve().parent.parent
+_WHO = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
 RUNNER = [str(Path(sys.executable).with_name("runner"))]
 CODEX = str(codex_cli_bin.bundled_codex_path())
 
@@ -34,6 +36,16 @@ prompt = "flood"
 [tasks.delegating]
 delegation = true
 prompt = "silent"
+[tasks.writer]
+sandbox = "workspace-write"
+prompt = "quick"
+[tasks.own]
+sandbox = "workspace-write"
+workspace = "worktree"
+prompt = "quick"
+[tasks.gated]
+sandbox = "workspace-write"
+prompt = "gated"
 """
 
 _FAKE = """\
@@ -46,6 +58,8 @@ date +%s%N > {stamp}
 read -r prompt
 case "$prompt" in
   silent) exec sleep 1000 ;;
+  gated) read -r _ < {gate}; echo changed >> src/0/0/0.txt
+     echo '{{"type":"turn.completed","usage":{{}}}}' ;;
   short) echo '{{"type":"thread.started","thread_id":"t"}}'; sleep 0.3
      echo '{{"type":"turn.completed","usage":{{}}}}'
      printf x > "$(dirname "$RUNNER_MANIFEST")/last-message.md"
@@ -60,6 +74,19 @@ _FLOOD = (
     '\\"type\\":\\"reasoning\\",\\"text\\":\\"" + b"x" * 900 + b"\\"}}}}\\n") * 1100; '
     "n = 1073741824; \nwhile n > 0: n -= os.write(1, piece)"
 )
+
+
+def measure(argv: list[str], scene: Scene) -> tuple[float, float]:
+    """(CPU, wall) milliseconds of one command that must succeed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    begun = time.perf_counter()
+    done = subprocess.run(argv, cwd=scene.repo, env=scene.env, capture_output=True, check=False)
+    wall = time.perf_counter() - begun
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        raise SystemExit(f"{argv}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu * 1000, wall * 1000
 
 
 class Table:
@@ -79,12 +106,18 @@ class Scene:
         for path in (Path(self.repo), home):
             path.mkdir(parents=True)
         subprocess.run(["git", "init", "-q", self.repo], check=True)
-        stamp = Path(self.repo, "stamp")
+        stamp, self.gate = Path(self.repo, "stamp"), str(folder / "gate")
+        os.mkfifo(self.gate)
         self.fake = str(folder / "codex")
         stamper = folder / "stamper"
         stamper.write_text(f"#!/bin/sh\ndate +%s%N > {stamp}\n")
         text = _FAKE.format(
-            codex=CODEX, stamp=stamp, stamper=stamper, python=sys.executable, flood=_FLOOD.format()
+            codex=CODEX,
+            stamp=stamp,
+            gate=self.gate,
+            stamper=stamper,
+            python=sys.executable,
+            flood=_FLOOD.format(),
         )
         Path(self.fake).write_text(text)
         for path in (Path(self.fake), stamper):
@@ -93,6 +126,7 @@ class Scene:
         real = Path(self.repo, "real.toml")
         real.write_text(
             f'[runtimes.codex]\ncommand = "{CODEX}"\n[tasks.hello]\nrehearse = true\nprompt = "hello"\n'
+            '[tasks.change]\nrehearse = true\nprompt = "hello"\nsandbox = "workspace-write"\n'
         )
         self.real = str(real)
         self.shell = str(Path(self.repo, "shell.toml"))  # `cancelling` knows what is in it
@@ -103,9 +137,25 @@ class Scene:
         argv = [*RUNNER, *words]
         return subprocess.run(argv, cwd=self.repo, env=self.env, capture_output=True, text=True).stdout
 
+    def git(self, *words: str) -> None:
+        """A git command that must succeed."""
+        subprocess.run(["git", *_WHO, *words], cwd=self.repo, env=self.env, check=True)
+
+    def fill(self, count: int) -> None:
+        """So many small files, and everything committed; git has looked at it once since."""
+        for number in range(count):
+            path = Path(self.repo, "src", str(number // 2_500), str(number // 50), f"{number}.txt")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{number}\n" * 20)
+        Path(self.repo, ".gitignore").write_text("/stamp\n/.runs/\n")
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "all of it")
+        time.sleep(2)  # what is as new as the index is read again by git
+        self.git("status", "--short")
+
     def start(self, task: str) -> str:
         """Starts a task and gives its run id."""
-        file = {"hello": self.real, "shell": self.shell}.get(task)
+        file = {"hello": self.real, "change": self.real, "shell": self.shell}.get(task)
         config = [] if file is None else ["--config", file]
         out = self.cli("start", "--task", task, "--format", "json", *config)
         return str(json.loads(out)["run_id"])
@@ -132,7 +182,7 @@ class Scene:
         self.until(lambda: stamp.exists() and stamp.read_text().endswith("\n"))
         return int(stamp.read_text())
 
-    def bare_codex(self) -> float:
+    def bare_codex(self, sandbox: str = "read-only") -> float:
         """Milliseconds of a bare `codex exec` with the same flags against the same kind of server."""
         from runner.rehearsal.codex_config import overrides
 
@@ -144,7 +194,7 @@ class Scene:
             env=self.env,
         )
         port = listener.getsockname()[1]
-        argv = [CODEX, "exec", "--json", "--skip-git-repo-check", "-C", self.repo, "-s", "read-only"]
+        argv = [CODEX, "exec", "--json", "--skip-git-repo-check", "-C", self.repo, "-s", sandbox]
         argv += [word for pair in overrides(port) for word in ("-c", pair)]
         begun = time.perf_counter()
         subprocess.run([*argv, "-"], input=b"hello", env=self.env, capture_output=True, check=True)
