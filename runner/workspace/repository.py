@@ -120,11 +120,24 @@ class Repository(Value):
 
     def untracked(self, foreign: Sequence[str]) -> Untracked:
         """What stands beside the tracked files: `foreign` are the names at which a walk stopped."""
-        names = joined(f"./{name}" for name in foreign)  # so that none of them is a pattern
+        asked = (name.removesuffix("/") for name in foreign if not self._ignores_itself(name))
+        # With `./`, so that none of them is a pattern. Without a slash at the end, because `folder/*` matches
+        # `folder/`, where a further rule may except a file inside.
+        names = joined(f"./{name}" for name in asked)
         if not names or self.git.ask("check-ignore", "-z", "--no-index", "--stdin", stdin=names)[1] == names:
             return untracked((), foreign)
         others = ("ls-files", "-z", "-o", "--exclude-standard")
         return untracked(split(self.git.run(*others)), split(self.git.run(*others, "-i", "--directory")))
+
+    def _ignores_itself(self, name: str) -> bool:
+        """Whether it is a folder whose own rule is to ignore all that is in it, as tools make for a cache."""
+        if not name.endswith("/") or os.path.lexists(f"{self.root}/{name}.git"):
+            return False
+        path = f"{self.root}/{name}.gitignore"
+        if not os.path.isfile(path) or os.path.islink(path):
+            return False
+        lines = (read_bytes(path) or b"").split(b"\n")
+        return {line for line in lines if line and not line.startswith(b"#")} == {b"*"}
 
     def ignore_rules(self, settings: dict[str, str], names: Iterable[str]) -> bytes:
         """All that decides now what is ignored, as one list. `names` has all `.gitignore` files, and may have

@@ -351,3 +351,42 @@ def test_a_private_index_of_version_4_of_an_older_runner_is_read(work: Work) -> 
     assert changed(taken).names == ()
     work.write("a", "4321\n")
     assert changed(taken).names == ("a",)
+
+
+EXCEPTED = {
+    "by a rule above": ("tmp/*\n!tmp/keep\n", "tmp/keep", None),
+    "by a rule inside": ("", "tmp/.gitignore", "*\n!.gitignore\n"),
+    "inside a repository": ("", "tmp/", "*\n"),
+}
+
+
+@pytest.mark.parametrize("kind", EXCEPTED)
+def test_a_new_folder_of_ignored_files_is_not_ignored_where_one_is_excepted(work: Work, kind: str) -> None:
+    above, shown, inside = EXCEPTED[kind]
+    work.write(".gitignore", above)
+    work.commit()
+    age(work)
+    work.write("tmp/ignored")
+    work.write("tmp/keep" if inside is None else "tmp/.gitignore", inside or "mine\n")
+    if shown == "tmp/":
+        work.git("init", "-q", "tmp")
+    before = work.state()
+    taken = work.take()
+    assert taken.untracked == (shown,)
+    if shown != "tmp/":
+        work.write(shown, "run\n")
+        assert changed(taken).names == (shown,)
+        assert roll_back(taken).is_complete
+        assert work.state() == before
+
+
+def test_a_folder_that_ignores_itself_takes_git_one_question(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(work)
+    work.write(".cache/.gitignore", "# made by a tool\n*\n")
+    work.write(".cache/x")
+    asked = questions(work, tmp_path, monkeypatch, work.take).split()
+    assert "ls-files" not in asked
+    taken = snapshots.load(str(work.folder))
+    assert taken is not None and taken.was_clean and ".cache" in taken.ignored
