@@ -280,10 +280,14 @@ class Run:
         return self._process("supervisor")
 
     def _process(self, name: str) -> Seen:
+        seen = self._written_down(name)
+        assert seen is not None, f"no {name} any more: {self.on_disk()[name]}"
+        return seen
+
+    def _written_down(self, name: str) -> Seen | None:
         known = self.on_disk()[name]
         seen = processes.look(known["pid"])
-        assert seen is not None and seen.start_time == known["start_time"], f"no {name} any more: {known}"
-        return seen
+        return seen if seen is not None and seen.start_time == known["start_time"] else None
 
     def tree(self) -> list[Seen]:
         """The living processes of the run without its supervisor and its rehearsal, by our own look."""
@@ -298,7 +302,12 @@ class Run:
         return processes.carrying(self.id)
 
     def kill_supervisor(self) -> None:
-        """SIGKILL, and gone."""
-        supervisor = self.supervisor()
+        """SIGKILL, and gone. A new owner has the run before it has written that down."""
+
+        def look() -> Seen | None:
+            seen = self._written_down("supervisor")
+            return seen if seen is not None and seen.is_alive else None
+
+        supervisor = wait_until(look, what="a supervisor")
         processes.kill(supervisor)
         wait_until(lambda: not supervisor.is_still_there(), what="the supervisor's death")
