@@ -22,9 +22,9 @@ from runner.cli.render import (
     rows_text,
     status_word,
 )
-from runner.model import Outcome, Phase, Reason, Usage
+from runner.model import Conformance, Outcome, Phase, Reason, Usage
 from runner.state.index import RunRow, row_of
-from runner.state.manifest import Survivor
+from runner.state.manifest import Survivor, Workspace
 from runner.usecases.logs import LogLine
 
 ESCAPE = "\x1b"
@@ -111,11 +111,13 @@ def test_a_spent_budget_is_told_apart_from_other_failures_only() -> None:
 
 def test_a_status_names_the_work_tree_and_what_is_not_as_declared() -> None:
     plain = a_manifest()
-    seen = {
-        "model": {"declared": "gpt-5", "observed": "gpt-4", "verdict": "drift"},
-        "effort": {"declared": "high", "observed": "high", "verdict": "ok"},
-    }
-    place = {"kind": "worktree", "path": "/state/tree", "base": None}
+    seen = Conformance.from_json(
+        {
+            "model": {"declared": "gpt-5", "observed": "gpt-4", "verdict": "drift"},
+            "effort": {"declared": "high", "observed": "high", "verdict": "ok"},
+        }
+    )
+    place = Workspace("worktree", "/state/tree", None)
     text = manifest_text(plain.replace(workspace=place, conformance=seen))
     assert "/state/tree (worktree)" in text
     assert "model: declared gpt-5, observed gpt-4" in text and "effort:" not in text

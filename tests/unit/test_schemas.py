@@ -326,6 +326,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     },
     "backing_off": {"seconds": 30.0, "code": "cli_failure", "attempt": 2},
     "retried": {"attempt": 2, "how": "fresh", "code": "verify_failed", "waited_s": 0.0},
+    "not_retried": {"message": "another run may now write in the work tree"},
     "escalated": {"attempts": 3, "code": "verify_failed"},
 }
 MAY_LACK = {
