@@ -393,11 +393,3 @@ class McpServer(Value):
     """Settings of runner itself that are variables, so that a child run is resolved as its parent was."""
     registered: bool
     """The host has it in its own config already: it is only to be enabled."""
-
-
-class Command(Value):
-    """What a runtime decides: the exact process, before the run's own paths and limits."""
-
-    argv: tuple[str, ...]
-    last_message_file: bool
-    """Whether the program itself writes the last message to the file named in `argv`."""

@@ -12,8 +12,6 @@ from runner.errors import PolicyRefused
 from runner.model import Delegation, Level, Limits, Policy
 
 _NUMBERS = ("max_depth", "max_children", "max_tokens")
-_LEAST = ("max_level", "network", *_NUMBERS)
-"""Of these the narrowest file alone counts; the others are intersected."""
 CEILINGS = ("max_level", "network", "runtimes", "models", "env", *_NUMBERS)
 
 

@@ -16,8 +16,6 @@ from runner.state.store import RunDir
 from runner.usecases.find import by_manifest_path
 from runner.value import Value
 
-MAX_PATH = 4096
-
 
 class NotYours(RunnerError):
     code = "not_yours"

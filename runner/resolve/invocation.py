@@ -207,9 +207,9 @@ def _commands(
     closing = resumed.replace(output_schema=schema)
     first = asked if found.again is None else asked.replace(resume_thread=found.again.thread_id)
     return (
-        runtime.command(first).argv,
-        runtime.command(resumed).argv if runtime.resumes else None,
-        runtime.command(closing).argv if contract == "closing-turn" else None,
+        runtime.command(first),
+        runtime.command(resumed) if runtime.resumes else None,
+        runtime.command(closing) if contract == "closing-turn" else None,
     )
 
 

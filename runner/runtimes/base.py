@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from runner.model import (
-    Command,
     Level,
     McpServer,
     Model,
@@ -191,7 +190,7 @@ class Runtime(Protocol):
     def prepare_prompt(self, prompt: str) -> str:
         """The prompt as the program has to get it to read it as a prompt and as nothing else."""
 
-    def command(self, request: CommandRequest) -> Command:
+    def command(self, request: CommandRequest) -> tuple[str, ...]:
         """The exact argv; the prompt goes to stdin.
 
         RuntimeWrong if a needed option is missing in this version, ConfigInvalid if the program cannot do

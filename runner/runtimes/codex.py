@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from runner.disk import home
-from runner.model import Command, Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
+from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes import codex_endings, codex_events, codex_rollout
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, SessionNote, StoredKey
@@ -72,7 +72,7 @@ class Codex:
         # `codex exec -` takes any text; a leading `/` or `-` has no meaning on stdin.
         return prompt
 
-    def command(self, request: CommandRequest) -> Command:
+    def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, config = request.sandbox, request.model, request.settings.config
         refuse_owned(self.name, config, OWNED)
         refuse_impossible(sandbox, "Codex")
@@ -109,7 +109,7 @@ class Codex:
         # No `-o`: the last message is whole in the stream. Codex writes that file outside its sandbox, and
         # the folder lies in the workspace, where a child could put a link to any file of the user in its
         # place.
-        return Command(args.done(request.resume_thread), last_message_file=False)
+        return args.done(request.resume_thread)
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
         declared = _declared_provider(settings, model) or settings.config.get("model_provider")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from runner.disk import home
 from runner.errors import ConfigInvalid
-from runner.model import Command, Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
+from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, SessionNote, StoredKey
@@ -87,7 +87,7 @@ class Kay:
         # https://github.com/just-every/code/blob/main/code-rs/exec/src/slash.rs
         return SAFE_START + prompt if prompt.lstrip().startswith("/") else prompt
 
-    def command(self, request: CommandRequest) -> Command:
+    def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, config = request.sandbox, request.model, request.settings.config
         refuse_owned(self.name, config, OWNED)
         refuse_impossible(sandbox, "Kay")
@@ -123,7 +123,7 @@ class Kay:
         if request.output_schema is not None:
             args.option("--output-schema", request.output_schema)
         args.option("--output-last-message", request.last_message_path)
-        return Command(args.done(request.resume_thread), last_message_file=True)
+        return args.done(request.resume_thread)
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
         return provider_of(settings, model)

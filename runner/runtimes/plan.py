@@ -14,7 +14,7 @@ from runner.runtimes.base import Activity, End, Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.model import Command, Json, Level, Model, Program, RuntimeSettings
+    from runner.model import Json, Level, Model, Program, RuntimeSettings
     from runner.runtimes.base import CommandRequest, Runtime, SessionNote, StoredKey
 
 PROGRESS, ENDED = "progress", "ended"
@@ -49,7 +49,7 @@ class ConductorRuntime:
     def prepare_prompt(self, prompt: str) -> str:
         return prompt
 
-    def command(self, request: CommandRequest) -> Command:
+    def command(self, request: CommandRequest) -> tuple[str, ...]:
         raise ConfigInvalid("no task can be run by the conductor", hint="`runner start --plan FILE --task T`")
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:

@@ -82,11 +82,6 @@ class Changes(Value):
         """The paths that changed."""
         return tuple(change.path for change in self.paths)
 
-    @property
-    def is_empty(self) -> bool:
-        """No file changed; folders, refs and the index are not asked."""
-        return not self.paths
-
 
 def changed(snapshot: Snapshot) -> Changes:
     """Looks at everything again. Nothing is written to the user's repository. GitFailed if git refuses."""

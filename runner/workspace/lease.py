@@ -5,7 +5,7 @@ sandboxes do not let agents write. The kernel frees it when its last holder is g
 
 It does not use the `filelock` package, although both would respect each other's lock: a supervisor imports
 the standard library only, and filelock opens and drops its descriptor itself, resets it in a forked child,
-and cannot hand it over an exec, which is how a supervisor gets it.
+which a supervisor is, and cannot hand it over an exec to the program that writes.
 """
 
 from __future__ import annotations
@@ -48,21 +48,11 @@ class Lease:
     def __init__(self, fd: int, path: str) -> None:
         self.fd, self.path = fd, path
 
-    @classmethod
-    def inherited(cls, fd: int, root: str) -> Lease:
-        """In a process that got the descriptor from the one that acquired it."""
-        return cls(fd, lock_path(root))
-
     def describe(self, holder: Holder) -> None:
         """Records who has it now, for those that are refused. OSError if the disk refuses."""
         data = json_bytes(holder.to_json()) + b"\n"
         os.ftruncate(self.fd, 0)
         os.pwrite(self.fd, data, 0)
-
-    def hand_on(self) -> int:
-        """The descriptor, for a child that is exec'd: it will be inherited. This side may then `forget`."""
-        os.set_inheritable(self.fd, True)
-        return self.fd
 
     def forget(self) -> None:
         """Closes our descriptor and frees nothing that another process has."""

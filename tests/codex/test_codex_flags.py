@@ -73,7 +73,7 @@ class Real:
         request = CommandRequest(
             self.program, settings, None, READ_ONLY, str(self.work), str(self.last), True, UNREACHABLE
         )  # fmt: skip
-        return RUNTIME.command(request.replace(**changes)).argv
+        return RUNTIME.command(request.replace(**changes))
 
     def run(self, *argv: str, prompt: str = "hello") -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -54,7 +54,7 @@ class Stage:
             True,
         )
         ran = subprocess.run(
-            RUNTIME.command(request.replace(**changes)).argv,
+            RUNTIME.command(request.replace(**changes)),
             input=RUNTIME.prepare_prompt(prompt),
             env=self.env,
             capture_output=True,

@@ -33,7 +33,7 @@ def test_nothing_changed_is_no_change(work: Work) -> None:
     taken = work.take()
     work.git("status")
     now = changed(taken)
-    assert now.is_empty
+    assert not now.paths
     assert (now.refs, now.staged, now.head_moved, now.branch_moved, now.folders_added) == (
         (),
         False,
