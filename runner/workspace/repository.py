@@ -116,7 +116,7 @@ class Repository(Value):
 
     def is_committed(self) -> bool:
         """Whether the index holds what HEAD does."""
-        return self.git.ask("diff-index", "--cached", "--quiet", "HEAD")[0] == 0
+        return self.git.ask("diff-index", "--cached", "--quiet", "--ignore-submodules=dirty", "HEAD")[0] == 0
 
     def untracked(self, foreign: Sequence[str]) -> Untracked:
         """What stands beside the tracked files: `foreign` are the names at which a walk stopped."""
@@ -156,6 +156,8 @@ class Repository(Value):
     def has_conversions(self, settings: dict[str, str], index: Index) -> bool:
         """Whether git's name of a file of `index` may be that of other bytes than those on disk."""
         if settings.get("core.autocrlf", "false").lower() not in ("false", "no", "off", "0"):
+            return True
+        if "attr.tree" in settings:  # rules that stand in no file
             return True
         config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         files = [settings.get("core.attributesfile") or f"{config_home}/git/attributes"]

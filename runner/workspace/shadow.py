@@ -29,6 +29,7 @@ _CONFIG = """[core]
 	ignorecase = false
 	trustctime = true
 	checkStat = default
+	ignoreStat = false
 	autocrlf = false
 	safecrlf = false
 	splitIndex = false

@@ -9,7 +9,7 @@ import os
 import stat
 
 from runner.value import Value
-from runner.workspace.tracked import HIDING_PLACE
+from runner.workspace.tracked import HIDING_PLACE, NO_LINK, REFUSED_LINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,14 @@ def survey(root: str, names: Iterable[str]) -> Survey:
         except (FileNotFoundError, NotADirectoryError):
             absent.add(name)
             continue
-        if stat.S_ISLNK(found.st_mode):
+        except PermissionError:
+            absent.add(name)
+            problems.append(f"cannot be read: {name}")
+            continue
+        if stat.S_ISLNK(found.st_mode) and os.path.basename(name).lower() == NO_LINK:
+            absent.add(name)
+            problems.append(REFUSED_LINK + name)
+        elif stat.S_ISLNK(found.st_mode):
             links.add(name)
         elif stat.S_ISDIR(found.st_mode):
             inner.add(name)
@@ -95,6 +102,8 @@ def _is_folder(root: str, path: str, real: dict[str, bool]) -> bool:
                 real[path] = stat.S_ISDIR(os.lstat(f"{root}/{path}").st_mode)
             except (FileNotFoundError, NotADirectoryError):
                 real[path] = False
+            except PermissionError:  # it is said of what is in it
+                pass
     return real[path]
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 HIDING_PLACE = "has a `.git` but is not a repository, so its content was not examined: "
+REFUSED_LINK = "a link of this name is nothing that git can store: "
+NO_LINK = ".gitmodules"
 _KNOWN = Struct(">3I8x2I8xI")
 """Of an entry, 32 bits each: when the inode was changed (seconds, nanoseconds) and the content (seconds), the
 inode, the mode, the size. What is passed over are nanoseconds and device, owner and group.
@@ -211,6 +213,9 @@ class _Walk:
                 found = lstat(name, dir_fd=fd) if name in names else None
             except FileNotFoundError:  # since it was listed
                 found = None
+            except PermissionError:
+                self.problems.append(f"cannot be read: {prefix}{name}")
+                found = None
             if found is None:
                 self.gone.append(prefix + name)
                 continue
@@ -227,6 +232,10 @@ class _Walk:
             elif kind != 0o120000:
                 self._odd(prefix + name, at)
                 continue
+            elif name.lower() == NO_LINK:
+                self.problems.append(REFUSED_LINK + prefix + name)
+                self.gone.append(prefix + name)
+                continue
             changed_s, changed_ns, written_s, inode, mode, size = unpack(data, at)
             if (
                 found.st_ctime_ns != changed_s * second + changed_ns
@@ -237,7 +246,8 @@ class _Walk:
                 or (written_s >= recently and self._is_recent(found.st_mtime_ns))
             ):
                 self.doubtful.append(prefix + name)
-                whole = (found[9], found[8], found.st_ino & low, found.st_size & low, kind)
+                times = found.st_ctime_ns // second & low, found.st_mtime_ns // second & low
+                whole = (*times, found.st_ino & low, found.st_size & low, kind)
                 is_same = whole == (changed_s, written_s, inode, size, mode & 0o170100)
                 if is_same and found.st_ctime_ns % second != changed_ns:
                     self.disguised.append(prefix + name)
@@ -252,6 +262,9 @@ class _Walk:
         try:
             mode = os.lstat(f"{self.root}/{path}").st_mode
         except FileNotFoundError:  # since it was listed
+            mode = 0
+        except PermissionError:
+            self.problems.append(f"cannot be read: {path}")
             mode = 0
         is_folder = stat.S_ISDIR(mode)
         if at is not None and is_folder and self.index.entry_at(at).is_repository:
@@ -290,7 +303,7 @@ def _usual(root: str, index: Index) -> tuple[int, int]:
         for name in [*names][:_SAMPLE]:
             try:
                 mode = os.lstat(f"{root}/{_below(folder, name)}").st_mode
-            except (FileNotFoundError, NotADirectoryError):
+            except OSError:  # the walk will say why
                 continue
             if stat.S_ISREG(mode):
                 often[stat.S_IMODE(mode)] = often.get(stat.S_IMODE(mode), 0) + 1

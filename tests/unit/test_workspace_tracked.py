@@ -390,3 +390,97 @@ def test_a_folder_that_ignores_itself_takes_git_one_question(
     assert "ls-files" not in asked
     taken = snapshots.load(str(work.folder))
     assert taken is not None and taken.was_clean and ".cache" in taken.ignored
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444])
+def test_a_folder_that_a_run_has_closed_is_a_problem_and_comes_back(work: Work, mode: int) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may look into every folder")
+    work.write("mine/x")
+    before = work.state()
+    taken = work.take()
+    for folder in ("d", "mine"):
+        os.chmod(work.path(folder), mode)
+    seen = changed(taken)
+    assert {*seen.folder_modes} == {"d", "mine"}
+    assert any("d/b" in problem for problem in seen.problems)
+    rolled = roll_back(taken)
+    assert work.state() == before
+    assert rolled.is_complete and not rolled.kept
+
+
+def test_a_tree_with_a_folder_that_cannot_be_entered_is_recorded(work: Work) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may look into every folder")
+    work.write("mine/x")
+    for folder in ("d", "mine"):
+        os.chmod(work.path(folder), 0o444)
+    taken = work.take()
+    work.write("a", "run!\n")
+    assert changed(taken).names == ("a",)
+    for folder in ("d", "mine"):
+        os.chmod(work.path(folder), 0o755)
+    assert {"cannot be read: d/b", "cannot be read: mine/x"} <= {*taken.problems}
+
+
+def test_a_link_of_a_name_that_git_refuses_is_told_and_taken_back(work: Work) -> None:
+    work.write(".gitmodules", "# mine\n")
+    work.commit()
+    age(work)
+    before = work.state()
+    taken = work.take()
+    work.remove(".gitmodules")
+    work.link(".gitmodules", "/elsewhere")
+    work.link("d/.GitModules", "/elsewhere")
+    seen = changed(taken)
+    assert seen.names == (".gitmodules",)
+    assert [problem.rpartition(": ")[2] for problem in seen.problems] == [".gitmodules", "d/.GitModules"]
+    assert roll_back(taken).kept == ("1/.gitmodules",)
+    work.remove("d/.GitModules")
+    assert work.state() == before
+
+
+def test_git_is_told_to_look_whatever_the_user_has_set(work: Work) -> None:
+    Path.home().joinpath(".gitconfig").write_text("[core]\n\tignoreStat = true\n")
+    work.write("a", "mine\n")
+    taken = work.take()
+    assert changed(taken).is_empty
+    work.write("a", "other\n")
+    work.write("b", "new\n")
+    assert changed(taken).names == ("a", "b")
+
+
+@pytest.mark.parametrize("at", [-(10**8), 0, 2**32 + 10**9])
+def test_an_edit_of_a_file_with_a_time_that_no_index_holds_is_seen(work: Work, at: int) -> None:
+    for _ in range(20):
+        work.write("a", "1234\n")
+        os.utime(work.path("a"), (at, at))
+        work.git("add", "a")
+        os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+        taken, before = work.take(), os.stat(work.path("a"))
+        work.write("a", "4321\n")
+        os.utime(work.path("a"), (at, at))
+        assert changed(taken).names == ("a",)
+        if int(os.stat(work.path("a")).st_ctime) == int(before.st_ctime):
+            return
+    raise AssertionError("no second had room for it")
+
+
+def test_a_staged_submodule_is_uncommitted_whatever_git_is_told_to_ignore(work: Work) -> None:
+    work.git("init", "-q", "sub")
+    inner = work.root / "sub"
+    work.git("commit", "-q", "--allow-empty", "-m", "1", cwd=inner)
+    work.write(".gitmodules", '[submodule "sub"]\n\tpath = sub\n\turl = ./sub\n\tignore = all\n')
+    work.git("-c", "advice.addEmbeddedRepo=false", "add", "--force", "sub")
+    work.commit()
+    work.git("commit", "-q", "--allow-empty", "-m", "2", cwd=inner)
+    work.git("add", "--force", "sub")
+    work.git("reset", "-q", "--hard", "HEAD~", cwd=inner)
+    assert work.take().dirty == ("sub",)
+
+
+def test_rules_of_a_tree_are_not_trusted(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    age(work)
+    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    work.git("config", "attr.tree", "HEAD")
+    assert "update-index" in questions(work, tmp_path, monkeypatch, work.take).split()
