@@ -75,7 +75,7 @@ def _groups(
     units: Sequence[Unit], before: Sequence[Sequence[int]], stay: dict[int, str], rules: Rules
 ) -> Grouped:
     """Units that write the same files, or wait for each other once these are together."""
-    together = shared(units, stay, rules.hubs)
+    together = shared(units, stay, rules.hub_files)
     edges = _turned(before)
     rank = _ranks(edges)
     merged: list[list[int]] = [[] for _ in units]
@@ -114,7 +114,7 @@ def _batches(
     rules: Rules,
 ) -> tuple[Batch, ...]:
     batch_of = {at: n for n, inside in enumerate(packed.batches, 1) for at in inside}
-    waves = Waves(rules.max_parallel)
+    waves = Waves(rules.widest_wave)
     contested = _contested(units, grouped)
     found: list[Batch] = []
     for n, inside in enumerate(packed.batches, 1):

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from runner.model import Economics
+from runner.model import Delegate, Economics
 from runner.value import Value
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from runner.model import Delegate
 
 EFFORTS = ("minimal", "low", "default", "medium", "high", "xhigh")
 """Least first. `default` is the runtime's own and stands between `low` and `medium`: beside a unit that needs
@@ -53,38 +49,27 @@ class Plan(Value):
     title: str | None = None
 
 
-class Rules(Value):
-    """`soft_cap` units make a batch; a group that shares files may have `hard_cap` in one before `oversize`
+class Rules(Delegate):
+    """What puts a plan into batches: the settings, and what was asked for with them.
+
+    `soft_cap` units make a batch; a group that shares files may have `hard_cap` in one before `oversize`
     decides: `chain` cuts it into batches in a row, `keep` leaves it whole, `error` refuses any group above
-    `soft_cap`. `hubs` are globs of files that keep nothing together, besides the well-known ones.
+    `soft_cap`.
     """
 
-    soft_cap: int = 5
-    hard_cap: int = 8
-    oversize: str = "chain"
-    balance: bool = False
-    trivial: str = "keep"
     forced: bool = False
-    hubs: tuple[str, ...] = ()
-    effort_floor: str | None = None
-    max_parallel: int = 4
+    """Delegates also what is not worth it."""
     economics: Economics = Economics()
+
+    @property
+    def widest_wave(self) -> int:
+        """So many batches are shown in one wave at most."""
+        return self.max_parallel if self.max_parallel > 1 else SIDE_BY_SIDE
 
 
 def rules_of(delegate: Delegate, economics: Economics, *, forced: bool) -> Rules:
-    """The rules that these settings mean; `forced` delegates also what is not worth it."""
-    return Rules(
-        soft_cap=delegate.soft_cap,
-        hard_cap=delegate.hard_cap,
-        oversize=delegate.oversize,
-        balance=delegate.balance,
-        trivial=delegate.trivial,
-        forced=forced,
-        hubs=delegate.hub_files,
-        effort_floor=delegate.effort_floor,
-        max_parallel=delegate.max_parallel if delegate.max_parallel > 1 else SIDE_BY_SIDE,
-        economics=economics,
-    )
+    """The rules that these settings mean."""
+    return Rules(**vars(delegate), economics=economics, forced=forced)
 
 
 def leads_outside(path: str) -> bool:

@@ -138,21 +138,15 @@ def test_the_time_is_fitted_where_enough_runs_tell_theirs() -> None:
 
 
 def test_the_rules_are_what_the_settings_say() -> None:
-    chosen = Delegate(
-        soft_cap=3,
-        hard_cap=4,
-        oversize="keep",
-        balance=True,
-        trivial="local",
-        hub_files=("a",),
-        effort_floor="low",
-        max_parallel=2,
-    )
+    chosen = Delegate(soft_cap=3, trivial="local", hub_files=("a",), max_parallel=2, commit=True)
+    rules = rules_of(chosen, Economics(1, 2, 3), forced=True)
 
-    assert rules_of(chosen, Economics(1, 2, 3), forced=True) == Rules(
-        3, 4, "keep", True, "local", True, ("a",), "low", 2, Economics(1, 2, 3)
-    )
+    assert {name: getattr(rules, name) for name in vars(chosen)} == vars(chosen)
+    assert (rules.economics, rules.forced, rules.widest_wave) == (Economics(1, 2, 3), True, 2)
 
 
-def test_the_built_in_settings_are_the_built_in_rules() -> None:
-    assert rules_of(Delegate(), Economics(), forced=False) == Rules()
+def test_where_nothing_runs_side_by_side_a_wave_shows_what_may() -> None:
+    rules = rules_of(Delegate(), Economics(), forced=False)
+
+    assert rules == Rules()
+    assert (rules.max_parallel, rules.widest_wave) == (1, 4)
