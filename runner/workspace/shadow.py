@@ -56,6 +56,8 @@ class Before(Value):
     tree: str | None = None
     usual: tuple[int, int] | None = None
     ignored: frozenset[str] = frozenset()
+    ruled_ns: int = 0
+    """Since when git converts contents as it does now."""
 
 
 class Seen(Value):
@@ -159,7 +161,7 @@ class Shadow:
         git = self.git.but(GIT_INDEX_FILE=index)
         skipped = {f"{self.runs}/", *before.ignored}
         listing = listing or self.index(index)
-        here = walk(self.root, listing, before.since_ns, skipped, before.usual)
+        here = walk(self.root, listing, before.since_ns, skipped, before.usual, before.ruled_ns)
         beside = sort_out(here.foreign).without(self.is_runs) if here.foreign else Untracked()
         more = survey(self.root, beside.files)
         ignored = {*beside.ignored, *beside.repositories, *(name.removesuffix("/") for name in skipped)}

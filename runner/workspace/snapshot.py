@@ -130,7 +130,8 @@ def take(
     listing, is_plain = _listed(repository, shadow, settings)
     tracked_rules = listing.named(_RULES)
     since_ns = os.stat(f"{shadow.home}/HEAD").st_mtime_ns
-    seen = shadow.record(shadow.base, Before(_second_of(shadow.base)), repository.untracked, listing)
+    before = Before(_second_of(shadow.base), ruled_ns=repository.attributes_since(listing))
+    seen = shadow.record(shadow.base, before, repository.untracked, listing)
     beside = seen.untracked
     shadow.ignore(repository.ignore_rules(settings, [*tracked_rules, *_rules_in(beside)]))
     dirty, untracked = _uncommitted(repository, shadow, position, seen, is_plain)

@@ -80,10 +80,10 @@ class Standing(Value):
     """What stands where the index says, and beside that. Paths are relative.
 
     `doubtful` are files and links that may differ from the index; git would not notice it of the
-    `disguised` ones, as it compares whole seconds. `modules` are repositories that are tracked as such,
-    `gone` the names at which no file and no link stands any more. `foreign` is what stands beside tracked
-    files and is not tracked, a folder with a slash at its end: it was not entered. `permissions` are those
-    of tracked files, `folders` those of each folder.
+    `disguised` ones, as it compares whole seconds and knows no rules of before. `modules` are repositories
+    that are tracked as such, `gone` the names at which no file and no link stands any more. `foreign` is what
+    stands beside tracked files and is not tracked, a folder with a slash at its end: it was not entered.
+    `permissions` are those of tracked files, `folders` those of each folder.
     """
 
     doubtful: list[str]
@@ -137,13 +137,19 @@ def _parsed(data: bytes, width: int) -> Index | None:
 
 
 def walk(
-    root: str, index: Index, since_ns: int, skipped: Collection[str], usual: tuple[int, int] | None = None
+    root: str,
+    index: Index,
+    since_ns: int,
+    skipped: Collection[str],
+    usual: tuple[int, int] | None = None,
+    ruled_ns: int = 0,
 ) -> Standing:
     """Looks at each name once; no link is followed and no repository inside is entered. The index was true at
     `since_ns`: what was written later or shortly before is in doubt. `skipped` are names as in `foreign`, and
-    count as not there.
+    count as not there. Before `ruled_ns` git may have converted contents in another way: of a file that was
+    not changed since, nothing is trusted.
     """
-    look = _Walk(root, index, since_ns, skipped, usual or _usual(root, index))
+    look = _Walk(root, index, (since_ns, ruled_ns), skipped, usual or _usual(root, index))
     while look.waiting:
         look.enter(look.waiting.pop())
     for folder in index.folders.keys() - look.entered:
@@ -162,9 +168,15 @@ def walk(
 
 class _Walk:
     def __init__(
-        self, root: str, index: Index, since_ns: int, skipped: Collection[str], usual: tuple[int, int]
+        self,
+        root: str,
+        index: Index,
+        times_ns: tuple[int, int],
+        skipped: Collection[str],
+        usual: tuple[int, int],
     ) -> None:
-        self.root, self.index, self.since_ns, self.skipped, self.usual = root, index, since_ns, skipped, usual
+        self.root, self.index, self.skipped, self.usual = root, index, skipped, usual
+        self.since_ns, self.ruled_ns = times_ns
         self.above = above(index.folders)
         self.waiting = [""]
         self.entered: set[str] = set()
@@ -207,7 +219,7 @@ class _Walk:
         # One round for each tracked file: this is most of the time of a look, hence the local names.
         data, usual, me = self.index.data, self.usual, os.geteuid()
         unpack, lstat, low, second = _KNOWN.unpack_from, os.lstat, 0xFFFFFFFF, _SECOND
-        recently = self.since_ns // second - 2
+        recently, ruled_ns = self.since_ns // second - 2, self.ruled_ns
         for name, at in known.items():
             try:
                 found = lstat(name, dir_fd=fd) if name in names else None
@@ -239,6 +251,7 @@ class _Walk:
             changed_s, changed_ns, written_s, inode, mode, size = unpack(data, at)
             if (
                 found.st_ctime_ns != changed_s * second + changed_ns
+                or found.st_ctime_ns < ruled_ns
                 or found[8] != written_s
                 or found.st_ino & low != inode
                 or found.st_size & low != size
@@ -249,7 +262,7 @@ class _Walk:
                 times = found.st_ctime_ns // second & low, found.st_mtime_ns // second & low
                 whole = (*times, found.st_ino & low, found.st_size & low, kind)
                 is_same = whole == (changed_s, written_s, inode, size, mode & 0o170100)
-                if is_same and found.st_ctime_ns % second != changed_ns:
+                if is_same and (found.st_ctime_ns % second != changed_ns or found.st_ctime_ns < ruled_ns):
                     self.disguised.append(prefix + name)
 
     def _is_recent(self, written_ns: int) -> bool:

@@ -444,7 +444,7 @@ def test_git_is_told_to_look_whatever_the_user_has_set(work: Work) -> None:
     Path.home().joinpath(".gitconfig").write_text("[core]\n\tignoreStat = true\n")
     work.write("a", "mine\n")
     taken = work.take()
-    assert changed(taken).is_empty
+    assert changed(taken).names == ()
     work.write("a", "other\n")
     work.write("b", "new\n")
     assert changed(taken).names == ("a", "b")
@@ -484,3 +484,21 @@ def test_rules_of_a_tree_are_not_trusted(work: Work, tmp_path: Path, monkeypatch
     os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
     work.git("config", "attr.tree", "HEAD")
     assert "update-index" in questions(work, tmp_path, monkeypatch, work.take).split()
+
+
+def test_a_file_that_attributes_of_an_earlier_commit_converted_is_read(work: Work) -> None:
+    """Git leaves it alone when it checks out other attributes, and calls it unchanged."""
+    work.write(".gitattributes", "*.bat text eol=crlf\n")
+    work.write("x.bat", "1\r\n2\r\n")
+    os.utime(work.path("x.bat"), (10**9, 10**9))
+    work.commit()
+    work.git("checkout", "-q", "-b", "later")
+    work.write(".gitattributes", "*.png binary\n")
+    work.git("commit", "-q", "-m", "x", ".gitattributes")
+    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    before = work.state()
+    assert before[b"x.bat"][1] == b"1\r\n2\r\n" and not work.git("status", "--porcelain", "-uno")
+    taken = work.take()
+    work.write("x.bat", "run\n")
+    assert roll_back(taken).is_complete
+    assert work.state() == before
