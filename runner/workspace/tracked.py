@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from struct import Struct
 
 from runner.value import Value
@@ -118,12 +119,12 @@ def _parsed(data: bytes, width: int) -> Index | None:
     header = _STAT_BYTES + width + 2
     folders: dict[str, dict[str, int]] = {}
     names: dict[str, int] = {}
-    find, last, at = data.index, None, 12
+    find, last, at, encoding = data.index, None, 12, sys.getfilesystemencoding()  # as `listdir` has names
     for _ in range(int.from_bytes(data[8:12], "big")):
         end = find(b"\0", at + header)
         if data[at + header - 2] & 0xF0:
             return None
-        folder, _, name = data[at + header : end].decode("utf-8", "surrogateescape").rpartition("/")
+        folder, _, name = data[at + header : end].decode(encoding, "surrogateescape").rpartition("/")
         if folder != last:
             names = folders.setdefault(folder, {})
             last = folder

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,19 @@ def test_every_name_of_an_index_is_found_in_its_folder(work: Work) -> None:
     }
     assert index.entry("d/e/c") == Entry(0o100644, work.git("rev-parse", ":d/e/c").decode().strip())
     assert index.entry("d/e") is None and index.entry("none") is None
+
+
+def test_names_are_told_as_the_disk_tells_them_in_any_locale(work: Work) -> None:
+    work.write("\u00e9", "1\n")
+    work.commit()
+    ask = (
+        "import os, sys; from runner.workspace.tracked import parse; os.chdir(sys.argv[1]);"
+        "index = parse(open('.git/index', 'rb').read(), 'sha1');"
+        "print(sys.getfilesystemencoding(), {*index.folders['']} - {*os.listdir()})"
+    )
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [sys.executable, "-c", ask, str(work.root)]
+    assert subprocess.check_output(words, env=env, text=True) == "ascii set()\n"
 
 
 def test_an_index_of_sha256_is_read_too(tmp_path: Path) -> None:
