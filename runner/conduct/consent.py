@@ -7,7 +7,6 @@ that may write in the repository alone. What others could have written is not be
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 
 from runner.disk import home
@@ -15,7 +14,7 @@ from runner.disk.files import is_ours_alone, private_folder, read, replace_json,
 from runner.errors import Unwritable
 from runner.model import SCHEMA_VERSION, Level
 from runner.state.manifest import timestamp
-from runner.value import Value
+from runner.value import Count, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ _LONGEST = 65_536
 class Consent(Value):
     """What was agreed to: plans of `repo` (a real path) go to `runtime`, at this level or a narrower one."""
 
-    schema_version: int
+    schema_version: Count
     repo: str
     runtime: str
     level: Level
@@ -63,8 +62,12 @@ def given(root: str, env: Mapping[str, str]) -> Consent | None:
         data = read(path, _LONGEST, is_private=True)
     except (OSError, Unwritable):
         return None
-    found = _parsed(data)
-    return found if found is not None and found.repo == os.path.realpath(root) else None
+    try:
+        found = Consent.from_json(json_value(data))
+    except ValueError:
+        return None
+    is_ours = found.schema_version == SCHEMA_VERSION and found.repo == os.path.realpath(root)
+    return found if is_ours else None
 
 
 def covers(consent: Consent, runtime: str, sandbox: Sandbox) -> bool:
@@ -108,14 +111,3 @@ def withdraw(root: str, env: Mapping[str, str]) -> bool:
 
 def _has_network(sandbox: Sandbox) -> bool:
     return sandbox.network or sandbox.level is Level.DANGER  # nothing could keep that from it
-
-
-def _parsed(data: bytes) -> Consent | None:
-    try:
-        whole = json.loads(data)
-        if whole["schema_version"] != SCHEMA_VERSION or not isinstance(whole["network"], bool):
-            return None
-        texts = {name: str(whole[name]) for name in ("repo", "runtime", "at")}
-        return Consent(SCHEMA_VERSION, level=Level(whole["level"]), network=whole["network"], **texts)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None

@@ -6,21 +6,18 @@ batches. A run that resumes the plan copies it.
 
 from __future__ import annotations
 
-import json
-from types import NoneType
-
 from runner.disk.files import read_text, replace_json
 from runner.errors import Conflict, PlanInvalid
 from runner.model import SCHEMA_VERSION
 from runner.plan.load import read
 from runner.plan.units import EFFORTS
-from runner.value import Value
+from runner.value import Count, Misfit, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from typing import Any, Self
 
+    from runner.model import Json
     from runner.plan.decision import Decision
     from runner.plan.units import Plan, Unit
     from runner.state.ledger import Ledger
@@ -44,40 +41,70 @@ class Options(Value):
     folder: str | None = None
     """From where the settings are looked for."""
 
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """Misfit for an unknown option, too: the batches would not obey it."""
+        made = super().from_json(data)
+        if unknown := data.keys() - {*cls._fields}:
+            raise Misfit("it is not known").inside(min(unknown))
+        return made
+
 
 class Part(Value):
     """One batch: the places of its units in the plan, and what the planner gave it."""
 
-    units: tuple[int, ...]
+    units: tuple[Count, ...]
     effort: str | None
     files: tuple[str, ...]
 
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        made = super().from_json(data)
+        if made.effort not in (None, *EFFORTS):
+            raise Misfit.of(made.effort, f"null or one of {', '.join(EFFORTS)}").inside("effort")
+        return made
 
-class Assignment(Value):
-    """`text` is the plan file as it was, `name` what it was called; `on_failure` None is the task's own."""
+
+class Stored(Value):
+    """What `plan.json` says. `text` is the plan file as it was, `name` what it was called; `on_failure` None
+    is the task's own.
+    """
 
     name: str
     text: str
-    plan: Plan
     parts: tuple[Part, ...]
     options: Options
     on_failure: str | None
-    checks: tuple[Mapping[str, Any], ...] = ()
+    checks: tuple[Json, ...]
     """What was looked at before the first batch: see `preflight`."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        made = super().from_json(data)
+        if made.on_failure not in (None, "keep", "rollback"):
+            raise Misfit.of(made.on_failure, "null, keep or rollback").inside("on_failure")
+        return made
+
+
+class Assignment(Stored):
+    """It with the `plan` that its text is."""
+
+    plan: Plan
 
     def units(self, n: int) -> tuple[Unit, ...]:
         return tuple(self.plan.units[at] for at in self.parts[n - 1].units)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "name": self.name,
-            "text": self.text,
-            "parts": [part.to_json() for part in self.parts],
-            "options": self.options.to_json(),
-            "on_failure": self.on_failure,
-            "checks": [dict(check) for check in self.checks],
-        }
+        data = super().to_json()
+        return {"schema_version": SCHEMA_VERSION, **{name: data[name] for name in Stored._fields}}
+
+
+class _NameInLedger(Value):
+    file: str
+
+
+class _NameInPlan(Value):
+    name: str
 
 
 def parts_of(plan: Plan, decision: Decision) -> tuple[Part, ...]:
@@ -92,12 +119,14 @@ def file_of(run: RunDir) -> str | None:
     """The plan that a run carries out, by its name; None where that cannot be read. It stands in both files,
     so that a broken one does not make a plan unheard of.
     """
-    for path, key in ((run.ledger, "file"), (run.plan, "name")):
-        try:
-            return str(json.loads(read_text(path, _LARGEST) or "")[key])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            continue
-    return None
+    try:
+        return _NameInLedger.from_json(_json(run.ledger)).file
+    except ValueError:
+        pass
+    try:
+        return _NameInPlan.from_json(_json(run.plan)).name
+    except ValueError:
+        return None
 
 
 def load(run: RunDir) -> tuple[Assignment, Ledger]:
@@ -105,14 +134,14 @@ def load(run: RunDir) -> tuple[Assignment, Ledger]:
     sandbox can reach them.
     """
     try:
-        data = json.loads(read_text(run.plan, _LARGEST) or "")
+        stored = Stored.from_json(_json(run.plan))
         found = run.read_ledger()
-        assignment = _assignment(data)
+        assignment = Assignment(**stored.__dict__, plan=read(stored.text, stored.name))
         units = assignment.plan.units
         inside = [tuple(units[at].id for at in part.units) for part in assignment.parts]
         if inside != [step.units for step in found.steps]:
             raise ValueError("the ledger belongs to another plan")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, PlanInvalid) as error:
+    except (ValueError, IndexError, RecursionError, PlanInvalid) as error:
         raise Conflict(
             f"the plan of run `{run.run_id}` cannot be read: {error}",
             hint="`runner start --plan FILE --task T` starts the plan from the beginning",
@@ -120,46 +149,9 @@ def load(run: RunDir) -> tuple[Assignment, Ledger]:
     return assignment, found
 
 
-def _assignment(data: Any) -> Assignment:
-    """The inverse of `to_json`; any of what `load` catches where it is none."""
-    name, text = _typed(data["name"], str), _typed(data["text"], str)
-    options: dict[str, Any] = {
-        key: _all(value, str) if key == "sets" else _typed(value, _kind_of(key))
-        for key, value in data["options"].items()
-    }
-    return Assignment(
-        name=name,
-        text=text,
-        plan=read(text, name),
-        parts=tuple(
-            Part(_all(part["units"], int), _one_of(EFFORTS, part["effort"]), _all(part["files"], str))
-            for part in data["parts"]
-        ),
-        options=Options(**options),
-        on_failure=_one_of(("keep", "rollback"), data["on_failure"]),
-        checks=_all(data["checks"], dict),
-    )
-
-
-def _kind_of(option: str) -> Any:
-    return bool if isinstance(getattr(Options, option), bool) else (str, NoneType)
-
-
-def _one_of(words: tuple[str, ...], value: Any) -> str | None:
-    if value is not None and value not in words:
-        raise ValueError("a word is none of those that are known")
-    return None if value is None else str(value)
-
-
-def _all(values: Any, kind: Any) -> tuple[Any, ...]:
-    return tuple(_typed(value, kind) for value in _typed(values, list))
-
-
-def _typed(value: Any, kind: Any) -> Any:
-    """A number is a place in the plan, so none is below 0; true is none."""
-    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
-        raise TypeError("something in it is of another kind than it must be")
-    return value
+def _json(path: str) -> Any:
+    """ValueError where there is none."""
+    return json_value(read_text(path, _LARGEST) or "")
 
 
 def write(run: RunDir, assignment: Assignment, found: Ledger) -> None:

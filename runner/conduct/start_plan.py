@@ -119,6 +119,7 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
         parts=parts,
         options=asked.options,
         on_failure=choice.task.on_failure or ("rollback" if is_clean else None),
+        checks=(),
     )
     ledger = Ledger(
         file=name,

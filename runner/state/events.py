@@ -12,14 +12,21 @@ import os
 import sys
 
 from runner.disk.files import no_follow
-from runner.model import SCHEMA_VERSION
+from runner.model import SCHEMA_VERSION, Outcome, Reason
 from runner.state.manifest import timestamp
-from runner.value import json_bytes
+from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+
+class EndTold(Value):
+    """What an `ended` says."""
+
+    outcome: Outcome
+    reason: Reason
 
 
 class EventLog:

@@ -7,7 +7,6 @@ there is never a second answer.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -16,18 +15,17 @@ from runner.disk.files import unwritable, write_new
 from runner.errors import Conflict, RunNotFound, UsageError
 from runner.state.manifest import parse_timestamp, timestamp
 from runner.state.store import RunDir
-from runner.value import Value, json_bytes
+from runner.value import Misfit, Timestamp, Value, json_bytes, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
     from runner.model import Json
 
 ON_EXPIRY = ("continue", "pause", "fail")
 MAX_TEXT = 64 * 1024
 _MOST = 9999
-_ASKED = ("asked", "prompt", "asked_at", "on_expiry")
 
 
 class QuestionClosed(Conflict):
@@ -38,6 +36,39 @@ class QuestionClosed(Conflict):
 class QuestionNotFound(RunNotFound):
     code = "question_not_found"
     default_hint = "`runner status RUN` shows the open questions"
+
+
+class _Asked(Value):
+    """What `ask` writes. Who may write in the folder names no other run and no other question by it."""
+
+    asked: str
+    prompt: str
+    asked_at: str
+    expires_at: Timestamp | None
+    on_expiry: str
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        made = super().from_json(data)
+        if made.on_expiry not in ON_EXPIRY:
+            raise Misfit.of(made.on_expiry, f"one of {', '.join(ON_EXPIRY)}").inside("on_expiry")
+        return made
+
+
+class _Closed(Value):
+    """How a question was closed."""
+
+    status: str = "open"
+    answer: str | None = None
+    by: str | None = None
+    at: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        made = super().from_json(data)
+        if made.status not in ("answered", "expired"):
+            raise Misfit.of(made.status, "answered or expired").inside("status")
+        return made
 
 
 class Question(Value):
@@ -96,20 +127,21 @@ def ask(run: RunDir, *, asked: str, prompt: str, expires_in_s: float | None, on_
 
 def read(run: RunDir, question_id: str) -> Question:
     """The question as it stands now; QuestionNotFound."""
-    asked = _load(run, f"{question_id}.json") if _is_id(question_id) else None
-    if asked is None or not _is_question(asked):
-        raise QuestionNotFound(f"run `{run.run_id}` has no question `{question_id[:40]}`")
+    try:
+        if not _is_id(question_id):
+            raise ValueError(question_id)
+        asked = _Asked.from_json(_load(run, f"{question_id}.json"))
+    except (OSError, ValueError):
+        raise QuestionNotFound(f"run `{run.run_id}` has no question `{question_id[:40]}`") from None
     closed = _closed(run, question_id)
-    answer, by, at = (closed.get(name) for name in ("answer", "by", "at"))
     return Question(
         id=question_id,
         run_id=run.run_id,
-        **{name: asked[name] for name in _ASKED},
-        expires_at=asked["expires_at"],
-        status=str(closed.get("status", "open")),
-        answer=None if answer is None else str(answer),
-        answered_by=None if by is None else str(by),
-        closed_at=None if at is None else str(at),
+        **asked.__dict__,
+        status=closed.status,
+        answer=closed.answer,
+        answered_by=closed.by,
+        closed_at=closed.at,
     )
 
 
@@ -176,29 +208,17 @@ def _is_id(text: str) -> bool:
     return len(text) == 6 and text.startswith("q-") and text[2:].isascii() and text[2:].isdigit()
 
 
-def _is_question(data: Json) -> bool:
-    """Whether it has the form of what `ask` writes: a child may be able to put anything there."""
-    try:
-        expires_at = data["expires_at"]
-        if expires_at is not None:
-            parse_timestamp(expires_at)
-        return data["on_expiry"] in ON_EXPIRY and all(isinstance(data[name], str) for name in _ASKED)
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return False
-
-
-def _closed(run: RunDir, question_id: str) -> Json:
-    """How it was closed; {} while it is open. An unreadable answer counts as an expiry."""
+def _closed(run: RunDir, question_id: str) -> _Closed:
+    """An unreadable answer counts as an expiry."""
     name = f"{question_id}.closed.json"
-    data = _load(run, name)
-    if data is not None and data.get("status") in ("answered", "expired"):
-        return data
-    return {"status": "expired"} if os.path.lexists(f"{run.questions}/{name}") else {}
-
-
-def _load(run: RunDir, name: str) -> dict[str, Any] | None:
     try:
-        data = json.loads(files.read(f"{run.questions}/{name}", 1024 * 1024))
-    except (OSError, ValueError, TypeError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
+        return _Closed.from_json(_load(run, name))
+    except FileNotFoundError:
+        return _Closed()
+    except (OSError, ValueError):
+        return _Closed("expired" if os.path.lexists(f"{run.questions}/{name}") else "open")
+
+
+def _load(run: RunDir, name: str) -> Any:
+    """OSError or ValueError where there is nothing that can be used."""
+    return json_value(files.read(f"{run.questions}/{name}", 1024 * 1024))

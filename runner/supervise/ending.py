@@ -12,7 +12,7 @@ import time
 
 from runner.disk.files import read_text, replace_json
 from runner.model import Outcome, Phase, Reason
-from runner.state.events import complain, read_events
+from runner.state.events import EndTold, complain, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, exited
 from runner.supervise import attempts, tree_helper
@@ -142,9 +142,10 @@ def _told(owner: Owner) -> tuple[Outcome, Reason] | None:
     for event in read_events(owner.run.events):
         if event.get("type") == Event.ENDED:
             try:
-                return Outcome(event["outcome"]), Reason(**event["reason"])
-            except (KeyError, TypeError, ValueError):
+                told = EndTold.from_json(event)
+            except ValueError:
                 continue
+            return told.outcome, told.reason
     return None
 
 

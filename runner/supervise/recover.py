@@ -5,16 +5,16 @@ The invocation has what was declared, the events have what happened; all else st
 
 from __future__ import annotations
 
-import json
 import os
 
 from runner.disk.files import read_text
 from runner.errors import IllegalTransition
 from runner.invocation import Invocation
-from runner.model import Identity, Outcome, Phase, Reason
-from runner.state.events import read_events
+from runner.model import Identity, Phase, Reason
+from runner.state.events import EndTold, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import (
+    Attempt,
     Manifest,
     Workspace,
     advance,
@@ -25,12 +25,56 @@ from runner.state.manifest import (
     started,
 )
 from runner.state.store import RunDir
+from runner.value import Count, Timestamp, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.model import Json
 
-_OF_AN_ATTEMPT = ("how", "prompt", "stdout_from", "stderr_from")
+
+class _At(Value):
+    at: Timestamp
+
+
+class _Started(Value):
+    attempt: Count
+    process: Identity
+
+
+class _OfAnAttempt(Value):
+    """What a `started` says of it; an older runner said less."""
+
+    how: str = Attempt.how
+    prompt: str = Attempt.prompt
+    stdout_from: Count = Attempt.stdout_from
+    stderr_from: Count = Attempt.stderr_from
+
+
+class _Retried(Value):
+    code: str
+    attempt: Count
+    counts: bool = False
+
+
+class _Cancelled(Value):
+    actor: str
+    reason: str
+
+
+class _Exited(Value):
+    exit_code: int | None
+    signal: int | None
+
+
+class _Head(Value):
+    head: str | None
+
+
+class _Recorded(Value):
+    """What of the record of the work tree the manifest repeats."""
+
+    root: str
+    position: _Head
 
 
 def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
@@ -38,10 +82,8 @@ def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
     manifest = first(invocation, run.artifacts).replace(workspace=_workplace(run))
     for event in read_events(run.events):
         try:
-            after = _apply(manifest, event)
-            if after is not manifest:
-                manifest = Manifest.from_json(after.to_json())  # whatever stood in the event
-        except (LookupError, TypeError, ValueError, RecursionError, IllegalTransition):
+            manifest = _apply(manifest, event)
+        except (ValueError, IllegalTransition):
             continue
     return manifest
 
@@ -49,37 +91,39 @@ def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
 def _workplace(run: RunDir) -> Workspace | None:
     """Of the record that was made of the work tree before the run."""
     try:
-        found = json.loads(read_text(run.workspace) or "")
-        kind = "worktree" if os.path.exists(f"{run.path}/worktree.json") else "in-place"
-        return Workspace(kind, str(found["root"]), found["position"]["head"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        found = _Recorded.from_json(json_value(read_text(run.workspace) or ""))
+    except ValueError:
         return None
+    kind = "worktree" if os.path.exists(f"{run.path}/worktree.json") else "in-place"
+    return Workspace(kind, found.root, found.position.head)
 
 
 def _apply(manifest: Manifest, event: Json) -> Manifest:
-    kind, at = event["type"], event["at"]
+    """ValueError for an event that does not say what it must."""
+    kind, at = event.get("type"), _At.from_json(event).at
     if kind == "created":
         return manifest.replace(created_at=at)
     if kind == Event.STARTED:
+        begun, of_attempt = _Started.from_json(event), _OfAnAttempt.from_json(event)
         if manifest.phase is Phase.QUEUED:
-            manifest = advance(manifest, Event.LAUNCHED, at=at, attempt=event["attempt"])
-        known = {name: event[name] for name in _OF_AN_ATTEMPT if name in event}
-        return started(manifest, Identity.from_json(event["process"]), at, **known)
+            manifest = advance(manifest, Event.LAUNCHED, at=at, attempt=begun.attempt)
+        return started(manifest, begun.process, at, **of_attempt.__dict__)
     if kind == Event.RETRIED:
-        failed = manifest.with_last_attempt(reason=str(event["code"]), counts=bool(event.get("counts")))
-        return retried(failed, event["attempt"], at)
+        again = _Retried.from_json(event)
+        failed = manifest.with_last_attempt(reason=again.code, counts=again.counts)
+        return retried(failed, again.attempt, at)
     if kind in (Event.PAUSED, Event.RESUMED):
         return advance(manifest, Event(kind), at=at)
     if kind == "cancel_requested":
-        reason = cancelled(event["actor"], event["reason"])
-        return advance(manifest, Event.STOP_REQUESTED, at=at, reason=reason)
+        asked = _Cancelled.from_json(event)
+        return advance(manifest, Event.STOP_REQUESTED, at=at, reason=cancelled(asked.actor, asked.reason))
     if kind == "limit":
-        reason = Reason(event["code"], event["message"])
-        return advance(manifest, Event.STOP_REQUESTED, at=at, reason=reason)
+        return advance(manifest, Event.STOP_REQUESTED, at=at, reason=Reason.from_json(event))
     if kind == Event.EXITED:
-        return exited(manifest, event["exit_code"], event["signal"], at)
+        seen = _Exited.from_json(event)
+        return exited(manifest, seen.exit_code, seen.signal, at)
     if kind == Event.ENDED:
         # What was written as the end is the end, whatever was seen before it: a start may have failed.
-        reason, manifest = Reason(**event["reason"]), manifest.replace(phase=Phase.VERIFYING)
-        return advance(manifest, Event.ENDED, at=at, outcome=Outcome(event["outcome"]), reason=reason)
+        end, manifest = EndTold.from_json(event), manifest.replace(phase=Phase.VERIFYING)
+        return advance(manifest, Event.ENDED, at=at, outcome=end.outcome, reason=end.reason)
     return manifest

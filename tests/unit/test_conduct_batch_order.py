@@ -28,7 +28,8 @@ PLAN = a_plan(
 def the_plan(plan: Plan = PLAN, **changes: Any) -> tuple[Assignment, Ledger]:
     decision = decide(plan, Rules(soft_cap=2, forced=True))
     steps = tuple(Step(batch.n, batch.units, batch.after) for batch in decision.batches)
-    made = Assignment("plan.toml", "", plan, parts_of(plan, decision), Options(), None).replace(**changes)
+    parts = parts_of(plan, decision)
+    made = Assignment("plan.toml", "", parts, Options(), None, (), plan).replace(**changes)
     return made, Ledger("plan.toml", plan.title, steps, Breaker(3))
 
 

@@ -63,7 +63,7 @@ def given_for(name: str, **changes: Any) -> tuple[Assignment, Ledger]:
     plan = read(text, name)
     decision = decide(plan, Rules(soft_cap=1, forced=True))
     steps = tuple(Step(batch.n, batch.units, batch.after) for batch in decision.batches)
-    made = Assignment(name, text, plan, parts_of(plan, decision), Options(), None).replace(**changes)
+    made = Assignment(name, text, parts_of(plan, decision), Options(), None, (), plan).replace(**changes)
     return made, Ledger(name, plan.title, steps, Breaker(3))
 
 

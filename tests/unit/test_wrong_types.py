@@ -15,11 +15,15 @@ import pytest
 from support.ended import a_result, an_ended_run
 from support.values import an_identity
 
+from runner import config
 from runner.cli.app import main
-from runner.errors import InvocationBroken, ManifestBroken, ManifestNewer
+from runner.conduct import consent, plan_record
+from runner.conduct.plan_record import Assignment, Options, Part
+from runner.errors import Conflict, InvocationBroken, ManifestBroken, ManifestNewer
 from runner.invocation import Invocation
-from runner.model import Conformance, Lineage, Phase, Reason, Usage
-from runner.runtimes import PLAN
+from runner.model import Conformance, Level, Lineage, Phase, Program, Reason, Sandbox, Usage
+from runner.plan.load import read
+from runner.runtimes import PLAN, programcache
 from runner.state import questions
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.manifest import Attempt, Manifest, RuntimeFound, Survivor, Workspace, timestamp
@@ -251,6 +255,73 @@ def test_intents_of_wrong_types_are_taken_away(run: RunDir) -> None:
         found = [intent for _, intent in run.intents()]
         assert os.path.exists(path) is bool(found)
         assert all(comes_back(intent) for intent in found)
+
+
+def test_a_plan_of_wrong_types_is_a_conflict_and_keeps_its_name(run: RunDir) -> None:
+    text = 'schema_version = 1\n[[units]]\nid = "U1"\ngoal = "x"\n'
+    parts = (Part((0,), "low", ("a.py",)),)
+    check = {"name": "codex.binary", "verdict": "ok"}
+    options = Options("deep", "build", "/map.md", True, "/scripts", True, "/my.toml", ("a.b=1",), "/f")
+    given = Assignment("plan.toml", text, parts, options, "keep", (check,), read(text, "plan.toml"))
+    ledger = Ledger("plan.toml", None, (Step(1, ("U1",)),), Breaker(3))
+    plan_record.write(run, given, ledger)
+    assert plan_record.load(run) == (given, ledger)
+    refused = 0
+    for _, _, data in broken(json.loads(Path(run.plan).read_bytes())):
+        write(run.plan, data)
+        assert plan_record.file_of(run) == "plan.toml"
+        try:
+            found, _ = plan_record.load(run)
+        except Conflict:
+            refused += 1
+            continue
+        assert [unit.id for unit in found.units(1)] == ["U1"]
+        assert plan_record.Stored.from_json(json.loads(json.dumps(found.to_json())))
+    assert refused > len(list(places(given.to_json()))) * 5
+
+
+def test_a_consent_of_wrong_types_is_none(run: RunDir) -> None:
+    sandbox = Sandbox("build", Level.WORKSPACE_WRITE)
+    agreed = consent.give(run.repo, "codex", sandbox, os.environ)
+    path = consent.place(run.repo, os.environ)
+    for way, _, data in broken(agreed.to_json()):
+        write(path, data)
+        found = consent.given(run.repo, os.environ)
+        assert found is None or (way[0] in ("runtime", "network", "at") and comes_back(found))
+
+
+def test_what_is_kept_of_programs_in_wrong_types_is_asked_again(tmp_path: Path) -> None:
+    file = tmp_path / "program"
+    file.write_bytes(b"#!x")
+    program = Program(str(file), "1", frozenset({"--json"}))
+    stamp = programcache.stamp_of(str(file))
+    programcache.save("codex", program, "line", stamp, os.environ)
+    assert programcache.load("codex", str(file), os.environ) == program
+    path = programcache.cache_file(os.environ)
+    assert path is not None
+    for _, value, data in broken(json.loads(Path(path).read_bytes())):
+        write(path, data)
+        found = programcache.load("codex", str(file), os.environ)
+        assert found is None or (isinstance(found.version, str) and {type(x) for x in found.flags} <= {str})
+        if value is DEEP:
+            programcache.save("codex", program, "line", stamp, os.environ)
+            assert programcache.load("codex", str(file), os.environ) == program
+
+
+def test_kept_settings_whose_terms_are_of_wrong_types_are_compiled_again(run: RunDir) -> None:
+    Path(run.repo, "delegate.toml").write_text('[tasks.work]\nprompt = "x"\n', encoding="utf-8")
+    wanted = config.load(run.repo, env=os.environ).tasks["work"]
+    (path,) = Path(os.environ["HOME"], ".cache/runner/config").iterdir()
+    good = json.loads(path.read_bytes())
+    mine = f"{run.repo}/delegate.toml"
+    for changed in (  # each costs a process that compiles
+        {"written_ns": "x"},
+        {"inputs": {**good["inputs"], mine: "x" * 5}},
+        {"inputs": {**good["inputs"], mine: [None, *good["inputs"][mine][1:]]}},
+        {"config": []},
+    ):
+        write(str(path), {**good, **changed})
+        assert config.load(run.repo, env=os.environ).tasks["work"] == wanted
 
 
 # -- what becomes of a run that nobody owns ------------------------------------------------------------
