@@ -188,14 +188,14 @@ class Recovery(Value):
 class Delegation(Value):
     """What the delegation MCP server may do for a run."""
 
-    enabled: bool
-    server: str
-    tools: tuple[str, ...]
-    max_depth: int
+    enabled: bool = False
+    server: str = "inline"
+    tools: tuple[str, ...] = ("status", "pause", "cancel", "question", "spawn")
+    max_depth: int = 1
     """How many levels of runs may stand below this one; 0 is none at all."""
-    max_children: int
+    max_children: int = 4
     """How many of its children may run at once."""
-    skills: bool
+    skills: bool = True
     tasks: tuple[str, ...] | None = None
     """The tasks that it may start; None is all."""
     on_parent_end: str = "cancel"
@@ -254,41 +254,41 @@ class RuntimeSettings(Value):
 
     name: str
     command: str
-    version: str | None
-    env: tuple[str, ...]
-    config: Json
-    provider: str | None
+    version: str | None = None
+    env: tuple[str, ...] = ()
+    config: Json = {}
+    provider: str | None = None
 
 
 class Task(Value):
     """A task with `[defaults]` already applied; names are not yet looked up."""
 
     id: str
-    title: str | None
-    runtime: str
-    model: str | None
-    sandbox: str
-    prompt: str | None
-    prompt_file: str | None
+    title: str | None = None
+    runtime: str = "codex"
+    model: str | None = None
+    sandbox: str = "read-only"
+    prompt: str | None = None
+    prompt_file: str | None = None
     """Absolute, or relative to the repository root."""
-    blocks: tuple[str, ...]
-    files: tuple[str, ...]
-    verify: tuple[tuple[str, ...], ...]
-    verify_timeout_s: float
-    timeout_s: float | None
-    idle_timeout_s: float | None
-    start_timeout_s: float | None
-    grace_s: float
-    rehearse: bool
-    rehearsal_script: str | None
-    delegation: bool
+    blocks: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    verify: tuple[tuple[str, ...], ...] = ()
+    verify_timeout_s: float = 600.0
+    timeout_s: float | None = 7200.0
+    idle_timeout_s: float | None = 900.0
+    start_timeout_s: float | None = 120.0
+    grace_s: float = 5.0
+    rehearse: bool = False
+    rehearsal_script: str | None = None
+    delegation: bool = Delegation.enabled
     scope: tuple[str, ...] = ()
     workspace: str = Terms.workspace
     on_failure: str | None = None
     on_conflict: str = Terms.on_conflict
     output_contract: str | None = None
     conformance: str = Terms.conformance
-    retries: int = 0
+    retries: int = Recovery.retries
     limits: Caps = Caps()
     map: str | None = None
     """Absolute, or relative to the repository root."""

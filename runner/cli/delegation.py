@@ -146,5 +146,5 @@ def _found(command: list[str]) -> list[str]:
     from runner.model import RuntimeSettings
     from runner.runtimes import get, probe
 
-    settings = RuntimeSettings("codex", "codex", None, (), {}, None)
+    settings = RuntimeSettings("codex", "codex")
     return [probe.discover(get("codex"), settings, os.environ).path, *command[1:]]

@@ -10,7 +10,7 @@ from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
-from runner.model import Economics
+from runner.model import Delegate, Economics
 from runner.plan.units import EFFORTS
 from runner.text.terminal import clean_terminal
 
@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from runner.model import Delegate
     from runner.plan.decision import Decision
 
 _MOST = 1000
@@ -50,12 +49,14 @@ def add_plan(parser: Parser) -> None:
 
 
 def _add_rules(parser: Parser) -> None:
-    parser.add_argument("--soft-cap", metavar="N", type=_cap, help="units per batch (built in: 5)")
+    parser.add_argument(
+        "--soft-cap", metavar="N", type=_cap, help=f"units per batch (built in: {Delegate.soft_cap})"
+    )
     parser.add_argument(
         "--hard-cap",
         metavar="N",
         type=_cap,
-        help="units that share files and still stay in one batch (built in: 8)",
+        help=f"units that share files and still stay in one batch (built in: {Delegate.hard_cap})",
     )
     parser.add_argument(
         "--oversize",
@@ -93,7 +94,8 @@ def _add_measures(parser: Parser) -> None:
         "--economics",
         metavar="F,O,S",
         type=_economics,
-        help="tokens: fixed, per batch, saved per unit (built in: 15300,4500,3700)",
+        help="tokens: fixed, per batch, saved per unit (built in: "
+        f"{Economics.fixed},{Economics.batch},{Economics.unit})",
     )
 
 

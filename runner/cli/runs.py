@@ -9,6 +9,7 @@ from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
+from runner.model import Task
 from runner.state import index
 from runner.usecases import find, look
 
@@ -117,7 +118,7 @@ def add_cancel(parser: Parser) -> None:
         "--grace",
         type=grace,
         metavar="D",
-        help="time between SIGINT, SIGTERM and SIGKILL (default: the task's, 5s)",
+        help=f"time between SIGINT, SIGTERM and SIGKILL (default: the task's, {Task.grace_s:g}s)",
     )
     parser.add_argument("--reason", metavar="TEXT", help="kept in the manifest")
     _add_only(parser)

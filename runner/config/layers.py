@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 
 from runner.config.blocks import BLOCKS
 from runner.config.values import IN_LIMITS
-from runner.model import Caps, Delegate, Delegation, Economics, Recovery, Terms
+from runner.model import Caps, Delegate, Delegation, Economics, Recovery, RuntimeSettings, Task
+from runner.text.durations import format_duration
 from runner.text.problems import Problem, dotted
 from runner.value import Value
 
@@ -17,65 +19,53 @@ if TYPE_CHECKING:
 
     from runner.text.positions import Path
 
+
+def _table(value: Value, *elsewhere: str) -> dict[str, Any]:
+    """The table of delegate.toml that means `value`, without what has its place `elsewhere`."""
+    table: dict[str, Any] = {}
+    for name, item in value.to_json().items():
+        if name.endswith("_s"):
+            table[name[:-2]] = "none" if item is None else format_duration(item)
+        elif item is not None and name not in elsewhere:
+            table[name] = item
+    return table
+
+
+_RUNTIMES = (
+    RuntimeSettings(
+        "codex", "codex", ">=0.150", config={"features": {"unbounded_connection_retries": False}}
+    ),
+    RuntimeSettings("kay", "kay"),
+)
 DEFAULTS: dict[str, Any] = {
     "schema_version": 1,
-    "defaults": {
-        "runtime": "codex",
-        "sandbox": "read-only",
-        "timeout": "2h",
-        "idle_timeout": "15m",
-        "start_timeout": "2m",
-        "grace": "5s",
-        "verify": [],
-        "verify_timeout": "10m",
-        "rehearse": False,
-        "blocks": [],
+    "defaults": _table(Task(""), "id", "files", "delegation")
+    | {
         "limits": {key: "none" if value is None else value for key, value in Caps().to_json().items()},
-        "scope": [],
-        "workspace": Terms.workspace,
-        "on_conflict": Terms.on_conflict,
-        "output_contract": False,
-        "conformance": Terms.conformance,
-        "retries": Recovery.retries,
-        "patterns": [],
-        "constraints": [],
-        "testing": [],
+        "output_contract": Task.output_contract or False,
     },
-    "runtimes": {
-        "codex": {
-            "command": "codex",
-            "version": ">=0.150",
-            "env": [],
-            "config": {"features": {"unbounded_connection_retries": False}},
-        },
-        "kay": {"command": "kay", "env": [], "config": {}},
-    },
+    "runtimes": {runtime.name: _table(runtime, "name") for runtime in _RUNTIMES},
     "models": {},
     "sandboxes": {},
-    "delegation": {
-        "enabled": False,
-        "server": "inline",
-        "tools": ["status", "pause", "cancel", "question", "spawn"],
-        "max_depth": 1,
-        "max_children": 4,
-        "skills": True,
-        "on_parent_end": Delegation.on_parent_end,
-    },
-    "recovery": {
-        "ladder": [*Recovery.ladder],
-        "api_retries": Recovery.api_retries,
-        "backoff": f"{Recovery.backoff_s:g}s",
-        "backoff_max": f"{Recovery.backoff_max_s:g}s",
-    },
-    "delegate": {key: value for key, value in Delegate().to_json().items() if value is not None},
-    "economics": Economics().to_json(),
+    "delegation": _table(Delegation()),
+    "recovery": _table(Recovery(), "retries"),
+    "delegate": _table(Delegate()),
+    "economics": _table(Economics()),
     "blocks": {name: {"text": text} for name, text in BLOCKS.items()},
     "tasks": {},
 }
-"""The lowest layer; a default that a value of `model` has stands there alone."""
+"""The lowest layer, made of the values of `model`, where the defaults are."""
 
 EXCLUSIVE = {"prompt": "prompt_file", "prompt_file": "prompt"}
 """Where a layer sets one, the other one of the layers below does not count."""
+
+
+def default(key: str) -> str:
+    """The default of a dotted key as descriptions and help tell it: `2h`, `25`, `none`."""
+    value: Any = DEFAULTS
+    for part in key.split("."):
+        value = value.get(part, "none")
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 class Layer(Value):

@@ -31,6 +31,7 @@ from runner.config.kinds import (
     Tokens,
     Tool,
 )
+from runner.config.layers import default
 
 _ONE_OF_TWO: list[Any] = [
     {"not": {"required": [name, "limits"], "properties": {"limits": {"required": [name]}}}}
@@ -49,18 +50,28 @@ class LimitsTable(Table):
 
     timeout: Limit | None = Field(None, description="The same as `timeout` beside this table.")
     idle_timeout: Limit | None = Field(None, description="The same as `idle_timeout` beside this table.")
-    tokens: Tokens | None = Field(None, description="Tokens that the run may use; default none.")
+    tokens: Tokens | None = Field(
+        None, description=f"Tokens that the run may use; default {default('defaults.limits.tokens')}."
+    )
     tree_tokens: Tokens | None = Field(
-        None, description="Tokens that the run and the runs below it may use together; default none."
+        None,
+        description="Tokens that the run and the runs below it may use together; "
+        f"default {default('defaults.limits.tree_tokens')}.",
     )
     warn_at: Fraction | None = Field(
-        None, description="A warning event comes at this part of a limit, from 0 to 1; default 0.8."
+        None,
+        description="A warning event comes at this part of a limit, from 0 to 1; "
+        f"default {default('defaults.limits.warn_at')}.",
     )
     repeats: Repeats | None = Field(
-        None, description="The same event so many times in a row means stalled; default 25."
+        None,
+        description="The same event so many times in a row means stalled; "
+        f"default {default('defaults.limits.repeats')}.",
     )
     reconnects: Reconnects | None = Field(
-        None, description="How often the agent may lose its model and look for it again; default 8."
+        None,
+        description="How often the agent may lose its model and look for it again; "
+        f"default {default('defaults.limits.reconnects')}.",
     )
 
 
@@ -75,24 +86,32 @@ class DefaultsTable(Table):
     )
     sandbox: Text | None = Field(None, description="A name from [sandboxes], or one of the three levels.")
     timeout: Limit | None = Field(
-        None, description="Wall clock of a run, paused time not counted; default 2h."
+        None,
+        description=f"Wall clock of a run, paused time not counted; default {default('defaults.timeout')}.",
     )
     idle_timeout: Limit | None = Field(
-        None, description="No sign of life for this long means stalled; default 15m."
+        None,
+        description="No sign of life for this long means stalled; "
+        f"default {default('defaults.idle_timeout')}.",
     )
     start_timeout: Limit | None = Field(
-        None, description="The first event must come within this time; default 2m."
+        None,
+        description="The first event must come within this time; "
+        f"default {default('defaults.start_timeout')}.",
     )
     grace: Duration | None = Field(
         None,
-        description="Time between the steps of a stop (interrupt, terminate, kill); default 5s.",
+        description="Time between the steps of a stop (interrupt, terminate, kill); "
+        f"default {default('defaults.grace')}.",
     )
     verify: Commands | None = Field(
         None,
         description="Commands that must succeed after the run, each an array of texts. "
         "A plain string is split into words, never given to a shell.",
     )
-    verify_timeout: Duration | None = Field(None, description="Time for each verify command; default 10m.")
+    verify_timeout: Duration | None = Field(
+        None, description=f"Time for each verify command; default {default('defaults.verify_timeout')}."
+    )
     rehearse: Rehearse | None = Field(
         None,
         description="true: run against the scripted model, without login and tokens. "
@@ -120,7 +139,8 @@ class DefaultsTable(Table):
     )
     on_conflict: Literal["refuse", "queue", "worktree"] | None = Field(
         None,
-        description="What a start does while another run writes in the same tree; default refuse.",
+        description="What a start does while another run writes in the same tree; "
+        f"default {default('defaults.on_conflict')}.",
     )
     output_contract: Contract | None = Field(
         None,
@@ -130,10 +150,10 @@ class DefaultsTable(Table):
     conformance: Literal["enforce", "report"] | None = Field(
         None,
         description="What a difference between what was declared and what was in force means: "
-        "the end of the run, or a finding. Default report.",
+        f"the end of the run, or a finding. Default {default('defaults.conformance')}.",
     )
     retries: Annotated[int, Field(ge=0, le=10)] | None = Field(
-        None, description="Attempts after the first one; default 0."
+        None, description=f"Attempts after the first one; default {default('defaults.retries')}."
     )
     map: Text | None = Field(
         None, description="A file that describes the repository, put into the prompt; relative to its root."
@@ -215,8 +235,12 @@ class SandboxTable(Table):
 class CodexTable(Table):
     """The Codex CLI."""
 
-    command: Text | None = Field(None, description='A command on PATH or a path; default "codex".')
-    version: Constraint | None = Field(None, description='Versions that are accepted; default ">=0.150".')
+    command: Text | None = Field(
+        None, description=f'A command on PATH or a path; default "{default("runtimes.codex.command")}".'
+    )
+    version: Constraint | None = Field(
+        None, description=f'Versions that are accepted; default "{default("runtimes.codex.version")}".'
+    )
     env: list[EnvName] | None = Field(
         None,
         description="Names of variables that may reach the agent. Values are never stored or printed.",
@@ -229,7 +253,9 @@ class CodexTable(Table):
 class KayTable(CodexTable):
     """The Kay CLI."""
 
-    command: Text | None = Field(None, description='A command on PATH or a path; default "kay".')
+    command: Text | None = Field(
+        None, description=f'A command on PATH or a path; default "{default("runtimes.kay.command")}".'
+    )
     version: Constraint | None = Field(None, description="Versions that are accepted; default any.")
     provider: Provider | None = Field(
         None, description="Who serves the model. An unknown provider is an error, never a default."
@@ -246,27 +272,33 @@ class RuntimesTable(Table):
 class DelegationTable(Table):
     """The delegation MCP server, through which a run starts and asks others."""
 
-    enabled: bool | None = Field(None, description="Default of a task's `delegation`; default false.")
+    enabled: bool | None = Field(
+        None, description=f"Default of a task's `delegation`; default {default('delegation.enabled')}."
+    )
     server: Literal["inline", "registered"] | None = Field(
         None,
         description="inline: the server is passed for this run. registered: the one in the "
-        "agent's own settings is switched on. Default inline.",
+        f"agent's own settings is switched on. Default {default('delegation.server')}.",
     )
     tools: list[Tool] | None = Field(
         None, description=f"Tools that are offered; default all: {', '.join(values.TOOLS)}."
     )
     max_depth: Annotated[int, Field(ge=0, le=8)] | None = Field(
-        None, description="How deep runs may start runs; default 1."
+        None, description=f"How deep runs may start runs; default {default('delegation.max_depth')}."
     )
     max_children: Annotated[int, Field(ge=0, le=64)] | None = Field(
-        None, description="How many runs a run may start; default 4."
+        None, description=f"How many runs a run may start; default {default('delegation.max_children')}."
     )
     tasks: list[Text] | None = Field(None, description="The tasks that a run may start; default all.")
     on_parent_end: Literal["cancel", "leave"] | None = Field(
-        None, description="What becomes of running children when their parent ends; default cancel."
+        None,
+        description="What becomes of running children when their parent ends; "
+        f"default {default('delegation.on_parent_end')}.",
     )
     skills: bool | None = Field(
-        None, description="false: a minimal, deterministic background run; default true."
+        None,
+        description="false: a minimal, deterministic background run; "
+        f"default {default('delegation.skills')}.",
     )
 
 
@@ -277,17 +309,21 @@ class RecoveryTable(Table):
         None,
         description="How the attempts after the first begin, the last one repeats: "
         "resume continues the same session, fresh starts another. "
-        'Default ["resume", "fresh"].',
+        f"Default {default('recovery.ladder')}.",
     )
     api_retries: Annotated[int, Field(ge=0, le=100)] | None = Field(
         None,
         description="Repetitions after a failure of the model's service, which count for no attempt; "
-        "default 3.",
+        f"default {default('recovery.api_retries')}.",
     )
     backoff: Duration | None = Field(
-        None, description="The wait before the first of these, doubled each time; default 30s."
+        None,
+        description="The wait before the first of these, doubled each time; "
+        f"default {default('recovery.backoff')}.",
     )
-    backoff_max: Duration | None = Field(None, description="The longest of these waits; default 10m.")
+    backoff_max: Duration | None = Field(
+        None, description=f"The longest of these waits; default {default('recovery.backoff_max')}."
+    )
 
 
 class BlockTable(Table):

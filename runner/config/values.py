@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from runner.model import Delegation
 from runner.text.durations import WANTED, parse_duration
 from runner.text.problems import near
 from runner.text.versions import parse_constraint
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 LEVELS = ("read-only", "workspace-write", "danger-full-access")
 PROVIDERS = ("openai", "minimax", "xiaomi", "opencode-go", "openrouter", "amazon-bedrock", "oss")
 PROVIDER_ALIASES = {"ocg": "opencode-go"}
-TOOLS = ("status", "pause", "cancel", "question", "spawn")
+TOOLS = Delegation.tools
 OURS = {
     "sandbox_mode": "[sandboxes.NAME] level",
     "sandbox_workspace_write": "[sandboxes.NAME] network and writable",

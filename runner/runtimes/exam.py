@@ -66,7 +66,7 @@ def examine_runtime(
     runtime = get(name)
     settings = config.runtimes.get(name)
     if settings is None:
-        settings = RuntimeSettings(name, runtime.candidates[0], None, (), {}, None)
+        settings = RuntimeSettings(name, runtime.candidates[0])
     exam = _Exam(runtime, settings, uses, env, deadline)
     try:
         seconds = max(0.5, min(PROGRAM_S, deadline - monotonic()))
