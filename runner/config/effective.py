@@ -1,4 +1,4 @@
-"""From merged settings to those of a snapshot: every default applied, every duration in seconds. Pure."""
+"""From merged settings to the JSON of a `Config`, every duration in seconds. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 
 from runner.config.find import ConfigFiles
 from runner.config.values import LEVELS, PROVIDER_ALIASES
+from runner.model import Level
 from runner.text.problems import dotted
 
 TYPE_CHECKING = False
@@ -22,40 +23,24 @@ _SECONDS = ("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout
 def compiled(
     merged: dict[str, Any], origins: dict[str, str], policy: Policy, places: ConfigFiles
 ) -> dict[str, Any]:
-    """The JSON that `snapshot.config_from_json` reads; `digest` covers all of it but the
-    origins.
-    """
+    """The JSON of a `Config`, its tasks apart from their defaults; `digest` covers all but the origins."""
     defaults = merged["defaults"]
-    first = {
-        "title": None,
-        "model": None,
-        "prompt": None,
-        "prompt_file": None,
-        "files": [],
-        "on_failure": None,
-        "map": None,
-        "approach": None,
-        "execution_note": None,
-        "rehearsal_script": None,
-        "delegation": merged["delegation"]["enabled"],
-    }
+    own = {"delegation": merged["delegation"]["enabled"]}
     data: dict[str, Any] = {
         "root": places.root,
-        "task_defaults": first | _task(defaults) | _runtime_of(defaults, {}, merged),
+        "task_defaults": own | _task(defaults) | _runtime_of(defaults, {}, merged),
         "tasks": {
             name: _task(task) | _runtime_of(task, defaults, merged) for name, task in merged["tasks"].items()
         },
-        "models": {name: _model(item, defaults) for name, item in merged["models"].items()},
+        "models": {name: _model(name, item, defaults) for name, item in merged["models"].items()},
         "sandboxes": {
-            **{level: _sandbox({"level": level}, places) for level in LEVELS},
-            **{name: _sandbox(item, places) for name, item in merged["sandboxes"].items()},
+            **{level: _sandbox(level, {"level": level}, places) for level in LEVELS},
+            **{name: _sandbox(name, item, places) for name, item in merged["sandboxes"].items()},
         },
-        "runtimes": {
-            name: {"version": None, "provider": None} | item for name, item in merged["runtimes"].items()
-        },
-        "delegation": {"tasks": None} | merged["delegation"],
+        "runtimes": {name: {"name": name} | item for name, item in merged["runtimes"].items()},
+        "delegation": merged["delegation"],
         "recovery": _recovery(merged["recovery"]),
-        "delegate": {"effort_floor": None} | merged["delegate"],
+        "delegate": merged["delegate"],
         "economics": merged["economics"],
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
         "policy": policy.to_json(),
@@ -112,15 +97,16 @@ def _recovery(table: dict[str, Any]) -> dict[str, Any]:
     return fields | {"backoff_s": table["backoff"], "backoff_max_s": table["backoff_max"]}
 
 
-def _model(item: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    fields = {"runtime": None, "reasoning_effort": None, "provider": None} | item
-    if (fields["runtime"] or defaults["runtime"]) == "kay":
-        fields["provider"] = PROVIDER_ALIASES.get(fields["provider"], fields["provider"])
+def _model(name: str, item: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    fields = {"name": name} | item
+    provider = item.get("provider")
+    if (item.get("runtime") or defaults["runtime"]) == "kay" and provider in PROVIDER_ALIASES:
+        fields["provider"] = PROVIDER_ALIASES[provider]
     return fields
 
 
-def _sandbox(item: dict[str, Any], places: ConfigFiles) -> dict[str, Any]:
-    fields = {"network": item["level"] == "danger-full-access", "allow_danger": False} | item
+def _sandbox(name: str, item: dict[str, Any], places: ConfigFiles) -> dict[str, Any]:
+    fields = {"name": name, "network": item["level"] == Level.DANGER} | item
     fields["writable"] = [_folder(path, places) for path in item.get("writable", ())]
     return fields
 

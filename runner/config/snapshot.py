@@ -14,20 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from runner.config.find import ConfigFiles
 from runner.disk import files, home
-from runner.model import (
-    Caps,
-    Config,
-    Delegate,
-    Delegation,
-    Economics,
-    Level,
-    Model,
-    Policy,
-    Recovery,
-    RuntimeSettings,
-    Sandbox,
-    Task,
-)
+from runner.model import Config, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +23,7 @@ if TYPE_CHECKING:
 
     Json = Mapping[str, Any]
 
-FORMAT = 3
+FORMAT = 4
 _LARGEST = 64 * 1024 * 1024
 RACY_NS = 2_000_000_000
 """A file changed this shortly before the snapshot may be changed again within the same clock tick,
@@ -54,12 +41,9 @@ class Tasks(Mapping[str, Task]):
 
     def __getitem__(self, key: str) -> Task:
         fields = {**self._defaults, **self._tasks[key], "id": key}
-        for name in ("blocks", "files", "scope", "patterns", "constraints", "testing"):
-            fields[name] = tuple(fields[name])
         # A task's table of limits lies over that of the defaults, key by key.
-        fields["limits"] = Caps(**{**self._defaults["limits"], **fields["limits"]})
-        fields["verify"] = tuple(tuple(command) for command in fields["verify"])
-        return Task(**fields)
+        fields["limits"] = {**self._defaults["limits"], **fields["limits"]}
+        return Task.from_json(fields)
 
     def __contains__(self, key: object) -> bool:
         return key in self._tasks
@@ -101,53 +85,9 @@ class Origins(Mapping[str, str]):
 
 
 def config_from_json(data: Json) -> Config:
-    """The values of a snapshot; the inverse of `effective.compiled`."""
-    return Config(
-        root=data["root"],
-        tasks=Tasks(data["task_defaults"], data["tasks"]),
-        models={name: Model(name=name, **item) for name, item in data["models"].items()},
-        sandboxes={name: _sandbox(name, item) for name, item in data["sandboxes"].items()},
-        runtimes={name: _runtime(name, item) for name, item in data["runtimes"].items()},
-        delegation=_delegation(data["delegation"]),
-        recovery=Recovery(**{**data["recovery"], "ladder": tuple(data["recovery"]["ladder"])}),
-        delegate=Delegate(**{**data["delegate"], "hub_files": tuple(data["delegate"]["hub_files"])}),
-        economics=Economics(**data["economics"]),
-        blocks=data["blocks"],
-        policy=policy_from_json(data["policy"]),
-        origins=Origins(data["origins"]),
-        digest=data["digest"],
-    )
-
-
-def policy_from_json(data: Json) -> Policy:
-    """A policy as `Policy.to_json` wrote it."""
-    level, runtimes = data["max_level"], data["runtimes"]
-    return Policy(
-        max_level=None if level is None else Level(level),
-        network=data["network"],
-        runtimes=None if runtimes is None else tuple(runtimes),
-        models=tuple(tuple(group) for group in data["models"]),
-        env=tuple(tuple(group) for group in data["env"]),
-        max_depth=data["max_depth"],
-        max_children=data["max_children"],
-        max_tokens=data["max_tokens"],
-        sources={name: tuple(files) for name, files in data["sources"].items()},
-    )
-
-
-def _delegation(item: Json) -> Delegation:
-    tasks = item["tasks"]
-    fields = {**item, "tools": tuple(item["tools"]), "tasks": None if tasks is None else tuple(tasks)}
-    return Delegation(**fields)
-
-
-def _sandbox(name: str, item: Json) -> Sandbox:
-    fields = {**item, "level": Level(item["level"]), "writable": tuple(item["writable"])}
-    return Sandbox(name=name, **fields)
-
-
-def _runtime(name: str, item: Json) -> RuntimeSettings:
-    return RuntimeSettings(name=name, **{**item, "env": tuple(item["env"])})
+    """The values of a snapshot, the JSON of which `effective.compiled` makes."""
+    config = Config.from_json({**data, "tasks": {}, "origins": {}})
+    return config.replace(tasks=Tasks(data["task_defaults"], data["tasks"]), origins=Origins(data["origins"]))
 
 
 def key(places: ConfigFiles, settings: Mapping[str, str], sets: Sequence[str]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ IN_LIMITS = ("timeout", "idle_timeout")
 """Keys of a task that may stand in its `limits` table instead."""
 CONTRACTS = ("final", "closing-turn", "status-block")
 MOST = 10**15 - 1
+DEEPEST = 32
 GLOB_PATTERN = r"^(?![/~!])(?!(.*/)?\.\.(/|$))[^\n\0]*[^/\n\0][^\n\0]*$"
 NAME_PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 PLACEHOLDERS = ("title", "n", "batches", "units", "task", "run_id")
@@ -144,7 +145,16 @@ def overrides(value: dict[str, Any]) -> dict[str, Any]:
             raise ValueError(f"`{key}` cannot be set here; use {ours}")
     if not _plain(value):
         raise ValueError("expected texts, numbers, true, false, arrays and tables only")
+    if _nested(value) > DEEPEST:
+        raise ValueError(f"expected tables and arrays in each other at most {DEEPEST} deep")
     return value
+
+
+def _nested(value: Any) -> int:
+    if not isinstance(value, (dict, list)):
+        return 0
+    inside = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(_nested, inside), default=0)
 
 
 def _plain(value: Any) -> bool:
