@@ -1,1 +1,1 @@
-"""EDGE processes: where a run's process lives. A cluster engine would be one more module here."""
+"""EDGE processes: where a run's process lives."""
