@@ -27,6 +27,14 @@ Count = int
 """The annotation of a whole number that is not below 0."""
 Seconds = float
 """The annotation of a time span."""
+FileMode = int
+"""The annotation of what a file is and who may use it: the bits of st_mode."""
+FilePath = str
+"""The annotation of a path that the system can be asked with."""
+InnerPath = str
+"""The annotation of a path below a folder."""
+ObjectId = str
+"""The annotation of a name that git gives."""
 Timestamp = str
 """The annotation of a time as `state.manifest.timestamp` writes it."""
 
@@ -221,7 +229,10 @@ def _reader(annotation: str, module: str) -> Reader:
         return _maybe(_reader(annotation[:-7], module))
     head, bracket, inner = annotation.partition("[")
     if head in ("dict", "Mapping"):
-        return _values_of(_reader(inner[5:-1], module))  # `str, X]`
+        key, _, kind_of_value = inner[:-1].partition(", ")
+        return _values_of(_reader(kind_of_value, module), _reader(key, module))
+    if head == "tuple" and not inner.endswith(", ...]"):
+        return _row_of([_reader(one, module) for one in inner[:-1].split(", ")])
     if bracket:
         return _items_of(
             _reader(inner[:-1].removesuffix(", ..."), module), tuple if head == "tuple" else frozenset
@@ -268,6 +279,33 @@ def _number(value: Any) -> Any:
 def _seconds(value: Any) -> Any:
     if type(value) not in (float, int) or not 0 <= value < _LARGEST:
         raise Misfit.of(value, "a number of seconds")
+    return value
+
+
+def _file_mode(value: Any) -> Any:
+    if type(value) is not int or not 0 <= value < 1 << 16:
+        raise Misfit.of(value, "the mode of a file")
+    return value
+
+
+def _file_path(value: Any) -> Any:
+    try:
+        if not value or b"\0" in value.encode("utf-8", "surrogateescape"):
+            raise ValueError
+    except (AttributeError, ValueError):
+        raise Misfit.of(value, "a path") from None
+    return value
+
+
+def _inner_path(value: Any) -> Any:
+    if _file_path(value)[0] == "/" or (".." in value and ".." in value.split("/")):
+        raise Misfit.of(value, "a path that leads nowhere else")
+    return value
+
+
+def _object_id(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) not in (40, 64) or value.strip("0123456789abcdef"):
+        raise Misfit.of(value, "the name of a git object")
     return value
 
 
@@ -335,7 +373,18 @@ def _items_of(read: Reader, kind: type[tuple[Any, ...]] | type[frozenset[Any]]) 
     return read_all
 
 
-def _values_of(read: Reader) -> Reader:
+def _row_of(readers: list[Reader]) -> Reader:
+    """So many items, each of its own type."""
+
+    def read_each(value: Any) -> Any:
+        if type(value) is not list or len(value) != len(readers):
+            raise Misfit.of(value, f"an array of {len(readers)}")
+        return tuple(read(item) for read, item in zip(readers, value, strict=True))
+
+    return read_each
+
+
+def _values_of(read: Reader, read_key: Reader) -> Reader:
     def read_all(value: Any) -> Any:
         if type(value) is not dict:
             raise Misfit.of(value, "an object")
@@ -343,7 +392,7 @@ def _values_of(read: Reader) -> Reader:
         key = ""
         try:
             for key, item in value.items():
-                made[key] = read(item)
+                made[read_key(key)] = read(item)
         except Misfit as misfit:
             raise misfit.inside(key) from None
         return made
@@ -371,7 +420,11 @@ _READERS: dict[str, Reader] = {
     "bool": _truth,
     "Timestamp": _timestamp,
     "Any": _anything,
-    "Json": _values_of(_anything),
+    "Json": _values_of(_anything, _text),
+    "FileMode": _file_mode,
+    "FilePath": _file_path,
+    "InnerPath": _inner_path,
+    "ObjectId": _object_id,
     "int | None": _maybe(_whole),
     "Timestamp | None": _maybe(_timestamp),
     "tuple[str, ...]": _items_of(_text, tuple),

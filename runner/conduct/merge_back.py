@@ -80,7 +80,7 @@ def left_by(run: RunDir) -> tuple[str, ...]:
             return ()
         taken = snapshot.load(run.path)
         return () if taken is None else changed(taken).names
-    except (RunnerError, OSError, ValueError, KeyError, TypeError):
+    except (RunnerError, OSError):
         return ()
 
 
@@ -90,10 +90,7 @@ def strayed(run: RunDir, root: str, tree: str | None, paths: Sequence[str]) -> t
     """
     from runner.workspace import changes, snapshot
 
-    try:
-        taken = snapshot.load(run.path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Conflict(f"the record of run `{run.run_id}` cannot be read: {error}") from error
+    taken = snapshot.load(run.path)
     if taken is None or tree is None:
         raise Conflict(f"what was verified of run `{run.run_id}` is not known any more")
     return changes.strayed(taken, tree, root, paths)

@@ -136,10 +136,7 @@ def own_tree(run: RunDir) -> Worktree | None:
     """The work tree that was made for it, standing or not. Conflict if its record cannot be believed."""
     from runner.workspace import worktree
 
-    try:
-        tree = worktree.load(run.path)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Conflict(f"the record of the work tree of run `{run.run_id}` is broken: {error}") from error
+    tree = worktree.load(run.path)
     if tree is not None and not tree.is_of(run.repo, run.path, run.run_id):
         raise Conflict(
             f"the record in {run.path} is not of a work tree of this run: {clean_terminal(tree.path)}",

@@ -206,10 +206,7 @@ def _kept_patch(tree: Worktree) -> str | None:
 def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: list[str]) -> bytes:
     from runner.workspace import changes, snapshot
 
-    try:
-        taken = snapshot.load(run.path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Conflict(f"the snapshot of run `{run.run_id}` cannot be read: {error}") from error
+    taken = snapshot.load(run.path)
     if taken is None:
         raise Conflict(
             f"nothing was recorded before run `{run.run_id}`, so its changes are not known",

@@ -120,7 +120,7 @@ def reserve(
     if not is_own:
         from runner.workspace.lease import Holder
 
-        holder = Holder(run_id, manifest_path_of(task.id, run_id), None)
+        holder = Holder(run_id, manifest_path_of(task.id, run_id))
         lease = _lease(found.root, holder, task.on_conflict, parent)
         if lease is not None:
             return Workplace(root, found, lease=lease)

@@ -18,25 +18,25 @@ _DIFF_BYTES = 256 * 1024
 
 
 def main(argv: list[str]) -> int:
-    """0 with the answer written; 1 where there is no snapshot, or git does not say."""
+    """0 with the answer written; 1 where no snapshot can be read, or git or the disk does not say."""
     from runner.errors import RunnerError
     from runner.workspace.files import write_json
     from runner.workspace.rollback import set_aside
     from runner.workspace.snapshot import load
 
     what, folder, answer, *more = argv
-    snapshot = load(folder)
-    if snapshot is None:
-        print("no snapshot was taken", file=sys.stderr)
-        return 1
     try:
+        snapshot = load(folder)
+        if snapshot is None:
+            print("no snapshot was taken", file=sys.stderr)
+            return 1
         if what == "set-aside":
             set_aside(folder, int(more[0]))
             write_json(answer, {})
         else:
             write_json(answer, _look(snapshot) if what == "look" else _roll_back(snapshot))
-    except RunnerError as error:
-        print(error.message, file=sys.stderr)
+    except (RunnerError, OSError) as error:  # the last line is what the report of the run says
+        print(error.message if isinstance(error, RunnerError) else error, file=sys.stderr)
         return 1
     return 0
 

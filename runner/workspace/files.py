@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 
 from runner.disk.files import read, replace_bytes, replace_json
-from runner.value import Value
+from runner.errors import Conflict
+from runner.value import FileMode, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
+    from typing import Any, TypeVar
+
+    Kind = TypeVar("Kind", bound=Value)
 
 _CHUNK = 1 << 20
 _LARGEST = 1 << 30
@@ -24,7 +26,7 @@ class Entry(Value):
     the raw content; "" where git has none (a folder, a FIFO).
     """
 
-    mode: int
+    mode: FileMode
     oid: str
 
     @property
@@ -65,14 +67,18 @@ def write_json(path: str, value: Any) -> None:
     replace_json(path, value, indent=None)
 
 
-def read_json(path: str) -> Any:
-    """None if there is no such file. ValueError if it is no JSON, OSError if a link, a FIFO or a folder
-    stands there: a record of ours is a plain file.
+def read_record(path: str, kind: type[Kind]) -> Kind | None:
+    """None if there is no such file. Conflict if it says anything else than a `kind`, or a link, a FIFO or a
+    folder stands there: a record of ours is a plain file.
     """
     try:
-        return json.loads(read(path, _LARGEST))
+        return kind.from_json(json_value(read(path, _LARGEST)))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise Conflict(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Conflict(f"{path} cannot be read: {error}") from error
 
 
 def read_bytes(path: str) -> bytes | None:

@@ -11,17 +11,15 @@ which a supervisor is, and cannot hand it over an exec to the program that write
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 
 from runner.errors import WorkspaceBusy
-from runner.value import Value, json_bytes
+from runner.value import Value, json_bytes, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+    from collections.abc import Callable
 
 _NAME = "runner-writer.lock"
 _LOOK_S = 0.1
@@ -29,15 +27,10 @@ _LARGEST = 64 * 1024
 
 
 class Holder(Value):
-    """Who has a lease: the run, its manifest, and the process as `Identity.to_json` says it."""
+    """Who has a lease: the run, and its manifest."""
 
     run_id: str
     manifest_path: str
-    process: dict[str, Any] | None = None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Holder:
-        return cls(str(data["run_id"]), str(data["manifest_path"]), data.get("process"))
 
 
 class Lease:
@@ -137,6 +130,6 @@ def _try(root: str) -> Lease | None:
 def _read(path: str) -> Holder | None:
     try:
         with open(path, "rb") as file:
-            return Holder.from_json(json.loads(file.read(_LARGEST)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return Holder.from_json(json_value(file.read(_LARGEST)))
+    except (OSError, ValueError):
         return None  # just taken, just left, or written by another program that takes this lock

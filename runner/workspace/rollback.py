@@ -13,21 +13,21 @@ import os
 
 from runner.disk.files import create, make_folders, withdraw
 from runner.errors import Conflict, RollbackRefused
-from runner.value import Value
+from runner.value import Count, InnerPath, ObjectId, Value
 from runner.workspace.changes import Changes, changed, has_same_index, index_bytes
-from runner.workspace.files import read_bytes, read_json, write_json
+from runner.workspace.files import read_bytes, read_record, write_json
 from runner.workspace.places import unwatched
 from runner.workspace.transition import Move, Moves, Transition, kept_files, ordered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import Any
+    from collections.abc import Callable, Iterator
 
     from runner.workspace.repository import Position
     from runner.workspace.snapshot import Snapshot
 
 _JOURNAL = "rollback.json"
+_VERSION = 1
 _NO_INDEX = b"runner: there was no index\n"
 
 
@@ -53,10 +53,15 @@ class Rolled(Value):
         """Everything was seen to be as before."""
         return not (self.left or self.unequal)
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Rolled:
-        lists = {name: tuple(data[name]) for name in ("restored", "removed", "kept", "left", "unequal")}
-        return cls(**{**data, **lists})
+
+class Journal(Value):
+    """What was planned, and the result once it is complete. `log` is the file of the finished steps."""
+
+    schema_version: Count
+    log: InnerPath
+    tree: ObjectId
+    plan: Moves
+    result: Rolled | None
 
 
 def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched) -> Rolled:
@@ -71,21 +76,21 @@ def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched)
     """
     with _alone(snapshot):
         journal = f"{snapshot.folder}/{_JOURNAL}"
-        noted = read_json(journal)
-        if noted is not None and noted["result"] is not None:
-            return Rolled.from_json(noted["result"])
+        noted = read_record(journal, Journal)
+        if noted is not None and noted.result is not None:
+            return noted.result
         if noted is None:
             now = changed(snapshot)
             _refuse(snapshot, now.position)
             noted = _planned(snapshot, now)
             watch("plan")
-            write_json(journal, noted)
+            write_json(journal, noted.to_json())
         else:
             _refuse(snapshot, snapshot.repository.position())
         result = _carry_out(snapshot, noted, watch)
         if result.is_complete:
             watch("result")
-            write_json(journal, {**noted, "result": result.to_json()})
+            write_json(journal, noted.replace(result=result).to_json())
         return result
 
 
@@ -115,7 +120,7 @@ def _refuse(snapshot: Snapshot, now: Position) -> None:
         )
 
 
-def _planned(snapshot: Snapshot, now: Changes) -> dict[str, Any]:
+def _planned(snapshot: Snapshot, now: Changes) -> Journal:
     patch = f"{snapshot.folder}/discarded.patch"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(patch)  # of an attempt that did not come to a plan
@@ -125,7 +130,7 @@ def _planned(snapshot: Snapshot, now: Changes) -> dict[str, Any]:
     steps = [Move(change.path, change.after, change.before) for change in now.paths]
     plan = ordered(steps, {path: snapshot.folders[path] for path in sorted(folders)}, now.folders_added)
     log = f"rollback-{os.urandom(4).hex()}.steps"  # the steps of another plan are no steps of this one
-    return {"schema_version": 1, "log": log, "tree": now.tree, "plan": plan.to_json(), "result": None}
+    return Journal(_VERSION, log, now.tree, plan, None)
 
 
 def set_aside(folder: str, n: int) -> None:
@@ -148,10 +153,10 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _carry_out(snapshot: Snapshot, noted: Mapping[str, Any], watch: Callable[[str], object]) -> Rolled:
-    plan = Moves.from_json(noted["plan"])
+def _carry_out(snapshot: Snapshot, noted: Journal, watch: Callable[[str], object]) -> Rolled:
+    plan = noted.plan
     kept = f"{snapshot.folder}/kept"
-    steps = f"{snapshot.folder}/{noted['log']}"
+    steps = f"{snapshot.folder}/{noted.log}"
     work = Transition(snapshot.shadow, plan, index=snapshot.shadow.base, kept=kept, log=steps, watch=watch)
     work.run()
     restored, reason = False, None
@@ -167,7 +172,7 @@ def _carry_out(snapshot: Snapshot, noted: Mapping[str, Any], watch: Callable[[st
         kept=kept_files(kept),
         left=(*work.left, *([reason] if reason else [])),
         unequal=(*_differences(now), *_unseen(snapshot, now)),
-        tree=noted["tree"],
+        tree=noted.tree,
         patch=f"{snapshot.folder}/discarded.patch",
     )
 

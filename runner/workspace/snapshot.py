@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 
 from runner.errors import Conflict
-from runner.value import Value
-from runner.workspace.files import copy_with_time, read_bytes, read_json, write_json
+from runner.value import Count, FileMode, FilePath, InnerPath, Misfit, ObjectId, Value
+from runner.workspace.files import copy_with_time, read_bytes, read_record, write_json
 from runner.workspace.git import Git
 from runner.workspace.repository import Position, Repository, find
 from runner.workspace.shadow import Before, Seen, Shadow
@@ -21,14 +21,18 @@ from runner.workspace.tracked import Index, Permissions, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
+    from typing import Any, Self
 
     from runner.workspace.ignores import Untracked
 
 _VERSION = 1
 _RUNS = ".runs"
 _RULES = ".gitignore"
+
+
+class _Form(Value):
+    schema_version: Count
 
 
 class Snapshot(Value):
@@ -40,29 +44,29 @@ class Snapshot(Value):
     of them.
     """
 
-    folder: str
+    folder: FilePath
     """The run's folder, which holds the private git directory."""
-    root: str
-    git_dir: str
-    common_dir: str
-    runs: str
+    root: FilePath
+    git_dir: FilePath
+    common_dir: FilePath
+    runs: FilePath
     """The folder of all runs, relative to the root. It is never part of anything here."""
     hash_name: str
     position: Position
-    tree: str
+    tree: ObjectId
     has_index: bool
     dirty: tuple[str, ...]
     """Tracked files that differed from HEAD, staged or not."""
     untracked: tuple[str, ...]
-    usual: tuple[int, int]
-    modes: dict[str, int]
-    folders: dict[str, int]
+    usual: tuple[FileMode, FileMode]
+    modes: dict[InnerPath, FileMode]
+    folders: dict[InnerPath, FileMode]
     ignored: tuple[str, ...]
     """Folders that were ignored as a whole."""
     problems: tuple[str, ...]
     ignored_files: tuple[str, ...] = ()
     """Single files that were ignored."""
-    since_ns: int | None = None
+    since_ns: Count | None = None
     """When the private index began to be true, by the clock of the file system; None: by an older runner."""
 
     @property
@@ -96,16 +100,14 @@ class Snapshot(Value):
         return {"schema_version": _VERSION, **super().to_json()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Snapshot:
-        """The reverse. Conflict if a newer runner wrote it."""
-        if data["schema_version"] > _VERSION:
+    def from_json(cls, data: Any) -> Self:
+        """Conflict if a newer runner wrote it."""
+        if _Form.from_json(data).schema_version > _VERSION:
             raise Conflict("a newer runner took this snapshot", hint="update this one")
-        place = data["position"]
-        refs = tuple((str(name), str(oid)) for name, oid in place["refs"])
-        position = Position(place["head"], place["branch"], place["in_progress"], refs, place.get("tree"))
-        known = {name: data[name] for name in cls._fields if name in data}
-        lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
-        return cls(**{**known, **lists, "position": position})
+        made = super().from_json(data)
+        if made.hash_name not in ("sha1", "sha256"):
+            raise Misfit.of(made.hash_name, "sha1 or sha256").inside("hash_name")
+        return made
 
 
 def take(
@@ -160,9 +162,10 @@ def take(
 
 
 def load(folder: str) -> Snapshot | None:
-    """The snapshot in a run's folder; None if none was taken. Conflict if it is a newer runner's."""
-    data = read_json(f"{folder}/workspace.json")
-    return None if data is None else Snapshot.from_json(data)
+    """The snapshot in a run's folder; None if none was taken. Conflict if it is broken or a newer
+    runner's.
+    """
+    return read_record(f"{folder}/workspace.json", Snapshot)
 
 
 def _listed(repository: Repository, shadow: Shadow, settings: dict[str, str]) -> tuple[Index, bool]:

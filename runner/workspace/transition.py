@@ -14,14 +14,13 @@ import stat
 
 from runner.disk.files import make_folders
 from runner.errors import Conflict
-from runner.value import Value
+from runner.value import FileMode, InnerPath, Value
 from runner.workspace.files import Entry, entry_at
 from runner.workspace.places import Places, unwatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+    from collections.abc import Callable
 
     from runner.workspace.shadow import Shadow
 
@@ -32,14 +31,9 @@ _MOVE = "make `.runs` a folder on the same file system as the repository"
 class Move(Value):
     """One path: its found content and its wanted content. None is nothing."""
 
-    path: str
+    path: InnerPath
     now: Entry | None
     goal: Entry | None
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Move:
-        now, goal = (None if data[side] is None else Entry(**data[side]) for side in ("now", "goal"))
-        return cls(data["path"], now, goal)
 
 
 class Moves(Value):
@@ -48,13 +42,8 @@ class Moves(Value):
     """
 
     steps: tuple[Move, ...]
-    folders: dict[str, int]
-    gone: tuple[str, ...]
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Moves:
-        steps = tuple(Move.from_json(step) for step in data["steps"])
-        return cls(steps, dict(data["folders"]), tuple(data["gone"]))
+    folders: dict[InnerPath, FileMode]
+    gone: tuple[InnerPath, ...]
 
 
 def ordered(steps: list[Move], folders: dict[str, int], gone: tuple[str, ...]) -> Moves:
@@ -213,15 +202,20 @@ class Transition:
         except FileNotFoundError:
             return
         for name in held:
-            self._sort_out(f"{self.shadow.hold}/{name}", self.plan.steps[int(name)])
+            if name.isdecimal() and len(name) < 10 and int(name) < len(self.plan.steps):
+                self._sort_out(f"{self.shadow.hold}/{name}", self.plan.steps[int(name)])
 
     def done(self) -> set[int]:
         """The numbers of the steps that were done, by whatever attempt."""
         try:
             with open(self.log, "rb") as file:
-                return {int(line) for line in file.read().split(b"\n")[:-1]}
+                lines = file.read().split(b"\n")[:-1]
         except FileNotFoundError:
             return set()
+        try:
+            return {int(line) for line in lines}
+        except ValueError:
+            raise Conflict(f"{self.log} cannot be read: it has other lines than numbers of steps") from None
 
     def _place_in_kept(self, path: str) -> str:
         """A new place with the same relative path, in the first numbered folder that is free."""

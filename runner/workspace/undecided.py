@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import os
 
-from runner.workspace.files import read_json
+from runner.errors import Conflict
+from runner.value import FilePath, Value
+from runner.workspace.files import read_record
 
 RECORD = "worktree.json"
+
+
+class _Stood(Value):
+    """What of a `Worktree` is asked here."""
+
+    path: FilePath
 
 
 def standing(folder: str) -> str | None:
@@ -16,8 +24,7 @@ def standing(folder: str) -> str | None:
     """
     record = f"{folder}/{RECORD}"
     try:
-        data = read_json(record)
-        path = None if data is None else str(data["path"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        stood = read_record(record, _Stood)
+    except Conflict:
         return record
-    return path if path is not None and os.path.lexists(path) else None
+    return stood.path if stood is not None and os.path.lexists(stood.path) else None

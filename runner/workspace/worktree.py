@@ -15,10 +15,10 @@ import shutil
 from runner.disk import home
 from runner.disk.files import make_folders, replace_bytes
 from runner.errors import Conflict
-from runner.value import Value
+from runner.value import Count, FilePath, InnerPath, ObjectId, Value
 from runner.workspace import snapshot as snapshots
 from runner.workspace.changes import diff, differences
-from runner.workspace.files import copy_with_time, read_json, write_json
+from runner.workspace.files import copy_with_time, read_record, write_json
 from runner.workspace.git import Git
 from runner.workspace.places import unwatched
 from runner.workspace.repository import Repository, find
@@ -29,7 +29,6 @@ from runner.workspace.undecided import RECORD
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
 
 class Worktree(Value):
@@ -37,14 +36,10 @@ class Worktree(Value):
     run's folder, where everything about it is kept.
     """
 
-    repo: str
-    base: str
-    path: str
-    folder: str
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Worktree:
-        return cls(**{name: str(data[name]) for name in cls._fields})
+    repo: FilePath
+    base: ObjectId
+    path: FilePath
+    folder: FilePath
 
     @property
     def patch(self) -> str:
@@ -72,6 +67,14 @@ class Worktree(Value):
     @property
     def _decided(self) -> str:
         return f"{self.folder}/worktree.discarded"
+
+
+class Acceptance(Value):
+    """What was planned for the user's tree. `log` is the file of the finished steps."""
+
+    schema_version: Count
+    log: InnerPath
+    plan: Moves
 
 
 class Accepted(Value):
@@ -137,10 +140,9 @@ def base_of(repository: Repository, name: str) -> str:
 
 def load(folder: str) -> Worktree | None:
     """The work tree that was made for the run of this folder; None if none was. Whether it still stands is
-    `is_there`.
+    `is_there`. Conflict if its record is broken.
     """
-    data = read_json(f"{folder}/{RECORD}")
-    return None if data is None else Worktree.from_json(data)
+    return read_record(f"{folder}/{RECORD}", Worktree)
 
 
 def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) -> Accepted:
@@ -155,7 +157,7 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
             f"the work tree {worktree.path} is being removed", hint="finish that, then use its patch"
         )
     folder = f"{worktree.folder}/accept"
-    noted = read_json(f"{folder}/accept.json")
+    noted = read_record(f"{folder}/accept.json", Acceptance)
     if noted is None:
         work = _snapshot(worktree)
         patch = diff(work)
@@ -166,17 +168,15 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
         user = snapshots.take(worktree.repo, folder, borrow=[f"{work.shadow.home}/objects"])
         if user is None:
             raise Conflict(f"{worktree.repo} is not a git repository any more")
-        plan = _merged(user, patch)
+        noted = Acceptance(1, f"steps.{os.urandom(4).hex()}", _merged(user, patch))
         watch("plan")
-        noted = {"schema_version": 1, "log": f"steps.{os.urandom(4).hex()}", "plan": plan.to_json()}
-        write_json(f"{folder}/accept.json", noted)
+        write_json(f"{folder}/accept.json", noted.to_json())
     else:
         user = snapshots.load(folder)
         if user is None:
             raise Conflict(f"the snapshot in {folder} is gone")
-        plan = Moves.from_json(noted["plan"])
+    plan, log = noted.plan, f"{folder}/{noted.log}"
     kept, index = f"{folder}/kept", f"{user.shadow.home}/index.merged"
-    log = f"{folder}/{noted['log']}"
     work_on = Transition(user.shadow, plan, index=index, kept=kept, log=log, watch=watch)
     work_on.run()
     if not work_on.left:

@@ -15,7 +15,7 @@ from support.work import Work
 from runner.errors import WorkspaceBusy
 from runner.workspace.lease import Holder, acquire, held_by, lock_path, wait
 
-ME = Holder("run-1", "/m.json", {"host": "h", "boot_id": "b", "pid": 1, "start_time": 2})
+ME = Holder("run-1", "/m.json")
 OTHER = Holder("run-2", "/n.json")
 HOLD = """
 import sys, signal

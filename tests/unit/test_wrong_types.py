@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ended import a_result, an_ended_run
+from support.ended import a_result, a_worktree, an_ended_run
 from support.values import an_identity
+from support.work import Work
 
 from runner import config
 from runner.cli.app import main
 from runner.conduct import consent, plan_record
 from runner.conduct.plan_record import Assignment, Options, Part
-from runner.errors import Conflict, InvocationBroken, ManifestBroken, ManifestNewer
+from runner.errors import Conflict, InvocationBroken, ManifestBroken, ManifestNewer, WorkspaceBusy
 from runner.invocation import Invocation
 from runner.model import Conformance, Level, Lineage, Phase, Program, Reason, Sandbox, Usage
 from runner.plan.load import read
@@ -31,6 +32,16 @@ from runner.state.store import Intent, RunDir
 from runner.supervise.recover import rebuild
 from runner.value import Misfit, Value
 from runner.verify.record import Record, load
+from runner.workspace import __main__ as helper
+from runner.workspace import lease, worktree
+from runner.workspace import snapshot as snapshots
+from runner.workspace.files import Entry
+from runner.workspace.lease import Holder
+from runner.workspace.repository import Position
+from runner.workspace.rollback import Journal, Rolled, roll_back
+from runner.workspace.snapshot import Snapshot
+from runner.workspace.transition import Move, Moves
+from runner.workspace.worktree import Acceptance, Worktree
 
 NOW = timestamp()
 OTHER = Lineage(
@@ -54,6 +65,27 @@ LEDGER = Ledger(
     Breaker(3, parked=Reason("a", "b")),
     *(("L1",), ("U9",), "b" * 40, "t" * 40, OTHER, (1,)),
 )
+
+OID = "0123456789abcdef0123456789abcdef01234567"
+PLAN_OF_MOVES = Moves(
+    (Move("d/b", Entry(0o100644, OID), None), Move("a", None, Entry(0o100644, OID))), {"d": 0o755}, ("new",)
+)
+SNAPSHOT = Snapshot(
+    *("/repo/.runs/work/cli/r", "/repo", "/repo/.git", "/repo/.git", ".runs", "sha1"),
+    Position(OID, "refs/heads/main", "merge", (("refs/heads/main", OID),), OID),
+    *(OID, True, ("a",), ("new",), (0o644, 0o755), {"secret": 0o600}, {"d": 0o755}, ("build",), ("blind",)),
+    *(("x.o",), 7),
+)
+OF_A_WORK_TREE: dict[type[Value], Value] = {
+    Snapshot: SNAPSHOT,
+    Worktree: Worktree("/repo", OID, "/state/runner/worktrees/x/r", "/repo/.runs/work/cli/r"),
+    Journal: Journal(
+        *(1, "rollback-1.steps", OID, PLAN_OF_MOVES),
+        Rolled(("a",), ("d/b",), True, ("1/a",), ("l",), ("u",), OID, "/patch"),
+    ),
+    Acceptance: Acceptance(1, "steps.1", PLAN_OF_MOVES),
+    Holder: Holder("run", "m.json"),
+}
 
 
 def a_manifest_of(run: RunDir) -> Manifest:
@@ -162,7 +194,7 @@ def comes_back(value: Value) -> bool:
     return type(value).from_json(json.loads(json.dumps(value.to_json()))) == value
 
 
-@pytest.mark.parametrize("kind", [Manifest, Invocation, Ledger, Record, Intent])
+@pytest.mark.parametrize("kind", [Manifest, Invocation, Ledger, Record, Intent, *OF_A_WORK_TREE])
 def test_what_is_read_is_of_the_declared_types_or_is_refused(kind: type[Value], run: RunDir) -> None:
     whole = {
         Manifest: a_manifest_of(run).replace(plan=None).to_json(),
@@ -170,6 +202,7 @@ def test_what_is_read_is_of_the_declared_types_or_is_refused(kind: type[Value], 
         Ledger: LEDGER.to_json(),
         Record: a_whole_result(),
         Intent: Intent("cancel", "user", NOW, 1.5, "enough", True, 1.5).to_json(),
+        **{one: value.to_json() for one, value in OF_A_WORK_TREE.items()},
     }[kind]
     good = json.loads(json.dumps(whole))
     assert comes_back(kind.from_json(good))
@@ -177,7 +210,7 @@ def test_what_is_read_is_of_the_declared_types_or_is_refused(kind: type[Value], 
     for way, value, data in broken(good):
         try:
             read = kind.from_json(data)
-        except (Misfit, ManifestNewer):
+        except (Misfit, ManifestNewer, Conflict):  # the last is of a newer snapshot
             refused += 1
             continue
         assert comes_back(read) if kind is not Invocation else read.to_json(), (way, value)
@@ -322,6 +355,102 @@ def test_kept_settings_whose_terms_are_of_wrong_types_are_compiled_again(run: Ru
     ):
         write(str(path), {**good, **changed})
         assert config.load(run.repo, env=os.environ).tasks["work"] == wanted
+
+
+# -- the records of a work tree ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+    """A repository with a commit, where we are."""
+    made = Work(tmp_path / "work")
+    made.write("a", "1\n")
+    made.write("d/b", "2\n")
+    made.commit()
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def unreadable(path: str, kind: type[Value]) -> Iterator[None]:
+    """Puts something broken in the place of a record, over and over, and at last what was there again."""
+    good = Path(path).read_bytes()
+    for _, _, data in broken(json.loads(good), few=4):
+        with contextlib.suppress(Misfit):
+            kind.from_json(data)
+            continue
+        write(path, data)
+        yield
+    Path(path).write_bytes(good)
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop(step: str) -> None:
+    """When the plan is on the disk and nothing was done yet."""
+    if step.startswith("move out"):
+        raise Stopped
+
+
+def test_a_record_of_a_work_tree_of_wrong_types_is_a_conflict_of_every_command(work: Work) -> None:
+    run = an_ended_run(work.root)
+    snapshot = snapshots.take(str(work.root), run.path)
+    assert snapshot is not None
+    work.write("a", "run\n")
+    path = f"{run.path}/workspace.json"
+    for _, _, data in broken(json.loads(Path(path).read_bytes()), few=3):
+        write(path, data)
+        called("diff", run.run_id, "--format", "json")
+    write(path, snapshot.to_json())
+    assert called("diff", run.run_id, "--format", "json") == 0
+
+
+def test_a_broken_rollback_is_refused_and_done_once_it_can_be_read(
+    work: Work, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, snapshot = work.state(), work.take()
+    work.write("a", "run\n")
+    work.remove("d")
+    after = work.state()
+    with pytest.raises(Stopped):
+        roll_back(snapshot, watch=stop)
+    refused = 0
+    for _ in unreadable(f"{snapshot.folder}/rollback.json", Journal):
+        assert helper.main(["roll-back", snapshot.folder, f"{snapshot.folder}/answer"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "rollback.json cannot be read" in line and work.state() == after
+        refused += 1
+    for _ in unreadable(f"{snapshot.folder}/workspace.json", Snapshot):
+        assert helper.main(["look", snapshot.folder, f"{snapshot.folder}/answer"]) == 1
+        assert "workspace.json" in capsys.readouterr().err
+        refused += 1
+    assert refused > 100
+    assert roll_back(snapshot).is_complete and work.state() == before
+
+
+def test_a_broken_acceptance_is_refused_and_done_once_it_can_be_read(work: Work) -> None:
+    run = an_ended_run(work.root)
+    tree = a_worktree(run, work.head())
+    Path(tree.path, "a").write_text("run\n", encoding="utf-8")
+    with pytest.raises(Stopped):
+        worktree.accept(tree, watch=stop)
+    refused = 0
+    for name, kind in (("accept/accept.json", Acceptance), ("worktree.json", Worktree)):
+        for _ in unreadable(f"{run.path}/{name}", kind):
+            assert called("accept", run.run_id) == 9
+            refused += 1
+    assert refused > 40 and work.read("a") == b"1\n"
+    assert called("accept", run.run_id) == 0 and work.read("a") == b"run\n"
+
+
+def test_a_holder_of_wrong_types_is_another_run(work: Work) -> None:
+    held = lease.acquire(str(work.root), Holder("run", "m.json"))
+    for _ in unreadable(held.path, Holder):
+        assert lease.held_by(str(work.root)) is None
+        with pytest.raises(WorkspaceBusy, match="another run"):
+            lease.acquire(str(work.root), Holder("other", "n.json"))
+    held.release()
 
 
 # -- what becomes of a run that nobody owns ------------------------------------------------------------
