@@ -66,7 +66,7 @@ class Snapshot(Value):
     problems: tuple[str, ...]
     ignored_files: tuple[str, ...] = ()
     """Single files that were ignored."""
-    since_ns: Count | None = None
+    since_ns: int | None = None
     """When the private index began to be true, by the clock of the file system; None: by an older runner."""
 
     @property

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.model import Identity, Level, Limits, Reason, Sandbox, Usage
-from runner.value import Value, json_bytes
+from runner.value import FileMode, FilePath, InnerPath, Misfit, ObjectId, Value, json_bytes
 
 
 class Pair(Value):
@@ -104,3 +104,38 @@ def test_json_bytes_come_back_as_they_were_half_characters_included(value: objec
 def test_json_bytes_are_readable_where_they_can_be() -> None:
     assert json_bytes("Grüße") == '"Grüße"'.encode()
     assert json_bytes("\udce9") == rb'"\udce9"'
+
+
+class Typed(Value):
+    pair: tuple[int, str] = (1, "x")
+    modes: dict[InnerPath, FileMode] = {}
+    path: FilePath = "/"
+    oid: ObjectId = "0" * 40
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"pair": [2, "y"], "modes": {"a/..b/c": 0o100644, "d": 0, "\udcff": 0o177777}},
+        {"path": "/a/../\udcff\n", "oid": "0123456789abcdef" * 4},
+        {"path": "a"},
+    ],
+)
+def test_paths_modes_and_names_of_git_are_read(data: dict[str, object]) -> None:
+    read = Typed.from_json(data)
+    assert {name: read.to_json()[name] for name in data} == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *({"pair": wrong} for wrong in ([1], [1, "x", "x"], ["x", 1], "1x", {"1": "x"})),
+        *({"modes": {path: 1}} for path in ("", "/a", "..", "a/../b", "a\0", "\ud800")),
+        *({"modes": {"a": wrong}} for wrong in (-1, 1 << 16, True, 1.0, None)),
+        *({"path": wrong} for wrong in ("", "a\0", "\ud800", 7, None, [])),
+        *({"oid": wrong} for wrong in ("", "0" * 39, "g" * 40, "0" * 41, "A" * 40, " " * 40, 7, ["0"] * 40)),
+    ],
+)
+def test_what_is_no_path_no_mode_and_no_name_of_git_is_refused(data: dict[str, object]) -> None:
+    with pytest.raises(Misfit, match=f"`{next(iter(data))}"):
+        Typed.from_json(data)
