@@ -123,7 +123,7 @@ def _stand_upright() -> None:
 
     With a standard stream closed, the first opened file gets its number and is then overwritten.
     With SIGCHLD ignored, the end of a child cannot be read (wait(2)). Characters that the encoding of the
-    locale cannot express are escaped.
+    locale cannot express are escaped; also in the C locale, whose `surrogateescape` refuses half of a pair.
     """
     import _signal  # type: ignore[import-not-found] # built in; `signal` costs a tenth of an interpreter
 
@@ -134,7 +134,7 @@ def _stand_upright() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper) and (stream.encoding != "utf-8" or stream.errors == "strict"):
+        if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
             stream.reconfigure(errors="backslashreplace")
     if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
         _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)

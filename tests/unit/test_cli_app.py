@@ -272,6 +272,21 @@ def test_a_bug_without_a_place_for_its_report_is_told_whole(tmp_path: Path) -> N
     assert "Traceback" in done.stderr and "could not be written" in done.stderr
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_half_of_a_surrogate_pair_is_printed_in_every_locale(
+    empty_repository: Path, locale: str, own_home: Path
+) -> None:
+    """The C locale of a container or a cron job makes Python print undecodable bytes, and refuse this."""
+    run = RunDir(str(empty_repository), "work", new_run_id())
+    os.close(run.create())
+    failed = Reason("runtime_failed", "half \ud800")
+    run.write_manifest(a_manifest(run, phase=Phase.DONE, outcome=Outcome.FAILED, reason=failed))
+    command = (sys.executable, "-m", "runner", "status", run.run_id)
+    env = {"HOME": str(own_home), "LC_ALL": locale}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=30)
+    assert "half \\ud800" in done.stdout, done
+
+
 # -- the other ways out ----------------------------------------------------------------------------
 
 
