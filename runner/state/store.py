@@ -216,9 +216,9 @@ class RunDir:
         """The lock's descriptor, or None when it is held. RunNotFound without a folder, or without the file,
         which is created with `again`.
         """
-        make = os.O_CREAT if again else 0
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | (os.O_CREAT if again else 0)
         try:
-            fd = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | make, 0o600)
+            fd = os.open(self.lock, flags, 0o600)
         except FileNotFoundError:
             raise RunNotFound(f"run `{self.run_id}` is gone") from None
         except OSError as error:

@@ -263,6 +263,13 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(run: RunDir) -> None:
         run.try_lock()
 
 
+def test_a_fifo_in_the_place_of_the_lock_holds_nobody_up(run: RunDir) -> None:
+    os.close(run.create())
+    os.unlink(run.lock)
+    os.mkfifo(run.lock)
+    assert not run.is_locked()
+
+
 # -- files -----------------------------------------------------------------------------------------
 
 
