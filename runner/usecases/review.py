@@ -216,7 +216,10 @@ def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: l
         raise Conflict(f"the snapshot in {run.path} is of another folder: {taken.folder}")
     if manifest.is_done and tree is None:
         notes.append(f"all changes since the run began; it ended {manifest.ended_at}")
-    return changes.diff(taken)
+    try:
+        return changes.diff(taken)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Conflict(f"the snapshot of run `{run.run_id}` is not whole: {error}") from error
 
 
 def _read(path: str) -> bytes:

@@ -8,8 +8,10 @@ of the files, no filter runs, and a rollback restores what was there.
 from __future__ import annotations
 
 import os
+import stat
 
 from runner.disk.files import create, make_folders
+from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import REPOSITORY, Entry, blob, read_bytes
 from runner.workspace.git import Git, GitFailed, joined, split
@@ -43,6 +45,15 @@ _CONFIG = """[core]
 [extensions]
 {extensions}"""
 _RAW = b"* -text !eol !crlf !filter !ident !working-tree-encoding !diff !merge !whitespace\n"
+_FILES = (
+    "HEAD",
+    "config",
+    "ignore",
+    "index.base",
+    "index.user",
+    "info/attributes",
+    "objects/info/alternates",
+)
 _TRIES = 3
 _NOTHING = {"sha1": "0" * 40, "sha256": "0" * 64}
 
@@ -104,6 +115,19 @@ class Shadow:
             "objects/info/alternates": b"".join(_alternate(path) for path in objects),
         }.items():
             create(f"{self.home}/{name}", data)
+
+    def refuse_what_blocks(self) -> None:
+        """Conflict where a file of it is none: git and we would wait for a FIFO without end."""
+        for name in _FILES:
+            path = f"{self.home}/{name}"
+            try:
+                is_file = stat.S_ISREG(os.lstat(path).st_mode)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Conflict(f"{path} cannot be read: {error.strerror}") from error
+            if not is_file:
+                raise Conflict(f"{path} cannot be read: it is not a regular file")
 
     def index(self, path: str) -> Index:
         """What an index of ours holds; nothing where none is. GitFailed if it cannot be read."""

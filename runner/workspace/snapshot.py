@@ -165,7 +165,10 @@ def load(folder: str) -> Snapshot | None:
     """The snapshot in a run's folder; None if none was taken. Conflict if it is broken or a newer
     runner's.
     """
-    return read_record(f"{folder}/workspace.json", Snapshot)
+    found = read_record(f"{folder}/workspace.json", Snapshot)
+    if found is not None:
+        found.shadow.refuse_what_blocks()
+    return found
 
 
 def _listed(repository: Repository, shadow: Shadow, settings: dict[str, str]) -> tuple[Index, bool]:

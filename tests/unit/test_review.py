@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,30 @@ def test_a_snapshot_that_is_broken_or_of_another_run_is_refused(work: Work, run:
     os.mkfifo(f"{other.path}/workspace.json")
     with pytest.raises(Conflict, match="cannot be read"):
         review.diff(other)
+
+
+@pytest.mark.parametrize("name", ["HEAD", "config", "ignore", "index.base", "objects/info/alternates"])
+def test_a_fifo_in_the_place_of_a_recorded_file_holds_nobody_up(work: Work, run: RunDir, name: str) -> None:
+    in_place(work, run)
+    os.unlink(f"{run.path}/workspace/{name}")
+    os.mkfifo(f"{run.path}/workspace/{name}")
+    with pytest.raises(Conflict, match="not a regular file"):
+        review.diff(run)
+
+
+@pytest.mark.parametrize("kind", ["empty folder", "file", "link to itself"])
+def test_a_record_that_is_not_there_any_more_is_said_to_be_so(work: Work, run: RunDir, kind: str) -> None:
+    in_place(work, run)
+    record = Path(run.path, "workspace")
+    shutil.rmtree(record)
+    if kind == "empty folder":
+        record.mkdir()
+    elif kind == "file":
+        record.write_text("")
+    else:
+        record.symlink_to(record)
+    with pytest.raises(Conflict, match="cannot be read|is not whole"):
+        review.diff(run)
 
 
 def test_the_change_of_a_run_in_its_own_tree_is_told_without_the_users(work: Work, run: RunDir) -> None:
