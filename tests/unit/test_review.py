@@ -284,7 +284,7 @@ def test_a_record_that_is_not_there_any_more_is_said_to_be_so(work: Work, run: R
         record.write_text("")
     else:
         record.symlink_to(record)
-    with pytest.raises(Conflict, match="cannot be read|is not whole"):
+    with pytest.raises(Conflict, match=r"cannot be read|is not whole"):
         review.diff(run)
 
 
