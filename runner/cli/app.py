@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunnerError as error:
         return _report(error, as_json)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        _tell("interrupted")
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone (`runner logs X | head`): not an error, and no one to tell.
@@ -124,6 +124,7 @@ def _stand_upright() -> None:
     With a standard stream closed, the first opened file gets its number and is then overwritten.
     With SIGCHLD ignored, the end of a child cannot be read (wait(2)). Characters that the encoding of the
     locale cannot express are escaped; also in the C locale, whose `surrogateescape` refuses half of a pair.
+    Of a pipe that does not block, Python drops what does not fit, without an error.
     """
     import _signal  # type: ignore[import-not-found] # built in; `signal` costs a tenth of an interpreter
 
@@ -133,6 +134,9 @@ def _stand_upright() -> None:
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
+    for fd in (1, 2):
+        if not os.get_blocking(fd):
+            os.set_blocking(fd, True)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
             stream.reconfigure(errors="backslashreplace")
@@ -221,16 +225,24 @@ def _report(error: RunnerError, as_json: bool) -> int:
         from runner.cli.colour import paint
         from runner.text.terminal import clean_terminal  # a name on a disk or in an argument may be anything
 
-        print(f"{paint('error:', 'red', sys.stderr)} {clean_terminal(error.message)}", file=sys.stderr)
+        _tell(f"{paint('error:', 'red', sys.stderr)} {clean_terminal(error.message)}")
         for problem in error.problems if error.problems != (error.message,) else ():
-            print(f"  {clean_terminal(problem)}", file=sys.stderr)
+            _tell(f"  {clean_terminal(problem)}")
         if error.hint:
-            print(f"\n{paint('hint:', 'cyan', sys.stderr)} {clean_terminal(error.hint)}", file=sys.stderr)
+            _tell(f"\n{paint('hint:', 'cyan', sys.stderr)} {clean_terminal(error.hint)}")
         try:
             sys.stdout.flush()
         except OSError:
             _drop_stdout()  # else the interpreter tries again at its end, and takes another exit status
     return int(error.exit_status)
+
+
+def _tell(line: str) -> None:
+    """Says it on stderr, if anybody can be told: the exit status says the rest."""
+    try:
+        print(line, file=sys.stderr)
+    except OSError:
+        pass
 
 
 def _drop_stdout() -> None:
@@ -247,7 +259,7 @@ def _report_bug(error: Exception, as_json: bool) -> int:
         path = _kept(f"runner on Python {sys.version}, {sys.platform}\n{text}")
     except Exception:  # whatever it is, the first bug is the one to tell
         path = "could not be written"
-        print(text, file=sys.stderr)
+        _tell(text)
     return _report(Bug(f"{type(error).__name__}: {error}", hint=f"a bug of runner; report: {path}"), as_json)
 
 

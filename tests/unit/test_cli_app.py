@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import select
 import stat
 import subprocess
 import sys
@@ -440,3 +442,26 @@ def test_an_error_that_cannot_be_written_to_stdout_keeps_its_exit_status_and_goe
         )
     assert done.returncode == 4
     assert done.stderr.startswith("error: no run `nothing`")
+
+
+def test_an_error_that_can_be_told_to_nobody_keeps_its_exit_status() -> None:
+    with open("/dev/full", "w") as full:
+        command = (sys.executable, "-m", "runner", "status", "nothing")
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=full, check=False, timeout=30)
+    assert done.returncode == 4
+
+
+def test_nothing_of_a_long_output_is_lost_in_a_pipe_that_does_not_block() -> None:
+    command = (sys.executable, "-m", "runner", "schema", "manifest")
+    whole = subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    room = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    assert len(whole) > 2 * room, "else this shows nothing"
+    with subprocess.Popen(command, stdout=writing) as process:
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            select.select([pipe], [], [], 30)
+            assert process.poll() is None, "it waits for its reader"
+            assert pipe.read() == whole
+    assert process.returncode == 0
