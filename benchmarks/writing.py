@@ -32,10 +32,13 @@ def writing(table: Table, rounds: int) -> None:
             scene.fill(count)
             few = count == _SIZES[0]
             scene.cli("start", "--task", "quick", "--wait")  # the settings are compiled once
+            middle = _median(
+                [_round(scene, count) for _ in range(rounds if few else min(rounds, _ROUNDS_OF_MANY))]
+            )
             if few:
+                # Apart: it has settings of its own, and a repository has one snapshot of them.
                 _whole(scene)
-            seen = [_round(scene, count) for _ in range(rounds if few else min(rounds, _ROUNDS_OF_MANY))]
-            middle = {name: statistics.median(one[name] for one in seen) for name in seen[0]}
+                middle |= _median([_beside_codex(scene) for _ in range(rounds)])
             (_rows_of_few if few else _rows_of_many)(table, middle, f"{count:,} files")
         finally:
             scene.close()
@@ -52,13 +55,19 @@ def _round(scene: Scene, count: int) -> dict[str, float]:
         seen[name], seen[f"{name}: wall"] = measure(argv, scene)
         if name != "status":
             scene.cli("wait", "@latest")
-    if count == _SIZES[0]:
-        seen["codex"], seen["changing"] = scene.bare_codex("workspace-write"), _whole(scene)
-    else:
+    if count > _SIZES[0]:
         seen["end"] = _end(scene)
     if count == _SIZES[-1]:
         seen["bare"], seen["own"] = _own_tree(scene)
     return seen
+
+
+def _beside_codex(scene: Scene) -> dict[str, float]:
+    return {"codex": scene.bare_codex("workspace-write"), "changing": _whole(scene)}
+
+
+def _median(rounds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
 
 
 def _rows_of_few(table: Table, middle: dict[str, float], where: str) -> None:
