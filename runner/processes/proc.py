@@ -15,6 +15,8 @@ from runner.value import Value
 
 RUN_MARKER = "RUNNER_RUN_ID"
 """Variable that every process of a run inherits, unless it cleans its environment."""
+RUN_MANIFEST = "RUNNER_MANIFEST"
+"""Variable with the path of the run's manifest, beside the marker."""
 _LISTS = 5
 """A process that collects a child each time that its list is read is none that sleeps."""
 

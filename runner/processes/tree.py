@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from runner.model import Identity
 from runner.processes.proc import (
+    RUN_MANIFEST,
     Process,
     children,
     command_line,
+    environment,
     everything,
     find_process,
     is_alive,
@@ -99,7 +101,7 @@ class Tree:
         return in_session and process.start_time >= self._root.start_time
 
     def _is_foreign(self, process: Process) -> bool:
-        """Whether it carries another run's marker, or only the root's reused number."""
+        """Whether it carries the marker of another run, or only the root's reused number."""
         key = (process.pid, process.start_time)
         if key in self._foreign:
             return True
@@ -108,7 +110,7 @@ class Tree:
         if key in self._seen:
             return False
         other = marker(process.pid)
-        if other is not None and other != self._run_id:
+        if other is not None and other != self._run_id and _is_of_run(process, other):
             self._foreign.add(key)
             return True
         return False
@@ -202,6 +204,14 @@ class Tree:
     def _signal(processes: Iterable[Process], number: int) -> None:
         for process in processes:
             send(process, number)
+
+
+def _is_of_run(process: Process, run_id: str) -> bool:
+    """Whether there is a run with the marker that it carries. An agent can set the variable for what it
+    starts, and that would be nobody's then.
+    """
+    folder = os.path.dirname(environment(process.pid).get(RUN_MANIFEST, ""))
+    return os.path.basename(folder) == run_id and os.path.isdir(folder)
 
 
 def _has_ended_child() -> bool:

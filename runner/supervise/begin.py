@@ -16,7 +16,7 @@ from runner.disk.files import make_durable
 from runner.errors import StartFailed, SupervisorFailed
 from runner.model import Identity, Outcome, Reason
 from runner.processes import spawn
-from runner.processes.proc import RUN_MARKER, identify
+from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, identify
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
@@ -77,7 +77,8 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
 
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, {lock_fd, ready_fd})
-        _become_supervisor(run, lock_fd, ready_fd, {**env, RUN_MARKER: run.run_id})
+        marks = {RUN_MARKER: run.run_id, RUN_MANIFEST: run.manifest}
+        _become_supervisor(run, lock_fd, ready_fd, {**env, **marks})
 
     try:
         run.read_invocation()  # a supervisor that cannot read it would only say so in its log

@@ -11,7 +11,7 @@ import time
 
 from runner.errors import Conflict, GaveUpWaiting
 from runner.model import Phase
-from runner.processes.proc import environment, find_process, open_pidfd, process_at
+from runner.processes.proc import RUN_MANIFEST, environment, find_process, open_pidfd, process_at
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 from runner.usecases.look import ask, look
@@ -29,7 +29,6 @@ _WITHIN_S = 70.0
 _PAUSE_WITHIN_S = 30.0
 _STOP_SLACK_S = 30.0
 _BELOW_WITHIN_S = 40.0
-_MANIFEST = "RUNNER_MANIFEST"
 _WISH_STAYS = (
     "the request stays, and the supervisor acts on it as soon as it can; `runner wait RUN` waits for that"
 )
@@ -198,11 +197,11 @@ def around(env: Mapping[str, str]) -> str | None:
     """The manifest of the run in which this process was started: by its own marker, else by that of the
     nearest process above it (a host may give what it starts a short environment).
     """
-    if env.get(_MANIFEST):
-        return env[_MANIFEST]
+    if env.get(RUN_MANIFEST):
+        return env[RUN_MANIFEST]
     process = process_at(os.getpid())
     while process is not None and process.parent > 1:
-        if manifest := environment(process.parent).get(_MANIFEST):
+        if manifest := environment(process.parent).get(RUN_MANIFEST):
             return manifest
         process = process_at(process.parent)
     return None

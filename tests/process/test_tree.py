@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,7 @@ from runner.processes.tree import Tree
 from runner.supervise.begin import reap
 
 done, said = os.pipe()
-BELOW = f"sleep 60 & (setsid env -i sleep 60 &) ; echo >&{said}; exec sleep 60"
+BELOW = f"{sys.argv[2]} sleep 60 & (setsid env -i sleep 60 &) ; echo >&{said}; exec sleep 60"
 spawn.become_subreaper()
 streams = spawn.Streams(None, os.devnull, os.devnull)
 env = dict(os.environ)
@@ -47,8 +49,21 @@ def test_whoever_has_started_all_of_a_run_looks_at_no_process_of_anybody_else() 
     assert str(os.getpid()) in walk("later")["looked_at"], "else this shows nothing"
 
 
-def walk(owner: str) -> dict:
+def test_a_walk_stops_at_the_marker_of_another_run_and_not_at_one_of_none(tmp_path: Path) -> None:
+    other = tmp_path / "20260101T000000001Z-00000000"
+    (tmp_path / "20260101T000000002Z-00000000").mkdir()
+    mark = f"RUNNER_RUN_ID={other.name} RUNNER_MANIFEST={other}/manifest.json"
+    assert len(walk("whole", mark)["found"]) == 3
+    assert len(walk("whole", mark.replace("01Z-", "02Z-", 1))["found"]) == 3, "the manifest is another one's"
+    other.mkdir()
+    told = walk("whole", mark)
+    assert len(told["found"]) == 2
+    (left,) = {int(pid) for pid in told["looked_at"]} - {int(pid) for pid in (*told["found"], told["me"])}
+    os.kill(left, signal.SIGKILL)
+
+
+def walk(owner: str, mark: str = "") -> dict:
     done = subprocess.run(
-        [sys.executable, "-c", WALK, owner], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", WALK, owner, mark], capture_output=True, text=True, check=True, timeout=60
     )
     return json.loads(done.stdout)
