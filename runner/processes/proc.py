@@ -215,3 +215,11 @@ def send(process: Process, number: int) -> bool:
     finally:
         os.close(fd)
     return True
+
+
+def let_go_on(process: Process) -> None:
+    """Continues it, if it is stopped."""
+    if process.is_stopped:
+        import signal
+
+        send(process, signal.SIGCONT)

@@ -18,7 +18,7 @@ from runner.errors import (
     SupervisorFailed,
     Unwritable,
 )
-from runner.processes.proc import is_alive
+from runner.processes.proc import find_process, let_go_on
 from runner.state import index
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
@@ -134,7 +134,10 @@ def _lock_of_ownerless(run: RunDir) -> int | None:
         try:
             manifest = run.read_manifest()
             owner = manifest.supervisor
-            is_owned = not manifest.is_done and owner is not None and is_alive(owner)
+            process = None if manifest.is_done or owner is None else find_process(owner)
+            is_owned = process is not None and process.is_alive
+            if process is not None:
+                let_go_on(process)  # else nobody watches the agent, which may have stopped it
             is_settled = manifest.is_done or owner is None
         except RunnerError:
             return lock_fd

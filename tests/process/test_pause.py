@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from support.doubles import THREAD
-from support.processes import kill
+from support.processes import kill, signal_exactly
 from support.repo import Repo
 from support.waiting import wait_until
 
@@ -67,6 +69,22 @@ until [ -s "$HOME/bred" ]; do sleep 0.02; done
     assert repo.note("bred").stat().st_size == size
     assert run.told("resume")["status"] == "running"
     assert run.told("cancel")["survivors"] == []
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel", "status"])
+def test_an_owner_that_was_stopped_goes_on_when_somebody_looks(repo: Repo, verb: str) -> None:
+    """An agent may signal it: nobody would watch the agent, and its end would not be seen."""
+    repo.waiting_codex()
+    run = repo.task('grace = "300ms"').start()
+    repo.begun()
+    owner = run.supervisor()
+    signal_exactly(owner, signal.SIGSTOP)
+    wait_until(lambda: run.supervisor().state == "T")
+    told = run.told(verb)
+    assert told["status"] == {"pause": "paused", "cancel": "cancelled", "status": "running"}[verb]
+    if verb != "cancel":
+        wait_until(lambda: run.supervisor().state != "T")
+        run.told("cancel")
 
 
 def test_paused_time_counts_in_no_limit(repo: Repo) -> None:
