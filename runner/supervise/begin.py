@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 
 from runner.disk.files import make_durable
 from runner.errors import StartFailed, SupervisorFailed
 from runner.model import Identity, Outcome, Reason
 from runner.processes import spawn
-from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, identify
+from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, identify, let_go_on, process_at
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from runner.invocation import Invocation
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
+_SILENT_MS = 200
+"""A start that takes longer looks whether its supervisor was stopped."""
 
 
 def begin(
@@ -96,6 +99,7 @@ def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: 
         try:
             os.setsid()
             if os.fork() == 0:
+                os.write(ready_w, b"%d\n" % os.getpid())
                 own(ready_w)
         except BaseException:
             import traceback
@@ -106,12 +110,31 @@ def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: 
     os.close(ready_w)
     meanwhile()
     os.waitpid(pid, 0)
-    with os.fdopen(ready_r, "rb") as ready:
-        line = ready.readline()
+    try:
+        line = _answer(ready_r)
+    finally:
+        os.close(ready_r)
     if not line:
         raise SupervisorFailed("the supervisor ended before it was ready")
     answer: dict[str, str] = json.loads(line)
     return answer
+
+
+def _answer(ready_fd: int) -> bytes:
+    """What follows the number of the new process; nothing where it ended without a word. If the agent has
+    stopped it before it could speak, it continues.
+    """
+    poll, told = select.poll(), b""
+    poll.register(ready_fd, select.POLLIN)
+    while told.count(b"\n") < 2:
+        if poll.poll(_SILENT_MS):
+            piece = os.read(ready_fd, 65536)
+            if not piece:
+                return b""
+            told += piece
+        elif told and (process := process_at(int(told.partition(b"\n")[0]))) is not None:
+            let_go_on(process)
+    return told.split(b"\n")[1]
 
 
 def _launch(

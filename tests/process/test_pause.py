@@ -87,6 +87,13 @@ def test_an_owner_that_was_stopped_goes_on_when_somebody_looks(repo: Repo, verb:
         run.told("cancel")
 
 
+def test_a_start_returns_although_the_agent_stops_its_supervisor_at_once(repo: Repo) -> None:
+    repo.waiting_codex(before="kill -STOP $PPID")
+    repo.task('grace = "300ms"')
+    for _ in range(4):  # it may be later than the report of the supervisor
+        assert repo.start().told("cancel")["status"] == "cancelled"
+
+
 def test_paused_time_counts_in_no_limit(repo: Repo) -> None:
     """Longer paused than any of the limits allows; then the limits go on where they were."""
     repo.codex(f'touch "$HOME/begun"\nuntil [ -e "$HOME/gate" ]; do sleep 0.05; done\n{THREAD}exec sleep 300')
