@@ -217,7 +217,7 @@ def send(process: Process, number: int) -> bool:
     return True
 
 
-def let_go_on(process: Process) -> None:
+def continue_stopped(process: Process) -> None:
     """Continues it, if it is stopped."""
     if process.is_stopped:
         import signal

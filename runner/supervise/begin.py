@@ -17,7 +17,7 @@ from runner.disk.files import make_durable
 from runner.errors import StartFailed, SupervisorFailed
 from runner.model import Identity, Outcome, Reason
 from runner.processes import spawn
-from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, identify, let_go_on, process_at
+from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, continue_stopped, identify, process_at
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
@@ -99,7 +99,7 @@ def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: 
         try:
             os.setsid()
             if os.fork() == 0:
-                os.write(ready_w, b"%d\n" % os.getpid())
+                _say(ready_w, b"%d" % os.getpid())
                 own(ready_w)
         except BaseException:
             import traceback
@@ -133,7 +133,7 @@ def _answer(ready_fd: int) -> bytes:
                 return b""
             told += piece
         elif told and (process := process_at(int(told.partition(b"\n")[0]))) is not None:
-            let_go_on(process)
+            continue_stopped(process)
     return told.split(b"\n")[1]
 
 
@@ -268,11 +268,15 @@ def _only_these_descriptors(run: RunDir, keep: set[int | None]) -> None:
 
 
 def _report(fd: int, answer: Mapping[str, str]) -> None:
+    _say(fd, json.dumps(answer).encode())
+    os.close(fd)
+
+
+def _say(fd: int, line: bytes) -> None:
     try:
-        os.write(fd, json.dumps(answer).encode() + b"\n")
+        os.write(fd, line + b"\n")
     except BrokenPipeError:
         pass  # the starter is gone; the run is not
-    os.close(fd)
 
 
 def report_looked(fd: int | None) -> None:

@@ -18,7 +18,7 @@ from runner.errors import (
     SupervisorFailed,
     Unwritable,
 )
-from runner.processes.proc import find_process, let_go_on
+from runner.processes.proc import continue_stopped, find_process
 from runner.state import index
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
@@ -137,7 +137,7 @@ def _lock_of_ownerless(run: RunDir) -> int | None:
             process = None if manifest.is_done or owner is None else find_process(owner)
             is_owned = process is not None and process.is_alive
             if process is not None:
-                let_go_on(process)  # else nobody watches the agent, which may have stopped it
+                continue_stopped(process)  # else nobody watches the agent, which may have stopped it
             is_settled = manifest.is_done or owner is None
         except RunnerError:
             return lock_fd
