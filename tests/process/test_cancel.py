@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import platform
-import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
 from support.doubles import FINISHED, THREAD, said
-from support.processes import look, signal_exactly
+from support.processes import held, look
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
@@ -127,14 +126,12 @@ def test_a_run_whose_lock_file_was_tampered_with_keeps_its_owner(repo: Repo, how
     assert_cancelled(run, run.told("cancel"))
 
 
-def test_a_cancel_that_gives_up_on_a_stopped_supervisor_says_that_the_wish_stays(repo: Repo) -> None:
+def test_a_cancel_that_gives_up_on_a_supervisor_in_a_debugger_says_that_the_request_stays(repo: Repo) -> None:
     repo.waiting_codex()
     run = repo.task().start()
     repo.begun()
-    owner = run.supervisor()
-    signal_exactly(owner, signal.SIGSTOP)
-    gave_up = run.ask("cancel", "--grace", "0", within=60)
-    signal_exactly(owner, signal.SIGCONT)
+    with held(run.supervisor()):
+        gave_up = run.ask("cancel", "--grace", "0", within=60)
     assert gave_up.status == 75
     assert "the request stays" in gave_up.error["hint"]
     assert_cancelled(run, run.wait())

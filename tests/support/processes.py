@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Seen", "below", "carrying", "every_process", "kill", "look", "of_folder", "signal_exactly"]
+__all__ = [
+    "Seen",
+    "below",
+    "carrying",
+    "every_process",
+    "held",
+    "kill",
+    "look",
+    "of_folder",
+    "signal_exactly",
+]
 
 
 @dataclass(frozen=True)
@@ -136,3 +148,19 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError:
         return b""
+
+
+@contextmanager
+def held(process: Seen) -> Iterator[None]:
+    """Holds it as a debugger does: SIGCONT does not continue it (ptrace(2), PTRACE_SEIZE)."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    ptrace.restype, ptrace.argtypes = ctypes.c_long, [ctypes.c_long] * 4
+    seize, interrupt, detach, all_children = 0x4206, 0x4207, 17, 0x40000000
+    if ptrace(seize, process.pid, 0, 0) != 0:
+        raise PermissionError(ctypes.get_errno(), "this machine allows no debugger", str(process.pid))
+    ptrace(interrupt, process.pid, 0, 0)
+    os.waitpid(process.pid, all_children)
+    try:
+        yield
+    finally:
+        ptrace(detach, process.pid, 0, 0)
