@@ -95,7 +95,8 @@ def take_back(
 
 def _ask(run: RunDir, what: str, env: Mapping[str, str], *more: str) -> dict[str, Any]:
     answer, log = f"{run.path}/workspace-{what}.json", f"{run.path}/workspace.log"
-    argv = (sys.executable, "-I", _MAIN, what, run.path, answer, *more)
+    # Without `site`: it needs no package of others, and the run's end waits for it.
+    argv = (sys.executable, "-I", "-S", _MAIN, what, run.path, answer, *more)
     check = run_check(CheckCommand(argv, run.path, env, log, _TIMEOUT_S))
     if not check.passed:
         raise TreeUnknown(check.tail.strip() or f"looking at the work tree {check.how}")

@@ -21,7 +21,6 @@ def main(argv: list[str]) -> int:
     """0 with the answer written; 1 where no snapshot can be read, or git or the disk does not say."""
     from runner.errors import RunnerError
     from runner.workspace.files import write_json
-    from runner.workspace.rollback import set_aside
     from runner.workspace.snapshot import load
 
     what, folder, answer, *more = argv
@@ -31,6 +30,8 @@ def main(argv: list[str]) -> int:
             print("no snapshot was taken", file=sys.stderr)
             return 1
         if what == "set-aside":
+            from runner.workspace.rollback import set_aside
+
             set_aside(folder, int(more[0]))
             write_json(answer, {})
         else:
