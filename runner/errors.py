@@ -1,4 +1,4 @@
-"""Every error of the product in one file: a stable code, an exit status and a hint. Imports nothing.
+"""Every error of the product in one file: a stable code, an exit status, a hint. Imports nothing but `value`.
 
     RunnerError
       UsageError  ConfigInvalid  PromptInvalid           2   nothing was started
@@ -21,7 +21,8 @@ scripts and models read them. docs/commands.md has the table of exit statuses.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
+
+from runner.value import IntEnum
 
 __all__ = [
     "Bug",

@@ -1,4 +1,4 @@
-"""The vocabulary: the frozen values and closed sets of every other module. Imports nothing of ours.
+"""The vocabulary: the frozen values and closed sets of every other module. Imports nothing but `value`.
 
 Values that are written to disk have `to_json`/`from_json`; unknown is `None`, never a guess.
 """
@@ -6,9 +6,8 @@ Values that are written to disk have `to_json`/`from_json`; unknown is `None`, n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
-from runner.value import Count, Value
+from runner.value import Count, StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -162,6 +162,7 @@ def _run(words: list[str]) -> int:
     if verb not in COMMANDS:
         raise _unknown(verb)
     args = parser_of(verb).parse_args(words[1:])
+    gc.freeze()  # nor does a fork copy what nobody looks at any more
     gc.enable()
     status: int = getattr(_module_of(verb), f"run_{verb.replace('-', '_')}")(args)
     return status

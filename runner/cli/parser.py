@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from types import ModuleType
 
 from runner.errors import UsageError
+
+# Our texts are English only. The `gettext` that argparse wants for its own costs a twentieth of an empty
+# interpreter, and then looks through folders for each of them; `str` says a text as it is.
+_untranslated = ModuleType("gettext")
+_untranslated.__dict__.update(gettext=str, ngettext=lambda one, many, number: one if number == 1 else many)
+sys.modules["gettext"] = _untranslated
+import argparse  # noqa: E402
+
+del sys.modules["gettext"]  # whoever else wants it gets the real one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +24,6 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
     from runner.model import Config
-
-# Our texts are English only. argparse would ask gettext for each of its own, and that imports `locale` and
-# looks through folders: a fifth of what a command may cost.
-setattr(argparse, "_", str)  # noqa: B010 - a name that the stubs do not have
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):

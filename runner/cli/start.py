@@ -6,18 +6,15 @@ import argparse
 import os
 import sys
 
-from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, duration, here, settings
-from runner.cli.render import emit, exit_status, invocation_text
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
-from runner.state.store import RunDir, is_run_id
+from runner.state.store import is_run_id
 from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
-    from typing import TextIO
 
     from runner.state.manifest import Manifest
 
@@ -55,6 +52,8 @@ def add_resolve(parser: Parser) -> None:
 
 
 def run_resolve(args: Namespace) -> int:
+    from runner.cli.render import emit, invocation_text
+
     config = settings(args)
     resolved = start.resolve(config, _request(args), os.environ)
     if args.format == "json":
@@ -169,19 +168,9 @@ def run_start(args: Namespace) -> int:
 
 
 def _begun(args: Namespace, manifest: Manifest) -> int:
-    """Reports a started run, and its end if the command waits for that."""
-    run = RunDir(manifest.repo, manifest.task_id, manifest.run_id)
-    if not (args.wait or args.follow):
-        if args.format == "json":
-            emit(manifest.to_json())
-        else:
-            print(_started_text(manifest, sys.stdout))
-        return ExitStatus.OK
-    try:
-        return _follow(args, run, manifest) if args.follow else _wait(args, run, manifest)
-    except KeyboardInterrupt:
-        print(f"\ndetached; the run continues: runner logs {manifest.run_id} -f", file=sys.stderr)
-        return ExitStatus.INTERRUPTED
+    from runner.cli.begun import report  # the agent works while this is imported
+
+    return report(args, manifest)
 
 
 def _request(args: Namespace) -> Request:
@@ -217,75 +206,3 @@ def _stdin() -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise PromptInvalid(f"the prompt is not valid UTF-8 (byte {error.start + 1})") from None
-
-
-def _started_text(m: Manifest, stream: TextIO) -> str:
-    rehearsal = ", rehearsal" if m.rehearsal else ""
-    what = m.title if m.runtime.name == "plan" else f"{m.runtime.name} {m.runtime.version}"
-    return "\n".join(
-        (
-            f"{paint('started', 'green', stream)} {m.run_id}  "
-            f"(task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})",
-            f"manifest {m.manifest_path}",
-            f"watch    runner logs {m.run_id} -f",
-            f"wait     runner wait {m.run_id}",
-            f"end      runner cancel {m.run_id}",
-        )
-    )
-
-
-def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
-    from runner.usecases import control
-
-    quiet = args.format == "json"
-    if not quiet:
-        print(_started_text(manifest, sys.stderr), file=sys.stderr)
-    if not quiet and sys.stderr.isatty():
-        from runner.cli.progress import watch
-
-        ended = watch(run, manifest)
-    else:
-        ended = control.wait([run])[0]
-    if args.format == "json":
-        emit(ended.to_json())
-    else:
-        if ended.last_message:
-            print(ended.last_message)
-        print(_ended_text(ended), file=sys.stderr)
-    return exit_status(ended)
-
-
-def _ended_text(m: Manifest) -> str:
-    word = paint(m.status, "green" if m.status == "succeeded" else "red", sys.stderr)
-    reason = m.reason
-    lines = ["", f"{word}: {reason.message}" if reason else word]
-    if reason and reason.detail and m.status != "succeeded":
-        lines.append(reason.detail.rstrip())
-    if reason and reason.hint:
-        lines.append(f"hint: {reason.hint}")
-    lines.append(f"folder   {m.manifest_path.removesuffix('/manifest.json')}")
-    lines.append(f"look     runner status {m.run_id}")
-    lines.append(f"read     runner logs {m.run_id}")
-    return "\n".join(lines)
-
-
-def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
-    from runner.cli.logs import text
-    from runner.usecases import logs, look
-
-    if args.format == "json":
-        emit(manifest.to_json())
-    else:
-        print(_started_text(manifest, sys.stderr), file=sys.stderr)
-    done = lambda: look.is_done(run)  # noqa: E731 - a name for the argument
-    for line in logs.follow(run, manifest, stream="events", tail=None, is_done=done):
-        if args.format == "json":
-            emit(line.to_json())
-        else:
-            print(text(line), flush=True)
-    ended = look.look(run)
-    if args.format == "json":
-        emit(ended.to_json())
-    else:
-        print(_ended_text(ended), file=sys.stderr)
-    return exit_status(ended)

@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspa
 def main() -> None:
     from runner.config.compile import compile_settings
     from runner.config.find import ConfigFiles
+    from runner.config.snapshot import code
     from runner.text.problems import as_error
 
     request = json.load(sys.stdin)
@@ -27,6 +28,7 @@ def main() -> None:
     else:
         answer = {
             "key": key,
+            "code": code(),
             "inputs": done.inputs,
             "written_ns": done.written_ns,
             "config": done.config,

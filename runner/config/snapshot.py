@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     Json = Mapping[str, Any]
 
-FORMAT = 4
+FORMAT = 5
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LARGEST = 64 * 1024 * 1024
 RACY_NS = 2_000_000_000
 """A file changed this shortly before the snapshot may be changed again within the same clock tick,
@@ -95,23 +96,19 @@ def key(places: ConfigFiles, settings: Mapping[str, str], sets: Sequence[str]) -
     return {
         "format": FORMAT,
         "python": sys.version,
-        "code": _code(),
+        "package": _PACKAGE,
         "places": places.to_json(),
         "environment": dict(settings),
         "sets": list(sets),
     }
 
 
-def _code() -> int:
-    """Stands for our own code, as a version would: that also changes between two releases, in a checkout. Of
-    whole numbers the hash is the same in every process.
+def code() -> dict[str, list[int]]:
+    """Our own modules that this process has loaded, with the stamp of each. To the process that compiles they
+    say as much as a version would, and also change between two releases, in a checkout.
     """
-    package = os.path.dirname(os.path.dirname(__file__))
-    stamps = []
-    for folder in (package, *(one.path for one in os.scandir(package) if one.is_dir())):
-        with os.scandir(folder) as entries:
-            stamps += [tuple(stamp(one.stat())) for one in entries if one.name.endswith(".py")]
-    return hash(tuple(sorted(stamps)))
+    paths = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    return {path: stamp(os.stat(path)) for path in paths if path.startswith(f"{_PACKAGE}/")}
 
 
 def stamp(stat: os.stat_result) -> list[int]:
@@ -123,6 +120,8 @@ def is_fresh(snapshot: Json, expected: Json) -> bool:
     """Whether compiling again would give the same."""
     inputs = ConfigFiles(**expected["places"]).files()
     if snapshot["key"] != expected or set(snapshot["inputs"]) != set(inputs):
+        return False
+    if not all(stamp(os.stat(path)) == known for path, known in snapshot["code"].items()):
         return False
     written: int = snapshot["written_ns"]
     return all(_unchanged(path, known, written) for path, known in snapshot["inputs"].items())

@@ -46,8 +46,7 @@ class Process(Value):
 
 def boot_id() -> str:
     """Which boot of this machine this is (random(4))."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def host() -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from runner.config import policy
 from runner.errors import ConfigInvalid, PolicyRefused, TaskNotFound
 from runner.model import Config, Level, Model, Request, RuntimeSettings, Sandbox, Task
-from runner.text.words import few, nearest, shortened
 from runner.value import Value
 
 
@@ -78,12 +77,14 @@ def find_task(config: Config, task_id: str) -> Task:
     try:
         return config.tasks[task_id]
     except KeyError:
-        pass
+        from runner.text.words import shortened
     raise TaskNotFound(f"no task `{shortened(task_id, 80)}`", hint=near_match(task_id, config.tasks, "task"))
 
 
 def near_match(word: str, known: Iterable[str], noun: str) -> str:
     """`perhaps you meant ...`, or what there is."""
+    from runner.text.words import few, nearest  # only what has gone wrong is put into words
+
     names = sorted(set(known))
     if near := nearest(word, names):
         return f"perhaps you meant `{near[0]}`"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from runner.errors import PolicyRefused
 from runner.model import Delegation, Level, McpServer, Sandbox, Task
-from runner.text.words import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -150,4 +149,6 @@ def section(
 
 def _named(task: str, title: str | None) -> str:
     """A title is a line of its own in no prompt."""
+    from runner.text.words import one_line
+
     return f"`{task}`" if not title else f"`{task}` ({one_line(title)})"

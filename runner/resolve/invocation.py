@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from runner import runtimes
 from runner.config import policy
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 else:
     # `hashlib` loads OpenSSL, a quarter of what `start` may cost; `random` takes the built-in one likewise.
     try:
-        from _sha2 import sha256 as _sha256  # Python 3.12 and later
-    except ImportError:
-        try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256 as _sha256
+        else:
             from _sha256 import sha256 as _sha256
-        except ImportError:
-            from hashlib import sha256 as _sha256
+    except ImportError:
+        from hashlib import sha256 as _sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

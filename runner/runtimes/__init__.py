@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 
 from runner.errors import ConfigInvalid
 
@@ -29,4 +29,6 @@ def get(name: str) -> Runtime:
     """The runtime of that name, importing only its module; ConfigInvalid for an unknown one."""
     if name not in (*NAMES, PLAN):
         raise ConfigInvalid(f"unknown runtime `{name}`", hint=f"one of: {', '.join(NAMES)}")
-    return cast("Runtime", import_module(f"runner.runtimes.{name}").RUNTIME)
+    module = f"runner.runtimes.{name}"
+    __import__(module)  # `importlib` would bring `warnings` along
+    return cast("Runtime", sys.modules[module].RUNTIME)

@@ -7,7 +7,6 @@ docs/adding-a-runtime.md walks through writing one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from runner.model import (
     Level,
@@ -20,7 +19,7 @@ from runner.model import (
     Sandbox,
     Usage,
 )
-from runner.value import Value
+from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 from runner.disk import home
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
-from runner.runtimes import codex_endings, codex_events, codex_rollout
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, SessionNote, StoredKey
 from runner.runtimes.overrides import assignment
@@ -55,7 +54,7 @@ class Codex:
         "`pip install 'delegate-runner[codex]'` brings a binary along, `npm install -g @openai/codex` puts "
         "one on PATH; or set `command` in [runtimes.codex]"
     )
-    login_hint = codex_endings.LOGIN_HINT
+    login_hint = "log in with `codex login`, or set CODEX_API_KEY and name it in `env` of [runtimes.codex]"
     key_env: tuple[str, ...] = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
     resumes = True
     env_names: tuple[str, ...] = ("CODEX_HOME",)
@@ -129,17 +128,25 @@ class Codex:
         return None
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
+        from runner.runtimes import codex_events  # a start reads no events, and no ending
+
         return codex_events.parse(record)
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
         folder = home.of_program(env, "CODEX_HOME", ".codex")
+        from runner.runtimes import codex_rollout
+
         return codex_rollout.folders(folder, thread_id) if folder else ()
 
     def session_record(self, record: Json) -> SessionNote | None:
+        from runner.runtimes import codex_rollout
+
         return codex_rollout.note(record)
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
-        return codex_endings.conclude(end)
+        from runner.runtimes import codex_endings
+
+        return codex_endings.conclude(end, self.login_hint)
 
     def login_check(self, program: Program) -> tuple[str, ...] | None:
         return (program.path, "login", "status")

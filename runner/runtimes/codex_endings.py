@@ -12,10 +12,8 @@ from runner.model import Outcome, Reason
 from runner.runtimes import endings
 from runner.runtimes.base import THREAD_GONE, End, Kind
 
-LOGIN_HINT = "log in with `codex login`, or set CODEX_API_KEY and name it in `env` of [runtimes.codex]"
 
-
-def conclude(end: End) -> tuple[Outcome, Reason]:
+def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     """See `base.Runtime.conclude`."""
     if ending := endings.killed(end):
         return ending
@@ -33,7 +31,7 @@ def conclude(end: End) -> tuple[Outcome, Reason]:
         )
     if code == 2 and not end.any_event:
         return _refused(end)
-    return _failure(end)
+    return _failure(end, login_hint)
 
 
 def _refused(end: End) -> tuple[Outcome, Reason]:
@@ -106,13 +104,13 @@ _HINTS = (
 )
 
 
-def _failure(end: End) -> tuple[Outcome, Reason]:
+def _failure(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     """FAILED, from the text of the failed turn or else from stderr."""
     stderr = endings.essence(end.stderr_tail)
     text = endings.told(end) or stderr
     # The log of a run that went well may speak of limits and retries: then it is not the reason.
     told = end.failure is not None or not end.any_event
-    if told and (ending := endings.auth_or_quota(text, end, "codex", LOGIN_HINT)):
+    if told and (ending := endings.auth_or_quota(text, end, "codex", login_hint)):
         return ending
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
     if end.exit_code == 101:

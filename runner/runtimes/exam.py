@@ -9,7 +9,6 @@ import json
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -21,7 +20,7 @@ from runner.runtimes import get, probe
 from runner.runtimes.base import CommandRequest
 from runner.runtimes.endings import essence, first_line
 from runner.runtimes.shortrun import Ran, run
-from runner.value import Value
+from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_BARE_KEY = r"[A-Za-z0-9_-]+"
+_BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+"""Compared with, as a start would compile an expression for a single use."""
 _MUST_ESCAPE = '["\\\\\x00-\x1f\x7f\u0085\u2028\u2029]'
 _SHORT_ESCAPES = {
     "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\",
@@ -55,7 +56,7 @@ def flatten(config: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     inline table.
     """
     for key in sorted(config):
-        if not re.fullmatch(_BARE_KEY, key):
+        if not _is_bare(key):
             raise ConfigInvalid(
                 f"the key `{key}` cannot be passed on: the command line splits keys at dots",
                 hint='write it without quotes: `features.x = true`, not `"features.x" = true`',
@@ -75,15 +76,19 @@ def _leaves(config: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key in sorted(config):
         value = config[key]
-        if isinstance(value, Mapping) and value and all(re.fullmatch(_BARE_KEY, name) for name in value):
+        if isinstance(value, Mapping) and value and all(map(_is_bare, value)):
             found.extend(_leaves(value, f"{prefix}{key}."))
         else:
             found.append((prefix + key, value))
     return found
 
 
+def _is_bare(key: str) -> bool:
+    return bool(key) and _BARE.issuperset(key)
+
+
 def _key(key: str) -> str:
-    return key if re.fullmatch(_BARE_KEY, key) else _string(key)
+    return key if _is_bare(key) else _string(key)
 
 
 def _string(text: str) -> str:

@@ -6,10 +6,8 @@ read it.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from runner.model import Lineage, Reason
-from runner.value import Count, Misfit, Value
+from runner.value import Count, Misfit, StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from runner.errors import IllegalTransition
 from runner.model import Outcome, Phase
+from runner.value import StrEnum
 
 
 class Event(StrEnum):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import sys
 
 from runner.disk.files import make_durable
@@ -124,6 +123,8 @@ def _answer(ready_fd: int) -> bytes:
     """What follows the number of the new process; nothing where it ended without a word. If the agent has
     stopped it before it could speak, it continues.
     """
+    import select  # here the new process is at work, and this one only waits
+
     poll, told = select.poll(), b""
     poll.register(ready_fd, select.POLLIN)
     while told.count(b"\n") < 2:
@@ -148,8 +149,6 @@ def _launch(
 ) -> dict[str, str]:
     """Starts the processes and writes what was seen: `ok`, or an `error`, which is written then too."""
     log = EventLog(run.events)
-    me = identify(os.getpid())
-    manifest = advance(manifest, Event.LAUNCHED, supervisor=me, attempt=1)
     first = None
     spawn.become_subreaper()  # before the child, which may leave an orphan at once
     try:
@@ -157,16 +156,19 @@ def _launch(
             first = _start_rehearsal(run, invocation, env, listener_fd)
         first = process = start_child(run, invocation, env, umask, lease_fd)
         log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
-        manifest = started(manifest, process)
-        run.write_manifest(manifest)
+        run.write_manifest(started(_launched(manifest), process))
         log.append(Event.STARTED, process=process.to_json(), attempt=1)
     except OSError as error:
         if first is not None:
             from runner.processes.tree import Tree  # not on the way of a start that goes well
 
             Tree(run.run_id, first, reap=reap).sweep(0.0)
-        return _start_failed(run, manifest, invocation, error, log)
+        return _start_failed(run, _launched(manifest), invocation, error, log)
     return {"ok": run.run_id}
+
+
+def _launched(manifest: Manifest) -> Manifest:
+    return advance(manifest, Event.LAUNCHED, supervisor=identify(os.getpid()), attempt=1)
 
 
 def start_child(

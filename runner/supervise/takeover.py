@@ -7,7 +7,6 @@ recorded process lives. No row guesses. A broken or missing manifest is rebuilt 
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 
 from runner.errors import ManifestBroken, RunNotFound
 from runner.model import Outcome, Phase, Reason
@@ -18,6 +17,7 @@ from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
 from runner.state.store import RunDir
 from runner.supervise.recover import rebuild
+from runner.value import StrEnum
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from runner.resolve.choose import Choice, choose
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
-from runner.state.guard import guard_of, make_guard
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
@@ -115,6 +114,8 @@ def _start(
         if asked is not None:
             write_new(run.asked, asked.encode())
         if resolved.sandbox.level is Level.WORKSPACE_WRITE:
+            from runner.state.guard import guard_of, make_guard  # a reader has none
+
             make_guard(guard_of(resolved.repo, env), resolved.repo)
         if resolved.terms.output_contract in ("final", "closing-turn"):
             write_new(run.result_schema, _result_schema())
@@ -187,11 +188,19 @@ def _find(
         env_set={**rehearsal_env, **_path(program, env)},
         server_argv=_server_argv(config, request),
         server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
-        guard=guard_of(config.root, env) if choice.sandbox.level is Level.WORKSPACE_WRITE else None,
+        guard=_guard(choice, env),
         rehearsal=rehearsal,
         overrides=overrides,
         parent=parent,
     )
+
+
+def _guard(choice: Choice, env: Mapping[str, str]) -> str | None:
+    if choice.sandbox.level is not Level.WORKSPACE_WRITE:
+        return None
+    from runner.state.guard import guard_of
+
+    return guard_of(choice.config.root, env)
 
 
 def _server_argv(config: Config, request: Request) -> tuple[str, ...]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from runner.model import Outcome, Reason
-from runner.value import Value
+from runner.value import StrEnum, Value
 from runner.verify.inspect import Finding, Severity
 
 TYPE_CHECKING = False

@@ -6,12 +6,11 @@ Nothing here reads a disk: `Observed` has what git saw, `Allowed` what the run w
 from __future__ import annotations
 
 import posixpath
-from enum import StrEnum
 
 from runner.model import Level
 from runner.text.globs import covers
 from runner.text.words import and_more, count, one_line
-from runner.value import Misfit, Value
+from runner.value import Misfit, StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

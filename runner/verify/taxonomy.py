@@ -7,9 +7,8 @@ often there is none.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from runner.model import Outcome
+from runner.value import StrEnum
 from runner.verify import signs
 
 TYPE_CHECKING = False

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from enum import StrEnum
 
-from runner.value import Value
+from runner.value import StrEnum, Value
 from runner.workspace.files import REPOSITORY, Entry, read_bytes
 from runner.workspace.git import Git, split
 

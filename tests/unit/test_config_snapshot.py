@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,8 +26,8 @@ print(json.dumps([task.timeout_s, sorted(sys.modules)]))
 """
 
 
-def in_a_new_process(repo) -> subprocess.Popen[str]:
-    words = [str(ROOT), str(repo.root), json.dumps(repo.env), str(repo.system_policy)]
+def in_a_new_process(repo, code: Path = ROOT) -> subprocess.Popen[str]:
+    words = [str(code), str(repo.root), json.dumps(repo.env), str(repo.system_policy)]
     return subprocess.Popen([sys.executable, "-I", "-c", PROGRAM, *words], stdout=subprocess.PIPE, text=True)
 
 
@@ -46,6 +47,33 @@ def test_a_second_load_imports_neither_pydantic_nor_tomlkit_and_starts_no_proces
         assert ("subprocess" in modules) is heavy
 
     assert seconds == [2 * HOUR, 2 * HOUR]
+
+
+@pytest.mark.parametrize(
+    ("module", "matters"), [("config/effective.py", True), ("model.py", True), ("cli/app.py", False)]
+)
+def test_a_snapshot_is_stale_once_code_that_made_it_has_changed(repo, tmp_path, module, matters):
+    repo.write(TASK)
+    shutil.copytree(ROOT / "runner", tmp_path / "code/runner", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "schemas", tmp_path / "code/schemas")
+    compiled = []
+    for _ in range(3):
+        with in_a_new_process(repo, tmp_path / "code") as process:
+            compiled.append("subprocess" in json.loads(process.communicate(timeout=60)[0])[1])
+        if len(compiled) == 2:
+            with (tmp_path / "code/runner" / module).open("a") as file:
+                file.write("# changed\n")
+
+    assert compiled == [True, False, matters]
+
+
+def test_another_installation_does_not_believe_a_snapshot(repo, tmp_path):
+    repo.write(TASK)
+    shutil.copytree(ROOT / "runner", tmp_path / "code/runner", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "schemas", tmp_path / "code/schemas")
+    for code in (ROOT, tmp_path / "code"):
+        with in_a_new_process(repo, code) as process:
+            assert "subprocess" in json.loads(process.communicate(timeout=60)[0])[1]
 
 
 def test_what_a_snapshot_says_is_what_compiling_says(repo):

@@ -24,7 +24,7 @@ READS = Sandbox("look", Level.READ_ONLY)
 WRITES = Sandbox("build", Level.WORKSPACE_WRITE)
 ONLINE = Sandbox("web", Level.WORKSPACE_WRITE, network=True)
 DANGER = Sandbox("all", Level.DANGER)
-SANDBOXES = st.builds(Sandbox, st.just("s"), st.sampled_from(Level), st.booleans())
+SANDBOXES = st.builds(Sandbox, st.just("s"), st.sampled_from(tuple(Level)), st.booleans())
 
 
 class Project:

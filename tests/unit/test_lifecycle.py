@@ -60,7 +60,7 @@ class Life(RuleBasedStateMachine):
         self.manifest = a_manifest()
         self.final: Event | None = None
 
-    @rule(event=st.sampled_from(Event), outcome=st.sampled_from(Outcome))
+    @rule(event=st.sampled_from(tuple(Event)), outcome=st.sampled_from(tuple(Outcome)))
     def happens(self, event: Event, outcome: Outcome) -> None:
         before = self.manifest
         final: dict[str, Any] = {}
@@ -75,7 +75,7 @@ class Life(RuleBasedStateMachine):
             self.final = event if self.manifest.is_done else None
 
     @precondition(lambda self: self.manifest.is_done)
-    @rule(event=st.sampled_from(Event))
+    @rule(event=st.sampled_from(tuple(Event)))
     def done_never_changes(self, event: Event) -> None:
         final = {"outcome": Outcome.SUCCEEDED} if event in FINAL_EVENTS else {}
         with pytest.raises(IllegalTransition):

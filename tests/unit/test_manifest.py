@@ -72,18 +72,18 @@ attempts = st.builds(
     reason=maybe_text,
     counts=st.booleans(),
 )
-compared = st.builds(Conformity, maybe_text, maybe_text, st.sampled_from(Agreement))
+compared = st.builds(Conformity, maybe_text, maybe_text, st.sampled_from(tuple(Agreement)))
 manifests = st.builds(
     Manifest,
     schema_version=st.just(1),
-    phase=st.sampled_from(Phase),
-    outcome=st.none() | st.sampled_from(Outcome),
+    phase=st.sampled_from(tuple(Phase)),
+    outcome=st.none() | st.sampled_from(tuple(Outcome)),
     reason=st.none() | st.builds(Reason, text, text, maybe_text, maybe_text),
     rehearsal=st.booleans(),
     parent=st.none() | lineages,
     children=st.lists(lineages, max_size=2).map(tuple),
     runtime=st.builds(RuntimeFound, text, text, text),
-    sandbox=st.builds(SandboxDeclared, text, st.sampled_from(Level), st.booleans()),
+    sandbox=st.builds(SandboxDeclared, text, st.sampled_from(tuple(Level)), st.booleans()),
     delegation=st.builds(DelegationDeclared, st.booleans(), text, st.lists(text, max_size=2).map(tuple)),
     attempt=st.integers(0, 99),
     attempts=st.lists(attempts, max_size=2).map(tuple),

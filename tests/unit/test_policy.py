@@ -16,7 +16,7 @@ GLOBS = st.lists(st.sampled_from(["*", "gpt-*", "*-mini", "gpt-5", "kimi"]), max
 GROUPS = st.lists(GLOBS, max_size=2).map(tuple)
 POLICIES = st.builds(
     Policy,
-    max_level=st.none() | st.sampled_from(Level),
+    max_level=st.none() | st.sampled_from(tuple(Level)),
     network=st.none() | st.booleans(),
     runtimes=st.none() | st.lists(st.sampled_from(["codex", "kay", "x"]), unique=True).map(tuple),
     models=GROUPS,
@@ -31,7 +31,7 @@ POLICIES = st.builds(
 )
 USES = st.fixed_dictionaries(
     {
-        "level": st.sampled_from(Level),
+        "level": st.sampled_from(tuple(Level)),
         "network": st.booleans(),
         "runtime": st.sampled_from(["codex", "kay", "x", "y"]),
         "model": st.none() | st.sampled_from(["gpt-5", "gpt-5-mini", "kimi", "other"]),

@@ -22,7 +22,7 @@ TASKS = ("hello", "review", "build")
 SANDBOXES = st.builds(
     Sandbox,
     st.just("s"),
-    st.sampled_from(Level),
+    st.sampled_from(tuple(Level)),
     st.booleans(),
     st.lists(st.sampled_from(FOLDERS), unique=True).map(tuple),
 )

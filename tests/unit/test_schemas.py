@@ -379,7 +379,7 @@ def appended_types() -> Iterator[str]:
                 if isinstance(kind, ast.Constant):
                     yield str(kind.value)
                 elif isinstance(kind, ast.Attribute) and ast.unparse(kind.value) == "Event":
-                    yield str(Event[kind.attr])
+                    yield str(getattr(Event, kind.attr))
 
 
 def test_every_event_that_the_product_writes_is_described() -> None:

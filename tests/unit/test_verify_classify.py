@@ -197,11 +197,11 @@ STATUSES = st.sampled_from(["completed", "partial", "failed", "blocked", "else"]
 CLAIMS = st.builds(Claim, STATUSES, st.just(()), st.tuples(TEXT), TEXT, TEXT)
 CHECKS = st.builds(Check, st.just(("x",)), st.none() | st.integers(-9, 3), st.booleans(), st.just(1.0), TEXT)
 FOUND = st.builds(
-    Finding, st.sampled_from([*FINDINGS]) | TEXT, st.sampled_from(Severity), TEXT, st.tuples(TEXT)
+    Finding, st.sampled_from([*FINDINGS]) | TEXT, st.sampled_from(tuple(Severity)), TEXT, st.tuples(TEXT)
 )
 EVIDENCE = st.builds(
     Evidence,
-    outcome=st.sampled_from(Outcome),
+    outcome=st.sampled_from(tuple(Outcome)),
     reason=REASONS,
     wish=st.none() | REASONS,
     contract=st.booleans(),
