@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _VERSION = 1
 _RUNS = ".runs"
 _RULES = ".gitignore"
+_LATER_NS = 10**10
 
 
 class _Form(Value):
@@ -111,38 +112,38 @@ class Snapshot(Value):
 
 
 def take(
-    repo: str | Repository, folder: str, *, position: Position | None = None, borrow: Sequence[str] = ()
+    repo: str | Repository,
+    folder: str,
+    *,
+    position: Position | None = None,
+    borrow: Sequence[str] = (),
+    is_new: bool = False,
 ) -> Snapshot | None:
     """Records the work tree that `repo` (a folder in it) belongs to, and keeps it in `folder`; None if it is
-    in no git repository. `position` is where it stands, if that is known; `borrow` are further folders of
-    objects that the private repository may read.
+    in no git repository, GitFailed if git refuses it. `position` is where it stands, if known; `borrow` are
+    more folders of objects for the private repository. `is_new`: git has just made the tree of its index and
+    nobody else wrote in it, so the index is believed of files as young as itself.
 
-    It takes about as long as a `git status`, and reads every file where git converts contents. GitFailed if
-    git refuses the repository. An interrupted call leaves no snapshot; the next one starts over.
+    It takes about as long as a `git status`, and reads every file where git converts contents.
+    An interrupted call leaves no snapshot; the next one starts over.
     """
-    repository = find(repo) if isinstance(repo, str) else repo
-    if repository is None:
+    if (repository := find(repo) if isinstance(repo, str) else repo) is None:
         return None
+    position, settings = position or repository.position(), repository.settings()
     inside = os.path.realpath(repo) if isinstance(repo, str) else repository.root
-    runs = os.path.relpath(f"{inside}/{_RUNS}", repository.root)
-    position = position or repository.position()
-    settings = repository.settings()
-    shadow = Shadow(repository.root, f"{folder}/workspace", runs, repository.hash_name)
-    shadow.create([f"{repository.common_dir}/objects", *borrow])
+    shadow = _shadow(repository, inside, folder, borrow)
     listing, is_plain = _listed(repository, shadow, settings)
-    tracked_rules = listing.named(_RULES)
     since_ns = os.stat(f"{shadow.home}/HEAD").st_mtime_ns
-    before = Before(_second_of(shadow.base), ruled_ns=repository.attributes_since(listing))
+    believed_ns = since_ns + _LATER_NS if is_new else _second_of(shadow.base)
+    before = Before(believed_ns, ruled_ns=repository.attributes_since(listing))
     seen = shadow.record(shadow.base, before, repository.untracked, listing)
     beside = seen.untracked
-    shadow.ignore(repository.ignore_rules(settings, [*tracked_rules, *_rules_in(beside)]))
+    shadow.ignore(repository.ignore_rules(settings, [*listing.named(_RULES), *_rules_in(beside)]))
     dirty, untracked = _uncommitted(repository, shadow, position, seen, is_plain)
     snapshot = Snapshot(
-        folder=folder,
-        root=repository.root,
-        git_dir=repository.git_dir,
-        common_dir=repository.common_dir,
-        runs=runs,
+        folder,
+        *(repository.root, repository.git_dir, repository.common_dir),
+        runs=shadow.runs,
         hash_name=repository.hash_name,
         position=position,
         tree=seen.tree,
@@ -159,6 +160,13 @@ def take(
     )
     write_json(f"{folder}/workspace.json", snapshot.to_json())
     return snapshot
+
+
+def _shadow(repository: Repository, inside: str, folder: str, borrow: Sequence[str]) -> Shadow:
+    runs = os.path.relpath(f"{inside}/{_RUNS}", repository.root)
+    shadow = Shadow(repository.root, f"{folder}/workspace", runs, repository.hash_name)
+    shadow.create([f"{repository.common_dir}/objects", *borrow])
+    return shadow
 
 
 def load(folder: str) -> Snapshot | None:

@@ -118,7 +118,7 @@ def create(repo: str | Repository, base: str | None, path: str, folder: str) -> 
     try:
         why = ("--lock", "--reason", f"runner: {name}")
         _git_in(repository, parent).run("worktree", "add", "-q", "--detach", *why, "--", name, base)
-        snapshots.take(path, folder)
+        snapshots.take(path, folder, is_new=True)
     except BaseException:
         _remove(repository, path)
         with contextlib.suppress(FileNotFoundError):

@@ -14,6 +14,7 @@ import pytest
 from support.work import Work
 
 from runner.workspace import snapshot as snapshots
+from runner.workspace import worktree
 from runner.workspace.changes import changed
 from runner.workspace.files import Entry
 from runner.workspace.rollback import roll_back
@@ -46,11 +47,11 @@ def standing(work: Work, since_ns: int = NEVER, skipped: tuple[str, ...] = (".ru
 
 
 def age(work: Work) -> None:
-    """As if all of it had been written and committed long ago."""
-    for folder, _, names in os.walk(work.root):
-        for name in names:
-            if ".git/" not in f"{folder}/":
-                os.utime(f"{folder}/{name}", (10**9, 10**9), follow_symlinks=False)
+    """As if all of it had been written and committed long ago, the rules about it before the rest."""
+    paths = [f"{folder}/{name}" for folder, _, names in os.walk(work.root) for name in names]
+    for path in sorted(paths, key=lambda path: not path.endswith("/.gitattributes")):
+        if "/.git/" not in path:
+            os.utime(path, (10**9, 10**9), follow_symlinks=False)
     work.git("update-index", "-q", "--refresh")
 
 
@@ -305,6 +306,21 @@ def test_what_was_ignored_by_a_rule_that_we_cannot_repeat_is_not_touched(work: W
     work.write("n\nl/mine.txt", "run\n")
     assert roll_back(taken).is_complete
     assert work.state() == before
+
+
+def test_no_file_of_a_tree_that_git_has_just_made_is_read_again(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "trees" / "r"
+
+    def make() -> None:
+        worktree.create(str(work.root), "HEAD", str(tree), str(work.folder))
+
+    asked = questions(work, tmp_path, monkeypatch, make)
+    assert "worktree" in asked.split() and "update-index" not in asked.split()
+    (tree / "a").write_text("changed\n")
+    taken = snapshots.load(str(work.folder))
+    assert taken is not None and [one.path for one in changed(taken).paths] == ["a"]
 
 
 ATTRIBUTES = [
