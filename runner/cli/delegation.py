@@ -8,6 +8,7 @@ import sys
 
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit
+from runner.disk import programs
 from runner.errors import ExitStatus, UsageError
 
 TYPE_CHECKING = False
@@ -92,9 +93,7 @@ def _started_for(repo: str) -> str | None:
 
 
 def _register(args: Namespace, repo: str) -> int:
-    import shutil
-
-    program = shutil.which("runner") or sys.argv[0]
+    program = programs.on_path("runner", os.environ) or sys.argv[0]
     server = [os.path.abspath(program), "delegate-server", "--repo", repo, "--mode", args.mode]
     command = {
         "codex": ["codex", "mcp", "add", "delegation", "--", *server],
@@ -140,9 +139,9 @@ def _run_in_foreground(command: list[str], cwd: str) -> int:
 
 
 def _found(command: list[str]) -> list[str]:
-    """Codex may be the binary of the PyPI package, which is not on PATH."""
+    """With the path of its program. Codex may be the binary of the PyPI package, which is not on PATH."""
     if command[0] != "codex":
-        return command
+        return [programs.on_path(command[0], os.environ) or command[0], *command[1:]]
     from runner.model import RuntimeSettings
     from runner.runtimes import get, probe
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 
-from runner.disk import home
+from runner.disk import home, programs
 from runner.errors import RuntimeMissing
 from runner.model import RuntimeSettings
 
@@ -28,23 +28,14 @@ def locate(
     if "/" in command:
         return (_as_path(runtime, command, env, root),)
     names = runtime.candidates if command == runtime.candidates[0] else (command,)
-    found = [path for path in (on_path(names[0], env), _bundled(runtime, command)) if path][:1]
-    found += filter(None, (on_path(name, env) for name in names[1:]))
+    found = [path for path in (_on_path(names[0], env), _bundled(runtime, command)) if path][:1]
+    found += filter(None, (_on_path(name, env) for name in names[1:]))
     if not found:
         raise RuntimeMissing(
             f"no `{command}` on PATH: {runtime.title} is not installed, or not where PATH looks",
             hint=runtime.install_hint,
         )
     return tuple(found)
-
-
-def on_path(name: str, env: Mapping[str, str]) -> str | None:
-    """The first executable file of that name; entries of PATH that are relative are passed over."""
-    for folder in env.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(folder, name)
-        if os.path.isabs(folder) and _is_executable(path):
-            return real(path)
-    return None
 
 
 def real(path: str) -> str:
@@ -57,12 +48,17 @@ def real(path: str) -> str:
     return target if name in os.path.basename(target) else os.path.abspath(path)
 
 
+def _on_path(name: str, env: Mapping[str, str]) -> str | None:
+    path = programs.on_path(name, env)
+    return None if path is None else real(path)
+
+
 def _as_path(runtime: Runtime, command: str, env: Mapping[str, str], root: str | None) -> str:
     path = command
     if path.startswith("~/") and (user := home.find(env)) is not None:
         path = user + path[1:]
     path = os.path.join(root or os.getcwd(), path)
-    if _is_executable(path):
+    if programs.is_executable(path):
         return real(path)
     if os.path.isdir(path):
         wrong = "is a folder"
@@ -82,8 +78,4 @@ def _bundled(runtime: Runtime, command: str) -> str | None:
     if runtime.bundled is None or command != runtime.candidates[0]:
         return None
     paths: Iterator[str] = (os.path.join(entry, runtime.bundled) for entry in sys.path if entry)
-    return next((os.path.realpath(path) for path in paths if _is_executable(path)), None)
-
-
-def _is_executable(path: str) -> bool:
-    return os.path.isfile(path) and os.access(path, os.X_OK)
+    return next((os.path.realpath(path) for path in paths if programs.is_executable(path)), None)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from time import monotonic
 
+from runner.disk import programs
 from runner.errors import ConfigInvalid, RunnerError, RuntimeMissing, RuntimeWrong
 from runner.model import Program, RuntimeSettings
 from runner.runtimes import programcache
@@ -96,7 +97,7 @@ def path_additions(program: Program) -> tuple[str, ...]:
 
 def minimal_env(env: Mapping[str, str]) -> dict[str, str]:
     """What a program needs to say what it is: no keys, no tokens."""
-    return {name: env[name] for name in _PASSED if name in env}
+    return programs.with_search_path({name: env[name] for name in _PASSED if name in env})
 
 
 def succeeds(argv: Sequence[str], env: Mapping[str, str]) -> bool:

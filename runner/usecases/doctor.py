@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
+from runner.disk import programs
 from runner.errors import ConfigInvalid, Unwritable
 from runner.model import Config, Level, Model, Sandbox
 from runner.runtimes.exam import Examined, Fitness, Use, ask, examine_runtime
@@ -77,8 +78,12 @@ def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
 
 
 def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Examined]:
-    said = ask(("git", "-C", root, "rev-parse", "--show-toplevel"), env, _GIT_S, deadline)
     loss = "without it the changes of a run are unknown"
+    program = programs.on_path("git", env)
+    if program is None:
+        yield Examined("git", Fitness.WARN, f"there is no git on PATH; {loss}", "install git")
+        return
+    said = ask((program, "-C", root, "rev-parse", "--show-toplevel"), env, _GIT_S, deadline)
     if said.why is not None:
         yield Examined("git", Fitness.WARN, f"git {said.why}; {loss}", "install git")
     elif said.exit_code != 0:
@@ -88,7 +93,7 @@ def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Examine
             repair = f"run `git status` in {root}: it says what is wrong with the repository"
         yield Examined("git", Fitness.WARN, f"{first}; {loss}", repair)
     else:
-        yield Examined("git", Fitness.OK, f"repository {said.stdout.strip()}")
+        yield Examined("git", Fitness.OK, f"repository {said.stdout.strip()} ({program})")
 
 
 def _writable(root: str) -> Examined:

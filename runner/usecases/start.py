@@ -10,6 +10,7 @@ import sys
 
 from runner import runtimes
 from runner.config.find import setting_names
+from runner.disk import programs
 from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import ConfigInvalid, PromptInvalid, StartFailed
 from runner.invocation import Invocation
@@ -247,9 +248,11 @@ def _rehearsal(
 
 
 def _path(program: Program, env: Mapping[str, str]) -> dict[str, str]:
-    """PATH with what the program brings along for itself (the PyPI package: ripgrep) at its end."""
-    added = probe.path_additions(program)
-    return {"PATH": os.pathsep.join([env.get("PATH", os.defpath), *added])} if added else {}
+    """PATH, where the child gets another than ours: without relative entries, and at its end what the program
+    brings along for itself (the PyPI package: ripgrep).
+    """
+    path = programs.search_path(env, probe.path_additions(program))
+    return {"PATH": path} if path != env.get("PATH") else {}
 
 
 def _listen() -> socket.socket:

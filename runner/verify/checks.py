@@ -11,6 +11,7 @@ import select
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from runner.disk import programs
 from runner.model import Outcome, Reason
 from runner.processes import spawn
 from runner.processes.proc import find_process, open_pidfd
@@ -77,9 +78,9 @@ def run_check(
     """Runs one check to its end. `sweep` ends whatever it left running; `cancelled` cuts it short."""
     begun, argv, log = time.monotonic(), command.argv, command.log
     try:
-        program = _which(argv[0], command.cwd, command.env)
+        program, env = _which(argv[0], command.cwd, command.env), programs.with_search_path(command.env)
         streams = spawn.Streams(None, log, log)
-        identity = spawn.spawn(program, argv, cwd=command.cwd, env=command.env, streams=streams)
+        identity = spawn.spawn(program, argv, cwd=command.cwd, env=env, streams=streams)
     except OSError as error:
         return Check(argv, None, False, 0.0, f"{argv[0]}: {error.strerror}")
     except (ValueError, IndexError):  # no word at all, or one with a NUL in it
@@ -150,11 +151,9 @@ def _shorten(log: str, limit: int) -> None:
 def _which(command: str, cwd: str, env: Mapping[str, str]) -> str:
     if "/" in command:
         return os.path.join(cwd, command)
-    for folder in env.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(cwd, folder, command)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    raise FileNotFoundError(2, "no such command", command)
+    if (path := programs.on_path(command, env)) is None:
+        raise FileNotFoundError(2, "no such command", command)
+    return path
 
 
 def _tail(path: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from runner.disk import programs
 from runner.errors import Conflict
 
 TYPE_CHECKING = False
@@ -28,6 +29,9 @@ _SETTINGS = {
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _RESET = (13, 25)
 """PIPE and XFSZ, which Python ignores and git would too. By number (signal(7)): `signal` costs an import."""
+
+
+_found: dict[str, str | None] = {}
 
 
 class GitFailed(Conflict):
@@ -111,6 +115,7 @@ def split(data: bytes) -> list[str]:
 def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """Ours without any GIT_ variable: one of a hook or of the agent would turn us to another repository."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    clean["PATH"] = programs.search_path(clean)
     clean |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     whole = {**_SETTINGS, **settings}
     clean["GIT_CONFIG_COUNT"] = str(len(whole))
@@ -122,10 +127,20 @@ def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[s
 
 def _spawn(argv: tuple[str, ...], env: Mapping[str, str], streams: Sequence[int]) -> int:
     moved = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(streams)]
+    program = _program(env["PATH"])
     try:
-        return os.posix_spawnp(argv[0], argv, env, file_actions=moved, setsigdef=_RESET)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        raise GitFailed("there is no git on PATH", hint="install git 2.32 or newer") from None
+        if program is not None:
+            return os.posix_spawn(program, argv, env, file_actions=moved, setsigdef=_RESET)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # it is gone since
+        _found.clear()
+    raise GitFailed("there is no git on PATH", hint="install git 2.32 or newer")
+
+
+def _program(path: str) -> str | None:
+    """The git of this process, looked for once on each PATH: what comes up later on it is another one."""
+    if path not in _found:
+        _found[path] = programs.on_path("git", {"PATH": path})
+    return _found[path]
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -41,6 +41,18 @@ def test_a_check_that_is_no_command_could_not_be_run(argv: tuple[str, ...], tmp_
     assert check.tail
 
 
+@pytest.mark.parametrize("path", [".", "", "bin", "./bin:"])
+def test_a_check_is_no_program_of_a_relative_folder_nor_does_it_start_one(path: str, tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "bin"):
+        folder.mkdir(exist_ok=True)
+        (folder / "pytest-of-agent").write_text("#!/bin/sh\ntouch ran\n")
+        (folder / "pytest-of-agent").chmod(0o755)
+    for argv in (("pytest-of-agent",), ("/bin/sh", "-c", "pytest-of-agent")):
+        command = CheckCommand(argv, str(tmp_path), {"PATH": path}, str(tmp_path / "log"), 20)
+        assert not run_check(command).passed
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_check_that_writes_endlessly_fills_no_disk_and_is_ended_by_its_limit(tmp_path: Path) -> None:
     check = ran(tmp_path, "bash", "-c", "echo $$ > pid; exec yes flood", timeout_s=0.7)
     assert check.timed_out and not check.passed

@@ -68,3 +68,30 @@ def test_an_output_file_is_private_and_replaces_nothing(tmp_path: Path, programs
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"said\n", 0o600)
     with pytest.raises(FileExistsError):
         Git(str(tmp_path)).into(str(path), "x")
+
+
+@pytest.mark.parametrize("path", [".:{}", ":{}", "{}:", "sub:{}"])
+def test_no_git_of_the_present_folder_is_started(
+    path: str, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git_that_does(programs, "echo ours $PATH")
+    agent = tmp_path / "agent"
+    for folder in (agent, agent / "sub"):
+        folder.mkdir()
+        (folder / "git").write_text("#!/bin/sh\necho the agent\n")
+        (folder / "git").chmod(0o755)
+    monkeypatch.chdir(agent)
+    monkeypatch.setenv("PATH", path.format(programs))
+    assert Git(str(agent)).run("status") == b"ours %s\n" % os.fsencode(programs)
+
+
+def test_git_stays_the_one_that_was_found_first(
+    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = tmp_path / "early"
+    early.mkdir()
+    git_that_does(programs, "echo first")
+    monkeypatch.setenv("PATH", f"{early}:{programs}")
+    assert Git(str(tmp_path)).run("x") == b"first\n"
+    git_that_does(early, "echo second")
+    assert Git(str(tmp_path)).run("x") == b"first\n"

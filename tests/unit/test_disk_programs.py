@@ -1,0 +1,55 @@
+"""Which file a name means as a program, and with which PATH a child starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runner.disk import programs
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The present folder, in which an agent has left a `tool`."""
+    monkeypatch.chdir(tmp_path)
+    for folder in (tmp_path, tmp_path / "sub"):
+        folder.mkdir(exist_ok=True)
+        (folder / "tool").write_text("#!/bin/sh\necho the agent's\n")
+        (folder / "tool").chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "path", ["", ".", ":", ".:", ":/usr/bin", "/usr/bin:", "sub", "./sub", "../here", "~"]
+)
+def test_no_entry_of_path_means_the_folder_one_is_in(here: Path, path: str) -> None:
+    assert programs.on_path("tool", {"PATH": path}) is None
+    child = programs.with_search_path({"PATH": path})
+    assert subprocess.run(["/bin/sh", "-c", "tool"], env=child, capture_output=True).returncode == 127
+
+
+def test_the_first_executable_on_path_is_taken_by_its_absolute_path(here: Path) -> None:
+    good = here / "good"
+    good.mkdir()
+    (good / "tool").touch(0o755)
+    (here / "plain").mkdir()
+    (here / "plain" / "tool").touch(0o644)
+    assert programs.on_path("tool", {"PATH": f"{here}/plain:.:{good}:{here}"}) == f"{good}/tool"
+
+
+@pytest.mark.parametrize("name", ["", "./tool", "sub/tool", "../tool", "/bin/sh"])
+def test_what_is_no_name_is_not_looked_for(here: Path, name: str) -> None:
+    assert programs.on_path(name, {"PATH": str(here)}) is None
+
+
+def test_what_is_absolute_on_path_stays_as_it_was_and_additions_come_last() -> None:
+    assert programs.search_path({"PATH": ".:/b:x:/a:"}, ["/c"]) == "/b:/a:/c"
+
+
+@pytest.mark.parametrize("env", [{}, {"PATH": ""}, {"PATH": "."}], ids=str)
+def test_a_child_always_gets_a_path(env: dict[str, str]) -> None:
+    """A shell without one has its own, and an empty one means the present folder."""
+    assert programs.with_search_path(env) == {"PATH": os.defpath}
