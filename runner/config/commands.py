@@ -4,6 +4,7 @@ files).
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -19,6 +20,7 @@ from runner.config.find import (
     setting_names,
 )
 from runner.config.snapshot import Origins, config_from_json
+from runner.disk import files
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
 from runner.model import Policy
 from runner.text.problems import Problem, as_error, dotted, near, one_of
@@ -212,35 +214,45 @@ def init(start_dir: str) -> InitReport:
     start = os.path.realpath(start_dir)
     repository = git_root(start)
     root = repository or start
-    path = os.path.join(root, FILE_NAME)
+    path, rules = os.path.join(root, FILE_NAME), os.path.join(root, ".gitignore")
     try:
         text = Path(shipped("delegate.toml.example")).read_text(encoding="utf-8")
+        present = _rules(rules)
         with Path(path).open("x", encoding="utf-8") as file:
             file.write(text)
-        ignored = _ignore(os.path.join(root, ".gitignore"))
+        ignored = _ignore(rules, present)
     except FileExistsError:
         raise Conflict(f"{path} exists", hint="`runner check` validates it; nothing was written") from None
     except OSError as error:
+        if error.errno == errno.ELOOP:  # git follows no link of this name either (gitignore(5))
+            raise Conflict(
+                f"{rules} is a symbolic link", hint="make it a file; nothing was written"
+            ) from None
         raise Unwritable(f"{error.filename or path}: {error.strerror}") from error
-    written = (path,) if not ignored else (path, os.path.join(root, ".gitignore"))
-    return InitReport(root, repository is not None, written, ignored)
+    return InitReport(root, repository is not None, (path, rules) if ignored else (path,), ignored)
 
 
-def _ignore(path: str) -> tuple[str, ...]:
+def _rules(path: str) -> str | None:
+    """The text of the ignore rules; None where there are none yet."""
+    try:
+        return files.read(path).decode(errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+
+
+def _ignore(path: str, text: str | None) -> tuple[str, ...]:
     """Appends what must not be committed; what stands there already, in any of the usual forms, is
     left alone.
     """
-    try:
-        text = Path(path).read_bytes().decode(errors="surrogateescape")
-    except FileNotFoundError:
-        text = ""
-    present = {line.strip().strip("/").removesuffix("/*") for line in text.splitlines()}
+    present = {line.strip().strip("/").removesuffix("/*") for line in (text or "").splitlines()}
     missing = tuple(name for name in IGNORED if name.strip("/") not in present)
     if missing:
-        newline = "\r\n" if "\r\n" in text else "\n"
+        newline = "\r\n" if "\r\n" in (text or "") else "\n"
         start = newline if text and not text.endswith("\n") else ""
-        with Path(path).open("a", encoding="utf-8", newline="") as file:
-            file.write(start + "".join(name + newline for name in missing))
+        added = start + "".join(name + newline for name in missing)
+        mode, opener = ("x", None) if text is None else ("a", files.no_follow)
+        with open(path, mode, encoding="utf-8", newline="", opener=opener) as file:
+            file.write(added)
     return missing
 
 

@@ -31,6 +31,12 @@ _RESET = (13, 25)
 """PIPE and XFSZ, which Python ignores and git would too. By number (signal(7)): `signal` costs an import."""
 
 
+_FETCH = "runner fetches nothing: `git fetch --refetch --no-filter` gets what this partial clone lacks"
+_NO_PROTOCOL = "/"
+"""Of a repository inside, an agent may have written the settings: a fetch of what is missing there would run
+the program that they name. GIT_NO_LAZY_FETCH forbids it since git 2.45 only. Of the protocols that may be
+used (GIT_ALLOW_PROTOCOL, git(1)) this is the only one, and no program can have the name of its helper.
+"""
 _found: dict[str, str | None] = {}
 
 
@@ -63,9 +69,7 @@ class Git:
         """Its stdout. GitFailed when it does not exit with 0."""
         status, out, said = self.ask(*args, stdin=stdin)
         if status != 0:
-            raise GitFailed(
-                f"`git {args[0]}` failed in {os.fsencode(self.cwd)!r}: {said or f'status {status}'}"
-            )
+            raise self._failed(args, said or f"status {status}")
         return out
 
     def ask(self, *args: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
@@ -76,12 +80,16 @@ class Git:
         """As `run`, with its stdout in a new file at `path`, however large it is."""
         status, _, said = self._call(args, stdin, path)
         if status != 0:
-            raise GitFailed(f"`git {args[0]}` failed in {os.fsencode(self.cwd)!r}: {said}")
+            raise self._failed(args, said)
 
     def line(self, *args: str) -> str | None:
         """Its stdout without the line's end; None when it does not exit with 0."""
         status, out, _ = self.ask(*args)
         return os.fsdecode(out.removesuffix(b"\n")) if status == 0 else None
+
+    def _failed(self, args: tuple[str, ...], said: str) -> GitFailed:
+        hint = _FETCH if "promisor remote" in said else None
+        return GitFailed(f"`git {args[0]}` failed in {os.fsencode(self.cwd)!r}: {said}", hint=hint)
 
     def _call(self, args: tuple[str, ...], stdin: bytes, path: str | None = None) -> tuple[int, bytes, str]:
         files: list[int] = []
@@ -117,6 +125,7 @@ def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[s
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     clean["PATH"] = programs.search_path(clean)
     clean |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
+    clean["GIT_ALLOW_PROTOCOL"] = _NO_PROTOCOL
     whole = {**_SETTINGS, **settings}
     clean["GIT_CONFIG_COUNT"] = str(len(whole))
     for number, (name, value) in enumerate(whole.items()):

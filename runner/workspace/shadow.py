@@ -259,9 +259,12 @@ class Shadow:
         return name.rstrip("/") == self.runs or name.startswith(f"{self.runs}/")
 
     def _commit_of(self, name: str) -> str:
-        """What a repository inside stands at; the name of nothing where it has no commit yet."""
+        """What a repository inside stands at; the name of nothing where it has no commit yet.
+
+        Whether it has that object is not asked: git would fetch it as the settings of that repository say.
+        """
         path = f"{self.root}/{name}"
-        head = Git(path, {"GIT_DIR": f"{path}/.git"}).line("rev-parse", "--verify", "-q", "HEAD^{commit}")
+        head = Git(path, {"GIT_DIR": f"{path}/.git"}).line("rev-parse", "--verify", "-q", "HEAD")
         return head or blob(self.hash_name, 0, [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from runner.config import generate
 from runner.config.commands import check, init, schema, schema_names
-from runner.errors import Conflict, ExitStatus, UsageError
+from runner.errors import Conflict, ExitStatus, Unwritable, UsageError
 from runner.model import Delegate, Economics, Recovery
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +77,27 @@ def test_init_adds_to_gitignore_only_what_is_missing(repo, before, after):
     init(str(repo.root))
 
     assert ignore.read_bytes() == after.encode()
+
+
+@pytest.mark.parametrize("target", ["../outside", "../missing", "delegate.toml", "/dev/null"])
+def test_init_follows_no_link_and_writes_nothing(repo, target):
+    outside = repo.root.parent / "outside"
+    outside.write_text("precious\n")
+    (repo.root / ".gitignore").symlink_to(target)
+
+    with pytest.raises(Conflict, match=r"\.gitignore is a symbolic link"):
+        init(str(repo.root))
+    assert outside.read_text() == "precious\n" and not (repo.root.parent / "missing").exists()
+    assert not (repo.root / "delegate.toml").exists()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_init_does_not_wait_for_what_is_no_file(repo, make):
+    make(repo.root / ".gitignore")
+
+    with pytest.raises(Unwritable, match=r"\.gitignore: is "):
+        init(str(repo.root))
+    assert not (repo.root / "delegate.toml").exists()
 
 
 @pytest.mark.parametrize("name", ["delegate", "policy"])

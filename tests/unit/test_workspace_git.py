@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from support.work import Work
 
+from runner.workspace.changes import changed
 from runner.workspace.git import Git, GitFailed
+from runner.workspace.worktree import create
 
 
 @pytest.fixture
@@ -95,3 +100,67 @@ def test_git_stays_the_one_that_was_found_first(
     assert Git(str(tmp_path)).run("x") == b"first\n"
     git_that_does(early, "echo second")
     assert Git(str(tmp_path)).run("x") == b"first\n"
+
+
+@pytest.fixture
+def old_git(programs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git that knows no GIT_NO_LAZY_FETCH, and a helper for every protocol that leaves a mark beside it."""
+    real = shutil.which("git", path=os.defpath)
+    git_that_does(programs, f'unset GIT_NO_LAZY_FETCH; exec {real} "$@"')
+    for name in ("none", "x", "evil"):
+        (programs / f"git-remote-{name}").write_text(f"#!/bin/sh\ntouch {programs}/ran\n")
+        (programs / f"git-remote-{name}").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.defpath}")
+    return programs / "ran"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("remote.origin.url=ext::sh -c touch% {}", "protocol.ext.allow=always"),
+        ("remote.origin.url=none::x", "protocol.allow=always"),
+        ("remote.origin.url=/x", "remote.origin.uploadpack=touch {} #", "protocol.file.allow=always"),
+        ("remote.origin.url=ssh://x/y", "core.sshCommand=touch {} #", "protocol.ssh.allow=always"),
+        ("remote.origin.url=x://x.invalid/y", "protocol.allow=always"),
+        ("remote.origin.url=y", "remote.origin.vcs=evil", "protocol.evil.allow=always"),
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_nothing_is_fetched_in_a_repository_that_an_agent_made(
+    settings: tuple[str, ...], tmp_path: Path, old_git: Path
+) -> None:
+    """Its settings say what a fetch runs. Any git does without one, not only one that can be told so."""
+    work = Work(tmp_path)
+    work.write("a")
+    work.commit()
+    taken = work.take()
+    inner = work.root / "inner"
+    work.git("init", "-q", str(inner))
+    for line in ("core.repositoryFormatVersion=1", "extensions.partialClone=origin", *settings):
+        name, _, value = line.format(old_git).partition("=")
+        work.git("config", name, value, cwd=inner)
+    (inner / ".git" / "HEAD").write_text("1" * 40 + "\n")
+    work.git("rev-parse", "HEAD^{commit}", cwd=inner, ok=False)
+    assert old_git.exists(), "else this shows nothing"
+    old_git.unlink()
+    assert "inner" in changed(taken).names
+    with contextlib.suppress(GitFailed):  # a fetch that is refused may end git by SIGPIPE
+        Git(str(inner), {"GIT_DIR": f"{inner}/.git"}).ask("rev-parse", "HEAD^{commit}")
+    assert not old_git.exists()
+
+
+def test_a_work_tree_of_a_partial_clone_that_lacks_contents_is_refused_with_what_to_do(
+    tmp_path: Path, old_git: Path
+) -> None:
+    work = Work(tmp_path)
+    work.write("a", "1\n")
+    first = work.commit()
+    work.write("a", "2\n")
+    work.commit()
+    work.git("config", "uploadpack.allowFilter", "true")
+    clone, folder = tmp_path / "clone", tmp_path / "run"
+    work.git("clone", "-q", "--filter=blob:none", f"file://{work.root}", str(clone))
+    folder.mkdir()
+    with pytest.raises(GitFailed) as caught:
+        create(str(clone), first, str(tmp_path / "tree" / "r"), str(folder))
+    assert "partial clone" in str(caught.value.hint) and not (tmp_path / "tree" / "r").exists()
