@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from runner import runtimes
 from runner.config import policy
+from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
 from runner.invocation import THREAD, Invocation
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Program, Rehearsal, Terms
@@ -17,18 +17,6 @@ from runner.state.store import manifest_path_of
 from runner.value import Value
 
 TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from hashlib import sha256 as _sha256
-else:
-    # `hashlib` loads OpenSSL, a quarter of what `start` may cost; `random` takes the built-in one likewise.
-    try:
-        if sys.version_info >= (3, 12):
-            from _sha2 import sha256 as _sha256
-        else:
-            from _sha256 import sha256 as _sha256
-    except ImportError:
-        from hashlib import sha256 as _sha256
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -133,7 +121,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
 
 def digest_of(prompt: str) -> str:
     """By which two runs can be seen to have had the same prompt."""
-    return f"sha256:{_sha256(prompt.encode()).hexdigest()}"
+    return f"sha256:{sha256(prompt.encode()).hexdigest()}"
 
 
 def _delegation(choice: Choice, parent: Invocation | None) -> Delegation:

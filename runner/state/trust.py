@@ -1,0 +1,122 @@
+"""What a person trusts the settings of a repository with, and what its runs have changed since. Edge: disk.
+
+Trust is kept as `decisions` are, by the path of the repository: one that was moved or copied elsewhere has
+none. Standard library only and light: the supervisor marks changes, and every start looks.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.disk import decisions
+from runner.disk.decisions import Kept
+from runner.errors import RunnerError, Unwritable
+from runner.model import SCHEMA_VERSION
+from runner.state.manifest import timestamp
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    Items = tuple[tuple[str, ...], ...]
+
+_KIND = "trust"
+_WHAT = "the trust in settings"
+_MOST_PATHS = 200
+
+
+class Trusted(Kept):
+    """`file` is the path of the settings below `repo`; "" is the whole folder, whatever they come to say
+    (`digest` is None then). `items` are what was trusted, in words, for telling what is new.
+    """
+
+    file: str
+    digest: str | None
+    items: tuple[tuple[str, ...], ...]
+    at: str
+
+
+class Changed(Kept):
+    """A run that changed settings, or files that the settings name."""
+
+    run_id: str
+    paths: tuple[str, ...]
+    at: str
+
+
+def given(root: str, env: Mapping[str, str], file: str = "") -> Trusted | None:
+    """The trust in this settings file, or in the whole folder; None where there is none that can be
+    believed.
+    """
+    try:
+        path = decisions.place(_KIND, _WHAT, root, env, part=file)
+    except Unwritable:
+        return None
+    found = decisions.made(path, root, Trusted)
+    return (
+        found if found is not None and found.file == file and (found.digest is None) == (not file) else None
+    )
+
+
+def give(
+    root: str,
+    env: Mapping[str, str],
+    file: str,
+    digest: str | None,
+    items: Items,
+    seen: Sequence[Changed] = (),
+) -> Trusted:
+    """Stores it in the place of an earlier one. `seen` are the changes of runs that the person was shown:
+    they are not asked about again. Unwritable with everything left as it was if it cannot.
+    """
+    path = decisions.place(_KIND, _WHAT, root, env, part=file)
+    trusted = Trusted(SCHEMA_VERSION, os.path.realpath(root), file, digest, items, timestamp())
+    decisions.keep(path, trusted)
+    for one in seen:
+        decisions.withdraw(_change(root, env, one.run_id))
+    return trusted
+
+
+def withdraw(root: str, env: Mapping[str, str], files: Iterable[str]) -> bool:
+    """Takes back the trust in these files ("" is the folder). Whether there was any."""
+    try:
+        places = [decisions.place(_KIND, _WHAT, root, env, part=file) for file in files]
+    except Unwritable:
+        return False  # nothing there can be believed
+    return sum(map(decisions.withdraw, places)) > 0  # each of them, also after the first
+
+
+def changed_by_run(root: str, env: Mapping[str, str], run_id: str, paths: Sequence[str]) -> bool:
+    """For whoever judges a run: it changed `paths`, which are settings of the repository at `root` or files
+    that they name. From now on a start asks a person again, even where the whole folder is trusted.
+
+    Call it once the finding `settings_changed` is known, before the run is `done`; `env` is that of the
+    process (HOME and XDG_STATE_HOME are looked at). It may be called again with the same: the last call of a
+    run counts. Never raises: False is that it could not be kept.
+    """
+    change = Changed(SCHEMA_VERSION, os.path.realpath(root), run_id, tuple(paths[:_MOST_PATHS]), timestamp())
+    try:
+        decisions.keep(_change(root, env, run_id), change)
+    except (RunnerError, OSError, ValueError):
+        return False
+    return True
+
+
+def changes(root: str, env: Mapping[str, str]) -> tuple[Changed, ...]:
+    """The changes of runs that no person has agreed to yet, the oldest first."""
+    try:
+        folder, start = os.path.split(_change(root, env, ""))
+        names = sorted(os.listdir(folder))
+    except (OSError, Unwritable):
+        return ()
+    start = start.removesuffix(".json")  # that of no run
+    found = [
+        decisions.made(os.path.join(folder, name), root, Changed) for name in names if name.startswith(start)
+    ]
+    return tuple(one for one in found if one is not None)
+
+
+def _change(root: str, env: Mapping[str, str], run_id: str) -> str:
+    """The file of a change: one for each run, so that none is lost where a person agrees at the same time."""
+    whole = decisions.place(_KIND, _WHAT, root, env, part="changes").removesuffix(".json")
+    return f"{whole}-{run_id}.json"

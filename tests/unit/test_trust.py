@@ -1,0 +1,154 @@
+"""Trust in the settings of a repository: what is kept, for which place, and what takes it away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from runner.errors import Unwritable
+from runner.state import trust
+
+FILE = "delegate.toml"
+ITEMS = (("run", "tasks.a.verify", "make test"),)
+
+
+class Project:
+    """A repository, and a home of somebody who may trust it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "repo"
+        self.root.mkdir()
+        self.env = {"HOME": str(folder / "home")}
+
+    def give(self, digest: str | None = "d1", file: str = FILE) -> trust.Trusted:
+        return trust.give(str(self.root), self.env, file, digest, ITEMS, self.changes())
+
+    def given(self, file: str = FILE) -> trust.Trusted | None:
+        return trust.given(str(self.root), self.env, file)
+
+    def changes(self) -> tuple[trust.Changed, ...]:
+        return trust.changes(str(self.root), self.env)
+
+    def change(self, run_id: str = "r1", *paths: str) -> bool:
+        return trust.changed_by_run(str(self.root), self.env, run_id, paths)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_what_was_trusted_is_found_again_with_its_words(project: Project) -> None:
+    assert project.given() is None
+    project.give()
+    found = project.given()
+    assert found is not None
+    assert (found.digest, found.items, found.file) == ("d1", ITEMS, FILE)
+
+
+def test_trust_in_a_file_is_none_in_another_one_or_in_the_folder(project: Project) -> None:
+    project.give()
+    assert project.given("other.toml") is None
+    assert project.given("") is None
+    project.give(None, "")
+    assert project.given("other.toml") is None  # whoever asks looks at both
+
+
+def test_a_repository_that_was_moved_or_copied_is_not_trusted_there(project: Project) -> None:
+    project.give()
+    copy = project.root.with_name("copy")
+    shutil.copytree(project.root, copy)
+    assert trust.given(str(copy), project.env, FILE) is None
+    project.root.rename(project.root.with_name("moved"))
+    assert trust.given(str(project.root.with_name("moved")), project.env, FILE) is None
+
+
+def test_what_is_taken_back_is_gone(project: Project) -> None:
+    project.give()
+    project.give(None, "")
+    assert trust.withdraw(str(project.root), project.env, (FILE, ""))
+    assert project.given() is None and project.given("") is None
+    assert not trust.withdraw(str(project.root), project.env, (FILE, ""))
+
+
+def test_a_change_of_a_run_stands_until_a_person_has_agreed(project: Project) -> None:
+    assert project.change("r1", "delegate.toml") and project.change("r2", "prompts/a.md")
+    assert [(one.run_id, one.paths) for one in project.changes()] == [
+        ("r1", ("delegate.toml",)),
+        ("r2", ("prompts/a.md",)),
+    ]
+    project.give()
+    assert project.changes() == ()
+
+
+def test_a_change_that_the_person_was_not_shown_is_asked_about_again(project: Project) -> None:
+    project.change("r1", "delegate.toml")
+    shown = project.changes()
+    project.change("r2", "delegate.toml")
+    trust.give(str(project.root), project.env, FILE, "d1", ITEMS, shown)
+    assert [one.run_id for one in project.changes()] == ["r2"]
+
+
+def test_a_change_in_one_repository_is_none_in_another(project: Project, tmp_path: Path) -> None:
+    project.change("r1", "delegate.toml")
+    other = tmp_path / "other"
+    other.mkdir()
+    assert trust.changes(str(other), project.env) == ()
+
+
+def test_writers_at_the_same_time_leave_what_one_of_them_wrote(project: Project) -> None:
+    digests = [f"d{n}" for n in range(8)]
+    writers = [threading.Thread(target=project.give, args=(digest,)) for digest in digests]
+    for one in writers:
+        one.start()
+    for one in writers:
+        one.join()
+    found = project.given()
+    assert found is not None and found.digest in digests
+
+
+def test_a_state_folder_in_the_repository_keeps_no_trust_and_no_change(project: Project) -> None:
+    project.env = {"HOME": str(project.root)}
+    with pytest.raises(Unwritable, match="could be replaced by an agent"):
+        project.give()
+    assert project.given() is None
+    assert not project.change("r1", "delegate.toml")
+
+
+def test_a_home_that_does_not_exist_is_made(project: Project) -> None:
+    project.env = {"HOME": str(project.root.with_name("new") / "home")}
+    project.give()
+    assert project.given() is not None
+
+
+def test_a_home_that_cannot_be_one_has_no_trust(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    project.env = {"HOME": str(tmp_path / "file")}
+    assert project.given() is None
+    with pytest.raises(Unwritable):
+        project.give()
+    assert not project.change("r1", "delegate.toml")
+
+
+@pytest.mark.parametrize("what", ["trust", "."])
+def test_trust_that_others_could_have_written_counts_for_nothing(what: str, project: Project) -> None:
+    project.give()
+    folder = Path(project.env["HOME"], ".local/state/runner", what)
+    os.chmod(folder, 0o777)
+    assert project.given() is None
+    project.give()
+    assert project.given() is not None
+
+
+def test_a_file_of_trust_put_in_the_place_of_another_counts_for_nothing(project: Project) -> None:
+    project.give(None, "")
+    folder = Path(project.env["HOME"], ".local/state/runner/trust")
+    (whole,) = folder.iterdir()
+    project.give()
+    (one,) = {*folder.iterdir()} - {whole}
+    shutil.copy(whole, one)
+    assert project.given() is None
