@@ -2,7 +2,7 @@
 
 Codex gives every shell command its own session and every MCP server its own group (measured on 0.163.0 and
 0.169.0), so neither a group nor a session covers a run. The walk goes from parent to child, starting at the
-supervisor, which inherits every orphan as a subreaper (prctl(2)). It stops at another run's marker, as a
+supervisor, which inherits every orphan as a subreaper (prctl(2)). It stops at a process of another run, as a
 child run has its own supervisor. After an owner has died, its orphans are elsewhere: then all of /proc is
 searched for the session of the root, for processes seen before, and for the run's marker in the environment.
 """
@@ -16,11 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from runner.model import Identity
 from runner.processes.proc import (
-    RUN_MANIFEST,
     Process,
     children,
     command_line,
-    environment,
     everything,
     find_process,
     is_alive,
@@ -38,18 +36,25 @@ class Tree:
     """The tree below one run's process. `reap` is called while waiting, to collect ended children.
 
     `is_whole`: we have started everything of the run, as a subreaper, so all of it is below us. A walk then
-    costs what the run has; else it costs what the machine has.
+    costs what the run has; else it costs what the machine has. `is_others` says whether a process belongs to
+    another run, whose id it carries. That id alone hides nothing: whoever started it may have made it up.
     """
 
     def __init__(
-        self, run_id: str, root: Identity, *, reap: Callable[[], None], is_whole: bool = False
+        self,
+        run_id: str,
+        root: Identity,
+        *,
+        reap: Callable[[], None],
+        is_whole: bool = False,
+        is_others: Callable[[Process, str], bool] = lambda process, run_id: False,
     ) -> None:
         self._run_id = run_id
         self._root = root
         self._reap = reap
         self._is_whole = is_whole and lists_children()
         self._seen: set[tuple[int, int]] = {(root.pid, root.start_time)}
-        self._foreign: set[tuple[int, int]] = set()
+        self._is_others = is_others
         self._pause_s = _FIRST_PAUSE_S
         self._is_spared: Callable[[Process], bool] = lambda process: False
 
@@ -101,19 +106,15 @@ class Tree:
         return in_session and process.start_time >= self._root.start_time
 
     def _is_foreign(self, process: Process) -> bool:
-        """Whether it carries the marker of another run, or only the root's reused number."""
-        key = (process.pid, process.start_time)
-        if key in self._foreign:
-            return True
+        """Whether it is of another run, or only has the root's reused number.
+
+        It is asked anew at each walk: one of ours may become the supervisor of another run by exec, and what
+        another run leaves behind at its end is given to us.
+        """
         if process.pid == self._root.pid and process.start_time != self._root.start_time:
             return True
-        if key in self._seen:
-            return False
         other = marker(process.pid)
-        if other is not None and other != self._run_id and _is_of_run(process, other):
-            self._foreign.add(key)
-            return True
-        return False
+        return other is not None and other != self._run_id and self._is_others(process, other)
 
     def freeze(self, within_s: float) -> list[Process]:
         """Stops the whole tree. Returns what was still seen running at the end: empty is success.
@@ -204,14 +205,6 @@ class Tree:
     def _signal(processes: Iterable[Process], number: int) -> None:
         for process in processes:
             send(process, number)
-
-
-def _is_of_run(process: Process, run_id: str) -> bool:
-    """Whether there is a run with the marker that it carries. An agent can set the variable for what it
-    starts, and that would be nobody's then.
-    """
-    folder = os.path.dirname(environment(process.pid).get(RUN_MANIFEST, ""))
-    return os.path.basename(folder) == run_id and os.path.isdir(folder)
 
 
 def _has_ended_child() -> bool:

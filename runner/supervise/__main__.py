@@ -56,10 +56,11 @@ def _abandon(run: RunDir) -> None:
     from runner.processes.proc import identify
     from runner.processes.tree import Tree
     from runner.supervise.begin import reap
+    from runner.supervise.others import Others
 
     me = identify(os.getpid())
     if me is not None:
-        Tree(run.run_id, me, reap=reap).sweep(1.0)
+        Tree(run.run_id, me, reap=reap, is_others=Others(run).have).sweep(1.0)
 
 
 def _name_process() -> None:

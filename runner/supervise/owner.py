@@ -24,6 +24,7 @@ from runner.supervise import takeover
 from runner.supervise.children import Children
 from runner.supervise.conformance import compare, declared
 from runner.supervise.limits import LimitMonitor
+from runner.supervise.others import Others
 from runner.supervise.progress import Progress
 from runner.supervise.sealing import Cleaner
 from runner.supervise.session import Session
@@ -139,7 +140,10 @@ class Owner:
     def attend(self, process: Identity) -> None:
         """This is the process of the present attempt."""
         self.status = None
-        self.tree = Tree(self.run.run_id, process, reap=self.reap, is_whole=self.is_starter)
+        others = Others(self.run)
+        self.tree = Tree(
+            self.run.run_id, process, reap=self.reap, is_whole=self.is_starter, is_others=others.have
+        )
         if not self.is_starter and find_process(process) is not None:
             self._child_env = environment(process.pid) or self._child_env
 

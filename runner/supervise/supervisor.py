@@ -19,6 +19,7 @@ from runner.state.lifecycle import Event
 from runner.state.manifest import retried, started
 from runner.supervise import ending, takeover
 from runner.supervise.begin import report_looked, start_failure
+from runner.supervise.others import Others
 from runner.supervise.owner import Owner
 from runner.supervise.takeover import Action
 from runner.supervise.watch import Watch
@@ -80,7 +81,7 @@ class Supervisor:
         is_known = owner.manifest.process is not None
         if not is_known and (me := identify(os.getpid())) is not None:
             # What was started and never written down carries our marker.
-            Tree(owner.run.run_id, me, reap=owner.reap).sweep(1.0)
+            Tree(owner.run.run_id, me, reap=owner.reap, is_others=Others(owner.run).have).sweep(1.0)
         ending.lose(owner, takeover.unseen_end(action, owner.manifest.phase, process_known=is_known))
         self._looked()
 

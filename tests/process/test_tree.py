@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -26,7 +25,14 @@ root = spawn.spawn("/bin/sh", ("sh", "-c", BELOW), cwd="/", env=env, streams=str
 os.read(done, 1)
 looked_at = set()
 sys.addaudithook(lambda event, args: event == "open" and looked_at.add(str(args[0])))
-tree = Tree("20260101T000000000Z-00000000", root, reap=reap, is_whole=sys.argv[1] == "whole")
+others = {"20260101T000000001Z-00000000"}
+tree = Tree(
+    "20260101T000000000Z-00000000",
+    root,
+    reap=reap,
+    is_whole=sys.argv[1] == "whole",
+    is_others=lambda process, run_id: run_id in others,
+)
 members = tree.members()
 pids = {path.split("/")[2] for path in looked_at if path.startswith("/proc/")}
 found = sorted(str(process.pid) for process in members)
@@ -49,14 +55,9 @@ def test_whoever_has_started_all_of_a_run_looks_at_no_process_of_anybody_else() 
     assert str(os.getpid()) in walk("later")["looked_at"], "else this shows nothing"
 
 
-def test_a_walk_stops_at_the_marker_of_another_run_and_not_at_one_of_none(tmp_path: Path) -> None:
-    other = tmp_path / "20260101T000000001Z-00000000"
-    (tmp_path / "20260101T000000002Z-00000000").mkdir()
-    mark = f"RUNNER_RUN_ID={other.name} RUNNER_MANIFEST={other}/manifest.json"
-    assert len(walk("whole", mark)["found"]) == 3
-    assert len(walk("whole", mark.replace("01Z-", "02Z-", 1))["found"]) == 3, "the manifest is another one's"
-    other.mkdir()
-    told = walk("whole", mark)
+def test_a_walk_stops_where_another_run_says_that_the_process_is_its_own() -> None:
+    assert len(walk("whole", "RUNNER_RUN_ID=20260101T000000002Z-00000000")["found"]) == 3
+    told = walk("whole", "RUNNER_RUN_ID=20260101T000000001Z-00000000")
     assert len(told["found"]) == 2
     (left,) = {int(pid) for pid in told["looked_at"]} - {int(pid) for pid in (*told["found"], told["me"])}
     os.kill(left, signal.SIGKILL)
