@@ -308,6 +308,18 @@ class Policy(Value):
     """Groups of globs over model ids; a model must match one glob of every group."""
     env: tuple[tuple[str, ...], ...] = ()
     """Groups of globs over environment names; a name must match one glob of every group."""
+    config: tuple[tuple[str, ...], ...] = ()
+    """As `env`, over dotted keys of `[runtimes.X.config]`. A policy file always sets this one and the next
+    four: what it does not name is not allowed.
+    """
+    programs: tuple[tuple[str, ...], ...] = ()
+    """Over the `command` of a runtime as it is written."""
+    providers: tuple[tuple[str, ...], ...] = ()
+    """Over names of providers and URLs in `[runtimes.X.config]`."""
+    verify: tuple[tuple[str, ...], ...] = ()
+    """Over the first word of each command."""
+    writable: tuple[tuple[str, ...], ...] = ()
+    """Over absolute folders outside of the repository."""
     max_depth: int | None = None
     max_children: int | None = None
     max_tokens: int | None = None

@@ -39,7 +39,11 @@ def check_template(config: Config, request: Request, units: Iterable[Unit]) -> N
     """Checks the template before any batch: everything `choose` refuses, and ConfigInvalid where a unit
     writes files in a read-only sandbox or, with `files = "strict"`, outside the scope.
     """
+    units = tuple(units)
     choice = choose(config, request)
+    task = choice.task
+    with_checks = task.replace(verify=(*task.verify, *(one for unit in units for one in unit.verify)))
+    choose(config.replace(tasks={**config.tasks, task.id: with_checks}), request)
     writers = [(unit, written((unit,))) for unit in units]
     named = [unit.id for unit, paths in writers if paths]
     if choice.sandbox.level is Level.READ_ONLY and named:

@@ -91,14 +91,22 @@ def check(
 def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
     """What the policy says against a task as it is written."""
     named = config.models.get(task.model) if task.model else None
-    sandbox = config.sandboxes[task.sandbox]
+    sandbox, runtime = config.sandboxes[task.sandbox], config.runtimes[task.runtime]
     return policy.breaches(
         config.policy,
         level=sandbox.level,
         network=sandbox.network,
         runtime=task.runtime,
         model=named.model if named else task.model,
-        env_names=config.runtimes[task.runtime].env,
+        env_names=runtime.env,
+        uses=policy.Uses(
+            root=config.root,
+            command=runtime.command,
+            config=runtime.config,
+            provider=(named.provider if named else None) or runtime.provider,
+            verify=task.verify,
+            writable=sandbox.writable,
+        ),
     )
 
 

@@ -6,13 +6,51 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from runner.errors import PolicyRefused
 from runner.model import Delegation, Level, Limits, Policy
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.model import Json
 
 _NUMBERS = ("max_depth", "max_children", "max_tokens")
-CEILINGS = ("max_level", "network", "runtimes", "models", "env", *_NUMBERS)
+GROUPS = ("models", "env", "config", "programs", "providers", "verify", "writable")
+CEILINGS = ("max_level", "network", "runtimes", *GROUPS, *_NUMBERS)
+USUAL: dict[str, tuple[str, ...]] = {
+    "config": (
+        "features.unbounded_connection_retries",
+        "hide_agent_reasoning",
+        "model_auto_compact_token_limit",
+        "model_context_window",
+        "model_reasoning_summary",
+        "model_verbosity",
+        "show_raw_agent_reasoning",
+        "tool_output_token_limit",
+    ),
+    "programs": ("codex", "kay"),
+    "providers": ("openai",),
+    "verify": (),
+    "writable": (),
+}
+"""What every policy file allows of these, besides what it names itself. A list of what is forbidden would not
+do: any key of an agent CLI may start programs, open its sandbox, or send prompts elsewhere.
+"""
+
+
+class Uses(Value):
+    """What settings name that runs, that is told to the agent CLI, or that is sent to or written."""
+
+    root: str
+    command: str
+    config: Json = {}
+    provider: str | None = None
+    verify: tuple[tuple[str, ...], ...] = ()
+    writable: tuple[str, ...] = ()
 
 
 def narrow(policies: Iterable[Policy]) -> Policy:
@@ -31,6 +69,7 @@ def breaches(
     runtime: str,
     model: str | None,
     env_names: Iterable[str] = (),
+    uses: Uses | None = None,
 ) -> tuple[str, ...]:
     """One sentence for every ceiling that these settings go past; () is allowed.
 
@@ -50,6 +89,8 @@ def breaches(
         found.append(f'runtime "{runtime}" is not among those that {files} allows: {allowed}')
     found += _model(policy, model)
     found += _environment(policy, env_names)
+    if uses is not None:
+        found += _used(policy, runtime, uses)
     return tuple(found)
 
 
@@ -77,9 +118,12 @@ def enforce(
     runtime: str,
     model: str | None,
     env_names: Iterable[str] = (),
+    uses: Uses | None = None,
 ) -> None:
     """PolicyRefused with every breach, or nothing."""
-    found = breaches(policy, level=level, network=network, runtime=runtime, model=model, env_names=env_names)
+    found = breaches(
+        policy, level=level, network=network, runtime=runtime, model=model, env_names=env_names, uses=uses
+    )
     if found:
         raise PolicyRefused("; ".join(found), problems=found)
 
@@ -102,12 +146,58 @@ def _environment(policy: Policy, names: Iterable[str]) -> list[str]:
     ]
 
 
+def _used(policy: Policy, runtime: str, uses: Uses) -> list[str]:
+    config = tuple(_leaves(uses.config))
+    sent = [uses.provider, *(value for key, value in config if key == "model_provider")]
+    urls = [text for _, value in config for text in _texts(value) if "://" in text]
+    below = uses.root.rstrip("/") + "/"
+    named = {
+        "programs": [(f"`command` of runtime {runtime}", uses.command)],
+        "config": [(f"key of [runtimes.{runtime}.config]", key) for key, _ in config],
+        "providers": [
+            *(("provider", name) for name in dict.fromkeys(sent) if isinstance(name, str)),
+            *((f"URL in [runtimes.{runtime}.config]", url) for url in urls),
+        ],
+        "verify": [("verify command", command[0]) for command in uses.verify],
+        "writable": [("writable folder", path) for path in uses.writable if not f"{path}/".startswith(below)],
+    }
+    return [
+        f'{what} "{name}" is not among what {_files(policy, ceiling)} allows in `{ceiling}`: '
+        f"{_groups(getattr(policy, ceiling))}"
+        for ceiling, pairs in named.items()
+        for what, name in dict.fromkeys(pairs)
+        if not all(_matches(name, group) for group in getattr(policy, ceiling))
+    ]
+
+
+def _leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in it. A key with a dot is as many: the agent CLI splits it so."""
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, those in its arrays and tables included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+
+
 def _both(left: Policy, right: Policy) -> Policy:
     level = min((p.max_level for p in (left, right) if p.max_level), key=_rank, default=None)
     network = min((p.network for p in (left, right) if p.network is not None), default=None)
     lists = [p.runtimes for p in (left, right) if p.runtimes is not None]
     runtimes = tuple(sorted(set.intersection(*map(set, lists)))) if lists else None
-    numbers = {name: _least(getattr(left, name), getattr(right, name)) for name in _NUMBERS}
+    numbers: dict[str, Any] = {name: _least(getattr(left, name), getattr(right, name)) for name in _NUMBERS}
     least = {"max_level": level, "network": network, **numbers}
     sources = {}
     for name in CEILINGS:
@@ -119,15 +209,8 @@ def _both(left: Policy, right: Policy) -> Policy:
         }
         if files:
             sources[name] = tuple(sorted(files))
-    return Policy(
-        max_level=level,
-        network=network,
-        runtimes=runtimes,
-        models=_union(left.models, right.models),
-        env=_union(left.env, right.env),
-        **numbers,
-        sources=sources,
-    )
+    groups: dict[str, Any] = {name: _union(getattr(left, name), getattr(right, name)) for name in GROUPS}
+    return Policy(max_level=level, network=network, runtimes=runtimes, sources=sources, **groups, **numbers)
 
 
 def _least(one: int | None, other: int | None) -> int | None:

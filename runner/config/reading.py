@@ -16,6 +16,7 @@ from tomlkit.exceptions import ParseError, TOMLKitError
 from runner.config import layers, schema
 from runner.config.find import TABLES, ConfigFiles
 from runner.config.layers import Layer
+from runner.config.policy import GROUPS, USUAL
 from runner.config.snapshot import stamp
 from runner.disk import files
 from runner.model import Level, Policy
@@ -56,12 +57,16 @@ class Reading:
             return []
         data = schema.normal(self._valid(layer, policy_file=True).data, policy=True)
         limits = {name: value for name, value in data.items() if name != "schema_version"}
+        if home := self.places.home:
+            folders = limits.get("writable", ())
+            limits["writable"] = [home + path[1:] if path.startswith("~/") else path for path in folders]
+        limits |= {name: [*usual, *limits.get(name, ())] for name, usual in USUAL.items()}
+        groups = {name: (tuple(limits[name]),) for name in GROUPS if name in limits}
         policy = Policy(
             max_level=Level(limits["max_level"]) if "max_level" in limits else None,
             network=limits.get("network"),
             runtimes=tuple(limits["runtimes"]) if "runtimes" in limits else None,
-            models=(tuple(limits["models"]),) if "models" in limits else (),
-            env=(tuple(limits["env"]),) if "env" in limits else (),
+            **groups,
             max_depth=limits.get("max_depth"),
             max_children=limits.get("max_children"),
             max_tokens=limits.get("max_tokens"),

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from runner.config.blocks import BLOCKS
 from runner.config.kinds import Level, Name, Runtime, Text, Version
 from runner.config.plan_tables import DelegateTable, EconomicsTable
+from runner.config.policy import USUAL
 from runner.config.tables import (
     BlockTable,
     DefaultsTable,
@@ -62,6 +63,33 @@ class PolicyShape(BaseModel):
     )
     env: list[Text] | None = Field(
         None, description="Globs over the names of variables that [runtimes.X] env may pass."
+    )
+    config: list[Text] | None = Field(
+        None,
+        description="Globs over dotted keys that [runtimes.X.config] may set, besides "
+        + ", ".join(USUAL["config"])
+        + '. "*" allows all.',
+    )
+    programs: list[Text] | None = Field(
+        None,
+        description="Globs over what `command` of [runtimes.X] may be, as it is written there, besides "
+        + " and ".join(f'"{name}"' for name in USUAL["programs"])
+        + ".",
+    )
+    providers: list[Text] | None = Field(
+        None,
+        description="Globs over model providers that may be named, and over URLs in [runtimes.X.config], "
+        'besides "openai", e.g. "https://llm.example.org/*".',
+    )
+    verify: list[Text] | None = Field(
+        None,
+        description="Globs over the first word of each verify command; default none. They run outside of "
+        "the sandbox.",
+    )
+    writable: list[Text] | None = Field(
+        None,
+        description="Globs over absolute folders outside of the repository that [sandboxes.NAME] writable "
+        'may name; default none. "~/" is the home folder.',
     )
     max_depth: Annotated[int, Field(ge=0, le=8)] | None = Field(
         None, description="How deep runs may start runs, whatever [delegation] says."

@@ -68,6 +68,14 @@ def choose(config: Config, request: Request) -> Choice:
         runtime=runtime,
         model=None if model is None else model.model,
         env_names=settings.env,
+        uses=policy.Uses(
+            root=config.root,
+            command=settings.command,
+            config=settings.config,
+            provider=(None if model is None else model.provider) or settings.provider,
+            verify=task.verify,
+            writable=sandbox.writable,
+        ),
     )
     return choice
 

@@ -202,3 +202,25 @@ def test_check_of_our_own_repository_finds_nothing(tmp_path):
     report = check(str(ROOT), {"HOME": str(tmp_path)}, system_policy=str(tmp_path / "none"))
 
     assert report.problems == report.breaches == ()
+
+
+@pytest.mark.parametrize("policy", ["", "network = false\n", "verify = []\n"])
+def test_any_policy_file_makes_what_settings_name_a_list_of_what_is_allowed(repo, policy):
+    repo.write(policy, repo.user_folder / "policy.toml")
+    repo.write('[tasks.a]\nprompt = "x"\nverify = [["touch", "x"]]\n')
+    (breach,) = repo.check().breaches
+    assert "`verify`" in str(breach) and str(repo.user_folder / "policy.toml") in str(breach)
+
+    repo.write('verify = ["touch"]\n', repo.user_folder / "policy.toml")
+    assert repo.check().breaches == ()
+    repo.write("", repo.system_policy)
+    assert len(repo.check().breaches) == 1
+
+
+def test_a_policy_may_name_folders_below_the_home_folder(repo):
+    repo.write('writable = ["~/cache/*"]\n', repo.user_folder / "policy.toml")
+    sandbox = '[defaults]\nsandbox = "b"\n[sandboxes.b]\nlevel = "workspace-write"\n'
+    repo.write(f'{sandbox}writable = ["~/cache/x", "inside"]\n[tasks.a]\nprompt = "x"\n')
+    assert repo.check().breaches == ()
+    repo.write(f'{sandbox}writable = ["~/other"]\n[tasks.a]\nprompt = "x"\n')
+    assert len(repo.check().breaches) == 1

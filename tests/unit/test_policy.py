@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.config.policy import CEILINGS, breaches, capped, capped_limits, enforce, narrow
+from runner.config.policy import CEILINGS, USUAL, Uses, breaches, capped, capped_limits, enforce, narrow
 from runner.errors import ExitStatus, PolicyRefused
 from runner.model import Delegation, Level, Limits, Policy
 
@@ -21,6 +21,11 @@ POLICIES = st.builds(
     runtimes=st.none() | st.lists(st.sampled_from(["codex", "kay", "x"]), unique=True).map(tuple),
     models=GROUPS,
     env=GROUPS,
+    config=GROUPS,
+    programs=GROUPS,
+    providers=GROUPS,
+    verify=GROUPS,
+    writable=GROUPS,
     max_depth=st.none() | st.integers(0, 8),
     max_children=st.none() | st.integers(0, 64),
     max_tokens=st.none() | st.integers(1, 9),
@@ -36,6 +41,15 @@ USES = st.fixed_dictionaries(
         "runtime": st.sampled_from(["codex", "kay", "x", "y"]),
         "model": st.none() | st.sampled_from(["gpt-5", "gpt-5-mini", "kimi", "other"]),
         "env_names": st.lists(st.sampled_from(["gpt-5", "HOME"])),
+        "uses": st.builds(
+            Uses,
+            root=st.just("/r"),
+            command=st.sampled_from(["gpt-5", "./x"]),
+            config=st.sampled_from([{}, {"gpt-5": 1}, {"a": {"b": ["https://x"]}}]),
+            provider=st.sampled_from([None, "gpt-5", "other"]),
+            verify=st.sampled_from([(), (("gpt-5", "-q"),), (("make",),)]),
+            writable=st.sampled_from([(), ("/r/in",), ("/out",)]),
+        ),
     }
 )
 FREE = {"level": Level.DANGER, "network": True, "runtime": "any", "model": None}
@@ -164,3 +178,76 @@ def test_no_run_and_no_tree_of_runs_has_more_tokens_than_the_policy_allows(ceili
 
     assert (capped_.tokens, capped_.tree_tokens) == left
     assert capped_.replace(tokens=tokens, tree_tokens=tree) == limits
+
+
+# -- what settings name ----------------------------------------------------------------------------
+
+STRICT = Policy(**{name: (usual,) for name, usual in USUAL.items()})
+READS = {"level": Level.READ_ONLY, "network": False, "runtime": "codex", "model": None}
+
+
+def used(policy, **uses):
+    return breaches(policy, **READS, uses=Uses(**{"root": "/r", "command": "codex", **uses}))
+
+
+def test_a_policy_that_names_nothing_allows_what_runs_and_sends_nothing_new():
+    assert used(STRICT, provider="openai", writable=("/r", "/r/cache")) == ()
+    assert used(STRICT, config={"features": {"unbounded_connection_retries": False}}) == ()
+
+
+@pytest.mark.parametrize(
+    ("uses", "ceiling"),
+    [
+        ({"command": "./evil"}, "programs"),
+        ({"command": "/usr/bin/codex"}, "programs"),
+        ({"config": {"mcp_servers": {"e": {"command": "/bin/sh"}}}}, "config"),
+        ({"config": {"mcp_servers.e": {"command": "/bin/sh"}}}, "config"),
+        ({"config": {"notify": ["touch", "x"]}}, "config"),
+        ({"config": {"hooks": {}}}, "config"),
+        ({"config": {"features": {"hooks": True}}}, "config"),
+        ({"config": {"shell_environment_policy": {"set": {"BASH_ENV": "x"}}}}, "config"),
+        ({"provider": "elsewhere"}, "providers"),
+        ({"verify": (("touch", "x"),)}, "verify"),
+        ({"writable": ("/r2",)}, "writable"),
+        ({"writable": ("/",)}, "writable"),
+    ],
+)
+def test_a_policy_that_names_nothing_refuses_it(uses, ceiling):
+    (sentence,) = used(STRICT, **uses)
+
+    assert f"`{ceiling}`" in sentence
+
+
+def test_a_url_is_held_to_the_providers_wherever_it_stands_in_the_settings_of_a_program():
+    open_config = STRICT.replace(config=(("*",),), providers=(("openai", "https://llm.example/*"),))
+
+    assert used(open_config, config={"model_providers": {"p": {"base_url": "https://llm.example/v1"}}}) == ()
+    for config in (
+        {"model_providers": {"p": {"base_url": "https://evil.example/v1"}}},
+        {"model_providers.p": {"base_url": "https://evil.example/v1"}},
+        {"chatgpt_base_url": "http://127.0.0.1:9"},
+        {"otel": {"exporter": [{"otlp-http": {"endpoint": "https://evil.example"}}]}},
+        {"model_provider": "p"},
+    ):
+        assert used(open_config, config=config), config
+
+
+def test_a_policy_allows_what_it_lists():
+    policy = Policy(
+        config=((*USUAL["config"], "mcp_servers.docs.*"),),
+        programs=(("codex", "/opt/*/codex"),),
+        verify=(("make",),),
+        writable=(("/srv/cache/*",),),
+    )
+
+    assert (
+        used(
+            policy,
+            command="/opt/a/codex",
+            config={"mcp_servers": {"docs": {"command": "docs"}}},
+            verify=(("make", "test"),),
+            writable=("/srv/cache/x",),
+        )
+        == ()
+    )
+    assert len(used(policy, command="kay", verify=(("make",), ("sh",)), writable=("/srv",))) == 3
