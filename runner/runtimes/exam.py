@@ -10,10 +10,9 @@ import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from time import monotonic
 
+from runner.disk.scratch import scratch
 from runner.errors import RunnerError, RuntimeWrong
 from runner.model import Config, Level, Model, Program, RuntimeSettings, Sandbox
 from runner.runtimes import get, probe
@@ -164,11 +163,11 @@ class _Exam:
         if argv is None:
             said = f"{self._runtime.title} has no command that tests its sandbox"
             return self._check("sandbox", Fitness.UNKNOWN, said)
-        folder = mkdtemp(prefix="runner-doctor-")
         try:
-            said_by = ask(argv, self._env, SANDBOX_S, self._deadline, folder)
-        finally:
-            rmtree(folder, ignore_errors=True)
+            with scratch(self._env) as folder:
+                said_by = ask(argv, self._env, SANDBOX_S, self._deadline, folder)
+        except RunnerError as error:
+            return self._check("sandbox", Fitness.UNKNOWN, f"no folder to test it in: {error.message}")
         if said_by.exit_code == 0:
             return self._check("sandbox", Fitness.OK, "it refuses a forbidden write")
         if said_by.exit_code == 2:

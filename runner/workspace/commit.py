@@ -6,16 +6,17 @@ user sees: one ref, and the named entries of the user's index.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import tempfile
+import stat
 
+from runner.disk.scratch import scratch
 from runner.errors import Conflict
-from runner.workspace.files import REPOSITORY, copy_with_time
+from runner.workspace.files import REPOSITORY, copy_with_time, entry_at
 from runner.workspace.git import GitFailed, joined, split
 from runner.workspace.repository import find
 from runner.workspace.survey import survey
+from runner.workspace.tracked import above
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ def make(root: str, parent: str, paths: Sequence[str], message: str, at: str) ->
     """
     repository = _repository(root)
     base, names = _commit(repository, parent), _inside(paths)
-    with _private_index() as index:
-        git = repository.git.but(GIT_INDEX_FILE=index).but_with(_WHOLE)
+    with scratch(os.environ) as folder:
+        git = repository.git.but(GIT_INDEX_FILE=f"{folder}/index").but_with(_WHOLE)
         git.run("read-tree", base)
-        _overlay(git, repository, names)
+        asked = _overlay(git, repository, names)
         tree = git.run("write-tree", "--missing-ok").decode().strip()  # of a partial clone not all is there
+    _refuse_another(repository, base, tree, names, asked)
     if tree == repository.git.line("rev-parse", "--verify", "-q", f"{base}^{{tree}}"):
         return base
     git = repository.git.but_with({"user.useConfigOnly": "true", "i18n.commitEncoding": "UTF-8"})
@@ -98,7 +100,8 @@ def differing(root: str, commit: str, paths: Sequence[str] | None) -> tuple[str,
     """
     repository = _repository(root)
     base, names = _commit(repository, commit), None if paths is None else _inside(paths)
-    with _private_index() as index:
+    with scratch(os.environ) as folder:
+        index = f"{folder}/index"
         if os.path.exists(repository.index):  # it knows of most files that they did not change
             copy_with_time(repository.index, index)
         git = repository.git.but(GIT_INDEX_FILE=index).but_with(_WHOLE)
@@ -149,17 +152,11 @@ def _is_no_name(part: str) -> bool:
     return part in ("", ".", "..") or part.lower() == ".git"
 
 
-@contextlib.contextmanager
-def _private_index() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="runner-") as folder:
-        yield f"{folder}/index"
-
-
 # -- a commit --------------------------------------------------------------------------------------
 
 
-def _overlay(git: Git, repository: Repository, names: list[str]) -> None:
-    """Puts the files as they are now into the index of `git`, and takes out what is gone."""
+def _overlay(git: Git, repository: Repository, names: list[str]) -> list[str]:
+    """Puts the files as they are now into the index of `git`, and takes out what is gone. Those put in."""
     modes = {name: head.split(b" ")[0] for name, head in _entries(git)}
     modules = {name for name, mode in modes.items() if mode == _MODULE}
     try:
@@ -188,6 +185,47 @@ def _overlay(git: Git, repository: Repository, names: list[str]) -> None:
         # What git does not take for a name it only warns of.
         if left := {*there} - {*split(git.run("ls-files", "-z"))}:
             raise Conflict("git does not accept these files, or they are gone", problems=sorted(left))
+    return there
+
+
+def _refuse_another(
+    repository: Repository, base: str, tree: str, names: Collection[str], there: Collection[str]
+) -> None:
+    """Conflict unless `tree` is `base` with each of `names` as it stands: nothing between the look at the
+    files and the tree, such as an index that others could write, is believed.
+    """
+    git = repository.git
+    told = git.run("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", base, tree).split(b"\0")
+    named, put, replaced = {*names}, {*there}, above(os.path.dirname(name) for name in there)
+    other = [
+        path
+        for head, path in zip(told[:-1:2], map(os.fsdecode, told[1::2]), strict=True)
+        if path not in named
+        # What gave way: a file to a folder, or what was in a folder to a file.
+        and not (head.split(b" ")[1] == b"000000" and (path in replaced or not put.isdisjoint(above([path]))))
+    ]
+    held: dict[str, tuple[bytes, bytes]] = {}
+    for line in git.run("ls-tree", "-r", "-z", "--full-tree", tree).split(b"\0")[:-1]:
+        head, _, name = line.partition(b"\t")
+        if (path := os.fsdecode(name)) in named:
+            held[path] = (head[:6], head.split(b" ")[2])
+    other += held.keys() ^ put
+    doubtful = [name for name in there if name in held and not _stands_so(repository, name, held[name])]
+    lines = b"".join(
+        b'"%s"\n' % b"".join(b"\\%03o" % char for char in os.fsencode(name)) for name in doubtful
+    )
+    converted = git.run("hash-object", "--stdin-paths", stdin=lines).split() if doubtful else []
+    other += [name for name, oid in zip(doubtful, converted, strict=True) if held[name][1] != oid]
+    if other:
+        raise Conflict("files changed while they were committed", hint="try again", problems=sorted(other))
+
+
+def _stands_so(repository: Repository, name: str, held: tuple[bytes, bytes]) -> bool:
+    """Whether these very bytes stand there, as what they were stored as: a file or a link."""
+    here = entry_at(f"{repository.root}/{name}", None, repository.hash_name)
+    if here is None or (held[0] == b"120000") != (here.kind == stat.S_IFLNK):
+        raise Conflict("files changed while they were committed", hint="try again", problems=[name])
+    return here.oid.encode() == held[1]
 
 
 def _who(git: Git) -> dict[str, str]:

@@ -290,6 +290,78 @@ def tree_names(work: Work, of: str) -> list[bytes]:
     return work.git("ls-tree", "-r", "-z", "--name-only", of).split(b"\0")[:-1]
 
 
+@pytest.fixture
+def meddled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git that does what stands in this file, with the index at hand, right before a tree is made of it."""
+    real, script = shutil.which("git"), tmp_path / "meddle"
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    body = f'case " $* " in *" write-tree "*) git={real} . {script};; esac; exec {real} "$@"'
+    (folder / "git").write_text(f"#!/bin/sh\n{body}\n")
+    (folder / "git").chmod(0o755)
+    script.touch()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return script
+
+
+@pytest.mark.parametrize(
+    "meddling",
+    [
+        "$git -C $2 update-index --add --cacheinfo 100644,$($git -C $2 rev-parse HEAD:b),evil.txt",
+        "$git -C $2 update-index --cacheinfo 100644,$($git -C $2 rev-parse HEAD:b),a",
+        "$git -C $2 update-index --cacheinfo 120000,$($git -C $2 hash-object a),a",
+        "$git -C $2 update-index --force-remove a",
+        "$git -C $2 update-index --force-remove b",
+        "$git -C $2 read-tree HEAD",
+        "$git -C $2 update-index --add --cacheinfo 100644,$($git -C $2 rev-parse HEAD:b),gone",
+    ],
+)
+def test_a_tree_that_is_not_what_was_asked_for_becomes_no_commit(
+    work: Work, meddled: Path, meddling: str
+) -> None:
+    work.write("gone")
+    work.commit()
+    work.remove("gone")
+    work.write("a", "edited\n")
+    names = ["a", "gone"]
+    assert tree(work, commit(work, *names))[b"a"] == (b"100644", b"edited\n")
+    meddled.write_text(f"{meddling} || echo failed > {meddled}.failed\n")
+    before = untouched(work)
+    with pytest.raises(Conflict, match="changed while they were committed"):
+        commit(work, *names)
+    assert untouched(work) == before and not Path(f"{meddled}.failed").exists()
+
+
+def test_an_index_of_ours_lies_in_the_state_folder_and_nothing_is_left_there(
+    work: Work, meddled: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/nonexistent")
+    meddled.write_text(
+        f'echo "$GIT_INDEX_FILE" > {meddled}.said; ls -ld "${{GIT_INDEX_FILE%/*}}" >> {meddled}.said'
+    )
+    work.write("a", "edited\n")
+    commit(work, "a")
+    where, mode = Path(f"{meddled}.said").read_text().splitlines()
+    scratch = own_home / ".local/state/runner/scratch"
+    assert where.startswith(f"{scratch}/") and mode.startswith("drwx------")
+    assert list(scratch.iterdir()) == []
+
+
+def test_what_conversions_make_of_a_file_is_committed(work: Work) -> None:
+    work.write("crlf", "1\r\n2\r\n")
+    work.commit()
+    work.write(".gitattributes", "*.t text\n*.up filter=up\n")
+    work.git("config", "filter.up.clean", "tr a-z A-Z")
+    work.git("config", "core.autocrlf", "true")
+    names = {"n\n.t": b"1\n", '"q"\\.up': b"LOUD", "crlf": b"1\r\n2\r\n3\r\n", "new": b"1\n"}
+    work.write("n\n.t", "1\r\n")
+    work.write('"q"\\.up', "loud")
+    work.write("crlf", "1\r\n2\r\n3\r\n")
+    work.write("new", "1\r\n")
+    found = tree(work, commit(work, *names))
+    assert {name: found[os.fsencode(name)][1] for name in names} == names
+
+
 # -- any tree --------------------------------------------------------------------------------------
 
 NAMES = st.sampled_from(
