@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 
-from runner.disk.files import create, make_folders, withdraw
+from runner.disk.files import create, private_folder, withdraw
 from runner.errors import Conflict, RollbackRefused
 from runner.value import Count, InnerPath, ObjectId, Value
 from runner.workspace.changes import Changes, changed, has_same_index, index_bytes
@@ -240,7 +240,7 @@ def _keep_index(index: str, kept: str) -> None:
     data = read_bytes(index)
     if data is None:
         return
-    make_folders(kept)
+    private_folder(kept)
     number = 1
     while (there := read_bytes(f"{kept}/git-index.{number}")) is not None:
         if there == data:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from runner.disk.files import create, make_folders
+from runner.disk.files import create, private_folder
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import REPOSITORY, Entry, blob, read_bytes
@@ -103,7 +103,7 @@ class Shadow:
         """
         _remove_tree(self.home)
         for name in ("objects/info", "objects/pack", "refs", "info"):
-            make_folders(f"{self.home}/{name}")
+            private_folder(self.home, *name.split("/"))
         sha256 = self.hash_name == "sha256"
         config = _CONFIG.format(
             null=os.devnull, version=int(sha256), extensions="\tobjectformat = sha256\n" if sha256 else ""

@@ -12,7 +12,7 @@ import os
 import shutil
 import stat
 
-from runner.disk.files import make_folders
+from runner.disk.files import private_folder
 from runner.errors import Conflict
 from runner.value import FileMode, InnerPath, Value
 from runner.workspace.files import Entry, entry_at
@@ -136,7 +136,7 @@ class Transition:
         if here.kind == stat.S_IFDIR:
             self.places.move_out(step.path, self._place_in_kept(step.path))
             return
-        make_folders(self.shadow.hold)
+        private_folder(self.shadow.hold)
         held = f"{self.shadow.hold}/{number}"
         self.places.move_out(step.path, held)
         self._sort_out(held, step)
@@ -222,9 +222,8 @@ class Transition:
         number = 1
         while os.path.lexists(f"{self.kept}/{number}"):
             number += 1
-        target = f"{self.kept}/{number}/{path}"
-        make_folders(os.path.dirname(target))
-        return target
+        *folders, name = path.split("/")
+        return f"{private_folder(self.kept, str(number), *folders)}/{name}"
 
 
 def kept_files(kept: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import os
 import shutil
 
 from runner.disk import home
-from runner.disk.files import make_folders, replace_bytes
+from runner.disk.files import private_folder, replace_bytes, unwritable
 from runner.errors import Conflict
 from runner.value import Count, FilePath, InnerPath, ObjectId, Value
 from runner.workspace import snapshot as snapshots
@@ -97,20 +97,23 @@ def place(repo: str, run_id: str, env: Mapping[str, str]) -> str:
 
 
 def create(repo: str | Repository, base: str | None, path: str, folder: str) -> Worktree:
-    """A detached work tree of the commit `base` at `path`, which must not exist, for the run whose folder is
+    """A detached work tree of the commit `base` at `path` (see `place`), for the run whose folder is
     `folder`. No ref has to name the commit. Nothing uncommitted of the user is in it, and no ignored file;
     submodules are not checked out. It is locked, so that no `git worktree prune` takes it away.
 
-    Conflict if there is no repository or no such commit; GitFailed if git refuses. What a failed call made is
-    removed.
+    Conflict if there is no repository or no such commit, or something stands there; GitFailed if git refuses.
+    What a failed call made is removed.
     """
     repository = find(repo) if isinstance(repo, str) else repo
     if repository is None or base is None:
         what = "is no git repository" if repository is None else "has no commit yet"
         raise Conflict(f"{repo} {what}, so it cannot have a work tree", hint="make a first commit")
     base = base_of(repository, base)
-    parent, name = os.path.split(path)
-    make_folders(parent)
+    state, *below, name = path.rsplit("/", 3)
+    try:
+        parent = private_folder(state, *below)
+    except OSError as error:
+        raise unwritable(error) from error
     if os.path.lexists(path):
         raise Conflict(f"{path} exists already", hint="a run's work tree is created only once")
     made = Worktree(repository.root, base, path, folder)
@@ -164,7 +167,7 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
         replace_bytes(worktree.patch, patch)
         if not patch:
             return Accepted((), (), ())
-        make_folders(folder)
+        private_folder(folder)
         user = snapshots.take(worktree.repo, folder, borrow=[f"{work.shadow.home}/objects"])
         if user is None:
             raise Conflict(f"{worktree.repo} is not a git repository any more")

@@ -12,7 +12,7 @@ from support.work import Work
 
 from runner.workspace.changes import changed
 from runner.workspace.git import Git, GitFailed
-from runner.workspace.worktree import create
+from runner.workspace.worktree import create, load, place
 
 
 @pytest.fixture
@@ -162,5 +162,5 @@ def test_a_work_tree_of_a_partial_clone_that_lacks_contents_is_refused_with_what
     work.git("clone", "-q", "--filter=blob:none", f"file://{work.root}", str(clone))
     folder.mkdir()
     with pytest.raises(GitFailed) as caught:
-        create(str(clone), first, str(tmp_path / "tree" / "r"), str(folder))
-    assert "partial clone" in str(caught.value.hint) and not (tmp_path / "tree" / "r").exists()
+        create(str(clone), first, place(str(clone), "r", os.environ), str(folder))
+    assert "partial clone" in str(caught.value.hint) and load(str(folder)) is None

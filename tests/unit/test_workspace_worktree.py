@@ -194,3 +194,42 @@ def test_a_place_that_is_taken_is_refused(work: Work) -> None:
     made(work)
     with pytest.raises(Conflict, match="exists"):
         made(work)
+
+
+@pytest.mark.parametrize("level", ["runner", "runner/worktrees", "runner/worktrees/digest"])
+@pytest.mark.parametrize("bits", [0o777, 0o775, 0o1777])
+def test_folders_above_it_that_others_could_write_are_closed(
+    level: str, bits: int, work: Work, own_home: Path
+) -> None:
+    path = place(str(work.root), "r", environment())
+    state = own_home / ".local" / "state"
+    folder = state / level.replace("digest", path.split("/")[-2])
+    folder.mkdir(parents=True)
+    folder.chmod(bits)
+    made(work)
+    between = [above for above in Path(path).parents if state in above.parents]
+    assert len(between) == 3 and not any(above.stat().st_mode & 0o022 for above in between)
+
+
+@pytest.mark.parametrize("level", ["runner", "runner/worktrees", "runner/worktrees/digest"])
+def test_a_link_above_it_is_not_followed(level: str, work: Work, own_home: Path, tmp_path: Path) -> None:
+    """Who may write there could have it made in a folder of the user's choice, and swap it afterwards."""
+    path = place(str(work.root), "r", environment())
+    folder = own_home / ".local" / "state" / level.replace("digest", path.split("/")[-2])
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match="symbolic link"):
+        made(work)
+    assert list((tmp_path / "elsewhere").iterdir()) == [] and load(str(work.folder)) is None
+
+
+def test_what_a_snapshot_keeps_is_for_nobody_else(work: Work) -> None:
+    former = os.umask(0)
+    try:
+        work.take()
+    finally:
+        os.umask(former)
+    kept = work.folder / "workspace"
+    folders = [kept, *(path for path in kept.rglob("*") if path.is_dir())]
+    assert {path.stat().st_mode & 0o077 for path in folders} == {0}
