@@ -54,6 +54,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """verb -> (module of `runner.cli`, what it does). A new verb is a row and a pair of functions there."""
 
+_WAITED_FOR: list[int] = []
+"""The standard streams that did not block before."""
 _NOT_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE)
 """What a disk or a limit refuses wherever it wants, and no bug of ours."""
 
@@ -84,6 +86,8 @@ def program() -> NoReturn:
             stream.flush()
         except (OSError, ValueError):
             continue  # the reader is gone; the status stays
+    for fd in _WAITED_FOR:
+        os.set_blocking(fd, False)  # our caller has the same description, and may wait for nothing
     os._exit(status)
 
 
@@ -124,7 +128,7 @@ def _stand_upright() -> None:
     With a standard stream closed, the first opened file gets its number and is then overwritten.
     With SIGCHLD ignored, the end of a child cannot be read (wait(2)). Characters that the encoding of the
     locale cannot express are escaped; also in the C locale, whose `surrogateescape` refuses half of a pair.
-    Of a pipe that does not block, Python drops what does not fit, without an error.
+    Of a pipe that does not block, Python drops what does not fit, and takes a pause for the end.
     """
     import _signal  # type: ignore[import-not-found] # built in; `signal` costs a tenth of an interpreter
 
@@ -134,9 +138,10 @@ def _stand_upright() -> None:
     for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
-    for fd in (1, 2):
+    for fd in (0, 1, 2):
         if not os.get_blocking(fd):
             os.set_blocking(fd, True)
+            _WAITED_FOR.append(fd)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper) and stream.errors != "backslashreplace":
             stream.reconfigure(errors="backslashreplace")

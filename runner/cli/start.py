@@ -170,7 +170,18 @@ def run_start(args: Namespace) -> int:
 def _begun(args: Namespace, manifest: Manifest) -> int:
     from runner.cli.begun import report  # the agent works while this is imported
 
-    return report(args, manifest)
+    try:
+        status = report(args, manifest)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from runner.disk.files import unwritable
+
+        # Otherwise nothing says that the run goes on, and under which name.
+        error.strerror = f"{error.strerror}; run `{manifest.run_id}` was started"
+        raise unwritable(error) from error
+    return status
 
 
 def _request(args: Namespace) -> Request:

@@ -109,8 +109,8 @@ def _judged(owner: Owner, evidence: Evidence, seen: Json | None) -> Judgement:
         findings=evidence.findings,
         codes=failure_codes(evidence, verdict, _earlier_checks(owner)),
         diff="" if seen is None else str(seen["diff"]),
-        was_clean=None if seen is None else bool(seen["was_clean"]),
-        is_touched=seen is not None and bool(seen["is_touched"]),
+        was_clean=tree_helper.was_clean(owner.run) if seen is None else bool(seen["was_clean"]),
+        is_touched=None if seen is None else bool(seen["is_touched"]),
     )
 
 

@@ -52,8 +52,10 @@ class Supervisor:
             self._lose(action)
         else:
             self._take_over()
-            is_alone = action is Action.CONCLUDE  # the tree was unwatched since its child had ended
-            if is_alone:
+            has_ended = action is Action.CONCLUDE
+            # Under another owner; the one that has started the run has held the lease all the time.
+            is_alone = has_ended and not owner.is_starter
+            if has_ended:
                 self._record_exit()
             else:
                 self._looked()

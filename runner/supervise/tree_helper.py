@@ -11,6 +11,7 @@ import sys
 
 from runner.disk import files
 from runner.state.store import RunDir
+from runner.value import json_value
 from runner.verify.checks import CheckCommand, run_check
 from runner.verify.record import RolledBack
 
@@ -36,6 +37,15 @@ class TreeUnknown(Exception):
 def is_recorded(run: RunDir) -> bool:
     """Whether the tree was recorded before the run began."""
     return os.path.exists(run.workspace)
+
+
+def was_clean(run: RunDir) -> bool | None:
+    """Whether nothing was uncommitted then, by the record itself; None where it does not say."""
+    try:
+        record = json_value(files.read(run.workspace, _LARGEST))
+        return not (record["dirty"] or record["untracked"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def look(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
@@ -68,7 +78,7 @@ def is_wanted(run: RunDir, terms: Terms, judgement: Judgement) -> bool:
     """
     is_shared = is_recorded(run) and not os.path.exists(f"{run.path}/worktree.json")
     keeps = terms.on_failure == "keep" or (terms.on_failure is None and judgement.was_clean is False)
-    return is_shared and not keeps and judgement.is_touched
+    return is_shared and not keeps and judgement.is_touched is not False  # what is not known is tried
 
 
 def take_back(

@@ -26,8 +26,10 @@ class Judgement(Value):
     diff: str = ""
     was_clean: bool | None = None
     """Whether nothing was uncommitted before the run; None if that was not checked."""
-    is_touched: bool = False
-    """Whether anything of the tree is other than before: files, folders, or what is staged."""
+    is_touched: bool | None = False
+    """Whether anything of the tree is other than before: files, folders, or what is staged; None if the look
+    at it failed.
+    """
 
     @property
     def changed(self) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ class Record(Value):
     verdict: Verdict | None = None
     problem: NoClaim | None = None
     was_clean: bool | None = None
-    is_touched: bool = False
+    is_touched: bool | None = False
 
     def to_json(self) -> dict[str, Any]:
         """With the row and the class of the verdict first, for a person who reads the file."""

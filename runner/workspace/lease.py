@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 
-from runner.errors import WorkspaceBusy
+from runner.disk.files import read, unwritable
+from runner.errors import Unwritable, WorkspaceBusy
 from runner.value import Value, json_bytes, json_value
 
 TYPE_CHECKING = False
@@ -59,7 +61,7 @@ class Lease:
 
 
 def acquire(root: str, holder: Holder) -> Lease:
-    """At once, or WorkspaceBusy, which names the run that has it. OSError if the git directory refuses."""
+    """At once, or WorkspaceBusy, which names the run that has it. Unwritable if the git directory refuses."""
     lease = _try(root)
     if lease is None:
         raise busy(root)
@@ -106,30 +108,38 @@ def lock_path(root: str) -> str:
     if os.path.isdir(dot):
         return f"{dot}/{_NAME}"
     try:
-        with open(dot, "rb") as file:  # a linked work tree or a submodule (gitrepository-layout(5))
-            target = os.fsdecode(file.read(_LARGEST).removeprefix(b"gitdir: ").rstrip(b"\n"))
+        # Of a linked work tree or a submodule (gitrepository-layout(5)).
+        line = read(dot, _LARGEST, follows_links=True)
+        target = os.fsdecode(line.removeprefix(b"gitdir: ").rstrip(b"\n"))
         return f"{os.path.join(root, target)}/{_NAME}"
     except FileNotFoundError:
         return f"{root}/.runs/{_NAME}"
+    except OSError as error:
+        raise unwritable(error) from error
 
 
 def _try(root: str) -> Lease | None:
     path = lock_path(root)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as error:
+        raise unwritable(error) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Unwritable(f"{path} is no plain file", hint="remove it: it is where runs note who may write")
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
         return None
-    except OSError:
+    except OSError as error:
         os.close(fd)
-        raise
+        raise unwritable(error) from error
     return Lease(fd, path)
 
 
 def _read(path: str) -> Holder | None:
     try:
-        with open(path, "rb") as file:
-            return Holder.from_json(json_value(file.read(_LARGEST)))
+        return Holder.from_json(json_value(read(path, _LARGEST)))
     except (OSError, ValueError):
         return None  # just taken, just left, or written by another program that takes this lock

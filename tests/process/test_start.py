@@ -570,3 +570,35 @@ def test_all_of_the_runs_folder_may_be_deleted(repo: Repo) -> None:
     remove(repo.runs_folder)
     wait_until(lambda: not any(process.is_still_there() for process in everything), 15)
     assert not repo.runs_folder.exists()
+
+
+def test_a_prompt_that_comes_late_through_a_pipe_that_does_not_block_is_whole(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    command = (RUNNER, "start", "work", "--prompt", "-", "--wait")
+    with subprocess.Popen(
+        command, stdin=reading, cwd=repo.root, env=repo.env, stdout=subprocess.DEVNULL
+    ) as begun:
+        os.write(writing, b"the first half, ")
+        wait_until(lambda: os.get_blocking(reading), 30, "it waits for its input")
+        os.write(writing, b"the second half")
+        os.close(writing)
+        assert begun.wait(60) == 0
+    (prompt,) = repo.runs_folder.glob("work/cli/*/prompt.md")
+    assert "the first half, the second half" in prompt.read_text()
+    assert not os.get_blocking(reading), "as it was before"
+    os.close(reading)
+
+
+def test_a_start_that_cannot_say_so_names_the_run_in_its_error(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    with open("/dev/full", "w") as full:
+        command = (RUNNER, "start", "work")
+        done = subprocess.run(
+            command, cwd=repo.root, env=repo.env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    (folder,) = repo.runs_folder.glob("work/cli/*")
+    assert done.returncode == 9 and folder.name in done.stderr

@@ -12,7 +12,7 @@ import pytest
 from support.waiting import wait_until
 from support.work import Work
 
-from runner.errors import WorkspaceBusy
+from runner.errors import ExitStatus, RunnerError, WorkspaceBusy
 from runner.workspace.lease import Holder, acquire, held_by, lock_path, wait
 
 ME = Holder("run-1", "/m.json")
@@ -131,3 +131,12 @@ def test_a_lease_survives_nobody(root: str) -> None:
     after = acquire(root, OTHER)
     assert after.fd >= 0
     after.release()
+
+
+@pytest.mark.parametrize("what", ["fifo", "folder", "link"])
+def test_what_is_no_plain_file_in_its_place_is_refused_by_name(root: str, what: str) -> None:
+    path = lock_path(root)
+    {"fifo": os.mkfifo, "folder": os.mkdir, "link": lambda at: os.symlink("/dev/null", at)}[what](path)
+    with pytest.raises(RunnerError, match=r"runner-writer\.lock") as caught:
+        acquire(root, ME)
+    assert caught.value.exit_status == ExitStatus.CONFLICT

@@ -1,0 +1,52 @@
+"""What becomes of the change of a rejected run where its end is fast, or its change cannot be told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.doubles import FINISHED, THREAD, said
+from support.judged import commit
+from support.repo import Repo, Run
+
+WRITING = ("--sandbox", "workspace-write")
+CHANGE = 'echo "answer = 40" > src/app.py; echo more > new\n'
+WRONG = 'verify = [["grep", "-q", "42", "src/app.py"]]'
+
+
+def rejected(repo: Repo, before: str, *keys: str) -> Run:
+    """A run whose agent changes a file wrongly, after `before`, and ends at once."""
+    repo.codex(f"cat > /dev/null\n{THREAD}{before}\n{CHANGE}{said('done')}{FINISHED}")
+    repo.task(WRONG, *keys)
+    if not (repo.root / "keep.txt").exists():
+        commit(repo)
+    return repo.start(*WRITING)
+
+
+@pytest.mark.parametrize("before", ["", "kill -STOP $PPID; sleep 0.1"], ids=["fast", "supervisor stopped"])
+def test_the_change_of_an_agent_that_ends_before_its_supervisor_is_up_is_taken_back(
+    repo: Repo, before: str
+) -> None:
+    manifest = rejected(repo, before).wait()
+    assert manifest["status"] == "rejected"
+    assert "not all" not in manifest["reason"]["message"]
+    assert (repo.root / "src/app.py").read_text() == "answer = 41\n" and not (repo.root / "new").exists()
+
+
+def test_a_change_that_cannot_be_told_is_said_to_be_still_there(repo: Repo) -> None:
+    run = rejected(repo, "mv .git elsewhere")
+    manifest = run.wait()
+    assert manifest["status"] == "rejected"
+    assert "not all was rolled back" in manifest["reason"]["message"]
+    (event,) = run.events("rolled_back")
+    assert event["refused"]
+    assert json.loads(run.file("result.json"))["rolled_back"]["refused"]
+
+
+def test_what_was_uncommitted_before_is_kept_although_the_change_cannot_be_told(repo: Repo) -> None:
+    commit(repo)
+    (repo.root / "keep.txt").write_text("edited\n")
+    run = rejected(repo, "mv .git elsewhere")
+    assert run.wait()["status"] == "rejected"
+    assert not run.events("rolled_back"), "without `on_failure` a dirty tree is kept as it is"
+    assert (repo.root / "keep.txt").read_text() == "edited\n"
