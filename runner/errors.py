@@ -10,7 +10,7 @@
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
       RollbackRefused  WorkspaceBusy                     9
-      TooManyFiles                                       9
+      TooManyFiles  OwnerStopped                         9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
 
@@ -36,6 +36,7 @@ __all__ = [
     "ManifestBroken",
     "ManifestNewer",
     "NotReady",
+    "OwnerStopped",
     "PlanInvalid",
     "PolicyRefused",
     "PromptInvalid",
@@ -222,6 +223,16 @@ class WorkspaceBusy(RunnerError):
     code = "workspace_busy"
     exit_status = ExitStatus.CONFLICT
     default_hint = "wait for that run, or give this one a worktree of its own"
+
+
+class OwnerStopped(RunnerError):
+    """A supervisor that is alive and does nothing: what became of the agent is unknown."""
+
+    code = "owner_stopped"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = (
+        "`kill -CONT PID` wakes it; `kill -KILL PID` ends it, and the next look gives the run another"
+    )
 
 
 class StartFailed(RunnerError):

@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from runner.errors import Conflict, GaveUpWaiting
+from runner.errors import Conflict, GaveUpWaiting, OwnerStopped
 from runner.model import Phase
 from runner.processes.proc import RUN_MANIFEST, environment, find_process, open_pidfd, process_at
 from runner.state.manifest import Manifest
@@ -45,12 +45,13 @@ def wait(
     until: Callable[[Manifest], bool] = lambda manifest: manifest.is_done,
     tick: Callable[[RunDir, Manifest], None] | None = None,
     hint: str | None = None,
+    insists: bool = False,
 ) -> list[Manifest]:
     """Returns the manifests, in the order of `runs`, the moment that all (or any) are done.
 
     GaveUpWaiting (with that `hint`) after `timeout_s`; the runs continue. Sleeps on the supervisors' pidfds,
     so the death of an owner is seen at once and the run gets another one. `tick` is called with each fresh
-    manifest.
+    manifest. OwnerStopped at once, unless it `insists`: then a stopped owner is woken again and again.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     latest: dict[str, Manifest] = {}
@@ -58,7 +59,12 @@ def wait(
 
     def see(run: RunDir) -> None:
         stamps[run.path] = _stamp(run)  # before the look: what changes after it is a change
-        latest[run.path] = look(run)
+        try:
+            latest[run.path] = look(run)
+        except OwnerStopped:
+            if not insists:
+                raise
+            latest[run.path] = run.read_manifest()
 
     for run in runs:
         see(run)
@@ -170,14 +176,17 @@ def cancel(
 
     GaveUpWaiting if its owner needs longer than the graces (or `within_s`); the request stays.
     """
-    manifest = look(run)
-    if not manifest.is_done:
+    try:
+        is_done = (manifest := look(run)).is_done
+    except OwnerStopped:
+        is_done = False  # what stopped it may be what is to be cancelled
+    if not is_done:
         run.leave_intent("cancel", actor, grace_s=grace_s, reason=reason, only=only)
         run.wake()
         bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S
         bound = bound if within_s is None else within_s
         begun = time.monotonic()
-        manifest = wait([run], timeout_s=bound, hint=_WISH_STAYS)[0]
+        manifest = wait([run], timeout_s=bound, hint=_WISH_STAYS, insists=True)[0]
         if not only:
             after = _BELOW_WITHIN_S if within_s is None else 0.0
             _all_below(run, "cancel", lambda child: child.is_done, begun + bound + after)

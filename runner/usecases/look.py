@@ -13,22 +13,31 @@ from runner.disk.files import withdraw
 from runner.errors import (
     GaveUpWaiting,
     ManifestBroken,
+    OwnerStopped,
     RunnerError,
     RunNotFound,
     SupervisorFailed,
     Unwritable,
 )
-from runner.processes.proc import continue_stopped, find_process
+from runner.model import Phase
+from runner.processes.proc import continue_stopped, find_process, process_at
 from runner.state import index
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.processes.proc import Process
 
 _POLL_S = 0.005
 _TAKE_OVER_S = 10.0
 _DYING_S = 0.5
 _ADOPT_TRIES = 6
 _REWRITE_WITHIN_S = 30.0
+_WAKES_S = 1.0
+_SILENT_S = 12.0
+"""It may be freezing a tree, which takes it ten seconds at the most."""
 
 
 def look(run: RunDir) -> Manifest:
@@ -122,37 +131,63 @@ def is_done(run: RunDir) -> bool:
 
 
 def _lock_of_ownerless(run: RunDir) -> int | None:
-    """The lock, or None where a living owner has the run.
+    """The lock, or None where a living owner has the run. OwnerStopped where that one does nothing.
 
     Lock and owner agree, except for the milliseconds of a death or a takeover, which are waited for. If they
     still disagree, the process decides: a free lock beside a living owner was removed or replaced, and a held
     one beside a dead owner belongs to a very slow reader.
     """
     begun = time.monotonic()
+    woken: list[int] = []
     while True:
         lock_fd = run.try_lock(again=True)
         try:
             manifest = run.read_manifest()
-            owner = manifest.supervisor
-            process = None if manifest.is_done or owner is None else find_process(owner)
-            is_owned = process is not None and process.is_alive
-            if process is not None:
-                continue_stopped(process)  # else nobody watches the agent, which may have stopped it
-            is_settled = manifest.is_done or owner is None
         except RunnerError:
             return lock_fd
-        if lock_fd is None and (is_owned or is_settled):
-            return None
-        if lock_fd is not None and not is_owned:
-            return lock_fd
+        owner = manifest.supervisor
+        process = None if manifest.is_done or owner is None else find_process(owner)
         waited_s = time.monotonic() - begun
-        if lock_fd is not None:
-            os.close(lock_fd)
-            if waited_s > _DYING_S:
+        if process is not None and process.is_alive:
+            if lock_fd is not None:
+                os.close(lock_fd)
+            is_settled = lock_fd is None or waited_s > _DYING_S
+            if is_settled and _does_its_work(run, manifest, process, woken, waited_s):
                 return None
-        elif waited_s > _TAKE_OVER_S:
+        elif lock_fd is not None:
+            return lock_fd
+        elif manifest.is_done or owner is None or waited_s > _TAKE_OVER_S:
             return None
         time.sleep(_POLL_S)
+
+
+def _does_its_work(
+    run: RunDir, manifest: Manifest, process: Process, woken: list[int], waited_s: float
+) -> bool:
+    """Whether the owner of the run is awake and has written what became of its agent; OwnerStopped where it
+    had the time to. A stopped one is continued, once: the agent may have stopped it, and nobody watches it.
+    """
+    if process.is_stopped:
+        if not woken:
+            woken.append(process.pid)
+            continue_stopped(process)
+        what, within_s = "is stopped", _WAKES_S
+    elif _is_unseen(manifest):
+        what, within_s = "has not written that its agent has ended", _SILENT_S
+    else:
+        return True
+    if waited_s > within_s:
+        raise OwnerStopped(f"the supervisor of run `{run.run_id}` (process {process.pid}) {what}")
+    return False
+
+
+def _is_unseen(manifest: Manifest) -> bool:
+    """Whether its agent has ended and its owner has not written that yet, which takes milliseconds."""
+    if manifest.phase not in (Phase.RUNNING, Phase.PAUSED) or manifest.process is None:
+        return False
+    process = process_at(manifest.process.pid)
+    is_there = process is not None and process.start_time == manifest.process.start_time
+    return not (process is not None and is_there and process.is_alive)
 
 
 def runs(root: str, *, task: str | None, everything: bool) -> list[RunRow]:

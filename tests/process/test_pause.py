@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.doubles import THREAD
-from support.processes import kill, signal_exactly
+from support.processes import held, kill, signal_exactly
 from support.repo import Repo
 from support.waiting import wait_until
 
@@ -85,6 +85,39 @@ def test_an_owner_that_was_stopped_goes_on_when_somebody_looks(repo: Repo, verb:
     if verb != "cancel":
         wait_until(lambda: run.supervisor().state != "T")
         run.told("cancel")
+
+
+def test_the_first_look_sees_the_end_of_an_agent_whose_supervisor_was_stopped(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task('grace = "300ms"').start()
+    repo.begun()
+    signal_exactly(run.supervisor(), signal.SIGSTOP)
+    wait_until(lambda: run.supervisor().state == "T")
+    kill(run.child())
+    assert run.status()["phase"] in ("verifying", "done")
+    assert run.wait()["signal"] == 9
+
+
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_a_supervisor_that_stays_stopped_is_told_and_its_run_is_not_called_running(
+    repo: Repo, is_locked: bool
+) -> None:
+    """A debugger holds it, as an agent may that is in no sandbox; the file of the lock may be gone, too."""
+    repo.waiting_codex()
+    run = repo.task('grace = "300ms"').start()
+    repo.begun()
+    owner = run.supervisor()
+    if not is_locked:
+        (run.folder / "run.lock").unlink()
+    with held(owner):
+        for verb in ("status", "pause", "wait"):
+            told = run.ask(verb)
+            assert (told.status, told.error["code"]) == (9, "owner_stopped"), verb
+            assert str(owner.pid) in told.error["message"]
+        (row,) = repo.json("list")
+        assert row["status"] == "unknown"
+    assert run.status()["status"] == "running"
+    run.told("cancel")
 
 
 def test_a_start_returns_although_the_agent_stops_its_supervisor_at_once(repo: Repo) -> None:

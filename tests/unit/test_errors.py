@@ -33,6 +33,7 @@ CONTRACT = {
     "invocation_broken": 9,
     "rollback_refused": 9,
     "workspace_busy": 9,
+    "owner_stopped": 9,
     "bug": 70,
     "supervisor_failed": 70,
     "gave_up_waiting": 75,
