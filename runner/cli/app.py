@@ -12,6 +12,7 @@ import sys
 from io import TextIOWrapper
 from itertools import pairwise
 
+from runner.cli import pen
 from runner.errors import ExitStatus, RunnerError, UsageError
 
 TYPE_CHECKING = False
@@ -153,7 +154,7 @@ def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         if len(words) > 1 and words[0] == "help":
             return _run([words[1], "--help"])
-        print(overview(), end="")
+        pen.say(overview(), end="")
         return ExitStatus.OK if words else ExitStatus.INVALID
     if words[0] in ("-V", "--version"):
         from importlib.metadata import version
@@ -161,7 +162,7 @@ def _run(words: list[str]) -> int:
         from runner.model import DISTRIBUTION
 
         number = version(DISTRIBUTION)
-        print(f'{{"version": "{number}"}}' if "json" in words[-1] else f"runner {number}")
+        pen.say(f'{{"version": "{number}"}}' if "json" in words[-1] else f"runner {number}")
         return ExitStatus.OK
     verb = words[0]
     if verb not in COMMANDS:
@@ -229,24 +230,23 @@ def _report(error: RunnerError, as_json: bool) -> int:
             return _report(error, as_json=False)
     else:
         from runner.cli.colour import paint
-        from runner.text.terminal import clean_terminal  # a name on a disk or in an argument may be anything
 
-        _tell(f"{paint('error:', 'red', sys.stderr)} {clean_terminal(error.message)}")
+        _tell(f"{paint('error:', 'red', sys.stderr)} {error.message}")
         for problem in error.problems if error.problems != (error.message,) else ():
-            _tell(f"  {clean_terminal(problem)}")
+            _tell(f"  {problem}")
         if error.hint:
-            _tell(f"\n{paint('hint:', 'cyan', sys.stderr)} {clean_terminal(error.hint)}")
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _drop_stdout()  # else the interpreter tries again at its end, and takes another exit status
+            _tell(f"\n{paint('hint:', 'cyan', sys.stderr)} {error.hint}")
     return int(error.exit_status)
 
 
 def _tell(line: str) -> None:
     """Says it on stderr, if anybody can be told: the exit status says the rest."""
     try:
-        print(line, file=sys.stderr)
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()  # else the interpreter tries again at its end, and takes another exit status
+    try:
+        pen.tell(line)
     except OSError:
         pass
 

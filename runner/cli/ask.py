@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from runner.cli import pen
+
 _YES = ("y", "yes")
 _LONGEST = 1000
 
@@ -19,7 +21,7 @@ def confirm(question: str, *, default: bool = False) -> bool | None:
     """
     if not can_ask():
         return None
-    print(f"{question} [{'Y/n' if default else 'y/N'}] ", end="", file=sys.stderr, flush=True)
+    pen.tell(f"{question} [{'Y/n' if default else 'y/N'}] ", end="")
     line = b""
     try:
         line = sys.stdin.buffer.readline(_LONGEST)
@@ -27,7 +29,7 @@ def confirm(question: str, *, default: bool = False) -> bool | None:
         pass  # the terminal is gone
     finally:
         if not line.endswith(b"\n"):
-            print(file=sys.stderr)  # what comes next does not stand behind the question
+            pen.tell()  # what comes next does not stand behind the question
     if not line.endswith(b"\n"):
         return False
     word = line.decode(errors="replace").strip().lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from runner.cli import pen
 from runner.cli.colour import paint
 from runner.cli.render import emit, exit_status
 from runner.errors import ExitStatus
@@ -24,12 +25,12 @@ def report(args: Namespace, manifest: Manifest) -> int:
         if args.format == "json":
             emit(manifest.to_json())
         else:
-            print(_started_text(manifest, sys.stdout))
+            pen.say(_started_text(manifest, sys.stdout))
         return ExitStatus.OK
     try:
         return _follow(args, run, manifest) if args.follow else _wait(args, run, manifest)
     except KeyboardInterrupt:
-        print(f"\ndetached; the run continues: runner logs {manifest.run_id} -f", file=sys.stderr)
+        pen.tell(f"\ndetached; the run continues: runner logs {manifest.run_id} -f")
         return ExitStatus.INTERRUPTED
 
 
@@ -53,7 +54,7 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
 
     quiet = args.format == "json"
     if not quiet:
-        print(_started_text(manifest, sys.stderr), file=sys.stderr)
+        pen.tell(_started_text(manifest, sys.stderr))
     if not quiet and sys.stderr.isatty():
         from runner.cli.progress import watch
 
@@ -64,8 +65,8 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
         emit(ended.to_json())
     else:
         if ended.last_message:
-            print(ended.last_message)
-        print(_ended_text(ended), file=sys.stderr)
+            pen.say(ended.last_message)
+        pen.tell(_ended_text(ended))
     return exit_status(ended)
 
 
@@ -90,16 +91,16 @@ def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     if args.format == "json":
         emit(manifest.to_json())
     else:
-        print(_started_text(manifest, sys.stderr), file=sys.stderr)
+        pen.tell(_started_text(manifest, sys.stderr))
     done = lambda: look.is_done(run)  # noqa: E731 - a name for the argument
     for line in logs.follow(run, manifest, stream="events", tail=None, is_done=done):
         if args.format == "json":
             emit(line.to_json())
         else:
-            print(text(line), flush=True)
+            pen.say(text(line), flush=True)
     ended = look.look(run)
     if args.format == "json":
         emit(ended.to_json())
     else:
-        print(_ended_text(ended), file=sys.stderr)
+        pen.tell(_ended_text(ended))
     return exit_status(ended)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from runner import runtimes
+from runner.cli import pen
 from runner.cli.ask import can_ask, confirm
 from runner.cli.parser import Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.conduct import consent, preflight
 from runner.errors import ExitStatus, UsageError
 from runner.model import Level
-from runner.text.terminal import clean_terminal
 from runner.text.words import one_line
 
 TYPE_CHECKING = False
@@ -52,14 +51,14 @@ def run_consent(args: Namespace) -> int:
     choice = preflight.meant(config, args.task)
     found = consent.given(config.root, os.environ)
     if found is None or not consent.covers(found, choice.runtime, choice.sandbox):
-        print(explanation(config, choice, os.environ), file=sys.stderr)
+        pen.tell(explanation(config, choice, os.environ))
         agreed = args.yes or confirm(QUESTION)
         if agreed is None:
             raise UsageError(
                 "there is no terminal to ask at", hint="read the text above; `--yes` agrees to it"
             )
         if not agreed:
-            print("nothing was stored", file=sys.stderr)
+            pen.tell("nothing was stored")
             _show(args, found, shown=False)
             return ExitStatus.NOT_SUCCESSFUL
         found = consent.give(config.root, choice.runtime, choice.sandbox, os.environ)
@@ -73,7 +72,7 @@ def asked_for_consent(config: Config, choice: Choice, env: Mapping[str, str]) ->
     """
     if not can_ask():
         return None
-    print(explanation(config, choice, env), file=sys.stderr)
+    pen.tell(explanation(config, choice, env))
     return confirm(QUESTION)
 
 
@@ -83,7 +82,7 @@ def explanation(config: Config, choice: Choice, env: Mapping[str, str]) -> str:
     provider = runtime.provider(choice.settings, choice.model)
     whose = f"`{provider}`" if provider else "of its own login"
     kept = consent.place(config.root, env, choice.sandbox)
-    return clean_terminal(
+    return (
         f"Delegating plans of {one_line(config.root)} to {runtime.title} means:\n\n"
         f"  sent      to the model provider {whose}: the prompts, made from the plan and delegate.toml,\n"
         "            and anything the agent reads in files or in the output of its commands\n"
@@ -115,7 +114,7 @@ def _withdraw(args: Namespace) -> int:
     if args.format == "json":
         emit(None)
     else:
-        print("withdrawn" if was_there else "there was none")
+        pen.say("withdrawn" if was_there else "there was none")
     return ExitStatus.OK
 
 
@@ -124,4 +123,4 @@ def _show(args: Namespace, found: Consent | None, *, shown: bool = True) -> None
         emit(None if found is None else found.to_json())
     elif found is not None and shown:
         network = "with" if found.network else "without"
-        print(f"agreed: {found.runtime}, {found.level}, {network} network ({found.at})")
+        pen.say(f"agreed: {found.runtime}, {found.level}, {network} network ({found.at})")

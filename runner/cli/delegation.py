@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 
+from runner.cli import pen
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit
 from runner.disk import programs
@@ -36,7 +37,7 @@ def run_answer(args: Namespace) -> int:
         shown = logs.asked(run, run.read_manifest())
         emit(next(one for one in shown if one.id == question.id).to_json())
     else:
-        print(f"{run.run_id} {question.id} {question.status}")
+        pen.say(f"{run.run_id} {question.id} {question.status}")
     return ExitStatus.OK
 
 
@@ -99,11 +100,11 @@ def _register(args: Namespace, repo: str) -> int:
         "codex": ["codex", "mcp", "add", "delegation", "--", *server],
         "claude": ["claude", "mcp", "add", "--transport", "stdio", "delegation", "--", *server],
     }[args.register]
-    print(shlex.join(command), file=sys.stderr)
+    pen.tell(shlex.join(command))
     if not args.yes:
         if not sys.stdin.isatty():
             raise UsageError("nothing was registered", hint="run the command above, or add --yes")
-        print("register it? [y/N] ", end="", file=sys.stderr, flush=True)
+        pen.tell("register it? [y/N] ", end="")
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             return ExitStatus.NOT_SUCCESSFUL
     exit_code = _run_in_foreground(_found(command), repo)
@@ -122,8 +123,8 @@ def _run_in_foreground(command: list[str], cwd: str) -> int:
                 *command[1:],
                 _cwd=cwd,
                 _in=nothing,
-                _out=sys.stderr,
-                _err=sys.stderr,
+                _out=_passed_on,
+                _err=_passed_on,
                 _tty_out=False,
                 _timeout=_REGISTER_S,
             )
@@ -136,6 +137,10 @@ def _run_in_foreground(command: list[str], cwd: str) -> int:
     else:
         return 0
     raise UsageError(f"`{command[0]}`: {why}", hint="run the command above where it works")
+
+
+def _passed_on(line: str) -> None:
+    pen.tell(line, end="")
 
 
 def _found(command: list[str]) -> list[str]:

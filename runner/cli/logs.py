@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.cli import pen
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit, line_text
 from runner.errors import ExitStatus, UsageError
@@ -42,14 +43,14 @@ def run_logs(args: Namespace) -> int:
             if args.format == "json":
                 emit(line.to_json())
             else:
-                print(text(line), flush=True)
+                pen.say(text(line), flush=True)
         return ExitStatus.OK
     found = logs.read(run, manifest, stream=args.stream, tail=args.tail)
     if args.format == "json":
         emit({"run_id": run.run_id, "lines": [line.to_json() for line in found]})
     else:
         for line in found:
-            print(text(line))
+            pen.say(text(line))
     return ExitStatus.OK
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from types import ModuleType
 
+from runner.cli import pen
 from runner.errors import UsageError
 
 # Our texts are English only. The `gettext` that argparse wants for its own costs a twentieth of an empty
@@ -65,8 +66,7 @@ class Parser(argparse.ArgumentParser):
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """argparse would pass over an output that cannot be written, or leave it to the interpreter's end."""
-        print(self.format_help(), end="", file=file)
-        sys.stdout.flush()
+        pen.say(self.format_help(), end="", flush=True)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"`{self.prog} --help` shows the options")

@@ -6,13 +6,13 @@ import argparse
 import gc
 import os
 
+from runner.cli import pen
 from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
 from runner.model import Delegate, Economics
 from runner.plan.units import EFFORTS
-from runner.text.terminal import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,9 +130,9 @@ def _run_calibration(args: Namespace, delegate: Delegate, economics: Economics) 
         shown = document(found)
         emit(shown if decision is None else {**decision.to_json(), "calibration": shown})
     else:
-        print(text(found), end="")
+        pen.say(text(found), end="")
         if decision is not None:
-            print()
+            pen.say("")
             _print_decision(decision)
     return ExitStatus.OK
 
@@ -150,8 +150,7 @@ def _print_decision(decision: Decision) -> None:
     from runner.plan.overview import as_text
 
     word, rest = as_text(decision).split(":", 1)
-    print(paint(word, "green" if decision.decision == "delegate" else "yellow"), end="")
-    print(f":{clean_terminal(rest)}", end="")
+    pen.say(f"{paint(word, 'green' if decision.decision == 'delegate' else 'yellow')}:{rest}", end="")
 
 
 def _with_options(args: Namespace, delegate: Delegate) -> Delegate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+from runner.cli import pen
 from runner.cli.colour import paint
 from runner.errors import ExitStatus
 from runner.model import Outcome
@@ -52,12 +53,7 @@ def exit_status(manifest: Manifest) -> int:
 
 def emit(value: Any) -> None:
     """One JSON document on stdout. JSON between programs is UTF-8 (RFC 8259): what cannot be is escaped."""
-    text = json.dumps(value, ensure_ascii=sys.stdout.encoding != "utf-8")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = json.dumps(value)
-    print(text)
+    pen.document(json.dumps(value, ensure_ascii=sys.stdout.encoding != "utf-8"))
 
 
 def status_word(status: str, width: int = 0) -> str:
@@ -96,9 +92,14 @@ def manifest_text(m: Manifest) -> str:
         ("survivors", ", ".join(f"{s.command} ({s.pid})" for s in m.survivors) or None),
         ("manifest", m.manifest_path),
         ("plan", _plan(m)),
-        ("answer", None if m.plan else _indented(m.last_message)),
+        ("answer", None if m.plan else m.last_message),
     ]
-    return "\n".join(f"{paint(f'{name:<10}', 'dim')}{text}" for name, text in rows if text)
+    return _table(rows)
+
+
+def _table(rows: Sequence[tuple[str, str | None]]) -> str:
+    """Names and what they have; no value, whatever is in it, can look like a row of its own."""
+    return "\n".join(f"{paint(f'{name:<10}', 'dim')}{_indented(text)}" for name, text in rows if text)
 
 
 def _reason(m: Manifest) -> str | None:
@@ -109,7 +110,7 @@ def _reason(m: Manifest) -> str | None:
         parts.append(f"hint: {m.reason.hint}")
     if m.reason.detail:
         parts.append(m.reason.detail.rstrip())
-    return _indented("\n".join(parts))
+    return "\n".join(parts)
 
 
 def _workplace(m: Manifest) -> str | None:
@@ -138,7 +139,7 @@ def _tokens(m: Manifest) -> str | None:
 
 
 def _title(title: str) -> str:
-    """One line, whatever a plan or a task calls itself."""
+    """One line, whatever a plan or a task calls itself, or a record of a run says."""
     from runner.text.words import one_line  # most verbs show none
 
     return one_line(title)
@@ -149,15 +150,15 @@ def _plan(m: Manifest) -> str | None:
         return None
     from runner.cli.plan_status import plan_text  # few runs are of plans
 
-    return _indented(plan_text(m.plan))
+    return plan_text(m.plan)
 
 
 def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _indented(text: str | None) -> str | None:
-    return None if text is None else text.rstrip().replace("\n", "\n" + " " * 10)
+def _indented(text: str) -> str:
+    return pen.visible(text).rstrip().replace("\n", "\n" + " " * 10)
 
 
 def questions_text(questions: Sequence[Question]) -> str:
@@ -167,7 +168,7 @@ def questions_text(questions: Sequence[Question]) -> str:
         if question.is_open:
             until = f", until {question.expires_at}, then {question.on_expiry}" if question.expires_at else ""
             head = f"{word}{paint(question.id, 'bold')} to {question.asked}{until}"
-            lines.append(f"{head}\n{' ' * 10}{_indented(question.prompt)}")
+            lines.append(_indented(f"{head}\n{question.prompt}"))
     return "\n".join(lines)
 
 
@@ -181,8 +182,11 @@ def rows_text(rows: Sequence[RunRow]) -> str:
     for row in rows:
         reason = row.reason if row.reason and row.reason != "completed" else ""
         asked = f" {row.questions_open} open questions" if row.questions_open else ""
-        head = f"{row.run_id:<30}{row.task_id:<{width}}  {words[row.status]}"
-        lines.append(f"{head}  {row.created_at or '':<26}{reason}{asked}".rstrip())
+        head = f"{row.run_id:<30}{row.task_id:<{width}}"
+        rest = f"{row.created_at or '':<26}{reason}{asked}"
+        if not (head.isprintable() and rest.isprintable()):
+            head, rest = _title(head), _title(rest)
+        lines.append(f"{head}  {words[row.status]}  {rest}".rstrip())
     return "\n".join(lines)
 
 
@@ -256,9 +260,8 @@ def invocation_text(i: Invocation) -> str:
         ("manifest", f"{i.manifest_path} (every start has its own run id)"),
         ("digests", f"config {i.config_digest}, prompt {i.prompt_digest}"),
     ]
-    head = "\n".join(f"{paint(f'{name:<10}', 'dim')}{text}" for name, text in rows if text)
     command = shlex.join(i.argv)
-    return f"{command}\n\n{head}\n\n{paint('prompt on stdin:', 'dim')}\n{i.prompt}"
+    return f"{command}\n\n{_table(rows)}\n\n{paint('prompt on stdin:', 'dim')}\n{i.prompt}"
 
 
 def _budget(limits: Limits) -> str | None:

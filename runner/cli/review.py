@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from runner.cli.colour import paint
+from runner.cli import pen
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus
-from runner.text.terminal import clean_terminal
 from runner.text.words import count, one_line
 from runner.usecases import accept, find, review
 
@@ -38,7 +37,7 @@ def run_report(args: Namespace) -> int:
     else:
         from runner.verify.report_text import as_markdown, as_text
 
-        print((as_markdown if args.format == "markdown" else as_text)(found.report), end="")
+        pen.say((as_markdown if args.format == "markdown" else as_text)(found.report), end="")
     _say(found.notes)
     return ExitStatus.OK
 
@@ -63,11 +62,11 @@ def run_diff(args: Namespace) -> int:
     elif args.stat:
         for one in patch.files:
             lines = "binary" if one.added is None else f"+{one.added} -{one.removed}"
-            print(f"{lines:>12}  {one_line(one.path)}")
-    elif sys.stdout.isatty():  # what comes out of a pipe has to be exact; here nothing may move the cursor
-        print(clean_terminal(patch.data.decode(errors="replace")), end="")
-    else:
-        sys.stdout.buffer.write(patch.data)
+            pen.say(f"{lines:>12}  {one_line(one.path)}")
+    elif sys.stdout.isatty():
+        pen.say(patch.data.decode(errors="replace"), end="")
+    else:  # for `git apply` or a file, so it has to be exact
+        pen.raw(patch.data)
     _say([*patch.notes, *([] if patch.files else ["no file was changed"])])
     return ExitStatus.OK
 
@@ -104,9 +103,9 @@ def _decided(args: Namespace, decision: TreeDecision) -> int:
     if args.format == "json":
         emit(decision.to_json())
     elif decision.decision == "accepted":
-        print(f"{decision.run_id} accepted; {count(len(decision.paths), 'file')} changed in your tree")
+        pen.say(f"{decision.run_id} accepted; {count(len(decision.paths), 'file')} changed in your tree")
     else:
-        print(f"{decision.run_id} discarded")
+        pen.say(f"{decision.run_id} discarded")
     kept = [f"edited meanwhile, and kept as it was then: {path}" for path in decision.kept]
     _say(kept + ([] if decision.patch is None else [f"the work is kept as a patch: {decision.patch}"]))
     return ExitStatus.OK
@@ -117,6 +116,5 @@ def _run(name: str) -> RunDir:
 
 
 def _say(notes: Iterable[str]) -> None:
-    sys.stdout.flush()
     for note in notes:
-        print(f"{paint('note:', 'yellow', sys.stderr)} {clean_terminal(note)}", file=sys.stderr)
+        pen.note(note)

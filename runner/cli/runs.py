@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from runner.cli.colour import paint
+from runner.cli import pen
 from runner.cli.parser import Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
@@ -36,12 +35,9 @@ def run_list(args: Namespace) -> int:
     for path, why in index.unreadable(root):
         if args.task in (None, os.path.basename(path)):
             hint = "its runs are not listed; `ls -ld` shows whose it is"
-            print(
-                f"{paint('warning:', 'yellow', sys.stderr)} cannot read {path}: {why} ({hint})",
-                file=sys.stderr,
-            )
+            pen.warn(f"cannot read {path}: {why} ({hint})")
     if not rows and args.format == "text" and not args.all:
-        print("(finished runs: runner list --all)", file=sys.stderr)
+        pen.tell("(finished runs: runner list --all)")
     return ExitStatus.OK
 
 
@@ -59,7 +55,7 @@ def run_status(args: Namespace) -> int:
         from runner.usecases import logs
 
         if any(question.is_open for question in questions.of_run(run)):
-            print(questions_text(logs.asked(run, manifest)))
+            pen.say(questions_text(logs.asked(run, manifest)))
     return ExitStatus.OK
 
 
@@ -81,7 +77,7 @@ def run_wait(args: Namespace) -> int:
         values = [manifest.to_json() for manifest in manifests]
         emit(values[0] if len(values) == 1 else values)
     else:
-        print("\n\n".join(manifest_text(manifest) for manifest in manifests))
+        pen.say("\n\n".join(manifest_text(manifest) for manifest in manifests))
     statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
     return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)
 
@@ -172,20 +168,15 @@ def run_clean(args: Namespace) -> int:
     rows = cleaned.removed
     if args.format == "text" and rows:
         verb = "would remove" if args.dry_run else "removed"
-        print(f"{verb} {count(len(rows), 'finished run')}", file=sys.stderr)
+        pen.tell(f"{verb} {count(len(rows), 'finished run')}")
     _emit_rows(args, rows, "nothing to remove")
     for row, tree in cleaned.undecided:
         words = f"`runner accept {row.run_id}` or `runner discard {row.run_id}`"
-        print(
-            f"{paint('note:', 'yellow', sys.stderr)} {row.run_id} stays: its work tree {tree} waits for a "
-            f"decision ({words})",
-            file=sys.stderr,
-        )
+        pen.note(f"{row.run_id} stays: its work tree {tree} waits for a decision ({words})")
     for row in cleaned.stopped:
-        print(
-            f"{paint('note:', 'yellow', sys.stderr)} {row.run_id} stays: the breaker of its plan is open "
-            "(`runner start --plan FILE --task T --resume --reset-breaker` continues it)",
-            file=sys.stderr,
+        pen.note(
+            f"{row.run_id} stays: the breaker of its plan is open "
+            "(`runner start --plan FILE --task T --resume --reset-breaker` continues it)"
         )
     return ExitStatus.OK
 
@@ -202,13 +193,13 @@ def _emit_manifest(args: Namespace, manifest: Manifest, word: str | None = None)
     if args.format == "json":
         emit(manifest.to_json())
     elif word is None:
-        print(manifest_text(manifest))
+        pen.say(manifest_text(manifest))
     else:
-        print(f"{manifest.run_id} {word}")
+        pen.say(f"{manifest.run_id} {word}")
 
 
 def _emit_rows(args: Namespace, rows: Sequence[RunRow], empty: str = "no runs") -> None:
     if args.format == "json":
         emit([row.to_json() for row in rows])
     else:
-        print(rows_text(rows) if rows else empty)
+        pen.say(rows_text(rows) if rows else empty)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from runner.cli import pen
 from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, here, settings
 from runner.cli.render import emit
@@ -32,16 +32,10 @@ def run_init(args: Namespace) -> int:
         emit(report.to_json())
         return ExitStatus.OK
     for path in report.written:
-        print(f"{paint('wrote', 'green')} {os.path.relpath(path)}")
+        pen.say(f"{paint('wrote', 'green')} {os.path.relpath(path)}")
     if not report.repository:
-        print(
-            "not a git repository: the .gitignore has an effect only in one",
-            file=sys.stderr,
-        )
-    print(
-        "\nnext: runner check\n      runner doctor\n      runner start --task hello --rehearse --wait",
-        file=sys.stderr,
-    )
+        pen.tell("not a git repository: the .gitignore has an effect only in one")
+    pen.tell("\nnext: runner check\n      runner doctor\n      runner start --task hello --rehearse --wait")
     return ExitStatus.OK
 
 
@@ -55,7 +49,7 @@ def run_check(args: Namespace) -> int:
 
     report = commands.check(here(), os.environ, args.config, args.sets)
     for note in report.notes:
-        print(f"{paint('note:', 'yellow', sys.stderr)} {note}", file=sys.stderr)
+        pen.note(str(note))
     if report.problems:
         found = [*map(str, report.problems), *map(str, report.breaches)]
         raise ConfigInvalid(count(len(found), "problem"), hint="", problems=found)
@@ -68,7 +62,7 @@ def run_check(args: Namespace) -> int:
         emit(report.to_json())
     else:
         files = ", ".join(os.path.relpath(path) for path in report.files) or "no file"
-        print(f"{paint('valid', 'green')}: {files}")
+        pen.say(f"{paint('valid', 'green')}: {files}")
     return ExitStatus.OK
 
 
@@ -88,7 +82,7 @@ def run_config(args: Namespace) -> int:
         emit(shown)
     else:
         for line in _settings(shown, "", args.origin):
-            print(line)
+            pen.say(line)
     return ExitStatus.OK
 
 
@@ -146,9 +140,9 @@ def _print_checks(checks: Sequence[Examined]) -> None:
     colours = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim", "unknown": "yellow"}
     for check in checks:
         word = paint(f"{check.verdict:<8}", colours[check.verdict])
-        print(f"{word}{check.name:<22}{check.message}")
+        pen.say(f"{word}{check.name:<22}{check.message}")
         if check.repair:
-            print(f"{'':<8}{'':<22}{paint('repair:', 'cyan')} {check.repair}")
+            pen.say(f"{'':<8}{'':<22}{paint('repair:', 'cyan')} {check.repair}")
 
 
 def add_schema(parser: Parser) -> None:
@@ -165,7 +159,7 @@ def run_schema(args: Namespace) -> int:
     if args.format == "json":
         emit(schema)
     else:
-        print(json.dumps(schema, ensure_ascii=False, indent=2))
+        pen.document(json.dumps(schema, ensure_ascii=False, indent=2))
     return ExitStatus.OK
 
 
@@ -189,5 +183,5 @@ def run_completion(args: Namespace) -> int:
     if args.format == "json":
         emit({"shell": args.shell, "script": script})
     else:
-        print(script)
+        pen.raw(f"{script}\n".encode())
     return ExitStatus.OK

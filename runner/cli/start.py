@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from runner.cli import pen
 from runner.cli.parser import Parser, add_settings, duration, here, settings
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
@@ -59,7 +60,7 @@ def run_resolve(args: Namespace) -> int:
     if args.format == "json":
         emit({**resolved.to_json(), "prompt": resolved.prompt})
     else:
-        print(invocation_text(resolved))
+        pen.say(invocation_text(resolved))
     return ExitStatus.OK
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
+from runner.cli import pen
 from runner.cli.ask import confirm
 from runner.cli.colour import paint
 from runner.cli.consent import asked_for_consent
@@ -14,7 +14,6 @@ from runner.conduct import consent, preflight, start_plan
 from runner.conduct.plan_record import Options
 from runner.errors import ExitStatus, UsageError
 from runner.plan.overview import as_text
-from runner.text.terminal import clean_terminal
 from runner.text.words import count
 
 TYPE_CHECKING = False
@@ -41,7 +40,7 @@ def begin(args: Namespace) -> Manifest | int:
         return _show(args, prepared)
     start_plan.refuse_begun(prepared, reset=args.reset_breaker)
     if not _is_wanted(args, prepared):
-        print("nothing was started", file=sys.stderr)
+        pen.tell("nothing was started")
         return ExitStatus.NOT_SUCCESSFUL
     _pass_gates(prepared)
     checks = preflight.examine(prepared.config, prepared.choice, env, rehearse=_rehearses(prepared))
@@ -96,7 +95,7 @@ def _is_wanted(args: Namespace, prepared: PreparedPlan) -> bool:
     if prepared.config.delegate.decision != "ask" or not decision.batches:
         start_plan.refuse_unworthy(prepared)
     elif not args.yes:
-        print(clean_terminal(as_text(decision)), file=sys.stderr)
+        pen.tell(as_text(decision))
         said = confirm("Delegate this plan?", default=decision.decision == "delegate")
         if said is not None:
             return said
@@ -106,7 +105,7 @@ def _is_wanted(args: Namespace, prepared: PreparedPlan) -> bool:
         )
     word, units, batches = decision.decision.replace("_", " "), decision.verdict.units, len(decision.batches)
     what = f"{count(units, 'unit')} in {count(batches, 'batch', 'batches')}"
-    print(f"{word}: {what}, about {decision.verdict.seconds // 60 + 1} min", file=sys.stderr)
+    pen.tell(f"{word}: {what}, about {decision.verdict.seconds // 60 + 1} min")
     return True
 
 
@@ -134,14 +133,14 @@ def _show(args: Namespace, prepared: PreparedPlan) -> int:
         emit({"decision": decision, "runs": shown, "left": left, "delegate": delegate.to_json()})
         return ExitStatus.OK
     if prepared.decision is not None:
-        print(clean_terminal(as_text(prepared.decision)))
+        pen.say(as_text(prepared.decision))
     if not delegate.commit:
         commits = "nothing is committed"
     else:
         where = "the current branch" if delegate.commit is True else f"branch {delegate.commit}"
         commits = f"each batch is committed to {where}"
-    print(f"{commits}; {delegate.max_failures} failures in a row stop the plan\n")
+    pen.say(f"{commits}; {delegate.max_failures} failures in a row stop the plan\n")
     for n, one in batches:
-        print(paint(f"batch {n}", "bold"))
-        print(clean_terminal(invocation_text(one)))
+        pen.say(paint(f"batch {n}", "bold"))
+        pen.say(invocation_text(one))
     return ExitStatus.OK

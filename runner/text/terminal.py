@@ -14,9 +14,10 @@ _SEQUENCE = (
     "|\x1b[ -/]*[0-~]"
 )
 _LINE_BREAK = "\r*\n|\r+|[\x0b\x0c\x85\u2028\u2029]"
-# Controls, overrides and isolates of direction, invisible marks and tags. The joiners that scripts
-# and emoji need stay.
-_MARKS = "\xad\u200b\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+# All that Unicode calls Bidi_Control, invisible marks and tags. The joiners that scripts and emoji need stay.
+_MARKS = (
+    "\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
 _UNSEEN = f"[\x00-\x08\x0e-\x1f\x7f-\x9f{_MARKS}]"
 _SURROGATE = "[\ud800-\udfff]"
 _ANY = f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_MARKS}]"
@@ -35,6 +36,16 @@ def clean_terminal(text: str) -> str:
     text = _compiled(_LINE_BREAK).sub("\n", text)
     text = _compiled(_UNSEEN).sub("", text)
     return _compiled(_SURROGATE).sub("\ufffd", text)
+
+
+def escape_unseen(text: str) -> str:
+    """A JSON text whose strings show what `clean_terminal` would take out, as escapes that mean the same."""
+    return _compiled(_ANY).sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 @functools.cache

@@ -173,6 +173,18 @@ def test_processes_are_started_and_signalled_only_at_the_edge() -> None:
     none_of(sorted(PROCESS_PLACES.keys() - places), "starts and signals nothing any more")
 
 
+def test_only_the_pen_prints_for_people() -> None:
+    """Live progress, which `rich` draws, is the one exception."""
+    streams = ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__")
+    ways = {f"{stream}.{way}" for stream in streams for way in ("write", "writelines", "buffer")}
+    offenders = []
+    for module, path in MODULES.items():
+        if room_of(module) == "cli" and module != "runner.cli.pen":
+            words = {ast.unparse(node) for node in nodes(path) if isinstance(node, ast.Name | ast.Attribute)}
+            offenders += [f"{module}: {word}" for word in words & (ways | {"print", "os.write"})]
+    none_of(sorted(offenders), "prints past `runner.cli.pen`")
+
+
 def test_only_the_names_of_signals_are_used_to_tell_how_a_program_ended() -> None:
     names = {one.name for one in imports(MODULES["runner.runtimes.endings"]) if one.target == "signal"}
     assert names == {"Signals"}

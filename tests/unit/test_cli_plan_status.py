@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.values import a_manifest
 
+from runner.cli.pen import cleaned
 from runner.cli.plan_status import plan_text
 from runner.cli.render import manifest_text
 from runner.model import Lineage, Reason
@@ -105,7 +106,7 @@ def test_there_is_colour_on_a_terminal_and_only_there(monkeypatch: pytest.Monkey
     assert "\x1b" not in plain
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", Terminal())
-    coloured = plan_text(LEDGER.shown())
+    coloured = cleaned(plan_text(LEDGER.shown()))
     assert "\x1b[32msucceeded  \x1b[0m" in coloured and "\x1b[31mfailed     \x1b[0m" in coloured
     bare = re.sub(r"\x1b\[\d+m", "", coloured)
     assert [line.rstrip() for line in bare.splitlines()] == plain.splitlines()

@@ -12,6 +12,7 @@ import sys
 import pytest
 from support.values import a_manifest, an_invocation
 
+from runner.cli.pen import cleaned
 from runner.cli.render import (
     emit,
     exit_status,
@@ -28,7 +29,7 @@ from runner.state.manifest import Survivor, Workspace
 from runner.usecases.logs import LogLine
 
 ESCAPE = "\x1b"
-SHOW = "from runner.cli.colour import paint; print(paint('word', 'red'))"
+SHOW = "from runner.cli import colour, pen; pen.say(colour.paint('word', 'red'))"
 
 
 class Terminal(io.StringIO):
@@ -70,7 +71,7 @@ def test_an_empty_no_color_means_nothing() -> None:
 
 def test_the_colour_is_that_of_the_stream_that_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    assert paint("x", "red", Terminal()) == "\x1b[31mx\x1b[0m"
+    assert cleaned(paint("x", "red", Terminal())) == "\x1b[31mx\x1b[0m"
     assert paint("x", "red", io.StringIO()) == "x"
 
 

@@ -1,0 +1,120 @@
+"""The pen: all that `runner` says goes through here, cleaned and in order. Edge: the terminal.
+
+A name, a message or a record may hold anything that an agent or a repository wrote. So nothing but our own
+colours moves the terminal, no line is one that a CI system obeys, a character that the stream cannot encode
+is escaped, and what stdout was given is written before stderr gets more.
+
+Lines that a CI system would obey are marked, whether one listens or not: in a container of a job, or where a
+saved text is printed later, no variable tells. GitHub's `::stop-commands::` holds for GitHub alone, has to be
+closed by a process that may be killed, and would stand in every saved text.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner.cli.colour import OURS, paint
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+_INDENT = r"(?m)^((?:[^\S\n]|\x1b\[[0-9]+m)*)"
+# github.com/actions/runner, src/Runner.Common/ActionCommand.cs: `::` behind any white space, `##[` anywhere.
+# Azure Pipelines, TeamCity and Octopus put a word between: `##vso[`. Travis and GitLab fold sections.
+_AT_THE_MARGIN = _INDENT + r"(?=::|travis_(?:fold|time):|section_(?:start|end):)"
+_ANYWHERE = r"##(?=[A-Za-z_-]*\[)"
+# github.com/buildkite/agent, process/headers: only at the very margin, where plain texts have rules as well
+_HEADINGS = r"(?m)^((?:\x1b\[[0-9]+m)*)(?=(?:---|\+\+\+|~~~|\^\^\^)(?:\s|$))"
+_HINTS = ("::", "##", "travis_", "section_")
+
+
+def say(text: str, *, end: str = "\n", flush: bool = False) -> None:
+    """Text for people on stdout."""
+    _write(sys.stdout, cleaned(text) + end)
+    if flush:
+        sys.stdout.flush()
+
+
+def tell(text: str = "", *, end: str = "\n") -> None:
+    """Talk, for people, on stderr; what stdout was given before is out before."""
+    sys.stdout.flush()
+    _write(sys.stderr, cleaned(text) + end)
+    sys.stderr.flush()
+
+
+def note(text: str) -> None:
+    """Something to know, on stderr."""
+    tell(f"{paint('note:', 'yellow', sys.stderr)} {text}")
+
+
+def warn(text: str) -> None:
+    """Something amiss that does not stop the command, on stderr."""
+    tell(f"{paint('warning:', 'yellow', sys.stderr)} {text}")
+
+
+def document(text: str) -> None:
+    """A JSON document on stdout, the same to every reader of JSON: what a terminal or a CI system would obey
+    is written as an escape.
+    """
+    if not _is_plain(text):
+        from runner.text.terminal import escape_unseen
+
+        text = escape_unseen(text)
+    _write(sys.stdout, text.replace("##", "#\\u0023") + "\n")
+
+
+def raw(data: bytes) -> None:
+    """Data for a program, on stdout, as it is: a patch for `git apply`."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+
+
+def cleaned(text: str) -> str:
+    """The text as it is printed."""
+    return _defused(visible(text).replace(OURS, "\x1b["))
+
+
+def visible(text: str) -> str:
+    """The text without what moves a terminal; our colours stay as `paint` has put them. Before a text is
+    indented or cut into lines: a carriage return becomes a line break.
+    """
+    head, *painted = text.split(OURS)
+    clean = _visible(head)
+    for part in painted:
+        code, _, rest = part.partition("m")
+        clean += f"{OURS}{code}m{_visible(rest)}"
+    return clean
+
+
+def _visible(text: str) -> str:
+    if _is_plain(text):
+        return text
+    from runner.text.terminal import clean_terminal  # compiles patterns, which most commands do without
+
+    return clean_terminal(text)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether nothing in it can do more than be seen. Python's own answer, at no cost worth a name."""
+    return text.replace("\n", "").replace("\t", "").isprintable()
+
+
+def _defused(text: str) -> str:
+    folds = "BUILDKITE" in os.environ
+    if not folds and not any(hint in text for hint in _HINTS):
+        return text
+    import re  # argparse has it already
+
+    text = re.sub(_AT_THE_MARGIN, r"\1| ", text)
+    text = re.sub(_ANYWHERE, "## ", text)
+    return re.sub(_HEADINGS, r"\1| ", text) if folds else text
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:  # not our program's own stream, which escapes by itself
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
