@@ -1,0 +1,254 @@
+"""Every verb, in a repository whose names, settings, records and messages were all written to do harm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from support.doubles import FINISHED, THREAD
+from support.hostile import HOSTILE, harm
+from support.repo import RUNNER, Repo, Run
+
+from runner.cli.app import COMMANDS
+
+HERE = "re\x1b[2Jpo\u202e##[error]x\x9b"
+TOML = json.dumps(HOSTILE)
+SETTINGS = f"""
+[runtimes.codex]
+env = ["SERVICE_WORD"]
+[runtimes.codex.config]
+features.x = {TOML}
+[models]
+own = {{ model = {TOML} }}
+[sandboxes.mine]
+level = "read-only"
+[tasks.work]
+title = {TOML}
+prompt = {TOML}
+sandbox = "workspace-write"
+scope = ["**"]
+verify = [["sh", "-c", "printf %s \\"$1\\"; exit 1", "x", {TOML}]]
+grace = "300ms"
+[tasks.plain]
+prompt = "Do it."
+sandbox = "mine"
+"""
+BROKEN = f"schema_version = 1\n[tasks.work]\nprompt = [{TOML}]\nsandbox = {TOML}\n{TOML} = 1\n"
+PLAN = f"""
+schema_version = 1
+title = {TOML}
+[[units]]
+id = "U1"
+title = {TOML}
+files = [{TOML}]
+effort = "low"
+"""
+SAYS = r"""
+cat > /dev/null
+python3 - <<'END'
+import json, os
+hostile = json.loads(os.environ["HOSTILE"])
+event = {"type": "item.completed", "item": {"id": "a", "type": "agent_message", "text": hostile}}
+command = {"id": "b", "type": "command_execution", "command": hostile, "exit_code": 1}
+command["aggregated_output"] = hostile
+print(json.dumps(event))
+print(json.dumps({"type": "item.completed", "item": command}, ensure_ascii=False))
+print(hostile)
+open("a\x1b[2Jb\u202e::error::c##[x]d", "w").write(hostile)
+open("tracked", "w").write(hostile)
+END
+printf '%s' "$HOSTILE" >&2
+"""
+VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "init": (("init",),),
+    "check": (("check",), ("check", "--config", "broken.toml"), ("check", "--set", f"a.{HOSTILE}={HOSTILE}")),
+    "config": (("config", "show"), ("config", "show", "--origin"), ("config", "show", "--task", HOSTILE)),
+    "doctor": (("doctor",), ("doctor", "--config", "broken.toml"), ("doctor", "--runtime", HOSTILE)),
+    "resolve": (("resolve", "work"), ("resolve", HOSTILE), ("resolve", "plain", "--prompt", HOSTILE)),
+    "plan": (("plan", "plan.toml"), ("plan", HOSTILE), ("plan", "broken.toml")),
+    "consent": (("consent",), ("consent", "--task", HOSTILE), ("consent", "--yes", "--task", "work")),
+    "start": (
+        ("start", HOSTILE),
+        ("start", "work", "--wait"),
+        ("start", "work", "--follow"),
+        ("start", "--plan", "plan.toml", "--task", "work", "--dry-run"),
+    ),
+    "retry": (("retry", "RUN", "--wait"), ("retry", HOSTILE)),
+    "list": (("list",), ("list", "--all"), ("list", "--task", HOSTILE)),
+    "status": (("status", "RUN"), ("status", "FORGED"), ("status", HOSTILE)),
+    "wait": (("wait", "RUN", "FORGED"), ("wait", HOSTILE)),
+    "logs": (
+        ("logs", "RUN"),
+        ("logs", "FORGED"),
+        *(("logs", "RUN", "--stream", stream) for stream in ("stdout", "stderr", "last")),
+    ),
+    "report": (("report", "RUN"), ("report", "FORGED"), ("report", "RUN", "--format", "markdown")),
+    "diff": (("diff", "RUN", "--stat"), ("diff", "RUN"), ("diff", HOSTILE)),
+    "accept": (("accept", "RUN"), ("accept", HOSTILE)),
+    "discard": (("discard", "RUN"), ("discard", HOSTILE)),
+    "pause": (("pause", "RUN"), ("pause", HOSTILE)),
+    "resume": (("resume", "RUN"), ("resume", HOSTILE)),
+    "cancel": (("cancel", "RUN", "--reason", HOSTILE), ("cancel", "FORGED"), ("cancel", HOSTILE)),
+    "answer": (("answer", "RUN", HOSTILE, HOSTILE), ("answer", HOSTILE, "q-0001", "x")),
+    "reap": (("reap",),),
+    "clean": (("clean", "--dry-run"), ("clean", "--older-than", HOSTILE)),
+    "delegate-server": (
+        ("delegate-server", "--register", "claude"),
+        ("delegate-server", "--manifest", HOSTILE),
+        ("delegate-server", "--repo", HOSTILE, "--mode", HOSTILE),
+    ),
+    "schema": (("schema", "delegate"), ("schema", HOSTILE)),
+    "completion": (("completion", "bash"), ("completion", HOSTILE)),
+}
+EXACT = ("diff", "RUN")
+"""To a pipe: data for `git apply`."""
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Repo, Run, Run]]:
+    """A run that said and wrote hostile things, and one whose whole record was forged."""
+    env = {"HOSTILE": json.dumps(HOSTILE), "BUILDKITE": "true"}
+    repo = Repo(tmp_path_factory.mktemp("hostile"), name=HERE, env=env)
+    repo.config(SETTINGS)
+    (repo.root / "tracked").write_text("as it was\n")
+    (repo.root / "broken.toml").write_text(BROKEN, encoding="utf-8")
+    (repo.root / "plan.toml").write_text(PLAN, encoding="utf-8")
+    repo.git("add", "tracked")
+    repo.codex(f"export HOSTILE='{json.dumps(HOSTILE)}'\n{SAYS}\n{THREAD}{FINISHED}")
+    runs = []
+    for _ in range(2):
+        done = repo.cli("start", "work", "--wait", "--format", "json")
+        assert "run_id" in done.json(), done
+        runs.append(Run(repo, done.json()["run_id"]))
+        runs[-1].asks(HOSTILE)
+    forge(runs[1])
+    yield repo, runs[0], runs[1]
+
+
+def forge(run: Run) -> None:
+    """Whoever may write the folder lets every text in the manifest and the events do harm."""
+    kept = (
+        "schema_version",
+        "run_id",
+        "task_id",
+        "phase",
+        "outcome",
+        "repo",
+        "manifest_path",
+        "at",
+        "seq",
+        "type",
+    )
+    manifest = run.on_disk()
+    for name, value in manifest.items():
+        if isinstance(value, str) and name not in (
+            *kept,
+            "created_at",
+            "started_at",
+            "ended_at",
+            "updated_at",
+        ):
+            manifest[name] = HOSTILE
+    manifest["reason"] = {"code": HOSTILE, "message": HOSTILE, "hint": HOSTILE, "detail": HOSTILE}
+    manifest["survivors"] = [{"pid": 1, "start_time": 1, "command": HOSTILE}]
+    manifest["title"] = manifest["last_message"] = manifest["last_activity"] = HOSTILE
+    manifest["runtime"] = {**manifest["runtime"], "version": HOSTILE}
+    run.edit(**manifest)
+    events = [{**event, "message": HOSTILE, "actor": HOSTILE} for event in run.events()]
+    text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    (run.folder / "events.jsonl").write_text(text, encoding="utf-8", errors="surrogatepass")
+    result = json.loads(run.file("result.json"))
+    result["findings"] = [{"code": HOSTILE, "severity": "error", "message": HOSTILE, "evidence": [HOSTILE]}]
+    (run.folder / "result.json").write_text(json.dumps(result))
+
+
+def words_of(command: tuple[str, ...], scene: tuple[Repo, Run, Run]) -> list[str]:
+    names = {"RUN": scene[1].id, "FORGED": scene[2].id}
+    return [names.get(word, word) for word in command]
+
+
+def printed(repo: Repo, words: list[str]) -> tuple[int, str]:
+    """The status, and both streams in one log."""
+    done = subprocess.run(
+        [str(RUNNER), *words],
+        cwd=repo.root,
+        env=repo.env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        timeout=120,
+    )
+    return done.returncode, done.stdout.decode()
+
+
+def printed_on_a_terminal(repo: Repo, words: list[str]) -> str:
+    ours, theirs = os.openpty()
+    env = {name: value for name, value in repo.env.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    with subprocess.Popen(
+        [str(RUNNER), *words], cwd=repo.root, env=env, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        text = b""
+        try:
+            while data := os.read(ours, 65536):
+                text += data
+        except OSError:
+            pass  # nobody has the other side any more
+        process.wait(120)
+    os.close(ours)
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_every_verb_is_tried() -> None:
+    assert VERBS.keys() == COMMANDS.keys()
+
+
+@pytest.mark.parametrize("command", [one for verb in VERBS.values() for one in verb], ids=ascii)
+def test_no_verb_prints_what_would_be_obeyed(command: tuple[str, ...], scene: tuple[Repo, Run, Run]) -> None:
+    repo, words = scene[0], words_of(command, scene)
+    forms = [[], ["--format", "json"]] if "--format" not in command else [[]]
+    for form in forms:
+        if command == EXACT and not form:
+            continue
+        status, text = printed(repo, [*words, *form])
+        assert harm(text) == [], f"{words} {form}: {text}"
+        assert status != 70 and "Traceback" not in text, text
+        assert text or status == 0
+
+
+@pytest.mark.parametrize(
+    "command", [one[-1] for one in VERBS.values()] + [one[0] for one in VERBS.values()], ids=ascii
+)
+def test_a_terminal_gets_no_more_than_our_own_colours(
+    command: tuple[str, ...], scene: tuple[Repo, Run, Run]
+) -> None:
+    if "--wait" in command or "--follow" in command:
+        pytest.skip("draws live progress, which moves the cursor itself")
+    text = printed_on_a_terminal(scene[0], words_of(command, scene))
+    assert harm(text, painted=True) == [], text
+
+
+def test_a_patch_is_exact_in_a_pipe_and_clean_on_a_terminal(scene: tuple[Repo, Run, Run]) -> None:
+    repo, run, _ = scene
+    piped = repo.cli("diff", run.id).stdout
+    assert "+" + HOSTILE.split("\n")[1] in piped
+    shown = printed_on_a_terminal(repo, ["diff", run.id])
+    assert harm(shown, painted=True) == [] and "add-mask" in shown
+
+
+def test_the_rows_of_a_table_cannot_be_forged(scene: tuple[Repo, Run, Run]) -> None:
+    repo, _, forged = scene
+    path = forged.folder / "manifest.json"
+    kept = path.read_bytes()
+    row = "x\rstatus    succeeded\nexit      0"
+    manifest = forged.on_disk()
+    forged.edit(thread_id=row, reason={**manifest["reason"], "message": row}, last_message=row, title=row)
+    shown = repo.cli("status", forged.id).stdout
+    path.write_bytes(kept)
+    rows = [line for line in shown.splitlines() if line.startswith(("status", "exit"))]
+    assert rows[0] == f"status    {manifest['outcome']}"
+    assert rows[1:] == [f"exit      {manifest['exit_code']}"]
