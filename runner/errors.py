@@ -9,7 +9,7 @@
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
-      RollbackRefused  WorkspaceBusy                     9
+      RollbackRefused  WorkspaceBusy  ForeignRun         9
       TooManyFiles  OwnerStopped                         9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
@@ -30,6 +30,7 @@ __all__ = [
     "Conflict",
     "DiskFull",
     "ExitStatus",
+    "ForeignRun",
     "GaveUpWaiting",
     "IllegalTransition",
     "InvocationBroken",
@@ -199,6 +200,13 @@ class InvocationBroken(RunnerError):
     code = "invocation_broken"
     exit_status = ExitStatus.CONFLICT
     default_hint = "end its processes by hand if any are left, then remove the run's folder"
+
+
+class ForeignRun(Conflict):
+    """Its records were not made here by this user, so it is shown and nothing more."""
+
+    code = "foreign_run"
+    default_hint = "`runner status RUN` shows it"
 
 
 class ManifestNewer(RunnerError):

@@ -6,11 +6,13 @@ batches. A run that resumes the plan copies it.
 
 from __future__ import annotations
 
-from runner.disk.files import read_text, replace_json
+from runner.disk.files import read, read_text
 from runner.errors import Conflict, PlanInvalid
 from runner.model import SCHEMA_VERSION
-from runner.plan.load import read
+from runner.plan.load import read as parsed
 from runner.plan.units import EFFORTS
+from runner.state.authentic import refuse_forged, write_record
+from runner.state.ledger import Ledger
 from runner.value import Count, Misfit, Value, json_value
 
 TYPE_CHECKING = False
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from runner.model import Json
     from runner.plan.decision import Decision
     from runner.plan.units import Plan, Unit
-    from runner.state.ledger import Ledger
     from runner.state.store import RunDir
 
 _LARGEST = 64 * 1024 * 1024
@@ -130,22 +131,25 @@ def file_of(run: RunDir) -> str | None:
 
 
 def load(run: RunDir) -> tuple[Assignment, Ledger]:
-    """Of a plan's run. Conflict where it carries out no plan, or its files cannot be read: an agent without a
-    sandbox can reach them.
+    """Of a plan's run. ForeignRun where its files were not written here by us; Conflict where it carries out
+    no plan, or they cannot be read: an agent without a sandbox can reach them.
     """
     try:
-        stored = Stored.from_json(_json(run.plan))
-        found = run.read_ledger()
-        assignment = Assignment(**stored.__dict__, plan=read(stored.text, stored.name))
+        texts = [read(path, _LARGEST) for path in (run.plan, run.ledger)]
+        stored = Stored.from_json(json_value(texts[0]))
+        found = Ledger.from_json(json_value(texts[1]))
+        assignment = Assignment(**stored.__dict__, plan=parsed(stored.text, stored.name))
         units = assignment.plan.units
         inside = [tuple(units[at].id for at in part.units) for part in assignment.parts]
         if inside != [step.units for step in found.steps]:
             raise ValueError("the ledger belongs to another plan")
-    except (ValueError, IndexError, RecursionError, PlanInvalid) as error:
+    except (OSError, ValueError, IndexError, RecursionError, PlanInvalid) as error:
         raise Conflict(
             f"the plan of run `{run.run_id}` cannot be read: {error}",
             hint="`runner start --plan FILE --task T` starts the plan from the beginning",
         ) from error
+    for path, text in zip((run.plan, run.ledger), texts, strict=True):
+        refuse_forged(path, text)
     return assignment, found
 
 
@@ -156,10 +160,10 @@ def _json(path: str) -> Any:
 
 def write(run: RunDir, assignment: Assignment, found: Ledger) -> None:
     """Into the folder of a run that is about to start. OSError if the disk refuses."""
-    replace_json(run.plan, assignment.to_json())
+    write_record(run.plan, assignment.to_json())
     keep(run, found)
 
 
 def keep(run: RunDir, found: Ledger) -> None:
     """The ledger as it is now, on disk before anything that follows from it is done."""
-    replace_json(run.ledger, found.to_json())
+    write_record(run.ledger, found.to_json())

@@ -19,6 +19,11 @@ def state(env: Mapping[str, str]) -> str:
     return _required(env, "XDG_STATE_HOME", ".local/state")
 
 
+def named(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a process of ours needs to find the same state as this one."""
+    return {name: env[name] for name in ("HOME", "XDG_STATE_HOME") if name in env}
+
+
 def config(env: Mapping[str, str]) -> str:
     """Our folder with the settings of the user. Unwritable where nothing says where it is."""
     return _required(env, "XDG_CONFIG_HOME", ".config")

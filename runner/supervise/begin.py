@@ -12,6 +12,7 @@ import json
 import os
 import sys
 
+from runner.disk import home
 from runner.disk.files import make_durable
 from runner.errors import StartFailed, SupervisorFailed
 from runner.model import Identity, Outcome, Reason
@@ -250,7 +251,7 @@ def _become_supervisor(
         argv.append("-" if fd is None else str(fd))
         if fd is not None:
             os.set_inheritable(fd, True)
-    os.execve(sys.executable, argv, dict(env))
+    os.execve(sys.executable, argv, {**home.named(os.environ), **env})
 
 
 def _only_these_descriptors(run: RunDir, keep: set[int | None]) -> None:

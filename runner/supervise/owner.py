@@ -181,11 +181,10 @@ class Owner:
     def env(self) -> Mapping[str, str]:
         """That of the run's process, for redaction and checks.
 
-        Who started it has the same. Who took over has that of whoever looked at the run last, with names that
-        the child never got and without values that it has: the child's own counts, if it lived then.
+        Who started it has the same, and a little more. Who took over has that of whoever looked at the run
+        last, with names that the child never got and without values that it has: the child's own counts, if
+        it lived then.
         """
-        if self.is_starter:
-            return os.environ
         names = self.invocation.env_names
         ours = {name: os.environ[name] for name in names if name in os.environ}
         return {**ours, **self.invocation.env_set, **self._child_env}

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from runner.disk import files
+from runner.disk import files, home
 from runner.state.store import RunDir
 from runner.value import json_value
 from runner.verify.checks import CheckCommand, run_check
@@ -107,7 +107,8 @@ def _ask(run: RunDir, what: str, env: Mapping[str, str], *more: str) -> dict[str
     answer, log = f"{run.path}/workspace-{what}.json", f"{run.path}/workspace.log"
     # Without `site`: it needs no package of others, and the run's end waits for it.
     argv = (sys.executable, "-I", "-S", _MAIN, what, run.path, answer, *more)
-    check = run_check(CheckCommand(argv, run.path, env, log, _TIMEOUT_S))
+    ours = {**home.named(os.environ), **env}
+    check = run_check(CheckCommand(argv, run.path, ours, log, _TIMEOUT_S))
     if not check.passed:
         raise TreeUnknown(check.tail.strip() or f"looking at the work tree {check.how}")
     found: dict[str, Any] = json.loads(files.read(answer, _LARGEST))

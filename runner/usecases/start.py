@@ -10,15 +10,16 @@ import sys
 
 from runner import runtimes
 from runner.config.find import setting_names
-from runner.disk import programs
+from runner.disk import home, programs
 from runner.disk.files import replace_json, unwritable, write_new
-from runner.errors import ConfigInvalid, PromptInvalid, StartFailed
+from runner.errors import ConfigInvalid, PromptInvalid, StartFailed, Unwritable
 from runner.invocation import Invocation
 from runner.model import MAX_PROMPT_CHARS, Config, Level, Program, Rehearsal, Request
 from runner.resolve.choose import Choice, choose
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
+from runner.state.authentic import write_record
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
@@ -121,7 +122,7 @@ def _start(
         if resolved.terms.output_contract in ("final", "closing-turn"):
             write_new(run.result_schema, _result_schema())
         # The child does not wait for the disk; the command does, in `begin`.
-        replace_json(run.invocation, resolved.to_json(), durable=False)
+        _write_invocation(run, resolved, env)
         replace_json(run.manifest, manifest.to_json(), durable=False)
         place.prepare(run)  # last: who is killed over it leaves a run that can be found, and ended
     except BaseException as error:
@@ -139,6 +140,20 @@ def _start(
         place.undo(run)
         raise
     return run.read_manifest()
+
+
+def _write_invocation(run: RunDir, resolved: Invocation, env: Mapping[str, str]) -> None:
+    """With a MAC. A run that only reads starts also where no key can be kept: its own supervisor ends it, but
+    nobody can take it over.
+    """
+    told = resolved.to_json()
+    try:
+        home.refuse_inside(home.state(env), resolved.repo, "the key of the records")
+        write_record(run.invocation, told, durable=False)
+    except Unwritable:
+        if resolved.sandbox.level is not Level.READ_ONLY:
+            raise
+        replace_json(run.invocation, told, durable=False)
 
 
 def _result_schema() -> bytes:

@@ -19,8 +19,8 @@ _DIFF_BYTES = 256 * 1024
 
 def main(argv: list[str]) -> int:
     """0 with the answer written; 1 where no snapshot can be read, or git or the disk does not say."""
+    from runner.disk.files import replace_json
     from runner.errors import RunnerError
-    from runner.workspace.files import write_json
     from runner.workspace.snapshot import load
 
     what, folder, answer, *more = argv
@@ -33,9 +33,10 @@ def main(argv: list[str]) -> int:
             from runner.workspace.rollback import set_aside
 
             set_aside(folder, int(more[0]))
-            write_json(answer, {})
+            replace_json(answer, {}, indent=None)
         else:
-            write_json(answer, _look(snapshot) if what == "look" else _roll_back(snapshot))
+            found = _look(snapshot) if what == "look" else _roll_back(snapshot)
+            replace_json(answer, found, indent=None)
     except (RunnerError, OSError) as error:  # the last line is what the report of the run says
         print(error.message if isinstance(error, RunnerError) else error, file=sys.stderr)
         return 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
-from runner.disk.files import read, replace_bytes, replace_json
+from runner.disk.files import read, replace_bytes
 from runner.errors import Conflict
+from runner.state import authentic
 from runner.value import FileMode, Value, json_value
 
 TYPE_CHECKING = False
@@ -63,22 +64,25 @@ def entry_at(name: str, folder: int | None, hash_name: str) -> Entry | None:
 
 
 def write_json(path: str, value: Any) -> None:
-    """As `replace_json`, on one line: a record may name every file of a large tree."""
-    replace_json(path, value, indent=None)
+    """A record that is believed in this place only, on one line: it may name every file of a large tree."""
+    authentic.write_record(path, value, indent=None)
 
 
 def read_record(path: str, kind: type[Kind]) -> Kind | None:
-    """None if there is no such file. Conflict if it says anything else than a `kind`, or a link, a FIFO or a
-    folder stands there: a record of ours is a plain file.
+    """None if there is no such file. ForeignRun if it was not written here by us; Conflict if it says
+    anything else than a `kind`, or a link, a FIFO or a folder stands there: a record of ours is a plain file.
     """
     try:
-        return kind.from_json(json_value(read(path, _LARGEST)))
+        data = read(path, _LARGEST)
+        found = kind.from_json(json_value(data))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise Conflict(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise Conflict(f"{path} cannot be read: {error}") from error
+    authentic.refuse_forged(path, data)
+    return found
 
 
 def read_bytes(path: str) -> bytes | None:

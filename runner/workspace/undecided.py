@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from runner.errors import Conflict
-from runner.value import FilePath, Value
-from runner.workspace.files import read_record
+from runner.disk.files import read
+from runner.value import FilePath, Value, json_value
 
 RECORD = "worktree.json"
 
@@ -24,7 +23,9 @@ def standing(folder: str) -> str | None:
     """
     record = f"{folder}/{RECORD}"
     try:
-        stood = read_record(record, _Stood)
-    except Conflict:
+        stood = _Stood.from_json(json_value(read(record)))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
         return record
-    return stood.path if stood is not None and os.path.lexists(stood.path) else None
+    return stood.path if os.path.lexists(stood.path) else None

@@ -10,9 +10,9 @@ from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
 from runner.conduct.plan_record import Options
 from runner.conduct.start_plan import PlanRequest, PreparedPlan
-from runner.disk.files import replace_json
 from runner.model import Lineage, Outcome, Phase, Reason
 from runner.runtimes import PLAN
+from runner.state.authentic import write_record
 from runner.state.ledger import Ledger
 from runner.state.manifest import RuntimeFound, timestamp
 from runner.state.store import RunDir, new_run_id
@@ -81,7 +81,7 @@ class Desk(Work):
         run = RunDir(str(self.root), task, new_run_id())
         os.close(run.create())
         os.unlink(run.wake_fifo)
-        replace_json(run.invocation, an_invocation(run.repo, task, run.run_id, runtime=PLAN).to_json())
+        write_record(run.invocation, an_invocation(run.repo, task, run.run_id, runtime=PLAN).to_json())
         program = RuntimeFound(PLAN, "/usr/bin/python3", "1")
         ended = {"phase": Phase.DONE, "outcome": Outcome.FAILED, "reason": Reason("batches_left", "left: U1")}
         plan = ledger.shown(is_over=True)

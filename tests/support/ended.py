@@ -7,12 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from runner.disk.files import create
 from runner.invocation import Invocation
 from runner.model import Outcome, Phase, Reason
+from runner.state.authentic import write_record
 from runner.state.manifest import timestamp
 from runner.state.store import RunDir, new_run_id
-from runner.value import json_bytes
 from runner.workspace import worktree as worktrees
 from runner.workspace.worktree import Worktree
 from support.values import a_manifest, an_invocation
@@ -29,7 +28,7 @@ def an_ended_run(
     os.unlink(run.wake_fifo)
     declared = {name: changes.pop(name) for name in tuple(changes) if name in Invocation._fields}
     invocation = an_invocation(str(root), run.task_id, run.run_id, **declared)
-    create(run.invocation, json_bytes(invocation.to_json()))
+    write_record(run.invocation, invocation.to_json())
     ended = {"phase": Phase.DONE, "outcome": outcome, "reason": Reason(code, "so it was"), "attempt": 1}
     manifest = a_manifest(run, **{**ended, "started_at": timestamp(), "ended_at": timestamp(), **changes})
     run.write_manifest(manifest)

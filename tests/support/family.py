@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from runner.disk.files import replace_json
 from runner.model import Delegation, Outcome, Phase, Reason
 from runner.processes.proc import identify
+from runner.state.authentic import write_record
 from runner.state.lineage import as_child, lineage_of
 from runner.state.manifest import DelegationDeclared, timestamp
 from runner.state.store import RunDir, new_run_id
@@ -51,7 +51,7 @@ def _write(run: RunDir, parent: RunDir | None, owned: list[int] | None, changes:
     above = None if parent is None else lineage_of(parent)
     delegation = changes.pop("delegation", DELEGATION)
     invocation = an_invocation(run.repo, run.task_id, run.run_id, delegation=delegation, parent=above)
-    replace_json(run.invocation, invocation.to_json())
+    write_record(run.invocation, invocation.to_json())
     declared = DelegationDeclared(delegation.enabled, delegation.server, delegation.tools)
     fields = {"phase": Phase.RUNNING, "delegation": declared, "parent": above, **changes}
     run.write_manifest(a_manifest(run).replace(**fields))

@@ -14,6 +14,7 @@ from support.work import Work
 
 from runner.errors import Conflict, WorkspaceBusy
 from runner.model import Outcome, Phase
+from runner.state.authentic import write_record
 from runner.state.events import read_events
 from runner.state.store import RunDir
 from runner.usecases import accept, clean, review
@@ -227,10 +228,14 @@ def test_a_record_that_names_another_folder_removes_nothing(run: RunDir, tree: W
         tree.replace(repo=str(precious)),
         tree.replace(folder=str(precious)),
     ):
-        record.write_text(json.dumps(lie.to_json()))
-        for verb in (accept.accept, accept.discard, review.diff):
-            with pytest.raises(Conflict, match="not of a work tree of this run"):
-                verb(run)
+        for put, why in (
+            (lambda text: record.write_text(json.dumps(text)), "was not written here"),
+            (lambda text: write_record(str(record), text), "not of a work tree of this run"),
+        ):
+            put(lie.to_json())
+            for verb in (accept.accept, accept.discard, review.diff):
+                with pytest.raises(Conflict, match=why):
+                    verb(run)
     assert precious.exists() and tree.is_there()
 
 

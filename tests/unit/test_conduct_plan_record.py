@@ -18,6 +18,7 @@ from runner.model import Lineage, Reason
 from runner.plan.batch import decide
 from runner.plan.load import read
 from runner.plan.units import EFFORTS, Rules
+from runner.state.authentic import write_record
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.store import RunDir
 
@@ -70,11 +71,15 @@ def given_for(name: str, **changes: Any) -> tuple[Assignment, Ledger]:
 def parts(run: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:
     """What lies there: the plan and the ledger."""
     plan, ledger = (json.loads(Path(path).read_bytes()) for path in (run.plan, run.ledger))
+    del plan["mac"], ledger["mac"]
     return plan, ledger
 
 
 def put(path: str, value: object) -> None:
-    Path(path).write_text(json.dumps(value), encoding="utf-8")
+    if isinstance(value, dict):
+        write_record(path, value)
+    else:
+        Path(path).write_text(json.dumps(value), encoding="utf-8")
 
 
 # -- there and back ------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ CONTRACT = {
     "manifest_broken": 9,
     "manifest_newer": 9,
     "invocation_broken": 9,
+    "foreign_run": 9,
     "rollback_refused": 9,
     "workspace_busy": 9,
     "owner_stopped": 9,

@@ -11,8 +11,8 @@ import pytest
 from support.family import DELEGATION, a_run, end
 from support.imports import ROOT
 
-from runner.disk.files import replace_json
 from runner.errors import Conflict, ManifestBroken
+from runner.state.authentic import write_record
 from runner.state.lineage import (
     ParentOver,
     TooManyChildren,
@@ -217,5 +217,5 @@ def test_a_child_survives_the_disk_with_its_parent_in_the_invocation(tmp_path: P
     top = a_run(tmp_path, "top")
     child = a_run(tmp_path, "child", top)
     assert child.read_invocation().parent == lineage_of(top)
-    replace_json(child.invocation, child.read_invocation().to_json())
+    write_record(child.invocation, child.read_invocation().to_json())
     assert child.read_invocation().parent == lineage_of(top)

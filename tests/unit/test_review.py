@@ -254,7 +254,7 @@ def test_a_snapshot_that_is_broken_or_of_another_run_is_refused(work: Work, run:
     in_place(work, run)
     other = an_ended_run(work.root)
     record = Path(run.path, "workspace.json").read_text()
-    for text, why in ((record, "of another folder"), ("{", "cannot be read"), ("[]", "cannot be read")):
+    for text, why in ((record, "was not written here"), ("{", "cannot be read"), ("[]", "cannot be read")):
         Path(other.path, "workspace.json").write_text(text)
         with pytest.raises(Conflict, match=why):
             review.diff(other)

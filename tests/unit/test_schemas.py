@@ -399,4 +399,4 @@ def test_the_closed_sets_of_the_schemas_are_those_of_the_code() -> None:
     assert set(properties["status"]["enum"]) == {*Phase, *Outcome} - {"done"}
     assert schema("invocation")["$defs"]["level"]["enum"] == list(Level)
     assert list(properties) == list(a_manifest().to_json())
-    assert set(schema("invocation")["properties"]) - {"prompt"} == set(an_invocation().to_json())
+    assert set(schema("invocation")["properties"]) - {"mac", "prompt"} == set(an_invocation().to_json())

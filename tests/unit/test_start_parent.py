@@ -11,7 +11,6 @@ from support.doubles import install_codex
 from support.family import ALL_TOOLS, DELEGATION, a_run, end, relative
 from support.values import a_config, a_task
 
-from runner.disk.files import replace_json
 from runner.errors import PolicyRefused, RunNotFound
 from runner.invocation import Invocation
 from runner.model import (
@@ -24,6 +23,7 @@ from runner.model import (
     RuntimeSettings,
     Sandbox,
 )
+from runner.state.authentic import write_record
 from runner.state.lineage import ParentOver, children, lineage_of
 from runner.state.store import RunDir
 from runner.usecases import start
@@ -51,7 +51,7 @@ def above(repo: Path, task: str = "above", parent: RunDir | None = None, **chang
     """A run whose invocation has these fields; delegation of every kind unless told otherwise."""
     run = a_run(repo, task, parent)
     invocation = run.read_invocation().replace(sandbox=ALLOWED, **changes)
-    replace_json(run.invocation, invocation.to_json())
+    write_record(run.invocation, invocation.to_json())
     return run
 
 

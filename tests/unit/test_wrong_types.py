@@ -26,6 +26,7 @@ from runner.model import Conformance, Level, Lineage, Phase, Program, Reason, Sa
 from runner.plan.load import read
 from runner.runtimes import PLAN, programcache
 from runner.state import questions
+from runner.state.authentic import write_record
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.manifest import Attempt, Manifest, RuntimeFound, Survivor, Workspace, timestamp
 from runner.state.store import Intent, RunDir
@@ -374,7 +375,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
 def unreadable(path: str, kind: type[Value]) -> Iterator[None]:
     """Puts something broken in the place of a record, over and over, and at last what was there again."""
     good = Path(path).read_bytes()
-    for _, _, data in broken(json.loads(good), few=4):
+    told = json.loads(good)
+    del told["mac"]
+    for _, _, data in broken(told, few=4):
         with contextlib.suppress(Misfit):
             kind.from_json(data)
             continue
@@ -399,10 +402,10 @@ def test_a_record_of_a_work_tree_of_wrong_types_is_a_conflict_of_every_command(w
     assert snapshot is not None
     work.write("a", "run\n")
     path = f"{run.path}/workspace.json"
-    for _, _, data in broken(json.loads(Path(path).read_bytes()), few=3):
-        write(path, data)
+    for _, _, data in broken(snapshot.to_json(), few=3):
+        write_record(path, data)
         called("diff", run.run_id, "--format", "json")
-    write(path, snapshot.to_json())
+    write_record(path, snapshot.to_json())
     assert called("diff", run.run_id, "--format", "json") == 0
 
 

@@ -1,0 +1,128 @@
+"""Whether git tracks what is in a folder, read from git's index without git. Edge: disk, reading.
+
+A look at runs has no time for a process of git, and an answer of git would depend on settings that the
+repository itself brings. The format: https://git-scm.com/docs/index-format
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.disk.files import read, read_text
+
+_LARGEST = 1 << 30
+_LONGEST_LINE = 64 * 1024
+_FIXED = 40
+"""Bytes of an entry before the name of its object."""
+
+
+def is_committed(repo: str, folder: str) -> bool:
+    """Whether an index says something of `folder`, or a folder between `repo` and it is a repository itself:
+    of the one that `repo` is in, or is.
+    """
+    part = folder
+    while part != repo and len(part) > len(repo):
+        if os.path.lexists(f"{part}/.git"):
+            return True
+        part = os.path.dirname(part)
+    found = _git_of(repo)
+    if found is None:
+        return False
+    root, git = found
+    inner = os.path.relpath(os.path.realpath(folder), root)
+    return any(_names(index, inner) for index in _indexes(git))
+
+
+def _git_of(folder: str) -> tuple[str, str] | None:
+    """(the root of the work tree, its git directory) around a folder."""
+    folder = os.path.realpath(folder)
+    while True:
+        git = f"{folder}/.git"
+        if os.path.lexists(f"{git}/HEAD"):  # an empty one is none: sandboxes leave such behind
+            return folder, git
+        if (line := read_text(git, _LONGEST_LINE)) is not None:  # of a linked work tree, or a submodule
+            place = line.removeprefix("gitdir:").strip()
+            return folder, os.path.join(folder, place)
+        parent = os.path.dirname(folder)
+        if parent == folder:
+            return None
+        folder = parent
+
+
+def _indexes(git: str) -> list[bytes]:
+    """The index, and what a split one shares."""
+    try:
+        names = [name for name in os.listdir(git) if name == "index" or name.startswith("sharedindex.")]
+    except OSError:
+        return []
+    found = []
+    for name in names:
+        try:
+            found.append(read(f"{git}/{name}", _LARGEST, follows_links=True))
+        except OSError:
+            continue
+    return found
+
+
+def _names(index: bytes, folder: str) -> bool:
+    """Whether an entry lies in `folder`, or is a repository or a link where a folder of its path is."""
+    wanted = os.fsencode(folder)
+    parts = wanted.split(b"/")
+    above = {b"/".join(parts[:count]) for count in range(1, len(parts) + 1)}
+    inside = wanted + b"/"
+    if index[4:8] != b"\0\0\0\4":
+        return inside in index or any(_is_entry(index, name) for name in above)
+    return any(name in above or name.startswith(inside) for name in _compressed(index, inside + b"\xff"))
+
+
+def _is_entry(index: bytes, name: bytes) -> bool:
+    """Before a name stand its flags (twice from version 3 on, where it has more), which have its length."""
+    at = index.find(name + b"\0")
+    while at >= 0:
+        if any(int.from_bytes(index[at - n : at - n + 2], "big") & 0xFFF == len(name) for n in (2, 4)):
+            return True
+        at = index.find(name + b"\0", at + 1)
+    return False
+
+
+def _compressed(index: bytes, last: bytes) -> list[bytes]:
+    """The names of version 4 up to `last`: each says how much of the one before it does not go on."""
+    for size in (20, 32):
+        names = _compressed_with(index, last, size)
+        if names is not None:
+            return names
+    return []
+
+
+def _compressed_with(index: bytes, last: bytes, hash_bytes: int) -> list[bytes] | None:
+    """None where the names of objects are not of this length: the entries do not fit then."""
+    count, at, name = int.from_bytes(index[8:12], "big"), 12, b""
+    names: list[bytes] = []
+    for _ in range(count):
+        at += _FIXED + hash_bytes
+        flags = int.from_bytes(index[at : at + 2], "big")
+        dropped, at = _varint(index, at + (4 if flags & 0x4000 else 2))
+        end = index.find(b"\0", at)
+        if end < 0 or dropped > len(name):
+            return None
+        before, name = name, name[: len(name) - dropped] + index[at:end]
+        if flags & 0xFFF != min(len(name), 0xFFF) or name < before:
+            return None
+        if name > last:
+            break
+        names.append(name)
+        at = end + 1
+    return names
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """(a number, where it ends), as git's `decode_varint` reads an offset."""
+    value = 0
+    while at < len(data):
+        byte = data[at]
+        at += 1
+        value = value << 7 | byte & 0x7F
+        if not byte & 0x80:
+            break
+        value += 1
+    return value, at
