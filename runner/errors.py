@@ -5,6 +5,7 @@
       PlanInvalid                                        2
       TaskNotFound  RunNotFound                          4
       PolicyRefused                                      5
+      InReach                                            5
       RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
@@ -33,6 +34,7 @@ __all__ = [
     "ForeignRun",
     "GaveUpWaiting",
     "IllegalTransition",
+    "InReach",
     "InvocationBroken",
     "ManifestBroken",
     "ManifestNewer",
@@ -133,6 +135,14 @@ class PolicyRefused(RunnerError):
     code = "policy_refused"
     exit_status = ExitStatus.POLICY
     default_hint = "policy.toml sets the ceilings; `runner config show --origin` names the layers"
+
+
+class InReach(RunnerError):
+    """The agent could change what runner executes or obeys after it has begun."""
+
+    code = "in_reach"
+    exit_status = ExitStatus.POLICY
+    default_hint = "`runner doctor` shows what is in reach of the agents of which tasks"
 
 
 class RuntimeMissing(RunnerError):

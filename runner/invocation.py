@@ -56,6 +56,16 @@ class Invocation(Value):
     """As `resume_argv`, for the turn that only asks for the result."""
     retry_of: Lineage | None = None
     """The run that this one is a further attempt of."""
+    temp: str | None = None
+    """The folder for temporary files, where the run has one of its own: it is removed at its end."""
+    program_stamp: tuple[str, ...] = ()
+    """What the files of its program were. () where its agent cannot have changed them."""
+    watched: Mapping[str, str] = {}
+    """The settings, prompts and scripts that the agent could change, and their digests at the start: "" where
+    there was none. Paths are relative to the repository.
+    """
+    settings: str | None = None
+    """The digest of the settings beside it, from which the runs below it are resolved."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON without the prompt: that is `prompt.md`, byte for byte."""

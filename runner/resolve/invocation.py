@@ -12,7 +12,7 @@ from runner.invocation import THREAD, Invocation
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Program, Rehearsal, Terms
 from runner.resolve import delegation
 from runner.resolve.prompt import Map, Parts, checked, compose
-from runner.runtimes.base import CommandRequest
+from runner.runtimes.base import CommandRequest, Fence
 from runner.state.store import manifest_path_of
 from runner.value import Value
 
@@ -60,8 +60,7 @@ class Found(Value):
     server_argv: tuple[str, ...] = ()
     server_env: Mapping[str, str] = {}
     """What starts the delegation server, and with which variables."""
-    guard: str | None = None
-    """See `CommandRequest.guard`."""
+    fence: Fence = Fence()
     rehearsal: Rehearsal | None = None
     overrides: tuple[str, ...] = ()
     """What makes the program talk to the rehearsal."""
@@ -96,7 +95,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         cwd=found.cwd,
         env_names=env_names,
         secret_names=tuple(sorted(secret_names)),
-        env_set={"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **found.env_set},
+        env_set={"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **found.env_set, **_temp(found)},
         prompt=prompt,
         model=None if model is None else model.model,
         model_name=None if model is None else model.name,
@@ -116,6 +115,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         resume_argv=resume_argv,
         closing_argv=closing_argv,
         retry_of=None if again is None else again.run,
+        temp=found.fence.temp,
     )
 
 
@@ -190,7 +190,7 @@ def _commands(
         overrides=found.overrides,
         mcp=delegation.server(own, found.server_argv, manifest, env_names, found.server_env),
         output_schema=schema if contract == "final" else None,
-        guard=found.guard,
+        fence=found.fence,
     )
     resumed = asked.replace(resume_thread=THREAD)
     closing = resumed.replace(output_schema=schema)
@@ -200,6 +200,10 @@ def _commands(
         runtime.command(resumed) if runtime.resumes else None,
         runtime.command(closing) if contract == "closing-turn" else None,
     )
+
+
+def _temp(found: Found) -> dict[str, str]:
+    return {} if found.fence.temp is None else {"TMPDIR": found.fence.temp}
 
 
 def _limits(choice: Choice) -> Limits:

@@ -56,6 +56,11 @@ class Arguments:
         for key, value in assignments.items():
             self.override(assignment(key, value))
 
+    def own_temp(self, table: str) -> None:
+        """Keeps it out of the folders where everybody has temporary files."""
+        for key in ("exclude_slash_tmp", "exclude_tmpdir_env_var"):
+            self.override(assignment(f"{table}.{key}", True))
+
     def knows(self, name: str) -> bool:
         return name in self._program.flags
 

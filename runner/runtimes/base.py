@@ -89,6 +89,22 @@ class Activity(Value):
     """The program lost its model and tries again."""
 
 
+class Fence(Value):
+    """What keeps a run that may write from what runner obeys: see `resolve.reach`."""
+
+    held: tuple[str, ...] = ()
+    """Folders that it may write anyway. Named to it, they cannot be renamed."""
+    guards: tuple[str, ...] = ()
+    """Folders that it may write, too. The `.git` of each names what it must not write: see `state.guard`."""
+    temp: str | None = None
+    """The folder for its temporary files. With one, it must not write where everybody has them."""
+
+    @property
+    def writable(self) -> tuple[str, ...]:
+        """What the program has to be given besides the folders of the sandbox."""
+        return (*self.held, *self.guards, *filter(None, (self.temp,)))
+
+
 class CommandRequest(Value):
     """All that an argv may depend on."""
 
@@ -106,8 +122,7 @@ class CommandRequest(Value):
     resume_thread: str | None = None
     output_schema: str | None = None
     """File with the JSON Schema that the last message has to satisfy."""
-    guard: str | None = None
-    """A folder that the run may write and whose `.git` names `.runs`; see `state.guard`."""
+    fence: Fence = Fence()
 
 
 class End(Value):
@@ -177,6 +192,8 @@ class Runtime(Protocol):
     """Names whose value alone logs the program in; they reach it only if `env` names them."""
     resumes: bool
     """Whether it can resume a session, and reports the id of its session."""
+    guards: bool
+    """Whether its sandbox makes read-only what the `.git` file of a writable folder names."""
     env_names: tuple[str, ...]
     """Names besides the default environment that the program itself needs (its home, ...)."""
 

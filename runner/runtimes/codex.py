@@ -57,6 +57,7 @@ class Codex:
     login_hint = "log in with `codex login`, or set CODEX_API_KEY and name it in `env` of [runtimes.codex]"
     key_env: tuple[str, ...] = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
     resumes = True
+    guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     env_names: tuple[str, ...] = ("CODEX_HOME",)
 
     def identify(self, version_output: str) -> str | None:
@@ -83,8 +84,7 @@ class Codex:
             args.option("-m", "--model", model.model)
         args.option("-s", "--sandbox", sandbox.level.value)
         if sandbox.level is Level.WORKSPACE_WRITE:
-            # The guard keeps the records of runs read-only: `state.guard` says how.
-            for folder in (*sandbox.writable, *filter(None, (request.guard,))):
+            for folder in (*sandbox.writable, *request.fence.writable):
                 args.option("--add-dir", folder)
         args.overrides(config)
         if provider := _declared_provider(request.settings, model):
@@ -96,6 +96,8 @@ class Codex:
             prefix = "sandbox_workspace_write"
             args.override(assignment(f"{prefix}.network_access", sandbox.network))
             args.override(assignment(f"{prefix}.writable_roots", ()))
+            if request.fence.temp is not None:
+                args.own_temp(prefix)
         if not request.skills:
             # `features.skills` does not exist; this is what hides them.
             args.override(assignment("skills.include_instructions", False))

@@ -70,6 +70,7 @@ class Kay:
     login_hint = kay_endings.LOGIN_HINT
     key_env: tuple[str, ...] = ()
     resumes = False  # `kay exec --json` never prints the id of its thread
+    guards = False  # nothing in its source says so, and it cannot be tried here
     env_names: tuple[str, ...] = ("KAY_HOME",)
 
     def identify(self, version_output: str) -> str | None:
@@ -115,7 +116,10 @@ class Kay:
             # Always said, also when empty: a config.toml of the user may have opened more.
             prefix = "sandbox_workspace_write"
             args.override(assignment(f"{prefix}.network_access", sandbox.network))
-            args.override(assignment(f"{prefix}.writable_roots", sandbox.writable))
+            folders = (*sandbox.writable, *request.fence.writable)
+            args.override(assignment(f"{prefix}.writable_roots", folders))
+            if request.fence.temp is not None:
+                args.own_temp(prefix)
         if request.mcp is not None:
             args.overrides_of(_delegation(request.mcp))
         for text in request.overrides:

@@ -38,6 +38,7 @@ class ConductorRuntime:
     login_hint = ""
     key_env: tuple[str, ...] = ()
     resumes = False  # another run resumes a plan
+    guards = False  # it has no sandbox
     env_names: tuple[str, ...] = ()
 
     def identify(self, version_output: str) -> str | None:

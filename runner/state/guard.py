@@ -1,10 +1,10 @@
-"""Protects the records of runs from an agent that may write the repository. Edge: disk.
+"""Keeps what runner obeys from an agent that may write: the records of runs, and what else is in its reach.
+Edge: disk.
 
-Codex makes read-only what the `.git` file of a writable folder names
-(https://github.com/openai/codex/pull/17036; measured on 0.163.0). So every run that may write gets one more
-writable folder, the guard, whose `.git` names `.runs`. It is outside the repository, where the agent cannot
-replace it with a link, and where Codex can mount its own folders in it, which fails below a read-only
-`.runs`.
+Codex makes read-only what the `.git` file of a writable folder names, one folder or file that exists
+(https://github.com/openai/codex/pull/17036; measured on 0.163.0). So a run that may write gets one more
+writable folder for each such path, a guard, whose `.git` names it. Guards are outside the repository, where
+the agent cannot replace them with a link.
 """
 
 from __future__ import annotations
@@ -13,35 +13,43 @@ import os
 from collections.abc import Mapping
 
 from runner.disk import home
-from runner.disk.files import private_folder, read, replace_bytes, unwritable
-from runner.state.store import RUNS
+from runner.disk.digest import sha256
+from runner.disk.files import create, private_folder, read, replace_bytes, unwritable
 
 
-def guard_of(repo: str, env: Mapping[str, str]) -> str:
-    """The guard of a repository: one for all its runs, named after the folder itself. Nothing is made.
-    Unwritable where there is no place for it outside of the repository.
+def guard_of(path: str, repo: str, env: Mapping[str, str]) -> str:
+    """The guard of a path, the same for every run. Nothing is made. Unwritable where there is no place for it
+    outside of the repository.
     """
     state = home.state(env)
     home.refuse_inside(state, repo, "the guard of the records")
-    try:
-        found = os.stat(repo)
-    except OSError as error:
-        raise unwritable(error) from error
-    return f"{state}/guards/{found.st_dev:x}-{found.st_ino:x}"
+    return f"{state}/guards/{sha256(os.fsencode(path)).hexdigest()[:32]}"
 
 
-def make_guard(guard: str, repo: str) -> None:
-    """Makes it, or makes it right again. Unwritable if it cannot: nothing would protect the records then."""
-    path, wanted = f"{guard}/.git", os.fsencode(f"gitdir: {repo}/{RUNS}\n")
+def make_guard(guard: str, path: str, *, is_file: bool = False) -> None:
+    """Makes it, or makes it right again; what it names is made too where it is missing. Unwritable if it
+    cannot: nothing would protect the path then.
+    """
+    file, wanted = f"{guard}/.git", os.fsencode(f"gitdir: {path}\n")
     try:
-        if _is(path, wanted):
+        if not os.path.lexists(path):
+            _make(path, is_file=is_file)
+        if _is(file, wanted):
             return
         folder, name = os.path.split(guard)
         top, below = os.path.split(folder)
         private_folder(top, below, name)
-        replace_bytes(path, wanted)
+        replace_bytes(file, wanted)
     except OSError as error:
         raise unwritable(error) from error
+
+
+def _make(path: str, *, is_file: bool) -> None:
+    if is_file:
+        private_folder(os.path.dirname(path))
+        create(path, b"")
+    else:
+        private_folder(path)
 
 
 def _is(path: str, wanted: bytes) -> bool:

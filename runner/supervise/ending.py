@@ -12,6 +12,7 @@ import time
 
 from runner.disk.files import read_text, replace_json
 from runner.model import Outcome, Phase, Reason
+from runner.state import temp
 from runner.state.events import EndTold, complain, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, Survivor, advance, exited
@@ -109,11 +110,13 @@ def fail(owner: Owner, error: Exception) -> None:
 
 
 def seal(owner: Owner) -> None:
-    """Redacts the files in place.
+    """Redacts the files in place, and removes the temporary files of the run where it had its own.
 
     The FIFO goes last: if a finished run still has it, this has to be done again.
     """
     owner.cleaner().seal(owner.run, owner.log)
+    if owner.invocation.temp is not None:
+        temp.remove(owner.invocation.temp)
     for path in (owner.run.reserve, owner.run.wake_fifo):
         try:
             os.unlink(path)

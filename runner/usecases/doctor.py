@@ -10,10 +10,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
 from runner.disk import programs
-from runner.errors import ConfigInvalid, Unwritable
+from runner.errors import ConfigInvalid, InReach, RuntimeMissing, Unwritable
 from runner.model import Config, Level, Model, Sandbox
+from runner.runtimes import get
 from runner.runtimes.exam import Examined, Fitness, Use, ask, examine_runtime
 from runner.state.guard import guard_of
+from runner.usecases import protection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.runtimes.base import Runtime
 
 __all__ = ["Examined", "Fitness", "examine", "ready"]
 
@@ -41,6 +47,7 @@ def examine(
         *_git(config.root, env, deadline),
         _writable(config.root),
         _guardable(config, env),
+        _reach(config, env),
         _space(config.root),
         _delegation(config, invalid),
     ]
@@ -119,7 +126,7 @@ def _writable(root: str) -> Examined:
 def _guardable(config: Config, env: Mapping[str, str]) -> Examined:
     """Whether there is a place outside of the repository for what a run that may write needs."""
     try:
-        folder = os.path.dirname(guard_of(config.root, env))
+        folder = os.path.dirname(guard_of(config.root, config.root, env))
         above = folder
         while not os.path.lexists(above):
             above = os.path.dirname(above)
@@ -134,6 +141,38 @@ def _guardable(config: Config, env: Mapping[str, str]) -> Examined:
         for task in config.tasks.values()
     )
     return Examined("state-folder", Fitness.FAIL if writes else Fitness.WARN, message, repair)
+
+
+def _reach(config: Config, env: Mapping[str, str]) -> Examined:
+    """What agents could change of that which runner executes or obeys, and what is done about it."""
+    free = [t.id for t in config.tasks.values() if _sandbox(config, t.sandbox).level is Level.DANGER]
+    kept: dict[str, None] = {}
+    for runtime, sandbox, cwd in _writers(config):
+        try:
+            seen = protection.seen(config, runtime, sandbox, cwd, env)
+        except InReach as error:
+            return Examined("reach", Fitness.FAIL, error.message, error.hint)
+        except (RuntimeMissing, Unwritable):
+            continue  # their own checks say so
+        kept.update((f"{one.path} ({one.what})", None) for one in seen.read_only)
+        if not runtime.guards:
+            said = f"{runtime.title} cannot keep the records of runs from an agent that writes in place"
+            return Examined("reach", Fitness.WARN, said, 'set workspace = "worktree" in its tasks')
+    said = f"read-only for agents: {', '.join(kept)}" if kept else "nothing that runner obeys"
+    if free:
+        said += f"; everything is in reach of {', '.join(free)}, without a sandbox"
+    return Examined("reach", Fitness.OK, said)
+
+
+def _writers(config: Config) -> Iterator[tuple[Runtime, Sandbox, str]]:
+    """The runtime, the sandbox and the folder of every task that may write, once each."""
+    found: dict[tuple[str, Sandbox, str], None] = {}
+    for name, uses in _uses(config).items():
+        for use in uses:
+            if use.sandbox.level is Level.WORKSPACE_WRITE:
+                is_apart = config.tasks[use.task].workspace == "worktree"
+                found[name, use.sandbox, "/nowhere" if is_apart else config.root] = None
+    return ((get(name), sandbox, cwd) for name, sandbox, cwd in found)
 
 
 def _space(root: str) -> Examined:

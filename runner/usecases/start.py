@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from runner.model import Task
     from runner.runtimes.base import Runtime
+    from runner.usecases.protection import Protection
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _REHEARSAL = os.path.join(_PACKAGE, "rehearsal", "__main__.py")
@@ -48,7 +49,8 @@ def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocat
     choice, parent = _choose(config, request)
     run_id = new_run_id()
     cwd = planned(config.root, choice, run_id, env)
-    return invocation(choice, _find(choice, env, run_id=run_id, cwd=cwd, parent=parent))
+    found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent)
+    return invocation(choice, _fenced(choice, found, env)[0])
 
 
 def start(config: Config, request: Request, env: Mapping[str, str], again: Again | None = None) -> Manifest:
@@ -62,12 +64,15 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
     run_id = request.run_id or new_run_id()
     cwd = planned(config.root, choice, run_id, env)
     found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent, port=port).replace(again=again)
+    found, guarded = _fenced(choice, found, env)
     resolved = invocation(choice, found)
     above = None if parent is None else parent.run_id
     place = reserve(config.root, choice, run_id, env, above, base=request.base)
     try:
         if place.cwd != cwd:  # the tree is taken, and this run gets one of its own
-            resolved = invocation(choice, found.replace(cwd=place.cwd))
+            found, guarded = _fenced(choice, found.replace(cwd=place.cwd), env)
+            resolved = invocation(choice, found)
+        place.protection = guarded
         return _start_below(parent, resolved, env, listener, place, request.prompt)
     finally:
         place.leave()
@@ -115,10 +120,7 @@ def _start(
         write_new(run.prompt, resolved.prompt.encode())
         if asked is not None:
             write_new(run.asked, asked.encode())
-        if resolved.sandbox.level is Level.WORKSPACE_WRITE:
-            from runner.state.guard import guard_of, make_guard  # a reader has none
-
-            make_guard(guard_of(resolved.repo, env), resolved.repo)
+        place.protect()
         if resolved.terms.output_contract in ("final", "closing-turn"):
             write_new(run.result_schema, _result_schema())
         # The child does not wait for the disk; the command does, in `begin`.
@@ -204,19 +206,20 @@ def _find(
         env_set={**rehearsal_env, **_path(program, env)},
         server_argv=_server_argv(config, request),
         server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
-        guard=_guard(choice, env),
         rehearsal=rehearsal,
         overrides=overrides,
         parent=parent,
     )
 
 
-def _guard(choice: Choice, env: Mapping[str, str]) -> str | None:
+def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found, Protection | None]:
+    """With what keeps the agent from what runner obeys: nothing does from one that may write everywhere."""
     if choice.sandbox.level is not Level.WORKSPACE_WRITE:
-        return None
-    from runner.state.guard import guard_of
+        return found, None
+    from runner.usecases.protection import protection  # a reader needs none
 
-    return guard_of(choice.config.root, env)
+    guarded = protection(choice.config.root, choice.sandbox, runtimes.get(choice.runtime), found, env)
+    return found.replace(fence=guarded.fence), guarded
 
 
 def _server_argv(config: Config, request: Request) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from runner.resolve.choose import Choice
     from runner.state.store import RunDir
+    from runner.usecases.protection import Protection
     from runner.workspace.lease import Holder, Lease
     from runner.workspace.repository import Position, Repository
 
@@ -41,6 +42,8 @@ class Workplace:
         self.lease = lease
         self._base = base
         self._position: Position | None = None
+        self.protection: Protection | None = None
+        """What keeps the agent from what runner obeys, where it may write."""
 
     @property
     def lease_fd(self) -> int | None:
@@ -59,6 +62,11 @@ class Workplace:
         """What the first manifest of the run says because of it."""
         return {"workspace": self.describe()}
 
+    def protect(self) -> None:
+        """Makes what the agent is to be kept in with, before there is one."""
+        if self.protection is not None:
+            self.protection.make()
+
     def prepare(self, run: RunDir) -> None:
         """Makes the run's own tree, or records the shared one as it is now."""
         if self._repository is None:
@@ -74,6 +82,8 @@ class Workplace:
 
     def undo(self, run: RunDir) -> None:
         """Of a run that never came to be."""
+        if self.protection is not None:
+            self.protection.undo()
         if self._tree is not None:
             from runner.workspace import worktree
 

@@ -105,7 +105,7 @@ def test_a_machine_where_all_is_well_is_ready(place: Place) -> None:
     os.system(f"git init -q {place.repo}")
     checks = place.examine([task()])
     wanted = (
-        *("config", "git", "runs-folder", "state-folder", "disk", "mcp-server"),
+        *("config", "git", "runs-folder", "state-folder", "reach", "disk", "mcp-server"),
         *(f"codex.{part}" for part in ("binary", "identity", "version", "flags", "login", "sandbox")),
     )
     assert tuple(checks) == wanted

@@ -19,6 +19,7 @@ CONTRACT = {
     "task_not_found": 4,
     "run_not_found": 4,
     "policy_refused": 5,
+    "in_reach": 5,
     "runtime_missing": 8,
     "runtime_wrong": 8,
     "not_ready": 8,

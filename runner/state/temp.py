@@ -1,0 +1,15 @@
+"""The folder for temporary files of one run, in the state folder, where a run needs its own. Edge: disk."""
+
+from __future__ import annotations
+
+import os
+
+NAME = "temp"
+
+
+def remove(path: str) -> None:
+    """Takes it away with all that its run has left there, as far as that is possible. No link is followed."""
+    import shutil
+
+    if os.path.basename(os.path.dirname(path)) == NAME and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,200 @@
+"""What an agent must not change while runner depends on it, and how that is kept from it. Edge: the disk.
+
+`resolve.reach` decides; here is what there is on this machine, and what has to be made for it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from runner.disk import home
+from runner.errors import InReach
+from runner.model import RuntimeSettings
+from runner.resolve.reach import Obeyed, Shield, is_inside, shield
+from runner.runtimes.base import Fence
+from runner.state import temp
+from runner.state.guard import guard_of, make_guard
+from runner.state.store import RUNS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runner.model import Config, Sandbox
+    from runner.resolve.invocation import Found
+    from runner.runtimes.base import Runtime
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_MOST_LINKS = 40
+
+
+class Protection:
+    """Of one run. `fence` is what its program is told; `make` does what the disk needs for that."""
+
+    def __init__(self, needed: Shield, fence: Fence) -> None:
+        self.shield = needed
+        self.fence = fence
+
+    def make(self) -> None:
+        """Before the program starts. Unwritable if anything would stay without protection."""
+        for guard, one in zip(self.fence.guards, self.shield.read_only, strict=True):
+            make_guard(guard, one.path, is_file=one.is_file)
+        if self.fence.temp is not None:
+            from runner.disk.files import private_folder, unwritable
+
+            folder, name = os.path.split(self.fence.temp)
+            top, below = os.path.split(folder)
+            try:
+                private_folder(top, below, name)
+            except OSError as error:
+                raise unwritable(error) from error
+
+    def undo(self) -> None:
+        """Of a run that never came to be."""
+        if self.fence.temp is not None:
+            temp.remove(self.fence.temp)
+
+
+def protection(
+    repo: str, sandbox: Sandbox, runtime: Runtime, found: Found, env: Mapping[str, str]
+) -> Protection:
+    """What a run needs that was found so. InReach where something would stay open to its agent."""
+    seen = look(repo, found.cwd, sandbox, runtime, found.program.path, env)
+    refuse_exposed(seen, repo, runtime)
+    if not runtime.guards:
+        seen = seen.replace(read_only=(), held=())
+    guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
+    own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if seen.own_temp else None
+    return Protection(seen, Fence(seen.held, guards, own))
+
+
+def look(
+    repo: str, cwd: str, sandbox: Sandbox, runtime: Runtime, program: str, env: Mapping[str, str]
+) -> Shield:
+    """What is in reach of an agent with this sandbox, and what can be done about it."""
+    real = sandbox.replace(writable=tuple(map(os.path.realpath, sandbox.writable)))
+    cwd = os.path.realpath(cwd)
+    obeyed = tuple(_obeyed(repo, (cwd, *real.writable), runtime, program, env))
+    return shield(real, cwd, _temps(env), obeyed)
+
+
+def seen(config: Config, runtime: Runtime, sandbox: Sandbox, cwd: str, env: Mapping[str, str]) -> Shield:
+    """As `look`, for a run that only may come. InReach, RuntimeMissing."""
+    from runner.runtimes.locate import locate
+
+    known = config.runtimes.get(runtime.name) or RuntimeSettings(runtime.name, runtime.candidates[0])
+    program = locate(runtime, known, env, config.root)[0]
+    found = look(config.root, cwd, sandbox, runtime, program, env)
+    refuse_exposed(found, config.root, runtime)
+    return found
+
+
+def refuse_exposed(found: Shield, repo: str, runtime: Runtime) -> None:
+    """InReach, with what to change."""
+    exposed = [*found.exposed]
+    if not runtime.guards:  # the records of runs are told apart by `state.authentic`, nothing else is
+        records = os.path.join(os.path.realpath(repo), RUNS)
+        exposed += [one for one in found.read_only if one.path != records]
+    if not exposed:
+        return
+    one = exposed[0]
+    why = _why(one) if runtime.guards else f"{runtime.title} cannot make it read-only"
+    raise InReach(
+        f"the agent could change {one.what} ({one.path}), and {why}",
+        hint='keep that out of the repository and of `writable`, or set workspace = "worktree" in the task',
+        problems=tuple(f"{other.what}: {other.path}" for other in exposed) if len(exposed) > 1 else (),
+    )
+
+
+def _why(one: Obeyed) -> str:
+    if one.links:
+        return f"{one.links[0]} is a link that it could replace"
+    return "its name or its place does not allow to make it read-only"
+
+
+def _temps(env: Mapping[str, str]) -> tuple[str, ...]:
+    """Where everybody has temporary files; a sandbox that may write may write there too."""
+    named = env.get("TMPDIR", "")
+    found = ("/tmp", *((named,) if os.path.isabs(named) else ()))
+    return tuple(dict.fromkeys(map(os.path.realpath, found)))
+
+
+# -- what runner obeys -----------------------------------------------------------------------------------
+
+
+def _obeyed(
+    repo: str, given: Sequence[str], runtime: Runtime, program: str, env: Mapping[str, str]
+) -> Iterator[Obeyed]:
+    yield _one("the records of runs", os.path.join(repo, RUNS))
+    yield from _own_code(given)
+    yield _one(f"the program of {runtime.title}", _whole(program))
+    yield _one("runner's state", home.state(env))
+    yield _one("the settings of the user", home.config(env))
+    cache, user = home.cache(env), home.find(env)
+    if cache is not None:
+        yield _one("runner's cache", cache)
+    own = runtime.own_config(env)
+    if own is not None and os.path.isabs(own):
+        yield _one(f"the folder of {runtime.title}", os.path.dirname(own))
+    if user is not None:
+        yield _one("the user's settings of git", os.path.join(user, ".gitconfig"), is_file=True)
+        config = env.get("XDG_CONFIG_HOME", "")
+        config = config if os.path.isabs(config) else os.path.join(user, ".config")
+        yield _one("the user's settings of git", os.path.join(config, "git"))
+    yield _one("the policy of this machine", "/etc/runner")
+    yield _one("the repository of git", os.path.join(repo, ".git"))
+
+
+def _own_code(given: Sequence[str]) -> Iterator[Obeyed]:
+    """A virtual environment as a whole, unless the agent is to work right in it."""
+    prefix, what = os.path.realpath(sys.prefix), "runner's own code"
+    is_whole = sys.prefix != sys.base_prefix and not any(is_inside(folder, prefix) for folder in given)
+    if is_whole:
+        yield _one(what, sys.prefix)
+    else:
+        yield _one("runner's Python", sys.executable)
+        yield from (_one(what, entry) for entry in sys.path if entry.endswith("-packages"))
+        yield _one(what, os.path.join(sys.prefix, "pyvenv.cfg"), is_file=True)
+    if not (is_whole and is_inside(_PACKAGE, prefix)):
+        yield _one(what, _PACKAGE)
+    yield _one("the library of Python", os.path.dirname(os.__file__))
+    yield _one("Python", os.path.realpath(sys.executable))
+
+
+def _whole(program: str) -> str:
+    """What has to stay as it is for a program to stay as it is: an installed one is more than its file."""
+    parts = program.split("/")
+    if "node_modules" in parts:
+        return "/".join(parts[: parts.index("node_modules") + 1])
+    for name in ("site-packages", "dist-packages"):
+        if name in parts[:-2]:
+            return "/".join(parts[: parts.index(name) + 2])
+    above = os.path.dirname(os.path.dirname(program))
+    return above if os.path.exists(f"{above}/pyvenv.cfg") else program
+
+
+def _one(what: str, path: str, *, is_file: bool = False) -> Obeyed:
+    path = os.path.abspath(path)
+    real = os.path.realpath(path)
+    return Obeyed(what, real, () if real == path else tuple(_links(path)), is_file)
+
+
+def _links(path: str) -> Iterator[str]:
+    """The symbolic links that lead from `path` to what it means, each by its own place."""
+    todo, at = path.split("/")[1:], "/"
+    for _ in range(_MOST_LINKS * len(todo)):
+        if not todo:
+            return
+        name, *todo = todo
+        if name in ("", "."):
+            continue
+        if name == "..":
+            at = os.path.dirname(at)
+            continue
+        at = os.path.join(at, name)
+        if os.path.islink(at):
+            yield at
+            target = os.readlink(at)
+            todo = [*target.split("/"), *todo]
+            at = "/" if os.path.isabs(target) else os.path.dirname(at)
