@@ -66,16 +66,28 @@ def _key(part: str) -> str:
 
 
 def found(value: Any) -> str:
-    """A value as TOML writes it, cut when it is long."""
+    """A value as TOML writes it, cut when it is long, and behind `NAME=`: that may be the value of a secret."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return json.dumps(shortened(value, 60), ensure_ascii=False)
+        import re  # only what has already gone wrong pays for it
+
+        assigned = re.search(r"[A-Za-z_][A-Za-z0-9_]*[\"']?\s*=", value)
+        shown = shortened(value, 60) if assigned is None else f"{shortened(value[: assigned.end()], 60)}..."
+        return json.dumps(shown, ensure_ascii=False)
     if isinstance(value, (int, float)):
         return str(value)[:60]
     if isinstance(value, list):
         return "an array" if value else "an empty array"
     return "a table" if isinstance(value, dict) else "a date or time"
+
+
+def _found_for_a_name(value: Any) -> str:
+    """As `found`, where the name of a variable has its place: what is no name may be the secret itself."""
+    if isinstance(value, str) and value:
+        name, assigned, _ = value.partition("=")
+        return found(value) if assigned and name.isidentifier() else "a text that is no name"
+    return found(value)
 
 
 def near(word: object, known: Iterable[str]) -> str:
@@ -94,6 +106,7 @@ def explain(record: Mapping[str, Any], siblings: tuple[str, ...], task_keys: tup
     have.
     """
     kind, value = record["type"], record["input"]
+    shown = _found_for_a_name(value) if "env" in record["loc"] else found(value)
     if kind == "extra_forbidden":
         word = record["loc"][-1]
         if len(record["loc"]) == 1 and word in task_keys:
@@ -101,15 +114,15 @@ def explain(record: Mapping[str, Any], siblings: tuple[str, ...], task_keys: tup
         hint = near(word, siblings) or f"; known here: {', '.join(siblings)}"
         return f"unknown key{hint}"
     if kind == "value_error":
-        return f"found {found(value)}; {record['ctx']['error']}"
+        return f"found {shown}; {record['ctx']['error']}"
     if kind == "literal_error":
         choices = [str(item) for item in _choices(record["ctx"]["expected"])]
-        return f"found {found(value)}; expected one of {one_of(choices)}{near(value, choices)}"
+        return f"found {shown}; expected one of {one_of(choices)}{near(value, choices)}"
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = record["ctx"].get("ge", record["ctx"].get("le"))
         side = "at least" if kind == "greater_than_equal" else "at most"
-        return f"found {found(value)}; expected {side} {bound}"
-    return f"found {found(value)}; expected {_WANTED.get(kind) or record['msg']}"
+        return f"found {shown}; expected {side} {bound}"
+    return f"found {shown}; expected {_WANTED.get(kind) or record['msg']}"
 
 
 def _choices(expected: str) -> list[str]:

@@ -117,3 +117,40 @@ def test_control_characters_in_values_do_not_reach_the_terminal(repo):
     repo.write('[defaults]\nruntime = "\\u001b[31mred"\n')
 
     assert "\x1b" not in only_problem(repo)
+
+
+VALUE = "s3kr1t-value-9"
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        f'env = ["TOK={VALUE}"]',
+        f'env = "TOK={VALUE}"',
+        f'env = ["{VALUE}"]',
+        f'env = ["export TOK={VALUE}", "TOK = {VALUE}", "TOK=a={VALUE}", "a b=\\"{VALUE}\\""]',
+        f'env = {{ TOK = "{VALUE}" }}',
+        f"env = [TOK={VALUE}]",
+        f'[runtimes.codex.env]\nTOK = "{VALUE}"',
+    ],
+)
+def test_the_value_that_somebody_wrote_behind_a_name_is_in_no_problem(repo, env):
+    repo.file.write_text(f"[runtimes.codex]\n{env}\n{TASK}")
+
+    problems = repo.check().problems
+
+    assert problems
+    assert VALUE not in " ".join(map(str, problems))
+
+
+@pytest.mark.parametrize("key", ["runtimes.codex.env", "runtimes.codex", "runtimes", "defaults.model", "env"])
+@pytest.mark.parametrize("value", [f"TOK={VALUE}", f'["TOK={VALUE}"]', f'{{env=["TOK={VALUE}"]}}'])
+def test_nor_is_one_of_an_option_or_of_a_variable(repo, key, value):
+    repo.file.write_text(TASK)
+
+    problems = repo.check(sets=[f"{key}={value}"]).problems
+    repo.env["RUNNER_" + key.upper().replace(".", "__")] = value
+    problems += repo.check().problems
+
+    assert problems or key == "defaults.model"
+    assert VALUE not in " ".join(map(str, problems))
