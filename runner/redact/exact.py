@@ -1,7 +1,9 @@
 """The secret values that the child got, in every spelling in which they may come out. Pure.
 
-Known spellings: literal; inside JSON, up to three strings deep, with any characters escaped; percent-encoded,
-once or twice; base64 of the whole value, both alphabets.
+Known spellings: literal; inside JSON, up to three strings deep, with characters escaped that need it;
+percent-encoded, once or twice; base64 in both alphabets, whatever stands before the value (`user:value`);
+hex in small or capital letters, also as `%2f` or `\\x2f`. Each also where colours, control characters, line
+ends or invisible marks split it. And what in a value is a secret by itself (`redact.inner`).
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from runner.redact.inner import inner
+from runner.redact.noise import find_split, squeezed
 from runner.redact.shapes import BEHIND, MARK, REACH, backslashes_before, compiled, whole_escapes
 
 SHORTEST = 8
@@ -47,16 +51,27 @@ def secrets_of(values: Iterable[str]) -> list[Secret]:
     character. Digits alone count; digits with JSON punctuation (a list, an address) do not.
     """
     found: list[Secret] = []
-    for value in sorted({value.strip() for value in values}, key=len, reverse=True):
+    whole = {value.strip() for value in values if is_findable(value)}
+    parts = {part.strip() for value in whole for part in inner(value)}
+    for value in sorted(whole | {part for part in parts if is_findable(part)}, key=len, reverse=True):
         raw = _encoded(value)
-        if len(value) < SHORTEST or len(set(value)) < 2 or raw.lower() in _COMMON:
-            continue
-        bare = raw.replace(b'"', b"")
-        if MARK in raw or (_fits(_BETWEEN, bare) and compiled(_JOINTS).search(bare)):
-            continue
         found.append(_plain(value, is_number=not raw.strip(_DIGITS)))
-        found.append(_in_base64(raw))
+        found += [_in_base64(raw, shift) for shift in (0, 1, 2)]
+        found += [_in_hex(raw.hex()), _in_hex(raw.hex().upper())]
+        short = squeezed(raw)
+        if short != raw and len(short) >= SHORTEST:
+            found.append(_plain(short.decode("utf-8", "surrogateescape"), is_number=False))
     return found
+
+
+def is_findable(value: str) -> bool:
+    """Whether a value is looked for at all."""
+    value = value.strip()
+    raw = _encoded(value)
+    if len(value) < SHORTEST or len(set(value)) < 2 or raw.lower() in _COMMON:
+        return False
+    bare = raw.replace(b'"', b"")
+    return MARK not in raw and not (_fits(_BETWEEN, bare) and compiled(_JOINTS).search(bare))
 
 
 def widest(secrets: Iterable[Secret]) -> int:
@@ -69,16 +84,30 @@ def find_exact(
 ) -> Iterator[tuple[int, int, bytes]]:
     """Spans of every occurrence that begins in [start, stop), and what to put in their place."""
     for secret in secrets:
-        if secret.needle and buf.find(secret.needle, start) < 0:
-            continue
-        pattern = compiled(secret.pattern)
-        match = pattern.search(buf, start)
-        while match and match.start() < stop:
-            first, last = match.span()
-            # what is left of a text may run into a marker and look like a value: markers stay whole
-            if buf.find(MARK, max(0, first - len(MARK) + 1), last + len(MARK) - 1) < 0:
-                yield from _spans(buf, first, last, secret.is_number)
-            match = pattern.search(buf, first + 1)
+        for first, last in _matches(secret, buf, start, stop):
+            yield from _spans(buf, first, last, secret.is_number)
+    words = [secret for secret in secrets if not secret.is_number]  # numbers in a column are no number
+
+    def whole(view: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        for secret in words:
+            yield from _matches(secret, view, start, stop)
+
+    for first, last in find_split(whole, buf, start, stop) if words else ():
+        if buf.find(MARK, max(0, first - len(MARK) + 1), last + len(MARK) - 1) < 0:
+            yield from _spans(buf, first, last, is_number=False)
+
+
+def _matches(secret: Secret, buf: bytes, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    if secret.needle and buf.find(secret.needle, start) < 0:
+        return
+    pattern = compiled(secret.pattern)
+    match = pattern.search(buf, start)
+    while match and match.start() < stop:
+        first, last = match.span()
+        # what is left of a text may run into a marker and look like a value: markers stay whole
+        if buf.find(MARK, max(0, first - len(MARK) + 1), last + len(MARK) - 1) < 0:
+            yield first, last
+        match = pattern.search(buf, first + 1)
 
 
 def _spans(buf: bytes, start: int, end: int, is_number: bool) -> Iterator[tuple[int, int, bytes]]:
@@ -175,12 +204,22 @@ def _spelt(char: str, slashes: int) -> tuple[bytes, int]:
     return b"(?:%b)" % b"|".join(ways), 8 * slashes + 5 * len(raw) + 16 * len(codes)
 
 
-def _in_base64(raw: bytes) -> Secret:
-    """The value in base64. The last letters depend on what follows it, often a line's end."""
+def _in_hex(digits: str) -> Secret:
+    """The value as pairs of digits, with what programs put before or between them."""
+    pairs = [digits[at : at + 2].encode() for at in range(0, len(digits), 2)]
+    between = rb"(?:[%:]|\\{1,8}x)?"
+    return Secret(between.join(pairs), 12 * len(pairs), pairs[0])
+
+
+def _in_base64(raw: bytes, shift: int) -> Secret:
+    """The value in base64, `shift` bytes behind the begin of a group: the first letters also depend on what
+    stands before it, and the last ones on what follows it, often a line's end.
+    """
     import binascii  # a shared library: only if there is a value to hide
 
+    raw = bytes(shift) + raw
     whole = len(raw) // 3 * 3
-    text = binascii.b2a_base64(raw[:whole], newline=False).decode()
+    text = binascii.b2a_base64(raw[:whole], newline=False).decode()[(0, 2, 3)[shift] :]
     either = {"+": b"|-", "/": b"|_"}
     pieces: list[bytes] = []
     width = 8

@@ -49,7 +49,7 @@ class Redactor:
 
     def stream(self) -> Stream:
         """For data that comes in pieces: a secret across their borders is found all the same."""
-        return Stream(self._exact, self._widest + 3 * REACH) if self._secrets else Stream(None, 0)
+        return Stream(self._exact, self._widest + 8 * REACH) if self._secrets else Stream(None, 0)
 
     def _exact(self, buf: bytes, start: int, stop: int) -> Spans:
         return find_exact(self._secrets, buf, start, stop)

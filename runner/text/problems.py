@@ -66,7 +66,7 @@ def _key(part: str) -> str:
 
 
 def found(value: Any) -> str:
-    """A value as TOML writes it, cut when it is long, and behind `NAME=`: that may be the value of a secret."""
+    """A value as TOML writes it, cut where it is long and behind `NAME=`, where a secret may stand."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

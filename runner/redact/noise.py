@@ -1,0 +1,63 @@
+"""A text without what may split a value in it, and the way back. Pure.
+
+That is colours, control characters, line ends and invisible marks, as they are or as escapes of JSON.
+"""
+
+from __future__ import annotations
+
+import bisect
+
+from runner.redact.shapes import compiled
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Spans = Iterator[tuple[int, int]]
+    Finder = Callable[[bytes, int, int], Spans]
+
+_ESC = rb"(?:\x1b|\\{1,8}(?:u001[bB]|x1[bB]|033))"
+_NOISE = (
+    # a sequence of a terminal: a colour, a title, any other
+    _ESC
+    + rb"(?:\[[0-?]{0,64}[ -/]{0,4}[@-~]|\][^\x07\x1b\\\"\r\n]{0,256}(?:\x07|\\{1,8}u0007|"
+    + _ESC
+    + rb"\\{1,8})|[ -/]{0,4}[0-Z^-~])?"
+    # what the text has of its own
+    rb"|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f]+|\xc2[\x80-\x9f\xad]|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]"
+    rb"|\xef\xbb\xbf"
+    # and the same in JSON
+    rb"|\\{1,8}(?:[bfnr]|u(?:00[01189][0-9a-fA-F]|007[fF]|00[aA][dD]|061[cC]|20(?:0[b-fB-F]|2[89a-eA-E]|6.)"
+    rb"|[fF][eE][fF]{2}))"
+)
+
+
+def squeezed(data: bytes) -> bytes:
+    """The bytes without noise."""
+    return compiled(_NOISE).sub(b"", data)
+
+
+def find_split(find: Finder, buf: bytes, start: int, stop: int) -> Spans:
+    """Spans in `buf` of what `find` finds only when the noise is left out, beginning in [start, stop)."""
+    tail = buf[start:]
+    view = squeezed(tail)
+    found = list(find(view, 0, len(view))) if len(view) < len(tail) else []
+    if not found:
+        return
+    begins, shifts = _way_back(tail)
+    for first, last in found:
+        begin = start + first + shifts[bisect.bisect_right(begins, first) - 1]
+        end = start + last + shifts[bisect.bisect_right(begins, last - 1) - 1]
+        if end - begin != last - first and begin < stop:
+            yield begin, end
+
+
+def _way_back(data: bytes) -> tuple[list[int], list[int]]:
+    """Where each part without noise begins in the view, and how much further on it stands in the data."""
+    begins, shifts, width, at = [0], [0], 0, 0
+    for noise in compiled(_NOISE).finditer(data):
+        width += noise.start() - at
+        at = noise.end()
+        begins.append(width)
+        shifts.append(at - width)
+    return begins, shifts
