@@ -4,8 +4,7 @@
       UsageError  ConfigInvalid  PromptInvalid           2   nothing was started
       PlanInvalid                                        2
       TaskNotFound  RunNotFound                          4
-      PolicyRefused                                      5
-      InReach                                            5
+      PolicyRefused  NotTrusted  InReach                 5
       RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
@@ -39,6 +38,7 @@ __all__ = [
     "ManifestBroken",
     "ManifestNewer",
     "NotReady",
+    "NotTrusted",
     "OwnerStopped",
     "PlanInvalid",
     "PolicyRefused",
@@ -143,6 +143,17 @@ class InReach(RunnerError):
     code = "in_reach"
     exit_status = ExitStatus.POLICY
     default_hint = "`runner doctor` shows what is in reach of the agents of which tasks"
+
+
+class NotTrusted(RunnerError):
+    """Nobody has said yet that what the settings of a repository execute, send and widen may be done here."""
+
+    code = "not_trusted"
+    exit_status = ExitStatus.POLICY
+    default_hint = (
+        "`runner trust` shows what they can do and asks; `--trust` agrees to it, RUNNER_TRUST=DIGEST to exactly "
+        "that (`runner trust --show` prints the digest)"
+    )
 
 
 class RuntimeMissing(RunnerError):

@@ -22,6 +22,9 @@ MAX_PROMPT_CHARS = 1_048_576
 """Codex refuses a longer turn input ("Input exceeds the maximum length of 1048576 characters")."""
 
 
+_UNASKED = "unknown: not trusted"
+
+
 class Phase(StrEnum):
     """Where a run is in its life."""
 
@@ -345,6 +348,8 @@ class Config(Value):
     """Without the retries: those are the task's."""
     delegate: Delegate = Delegate()
     economics: Economics = Economics()
+    trust: Json = {}
+    """What comes with the repository and can execute, send or widen: `config.trust` says what is in it."""
 
 
 class Request(Value):
@@ -375,6 +380,19 @@ class Program(Value):
     version: str
     flags: frozenset[str]
     """Long and short options that `exec --help` lists."""
+
+    @classmethod
+    def unasked(cls, path: str) -> Program:
+        """One that may not be started to ask it, as nobody trusts the settings that name it."""
+        return cls(path, _UNASKED, frozenset())
+
+    @property
+    def was_asked(self) -> bool:
+        return self.version != _UNASKED
+
+    def knows(self, option: str) -> bool:
+        """Whether it lists the option; of one that was not asked, nothing says that it does not."""
+        return option in self.flags or not self.was_asked
 
 
 class Lineage(Value):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runner.config import layers, policy
 from runner.config.find import (
+    EXAMPLE_NAME,
     FILE_NAME,
     LOCAL_NAME,
     SYSTEM_POLICY,
@@ -18,6 +19,7 @@ from runner.config.find import (
     find,
     git_root,
     setting_names,
+    shipped,
 )
 from runner.config.snapshot import Origins, config_from_json
 from runner.disk import files
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
     from runner.model import Config, Recovery, Task
 
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEFAULT_RUNTIME: str = layers.DEFAULTS["defaults"]["runtime"]
 IGNORED = (".runs/", LOCAL_NAME)
 
@@ -224,7 +225,7 @@ def init(start_dir: str) -> InitReport:
     root = repository or start
     path, rules = os.path.join(root, FILE_NAME), os.path.join(root, ".gitignore")
     try:
-        text = Path(shipped("delegate.toml.example")).read_text(encoding="utf-8")
+        text = Path(shipped(EXAMPLE_NAME)).read_text(encoding="utf-8")
         present = _rules(rules)
         with Path(path).open("x", encoding="utf-8") as file:
             file.write(text)
@@ -282,10 +283,3 @@ def schema_names() -> tuple[str, ...]:
     files = sorted(os.listdir(shipped("schemas")))
     return tuple(file.removesuffix(suffix) for file in files if file.endswith(suffix))
 
-
-def shipped(name: str) -> str:
-    """A file that the wheel has inside the package and a checkout beside it (pyproject.toml,
-    force-include).
-    """
-    inside = os.path.join(PACKAGE, name)
-    return inside if os.path.exists(inside) else os.path.join(os.path.dirname(PACKAGE), name)

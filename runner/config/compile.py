@@ -6,10 +6,11 @@ through `reading`.
 
 from __future__ import annotations
 
+import hashlib
 import time
 
-from runner.config import effective, layers, policy, references, schema
-from runner.config.find import ConfigFiles
+from runner.config import effective, layers, policy, references, schema, trust
+from runner.config.find import EXAMPLE_NAME, ConfigFiles, shipped
 from runner.config.layers import Layer
 from runner.config.reading import Reading
 from runner.model import Policy
@@ -42,12 +43,9 @@ def compile_settings(places: ConfigFiles, settings: Mapping[str, str], sets: Seq
     # Before anything is read: a file changed from now on counts as perhaps changed unseen.
     started = time.time_ns()
     read = Reading(places)
-    stack = [
-        Layer("default", layers.DEFAULTS),
-        *read.settings(places.user),
-        *read.settings(places.project),
-        *read.settings(places.local),
-    ]
+    user = read.settings(places.user)
+    brought = [*read.settings(places.project), *read.settings(places.local)]
+    stack = [Layer("default", layers.DEFAULTS), *user, *brought]
     stack += read.environment(settings, stack)
     stack += read.sets(sets)
     ceiling = policy.narrow([*read.policy(places.user_policy), *read.policy(places.system_policy)])
@@ -57,6 +55,7 @@ def compile_settings(places: ConfigFiles, settings: Mapping[str, str], sets: Seq
     config = None
     if not problems:
         config = effective.compiled(merged, layers.origins(stack[1:]), ceiling, places)
+        config["trust"] = _to_trust(brought, places, read)
     return Compiled(
         config=config,
         problems=problems,
@@ -67,6 +66,22 @@ def compile_settings(places: ConfigFiles, settings: Mapping[str, str], sets: Seq
         inputs=read.inputs,
         written_ns=started,
     )
+
+
+def _to_trust(brought: Sequence[Layer], places: ConfigFiles, read: Reading) -> dict[str, Any]:
+    """What `runner trust` is about: see `trust.listed`. {} where nothing comes with the repository."""
+    if not brought:
+        return {}
+    builtin = schema.normal(layers.merge([Layer("default", layers.DEFAULTS)]))
+    found = trust.listed(schema.normal(layers.merge(brought)), builtin, places.root)
+    content = read.inputs[places.project]
+    is_shipped = content is not None and read.inputs[places.local] is None and content[4] == _example()
+    return {"file": places.shown(places.project), "shipped": is_shipped, **found}
+
+
+def _example() -> str:
+    with open(shipped(EXAMPLE_NAME), "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
 
 
 def _order(stack: Sequence[Layer], places: ConfigFiles) -> Any:

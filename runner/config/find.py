@@ -15,7 +15,9 @@ from runner.value import Value
 
 FILE_NAME = "delegate.toml"
 LOCAL_NAME = "delegate.local.toml"
+EXAMPLE_NAME = "delegate.toml.example"
 SYSTEM_POLICY = "/etc/runner/policy.toml"
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TABLES = (
     *("DEFAULTS", "RUNTIMES", "MODELS", "SANDBOXES", "DELEGATION", "RECOVERY", "DELEGATE", "ECONOMICS"),
     *("BLOCKS", "TASKS"),
@@ -127,3 +129,11 @@ def _missing(start: str, root: str) -> ConfigInvalid:
     return ConfigInvalid(
         f"no {FILE_NAME} in {between}", hint="`runner init` writes one; `--config FILE` names another"
     )
+
+
+def shipped(name: str) -> str:
+    """A file that the wheel has inside the package and a checkout beside it (pyproject.toml,
+    force-include).
+    """
+    inside = os.path.join(_PACKAGE, name)
+    return inside if os.path.exists(inside) else os.path.join(os.path.dirname(_PACKAGE), name)

@@ -35,7 +35,7 @@ class Arguments:
         The last argument is the value, except for a `flag`, which has none.
         """
         spellings = spellings_and_value if flag else spellings_and_value[:-1]
-        known = next((name for name in spellings if name in self._program.flags), None)
+        known = next(filter(self._program.knows, spellings), None)
         if known is None:
             self._absent.append(spellings[-1])
             return
@@ -62,7 +62,7 @@ class Arguments:
             self.override(assignment(f"{table}.{key}", True))
 
     def knows(self, name: str) -> bool:
-        return name in self._program.flags
+        return self._program.knows(name)
 
     def done(self, resume_thread: str | None) -> tuple[str, ...]:
         """The argv, prompt on stdin; RuntimeWrong if needed options are not there.

@@ -1,0 +1,217 @@
+"""What the settings of a repository can execute, send or widen: one list, and its digest. Pure.
+
+A person decides on the list (`usecases.trust`), so what is not on it can change without a question: texts for
+the agent, times, numbers. Every key counts that is not known to be harmless, so that a new one is not
+forgotten. The layers are those that come with the repository, `delegate.toml` and `delegate.local.toml`:
+what the user's own settings, variables and options say needs no trust.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from runner.text.problems import dotted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    Path = tuple[str, ...]
+
+RUNS, SENDS, WIDENS, OTHER = "runs", "sends", "widens", "other"
+"""Kinds of what is listed, in the order in which it is told."""
+
+_TEXTS = ("approach", "constraints", "execution_note", "files", "patterns", "prompt", "testing", "title")
+_NUMBERS = (
+    *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "limits", "retries"),
+    *("blocks", "on_conflict", "on_failure", "output_contract", "conformance", "workspace", "scope"),
+)
+HARMLESS: dict[str, tuple[str, ...] | None] = {
+    "schema_version": None,
+    "defaults": (*_TEXTS, *_NUMBERS, "model", "delegation"),
+    "tasks": (*_TEXTS, *_NUMBERS, "model", "delegation"),
+    "runtimes": ("version",),
+    "models": ("model", "reasoning_effort", "runtime"),
+    "sandboxes": (),
+    "delegation": ("enabled", "tools", "max_depth", "max_children", "tasks", "on_parent_end", "skills"),
+    "recovery": None,
+    "delegate": (
+        *("decision", "soft_cap", "hard_cap", "oversize", "balance", "trivial", "hub_files"),
+        *("effort_floor", "max_parallel", "max_failures", "files", "commit_message"),
+    ),
+    "economics": None,
+    "blocks": None,
+}
+"""Table -> keys that say what an agent is asked, how long it may take, or how its result is judged. None is
+all of them. (A run that delegates starts no run that is wider than itself.)
+"""
+_NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks")
+_INTERPRETERS = (
+    *("sh", "bash", "dash", "ash", "ksh", "zsh", "fish", "python", "python2", "python3", "node", "deno", "bun"),
+    *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
+)
+_INLINE = ("-c", "-m", "-e", "-p", "--eval")
+_STARTS = ("mcp_servers", "notify", "hooks", "command", "shell_environment_policy", "exporter")
+_LONGEST_NAME = 1024
+
+
+def listed(merged: Mapping[str, Any], below: Mapping[str, Any], root: str) -> dict[str, Any]:
+    """`items` (kind, key, what it says, in words), `scripts` (paths of files in the repository that they run,
+    whose contents count) and the `digest` of the items.
+
+    `merged` are the tables of the repository's layers alone, in their own types, `below` the built-in ones.
+    """
+    found = sorted(_counting(merged, below), key=lambda one: dotted(one[0]))
+    canonical = [[dotted(path), value] for path, value in found]
+    items = [[_kind(path, value), dotted(path), _words(path, value)] for path, value in found]
+    scripts = {place for path, value in found for name in _files(path, value) for place in _inside(root, name)}
+    return {
+        "digest": digest_of(canonical),
+        "items": sorted(items, key=lambda item: (RUNS, SENDS, WIDENS, OTHER).index(item[0])),
+        "scripts": sorted(scripts),
+    }
+
+
+def digest_of(value: Any) -> str:
+    from runner.disk.digest import sha256
+
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{sha256(text.encode()).hexdigest()}"
+
+
+def comes_with_repository(trust: Mapping[str, Any], origins: Mapping[str, str], task: str, name: str) -> bool:
+    """Whether a committed file set this key of a task. (What is in `delegate.local.toml` is of a person who
+    works here, and may name files elsewhere.)
+    """
+    own, shared = dotted(("tasks", task, name)), f"defaults.{name}"
+    origin = origins.get(own) or origins.get(shared) or ""
+    return origin.rpartition(":")[0] == trust.get("file")
+
+
+def script_of(command: Sequence[str]) -> str | None:
+    """The file that a command runs, as far as its words tell: its program if that is a path, or what a
+    well-known interpreter is given.
+    """
+    program = command[0]
+    if "/" in program:
+        return program
+    if program.rstrip("0123456789.") not in _INTERPRETERS and program not in _INTERPRETERS:
+        return None
+    for word in command[1:]:
+        if word in _INLINE:
+            return None
+        if not word.startswith("-"):
+            return word
+    return None
+
+
+def _counting(merged: Mapping[str, Any], below: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """(path, value) of everything that counts."""
+    for table, content in merged.items():
+        harmless = HARMLESS.get(table, ())
+        if harmless is None:
+            continue
+        if table in _NAMED_TABLES:
+            for name, entry in content.items():
+                for key, value in entry.items():
+                    if key not in harmless:
+                        yield from _leaves((table, name, key), value, merged, below)
+        elif not isinstance(content, dict):
+            yield (table,), content
+        else:
+            for key, value in content.items():
+                if key not in harmless:
+                    yield from _leaves((table, key), value, merged, below)
+
+
+def _leaves(
+    path: Path, value: Any, merged: Mapping[str, Any], below: Mapping[str, Any]
+) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _leaves((*path, key), item, merged, below)
+    elif not _says_nothing(path, value, merged, below):
+        yield path, value
+
+
+def _says_nothing(path: Path, value: Any, merged: Mapping[str, Any], below: Mapping[str, Any]) -> bool:
+    """Whether it is the same without it, or as narrow as can be."""
+    table, key = path[0], path[-1]
+    if table == "sandboxes":
+        return value in ("read-only", False, [])
+    if key == "rehearse" and isinstance(value, bool):
+        return True
+    around = [merged.get("defaults", {}), below["defaults"]] if table == "tasks" else []
+    if key == "sandbox":
+        levels = [_level(value, merged)] + [
+            _level(one["sandbox"], merged) for one in around if "sandbox" in one
+        ]
+        return all(level == "read-only" for level in levels)
+    if table == "tasks":
+        inherited = next((one[key] for one in around if key in one), None)
+        return bool(value == inherited) or (value == [] and not inherited)
+    known: Any = below
+    for part in path:
+        known = known.get(part) if isinstance(known, dict) else None
+    return bool(value == known) or (value in ([], {}, None) and not known)
+
+
+def _level(name: str, merged: Mapping[str, Any]) -> str:
+    return str(merged.get("sandboxes", {}).get(name, {}).get("level", name))
+
+
+def _kind(path: Path, value: Any) -> str:
+    key = path[-1]
+    if path[0] == "sandboxes" or key == "sandbox":
+        return WIDENS
+    if key in ("provider", "prompt_file", "map", "env") or any("://" in text for text in _texts(value)):
+        return SENDS
+    if path[0] == "runtimes" and "config" in path:
+        return RUNS if any(part in _STARTS for part in ".".join(path).split(".")) else OTHER
+    if key in ("runtime", "commit", "server", "rehearse"):
+        return OTHER
+    return RUNS
+
+
+def _words(path: Path, value: Any) -> str:
+    """The value as a person reads it: commands as they would be typed."""
+    if path[-1] == "verify":
+        import shlex
+
+        return "; ".join(shlex.join(command) for command in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _files(path: Path, value: Any) -> Iterator[str]:
+    """Names that may be files which are run."""
+    if path[-1] in ("verify", "prepare") and isinstance(value, list):
+        yield from filter(None, (script_of(command) for command in value if isinstance(command, list)))
+    elif path[-1] == "command" and path[0] == "runtimes" and len(path) == 3:
+        if "/" in value:
+            yield value
+    elif path[-1] == "rehearse":
+        yield value
+    elif path[0] == "runtimes" and "config" in path:
+        yield from (text for text in _texts(value) if "://" not in text)
+
+
+def _inside(root: str, name: str) -> Iterator[str]:
+    """The path below `root` that `name` is, if it can be one."""
+    if not name or name.startswith("-") or len(name) > _LONGEST_NAME or "\n" in name or "\0" in name or name[0] == "~":
+        return
+    path = os.path.normpath(os.path.join(root, name))
+    if path.startswith(root.rstrip("/") + "/"):
+        yield os.path.relpath(path, root)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
