@@ -151,8 +151,8 @@ class NotTrusted(RunnerError):
     code = "not_trusted"
     exit_status = ExitStatus.POLICY
     default_hint = (
-        "`runner trust` shows what they can do and asks; `--trust` agrees to it, RUNNER_TRUST=DIGEST to exactly "
-        "that (`runner trust --show` prints the digest)"
+        "`runner trust` shows what they can do and asks; without a terminal, `--trust` agrees to it, and "
+        "RUNNER_TRUST=DIGEST to exactly that (`runner trust --show` prints the digest)"
     )
 
 

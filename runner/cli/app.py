@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("setup", "examine this machine, with a repair for each check that fails"),
     "resolve": ("start", "print exactly what `start` would execute"),
     "plan": ("plan", "decide which units to delegate, and in which batches"),
+    "trust": ("trust", "trust what the settings of a repository can do"),
     "consent": ("consent", "agree, once per project, to delegate plans"),
     "start": ("start", "start a task as a background run"),
     "retry": ("start", "try a finished run again, with its evidence in the prompt"),

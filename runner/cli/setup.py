@@ -8,7 +8,7 @@ from runner.cli import pen
 from runner.cli.colour import paint
 from runner.cli.parser import Parser, add_settings, here, settings
 from runner.cli.render import emit
-from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused
+from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused, RunnerError
 from runner.text.words import count
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ def run_init(args: Namespace) -> int:
     from runner.config import commands
 
     report = commands.init(here())
+    _trust_written(report.root)
     if args.format == "json":
         emit(report.to_json())
         return ExitStatus.OK
@@ -37,6 +38,17 @@ def run_init(args: Namespace) -> int:
         pen.tell("not a git repository: the .gitignore has an effect only in one")
     pen.tell("\nnext: runner check\n      runner doctor\n      runner start --task hello --rehearse --wait")
     return ExitStatus.OK
+
+
+def _trust_written(root: str) -> None:
+    """Nobody has to be asked about what comes with runner itself."""
+    from runner.config import commands
+    from runner.usecases import trust
+
+    try:
+        trust.agree(trust.demanded(commands.as_written(root), {}).replace(changes=()), os.environ)
+    except RunnerError as error:  # a start will ask
+        pen.note(f"a start will ask whether you trust these settings: {error.message}")
 
 
 def add_check(parser: Parser) -> None:

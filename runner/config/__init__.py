@@ -11,7 +11,7 @@ import os
 import sys
 import time
 
-from runner.config.find import SYSTEM_POLICY, ConfigFiles, find, setting_names
+from runner.config.find import SYSTEM_POLICY, ConfigFiles, find, refuse_committed, setting_names
 from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, settles, write
 from runner.errors import ConfigInvalid
 from runner.model import Delegate, Economics
@@ -64,6 +64,7 @@ def for_plans(
 
 
 def _load(places: ConfigFiles, env: Mapping[str, str], sets: Sequence[str]) -> Config:
+    refuse_committed(places)
     path = cache_path(places, env)
     expected = key(places, setting_names(env), sets)
     if path is not None:

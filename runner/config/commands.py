@@ -16,6 +16,7 @@ from runner.config.find import (
     LOCAL_NAME,
     SYSTEM_POLICY,
     ConfigFiles,
+    committed_local,
     find,
     git_root,
     setting_names,
@@ -74,9 +75,11 @@ def check(
     places = find(start_dir, config_file, env, system_policy)
     done = compile_settings(places, setting_names(env), sets)
     merged = schema.normal(layers.merge(done.layers))
+    tracked = committed_local(places)
     problems = (
+        *([Problem(places.shown(places.local), None, None, "", tracked)] if tracked else ()),
         *done.problems,
-        *references.missing_files(merged, done.layers, places.root),
+        *references.missing_files(merged, done.layers, places.root, places.shown(places.project)),
     )
     breaches: tuple[Problem, ...] = ()
     if done.config is not None:
@@ -241,6 +244,17 @@ def init(start_dir: str) -> InitReport:
     return InitReport(root, repository is not None, (path, rules) if ignored else (path,), ignored)
 
 
+def as_written(root: str) -> Config:
+    """The settings that `init` has written in `root`, whatever other layers there are."""
+    from runner.config.compile import compile_settings
+
+    nowhere = os.path.join(root, FILE_NAME, "none")
+    path = os.path.join(root, FILE_NAME)
+    done = compile_settings(ConfigFiles(root, path, nowhere, nowhere, nowhere, nowhere, root), {}, ())
+    assert done.config is not None
+    return config_from_json(done.config)
+
+
 def _rules(path: str) -> str | None:
     """The text of the ignore rules; None where there are none yet."""
     try:
@@ -282,4 +296,3 @@ def schema_names() -> tuple[str, ...]:
     suffix = ".schema.json"
     files = sorted(os.listdir(shipped("schemas")))
     return tuple(file.removesuffix(suffix) for file in files if file.endswith(suffix))
-

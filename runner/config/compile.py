@@ -79,9 +79,12 @@ def _to_trust(brought: Sequence[Layer], places: ConfigFiles, read: Reading) -> d
     return {"file": places.shown(places.project), "shipped": is_shipped, **found}
 
 
-def _example() -> str:
-    with open(shipped(EXAMPLE_NAME), "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+def _example() -> str | None:
+    try:
+        with open(shipped(EXAMPLE_NAME), "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:  # an installation without it
+        return None
 
 
 def _order(stack: Sequence[Layer], places: ConfigFiles) -> Any:

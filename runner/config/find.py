@@ -101,6 +101,27 @@ def git_root(folder: str) -> str | None:
         folder = parent
 
 
+def committed_local(places: ConfigFiles) -> str | None:
+    """What is wrong with a `delegate.local.toml` that git tracks: what came with a clone would go past what a
+    person sees in `delegate.toml`. It is asked at each start, as no file tells when `git add` took one up.
+    """
+    if not os.path.lexists(places.local):
+        return None
+    from runner.state.committed import is_committed
+
+    if not is_committed(places.root, places.local):
+        return None
+    shown = places.shown(places.local)
+    return f"is tracked by git, and {LOCAL_NAME} is for what is only yours: `git rm --cached {shown}`"
+
+
+def refuse_committed(places: ConfigFiles) -> None:
+    """ConfigInvalid where git tracks `delegate.local.toml`."""
+    wrong = committed_local(places)
+    if wrong is not None:
+        raise ConfigInvalid(f"{places.shown(places.local)} {wrong}")
+
+
 def setting_names(env: Mapping[str, str]) -> dict[str, str]:
     """The variables that are settings, or look like one misspelt.
 

@@ -42,20 +42,34 @@ def examine(
     return tuple(look.problems), tuple(look.notes)
 
 
-def missing_files(merged: dict[str, Any], stack: Sequence[Layer], root: str) -> tuple[Problem, ...]:
-    """Problems of a `prompt_file` or `map` that cannot be read. Only `check` asks: one task's file must not
-    stop another task.
+def missing_files(
+    merged: dict[str, Any], stack: Sequence[Layer], root: str, committed: str
+) -> tuple[Problem, ...]:
+    """Problems of files that tasks name: `prompt_file` or `map` that cannot be read, and what the `committed`
+    file names outside of the repository. Only `check` asks: one task's file must not stop another task.
     """
     problems = []
     tables = [(("defaults",), merged["defaults"]), *((("tasks", n), t) for n, t in merged["tasks"].items())]
     for table, task in tables:
-        for name in ("prompt_file", "map"):
+        for name in ("prompt_file", "map", "rehearse"):
             path = task.get(name)
-            if path is not None and not os.path.isfile(os.path.join(root, path)):
-                where: Path = (*table, name)
-                message = f"found {found(path)}; no such file in {root}"
-                problems.append(layers.setter(stack, where).problem(where, message))
+            if not isinstance(path, str):
+                continue
+            where: Path = (*table, name)
+            layer, place = layers.setter(stack, where), os.path.join(root, path)
+            if name != "rehearse" and not os.path.isfile(place):
+                problems.append(layer.problem(where, f"found {found(path)}; no such file in {root}"))
+            elif layer.source == committed and not _is_within(place, root):
+                message = (
+                    f"found {found(path)}, which is outside of the repository; expected a file in {root}"
+                )
+                problems.append(layer.problem(where, message))
     return tuple(problems)
+
+
+def _is_within(path: str, root: str) -> bool:
+    """With links followed."""
+    return os.path.realpath(path).startswith(os.path.realpath(root).rstrip("/") + "/")
 
 
 class _Look:

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 RUNS, SENDS, WIDENS, OTHER = "runs", "sends", "widens", "other"
 """Kinds of what is listed, in the order in which it is told."""
 
-_TEXTS = ("approach", "constraints", "execution_note", "files", "patterns", "prompt", "testing", "title")
-_NUMBERS = (
+_TEXTS = ("files", "prompt", "title")
+_SHARED = (
+    *("approach", "constraints", "execution_note", "patterns", "testing", "model", "delegation"),
     *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "limits", "retries"),
     *("blocks", "on_conflict", "on_failure", "output_contract", "conformance", "workspace", "scope"),
 )
 HARMLESS: dict[str, tuple[str, ...] | None] = {
     "schema_version": None,
-    "defaults": (*_TEXTS, *_NUMBERS, "model", "delegation"),
-    "tasks": (*_TEXTS, *_NUMBERS, "model", "delegation"),
+    "defaults": _SHARED,
+    "tasks": (*_TEXTS, *_SHARED),
     "runtimes": ("version",),
     "models": ("model", "reasoning_effort", "runtime"),
     "sandboxes": (),
@@ -49,10 +50,23 @@ all of them. (A run that delegates starts no run that is wider than itself.)
 """
 _NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks")
 _INTERPRETERS = (
-    *("sh", "bash", "dash", "ash", "ksh", "zsh", "fish", "python", "python2", "python3", "node", "deno", "bun"),
+    *(
+        "sh",
+        "bash",
+        "dash",
+        "ash",
+        "ksh",
+        "zsh",
+        "fish",
+        "python",
+        "python2",
+        "python3",
+        "node",
+        "deno",
+        "bun",
+    ),
     *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
 )
-_INLINE = ("-c", "-m", "-e", "-p", "--eval")
 _STARTS = ("mcp_servers", "notify", "hooks", "command", "shell_environment_policy", "exporter")
 _LONGEST_NAME = 1024
 
@@ -66,7 +80,9 @@ def listed(merged: Mapping[str, Any], below: Mapping[str, Any], root: str) -> di
     found = sorted(_counting(merged, below), key=lambda one: dotted(one[0]))
     canonical = [[dotted(path), value] for path, value in found]
     items = [[_kind(path, value), dotted(path), _words(path, value)] for path, value in found]
-    scripts = {place for path, value in found for name in _files(path, value) for place in _inside(root, name)}
+    scripts = {
+        place for path, value in found for name in _files(path, value) for place in _inside(root, name)
+    }
     return {
         "digest": digest_of(canonical),
         "items": sorted(items, key=lambda item: (RUNS, SENDS, WIDENS, OTHER).index(item[0])),
@@ -92,19 +108,14 @@ def comes_with_repository(trust: Mapping[str, Any], origins: Mapping[str, str], 
 
 def script_of(command: Sequence[str]) -> str | None:
     """The file that a command runs, as far as its words tell: its program if that is a path, or what a
-    well-known interpreter is given.
+    well-known interpreter is given. Where it is no file (`python -m pytest`) nothing comes of it.
     """
     program = command[0]
     if "/" in program:
         return program
     if program.rstrip("0123456789.") not in _INTERPRETERS and program not in _INTERPRETERS:
         return None
-    for word in command[1:]:
-        if word in _INLINE:
-            return None
-        if not word.startswith("-"):
-            return word
-    return None
+    return next((word for word in command[1:] if not word.startswith("-")), None)
 
 
 def _counting(merged: Mapping[str, Any], below: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
@@ -199,7 +210,14 @@ def _files(path: Path, value: Any) -> Iterator[str]:
 
 def _inside(root: str, name: str) -> Iterator[str]:
     """The path below `root` that `name` is, if it can be one."""
-    if not name or name.startswith("-") or len(name) > _LONGEST_NAME or "\n" in name or "\0" in name or name[0] == "~":
+    if (
+        not name
+        or name.startswith("-")
+        or len(name) > _LONGEST_NAME
+        or "\n" in name
+        or "\0" in name
+        or name[0] == "~"
+    ):
         return
     path = os.path.normpath(os.path.join(root, name))
     if path.startswith(root.rstrip("/") + "/"):

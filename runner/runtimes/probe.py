@@ -47,6 +47,13 @@ def find(
     return program
 
 
+def unasked(
+    runtime: Runtime, settings: RuntimeSettings, env: Mapping[str, str], root: str | None = None
+) -> Program:
+    """The program that `settings` names, not started. RuntimeMissing: there is none."""
+    return Program.unasked(locate(runtime, settings, env, root)[0])
+
+
 def discover(
     runtime: Runtime,
     settings: RuntimeSettings,

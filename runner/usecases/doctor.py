@@ -15,7 +15,7 @@ from runner.model import Config, Level, Model, Sandbox
 from runner.runtimes import get
 from runner.runtimes.exam import Examined, Fitness, Use, ask, examine_runtime
 from runner.state.guard import guard_of
-from runner.usecases import protection
+from runner.usecases import protection, trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def examine(
     uses = _uses(config)
     checks = [
         _settings(config, invalid),
+        *_trusted(config, env),
         *_git(config.root, env, deadline),
         _writable(config.root),
         _guardable(config, env),
@@ -52,7 +53,12 @@ def examine(
         _delegation(config, invalid),
     ]
     for name in sorted(uses) if runtime_names is None else dict.fromkeys(runtime_names):
-        checks += examine_runtime(config, name, uses.get(name, ()), env, deadline)
+        if trust.program_is_trusted(config, name, env):
+            checks += examine_runtime(config, name, uses.get(name, ()), env, deadline)
+        else:
+            command = config.runtimes[name].command
+            message = f"not started: `{command}` is named by settings that nobody trusts"
+            checks.append(Examined(f"{name}.binary", Fitness.UNKNOWN, message, "see `trust` above"))
     return tuple(checks)
 
 
@@ -82,6 +88,18 @@ def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
     if invalid is not None:
         return Examined("config", Fitness.FAIL, invalid.message, invalid.hint)
     return Examined("config", Fitness.OK, f"valid, tasks: {', '.join(config.tasks) or 'none'}")
+
+
+def _trusted(config: Config, env: Mapping[str, str]) -> Iterator[Examined]:
+    """Whether a start would ask first; nothing where no settings come with the repository."""
+    found = trust.demanded(config, env)
+    if found.by is None:
+        changes = trust.changed(found)
+        message = "; ".join(changes) or "what the settings can do is not trusted; a start asks first"
+        yield Examined("trust", Fitness.WARN, message, "`runner trust` shows it and asks")
+    elif found.file:
+        how = {"folder": "the whole folder is", "variable": f"{trust.VARIABLE} says they are"}
+        yield Examined("trust", Fitness.OK, f"{how.get(found.by, 'what the settings can do is')} trusted")
 
 
 def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Examined]:

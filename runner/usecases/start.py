@@ -10,6 +10,7 @@ import sys
 
 from runner import runtimes
 from runner.config.find import setting_names
+from runner.config.trust import comes_with_repository
 from runner.disk import home, programs
 from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import ConfigInvalid, PromptInvalid, StartFailed, Unwritable
@@ -23,6 +24,7 @@ from runner.state.authentic import write_record
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
+from runner.usecases.trust import VARIABLE, program_is_trusted
 from runner.usecases.workplace import Workplace, planned, reserve
 
 TYPE_CHECKING = False
@@ -37,19 +39,25 @@ if TYPE_CHECKING:
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _REHEARSAL = os.path.join(_PACKAGE, "rehearsal", "__main__.py")
 _SCRIPT_HINT = "a script is TOML: schema_version = 1 and [[turns]] with message, shell, tool, delay or error"
+_OUTSIDE_HINT = (
+    "a committed file may only name files in the repository; name this one in delegate.local.toml, your own "
+    "settings or on the command line"
+)
 _MAIN = os.path.join(_PACKAGE, "__main__.py")
-_OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+_OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", VARIABLE)
 
 
 def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocation:
-    """What `start` would execute now, under a run id of its own. Touches nothing.
+    """What `start` would execute now, under a run id of its own. Touches nothing, and starts no program that
+    settings name which nobody trusts.
 
     A rehearsal's port is chosen when the run starts: here it is 0.
     """
     choice, parent = _choose(config, request)
     run_id = new_run_id()
     cwd = planned(config.root, choice, run_id, env)
-    found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent)
+    asks = program_is_trusted(config, choice.runtime, env)
+    found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent, asks=asks)
     return invocation(choice, _fenced(choice, found, env)[0])
 
 
@@ -159,7 +167,7 @@ def _write_invocation(run: RunDir, resolved: Invocation, env: Mapping[str, str])
 
 
 def _result_schema() -> bytes:
-    from runner.config.commands import shipped  # only a run that is asked for a result pays for it
+    from runner.config.find import shipped  # only a run that is asked for a result pays for it
 
     with open(os.path.join(shipped("schemas"), "result.schema.json"), "rb") as file:
         return file.read()
@@ -186,14 +194,16 @@ def _find(
     cwd: str,
     parent: Invocation | None = None,
     port: int = 0,
+    asks: bool = True,
 ) -> Found:
     """Looks for everything that the invocation needs. RuntimeMissing, RuntimeWrong, PromptInvalid, or
     ConfigInvalid for a rehearsal script or a missing registration.
     """
     config, request = choice.config, choice.request
+    _refuse_links(choice)
     runtime = runtimes.get(choice.runtime)
-    program = probe.find(runtime, choice.settings, env, config.root)
-    if choice.task.delegation and config.delegation.server == "registered":
+    program = (probe.find if asks else probe.unasked)(runtime, choice.settings, env, config.root)
+    if program.was_asked and choice.task.delegation and config.delegation.server == "registered":
         _refuse_unregistered(runtime, program, env)
     rehearsal, overrides, rehearsal_env = _rehearsal(choice, port, env)
     return Found(
@@ -210,6 +220,20 @@ def _find(
         overrides=overrides,
         parent=parent,
     )
+
+
+def _refuse_links(choice: Choice) -> None:
+    """ConfigInvalid for a `writable` folder in the repository that is a link to elsewhere: whoever writes
+    in the repository could let it name anything.
+    """
+    root = choice.config.root
+    for path in choice.sandbox.writable:
+        if path.startswith(f"{root}/") and not _is_within(f"{os.path.realpath(path)}/", root):
+            raise ConfigInvalid(
+                f"`writable` of sandbox `{choice.sandbox.name}` names {path}, which is a link to "
+                f"{os.path.realpath(path)}",
+                hint="name the folder itself",
+            )
 
 
 def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found, Protection | None]:
@@ -254,6 +278,11 @@ def _rehearsal(
         from runner.rehearsal import script
 
         path = os.path.join(choice.config.root, path)
+        within = (
+            None if choice.request.rehearsal_script else _within(choice.config, choice.task.id, "rehearse")
+        )
+        if within is not None and not _is_within(os.path.realpath(path), within):
+            raise ConfigInvalid(f"the script {path} is outside of the repository", hint=_OUTSIDE_HINT)
         try:
             retries = script.load(Path(path)).retries
         except script.ScriptError as error:
@@ -285,21 +314,37 @@ def own_text(config: Config, task: Task) -> str:
         return task.prompt
     if task.prompt_file is None:
         raise PromptInvalid(f"task `{task.id}` has no prompt of its own")
-    return _text(os.path.join(config.root, task.prompt_file))
+    within = _within(config, task.id, "prompt_file")
+    return _text(os.path.join(config.root, task.prompt_file), within=within)
 
 
 def _map_text(choice: Choice) -> str | None:
     hint = "name another file with --map FILE, or `map` in the task"
-    return None if choice.map_path is None else _text(choice.map_path, hint=hint)
+    within = None if choice.request.map else _within(choice.config, choice.task.id, "map")
+    return None if choice.map_path is None else _text(choice.map_path, hint=hint, within=within)
 
 
-def _text(path: str, hint: str | None = None) -> str:
+def _within(config: Config, task_id: str, name: str) -> str | None:
+    """The folder in which the file has to lie that a task names: the repository, where a committed file names
+    it. Else whoever commits it could have any file of the user sent to a model.
+    """
+    return config.root if comes_with_repository(config.trust, config.origins, task_id, name) else None
+
+
+def _is_within(place: str, folder: str) -> bool:
+    return place.startswith(os.path.realpath(folder).rstrip("/") + "/")
+
+
+def _text(path: str, hint: str | None = None, within: str | None = None) -> str:
     """At most one character more than a prompt may have: enough to say that it is too long."""
     if os.path.exists(path) and not os.path.isfile(path):
         # A FIFO would be waited for, /dev/zero read for ever.
         raise PromptInvalid(f"{path} is not a regular file")
     try:
         with open(path, encoding="utf-8", newline="") as file:
+            # What was opened is asked, not the name: a link may be put there in between.
+            if within is not None and not _is_within(os.readlink(f"/proc/self/fd/{file.fileno()}"), within):
+                raise PromptInvalid(f"{path} is outside of the repository", hint=_OUTSIDE_HINT)
             return file.read(MAX_PROMPT_CHARS + 1)
     except UnicodeDecodeError as error:
         raise PromptInvalid(f"{path} is not valid UTF-8 (byte {error.start + 1})") from None

@@ -1,0 +1,141 @@
+"""USE CASE `trust`: may what the settings of a repository execute, send and widen be done here? Edge: disk.
+
+A person says so once, for the list of `config.trust` as it is, or for the whole folder whatever it comes to
+say. A start asks; what only looks never does. Nothing here executes anything.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.config import trust as settings_trust
+from runner.disk import files
+from runner.disk.digest import sha256
+from runner.errors import NotTrusted
+from runner.state import trust
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.model import Config
+    from runner.state.trust import Changed, Trusted
+
+VARIABLE = "RUNNER_TRUST"
+_LARGEST = 256 * 1024 * 1024
+_PIECE = 1 << 20
+_CONTENT = "content"
+
+
+class Demands(Value):
+    """What there is to trust, and whether it is trusted: `by` says how, None is not at all.
+
+    `items` are (kind, key, words). `before` is what was trusted last, `changes` what runs have changed since.
+    """
+
+    root: str
+    file: str
+    digest: str
+    items: tuple[tuple[str, ...], ...]
+    by: str | None
+    before: Trusted | None
+    changes: tuple[Changed, ...]
+
+
+def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> Demands:
+    """Of these settings, here and now. `rehearses`: the run talks to the scripted model only."""
+    table = config.trust
+    if not table:  # nothing came with the repository
+        return Demands(config.root, "", "", (), "nothing", None, ())
+    contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
+    digest = settings_trust.digest_of([table["digest"], contents]) if contents else table["digest"]
+    scripts = ((settings_trust.RUNS, f"{_CONTENT} of {name}", found[:19]) for name, found in contents)
+    items = (*map(tuple, table["items"]), *scripts)
+    seen = Demands(config.root, table["file"], digest, items, None, None, ())
+    if env.get(VARIABLE) == digest:
+        return seen.replace(by="variable")
+    if rehearses and table["shipped"]:
+        return seen.replace(by="shipped")
+    seen = seen.replace(
+        before=trust.given(config.root, env, table["file"]), changes=trust.changes(config.root, env)
+    )
+    if seen.changes:
+        return seen
+    if seen.before is not None and seen.before.digest == digest:
+        return seen.replace(by="digest")
+    return seen.replace(by="folder") if trust.given(config.root, env) is not None else seen
+
+
+def require(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> None:
+    """NotTrusted, with what it is about, unless it is trusted."""
+    found = demanded(config, env, rehearses=rehearses)
+    if found.by is None:
+        raise refusal(found, env)
+
+
+def refusal(found: Demands, env: Mapping[str, str]) -> NotTrusted:
+    """The error for settings that nobody trusts, one line for each thing that is to be decided."""
+    what = "have changed since they were trusted" if found.before else "are not trusted yet"
+    if found.changes:
+        what = "were changed by a run, and nobody has agreed to that yet"
+    elif (said := env.get(VARIABLE)) is not None:
+        what = f"are not what {VARIABLE} trusts ({said[:80]}), but {found.digest}"
+    return NotTrusted(
+        f"the settings of {found.root} {what}", problems=[*changed(found), *map(" ".join, difference(found))]
+    )
+
+
+def difference(found: Demands) -> list[tuple[str, str, str]]:
+    """(what became of it, key, words) of everything that is not as it was trusted last."""
+    before = {row[1]: row[2] for row in (found.before.items if found.before else ()) if len(row) == 3}
+    now = {key: words for _, key, words in found.items}
+    told = []
+    for key, words in now.items():
+        if key not in before:
+            told.append(("new:", key, words))
+        elif before[key] != words:
+            told.append(("changed:", key, f"{words}  (was: {before[key]})"))
+    told += [("gone:", key, words) for key, words in before.items() if key not in now]
+    return told
+
+
+def changed(found: Demands) -> list[str]:
+    """A line for each run that changed what a start obeys."""
+    return [f"run {one.run_id} changed {', '.join(one.paths) or 'the settings'}" for one in found.changes]
+
+
+def agree(found: Demands, env: Mapping[str, str], *, folder: bool = False) -> None:
+    """Stores that it is trusted, and what runs changed as agreed to. Unwritable where it cannot be kept."""
+    trust.give(found.root, env, found.file, found.digest, found.items, found.changes)
+    if folder:
+        trust.give(found.root, env, "", None, ())
+
+
+def withdraw(config: Config, env: Mapping[str, str]) -> bool:
+    """Whether there was anything to take back, of these settings or of the folder."""
+    return trust.withdraw(config.root, env, [config.trust.get("file", ""), ""])
+
+
+def program_is_trusted(config: Config, runtime: str, env: Mapping[str, str]) -> bool:
+    """Whether the program of a runtime may be started to ask it what it is: one that is not named by the
+    settings of the repository always, one that is where these are trusted.
+    """
+    named = {key for _, key, _ in config.trust.get("items", ())}
+    return f"runtimes.{runtime}.command" not in named or demanded(config, env).by is not None
+
+
+def _content(root: str, name: str) -> str | None:
+    """The digest of a file's content; None where there is no such file."""
+    path = os.path.join(root, name)
+    try:
+        fd, found = files.follow(path)
+    except (OSError, ValueError):
+        return None
+    with os.fdopen(fd, "rb") as file:
+        if found.st_size > _LARGEST:
+            return f"size:{found.st_size}:{found.st_mtime_ns}"
+        made = sha256()
+        while piece := file.read(_PIECE):
+            made.update(piece)
+    return f"sha256:{made.hexdigest()}"

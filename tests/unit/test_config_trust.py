@@ -1,0 +1,330 @@
+"""What of a repository's settings counts as able to execute, send or widen, and what may change unasked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from runner.config import commands, schema
+from runner.config.compile import compile_settings
+from runner.config.find import find
+from runner.config.snapshot import config_from_json
+from runner.config.trust import HARMLESS, script_of
+from runner.errors import ConfigInvalid, NotTrusted, PromptInvalid
+from runner.usecases import start, trust
+
+BASE = """\
+schema_version = 1
+[runtimes.codex]
+env = ["A_TOKEN"]
+[sandboxes.build]
+level = "workspace-write"
+[sandboxes.look]
+level = "read-only"
+[tasks.a]
+prompt = "x"
+sandbox = "build"
+verify = [["sh", "ci.sh"]]
+[tasks.b]
+prompt = "y"
+"""
+
+
+def demanded(
+    repo, text: str, settings: Mapping[str, str] | None = None, sets: Sequence[str] = ()
+) -> trust.Demands:
+    """What these settings demand, read in this process: a start has another one do it."""
+    repo.write(text)
+    places = find(str(repo.root), None, repo.env, str(repo.system_policy))
+    config = compile_settings(places, settings or {}, sets).config
+    assert config is not None
+    return trust.demanded(config_from_json(config), repo.env)
+
+
+def with_(table: str, line: str, text: str = BASE) -> str:
+    """The settings with a line more at the end of a table, which may be new."""
+    head = f"[{table}]\n"
+    if head not in text:
+        return f"{text}{head}{line}\n"
+    before, _, after = text.partition(head)
+    return f"{before}{head}{line}\n{after}"
+
+
+# -- what counts -----------------------------------------------------------------------------------
+
+
+def test_what_is_said_to_be_harmless_is_a_key_that_there_is() -> None:
+    assert set(HARMLESS) == set(schema.keys_at(()))
+    for table, keys in HARMLESS.items():
+        named = table in ("runtimes", "models", "sandboxes", "tasks")
+        path = (table, "codex" if table == "runtimes" else "NAME") if named else (table,)
+        assert set(keys or ()) <= set(schema.keys_at(path)), table
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("runtimes.codex", 'command = "bin/codex"'),
+        ("runtimes.codex", 'command = "other"'),
+        ("runtimes.codex.config", "new_key = 1"),
+        ("runtimes.codex.config", 'mcp_servers.e = { command = "/bin/sh" }'),
+        ("runtimes.codex.config", 'notify = ["touch", "x"]'),
+        ("runtimes.kay", 'provider = "openrouter"'),
+        ("runtimes.kay", 'env = ["B_TOKEN"]'),
+        ("models.m", 'model = "m"\nprovider = "elsewhere"'),
+        ("sandboxes.build", "network = true"),
+        ("sandboxes.build", 'writable = ["../c"]'),
+        ("sandboxes.new", 'level = "danger-full-access"\nallow_danger = true'),
+        ("defaults", 'runtime = "kay"'),
+        ("defaults", 'sandbox = "workspace-write"'),
+        ("defaults", 'verify = [["make"]]'),
+        ("defaults", 'map = "map.md"'),
+        ("defaults", 'rehearse = "play.toml"'),
+        ("tasks.b", 'sandbox = "build"'),
+        ("tasks.b", 'verify = ["make test"]'),
+        ("tasks.c", 'prompt_file = "p.md"'),
+        ("delegation", 'server = "registered"'),
+        ("delegate", "commit = true"),
+    ],
+)
+def test_what_can_execute_send_or_widen_changes_the_digest(repo, table: str, line: str) -> None:
+    before = demanded(repo, BASE)
+    after = demanded(repo, with_(table, line))
+    assert after.digest != before.digest
+    assert len(after.items) > len(before.items)
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("tasks.a", 'title = "A"'),
+        ("tasks.c", 'prompt = "another one"'),
+        ("tasks.b", 'sandbox = "look"'),
+        ("tasks.b", "verify = []"),
+        ("defaults", 'timeout = "1m"\nretries = 3\nscope = ["src/**"]'),
+        ("defaults", 'runtime = "codex"\nsandbox = "read-only"\nrehearse = true'),
+        ("runtimes.codex", 'command = "codex"\nversion = ">=0.160"'),
+        ("runtimes.codex.config", "features.unbounded_connection_retries = false"),
+        ("models.m", 'model = "gpt-5"\nreasoning_effort = "low"'),
+        ("sandboxes.look2", 'level = "read-only"'),
+        ("blocks.x", 'text = "Do not."'),
+        ("economics", "unit = 1"),
+    ],
+)
+def test_what_can_do_none_of_it_may_change_unasked(repo, table: str, line: str) -> None:
+    before = demanded(repo, BASE)
+    assert demanded(repo, with_(table, line)).digest == before.digest
+
+
+def test_the_order_and_the_form_of_a_file_do_not_count(repo) -> None:
+    before = demanded(repo, BASE)
+    tables = BASE.split("[")
+    assert len(tables) > 5
+    text = BASE.replace('verify = [["sh", "ci.sh"]]', 'verify = ["sh ci.sh"]   # the same').replace(
+        '[tasks.b]\nprompt = "y"\n', ""
+    )
+    assert demanded(repo, text).digest == before.digest
+
+
+def test_a_task_that_loses_what_held_it_in_is_a_change(repo) -> None:
+    wide = with_("defaults", 'sandbox = "build"')
+    held = with_("tasks.b", 'sandbox = "look"', wide)
+    assert demanded(repo, held).digest != demanded(repo, wide).digest
+
+
+def test_the_layer_of_this_folder_counts_and_those_of_the_user_do_not(repo) -> None:
+    before = demanded(repo, BASE)
+    repo.write('[defaults]\nverify = [["make"]]\n', repo.user_folder / "config.toml")
+    env = {"RUNNER_DEFAULTS__MAP": "map.md"}
+    assert demanded(repo, BASE, env, sets=['runtimes.codex.command="./x"']).digest == before.digest
+    repo.write('[defaults]\nverify = [["make"]]\n', repo.file.with_name("delegate.local.toml"))
+    assert demanded(repo, BASE).digest != before.digest
+
+
+# -- contents --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "script"),
+    [
+        (["sh", "ci.sh"], "ci.sh"),
+        (["bash", "-e", "ci/test.sh", "x"], "ci/test.sh"),
+        (["python3.11", "tools/check.py"], "tools/check.py"),
+        (["./check", "x"], "./check"),
+        (["sh", "-c", "./ci.sh"], "./ci.sh"),
+        (["python"], None),
+        (["pytest", "tests/a.py"], None),
+        (["make"], None),
+    ],
+)
+def test_the_script_of_a_command_is_what_its_words_tell(command: list[str], script: str | None) -> None:
+    assert script_of(command) == script
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "file"),
+    [
+        ("tasks.a", "", "ci.sh"),
+        ("tasks.b", 'verify = [["./check"]]', "check"),
+        ("runtimes.codex", 'command = "bin/codex"', "bin/codex"),
+        ("runtimes.codex.config", 'notify = ["python3", "notify.py"]', "notify.py"),
+        ("runtimes.codex.config", 'mcp_servers.e = { command = "./server" }', "server"),
+        ("tasks.b", 'rehearse = "play.toml"', "play.toml"),
+    ],
+)
+def test_the_content_of_a_script_in_the_repository_counts(repo, table: str, line: str, file: str) -> None:
+    text = with_(table, line)
+    absent = demanded(repo, text)
+    path = repo.root / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("one", encoding="utf-8")
+    one = demanded(repo, text)
+    path.write_text("two", encoding="utf-8")
+    two = demanded(repo, text)
+    assert len({absent.digest, one.digest, two.digest}) == 3
+    assert any(f"content of {file}" in key for _, key, _ in two.items)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link to nothing", "huge"])
+def test_a_script_that_is_no_plain_file_holds_nobody_up(repo, kind: str) -> None:
+    path = repo.root / "ci.sh"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "huge":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.symlink_to("nowhere")
+    assert demanded(repo, BASE).by is None
+
+
+# -- deciding --------------------------------------------------------------------------------------
+
+
+def test_what_was_agreed_to_is_trusted_until_it_changes_and_the_change_is_told(repo) -> None:
+    found = demanded(repo, BASE)
+    with pytest.raises(NotTrusted, match="not trusted yet"):
+        trust.require(repo.load(), repo.env)
+    trust.agree(found, repo.env)
+    trust.require(repo.load(), repo.env)
+    changed = demanded(repo, BASE.replace("ci.sh", "other.sh").replace('env = ["A_TOKEN"]\n', ""))
+    assert trust.difference(changed) == [
+        ("changed:", "tasks.a.verify", "sh other.sh  (was: sh ci.sh)"),
+        ("gone:", "runtimes.codex.env", '["A_TOKEN"]'),
+    ]
+    with pytest.raises(NotTrusted, match="have changed since"):
+        trust.require(repo.load(), repo.env)
+
+
+def test_a_trusted_folder_may_come_to_say_anything_until_a_run_changes_it(repo) -> None:
+    from runner.state.trust import changed_by_run
+
+    trust.agree(demanded(repo, BASE), repo.env, folder=True)
+    assert demanded(repo, with_("tasks.b", 'verify = [["make"]]')).by == "folder"
+    changed_by_run(str(repo.root), repo.env, "run-1", ("delegate.toml",))
+    found = demanded(repo, with_("tasks.b", 'verify = [["make"]]'))
+    assert found.by is None and trust.changed(found) == ["run run-1 changed delegate.toml"]
+    trust.agree(found, repo.env)
+    assert demanded(repo, with_("tasks.b", 'verify = [["sh"]]')).by == "folder"
+
+
+def test_a_digest_in_the_environment_is_trust_in_exactly_that(repo) -> None:
+    digest = demanded(repo, BASE).digest
+    config = repo.load()
+    assert trust.demanded(config, {"HOME": "/nonexistent", "RUNNER_TRUST": digest}).by == "variable"
+    with pytest.raises(NotTrusted, match=f"are not what RUNNER_TRUST trusts .*{digest}"):
+        trust.require(config, {"HOME": "/nonexistent", "RUNNER_TRUST": "sha256:0"})
+
+
+def test_the_digest_is_the_same_wherever_the_repository_lies(repo, tmp_path: Path) -> None:
+    from runner import config
+
+    digest = demanded(repo, BASE).digest
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    (other / "delegate.toml").write_text(BASE, encoding="utf-8")
+    subprocess.run(["git", "init", "-q", other], check=True)
+    env = {"HOME": str(tmp_path)}
+    assert trust.demanded(config.load(str(other), env=env), repo.env).digest == digest
+
+
+def test_a_rehearsal_of_the_shipped_example_needs_no_trust_and_a_changed_one_does(repo) -> None:
+    repo.file.unlink(missing_ok=True)
+    commands.init(str(repo.root))
+    shipped = repo.load()
+    assert trust.demanded(shipped, repo.env, rehearses=True).by == "shipped"
+    assert trust.demanded(shipped, repo.env).by is None
+    text = repo.file.read_text(encoding="utf-8")
+    assert demanded(repo, f'{text}verify = [["make"]]\n').by is None
+    repo.write(text)
+    repo.write('[defaults]\nverify = [["make"]]\n', repo.file.with_name("delegate.local.toml"))
+    assert trust.demanded(repo.load(), repo.env, rehearses=True).by is None
+
+
+# -- files that committed settings name ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["prompt_file", "map"])
+@pytest.mark.parametrize("how", ["absolute", "above", "link", "link of a folder"])
+def test_a_committed_file_names_no_text_outside_of_the_repository(repo, key: str, how: str) -> None:
+    outside = repo.root.parent / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("TOPSECRET", encoding="utf-8")
+    (repo.root / "p.md").symlink_to(outside / "secret")
+    (repo.root / "d").symlink_to(outside)
+    name = {
+        "absolute": str(outside / "secret"),
+        "above": "../outside/secret",
+        "link": "p.md",
+        "link of a folder": "d/secret",
+    }[how]
+    prompt = "" if key == "prompt_file" else 'prompt = "x"\n'
+    text = f'[tasks.a]\n{prompt}{key} = "{name}"\n'
+    (problem,) = repo.problems(text)
+    assert "outside of the repository" in problem
+    with pytest.raises(PromptInvalid, match="outside of the repository"):
+        start.resolve(repo.load(), start.Request("a"), repo.env)
+    # What is only the user's may name it.
+    repo.write("[tasks.a]\n" + ('prompt = "x"\n' if prompt else ""))
+    repo.write(f'[tasks.a]\n{key} = "{name}"\n', repo.file.with_name("delegate.local.toml"))
+    assert repo.check().problems == ()
+    assert "TOPSECRET" in start.resolve(repo.load(), start.Request("a"), repo.env).prompt
+
+
+def test_a_rehearsal_script_outside_of_the_repository_is_refused(repo) -> None:
+    (repo.root.parent / "play.toml").write_text("schema_version = 1\n", encoding="utf-8")
+    (problem,) = repo.problems('[tasks.a]\nprompt = "x"\nrehearse = "../play.toml"\n')
+    assert "outside of the repository" in problem
+    with pytest.raises(ConfigInvalid, match="outside of the repository"):
+        start.resolve(repo.load(), start.Request("a"), repo.env)
+
+
+def test_a_writable_folder_in_the_repository_is_no_link_to_elsewhere(repo) -> None:
+    (repo.root / "cache").symlink_to(repo.root.parent)
+    repo.write(
+        '[defaults]\nsandbox = "b"\n[sandboxes.b]\nlevel = "workspace-write"\nwritable = ["cache/x"]\n'
+        '[tasks.a]\nprompt = "x"\n'
+    )
+    with pytest.raises(ConfigInvalid, match="which is a link to"):
+        start.resolve(repo.load(), start.Request("a"), repo.env)
+
+
+def test_local_settings_that_git_tracks_are_an_error_from_when_it_does(repo) -> None:
+    subprocess.run(["git", "init", "-q", repo.root], check=True)
+    local = repo.file.with_name("delegate.local.toml")
+    repo.write('[tasks.a]\nprompt = "x"\n')
+    repo.write("[defaults]\nretries = 1\n", local)
+    assert repo.check().problems == ()
+    assert repo.load().tasks["a"].retries == 1
+    subprocess.run(["git", "-C", repo.root, "add", "-f", local], check=True)
+    (problem,) = repo.check().problems
+    assert "is tracked by git" in str(problem)
+    with pytest.raises(ConfigInvalid, match="is tracked by git"):
+        repo.load()
+    assert repo.show()["tasks"]  # what only looks goes on
