@@ -75,7 +75,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         claim, problem = _claimed(owner, contract, outcome, reason)
         if is_closing and problem is not None:
             outcome = Outcome.SUCCEEDED  # the work ended well; only the report is missing
-    seen = _seen(owner)  # before the checks, whose files are not the agent's
+    seen, is_given_up = _seen(owner, wish)  # before the checks, whose files are not the agent's
     is_said_done = problem is None and (claim is None or claim.status == "completed")
     checks: tuple[Check, ...] = ()
     if wish is None and _is_cancelled(owner):
@@ -95,7 +95,8 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         checks_declared=len(owner.invocation.verify) if is_said_done else 0,
         findings=(*_found(owner, claim, seen, checks), *_drifted(owner)),
     )
-    return _judged(owner, evidence, seen)
+    judgement = _judged(owner, evidence, seen)
+    return judgement.replace(is_touched=False) if is_given_up else judgement
 
 
 def _judged(owner: Owner, evidence: Evidence, seen: Json | None) -> Judgement:
@@ -180,14 +181,17 @@ def _claimed(
     return (found, None) if isinstance(found, claims.Claim) else (None, found)
 
 
-def _seen(owner: Owner) -> dict[str, Any] | None:
+def _seen(owner: Owner, wish: Reason | None) -> tuple[dict[str, Any] | None, bool]:
+    """What is different in the tree; None where that is not known. And whether a cancel ended the look."""
     if not tree_helper.is_recorded(owner.run):
-        return None
+        return None, False
+    was_cancelled = wish is not None and wish.code == "cancelled"
     try:
-        return tree_helper.look(owner.run, owner.env)
+        found = tree_helper.look(owner.run, owner.env, lambda: was_cancelled or _is_cancelled(owner))
     except (tree_helper.TreeUnknown, OSError, ValueError) as error:
         owner.log.note("tree_unknown", message=str(error)[:500])
-        return None
+        return None, isinstance(error, tree_helper.LookCancelled)
+    return found, False
 
 
 def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
@@ -203,6 +207,7 @@ def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
         dirty_before=tuple(seen["dirty_before"]),
         unknown=tuple(seen["unknown"]),
         tree=seen["tree"],
+        too_large=tuple(seen["too_large"]),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
 from runner.disk import files, home
 from runner.state.store import RunDir
@@ -17,7 +18,7 @@ from runner.verify.record import RolledBack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from runner.model import Terms
@@ -26,12 +27,17 @@ if TYPE_CHECKING:
 
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "workspace", "__main__.py")
 _TIMEOUT_S = 900.0
+_AFTER_CANCEL_S = 5.0
 _LARGEST = 1 << 30
 _GIT = "check the tree with `git status`; `runner diff RUN` shows the changes"
 
 
 class TreeUnknown(Exception):
     """Git did not say; the text is why."""
+
+
+class LookCancelled(TreeUnknown):
+    """A person wants the end more than to know, or to have the tree back."""
 
 
 def is_recorded(run: RunDir) -> bool:
@@ -48,12 +54,19 @@ def was_clean(run: RunDir) -> bool | None:
         return None
 
 
-def look(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
+def look(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -> dict[str, Any]:
     """What changed since then, according to `workspace.__main__`. TreeUnknown.
 
-    Nothing interrupts it: the rollback depends on it, even after a cancel.
+    A rollback depends on it, so that a cancel does not end it at once: it has a few seconds more.
     """
-    return _ask(run, "look", env)
+    told: list[float] = []
+
+    def is_over() -> bool:
+        if not told and cancelled():
+            told.append(time.monotonic())
+        return bool(told) and time.monotonic() - told[0] > _AFTER_CANCEL_S
+
+    return _ask(run, "look", env, cancelled=is_over)
 
 
 def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
@@ -103,12 +116,20 @@ def take_back(
     return rolled
 
 
-def _ask(run: RunDir, what: str, env: Mapping[str, str], *more: str) -> dict[str, Any]:
+def _ask(
+    run: RunDir,
+    what: str,
+    env: Mapping[str, str],
+    *more: str,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
     answer, log = f"{run.path}/workspace-{what}.json", f"{run.path}/workspace.log"
     # Without `site`: it needs no package of others, and the run's end waits for it.
     argv = (sys.executable, "-I", "-S", _MAIN, what, run.path, answer, *more)
     ours = {**home.named(os.environ), **env}
-    check = run_check(CheckCommand(argv, run.path, ours, log, _TIMEOUT_S))
+    check = run_check(CheckCommand(argv, run.path, ours, log, _TIMEOUT_S), cancelled=cancelled)
+    if check.exit_code is None and not check.timed_out and cancelled():
+        raise LookCancelled("the run was cancelled while its work tree was looked at; nothing is taken back")
     if not check.passed:
         raise TreeUnknown(check.tail.strip() or f"looking at the work tree {check.how}")
     found: dict[str, Any] = json.loads(files.read(answer, _LARGEST))

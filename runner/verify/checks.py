@@ -24,6 +24,7 @@ _HEAD_BYTES = 1024 * 1024
 _END_BYTES = 256 * 1024
 _TAIL_BYTES = 4096
 _LOOK_S = 0.05
+_KILL = 9  # by number (signal(7)): `signal` costs an import
 _LOOKS_PER_WISH = 4  # a cancel is found by listing a folder, the size of a file is not
 
 
@@ -68,14 +69,19 @@ class Check(Value):
 
 
 def _never() -> bool:
-    """For a caller with nothing to end and no cancel."""
+    """For a caller without a cancel."""
     return False
 
 
 def run_check(
-    command: CheckCommand, *, sweep: Callable[[], object] = _never, cancelled: Callable[[], bool] = _never
+    command: CheckCommand,
+    *,
+    sweep: Callable[[], object] | None = None,
+    cancelled: Callable[[], bool] = _never,
 ) -> Check:
-    """Runs one check to its end. `sweep` ends whatever it left running; `cancelled` cuts it short."""
+    """Runs one check to its end. `cancelled` cuts it short. `sweep` ends whatever it left running; None: its
+    session is ended where it was cut short.
+    """
     begun, argv, log = time.monotonic(), command.argv, command.log
     try:
         program, env = _which(argv[0], command.cwd, command.env), programs.with_search_path(command.env)
@@ -94,7 +100,11 @@ def run_check(
     code = None
     if ended:
         code = os.waitstatus_to_exitcode(os.waitpid(identity.pid, 0)[1])
-    sweep()
+    if sweep is not None:
+        sweep()
+    elif not ended:
+        os.killpg(identity.pid, _KILL)  # not waited for yet, so the number is its own
+        os.waitpid(identity.pid, 0)
     late = not ended and time.monotonic() >= deadline
     _shorten(log, command.max_log)
     return Check(argv, code, late, round(time.monotonic() - begun, 3), _tail(log))

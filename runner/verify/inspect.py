@@ -79,6 +79,8 @@ class Observed(Value):
     """Files that were not as committed when the run began."""
     unknown: tuple[str, ...] = ()
     """Paths of which nothing is known, since they could not be read."""
+    too_large: tuple[str, ...] = ()
+    """Files among the changed ones that became too large to be recorded: what is in them is not known."""
     tree: str | None = None
     """The whole workspace then, as the run's private record of it (`workspace.shadow`) has it."""
 
@@ -96,6 +98,7 @@ FINDINGS = {
     "changed_not_claimed": "a changed file is not in the agent's list",
     "changed_read_only": "files changed although the run was read-only",
     "changed_dirty": "the run changed a file that had uncommitted changes",
+    "too_large": "a file became too large to be recorded, so no patch has it",
     "not_observed": "the changes are not known, or not for all paths",
 }
 """Every code and what it means; scripts read them."""
@@ -171,6 +174,9 @@ def _on_changes(allowed: Allowed, claim: Claim | None, observed: Observed) -> It
     if said_done and allowed.writes and allowed.expects_change and not _did_anything(observed):
         text = "the agent says that it completed the task, but no file was changed"
         yield Finding("empty_diff", Severity.ERROR, text)
+    if observed.too_large:
+        text = f"{_count(observed.too_large)} made too large to be recorded: no diff and no patch has them"
+        yield _finding("too_large", Severity.ERROR, text, observed.too_large)
     if observed.changed and not allowed.writes:
         text = (
             f"{_count(observed.changed)} changed although the run was read-only: by someone else, "

@@ -50,14 +50,20 @@ def _look(snapshot: Snapshot) -> dict[str, Any]:
     before = {*snapshot.dirty, *snapshot.untracked}
     return {
         "tree": now.tree,
-        "changed": list(now.names),
+        "changed": sorted({*now.names, *now.unrecorded}),
+        "too_large": list(now.large),
         "head_moved": now.head_moved or now.branch_moved,
         "moved_refs": [ref.name for ref in now.refs],
         "dirty_before": sorted(before),
         "unknown": list(now.problems),
         "was_clean": snapshot.was_clean,
         "is_touched": bool(
-            now.names or now.staged or now.folders_added or now.folders_deleted or now.folder_modes
+            now.names
+            or now.unrecorded
+            or now.staged
+            or now.folders_added
+            or now.folders_deleted
+            or now.folder_modes
         ),
         "root": snapshot.root,
         "diff": diff(snapshot, now.tree)[:_DIFF_BYTES].decode(errors="replace"),

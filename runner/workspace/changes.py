@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import stat
 
 from runner.value import StrEnum, Value
-from runner.workspace.files import REPOSITORY, Entry, read_bytes
+from runner.workspace.files import REPOSITORY, Entry, entry_at, read_bytes
 from runner.workspace.git import Git, split
+from runner.workspace.tracked import SPECIAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,11 +74,20 @@ class Changes(Value):
     staged: bool
     problems: tuple[str, ...]
     """What could not be read, then or now: of these nothing is known."""
+    large: tuple[str, ...]
+    """Files that can be recorded no more, because they became too large."""
+    special: tuple[str, ...]
+    """New FIFOs, sockets and devices that are not ignored. git stores none, so they are not in `tree`."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The paths that changed."""
         return tuple(change.path for change in self.paths)
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """What changed besides, and is in no tree."""
+        return tuple(sorted({*self.large, *self.special} - {*self.names}))
 
 
 def changed(snapshot: Snapshot) -> Changes:
@@ -92,6 +100,7 @@ def changed(snapshot: Snapshot) -> Changes:
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]
+    special = snapshot.shadow.unignored(sorted({*seen.special} - {*snapshot.special}))
     # A folder that was ignored as a whole was there, although nothing in it is listed.
     return Changes(
         tree=seen.tree,
@@ -108,7 +117,9 @@ def changed(snapshot: Snapshot) -> Changes:
         head_moved=position.head != snapshot.position.head,
         branch_moved=position.branch != snapshot.position.branch,
         staged=not has_same_index(snapshot),
-        problems=tuple(sorted({*snapshot.problems, *seen.problems})),
+        problems=tuple(sorted({*snapshot.problems, *seen.problems, *(SPECIAL + name for name in special)})),
+        large=tuple(sorted({*seen.large} - {*snapshot.large})),
+        special=special,
     )
 
 
@@ -193,13 +204,10 @@ def strayed(snapshot: Snapshot, tree: str, root: str, paths: Collection[str]) ->
 def _standing(path: str, hash_name: str) -> tuple[str, str] | None:
     """Mode and name of the content as git has them; None where no file and no link stands."""
     try:
-        found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            mode, data = "120000", os.fsencode(os.readlink(path))
-        elif stat.S_ISREG(found.st_mode):
-            mode, data = ("100755" if found.st_mode & 0o100 else "100644"), read_bytes(path) or b""
-        else:
-            return None
+        found = entry_at(path, None, hash_name)
     except OSError:
         return None
-    return mode, hashlib.new(hash_name, b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+    if found is None or not found.oid:
+        return None
+    mode = "120000" if found.kind == stat.S_IFLNK else "100755" if found.mode & 0o100 else "100644"
+    return mode, found.oid

@@ -5,26 +5,30 @@ from __future__ import annotations
 import os
 import stat
 
-from runner.disk.files import read, replace_bytes
+from runner.disk.files import NoFile, follow, read, read_up_to, replace_bytes
 from runner.errors import Conflict
 from runner.state import authentic
 from runner.value import FileMode, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import Any, TypeVar
 
     Kind = TypeVar("Kind", bound=Value)
 
 _CHUNK = 1 << 20
 _LARGEST = 1 << 30
+LARGEST_FILE = 2 << 30
+"""A larger file is not read: that a file has no end in sight costs its writer nothing (truncate(1))."""
+_LARGEST_SUM = 8 << 30
+"""Nor are more bytes than these at once, however many files they are in."""
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Entry(Value):
     """What stands at a path: `mode` is st_mode with its type (0o160000 is a repository), `oid` git's name of
-    the raw content; "" where git has none (a folder, a FIFO).
+    the raw content; "" where git has none (a folder, a FIFO), or the file is too large to be read.
     """
 
     mode: FileMode
@@ -39,12 +43,36 @@ class Entry(Value):
         """A submodule, or any repository inside: its commit is known, nothing in it is touched."""
         return self.kind == REPOSITORY
 
+    @property
+    def is_special(self) -> bool:
+        """A FIFO, a socket or a device: it has no content of its own."""
+        return is_special(self.mode)
+
     def has_content_of(self, other: Entry | None) -> bool:
         """Same kind, same bytes; the permissions may differ."""
         return other is not None and self.kind == other.kind and self.oid == other.oid != ""
 
 
 REPOSITORY = 0o160000
+
+
+def is_special(mode: int) -> bool:
+    """Whether it is neither a file, nor a link, nor a folder."""
+    return stat.S_IFMT(mode) in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
+
+
+def too_large(sizes: Mapping[str, int]) -> frozenset[str]:
+    """Which files are not read: those that are too large, and the largest of all while together they are."""
+    left = sum(sizes.values())
+    if left <= LARGEST_FILE:
+        return frozenset()
+    found = set()
+    for size, name in sorted(((size, name) for name, size in sizes.items()), reverse=True):
+        if size <= LARGEST_FILE and left <= _LARGEST_SUM:
+            break
+        found.add(name)
+        left -= size
+    return frozenset(found)
 
 
 def entry_at(name: str, folder: int | None, hash_name: str) -> Entry | None:
@@ -54,7 +82,7 @@ def entry_at(name: str, folder: int | None, hash_name: str) -> Entry | None:
         if stat.S_ISLNK(found.st_mode):
             target = os.fsencode(os.readlink(name, dir_fd=folder))
             return Entry(found.st_mode, blob(hash_name, len(target), [target]))
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_FILE:
             return Entry(found.st_mode, "")
         with open(os.open(name, os.O_RDONLY | _FLAGS, dir_fd=folder), "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -86,19 +114,25 @@ def read_record(path: str, kind: type[Kind]) -> Kind | None:
 
 
 def read_bytes(path: str) -> bytes | None:
-    """None if there is no such file."""
+    """None if there is no such file. Conflict if it is none, or too large."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        fd, found = follow(path)
     except FileNotFoundError:
         return None
+    except NoFile as error:
+        raise Conflict(f"{path} {error.strerror}") from error
+    try:
+        if found.st_size > LARGEST_FILE:
+            raise Conflict(f"{path} is too large to be read: it has {found.st_size} bytes")
+        return read_up_to(LARGEST_FILE, fd, found.st_size)
+    finally:
+        os.close(fd)
 
 
 def copy_with_time(source: str, target: str) -> None:
     """With the time of its last change, which git compares with those of the files (racy-git)."""
     at = os.stat(source).st_mtime_ns
-    with open(source, "rb") as file:
-        replace_bytes(target, file.read())
+    replace_bytes(target, read_bytes(source) or b"")
     os.utime(target, ns=(at, at))
 
 

@@ -12,6 +12,7 @@ from runner.value import Value
 from runner.workspace.files import entry_at, read_bytes
 from runner.workspace.git import Git, GitFailed, joined, split
 from runner.workspace.ignores import Untracked, one_list, untracked
+from runner.workspace.survey import refuse_blocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,8 +125,13 @@ class Repository(Value):
         # With `./`, so that none of them is a pattern. Without a slash at the end, because `folder/*` matches
         # `folder/`, where a further rule may except a file inside.
         names = joined(f"./{name}" for name in asked)
-        if not names or self.git.ask("check-ignore", "-z", "--no-index", "--stdin", stdin=names)[1] == names:
+        ignored = names and self.git.ask("check-ignore", "-z", "--no-index", "--stdin", stdin=names)[1]
+        if ignored == names:
             return untracked((), foreign)
+        left = {*split(names)} - {*split(ignored)}
+        refuse_blocking(
+            self.root, (name[:-1] for name in foreign if name.endswith("/") and f"./{name[:-1]}" in left)
+        )
         others = ("ls-files", "-z", "-o", "--exclude-standard")
         return untracked(split(self.git.run(*others)), split(self.git.run(*others, "-i", "--directory")))
 

@@ -1,7 +1,8 @@
 """Rolls a work tree back to its state before a run, losing nothing of the user's. Edge: git and disk.
 
 <folder>/discarded.patch   all that the rollback removes, for `git apply`
-<folder>/kept/             what was edited while it ran, and repositories that the run made
+<folder>/kept/             what was edited while it ran, and what no tree holds: repositories that the run
+                           made, files that are too large (a FIFO, a socket or a device has nothing to keep)
 <folder>/rollback.json     the plan, then the result; `rollback.steps` has the finished steps
 """
 
@@ -125,9 +126,11 @@ def _planned(snapshot: Snapshot, now: Changes) -> Journal:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(patch)  # of an attempt that did not come to a plan
     snapshot.shadow.git.into(patch, *snapshot.shadow.patch_arguments(snapshot.tree, now.tree))
-    parents = {folder for path in now.names for folder in _parents(path)}
+    unrecorded = now.unrecorded
+    parents = {folder for path in (*now.names, *unrecorded) for folder in _parents(path)}
     folders = {*parents, *now.folders_deleted, *now.folder_modes} & snapshot.folders.keys()
     steps = [Move(change.path, change.after, change.before) for change in now.paths]
+    steps += [Move(path, None, None) for path in unrecorded]
     plan = ordered(steps, {path: snapshot.folders[path] for path in sorted(folders)}, now.folders_added)
     log = f"rollback-{os.urandom(4).hex()}.steps"  # the steps of another plan are no steps of this one
     return Journal(_VERSION, log, now.tree, plan, None)

@@ -13,11 +13,11 @@ import stat
 from runner.disk.files import create, private_folder
 from runner.errors import Conflict
 from runner.value import Value
-from runner.workspace.files import REPOSITORY, Entry, blob, read_bytes
+from runner.workspace.files import REPOSITORY, Entry, blob, read_bytes, too_large
 from runner.workspace.git import Git, GitFailed, joined, split
 from runner.workspace.ignores import Untracked, untracked
-from runner.workspace.survey import folders, survey
-from runner.workspace.tracked import Index, Permissions, parse, walk
+from runner.workspace.survey import folders, refuse_blocking, survey
+from runner.workspace.tracked import TOO_LARGE, Index, Permissions, parse, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ class Before(Value):
 
 class Seen(Value):
     """A work tree at one moment. `permissions` are those of the plain files, `folders` those of each folder,
-    `problems` what could not be read and is therefore in none of them. `as_indexed` is whether the index that
-    was looked at describes it.
+    `problems` what could not be read and is therefore in none of them. `large` are the files among these that
+    are too large, and `special` what is neither a file, nor a link, nor a folder, and takes no tracked place.
+    `as_indexed` is whether the index that was looked at describes it.
     """
 
     tree: str
@@ -82,6 +83,8 @@ class Seen(Value):
     permissions: Permissions
     folders: dict[str, int]
     untracked: Untracked
+    large: tuple[str, ...]
+    special: tuple[str, ...]
     problems: tuple[str, ...]
 
 
@@ -152,7 +155,7 @@ class Shadow:
         if os.path.exists(self.base):
             os.link(self.base, index)  # git replaces an index and never writes into one
         try:
-            return self.record(index, before, lambda _: self._untracked(index, before))
+            return self.record(index, before, lambda foreign: self._untracked(index, before, foreign))
         finally:
             _remove(index)
 
@@ -189,15 +192,18 @@ class Shadow:
         beside = sort_out(here.foreign).without(self.is_runs) if here.foreign else Untracked()
         more = survey(self.root, beside.files)
         ignored = {*beside.ignored, *beside.repositories, *(name.removesuffix("/") for name in skipped)}
-        others, blind = folders(self.root, here.foreign_folders, ignored)
+        others = folders(self.root, here.foreign_folders, ignored)
+        large = too_large(here.doubtful)
+        doubtful = [name for name in here.doubtful if name not in large]
         as_indexed = not (here.doubtful or here.modules or here.gone or beside.files or beside.repositories)
         if not as_indexed:
-            changes = {name: Entry(0, _NOTHING[self.hash_name]) for name in here.gone}
+            changes = {name: Entry(0, _NOTHING[self.hash_name]) for name in (*here.gone, *large)}
             changes |= {name: Entry(REPOSITORY, self._commit_of(name)) for name in beside.repositories}
             # What is put in anew is without the times by which git would take it for unchanged.
-            changes |= {name: entry for name in here.disguised if (entry := listing.entry(name)) is not None}
+            disguised = [name for name in here.disguised if name not in large]
+            changes |= {name: entry for name in disguised if (entry := listing.entry(name)) is not None}
             _change(git, changes)
-            there = [*here.doubtful, *here.modules, *more.modes, *more.links]
+            there = [*doubtful, *here.modules, *more.modes, *more.links]
             if there:
                 git.run(
                     "update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=joined(there)
@@ -209,14 +215,17 @@ class Shadow:
         return Seen(
             tree,
             as_indexed,
-            here.permissions.with_more(more.modes),
-            {**here.folders, **others},
+            here.permissions.without(large).with_more(more.modes),
+            {**here.folders, **others.modes},
             beside,
-            (*here.problems, *more.problems, *blind),
+            (*sorted(large), *(name for name in more.sizes if name in more.absent)),
+            (*here.special, *others.special),
+            (*here.problems, *(TOO_LARGE + name for name in sorted(large)), *more.problems, *others.problems),
         )
 
-    def _untracked(self, index: str, before: Before) -> Untracked:
+    def _untracked(self, index: str, before: Before, foreign: Sequence[str]) -> Untracked:
         """By the rules of the snapshot, but for what was ignored then by whatever rule."""
+        refuse_blocking(self.root, (name[:-1] for name in foreign if name.endswith("/")), before.ignored)
         git = self.git.but(GIT_INDEX_FILE=index)
         with open(f"{self.home}/ignore", "rb") as file:
             rules = file.read()
@@ -225,6 +234,19 @@ class Shadow:
         hidden = split(git.run(*others, "-i", "--directory", stdin=rules))
         ignored = {f"{self.runs}/", *before.ignored}
         return untracked((name for name in listed if not _is_in(name, ignored)), hidden)
+
+    def unignored(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of some names that the rules of the snapshot do not ignore; git lists none of them."""
+        if not names:
+            return ()
+        nowhere = f"{self.home}/none.{os.getpid()}.{os.urandom(4).hex()}"
+        os.mkdir(nowhere, 0o700)  # where nothing is, git finds no rules of now
+        git = Git(nowhere, {"GIT_DIR": self.home, "GIT_WORK_TREE": nowhere})
+        git = git.but_with({"core.excludesFile": f"{self.home}/ignore"})
+        asked = joined(f"./{name}" for name in names)
+        ignored = {*split(git.ask("check-ignore", "-z", "--no-index", "--stdin", stdin=asked)[1])}
+        os.rmdir(nowhere)
+        return tuple(name for name in names if f"./{name}" not in ignored)
 
     def differing(self, before: str, after: str) -> Iterator[tuple[str, int, str, int, str]]:
         """Path, mode and name of the content before, the same after; a mode of 0 is "not there"."""

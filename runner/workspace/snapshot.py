@@ -67,6 +67,10 @@ class Snapshot(Value):
     problems: tuple[str, ...]
     ignored_files: tuple[str, ...] = ()
     """Single files that were ignored."""
+    large: tuple[str, ...] = ()
+    """Files that were too large to be recorded; they are among the problems."""
+    special: tuple[str, ...] = ()
+    """What was neither a file, nor a link, nor a folder, ignored or not."""
     since_ns: int | None = None
     """When the private index began to be true, by the clock of the file system; None: by an older runner."""
 
@@ -156,6 +160,8 @@ def take(
         ignored=beside.ignored,
         problems=seen.problems,
         ignored_files=beside.ignored_files,
+        large=seen.large,
+        special=seen.special,
         since_ns=since_ns,
     )
     write_json(f"{folder}/workspace.json", snapshot.to_json())

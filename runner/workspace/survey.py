@@ -9,7 +9,8 @@ import os
 import stat
 
 from runner.value import Value
-from runner.workspace.tracked import HIDING_PLACE, NO_LINK, REFUSED_LINK
+from runner.workspace.files import too_large
+from runner.workspace.tracked import HIDING_PLACE, NO_LINK, REFUSED_LINK, SPECIAL, TOO_LARGE, refuse_rules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 
 class Survey(Value):
-    """Paths are relative. `modes` are the permission bits of plain files, `links` the symbolic links,
-    `inner` the folders among the names (repositories, or what took a file's place); `absent` are the names
-    that nothing stands at.
+    """Paths are relative. `modes` are the permission bits of plain files, `links` the symbolic links, `inner`
+    the folders among the names (repositories, or what took a file's place); `absent` are the names that
+    nothing stands at, or nothing that is recorded. `sizes` are those of all files that can be read.
     """
 
     modes: dict[str, int]
+    sizes: dict[str, int]
     links: frozenset[str]
     inner: frozenset[str]
     absent: frozenset[str]
@@ -33,6 +35,7 @@ def survey(root: str, names: Iterable[str]) -> Survey:
     """Looks at each name once. A name whose parent is a link or a file is absent: git holds it so."""
     real: dict[str, bool] = {"": True}
     modes: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     links, inner, absent, problems = set(), set(), set(), []
     for name in names:
         if not _is_folder(root, os.path.dirname(name), real):
@@ -56,21 +59,39 @@ def survey(root: str, names: Iterable[str]) -> Survey:
             inner.add(name)
         elif not stat.S_ISREG(found.st_mode):
             absent.add(name)
-            problems.append(f"neither a file nor a link, so git cannot store it: {name}")
+            problems.append(SPECIAL + name)
         elif _is_readable(f"{root}/{name}", found):
             modes[name] = stat.S_IMODE(found.st_mode)
+            sizes[name] = found.st_size
         else:
             absent.add(name)
             problems.append(f"cannot be read: {name}")
-    return Survey(modes, frozenset(links), frozenset(inner), frozenset(absent), tuple(problems))
+    large = too_large(sizes)
+    problems += [TOO_LARGE + name for name in sorted(large)]
+    for name in large:
+        del modes[name]
+    return Survey(
+        modes, sizes, frozenset(links), frozenset(inner), frozenset(absent | large), tuple(problems)
+    )
 
 
-def folders(root: str, tops: Iterable[str], skipped: Collection[str]) -> tuple[dict[str, int], list[str]]:
-    """`tops` and every folder below them with its permission bits, and what could not be looked into.
-    `skipped` are folders that count as not there, with all that is in them.
+class Folders(Value):
+    """Folders with their permission bits, what in them is neither a file, nor a link, nor a folder, and what
+    could not be looked into. Paths are relative.
+    """
+
+    modes: dict[str, int]
+    special: list[str]
+    problems: list[str]
+
+
+def folders(root: str, tops: Iterable[str], skipped: Collection[str]) -> Folders:
+    """`tops` and every folder below them. `skipped` are folders that count as not there, with all that is in
+    them.
     """
     found: dict[str, int] = {}
-    problems = []
+    special: list[str] = []
+    problems: list[str] = []
     waiting = [*tops]
     while waiting:
         folder = waiting.pop()
@@ -90,8 +111,37 @@ def folders(root: str, tops: Iterable[str], skipped: Collection[str]) -> tuple[d
             found.pop(folder)
             problems.append(HIDING_PLACE + folder)
             continue
-        waiting += [f"{folder}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False)]
-    return found, problems
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{folder}/{entry.name}")
+            elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                refuse_rules(root, f"{folder}/{entry.name}")
+                special.append(f"{folder}/{entry.name}")
+    return Folders(found, special, problems)
+
+
+def refuse_blocking(root: str, tops: Iterable[str], skipped: Collection[str] = ()) -> None:
+    """Conflict where git would wait for a FIFO without end when it enters these folders: one that stands for
+    a file of its own, of rules or of a repository.
+    """
+    waiting = [*tops]
+    while waiting:
+        folder = waiting.pop()
+        if f"{folder}/" in skipped:
+            continue
+        try:
+            entries = [*os.scandir(f"{root}/{folder}")]
+        except OSError:  # said where it is looked into
+            continue
+        is_git = ".git" in folder.split("/")
+        for entry in entries:
+            path = f"{folder}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                waiting += [] if is_git and entry.name in ("objects", "hooks", "lfs") else [path]
+            elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+                refuse_rules(root, path, is_git=is_git)
+            elif entry.name == ".gitignore":
+                refuse_rules(root, path, size=entry.stat(follow_symlinks=False).st_size)
 
 
 def _is_folder(root: str, path: str, real: dict[str, bool]) -> bool:

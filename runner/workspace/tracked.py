@@ -13,13 +13,19 @@ import stat
 import sys
 from struct import Struct
 
+from runner.errors import Conflict
 from runner.value import Value
-from runner.workspace.files import Entry
+from runner.workspace.files import Entry, is_special
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+SPECIAL = "neither a file nor a link, so git cannot store it: "
+TOO_LARGE = "too large to be recorded: "
+_RULES = (".gitattributes", ".gitignore", ".gitmodules")
+_LARGEST_RULES = 100 << 20
+"""As much as git itself reads of a file of attributes (gitattributes(5))."""
 HIDING_PLACE = "has a `.git` but is not a repository, so its content was not examined: "
 REFUSED_LINK = "a link of this name is nothing that git can store: "
 NO_LINK = ".gitmodules"
@@ -45,6 +51,10 @@ class Permissions(Value):
     def bits(self, path: str, executable: bool) -> int:
         mode = self.others.get(path)
         return self.usual[executable] if mode is None or bool(mode & 0o100) != executable else mode
+
+    def without(self, paths: Collection[str]) -> Permissions:
+        """But for those of some files."""
+        return self.replace(others={path: mode for path, mode in self.others.items() if path not in paths})
 
     def with_more(self, modes: dict[str, int]) -> Permissions:
         """And those of further files."""
@@ -80,18 +90,20 @@ class Index:
 class Standing(Value):
     """What stands where the index says, and beside that. Paths are relative.
 
-    `doubtful` are files and links that may differ from the index; git would not notice it of the
-    `disguised` ones, as it compares whole seconds and knows no rules of before. `modules` are repositories
-    that are tracked as such, `gone` the names at which no file and no link stands any more. `foreign` is what
-    stands beside tracked files and is not tracked, a folder with a slash at its end: it was not entered.
-    `permissions` are those of tracked files, `folders` those of each folder.
+    `doubtful` are files and links that may differ from the index, each with its size; git would not notice it
+    of the `disguised` ones, as it compares whole seconds and knows no rules of before. `modules` are
+    repositories that are tracked as such, `gone` the names at which no file and no link stands any more.
+    `foreign` is what stands beside tracked files and is not tracked, a folder with a slash at its end: it was
+    not entered; `special` is the same, but neither a file, nor a link, nor a folder. `permissions` are those
+    of tracked files, `folders` those of each folder.
     """
 
-    doubtful: list[str]
+    doubtful: dict[str, int]
     disguised: list[str]
     modules: list[str]
     gone: list[str]
     foreign: list[str]
+    special: list[str]
     permissions: Permissions
     folders: dict[str, int]
     problems: list[str]
@@ -153,6 +165,8 @@ def walk(
     look = _Walk(root, index, (since_ns, ruled_ns), skipped, usual or _usual(root, index))
     while look.waiting:
         look.enter(look.waiting.pop())
+    for path in (path for name in _RULES for path in index.named(name)):
+        refuse_rules(root, path, size=look.doubtful.get(path, 0))
     for folder in index.folders.keys() - look.entered:
         look.gone += [_below(folder, name) for name in index.folders[folder]]
     return Standing(
@@ -161,6 +175,7 @@ def walk(
         look.modules,
         look.gone,
         look.foreign,
+        look.special,
         Permissions(look.usual, look.modes),
         look.found,
         look.problems,
@@ -181,11 +196,12 @@ class _Walk:
         self.above = above(index.folders)
         self.waiting = [""]
         self.entered: set[str] = set()
-        self.doubtful: list[str] = []
+        self.doubtful: dict[str, int] = {}
         self.disguised: list[str] = []
         self.modules: list[str] = []
         self.gone: list[str] = []
         self.foreign: list[str] = []
+        self.special: list[str] = []
         self.modes: dict[str, int] = {}
         self.found: dict[str, int] = {}
         self.problems: list[str] = []
@@ -259,7 +275,7 @@ class _Walk:
                 or kind != mode & 0o170100
                 or (written_s >= recently and self._is_recent(found.st_mtime_ns))
             ):
-                self.doubtful.append(prefix + name)
+                self.doubtful[prefix + name] = found.st_size
                 times = found.st_ctime_ns // second & low, found.st_mtime_ns // second & low
                 whole = (*times, found.st_ino & low, found.st_size & low, kind)
                 is_same = whole == (changed_s, written_s, inode, size, mode & 0o170100)
@@ -273,8 +289,10 @@ class _Walk:
 
     def _odd(self, path: str, at: int | None) -> None:
         """What is not tracked, or stands there and is neither a file nor a link."""
+        size = 0
         try:
-            mode = os.lstat(f"{self.root}/{path}").st_mode
+            found = os.lstat(f"{self.root}/{path}")
+            mode, size = found.st_mode, found.st_size
         except FileNotFoundError:  # since it was listed
             mode = 0
         except PermissionError:
@@ -287,7 +305,13 @@ class _Walk:
         if at is not None:
             self.gone.append(path)
             if mode and not is_folder:
-                self.problems.append(f"neither a file nor a link, so git cannot store it: {path}")
+                self.problems.append(SPECIAL + path)
+        if is_special(mode):
+            refuse_rules(self.root, path)
+            if at is None:
+                self.special.append(path)
+            return
+        refuse_rules(self.root, path, size=size)
         shown = f"{path}/" if is_folder else path
         if mode == 0 or shown in self.skipped or (at is not None and not is_folder):
             return
@@ -298,6 +322,18 @@ class _Walk:
             self.waiting.append(path)
         else:
             self.foreign.append(shown)
+
+
+def refuse_rules(root: str, path: str, *, size: int | None = None, is_git: bool = False) -> None:
+    """Conflict where git opens what has this name, and would wait without end: for a FIFO (`size` None) or a
+    file that is too large. `is_git`: it is in a repository inside.
+    """
+    if not (is_git or path.rpartition("/")[2].lower() in _RULES):
+        return
+    if size is None:
+        raise Conflict(f"{root}/{path} is not a regular file, and git would wait for it", hint="remove it")
+    if size > _LARGEST_RULES:
+        raise Conflict(f"{root}/{path} is too large for git to read: it has {size} bytes", hint="remove it")
 
 
 def above(folders: Iterable[str]) -> set[str]:

@@ -148,7 +148,10 @@ class Transition:
         except PermissionError:
             content = None
         self.watch(f"sort out {step.path}")
-        if content is not None and (content.has_content_of(step.now) or content.has_content_of(step.goal)):
+        is_known = content is not None and (
+            content.is_special or content.has_content_of(step.now) or content.has_content_of(step.goal)
+        )
+        if is_known:
             os.unlink(held)
         else:
             os.rename(held, self._place_in_kept(step.path))

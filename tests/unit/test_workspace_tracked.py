@@ -157,7 +157,7 @@ def test_a_torn_index_is_none_that_we_can_read(work: Work) -> None:
 def test_of_an_unchanged_tree_nothing_is_in_doubt(work: Work) -> None:
     age(work)
     here = standing(work)
-    assert (here.doubtful, here.gone, here.foreign, here.modules, here.problems) == ([], [], [], [], [])
+    assert (here.doubtful, here.gone, here.foreign, here.modules, here.problems) == ({}, [], [], [], [])
     assert here.folders.keys() == {"d", "d/e"}
     assert here.permissions.bits("a", False) == 0o644 and here.permissions.bits("run.sh", True) == 0o755
 
@@ -182,7 +182,7 @@ def test_whatever_is_done_to_a_file_it_is_in_doubt_or_gone(work: Work) -> None:
 def test_what_was_written_when_the_index_was_is_in_doubt(work: Work) -> None:
     """The clock of a file system ticks: a second change in the same tick has the same time."""
     age(work)
-    assert standing(work, 10**18 + 3 * 10**9).doubtful == []
+    assert standing(work, 10**18 + 3 * 10**9).doubtful == {}
     assert len(standing(work, 10**18 + 10**9).doubtful) == 8, "whole seconds: it may tick every two"
     for name in ("a", "d/b"):
         os.utime(work.path(name), ns=(10**18 - 10**10 + 1, 10**18 - 10**10 + 1))
@@ -197,7 +197,7 @@ def test_no_link_leads_out_and_what_is_behind_one_is_gone(work: Work, tmp_path: 
     work.link("d", str(tmp_path / "d"))
     here = standing(work)
     assert sorted(here.gone) == ["d/b", "d/e/c"]
-    assert (here.foreign, here.folders, here.doubtful) == (["d"], {}, [])
+    assert (here.foreign, here.folders, here.doubtful) == (["d"], {}, {})
 
 
 def test_folders_without_tracked_files_are_named_and_not_entered(work: Work) -> None:
