@@ -8,6 +8,7 @@ import pytest
 from support.doubles import FINISHED, THREAD, said
 from support.judged import commit
 from support.repo import Repo, Run
+from support.waiting import wait_until
 
 WRITING = ("--sandbox", "workspace-write")
 CHANGE = 'echo "answer = 40" > src/app.py; echo more > new\n'
@@ -50,3 +51,37 @@ def test_what_was_uncommitted_before_is_kept_although_the_change_cannot_be_told(
     assert run.wait()["status"] == "rejected"
     assert not run.events("rolled_back"), "without `on_failure` a dirty tree is kept as it is"
     assert (repo.root / "keep.txt").read_text() == "edited\n"
+
+
+def test_a_fifo_and_a_file_without_an_end_are_told_and_taken_back(repo: Repo) -> None:
+    run = rejected(repo, "mkfifo pipe; truncate -s 1T huge; truncate -s 1T keep.txt", 'scope = ["src/**"]')
+    manifest = run.wait()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("rejected", "scope_violation")
+    assert not (repo.root / "pipe").exists() and not (repo.root / "huge").exists()
+    assert (repo.root / "keep.txt").stat().st_size < 100
+    result = json.loads(run.file("result.json"))
+    assert {"pipe", "huge", "keep.txt"} <= {*result["observed"]["changed"]}
+    findings = {finding["code"]: finding for finding in result["findings"]}
+    assert findings["too_large"]["evidence"] == ["huge", "keep.txt"]
+    assert any("pipe" in line for line in findings["not_observed"]["evidence"])
+
+
+def test_without_a_scope_a_file_without_an_end_allows_no_success(repo: Repo) -> None:
+    repo.quick_codex(before="truncate -s 1T huge")
+    repo.task("verify = []")
+    commit(repo)
+    manifest = repo.start(*WRITING).wait()
+    assert manifest["status"] == "rejected" and "too large" in manifest["reason"]["message"]
+
+
+def test_a_cancel_is_heard_while_the_tree_is_looked_at_and_then_the_change_stays(repo: Repo) -> None:
+    git = repo.bin / "git"
+    slow = 'case " $* " in *" write-tree "*) touch "$HOME/looking"; exec sleep 600;; esac'
+    git.write_text(f'#!/bin/sh\n[ -e "$HOME/slow" ] && {slow}\nexec /usr/bin/git "$@"\n')
+    run = rejected(repo, f"cp /bin/true {repo.home}/slow; chmod 755 {git}")
+    wait_until(lambda: (repo.home / "looking").exists(), 30, "git is at work")
+    manifest = run.told("cancel")
+    assert manifest["status"] == "cancelled" and manifest["survivors"] == []
+    assert run.tree() == [] and not run.events("rolled_back")
+    assert "cancelled while" in run.events("tree_unknown")[0]["message"]
+    assert (repo.root / "new").read_text() == "more\n"

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from support.processes import look
+from support.waiting import wait_until
 
 from runner.model import Outcome
 from runner.verify.checks import Check, CheckCommand, judge, run_check
@@ -39,6 +41,16 @@ def test_a_check_that_is_no_command_could_not_be_run(argv: tuple[str, ...], tmp_
     check = ran(tmp_path, *argv)
     assert (check.exit_code, check.timed_out, check.how) == (None, False, "could not be run")
     assert check.tail
+
+
+def test_of_a_check_that_is_cut_short_without_a_sweep_nothing_is_left(tmp_path: Path) -> None:
+    script = "echo $$ > pid; sleep 600 & echo $! > child; wait"
+    command = CheckCommand(("bash", "-c", script), str(tmp_path), {}, str(tmp_path / "log"), 60)
+    check = run_check(command, cancelled=(tmp_path / "child").exists)
+    assert (check.exit_code, check.timed_out) == (None, False)
+    for name in ("pid", "child"):
+        seen = look(int((tmp_path / name).read_text()))
+        wait_until(lambda seen=seen: seen is None or not seen.is_still_there(), 10)
 
 
 @pytest.mark.parametrize("path", [".", "", "bin", "./bin:"])
