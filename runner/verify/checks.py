@@ -24,7 +24,6 @@ _HEAD_BYTES = 1024 * 1024
 _END_BYTES = 256 * 1024
 _TAIL_BYTES = 4096
 _LOOK_S = 0.05
-_KILL = 9  # by number (signal(7)): `signal` costs an import
 _LOOKS_PER_WISH = 4  # a cancel is found by listing a folder, the size of a file is not
 
 
@@ -103,8 +102,7 @@ def run_check(
     if sweep is not None:
         sweep()
     elif not ended:
-        os.killpg(identity.pid, _KILL)  # not waited for yet, so the number is its own
-        os.waitpid(identity.pid, 0)
+        spawn.end_session(identity.pid)
     late = not ended and time.monotonic() >= deadline
     _shorten(log, command.max_log)
     return Check(argv, code, late, round(time.monotonic() - begun, 3), _tail(log))
