@@ -150,22 +150,27 @@ def take(
         runs=shadow.runs,
         hash_name=repository.hash_name,
         position=position,
-        tree=seen.tree,
         has_index=os.path.exists(shadow.user_index),
         dirty=dirty,
         untracked=untracked,
-        usual=seen.permissions.usual,
-        modes=seen.permissions.others,
-        folders=seen.folders,
-        ignored=beside.ignored,
-        problems=seen.problems,
-        ignored_files=beside.ignored_files,
-        large=seen.large,
-        special=seen.special,
         since_ns=since_ns,
+        **_of(seen),
     )
     write_json(f"{folder}/workspace.json", snapshot.to_json())
     return snapshot
+
+
+def _of(seen: Seen) -> dict[str, Any]:
+    """What a snapshot has of a look."""
+    return {
+        "tree": seen.tree,
+        "usual": seen.permissions.usual,
+        "modes": seen.permissions.others,
+        "folders": seen.folders,
+        "ignored": seen.untracked.ignored,
+        "ignored_files": seen.untracked.ignored_files,
+        **{name: getattr(seen, name) for name in ("problems", "large", "special")},
+    }
 
 
 def _shadow(repository: Repository, inside: str, folder: str, borrow: Sequence[str]) -> Shadow:
