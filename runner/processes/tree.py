@@ -5,6 +5,7 @@ Codex gives every shell command its own session and every MCP server its own gro
 supervisor, which inherits every orphan as a subreaper (prctl(2)). It stops at a process of another run, as a
 child run has its own supervisor. After an owner has died, its orphans are elsewhere: then all of /proc is
 searched for the session of the root, for processes seen before, and for the run's marker in the environment.
+Where the run has a control group, all that is in it is the run's, and the kernel freezes and kills it as one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from runner.model import Identity
+from runner.processes.cgroup import Cgroup
 from runner.processes.proc import (
     Process,
     children,
@@ -24,12 +26,14 @@ from runner.processes.proc import (
     is_alive,
     lists_children,
     marker,
+    process_at,
     send,
 )
 
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
 _SWEEP_S = 10.0
+_STOPPED_S = 2.0
 
 
 class Tree:
@@ -38,6 +42,7 @@ class Tree:
     `is_whole`: we have started everything of the run, as a subreaper, so all of it is below us. A walk then
     costs what the run has; else it costs what the machine has. `is_others` says whether a process belongs to
     another run, whose id it carries. That id alone hides nothing: whoever started it may have made it up.
+    `cgroup` is the group in which the run's processes are born.
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class Tree:
         reap: Callable[[], None],
         is_whole: bool = False,
         is_others: Callable[[Process, str], bool] = lambda process, run_id: False,
+        cgroup: Cgroup | None = None,
     ) -> None:
         self._run_id = run_id
         self._root = root
@@ -55,6 +61,7 @@ class Tree:
         self._is_whole = is_whole and lists_children()
         self._seen: set[tuple[int, int]] = {(root.pid, root.start_time)}
         self._is_others = is_others
+        self._cgroup = cgroup
         self._pause_s = _FIRST_PAUSE_S
         self._is_spared: Callable[[Process], bool] = lambda process: False
 
@@ -72,6 +79,9 @@ class Tree:
                 continue
             members[process.pid] = process
             queue += below(process.pid)
+        for pid in [] if self._cgroup is None else self._cgroup.pids():
+            if pid != me and (of_group := process_at(pid)) is not None:
+                members.setdefault(pid, of_group)
         self._seen.update((p.pid, p.start_time) for p in members.values())
         alive = (p for p in members.values() if p.is_alive and not self._is_spared(p))
         return sorted(alive, key=lambda p: p.start_time)
@@ -119,7 +129,20 @@ class Tree:
     def freeze(self, within_s: float) -> list[Process]:
         """Stops the whole tree. Returns what was still seen running at the end: empty is success.
 
-        Parents are stopped before their children, so that no unseen process is started; a walk that finds
+        What is in the group is frozen, too: else another process could continue it, and what starts processes
+        faster than a walk finds them would never be stopped. The signals come first, as a frozen process
+        takes none, and `ps` shows a stopped process as `T` and a frozen one as sleeping.
+        """
+        if self._cgroup is None:
+            return self._stop_all(within_s)
+        running = self._stop_all(min(within_s, _STOPPED_S))
+        if self._cgroup.freeze(within_s):
+            frozen = {*self._cgroup.pids()}
+            running = [process for process in running if process.pid not in frozen]
+        return running
+
+    def _stop_all(self, within_s: float) -> list[Process]:
+        """Parents are stopped before their children, so that no unseen process is started; a walk that finds
         everything stopped counts only when the next one finds the same.
         """
         deadline = self._deadline(within_s)
@@ -138,6 +161,8 @@ class Tree:
 
     def thaw(self, within_s: float) -> list[Process]:
         """Continues the whole tree, children first. Returns what is still stopped at the end."""
+        if self._cgroup is not None:
+            self._cgroup.thaw()
         deadline = self._deadline(within_s)
         while True:
             stopped = [process for process in self.members() if process.is_stopped]
@@ -171,12 +196,21 @@ class Tree:
             self.thaw(1.0)
             self._wait_until(lambda: not self.members(), grace_s, hurry)
         deadline = self._deadline(_SWEEP_S)
-        while members := self.members() or self._strays():
+        while (members := self.members() or self._strays()) or not self._is_group_empty():
             if time.monotonic() > deadline:
                 return members
+            if self._cgroup is not None:
+                self._cgroup.kill()
             self._signal(members, signal.SIGKILL)
             self._wait()
         return []
+
+    def is_proved_empty(self) -> bool:
+        """Whether the kernel itself says that nothing is left. False without a group that had all of it."""
+        return self._cgroup is not None and self._cgroup.has_all and self._cgroup.is_empty()
+
+    def _is_group_empty(self) -> bool:
+        return self._cgroup is None or self._cgroup.is_empty()
 
     def _deadline(self, within_s: float) -> float:
         self._pause_s = _FIRST_PAUSE_S

@@ -194,6 +194,8 @@ class Runtime(Protocol):
     """Whether it can resume a session, and reports the id of its session."""
     guards: bool
     """Whether its sandbox makes read-only what the `.git` file of a writable folder names."""
+    confines: bool
+    """Whether its sandbox keeps the agent from writing in /sys, so that it cannot leave its control group."""
     env_names: tuple[str, ...]
     """Names besides the default environment that the program itself needs (its home, ...)."""
 

@@ -58,6 +58,7 @@ class Codex:
     key_env: tuple[str, ...] = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
     resumes = True
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
+    confines = True
     env_names: tuple[str, ...] = ("CODEX_HOME",)
 
     def identify(self, version_output: str) -> str | None:

@@ -71,6 +71,7 @@ class Kay:
     key_env: tuple[str, ...] = ()
     resumes = False  # `kay exec --json` never prints the id of its thread
     guards = False  # nothing in its source says so, and it cannot be tried here
+    confines = False  # not known of its sandbox
     env_names: tuple[str, ...] = ("KAY_HOME",)
 
     def identify(self, version_output: str) -> str | None:

@@ -39,6 +39,7 @@ class ConductorRuntime:
     key_env: tuple[str, ...] = ()
     resumes = False  # another run resumes a plan
     guards = False  # it has no sandbox
+    confines = False  # it runs the checks of batches itself
     env_names: tuple[str, ...] = ()
 
     def identify(self, version_output: str) -> str | None:

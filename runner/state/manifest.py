@@ -22,7 +22,7 @@ from runner.model import (
     Usage,
 )
 from runner.state.lifecycle import FINAL_EVENTS, Event, next_phase, status
-from runner.value import Count, Timestamp, Value
+from runner.value import Count, StrEnum, Timestamp, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +90,15 @@ class Survivor(Value):
     command: str
 
 
+class Proof(StrEnum):
+    """How it is known what of a run was left when its agent had ended."""
+
+    PROVED = "proved"
+    """The kernel says that the group is empty in which it was started, and which it could not leave."""
+    SEEN = "seen"
+    """The lists of processes were searched again and again, until nothing was found."""
+
+
 class Workspace(Value):
     """Where a run works: `in-place`, or in a `worktree` of its own, made of the commit `base`."""
 
@@ -145,6 +154,10 @@ class Manifest(Value):
     retry_of: Lineage | None = None
     plan: Json | None = None
     """How far a plan is, as `Ledger.shown` says it; only of the run that carries one out."""
+    cgroup: str | None = None
+    """The control group that all its processes were started in; None without one."""
+    proof: Proof | None = None
+    """How `survivors` is known; None until its agent has ended, and in a run of an older runner."""
 
     @property
     def status(self) -> str:

@@ -53,6 +53,7 @@ def _goes_away(run: RunDir) -> bool:
 
 def _abandon(run: RunDir) -> None:
     """The folder was taken away, and with it all that could be read or written: ends what is left."""
+    from runner.processes import cgroup
     from runner.processes.proc import identify
     from runner.processes.tree import Tree
     from runner.supervise.begin import reap
@@ -60,7 +61,10 @@ def _abandon(run: RunDir) -> None:
 
     me = identify(os.getpid())
     if me is not None:
-        Tree(run.run_id, me, reap=reap, is_others=Others(run).have).sweep(1.0)
+        group = cgroup.find(run.run_id, None)
+        Tree(run.run_id, me, reap=reap, is_others=Others(run).have, cgroup=group).sweep(1.0)
+        if group is not None:
+            group.remove()
 
 
 def _name_process() -> None:

@@ -16,7 +16,7 @@ from runner.disk import home
 from runner.disk.files import make_durable
 from runner.errors import StartFailed, SupervisorFailed
 from runner.model import Identity, Outcome, Reason
-from runner.processes import spawn
+from runner.processes import cgroup, spawn
 from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, continue_stopped, identify, process_at
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
@@ -99,6 +99,7 @@ def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: 
         try:
             os.setsid()
             if os.fork() == 0:
+                cgroup.leave()
                 _say(ready_w, b"%d" % os.getpid())
                 own(ready_w)
         except BaseException:
@@ -152,18 +153,22 @@ def _launch(
     log = EventLog(run.events)
     first = None
     spawn.become_subreaper()  # before the child, which may leave an orphan at once
+    group = cgroup.make(run.run_id)
     try:
         if invocation.rehearsal is not None:
             first = _start_rehearsal(run, invocation, env, listener_fd)
-        first = process = start_child(run, invocation, env, umask, lease_fd)
+        first = process = start_child(run, invocation, env, umask, lease_fd, group)
+        held = None if group is None or not group.has_all else group.path
         log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
-        run.write_manifest(started(_launched(manifest), process))
-        log.append(Event.STARTED, process=process.to_json(), attempt=1)
+        run.write_manifest(started(_launched(manifest).replace(cgroup=held), process))
+        log.append(Event.STARTED, process=process.to_json(), attempt=1, cgroup=held)
     except OSError as error:
         if first is not None:
             from runner.processes.tree import Tree  # not on the way of a start that goes well
 
-            Tree(run.run_id, first, reap=reap).sweep(0.0)
+            Tree(run.run_id, first, reap=reap, cgroup=group).sweep(0.0)
+        if group is not None:
+            group.remove()
         return _start_failed(run, _launched(manifest), invocation, error, log)
     return {"ok": run.run_id}
 
@@ -173,18 +178,23 @@ def _launched(manifest: Manifest) -> Manifest:
 
 
 def start_child(
-    run: RunDir, invocation: Invocation, env: Mapping[str, str], umask: int, lease_fd: int | None
+    run: RunDir,
+    invocation: Invocation,
+    env: Mapping[str, str],
+    umask: int,
+    lease_fd: int | None,
+    group: cgroup.Cgroup | None,
 ) -> Identity:
     """One start of the runtime: the prompt on stdin, then EOF; output straight to the files."""
-    streams = spawn.Streams(run.prompt, run.stdout, run.stderr)
+    streams = spawn.Streams(run.prompt, run.stdout, run.stderr, lease_fd)
     return spawn.spawn(
         invocation.program,
         invocation.argv,
         cwd=invocation.cwd,
         env=env,
         streams=streams,
-        keep_fd=lease_fd,
         umask=umask,
+        cgroup=group,
     )
 
 
@@ -206,8 +216,8 @@ def _start_rehearsal(
         *("--listen-fd", str(listener_fd), "--manifest", run.manifest),
         *("--log", run.rehearsal_log),
     )
-    streams = spawn.Streams(None, os.devnull, run.supervisor_log)
-    server = spawn.spawn(argv[0], argv, cwd=run.path, env=env, streams=streams, keep_fd=listener_fd)
+    streams = spawn.Streams(None, os.devnull, run.supervisor_log, listener_fd)
+    server = spawn.spawn(argv[0], argv, cwd=run.path, env=env, streams=streams)
     os.close(listener_fd)
     return server
 

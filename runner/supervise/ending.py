@@ -15,14 +15,15 @@ from runner.model import Outcome, Phase, Reason
 from runner.state import temp
 from runner.state.events import EndTold, complain, read_events
 from runner.state.lifecycle import Event
-from runner.state.manifest import Manifest, Survivor, advance, exited
+from runner.state.manifest import Manifest, advance, exited
 from runner.supervise import attempts, tree_helper
-from runner.supervise.judging import judge, own_signs
+from runner.supervise.judging import judge, own_signs, survivors_of
 from runner.verify.evidence import Fate
 from runner.verify.record import Record, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runner.state.manifest import Survivor
     from runner.supervise.attempts import NextAttempt
     from runner.supervise.owner import Owner
     from runner.verify.judgement import Judgement
@@ -65,7 +66,7 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
     owner.take_lease()  # and so had what the child left behind
     owner.progress.finish()
     owner.session.end(owner.progress.thread_id, owner.env)
-    owner.manifest = owner.observed().replace(survivors=survivors)
+    owner.manifest = owner.observed().replace(survivors=survivors, proof=owner.proof())
     end = _told(owner)
     if end is None:
         signs = own_signs(owner)
@@ -117,6 +118,8 @@ def seal(owner: Owner) -> None:
     owner.cleaner().seal(owner.run, owner.log)
     if owner.invocation.temp is not None:
         temp.remove(owner.invocation.temp)
+    if owner.cgroup is not None:
+        owner.cgroup.remove()
     for path in (owner.run.reserve, owner.run.wake_fifo):
         try:
             os.unlink(path)
@@ -136,8 +139,7 @@ def _survivors(owner: Owner) -> tuple[Survivor, ...]:
     if left:
         names = [f"{process.command} ({process.pid})" for process in left]
         owner.log.note("swept", processes=names)
-    alive = owner.tree.sweep(min(2.0, owner.invocation.limits.grace_s))
-    return tuple(Survivor(p.pid, p.start_time, p.command) for p in alive)
+    return survivors_of(owner.tree.sweep(min(2.0, owner.invocation.limits.grace_s)))
 
 
 def _told(owner: Owner) -> tuple[Outcome, Reason] | None:

@@ -13,7 +13,7 @@ from runner.disk.files import read_text, replace_bytes, withdraw
 from runner.model import Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.events import complain, read_events
-from runner.state.manifest import CLOSING
+from runner.state.manifest import CLOSING, Survivor
 from runner.supervise import tree_helper
 from runner.supervise.conformance import drift
 from runner.supervise.limits import is_full
@@ -27,9 +27,12 @@ from runner.verify.taxonomy import failure_codes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from runner.model import Json
+    from runner.processes.proc import Process
+    from runner.state.manifest import Manifest
     from runner.supervise.owner import Owner
     from runner.verify.claim import Claim, NoClaim
 
@@ -38,8 +41,7 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
     """What the program's own signs say of the attempt that has ended."""
     manifest, seen, rehearsal = owner.manifest, owner.progress, owner.invocation.rehearsal
     if manifest.survivors:
-        names = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
-        return Outcome.FAILED, Reason("survivors", f"could not be ended: {names}")
+        return _survived(manifest)
     end = End(
         exit_code=manifest.exit_code,
         signal=manifest.signal,
@@ -62,6 +64,11 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
     return outcome, reason
 
 
+def _survived(manifest: Manifest) -> tuple[Outcome, Reason]:
+    names = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
+    return Outcome.FAILED, Reason("survivors", f"could not be ended: {names}")
+
+
 def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Judgement:
     """The verdict of the attempt that has ended with `end`, and all that it rests on.
 
@@ -82,6 +89,8 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         wish = Reason("cancelled", "cancelled after its program had ended")
     if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
         checks = _checked(owner)
+        if owner.manifest.survivors:
+            outcome, reason = _survived(owner.manifest)
         if _is_cancelled(owner):
             wish = Reason("cancelled", "cancelled while it was being verified")
     evidence = Evidence(
@@ -229,10 +238,24 @@ def _checked(owner: Owner) -> tuple[Check, ...]:
         withdraw(log)  # what an earlier attempt printed is no evidence of this one
         command = CheckCommand(argv, cwd, env, log, timeout_s)
         check = run_check(
-            command, sweep=lambda: owner.tree.sweep(1.0), cancelled=lambda: _is_cancelled(owner)
+            command,
+            sweep=lambda: _end_all_of_a_check(owner),
+            cancelled=lambda: _is_cancelled(owner),
+            cgroup=owner.cgroup,
         )
         checks.append(check)
         owner.log.note("checked", **owner.cleaner().record(check.to_json()))
-        if not check.passed or _is_cancelled(owner):
+        if not check.passed or owner.manifest.survivors or _is_cancelled(owner):
             break
     return tuple(checks)
+
+
+def _end_all_of_a_check(owner: Owner) -> None:
+    """What it has left behind is of this run as well, and so is what of it cannot be ended."""
+    left = owner.tree.sweep(1.0)
+    owner.manifest = owner.manifest.replace(survivors=survivors_of(left))
+
+
+def survivors_of(processes: Sequence[Process]) -> tuple[Survivor, ...]:
+    """As the manifest names them."""
+    return tuple(Survivor(p.pid, p.start_time, p.command) for p in processes)

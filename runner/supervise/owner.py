@@ -11,13 +11,14 @@ import os
 
 from runner import runtimes
 from runner.errors import RunnerError
-from runner.model import Conformance
+from runner.model import Conformance, Level
+from runner.processes import cgroup
 from runner.processes.proc import command_line, environment, find_process, identify
 from runner.processes.tree import Tree
 from runner.runtimes import PLAN
 from runner.state import spent
 from runner.state.events import EventLog, complain
-from runner.state.manifest import CLOSING, Manifest, timestamp
+from runner.state.manifest import CLOSING, Manifest, Proof, timestamp
 from runner.state.spent import larger
 from runner.state.store import RunDir
 from runner.supervise import takeover
@@ -52,6 +53,8 @@ class Owner:
         self.manifest, self.is_rebuilt = takeover.read_or_rebuild(run, self.invocation, self.log)
         if self.is_rebuilt:
             self.write(self.manifest)
+        self.cgroup = cgroup.find(run.run_id, self.manifest.cgroup)
+        """The control group of the run's processes, where there is one."""
         self.is_starter = identify(os.getpid()) == self.manifest.supervisor
         """Whether we have started the run: then we are the parent of its process."""
         self.status: int | None = None
@@ -140,12 +143,28 @@ class Owner:
     def attend(self, process: Identity) -> None:
         """This is the process of the present attempt."""
         self.status = None
-        others = Others(self.run)
-        self.tree = Tree(
-            self.run.run_id, process, reap=self.reap, is_whole=self.is_starter, is_others=others.have
-        )
+        self.tree = self.tree_of(process, is_whole=self.is_starter)
         if not self.is_starter and find_process(process) is not None:
             self._child_env = environment(process.pid) or self._child_env
+
+    def tree_of(self, process: Identity, *, is_whole: bool = False) -> Tree:
+        """What stands below `process`, the agent's or our own, and what is in the group of the run."""
+        return Tree(
+            self.run.run_id,
+            process,
+            reap=self.reap,
+            is_whole=is_whole,
+            is_others=Others(self.run).have,
+            cgroup=self.cgroup,
+        )
+
+    def proof(self) -> Proof:
+        """How it is known that nothing of the agent is left. Who is in no sandbox may be able to leave its
+        group, as we were able to make it.
+        """
+        is_confined = self._runtime.confines and self.invocation.sandbox.level is not Level.DANGER
+        is_proved = is_confined and self.manifest.cgroup is not None and self.tree.is_proved_empty()
+        return Proof.PROVED if is_proved else Proof.SEEN
 
     def attend_next(self, manifest: Manifest) -> None:
         """The process of another attempt is there, as `manifest` says."""

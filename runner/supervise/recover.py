@@ -39,6 +39,7 @@ class _At(Value):
 class _Started(Value):
     attempt: Count
     process: Identity
+    cgroup: str | None = None
 
 
 class _OfAnAttempt(Value):
@@ -105,6 +106,7 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
         return manifest.replace(created_at=at)
     if kind == Event.STARTED:
         begun, of_attempt = _Started.from_json(event), _OfAnAttempt.from_json(event)
+        manifest = manifest.replace(cgroup=begun.cgroup)
         if manifest.phase is Phase.QUEUED:
             manifest = advance(manifest, Event.LAUNCHED, at=at, attempt=begun.attempt)
         return started(manifest, begun.process, at, **of_attempt.__dict__)

@@ -13,13 +13,11 @@ from runner.disk.files import create
 from runner.model import Outcome, Phase, Reason
 from runner.processes import spawn
 from runner.processes.proc import identify
-from runner.processes.tree import Tree
 from runner.runtimes import get
 from runner.state.lifecycle import Event
 from runner.state.manifest import retried, started
 from runner.supervise import ending, takeover
 from runner.supervise.begin import report_looked, start_failure
-from runner.supervise.others import Others
 from runner.supervise.owner import Owner
 from runner.supervise.takeover import Action
 from runner.supervise.watch import Watch
@@ -83,7 +81,7 @@ class Supervisor:
         is_known = owner.manifest.process is not None
         if not is_known and (me := identify(os.getpid())) is not None:
             # What was started and never written down carries our marker.
-            Tree(owner.run.run_id, me, reap=owner.reap, is_others=Others(owner.run).have).sweep(1.0)
+            owner.tree_of(me).sweep(1.0)
         ending.lose(owner, takeover.unseen_end(action, owner.manifest.phase, process_known=is_known))
         self._looked()
 
@@ -166,17 +164,19 @@ class Supervisor:
                 following.argv,
                 cwd=invocation.cwd,
                 env=owner.env,
-                streams=spawn.Streams(f"{run.path}/{prompt}", run.stdout, run.stderr),
-                keep_fd=owner.lease_fd,
+                streams=spawn.Streams(f"{run.path}/{prompt}", run.stdout, run.stderr, owner.lease_fd),
+                cgroup=owner.cgroup,
             )
         except OSError as error:
             reason = start_failure(error, invocation)
             ending.close(owner, Event.START_FAILED, (Outcome.FAILED, reason), reason)
             return False
+        if owner.cgroup is None or not owner.cgroup.has_all:
+            owner.manifest = owner.manifest.replace(cgroup=None)
         argv = None if following.argv == invocation.argv else following.argv
         owner.attend_next(started(owner.manifest, process, how=following.how, argv=argv, **begins))
         told = {"process": process.to_json(), "attempt": owner.manifest.attempt, "how": following.how}
-        owner.log.note(Event.STARTED, **told, **begins)
+        owner.log.note(Event.STARTED, **told, **begins, cgroup=owner.manifest.cgroup)
         return True
 
     def _waited(self, seconds: float) -> bool:

@@ -7,6 +7,7 @@ import time
 
 from runner.disk.files import unwritable
 from runner.errors import RunnerError, RunNotFound
+from runner.processes import cgroup
 from runner.state import index
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import parse_timestamp
@@ -55,6 +56,7 @@ def reap(root: str) -> list[RunRow]:
             continue
         if after.is_done or after.supervisor != owner:
             changed.append(row_of(after))
+    cgroup.tidy()
     return sorted(changed, key=lambda row: row.run_id, reverse=True)
 
 

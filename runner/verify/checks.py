@@ -17,6 +17,10 @@ from runner.processes import spawn
 from runner.processes.proc import find_process, open_pidfd
 from runner.value import Seconds, Value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.processes.cgroup import Cgroup
+
 MAX_LOG_BYTES = 64 * 1024 * 1024
 """How large the log of a check may grow; of a longer output its beginning and its end are kept."""
 
@@ -77,15 +81,16 @@ def run_check(
     *,
     sweep: Callable[[], object] | None = None,
     cancelled: Callable[[], bool] = _never,
+    cgroup: Cgroup | None = None,
 ) -> Check:
-    """Runs one check to its end. `cancelled` cuts it short. `sweep` ends whatever it left running; None: its
-    session is ended where it was cut short.
+    """Runs one check to its end; it is born in `cgroup`. `cancelled` cuts it short. `sweep` ends whatever it
+    left running; None: its session is ended where it was cut short.
     """
     begun, argv, log = time.monotonic(), command.argv, command.log
     try:
         program, env = _which(argv[0], command.cwd, command.env), programs.with_search_path(command.env)
         streams = spawn.Streams(None, log, log)
-        identity = spawn.spawn(program, argv, cwd=command.cwd, env=env, streams=streams)
+        identity = spawn.spawn(program, argv, cwd=command.cwd, env=env, streams=streams, cgroup=cgroup)
     except OSError as error:
         return Check(argv, None, False, 0.0, f"{argv[0]}: {error.strerror}")
     except (ValueError, IndexError):  # no word at all, or one with a NUL in it

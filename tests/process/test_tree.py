@@ -19,9 +19,9 @@ from runner.supervise.begin import reap
 done, said = os.pipe()
 BELOW = f"{sys.argv[2]} sleep 60 & (setsid env -i sleep 60 &) ; echo >&{said}; exec sleep 60"
 spawn.become_subreaper()
-streams = spawn.Streams(None, os.devnull, os.devnull)
+streams = spawn.Streams(None, os.devnull, os.devnull, said)
 env = dict(os.environ)
-root = spawn.spawn("/bin/sh", ("sh", "-c", BELOW), cwd="/", env=env, streams=streams, keep_fd=said)
+root = spawn.spawn("/bin/sh", ("sh", "-c", BELOW), cwd="/", env=env, streams=streams)
 os.read(done, 1)
 looked_at = set()
 sys.addaudithook(lambda event, args: event == "open" and looked_at.add(str(args[0])))

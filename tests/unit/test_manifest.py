@@ -129,7 +129,14 @@ def test_an_invocation_comes_back_from_its_json_and_its_prompt(
     assert Invocation.from_json(data, prompt) == invocation
 
 
-LATER = {"workspace": None, "conformance": None, "retry_of": None, "plan": None}
+LATER = {
+    "workspace": None,
+    "conformance": None,
+    "retry_of": None,
+    "plan": None,
+    "cgroup": None,
+    "proof": None,
+}
 LATER_OF_AN_ATTEMPT = {
     "how": "first",
     "argv": None,
