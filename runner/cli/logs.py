@@ -23,6 +23,9 @@ def add_logs(parser: Parser) -> None:
         help="readable events (default), the raw streams, or the last message",
     )
     parser.add_argument("--tail", type=int, metavar="N", help="start with the last N lines")
+    parser.add_argument(
+        "--raw", action="store_true", help="also what could not be redacted, as a secret's value is not known"
+    )
     parser.examples("runner logs @latest -f", "runner logs hello --stream stderr --tail 20")
 
 
@@ -31,6 +34,12 @@ def run_logs(args: Namespace) -> int:
         raise UsageError("--tail takes a number of lines, 0 or more")
     run = find.find(find.find_root(here()), args.run)
     manifest = look.look(run)
+    unknown = () if args.raw else logs.unknown_secrets(run, manifest)
+    if unknown:
+        pen.note(
+            f"the value of {' and '.join(unknown)} is not known here, so what the agent wrote is withheld: "
+            "set it as it was, or add --raw"
+        )
     if args.follow:
         lines = logs.follow(
             run,
@@ -38,6 +47,7 @@ def run_logs(args: Namespace) -> int:
             stream=args.stream,
             tail=args.tail,
             is_done=lambda: look.is_done(run),
+            withhold=bool(unknown),
         )
         for line in lines:
             if args.format == "json":
@@ -45,7 +55,7 @@ def run_logs(args: Namespace) -> int:
             else:
                 pen.say(text(line), flush=True)
         return ExitStatus.OK
-    found = logs.read(run, manifest, stream=args.stream, tail=args.tail)
+    found = logs.read(run, manifest, stream=args.stream, tail=args.tail, withhold=bool(unknown))
     if args.format == "json":
         emit({"run_id": run.run_id, "lines": [line.to_json() for line in found]})
     else:

@@ -28,6 +28,7 @@ from runner.value import StrEnum, Value, json_bytes, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from hashlib import sha256 as _sha256
     from typing import Any
 
@@ -89,13 +90,27 @@ def mac(label: str, data: bytes) -> str:
     return _mac(_key(), label, data)
 
 
+def macs(label: str) -> Callable[[bytes], str]:
+    """`mac` with one label for many data, a few times as quick."""
+    return _macs(_key(), label)
+
+
 def _mac(key: bytes, label: str, data: bytes) -> str:
+    return _macs(key, label)(data)
+
+
+def _macs(key: bytes, label: str) -> Callable[[bytes], str]:
     block = key.ljust(_BLOCK_BYTES, b"\0")
-    inner = _sha256(block.translate(_INNER))
-    inner.update(os.fsencode(label))
-    inner.update(b"\0")
-    inner.update(data)
-    return _sha256(block.translate(_OUTER) + inner.digest()).hexdigest()
+    begun = _sha256(block.translate(_INNER) + os.fsencode(label) + b"\0")
+    around = _sha256(block.translate(_OUTER))
+
+    def of(data: bytes) -> str:
+        inner, outer = begun.copy(), around.copy()
+        inner.update(data)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+    return of
 
 
 def _key() -> bytes:

@@ -152,6 +152,8 @@ class RunDir:
         self.rehearsal_log = f"{self.path}/rehearsal.jsonl"
         self.control = f"{self.path}/control"
         self.questions = f"{self.path}/questions"
+        self.secrets = f"{self.path}/secrets.json"  # what its secret values can be known by, not they
+        self.unsealed = f"{self.path}/unsealed"  # the names of those that the seal did not have
         self.wake_fifo = f"{self.control}/wake"
         self.reserve = f"{self.control}/reserve"
         self.alone = f"{self.control}/alone"  # exists while a request for this run only is carried out

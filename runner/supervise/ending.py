@@ -183,6 +183,10 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
     mode = attempts.retry_mode(invocation, manifest, judgement)
     if mode is None or run.is_told("cancel"):
         return None
+    if missing := owner.cleaner().missing:
+        names = " and ".join(missing)
+        owner.log.note("not_retried", message=f"the value of {names}, which its process had, is not known")
+        return None
     if owner.shares_tree and not owner.take_lease():
         owner.log.note("not_retried", message="another run may now write in the work tree")
         return None

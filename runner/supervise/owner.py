@@ -16,7 +16,7 @@ from runner.processes import cgroup
 from runner.processes.proc import command_line, environment, find_process, identify
 from runner.processes.tree import Tree
 from runner.runtimes import PLAN
-from runner.state import spent
+from runner.state import fingerprints, spent
 from runner.state.events import EventLog, complain
 from runner.state.manifest import CLOSING, Manifest, Proof, timestamp
 from runner.state.spent import larger
@@ -27,7 +27,7 @@ from runner.supervise.conformance import compare, declared
 from runner.supervise.limits import LimitMonitor
 from runner.supervise.others import Others
 from runner.supervise.progress import Progress
-from runner.supervise.sealing import Cleaner
+from runner.supervise.sealing import Cleaner, known_by
 from runner.supervise.session import Session
 
 TYPE_CHECKING = False
@@ -37,8 +37,11 @@ if TYPE_CHECKING:
 
     from runner.model import Identity, Reason, Usage
     from runner.processes.proc import Process
+    from runner.state.fingerprints import Known
 
 _MESSAGE_KEPT = 16 * 1024
+_IN_OUR_WORDS = ("killed", "lost", "never_started")
+"""Reasons whose message quotes nobody."""
 
 
 class Owner:
@@ -65,6 +68,7 @@ class Owner:
         self.progress = self._new_progress()
         self.tree: Tree
         self._child_env: Mapping[str, str] = {}
+        self._known: Known | None = None
 
     # -- the manifest ------------------------------------------------------------------------------
 
@@ -93,7 +97,7 @@ class Owner:
         seen, cleaner, manifest = self.progress, self.cleaner(), self.manifest
         changes: dict[str, object] = {"updated_at": timestamp()}
         if seen.thread_id is not None:
-            changes["thread_id"] = cleaner.text(seen.thread_id)
+            changes["thread_id"] = cleaner.word(seen.thread_id)
         usage = self.usage()
         if usage is not None:
             changes["usage"] = usage
@@ -146,6 +150,7 @@ class Owner:
         self.tree = self.tree_of(process, is_whole=self.is_starter)
         if not self.is_starter and find_process(process) is not None:
             self._child_env = environment(process.pid) or self._child_env
+            self._known = None
 
     def tree_of(self, process: Identity, *, is_whole: bool = False) -> Tree:
         """What stands below `process`, the agent's or our own, and what is in the group of the run."""
@@ -210,10 +215,31 @@ class Owner:
 
     def cleaner(self) -> Cleaner:
         """Takes the secrets of this run out of what goes to disk."""
-        return Cleaner(self.invocation.secret_names, self.env)
+        if self._known is None:
+            self._known = self._known_secrets()
+        return Cleaner(self._known)
+
+    def _known_secrets(self) -> Known:
+        """Who started the run has what its process got, and notes what that can be known by."""
+        from runner.redact.exact import is_findable
+        from runner.state.fingerprints import Known
+
+        names = self.invocation.secret_names
+        given = self.env if self.is_starter else self._child_env
+        values = {name: value for name in names if (value := given.get(name))}
+        if self.is_starter or values:
+            try:
+                fingerprints.note(self.run, {name: v for name, v in values.items() if is_findable(v)})
+            except (RunnerError, OSError) as error:
+                complain(f"the secrets of this run will be known to nobody else: {error}")
+        if self.is_starter:
+            return Known(tuple(values.values()), ())
+        return known_by(self.run, names, self.env, os.environ)
 
     def redacted(self, reason: Reason) -> Reason:
-        return type(reason)(**self.cleaner().record(reason.to_json()))
+        cleaner = self.cleaner()
+        clean = type(reason)(**cleaner.record(reason.to_json()))
+        return clean.replace(message=cleaner.word(reason.message)) if reason.code in _IN_OUR_WORDS else clean
 
     # -- the lease of the work tree ----------------------------------------------------------------
 

@@ -2,43 +2,83 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+
+from runner.disk.files import no_follow, replace_bytes
+from runner.state import fingerprints
+from runner.state.fingerprints import WITHHELD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from runner.redact.redactor import Redactor
     from runner.state.events import EventLog
+    from runner.state.fingerprints import Known
     from runner.state.store import RunDir
 
 _SEALED = (".jsonl", ".log", ".md")
 """Not the patches: of what a rollback took away they are the copy, and that has to be exact."""
+_CHUNK = 1024 * 1024
+_MOST_TRIES = 5_000_000
+"""A few seconds of a supervisor that nobody waits for."""
+
+
+_FOREIGN = frozenset(
+    (
+        "message",
+        "detail",
+        "summary",
+        "verification_summary",
+        "issues",
+        "assumptions",
+        "tail",
+        "evidence",
+        "problem",
+    )
+)
+"""Keys whose texts an agent or its programs wrote, or may have a part in."""
 
 
 class Cleaner:
-    """Takes the values of a run's secrets, and what looks like one, out of texts and files."""
+    """Takes the values of a run's secrets, and what looks like one, out of texts and files. While a value is
+    missing, what others have written is withheld as a whole.
+    """
 
-    def __init__(self, names: tuple[str, ...], env: Mapping[str, str]) -> None:
+    def __init__(self, known: Known) -> None:
         from runner.redact.redactor import Redactor
 
-        known = {**env}  # os.environ itself cannot be asked for a name that no variable can have
-        self._redactor: Redactor = Redactor(value for name in names if (value := known.get(name)))
+        self._redactor: Redactor = Redactor(known.values)
+        self._missing = known.missing
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The names of the secrets whose values are not known."""
+        return self._missing
 
     def text(self, text: str) -> str:
+        """A text of others."""
+        return WITHHELD if self._missing and text else self.word(text)
+
+    def word(self, text: str) -> str:
+        """A name or a number of ours, in which a secret would be an accident."""
         from runner.text.terminal import clean_terminal
 
         return self._redactor.redact_text(clean_terminal(text))
 
-    def record(self, value: Any) -> Any:
+    def record(self, value: Any, *, is_foreign: bool = False) -> Any:
         """Every text in a JSON value, the keys left as they are."""
         if isinstance(value, str):
-            return self.text(value)
+            return self.text(value) if is_foreign else self.word(value)
         if isinstance(value, dict):
-            return {name: self.record(item) for name, item in value.items()}
+            return {
+                name: self.record(item, is_foreign=is_foreign or name in _FOREIGN)
+                for name, item in value.items()
+            }
         if isinstance(value, list | tuple):
-            return [self.record(item) for item in value]
+            return [self.record(item, is_foreign=is_foreign) for item in value]
         return value
 
     def seal(self, run: RunDir, log: EventLog) -> None:
@@ -59,7 +99,34 @@ class Cleaner:
                 count += seal(path, self._redactor)
             except OSError as error:
                 log.note("seal_failed", file=name, message=str(error.strerror))
+        if self._missing:
+            replace_bytes(run.unsealed, "".join(f"{name}\n" for name in self._missing).encode())
+            log.note("seal_incomplete", redactions=count, missing=list(self._missing))
+            return
         log.note("sealed", redactions=count)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(run.unsealed)
+
+
+def known_by(run: RunDir, names: tuple[str, ...], *envs: Mapping[str, str]) -> Known:
+    """What these environments know of the run's secrets, and what its files give away of the rest."""
+    known = fingerprints.known(run, names, *envs)
+    if not known.missing:
+        return known
+    found = fingerprints.search(run, known.missing, _texts(run), _MOST_TRIES)
+    if not found:
+        return known
+    return fingerprints.known(run, names, *envs, *(dict.fromkeys(names, value) for value in found))
+
+
+def _texts(run: RunDir) -> Iterator[bytes]:
+    for path in (run.stdout, run.stderr, run.last_message, run.events, run.rehearsal_log):
+        try:
+            with open(path, "rb", opener=no_follow) as file:
+                while chunk := file.readlines(_CHUNK):
+                    yield b"".join(chunk)
+        except OSError:
+            continue
 
 
 def _questions(run: RunDir) -> list[str]:

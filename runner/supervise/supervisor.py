@@ -73,8 +73,8 @@ class Supervisor:
             owner.progress.finish()
             owner.write(owner.observed())
         self._looked()
-        if os.path.exists(owner.run.wake_fifo):
-            ending.seal(owner)  # its owner ended in the middle of it
+        if os.path.exists(owner.run.wake_fifo) or os.path.exists(owner.run.unsealed):
+            ending.seal(owner)  # its owner ended in the middle of it, or had not what it needs
 
     def _lose(self, action: Action) -> None:
         owner = self._owner
@@ -92,6 +92,7 @@ class Supervisor:
         spawn.become_subreaper()
         owner.children.begin(is_new=owner.is_starter)
         if owner.is_starter:
+            owner.cleaner()  # notes what the secrets can be known by, before we can die
             return
         former = owner.manifest.supervisor
         owner.write(owner.manifest.replace(supervisor=identify(os.getpid())))

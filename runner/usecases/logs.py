@@ -18,8 +18,9 @@ from runner.errors import RunnerError
 from runner.processes.proc import environment, find_process
 from runner.redact.redactor import Redactor
 from runner.runtimes.base import Activity, Kind
-from runner.state import questions
+from runner.state import fingerprints, questions
 from runner.state.events import read_events
+from runner.state.fingerprints import WITHHELD
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal
@@ -27,10 +28,11 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import BinaryIO
 
-    from runner.model import Json
+    from runner.model import Identity, Json
+    from runner.state.fingerprints import Known
     from runner.state.questions import Question
 
 STREAMS = ("events", "stdout", "stderr", "last")
@@ -49,9 +51,11 @@ class LogLine(Value):
     duration_s: float | None = None
 
 
-def read(run: RunDir, manifest: Manifest, *, stream: str, tail: int | None) -> Iterable[LogLine]:
-    """The lines that are there now; with `tail`, the last that many."""
-    lines = Reader(run, manifest).lines(stream, final=manifest.is_done)
+def read(
+    run: RunDir, manifest: Manifest, *, stream: str, tail: int | None, withhold: bool = False
+) -> Iterable[LogLine]:
+    """The lines that are there now, with `tail` the last that many; `withhold`: without the agent's words."""
+    lines = Reader(run, manifest, withhold=withhold).lines(stream, final=manifest.is_done)
     return lines if tail is None else deque(lines, maxlen=tail)
 
 
@@ -62,9 +66,10 @@ def follow(
     stream: str,
     tail: int | None,
     is_done: Callable[[], bool],
+    withhold: bool = False,
 ) -> Iterator[LogLine]:
     """What is there, then every new line as it comes, until the run is done and nothing is left."""
-    reader = Reader(run, manifest)
+    reader = Reader(run, manifest, withhold=withhold)
     first: Iterable[LogLine] = reader.lines(stream, final=False)
     yield from first if tail is None else deque(first, maxlen=tail)
     reader.is_live = True
@@ -79,9 +84,13 @@ def follow(
 def asked(run: RunDir, manifest: Manifest) -> list[Question]:
     """The questions of a run, redacted and fit for a terminal."""
     hider, found = redactor(run, manifest), []
+    withheld = bool(unknown_secrets(run, manifest))
     for question in questions.of_run(run):
         texts = {"prompt": question.prompt, "answer": question.answer, "answered_by": question.answered_by}
-        shown = {k: v and hider.redact_text(clean_terminal(v)) for k, v in texts.items()}
+        shown = {
+            k: v and (WITHHELD if withheld else hider.redact_text(clean_terminal(v)))
+            for k, v in texts.items()
+        }
         found.append(question.replace(**shown))
     return found
 
@@ -89,8 +98,9 @@ def asked(run: RunDir, manifest: Manifest) -> list[Question]:
 class Reader:
     """Remembers how far each file was read, so that every call gives only what is new."""
 
-    def __init__(self, run: RunDir, manifest: Manifest) -> None:
+    def __init__(self, run: RunDir, manifest: Manifest, *, withhold: bool) -> None:
         self._run = run
+        self._withholds = withhold
         self._redactor = redactor(run, manifest)
         self._runtime = runtimes.get(manifest.runtime.name)
         self._files = {path: _Tail(path) for path in (run.stdout, run.stderr)}
@@ -115,6 +125,10 @@ class Reader:
                 yield LogLine(_stamp(at), stream, self._text(raw.decode(errors="replace")))
 
     def _text(self, text: str) -> str:
+        """A text of the agent."""
+        return WITHHELD if self._withholds and text else self._own_text(text)
+
+    def _own_text(self, text: str) -> str:
         return self._redactor.redact_text(clean_terminal(text))
 
     def _last(self) -> Iterator[LogLine]:
@@ -174,7 +188,7 @@ class Reader:
                 at = parse_timestamp(str(event.get("at")))
             except ValueError:
                 continue
-            yield at, LogLine(_stamp(at), "run", self._text(_event_text(event)))
+            yield at, LogLine(_stamp(at), "run", self._own_text(_event_text(event)))
 
 
 class _Tail:
@@ -230,17 +244,30 @@ class _Clock:
 
 def redactor(run: RunDir, manifest: Manifest) -> Redactor:
     """Exact values of the passed secrets while the child lives or we have them; shapes always."""
+    return Redactor(_known(run, manifest).values)
+
+
+def unknown_secrets(run: RunDir, manifest: Manifest) -> tuple[str, ...]:
+    """The names of the secrets that may stand in the files of a run and cannot be taken out by us: it is not
+    sealed, and nobody that we can ask has their values.
+    """
+    if manifest.is_done and not os.path.exists(run.wake_fifo) and not os.path.exists(run.unsealed):
+        return ()
+    return _known(run, manifest).missing
+
+
+def _known(run: RunDir, manifest: Manifest) -> Known:
     try:
         names = run.read_invocation().secret_names
     except RunnerError:
         names = ()
-    process = manifest.process
-    child = environment(process.pid) if process is not None and find_process(process) is not None else {}
-    known = {
-        **os.environ,
-        **{name: value for name, value in child.items() if value},
-    }  # a name may be none at all
-    return Redactor(value for name in names if (value := known.get(name)))
+    given, owned = (_environment(one) for one in (manifest.process, manifest.supervisor))
+    found = fingerprints.known(run, names, os.environ, given, owned)
+    return found.replace(missing=()) if given else found  # what its own process has not got, it never had
+
+
+def _environment(who: Identity | None) -> Mapping[str, str]:
+    return {} if who is None or find_process(who) is None else environment(who.pid)
 
 
 def _event_text(event: Json) -> str:
@@ -281,4 +308,4 @@ def _stamp(at: float | None) -> str | None:
     return None if at is None else timestamp(at)
 
 
-__all__ = ["STREAMS", "LogLine", "asked", "follow", "read", "redactor"]
+__all__ = ["STREAMS", "WITHHELD", "LogLine", "asked", "follow", "read", "redactor", "unknown_secrets"]

@@ -108,11 +108,12 @@ def _can_be_made_again(run: RunDir) -> bool:
 
 
 def finish_sealing(run: RunDir) -> None:
-    """Of a run that is done: its owner takes the FIFO away last, so one that is there was cut short.
+    """Of a run that is done: its owner takes the FIFO away last, so one that is there was cut short. Where
+    values of its secrets were missing, who has them now brings them.
 
     What cannot be sealed now is tried again by the next look; reading redacts in any case.
     """
-    if not os.path.exists(run.wake_fifo) or not os.access(run.path, os.W_OK):
+    if not (os.path.exists(run.wake_fifo) or _can_be_sealed(run)) or not os.access(run.path, os.W_OK):
         return
     try:
         lock_fd = run.try_lock()
@@ -120,6 +121,17 @@ def finish_sealing(run: RunDir) -> None:
             _adopt(run, lock_fd)
     except RunnerError:
         return
+
+
+def _can_be_sealed(run: RunDir) -> bool:
+    if not os.path.exists(run.unsealed):
+        return False
+    from runner.state import fingerprints  # hardly any run waits for that
+
+    try:
+        return not fingerprints.known(run, run.read_invocation().secret_names, os.environ).missing
+    except RunnerError:
+        return False
 
 
 def is_done(run: RunDir) -> bool:

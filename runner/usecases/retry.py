@@ -13,8 +13,10 @@ from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Request
 from runner.resolve.invocation import Again
 from runner.runtimes import PLAN, get
+from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir
 from runner.usecases import look, start
+from runner.usecases.logs import redactor, unknown_secrets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +106,7 @@ def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *
         checks=() if found is None else found.checks,
         findings=() if found is None else found.findings,
         changed=changed,
-        diff=(read_text(f"{run.path}/discarded.patch", 256 * 1024) or "") if is_back else "",
+        diff=_taken_back(run, manifest) if is_back else "",
         rolled_back=is_back,
     )
     limits = recovery.constraints(allowed_by(run.read_invocation()), observed, seen.findings)
@@ -113,6 +115,14 @@ def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *
     text = recovery.follow_up(codes, seen, limits, message)
     _, marked, section = prompt.partition("\n\n## Delegation\n")
     return f"{text}{marked}{section}"
+
+
+def _taken_back(run: RunDir, manifest: Manifest) -> str:
+    """The patch, as far as it may be shown to a model again."""
+    patch = read_text(f"{run.path}/discarded.patch", 256 * 1024) or ""
+    return (
+        WITHHELD if patch and unknown_secrets(run, manifest) else redactor(run, manifest).redact_text(patch)
+    )
 
 
 def _had_own_tree(old: Invocation) -> bool:

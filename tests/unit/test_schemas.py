@@ -305,6 +305,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "checked": {"argv": ["true"], "exit_code": -9, "timed_out": False, "duration_s": 0.1, "tail": ""},
     "ended": {"outcome": "failed", "reason": Reason("x", "y").to_json(), "lines_unread": 0},
     "sealed": {"redactions": 2},
+    "seal_incomplete": {"redactions": 0, "missing": ["MY_TOKEN"]},
     "seal_failed": {"file": "stdout.jsonl", "message": "No space left on device"},
     "rebuilt": {"aside": "manifest.json.broken-1", "message": "not a manifest"},
     "rewritten": {"aside": "manifest.json.broken-1", "message": "not a manifest"},
