@@ -55,7 +55,7 @@ def test_the_title_of_a_plan_is_one_plain_line_in_the_manifest_of_its_run(name: 
 def test_status_shows_a_title_as_one_plain_line_whoever_wrote_it(name: str) -> None:
     lines = manifest_text(a_manifest(title=EVIL[name])).split("\n")
     (task,) = [line for line in lines if line.startswith("task ")]
-    assert is_plain(task) and task.startswith("task      hello - ")
+    assert is_plain(task) and task.startswith("task      hello -")
     assert len(lines) == len(manifest_text(a_manifest(title="one")).split("\n"))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.work import Work
 
+from runner.state.authentic import write_record
 from runner.workspace import snapshot as snapshots
 from runner.workspace import worktree
 from runner.workspace.changes import changed
@@ -351,10 +352,10 @@ def older(taken: Snapshot) -> Snapshot:
     """As a runner wrote it that knew nothing of single ignored files and of when it looked."""
     path = Path(taken.folder, "workspace.json")
     data = json.loads(path.read_text())
-    for name in ("ignored_files", "since_ns"):
+    for name in ("ignored_files", "since_ns", "mac"):
         del data[name]
     del data["position"]["tree"]
-    path.write_text(json.dumps(data))
+    write_record(str(path), data)
     found = snapshots.load(taken.folder)
     assert found is not None
     return found
