@@ -217,6 +217,8 @@ def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
         unknown=tuple(seen["unknown"]),
         tree=seen["tree"],
         too_large=tuple(seen["too_large"]),
+        ignored=tuple(seen["ignored"]),
+        ignored_count=seen["ignored_count"],
     )
 
 

@@ -79,6 +79,9 @@ class Observed(Value):
     """Files that were not as committed when the run began."""
     unknown: tuple[str, ...] = ()
     """Paths of which nothing is known, since they could not be read."""
+    ignored: tuple[str, ...] = ()
+    """Ignored files that are executed or read as settings and are other than before: some names."""
+    ignored_count: int = 0
     too_large: tuple[str, ...] = ()
     """Files among the changed ones that became too large to be recorded: what is in them is not known."""
     tree: str | None = None
@@ -98,6 +101,7 @@ FINDINGS = {
     "changed_not_claimed": "a changed file is not in the agent's list",
     "changed_read_only": "files changed although the run was read-only",
     "changed_dirty": "the run changed a file that had uncommitted changes",
+    "changed_ignored": "an ignored file that is executed or read as settings is other than before",
     "too_large": "a file became too large to be recorded, so no patch has it",
     "not_observed": "the changes are not known, or not for all paths",
 }
@@ -177,6 +181,10 @@ def _on_changes(allowed: Allowed, claim: Claim | None, observed: Observed) -> It
     if observed.too_large:
         text = f"{_count(observed.too_large)} made too large to be recorded: no diff and no patch has them"
         yield _finding("too_large", Severity.ERROR, text, observed.too_large)
+    if observed.ignored:
+        number = count(observed.ignored_count, "ignored file", "ignored files")
+        text = f"{number} changed that programs execute or read as settings: no diff and no rollback has them"
+        yield _finding("changed_ignored", Severity.WARNING, text, observed.ignored)
     if observed.changed and not allowed.writes:
         text = (
             f"{_count(observed.changed)} changed although the run was read-only: by someone else, "

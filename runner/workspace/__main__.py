@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from runner.workspace.snapshot import Snapshot
 
 _DIFF_BYTES = 256 * 1024
+_IGNORED = 100
+"""Names of ignored files that are told; the installation of a package changes thousands."""
 
 
 def main(argv: list[str]) -> int:
@@ -44,14 +46,17 @@ def main(argv: list[str]) -> int:
 
 
 def _look(snapshot: Snapshot) -> dict[str, Any]:
-    from runner.workspace.changes import changed, diff
+    from runner.workspace.changes import beginning, changed, changed_ignored
 
     now = changed(snapshot)
+    ignored = changed_ignored(snapshot, now)
     before = {*snapshot.dirty, *snapshot.untracked}
     return {
         "tree": now.tree,
         "changed": sorted({*now.names, *now.unrecorded}),
         "too_large": list(now.large),
+        "ignored": ignored[:_IGNORED],
+        "ignored_count": len(ignored),
         "head_moved": now.head_moved or now.branch_moved,
         "moved_refs": [ref.name for ref in now.refs],
         "dirty_before": sorted(before),
@@ -66,7 +71,7 @@ def _look(snapshot: Snapshot) -> dict[str, Any]:
             or now.folder_modes
         ),
         "root": snapshot.root,
-        "diff": diff(snapshot, now.tree)[:_DIFF_BYTES].decode(errors="replace"),
+        "diff": beginning(snapshot, now.tree, _DIFF_BYTES).decode(errors="replace"),
     }
 
 

@@ -7,12 +7,14 @@ import stat
 from runner.value import StrEnum, Value
 from runner.workspace.files import REPOSITORY, Entry, entry_at, read_bytes
 from runner.workspace.git import Git, split
+from runner.workspace.ignored import changed_since
 from runner.workspace.tracked import SPECIAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from runner.workspace.ignores import Untracked
     from runner.workspace.repository import Position
     from runner.workspace.shadow import Seen
     from runner.workspace.snapshot import Snapshot
@@ -78,6 +80,8 @@ class Changes(Value):
     """Files that can be recorded no more, because they became too large."""
     special: tuple[str, ...]
     """New FIFOs, sockets and devices that are not ignored. git stores none, so they are not in `tree`."""
+    ignored: Untracked
+    """What is ignored, by the rules of then."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,7 +124,18 @@ def changed(snapshot: Snapshot) -> Changes:
         problems=tuple(sorted({*snapshot.problems, *seen.problems, *(SPECIAL + name for name in special)})),
         large=tuple(sorted({*seen.large} - {*snapshot.large})),
         special=special,
+        ignored=seen.untracked.replace(files=(), repositories=()),
     )
+
+
+def changed_ignored(snapshot: Snapshot, now: Changes) -> list[str]:
+    """Ignored files that are executed or read as settings, and are other than before. No tree has them."""
+    if snapshot.since_ns is None:  # by an older runner, which did not say when
+        return []
+    known = {*snapshot.ignored, *snapshot.ignored_files}
+    folders = {*snapshot.ignored, *now.ignored.ignored} - {snapshot.runs}
+    files = {*snapshot.ignored_files, *now.ignored.ignored_files}
+    return changed_since(snapshot.root, snapshot.since_ns, folders, files, known)
 
 
 def diff(snapshot: Snapshot, tree: str | None = None) -> bytes:
@@ -129,6 +144,12 @@ def diff(snapshot: Snapshot, tree: str | None = None) -> bytes:
     """
     shadow = snapshot.shadow
     return shadow.git.run(*shadow.patch_arguments(snapshot.tree, tree or snapshot.look().tree))
+
+
+def beginning(snapshot: Snapshot, tree: str, limit: int) -> bytes:
+    """The first bytes of that patch; the rest is never made."""
+    shadow = snapshot.shadow
+    return shadow.git.beginning(limit, *shadow.patch_arguments(snapshot.tree, tree))
 
 
 def lines_of(patch: bytes) -> tuple[LinesChanged, ...]:

@@ -82,6 +82,32 @@ class Git:
         if status != 0:
             raise self._failed(args, said)
 
+    def beginning(self, limit: int, *args: str) -> bytes:
+        """The first `limit` bytes of its stdout, and an end for it where it has more to say. Otherwise as
+        `run`.
+        """
+        source, out, errors = os.memfd_create("stdin"), -1, os.memfd_create("stderr")
+        try:
+            out, end = os.pipe2(os.O_CLOEXEC)
+            try:
+                argv = ("git", "-C", self.cwd, *args)
+                pid = _spawn(argv, _environment(self.more, self.settings), (source, end, errors))
+            finally:
+                os.close(end)
+            data = b""
+            while len(data) < limit and (more := os.read(out, limit - len(data))):
+                data += more
+            os.close(out)
+            out = -1
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            if status != 0 and len(data) < limit:
+                raise self._failed(args, _read(errors).decode(errors="replace").strip())
+            return data
+        finally:
+            for fd in (source, out, errors):
+                if fd >= 0:
+                    os.close(fd)
+
     def line(self, *args: str) -> str | None:
         """Its stdout without the line's end; None when it does not exit with 0."""
         status, out, _ = self.ask(*args)

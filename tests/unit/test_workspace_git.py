@@ -164,3 +164,13 @@ def test_a_work_tree_of_a_partial_clone_that_lacks_contents_is_refused_with_what
     with pytest.raises(GitFailed) as caught:
         create(str(clone), first, place(str(clone), "r", os.environ), str(folder))
     assert "partial clone" in str(caught.value.hint) and load(str(folder)) is None
+
+
+def test_of_a_long_answer_only_the_beginning_is_made(tmp_path: Path, programs: Path) -> None:
+    git_that_does(programs, "/usr/bin/yes flood")
+    assert Git(str(tmp_path)).beginning(100_000, "x") == (b"flood\n" * 20_000)[:100_000]
+    git_that_does(programs, "echo short")
+    assert Git(str(tmp_path)).beginning(100_000, "x") == b"short\n"
+    git_that_does(programs, "echo no >&2; exit 3")
+    with pytest.raises(GitFailed, match="no"):
+        Git(str(tmp_path)).beginning(100_000, "x")

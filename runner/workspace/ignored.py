@@ -1,0 +1,94 @@
+"""Ignored files that are executed, or read as settings: which of them changed since a moment. Edge: disk.
+
+git does not tell of ignored files, and they are too many to be recorded before each run: a `node_modules`
+has a hundred thousand. So nothing is recorded. A file whose inode was changed since is told: only the clock
+of the machine could hide that (inode(7), ctime). What was only deleted below a folder is not seen.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from fnmatch import fnmatchcase
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+_SETTINGS = (
+    *(".env", ".env.*", ".envrc", "*.local", "*.local.*", "local.*", ".*rc", ".*rc.*", "*.pth"),
+    *(".netrc", "pip.conf", "pyvenv.cfg", "sitecustomize.py", "usercustomize.py", "conftest.py"),
+    *(".tool-versions", ".*-version", "*.toml", "*.ini", "*.cfg", "*.conf", "*.mk", "Makefile*"),
+)
+"""Names that programs read by themselves."""
+_ENVIRONMENTS = frozenset(
+    (
+        *(".venv", "venv", "env", ".env", ".tox", ".nox", "site-packages", "node_modules", "vendor", "bin"),
+        *(".bundle", ".cargo", ".direnv", ".husky", ".vscode", ".idea", ".devcontainer", ".yarn", "scripts"),
+        *(".claude", ".codex", ".agents", ".github", "hooks"),
+    )
+)
+"""Folders in which everything is executed, imported or read."""
+_CACHES = frozenset(
+    (
+        *("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".cache", ".vite", ".hypothesis"),
+        *(".turbo", ".parcel-cache", ".git"),
+    )
+)
+"""Folders that tools fill again and again."""
+_MOST = 200_000
+"""Names that are looked at."""
+
+
+def changed_since(
+    root: str, since_ns: int, folders: Collection[str], files: Collection[str], known: Collection[str]
+) -> list[str]:
+    """The ignored `folders` and single `files` (relative paths) are those of now and of before, `known` those
+    of before. A folder of an environment that is new is one name with a slash at its end.
+    """
+    found = [path for path in files if _is_read(path) and _is_other(root, path, since_ns, path in known)]
+    left = _MOST
+    for folder in sorted(folders):
+        if _CACHES.intersection(folder.split("/")):
+            continue
+        if folder not in known:
+            if _ENVIRONMENTS.intersection(folder.split("/")) and os.path.isdir(f"{root}/{folder}"):
+                found.append(f"{folder}/")
+            continue
+        for path, status in _walk(root, folder):
+            left -= 1
+            if left < 0:
+                return [*found, f"{folder}/: there are too many files to look at all of them"]
+            is_meant = status.st_mode & 0o111 or _is_read(path)
+            if status.st_ctime_ns >= since_ns and is_meant:
+                found.append(path)
+    return sorted(found)
+
+
+def _is_read(path: str) -> bool:
+    *above, name = path.split("/")
+    return bool(_ENVIRONMENTS.intersection(above)) or any(fnmatchcase(name, glob) for glob in _SETTINGS)
+
+
+def _is_other(root: str, path: str, since_ns: int, was_there: bool) -> bool:
+    try:
+        found = os.lstat(f"{root}/{path}")
+    except OSError:
+        return was_there
+    return found.st_ctime_ns >= since_ns and not stat.S_ISDIR(found.st_mode)
+
+
+def _walk(root: str, top: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file and link below; folders of caches are passed over."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(f"{root}/{folder}") as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield f"{folder}/{entry.name}", entry.stat(follow_symlinks=False)
+                    elif entry.name not in _CACHES:
+                        waiting.append(f"{folder}/{entry.name}")
+        except OSError:  # gone since, or not for us to look into
+            continue
