@@ -59,8 +59,7 @@ def changed_since(
             left -= 1
             if left < 0:
                 return [*found, f"{folder}/: there are too many files to look at all of them"]
-            is_meant = status.st_mode & 0o111 or _is_read(path)
-            if status.st_ctime_ns >= since_ns and is_meant:
+            if status.st_ctime_ns >= since_ns and (status.st_mode & 0o111 or _is_read(path)):
                 found.append(path)
     return sorted(found)
 
