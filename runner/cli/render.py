@@ -221,6 +221,7 @@ _KINDS = {
     "error": "red",
     "turn_failed": "red",
     "warning": "yellow",
+    "refused": "yellow",
     "run": "cyan",
 }
 

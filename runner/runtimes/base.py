@@ -57,6 +57,8 @@ class Kind(StrEnum):
     TOOL_CALL = "tool_call"
     WARNING = "warning"
     ERROR = "error"
+    REFUSED = "refused"
+    """The program itself did not do what the agent asked for, and its stream does not say so."""
     USAGE = "usage"
     TURN_STARTED = "turn_started"
     TURN_COMPLETED = "turn_completed"
@@ -167,6 +169,14 @@ class SessionNote(Value):
     """What the turn that begins works with."""
 
 
+class Refusal(Value):
+    """What the program did not let its agent do."""
+
+    at: str | None
+    """As `SessionNote.at`."""
+    text: str
+
+
 class StoredKey(Value):
     """The JSON file where a program keeps a key, and the ways to it in there."""
 
@@ -228,6 +238,9 @@ class Runtime(Protocol):
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         """What one decoded line of stdout tells; unknown lines give nothing, never an error."""
+
+    def refusal(self, line: str) -> Refusal | None:
+        """What a line of stderr tells of a call that the program refused; None for most, never an error."""
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
         """Where the program's own record of this thread may lie, the likeliest first: a file whose name ends

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from runner.disk import home
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
-from runner.runtimes.base import Activity, CommandRequest, End, SessionNote, StoredKey
+from runner.runtimes.base import Activity, CommandRequest, End, Refusal, SessionNote, StoredKey
 from runner.runtimes.overrides import assignment
 
 TYPE_CHECKING = False
@@ -134,6 +134,11 @@ class Codex:
         from runner.runtimes import codex_events  # a start reads no events, and no ending
 
         return codex_events.parse(record)
+
+    def refusal(self, line: str) -> Refusal | None:
+        from runner.runtimes import codex_endings
+
+        return codex_endings.refusal(line)
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
         folder = home.of_program(env, "CODEX_HOME", ".codex")

@@ -10,7 +10,7 @@ import re
 
 from runner.model import Outcome, Reason
 from runner.runtimes import endings
-from runner.runtimes.base import THREAD_GONE, End, Kind
+from runner.runtimes.base import THREAD_GONE, End, Kind, Refusal
 
 
 def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
@@ -32,6 +32,23 @@ def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     if code == 2 and not end.any_event:
         return _refused(end)
     return _failure(end, login_hint)
+
+
+_REFUSED = r"(?:(\S{19,27}Z)\s+)?ERROR codex_core::tools::router: error=(.*)"
+_REJECTED = r'.*Rejected\(\\"(.*)\\"\)" \}'
+
+
+def refusal(line: str) -> Refusal | None:
+    """See `base.Runtime.refusal`. A command that its rules forbid, a patch outside of the project: Codex
+    answers the model and logs a line; its stream has nothing of it.
+    """
+    found = re.match(_REFUSED, line)
+    if found is None:
+        return None
+    at, text = found[1], found[2]
+    if rejected := re.fullmatch(_REJECTED, text):
+        text = re.sub(r"\\+([\\\"'n])", lambda one: " " if one[1] == "n" else one[1], rejected[1])
+    return Refusal(None if at is None else f"{at[:19]}.{at[20:-1]:0<3.3}Z", text)
 
 
 def _refused(end: End) -> tuple[Outcome, Reason]:

@@ -15,7 +15,7 @@ from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
-from runner.runtimes.base import Activity, CommandRequest, End, SessionNote, StoredKey
+from runner.runtimes.base import Activity, CommandRequest, End, Refusal, SessionNote, StoredKey
 from runner.runtimes.overrides import assignment
 
 TYPE_CHECKING = False
@@ -151,6 +151,9 @@ class Kay:
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         return kay_events.parse(record)
+
+    def refusal(self, line: str) -> Refusal | None:
+        return None
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
         # It keeps records like Codex's, but `kay exec --json` never prints the id that they are named by.

@@ -15,7 +15,7 @@ from runner.runtimes.base import Activity, End, Kind
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.model import Json, Level, Model, Program, RuntimeSettings
-    from runner.runtimes.base import CommandRequest, Runtime, SessionNote, StoredKey
+    from runner.runtimes.base import CommandRequest, Refusal, Runtime, SessionNote, StoredKey
 
 PROGRESS, ENDED = "progress", "ended"
 """The kinds of its lines: `{"type", "text"}`, and at the end `{"type", "code", "message", "hint", "text"}`.
@@ -76,6 +76,9 @@ class ConductorRuntime:
             return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_COMPLETED))
         why = f"{record.get('code')}: {record.get('message')}\n{record.get('hint') or ''}"
         return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_FAILED, why))
+
+    def refusal(self, line: str) -> Refusal | None:
+        return None
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
         return ()

@@ -114,8 +114,8 @@ class Reader:
     def lines(self, stream: str, *, final: bool) -> Iterator[LogLine]:
         """New lines of that stream since the last call; `final` takes a last line without its newline."""
         if stream == "events":
-            both = heapq.merge(self._ours(), self._agent(final), key=lambda pair: pair[0])
-            yield from (line for _, line in both)
+            all_three = (self._ours(), self._agent(final), self._refused(final))
+            yield from (line for _, line in heapq.merge(*all_three, key=lambda pair: pair[0]))
         elif stream == "last":
             yield from self._last()
         else:
@@ -179,16 +179,31 @@ class Reader:
             text = f"{text}\n{_last_lines(activity.output)}"
         return LogLine(_stamp(at), activity.kind, self._text(text), activity.exit_code, duration)
 
+    def _refused(self, final: bool) -> Iterator[tuple[float, LogLine]]:
+        latest = 0.0
+        for _, raw in self._files[self._run.stderr].read(final):
+            refusal = self._runtime.refusal(raw.decode(errors="replace"))
+            if refusal is not None:
+                latest = latest if refusal.at is None else _seconds(refusal.at) or latest
+                yield latest, LogLine(refusal.at, Kind.REFUSED, self._text(refusal.text))
+
     def _ours(self) -> Iterator[tuple[float, LogLine]]:
         for n, event in enumerate(read_events(self._run.events)):
             if n < self._events_seen:
                 continue
             self._events_seen = n + 1
-            try:
-                at = parse_timestamp(str(event.get("at")))
-            except ValueError:
+            at = _seconds(str(event.get("at")))
+            if at is None:
                 continue
             yield at, LogLine(_stamp(at), "run", self._own_text(_event_text(event)))
+
+
+def refusals(run: RunDir, manifest: Manifest) -> tuple[str, ...]:
+    """What the program did not let its agent do, as its stderr says, not redacted."""
+    runtime = runtimes.get(manifest.runtime.name)
+    lines = _Tail(run.stderr).read(final=True)
+    found = (runtime.refusal(raw.decode(errors="replace")) for _, raw in lines)
+    return tuple(refusal.text for refusal in found if refusal is not None)
 
 
 class _Tail:
@@ -304,8 +319,25 @@ def _short(raw: bytes) -> str:
     return text if len(raw) <= 2000 else f"{text} [{len(raw) - 2000} bytes more]"
 
 
+def _seconds(at: str) -> float | None:
+    try:
+        return parse_timestamp(at)
+    except ValueError:
+        return None
+
+
 def _stamp(at: float | None) -> str | None:
     return None if at is None else timestamp(at)
 
 
-__all__ = ["STREAMS", "WITHHELD", "LogLine", "asked", "follow", "read", "redactor", "unknown_secrets"]
+__all__ = [
+    "STREAMS",
+    "WITHHELD",
+    "LogLine",
+    "asked",
+    "follow",
+    "read",
+    "redactor",
+    "refusals",
+    "unknown_secrets",
+]

@@ -12,9 +12,10 @@ from runner.disk.files import no_follow
 from runner.errors import Conflict, InvocationBroken, RunnerError
 from runner.model import Level
 from runner.state.events import read_events
+from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir, is_run_id
 from runner.usecases.accept import own_tree
-from runner.usecases.logs import redactor
+from runner.usecases.logs import redactor, refusals, unknown_secrets
 from runner.usecases.look import look
 from runner.value import Value
 from runner.verify import record as records
@@ -78,7 +79,10 @@ def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
     allowed, declared = _allowed(run, manifest, notes)
     redact = redactor(run, manifest).redact_text
     known = found or Record.unjudged(manifest.attempt, _checks(run), declared, manifest.conformance)
-    made = reports.report(manifest.to_json(), allowed, known, redact)
+    refused = refusals(run, manifest)
+    if refused and unknown_secrets(run, manifest):
+        refused = (WITHHELD,) * len(refused)
+    made = reports.report(manifest.to_json(), allowed, known, redact, refused)
     notes += _to_do(run, manifest, found)
     return Reviewed(made, tuple(redact(note) for note in notes)), manifest
 

@@ -40,6 +40,7 @@ def of_plan(own: Report, batches: Batches, left: Sequence[str], missing: Sequenc
         ),
         usage=_spent([one.usage for _, one in batches]),
         residual_risk=(*_left(left), *_gone(missing), *_risks(batches)),
+        refused=_named((name, one.refused) for name, one in batches),
     )
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from runner.model import Agreement, Conformance, Conformity
 from runner.text.terminal import clean_terminal
-from runner.text.words import count
+from runner.text.words import and_more, count, one_line
 from runner.value import Value
 from runner.verify.checks import Check
 from runner.verify.inspect import Finding, outside_scope
 
+_REFUSED = 20
+_REFUSED_CHARS = 300
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from runner.model import Json
@@ -64,10 +67,18 @@ class Report(Value):
     attempts: tuple[Json, ...]
     residual_risk: tuple[str, ...]
     """What nothing here covers, one sentence each."""
+    refused: tuple[str, ...] = ()
+    """What its program did not let the agent do, each once; its stream says nothing of it."""
 
 
-def report(manifest: Json, allowed: Allowed, found: Record, redact: Callable[[str], str] = str) -> Report:
-    """The report of a run from its manifest's JSON and what was found about it.
+def report(
+    manifest: Json,
+    allowed: Allowed,
+    found: Record,
+    redact: Callable[[str], str] = str,
+    refused: Sequence[str] = (),
+) -> Report:
+    """The report of a run from its manifest's JSON, what was found about it, and what its program `refused`.
 
     Texts are cleaned for a terminal and passed through `redact`; paths are not cleaned, as scripts use them.
     """
@@ -88,7 +99,8 @@ def report(manifest: Json, allowed: Allowed, found: Record, redact: Callable[[st
         conformance=settings,
         usage=dict(manifest["usage"]),
         attempts=tuple(manifest["attempts"]),
-        residual_risk=_risks(allowed, found, settings),
+        residual_risk=_risks(allowed, found, settings, len(refused)),
+        refused=_of_refused(refused),
     )
     clean: Report = _redacted(made, redact)
     return clean
@@ -113,7 +125,7 @@ def _declared(manifest: Json) -> Conformance:
     return Conformance(*map(Conformity, declared))
 
 
-def _risks(allowed: Allowed, found: Record, settings: Conformance) -> tuple[str, ...]:
+def _risks(allowed: Allowed, found: Record, settings: Conformance, refused: int) -> tuple[str, ...]:
     claim, checks, declared_checks = found.claim, found.checks, found.declared_checks
     codes = {finding.code for finding in found.findings}
     unverified = ", ".join(
@@ -133,9 +145,15 @@ def _risks(allowed: Allowed, found: Record, settings: Conformance) -> tuple[str,
         ("changed_dirty" in codes, "the diff of some files includes earlier, uncommitted changes"),
         (bool(unverified), f"settings that could not be verified: {unverified}"),
         (allowed.contract and claim is None, "the agent gave no valid result, so it claims nothing"),
+        (refused > 0, f"the agent did without {count(refused, 'call')} that its program refused: see there"),
         (named > 0, f"the agent names {count(named, 'assumption')}: see there"),
     )
     return tuple(text for applies, text in risks if applies)
+
+
+def _of_refused(refused: Sequence[str]) -> tuple[str, ...]:
+    each = dict.fromkeys(one_line(text, _REFUSED_CHARS) for text in refused)
+    return tuple(and_more([*each], _REFUSED))
 
 
 def _cleaned(text: str | None) -> str | None:

@@ -79,6 +79,8 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     used = [f"{name.replace('_', ' ')}: {count}" for name, count in report.usage.items() if count is not None]
     yield "tokens", used or ["not known"]
     yield "attempts", [str(len(report.attempts))]
+    if report.refused:
+        yield "refused by its program", [show(text) for text in report.refused]
     yield "residual risk", [*report.residual_risk] or ["none known"]
 
 

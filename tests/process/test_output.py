@@ -263,3 +263,27 @@ def test_output_that_cannot_be_written_is_said_and_is_no_bug(repo: Repo) -> None
         os.close(full)
     assert done.returncode not in (0, 70), done.stderr
     assert b"No space left" in done.stderr
+
+
+REFUSED = (
+    "2026-11-26T18:32:30.066691Z ERROR codex_core::tools::router: error=exec_command failed: "
+    "CreateProcess { message: "
+    '"Rejected(\\"`rm -f a` rejected: rm -f style commands are not permitted\\")" }'
+)
+
+
+def test_what_codex_refused_is_seen_by_whoever_reads_logs_or_report(repo: Repo) -> None:
+    """Codex tells it to the model and to its stderr; the stream has nothing, and the run succeeds."""
+    log = repo.note("codex.log")
+    log.write_text(f"{REFUSED}\n{REFUSED}\n")
+    run = quick(repo, f'cat "{log}" >&2')
+    assert run["status"] == "succeeded"
+    wait_until(lambda: repo.runs()[0].events("sealed"))
+    said = "`rm -f a` rejected: rm -f style commands are not permitted"
+    lines = repo.json("logs", run["run_id"])["lines"]
+    assert [line["text"] for line in lines if line["kind"] == "refused"] == [said, said]
+    report = repo.json("report", run["run_id"])
+    assert report["refused"] == [said]
+    assert any("2 calls that its program refused" in risk for risk in report["residual_risk"])
+    assert said in repo.cli("report", run["run_id"]).stdout
+    assert f"- `` {said} ``" in repo.cli("report", run["run_id"], "--format", "markdown").stdout

@@ -402,3 +402,46 @@ def test_no_ending_has_a_code_that_is_not_listed() -> None:
 
 def test_a_prompt_is_passed_byte_for_byte() -> None:
     assert RUNTIME.prepare_prompt("/review -x\n") == "/review -x\n"
+
+
+# what it refused
+
+AT = "2026-11-26T18:32:30.066691Z "
+ROUTER = "ERROR codex_core::tools::router: error="
+COMMAND = (
+    r'exec_command failed: CreateProcess { message: "Rejected(\"`/bin/bash -lc '
+    "'rm -f \\\"a b\\\"; echo x\\\\ny'"
+    r'` rejected: rm -f style commands are not permitted. Use a safer approach\")" }'
+)
+
+
+def test_a_command_that_codex_refused_is_read_from_its_log() -> None:
+    found = RUNTIME.refusal(f"{AT}{ROUTER}{COMMAND}")
+    assert found is not None and found.at == "2026-11-26T18:32:30.066Z"
+    assert found.text.startswith('`/bin/bash -lc \'rm -f "a b"; echo x')
+    assert found.text.endswith("rm -f style commands are not permitted. Use a safer approach")
+
+
+def test_a_patch_that_codex_refused_is_read_too() -> None:
+    told = "patch rejected: writing outside of the project; rejected by user approval settings"
+    found = RUNTIME.refusal(f"{AT}{ROUTER}{told}")
+    assert found is not None and found.text == told
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "Reading prompt from stdin...",
+        f"{AT}ERROR codex_core::session: failed to load skill",
+        f"{AT}WARN codex_core::tools::router: error=x",
+        f"the agent says: {ROUTER}no",
+    ],
+)
+def test_any_other_line_of_stderr_is_no_refusal(line: str) -> None:
+    assert RUNTIME.refusal(line) is None
+
+
+def test_a_refusal_without_a_time_is_one() -> None:
+    found = RUNTIME.refusal(f"{ROUTER}no")
+    assert found is not None and (found.at, found.text) == (None, "no")

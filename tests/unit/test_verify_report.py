@@ -60,7 +60,7 @@ def test_a_report_has_the_shape_of_the_contract() -> None:
     data = plain(a_report())
     assert list(data) == [
         *("run_id", "task_id", "outcome", "reason", "failure_codes", "summary", "files", "claims", "checks"),
-        *("findings", "assumptions", "conformance", "usage", "attempts", "residual_risk"),
+        *("findings", "assumptions", "conformance", "usage", "attempts", "residual_risk", "refused"),
     ]
     assert list(data["reason"]) == ["code", "message"]
     assert data["files"] == {
