@@ -172,13 +172,6 @@ class Repository(Value):
             return True
         return any(self._converts(index, path) for path in index.beside(".gitattributes"))
 
-    def attributes_since(self, index: Index) -> int:
-        """When the last of the tracked attributes was written; 0 without any. What a file had become by
-        others before, it has kept: git converts it again only when it writes or reads the whole file.
-        """
-        paths = (f"{self.root}/{name}" for name in index.named(".gitattributes"))
-        return max((os.lstat(path).st_ctime_ns for path in paths if os.path.lexists(path)), default=0)
-
     def _converts(self, index: Index, path: str) -> bool:
         """False only where such a file is as it was committed and asks for nothing."""
         there = os.path.lexists(f"{self.root}/{path}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from runner.disk.files import create, private_folder
+from runner.disk.files import create, private_folder, replace_bytes
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import REPOSITORY, Entry, blob, read_bytes, too_large
@@ -67,19 +67,21 @@ class Before(Value):
     tree: str | None = None
     usual: tuple[int, int] | None = None
     ignored: frozenset[str] = frozenset()
-    ruled_ns: int = 0
-    """Since when git converts contents as it does now."""
+    unread: Callable[[str, dict[str, int]], Collection[str]] | None = None
+    """Of which names in a folder of the index we never read what stands there; None: of none."""
 
 
 class Seen(Value):
     """A work tree at one moment. `permissions` are those of the plain files, `folders` those of each folder,
     `problems` what could not be read and is therefore in none of them. `large` are the files among these that
     are too large, and `special` what is neither a file, nor a link, nor a folder, and takes no tracked place.
-    `as_indexed` is whether the index that was looked at describes it.
+    `as_indexed` is whether the index that was looked at describes it, `is_known` whether all that this index
+    names was there and needed no reading.
     """
 
     tree: str
     as_indexed: bool
+    is_known: bool
     permissions: Permissions
     folders: dict[str, int]
     untracked: Untracked
@@ -188,20 +190,20 @@ class Shadow:
         git = self.git.but(GIT_INDEX_FILE=index)
         skipped = {f"{self.runs}/", *before.ignored}
         listing = listing or self.index(index)
-        here = walk(self.root, listing, before.since_ns, skipped, before.usual, before.ruled_ns)
+        here = walk(self.root, listing, before.since_ns, skipped, before.usual, before.unread)
         beside = sort_out(here.foreign).without(self.is_runs) if here.foreign else Untracked()
         more = survey(self.root, beside.files)
         ignored = {*beside.ignored, *beside.repositories, *(name.removesuffix("/") for name in skipped)}
         others = folders(self.root, here.foreign_folders, ignored)
         large = too_large(here.doubtful)
         doubtful = [name for name in here.doubtful if name not in large]
-        as_indexed = not (here.doubtful or here.modules or here.gone or beside.files or beside.repositories)
+        is_known = not (here.doubtful or here.gone)
+        as_indexed = is_known and not (here.modules or beside.files or beside.repositories)
         if not as_indexed:
             changes = {name: Entry(0, _NOTHING[self.hash_name]) for name in (*here.gone, *large)}
             changes |= {name: Entry(REPOSITORY, self._commit_of(name)) for name in beside.repositories}
-            # What is put in anew is without the times by which git would take it for unchanged.
-            disguised = [name for name in here.disguised if name not in large]
-            changes |= {name: entry for name in disguised if (entry := listing.entry(name)) is not None}
+            if here.disguised:
+                replace_bytes(index, listing.without_times(here.disguised), durable=False)
             _change(git, changes)
             there = [*doubtful, *here.modules, *more.modes, *more.links]
             if there:
@@ -215,6 +217,7 @@ class Shadow:
         return Seen(
             tree,
             as_indexed,
+            is_known,
             here.permissions.without(large).with_more(more.modes),
             {**here.folders, **others.modes},
             beside,

@@ -15,13 +15,14 @@ from runner.errors import Conflict
 from runner.value import Count, FileMode, FilePath, InnerPath, Misfit, ObjectId, Value
 from runner.workspace.files import copy_with_time, read_bytes, read_record, write_json
 from runner.workspace.git import Git
+from runner.workspace.remembered import Remembered
 from runner.workspace.repository import Position, Repository, find
 from runner.workspace.shadow import Before, Seen, Shadow
 from runner.workspace.tracked import Index, Permissions, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Any, Self
 
     from runner.workspace.ignores import Untracked
@@ -126,21 +127,23 @@ def take(
     """Records the work tree that `repo` (a folder in it) belongs to, and keeps it in `folder`; None if it is
     in no git repository, GitFailed if git refuses it. `position` is where it stands, if known; `borrow` are
     more folders of objects for the private repository. `is_new`: git has just made the tree of its index and
-    nobody else wrote in it, so the index is believed of files as young as itself.
+    nobody else wrote in it, so the index is believed, also of files as young as itself.
 
-    It takes about as long as a `git status`, and reads every file where git converts contents.
-    An interrupted call leaves no snapshot; the next one starts over.
+    It takes about as long as a `git status`; but the first call for a work tree reads every file, and each
+    call those that git converts. An interrupted call leaves no snapshot; the next one starts over.
     """
     if (repository := find(repo) if isinstance(repo, str) else repo) is None:
         return None
     position, settings = position or repository.position(), repository.settings()
     inside = os.path.realpath(repo) if isinstance(repo, str) else repository.root
     shadow = _shadow(repository, inside, folder, borrow)
-    listing, is_plain = _listed(repository, shadow, settings)
     since_ns = os.stat(f"{shadow.home}/HEAD").st_mtime_ns
-    believed_ns = since_ns + _LATER_NS if is_new else _second_of(shadow.base)
-    before = Before(believed_ns, ruled_ns=repository.attributes_since(listing))
-    seen = shadow.record(shadow.base, before, repository.untracked, listing)
+    listing, is_plain = _listed(repository, shadow, settings)
+    if is_new:
+        before = Before(since_ns + _LATER_NS, unread=None if is_plain else _all)
+        seen = shadow.record(shadow.base, before, repository.untracked, listing)
+    else:
+        seen = _seen(repository, shadow, listing, since_ns)
     beside = seen.untracked
     shadow.ignore(repository.ignore_rules(settings, [*listing.named(_RULES), *_rules_in(beside)]))
     dirty, untracked = _uncommitted(repository, shadow, position, seen, is_plain)
@@ -173,6 +176,21 @@ def _of(seen: Seen) -> dict[str, Any]:
     }
 
 
+def _all(_: str, names: dict[str, int]) -> Collection[str]:
+    return names
+
+
+def _seen(repository: Repository, shadow: Shadow, listing: Index, since_ns: int) -> Seen:
+    """The work tree, of which only what we read before is believed; what we read now is kept."""
+    known = Remembered(repository.root, repository.hash_name)
+    before = Before(known.since_ns, unread=known.unread(listing))
+    seen = shadow.record(shadow.base, before, repository.untracked, listing)
+    data = listing.data if seen.is_known else read_bytes(shadow.base)
+    if data and not (seen.is_known and known.data == data):
+        known.keep(data, since_ns)
+    return seen
+
+
 def _shadow(repository: Repository, inside: str, folder: str, borrow: Sequence[str]) -> Shadow:
     runs = os.path.relpath(f"{inside}/{_RUNS}", repository.root)
     shadow = Shadow(repository.root, f"{folder}/workspace", runs, repository.hash_name)
@@ -191,23 +209,23 @@ def load(folder: str) -> Snapshot | None:
 
 
 def _listed(repository: Repository, shadow: Shadow, settings: dict[str, str]) -> tuple[Index, bool]:
-    """The paths that git tracks, with what it knows of unchanged files where that can be trusted. And whether
-    the user's index says nothing else.
+    """The paths that git tracks, with what it knows of unchanged files where we can read that. And whether
+    the user's index says nothing else, and git converts nothing.
     """
     if not os.path.exists(repository.index):
         return shadow.index(shadow.base), False
     copy_with_time(repository.index, shadow.user_index)
     listing = parse(read_bytes(shadow.user_index) or b"", repository.hash_name)
-    if listing is not None and not repository.has_conversions(settings, listing):
+    if listing is not None:
         os.link(shadow.user_index, shadow.base)  # git replaces an index and never writes into one
-        return listing, True
+        return listing, not repository.has_conversions(settings, listing)
     entries = repository.git.run("ls-files", "-s", "-z").split(b"\0")[:-1]
     whole = {entry.partition(b"\t")[2]: entry for entry in entries if entry.split(b"\t")[0].endswith(b" 0")}
     unmerged = {entry.partition(b"\t")[2]: entry for entry in entries}
     chosen = [entry.split(b"\t")[0][:-1] + b"0\t" + name for name, entry in (unmerged | whole).items()]
     git = shadow.git.but(GIT_INDEX_FILE=shadow.base)
     git.run("update-index", "-z", "--index-info", stdin=b"".join(entry + b"\0" for entry in chosen))
-    return shadow.index(shadow.base), listing is not None
+    return shadow.index(shadow.base), False
 
 
 def _uncommitted(

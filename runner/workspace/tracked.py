@@ -19,7 +19,7 @@ from runner.workspace.files import Entry, is_special
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 SPECIAL = "neither a file nor a link, so git cannot store it: "
 TOO_LARGE = "too large to be recorded: "
@@ -34,6 +34,7 @@ _KNOWN = Struct(">3I8x2I8xI")
 inode, the mode, the size. What is passed over are nanoseconds and device, owner and group.
 """
 _STAT_BYTES = 40
+_TIMES_BYTES = 16
 _WIDTH = {"sha1": 20, "sha256": 32}
 _SECOND = 10**9
 _SAMPLE = 10
@@ -82,6 +83,18 @@ class Index:
         at = self.folders.get(folder, {}).get(name)
         return None if at is None else self.entry_at(at)
 
+    def without_times(self, paths: Iterable[str]) -> bytes:
+        """The same index, but for what it knows of these files: git will read them."""
+        data = bytearray(self.data)
+        for path in paths:
+            folder, _, name = path.rpartition("/")
+            at = self.folders[folder][name]
+            data[at : at + _TIMES_BYTES] = bytes(_TIMES_BYTES)
+        data[-self.width :] = bytes(
+            self.width
+        )  # no hash: only `git fsck` looks at it, and takes this for none
+        return bytes(data)
+
     def entry_at(self, at: int) -> Entry:
         content = self.data[at + _STAT_BYTES : at + _STAT_BYTES + self.width]
         return Entry(_KNOWN.unpack_from(self.data, at)[4], content.hex())
@@ -90,12 +103,12 @@ class Index:
 class Standing(Value):
     """What stands where the index says, and beside that. Paths are relative.
 
-    `doubtful` are files and links that may differ from the index, each with its size; git would not notice it
-    of the `disguised` ones, as it compares whole seconds and knows no rules of before. `modules` are
-    repositories that are tracked as such, `gone` the names at which no file and no link stands any more.
-    `foreign` is what stands beside tracked files and is not tracked, a folder with a slash at its end: it was
-    not entered; `special` is the same, but neither a file, nor a link, nor a folder. `permissions` are those
-    of tracked files, `folders` those of each folder.
+    `doubtful` are files and links that may differ from the index, each with its size; git would not read the
+    `disguised` ones, as it compares whole seconds and believes its index. `modules` are repositories that are
+    tracked as such, `gone` the names at which no file and no link stands any more. `foreign` is what stands
+    beside tracked files and is not tracked, a folder with a slash at its end: it was not entered; `special`
+    is the same, but neither a file, nor a link, nor a folder. `permissions` are those of tracked files,
+    `folders` those of each folder.
     """
 
     doubtful: dict[str, int]
@@ -155,14 +168,13 @@ def walk(
     since_ns: int,
     skipped: Collection[str],
     usual: tuple[int, int] | None = None,
-    ruled_ns: int = 0,
+    unread: Callable[[str, dict[str, int]], Collection[str]] | None = None,
 ) -> Standing:
-    """Looks at each name once; no link is followed and no repository inside is entered. The index was true at
-    `since_ns`: what was written later or shortly before is in doubt. `skipped` are names as in `foreign`, and
-    count as not there. Before `ruled_ns` git may have converted contents in another way: of a file that was
-    not changed since, nothing is trusted.
+    """Looks at each name once; no link is followed and no repository inside is entered. `skipped` are names
+    as in `foreign`, and count as not there. The index was true at `since_ns`: what was written later or
+    shortly before is in doubt, and so is what `unread` finds among the tracked names of a folder.
     """
-    look = _Walk(root, index, (since_ns, ruled_ns), skipped, usual or _usual(root, index))
+    look = _Walk(root, index, since_ns, skipped, usual or _usual(root, index), unread)
     while look.waiting:
         look.enter(look.waiting.pop())
     for path in (path for name in _RULES for path in index.named(name)):
@@ -187,12 +199,13 @@ class _Walk:
         self,
         root: str,
         index: Index,
-        times_ns: tuple[int, int],
+        since_ns: int,
         skipped: Collection[str],
         usual: tuple[int, int],
+        unread: Callable[[str, dict[str, int]], Collection[str]] | None,
     ) -> None:
         self.root, self.index, self.skipped, self.usual = root, index, skipped, usual
-        self.since_ns, self.ruled_ns = times_ns
+        self.since_ns, self.unread = since_ns, unread
         self.above = above(index.folders)
         self.waiting = [""]
         self.entered: set[str] = set()
@@ -236,7 +249,8 @@ class _Walk:
         # One round for each tracked file: this is most of the time of a look, hence the local names.
         data, usual, me = self.index.data, self.usual, os.geteuid()
         unpack, lstat, low, second = _KNOWN.unpack_from, os.lstat, 0xFFFFFFFF, _SECOND
-        recently, ruled_ns = self.since_ns // second - 2, self.ruled_ns
+        recently = self.since_ns // second - 2
+        unread = self.unread(prefix[:-1], known) if self.unread is not None else ()
         for name, at in known.items():
             try:
                 found = lstat(name, dir_fd=fd) if name in names else None
@@ -268,7 +282,7 @@ class _Walk:
             changed_s, changed_ns, written_s, inode, mode, size = unpack(data, at)
             if (
                 found.st_ctime_ns != changed_s * second + changed_ns
-                or found.st_ctime_ns < ruled_ns
+                or name in unread
                 or found[8] != written_s
                 or found.st_ino & low != inode
                 or found.st_size & low != size
@@ -278,8 +292,7 @@ class _Walk:
                 self.doubtful[prefix + name] = found.st_size
                 times = found.st_ctime_ns // second & low, found.st_mtime_ns // second & low
                 whole = (*times, found.st_ino & low, found.st_size & low, kind)
-                is_same = whole == (changed_s, written_s, inode, size, mode & 0o170100)
-                if is_same and (found.st_ctime_ns % second != changed_ns or found.st_ctime_ns < ruled_ns):
+                if whole == (changed_s, written_s, inode, size, mode & 0o170100):
                     self.disguised.append(prefix + name)
 
     def _is_recent(self, written_ns: int) -> bool:

@@ -56,6 +56,12 @@ def age(work: Work) -> None:
     work.git("update-index", "-q", "--refresh")
 
 
+def read_by_us(work: Work) -> None:
+    """As if an earlier run had been here: once to read the files, and once to see that the index is true."""
+    for _ in range(2):
+        work.take()
+
+
 # -- reading an index ------------------------------------------------------------------------------
 
 
@@ -243,7 +249,7 @@ def test_a_clean_tree_takes_git_a_handful_of_questions_and_no_file_is_read(
     age(work)
     work.write("x.o")
     work.write("build/x")
-    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    read_by_us(work)
     asked = questions(work, tmp_path, monkeypatch, work.take).split()
     assert sorted(asked) == sorted(
         ["rev-parse", "for-each-ref", "rev-parse", "config", "check-ignore", "write-tree"]
@@ -334,18 +340,30 @@ ATTRIBUTES = [
 
 
 @pytest.mark.parametrize(("text", "is_trusted"), ATTRIBUTES)
-def test_where_attributes_convert_contents_every_file_is_read(
+def test_where_attributes_convert_contents_git_is_asked_what_is_uncommitted(
     work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, is_trusted: bool
 ) -> None:
     work.write("d/.gitattributes", text)
     work.commit()
     age(work)
-    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    read_by_us(work)
     asked = questions(work, tmp_path, monkeypatch, work.take).split()
+    assert "update-index" not in asked
+    assert ("status" not in asked) == is_trusted
+
+
+@pytest.mark.parametrize(("text", "is_trusted"), ATTRIBUTES)
+def test_of_a_tree_that_git_has_just_made_what_it_converts_is_read(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, is_trusted: bool
+) -> None:
+    work.write("d/.gitattributes", text)
+    work.commit()
+
+    def make() -> None:
+        worktree.create(str(work.root), "HEAD", str(tmp_path / "trees" / "r"), str(work.folder))
+
+    asked = questions(work, tmp_path, monkeypatch, make).split()
     assert ("update-index" not in asked) == is_trusted
-    work.write("d/.gitattributes", "*.png -diff\n")
-    asked = questions(work, tmp_path, monkeypatch, work.take).split()
-    assert asked.count("update-index") == 2, "what it said before was not looked up, so nothing is trusted"
 
 
 def older(taken: Snapshot) -> Snapshot:
@@ -511,26 +529,166 @@ def test_a_staged_submodule_is_uncommitted_whatever_git_is_told_to_ignore(work: 
     assert work.take().dirty == ("sub",)
 
 
-def test_rules_of_a_tree_are_not_trusted(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_of_a_tree_may_convert(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     age(work)
-    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    read_by_us(work)
     work.git("config", "attr.tree", "HEAD")
+    assert "status" in questions(work, tmp_path, monkeypatch, work.take).split()
+
+
+Edit = Callable[[Work], object]
+HOME_RULES = ".config/git/attributes"
+
+
+def user_rule(text: str) -> None:
+    path = Path.home() / HOME_RULES
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def committed_rule(path: str, text: str) -> tuple[Edit, Edit]:
+    def make(work: Work) -> None:
+        work.write(path, text)
+        work.git("add", path)
+        work.git("commit", "-q", "-m", "x")
+
+    def drop(work: Work) -> None:
+        work.git("rm", "-q", path)
+        work.git("commit", "-q", "-m", "x")
+
+    return make, drop
+
+
+def other_branch(work: Work) -> None:
+    work.git("branch", "-q", "before")
+    work.write(".gitattributes", "*.txt eol=crlf\n")
+    work.commit()
+
+
+def no_rules(work: Work) -> None:
+    work.git("config", "filter.loud.smudge", "tr x X")
+    work.git("config", "filter.loud.clean", "tr X x")
+
+
+def loud(path: str) -> tuple[Edit, Edit]:
+    make, drop = committed_rule(path, "*.txt filter=loud\n")
+    return lambda work: (no_rules(work), make(work)), drop
+
+
+GONE_RULES: dict[str, tuple[Edit, Edit]] = {
+    "of a folder": committed_rule("a/.gitattributes", "*.txt eol=crlf\n"),
+    "of the root": committed_rule(".gitattributes", "*.txt eol=crlf\n"),
+    "changed to nothing": (
+        committed_rule(".gitattributes", "*.txt eol=crlf\n")[0],
+        lambda work: work.write(".gitattributes", "*.png binary\n"),
+    ),
+    "of another branch": (other_branch, lambda work: work.git("checkout", "-q", "before")),
+    "core.autocrlf": (
+        lambda work: work.git("config", "core.autocrlf", "true"),
+        lambda work: work.git("config", "core.autocrlf", "false"),
+    ),
+    "info/attributes": (
+        lambda work: work.write(".git/info/attributes", "*.txt eol=crlf\n"),
+        lambda work: work.remove(".git/info/attributes"),
+    ),
+    "of the user": (
+        lambda work: user_rule("*.txt eol=crlf\n"),
+        lambda work: Path.home().joinpath(HOME_RULES).unlink(),
+    ),
+    "a filter": loud(".gitattributes"),
+    "ident": committed_rule(".gitattributes", "*.txt ident\n"),
+    "an encoding": committed_rule(".gitattributes", "*.txt working-tree-encoding=ISO-8859-1\n"),
+}
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+@pytest.mark.parametrize("kind", GONE_RULES)
+def test_a_file_comes_back_with_the_bytes_of_a_rule_that_is_gone(
+    work: Work, kind: str, is_known: bool
+) -> None:
+    """Git leaves such a file alone when the rule goes, and calls it unchanged."""
+    make, drop = GONE_RULES[kind]
+    work.write("a.txt", "x $Id$\n\u00e9\n")
+    work.write("b/a.txt", "y\n")
+    work.remove("a")
+    work.write("a/1.txt", "x $Id$\n\u00e9\n")
+    work.commit()
+    make(work)
+    names = ("a.txt", "b/a.txt", "a/1.txt")
+    for name in names:
+        work.remove(name)
+    work.git("checkout", "-q", "--", ".")
+    assert work.read("a/1.txt") != "x $Id$\n\u00e9\n".encode()
+    age(work)
+    if is_known:
+        read_by_us(work)
+    drop(work)
+    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    before = work.state()
+    taken = work.take()
+    assert not {*names} & {*taken.dirty}
+    for name in names:
+        work.write(name, "run\n")
+    work.remove("b/a.txt")
+    assert {*changed(taken).names} == {*names}
+    assert roll_back(taken).is_complete
+    assert work.state() == before
+
+
+def kept_indexes() -> list[Path]:
+    return [*Path.home().joinpath(".local/state/runner/indexes").iterdir()]
+
+
+def test_what_was_read_is_kept_for_us_alone_and_may_be_deleted(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    age(work)
+    read_by_us(work)
+    (kept,) = kept_indexes()
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.read_bytes() == (work.root / ".git" / "index").read_bytes()
+    assert "update-index" not in questions(work, tmp_path, monkeypatch, work.take).split()
+    kept.unlink()
     assert "update-index" in questions(work, tmp_path, monkeypatch, work.take).split()
 
 
-def test_a_file_that_attributes_of_an_earlier_commit_converted_is_read(work: Work) -> None:
-    """Git leaves it alone when it checks out other attributes, and calls it unchanged."""
-    work.write(".gitattributes", "*.bat text eol=crlf\n")
-    work.write("x.bat", "1\r\n2\r\n")
-    os.utime(work.path("x.bat"), (10**9, 10**9))
-    work.commit()
-    work.git("checkout", "-q", "-b", "later")
-    work.write(".gitattributes", "*.png binary\n")
-    work.git("commit", "-q", "-m", "x", ".gitattributes")
+@pytest.mark.parametrize("spoil", ["torn", "others may write it", "a FIFO"])
+def test_what_was_kept_is_believed_only_where_it_is_whole_and_ours(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
+) -> None:
+    age(work)
+    read_by_us(work)
+    (kept,) = kept_indexes()
+    if spoil == "torn":
+        kept.write_bytes(kept.read_bytes()[:200])
+    elif spoil == "a FIFO":
+        kept.unlink()
+        os.mkfifo(kept)
+    else:
+        kept.chmod(0o666)
+    assert "update-index" in questions(work, tmp_path, monkeypatch, work.take).split()
+
+
+def test_a_file_that_was_away_while_we_looked_is_read_when_it_is_back(work: Work) -> None:
+    """As a whole folder is moved, nothing tells it of the files inside."""
+    committed_rule("d/.gitattributes", "* eol=crlf\n")[0](work)
+    work.remove("d/b")
+    work.git("checkout", "-q", "--", "d/b")
+    age(work)
+    work.git("rm", "-q", "d/.gitattributes")
     os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    os.rename(work.path("d"), work.path(".git/d"))
+    read_by_us(work)
+    os.rename(work.path(".git/d"), work.path("d"))
     before = work.state()
-    assert before[b"x.bat"][1] == b"1\r\n2\r\n" and not work.git("status", "--porcelain", "-uno")
     taken = work.take()
-    work.write("x.bat", "run\n")
+    work.write("d/b", "run\n")
     assert roll_back(taken).is_complete
     assert work.state() == before
+
+
+def test_nothing_is_kept_where_an_agent_could_write_it(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(work.root / "state"))
+    work.write("x")
+    assert work.take().untracked == ("x",)
+    assert not (work.root / "state" / "runner" / "indexes").exists()
