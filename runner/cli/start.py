@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from runner.model import Config
     from runner.state.manifest import Manifest
 
 
@@ -55,7 +56,7 @@ def add_resolve(parser: Parser) -> None:
 def run_resolve(args: Namespace) -> int:
     from runner.cli.render import emit, invocation_text
 
-    config = settings(args)
+    config = _settings(args)
     resolved = start.resolve(config, _request(args), os.environ)
     if args.format == "json":
         emit({**resolved.to_json(), "prompt": resolved.prompt})
@@ -164,8 +165,26 @@ def run_start(args: Namespace) -> int:
         return begun if isinstance(begun, int) else _begun(args, begun)
     if args.dry_run or args.resume or args.reset_breaker or args.force_delegate or args.yes or args.done:
         raise UsageError("this option needs a plan", hint="name it with --plan FILE")
-    config = settings(args)
+    config = _settings(args)
     return _begun(args, start.start(config, _request(args), os.environ))
+
+
+def _settings(args: Namespace) -> Config:
+    """A run below another one has the settings that its parent was started with."""
+    if args.parent is None:
+        return settings(args)
+    from runner.usecases import find, frozen
+
+    config = frozen.of_parent(find.find_root(here()), args.parent, os.environ)
+    if config is None:
+        return settings(args)
+    if args.config or args.sets:
+        option = "--config" if args.config else "--set"
+        raise UsageError(
+            f"{option} has no meaning with --parent",
+            hint="a run has the settings that its parent was started with",
+        )
+    return config
 
 
 def _begun(args: Namespace, manifest: Manifest) -> int:

@@ -19,12 +19,12 @@ def main(argv: list[str]) -> int:
     from runner.conduct import plan_record
     from runner.conduct.conductor import Conductor
     from runner.conduct.summary import Ended, ended
-    from runner.config import load
     from runner.disk.files import unwritable
     from runner.errors import RunnerError
     from runner.runtimes import plan
     from runner.state.store import RunDir
     from runner.text.words import one_line
+    from runner.usecases.frozen import thawed
 
     def say(text: str) -> None:
         _print({"type": plan.PROGRESS, "text": text})
@@ -35,9 +35,7 @@ def main(argv: list[str]) -> int:
     }
     try:
         given, found = plan_record.load(run)
-        options = given.options
-        folder = options.folder or run.repo
-        config = load(folder, config_file=options.config_file, env=env, sets=options.sets)
+        config = thawed(run, env)
         found = Conductor(run, given, found, config, dict(os.environ), say).carry_out()
     except RunnerError as error:
         problems = "".join(f"\n{problem}" for problem in error.problems)

@@ -34,7 +34,7 @@ from runner.runtimes import PLAN
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, lock_task, runs_of
-from runner.usecases import look, start
+from runner.usecases import frozen, look, start
 from runner.usecases.workplace import Workplace
 from runner.value import Value
 
@@ -279,6 +279,9 @@ class _Desk(Workplace):
         return {"plan": self._prepared.ledger.shown(), "artifacts": {**run.artifacts, **names}}
 
     def prepare(self, run: RunDir) -> None:
+        config, task_id = self._prepared.config, self._prepared.asked.task_id
+        task = config.tasks[task_id]
+        frozen.freeze(run, config, {task_id: start.own_text(config, task)} if task.prompt_file else {})
         assignments.write(run, self._prepared.assignment, self._prepared.ledger)
 
 

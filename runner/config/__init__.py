@@ -12,9 +12,10 @@ import sys
 import time
 
 from runner.config.find import SYSTEM_POLICY, ConfigFiles, find, refuse_committed, setting_names
+from runner.config.policy import narrow
 from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, settles, write
 from runner.errors import ConfigInvalid
-from runner.model import Delegate, Economics
+from runner.model import Delegate, Economics, Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from runner.model import Config
 
-__all__ = ["for_plans", "load"]
+__all__ = ["for_plans", "load", "narrowed_now"]
 
 COMPILE_TIMEOUT_S = 60.0
 
@@ -63,6 +64,21 @@ def for_plans(
     return config.delegate, config.economics
 
 
+def narrowed_now(then: Policy, start_dir: str, env: Mapping[str, str]) -> Policy:
+    """A policy of before, narrowed by what holds today. What else the settings of `start_dir` say by now does
+    not matter. ConfigInvalid where a policy cannot be read.
+    """
+    places = find(start_dir, None, env, SYSTEM_POLICY, required=False)
+    if not any(map(os.path.lexists, (places.user_policy, places.system_policy))):
+        return then
+    none = f"{places.user_policy}.none"
+    bare = places.replace(project=none, local=none, user=none, required=False)
+    data = json.loads(_compile(bare, key(bare, {}, ())))
+    if "error" in data:
+        raise _invalid(data["error"])
+    return narrow([then, Policy.from_json(data["config"]["policy"])])
+
+
 def _load(places: ConfigFiles, env: Mapping[str, str], sets: Sequence[str]) -> Config:
     refuse_committed(places)
     path = cache_path(places, env)
@@ -75,11 +91,14 @@ def _load(places: ConfigFiles, env: Mapping[str, str], sets: Sequence[str]) -> C
     text = _compile(places, expected)
     data = json.loads(text)
     if "error" in data:
-        error = data["error"]
-        raise ConfigInvalid(error["message"], hint=error["hint"], problems=error["problems"])
+        raise _invalid(data["error"])
     if path is not None:
         write(path, text)
     return config_from_json(data["config"])
+
+
+def _invalid(error: Mapping[str, Any]) -> ConfigInvalid:
+    return ConfigInvalid(error["message"], hint=error["hint"], problems=error["problems"])
 
 
 def _reuse(path: str, snapshot: Mapping[str, Any], expected: Mapping[str, Any]) -> Config | None:

@@ -37,23 +37,23 @@ class Tasks(Mapping[str, Task]):
     """Builds a `Task` when it is asked for: a start needs one of hundreds."""
 
     def __init__(self, defaults: Json, tasks: Mapping[str, Json]) -> None:
-        self._defaults = defaults
-        self._tasks = tasks
+        self.defaults = defaults
+        self.own = tasks
 
     def __getitem__(self, key: str) -> Task:
-        fields = {**self._defaults, **self._tasks[key], "id": key}
+        fields = {**self.defaults, **self.own[key], "id": key}
         # A task's table of limits lies over that of the defaults, key by key.
-        fields["limits"] = {**self._defaults["limits"], **fields["limits"]}
+        fields["limits"] = {**self.defaults["limits"], **fields["limits"]}
         return Task.from_json(fields)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._tasks
+        return key in self.own
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tasks)
+        return iter(self.own)
 
     def __len__(self) -> int:
-        return len(self._tasks)
+        return len(self.own)
 
 
 class Origins(Mapping[str, str]):
@@ -89,6 +89,17 @@ def config_from_json(data: Json) -> Config:
     """The values of a snapshot, the JSON of which `effective.compiled` makes."""
     config = Config.from_json({**data, "tasks": {}, "origins": {}})
     return config.replace(tasks=Tasks(data["task_defaults"], data["tasks"]), origins=Origins(data["origins"]))
+
+
+def config_to_json(config: Config) -> dict[str, Any]:
+    """The inverse of `config_from_json`."""
+    tasks = config.tasks
+    if isinstance(tasks, Tasks):
+        defaults, own = tasks.defaults, tasks.own
+    else:
+        defaults, own = {"limits": {}}, {name: tasks[name].to_json() for name in tasks}
+    data = config.replace(tasks={}, origins={}).to_json()
+    return {**data, "task_defaults": defaults, "tasks": own, "origins": dict(config.origins.items())}
 
 
 def key(places: ConfigFiles, settings: Mapping[str, str], sets: Sequence[str]) -> dict[str, Any]:

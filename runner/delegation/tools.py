@@ -110,7 +110,7 @@ def spawn(caller: Caller, args: Json) -> dict[str, Any]:
     argv += ["--run-id", run_id]
     if parent is not None:
         argv += ["--parent", parent.manifest]
-    if caller.config_file is not None:
+    elif caller.config_file is not None:
         argv += ["--config", caller.config_file]
     prompt = args.get("prompt")
     if prompt is not None:

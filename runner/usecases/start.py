@@ -26,6 +26,7 @@ from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
 from runner.usecases.trust import VARIABLE, program_is_trusted
 from runner.usecases.workplace import Workplace, planned, reserve
+from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ _OUTSIDE_HINT = (
 )
 _MAIN = os.path.join(_PACKAGE, "__main__.py")
 _OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", VARIABLE)
+
+
+class Beside(Value):
+    """What a run's folder gets besides its invocation: the prompt of the command line as it came, and the
+    settings, where runs may be started below it.
+    """
+
+    asked: str | None = None
+    config: Config | None = None
 
 
 def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocation:
@@ -81,7 +91,8 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
             found, guarded = _fenced(choice, found.replace(cwd=place.cwd), env)
             resolved = invocation(choice, found)
         place.protection = guarded
-        return _start_below(parent, resolved, env, listener, place, request.prompt)
+        beside = Beside(request.prompt, config if resolved.delegation.enabled else None)
+        return _start_below(parent, resolved, env, listener, place, beside)
     finally:
         place.leave()
 
@@ -89,7 +100,7 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
 def start_plan(resolved: Invocation, env: Mapping[str, str], place: Workplace) -> Manifest:
     """Starts the conductor of a plan; `place` prepares what it is to find in the run's folder."""
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
-    return _start(run, resolved, env, None, place, None)
+    return _start(run, resolved, env, None, place, Beside())
 
 
 def _start_below(
@@ -98,11 +109,11 @@ def _start_below(
     env: Mapping[str, str],
     listener: socket.socket | None,
     place: Workplace,
-    asked: str | None,
+    beside: Beside,
 ) -> Manifest:
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
     if parent is None:
-        return _start(run, resolved, env, listener, place, asked)
+        return _start(run, resolved, env, listener, place, beside)
     from runner.state.lineage import as_child
     from runner.usecases import look  # only a start with a parent pays for it
 
@@ -111,7 +122,7 @@ def _start_below(
     look.look(above)
     look.below(above)
     with as_child(run, parent):
-        return _start(run, resolved, env, listener, place, asked)
+        return _start(run, resolved, env, listener, place, beside)
 
 
 def _start(
@@ -120,14 +131,18 @@ def _start(
     env: Mapping[str, str],
     listener: socket.socket | None,
     place: Workplace,
-    asked: str | None,
+    beside: Beside,
 ) -> Manifest:
     manifest = first(resolved, run.artifacts).replace(**place.manifest_fields(run))
     lock_fd = run.create()
     try:
         write_new(run.prompt, resolved.prompt.encode())
-        if asked is not None:
-            write_new(run.asked, asked.encode())
+        if beside.asked is not None:
+            write_new(run.asked, beside.asked.encode())
+        if beside.config is not None:
+            from runner.usecases.frozen import freeze  # only who may start runs pays for it
+
+            freeze(run, beside.config)
         place.protect()
         if resolved.terms.output_contract in ("final", "closing-turn"):
             write_new(run.result_schema, _result_schema())

@@ -1,0 +1,60 @@
+"""The settings that a run was started with: the runs below it are resolved from them. Edge: disk.
+
+They are kept beside it. An agent may write in the repository, so what `delegate.toml` says by now may be its
+words. A policy is out of its reach, so of what it allowed then and allows now the narrower counts.
+"""
+
+from __future__ import annotations
+
+from runner.config import narrowed_now
+from runner.config.snapshot import config_from_json, config_to_json
+from runner.disk.files import read
+from runner.errors import Conflict
+from runner.state.authentic import refuse_forged, write_record
+from runner.state.store import RunDir
+from runner.usecases.find import by_manifest_path
+from runner.value import json_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.model import Config
+
+_LARGEST = 64 * 1024 * 1024
+
+
+def freeze(run: RunDir, config: Config, prompts: Mapping[str, str] = {}) -> None:
+    """Keeps them. `prompts` are the texts of tasks whose prompt is in a file. OSError, or Unwritable."""
+    data = config_to_json(config)
+    tasks = {
+        name: {**task, "prompt": prompts[name], "prompt_file": None} if name in prompts else task
+        for name, task in data["tasks"].items()
+    }
+    write_record(run.settings, {**data, "tasks": tasks}, indent=None, durable=False)
+
+
+def thawed(run: RunDir, env: Mapping[str, str]) -> Config:
+    """What was kept, and no more than what a policy allows today. Conflict where it cannot be read,
+    ForeignRun where somebody else has written it.
+    """
+    try:
+        data = read(run.settings, _LARGEST)
+        refuse_forged(run.settings, data)
+        config = config_from_json(json_value(data))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise Conflict(
+            f"the settings that run `{run.run_id}` was started with cannot be read: {error}",
+            hint="nothing is started below it; start anew what is left",
+        ) from error
+    return config.replace(policy=narrowed_now(config.policy, config.root, env))
+
+
+def of_parent(root: str, manifest_path: str, env: Mapping[str, str]) -> Config | None:
+    """The settings for a child of that run. None for one that starts no runs by itself: there, a person does,
+    and the settings are those of now.
+    """
+    parent = by_manifest_path(root, manifest_path)
+    if not parent.read_invocation().delegation.enabled:
+        return None
+    return thawed(parent, env)
