@@ -59,13 +59,11 @@ class Invocation(Value):
     temp: str | None = None
     """The folder for temporary files, where the run has one of its own: it is removed at its end."""
     program_stamp: tuple[str, ...] = ()
-    """What the files of its program were. () where its agent cannot have changed them."""
+    """What its program was: see `disk.programs.stamp`. () for a run that may write nothing."""
     watched: Mapping[str, str] = {}
     """The settings, prompts and scripts that the agent could change, and their digests at the start: "" where
-    there was none. Paths are relative to the repository.
+    there was none. Paths in the repository are relative to it.
     """
-    settings: str | None = None
-    """The digest of the settings beside it, from which the runs below it are resolved."""
 
     def to_json(self) -> dict[str, Any]:
         """JSON without the prompt: that is `prompt.md`, byte for byte."""

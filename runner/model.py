@@ -350,6 +350,8 @@ class Config(Value):
     economics: Economics = Economics()
     trust: Json = {}
     """What comes with the repository and can execute, send or widen: `config.trust` says what is in it."""
+    files: tuple[str, ...] = ()
+    """Where its layers and policies are, or would be."""
 
 
 class Request(Value):

@@ -42,7 +42,8 @@ def load(
     `env` is the whole environment; only `RUNNER_*` settings, HOME and the XDG folders are looked
     at.
     """
-    return _load(find(start_dir, config_file, env, system_policy), env, sets)
+    places = find(start_dir, config_file, env, system_policy)
+    return _load(places, env, sets).replace(files=places.files())
 
 
 def for_plans(

@@ -91,6 +91,17 @@ def config_from_json(data: Json) -> Config:
     return config.replace(tasks=Tasks(data["task_defaults"], data["tasks"]), origins=Origins(data["origins"]))
 
 
+def files_named(config: Config) -> tuple[str, ...]:
+    """The prompts, maps and rehearsal scripts of its tasks that are files, as they are named."""
+    tasks = config.tasks
+    if isinstance(tasks, Tasks):  # a start needs one task of hundreds
+        tables = [tasks.defaults, *tasks.own.values()]
+    else:
+        tables = [tasks[name].to_json() for name in tasks]
+    keys = ("prompt_file", "map", "rehearsal_script")
+    return tuple(dict.fromkeys(table[key] for table in tables for key in keys if table.get(key)))
+
+
 def config_to_json(config: Config) -> dict[str, Any]:
     """The inverse of `config_from_json`."""
     tasks = config.tasks

@@ -13,11 +13,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+_LONGEST_LINE = 256
+"""Of the first line of a script: so much of it the kernel reads (BINPRM_BUF_SIZE, execve(2))."""
+
+
 def on_path(name: str, env: Mapping[str, str]) -> str | None:
     """The first executable file of that name; an absolute path. None where there is none."""
     if "/" in name or not name:
         return None
     return next((path for folder in _folders(env) if is_executable(path := f"{folder}/{name}")), None)
+
+
+def stamp(program: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """What runs when this file is executed: it, and the interpreter of a script, each with its identity."""
+    found = [program]
+    try:
+        with open(program, "rb") as file:
+            line = file.readline(_LONGEST_LINE)
+    except OSError:
+        line = b""
+    if line.startswith(b"#!"):
+        words = os.fsdecode(line[2:]).split()
+        found += words[:1]
+        named = next((word for word in words[1:] if word[0] != "-" and "=" not in word), None)
+        if words and os.path.basename(words[0]) == "env" and named is not None:
+            found.append(on_path(named, env) or named)
+    return tuple(f"{path} {_identity(path)}" for path in found)
+
+
+def _identity(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        return str(error.strerror)
+    return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
 
 
 def search_path(env: Mapping[str, str], more: Iterable[str] = ()) -> str:

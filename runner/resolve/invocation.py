@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from runner.model import Model
     from runner.resolve.choose import Choice
     from runner.runtimes.base import Runtime
 
@@ -64,6 +65,9 @@ class Found(Value):
     rehearsal: Rehearsal | None = None
     overrides: tuple[str, ...] = ()
     """What makes the program talk to the rehearsal."""
+    watched: Mapping[str, str] = {}
+    program_stamp: tuple[str, ...] = ()
+    """See `Invocation`."""
     parent: Invocation | None = None
     again: Again | None = None
 
@@ -76,7 +80,6 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     runtime, parent, again = runtimes.get(choice.runtime), found.parent, found.again
     own = _delegation(choice, parent)
     manifest_path = manifest_path_of(task.id, found.run_id)
-    manifest = os.path.join(config.root, manifest_path)
     prompt = _prompt(choice, found, own, runtime)
     env_names = _allowed(found.env_names, (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env))
     argv, resume_argv, closing_argv = _commands(choice, found, runtime, own, env_names)
@@ -95,11 +98,9 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         cwd=found.cwd,
         env_names=env_names,
         secret_names=tuple(sorted(secret_names)),
-        env_set={"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **found.env_set, **_temp(found)},
+        env_set=_variables(found, os.path.join(config.root, manifest_path)),
         prompt=prompt,
-        model=None if model is None else model.model,
-        model_name=None if model is None else model.name,
-        reasoning_effort=None if model is None else model.reasoning_effort,
+        **_of_model(model),
         sandbox=choice.sandbox,
         limits=_limits(choice),
         delegation=own,
@@ -116,6 +117,8 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         closing_argv=closing_argv,
         retry_of=None if again is None else again.run,
         temp=found.fence.temp,
+        program_stamp=found.program_stamp,
+        watched=found.watched,
     )
 
 
@@ -202,8 +205,15 @@ def _commands(
     )
 
 
-def _temp(found: Found) -> dict[str, str]:
-    return {} if found.fence.temp is None else {"TMPDIR": found.fence.temp}
+def _of_model(model: Model | None) -> dict[str, str | None]:
+    if model is None:
+        return {"model": None, "model_name": None, "reasoning_effort": None}
+    return {"model": model.model, "model_name": model.name, "reasoning_effort": model.reasoning_effort}
+
+
+def _variables(found: Found, manifest: str) -> dict[str, str]:
+    temp = {} if found.fence.temp is None else {"TMPDIR": found.fence.temp}
+    return {"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **found.env_set, **temp}
 
 
 def _limits(choice: Choice) -> Limits:

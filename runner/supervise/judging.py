@@ -21,7 +21,15 @@ from runner.supervise.progress import tail
 from runner.verify.checks import Check, CheckCommand, run_check
 from runner.verify.classify import classify
 from runner.verify.evidence import Evidence
-from runner.verify.inspect import Finding, Observed, Severity, allowed_by, findings, to_look_for
+from runner.verify.inspect import (
+    Finding,
+    Observed,
+    Severity,
+    allowed_by,
+    findings,
+    of_settings,
+    to_look_for,
+)
 from runner.verify.judgement import Judgement
 from runner.verify.taxonomy import failure_codes
 
@@ -83,6 +91,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         if is_closing and problem is not None:
             outcome = Outcome.SUCCEEDED  # the work ended well; only the report is missing
     seen, is_given_up = _seen(owner, wish)  # before the checks, whose files are not the agent's
+    settings = _settings_changed(owner, seen)
     is_said_done = problem is None and (claim is None or claim.status == "completed")
     checks: tuple[Check, ...] = ()
     if wish is None and _is_cancelled(owner):
@@ -102,7 +111,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         problem=problem,
         checks=checks,
         checks_declared=len(owner.invocation.verify) if is_said_done else 0,
-        findings=(*_found(owner, claim, seen, checks), *_drifted(owner)),
+        findings=(*_found(owner, claim, seen, checks), *settings, *_drifted(owner)),
     )
     judgement = _judged(owner, evidence, seen)
     return judgement.replace(is_touched=False) if is_given_up else judgement
@@ -220,6 +229,20 @@ def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
         ignored=tuple(seen["ignored"]),
         ignored_count=seen["ignored_count"],
     )
+
+
+def _settings_changed(owner: Owner, seen: Json | None) -> tuple[Finding, ...]:
+    """Also tells it to those who ask later whether a person trusts the repository."""
+    invocation = owner.invocation
+    if not invocation.watched:
+        return ()
+    from runner.state import trust
+    from runner.state.watched import changed
+
+    found = changed(invocation.repo, invocation.watched, () if seen is None else seen["changed"])
+    if found and not trust.changed_by_run(invocation.repo, os.environ, owner.run.run_id, found):
+        complain("the change of settings could not be kept for those who trust them")
+    return of_settings(invocation.terms.scope, found)
 
 
 def _drifted(owner: Owner) -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from runner.disk import programs
 from runner.disk.files import create
 from runner.model import Outcome, Phase, Reason
 from runner.processes import spawn
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from runner.supervise.attempts import NextAttempt
 
 _LOOK_S = 0.25
+_CHANGED = "if you have changed it yourself, `runner retry RUN` starts it"
 
 
 class Supervisor:
@@ -159,6 +161,12 @@ class Supervisor:
             "stdout_from": owner.progress.size,
             "stderr_from": _size(run.stderr),
         }
+        if self._is_other_program():
+            reason = Reason(
+                "program_changed", f"{invocation.program} is not what it was at the start", _CHANGED
+            )
+            ending.close(owner, Event.START_FAILED, (Outcome.FAILED, reason), reason)
+            return False
         try:
             process = spawn.spawn(
                 invocation.program,
@@ -179,6 +187,11 @@ class Supervisor:
         told = {"process": process.to_json(), "attempt": owner.manifest.attempt, "how": following.how}
         owner.log.note(Event.STARTED, **told, **begins, cgroup=owner.manifest.cgroup)
         return True
+
+    def _is_other_program(self) -> bool:
+        """Whether the attempt would run what the agent of a former one may have put there."""
+        then, now = self._owner.invocation, self._owner.env
+        return bool(then.program_stamp) and programs.stamp(then.program, now) != then.program_stamp
 
     def _waited(self, seconds: float) -> bool:
         """False: it was cancelled meanwhile."""

@@ -32,6 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+    from typing import Any
 
     from runner.model import Task
     from runner.runtimes.base import Runtime
@@ -233,6 +234,7 @@ def _find(
         server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
         rehearsal=rehearsal,
         overrides=overrides,
+        **_kept_in_view(choice, program, env),
         parent=parent,
     )
 
@@ -249,6 +251,15 @@ def _refuse_links(choice: Choice) -> None:
                 f"{os.path.realpath(path)}",
                 hint="name the folder itself",
             )
+
+
+def _kept_in_view(choice: Choice, program: Program, env: Mapping[str, str]) -> dict[str, Any]:
+    """What an agent that may write could change, as it is before."""
+    if choice.sandbox.level is Level.READ_ONLY:
+        return {}
+    from runner.usecases.watched import watched  # a reader changes nothing
+
+    return {"watched": watched(choice), "program_stamp": programs.stamp(program.path, env)}
 
 
 def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found, Protection | None]:

@@ -90,6 +90,7 @@ class Observed(Value):
 
 FINDINGS = {
     "scope_violation": "a changed file lies outside the scope",
+    "settings_changed": "settings, a prompt, a map or a rehearsal script changed, on which later runs depend",
     "head_moved": "HEAD moved, and the run must not commit",
     "refs_moved": "branches, tags or other refs moved, and the run must not commit",
     "empty_diff": "the agent says completed, but nothing was changed",
@@ -148,6 +149,16 @@ def findings(
             found += _on_claim(claim, observed, root)
     order = tuple(Severity)
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
+
+
+def of_settings(scope: Sequence[str], changed: Sequence[str]) -> tuple[Finding, ...]:
+    """Of files that decide what runs. Only a scope that names them says that they were to change."""
+    if not changed:
+        return ()
+    is_wanted = bool(scope) and not outside_scope(scope, changed)
+    severity = Severity.WARNING if is_wanted else Severity.ERROR
+    text = f"{_count(changed)} changed that later runs obey"
+    return (_finding("settings_changed", severity, text, changed),)
 
 
 def outside_scope(scope: Sequence[str], changed: Iterable[str]) -> tuple[str, ...]:

@@ -355,9 +355,10 @@ def test_a_child_is_never_wider_than_its_parent(repo: Repo) -> None:
     assert as_wide == (9, "workspace_busy"), "it may be so wide, but two may not write in one tree"
     assert repo.start("--parent", path_of(writer), task="child").on_disk()["sandbox"]["level"] == "read-only"
     few = repo.start("--set", 'delegation.tools=["status","spawn"]')
-    assert refused(repo, few) == wider
-    tools = ("--set", 'delegation.tools=["spawn"]')
-    assert repo.start("--parent", path_of(few), *tools, task="child").on_disk()["delegation"]["enabled"]
+    inherits = repo.start("--parent", path_of(few), task="child").on_disk()["delegation"]
+    assert (inherits["enabled"], inherits["tools"]) == (True, ["status", "spawn"])
+    tools = ("--set", 'delegation.tools=["status","spawn","cancel"]')
+    assert refused(repo, few, *tools) == (2, "usage"), "it has the settings of its parent"
     plain = repo.start(task="plain")
     assert refused(repo, plain) == wider
     assert repo.start("--parent", path_of(plain), task="plain").on_disk()["parent"]["run_id"] == plain.id

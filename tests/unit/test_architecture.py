@@ -364,7 +364,7 @@ def test_the_terms_of_a_run_are_keys_of_its_task() -> None:
 
 def test_the_tables_of_toml_are_the_fields_of_the_config() -> None:
     tables = toml_keys("") - {"schema_version", "defaults"}
-    assert tables == fields(Config) - {"root", "policy", "origins", "digest", "trust"}
+    assert tables == fields(Config) - {"root", "policy", "origins", "digest", "trust", "files"}
 
 
 def test_the_ceilings_of_a_policy_are_its_fields() -> None:

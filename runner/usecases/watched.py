@@ -1,0 +1,32 @@
+"""The files that decide what runs and that an agent could change, as they are at the start. Edge: disk."""
+
+from __future__ import annotations
+
+import os
+
+from runner.config.snapshot import files_named
+from runner.model import Level
+from runner.resolve.reach import is_inside, roots
+from runner.state.watched import digest_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.resolve.choose import Choice
+
+
+def watched(choice: Choice) -> dict[str, str]:
+    """Path -> digest. In a tree of its own a run can change what stands in the repository as well: a change
+    there is seen by git, and takes effect when it is accepted.
+    """
+    if choice.sandbox.level is Level.READ_ONLY:
+        return {}
+    config, request, root = choice.config, choice.request, choice.config.root
+    named = (*config.files, *files_named(config), request.rehearsal_script, request.map)
+    writable = roots(choice.sandbox, root, ())
+    found: dict[str, str] = {}
+    for name in named:
+        if name is not None:
+            path = os.path.normpath(os.path.join(root, name))
+            if any(is_inside(path, folder) for folder in writable):
+                found[os.path.relpath(path, root) if is_inside(path, root) else path] = digest_of(path)
+    return found
