@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import os
 import sys
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from runner.model import Config
     from runner.state.manifest import Manifest
+
+
+_PATIENT_S = 5.0
 
 
 def _add_request(parser: Parser) -> None:
@@ -166,7 +170,35 @@ def run_start(args: Namespace) -> int:
     if args.dry_run or args.resume or args.reset_breaker or args.force_delegate or args.yes or args.done:
         raise UsageError("this option needs a plan", hint="name it with --plan FILE")
     config = _settings(args)
-    return _begun(args, start.start(config, _request(args), os.environ))
+    return _begun(args, start.start(config, _request(args), os.environ, watch=_Patience()))
+
+
+class _Patience:
+    """Says what is being done if that is not done after a while. Its thread lives no longer than the work: a
+    process that forks must have one only.
+    """
+
+    def __init__(self) -> None:
+        self._is_done, self._is_over = _thread.allocate_lock(), _thread.allocate_lock()
+
+    def __call__(self, work: str | None) -> None:
+        if work is not None:
+            for lock in (self._is_done, self._is_over):
+                lock.acquire()
+            _thread.start_new_thread(self._wait, (work,))
+        elif self._is_done.locked():
+            self._is_done.release()
+            with self._is_over:
+                pass
+
+    def _wait(self, work: str) -> None:
+        try:
+            if not self._is_done.acquire(timeout=_PATIENT_S):
+                pen.note(f"still {work}")
+                self._is_done.acquire()
+            self._is_done.release()
+        finally:
+            self._is_over.release()
 
 
 def _settings(args: Namespace) -> Config:

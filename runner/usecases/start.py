@@ -31,7 +31,7 @@ from runner.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from runner.model import Task
@@ -72,10 +72,18 @@ def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocat
     return invocation(choice, _fenced(choice, found, env)[0])
 
 
-def start(config: Config, request: Request, env: Mapping[str, str], again: Again | None = None) -> Manifest:
-    """Starts a background run; returns once its child exists. Raises with nothing left behind where no
-    child can come to be: usage and config errors, RuntimeMissing, RuntimeWrong, Unwritable; StartFailed
-    where the folder tells more.
+def start(
+    config: Config,
+    request: Request,
+    env: Mapping[str, str],
+    again: Again | None = None,
+    *,
+    watch: Callable[[str | None], object] | None = None,
+) -> Manifest:
+    """Starts a background run; returns once its child exists. `watch` gets what may take long (`Workplace`).
+
+    Raises with nothing left behind where no child can come to be: usage and config errors, RuntimeMissing,
+    RuntimeWrong, Unwritable; StartFailed where the folder tells more.
     """
     choice, parent = _choose(config, request)
     listener = _listen() if choice.rehearses else None
@@ -92,6 +100,8 @@ def start(config: Config, request: Request, env: Mapping[str, str], again: Again
             found, guarded = _fenced(choice, found.replace(cwd=place.cwd), env)
             resolved = invocation(choice, found)
         place.protection = guarded
+        if watch is not None:
+            place.watch = watch
         beside = Beside(request.prompt, config if resolved.delegation.enabled else None)
         return _start_below(parent, resolved, env, listener, place, beside)
     finally:

@@ -15,7 +15,7 @@ from runner.state.store import manifest_path_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from runner.resolve.choose import Choice
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from runner.usecases.protection import Protection
     from runner.workspace.lease import Holder, Lease
     from runner.workspace.repository import Position, Repository
+
+
+def _unwatched(_: str | None) -> None:
+    """For a caller that tells nobody."""
 
 
 class Workplace:
@@ -42,6 +46,8 @@ class Workplace:
         self.lease = lease
         self._base = base
         self._position: Position | None = None
+        self.watch: Callable[[str | None], object] = _unwatched
+        """Gets what `prepare` begins with, in words, and None when that is done: it may take long."""
         self.protection: Protection | None = None
         """What keeps the agent from what runner obeys, where it may write."""
 
@@ -71,14 +77,20 @@ class Workplace:
         """Makes the run's own tree, or records the shared one as it is now."""
         if self._repository is None:
             return
-        if self._tree is not None:
-            from runner.workspace import worktree
+        try:
+            if self._tree is not None:
+                from runner.workspace import worktree
 
-            worktree.create(self._repository, self._base, self._tree, run.path)
-        else:
-            from runner.workspace import snapshot
+                self.watch(f"making the run's own work tree, {self._tree}")
+                worktree.create(self._repository, self._base, self._tree, run.path)
+            else:
+                from runner.workspace import snapshot
 
-            snapshot.take(self._repository, run.path, position=self._position)
+                root = self._repository.root
+                self.watch(f"reading the files of {root} that are not as committed, to record the work tree")
+                snapshot.take(self._repository, run.path, position=self._position)
+        finally:
+            self.watch(None)
 
     def undo(self, run: RunDir) -> None:
         """Of a run that never came to be."""

@@ -602,3 +602,17 @@ def test_a_start_that_cannot_say_so_names_the_run_in_its_error(repo: Repo) -> No
         )
     (folder,) = repo.runs_folder.glob("work/cli/*")
     assert done.returncode == 9 and folder.name in done.stderr
+
+
+def test_a_start_that_reads_for_long_says_what(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    git = repo.bin / "git"
+    git.write_text(
+        '#!/bin/sh\ncase " $* " in *" for-each-ref "*|*" rev-parse "*) ;; *" ls-files "*|*" config "*)\n'
+        '[ -e "$HOME/waited" ] || { touch "$HOME/waited"; sleep 6; };; esac\nexec /usr/bin/git "$@"\n'
+    )
+    git.chmod(0o755)
+    done = repo.cli("start", "work", "--sandbox", "workspace-write", "--wait")
+    assert done.status == 0 and (repo.home / "waited").exists()
+    assert f"still reading the files of {repo.root}" in done.stderr
