@@ -172,6 +172,10 @@ class Terms(Value):
     output_contract: str | None = None
     """How the result is asked for; None is not at all."""
     conformance: str = "report"
+    protect: tuple[str, ...] = ()
+    """Globs, relative to the repository, of files that the run must leave as they are."""
+    files: tuple[str, ...] = ()
+    """Files or globs that the task names to the agent."""
 
 
 class Recovery(Value):
@@ -290,6 +294,7 @@ class Task(Value):
     on_conflict: str = Terms.on_conflict
     output_contract: str | None = None
     conformance: str = Terms.conformance
+    protect: tuple[str, ...] = ()
     retries: int = Recovery.retries
     limits: Caps = Caps()
     map: str | None = None

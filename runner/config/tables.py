@@ -109,6 +109,11 @@ class DefaultsTable(Table):
         description="Commands that must succeed after the run, each an array of texts. "
         "A plain string is split into words, never given to a shell.",
     )
+    protect: list[Glob] | None = Field(
+        None,
+        description="Globs of files that the run must leave as they are, relative to the repository, such as "
+        "those that its checks execute and read; a change there is an error. Default none.",
+    )
     verify_timeout: Duration | None = Field(
         None, description=f"Time for each verify command; default {default('defaults.verify_timeout')}."
     )

@@ -151,6 +151,7 @@ def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
         approach=task.approach,
         execution_note=task.execution_note,
         scope=task.scope,
+        protect=task.protect,
         constraints=task.constraints,
         testing=task.testing,
         verify=task.verify,

@@ -31,6 +31,7 @@ class Parts(Value):
     approach: str | None = None
     execution_note: str | None = None
     scope: tuple[str, ...] = ()
+    protect: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     testing: tuple[str, ...] = ()
     verify: tuple[tuple[str, ...], ...] = ()
@@ -81,7 +82,7 @@ def _sections(parts: Parts) -> list[tuple[str, str]]:
         ("Patterns", _patterns(parts.patterns)),
         ("Approach", _text(parts.approach)),
         ("Execution note", _text(parts.execution_note)),
-        ("Constraints", _listed((*_fence(parts.scope), *_no_commit(parts), *parts.constraints))),
+        ("Constraints", _listed((*_bounds(parts), *parts.constraints))),
         ("Testing", _testing(parts.testing)),
         ("Verify", _verify(parts.verify)),
         ("Output contract", WORDINGS[parts.output_contract] if parts.output_contract else ""),
@@ -121,6 +122,17 @@ def _fence(scope: Sequence[str]) -> tuple[str, ...]:
         f"Change only files that match {globs} (from the root of the repository). A change anywhere else is "
         "found afterwards and counts against the result: where the task needs one, leave it and say so.",
     )
+
+
+def _bounds(parts: Parts) -> tuple[str, ...]:
+    return (*_fence(parts.scope), *_left_alone(parts.protect), *_no_commit(parts))
+
+
+def _left_alone(protect: Sequence[str]) -> tuple[str, ...]:
+    if not protect:
+        return ()
+    globs = ", ".join(f"`{glob}`" for glob in protect)
+    return (f"Leave files that match {globs} (from the root of the repository) as they are.",)
 
 
 def _no_commit(parts: Parts) -> tuple[str, ...]:

@@ -228,6 +228,7 @@ def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
         too_large=tuple(seen["too_large"]),
         ignored=tuple(seen["ignored"]),
         ignored_count=seen["ignored_count"],
+        added=tuple(seen["added"]),
     )
 
 

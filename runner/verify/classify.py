@@ -112,7 +112,7 @@ _PERSON = Next(Fate.KEEP, False, Retry.NO)
 """A person has to check or decide first, and needs the changes for it."""
 
 _O = Outcome
-_BOUNDS = ("scope_violation", "head_moved", "refs_moved")
+_BOUNDS = ("scope_violation", "check_changed", "head_moved", "refs_moved")
 _own, _wish = reasons.own, reasons.wish
 _of_bounds = reasons.from_finding("scope_violation", *_BOUNDS)
 _of_drift = reasons.from_finding("config_drift", "config_drift")

@@ -11,6 +11,7 @@ from runner.model import Level
 from runner.text.globs import covers
 from runner.text.words import and_more, count, one_line
 from runner.value import Misfit, StrEnum, Value
+from runner.verify.own_checks import OwnChecks, guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ class Allowed(Value):
     """Whether moved refs and a moved HEAD are nothing to object to."""
     expects_change: bool = True
     """False for a task that is right to change nothing."""
+    protect: tuple[str, ...] = ()
+    """Globs of what it must leave as it is."""
+    checks: tuple[tuple[str, ...], ...] = ()
+    """The commands that judge its work."""
+    cwd: str = "/"
+    """Where they run, as an absolute path."""
+    files: tuple[str, ...] = ()
+    """Globs that its task names."""
 
 
 class Observed(Value):
@@ -84,6 +93,8 @@ class Observed(Value):
     ignored_count: int = 0
     too_large: tuple[str, ...] = ()
     """Files among the changed ones that became too large to be recorded: what is in them is not known."""
+    added: tuple[str, ...] = ()
+    """Those of the changed ones that were not there before."""
     tree: str | None = None
     """The whole workspace then, as the run's private record of it (`workspace.shadow`) has it."""
 
@@ -95,6 +106,7 @@ FINDINGS = {
     "refs_moved": "branches, tags or other refs moved, and the run must not commit",
     "empty_diff": "the agent says completed, but nothing was changed",
     "claim_contradicted": "the agent says completed, but a check failed",
+    "check_changed": "a changed file is executed or read by the checks, or `protect` covers it",
     "config_drift": "the runtime did not use the declared settings (from the conformance check)",
     "claimed_outside": "the agent says it changed a file outside the repository",
     "claimed_missing": "the agent says it changed a file that does not exist",
@@ -121,6 +133,10 @@ def allowed_by(invocation: Invocation) -> Allowed:
         contract=contract,
         scope=terms.scope,
         may_commit=not contract and not terms.scope and terms.workspace == "in-place",
+        protect=terms.protect,
+        checks=invocation.verify,
+        cwd=invocation.cwd,
+        files=terms.files,
     )
 
 
@@ -133,7 +149,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     """All findings, errors first. `observed` None: the change could not be seen (no git).
 
-    `root` is the absolute path of the repository, for claims that name files absolutely.
+    `root` is the absolute path of the work tree, for what is named absolutely.
     """
     found = [*_contradictions(claim, checks)]
     if observed is None:
@@ -145,6 +161,7 @@ def findings(
             text = f"of {len(observed.unknown)} paths could not be checked"
             found.append(_finding("not_observed", Severity.WARNING, text, observed.unknown))
         found += [*_on_changes(allowed, claim, observed), *_on_refs(allowed, observed)]
+        found += _on_checks(allowed, observed, root)
         if claim is not None:
             found += _on_claim(claim, observed, root)
     order = tuple(Severity)
@@ -205,6 +222,26 @@ def _on_changes(allowed: Allowed, claim: Claim | None, observed: Observed) -> It
     if mixed := _both(observed.changed, observed.dirty_before):
         text = f"{_count(mixed)} changed that already had uncommitted changes: the diff shows both"
         yield _finding("changed_dirty", Severity.INFO, text, mixed)
+
+
+def _on_checks(allowed: Allowed, observed: Observed, root: str) -> Iterable[Finding]:
+    """Its own checks rewritten: the commonest way to make one pass."""
+    protected = guarded(allowed.protect, observed.changed)
+    if protected:
+        text = f"{_count(protected)} changed that the run must leave as they are"
+        yield _finding("check_changed", Severity.ERROR, text, protected)
+    others = tuple(path for path in checks_changed(allowed, observed, root) if path not in protected)
+    if others:
+        text = f"{_count(others)} changed that its own checks execute or read"
+        yield _finding("check_changed", Severity.WARNING, text, others)
+
+
+def checks_changed(allowed: Allowed, observed: Observed, root: str) -> tuple[str, ...]:
+    """What the run changed of the files that its checks execute or read, or that `protect` covers."""
+    own = OwnChecks(allowed.checks, relative(allowed.cwd, root) or "", allowed.files)
+    new = set(observed.added)
+    read = [path for path in observed.changed if own.read(path, is_new=path in new)]
+    return tuple(dict.fromkeys((*guarded(allowed.protect, observed.changed), *read)))
 
 
 def _did_anything(observed: Observed) -> bool:

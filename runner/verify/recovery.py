@@ -117,6 +117,8 @@ def constraints(
         made.append(f"Change only what these globs cover: {', '.join(map(_line, allowed.scope))}")
     if observed is not None and (outside := outside_scope(allowed.scope, observed.changed)):
         made += [f"Do not change {_line(path)}" for path in outside[:_LISTED]]
+    if allowed.protect:
+        made.append(f"Do not change what these globs cover: {', '.join(map(_line, allowed.protect))}")
     codes = {finding.code for finding in findings}
     if not allowed.may_commit:
         again = " (the last attempt did)" if codes & {"head_moved", "refs_moved"} else ""

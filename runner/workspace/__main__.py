@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
 
 
 def _look(snapshot: Snapshot) -> dict[str, Any]:
-    from runner.workspace.changes import beginning, changed, changed_ignored
+    from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored
 
     now = changed(snapshot)
     ignored = changed_ignored(snapshot, now)
@@ -54,6 +54,7 @@ def _look(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "tree": now.tree,
         "changed": sorted({*now.names, *now.unrecorded}),
+        "added": [change.path for change in now.paths if change.kind is ChangeKind.ADDED],
         "too_large": list(now.large),
         "ignored": ignored[:_IGNORED],
         "ignored_count": len(ignored),

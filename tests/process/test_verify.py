@@ -99,3 +99,20 @@ def test_a_secret_that_a_check_prints_is_not_shown(repo: Repo) -> None:
     wait_until(lambda: run.events("sealed"))
     assert word not in run.file("verify-1.log")
     assert word not in run.file("events.jsonl")
+
+
+def test_a_run_that_rewrites_its_own_check_is_told_and_with_protect_rejected(repo: Repo) -> None:
+    (repo.root / "ci").mkdir()
+    (repo.root / "ci/test.sh").write_text("exit 1\n")
+    repo.commit()
+    repo.quick_codex(before="echo exit 0 > ci/test.sh")
+    keys = ('verify = [["sh", "ci/test.sh"]]', 'on_failure = "keep"')
+    for protect, status in (((), "succeeded"), (('protect = ["ci/**"]',), "rejected")):
+        repo.git("checkout", "-q", "ci/test.sh")
+        run = repo.task(*keys, *protect).start("--sandbox", "workspace-write")
+        assert run.wait()["status"] == status
+        report = run.ask("report").json()
+        (found,) = [one for one in report["findings"] if one["code"] == "check_changed"]
+        assert found["evidence"] == ["ci/test.sh"]
+        assert found["severity"] == ("error" if protect else "warning")
+        assert any("its own checks" in risk for risk in report["residual_risk"])

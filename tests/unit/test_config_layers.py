@@ -45,6 +45,7 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "on_conflict": "refuse",
                 "output_contract": False,
                 "conformance": "report",
+                "protect": [],
                 "retries": 0,
                 "limits": {
                     "tokens": "none",

@@ -160,7 +160,9 @@ def test_every_error_has_a_row_in_the_classification() -> None:
 
 
 def test_a_run_under_no_terms_may_do_what_it_always_could() -> None:
-    assert allowed_by(an_invocation()) == Allowed(writes=True, may_commit=True)
+    invocation = an_invocation()
+    told = Allowed(writes=True, may_commit=True, checks=invocation.verify, cwd=invocation.cwd)
+    assert allowed_by(invocation) == told
     read_only = an_invocation(sandbox=Sandbox("r", Level.READ_ONLY))
     assert not allowed_by(read_only).writes
 

@@ -1,0 +1,168 @@
+"""Which files of the work tree the checks of a run execute or read, as far as their words say. Pure.
+
+An agent that is to make a check pass can also rewrite the check. What a command names, the settings of the
+tools that it names and the tests that stood there before are known without running anything. What a script
+calls in turn is not: `protect` names that.
+"""
+
+from __future__ import annotations
+
+import posixpath
+
+from runner.text.globs import covers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_PYTHON = ("sitecustomize.py", "usercustomize.py")
+_PYTEST = ("pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "conftest.py", *_PYTHON)
+_NODE = ("package.json", ".npmrc", "babel.config.*", ".babelrc*", "tsconfig*.json", "vite.config.*")
+_RUST = ("Cargo.toml", ".cargo/config*", "build.rs", "rust-toolchain*", "clippy.toml", ".clippy.toml")
+_GO = ("go.mod", "go.work", ".golangci.*")
+_JVM = ("pom.xml", "*.gradle", "*.gradle.kts", "gradle.properties", "gradle-wrapper.properties", "gradlew")
+_MAKE = ("Makefile", "makefile", "GNUmakefile", "*.mk")
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "python": _PYTHON,
+    "pytest": _PYTEST,
+    "py.test": _PYTEST,
+    "unittest": _PYTHON,
+    "coverage": (".coveragerc", *_PYTEST),
+    "ruff": ("pyproject.toml", "ruff.toml", ".ruff.toml"),
+    "mypy": ("pyproject.toml", "mypy.ini", ".mypy.ini", "setup.cfg"),
+    "pyright": ("pyproject.toml", "pyrightconfig.json"),
+    "flake8": ("setup.cfg", "tox.ini", ".flake8"),
+    "pylint": ("pyproject.toml", "pylintrc", ".pylintrc", "setup.cfg"),
+    "black": ("pyproject.toml",),
+    "node": _NODE,
+    "jest": (*_NODE, "jest.config.*"),
+    "vitest": (*_NODE, "vitest.config.*", "vitest.workspace.*"),
+    "mocha": (*_NODE, ".mocharc*"),
+    "playwright": (*_NODE, "playwright.config.*"),
+    "eslint": (*_NODE, "eslint.config.*", ".eslintrc*", ".eslintignore"),
+    "prettier": ("package.json", ".prettierrc*", "prettier.config.*", ".prettierignore"),
+    "tsc": ("tsconfig*.json", "package.json"),
+    "cargo": _RUST,
+    "go": _GO,
+    "golangci-lint": _GO,
+    "mvn": _JVM,
+    "gradle": _JVM,
+    "ctest": ("CMakeLists.txt", "CTestTestfile.cmake"),
+    "cmake": ("CMakeLists.txt", "CMakePresets.json"),
+    "rspec": (".rspec", "Gemfile"),
+    "phpunit": ("phpunit.xml*", "composer.json"),
+    "dotnet": ("*.csproj", "*.sln", "Directory.Build.props", "Directory.Build.targets", "global.json"),
+    "make": _MAKE,
+    "gmake": _MAKE,
+    "tox": (*_PYTEST, "tox.toml"),
+    "nox": (*_PYTEST, "noxfile.py"),
+    "just": ("justfile", "Justfile", ".justfile"),
+    "task": ("Taskfile.y*ml",),
+    "rake": ("Rakefile", "Gemfile", ".rspec"),
+    "pre-commit": (".pre-commit-config.yaml",),
+    "hatch": ("pyproject.toml", "hatch.toml"),
+    "npm": _NODE,
+    "pnpm": _NODE,
+    "yarn": (*_NODE, ".yarnrc*"),
+    "bun": (*_NODE, "bunfig.toml"),
+    "deno": ("deno.json", "deno.jsonc"),
+}
+"""Tool -> names of files that say what it does. The last part of a path, or its end, has to match."""
+
+_CALLERS = {
+    *("make", "gmake", "tox", "nox", "just", "task", "rake", "pre-commit", "hatch"),
+    *("npm", "pnpm", "yarn", "bun", "deno", "gradle", "mvn", "dotnet", "ctest"),
+    *("sh", "bash", "dash", "zsh", "fish"),
+}
+"""They may call any other tool, and their words do not say which."""
+_TESTERS = {
+    *("pytest", "py.test", "unittest", "coverage", "jest", "vitest", "mocha", "playwright"),
+    *("cargo", "go", "rspec", "phpunit", *_CALLERS),
+}
+_TEST_FOLDERS = {"test", "tests", "__tests__", "__snapshots__", "spec", "specs", "testdata"}
+_TEST_FILES = (
+    *("test_*", "*_test.*", "*.test.*", "*.spec.*", "*_spec.*", "*Test.java", "*Tests.java"),
+    *("*Test.kt", "*Tests.cs", "*Test.php", "tests.py", "tests.rs"),
+)
+_SEPARATORS = str.maketrans(dict.fromkeys(" \t\n;&|()<>\"'`$={},", "\n"))
+
+
+class OwnChecks:
+    """What these commands execute or read. `cwd` is where they run, relative to the root of the tree; `files`
+    are globs that the task names.
+    """
+
+    def __init__(self, checks: Sequence[Sequence[str]], cwd: str = "", files: Sequence[str] = ()) -> None:
+        self._files = files
+        words = [word for argv in checks for each in argv for word in _words(each)]
+        tools = {_tool(word) for word in words}
+        has_script = any(argv and "/" in argv[0] and _tool(argv[0]) not in SETTINGS for argv in checks)
+        calls_anything = has_script or bool(tools & _CALLERS)
+        known = SETTINGS if calls_anything else tools & SETTINGS.keys()
+        self._settings = {name for tool in known for name in SETTINGS[tool]}
+        self._has_tests = calls_anything or bool(tools & _TESTERS)
+        modules = [path for argv in checks for path in _modules(argv)]
+        inside = (_inside(cwd, word) for word in (*words, *modules))
+        self._words = {word for word in inside if word is not None}
+
+    def read(self, path: str, *, is_new: bool = False) -> bool:
+        """Whether they execute or read the file, relative to the root. A new test is no rewritten check."""
+        if path in self._words or any(word.startswith(f"{path}/") for word in self._words):
+            return True
+        if any(_ends_in(name, path) for name in self._settings):
+            return True
+        if is_new or not looks_like_test(path):
+            return False
+        is_below = any(path.startswith(f"{word}/") for word in self._words)
+        return self._has_tests or is_below or (bool(self._words or self._settings) and self._is_named(path))
+
+    def _is_named(self, path: str) -> bool:
+        return covers(self._files, path)
+
+
+def looks_like_test(path: str) -> bool:
+    """By its name or a folder above it."""
+    *folders, name = path.split("/")
+    return bool(_TEST_FOLDERS & set(folders)) or covers(_TEST_FILES, name)
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a word: an option's value, the commands of `sh -c`, a file of a test's id."""
+    for word in text.translate(_SEPARATORS).split("\n"):
+        word = word.partition("::")[0].removeprefix("@")
+        if word:
+            yield word
+
+
+def _tool(word: str) -> str:
+    """`.venv/bin/python3.11` is `python`."""
+    name = posixpath.basename(word)
+    return "python" if name.startswith("python") and name[6:].replace(".", "").isdigit() else name
+
+
+def _modules(argv: Sequence[str]) -> Iterator[str]:
+    """The files that `python -m NAME` may take from the folder where it is run."""
+    for at, name in enumerate(argv):
+        if at and argv[at - 1] == "-m" and name.replace(".", "").replace("_", "").isalnum():
+            path = name.replace(".", "/")
+            yield from (f"{path}.py", f"{path}/__main__.py", f"{path}/__init__.py")
+
+
+def _inside(cwd: str, word: str) -> str | None:
+    """The path from the root; None for the root itself and for what is outside."""
+    path = posixpath.normpath(posixpath.join("/", cwd, word)).lstrip("/")
+    is_absolute = word.startswith("/") or posixpath.normpath(posixpath.join(cwd, word)).startswith("..")
+    return None if is_absolute or not path else path
+
+
+def _ends_in(name: str, path: str) -> bool:
+    """Whether the end of the path is that name, which may be a glob and have a folder before it."""
+    parts = path.split("/")
+    return covers((name,), "/".join(parts[-(name.count("/") + 1) :]))
+
+
+def guarded(protect: Iterable[str], paths: Iterable[str]) -> tuple[str, ...]:
+    """The paths that `protect` covers."""
+    globs = tuple(protect)
+    return tuple(path for path in paths if covers(globs, path)) if globs else ()

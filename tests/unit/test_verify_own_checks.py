@@ -1,0 +1,125 @@
+"""What a run's own checks execute and read: known from their words alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.verify.inspect import Allowed, Observed, Severity, findings
+from runner.verify.own_checks import OwnChecks, guarded, looks_like_test
+
+
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        (["sh", "ci/test.sh"], "ci/test.sh"),
+        (["./ci/test.sh"], "ci/test.sh"),
+        (["ci/../ci/test.sh"], "ci/test.sh"),
+        (["sh", "-c", "cd x && sh './ci/test.sh';true"], "ci/test.sh"),
+        (["bash", "-c", "source ci/lib.sh"], "ci/lib.sh"),
+        (["python3", "check.py"], "check.py"),
+        (["python", "-m", "tools.check"], "tools/check.py"),
+        (["python3.11", "-m", "tools.check"], "tools/check/__main__.py"),
+        (["python", "-m", "pytest"], "pytest.py"),
+        (["pytest", "tests/test_a.py::TestX::test_b"], "tests/test_a.py"),
+        (["mypy", "--config-file=conf/mypy.ini"], "conf/mypy.ini"),
+        (["prog", "@args.txt"], "args.txt"),
+        (["env", "X=1", "./run"], "run"),
+        (["pytest"], "conftest.py"),
+        (["pytest"], "src/deep/conftest.py"),
+        (["pytest"], "pyproject.toml"),
+        ([".venv/bin/pytest", "-q"], "pytest.ini"),
+        (["uv", "run", "pytest"], "tox.ini"),
+        (["python", "-m", "pytest"], "sitecustomize.py"),
+        (["make", "test"], "Makefile"),
+        (["make", "test"], "build/common.mk"),
+        (["make", "test"], "conftest.py"),
+        (["npm", "test"], "package.json"),
+        (["npm", "test"], "jest.config.mjs"),
+        (["npx", "vitest"], "web/vitest.config.ts"),
+        (["npx", "tsc", "--noEmit"], "tsconfig.build.json"),
+        (["npx", "eslint", "."], ".eslintrc.json"),
+        (["cargo", "test"], "Cargo.toml"),
+        (["cargo", "test"], ".cargo/config.toml"),
+        (["cargo", "test"], "build.rs"),
+        (["go", "test", "./..."], "go.mod"),
+        (["./ci/test.sh"], "package.json"),
+    ],
+)
+def test_what_a_command_names_and_the_settings_of_its_tool_are_its_own(argv: list[str], path: str) -> None:
+    assert OwnChecks([argv]).read(path)
+    assert OwnChecks([argv]).read(path, is_new=True), "a new file of settings is read as well"
+
+
+def test_a_file_or_link_in_the_place_of_a_folder_above_it_is_read_through() -> None:
+    assert OwnChecks([["sh", "ci/test.sh"]]).read("ci")
+
+
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        (["true"], "package.json"),
+        (["test", "-f", "out.txt"], "src/main.py"),
+        (["ruff", "check", "."], "src/main.py"),
+        (["ruff", "check", "src"], "conftest.py"),
+        (["mypy", "src"], "tests/test_a.py"),
+        (["pytest", "tests"], "src/main.py"),
+        (["pytest", "tests"], "tests.txt"),
+        (["sh", "/usr/lib/ci/test.sh"], "ci/test.sh"),
+        (["sh", "../ci/test.sh"], "ci/test.sh"),
+    ],
+)
+def test_what_it_only_works_on_is_not(argv: list[str], path: str) -> None:
+    assert not OwnChecks([argv]).read(path)
+
+
+def test_a_path_is_seen_from_the_folder_in_which_the_checks_run() -> None:
+    checks = OwnChecks([["sh", "ci/test.sh", "../shared.sh"]], cwd="packages/a")
+    assert checks.read("packages/a/ci/test.sh")
+    assert checks.read("packages/shared.sh")
+    assert not checks.read("ci/test.sh")
+
+
+@pytest.mark.parametrize("argv", [["pytest"], ["pytest", "tests"], ["make"], ["go", "test"], ["./ci/all"]])
+def test_a_test_that_was_there_is_read_and_a_new_one_is_no_rewritten_check(argv: list[str]) -> None:
+    assert OwnChecks([argv]).read("tests/test_a.py")
+    assert not OwnChecks([argv]).read("tests/test_a.py", is_new=True)
+
+
+def test_a_test_that_the_task_names_counts_for_any_tool_with_settings() -> None:
+    assert OwnChecks([["mypy", "src"]], files=["tests/*.py"]).read("tests/test_a.py")
+    assert not OwnChecks([], files=["tests/*.py"]).read("tests/test_a.py")
+    assert not OwnChecks([["mypy", "src"]], files=["src/*.py"]).read("src/a.py"), "it is to be changed"
+
+
+def test_tests_are_known_by_name_or_folder() -> None:
+    assert all(
+        map(looks_like_test, ("test_a.py", "a/b_test.go", "x.spec.ts", "spec/a.rb", "src/FooTest.java"))
+    )
+    assert not any(map(looks_like_test, ("src/testing.py", "contest.py", "latest/a.py", "attest")))
+
+
+def seen(*paths: str, added: tuple[str, ...] = ()) -> Observed:
+    return Observed(changed=paths, added=added)
+
+
+def test_a_rewritten_check_is_a_warning_and_an_error_where_it_is_protected() -> None:
+    allowed = Allowed(writes=True, checks=(("sh", "ci/test.sh"),), cwd="/repo")
+    (found,) = findings(allowed, None, seen("ci/test.sh", "src/a.py"), root="/repo")
+    assert (found.code, found.severity, found.evidence) == (
+        "check_changed",
+        Severity.WARNING,
+        ("ci/test.sh",),
+    )
+    (found,) = findings(allowed.replace(protect=("ci",)), None, seen("ci/test.sh"), root="/repo")
+    assert (found.code, found.severity, found.evidence) == ("check_changed", Severity.ERROR, ("ci/test.sh",))
+
+
+def test_a_protected_file_is_an_error_without_any_check_and_also_when_it_is_new_or_gone() -> None:
+    allowed = Allowed(writes=True, protect=("ci/**",))
+    (found,) = findings(allowed, None, seen("ci/new.sh", "src/a.py", added=("ci/new.sh",)))
+    assert (found.severity, found.evidence) == (Severity.ERROR, ("ci/new.sh",))
+    assert guarded((), ("a",)) == ()
+
+
+def test_a_command_without_words_reads_nothing() -> None:
+    assert not OwnChecks([[], [""], ["="]]).read("a")
