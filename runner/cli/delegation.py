@@ -7,6 +7,7 @@ import shlex
 import sys
 
 from runner.cli import pen
+from runner.cli.ask import confirm
 from runner.cli.parser import Parser, add_run, here
 from runner.cli.render import emit
 from runner.disk import programs
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _HOSTS = ("codex", "claude")
 _REGISTER_S = 60.0
+_LONGEST_ANSWER = 1024 * 1024
 
 
 def add_answer(parser: Parser) -> None:
@@ -31,7 +33,7 @@ def run_answer(args: Namespace) -> int:
     from runner.usecases import control, find, logs
 
     run = find.find(find.find_root(here()), args.run)
-    text = sys.stdin.read() if args.text == "-" else args.text
+    text = _stdin() if args.text == "-" else args.text
     question = control.answer(run, args.question, text, actor="user")
     if args.format == "json":
         shown = logs.asked(run, run.read_manifest())
@@ -39,6 +41,16 @@ def run_answer(args: Namespace) -> int:
     else:
         pen.say(f"{run.run_id} {question.id} {question.status}")
     return ExitStatus.OK
+
+
+def _stdin() -> str:
+    data = sys.stdin.buffer.read(_LONGEST_ANSWER + 1)
+    if len(data) > _LONGEST_ANSWER:
+        raise UsageError(f"the answer has more than {_LONGEST_ANSWER:,} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the answer is not valid UTF-8 (byte {error.start + 1})") from None
 
 
 def add_delegate_server(parser: Parser) -> None:
@@ -101,12 +113,11 @@ def _register(args: Namespace, repo: str) -> int:
         "claude": ["claude", "mcp", "add", "--transport", "stdio", "delegation", "--", *server],
     }[args.register]
     pen.tell(shlex.join(command))
-    if not args.yes:
-        if not sys.stdin.isatty():
-            raise UsageError("nothing was registered", hint="run the command above, or add --yes")
-        pen.tell("register it? [y/N] ", end="")
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            return ExitStatus.NOT_SUCCESSFUL
+    said = True if args.yes else confirm("register it?")
+    if said is None:
+        raise UsageError("nothing was registered", hint="run the command above, or add --yes")
+    if not said:
+        return ExitStatus.NOT_SUCCESSFUL
     exit_code = _run_in_foreground(_found(command), repo)
     if args.format == "json":
         emit({"host": args.register, "command": command, "registered": exit_code == 0})

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ended import an_ended_run
 from support.values import a_manifest
 
 from runner.cli import app
@@ -465,3 +466,17 @@ def test_nothing_of_a_long_output_is_lost_in_a_pipe_that_does_not_block() -> Non
             assert process.poll() is None, "it waits for its reader"
             assert pipe.read() == whole
     assert process.returncode == 0
+
+
+def test_an_answer_that_is_no_text_is_refused_and_is_no_bug(empty_repository: Path, own_home: Path) -> None:
+    run = an_ended_run(empty_repository)
+    done = subprocess.run(
+        (sys.executable, "-m", "runner", "answer", run.run_id, "q-0001", "-"),
+        env={"HOME": str(own_home), "LC_ALL": "C.UTF-8"},
+        cwd=empty_repository,
+        input=b"yes \xff",
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, b"not valid UTF-8 (byte 5)" in done.stderr) == (2, True), done
