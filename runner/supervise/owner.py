@@ -68,7 +68,7 @@ class Owner:
         self.progress = self._new_progress()
         self.tree: Tree
         self._child_env: Mapping[str, str] = {}
-        self._known: Known | None = None
+        self._cleaner: Cleaner | None = None
 
     # -- the manifest ------------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class Owner:
         self.tree = self.tree_of(process, is_whole=self.is_starter)
         if not self.is_starter and find_process(process) is not None:
             self._child_env = environment(process.pid) or self._child_env
-            self._known = None
+            self._cleaner = None
 
     def tree_of(self, process: Identity, *, is_whole: bool = False) -> Tree:
         """What stands below `process`, the agent's or our own, and what is in the group of the run."""
@@ -215,9 +215,9 @@ class Owner:
 
     def cleaner(self) -> Cleaner:
         """Takes the secrets of this run out of what goes to disk."""
-        if self._known is None:
-            self._known = self._known_secrets()
-        return Cleaner(self._known)
+        if self._cleaner is None:
+            self._cleaner = Cleaner(self._known_secrets())
+        return self._cleaner
 
     def _known_secrets(self) -> Known:
         """Who started the run has what its process got, and notes what that can be known by."""
