@@ -60,10 +60,21 @@ class Invocation(Value):
     """The folder for temporary files, where the run has one of its own: it is removed at its end."""
     program_stamp: tuple[str, ...] = ()
     """What its program was: see `disk.programs.stamp`. () for a run that may write nothing."""
+    verify_programs: tuple[str | None, ...] = ()
+    """The absolute paths of the programs of `verify` as they were found at the start, so that nothing takes
+    the place of one on PATH; None is a path already, or was not there yet. () for a run that may write
+    nothing.
+    """
     watched: Mapping[str, str] = {}
     """The settings, prompts and scripts that the agent could change, and their digests at the start: "" where
     there was none. Paths in the repository are relative to it.
     """
+
+    @property
+    def checks(self) -> tuple[tuple[tuple[str, ...], str | None], ...]:
+        """The commands of `verify`, each with its program as `verify_programs` has it."""
+        known = self.verify_programs
+        return tuple((argv, known[n] if n < len(known) else None) for n, argv in enumerate(self.verify))
 
     def to_json(self) -> dict[str, Any]:
         """JSON without the prompt: that is `prompt.md`, byte for byte."""

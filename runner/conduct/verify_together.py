@@ -33,12 +33,12 @@ def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mappi
         invocation = batch.read_invocation()
         names = (*invocation.env_names, "RUNNER_RUN_ID", "RUNNER_MANIFEST")
         ours = {name: env[name] for name in names if name in env}
-        for argv in invocation.verify:
+        for argv, program in invocation.checks:
             if argv in done:
                 continue
             done.add(argv)
             log = f"{run.path}/verify-{len(done)}.log"
-            command = CheckCommand(argv, cwd, ours, log, invocation.verify_timeout_s)
+            command = CheckCommand(argv, cwd, ours, log, invocation.verify_timeout_s, program=program)
             check = run_check(command, sweep=lambda: tree.sweep(1.0))
             if (failed := judge((check,))) is not None:
                 return failed[1].message

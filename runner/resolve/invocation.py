@@ -67,6 +67,7 @@ class Found(Value):
     """What makes the program talk to the rehearsal."""
     watched: Mapping[str, str] = {}
     program_stamp: tuple[str, ...] = ()
+    verify_programs: tuple[str | None, ...] = ()
     """See `Invocation`."""
     parent: Invocation | None = None
     again: Again | None = None
@@ -118,6 +119,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         retry_of=None if again is None else again.run,
         temp=found.fence.temp,
         program_stamp=found.program_stamp,
+        verify_programs=found.verify_programs,
         watched=found.watched,
     )
 

@@ -259,10 +259,10 @@ def _drifted(owner: Owner) -> tuple[Finding, ...]:
 def _checked(owner: Owner) -> tuple[Check, ...]:
     checks: list[Check] = []
     cwd, env, timeout_s = owner.invocation.cwd, owner.env, owner.invocation.verify_timeout_s
-    for n, argv in enumerate(owner.invocation.verify, 1):
+    for n, (argv, program) in enumerate(owner.invocation.checks, 1):
         log = f"{owner.run.path}/verify-{n}.log"
         withdraw(log)  # what an earlier attempt printed is no evidence of this one
-        command = CheckCommand(argv, cwd, env, log, timeout_s)
+        command = CheckCommand(argv, cwd, env, log, timeout_s, program=program)
         check = run_check(
             command,
             sweep=lambda: _end_all_of_a_check(owner),

@@ -269,7 +269,12 @@ def _kept_in_view(choice: Choice, program: Program, env: Mapping[str, str]) -> d
         return {}
     from runner.usecases.watched import watched  # a reader changes nothing
 
-    return {"watched": watched(choice), "program_stamp": programs.stamp(program.path, env)}
+    child = {"PATH": programs.search_path(env, probe.path_additions(program))}
+    return {
+        "watched": watched(choice),
+        "program_stamp": programs.stamp(program.path, env),
+        "verify_programs": tuple(programs.on_path(argv[0], child) for argv in choice.task.verify),
+    }
 
 
 def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found, Protection | None]:

@@ -42,6 +42,8 @@ class CheckCommand(Value):
     timeout_s: float
     max_log: int = MAX_LOG_BYTES
     """Bytes that the log keeps, of its beginning and of its end."""
+    program: str | None = None
+    """The file that its first word meant earlier; if it is gone, and if None, the word is looked for."""
 
 
 class Check(Value):
@@ -88,7 +90,7 @@ def run_check(
     """
     begun, argv, log = time.monotonic(), command.argv, command.log
     try:
-        program, env = _which(argv[0], command.cwd, command.env), programs.with_search_path(command.env)
+        program, env = _program(command), programs.with_search_path(command.env)
         streams = spawn.Streams(None, log, log)
         identity = spawn.spawn(program, argv, cwd=command.cwd, env=env, streams=streams, cgroup=cgroup)
     except OSError as error:
@@ -161,11 +163,14 @@ def _shorten(log: str, limit: int) -> None:
         os.close(fd)
 
 
-def _which(command: str, cwd: str, env: Mapping[str, str]) -> str:
-    if "/" in command:
-        return os.path.join(cwd, command)
-    if (path := programs.on_path(command, env)) is None:
-        raise FileNotFoundError(2, "no such command", command)
+def _program(command: CheckCommand) -> str:
+    name = command.argv[0]
+    if "/" in name:
+        return os.path.join(command.cwd, name)
+    if command.program is not None and programs.is_executable(command.program):
+        return command.program
+    if (path := programs.on_path(name, command.env)) is None:
+        raise FileNotFoundError(2, "no such command", name)
     return path
 
 

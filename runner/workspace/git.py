@@ -174,7 +174,7 @@ def _spawn(argv: tuple[str, ...], env: Mapping[str, str], streams: Sequence[int]
 def _program(path: str) -> str | None:
     """The git of this process, looked for once on each PATH: what comes up later on it is another one."""
     if path not in _found:
-        _found[path] = programs.on_path("git", {"PATH": path})
+        _found[path] = programs.outside_work_trees("git", {"PATH": path})
     return _found[path]
 
 

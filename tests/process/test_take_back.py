@@ -85,3 +85,17 @@ def test_a_cancel_is_heard_while_the_tree_is_looked_at_and_then_the_change_stays
     assert run.tree() == [] and not run.events("rolled_back")
     assert "cancelled while" in run.events("tree_unknown")[0]["message"]
     assert (repo.root / "new").read_text() == "more\n"
+
+
+def test_a_check_is_no_program_that_the_agent_put_before_it_on_path(repo: Repo) -> None:
+    early = repo.root / "node_modules" / ".bin"
+    early.mkdir(parents=True)
+    (repo.root / ".gitignore").write_text(".runs/\nnode_modules/\n")
+    repo.env["PATH"] = f"{early}:{repo.env['PATH']}"
+    fake = 'for name in grep git; do printf "#!/bin/sh\\nexit 0\\n" > node_modules/.bin/$name; done'
+    run = rejected(repo, f"{fake}; chmod 755 node_modules/.bin/*")
+    assert run.wait()["status"] == "rejected", "the real `grep` says no, and the real git takes it back"
+    assert (repo.root / "src/app.py").read_text() == "answer = 41\n"
+    result = json.loads(run.file("result.json"))
+    told = {name for finding in result["findings"] for name in finding["evidence"]}
+    assert {"node_modules/.bin/git", "node_modules/.bin/grep"} <= told

@@ -53,3 +53,20 @@ def test_what_is_absolute_on_path_stays_as_it_was_and_additions_come_last() -> N
 def test_a_child_always_gets_a_path(env: dict[str, str]) -> None:
     """A shell without one has its own, and an empty one means the present folder."""
     assert programs.with_search_path(env) == {"PATH": os.defpath}
+
+
+def test_a_program_that_stands_in_a_work_tree_is_the_last_choice(tmp_path: Path) -> None:
+    """An agent may have put it there; a virtual environment in the repository is often the first on PATH."""
+    places = {name: tmp_path / name for name in ("repo/.venv/bin", "linked/bin", "usual/bin")}
+    for place in places.values():
+        place.mkdir(parents=True)
+        (place / "tool").touch(0o755)
+    (tmp_path / "repo" / ".git").mkdir()
+    (tmp_path / "repo" / ".git" / "HEAD").touch()
+    (tmp_path / "linked" / ".git").write_text("gitdir: elsewhere\n")
+    (tmp_path / "alias").symlink_to(tmp_path / "repo" / ".venv" / "bin")
+    first, second, third = places.values()
+    for path in (f"{first}:{third}", f"{first}:{second}:{third}", f"{tmp_path}/alias:{third}:{first}"):
+        assert programs.outside_work_trees("tool", {"PATH": path}) == f"{third}/tool"
+    assert programs.outside_work_trees("tool", {"PATH": f"{first}:{second}"}) == f"{first}/tool"
+    assert programs.outside_work_trees("tool", {"PATH": f"{tmp_path}/repo"}) is None

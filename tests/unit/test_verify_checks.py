@@ -65,6 +65,24 @@ def test_a_check_is_no_program_of_a_relative_folder_nor_does_it_start_one(path: 
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_check_is_the_program_that_was_found_before_as_long_as_that_is_there(tmp_path: Path) -> None:
+    early, late = tmp_path / "early", tmp_path / "late"
+    for folder in (early, late):
+        folder.mkdir()
+        (folder / "tool").write_text(f"#!/bin/sh\necho {folder.name}\n")
+        (folder / "tool").chmod(0o755)
+    env = {"PATH": f"{early}:{late}"}
+
+    def told(program: Path | None) -> str:
+        log = tmp_path / "log"
+        log.unlink(missing_ok=True)
+        named = None if program is None else str(program)
+        return run_check(CheckCommand(("tool",), str(tmp_path), env, str(log), 20, program=named)).tail
+
+    assert told(late / "tool") == "late\n"
+    assert told(tmp_path / "gone" / "tool") == told(None) == "early\n"
+
+
 def test_a_check_that_writes_endlessly_fills_no_disk_and_is_ended_by_its_limit(tmp_path: Path) -> None:
     check = ran(tmp_path, "bash", "-c", "echo $$ > pid; exec yes flood", timeout_s=0.7)
     assert check.timed_out and not check.passed
