@@ -8,7 +8,7 @@ from runner.value import StrEnum, Value
 from runner.workspace.files import REPOSITORY, Entry, entry_at, read_bytes
 from runner.workspace.git import Git, split
 from runner.workspace.ignored import changed_since
-from runner.workspace.tracked import SPECIAL
+from runner.workspace.tracked import REFUSED_NAME, SPECIAL, is_refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class Changes(Value):
     large: tuple[str, ...]
     """Files that can be recorded no more, because they became too large."""
     special: tuple[str, ...]
-    """New FIFOs, sockets and devices that are not ignored. git stores none, so they are not in `tree`."""
+    """New FIFOs, sockets and devices, and files of names that git refuses, none of them ignored. git stores
+    none, so they are not in `tree`."""
     ignored: Untracked
     """What is ignored, by the rules of then."""
 
@@ -87,6 +88,16 @@ class Changes(Value):
     def names(self) -> tuple[str, ...]:
         """The paths that changed."""
         return tuple(change.path for change in self.paths)
+
+    @property
+    def lost_repositories(self) -> tuple[str, ...]:
+        """Where a repository inside stood, or may stand, and none does any more."""
+        pairs = ((change.path, change.before, change.after) for change in self.paths)
+        return tuple(
+            path
+            for path, before, after in pairs
+            if before is not None and before.is_repository and not (after is not None and after.is_repository)
+        )
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
@@ -121,7 +132,7 @@ def changed(snapshot: Snapshot) -> Changes:
         head_moved=position.head != snapshot.position.head,
         branch_moved=position.branch != snapshot.position.branch,
         staged=not has_same_index(snapshot),
-        problems=tuple(sorted({*snapshot.problems, *seen.problems, *(SPECIAL + name for name in special)})),
+        problems=tuple(sorted({*snapshot.problems, *seen.problems, *(_told(name) for name in special)})),
         large=tuple(sorted({*seen.large} - {*snapshot.large})),
         special=special,
         ignored=seen.untracked.replace(files=(), repositories=()),
@@ -195,9 +206,15 @@ def differences(snapshot: Snapshot, seen: Seen) -> tuple[Change, ...]:
     if same:
         names = snapshot.shadow.names_of(seen.tree, same)
         for path, executable in same.items():
+            if path not in names:  # one of the problems
+                continue
             was, is_now = (stat.S_IFREG | side.bits(path, executable) for side in (before, now))
             found[path] = Change(path, Entry(was, names[path]), Entry(is_now, names[path]))
     return tuple(found[path] for path in sorted(found))
+
+
+def _told(special: str) -> str:
+    return (REFUSED_NAME if is_refused(special) else SPECIAL) + special
 
 
 def _entry(mode: int, oid: str, permissions: int) -> Entry | None:

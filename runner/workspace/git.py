@@ -72,6 +72,13 @@ class Git:
             raise self._failed(args, said or f"status {status}")
         return out
 
+    def run_and_hear(self, *args: str, stdin: bytes = b"") -> str:
+        """What it said on stderr, where it has only that to say. GitFailed when it does not exit with 0."""
+        status, _, said = self.ask(*args, stdin=stdin)
+        if status != 0:
+            raise self._failed(args, said or f"status {status}")
+        return said
+
     def ask(self, *args: str, stdin: bytes = b"") -> tuple[int, bytes, str]:
         """Exit status, stdout and what it said on stderr, whatever the status is."""
         return self._call(args, stdin)

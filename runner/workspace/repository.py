@@ -119,8 +119,10 @@ class Repository(Value):
         """Whether the index holds what HEAD does."""
         return self.git.ask("diff-index", "--cached", "--quiet", "--ignore-submodules=dirty", "HEAD")[0] == 0
 
-    def untracked(self, foreign: Sequence[str]) -> Untracked:
-        """What stands beside the tracked files: `foreign` are the names at which a walk stopped."""
+    def untracked(self, foreign: Sequence[str], index: str | None = None) -> Untracked:
+        """What stands beside the files that `index` tracks (None: the user's). `foreign` are the names at
+        which a walk stopped.
+        """
         asked = (name.removesuffix("/") for name in foreign if not self._ignores_itself(name))
         # With `./`, so that none of them is a pattern. Without a slash at the end, because `folder/*` matches
         # `folder/`, where a further rule may except a file inside.
@@ -132,8 +134,9 @@ class Repository(Value):
         refuse_blocking(
             self.root, (name[:-1] for name in foreign if name.endswith("/") and f"./{name[:-1]}" in left)
         )
+        git = self.git if index is None else self.git.but(GIT_INDEX_FILE=index)
         others = ("ls-files", "-z", "-o", "--exclude-standard")
-        return untracked(split(self.git.run(*others)), split(self.git.run(*others, "-i", "--directory")))
+        return untracked(split(git.run(*others)), split(git.run(*others, "-i", "--directory")))
 
     def _ignores_itself(self, name: str) -> bool:
         """Whether it is a folder whose own rule is to ignore all that is in it, as tools make for a cache."""

@@ -126,14 +126,26 @@ def _planned(snapshot: Snapshot, now: Changes) -> Journal:
     with contextlib.suppress(FileNotFoundError):
         os.unlink(patch)  # of an attempt that did not come to a plan
     snapshot.shadow.git.into(patch, *snapshot.shadow.patch_arguments(snapshot.tree, now.tree))
+    steps = [*_steps(snapshot, now)]
     unrecorded = now.unrecorded
     parents = {folder for path in (*now.names, *unrecorded) for folder in _parents(path)}
     folders = {*parents, *now.folders_deleted, *now.folder_modes} & snapshot.folders.keys()
-    steps = [Move(change.path, change.after, change.before) for change in now.paths]
     steps += [Move(path, None, None) for path in unrecorded]
     plan = ordered(steps, {path: snapshot.folders[path] for path in sorted(folders)}, now.folders_added)
     log = f"rollback-{os.urandom(4).hex()}.steps"  # the steps of another plan are no steps of this one
     return Journal(_VERSION, log, now.tree, plan, None)
+
+
+def _steps(snapshot: Snapshot, now: Changes) -> Iterator[Move]:
+    """Of what is left where a repository inside stood, nobody knows what was there before: it stays."""
+    inner = {path: path in snapshot.folders for path in now.lost_repositories}
+    for change in now.paths:
+        if any(not is_hollow and change.path.startswith(f"{path}/") for path, is_hollow in inner.items()):
+            continue
+        if not inner.get(change.path, False):
+            yield Move(change.path, change.after, change.before)
+        elif change.after is not None:  # an empty folder was there
+            yield Move(change.path, change.after, None)
 
 
 def set_aside(folder: str, n: int) -> None:
@@ -198,13 +210,18 @@ def _differences(now: Changes) -> Iterator[str]:
 
 
 def _restore_index(snapshot: Snapshot, kept: str, watch: Callable[[str], object]) -> tuple[bool, str | None]:
-    """Whether it had to be, and why it could not. Its own lock keeps git away, and a killed attempt's is
-    known by its content.
+    """Whether something else was staged, and why it could not be put back. Its own lock keeps git away, and a
+    killed attempt's is known by its content.
+
+    An index that stages the same comes back too: by what it knows of the files of the run, git would call
+    modified for ever what we put in their place.
     """
     wanted, index = index_bytes(snapshot), snapshot.repository.index
     lock, text = f"{index}.lock", wanted or _NO_INDEX
-    if not has_same_index(snapshot):
-        _give_back(snapshot)
+    if wanted != read_bytes(index):
+        is_staged = not has_same_index(snapshot)
+        if is_staged:
+            _give_back(snapshot)
         temporary = f"{snapshot.git_dir}/runner-index"
         withdraw(temporary)  # of an attempt that was killed
         create(temporary, text)
@@ -219,14 +236,15 @@ def _restore_index(snapshot: Snapshot, kept: str, watch: Callable[[str], object]
             if read_bytes(lock) != text:
                 return False, "the index: git holds index.lock"
         os.unlink(temporary)
-        _keep_index(index, kept)
+        if is_staged:
+            _keep_index(index, kept)
         watch("restore the index")
         if wanted is not None:
             os.rename(lock, index)
         else:
             os.unlink(index)
             os.unlink(lock)
-        return True, None
+        return is_staged, None
     if read_bytes(lock) == text:
         os.unlink(lock)
     return False, None

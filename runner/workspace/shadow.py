@@ -13,15 +13,18 @@ import stat
 from runner.disk.files import create, private_folder, replace_bytes
 from runner.errors import Conflict
 from runner.value import Value
+from runner.workspace import inner
 from runner.workspace.files import REPOSITORY, Entry, blob, read_bytes, too_large
 from runner.workspace.git import Git, GitFailed, joined, split
 from runner.workspace.ignores import Untracked, untracked
 from runner.workspace.survey import folders, refuse_blocking, survey
-from runner.workspace.tracked import TOO_LARGE, Index, Permissions, parse, walk
+from runner.workspace.tracked import TOO_LARGE, Index, Permissions, is_refused, parse, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from runner.workspace.tracked import Standing
 
 _CONFIG = """[core]
 	repositoryformatversion = {version}
@@ -69,6 +72,8 @@ class Before(Value):
     ignored: frozenset[str] = frozenset()
     unread: Callable[[str, dict[str, int]], Collection[str]] | None = None
     """Of which names in a folder of the index we never read what stands there; None: of none."""
+    folders: Mapping[str, int] | None = None
+    """Those of the snapshot, at a look."""
 
 
 class Seen(Value):
@@ -157,7 +162,7 @@ class Shadow:
         if os.path.exists(self.base):
             os.link(self.base, index)  # git replaces an index and never writes into one
         try:
-            return self.record(index, before, lambda foreign: self._untracked(index, before, foreign))
+            return self.record(index, before, lambda foreign, _: self._untracked(index, before, foreign))
         finally:
             _remove(index)
 
@@ -165,11 +170,11 @@ class Shadow:
         self,
         index: str,
         before: Before,
-        sort_out: Callable[[Sequence[str]], Untracked],
+        sort_out: Callable[[Sequence[str], str | None], Untracked],
         listing: Index | None = None,
     ) -> Seen:
         """Like `look`, with the index file that describes the tree afterwards, and holds `listing` now.
-        `sort_out` is given the names at which the walk stopped.
+        `sort_out` is given the names at which the walk stopped, and an index if it has to look by that one.
         """
         for attempt in range(_TRIES):
             try:
@@ -184,32 +189,35 @@ class Shadow:
         self,
         index: str,
         before: Before,
-        sort_out: Callable[[Sequence[str]], Untracked],
+        sort_out: Callable[[Sequence[str], str | None], Untracked],
         listing: Index | None,
     ) -> Seen:
         git = self.git.but(GIT_INDEX_FILE=index)
         skipped = {f"{self.runs}/", *before.ignored}
         listing = listing or self.index(index)
         here = walk(self.root, listing, before.since_ns, skipped, before.usual, before.unread)
-        beside = sort_out(here.foreign).without(self.is_runs) if here.foreign else Untracked()
-        more = survey(self.root, beside.files)
+        beside = Untracked()
+        if here.foreign:
+            _change(git, {name: Entry(0, _NOTHING[self.hash_name]) for name in here.remains})
+            beside = sort_out(here.foreign, index if here.remains else None).without(self.is_runs)
         ignored = {*beside.ignored, *beside.repositories, *(name.removesuffix("/") for name in skipped)}
+        beside, refused = _divided(beside)
+        more = survey(self.root, beside.files)
         others = folders(self.root, here.foreign_folders, ignored)
         large = too_large(here.doubtful)
         doubtful = [name for name in here.doubtful if name not in large]
-        is_known = not (here.doubtful or here.gone)
+        hollow, emptied = _hollow(here, before)
+        gone = (*here.gone, *emptied)
+        is_known = not (here.doubtful or gone)
         as_indexed = is_known and not (here.modules or beside.files or beside.repositories)
         if not as_indexed:
-            changes = {name: Entry(0, _NOTHING[self.hash_name]) for name in (*here.gone, *large)}
-            changes |= {name: Entry(REPOSITORY, self._commit_of(name)) for name in beside.repositories}
+            changes = {name: Entry(0, _NOTHING[self.hash_name]) for name in (*gone, *large)}
+            repositories = (*here.modules, *beside.repositories)
+            changes |= {name: Entry(REPOSITORY, self._commit_of(name)) for name in repositories}
             if here.disguised:
                 replace_bytes(index, listing.without_times(here.disguised), durable=False)
             _change(git, changes)
-            there = [*doubtful, *here.modules, *more.modes, *more.links]
-            if there:
-                git.run(
-                    "update-index", "--add", "--remove", "--replace", "-z", "--stdin", stdin=joined(there)
-                )
+            refused += self._put(git, [*doubtful, *more.modes, *more.links])
         if as_indexed and before.tree is not None:
             tree = before.tree
         else:
@@ -218,13 +226,26 @@ class Shadow:
             tree,
             as_indexed,
             is_known,
-            here.permissions.without(large).with_more(more.modes),
-            {**here.folders, **others.modes},
+            here.permissions.with_more(more.modes).without({*large, *refused}),
+            {**here.folders, **others.modes, **hollow},
             beside,
             (*sorted(large), *(name for name in more.sizes if name in more.absent)),
-            (*here.special, *others.special),
+            (*here.special, *others.special, *refused),
             (*here.problems, *(TOO_LARGE + name for name in sorted(large)), *more.problems, *others.problems),
         )
+
+    def _put(self, git: Git, names: list[str]) -> list[str]:
+        """Brings the index of `git` to what stands there. The names that git refused, and said so at most."""
+        if not names:
+            return []
+        words = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
+        said = git.run_and_hear(*words, stdin=joined(names))
+        if not said:
+            return []
+        listing = self.index(git.more["GIT_INDEX_FILE"])
+        return [
+            name for name in names if listing.entry(name) is None and os.path.lexists(f"{self.root}/{name}")
+        ]
 
     def _untracked(self, index: str, before: Before, foreign: Sequence[str]) -> Untracked:
         """By the rules of the snapshot, but for what was ignored then by whatever rule."""
@@ -284,13 +305,13 @@ class Shadow:
         return name.rstrip("/") == self.runs or name.startswith(f"{self.runs}/")
 
     def _commit_of(self, name: str) -> str:
-        """What a repository inside stands at; the name of nothing where it has no commit yet.
-
-        Whether it has that object is not asked: git would fetch it as the settings of that repository say.
+        """What a repository inside stands at; the name of nothing where it has no commit yet, and of the id
+        where that is of another hash: no index of ours has room for it.
         """
-        path = f"{self.root}/{name}"
-        head = Git(path, {"GIT_DIR": f"{path}/.git"}).line("rev-parse", "--verify", "-q", "HEAD")
-        return head or blob(self.hash_name, 0, [])
+        head = inner.head(f"{self.root}/{name}") or ""
+        if len(head) == len(_NOTHING[self.hash_name]):
+            return head
+        return blob(self.hash_name, len(head), [head.encode()])
 
 
 def _change(git: Git, changes: dict[str, Entry]) -> None:
@@ -300,6 +321,26 @@ def _change(git: Git, changes: dict[str, Entry]) -> None:
             b"%o %s\t%s\0" % (one.mode, one.oid.encode(), os.fsencode(name)) for name, one in changes.items()
         )
         git.run("update-index", "-z", "--index-info", stdin=b"".join(lines))
+
+
+def _hollow(here: Standing, before: Before) -> tuple[dict[str, int], list[str]]:
+    """The folders in which a submodule may stand and none did, with their permission bits: they count as
+    folders as long as they are there. And those in which one stood.
+    """
+    if before.folders is None:
+        return here.hollow, []
+    filled = {path: before.folders[path] for path in here.modules if path in before.folders}
+    hollow = {path: mode for path, mode in here.hollow.items() if path in before.folders}
+    return filled | hollow, [path for path in here.hollow if path not in hollow]
+
+
+def _divided(beside: Untracked) -> tuple[Untracked, list[str]]:
+    """What git can store, and the other names."""
+    refused = [name for name in (*beside.files, *beside.repositories) if is_refused(name)]
+    files, repositories = (
+        tuple(name for name in names if not is_refused(name)) for names in (beside.files, beside.repositories)
+    )
+    return beside.replace(files=files, repositories=repositories), refused
 
 
 def _as_rule(folder: str) -> bytes:

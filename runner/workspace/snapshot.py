@@ -99,7 +99,7 @@ class Snapshot(Value):
         if since_ns is None:
             since_ns = _second_of(self.shadow.base)
         ignored = frozenset((*self.ignored_files, *(f"{folder}/" for folder in self.ignored)))
-        return self.shadow.look(Before(since_ns, self.tree, self.usual, ignored))
+        return self.shadow.look(Before(since_ns, self.tree, self.usual, ignored, folders=self.folders))
 
     def to_json(self) -> dict[str, Any]:
         """With the version of its form."""

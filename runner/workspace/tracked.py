@@ -16,12 +16,14 @@ from struct import Struct
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import Entry, is_special
+from runner.workspace.inner import git_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
 SPECIAL = "neither a file nor a link, so git cannot store it: "
+REFUSED_NAME = "git stores nothing under this name: "
 TOO_LARGE = "too large to be recorded: "
 _RULES = (".gitattributes", ".gitignore", ".gitmodules")
 _LARGEST_RULES = 100 << 20
@@ -105,15 +107,18 @@ class Standing(Value):
 
     `doubtful` are files and links that may differ from the index, each with its size; git would not read the
     `disguised` ones, as it compares whole seconds and believes its index. `modules` are repositories that are
-    tracked as such, `gone` the names at which no file and no link stands any more. `foreign` is what stands
-    beside tracked files and is not tracked, a folder with a slash at its end: it was not entered; `special`
-    is the same, but neither a file, nor a link, nor a folder. `permissions` are those of tracked files,
-    `folders` those of each folder.
+    tracked as such, `hollow` those of which an empty folder stands there, with its permission bits, `remains`
+    those of which something else is left. `gone` are the names at which no file and no link stands any more.
+    `foreign` is what stands beside tracked files and is not tracked, a folder with a slash at its end: it was
+    not entered; `special` is the same, but neither a file, nor a link, nor a folder. `permissions` are those
+    of tracked files, `folders` those of each folder.
     """
 
     doubtful: dict[str, int]
     disguised: list[str]
     modules: list[str]
+    hollow: dict[str, int]
+    remains: list[str]
     gone: list[str]
     foreign: list[str]
     special: list[str]
@@ -185,6 +190,8 @@ def walk(
         look.doubtful,
         look.disguised,
         look.modules,
+        look.hollow,
+        look.remains,
         look.gone,
         look.foreign,
         look.special,
@@ -212,6 +219,8 @@ class _Walk:
         self.doubtful: dict[str, int] = {}
         self.disguised: list[str] = []
         self.modules: list[str] = []
+        self.hollow: dict[str, int] = {}
+        self.remains: list[str] = []
         self.gone: list[str] = []
         self.foreign: list[str] = []
         self.special: list[str] = []
@@ -295,6 +304,24 @@ class _Walk:
                 if whole == (changed_s, written_s, inode, size, mode & 0o170100):
                     self.disguised.append(prefix + name)
 
+    def _is_inner(self, path: str, mode: int) -> bool:
+        """Whether a repository inside stands there, or an empty folder. What else is left of a repository is
+        a folder like any other.
+        """
+        if git_dir(f"{self.root}/{path}") is not None:
+            self.modules.append(path)
+            return True
+        try:
+            is_empty = not os.listdir(f"{self.root}/{path}")
+        except OSError as error:
+            self.problems.append(f"cannot be read: {path} ({error.strerror})")
+            return True
+        if is_empty:
+            self.hollow[path] = stat.S_IMODE(mode)
+        else:
+            self.remains.append(path)
+        return is_empty
+
     def _is_recent(self, written_ns: int) -> bool:
         """Whether a further change may have left the time as it is: clocks of file systems tick."""
         tick = _SECOND // 10 if written_ns % _SECOND else 2 * _SECOND
@@ -312,8 +339,12 @@ class _Walk:
             self.problems.append(f"cannot be read: {path}")
             mode = 0
         is_folder = stat.S_ISDIR(mode)
-        if at is not None and is_folder and self.index.entry_at(at).is_repository:
-            self.modules.append(path)
+        if (
+            at is not None
+            and is_folder
+            and self.index.entry_at(at).is_repository
+            and self._is_inner(path, mode)
+        ):
             return
         if at is not None:
             self.gone.append(path)
@@ -347,6 +378,11 @@ def refuse_rules(root: str, path: str, *, size: int | None = None, is_git: bool 
         raise Conflict(f"{root}/{path} is not a regular file, and git would wait for it", hint="remove it")
     if size > _LARGEST_RULES:
         raise Conflict(f"{root}/{path} is too large for git to read: it has {size} bytes", hint="remove it")
+
+
+def is_refused(path: str) -> bool:
+    """Whether git stores nothing under this name: one of its folders, or it itself, is called like `.git`."""
+    return ".git" in path.lower().split("/")
 
 
 def above(folders: Iterable[str]) -> set[str]:

@@ -342,3 +342,19 @@ def test_a_file_with_many_links_and_open_readers_is_replaced_and_not_overwritten
     roll_back(taken)
     assert (tmp_path / "other").read_text() == "run\n"
     subprocess.run(["git", "fsck", "--no-dangling"], cwd=work.root, check=True, capture_output=True)
+
+
+def test_git_calls_no_file_modified_that_a_run_had_checked_out_in_another_way(work: Work) -> None:
+    """The size that an index remembers of a file is enough for git to call it modified."""
+    work.write("b.txt", "1\n2\n")
+    work.commit()
+    before, staged = work.state(), work.staged()
+    taken = work.take()
+    work.write(".gitattributes", "*.txt eol=crlf\n")
+    work.remove("b.txt")
+    work.git("checkout", "-q", "--", "b.txt")
+    assert work.read("b.txt") == b"1\r\n2\r\n"
+    rolled = roll_back(taken)
+    assert rolled.is_complete and not rolled.index_restored and not rolled.kept
+    assert work.state() == before
+    assert work.staged() == staged
