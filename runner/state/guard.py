@@ -17,6 +17,12 @@ from runner.disk.digest import sha256
 from runner.disk.files import create, private_folder, read, replace_bytes, unwritable
 
 
+OF_CODEX = (".agents", ".aws", ".codex")
+"""What Codex makes read-only in each folder that it may write. Where another guard keeps the state folder
+read-only, it could not make them itself.
+"""
+
+
 def guard_of(path: str, repo: str, env: Mapping[str, str]) -> str:
     """The guard of a path, the same for every run. Nothing is made. Unwritable where there is no place for it
     outside of the repository.
@@ -39,6 +45,8 @@ def make_guard(guard: str, path: str, *, is_file: bool = False) -> None:
         folder, name = os.path.split(guard)
         top, below = os.path.split(folder)
         private_folder(top, below, name)
+        for own in OF_CODEX:
+            private_folder(guard, own)
         replace_bytes(file, wanted)
     except OSError as error:
         raise unwritable(error) from error

@@ -256,7 +256,8 @@ def start_failure(error: OSError, invocation: Invocation) -> Reason:
 def _become_supervisor(
     run: RunDir, lock_fd: int, ready_fd: int | None, env: Mapping[str, str], lease_fd: int | None = None
 ) -> NoReturn:
-    argv = [sys.executable, "-I", PROGRAM, run.path]
+    # Without `site`: it needs no package of others, and no `.pth` file decides what is run here.
+    argv = [sys.executable, "-I", "-S", PROGRAM, run.path]
     for fd in (lock_fd, ready_fd, lease_fd):
         argv.append("-" if fd is None else str(fd))
         if fd is not None:

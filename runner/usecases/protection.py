@@ -14,7 +14,7 @@ from runner.model import RuntimeSettings
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
 from runner.runtimes.base import Fence
 from runner.state import temp
-from runner.state.guard import guard_of, make_guard
+from runner.state.guard import OF_CODEX, guard_of, make_guard
 from runner.state.store import RUNS
 
 TYPE_CHECKING = False
@@ -47,6 +47,8 @@ class Protection:
             top, below = os.path.split(folder)
             try:
                 private_folder(top, below, name)
+                for one in (*OF_CODEX, ".git"):
+                    private_folder(self.fence.temp, one)
             except OSError as error:
                 raise unwritable(error) from error
 

@@ -311,7 +311,7 @@ def _rehearsal(
         return None, (), {}
     from runner.rehearsal import codex_config
 
-    argv = [sys.executable, "-I", _REHEARSAL, "--task", choice.task.id]
+    argv = [sys.executable, "-I", "-S", _REHEARSAL, "--task", choice.task.id]
     path, retries = choice.request.rehearsal_script or choice.task.rehearsal_script, 0
     if path is not None:
         from pathlib import Path

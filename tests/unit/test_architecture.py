@@ -190,13 +190,12 @@ def test_only_the_names_of_signals_are_used_to_tell_how_a_program_ended() -> Non
     assert names == {"Signals"}
 
 
-def test_the_supervisor_can_never_import_a_foreign_package_but_to_read_a_result() -> None:
+def test_the_supervisor_can_never_import_a_foreign_package() -> None:
     """In whatever function; of `runtimes` all but what asks a program before a start."""
     asking = {"runner.runtimes.exam", "runner.runtimes.probe", "runner.runtimes.programcache"}
     runtimes = [module for module in MODULES if room_of(module) == "runtimes" and module not in asking]
     reached = closure("runner.supervise.__main__", "runner.supervise.supervisor", *runtimes)
-    # jsonschema: late, in `verify.claim`, for a run with an output contract whose child has ended.
-    assert packages(reached) - {"jsonschema"} == {"runner"}
+    assert packages(reached) == {"runner"}
     assert not {room_of(module) for module in reached if module in MODULES} & {"cli", "usecases"}
 
 
@@ -218,8 +217,7 @@ def test_a_report_of_a_run_needs_no_git() -> None:
         "runner.verify.report_text",
         "runner.verify.record",
     )
-    # jsonschema: late, in `verify.claim`, where a result is read and not its record.
-    assert packages(reached) - {"jsonschema"} == {"runner"}
+    assert packages(reached) == {"runner"}
     assert "runner.usecases.start" not in reached
 
 
