@@ -16,7 +16,6 @@ from runner.disk import home
 from runner.disk.digest import sha256
 from runner.disk.files import create, private_folder, read, replace_bytes, unwritable
 
-
 OF_CODEX = (".agents", ".aws", ".codex")
 """What Codex makes read-only in each folder that it may write. Where another guard keeps the state folder
 read-only, it could not make them itself.

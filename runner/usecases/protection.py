@@ -47,8 +47,8 @@ class Protection:
             top, below = os.path.split(folder)
             try:
                 private_folder(top, below, name)
-                for one in (*OF_CODEX, ".git"):
-                    private_folder(self.fence.temp, one)
+                for own in (*OF_CODEX, ".git"):
+                    private_folder(self.fence.temp, own)
             except OSError as error:
                 raise unwritable(error) from error
 

@@ -83,3 +83,25 @@ def test_no_attempt_follows_where_another_run_has_taken_the_tree_meanwhile(repo:
     assert len(run.events("not_retried")) == 1
     assert other.status()["status"] == "running"
     repo.end_all()
+
+
+@pytest.mark.parametrize("what", ["its file", "the interpreter"])
+def test_a_program_that_its_agent_has_changed_is_not_started_again(repo: Repo, what: str) -> None:
+    """Without a sandbox nothing else keeps it from that."""
+    target = "$0" if what == "its file" else "$(dirname $0)/interpreter"
+    changes = f"""echo x >> "$HOME/attempts"\necho "# more" >> {target}\n"""
+    program = repo.codex(f"cat > /dev/null\n{THREAD}{changes}{said('done')}{FINISHED}")
+    if what == "the interpreter":
+        inner = repo.bin / "interpreter"
+        inner.write_text('#!/bin/sh\\nexec bash "$@"\\n'.replace("\\n", "\n"))
+        inner.chmod(0o755)
+        program.write_text(program.read_text().replace("#!/bin/bash", "#!/usr/bin/env interpreter", 1))
+    repo.task(
+        "retries = 1",
+        'verify = [["false"]]',
+        more='[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n',
+    )
+    commit(repo)
+    ended = repo.start("--sandbox", "wild", "--allow-danger").wait()
+    assert (ended["status"], ended["reason"]["code"]) == ("failed", "program_changed")
+    assert repo.note("attempts").read_text().split() == ["x"]

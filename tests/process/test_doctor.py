@@ -344,3 +344,48 @@ def test_a_sandbox_and_a_login_that_hang_are_findings(place: Place) -> None:
     assert time.monotonic() - began < 10
     assert checks["codex.login"].verdict is Fitness.UNKNOWN
     assert checks["codex.sandbox"].verdict in (Fitness.FAIL, Fitness.UNKNOWN)
+
+
+# -- what is in reach of agents ----------------------------------------------------------------------------
+
+
+def test_what_is_made_read_only_for_agents_is_named(place: Place) -> None:
+    place.codex()
+    (place.bin / "codex").rename(place.repo / "codex")
+    writes = [task(sandbox="workspace-write")]
+    found = place.examine(writes, runtimes=settings(command="./codex"))["reach"]
+    assert found.verdict is Fitness.OK
+    assert f"{place.repo}/codex (the program of the OpenAI Codex CLI)" in found.message
+    assert f"{place.repo}/.runs (the records of runs)" in found.message
+    apart = [one.replace(workspace="worktree") for one in writes]
+    assert (
+        "nothing that runner obeys"
+        in place.examine(apart, runtimes=settings(command="./codex"))["reach"].message
+    )
+    assert "nothing" in place.examine([task()])["reach"].message
+
+
+@pytest.mark.parametrize("how", ["a link", "given by name"])
+def test_what_cannot_be_kept_from_an_agent_fails(place: Place, how: str) -> None:
+    place.codex()
+    sandbox = Sandbox("wide", Level.WORKSPACE_WRITE)
+    command = "codex"
+    if how == "a link":
+        (place.repo / "tools").symlink_to(place.bin)
+        command = f"{place.repo}/tools/./codex"
+        (place.bin / "codex").rename(place.bin / "shim")
+        (place.bin / "codex").symlink_to("shim")
+    else:
+        sandbox = sandbox.replace(writable=(f"{place.home}/.codex",))
+    found = place.examine(
+        [task(sandbox="wide")], sandboxes={"wide": sandbox}, runtimes=settings(command=command)
+    )["reach"]
+    assert found.verdict is Fitness.FAIL
+    assert found.repair is not None and "writable" in found.repair
+
+
+def test_a_task_without_a_sandbox_is_told_once(place: Place) -> None:
+    place.codex()
+    wild = {"wild": Sandbox("wild", Level.DANGER, allow_danger=True)}
+    found = place.examine([task(sandbox="wild")], sandboxes=wild)["reach"]
+    assert (found.verdict, "everything is in reach of hello" in found.message) == (Fitness.OK, True)

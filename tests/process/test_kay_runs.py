@@ -137,3 +137,23 @@ def test_kay_under_the_name_of_codex_is_refused(repo: Repo) -> None:
     assert refused.status == 8
     assert "Kay" in refused.error["message"]
     assert repo.no_runs()
+
+
+def test_a_program_in_reach_of_its_agent_is_refused_since_its_sandbox_knows_no_guards(kay: Repo) -> None:
+    install_kay(kay.root / "tools")
+    kay.config(CONFIG.replace('provider = "ocg"', 'provider = "ocg"\ncommand = "tools/kay"'))
+    refused = kay.cli("start", "work", "--sandbox", "workspace-write", "--format", "json")
+    assert (refused.status, refused.error["code"]) == (5, "in_reach")
+    assert str(kay.root / "tools/kay") in refused.error["message"]
+    assert 'workspace = "worktree"' in refused.error["hint"]
+    assert kay.no_runs()
+    assert plays(kay, 'answer = "It reads."').start().wait()["status"] == "succeeded"
+
+
+def test_it_may_write_where_nothing_but_the_records_is_in_reach_and_doctor_says_so(kay: Repo) -> None:
+    ended = plays(kay, 'answer = "It writes."').start("--sandbox", "workspace-write").wait()
+    assert ended["status"] == "succeeded"
+    kay.config(CONFIG.replace("read-only", "workspace-write"))
+    checks = kay.cli("doctor", "--format", "json").json()["checks"]
+    (reach,) = [one for one in checks if one["name"] == "reach"]
+    assert (reach["verdict"], "records of runs" in reach["message"]) == ("warn", True)

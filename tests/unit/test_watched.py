@@ -1,0 +1,142 @@
+"""What an agent could change and what decides about later runs: seen at the start, compared at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.values import a_config, a_task
+
+from runner.config.snapshot import config_from_json, config_to_json
+from runner.disk.programs import stamp
+from runner.model import Config, Level, Model, Request, Sandbox
+from runner.resolve.choose import Choice
+from runner.state.watched import changed
+from runner.usecases.watched import watched
+from runner.verify.inspect import Severity, of_settings
+
+
+def choice(config: Config, level: Level = Level.WORKSPACE_WRITE, **asked: str) -> Choice:
+    task = config.tasks["hello"]
+    sandbox = Sandbox("s", level)
+    return Choice(config, Request("hello", **asked), task, "codex", config.runtimes["codex"], None, sandbox)
+
+
+def a_repo(tmp_path: Path) -> Config:
+    (tmp_path / "delegate.toml").write_text("x = 1\n")
+    (tmp_path / "task.md").write_text("Do it.\n")
+    tasks = (a_task(), a_task(id="other", prompt=None, prompt_file="task.md", rehearsal_script="play.toml"))
+    files = (str(tmp_path / "delegate.toml"), str(tmp_path / "delegate.local.toml"), "/home/u/config.toml")
+    return a_config(*tasks, root=str(tmp_path), files=files)
+
+
+def test_the_settings_and_the_files_of_every_task_are_watched_where_an_agent_can_write(
+    tmp_path: Path,
+) -> None:
+    config = a_repo(tmp_path)
+    found = watched(choice(config))
+    assert set(found) == {"delegate.toml", "delegate.local.toml", "task.md", "play.toml"}
+    assert found["delegate.local.toml"] == "" != found["task.md"]
+    assert set(watched(choice(config, map=str(tmp_path / "map.md")))) == {*found, "map.md"}
+    assert watched(choice(config, Level.READ_ONLY)) == {}
+
+
+def test_without_a_sandbox_the_settings_of_the_user_are_watched_too(tmp_path: Path) -> None:
+    assert "/home/u/config.toml" in watched(choice(a_repo(tmp_path), Level.DANGER))
+
+
+@pytest.mark.parametrize("kind", ["other text", "new", "gone", "a link", "a FIFO", "a folder"])
+def test_whatever_becomes_of_a_watched_file_it_has_changed(tmp_path: Path, kind: str) -> None:
+    then = watched(choice(a_repo(tmp_path)))
+    assert changed(str(tmp_path), then, ()) == ()
+    path = tmp_path / ("delegate.local.toml" if kind == "new" else "task.md")
+    if kind not in ("other text", "new"):
+        path.unlink()
+    if kind in ("other text", "new"):
+        path.write_text("Do something else.\n")
+    elif kind == "a link":
+        path.symlink_to("/etc/hostname")
+    elif kind == "a FIFO":
+        os.mkfifo(path)
+    elif kind == "a folder":
+        path.mkdir()
+    assert changed(str(tmp_path), then, ()) == (path.name,)
+
+
+def test_the_same_text_in_a_new_file_is_no_change(tmp_path: Path) -> None:
+    then = watched(choice(a_repo(tmp_path)))
+    (tmp_path / "new").write_text("Do it.\n")
+    (tmp_path / "new").rename(tmp_path / "task.md")
+    assert changed(str(tmp_path), then, ()) == ()
+
+
+def test_a_change_that_git_saw_in_a_tree_of_the_runs_own_counts(tmp_path: Path) -> None:
+    then = watched(choice(a_repo(tmp_path)))
+    assert changed(str(tmp_path), then, ("src/a.py", "delegate.toml")) == ("delegate.toml",)
+
+
+@pytest.mark.parametrize(
+    ("scope", "severity"),
+    [((), Severity.ERROR), (("src/**",), Severity.ERROR), (("delegate.toml",), Severity.WARNING)],
+)
+def test_a_change_of_settings_is_an_error_unless_the_scope_names_it(
+    scope: tuple[str, ...], severity: Severity
+) -> None:
+    (found,) = of_settings(scope, ("delegate.toml",))
+    assert (found.code, found.severity, found.evidence) == ("settings_changed", severity, ("delegate.toml",))
+    assert of_settings(scope, ()) == ()
+
+
+# -- the program -----------------------------------------------------------------------------------------
+
+
+def test_a_program_is_its_file_and_the_interpreter_that_a_script_names(tmp_path: Path) -> None:
+    for name, line in (("node", "#!/bin/sh"), ("codex", "#!/usr/bin/env -S node --flag"), ("plain", "")):
+        (tmp_path / name).write_text(f"{line}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin"}
+    paths = [line.rpartition(" ")[0] for line in stamp(f"{tmp_path}/codex", env)]
+    assert paths == [f"{tmp_path}/codex", "/usr/bin/env", f"{tmp_path}/node"]
+    assert len(stamp(f"{tmp_path}/plain", env)) == 1
+    before = stamp(f"{tmp_path}/codex", env)
+    (tmp_path / "node").write_text("#!/bin/sh\necho other\n")
+    assert stamp(f"{tmp_path}/codex", env) != before
+
+
+def test_another_interpreter_further_ahead_on_path_is_another_program(tmp_path: Path) -> None:
+    (tmp_path / "codex").write_text("#!/usr/bin/env python3\n")
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    before = stamp(f"{tmp_path}/codex", env)
+    (tmp_path / "python3").symlink_to("/bin/true")
+    assert stamp(f"{tmp_path}/codex", env) != before
+
+
+# -- frozen settings -------------------------------------------------------------------------------------
+
+
+def test_settings_come_back_as_they_were_kept() -> None:
+    config = a_config(
+        a_task(), a_task(id="other", verify=(("a", "b"),)), models={"m": Model("m", "x")}, files=("/a",)
+    )
+    again = config_from_json(config_to_json(config))
+    assert {name: again.tasks[name] for name in again.tasks} == config.tasks
+    assert again.replace(tasks={}, origins={}) == config.replace(tasks={}, origins={})
+    assert config_to_json(again) == config_to_json(config_from_json(config_to_json(again)))
+
+
+def test_the_supervisor_starts_without_what_a_pth_file_says(tmp_path: Path) -> None:
+    """`-I` alone reads them."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "v"], check=True)
+    (packages,) = tmp_path.glob("v/lib/python*/site-packages")
+    (packages / "zz.pth").write_text(f"import os; open({str(tmp_path / 'evil')!r}, 'w')\n")
+    program = tmp_path / "v/bin/python"
+    root = Path(__file__).parents[2]
+    for main in ("supervise", "rehearsal", "workspace"):
+        words = [program, "-I", "-S", root / "runner" / main / "__main__.py", "--help"]
+        subprocess.run(words, capture_output=True, check=False, timeout=30)
+    assert not (tmp_path / "evil").exists()
+    subprocess.run([program, "-I", "-c", ""], check=True, timeout=30)
+    assert (tmp_path / "evil").exists(), "else nothing was shown"
