@@ -33,7 +33,7 @@ def run_logs(args: Namespace) -> int:
     if args.tail is not None and args.tail < 0:
         raise UsageError("--tail takes a number of lines, 0 or more")
     run = find.find(find.find_root(here()), args.run)
-    manifest = look.look(run)
+    manifest = look.show(run).manifest
     unknown = () if args.raw else logs.unknown_secrets(run, manifest)
     if unknown:
         pen.note(

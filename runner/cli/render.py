@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
     from runner.usecases.logs import LogLine
+    from runner.usecases.look import Shown
 
 _COLOURS = {
     "succeeded": "green",
@@ -62,14 +63,17 @@ def status_word(status: str, width: int = 0) -> str:
     return paint(padded, _COLOURS[status]) if status in _COLOURS else padded
 
 
-def manifest_text(m: Manifest) -> str:
-    """`runner status` for people."""
+def manifest_text(m: Manifest, shown: Shown | None = None) -> str:
+    """`runner status` for people; `shown` says whether the run is foreign."""
+    foreign = None if shown is None else shown.foreign
+    status = m.status if shown is None else shown.status
     runtime = f"{m.runtime.name} {m.runtime.version}"
     model = f"{m.model or 'default model'}" + (f", effort {m.reasoning_effort}" if m.reasoning_effort else "")
     rows = [
         ("run", f"{m.run_id}"),
         ("task", m.task_id + (f" - {_title(m.title)}" if m.title else "")),
-        ("status", status_word(m.status) + (" (rehearsal)" if m.rehearsal else "")),
+        ("status", status_word(status) + (" (rehearsal)" if m.rehearsal else "")),
+        ("foreign", None if foreign is None else f"{foreign.message} ({foreign.hint})"),
         ("reason", _reason(m)),
         ("runtime", f"{runtime}, {model}"),
         (

@@ -48,8 +48,12 @@ def add_status(parser: Parser) -> None:
 
 def run_status(args: Namespace) -> int:
     run = _run(args.run)
-    manifest = look.look(run)
-    _emit_manifest(args, manifest)
+    shown = look.show(run)
+    manifest = shown.manifest
+    if args.format == "json":
+        emit(shown.to_json())
+    else:
+        pen.say(manifest_text(manifest, shown))
     if args.format == "text" and run.has_questions():
         from runner.state import questions
         from runner.usecases import logs
@@ -173,6 +177,8 @@ def run_clean(args: Namespace) -> int:
     for row, tree in cleaned.undecided:
         words = f"`runner accept {row.run_id}` or `runner discard {row.run_id}`"
         pen.note(f"{row.run_id} stays: its work tree {tree} waits for a decision ({words})")
+    if cleaned.foreign:
+        pen.note(f"{count(len(cleaned.foreign), 'foreign run')} left alone: {cleaned.foreign[0][1]}")
     for row in cleaned.stopped:
         pen.note(
             f"{row.run_id} stays: the breaker of its plan is open "

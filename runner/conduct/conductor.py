@@ -20,6 +20,7 @@ from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
 from runner.model import Reason
 from runner.redact.redactor import Redactor
 from runner.resolve.choose import choose
+from runner.state.authentic import refuse_foreign
 from runner.state.ledger import Ledger, Status
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, new_run_id
@@ -95,7 +96,7 @@ class Conductor:
             step = self.ledger.step(n)
             if self._commits and step.commit is None and step.run is not None:
                 run = RunDir(self._run.repo, step.run.task_id, step.run.run_id)
-                manifest = look(run)
+                manifest = _end_of_ours(run)
                 end = end_of(manifest, record.load(run.result)).replace(is_checked=True)
                 self._recalled.add(n)
                 self._close(n, manifest, end, passes=True)
@@ -164,6 +165,8 @@ class Conductor:
         there, and they count in the order of the batches.
         """
         ends = []
+        for _, run, _ in ended:
+            refuse_foreign(run)
         if self._is_apart and self._commits:
             self._note_edits(ended)
         tip = None if self._base is None else self._base.tip
@@ -352,7 +355,7 @@ class Conductor:
     def _recall_decided(self, step: Step, run: RunDir) -> None:
         """A person may have accepted by hand what did not apply; an unwanted work tree is removed."""
         if merge_back.decided(run) == "accepted":
-            manifest = look(run)
+            manifest = _end_of_ours(run)
             self._recalled.add(step.n)
             self._keep(self.ledger.replace(together=(*self.ledger.together, step.n)))
             passes = self._holds_together(())
@@ -381,6 +384,12 @@ def _came_to_nothing(manifest: Manifest) -> bool:
     """Whether it ended with the conductor before this one, and not by what it did."""
     is_unborn = manifest.reason is not None and manifest.reason.code == "never_started"
     return is_unborn or manifest.outcome in ("cancelled", "lost")
+
+
+def _end_of_ours(run: RunDir) -> Manifest:
+    """Its manifest, which is believed."""
+    refuse_foreign(run)
+    return look(run)
 
 
 def _ended(manifest: Manifest) -> str:

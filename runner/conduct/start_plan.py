@@ -31,6 +31,7 @@ from runner.plan.overview import as_text
 from runner.plan.units import rules_of
 from runner.resolve.choose import choose, find_task
 from runner.runtimes import PLAN
+from runner.state.authentic import refuse_foreign
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, lock_task, runs_of
@@ -147,6 +148,7 @@ def prepare_again(
             f"no run of task `{asked.task_id}` has started {asked.file}", hint="start it without --resume"
         )
     run, manifest = found
+    refuse_foreign(run)
     refuse_running(manifest)
     given, ledger = _load(run, manifest, reset)
     changed = difference(given.name, given.text, text, given.plan, plan)
@@ -286,7 +288,9 @@ class _Desk(Workplace):
 
 
 def last(root: str, asked: PlanRequest) -> tuple[RunDir, Manifest] | None:
-    """The newest run of this task that has carried out this plan, and the truth about it."""
+    """The newest run of this task that has carried out this plan, and the truth about it. One that is foreign
+    and not done does nothing any more.
+    """
     name = _name(root, asked.file)
     for run in runs_of(root, asked.task_id):
         try:
@@ -296,8 +300,8 @@ def last(root: str, asked: PlanRequest) -> tuple[RunDir, Manifest] | None:
             file = (manifest.plan or {}).get("file") or assignments.file_of(run)
         except (RunNotFound, ManifestBroken):  # it can be made again, where this is the one
             file = assignments.file_of(run)
-        if file == name:
-            return run, look.look(run)
+        if file == name and not (shown := look.show(run)).is_told_apart:
+            return run, shown.manifest
     return None
 
 

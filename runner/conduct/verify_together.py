@@ -6,6 +6,7 @@ import os
 
 from runner.processes.proc import command_line, everything, identify
 from runner.processes.tree import Tree
+from runner.state.authentic import refuse_foreign
 from runner.supervise.begin import PROGRAM as SUPERVISOR
 from runner.supervise.begin import reap
 from runner.verify.checks import CheckCommand, judge, run_check
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mapping[str, str]) -> str | None:
-    """Runs the checks of all these batches in `cwd`, each once; what failed, or None.
+    """Runs the checks of all these batches in `cwd`, each once; what failed, or None. ForeignRun where one of
+    the runs is not ours.
 
     What a check leaves running is ended with it: everything that carries the mark of this plan's `run` and
     was not there before, but for the supervisor of this run, which may be a new one.
@@ -30,6 +32,7 @@ def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mappi
     tree.spare(_older(run))
     done: set[tuple[str, ...]] = set()
     for batch in batches:
+        refuse_foreign(batch)
         invocation = batch.read_invocation()
         names = (*invocation.env_names, "RUNNER_RUN_ID", "RUNNER_MANIFEST")
         ours = {name: env[name] for name in names if name in env}

@@ -18,12 +18,12 @@ from runner.config.find import (
     ConfigFiles,
     committed_local,
     find,
-    git_root,
     setting_names,
     shipped,
 )
 from runner.config.snapshot import Origins, config_from_json
 from runner.disk import files
+from runner.disk.upwards import git_root
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
 from runner.model import Policy
 from runner.text.problems import Problem, as_error, dotted, near, one_of

@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 
 from runner.disk import home
+from runner.disk.upwards import git_root, is_planted, upwards
 from runner.errors import ConfigInvalid, UsageError
 from runner.value import Value
 
@@ -85,22 +86,6 @@ def find(
     )
 
 
-def git_root(folder: str) -> str | None:
-    """The nearest folder upwards that is a repository, as git finds it: `.git` is a folder with a
-    HEAD, or a file (in a worktree).
-
-    An empty `.git` is none: sandboxes leave such folders behind to keep it from being written.
-    """
-    while True:
-        git = os.path.join(folder, ".git")
-        if os.path.lexists(git + "/HEAD") or os.path.isfile(git):
-            return folder
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return None
-        folder = parent
-
-
 def committed_local(places: ConfigFiles) -> str | None:
     """What is wrong with a `delegate.local.toml` that git tracks: what came with a clone would go past what a
     person sees in `delegate.toml`. It is asked at each start, as no file tells when `git add` took one up.
@@ -137,19 +122,33 @@ def setting_names(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _nearest(start: str, root: str) -> str | None:
-    folder = start
-    while not os.path.lexists(os.path.join(folder, FILE_NAME)):
-        if folder == root or os.path.dirname(folder) == folder:
-            return None
-        folder = os.path.dirname(folder)
-    return folder
+    for folder in upwards(start):
+        if os.path.lexists(os.path.join(folder, FILE_NAME)) and not is_planted(folder, FILE_NAME):
+            return folder
+        if folder == root:
+            break
+    return None
 
 
 def _missing(start: str, root: str) -> ConfigInvalid:
     between = f"{start} or above it, up to {root}" if start != root else start
-    return ConfigInvalid(
-        f"no {FILE_NAME} in {between}", hint="`runner init` writes one; `--config FILE` names another"
-    )
+    hint = "`runner init` writes one; `--config FILE` names another"
+    if (passed := _passed_over(start)) is not None:
+        hint = f"{passed} was put there by another user; {hint}"
+    return ConfigInvalid(f"no {FILE_NAME} in {between}", hint=hint)
+
+
+def _passed_over(start: str) -> str | None:
+    """What a walk without regard of owners finds, where it is not ours."""
+    folder, ours = start, {*upwards(start)}
+    while folder not in ours or not is_planted(folder, FILE_NAME):
+        path = os.path.join(folder, FILE_NAME)
+        if folder not in ours and os.path.lexists(path):
+            return path
+        folder, below = os.path.dirname(folder), folder
+        if folder == below:
+            return None
+    return os.path.join(folder, FILE_NAME)
 
 
 def shipped(name: str) -> str:

@@ -11,6 +11,7 @@ import os
 
 from runner.errors import RunnerError, RunNotFound, UsageError
 from runner.resolve.delegation import MODES, tools_of
+from runner.state.authentic import refuse_foreign
 from runner.state.lineage import is_below
 from runner.state.store import RunDir
 from runner.usecases.find import by_manifest_path
@@ -92,6 +93,7 @@ def caller(repo: str, manifest: str | None, mode: str, config_file: str | None =
     if manifest is None:
         return Caller(root, None, tools_of(words), config_file)
     run = by_manifest_path(root, manifest)
+    refuse_foreign(run)
     declared = run.read_manifest().delegation
     if not declared.enabled:
         raise RunNotFound(f"run `{run.run_id}` has no delegation", hint="set `delegation = true` in its task")

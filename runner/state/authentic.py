@@ -72,6 +72,12 @@ class Why(StrEnum):
     """The MAC is not of this record, or not by our key."""
 
 
+FOREIGN = "foreign"
+"""The status of a run that is only shown."""
+OLDER = (Why.UNSIGNED, Why.UNKNOWN)
+"""What runs of an older runner are, too."""
+
+
 class Foreign(Value):
     """Why nothing is done with a run but showing it: a sentence, and what to do."""
 
@@ -196,12 +202,28 @@ def _is_authentic(data: bytes, folder: str, name: str) -> bool:
     )
 
 
+def made(path: str, found: os.stat_result) -> str:
+    """A MAC of the place and the number of a file of ours: a copy has another number, wherever it is. For
+    what is only shown, and too long for a MAC of its content. Unwritable without a key.
+    """
+    place = f"{os.path.realpath(os.path.dirname(path))}/{os.path.basename(path)}"
+    return mac(f"file {place}", b"%d" % found.st_ino)
+
+
 # -- a run -----------------------------------------------------------------------------------------------
 
 
 def refuse_foreign(run: RunDir) -> None:
     """ForeignRun where `why_foreign` says something; InvocationBroken where nothing says what the run is."""
-    found = why_foreign(run)
+    _refuse(run, why_foreign(run))
+
+
+def refuse_another(run: RunDir) -> None:
+    """ForeignRun where `of_another` says something."""
+    _refuse(run, of_another(run))
+
+
+def _refuse(run: RunDir, found: Foreign | None) -> None:
     if found is None:
         return
     if found.why is Why.UNKNOWN:
@@ -213,7 +235,7 @@ def why_foreign(run: RunDir) -> Foreign | None:
     """None for a run that this user has made here, in this place, with this key: then what its records say
     may be acted on. A folder that is not there (any more) is nobody's, and no run.
     """
-    return of_another(run) or _why_not_ours(run)
+    return of_another(run) or _of_git(run) or _why_not_ours(run)
 
 
 def of_another(run: RunDir) -> Foreign | None:
@@ -240,15 +262,24 @@ def of_another(run: RunDir) -> Foreign | None:
     return None
 
 
+def not_to_be_removed(run: RunDir) -> Foreign | None:
+    """Of what is foreign, what is not even removed: it belongs to others, or to git."""
+    return of_another(run) or _of_git(run)
+
+
+def _of_git(run: RunDir) -> Foreign | None:
+    if not is_committed(run.repo, run.path):
+        return None
+    text = f"git tracks {run.path}, so it came with the repository"
+    return Foreign(Why.TRACKED, text, "`git rm -r --cached .runs` if these runs are yours")
+
+
 def _why_not_ours(run: RunDir) -> Foreign | None:
     try:
         data = read(run.invocation, _LARGEST_INVOCATION)
     except OSError as error:
         text = f"{run.invocation} cannot be read: {error.strerror}"
         return Foreign(Why.UNKNOWN, text, InvocationBroken.default_hint or "")
-    if is_committed(run.repo, run.path):
-        text = f"git tracks {run.path}, so it came with the repository"
-        return Foreign(Why.TRACKED, text, "`git rm -r --cached .runs` if these runs are yours")
     folder, name = os.path.realpath(run.path), os.path.basename(run.invocation)
     if _is_authentic(data, folder, name):
         return None

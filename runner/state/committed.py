@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 
 from runner.disk.files import read, read_text
+from runner.disk.upwards import git_root
 
 _LARGEST = 1 << 30
 _LONGEST_LINE = 64 * 1024
+_SMALL = 1 << 20
+_known: dict[str, tuple[tuple[int, int, int], bytes]] = {}
+"""Path of an index -> when it was written, and what it says."""
 _FIXED = 40
 """Bytes of an entry before the name of its object."""
 
@@ -29,24 +33,20 @@ def is_committed(repo: str, folder: str) -> bool:
     if found is None:
         return False
     root, git = found
-    inner = os.path.relpath(os.path.realpath(folder), root)
+    place = os.path.join(os.path.realpath(os.path.dirname(folder)), os.path.basename(folder))
+    inner = os.path.relpath(place, root)
     return any(_names(index, inner) for index in _indexes(git))
 
 
 def _git_of(folder: str) -> tuple[str, str] | None:
     """(the root of the work tree, its git directory) around a folder."""
-    folder = os.path.realpath(folder)
-    while True:
-        git = f"{folder}/.git"
-        if os.path.lexists(f"{git}/HEAD"):  # an empty one is none: sandboxes leave such behind
-            return folder, git
-        if (line := read_text(git, _LONGEST_LINE)) is not None:  # of a linked work tree, or a submodule
-            place = line.removeprefix("gitdir:").strip()
-            return folder, os.path.join(folder, place)
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return None
-        folder = parent
+    root = git_root(os.path.realpath(folder))
+    if root is None:
+        return None
+    git = f"{root}/.git"
+    if (line := read_text(git, _LONGEST_LINE)) is not None:  # of a linked work tree, or a submodule
+        git = os.path.join(root, line.removeprefix("gitdir:").strip())
+    return root, git
 
 
 def _indexes(git: str) -> list[bytes]:
@@ -58,10 +58,22 @@ def _indexes(git: str) -> list[bytes]:
     found = []
     for name in names:
         try:
-            found.append(read(f"{git}/{name}", _LARGEST, follows_links=True))
+            found.append(_content(f"{git}/{name}"))
         except OSError:
             continue
     return found
+
+
+def _content(path: str) -> bytes:
+    """Of a small one what was read before: a command may ask for ten thousand runs."""
+    at = os.stat(path)
+    stamp = (at.st_ino, at.st_mtime_ns, at.st_size)
+    if path in _known and _known[path][0] == stamp:
+        return _known[path][1]
+    data = read(path, _LARGEST, follows_links=True)
+    if len(data) <= _SMALL:
+        _known[path] = (stamp, data)
+    return data
 
 
 def _names(index: bytes, folder: str) -> bool:

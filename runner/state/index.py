@@ -2,7 +2,7 @@
 
 `.runs/.index.json` is a disposable cache with a row for every finished run: a terminal state never changes,
 so a row can be old but not wrong. The folders are always listed, so a removed run is never shown, and a run
-without a row is always read.
+without a row is always read. So is a run that is foreign: what makes it so may be mended.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import errno
 import json
 import os
 
-from runner.disk.files import OUT_OF_FILES, read, replace_bytes, unwritable
+from runner.disk.files import OUT_OF_FILES, Draft, is_ours_alone, read, unwritable
 from runner.errors import RunnerError, Unwritable
+from runner.state.authentic import FOREIGN, OLDER, made, why_foreign
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
 from runner.value import Value
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from runner.state.manifest import Manifest
 
-_VERSION = 1
+_VERSION = 2
 _NAME = ".index.json"
 _LARGEST = 1 << 30
 
@@ -110,6 +111,7 @@ def scan(repo: str) -> tuple[list[RunRow], list[RunDir]]:
     """(a row per finished run, newest first; every other run, oldest first). Brings the cache up to date."""
     cached = _read(repo)
     rows: list[list[Any]] = []
+    foreign: list[list[Any]] = []
     others, fresh = [], False
     for task, run_id in folders(repo, cached):
         fields = cached.get(run_id)
@@ -119,11 +121,16 @@ def scan(repo: str) -> tuple[list[RunRow], list[RunDir]]:
             if fields is None:
                 others.append(run)
                 continue
+            if _is_foreign(run):
+                foreign.append([*fields[:2], FOREIGN, None, *fields[4:]])
+                continue
             fresh = True
         rows.append(fields)
     rows.sort(key=lambda fields: fields[0], reverse=True)
     if fresh:
         _write(repo, rows)
+    if foreign:
+        rows = sorted(rows + foreign, key=lambda fields: fields[0], reverse=True)
     return [RunRow.of(fields) for fields in rows], sorted(others, key=lambda run: run.run_id)
 
 
@@ -135,28 +142,47 @@ def _finished(run: RunDir) -> list[Any] | None:
     return list(row_of(manifest).to_json().values()) if manifest.is_done else None
 
 
+def _is_foreign(run: RunDir) -> bool:
+    """Whether a run that is done is shown as foreign. An older runner's is not: it has no MAC."""
+    found = why_foreign(run)
+    return found is not None and found.why not in OLDER
+
+
 def _read(repo: str) -> dict[str, list[Any]]:
+    path = f"{repo}/{RUNS}/{_NAME}"
     try:
-        data = json.loads(read(f"{repo}/{RUNS}/{_NAME}", _LARGEST))
+        data = json.loads(read(path, _LARGEST, is_private=True))
         rows = data["rows"]
         columns = zip(*rows, strict=True)
-        is_ours = data["version"] == _VERSION and all(
+        is_ours = (data["version"], data["made"]) == (_VERSION, made(path, os.lstat(path))) and all(
             kinds.issuperset(map(type, column)) for kinds, column in zip(_KINDS, columns, strict=True)
         )
         return {row[0]: row for row in rows} if is_ours else {}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, Unwritable):
         return {}
 
 
 def _write(repo: str, rows: list[list[Any]]) -> None:
-    data = json.dumps({"version": _VERSION, "rows": rows}, separators=(",", ":"))
+    path = f"{repo}/{RUNS}/{_NAME}"
     try:
-        replace_bytes(f"{repo}/{RUNS}/{_NAME}", data.encode(), durable=False)
+        if not is_ours_alone(os.lstat(os.path.dirname(path))):
+            return
+        draft = Draft(path)
     except OSError:
+        return
+    try:
+        data = {"version": _VERSION, "made": made(path, os.fstat(draft.fd)), "rows": rows}
+        draft.write(json.dumps(data, separators=(",", ":")).encode())
+        draft.put(durable=False)
+    except (OSError, Unwritable):
         pass
+    finally:
+        draft.close()
 
 
 def _tasks(repo: str) -> list[str]:
+    if os.path.islink(f"{repo}/{RUNS}"):
+        raise unwritable(OSError(errno.ELOOP, os.strerror(errno.ELOOP), f"{repo}/{RUNS}"))
     return [name for name in _names(f"{repo}/{RUNS}") if is_task_id(name)]
 
 

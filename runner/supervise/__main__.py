@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Takes the lock (or the given descriptor of it), looks, and stays until the run is done."""
+    from runner.state.authentic import refuse_foreign
     from runner.state.store import RunDir
     from runner.supervise.supervisor import Supervisor
 
     run = RunDir.from_path(os.path.abspath(argv[0]))
+    if not argv[1:]:  # else who gives the lock has looked at the run
+        refuse_foreign(run)
     given = [None if word == "-" else int(word) for word in argv[1:]]
     lock_fd, ready_fd, lease_fd = given or (run.try_lock(), None, None)
     if lock_fd is None:

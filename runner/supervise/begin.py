@@ -18,6 +18,7 @@ from runner.errors import StartFailed, SupervisorFailed
 from runner.model import Identity, Outcome, Reason
 from runner.processes import cgroup, spawn
 from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, continue_stopped, identify, process_at
+from runner.state.authentic import refuse_foreign
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
@@ -75,7 +76,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
     """Hands the lock of an ownerless run to a fresh supervisor; returns when it has looked.
 
     The child lives on under it, or the end that the evidence supports is written by then. InvocationBroken
-    where nothing says what that run is.
+    where nothing says what that run is, ForeignRun where it is not ours.
     """
 
     def own(ready_fd: int) -> None:
@@ -84,6 +85,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
         _become_supervisor(run, lock_fd, ready_fd, {**env, **marks})
 
     try:
+        refuse_foreign(run)
         run.read_invocation()  # a supervisor that cannot read it would only say so in its log
         _detach(own)
     finally:

@@ -13,6 +13,7 @@ from runner.errors import RunnerError, RunNotFound
 from runner.invocation import Invocation
 from runner.model import Lineage, Phase, Reason
 from runner.state import lineage, questions
+from runner.state.authentic import refuse_another
 from runner.state.events import EventLog, read_events
 from runner.state.store import RunDir
 from runner.supervise.begin import adopt
@@ -106,6 +107,7 @@ class Children:
                 manifest = child.read_manifest()
                 if manifest.is_done or (once and (manifest.phase is Phase.STOPPING or child.is_told(kind))):
                     continue
+                refuse_another(child)
                 child.leave_intent(kind, f"run {self._run.run_id}", **fields)
                 child.wake()
                 lock_fd = child.try_lock()

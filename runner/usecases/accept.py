@@ -11,6 +11,7 @@ import os
 import time
 
 from runner.errors import Conflict, RunnerError, WorkspaceBusy
+from runner.state.authentic import refuse_foreign
 from runner.state.events import EventLog, read_events
 from runner.text.terminal import clean_terminal
 from runner.usecases.look import look
@@ -103,6 +104,7 @@ def _deciding(run: RunDir) -> Iterator[Worktree]:
             f"run `{run.run_id}` is not done: it is `{manifest.status}`",
             hint="`runner wait RUN` waits for its end, `runner cancel RUN` ends it",
         )
+    refuse_foreign(run)
     tree = own_tree(run)
     if tree is None:
         raise Conflict(

@@ -6,13 +6,15 @@ import os
 import time
 
 from runner.disk.files import unwritable
-from runner.errors import RunnerError, RunNotFound
+from runner.errors import ForeignRun, RunnerError, RunNotFound
 from runner.processes import cgroup
 from runner.state import index
+from runner.state.authentic import not_to_be_removed
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir, runs_of
 from runner.usecases.look import finish_sealing, look, unknown
+from runner.usecases.look import foreign as foreign_row
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -23,13 +25,14 @@ _MADE_WITHIN_S = 60.0
 
 
 class Cleaned(Value):
-    """`removed` are gone, or would be; `undecided` stay, each with its work tree, which stands, and `stopped`
-    are the last runs of plans whose breaker is open.
+    """`removed` are gone, or would be; `undecided` stay, each with its work tree, which stands, `stopped` are
+    the last runs of plans whose breaker is open, and `foreign` belong to others or to git.
     """
 
     removed: tuple[RunRow, ...]
     undecided: tuple[tuple[RunRow, str], ...]
     stopped: tuple[RunRow, ...]
+    foreign: tuple[tuple[RunRow, str], ...] = ()
 
 
 def reap(root: str) -> list[RunRow]:
@@ -49,7 +52,7 @@ def reap(root: str) -> list[RunRow]:
             if run.is_locked():
                 continue
             after = look(run)
-        except RunNotFound:
+        except (RunNotFound, ForeignRun):
             continue
         except RunnerError:
             changed.append(unknown(run))
@@ -64,16 +67,22 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     """Removes finished runs that ended longer ago.
 
     A run is removed only under its own lock, only when its manifest says that it is done, and not while its
-    own work tree exists, which would become unidentifiable. Nor does this reset the breaker of a plan.
+    own work tree exists, which would become unidentifiable. Nor does this reset the breaker of a plan. Of
+    what others could have written, and of what git tracks, nothing is removed. A MAC is not asked for: all
+    that is believed of a record is that its run has ended.
     """
     from runner.workspace.undecided import standing  # only this command pays for it
 
     removed: list[RunRow] = []
     stopped: list[RunRow] = []
     undecided: list[tuple[RunRow, str]] = []
+    foreign: list[tuple[RunRow, str]] = []
     # The oldest first: only a later run shows that it resumed a plan.
     for task, run_id in sorted(index.folders(root), key=lambda folder: folder[1]):
         run = RunDir(root, task, run_id)
+        if (why := not_to_be_removed(run)) is not None:
+            foreign.append((foreign_row(run), why.message))
+            continue
         if not run.is_described():
             if _is_abandoned(run):
                 removed.append(unknown(run))
@@ -102,7 +111,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             raise unwritable(error) from error
         finally:
             os.close(lock_fd)
-    return Cleaned(tuple(removed[::-1]), tuple(undecided[::-1]), tuple(stopped[::-1]))
+    return Cleaned(tuple(removed[::-1]), tuple(undecided[::-1]), tuple(stopped[::-1]), tuple(foreign[::-1]))
 
 
 def _lock(run: RunDir) -> int | None:

@@ -12,6 +12,7 @@ import time
 from runner.errors import Conflict, GaveUpWaiting, OwnerStopped
 from runner.model import Phase
 from runner.processes.proc import RUN_MANIFEST, environment, find_process, open_pidfd, process_at
+from runner.state.authentic import refuse_foreign
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 from runner.usecases.look import ask, look
@@ -197,6 +198,8 @@ def answer(run: RunDir, question_id: str, text: str, *, actor: str) -> Question:
     """Answers a question that `run` asked. QuestionClosed, QuestionNotFound."""
     from runner.state import questions  # the verbs that are asked for most need neither this nor lineage
 
+    if look(run).is_done:
+        refuse_foreign(run)
     question = questions.answer(run, question_id, text, by=actor)
     run.wake()
     return question

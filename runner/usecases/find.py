@@ -8,27 +8,35 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from runner.disk.upwards import git_root, is_planted, upwards
 from runner.errors import Conflict, RunNotFound
 from runner.state import index
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
 
+_SETTINGS = "delegate.toml"
 _LONGEST_PATH = 4096
 _PATH_HINT = "a manifest path is .runs/<task>/cli/<run>/manifest.json"
 
 
 def find_root(folder: str) -> str:
-    """The nearest folder upwards that has `.runs`; else the one with a config or a repository."""
-    fallback = folder
-    found = False
-    while True:
-        if os.path.isdir(f"{folder}/{RUNS}"):
-            return folder
-        if not found and any(os.path.exists(f"{folder}/{n}") for n in ("delegate.toml", ".git")):
-            fallback, found = folder, True
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return fallback
-        folder = parent
+    """Where the runs are that are meant in this folder: the repository's, and outside of git those of the
+    nearest folder upwards that has some, or settings of its own. Never those of another project or user.
+    """
+    top = git_root(folder)
+    if top is not None and _has_runs(top):
+        return top
+    for place in upwards(folder):
+        if _has_runs(place) or place == top:
+            return place
+        if top is None and os.path.lexists(f"{place}/{_SETTINGS}") and not is_planted(place, _SETTINGS):
+            return place
+    return folder
+
+
+def _has_runs(folder: str) -> bool:
+    """A link is looked at no further, which is said where the runs are read."""
+    path = f"{folder}/{RUNS}"
+    return (os.path.isdir(path) or os.path.islink(path)) and not is_planted(folder, RUNS)
 
 
 def find(root: str, name: str) -> RunDir:

@@ -11,6 +11,7 @@ import time
 
 from runner.disk.files import withdraw
 from runner.errors import (
+    ForeignRun,
     GaveUpWaiting,
     ManifestBroken,
     OwnerStopped,
@@ -21,13 +22,17 @@ from runner.errors import (
 )
 from runner.model import Phase
 from runner.processes.proc import continue_stopped, find_process, process_at
-from runner.state import index
+from runner.state import authentic, index
+from runner.state.authentic import FOREIGN, Foreign
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
+from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from runner.processes.proc import Process
 
 _POLL_S = 0.005
@@ -40,8 +45,52 @@ _SILENT_S = 12.0
 """It may be freezing a tree, which takes it ten seconds at the most."""
 
 
+class Shown(Value):
+    """A manifest, and why the run is foreign, so that this is all that is done with it; None where it is
+    ours.
+    """
+
+    manifest: Manifest
+    foreign: Foreign | None
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether its manifest is not believed either. An older runner has signed none, and what is only read
+        of those goes on.
+        """
+        found, is_done = self.foreign, self.manifest.is_done
+        return found is not None and not (is_done and found.why in authentic.OLDER)
+
+    @property
+    def status(self) -> str:
+        """That of the manifest, or `foreign`."""
+        return FOREIGN if self.is_told_apart else self.manifest.status
+
+    def to_json(self) -> dict[str, Any]:
+        """The manifest; of a foreign run with the reason beside it."""
+        data = self.manifest.to_json()
+        return (
+            data
+            if self.foreign is None
+            else {**data, "status": self.status, "foreign": self.foreign.to_json()}
+        )
+
+
+def show(run: RunDir) -> Shown:
+    """As `look`, and a foreign run is shown as it lies there."""
+    try:
+        manifest = look(run)
+        return Shown(manifest, authentic.why_foreign(run) if manifest.is_done else None)
+    except ForeignRun:
+        return Shown(run.read_manifest(), authentic.why_foreign(run))
+
+
 def look(run: RunDir) -> Manifest:
-    """The manifest, reconciled with reality: a run without an owner gets one, or its end, first."""
+    """The manifest, reconciled with reality: a run without an owner gets one, or its end, first.
+
+    ForeignRun for one that is not done where that would be to act on records that are not ours. In a folder
+    that is ours alone only a process of ours can hold the lock: such a run has its owner, signed or not.
+    """
     try:
         manifest = run.read_manifest()
         if manifest.is_done:
@@ -50,9 +99,13 @@ def look(run: RunDir) -> Manifest:
     except (ManifestBroken, RunNotFound):
         if not _can_be_made_again(run):
             raise
+        authentic.refuse_another(run)
         if _is_locked(run):
             ask(run, "rewrite", "user", _REWRITE_WITHIN_S)
             return run.read_manifest()
+    authentic.refuse_another(run)
+    if not _is_locked(run):
+        authentic.refuse_foreign(run)
     for tries_left in reversed(range(_ADOPT_TRIES)):
         lock_fd = _lock_of_ownerless(run)
         if lock_fd is None or _is_over(run, lock_fd):
@@ -115,6 +168,8 @@ def finish_sealing(run: RunDir) -> None:
     """
     if not (os.path.exists(run.wake_fifo) or _can_be_sealed(run)) or not os.access(run.path, os.W_OK):
         return
+    if authentic.why_foreign(run) is not None:
+        return
     try:
         lock_fd = run.try_lock()
         if lock_fd is not None:
@@ -135,10 +190,12 @@ def _can_be_sealed(run: RunDir) -> bool:
 
 
 def is_done(run: RunDir) -> bool:
-    """Whether nothing more will come from this run; a folder that is gone will say nothing more."""
+    """Whether nothing more will come from this run; a folder that is gone will say nothing more, and neither
+    will a run that nobody here takes over.
+    """
     try:
         return look(run).is_done
-    except RunNotFound:
+    except (RunNotFound, ForeignRun):
         return True
 
 
@@ -211,6 +268,9 @@ def runs(root: str, *, task: str | None, everything: bool) -> list[RunRow]:
             manifest = look(run)
         except RunNotFound:
             continue  # being created right now, or its creator was killed
+        except ForeignRun:
+            rows.append(foreign(run))
+            continue
         except RunnerError:
             rows.append(unknown(run))
             continue
@@ -220,6 +280,14 @@ def runs(root: str, *, task: str | None, everything: bool) -> list[RunRow]:
     if everything:
         rows = sorted([*rows, *done], key=lambda row: row.run_id, reverse=True) if rows else done
     return rows if task is None else [row for row in rows if row.task_id == task]
+
+
+def foreign(run: RunDir) -> RunRow:
+    """The row of a run that is only shown."""
+    try:
+        return row_of(run.read_manifest()).replace(status=FOREIGN, reason=None, questions_open=0)
+    except RunnerError:
+        return unknown(run).replace(status=FOREIGN)
 
 
 def unknown(run: RunDir) -> RunRow:

@@ -13,6 +13,7 @@ from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Request
 from runner.resolve.invocation import Again
 from runner.runtimes import PLAN, get
+from runner.state.authentic import refuse_foreign
 from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir
 from runner.usecases import look, start
@@ -40,6 +41,7 @@ def retry(
     `message`: the same prompt is never sent twice.
     """
     manifest = look.look(run)
+    refuse_foreign(run)
     if not manifest.is_done:
         raise Conflict(
             f"run `{run.run_id}` is `{manifest.status}`", hint=f"`runner cancel {run.run_id}` ends it first"

@@ -11,12 +11,13 @@ import os
 from runner.disk.files import no_follow
 from runner.errors import Conflict, InvocationBroken, RunnerError
 from runner.model import Level
+from runner.state.authentic import Why, refuse_foreign
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir, is_run_id
 from runner.usecases.accept import own_tree
 from runner.usecases.logs import redactor, refusals, unknown_secrets
-from runner.usecases.look import look
+from runner.usecases.look import Shown, look, show
 from runner.value import Value
 from runner.verify import record as records
 from runner.verify import report as reports
@@ -73,8 +74,8 @@ def report(run: RunDir) -> Reviewed:
 
 
 def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
-    manifest = look(run)
-    notes: list[str] = []
+    shown = show(run)
+    manifest, notes = shown.manifest, _foreign(shown)
     found = _result(run, manifest, notes)
     allowed, declared = _allowed(run, manifest, notes)
     redact = redactor(run, manifest).redact_text
@@ -83,8 +84,17 @@ def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
     if refused and unknown_secrets(run, manifest):
         refused = (WITHHELD,) * len(refused)
     made = reports.report(manifest.to_json(), allowed, known, redact, refused)
-    notes += _to_do(run, manifest, found)
+    if shown.foreign is None:
+        notes += _to_do(run, manifest, found)
     return Reviewed(made, tuple(redact(note) for note in notes)), manifest
+
+
+def _foreign(shown: Shown) -> list[str]:
+    """A note; that nothing says what the run was is one already."""
+    found = shown.foreign
+    if found is None or found.why is Why.UNKNOWN:
+        return []
+    return [f"this run is foreign, so it is only shown: {found.message}"]
 
 
 def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
@@ -178,6 +188,7 @@ def diff(run: RunDir) -> Patch:
     from runner.workspace import changes, rollback
 
     manifest = look(run)
+    refuse_foreign(run)
     if manifest.plan is not None:
         raise Conflict(
             f"run `{run.run_id}` is the run of a plan: each of its batches has its own changes",
@@ -216,8 +227,6 @@ def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: l
             f"nothing was recorded before run `{run.run_id}`, so its changes are not known",
             hint="read-only runs and runs outside git are not recorded",
         )
-    if os.path.realpath(taken.folder) != os.path.realpath(run.path):
-        raise Conflict(f"the snapshot in {run.path} is of another folder: {taken.folder}")
     if manifest.is_done and tree is None:
         notes.append(f"all changes since the run began; it ended {manifest.ended_at}")
     try:

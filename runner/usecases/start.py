@@ -20,7 +20,7 @@ from runner.resolve.choose import Choice, choose
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
-from runner.state.authentic import write_record
+from runner.state.authentic import refuse_foreign, write_record
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
@@ -205,7 +205,9 @@ def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None
         return choose(config, request), None
     from runner.usecases.find import by_manifest_path
 
-    parent = by_manifest_path(config.root, request.parent).read_invocation()
+    above = by_manifest_path(config.root, request.parent)
+    refuse_foreign(above)
+    parent = above.read_invocation()
     refuse_too_deep(parent)
     if parent.rehearsal is not None:
         request = request.replace(rehearse=True)

@@ -48,15 +48,24 @@ _CONFIG = """[core]
 [extensions]
 {extensions}"""
 _RAW = b"* -text !eol !crlf !filter !ident !working-tree-encoding !diff !merge !whitespace\n"
-_FILES = (
-    "HEAD",
-    "config",
-    "ignore",
-    "index.base",
-    "index.user",
-    "info/attributes",
-    "objects/info/alternates",
-)
+_NAMES = {
+    "": {
+        "HEAD": True,
+        "config": True,
+        "ignore": True,
+        "index.base": True,
+        "index.user": True,
+        "info": False,
+        "objects": False,
+        "refs": False,
+        "hold": False,
+        "stage": False,
+    },
+    "info": {"attributes": True},
+    "objects/info": {"alternates": True},
+    "refs": {},
+}
+"""Folder of the private git directory -> each name that may be there, and whether it is a plain file."""
 _TRIES = 3
 _NOTHING = {"sha1": "0" * 40, "sha256": "0" * 64}
 
@@ -114,30 +123,50 @@ class Shadow:
         _remove_tree(self.home)
         for name in ("objects/info", "objects/pack", "refs", "info"):
             private_folder(self.home, *name.split("/"))
+        for name, data in self._obeyed(objects).items():
+            create(f"{self.home}/{name}", data)
+
+    def _obeyed(self, objects: Sequence[str]) -> dict[str, bytes]:
+        """The files there by which git goes, and what they say."""
         sha256 = self.hash_name == "sha256"
         config = _CONFIG.format(
             null=os.devnull, version=int(sha256), extensions="\tobjectformat = sha256\n" if sha256 else ""
         )
-        for name, data in {
+        return {
             "HEAD": b"ref: refs/heads/none\n",
             "config": config.encode(),
             "info/attributes": _RAW,
             "objects/info/alternates": b"".join(_alternate(path) for path in objects),
-        }.items():
-            create(f"{self.home}/{name}", data)
+        }
 
-    def refuse_what_blocks(self) -> None:
-        """Conflict where a file of it is none: git and we would wait for a FIFO without end."""
-        for name in _FILES:
+    def renew(self, objects: Sequence[str]) -> None:
+        """Makes it obey nothing but what `create` wrote. Conflict where something else lies there by which
+        git would go (hooks, refs, another git directory), and where a file of it is none: git and we would
+        wait for a FIFO without end.
+        """
+        for folder, names in _NAMES.items():
+            path = f"{self.home}/{folder}".rstrip("/")
+            try:
+                is_folder, found = not os.path.islink(path), os.listdir(path)
+            except OSError:
+                continue  # what is missing is said by who needs it
+            strange = [name for name in found if name not in names and not _is_index(folder, name)]
+            if strange or not is_folder:
+                where = "/".join((path, *sorted(strange)[:1]))
+                raise Conflict(
+                    f"{where} is not of runner, and git could obey it",
+                    hint="find out who put it there, then remove it",
+                )
+            for name in names:
+                if names[name]:
+                    _refuse_what_blocks(f"{path}/{name}")
+        for name, data in self._obeyed(objects).items():
             path = f"{self.home}/{name}"
             try:
-                is_file = stat.S_ISREG(os.lstat(path).st_mode)
-            except FileNotFoundError:
-                continue
+                if read_bytes(path) != data:
+                    replace_bytes(path, data)
             except OSError as error:
                 raise Conflict(f"{path} cannot be read: {error.strerror}") from error
-            if not is_file:
-                raise Conflict(f"{path} cannot be read: it is not a regular file")
 
     def index(self, path: str) -> Index:
         """What an index of ours holds; nothing where none is. GitFailed if it cannot be read."""
@@ -312,6 +341,22 @@ class Shadow:
         if len(head) == len(_NOTHING[self.hash_name]):
             return head
         return blob(self.hash_name, len(head), [head.encode()])
+
+
+def _is_index(folder: str, name: str) -> bool:
+    """An index of a look or a merge, or its lock, maybe of one that was killed."""
+    return folder == "" and name.startswith("index.")
+
+
+def _refuse_what_blocks(path: str) -> None:
+    try:
+        is_file = stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Conflict(f"{path} cannot be read: {error.strerror}") from error
+    if not is_file:
+        raise Conflict(f"{path} cannot be read: it is not a regular file")
 
 
 def _change(git: Git, changes: dict[str, Entry]) -> None:

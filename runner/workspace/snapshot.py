@@ -72,6 +72,8 @@ class Snapshot(Value):
     """Files that were too large to be recorded; they are among the problems."""
     special: tuple[str, ...] = ()
     """What was neither a file, nor a link, nor a folder, ignored or not."""
+    borrowed: tuple[FilePath, ...] = ()
+    """The folders whose objects the private git directory sees."""
     since_ns: int | None = None
     """When the private index began to be true, by the clock of the file system; None: by an older runner."""
 
@@ -135,8 +137,7 @@ def take(
     if (repository := find(repo) if isinstance(repo, str) else repo) is None:
         return None
     position, settings = position or repository.position(), repository.settings()
-    inside = os.path.realpath(repo) if isinstance(repo, str) else repository.root
-    shadow = _shadow(repository, inside, folder, borrow)
+    shadow = _shadow(repository, repo, folder, borrow)
     since_ns = os.stat(f"{shadow.home}/HEAD").st_mtime_ns
     listing, is_plain = _listed(repository, shadow, settings)
     if is_new:
@@ -156,6 +157,7 @@ def take(
         has_index=os.path.exists(shadow.user_index),
         dirty=dirty,
         untracked=untracked,
+        borrowed=_borrowed(repository, borrow),
         since_ns=since_ns,
         **_of(seen),
     )
@@ -191,20 +193,28 @@ def _seen(repository: Repository, shadow: Shadow, listing: Index, since_ns: int)
     return seen
 
 
-def _shadow(repository: Repository, inside: str, folder: str, borrow: Sequence[str]) -> Shadow:
+def _shadow(repository: Repository, repo: str | Repository, folder: str, borrow: Sequence[str]) -> Shadow:
+    inside = os.path.realpath(repo) if isinstance(repo, str) else repository.root
     runs = os.path.relpath(f"{inside}/{_RUNS}", repository.root)
     shadow = Shadow(repository.root, f"{folder}/workspace", runs, repository.hash_name)
-    shadow.create([f"{repository.common_dir}/objects", *borrow])
+    shadow.create(_borrowed(repository, borrow))
     return shadow
 
 
+def _borrowed(repository: Repository, more: Sequence[str]) -> tuple[str, ...]:
+    return (f"{repository.common_dir}/objects", *more)
+
+
 def load(folder: str) -> Snapshot | None:
-    """The snapshot in a run's folder; None if none was taken. Conflict if it is broken or a newer
-    runner's.
+    """The snapshot in a run's folder; None if none was taken. ForeignRun if it was not taken here; Conflict
+    if it is broken, of another folder or a newer runner's.
     """
     found = read_record(f"{folder}/workspace.json", Snapshot)
-    if found is not None:
-        found.shadow.refuse_what_blocks()
+    if found is None:
+        return None
+    if os.path.realpath(found.folder) != os.path.realpath(folder):
+        raise Conflict(f"the snapshot in {folder} is of another folder: {found.folder}")
+    found.shadow.renew(found.borrowed)
     return found
 
 

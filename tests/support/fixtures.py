@@ -20,5 +20,8 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    return Repo(tmp_path)
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    """What this process writes there is signed with the key of the commands."""
+    made = Repo(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(made.home / ".local/state"))
+    return made

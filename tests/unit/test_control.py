@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from support.disks import read_only_disk, small_disk
-from support.values import a_manifest, an_identity
+from support.values import a_manifest, an_identity, an_invocation
 
 from runner.disk.files import replace_json
 from runner.errors import Conflict, GaveUpWaiting, ManifestNewer, RunNotFound, Unwritable
 from runner.model import Outcome, Phase, Reason
 from runner.processes.proc import identify
+from runner.state.authentic import write_record
 from runner.state.manifest import timestamp
 from runner.state.store import RunDir, new_run_id
 from runner.usecases import clean, control, look
@@ -28,6 +29,7 @@ class Owned:
 
     def run(self, phase: Phase = Phase.RUNNING, task: str = "hello") -> RunDir:
         run = self.starting(task)
+        write_record(run.invocation, an_invocation(run.repo, task, run.run_id).to_json())
         run.write_manifest(a_manifest(run, phase=phase, supervisor=identify(os.getpid())))
         return run
 

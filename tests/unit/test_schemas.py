@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 from support.values import a_manifest, an_identity, an_invocation
 
 from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
+from runner.state.authentic import FOREIGN, Why
 from runner.state.events import EventLog, read_events
 from runner.state.ledger import Breaker, Ledger, Status, Step
 from runner.state.lifecycle import Event
@@ -397,7 +398,8 @@ def test_the_closed_sets_of_the_schemas_are_those_of_the_code() -> None:
     assert properties["outcome"]["enum"] == [*Outcome, None]
     batch = properties["plan"]["properties"]["batches"]["items"]["properties"]
     assert {*batch["status"]["enum"]} == {*Status, "blocked", "interrupted"}
-    assert set(properties["status"]["enum"]) == {*Phase, *Outcome} - {"done"}
+    assert set(properties["status"]["enum"]) == {*Phase, *Outcome, FOREIGN} - {"done"}
+    assert properties["foreign"]["properties"]["why"]["enum"] == list(Why)
     assert schema("invocation")["$defs"]["level"]["enum"] == list(Level)
-    assert list(properties) == list(a_manifest().to_json())
+    assert list(properties) == [*a_manifest().to_json(), "foreign"]
     assert set(schema("invocation")["properties"]) - {"mac", "prompt"} == set(an_invocation().to_json())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from support.work import Work
 
 from runner.errors import Conflict
 from runner.workspace import snapshot as snapshots
+from runner.workspace.changes import changed
 from runner.workspace.git import GitFailed
-from runner.workspace.snapshot import Snapshot
+from runner.workspace.snapshot import Snapshot, load
 
 
 @pytest.fixture
@@ -188,3 +190,77 @@ def test_the_repository_may_have_any_name(tmp_path: Path, name: str) -> None:
     taken = work.take()
     assert taken.root == str(work.root)
     assert names(work, taken) == {"a"}
+
+
+# -- what git obeys in the private git directory ---------------------------------------------------
+
+
+def _mark(work: Work) -> tuple[str, Callable[[], bool]]:
+    """A command, and whether it was run."""
+    path = work.root.parent / "executed"
+    return f"touch {path}; cat", path.exists
+
+
+@pytest.mark.parametrize("name", ["config", "info/attributes", "HEAD", "objects/info/alternates"])
+def test_what_git_obeys_is_written_anew_before_it_is_used(work: Work, name: str) -> None:
+    snapshot = work.take()
+    path = Path(snapshot.folder, "workspace", name)
+    good = path.read_bytes()
+    for bad in (good + b"\n[alias]\n\tx = !y\n", b""):
+        path.write_bytes(bad)
+        assert load(snapshot.folder) == snapshot and path.read_bytes() == good
+    path.unlink()
+    assert load(snapshot.folder) == snapshot and path.read_bytes() == good
+
+
+def test_a_filter_in_the_private_git_directory_is_never_run(work: Work) -> None:
+    snapshot = work.take()
+    command, was_run = _mark(work)
+    home = Path(snapshot.folder, "workspace")
+    with (home / "config").open("a") as file:
+        file.write(f'[filter "e"]\n\tclean = "{command}"\n[core]\n\tfsmonitor = "{command}"\n')
+    (home / "info/attributes").write_text("* filter=e\n")
+    work.write("a", "changed\n")
+    taken = load(snapshot.folder)
+    assert taken is not None and changed(taken).names == ("a",)
+    assert not was_run()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hooks/post-index-change",
+        "commondir",
+        "config.worktree",
+        "gitdir",
+        "packed-refs",
+        "shallow",
+        "refs/heads/main",
+        "refs/replace/x",
+        "info/grafts",
+        "info/exclude",
+        "info/sparse-checkout",
+        "objects/info/http-alternates",
+        "objects/info/commit-graph",
+        "modules/x/config",
+        "logs/HEAD",
+    ],
+)
+def test_what_else_git_could_obey_there_is_a_conflict_that_names_it(work: Work, name: str) -> None:
+    snapshot = work.take()
+    path = Path(snapshot.folder, "workspace", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+    with pytest.raises(Conflict, match="could obey it"):
+        load(snapshot.folder)
+
+
+@pytest.mark.parametrize("name", ["", "info", "refs", "objects/info"])
+def test_a_link_in_the_place_of_a_folder_of_it_is_a_conflict(work: Work, name: str, tmp_path: Path) -> None:
+    snapshot = work.take()
+    path = Path(f"{snapshot.folder}/workspace/{name}".rstrip("/"))
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Conflict, match="could obey it"):
+        load(snapshot.folder)
+    assert not (tmp_path / "elsewhere/new").exists()
