@@ -131,6 +131,7 @@ class Scene:
         self.real = str(real)
         self.shell = str(Path(self.repo, "shell.toml"))  # `cancelling` knows what is in it
         self.env = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+        self.cli("trust", "--folder", "--yes")
 
     def cli(self, *words: str) -> str:
         """stdout of a runner command; its exit status is not looked at."""

@@ -8,6 +8,7 @@ import os
 import sys
 
 from runner.cli import pen
+from runner.cli.gate import add_trust, pass_gate
 from runner.cli.parser import Parser, add_settings, duration, here, settings
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
@@ -60,7 +61,7 @@ def add_resolve(parser: Parser) -> None:
 def run_resolve(args: Namespace) -> int:
     from runner.cli.render import emit, invocation_text
 
-    config = _settings(args)
+    config = _inherited(args) or settings(args)
     resolved = start.resolve(config, _request(args), os.environ)
     if args.format == "json":
         emit({**resolved.to_json(), "prompt": resolved.prompt})
@@ -71,6 +72,7 @@ def run_resolve(args: Namespace) -> int:
 
 def add_start(parser: Parser) -> None:
     _add_request(parser)
+    add_trust(parser)
     _add_plan(parser)
     # For a caller that has to know the id first: the delegation server marks what it starts with it.
     parser.add_argument("--run-id", type=_run_id, help=argparse.SUPPRESS)
@@ -131,6 +133,7 @@ def add_retry(parser: Parser) -> None:
     parser.add_argument(
         "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
     )
+    add_trust(parser)
     add_settings(parser)
     _add_waiting(parser)
     parser.examples(
@@ -144,9 +147,11 @@ def run_retry(args: Namespace) -> int:
 
     root = find.find_root(here())
     config = settings(args)
+    run = find.find(root, args.run)
+    pass_gate(args, config, rehearses=retry.rehearses(run))
     manifest = retry.retry(
         config,
-        find.find(root, args.run),
+        run,
         os.environ,
         message=args.message,
         fresh=args.fresh,
@@ -169,8 +174,12 @@ def run_start(args: Namespace) -> int:
         return begun if isinstance(begun, int) else _begun(args, begun)
     if args.dry_run or args.resume or args.reset_breaker or args.force_delegate or args.yes or args.done:
         raise UsageError("this option needs a plan", hint="name it with --plan FILE")
-    config = _settings(args)
-    return _begun(args, start.start(config, _request(args), os.environ, watch=_Patience()))
+    request = _request(args)
+    config = _inherited(args)
+    if config is None:
+        config = settings(args)
+        pass_gate(args, config, rehearses=start.rehearses(config, request))
+    return _begun(args, start.start(config, request, os.environ, watch=_Patience()))
 
 
 class _Patience:
@@ -201,16 +210,16 @@ class _Patience:
             self._is_over.release()
 
 
-def _settings(args: Namespace) -> Config:
-    """A run below another one has the settings that its parent was started with."""
+def _inherited(args: Namespace) -> Config | None:
+    """A run below another one has the settings that its parent was started with, and the trust in them. None
+    where there is no such run, or it starts none by itself.
+    """
     if args.parent is None:
-        return settings(args)
+        return None
     from runner.usecases import find, frozen
 
     config = frozen.of_parent(find.find_root(here()), args.parent, os.environ)
-    if config is None:
-        return settings(args)
-    if args.config or args.sets:
+    if config is not None and (args.config or args.sets):
         option = "--config" if args.config else "--set"
         raise UsageError(
             f"{option} has no meaning with --parent",

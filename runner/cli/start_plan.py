@@ -8,6 +8,7 @@ from runner.cli import pen
 from runner.cli.ask import confirm
 from runner.cli.colour import paint
 from runner.cli.consent import asked_for_consent
+from runner.cli.gate import pass_gate
 from runner.cli.parser import here
 from runner.cli.render import emit, invocation_text
 from runner.conduct import consent, preflight, start_plan
@@ -39,6 +40,7 @@ def begin(args: Namespace) -> Manifest | int:
     if args.dry_run:
         return _show(args, prepared)
     start_plan.refuse_begun(prepared, reset=args.reset_breaker)
+    pass_gate(args, prepared.config, rehearses=_rehearses(prepared))
     if not _is_wanted(args, prepared):
         pen.tell("nothing was started")
         return ExitStatus.NOT_SUCCESSFUL

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
-    from runner.model import Config
     from runner.usecases.trust import Demands
 
 QUESTION = "Do you trust these settings?"
@@ -84,23 +83,14 @@ def run_trust(args: Namespace) -> int:
     return _said(args, found.replace(by=by, changes=()), f"trusted: {_what(found, args.folder)}")
 
 
-def pass_gate(args: Namespace, config: Config, *, rehearses: bool = False) -> None:
-    """Before anything of the settings is carried out: asks on a terminal, and with `--trust` agrees without.
-    NotTrusted where nobody can be asked, or who was asked said no.
-    """
-    found = trust.demanded(config, os.environ, rehearses=rehearses)
-    if found.by is not None:
-        return
-    if getattr(args, "trust", False):
-        _refuse_nested()
-        pen.tell(explanation(found))
-    elif not can_ask():
+def ask_for(args: Namespace, found: Demands) -> None:
+    """Shows what a start is about to let the settings do, and has it trusted. See `gate.pass_gate`."""
+    if not args.trust and not can_ask():
         raise trust.refusal(found, os.environ)
-    else:
-        _refuse_nested()
-        pen.tell(explanation(found))
-        if not confirm(QUESTION):
-            raise NotTrusted(f"the settings of {found.root} are not trusted; nothing was started")
+    _refuse_nested()
+    pen.tell(explanation(found))
+    if not args.trust and not confirm(QUESTION):
+        raise NotTrusted(f"the settings of {found.root} are not trusted; nothing was started")
     trust.agree(found, os.environ)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from runner.disk import decisions
 from runner.disk.decisions import Kept
 from runner.errors import Unwritable
@@ -56,7 +54,7 @@ def covers(consent: Consent, runtime: str, sandbox: Sandbox) -> bool:
 def give(root: str, runtime: str, sandbox: Sandbox, env: Mapping[str, str]) -> Consent:
     """Stores it in the place of an earlier one. Unwritable with that left as it was if it cannot."""
     path = place(root, env, sandbox)
-    repo = os.path.realpath(root)
+    repo = decisions.name_of(root)
     consent = Consent(SCHEMA_VERSION, repo, runtime, sandbox.level, _has_network(sandbox), timestamp())
     decisions.keep(path, consent)
     return consent

@@ -26,7 +26,7 @@ _LONGEST = 1 << 20
 
 
 class Kept(Value):
-    """What every decision says first: its format, and the repository (a real path) that it is about."""
+    """What every decision says first: its format, and the repository that it is about (see `name_of`)."""
 
     schema_version: Count
     repo: str
@@ -57,8 +57,13 @@ def made(path: str, root: str, shape: type[Made]) -> Made | None:
         found = shape.from_json(json_value(read(path, _LONGEST, is_private=True)))
     except (OSError, ValueError):
         return None
-    is_ours = found.schema_version == SCHEMA_VERSION and found.repo == os.path.realpath(root)
+    is_ours = found.schema_version == SCHEMA_VERSION and found.repo == name_of(root)
     return found if is_ours else None
+
+
+def name_of(path: str) -> str:
+    """A path as a decision has it: with links followed, and the same text in every locale."""
+    return os.fsencode(os.path.realpath(path)).decode("utf-8", "surrogateescape")
 
 
 def keep(path: str, decision: Kept) -> None:

@@ -70,7 +70,7 @@ def give(
     they are not asked about again. Unwritable with everything left as it was if it cannot.
     """
     path = decisions.place(_KIND, _WHAT, root, env, part=file)
-    trusted = Trusted(SCHEMA_VERSION, os.path.realpath(root), file, digest, items, timestamp())
+    trusted = Trusted(SCHEMA_VERSION, decisions.name_of(root), _text(file), digest, items, timestamp())
     decisions.keep(path, trusted)
     for one in seen:
         decisions.withdraw(_change(root, env, one.run_id))
@@ -94,7 +94,7 @@ def changed_by_run(root: str, env: Mapping[str, str], run_id: str, paths: Sequen
     process (HOME and XDG_STATE_HOME are looked at). It may be called again with the same: the last call of a
     run counts. Never raises: False is that it could not be kept.
     """
-    change = Changed(SCHEMA_VERSION, os.path.realpath(root), run_id, tuple(paths[:_MOST_PATHS]), timestamp())
+    change = Changed(SCHEMA_VERSION, decisions.name_of(root), run_id, tuple(paths[:_MOST_PATHS]), timestamp())
     try:
         decisions.keep(_change(root, env, run_id), change)
     except (RunnerError, OSError, ValueError):
@@ -114,6 +114,11 @@ def changes(root: str, env: Mapping[str, str]) -> tuple[Changed, ...]:
         decisions.made(os.path.join(folder, name), root, Changed) for name in names if name.startswith(start)
     ]
     return tuple(one for one in found if one is not None)
+
+
+def _text(path: str) -> str:
+    """The same in every locale."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def _change(root: str, env: Mapping[str, str], run_id: str) -> str:

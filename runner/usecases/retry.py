@@ -61,6 +61,11 @@ def retry(
     return start.start(config, _request(run, old, allow_danger), env, again)
 
 
+def rehearses(run: RunDir) -> bool:
+    """Whether a retry would talk to the scripted model, as the run did."""
+    return run.read_invocation().rehearsal is not None
+
+
 def _refuse_of_plan(manifest: Manifest) -> None:
     """A batch is more than its task, and what comes of it belongs into its plan's ledger."""
     above = manifest.parent

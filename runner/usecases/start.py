@@ -16,7 +16,7 @@ from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import ConfigInvalid, PromptInvalid, StartFailed, Unwritable
 from runner.invocation import Invocation
 from runner.model import MAX_PROMPT_CHARS, Config, Level, Program, Rehearsal, Request
-from runner.resolve.choose import Choice, choose
+from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
@@ -197,6 +197,11 @@ def _result_schema() -> bytes:
 
     with open(os.path.join(shipped("schemas"), "result.schema.json"), "rb") as file:
         return file.read()
+
+
+def rehearses(config: Config, request: Request) -> bool:
+    """Whether it would talk to the scripted model. TaskNotFound."""
+    return request.rehearse or find_task(config, request.task_id).rehearse
 
 
 def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None]:

@@ -55,8 +55,8 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     seen = Demands(config.root, table["file"], digest, items, None, None, ())
     if env.get(VARIABLE) == digest:
         return seen.replace(by="variable")
-    if rehearses and table["shipped"]:
-        return seen.replace(by="shipped")
+    if rehearses and (table["shipped"] or not items):  # nothing is sent, nothing runs that is not ours
+        return seen.replace(by="nothing")
     seen = seen.replace(
         before=trust.given(config.root, env, table["file"]), changes=trust.changes(config.root, env)
     )

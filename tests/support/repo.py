@@ -16,6 +16,7 @@ from runner.state.store import RunDir
 from support import processes
 from support.doubles import FINISHED, THREAD, install_codex, said
 from support.processes import Seen
+from support.trusting import trust_folder
 from support.waiting import wait_until
 from support.work import WorkTree
 
@@ -67,6 +68,7 @@ class Repo(WorkTree):
             **self.env,
         }
         self.git("init", "-q")
+        trust_folder(self.root, self.env)
 
     @property
     def home(self) -> Path:

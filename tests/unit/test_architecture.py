@@ -384,6 +384,7 @@ def test_an_option_of_start_is_a_key_of_a_task() -> None:
         "wait",
         "follow",
         "allow-danger",
+        "trust",
         "parent",
         "run-id",
         *("plan", "dry-run", "resume", "done", "reset-breaker", "force-delegate", "yes"),

@@ -258,7 +258,7 @@ def test_a_rehearsal_of_the_shipped_example_needs_no_trust_and_a_changed_one_doe
     repo.file.unlink(missing_ok=True)
     commands.init(str(repo.root))
     shipped = repo.load()
-    assert trust.demanded(shipped, repo.env, rehearses=True).by == "shipped"
+    assert trust.demanded(shipped, repo.env, rehearses=True).by == "nothing"
     assert trust.demanded(shipped, repo.env).by is None
     text = repo.file.read_text(encoding="utf-8")
     assert demanded(repo, f'{text}verify = [["make"]]\n').by is None

@@ -1,0 +1,32 @@
+"""The gate of a start: nothing of a repository's settings is carried out before a person trusts them."""
+
+from __future__ import annotations
+
+import os
+
+from runner.usecases import trust
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from runner.cli.parser import Parser
+    from runner.model import Config
+
+
+def add_trust(parser: Parser) -> None:
+    """The option that agrees without a question."""
+    parser.add_argument(
+        "--trust", action="store_true", help="trust what the settings can do, without being asked"
+    )
+
+
+def pass_gate(args: Namespace, config: Config, *, rehearses: bool) -> None:
+    """Asks on a terminal, and with `--trust` agrees without. NotTrusted where nobody can be asked, or who was
+    asked said no.
+    """
+    found = trust.demanded(config, os.environ, rehearses=rehearses)
+    if found.by is None:
+        from runner.cli.trust import ask_for  # most starts need no words
+
+        ask_for(args, found)
