@@ -47,6 +47,10 @@ class Redactor:
         """The bytes without secrets; the same object if there are none. They need not be UTF-8."""
         return self.stream().finish(data)
 
+    def finds_value(self, data: bytes) -> bool:
+        """Whether one of the values is in the data, in any spelling; not what only looks like one."""
+        return next(self._exact(data, 0, len(data)), None) is not None
+
     def stream(self) -> Stream:
         """For data that comes in pieces: a secret across their borders is found all the same."""
         return Stream(self._exact, self._widest + 8 * REACH) if self._secrets else Stream(None, 0)

@@ -203,6 +203,8 @@ def diff(run: RunDir) -> Patch:
         what = "its changes were rolled back" if tree is None else "its work tree is gone"
         notes.append(f"{what}; this patch was kept: {kept}")
         data = _read(kept)
+    if redactor(run, manifest).finds_value(data):
+        notes.append("this patch has the value of a secret in it: patches are exact and never redacted")
     return Patch(data, changes.lines_of(data), kept, tuple(notes))
 
 

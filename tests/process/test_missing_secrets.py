@@ -168,3 +168,17 @@ def test_the_next_try_gets_nothing_that_was_withheld(repo: Repo) -> None:
     again = repo.json("retry", run.id, "--wait", env={"SERVICE_WORD": "other-Value-7x2k9"})
     prompt = Run(repo, again["run_id"]).file("prompt.md")
     assert ENCODED not in prompt
+
+
+def test_a_patch_with_a_secret_in_it_is_exact_and_says_so(repo: Repo) -> None:
+    repo.config(
+        '[runtimes.codex]\nenv = ["SERVICE_WORD"]\n[tasks.work]\nprompt = "x"\nsandbox = "workspace-write"\n'
+    )
+    repo.quick_codex(before='echo "key = $SERVICE_WORD" > new')
+    repo.commit()
+    run = repo.start("--wait", env={"SERVICE_WORD": VALUE})
+    done = repo.cli("diff", run.id, env={"SERVICE_WORD": VALUE})
+    assert f"+key = {VALUE}\n" in done.stdout
+    assert "note: this patch has the value of a secret in it" in done.stderr
+    other = repo.cli("diff", run.id, env={"SERVICE_WORD": "another-Value-7x2k9"})
+    assert (other.stdout, "secret" in other.stderr) == (done.stdout, False)
