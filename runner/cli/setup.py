@@ -93,21 +93,24 @@ def run_config(args: Namespace) -> int:
     if args.format == "json":
         emit(shown)
     else:
-        for line in _settings(shown, "", args.origin):
+        for line in _settings(shown, (), args.origin):
             pen.say(line)
     return ExitStatus.OK
 
 
-def _settings(value: Any, key: str, origin: bool) -> list[str]:
+def _settings(value: Any, path: tuple[str, ...], origin: bool) -> list[str]:
+    """A line for each, whatever its name and value are made of."""
     import json
+
+    from runner.text.problems import dotted
+    from runner.text.terminal import escape_unseen
 
     leaf = not isinstance(value, dict) or (origin and value.keys() == {"value", "origin"})
     if not leaf and value:
-        dot = f"{key}." if key else ""
-        lines = [_settings(item, f"{dot}{name}", origin) for name, item in value.items()]
+        lines = [_settings(item, (*path, name), origin) for name, item in value.items()]
         return [line for part in lines for line in part]
     shown = value["value"] if leaf and origin else value
-    text = f"{key} = {json.dumps(shown, ensure_ascii=False)}"
+    text = f"{dotted(path)} = {escape_unseen(json.dumps(shown, ensure_ascii=False))}"
     return [f"{text}  {paint('# ' + value['origin'], 'dim')}" if leaf and origin else text]
 
 

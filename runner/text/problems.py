@@ -62,7 +62,12 @@ def dotted(path: Path) -> str:
 
 def _key(part: str) -> str:
     bare = part.isascii() and part.replace("-", "").replace("_", "").isalnum()
-    return part if bare else json.dumps(part, ensure_ascii=False)
+    return part if bare else _quoted(part)
+
+
+def _quoted(text: str) -> str:
+    """In quotes, and what cannot be seen as escapes, so that one thing never looks like another."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def found(value: Any) -> str:
@@ -74,7 +79,7 @@ def found(value: Any) -> str:
 
         assigned = re.search(r"[A-Za-z_][A-Za-z0-9_]*[\"']?\s*=", value)
         shown = shortened(value, 60) if assigned is None else f"{shortened(value[: assigned.end()], 60)}..."
-        return json.dumps(shown, ensure_ascii=False)
+        return _quoted(shown)
     if isinstance(value, (int, float)):
         return str(value)[:60]
     if isinstance(value, list):

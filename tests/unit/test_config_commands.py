@@ -224,3 +224,15 @@ def test_a_policy_may_name_folders_below_the_home_folder(repo):
     assert repo.check().breaches == ()
     repo.write(f'{sandbox}writable = ["~/other"]\n[tasks.a]\nprompt = "x"\n')
     assert len(repo.check().breaches) == 1
+
+
+def test_no_name_of_a_setting_looks_like_two_settings() -> None:
+    from runner.cli.setup import _settings
+
+    lines = _settings(
+        {"models": {"a\nb = 1": {"model": "x\u2028y\u202e\x1b"}, "c.d": {"model": "z"}}}, (), False
+    )
+    assert lines == [
+        'models."a\\nb = 1".model = "x\\u2028y\\u202e\\u001b"',
+        'models."c.d".model = "z"',
+    ]
