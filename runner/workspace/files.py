@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 
 from runner.disk.files import NoFile, follow, read, read_up_to, replace_bytes
 from runner.errors import Conflict
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Kind = TypeVar("Kind", bound=Value)
 
 _CHUNK = 1 << 20
+_ENCODING = sys.getfilesystemencoding()
 _LARGEST = 1 << 30
 LARGEST_FILE = 2 << 30
 """A larger file is not read: that a file has no end in sight costs its writer nothing (truncate(1))."""
@@ -93,7 +95,7 @@ def entry_at(name: str, folder: int | None, hash_name: str) -> Entry | None:
 
 def write_json(path: str, value: Any) -> None:
     """A record that is believed in this place only, on one line: it may name every file of a large tree."""
-    authentic.write_record(path, value, indent=None)
+    authentic.write_record(path, _recoded(value, _ENCODING, "utf-8"), indent=None)
 
 
 def read_record(path: str, kind: type[Kind]) -> Kind | None:
@@ -102,7 +104,7 @@ def read_record(path: str, kind: type[Kind]) -> Kind | None:
     """
     try:
         data = read(path, _LARGEST)
-        found = kind.from_json(json_value(data))
+        found = kind.from_json(_recoded(json_value(data), "utf-8", _ENCODING))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -111,6 +113,24 @@ def read_record(path: str, kind: type[Kind]) -> Kind | None:
         raise Conflict(f"{path} cannot be read: {error}") from error
     authentic.refuse_forged(path, data)
     return found
+
+
+def _recoded(value: Any, ours: str, theirs: str) -> Any:
+    """A start knows a name as its locale tells it, and a supervisor has another locale. In a record, names
+    are the bytes of the disk as UTF-8.
+    """
+    if ours == theirs:
+        return value
+    if isinstance(value, dict):
+        return {_recoded(name, ours, theirs): _recoded(inner, ours, theirs) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_recoded(inner, ours, theirs) for inner in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode(ours, "surrogateescape").decode(theirs, "surrogateescape")
+    except UnicodeEncodeError:  # no name
+        return value
 
 
 def read_bytes(path: str) -> bytes | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from runner.errors import Conflict
 from runner.workspace import snapshot as snapshots
 from runner.workspace.changes import changed
 from runner.workspace.git import GitFailed
+from runner.workspace.rollback import roll_back
 from runner.workspace.snapshot import Snapshot, load
 
 
@@ -264,3 +267,52 @@ def test_a_link_in_the_place_of_a_folder_of_it_is_a_conflict(work: Work, name: s
     with pytest.raises(Conflict, match="could obey it"):
         load(snapshot.folder)
     assert not (tmp_path / "elsewhere/new").exists()
+
+
+def in_the_c_locale(work: Work, what: str) -> str:
+    """What a Python says that takes names for ASCII."""
+    program = (
+        "import os, sys; from runner.workspace import snapshot; from runner.workspace.changes import changed;"
+        "from runner.workspace.rollback import roll_back;"
+        f"assert sys.getfilesystemencoding() == 'ascii'; root, folder = sys.argv[1:]; print(ascii({what}))"
+    )
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    words = [sys.executable, "-c", program, str(work.root), str(work.folder)]
+    return subprocess.check_output(words, env=env, text=True, timeout=60)
+
+
+ODD_NAMES = ("\u00e9/\u00fc", "\u00e9/tracked", os.fsdecode(b"\xff\xc3"), "\u65e5/\U0001f600")
+
+
+def test_a_record_of_one_locale_is_read_in_any_other(work: Work) -> None:
+    work.write(ODD_NAMES[1])
+    work.write(".gitignore", "\u00e4\n")
+    work.commit()
+    for name in ODD_NAMES:
+        work.write(name, "mine\n", mode=0o600)
+    work.write("\u00e4", "ignored\n")
+    os.mkdir(work.path("\u00f6"), 0o750)
+    before = work.state()
+    in_the_c_locale(work, "snapshot.take(root, folder).tree")
+    taken = snapshots.load(str(work.folder))
+    assert taken is not None and {*taken.untracked} == {*ODD_NAMES} - {ODD_NAMES[1]}
+    assert not changed(taken).names and not changed(taken).folder_modes
+    for name in ODD_NAMES:
+        work.write(name, "run\n", mode=0o644)
+    work.remove("\u00f6")
+    assert {*changed(taken).names} == {*ODD_NAMES}
+    assert roll_back(taken).is_complete
+    assert work.state() == before
+
+
+def test_a_record_is_read_and_rolled_back_in_the_c_locale_too(work: Work) -> None:
+    for name in ODD_NAMES:
+        work.write(name, "mine\n", mode=0o600)
+    work.commit()
+    before = work.state()
+    work.take()
+    assert in_the_c_locale(work, "changed(snapshot.load(folder)).names") == "()\n"
+    for name in ODD_NAMES:
+        work.write(name, "run\n", mode=0o644)
+    assert in_the_c_locale(work, "roll_back(snapshot.load(folder)).is_complete") == "True\n"
+    assert work.state() == before
