@@ -9,6 +9,7 @@ from runner.cli.ask import can_ask, confirm
 from runner.cli.parser import Parser, add_settings, settings
 from runner.cli.render import emit
 from runner.errors import ExitStatus, NotTrusted, UsageError
+from runner.text.terminal import escape_unseen
 from runner.text.words import one_line
 from runner.usecases import trust
 
@@ -101,7 +102,7 @@ def explanation(found: Demands, *, folder: bool = False) -> str:
     if found.before is not None:
         told = trust.difference(found)
         lines.append(f"{where} is {'not ' if told else ''}what you have trusted{':' if told else '.'}")
-        lines += [f"  {what:<9}{key}  {one_line(words)}" for what, key, words in told]
+        lines += [f"  {what:<9}{key}  {_seen(words)}" for what, key, words in told]
     else:
         lines.append(f"{where} comes with the repository. Whoever starts its tasks lets it")
         lines += _listed(found.items)
@@ -111,11 +112,16 @@ def explanation(found: Demands, *, folder: bool = False) -> str:
     return "\n".join(lines)
 
 
+def _seen(words: str) -> str:
+    """On one line, and what cannot be seen as escapes: two values that differ never look the same."""
+    return escape_unseen(words).replace("\n", "\\n")
+
+
 def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
     """What the settings can do, by kind."""
     lines = []
     for kind, heading in _HEADINGS.items():
-        rows = [(key, one_line(words)) for of, key, words in items if of == kind]
+        rows = [(key, _seen(words)) for of, key, words in items if of == kind]
         if rows:
             width = min(44, max(len(key) for key, _ in rows))
             lines += [f"\n  {heading}:", *(f"    {key:<{width}}  {words}" for key, words in rows)]
@@ -130,7 +136,7 @@ def _show(args: Namespace, found: Demands) -> None:
     if found.before is not None and (told := trust.difference(found)):
         pen.say("not as it was trusted:")
         for what, key, words in told:
-            pen.say(f"  {what:<9}{key}  {one_line(words)}")
+            pen.say(f"  {what:<9}{key}  {_seen(words)}")
     pen.say(f"digest   {found.digest}\ntrusted  {_how(found)}")
 
 

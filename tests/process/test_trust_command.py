@@ -210,3 +210,15 @@ def test_what_init_wrote_is_not_trusted_together_with_what_lay_there_before(repo
     )
     assert repo.cli("init").status == 0
     assert not repo.json("trust", "--show")["trusted"]
+
+
+def test_what_is_asked_for_shows_what_cannot_be_seen(clone: Repo) -> None:
+    """Else two programs look like one, and a value like a row of its own."""
+    clone.task(
+        'verify = [["./che\\u200bck", "a\\n  other:\\n    nothing"]]',
+        more='[runtimes.codex.config]\n"x\\u2028    y" = "z\\u202e"',
+    )
+    shown = clone.cli("trust", "--show").stdout
+    assert "./che\\u200bck" in shown
+    assert "x\\u2028" in shown and "z\\u202e" in shown
+    assert not any(line.strip() in ("nothing'", "nothing", "y") for line in shown.splitlines())
