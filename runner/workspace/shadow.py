@@ -35,6 +35,7 @@ _CONFIG = """[core]
 	trustctime = true
 	checkStat = default
 	ignoreStat = false
+	sharedRepository = 0600
 	autocrlf = false
 	safecrlf = false
 	splitIndex = false

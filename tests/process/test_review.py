@@ -21,6 +21,14 @@ from runner.workspace.worktree import Worktree
 SCHEMA = json.loads((ROOT / "schemas" / "report.schema.json").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(autouse=True)
+def one_home(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is made here in this process is signed with the key of the commands."""
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(repo.home))
+
+
 @pytest.fixture
 def refused(repo: Repo) -> RunDir:
     commit(repo.root, a_txt="a\n", b_txt="b\n")

@@ -160,6 +160,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "clean": ("--dry-run",),
         "delegate-server": (),
         "schema": ("delegate",),
+        "trust": ("--show",),
         "completion": ("bash",),
     }
     refused: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -249,7 +250,10 @@ def test_what_guards_the_records_is_never_kept_in_the_repository(how: str, place
         assert done.error["hint"] == f"set XDG_STATE_HOME to a folder outside of {repo}"
     assert place.names() == before
     assert place.json("start", "--task", "look", "--wait", env=env)["status"] == "succeeded"
-    assert place.names() == before | {".runs"}
+    own = {"home": {".local"}, "inside": {"state"}, "through a link": set()}[how]
+    assert place.names() == before | {".runs"} | own
+    for folder in own:
+        assert [path.name for path in (repo / folder).rglob("*") if path.is_file()] == ["key"], "to sign"
 
 
 # -- a foreign umask --------------------------------------------------------------------------------
