@@ -160,7 +160,6 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "clean": ("--dry-run",),
         "delegate-server": (),
         "schema": ("delegate",),
-        "trust": ("--show",),
         "completion": ("bash",),
     }
     refused: dict[str, tuple[int, tuple[str, ...]]] = {
