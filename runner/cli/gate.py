@@ -30,3 +30,5 @@ def pass_gate(args: Namespace, config: Config, *, rehearses: bool) -> None:
         from runner.cli.trust import ask_for  # most starts need no words
 
         ask_for(args, found)
+    else:
+        trust.pin(found, os.environ)

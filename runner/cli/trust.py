@@ -121,7 +121,7 @@ def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
     """What the settings can do, by kind."""
     lines = []
     for kind, heading in _HEADINGS.items():
-        rows = [(key, _seen(words)) for of, key, words in items if of == kind]
+        rows = [(row[1], _seen(trust.words_of(row))) for row in items if row[0] == kind]
         if rows:
             width = min(44, max(len(key) for key, _ in rows))
             lines += [f"\n  {heading}:", *(f"    {key:<{width}}  {words}" for key, words in rows)]

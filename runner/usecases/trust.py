@@ -11,13 +11,13 @@ import os
 from runner.config import trust as settings_trust
 from runner.disk import files
 from runner.disk.digest import sha256
-from runner.errors import NotTrusted
+from runner.errors import NotTrusted, RunnerError
 from runner.state import trust
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from runner.model import Config
     from runner.state.trust import Changed, Trusted
@@ -25,18 +25,20 @@ if TYPE_CHECKING:
 VARIABLE = "RUNNER_TRUST"
 _LARGEST = 256 * 1024 * 1024
 _PIECE = 1 << 20
-_CONTENT = "content"
+_CONTENT = "content of "
 
 
 class Demands(Value):
     """What there is to trust, and whether it is trusted: `by` says how, None is not at all.
 
-    `items` are (kind, key, words). `before` is what was trusted last, `changes` what runs have changed since.
+    `digest` is that of the `items`, which are (kind, key, words); `listed` is that without contents of files.
+    `before` is what was trusted last, `changes` what runs have changed since.
     """
 
     root: str
     file: str
     digest: str
+    listed: str
     items: tuple[tuple[str, ...], ...]
     by: str | None
     before: Trusted | None
@@ -47,12 +49,12 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     """Of these settings, here and now. `rehearses`: the run talks to the scripted model only."""
     table = config.trust
     if not table:  # nothing came with the repository
-        return Demands(config.root, "", "", (), "nothing", None, ())
+        return Demands(config.root, "", "", "", (), "nothing", None, ())
     contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
     digest = settings_trust.digest_of([table["digest"], contents]) if contents else table["digest"]
-    scripts = ((settings_trust.RUNS, f"{_CONTENT} of {name}", found[:19]) for name, found in contents)
+    scripts = ((settings_trust.RUNS, f"{_CONTENT}{name}", found) for name, found in contents)
     items = (*map(tuple, table["items"]), *scripts)
-    seen = Demands(config.root, table["file"], digest, items, None, None, ())
+    seen = Demands(config.root, table["file"], digest, table["digest"], items, None, None, ())
     if env.get(VARIABLE) == digest:
         return seen.replace(by="variable")
     if rehearses and (table["shipped"] or not items):  # nothing is sent, nothing runs that is not ours
@@ -62,7 +64,7 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     )
     if seen.changes:
         return seen
-    if seen.before is not None and seen.before.digest == digest:
+    if seen.before is not None and seen.before.digest == table["digest"] and not _rewritten(seen):
         return seen.replace(by="digest")
     return seen.replace(by="folder") if trust.given(config.root, env) is not None else seen
 
@@ -88,8 +90,8 @@ def refusal(found: Demands, env: Mapping[str, str]) -> NotTrusted:
 
 def difference(found: Demands) -> list[tuple[str, str, str]]:
     """(what became of it, key, words) of everything that is not as it was trusted last."""
-    before = {row[1]: row[2] for row in (found.before.items if found.before else ()) if len(row) == 3}
-    now = {key: words for _, key, words in found.items}
+    before = {row[1]: words_of(row) for row in (found.before.items if found.before else ()) if len(row) == 3}
+    now = {row[1]: words_of(row) for row in found.items}
     told = []
     for key, words in now.items():
         if key not in before:
@@ -100,6 +102,11 @@ def difference(found: Demands) -> list[tuple[str, str, str]]:
     return told
 
 
+def words_of(row: tuple[str, ...]) -> str:
+    """The words of a row; of a content, as much as people compare."""
+    return row[2][:19] if row[1].startswith(_CONTENT) else row[2]
+
+
 def changed(found: Demands) -> list[str]:
     """A line for each run that changed what a start obeys."""
     return [f"run {one.run_id} changed {', '.join(one.paths) or 'the settings'}" for one in found.changes]
@@ -107,9 +114,37 @@ def changed(found: Demands) -> list[str]:
 
 def agree(found: Demands, env: Mapping[str, str], *, folder: bool = False) -> None:
     """Stores that it is trusted, and what runs changed as agreed to. Unwritable where it cannot be kept."""
-    trust.give(found.root, env, found.file, found.digest, found.items, found.changes)
+    trust.give(found.root, env, found.file, found.listed, found.items, found.changes)
     if folder:
         trust.give(found.root, env, "", None, ())
+
+
+def pin(found: Demands, env: Mapping[str, str]) -> None:
+    """Stores the contents of scripts that were not there when their commands were trusted: from now on a
+    change of them is asked for. A store that cannot be written is no error: they are as before.
+    """
+    known = _contents(() if found.before is None else found.before.items)
+    now = _contents(found.items) | known
+    if found.by != "digest" or len(now) == len(known):
+        return
+    settings = [row for row in found.items if not row[1].startswith(_CONTENT)]
+    items = (*settings, *((settings_trust.RUNS, key, words) for key, words in now.items()))
+    try:
+        trust.give(found.root, env, found.file, found.listed, items)
+    except RunnerError:
+        return
+
+
+def _rewritten(found: Demands) -> bool:
+    """Whether a script has another content than when it was trusted. One that was not there then was trusted
+    by its name: its command could only fail.
+    """
+    known = _contents(() if found.before is None else found.before.items)
+    return any(known.get(key, words) != words for key, words in _contents(found.items).items())
+
+
+def _contents(items: Iterable[tuple[str, ...]]) -> dict[str, str]:
+    return {row[1]: row[2] for row in items if len(row) == 3 and row[1].startswith(_CONTENT)}
 
 
 def withdraw(config: Config, env: Mapping[str, str]) -> bool:

@@ -204,6 +204,24 @@ def test_a_script_that_is_no_plain_file_holds_nobody_up(repo, kind: str) -> None
     assert demanded(repo, BASE).by is None
 
 
+def test_a_script_that_was_not_there_yet_is_trusted_as_it_first_comes_and_no_further(repo) -> None:
+    trust.agree(demanded(repo, BASE), repo.env)
+    (repo.root / "ci.sh").write_text("one", encoding="utf-8")
+    first = demanded(repo, BASE)
+    assert first.by == "digest"
+    trust.pin(first, repo.env)
+    assert demanded(repo, BASE).by == "digest"
+    (repo.root / "ci.sh").write_text("two", encoding="utf-8")
+    second = demanded(repo, BASE)
+    assert second.by is None
+    ((what, key, _),) = trust.difference(second)
+    assert (what, key) == ("changed:", "content of ci.sh")
+    (repo.root / "ci.sh").unlink()
+    assert demanded(repo, BASE).by == "digest"  # its command can only fail
+    (repo.root / "ci.sh").write_text("two", encoding="utf-8")
+    assert demanded(repo, BASE).by is None
+
+
 # -- deciding --------------------------------------------------------------------------------------
 
 
