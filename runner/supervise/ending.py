@@ -115,12 +115,12 @@ def seal(owner: Owner) -> None:
 
     The FIFO goes last: if a finished run still has it, this has to be done again.
     """
-    owner.cleaner().seal(owner.run, owner.log)
+    is_settled = owner.cleaner().seal(owner.run, owner.log)
     if owner.invocation.temp is not None:
         temp.remove(owner.invocation.temp)
     if owner.cgroup is not None:
         owner.cgroup.remove()
-    for path in (owner.run.reserve, owner.run.wake_fifo):
+    for path in (owner.run.reserve, *([owner.run.wake_fifo] if is_settled else [])):
         try:
             os.unlink(path)
         except OSError:

@@ -81,11 +81,13 @@ class Cleaner:
             return [self.record(item, is_foreign=is_foreign) for item in value]
         return value
 
-    def seal(self, run: RunDir, log: EventLog) -> None:
-        """Redacts the files in place. They were 0600 in a 0700 folder all the time."""
+    def seal(self, run: RunDir, log: EventLog) -> bool:
+        """Redacts the files in place. They were 0600 in a 0700 folder all the time. False where something may
+        still stand in them and not even that could be written down.
+        """
         from runner.redact.seal import seal
 
-        count = 0
+        count, failed = 0, []
         names = sorted(name for name in os.listdir(run.path) if name.endswith(_SEALED))
         for name in (*names, *_questions(run)):
             path = f"{run.path}/{name}"
@@ -99,13 +101,20 @@ class Cleaner:
                 count += seal(path, self._redactor)
             except OSError as error:
                 log.note("seal_failed", file=name, message=str(error.strerror))
-        if self._missing:
-            replace_bytes(run.unsealed, "".join(f"{name}\n" for name in self._missing).encode())
+                failed.append(name)
+        if self._missing or failed:
             log.note("seal_incomplete", redactions=count, missing=list(self._missing))
-            return
+            try:
+                replace_bytes(
+                    run.unsealed, "".join(f"{name}\n" for name in (*self._missing, *failed)).encode()
+                )
+            except OSError:
+                return False
+            return True
         log.note("sealed", redactions=count)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(run.unsealed)
+        return True
 
 
 def known_by(run: RunDir, names: tuple[str, ...], *envs: Mapping[str, str]) -> Known:

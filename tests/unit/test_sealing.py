@@ -1,0 +1,79 @@
+"""The seal of a run: it says what it has done, and never more."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.ended import an_ended_run
+
+from runner.state.events import EventLog
+from runner.state.fingerprints import Known
+from runner.state.store import RunDir
+from runner.supervise.sealing import Cleaner
+
+VALUE = "Zx9QQwZe7r" + "T5yU3iO1pA"
+
+
+@contextmanager
+def no_file_larger_than(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def sealed(run: RunDir, *missing: str) -> bool:
+    return Cleaner(Known((VALUE,), missing)).seal(run, EventLog(run.events))
+
+
+def kinds(run: RunDir) -> list[str]:
+    return [json.loads(line)["type"] for line in Path(run.events).read_text().splitlines()]
+
+
+def test_a_file_that_cannot_be_written_is_marked_and_done_when_it_can(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    Path(run.stdout).write_text(f"{VALUE}\n")
+    Path(run.stderr).write_text(f"{VALUE}\n{'x' * 200_000}")
+    with no_file_larger_than(100_000):
+        assert sealed(run)
+    assert kinds(run) == ["seal_failed", "seal_incomplete"]
+    assert Path(run.unsealed).read_text() == "stderr.log\n"
+    assert VALUE not in Path(run.stdout).read_text() and VALUE in Path(run.stderr).read_text()
+    assert sealed(run)
+    assert kinds(run)[2:] == ["sealed"] and not os.path.exists(run.unsealed)
+    assert VALUE not in Path(run.stderr).read_text()
+
+
+def test_a_mark_that_cannot_be_made_leaves_the_seal_to_be_done_again(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    os.mkdir(run.unsealed)
+    assert not sealed(run, "SERVICE_WORD")
+    assert kinds(run) == ["seal_incomplete"]
+
+
+def test_without_a_value_what_others_wrote_is_withheld_and_our_own_words_stay() -> None:
+    cleaner = Cleaner(Known((), ("SERVICE_WORD",)))
+    told = {
+        "code": "cli_failure",
+        "message": "it said x",
+        "detail": "x",
+        "status": "completed",
+        "checks": [{"argv": ["pytest"], "tail": "x", "exit_code": 1}],
+        "claim": {"summary": "x", "issues": ["x", "y"], "files_modified": ["a.txt"]},
+    }
+    assert cleaner.record(told) == {
+        "code": "cli_failure",
+        "message": "[withheld]",
+        "detail": "[withheld]",
+        "status": "completed",
+        "checks": [{"argv": ["pytest"], "tail": "[withheld]", "exit_code": 1}],
+        "claim": {"summary": "[withheld]", "issues": ["[withheld]"] * 2, "files_modified": ["a.txt"]},
+    }
+    assert Cleaner(Known((VALUE,), ())).record({"tail": f"a {VALUE}"}) == {"tail": "a [redacted]"}
