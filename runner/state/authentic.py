@@ -23,7 +23,6 @@ from runner.disk.files import (
     unwritable,
 )
 from runner.errors import ForeignRun, InvocationBroken, Unwritable
-from runner.state.committed import is_committed
 from runner.value import StrEnum, Value, json_bytes, json_value
 
 TYPE_CHECKING = False
@@ -268,6 +267,8 @@ def not_to_be_removed(run: RunDir) -> Foreign | None:
 
 
 def _of_git(run: RunDir) -> Foreign | None:
+    from runner.state.committed import is_committed  # a command that only lists asks for none
+
     if not is_committed(run.repo, run.path):
         return None
     text = f"git tracks {run.path}, so it came with the repository"

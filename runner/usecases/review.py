@@ -75,7 +75,8 @@ def report(run: RunDir) -> Reviewed:
 
 def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
     shown = show(run)
-    manifest, notes = shown.manifest, _foreign(shown)
+    manifest = shown.manifest
+    notes: list[str] = []
     found = _result(run, manifest, notes)
     allowed, declared = _allowed(run, manifest, notes)
     redact = redactor(run, manifest).redact_text
@@ -84,17 +85,18 @@ def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
     if refused and unknown_secrets(run, manifest):
         refused = (WITHHELD,) * len(refused)
     made = reports.report(manifest.to_json(), allowed, known, redact, refused)
+    made = made.replace(residual_risk=(*map(redact, _foreign(shown)), *made.residual_risk))
     if shown.foreign is None:
         notes += _to_do(run, manifest, found)
     return Reviewed(made, tuple(redact(note) for note in notes)), manifest
 
 
 def _foreign(shown: Shown) -> list[str]:
-    """A note; that nothing says what the run was is one already."""
+    """What a reader has to know before all else; that nothing says what the run was is a note already."""
     found = shown.foreign
     if found is None or found.why is Why.UNKNOWN:
         return []
-    return [f"this run is foreign, so it is only shown: {found.message}"]
+    return [f"this run is foreign, so nothing of this report is sure: {found.message}"]
 
 
 def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.doubles import install_codex
 from support.ended import an_ended_run
 from support.family import a_run
 from support.values import an_identity
@@ -160,7 +161,8 @@ def test_a_run_that_is_done_is_read_and_says_that_it_is_foreign(root: Path, forg
     for _ in range(2):  # not from a cache either
         assert [row["status"] for row in answered("list", "--all")[1]] == [word]
     assert said("wait", run.run_id)[0] == 0
-    assert "foreign" in said("report", run.run_id)[1]
+    for form in ("text", "json", "markdown"):
+        assert "this run is foreign" in said("report", run.run_id, "--format", form)[1]
 
 
 def test_what_makes_a_run_foreign_can_be_mended(root: Path) -> None:
@@ -223,6 +225,20 @@ def test_no_request_is_passed_on_to_a_child_that_others_can_write(root: Path) ->
     log = EventLog(parent.events)
     Children(parent, parent.read_invocation(), log).tell("cancel", {})
     assert not list(child.intents())
+
+
+def test_no_run_is_started_where_others_have_the_folders_of_runs(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_codex(root / "bin", "exit 1")
+    monkeypatch.setenv("PATH", f"{root}/bin:/usr/bin:/bin")
+    (root / "delegate.toml").write_text('schema_version = 1\n[tasks.work]\nprompt = "x"\n')
+    (root / ".runs").mkdir(exist_ok=True)
+    os.chmod(root / ".runs", 0o770)
+    assert said("trust", "--yes")[0] in (0, 2)
+    status, told = answered("start", "--task", "work")
+    assert (status, told["error"]["code"]) == (9, "foreign_run"), told
+    assert not list((root / ".runs").glob("work/cli/*"))
 
 
 def test_a_foreign_run_is_not_tried_again(root: Path, forgery: Forge) -> None:
