@@ -15,7 +15,7 @@ from runner.errors import Conflict
 from runner.workspace.files import REPOSITORY, copy_with_time, entry_at
 from runner.workspace.git import GitFailed, joined, split
 from runner.workspace.repository import find
-from runner.workspace.survey import survey
+from runner.workspace.survey import refuse_blocking_rules, survey
 from runner.workspace.tracked import above
 
 TYPE_CHECKING = False
@@ -106,8 +106,9 @@ def differing(root: str, commit: str, paths: Sequence[str] | None) -> tuple[str,
             copy_with_time(repository.index, index)
         git = repository.git.but(GIT_INDEX_FILE=index).but_with(_WHOLE)
         asked = set(split(git.run("ls-files", "-z")) if names is None else names)
+        held = {*split(git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", base))}
+        refuse_blocking_rules(repository.root, held | asked)
         git.run("read-tree", "--reset", base)
-        held = {*split(git.run("ls-files", "-z"))}
         git.ask("update-index", "-q", "--really-refresh")  # its status says that something differs
         listed = split(git.run("diff-files", "-z", "--name-only", "--ignore-submodules=dirty"))
     found = {name for name in listed if names is None or name in asked}
@@ -163,6 +164,7 @@ def _overlay(git: Git, repository: Repository, names: list[str]) -> list[str]:
         seen = survey(repository.root, names)
     except OSError as error:
         raise Conflict(f"cannot be looked at: {error.filename} ({error.strerror})") from error
+    refuse_blocking_rules(repository.root, names)
     ways: dict[str, str] = {}
     refused: dict[str, str] = {}
     for name in names:

@@ -9,8 +9,17 @@ import os
 import stat
 
 from runner.value import Value
-from runner.workspace.files import too_large
-from runner.workspace.tracked import HIDING_PLACE, NO_LINK, REFUSED_LINK, SPECIAL, TOO_LARGE, refuse_rules
+from runner.workspace.files import is_special, too_large
+from runner.workspace.tracked import (
+    HIDING_PLACE,
+    NO_LINK,
+    REFUSED_LINK,
+    RULES,
+    SPECIAL,
+    TOO_LARGE,
+    above,
+    refuse_rules,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,6 +127,21 @@ def folders(root: str, tops: Iterable[str], skipped: Collection[str]) -> Folders
                 refuse_rules(root, f"{folder}/{entry.name}")
                 special.append(f"{folder}/{entry.name}")
     return Folders(found, special, problems)
+
+
+def refuse_blocking_rules(root: str, names: Iterable[str]) -> None:
+    """Conflict where git would wait for a FIFO, or read without end, when it looks for the rules of these
+    files.
+    """
+    for folder in above({os.path.dirname(name) for name in names}):
+        for name in RULES:
+            path = f"{folder}/{name}" if folder else name
+            try:
+                found = os.lstat(f"{root}/{path}")
+            except OSError:  # none, or nothing that git can read either
+                continue
+            if stat.S_ISREG(found.st_mode) or is_special(found.st_mode):
+                refuse_rules(root, path, size=None if is_special(found.st_mode) else found.st_size)
 
 
 def refuse_blocking(root: str, tops: Iterable[str], skipped: Collection[str] = ()) -> None:

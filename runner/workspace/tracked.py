@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SPECIAL = "neither a file nor a link, so git cannot store it: "
 REFUSED_NAME = "git stores nothing under this name: "
 TOO_LARGE = "too large to be recorded: "
-_RULES = (".gitattributes", ".gitignore", ".gitmodules")
+RULES = (".gitattributes", ".gitignore", ".gitmodules")
 _LARGEST_RULES = 100 << 20
 """As much as git itself reads of a file of attributes (gitattributes(5))."""
 HIDING_PLACE = "has a `.git` but is not a repository, so its content was not examined: "
@@ -182,7 +182,7 @@ def walk(
     look = _Walk(root, index, since_ns, skipped, usual or _usual(root, index), unread)
     while look.waiting:
         look.enter(look.waiting.pop())
-    for path in (path for name in _RULES for path in index.named(name)):
+    for path in (path for name in RULES for path in index.named(name)):
         refuse_rules(root, path, size=look.doubtful.get(path, 0))
     for folder in index.folders.keys() - look.entered:
         look.gone += [_below(folder, name) for name in index.folders[folder]]
@@ -372,7 +372,7 @@ def refuse_rules(root: str, path: str, *, size: int | None = None, is_git: bool 
     """Conflict where git opens what has this name, and would wait without end: for a FIFO (`size` None) or a
     file that is too large. `is_git`: it is in a repository inside.
     """
-    if not (is_git or path.rpartition("/")[2].lower() in _RULES):
+    if not (is_git or path.rpartition("/")[2].lower() in RULES):
         return
     if size is None:
         raise Conflict(f"{root}/{path} is not a regular file, and git would wait for it", hint="remove it")

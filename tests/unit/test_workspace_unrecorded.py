@@ -13,7 +13,7 @@ from support.work import Work
 
 from runner.errors import Conflict
 from runner.workspace.changes import changed
-from runner.workspace.commit import make
+from runner.workspace.commit import differing, make
 from runner.workspace.files import LARGEST_FILE, entry_at, too_large
 from runner.workspace.rollback import roll_back
 
@@ -195,6 +195,17 @@ def test_git_is_not_asked_where_it_would_wait_for_a_fifo(work: Work, name: str) 
         changed(taken)
     with pytest.raises(Conflict, match=f"{name} is not a regular file"):
         work.take()
+
+
+@pytest.mark.parametrize("name", [".gitattributes", "d/.gitattributes"])
+@pytest.mark.parametrize("put", [fifo, sparse])
+def test_nor_for_a_commit(work: Work, put: Callable[[Work, str], None], name: str) -> None:
+    work.write("d/b", "edited\n")
+    put(work, name)
+    with pytest.raises(Conflict, match=f"{name} is "):
+        make(str(work.root), work.head(), ["d/b"], "subject", "2026-01-02T03:04:05.678Z")
+    with pytest.raises(Conflict, match=f"{name} is "):
+        differing(str(work.root), work.head(), None)
 
 
 @pytest.mark.parametrize("name", ["HEAD", "config", "refs/heads/main", "packed-refs"])
