@@ -174,6 +174,8 @@ class Terms(Value):
     conformance: str = "report"
     protect: tuple[str, ...] = ()
     """Globs, relative to the repository, of files that the run must leave as they are."""
+    verify_from: str = "run"
+    """`base`: checks run with their own files as they were before the run."""
     files: tuple[str, ...] = ()
     """Files or globs that the task names to the agent."""
 
@@ -295,6 +297,7 @@ class Task(Value):
     output_contract: str | None = None
     conformance: str = Terms.conformance
     protect: tuple[str, ...] = ()
+    verify_from: str = Terms.verify_from
     retries: int = Recovery.retries
     limits: Caps = Caps()
     map: str | None = None

@@ -114,6 +114,12 @@ class DefaultsTable(Table):
         description="Globs of files that the run must leave as they are, relative to the repository, such as "
         "those that its checks execute and read; a change there is an error. Default none.",
     )
+    verify_from: Literal["run", "base"] | None = Field(
+        None,
+        description="base: checks run with the files that they name, the settings of their tools, their "
+        "tests and what `protect` covers as they were before the run; "
+        f"default {default('defaults.verify_from')}.",
+    )
     verify_timeout: Duration | None = Field(
         None, description=f"Time for each verify command; default {default('defaults.verify_timeout')}."
     )

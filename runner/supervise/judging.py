@@ -10,7 +10,7 @@ import os
 
 from runner import runtimes
 from runner.disk.files import read_text, replace_bytes, withdraw
-from runner.model import Outcome, Reason
+from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.events import complain, read_events
 from runner.state.manifest import CLOSING, Survivor
@@ -26,12 +26,15 @@ from runner.verify.inspect import (
     Observed,
     Severity,
     allowed_by,
+    checks_changed,
     findings,
     of_settings,
     to_look_for,
 )
 from runner.verify.judgement import Judgement
 from runner.verify.taxonomy import failure_codes
+
+_NAMED = 50
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +100,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
     if wish is None and _is_cancelled(owner):
         wish = Reason("cancelled", "cancelled after its program had ended")
     if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
-        checks = _checked(owner)
+        checks = _checked_as_declared(owner, seen)
         if owner.manifest.survivors:
             outcome, reason = _survived(owner.manifest)
         if _is_cancelled(owner):
@@ -205,6 +208,8 @@ def _seen(owner: Owner, wish: Reason | None) -> tuple[dict[str, Any] | None, boo
         return None, False
     was_cancelled = wish is not None and wish.code == "cancelled"
     try:
+        if owner.lease_fd is not None or not owner.shares_tree:
+            tree_helper.to_run(owner.run, owner.env)  # an owner before us was killed over its checks
         found = tree_helper.look(owner.run, owner.env, lambda: was_cancelled or _is_cancelled(owner))
     except (tree_helper.TreeUnknown, OSError, ValueError) as error:
         owner.log.note("tree_unknown", message=str(error)[:500])
@@ -254,6 +259,31 @@ def _drifted(owner: Owner) -> tuple[Finding, ...]:
     is_enforced = owner.invocation.terms.conformance == "enforce"
     severity = Severity.ERROR if is_enforced else Severity.WARNING
     return (Finding("config_drift", severity, reason.message, conformance.drifted),)
+
+
+def _checked_as_declared(owner: Owner, seen: Json | None) -> tuple[Check, ...]:
+    """With `verify_from = "base"` their own files are what they were before the run for as long as they run.
+
+    Where that cannot be, the first of them counts as one that could not be run.
+    """
+    invocation, env = owner.invocation, owner.env
+    may_write = invocation.sandbox.level is not Level.READ_ONLY
+    if invocation.terms.verify_from != "base" or not invocation.verify or not (may_write or seen):
+        return _checked(owner)
+    observed, failed = _observed(seen, None), "what the run changed is not known"
+    if observed is not None and seen is not None:
+        own = checks_changed(allowed_by(invocation), observed, str(seen["root"]))
+        try:
+            if own:
+                tree_helper.to_base(owner.run, env, own)
+                owner.log.note("checks_from_base", paths=list(own[:_NAMED]))
+            return _checked(owner)
+        except (tree_helper.TreeUnknown, OSError, ValueError) as error:
+            failed = str(error)[:500]
+        finally:
+            tree_helper.to_run(owner.run, env)
+    text = f"its own files could not be made what they were before the run: {failed}"
+    return (Check(invocation.verify[0], None, False, 0.0, text),)
 
 
 def _checked(owner: Owner) -> tuple[Check, ...]:

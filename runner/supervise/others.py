@@ -11,6 +11,7 @@ import os
 from runner.errors import RunnerError
 from runner.processes.proc import RUN_MANIFEST, environment
 from runner.state import lineage
+from runner.state.authentic import why_foreign
 from runner.state.store import RunDir
 
 TYPE_CHECKING = False
@@ -35,7 +36,7 @@ class Others:
         folder = os.path.dirname(environment(process.pid).get(RUN_MANIFEST, ""))
         try:
             other = RunDir.from_path(folder)
-            if other.run_id != run_id or not _is_mine(other) or not other.is_locked():
+            if other.run_id != run_id or why_foreign(other) is not None or not other.is_locked():
                 return False
             manifest = other.read_manifest()
         except (ValueError, OSError, RunnerError):
@@ -43,10 +44,6 @@ class Others:
         if manifest.supervisor is None:
             return any(child.path == other.path for child in lineage.children(self._run))
         return _is(process, manifest.supervisor) or _is(process, manifest.process)
-
-
-def _is_mine(run: RunDir) -> bool:
-    return os.lstat(run.path).st_uid == os.geteuid()
 
 
 def _is(process: Process, identity: Identity | None) -> bool:

@@ -18,7 +18,7 @@ from runner.verify.record import RolledBack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from runner.model import Terms
@@ -77,6 +77,25 @@ def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
 def set_aside(run: RunDir, n: int, env: Mapping[str, str]) -> None:
     """The rollback after attempt `n`: a later one is another one, and what this one took away stays."""
     _ask(run, "set-aside", env, str(n))
+
+
+def to_base(run: RunDir, env: Mapping[str, str], paths: Sequence[str]) -> None:
+    """These files become what they were before the run. TreeUnknown. `to_run` has to follow."""
+    asked = f"{run.path}/base-files.paths"
+    files.replace_json(asked, list(paths), indent=None)
+    _refuse_rest(_ask(run, "to-base", env, asked))
+
+
+def to_run(run: RunDir, env: Mapping[str, str]) -> None:
+    """They become what the run made of them, if they are not that already. TreeUnknown."""
+    if os.path.exists(f"{run.path}/base-files.json"):
+        _refuse_rest(_ask(run, "to-run", env))
+        files.withdraw(f"{run.path}/base-files.paths")
+
+
+def _refuse_rest(answer: Mapping[str, Any]) -> None:
+    if answer["left"]:
+        raise TreeUnknown(f"not all files could be put back: {'; '.join(answer['left'][:5])}")
 
 
 def has_begun(run: RunDir) -> bool:

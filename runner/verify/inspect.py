@@ -73,6 +73,8 @@ class Allowed(Value):
     """Where they run, as an absolute path."""
     files: tuple[str, ...] = ()
     """Globs that its task names."""
+    is_checked_from_base: bool = False
+    """Whether the checks run with their own files as they were before."""
 
 
 class Observed(Value):
@@ -137,6 +139,7 @@ def allowed_by(invocation: Invocation) -> Allowed:
         checks=invocation.verify,
         cwd=invocation.cwd,
         files=terms.files,
+        is_checked_from_base=terms.verify_from == "base",
     )
 
 
@@ -233,6 +236,7 @@ def _on_checks(allowed: Allowed, observed: Observed, root: str) -> Iterable[Find
     others = tuple(path for path in checks_changed(allowed, observed, root) if path not in protected)
     if others:
         text = f"{_count(others)} changed that its own checks execute or read"
+        text += "; they ran with these as before the run" if allowed.is_checked_from_base else ""
         yield _finding("check_changed", Severity.WARNING, text, others)
 
 

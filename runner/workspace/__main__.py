@@ -1,10 +1,12 @@
 """Compares a run's work tree or rolls it back, in a separate process: the supervisor stays small.
 
-`python -I .../workspace/__main__.py look|roll-back|set-aside RUN_FOLDER ANSWER [N]`; the answer is JSON.
+`python -I .../workspace/__main__.py look|roll-back|set-aside|to-base|to-run RUN_FOLDER ANSWER [N | FILE]`;
+the answer is JSON. FILE is a JSON list of paths.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from runner.workspace.snapshot import Snapshot
 
 _DIFF_BYTES = 256 * 1024
+_LARGEST = 1 << 30
 _IGNORED = 100
 """Names of ignored files that are told; the installation of a package changes thousands."""
 
@@ -36,6 +39,8 @@ def main(argv: list[str]) -> int:
 
             set_aside(folder, int(more[0]))
             replace_json(answer, {}, indent=None)
+        elif what in ("to-base", "to-run"):
+            replace_json(answer, {"left": _swapped(snapshot, *more)}, indent=None)
         else:
             found = _look(snapshot) if what == "look" else _roll_back(snapshot)
             replace_json(answer, found, indent=None)
@@ -74,6 +79,13 @@ def _look(snapshot: Snapshot) -> dict[str, Any]:
         "root": snapshot.root,
         "diff": beginning(snapshot, now.tree, _DIFF_BYTES).decode(errors="replace"),
     }
+
+
+def _swapped(snapshot: Snapshot, paths: str | None = None) -> tuple[str, ...]:
+    from runner.disk.files import read
+    from runner.workspace.base_files import to_base, to_run
+
+    return to_run(snapshot) if paths is None else to_base(snapshot, json.loads(read(paths, _LARGEST)))
 
 
 def _roll_back(snapshot: Snapshot) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import pytest
 from support.processes import look
 from support.repo import Repo
 from support.waiting import wait_until
@@ -116,3 +118,50 @@ def test_a_run_that_rewrites_its_own_check_is_told_and_with_protect_rejected(rep
         assert found["evidence"] == ["ci/test.sh"]
         assert found["severity"] == ("error" if protect else "warning")
         assert any("its own checks" in risk for risk in report["residual_risk"])
+
+
+def with_a_check(repo: Repo, *keys: str) -> str:
+    """A repository whose check the agent rewrites, with its work."""
+    (repo.root / "ci").mkdir()
+    (repo.root / "ci/test.sh").write_text('[ "$(cat answer)" = 42 ]\n')
+    repo.task('verify = [["sh", "ci/test.sh"]]', 'on_failure = "keep"', 'verify_from = "base"', *keys)
+    repo.commit()
+    return "exit 0\n"
+
+
+@pytest.mark.parametrize(("answer", "status"), [("41", "rejected"), ("42", "succeeded")])
+def test_checks_from_the_base_are_those_of_before_and_the_work_is_that_of_the_run(
+    repo: Repo, answer: str, status: str
+) -> None:
+    rewritten = with_a_check(repo)
+    repo.quick_codex(before=f"echo exit 0 > ci/test.sh; echo {answer} > answer")
+    run = repo.start("--sandbox", "workspace-write")
+    assert run.wait()["status"] == status
+    assert (repo.root / "ci/test.sh").read_text() == rewritten
+    assert "as before the run" in run.ask("report").json()["findings"][0]["message"]
+
+
+def test_an_owner_that_is_killed_over_such_a_check_has_the_files_put_back_by_the_next(repo: Repo) -> None:
+    rewritten = with_a_check(repo)
+    (repo.root / "ci/test.sh").write_text(
+        'echo $$ > "$HOME/check"; until [ -e "$HOME/gate" ]; do sleep 0.05; done\n'
+    )
+    repo.commit()
+    repo.quick_codex(before="echo exit 0 > ci/test.sh")
+    run = repo.start("--sandbox", "workspace-write")
+    check = repo.pid_in("check")
+    assert "gate" in (repo.root / "ci/test.sh").read_text()
+    run.kill_supervisor()
+    repo.open_gate()
+    assert run.wait()["status"] == "succeeded"
+    assert not check.is_still_there()
+    assert (repo.root / "ci/test.sh").read_text() == rewritten
+
+
+def test_a_check_that_cannot_be_run_from_the_base_has_not_passed(repo: Repo) -> None:
+    """No git, so nobody knows what they were."""
+    repo.task('verify = [["true"]]', 'verify_from = "base"')
+    shutil.rmtree(repo.root / ".git")
+    repo.quick_codex()
+    ended = repo.start("--sandbox", "workspace-write").wait()
+    assert (ended["status"], ended["reason"]["code"]) == ("rejected", "verify_failed")

@@ -160,7 +160,15 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
     keys += ("timeout", "[sandboxes.unlimited]", "prompt_file", "limits", "tokens", "tree_tokens", "warn_at")
     keys += ("repeats", "reconnects", "ladder", "api_retries", "backoff", "backoff_max", "scope", "workspace")
     keys += ("on_failure", "on_conflict", "conformance", "retries", "patterns", "approach", "execution_note")
-    keys += ("constraints", "testing", "output_contract", "protect", *Delegate._fields, *Economics._fields)
+    keys += (
+        "constraints",
+        "testing",
+        "output_contract",
+        "protect",
+        "verify_from",
+        *Delegate._fields,
+        *Economics._fields,
+    )
     shown = []
     for line in lines:
         bare = line.removeprefix("# ")

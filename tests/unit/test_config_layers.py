@@ -46,6 +46,7 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "output_contract": False,
                 "conformance": "report",
                 "protect": [],
+                "verify_from": "run",
                 "retries": 0,
                 "limits": {
                     "tokens": "none",

@@ -317,6 +317,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "accepted": {"files": 2},
     "discarded": {},
     "warning": {"code": "tokens", "message": "it spent 8 tokens", "used": 8, "limit": 10},
+    "checks_from_base": {"paths": ["ci/test.sh"]},
     "tree_unknown": {"message": "git failed"},
     "rolled_back": {
         "restored": 2,
