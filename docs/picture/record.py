@@ -18,6 +18,8 @@ from pathlib import Path
 from rich.console import CONSOLE_SVG_FORMAT, Console
 from rich.text import Text
 
+from runner.state import trust
+
 PICTURE = Path(__file__).with_name("run.svg")
 COLUMNS = 94
 COMMANDS = (
@@ -78,8 +80,9 @@ def _repository(path: Path, env: dict[str, str]) -> Path:
     path.mkdir()
     for name, content in FILES.items():
         (path / name).write_text(content, encoding="utf-8")
-    for words in ("init -q -b main", "add .", "commit -q -m Begin"):
+    for words in ("init -q -b main", "add . :!delegate.local.toml", "commit -q -m Begin"):
         subprocess.run(["git", *words.split()], cwd=path, env=env, check=True)
+    trust.give(str(path), env, "", None, ())  # as `runner trust --folder` in a folder of one's own
     return path
 
 

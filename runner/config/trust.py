@@ -35,7 +35,7 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     "defaults": _SHARED,
     "tasks": (*_TEXTS, *_SHARED),
     "runtimes": ("version",),
-    "models": ("model", "reasoning_effort", "runtime"),
+    "models": ("model", "reasoning_effort"),
     "sandboxes": (),
     "delegation": ("enabled", "tools", "max_depth", "max_children", "tasks", "on_parent_end", "skills"),
     "recovery": None,
@@ -155,6 +155,8 @@ def _says_nothing(path: Path, value: Any, merged: Mapping[str, Any], below: Mapp
         return value in ("read-only", False, [])
     if key == "rehearse" and isinstance(value, bool):
         return True
+    if key == "runtime" and table == "models":
+        return bool(value == merged.get("defaults", {}).get(key, value) == below["defaults"][key])
     around = [merged.get("defaults", {}), below["defaults"]] if table == "tasks" else []
     if key == "sandbox":
         levels = [_level(value, merged)] + [
@@ -182,9 +184,7 @@ def _kind(path: Path, value: Any) -> str:
         return SENDS
     if path[0] == "runtimes" and "config" in path:
         return RUNS if any(part in _STARTS for part in ".".join(path).split(".")) else OTHER
-    if key in ("runtime", "commit", "server", "rehearse"):
-        return OTHER
-    return RUNS
+    return RUNS if key in ("verify", "prepare", "command") else OTHER
 
 
 def _words(path: Path, value: Any) -> str:

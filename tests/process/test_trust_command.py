@@ -146,6 +146,21 @@ def test_a_child_run_needs_it_too_and_no_agent_can_give_it(clone: Repo) -> None:
     assert trust.given(str(clone.root), clone.env) is None
 
 
+@pytest.mark.parametrize("more", [(), ("--force-delegate", "--yes")], ids=["", "forced"])
+def test_a_plan_needs_it_before_its_consent(more: tuple[str, ...], clone: Repo) -> None:
+    (clone.root / "plan.toml").write_text(
+        'schema_version = 1\n[[units]]\nid = "U1"\ngoal = "Do it."\ntests = ["x"]\nverify = [["true"]]\n',
+        encoding="utf-8",
+    )
+    words = ("start", "--plan", "plan.toml", "--task", "work", "--format", "json", *more)
+    shown = clone.cli(*words[:5], "--dry-run", "--format", "json")
+    assert shown.status == 0 and not ran(clone), shown
+    refused = clone.cli(*words, "--force-delegate")
+    assert (refused.status, refused.error["code"]) == (5, "not_trusted"), refused
+    assert clone.cli(*words, "--force-delegate", "--trust").error["code"] == "consent_missing"
+    assert clone.no_runs()
+
+
 def test_a_digest_is_trust_in_exactly_that(clone: Repo) -> None:
     shown = clone.json("trust", "--show")
     assert (shown["trusted"], shown["digest"]) == (False, trusting(clone.root)["RUNNER_TRUST"])
