@@ -277,8 +277,9 @@ def _known(run: RunDir, manifest: Manifest) -> Known:
     except RunnerError:
         names = ()
     given, owned = (_environment(one) for one in (manifest.process, manifest.supervisor))
-    found = fingerprints.known(run, names, os.environ, given, owned)
-    return found.replace(missing=()) if given else found  # what its own process has not got, it never had
+    if given:  # what its process has not got, it never had, unless a fingerprint says so
+        names = tuple(name for name in names if name in given or name in owned)
+    return fingerprints.known(run, names, os.environ, given, owned)
 
 
 def _environment(who: Identity | None) -> Mapping[str, str]:
