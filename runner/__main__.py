@@ -8,6 +8,9 @@ import sys
 if __name__ == "__main__":
     if not __package__:
         sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        from runner.disk.interpreter import find_packages
+
+        find_packages()
     from runner.cli.app import program
 
     program()

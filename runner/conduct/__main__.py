@@ -65,4 +65,7 @@ def _print(record: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from runner.disk.interpreter import find_packages
+
+    find_packages()
     raise SystemExit(main(sys.argv[1:]))

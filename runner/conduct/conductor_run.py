@@ -6,6 +6,7 @@ import os
 import sys
 from importlib.metadata import version
 
+from runner.disk.interpreter import command
 from runner.invocation import Invocation
 from runner.model import DISTRIBUTION, SCHEMA_VERSION, Limits
 from runner.resolve.invocation import digest_of
@@ -49,7 +50,7 @@ def invocation(
         runtime=PLAN,
         program=sys.executable,
         version=version(DISTRIBUTION),
-        argv=(sys.executable, "-I", _MAIN, run.path),
+        argv=command(_MAIN, run.path),
         cwd=config.root,
         env_names=tuple(sorted(env)),
         secret_names=tuple(sorted(choice.settings.env)),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 
 from runner.config.find import SYSTEM_POLICY, ConfigFiles, find, refuse_committed, setting_names
 from runner.config.policy import narrow
 from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, settles, write
+from runner.disk.interpreter import command
 from runner.errors import ConfigInvalid
 from runner.model import Delegate, Economics, Policy
 
@@ -119,9 +119,8 @@ def _compile(places: ConfigFiles, expected: Mapping[str, Any]) -> str:
     import subprocess
 
     main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
-    # -I: neither the current folder nor PYTHON* variables decide which code reads the policy.
     done = subprocess.run(
-        [sys.executable, "-I", main],
+        command(main),
         input=json.dumps({"places": places.to_json(), "key": expected}),
         capture_output=True,
         text=True,

@@ -1,7 +1,7 @@
 """The process that compiles the settings for `runner.config.load`: JSON on stdin, the snapshot or the
 problems on stdout.
 
-It is started with `python -I`, which ignores PYTHONPATH, so it puts the folder of this package on the path.
+It is started as `disk.interpreter` says, so it puts the folder of this package on the path.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from runner.disk.interpreter import find_packages
+
+find_packages()
 
 
 def main() -> None:

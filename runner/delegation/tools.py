@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 
 from runner.delegation.caller import Caller
+from runner.disk.interpreter import command
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, SupervisorFailed
 from runner.state import questions
 from runner.state.lineage import ParentOver, children
@@ -106,8 +106,7 @@ def spawn(caller: Caller, args: Json) -> dict[str, Any]:
     """Through the command itself: a start needs a small process, and this one is not."""
     parent = caller.parent_for_spawn(args.get("parent_manifest_path"))
     run_id = new_run_id()
-    argv = [sys.executable, "-I", _MAIN, "start", "--format", "json", "--task", args["task_id"]]
-    argv += ["--run-id", run_id]
+    argv = [*command(_MAIN, "start", "--format", "json", "--task", args["task_id"], "--run-id", run_id)]
     if parent is not None:
         argv += ["--parent", parent.manifest]
     elif caller.config_file is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runner.disk import home
+from runner.disk import home, interpreter
 from runner.errors import InReach
 from runner.model import RuntimeSettings
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
@@ -150,14 +150,16 @@ def _obeyed(
 
 def _own_code(given: Sequence[str]) -> Iterator[Obeyed]:
     """A virtual environment as a whole, unless the agent is to work right in it."""
-    prefix, what = os.path.realpath(sys.prefix), "runner's own code"
-    is_whole = sys.prefix != sys.base_prefix and not any(is_inside(folder, prefix) for folder in given)
-    if is_whole:
-        yield _one(what, sys.prefix)
+    found, what = interpreter.environment(), "runner's own code"
+    prefix = os.path.realpath(found or sys.prefix)
+    is_whole = found is not None and not any(is_inside(folder, prefix) for folder in given)
+    if found is not None and is_whole:
+        yield _one(what, found)
     else:
         yield _one("runner's Python", sys.executable)
         yield from (_one(what, entry) for entry in sys.path if entry.endswith("-packages"))
-        yield _one(what, os.path.join(sys.prefix, "pyvenv.cfg"), is_file=True)
+        if found is not None:
+            yield _one(what, os.path.join(found, "pyvenv.cfg"), is_file=True)
     if not (is_whole and is_inside(_PACKAGE, prefix)):
         yield _one(what, _PACKAGE)
     yield _one("the library of Python", os.path.dirname(os.__file__))

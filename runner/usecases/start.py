@@ -11,7 +11,7 @@ import sys
 from runner import runtimes
 from runner.config.find import setting_names
 from runner.config.trust import comes_with_repository
-from runner.disk import home, programs
+from runner.disk import home, interpreter, programs
 from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import ConfigInvalid, PromptInvalid, StartFailed, Unwritable
 from runner.invocation import Invocation
@@ -298,7 +298,7 @@ def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found
 def _server_argv(config: Config, request: Request) -> tuple[str, ...]:
     """The delegation server's program: by its path, so that it needs neither PATH nor an activated venv."""
     named = () if request.config_file is None else ("--config", os.path.abspath(request.config_file))
-    return (sys.executable, "-I", _MAIN, "delegate-server", "--repo", config.root, *named)
+    return interpreter.command(_MAIN, "delegate-server", "--repo", config.root, *named)
 
 
 def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.config.snapshot import files_named
+from runner.disk.interpreter import customized
 from runner.model import Level
 from runner.resolve.reach import is_inside, roots
 from runner.state.watched import digest_of
@@ -21,7 +22,7 @@ def watched(choice: Choice) -> dict[str, str]:
     if choice.sandbox.level is Level.READ_ONLY:
         return {}
     config, request, root = choice.config, choice.request, choice.config.root
-    named = (*config.files, *files_named(config), request.rehearsal_script, request.map)
+    named = (*config.files, *files_named(config), request.rehearsal_script, request.map, *customized())
     writable = roots(choice.sandbox, root, ())
     found: dict[str, str] = {}
     for name in named:

@@ -74,6 +74,7 @@ def test_the_program_is_the_conductor_and_has_the_whole_environment_of_whoever_s
         sys.executable,
         "-I",
     )
-    assert made.argv[2].endswith("conduct/__main__.py") and os.path.exists(made.argv[2])
-    assert made.argv[3].endswith(f".runs/hello/cli/{made.run_id}")
+    assert made.argv[2] == "-S", "and without the files of its environment that name others"
+    assert made.argv[5].endswith("conduct/__main__.py") and os.path.exists(made.argv[5])
+    assert made.argv[6].endswith(f".runs/hello/cli/{made.run_id}")
     assert made.env_names == ("A", "HOME") and made.verify == () and made.parent is None

@@ -140,3 +140,28 @@ def test_the_supervisor_starts_without_what_a_pth_file_says(tmp_path: Path) -> N
     assert not (tmp_path / "evil").exists()
     subprocess.run([program, "-I", "-c", ""], check=True, timeout=30)
     assert (tmp_path / "evil").exists(), "else nothing was shown"
+
+
+def test_programs_of_ours_find_their_packages_and_nothing_that_a_project_adds(tmp_path: Path) -> None:
+    """A project that is installed in editable mode is a folder on `sys.path`, where an agent may write."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "sitecustomize.py").write_text(f"open({str(tmp_path / 'evil')!r}, 'w')\n")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "v"], check=True)
+    (packages,) = tmp_path.glob("v/lib/python*/site-packages")
+    (packages / "project.pth").write_text(f"{tmp_path / 'src'}\n")
+    (packages / "a_package.py").write_text("")
+    main = tmp_path / "main.py"
+    root = Path(__file__).parents[2]
+    asks = "from runner.disk import interpreter; interpreter.find_packages(); import a_package, sys; "
+    main.write_text(f"import sys; sys.path.insert(0, {str(root)!r}); {asks}print(sys.path)")
+    program = tmp_path / "v/bin/python"
+    code = f"""
+import os, sys
+os.remove({str(tmp_path / "evil")!r})
+sys.path.insert(0, {str(root)!r})
+from runner.disk import interpreter
+os.execv(sys.executable, interpreter.command({str(main)!r}))
+"""
+    done = subprocess.run([program, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert str(packages) in done.stdout and f"{tmp_path}/src" not in done.stdout
+    assert not (tmp_path / "evil").exists()
