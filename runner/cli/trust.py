@@ -6,7 +6,7 @@ import os
 
 from runner.cli import pen
 from runner.cli.ask import can_ask, confirm
-from runner.cli.parser import Parser, add_settings, settings
+from runner.cli.parser import Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.errors import ExitStatus, NotTrusted, UsageError
 from runner.text.terminal import escape_unseen
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from runner.usecases.trust import Demands
 
 QUESTION = "Do you trust these settings?"
+_LONGEST = 2000
+"""More of a value is not shown: it would push the others off the screen."""
 _HEADINGS = {
     "runs": "run outside of a sandbox, with all that you may do",
     "sends": "send to a model, or hand to the agent",
@@ -54,15 +56,14 @@ def add_trust(parser: Parser) -> None:
 
 
 def run_trust(args: Namespace) -> int:
+    if args.withdraw:
+        return _withdraw(args)
     config = settings(args)
     found = trust.demanded(config, os.environ)
     if args.show:
         _show(args, found)
         return ExitStatus.OK
     _refuse_nested()
-    if args.withdraw:
-        was_there = trust.withdraw(config, os.environ)
-        return _said(args, found.replace(by=None), "withdrawn" if was_there else "there was none")
     if args.digest is not None:
         if args.digest != found.digest:
             raise NotTrusted(
@@ -84,6 +85,20 @@ def run_trust(args: Namespace) -> int:
     return _said(args, found.replace(by=by, changes=()), f"trusted: {_what(found, args.folder)}")
 
 
+def _withdraw(args: Namespace) -> int:
+    """Also where the settings are wrong by now."""
+    from runner.config import commands
+
+    _refuse_nested()
+    root, file = commands.place_of(here(), os.environ, args.config)
+    was_there = trust.withdraw(root, file, os.environ)
+    if args.format == "json":
+        emit({"withdrawn": was_there})
+    else:
+        pen.say("withdrawn" if was_there else "there was none")
+    return ExitStatus.OK
+
+
 def ask_for(args: Namespace, found: Demands) -> None:
     """Shows what a start is about to let the settings do, and has it trusted. See `gate.pass_gate`."""
     if not args.trust and not can_ask():
@@ -102,7 +117,7 @@ def explanation(found: Demands, *, folder: bool = False) -> str:
     if found.before is not None:
         told = trust.difference(found)
         lines.append(f"{where} is {'not ' if told else ''}what you have trusted{':' if told else '.'}")
-        lines += [f"  {what:<9}{key}  {_seen(words)}" for what, key, words in told]
+        lines += [f"  {what:<9}{_seen(key)}  {_seen(words)}" for what, key, words in told]
     else:
         lines.append(f"{where} comes with the repository. Whoever starts its tasks lets it")
         lines += _listed(found.items)
@@ -114,18 +129,28 @@ def explanation(found: Demands, *, folder: bool = False) -> str:
 
 def _seen(words: str) -> str:
     """On one line, and what cannot be seen as escapes: two values that differ never look the same."""
-    return escape_unseen(words).replace("\n", "\\n")
+    shown = escape_unseen(words).replace("\n", "\\n")
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}... ({len(shown) - _LONGEST:,} more)"
 
 
 def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
-    """What the settings can do, by kind."""
+    """What the settings can do, by kind; what many tasks say alike stands there once."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for row in items:
+        kind, key, words = row[0], row[1], trust.words_of(row)
+        name = key.rpartition(".")[2] if key.startswith("tasks.") else key
+        alike.setdefault((kind, name, words), []).append(key)
     lines = []
     for kind, heading in _HEADINGS.items():
-        rows = [(row[1], _seen(trust.words_of(row))) for row in items if row[0] == kind]
+        rows = [(_named(keys), _seen(words)) for (of, _, words), keys in alike.items() if of == kind]
         if rows:
             width = min(44, max(len(key) for key, _ in rows))
             lines += [f"\n  {heading}:", *(f"    {key:<{width}}  {words}" for key, words in rows)]
     return lines or ["start agents with its prompts, and nothing else."]
+
+
+def _named(keys: Sequence[str]) -> str:
+    return _seen(keys[0]) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
 
 
 def _show(args: Namespace, found: Demands) -> None:

@@ -244,6 +244,12 @@ def init(start_dir: str) -> InitReport:
     return InitReport(root, repository is not None, (path, rules) if ignored else (path,), ignored)
 
 
+def place_of(start_dir: str, env: Mapping[str, str], config_file: str | None = None) -> tuple[str, str]:
+    """The root, and the file of its settings as trust in them names it; nothing is read."""
+    places = find(start_dir, config_file, env, SYSTEM_POLICY)
+    return places.root, places.shown(places.project)
+
+
 def as_written(root: str) -> Config:
     """The settings that `init` has written in `root`, whatever other layers there are."""
     from runner.config.compile import compile_settings

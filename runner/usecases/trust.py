@@ -147,9 +147,9 @@ def _contents(items: Iterable[tuple[str, ...]]) -> dict[str, str]:
     return {row[1]: row[2] for row in items if len(row) == 3 and row[1].startswith(_CONTENT)}
 
 
-def withdraw(config: Config, env: Mapping[str, str]) -> bool:
+def withdraw(root: str, file: str, env: Mapping[str, str]) -> bool:
     """Whether there was anything to take back, of these settings or of the folder."""
-    return trust.withdraw(config.root, env, [config.trust.get("file", ""), ""])
+    return trust.withdraw(root, env, [file, ""])
 
 
 def program_is_trusted(config: Config, runtime: str, env: Mapping[str, str]) -> bool:

@@ -115,6 +115,18 @@ def test_a_person_is_asked_once_with_words_and_a_no_starts_nothing(
     assert start(clone) == (0, "")
 
 
+def test_what_many_tasks_say_alike_is_shown_once_and_no_value_hides_the_others(clone: Repo) -> None:
+    tasks = "".join(f'[tasks.t{n}]\nprompt = "x"\nverify = [["make"]]\n' for n in range(50))
+    long = " " * 5000
+    clone.config(
+        f'{tasks}[runtimes.codex.config]\nnotify = ["sh", "-c", "true{long}; rm -r x"]\na = "\u200b"\n'
+    )
+    shown = clone.cli("trust", "--show").stdout
+    assert "tasks.t0.verify and 49 more" in shown and shown.count("make") == 1
+    assert "more)" in shown and len(shown) < 5000
+    assert "\\u200b" in shown and "\u200b" not in shown
+
+
 def test_an_option_agrees_and_only_the_difference_is_told_later(clone: Repo) -> None:
     assert start(clone, "--trust") == (0, "")
     assert start(clone) == (0, "")
@@ -185,7 +197,10 @@ def test_a_folder_is_trusted_whatever_it_comes_to_say_until_a_run_changes_it(clo
 
 def test_trust_that_is_taken_back_is_asked_for_again(clone: Repo) -> None:
     clone.json("trust", "--yes")
+    settings = (clone.root / "delegate.toml").read_text(encoding="utf-8")
+    clone.config("wrong = 1\n")
     assert clone.cli("trust", "--withdraw").stdout == "withdrawn\n"
+    (clone.root / "delegate.toml").write_text(settings, encoding="utf-8")
     assert start(clone) == (5, "not_trusted")
     assert clone.cli("trust", "--withdraw").stdout == "there was none\n"
 
