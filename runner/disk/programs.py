@@ -49,20 +49,16 @@ def _identity(path: str) -> str:
     return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
 
 
-def outside_work_trees(name: str, env: Mapping[str, str]) -> str | None:
-    """As `on_path`, for a program that looks at what an agent did: one that stands in a work tree of git,
-    where the agent may have put it, is taken only if there is no other.
-    """
-    found = (path for folder in _folders(env) if is_executable(path := f"{folder}/{name}"))
-    first = next(found, None)
-    if first is None or not _is_in_work_tree(first):
-        return first
-    return next((path for path in found if not _is_in_work_tree(path)), first)
-
-
 def search_path(env: Mapping[str, str], more: Iterable[str] = ()) -> str:
     """PATH with its absolute entries alone, and with `more` of them at its end."""
     return os.pathsep.join((*_folders(env), *more))
+
+
+def work_trees_last(env: Mapping[str, str]) -> str:
+    """`search_path`, where folders in work trees of git come last: for what looks at the work of an agent. It
+    may have put a program there (`.venv/bin`) that has the name of another.
+    """
+    return os.pathsep.join(sorted(_folders(env), key=_is_in_work_tree))
 
 
 def with_search_path(env: Mapping[str, str]) -> dict[str, str]:
@@ -76,8 +72,8 @@ def is_executable(path: str) -> bool:
     return os.path.isfile(path) and os.access(path, os.X_OK)
 
 
-def _is_in_work_tree(path: str) -> bool:
-    folder = os.path.dirname(os.path.realpath(os.path.dirname(path) + "/x"))
+def _is_in_work_tree(folder: str) -> bool:
+    folder = os.path.realpath(folder)
     while folder != "/":
         if os.path.isfile(f"{folder}/.git") or os.path.isfile(f"{folder}/.git/HEAD"):
             return True

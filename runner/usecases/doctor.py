@@ -104,7 +104,7 @@ def _trusted(config: Config, env: Mapping[str, str]) -> Iterator[Examined]:
 
 def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Examined]:
     loss = "without it the changes of a run are unknown"
-    program = programs.outside_work_trees("git", env)
+    program = programs.on_path("git", {"PATH": programs.work_trees_last(env)})
     if program is None:
         yield Examined("git", Fitness.WARN, f"there is no git on PATH; {loss}", "install git")
         return

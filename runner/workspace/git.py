@@ -37,7 +37,8 @@ _NO_PROTOCOL = "/"
 the program that they name. GIT_NO_LAZY_FETCH forbids it since git 2.45 only. Of the protocols that may be
 used (GIT_ALLOW_PROTOCOL, git(1)) this is the only one, and no program can have the name of its helper.
 """
-_found: dict[str, str | None] = {}
+_found: dict[str | None, tuple[str, str | None]] = {}
+"""For each PATH, as it is for git, and where git is: looked at once, what comes up there later is ignored."""
 
 
 class GitFailed(Conflict):
@@ -156,7 +157,8 @@ def split(data: bytes) -> list[str]:
 def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
     """Ours without any GIT_ variable: one of a hook or of the agent would turn us to another repository."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    clean["PATH"] = programs.search_path(clean)
+    # git looks there for the filters that the user's settings name, as `git-lfs`.
+    clean["PATH"] = _place(clean.get("PATH"))[0]
     clean |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     clean["GIT_ALLOW_PROTOCOL"] = _NO_PROTOCOL
     whole = {**_SETTINGS, **settings}
@@ -169,7 +171,7 @@ def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[s
 
 def _spawn(argv: tuple[str, ...], env: Mapping[str, str], streams: Sequence[int]) -> int:
     moved = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(streams)]
-    program = _program(env["PATH"])
+    program = _place(os.environ.get("PATH"))[1]
     try:
         if program is not None:
             return os.posix_spawn(program, argv, env, file_actions=moved, setsigdef=_RESET)
@@ -178,10 +180,10 @@ def _spawn(argv: tuple[str, ...], env: Mapping[str, str], streams: Sequence[int]
     raise GitFailed("there is no git on PATH", hint="install git 2.32 or newer")
 
 
-def _program(path: str) -> str | None:
-    """The git of this process, looked for once on each PATH: what comes up later on it is another one."""
+def _place(path: str | None) -> tuple[str, str | None]:
     if path not in _found:
-        _found[path] = programs.outside_work_trees("git", {"PATH": path})
+        used = programs.work_trees_last({} if path is None else {"PATH": path})
+        _found[path] = (used, programs.on_path("git", {"PATH": used}))
     return _found[path]
 
 

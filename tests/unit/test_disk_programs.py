@@ -55,18 +55,17 @@ def test_a_child_always_gets_a_path(env: dict[str, str]) -> None:
     assert programs.with_search_path(env) == {"PATH": os.defpath}
 
 
-def test_a_program_that_stands_in_a_work_tree_is_the_last_choice(tmp_path: Path) -> None:
-    """An agent may have put it there; a virtual environment in the repository is often the first on PATH."""
-    places = {name: tmp_path / name for name in ("repo/.venv/bin", "linked/bin", "usual/bin")}
-    for place in places.values():
+def test_folders_in_work_trees_come_last(tmp_path: Path) -> None:
+    """An agent may write there; a virtual environment in the repository is often the first on PATH."""
+    first, second, third = (tmp_path / name for name in ("repo/.venv/bin", "linked/bin", "usual/bin"))
+    for place in (first, second, third):
         place.mkdir(parents=True)
         (place / "tool").touch(0o755)
     (tmp_path / "repo" / ".git").mkdir()
     (tmp_path / "repo" / ".git" / "HEAD").touch()
     (tmp_path / "linked" / ".git").write_text("gitdir: elsewhere\n")
-    (tmp_path / "alias").symlink_to(tmp_path / "repo" / ".venv" / "bin")
-    first, second, third = places.values()
-    for path in (f"{first}:{third}", f"{first}:{second}:{third}", f"{tmp_path}/alias:{third}:{first}"):
-        assert programs.outside_work_trees("tool", {"PATH": path}) == f"{third}/tool"
-    assert programs.outside_work_trees("tool", {"PATH": f"{first}:{second}"}) == f"{first}/tool"
-    assert programs.outside_work_trees("tool", {"PATH": f"{tmp_path}/repo"}) is None
+    (tmp_path / "alias").symlink_to(first)
+    path = f"{first}:.:{tmp_path}/alias:{second}:{third}:/gone"
+    last = programs.work_trees_last({"PATH": path})
+    assert last == f"{third}:/gone:{first}:{tmp_path}/alias:{second}"
+    assert programs.on_path("tool", {"PATH": last}) == f"{third}/tool"

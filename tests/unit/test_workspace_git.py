@@ -174,3 +174,25 @@ def test_of_a_long_answer_only_the_beginning_is_made(tmp_path: Path, programs: P
     git_that_does(programs, "echo no >&2; exit 3")
     with pytest.raises(GitFailed, match="no"):
         Git(str(tmp_path)).beginning(100_000, "x")
+
+
+def test_a_filter_of_the_user_is_no_program_that_an_agent_put_in_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`git status` runs filters, by names that it looks for on PATH: before a run, and in no sandbox."""
+    work = Work(tmp_path)
+    usual, planted = tmp_path / "bin", work.root / ".venv" / "bin"
+    for folder, text in ((usual, "usual"), (planted, "planted")):
+        folder.mkdir(parents=True)
+        (folder / "my-lfs").write_text(f"#!/bin/sh\ntouch {tmp_path}/{text}\ncat\n")
+        (folder / "my-lfs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{planted}:{usual}:{os.defpath}")
+    work.git("config", "filter.lfs.clean", "my-lfs")
+    work.write(".gitattributes", "*.bin filter=lfs\n")
+    work.write(".gitignore", ".venv/\n")
+    work.write("a.bin", "1\n")
+    work.commit()
+    (tmp_path / "planted").unlink()
+    work.write("a.bin", "2\n")
+    work.take()
+    assert (tmp_path / "usual").exists() and not (tmp_path / "planted").exists()
