@@ -249,6 +249,8 @@ def of_another(run: RunDir) -> Foreign | None:
         except OSError:
             continue
         if stat.S_ISLNK(found.st_mode):
+            if path not in folders:
+                continue  # an agent without a sandbox has put it there, and it is followed nowhere
             text = f"{path} is a symbolic link"
             return Foreign(Why.LINK, text, "runner follows no links there")
         if found.st_uid != os.geteuid():

@@ -183,6 +183,14 @@ def test_a_folder_that_is_a_link_makes_a_run_foreign(run: RunDir, name: str, tmp
     assert why(run) is Why.LINK
 
 
+@pytest.mark.parametrize("name", ["control", "questions", "lock"])
+def test_a_link_inside_of_a_run_leaves_it_ours(run: RunDir, name: str, tmp_path: Path) -> None:
+    path = getattr(run, name)
+    os.rename(path, tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", path)
+    assert why(run) is None
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 @pytest.mark.parametrize(
     "name", ["", "/work", "/work/cli", "/work/cli/{run}", "/work/cli/{run}/manifest.json"]
