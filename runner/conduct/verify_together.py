@@ -6,7 +6,7 @@ import os
 
 from runner.processes.proc import command_line, everything, identify
 from runner.processes.tree import Tree
-from runner.state.authentic import refuse_foreign
+from runner.state.authentic import own_invocation
 from runner.supervise.begin import PROGRAM as SUPERVISOR
 from runner.supervise.begin import reap
 from runner.verify.checks import CheckCommand, judge, run_check
@@ -32,8 +32,7 @@ def verify_together(run: RunDir, cwd: str, batches: Sequence[RunDir], env: Mappi
     tree.spare(_older(run))
     done: set[tuple[str, ...]] = set()
     for batch in batches:
-        refuse_foreign(batch)
-        invocation = batch.read_invocation()
+        invocation = own_invocation(batch)
         names = (*invocation.env_names, "RUNNER_RUN_ID", "RUNNER_MANIFEST")
         ours = {name: env[name] for name in names if name in env}
         for argv, program in invocation.checks:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hashlib import sha256 as _sha256
     from typing import Any
 
+    from runner.invocation import Invocation
     from runner.state.store import RunDir
 else:
     # `hashlib` loads OpenSSL, a quarter of what `start` may cost; `random` takes the built-in one likewise.
@@ -215,6 +216,21 @@ def made(path: str, found: os.stat_result) -> str:
 def refuse_foreign(run: RunDir) -> None:
     """ForeignRun where `why_foreign` says something; InvocationBroken where nothing says what the run is."""
     _refuse(run, why_foreign(run))
+
+
+def own_invocation(run: RunDir) -> Invocation:
+    """As `refuse_foreign`, and what it was that made the run ours: the file is read once, so that nobody can
+    put another one in its place meanwhile.
+    """
+    from runner.invocation import Invocation  # most commands on a run never need it
+
+    refuse_foreign(run)
+    try:
+        data = read(run.invocation, _LARGEST_INVOCATION)
+        refuse_forged(run.invocation, data)
+        return Invocation.from_json(json_value(data))
+    except (OSError, ValueError) as error:
+        raise InvocationBroken(f"{run.invocation} cannot be read: {error}") from error
 
 
 def refuse_another(run: RunDir) -> None:

@@ -18,7 +18,7 @@ from runner.errors import StartFailed, SupervisorFailed
 from runner.model import Identity, Outcome, Reason
 from runner.processes import cgroup, spawn
 from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, continue_stopped, identify, process_at
-from runner.state.authentic import refuse_foreign
+from runner.state.authentic import own_invocation
 from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
@@ -85,8 +85,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
         _become_supervisor(run, lock_fd, ready_fd, {**env, **marks})
 
     try:
-        refuse_foreign(run)
-        run.read_invocation()  # a supervisor that cannot read it would only say so in its log
+        own_invocation(run)  # a supervisor that cannot read it would only say so in its log
         _detach(own)
     finally:
         os.close(lock_fd)

@@ -17,6 +17,7 @@ from runner.processes.proc import command_line, environment, find_process, ident
 from runner.processes.tree import Tree
 from runner.runtimes import PLAN
 from runner.state import fingerprints, spent
+from runner.state.authentic import own_invocation
 from runner.state.events import EventLog, complain
 from runner.state.manifest import CLOSING, Manifest, Proof, timestamp
 from runner.state.spent import larger
@@ -47,9 +48,9 @@ _IN_OUR_WORDS = ("killed", "lost", "never_started")
 class Owner:
     """The one state of a run. `manifest` is what is known now; `write` makes it known to everybody."""
 
-    def __init__(self, run: RunDir, lease_fd: int | None = None) -> None:
+    def __init__(self, run: RunDir, lease_fd: int | None = None, *, takes_over: bool = False) -> None:
         self.run = run
-        self.invocation = run.read_invocation()
+        self.invocation = own_invocation(run) if takes_over else run.read_invocation()
         self.log = EventLog(run.events)
         self._runtime = runtimes.get(self.invocation.runtime)
         self._lease_fd = lease_fd

@@ -38,7 +38,7 @@ class Supervisor:
     """Of one run. `ready_fd`: whoever handed the run over waits there until we have looked at it."""
 
     def __init__(self, run: RunDir, lease_fd: int | None = None, ready_fd: int | None = None) -> None:
-        self._owner = Owner(run, lease_fd)
+        self._owner = Owner(run, lease_fd, takes_over=ready_fd is not None)
         self._watch = Watch(self._owner)
         self._ready_fd = ready_fd
 

@@ -10,7 +10,7 @@ from runner.config import narrowed_now
 from runner.config.snapshot import config_from_json, config_to_json
 from runner.disk.files import read
 from runner.errors import Conflict
-from runner.state.authentic import refuse_foreign, refuse_forged, write_record
+from runner.state.authentic import own_invocation, refuse_forged, write_record
 from runner.state.store import RunDir
 from runner.usecases.find import by_manifest_path
 from runner.value import json_value
@@ -55,7 +55,6 @@ def of_parent(root: str, manifest_path: str, env: Mapping[str, str]) -> Config |
     and the settings are those of now.
     """
     parent = by_manifest_path(root, manifest_path)
-    refuse_foreign(parent)
-    if not parent.read_invocation().delegation.enabled:
+    if not own_invocation(parent).delegation.enabled:
         return None
     return thawed(parent, env)

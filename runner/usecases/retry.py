@@ -13,7 +13,7 @@ from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Request
 from runner.resolve.invocation import Again
 from runner.runtimes import PLAN, get
-from runner.state.authentic import refuse_foreign
+from runner.state.authentic import own_invocation
 from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir
 from runner.usecases import look, start
@@ -41,15 +41,14 @@ def retry(
     `message`: the same prompt is never sent twice.
     """
     manifest = look.look(run)
-    refuse_foreign(run)
     if not manifest.is_done:
         raise Conflict(
             f"run `{run.run_id}` is `{manifest.status}`", hint=f"`runner cancel {run.run_id}` ends it first"
         )
+    old = own_invocation(run)
     _refuse_of_plan(manifest)
     if manifest.outcome == "succeeded" and not (message or "").strip():
         raise Conflict(f"run `{run.run_id}` succeeded", hint="say with --message what to do differently")
-    old = run.read_invocation()
     resumes = (
         not fresh and manifest.thread_id is not None and get(old.runtime).resumes and not _had_own_tree(old)
     )

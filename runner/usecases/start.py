@@ -20,7 +20,7 @@ from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
-from runner.state.authentic import refuse_another, refuse_foreign, write_record
+from runner.state.authentic import own_invocation, refuse_another, write_record
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
@@ -211,9 +211,7 @@ def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None
         return choose(config, request), None
     from runner.usecases.find import by_manifest_path
 
-    above = by_manifest_path(config.root, request.parent)
-    refuse_foreign(above)
-    parent = above.read_invocation()
+    parent = own_invocation(by_manifest_path(config.root, request.parent))
     refuse_too_deep(parent)
     if parent.rehearsal is not None:
         request = request.replace(rehearse=True)
