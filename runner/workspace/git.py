@@ -27,6 +27,7 @@ _SETTINGS = {
     "advice.addEmbeddedRepo": "false",
 }
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_KILL = 9
 _RESET = (13, 25)
 """PIPE and XFSZ, which Python ignores and git would too. By number (signal(7)): `signal` costs an import."""
 
@@ -50,6 +51,9 @@ class GitFailed(Conflict):
 
 class Git:
     """git in one working folder, with an environment of its own. Holding one is no claim that it works."""
+
+    patience_s = 30.0
+    """How long it may run, and then wait, until that counts as without end."""
 
     def __init__(
         self, cwd: str, more: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None
@@ -107,7 +111,7 @@ class Git:
                 data += more
             os.close(out)
             out = -1
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            status = self._end(pid, args)
             if status != 0 and len(data) < limit:
                 raise self._failed(args, _read(errors).decode(errors="replace").strip())
             return data
@@ -134,7 +138,7 @@ class Git:
             source, out, errors = files
             _write(source, stdin)
             pid = _spawn(("git", "-C", self.cwd, *args), _environment(self.more, self.settings), files)
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            status = self._end(pid, args)
             if status < 0:
                 raise GitFailed(f"`git {args[0]}` did not end by itself: {status}")
             said = _read(errors).decode(errors="replace").strip()
@@ -142,6 +146,56 @@ class Git:
         finally:
             for fd in files:
                 os.close(fd)
+
+    def _end(self, pid: int, args: Sequence[str]) -> int:
+        """How it ended. It does not outlive an interrupted call, nor does it wait for what never comes."""
+        try:
+            while not _has_ended(pid, self.patience_s):
+                if _waits(pid, self.patience_s):
+                    raise GitFailed(
+                        f"`git {args[0]}` waited without end in {os.fsencode(self.cwd)!r} and was ended",
+                        hint="look for a FIFO in the place of a file",
+                    )
+        except BaseException:
+            os.kill(pid, _KILL)
+            os.waitpid(pid, 0)
+            raise
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _has_ended(pid: int, within_s: float) -> bool:
+    """The status is left to be waited for. True too where the kernel cannot say it: then we wait for it."""
+    import select
+
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(within_s * 1000))
+    finally:
+        os.close(fd)
+
+
+def _waits(pid: int, for_s: float) -> bool:
+    """Whether it sleeps all that time, uses nothing, and has started nobody who could be at work for it."""
+    before = _used(pid)
+    return before is not None and not _has_ended(pid, for_s) and _used(pid) == before
+
+
+def _used(pid: int) -> str | None:
+    """What it has used of a processor; None where it is at work, waits for a disk, or has a child."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            if file.read():
+                return None
+        with open(f"/proc/{pid}/stat") as file:
+            state, *numbers = file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return " ".join(numbers[10:12]) if state == "S" else None
 
 
 def joined(paths: Iterable[str]) -> bytes:

@@ -1,4 +1,5 @@
-"""A repository inside of a work tree: whether one stands there, and at which commit. Edge: git and disk.
+"""The git directory of a repository: whether it is one, at which commit it stands, and whether git could read
+it. Edge: git and disk.
 
 Mostly three small files say it, without a process. An agent may have written them, so no FIFO is waited for.
 """
@@ -8,21 +9,24 @@ from __future__ import annotations
 import os
 
 from runner.disk.files import read
+from runner.errors import Conflict
+from runner.workspace.files import is_special
 from runner.workspace.git import Git
 
 _LONGEST = 4096
 _HEX = frozenset(b"0123456789abcdef")
 _WIDTHS = (40, 64)
+_OPENED = (
+    *("HEAD", "config", "config.worktree", "commondir", "index", "packed-refs", "shallow"),
+    *("info/attributes", "info/exclude", "info/grafts", "info/sparse-checkout", "objects/info/alternates"),
+)
 
 
 def git_dir(path: str) -> str | None:
     """The git directory of the repository at `path`; None where git would see no repository there."""
-    found = f"{path}/.git"
-    if not os.path.isdir(found):
-        text = _text(found)
-        if text is None or not text.startswith(b"gitdir: "):
-            return None
-        found = os.path.join(path, os.fsdecode(text[len(b"gitdir: ") :]))
+    found = _named(path)
+    if found is None:
+        return None
     common = _common(found)
     is_whole = os.path.isdir(f"{common}/objects") and os.path.isdir(f"{common}/refs")
     return found if is_whole and _is_head(found) else None
@@ -41,7 +45,71 @@ def head(path: str) -> str | None:
         told = _text(f"{_common(where)}/{os.fsdecode(told[len(b'ref: ') :])}") or b""
     if _is_id(told):
         return told.decode()
+    if blocking(where) is not None:
+        return None
     return Git(path, {"GIT_DIR": where}).line("rev-parse", "--verify", "-q", "HEAD")
+
+
+def blocking(where: str) -> str | None:
+    """A file of this git directory that git opens, where something else stands: a FIFO, for which it would
+    wait without end, or a device without one.
+    """
+    for folder in dict.fromkeys((where, _common(where))):
+        for name in _OPENED:
+            if _is_special(f"{folder}/{name}"):
+                return f"{folder}/{name}"
+        waiting = [f"{folder}/refs"]
+        while waiting:
+            above = waiting.pop()
+            try:
+                entries = [*os.scandir(above)]
+            except OSError:
+                continue
+            for entry in entries:
+                path = f"{above}/{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(path)
+                elif not entry.is_file() and _is_special(path):
+                    return path
+    return None
+
+
+def blocked(path: str) -> str | None:
+    """That file of the git directory which the `.git` in this folder is or names."""
+    where = _named(path)
+    return None if where is None else blocking(where)
+
+
+def refuse_blocking_repository(path: str) -> None:
+    """Conflict where git would wait without end, or read without end, when it looks for the repository that
+    `path` is in.
+    """
+    path = os.path.realpath(path)
+    while True:
+        if (odd := blocked(path)) is not None:
+            raise Conflict(f"{odd} is not a regular file, and git would wait for it", hint="remove it")
+        above = os.path.dirname(path)
+        if above == path or git_dir(path) is not None:
+            return
+        path = above
+
+
+def _named(path: str) -> str | None:
+    """What `.git` says where the git directory is."""
+    found = f"{path}/.git"
+    if os.path.isdir(found):
+        return found
+    text = _text(found)
+    if text is None or not text.startswith(b"gitdir: "):
+        return None
+    return os.path.join(path, os.fsdecode(text[len(b"gitdir: ") :]))
+
+
+def _is_special(path: str) -> bool:
+    try:
+        return is_special(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _common(where: str) -> str:

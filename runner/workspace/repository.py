@@ -12,6 +12,7 @@ from runner.value import Value
 from runner.workspace.files import entry_at, read_bytes
 from runner.workspace.git import Git, GitFailed, joined, split
 from runner.workspace.ignores import Untracked, one_list, untracked
+from runner.workspace.inner import refuse_blocking_repository
 from runner.workspace.survey import refuse_blocking
 
 TYPE_CHECKING = False
@@ -193,8 +194,10 @@ class Repository(Value):
 def find(path: str) -> Repository | None:
     """The repository whose work tree `path` is in; None if there is none, or none with a work tree.
 
-    GitFailed where git sees one and refuses it (one of another user, or a broken one).
+    GitFailed where git sees one and refuses it (one of another user, or a broken one), Conflict where it
+    would wait without end.
     """
+    refuse_blocking_repository(path)
     git = Git(path)
     asked = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir", "--show-object-format")
     status, out, said = git.ask("rev-parse", *asked)

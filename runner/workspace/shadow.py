@@ -242,8 +242,7 @@ class Shadow:
         as_indexed = is_known and not (here.modules or beside.files or beside.repositories)
         if not as_indexed:
             changes = {name: Entry(0, _NOTHING[self.hash_name]) for name in (*gone, *large)}
-            repositories = (*here.modules, *beside.repositories)
-            changes |= {name: Entry(REPOSITORY, self._commit_of(name)) for name in repositories}
+            changes |= self._inner((*here.modules, *beside.repositories), before)
             if here.disguised:
                 replace_bytes(index, listing.without_times(here.disguised), durable=False)
             _change(git, changes)
@@ -333,6 +332,13 @@ class Shadow:
 
     def is_runs(self, name: str) -> bool:
         return name.rstrip("/") == self.runs or name.startswith(f"{self.runs}/")
+
+    def _inner(self, names: Sequence[str], before: Before) -> dict[str, Entry]:
+        """The entries of repositories inside."""
+        if before.tree is None:  # git will ask each of them what is uncommitted
+            for name in names:
+                inner.refuse_blocking_repository(f"{self.root}/{name}")
+        return {name: Entry(REPOSITORY, self._commit_of(name)) for name in names}
 
     def _commit_of(self, name: str) -> str:
         """What a repository inside stands at; the name of nothing where it has no commit yet, and of the id

@@ -15,6 +15,7 @@ from runner.errors import Conflict
 from runner.value import Count, FileMode, FilePath, InnerPath, Misfit, ObjectId, Value
 from runner.workspace.files import copy_with_time, read_bytes, read_record, write_json
 from runner.workspace.git import Git
+from runner.workspace.inner import refuse_blocking_repository
 from runner.workspace.remembered import Remembered
 from runner.workspace.repository import Position, Repository, find
 from runner.workspace.shadow import Before, Seen, Shadow
@@ -97,6 +98,7 @@ class Snapshot(Value):
 
     def look(self) -> Seen:
         """The work tree now, by the ignore rules of then. GitFailed if it does not hold still."""
+        refuse_blocking_repository(self.root)
         since_ns = self.since_ns
         if since_ns is None:
             since_ns = _second_of(self.shadow.base)

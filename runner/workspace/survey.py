@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import stat
 
+from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import is_special, too_large
+from runner.workspace.inner import blocked
 from runner.workspace.tracked import (
     HIDING_PLACE,
     NO_LINK,
@@ -158,14 +160,24 @@ def refuse_blocking(root: str, tops: Iterable[str], skipped: Collection[str] = (
         except OSError:  # said where it is looked into
             continue
         is_git = ".git" in folder.split("/")
+        if not is_git and (odd := blocked(f"{root}/{folder}")) is not None:
+            raise Conflict(f"{odd} is not a regular file, and git would wait for it", hint="remove it")
         for entry in entries:
             path = f"{folder}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 waiting += [] if is_git and entry.name in ("objects", "hooks", "lfs") else [path]
-            elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
+            elif not (entry.is_file() or (entry.is_symlink() and not (is_git and _leads_to_special(entry)))):
                 refuse_rules(root, path, is_git=is_git)
             elif entry.name == ".gitignore":
                 refuse_rules(root, path, size=entry.stat(follow_symlinks=False).st_size)
+
+
+def _leads_to_special(link: os.DirEntry[str]) -> bool:
+    """Also a file of a repository can be a link, and git follows it."""
+    try:
+        return is_special(link.stat().st_mode)
+    except OSError:
+        return False
 
 
 def _is_folder(root: str, path: str, real: dict[str, bool]) -> bool:

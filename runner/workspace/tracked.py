@@ -16,7 +16,7 @@ from struct import Struct
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import Entry, is_special
-from runner.workspace.inner import git_dir
+from runner.workspace.inner import blocked, git_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -308,7 +308,8 @@ class _Walk:
         """Whether a repository inside stands there, or an empty folder. What else is left of a repository is
         a folder like any other.
         """
-        if git_dir(f"{self.root}/{path}") is not None:
+        place = f"{self.root}/{path}"
+        if git_dir(place) is not None or blocked(place) is not None:
             self.modules.append(path)
             return True
         try:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 from support.work import Work
 
 from runner.workspace.changes import changed
@@ -196,3 +200,41 @@ def test_a_filter_of_the_user_is_no_program_that_an_agent_put_in_the_repository(
     work.write("a.bin", "2\n")
     work.take()
     assert (tmp_path / "usual").exists() and not (tmp_path / "planted").exists()
+
+
+def waiting_git(tmp_path: Path, programs: Path) -> Path:
+    """A git that says who it is and then waits for a FIFO. The file with its pid."""
+    os.mkfifo(tmp_path / "fifo")
+    git_that_does(
+        programs,
+        f"echo $$ > {tmp_path}/pid.new\n/bin/mv {tmp_path}/pid.new {tmp_path}/pid\nread x < {tmp_path}/fifo",
+    )
+    return tmp_path / "pid"
+
+
+def test_git_that_waits_without_end_is_ended(tmp_path: Path, programs: Path) -> None:
+    pid = waiting_git(tmp_path, programs)
+    git = Git(str(tmp_path))
+    git.patience_s = 0.3
+    with pytest.raises(GitFailed, match="`git status` waited without end"):
+        git.run("status")
+    assert not Path(f"/proc/{int(pid.read_text())}").exists()
+
+
+def test_git_that_is_at_work_or_has_somebody_at_work_is_waited_for(tmp_path: Path, programs: Path) -> None:
+    git = Git(str(tmp_path))
+    git.patience_s = 0.05
+    git_that_does(programs, "n=0; while [ $n -lt 200000 ]; do n=$((n+1)); done; echo done")
+    assert git.run("status") == b"done\n"
+    git_that_does(programs, "/bin/sleep 1; echo done")
+    assert git.run("status") == b"done\n"
+
+
+def test_git_does_not_outlive_an_interrupted_call(tmp_path: Path, programs: Path) -> None:
+    pid = waiting_git(tmp_path, programs)
+    program = "import sys; from runner.workspace.git import Git; Git(sys.argv[1]).run('status')"
+    caller = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.DEVNULL)
+    wait_until(pid.exists)
+    caller.send_signal(signal.SIGINT)
+    caller.wait(30)
+    assert not Path(f"/proc/{int(pid.read_text())}").exists()

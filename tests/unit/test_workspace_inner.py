@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from support.work import Work
 
+from runner.errors import Conflict
 from runner.workspace.changes import changed, diff
 from runner.workspace.inner import git_dir, head
+from runner.workspace.repository import find
 from runner.workspace.rollback import roll_back
 
 Edit = Callable[[Work], object]
@@ -297,3 +299,48 @@ def test_a_name_that_git_refuses_for_other_systems_is_one_like_any_other(work: W
     assert not changed(taken).problems
     assert roll_back(taken).is_complete
     assert work.state() == before
+
+
+# -- what git would wait for -----------------------------------------------------------------------
+
+OPENED = (
+    *("HEAD", "config", "commondir", "packed-refs", "shallow", "index"),
+    *("info/exclude", "info/grafts", "objects/info/alternates", "refs/heads/main", "refs/heads/new"),
+)
+
+
+def block(work: Work, name: str, kind: str) -> None:
+    path = work.root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path) if kind == "FIFO" else path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+@pytest.mark.parametrize("name", OPENED)
+def test_no_repository_is_entered_in_which_git_would_wait_without_end(
+    work: Work, name: str, kind: str
+) -> None:
+    taken = work.take()
+    (work.root / "deep" / "er").mkdir(parents=True)
+    block(work, f".git/{name}", kind)
+    for what in (lambda: find(str(work.root / "deep" / "er")), lambda: changed(taken)):
+        with pytest.raises(Conflict, match="not a regular file"):
+            what()
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "device"])
+@pytest.mark.parametrize("name", OPENED)
+@pytest.mark.parametrize("whose", OF_THE_USER)
+def test_a_repository_inside_in_which_git_would_wait_holds_up_no_look(
+    work: Work, whose: str, name: str, kind: str
+) -> None:
+    OF_THE_USER[whose](work)
+    taken = work.take()
+    where = git_dir(str(work.root / "sub"))
+    assert where is not None
+    block(work, os.path.join(where, name), kind)
+    work.write("a", "run\n")
+    assert "a" in changed(taken).names
+    with pytest.raises(Conflict, match="not a regular file"):
+        work.take()
