@@ -180,7 +180,7 @@ def _kind(path: Path, value: Any) -> str:
     key = path[-1]
     if path[0] == "sandboxes" or key == "sandbox":
         return WIDENS
-    if key in ("provider", "prompt_file", "map", "env") or any("://" in text for text in _texts(value)):
+    if key in ("provider", "prompt_file", "map", "env") or any("://" in text for text in texts(value)):
         return SENDS
     if path[0] == "runtimes" and "config" in path:
         return RUNS if any(part in _STARTS for part in ".".join(path).split(".")) else OTHER
@@ -206,7 +206,7 @@ def _files(path: Path, value: Any) -> Iterator[str]:
     elif path[-1] == "rehearse":
         yield value
     elif path[0] == "runtimes" and "config" in path:
-        yield from (text for text in _texts(value) if "://" not in text)
+        yield from (text for text in texts(value) if "://" not in text)
 
 
 def _inside(root: str, name: str) -> Iterator[str]:
@@ -225,12 +225,13 @@ def _inside(root: str, name: str) -> Iterator[str]:
         yield os.path.relpath(path, root)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a value, those in its tables and arrays included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for item in value.values():
-            yield from _texts(item)
+            yield from texts(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _texts(item)
+            yield from texts(item)

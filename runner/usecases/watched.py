@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.config.snapshot import files_named
+from runner.config.trust import texts
 from runner.disk.interpreter import customized
 from runner.model import Level
 from runner.resolve.reach import is_inside, roots
@@ -14,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.resolve.choose import Choice
 
+_LONGEST_NAME = 1024
+
 
 def watched(choice: Choice) -> dict[str, str]:
     """Path -> digest. In a tree of its own a run can change what stands in the repository as well: a change
@@ -22,7 +25,14 @@ def watched(choice: Choice) -> dict[str, str]:
     if choice.sandbox.level is Level.READ_ONLY:
         return {}
     config, request, root = choice.config, choice.request, choice.config.root
-    named = (*config.files, *files_named(config), request.rehearsal_script, request.map, *customized())
+    named = (
+        *config.files,
+        *files_named(config),
+        *_started(choice),
+        request.rehearsal_script,
+        request.map,
+        *customized(),
+    )
     writable = roots(choice.sandbox, root, ())
     found: dict[str, str] = {}
     for name in named:
@@ -31,3 +41,16 @@ def watched(choice: Choice) -> dict[str, str]:
             if any(is_inside(path, folder) for folder in writable):
                 found[os.path.relpath(path, root) if is_inside(path, root) else path] = digest_of(path)
     return found
+
+
+def _started(choice: Choice) -> tuple[str, ...]:
+    """What the agent's program may be told to start: servers, hooks, a notifier. They run outside of its
+    sandbox, and a text that looks like the name of a file may be one.
+    """
+    root = choice.config.root
+    return tuple(
+        text
+        for text in texts(choice.settings.config)
+        if text and "://" not in text and "\0" not in text and len(text) < _LONGEST_NAME
+        if (("/" in text or "." in text) and " " not in text) or os.path.lexists(os.path.join(root, text))
+    )

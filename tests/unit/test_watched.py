@@ -44,6 +44,16 @@ def test_the_settings_and_the_files_of_every_task_are_watched_where_an_agent_can
     assert watched(choice(config, Level.READ_ONLY)) == {}
 
 
+def test_what_the_agents_program_is_told_to_start_is_watched(tmp_path: Path) -> None:
+    config = a_repo(tmp_path)
+    (tmp_path / "plain").write_text("#!/bin/sh\n")
+    servers = {"a": {"command": "./server", "args": ["tools/x.py", "plain", "-c", "echo a/b"]}}
+    started = {"mcp_servers": servers, "notify": ["python3", "notify.py"], "base_url": "https://a/b"}
+    codex = config.runtimes["codex"].replace(config=started)
+    found = watched(choice(config.replace(runtimes={"codex": codex})))
+    assert set(found) - set(watched(choice(config))) == {"server", "tools/x.py", "plain", "notify.py"}
+
+
 def test_without_a_sandbox_the_settings_of_the_user_are_watched_too(tmp_path: Path) -> None:
     assert "/home/u/config.toml" in watched(choice(a_repo(tmp_path), Level.DANGER))
 
