@@ -377,8 +377,6 @@ class Request(Value):
     map: str | None = None
     run_id: str | None = None
     """Chosen by the caller, who wants to know it before anything starts."""
-    config_file: str | None = None
-    """The `--config` that it was asked with; a child run is asked with the same."""
     base: str | None = None
     """The commit that a work tree of its own is made of; None is the one that HEAD names."""
 
@@ -429,6 +427,6 @@ class McpServer(Value):
     args: tuple[str, ...]
     env_names: tuple[str, ...]
     env: Mapping[str, str]
-    """Settings of runner itself that are variables, so that a child run is resolved as its parent was."""
+    """Where runner has its own folders, so that a child run has the same."""
     registered: bool
     """The host has it in its own config already: it is only to be enabled."""

@@ -266,7 +266,6 @@ def _request(args: Namespace) -> Request:
         map=os.path.abspath(args.map) if args.map else None,
         parent=args.parent,
         run_id=getattr(args, "run_id", None),
-        config_file=args.config,
     )
 
 

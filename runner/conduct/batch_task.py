@@ -146,7 +146,6 @@ def request_of(options: Options, task_id: str, n: int | None = None) -> Request:
         rehearsal_script=script,
         allow_danger=options.allow_danger,
         map=options.map,
-        config_file=options.config_file,
     )
 
 

@@ -37,7 +37,7 @@ class Caller(Value):
     run: RunDir | None
     tools: tuple[str, ...]
     config_file: str | None = None
-    """The delegate.toml that spawned runs are started with, where it is not the nearest one."""
+    """The delegate.toml that runs of an owner are started with, where it is not the nearest one."""
 
     @property
     def name(self) -> str:
@@ -98,4 +98,4 @@ def caller(repo: str, manifest: str | None, mode: str, config_file: str | None =
     if not declared.enabled:
         raise RunNotFound(f"run `{run.run_id}` has no delegation", hint="set `delegation = true` in its task")
     offered = tools_of(word for word in words if word in declared.tools)
-    return Caller(root, run, offered, config_file)
+    return Caller(root, run, offered)

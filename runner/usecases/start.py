@@ -9,7 +9,6 @@ import os
 import sys
 
 from runner import runtimes
-from runner.config.find import setting_names
 from runner.config.trust import comes_with_repository
 from runner.disk import home, interpreter, programs
 from runner.disk.files import replace_json, unwritable, write_new
@@ -246,8 +245,8 @@ def _find(
         map_text=_map_text(choice),
         env_names=tuple(env),
         env_set={**rehearsal_env, **_path(program, env)},
-        server_argv=_server_argv(config, request),
-        server_env={name: env[name] for name in _OWN_ENV if name in env} | setting_names(env),
+        server_argv=_server_argv(config),
+        server_env={name: env[name] for name in _OWN_ENV if name in env},
         rehearsal=rehearsal,
         overrides=overrides,
         **_kept_in_view(choice, program, env),
@@ -293,10 +292,9 @@ def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found
     return found.replace(fence=guarded.fence), guarded
 
 
-def _server_argv(config: Config, request: Request) -> tuple[str, ...]:
+def _server_argv(config: Config) -> tuple[str, ...]:
     """The delegation server's program: by its path, so that it needs neither PATH nor an activated venv."""
-    named = () if request.config_file is None else ("--config", os.path.abspath(request.config_file))
-    return interpreter.command(_MAIN, "delegate-server", "--repo", config.root, *named)
+    return interpreter.command(_MAIN, "delegate-server", "--repo", config.root)
 
 
 def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, str]) -> None:

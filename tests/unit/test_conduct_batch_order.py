@@ -113,7 +113,7 @@ def test_the_text_of_a_prompt_file_comes_first_and_a_template_may_have_none(tmp_
 def test_what_was_asked_of_the_plan_is_asked_of_every_batch() -> None:
     options = Options("deep", "build", "/map.md", True, None, True, "/my.toml", ("a.b=1",))
     expected = Request("hello", model="deep", sandbox="build", rehearse=True, allow_danger=True)
-    expected = expected.replace(map="/map.md", config_file="/my.toml")
+    expected = expected.replace(map="/map.md")
     assert request_of(options, "hello") == request_of(options, "hello", 2) == expected
     assert request_of(Options(), "hello", 1) == Request("hello")
 
