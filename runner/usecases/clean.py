@@ -9,7 +9,7 @@ from runner.disk.files import unwritable
 from runner.errors import ForeignRun, RunnerError, RunNotFound
 from runner.processes import cgroup
 from runner.state import index
-from runner.state.authentic import not_to_be_removed
+from runner.state.authentic import not_to_be_removed, why_foreign
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir, runs_of
@@ -26,7 +26,8 @@ _MADE_WITHIN_S = 60.0
 
 class Cleaned(Value):
     """`removed` are gone, or would be; `undecided` stay, each with its work tree, which stands, `stopped` are
-    the last runs of plans whose breaker is open, and `foreign` belong to others or to git.
+    the last runs of plans whose breaker is open, and `foreign` belong to others or to git, or have a work
+    tree that nobody here decides on.
     """
 
     removed: tuple[RunRow, ...]
@@ -84,10 +85,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             foreign.append((foreign_row(run), why.message))
             continue
         if not run.is_described():
-            if _is_abandoned(run):
-                removed.append(unknown(run))
-                if not dry_run:
-                    run.discard()
+            removed += _without_abandoned(run, dry_run=dry_run)
             continue
         lock_fd = _lock(run)
         if lock_fd is None:
@@ -98,7 +96,8 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
                 continue
             row = row_of(manifest)
             if (tree := standing(run.path)) is not None:
-                undecided.append((row, tree))
+                why = why_foreign(run)
+                (foreign if why else undecided).append((row, why.message if why else tree))
             elif manifest.has_open_breaker and _is_last(run, manifest):
                 stopped.append(row)
             else:
@@ -146,6 +145,15 @@ def _remove(run: RunDir) -> None:
     import shutil
 
     shutil.rmtree(run.path)
+
+
+def _without_abandoned(run: RunDir, *, dry_run: bool) -> list[RunRow]:
+    """The row of a folder that never became a run, which is gone then."""
+    if not _is_abandoned(run):
+        return []
+    if not dry_run:
+        run.discard()
+    return [unknown(run)]
 
 
 def _is_abandoned(run: RunDir) -> bool:

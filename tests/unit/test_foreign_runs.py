@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.doubles import install_codex
-from support.ended import an_ended_run
+from support.ended import a_worktree, an_ended_run, commit
 from support.family import a_run
 from support.values import an_identity
 from support.work import Work
@@ -262,6 +262,16 @@ def test_what_git_tracks_and_what_others_can_write_is_not_removed(root: Path) ->
     assert left == {"tracked", "writable"}
     assert {row.run_id for row, _ in cleaned.foreign} == {kept[name].run_id for name in left}
     assert "2 foreign runs left alone" in said("clean")[1]
+
+
+def test_a_foreign_run_whose_work_tree_stands_stays_and_asks_for_no_decision(root: Path) -> None:
+    head = commit(root, a_txt="a\n")
+    run = an_ended_run(root, ended_at="2020-01-01T00:00:00.000Z")
+    tree = a_worktree(run, head)
+    forge(run)
+    cleaned = clean.clean(str(root), older_than_s=0, dry_run=False)
+    assert cleaned.undecided == () and [row.run_id for row, _ in cleaned.foreign] == [run.run_id]
+    assert tree.is_there() and os.path.exists(run.path)
 
 
 # -- the list --------------------------------------------------------------------------------------
