@@ -248,7 +248,7 @@ def _settings_changed(owner: Owner, seen: Json | None) -> tuple[Finding, ...]:
     found = changed(invocation.repo, invocation.watched, () if seen is None else seen["changed"])
     if found and not trust.changed_by_run(invocation.repo, os.environ, owner.run.run_id, found):
         complain("the change of settings could not be kept for those who trust them")
-    return of_settings(invocation.terms.scope, found)
+    return of_settings(invocation.terms.scope, found, () if seen is None else seen["changed"])
 
 
 def _drifted(owner: Owner) -> tuple[Finding, ...]:

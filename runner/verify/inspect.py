@@ -15,7 +15,7 @@ from runner.verify.own_checks import OwnChecks, guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from typing import Any, Self
 
     from runner.invocation import Invocation
@@ -101,6 +101,8 @@ class Observed(Value):
     """The whole workspace then, as the run's private record of it (`workspace.shadow`) has it."""
 
 
+_LOCAL_SETTINGS = "delegate.local.toml"
+"""No work of an agent: it is never committed, so nobody reviews it."""
 FINDINGS = {
     "scope_violation": "a changed file lies outside the scope",
     "settings_changed": "settings, a prompt, a map, a rehearsal script, a file that `config` of a runtime "
@@ -172,12 +174,17 @@ def findings(
     return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
 
 
-def of_settings(scope: Sequence[str], changed: Sequence[str]) -> tuple[Finding, ...]:
-    """Of files that decide what runs. Only a scope that names them says that they were to change."""
+def of_settings(
+    scope: Sequence[str], changed: Sequence[str], in_diff: Collection[str] = ()
+) -> tuple[Finding, ...]:
+    """Of files that decide what runs. What the diff shows is there to be reviewed, and may be an edit of the
+    user's in the same tree; of the rest only a scope that names it says that it was to change.
+    """
     if not changed:
         return ()
-    is_wanted = bool(scope) and not outside_scope(scope, changed)
-    severity = Severity.WARNING if is_wanted else Severity.ERROR
+    hidden = [path for path in changed if path not in in_diff or posixpath.basename(path) == _LOCAL_SETTINGS]
+    is_wanted = bool(scope) and not outside_scope(scope, hidden)
+    severity = Severity.WARNING if is_wanted or not hidden else Severity.ERROR
     text = f"{_count(changed)} changed that later runs obey"
     return (_finding("settings_changed", severity, text, changed),)
 

@@ -130,13 +130,14 @@ def committed(repo: Repo, where: str = "HEAD") -> list[tuple[str, list[str]]]:
 
 def disk(repo: Repo) -> dict[str, tuple[int, int, bytes]]:
     """All that is there, `.git`, `.runs` and the home too: mode, time of the last change, content. Not what
-    is remembered of settings and programs.
+    is remembered of settings and programs, nor the folder for indexes of the moment.
     """
+    state = repo.home / ".local/state/runner"
     found = {}
     for place, folders, names in os.walk(repo.base):
-        folders[:] = sorted({*folders} - {".cache"})
+        folders[:] = sorted({*folders} - {".cache", "scratch"})
         for path in (Path(place, name) for name in (*folders, *names)):
-            if path != repo.home:  # `.cache` is made in it
+            if path not in (repo.home, state):  # `.cache` and `scratch` are made in them
                 seen = path.lstat()
                 content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
                 found[str(path)] = (seen.st_mode, seen.st_mtime_ns, content)

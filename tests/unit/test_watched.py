@@ -92,12 +92,14 @@ def test_a_change_that_git_saw_in_a_tree_of_the_runs_own_counts(tmp_path: Path) 
     ("scope", "severity"),
     [((), Severity.ERROR), (("src/**",), Severity.ERROR), (("delegate.toml",), Severity.WARNING)],
 )
-def test_a_change_of_settings_is_an_error_unless_the_scope_names_it(
+def test_a_change_of_settings_that_no_diff_shows_is_an_error_unless_the_scope_names_it(
     scope: tuple[str, ...], severity: Severity
 ) -> None:
     (found,) = of_settings(scope, ("delegate.toml",))
     assert (found.code, found.severity, found.evidence) == ("settings_changed", severity, ("delegate.toml",))
     assert of_settings(scope, ()) == ()
+    (shown,) = of_settings(scope, ("delegate.toml",), ["delegate.toml", "src/a.py"])
+    assert shown.severity is Severity.WARNING
 
 
 # -- the program -----------------------------------------------------------------------------------------
