@@ -1,0 +1,112 @@
+"""What there is on a machine that runner obeys, and what is made to keep an agent from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.values import a_config
+
+from runner import runtimes
+from runner.errors import InReach
+from runner.model import Level, Program, Sandbox
+from runner.resolve.invocation import Found
+from runner.resolve.reach import Shield
+from runner.usecases.protection import Protection, look, protection, seen
+
+CODEX, KAY = runtimes.get("codex"), runtimes.get("kay")
+WRITES = Sandbox("w", Level.WORKSPACE_WRITE)
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    return folder
+
+
+def env(tmp_path: Path) -> dict[str, str]:
+    return {"HOME": str(tmp_path / "home"), "PATH": "/usr/bin", "TMPDIR": "/nowhere"}
+
+
+def looked(repo: Path, program: str, sandbox: Sandbox = WRITES) -> Shield:
+    return look(str(repo), str(repo), sandbox, CODEX, program, env(repo.parent))
+
+
+def paths(found: Shield) -> list[str]:
+    return [one.path for one in found.read_only]
+
+
+def a_program(path: Path) -> str:
+    path.parent.mkdir(parents=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("program", "whole"),
+    [
+        ("node_modules/@openai/codex/bin/codex.js", "node_modules"),
+        ("node_modules/.pnpm/codex@1/node_modules/@openai/codex/bin/codex.js", "node_modules"),
+        (
+            "v/lib/python3.11/site-packages/codex_cli_bin/bin/codex",
+            "v/lib/python3.11/site-packages/codex_cli_bin",
+        ),
+        ("tools/bin/codex", "tools/bin/codex"),
+    ],
+)
+def test_all_that_a_program_consists_of_is_protected(repo: Path, program: str, whole: str) -> None:
+    assert f"{repo}/{whole}" in paths(looked(repo, a_program(repo / program)))
+
+
+def test_a_program_of_a_virtual_environment_is_all_of_it(repo: Path) -> None:
+    program = a_program(repo / "v/bin/codex")
+    (repo / "v/pyvenv.cfg").touch()
+    assert f"{repo}/v" in paths(looked(repo, program))
+
+
+def test_a_link_of_links_is_followed_to_each_of_them(repo: Path) -> None:
+    program = a_program(repo.parent / "elsewhere/bin/codex")
+    (repo / "one").symlink_to("./two")
+    (repo / "two").symlink_to(repo.parent / "elsewhere")
+    found = looked(repo, f"{repo}/one/bin/codex")
+    (one,) = found.exposed
+    assert (one.path, set(one.links)) == (program, {f"{repo}/one", f"{repo}/two"})
+
+
+def test_what_is_missing_is_made_where_an_agent_could_make_it_itself(repo: Path, tmp_path: Path) -> None:
+    wide = WRITES.replace(writable=(str(tmp_path / "home"),))
+    program = Program(a_program(tmp_path / "bin/codex"), "0.163.0", frozenset())
+    found = Found(run_id="r", cwd=str(repo), program=program, text="x")
+    made = protection(str(repo), wide, CODEX, found, env(tmp_path))
+    made.make()
+    assert isinstance(made, Protection)
+    for guard, one in zip(made.fence.guards, made.shield.read_only, strict=True):
+        assert Path(one.path).exists()
+        assert (Path(guard) / ".git").read_text() == f"gitdir: {one.path}\n"
+    assert (tmp_path / "home/.gitconfig").read_bytes() == b""
+    assert made.fence.temp is not None and Path(made.fence.temp).is_dir(), "it all lies below /tmp"
+    made.undo()
+    assert not Path(made.fence.temp).exists()
+
+
+def test_who_knows_no_guards_may_write_where_only_the_records_are(repo: Path, tmp_path: Path) -> None:
+    outside = Program(a_program(tmp_path / "bin/kay"), "0.9.46", frozenset())
+    found = Found(run_id="r", cwd=str(repo), program=outside, text="x")
+    assert protection(str(repo), WRITES, KAY, found, env(tmp_path)).fence.guards == ()
+    inside = outside.replace(path=a_program(repo / "bin/kay"))
+    with pytest.raises(InReach, match="Kay cannot make it read-only"):
+        protection(str(repo), WRITES, KAY, found.replace(program=inside), env(tmp_path))
+
+
+def test_a_refusal_names_what_is_open_and_what_to_change(repo: Path, tmp_path: Path) -> None:
+    a_program(tmp_path / "bin/codex")
+    wide = WRITES.replace(writable=(str(tmp_path / "home/.codex"),))
+    with pytest.raises(InReach) as refused:
+        seen(
+            a_config(root=str(repo)), CODEX, wide, str(repo), {**env(tmp_path), "PATH": str(tmp_path / "bin")}
+        )
+    assert refused.value.code == "in_reach" and refused.value.exit_status == 5
+    assert f"{tmp_path}/home/.codex" in refused.value.message
+    assert refused.value.hint is not None and "`writable`" in refused.value.hint
