@@ -77,5 +77,7 @@ def _bundled(runtime: Runtime, command: str) -> str | None:
     # each start.
     if runtime.bundled is None or command != runtime.candidates[0]:
         return None
-    paths: Iterator[str] = (os.path.join(entry, runtime.bundled) for entry in sys.path if entry)
+    paths: Iterator[str] = (
+        os.path.join(entry, runtime.bundled) for entry in sys.path if os.path.isabs(entry)
+    )
     return next((os.path.realpath(path) for path in paths if programs.is_executable(path)), None)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, TypeVar
 
+    Extent = tuple[int, int, int]
     Kind = TypeVar("Kind", bound=Value)
 
 _CHUNK = 1 << 20
@@ -24,7 +25,9 @@ _LARGEST = 1 << 30
 LARGEST_FILE = 2 << 30
 """A larger file is not read: that a file has no end in sight costs its writer nothing (truncate(1))."""
 _LARGEST_SUM = 8 << 30
-"""Nor are more bytes than these at once, however many files they are in."""
+"""Nor are more bytes than these at once, besides what is really on the disk."""
+_COMPRESSION = 4
+"""As many bytes of a file may stand in one on the disk: some file systems compress."""
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -63,14 +66,23 @@ def is_special(mode: int) -> bool:
     return stat.S_IFMT(mode) in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK)
 
 
-def too_large(sizes: Mapping[str, int]) -> frozenset[str]:
-    """Which files are not read: those that are too large, and the largest of all while together they are."""
-    left = sum(sizes.values())
+def extent(found: os.stat_result) -> Extent:
+    """Of a file: its size, what of it is on the disk, and its inode."""
+    return found.st_size, found.st_blocks * 512, found.st_ino
+
+
+def too_large(files: Mapping[str, Extent]) -> frozenset[str]:
+    """Which files are not read: those that are too large, and the largest of all while together they are.
+    What really takes its place on the disk is no trick, in whatever amount; sparse files and hard links are,
+    as they cost nothing.
+    """
+    left = sum(size for size, _, _ in files.values())
     if left <= LARGEST_FILE:
         return frozenset()
-    found = set()
-    for size, name in sorted(((size, name) for name, size in sizes.items()), reverse=True):
-        if size <= LARGEST_FILE and left <= _LARGEST_SUM:
+    on_disk = sum({inode: used for _, used, inode in files.values()}.values())
+    bound, found = _LARGEST_SUM + _COMPRESSION * on_disk, set()
+    for size, name in sorted(((size, name) for name, (size, _, _) in files.items()), reverse=True):
+        if size <= LARGEST_FILE and left <= bound:
             break
         found.add(name)
         left -= size

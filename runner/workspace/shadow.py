@@ -258,7 +258,7 @@ class Shadow:
             here.permissions.with_more(more.modes).without({*large, *refused}),
             {**here.folders, **others.modes, **hollow},
             beside,
-            (*sorted(large), *(name for name in more.sizes if name in more.absent)),
+            (*sorted(large), *(name for name in more.extents if name in more.absent)),
             (*here.special, *others.special, *refused),
             (*here.problems, *(TOO_LARGE + name for name in sorted(large)), *more.problems, *others.problems),
         )

@@ -10,7 +10,7 @@ import stat
 
 from runner.errors import Conflict
 from runner.value import Value
-from runner.workspace.files import is_special, too_large
+from runner.workspace.files import extent, is_special, too_large
 from runner.workspace.inner import blocked
 from runner.workspace.tracked import (
     HIDING_PLACE,
@@ -27,15 +27,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from runner.workspace.files import Extent
+
 
 class Survey(Value):
     """Paths are relative. `modes` are the permission bits of plain files, `links` the symbolic links, `inner`
     the folders among the names (repositories, or what took a file's place); `absent` are the names that
-    nothing stands at, or nothing that is recorded. `sizes` are those of all files that can be read.
+    nothing stands at, or nothing that is recorded. `extents` are those of all files that can be read.
     """
 
     modes: dict[str, int]
-    sizes: dict[str, int]
+    extents: dict[str, Extent]
     links: frozenset[str]
     inner: frozenset[str]
     absent: frozenset[str]
@@ -46,7 +48,7 @@ def survey(root: str, names: Iterable[str]) -> Survey:
     """Looks at each name once. A name whose parent is a link or a file is absent: git holds it so."""
     real: dict[str, bool] = {"": True}
     modes: dict[str, int] = {}
-    sizes: dict[str, int] = {}
+    extents: dict[str, Extent] = {}
     links, inner, absent, problems = set(), set(), set(), []
     for name in names:
         if not _is_folder(root, os.path.dirname(name), real):
@@ -73,16 +75,16 @@ def survey(root: str, names: Iterable[str]) -> Survey:
             problems.append(SPECIAL + name)
         elif _is_readable(f"{root}/{name}", found):
             modes[name] = stat.S_IMODE(found.st_mode)
-            sizes[name] = found.st_size
+            extents[name] = extent(found)
         else:
             absent.add(name)
             problems.append(f"cannot be read: {name}")
-    large = too_large(sizes)
+    large = too_large(extents)
     problems += [TOO_LARGE + name for name in sorted(large)]
     for name in large:
         del modes[name]
     return Survey(
-        modes, sizes, frozenset(links), frozenset(inner), frozenset(absent | large), tuple(problems)
+        modes, extents, frozenset(links), frozenset(inner), frozenset(absent | large), tuple(problems)
     )
 
 

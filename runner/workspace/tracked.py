@@ -15,12 +15,14 @@ from struct import Struct
 
 from runner.errors import Conflict
 from runner.value import Value
-from runner.workspace.files import Entry, is_special
+from runner.workspace.files import Entry, extent, is_special
 from runner.workspace.inner import blocked, git_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+
+    from runner.workspace.files import Extent
 
 SPECIAL = "neither a file nor a link, so git cannot store it: "
 REFUSED_NAME = "git stores nothing under this name: "
@@ -105,16 +107,16 @@ class Index:
 class Standing(Value):
     """What stands where the index says, and beside that. Paths are relative.
 
-    `doubtful` are files and links that may differ from the index, each with its size; git would not read the
-    `disguised` ones, as it compares whole seconds and believes its index. `modules` are repositories that are
-    tracked as such, `hollow` those of which an empty folder stands there, with its permission bits, `remains`
-    those of which something else is left. `gone` are the names at which no file and no link stands any more.
-    `foreign` is what stands beside tracked files and is not tracked, a folder with a slash at its end: it was
-    not entered; `special` is the same, but neither a file, nor a link, nor a folder. `permissions` are those
-    of tracked files, `folders` those of each folder.
+    `doubtful` are files and links that may differ from the index, each with its extent; git would not read
+    the `disguised` ones, as it compares whole seconds and believes its index. `modules` are repositories that
+    are tracked as such, `hollow` those of which an empty folder stands there, with its permission bits,
+    `remains` those of which something else is left. `gone` are the names at which no file and no link stands
+    any more. `foreign` is what stands beside tracked files and is not tracked, a folder with a slash at its
+    end: it was not entered; `special` is the same, but neither a file, nor a link, nor a folder.
+    `permissions` are those of tracked files, `folders` those of each folder.
     """
 
-    doubtful: dict[str, int]
+    doubtful: dict[str, Extent]
     disguised: list[str]
     modules: list[str]
     hollow: dict[str, int]
@@ -183,7 +185,7 @@ def walk(
     while look.waiting:
         look.enter(look.waiting.pop())
     for path in (path for name in RULES for path in index.named(name)):
-        refuse_rules(root, path, size=look.doubtful.get(path, 0))
+        refuse_rules(root, path, size=look.doubtful.get(path, (0,))[0])
     for folder in index.folders.keys() - look.entered:
         look.gone += [_below(folder, name) for name in index.folders[folder]]
     return Standing(
@@ -216,7 +218,7 @@ class _Walk:
         self.above = above(index.folders)
         self.waiting = [""]
         self.entered: set[str] = set()
-        self.doubtful: dict[str, int] = {}
+        self.doubtful: dict[str, Extent] = {}
         self.disguised: list[str] = []
         self.modules: list[str] = []
         self.hollow: dict[str, int] = {}
@@ -298,7 +300,7 @@ class _Walk:
                 or kind != mode & 0o170100
                 or (written_s >= recently and self._is_recent(found.st_mtime_ns))
             ):
-                self.doubtful[prefix + name] = found.st_size
+                self.doubtful[prefix + name] = extent(found)
                 times = found.st_ctime_ns // second & low, found.st_mtime_ns // second & low
                 whole = (*times, found.st_ino & low, found.st_size & low, kind)
                 if whole == (changed_s, written_s, inode, size, mode & 0o170100):

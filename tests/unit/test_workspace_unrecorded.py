@@ -68,7 +68,16 @@ def listener(work: Work, name: str) -> None:
 def test_a_file_is_too_large_and_so_are_the_largest_of_too_many(
     sizes: dict[str, int], dropped: set[str]
 ) -> None:
-    assert too_large(sizes) == dropped
+    assert (
+        too_large({name: (size, 0, number) for number, (name, size) in enumerate(sizes.items())}) == dropped
+    )
+
+
+def test_what_is_really_on_the_disk_is_read_however_much_it_is() -> None:
+    tree = {str(number): (GIB, GIB, number) for number in range(100)}
+    assert too_large(tree) == frozenset()
+    one_inode = {str(number): (GIB, GIB, 7) for number in range(100)}
+    assert len(too_large(one_inode)) == 100 - 8 - 4, "a hundred hard links"
 
 
 def test_the_size_of_a_file_is_looked_at_before_its_content(work: Work) -> None:
