@@ -18,6 +18,7 @@ from runner.config.find import TABLES, ConfigFiles
 from runner.config.layers import Layer
 from runner.config.policy import GROUPS, USUAL
 from runner.config.snapshot import stamp
+from runner.config.values import PROVIDER_ALIASES
 from runner.disk import files
 from runner.model import Level, Policy
 from runner.text.positions import positions, split_key
@@ -60,6 +61,8 @@ class Reading:
         if home := self.places.home:
             folders = limits.get("writable", ())
             limits["writable"] = [home + path[1:] if path.startswith("~/") else path for path in folders]
+        if "providers" in limits:
+            limits["providers"] = [PROVIDER_ALIASES.get(name, name) for name in limits["providers"]]
         limits |= {name: [*usual, *limits.get(name, ())] for name, usual in USUAL.items()}
         groups = {name: (tuple(limits[name]),) for name in GROUPS if name in limits}
         policy = Policy(

@@ -244,3 +244,11 @@ def test_no_name_of_a_setting_looks_like_two_settings() -> None:
         'models."a\\nb = 1".model = "x\\u2028y\\u202e\\u001b"',
         'models."c.d".model = "z"',
     ]
+
+
+def test_a_policy_may_name_a_provider_by_its_alias(repo):
+    repo.write('[defaults]\nruntime = "kay"\n[runtimes.kay]\nprovider = "ocg"\n[tasks.a]\nprompt = "x"\n')
+    repo.write('providers = ["openrouter"]\n', repo.user_folder / "policy.toml")
+    assert "opencode-go" in str(repo.check().breaches[0])
+    repo.write('providers = ["ocg"]\n', repo.user_folder / "policy.toml")
+    assert repo.check().breaches == ()
