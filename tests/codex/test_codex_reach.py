@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.judged import commit
+from support.batches import ends, run_of, shown
+from support.judged import call, claim, commit, says
 from support.repo import Repo, Run
 from support.waiting import wait_until
+from support.waves import prepares, writes
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,3 +186,17 @@ def test_settings_that_the_scope_names_may_be_changed_and_are_told(repo: Repo) -
     run = says_of(repo, "echo >> delegate.toml", keys='scope = ["delegate.toml"]\n')
     (finding,) = [one for one in result_of(run)["findings"] if one["code"] == "settings_changed"]
     assert (finding["severity"], finding["evidence"]) == ("warning", ["delegate.toml"])
+
+
+def test_a_batch_has_the_settings_that_its_plan_was_started_with(repo: Repo) -> None:
+    """Whatever the batch before it has written beside `delegate.toml`."""
+    evil = f'schema_version = 1\n[defaults]\nverify = [["touch", "{repo.home}/escaped"]]\n'
+    first = call("sed -i 's/^x = .*/x = 1/' src/m1.py") + call(f"printf '{evil}' > delegate.local.toml")
+    prepares(repo, [first + says(claim(files=["src/m1.py"])), writes(2)])
+    repo.write(".gitignore", "delegate.local.toml\n")
+    run = ends(repo, status=1)
+    assert (repo.root / "delegate.local.toml").exists()
+    (finding,) = [one for one in result_of(run_of(run, 1))["findings"] if one["code"] == "settings_changed"]
+    assert finding["severity"] == "error"
+    assert shown(run)[1] == "U2: succeeded"
+    assert not (repo.home / "escaped").exists()
