@@ -203,9 +203,12 @@ def test_a_user_without_any_home_is_told_so_and_nothing_is_started(place: Place)
 
 def test_a_user_without_any_home_names_the_folders_instead(place: Place) -> None:
     env = {name: str(place.repo.base / name.lower()) for name in XDG} | NO_HOME["nothing at all"]
-    ended = place.json("start", "--task", "apart", "--wait", env=env, home=None)
-    assert ended["status"] == "succeeded"
-    run = place.repo.runs()[0].id
+    for task in ("work", "apart"):
+        ended = place.json("start", "--task", task, "--wait", env=env, home=None)
+        assert ended["status"] == "succeeded"
+        seen = place.json("report", ended["run_id"], env=env, home=None)
+        assert seen["files"]["observed"] == [], "a helper of the supervisor believes what was recorded"
+    run = ended["run_id"]
     assert place.json("accept", run, env=env, home=None)["run_id"] == run
     assert place.json("doctor", env=env, home=None)["checks"]
 
