@@ -58,6 +58,10 @@ def a_result(**changes: Any) -> dict[str, Any]:
             "moved_refs": [],
             "dirty_before": [],
             "unknown": [],
+            "ignored": [],
+            "ignored_count": 0,
+            "too_large": [],
+            "added": [],
             "tree": None,
         },
         "checks": [
