@@ -173,9 +173,6 @@ def _reach(config: Config, env: Mapping[str, str]) -> Examined:
         except (RuntimeMissing, Unwritable):
             continue  # their own checks say so
         kept.update((f"{one.path} ({one.what})", None) for one in seen.read_only)
-        if not runtime.guards:
-            said = f"{runtime.title} cannot keep the records of runs from an agent that writes in place"
-            return Examined("reach", Fitness.WARN, said, 'set workspace = "worktree" in its tasks')
     said = f"read-only for agents: {', '.join(kept)}" if kept else "nothing that runner obeys"
     if free:
         said += f"; everything is in reach of {', '.join(free)}, without a sandbox"

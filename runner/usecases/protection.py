@@ -63,9 +63,7 @@ def protection(
 ) -> Protection:
     """What a run needs that was found so. InReach where something would stay open to its agent."""
     seen = look(repo, found.cwd, sandbox, runtime, found.program.path, env)
-    refuse_exposed(seen, repo, runtime)
-    if not runtime.guards:
-        seen = seen.replace(read_only=(), held=())
+    refuse_exposed(seen, runtime)
     guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
     own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if seen.own_temp else None
     return Protection(seen, Fence(seen.held, guards, own))
@@ -88,16 +86,13 @@ def seen(config: Config, runtime: Runtime, sandbox: Sandbox, cwd: str, env: Mapp
     known = config.runtimes.get(runtime.name) or RuntimeSettings(runtime.name, runtime.candidates[0])
     program = locate(runtime, known, env, config.root)[0]
     found = look(config.root, cwd, sandbox, runtime, program, env)
-    refuse_exposed(found, config.root, runtime)
+    refuse_exposed(found, runtime)
     return found
 
 
-def refuse_exposed(found: Shield, repo: str, runtime: Runtime) -> None:
+def refuse_exposed(found: Shield, runtime: Runtime) -> None:
     """InReach, with what to change."""
-    exposed = [*found.exposed]
-    if not runtime.guards:  # the records of runs are told apart by `state.authentic`, nothing else is
-        records = os.path.join(os.path.realpath(repo), RUNS)
-        exposed += [one for one in found.read_only if one.path != records]
+    exposed = found.exposed if runtime.guards else (*found.exposed, *found.read_only)
     if not exposed:
         return
     one = exposed[0]

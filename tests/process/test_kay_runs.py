@@ -7,6 +7,7 @@ import json
 import pytest
 from kay_install import install_kay
 from support import processes
+from support.judged import commit
 from support.repo import Repo
 from support.waiting import wait_until
 
@@ -139,21 +140,20 @@ def test_kay_under_the_name_of_codex_is_refused(repo: Repo) -> None:
     assert repo.no_runs()
 
 
-def test_a_program_in_reach_of_its_agent_is_refused_since_its_sandbox_knows_no_guards(kay: Repo) -> None:
-    install_kay(kay.root / "tools")
-    kay.config(CONFIG.replace('provider = "ocg"', 'provider = "ocg"\ncommand = "tools/kay"'))
+def test_it_may_not_write_beside_the_records_of_runs_since_its_sandbox_knows_no_guards(kay: Repo) -> None:
     refused = kay.cli("start", "work", "--sandbox", "workspace-write", "--format", "json")
     assert (refused.status, refused.error["code"]) == (5, "in_reach")
-    assert str(kay.root / "tools/kay") in refused.error["message"]
+    assert f"{kay.root}/.runs" in refused.error["message"]
     assert 'workspace = "worktree"' in refused.error["hint"]
     assert kay.no_runs()
     assert plays(kay, 'answer = "It reads."').start().wait()["status"] == "succeeded"
 
 
-def test_it_may_write_where_nothing_but_the_records_is_in_reach_and_doctor_says_so(kay: Repo) -> None:
-    ended = plays(kay, 'answer = "It writes."').start("--sandbox", "workspace-write").wait()
-    assert ended["status"] == "succeeded"
+def test_it_may_write_in_a_tree_of_its_own_and_doctor_says_so(kay: Repo) -> None:
+    commit(kay)
     kay.config(CONFIG.replace("read-only", "workspace-write"))
     checks = kay.cli("doctor", "--format", "json").json()["checks"]
     (reach,) = [one for one in checks if one["name"] == "reach"]
-    assert (reach["verdict"], "records of runs" in reach["message"]) == ("warn", True)
+    assert (reach["verdict"], ".runs" in reach["message"]) == ("fail", True)
+    kay.config(CONFIG.replace("read-only", "workspace-write") + 'workspace = "worktree"\n')
+    assert plays(kay, 'answer = "It writes."').start().wait()["status"] == "succeeded"

@@ -91,13 +91,12 @@ def test_what_is_missing_is_made_where_an_agent_could_make_it_itself(repo: Path,
     assert not Path(made.fence.temp).exists()
 
 
-def test_who_knows_no_guards_may_write_where_only_the_records_are(repo: Path, tmp_path: Path) -> None:
-    outside = Program(a_program(tmp_path / "bin/kay"), "0.9.46", frozenset())
-    found = Found(run_id="r", cwd=str(repo), program=outside, text="x")
+def test_who_knows_no_guards_may_write_only_where_nothing_needs_one(repo: Path, tmp_path: Path) -> None:
+    program = Program(a_program(tmp_path / "bin/kay"), "0.9.46", frozenset())
+    found = Found(run_id="r", cwd=str(tmp_path / "tree"), program=program, text="x")
     assert protection(str(repo), WRITES, KAY, found, env(tmp_path)).fence.guards == ()
-    inside = outside.replace(path=a_program(repo / "bin/kay"))
     with pytest.raises(InReach, match="Kay cannot make it read-only"):
-        protection(str(repo), WRITES, KAY, found.replace(program=inside), env(tmp_path))
+        protection(str(repo), WRITES, KAY, found.replace(cwd=str(repo)), env(tmp_path))
 
 
 def test_a_refusal_names_what_is_open_and_what_to_change(repo: Path, tmp_path: Path) -> None:
