@@ -14,7 +14,7 @@ from runner.disk.files import create, private_folder, replace_bytes
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace import inner
-from runner.workspace.files import REPOSITORY, Entry, blob, read_bytes, too_large
+from runner.workspace.files import REPOSITORY, Entry, blob, entry_at, read_bytes, too_large
 from runner.workspace.git import Git, GitFailed, joined, split
 from runner.workspace.ignores import Untracked, untracked
 from runner.workspace.survey import folders, refuse_blocking, survey
@@ -68,6 +68,8 @@ _NAMES = {
 }
 """Folder of the private git directory -> each name that may be there, and whether it is a plain file."""
 _TRIES = 3
+_FEW = 50
+_SMALL = 1 << 20
 _NOTHING = {"sha1": "0" * 40, "sha256": "0" * 64}
 
 
@@ -226,6 +228,8 @@ class Shadow:
         skipped = {f"{self.runs}/", *before.ignored}
         listing = listing or self.index(index)
         here = walk(self.root, listing, before.since_ns, skipped, before.usual, before.unread)
+        if before.unread is not None:
+            here = self._without_read(here, listing)
         beside = Untracked()
         if here.foreign:
             _change(git, {name: Entry(0, _NOTHING[self.hash_name]) for name in here.remains})
@@ -262,6 +266,21 @@ class Shadow:
             (*here.special, *others.special, *refused),
             (*here.problems, *(TOO_LARGE + name for name in sorted(large)), *more.problems, *others.problems),
         )
+
+    def _without_read(self, here: Standing, listing: Index) -> Standing:
+        """Without a few small files that have the content of their entries: for git to read them and to write
+        a large index, takes longer.
+        """
+        names = here.disguised
+        if not 0 < len(names) <= _FEW or any(here.doubtful[name][0] > _SMALL for name in names):
+            return here
+        same = set()
+        for name in names:
+            found, entry = entry_at(f"{self.root}/{name}", None, self.hash_name), listing.entry(name)
+            if found is not None and found.has_content_of(entry):
+                same.add(name)
+        doubtful = {name: extent for name, extent in here.doubtful.items() if name not in same}
+        return here.replace(doubtful=doubtful, disguised=[name for name in names if name not in same])
 
     def _put(self, git: Git, names: list[str]) -> list[str]:
         """Brings the index of `git` to what stands there. The names that git refused, and said so at most."""

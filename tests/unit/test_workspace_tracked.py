@@ -56,6 +56,14 @@ def age(work: Work) -> None:
     work.git("update-index", "-q", "--refresh")
 
 
+def many(work: Work) -> None:
+    """More files than we read ourselves."""
+    for number in range(60):
+        work.write(f"many/{number}")
+    work.commit()
+    age(work)
+
+
 def read_by_us(work: Work) -> None:
     """As if an earlier run had been here: once to read the files, and once to see that the index is true."""
     for _ in range(2):
@@ -357,7 +365,7 @@ def test_of_a_tree_that_git_has_just_made_what_it_converts_is_read(
     work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, is_trusted: bool
 ) -> None:
     work.write("d/.gitattributes", text)
-    work.commit()
+    many(work)
 
     def make() -> None:
         worktree.create(str(work.root), "HEAD", str(tmp_path / "trees" / "r"), str(work.folder))
@@ -635,6 +643,22 @@ def test_a_file_comes_back_with_the_bytes_of_a_rule_that_is_gone(
     assert work.state() == before
 
 
+@pytest.mark.parametrize("count", [1, 60])
+def test_of_files_that_the_user_changed_few_take_git_no_question(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    many(work)
+    read_by_us(work)
+    for number in range(count):
+        work.write(f"many/{number}", "mine\n")
+    work.commit()
+    os.utime(work.root / ".git" / "index", (time.time() + 100, time.time() + 100))
+    asked = questions(work, tmp_path, monkeypatch, work.take).split()
+    assert ("update-index" in asked) == (count > 50)
+    taken = snapshots.load(str(work.folder))
+    assert taken is not None and taken.was_clean and taken.tree == taken.position.tree
+
+
 def kept_indexes() -> list[Path]:
     return [*Path.home().joinpath(".local/state/runner/indexes").iterdir()]
 
@@ -642,7 +666,7 @@ def kept_indexes() -> list[Path]:
 def test_what_was_read_is_kept_for_us_alone_and_may_be_deleted(
     work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    age(work)
+    many(work)
     read_by_us(work)
     (kept,) = kept_indexes()
     assert kept.stat().st_mode & 0o777 == 0o600
@@ -656,7 +680,7 @@ def test_what_was_read_is_kept_for_us_alone_and_may_be_deleted(
 def test_what_was_kept_is_believed_only_where_it_is_whole_and_ours(
     work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: str
 ) -> None:
-    age(work)
+    many(work)
     read_by_us(work)
     (kept,) = kept_indexes()
     if spoil == "torn":
