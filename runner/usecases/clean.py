@@ -110,6 +110,8 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             raise unwritable(error) from error
         finally:
             os.close(lock_fd)
+    if not dry_run:
+        cgroup.tidy()
     return Cleaned(tuple(removed[::-1]), tuple(undecided[::-1]), tuple(stopped[::-1]), tuple(foreign[::-1]))
 
 

@@ -148,13 +148,14 @@ def test_a_further_attempt_is_in_the_group_although_somebody_removed_it(repo: Re
 
 
 @needs_cgroup
-def test_reap_removes_the_groups_that_nobody_removed(repo: Repo) -> None:
+@pytest.mark.parametrize("verb", ["reap", "clean"])
+def test_reap_and_clean_remove_the_groups_that_nobody_removed(repo: Repo, verb: str) -> None:
     left = cgroup.make(f"20260101T000000000Z-{os.getpid():08x}")
     assert left is not None
     repo.quick_codex()
     run = repo.task().start()
     run.wait()
-    assert repo.cli("reap").status == 0
+    assert repo.cli(verb).status == 0
     assert not os.path.exists(left.path)
 
 
