@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.model import Delegation, Outcome, Phase, Reason
 from runner.processes.proc import identify
+from runner.state import fingerprints
 from runner.state.authentic import write_record
 from runner.state.lineage import as_child, lineage_of
 from runner.state.manifest import DelegationDeclared, timestamp
@@ -52,6 +53,7 @@ def _write(run: RunDir, parent: RunDir | None, owned: list[int] | None, changes:
     delegation = changes.pop("delegation", DELEGATION)
     invocation = an_invocation(run.repo, run.task_id, run.run_id, delegation=delegation, parent=above)
     write_record(run.invocation, invocation.to_json())
+    fingerprints.note(run, {})  # as its supervisor does: no secret has a value
     declared = DelegationDeclared(delegation.enabled, delegation.server, delegation.tools)
     fields = {"phase": Phase.RUNNING, "delegation": declared, "parent": above, **changes}
     run.write_manifest(a_manifest(run).replace(**fields))
