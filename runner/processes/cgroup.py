@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import time
 
+from runner.processes.proc import read_whole
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +54,7 @@ class Cgroup:
         while folders:
             folder = folders.pop()
             try:
-                found += map(int, _read(f"{folder}/cgroup.procs").split())
+                found += map(int, read_whole(f"{folder}/cgroup.procs").split())
                 with os.scandir(folder) as entries:
                     folders += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
             except OSError:
@@ -62,7 +64,7 @@ class Cgroup:
     def is_empty(self) -> bool:
         """Whether the kernel says that no process is in it or below it."""
         try:
-            return b"populated 0" in _read(f"{self.path}/cgroup.events")
+            return b"populated 0" in read_whole(f"{self.path}/cgroup.events")
         except OSError:
             return not os.path.isdir(self.path)
 
@@ -99,7 +101,7 @@ class Cgroup:
         deadline = time.monotonic() + within_s
         while True:
             try:
-                if state in _read(f"{self.path}/cgroup.events"):
+                if state in read_whole(f"{self.path}/cgroup.events"):
                     return True
             except OSError:
                 return False
@@ -211,7 +213,7 @@ def _above() -> str | None:
 def _own() -> str:
     """The path of our own group of cgroup v2 (cgroups(7), /proc/PID/cgroup); empty where there is none."""
     try:
-        lines = _read("/proc/self/cgroup").split(b"\n")
+        lines = read_whole("/proc/self/cgroup").split(b"\n")
     except OSError:
         return ""
     return next((os.fsdecode(line[3:]) for line in lines if line.startswith(b"0::")), "")
@@ -220,7 +222,7 @@ def _own() -> str:
 def _mount() -> tuple[str, str] | None:
     """(its root, where it is) of the cgroup v2 hierarchy: on a hybrid machine it is not /sys/fs/cgroup."""
     try:
-        lines = _read("/proc/self/mountinfo").split(b"\n")
+        lines = read_whole("/proc/self/mountinfo").split(b"\n")
     except OSError:
         return None
     for line in lines:
@@ -240,14 +242,3 @@ def _remove(folder: str) -> None:
         os.rmdir(folder)
     except OSError:
         pass  # somebody is in it again
-
-
-def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = b""
-        while piece := os.read(fd, 65536):
-            data += piece
-        return data
-    finally:
-        os.close(fd)

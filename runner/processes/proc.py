@@ -46,7 +46,7 @@ class Process(Value):
 
 def boot_id() -> str:
     """Which boot of this machine this is (random(4))."""
-    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+    return read_whole("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
 def host() -> str:
@@ -56,7 +56,7 @@ def host() -> str:
 def process_at(pid: int) -> Process | None:
     """The process with that pid now, zombies included; None if there is none."""
     try:
-        data = _read(f"/proc/{pid}/stat")
+        data = read_whole(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     head, _, tail = data.rpartition(b")")
@@ -68,8 +68,11 @@ def process_at(pid: int) -> Process | None:
     return Process.of((pid, int(fields[1]), int(fields[3]), state, int(fields[19]), command))
 
 
-def _read(path: str) -> bytes:
-    """A file of /proc as it is now: `open` would ask four things about it before it reads."""
+def read_whole(path: str) -> bytes:
+    """A file of the kernel's (/proc, a control group) as it is now. OSError where there is none.
+
+    `open` would ask four things about it before it reads.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         data = b""
@@ -84,7 +87,7 @@ def _state_of_threads(pid: int) -> str:
     """That of a process whose first thread has ended while others run: it looks like a zombie and is not."""
     try:
         for name in os.listdir(f"/proc/{pid}/task"):
-            state = _read(f"/proc/{pid}/task/{name}/stat").rpartition(b")")[2].split()[0].decode()
+            state = read_whole(f"/proc/{pid}/task/{name}/stat").rpartition(b")")[2].split()[0].decode()
             if state not in "ZXx":
                 return state
     except (FileNotFoundError, ProcessLookupError):
@@ -149,7 +152,7 @@ def children(pid: int) -> list[Process]:
     for _ in range(_LISTS):
         try:
             tasks = os.listdir(f"/proc/{pid}/task")
-            lists = [_read(f"/proc/{pid}/task/{task}/children").split() for task in tasks]
+            lists = [read_whole(f"/proc/{pid}/task/{task}/children").split() for task in tasks]
         except (FileNotFoundError, ProcessLookupError):
             continue  # a thread has ended over it, and its children are another one's
         found = [process_at(int(child)) for each in lists for child in each]
@@ -161,7 +164,7 @@ def children(pid: int) -> list[Process]:
 def environment(pid: int) -> dict[str, str]:
     """The environment that the process was started with; empty where it may not be read."""
     try:
-        data = _read(f"/proc/{pid}/environ")
+        data = read_whole(f"/proc/{pid}/environ")
     except OSError:
         return {}
     pairs = (item.partition(b"=") for item in data.split(b"\0") if item)
@@ -171,7 +174,7 @@ def environment(pid: int) -> dict[str, str]:
 def command_line(pid: int) -> list[str]:
     """The words that the process was started with; empty where they cannot be read."""
     try:
-        data = _read(f"/proc/{pid}/cmdline")
+        data = read_whole(f"/proc/{pid}/cmdline")
     except OSError:
         return []
     return [os.fsdecode(word) for word in data.split(b"\0")[:-1]]
@@ -180,7 +183,7 @@ def command_line(pid: int) -> list[str]:
 def marker(pid: int) -> str | None:
     """The run id that the process carries in its environment, or None."""
     try:
-        data = b"\0" + _read(f"/proc/{pid}/environ")
+        data = b"\0" + read_whole(f"/proc/{pid}/environ")
     except OSError:
         return None
     _, found, after = data.partition(f"\0{RUN_MARKER}=".encode())

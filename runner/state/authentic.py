@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 
 from runner.disk import home
+from runner.disk.digest import sha256
 from runner.disk.files import (
     is_ours_alone,
     private_folder,
@@ -28,20 +28,10 @@ from runner.value import StrEnum, Value, json_bytes, json_value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from hashlib import sha256 as _sha256
     from typing import Any
 
     from runner.invocation import Invocation
     from runner.state.store import RunDir
-else:
-    # `hashlib` loads OpenSSL, a quarter of what `start` may cost; `random` takes the built-in one likewise.
-    try:
-        if sys.version_info >= (3, 12):
-            from _sha2 import sha256 as _sha256
-        else:
-            from _sha256 import sha256 as _sha256
-    except ImportError:
-        from hashlib import sha256 as _sha256
 
 _KEY_BYTES = 32
 _BLOCK_BYTES = 64
@@ -107,8 +97,8 @@ def _mac(key: bytes, label: str, data: bytes) -> str:
 
 def _macs(key: bytes, label: str) -> Callable[[bytes], str]:
     block = key.ljust(_BLOCK_BYTES, b"\0")
-    begun = _sha256(block.translate(_INNER) + os.fsencode(label) + b"\0")
-    around = _sha256(block.translate(_OUTER))
+    begun = sha256(block.translate(_INNER) + os.fsencode(label) + b"\0")
+    around = sha256(block.translate(_OUTER))
 
     def of(data: bytes) -> str:
         inner, outer = begun.copy(), around.copy()
