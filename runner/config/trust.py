@@ -68,7 +68,7 @@ _INTERPRETERS = (
     ),
     *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
 )
-_STARTS = ("mcp_servers", "notify", "hooks", "command", "shell_environment_policy", "exporter")
+_STARTS = ("mcp_servers", "notify", "hooks", "projects", "command", "shell_environment_policy", "exporter")
 _LONGEST_NAME = 1024
 
 

@@ -12,7 +12,7 @@ from runner.disk import home
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, Refusal, SessionNote, StoredKey
-from runner.runtimes.overrides import assignment
+from runner.runtimes.overrides import assignment, mentions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class Codex:
             for folder in (*sandbox.writable, *request.fence.writable):
                 args.option("--add-dir", folder)
         args.overrides(config)
+        if not mentions(config, "projects"):
+            args.override(_without_its_config(request.cwd))
         if provider := _declared_provider(request.settings, model):
             args.override(assignment("model_provider", provider))
         if model is not None and model.reasoning_effort is not None:
@@ -173,6 +175,15 @@ class Codex:
         probe = "if touch runner-probe 2>/dev/null; then rm -f runner-probe; exit 3; fi"
         mode = assignment("sandbox_mode", Level.READ_ONLY.value)
         return (program.path, "sandbox", "-c", mode, "--", "/bin/sh", "-c", probe)
+
+
+def _without_its_config(folder: str) -> str:
+    """Has Codex leave out the `.codex/config.toml` of the repository, whose servers it would start outside of
+    the sandbox: nobody was asked for that. Measured on 0.163.0: `exec -s` with a level that may write trusts
+    an unknown project by itself, and stores that in the user's settings; this entry comes before any other.
+    """
+    name = folder.encode(errors="surrogateescape").decode(errors="replace")  # TOML is UTF-8
+    return assignment("projects", {name: {"trust_level": "untrusted"}})
 
 
 def _delegation(server: McpServer) -> dict[str, Any]:

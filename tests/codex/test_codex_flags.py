@@ -201,6 +201,29 @@ def test_the_config_file_of_the_user_cannot_widen_what_is_declared(real: Real) -
     assert by_level["workspace-write"].get("writable_roots", []) == []
 
 
+@pytest.mark.parametrize("is_trusted", [False, True])
+@pytest.mark.parametrize("sandbox", [READ_ONLY, BUILD])
+def test_no_server_that_the_repository_brings_for_codex_is_started(
+    real: Real, sandbox: Sandbox, is_trusted: bool
+) -> None:
+    started, config = real.last.with_name("started"), real.home / "config.toml"
+    (real.work / ".git").mkdir()
+    (real.work / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    (real.work / ".codex").mkdir()
+    server = f'command = "/bin/sh"\nargs = ["-c", "echo >> {started}"]\n'
+    (real.work / ".codex" / "config.toml").write_text(f"[mcp_servers.x]\n{server}")
+    before = f'[projects."{real.work}"]\ntrust_level = "trusted"\n' if is_trusted else ""
+    config.write_text(before)
+    argv = real.argv(sandbox=sandbox)
+    real.run(*argv)
+    assert not started.exists()
+    assert config.read_text() == before, "nor is it to be started by whoever uses Codex there later"
+    if is_trusted:
+        at = next(n for n, word in enumerate(argv) if word.startswith("projects="))
+        real.run(*argv[: at - 1], *argv[at + 1 :])
+        assert started.exists(), "this is what would start it"
+
+
 def test_values_and_keys_arrive_as_they_were_written(real: Real) -> None:
     servers: dict[str, Any] = {
         "plain": {"command": AWKWARD, "args": [AWKWARD], "env": {"A.B": AWKWARD, "C": ""}},

@@ -33,6 +33,7 @@ PROGRAM = Program("/bin/codex", "0.163.0", FLAGS)
 READ_ONLY = Sandbox("research", Level.READ_ONLY)
 BUILD = Sandbox("build", Level.WORKSPACE_WRITE)
 BASE = ("/bin/codex", "exec", "--json", "--skip-git-repo-check", "-C", "/repo")
+ALONE = ("-c", 'projects={"/repo" = {trust_level = "untrusted"}}')
 
 
 def settings(**config: Any) -> RuntimeSettings:
@@ -56,7 +57,7 @@ def end(**changes: Any) -> End:
 
 
 def test_the_smallest_command_declares_folder_and_sandbox_and_reads_the_prompt_from_stdin() -> None:
-    assert argv() == (*BASE, "-s", "read-only", "-")
+    assert argv() == (*BASE, "-s", "read-only", *ALONE, "-")
 
 
 def test_everything_declared_is_in_the_command_in_a_fixed_order() -> None:
@@ -67,6 +68,7 @@ def test_everything_declared_is_in_the_command_in_a_fixed_order() -> None:
         *BASE,
         *("-m", "gpt-5.4-mini", "-s", "workspace-write", "--add-dir", "/a", "--add-dir", "/b c"),
         *("-c", "features.a=false", "-c", "features.z=true", "-c", 'web_search="disabled"'),
+        *ALONE,
         *("-c", 'model_provider="corp"', "-c", 'model_reasoning_effort="xhigh"'),
         *("-c", "sandbox_workspace_write.network_access=true"),
         *("-c", "sandbox_workspace_write.writable_roots=[]"),
@@ -78,6 +80,17 @@ def test_everything_declared_is_in_the_command_in_a_fixed_order() -> None:
 def test_what_is_closed_is_said_so_that_a_config_file_of_the_user_cannot_open_it() -> None:
     assert "sandbox_workspace_write.writable_roots=[]" in argv(sandbox=BUILD)
     assert "sandbox_workspace_write.network_access=false" in argv(sandbox=BUILD)
+
+
+def test_the_settings_of_codex_in_a_repository_are_left_out_whatever_its_folder_is_called() -> None:
+    assert 'projects={"/a.b \\"c" = {trust_level = "untrusted"}}' in argv(cwd='/a.b "c')
+    assert 'projects={"/\ufffd" = {trust_level = "untrusted"}}' in argv(cwd="/\udcff")
+
+
+def test_settings_that_say_themselves_whom_codex_trusts_are_passed_on() -> None:
+    projects = {"projects": {"/repo": {"trust_level": "trusted"}}}
+    said = [word for word in argv(settings=settings(**projects)) if word.startswith("projects")]
+    assert said == ['projects={"/repo" = {trust_level = "trusted"}}']
 
 
 def test_a_resumed_thread_gets_the_same_options_before_the_word_resume() -> None:
@@ -93,7 +106,7 @@ def test_what_is_no_thread_id_is_refused(thread: str) -> None:
 
 def test_long_spellings_are_used_where_the_version_lists_only_those() -> None:
     long = Program("/bin/codex", "9.0.0", frozenset(f for f in FLAGS if f.startswith("--")))
-    assert argv(program=long)[4:] == (*("--cd", "/repo", "--sandbox", "read-only", "-"),)
+    assert argv(program=long)[4:] == ("--cd", "/repo", "--sandbox", "read-only", "--config", ALONE[1], "-")
 
 
 def test_all_options_that_a_version_lacks_are_named_at_once() -> None:
