@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runner.disk import home, interpreter
+from runner.disk import home, interpreter, programs
 from runner.errors import InReach
 from runner.model import RuntimeSettings
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
@@ -141,6 +141,10 @@ def _obeyed(
         yield _one("the user's settings of git", os.path.join(config, "git"))
     yield _one("the policy of this machine", "/etc/runner")
     yield _one("the repository of git", os.path.join(repo, ".git"))
+    # The agent's program starts others by their names (git, bwrap, what a shell's profile calls), and not in
+    # the sandbox: a `git` in an activated `.venv/bin` would be run by the next attempt.
+    for folder in programs.search_path(env).split(os.pathsep):
+        yield _one("programs of PATH", folder)
 
 
 def _own_code(given: Sequence[str]) -> Iterator[Obeyed]:

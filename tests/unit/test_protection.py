@@ -12,7 +12,7 @@ from runner.errors import InReach
 from runner.model import Level, Program, Sandbox
 from runner.resolve.invocation import Found
 from runner.resolve.reach import Shield
-from runner.usecases.protection import Protection, look, protection, seen
+from runner.usecases.protection import Protection, look, protection, refuse_exposed, seen
 
 CODEX, KAY = runtimes.get("codex"), runtimes.get("kay")
 WRITES = Sandbox("w", Level.WORKSPACE_WRITE)
@@ -109,3 +109,19 @@ def test_a_refusal_names_what_is_open_and_what_to_change(repo: Path, tmp_path: P
     assert refused.value.code == "in_reach" and refused.value.exit_status == 5
     assert f"{tmp_path}/home/.codex" in refused.value.message
     assert refused.value.hint is not None and "`writable`" in refused.value.hint
+
+
+def test_programs_that_the_agents_program_finds_on_path_are_protected(repo: Path, tmp_path: Path) -> None:
+    (repo / "v/bin").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    searched = {**env(tmp_path), "PATH": f"{repo}/v/bin:bin:{tmp_path}/elsewhere:{repo}/node_modules/.bin"}
+    found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", searched)
+    assert {f"{repo}/v/bin", f"{repo}/node_modules/.bin"} < {*paths(found)}
+    assert f"{tmp_path}/elsewhere" not in paths(found), "it is out of reach"
+
+
+def test_no_run_starts_where_its_agent_could_put_programs_right_on_path(repo: Path, tmp_path: Path) -> None:
+    searched = {**env(tmp_path), "PATH": f"{repo}:/usr/bin"}
+    found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", searched)
+    with pytest.raises(InReach, match="programs of PATH"):
+        refuse_exposed(found, CODEX)
