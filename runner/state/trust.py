@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _KIND = "trust"
 _WHAT = "the trust in settings"
 _MOST_PATHS = 200
+_HEX = 64
 
 
 class Trusted(Kept):
@@ -37,11 +38,14 @@ class Trusted(Kept):
 
 
 class Changed(Kept):
-    """A run that changed settings, or files that the settings name."""
+    """A run that changed settings, or files that the settings name. `before` are (path, digest) of all of
+    them as they were, where the change is one of the repository itself.
+    """
 
     run_id: str
     paths: tuple[str, ...]
     at: str
+    before: tuple[tuple[str, ...], ...] = ()
 
 
 def given(root: str, env: Mapping[str, str], file: str = "") -> Trusted | None:
@@ -86,15 +90,26 @@ def withdraw(root: str, env: Mapping[str, str], files: Iterable[str]) -> bool:
     return sum(map(decisions.withdraw, places)) > 0  # each of them, also after the first
 
 
-def changed_by_run(root: str, env: Mapping[str, str], run_id: str, paths: Sequence[str]) -> bool:
+def changed_by_run(
+    root: str,
+    env: Mapping[str, str],
+    run_id: str,
+    paths: Sequence[str],
+    before: Mapping[str, str] | None = None,
+) -> bool:
     """For whoever judges a run: it changed `paths`, which are settings of the repository at `root` or files
     that they name. From now on a start asks a person again, even where the whole folder is trusted.
 
     Call it once the finding `settings_changed` is known, before the run is `done`; `env` is that of the
     process (HOME and XDG_STATE_HOME are looked at). It may be called again with the same: the last call of a
-    run counts. Never raises: False is that it could not be kept.
+    run counts. Never raises: False is that it could not be kept. With `before`, the digest of each path,
+    nobody is asked while all of them are as they were: rolled back, or put back by a person.
     """
-    change = Changed(SCHEMA_VERSION, decisions.name_of(root), run_id, tuple(paths[:_MOST_PATHS]), timestamp())
+    were: Items = ()
+    if before is not None and len(paths) <= _MOST_PATHS and all(path in before for path in paths):
+        were = tuple((path, before[path]) for path in paths)
+    named = tuple(paths[:_MOST_PATHS])
+    change = Changed(SCHEMA_VERSION, decisions.name_of(root), run_id, named, timestamp(), were)
     try:
         decisions.keep(_change(root, env, run_id), change)
     except (RunnerError, OSError, ValueError):
@@ -104,16 +119,43 @@ def changed_by_run(root: str, env: Mapping[str, str], run_id: str, paths: Sequen
 
 def changes(root: str, env: Mapping[str, str]) -> tuple[Changed, ...]:
     """The changes of runs that no person has agreed to yet, the oldest first."""
+    return tuple(one for one in _kept(root, env) if not _is_undone(root, one))
+
+
+def forget_undone(root: str, env: Mapping[str, str]) -> None:
+    """Forgets the changes of which everything is as it was before. Never raises."""
+    for one in _kept(root, env):
+        if _is_undone(root, one):
+            try:
+                decisions.withdraw(_change(root, env, one.run_id))
+            except RunnerError:
+                continue
+
+
+def _is_undone(root: str, change: Changed) -> bool:
+    if not change.before:
+        return False
+    from runner.state.watched import ABSENT, digest_of
+
+    return all(
+        len(row) == 2
+        and (row[1] == ABSENT or len(row[1]) == _HEX)
+        and digest_of(os.path.join(root, row[0])) == row[1]
+        for row in change.before
+    )
+
+
+def _kept(root: str, env: Mapping[str, str]) -> list[Changed]:
     try:
         folder, start = os.path.split(_change(root, env, ""))
         names = sorted(os.listdir(folder))
     except (OSError, Unwritable):
-        return ()
+        return []
     start = start.removesuffix(".json")  # that of no run
     found = [
         decisions.made(os.path.join(folder, name), root, Changed) for name in names if name.startswith(start)
     ]
-    return tuple(one for one in found if one is not None)
+    return [one for one in found if one is not None]
 
 
 def _text(path: str) -> str:

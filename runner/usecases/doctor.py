@@ -92,11 +92,14 @@ def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
 
 def _trusted(config: Config, env: Mapping[str, str]) -> Iterator[Examined]:
     """Whether a start would ask first; nothing where no settings come with the repository."""
-    found = trust.demanded(config, env)
+    rehearses = all(task.rehearse for task in config.tasks.values())
+    found = trust.demanded(config, env, rehearses=rehearses)
     if found.by is None:
         changes = trust.changed(found)
         message = "; ".join(changes) or "what the settings can do is not trusted; a start asks first"
         yield Examined("trust", Fitness.WARN, message, "`runner trust` shows it and asks")
+    elif found.file and found.by == "nothing":
+        yield Examined("trust", Fitness.OK, "what the settings can do needs no trust")
     elif found.file:
         how = {"folder": "the whole folder is", "variable": f"{trust.VARIABLE} says they are"}
         yield Examined("trust", Fitness.OK, f"{how.get(found.by, 'what the settings can do is')} trusted")

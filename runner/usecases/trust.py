@@ -25,13 +25,16 @@ if TYPE_CHECKING:
 VARIABLE = "RUNNER_TRUST"
 _LARGEST = 256 * 1024 * 1024
 _PIECE = 1 << 20
+_SMALL = 1 << 16
 _CONTENT = "content of "
+_OUTSIDE = "outside: "
 
 
 class Demands(Value):
     """What there is to trust, and whether it is trusted: `by` says how, None is not at all.
 
-    `digest` is that of the `items`, which are (kind, key, words); `listed` is that without contents of files.
+    `digest` is that of the `items`, which are (kind, key, words), without what lies outside of the
+    repository; `listed` is that without contents of files.
     `before` is what was trusted last, `changes` what runs have changed since.
     """
 
@@ -51,7 +54,8 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     if not table:  # nothing came with the repository
         return Demands(config.root, "", "", "", (), "nothing", None, ())
     contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
-    digest = settings_trust.digest_of([table["digest"], contents]) if contents else table["digest"]
+    ours = [one for one in contents if not one[1].startswith(_OUTSIDE)]
+    digest = settings_trust.digest_of([table["digest"], ours]) if ours else table["digest"]
     scripts = ((settings_trust.RUNS, f"{_CONTENT}{name}", found) for name, found in contents)
     items = (*map(tuple, table["items"]), *scripts)
     seen = Demands(config.root, table["file"], digest, table["digest"], items, None, None, ())
@@ -80,7 +84,7 @@ def refusal(found: Demands, env: Mapping[str, str]) -> NotTrusted:
     """The error for settings that nobody trusts, one line for each thing that is to be decided."""
     what = "have changed since they were trusted" if found.before else "are not trusted yet"
     if found.changes:
-        what = "were changed by a run, and nobody has agreed to that yet"
+        what = "were changed by a run, or while it worked, and nobody has agreed to that yet"
     elif (said := env.get(VARIABLE)) is not None:
         what = f"are not what {VARIABLE} trusts ({said[:80]}), but {found.digest}"
     return NotTrusted(
@@ -122,7 +126,10 @@ def agree(found: Demands, env: Mapping[str, str], *, folder: bool = False) -> No
 def pin(found: Demands, env: Mapping[str, str]) -> None:
     """Stores the contents of scripts that were not there when their commands were trusted: from now on a
     change of them is asked for. A store that cannot be written is no error: they are as before.
+
+    What runs changed and is as it was again is forgotten: a later change of it is not theirs.
     """
+    trust.forget_undone(found.root, env)
     known = _contents(() if found.before is None else found.before.items)
     now = _contents(found.items) | known
     if found.by != "digest" or len(now) == len(known):
@@ -161,15 +168,25 @@ def program_is_trusted(config: Config, runtime: str, env: Mapping[str, str]) -> 
 
 
 def _content(root: str, name: str) -> str | None:
-    """The digest of a file's content; None where there is no such file."""
-    path = os.path.join(root, name)
+    """The digest of a file's content; None where there is no such file.
+
+    What a link leads to outside of the repository, such as the Python of a `.venv`, did not come with it: its
+    name without a version is enough to see that the repository has put something else there. And a script
+    that names the folder of the repository, as an installer writes them, is the same in another folder.
+    """
+    path, above = os.path.join(root, name), os.path.realpath(root).rstrip("/") + "/"
     try:
         fd, found = files.follow(path)
     except (OSError, ValueError):
         return None
     with os.fdopen(fd, "rb") as file:
+        real = os.path.realpath(path)
+        if not real.startswith(above):
+            return _OUTSIDE + os.path.basename(real).rstrip("0123456789.")
         if found.st_size > _LARGEST:
             return f"size:{found.st_size}:{found.st_mtime_ns}"
+        if found.st_size <= _SMALL:
+            return f"sha256:{sha256(file.read(_SMALL).replace(os.fsencode(above), b'')).hexdigest()}"
         made = sha256()
         while piece := file.read(_PIECE):
             made.update(piece)

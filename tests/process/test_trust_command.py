@@ -252,3 +252,16 @@ def test_what_is_asked_for_shows_what_cannot_be_seen(clone: Repo) -> None:
     assert "./che\\u200bck" in shown
     assert "x\\u2028" in shown and "z\\u202e" in shown
     assert not any(line.strip() in ("nothing'", "nothing", "y") for line in shown.splitlines())
+
+
+def test_a_change_of_settings_that_was_rolled_back_is_not_asked_about(clone: Repo) -> None:
+    clone.quick_codex(before="echo '# mine' >> delegate.toml")
+    clone.config(
+        '[tasks.work]\nprompt = "p"\nsandbox = "workspace-write"\nverify = [["false"]]\n'
+        'on_failure = "rollback"\n'
+    )
+    clone.json("trust", "--yes")
+    assert start(clone)[0] == 6
+    assert "# mine" not in (clone.root / "delegate.toml").read_text(encoding="utf-8")
+    assert "delegate.toml" in clone.cli("report", "@latest").stdout  # it is told all the same
+    assert start(clone)[0] == 6

@@ -273,6 +273,48 @@ def test_the_digest_is_the_same_wherever_the_repository_lies(repo, tmp_path: Pat
     assert trust.demanded(config.load(str(other), env=env), repo.env).digest == digest
 
 
+def test_the_digest_is_the_same_with_the_tools_that_a_machine_has_installed_in_the_repository(repo) -> None:
+    """The Python of a virtual environment is the machine's, and its programs name the folder they are in."""
+    from runner import config
+
+    text = with_("tasks.b", 'verify = [[".venv/bin/python", "-m", "pytest"], ["bin/tool"]]')
+    digests = set()
+    for name, version in (("one", "3.11"), ("two", "3.12"), ("three", None)):
+        root = repo.root.parent / name
+        (root / ".venv/bin").mkdir(parents=True)
+        (root / "bin").mkdir()
+        (root / "bin/tool").write_text(f"#!{root}/.venv/bin/python\n", encoding="utf-8")
+        if version is not None:
+            program = repo.root.parent / f"python{version}"
+            program.write_text(version, encoding="utf-8")
+            (root / ".venv/bin/python").symlink_to(program)
+        (root / "delegate.toml").write_text(text, encoding="utf-8")
+        subprocess.run(["git", "init", "-q", root], check=True)
+        digests.add(trust.demanded(config.load(str(root), env=repo.env), repo.env).digest)
+    assert len(digests) == 1
+
+
+def test_a_program_of_the_machine_may_change_and_one_of_the_repository_in_its_place_is_asked_about(
+    repo,
+) -> None:
+    text = with_("tasks.b", 'verify = [[".venv/bin/python", "-m", "pytest"]]')
+    machine, link = repo.root.parent / "python3.11", repo.root / ".venv/bin/python"
+    link.parent.mkdir(parents=True)
+    machine.write_text("one", encoding="utf-8")
+    link.symlink_to(machine)
+    agreed = demanded(repo, text)
+    trust.agree(agreed, repo.env)
+    machine.write_text("upgraded", encoding="utf-8")
+    assert demanded(repo, text).by == "digest"
+    link.unlink()
+    link.write_text("of the repository", encoding="utf-8")
+    found = demanded(repo, text)
+    assert found.by is None and found.digest != agreed.digest
+    link.unlink()
+    link.symlink_to("/bin/sh")
+    assert demanded(repo, text).by is None
+
+
 def test_a_rehearsal_of_the_shipped_example_needs_no_trust_and_a_changed_one_does(repo) -> None:
     repo.file.unlink(missing_ok=True)
     commands.init(str(repo.root))

@@ -11,6 +11,7 @@ import pytest
 
 from runner.errors import Unwritable
 from runner.state import trust
+from runner.state.watched import digest_of
 
 FILE = "delegate.toml"
 ITEMS = (("run", "tasks.a.verify", "make test"),)
@@ -152,3 +153,33 @@ def test_a_file_of_trust_put_in_the_place_of_another_counts_for_nothing(project:
     (one,) = {*folder.iterdir()} - {whole}
     shutil.copy(whole, one)
     assert project.given() is None
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_nobody_is_asked_about_a_change_while_everything_is_as_it_was(
+    project: Project, was_there: bool
+) -> None:
+    path = project.root / FILE
+    if was_there:
+        path.write_text("as it was", encoding="utf-8")
+    before = {FILE: digest_of(str(path)), "other.md": "0"}
+    path.write_text("of the run", encoding="utf-8")
+    assert trust.changed_by_run(str(project.root), project.env, "r1", (FILE,), before)
+    assert [one.run_id for one in project.changes()] == ["r1"]
+    trust.forget_undone(str(project.root), project.env)
+    path.write_text("as it was", encoding="utf-8") if was_there else path.unlink()
+    assert project.changes() == ()
+    path.write_text("of the run", encoding="utf-8")
+    assert [one.run_id for one in project.changes()] == ["r1"]  # it was only looked at
+    path.write_text("as it was", encoding="utf-8") if was_there else path.unlink()
+    trust.forget_undone(str(project.root), project.env)
+    path.write_text("of a person, later", encoding="utf-8")
+    assert project.changes() == ()
+
+
+def test_a_change_of_what_could_not_be_read_before_is_never_undone(project: Project) -> None:
+    (project.root / FILE).mkdir()
+    before = {FILE: digest_of(str(project.root / FILE))}
+    trust.changed_by_run(str(project.root), project.env, "r1", (FILE,), before)
+    trust.changed_by_run(str(project.root), project.env, "r2", (FILE, "unknown.md"), before)
+    assert [one.run_id for one in project.changes()] == ["r1", "r2"]
