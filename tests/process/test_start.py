@@ -253,7 +253,8 @@ def small_disk(repo: Repo):
     """`.runs` on a disk of one megabyte."""
     repo.runs_folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(repo.runs_folder)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", str(repo.runs_folder)],
+        capture_output=True,
     )
     if mounted.returncode:
         pytest.skip("we may not mount here")
