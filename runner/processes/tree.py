@@ -195,14 +195,17 @@ class Tree:
             self._signal(members, signal.SIGTERM)
             self.thaw(1.0)
             self._wait_until(lambda: not self.members(), grace_s, hurry)
-        deadline = self._deadline(_SWEEP_S)
+        deadline, is_killed = self._deadline(_SWEEP_S), False
         while (members := self.members() or self._strays()) or not self._is_group_empty():
             if time.monotonic() > deadline:
                 return members
             if self._cgroup is not None:
                 self._cgroup.kill()
+                is_killed = True
             self._signal(members, signal.SIGKILL)
             self._wait()
+        if self._cgroup is not None and is_killed:
+            self._cgroup.renew()
         return []
 
     def is_proved_empty(self) -> bool:

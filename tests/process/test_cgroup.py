@@ -134,6 +134,18 @@ until [ -s "$HOME/lost" ]; do sleep 0.02; done
 
 
 @needs_cgroup
+def test_what_had_to_be_killed_takes_neither_checks_nor_further_attempts_with_it(repo: Repo) -> None:
+    deaf = """(setsid bash -c 'trap "" TERM; echo $$ > "$HOME/deaf"; while :; do sleep 0.05; done' &)
+until [ -s "$HOME/deaf" ]; do sleep 0.02; done
+echo >> "$HOME/tries"
+"""
+    repo.codex(f"cat > /dev/null\n{THREAD}{deaf}{said('done')}{FINISHED}")
+    repo.task('verify = [["sh", "-c", "test $(wc -l < $HOME/tries) = 2"]]', "retries = 1", 'grace = "100ms"')
+    ended = repo.start("--sandbox", "workspace-write").wait()
+    assert (ended["status"], len(ended["attempts"]), ended["survivors"]) == ("succeeded", 2, [])
+
+
+@needs_cgroup
 def test_a_further_attempt_is_in_the_group_although_somebody_removed_it(repo: Repo) -> None:
     repo.codex(
         'cat > /dev/null\necho x >> "$HOME/tries"\n[ $(wc -l < "$HOME/tries") -gt 1 ] || exit 1\n'
