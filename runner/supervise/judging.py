@@ -176,11 +176,13 @@ def _found(
     owner: Owner, claim: Claim | None, seen: Json | None, checks: tuple[Check, ...]
 ) -> tuple[Finding, ...]:
     """A read-only run without a contract needs no finding about the missing observation."""
-    invocation = owner.invocation
-    if seen is None and not invocation.terms.scope and invocation.terms.output_contract is None:
+    invocation, was_recorded = owner.invocation, tree_helper.is_recorded(owner.run)
+    terms = invocation.terms
+    if seen is None and not (was_recorded or terms.scope or terms.output_contract is not None):
         return ()
     root = invocation.cwd if seen is None else str(seen["root"])
-    return findings(allowed_by(invocation), claim, _observed(seen, claim), checks, root)
+    allowed, observed = allowed_by(invocation), _observed(seen, claim)
+    return findings(allowed, claim, observed, checks, root, was_recorded=was_recorded)
 
 
 def _claimed(
@@ -229,6 +231,7 @@ def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
         moved_refs=tuple(seen["moved_refs"]),
         dirty_before=tuple(seen["dirty_before"]),
         unknown=tuple(seen["unknown"]),
+        hidden=tuple(seen["hidden"]),
         tree=seen["tree"],
         too_large=tuple(seen["too_large"]),
         ignored=tuple(seen["ignored"]),

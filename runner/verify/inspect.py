@@ -90,6 +90,8 @@ class Observed(Value):
     """Files that were not as committed when the run began."""
     unknown: tuple[str, ...] = ()
     """Paths of which nothing is known, since they could not be read."""
+    hidden: tuple[str, ...] = ()
+    """Those of them that are so since the run."""
     ignored: tuple[str, ...] = ()
     """Ignored files that are executed or read as settings and are other than before: some names."""
     ignored_count: int = 0
@@ -152,20 +154,28 @@ def findings(
     observed: Observed | None,
     checks: Sequence[Check] = (),
     root: str = "/",
+    *,
+    was_recorded: bool = False,
 ) -> tuple[Finding, ...]:
     """All findings, errors first. `observed` None: the change could not be seen (no git).
 
-    `root` is the absolute path of the work tree, for what is named absolutely.
+    `root` is the absolute path of the work tree, for what is named absolutely. `was_recorded`: it could be
+    seen before the run. What the agent then hides, with a FIFO in a place where git reads, for example, is
+    no change that stayed within the bounds.
     """
     found = [*_contradictions(claim, checks)]
+    hides = Severity.ERROR if allowed.scope or allowed.protect else Severity.WARNING
     if observed is None:
         severity = Severity.WARNING if allowed.scope or allowed.contract else Severity.INFO
+        severity = hides if was_recorded else severity
         text = "the changes are not known: there is no git repository, or it could not be read"
         found.append(Finding("not_observed", severity, text))
     else:
         if observed.unknown:
             text = f"of {len(observed.unknown)} paths could not be checked"
-            found.append(_finding("not_observed", Severity.WARNING, text, observed.unknown))
+            severity = hides if observed.hidden else Severity.WARNING
+            evidence = dict.fromkeys((*observed.hidden, *observed.unknown))
+            found.append(_finding("not_observed", severity, text, [*evidence]))
         found += [*_on_changes(allowed, claim, observed), *_on_refs(allowed, observed)]
         found += _on_checks(allowed, observed, root)
         if claim is not None:

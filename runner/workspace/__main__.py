@@ -21,6 +21,9 @@ _LARGEST = 1 << 30
 _IGNORED = 100
 """Names of ignored files that are told; the installation of a package changes thousands."""
 
+_HIDDEN = "cannot be read: "
+"""How the names begin of which not even that is known, whether they changed."""
+
 
 def main(argv: list[str]) -> int:
     """0 with the answer written; 1 where no snapshot can be read, or git or the disk does not say."""
@@ -67,6 +70,7 @@ def _look(snapshot: Snapshot) -> dict[str, Any]:
         "moved_refs": [ref.name for ref in now.refs],
         "dirty_before": sorted(before),
         "unknown": list(now.problems),
+        "hidden": sorted({one for one in now.problems if one.startswith(_HIDDEN)} - {*snapshot.problems}),
         "was_clean": snapshot.was_clean,
         "is_touched": bool(
             now.names

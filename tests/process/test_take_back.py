@@ -66,6 +66,28 @@ def test_a_fifo_and_a_file_without_an_end_are_told_and_taken_back(repo: Repo) ->
     assert any("pipe" in line for line in findings["not_observed"]["evidence"])
 
 
+@pytest.mark.parametrize("bound", ['scope = ["docs/**"]', 'protect = ["src/**"]'])
+@pytest.mark.parametrize(
+    "blind",
+    [
+        "mkfifo src/.gitattributes",
+        "truncate -s 1T src/.gitattributes",
+        "git init -q n; rm n/.git/HEAD; mkfifo n/.git/HEAD",
+        "d=$(printf %0250d 0); (for n in $(seq 20); do mkdir $d; cd -P $d || exit; done; touch x)",
+    ],
+)
+def test_who_keeps_others_from_a_look_at_his_change_has_not_kept_to_his_bounds(
+    repo: Repo, bound: str, blind: str
+) -> None:
+    repo.codex(f"cat > /dev/null\n{THREAD}{blind}\n{said('done')}{FINISHED}")
+    repo.task('verify = [["true"]]', bound)
+    commit(repo)
+    run = repo.start(*WRITING)
+    assert run.wait()["status"] == "rejected"
+    (found,) = json.loads(run.file("result.json"))["findings"]
+    assert (found["code"], found["severity"]) == ("not_observed", "error")
+
+
 def test_without_a_scope_a_file_without_an_end_allows_no_success(repo: Repo) -> None:
     repo.quick_codex(before="truncate -s 1T huge")
     repo.task("verify = []")

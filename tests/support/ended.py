@@ -58,6 +58,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
             "moved_refs": [],
             "dirty_before": [],
             "unknown": [],
+            "hidden": [],
             "ignored": [],
             "ignored_count": 0,
             "too_large": [],

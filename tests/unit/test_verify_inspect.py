@@ -123,6 +123,19 @@ def test_what_nobody_could_see_is_said() -> None:
     assert found["not_observed"].evidence == ("b",)
 
 
+def test_what_is_hidden_since_the_run_is_no_change_within_its_bounds() -> None:
+    hidden = Observed((), unknown=("a", "b"), hidden=("b",))
+    for bound in (Allowed(writes=True, scope=("src/**",)), Allowed(writes=True, protect=("ci/**",))):
+        (found,) = findings(bound, None, None, was_recorded=True)
+        assert (found.code, found.severity) == ("not_observed", Severity.ERROR)
+        (found,) = findings(bound, None, hidden)
+        assert (found.severity, found.evidence) == (Severity.ERROR, ("b", "a"))
+        (found,) = findings(bound, None, hidden.replace(hidden=()))
+        assert found.severity is Severity.WARNING, "it could not be read before either"
+    (found,) = findings(Allowed(writes=True), None, None, was_recorded=True)
+    assert found.severity is Severity.WARNING, "no bounds are set"
+
+
 @pytest.mark.parametrize(
     ("path", "below"),
     [
