@@ -103,12 +103,15 @@ class OwnChecks:
         self._settings = {name for tool in known for name in SETTINGS[tool]}
         self._has_tests = calls_anything or bool(tools & _TESTERS)
         modules = [path for argv in checks for path in _modules(argv)]
-        inside = (_inside(cwd, word) for word in (*words, *modules))
-        self._words = {word for word in inside if word is not None}
+        self._modules = set(filter(None, (_inside(cwd, path) for path in modules)))
+        self._words = self._modules | set(filter(None, (_inside(cwd, word) for word in words)))
 
     def read(self, path: str, *, is_new: bool = False) -> bool:
-        """Whether they execute or read the file, relative to the root. A new test is no rewritten check."""
-        if path in self._words or any(word.startswith(f"{path}/") for word in self._words):
+        """Whether they execute or read the file, relative to the root. A new test is no rewritten check, also
+        where a command names it: without it that could only fail. (A new module may hide another one.)
+        """
+        named = self._modules if is_new and looks_like_test(path) else self._words
+        if path in named or any(word.startswith(f"{path}/") for word in self._words):
             return True
         if any(_ends_in(name, path) for name in self._settings):
             return True

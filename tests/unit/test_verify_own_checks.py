@@ -20,7 +20,6 @@ from runner.verify.own_checks import OwnChecks, guarded, looks_like_test
         (["python", "-m", "tools.check"], "tools/check.py"),
         (["python3.11", "-m", "tools.check"], "tools/check/__main__.py"),
         (["python", "-m", "pytest"], "pytest.py"),
-        (["pytest", "tests/test_a.py::TestX::test_b"], "tests/test_a.py"),
         (["mypy", "--config-file=conf/mypy.ini"], "conf/mypy.ini"),
         (["prog", "@args.txt"], "args.txt"),
         (["env", "X=1", "./run"], "run"),
@@ -48,6 +47,13 @@ from runner.verify.own_checks import OwnChecks, guarded, looks_like_test
 def test_what_a_command_names_and_the_settings_of_its_tool_are_its_own(argv: list[str], path: str) -> None:
     assert OwnChecks([argv]).read(path)
     assert OwnChecks([argv]).read(path, is_new=True), "a new file of settings is read as well"
+
+
+def test_a_test_that_a_command_names_is_read_unless_the_run_has_written_it() -> None:
+    own = OwnChecks([["pytest", "tests/test_a.py::TestX::test_b"]])
+    assert own.read("tests/test_a.py") and not own.read("tests/test_a.py", is_new=True)
+    assert OwnChecks([["pytest", "tests"]]).read("tests/conftest.py", is_new=True)
+    assert OwnChecks([["python", "-m", "tests"]]).read("tests/__main__.py", is_new=True)  # may hide another
 
 
 def test_a_file_or_link_in_the_place_of_a_folder_above_it_is_read_through() -> None:
