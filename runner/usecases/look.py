@@ -21,7 +21,7 @@ from runner.errors import (
     Unwritable,
 )
 from runner.model import Phase
-from runner.processes.proc import continue_stopped, find_process, process_at
+from runner.processes.proc import RUN_MANIFEST, continue_stopped, environment, find_process, process_at
 from runner.state import authentic, index
 from runner.state.authentic import FOREIGN, Foreign
 from runner.state.index import RunRow, row_of
@@ -88,9 +88,10 @@ def show(run: RunDir) -> Shown:
 def look(run: RunDir) -> Manifest:
     """The manifest, reconciled with reality: a run without an owner gets one, or its end, first.
 
-    ForeignRun for one that is not done where that would be to act on records that are not ours. In a folder
-    that is ours alone only a process of ours can hold the lock: such a run has its owner, signed or not.
+    ForeignRun for one that is not done where that would be to act on records that are not ours. One without
+    a MAC has its owner if a process of ours says so itself. A held lock says nothing: others may hold it.
     """
+    manifest = None
     try:
         manifest = run.read_manifest()
         if manifest.is_done:
@@ -99,12 +100,12 @@ def look(run: RunDir) -> Manifest:
     except (ManifestBroken, RunNotFound):
         if not _can_be_made_again(run):
             raise
-        authentic.refuse_another(run)
+        authentic.refuse_foreign(run)
         if _is_locked(run):
             ask(run, "rewrite", "user", _REWRITE_WITHIN_S)
             return run.read_manifest()
     authentic.refuse_another(run)
-    if not _is_locked(run):
+    if not (_is_locked(run) and _says_so_itself(run, manifest)):
         authentic.refuse_foreign(run)
     for tries_left in reversed(range(_ADOPT_TRIES)):
         lock_fd = _lock_of_ownerless(run)
@@ -131,6 +132,16 @@ def _is_locked(run: RunDir) -> bool:
         return run.is_locked()
     except RunNotFound:
         return False
+
+
+def _says_so_itself(run: RunDir, manifest: Manifest | None) -> bool:
+    """Whether the owner that the manifest names is a process of ours that was started for this very run."""
+    owner = None if manifest is None or manifest.supervisor is None else find_process(manifest.supervisor)
+    try:
+        is_ours = owner is not None and os.stat(f"/proc/{owner.pid}").st_uid == os.geteuid()
+    except OSError:
+        return False
+    return is_ours and owner is not None and environment(owner.pid).get(RUN_MANIFEST) == run.manifest
 
 
 def _is_over(run: RunDir, lock_fd: int) -> bool:

@@ -7,8 +7,9 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from runner.cli.app import main
 from runner.delegation import caller
 from runner.errors import ForeignRun
 from runner.model import Phase
+from runner.processes.proc import RUN_MANIFEST, identify, process_at
 from runner.state import index, questions
 from runner.state.authentic import write_record
 from runner.state.events import EventLog
@@ -79,6 +81,22 @@ def running(root: Path, tmp_path: Path, forgery: Forge) -> RunDir:
     write_record(run.invocation, told.to_json())
     forgery(run)
     return run
+
+
+@pytest.fixture
+def started_for() -> Iterator[Callable[[RunDir, str], int]]:
+    """Has the manifest of a run name a new process as its supervisor, which says that it is of `manifest`."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(run: RunDir, manifest: str) -> int:
+        started.append(subprocess.Popen(["sleep", "300"], env={**os.environ, RUN_MANIFEST: manifest}))
+        run.write_manifest(run.read_manifest().replace(supervisor=identify(started[-1].pid)))
+        return started[-1].pid
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 def said(*words: str) -> tuple[int, str]:
@@ -174,10 +192,33 @@ def test_what_makes_a_run_foreign_can_be_mended(root: Path) -> None:
     assert "foreign" not in answered("status", run.run_id)[1]
 
 
-def test_a_run_whose_supervisor_lives_gets_its_requests_signed_or_not(root: Path) -> None:
+@pytest.mark.parametrize("whose", ["no run's", "another run's"])
+def test_a_held_lock_makes_nothing_of_a_foreign_run_true_and_continues_no_process(
+    root: Path, forgery: Forge, started_for: Callable[[RunDir, str], int], whose: str
+) -> None:
+    owned: list[int] = []
+    run = a_run(root, "work", owned=owned)  # as any user can hold it who may read the file
+    forgery(run)
+    pid = started_for(run, "" if whose == "no run's" else a_run(root, "other").manifest)
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED)
+    assert answered("status", run.run_id)[1]["status"] == "foreign"
+    for verb in ("cancel", "pause", "wait"):
+        assert answered(verb, run.run_id)[1]["error"]["code"] == "foreign_run"
+    Path(run.manifest).write_text("{")
+    assert answered("cancel", run.run_id)[1]["error"]["code"] == "foreign_run"
+    process = process_at(pid)
+    assert process is not None and process.is_stopped
+    os.close(owned.pop())
+
+
+def test_a_run_whose_supervisor_lives_gets_its_requests_signed_or_not(
+    root: Path, started_for: Callable[[RunDir, str], int]
+) -> None:
     owned: list[int] = []
     run = a_run(root, "work", owned=owned)
     unsign(run)
+    started_for(run, run.manifest)
     asked = questions.ask(run, asked="owner", prompt="?", expires_in_s=None, on_expiry="continue")
     assert answered("answer", run.run_id, asked.id, "yes")[1]["status"] == "answered"
     assert look.look(run).phase is Phase.RUNNING
