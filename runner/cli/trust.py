@@ -9,7 +9,6 @@ from runner.cli.ask import can_ask, confirm
 from runner.cli.parser import Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.errors import ExitStatus, NotTrusted, UsageError
-from runner.text.terminal import escape_unseen
 from runner.text.words import one_line
 from runner.usecases import trust
 
@@ -128,8 +127,8 @@ def explanation(found: Demands, *, folder: bool = False) -> str:
 
 
 def _seen(words: str) -> str:
-    """On one line, and what cannot be seen as escapes: two values that differ never look the same."""
-    shown = escape_unseen(words).replace("\n", "\\n")
+    """As much of it as leaves room for the others."""
+    shown = trust.plain(words)
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}... ({len(shown) - _LONGEST:,} more)"
 
 
@@ -161,7 +160,7 @@ def _show(args: Namespace, found: Demands) -> None:
     if found.before is not None and (told := trust.difference(found)):
         pen.say("not as it was trusted:")
         for what, key, words in told:
-            pen.say(f"  {what:<9}{key}  {_seen(words)}")
+            pen.say(f"  {what:<9}{_seen(key)}  {_seen(words)}")
     pen.say(f"digest   {found.digest}\ntrusted  {_how(found)}")
 
 

@@ -13,6 +13,7 @@ from runner.disk import files
 from runner.disk.digest import sha256
 from runner.errors import NotTrusted, RunnerError
 from runner.state import trust
+from runner.text.terminal import escape_unseen
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -88,7 +89,8 @@ def refusal(found: Demands, env: Mapping[str, str]) -> NotTrusted:
     elif (said := env.get(VARIABLE)) is not None:
         what = f"are not what {VARIABLE} trusts ({said[:80]}), but {found.digest}"
     return NotTrusted(
-        f"the settings of {found.root} {what}", problems=[*changed(found), *map(" ".join, difference(found))]
+        f"the settings of {found.root} {what}",
+        problems=[*changed(found), *(" ".join(map(plain, row)) for row in difference(found))],
     )
 
 
@@ -109,6 +111,11 @@ def difference(found: Demands) -> list[tuple[str, str, str]]:
 def words_of(row: tuple[str, ...]) -> str:
     """The words of a row; of a content, as much as people compare."""
     return row[2][:19] if row[1].startswith(_CONTENT) else row[2]
+
+
+def plain(words: str) -> str:
+    """On one line, and what cannot be seen as escapes: two values that differ never look the same."""
+    return escape_unseen(words).replace("\n", "\\n")
 
 
 def changed(found: Demands) -> list[str]:

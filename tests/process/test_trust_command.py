@@ -251,7 +251,10 @@ def test_what_is_asked_for_shows_what_cannot_be_seen(clone: Repo) -> None:
     shown = clone.cli("trust", "--show").stdout
     assert "./che\\u200bck" in shown
     assert "x\\u2028" in shown and "z\\u202e" in shown
-    assert not any(line.strip() in ("nothing'", "nothing", "y") for line in shown.splitlines())
+    refused = clone.cli("start", "--task", "work")  # says the same where nobody can be asked
+    assert refused.status == 5 and "./che\\u200bck" in refused.stderr
+    for said in (shown, refused.stderr):
+        assert not any(line.strip() in ("nothing'", "nothing", "y") for line in said.splitlines())
 
 
 def test_a_change_of_settings_that_was_rolled_back_is_not_asked_about(clone: Repo) -> None:
