@@ -24,6 +24,8 @@ LARGEST = 8 * 1024 * 1024
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 _BY_OTHERS = 0o022
+_BLOCK = 512  # the unit of st_blocks: inode(7)
+_SPARSE = 1000
 
 
 class NoFile(OSError):
@@ -139,6 +141,17 @@ def read_text(path: str, limit: int = LARGEST) -> str | None:
 def no_follow(path: str, flags: int) -> int:
     """An opener of plain files: it follows no link, and a FIFO does not block it."""
     return _opened(path, flags | _READ | os.O_NOFOLLOW)[0]
+
+
+def no_hole(path: str, flags: int) -> int:
+    """As `no_follow`, for what grows as it is written. OSError for a file of which next to nothing is there:
+    an archive can hold one whose end no reader ever comes to. (A disk that compresses saves less than that.)
+    """
+    fd, found = _opened(path, flags | _READ | os.O_NOFOLLOW)
+    if found.st_size > LARGEST and found.st_blocks * _BLOCK * _SPARSE < found.st_size:
+        os.close(fd)
+        raise NoFile(errno.EFBIG, "is a hole", path)
+    return fd
 
 
 def follow(path: str) -> tuple[int, os.stat_result]:

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 
-from runner.disk.files import no_follow
+from runner.disk.files import no_follow, no_hole
 from runner.model import SCHEMA_VERSION, Outcome, Reason
 from runner.state.manifest import timestamp
 from runner.value import Value, json_bytes
@@ -85,7 +85,7 @@ def complain(text: str) -> None:
 def read_events(path: str) -> Iterator[dict[str, Any]]:
     """The events that can be read, in order; a torn or foreign line is passed over."""
     try:
-        with open(path, "rb", opener=no_follow) as file:
+        with open(path, "rb", opener=no_hole) as file:
             for line in file:
                 try:
                     event = json.loads(line)

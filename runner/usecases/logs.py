@@ -13,7 +13,7 @@ import time
 from collections import deque
 
 from runner import runtimes
-from runner.disk.files import no_follow, read_text
+from runner.disk.files import no_hole, read_text
 from runner.errors import RunnerError
 from runner.processes.proc import environment, find_process
 from runner.redact.redactor import Redactor
@@ -215,7 +215,7 @@ class _Tail:
 
     def read(self, final: bool) -> Iterator[tuple[int, bytes]]:
         try:
-            file: BinaryIO = open(self._path, "rb", opener=no_follow)  # noqa: SIM115 - a generator's own with below
+            file: BinaryIO = open(self._path, "rb", opener=no_hole)  # noqa: SIM115 - a generator's own with below
         except OSError:
             return
         with file:
@@ -245,7 +245,7 @@ class _Clock:
 
     def _load(self) -> None:
         try:
-            with open(self._path, "rb", opener=no_follow) as file:
+            with open(self._path, "rb", opener=no_hole) as file:
                 file.seek(self._read)
                 for line in file:
                     if not line.endswith(b"\n"):

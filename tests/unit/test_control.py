@@ -88,6 +88,7 @@ def test_the_list_has_what_is_not_done_newest_first_and_all_on_demand(owned: Own
 def test_a_list_in_the_middle_of_a_start_does_not_lose_the_run(owned: Owned) -> None:
     run = owned.starting()
     assert listed(owned) == []
+    write_record(run.invocation, an_invocation(run.repo, "hello", run.run_id).to_json())
     run.write_manifest(a_manifest(run, phase=Phase.RUNNING, supervisor=identify(os.getpid())))
     assert listed(owned) == [(run.run_id, "running")]
 

@@ -192,6 +192,17 @@ def test_what_makes_a_run_foreign_can_be_mended(root: Path) -> None:
     assert "foreign" not in answered("status", run.run_id)[1]
 
 
+@pytest.mark.parametrize("name", ["stdout", "stderr", "events", "timeline"])
+def test_a_record_that_has_no_end_is_not_read_to_it(root: Path, name: str) -> None:
+    run = an_ended_run(root)
+    unsign(run)
+    path = str(getattr(run, name))
+    with open(path, "ab") as file:
+        file.truncate(1 << 40)
+    for words in (("logs",), ("logs", "--follow"), ("logs", "--stream", "stderr"), ("report",), ("status",)):
+        assert said(words[0], run.run_id, *words[1:])[0] == 0, words
+
+
 @pytest.mark.parametrize("whose", ["no run's", "another run's"])
 def test_a_held_lock_makes_nothing_of_a_foreign_run_true_and_continues_no_process(
     root: Path, forgery: Forge, started_for: Callable[[RunDir, str], int], whose: str
