@@ -39,13 +39,15 @@ class Trusted(Kept):
 
 class Changed(Kept):
     """A run that changed settings, or files that the settings name. `before` are (path, digest) of all of
-    them as they were, where the change is one of the repository itself.
+    them as they were in the repository. `apart`: the run had a tree of its own, so its change comes when the
+    tree is accepted.
     """
 
     run_id: str
     paths: tuple[str, ...]
     at: str
     before: tuple[tuple[str, ...], ...] = ()
+    apart: bool = False
 
 
 def given(root: str, env: Mapping[str, str], file: str = "") -> Trusted | None:
@@ -96,6 +98,7 @@ def changed_by_run(
     run_id: str,
     paths: Sequence[str],
     before: Mapping[str, str] | None = None,
+    apart: bool = False,
 ) -> bool:
     """For whoever judges a run: it changed `paths`, which are settings of the repository at `root` or files
     that they name. From now on a start asks a person again, even where the whole folder is trusted.
@@ -103,13 +106,13 @@ def changed_by_run(
     Call it once the finding `settings_changed` is known, before the run is `done`; `env` is that of the
     process (HOME and XDG_STATE_HOME are looked at). It may be called again with the same: the last call of a
     run counts. Never raises: False is that it could not be kept. With `before`, the digest of each path,
-    nobody is asked while all of them are as they were: rolled back, or put back by a person.
+    nobody is asked while all of them are as they were: rolled back, put back by a person, or still `apart`.
     """
     were: Items = ()
     if before is not None and len(paths) <= _MOST_PATHS and all(path in before for path in paths):
         were = tuple((path, before[path]) for path in paths)
     named = tuple(paths[:_MOST_PATHS])
-    change = Changed(SCHEMA_VERSION, decisions.name_of(root), run_id, named, timestamp(), were)
+    change = Changed(SCHEMA_VERSION, decisions.name_of(root), run_id, named, timestamp(), were, apart)
     try:
         decisions.keep(_change(root, env, run_id), change)
     except (RunnerError, OSError, ValueError):
@@ -122,10 +125,12 @@ def changes(root: str, env: Mapping[str, str]) -> tuple[Changed, ...]:
     return tuple(one for one in _kept(root, env) if not _is_undone(root, one))
 
 
-def forget_undone(root: str, env: Mapping[str, str]) -> None:
-    """Forgets the changes of which everything is as it was before. Never raises."""
+def forget_undone(root: str, env: Mapping[str, str], discarded: str | None = None) -> None:
+    """Forgets the changes of which everything is as it was before, without those that are still apart but
+    with that of the run whose tree was `discarded`. Never raises.
+    """
     for one in _kept(root, env):
-        if _is_undone(root, one):
+        if (not one.apart or one.run_id == discarded) and _is_undone(root, one):
             try:
                 decisions.withdraw(_change(root, env, one.run_id))
             except RunnerError:

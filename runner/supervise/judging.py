@@ -250,8 +250,9 @@ def _settings_changed(owner: Owner, seen: Json | None) -> tuple[Finding, ...]:
 
     found = changed(invocation.repo, invocation.watched, () if seen is None else seen["changed"])
     is_here = invocation.cwd == invocation.repo or invocation.cwd.startswith(f"{invocation.repo}/")
-    before = invocation.watched if is_here else None  # in a tree of its own nothing has changed here yet
-    if found and not trust.changed_by_run(invocation.repo, os.environ, owner.run.run_id, found, before):
+    if found and not trust.changed_by_run(
+        invocation.repo, os.environ, owner.run.run_id, found, invocation.watched, not is_here
+    ):
         complain("the change of settings could not be kept for those who trust them")
     return of_settings(invocation.terms.scope, found, () if seen is None else seen["changed"])
 

@@ -11,6 +11,7 @@ import os
 import time
 
 from runner.errors import Conflict, RunnerError, WorkspaceBusy
+from runner.state import trust
 from runner.state.authentic import refuse_foreign
 from runner.state.events import EventLog, read_events
 from runner.text.terminal import clean_terminal
@@ -92,6 +93,7 @@ def discard(run: RunDir, actor: str = "user") -> TreeDecision:
         worktrees.discard(tree)
         log = EventLog(run.events)
         log.note("discarded", actor=actor)
+        trust.forget_undone(run.repo, os.environ, run.run_id)
     return TreeDecision(run.run_id, "discarded", (), (), tree.patch if os.path.lexists(tree.patch) else None)
 
 

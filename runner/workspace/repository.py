@@ -204,7 +204,7 @@ def find(path: str) -> Repository | None:
     if status != 0:
         if "not a git repository" in said or "must be run in a work tree" in said:
             return None
-        raise GitFailed(f"git refuses the repository at {os.fsencode(path)!r}: {said}")
+        raise GitFailed(f"git refuses the repository at {path}: {said}")
     lines = out.splitlines()
     if len(lines) != len(asked) or b"\r" in out:  # a name has a line's end
         lines = [git.run("rev-parse", what).removesuffix(b"\n") for what in asked]

@@ -177,6 +177,21 @@ def test_nobody_is_asked_about_a_change_while_everything_is_as_it_was(
     assert project.changes() == ()
 
 
+def test_a_change_in_a_tree_of_its_own_is_asked_about_when_it_comes_and_never_once_discarded(
+    project: Project,
+) -> None:
+    path = project.root / FILE
+    path.write_text("as it was", encoding="utf-8")
+    before = {FILE: digest_of(str(path))}
+    for run_id in ("r1", "r2"):
+        trust.changed_by_run(str(project.root), project.env, run_id, (FILE,), before, apart=True)
+    assert project.changes() == ()
+    trust.forget_undone(str(project.root), project.env)
+    trust.forget_undone(str(project.root), project.env, "r1")
+    path.write_text("accepted", encoding="utf-8")
+    assert [one.run_id for one in project.changes()] == ["r2"]
+
+
 def test_a_change_of_what_could_not_be_read_before_is_never_undone(project: Project) -> None:
     (project.root / FILE).mkdir()
     before = {FILE: digest_of(str(project.root / FILE))}
