@@ -39,8 +39,8 @@ class Shield(Value):
     own_temp: bool = False
     """The run gets temporary files of its own, since something lies where everybody has them."""
     exposed: tuple[Obeyed, ...] = ()
-    """What cannot be kept from the agent: it is given to it by name, is behind a link there, or no guard can
-    name it.
+    """What cannot be kept from the agent: it or something in it is given to it by name, it is behind a link
+    there, or no guard can name it.
     """
 
 
@@ -64,7 +64,10 @@ def shield(sandbox: Sandbox, cwd: str, temps: Sequence[str], obeyed: Sequence[Ob
     writable = roots(sandbox, cwd, () if own_temp else temps)
     found = [one for one in obeyed if any(is_inside(one.path, root) for root in writable)]
     found = [one for one in found if not _is_git(one, writable)]
-    exposed = [one for one in found if one.path in writable or not _is_nameable(one.path)]
+    # No guard keeps from an agent what it was given, nor what that lies in, as `hooks` in `.git`. (The folder
+    # of the run may lie in one: work trees stand in our state.)
+    exposed = [one for one in obeyed if any(is_inside(given, one.path) for given in sandbox.writable)]
+    exposed += [one for one in found if one not in exposed and not _is_nameable(one.path)]
     read_only = _outermost([one for one in found if one not in exposed])
     covered = [one.path for one in read_only]
     exposed += [one for one in obeyed if one not in exposed and _is_replaceable(one, writable, covered)]

@@ -107,7 +107,7 @@ def refuse_exposed(found: Shield, runtime: Runtime) -> None:
 def _why(one: Obeyed) -> str:
     if one.links:
         return f"{one.links[0]} is a link that it could replace"
-    return "its name or its place does not allow to make it read-only"
+    return "no guard keeps what `writable` gives, what that lies in, or a name with a blank at its end"
 
 
 def _temps(env: Mapping[str, str]) -> tuple[str, ...]:

@@ -94,7 +94,18 @@ def test_what_is_given_to_the_agent_by_name_is_exposed() -> None:
     assert (found.exposed, found.read_only) == ((home,), ())
 
 
-def test_what_holds_a_writable_folder_stays_out_of_reach_itself() -> None:
+@pytest.mark.parametrize("inside", ["", "/hooks", "/a/b"])
+@pytest.mark.parametrize(
+    "path", [f"{REPO}/.git", f"{REPO}/.runs", "/home/u/.config/runner", "/usr/lib/runner"]
+)
+def test_so_is_what_has_something_in_it_that_is_given_to_the_agent(path: str, inside: str) -> None:
+    one = code(path)
+    found = needed(one, writable=(f"{path}{inside}",))
+    assert (found.exposed, found.read_only) == ((one,), ())
+    assert needed(one, writable=(f"{path}-2{inside}",)).exposed == ()
+
+
+def test_what_holds_the_folder_of_a_run_stays_out_of_reach_itself() -> None:
     state = code("/home/u/.local/state/runner")
     assert needed(state, cwd="/home/u/.local/state/runner/worktrees/a") == Shield()
 
