@@ -15,6 +15,7 @@ from runner.value import json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
@@ -239,3 +240,26 @@ def _opened(path: str, flags: int) -> tuple[int, os.stat_result]:
         is_folder = stat.S_ISDIR(found.st_mode)
         raise NoFile(errno.EINVAL, "is a folder" if is_folder else "is not a regular file", path)
     return fd, found
+
+
+_MOST_LINKS = 40
+
+
+def links(path: str) -> Iterator[str]:
+    """The symbolic links that lead from `path` to what it means, each by its own place."""
+    todo, at = path.split("/")[1:], "/"
+    for _ in range(_MOST_LINKS * len(todo)):
+        if not todo:
+            return
+        name, *todo = todo
+        if name in ("", "."):
+            continue
+        if name == "..":
+            at = os.path.dirname(at)
+            continue
+        at = os.path.join(at, name)
+        if os.path.islink(at):
+            yield at
+            target = os.readlink(at)
+            todo = [*target.split("/"), *todo]
+            at = "/" if os.path.isabs(target) else os.path.dirname(at)

@@ -9,7 +9,7 @@ import contextlib
 import os
 
 from runner import runtimes
-from runner.disk.files import read_text, replace_bytes, withdraw
+from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.events import complain, read_events
@@ -29,6 +29,8 @@ from runner.verify.inspect import (
     checks_changed,
     findings,
     of_settings,
+    own_checks,
+    relative,
     to_look_for,
 )
 from runner.verify.judgement import Judgement
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
     from runner.supervise.owner import Owner
     from runner.verify.claim import Claim, NoClaim
+    from runner.verify.inspect import Allowed
 
 
 def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
@@ -181,8 +184,24 @@ def _found(
     if seen is None and not (was_recorded or terms.scope or terms.output_contract is not None):
         return ()
     root = invocation.cwd if seen is None else str(seen["root"])
-    allowed, observed = allowed_by(invocation), _observed(seen, claim)
+    allowed, observed = _allowed(owner, root), _observed(seen, claim)
     return findings(allowed, claim, observed, checks, root, was_recorded=was_recorded)
+
+
+def _allowed(owner: Owner, root: str) -> Allowed:
+    """With what the files that the checks name lead to."""
+    allowed, found = allowed_by(owner.invocation), []
+    for name in own_checks(allowed, root).names:
+        whole = f"{root}/{name}"
+        found += [relative(path, root) for path in (*links(whole), os.path.realpath(whole))]
+    return allowed.replace(behind=tuple(dict.fromkeys(path for path in found if path is not None)))
+
+
+def _started_by(owner: Owner, root: str) -> tuple[str, ...]:
+    """What its checks run, as far as that is in the tree: not what an option makes them write."""
+    words = [[word for word in argv if not word.startswith("-")] for argv in owner.invocation.verify]
+    allowed = _allowed(owner, root)
+    return own_checks(allowed.replace(checks=tuple(tuple(some[:2]) for some in words)), root).names
 
 
 def _claimed(
@@ -212,7 +231,9 @@ def _seen(owner: Owner, wish: Reason | None) -> tuple[dict[str, Any] | None, boo
     try:
         if owner.lease_fd is not None or not owner.shares_tree:
             tree_helper.to_run(owner.run, owner.env)  # an owner before us was killed over its checks
-        found = tree_helper.look(owner.run, owner.env, lambda: was_cancelled or _is_cancelled(owner))
+        root = tree_helper.root(owner.run)
+        own = (*owner.invocation.terms.protect, *own_checks(_allowed(owner, root), root).names)
+        found = tree_helper.look(owner.run, owner.env, lambda: was_cancelled or _is_cancelled(owner), own)
     except (tree_helper.TreeUnknown, OSError, ValueError) as error:
         owner.log.note("tree_unknown", message=str(error)[:500])
         return None, isinstance(error, tree_helper.LookCancelled)
@@ -278,8 +299,11 @@ def _checked_as_declared(owner: Owner, seen: Json | None) -> tuple[Check, ...]:
         return _checked(owner)
     observed, failed = _observed(seen, None), "what the run changed is not known"
     if observed is not None and seen is not None:
-        own = checks_changed(allowed_by(invocation), observed, str(seen["root"]))
+        own = checks_changed(_allowed(owner, str(seen["root"])), observed, str(seen["root"]))
+        lost = sorted({*_started_by(owner, str(seen["root"]))} & {*observed.ignored})
         try:
+            if lost:
+                raise ValueError(f"git ignores {', '.join(lost[:_NAMED])}")
             if own:
                 tree_helper.to_base(owner.run, env, own)
                 owner.log.note("checks_from_base", paths=list(own[:_NAMED]))

@@ -54,8 +54,19 @@ def was_clean(run: RunDir) -> bool | None:
         return None
 
 
-def look(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -> dict[str, Any]:
-    """What changed since then, according to `workspace.__main__`. TreeUnknown.
+def root(run: RunDir) -> str:
+    """Of the work tree that was recorded. ValueError."""
+    try:
+        return str(json_value(files.read(run.workspace, _LARGEST))["root"])
+    except (LookupError, TypeError) as error:
+        raise ValueError("the record of the work tree does not say where it is") from error
+
+
+def look(
+    run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool], own: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What changed since then, according to `workspace.__main__`. TreeUnknown. `own` are globs of files that
+    count although they are ignored.
 
     A rollback depends on it, so that a cancel does not end it at once: it has a few seconds more.
     """
@@ -66,7 +77,7 @@ def look(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -> 
             told.append(time.monotonic())
         return bool(told) and time.monotonic() - told[0] > _AFTER_CANCEL_S
 
-    return _ask(run, "look", env, cancelled=is_over)
+    return _ask(run, "look", env, json.dumps([*own]), cancelled=is_over)
 
 
 def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:

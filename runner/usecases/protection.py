@@ -9,6 +9,7 @@ import os
 import sys
 
 from runner.disk import home, interpreter, programs
+from runner.disk.files import links
 from runner.errors import InReach
 from runner.model import RuntimeSettings
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from runner.runtimes.base import Runtime
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_MOST_LINKS = 40
 
 
 class Protection:
@@ -180,24 +180,4 @@ def _whole(program: str) -> str:
 def _one(what: str, path: str, *, is_file: bool = False) -> Obeyed:
     path = os.path.abspath(path)
     real = os.path.realpath(path)
-    return Obeyed(what, real, () if real == path else tuple(_links(path)), is_file)
-
-
-def _links(path: str) -> Iterator[str]:
-    """The symbolic links that lead from `path` to what it means, each by its own place."""
-    todo, at = path.split("/")[1:], "/"
-    for _ in range(_MOST_LINKS * len(todo)):
-        if not todo:
-            return
-        name, *todo = todo
-        if name in ("", "."):
-            continue
-        if name == "..":
-            at = os.path.dirname(at)
-            continue
-        at = os.path.join(at, name)
-        if os.path.islink(at):
-            yield at
-            target = os.readlink(at)
-            todo = [*target.split("/"), *todo]
-            at = "/" if os.path.isabs(target) else os.path.dirname(at)
+    return Obeyed(what, real, () if real == path else tuple(links(path)), is_file)

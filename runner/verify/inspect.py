@@ -73,6 +73,8 @@ class Allowed(Value):
     """Where they run, as an absolute path."""
     files: tuple[str, ...] = ()
     """Globs that its task names."""
+    behind: tuple[str, ...] = ()
+    """What the files that the checks name lead to through links, and those links, relative to the root."""
     is_checked_from_base: bool = False
     """Whether the checks run with their own files as they were before."""
 
@@ -247,7 +249,7 @@ def _on_changes(allowed: Allowed, claim: Claim | None, observed: Observed) -> It
 
 def _on_checks(allowed: Allowed, observed: Observed, root: str) -> Iterable[Finding]:
     """Its own checks rewritten: the commonest way to make one pass."""
-    protected = guarded(allowed.protect, observed.changed)
+    protected = guarded(allowed.protect, (*observed.changed, *observed.ignored))
     if protected:
         text = f"{_count(protected)} changed that the run must leave as they are"
         yield _finding("check_changed", Severity.ERROR, text, protected)
@@ -260,10 +262,17 @@ def _on_checks(allowed: Allowed, observed: Observed, root: str) -> Iterable[Find
 
 def checks_changed(allowed: Allowed, observed: Observed, root: str) -> tuple[str, ...]:
     """What the run changed of the files that its checks execute or read, or that `protect` covers."""
-    own = OwnChecks(allowed.checks, relative(allowed.cwd, root) or "", allowed.files)
-    new = set(observed.added)
+    own = own_checks(allowed, root)
+    new, names = set(observed.added), set(own.names)
     read = [path for path in observed.changed if own.read(path, is_new=path in new)]
+    read += [path for path in observed.ignored if path in names]
     return tuple(dict.fromkeys((*guarded(allowed.protect, observed.changed), *read)))
+
+
+def own_checks(allowed: Allowed, root: str) -> OwnChecks:
+    """The checks as they are seen from the root of the work tree."""
+    cwd = relative(allowed.cwd, root) or ""
+    return OwnChecks(allowed.checks, cwd, allowed.files, root=root, behind=allowed.behind)
 
 
 def _did_anything(observed: Observed) -> bool:

@@ -85,15 +85,27 @@ _TEST_FILES = (
     *("test_*", "*_test.*", "*.test.*", "*.spec.*", "*_spec.*", "*Test.java", "*Tests.java"),
     *("*Test.kt", "*Tests.cs", "*Test.php", "tests.py", "tests.rs"),
 )
+_INTERPRETERS = frozenset(("python", "node"))
+_MAIN = ("__main__.py", "index.js")
+"""What they run where a folder is named."""
 _SEPARATORS = str.maketrans(dict.fromkeys(" \t\n;&|()<>\"'`$={},", "\n"))
 
 
 class OwnChecks:
     """What these commands execute or read. `cwd` is where they run, relative to the root of the tree; `files`
-    are globs that the task names.
+    are globs that the task names, `root` is the absolute path of the tree. `behind` is what the paths that
+    are named lead to through links, and those links.
     """
 
-    def __init__(self, checks: Sequence[Sequence[str]], cwd: str = "", files: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        checks: Sequence[Sequence[str]],
+        cwd: str = "",
+        files: Sequence[str] = (),
+        *,
+        root: str = "/",
+        behind: Iterable[str] = (),
+    ) -> None:
         self._files = files
         words = [word for argv in checks for each in argv for word in _words(each)]
         tools = {_tool(word) for word in words}
@@ -103,8 +115,14 @@ class OwnChecks:
         self._settings = {name for tool in known for name in SETTINGS[tool]}
         self._has_tests = calls_anything or bool(tools & _TESTERS)
         modules = [path for argv in checks for path in _modules(argv)]
-        self._modules = set(filter(None, (_inside(cwd, path) for path in modules)))
-        self._words = self._modules | set(filter(None, (_inside(cwd, word) for word in words)))
+        modules += [f"{word}/{name}" for word in words for name in _MAIN if tools & _INTERPRETERS]
+        self._modules = set(filter(None, (_inside(cwd, path, root) for path in modules)))
+        self._words = {*behind, *self._modules, *filter(None, (_inside(cwd, word, root) for word in words))}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The paths that the commands name, relative to the root; not each need be there."""
+        return tuple(sorted(self._words))
 
     def read(self, path: str, *, is_new: bool = False) -> bool:
         """Whether they execute or read the file, relative to the root. A new test is no rewritten check, also
@@ -152,8 +170,10 @@ def _modules(argv: Sequence[str]) -> Iterator[str]:
             yield from (f"{path}.py", f"{path}/__main__.py", f"{path}/__init__.py")
 
 
-def _inside(cwd: str, word: str) -> str | None:
+def _inside(cwd: str, word: str, root: str) -> str | None:
     """The path from the root; None for the root itself and for what is outside."""
+    if root != "/" and word.startswith(f"{root}/"):
+        cwd, word = "", word[len(root) + 1 :]
     path = posixpath.normpath(posixpath.join("/", cwd, word)).lstrip("/")
     is_absolute = word.startswith("/") or posixpath.normpath(posixpath.join(cwd, word)).startswith("..")
     return None if is_absolute or not path else path

@@ -1,7 +1,8 @@
 """Compares a run's work tree or rolls it back, in a separate process: the supervisor stays small.
 
-`python -I .../workspace/__main__.py look|roll-back|set-aside|to-base|to-run RUN_FOLDER ANSWER [N | FILE]`;
-the answer is JSON. FILE is a JSON list of paths.
+`python -I .../workspace/__main__.py look|roll-back|set-aside|to-base|to-run RUN_FOLDER ANSWER [MORE]`; the
+answer is JSON. MORE is the number of an attempt, a file with a JSON list of paths, or a JSON list of globs of
+ignored files that count.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main(argv: list[str]) -> int:
         elif what in ("to-base", "to-run"):
             replace_json(answer, {"left": _swapped(snapshot, *more)}, indent=None)
         else:
-            found = _look(snapshot) if what == "look" else _roll_back(snapshot)
+            found = _look(snapshot, *more) if what == "look" else _roll_back(snapshot)
             replace_json(answer, found, indent=None)
     except (RunnerError, OSError) as error:  # the last line is what the report of the run says
         print(error.message if isinstance(error, RunnerError) else error, file=sys.stderr)
@@ -53,11 +54,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _look(snapshot: Snapshot) -> dict[str, Any]:
+def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
     from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored
 
     now = changed(snapshot)
-    ignored = changed_ignored(snapshot, now)
+    ignored = changed_ignored(snapshot, now, json.loads(own))
     before = {*snapshot.dirty, *snapshot.untracked}
     return {
         "tree": now.tree,

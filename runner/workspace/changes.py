@@ -139,14 +139,16 @@ def changed(snapshot: Snapshot) -> Changes:
     )
 
 
-def changed_ignored(snapshot: Snapshot, now: Changes) -> list[str]:
-    """Ignored files that are executed or read as settings, and are other than before. No tree has them."""
+def changed_ignored(snapshot: Snapshot, now: Changes, own: Collection[str] = ()) -> list[str]:
+    """Ignored files that are executed or read as settings, or that a glob of `own` covers, and are other than
+    before. No tree has them.
+    """
     if snapshot.since_ns is None:  # by an older runner, which did not say when
         return []
     known = {*snapshot.ignored, *snapshot.ignored_files}
     folders = {*snapshot.ignored, *now.ignored.ignored} - {snapshot.runs}
     files = {*snapshot.ignored_files, *now.ignored.ignored_files}
-    return changed_since(snapshot.root, snapshot.since_ns, folders, files, known)
+    return changed_since(snapshot.root, snapshot.since_ns, folders, files, known, own)
 
 
 def diff(snapshot: Snapshot, tree: str | None = None) -> bytes:

@@ -11,6 +11,8 @@ import os
 import stat
 from fnmatch import fnmatchcase
 
+from runner.text.globs import covers
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -41,12 +43,22 @@ _MOST = 200_000
 
 
 def changed_since(
-    root: str, since_ns: int, folders: Collection[str], files: Collection[str], known: Collection[str]
+    root: str,
+    since_ns: int,
+    folders: Collection[str],
+    files: Collection[str],
+    known: Collection[str],
+    own: Collection[str] = (),
 ) -> list[str]:
     """The ignored `folders` and single `files` (relative paths) are those of now and of before, `known` those
-    of before. A folder of an environment that is new is one name with a slash at its end.
+    of before. A folder of an environment that is new is one name with a slash at its end. `own` are globs of
+    files that count whatever their names are; these come first.
     """
-    found = [path for path in files if _is_read(path) and _is_other(root, path, since_ns, path in known)]
+
+    def is_read(path: str) -> bool:
+        return _is_read(path) or covers(own, path)
+
+    found = [path for path in files if is_read(path) and _is_other(root, path, since_ns, path in known)]
     left = _MOST
     for folder in sorted(folders):
         if _CACHES.intersection(folder.split("/")):
@@ -59,9 +71,9 @@ def changed_since(
             left -= 1
             if left < 0:
                 return [*found, f"{folder}/: there are too many files to look at all of them"]
-            if status.st_ctime_ns >= since_ns and (status.st_mode & 0o111 or _is_read(path)):
+            if status.st_ctime_ns >= since_ns and (status.st_mode & 0o111 or is_read(path)):
                 found.append(path)
-    return sorted(found)
+    return sorted(found, key=lambda path: (not covers(own, path), path))
 
 
 def _is_read(path: str) -> bool:

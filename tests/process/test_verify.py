@@ -165,3 +165,42 @@ def test_a_check_that_cannot_be_run_from_the_base_has_not_passed(repo: Repo) -> 
     repo.quick_codex()
     ended = repo.start("--sandbox", "workspace-write").wait()
     assert (ended["status"], ended["reason"]["code"]) == ("rejected", "verify_failed")
+
+
+@pytest.mark.parametrize("verify", [["./check"], ["sh", "ci/test.sh"], ["sh", "{root}/tools/test.sh"]])
+@pytest.mark.parametrize("since", ["run", "base"])
+def test_a_check_is_what_its_name_leads_to(repo: Repo, verify: list[str], since: str) -> None:
+    (repo.root / "tools").mkdir()
+    (repo.root / "tools/test.sh").write_text("#!/bin/sh\nexit 1\n")
+    (repo.root / "tools/test.sh").chmod(0o755)
+    (repo.root / "ci").symlink_to("tools")
+    (repo.root / "check").symlink_to("ci/test.sh")
+    repo.quick_codex(before="echo '#!/bin/sh' > tools/test.sh")
+    argv = [word.format(root=repo.root) for word in verify]
+    repo.task(f"verify = {json.dumps([argv])}", 'on_failure = "keep"', f'verify_from = "{since}"')
+    repo.commit()
+    run = repo.start("--sandbox", "workspace-write")
+    assert run.wait()["status"] == ("succeeded" if since == "run" else "rejected")
+    found = {one["code"]: one for one in json.loads(run.file("result.json"))["findings"]}
+    assert found["check_changed"]["evidence"] == ["tools/test.sh"]
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ('verify_from = "run"', "succeeded"),
+        ('verify_from = "base"', "rejected"),
+        ('protect = ["out"]', "rejected"),
+    ],
+)
+def test_a_check_that_git_ignores_is_a_check(repo: Repo, key: str, status: str) -> None:
+    (repo.root / ".gitignore").write_text(".runs/\nout/\n")
+    (repo.root / "out").mkdir()
+    (repo.root / "out/test.sh").write_text("exit 1\n")
+    repo.quick_codex(before="echo true > out/test.sh")
+    repo.task('verify = [["sh", "out/test.sh"]]', 'on_failure = "keep"', key)
+    repo.commit()
+    run = repo.start("--sandbox", "workspace-write")
+    assert run.wait()["status"] == status
+    found = {one["code"]: one for one in json.loads(run.file("result.json"))["findings"]}
+    assert found["check_changed"]["evidence"] == ["out/test.sh"]

@@ -129,3 +129,26 @@ def test_a_protected_file_is_an_error_without_any_check_and_also_when_it_is_new_
 
 def test_a_command_without_words_reads_nothing() -> None:
     assert not OwnChecks([[], [""], ["="]]).read("a")
+
+
+def test_a_file_may_be_named_absolutely_or_by_its_folder() -> None:
+    checks = OwnChecks([["sh", "/repo/ci/test.sh"], ["python3", "tools/check"]], cwd="sub", root="/repo")
+    assert checks.read("ci/test.sh") and checks.read("sub/tools/check/__main__.py")
+    assert not checks.read("sub/ci/test.sh") and not checks.read("tools/check/__main__.py")
+
+
+def test_what_a_named_link_leads_to_is_read() -> None:
+    allowed = Allowed(writes=True, checks=(("./check",),), cwd="/repo", behind=("link", "tools/check.sh"))
+    for path in ("tools/check.sh", "link", "check"):
+        (found,) = findings(allowed, None, seen(path), root="/repo")
+        assert (found.code, found.evidence) == ("check_changed", (path,))
+
+
+def test_of_ignored_files_those_that_are_named_or_protected_count() -> None:
+    allowed = Allowed(writes=True, checks=(("sh", "out/test.sh"),), cwd="/repo", protect=("secrets/**",))
+    observed = Observed((), ignored=("out/test.sh", "secrets/a", ".venv/conftest.py"), ignored_count=3)
+    found = [one for one in findings(allowed, None, observed, root="/repo") if one.code == "check_changed"]
+    assert [(one.severity, one.evidence) for one in found] == [
+        (Severity.ERROR, ("secrets/a",)),
+        (Severity.WARNING, ("out/test.sh",)),
+    ]

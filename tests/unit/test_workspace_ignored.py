@@ -72,6 +72,14 @@ def test_what_is_neither_is_not(work: Work, name: str) -> None:
     assert told(taken) == []
 
 
+def test_what_somebody_depends_on_is_told_whatever_its_name_is(work: Work) -> None:
+    work.write("build/out.bin", "before\n")
+    taken = work.take()
+    work.write("build/out.bin", "new\n")
+    work.write(".env", "TOKEN=2\n")
+    assert changed_ignored(taken, changed(taken), ["build/*"]) == ["build/out.bin", ".env"]
+
+
 def test_the_times_and_the_size_of_before_hide_nothing(work: Work) -> None:
     path, before = work.path(".env"), os.stat(work.path(".env"))
     taken = work.take()
