@@ -35,6 +35,17 @@ MAX_BYTES = 8 * 1024 * 1024
 _NOT_TEXT = "is not valid UTF-8; a setting is text"
 
 
+def _of_others(found: os.stat_result) -> str | None:
+    """What is wrong with settings that are obeyed without a question: another user could have written them.
+    HOME or XDG_CONFIG_HOME may lead to his; `sudo` can keep both.
+    """
+    if found.st_uid not in (os.geteuid(), 0):
+        return (
+            f"belongs to user {found.st_uid}, and this is user {os.geteuid()}; it has to be yours, or root's"
+        )
+    return "can be written by every user; take that away with `chmod o-w`" if found.st_mode & 0o002 else None
+
+
 class Reading:
     """Reads one source after the other and gathers what is wrong with them."""
 
@@ -161,6 +172,9 @@ class Reading:
         finally:
             os.close(descriptor)
         self.inputs[path] = [*stamp(status), hashlib.sha256(data).hexdigest()]
+        if path in (self.places.user, self.places.user_policy) and (wrong := _of_others(status)):
+            self._complain(shown, wrong)
+            return None
         if len(data) > MAX_BYTES:
             self._complain(shown, f"is larger than {MAX_BYTES // 1024**2} MiB")
             return None

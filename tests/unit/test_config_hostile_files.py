@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from runner.errors import ConfigInvalid
+
 TASK = '[tasks.hello]\nprompt = "x"\n'
 
 
@@ -99,6 +101,33 @@ def test_a_file_that_may_not_be_read_is_told(repo):
     repo.file.chmod(0)
 
     assert only_problem(repo) == "delegate.toml: cannot be read: permission denied"
+
+
+@pytest.mark.parametrize("name", ["config.toml", "policy.toml"])
+def test_settings_of_the_user_that_every_user_could_have_written_are_not_obeyed(repo, name):
+    repo.file.write_text(TASK)
+    path = repo.user_folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("schema_version = 1\n")
+    path.chmod(0o664)
+
+    assert repo.check().problems == ()
+    path.chmod(0o646)
+    assert "can be written by every user" in only_problem(repo)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("name", ["config.toml", "policy.toml"])
+def test_nor_are_those_of_another_user(repo, name):
+    repo.file.write_text(TASK)
+    path = repo.user_folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("schema_version = 1\n")
+    os.chown(path, 12345, 12345)
+
+    assert "belongs to user 12345" in only_problem(repo)
+    with pytest.raises(ConfigInvalid):
+        repo.load()
 
 
 def test_an_empty_file_is_fine(repo):
