@@ -15,6 +15,7 @@ from runner.state.authentic import Why, refuse_foreign
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir, is_run_id
+from runner.text.words import count
 from runner.usecases.accept import own_tree
 from runner.usecases.logs import redactor, refusals, unknown_secrets
 from runner.usecases.look import Shown, look, show
@@ -173,8 +174,8 @@ def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[st
         if rolled.refused is not None:
             yield f"its changes are still there ({shows}); the rollback was refused: {rolled.refused}"
         else:
-            count = len(rolled.restored) + len(rolled.removed)
-            yield f"its changes were rolled back ({count} files); {shows}"
+            files = count(len(rolled.restored) + len(rolled.removed), "file")
+            yield f"its changes were rolled back ({files}); {shows}"
         for text in (*rolled.left, *rolled.unequal):
             yield f"not as it was before: {text}"
         if rolled.kept:

@@ -57,7 +57,17 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
     ours = [one for one in contents if not one[1].startswith(_OUTSIDE)]
     digest = settings_trust.digest_of([table["digest"], ours]) if ours else table["digest"]
-    scripts = ((settings_trust.RUNS, f"{_CONTENT}{name}", found) for name, found in contents)
+    played = {words for _, key, words in table["items"] if key.endswith(".rehearse")}
+    scripts = (
+        (
+            settings_trust.OTHER
+            if name in played
+            else settings_trust.RUNS,  # an agent plays it in its sandbox
+            f"{_CONTENT}{name}",
+            found,
+        )
+        for name, found in contents
+    )
     items = (*map(tuple, table["items"]), *scripts)
     seen = Demands(config.root, table["file"], digest, table["digest"], items, None, None, ())
     if env.get(VARIABLE) == digest:

@@ -174,7 +174,7 @@ def findings(
         found.append(Finding("not_observed", severity, text))
     else:
         if observed.unknown:
-            text = f"of {len(observed.unknown)} paths could not be checked"
+            text = f"what became of {count(len(observed.unknown), 'path')} could not be checked"
             severity = hides if observed.hidden else Severity.WARNING
             evidence = dict.fromkeys((*observed.hidden, *observed.unknown))
             found.append(_finding("not_observed", severity, text, [*evidence]))
@@ -286,7 +286,7 @@ def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
     if observed.head_moved:
         yield Finding("head_moved", severity, f"HEAD moved to another commit or branch{though}")
     if observed.moved_refs:
-        text = f"{count(len(observed.moved_refs), 'ref is', 'refs are')} not where they were{though}"
+        text = f"{count(len(observed.moved_refs), 'ref')} moved{though}"
         yield _finding("refs_moved", severity, text, observed.moved_refs)
 
 

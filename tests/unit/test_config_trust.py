@@ -187,7 +187,8 @@ def test_the_content_of_a_script_in_the_repository_counts(repo, table: str, line
     path.write_text("two", encoding="utf-8")
     two = demanded(repo, text)
     assert len({absent.digest, one.digest, two.digest}) == 3
-    assert any(f"content of {file}" in key for _, key, _ in two.items)
+    (kind,) = (kind for kind, key, _ in two.items if f"content of {file}" in key)
+    assert kind == ("other" if "rehearse" in line else "runs")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link to nothing", "huge"])
