@@ -107,16 +107,27 @@ def comes_with_repository(trust: Mapping[str, Any], origins: Mapping[str, str], 
     return origin.rpartition(":")[0] == trust.get("file")
 
 
-def script_of(command: Sequence[str]) -> str | None:
-    """The file that a command runs, as far as its words tell: its program if that is a path, or what a
-    well-known interpreter is given. Where it is no file (`python -m pytest`) nothing comes of it.
+def scripts_of(command: Sequence[str]) -> Iterator[str]:
+    """The files that a command may run, as far as its words tell: its program if that is a path, or what a
+    well-known interpreter is given, behind `env` too. Where it is no file (`python -m pytest`) nothing comes
+    of it. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to the option: both may be.
     """
-    program = command[0]
+    words = iter(command)
+    program = next(words)
+    if program.rpartition("/")[2] == "env":
+        program = next((word for word in words if not word.startswith("-") and "=" not in word), "")
     if "/" in program:
-        return program
-    if program.rstrip("0123456789.") not in _INTERPRETERS and program not in _INTERPRETERS:
-        return None
-    return next((word for word in command[1:] if not word.startswith("-")), None)
+        yield program
+    elif program.rstrip("0123456789.") in _INTERPRETERS or program in _INTERPRETERS:
+        was_option = False
+        for word in words:
+            if word == "-m":
+                return
+            if not word.startswith("-"):
+                yield word
+                if not was_option or "/" in word or "." in word:
+                    return
+            was_option = word.startswith("-")
 
 
 def _counting(merged: Mapping[str, Any], below: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
@@ -199,7 +210,9 @@ def _words(path: Path, value: Any) -> str:
 def _files(path: Path, value: Any) -> Iterator[str]:
     """Names that may be files which are run."""
     if path[-1] in ("verify", "prepare") and isinstance(value, list):
-        yield from filter(None, (script_of(command) for command in value if isinstance(command, list)))
+        for command in value:
+            if isinstance(command, list):
+                yield from scripts_of(command)
     elif path[-1] == "command" and path[0] == "runtimes" and len(path) == 3:
         if "/" in value:
             yield value

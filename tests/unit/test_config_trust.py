@@ -13,7 +13,7 @@ from runner.config import commands, schema
 from runner.config.compile import compile_settings
 from runner.config.find import find
 from runner.config.snapshot import config_from_json
-from runner.config.trust import HARMLESS, script_of
+from runner.config.trust import HARMLESS, scripts_of
 from runner.errors import ConfigInvalid, NotTrusted, PromptInvalid
 from runner.usecases import start, trust
 
@@ -163,7 +163,26 @@ def test_the_layer_of_this_folder_counts_and_those_of_the_user_do_not(repo) -> N
     ],
 )
 def test_the_script_of_a_command_is_what_its_words_tell(command: list[str], script: str | None) -> None:
-    assert script_of(command) == script
+    assert next(scripts_of(command), None) == script
+
+
+@pytest.mark.parametrize(
+    ("command", "scripts"),
+    [
+        (["bash", "-o", "pipefail", "ci/test.sh", "more"], ["pipefail", "ci/test.sh"]),
+        (["bash", "-e", "-o", "pipefail", "check"], ["pipefail", "check"]),
+        (["python3", "-W", "error", "ci/t.py", "x"], ["error", "ci/t.py"]),
+        (["python3", "-W", "error", "-m", "pytest", "tests/a.py"], ["error"]),
+        (["env", "-i", "A=b", "./check.sh"], ["./check.sh"]),
+        (["/usr/bin/env", "A=b", "sh", "-x", "ci/test.sh"], ["ci/test.sh"]),
+        (["env"], []),
+        (["env", "make", "ci/test.sh"], []),
+    ],
+)
+def test_a_script_behind_options_with_a_value_or_behind_env_counts(
+    command: list[str], scripts: list[str]
+) -> None:
+    assert list(scripts_of(command)) == scripts
 
 
 @pytest.mark.parametrize(
