@@ -212,7 +212,9 @@ class TooManyFiles(RunnerError):
 class ManifestBroken(RunnerError):
     code = "manifest_broken"
     exit_status = ExitStatus.CONFLICT
-    default_hint = "the broken file was set aside; `runner reap` rebuilds the manifest"
+    default_hint = (
+        "nothing was changed; `runner reap` makes the manifest of a run of yours again, and keeps this file"
+    )
 
 
 class InvocationBroken(RunnerError):

@@ -203,6 +203,16 @@ def test_a_record_that_has_no_end_is_not_read_to_it(root: Path, name: str) -> No
         assert said(words[0], run.run_id, *words[1:])[0] == 0, words
 
 
+def test_of_a_broken_manifest_of_which_nothing_says_what_it_is_nothing_is_said_to_be_done(root: Path) -> None:
+    run = a_run(root, "work")
+    os.unlink(run.invocation)
+    Path(run.manifest).write_text("{")
+    before = there(root)
+    _, told = answered("status", run.run_id)
+    assert told["error"]["code"] == "manifest_broken" and "nothing was changed" in told["error"]["hint"]
+    assert there(root) == before
+
+
 @pytest.mark.parametrize("whose", ["no run's", "another run's"])
 def test_a_held_lock_makes_nothing_of_a_foreign_run_true_and_continues_no_process(
     root: Path, forgery: Forge, started_for: Callable[[RunDir, str], int], whose: str
