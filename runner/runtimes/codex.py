@@ -183,7 +183,9 @@ def _without_its_config(folder: str) -> str:
     an unknown project by itself, and stores that in the user's settings; this entry comes before any other.
     """
     name = folder.encode(errors="surrogateescape").decode(errors="replace")  # TOML is UTF-8
-    return assignment("projects", {name: {"trust_level": "untrusted"}})
+    text = assignment("projects", {name: {"trust_level": "untrusted"}})
+    # The words of a command line are in the encoding of the locale, which need not have these characters.
+    return "".join(char if char.isascii() else f"\\U{ord(char):08x}" for char in text)
 
 
 def _delegation(server: McpServer) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Real:
     def __init__(self, root: Path) -> None:
         self.home = root / "codex-home"
         self.home.mkdir()
-        self.work = root / "work"
+        self.work = root / "wörk"
         self.work.mkdir()
         self.last = root / "last.md"
         plain = {"PATH": os.environ["PATH"], "HOME": str(root), "CODEX_HOME": str(self.home)}

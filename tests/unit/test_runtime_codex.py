@@ -84,7 +84,9 @@ def test_what_is_closed_is_said_so_that_a_config_file_of_the_user_cannot_open_it
 
 def test_the_settings_of_codex_in_a_repository_are_left_out_whatever_its_folder_is_called() -> None:
     assert 'projects={"/a.b \\"c" = {trust_level = "untrusted"}}' in argv(cwd='/a.b "c')
-    assert 'projects={"/\ufffd" = {trust_level = "untrusted"}}' in argv(cwd="/\udcff")
+    assert 'projects={"/\\U0000fffd" = {trust_level = "untrusted"}}' in argv(cwd="/\udcff")
+    for as_locale_has_it in ("/ü", "/\udcc3\udcbc"):
+        assert 'projects={"/\\U000000fc" = {trust_level = "untrusted"}}' in argv(cwd=as_locale_has_it)
 
 
 def test_settings_that_say_themselves_whom_codex_trusts_are_passed_on() -> None:
