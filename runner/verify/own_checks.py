@@ -115,9 +115,11 @@ class OwnChecks:
         self._settings = {name for tool in known for name in SETTINGS[tool]}
         self._has_tests = calls_anything or bool(tools & _TESTERS)
         modules = [path for argv in checks for path in _modules(argv)]
-        modules += [f"{word}/{name}" for word in words for name in _MAIN if tools & _INTERPRETERS]
-        self._modules = set(filter(None, (_inside(cwd, path, root) for path in modules)))
-        self._words = {*behind, *self._modules, *filter(None, (_inside(cwd, word, root) for word in words))}
+        mains = [f"{word}/{name}" for word in words for name in _MAIN if tools & _INTERPRETERS]
+        named = {*behind, *filter(None, (_inside(cwd, word, root) for word in (*words, *modules)))}
+        self._modules = set(filter(None, (_inside(cwd, path, root) for path in (*modules, *mains))))
+        self._words = named | self._modules
+        self._above = {above for path in named for above in _folders_above(path)}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,7 +131,7 @@ class OwnChecks:
         where a command names it: without it that could only fail. (A new module may hide another one.)
         """
         named = self._modules if is_new and looks_like_test(path) else self._words
-        if path in named or any(word.startswith(f"{path}/") for word in self._words):
+        if path in named or path in self._above:
             return True
         if any(_ends_in(name, path) for name in self._settings):
             return True
@@ -168,6 +170,11 @@ def _modules(argv: Sequence[str]) -> Iterator[str]:
         if at and argv[at - 1] == "-m" and name.replace(".", "").replace("_", "").isalnum():
             path = name.replace(".", "/")
             yield from (f"{path}.py", f"{path}/__main__.py", f"{path}/__init__.py")
+
+
+def _folders_above(path: str) -> Iterator[str]:
+    while path := posixpath.dirname(path):
+        yield path
 
 
 def _inside(cwd: str, word: str, root: str) -> str | None:
