@@ -115,11 +115,11 @@ class OwnChecks:
         self._settings = {name for tool in known for name in SETTINGS[tool]}
         self._has_tests = calls_anything or bool(tools & _TESTERS)
         modules = [path for argv in checks for path in _modules(argv)]
-        mains = [f"{word}/{name}" for word in words for name in _MAIN if tools & _INTERPRETERS]
-        named = {*behind, *filter(None, (_inside(cwd, word, root) for word in (*words, *modules)))}
-        self._modules = set(filter(None, (_inside(cwd, path, root) for path in (*modules, *mains))))
-        self._words = named | self._modules
-        self._above = {above for path in named for above in _folders_above(path)}
+        modules += [f"{word}/{name}" for word in words for name in _MAIN if tools & _INTERPRETERS]
+        self._modules = set(filter(None, (_inside(cwd, path, root) for path in modules)))
+        self._words = {*behind, *self._modules, *filter(None, (_inside(cwd, word, root) for word in words))}
+        guessed = {f"{word}/{name}" for word in self._words for name in _MAIN}  # a named file is no folder
+        self._above = {above for path in self._words - guessed for above in _folders_above(path)}
 
     @property
     def names(self) -> tuple[str, ...]:

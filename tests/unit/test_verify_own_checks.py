@@ -52,7 +52,9 @@ def test_what_a_command_names_and_the_settings_of_its_tool_are_its_own(argv: lis
 def test_a_test_that_a_command_names_is_read_unless_the_run_has_written_it() -> None:
     own = OwnChecks([["pytest", "tests/test_a.py::TestX::test_b"]])
     assert own.read("tests/test_a.py") and not own.read("tests/test_a.py", is_new=True)
-    with_python = OwnChecks([["python", "-m", "pytest", "tests/test_a.py"]])
+    with_python = OwnChecks(
+        [["python", "-m", "pytest", "tests/test_a.py"]], behind=["tests/test_a.py/index.js"]
+    )
     assert with_python.read("tests/test_a.py") and not with_python.read("tests/test_a.py", is_new=True)
     assert OwnChecks([["pytest", "tests"]]).read("tests/conftest.py", is_new=True)
     assert OwnChecks([["python", "-m", "tests"]]).read("tests/__main__.py", is_new=True)  # may hide another
