@@ -67,7 +67,9 @@ def shield(sandbox: Sandbox, cwd: str, temps: Sequence[str], obeyed: Sequence[Ob
     # No guard keeps from an agent what it was given, nor what that lies in, as `hooks` in `.git`. (The folder
     # of the run may lie in one: work trees stand in our state.)
     exposed = [one for one in obeyed if any(is_inside(given, one.path) for given in sandbox.writable)]
-    exposed += [one for one in found if one not in exposed and not _is_nameable(one.path)]
+    exposed += [
+        one for one in found if one not in exposed and (one.path in writable or not _is_nameable(one.path))
+    ]
     read_only = _outermost([one for one in found if one not in exposed])
     covered = [one.path for one in read_only]
     exposed += [one for one in obeyed if one not in exposed and _is_replaceable(one, writable, covered)]

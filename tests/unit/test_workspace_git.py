@@ -237,4 +237,4 @@ def test_git_does_not_outlive_an_interrupted_call(tmp_path: Path, programs: Path
     wait_until(pid.exists)
     caller.send_signal(signal.SIGINT)
     caller.wait(30)
-    assert not Path(f"/proc/{int(pid.read_text())}").exists()
+    wait_until(lambda: not Path(f"/proc/{int(pid.read_text())}").exists())
