@@ -112,6 +112,11 @@ def identify(pid: int) -> Identity | None:
     return Identity(host(), boot_id(), pid, process.start_time)
 
 
+def age_s(process: Process) -> float:
+    """Seconds since it began, suspended time included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start_time / os.sysconf("SC_CLK_TCK")
+
+
 def find_process(identity: Identity) -> Process | None:
     """The process that `identity` names, zombies included; None if it is gone or from another boot."""
     if identity.host != host() or identity.boot_id != boot_id():

@@ -21,7 +21,14 @@ from runner.errors import (
     Unwritable,
 )
 from runner.model import Phase
-from runner.processes.proc import RUN_MANIFEST, continue_stopped, environment, find_process, process_at
+from runner.processes.proc import (
+    RUN_MANIFEST,
+    age_s,
+    continue_stopped,
+    environment,
+    find_process,
+    process_at,
+)
 from runner.state import authentic, index
 from runner.state.authentic import FOREIGN, Foreign
 from runner.state.index import RunRow, row_of
@@ -38,6 +45,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.005
 _TAKE_OVER_S = 10.0
 _DYING_S = 0.5
+_BEGINS_WITHIN_S = 2.0
 _ADOPT_TRIES = 6
 _REWRITE_WITHIN_S = 30.0
 _WAKES_S = 1.0
@@ -106,6 +114,8 @@ def look(run: RunDir) -> Manifest:
             return run.read_manifest()
     authentic.refuse_another(run)
     if not (_is_locked(run) and _says_so_itself(run, manifest)):
+        if manifest is not None and (ended := run.read_manifest()).is_done:
+            return ended  # it was at its end: then it has no owner any more, and needs none
         authentic.refuse_foreign(run)
     for tries_left in reversed(range(_ADOPT_TRIES)):
         lock_fd = _lock_of_ownerless(run)
@@ -135,13 +145,22 @@ def _is_locked(run: RunDir) -> bool:
 
 
 def _says_so_itself(run: RunDir, manifest: Manifest | None) -> bool:
-    """Whether the owner that the manifest names is a process of ours that was started for this very run."""
+    """Whether the owner that the manifest names is a process of ours that was started for this very run. One
+    that has just begun may still be on its way from `start` to the program that is given the name of the run.
+    """
     owner = None if manifest is None or manifest.supervisor is None else find_process(manifest.supervisor)
-    try:
-        is_ours = owner is not None and os.stat(f"/proc/{owner.pid}").st_uid == os.geteuid()
-    except OSError:
-        return False
-    return is_ours and owner is not None and environment(owner.pid).get(RUN_MANIFEST) == run.manifest
+    while owner is not None:
+        try:
+            is_ours = os.stat(f"/proc/{owner.pid}").st_uid == os.geteuid()
+        except OSError:
+            return False
+        if is_ours and environment(owner.pid).get(RUN_MANIFEST) == run.manifest:
+            return True
+        if not is_ours or age_s(owner) > _BEGINS_WITHIN_S:
+            return False
+        time.sleep(_POLL_S)
+        owner = find_process(manifest.supervisor) if manifest is not None and manifest.supervisor else None
+    return False
 
 
 def _is_over(run: RunDir, lock_fd: int) -> bool:
