@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from runner.usecases.trust import Demands
 
 QUESTION = "Do you trust these settings?"
-_LONGEST = 2000
-"""More of a value is not shown: it would push the others off the screen."""
+_A_SCREEN = 2000
+"""More characters may be more than a person sees at once."""
 _HEADINGS = {
     "runs": "run outside of a sandbox, with all that you may do",
     "sends": "send to a model, or hand to the agent",
@@ -116,20 +116,18 @@ def explanation(found: Demands, *, folder: bool = False) -> str:
     if found.before is not None:
         told = trust.difference(found)
         lines.append(f"{where} is {'not ' if told else ''}what you have trusted{':' if told else '.'}")
-        lines += [f"  {what:<9}{_seen(key)}  {_seen(words)}" for what, key, words in told]
+        lines += [f"  {what:<9}{trust.plain(key)}  {trust.plain(words)}" for what, key, words in told]
     else:
         lines.append(f"{where} comes with the repository. Whoever starts its tasks lets it")
         lines += _listed(found.items)
+    if (long := sum(map(len, lines))) > _A_SCREEN:
+        lines.append(
+            f"\nThese are {long:,} characters: `runner trust --show | less` shows them page by page."
+        )
     lines.append("")
     if folder:
         lines.append("With --folder, all that it comes to say is trusted too, until a run changes it.")
     return "\n".join(lines)
-
-
-def _seen(words: str) -> str:
-    """As much of it as leaves room for the others."""
-    shown = trust.plain(words)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}... ({len(shown) - _LONGEST:,} more)"
 
 
 def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
@@ -141,7 +139,7 @@ def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
         alike.setdefault((kind, name, words), []).append(key)
     lines = []
     for kind, heading in _HEADINGS.items():
-        rows = [(_named(keys), _seen(words)) for (of, _, words), keys in alike.items() if of == kind]
+        rows = [(_named(keys), trust.plain(words)) for (of, _, words), keys in alike.items() if of == kind]
         if rows:
             width = min(44, max(len(key) for key, _ in rows))
             lines += [f"\n  {heading}:", *(f"    {key:<{width}}  {words}" for key, words in rows)]
@@ -149,7 +147,7 @@ def _listed(items: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def _named(keys: Sequence[str]) -> str:
-    return _seen(keys[0]) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+    return trust.plain(keys[0]) + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
 
 
 def _show(args: Namespace, found: Demands) -> None:
@@ -160,7 +158,7 @@ def _show(args: Namespace, found: Demands) -> None:
     if found.before is not None and (told := trust.difference(found)):
         pen.say("not as it was trusted:")
         for what, key, words in told:
-            pen.say(f"  {what:<9}{_seen(key)}  {_seen(words)}")
+            pen.say(f"  {what:<9}{trust.plain(key)}  {trust.plain(words)}")
     pen.say(f"digest   {found.digest}\ntrusted  {_how(found)}")
 
 

@@ -83,6 +83,15 @@ def give(
     return trusted
 
 
+def nowhere_to_keep(root: str, env: Mapping[str, str]) -> str | None:
+    """What to change first where no trust in this repository can be kept, as where HOME is the repository."""
+    try:
+        decisions.place(_KIND, _WHAT, root, env)
+    except Unwritable as error:
+        return f"{error.hint}: no answer can be kept here, so only RUNNER_TRUST=DIGEST would be heard"
+    return None
+
+
 def withdraw(root: str, env: Mapping[str, str], files: Iterable[str]) -> bool:
     """Takes back the trust in these files ("" is the folder). Whether there was any."""
     try:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 VARIABLE = "RUNNER_TRUST"
 _LARGEST = 256 * 1024 * 1024
+_AT_EACH_START = 8 * 1024 * 1024
 _PIECE = 1 << 20
-_SMALL = 1 << 16
 _CONTENT = "content of "
 _OUTSIDE = "outside: "
 
@@ -34,29 +34,35 @@ _OUTSIDE = "outside: "
 class Demands(Value):
     """What there is to trust, and whether it is trusted: `by` says how, None is not at all.
 
-    `digest` is that of the `items`, which are (kind, key, words), without what lies outside of the
-    repository; `listed` is that without contents of files.
+    `items` are (kind, key, words); `listed` is their digest without contents of files. `scripts` are the
+    files whose contents count, whether they are there or not.
     `before` is what was trusted last, `changes` what runs have changed since.
     """
 
     root: str
     file: str
-    digest: str
     listed: str
+    scripts: tuple[str, ...]
     items: tuple[tuple[str, ...], ...]
     by: str | None
     before: Trusted | None
     changes: tuple[Changed, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of what came with the repository, as it is now: the same before and after an installation, in every
+        clone. It reads git's index, and most starts do not need it.
+        """
+        came = [(name, said) for name in self.scripts if (said := _committed(self.root, name))]
+        return settings_trust.digest_of([self.listed, came]) if came else self.listed
 
 
 def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> Demands:
     """Of these settings, here and now. `rehearses`: the run talks to the scripted model only."""
     table = config.trust
     if not table:  # nothing came with the repository
-        return Demands(config.root, "", "", "", (), "nothing", None, ())
+        return Demands(config.root, "", "", (), (), "nothing", None, ())
     contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
-    ours = [one for one in contents if not one[1].startswith(_OUTSIDE)]
-    digest = settings_trust.digest_of([table["digest"], ours]) if ours else table["digest"]
     played = {words for _, key, words in table["items"] if key.endswith(".rehearse")}
     scripts = (
         (
@@ -69,9 +75,11 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
         for name, found in contents
     )
     items = (*map(tuple, table["items"]), *scripts)
-    seen = Demands(config.root, table["file"], digest, table["digest"], items, None, None, ())
-    if env.get(VARIABLE) == digest:
-        return seen.replace(by="variable")
+    listed, names = table["digest"], tuple(table["scripts"])
+    seen = Demands(config.root, table["file"], listed, names, items, None, None, ())
+    if VARIABLE in env and env[VARIABLE] == seen.digest:
+        unseen = _beyond_digest(seen, trust.changes(config.root, env))
+        return seen.replace(by=None if unseen else "variable", changes=unseen)
     if rehearses and (table["shipped"] or not items):  # nothing is sent, nothing runs that is not ours
         return seen.replace(by="nothing")
     seen = seen.replace(
@@ -79,7 +87,7 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     )
     if seen.changes:
         return seen
-    if seen.before is not None and seen.before.digest == table["digest"] and not _rewritten(seen):
+    if seen.before is not None and seen.before.digest == listed and not _rewritten(seen):
         return seen.replace(by="digest")
     return seen.replace(by="folder") if trust.given(config.root, env) is not None else seen
 
@@ -100,21 +108,22 @@ def refusal(found: Demands, env: Mapping[str, str]) -> NotTrusted:
         what = f"are not what {VARIABLE} trusts ({said[:80]}), but {found.digest}"
     return NotTrusted(
         f"the settings of {found.root} {what}",
+        hint=trust.nowhere_to_keep(found.root, env),
         problems=[*changed(found), *(" ".join(map(plain, row)) for row in difference(found))],
     )
 
 
 def difference(found: Demands) -> list[tuple[str, str, str]]:
     """(what became of it, key, words) of everything that is not as it was trusted last."""
-    before = {row[1]: words_of(row) for row in (found.before.items if found.before else ()) if len(row) == 3}
-    now = {row[1]: words_of(row) for row in found.items}
+    before = {row[1]: row for row in (found.before.items if found.before else ()) if len(row) == 3}
+    now = {row[1]: row for row in found.items}
     told = []
-    for key, words in now.items():
+    for key, row in now.items():
         if key not in before:
-            told.append(("new:", key, words))
-        elif before[key] != words:
-            told.append(("changed:", key, f"{words}  (was: {before[key]})"))
-    told += [("gone:", key, words) for key, words in before.items() if key not in now]
+            told.append(("new:", key, words_of(row)))
+        elif before[key][2] != row[2]:
+            told.append(("changed:", key, f"{words_of(row)}  (was: {words_of(before[key])})"))
+    told += [("gone:", key, words_of(row)) for key, row in before.items() if key not in now]
     return told
 
 
@@ -184,12 +193,32 @@ def program_is_trusted(config: Config, runtime: str, env: Mapping[str, str]) -> 
     return f"runtimes.{runtime}.command" not in named or demanded(config, env).by is not None
 
 
-def _content(root: str, name: str) -> str | None:
-    """The digest of a file's content; None where there is no such file.
+def _beyond_digest(found: Demands, changes: tuple[Changed, ...]) -> tuple[Changed, ...]:
+    """The changes of runs that the digest cannot tell: of scripts that did not come with the repository."""
+    apart = {name for name in found.scripts if not _committed(found.root, name)}
+    return tuple(one for one in changes if apart.intersection(one.paths))
+
+
+def _committed(root: str, name: str) -> str | None:
+    """What the repository itself says of this file: its content where git tracks it, where a tracked link
+    leads, None of what was installed or made here. Without git, everything came with the folder.
+    """
+    from runner.disk.upwards import git_root
+    from runner.state.committed import is_committed
+
+    path = os.path.join(root, name)
+    if git_root(root) is None or is_committed(root, os.path.realpath(path)):
+        said = _content(root, name, is_whole=True)
+        return None if said is None or said.startswith(_OUTSIDE) else said
+    return f"link:{os.readlink(path)}" if os.path.islink(path) and is_committed(root, path) else None
+
+
+def _content(root: str, name: str, *, is_whole: bool = False) -> str | None:
+    """The digest of a file's content; None where there is no such file. Of a large one, which no start has
+    the time to read, which file it is and when it changed last, unless it is asked for as a whole.
 
     What a link leads to outside of the repository, such as the Python of a `.venv`, did not come with it: its
-    name without a version is enough to see that the repository has put something else there. And a script
-    that names the folder of the repository, as an installer writes them, is the same in another folder.
+    name without a version is enough to see that the repository has put something else there.
     """
     path, above = os.path.join(root, name), os.path.realpath(root).rstrip("/") + "/"
     try:
@@ -200,10 +229,10 @@ def _content(root: str, name: str) -> str | None:
         real = os.path.realpath(path)
         if not real.startswith(above):
             return _OUTSIDE + os.path.basename(real).rstrip("0123456789.")
+        if found.st_size > _AT_EACH_START and not is_whole:
+            return f"file:{found.st_ino}:{found.st_size}:{found.st_mtime_ns}:{found.st_ctime_ns}"
         if found.st_size > _LARGEST:
             return f"size:{found.st_size}:{found.st_mtime_ns}"
-        if found.st_size <= _SMALL:
-            return f"sha256:{sha256(file.read(_SMALL).replace(os.fsencode(above), b'')).hexdigest()}"
         made = sha256()
         while piece := file.read(_PIECE):
             made.update(piece)

@@ -115,15 +115,19 @@ def test_a_person_is_asked_once_with_words_and_a_no_starts_nothing(
     assert start(clone) == (0, "")
 
 
-def test_what_many_tasks_say_alike_is_shown_once_and_no_value_hides_the_others(clone: Repo) -> None:
+def test_what_many_tasks_say_alike_is_shown_once_and_no_value_is_cut(clone: Repo) -> None:
     tasks = "".join(f'[tasks.t{n}]\nprompt = "x"\nverify = [["make"]]\n' for n in range(50))
     long = " " * 5000
     clone.config(
         f'{tasks}[runtimes.codex.config]\nnotify = ["sh", "-c", "true{long}; rm -r x"]\na = "\u200b"\n'
+        f'[tasks.long]\nprompt = "x"\nverify = [["true", "{long}"], ["rm", "y"]]\n'
+        f'[runtimes.codex.config.mcp_servers.{"k" * 3000}]\ncommand = "last"\n'
+        f'[sandboxes.s]\nlevel = "workspace-write"\nwritable = ["/{"x" * 3000}", "/home/z"]\n'
     )
     shown = clone.cli("trust", "--show").stdout
     assert "tasks.t0.verify and 49 more" in shown and shown.count("make") == 1
-    assert "more)" in shown and len(shown) < 5000
+    for hidden in ("; rm -r x", "; rm y", "/home/z", ".command  last", "characters: `runner trust --show"):
+        assert hidden in shown, hidden
     assert "\\u200b" in shown and "\u200b" not in shown
 
 

@@ -45,6 +45,12 @@ def demanded(
     return trust.demanded(config_from_json(config), repo.env)
 
 
+def track(root: Path, *names: str) -> None:
+    """As if they had come with the repository."""
+    subprocess.run(["git", "init", "-q", root], check=True)
+    subprocess.run(["git", "-C", root, "add", "-f", *names], check=True)
+
+
 def with_(table: str, line: str, text: str = BASE) -> str:
     """The settings with a line more at the end of a table, which may be new."""
     head = f"[{table}]\n"
@@ -198,15 +204,16 @@ def test_a_script_behind_options_with_a_value_or_behind_env_counts(
 )
 def test_the_content_of_a_script_in_the_repository_counts(repo, table: str, line: str, file: str) -> None:
     text = with_(table, line)
-    absent = demanded(repo, text)
+    absent = demanded(repo, text).digest
     path = repo.root / file
     path.parent.mkdir(exist_ok=True)
     path.write_text("one", encoding="utf-8")
-    one = demanded(repo, text)
+    track(repo.root, file)
+    one = demanded(repo, text).digest
     path.write_text("two", encoding="utf-8")
-    two = demanded(repo, text)
-    assert len({absent.digest, one.digest, two.digest}) == 3
-    (kind,) = (kind for kind, key, _ in two.items if f"content of {file}" in key)
+    found = demanded(repo, text)
+    assert len({absent, one, found.digest}) == 3
+    (kind,) = (kind for kind, key, _ in found.items if f"content of {file}" in key)
     assert kind == ("other" if "rehearse" in line else "runs")
 
 
@@ -281,6 +288,16 @@ def test_a_digest_in_the_environment_is_trust_in_exactly_that(repo) -> None:
         trust.require(config, {"HOME": "/nonexistent", "RUNNER_TRUST": "sha256:0"})
 
 
+def test_where_no_answer_can_be_kept_the_hint_says_what_to_change(repo, tmp_path: Path) -> None:
+    demanded(repo, BASE)
+    for env in ({"HOME": str(repo.root)}, {"HOME": str(tmp_path), "XDG_STATE_HOME": f"{repo.root}/x"}):
+        with pytest.raises(NotTrusted) as refused:
+            trust.require(repo.load(), env)
+        assert refused.value.hint is not None
+        assert "set XDG_STATE_HOME to a folder outside" in refused.value.hint
+        assert "--trust" not in refused.value.hint
+
+
 def test_the_digest_is_the_same_wherever_the_repository_lies(repo, tmp_path: Path) -> None:
     from runner import config
 
@@ -293,25 +310,53 @@ def test_the_digest_is_the_same_wherever_the_repository_lies(repo, tmp_path: Pat
     assert trust.demanded(config.load(str(other), env=env), repo.env).digest == digest
 
 
-def test_the_digest_is_the_same_with_the_tools_that_a_machine_has_installed_in_the_repository(repo) -> None:
-    """The Python of a virtual environment is the machine's, and its programs name the folder they are in."""
-    from runner import config
+@pytest.mark.parametrize("is_git", [True, False])
+def test_the_digest_does_not_depend_on_what_is_installed_in_the_repository(repo, is_git: bool) -> None:
+    """CI pins it before the installation and after it; without git, nobody knows what was installed."""
+    (repo.root / ".git/HEAD").unlink()
+    text = with_("tasks.b", 'verify = [["node_modules/.bin/x"], [".venv/bin/python"], ["bin/x"], ["ci"]]')
+    (repo.root / "ci").write_text("true", encoding="utf-8")
+    for folder in ("node_modules/.bin", "node_modules/x", ".venv/bin", "bin"):
+        (repo.root / folder).mkdir(parents=True)
+    (repo.root / "bin/x").symlink_to("../node_modules/x/cli.js")
+    if is_git:
+        track(repo.root, "ci", "bin/x")
+    before = demanded(repo, text).digest
+    (repo.root / "node_modules/x/cli.js").write_text("installed", encoding="utf-8")
+    (repo.root / "node_modules/.bin/x").symlink_to("../x/cli.js")
+    (repo.root / ".venv/bin/python").symlink_to("/bin/sh")
+    assert (demanded(repo, text).digest == before) == is_git
+    (repo.root / "bin/x").unlink()
+    (repo.root / "bin/x").symlink_to("../node_modules/y/cli.js")
+    assert demanded(repo, text).digest != before  # that came with the repository
 
-    text = with_("tasks.b", 'verify = [[".venv/bin/python", "-m", "pytest"], ["bin/tool"]]')
-    digests = set()
-    for name, version in (("one", "3.11"), ("two", "3.12"), ("three", None)):
-        root = repo.root.parent / name
-        (root / ".venv/bin").mkdir(parents=True)
-        (root / "bin").mkdir()
-        (root / "bin/tool").write_text(f"#!{root}/.venv/bin/python\n", encoding="utf-8")
-        if version is not None:
-            program = repo.root.parent / f"python{version}"
-            program.write_text(version, encoding="utf-8")
-            (root / ".venv/bin/python").symlink_to(program)
-        (root / "delegate.toml").write_text(text, encoding="utf-8")
-        subprocess.run(["git", "init", "-q", root], check=True)
-        digests.add(trust.demanded(config.load(str(root), env=repo.env), repo.env).digest)
-    assert len(digests) == 1
+
+def test_a_digest_does_not_cover_what_a_run_changed_beside_the_repository(repo) -> None:
+    from runner.state.trust import changed_by_run
+
+    track(repo.root)
+    env = {**repo.env, "RUNNER_TRUST": demanded(repo, BASE).digest}
+    config = repo.load()
+    for path, by in (("delegate.toml", "variable"), ("ci.sh", None)):
+        changed_by_run(str(repo.root), repo.env, "run-1", (path,))
+        assert trust.demanded(config, env).by == by, path
+
+
+def test_a_large_script_is_not_read_by_each_start_and_a_change_of_it_is_asked_about(repo) -> None:
+    path = repo.root / "ci.sh"
+    path.write_bytes(b"#" * (9 << 20))
+    track(repo.root, "ci.sh")
+    found = demanded(repo, BASE)
+    assert [words for _, key, words in found.items if "ci.sh" in key and words.startswith("file:")]
+    trust.agree(found, repo.env)
+    digest = found.digest
+    assert demanded(repo, BASE).by == "digest"
+    with path.open("r+b") as file:
+        file.write(b"x")
+    os.utime(path, ns=(1, 1))
+    changed = demanded(repo, BASE)
+    assert changed.by is None and changed.digest != digest
+    assert [key for _, key, _ in trust.difference(changed)] == ["content of ci.sh"]
 
 
 def test_a_program_of_the_machine_may_change_and_one_of_the_repository_in_its_place_is_asked_about(
@@ -322,14 +367,12 @@ def test_a_program_of_the_machine_may_change_and_one_of_the_repository_in_its_pl
     link.parent.mkdir(parents=True)
     machine.write_text("one", encoding="utf-8")
     link.symlink_to(machine)
-    agreed = demanded(repo, text)
-    trust.agree(agreed, repo.env)
+    trust.agree(demanded(repo, text), repo.env)
     machine.write_text("upgraded", encoding="utf-8")
     assert demanded(repo, text).by == "digest"
     link.unlink()
     link.write_text("of the repository", encoding="utf-8")
-    found = demanded(repo, text)
-    assert found.by is None and found.digest != agreed.digest
+    assert demanded(repo, text).by is None
     link.unlink()
     link.symlink_to("/bin/sh")
     assert demanded(repo, text).by is None
