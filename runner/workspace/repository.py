@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import entry_at, read_bytes
 from runner.workspace.git import Git, GitFailed, joined, split
@@ -33,6 +34,10 @@ _STATES = (
 # unchanged, intent to add, skip in the work tree.
 _REMEMBERED = rb"  ctime: .*\n  mtime: .*\n  dev: .*\n  uid: .*\n  size: \d+\tflags: ([0-9a-f]+)\n"
 _LASTING_FLAGS = 0x6000_8000
+_ELSEWHERE = (
+    "`core.worktree` says so (`git config --show-origin core.worktree`); with `extensions.worktreeConfig` it "
+    "is a setting of one work tree: `git config --worktree core.worktree PATH` there, then unset the other"
+)
 _CONVERTS = rb"\s(?:text|crlf|eol|ident|filter|working-tree-encoding)(?:[\s=]|$)"
 
 
@@ -195,7 +200,8 @@ def find(path: str) -> Repository | None:
     """The repository whose work tree `path` is in; None if there is none, or none with a work tree.
 
     GitFailed where git sees one and refuses it (one of another user, or a broken one), Conflict where it
-    would wait without end.
+    would wait without end, or where the work tree that git tells lies elsewhere: what is done at `path` would
+    not be seen there.
     """
     refuse_blocking_repository(path)
     git = Git(path)
@@ -209,4 +215,7 @@ def find(path: str) -> Repository | None:
     if len(lines) != len(asked) or b"\r" in out:  # a name has a line's end
         lines = [git.run("rev-parse", what).removesuffix(b"\n") for what in asked]
     root, git_dir, common, hash_name = map(os.fsdecode, lines)
+    here = os.path.realpath(path)
+    if not f"{here}/".startswith(f"{os.path.realpath(root).rstrip('/')}/"):
+        raise Conflict(f"git takes {root} for the work tree of {here}, which is not in it", hint=_ELSEWHERE)
     return Repository(root, git_dir, os.path.normpath(os.path.join(path, common)), hash_name)

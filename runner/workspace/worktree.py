@@ -102,7 +102,8 @@ def create(repo: str | Repository, base: str | None, path: str, folder: str) -> 
     submodules are not checked out. It is locked, so that no `git worktree prune` takes it away.
 
     Conflict if there is no repository or no such commit, or something stands there; GitFailed if git refuses.
-    What a failed call made is removed.
+    Conflict too if git takes something else for the root of the new tree (`core.worktree`). What a failed
+    call made is removed.
     """
     repository = find(repo) if isinstance(repo, str) else repo
     if repository is None or base is None:
@@ -121,7 +122,9 @@ def create(repo: str | Repository, base: str | None, path: str, folder: str) -> 
     try:
         why = ("--lock", "--reason", f"runner: {name}")
         _git_in(repository, parent).run("worktree", "add", "-q", "--detach", *why, "--", name, base)
-        snapshots.take(path, folder, is_new=True)
+        taken = snapshots.take(path, folder, is_new=True)
+        if taken is None or not _is_at(taken, path):
+            raise Conflict(f"git does not take {path} for a work tree of its own")
     except BaseException:
         _remove(repository, path)
         with contextlib.suppress(FileNotFoundError):
@@ -220,7 +223,16 @@ def _snapshot(worktree: Worktree) -> Snapshot:
         raise Conflict(
             f"the work tree {worktree.path} is gone", hint="a patch of it may be in the run's folder"
         )
+    if not _is_at(taken, worktree.path):  # what was done in this one, nobody knows
+        raise Conflict(
+            f"the record of the work tree {worktree.path} is of another folder, {taken.root}",
+            hint="copy the work by hand, then `git worktree remove --force --force` removes the tree",
+        )
     return taken
+
+
+def _is_at(taken: Snapshot, path: str) -> bool:
+    return os.path.realpath(taken.root) == os.path.realpath(path)
 
 
 def _merged(user: Snapshot, patch: bytes) -> Moves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from support.work import Work
 
 from runner.errors import Conflict
+from runner.state.authentic import write_record
 from runner.workspace import worktree as worktrees
 from runner.workspace.worktree import Worktree, accept, create, discard, load, place
 
@@ -233,3 +235,42 @@ def test_what_a_snapshot_keeps_is_for_nobody_else(work: Work) -> None:
     kept = work.folder / "workspace"
     folders = [kept, *(path for path in kept.rglob("*") if path.is_dir())]
     assert {path.stat().st_mode & 0o077 for path in folders} == {0}
+
+
+def test_where_git_takes_another_folder_for_its_root_none_is_made(work: Work) -> None:
+    """`core.worktree` in a file that all work trees read: submodules have it, once the extension is on."""
+    work.git("config", "core.worktree", str(work.root))
+    work.git("config", "extensions.worktreeConfig", "true")
+    before = work.state()
+    with pytest.raises(Conflict, match="takes .* for the work tree") as caught:
+        made(work)
+    assert "git config --worktree core.worktree" in (caught.value.hint or "")
+    assert load(str(work.folder)) is None and work.state() == before
+    assert work.says("worktree", "list").count("\n") == 1
+    assert not Path(place(str(work.root), "r", environment())).exists()
+
+
+def test_a_submodule_whose_root_is_found_by_a_shared_setting_is_refused_too(
+    work: Work, tmp_path: Path
+) -> None:
+    whole = Work(tmp_path / "whole")
+    whole.write("x")
+    whole.commit()
+    whole.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(work.root), "sub")
+    whole.git("config", "extensions.worktreeConfig", "true", cwd=whole.root / "sub")
+    sub = str(whole.root / "sub")
+    with pytest.raises(Conflict, match="takes .* for the work tree"):
+        create(sub, whole.says("-C", sub, "rev-parse", "HEAD").strip(), place(sub, "r", os.environ), sub)
+
+
+def test_a_tree_whose_record_is_of_another_folder_is_never_removed(work: Work) -> None:
+    tree = made(work)
+    write(tree, "work", "of hours\n")
+    record = work.folder / "workspace.json"
+    forged = {**json.loads(record.read_text()), "root": str(work.root)}
+    del forged["mac"]
+    write_record(str(record), forged)
+    for decide in (discard, accept):
+        with pytest.raises(Conflict, match="of another folder"):
+            decide(tree)
+    assert Path(tree.path, "work").read_text() == "of hours\n" and not tree.removal_began
