@@ -14,7 +14,7 @@ from runner.disk.scratch import scratch
 from runner.errors import Conflict
 from runner.workspace.files import REPOSITORY, copy_with_time, entry_at
 from runner.workspace.git import GitFailed, joined, split
-from runner.workspace.repository import find
+from runner.workspace.repository import find, watch
 from runner.workspace.survey import refuse_blocking_rules, survey
 from runner.workspace.tracked import above
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 _WHOLE = {"core.splitIndex": "false", "index.sparse": "false"}
 _NOBODY = {"NAME": "runner", "EMAIL": "runner@localhost"}
 _MODULE = b"%o" % REPOSITORY
-_NOT_ALL = "git cannot store all of these files"
+_NOT_ALL = "not all of these files can be committed"
 
 
 class NotHeld(Conflict):
-    """`names` are what git cannot hold as files, such as repositories inside and folders."""
+    """`names` are what git cannot hold as files, such as repositories inside and folders, or what the user
+    keeps out of commits.
+    """
 
     def __init__(self, problems: Sequence[str], names: Collection[str]) -> None:
         super().__init__(_NOT_ALL, problems=problems)
@@ -109,6 +111,7 @@ def differing(root: str, commit: str, paths: Sequence[str] | None) -> tuple[str,
         held = {*split(git.run("ls-tree", "-r", "-z", "--name-only", "--full-tree", base))}
         refuse_blocking_rules(repository.root, held | asked)
         git.run("read-tree", "--reset", base)
+        watch(git, repository.unwatched(git))
         git.ask("update-index", "-q", "--really-refresh")  # its status says that something differs
         listed = split(git.run("diff-files", "-z", "--name-only", "--ignore-submodules=dirty"))
     found = {name for name in listed if names is None or name in asked}
@@ -166,7 +169,10 @@ def _overlay(git: Git, repository: Repository, names: list[str]) -> list[str]:
         raise Conflict(f"cannot be looked at: {error.filename} ({error.strerror})") from error
     refuse_blocking_rules(repository.root, names)
     ways: dict[str, str] = {}
-    refused: dict[str, str] = {}
+    refused = {
+        name: f"git is told not to look at it (skip-worktree or assume-unchanged): {name}"
+        for name in repository.unwatched(repository.git, absent=True).intersection(names)
+    }
     for name in names:
         way = _way(repository.root, os.path.dirname(name), ways, modules)
         is_repository = name in seen.inner and os.path.lexists(f"{repository.root}/{name}/.git")

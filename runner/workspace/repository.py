@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 
+from runner.disk.scratch import scratch
 from runner.errors import Conflict
 from runner.value import Value
-from runner.workspace.files import entry_at, read_bytes
+from runner.workspace.files import copy_with_time, entry_at, read_bytes
 from runner.workspace.git import Git, GitFailed, joined, split
 from runner.workspace.ignores import Untracked, one_list, untracked
 from runner.workspace.inner import refuse_blocking_repository
@@ -118,8 +119,27 @@ class Repository(Value):
         """Paths that differ from HEAD (staged or not), and untracked ones that are not ignored."""
         options = ("--porcelain=v1", "-z", "-uall", "--no-renames", "--ignore-submodules=dirty")
         told = [line for line in split(self.git.run("status", *options)) if not but(line[3:])]
-        dirty = tuple(line[3:] for line in told if not line.startswith("??"))
-        return dirty, tuple(line[3:] for line in told if line.startswith("??"))
+        dirty = [line[3:] for line in told if not line.startswith("??")]
+        if unwatched := self.unwatched(self.git):
+            with scratch(os.environ) as folder:
+                git = self.git.but(GIT_INDEX_FILE=f"{folder}/index").but_with({"core.splitIndex": "false"})
+                copy_with_time(self.index, f"{folder}/index")
+                watch(git, unwatched)
+                seen = split(git.run("diff-files", "-z", "--name-only"))
+                dirty += [name for name in seen if name in unwatched]
+        return tuple(dict.fromkeys(dirty)), tuple(line[3:] for line in told if line.startswith("??"))
+
+    def unwatched(self, git: Git, *, absent: bool = False) -> frozenset[str]:
+        """The names that the index of `git` says not to look at, by hand: skip-worktree, assume-unchanged.
+        With `absent` also those of the first kind at which nothing stands: a sparse checkout leaves them out.
+        """
+        told = split(git.run("ls-files", "-v", "-z"))
+        return frozenset(
+            line[2:]
+            for line in told
+            if (line[0].islower() and line[0] != "s")
+            or (line[0] in "Ss" and (absent or os.path.lexists(f"{self.root}/{line[2:]}")))
+        )
 
     def is_committed(self) -> bool:
         """Whether the index holds what HEAD does."""
@@ -194,6 +214,13 @@ class Repository(Value):
             not entry.has_content_of(found)
             or re.search(_CONVERTS, read_bytes(f"{self.root}/{path}") or b"") is not None
         )
+
+
+def watch(git: Git, names: Iterable[str]) -> None:
+    """Has git look at these again, by a private index."""
+    for bit in ("--no-skip-worktree", "--no-assume-unchanged"):
+        git.run("update-index", bit, "-z", "--stdin", stdin=joined(names))
+    git.ask("update-index", "-q", "--refresh")  # its status says that something differs
 
 
 def find(path: str) -> Repository | None:

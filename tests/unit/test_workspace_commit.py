@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from support.work import Work
 
 from runner.errors import Conflict
-from runner.workspace.commit import advance, differing, make, tip
+from runner.workspace.commit import NotHeld, advance, differing, make, tip
 from runner.workspace.git import GitFailed
+from runner.workspace.repository import find
 
 AT = "2026-01-02T03:04:05.678Z"
 ZERO = "0" * 40
@@ -494,6 +495,30 @@ def test_a_file_that_git_was_told_to_assume_unchanged_is_looked_at(work: Work) -
     work.git("update-index", "--assume-unchanged", "a")
     work.write("a", "changed, and longer\n")
     assert differing(str(work.root), work.head(), None) == ("a",)
+
+
+@pytest.mark.parametrize("bit", ["skip-worktree", "assume-unchanged"])
+def test_what_git_is_told_not_to_look_at_is_the_users(work: Work, bit: str) -> None:
+    """A private line in a tracked file, which `git status` does not tell of, is in no commit."""
+    repository = find(str(work.root))
+    assert repository is not None
+    work.git("update-index", f"--{bit}", "a", "b", "d/c")
+    work.write("a", "password\n")
+    marks = work.says("ls-files", "-v")
+    assert work.says("status", "--porcelain", "--untracked-files=no") == ""
+    assert repository.uncommitted()[0] == ("a",)
+    assert differing(str(work.root), work.head(), None) == ("a",)
+    for name in ("a", "b"):  # whoever changed it since
+        with pytest.raises(NotHeld, match="not all of these files") as caught:
+            commit(work, name)
+        assert name in caught.value.problems[0] and "skip-worktree" in caught.value.problems[0]
+    work.remove("d/c")
+    with pytest.raises(NotHeld):
+        commit(work, "d/c")
+    work.write("new")
+    head = work.head()
+    advance(str(work.root), None, commit(work, "new"), head, ["new"])
+    assert work.says("ls-files", "-v") == marks + "H new\n" and work.says("show", "--stat").count("|") == 1
 
 
 def test_what_a_sparse_checkout_leaves_out_does_not_differ(work: Work) -> None:

@@ -242,7 +242,7 @@ def test_where_git_takes_another_folder_for_its_root_none_is_made(work: Work) ->
     work.git("config", "core.worktree", str(work.root))
     work.git("config", "extensions.worktreeConfig", "true")
     before = work.state()
-    with pytest.raises(Conflict, match="takes .* for the work tree") as caught:
+    with pytest.raises(Conflict, match=r"takes .* for the work tree") as caught:
         made(work)
     assert "git config --worktree core.worktree" in (caught.value.hint or "")
     assert load(str(work.folder)) is None and work.state() == before
@@ -259,7 +259,7 @@ def test_a_submodule_whose_root_is_found_by_a_shared_setting_is_refused_too(
     whole.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(work.root), "sub")
     whole.git("config", "extensions.worktreeConfig", "true", cwd=whole.root / "sub")
     sub = str(whole.root / "sub")
-    with pytest.raises(Conflict, match="takes .* for the work tree"):
+    with pytest.raises(Conflict, match=r"takes .* for the work tree"):
         create(sub, whole.says("-C", sub, "rev-parse", "HEAD").strip(), place(sub, "r", os.environ), sub)
 
 
