@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from runner.model import Identity
 from runner.processes.cgroup import Cgroup
@@ -92,12 +92,25 @@ class Tree:
         listed: dict[int, list[Process]] = {}
         for process in processes.values():
             listed.setdefault(process.parent, []).append(process)
-        leader = processes.get(self._root.pid)
-        ours = leader is None or leader.start_time == self._root.start_time
-        queue = [process for process in processes.values() if self._is_start(process, ours)]
-        queue += listed.get(me, [])
-        queue += [p for p in processes.values() if marker(p.pid) == self._run_id]
+        queue = [p for p in processes.values() if (p.pid, p.start_time) in self._seen]
+        marked = [p for p in processes.values() if marker(p.pid) == self._run_id]
+        queue += [*self._in_session(processes, {p.pid for p in marked}), *listed.get(me, []), *marked]
         return queue, lambda pid: listed.get(pid, [])
+
+    def _in_session(self, processes: Mapping[int, Process], marked: set[int]) -> list[Process]:
+        """The root's own session, where Codex keeps an MCP server, which has no marker.
+
+        Its number is not reused while it has members. So it is known by one of them that is ours: one that
+        was seen before, as the root itself, or that has the marker. Without one, it may be that of a daemon
+        which got the number of the root when nothing of the run was left.
+        """
+        root = self._root
+        leader = processes.get(root.pid)
+        if leader is not None and leader.start_time != root.start_time:
+            return []
+        inside = [p for p in processes.values() if p.session == root.pid and p.start_time >= root.start_time]
+        is_ours = any(p.pid in marked or (p.pid, p.start_time) in self._seen for p in inside)
+        return inside if is_ours else []
 
     def _strays(self) -> list[Process]:
         """Our own children of this run, right after a walk: a slow walk never meets short-lived processes.
@@ -106,14 +119,6 @@ class Tree:
         self._reap()
         known = [process for process in children(os.getpid()) if not self._is_foreign(process)]
         return [process for process in known if not self._is_spared(process)]
-
-    def _is_start(self, process: Process, is_our_session: bool) -> bool:
-        if (process.pid, process.start_time) in self._seen:
-            return True
-        # An MCP server has no marker, but Codex keeps it in the root's own session. A session's number
-        # is not reused while it has members; once another process leads it, none of it is ours.
-        in_session = is_our_session and process.session == self._root.pid
-        return in_session and process.start_time >= self._root.start_time
 
     def _is_foreign(self, process: Process) -> bool:
         """Whether it is of another run, or only has the root's reused number.

@@ -63,6 +63,67 @@ def test_a_walk_stops_where_another_run_says_that_the_process_is_its_own() -> No
     os.kill(left, signal.SIGKILL)
 
 
+SESSION = """
+import json, os, signal, sys
+from runner.model import Identity
+from runner.processes.proc import boot_id, host, process_at
+from runner.processes.tree import Tree
+
+RUN = "20260101T000000000Z-00000000"
+kind = sys.argv[1]
+said_r, said_w = os.pipe()
+leader = os.fork()
+if leader == 0:
+    os.setsid()
+    for n in range(2):
+        if os.fork() == 0:
+            env = {"RUNNER_RUN_ID": RUN} if kind == "marked" and n == 0 else {}
+            os.set_inheritable(said_w, True)
+            os.execve("/bin/sh", ["sh", "-c", f"echo $$ >&{said_w}; exec sleep 60"], env)
+    signal.pause()
+pids = set()
+with os.fdopen(said_r) as told:
+    while len(pids) < 2:
+        pids.add(int(told.readline()))
+started = process_at(leader).start_time
+# A daemon that got the number of our root: the root was there before it, and nothing of it is left.
+root = Identity(host(), boot_id(), leader, started - (1 if kind.startswith("stranger") else 0))
+tree = Tree(RUN, root, reap=lambda: None)
+if kind == "seen":
+    tree.members()
+if kind not in ("alive", "zombie", "stranger leads"):
+    os.kill(leader, signal.SIGKILL)
+    os.waitpid(leader, 0)
+elif kind == "zombie":
+    os.kill(leader, signal.SIGKILL)
+    os.waitid(os.P_PID, leader, os.WEXITED | os.WNOWAIT)
+found = {process.pid for process in tree.members()}
+print(json.dumps({"inside": len(found & pids), "found": len(found)}))
+os.killpg(leader, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "inside", "found"),
+    [
+        ("alive", 2, 3),
+        ("zombie", 2, 2),
+        ("seen", 2, 2),
+        ("marked", 2, 2),
+        ("unmarked", 0, 0),
+        ("stranger", 0, 0),
+        ("stranger leads", 0, 0),
+    ],
+)
+def test_a_session_is_ours_only_while_one_in_it_is_known(kind: str, inside: int, found: int) -> None:
+    """What has the number of our root as its session may be a daemon that got it long after us."""
+    done = subprocess.run(
+        [sys.executable, "-c", SESSION, kind], capture_output=True, text=True, check=True, timeout=60
+    )
+    told = json.loads(done.stdout)
+    assert (told["inside"], told["found"]) == (inside, found)
+
+
 def walk(owner: str, mark: str = "") -> dict:
     done = subprocess.run(
         [sys.executable, "-c", WALK, owner, mark], capture_output=True, text=True, check=True, timeout=60
