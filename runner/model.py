@@ -62,13 +62,15 @@ class Level(StrEnum):
 
 
 class Identity(Value):
-    """Which process, on which host, in which boot: a pid alone is reused, this is not."""
+    """Which process, of which boot: a pid alone is reused, this is not."""
 
     host: str
     boot_id: str
     pid: Count
     start_time: Count
     """Clock ticks since boot, field 22 of /proc/PID/stat (proc(5))."""
+    namespace: int | None = None
+    """In which its pid counts (pid_namespaces(7)); None in older records."""
 
 
 class Reason(Value):

@@ -1,6 +1,6 @@
 """Processes as /proc shows them, and signals that cannot hit the wrong one. Edge: processes, Linux.
 
-A process is ours only by identity: host, boot id, pid and start time (proc(5), field 22). Signals go through
+A process is ours only by identity: boot id, pid and start time (proc(5), field 22). Signals go through
 a pidfd whose identity was checked after it was opened, so a reused pid is never signalled (pidfd_open(2)).
 """
 
@@ -51,6 +51,28 @@ def boot_id() -> str:
 
 def host() -> str:
     return os.uname().nodename
+
+
+def namespace() -> int | None:
+    """In which of its namespaces this machine numbers the processes that we see; None without any."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return None
+
+
+def is_here(identity: Identity) -> bool:
+    """Whether it is of this boot, and of the processes that we can see.
+
+    A machine can get another name at any time. So the name only counts where the namespace differs: a
+    container that was started again has another one, and none of its former processes.
+    """
+    seen_by_us = identity.namespace == namespace() or identity.host == host()
+    return seen_by_us and identity.boot_id == boot_id()
+
+
+def identity_of(process: Process) -> Identity:
+    return Identity(host(), boot_id(), process.pid, process.start_time, namespace())
 
 
 def process_at(pid: int) -> Process | None:
@@ -109,7 +131,7 @@ def identify(pid: int) -> Identity | None:
     process = process_at(pid)
     if process is None or not process.is_alive:
         return None
-    return Identity(host(), boot_id(), pid, process.start_time)
+    return identity_of(process)
 
 
 def age_s(process: Process) -> float:
@@ -119,7 +141,7 @@ def age_s(process: Process) -> float:
 
 def find_process(identity: Identity) -> Process | None:
     """The process that `identity` names, zombies included; None if it is gone or from another boot."""
-    if identity.host != host() or identity.boot_id != boot_id():
+    if not is_here(identity):
         return None
     process = process_at(identity.pid)
     return process if process is not None and process.start_time == identity.start_time else None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from runner.model import Identity
 from runner.processes.cgroup import Cgroup, born_in
-from runner.processes.proc import boot_id, host, process_at
+from runner.processes.proc import identity_of, process_at
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -91,7 +91,7 @@ def spawn(
     process = process_at(pid)
     # It may have ended already: until it is waited for, its entry stays in /proc.
     assert process is not None
-    return Identity(host(), boot_id(), pid, process.start_time)
+    return identity_of(process)
 
 
 def end_session(pid: int) -> None:

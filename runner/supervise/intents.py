@@ -79,6 +79,7 @@ class Intents:
         assert owner.manifest.process is not None
         root = find_process(owner.manifest.process)
         if root is None or not root.is_alive:
+            owner.tree.thaw(_FREEZE_S)
             return  # it ended meanwhile; the watch sees that next
         if running:
             owner.tree.thaw(_FREEZE_S)

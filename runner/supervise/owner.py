@@ -13,7 +13,7 @@ from runner import runtimes
 from runner.errors import RunnerError
 from runner.model import Conformance, Level
 from runner.processes import cgroup
-from runner.processes.proc import command_line, environment, find_process, identify
+from runner.processes.proc import command_line, environment, find_process, is_alive
 from runner.processes.tree import Tree
 from runner.runtimes import PLAN
 from runner.state import fingerprints, spent
@@ -59,7 +59,8 @@ class Owner:
             self.write(self.manifest)
         self.cgroup = cgroup.find(run.run_id, self.manifest.cgroup)
         """The control group of the run's processes, where there is one."""
-        self.is_starter = identify(os.getpid()) == self.manifest.supervisor
+        me = self.manifest.supervisor
+        self.is_starter = me is not None and me.pid == os.getpid() and is_alive(me)
         """Whether we have started the run: then we are the parent of its process."""
         self.status: int | None = None
         """Wait status of the run's process, once we as its parent have seen it."""

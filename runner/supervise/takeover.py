@@ -10,7 +10,7 @@ import os
 
 from runner.errors import ManifestBroken, RunNotFound
 from runner.model import Outcome, Phase, Reason
-from runner.processes.proc import boot_id, host, identify, is_alive
+from runner.processes.proc import identify, is_alive, is_here
 from runner.processes.tree import marked
 from runner.state.events import EventLog
 from runner.state.lifecycle import Event
@@ -67,7 +67,7 @@ def unseen_end(action: Action, phase: Phase, *, process_known: bool) -> tuple[Ou
     if action is Action.NEVER_STARTED:
         text = "its starter ended before the agent existed"
         return Outcome.FAILED, Reason("never_started", text, "start it again")
-    text = f"the machine was restarted while it was `{phase}`"
+    text = f"the machine or its container was restarted while it was `{phase}`"
     if not process_known:
         text = "its starter ended while starting the agent, whose fate was not seen"
     return Outcome.LOST, Reason("lost", text, "check its output, then start it again")
@@ -99,7 +99,7 @@ def find_action(run: RunDir, invocation: Invocation, manifest: Manifest) -> tupl
     known = process or manifest.supervisor
     action = decide(
         manifest.phase,
-        same_boot=known is None or (known.host, known.boot_id) == (host(), boot_id()),
+        same_boot=known is None or is_here(known),
         process_known=process is not None,
         process_alive=process is not None and is_alive(process),
         output_seen=os.path.exists(run.stdout),

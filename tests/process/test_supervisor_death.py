@@ -280,20 +280,53 @@ def test_output_written_while_nobody_owned_it_is_all_there(repo: Repo) -> None:
     assert ticks == list(range(1, 2001))
 
 
-def test_another_boot_makes_it_lost_and_nobody_is_signalled(repo: Repo) -> None:
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"boot_id": "00000000-0000-0000-0000-000000000000"},
+        {"host": "container-a", "namespace": 1},
+        {"host": "container-a", "namespace": None},
+    ],
+    ids=["boot", "container", "older"],
+)
+def test_what_cannot_be_seen_from_here_is_lost_and_nobody_is_signalled(
+    repo: Repo, elsewhere: dict[str, object]
+) -> None:
     repo.waiting_codex()
     run = repo.task().start()
     repo.begun()
     child = run.child()
     run.kill_supervisor()
-    other = {**run.on_disk()["process"], "boot_id": "00000000-0000-0000-0000-000000000000"}
-    run.edit(process=other, supervisor={**run.on_disk()["supervisor"], "boot_id": other["boot_id"]})
+    for name in ("process", "supervisor"):
+        run.edit(**{name: {**run.on_disk()[name], **elsewhere}})
     ended = run.status()
     assert ended["status"] == "lost"
     assert "restarted" in ended["reason"]["message"]
     assert child.is_still_there(), "a process of this boot is not the one of another"
     repo.open_gate()
     wait_until(lambda: not child.is_still_there())
+
+
+def test_a_machine_that_got_another_name_still_has_its_runs(repo: Repo) -> None:
+    """A record of before has the name of before: one run is paused and ended, the other taken over."""
+    repo.waiting_codex()
+    run, other = repo.task().start(), repo.start()
+    repo.begun()
+    for one in (run, other):
+        for name in ("process", "supervisor"):
+            one.edit(**{name: {**one.on_disk()[name], "host": "a-name-of-before"}})
+    child = other.child()
+    run.kill_supervisor()
+    other.kill_supervisor()
+    kill(child)
+    wait_until(lambda: not child.is_still_there())
+    assert run.status()["status"] == "running"
+    assert run.told("pause")["status"] == "paused"
+    run.told("resume")
+    repo.open_gate()
+    assert run.wait()["status"] == "succeeded"
+    assert "restarted" not in other.status()["reason"]["message"]
+    assert other.status()["status"] == "lost"
 
 
 def test_a_number_that_was_reused_is_never_signalled(repo: Repo) -> None:

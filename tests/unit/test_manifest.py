@@ -154,8 +154,13 @@ LATER_OF_AN_ATTEMPT = {
 def test_the_sample_of_version_1_stays_readable_and_later_fields_get_their_defaults() -> None:
     data = json.loads(SAMPLE.read_text(encoding="utf-8"))
     manifest = Manifest.from_json(data)
-    attempts = [attempt | LATER_OF_AN_ATTEMPT for attempt in data["attempts"]]
-    assert manifest.to_json() == data | LATER | {"attempts": attempts}
+    nobody = {"namespace": None}
+    attempts = [
+        attempt | LATER_OF_AN_ATTEMPT | {"process": attempt["process"] | nobody}
+        for attempt in data["attempts"]
+    ]
+    processes = {name: data[name] | nobody for name in ("process", "supervisor")}
+    assert manifest.to_json() == data | LATER | {"attempts": attempts} | processes
     assert list(manifest.to_json()) == [*data, *LATER]
     assert list(manifest.attempts[0].to_json()) == [*data["attempts"][0], *LATER_OF_AN_ATTEMPT]
     assert manifest.status == "timed_out"
