@@ -18,6 +18,7 @@ from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
 from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
 from runner.model import Reason
+from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
 from runner.resolve.choose import choose
 from runner.state.authentic import refuse_foreign
@@ -221,7 +222,8 @@ class Conductor:
     def _taken_over(self, run: RunDir, end: BatchEnd) -> BatchEnd:
         """The end once the change of its own work tree is in the user's, or why it is not."""
         try:
-            merge_back.take_over(run)
+            with Uninterrupted():
+                merge_back.take_over(run)
         except WorkspaceBusy as error:
             self._keep(self.ledger.stops(self._why(error.code, error.message)))
             return end.replace(meaning=Meaning.LATER)  # the run that resumes the plan takes it over
@@ -354,6 +356,9 @@ class Conductor:
 
     def _recall_decided(self, step: Step, run: RunDir) -> None:
         """A person may have accepted by hand what did not apply; an unwanted work tree is removed."""
+        if merge_back.is_begun(run):  # what is half in place is to be all there, or none begins
+            with contextlib.suppress(RunnerError), Uninterrupted():
+                merge_back.take_over(run)
         if merge_back.decided(run) == "accepted":
             manifest = _end_of_ours(run)
             self._recalled.add(step.n)

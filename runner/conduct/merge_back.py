@@ -46,7 +46,11 @@ def take_over(run: RunDir) -> None:
     Conflict, with nothing changed, where it does not apply cleanly; WorkspaceBusy.
     """
     if decided(run) != "accepted" or standing(run.path) is not None:
-        accept.accept(run, actor="runner")
+        try:
+            accept.accept(run, actor="runner")
+        except RunnerError:
+            if decided(run) != "accepted":
+                raise  # else only its work tree could not be removed
 
 
 def put_away(run: RunDir) -> None:

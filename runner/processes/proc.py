@@ -246,6 +246,20 @@ def send(process: Process, number: int) -> bool:
     return True
 
 
+class Uninterrupted:
+    """Around what a SIGINT that comes meanwhile does not cut short: it is taken afterwards."""
+
+    def __enter__(self) -> None:
+        import signal
+
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def continue_stopped(process: Process) -> None:
     """Continues it, if it is stopped."""
     if process.is_stopped:

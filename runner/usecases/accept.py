@@ -56,7 +56,7 @@ def accept(run: RunDir, actor: str = "user") -> TreeDecision:
         before = _decided(run, tree)
         if before is not None and not (before == "accepted" and os.path.lexists(tree.path)):
             raise _decided_already(run, before)
-        if tree.removal_began:  # the acceptance was seen through, the removal was not
+        if before == "accepted":  # all of it is in place, and the tree was not removed
             worktrees.discard(tree)
             return TreeDecision(run.run_id, "accepted", (), (), tree.patch)
         with _writing(run, tree):
@@ -83,9 +83,10 @@ def discard(run: RunDir, actor: str = "user") -> TreeDecision:
 
     with _deciding(run) as tree:
         before, is_there = _decided(run, tree), os.path.lexists(tree.path)
-        if before == "accepted" and is_there:
+        if is_there and (before == "accepted" or (before is None and tree.acceptance_began)):
+            what = "the removal of its work tree" if before else "that"
             raise Conflict(
-                f"run `{run.run_id}` was accepted, but the removal of its work tree was interrupted",
+                f"run `{run.run_id}` was accepted, but {what} was interrupted",
                 hint=f"`runner accept {run.run_id}` finishes that",
             )
         if before is not None and not is_there:

@@ -30,6 +30,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_ACCEPTANCE = "accept.json"
+_STEPS = "steps."
+
 
 class Worktree(Value):
     """`repo` is the user's work tree, `base` the commit it was made of, `path` where it stands, `folder` the
@@ -63,6 +66,17 @@ class Worktree(Value):
     def removal_began(self) -> bool:
         """Its removal was decided and begun: what still stands may be no longer all of the work."""
         return os.path.exists(self._decided)
+
+    @property
+    def acceptance_began(self) -> bool:
+        """Whether some of its changes may be in the user's tree, or all of them: it is to be seen through."""
+        folder = f"{self.folder}/accept"
+        try:
+            names = os.listdir(folder)
+        except OSError:
+            return False
+        has_steps = os.path.exists(f"{folder}/workspace/stage") or any(n.startswith(_STEPS) for n in names)
+        return _ACCEPTANCE in names and has_steps
 
     @property
     def _decided(self) -> str:
@@ -153,7 +167,8 @@ def load(folder: str) -> Worktree | None:
 
 def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) -> Accepted:
     """Brings its changes into the user's tree, merged with what is uncommitted there. Nothing is staged or
-    committed, and the work tree stays until it is discarded.
+    committed, and the work tree stays until it is discarded. So does the plan: a merge of what is in place
+    already could not be made.
 
     Conflict, with nothing changed, if they do not apply cleanly (`problems` names the paths), if a submodule
     is among them, or if the work tree is gone. After a crash, a further call finishes what was begun.
@@ -163,7 +178,7 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
             f"the work tree {worktree.path} is being removed", hint="finish that, then use its patch"
         )
     folder = f"{worktree.folder}/accept"
-    noted = read_record(f"{folder}/accept.json", Acceptance)
+    noted = read_record(f"{folder}/{_ACCEPTANCE}", Acceptance)
     if noted is None:
         work = _snapshot(worktree)
         patch = diff(work)
@@ -174,9 +189,9 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
         user = snapshots.take(worktree.repo, folder, borrow=[f"{work.shadow.home}/objects"])
         if user is None:
             raise Conflict(f"{worktree.repo} is not a git repository any more")
-        noted = Acceptance(1, f"steps.{os.urandom(4).hex()}", _merged(user, patch))
+        noted = Acceptance(1, f"{_STEPS}{os.urandom(4).hex()}", _merged(user, patch))
         watch("plan")
-        write_json(f"{folder}/accept.json", noted.to_json())
+        write_json(f"{folder}/{_ACCEPTANCE}", noted.to_json())
     else:
         user = snapshots.load(folder)
         if user is None:
@@ -185,8 +200,6 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
     kept, index = f"{folder}/kept", f"{user.shadow.home}/index.merged"
     work_on = Transition(user.shadow, plan, index=index, kept=kept, log=log, watch=watch)
     work_on.run()
-    if not work_on.left:
-        os.unlink(f"{folder}/accept.json")
     return Accepted(tuple(step.path for step in plan.steps), kept_files(kept), tuple(work_on.left))
 
 

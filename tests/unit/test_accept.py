@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
 
@@ -12,10 +13,11 @@ import pytest
 from support.ended import a_worktree, an_ended_run
 from support.work import Work
 
+from runner.conduct import merge_back
 from runner.errors import Conflict, WorkspaceBusy
 from runner.model import Outcome, Phase
 from runner.state.authentic import write_record
-from runner.state.events import read_events
+from runner.state.events import EventLog, read_events
 from runner.state.store import RunDir
 from runner.usecases import accept, clean, review
 from runner.workspace import lease
@@ -153,14 +155,89 @@ def test_nothing_is_taken_over_while_a_run_may_write_in_the_users_tree(
 # -- broken off ------------------------------------------------------------------------------------
 
 
+def _deletes(tree: Worktree) -> None:
+    os.unlink(f"{tree.path}/a.txt")
+
+
+def _renames(tree: Worktree) -> None:
+    os.rename(f"{tree.path}/a.txt", f"{tree.path}/b.txt")
+
+
+def _permits(tree: Worktree) -> None:
+    os.chmod(f"{tree.path}/a.txt", 0o755)
+
+
+def _makes_a_folder(tree: Worktree) -> None:
+    os.unlink(f"{tree.path}/a.txt")
+    os.mkdir(f"{tree.path}/a.txt")
+    Path(tree.path, "a.txt", "inner").write_text("x\n")
+
+
+@pytest.mark.parametrize("changes", [_deletes, _renames, _permits, _makes_a_folder])
+@pytest.mark.parametrize("is_told", [False, True], ids=["untold", "told"])
 def test_an_acceptance_that_broke_off_before_the_removal_is_finished_by_the_next(
+    work: Work, run: RunDir, tree: Worktree, changes: Callable[[Worktree], None], is_told: bool
+) -> None:
+    """All of it is in place: a merge of it could not be made again, and what was edited since stays."""
+    changes(tree)
+    worktrees.accept(tree)
+    if is_told:
+        EventLog(run.events).append("accepted", actor="user")
+    work.write("new", "the run's, and the user's since\n")
+    state = work.state()
+    with pytest.raises(Conflict, match="was accepted") as error:
+        accept.discard(run)
+    assert f"runner accept {run.run_id}" in (error.value.hint or "")
+    merge_back.take_over(run)
+    assert work.state() == state and not os.path.exists(tree.path)
+    assert [kind for kind, _ in told(run)] == ["accepted"]
+    for verb in (accept.accept, accept.discard):
+        with pytest.raises(Conflict, match="already accepted"):
+            verb(run)
+
+
+def test_an_acceptance_that_is_killed_at_any_step_is_finished_by_accepting_and_never_discarded(
     work: Work, run: RunDir, tree: Worktree
 ) -> None:
-    worktrees.accept(tree)
-    assert accept.accept(run).paths == (), "all of it is there already"
-    assert work.read("new") == b"the run's\n" and not os.path.exists(tree.path)
-    with pytest.raises(Conflict, match="already accepted"):
-        accept.accept(run)
+    work.write("d/old", "1\n")
+    _renames(tree)
+    Path(tree.path, "new").unlink()
+    number, states = 0, []
+    while True:
+        number += 1
+        steps = 0
+
+        def count(_: str, number: int = number) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == number:
+                raise KeyboardInterrupt
+
+        before = work.state()
+        try:
+            worktrees.accept(tree, watch=count)
+            break
+        except KeyboardInterrupt:
+            states.append(work.state())
+        if work.state() != before:
+            with pytest.raises(Conflict, match="was accepted"):
+                accept.discard(run)
+    assert number > 3 and len({str(state) for state in states}) > 1
+    accept.accept(run)
+    assert work.read("b.txt") == b"a\n" and not os.path.exists(work.path("a.txt"))
+    assert work.read("d/old") == b"1\n" and not os.path.exists(tree.path)
+
+
+def test_an_acceptance_of_which_nothing_came_to_be_can_still_be_discarded(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    def stop(_: str) -> None:
+        raise KeyboardInterrupt
+
+    state = work.state()
+    with pytest.raises(KeyboardInterrupt):
+        worktrees.accept(tree, watch=stop)
+    assert work.state() == state and accept.discard(run).decision == "discarded"
 
 
 def half_removed(tree: Worktree) -> None:
