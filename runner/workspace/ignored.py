@@ -11,6 +11,7 @@ import os
 import stat
 from fnmatch import fnmatchcase
 
+from runner.disk.files import no_follow
 from runner.text.globs import covers
 
 TYPE_CHECKING = False
@@ -23,14 +24,15 @@ _SETTINGS = (
     *(".tool-versions", ".*-version", "*.toml", "*.ini", "*.cfg", "*.conf", "*.mk", "Makefile*"),
 )
 """Names that programs read by themselves."""
+_OF_PYTHON = frozenset((".venv", "venv", "env", ".env", ".tox", ".nox"))
 _ENVIRONMENTS = frozenset(
     (
-        *(".venv", "venv", "env", ".env", ".tox", ".nox", "site-packages", "node_modules", "vendor", "bin"),
+        *(*_OF_PYTHON, "site-packages", "node_modules", "vendor", "bin"),
         *(".bundle", ".cargo", ".direnv", ".husky", ".vscode", ".idea", ".devcontainer", ".yarn", "scripts"),
         *(".claude", ".codex", ".agents", ".github", "hooks"),
     )
 )
-"""Folders in which everything is executed, imported or read."""
+"""Folders in which everything is executed, imported or read; the first are made with a rule of their own."""
 _CACHES = frozenset(
     (
         *("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".cache", ".vite", ".hypothesis"),
@@ -40,6 +42,8 @@ _CACHES = frozenset(
 """Folders that tools fill again and again."""
 _MOST = 200_000
 """Names that are looked at."""
+_LARGEST_RULE = 4096
+"""A tool writes a line and a comment."""
 
 
 def changed_since(
@@ -52,7 +56,8 @@ def changed_since(
 ) -> list[str]:
     """The ignored `folders` and single `files` (relative paths) are those of now and of before, `known` those
     of before. A folder of an environment that is new is one name with a slash at its end. `own` are globs of
-    files that count whatever their names are; these come first.
+    files that count whatever their names are; these come first. So is a new folder that ignores itself and
+    is no cache by its name: no diff tells of it, and nothing else says that code in it is none.
     """
 
     def is_read(path: str) -> bool:
@@ -64,8 +69,12 @@ def changed_since(
         if _CACHES.intersection(folder.split("/")):
             continue
         if folder not in known:
-            if _ENVIRONMENTS.intersection(folder.split("/")) and os.path.isdir(f"{root}/{folder}"):
+            is_own = ignores_itself(root, f"{folder}/")
+            is_environment = _ENVIRONMENTS.intersection(folder.split("/"))
+            if is_own or (is_environment and os.path.isdir(f"{root}/{folder}")):
                 found.append(f"{folder}/")
+            if is_own and own:
+                found += [path for path, _ in _walk(root, folder) if covers(own, path)]
             continue
         for path, status in _walk(root, folder):
             left -= 1
@@ -74,6 +83,32 @@ def changed_since(
             if status.st_ctime_ns >= since_ns and (status.st_mode & 0o111 or is_read(path)):
                 found.append(path)
     return sorted(found, key=lambda path: (not covers(own, path), path))
+
+
+def ignores_itself(root: str, name: str) -> bool:
+    """Whether it is a folder (with a slash at its end) whose own rule is to ignore all that is in it, as
+    tools make for a cache.
+    """
+    if not name.endswith("/") or os.path.lexists(f"{root}/{name}.git"):
+        return False
+    path = f"{root}/{name}.gitignore"
+    try:
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_RULE:
+            return False
+        with open(path, "rb", opener=no_follow) as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return False
+    return {line for line in lines if line and not line.startswith(b"#")} == {b"*"}
+
+
+def is_own_cache(root: str, name: str) -> bool:
+    """Whether it ignores itself, and may: nothing in it is executed, imported or read by itself, unless it is
+    an environment of Python.
+    """
+    parts = {*name.split("/")}
+    return ignores_itself(root, name) and not parts & (_ENVIRONMENTS - _OF_PYTHON | {"__pycache__"})
 
 
 def _is_read(path: str) -> bool:

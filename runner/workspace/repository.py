@@ -13,6 +13,7 @@ from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import copy_with_time, entry_at, read_bytes
 from runner.workspace.git import Git, GitFailed, joined, split
+from runner.workspace.ignored import ignores_itself
 from runner.workspace.ignores import Untracked, one_list, untracked
 from runner.workspace.inner import refuse_blocking_repository
 from runner.workspace.survey import refuse_blocking
@@ -149,7 +150,7 @@ class Repository(Value):
         """What stands beside the files that `index` tracks (None: the user's). `foreign` are the names at
         which a walk stopped.
         """
-        asked = (name.removesuffix("/") for name in foreign if not self._ignores_itself(name))
+        asked = (name.rstrip("/") for name in foreign if not ignores_itself(self.root, name))
         # With `./`, so that none of them is a pattern. Without a slash at the end, because `folder/*` matches
         # `folder/`, where a further rule may except a file inside.
         names = joined(f"./{name}" for name in asked)
@@ -163,16 +164,6 @@ class Repository(Value):
         git = self.git if index is None else self.git.but(GIT_INDEX_FILE=index)
         others = ("ls-files", "-z", "-o", "--exclude-standard")
         return untracked(split(git.run(*others)), split(git.run(*others, "-i", "--directory")))
-
-    def _ignores_itself(self, name: str) -> bool:
-        """Whether it is a folder whose own rule is to ignore all that is in it, as tools make for a cache."""
-        if not name.endswith("/") or os.path.lexists(f"{self.root}/{name}.git"):
-            return False
-        path = f"{self.root}/{name}.gitignore"
-        if not os.path.isfile(path) or os.path.islink(path):
-            return False
-        lines = (read_bytes(path) or b"").split(b"\n")
-        return {line for line in lines if line and not line.startswith(b"#")} == {b"*"}
 
     def ignore_rules(self, settings: dict[str, str], names: Iterable[str]) -> bytes:
         """All that decides now what is ignored, as one list. `names` has all `.gitignore` files, and may have

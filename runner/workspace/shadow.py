@@ -16,6 +16,7 @@ from runner.value import Value
 from runner.workspace import inner
 from runner.workspace.files import REPOSITORY, Entry, blob, entry_at, read_bytes, too_large
 from runner.workspace.git import Git, GitFailed, joined, split
+from runner.workspace.ignored import is_own_cache
 from runner.workspace.ignores import Untracked, untracked
 from runner.workspace.survey import folders, refuse_blocking, survey
 from runner.workspace.tracked import TOO_LARGE, Index, Permissions, is_refused, parse, walk
@@ -67,6 +68,7 @@ _NAMES = {
     "refs": {},
 }
 """Folder of the private git directory -> each name that may be there, and whether it is a plain file."""
+_OWN_RULES = ".gitignore"
 _TRIES = 3
 _FEW = 50
 _SMALL = 1 << 20
@@ -304,8 +306,17 @@ class Shadow:
         others = ("ls-files", "-o", "-z", "--exclude-from=/dev/stdin")
         listed = split(git.run(*others, stdin=rules))
         hidden = split(git.run(*others, "-i", "--directory", stdin=rules))
-        ignored = {f"{self.runs}/", *before.ignored}
-        return untracked((name for name in listed if not _is_in(name, ignored)), hidden)
+        own = self._ignoring_themselves(listed, before.folders or {})
+        ignored = {f"{self.runs}/", *before.ignored, *own}
+        return untracked((name for name in listed if not _is_in(name, ignored)), [*hidden, *own])
+
+    def _ignoring_themselves(self, listed: Sequence[str], known: Collection[str]) -> list[str]:
+        """The new folders that ignore all that is in them, as the cache of a tool does. In a folder that was
+        there before, a rule of now hides nothing.
+        """
+        folders = [name.removesuffix(_OWN_RULES) for name in listed if name.endswith(f"/{_OWN_RULES}")]
+        new = [name for name in folders if name.rstrip("/") not in known and is_own_cache(self.root, name)]
+        return [name for name in new if not _is_in(name, {*new} - {name})]
 
     def unignored(self, names: Sequence[str]) -> tuple[str, ...]:
         """Those of some names that the rules of the snapshot do not ignore; git lists none of them."""

@@ -104,7 +104,7 @@ def test_a_file_in_the_place_of_a_folder_and_the_reverse_are_seen(work: Work) ->
 def test_a_run_hides_nothing_by_ignoring_it(work: Work) -> None:
     taken = work.take()
     work.write(".gitignore", "*\n")
-    work.write("sub/.gitignore", "*\n")
+    work.write("sub/.gitignore", "hidden\n*ignore\n")
     work.write("sub/hidden")
     (work.root / ".git" / "info" / "exclude").write_text("*\n")
     assert seen(taken) == {".gitignore": "modified", "sub/.gitignore": "added", "sub/hidden": "added"}

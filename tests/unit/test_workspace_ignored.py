@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support.work import Work
 
-from runner.workspace.changes import changed, changed_ignored
+from runner.workspace.changes import changed, changed_ignored, diff
+from runner.workspace.rollback import roll_back
 from runner.workspace.snapshot import Snapshot
 
 IGNORED = ".venv/\nnode_modules/\nbuild/\n.env*\n*.local.toml\n*.log\n*.sh\n__pycache__/\n.direnv/\nbin/\n"
@@ -110,3 +111,71 @@ def test_a_rule_that_the_run_adds_ignores_nothing(work: Work) -> None:
     work.write(".gitignore", IGNORED + "hidden.toml\n")
     work.write("hidden.toml")
     assert told(taken) == [] and changed(taken).names == (".gitignore", "hidden.toml")
+
+
+RULE = "# Created by a tool.\n*\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "rule", "is_told"),
+    [
+        (".pytest_cache", "# Created by pytest automatically.\n*\n", False),
+        ("src/.ruff_cache", RULE, False),
+        ("new/deeper/.mypy_cache", "# Automatically created by mypy\r\n*\r\n", False),
+        (".virtual", "*", True),
+        (".venv-3.13", RULE, True),
+        (".tox", RULE, True),
+    ],
+)
+def test_a_new_folder_that_ignores_itself_is_no_change(
+    work: Work, folder: str, rule: str, is_told: bool
+) -> None:
+    taken = work.take()
+    work.write(f"{folder}/.gitignore", rule)
+    work.write(f"{folder}/CACHEDIR.TAG")
+    work.write(f"{folder}/v/deep/nodeids")
+    work.write("new/mine.py")
+    seen = changed(taken)
+    assert seen.names == ("new/mine.py",) and diff(taken).count(b"diff --git") == 1
+    assert seen.folders_added == (("new", "new/deeper") if folder.startswith("new/") else ("new",))
+    assert changed_ignored(taken, seen) == ([f"{folder}/"] if is_told else [])
+    guarded = [f"{folder}/v/**"]
+    assert (f"{folder}/v/deep/nodeids" in changed_ignored(taken, seen, guarded)) is is_told
+    assert roll_back(taken).is_complete and (work.root / folder / "CACHEDIR.TAG").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("notes/.gitignore", "*\n"),  # the folder was there before
+        (".gitignore", "*\n"),
+        ("src/.gitignore", "*\n"),
+        ("new/.gitignore", "*\n!x.py\n"),
+        ("new/.gitignore", "*.py\n"),
+        ("new/deeper/../.gitignore", "/*\n"),
+        ("new/__pycache__/.gitignore", "*\n"),  # Python executes what is in it
+        ("new/.vscode/.gitignore", "*\n"),
+        (".github/.gitignore", "*\n"),
+    ],
+)
+def test_no_other_rule_of_a_run_hides_anything(work: Work, name: str, rule: str) -> None:
+    work.write("notes/mine.txt")
+    work.write(".gitignore", IGNORED.replace("__pycache__/\n", ""))
+    work.commit()
+    work.remove("notes/mine.txt")
+    work.write("notes/untracked.txt")
+    taken = work.take()
+    folder = os.path.normpath(os.path.dirname(name))
+    work.write(f"{folder}/hidden.py")
+    work.write(name, rule)
+    assert {f"{folder}/hidden.py".removeprefix("./")} <= {*changed(taken).names}
+
+
+def test_a_link_or_a_repository_ignores_nothing_by_itself(work: Work) -> None:
+    taken = work.take()
+    work.write("one/x")
+    work.write("rule", "*\n")
+    work.link("one/.gitignore", "../rule")
+    work.write("two/.gitignore", "*\n")
+    work.git("init", "-q", str(work.root / "two"))
+    assert {"one/x", "two"} <= {*changed(taken).names}
