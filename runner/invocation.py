@@ -54,6 +54,10 @@ class Invocation(Value):
     """How its session is resumed; THREAD is the place of its id. None: the program cannot."""
     closing_argv: tuple[str, ...] | None = None
     """As `resume_argv`, for the turn that only asks for the result."""
+    fresh_argv: tuple[str, ...] | None = None
+    """How it begins a session of its own, where `argv` resumes that of another run."""
+    fresh_prompt: str | None = None
+    """And with what prompt, which is `task.md`."""
     retry_of: Lineage | None = None
     """The run that this one is a further attempt of."""
     temp: str | None = None
@@ -77,9 +81,9 @@ class Invocation(Value):
         return tuple((argv, known[n] if n < len(known) else None) for n, argv in enumerate(self.verify))
 
     def to_json(self) -> dict[str, Any]:
-        """JSON without the prompt: that is `prompt.md`, byte for byte."""
+        """JSON without the prompts: those are `prompt.md` and `task.md`, byte for byte."""
         data = super().to_json()
-        del data["prompt"]
+        del data["prompt"], data["fresh_prompt"]
         return data
 
     @classmethod

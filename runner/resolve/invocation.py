@@ -19,6 +19,7 @@ from runner.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from runner.model import Model
     from runner.resolve.choose import Choice
@@ -81,9 +82,10 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     runtime, parent, again = runtimes.get(choice.runtime), found.parent, found.again
     own = _delegation(choice, parent)
     manifest_path = manifest_path_of(task.id, found.run_id)
-    prompt = _prompt(choice, found, own, runtime)
+    whole = compose(found.text, _parts(choice, found, own))
+    prompt = runtime.prepare_prompt(whole if again is None else checked(again.amend(whole)))
     env_names = _allowed(found.env_names, (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env))
-    argv, resume_argv, closing_argv = _commands(choice, found, runtime, own, env_names)
+    commands = _commands(choice, found, runtime, own, env_names)
     secret_names = {*choice.settings.env, *runtime.secret_env(choice.settings, model)}
     return Invocation(
         schema_version=SCHEMA_VERSION,
@@ -95,7 +97,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         runtime=choice.runtime,
         program=found.program.path,
         version=found.program.version,
-        argv=argv,
+        **commands,
         cwd=found.cwd,
         env_names=env_names,
         secret_names=tuple(sorted(secret_names)),
@@ -114,8 +116,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         prompt_digest=digest_of(prompt),
         terms=Terms(**{name: getattr(task, name) for name in Terms._fields}),
         recovery=config.recovery.replace(retries=task.retries),
-        resume_argv=resume_argv,
-        closing_argv=closing_argv,
+        fresh_prompt=None if commands["fresh_argv"] is None else whole,
         retry_of=None if again is None else again.run,
         temp=found.fence.temp,
         program_stamp=found.program_stamp,
@@ -136,11 +137,6 @@ def _delegation(choice: Choice, parent: Invocation | None) -> Delegation:
     if parent is not None:
         delegation.refuse_wider(parent, task, choice.sandbox, own)
     return delegation.narrowed(own, parent)
-
-
-def _prompt(choice: Choice, found: Found, own: Delegation, runtime: Runtime) -> str:
-    prompt = compose(found.text, _parts(choice, found, own))
-    return runtime.prepare_prompt(prompt if found.again is None else checked(found.again.amend(prompt)))
 
 
 def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
@@ -175,8 +171,10 @@ def _delegation_section(choice: Choice, found: Found, own: Delegation) -> str:
 
 def _commands(
     choice: Choice, found: Found, runtime: Runtime, own: Delegation, env_names: tuple[str, ...]
-) -> tuple[tuple[str, ...], tuple[str, ...] | None, tuple[str, ...] | None]:
-    """The argv of the first turn, of one that resumes its thread, and of a closing turn."""
+) -> dict[str, Any]:
+    """The argv of the first turn, of one that resumes its thread, and of a closing turn; and of a new session
+    where the first turn resumes another one.
+    """
     contract = choice.task.output_contract
     if contract == "closing-turn" and not runtime.resumes:
         raise ConfigInvalid(
@@ -201,14 +199,15 @@ def _commands(
     resumed = asked.replace(resume_thread=THREAD)
     closing = resumed.replace(output_schema=schema)
     first = asked if found.again is None else asked.replace(resume_thread=found.again.thread_id)
-    return (
-        runtime.command(first),
-        runtime.command(resumed) if runtime.resumes else None,
-        runtime.command(closing) if contract == "closing-turn" else None,
-    )
+    return {
+        "argv": runtime.command(first),
+        "resume_argv": runtime.command(resumed) if runtime.resumes else None,
+        "closing_argv": runtime.command(closing) if contract == "closing-turn" else None,
+        "fresh_argv": runtime.command(asked) if first.resume_thread is not None else None,
+    }
 
 
-def _of_model(model: Model | None) -> dict[str, str | None]:
+def _of_model(model: Model | None) -> dict[str, Any]:
     if model is None:
         return {"model": None, "model_name": None, "reasoning_effort": None}
     return {"model": model.model, "model_name": model.name, "reasoning_effort": model.reasoning_effort}

@@ -76,6 +76,8 @@ class Attempt(Value):
     thread_id: str | None = None
     usage: Usage | None = None
     """Of its thread, which earlier attempts may have begun."""
+    usage_before: Usage | None = None
+    """What of that was spent before the run, which resumed the thread of another one."""
     reason: str | None = None
     """The class of its end, once there was another attempt after it."""
     counts: bool = False

@@ -45,19 +45,19 @@ def larger(one: Usage | None, other: Usage | None) -> Usage | None:
     return one if tokens(one) >= tokens(other) and one is not None else other
 
 
-def of_threads(
-    former: Sequence[Attempt], thread_id: str | None, newest: Usage | None, before: Usage | None
-) -> Usage | None:
-    """What all threads have spent: of each the largest count, without what was spent `before` the run."""
-    threads: dict[str | None, Usage | None] = {}
-    for one in former:
-        threads[one.thread_id] = larger(one.usage, threads.get(one.thread_id))
-    if newest is not None:
-        threads[thread_id] = larger(newest, threads.get(thread_id))
-    known = [usage for usage in threads.values() if usage is not None]
-    if not known:
-        return None
-    return Usage(**{name: _sum(name, known, before) for name in Usage._fields})
+def of_attempts(attempts: Sequence[Attempt]) -> Usage | None:
+    """What a run has spent: of each thread the largest count, without what was spent in it before the run.
+
+    An attempt whose program names no thread has one of its own.
+    """
+    threads: dict[str | int, Usage | None] = {}
+    before: dict[str | int, Usage | None] = {}
+    for one in attempts:
+        key = one.thread_id or one.n
+        threads[key] = larger(one.usage, threads.get(key))
+        before[key] = larger(one.usage_before, before.get(key))
+    known = [(usage, before[key]) for key, usage in threads.items() if usage is not None]
+    return Usage(**{name: _sum(name, known) for name in Usage._fields}) if known else None
 
 
 def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUNS) -> Spent:
@@ -77,10 +77,13 @@ def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUN
     return Spent(sum(known), len(known), len(counts) - len(known), is_whole)
 
 
-def _sum(name: str, usages: Sequence[Usage], before: Usage | None) -> int | None:
-    values = [value for usage in usages if (value := getattr(usage, name)) is not None]
-    taken = getattr(before, name) if before is not None else None
-    return max(0, sum(values) - (taken or 0)) if values else None
+def _sum(name: str, threads: Sequence[tuple[Usage, Usage | None]]) -> int | None:
+    values = [
+        max(0, value - ((before and getattr(before, name)) or 0))
+        for usage, before in threads
+        if (value := getattr(usage, name)) is not None
+    ]
+    return sum(values) if values else None
 
 
 def _tokens_of(run: RunDir) -> int | None:

@@ -146,6 +146,7 @@ class RunDir:
         self.plan = f"{self.path}/plan.json"  # and what it carries out
         self.workspace = f"{self.path}/workspace.json"
         self.settings = f"{self.path}/settings.json"  # those that runs below it are resolved from
+        self.task = f"{self.path}/task.md"  # the prompt of a new session, where another one is resumed
         self.asked = f"{self.path}/asked.md"  # the prompt of the command line, as it came
         self.result_schema = f"{self.path}/result.schema.json"
         self.timeline = f"{self.path}/timeline.tsv"

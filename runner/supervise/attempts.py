@@ -99,7 +99,7 @@ def next_attempt(
         argv = _with_thread(invocation.resume_argv, manifest.thread_id)
         prompt = recovery.follow_up(judgement.codes, seen, limits)
     else:
-        argv = invocation.argv
+        argv = invocation.fresh_argv or invocation.argv
         files = (*judgement.changed[:20],)
         prompt = recovery.recovery_prompt(original, judgement.codes, seen, files, limits)
     return NextAttempt(way, argv, prompt, wait_s, verdict.code, verdict.next.counts)

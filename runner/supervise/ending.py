@@ -16,6 +16,7 @@ from runner.state import temp
 from runner.state.events import EndTold, complain, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, exited
+from runner.state.spent import tokens
 from runner.supervise import attempts, tree_helper
 from runner.supervise.judging import judge, own_signs, survivors_of
 from runner.verify.evidence import Fate
@@ -70,7 +71,7 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
     end = _told(owner)
     if end is None:
         signs = own_signs(owner)
-        wish = None if survivors else wish
+        wish = None if survivors else wish or _overspent(owner)
         closing = attempts.closing_turn(owner.invocation, owner.manifest)
         if signs[0] is Outcome.SUCCEEDED and wish is None and closing is not None:
             return closing
@@ -128,6 +129,14 @@ def seal(owner: Owner) -> None:
 
 
 # -- from the exit to the verdict ------------------------------------------------------------------
+
+
+def _overspent(owner: Owner) -> Reason | None:
+    """The budget that the attempt has spent without being stopped for it."""
+    reason = owner.limits.overspent(tokens(owner.usage()))
+    if reason is not None:
+        owner.log.note("limit", code=reason.code, message=reason.message)
+    return reason
 
 
 def _survivors(owner: Owner) -> tuple[Survivor, ...]:
@@ -196,7 +205,7 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
         is_back = rolled is not None and not rolled.amiss
         if rolled is not None and rolled.refused is None:
             tree_helper.set_aside(run, manifest.attempt, owner.env)
-    original = read_text(run.prompt) or ""
+    original = read_text(run.prompt if invocation.fresh_argv is None else run.task) or ""
     return attempts.next_attempt(invocation, manifest, judgement, mode, original, rolled_back=is_back)
 
 

@@ -86,7 +86,11 @@ class LimitMonitor:
         the program has not said yet what it works with.
         """
         elapsed_s = age(manifest.attempts[0].process) - self.paused_s
-        self._warn(used, elapsed_s)
+        self._warn(
+            self._budget.warning(used),
+            self._tree_budget.warning(self._tree(used)),
+            self._clock.warning(elapsed_s),
+        )
         found = exceeded(
             self._invocation.limits,
             elapsed_s=elapsed_s,
@@ -102,12 +106,13 @@ class LimitMonitor:
             or self._drift(conformance)
         )
 
-    def _warn(self, used: int, elapsed_s: float) -> None:
-        found = (
-            self._budget.warning(used),
-            self._tree_budget.warning(self._tree(used)),
-            self._clock.warning(elapsed_s),
-        )
+    def overspent(self, used: int) -> Reason | None:
+        """As `breach`, for the budgets alone: an attempt that has ended may have been quicker than a look."""
+        self._next_tree_look = 0.0
+        self._warn(self._budget.warning(used), self._tree_budget.warning(self._tree(used)))
+        return self._budget.exceeded(used) or self._tree_budget.exceeded(self._tree(used))
+
+    def _warn(self, *found: Warned | None) -> None:
         for warned in found:
             if warned is not None:
                 self._log.note("warning", **warned.to_json())

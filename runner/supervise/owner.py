@@ -19,7 +19,7 @@ from runner.runtimes import PLAN
 from runner.state import fingerprints, spent
 from runner.state.authentic import own_invocation
 from runner.state.events import EventLog, complain
-from runner.state.manifest import CLOSING, Manifest, Proof, timestamp
+from runner.state.manifest import CLOSING, Attempt, Manifest, Proof, timestamp
 from runner.state.spent import larger
 from runner.state.store import RunDir
 from runner.supervise import takeover
@@ -100,14 +100,11 @@ class Owner:
         changes: dict[str, object] = {"updated_at": timestamp()}
         if seen.thread_id is not None:
             changes["thread_id"] = cleaner.word(seen.thread_id)
-        usage = self.usage()
-        if usage is not None:
-            changes["usage"] = usage
         if manifest.attempts:
-            last = manifest.attempts[-1]
-            of_thread = larger(seen.usage, self.session.usage) or last.usage
-            thread_id = changes.get("thread_id", last.thread_id)
-            manifest = manifest.with_last_attempt(thread_id=thread_id, usage=of_thread)
+            last = self._last_attempt()
+            manifest = manifest.with_last_attempt(**last.__dict__)
+            if (usage := spent.of_attempts(manifest.attempts)) is not None:
+                changes["usage"] = usage
             if seen.last_message is not None and last.how != CLOSING:
                 changes["last_message"] = _shortened(cleaner.text(seen.last_message))
         if self.session.contexts:
@@ -123,9 +120,24 @@ class Owner:
 
     def usage(self) -> Usage | None:
         """Of the whole run: what its threads have spent, without what was spent in them before it."""
-        seen, session = self.progress, self.session
-        newest = larger(seen.usage, session.usage)
-        return spent.of_threads(self.manifest.attempts[:-1], seen.thread_id, newest, session.before)
+        return spent.of_attempts((*self.manifest.attempts[:-1], self._last_attempt()))
+
+    def _last_attempt(self) -> Attempt:
+        """With what is known of its thread. What was spent in that of another run does not count before it is
+        known how much of it was spent before.
+        """
+        seen, session, last = self.progress, self.session, self.manifest.attempts[-1]
+        changes: dict[str, object] = {}
+        if seen.thread_id is not None:
+            changes["thread_id"] = self.cleaner().word(seen.thread_id)
+        if session.has_start or last.usage_before is not None or not self._resumes_another(last):
+            changes["usage"] = larger(larger(seen.usage, session.usage), last.usage)
+            changes["usage_before"] = larger(session.before, last.usage_before)
+        return last.replace(**changes)
+
+    def _resumes_another(self, last: Attempt) -> bool:
+        """Whether it is in the thread of another run, as the first attempt of a retry is."""
+        return self.invocation.fresh_argv is not None and last.how != "fresh"
 
     def conformance(self) -> Conformance:
         """What was declared against what the program says of every turn so far."""

@@ -49,6 +49,7 @@ class _OfAnAttempt(Value):
     prompt: str = Attempt.prompt
     stdout_from: Count = Attempt.stdout_from
     stderr_from: Count = Attempt.stderr_from
+    thread_id: str | None = Attempt.thread_id
 
 
 class _Retried(Value):

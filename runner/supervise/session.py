@@ -52,6 +52,8 @@ class Session(LineReader):
         """There is more than the last look had time for."""
         self.usage: Usage | None = None
         """Of the whole thread."""
+        self.has_start = False
+        """Whether all is read that was there when the record was found: what follows is of this run."""
         self.before: Usage | None = None
         """The part of it that was spent before `since`."""
         self.contexts: tuple[ObservedSettings, ...] = ()
@@ -76,6 +78,7 @@ class Session(LineReader):
         grown = self.grown()
         if grown or self.is_behind or not self._is_same():
             self.is_behind = self.read()
+            self.has_start = not self.is_behind
         return grown
 
     def end(self, thread_id: str | None, env: Mapping[str, str]) -> None:
@@ -84,6 +87,7 @@ class Session(LineReader):
         self.look(thread_id, env)
         if self._path:
             self.finish()
+            self.has_start = True
 
     def _search(self, thread_id: str | None, env: Mapping[str, str]) -> None:
         if thread_id is None or self._clock() < self._next_search:
@@ -117,12 +121,13 @@ class Session(LineReader):
             self._offset, self.size = 0, found.st_size
             self._rest.clear()
             self._skipping = False
+            self.has_start = False
 
     def _record(self, record: dict[str, Any]) -> None:
         note = self._runtime.session_record(record)
         if note is None:
             return
-        is_ours = self._since is None or note.at is None or note.at >= self._since
+        is_ours = self._since is None or note.at is None or self.has_start or note.at >= self._since
         if note.usage is not None:
             self.usage = _more(self.usage, note.usage)
             if not is_ours:

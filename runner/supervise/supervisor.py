@@ -160,6 +160,7 @@ class Supervisor:
             "prompt": prompt,
             "stdout_from": owner.progress.size,
             "stderr_from": _size(run.stderr),
+            "thread_id": None if following.how == "fresh" else owner.manifest.thread_id,
         }
         if self._is_other_program():
             reason = Reason(

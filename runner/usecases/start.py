@@ -148,6 +148,8 @@ def _start(
     lock_fd = run.create()
     try:
         write_new(run.prompt, resolved.prompt.encode())
+        if resolved.fresh_prompt is not None:
+            write_new(run.task, resolved.fresh_prompt.encode())
         if beside.asked is not None:
             write_new(run.asked, beside.asked.encode())
         if beside.config is not None:

@@ -214,6 +214,31 @@ def test_a_budget_is_one_for_all_attempts(repo: Repo) -> None:
     assert manifest["usage"]["input_tokens"] == 1200
 
 
+def test_a_resumed_thread_is_counted_once_from_the_first_look_on(repo: Repo) -> None:
+    lines = (FINAL, CHECK, "limits = { tokens = 1000 }", "retries = 1")
+    run = starts(repo, answers(43, 600) + answers(42, 100), *lines)
+    shown: list[int] = []
+
+    def is_done() -> bool:
+        manifest = run.on_disk()
+        shown.append(manifest["usage"]["input_tokens"] or 0)
+        return manifest["phase"] == "done"
+
+    wait_until(is_done, 40, "the end of the run")
+    manifest = run.wait()
+    assert manifest["status"] == "succeeded", manifest["reason"]
+    assert shown == sorted(shown) and shown[-1] == 700
+    assert hows(run) == ["first", "resume"] and run.events("warning") == []
+
+
+def test_a_budget_holds_for_a_run_that_is_quicker_than_the_next_look(repo: Repo) -> None:
+    prepares(repo, says(claim(files=[]), spends(900)), FINAL, "limits = { tokens = 800, warn_at = 0.5 }")
+    run = repo.start()
+    assert run.ask("wait").status == 7
+    assert result(run)["row"] == "over_budget"
+    assert len(run.events("limit")) == len(run.events("warning")) == 1
+
+
 def test_a_check_that_passed_in_an_earlier_attempt_and_fails_now_is_a_regression(repo: Repo) -> None:
     breaks = call("rm keep.txt; echo 'answer = 42' > src/app.py") + says(claim())
     both = checks("test -e keep.txt", "grep -q 42 src/app.py")

@@ -51,6 +51,25 @@ def test_a_fresh_retry_has_the_whole_task_and_a_thread_of_its_own(repo: Repo) ->
     assert "the proof" in prompt
 
 
+def test_a_retry_counts_what_it_spends_itself_also_after_it_begins_afresh(repo: Repo) -> None:
+    cost = "usage = { input_tokens = 600, output_tokens = 0 }\n"
+    repo.script('[[turns]]\nmessage = "Done."\n' + cost)
+    repo.config(
+        '[recovery]\nladder = ["fresh"]\n[tasks.work]\nprompt = "Write it down."\nretries = 1\n'
+        f"limits = {{ tokens = 1000 }}\n{KEYS}"
+    )
+    assert repo.start("--set", "tasks.work.retries=0").wait()["usage"]["input_tokens"] == 600
+    repo.script(f'[[turns]]\nmessage = "Done."\n{cost.replace("600", "300")}times = 2\n')
+    second = again(repo, repo.runs()[0])
+    ended = second.wait()
+    assert (ended["status"], ended["attempt"]) == ("rejected", 2)
+    assert ended["usage"]["input_tokens"] == 600
+    resumed, fresh = ended["attempts"]
+    assert (resumed["usage"]["input_tokens"], resumed["usage_before"]["input_tokens"]) == (900, 600)
+    assert fresh["thread_id"] != resumed["thread_id"] and fresh["usage"]["input_tokens"] == 300
+    assert second.file("prompt-2.md").startswith("Write it down.")
+
+
 def test_nothing_is_sent_twice_unchanged_and_nothing_that_runs_is_tried_again(repo: Repo) -> None:
     repo.script('[[turns]]\nmessage = "Done."\n')
     repo.config('[tasks.work]\nprompt = "Do it."\nrehearse = "play.toml"\n')

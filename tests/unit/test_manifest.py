@@ -145,6 +145,7 @@ LATER_OF_AN_ATTEMPT = {
     "stderr_from": 0,
     "thread_id": None,
     "usage": None,
+    "usage_before": None,
     "reason": None,
     "counts": False,
 }

@@ -89,6 +89,18 @@ def test_of_a_resumed_thread_only_what_came_since_is_this_runs(home: Home) -> No
     assert [context.level for context in session.contexts] == ["workspace-write"]
 
 
+def test_what_comes_after_the_start_is_of_this_run_whatever_the_clock_says(home: Home) -> None:
+    home.write()
+    session = home.session("2099-01-01T00:00:00.000Z")
+    session.look(THREAD, home.env)
+    assert session.has_start and spent(session) == 0
+    back = a_count(500).replace(b"{", b'{"timestamp": "2001-01-01T00:00:00.000Z", ', 1)
+    with home.path.open("ab") as file:
+        file.write(back)
+    session.look(THREAD, home.env)
+    assert spent(session) == 500 - 165
+
+
 def test_a_run_without_a_record_is_searched_for_less_and_less_often(home: Home) -> None:
     session = home.session()
     session.look(THREAD, home.env)

@@ -11,8 +11,8 @@ from support.values import a_manifest, an_invocation
 
 from runner.model import Lineage, Usage
 from runner.state.lineage import as_child
-from runner.state.manifest import Manifest
-from runner.state.spent import Spent, larger, tokens, tree_tokens
+from runner.state.manifest import Attempt, Manifest
+from runner.state.spent import Spent, larger, of_attempts, tokens, tree_tokens
 from runner.state.store import RunDir, new_run_id
 
 
@@ -54,6 +54,32 @@ def test_the_larger_of_two_counts_is_the_later_one() -> None:
     assert larger(small, large) == larger(large, small) == large
     assert larger(None, small) == larger(small, None) == small
     assert larger(None, None) is None
+
+
+@pytest.mark.parametrize(
+    ("attempts", "count"),
+    [
+        ((Attempt(1),), None),
+        ((Attempt(1, thread_id="a", usage=Usage(30)), Attempt(2, thread_id="a")), 30),
+        ((Attempt(1, thread_id="a", usage=Usage(30)), Attempt(2, thread_id="a", usage=Usage(32))), 32),
+        ((Attempt(1, thread_id="a", usage=Usage(30)), Attempt(2, thread_id="b", usage=Usage(2))), 32),
+        ((Attempt(1, usage=Usage(30)), Attempt(2, usage=Usage(2))), 32),
+        ((Attempt(1, thread_id="a", usage=Usage(30), usage_before=Usage(20)),), 10),
+        (
+            (
+                Attempt(1, thread_id="a", usage=Usage(30), usage_before=Usage(20)),
+                Attempt(2, thread_id="a", usage=Usage(32)),
+                Attempt(3, thread_id="b", usage=Usage(5)),
+            ),
+            17,
+        ),
+    ],
+)
+def test_each_thread_counts_once_and_without_what_was_spent_in_it_before(
+    attempts: tuple[Attempt, ...], count: int | None
+) -> None:
+    spent = of_attempts(attempts)
+    assert (None if spent is None else tokens(spent)) == count
 
 
 def test_a_run_without_children_has_spent_what_it_has_spent(tmp_path: Path) -> None:
