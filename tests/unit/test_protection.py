@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 from support.values import a_config
 
+import runner
 from runner import runtimes
+from runner.disk import interpreter
 from runner.errors import InReach
 from runner.model import Level, Program, Sandbox
 from runner.resolve.invocation import Found
-from runner.resolve.reach import Shield
+from runner.resolve.reach import Shield, is_inside
 from runner.usecases.protection import Protection, look, protection, refuse_exposed, seen
 
 CODEX, KAY = runtimes.get("codex"), runtimes.get("kay")
@@ -42,6 +46,66 @@ def a_program(path: Path) -> str:
     path.write_text("#!/bin/sh\n")
     path.chmod(0o755)
     return str(path)
+
+
+EVERYWHERE = WRITES.replace(writable=("/",))
+PACKAGE = os.path.dirname(os.path.abspath(runner.__file__))
+
+
+def is_kept(found: Shield, path: str) -> bool:
+    """Whether the agent is kept from it, or the run from its start."""
+    real = os.path.realpath(path)
+    return any(is_inside(real, one.path) for one in (*found.read_only, *found.exposed))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("{base}/repo/.runs", "{base}/repo/.git/config", "{base}/repo/tools/codex"),
+        *("{base}/state/runner/key", "{base}/state/runner/trust", "{base}/state/runner/scratch"),
+        *("{base}/config/runner/config.toml", "{base}/config/runner/policy.toml", "/etc/runner/policy.toml"),
+        *("{base}/cache/runner/config", "{base}/own/config.toml", "{base}/own/hooks.json"),
+        *("{base}/home/.gitconfig", "{base}/config/git/config", "{base}/config/git/attributes"),
+        *("{base}/bin/git", f"{PACKAGE}/supervise/__main__.py", sys.executable, os.__file__),
+        os.path.realpath(sys.executable),
+    ],
+)
+def test_whatever_runner_obeys_is_kept_from_an_agent_that_may_write_everywhere(
+    repo: Path, tmp_path: Path, path: str
+) -> None:
+    a_program(repo / "tools/codex")
+    own = {name: f"{tmp_path}/{name}" for name in ("state", "config", "cache", "own", "bin")}
+    searched = {
+        **env(tmp_path),
+        "PATH": f"{own['bin']}:/usr/bin",
+        "XDG_STATE_HOME": own["state"],
+        "XDG_CONFIG_HOME": own["config"],
+        "XDG_CACHE_HOME": own["cache"],
+        "CODEX_HOME": own["own"],
+    }
+    found = look(str(repo), str(tmp_path / "tree"), EVERYWHERE, CODEX, f"{repo}/tools/codex", searched)
+    assert is_kept(found, path.format(base=tmp_path))
+    assert not is_kept(found, f"{repo}/src/app.py") and not is_kept(found, str(tmp_path / "tree"))
+
+
+@pytest.mark.skipif(interpreter.environment() is None, reason="no virtual environment")
+def test_of_an_environment_that_the_agent_is_to_work_in_what_runner_runs_from_is_kept(repo: Path) -> None:
+    prefix = os.path.realpath(interpreter.environment() or "")
+    found = looked(repo, "/usr/bin/codex", WRITES.replace(writable=("/", f"{prefix}/share")))
+    packages = next(entry for entry in sys.path if entry.endswith("-packages"))
+    for path in (f"{packages}/evil.pth", f"{prefix}/pyvenv.cfg", os.path.realpath(sys.executable)):
+        assert is_kept(found, path), path
+    assert not is_kept(found, f"{prefix}/share/doc")
+    assert is_kept(looked(repo, "/usr/bin/codex", EVERYWHERE), f"{prefix}/share/doc"), "else all of it is"
+
+
+@pytest.mark.skipif(PACKAGE.startswith("/tmp/"), reason="runner itself is where everybody has files")
+@pytest.mark.parametrize(
+    ("tmpdir", "is_own"), [("/n/h", True), ("/n", True), ("/n/other", False), ("n", False), ("", False)]
+)
+def test_the_folder_that_a_variable_names_for_temporary_files_is_one(tmpdir: str, is_own: bool) -> None:
+    variables = {"HOME": "/n/h", "PATH": "/usr/bin", "TMPDIR": tmpdir}
+    assert look("/repo", "/repo", WRITES, CODEX, "/usr/bin/codex", variables).own_temp is is_own
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,8 @@ def test_the_settings_and_the_files_of_every_task_are_watched_where_an_agent_can
     found = watched(choice(config))
     assert set(found) == {"delegate.toml", "delegate.local.toml", "task.md", "play.toml"}
     assert found["delegate.local.toml"] == "" != found["task.md"]
-    assert set(watched(choice(config, map=str(tmp_path / "map.md")))) == {*found, "map.md"}
+    for asked in ({"map": str(tmp_path / "map.md")}, {"rehearsal_script": "asked.toml"}):
+        assert set(watched(choice(config, **asked))) == {*found, Path(*asked.values()).name}
     assert watched(choice(config, Level.READ_ONLY)) == {}
 
 
@@ -52,6 +53,17 @@ def test_what_the_agents_program_is_told_to_start_is_watched(tmp_path: Path) -> 
     codex = config.runtimes["codex"].replace(config=started)
     found = watched(choice(config.replace(runtimes={"codex": codex})))
     assert set(found) - set(watched(choice(config))) == {"server", "tools/x.py", "plain", "notify.py"}
+
+
+def test_what_every_python_of_this_environment_would_execute_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the project is installed in editable mode beside runner."""
+    monkeypatch.syspath_prepend(str(tmp_path / "src"))
+    monkeypatch.syspath_prepend("/elsewhere")
+    found = watched(choice(a_repo(tmp_path)))
+    assert {"src/sitecustomize.py", "src/usercustomize.py"} < {*found}
+    assert not any("elsewhere" in path for path in found), "it is out of reach"
 
 
 def test_without_a_sandbox_the_settings_of_the_user_are_watched_too(tmp_path: Path) -> None:
