@@ -22,9 +22,10 @@ from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
 from runner.resolve.choose import choose
 from runner.state.authentic import refuse_foreign
+from runner.state.index import next_run_id
 from runner.state.ledger import Ledger, Status
 from runner.state.lineage import lineage_of
-from runner.state.store import RunDir, new_run_id
+from runner.state.store import RunDir
 from runner.text.words import few
 from runner.usecases import control, start
 from runner.usecases.look import look
@@ -82,6 +83,7 @@ class Conductor:
                 changed = commits.settled(self.ledger) - commits.unsettled(self._run.repo, self.ledger)
             self._base = commits.base(self._config, changed, self.ledger.base)
             self._keep(self.ledger.replace(base=self.ledger.base or self._base.tip, tip=self._base.tip))
+        self._forget_gone()
         self._recall()
         self._see_to_owed()
         while group := self._next():
@@ -103,6 +105,22 @@ class Conductor:
                 self._close(n, manifest, end, passes=True)
         self._keep(self.ledger.replace(together=()))
 
+    def _forget_gone(self) -> None:
+        """What somebody removed before it was seen to pass: a person has to look, once."""
+        runs = {n: self.ledger.step(n).run for n in self.ledger.together}
+        gone = [
+            n
+            for n, run in runs.items()
+            if run is None or not RunDir(self._run.repo, run.task_id, run.run_id).is_described()
+        ]
+        if gone:
+            text = (
+                f"the runs of batches {few([*map(str, gone)])}, whose changes nothing has verified, are gone"
+            )
+            left = tuple(n for n in self.ledger.together if n not in gone)
+            self._keep(self.ledger.replace(together=left).stops(Reason("lost", text)))
+            self._say(text)
+
     # -- what begins ---------------------------------------------------------------------------------
 
     def _next(self) -> tuple[Step, ...]:
@@ -116,7 +134,7 @@ class Conductor:
 
     def _begin(self, step: Step) -> tuple[int, RunDir] | None:
         """Its run; None where it could not even be started, which stops the plan."""
-        run_id, task_id = new_run_id(), self._run.task_id
+        run_id, task_id = next_run_id(self._run.repo), self._run.task_id
         child = RunDir(self._run.repo, task_id, run_id)
         self._recalled.discard(step.n)  # what is verified of it now is ours
         self._keep(self.ledger.began(step.n, lineage_of(child)))
@@ -387,8 +405,7 @@ class Conductor:
 
 def _came_to_nothing(manifest: Manifest) -> bool:
     """Whether it ended with the conductor before this one, and not by what it did."""
-    is_unborn = manifest.reason is not None and manifest.reason.code == "never_started"
-    return is_unborn or manifest.outcome in ("cancelled", "lost")
+    return manifest.never_started or manifest.outcome in ("cancelled", "lost")
 
 
 def _end_of_ours(run: RunDir) -> Manifest:

@@ -11,7 +11,8 @@ from runner.invocation import Invocation
 from runner.model import DISTRIBUTION, SCHEMA_VERSION, Limits
 from runner.resolve.invocation import digest_of
 from runner.runtimes import PLAN
-from runner.state.store import RunDir, manifest_path_of, new_run_id
+from runner.state.index import next_run_id
+from runner.state.store import RunDir, manifest_path_of
 from runner.text.words import one_line
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ def invocation(
 
     The `prompt` is for people who read the run's folder: the conductor reads `plan.json`.
     """
-    config, task, run_id = choice.config, choice.task, new_run_id()
+    config, task, run_id = choice.config, choice.task, next_run_id(choice.config.root)
     run = RunDir(config.root, task.id, run_id)
     model = choice.model
     return Invocation(

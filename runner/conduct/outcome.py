@@ -62,13 +62,18 @@ class BatchEnd(Value):
 
 
 def end_of(manifest: Manifest, record: Record | None) -> BatchEnd:
-    """Of a run that is done; `record` is what its supervisor found at its end."""
+    """Of a run that is done; `record` is what its supervisor found at its end. Without it, a success is none
+    that a plan can build on: a full disk may have taken it.
+    """
     reason = manifest.reason
     code = "lost" if reason is None else reason.code
     observed = None if record is None else record.observed
     rolled = None if record is None else record.rolled_back
     codes = () if record is None else record.failure_codes
-    if manifest.outcome is Outcome.SUCCEEDED:
+    if manifest.outcome is Outcome.SUCCEEDED and record is None:
+        meaning, code = Meaning.PARK, "lost"
+        reason = Reason(code, "nothing says what it changed: its result.json cannot be read")
+    elif manifest.outcome is Outcome.SUCCEEDED:
         meaning = Meaning.SUCCESS
     elif (
         code in _PARKING

@@ -289,7 +289,7 @@ class _Desk(Workplace):
 
 def last(root: str, asked: PlanRequest) -> tuple[RunDir, Manifest] | None:
     """The newest run of this task that has carried out this plan, and the truth about it. One that is foreign
-    and not done does nothing any more.
+    and not done does nothing any more, and one whose starter was killed before its ledger has done nothing.
     """
     name = _name(root, asked.file)
     for run in runs_of(root, asked.task_id):
@@ -300,7 +300,9 @@ def last(root: str, asked: PlanRequest) -> tuple[RunDir, Manifest] | None:
             file = (manifest.plan or {}).get("file") or assignments.file_of(run)
         except (RunNotFound, ManifestBroken):  # it can be made again, where this is the one
             file = assignments.file_of(run)
-        if file == name and not (shown := look.show(run)).is_told_apart:
+        if file != name or (shown := look.show(run)).is_told_apart:
+            continue
+        if not (shown.manifest.never_started and not os.path.lexists(run.ledger)):
             return run, shown.manifest
     return None
 

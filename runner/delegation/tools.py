@@ -15,8 +15,9 @@ from runner.delegation.caller import Caller
 from runner.disk.interpreter import command
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, SupervisorFailed
 from runner.state import questions
+from runner.state.index import next_run_id
 from runner.state.lineage import ParentOver, children
-from runner.state.store import RunDir, new_run_id
+from runner.state.store import RunDir
 from runner.usecases import control, logs, look
 from runner.value import Value
 
@@ -105,7 +106,7 @@ def cancel(caller: Caller, args: Json) -> dict[str, Any]:
 def spawn(caller: Caller, args: Json) -> dict[str, Any]:
     """Through the command itself: a start needs a small process, and this one is not."""
     parent = caller.parent_for_spawn(args.get("parent_manifest_path"))
-    run_id = new_run_id()
+    run_id = next_run_id(caller.repo)
     argv = [*command(_MAIN, "start", "--format", "json", "--task", args["task_id"], "--run-id", run_id)]
     if parent is not None:
         argv += ["--parent", parent.manifest]

@@ -14,7 +14,8 @@ import os
 from runner.disk.files import OUT_OF_FILES, Draft, is_ours_alone, read, unwritable
 from runner.errors import RunnerError, Unwritable
 from runner.state.authentic import FOREIGN, OLDER, made, why_foreign
-from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
+from runner.state.manifest import parse_timestamp
+from runner.state.store import RUNS, RunDir, is_run_id, is_task_id, new_run_id
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -72,6 +73,31 @@ def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
         for run in _names(f"{repo}/{RUNS}/{task}/cli"):
             if run in known or is_run_id(run):
                 yield task, run
+
+
+def next_run_id(repo: str) -> str:
+    """A new id that sorts after those of all runs of ours, also where the clock went back: the newest run is
+    found by its id.
+    """
+    run_id = new_run_id()
+    for task in _tasks(repo):
+        try:
+            names = os.listdir(f"{repo}/{RUNS}/{task}/cli")
+        except OSError:
+            continue
+        for name in names:
+            if name > run_id and is_run_id(name) and why_foreign(RunDir(repo, task, name)) is None:
+                try:
+                    run_id = new_run_id(_time_of(name) + 0.002)
+                except ValueError:
+                    continue  # of a month that there is not
+    return run_id
+
+
+def _time_of(run_id: str) -> float:
+    day, clock = run_id[:8], run_id[9:18]
+    text = f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:6]}.{clock[6:]}Z"
+    return parse_timestamp(text)
 
 
 def folder_of(repo: str, run_id: str) -> RunDir | None:

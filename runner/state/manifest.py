@@ -171,6 +171,11 @@ class Manifest(Value):
         return self.phase is Phase.DONE
 
     @property
+    def never_started(self) -> bool:
+        """Whether its starter was killed before anything of it ran."""
+        return self.reason is not None and self.reason.code == "never_started"
+
+    @property
     def has_open_breaker(self) -> bool:
         """Whether it carried out a plan that goes no further before a person says so."""
         try:

@@ -41,9 +41,11 @@ _LARGEST_LEDGER = 64 * 1024 * 1024
 _ANSWERED_WITHIN_S = 5.0
 
 
-def new_run_id() -> str:
-    """`YYYYMMDDTHHMMSSmmmZ-<8 hex>`: sorts by time, unique without coordination."""
-    now = time.time()
+def new_run_id(at: float | None = None) -> str:
+    """`YYYYMMDDTHHMMSSmmmZ-<8 hex>`: sorts by time, unique without coordination. Of now, or of the given
+    seconds since the epoch.
+    """
+    now = time.time() if at is None else at
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(int(now)))
     return f"{stamp}{int(now % 1 * 1000):03d}Z-{os.urandom(4).hex()}"
 

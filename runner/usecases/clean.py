@@ -11,6 +11,7 @@ from runner.processes import cgroup
 from runner.state import index
 from runner.state.authentic import not_to_be_removed, why_foreign
 from runner.state.index import RunRow, row_of
+from runner.state.lineage import ancestors
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir, runs_of
 from runner.usecases.look import finish_sealing, look, unknown
@@ -68,9 +69,9 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     """Removes finished runs that ended longer ago.
 
     A run is removed only under its own lock, only when its manifest says that it is done, and not while its
-    own work tree exists, which would become unidentifiable. Nor does this reset the breaker of a plan. Of
-    what others could have written, and of what git tracks, nothing is removed. A MAC is not asked for: all
-    that is believed of a record is that its run has ended.
+    own work tree exists, which would become unidentifiable, or a run above it is not done. Nor does this
+    reset the breaker of a plan. Of what others could have written, and of what git tracks, nothing is
+    removed. A MAC is not asked for: all that is believed of a record is that its run has ended.
     """
     from runner.workspace.undecided import standing  # only this command pays for it
 
@@ -92,7 +93,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
             continue
         try:
             manifest = run.read_manifest()
-            if not _ended_before(manifest, older_than_s):
+            if not _ended_before(manifest, older_than_s) or _is_needed(manifest):
                 continue
             row = row_of(manifest)
             if (tree := standing(run.path)) is not None:
@@ -135,12 +136,24 @@ def _is_last(run: RunDir, manifest: Manifest) -> bool:
         if later.run_id == run.run_id:
             break
         try:
-            plan = later.read_manifest().plan
+            found = later.read_manifest()
         except RunnerError:
             continue
-        if plan is not None and plan.get("file") == (manifest.plan or {}).get("file"):
+        is_same = found.plan is not None and found.plan.get("file") == (manifest.plan or {}).get("file")
+        if is_same and not (found.never_started and not os.path.lexists(later.ledger)):
             return False
     return True
+
+
+def _is_needed(manifest: Manifest) -> bool:
+    """Whether a run above it is not done: a plan asks the runs of its batches how they ended."""
+    for above in ancestors(manifest):
+        try:
+            if not above.read_manifest().is_done:
+                return True
+        except RunnerError:
+            continue
+    return False
 
 
 def _remove(run: RunDir) -> None:

@@ -20,6 +20,7 @@ from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
 from runner.state.authentic import own_invocation, refuse_another, write_record
+from runner.state.index import next_run_id
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
@@ -87,7 +88,7 @@ def start(
     choice, parent = _choose(config, request)
     listener = _listen() if choice.rehearses else None
     port = 0 if listener is None else int(listener.getsockname()[1])
-    run_id = request.run_id or new_run_id()
+    run_id = request.run_id or next_run_id(config.root)
     cwd = planned(config.root, choice, run_id, env)
     found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent, port=port).replace(again=again)
     found, guarded = _fenced(choice, found, env)

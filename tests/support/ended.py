@@ -20,10 +20,16 @@ __all__ = ["a_result", "a_worktree", "an_ended_run", "commit", "write_result"]
 
 
 def an_ended_run(
-    root: Path, *, outcome: Outcome = Outcome.SUCCEEDED, code: str = "completed", **changes: Any
+    root: Path,
+    *,
+    outcome: Outcome = Outcome.SUCCEEDED,
+    code: str = "completed",
+    task: str = "work",
+    run_id: str | None = None,
+    **changes: Any,
 ) -> RunDir:
     """A run folder as a supervisor leaves it; `changes` are of the invocation or of the manifest."""
-    run = RunDir(str(root), "work", new_run_id())
+    run = RunDir(str(root), task, run_id or new_run_id())
     os.close(run.create())
     os.unlink(run.wake_fifo)
     declared = {name: changes.pop(name) for name in tuple(changes) if name in Invocation._fields}

@@ -94,6 +94,13 @@ def test_a_success_stays_one_whatever_the_record_says() -> None:
     assert (end.meaning, end.why) == (Meaning.SUCCESS, None)
 
 
+def test_a_success_of_which_no_record_says_what_it_changed_parks() -> None:
+    """A full disk may have taken it: a plan builds on what was seen, and commits nothing else."""
+    end = end_of(done(Outcome.SUCCEEDED, "completed"), None)
+    assert end.meaning is Meaning.PARK and end.why is not None and end.why.code == "lost"
+    assert "result.json" in end.why.message and not end.is_observed
+
+
 @pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.LOST])
 @pytest.mark.parametrize("code", ["cancelled", "something_new"])
 def test_a_run_that_was_cancelled_or_lost_parks_whatever_its_reason_is_called(

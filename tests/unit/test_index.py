@@ -7,9 +7,11 @@ import os
 import random
 import resource
 import shutil
+import time
 from pathlib import Path
 
 import pytest
+from support.ended import an_ended_run
 from support.values import a_manifest
 
 from runner.errors import TooManyFiles, Unwritable
@@ -17,7 +19,8 @@ from runner.model import Outcome, Phase, Reason
 from runner.state import index
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
-from runner.state.store import RunDir, new_run_id
+from runner.state.store import RunDir, is_run_id, new_run_id
+from runner.usecases.find import find
 
 
 def add(repo: Path, task: str = "hello", *, done: bool = True) -> Manifest:
@@ -232,3 +235,33 @@ def test_a_row_has_what_the_manifest_says(tmp_path: Path) -> None:
     manifest = add(tmp_path)
     row = row_of(manifest)
     assert (row.status, row.reason, row.runtime, row.model) == ("succeeded", "completed", "codex", "gpt-5")
+
+
+# -- the id of a new run -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["work", "other"])
+def test_a_new_run_sorts_after_those_of_before_the_clock_went_back(tmp_path: Path, task: str) -> None:
+    """The newest run is found by its id."""
+    ahead = f"{time.gmtime().tm_year + 1}1231T235959990Z-ffffffff"
+    assert index.next_run_id(str(tmp_path)) < ahead
+    an_ended_run(tmp_path, task=task, run_id=ahead)
+    ids = [ahead]
+    for _ in range(12):
+        ids.append(index.next_run_id(str(tmp_path)))
+        an_ended_run(tmp_path, run_id=ids[-1])
+    assert ids == sorted({*ids}) and all(map(is_run_id, ids))
+    assert ids[-1].startswith(f"{time.gmtime().tm_year + 2}0101T0000000"), "also over the end of a year"
+    assert find(str(tmp_path), "@latest").run_id == ids[-1]
+
+
+def test_a_run_that_is_not_ours_moves_no_new_one_into_the_future(tmp_path: Path) -> None:
+    year = time.gmtime().tm_year
+    ahead = [f"{year + n}1231T235959000Z-00000000" for n in (1, 2, 3)]
+    moved = an_ended_run(tmp_path)
+    os.rename(moved.path, RunDir(moved.repo, "work", ahead[0]).path)
+    unsigned = an_ended_run(tmp_path, run_id=ahead[1])
+    invocation = json.loads(Path(unsigned.invocation).read_bytes())
+    Path(unsigned.invocation).write_text(json.dumps({**invocation, "mac": "0" * 64}))
+    os.mkdir(RunDir(moved.repo, "work", ahead[2]).path)
+    assert index.next_run_id(str(tmp_path)) < ahead[0]

@@ -13,6 +13,7 @@ from support.plans import toml
 
 from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
+from runner.conduct.conductor import Conductor
 from runner.conduct.plan_record import Options
 from runner.conduct.start_plan import BreakerOpen, NotDelegated, PlanChanged, PlanRuns
 from runner.errors import (
@@ -24,8 +25,10 @@ from runner.errors import (
     TaskNotFound,
     UsageError,
 )
-from runner.model import Lineage
-from runner.state.ledger import Breaker, Status
+from runner.model import Lineage, Reason
+from runner.state.ledger import Breaker, Ledger, Status
+from runner.state.store import RunDir
+from runner.usecases.clean import clean as clean_up
 
 
 @pytest.fixture
@@ -283,6 +286,69 @@ def test_it_goes_on_where_the_newest_run_of_it_has_come(clean: Desk) -> None:
     resumed = prepared.ledger.resumed_from
     assert resumed is not None and resumed.run_id == run.run_id
     start_plan.refuse_unworthy(prepared)
+
+
+def killed_before_its_ledger(clean: Desk) -> RunDir:
+    """What a `start --plan` leaves that was killed over its first files, once it was looked at."""
+    run = clean.ended()
+    plan = run.read_manifest().plan
+    os.unlink(run.plan)
+    os.unlink(run.ledger)
+    reason = Reason("never_started", "its starter ended before the agent existed")
+    run.write_manifest(run.read_manifest().replace(reason=reason, plan=plan))
+    return run
+
+
+def test_a_resume_that_was_killed_before_its_ledger_stood_takes_no_plan_with_it(clean: Desk) -> None:
+    clean.settings("max_failures = 1")
+    run = clean.ended("succeeded", "failed")
+    for _ in range(2):
+        killed_before_its_ledger(clean)
+    refused(clean, BreakerOpen, again=True)
+    with pytest.raises(BreakerOpen):
+        start_plan.refuse_begun(clean.prepare(), reset=False)
+    prepared = clean.again(reset=True)
+    assert [step.status for step in prepared.ledger.steps] == [Status.SUCCEEDED, Status.WAITING]
+    assert prepared.ledger.resumed_from is not None and prepared.ledger.resumed_from.run_id == run.run_id
+    start_plan.refuse_begun(prepared, reset=True)
+    cleaned = clean_up(run.repo, older_than_s=0, dry_run=False)
+    assert [row.run_id for row in cleaned.stopped] == [run.run_id], "its breaker is not reset by that"
+
+
+def test_a_resume_that_was_killed_once_its_ledger_stood_is_gone_on_with(clean: Desk) -> None:
+    clean.ended("succeeded", "failed")
+    prepared = clean.again(done=("U6",))
+    run = clean.left(prepared.ledger, prepared)
+    run.write_manifest(run.read_manifest().replace(reason=Reason("never_started", "so it was")))
+    assert clean.again().ledger.left == ("U7", "U8")
+
+
+def test_a_first_start_that_was_killed_before_its_ledger_stood_is_none(clean: Desk) -> None:
+    killed_before_its_ledger(clean)
+    refused(clean, Conflict, again=True)
+    start_plan.refuse_begun(clean.prepare(), reset=False)
+
+
+def test_a_batch_whose_run_was_removed_before_it_was_verified_stops_the_plan_once(clean: Desk) -> None:
+    prepared = clean.prepare()
+    ledger = prepared.ledger
+    for n in (1, 2):
+        ledger = ledger.began(n, Lineage("build", f"20261120T10150443{n}Z-50151d5c", "m")).succeeded(
+            n, changed=("a",)
+        )
+    run = clean.left(ledger.replace(together=(1, 2)), prepared)
+
+    def carried_out(ledger: Ledger) -> Ledger:
+        said: list[str] = []
+        return Conductor(
+            run, prepared.assignment, ledger, prepared.config, clean.env, said.append
+        ).carry_out()
+
+    ended = carried_out(ledger.replace(together=(1, 2)))
+    assert ended.breaker.parked is not None and ended.breaker.parked.code == "lost"
+    assert "batches 1, 2" in ended.breaker.parked.message and ended.together == ()
+    again = carried_out(ended.again(Lineage("build", run.run_id, "m")))
+    assert again.breaker.parked is None and again.is_complete
 
 
 def test_a_run_whose_files_are_broken_is_not_gone_on_with(clean: Desk) -> None:
