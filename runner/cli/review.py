@@ -107,7 +107,9 @@ def _decided(args: Namespace, decision: TreeDecision) -> int:
     else:
         pen.say(f"{decision.run_id} discarded")
     kept = [f"edited meanwhile, and kept as it was then: {path}" for path in decision.kept]
-    _say(kept + ([] if decision.patch is None else [f"the work is kept as a patch: {decision.patch}"]))
+    kept += [] if decision.patch is None else [f"the work is kept as a patch: {decision.patch}"]
+    after = "what was done after it was judged, by its checks for example, is not taken over, but kept"
+    _say(kept + ([] if decision.later is None else [f"{after}: {decision.later}"]))
     return ExitStatus.OK
 
 

@@ -33,7 +33,8 @@ _DECISIONS = ("accepted", "discarded")
 
 class TreeDecision(Value):
     """How a work tree's life ended. `paths` were changed in the user's tree; of these `kept` holds copies of
-    what was edited meanwhile. `patch` is all of the work, None if nothing was there to be kept.
+    what was edited meanwhile. `patch` is the work as it was judged, None if nothing was there to be kept;
+    `later` what was done in the tree after that.
     """
 
     run_id: str
@@ -41,11 +42,12 @@ class TreeDecision(Value):
     paths: tuple[str, ...]
     kept: tuple[str, ...]
     patch: str | None
+    later: str | None = None
 
 
 def accept(run: RunDir, actor: str = "user") -> TreeDecision:
-    """Merges the changes of a run's own work tree into the user's, and removes the tree. The event names the
-    `actor`.
+    """Merges the changes of a run's own work tree into the user's, as they were judged, and removes the tree.
+    The event names the `actor`.
 
     Conflict, with nothing changed, where they do not apply cleanly (`problems`) or it is decided already;
     WorkspaceBusy while a run may write in the user's tree.
@@ -57,10 +59,10 @@ def accept(run: RunDir, actor: str = "user") -> TreeDecision:
         if before is not None and not (before == "accepted" and os.path.lexists(tree.path)):
             raise _decided_already(run, before)
         if before == "accepted":  # all of it is in place, and the tree was not removed
-            worktrees.discard(tree)
-            return TreeDecision(run.run_id, "accepted", (), (), tree.patch)
+            worktrees.discard(tree, judged(run))
+            return TreeDecision(run.run_id, "accepted", (), (), tree.patch, _there(tree.later))
         with _writing(run, tree):
-            done = worktrees.accept(tree)
+            done = worktrees.accept(tree, judged(run))
         if done.left:
             raise Conflict(
                 "not all changes could be put in place",
@@ -70,9 +72,24 @@ def accept(run: RunDir, actor: str = "user") -> TreeDecision:
         # Before the tree goes: the event has to say why it is gone.
         log = EventLog(run.events)
         log.append("accepted", actor=actor, files=len(done.paths))
-        worktrees.discard(tree)
+        worktrees.discard(tree, judged(run))
     kept = tuple(f"{run.path}/accept/kept/{name}" for name in done.kept)
-    return TreeDecision(run.run_id, "accepted", done.paths, kept, tree.patch)
+    return TreeDecision(run.run_id, "accepted", done.paths, kept, tree.patch, _there(tree.later))
+
+
+def judged(run: RunDir) -> str | None:
+    """The tree that the verdict speaks of, from before the checks ran; None where there is no verdict on what
+    was seen.
+    """
+    from runner.verify import record
+
+    found = record.load(run.result)
+    is_last = found is not None and found.attempt == run.read_manifest().attempt
+    return found.observed.tree if found is not None and is_last and found.observed is not None else None
+
+
+def _there(path: str) -> str | None:
+    return path if os.path.lexists(path) else None
 
 
 def discard(run: RunDir, actor: str = "user") -> TreeDecision:
@@ -91,11 +108,11 @@ def discard(run: RunDir, actor: str = "user") -> TreeDecision:
             )
         if before is not None and not is_there:
             raise _decided_already(run, before)
-        worktrees.discard(tree)
+        worktrees.discard(tree, judged(run))
         log = EventLog(run.events)
         log.note("discarded", actor=actor)
         trust.forget_undone(run.repo, os.environ, run.run_id)
-    return TreeDecision(run.run_id, "discarded", (), (), tree.patch if os.path.lexists(tree.patch) else None)
+    return TreeDecision(run.run_id, "discarded", (), (), _there(tree.patch), _there(tree.later))
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir, is_run_id
 from runner.text.words import count
-from runner.usecases.accept import own_tree
+from runner.usecases.accept import judged, own_tree
 from runner.usecases.logs import redactor, refusals, unknown_secrets
 from runner.usecases.look import Shown, look, show
 from runner.value import Value
@@ -235,7 +235,11 @@ def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: l
     if manifest.is_done and tree is None:
         notes.append(f"all changes since the run began; it ended {manifest.ended_at}")
     try:
-        return changes.diff(taken)
+        seen = None if tree is None else judged(run)
+        if seen is not None and (later := changes.between(taken, seen)):
+            files = count(later, "file was", "files were")
+            notes.append(f"{files} changed in its work tree after it was judged: not shown, nor accepted")
+        return changes.diff(taken, seen)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Conflict(f"the snapshot of run `{run.run_id}` is not whole: {error}") from error
 

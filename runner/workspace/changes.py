@@ -159,6 +159,11 @@ def diff(snapshot: Snapshot, tree: str | None = None) -> bytes:
     return shadow.git.run(*shadow.patch_arguments(snapshot.tree, tree or snapshot.look().tree))
 
 
+def between(snapshot: Snapshot, tree: str) -> int:
+    """How many files are other now than in `tree`, which was seen earlier."""
+    return sum(1 for _ in snapshot.shadow.differing(tree, snapshot.look().tree))
+
+
 def beginning(snapshot: Snapshot, tree: str, limit: int) -> bytes:
     """The first bytes of that patch; the rest is never made."""
     shadow = snapshot.shadow

@@ -16,9 +16,10 @@ from runner.disk import home
 from runner.disk.files import private_folder, replace_bytes, unwritable
 from runner.errors import Conflict
 from runner.value import Count, FilePath, InnerPath, ObjectId, Value
+from runner.workspace import merging
 from runner.workspace import snapshot as snapshots
 from runner.workspace.changes import diff, differences
-from runner.workspace.files import copy_with_time, read_record, write_json
+from runner.workspace.files import read_record, write_json
 from runner.workspace.git import Git
 from runner.workspace.places import unwatched
 from runner.workspace.repository import Repository, find
@@ -48,6 +49,11 @@ class Worktree(Value):
     def patch(self) -> str:
         """Where the work is kept as a patch, once it was accepted or discarded."""
         return f"{self.folder}/worktree.patch"
+
+    @property
+    def later(self) -> str:
+        """The same of what was done after the judgement, by the checks for example; only if there is any."""
+        return f"{self.folder}/worktree.later.patch"
 
     def is_there(self) -> bool:
         """Whether it stands and is a git work tree."""
@@ -165,10 +171,13 @@ def load(folder: str) -> Worktree | None:
     return read_record(f"{folder}/{RECORD}", Worktree)
 
 
-def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) -> Accepted:
-    """Brings its changes into the user's tree, merged with what is uncommitted there. Nothing is staged or
-    committed, and the work tree stays until it is discarded. So does the plan: a merge of what is in place
-    already could not be made.
+def accept(
+    worktree: Worktree, judged: str | None = None, *, watch: Callable[[str], object] = unwatched
+) -> Accepted:
+    """Brings its changes into the user's tree, merged with what is uncommitted there: as far as they were
+    `judged`, a tree of its private record (None: as they are now). Nothing is staged or committed, and the
+    work tree stays until it is discarded. So does the plan: a merge of what is in place already could not be
+    made.
 
     Conflict, with nothing changed, if they do not apply cleanly (`problems` names the paths), if a submodule
     is among them, or if the work tree is gone. After a crash, a further call finishes what was begun.
@@ -181,15 +190,15 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
     noted = read_record(f"{folder}/{_ACCEPTANCE}", Acceptance)
     if noted is None:
         work = _snapshot(worktree)
-        patch = diff(work)
-        replace_bytes(worktree.patch, patch)
-        if not patch:
+        tree = judged or work.look().tree
+        _keep_patches(worktree, work, tree)
+        if tree == work.tree:
             return Accepted((), (), ())
         private_folder(folder)
         user = snapshots.take(worktree.repo, folder, borrow=[f"{work.shadow.home}/objects"])
         if user is None:
             raise Conflict(f"{worktree.repo} is not a git repository any more")
-        noted = Acceptance(1, f"{_STEPS}{os.urandom(4).hex()}", _merged(user, patch))
+        noted = Acceptance(1, f"{_STEPS}{os.urandom(4).hex()}", _merged(user, work, tree, worktree.base))
         watch("plan")
         write_json(f"{folder}/{_ACCEPTANCE}", noted.to_json())
     else:
@@ -203,16 +212,17 @@ def accept(worktree: Worktree, *, watch: Callable[[str], object] = unwatched) ->
     return Accepted(tuple(step.path for step in plan.steps), kept_files(kept), tuple(work_on.left))
 
 
-def discard(worktree: Worktree) -> bool:
-    """Removes it, after everything that was done in it is in the run's folder as a patch. Ignored files in it
-    are lost. Whether there was something to remove. GitFailed if git refuses, and then it still stands.
+def discard(worktree: Worktree, judged: str | None = None) -> bool:
+    """Removes it, after everything that was done in it is in the run's folder as a patch, with what was done
+    after it was `judged` in a second one. Ignored files in it are lost. Whether there was something to
+    remove. GitFailed if git refuses, and then it still stands.
     """
     repository = find(worktree.repo)
     if worktree.removal_began:  # a call that was killed: what still stands is no longer all of the work
         pass
     elif worktree.is_there():
         if snapshots.load(worktree.folder) is not None:  # else nothing ever began in it
-            replace_bytes(worktree.patch, diff(_snapshot(worktree)))
+            _keep_patches(worktree, _snapshot(worktree), judged)
         replace_bytes(worktree._decided, b"")
     elif os.path.lexists(worktree.path):
         raise Conflict(
@@ -223,6 +233,13 @@ def discard(worktree: Worktree) -> bool:
     there = os.path.lexists(worktree.path)
     _remove(repository, worktree.path)
     return there
+
+
+def _keep_patches(worktree: Worktree, work: Snapshot, judged: str | None) -> None:
+    now = work.look().tree
+    replace_bytes(worktree.patch, diff(work, judged or now))
+    if judged is not None and judged != now:
+        replace_bytes(worktree.later, diff(work.replace(tree=judged), now))
 
 
 def _below_state(repo: str, run_id: str) -> str:
@@ -248,30 +265,18 @@ def _is_at(taken: Snapshot, path: str) -> bool:
     return os.path.realpath(taken.root) == os.path.realpath(path)
 
 
-def _merged(user: Snapshot, patch: bytes) -> Moves:
-    """What has to be done in the user's tree. The merge is made in a private index: nothing is touched."""
-    shadow = user.shadow
-    index = f"{shadow.home}/index.merged"
-    copy_with_time(shadow.base, index)
-    git = shadow.git.but(GIT_INDEX_FILE=index)
-    status, _, said = git.ask("apply", "--3way", "--cached", "--whitespace=nowarn", "-", stdin=patch)
-    if status != 0:
-        unmerged = git.run("ls-files", "-u", "-z").split(b"\0")[:-1]
-        names = sorted({os.fsdecode(line.partition(b"\t")[2]) for line in unmerged})
-        errors = [line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")]
-        raise Conflict(
-            "the changes do not apply cleanly to your work tree; nothing was changed",
-            hint="commit or undo your changes of these files, or apply the patch by hand",
-            problems=names or errors,
-        )
-    tree = os.fsdecode(git.run("write-tree").strip())
+def _merged(user: Snapshot, work: Snapshot, tree: str, base: str) -> Moves:
+    """What has to be done in the user's tree."""
+    new, named = merging.merged(user, work, tree, base, f"{user.shadow.home}/index.merged")
     seen = user.look()
     if seen.tree != user.tree:
         raise Conflict("files were edited meanwhile; nothing was changed", hint="try again")
-    merged = user.replace(tree=tree)
-    steps = [Move(change.path, change.after, change.before) for change in differences(merged, seen)]
-    if inner := [step.path for step in steps if step.goal is not None and step.goal.is_repository]:
-        raise Conflict("a submodule is among the changes", problems=inner, hint="update it by hand")
+    found = differences(user.replace(tree=new), seen)
+    steps = [Move(change.path, change.after, change.before) for change in found]
+    if in_the_way := [step.path for step in steps if step.path not in named]:
+        raise Conflict(
+            "files of yours are in the way; nothing was changed", problems=in_the_way, hint="move them away"
+        )
     folders = {parent for step in steps if step.goal is None for parent in _parents(step.path)}
     return ordered(steps, {}, tuple(folders))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
-from support.ended import a_worktree, an_ended_run
+from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.work import Work
 
 from runner.conduct import merge_back
@@ -21,6 +21,7 @@ from runner.state.events import EventLog, read_events
 from runner.state.store import RunDir
 from runner.usecases import accept, clean, review
 from runner.workspace import lease
+from runner.workspace import snapshot as snapshots
 from runner.workspace import worktree as worktrees
 from runner.workspace.worktree import Worktree
 
@@ -60,6 +61,30 @@ def test_accepting_takes_the_changes_over_and_removes_the_tree(
     assert decision.patch == tree.patch
     patch = review.diff(run)
     assert patch.kept == tree.patch and [one.path for one in patch.files] == ["new"]
+
+
+def test_what_the_checks_left_is_in_neither_diff_nor_acceptance(
+    work: Work, run: RunDir, tree: Worktree
+) -> None:
+    taken = snapshots.load(run.path)
+    assert taken is not None
+    observed = {**a_result()["observed"], "changed": ["new"], "tree": taken.look().tree}
+    Path(tree.path, "left.pyc").write_text("by a check\n")
+    write_result(run, a_result(observed=observed))
+    shown = review.diff(run)
+    assert [one.path for one in shown.files] == ["new"] and "1 file was changed" in shown.notes[0]
+    decision = accept.accept(run)
+    assert decision.paths == ("new",) and not (work.root / "left.pyc").exists()
+    assert [one.path for one in review.diff(run).files] == ["new"]
+    assert decision.later is not None and b"+by a check" in Path(decision.later).read_bytes()
+
+
+def test_a_result_of_an_earlier_attempt_judges_nothing(work: Work, run: RunDir, tree: Worktree) -> None:
+    taken = snapshots.load(run.path)
+    assert taken is not None
+    observed = {**a_result()["observed"], "changed": [], "tree": taken.tree}
+    write_result(run, a_result(observed=observed, attempt=7))
+    assert accept.accept(run).paths == ("new",)
 
 
 def test_the_event_names_who_decided(work: Work, run: RunDir, tree: Worktree) -> None:

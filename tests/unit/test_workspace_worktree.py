@@ -12,6 +12,7 @@ from support.work import Work
 
 from runner.errors import Conflict
 from runner.state.authentic import write_record
+from runner.workspace import snapshot as snapshots
 from runner.workspace import worktree as worktrees
 from runner.workspace.worktree import Worktree, accept, create, discard, load, place
 
@@ -274,3 +275,106 @@ def test_a_tree_whose_record_is_of_another_folder_is_never_removed(work: Work) -
         with pytest.raises(Conflict, match="of another folder"):
             decide(tree)
     assert Path(tree.path, "work").read_text() == "of hours\n" and not tree.removal_began
+
+
+LINES = [f"{number}\n" for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "mine", "theirs"),
+    [
+        ("* text eol=crlf", "".join(LINES), "".join(LINES).replace("\n", "\r\n")),
+        ("* text eol=lf", "".join(LINES), "".join(LINES)),
+        ("* text=auto", "".join(LINES), "".join(LINES)),
+        ("* text ident", "$Id$\n" + "".join(LINES), None),
+        ("* working-tree-encoding=UTF-16LE eol=lf", None, None),
+    ],
+)
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_file_that_git_converts_is_taken_over_whatever_form_it_has(
+    work: Work, rule: str, mine: str | None, theirs: str | None, edited: bool
+) -> None:
+    """The user's file has the form in which somebody wrote it, and that of the tree is checked out."""
+    encoding = "utf-16-le" if "UTF-16" in rule else "utf-8"
+    text = mine or "".join(LINES)
+    work.write(".gitattributes", rule.replace("*", "f", 1) + "\n")
+    work.write("f", text.encode(encoding))
+    work.commit()
+    assert work.git("status", "--porcelain") == b""
+    tree = made(work)
+    there = Path(tree.path, "f")
+    if theirs is not None:
+        assert there.read_bytes() == theirs.encode(encoding)
+    there.write_bytes(there.read_bytes().replace("3\n".encode(encoding), "three\n".encode(encoding), 1))
+    there.write_bytes(there.read_bytes().replace(b"3\r\n", b"three\r\n", 1))
+    if edited:
+        work.write("f", text.replace("17\n", "seventeen\n").encode(encoding))
+    assert accept(tree).paths == ("f",)
+    wanted = text.replace("3\n", "three\n", 1)
+    wanted = wanted.replace("17\n", "seventeen\n") if edited else wanted
+    shown = work.read("f").decode(encoding).replace("\r\n", "\n")
+    assert "".join(line for line in shown.splitlines(True) if "$Id" not in line) == wanted.replace(
+        "$Id$\n", ""
+    )
+    assert "\r" not in work.read("f").decode(encoding) or "crlf" in rule
+    work.git("add", "f")
+    assert work.says("diff", "--cached", "--numstat") == ("2\t2\tf\n" if edited else "1\t1\tf\n")
+
+
+def test_line_ends_that_git_stores_are_merged_as_they_are(work: Work) -> None:
+    """Committed before there was a rule: `text=auto` leaves such a file alone."""
+    text = "".join(LINES).replace("\n", "\r\n")
+    work.write("f", text)
+    work.commit()
+    work.write(".gitattributes", "* text=auto\n")
+    work.commit()
+    tree = made(work)
+    write(tree, "f", "")
+    Path(tree.path, "f").write_bytes(text.replace("3\r", "three\r", 1).encode())
+    work.write("f", text.replace("17\r", "seventeen\r"))
+    accept(tree)
+    assert work.read("f").decode() == text.replace("3\r", "three\r", 1).replace("17\r", "seventeen\r")
+
+
+def test_both_sides_of_a_conflict_are_compared_in_the_form_that_git_stores(work: Work) -> None:
+    work.write(".gitattributes", "f eol=crlf\n")
+    work.write("f", "one\ntwo\n")
+    work.write("gone", "one\n")
+    work.commit()
+    tree = made(work)
+    Path(tree.path, "f").write_bytes(b"one\r\nzwei\r\n")
+    os.unlink(Path(tree.path, "gone"))
+    work.write("f", "one\ndeux\n")
+    work.write("gone", "edited\n")
+    before = work.state()
+    with pytest.raises(Conflict) as caught:
+        accept(tree)
+    assert caught.value.problems == ("f", "gone") and work.state() == before
+
+
+def test_what_is_in_the_way_of_a_new_file_is_no_part_of_the_change(work: Work) -> None:
+    tree = made(work)
+    write(tree, "one/new", "theirs\n")
+    write(tree, "two", "theirs\n")
+    work.write("one", "mine\n")
+    work.write("two/mine", "mine\n")
+    before = work.state()
+    with pytest.raises(Conflict, match="in the way") as caught:
+        accept(tree)
+    assert caught.value.problems == ("one", "two/mine") and work.state() == before
+
+
+def test_what_was_judged_is_taken_over_and_what_came_later_is_kept_as_a_patch(work: Work) -> None:
+    tree = made(work)
+    write(tree, "b", "the run's\n")
+    taken = snapshots.load(str(work.folder))
+    assert taken is not None
+    judged = taken.look().tree
+    write(tree, "tests/__pycache__/x.pyc", "by a check\n")
+    write(tree, "b", "by hand\n")
+    assert accept(tree, judged).paths == ("b",)
+    assert work.read("b") == b"the run's\n" and not (work.root / "tests").exists()
+    assert discard(tree, judged)
+    assert Path(tree.patch).read_bytes().count(b"diff --git") == 1
+    later = Path(tree.later).read_bytes()
+    assert b"+by hand" in later and b"+by a check" in later

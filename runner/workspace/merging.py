@@ -1,0 +1,162 @@
+"""A change of one work tree as the next state of another, which may have been edited. Edge: git and disk.
+
+A work tree has what git makes of a stored content (line ends, ident, filters), and two of them need not have
+the same form of it. So a file that git calls unchanged since the base is replaced as a whole. The others are
+merged as they stand, and where that fails in the form that git stores, converted back as by a checkout.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.disk.files import create
+from runner.disk.scratch import scratch
+from runner.errors import Conflict
+from runner.value import Value
+from runner.workspace.commit import differing
+from runner.workspace.files import Entry, copy_with_time
+from runner.workspace.git import Git
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from runner.workspace.snapshot import Snapshot
+
+_LINK = 0o120000
+
+
+class _Sides(Value):
+    """One path: its entries before and after the change, and in the user's tree. None is nothing."""
+
+    before: Entry | None
+    after: Entry | None
+    mine: Entry | None
+
+    @property
+    def mode(self) -> int:
+        """That of the result: the change's, where it changed it."""
+        assert self.after is not None
+        is_same = self.before is not None and self.before.mode == self.after.mode
+        return self.mine.mode if is_same and self.mine is not None else self.after.mode
+
+    @property
+    def are_files(self) -> bool:
+        """Whether there are three contents that can be merged."""
+        return all(side is not None and side.mode != _LINK for side in self.__dict__.values())
+
+
+def merged(user: Snapshot, work: Snapshot, tree: str, base: str, index: str) -> tuple[str, frozenset[str]]:
+    """The user's tree with the change of `work` up to its `tree`, also in the file `index`, and the paths
+    that changed. `base` is the commit that `work` was made of. Nothing is touched.
+
+    Conflict, with the paths as `problems`, where both changed the same, or a submodule is among them.
+    """
+    changed = {
+        path: (_entry(mode, oid), _entry(mode_after, oid_after))
+        for path, mode, oid, mode_after, oid_after in work.shadow.differing(work.tree, tree)
+    }
+    modules = [name for name, sides in changed.items() if any(one and one.is_repository for one in sides)]
+    if modules:
+        raise Conflict("a submodule is among the changes", problems=modules, hint="update it by hand")
+    mine = _entries(user.shadow.git, user.tree, changed)
+    edited = {*differing(user.root, base, [*changed])}
+    goals: dict[str, Entry | None] = {}
+    conflicts = []
+    for path, (before, after) in changed.items():
+        sides = _Sides(before, after, mine.get(path))
+        if sides.mine == after:
+            continue
+        try:
+            goals[path] = _merge(user, work, path, sides) if path in edited else _whole(sides)
+        except _Conflicting:
+            conflicts.append(path)
+    if conflicts:
+        raise Conflict(
+            "the changes do not apply cleanly to your work tree; nothing was changed",
+            hint="commit or undo your changes of these files, or apply the patch by hand",
+            problems=sorted(conflicts),
+        )
+    return _written(user, goals, index), frozenset(changed)
+
+
+class _Conflicting(Exception):
+    """Both sides changed the same."""
+
+
+def _whole(sides: _Sides) -> Entry | None:
+    return None if sides.after is None else sides.after.replace(mode=sides.mode)
+
+
+def _merge(user: Snapshot, work: Snapshot, path: str, sides: _Sides) -> Entry | None:
+    raw = user.shadow.git
+    if sides.are_files:
+        three = (sides.mine, sides.before, sides.after)
+        contents = [raw.run("cat-file", "blob", side.oid) for side in three if side is not None]
+        found = _of_three(contents)
+        if found is None:
+            found = _of_stored(user, work, path, contents)
+        if found is None:
+            raise _Conflicting
+        return Entry(sides.mode, _kept(raw, found, "--no-filters"))
+    if sides.mine is None and sides.before is None:  # what stands there is ignored
+        return sides.after
+    if sides.mine != sides.before:
+        raise _Conflicting
+    return _whole(sides)
+
+
+def _of_three(contents: list[bytes]) -> bytes | None:
+    """Mine, before, after -> the merge; None where they conflict, or are no texts."""
+    with scratch(os.environ) as folder:
+        for number, content in enumerate(contents):
+            create(f"{folder}/{number}", content)
+        status, out, _ = Git(folder).ask("merge-file", "-p", "-q", "0", "1", "2")
+    return out if status == 0 else None
+
+
+def _of_stored(user: Snapshot, work: Snapshot, path: str, contents: list[bytes]) -> bytes | None:
+    """In the form that git stores, each converted by the rules of its own tree."""
+    objects = {"GIT_OBJECT_DIRECTORY": f"{user.shadow.home}/objects"}
+    here, there = (
+        side.repository.git.but(**objects).but_with({"core.safecrlf": "false"}) for side in (user, work)
+    )
+    names = [
+        _kept(git, content, f"--path={path}")
+        for git, content in zip((here, there, there), contents, strict=True)
+    ]
+    found = _of_three([here.run("cat-file", "blob", name) for name in names])
+    if found is None:
+        return None
+    return here.run("cat-file", "--filters", f"--path={path}", _kept(here, found, "--no-filters"))
+
+
+def _kept(git: Git, content: bytes, how: str) -> str:
+    return os.fsdecode(git.run("hash-object", "-w", "--stdin", how, stdin=content).strip())
+
+
+def _written(user: Snapshot, goals: dict[str, Entry | None], index: str) -> str:
+    copy_with_time(user.shadow.base, index)
+    git = user.shadow.git.but(GIT_INDEX_FILE=index)
+    ordered = sorted(goals.items(), key=lambda one: one[1] is not None)  # what goes first makes way
+    nothing = "0" * len(user.tree)
+    lines = []
+    for path, goal in ordered:
+        mode, oid = (0, nothing) if goal is None else (goal.mode, goal.oid)
+        lines.append(b"%o %s\t%s\0" % (mode, oid.encode(), os.fsencode(path)))
+    git.run("update-index", "-z", "--index-info", stdin=b"".join(lines))
+    return os.fsdecode(git.run("write-tree").strip())
+
+
+def _entries(git: Git, tree: str, names: Collection[str]) -> dict[str, Entry]:
+    found = {}
+    for line in git.run("ls-tree", "-r", "-z", tree).split(b"\0")[:-1]:
+        head, _, name = line.partition(b"\t")
+        if (path := os.fsdecode(name)) in names:
+            mode, _, oid = head.split(b" ")
+            found[path] = Entry(int(mode, 8), oid.decode())
+    return found
+
+
+def _entry(mode: int, oid: str) -> Entry | None:
+    return Entry(mode, oid) if mode else None
