@@ -39,6 +39,16 @@ def covers(patterns: Iterable[str], path: str) -> bool:
     return any(matches(pattern, path) for pattern in patterns)
 
 
+def reaches(patterns: Iterable[str], folder: str) -> bool:
+    """Whether any of the patterns can cover something in the folder."""
+    parts = folder.split("/")
+    return any(
+        covers((pattern,), f"{folder}/\0") or any(_match(segments[:at], parts) for at in range(len(segments)))
+        for pattern in patterns
+        for segments in [[one for one in pattern.split("/") if one not in ("", ".")]]
+    )
+
+
 def matches(pattern: str, path: str) -> bool:
     """Whether the pattern covers the path. What `problem` objects to covers nothing."""
     if problem(pattern) is not None:

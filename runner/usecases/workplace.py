@@ -46,6 +46,8 @@ class Workplace:
         self.lease = lease
         self._base = base
         self._position: Position | None = None
+        self.unchanged: tuple[str, ...] = ()
+        """Globs of what the run has to leave as it is."""
         self.watch: Callable[[str | None], object] = _unwatched
         """Gets what `prepare` begins with, in words, and None when that is done: it may take long."""
         self.protection: Protection | None = None
@@ -88,7 +90,8 @@ class Workplace:
 
                 root = self._repository.root
                 self.watch(f"reading the files of {root} that are not as committed, to record the work tree")
-                snapshot.take(self._repository, run.path, position=self._position)
+                at, globs = self._position, self.unchanged
+                snapshot.take(self._repository, run.path, position=at, protect=globs)
         finally:
             self.watch(None)
 
@@ -145,7 +148,9 @@ def reserve(
         holder = Holder(run_id, manifest_path_of(task.id, run_id))
         lease = _lease(found.root, holder, task.on_conflict, parent)
         if lease is not None:
-            return Workplace(root, found, lease=lease)
+            place = Workplace(root, found, lease=lease)
+            place.unchanged = task.protect
+            return place
     from runner.workspace import worktree
 
     tree = worktree.place(found.root, run_id, env)

@@ -7,7 +7,7 @@ import stat
 from runner.value import StrEnum, Value
 from runner.workspace.files import REPOSITORY, Entry, entry_at, read_bytes
 from runner.workspace.git import Git, split
-from runner.workspace.ignored import changed_since
+from runner.workspace.ignored import changed_since, own_changed_since
 from runner.workspace.tracked import REFUSED_NAME, SPECIAL, is_refused
 
 TYPE_CHECKING = False
@@ -82,7 +82,7 @@ class Changes(Value):
     """New FIFOs, sockets and devices, and files of names that git refuses, none of them ignored. git stores
     none, so they are not in `tree`."""
     ignored: Untracked
-    """What is ignored, by the rules of then."""
+    """What is ignored, by the rules of then, and the repositories inside."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,20 +135,25 @@ def changed(snapshot: Snapshot) -> Changes:
         problems=tuple(sorted({*snapshot.problems, *seen.problems, *(_told(name) for name in special)})),
         large=tuple(sorted({*seen.large} - {*snapshot.large})),
         special=special,
-        ignored=seen.untracked.replace(files=(), repositories=()),
+        ignored=seen.untracked.replace(files=(), repositories=seen.inner),
     )
 
 
 def changed_ignored(snapshot: Snapshot, now: Changes, own: Collection[str] = ()) -> list[str]:
     """Ignored files that are executed or read as settings, or that a glob of `own` covers, and are other than
-    before. No tree has them.
+    before. No tree has them. Of repositories inside, what `own` covers.
     """
     if snapshot.since_ns is None:  # by an older runner, which did not say when
         return []
     known = {*snapshot.ignored, *snapshot.ignored_files}
     folders = {*snapshot.ignored, *now.ignored.ignored} - {snapshot.runs}
     files = {*snapshot.ignored_files, *now.ignored.ignored_files}
-    return changed_since(snapshot.root, snapshot.since_ns, folders, files, known, own)
+    found = changed_since(snapshot.root, snapshot.since_ns, folders, files, known, own)
+    if own:
+        folders |= {*snapshot.inner, *now.ignored.repositories}
+        mine = own_changed_since(snapshot.root, snapshot.since_ns, folders, own, snapshot.guarded)
+        found = [*dict.fromkeys((*mine, *found))]
+    return found
 
 
 def diff(snapshot: Snapshot, tree: str | None = None) -> bytes:

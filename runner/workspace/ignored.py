@@ -3,6 +3,9 @@
 git does not tell of ignored files, and they are too many to be recorded before each run: a `node_modules`
 has a hundred thousand. So nothing is recorded. A file whose inode was changed since is told: only the clock
 of the machine could hide that (inode(7), ctime). What was only deleted below a folder is not seen.
+
+What somebody named with globs of his own is an exception: its names are recorded, and it is looked for in
+repositories inside, new folders and caches, too.
 """
 
 from __future__ import annotations
@@ -12,11 +15,12 @@ import stat
 from fnmatch import fnmatchcase
 
 from runner.disk.files import no_follow
-from runner.text.globs import covers
+from runner.errors import Conflict
+from runner.text.globs import covers, reaches
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 _SETTINGS = (
     *(".env", ".env.*", ".envrc", "*.local", "*.local.*", "local.*", ".*rc", ".*rc.*", "*.pth"),
@@ -44,6 +48,48 @@ _MOST = 200_000
 """Names that are looked at."""
 _LARGEST_RULE = 4096
 """A tool writes a line and a comment."""
+_MOST_OWN = 1_000_000
+_MOST_NAMES = 20_000
+
+
+def standing(root: str, folders: Collection[str], own: Collection[str]) -> tuple[str, ...]:
+    """The names in these folders that globs of `own` cover; none where they are too many to be recorded."""
+    names: list[str] = []
+    for path, _ in _own(root, folders, own):
+        names.append(path)
+        if len(names) > _MOST_NAMES:
+            return ()
+    return tuple(names)
+
+
+def own_changed_since(
+    root: str, since_ns: int, folders: Collection[str], own: Collection[str], known: Collection[str]
+) -> list[str]:
+    """What `own` covers in these folders and is other than before; `known` are names that were there then.
+    Conflict where too many names are in its reach: an agent could hide among them.
+    """
+    found = [path for path in known if not os.path.lexists(f"{root}/{path}")]
+    for looked_at, (path, status) in enumerate(_own(root, folders, own)):
+        if looked_at > _MOST_OWN:
+            raise Conflict(f"`protect` reaches more than {_MOST_OWN:,} files that git does not record")
+        if status.st_ctime_ns >= since_ns:
+            found.append(path)
+    return sorted(found)
+
+
+def _own(root: str, folders: Collection[str], own: Collection[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """In caches only what names them: a run of the tests fills `tests/__pycache__`, and that is no change of
+    `tests`.
+    """
+    passed = _CACHES.difference(*(glob.split("/") for glob in own))
+
+    def enters(folder: str) -> bool:
+        return not passed.intersection(folder.split("/")) and reaches(own, folder)
+
+    for folder in filter(enters, folders):
+        for path, status in _walk(root, folder, enters):
+            if covers(own, path):
+                yield path, status
 
 
 def changed_since(
@@ -56,8 +102,8 @@ def changed_since(
 ) -> list[str]:
     """The ignored `folders` and single `files` (relative paths) are those of now and of before, `known` those
     of before. A folder of an environment that is new is one name with a slash at its end. `own` are globs of
-    files that count whatever their names are; these come first. So is a new folder that ignores itself and
-    is no cache by its name: no diff tells of it, and nothing else says that code in it is none.
+    single files that count whatever their names are; these come first. So is a new folder that ignores itself
+    and is no cache by its name: no diff tells of it, and nothing else says that code in it is none.
     """
 
     def is_read(path: str) -> bool:
@@ -73,10 +119,8 @@ def changed_since(
             is_environment = _ENVIRONMENTS.intersection(folder.split("/"))
             if is_own or (is_environment and os.path.isdir(f"{root}/{folder}")):
                 found.append(f"{folder}/")
-            if is_own and own:
-                found += [path for path, _ in _walk(root, folder) if covers(own, path)]
             continue
-        for path, status in _walk(root, folder):
+        for path, status in _walk(root, folder, lambda inner: os.path.basename(inner) not in _CACHES):
             left -= 1
             if left < 0:
                 return [*found, f"{folder}/: there are too many files to look at all of them"]
@@ -124,8 +168,8 @@ def _is_other(root: str, path: str, since_ns: int, was_there: bool) -> bool:
     return found.st_ctime_ns >= since_ns and not stat.S_ISDIR(found.st_mode)
 
 
-def _walk(root: str, top: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file and link below; folders of caches are passed over."""
+def _walk(root: str, top: str, enters: Callable[[str], bool]) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file and link below, in folders that it `enters`; never in what git has for itself."""
     waiting = [top]
     while waiting:
         folder = waiting.pop()
@@ -134,7 +178,7 @@ def _walk(root: str, top: str) -> Iterator[tuple[str, os.stat_result]]:
                 for entry in entries:
                     if not entry.is_dir(follow_symlinks=False):
                         yield f"{folder}/{entry.name}", entry.stat(follow_symlinks=False)
-                    elif entry.name not in _CACHES:
+                    elif entry.name != ".git" and enters(f"{folder}/{entry.name}"):
                         waiting.append(f"{folder}/{entry.name}")
         except OSError:  # gone since, or not for us to look into
             continue

@@ -95,7 +95,7 @@ class Seen(Value):
     `problems` what could not be read and is therefore in none of them. `large` are the files among these that
     are too large, and `special` what is neither a file, nor a link, nor a folder, and takes no tracked place.
     `as_indexed` is whether the index that was looked at describes it, `is_known` whether all that this index
-    names was there and needed no reading.
+    names was there and needed no reading. `inner` are the repositories inside.
     """
 
     tree: str
@@ -107,6 +107,7 @@ class Seen(Value):
     large: tuple[str, ...]
     special: tuple[str, ...]
     problems: tuple[str, ...]
+    inner: tuple[str, ...]
 
 
 class Shadow:
@@ -267,6 +268,7 @@ class Shadow:
             (*sorted(large), *(name for name in more.extents if name in more.absent)),
             (*here.special, *others.special, *refused),
             (*here.problems, *(TOO_LARGE + name for name in sorted(large)), *more.problems, *others.problems),
+            (*here.modules, *beside.repositories),
         )
 
     def _without_read(self, here: Standing, listing: Index) -> Standing:

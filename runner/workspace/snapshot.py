@@ -77,6 +77,10 @@ class Snapshot(Value):
     """The folders whose objects the private git directory sees."""
     since_ns: int | None = None
     """When the private index began to be true, by the clock of the file system; None: by an older runner."""
+    inner: tuple[str, ...] = ()
+    """The repositories inside."""
+    guarded: tuple[str, ...] = ()
+    """What `protect` of the run covered in these and in folders that were ignored."""
 
     @property
     def repository(self) -> Repository:
@@ -127,11 +131,13 @@ def take(
     position: Position | None = None,
     borrow: Sequence[str] = (),
     is_new: bool = False,
+    protect: Collection[str] = (),
 ) -> Snapshot | None:
     """Records the work tree that `repo` (a folder in it) belongs to, and keeps it in `folder`; None if it is
     in no git repository, GitFailed if git refuses it. `position` is where it stands, if known; `borrow` are
     more folders of objects for the private repository. `is_new`: git has just made the tree of its index and
-    nobody else wrote in it, so the index is believed, also of files as young as itself.
+    nobody else wrote in it, so the index is believed, also of files as young as itself. `protect`
+    are globs of what has to stay as it is: of that, what git does not record is noted by name.
 
     It takes about as long as a `git status`; but the first call for a work tree reads every file, and each
     call those that git converts. An interrupted call leaves no snapshot; the next one starts over.
@@ -150,6 +156,12 @@ def take(
     beside = seen.untracked
     shadow.ignore(repository.ignore_rules(settings, [*listing.named(_RULES), *_rules_in(beside)]))
     dirty, untracked = _uncommitted(repository, shadow, position, seen, is_plain)
+    guarded: tuple[str, ...] = ()
+    if protect:
+        from runner.workspace.ignored import standing  # most runs have nothing to guard
+
+        apart = [name for name in (*beside.ignored, *seen.inner) if name != shadow.runs]
+        guarded = standing(repository.root, apart, protect)
     snapshot = Snapshot(
         folder,
         *(repository.root, repository.git_dir, repository.common_dir),
@@ -161,6 +173,7 @@ def take(
         untracked=untracked,
         borrowed=_borrowed(repository, borrow),
         since_ns=since_ns,
+        guarded=guarded,
         **_of(seen),
     )
     write_json(f"{folder}/workspace.json", snapshot.to_json())
@@ -176,7 +189,7 @@ def _of(seen: Seen) -> dict[str, Any]:
         "folders": seen.folders,
         "ignored": seen.untracked.ignored,
         "ignored_files": seen.untracked.ignored_files,
-        **{name: getattr(seen, name) for name in ("problems", "large", "special")},
+        **{name: getattr(seen, name) for name in ("problems", "large", "special", "inner")},
     }
 
 

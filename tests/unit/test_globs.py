@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.text.globs import covers, matches, problem
+from runner.text.globs import covers, matches, problem, reaches
 
 
 @pytest.mark.parametrize(
@@ -102,3 +102,32 @@ def test_no_pattern_is_slow() -> None:
     matches("*a" * 300 + "b", "a" * 4000)
     matches("/".join(["**"] * 300 + ["b"]), "/".join(["a"] * 1000))
     assert time.monotonic() - begun < 3
+
+
+_SEGMENTS = st.lists(st.sampled_from(["a", "b", "ab", "*", "**", "a*", "?"]), min_size=1, max_size=4)
+_NAMES = st.lists(st.sampled_from(["a", "b", "ab"]), min_size=2, max_size=5)
+
+
+@given(_SEGMENTS, _NAMES)
+def test_a_pattern_reaches_every_folder_above_what_it_covers(pattern: list[str], path: list[str]) -> None:
+    if matches("/".join(pattern), "/".join(path)):
+        assert all(reaches(["/".join(pattern)], "/".join(path[:at])) for at in range(1, len(path)))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder", "is_reached"),
+    [
+        ("src/*.py", "src", True),
+        ("src/*.py", "src/deep", False),
+        ("src/*.py", "other", False),
+        ("src/a/*.py", "src", True),
+        ("src", "src/deep/er", True),
+        ("**/x.py", "any/where", True),
+        ("a/**/b", "b/c", False),
+        ("*", "src", False),
+    ],
+)
+def test_a_folder_is_reached_where_something_in_it_can_be_covered(
+    pattern: str, folder: str, is_reached: bool
+) -> None:
+    assert reaches(["z", pattern], folder) == is_reached
