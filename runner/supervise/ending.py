@@ -97,6 +97,8 @@ def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason 
     manifest = owner.manifest.replace(children=owner.children.found(), questions_open=0)
     owner.tree.spare(lambda process: False)
     owner.tree.sweep(min(2.0, owner.invocation.limits.grace_s))
+    if manifest.proof is not None:  # checks may have left something behind since
+        manifest = manifest.replace(proof=owner.proof())
     owner.children.end(owner.env, wish)
     _end(owner, advance(manifest, event, outcome=outcome, reason=owner.redacted(reason)))
 

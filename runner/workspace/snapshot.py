@@ -156,12 +156,6 @@ def take(
     beside = seen.untracked
     shadow.ignore(repository.ignore_rules(settings, [*listing.named(_RULES), *_rules_in(beside)]))
     dirty, untracked = _uncommitted(repository, shadow, position, seen, is_plain)
-    guarded: tuple[str, ...] = ()
-    if protect:
-        from runner.workspace.ignored import standing  # most runs have nothing to guard
-
-        apart = [name for name in (*beside.ignored, *seen.inner) if name != shadow.runs]
-        guarded = standing(repository.root, apart, protect)
     snapshot = Snapshot(
         folder,
         *(repository.root, repository.git_dir, repository.common_dir),
@@ -173,7 +167,7 @@ def take(
         untracked=untracked,
         borrowed=_borrowed(repository, borrow),
         since_ns=since_ns,
-        guarded=guarded,
+        guarded=_guarded(shadow, seen, protect),
         **_of(seen),
     )
     write_json(f"{folder}/workspace.json", snapshot.to_json())
@@ -191,6 +185,15 @@ def _of(seen: Seen) -> dict[str, Any]:
         "ignored_files": seen.untracked.ignored_files,
         **{name: getattr(seen, name) for name in ("problems", "large", "special", "inner")},
     }
+
+
+def _guarded(shadow: Shadow, seen: Seen, protect: Collection[str]) -> tuple[str, ...]:
+    if not protect:
+        return ()
+    from runner.workspace.ignored import standing  # most runs have nothing to guard
+
+    apart = [name for name in (*seen.untracked.ignored, *seen.inner) if name != shadow.runs]
+    return standing(shadow.root, apart, protect)
 
 
 def _all(_: str, names: dict[str, int]) -> Collection[str]:
