@@ -13,18 +13,24 @@ if TYPE_CHECKING:
     from runner.redact.redactor import Redactor
 
 _CHUNK = 1024 * 1024
+_LARGEST = 16 << 30
+"""A minute or two. Holes cost their writer nothing, and the supervisor is not to read zeros for hours."""
 
 
-def seal(path: str | os.PathLike[str], redactor: Redactor, *, chunk_size: int = _CHUNK) -> int:
+def seal(
+    path: str | os.PathLike[str], redactor: Redactor, *, chunk_size: int = _CHUNK, largest: int = _LARGEST
+) -> int:
     """Removes the secrets from a file and returns how many; without any, the file is not touched.
 
     The new file has the mode, owner and times of the old one and replaces it in one step. After a failure,
     such as a full disk, OSError is raised, the old file is whole and nothing is left beside it. No process
     may be writing to the file any more, as later content would be lost. A link, or anything but a plain file,
-    is refused.
+    is refused, and so is one of more than `largest` bytes.
     """
     source = no_follow(os.fspath(path), os.O_RDONLY)
     try:
+        if os.fstat(source).st_size > largest:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
         return _seal(os.fspath(path), source, redactor, chunk_size)
     finally:
         os.close(source)

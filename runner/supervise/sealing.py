@@ -24,6 +24,7 @@ _SEALED = (".jsonl", ".log", ".md")
 _CHUNK = 1024 * 1024
 _MOST_TRIES = 5_000_000
 """A few seconds of a supervisor that nobody waits for."""
+_MOST_CHUNKS = 1024
 
 
 _FOREIGN = frozenset(
@@ -132,8 +133,10 @@ def _texts(run: RunDir) -> Iterator[bytes]:
     for path in (run.stdout, run.stderr, run.last_message, run.events, run.rehearsal_log):
         try:
             with open(path, "rb", opener=no_follow) as file:
-                while chunk := file.readlines(_CHUNK):
-                    yield b"".join(chunk)
+                for _ in range(_MOST_CHUNKS):
+                    if not (chunk := file.read(_CHUNK)):
+                        break
+                    yield chunk + file.readline(_CHUNK)  # as whole lines as can be held
         except OSError:
             continue
 

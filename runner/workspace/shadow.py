@@ -254,12 +254,9 @@ class Shadow:
                 replace_bytes(index, listing.without_times(here.disguised), durable=False)
             _change(git, changes)
             refused += self._put(git, [*doubtful, *more.modes, *more.links])
-        if as_indexed and before.tree is not None:
-            tree = before.tree
-        else:
-            tree = os.fsdecode(git.run("write-tree").strip())
+        tree = before.tree if as_indexed else None
         return Seen(
-            tree,
+            tree or os.fsdecode(git.run("write-tree").strip()),
             as_indexed,
             is_known,
             here.permissions.with_more(more.modes).without({*large, *refused}),

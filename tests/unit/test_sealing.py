@@ -11,10 +11,11 @@ from pathlib import Path
 
 from support.ended import an_ended_run
 
+from runner.state import fingerprints
 from runner.state.events import EventLog
 from runner.state.fingerprints import Known
 from runner.state.store import RunDir
-from runner.supervise.sealing import Cleaner
+from runner.supervise.sealing import Cleaner, known_by
 
 VALUE = "Zx9QQwZe7r" + "T5yU3iO1pA"
 
@@ -49,6 +50,25 @@ def test_a_file_that_cannot_be_written_is_marked_and_done_when_it_can(tmp_path: 
     assert sealed(run)
     assert kinds(run)[2:] == ["sealed"] and not os.path.exists(run.unsealed)
     assert VALUE not in Path(run.stderr).read_text()
+
+
+def test_a_file_that_is_made_larger_than_can_be_read_holds_no_seal_up(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    for path, written, size in ((run.stdout, 20 << 20, 17 << 30), (run.stderr, 0, 1 << 40)):
+        Path(path).write_bytes(b"x" * written)
+        os.truncate(path, size)
+    Path(run.last_message).write_text(VALUE)
+    assert sealed(run)
+    assert kinds(run) == ["seal_failed", "seal_failed", "seal_incomplete"]
+    assert VALUE not in Path(run.last_message).read_text()
+
+
+def test_a_value_is_looked_for_in_a_line_without_end_and_behind_the_end_of_a_piece(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    fingerprints.note(run, {"A": VALUE})
+    Path(run.stdout).write_bytes(b"\0" * ((1 << 20) - 10) + VALUE.encode() + b"\n")
+    os.truncate(run.stdout, 40 << 20)
+    assert known_by(run, ("A",)).missing == ()
 
 
 def test_a_mark_that_cannot_be_made_leaves_the_seal_to_be_done_again(tmp_path: Path) -> None:
