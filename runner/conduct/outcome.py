@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 _PARKING = frozenset(
     (
         *("auth_or_quota", "cancelled", "lost", "config_drift", "survivors"),
-        *("disk_full", "flag_refused", "runtime_missing", "workspace_missing", "unwritable"),
+        *(
+            "disk_full",
+            "flag_refused",
+            "misconfigured",
+            "request_refused",
+            "runtime_missing",
+            "workspace_missing",
+            "unwritable",
+        ),
         *("supervisor_failed", "not_ready", "never_started"),
     )
 )

@@ -62,11 +62,7 @@ def _refused(end: End) -> tuple[Outcome, Reason]:
     )
 
 
-_HINTS = (
-    (
-        r"required MCP servers? failed",
-        "a required MCP server did not start: run its command by hand; `codex mcp list` has it",
-    ),
+_SETTINGS = (
     (
         r"invalid transport\s+in `mcp_servers",
         'an MCP server is enabled that no config defines: use server = "inline" in [delegation]',
@@ -99,6 +95,13 @@ _HINTS = (
         r"maximum length of \d+",
         "shorten the prompt: name files for the agent to read instead of pasting them",
     ),
+)
+"""What somebody has to change first: the settings, the machine or the prompt."""
+_HINTS = (
+    (
+        r"required MCP servers? failed",
+        "a required MCP server did not start: run its command by hand; `codex mcp list` has it",
+    ),
     (r"[Nn]o rollout found", THREAD_GONE),
     (r"already has an active writer", "another process uses this thread: wait until it has ended"),
     (
@@ -113,11 +116,7 @@ _HINTS = (
         r"Connection failed|stream disconnected|for network|lookup address|error sending request",
         "the provider could not be reached: check network and proxy, then start it again",
     ),
-    (r"high demand|status:? 5\d\d", "the provider failed: start it again later"),
-    (
-        r"status:? 400|status:? 404|not supported|does not exist",
-        "the provider refused the request: check the model id and the base_url of the provider",
-    ),
+    (r"high demand|at capacity|status:? (?:408|409|425|5\d\d)", "the provider failed: start it again later"),
 )
 
 
@@ -126,10 +125,10 @@ def _failure(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     stderr = endings.essence(end.stderr_tail)
     text = endings.told(end) or stderr
     # The log of a run that went well may speak of limits and retries: then it is not the reason.
-    told = end.failure is not None or not end.any_event
-    if told and (ending := endings.auth_or_quota(text, end, "codex", login_hint)):
+    told = end.exit_code != 101 and (end.failure is not None or not end.any_event)
+    if told and (ending := _unchanged(text, end, login_hint)):
         return ending
-    hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
+    hint = _hint(_SETTINGS, text) or _hint(_HINTS, text)
     if end.exit_code == 101:
         message = f"codex crashed: {_first_error(text) or 'it panicked'}"
     elif end.failure:
@@ -146,6 +145,24 @@ def _failure(end: End, login_hint: str) -> tuple[Outcome, Reason]:
         hint or "`runner logs RUN --stream stderr` shows what codex said",
         end,
     )
+
+
+def _unchanged(text: str, end: End, login_hint: str) -> tuple[Outcome, Reason] | None:
+    """The ending if it is one that the same request would have again."""
+    lasting = endings.unchanged_by_waiting(text)
+    message = endings.first_line(end.failure) if end.failure else _first_error(text)
+    if lasting is None or lasting[0] != "context_full":
+        if ending := endings.auth_or_quota(text, end, "codex", login_hint):
+            return ending
+        if hint := _hint(_SETTINGS, text):
+            lasting = "misconfigured", hint
+    if lasting is None and (end.failure or "").startswith("{"):  # all that codex shows of a status 400
+        lasting = "request_refused", endings.REFUSED_HINT
+    return None if lasting is None else endings.failed(lasting[0], message, lasting[1], end)
+
+
+def _hint(table: tuple[tuple[str, str], ...], text: str) -> str | None:
+    return next((hint for pattern, hint in table if re.search(pattern, text)), None)
 
 
 def _first_error(text: str) -> str:

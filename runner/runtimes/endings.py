@@ -23,8 +23,15 @@ _AUTH = (
 )
 _QUOTA = (
     r"(?i)\bstatus:? (?:402|429)\b|too many requests|usage limit|insufficient_quota|quota exceeded"
-    r"|exceeded your current quota|rate limit"
+    r"|exceeded your current quota|rate limit|upgrade to (?:plus|pro)\b"
 )
+_FULL = r"(?i)\bcontext[ _](?:window|length)|maximum context|\b(?:prompt|input) is too long"
+_REFUSED = (
+    r"(?i)\bstatus:? 4(?!08|09|25|29)\d\d\b|\b400 Bad Request|invalid[ _](?:prompt|request)"
+    r"|\bmodel\b[^\n]{0,200}\b(?:not supported|does not exist|not found)"
+    r"|\bflagged\b|usage polic|safety reasons"
+)
+REFUSED_HINT = "the provider refused the request: check the model id and the base_url of the provider"
 
 
 def essence(stderr: str) -> str:
@@ -90,6 +97,15 @@ def auth_or_quota(text: str, end: End, program: str, login: str) -> tuple[Outcom
         return None
     line = next((line for line in text.splitlines() if is_about_access(line)), text)
     return Outcome.FAILED, Reason("auth_or_quota", first_line(line), hint, evidence(end))
+
+
+def unchanged_by_waiting(text: str) -> tuple[str, str] | None:
+    """Code and hint of an answer of the model's service that will be the same later; None for any other."""
+    if re.search(_FULL, text):
+        return "context_full", "the session is full: split the task, or use a model with a larger context"
+    if re.search(_REFUSED, text):
+        return "request_refused", REFUSED_HINT
+    return None
 
 
 def is_about_access(text: str) -> bool:

@@ -110,6 +110,8 @@ def _failure(end: End) -> tuple[Outcome, Reason]:
         )
     if ending := endings.auth_or_quota(text, end, "kay", LOGIN_HINT):
         return ending
+    if lasting := endings.unchanged_by_waiting(text):
+        return endings.failed(lasting[0], endings.first_line(text), lasting[1], end)
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, text)), None)
     message = endings.first_line(text) or f"kay ended with status {end.exit_code} and said nothing"
     return endings.failed(

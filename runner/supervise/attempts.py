@@ -12,6 +12,7 @@ from runner.runtimes.base import THREAD_GONE
 from runner.state.manifest import CLOSING, Attempt, Manifest
 from runner.value import Value
 from runner.verify.evidence import Retry
+from runner.verify.signs import told_wait_s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,10 +61,15 @@ def retry_mode(invocation: Invocation, manifest: Manifest, judgement: Judgement)
             return None
         if verdict.reason.hint == THREAD_GONE:
             return "fresh", 0.0
-        wait_s = min(recovery.backoff_s * 2**waited, recovery.backoff_max_s)
+        told_s = told_wait_s(verdict.reason.message) or 0.0
+        if told_s > recovery.backoff_max_s:
+            return None
+        wait_s = max(told_s, min(recovery.backoff_s * 2**waited, recovery.backoff_max_s))
         return _how(invocation, manifest, "resume"), wait_s
     if failed > recovery.retries:
         return None
+    if verdict.next.retry is Retry.FRESH:
+        return "fresh", 0.0
     rung = recovery.ladder[min(failed, len(recovery.ladder)) - 1]
     return _how(invocation, manifest, rung), 0.0
 

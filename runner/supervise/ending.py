@@ -19,7 +19,7 @@ from runner.state.manifest import Manifest, advance, exited
 from runner.state.spent import tokens
 from runner.supervise import attempts, tree_helper
 from runner.supervise.judging import judge, own_signs, survivors_of
-from runner.verify.evidence import Fate
+from runner.verify.evidence import Fate, Retry
 from runner.verify.record import Record, load
 
 TYPE_CHECKING = False
@@ -202,7 +202,9 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
         owner.log.note("not_retried", message="another run may now write in the work tree")
         return None
     is_back = False
-    if mode[0] == "fresh" and judgement.verdict.next.changes is Fate.ROLL_BACK:
+    following = judgement.verdict.next
+    # Of a session that was full the work is of use to the next one, which it would fill as well.
+    if mode[0] == "fresh" and following.changes is Fate.ROLL_BACK and following.retry is not Retry.FRESH:
         rolled = _rolled_back(owner, judgement, is_alone=is_alone)
         is_back = rolled is not None and not rolled.amiss
         if rolled is not None and rolled.refused is None:

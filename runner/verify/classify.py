@@ -89,10 +89,9 @@ def _unverified(e: Evidence) -> bool:
 
 def _rate_limited(e: Evidence) -> bool:
     """Only for a while: a quota that is spent comes with the same status 429."""
-    text = e.reason.message
-    return (
-        _failed("auth_or_quota")(e) and signs.shows(signs.RATE, text) and not signs.shows(signs.SPENT, text)
-    )
+    text = _wish(e).message
+    limited = _any(_wished("auth_or_quota"), _failed("auth_or_quota"))(e)
+    return limited and signs.shows(signs.RATE, text) and not signs.shows(signs.SPENT, text)
 
 
 def _provider(e: Evidence) -> bool:
@@ -105,6 +104,7 @@ def _any(*conditions: Condition) -> Condition:
 
 _TASK = Next(Fate.ROLL_BACK, True, Retry.YES)
 _PART = Next(Fate.KEEP, True, Retry.YES)
+_FULL = Next(Fate.ROLL_BACK, True, Retry.FRESH)
 _SPENT = Next(Fate.ROLL_BACK, True, Retry.NO)
 _LATER = Next(Fate.ROLL_BACK, False, Retry.AFTER_BACKOFF)
 _PARK = Next(Fate.ROLL_BACK, False, Retry.NO)
@@ -127,6 +127,7 @@ _of_partial = reasons.from_claim("partial", "the agent says that only a part is 
 _NO_RESULT = _any(_no_claim("result_missing"), _failed("result_missing"))
 _BAD_RESULT = _any(_no_claim("result_invalid"), _failed("result_invalid"))
 _DRIFTED = _any(_found("config_drift"), _failed("config_drift"))
+_MACHINE = _failed("flag_refused", "misconfigured", "disk_full")
 _OUTSIDE = _any(_found(*_BOUNDS), _failed("scope_violation"))
 _NARROW = _any(_wants_scope, _failed("scope_expansion"))
 _BLOCKED = _any(_said("blocked"), _failed("blocked"))
@@ -144,6 +145,7 @@ ROWS: tuple[Row, ...] = (
     Row("drifted", _wished("config_drift"), _O.FAILED, "config_drift", _PARK, _wish),
     Row("unanswered", _wished("question_expired"), _O.FAILED, "blocked", _PERSON, _wish),
     Row("unreachable", _wished("cli_failure"), _O.FAILED, "cli_failure", _LATER, _wish),
+    Row("rate_limited", _rate_limited, _O.FAILED, "auth_or_quota", _LATER, _wish),
     Row("shut_out", _wished("auth_or_quota"), _O.FAILED, "auth_or_quota", _PARK, _wish),
     Row("stopped", _wished(), _O.FAILED, "cli_failure", _PARK, _wish),
     Row("lost", _ended(_O.LOST), _O.LOST, "lost", _PERSON, _own),
@@ -158,10 +160,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("own_timeout", _ended(_O.TIMED_OUT), _O.TIMED_OUT, "timeout", _SPENT, _own),
     Row("survivors", _failed("survivors"), _O.FAILED, "cli_failure", _PERSON, _own),
-    Row("rate_limited", _rate_limited, _O.FAILED, "auth_or_quota", _LATER, _own),
     Row("no_access", _failed("auth_or_quota"), _O.FAILED, "auth_or_quota", _PARK, _own),
     Row("provider", _provider, _O.FAILED, "cli_failure", _LATER, _own),
-    Row("machine", _failed("flag_refused", "disk_full"), _O.FAILED, "cli_failure", _PARK, _own),
+    Row("full", _failed("context_full"), _O.FAILED, "cli_failure", _FULL, _own),
+    Row("refused", _failed("request_refused"), _O.FAILED, "cli_failure", _PARK, _own),
+    Row("machine", _MACHINE, _O.FAILED, "cli_failure", _PARK, _own),
     Row("was_unanswered", _failed("question_expired"), _O.FAILED, "blocked", _PERSON, _own),
     Row("was_over_budget", _failed("budget_exceeded"), _O.FAILED, "budget_exceeded", _SPENT, _own),
     Row("drift_found", _DRIFTED, _O.FAILED, "config_drift", _PARK, _of_drift),

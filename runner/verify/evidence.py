@@ -49,6 +49,8 @@ class Retry(StrEnum):
     YES = "yes"
     NO = "no"
     AFTER_BACKOFF = "after_backoff"
+    FRESH = "fresh"
+    """In a new session, whatever the ladder says."""
 
 
 class Evidence(Value):

@@ -14,8 +14,13 @@ RATE = r"(?i)\bstatus:? 429\b|\b429 Too Many|too many requests|rate.?limit|high 
 SPENT = r"(?i)insufficient_quota|exceeded your current quota|quota exceeded|usage limit|\bstatus:? 402\b"
 """It does not, until someone pays or a long time has passed."""
 
+_TOLD = r"(?i)(?:try again|retry)[ -](?:in|after):? ((?:\d+(?:\.\d+)? ?[a-z]+,? ?)+)"
+_UNITS = {"ms": 0.001, "mil": 0.001, "mo": 2.6e6, "m": 60.0, "h": 3600.0, "d": 86_400.0, "s": 1.0}
+"""By how a unit begins; the first that fits counts."""
+
 PROVIDER = (
-    r"(?i)\bstatus:? 5\d\d\b|\b50[0234] (?:Internal|Bad Gateway|Service|Gateway)|high demand|overloaded"
+    r"(?i)\bstatus:? (?:408|409|425|5\d\d)\b|at capacity"
+    r"|\b50[0234] (?:Internal|Bad Gateway|Service|Gateway)|high demand|overloaded"
     r"|connection failed|stream disconnected|error sending request|lookup address|connection reset"
     r"|connection refused"
     r"|for network|timed out waiting for (?:the )?(?:provider|response)"
@@ -49,6 +54,17 @@ LOGIC = (
     r"|^\s*(?:Expected|expected)\b.{0,200}$\n\s*(?:Received|received|actual|got|to (?:equal|be))|^FAIL: \w"
 )
 """It runs, and gives something else than was wanted."""
+
+
+def told_wait_s(text: str) -> float | None:
+    """After how many seconds the provider says that it can be asked again; None where it does not."""
+    found = re.search(_TOLD, text)
+    if found is None:
+        return None
+    parts = re.findall(r"([\d.]+) ?([a-z]+)", found[1].lower())
+    factors = [next((by for unit, by in _UNITS.items() if name.startswith(unit)), None) for _, name in parts]
+    known = [float(count) * by for (count, _), by in zip(parts, factors, strict=True) if by is not None]
+    return sum(known) if known else None
 
 
 def shows(pattern: str, *texts: str | None) -> bool:

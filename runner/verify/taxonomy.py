@@ -52,6 +52,8 @@ _BY_ROW = {
     "rate_limited": FailureCode.API_FAILURE,
     "no_access": FailureCode.API_FAILURE,
     "provider": FailureCode.API_FAILURE,
+    "refused": FailureCode.API_FAILURE,
+    "full": FailureCode.TRIAL_INCOMPLETE,
     "machine": FailureCode.EXECUTION_ERROR_EXTERNAL,
     "drifted": FailureCode.EXECUTION_ERROR_EXTERNAL,
     "drift_found": FailureCode.EXECUTION_ERROR_EXTERNAL,

@@ -144,10 +144,39 @@ def test_a_service_that_does_not_come_back_is_left_after_as_many_waits_as_were_s
     assert len(run.events("escalated")) == 1
 
 
+def test_a_session_that_is_full_is_followed_by_a_new_one_that_finds_the_work(repo: Repo) -> None:
+    full = '[[turns]]\nerror = { code = "context_length_exceeded", message = "full" }\n'
+    script = call("echo 'answer = 4' > src/app.py") + full
+    script += call("grep -q 4 src/app.py && echo 'answer = 42' > src/app.py") + says(claim())
+    run = starts(repo, script, FINAL, CHECK, "retries = 1", more='[recovery]\nbackoff = "10m"\n')
+    manifest = run.wait()
+    assert manifest["status"] == "succeeded", manifest["reason"]
+    assert hows(run) == ["first", "fresh"]
+    one, two = manifest["attempts"]
+    assert one["thread_id"] != two["thread_id"] and one["counts"] is True
+    original, fresh = prompts(run)
+    assert fresh.startswith(original.rstrip()) and "still in the workspace" in fresh
+    assert events_of(run, "rolled_back", "backing_off") == []
+
+
+def test_a_wait_is_as_long_as_the_service_asks_for(repo: Repo) -> None:
+    def limited(told: str) -> str:
+        text = f"Rate limit reached. Please try again in {told}."
+        return f'[[turns]]\nerror = {{ code = "rate_limit_exceeded", message = "{text}" }}\n'
+
+    script = call("echo 'answer = 42' > src/app.py") + limited("1.5s") + limited("1h2m0s") + says(claim())
+    run = starts(repo, script, FINAL, CHECK, "retries = 1", more=QUICK)
+    manifest = run.wait()
+    assert [event["seconds"] for event in run.events("backing_off")] == [1.5]
+    assert (manifest["reason"]["code"], manifest["attempt"]) == ("auth_or_quota", 2)
+
+
 @pytest.mark.parametrize(
     ("last", "code"),
     [
         (failed_with(401), "auth_or_quota"),
+        (failed_with(400), "request_refused"),
+        (failed_with(404, "The model `x` does not exist"), "request_refused"),
         (says(claim("partial", issues=["Scope expansion: lib"])), "scope_expansion"),
     ],
 )

@@ -27,12 +27,14 @@ from runner.verify.record import Record, load
 from runner.verify.taxonomy import failure_codes
 
 PARKED = {"lost", "cancelled", "was_cancelled", "drifted", "drift_found", "survivors", "machine"} | {
-    *("unreachable", "shut_out", "rate_limited", "no_access", "provider")
+    *("unreachable", "shut_out", "rate_limited", "no_access", "provider", "refused")
 }
 """Rows of the table of docs/results.md: a person's wish, the machine, the provider, what nobody saw."""
 FINER = {
     "survivors": ("survivors",),
-    "machine": ("flag_refused", "disk_full"),
+    "machine": ("flag_refused", "misconfigured", "disk_full"),
+    "refused": ("request_refused",),
+    "full": ("context_full",),
     "lost": ("lost", "supervisor_failed"),
     "stalled": ("stalled", "no_first_event"),
     "unanswered": ("question_expired",),

@@ -344,6 +344,41 @@ def test_a_missing_login_or_a_spent_quota_has_its_own_code(failure: str) -> None
     assert reason.hint
 
 
+ROOM = "Codex ran out of room in the model's context window. Start a new thread or clear earlier history."
+NO_MODEL = '{"detail":"The \'gpt-x\' model is not supported when using Codex with a ChatGPT account."}'
+FULL_BODY = '{"error": {"code": "context_length_exceeded", "message": "Your input exceeds it"}}'
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (ROOM, "context_full"),
+        (FULL_BODY, "context_full"),
+        ('{"error": {"type": "x", "message": "of 400"}}', "request_refused"),
+        (NO_MODEL, "request_refused"),
+        ("unexpected status 404 Not Found: The model `x` does not exist, url: http://x", "request_refused"),
+        ("unexpected status 422 Unprocessable Entity: x", "request_refused"),
+        ("stream disconnected before completion: The model `x` does not exist", "request_refused"),
+        ("Invalid prompt: flagged", "request_refused"),
+        ("To use Codex with your ChatGPT plan, upgrade to Plus: https://x", "auth_or_quota"),
+        ("unexpected status 402 Payment Required: x", "auth_or_quota"),
+        ("exceeded retry limit, last status: 429 Too Many Requests", "auth_or_quota"),
+        ("unexpected status 408 Request Timeout: x", "cli_failure"),
+        ("unexpected status 409 Conflict: x", "cli_failure"),
+        ("unexpected status 425 Too Early: x", "cli_failure"),
+        ("unexpected status 503 Service Unavailable: x", "cli_failure"),
+        ("Selected model is at capacity. Please try a different model.", "cli_failure"),
+        ("stream disconnected before completion: error sending request", "cli_failure"),
+        ("something new", "cli_failure"),
+    ],
+)
+def test_an_answer_that_waiting_cannot_change_has_a_code_of_its_own(failure: str, code: str) -> None:
+    """Texts of codex-cli 0.163.0 for what its service answered."""
+    outcome, reason = RUNTIME.conclude(end(exit_code=1, turn=FAILED, failure=failure))
+    assert (outcome, reason.code, reason.message) == (Outcome.FAILED, code, failure)
+    assert reason.hint
+
+
 def test_a_port_that_looks_like_a_status_is_no_login_problem() -> None:
     failure = "error sending request for url (http://127.0.0.1:4290/v1/401/responses)"
     _, reason = RUNTIME.conclude(end(exit_code=1, turn=FAILED, failure=failure))
@@ -386,7 +421,8 @@ def test_a_start_that_failed_has_the_line_and_what_to_do(stderr: str, message: s
     outcome, reason = RUNTIME.conclude(
         end(exit_code=1, any_event=False, stderr_tail=STDERR_NOISE + stderr + "\n" + STDERR_NOISE)
     )
-    assert (outcome, reason.code) == (Outcome.FAILED, "cli_failure")
+    code = "cli_failure" if hint in ("MCP server", "wait") else "misconfigured"
+    assert (outcome, reason.code) == (Outcome.FAILED, code)
     assert message in reason.message
     assert reason.hint is not None
     assert hint in reason.hint

@@ -41,6 +41,7 @@ def found(code: str, evidence: Evidence = DONE) -> Evidence:
 
 
 F, R = Outcome.FAILED, Outcome.REJECTED
+LIMITED = DONE.replace(wish=Reason("auth_or_quota", "lost its model 9 times in a row: 429 Too Many Requests"))
 KEEP, BACK = Fate.KEEP, Fate.ROLL_BACK
 
 CASES: list[tuple[str, Evidence, Outcome, str, str]] = [
@@ -76,6 +77,11 @@ CASES: list[tuple[str, Evidence, Outcome, str, str]] = [
     ("no_access", failed("auth_or_quota", "status 429: insufficient_quota"), F, *["auth_or_quota"] * 2),
     ("no_access", failed("auth_or_quota", "401 Unauthorized"), F, *["auth_or_quota"] * 2),
     ("provider", failed("cli_failure", "unexpected status 503 Service Unavailable"), F, *["cli_failure"] * 2),
+    ("provider", failed("cli_failure", "unexpected status 409 Conflict"), F, *["cli_failure"] * 2),
+    ("provider", failed("cli_failure", "Selected model is at capacity."), F, *["cli_failure"] * 2),
+    ("full", failed("context_full"), F, "cli_failure", "context_full"),
+    ("refused", failed("request_refused"), F, "cli_failure", "request_refused"),
+    ("machine", failed("misconfigured"), F, "cli_failure", "misconfigured"),
     ("machine", failed("flag_refused"), F, "cli_failure", "flag_refused"),
     ("machine", failed("disk_full"), F, "cli_failure", "disk_full"),
     ("was_unanswered", failed("question_expired"), F, "blocked", "question_expired"),
@@ -171,6 +177,9 @@ def test_a_reason_quotes_the_agent_in_one_line() -> None:
         (found("scope_violation"), BACK, True, Retry.YES),
         (failed("auth_or_quota", "status: 429"), BACK, False, Retry.AFTER_BACKOFF),
         (failed("auth_or_quota", "not logged in"), BACK, False, Retry.NO),
+        (LIMITED, BACK, False, Retry.AFTER_BACKOFF),
+        (failed("request_refused"), BACK, False, Retry.NO),
+        (failed("context_full"), BACK, True, Retry.FRESH),
         (failed("survivors"), KEEP, False, Retry.NO),
         (failed("lost", outcome=Outcome.LOST), KEEP, False, Retry.NO),
         (failed("killed"), BACK, False, Retry.AFTER_BACKOFF),
@@ -314,7 +323,7 @@ def page_rows(title: str) -> list[list[str]]:
 
 
 def test_the_page_shows_the_table_as_it_is() -> None:
-    words = {Retry.YES: "yes", Retry.NO: "no", Retry.AFTER_BACKOFF: "after a while"}
+    words = {Retry.YES: "yes", Retry.NO: "no", Retry.AFTER_BACKOFF: "after a while", Retry.FRESH: "afresh"}
     fates = {Fate.KEEP: "kept", Fate.ROLL_BACK: "rolled back"}
     shown = [
         [
