@@ -20,6 +20,7 @@ from runner.config.policy import GROUPS, USUAL
 from runner.config.snapshot import stamp
 from runner.config.values import PROVIDER_ALIASES
 from runner.disk import files
+from runner.disk.upwards import is_opened, opened_to_others
 from runner.model import Level, Policy
 from runner.text.positions import positions, split_key
 from runner.text.problems import Problem, dotted, explain, near
@@ -35,15 +36,19 @@ MAX_BYTES = 8 * 1024 * 1024
 _NOT_TEXT = "is not valid UTF-8; a setting is text"
 
 
-def _of_others(found: os.stat_result) -> str | None:
-    """What is wrong with settings that are obeyed without a question: another user could have written them.
-    HOME or XDG_CONFIG_HOME may lead to his; `sudo` can keep both.
+def _of_others(path: str, found: os.stat_result) -> str | None:
+    """What is wrong with settings that are obeyed without a question: another user could have written them,
+    or put them there. HOME or XDG_CONFIG_HOME may lead to his; `sudo` can keep both.
     """
     if found.st_uid not in (os.geteuid(), 0):
         return (
             f"belongs to user {found.st_uid}, and this is user {os.geteuid()}; it has to be yours, or root's"
         )
-    return "can be written by every user; take that away with `chmod o-w`" if found.st_mode & 0o002 else None
+    if is_opened(found):
+        who = "every user" if found.st_mode & 0o002 else "a group"
+        return f"can be written by {who}; take that away with `chmod go-w`"
+    folder = opened_to_others(path)
+    return f"can be replaced by others, who may write in {folder}: `chmod go-w {folder}`" if folder else None
 
 
 class Reading:
@@ -172,7 +177,7 @@ class Reading:
         finally:
             os.close(descriptor)
         self.inputs[path] = [*stamp(status), hashlib.sha256(data).hexdigest()]
-        if path in (self.places.user, self.places.user_policy) and (wrong := _of_others(status)):
+        if path in (self.places.user, self.places.user_policy) and (wrong := _of_others(path, status)):
             self._complain(shown, wrong)
             return None
         if len(data) > MAX_BYTES:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 from runner.config.find import ConfigFiles
 from runner.disk import files, home
+from runner.disk.upwards import opened_to_others
 from runner.model import Config, Task
 
 TYPE_CHECKING = False
@@ -173,11 +174,13 @@ def _unchanged(path: str, known: list[Any] | None, written: int) -> bool:
 
 
 def cache_path(places: ConfigFiles, env: Mapping[str, str]) -> str | None:
-    """The file for this repository, or None where a child could write it."""
+    """The file for this repository, or None where a child, or another user, could write it."""
     base = home.cache(env)
     if base is None:
         return None
     base = os.path.realpath(base)
+    if opened_to_others(base):
+        return None
     if (base + "/").startswith(places.root.rstrip("/") + "/"):
         return None
     # The end of the path tells the repository; two that share it take turns, as the key has the whole path.

@@ -12,6 +12,8 @@ import os
 from runner.disk import home
 from runner.disk.digest import sha256
 from runner.disk.files import is_ours_alone, private_folder, read, replace_json, unwritable
+from runner.disk.upwards import opened_to_others
+from runner.errors import Unwritable
 from runner.model import SCHEMA_VERSION
 from runner.value import Count, Value, json_value
 
@@ -36,12 +38,18 @@ def place(
     kind: str, what: str, root: str, env: Mapping[str, str], *, part: str = "", reached: Sequence[str] = ()
 ) -> str:
     """The file of a decision of this `kind` about the repository, or about a `part` of it. Unwritable where
-    no folder for it is out of reach of those who work there: in the repository, or in one of `reached`.
+    no folder for it is out of reach of those who work there: in the repository, or in one of `reached`; or of
+    other users.
     `what` names the decision to people.
     """
     folder = os.path.join(home.state(env), kind)
     for one in (root, *reached):
         home.refuse_inside(folder, one, what)
+    if opened := opened_to_others(os.path.dirname(folder)):
+        raise Unwritable(
+            f"{what} kept in {folder} could be replaced by others, who may write in {opened}",
+            hint=f"`chmod go-w {opened}`, or set XDG_STATE_HOME to a folder that is yours alone",
+        )
     subject = os.fsencode(os.path.realpath(root)) + (b"\0" + os.fsencode(part) if part else b"")
     return f"{folder}/{sha256(subject).hexdigest()[:32]}.json"
 

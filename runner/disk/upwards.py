@@ -47,6 +47,47 @@ def is_planted(folder: str, name: str) -> bool:
     return bool(there.st_mode & 0o002) and found.st_uid not in (there.st_uid, os.geteuid())
 
 
+def opened_to_others(path: str) -> str | None:
+    """The nearest folder above `path`, links followed too, in which another user may rename what is there and
+    put something else in its place; None where there is none.
+    """
+    for folder in dict.fromkeys((*_above(path), *_above(os.path.realpath(path)))):
+        try:
+            found = os.stat(folder)
+        except OSError:
+            continue
+        if not found.st_mode & 0o1000 and is_opened(found):
+            return folder
+    return None
+
+
+def is_opened(found: os.stat_result) -> bool:
+    """Whether others than its owner may write it. A group counts as its user where it is his private one, as
+    distributions with umask 002 make it (login.defs(5), USERGROUPS_ENAB; sshd of Debian judges alike). root's
+    group counts as root, and one without an entry, as containers have it, has no members to fear.
+    """
+    return bool(found.st_mode & 0o002) or bool(found.st_mode & 0o020 and _has_others(found.st_gid))
+
+
+def _has_others(gid: int) -> bool:
+    if gid == 0:
+        return False
+    import grp
+    import pwd
+
+    try:
+        group, user = grp.getgrgid(gid), pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
+    return group.gr_name != user or not {user}.issuperset(group.gr_mem)
+
+
+def _above(path: str) -> Iterator[str]:
+    while (above := os.path.dirname(path)) != path:
+        yield above
+        path = above
+
+
 def _owner(folder: str) -> int:
     try:
         return os.stat(folder).st_uid

@@ -116,6 +116,21 @@ def test_settings_of_the_user_that_every_user_could_have_written_are_not_obeyed(
     assert "can be written by every user" in only_problem(repo)
 
 
+@pytest.mark.parametrize(
+    ("folder", "mode", "is_obeyed"),
+    [(".", 0o777, False), (".config", 0o757, False), (".config/runner", 0o777, False), (".", 0o1777, True)],
+)
+def test_nor_are_those_that_others_could_put_another_file_in_the_place_of(repo, folder, mode, is_obeyed):
+    repo.write(TASK)
+    repo.write("schema_version = 1\n", repo.user_folder / "config.toml")
+    (repo.home / folder).chmod(mode)
+
+    if is_obeyed:
+        assert repo.check().problems == ()
+    else:
+        assert f"who may write in {(repo.home / folder).resolve()}" in only_problem(repo)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 @pytest.mark.parametrize("name", ["config.toml", "policy.toml"])
 def test_nor_are_those_of_another_user(repo, name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 import threading
@@ -198,3 +199,30 @@ def test_a_change_of_what_could_not_be_read_before_is_never_undone(project: Proj
     trust.changed_by_run(str(project.root), project.env, "r1", (FILE,), before)
     trust.changed_by_run(str(project.root), project.env, "r2", (FILE, "unknown.md"), before)
     assert [one.run_id for one in project.changes()] == ["r1", "r2"]
+
+
+def test_no_trust_is_kept_where_others_could_put_another_folder_in_its_place(project: Project) -> None:
+    project.give()
+    home = Path(project.env["HOME"])
+    (home / ".local").chmod(0o777)
+    assert project.given() is None
+    with pytest.raises(Unwritable, match="could be replaced by others") as refused:
+        project.give()
+    assert f"chmod go-w {home}/.local" in str(refused.value.hint)
+    (home / ".local").chmod(0o1777)  # as in /tmp, only an owner may rename
+    assert project.given() is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to a group")
+@pytest.mark.parametrize(
+    ("gid", "is_shared"),
+    [(0, False), (next(g.gr_gid for g in grp.getgrall() if g.gr_gid), True), (987654, False)],
+)
+def test_a_group_that_may_write_above_counts_unless_nobody_else_is_in_it(
+    project: Project, gid: int, is_shared: bool
+) -> None:
+    project.give()
+    folder = project.env["HOME"]
+    os.chown(folder, -1, gid)
+    os.chmod(folder, 0o775)
+    assert (project.given() is None) is is_shared
