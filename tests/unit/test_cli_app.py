@@ -268,6 +268,26 @@ def test_the_report_of_a_bug_holds_what_is_no_text(tmp_path: Path) -> None:
     assert done.returncode == 70 and "ValueError: \\udcff" in report.read_text()
 
 
+@pytest.mark.parametrize("place", ["", "/crash-{pid}.log"], ids=["the folder", "the file"])
+@pytest.mark.parametrize("target", ["precious", "missing"])
+def test_the_report_of_a_bug_is_written_through_no_link(tmp_path: Path, place: str, target: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("precious\n")
+    aim = outside if place == "" else outside / target
+    plant = (
+        f"import os; os.symlink({str(aim)!r}, {str(tmp_path)!r} + '/runner{place}'.format(pid=os.getpid()))"
+    )
+    if place:
+        (tmp_path / "runner").mkdir(0o700)
+    words = (sys.executable, "-c", f"{plant}\n{CRASH}", "list")
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 70 and "NameError" in done.stderr
+    assert (outside / "precious").read_text() == "precious\n"
+    assert [path.name for path in outside.iterdir()] == ["precious"]
+
+
 def test_a_bug_without_a_place_for_its_report_is_told_whole(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = crash(tmp_path / "file")

@@ -452,3 +452,53 @@ def test_local_settings_that_git_tracks_are_an_error_from_when_it_does(repo) -> 
     with pytest.raises(ConfigInvalid, match="is tracked by git"):
         repo.load()
     assert repo.show()["tasks"]  # what only looks goes on
+
+
+@pytest.mark.parametrize("how", ["index 4", "a split index", "a link", "below the root"])
+def test_however_git_tracks_them(repo, how: str) -> None:
+    folder = repo.root / "part" if how == "below the root" else repo.root
+    repo.write('[tasks.a]\nprompt = "x"\n', folder / "delegate.toml")
+    local = folder / "delegate.local.toml"
+    repo.write("[defaults]\nretries = 1\n", repo.root / "elsewhere.toml" if how == "a link" else local)
+    if how == "a link":
+        local.symlink_to("elsewhere.toml")
+    git = ("git", "-C", str(repo.root))
+    subprocess.run(["git", "init", "-q", repo.root], check=True)
+    subprocess.run([*git, "config", "index.version", "4" if how == "index 4" else "2"], check=True)
+    subprocess.run([*git, "add", "-f", str(local)], check=True)
+    if how == "a split index":  # then its name stands in the shared part alone
+        subprocess.run([*git, "update-index", "--split-index"], check=True)
+    (problem,) = commands.check(str(folder), repo.env, system_policy=str(repo.system_policy)).problems
+    assert "is tracked by git" in str(problem)
+
+
+# -- before anybody has agreed ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("runtime", "table"),
+    [
+        ("codex", '[runtimes.codex]\ncommand = "./evil"\n'),
+        ("codex", '[runtimes.codex]\ncommand = "bin/../evil"\n'),
+        ("codex", '[runtimes.codex]\ncommand = "codex-of-theirs"\n'),
+        ("kay", '[runtimes.kay]\ncommand = "/tmp/evil"\n'),
+    ],
+)
+@pytest.mark.parametrize("name", ["delegate.toml", "delegate.local.toml"])
+def test_a_program_that_a_repository_names_is_not_even_asked_what_it_is(
+    repo, runtime: str, table: str, name: str
+) -> None:
+    task = '[tasks.a]\nprompt = "x"\n'
+    repo.write(task)
+    assert trust.program_is_trusted(repo.load(), runtime, repo.env)
+    repo.write(f"{task}{table}" if name == "delegate.toml" else table, repo.file.with_name(name))
+    named = repo.load()
+    assert not trust.program_is_trusted(named, runtime, repo.env)
+    assert trust.program_is_trusted(named, "codex" if runtime == "kay" else "kay", repo.env)
+    digest = trust.demanded(named, repo.env).digest
+    assert trust.program_is_trusted(named, runtime, {**repo.env, "RUNNER_TRUST": digest})
+    assert not trust.program_is_trusted(named, runtime, {**repo.env, "RUNNER_TRUST": f"{digest}0"})
+    repo.write(task)
+    repo.file.with_name("delegate.local.toml").unlink(missing_ok=True)
+    repo.write(table, repo.user_folder / "config.toml")
+    assert trust.program_is_trusted(repo.load(), runtime, repo.env), "it is the user's own"

@@ -17,6 +17,7 @@ import pytest
 from support.doubles import install_codex
 from support.ended import a_worktree, an_ended_run, commit
 from support.family import a_run
+from support.trusting import trust_folder
 from support.values import an_identity
 from support.work import Work
 
@@ -248,6 +249,21 @@ def test_a_run_whose_supervisor_lives_gets_its_requests_signed_or_not(
     os.close(owned.pop())
 
 
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.PAUSED, Phase.STOPPING])
+def test_no_process_that_a_foreign_run_names_is_signalled(running: RunDir, phase: Phase) -> None:
+    """Anybody may look up its number and when it began."""
+    with subprocess.Popen(["sleep", "300"]) as mine:
+        process = identify(mine.pid)
+        told = running.read_manifest().replace(phase=phase, process=process, supervisor=an_identity())
+        running.write_manifest(told)
+        (Path(running.control) / "0001-cancel.json").write_text("{}")
+        for words in (("list",), ("reap",), ("status", "RUN"), ("cancel", "RUN", "--grace", "0"), ("clean",)):
+            said(*(running.run_id if word == "RUN" else word for word in words))
+        seen = process_at(mine.pid)
+        assert mine.poll() is None and seen is not None and not seen.is_stopped
+        mine.kill()
+
+
 # -- the other ways to a run -----------------------------------------------------------------------
 
 
@@ -273,11 +289,12 @@ def test_a_foreign_run_that_is_done_is_not_sealed(root: Path, forgery: Forge) ->
 
 def test_a_foreign_run_is_nobodys_parent_and_calls_no_tool(running: RunDir, root: Path) -> None:
     (root / "delegate.toml").write_text('schema_version = 1\n[tasks.work]\nprompt = "x"\n')
+    trust_folder(root, os.environ)
     path = lineage_of(running).manifest_path
     with pytest.raises(ForeignRun):
         caller.caller(str(root), path, "full")
     status, told = answered("start", "--task", "work", "--parent", path)
-    assert status != 0 and told["error"]["code"] in ("foreign_run", "not_trusted")
+    assert (status, told["error"]["code"]) == (9, "foreign_run")
 
 
 def test_no_request_is_passed_on_to_a_child_that_others_can_write(root: Path) -> None:
@@ -305,10 +322,11 @@ def test_no_run_is_started_where_others_have_the_folders_of_runs(
 
 def test_a_foreign_run_is_not_tried_again(root: Path, forgery: Forge) -> None:
     (root / "delegate.toml").write_text('schema_version = 1\n[tasks.work]\nprompt = "x"\n')
+    trust_folder(root, os.environ)
     run = an_ended_run(root)
     forgery(run)
     status, told = answered("retry", run.run_id, "--message", "again")
-    assert status != 0 and told["error"]["code"] in ("foreign_run", "not_trusted")
+    assert (status, told["error"]["code"]) == (9, "foreign_run")
 
 
 # -- cleaning --------------------------------------------------------------------------------------

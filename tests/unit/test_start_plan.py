@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from support.desk import TASKS, WHY, Desk, unit
 from support.ended import an_ended_run, commit
 from support.plans import toml
 
+from runner.cli.app import main
 from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
 from runner.conduct.conductor import Conductor
@@ -28,6 +30,7 @@ from runner.errors import (
 from runner.model import Lineage, Reason
 from runner.state.ledger import Breaker, Ledger, Status
 from runner.state.store import RunDir
+from runner.usecases import trust
 from runner.usecases.clean import clean as clean_up
 
 
@@ -349,6 +352,23 @@ def test_a_batch_whose_run_was_removed_before_it_was_verified_stops_the_plan_onc
     assert "batches 1, 2" in ended.breaker.parked.message and ended.together == ()
     again = carried_out(ended.again(Lineage("build", run.run_id, "m")))
     assert again.breaker.parked is None and again.is_complete
+
+
+@pytest.mark.parametrize("changed", ['verify = [["touch", "x"]]', "", 'map = "m.md"'])
+def test_it_goes_on_only_with_settings_that_a_person_trusts(
+    clean: Desk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], changed: str
+) -> None:
+    clean.file("m.md", "A map.")
+    clean.ended("failed", "failed")
+    monkeypatch.chdir(clean.root)
+    if changed:
+        trust.agree(trust.demanded(clean.prepare().config, os.environ), os.environ)
+        clean.settings(more=f"[defaults]\n{changed}\n")
+    before = clean.tree()
+    words = ("start", "--plan", clean.plan, "--task", "build", "--resume", "--format", "json")
+    assert main(words) == 5
+    assert json.loads(capfd.readouterr().out)["error"]["code"] == "not_trusted"
+    assert clean.tree() == before
 
 
 def test_a_run_whose_files_are_broken_is_not_gone_on_with(clean: Desk) -> None:
