@@ -108,7 +108,7 @@ def comes_with_repository(trust: Mapping[str, Any], origins: Mapping[str, str], 
 
 
 def scripts_of(command: Sequence[str]) -> Iterator[str]:
-    """The files that a command may run, as far as its words tell: its program if that is a path, or what a
+    """The files that a command may run, as far as its words tell: its program if that is a path, and what a
     well-known interpreter is given, behind `env` too. Where it is no file (`python -m pytest`) nothing comes
     of it. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to the option: both may be.
     """
@@ -118,7 +118,8 @@ def scripts_of(command: Sequence[str]) -> Iterator[str]:
         program = next((word for word in words if not word.startswith("-") and "=" not in word), "")
     if "/" in program:
         yield program
-    elif program.rstrip("0123456789.") in _INTERPRETERS or program in _INTERPRETERS:
+    name = program.rpartition("/")[2]
+    if name.rstrip("0123456789.") in _INTERPRETERS or name in _INTERPRETERS:
         was_option = False
         for word in words:
             if word == "-m":

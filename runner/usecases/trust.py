@@ -29,6 +29,8 @@ _AT_EACH_START = 8 * 1024 * 1024
 _PIECE = 1 << 20
 _CONTENT = "content of "
 _OUTSIDE = "outside: "
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
+"""Letters and marks without any ink, besides what Python does not call printable."""
 
 
 class Demands(Value):
@@ -133,8 +135,11 @@ def words_of(row: tuple[str, ...]) -> str:
 
 
 def plain(words: str) -> str:
-    """On one line, and what cannot be seen as escapes: two values that differ never look the same."""
-    return escape_unseen(words).replace("\n", "\\n")
+    """On one line, and what cannot be seen as escapes: two values that differ in it never look the same."""
+    shown = escape_unseen(words).replace("\n", "\\n")
+    return "".join(
+        char if char.isprintable() and char not in _BLANK else rf"\u{ord(char):04x}" for char in shown
+    )
 
 
 def changed(found: Demands) -> list[str]:

@@ -181,6 +181,11 @@ def test_the_script_of_a_command_is_what_its_words_tell(command: list[str], scri
         (["python3", "-W", "error", "-m", "pytest", "tests/a.py"], ["error"]),
         (["env", "-i", "A=b", "./check.sh"], ["./check.sh"]),
         (["/usr/bin/env", "A=b", "sh", "-x", "ci/test.sh"], ["ci/test.sh"]),
+        (["/bin/sh", "ci/test.sh"], ["/bin/sh", "ci/test.sh"]),
+        ([".venv/bin/python3.11", "ci/t.py"], [".venv/bin/python3.11", "ci/t.py"]),
+        (["/usr/bin/env", "/bin/bash", "-e", "ci/test.sh"], ["/bin/bash", "ci/test.sh"]),
+        ([".venv/bin/python", "-m", "pytest"], [".venv/bin/python"]),
+        (["./sh/check", "ci/test.sh"], ["./sh/check"]),
         (["env"], []),
         (["env", "make", "ci/test.sh"], []),
     ],
@@ -357,6 +362,36 @@ def test_a_large_script_is_not_read_by_each_start_and_a_change_of_it_is_asked_ab
     changed = demanded(repo, BASE)
     assert changed.by is None and changed.digest != digest
     assert [key for _, key, _ in trust.difference(changed)] == ["content of ci.sh"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("#!/bin/sh\n", "#!{root}//bin/sh\n"),
+        ("#!{root}//bin/sh\n", "#!/bin/sh\n"),
+        ("#!{root}/bin/sh -e\n", "#!/bin/sh {root}/-e\n"),
+        ("echo {root}/a b\n", "echo a {root}/b\n"),
+    ],
+)
+def test_where_a_script_names_the_folder_of_the_repository_counts(repo, before: str, after: str) -> None:
+    script = repo.root / "ci.sh"
+    script.write_text(before.format(root=repo.root), encoding="utf-8")
+    agreed = demanded(repo, BASE)
+    trust.agree(agreed, repo.env)
+    script.write_text(after.format(root=repo.root), encoding="utf-8")
+    found = demanded(repo, BASE)
+    assert found.by is None
+    assert [what for what, _, _ in trust.difference(found)] == ["changed:"]
+
+
+@pytest.mark.parametrize(
+    "unseen", ["\u200d", "\u200c", "\u3164", "\ufe0f", "\u034f", "\u00a0", "\u2800", "\t"]
+)
+def test_a_name_with_letters_that_nobody_sees_is_told_with_escapes(repo, unseen: str) -> None:
+    trust.agree(demanded(repo, with_("tasks.b", 'verify = [["./check"]]')), repo.env)
+    found = demanded(repo, with_("tasks.b", f'verify = [["./che{unseen}ck"]]'))
+    (line,) = trust.refusal(found, repo.env).problems
+    assert f"che\\u{ord(unseen):04x}ck" in line
 
 
 def test_a_program_of_the_machine_may_change_and_one_of_the_repository_in_its_place_is_asked_about(
