@@ -189,10 +189,11 @@ def _found(
 
 
 def _allowed(owner: Owner, root: str) -> Allowed:
-    """With what the files that the checks name lead to."""
+    """With what the files and programs that the checks name lead to."""
     allowed, found = allowed_by(owner.invocation), []
-    for name in own_checks(allowed, root).names:
-        whole = f"{root}/{name}"
+    named = [f"{root}/{name}" for name in own_checks(allowed, root).names]
+    # PATH may name a program by a link into the work tree, as `npm link` makes them.
+    for whole in (*named, *filter(None, owner.invocation.verify_programs)):
         found += [relative(path, root) for path in (*links(whole), os.path.realpath(whole))]
     return allowed.replace(behind=tuple(dict.fromkeys(path for path in found if path is not None)))
 

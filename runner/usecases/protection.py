@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import product
 
 from runner.disk import home, interpreter, programs
 from runner.disk.files import links
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from runner.resolve.invocation import Found
     from runner.runtimes.base import Runtime
 
+_STARTED = ("git", "bwrap")
+"""Programs that runner or the agent's program starts by their names, outside of the sandbox."""
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -145,6 +148,10 @@ def _obeyed(
     # the sandbox: a `git` in an activated `.venv/bin` would be run by the next attempt.
     for folder in programs.search_path(env).split(os.pathsep):
         yield _one("programs of PATH", folder)
+    # A folder on PATH may hold links into the repository, as `npm link` makes them.
+    for name, path in product(_STARTED, (env.get("PATH", ""), programs.work_trees_last(env))):
+        if (there := programs.on_path(name, {"PATH": path})) is not None:
+            yield _one(f"the program `{name}`", there)
 
 
 def _own_code(given: Sequence[str]) -> Iterator[Obeyed]:

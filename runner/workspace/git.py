@@ -24,6 +24,7 @@ _SETTINGS = {
     "gc.auto": "0",
     "maintenance.auto": "false",
     "submodule.recurse": "false",
+    "apply.whitespace": "nowarn",
     "advice.addEmbeddedRepo": "false",
 }
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

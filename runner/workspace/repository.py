@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from runner.disk.scratch import scratch
+from runner.disk.upwards import git_root
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import copy_with_time, entry_at, read_bytes
@@ -226,7 +227,9 @@ def find(path: str) -> Repository | None:
     asked = ("--show-toplevel", "--absolute-git-dir", "--git-common-dir", "--show-object-format")
     status, out, said = git.ask("rev-parse", *asked)
     if status != 0:
-        if "not a git repository" in said or "must be run in a work tree" in said:
+        # A broken one, or one that calls itself bare, is no folder without git: nothing would be rolled back.
+        is_none = "not a git repository" in said or "must be run in a work tree" in said
+        if is_none and git_root(os.path.realpath(path)) is None:
             return None
         raise GitFailed(f"git refuses the repository at {path}: {said}")
     lines = out.splitlines()

@@ -167,7 +167,9 @@ def test_a_check_that_cannot_be_run_from_the_base_has_not_passed(repo: Repo) -> 
     assert (ended["status"], ended["reason"]["code"]) == ("rejected", "verify_failed")
 
 
-@pytest.mark.parametrize("verify", [["./check"], ["sh", "ci/test.sh"], ["sh", "{root}/tools/test.sh"]])
+@pytest.mark.parametrize(
+    "verify", [["./check"], ["sh", "ci/test.sh"], ["sh", "{root}/tools/test.sh"], ["linked-on-path"]]
+)
 @pytest.mark.parametrize("since", ["run", "base"])
 def test_a_check_is_what_its_name_leads_to(repo: Repo, verify: list[str], since: str) -> None:
     (repo.root / "tools").mkdir()
@@ -175,6 +177,7 @@ def test_a_check_is_what_its_name_leads_to(repo: Repo, verify: list[str], since:
     (repo.root / "tools/test.sh").chmod(0o755)
     (repo.root / "ci").symlink_to("tools")
     (repo.root / "check").symlink_to("ci/test.sh")
+    (repo.bin / "linked-on-path").symlink_to(repo.root / "check")  # as `npm link` does
     repo.quick_codex(before="echo '#!/bin/sh' > tools/test.sh")
     argv = [word.format(root=repo.root) for word in verify]
     repo.task(f"verify = {json.dumps([argv])}", 'on_failure = "keep"', f'verify_from = "{since}"')

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from support.work import Work
 
-from runner.workspace.changes import changed, diff
+from runner.workspace.changes import changed, diff, lines_of
+from runner.workspace.git import GitFailed
+from runner.workspace.repository import find
 from runner.workspace.snapshot import Snapshot
 
 WEIRD = ("-rf", "with space", "two\nlines", b"\xff\xfe", 'quote"', "tab\t", "*?[a]", "--cached")
@@ -206,6 +208,17 @@ def test_the_diff_makes_the_tree_of_now_out_of_that_of_before(work: Work, tmp_pa
     assert (copy / "dirty").read_text() == "2\n" and not (copy / "a").exists()
 
 
+@pytest.mark.parametrize("how", ["error-all", "error", "fix"])
+def test_a_patch_is_read_whatever_git_is_set_to_make_of_blanks(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    (tmp_path / ".gitconfig").write_text(f"[apply]\nwhitespace = {how}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    taken = work.take()
+    work.write("a", "1  \n \t2 \n\n")
+    assert [(one.path, one.added, one.removed) for one in lines_of(diff(taken))] == [("a", 3, 1)]
+
+
 def test_a_pipe_that_a_run_left_does_not_hold_us_up(work: Work) -> None:
     taken = work.take()
     work.remove("a")
@@ -213,3 +226,22 @@ def test_a_pipe_that_a_run_left_does_not_hold_us_up(work: Work) -> None:
     now = changed(taken)
     assert now.names == ("a",)
     assert any("a" in problem for problem in now.problems)
+
+
+@pytest.mark.parametrize("how", ["bare", "no HEAD to read", "a file that leads nowhere"])
+def test_a_repository_that_git_does_not_take_for_one_is_refused_and_not_passed_over(
+    work: Work, tmp_path: Path, how: str
+) -> None:
+    (work.root / "sub").mkdir()
+    if how == "bare":
+        work.git("config", "core.bare", "true")
+    elif how == "no HEAD to read":
+        (work.root / ".git/HEAD").write_text("nothing")
+    else:  # a linked work tree whose repository was moved
+        (work.root / ".git").rename(tmp_path / "moved")
+        (work.root / ".git").write_text(f"gitdir: {tmp_path}/before\n")
+    for folder in (work.root, work.root / "sub"):
+        with pytest.raises(GitFailed, match="git refuses the repository"):
+            find(str(folder))
+    (tmp_path / "none/.git").mkdir(parents=True)  # as sandboxes leave them behind
+    assert find(str(tmp_path / "none")) is None
