@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+_OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _RESET = tuple(number for number in range(1, 65) if number not in (9, 19, 32, 33))
 """Every signal that can be: Python ignores PIPE and XFSZ, a caller (nohup, a shell's `&`, one that wants no
 zombies) ignores others; the child must not. Numbers (signal(7); 32 and 33 are the C library's own), as
@@ -64,7 +64,7 @@ def spawn(
     files: list[int] = []
     former_cwd, former_umask = os.open(".", os.O_PATH | os.O_CLOEXEC), os.umask(umask)
     try:
-        files.append(os.open(streams.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        files.append(os.open(streams.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
         files.append(os.open(streams.stdout, _OUTPUT, 0o600))
         files.append(os.open(streams.stderr, _OUTPUT, 0o600))
         if streams.kept is not None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _VERSION = 2
 _NAME = ".index.json"
-_LARGEST = 1 << 30
+_LARGEST = 64 << 20
 
 
 class RunRow(Value):

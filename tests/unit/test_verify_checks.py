@@ -104,6 +104,11 @@ def test_a_log_that_became_a_link_is_left_alone(tmp_path: Path) -> None:
     assert precious.stat().st_size == 5000
 
 
+def test_a_log_that_became_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    assert ran(tmp_path, "true").how == "could not be run"
+
+
 def test_a_check_is_cut_short_when_the_run_is_cancelled(tmp_path: Path) -> None:
     check = ran(tmp_path, "bash", "-c", "echo $$ > pid; exec sleep 300", cancelled=True)
     assert (check.exit_code, check.timed_out) == (None, False)
