@@ -10,9 +10,12 @@ import os
 
 from runner.config import trust as settings_trust
 from runner.disk import files
+from runner.disk.decisions import name_of
 from runner.disk.digest import sha256
 from runner.errors import NotTrusted, RunnerError
+from runner.model import SCHEMA_VERSION
 from runner.state import trust
+from runner.state.manifest import timestamp
 from runner.text.terminal import escape_unseen
 from runner.value import Value
 
@@ -91,7 +94,28 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
         return seen
     if seen.before is not None and seen.before.digest == listed and not _rewritten(seen):
         return seen.replace(by="digest")
-    return seen.replace(by="folder") if trust.given(config.root, env) is not None else seen
+    if trust.given(config.root, env) is None:
+        return seen
+    changes = _changed_by_unfinished(config.root)
+    return seen.replace(changes=changes) if changes else seen.replace(by="folder")
+
+
+def _changed_by_unfinished(root: str) -> tuple[Changed, ...]:
+    """What differs since a run began that nobody has judged yet: it works, or its supervisor was killed. Its
+    end will say whether that was the run.
+    """
+    from runner.state import authentic, index
+    from runner.state.watched import changed as differing
+
+    found = []
+    for run in index.scan(root)[1]:
+        try:
+            then = authentic.own_invocation(run)
+        except RunnerError:  # not ours, or of a runner that is older
+            continue
+        if paths := differing(root, then.watched, ()):
+            found.append(trust.Changed(SCHEMA_VERSION, name_of(root), run.run_id, paths, timestamp()))
+    return tuple(found)
 
 
 def require(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 import pytest
 from support.repo import Repo
 from support.terminal import Terminal
 from support.trusting import trusting, withdraw_trust
+from support.waiting import wait_until
 
 from runner.cli.app import COMMANDS
 from runner.state import trust
@@ -197,6 +200,28 @@ def test_a_folder_is_trusted_whatever_it_comes_to_say_until_a_run_changes_it(clo
     assert refused["problems"][0] == "run some-run changed delegate.toml"
     assert clone.cli("trust", "--yes").status == 0
     assert start(clone) == (0, "")
+
+
+@pytest.mark.parametrize("supervisor", ["works", "was killed"])
+def test_a_trusted_folder_is_asked_about_while_a_run_that_is_not_judged_has_changed_it(
+    repo: Repo, supervisor: str
+) -> None:
+    """An agent has written settings, and no end has told yet that it did."""
+    writes = """printf '[tasks.work]\\nverify = [["touch", "%s/ran"]]\\n' "$HOME" > delegate.local.toml"""
+    repo.waiting_codex(before=writes)
+    repo.task()
+    run = repo.start("--sandbox", "workspace-write")
+    wait_until(repo.note("begun").exists)
+    if supervisor == "was killed":
+        os.kill(run.status()["supervisor"]["pid"], signal.SIGKILL)
+    refused = repo.cli("start", "--task", "work", "--format", "json").error
+    assert refused["code"] == "not_trusted"
+    assert refused["problems"][0] == f"run {run.id} changed delegate.local.toml"
+    assert not ran(repo)
+    (repo.root / "delegate.local.toml").unlink()
+    repo.open_gate()
+    assert start(repo) == (0, "")
+    repo.end_all()
 
 
 def test_trust_that_is_taken_back_is_asked_for_again(clone: Repo) -> None:
