@@ -4,7 +4,7 @@
       UsageError  ConfigInvalid  PromptInvalid           2   nothing was started
       PlanInvalid                                        2
       TaskNotFound  RunNotFound                          4
-      PolicyRefused  NotTrusted  InReach                 5
+      PolicyRefused  NotTrusted  InReach  ProgramChanged 5
       RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
@@ -42,6 +42,7 @@ __all__ = [
     "OwnerStopped",
     "PlanInvalid",
     "PolicyRefused",
+    "ProgramChanged",
     "PromptInvalid",
     "RollbackRefused",
     "RunNotFound",
@@ -143,6 +144,14 @@ class InReach(RunnerError):
     code = "in_reach"
     exit_status = ExitStatus.POLICY
     default_hint = "`runner doctor` shows what is in reach of the agents of which tasks"
+
+
+class ProgramChanged(RunnerError):
+    """What would be started outside of a sandbox is not what it was before an agent began."""
+
+    code = "program_changed"
+    exit_status = ExitStatus.POLICY
+    default_hint = "look at its change; a new start, or `--resume` of a plan, asks for trust in it"
 
 
 class NotTrusted(RunnerError):

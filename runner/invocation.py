@@ -64,6 +64,10 @@ class Invocation(Value):
     """The folder for temporary files, where the run has one of its own: it is removed at its end."""
     program_stamp: tuple[str, ...] = ()
     """What its program was: see `disk.programs.stamp`. () for a run that may write nothing."""
+    started: Mapping[str, str] = {}
+    """Files that its program may start outside of its sandbox, such as servers, as the settings name them,
+    and their digests at the start. Empty for a run that may write nothing.
+    """
     verify_programs: tuple[str | None, ...] = ()
     """The absolute paths of the programs of `verify` as they were found at the start, so that nothing takes
     the place of one on PATH; None is a path already, or was not there yet. () for a run that may write

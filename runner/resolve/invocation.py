@@ -68,6 +68,7 @@ class Found(Value):
     """What makes the program talk to the rehearsal."""
     watched: Mapping[str, str] = {}
     program_stamp: tuple[str, ...] = ()
+    started: Mapping[str, str] = {}
     verify_programs: tuple[str | None, ...] = ()
     """See `Invocation`."""
     parent: Invocation | None = None
@@ -78,9 +79,8 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     """PromptInvalid, ConfigInvalid, RuntimeWrong, or PolicyRefused where it would be wider than the parent
     that starts it.
     """
-    config, task, model = choice.config, choice.task, choice.model
-    runtime, parent, again = runtimes.get(choice.runtime), found.parent, found.again
-    own = _delegation(choice, parent)
+    config, task, model, parent, again = choice.config, choice.task, choice.model, found.parent, found.again
+    runtime, own = runtimes.get(choice.runtime), _delegation(choice, parent)
     manifest_path = manifest_path_of(task.id, found.run_id)
     whole = compose(found.text, _parts(choice, found, own))
     prompt = runtime.prepare_prompt(whole if again is None else checked(again.amend(whole)))
@@ -120,6 +120,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         retry_of=None if again is None else again.run,
         temp=found.fence.temp,
         program_stamp=found.program_stamp,
+        started=found.started,
         verify_programs=found.verify_programs,
         watched=found.watched,
     )

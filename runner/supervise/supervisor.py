@@ -17,6 +17,7 @@ from runner.processes.proc import identify
 from runner.runtimes import get
 from runner.state.lifecycle import Event
 from runner.state.manifest import retried, started
+from runner.state.watched import rewritten
 from runner.supervise import ending, takeover
 from runner.supervise.begin import report_looked, start_failure
 from runner.supervise.owner import Owner
@@ -162,10 +163,8 @@ class Supervisor:
             "stderr_from": _size(run.stderr),
             "thread_id": None if following.how == "fresh" else owner.manifest.thread_id,
         }
-        if self._is_other_program():
-            reason = Reason(
-                "program_changed", f"{invocation.program} is not what it was at the start", _CHANGED
-            )
+        if (other := self._other_program()) is not None:
+            reason = Reason("program_changed", f"{other} is not what it was at the start", _CHANGED)
             ending.close(owner, Event.START_FAILED, (Outcome.FAILED, reason), reason)
             return False
         try:
@@ -189,10 +188,12 @@ class Supervisor:
         owner.log.note(Event.STARTED, **told, **begins, cgroup=owner.manifest.cgroup)
         return True
 
-    def _is_other_program(self) -> bool:
-        """Whether the attempt would run what the agent of a former one may have put there."""
+    def _other_program(self) -> str | None:
+        """What the attempt would run that the agent of a former one may have put there."""
         then, now = self._owner.invocation, self._owner.env
-        return bool(then.program_stamp) and programs.stamp(then.program, now) != then.program_stamp
+        if then.program_stamp and programs.stamp(then.program, now) != then.program_stamp:
+            return then.program
+        return next(iter(rewritten(then.cwd, then.started)), None)
 
     def _waited(self, seconds: float) -> bool:
         """False: it was cancelled meanwhile."""

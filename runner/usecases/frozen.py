@@ -9,17 +9,21 @@ from __future__ import annotations
 from runner.config import narrowed_now
 from runner.config.snapshot import config_from_json, config_to_json
 from runner.disk.files import read
-from runner.errors import Conflict
+from runner.errors import Conflict, ProgramChanged
 from runner.state.authentic import own_invocation, refuse_forged, write_record
 from runner.state.store import RunDir
+from runner.state.watched import rewritten
 from runner.usecases.find import by_manifest_path
+from runner.usecases.watched import program_of
+from runner.usecases.watched import started as started_by
 from runner.value import json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
-    from runner.model import Config
+    from runner.model import Config, RuntimeSettings
 
 _LARGEST = 64 * 1024 * 1024
 
@@ -31,7 +35,10 @@ def freeze(run: RunDir, config: Config, prompts: Mapping[str, str] = {}) -> None
         name: {**task, "prompt": prompts[name], "prompt_file": None} if name in prompts else task
         for name, task in data["tasks"].items()
     }
-    write_record(run.settings, {**data, "tasks": tasks}, indent=None, durable=False)
+    root, runtimes = config.root, config.runtimes.values()
+    started = [found for known in runtimes for found in (program_of(known, root), started_by(known, root))]
+    kept = {name: digest for found in started for name, digest in found.items()}
+    write_record(run.settings, {**data, "tasks": tasks, "started": kept}, indent=None, durable=False)
 
 
 def thawed(run: RunDir, env: Mapping[str, str]) -> Config:
@@ -39,9 +46,7 @@ def thawed(run: RunDir, env: Mapping[str, str]) -> Config:
     ForeignRun where somebody else has written it.
     """
     try:
-        data = read(run.settings, _LARGEST)
-        refuse_forged(run.settings, data)
-        config = config_from_json(json_value(data))
+        config = config_from_json(_kept(run))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise Conflict(
             f"the settings that run `{run.run_id}` was started with cannot be read: {error}",
@@ -58,3 +63,23 @@ def of_parent(root: str, manifest_path: str, env: Mapping[str, str]) -> Config |
     if not own_invocation(parent).delegation.enabled:
         return None
     return thawed(parent, env)
+
+
+def refuse_rewritten(parent: RunDir, settings: RuntimeSettings, root: str, folder: str) -> None:
+    """ProgramChanged where a run below `parent`, which would work in `folder`, would start what an agent may
+    have written since that began.
+    """
+    try:
+        known = _kept(parent).get("started", {})
+    except FileNotFoundError:  # it starts no runs by itself
+        return
+    named = {*started_by(settings, root), *(program_of(settings, root) if folder == root else ())}
+    found = rewritten(folder, {name: known[name] for name in sorted(named & known.keys())})
+    if found:
+        raise ProgramChanged(f"{found[0]} is not what it was when run `{parent.run_id}` began")
+
+
+def _kept(run: RunDir) -> Any:
+    data = read(run.settings, _LARGEST)
+    refuse_forged(run.settings, data)
+    return json_value(data)

@@ -14,7 +14,16 @@ from runner.disk import home, interpreter, programs
 from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import ConfigInvalid, PromptInvalid, StartFailed, Unwritable
 from runner.invocation import Invocation
-from runner.model import MAX_PROMPT_CHARS, Config, Level, Program, Rehearsal, Request
+from runner.model import (
+    MAX_PROMPT_CHARS,
+    Config,
+    Level,
+    Lineage,
+    Program,
+    Rehearsal,
+    Request,
+    RuntimeSettings,
+)
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
@@ -51,11 +60,12 @@ _OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", VARIABLE)
 
 class Beside(Value):
     """What a run's folder gets besides its invocation: the prompt of the command line as it came, and the
-    settings, where runs may be started below it.
+    settings, where runs may be started below it. `runtime` are the settings of its program.
     """
 
     asked: str | None = None
     config: Config | None = None
+    runtime: RuntimeSettings | None = None
 
 
 def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocation:
@@ -102,7 +112,7 @@ def start(
         place.protection = guarded
         if watch is not None:
             place.watch = watch
-        beside = Beside(request.prompt, config if resolved.delegation.enabled else None)
+        beside = Beside(request.prompt, config if resolved.delegation.enabled else None, choice.settings)
         return _start_below(parent, resolved, env, listener, place, beside)
     finally:
         place.leave()
@@ -164,6 +174,8 @@ def _start(
         _write_invocation(run, resolved, env)
         replace_json(run.manifest, manifest.to_json(), durable=False)
         place.prepare(run)  # last: who is killed over it leaves a run that can be found, and ended
+        if resolved.parent is not None and beside.runtime is not None and resolved.cwd != resolved.repo:
+            _refuse_rewritten(resolved.repo, resolved.parent, beside.runtime, resolved.cwd)
     except BaseException as error:
         place.undo(run)
         run.discard()
@@ -217,7 +229,17 @@ def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None
     refuse_too_deep(parent)
     if parent.rehearsal is not None:
         request = request.replace(rehearse=True)
-    return choose(config, request), parent
+    choice = choose(config, request)
+    _refuse_rewritten(config.root, parent, choice.settings, config.root)
+    return choice, parent
+
+
+def _refuse_rewritten(
+    root: str, parent: Invocation | Lineage, settings: RuntimeSettings, folder: str
+) -> None:
+    from runner.usecases.frozen import refuse_rewritten  # only a start with a parent pays for it
+
+    refuse_rewritten(RunDir(root, parent.task_id, parent.run_id), settings, root, folder)
 
 
 def _find(
@@ -275,12 +297,13 @@ def _kept_in_view(choice: Choice, program: Program, env: Mapping[str, str]) -> d
     """What an agent that may write could change, as it is before."""
     if choice.sandbox.level is Level.READ_ONLY:
         return {}
-    from runner.usecases.watched import watched  # a reader changes nothing
+    from runner.usecases.watched import started, watched  # a reader changes nothing
 
     child = {"PATH": programs.search_path(env, probe.path_additions(program))}
     return {
         "watched": watched(choice),
         "program_stamp": programs.stamp(program.path, env),
+        "started": started(choice.settings, choice.config.root),
         "verify_programs": tuple(programs.on_path(argv[0], child) for argv in choice.task.verify),
     }
 

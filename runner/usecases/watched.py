@@ -13,6 +13,7 @@ from runner.state.watched import digest_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runner.model import RuntimeSettings
     from runner.resolve.choose import Choice
 
 _LONGEST_NAME = 1024
@@ -28,7 +29,8 @@ def watched(choice: Choice) -> dict[str, str]:
     named = (
         *config.files,
         *files_named(config),
-        *_started(choice),
+        *(name for known in config.runtimes.values() for name in program_of(known, root)),
+        *(name for known in (*config.runtimes.values(), choice.settings) for name in started(known, root)),
         request.rehearsal_script,
         request.map,
         *customized(),
@@ -43,14 +45,20 @@ def watched(choice: Choice) -> dict[str, str]:
     return found
 
 
-def _started(choice: Choice) -> tuple[str, ...]:
-    """What the agent's program may be told to start: servers, hooks, a notifier. They run outside of its
-    sandbox, and a text that looks like the name of a file may be one.
+def started(settings: RuntimeSettings, root: str) -> dict[str, str]:
+    """What an agent's program may be told to start, with its digest: servers, hooks, a notifier. They run
+    outside of its sandbox, and a text that looks like the name of a file may be one.
     """
-    root = choice.config.root
-    return tuple(
+    named = (
         text
-        for text in texts(choice.settings.config)
+        for text in texts(settings.config)
         if text and "://" not in text and "\0" not in text and len(text) < _LONGEST_NAME
         if (("/" in text or "." in text) and " " not in text) or os.path.lexists(os.path.join(root, text))
     )
+    return {name: digest_of(os.path.join(root, name)) for name in named}
+
+
+def program_of(settings: RuntimeSettings, root: str) -> dict[str, str]:
+    """The program of a runtime, where a path names it, with its digest."""
+    name = settings.command
+    return {name: digest_of(os.path.join(root, name))} if "/" in name else {}

@@ -105,3 +105,23 @@ def test_a_program_that_its_agent_has_changed_is_not_started_again(repo: Repo, w
     ended = repo.start("--sandbox", "wild", "--allow-danger").wait()
     assert (ended["status"], ended["reason"]["code"]) == ("failed", "program_changed")
     assert repo.note("attempts").read_text().split() == ["x"]
+
+
+@pytest.mark.parametrize("workspace", ["in-place", "worktree"])
+def test_what_a_program_starts_is_not_started_again_once_its_agent_has_changed_it(
+    repo: Repo, workspace: str
+) -> None:
+    """A server of the settings runs outside of the sandbox."""
+    (repo.root / "server").write_text("#!/bin/sh\n")
+    repo.codex(f"""cat > /dev/null\n{THREAD}echo x >> "$HOME/attempts"; echo evil >> server\n{FINISHED}""")
+    repo.task(
+        "retries = 1",
+        'verify = [["false"]]',
+        f'workspace = "{workspace}"',
+        more='[runtimes.codex.config]\nmcp_servers.a.command = "./server"\n',
+    )
+    commit(repo)
+    ended = repo.start("--sandbox", "workspace-write").wait()
+    assert (ended["status"], ended["reason"]["code"]) == ("failed", "program_changed")
+    assert "server" in ended["reason"]["message"]
+    assert repo.note("attempts").read_text().split() == ["x"]

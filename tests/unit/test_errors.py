@@ -20,6 +20,7 @@ CONTRACT = {
     "run_not_found": 4,
     "policy_refused": 5,
     "in_reach": 5,
+    "program_changed": 5,
     "not_trusted": 5,
     "runtime_missing": 8,
     "runtime_wrong": 8,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from support.family import a_run, relative
 from support.values import a_config, a_task
 
-from runner.errors import Conflict, ForeignRun
+from runner.disk.files import LARGEST
+from runner.errors import Conflict, ForeignRun, ProgramChanged
 from runner.model import Delegation, Level, Policy
 from runner.state.authentic import write_record
 from runner.state.store import RunDir
-from runner.usecases.frozen import freeze, of_parent, thawed
+from runner.usecases.frozen import freeze, of_parent, refuse_rewritten, thawed
 
 KID = a_task(id="kid", verify=(("make", "test"),))
 
@@ -72,3 +74,44 @@ def test_the_prompt_of_a_plans_task_is_kept_with_them(tmp_path: Path) -> None:
     freeze(run, a_config(task, root=str(tmp_path)), {"kid": "Do it."})
     again = thawed(run, os.environ).tasks["kid"]
     assert (again.prompt, again.prompt_file) == ("Do it.", None)
+
+
+STARTED = {
+    "mcp_servers": {"a": {"command": "./server", "args": ["late.py"]}},
+    "notify": ["python3", "long.py"],
+}
+
+
+@pytest.mark.parametrize("where", ["repo", "tree"])
+@pytest.mark.parametrize("rewrites", ["server", "late.py", "long.py", "tools/kay"])
+def test_what_an_agent_rewrote_is_not_started_below_its_run(
+    tmp_path: Path, rewrites: str, where: str
+) -> None:
+    """A program of another runtime, a server, a file that was missing, the end of a long one. A tree of its
+    own has another copy of what its program starts, and none of that program.
+    """
+    repo, tree = tmp_path / "repo", tmp_path / "tree"
+    (repo / "tools").mkdir(parents=True)
+    for name in ("server", "tools/kay"):
+        (repo / name).write_text("#!/bin/sh\n")
+    (repo / "long.py").write_bytes(b"#" * (LARGEST + 1))
+    shutil.copytree(repo, tree)
+    config = a_config(KID, root=str(repo))
+    codex = config.runtimes["codex"].replace(config=STARTED)
+    kay = codex.replace(name="kay", command="tools/kay", config={})
+    config = config.replace(runtimes={"codex": codex, "kay": kay})
+    run = a_parent(repo)
+    freeze(run, config)
+    folder = repo if where == "repo" else tree
+    settings = kay if rewrites == "tools/kay" else codex
+    refuse_rewritten(run, settings, str(repo), str(folder))
+    with (folder / rewrites).open("ab") as file:
+        file.write(b"evil")
+    if (rewrites, where) == ("tools/kay", "tree"):
+        refuse_rewritten(run, settings, str(repo), str(folder))
+        return
+    with pytest.raises(ProgramChanged, match=rewrites):
+        refuse_rewritten(run, settings, str(repo), str(folder))
+    refuse_rewritten(run, kay if settings is codex else codex, str(repo), str(folder))
+    (folder / rewrites).unlink()  # then it cannot be started
+    refuse_rewritten(run, settings, str(repo), str(folder))

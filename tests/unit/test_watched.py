@@ -66,6 +66,13 @@ def test_what_every_python_of_this_environment_would_execute_is_watched(
     assert not any("elsewhere" in path for path in found), "it is out of reach"
 
 
+def test_the_programs_of_runtimes_that_other_tasks_use_are_watched(tmp_path: Path) -> None:
+    config = a_repo(tmp_path)
+    kay = config.runtimes["codex"].replace(name="kay", command="tools/kay", config={"notify": ["./told"]})
+    found = watched(choice(config.replace(runtimes={**config.runtimes, "kay": kay})))
+    assert set(found) - set(watched(choice(config))) == {"tools/kay", "told"}
+
+
 def test_without_a_sandbox_the_settings_of_the_user_are_watched_too(tmp_path: Path) -> None:
     assert "/home/u/config.toml" in watched(choice(a_repo(tmp_path), Level.DANGER))
 
