@@ -364,6 +364,15 @@ class Config(Value):
     """Where its layers and policies are, or would be."""
 
 
+class Earlier(Value):
+    """What earlier tries have left in the work tree, which is judged as if this run had made it: `paths`, as
+    far as they differ from what the run's folder `base`, that of the first try, has recorded.
+    """
+
+    base: str
+    paths: tuple[str, ...]
+
+
 class Request(Value):
     """What was asked: a task and the overrides of the command line."""
 
@@ -381,6 +390,7 @@ class Request(Value):
     """Chosen by the caller, who wants to know it before anything starts."""
     base: str | None = None
     """The commit that a work tree of its own is made of; None is the one that HEAD names."""
+    earlier: Earlier | None = None
 
 
 class Program(Value):

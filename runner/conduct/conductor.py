@@ -17,7 +17,7 @@ from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, en
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
 from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
-from runner.model import Reason
+from runner.model import Earlier, Reason
 from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
 from runner.resolve.choose import choose
@@ -29,6 +29,7 @@ from runner.state.store import RunDir
 from runner.text.words import few
 from runner.usecases import control, start
 from runner.usecases.look import look
+from runner.usecases.review import left_by
 from runner.verify import record
 from runner.verify.inspect import relative
 
@@ -144,6 +145,7 @@ class Conductor:
                 parent=self._run.manifest,
                 run_id=run_id,
                 base=None if self._base is None else self._base.tip,
+                earlier=self._earlier(step),
             )
             if self._commits and self._base is not None and not self._is_apart:
                 self._edited[step.n] = commits.edited(self._config, self._base.tip, None)
@@ -156,6 +158,13 @@ class Conductor:
                 return None
         self._tell(step.n, f"{', '.join(step.units)} started as {run_id}")
         return step.n, child
+
+    def _earlier(self, step: Step) -> Earlier | None:
+        """What tries that came to nothing have left, against the state before the first of them."""
+        first = step.first or step.run
+        if first is None or not step.kept:
+            return None
+        return Earlier(RunDir(self._run.repo, first.task_id, first.run_id).path, step.kept)
 
     # -- what ended ----------------------------------------------------------------------------------
 
@@ -228,7 +237,7 @@ class Conductor:
             if end.why.code not in KEEPING and self._task.on_failure != "keep":
                 merge_back.put_away(run)
         elif not end.is_back:
-            kept = end.changed if end.is_observed else self._own(n, merge_back.left_by(run))
+            kept = end.changed if end.is_observed else self._own(n, left_by(run))
         counts = end.meaning is Meaning.FAILURE
         change = self.ledger.failed if counts else self.ledger.parked
         self._keep(change(n, end.why, kept=kept))
@@ -367,7 +376,7 @@ class Conductor:
         ended = self._await(running)
         again = [one for one in ended if _came_to_nothing(one[2])]
         for n, run, _ in again:
-            kept = () if self._is_apart else self._own(n, merge_back.left_by(run))
+            kept = () if self._is_apart else self._own(n, left_by(run))
             merge_back.put_away(run)
             self._keep(self.ledger.waits(n, kept=kept))
         self._finish([one for one in ended if one not in again])

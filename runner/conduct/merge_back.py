@@ -74,20 +74,6 @@ def is_begun(run: RunDir) -> bool:
     return decided(run) == "accepted" or os.path.lexists(f"{run.path}/accept/accept.json")
 
 
-def left_by(run: RunDir) -> tuple[str, ...]:
-    """The files that differ from the start of a run in place whose end has no record."""
-    from runner.workspace import snapshot
-    from runner.workspace.changes import changed
-
-    try:
-        if accept.own_tree(run) is not None:
-            return ()
-        taken = snapshot.load(run.path)
-        return () if taken is None else changed(taken).names
-    except (RunnerError, OSError):
-        return ()
-
-
 def strayed(run: RunDir, root: str, tree: str | None, paths: Sequence[str]) -> tuple[str, ...]:
     """Which of `paths` are in the work tree at `root` other than they were when the run was verified.
     Conflict where that is not known any more.

@@ -52,6 +52,8 @@ class Step(Value):
     changed: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     """What tries that did not succeed have left in the work tree."""
+    first: Lineage | None = None
+    """The first of these tries."""
     outside: tuple[str, ...] = ()
     """What it changed although its units do not name it."""
 
@@ -167,6 +169,7 @@ class Ledger(Value):
             why=None,
             changed=tuple(sorted({*changed})),
             kept=(),
+            first=None,
             outside=tuple(outside),
             commit=commit,
         )
@@ -220,7 +223,9 @@ class Ledger(Value):
 
     def _stopped(self, n: int, status: Status, why: Reason | None, kept: Iterable[str]) -> Step:
         step = self.step(n)
-        return step.replace(status=status, why=why, kept=tuple(sorted({*step.kept, *kept})))
+        left = tuple(sorted({*step.kept, *kept}))
+        first = step.first if step.kept else step.run
+        return step.replace(status=status, why=why, kept=left, first=first if left else None)
 
     def _with(self, step: Step) -> Ledger:
         steps = (*self.steps[: step.n - 1], step, *self.steps[step.n :])

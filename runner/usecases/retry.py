@@ -7,10 +7,11 @@ run if it can, otherwise it begins a new one with the task and the evidence.
 from __future__ import annotations
 
 import contextlib
+import os
 
 from runner.disk.files import read_text
 from runner.errors import Conflict, RunnerError
-from runner.model import Lineage, Request
+from runner.model import Earlier, Lineage, Request
 from runner.resolve.invocation import Again
 from runner.runtimes import PLAN, get
 from runner.state.authentic import own_invocation
@@ -18,6 +19,7 @@ from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir
 from runner.usecases import look, start
 from runner.usecases.logs import redactor, unknown_secrets
+from runner.usecases.review import left_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,7 +94,22 @@ def _request(run: RunDir, old: Invocation, allow_danger: bool) -> Request:
         rehearse=rehearsal is not None,
         rehearsal_script=None if rehearsal is None else rehearsal.script,
         allow_danger=allow_danger,
+        earlier=_earlier(run, old),
     )
+
+
+def _earlier(run: RunDir, old: Invocation) -> Earlier | None:
+    """What it and the tries before it have changed in the shared tree, rolled back or not."""
+    if _had_own_tree(old) or not os.path.lexists(run.workspace):
+        return None
+    from runner.verify import record
+    from runner.workspace.earlier import load_earlier
+
+    found, before = record.load(run.result), load_earlier(run.path)
+    seen = None if found is None else found.observed
+    changed = left_by(run) if seen is None else seen.changed
+    base, paths = (run.path, ()) if before is None else (before.base, before.paths)
+    return Earlier(base, tuple(sorted({*changed, *paths})))
 
 
 def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *, resumes: bool) -> str:

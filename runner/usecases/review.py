@@ -211,6 +211,18 @@ def diff(run: RunDir) -> Patch:
     return Patch(data, changes.lines_of(data), kept, tuple(notes))
 
 
+def left_by(run: RunDir) -> tuple[str, ...]:
+    """The files that differ from the start of a run in place; () where that is not known."""
+    from runner.workspace import snapshot
+    from runner.workspace.changes import changed
+
+    try:
+        taken = None if own_tree(run) is not None else snapshot.load(run.path)
+        return () if taken is None else changed(taken).names
+    except (RunnerError, OSError):
+        return ()
+
+
 def _kept_patch(tree: Worktree) -> str | None:
     """The patch in the run's folder, once the tree is gone or going."""
     if tree.is_there() and not tree.removal_began:
@@ -225,12 +237,18 @@ def _kept_patch(tree: Worktree) -> str | None:
 
 def _change_now(run: RunDir, manifest: Manifest, tree: Worktree | None, notes: list[str]) -> bytes:
     from runner.workspace import changes, snapshot
+    from runner.workspace.earlier import load_earlier
 
     taken = snapshot.load(run.path)
     if taken is None:
         raise Conflict(
             f"nothing was recorded before run `{run.run_id}`, so its changes are not known",
             hint="read-only runs and runs outside git are not recorded",
+        )
+    if (earlier := load_earlier(run.path)) is not None:
+        first = os.path.basename(earlier.base)
+        notes.append(
+            f"earlier tries have worked in this tree: `runner diff {first}` shows all since the first"
         )
     if manifest.is_done and tree is None:
         notes.append(f"all changes since the run began; it ended {manifest.ended_at}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from runner.model import Earlier
     from runner.resolve.choose import Choice
     from runner.state.store import RunDir
     from runner.usecases.protection import Protection
@@ -48,6 +49,8 @@ class Workplace:
         self._position: Position | None = None
         self.unchanged: tuple[str, ...] = ()
         """Globs of what the run has to leave as it is."""
+        self.earlier: Earlier | None = None
+        """What earlier tries have left in the shared tree."""
         self.watch: Callable[[str | None], object] = _unwatched
         """Gets what `prepare` begins with, in words, and None when that is done: it may take long."""
         self.protection: Protection | None = None
@@ -92,6 +95,10 @@ class Workplace:
                 self.watch(f"reading the files of {root} that are not as committed, to record the work tree")
                 at, globs = self._position, self.unchanged
                 snapshot.take(self._repository, run.path, position=at, protect=globs)
+                if self.earlier is not None:
+                    from runner.workspace import earlier
+
+                    earlier.keep(run.path, self.earlier)
         finally:
             self.watch(None)
 
@@ -150,6 +157,7 @@ def reserve(
         if lease is not None:
             place = Workplace(root, found, lease=lease)
             place.unchanged = task.protect
+            place.earlier = choice.request.earlier
             return place
     from runner.workspace import worktree
 

@@ -56,20 +56,22 @@ def main(argv: list[str]) -> int:
 
 def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
     from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored
+    from runner.workspace.earlier import standing
 
     now = changed(snapshot)
     ignored = changed_ignored(snapshot, now, json.loads(own))
-    before = {*snapshot.dirty, *snapshot.untracked}
+    still = standing(snapshot)
+    added = [change.path for change in now.paths if change.kind is ChangeKind.ADDED]
     return {
         "tree": now.tree,
-        "changed": sorted({*now.names, *now.unrecorded}),
-        "added": [change.path for change in now.paths if change.kind is ChangeKind.ADDED],
+        "changed": sorted(still.instead((*now.names, *now.unrecorded), still.changed)),
+        "added": sorted(still.instead(added, still.added)),
         "too_large": list(now.large),
         "ignored": ignored[:_IGNORED],
         "ignored_count": len(ignored),
         "head_moved": now.head_moved or now.branch_moved,
         "moved_refs": [ref.name for ref in now.refs],
-        "dirty_before": sorted(before),
+        "dirty_before": sorted(still.instead((*snapshot.dirty, *snapshot.untracked), still.dirty)),
         "unknown": list(now.problems),
         "hidden": sorted({one for one in now.problems if one.startswith(_HIDDEN)} - {*snapshot.problems}),
         "was_clean": snapshot.was_clean,

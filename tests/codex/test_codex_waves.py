@@ -284,8 +284,8 @@ def test_a_plan_whose_conductor_is_killed_in_the_middle_of_a_wave_is_gone_on_wit
 @pytest.mark.parametrize(
     ("word", "when", "nth"),
     [
-        pytest.param("apply", "after", 1, id="in the first"),
-        pytest.param("apply", "before", 2, id="between the two"),
+        pytest.param("checkout-index", "after", 1, id="in the first"),
+        pytest.param("checkout-index", "before", 2, id="between the two"),
         pytest.param("remove", "before", 1, id="before its tree goes"),
         pytest.param("update-ref", "after", 1, id="between the commits"),
     ],

@@ -12,6 +12,7 @@ from runner.conduct import merge_back
 from runner.model import Config, Delegate
 from runner.plan.units import Files, Unit
 from runner.state.store import RunDir
+from runner.usecases.review import left_by
 
 RUN = "20261120T101504438Z-50151d5c"
 
@@ -57,13 +58,13 @@ def test_staged_changed_and_removed_files_are_uncommitted_whatever_they_are_call
 
 def test_what_a_run_in_place_left_is_told_from_the_record_of_its_start(work: Work) -> None:
     run = RunDir(str(work.root), "t", "r")
-    assert merge_back.left_by(run) == ()  # nothing was recorded
+    assert left_by(run) == ()  # nothing was recorded
     work.take()
-    assert merge_back.left_by(run) == ()
+    assert left_by(run) == ()
     work.write("a", "left\n")
     work.write("new/file", "left\n")
     work.remove("b")
-    assert merge_back.left_by(run) == ("a", "b", "new/file")
+    assert left_by(run) == ("a", "b", "new/file")
 
 
 @pytest.mark.parametrize(
@@ -77,9 +78,9 @@ def test_a_record_of_a_run_that_cannot_be_believed_says_nothing(work: Work, data
         path = work.folder / name
         kept = path.read_bytes() if path.exists() else None
         path.write_bytes(data)
-        assert merge_back.left_by(run) == ()
+        assert left_by(run) == ()
         path.unlink() if kept is None else path.write_bytes(kept)
-    assert merge_back.left_by(run) == ("a",)
+    assert left_by(run) == ("a",)
 
 
 @pytest.mark.parametrize(
