@@ -178,6 +178,8 @@ class Terms(Value):
     """Globs, relative to the repository, of files that the run must leave as they are."""
     verify_from: str = "run"
     """`base`: checks run with their own files as they were before the run."""
+    expects_change: bool = True
+    """Whether a run that says completed and has changed nothing is rejected."""
     files: tuple[str, ...] = ()
     """Files or globs that the task names to the agent."""
 
@@ -300,6 +302,7 @@ class Task(Value):
     conformance: str = Terms.conformance
     protect: tuple[str, ...] = ()
     verify_from: str = Terms.verify_from
+    expects_change: bool = Terms.expects_change
     retries: int = Recovery.retries
     limits: Caps = Caps()
     map: str | None = None

@@ -170,6 +170,7 @@ def _changes(config: Config, task: Task, order: Order, own_text: str) -> dict[st
         "output_contract": task.output_contract if _asks_itself(config, task.id) else "final",
         "on_failure": order.on_failure or task.on_failure,
         "workspace": "worktree" if order.worktree else task.workspace,
+        "expects_change": task.expects_change and not all(map(_only_reads, order.units)),
     }
     # A run without terms does not get this from the common sections.
     told = fields["scope"] or fields["output_contract"] or fields["workspace"] == "worktree"
@@ -179,6 +180,11 @@ def _changes(config: Config, task: Task, order: Order, own_text: str) -> dict[st
 
 def _files(unit: Unit) -> tuple[str, ...]:
     return (*unit.files.create, *unit.files.modify, *unit.files.read)
+
+
+def _only_reads(unit: Unit) -> bool:
+    """Whether it names files and none that it writes: it asks for no change, so none is missed."""
+    return bool(unit.files.read) and not (unit.files.create or unit.files.modify)
 
 
 def _once(items: Iterable[str]) -> tuple[str, ...]:

@@ -120,6 +120,12 @@ class DefaultsTable(Table):
         "tests and what `protect` covers as they were before the run; "
         f"default {default('defaults.verify_from')}.",
     )
+    expects_change: bool | None = Field(
+        None,
+        description="false: the task may be done although no file is changed, as with one that only looks "
+        "whether all is right; true: then it is rejected. "
+        f"Default {default('defaults.expects_change')}.",
+    )
     verify_timeout: Duration | None = Field(
         None, description=f"Time for each verify command; default {default('defaults.verify_timeout')}."
     )

@@ -28,7 +28,7 @@ _SHARED = (
     *("approach", "constraints", "execution_note", "patterns", "testing", "model", "delegation"),
     *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "limits", "retries"),
     *("blocks", "on_conflict", "on_failure", "output_contract", "conformance", "workspace", "scope"),
-    *("protect", "verify_from"),
+    *("protect", "verify_from", "expects_change"),
 )
 HARMLESS: dict[str, tuple[str, ...] | None] = {
     "schema_version": None,

@@ -141,6 +141,7 @@ def allowed_by(invocation: Invocation) -> Allowed:
         writes=invocation.sandbox.level is not Level.READ_ONLY,
         contract=contract,
         scope=terms.scope,
+        expects_change=terms.expects_change,
         may_commit=not contract and not terms.scope and terms.workspace == "in-place",
         protect=terms.protect,
         checks=invocation.verify,

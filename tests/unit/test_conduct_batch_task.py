@@ -389,6 +389,14 @@ def test_a_batch_may_have_a_work_tree_and_an_end_of_its_own() -> None:
     assert (made.workspace, made.on_failure) == ("worktree", "keep")
 
 
+def test_where_no_unit_asks_for_a_change_none_is_missed() -> None:
+    looks = LIST.replace(files=Files(read=("src/list.py",)))
+    nothing = LIST.replace(files=Files())  # says nothing, so it may be to write
+    for units, expected in [((looks,), False), ((looks, PAY), True), ((nothing,), True), ((LIST,), True)]:
+        assert task(BOTH.replace(units=units)).expects_change is expected
+    assert not task(BOTH, TEMPLATE.replace(expects_change=False)).expects_change
+
+
 # -- effort ------------------------------------------------------------------------------------------
 
 

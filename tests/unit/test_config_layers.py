@@ -47,6 +47,7 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "conformance": "report",
                 "protect": [],
                 "verify_from": "run",
+                "expects_change": True,
                 "retries": 0,
                 "limits": {
                     "tokens": "none",

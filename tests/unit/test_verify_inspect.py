@@ -178,6 +178,7 @@ def test_a_run_under_no_terms_may_do_what_it_always_could() -> None:
     assert allowed_by(invocation) == told
     read_only = an_invocation(sandbox=Sandbox("r", Level.READ_ONLY))
     assert not allowed_by(read_only).writes
+    assert not allowed_by(an_invocation(terms=Terms(expects_change=False))).expects_change
 
 
 @pytest.mark.parametrize(
