@@ -16,9 +16,11 @@ help:
 	@echo "make picture  record the picture of the README again"
 
 # The stamps say which extras the virtual environment has. compileall, because a start must not compile us
-# again where PYTHONDONTWRITEBYTECODE is set.
+# again where PYTHONDONTWRITEBYTECODE is set. A new pip, because the `runner` that an old one writes imports `re`,
+# which takes half of the time of an empty interpreter.
 $(VENV)/.%.stamp: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	$(BIN)/python -m compileall -q runner
 	@touch $@

@@ -20,9 +20,11 @@ scripts and models read them. docs/commands.md has the table of exit statuses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from runner.value import IntEnum
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "Bug",

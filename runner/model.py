@@ -5,12 +5,11 @@ Values that are written to disk have `to_json`/`from_json`; unknown is `None`, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from runner.value import Count, StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     Json = Mapping[str, Any]

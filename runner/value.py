@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import sys
 
+from runner.lightjson import dumps, reader
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -196,16 +198,14 @@ class Value:
         return made
 
 
-def json_bytes(value: Any, **style: Any) -> bytes:
+def json_bytes(value: Any, *, indent: int | None = None, compact: bool = False) -> bytes:
     """UTF-8, readable where it can be. Half characters (a foreign file name, an agent's `\\ud800`) that
     UTF-8 has no bytes for are escaped, so they come back as they were.
     """
-    import json
-
     try:
-        return json.dumps(value, ensure_ascii=False, **style).encode()
+        return dumps(value, ensure_ascii=False, indent=indent, compact=compact).encode()
     except UnicodeEncodeError:
-        return json.dumps(value, **style).encode()
+        return dumps(value, indent=indent, compact=compact).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -224,18 +224,16 @@ def json_value(data: bytes | str) -> Any:
     """What a JSON text says. A ValueError, besides for what is none, for a key that stands twice, for `NaN`
     and for nesting without end.
     """
-    import json
-
-    global _decoder
-    if _decoder is None:
-        _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+    global _read
+    if _read is None:
+        _read = reader(_unique, _no_number)
     try:
-        return _decoder.decode(data if isinstance(data, str) else data.decode())
+        return _read(data if isinstance(data, str) else data.decode())
     except RecursionError:
         raise ValueError("it is nested without end") from None
 
 
-_decoder: Any = None
+_read: Any = None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import NoReturn
 
-    from runner.cli.parser import Parser
+    from runner.cli.fullparser import FullParser
+    from runner.cli.parser import Namespace, Parser
 
 gc.disable()  # while everything is imported: nothing of it is garbage, and looking costs a millisecond
 
@@ -168,11 +169,27 @@ def _run(words: list[str]) -> int:
     verb = words[0]
     if verb not in COMMANDS:
         raise _unknown(verb)
-    args = parser_of(verb).parse_args(words[1:])
+    args = arguments(verb, words[1:])
     gc.freeze()  # nor does a fork copy what nobody looks at any more
     gc.enable()
     status: int = getattr(_module_of(verb), f"run_{verb.replace('-', '_')}")(args)
     return status
+
+
+def arguments(verb: str, words: list[str]) -> Namespace:
+    """UsageError for what is not understood; SystemExit after `--help`."""
+    from runner.cli.parser import Namespace
+
+    parser = parser_of(verb)
+    told = parser.plainly(words)
+    return full_parser(verb).parse_args(words, Namespace()) if told is None else told
+
+
+def full_parser(verb: str) -> FullParser:
+    """The parser of a verb as one of argparse."""
+    from runner.cli.fullparser import FullParser
+
+    return FullParser(f"runner {verb}", declared=parser_of(verb))
 
 
 def parser_of(verb: str) -> Parser:
@@ -180,13 +197,8 @@ def parser_of(verb: str) -> Parser:
     from runner.cli.parser import Parser
 
     parser = Parser(f"runner {verb}", COMMANDS[verb][1])
-    add_arguments(verb, parser)
-    return parser
-
-
-def add_arguments(verb: str, parser: Parser) -> None:
-    """Puts the options of `verb` on a parser."""
     getattr(_module_of(verb), f"add_{verb.replace('-', '_')}")(parser)
+    return parser
 
 
 def _module_of(verb: str) -> ModuleType:

@@ -12,9 +12,9 @@ from runner.state.store import RunDir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from typing import TextIO
 
+    from runner.cli.parser import Namespace
     from runner.state.manifest import Manifest
 
 

@@ -7,7 +7,7 @@ import os
 from runner import runtimes
 from runner.cli import pen
 from runner.cli.ask import can_ask, confirm
-from runner.cli.parser import Parser, add_settings, here, settings
+from runner.cli.parser import Namespace, Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.conduct import consent, preflight
 from runner.errors import ExitStatus, UsageError
@@ -16,7 +16,6 @@ from runner.text.words import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Mapping
 
     from runner.conduct.consent import Consent

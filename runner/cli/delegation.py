@@ -8,14 +8,10 @@ import sys
 
 from runner.cli import pen
 from runner.cli.ask import confirm
-from runner.cli.parser import Parser, add_run, here
+from runner.cli.parser import Namespace, Parser, add_run, here
 from runner.cli.render import emit
 from runner.disk import programs
 from runner.errors import ExitStatus, UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 _HOSTS = ("codex", "claude")
 _REGISTER_S = 60.0

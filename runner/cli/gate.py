@@ -8,9 +8,7 @@ from runner.usecases import trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
-
-    from runner.cli.parser import Parser
+    from runner.cli.parser import Namespace, Parser
     from runner.model import Config
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from runner.cli import pen
-from runner.cli.parser import Parser, add_run, here
+from runner.cli.parser import Namespace, Parser, add_run, here
 from runner.cli.render import emit, line_text
 from runner.errors import ExitStatus, UsageError
 from runner.usecases import find, logs, look
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from argparse import Namespace
 
 
 def add_logs(parser: Parser) -> None:

@@ -1,75 +1,175 @@
-"""argparse with UsageError for errors, examples in the help, and the options of every verb."""
+"""What a verb can be told: its options, declared once. Common command lines are read here, without argparse.
+
+`argparse` brings `re` and `enum` along, which costs more than half of an empty interpreter, and most commands
+are written plainly: names of options in full, each with its value. Whatever is not as plain as that (help, an
+error, a word that could mean two things) is left to argparse, which is told of the same options.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
-from types import ModuleType
 
-from runner.cli import pen
 from runner.errors import UsageError
-
-# Our texts are English only. The `gettext` that argparse wants for its own costs a twentieth of an empty
-# interpreter, and then looks through folders for each of them; `str` says a text as it is.
-_untranslated = ModuleType("gettext")
-_untranslated.__dict__.update(gettext=str, ngettext=lambda one, many, number: one if number == 1 else many)
-sys.modules["gettext"] = _untranslated
-import argparse  # noqa: E402
-
-del sys.modules["gettext"]  # whoever else wants it gets the real one
+from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn
-
-    from _typeshed import SupportsWrite
+    from typing import Any, NoReturn
 
     from runner.model import Config
 
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """With its width given: argparse would import `shutil` for it, for every option that is added."""
-
-    def __init__(self, prog: str) -> None:
-        try:
-            columns = os.get_terminal_size().columns
-        except OSError:
-            columns = 100
-        super().__init__(prog, max_help_position=28, width=max(60, min(columns, 110)) - 2)
+HIDDEN = "==SUPPRESS=="
+"""The help of an option that `--help` does not show: `argparse.SUPPRESS`."""
 
 
-class Parser(argparse.ArgumentParser):
-    """The parser of one verb: `runner VERB ...`."""
+class WrongText(ValueError):
+    """For `type=`: why a text is no such value, in words for people."""
+
+
+class Namespace:
+    """What was told: an attribute for each option and positional."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class Option(Value):
+    """One call of `add_argument`: its names, what it was given, and its group."""
+
+    names: tuple[str, ...]
+    told: dict[str, Any]
+    group: OptionGroup | None
+
+    @property
+    def dest(self) -> str:
+        """Where its value is found, by the rules of argparse."""
+        first = next((name for name in self.names if name[:2] == "--"), self.names[0])
+        dest: str = self.told.get("dest") or first.lstrip("-").replace("-", "_")
+        return dest
+
+
+class OptionGroup:
+    """Options that belong together: under a title in the help, or of which only one is possible."""
+
+    def __init__(self, parser: Parser, title: str | None) -> None:
+        self._parser = parser
+        self.title = title
+        """None: only one of them is possible."""
+
+    def add_argument(self, *names: str, **told: Any) -> None:
+        self._parser.declared.append(Option(names, told, self))
+
+
+class Parser:
+    """The options of one verb: `runner VERB ...`."""
 
     def __init__(self, prog: str, description: str = "", **_: object) -> None:
-        super().__init__(
-            prog=prog,
-            description=f"{description[:1].upper()}{description[1:]}.",
-            formatter_class=_Formatter,
-            allow_abbrev=False,
-        )
-        self._format = self.add_argument(
-            "--format",
-            choices=("text", "json"),
-            default="text",
-            help="text for people, or one JSON document on stdout (default: text)",
-        )
+        self.prog = prog
+        self.description = f"{description[:1].upper()}{description[1:]}."
+        self.epilog: str | None = None
+        self.declared: list[Option] = []
+        self._format: dict[str, Any] = {
+            "choices": ("text", "json"),
+            "default": "text",
+            "help": "text for people, or one JSON document on stdout (default: text)",
+        }
+        self.declared.append(Option(("--format",), self._format, None))
+
+    def add_argument(self, *names: str, **told: Any) -> None:
+        """As that of argparse, of which `plainly` knows what our verbs use."""
+        self.declared.append(Option(names, told, None))
+
+    def add_argument_group(self, title: str) -> OptionGroup:
+        return OptionGroup(self, title)
+
+    def add_mutually_exclusive_group(self) -> OptionGroup:
+        return OptionGroup(self, None)
 
     def also_as(self, form: str, what: str) -> None:
         """One more form of `--format`; `what` says what it is."""
-        self._format.choices = (*(self._format.choices or ()), form)
-        self._format.help = f"text for people, one JSON document on stdout, or {what} (default: text)"
+        self._format["choices"] += (form,)
+        self._format["help"] = f"text for people, one JSON document on stdout, or {what} (default: text)"
 
     def examples(self, *lines: str) -> None:
         """Lines for the end of `--help`."""
         self.epilog = "examples:\n" + "\n".join(f"  {line}" for line in lines)
 
-    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
-        """argparse would pass over an output that cannot be written, or leave it to the interpreter's end."""
-        pen.say(self.format_help(), end="", flush=True)
+    def plainly(self, words: list[str]) -> Namespace | None:
+        """What argparse would say of `words`; None where it has to be asked."""
+        try:
+            found, loose = self._options(words)
+            found.update(self._positionals(loose))
+        except ValueError:
+            return None
+        told = Namespace()
+        vars(told).update({option.dest: _default(option) for option in self.declared} | found)
+        return told
 
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"`{self.prog} --help` shows the options")
+    def _options(self, words: list[str]) -> tuple[dict[str, Any], list[str]]:
+        """The values by their destination, and the words that belong to none. ValueError: ask argparse."""
+        by_name = {name: option for option in self.declared for name in option.names}
+        found: dict[str, Any] = {}
+        exclusive: set[OptionGroup] = set()
+        loose: list[int] = []
+        at = 0
+        while at < len(words):
+            word = words[at]
+            at += 1
+            if _is_value(word):
+                loose.append(at)
+                continue
+            name, equals, value = word.partition("=")
+            option = by_name[name] if name in by_name and not (equals and name[:2] != "--") else _not_plain()
+            if option.group and option.group.title is None:
+                exclusive.add(option.group) if option.group not in exclusive else _not_plain()
+            kind = option.told.get("action", "store")
+            if kind in ("store_true", "store_const"):
+                found[option.dest] = option.told.get("const", True) if not equals else _not_plain()
+                continue
+            if not equals and at < len(words) and _is_value(words[at]):
+                value = words[at]
+                at += 1
+            elif not equals and option.told.get("nargs") == "?":
+                found[option.dest] = option.told["const"]
+                continue
+            made = _value(option, value or _not_plain())
+            found[option.dest] = made if kind == "store" else [*found.get(option.dest, ()), made]
+        if loose and loose[-1] - loose[0] >= len(loose):
+            _not_plain()  # of words in several places argparse gives each place its share
+        return found, [words[at - 1] for at in loose]
+
+    def _positionals(self, loose: list[str]) -> dict[str, Any]:
+        """ValueError: ask argparse."""
+        found: dict[str, Any] = {}
+        for option in self.declared:
+            nargs = option.told.get("nargs")
+            if option.names[0][:1] == "-" or (nargs == "?" and not loose):
+                continue
+            mine, loose = (loose, []) if nargs == "+" else (loose[:1], loose[1:])
+            made = [_value(option, word) for word in mine] or _not_plain()
+            found[option.dest] = made if nargs == "+" else made[0]
+        return found if not loose else _not_plain()
+
+
+def _is_value(word: str) -> bool:
+    return word[:1] != "-" or word == "-"
+
+
+def _value(option: Option, text: str) -> Any:
+    """ValueError for what argparse has to refuse, in its words."""
+    made = option.told.get("type", str)(text)
+    choices = option.told.get("choices")
+    return made if choices is None or made in choices else _not_plain()
+
+
+def _default(option: Option) -> Any:
+    default = option.told.get("default", False if option.told.get("action") == "store_true" else None)
+    return _value(option, default) if isinstance(default, str) else default
+
+
+def _not_plain() -> NoReturn:
+    raise ValueError("argparse is to read this")
 
 
 def add_run(parser: Parser, *, several: bool = False) -> None:
@@ -95,7 +195,7 @@ def add_settings(parser: Parser) -> None:
     )
 
 
-def settings(args: argparse.Namespace) -> Config:
+def settings(args: Namespace) -> Config:
     """The effective config of where we stand, as the options of `add_settings` say. ConfigInvalid."""
     from runner import config  # only a verb that needs settings pays for it
 
@@ -109,7 +209,7 @@ def duration(text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise WrongText(str(error)) from None
 
 
 def grace(text: str) -> float:

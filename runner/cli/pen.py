@@ -15,6 +15,7 @@ import os
 import sys
 
 from runner.cli.colour import OURS, paint
+from runner.text.terminal import clean_terminal, is_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def document(text: str) -> None:
     """A JSON document on stdout, the same to every reader of JSON: what a terminal or a CI system would obey
     is written as an escape.
     """
-    if not _is_plain(text):
+    if not is_plain(text):
         from runner.text.terminal import escape_unseen
 
         text = escape_unseen(text)
@@ -81,31 +82,18 @@ def visible(text: str) -> str:
     indented or cut into lines: a carriage return becomes a line break.
     """
     head, *painted = text.split(OURS)
-    clean = _visible(head)
+    clean = clean_terminal(head)
     for part in painted:
         code, _, rest = part.partition("m")
-        clean += f"{OURS}{code}m{_visible(rest)}"
+        clean += f"{OURS}{code}m{clean_terminal(rest)}"
     return clean
-
-
-def _visible(text: str) -> str:
-    if _is_plain(text):
-        return text
-    from runner.text.terminal import clean_terminal  # compiles patterns, which most commands do without
-
-    return clean_terminal(text)
-
-
-def _is_plain(text: str) -> bool:
-    """Whether nothing in it can do more than be seen. Python's own answer, at no cost worth a name."""
-    return text.replace("\n", "").replace("\t", "").isprintable()
 
 
 def _defused(text: str) -> str:
     folds = "BUILDKITE" in os.environ
     if not folds and not any(hint in text for hint in _HINTS):
         return text
-    import re  # argparse has it already
+    import re  # hardly any text has such a line
 
     text = re.sub(_AT_THE_MARGIN, r"\1| ", text)
     text = re.sub(_ANYWHERE, "## ", text)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import os
 
 from runner.cli import pen
 from runner.cli.colour import paint
-from runner.cli.parser import Parser, add_settings, here
+from runner.cli.parser import Namespace, Parser, WrongText, add_settings, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
 from runner.model import Delegate, Economics
@@ -16,8 +15,6 @@ from runner.plan.units import EFFORTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from runner.plan.decision import Decision
 
 _MOST = 1000
@@ -164,12 +161,12 @@ def _with_options(args: Namespace, delegate: Delegate) -> Delegate:
 
 def _cap(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {_MOST}")
+        raise WrongText(f"expected a whole number from 1 to {_MOST}")
     return int(text)
 
 
 def _economics(text: str) -> Economics:
     parts = text.split(",")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
-        raise argparse.ArgumentTypeError("expected three whole numbers, e.g. 15300,4500,3700")
+        raise WrongText("expected three whole numbers, e.g. 15300,4500,3700")
     return Economics(*map(int, parts))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from runner.cli import pen
 from runner.cli.colour import paint
 from runner.errors import ExitStatus
+from runner.lightjson import dumps
 from runner.model import Outcome
 
 TYPE_CHECKING = False
@@ -54,7 +54,7 @@ def exit_status(manifest: Manifest) -> int:
 
 def emit(value: Any) -> None:
     """One JSON document on stdout. JSON between programs is UTF-8 (RFC 8259): what cannot be is escaped."""
-    pen.document(json.dumps(value, ensure_ascii=sys.stdout.encoding != "utf-8"))
+    pen.document(dumps(value, ensure_ascii=sys.stdout.encoding != "utf-8"))
 
 
 def status_word(status: str, width: int = 0) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from runner.cli import pen
-from runner.cli.parser import Parser, add_run, here
+from runner.cli.parser import Namespace, Parser, add_run, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus
 from runner.text.words import count, one_line
@@ -13,7 +13,6 @@ from runner.usecases import accept, find, review
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Iterable
 
     from runner.state.store import RunDir

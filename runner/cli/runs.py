@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.cli import pen
-from runner.cli.parser import Parser, add_run, duration, grace, here
+from runner.cli.parser import Namespace, Parser, add_run, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
 from runner.model import Task
@@ -14,7 +14,6 @@ from runner.usecases import find, look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Sequence
 
     from runner.state.index import RunRow

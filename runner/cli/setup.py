@@ -6,14 +6,13 @@ import os
 
 from runner.cli import pen
 from runner.cli.colour import paint
-from runner.cli.parser import Parser, add_settings, here, settings
+from runner.cli.parser import Namespace, Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused, RunnerError
 from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Sequence
     from typing import Any
 
@@ -188,12 +187,13 @@ def run_completion(args: Namespace) -> int:
 
     import shtab
 
-    from runner.cli.app import COMMANDS, add_arguments
+    from runner.cli.app import COMMANDS, parser_of
+    from runner.cli.fullparser import FullParser
 
     whole = argparse.ArgumentParser(prog="runner")
-    verbs = whole.add_subparsers(parser_class=Parser)
+    verbs = whole.add_subparsers(parser_class=FullParser)
     for verb, (_, text) in COMMANDS.items():
-        add_arguments(verb, verbs.add_parser(verb, help=text))
+        verbs.add_parser(verb, help=text, declared=parser_of(verb))
     script = shtab.complete(whole, shell=args.shell)
     if args.format == "json":
         emit({"shell": args.shell, "script": script})

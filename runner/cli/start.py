@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import _thread
-import argparse
 import os
 import sys
 
 from runner.cli import pen
 from runner.cli.gate import add_trust, pass_gate
-from runner.cli.parser import Parser, add_settings, duration, here, settings
+from runner.cli.parser import HIDDEN, Namespace, Parser, WrongText, add_settings, duration, here, settings
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
 from runner.state.store import is_run_id
@@ -17,8 +16,6 @@ from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from runner.model import Config
     from runner.state.manifest import Manifest
 
@@ -75,7 +72,7 @@ def add_start(parser: Parser) -> None:
     add_trust(parser)
     _add_plan(parser)
     # For a caller that has to know the id first: the delegation server marks what it starts with it.
-    parser.add_argument("--run-id", type=_run_id, help=argparse.SUPPRESS)
+    parser.add_argument("--run-id", type=_run_id, help=HIDDEN)
     _add_waiting(parser)
     parser.examples(
         "runner start --task hello",
@@ -162,7 +159,7 @@ def run_retry(args: Namespace) -> int:
 
 def _run_id(text: str) -> str:
     if not is_run_id(text):
-        raise argparse.ArgumentTypeError(f"not a run id: {text[:80]!r}")
+        raise WrongText(f"not a run id: {text[:80]!r}")
     return text
 
 

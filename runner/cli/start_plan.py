@@ -9,7 +9,7 @@ from runner.cli.ask import confirm
 from runner.cli.colour import paint
 from runner.cli.consent import asked_for_consent
 from runner.cli.gate import pass_gate
-from runner.cli.parser import here
+from runner.cli.parser import Namespace, here
 from runner.cli.render import emit, invocation_text
 from runner.conduct import consent, preflight, start_plan
 from runner.conduct.plan_record import Options
@@ -19,8 +19,6 @@ from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from runner.conduct.start_plan import PreparedPlan
     from runner.state.manifest import Manifest
 

@@ -6,7 +6,7 @@ import os
 
 from runner.cli import pen
 from runner.cli.ask import can_ask, confirm
-from runner.cli.parser import Parser, add_settings, here, settings
+from runner.cli.parser import Namespace, Parser, add_settings, here, settings
 from runner.cli.render import emit
 from runner.errors import ExitStatus, NotTrusted, UsageError
 from runner.text.words import one_line
@@ -14,7 +14,6 @@ from runner.usecases import trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import Namespace
     from collections.abc import Sequence
 
     from runner.usecases.trust import Demands

@@ -6,7 +6,6 @@ changed. This half uses the standard library only, and compares the inputs with 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -15,6 +14,7 @@ from runner.config.policy import narrow
 from runner.config.snapshot import cache_path, config_from_json, is_fresh, key, read, settles, write
 from runner.disk.interpreter import command
 from runner.errors import ConfigInvalid
+from runner.lightjson import dumps, loads
 from runner.model import Delegate, Economics, Policy
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ def narrowed_now(then: Policy, start_dir: str, env: Mapping[str, str]) -> Policy
         return then
     none = f"{places.user_policy}.none"
     bare = places.replace(project=none, local=none, user=none, required=False)
-    data = json.loads(_compile(bare, key(bare, {}, ())))
+    data = loads(_compile(bare, key(bare, {}, ())))
     if "error" in data:
         raise _invalid(data["error"])
     return narrow([then, Policy.from_json(data["config"]["policy"])])
@@ -90,7 +90,7 @@ def _load(places: ConfigFiles, env: Mapping[str, str], sets: Sequence[str]) -> C
         if config is not None:
             return config
     text = _compile(places, expected)
-    data = json.loads(text)
+    data = loads(text)
     if "error" in data:
         raise _invalid(data["error"])
     if path is not None:
@@ -109,7 +109,7 @@ def _reuse(path: str, snapshot: Mapping[str, Any], expected: Mapping[str, Any]) 
         if not is_fresh(snapshot, expected):
             return None
         if settles(snapshot, now):
-            write(path, json.dumps({**snapshot, "written_ns": now}))
+            write(path, dumps({**snapshot, "written_ns": now}))
         return config_from_json(snapshot["config"])
     except (AttributeError, LookupError, TypeError, ValueError, OSError):
         return None
@@ -121,7 +121,7 @@ def _compile(places: ConfigFiles, expected: Mapping[str, Any]) -> str:
     main = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
     done = subprocess.run(
         command(main),
-        input=json.dumps({"places": places.to_json(), "key": expected}),
+        input=dumps({"places": places.to_json(), "key": expected}),
         capture_output=True,
         text=True,
         encoding="utf-8",

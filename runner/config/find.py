@@ -7,12 +7,15 @@ Standard library only and light: this runs at every start.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from runner.disk import home
 from runner.disk.upwards import git_root, is_planted, upwards
 from runner.errors import ConfigInvalid, UsageError
 from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FILE_NAME = "delegate.toml"
 LOCAL_NAME = "delegate.local.toml"

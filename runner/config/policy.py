@@ -6,7 +6,7 @@ each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.errors import PolicyRefused
 from runner.model import Delegation, Level, Limits, Policy
@@ -14,6 +14,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from runner.model import Json

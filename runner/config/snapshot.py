@@ -7,19 +7,19 @@ in there and must not be able to widen the sandbox of the next run.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.config.find import ConfigFiles
 from runner.disk import files, home
 from runner.disk.upwards import opened_to_others
+from runner.lightjson import loads
 from runner.model import Config, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     Json = Mapping[str, Any]
@@ -193,7 +193,7 @@ def read(path: str) -> Json | None:
     it.
     """
     try:
-        data = json.loads(files.read(path, _LARGEST, is_private=True))
+        data = loads(files.read(path, _LARGEST, is_private=True))
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

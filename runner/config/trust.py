@@ -8,9 +8,9 @@ what the user's own settings, variables and options say needs no trust.
 
 from __future__ import annotations
 
-import json
 import os
 
+from runner.lightjson import dumps
 from runner.text.problems import dotted
 
 TYPE_CHECKING = False
@@ -94,7 +94,7 @@ def listed(merged: Mapping[str, Any], below: Mapping[str, Any], root: str) -> di
 def digest_of(value: Any) -> str:
     from runner.disk.digest import sha256
 
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    text = dumps(value, sort_keys=True, compact=True)
     return f"sha256:{sha256(text.encode()).hexdigest()}"
 
 
@@ -205,7 +205,7 @@ def _words(path: Path, value: Any) -> str:
         import shlex
 
         return "; ".join(shlex.join(command) for command in value)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else dumps(value, ensure_ascii=False)
 
 
 def _files(path: Path, value: Any) -> Iterator[str]:

@@ -9,9 +9,12 @@ we take the home folder of the password database, as Codex does where HOME is em
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 
 from runner.errors import Unwritable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def state(env: Mapping[str, str]) -> str:

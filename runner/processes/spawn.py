@@ -7,7 +7,6 @@ the files and enters the folder first, so that a failure has a name and an `errn
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 
 from runner.model import Identity
 from runner.processes.cgroup import Cgroup, born_in
@@ -16,6 +15,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import NoReturn
 
 _OUTPUT = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

@@ -6,12 +6,15 @@ Precedence is in one place: request, then task (defaults already below it), then
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from runner.config import policy
 from runner.errors import ConfigInvalid, PolicyRefused, TaskNotFound
 from runner.model import Config, Level, Model, Request, RuntimeSettings, Sandbox, Task
 from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Choice(Value):

@@ -5,12 +5,14 @@ Files are named, not pasted, except for the map: an agent reads better in the re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-
 from runner.errors import ConfigInvalid, PromptInvalid
 from runner.model import MAX_PROMPT_CHARS
 from runner.resolve.contract import WORDINGS
 from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 MAX_MAP_CHARS = 65_536
 """A longer map is named only: it would cost every turn more than the reading of its parts."""

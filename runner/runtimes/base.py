@@ -6,8 +6,6 @@ docs/adding-a-runtime.md walks through writing one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from runner.model import (
     Level,
     McpServer,
@@ -23,6 +21,7 @@ from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Protocol
 
     from runner.model import Json

@@ -5,8 +5,7 @@ https://github.com/openai/codex/blob/main/codex-rs/exec/src/cli.rs
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.disk import home
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
@@ -62,10 +61,14 @@ class Codex:
     env_names: tuple[str, ...] = ("CODEX_HOME",)
 
     def identify(self, version_output: str) -> str | None:
+        import re  # once until the program changes
+
         match = re.search(_VERSION, version_output)
         return match[1] if match and not re.search(_KAY, version_output) else None
 
     def foreign(self, version_output: str) -> str | None:
+        import re
+
         match = re.search(_KAY, version_output)
         return f"Kay {match[1]}" if match else None
 

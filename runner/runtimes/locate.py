@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
 
 from runner.disk import home, programs
 from runner.errors import RuntimeMissing
@@ -12,6 +11,8 @@ from runner.model import RuntimeSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from runner.runtimes.base import Runtime
 
 

@@ -10,8 +10,7 @@ https://github.com/openai/codex/blob/main/codex-rs/utils/cli/src/config_override
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.errors import ConfigInvalid
 
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
 
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 """Compared with, as a start would compile an expression for a single use."""
-_MUST_ESCAPE = '["\\\\\x00-\x1f\x7f\u0085\u2028\u2029]'
-_SHORT_ESCAPES = {
+_ESCAPES: dict[int, str] = {code: f"\\u{code:04x}" for code in (*range(32), 0x7F, 0x85, 0x2028, 0x2029)}
+_ESCAPES |= str.maketrans({
     "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r", '"': '\\"', "\\": "\\\\",
-}  # fmt: skip
+})  # fmt: skip
 
 
 def toml_value(value: Any) -> str:
@@ -96,12 +95,7 @@ def _string(text: str) -> str:
     # line.
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise ConfigInvalid(f"{text!r} is not valid Unicode")
-    return '"' + re.sub(_MUST_ESCAPE, _escape, text) + '"'
-
-
-def _escape(match: re.Match[str]) -> str:
-    char = match[0]
-    return _SHORT_ESCAPES.get(char) or f"\\u{ord(char):04x}"
+    return f'"{text.translate(_ESCAPES)}"'
 
 
 def mentions(config: Mapping[str, Any], dotted: str) -> bool:

@@ -6,8 +6,6 @@ It runs `--version` and `exec --help`, once until the file changes: see `program
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
 from time import monotonic
 
 from runner.disk import programs
@@ -18,6 +16,8 @@ from runner.runtimes.locate import locate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from runner.runtimes.base import Runtime
     from runner.runtimes.shortrun import Ran
 
@@ -115,6 +115,8 @@ def succeeds(argv: Sequence[str], env: Mapping[str, str]) -> bool:
 
 
 def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: float) -> Program:
+    import re  # once until the program changes
+
     from runner.runtimes.shortrun import run  # only on a cache miss
 
     stamp, child_env = programcache.stamp_of(path), minimal_env(env)

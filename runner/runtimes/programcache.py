@@ -6,17 +6,17 @@ program. Writers take turns, so that none loses what another has added.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Mapping
 
 from runner.disk import files, home
+from runner.lightjson import dumps, loads
 from runner.model import Program
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 MAX_ENTRIES = 32
@@ -88,12 +88,12 @@ def _add(file: str, key: str, entry: dict[str, Any]) -> None:
         entries = _read(file)
         entries.pop(key, None)
         newest = list(entries.items())[1 - MAX_ENTRIES :]
-        files.replace_bytes(file, json.dumps(dict([*newest, (key, entry)])).encode(), durable=False)
+        files.replace_bytes(file, dumps(dict([*newest, (key, entry)])).encode(), durable=False)
 
 
 def _read(file: str) -> dict[str, Any]:
     try:
-        data = json.loads(files.read(file, is_private=True))
+        data = loads(files.read(file, is_private=True))
     except (OSError, ValueError, RecursionError):
         return {}
     return data if isinstance(data, dict) else {}

@@ -7,11 +7,11 @@ failure) is closed with a newline by the next writer and skipped by readers.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 
 from runner.disk.files import no_follow, no_hole
+from runner.lightjson import loads
 from runner.model import SCHEMA_VERSION, Outcome, Reason
 from runner.state.manifest import timestamp
 from runner.value import Value, json_bytes
@@ -52,7 +52,7 @@ class EventLog:
             "actor": actor,
             **fields,
         }
-        line = json_bytes(event, separators=(",", ":")) + b"\n"
+        line = json_bytes(event, compact=True) + b"\n"
         if self._torn:
             line = b"\n" + line
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -88,7 +88,7 @@ def read_events(path: str) -> Iterator[dict[str, Any]]:
         with open(path, "rb", opener=no_hole) as file:
             for line in file:
                 try:
-                    event = json.loads(line)
+                    event = loads(line)
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(event, dict):

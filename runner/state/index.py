@@ -8,15 +8,15 @@ without a row is always read. So is a run that is foreign: what makes it so may 
 from __future__ import annotations
 
 import errno
-import json
 import os
 
 from runner.disk.files import OUT_OF_FILES, Draft, is_ours_alone, read, unwritable
 from runner.errors import RunnerError, Unwritable
+from runner.lightjson import loads
 from runner.state.authentic import FOREIGN, OLDER, made, why_foreign
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id, new_run_id
-from runner.value import Value
+from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _is_foreign(run: RunDir) -> bool:
 def _read(repo: str) -> dict[str, list[Any]]:
     path = f"{repo}/{RUNS}/{_NAME}"
     try:
-        data = json.loads(read(path, _LARGEST, is_private=True))
+        data = loads(read(path, _LARGEST, is_private=True))
         rows = data["rows"]
         columns = zip(*rows, strict=True)
         is_ours = (data["version"], data["made"]) == (_VERSION, made(path, os.lstat(path))) and all(
@@ -198,7 +198,7 @@ def _write(repo: str, rows: list[list[Any]]) -> None:
         return
     try:
         data = {"version": _VERSION, "made": made(path, os.fstat(draft.fd)), "rows": rows}
-        draft.write(json.dumps(data, separators=(",", ":")).encode())
+        draft.write(json_bytes(data, compact=True))
         draft.put(durable=False)
     except (OSError, Unwritable):
         pass

@@ -8,13 +8,13 @@ starter's memory. Beginning and taking over end in the same program.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 from runner.disk import home
 from runner.disk.files import make_durable
 from runner.errors import StartFailed, SupervisorFailed
+from runner.lightjson import loads
 from runner.model import Identity, Outcome, Reason
 from runner.processes import cgroup, spawn
 from runner.processes.proc import RUN_MANIFEST, RUN_MARKER, continue_stopped, identify, process_at
@@ -23,6 +23,7 @@ from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
 from runner.state.store import RunDir
+from runner.value import json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: 
         os.close(ready_r)
     if not line:
         raise SupervisorFailed("the supervisor ended before it was ready")
-    answer: dict[str, str] = json.loads(line)
+    answer: dict[str, str] = loads(line)
     return answer
 
 
@@ -283,7 +284,7 @@ def _only_these_descriptors(run: RunDir, keep: set[int | None]) -> None:
 
 
 def _report(fd: int, answer: Mapping[str, str]) -> None:
-    _say(fd, json.dumps(answer).encode())
+    _say(fd, json_bytes(answer))
     os.close(fd)
 
 

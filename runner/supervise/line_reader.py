@@ -5,11 +5,11 @@ It reads only what is new, in bounded pieces, and only whole lines; a line that 
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
 from runner.disk.files import no_follow
+from runner.lightjson import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class LineReader:
         if not line.strip():
             return
         try:
-            record = json.loads(line) if line.lstrip().startswith(b"{") else None
+            record = loads(line) if line.lstrip().startswith(b"{") else None
         except (ValueError, RecursionError):
             record = None
         if isinstance(record, dict):

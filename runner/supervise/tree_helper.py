@@ -5,12 +5,12 @@ The supervisor does not load the modules that call git, so it stays small for it
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 
 from runner.disk import files, home
+from runner.lightjson import dumps, loads
 from runner.state.store import RunDir
 from runner.value import json_value
 from runner.verify.checks import CheckCommand, run_check
@@ -77,7 +77,7 @@ def look(
             told.append(time.monotonic())
         return bool(told) and time.monotonic() - told[0] > _AFTER_CANCEL_S
 
-    return _ask(run, "look", env, json.dumps([*own]), cancelled=is_over)
+    return _ask(run, "look", env, dumps([*own]), cancelled=is_over)
 
 
 def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
@@ -162,6 +162,6 @@ def _ask(
         raise LookCancelled("the run was cancelled while its work tree was looked at; nothing is taken back")
     if not check.passed:
         raise TreeUnknown(check.tail.strip() or f"looking at the work tree {check.how}")
-    found: dict[str, Any] = json.loads(files.read(answer, _LARGEST))
+    found: dict[str, Any] = loads(files.read(answer, _LARGEST))
     os.unlink(answer)
     return found

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+from runner.lightjson import dumps
 from runner.text.words import nearest, shortened
 from runner.value import Value
 
@@ -67,7 +66,7 @@ def _key(part: str) -> str:
 
 def _quoted(text: str) -> str:
     """In quotes, and what cannot be seen as escapes, so that one thing never looks like another."""
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    return dumps(text, ensure_ascii=not text.isprintable())
 
 
 def found(value: Any) -> str:

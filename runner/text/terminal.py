@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import re
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 # Strings (OSC with titles and links, DCS, SOS, PM, APC) go with what is in them, but only where
 # they are closed on the same line: an open one would let a child hide all that follows. What has no
@@ -30,7 +31,7 @@ def clean_terminal(text: str) -> str:
     backspace goes, so both what would be overwritten and what would overwrite it are seen. Lone
     surrogates, which no stream can print, become U+FFFD.
     """
-    if not _compiled(_ANY).search(text):
+    if is_plain(text) or not _compiled(_ANY).search(text):
         return text
     text = _compiled(_SEQUENCE).sub("", text)
     text = _compiled(_LINE_BREAK).sub("\n", text)
@@ -38,9 +39,14 @@ def clean_terminal(text: str) -> str:
     return _compiled(_SURROGATE).sub("\ufffd", text)
 
 
+def is_plain(text: str) -> bool:
+    """Whether nothing in it can do more than be seen. Python's own answer, at no cost worth a name."""
+    return text.replace("\n", "").replace("\t", "").isprintable()
+
+
 def escape_unseen(text: str) -> str:
     """A JSON text whose strings show what `clean_terminal` would take out, as escapes that mean the same."""
-    return _compiled(_ANY).sub(_escape, text)
+    return text if is_plain(text) else _compiled(_ANY).sub(_escape, text)
 
 
 def _escape(found: re.Match[str]) -> str:
@@ -48,6 +54,7 @@ def _escape(found: re.Match[str]) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-@functools.cache
 def _compiled(source: str) -> re.Pattern[str]:
+    import re  # plain text, which is nearly all there is, needs none; it keeps what it has compiled
+
     return re.compile(source)

@@ -6,12 +6,15 @@ A path is checked before anything is read through it: the right shape, and no sy
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 from runner.disk.upwards import git_root, is_planted, upwards
 from runner.errors import Conflict, RunNotFound
 from runner.state import index
 from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _SETTINGS = "delegate.toml"
 _LONGEST_PATH = 4096

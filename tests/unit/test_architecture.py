@@ -14,7 +14,7 @@ import pytest
 from support.imports import ROOT, circles, closure, imports, modules, modules_in, nodes, parsed
 from support.rooms import room_of, rooms
 
-from runner.cli.app import parser_of
+from runner.cli.app import full_parser
 from runner.model import (
     Caps,
     Config,
@@ -372,7 +372,7 @@ def test_the_ceilings_of_a_policy_are_its_fields() -> None:
 
 def test_an_option_of_start_is_a_key_of_a_task() -> None:
     options = {
-        word.removeprefix("--") for action in parser_of("start")._actions for word in action.option_strings
+        word.removeprefix("--") for action in full_parser("start")._actions for word in action.option_strings
     }
     not_settings = {
         "-h",

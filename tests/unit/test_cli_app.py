@@ -17,7 +17,7 @@ from support.ended import an_ended_run
 from support.values import a_manifest
 
 from runner.cli import app
-from runner.cli.app import COMMANDS, main, parser_of
+from runner.cli.app import COMMANDS, full_parser, main
 from runner.model import Outcome, Phase, Reason
 from runner.state.store import RunDir, new_run_id
 
@@ -47,7 +47,7 @@ def error_of(out: str) -> dict[str, Any]:
 
 
 def options(verb: str) -> list[Any]:
-    return [action for action in parser_of(verb)._actions if action.option_strings]
+    return [action for action in full_parser(verb)._actions if action.option_strings]
 
 
 # -- verbs and their help --------------------------------------------------------------------------

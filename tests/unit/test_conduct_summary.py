@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.cli.app import parser_of
+from runner.cli.app import arguments
 from runner.conduct.summary import Ended, ended
 from runner.model import Lineage, Outcome, Reason
 from runner.runtimes.base import Activity, End, Kind
@@ -112,7 +112,7 @@ def test_the_way_on_is_a_command_that_can_be_typed(name: str, file: str) -> None
     start = hint.index("runner start")
     stop = hint.index(" --resume", start) + len(" --resume")
     words = shlex.split(hint[start:stop] + " --reset-breaker" * ("--reset-breaker" in hint))
-    args = parser_of("start").parse_args(words[2:])
+    args = arguments("start", words[2:])
     assert os.path.normpath(args.plan) == file
     assert (args.task, args.resume, args.reset_breaker) == ("work", True, name == "open")
 

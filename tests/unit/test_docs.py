@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.pages import example_files
 
-from runner.cli.app import COMMANDS, parser_of
+from runner.cli.app import COMMANDS, full_parser
 from runner.errors import ExitStatus
 from runner.model import Delegate, Economics, Phase
 from runner.rehearsal import script
@@ -65,7 +65,7 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
 
 def options(verb: str) -> set[str]:
     """Those that its help shows."""
-    shown = [action for action in parser_of(verb)._actions if action.help != argparse.SUPPRESS]
+    shown = [action for action in full_parser(verb)._actions if action.help != argparse.SUPPRESS]
     return {name for action in shown for name in action.option_strings}
 
 
