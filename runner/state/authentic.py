@@ -22,7 +22,7 @@ from runner.disk.files import (
     replace_bytes,
     unwritable,
 )
-from runner.errors import ForeignRun, InvocationBroken, Unwritable
+from runner.errors import Conflict, ForeignRun, InvocationBroken, Unwritable
 from runner.value import StrEnum, Value, json_bytes, json_value
 
 TYPE_CHECKING = False
@@ -200,6 +200,12 @@ def made(path: str, found: os.stat_result) -> str:
     return mac(f"file {place}", b"%d" % found.st_ino)
 
 
+_OF_OLDER = (
+    "an older runner's run can be ended by that one; where it had a work tree of its own, `git worktree "
+    "list` has the folder: take its work over with git, then `git worktree remove --force --force FOLDER`"
+)
+
+
 # -- a run -----------------------------------------------------------------------------------------------
 
 
@@ -226,6 +232,17 @@ def own_invocation(run: RunDir) -> Invocation:
 def refuse_another(run: RunDir) -> None:
     """ForeignRun where `of_another` says something."""
     _refuse(run, of_another(run))
+
+
+def refuse_place(run: RunDir) -> None:
+    """Conflict where `of_another` says something of a run that is not there yet: nobody could act on it."""
+    found = of_another(run)
+    if found is not None:
+        away = (
+            f"move {os.path.dirname(os.path.dirname(os.path.dirname(run.path)))} away: a start makes another"
+        )
+        hint = found.hint if found.why is Why.WRITABLE else away
+        raise Conflict(f"no run can be started here: {found.message}", hint=hint)
 
 
 def _refuse(run: RunDir, found: Foreign | None) -> None:
@@ -294,7 +311,7 @@ def _why_not_ours(run: RunDir) -> Foreign | None:
         return None
     if not data.startswith(_HEAD):
         text = "its records have no MAC: an older runner made it, or it was not made on this account"
-        return Foreign(Why.UNSIGNED, text, "an older runner's run can be ended by that one")
+        return Foreign(Why.UNSIGNED, text, _OF_OLDER)
     place = _place_told(data, run)
     if place is not None and _is_authentic(data, f"{place}{run.path[len(run.repo) :]}", name):
         text = f"it was made in {place}: the repository was moved, or this is a copy"

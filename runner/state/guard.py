@@ -10,11 +10,12 @@ the agent cannot replace them with a link.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 
 from runner.disk import home
 from runner.disk.digest import sha256
-from runner.disk.files import create, private_folder, read, replace_bytes, unwritable
+from runner.disk.files import create, is_ours_alone, private_folder, read, replace_bytes, unwritable
 
 OF_CODEX = (".agents", ".aws", ".codex")
 """What Codex makes read-only in each folder that it may write. Where another guard keeps the state folder
@@ -39,7 +40,7 @@ def make_guard(guard: str, path: str, *, is_file: bool = False) -> None:
     try:
         if not os.path.lexists(path):
             _make(path, is_file=is_file)
-        if _is(file, wanted):
+        if _is_closed(guard) and _is(file, wanted):
             return
         folder, name = os.path.split(guard)
         top, below = os.path.split(folder)
@@ -59,8 +60,18 @@ def _make(path: str, *, is_file: bool) -> None:
         private_folder(path)
 
 
+def _is_closed(guard: str) -> bool:
+    """Whether it stands, and nobody else could have put anything into it or in its place."""
+    above = os.path.dirname(guard)
+    own = (os.path.dirname(above), above, guard, *(f"{guard}/{name}" for name in OF_CODEX))
+    try:
+        return all(stat.S_ISDIR((at := os.lstat(one)).st_mode) and is_ours_alone(at) for one in own)
+    except OSError:
+        return False
+
+
 def _is(path: str, wanted: bytes) -> bool:
     try:
-        return not os.path.islink(os.path.dirname(path)) and read(path, len(wanted) + 1) == wanted
+        return read(path, len(wanted) + 1, is_private=True) == wanted
     except OSError:
         return False

@@ -28,7 +28,7 @@ from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import probe
-from runner.state.authentic import own_invocation, refuse_another, write_record
+from runner.state.authentic import own_invocation, refuse_place, write_record
 from runner.state.index import next_run_id
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
@@ -155,7 +155,7 @@ def _start(
     beside: Beside,
 ) -> Manifest:
     manifest = first(resolved, run.artifacts).replace(**place.manifest_fields(run))
-    refuse_another(run)  # where others have the folders of runs, nobody could act on this one
+    refuse_place(run)
     lock_fd = run.create()
     try:
         write_new(run.prompt, resolved.prompt.encode())

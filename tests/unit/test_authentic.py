@@ -14,10 +14,18 @@ from pathlib import Path
 import pytest
 from support.ended import an_ended_run
 
-from runner.errors import ForeignRun, InvocationBroken, Unwritable
+from runner.errors import Conflict, ForeignRun, InvocationBroken, Unwritable
 from runner.state import authentic
-from runner.state.authentic import Why, mac, refuse_foreign, refuse_forged, why_foreign, write_record
-from runner.state.store import RunDir
+from runner.state.authentic import (
+    Why,
+    mac,
+    refuse_foreign,
+    refuse_forged,
+    refuse_place,
+    why_foreign,
+    write_record,
+)
+from runner.state.store import RunDir, new_run_id
 
 _ASK = (
     "import sys; sys.path.insert(0, {root!r}); from runner.state.authentic import mac; print(mac('a', b'b'))"
@@ -313,3 +321,28 @@ def test_an_index_that_is_broken_is_no_obstacle(run: RunDir) -> None:
     for data in (b"", b"DIRC", b"DIRC\0\0\0\4\0\0\0\xff" + b"x" * 100, b"DIRC\0\0\0\4\xff\xff\xff\xff"):
         index.write_bytes(data)
         assert why(run) is None
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+@pytest.mark.parametrize("how", ["link", "writable", "owner"])
+def test_where_no_run_can_be_made_its_place_is_named_and_not_a_run_that_never_was(
+    root: Path, how: str, level: int
+) -> None:
+    made = RunDir(str(root), "work", new_run_id())
+    refuse_place(made)
+    folders = [root / ".runs", root / ".runs/work", root / ".runs/work/cli"]
+    wrong = folders[level - 1]
+    for folder in folders[:level]:
+        folder.mkdir()
+    if how == "link":
+        wrong.rmdir()
+        wrong.symlink_to(root)
+    elif how == "writable":
+        wrong.chmod(0o777)
+    elif os.geteuid() == 0:
+        os.chown(wrong, 1, 1)
+    else:
+        pytest.skip("only root can give a folder away")
+    with pytest.raises(Conflict, match=f"no run can be started here: {wrong} ") as refused:
+        refuse_place(made)
+    assert made.run_id not in str(refused.value) and str(root / ".runs") in str(refused.value.hint)

@@ -16,6 +16,7 @@ from runner.errors import InReach
 from runner.model import Level, Program, Sandbox
 from runner.resolve.invocation import Found
 from runner.resolve.reach import Shield, is_inside
+from runner.state import guard
 from runner.usecases.protection import Protection, look, protection, refuse_exposed, seen
 
 CODEX, KAY = runtimes.get("codex"), runtimes.get("kay")
@@ -146,9 +147,9 @@ def test_what_is_missing_is_made_where_an_agent_could_make_it_itself(repo: Path,
     made = protection(str(repo), wide, CODEX, found, env(tmp_path))
     made.make()
     assert isinstance(made, Protection)
-    for guard, one in zip(made.fence.guards, made.shield.read_only, strict=True):
+    for place, one in zip(made.fence.guards, made.shield.read_only, strict=True):
         assert Path(one.path).exists()
-        assert (Path(guard) / ".git").read_text() == f"gitdir: {one.path}\n"
+        assert (Path(place) / ".git").read_text() == f"gitdir: {one.path}\n"
     assert (tmp_path / "home/.gitconfig").read_bytes() == b""
     assert made.fence.temp is not None and Path(made.fence.temp).is_dir(), "it all lies below /tmp"
     made.undo()
@@ -202,3 +203,18 @@ def test_no_run_starts_where_its_agent_could_put_programs_right_on_path(repo: Pa
     found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", searched)
     with pytest.raises(InReach, match="programs of PATH"):
         refuse_exposed(found, CODEX)
+
+
+@pytest.mark.parametrize("what", [".", ".git", "..", "../..", ".codex", "no .codex"])
+def test_a_guard_that_others_could_have_changed_is_closed_again(tmp_path: Path, what: str) -> None:
+    named, made = tmp_path / "named", guard.guard_of(str(tmp_path / "named"), "/nowhere", env(tmp_path))
+    guard.make_guard(made, str(named))
+    opened = Path(made, what)
+    if what == "no .codex":
+        Path(made, ".codex").rmdir()
+        opened = Path(made, ".codex")
+    else:
+        opened.chmod(0o777)
+    guard.make_guard(made, str(named))
+    assert opened.stat().st_mode & 0o077 == 0
+    assert Path(made, ".git").read_text() == f"gitdir: {named}\n"
