@@ -104,6 +104,7 @@ def test_a_program_that_its_agent_has_changed_is_not_started_again(repo: Repo, w
     commit(repo)
     ended = repo.start("--sandbox", "wild", "--allow-danger").wait()
     assert (ended["status"], ended["reason"]["code"]) == ("failed", "program_changed")
+    assert ended["proof"] == "seen", "it could have left its group"
     assert repo.note("attempts").read_text().split() == ["x"]
 
 

@@ -41,7 +41,7 @@ def test_a_run_succeeds_and_tells_its_answer(kay: Repo) -> None:
     ended = plays(kay, 'answer = "Hello from Kay."').start().wait()
     assert ended["status"] == "succeeded", ended["reason"]
     assert ended["last_message"] == "Hello from Kay."
-    assert ended["runtime"]["name"] == "kay"
+    assert (ended["runtime"]["name"], ended["proof"]) == ("kay", "seen")
     assert ended["usage"]["input_tokens"] > 0
 
 

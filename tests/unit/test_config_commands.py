@@ -12,8 +12,9 @@ import pytest
 
 from runner.config import generate
 from runner.config.commands import check, init, schema, schema_names
-from runner.errors import Conflict, ExitStatus, Unwritable, UsageError
-from runner.model import Delegate, Economics, Recovery
+from runner.errors import Conflict, ExitStatus, PolicyRefused, Unwritable, UsageError
+from runner.model import Delegate, Economics, Recovery, Request
+from runner.usecases import start
 
 ROOT = Path(__file__).parents[2]
 
@@ -223,6 +224,27 @@ def test_any_policy_file_makes_what_settings_name_a_list_of_what_is_allowed(repo
     assert repo.check().breaches == ()
     repo.write("", repo.system_policy)
     assert len(repo.check().breaches) == 1
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "settings"),
+    [
+        ("verify", 'verify = [["touch", "x"]]'),
+        ("programs", '[runtimes.codex]\ncommand = "./evil"'),
+        ("config", '[runtimes.codex.config]\nnotify = ["touch", "x"]'),
+        ("config", '[runtimes.codex.config.mcp_servers.e]\ncommand = "sh"'),
+        ("providers", '[runtimes.codex.config]\nmodel_provider = "theirs"'),
+        ("providers", 'model = "m"\n[models.m]\nmodel = "m"\nprovider = "theirs"'),
+        ("writable", 'sandbox = "b"\n[sandboxes.b]\nlevel = "workspace-write"\nwritable = ["../b"]'),
+    ],
+)
+@pytest.mark.parametrize("policy", ["the user's", "the machine's"])
+def test_what_a_policy_does_not_list_no_start_carries_out(repo, policy, ceiling, settings):
+    repo.write("", repo.system_policy if policy == "the machine's" else repo.user_folder / "policy.toml")
+    repo.write(f'[tasks.a]\nprompt = "x"\n{settings}\n')
+
+    with pytest.raises(PolicyRefused, match=f"`{ceiling}`"):
+        start.resolve(repo.load(), Request("a"), repo.env)
 
 
 def test_a_policy_may_name_folders_below_the_home_folder(repo):

@@ -116,6 +116,14 @@ def test_completed_over_a_failing_check_is_contradicted_in_its_own_words() -> No
     assert by_code(WRITES, a_claim("a", status="failed"), Observed(("a",)), FAILED) == {}
 
 
+def test_ignored_files_that_programs_read_are_counted_and_named() -> None:
+    names = (".venv/lib/x.pth", ".env")
+    (found,) = by_code(WRITES, None, Observed(("a",), ignored=names, ignored_count=12)).values()
+    assert (found.code, found.severity, found.evidence) == ("changed_ignored", Severity.WARNING, names)
+    assert found.message.startswith("12 ignored files changed")
+    assert by_code(WRITES, None, Observed(("a",), ignored_count=12)) == {}, "caches, and the like"
+
+
 def test_what_nobody_could_see_is_said() -> None:
     assert by_code(WRITES, a_claim("a"), None)["not_observed"].severity is Severity.WARNING
     assert by_code(Allowed(writes=True), None, None)["not_observed"].severity is Severity.INFO
