@@ -24,12 +24,13 @@ class Terminal(io.StringIO):
 
 
 def said(code: str, **env: str) -> subprocess.CompletedProcess[bytes]:
-    """A process of its own that says something, its stderr in its stdout."""
+    """A process of its own that says something, its stderr in its stdout. It buffers, as for users."""
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, "-c", f"from runner.cli import pen\n{code}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **env},
+        env={**usual, **env},
         check=False,
         timeout=30,
     )

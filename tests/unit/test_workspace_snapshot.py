@@ -180,7 +180,9 @@ def test_variables_of_a_hook_do_not_turn_us_to_another_repository(
     other = Work(tmp_path, "other")
     monkeypatch.setenv("GIT_DIR", str(other.root / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    monkeypatch.setenv("GIT_TRACE", str(tmp_path / "trace"))
     assert work.take().root == str(work.root)
+    assert not (tmp_path / "trace").exists(), "git has none of them"
 
 
 @pytest.mark.parametrize(
