@@ -253,11 +253,12 @@ def _refuse(run: RunDir, found: Foreign | None) -> None:
     raise ForeignRun(f"run `{run.run_id}` is foreign: {found.message}", hint=found.hint)
 
 
-def why_foreign(run: RunDir) -> Foreign | None:
+def why_foreign(run: RunDir, *, is_named: bool = True) -> Foreign | None:
     """None for a run that this user has made here, in this place, with this key: then what its records say
-    may be acted on. A folder that is not there (any more) is nobody's, and no run.
+    may be acted on. A folder that is not there (any more) is nobody's, and no run. `is_named` is as for
+    `committed.is_committed`.
     """
-    return of_another(run) or _of_git(run) or _why_not_ours(run)
+    return of_another(run) or _of_git(run, is_named=is_named) or _why_not_ours(run)
 
 
 def of_another(run: RunDir) -> Foreign | None:
@@ -291,10 +292,10 @@ def not_to_be_removed(run: RunDir) -> Foreign | None:
     return of_another(run) or _of_git(run)
 
 
-def _of_git(run: RunDir) -> Foreign | None:
+def _of_git(run: RunDir, *, is_named: bool = True) -> Foreign | None:
     from runner.state.committed import is_committed  # a command that only lists asks for none
 
-    if not is_committed(run.repo, run.path):
+    if not is_committed(run.repo, run.path, is_named=is_named):
         return None
     text = f"git tracks {run.path}, so it came with the repository"
     return Foreign(Why.TRACKED, text, "`git rm -r --cached .runs` if these runs are yours")
@@ -306,7 +307,8 @@ def _why_not_ours(run: RunDir) -> Foreign | None:
     except OSError as error:
         text = f"{run.invocation} cannot be read: {error.strerror}"
         return Foreign(Why.UNKNOWN, text, InvocationBroken.default_hint or "")
-    folder, name = os.path.realpath(run.path), os.path.basename(run.invocation)
+    # no link is below the repository: `of_another` has looked
+    folder, name = os.path.realpath(run.repo) + run.path[len(run.repo) :], os.path.basename(run.invocation)
     if _is_authentic(data, folder, name):
         return None
     if not data.startswith(_HEAD):

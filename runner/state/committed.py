@@ -20,16 +20,17 @@ _FIXED = 40
 """Bytes of an entry before the name of its object."""
 
 
-def is_committed(repo: str, folder: str) -> bool:
+def is_committed(repo: str, folder: str, *, is_named: bool = True) -> bool:
     """Whether an index says something of `folder`, or a folder between `repo` and it is a repository itself:
-    of the one that `repo` is in, or is.
+    of the one that `repo` is in, or is. `is_named` is False where no index names anything in a folder around
+    it: whoever asks for many asks that once.
     """
     part = folder
     while part != repo and len(part) > len(repo):
         if os.path.lexists(f"{part}/.git"):
             return True
         part = os.path.dirname(part)
-    found = _git_of(repo)
+    found = _git_of(repo) if is_named else None
     if found is None:
         return False
     root, git = found

@@ -138,7 +138,7 @@ def scan(repo: str) -> tuple[list[RunRow], list[RunDir]]:
     cached = _read(repo)
     rows: list[list[Any]] = []
     foreign: list[list[Any]] = []
-    others, fresh = [], False
+    others, fresh, is_named = [], False, None
     for task, run_id in folders(repo, cached):
         fields = cached.get(run_id)
         if fields is None or fields[1] != task:
@@ -147,7 +147,11 @@ def scan(repo: str) -> tuple[list[RunRow], list[RunDir]]:
             if fields is None:
                 others.append(run)
                 continue
-            if _is_foreign(run):
+            if is_named is None:
+                from runner.state.committed import is_committed  # most lists have a row for each run
+
+                is_named = is_committed(repo, f"{repo}/{RUNS}")
+            if _is_foreign(run, is_named=is_named):
                 foreign.append([*fields[:2], FOREIGN, None, *fields[4:]])
                 continue
             fresh = True
@@ -168,9 +172,9 @@ def _finished(run: RunDir) -> list[Any] | None:
     return list(row_of(manifest).to_json().values()) if manifest.is_done else None
 
 
-def _is_foreign(run: RunDir) -> bool:
+def _is_foreign(run: RunDir, *, is_named: bool) -> bool:
     """Whether a run that is done is shown as foreign. An older runner's is not: it has no MAC."""
-    found = why_foreign(run)
+    found = why_foreign(run, is_named=is_named)
     return found is not None and found.why not in OLDER
 
 

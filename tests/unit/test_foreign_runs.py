@@ -369,6 +369,14 @@ def test_a_list_that_came_with_the_repository_is_not_believed(root: Path, tmp_pa
     assert run.run_id.encode() in cache.read_bytes()
 
 
+@pytest.mark.parametrize("place", [".runs", ".runs/work", ".runs/work/cli", "RUN"])
+def test_a_list_tells_of_runs_that_are_a_repository_of_their_own(root: Path, place: str) -> None:
+    run = an_ended_run(root)
+    subprocess.run(["git", "init", "-q", run.path if place == "RUN" else place], cwd=root, check=True)
+    for _ in range(2):
+        assert [row["status"] for row in answered("list", "--all")[1]] == ["foreign"]
+
+
 def test_nothing_is_read_or_written_behind_a_link(root: Path, tmp_path: Path) -> None:
     an_ended_run(root)
     shutil.move(str(root / ".runs"), tmp_path / "elsewhere")
