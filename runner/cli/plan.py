@@ -140,7 +140,9 @@ def _decision(args: Namespace, delegate: Delegate, economics: Economics) -> Deci
     from runner.plan.units import rules_of
 
     rules = rules_of(delegate, economics, forced=args.force_delegate)
-    return decide(load.load(args.file), rules)
+    reading = load.examined(load.text_of(args.file), args.file)
+    decision = decide(reading.plan, rules)
+    return decision.replace(warnings=(*reading.warnings, *decision.warnings))
 
 
 def _print_decision(decision: Decision) -> None:

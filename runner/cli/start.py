@@ -109,6 +109,11 @@ def _add_plan(parser: Parser) -> None:
         "--force-delegate", action="store_true", help="delegate even what is trivial or not worth it"
     )
     group.add_argument(
+        "--as-read",
+        action="store_true",
+        help="run the plan as `runner plan` shows it, although lines of it are not clear",
+    )
+    group.add_argument(
         "--yes", action="store_true", help='skip the confirmation that decision = "ask" requires'
     )
 
@@ -169,7 +174,16 @@ def run_start(args: Namespace) -> int:
 
         begun = start_plan.begin(args)
         return begun if isinstance(begun, int) else _begun(args, begun)
-    if args.dry_run or args.resume or args.reset_breaker or args.force_delegate or args.yes or args.done:
+    only = (
+        args.dry_run,
+        args.resume,
+        args.reset_breaker,
+        args.force_delegate,
+        args.yes,
+        args.done,
+        args.as_read,
+    )
+    if any(only):
         raise UsageError("this option needs a plan", hint="name it with --plan FILE")
     request = _request(args)
     config = _inherited(args)

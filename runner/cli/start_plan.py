@@ -37,6 +37,7 @@ def begin(args: Namespace) -> Manifest | int:
         prepared = start_plan.prepare(here(), asked, env)
     if args.dry_run:
         return _show(args, prepared)
+    start_plan.refuse_unclear(prepared)
     start_plan.refuse_begun(prepared, reset=args.reset_breaker)
     pass_gate(args, prepared.config, rehearses=_rehearses(prepared))
     if not _is_wanted(args, prepared):
@@ -73,7 +74,7 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
         sets=tuple(args.sets),
         folder=folder,
     )
-    return start_plan.PlanRequest(args.plan, task, options, args.force_delegate, args.timeout)
+    return start_plan.PlanRequest(args.plan, task, options, args.force_delegate, args.timeout, args.as_read)
 
 
 def _placed(folder: str, path: str) -> str:

@@ -35,6 +35,7 @@ from runner.state.authentic import refuse_foreign
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, lock_task, runs_of
+from runner.text.words import count
 from runner.usecases import frozen, look, start
 from runner.usecases.workplace import Workplace
 from runner.value import Value
@@ -62,7 +63,17 @@ class NotDelegated(PolicyRefused):
 
 class PlanChanged(Conflict):
     code = "plan_changed"
-    default_hint = "restore the plan file, or start without --resume"
+    default_hint = (
+        "restore the plan file, or start without --resume; --done names a unit that you have done yourself"
+    )
+
+
+class PlanUnclear(PlanInvalid):
+    code = "plan_unclear"
+    default_hint = (
+        "write these lines as docs/plans.md says; or look at what `runner plan FILE` makes of the plan, and "
+        "accept it with --as-read"
+    )
 
 
 class PlanRequest(Value):
@@ -74,6 +85,8 @@ class PlanRequest(Value):
     forced: bool = False
     timeout_s: float | None = None
     """Of the whole plan."""
+    as_read: bool = False
+    """Carries out what was read, whatever was not understood."""
 
 
 class PreparedPlan(Value):
@@ -85,6 +98,8 @@ class PreparedPlan(Value):
     ledger: Ledger
     decision: Decision | None
     """None for a resumed plan, which was decided before."""
+    unclear: tuple[str, ...] = ()
+    """Lines of the file that may have been meant otherwise."""
 
     @property
     def config(self) -> Config:
@@ -101,8 +116,10 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
     config = _settings(folder, asked.options, env)
     choice = choose(config, request_of(asked.options, asked.task_id))
     text = load.text_of(asked.file)
-    plan = load.read(text, asked.file)
+    reading = load.examined(text, asked.file)
+    plan = reading.plan
     decision = decide(plan, rules_of(config.delegate, config.economics, forced=asked.forced))
+    decision = decision.replace(warnings=(*reading.warnings, *decision.warnings))
     if len(decision.batches) > MOST_BATCHES:
         raise PlanInvalid(
             f"the plan has {len(decision.batches):,} batches; at most {MOST_BATCHES:,} can be run",
@@ -128,8 +145,9 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
         steps=tuple(_steps(plan, decision)),
         breaker=Breaker(config.delegate.max_failures),
         local=tuple(local.unit for local in decision.local),
+        done=tuple(unit.id for unit in plan.units if unit.done),
     )
-    return PreparedPlan(asked, choice, given, ledger, decision)
+    return PreparedPlan(asked, choice, given, ledger, decision, reading.unclear)
 
 
 def prepare_again(
@@ -141,7 +159,8 @@ def prepare_again(
     config = _settings(folder, asked.options, env)
     find_task(config, asked.task_id)
     text = load.text_of(asked.file)
-    plan = load.read(text, asked.file)
+    reading = load.examined(text, asked.file)
+    plan = reading.plan
     found = last(config.root, asked)
     if found is None:
         raise Conflict(
@@ -151,7 +170,7 @@ def prepare_again(
     refuse_foreign(run)
     refuse_running(manifest)
     given, ledger = _load(run, manifest, reset)
-    changed = difference(given.name, given.text, text, given.plan, plan)
+    changed = difference(given.name, given.text, text, given.plan, _ticked(plan, given.plan, ledger))
     if changed:
         raise PlanChanged("the plan file has changed since the plan began", problems=changed)
     unknown = [unit for unit in done if all(unit != known.id for known in plan.units)]
@@ -167,7 +186,8 @@ def prepare_again(
     again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
     unsettled = commits.unsettled(config.root, ledger)
     refuse_surroundings(config, asked.task_id, options, plan.units, unsettled, ledger)
-    return PreparedPlan(asked, choice, given.replace(options=options), again, None)
+    unclear = reading.unclear if text != given.text else ()
+    return PreparedPlan(asked, choice, given.replace(options=options), again, None, unclear)
 
 
 def refuse_unworthy(prepared: PreparedPlan) -> None:
@@ -177,6 +197,13 @@ def refuse_unworthy(prepared: PreparedPlan) -> None:
         return
     hint = None if decision.batches or not forced else "`runner plan FILE` says why no unit is delegated"
     raise NotDelegated(f"{decision.decision}: {decision.reason}", hint=hint)
+
+
+def refuse_unclear(prepared: PreparedPlan) -> None:
+    """PlanUnclear where lines of the plan may have been meant otherwise and nobody accepted the reading."""
+    if prepared.unclear and not prepared.asked.as_read:
+        what = count(len(prepared.unclear), "line of the plan is", "lines of the plan are")
+        raise PlanUnclear(f"{what} not clear, so nothing was started", problems=prepared.unclear)
 
 
 def refuse_begun(prepared: PreparedPlan, *, reset: bool) -> None:
@@ -339,6 +366,13 @@ def _local_before(inside: Sequence[Unit], units: Mapping[str, Unit], local: set[
             found[name] = None
             queue += [other for other in units[name].depends_on if other in local]
     return tuple(name for name in units if name in found)
+
+
+def _ticked(plan: Plan, then: Plan, ledger: Ledger) -> Plan:
+    """The plan without the ticks that say what the ledger knows: a box is ticked as work goes on."""
+    open_ones = {*ledger.left, *ledger.local} - {*ledger.done}
+    before = {unit.id: unit.done for unit in then.units if unit.id not in open_ones}
+    return plan.replace(units=tuple(u.replace(done=before.get(u.id, u.done)) for u in plan.units))
 
 
 def _begin_anew(run: RunDir) -> str:

@@ -19,7 +19,7 @@ from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from runner.plan.pack import Packed
     from runner.plan.units import Plan, Unit
@@ -30,9 +30,13 @@ def decide(plan: Plan, rules: Rules | None = None) -> Decision:
     stay together are more than `rules` allow.
     """
     rules = Rules() if rules is None else rules
-    units = plan.units
+    finished = {unit.id for unit in plan.units if unit.done}
+    units = [_without(unit, finished) for unit in plan.units if not unit.done] if finished else plan.units
+    done = tuple(Local(unit.id, "done") for unit in plan.units if unit.done)
+    if not units:
+        return Decision("skip", "all units are done", Estimate(0, 0, 0, True, 0), (), done, (), ())
     if not rules.forced and all(unit.trivial for unit in units):
-        return _skip(units)
+        return _skip(units, done)
     number = {unit.id: at for at, unit in enumerate(units)}
     before = [[number[name] for name in dict.fromkeys(unit.depends_on)] for unit in units]
     grouped = _groups(units, before, _stay(units, rules), rules)
@@ -42,7 +46,7 @@ def decide(plan: Plan, rules: Rules | None = None) -> Decision:
     )
     packed = pack(grouped.groups, order, rules, [unit.id for unit in units], grouped.glue)
     batches = _batches(units, before, grouped, packed, rules)
-    local = tuple(Local(units[at].id, grouped.stay[at]) for at in sorted(grouped.stay))
+    local = (*done, *(Local(units[at].id, grouped.stay[at]) for at in sorted(grouped.stay)))
     verdict = _verdict(batches, rules)
     decision, reason = _judged(verdict, rules)
     found = (
@@ -52,10 +56,15 @@ def decide(plan: Plan, rules: Rules | None = None) -> Decision:
     return Decision(decision, reason, verdict, batches, local, found, glue_files(grouped, packed))
 
 
-def _skip(units: Sequence[Unit]) -> Decision:
+def _without(unit: Unit, finished: Collection[str]) -> Unit:
+    """The unit as one that waits for none of these."""
+    return unit.replace(depends_on=tuple(name for name in unit.depends_on if name not in finished))
+
+
+def _skip(units: Sequence[Unit], done: tuple[Local, ...]) -> Decision:
     count = "the only unit is" if len(units) == 1 else f"all {len(units)} units are"
     reason = f"{count} trivial: delegating them costs more than doing them; --force-delegate delegates anyway"
-    local = tuple(Local(unit.id, "trivial") for unit in units)
+    local = (*done, *(Local(unit.id, "trivial") for unit in units))
     return Decision("skip", reason, Estimate(0, 0, 0, True, 0), (), local, (), ())
 
 

@@ -35,7 +35,7 @@ class Batch(Value):
 
 
 class Local(Value):
-    """A unit that is not delegated. `reason`: `trivial`, `outside_repo` or `tied_to_local`."""
+    """A unit that is not delegated. `reason`: `done`, `trivial`, `outside_repo` or `tied_to_local`."""
 
     unit: str
     reason: str

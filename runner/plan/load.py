@@ -4,21 +4,43 @@ from __future__ import annotations
 
 from runner.disk import files
 from runner.errors import PlanInvalid
-from runner.plan import markdown, shape
+from runner.plan import shape
+from runner.plan.decision import Warn
 from runner.plan.references import references
+from runner.plan.units import Files, Plan, doubt
 from runner.text import toml
 from runner.text.problems import Problem, as_error
+from runner.text.problems import found as shown
+from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
-    from runner.plan.units import Plan
+    from runner.text.positions import Path
 
-__all__ = ["load", "read", "text_of"]
+__all__ = ["PlanReading", "examined", "load", "read", "text_of"]
 
 MAX_BYTES = 64 * 1024 * 1024
 _MARKDOWN = (".md", ".markdown")
+
+
+class PlanReading(Value):
+    """A plan, and what of its file may have been meant otherwise. Each line has its place."""
+
+    plan: Plan
+    unclear: tuple[str, ...] = ()
+    """What could be read in another way, or not at all: a plan that has such lines is not carried out."""
+    adjusted: tuple[str, ...] = ()
+    """What was understood, and is not what stands there: a place in a file, cut off."""
+
+    @property
+    def warnings(self) -> tuple[Warn, ...]:
+        return (
+            *(Warn("unclear", line) for line in self.unclear),
+            *(Warn("adjusted", line) for line in self.adjusted),
+        )
 
 
 def load(path: str) -> Plan:
@@ -46,23 +68,60 @@ def text_of(path: str) -> str:
 
 
 def read(text: str, source: str) -> Plan:
+    """The plan alone. As `examined`."""
+    return examined(text, source).plan
+
+
+def examined(text: str, source: str) -> PlanReading:
     """The plan that `text` says; `source` is its file, and Markdown where it ends in `.md`. As `load`."""
-    is_page = source.lower().endswith(_MARKDOWN)
-    data, place, found = _markdown(text) if is_page else toml.parse(text)
+    if not source.lower().endswith(_MARKDOWN):
+        data, place, found = toml.parse(text)
+        plan = _checked(data, found, place, source)
+        doubts = [(path, f"{shown(one)} {why}") for path, one in _paths(plan) if (why := doubt(one))]
+        return PlanReading(plan, _lines(source, doubts, place))
+    from runner.plan import markdown  # a plan in TOML need not pay for its parser
+
+    page = markdown.parse(text)
+
+    def at(path: Path) -> tuple[int, int]:
+        return toml.nearest_place(page.places, path)
+
+    plan = _checked(page.data, page.problems, at, source, hint=markdown.HINT)
+    unclear, adjusted = (
+        _lines(source, [(("at", line, 1), message) for line, message in notes], at)
+        for notes in (page.unclear, page.adjusted)
+    )
+    return PlanReading(plan, unclear, adjusted)
+
+
+def _checked(
+    data: dict[str, Any],
+    found: list[tuple[Any, str]],
+    place: toml.Place,
+    source: str,
+    hint: str | None = None,
+) -> Plan:
     plan, more = shape.plan_of(data) if not found else (None, [])
     found = [*found, *more]
     if plan is not None:
         found += references(plan)
     if plan is None or found:
-        raise _invalid(toml.located(source, found, place))
+        raise _invalid(toml.located(source, found, place), hint)
     return plan
 
 
-def _markdown(text: str) -> tuple[dict[str, Any], toml.Place, list[tuple[Any, str]]]:
-    data, places, found = markdown.parse(text)
-    return data, lambda path: toml.nearest_place(places, path), found
+def _lines(source: str, found: list[tuple[Any, str]], place: toml.Place) -> tuple[str, ...]:
+    return tuple(map(str, toml.located(source, found, place)))
 
 
-def _invalid(problems: list[Problem]) -> PlanInvalid:
+def _paths(plan: Plan) -> Iterator[tuple[Path, str]]:
+    """The paths of all units with their places."""
+    for at, unit in enumerate(plan.units):
+        for kind in Files._fields:
+            for number, path in enumerate(getattr(unit.files, kind)):
+                yield ("units", at, "files", kind, number), path
+
+
+def _invalid(problems: list[Problem], hint: str | None = None) -> PlanInvalid:
     error = as_error(problems)
-    return PlanInvalid(error["message"], problems=error["problems"])
+    return PlanInvalid(error["message"], problems=error["problems"], hint=hint)

@@ -1,186 +1,464 @@
 """Turns a plan in Markdown into the tables of a TOML plan. Pure.
 
-A unit begins with a heading or a list item that starts with `Unit 1:`, `U1.` or the like (`### U1. Name`,
-`- [ ] **Unit 1: Name**`); its id is `U1`. Below it stand the fields, each as `**Name:** text` with its items:
-Goal, Requirements, Dependencies, Files, Approach, Execution note, Patterns to follow, Test scenarios,
-Verification. A heading that starts with `Phase` is the phase of the units below it. All else is prose.
+A unit begins with a heading or a list item that starts with `Unit 1:`, `U1.`, `Task 1:` or the like; its id
+is `U1`, or `T1` for a task. Below it stand the fields, each with a label (`labels.py`) and its text or items.
+All else in a unit is prose, which becomes its approach; what may be more than prose is `unclear`.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
+from itertools import pairwise
 
+from runner.plan.filelist import file_item
+from runner.plan.labels import (
+    DECISIVE,
+    boxed,
+    field_of,
+    label_of,
+    near_field,
+    order_said,
+    references,
+    start_of,
+    without_references,
+)
+from runner.plan.page import LineKind, PageLine, page_of
+from runner.plan.starts import Starts
 from runner.text.problems import found
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runner.plan.labels import Label
     from runner.text.positions import Path
 
     Problems = list[tuple[Any, str]]
     Places = dict[Path, tuple[int, int]]
+    Note = tuple[int, str]
 
-_UNIT = re.compile(
-    r"^(?:#{2,6}\s+|[-*]\s+)(?:\[[ xX]\]\s+)?(?:\*\*)?(?:Unit\s+|U)(\d{1,9})\s*[:.)\u2013\u2014-](?!\d)(.*)$"
-)
-_HEADING = re.compile(r"^(#{1,6})\s+(\S.*)$")
-_FIELD = re.compile(r"^(?:[-*]\s+)?\*\*([A-Z][A-Za-z ]{2,30}?)(?::\*\*|\*\*:)\s*(.*)$")
-_ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s+(?:\[[ xX]\]\s+)?(.*)$")
+HINT = "docs/plans.md says how units and their fields are written"
 _CODE = re.compile(r"`([^`]+)`")
-_KIND = re.compile(r"^(create|modify|read|test|tests|delete)\s*:\s*(.*)$", re.IGNORECASE)
-_REFERENCE = re.compile(
-    r"\b(?:units?\s+|U)\d{1,9}(?:\s*(?:,|and|&|[-\u2013])\s*(?:units?\s+|U)?\d{1,9})*", re.IGNORECASE
+_NOTHING = re.compile(
+    r"^(?:none|n/a|no dependencies|nothing|-|\u2014)?\s*(?:\([^)]*\)|[-\u2013\u2014,;:.].*)?[.\s]*$",
+    re.IGNORECASE,
 )
-_NUMBER = re.compile(r"([-\u2013]?)\s*(?:units?\s+|U)?(\d{1,9})", re.IGNORECASE)
-_NOTHING = re.compile(r"^(?:none|n/a|-|\u2014)?[.\s]*$", re.IGNORECASE)
-_WIDEST_RANGE = 1000
+_HEDGED = re.compile(
+    r"\b(?:not|no|except|without|optional|optionally|parallel|independent|independently|recommended|soft|or|either|if"
+    r"|phases?|all|every|previous|above|preceding|same)\b",
+    re.IGNORECASE,
+)
+_RUNS = re.compile(
+    r"^\W*(?:(?:run|execute|running|command)\b\W*)?(?:(?:`[^`]+`)\s*(?:,|and|&|then)?\s*)+"
+    r"(?:\W*(?:(?:all\s+)?pass(?:es)?|succeeds?|(?:is|are|stays?)\s+(?:green|clean)|exits?(?:\s+with)?\s+0))?\W*$",
+    re.IGNORECASE,
+)
+_SHELLS = ("", "bash", "sh", "shell", "console", "zsh", "shell-session", "terminal")
+_DONE = re.compile(r"^\W*(?:done|completed?|finished|merged|shipped)\b", re.IGNORECASE)
+_OPEN = re.compile(
+    r"^\W*(?:to[- ]?do|pending|not[ _-]started|open|ready|planned|draft|new|queued|backlog|waiting)?\W*$",
+    re.IGNORECASE,
+)
+_LOOKS_DONE = re.compile(r"[\u2705\u2714\u2611]|~~|[\[(](?:done|completed?|merged)[\])]", re.IGNORECASE)
+_TEXTS = ("tests", "patterns")
 
 
-def parse(text: str) -> tuple[dict[str, Any], Places, Problems]:
-    """The tables, where each key stands, and what could not be read."""
-    reader = _Reader()
-    fenced = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith(("```", "~~~")):
-            fenced = not fenced
-        elif not fenced:
-            reader.line(number, line)
-    reader.end()
-    return reader.data, reader.places, reader.problems
+class Field:
+    """A label and what stands below it, until it ends."""
+
+    def __init__(self, name: str, kind: str, line: PageLine) -> None:
+        self.name, self.kind, self.depth = name, kind, 0 if line.is_lazy else line.depth
+        self.number = line.number
+        self.is_item = line.is_item
+        self.items: list[tuple[int, str]] = []
+        self.has_list = False
+        self.has_boxes = False
 
 
-class _Reader:
-    def __init__(self) -> None:
+def parse(text: str) -> UnitReader:
+    """The reader when it has read the whole page."""
+    page = page_of(text)
+    reader = UnitReader(Starts.found_in(page.lines), page.rows)
+    for line in page.lines:
+        reader.line(line)
+    reader.end_unit()
+    reader.compare_order()
+    reader.unclear += page.open_ends
+    if not reader.units:
+        reader.problems.append((("at", reader.starts.pointer[0], 1), reader.starts.none_found()))
+    return reader
+
+
+class UnitReader:
+    """Takes the lines of a page one after the other. `data` has the tables, `places` where each key stands,
+    `problems` what is wrong; `unclear` has lines whose meaning is open, `adjusted` those that were cut.
+    """
+
+    def __init__(self, starts: Starts, rows: tuple[str, ...]) -> None:
+        self.starts, self.rows = starts, rows
         self.units: list[dict[str, Any]] = []
         self.data: dict[str, Any] = {"schema_version": 1, "units": self.units}
         self.places: Places = {(): (1, 1)}
         self.problems: Problems = []
+        self.unclear: list[Note] = []
+        self.adjusted: list[Note] = []
         self.phase: str | None = None
-        self.field = ""
-        self.body: list[tuple[int, str]] = []
-        self.inside = False
+        self.level: int | None = None
+        """Of the heading that the unit began with, 0 for an item; None outside of units."""
+        self.field: Field | None = None
+        self.prose: dict[int, tuple[int, str | None]] = {}
+        """First line -> last line, and the text where it is not the whole line."""
+        self.boxes: list[str] = []
+        self.order: list[tuple[int, list[str], list[str]]] = []
+        self.outer = self.name = ""
 
-    def line(self, number: int, line: str) -> None:
-        unit, heading, field = _UNIT.match(line), _HEADING.match(line), _FIELD.match(line)
-        if unit:
-            self.end()
-            self.begin(number, int(unit[1]), unit[2])
-        elif heading:
-            self.end()
-            self.inside = self.inside and len(heading[1]) > 3
-            if len(heading[1]) == 1 and "title" not in self.data:
-                self.data["title"] = heading[2].rstrip("# \t")
-            elif heading[2].lower().startswith("phase"):
-                self.phase = heading[2].rstrip("# \t")
-        elif field and self.inside:
-            self.end()
-            self.field, self.body = field[1].strip().lower(), [(number, field[2])]
-        elif self.field:
-            self.body.append((number, line))
+    @property
+    def path(self) -> Path:
+        return ("units", len(self.units) - 1)
 
-    def begin(self, number: int, unit: int, name: str) -> None:
-        made: dict[str, Any] = {"id": f"U{unit}"}
-        if name.strip("* "):
-            made["goal"] = name.strip("* ")
+    def line(self, line: PageLine) -> None:
+        role = self.starts.roles.get(line.number)
+        if role == "unit":
+            self.begin(line)
+            return
+        if role == "unclear":
+            self.doubt(
+                line,
+                f"{found(line.text)} looks like a unit, but is written otherwise than the units of this plan",
+            )
+        if line.kind is LineKind.HEADING:
+            self.heading(line)
+        elif self.level is None:
+            self.outside(line)
+        elif line.kind is LineKind.FENCE:
+            self.fence(line)
+        elif line.kind is LineKind.OTHER:
+            self.other(line)
+        else:
+            self.text(line)
+
+    def doubt(self, line: PageLine, message: str) -> None:
+        self.unclear.append((line.number, message))
+
+    # -- units -----------------------------------------------------------------------------------------
+
+    def begin(self, line: PageLine) -> None:
+        self.end_unit()
+        box, text = boxed(line.text)
+        start = start_of(text)
+        assert start is not None
+        name = start.name
+        if name.lower().endswith(("[x]", "[ ]")):
+            box, name = name[-2].lower(), name[:-3].rstrip()
+        made: dict[str, Any] = {"id": start.id, "goal": name or start.id}
+        self.name = name
         if self.phase is not None:
             made["phase"] = self.phase
-        self.places[("units", len(self.units))] = (number, 1)
+        self.places[("units", len(self.units))] = (line.number, 1)
         self.units.append(made)
-        self.inside = True
+        self.level = line.level
+        ticks = {*self.starts.ticks.get(start.id, ()), *([box] if box else [])}
+        if "x" in ticks:
+            made["done"] = True
+        if len(ticks) > 1 or ticks - {"x", " "}:
+            self.doubt(line, f"{start.id} is ticked in one place and not in another, or with an unknown mark")
+        if box is None and _LOOKS_DONE.search(line.text):
+            self.doubt(line, f"{found(line.text)} looks done; a unit that is done has the box [x]")
+        self.says_order(line, [start.id], name)
 
-    def end(self) -> None:
+    def end_unit(self) -> None:
+        self.end_field()
+        if self.level is None:
+            return
+        unit = self.units[-1]
+        number = self.places[self.path][0]
+        if self.boxes and "done" not in unit and set(self.boxes) == {"x"}:
+            unit["done"] = True
+            self.adjusted.append((number, f"all boxes of {unit['id']} are ticked, so it is taken as done"))
+        elif unit.get("done") and " " in self.boxes:
+            self.unclear.append((number, f"{unit['id']} is ticked as done, but not all boxes in it are"))
+        if text := self.told():
+            unit["approach"] = text
+        self.level, self.prose, self.boxes = None, {}, []
+
+    def told(self) -> str:
+        """The prose of the unit as it stands in the file."""
+        rows: list[str] = []
+        after = None
+        for first, (last, text) in sorted(self.prose.items()):
+            rows += [""] * (after is not None and first > after)
+            rows += self.rows[first - 1 : last] if text is None else [text]
+            after = last + 1
+        return textwrap.dedent("\n".join(rows)).strip()
+
+    # -- lines -----------------------------------------------------------------------------------------
+
+    def heading(self, line: PageLine) -> None:
+        self.end_field()
+        key = field_of(line.text)
+        is_inside = self.level is not None and (line.level > self.level if self.level else bool(key))
+        if not is_inside:
+            self.end_unit()
+            self.outer = key or ""
+            if line.level == 1 and "title" not in self.data:
+                self.data["title"] = line.text
+            elif line.text.lower().startswith("phase"):
+                self.phase = line.text
+            return
+        if key:
+            self.open(key, line)
+            return
+        if key is None and near_field(line.text) and len(line.text.split()) <= 3:
+            self.doubt(line, f"{found(line.text)} is no known field{near_field(line.text)}")
+        self.prose[line.number] = line.number, None
+
+    def outside(self, line: PageLine) -> None:
+        """Prose of the plan, unless it says something that only a unit can say."""
+        if line.kind is LineKind.FENCE:
+            return
+        _, text = boxed(line.text)
+        label = label_of(text) if line.kind is LineKind.TEXT else None
+        said = [order_said(part) for part in re.split(r"[.;]\s", text)]
+        if (
+            label is not None
+            and label.field in DECISIVE
+            and label.is_marked
+            and line.number > self.starts.first
+        ):
+            self.doubt(line, f"`{label.name}` stands in no unit, so nothing comes of it")
+        elif self.outer == "verify" and self.units and _RUNS.match(text) and " " in text:
+            self.doubt(line, f"{found(text)} stands in no unit, so it is not run")
+        elif any(before and after for before, after in said):
+            self.order += [(line.number, *both) for both in said]
+        elif self.outer == "depends_on" and len(named := references(text, self.starts.kind)) > 1:
+            self.order.append((line.number, named[:1], named[1:]))
+
+    def fence(self, line: PageLine) -> None:
+        field = self.field
+        if field is not None and self.awaits(field, line):
+            if field.name == "verify" and line.info in _SHELLS:
+                rows = [row.strip().removeprefix("$ ") for row in line.text.replace("\\\n", " ").split("\n")]
+                field.items += [(line.number, f"`{row}`") for row in rows if row and not row.startswith("#")]
+                return
+            self.doubt(line, f"a code block is not read as `{field.name}`")
+        self.prose[line.number] = line.last, None
+
+    def other(self, line: PageLine) -> None:
+        """What is quoted, in a table, in HTML or indented as code."""
+        row = line.text.split("|")[1].strip() + ":" if line.text.startswith("|") else line.text
+        label = label_of(row)
+        if label is not None and label.field in DECISIVE:
+            self.doubt(
+                line,
+                f"`{label.name}` is not read here: it is quoted, in a table, in HTML or indented as code",
+            )
+        elif self.field is not None and self.awaits(self.field, line):
+            self.doubt(
+                line,
+                f"{found(line.text)} is not read as `{self.field.name}`: it is quoted, in a table or code",
+            )
+        self.prose[line.number] = line.number, None
+
+    def awaits(self, field: Field, line: PageLine) -> bool:
+        """Whether a block that is no text stands where something that decides should be."""
+        if field.name not in DECISIVE or line.depth < field.depth:
+            return False
+        return field.name == "verify" or not field.items or line.depth > field.depth
+
+    def text(self, line: PageLine) -> None:
+        box, text = boxed(line.text)
+        if box is not None and line.is_item:
+            self.boxes.append(box)
+        label, field = label_of(text), self.field
+        depth = 0 if line.is_lazy and label is not None else line.depth
+        if label is not None:
+            if (
+                field is None or depth <= field.depth or self.is_beside(field, line, label)
+            ) and self.labelled(line, label):
+                return
+            if field is not None and label.field in DECISIVE and label.field != field.name:
+                self.doubt(line, f"`{label.name}` stands inside of another field and is a part of its text")
+        if field is not None and self.belongs(field, line, depth, box):
+            field.has_boxes = field.has_boxes or box is not None
+            self.add(field, line, text)
+            return
+        if field is not None and (depth <= field.depth or field.name in DECISIVE):
+            self.end_field()
+        self.tell(line, text)
+
+    def is_beside(self, field: Field, line: PageLine, label: Label) -> bool:
+        """Whether a label in a list is one of its own: the text of the field stands beside the field's."""
+        if field.has_list or not field.items or not line.is_item:
+            return False
+        return bool(label.field) or field.name in ("goal", "depends_on", "files", "execution_note")
+
+    def labelled(self, line: PageLine, label: Label) -> bool:
+        """A label at the place of one: whether the line is done with."""
+        if label.field is None:
+            is_listed = self.field is not None and self.field.name in DECISIVE
+            if not (line.is_first or line.is_item or line.is_lazy or label.is_marked or is_listed):
+                return False
+            self.doubt(
+                line,
+                f"`{label.name}` is no known label{near_field(label.name)}; its text is passed on as prose",
+            )
+        field = self.open(f"{label.field or ''}:{label.kind}", line)
+        if label.field == "status":
+            self.status(line, label.rest)
+        elif label.field == "approach":
+            if label.rest:
+                self.prose[line.number] = line.number, label.rest
+                field.items.append((line.number, ""))
+        elif label.rest and label.field:
+            self.add(field, line, label.rest)
+        if not label.field or label.field == "status":
+            self.tell(line, label.rest)
+        return True
+
+    def open(self, key: str, line: PageLine) -> Field:
+        self.end_field()
+        name, _, kind = key.partition(":")
+        self.field = Field(name, kind, line)
+        return self.field
+
+    def belongs(self, field: Field, line: PageLine, depth: int, box: str | None) -> bool:
+        """Whether a line is of this field: what is in its list, or its paragraph. A list of paths that goes
+        on as a list of boxes is another list: Markdown cannot keep two lists apart.
+        """
+        if depth > field.depth:
+            return field.name not in DECISIVE or not field.has_list or box is None or field.has_boxes
+        if line.is_item or (field.has_list and not field.is_item):
+            return False
+        return depth == field.depth and (not field.items or not line.is_first)
+
+    def add(self, field: Field, line: PageLine, text: str) -> None:
+        field.has_list = field.has_list or (line.is_item and line.depth > field.depth)
+        if field.name in ("", "status", "approach"):
+            self.tell(line, text)
+        elif line.is_item or not field.items:
+            field.items.append((line.number, text))
+        else:
+            field.items[-1] = (field.items[-1][0], f"{field.items[-1][1]} {text}")
+
+    def tell(self, line: PageLine, text: str) -> None:
+        self.prose[line.number] = line.number, None
+        self.says_order(line, [self.units[-1]["id"]], text)
+
+    def says_order(self, line: PageLine, subject: list[str], text: str) -> None:
+        self.order += [(line.number, subject, order_said(part)[1]) for part in re.split(r"[.;]\s", text)]
+
+    def status(self, line: PageLine, text: str) -> None:
+        if _DONE.match(text):
+            self.units[-1]["done"] = True
+        elif not _OPEN.match(text):
+            self.doubt(
+                line, f"found the status {found(text)}; a unit that is done has the box [x] or `Status: done`"
+            )
+
+    # -- fields ----------------------------------------------------------------------------------------
+
+    def end_field(self) -> None:
         """The field that was read so far goes into its unit."""
-        field, body = self.field, [(number, line) for number, line in self.body if line.strip()]
-        self.field, self.body = "", []
-        if not field or not body:
+        field, self.field = self.field, None
+        if field is None or not field.items or field.name in ("", "status", "approach"):
             return
-        items = _items(body)
-        unit, path = self.units[-1], ("units", len(self.units) - 1)
-        key = _KEYS.get(field)
-        if key is None or not items:
+        unit = self.units[-1]
+        if field.name == "blocks":
+            named = [one for _, text in field.items for one in references(text, self.starts.kind)]
+            self.order.append((field.number, [unit["id"]], named))
             return
-        self.places[(*path, key)] = (body[0][0], 1)
-        if key == "files":
-            self.files(unit, (*path, key), items)
-        elif key == "depends_on":
-            unit[key] = self.dependencies(items)
-            self.places |= {(*path, key, at): (items[0][0], 1) for at in range(len(unit[key]))}
-        elif key == "verify":
-            _verification(unit, [text for _, text in items])
-        elif key in ("tests", "patterns"):
-            unit[key] = [*unit.get(key, ()), *(text for _, text in items)]
+        self.places.setdefault((*self.path, field.name), (field.items[0][0], 1))
+        if field.name == "files":
+            self.files(unit, field)
+        elif field.name == "depends_on":
+            self.dependencies(unit, field.items)
+        elif field.name == "verify" or field.name == "tests":
+            self.checks(unit, field)
+        elif field.name == "patterns":
+            unit["patterns"] = [*unit.get("patterns", ()), *(text for _, text in field.items)]
         else:
-            unit[key] = "\n".join(text for _, text in items)
+            texts = [text for _, text in field.items]
+            told = unit.get(field.name)
+            if told and told == self.name:
+                told = None if told.lower() in texts[0].lower() else f"{told}:"
+            unit[field.name] = "\n".join(([told] if told else []) + texts)
 
-    def files(self, unit: dict[str, Any], path: Path, items: list[tuple[int, str]]) -> None:
+    def files(self, unit: dict[str, Any], field: Field) -> None:
         files: dict[str, list[str]] = unit.setdefault("files", {})
-        for number, text in items:
-            kind, what = "modify", text
-            if said := _KIND.match(text):
-                kind, what = said[1].lower(), said[2]
-            kind = kind if kind in ("create", "read") else "modify"
-            names = _CODE.findall(what) or [word for word in [what.split(" ")[0].rstrip(",;")] if word]
-            if not names or (" " in what.strip() and not _CODE.search(what)):
-                self.problems.append(
-                    (("at", number, 1), f"found {found(text)}; expected a path in backticks")
-                )
-            for name in names:
+        for number, text in field.items:
+            item = file_item(text, field.kind or "modify")
+            self.unclear += [(number, message) for message in item.unclear]
+            self.adjusted += [(number, message) for message in item.adjusted]
+            if item.has_remark or item.unclear:
+                self.prose[number] = number, None
+            for path, kind in item.paths:
                 listed = files.setdefault(kind, [])
-                self.places[(*path, kind, len(listed))] = (number, 1)
-                listed.append(name)
+                self.places[(*self.path, "files", kind, len(listed))] = (number, 1)
+                listed.append(path)
 
-    def dependencies(self, items: list[tuple[int, str]]) -> list[str]:
-        names: dict[str, None] = {}
+    def dependencies(self, unit: dict[str, Any], items: list[tuple[int, str]]) -> None:
+        names: dict[str, None] = dict.fromkeys(unit.get("depends_on", ()))
         for number, text in items:
-            numbers = [one for said in _REFERENCE.finditer(text) for one in _numbers(said[0])]
-            if not numbers and not _NOTHING.match(text):
-                message = f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`; anything else "
-                message += "belongs in the approach"
-                self.problems.append((("at", number, 1), message))
-            names |= {f"U{one}": None for one in numbers}
-        return list(names)
+            named = references(text, self.starts.kind)
+            rest = without_references(text)
+            if _NOTHING.match(text) and not named:
+                continue
+            if not named or _NOTHING.match(text.split("(")[0]) or _HEDGED.search(rest):
+                self.unclear.append(
+                    (number, f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`")
+                )
+            if re.search(r"\w{4}", rest):
+                self.prose[number] = number, None
+            if not _NOTHING.match(text.split("(")[0]):
+                names |= dict.fromkeys(named)
+        unit["depends_on"] = list(names)
+        first = self.places[(*self.path, "depends_on")]
+        self.places |= {(*self.path, "depends_on", at): first for at in range(len(names))}
+
+    def checks(self, unit: dict[str, Any], field: Field) -> None:
+        """What is code alone is a command; a sentence says what has to be true, as a test scenario does."""
+        for number, text in field.items:
+            spans = [span.strip() for span in _CODE.findall(text)]
+            commands = spans if _RUNS.match(text) and (field.name == "verify" or " " in spans[0]) else []
+            for command in commands:
+                listed = unit.setdefault("verify", [])
+                self.places[(*self.path, "verify", len(listed))] = (number, 1)
+                listed.append(command)
+            if commands:
+                continue
+            unit.setdefault("tests", []).append(text)
+            if field.name == "verify" and any(re.match(r"[a-z./][\w./-]* \S", span) for span in spans):
+                self.unclear.append(
+                    (number, f"the command in {found(text)} is not run; write it as an item of its own")
+                )
+
+    # -- between units ---------------------------------------------------------------------------------
+
+    def compare_order(self) -> None:
+        """Sentences about an order of units, where no dependency of the units says so."""
+        if self.starts.kind == "T" and not any("depends_on" in one for one in self.units):
+            self.in_a_row()
+            return
+        known = {one["id"]: one.get("depends_on", ()) for one in self.units}
+        for number, before, after in self.order:
+            pairs = [(one, other) for one in before for other in after if one != other]
+            lost = [pair for pair in pairs if not _linked(known, *pair)]
+            if lost:
+                one, other = lost[0]
+                self.unclear.append(
+                    (number, f"it speaks of an order of {one} and {other} that no `Depends on` has")
+                )
+
+    def in_a_row(self) -> None:
+        """Plans of tasks that name no dependency are written to be done from the first to the last."""
+        for former, unit in pairwise(self.units):
+            unit["depends_on"] = [former["id"]]
+            message = f"no task says what it depends on, so {unit['id']} follows {former['id']}"
+            self.adjusted.append((self.places[("units", self.units.index(unit))][0], message))
 
 
-def _items(body: list[tuple[int, str]]) -> list[tuple[int, str]]:
-    """The items of a list, or its paragraph as one; a further line belongs to what stands before it."""
-    items: list[tuple[int, str]] = []
-    for number, line in body:
-        item = _ITEM.match(line)
-        if item or not items:
-            items.append((number, item[1].strip() if item else line.strip()))
-        else:
-            items[-1] = (items[-1][0], f"{items[-1][1]} {line.strip()}")
-    return [(number, text) for number, text in items if text]
-
-
-def _numbers(text: str) -> list[int]:
-    """Those of `Unit 1, 2 and U4-6`."""
-    numbers: list[int] = []
-    for dash, digits in _NUMBER.findall(text):
-        last = int(digits)
-        if dash and numbers:
-            numbers += range(numbers[-1] + 1, min(last, numbers[-1] + _WIDEST_RANGE) + 1)
-        else:
-            numbers.append(last)
-    return numbers
-
-
-def _verification(unit: dict[str, Any], texts: list[str]) -> None:
-    """What is code alone is a command; a sentence says what has to be true, as a test scenario does."""
-    for text in texts:
-        code = _CODE.fullmatch(text.rstrip(".").strip())
-        unit.setdefault("verify" if code else "tests", []).append(code[1] if code else text)
-
-
-_KEYS = {
-    "goal": "goal",
-    "dependencies": "depends_on",
-    "files": "files",
-    "approach": "approach",
-    "execution note": "execution_note",
-    "patterns to follow": "patterns",
-    "test scenarios": "tests",
-    "verification": "verify",
-}
-"""Requirements are not here: they say why, and nothing is decided by them."""
+def _linked(known: dict[str, Any], one: str, other: str) -> bool:
+    if one not in known or other not in known:
+        return True
+    return one in known[other] or other in known[one]

@@ -117,6 +117,7 @@ _KEYS = table(
         "phase": _phase,
         "risk": array(text),
         "effort": choice(EFFORTS),
+        "done": flag,
     },
     required={key: f"`{key}` is missing; every unit needs one" for key in ("id", "goal")},
 )

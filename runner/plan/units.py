@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from runner.model import Delegate, Economics
 from runner.value import Value
 
@@ -9,6 +11,8 @@ EFFORTS = ("minimal", "low", "default", "medium", "high", "xhigh")
 """Least first. `default` is the runtime's own and stands between `low` and `medium`: beside a unit that needs
 no more than `low` it wins, so that a batch never works with less than one of its units asked for.
 """
+IN_FILE = re.compile(r"(?::\d+(?:-\d+)?(?:,\s*\d+(?:-\d+)?)*|#L\d+(?:-L?\d+)?|::[\w:\[\]-]+)$")
+"""Where a path goes on to name lines or a test: `a.py:12-40`, `a.py#L7`, `a.py::test_x`."""
 SIDE_BY_SIDE = 4
 """So many batches are shown in one wave where nothing runs side by side yet: what may, and not what will."""
 
@@ -40,6 +44,8 @@ class Unit(Value):
     phase: int | str | None = None
     risk: tuple[str, ...] = ()
     effort: str | None = None
+    done: bool = False
+    """It is not delegated, and what depends on it need not wait."""
 
 
 class Plan(Value):
@@ -70,6 +76,17 @@ class Rules(Delegate):
 def rules_of(delegate: Delegate, economics: Economics, *, forced: bool) -> Rules:
     """The rules that these settings mean."""
     return Rules(**vars(delegate), economics=economics, forced=forced)
+
+
+def doubt(path: str) -> str | None:
+    """Why this is probably no path, in words that follow it; None where nothing speaks against it."""
+    if (":" in path or "#" in path) and IN_FILE.search(path):
+        return "ends like a place in a file, not like its name"
+    if "{" in path and "," in path:
+        return "has braces with a comma, which no glob here has"
+    if path.lower() in ("none", "n/a", "tbd", "todo"):
+        return "is no name of a file"
+    return None
 
 
 def leads_outside(path: str) -> bool:

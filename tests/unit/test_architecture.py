@@ -387,7 +387,7 @@ def test_an_option_of_start_is_a_key_of_a_task() -> None:
         "trust",
         "parent",
         "run-id",
-        *("plan", "dry-run", "resume", "done", "reset-breaker", "force-delegate", "yes"),
+        *("plan", "dry-run", "resume", "done", "reset-breaker", "force-delegate", "yes", "as-read"),
     }
     assert options - not_settings <= toml_keys("TaskTable")
 

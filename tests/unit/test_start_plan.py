@@ -17,7 +17,7 @@ from runner.conduct import plan_record as assignments
 from runner.conduct import start_plan
 from runner.conduct.conductor import Conductor
 from runner.conduct.plan_record import Options
-from runner.conduct.start_plan import BreakerOpen, NotDelegated, PlanChanged, PlanRuns
+from runner.conduct.start_plan import BreakerOpen, NotDelegated, PlanChanged, PlanRuns, PlanUnclear
 from runner.errors import (
     ConfigInvalid,
     Conflict,
@@ -263,6 +263,69 @@ def test_a_strict_plan_that_is_to_write_outside_the_scope_of_its_task_is_refused
     assert clean.prepare("narrow").ledger.steps
     clean.settings('files = "warn"', narrow)
     assert clean.prepare("narrow", outside).ledger.steps
+
+
+PAGE = "### U1. A\n**Files:** `a.py`\n**Verify:** `true`\n\n### U2. B\n**Depnds on:** U1\n"
+
+
+def test_a_plan_that_may_be_misread_is_not_carried_out_until_somebody_accepts_it(
+    clean: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = clean.file("plan.md", PAGE)
+    (line,) = clean.prepare(file=file).unclear
+    assert line.endswith(
+        'plan.md:6:1: `Depnds on` is no known label (did you mean "Depends on"?); its text is '
+        "passed on as prose"
+    )
+    monkeypatch.chdir(clean.root)
+    before = clean.tree()
+    words = ("--plan", "plan.md", "--task", "build", "--force-delegate", "--trust", "--format", "json")
+    assert main(["start", *words]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], len(error["problems"])) == ("plan_unclear", 1) and "--as-read" in error["hint"]
+    assert clean.tree() == before
+    assert main(["plan", "plan.md", "--format", "json"]) == 0
+    warned = json.loads(capsys.readouterr().out)["warnings"]
+    assert warned[0]["code"] == "unclear" and "plan.md:6:1: " in warned[0]["message"]
+    start_plan.refuse_unclear(clean.prepare(file=file, as_read=True))
+    start_plan.refuse_unclear(clean.prepare(file=clean.file("clear.md", PAGE.replace("Depnds", "Depends"))))
+
+
+def test_a_line_that_is_not_clear_is_accepted_once_and_not_for_what_is_written_later(clean: Desk) -> None:
+    file = clean.file("plan.md", PAGE)
+    prepared = clean.prepare(file=file)
+    began = prepared.ledger.began(1, Lineage("build", "20261120T101504438Z-50151d5c", "m"))
+    clean.left(began.failed(1, WHY), prepared)
+    assert not clean.again(file=file).unclear
+    clean.file("plan.md", f"{PAGE}\n## Order\n\nU2 must follow once U1 is there: U2 depends on U1.\n")
+    with pytest.raises(PlanUnclear):
+        start_plan.refuse_unclear(clean.again(file=file))
+
+
+def test_a_unit_that_is_ticked_is_done_and_nothing_waits_for_it(clean: Desk) -> None:
+    lines = ("done = true", 'files = ["src/1.py"]')
+    units = [unit(1, *lines), unit(2, 'depends_on = ["U1"]'), *(unit(n) for n in range(3, 9))]
+    prepared = clean.prepare(file=clean.file("plan.toml", toml(*units)))
+    assert [name for step in prepared.ledger.steps for name in step.units] == [f"U{n}" for n in range(2, 9)]
+    assert all(not prepared.ledger.missing(step) for step in prepared.ledger.steps)
+    assert prepared.decision is not None and prepared.decision.to_json()["local"] == [
+        {"unit": "U1", "reason": "done"}
+    ]
+    assert assignments.load(clean.left(prepared.ledger, prepared)) == (prepared.assignment, prepared.ledger)
+    everything = clean.file("done.toml", toml(*(unit(n, "done = true") for n in range(1, 9))))
+    with pytest.raises(NotDelegated, match="all units are done"):
+        start_plan.refuse_unworthy(clean.prepare(file=everything, forced=True))
+
+
+def test_a_box_that_is_ticked_meanwhile_says_nothing_about_a_unit_that_is_left(clean: Desk) -> None:
+    clean.ended("succeeded", "failed")  # U1 to U5 are done
+    text = Path(clean.plan).read_text(encoding="utf-8")
+    ticked = text.replace('goal = "Do 2."', 'goal = "Do 2."\ndone = true')
+    clean.file("plan.toml", ticked)
+    assert clean.again().ledger.left == ("U6", "U7", "U8")
+    clean.file("plan.toml", ticked.replace('goal = "Do 7."', 'goal = "Do 7."\ndone = true'))
+    error = refused(clean, PlanChanged, again=True)
+    assert error.problems[0] == "U7: done changed" and "--done" in (error.hint or "")
 
 
 # -- going on ------------------------------------------------------------------------------------------

@@ -1,0 +1,185 @@
+"""The words of a plan in Markdown: what begins a unit, names a field, or refers to units. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from runner.text.words import nearest
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DECISIVE = ("depends_on", "files", "verify")
+"""Fields that decide what is done when, and how it is checked: to miss one is to carry out another plan."""
+
+_SYNONYMS = {
+    "goal": "goal, objective, purpose, outcome",
+    "depends_on": "dependencies, dependency, depends on, depends, deps, blocked by, requires, needs, after, "
+    "prerequisites, prerequisite, builds on, depends upon",
+    "blocks": "blocks, unblocks, required before, required by",
+    "files": "files, file, files to modify, files to change, files to touch, files to edit, files to update, "
+    "files to create or modify, files to create/modify, files changed, files modified, affected files, "
+    "modified files, key files, target files, modify, files involved, files affected",
+    "files:create": "files to create, new files, create, files created, files to add",
+    "files:read": "files to read, read, read first",
+    "approach": "approach, how, implementation approach",
+    "execution_note": "execution note, execution notes",
+    "patterns": "patterns to follow, patterns, follow, pattern to follow",
+    "tests": "tests, test, test scenarios, test cases, test plan, testing, scenarios, testing strategy",
+    "verify": "verification, verify, validation, validate, checks, check, verification commands, "
+    "verify with, validation commands, test command, test commands, acceptance, acceptance criteria, "
+    "acceptance criterion, acceptance tests, done when, definition of done, success criteria, "
+    "verification steps, how to verify, verified by",
+    "status": "status, state",
+    "": "requirements, requirement, description, context, background, why, rationale, note, notes, details, "
+    "steps, step, implementation, implementation notes, implementation steps, technical design, "
+    "technical details, what, what to do, what to build, change, changes, action, actions, tasks, subtasks, "
+    "scope, out of scope, non-goals, constraints, interfaces, consumes, produces, run, expected, "
+    "expected result, expected output, expected outcome, example, examples, priority, estimate, effort, "
+    "estimated effort, size, complexity, owner, assignee, risk, risks, deliverables, output, summary, "
+    "overview, important, warning, caution, tip, hint, do not touch, leave alone, off limits, "
+    "references, reference, see also, open questions, assumptions, user story, story, repo, branch, "
+    "design, behavior, behaviour, edge cases, error handling, phase, parallel, rollback, labels, type, "
+    "code, usage, before, problem, solution, decision, covers, location, commit, time, duration",
+}
+_FIELDS = {name: key for key, names in _SYNONYMS.items() for name in names.split(", ")}
+_SHOWN = [name for name, key in _FIELDS.items() if key]
+
+_MARKED = re.compile(
+    r"^([*_]{1,3})[^\w*_]{0,4}(?P<name>[^*_:\uff1a`\[\]|]{1,40}?)\s*(?:[:\uff1a]\s*\1|\1\s*[:\uff1a])\s*(?P<rest>.*)$"
+)
+_BARE = re.compile(r"^([*_]{2,3})(?P<name>[^*_:`]{1,40})\1(?P<rest>)$")
+_PLAIN = re.compile(r"^()(?P<name>[^\W\d_][^*_:`\[\]|<>{}.,;!?\"]{0,39}?)\s*:(?:\s+(?P<rest>.*))?$")
+_WHOLE_ITALIC = re.compile(r"^([*_])(?![*_])(.+)\1$")
+
+NUMBER = r"\d{1,9}(?:\.\d{1,9}){0,3}"
+_WORD = r"(?:(?:units?|tasks?)[\s#-]*|(?:iu|u|t)-?)"
+_UNIT = re.compile(
+    rf"^(?:[*_]{{2}}\s*)?(?P<word>Unit|UNIT|Task|TASK|IU|U|T)(?P<gap>[\s#-]*)(?P<number>{NUMBER})(?:[*_]{{2}})?\s*"
+    r"(?:(?P<mark>[:.)\u2013\u2014-])(?!\d)|$)\s*(?P<name>.*)$"
+)
+_LIKE = re.compile(r"^[\W_]{0,6}(?:(?:unit|task)[\s#-]*\d|(?:IU-?|U|T)\d|<task\b)", re.IGNORECASE)
+_BOX = re.compile(r"^\[([^\]\s\w]|[ xX\u2713\u2714])\]\s+(.*)$")
+_REFERENCE = re.compile(
+    rf"\b{_WORD}{NUMBER}\b(?:\s*(?:,|;|and|&|\+|to|through|\.\.\.?|[-\u2013\u2014])*\s*{_WORD}?{NUMBER}\b(?!\.?\w))*",
+    re.IGNORECASE,
+)
+_ONE = re.compile(rf"(to|through|\.\.\.?|[-\u2013\u2014])?\s*(?:({_WORD}))?({NUMBER})", re.IGNORECASE)
+_BARE_NUMBERS = re.compile(rf"#?{NUMBER}(?:\s*(?:,|and|&)\s*#?{NUMBER})*\.?")
+_ORDER = re.compile(
+    r"\b(?:depend(?:s|ing|ent)? (?:up)?on|blocked by|requires|needs|builds on|after|once|before|blocks)\b",
+    re.IGNORECASE,
+)
+_WIDEST_RANGE = 1000
+
+
+class Label(Value):
+    """`Files to create: a` is the label of the field `files`, said as `name`, with the `kind` `create`."""
+
+    field: str | None
+    """"" for what is told to the agent and decides nothing; None for a label that is not known."""
+    kind: str
+    name: str
+    rest: str
+    is_marked: bool
+
+
+class Start(Value):
+    """A line that begins a unit, or that names one: `id` is `U1` for `Unit 1` and `IU-1`, `T1` for a task."""
+
+    id: str
+    name: str
+    is_strong: bool
+    """Whether the line is bold up to the name."""
+
+
+def label_of(text: str) -> Label | None:
+    """What the line is labelled with; an unknown word counts if it is emphasised or begins with a capital."""
+    italic = _WHOLE_ITALIC.match(text)
+    found = _MARKED.match(text) or _BARE.match(text) or _PLAIN.match(italic[2] if italic else text)
+    if found is None:
+        return None
+    name, marked = " ".join(found["name"].split()), bool(found[1])
+    key = field_of(name)
+    if key is None:
+        is_word = name[:1].isupper() and len(name.split()) <= 3 if not marked else len(name.split()) <= 5
+        if found.re is _BARE or not is_word or _LIKE.match(name):
+            return None
+    field, _, kind = (key or "").partition(":")
+    return Label(None if key is None else field, kind, name, (found["rest"] or "").strip(), marked)
+
+
+def field_of(name: str) -> str | None:
+    """The field that a name means: `files:create`, "" for what decides nothing, None if it is not known."""
+    word = re.sub(r"\s*\(.*?\)", "", name).strip(" *_#:").lower()
+    word = re.sub(r"^[^\w]+", "", word)
+    return "" if re.fullmatch(r"(?:step|note|req|requirement|ac|phase)s? ?\d*", word) else _FIELDS.get(word)
+
+
+def near_field(name: str) -> str:
+    """` (did you mean "Files"?)`"""
+    names = nearest(name, _SHOWN)
+    return f' (did you mean "{names[0].capitalize()}"?)' if names else ""
+
+
+def boxed(text: str) -> tuple[str | None, str]:
+    """The mark of a box before the text (" " for an empty one, "x" for a ticked one), and the rest."""
+    found = _BOX.match(text)
+    if found is None:
+        return None, text
+    return "x" if found[1] in "xX\u2713\u2714" else found[1], found[2].strip()
+
+
+def start_of(text: str) -> Start | None:
+    """The unit that a line begins or names, without its box."""
+    found = _UNIT.match(text)
+    if found is None or (found["gap"] in ("", "#") and len(found["word"]) > 2):
+        return None
+    name = found["name"].replace("**", "").replace("__", "").strip(" :*_")
+    return Start(_id(found["word"], found["number"]), name, text.startswith(("**", "__")))
+
+
+def looks_like_a_unit(text: str) -> bool:
+    """Whether a person would take the line for the beginning of a unit, which `start_of` may not read."""
+    return bool(_LIKE.match(boxed(text.lstrip("#| ").strip())[1]))
+
+
+def references(text: str, kind: str) -> list[str]:
+    """The units that `Unit 1, 2 and U4-6` names; a number alone is a unit of this kind (`U` or `T`)."""
+    text = " ".join(text.split())
+    if _BARE_NUMBERS.fullmatch(text):
+        return [_id(kind, number) for number in re.findall(NUMBER, text)]
+    return [one for found in _REFERENCE.finditer(text) for one in _each(found[0])]
+
+
+def without_references(text: str) -> str:
+    return _REFERENCE.sub(" ", text)
+
+
+def order_said(text: str) -> tuple[list[str], list[str]]:
+    """The units that a sentence names before and after `depends on`, `after` and the like."""
+    text = " ".join(text.split())
+    found = _ORDER.search(text)
+    if found is None:
+        return [], []
+    before, after = (_REFERENCE.findall(part) for part in (text[: found.start()], text[found.end() :]))
+    return [one for named in before for one in _each(named)], [one for named in after for one in _each(named)]
+
+
+def _each(text: str) -> Iterator[str]:
+    kind, last = "", ""
+    for dash, word, number in _ONE.findall(text):
+        kind = word or kind
+        if dash and last.isdigit() and number.isdigit():
+            until = min(int(number), int(last) + _WIDEST_RANGE)
+            yield from (_id(kind, str(one)) for one in range(int(last) + 1, until + 1))
+        else:
+            yield _id(kind, number)
+        last = number
+
+
+def _id(word: str, number: str) -> str:
+    parts = ".".join(str(int(part)) for part in number.split("."))
+    return f"{'T' if word[:1] in 'tT' else 'U'}{parts}"

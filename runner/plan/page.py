@@ -1,0 +1,143 @@
+"""The lines of a Markdown page, and what each of them is by CommonMark. Pure.
+
+`markdown-it` says what is a fence, a comment, a list or a quotation. Two of its rules are left out, so that
+no line disappears: a line of dashes below a text makes no heading of it, and `[a]: b` is a text.
+"""
+
+from __future__ import annotations
+
+import re
+
+from markdown_it import MarkdownIt
+
+from runner.value import StrEnum, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from markdown_it.token import Token
+
+_DEEPEST = 100
+"""Lists and quotations in each other; the parser leaves out what is deeper."""
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+
+
+class LineKind(StrEnum):
+    HEADING = "heading"
+    TEXT = "text"
+    FENCE = "fence"
+    """A fenced block as a whole."""
+    OTHER = "other"
+    """HTML, quoted, in a table or indented as code: a person may see it as a part of the plan."""
+
+
+class PageLine(Value):
+    """One line without its marks (`#`, `-`, `1.`) and without comments; of a fence all that is inside."""
+
+    number: int
+    text: str
+    kind: LineKind
+    last: int
+    """The number of its last line, where it is a fence."""
+    depth: int = 0
+    """In so many lists it is."""
+    level: int = 0
+    """Of a heading."""
+    info: str = ""
+    """What a fence says of itself: `bash`."""
+    is_item: bool = False
+    """Whether a list item begins with it."""
+    is_first: bool = False
+    """Whether a paragraph begins with it."""
+    is_lazy: bool = False
+    """Whether it belongs to a list item only because no blank line is between them."""
+
+
+class Page(Value):
+    lines: tuple[PageLine, ...]
+    rows: tuple[str, ...]
+    """The lines as they are in the file."""
+    open_ends: tuple[tuple[int, str], ...]
+    """Fences and comments that nothing closes, each with its line."""
+
+
+def page_of(text: str) -> Page:
+    """What stands in the text, in its order. Comments and front matter do not."""
+    rows = re.sub(r"\r\n?", "\n", text).split("\n")
+    body = _without_front_matter(rows)
+    parser = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).disable(["inline", "lheading", "reference"])
+    open_ends: list[tuple[int, str]] = []
+    tokens = parser.parse("\n".join(body))
+    lines = list(_lines(tokens, body, open_ends))
+    deep = next((token.map for token in tokens if token.map and token.level >= _DEEPEST - 1), None)
+    if deep is not None:
+        open_ends.append((deep[0] + 1, "lists or quotations are nested too deeply to be read here"))
+    return Page(tuple(lines), tuple(rows), tuple(open_ends))
+
+
+def _without_front_matter(rows: list[str]) -> list[str]:
+    if rows[0].rstrip() != "---":
+        return rows
+    for at, row in enumerate(rows[1:], 1):
+        if row.rstrip() in ("---", "..."):
+            return [""] * (at + 1) + rows[at + 1 :]
+    return rows
+
+
+def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]]) -> Iterator[PageLine]:
+    depth = quotes = level = 0
+    starts_item = False
+    for token in tokens:
+        if token.type in ("list_item_open", "list_item_close"):
+            depth += token.nesting
+            starts_item = token.nesting == 1
+        elif token.type in ("blockquote_open", "blockquote_close"):
+            quotes += token.nesting
+        elif token.type == "heading_open":
+            level = int(token.tag[1:])
+        elif token.type == "heading_close":
+            level = 0
+        if token.map is None or (not token.content and token.type not in ("fence", "inline")):
+            continue
+        first, last = token.map[0] + 1, token.map[1]
+        if token.type == "fence":
+            if not _is_closed(token, rows[last - 1], first == last):
+                open_ends.append(
+                    (first, f"nothing closes this code block ({token.markup}), so it goes on to line {last}")
+                )
+            info = token.info.strip().split(" ")[0].lower()
+            yield PageLine(first, token.content, LineKind.FENCE, last, depth, info=info)
+        elif token.type in ("inline", "html_block", "code_block"):
+            if token.content.count("<!--") > token.content.count("-->") and token.type == "html_block":
+                open_ends.append((first, f"nothing closes this comment, so it goes on to line {last}"))
+            kind = LineKind.TEXT if token.type == "inline" else LineKind.OTHER
+            yield from _of_block(
+                token, rows, (first, depth, level, starts_item), LineKind.OTHER if quotes else kind
+            )
+        starts_item = False
+
+
+def _of_block(
+    token: Token, rows: list[str], at: tuple[int, int, int, bool], kind: LineKind
+) -> Iterator[PageLine]:
+    first, depth, level, starts_item = at
+    content = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), token.content)
+    is_first = True
+    for number, text in enumerate(content.split("\n"), first):
+        text = text.strip()
+        if not text:
+            continue
+        here = kind
+        if kind is LineKind.TEXT and level:
+            here = LineKind.HEADING
+        elif kind is LineKind.TEXT and text.startswith("|"):
+            here = LineKind.OTHER
+        lazy = not is_first and depth > 0 and not rows[number - 1][:1].isspace()
+        yield PageLine(number, text, here, number, depth, level, "", starts_item and is_first, is_first, lazy)
+        is_first = False
+
+
+def _is_closed(token: Token, last: str, is_alone: bool) -> bool:
+    mark = last.strip(" \t>")
+    return not is_alone and len(mark) >= len(token.markup) and not mark.strip(token.markup[0])
