@@ -66,7 +66,7 @@ def file_item(text: str, kind: str) -> FileItem:
         text = text[said.end() :]
     if _NOTHING.match(text.strip("*_") or text):
         return FileItem()
-    reading = _Reading(kind)
+    reading = _ItemReader(kind)
     pieces = _pieces(text)
     if pieces and not pieces[0][1] and _NEGATED.search(pieces[0][0]):
         return FileItem(has_remark=True)
@@ -81,7 +81,7 @@ def file_item(text: str, kind: str) -> FileItem:
     return FileItem(tuple(reading.paths), tuple(reading.unclear), tuple(reading.adjusted), reading.has_remark)
 
 
-class _Reading:
+class _ItemReader:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.paths: list[tuple[str, str]] = []
