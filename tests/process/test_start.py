@@ -619,17 +619,25 @@ def test_a_start_that_reads_for_long_says_what(repo: Repo) -> None:
     assert f"still reading the files of {repo.root}" in done.stderr
 
 
-def test_neither_agent_nor_check_gets_a_token_of_ours(repo: Repo) -> None:
-    """Names that begin with ours, and anything that stands in our key."""
+@pytest.mark.parametrize("sandbox", ["read-only", "workspace-write"])
+def test_neither_agent_nor_check_gets_a_token_of_ours(repo: Repo, sandbox: str) -> None:
+    """Names that begin with ours, anything that stands in our key, and what we have open. The program of a
+    run that may write keeps the lease of the tree, which has to outlive us.
+    """
     repo.quick_codex(before='env > "$HOME/agent"; ls -l /proc/self/fd > "$HOME/agent-fds"')
     check = 'env > "$HOME/check"; ls -l /proc/self/fd > "$HOME/check-fds"'
     repo.task(f"verify = [['sh', '-c', '{check}']]")
-    run = repo.start("--wait", env={"RUNNER_TRUST": "sha256:0", "RUNNER_TASKS__WORK__TIMEOUT": "5m"})
+    env = {"RUNNER_TRUST": "sha256:0", "RUNNER_TASKS__WORK__TIMEOUT": "5m"}
+    run = repo.start("--wait", "--sandbox", sandbox, env=env)
     assert run.on_disk()["outcome"] == "succeeded"
     key = (repo.home / ".local/state/runner/key").read_bytes()
     for who in ("agent", "check"):
         names = {line.split("=", 1)[0] for line in repo.note(who).read_text().splitlines()}
         assert {name for name in names if "RUNNER" in name} <= {"RUNNER_RUN_ID", "RUNNER_MANIFEST"}
         assert key.hex() not in repo.note(who).read_text()
-        assert "socket:" not in repo.note(f"{who}-fds").read_text()
-        assert "/runner/key" not in repo.note(f"{who}-fds").read_text()
+        lines = repo.note(f"{who}-fds").read_text().splitlines()
+        places = [line.partition(" -> ")[2] for line in lines if " -> " in line]
+        kept = [place for place in places if place.endswith("runner-writer.lock")]
+        assert len(places) - len(kept) == 4, "three streams, and the folder that `ls` reads"
+        assert len(kept) == (who == "agent" and sandbox == "workspace-write")
+        assert not any("socket:" in place or "/runner/key" in place for place in places)
