@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1024 * 1024
 _LARGEST = 16 << 30
-"""A minute or two. Holes cost their writer nothing, and the supervisor is not to read zeros for hours."""
+"""A few minutes. Holes cost their writer nothing, and no supervisor is to read zeros for hours."""
 
 
 def seal(

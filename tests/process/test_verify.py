@@ -207,3 +207,20 @@ def test_a_check_that_git_ignores_is_a_check(repo: Repo, key: str, status: str) 
     assert run.wait()["status"] == status
     found = {one["code"]: one for one in json.loads(run.file("result.json"))["findings"]}
     assert found["check_changed"]["evidence"] == ["out/test.sh"]
+
+
+def test_what_is_protected_where_git_records_nothing_is_protected_all_the_same(repo: Repo) -> None:
+    (repo.root / ".gitignore").write_text(".runs/\nout/\n")
+    for folder in ("out/deep", "sub"):
+        (repo.root / folder).mkdir(parents=True)
+    (repo.root / "out/deep/golden").write_text("before")
+    repo.git("init", "-q", "sub")
+    (repo.root / "sub/ci.sh").write_text("before")
+    repo.quick_codex(
+        before="rm out/deep/golden; echo after > sub/ci.sh; echo new > sub/other; echo x > out/x"
+    )
+    repo.task('protect = ["out/deep/*", "sub/ci.sh"]', 'on_failure = "keep"')
+    run = repo.start("--sandbox", "workspace-write")
+    assert run.wait()["status"] == "rejected"
+    (found,) = [one for one in run.ask("report").json()["findings"] if one["code"] == "check_changed"]
+    assert (found["severity"], found["evidence"]) == ("error", ["out/deep/golden", "sub/ci.sh"])

@@ -237,6 +237,8 @@ def test_a_run_of_an_older_runner_and_one_without_a_mac_are_foreign(run: RunDir)
     del told["mac"]
     Path(run.invocation).write_text(json.dumps(told), encoding="utf-8")
     assert why(run) is Why.UNSIGNED
+    found = why_foreign(run)  # its tree is neither accepted nor removed, so somebody has to
+    assert found is not None and "git worktree remove" in found.hint
 
 
 def test_a_changed_invocation_is_foreign(run: RunDir) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import grp
 import os
+import pwd
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -226,3 +229,25 @@ def test_a_group_that_may_write_above_counts_unless_nobody_else_is_in_it(
     os.chown(folder, -1, gid)
     os.chmod(folder, 0o775)
     assert (project.given() is None) is is_shared
+
+
+_AS_DAEMON = """
+import os, sys
+from runner.disk.upwards import is_opened
+os.setgroups([]); os.setgid(1); os.setuid(1)
+print([is_opened(os.stat_result((int(mode, 8), 0, 0, 0, 1, int(gid), 0, 0, 0, 0))) for mode, gid in
+    (one.split() for one in sys.argv[1:])])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_group_with_the_name_of_its_user_and_no_other_member_is_nobody_else() -> None:
+    entry = grp.getgrgid(1)
+    if (entry.gr_name, pwd.getpwuid(1).pw_name, [*entry.gr_mem]) != ("daemon", "daemon", []):
+        pytest.skip("this machine has no such group")
+    shared = next(one.gr_gid for one in grp.getgrall() if one.gr_gid > 1)
+    asked = ["40775 1", "40755 1", "40777 1", f"40775 {shared}", f"40755 {shared}", "40775 0"]
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_DAEMON, *asked], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[False, False, True, True, False, False]"
