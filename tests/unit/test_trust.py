@@ -232,7 +232,7 @@ def test_a_group_that_may_write_above_counts_unless_nobody_else_is_in_it(
 
 
 _AS_DAEMON = """
-import os, sys
+import grp, os, pwd, sys
 from runner.disk.upwards import is_opened
 os.setgroups([]); os.setgid(1); os.setuid(1)
 print([is_opened(os.stat_result((int(mode, 8), 0, 0, 0, 1, int(gid), 0, 0, 0, 0))) for mode, gid in
