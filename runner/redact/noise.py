@@ -20,15 +20,16 @@ _ESC = rb"(?:\x1b|\\{1,8}(?:u001[bB]|x1[bB]|033))"
 _NOISE = (
     # a sequence of a terminal: a colour, a title, any other
     _ESC
-    + rb"(?:\[[0-?]{0,64}[ -/]{0,4}[@-~]|\][^\x07\x1b\\\"\r\n]{0,256}(?:\x07|\\{1,8}u0007|"
+    + rb"(?:\[[0-?]{0,64}[ -/]{0,4}[@-~]|[\]PX^_][^\x07\x1b\\\"\r\n]{0,256}(?:\x07|\\{1,8}u0007|"
     + _ESC
     + rb"\\{1,8})|[ -/]{0,4}[0-Z^-~])?"
-    # what the text has of its own
+    rb"|(?:\xc2\x9b|\\{1,8}u009[bB])[0-?]{1,64}[ -/]{0,4}[@-~]"
+    # what the text has of its own: all that `text.terminal` takes out, and selectors of variants
     rb"|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f]+|\xc2[\x80-\x9f\xad]|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]"
-    rb"|\xef\xbb\xbf"
+    rb"|\xef\xbb\xbf|\xe1\xa0\x8e|\xef\xbf[\xb9-\xbb]|\xef\xb8[\x80-\x8f]|\xf3\xa0[\x80\x81][\x80-\xbf]"
     # and the same in JSON
     rb"|\\{1,8}(?:[bfnr]|u(?:00[01189][0-9a-fA-F]|007[fF]|00[aA][dD]|061[cC]|20(?:0[b-fB-F]|2[89a-eA-E]|6.)"
-    rb"|[fF][eE][fF]{2}))"
+    rb"|[fF][eE][fF]{2}|180[eE]|[fF]{3}[9abAB]|[fF][eE]0[0-9a-fA-F]|[dD][bB]40\\{1,8}u[dD][cC][0-7][0-9a-fA-F]))"
 )
 
 

@@ -34,6 +34,12 @@ SPLITS = {
     "NUL": "\0",
     "override": "\u202e",
     "mark of order": "\ufeff",
+    "colour in eight bits": "\x9b31m",
+    "a string for the device": "\x1bPx\x1b\\",
+    "selector of a variant": "\ufe0f",
+    "tag": "\U000e0041",
+    "separator of vowels": "\u180e",
+    "note between lines": "\ufff9",
 }
 
 
