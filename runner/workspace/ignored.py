@@ -11,6 +11,7 @@ repositories inside, new folders and caches, too.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from fnmatch import fnmatchcase
 
@@ -46,6 +47,8 @@ _CACHES = frozenset(
 """Folders that tools fill again and again."""
 _MOST = 200_000
 """Names that are looked at."""
+_IMPORTED = re.compile(r"__init__\.|package\.json$|index\.\w*js$|mod\.rs$|\.git$").match
+"""What makes a folder a package, a module or a repository."""
 _LARGEST_RULE = 4096
 """A tool writes a line and a comment."""
 _MOST_OWN = 1_000_000
@@ -131,12 +134,12 @@ def changed_since(
 
 def ignores_itself(root: str, name: str) -> bool:
     """Whether it is a folder (with a slash at its end) whose own rule is to ignore all that is in it, as
-    tools make for a cache.
+    tools make for a cache. One that can be imported by its name, in the place of a module beside it, is none.
     """
-    if not name.endswith("/") or os.path.lexists(f"{root}/{name}.git"):
-        return False
     path = f"{root}/{name}.gitignore"
     try:
+        if not name.endswith("/") or any(map(_IMPORTED, os.listdir(f"{root}/{name}"))):
+            return False
         found = os.lstat(path)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_RULE:
             return False

@@ -154,6 +154,8 @@ def test_a_new_folder_that_ignores_itself_is_no_change(
         ("new/.gitignore", "*\n!x.py\n"),
         ("new/.gitignore", "*.py\n"),
         ("new/deeper/../.gitignore", "/*\n"),
+        ("package/.gitignore", "*\n"),  # it would be imported in the place of `package.py`
+        ("module/.gitignore", "*\n"),
         ("new/__pycache__/.gitignore", "*\n"),  # Python executes what is in it
         ("new/.vscode/.gitignore", "*\n"),
         (".github/.gitignore", "*\n"),
@@ -168,6 +170,8 @@ def test_no_other_rule_of_a_run_hides_anything(work: Work, name: str, rule: str)
     taken = work.take()
     folder = os.path.normpath(os.path.dirname(name))
     work.write(f"{folder}/hidden.py")
+    for first in {"package": ("__init__.py",), "module": ("package.json",)}.get(folder, ()):
+        work.write(f"{folder}/{first}")
     work.write(name, rule)
     assert {f"{folder}/hidden.py".removeprefix("./")} <= {*changed(taken).names}
 
