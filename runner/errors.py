@@ -10,7 +10,7 @@
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
       RollbackRefused  WorkspaceBusy  ForeignRun         9
-      TooManyFiles  OwnerStopped                         9
+      TooManyFiles  TooManyProcesses  OwnerStopped       9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
 
@@ -55,6 +55,7 @@ __all__ = [
     "SupervisorFailed",
     "TaskNotFound",
     "TooManyFiles",
+    "TooManyProcesses",
     "Unwritable",
     "UsageError",
     "WorkspaceBusy",
@@ -218,6 +219,15 @@ class TooManyFiles(RunnerError):
     default_hint = (
         "`ulimit -n` shows and raises the limit of this shell, `sysctl fs.file-max` that of the machine"
     )
+
+
+class TooManyProcesses(RunnerError):
+    """Of this user, of this control group, or more than the memory takes."""
+
+    code = "too_many_processes"
+    exit_status = ExitStatus.CONFLICT
+    default_hint = "`ulimit -u` shows the limit of this shell; end what is not needed, then try again"
+    retryable = True
 
 
 class ManifestBroken(RunnerError):

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from runner.errors import Conflict, DiskFull, TooManyFiles, Unwritable
+from runner.errors import Conflict, DiskFull, TooManyFiles, TooManyProcesses, Unwritable
 from runner.value import json_bytes
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
+OUT_OF_PROCESSES = (errno.EAGAIN, errno.ENOMEM)
 LARGEST = 8 * 1024 * 1024
 """So much of a file is read unless its reader says otherwise; larger ones were not written by us."""
 
@@ -213,10 +214,12 @@ def withdraw(intent: str) -> None:
         pass
 
 
-def unwritable(error: OSError) -> Unwritable | Conflict | TooManyFiles:
-    """The named reason behind an OSError of the disk."""
+def unwritable(error: OSError) -> Unwritable | Conflict | TooManyFiles | TooManyProcesses:
+    """The named reason behind an OSError of the disk, or of a limit."""
     if error.errno in OUT_OF_FILES:
         return TooManyFiles("no more files can be opened here: the limit of open files is reached")
+    if error.errno in OUT_OF_PROCESSES:
+        return TooManyProcesses(f"no process can be started here: {error.strerror}")
     where = f" {error.filename}" if error.filename else ""
     text = f"cannot write{where}: {error.strerror}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -15,6 +15,28 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> int:
+    """Says by name what a limit refuses, as long as whoever hands the run over waits for a word."""
+    waiting = _pipe(argv[2]) if argv[2:] and argv[2] != "-" else None
+    try:
+        return _own(argv)
+    except OSError as error:
+        if waiting is not None and _pipe(argv[2]) == waiting:
+            from runner.supervise.begin import report_refused
+
+            report_refused(int(argv[2]), error)
+        raise
+
+
+def _pipe(fd: str) -> tuple[int, int] | None:
+    """Which pipe that is: its number may be another file's by now."""
+    try:
+        found = os.fstat(int(fd))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _own(argv: list[str]) -> int:
     """Takes the lock (or the given descriptor of it), looks, and stays until the run is done."""
     from runner.state.authentic import refuse_foreign
     from runner.state.store import RunDir

@@ -12,7 +12,7 @@ import os
 import sys
 
 from runner.disk import home
-from runner.disk.files import make_durable
+from runner.disk.files import OUT_OF_PROCESSES, make_durable, unwritable
 from runner.errors import StartFailed, SupervisorFailed
 from runner.lightjson import loads
 from runner.model import Identity, Outcome, Reason
@@ -57,7 +57,7 @@ def begin(
     os.umask(umask)
 
     def own(ready_fd: int) -> None:
-        _only_these_descriptors(run, {lock_fd, ready_fd, listener_fd, lease_fd})
+        _only_these_descriptors(run, ready_fd, {lock_fd, listener_fd, lease_fd})
         answer = _launch(run, manifest, invocation, env, listener_fd, umask, lease_fd)
         _report(ready_fd, answer)
         if "ok" in answer:
@@ -81,7 +81,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
     """
 
     def own(ready_fd: int) -> None:
-        _only_these_descriptors(run, {lock_fd, ready_fd})
+        _only_these_descriptors(run, ready_fd, {lock_fd})
         marks = {RUN_MARKER: run.run_id, RUN_MANIFEST: run.manifest}
         _become_supervisor(run, lock_fd, ready_fd, {**env, **marks})
 
@@ -93,14 +93,19 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
 
 
 def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: None) -> dict[str, str]:
-    """Runs `own` in a process that is not our child, and waits for its report."""
-    ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
+    """Runs `own` in a process that is not our child, and waits for its report. What a limit or the disk
+    refuses before it has begun is raised by its name, and then nothing has been started.
+    """
     sys.stdout.flush()
-    pid = os.fork()
+    try:
+        ready_r, ready_w = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+    except OSError as error:
+        raise unwritable(error) from error
     if pid == 0:
         try:
             os.setsid()
-            if os.fork() == 0:
+            if _fork(ready_w) == 0:
                 cgroup.leave()
                 _say(ready_w, b"%d" % os.getpid())
                 own(ready_w)
@@ -120,7 +125,19 @@ def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: 
     if not line:
         raise SupervisorFailed("the supervisor ended before it was ready")
     answer: dict[str, str] = loads(line)
+    if "errno" in answer:
+        number = int(answer["errno"])
+        raise unwritable(OSError(number, os.strerror(number), answer["file"] or None))
     return answer
+
+
+def _fork(ready_fd: int) -> int:
+    try:
+        return os.fork()
+    except OSError as error:
+        _say(ready_fd, b"0")
+        report_refused(ready_fd, error)
+        os._exit(70)
 
 
 def _answer(ready_fd: int) -> bytes:
@@ -244,6 +261,9 @@ def start_failure(error: OSError, invocation: Invocation) -> Reason:
     where = str(error.filename or invocation.program)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Reason("disk_full", f"the disk is full: {where}", "free some space and start again")
+    if error.errno in OUT_OF_PROCESSES:
+        limit = unwritable(error)
+        return Reason(limit.code, limit.message, limit.hint)
     if where == invocation.cwd:
         return Reason("workspace_missing", f"cannot enter {where}: {error.strerror}")
     if where == invocation.program:
@@ -267,16 +287,21 @@ def _become_supervisor(
     os.execve(sys.executable, argv, {**home.named(os.environ), **env})
 
 
-def _only_these_descriptors(run: RunDir, keep: set[int | None]) -> None:
+def _only_these_descriptors(run: RunDir, ready_fd: int, keep: set[int | None]) -> None:
     """Null device for the standard streams, our log for stderr, and nothing of the caller's kept open."""
-    null = os.open(os.devnull, os.O_RDWR)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    errors = os.open(run.supervisor_log, flags, 0o600)
+    try:
+        null = os.open(os.devnull, os.O_RDWR)
+        errors = os.open(run.supervisor_log, flags, 0o600)
+        names = os.listdir("/proc/self/fd")
+    except OSError as error:
+        report_refused(ready_fd, error)
+        os._exit(70)
     for target, fd in ((0, null), (1, null), (2, errors)):
         os.dup2(fd, target)
-    for name in os.listdir("/proc/self/fd"):
+    for name in names:
         fd = int(name)
-        if fd > 2 and fd not in keep:
+        if fd > 2 and fd != ready_fd and fd not in keep:
             try:
                 os.close(fd)
             except OSError:
@@ -293,6 +318,11 @@ def _say(fd: int, line: bytes) -> None:
         os.write(fd, line + b"\n")
     except BrokenPipeError:
         pass  # the starter is gone; the run is not
+
+
+def report_refused(ready_fd: int, error: OSError) -> None:
+    """Reports what a limit or the disk has refused to the new process, by which nothing has been done yet."""
+    _report(ready_fd, {"errno": str(error.errno or 0), "file": str(error.filename or "")})
 
 
 def report_looked(fd: int | None) -> None:

@@ -12,7 +12,14 @@ from runner import runtimes
 from runner.config.trust import comes_with_repository
 from runner.disk import home, interpreter, programs
 from runner.disk.files import replace_json, unwritable, write_new
-from runner.errors import ConfigInvalid, PromptInvalid, StartFailed, Unwritable
+from runner.errors import (
+    ConfigInvalid,
+    PromptInvalid,
+    RunnerError,
+    StartFailed,
+    SupervisorFailed,
+    Unwritable,
+)
 from runner.invocation import Invocation
 from runner.model import (
     MAX_PROMPT_CHARS,
@@ -190,7 +197,26 @@ def _start(
     except StartFailed:
         place.undo(run)
         raise
+    except SupervisorFailed as error:
+        return _end_of_owner(run, place, error)
+    except RunnerError:  # refused before there was an owner
+        place.undo(run)
+        run.discard()
+        raise
     return run.read_manifest()
+
+
+def _end_of_owner(run: RunDir, place: Workplace, error: SupervisorFailed) -> Manifest:
+    """What became of a run whose first owner was killed over its start: it may have got another one."""
+    from runner.usecases.look import look
+
+    manifest = look(run)
+    if not manifest.is_done:
+        return manifest
+    if manifest.never_started:
+        place.undo(run)
+    why = "" if manifest.reason is None else f": {manifest.reason.message}"
+    raise StartFailed(f"{error.message}{why}", hint=error.hint) from error
 
 
 def _write_invocation(run: RunDir, resolved: Invocation, env: Mapping[str, str]) -> None:
