@@ -173,7 +173,7 @@ class Conductor:
         pending, ended = dict(begun), []
         while pending:
             for n, run in [*pending.items()]:
-                if not os.path.lexists(run.manifest):
+                if not run.is_described():
                     del pending[n]
                     why = Reason("lost", f"the folder of run {run.run_id} is gone")
                     self._keep(self.ledger.parked(n, why))

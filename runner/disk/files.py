@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE)
 OUT_OF_PROCESSES = (errno.EAGAIN, errno.ENOMEM)
+DRAFT = ".tmp"
+"""The end of the name of a file that is still to take its place."""
 LARGEST = 8 * 1024 * 1024
 """So much of a file is read unless its reader says otherwise; larger ones were not written by us."""
 
@@ -42,7 +44,7 @@ class Draft:
         self._path = path
         folder, name = os.path.split(path)
         # Nobody can know the name before, and it is no longer than a name may be where that of the file is.
-        self._name = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}.tmp")
+        self._name = os.path.join(folder, f".{name[:40]}.{os.urandom(6).hex()}{DRAFT}")
         self.fd = os.open(self._name, _NEW, 0o600)
 
     def write(self, data: bytes) -> None:

@@ -349,14 +349,15 @@ class RunDir:
         return any(intent.kind == kind for _, intent in self.intents())
 
     def open_wake(self) -> int | None:
-        """The owner's end of the FIFO, created again if it was removed; None if that is impossible.
+        """The owner's end of the FIFO, created again if something took its place; None if that is impossible.
 
         Without it a request is seen at the next tick.
         """
         try:
             if os.path.islink(self.control):
                 return None
-            if not os.path.lexists(self.wake_fifo):
+            if not _is_fifo(self.wake_fifo):  # poll(2) calls a plain file always ready
+                withdraw(self.wake_fifo)
                 os.mkfifo(self.wake_fifo, 0o600)
             flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
             return os.open(self.wake_fifo, flags)
@@ -376,6 +377,13 @@ class RunDir:
             pass
         finally:
             os.close(fd)
+
+
+def _is_fifo(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _is_of_another(path: str) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from runner.disk.files import read_text, replace_json
+from runner.disk.files import read_text, replace_json, withdraw
 from runner.model import Outcome, Phase, Reason
 from runner.state import temp
 from runner.state.events import EndTold, complain, read_events
@@ -118,16 +118,14 @@ def seal(owner: Owner) -> None:
 
     The FIFO goes last: if a finished run still has it, this has to be done again.
     """
+    withdraw(owner.run.reserve)  # a full disk may need just that
     is_settled = owner.cleaner().seal(owner.run, owner.log)
     if owner.invocation.temp is not None:
         temp.remove(owner.invocation.temp)
     if owner.cgroup is not None:
         owner.cgroup.remove()
-    for path in (owner.run.reserve, *([owner.run.wake_fifo] if is_settled else [])):
-        try:
-            os.unlink(path)
-        except OSError:
-            pass
+    if is_settled:
+        withdraw(owner.run.wake_fifo)
 
 
 # -- from the exit to the verdict ------------------------------------------------------------------

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from runner.model import Identity
 
 
+_AT_WORK = (Phase.RUNNING, Phase.PAUSED, Phase.VERIFYING)
+
+
 class Action(StrEnum):
     """What the new owner of a run has to do."""
 
@@ -76,7 +79,10 @@ def unseen_end(action: Action, phase: Phase, *, process_known: bool) -> tuple[Ou
 def read_or_rebuild(run: RunDir, invocation: Invocation, log: EventLog) -> tuple[Manifest, bool]:
     """The manifest, and whether it was made again, which is not written then: a broken one is set aside."""
     try:
-        return run.read_manifest(), False
+        manifest = run.read_manifest()
+        if manifest.phase in _AT_WORK and (manifest.process is None or not manifest.attempts):
+            raise ManifestBroken(f"{run.manifest} is `{manifest.phase}`, and has no process or no attempt")
+        return manifest, False
     except (ManifestBroken, RunNotFound) as error:
         aside = set_aside(run, error)
         manifest = rebuild(run, invocation)

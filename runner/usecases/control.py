@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from runner.errors import Conflict, GaveUpWaiting, OwnerStopped
+from runner.errors import Conflict, GaveUpWaiting, OwnerStopped, RunNotFound
 from runner.model import Phase
 from runner.processes.proc import RUN_MANIFEST, environment, find_process, open_pidfd, process_at
 from runner.state.authentic import refuse_foreign
@@ -233,14 +233,20 @@ def _all_below(
     """
     from runner.state.lineage import descendants
 
-    below = [child for child in descendants(run) if os.path.exists(child.manifest)]
-    for child in below:
-        manifest = look(child)
-        if not until(manifest) and manifest.phase is not Phase.STOPPING and not child.is_told(kind):
-            child.leave_intent(kind, f"run {run.run_id}")
-            child.wake()
     hint = _WISH_STAYS if kind == "cancel" else None
-    wait(below, until=until, timeout_s=max(0.0, deadline - time.monotonic()), hint=hint)
+    while True:
+        below = [child for child in descendants(run) if os.path.exists(child.manifest)]
+        try:
+            for child in below:
+                manifest = look(child)
+                if not until(manifest) and manifest.phase is not Phase.STOPPING and not child.is_told(kind):
+                    child.leave_intent(kind, f"run {run.run_id}")
+                    child.wake()
+            wait(below, until=until, timeout_s=max(0.0, deadline - time.monotonic()), hint=hint)
+            return
+        except RunNotFound:  # a refused start has taken its folder back, or somebody removed it
+            if time.monotonic() > deadline:
+                raise
 
 
 def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:

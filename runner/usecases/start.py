@@ -194,22 +194,22 @@ def _start(
     listener_fd = None if listener is None else listener.detach()
     try:
         begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
-    except StartFailed:
-        place.undo(run)
-        raise
-    except SupervisorFailed as error:
-        return _end_of_owner(run, place, error)
-    except RunnerError:  # refused before there was an owner
-        place.undo(run)
-        run.discard()
-        raise
+    except RunnerError as error:
+        return _given_up(run, place, error)
     return run.read_manifest()
 
 
-def _end_of_owner(run: RunDir, place: Workplace, error: SupervisorFailed) -> Manifest:
-    """What became of a run whose first owner was killed over its start: it may have got another one."""
+def _given_up(run: RunDir, place: Workplace, error: RunnerError) -> Manifest:
+    """Takes back what was made for a run that never came to be, and raises. Where its first owner was killed
+    over its start, it may have got another one all the same.
+    """
     from runner.usecases.look import look
 
+    if not isinstance(error, SupervisorFailed):
+        place.undo(run)
+        if not isinstance(error, StartFailed):  # refused before there was an owner to write an end
+            run.discard()
+        raise error
     manifest = look(run)
     if not manifest.is_done:
         return manifest

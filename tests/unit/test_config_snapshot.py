@@ -232,6 +232,18 @@ def test_a_cache_that_cannot_be_written_is_no_error(repo):
     assert timeout(repo) == 2 * HOUR
 
 
+@pytest.mark.parametrize("put", [os.mkdir, os.mkfifo])
+def test_what_stands_in_the_place_of_a_snapshot_is_passed_over(repo, put):
+    repo.write(TASK)
+    assert timeout(repo) == 2 * HOUR
+    stored = [*(repo.home / ".cache" / "runner" / "config").iterdir()]
+    assert stored
+    for path in stored:
+        path.unlink()
+        put(path)
+    assert timeout(repo) == 2 * HOUR
+
+
 def test_processes_that_start_at_once_all_get_their_answer(repo):
     repo.write(TASK)
     processes = [in_a_new_process(repo) for _ in range(3)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from support.disks import read_only_disk, small_disk
+from support.family import a_run
 from support.values import a_manifest, an_identity, an_invocation
 
 from runner.disk.files import replace_json
@@ -15,7 +18,7 @@ from runner.errors import Conflict, GaveUpWaiting, ManifestNewer, RunNotFound, U
 from runner.model import Outcome, Phase, Reason
 from runner.processes.proc import identify
 from runner.state.authentic import write_record
-from runner.state.manifest import timestamp
+from runner.state.manifest import Manifest, timestamp
 from runner.state.store import RunDir, new_run_id
 from runner.usecases import clean, control, look
 
@@ -189,3 +192,20 @@ def test_cleaning_takes_what_ended_long_ago_and_nothing_else(owned: Owned) -> No
 def test_a_run_without_a_manifest_is_not_found(owned: Owned) -> None:
     with pytest.raises(RunNotFound, match="no manifest"):
         look.look(owned.starting())
+
+
+@pytest.mark.parametrize("act", [control.pause, control.resume])
+def test_a_child_that_is_removed_meanwhile_is_in_nobodys_way(
+    tmp_path: Path, act: Callable[..., Manifest]
+) -> None:
+    """Its start was refused, or somebody removed its folder: nothing of it is to be waited for."""
+    fds: list[int] = []
+    done, other = (Phase.PAUSED, Phase.RUNNING) if act is control.pause else (Phase.RUNNING, Phase.PAUSED)
+    parent = a_run(tmp_path, owned=fds, phase=done)
+    child = a_run(tmp_path, "child", parent, owned=fds, phase=other)
+    removal = Timer(0.3, shutil.rmtree, (child.path,))
+    removal.start()
+    assert act(parent, actor="user").phase is done
+    removal.join()
+    for fd in fds:
+        os.close(fd)

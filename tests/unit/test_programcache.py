@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -90,11 +91,14 @@ def test_what_others_could_have_written_is_not_believed(path: str, env: dict[str
     assert load("codex", path, env) is not None
 
 
-def test_a_fifo_in_the_place_of_the_cache_holds_nobody_up(path: str, env: dict[str, str]) -> None:
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda file: os.symlink("/dev/zero", file)])
+def test_what_stands_in_the_place_of_the_cache_holds_nobody_up(
+    path: str, env: dict[str, str], put: Callable[[Path], None]
+) -> None:
     keep("codex", path, env)
     file = Path(cache_file(env) or "")
     file.unlink()
-    os.mkfifo(file)
+    put(file)
     assert load("codex", path, env) is None
     keep("codex", path, env)
-    assert load("codex", path, env) is not None
+    assert (load("codex", path, env) is not None) == (put is not Path.mkdir)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.values import an_identity, an_invocation
+from support.values import a_manifest, an_identity, an_invocation
 
 from runner.model import Identity, Outcome, Phase, Reason
 from runner.state.events import EventLog
+from runner.state.manifest import Attempt
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.recover import rebuild
+from runner.supervise.takeover import read_or_rebuild
 
 
 @pytest.fixture
@@ -113,3 +115,19 @@ def test_events_that_do_not_fit_are_passed_over(odd: tuple[str, dict[str, object
         file.write(b'{"type": "paused"}\nno event\n')
     manifest = rebuild(run, an_invocation())
     assert (manifest.phase, manifest.process) == (Phase.PAUSED, ME)
+
+
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.PAUSED, Phase.VERIFYING])
+@pytest.mark.parametrize("without", ["attempts", "process"])
+def test_a_manifest_that_is_at_work_without_a_process_or_an_attempt_is_made_again(
+    run: RunDir, phase: Phase, without: str
+) -> None:
+    log = written(run, CREATED, STARTED)
+    whole = a_manifest(run, phase=phase, process=ME, attempt=1, attempts=(Attempt(1, ME),))
+    invocation = an_invocation(run.repo, run.task_id, run.run_id)
+    run.write_manifest(whole)
+    assert read_or_rebuild(run, invocation, log) == (whole, False)
+    run.write_manifest(whole.replace(**{without: () if without == "attempts" else None}))
+    manifest, is_rebuilt = read_or_rebuild(run, invocation, log)
+    assert is_rebuilt and (manifest.process, len(manifest.attempts)) == (ME, 1)
+    assert len([*Path(run.path).glob("manifest.json.broken-*")]) == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from support.ended import an_ended_run
 
+from runner.disk.files import Draft
 from runner.state import fingerprints
 from runner.state.events import EventLog
 from runner.state.fingerprints import Known
@@ -69,6 +70,22 @@ def test_a_value_is_looked_for_in_a_line_without_end_and_behind_the_end_of_a_pie
     Path(run.stdout).write_bytes(b"\0" * ((1 << 20) - 10) + VALUE.encode() + b"\n")
     os.truncate(run.stdout, 40 << 20)
     assert known_by(run, ("A",)).missing == ()
+
+
+def test_what_a_killed_owner_was_writing_is_removed(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    drafts = []
+    for name in ("stdout.jsonl", "manifest.json", "x" * 60):
+        draft = Draft(f"{run.path}/{name}")
+        draft.write(VALUE.encode())
+        drafts.append(draft)
+    Path(run.path, ".hidden").touch()
+    before = {*os.listdir(run.path)}
+    assert sealed(run)
+    gone = before - {*os.listdir(run.path)}
+    assert len(gone) == 3 and all(name.startswith(".") and name.endswith(".tmp") for name in gone)
+    for draft in drafts:
+        draft.close()
 
 
 def test_a_mark_that_cannot_be_made_leaves_the_seal_to_be_done_again(tmp_path: Path) -> None:

@@ -464,6 +464,27 @@ def test_waking_needs_nobody_there(run: RunDir) -> None:
     os.close(fifo)
 
 
+@pytest.mark.parametrize("put", [Path.touch, os.unlink, lambda path: os.symlink("/dev/zero", path)])
+def test_what_stands_in_the_place_of_the_fifo_is_replaced(run: RunDir, put: Callable[[Path], None]) -> None:
+    """A plain file is always ready for poll(2), so its owner would never sleep."""
+    os.close(run.create())
+    os.unlink(run.wake_fifo)
+    if put is not os.unlink:
+        put(Path(run.wake_fifo))
+    fd = run.open_wake()
+    assert fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode)
+    run.wake()
+    assert os.read(fd, 10) == b"!"
+    os.close(fd)
+
+
+def test_a_folder_in_the_place_of_the_fifo_is_left_and_not_slept_on(run: RunDir) -> None:
+    os.close(run.create())
+    os.unlink(run.wake_fifo)
+    os.mkdir(run.wake_fifo)
+    assert run.open_wake() is None and os.path.isdir(run.wake_fifo)
+
+
 # -- disks that refuse -----------------------------------------------------------------------------
 
 
