@@ -87,6 +87,7 @@ def manifest_text(m: Manifest, shown: Shown | None = None) -> str:
         ("started", m.started_at),
         ("ended", m.ended_at),
         ("paused", f"{m.paused_seconds:g} s" if m.paused_seconds else None),
+        ("suspended", f"{m.suspended_seconds:g} s" if m.suspended_seconds else None),
         ("exit", None if m.exit_code is None else str(m.exit_code)),
         ("signal", None if m.signal is None else str(m.signal)),
         ("process", None if m.process is None or m.is_done else f"pid {m.process.pid}"),

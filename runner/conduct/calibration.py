@@ -115,4 +115,5 @@ def _seconds(manifest: Manifest) -> float | None:
     if manifest.started_at is None or manifest.ended_at is None:
         return None
     took = parse_timestamp(manifest.ended_at) - parse_timestamp(manifest.started_at) - manifest.paused_seconds
+    took -= manifest.suspended_seconds
     return took if 0 <= took < _LARGEST_COUNT else None

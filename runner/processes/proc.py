@@ -17,8 +17,13 @@ RUN_MARKER = "RUNNER_RUN_ID"
 """Variable that every process of a run inherits, unless it cleans its environment."""
 RUN_MANIFEST = "RUNNER_MANIFEST"
 """Variable with the path of the run's manifest, beside the marker."""
+_FAR_S = 3.0
 _LISTS = 5
 """A process that collects a child each time that its list is read is none that sleeps."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 if sys.platform != "linux":  # pragma: no cover
     raise ImportError("runner needs Linux: it reads /proc and uses pidfds")
@@ -156,6 +161,30 @@ def is_alive(identity: Identity) -> bool:
 def boottime() -> float:
     """The clock of start times, which runs on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Absence:
+    """Tells of a gap in which we did not run: the machine slept, a container was frozen, someone stopped us.
+
+    A loop asks it after each sleep. A busy machine makes a sleep a little longer; that is none.
+    """
+
+    def __init__(self, since: float | None = None, clock: Callable[[], float] = boottime) -> None:
+        self._clock = clock
+        self._at = clock() if since is None else since
+
+    def mark(self) -> None:
+        """What took time until now was our own work."""
+        self._at = self._clock()
+
+    def missed_s(self, asked_s: float) -> float:
+        """How much longer it was than the sleep of `asked_s` since the last call, if it was far longer; else
+        0.
+        """
+        now = self._clock()
+        over = now - self._at - asked_s
+        self._at = now
+        return over if over > _FAR_S else 0.0
 
 
 def age(identity: Identity | None) -> float:

@@ -22,7 +22,7 @@ from runner.model import (
     Usage,
 )
 from runner.state.lifecycle import FINAL_EVENTS, Event, next_phase, status
-from runner.value import Count, StrEnum, Timestamp, Value
+from runner.value import Count, Seconds, StrEnum, Timestamp, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,6 +158,10 @@ class Manifest(Value):
     """How far a plan is, as `Ledger.shown` says it; only of the run that carries one out."""
     cgroup: str | None = None
     """The control group that all its processes were started in; None without one."""
+    suspended_seconds: Seconds = 0.0
+    """In which its supervisor did not run, as the machine slept or someone stopped it."""
+    paused_uptime: float | None = None
+    """`paused_at` in seconds since the boot: clocks that show the time of day can be set."""
     proof: Proof | None = None
     """How `survivors` is known; None until its agent has ended, and in a run of an older runner."""
 
@@ -292,6 +296,7 @@ def advance(
         changes.setdefault("paused_at", now)
     elif manifest.paused_at is not None and phase is not Phase.PAUSED:
         changes.setdefault("paused_at", None)
+        changes.setdefault("paused_uptime", None)
         since = max(0.0, parse_timestamp(now) - parse_timestamp(manifest.paused_at))
         changes.setdefault("paused_seconds", round(manifest.paused_seconds + since, 3))
     if phase is Phase.DONE:

@@ -48,7 +48,9 @@ def record_exit(owner: Owner) -> None:
     code = None if owner.status is None else os.waitstatus_to_exitcode(owner.status)
     exit_code = code if code is not None and code >= 0 else None
     signal = -code if code is not None and code < 0 else None
-    owner.write(exited(owner.manifest, exit_code, signal))
+    owner.limits.resume()
+    ended = exited(owner.manifest, exit_code, signal)
+    owner.write(ended.replace(paused_seconds=round(owner.limits.paused_s, 3)))
     owner.log.note(Event.EXITED, exit_code=exit_code, signal=signal)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.disk.files import withdraw
 from runner.errors import ManifestBroken, RunNotFound
 from runner.model import Phase, Reason
-from runner.processes.proc import find_process
+from runner.processes.proc import boottime, find_process
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance, cancelled
 from runner.state.store import Intent
@@ -88,7 +88,7 @@ class Intents:
             return
         owner.limits.pause()
         owner.children.stand_alone(intent.only)
-        owner.write(advance(owner.manifest, Event.PAUSED))
+        owner.write(advance(owner.manifest, Event.PAUSED, paused_uptime=round(boottime(), 3)))
         owner.log.note(Event.PAUSED, actor=intent.actor)
         self._hand_on("pause", intent)
 

@@ -328,6 +328,7 @@ def _checked(owner: Owner) -> tuple[Check, ...]:
             command,
             sweep=lambda: _end_all_of_a_check(owner),
             cancelled=lambda: _is_cancelled(owner),
+            missed=owner.missed,
             cgroup=owner.cgroup,
         )
         checks.append(check)

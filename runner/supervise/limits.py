@@ -32,7 +32,7 @@ _TREE_S = 3.0
 
 class LimitMonitor:
     """Of one run, over all its attempts. It also keeps the times that the limits are measured by: no pause
-    counts in any of them.
+    counts in any of them, and nothing of the time that nobody had.
     """
 
     def __init__(self, run: RunDir, invocation: Invocation, log: EventLog, manifest: Manifest) -> None:
@@ -46,25 +46,33 @@ class LimitMonitor:
         self._next_tree_look = 0.0
         self._below = 0
         self._is_drift_told = "config_drift" in warned
-        self._last_life = time.monotonic()
+        self._last_life = boottime()
         self._paused_since: float | None = None
         self.paused_s = manifest.paused_seconds
         """In all pauses that are over."""
+        self.suspended_s = manifest.suspended_seconds
+        self._off_before = 0.0
+        """How much of both was before the present attempt."""
 
     def begin_again(self) -> None:
         """Another attempt."""
         limits = self._invocation.limits
         self.signals = Signals(limits.repeats, limits.reconnects)
+        self._off_before = self._off_s
         self.note_life()
 
     def note_life(self) -> None:
         """Something was seen of the run just now."""
-        self._last_life = time.monotonic()
+        self._last_life = boottime()
 
     @property
     def quiet_s(self) -> float:
         """Since the last sign of life."""
-        return time.monotonic() - self._last_life
+        return boottime() - self._last_life
+
+    @property
+    def _off_s(self) -> float:
+        return self.paused_s + self.suspended_s
 
     def pause(self, for_s: float = 0.0) -> None:
         """A pause begins, or began so long ago."""
@@ -77,6 +85,14 @@ class LimitMonitor:
             self._paused_since = None
             self.note_life()
 
+    def suspend(self, for_s: float) -> bool:
+        """Its supervisor did not run for so long; False where the run was paused, which has that time."""
+        if self._paused_since is not None:
+            return False
+        self.suspended_s += for_s
+        self._last_life += for_s
+        return True
+
     def breach(
         self, manifest: Manifest, used: int, output_bytes: int, conformance: Conformance | None
     ) -> Reason | None:
@@ -85,7 +101,7 @@ class LimitMonitor:
         `used` is what the run itself has spent, `output_bytes` of its present attempt. `conformance` None:
         the program has not said yet what it works with.
         """
-        elapsed_s = age(manifest.attempts[0].process) - self.paused_s
+        elapsed_s = age(manifest.attempts[0].process) - self._off_s
         self._warn(
             self._budget.warning(used),
             self._tree_budget.warning(self._tree(used)),
@@ -94,7 +110,7 @@ class LimitMonitor:
         found = exceeded(
             self._invocation.limits,
             elapsed_s=elapsed_s,
-            begun_s=age(manifest.process) - self.paused_s,
+            begun_s=age(manifest.process) - (self._off_s - self._off_before),
             idle_s=self.quiet_s,
             output_bytes=output_bytes,
         )

@@ -89,6 +89,12 @@ class Owner:
             return False
         return True
 
+    def missed(self, seconds: float) -> None:
+        """For so long we did not run ourselves, which counts for no limit."""
+        if self.limits.suspend(seconds):
+            self.log.note("suspended", seconds=round(seconds, 3))
+            self.write(self.manifest.replace(suspended_seconds=round(self.limits.suspended_s, 3)))
+
     def write_or_fail(self, manifest: Manifest) -> None:
         """As `write`, before a step that whoever takes over could not know of otherwise. OSError."""
         self.run.write_manifest(manifest)

@@ -25,7 +25,7 @@ from runner.state.manifest import (
     started,
 )
 from runner.state.store import RunDir
-from runner.value import Count, Timestamp, Value, json_value
+from runner.value import Count, Seconds, Timestamp, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class _Cancelled(Value):
 class _Exited(Value):
     exit_code: int | None
     signal: int | None
+
+
+class _Suspended(Value):
+    seconds: Seconds
 
 
 class _Head(Value):
@@ -117,6 +121,9 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
         return retried(failed, again.attempt, at)
     if kind in (Event.PAUSED, Event.RESUMED):
         return advance(manifest, Event(kind), at=at)
+    if kind == "suspended":
+        missed_s = manifest.suspended_seconds + _Suspended.from_json(event).seconds
+        return manifest.replace(suspended_seconds=round(missed_s, 3))
     if kind == "cancel_requested":
         asked = _Cancelled.from_json(event)
         return advance(manifest, Event.STOP_REQUESTED, at=at, reason=cancelled(asked.actor, asked.reason))

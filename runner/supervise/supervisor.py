@@ -13,7 +13,7 @@ from runner.disk import programs
 from runner.disk.files import create
 from runner.model import Outcome, Phase, Reason
 from runner.processes import spawn
-from runner.processes.proc import identify
+from runner.processes.proc import Absence, identify
 from runner.runtimes import get
 from runner.state.lifecycle import Event
 from runner.state.manifest import retried, started
@@ -197,12 +197,14 @@ class Supervisor:
 
     def _waited(self, seconds: float) -> bool:
         """False: it was cancelled meanwhile."""
-        deadline = time.monotonic() + seconds
+        deadline, absence = time.monotonic() + seconds, Absence()
         while not self._owner.run.is_told("cancel"):
             left = deadline - time.monotonic()
             if left <= 0:
                 return True
             time.sleep(min(_LOOK_S, left))
+            if missed_s := absence.missed_s(min(_LOOK_S, left)):
+                self._owner.missed(missed_s)
         return False
 
 

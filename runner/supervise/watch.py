@@ -12,7 +12,7 @@ import select
 import time
 
 from runner.model import Phase
-from runner.processes.proc import find_process, open_pidfd
+from runner.processes.proc import Absence, age, boottime, find_process, identify, open_pidfd
 from runner.state.manifest import parse_timestamp
 from runner.state.spent import tokens
 from runner.supervise.intents import Intents
@@ -39,12 +39,17 @@ class Watch:
         self._last_refresh = 0.0
         self._is_behind = False
         self._shown: tuple[object, ...] = ()
+        self._absence: Absence | None = Absence(boottime() - age(identify(os.getpid())))
+        """A gap on the way to the first look counts as well, by when our process was made."""
 
     def take_over(self) -> None:
         """Catches up with what another owner has seen."""
-        paused_at = self._owner.manifest.paused_at
-        if paused_at is not None:
-            self._owner.limits.pause(max(0.0, time.time() - parse_timestamp(paused_at)))
+        manifest = self._owner.manifest
+        if manifest.paused_at is not None:
+            since = manifest.paused_uptime
+            # An older manifest has the time of day alone, by which a pause may seem older than its run.
+            for_s = time.time() - parse_timestamp(manifest.paused_at) if since is None else boottime() - since
+            self._owner.limits.pause(max(0.0, min(for_s, age(manifest.process))))
         self._owner.progress.grown()
         self._is_behind = self._owner.progress.read()
 
@@ -75,14 +80,19 @@ class Watch:
         wake = self._owner.run.open_wake()
         if wake is not None:
             poll.register(wake, select.POLLIN)
+        absence, self._absence = self._absence or Absence(), None
         while True:
             tick_s = TICK_S if limits.quiet_s < _LIVELY_S else _QUIET_TICK_S
-            ready = dict(poll.poll(0 if self._is_behind else tick_s * 1000))
+            tick_s = 0.0 if self._is_behind else tick_s
+            ready = dict(poll.poll(tick_s * 1000))
+            if missed_s := absence.missed_s(tick_s):
+                self._owner.missed(missed_s)
             if pidfd in ready:
                 break
             if wake is not None and wake in ready:
                 _drain(wake)
             self.intents.obey()
+            absence.mark()
             self._observe()
             self._enforce()
             import runner.redact.redactor  # noqa: F401 - while there is time: the end needs it at once

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from runner.disk import programs
 from runner.model import Outcome, Reason
 from runner.processes import spawn
-from runner.processes.proc import find_process, open_pidfd
+from runner.processes.proc import Absence, boottime, find_process, open_pidfd
 from runner.value import Seconds, Value
 
 TYPE_CHECKING = False
@@ -83,12 +83,14 @@ def run_check(
     *,
     sweep: Callable[[], object] | None = None,
     cancelled: Callable[[], bool] = _never,
+    missed: Callable[[float], None] = lambda _: None,
     cgroup: Cgroup | None = None,
 ) -> Check:
     """Runs one check to its end; it is born in `cgroup`. `cancelled` cuts it short. `sweep` ends whatever it
-    left running; None: its session is ended where it was cut short.
+    left running; None: its session is ended where it was cut short. `missed` is told of seconds in which we
+    did not run: they count for no limit.
     """
-    begun, argv, log = time.monotonic(), command.argv, command.log
+    begun, absence, argv, log = time.monotonic(), Absence(), command.argv, command.log
     try:
         program, env = _program(command), programs.with_search_path(command.env)
         streams = spawn.Streams(None, log, log)
@@ -99,8 +101,7 @@ def run_check(
         return Check(argv, None, False, 0.0, "this is not a command that can be run")
     process = find_process(identity)
     pidfd = None if process is None else open_pidfd(process)
-    deadline = begun + command.timeout_s
-    ended = _wait(pidfd, deadline, cancelled, log, command.max_log)
+    ended = _wait(pidfd, command, absence, cancelled, missed)
     if pidfd is not None:
         os.close(pidfd)
     code = None
@@ -110,9 +111,8 @@ def run_check(
         sweep()
     elif not ended:
         spawn.end_session(identity.pid)
-    late = not ended and time.monotonic() >= deadline
     _shorten(log, command.max_log)
-    return Check(argv, code, late, round(time.monotonic() - begun, 3), _tail(log))
+    return Check(argv, code, ended is None, round(time.monotonic() - begun, 3), _tail(log))
 
 
 def judge(checks: Sequence[Check]) -> tuple[Outcome, Reason] | None:
@@ -125,17 +125,30 @@ def judge(checks: Sequence[Check]) -> tuple[Outcome, Reason] | None:
     return None
 
 
-def _wait(pidfd: int | None, deadline: float, cancelled: Callable[[], bool], log: str, max_log: int) -> bool:
+def _wait(
+    pidfd: int | None,
+    command: CheckCommand,
+    absence: Absence,
+    cancelled: Callable[[], bool],
+    missed: Callable[[float], None],
+) -> bool | None:
+    """Whether it has ended; None where its time was over, False where it was cancelled."""
     if pidfd is None:
         return True
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    looks = 0
+    looks, deadline = 0, boottime() + command.timeout_s
     while not poll.poll(_LOOK_S * 1000):
         looks += 1
-        _shorten(log, max_log)
-        if time.monotonic() > deadline or (looks % _LOOKS_PER_WISH == 0 and cancelled()):
+        if missed_s := absence.missed_s(_LOOK_S):
+            deadline += missed_s
+            missed(missed_s)
+        _shorten(command.log, command.max_log)
+        if boottime() > deadline:
+            return None
+        if looks % _LOOKS_PER_WISH == 0 and cancelled():
             return False
+        absence.mark()
     return True
 
 

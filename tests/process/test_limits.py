@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
+from collections.abc import Callable
+
+import pytest
 from support.doubles import FINISHED, THREAD, said
+from support.processes import signal_exactly
 from support.repo import Repo
 from support.waiting import wait_until
+
+from runner.processes.proc import boottime
 
 
 def test_a_run_that_takes_too_long_is_timed_out(repo: Repo) -> None:
@@ -91,3 +99,42 @@ def test_limits_go_on_under_a_new_owner(repo: Repo) -> None:
     ended = run.wait()
     assert ended["status"] == "timed_out"
     wait_until(lambda: not run.everything())
+
+
+def waits_before_its_check(repo: Repo) -> Repo:
+    repo.quick_codex()
+    waits = 'touch "$HOME/begun"; until [ -e "$HOME/gate" ]; do sleep 0.05; done'
+    return repo.task(f"verify = {json.dumps([['sh', '-c', waits]])}", 'verify_timeout = "6s"')
+
+
+def waits_in_its_turn(repo: Repo) -> Repo:
+    repo.waiting_codex()
+    return repo.task('timeout = "6s"', 'idle_timeout = "6s"')
+
+
+@pytest.mark.parametrize("prepare", [waits_in_its_turn, waits_before_its_check])
+def test_a_gap_in_the_life_of_its_supervisor_ends_no_run(repo: Repo, prepare: Callable[[Repo], Repo]) -> None:
+    run = prepare(repo).start()
+    repo.begun()
+    supervisor, since = run.supervisor(), boottime()
+    assert signal_exactly(supervisor, signal.SIGSTOP)
+    wait_until(lambda: boottime() - since > 7.0, 30, "the limits to be over")
+    assert signal_exactly(supervisor, signal.SIGCONT)
+    wait_until(lambda: run.events("suspended"), 30, "the gap to be told")
+    repo.open_gate()
+    ended = run.wait()
+    assert ended["status"] == "succeeded", ended["reason"]
+    assert ended["suspended_seconds"] == run.events("suspended")[0]["seconds"] > 5.0
+
+
+def test_a_clock_that_was_set_makes_no_pause_longer(repo: Repo) -> None:
+    """The pause seems to be years old. An older manifest has the time of day alone."""
+    repo.waiting_codex()
+    run = repo.task('timeout = "4s"').start()
+    repo.begun()
+    run.told("pause")
+    run.kill_supervisor()
+    run.edit(paused_at="2025-01-01T00:00:00.000Z", paused_uptime=None)
+    resumed = run.told("resume")
+    assert resumed["paused_seconds"] < 60.0
+    assert run.wait()["reason"]["code"] == "timeout"

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import os
+from pathlib import Path
+from typing import Any
 
-from runner.supervise.limits import RUN, TREE, Budget, Clock
+import pytest
+from support.values import a_manifest, an_identity, an_invocation
+
+from runner.model import Limits
+from runner.processes.proc import Absence, boottime
+from runner.state.events import EventLog
+from runner.state.manifest import Attempt
+from runner.state.store import RunDir, new_run_id
+from runner.supervise.limits import RUN, TREE, Budget, Clock, LimitMonitor
 
 
 def test_a_budget_warns_once_when_most_of_it_is_spent() -> None:
@@ -55,3 +65,58 @@ def test_the_clock_warns_once_before_the_end() -> None:
 @pytest.mark.parametrize("elapsed_s", [100.5, 1e9])
 def test_after_the_end_the_clock_does_not_warn_any_more(elapsed_s: float) -> None:
     assert Clock(100.0, 0.8).warning(elapsed_s) is None
+
+
+def test_a_sleep_that_was_far_longer_than_asked_is_a_gap() -> None:
+    now = 100.0
+    absence = Absence(clock=lambda: now)
+    now += 1.0 + 2.9
+    assert absence.missed_s(1.0) == 0.0, "a busy machine"
+    now += 1.0 + 3600.0
+    assert absence.missed_s(1.0) == pytest.approx(3600.0)
+    now += 50.0
+    absence.mark()
+    now += 1.0
+    assert absence.missed_s(1.0) == 0.0, "its own work is none"
+
+
+class Aged:
+    """The monitor of a run whose agent was started so long ago."""
+
+    def __init__(self, tmp_path: Path, seconds: float, **changes: Any) -> None:
+        run = RunDir(str(tmp_path), "hello", new_run_id())
+        os.close(run.create())
+        began = int((boottime() - seconds) * os.sysconf("SC_CLK_TCK"))
+        identity = an_identity(start_time=began)
+        self.manifest = a_manifest(run, process=identity, attempts=(Attempt(1, identity),), **changes)
+        limits = Limits(timeout_s=60.0, idle_timeout_s=30.0, start_timeout_s=20.0, grace_s=1.0)
+        self.monitor = LimitMonitor(run, an_invocation(limits=limits), EventLog(run.events), self.manifest)
+
+    def breach(self, output_bytes: int = 0) -> str | None:
+        reason = self.monitor.breach(self.manifest, 0, output_bytes, None)
+        return None if reason is None else reason.code
+
+
+def test_time_that_nobody_had_counts_for_no_limit(tmp_path: Path) -> None:
+    aged = Aged(tmp_path, 70.0)
+    assert aged.breach(1) == "timeout"
+    assert aged.monitor.suspend(65.0)
+    assert aged.breach() is None
+    assert aged.monitor.quiet_s < 0
+    assert Aged(tmp_path, 70.0, suspended_seconds=65.0).breach() is None, "nor under another owner"
+
+
+def test_a_paused_run_has_no_gaps_besides(tmp_path: Path) -> None:
+    aged = Aged(tmp_path, 70.0)
+    aged.monitor.pause(15.0)
+    assert not aged.monitor.suspend(1000.0)
+    aged.monitor.resume()
+    assert 15.0 <= aged.monitor.paused_s < 60.0
+    assert aged.monitor.suspended_s == 0.0
+
+
+def test_pauses_of_an_earlier_attempt_give_a_later_one_no_more_time_to_begin(tmp_path: Path) -> None:
+    aged = Aged(tmp_path, 25.0, paused_seconds=10.0)
+    assert aged.breach() is None
+    aged.monitor.begin_again()
+    assert aged.breach() == "no_first_event"

@@ -135,6 +135,8 @@ LATER = {
     "retry_of": None,
     "plan": None,
     "cgroup": None,
+    "suspended_seconds": 0.0,
+    "paused_uptime": None,
     "proof": None,
 }
 LATER_OF_AN_ATTEMPT = {

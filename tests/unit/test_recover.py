@@ -62,6 +62,12 @@ def test_a_pause_counts_as_long_as_the_events_say(run: RunDir) -> None:
     assert (manifest.phase, manifest.paused_seconds, manifest.paused_at) == (Phase.RUNNING, 30.5, None)
 
 
+def test_gaps_are_added_up(run: RunDir) -> None:
+    gaps = [("suspended", {"seconds": seconds}) for seconds in (4.5, 60, -1, "x")]
+    written(run, CREATED, STARTED, *gaps)
+    assert rebuild(run, an_invocation()).suspended_seconds == 64.5
+
+
 def test_a_paused_run_is_paused(run: RunDir) -> None:
     written(run, CREATED, STARTED, ("paused", {}))
     assert rebuild(run, an_invocation()).phase is Phase.PAUSED

@@ -301,6 +301,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "resumed": {"still_stopped": []},
     "cancel_requested": {"reason": ""},
     "limit": {"code": "timeout", "message": "ran longer"},
+    "suspended": {"seconds": 28800.5},
     "swept": {"processes": ["sh (8)"]},
     "exited": {"exit_code": 0, "signal": None},
     "checked": {"argv": ["true"], "exit_code": -9, "timed_out": False, "duration_s": 0.1, "tail": ""},
