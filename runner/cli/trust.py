@@ -62,6 +62,11 @@ def run_trust(args: Namespace) -> int:
         _show(args, found)
         return ExitStatus.OK
     _refuse_nested()
+    if args.folder and (place := trust.written_by_others(found)) is not None:
+        raise UsageError(
+            f"others can write {place}, so they would say what is trusted with the folder",
+            hint=f"`chmod go-w {place}` if it is yours; `runner trust` trusts the settings as they are now",
+        )
     if args.digest is not None:
         if args.digest != found.digest:
             raise NotTrusted(

@@ -61,6 +61,16 @@ def opened_to_others(path: str) -> str | None:
     return None
 
 
+def written_by_others(path: str) -> str | None:
+    """What lets another user write the file or put one in its place, itself or a folder above."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return opened_to_others(path)
+    is_theirs = found.st_uid not in (os.geteuid(), 0) or is_opened(found)
+    return path if is_theirs else opened_to_others(path)
+
+
 def is_opened(found: os.stat_result) -> bool:
     """Whether others than its owner may write it. A group counts as its user where it is his private one, as
     distributions with umask 002 make it (login.defs(5), USERGROUPS_ENAB; sshd of Debian judges alike). root's

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from runner.config import trust as settings_trust
-from runner.disk import files
+from runner.config.find import LOCAL_NAME
+from runner.disk import files, upwards
 from runner.disk.decisions import name_of
 from runner.disk.digest import sha256
 from runner.errors import NotTrusted, RunnerError
@@ -94,7 +95,7 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
         return seen
     if seen.before is not None and seen.before.digest == listed and not _rewritten(seen):
         return seen.replace(by="digest")
-    if trust.given(config.root, env) is None:
+    if trust.given(config.root, env) is None or written_by_others(seen) is not None:
         return seen
     changes = _changed_by_unfinished(config.root)
     return seen.replace(changes=changes) if changes else seen.replace(by="folder")
@@ -118,6 +119,22 @@ def _changed_by_unfinished(root: str) -> tuple[Changed, ...]:
     return tuple(found)
 
 
+def written_by_others(found: Demands) -> str | None:
+    """What lets other users say what runs here: these settings, scripts in the repository, a folder above."""
+    project = os.path.join(found.root, found.file)
+    settings = (project, os.path.join(os.path.dirname(project), LOCAL_NAME))
+    scripts = (f"{found.root}/{name}" for name in found.scripts)
+    above = os.path.realpath(found.root).rstrip("/") + "/"
+    paths = (*settings, *(path for path in scripts if os.path.realpath(path).startswith(above)))
+    return next((place for path in paths if (place := upwards.written_by_others(path))), None)
+
+
+def _not_the_folder(found: Demands, env: Mapping[str, str]) -> str | None:
+    if trust.given(found.root, env) is None or (place := written_by_others(found)) is None:
+        return None
+    return f"are not trusted with the folder, since others can write {place}"
+
+
 def require(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> None:
     """NotTrusted, with what it is about, unless it is trusted."""
     found = demanded(config, env, rehearses=rehearses)
@@ -128,6 +145,7 @@ def require(config: Config, env: Mapping[str, str], *, rehearses: bool = False) 
 def refusal(found: Demands, env: Mapping[str, str]) -> NotTrusted:
     """The error for settings that nobody trusts, one line for each thing that is to be decided."""
     what = "have changed since they were trusted" if found.before else "are not trusted yet"
+    what = _not_the_folder(found, env) or what
     if found.changes:
         what = "were changed by a run, or while it worked, and nobody has agreed to that yet"
     elif (said := env.get(VARIABLE)) is not None:

@@ -285,6 +285,28 @@ def test_a_trusted_folder_may_come_to_say_anything_until_a_run_changes_it(repo) 
     assert demanded(repo, with_("tasks.b", 'verify = [["sh"]]')).by == "folder"
 
 
+@pytest.mark.parametrize("what", ["delegate.toml", "delegate.local.toml", "ci.sh", "."])
+@pytest.mark.parametrize("how", ["another user's", "for everybody"])
+def test_a_trusted_folder_is_none_while_others_can_say_what_it_runs(repo, what: str, how: str) -> None:
+    if how == "another user's" and (what == "." or os.geteuid() != 0):
+        pytest.skip("a folder of somebody else is not looked at, and only root can give a file away")
+    for name in ("delegate.local.toml", "ci.sh"):
+        (repo.root / name).touch()
+    trust.agree(demanded(repo, BASE), repo.env, folder=True)
+    changed = with_("tasks.b", 'verify = [["make"]]')
+    assert demanded(repo, changed).by == "folder"
+    if how == "for everybody":
+        (repo.root / what).chmod(0o777)
+    else:
+        os.chown(repo.root / what, 12345, -1)
+    found = demanded(repo, changed)
+    assert found.by is None
+    with pytest.raises(NotTrusted, match="not trusted with the folder, since others can write"):
+        raise trust.refusal(found, repo.env)
+    trust.agree(found, repo.env)
+    assert demanded(repo, changed).by == "digest"
+
+
 def test_a_digest_in_the_environment_is_trust_in_exactly_that(repo) -> None:
     digest = demanded(repo, BASE).digest
     config = repo.load()
