@@ -39,6 +39,7 @@ from runner.text.words import count
 from runner.usecases import frozen, look, start
 from runner.usecases.workplace import Workplace
 from runner.value import Value
+from runner.workspace import commit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -224,6 +225,12 @@ def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[in
 
 
 # -- beginning -----------------------------------------------------------------------------------------
+
+
+def notes(prepared: PreparedPlan) -> Iterator[str]:
+    """What a person should know before the first batch, a sentence each."""
+    if prepared.config.delegate.commit is not False and not commit.has_name(prepared.config.root):
+        yield "git knows no name for the commits, so they will be by `runner`: set user.name and user.email"
 
 
 def begin(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool = False) -> Manifest:

@@ -23,8 +23,13 @@ def state(env: Mapping[str, str]) -> str:
 
 
 def named(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a process of ours needs to find the same state as this one."""
-    return {name: env[name] for name in ("HOME", "XDG_STATE_HOME") if name in env}
+    """The variables that a process of ours needs to find the same state as this one, and that its git needs
+    to obey the same settings.
+    """
+    from runner.disk import git_env  # only who starts such a process needs it
+
+    ours = {name: env[name] for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME") if name in env}
+    return ours | git_env.passed_on(env)
 
 
 def config(env: Mapping[str, str]) -> str:

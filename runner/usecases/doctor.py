@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
 from runner.disk import programs
-from runner.errors import ConfigInvalid, InReach, RuntimeMissing, Unwritable
+from runner.errors import ConfigInvalid, InReach, RunnerError, RuntimeMissing, Unwritable
 from runner.model import Config, Level, Model, Sandbox
 from runner.runtimes import get
-from runner.runtimes.exam import Examined, Fitness, Use, ask, examine_runtime
+from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime
 from runner.state.guard import guard_of
 from runner.usecases import protection, trust
 
@@ -26,7 +26,6 @@ __all__ = ["Examined", "Fitness", "examine", "ready"]
 BUDGET_S = 28.0
 """A check that finds the time used up says `unknown`."""
 LOW_SPACE = 1 << 30
-_GIT_S = 4.0
 
 
 def examine(
@@ -45,7 +44,7 @@ def examine(
     checks = [
         _settings(config, invalid),
         *_trusted(config, env),
-        *_git(config.root, env, deadline),
+        _git(config.root, env),
         _writable(config.root),
         _guardable(config, env),
         _reach(config, env),
@@ -105,23 +104,21 @@ def _trusted(config: Config, env: Mapping[str, str]) -> Iterator[Examined]:
         yield Examined("trust", Fitness.OK, f"{how.get(found.by, 'what the settings can do is')} trusted")
 
 
-def _git(root: str, env: Mapping[str, str], deadline: float) -> Iterator[Examined]:
+def _git(root: str, env: Mapping[str, str]) -> Examined:
+    """As a start asks it."""
+    from runner.workspace.repository import find
+
     loss = "without it the changes of a run are unknown"
-    program = programs.on_path("git", {"PATH": programs.work_trees_last(env)})
-    if program is None:
-        yield Examined("git", Fitness.WARN, f"there is no git on PATH; {loss}", "install git")
-        return
-    said = ask((program, "-C", root, "rev-parse", "--show-toplevel"), env, _GIT_S, deadline)
-    if said.why is not None:
-        yield Examined("git", Fitness.WARN, f"git {said.why}; {loss}", "install git")
-    elif said.exit_code != 0:
-        first = (said.stderr.strip() or "not a git repository").split("\n", 1)[0]
-        repair = f"run `git init` in {root}"
-        if os.path.lexists(os.path.join(root, ".git")):  # there is one: of another user, or broken
-            repair = f"run `git status` in {root}: it says what is wrong with the repository"
-        yield Examined("git", Fitness.WARN, f"{first}; {loss}", repair)
-    else:
-        yield Examined("git", Fitness.OK, f"repository {said.stdout.strip()} ({program})")
+    if programs.on_path("git", {"PATH": programs.work_trees_last(env)}) is None:
+        return Examined("git", Fitness.WARN, f"there is no git on PATH; {loss}", "install git")
+    try:
+        found = find(root)
+    except RunnerError as error:
+        first = error.message.split("\n", 1)[0]
+        return Examined("git", Fitness.FAIL, f"{first}; no run that may write can start", error.hint)
+    if found is None:
+        return Examined("git", Fitness.WARN, f"not a git repository; {loss}", f"run `git init` in {root}")
+    return Examined("git", Fitness.OK, f"repository {found.root}")
 
 
 def _writable(root: str) -> Examined:
@@ -173,7 +170,7 @@ def _reach(config: Config, env: Mapping[str, str]) -> Examined:
             seen = protection.seen(config, runtime, sandbox, cwd, env)
         except InReach as error:
             return Examined("reach", Fitness.FAIL, error.message, error.hint)
-        except (RuntimeMissing, Unwritable):
+        except (RunnerError, RuntimeMissing, Unwritable):
             continue  # their own checks say so
         kept.update((f"{one.path} ({one.what})", None) for one in seen.read_only)
     said = f"read-only for agents: {', '.join(kept)}" if kept else "nothing that runner obeys"

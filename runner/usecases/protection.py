@@ -9,7 +9,7 @@ import os
 import sys
 from itertools import product
 
-from runner.disk import home, interpreter, programs
+from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import links
 from runner.errors import InReach
 from runner.model import RuntimeSettings
@@ -142,6 +142,9 @@ def _obeyed(
         config = env.get("XDG_CONFIG_HOME", "")
         config = config if os.path.isabs(config) else os.path.join(user, ".config")
         yield _one("the user's settings of git", os.path.join(config, "git"))
+    for name in git_env.FILES:
+        if os.path.isabs(env.get(name, "")):
+            yield _one("the user's settings of git", env[name], is_file=True)
     yield _one("the policy of this machine", "/etc/runner")
     yield _one("the repository of git", os.path.join(repo, ".git"))
     # The agent's program starts others by their names (git, bwrap, what a shell's profile calls), and not in

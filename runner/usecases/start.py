@@ -10,7 +10,7 @@ import sys
 
 from runner import runtimes
 from runner.config.trust import comes_with_repository
-from runner.disk import home, interpreter, programs
+from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import (
     ConfigInvalid,
@@ -297,7 +297,7 @@ def _find(
         env_names=tuple(env),
         env_set={**rehearsal_env, **_path(program, env)},
         server_argv=_server_argv(config),
-        server_env={name: env[name] for name in _OWN_ENV if name in env},
+        server_env={name: env[name] for name in _OWN_ENV if name in env} | git_env.passed_on(env),
         rehearsal=rehearsal,
         overrides=overrides,
         **_kept_in_view(choice, program, env),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # A private index leaves nothing beside the user's, and is a whole one.
 _WHOLE = {"core.splitIndex": "false", "index.sparse": "false"}
+_OWN_NAME = {"user.useConfigOnly": "true"}
 _NOBODY = {"NAME": "runner", "EMAIL": "runner@localhost"}
 _MODULE = b"%o" % REPOSITORY
 _NOT_ALL = "not all of these files can be committed"
@@ -60,7 +61,7 @@ def make(root: str, parent: str, paths: Sequence[str], message: str, at: str) ->
     _refuse_another(repository, base, tree, names, asked)
     if tree == repository.git.line("rev-parse", "--verify", "-q", f"{base}^{{tree}}"):
         return base
-    git = repository.git.but_with({"user.useConfigOnly": "true", "i18n.commitEncoding": "UTF-8"})
+    git = repository.git.but_with({**_OWN_NAME, "i18n.commitEncoding": "UTF-8"})
     git = git.but(**_who(git), GIT_AUTHOR_DATE=at, GIT_COMMITTER_DATE=at)
     text = os.fsencode(message if message.endswith("\n") else f"{message}\n")
     return git.run("commit-tree", tree, "-p", base, stdin=text).decode().strip()
@@ -128,6 +129,11 @@ def tip(root: str, branch: str | None) -> tuple[str | None, str | None]:
     and the commit it stands at, None if there is none yet.
     """
     return _tip(_repository(root), branch)
+
+
+def has_name(root: str) -> bool:
+    """Whether git knows whose name commits would carry."""
+    return not _who(_repository(root).git.but_with(_OWN_NAME))
 
 
 def _repository(root: str) -> Repository:

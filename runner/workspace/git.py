@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from runner.disk import programs
+from runner.disk import git_env, programs
 from runner.errors import Conflict
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ _RESET = (13, 25)
 
 
 _FETCH = "runner fetches nothing: `git fetch --refetch --no-filter` gets what this partial clone lacks"
+_TRUST = "if you trust it: `git config --global --add safe.directory PATH`, with the path that git names"
 _NO_PROTOCOL = "/"
 """Of a repository inside, an agent may have written the settings: a fetch of what is missing there would run
 the program that they name. GIT_NO_LAZY_FETCH forbids it since git 2.45 only. Of the protocols that may be
@@ -127,8 +128,8 @@ class Git:
         return os.fsdecode(out.removesuffix(b"\n")) if status == 0 else None
 
     def _failed(self, args: tuple[str, ...], said: str) -> GitFailed:
-        hint = _FETCH if "promisor remote" in said else None
-        return GitFailed(f"`git {args[0]}` failed in {os.fsencode(self.cwd)!r}: {said}", hint=hint)
+        hint = _FETCH if "promisor remote" in said else hint_of(said)
+        return GitFailed(f"`git {args[0]}` failed in {self.cwd}: {said}", hint=hint)
 
     def _call(self, args: tuple[str, ...], stdin: bytes, path: str | None = None) -> tuple[int, bytes, str]:
         files: list[int] = []
@@ -154,7 +155,7 @@ class Git:
             while not _has_ended(pid, self.patience_s):
                 if _waits(pid, self.patience_s):
                     raise GitFailed(
-                        f"`git {args[0]}` waited without end in {os.fsencode(self.cwd)!r} and was ended",
+                        f"`git {args[0]}` waited without end in {self.cwd} and was ended",
                         hint="look for a FIFO in the place of a file",
                     )
         except BaseException:
@@ -199,6 +200,11 @@ def _used(pid: int) -> str | None:
     return " ".join(numbers[10:12]) if state == "S" else None
 
 
+def hint_of(said: str) -> str | None:
+    """What helps where git refuses a repository of another user; None: the usual."""
+    return _TRUST if "dubious ownership" in said else None
+
+
 def joined(paths: Iterable[str]) -> bytes:
     """Names as git reads them with `-z`."""
     return b"".join(os.fsencode(path) + b"\0" for path in paths)
@@ -210,16 +216,15 @@ def split(data: bytes) -> list[str]:
 
 
 def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[str, str]:
-    """Ours without any GIT_ variable: one of a hook or of the agent would turn us to another repository."""
+    """Ours, of git's own variables with those that turn it to no other repository."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    clean |= git_env.passed_on(os.environ)
     # git looks there for the filters that the user's settings name, as `git-lfs`.
     clean["PATH"] = _place(clean.get("PATH"))[0]
     clean |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}
     clean["GIT_ALLOW_PROTOCOL"] = _NO_PROTOCOL
-    whole = {**_SETTINGS, **settings}
-    clean["GIT_CONFIG_COUNT"] = str(len(whole))
-    for number, (name, value) in enumerate(whole.items()):
-        clean |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    ours = {**_SETTINGS, **settings}  # last, and so above those of the caller
+    clean |= git_env.variables([*git_env.settings(os.environ), *ours.items()])
     clean.update(more)
     return clean
 

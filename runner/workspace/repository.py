@@ -13,7 +13,7 @@ from runner.disk.upwards import git_root
 from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.files import copy_with_time, entry_at, read_bytes
-from runner.workspace.git import Git, GitFailed, joined, split
+from runner.workspace.git import Git, GitFailed, hint_of, joined, split
 from runner.workspace.ignored import ignores_itself
 from runner.workspace.ignores import Untracked, one_list, untracked
 from runner.workspace.inner import refuse_blocking_repository
@@ -231,7 +231,7 @@ def find(path: str) -> Repository | None:
         is_none = "not a git repository" in said or "must be run in a work tree" in said
         if is_none and git_root(os.path.realpath(path)) is None:
             return None
-        raise GitFailed(f"git refuses the repository at {path}: {said}")
+        raise GitFailed(f"git refuses the repository at {path}: {said}", hint=hint_of(said))
     lines = out.splitlines()
     if len(lines) != len(asked) or b"\r" in out:  # a name has a line's end
         lines = [git.run("rev-parse", what).removesuffix(b"\n") for what in asked]

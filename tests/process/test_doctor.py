@@ -133,7 +133,7 @@ def test_a_repository_that_git_refuses_is_not_to_be_made_again(place: Place) -> 
     place.codex()
     (place.repo / ".git").write_text("broken")
     check = place.examine([task()])["git"]
-    assert check.verdict is Fitness.WARN and "invalid gitfile" in check.message
+    assert check.verdict is Fitness.FAIL and "invalid gitfile" in check.message
     assert "git status" in (check.repair or "") and "git init" not in (check.repair or "")
 
 

@@ -67,6 +67,7 @@ def is_kept(found: Shield, path: str) -> bool:
         *("{base}/config/runner/config.toml", "{base}/config/runner/policy.toml", "/etc/runner/policy.toml"),
         *("{base}/cache/runner/config", "{base}/own/config.toml", "{base}/own/hooks.json"),
         *("{base}/home/.gitconfig", "{base}/config/git/config", "{base}/config/git/attributes"),
+        *("{base}/repo/ci.gitconfig", "{base}/repo/system.gitconfig"),
         *("{base}/bin/git", f"{PACKAGE}/supervise/__main__.py", sys.executable, os.__file__),
         os.path.realpath(sys.executable),
     ],
@@ -83,6 +84,8 @@ def test_whatever_runner_obeys_is_kept_from_an_agent_that_may_write_everywhere(
         "XDG_CONFIG_HOME": own["config"],
         "XDG_CACHE_HOME": own["cache"],
         "CODEX_HOME": own["own"],
+        "GIT_CONFIG_GLOBAL": f"{repo}/ci.gitconfig",
+        "GIT_CONFIG_SYSTEM": f"{repo}/system.gitconfig",
     }
     found = look(str(repo), str(tmp_path / "tree"), EVERYWHERE, CODEX, f"{repo}/tools/codex", searched)
     assert is_kept(found, path.format(base=tmp_path))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.work import Work
 
 from runner.errors import Conflict
-from runner.workspace.commit import NotHeld, advance, differing, make, tip
+from runner.workspace.commit import NotHeld, advance, differing, has_name, make, tip
 from runner.workspace.git import GitFailed
 from runner.workspace.repository import find
 
@@ -203,6 +203,23 @@ def test_nobody_configured_is_runner_and_half_a_name_is_none(
     assert made == half
     who = work.git("log", "-1", "--format=%an <%ae> %cn <%ce>", made)
     assert who == b"runner <runner@localhost> runner <runner@localhost>\n"
+
+
+def test_the_name_that_a_caller_gives_is_that_of_the_commit(
+    work: Work, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    work.git("config", "--unset", "user.name")
+    work.git("config", "--unset", "user.email")
+    assert not has_name(str(work.root))
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", f"The {role.lower()}")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", f"{role.lower()}@example.org")
+    monkeypatch.setenv("GIT_AUTHOR_DATE", "1999-01-01T00:00:00Z")
+    assert has_name(str(work.root))
+    work.write("a", "changed\n")
+    who = work.git("log", "-1", "--format=%an <%ae> %cn <%ce> %ad", "--date=format:%Y", commit(work, "a"))
+    assert who == b"The author <author@example.org> The committer <committer@example.org> 2026\n"
 
 
 def test_no_hook_no_signature_and_no_encoding_of_the_users_has_a_part_in_it(work: Work) -> None:

@@ -14,8 +14,10 @@ import pytest
 from support.waiting import wait_until
 from support.work import Work
 
+from runner.disk import home
 from runner.workspace.changes import changed
 from runner.workspace.git import Git, GitFailed
+from runner.workspace.repository import find
 from runner.workspace.worktree import create, load, place
 
 
@@ -238,3 +240,94 @@ def test_git_does_not_outlive_an_interrupted_call(tmp_path: Path, programs: Path
     caller.send_signal(signal.SIGINT)
     caller.wait(30)
     wait_until(lambda: not Path(f"/proc/{int(pid.read_text())}").exists())
+
+
+TRUST = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "/trusted"}
+
+
+def told(programs: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment that git gets from us."""
+    git_that_does(programs, "exec /usr/bin/env -0")
+    lines = Git(str(tmp_path)).run("x").decode().split("\0")[:-1]
+    return dict(line.split("=", 1) for line in lines)
+
+
+def settings_in(env: dict[str, str]) -> list[tuple[str, str]]:
+    count = int(env["GIT_CONFIG_COUNT"])
+    return [(env[f"GIT_CONFIG_KEY_{n}"], env[f"GIT_CONFIG_VALUE_{n}"]) for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        TRUST,
+        {"GIT_CONFIG_PARAMETERS": "'safe.directory'='/trusted' 'core.hooksPath'='/evil'"},
+        {"GIT_CONFIG_PARAMETERS": "'safe.directory=/trusted'"},
+        {"GIT_CONFIG_PARAMETERS": "'torn"},
+        {
+            **TRUST,
+            "GIT_CONFIG_COUNT": "2",
+            "GIT_CONFIG_KEY_1": "core.hooksPath",
+            "GIT_CONFIG_VALUE_1": "/evil",
+        },
+        {**TRUST, "GIT_CONFIG_COUNT": "99999999999999999999"},
+        {**TRUST, "GIT_CONFIG_COUNT": "999999"},
+        {"GIT_CONFIG_COUNT": "many"},
+    ],
+)
+def test_settings_of_the_caller_are_passed_on_below_our_own(
+    given: dict[str, str], tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    env = told(programs, tmp_path)
+    found = settings_in(env)
+    is_whole = "99999999999" not in given.get("GIT_CONFIG_COUNT", "")
+    assert (("safe.directory", "/trusted") in found) is ("/trusted" in str(given) and is_whole)
+    assert [value for name, value in found if name == "core.hooksPath"][-1] == os.devnull
+    assert "GIT_CONFIG_PARAMETERS" not in env
+
+
+def test_what_turns_git_elsewhere_or_is_for_remotes_is_dropped(
+    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped = ("DIR", "WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY", "COMMON_DIR", "NAMESPACE", "EXEC_PATH")
+    for name in (*dropped, "PREFIX", "EXTERNAL_DIFF", "SSH_COMMAND", "TRACE", "AUTHOR_DATE", "ATTR_SOURCE"):
+        monkeypatch.setenv(f"GIT_{name}", "/elsewhere")
+    names = ("core.worktree", "CORE.BARE", "http.https://x/.extraheader", "include.path", "credential.helper")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(names)))
+    for number, name in enumerate(names):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", "/elsewhere")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "in-the-repository")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/etc/of-this-job")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", "/srv")
+    env = told(programs, tmp_path)
+    assert "/elsewhere" not in env.values() and "GIT_CONFIG_GLOBAL" not in env
+    assert (env["GIT_CONFIG_SYSTEM"], env["GIT_CEILING_DIRECTORIES"]) == ("/etc/of-this-job", "/srv")
+
+
+def test_a_process_of_ours_gets_the_same_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = {**TRUST, "HOME": "/h", "XDG_CONFIG_HOME": "/c", "GIT_DIR": "/elsewhere", "TOKEN": "secret"}
+    assert home.named(env) == {**TRUST, "HOME": "/h", "XDG_CONFIG_HOME": "/c"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_repository_of_another_user_is_a_matter_of_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Work(tmp_path)
+    work.write("a")
+    work.commit()
+    for path in (work.root, work.root / ".git"):
+        os.chown(path, 1234, 1234)
+    with pytest.raises(GitFailed, match="dubious ownership") as caught:
+        find(str(work.root))
+    assert "safe.directory" in caught.value.hint and "b'" not in caught.value.message
+    for name, value in {**TRUST, "GIT_CONFIG_VALUE_0": str(work.root)}.items():
+        monkeypatch.setenv(name, value)
+    found = find(str(work.root))
+    assert found is not None and found.root == str(work.root)
+    tree = create(found, found.commit_of("HEAD"), place(str(work.root), "r", os.environ), str(work.folder))
+    assert tree.is_there()

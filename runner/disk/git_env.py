@@ -1,0 +1,60 @@
+"""What the environment of a caller tells git, as far as runner passes it on. Edge: the environment.
+
+Whom he trusts, who he is and which files have his settings (git(1), git-config(1)): a CI job says it only so.
+Not what turns git to another repository, index or program: a hook or an agent may have set that. Nor what is
+for remotes, as runner fetches nothing and it may hold secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+_KEPT = (
+    *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"),
+    *("GIT_CONFIG_NOSYSTEM", "GIT_ATTR_NOSYSTEM"),
+    *("GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"),
+)
+FILES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
+"""Files of settings, where they are absolute: a relative one would be looked for in the repository."""
+_SECTIONS = ("safe", "user", "author", "committer", "core", "filter", "init")
+_ELSEWHERE = ("core.worktree", "core.bare")
+_MOST = 1000
+
+
+def passed_on(env: Mapping[str, str]) -> dict[str, str]:
+    """The variables to pass on."""
+    kept = {name: env[name] for name in _KEPT if name in env}
+    kept |= {name: env[name] for name in FILES if os.path.isabs(env.get(name, ""))}
+    pairs = settings(env)
+    return {**kept, **(variables(pairs) if pairs else {})}
+
+
+def settings(env: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The settings that stand in the environment itself, the strongest last."""
+    number = env.get("GIT_CONFIG_COUNT", "")
+    most = min(int(number), _MOST) if number.isdecimal() and len(number) < 10 else 0
+    names = ((f"GIT_CONFIG_KEY_{n}", f"GIT_CONFIG_VALUE_{n}") for n in range(most))
+    found = [(env[key], env[value]) for key, value in names if key in env and value in env]
+    if "GIT_CONFIG_PARAMETERS" in env:  # of `git -c NAME=VALUE`
+        import shlex
+
+        try:
+            told = shlex.split(env["GIT_CONFIG_PARAMETERS"])
+        except ValueError:
+            told = []
+        found += [(name, value) for name, is_set, value in (one.partition("=") for one in told) if is_set]
+    return [pair for pair in found if _is_passed_on(pair[0].lower())]
+
+
+def variables(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Settings as git reads them from its environment."""
+    whole = [*pairs]
+    made = {"GIT_CONFIG_COUNT": str(len(whole))}
+    for number, (name, value) in enumerate(whole):
+        made |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return made
+
+
+def _is_passed_on(name: str) -> bool:
+    return name.partition(".")[0] in _SECTIONS and name not in _ELSEWHERE
