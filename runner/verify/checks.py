@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from runner.disk import programs
+from runner.disk.files import OUT_OF_FILES, OUT_OF_PROCESSES
 from runner.model import Outcome, Reason
 from runner.processes import spawn
 from runner.processes.proc import Absence, boottime, find_process, open_pidfd
@@ -88,7 +89,8 @@ def run_check(
 ) -> Check:
     """Runs one check to its end; it is born in `cgroup`. `cancelled` cuts it short. `sweep` ends whatever it
     left running; None: its session is ended where it was cut short. `missed` is told of seconds in which we
-    did not run: they count for no limit.
+    did not run: they count for no limit. OSError where a limit of this machine lets no process be started,
+    which says nothing of the work.
     """
     begun, absence, argv, log = time.monotonic(), Absence(), command.argv, command.log
     try:
@@ -96,6 +98,8 @@ def run_check(
         streams = spawn.Streams(None, log, log)
         identity = spawn.spawn(program, argv, cwd=command.cwd, env=env, streams=streams, cgroup=cgroup)
     except OSError as error:
+        if error.errno in (*OUT_OF_FILES, *OUT_OF_PROCESSES):
+            raise
         return Check(argv, None, False, 0.0, f"{argv[0]}: {error.strerror}")
     except (ValueError, IndexError):  # no word at all, or one with a NUL in it
         return Check(argv, None, False, 0.0, "this is not a command that can be run")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -41,6 +43,18 @@ def test_a_check_that_is_no_command_could_not_be_run(argv: tuple[str, ...], tmp_
     check = ran(tmp_path, *argv)
     assert (check.exit_code, check.timed_out, check.how) == (None, False, "could not be run")
     assert check.tail
+
+
+def test_a_limit_that_lets_no_check_be_started_is_no_failed_check(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest := os.dup(0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            ran(tmp_path, "true")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert ran(tmp_path, "true").passed
 
 
 def test_of_a_check_that_is_cut_short_without_a_sweep_nothing_is_left(tmp_path: Path) -> None:
