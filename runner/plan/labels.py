@@ -73,6 +73,7 @@ _ORDER = re.compile(
     re.IGNORECASE,
 )
 _WIDEST_RANGE = 1000
+_LONGEST_NAME = 1000
 
 
 class Label(Value):
@@ -113,6 +114,8 @@ def label_of(text: str) -> Label | None:
 
 def field_of(name: str) -> str | None:
     """The field that a name means: `files:create`, "" for what decides nothing, None if it is not known."""
+    if len(name) > _LONGEST_NAME:
+        return None
     word = re.sub(r"\s*\(.*?\)", "", name).strip(" *_#:").lower()
     word = re.sub(r"^[^\w]+", "", word)
     return "" if re.fullmatch(r"(?:step|note|req|requirement|ac|phase)s? ?\d*", word) else _FIELDS.get(word)

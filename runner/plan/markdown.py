@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     Note = tuple[int, str]
 
 HINT = "docs/plans.md says how units and their fields are written"
+# Where two parts could share a run of blanks, the first one keeps it (`*+`): else a long line takes for ever.
 _CODE = re.compile(r"`([^`]+)`")
 _NOTHING = re.compile(
-    r"^(?:none|n/a|no dependencies|nothing|-|\u2014)?\s*(?:\([^)]*\)|[-\u2013\u2014,;:.].*)?[.\s]*$",
+    r"^(?:none|n/a|no dependencies|nothing|-|\u2014)?\s*+(?:\([^)]*\)|[-\u2013\u2014,;:.].*)?[.\s]*$",
     re.IGNORECASE,
 )
 _HEDGED = re.compile(
@@ -50,14 +51,14 @@ _HEDGED = re.compile(
     re.IGNORECASE,
 )
 _RUNS = re.compile(
-    r"^\W*(?:(?:run|execute|running|command)\b\W*)?(?:(?:`[^`]+`)\s*(?:,|and|&|then)?\s*)+"
+    r"^\W*(?:(?:run|execute|running|command)\b\W*)?(?:(?:`[^`]+`)\s*+(?:,|and|&|then)?+\s*+)++"
     r"(?:\W*(?:(?:all\s+)?pass(?:es)?|succeeds?|(?:is|are|stays?)\s+(?:green|clean)|exits?(?:\s+with)?\s+0))?\W*$",
     re.IGNORECASE,
 )
 _SHELLS = ("", "bash", "sh", "shell", "console", "zsh", "shell-session", "terminal")
 _DONE = re.compile(r"^\W*(?:done|completed?|finished|merged|shipped)\b", re.IGNORECASE)
 _OPEN = re.compile(
-    r"^\W*(?:to[- ]?do|pending|not[ _-]started|open|ready|planned|draft|new|queued|backlog|waiting)?\W*$",
+    r"^\W*+(?:to[- ]?do|pending|not[ _-]started|open|ready|planned|draft|new|queued|backlog|waiting)?\W*$",
     re.IGNORECASE,
 )
 _LOOKS_DONE = re.compile(r"[\u2705\u2714\u2611]|~~|[\[(](?:done|completed?|merged)[\])]", re.IGNORECASE)

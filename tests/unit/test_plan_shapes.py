@@ -5,12 +5,14 @@ The files in `tests/data/plans` have the shapes of public planners, in our own w
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from runner.errors import PlanInvalid
 from runner.plan import load
+from runner.plan.markdown import parse
 from runner.plan.units import Files, Unit
 
 FOLDER = Path(__file__).parents[1] / "data" / "plans"
@@ -457,3 +459,30 @@ def test_a_path_in_toml_that_may_be_none_is_told(path: str) -> None:
     text = f'schema_version = 1\n[[units]]\nid = "A"\ngoal = "g"\nfiles = ["{path}"]\n'
     found = load.examined(text, "plan.toml")
     assert lines_of(found.unclear) == [5] and found.plan.units[0].files.modify == (path,)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"## U1{' ' * 100_000}x",
+        f"- **Verify:** {'`a`  ' * 40}!x",
+        f"- **Verify:** run {'`a` and  ' * 3000}?x",
+        f"- **Depends on:** none{' ' * 100_000}x",
+        f"- **Status:** {'. ' * 50_000}x",
+        f"**Files{' ' * 100_000}x:** a",
+        f"- **Files:** {'(a ' * 20_000}",
+    ],
+)
+def test_no_line_of_a_plan_takes_for_ever(line: str) -> None:
+    """The plan of a stranger is read before anybody trusts it."""
+
+    def give_up(*_: object) -> None:
+        raise AssertionError("it is still being read")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(20)
+    try:
+        parse(f"### U1. A\n\n{line}\n")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
