@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from runner.disk import programs
 from runner.disk.files import read_text, replace_json, withdraw
 from runner.model import Outcome, Phase, Reason
 from runner.state import temp
@@ -17,6 +18,7 @@ from runner.state.events import EndTold, complain, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, exited
 from runner.state.spent import tokens
+from runner.state.watched import rewritten
 from runner.supervise import attempts, tree_helper
 from runner.supervise.judging import judge, own_signs, survivors_of
 from runner.verify.evidence import Fate, Retry
@@ -75,7 +77,7 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
         signs = own_signs(owner)
         wish = None if survivors else wish or _overspent(owner)
         closing = attempts.closing_turn(owner.invocation, owner.manifest)
-        if signs[0] is Outcome.SUCCEEDED and wish is None and closing is not None:
+        if signs[0] is Outcome.SUCCEEDED and wish is None and closing is not None and _is_as_it_was(owner):
             return closing
         judgement = _judged_before(owner) if is_alone else None
         if judgement is None:
@@ -209,8 +211,26 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
         is_back = rolled is not None and not rolled.amiss
         if rolled is not None and rolled.refused is None:
             tree_helper.set_aside(run, manifest.attempt, owner.env)
+    elif not _is_as_it_was(owner):
+        return None
     original = read_text(run.prompt if invocation.fresh_argv is None else run.task) or ""
     return attempts.next_attempt(invocation, manifest, judgement, mode, original, rolled_back=is_back)
+
+
+def other_program(owner: Owner) -> str | None:
+    """What another attempt would run outside of a sandbox, and an agent may have put there."""
+    then = owner.invocation
+    if then.program_stamp and programs.stamp(then.program, owner.env) != then.program_stamp:
+        return then.program
+    return next(iter(rewritten(then.cwd, then.started)), None)
+
+
+def _is_as_it_was(owner: Owner) -> bool:
+    """False, and told, where nothing is started again: what the attempt has shown is its verdict then."""
+    other = other_program(owner)
+    if other is not None:
+        owner.log.note("not_retried", message=f"{other} is not what it was at the start")
+    return other is None
 
 
 def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outcome, Reason]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 
-from runner.disk import programs
 from runner.disk.files import create
 from runner.model import Outcome, Phase, Reason
 from runner.processes import spawn
@@ -17,7 +16,6 @@ from runner.processes.proc import Absence, identify
 from runner.runtimes import get
 from runner.state.lifecycle import Event
 from runner.state.manifest import retried, started
-from runner.state.watched import rewritten
 from runner.supervise import ending, takeover
 from runner.supervise.begin import report_looked, start_failure
 from runner.supervise.owner import Owner
@@ -163,7 +161,7 @@ class Supervisor:
             "stderr_from": _size(run.stderr),
             "thread_id": None if following.how == "fresh" else owner.manifest.thread_id,
         }
-        if (other := self._other_program()) is not None:
+        if (other := ending.other_program(owner)) is not None:
             reason = Reason("program_changed", f"{other} is not what it was at the start", _CHANGED)
             ending.close(owner, Event.START_FAILED, (Outcome.FAILED, reason), reason)
             return False
@@ -187,13 +185,6 @@ class Supervisor:
         told = {"process": process.to_json(), "attempt": owner.manifest.attempt, "how": following.how}
         owner.log.note(Event.STARTED, **told, **begins, cgroup=owner.manifest.cgroup)
         return True
-
-    def _other_program(self) -> str | None:
-        """What the attempt would run that the agent of a former one may have put there."""
-        then, now = self._owner.invocation, self._owner.env
-        if then.program_stamp and programs.stamp(then.program, now) != then.program_stamp:
-            return then.program
-        return next(iter(rewritten(then.cwd, then.started)), None)
 
     def _waited(self, seconds: float) -> bool:
         """False: it was cancelled meanwhile."""

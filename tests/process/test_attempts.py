@@ -102,8 +102,10 @@ def test_a_program_that_its_agent_has_changed_is_not_started_again(repo: Repo, w
         more='[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n',
     )
     commit(repo)
-    ended = repo.start("--sandbox", "wild", "--allow-danger").wait()
-    assert (ended["status"], ended["reason"]["code"]) == ("failed", "program_changed")
+    run = repo.start("--sandbox", "wild", "--allow-danger")
+    ended = run.wait()
+    assert (ended["status"], ended["reason"]["code"]) == ("rejected", "verify_failed")
+    assert "is not what it was" in run.events("not_retried")[0]["message"]
     assert ended["proof"] == "seen", "it could have left its group"
     assert repo.note("attempts").read_text().split() == ["x"]
 
@@ -122,7 +124,9 @@ def test_what_a_program_starts_is_not_started_again_once_its_agent_has_changed_i
         more='[runtimes.codex.config]\nmcp_servers.a.command = "./server"\n',
     )
     commit(repo)
-    ended = repo.start("--sandbox", "workspace-write").wait()
-    assert (ended["status"], ended["reason"]["code"]) == ("failed", "program_changed")
-    assert "server" in ended["reason"]["message"]
+    run = repo.start("--sandbox", "workspace-write")
+    ended = run.wait()
+    assert (ended["status"], ended["reason"]["code"]) == ("rejected", "verify_failed")
+    assert run.events("not_retried")[0]["message"] == "./server is not what it was at the start"
+    assert "evil" not in (repo.root / "server").read_text(encoding="utf-8")
     assert repo.note("attempts").read_text().split() == ["x"]
