@@ -82,6 +82,10 @@ class Attempt(Value):
     """The class of its end, once there was another attempt after it."""
     counts: bool = False
     """Whether it was a failure of the task itself."""
+    tree: str | None = None
+    """What was judged, in the run's own record of its work tree."""
+    failed_check: str | None = None
+    """The check that failed on it, and how."""
 
 
 class Survivor(Value):

@@ -16,7 +16,11 @@ from runner.verify.signs import told_wait_s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.invocation import Invocation
+    from runner.verify.checks import Check
+    from runner.verify.inspect import Observed
     from runner.verify.judgement import Judgement
 
 CLOSING_REQUEST = """\
@@ -114,6 +118,21 @@ def next_attempt(
 def former(manifest: Manifest) -> list[Attempt]:
     """The attempts before the present one that worked at the task."""
     return [one for one in manifest.attempts[:-1] if one.how != CLOSING]
+
+
+def judged(observed: Observed | None, checks: Sequence[Check]) -> dict[str, str | None]:
+    """What an attempt is known by: fields of `Attempt`."""
+    failed = next((f"{check.command} {check.how}" for check in checks if not check.passed), None)
+    return {"tree": None if observed is None else observed.tree, "failed_check": failed}
+
+
+def repeated(manifest: Manifest, observed: Observed | None, checks: Sequence[Check]) -> int | None:
+    """The attempt before it that has left the same change, and the same failing check."""
+    now = judged(observed, checks)
+    if None in now.values():
+        return None
+    same = (one.n for one in former(manifest) if (one.tree, one.failed_check) == (*now.values(),))
+    return next(same, None)
 
 
 def _how(invocation: Invocation, manifest: Manifest, wanted: str) -> str:

@@ -83,6 +83,8 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
         if judgement is None:
             judgement = judge(owner, signs, wish)
             _write_result(owner, judgement, None)  # before the tree is touched: see _judged_before
+        known = owner.cleaner().record(attempts.judged(judgement.observed, judgement.checks))
+        owner.manifest = owner.manifest.with_last_attempt(**known)
         following = _following(owner, judgement, is_alone=is_alone)
         if following is not None:
             return following

@@ -15,6 +15,7 @@ from runner.runtimes.base import End
 from runner.state.events import complain, read_events
 from runner.state.manifest import CLOSING, Survivor
 from runner.supervise import tree_helper
+from runner.supervise.attempts import repeated
 from runner.supervise.conformance import drift
 from runner.supervise.limits import is_full
 from runner.supervise.progress import tail
@@ -108,6 +109,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
             outcome, reason = _survived(owner.manifest)
         if _is_cancelled(owner):
             wish = Reason("cancelled", "cancelled while it was being verified")
+    observed = _observed(seen, claim)
     evidence = Evidence(
         outcome=outcome,
         reason=reason,
@@ -118,6 +120,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         checks=checks,
         checks_declared=len(owner.invocation.verify) if is_said_done else 0,
         findings=(*_found(owner, claim, seen, checks), *settings, *_drifted(owner)),
+        repeated=repeated(owner.manifest, observed, checks),
     )
     judgement = _judged(owner, evidence, seen)
     return judgement.replace(is_touched=False) if is_given_up else judgement

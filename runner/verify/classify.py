@@ -134,6 +134,7 @@ _BLOCKED = _any(_said("blocked"), _failed("blocked"))
 _SAID_FAILED = _any(_said("failed"), _failed("task_failed"))
 _PARTIAL = _any(_unfinished, _failed("partial"))
 _REFUTED = _any(_unverified, _failed("verify_failed"))
+_REPEATED = _any(lambda e: _unverified(e) and e.repeated is not None, _failed("no_progress"))
 _NOTHING = _any(_found("empty_diff"), _failed("empty_diff"))
 
 ROWS: tuple[Row, ...] = (
@@ -175,6 +176,7 @@ ROWS: tuple[Row, ...] = (
     Row("blocked", _BLOCKED, _O.FAILED, "blocked", _PERSON, _of_blocked),
     Row("task_failed", _SAID_FAILED, _O.FAILED, "task_failed", _TASK, _of_failed),
     Row("partial", _PARTIAL, _O.FAILED, "partial", _PART, _of_partial),
+    Row("no_progress", _REPEATED, _O.REJECTED, "verify_failed", _SPENT, reasons.from_repetition),
     Row("refuted", _REFUTED, _O.REJECTED, "verify_failed", _TASK, reasons.from_checks),
     Row("nothing_done", _NOTHING, _O.REJECTED, "empty_diff", _TASK, _of_nothing),
     Row("objection", _found(), _O.REJECTED, "verify_failed", _TASK, _of_any),

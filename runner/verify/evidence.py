@@ -69,6 +69,8 @@ class Evidence(Value):
     """In their order, up to the first that failed."""
     checks_declared: int = 0
     findings: tuple[Finding, ...] = ()
+    repeated: int | None = None
+    """The number of an attempt before it with the same change and the same failing check."""
 
     @property
     def concluded(self) -> bool:

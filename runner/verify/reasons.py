@@ -71,6 +71,15 @@ def from_claim(code: str, says: str) -> Callable[[Evidence], Reason]:
     return reason
 
 
+def from_repetition(e: Evidence) -> Reason:
+    """The check that failed again, on what had not changed."""
+    if not e.concluded:
+        return e.reason
+    failed = from_checks(e)
+    text = f"{failed.message}, with the same change as attempt {e.repeated}"
+    return Reason("no_progress", text, "change the prompt, the check or the model", failed.detail)
+
+
 def from_checks(e: Evidence) -> Reason:
     """The check that did not pass, or was not even run."""
     if not e.concluded:

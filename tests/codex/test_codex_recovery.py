@@ -110,7 +110,8 @@ def test_the_ladder_resumes_and_then_begins_afresh_in_the_tree_as_it_was(repo: R
     ],
 )
 def test_the_end_of_the_ladder_is_an_escalation_and_the_tree_is_as_before(repo: Repo, ladder: str) -> None:
-    before = Tree.of(prepares(repo, answers(43) * 3, FINAL, CHECK, "retries = 2", more=ladder))
+    tries = answers(43) + answers(44) + answers(45)
+    before = Tree.of(prepares(repo, tries, FINAL, CHECK, "retries = 2", more=ladder))
     run = repo.start()
     waited = run.ask("wait")
     assert waited.status == 6
@@ -122,6 +123,21 @@ def test_the_end_of_the_ladder_is_an_escalation_and_the_tree_is_as_before(repo: 
     assert Tree.of(repo) == before
     report = run.ask("report")
     assert report.status == 0 and "verify_failed" in report.stdout
+
+
+@pytest.mark.parametrize("ladder", ["fresh", "resume"])
+def test_the_same_change_with_the_same_failing_check_is_no_progress(repo: Repo, ladder: str) -> None:
+    script = answers(43) + answers(44) + answers(43) + answers(42)
+    lines = (FINAL, CHECK, "retries = 5")
+    run = starts(repo, script, *lines, more=f'[recovery]\nladder = ["{ladder}"]\n')
+    assert run.ask("wait").status == 6
+    manifest = run.on_disk()
+    assert (manifest["reason"]["code"], manifest["attempt"]) == ("no_progress", 3)
+    assert "with the same change as attempt 1" in manifest["reason"]["message"]
+    one, two, three = manifest["attempts"]
+    assert one["tree"] == three["tree"] != two["tree"]
+    assert "exited with 3" in one["failed_check"]
+    assert (repo.root / "src/app.py").read_text() == "answer = 41\n"
 
 
 def test_a_failure_of_the_service_is_waited_for_and_is_none_of_the_tasks(repo: Repo) -> None:

@@ -34,6 +34,7 @@ FINER = {
     "survivors": ("survivors",),
     "machine": ("flag_refused", "misconfigured", "disk_full"),
     "refused": ("request_refused",),
+    "no_progress": ("no_progress",),
     "full": ("context_full",),
     "lost": ("lost", "supervisor_failed"),
     "stalled": ("stalled", "no_first_event"),

@@ -150,6 +150,8 @@ LATER_OF_AN_ATTEMPT = {
     "usage_before": None,
     "reason": None,
     "counts": False,
+    "tree": None,
+    "failed_check": None,
 }
 """What the sample of version 1 does not have yet, and what it is then. Never put it into the sample."""
 
