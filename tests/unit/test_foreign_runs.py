@@ -316,7 +316,8 @@ def test_no_run_is_started_where_others_have_the_folders_of_runs(
     os.chmod(root / ".runs", 0o770)
     assert said("trust", "--yes")[0] in (0, 2)
     status, told = answered("start", "--task", "work")
-    assert (status, told["error"]["code"]) == (9, "foreign_run"), told
+    assert (status, told["error"]["code"]) == (9, "conflict"), told
+    assert f"{root}/.runs can be written by others" in told["error"]["message"]
     assert not list((root / ".runs").glob("work/cli/*"))
 
 
