@@ -11,7 +11,7 @@ import re
 import textwrap
 from itertools import pairwise
 
-from runner.plan.filelist import file_item
+from runner.plan.filelist import FileItem
 from runner.plan.labels import (
     DECISIVE,
     boxed,
@@ -62,7 +62,6 @@ _OPEN = re.compile(
     re.IGNORECASE,
 )
 _LOOKS_DONE = re.compile(r"[\u2705\u2714\u2611]|~~|[\[(](?:done|completed?|merged)[\])]", re.IGNORECASE)
-_TEXTS = ("tests", "patterns")
 
 
 class Field:
@@ -124,10 +123,7 @@ class UnitReader:
             self.begin(line)
             return
         if role == "unclear":
-            self.doubt(
-                line,
-                f"{found(line.text)} looks like a unit, but is written otherwise than the units of this plan",
-            )
+            self.doubt(line, f"{found(line.text)} looks like a unit, but is not written as the others are")
         if line.kind is LineKind.HEADING:
             self.heading(line)
         elif self.level is None:
@@ -221,12 +217,8 @@ class UnitReader:
         _, text = boxed(line.text)
         label = label_of(text) if line.kind is LineKind.TEXT else None
         said = [order_said(part) for part in re.split(r"[.;]\s", text)]
-        if (
-            label is not None
-            and label.field in DECISIVE
-            and label.is_marked
-            and line.number > self.starts.first
-        ):
+        is_late = label is not None and label.is_marked and line.number > self.starts.first
+        if label is not None and is_late and label.field in DECISIVE:
             self.doubt(line, f"`{label.name}` stands in no unit, so nothing comes of it")
         elif self.outer == "verify" and self.units and _RUNS.match(text) and " " in text:
             self.doubt(line, f"{found(text)} stands in no unit, so it is not run")
@@ -250,15 +242,9 @@ class UnitReader:
         row = line.text.split("|")[1].strip() + ":" if line.text.startswith("|") else line.text
         label = label_of(row)
         if label is not None and label.field in DECISIVE:
-            self.doubt(
-                line,
-                f"`{label.name}` is not read here: it is quoted, in a table, in HTML or indented as code",
-            )
+            self.doubt(line, f"`{label.name}` is not read in a quotation, a table, HTML or indented code")
         elif self.field is not None and self.awaits(self.field, line):
-            self.doubt(
-                line,
-                f"{found(line.text)} is not read as `{self.field.name}`: it is quoted, in a table or code",
-            )
+            self.doubt(line, f"{found(line.text)} is not read as `{self.field.name}`: it is no plain text")
         self.prose[line.number] = line.number, None
 
     def awaits(self, field: Field, line: PageLine) -> bool:
@@ -300,10 +286,8 @@ class UnitReader:
             is_listed = self.field is not None and self.field.name in DECISIVE
             if not (line.is_first or line.is_item or line.is_lazy or label.is_marked or is_listed):
                 return False
-            self.doubt(
-                line,
-                f"`{label.name}` is no known label{near_field(label.name)}; its text is passed on as prose",
-            )
+            near = near_field(label.name)
+            self.doubt(line, f"`{label.name}` is no known label{near}; its text is passed on as prose")
         field = self.open(f"{label.field or ''}:{label.kind}", line)
         if label.field == "status":
             self.status(line, label.rest)
@@ -353,9 +337,7 @@ class UnitReader:
         if _DONE.match(text):
             self.units[-1]["done"] = True
         elif not _OPEN.match(text):
-            self.doubt(
-                line, f"found the status {found(text)}; a unit that is done has the box [x] or `Status: done`"
-            )
+            self.doubt(line, f"found the status {found(text)}; a unit that is done has the box [x]")
 
     # -- fields ----------------------------------------------------------------------------------------
 
@@ -388,7 +370,7 @@ class UnitReader:
     def files(self, unit: dict[str, Any], field: Field) -> None:
         files: dict[str, list[str]] = unit.setdefault("files", {})
         for number, text in field.items:
-            item = file_item(text, field.kind or "modify")
+            item = FileItem(text, field.kind or "modify")
             self.unclear += [(number, message) for message in item.unclear]
             self.adjusted += [(number, message) for message in item.adjusted]
             if item.has_remark or item.unclear:
@@ -406,10 +388,9 @@ class UnitReader:
             if _NOTHING.match(text) and not named:
                 continue
             if not named or _NOTHING.match(text.split("(")[0]) or _HEDGED.search(rest):
-                self.unclear.append(
-                    (number, f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`")
-                )
-            if re.search(r"\w{4}", rest):
+                message = f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`"
+                self.unclear.append((number, message))
+            if re.search(r"[^\W\d_]{3}", rest):
                 self.prose[number] = number, None
             if not _NOTHING.match(text.split("(")[0]):
                 names |= dict.fromkeys(named)
@@ -430,9 +411,10 @@ class UnitReader:
                 continue
             unit.setdefault("tests", []).append(text)
             if field.name == "verify" and any(re.match(r"[a-z./][\w./-]* \S", span) for span in spans):
-                self.unclear.append(
-                    (number, f"the command in {found(text)} is not run; write it as an item of its own")
-                )
+                message = f"the command in {found(text)} is not run; write it as an item of its own"
+                self.unclear.append((number, message))
+            elif _CODE.fullmatch(text.strip()) and "/" in text and " " not in text.strip():
+                self.unclear.append((number, f"{found(text)} is a path among the tests; list it in `Files`"))
 
     # -- between units ---------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _DEEPEST = 100
 """Lists and quotations in each other; the parser leaves out what is deeper."""
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_BLANKS = re.compile(r"\s{40,}")
+"""Nobody reads so many, and patterns that skip blanks would take long over them."""
 
 
 class LineKind(StrEnum):
@@ -125,7 +127,7 @@ def _of_block(
     content = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), token.content)
     is_first = True
     for number, text in enumerate(content.split("\n"), first):
-        text = text.strip()
+        text = _BLANKS.sub(" ", text.strip())
         if not text:
             continue
         here = kind

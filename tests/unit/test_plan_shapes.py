@@ -335,9 +335,10 @@ def test_dependencies_that_can_be_read_in_two_ways_are_told(value: str) -> None:
         ("This one depends on U1.", "it speaks of an order of U2 and U1"),
         ("**Blocks:** U1", "it speaks of an order of U2 and U1"),
         ("**Approach:**\n- **Files:** `a.py`", "`Files` stands inside of another field"),
-        ("> **Files:** `a.py`", "`Files` is not read here"),
+        ("> **Files:** `a.py`", "`Files` is not read in a quotation"),
         ("**Files:**\n\n| Path |\n|---|\n| a.py |", "is not read as `files`"),
         ("**Files:**\n```\na.py\n```", "a code block is not read as `files`"),
+        ("**Tests:** `tests/test_b.py`", "is a path among the tests"),
         ("**Verify:** all of it, e.g. with `pytest -q tests`", "is not run"),
     ],
 )
