@@ -9,6 +9,7 @@ from runner.cli.colour import paint
 from runner.cli.render import emit, exit_status
 from runner.errors import ExitStatus
 from runner.state.store import RunDir
+from runner.usecases import fate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     else:
         if ended.last_message:
             pen.say(ended.last_message)
-        pen.tell(_ended_text(ended))
+        pen.tell(_ended_text(ended, run))
     return exit_status(ended)
 
 
-def _ended_text(m: Manifest) -> str:
+def _ended_text(m: Manifest, run: RunDir) -> str:
     word = paint(m.status, "green" if m.status == "succeeded" else "red", sys.stderr)
     reason = m.reason
     lines = ["", f"{word}: {reason.message}" if reason else word]
@@ -78,6 +79,8 @@ def _ended_text(m: Manifest) -> str:
         lines.append(reason.detail.rstrip())
     if reason and reason.hint:
         lines.append(f"hint: {reason.hint}")
+    if (change := fate.of_change(run, m)) is not None:
+        lines.append(f"changes  {change}")
     lines.append(f"folder   {m.manifest_path.removesuffix('/manifest.json')}")
     lines.append(f"look     runner status {m.run_id}")
     lines.append(f"read     runner logs {m.run_id}")
@@ -102,5 +105,5 @@ def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     if args.format == "json":
         emit(ended.to_json())
     else:
-        pen.tell(_ended_text(ended))
+        pen.tell(_ended_text(ended, run))
     return exit_status(ended)

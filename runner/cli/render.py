@@ -63,8 +63,10 @@ def status_word(status: str, width: int = 0) -> str:
     return paint(padded, _COLOURS[status]) if status in _COLOURS else padded
 
 
-def manifest_text(m: Manifest, shown: Shown | None = None) -> str:
-    """`runner status` for people; `shown` says whether the run is foreign."""
+def manifest_text(m: Manifest, shown: Shown | None = None, change: str | None = None) -> str:
+    """`runner status` for people; `shown` says whether the run is foreign, `change` what became of its
+    work.
+    """
     foreign = None if shown is None else shown.foreign
     status = m.status if shown is None else shown.status
     runtime = f"{m.runtime.name} {m.runtime.version}"
@@ -75,6 +77,7 @@ def manifest_text(m: Manifest, shown: Shown | None = None) -> str:
         ("status", status_word(status) + (" (rehearsal)" if m.rehearsal else "")),
         ("foreign", None if foreign is None else f"{foreign.message} ({foreign.hint})"),
         ("reason", _reason(m)),
+        ("changes", change),
         ("runtime", f"{runtime}, {model}"),
         (
             "sandbox",
@@ -187,6 +190,7 @@ def rows_text(rows: Sequence[RunRow]) -> str:
     for row in rows:
         reason = row.reason if row.reason and row.reason != "completed" else ""
         asked = f" {row.questions_open} open questions" if row.questions_open else ""
+        asked += " work tree to accept or discard" if row.undecided else ""
         head = f"{row.run_id:<30}{row.task_id:<{width}}"
         rest = f"{row.created_at or '':<26}{reason}{asked}"
         if not (head.isprintable() and rest.isprintable()):

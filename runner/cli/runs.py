@@ -10,7 +10,8 @@ from runner.cli.render import emit, exit_status, manifest_text, questions_text, 
 from runner.errors import ExitStatus
 from runner.model import Task
 from runner.state import index
-from runner.usecases import find, look
+from runner.text.words import count
+from runner.usecases import fate, find, look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +36,12 @@ def run_list(args: Namespace) -> int:
         if args.task in (None, os.path.basename(path)):
             hint = "its runs are not listed; `ls -ld` shows whose it is"
             pen.warn(f"cannot read {path}: {why} ({hint})")
-    if not rows and args.format == "text" and not args.all:
-        pen.tell("(finished runs: runner list --all)")
+    if args.format == "text" and not args.all:
+        if waiting := look.undecided(root, rows):
+            runs = count(waiting, "finished run")
+            pen.tell(f"({runs} with a work tree to accept or discard: runner list --all)")
+        elif not rows:
+            pen.tell("(finished runs: runner list --all)")
     return ExitStatus.OK
 
 
@@ -52,7 +57,8 @@ def run_status(args: Namespace) -> int:
     if args.format == "json":
         emit(shown.to_json())
     else:
-        pen.say(manifest_text(manifest, shown))
+        change = fate.of_change(run, manifest) if shown.foreign is None else None
+        pen.say(manifest_text(manifest, shown, change))
     if args.format == "text" and run.has_questions():
         from runner.state import questions
         from runner.usecases import logs
@@ -80,7 +86,9 @@ def run_wait(args: Namespace) -> int:
         values = [manifest.to_json() for manifest in manifests]
         emit(values[0] if len(values) == 1 else values)
     else:
-        pen.say("\n\n".join(manifest_text(manifest) for manifest in manifests))
+        of = {run.run_id: run for run in runs}
+        texts = [manifest_text(one, None, fate.of_change(of[one.run_id], one)) for one in manifests]
+        pen.say("\n\n".join(texts))
     statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
     return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from runner.state.manifest import Manifest
 
-_VERSION = 2
+_VERSION = 3
 _NAME = ".index.json"
 _LARGEST = 64 << 20
 
@@ -42,9 +42,16 @@ class RunRow(Value):
     created_at: str | None
     ended_at: str | None
     questions_open: int = 0
+    undecided: bool = False
+    """Whether its own work tree waits for a decision; in the cache it is never said."""
 
 
-_OF_A_COLUMN: dict[str, set[type]] = {"int": {int}, "str": {str}, "str | None": {str, type(None)}}
+_OF_A_COLUMN: dict[str, set[type]] = {
+    "int": {int},
+    "str": {str},
+    "str | None": {str, type(None)},
+    "bool": {bool},
+}
 _KINDS = [_OF_A_COLUMN[annotation] for annotation in RunRow.__annotations__.values()]
 """What the columns of the cache hold: ten thousand rows are checked column by column."""
 

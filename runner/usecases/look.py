@@ -35,9 +35,11 @@ from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
 from runner.value import Value
+from runner.workspace.undecided import of_runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from runner.processes.proc import Process
@@ -309,7 +311,15 @@ def runs(root: str, *, task: str | None, everything: bool) -> list[RunRow]:
     rows.reverse()
     if everything:
         rows = sorted([*rows, *done], key=lambda row: row.run_id, reverse=True) if rows else done
+        if trees := of_runs(os.environ):
+            rows = [row.replace(undecided=bool(row.ended_at)) if row.run_id in trees else row for row in rows]
     return rows if task is None else [row for row in rows if row.task_id == task]
+
+
+def undecided(root: str, rows: Sequence[RunRow]) -> int:
+    """How many runs that are not among these, and so are done, have a work tree that stands."""
+    others = of_runs(os.environ) - {row.run_id for row in rows}
+    return sum(1 for run_id in others if index.folder_of(root, run_id) is not None)
 
 
 def foreign(run: RunDir) -> RunRow:

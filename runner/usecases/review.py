@@ -17,6 +17,7 @@ from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir, is_run_id
 from runner.text.words import count
 from runner.usecases.accept import judged, own_tree
+from runner.usecases.fate import of_change
 from runner.usecases.logs import redactor, refusals, unknown_secrets
 from runner.usecases.look import Shown, look, show
 from runner.value import Value
@@ -180,6 +181,10 @@ def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[st
             yield f"not as it was before: {text}"
         if rolled.kept:
             yield f"{len(rolled.kept)} files were edited meanwhile and are kept in {run.path}/kept"
+    elif manifest.outcome != "succeeded" and standing(run.path) is None:
+        change = of_change(run, manifest)
+        if change is not None:
+            yield f"its changes: {change}"
     tree = standing(run.path)
     if tree is not None and manifest.is_done:
         words = f"`runner accept {run.run_id}` or `runner discard {run.run_id}`"

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 
+from runner.disk import home
 from runner.disk.files import read
+from runner.errors import Unwritable
 from runner.value import FilePath, Value, json_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RECORD = "worktree.json"
 
@@ -14,6 +20,18 @@ class _Stood(Value):
     """What of a `Worktree` is asked here."""
 
     path: FilePath
+
+
+def of_runs(env: Mapping[str, str]) -> frozenset[str]:
+    """The ids of all runs, of whatever repository, whose own work trees stand, done or not."""
+    found: set[str] = set()
+    try:
+        top = os.path.join(home.state(env), "worktrees")
+        for folder in os.listdir(top):
+            found.update(os.listdir(os.path.join(top, folder)))
+    except (OSError, Unwritable):
+        pass
+    return frozenset(found)
 
 
 def standing(folder: str) -> str | None:

@@ -1,0 +1,55 @@
+"""What has become of a run's change, in one line for people. Edge: disk, reading. Standard library only.
+
+After its end nothing else says whether a change is still in the tree, or waits for a decision.
+"""
+
+from __future__ import annotations
+
+from runner.disk.files import read
+from runner.text.words import count
+from runner.value import json_value
+from runner.workspace.undecided import standing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.model import Json
+    from runner.state.manifest import Manifest
+    from runner.state.store import RunDir
+
+_LARGEST = 64 << 20
+
+
+def of_change(run: RunDir, manifest: Manifest) -> str | None:
+    """None for a run that is not done, has changed nothing, or was not recorded."""
+    place = manifest.workspace
+    if not manifest.is_done or place is None:
+        return None
+    shows = f"runner diff {run.run_id}"
+    if place.kind == "worktree":
+        if standing(run.path) is None:
+            return None
+        decide = f"runner accept {run.run_id} | runner discard {run.run_id}"
+        return f"in a work tree that waits for your decision: {shows} | {decide}"
+    try:
+        found = json_value(read(run.result, _LARGEST))
+        return _in_your_tree(found, manifest, shows)
+    except (OSError, ValueError, LookupError, TypeError):
+        return f"what it changed is still in your tree: {shows}"
+
+
+def _in_your_tree(found: Json, manifest: Manifest, shows: str) -> str | None:
+    rolled, seen = found["rolled_back"], found["observed"]
+    if rolled is not None and rolled["refused"] is None:
+        files = count(len(rolled["restored"]) + len(rolled["removed"]), "file")
+        all_of_it = "rolled back" if not (rolled["left"] or rolled["unequal"]) else "not all rolled back"
+        return f"{all_of_it} ({files}): {shows}"
+    if found["attempt"] != manifest.attempt or seen is None:
+        return f"not known; what is in your tree: {shows}"
+    if not seen["changed"]:
+        return None
+    files = count(len(seen["changed"]), "file")
+    if manifest.outcome == "succeeded":
+        return f"{files} in your tree: {shows}"
+    why = "its rollback was refused" if rolled is not None else "it had uncommitted changes before"
+    why = why if rolled is not None or found["was_clean"] is False else ""
+    return f"{files} kept in your tree{f' ({why})' if why else ''}: {shows}"

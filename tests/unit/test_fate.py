@@ -1,0 +1,102 @@
+"""After its end a run says where its change is: in the tree, rolled back, or waiting for a decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ended import a_result, a_worktree, an_ended_run, write_result
+from support.work import Work
+
+from runner.cli.render import manifest_text, rows_text
+from runner.model import Outcome
+from runner.state.manifest import Workspace
+from runner.state.store import RunDir
+from runner.usecases import accept, look, review
+from runner.usecases.fate import of_change
+
+ROLLED = {
+    "restored": ["a"],
+    "removed": ["b", "c"],
+    "kept": [],
+    "left": [],
+    "unequal": [],
+    "refused": None,
+    "hint": None,
+}
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    made = Work(tmp_path)
+    made.write("a.txt", "a\n")
+    made.commit()
+    return made
+
+
+def ended(work: Work, outcome: Outcome = Outcome.REJECTED, kind: str = "in-place", **result: Any) -> RunDir:
+    run = an_ended_run(work.root, outcome=outcome, workspace=Workspace(kind, str(work.root), None))
+    if result:
+        write_result(run, a_result(**result))
+    return run
+
+
+def told(run: RunDir) -> str | None:
+    text = of_change(run, run.read_manifest())
+    return None if text is None else text.removesuffix(f": runner diff {run.run_id}")
+
+
+@pytest.mark.parametrize(
+    ("result", "wanted"),
+    [
+        ({"was_clean": False}, "2 files kept in your tree (it had uncommitted changes before)"),
+        ({"was_clean": True}, "2 files kept in your tree"),
+        ({"rolled_back": ROLLED}, "rolled back (3 files)"),
+        ({"rolled_back": {**ROLLED, "left": ["a: busy"]}}, "not all rolled back (3 files)"),
+        (
+            {"rolled_back": {**ROLLED, "refused": "HEAD moved"}},
+            "2 files kept in your tree (its rollback was refused)",
+        ),
+        ({"observed": None}, "not known; what is in your tree"),
+        ({"attempt": 2}, "not known; what is in your tree"),
+        ({"observed": {**a_result()["observed"], "changed": []}}, None),
+        ({}, "what it changed is still in your tree"),
+        ({"rolled_back": 5}, "what it changed is still in your tree"),
+    ],
+)
+def test_of_a_run_in_place_it_says_whether_the_change_is_still_there(
+    work: Work, result: dict[str, Any], wanted: str | None
+) -> None:
+    run = ended(work, **result)
+    assert told(run) == wanted
+    shown = manifest_text(run.read_manifest(), None, of_change(run, run.read_manifest()))
+    assert (f"changes   {wanted}" in shown) if wanted else "changes" not in shown
+
+
+def test_a_kept_change_is_a_note_of_the_report_and_a_success_is_none(work: Work) -> None:
+    run = ended(work, was_clean=True)
+    assert f"its changes: 2 files kept in your tree: runner diff {run.run_id}" in review.report(run).notes
+    good = ended(work, Outcome.SUCCEEDED, was_clean=True)
+    assert told(good) == "2 files in your tree"
+    assert not any("its changes" in note for note in review.report(good).notes)
+
+
+def test_a_run_that_was_not_recorded_says_nothing(work: Work) -> None:
+    run = an_ended_run(work.root)
+    assert of_change(run, run.read_manifest()) is None
+
+
+def test_a_work_tree_that_stands_waits_and_is_marked_in_every_list(work: Work) -> None:
+    run = ended(work, Outcome.SUCCEEDED, kind="worktree")
+    a_worktree(run, work.head())
+    other = ended(work, Outcome.SUCCEEDED)
+    assert f"runner accept {run.run_id} | runner discard {run.run_id}" in (told(run) or "")
+    for _ in range(2):  # from the manifests, then from the cache
+        rows = look.runs(str(work.root), task=None, everything=True)
+        assert {row.run_id: row.undecided for row in rows} == {run.run_id: True, other.run_id: False}
+        assert rows_text(rows).count("work tree to accept or discard") == 1
+    assert look.runs(str(work.root), task=None, everything=False) == []
+    assert look.undecided(str(work.root), []) == 1 and look.undecided("/other", []) == 0
+    accept.discard(run)
+    assert told(run) is None and look.undecided(str(work.root), []) == 0
