@@ -268,3 +268,30 @@ def links(path: str) -> Iterator[str]:
             target = os.readlink(at)
             todo = [*target.split("/"), *todo]
             at = "/" if os.path.isabs(target) else os.path.dirname(at)
+
+
+def remove_tree(path: str) -> None:
+    """Takes a folder away with all in it, as far as that is possible. No link is followed."""
+    import shutil
+
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+    except RecursionError:  # it calls itself for each level, and an agent can make any number of them
+        try:
+            _flatten(path)
+        except OSError:
+            return
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _flatten(path: str) -> None:
+    """Moves each folder below up to this one, and takes the files away."""
+    prefix, number = f"{path}/{os.urandom(8).hex()}", 0
+    while inner := [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]:
+        for folder in inner:
+            for entry in [*os.scandir(folder)]:
+                if entry.is_dir(follow_symlinks=False):
+                    os.rename(entry.path, f"{prefix}-{(number := number + 1)}")
+                else:
+                    os.unlink(entry.path)
+            os.rmdir(folder)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
+from runner.disk.files import remove_tree
+
 NAME = "temp"
 
 
 def remove(path: str) -> None:
     """Takes it away with all that its run has left there, as far as that is possible. No link is followed."""
-    import shutil
-
     if os.path.basename(os.path.dirname(path)) == NAME and not os.path.islink(path):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 
 from runner.disk import home
-from runner.disk.files import private_folder, replace_bytes, unwritable
+from runner.disk.files import private_folder, remove_tree, replace_bytes, unwritable
 from runner.errors import Conflict
 from runner.value import Count, FilePath, InnerPath, ObjectId, Value
 from runner.workspace import merging
@@ -300,7 +299,7 @@ def _remove(repository: Repository, path: str) -> None:
     git.ask("worktree", "unlock", name)
     status, _, said = git.ask("worktree", "remove", "--force", "--force", name)
     if status != 0:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path)
         git.ask("worktree", "prune")
     if os.path.lexists(path):
         raise Conflict(f"{path} cannot be removed: {said}")

@@ -292,3 +292,21 @@ def test_an_error_of_the_disk_has_a_name() -> None:
     kinds = {28: DiskFull, 122: DiskFull, 24: TooManyFiles, 23: TooManyFiles, 40: Conflict, 13: Unwritable}
     for number, kind in kinds.items():
         assert type(files.unwritable(OSError(number, "why", "/path"))) is kind
+
+
+def test_a_tree_is_removed_however_deep_it_is_and_no_link_is_followed(tmp_path: Path) -> None:
+    """Deeper than Python calls itself, and than a path is long."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    top = tmp_path / "top"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(1500):
+        os.symlink(tmp_path / "mine", "link", dir_fd=here)
+        os.mkdir("long" * 10, dir_fd=here)
+        inner = os.open("long" * 10, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    files.remove_tree(str(top))
+    assert not top.exists() and (tmp_path / "mine" / "file").exists()
