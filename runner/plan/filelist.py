@@ -21,6 +21,7 @@ _NOTHING = re.compile(
     r"[^\w`]*(?:\(.*\)|\s[-\u2013\u2014]\s.*)?[^\w`]*$",
     re.IGNORECASE,
 )
+_LONGEST_NOTHING = 1000
 _NEGATED = re.compile(
     r"\b(?:leave|don't|do not|never|not|without|except|unchanged|untouched)\b", re.IGNORECASE
 )
@@ -48,7 +49,7 @@ class FileItem:
         said = _KIND.match(text)
         self.kind = _KINDS.get(said[1].lower(), "modify") if said else kind
         text = text[said.end() :] if said else text
-        if not _NOTHING.match(text.strip("*_") or text):
+        if len(text) > _LONGEST_NOTHING or not _NOTHING.match(text.strip("*_") or text):
             self._read(_pieces(text))
             if not (self.paths or self.unclear or self.has_remark):
                 self.unclear.append(f"found {found(text)}; expected a path in backticks")

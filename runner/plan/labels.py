@@ -173,7 +173,7 @@ def order_said(text: str) -> tuple[list[str], list[str]]:
 
 def _each(text: str) -> Iterator[str]:
     kind, last = "", ""
-    for dash, word, number in _ONE.findall(text):
+    for dash, word, number in _ONE.findall(" ".join(text.split())):
         kind = word or kind
         if dash and last.isdigit() and number.isdigit():
             until = min(int(number), int(last) + _WIDEST_RANGE)

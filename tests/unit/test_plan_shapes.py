@@ -472,6 +472,9 @@ def test_a_path_in_toml_that_may_be_none_is_told(path: str) -> None:
         f"- **Status:** {'. ' * 50_000}x",
         f"**Files{' ' * 100_000}x:** a",
         f"- **Files:** {'(a ' * 20_000}",
+        f"- **Files:** none{' ' * 100_000}x",
+        f"- **Files:** none {'-' * 100_000}x",
+        f"- **Depends on:** U1{' ' * 100_000}U2",
     ],
 )
 def test_no_line_of_a_plan_takes_for_ever(line: str) -> None:
