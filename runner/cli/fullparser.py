@@ -7,7 +7,7 @@ import sys
 from types import ModuleType
 
 from runner.cli import pen
-from runner.cli.parser import WrongText
+from runner.cli.parser import HIDDEN, WrongText
 from runner.errors import UsageError
 
 # Our texts are English only. The `gettext` that argparse wants for its own costs a twentieth of an empty
@@ -40,6 +40,20 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=28, width=max(60, min(columns, 110)) - 2)
 
 
+class _Once(argparse.Action):
+    """A value that there is one of. Of two, argparse would take the last and say nothing of the first."""
+
+    _told: Any = None
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, space: Any, told: Any, name: str | None = None
+    ) -> None:
+        if name is not None and self._told not in (None, told):
+            parser.error(f"{name} takes one value, and was given {self._told!r} and {told!r}")
+        self._told = told
+        setattr(space, self.dest, told)
+
+
 class FullParser(argparse.ArgumentParser):
     """What a verb has declared, as argparse reads it."""
 
@@ -51,6 +65,8 @@ class FullParser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             allow_abbrev=False,
         )
+        for kind in (None, "store"):
+            self.register("action", kind, _Once)
         groups: dict[OptionGroup, Any] = {}
         for option in declared.declared:
             group = option.group
@@ -59,9 +75,11 @@ class FullParser(argparse.ArgumentParser):
                 groups[group] = (
                     self.add_mutually_exclusive_group() if title is None else self.add_argument_group(title)
                 )
-            told = (
-                {**option.told, "type": _typed(option.told["type"])} if "type" in option.told else option.told
-            )
+            told = dict(option.told)
+            if "type" in told:
+                told["type"] = _typed(told["type"])
+            if told.get("help") == HIDDEN:
+                told["help"] = argparse.SUPPRESS  # which is compared by identity
             (self if group is None else groups[group]).add_argument(*option.names, **told)
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:

@@ -134,6 +134,8 @@ class Parser:
                 found[option.dest] = option.told["const"]
                 continue
             made = _value(option, value or _not_plain())
+            if kind == "store" and found.get(option.dest, made) != made:
+                _not_plain()
             found[option.dest] = made if kind == "store" else [*found.get(option.dest, ()), made]
         if loose and loose[-1] - loose[0] >= len(loose):
             _not_plain()  # of words in several places argparse gives each place its share
@@ -215,6 +217,13 @@ def duration(text: str) -> float:
 def grace(text: str) -> float:
     """As `duration`, and 0 is allowed: at once."""
     return 0.0 if text.strip() in ("0", "0s") else duration(text)
+
+
+def age(text: str) -> float:
+    """As `duration`, with a unit or 0: of what is removed, nobody has to guess that 5 are seconds."""
+    if text.strip().replace(".", "", 1).isdigit() and float(text) != 0:
+        raise WrongText(f"`{text.strip()}` has no unit: {text.strip()}d are days, {text.strip()}h hours")
+    return grace(text)
 
 
 def here() -> str:

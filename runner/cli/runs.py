@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.cli import pen
-from runner.cli.parser import Namespace, Parser, add_run, duration, grace, here
+from runner.cli.parser import Namespace, Parser, add_run, age, duration, grace, here
 from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
 from runner.model import Task
@@ -161,7 +161,7 @@ def run_reap(args: Namespace) -> int:
 def add_clean(parser: Parser) -> None:
     parser.add_argument(
         "--older-than",
-        type=grace,
+        type=age,
         default=7 * 86400.0,
         metavar="D",
         help="only runs that ended longer ago than this (default: 7d; 0 is all)",

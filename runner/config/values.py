@@ -40,7 +40,7 @@ IN_LIMITS = ("timeout", "idle_timeout")
 CONTRACTS = ("final", "closing-turn", "status-block")
 MOST = 10**15 - 1
 DEEPEST = 32
-GLOB_PATTERN = r"^(?![/~!])(?!(.*/)?\.\.(/|$))[^\n\0]*[^/\n\0][^\n\0]*$"
+GLOB_PATTERN = r"^(?![/~!])(?!(.*/)?\.\.(/|$))[^\n\x00]*[^/\n\x00][^\n\x00]*$"
 NAME_PATTERN = r"^(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 PLACEHOLDERS = ("title", "n", "batches", "units", "task", "run_id")
 """What a `commit_message` may have in braces."""

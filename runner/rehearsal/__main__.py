@@ -27,7 +27,9 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, _leave)
     options = _parser().parse_args(argv)
     try:
-        play = script.load(options.script) if options.script else script.default(options.task)
+        play = (
+            script.load(options.script) if options.script else script.default(options.task, options.contract)
+        )
         listener = _listener(options.listen_fd)
         log = Log(options.log, with_bodies=options.log_bodies)
     except script.ScriptError as error:
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--listen-fd", type=int, metavar="FD", help="an inherited listening socket")
     option("--script", type=Path, metavar="FILE", help="what the model does (default: one answer)")
     option("--task", default="unnamed", metavar="NAME", help="the task id, {task} in texts")
+    option("--contract", metavar="C", help="the task's output_contract, for the answer without a script")
     option("--manifest", type=Path, metavar="PATH", help="end together with the run of this file")
     option("--log", type=Path, metavar="FILE", help="one JSON line per request")
     option("--log-bodies", action="store_true", help="the log has the whole requests too")

@@ -60,10 +60,18 @@ class ScriptError(Exception):
         super().__init__("\n".join(self.problems))
 
 
-def default(task: str) -> Script:
-    """The script of a rehearsal without one: a short answer that says what it is."""
+def default(task: str, contract: str | None = None) -> Script:
+    """The script of a rehearsal without one: a short answer that says what it is, in the form that the task's
+    `output_contract` asks for.
+    """
     said = f"Rehearsal of task `{task}`: no model was asked. Codex and its sandbox were real."
-    return Script(turns=(Turn(message=said),))
+    if contract == "status-block":
+        lines = ("STATUS: SUCCESS", "FILES_CHANGED: []", "TESTS_RUN: []", f"NOTES: {said}")
+        return Script((Turn("\n".join((*lines, "ASSUMPTIONS: []", "PATTERNS_DISCOVERED: []"))),))
+    result = {"status": "completed", "files_modified": [], "issues": [], "summary": said}
+    closing = Turn(json.dumps({**result, "verification_summary": "Nothing was run."}))
+    turns = {"final": (closing,), "closing-turn": (Turn(said), closing)}
+    return Script(turns.get(contract or "", (Turn(said),)))
 
 
 def load(path: Path) -> Script:

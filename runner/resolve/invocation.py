@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from runner.model import Model
+    from runner.model import Model, Task
     from runner.resolve.choose import Choice
     from runner.runtimes.base import Runtime
 
@@ -114,7 +114,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         origins=_origins(choice),
         config_digest=config.digest,
         prompt_digest=digest_of(prompt),
-        terms=Terms(**{name: getattr(task, name) for name in Terms._fields}),
+        terms=_terms(task, found.rehearsal),
         recovery=config.recovery.replace(retries=task.retries),
         fresh_prompt=None if commands["fresh_argv"] is None else whole,
         retry_of=None if again is None else again.run,
@@ -138,6 +138,13 @@ def _delegation(choice: Choice, parent: Invocation | None) -> Delegation:
     if parent is not None:
         delegation.refuse_wider(parent, task, choice.sandbox, own)
     return delegation.narrowed(own, parent)
+
+
+def _terms(task: Task, rehearsal: Rehearsal | None) -> Terms:
+    """Where the default script plays, no change is asked for: it only answers."""
+    terms = Terms(**{name: getattr(task, name) for name in Terms._fields})
+    only_answers = rehearsal is not None and rehearsal.script is None
+    return terms.replace(expects_change=False) if only_answers else terms
 
 
 def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:

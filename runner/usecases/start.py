@@ -387,6 +387,8 @@ def _rehearsal(
             text = f"the rehearsal script {path} is not valid"
             raise ConfigInvalid(text, hint=_SCRIPT_HINT, problems=problems) from None
         argv += ["--script", path]
+    elif choice.task.output_contract is not None:
+        argv += ["--contract", choice.task.output_contract]
     rehearsal = Rehearsal(path, port, tuple(argv))
     return rehearsal, codex_config.overrides(port, retries=retries), codex_config.environment(env)
 

@@ -51,11 +51,14 @@ def test_a_run_succeeds_and_its_manifest_tells_all_of_it(repo: Repo) -> None:
     assert run.told("cancel") == run.on_disk(), "after its end there is nothing to cancel"
 
 
-def test_the_default_rehearsal_needs_no_script(repo: Repo) -> None:
-    repo.config('[tasks.work]\nprompt = "Do it."\n')
+@pytest.mark.parametrize("contract", ["", "final", "closing-turn", "status-block"])
+def test_the_default_rehearsal_needs_no_script(contract: str, repo: Repo) -> None:
+    asked = f'output_contract = "{contract}"\nsandbox = "workspace-write"\n' if contract else ""
+    repo.config(f'[tasks.work]\nprompt = "Do it."\n{asked}')
     done = repo.cli("start", "--task", "work", "--rehearse", "--wait")
     assert done.status == 0, done.stderr
     assert "Rehearsal of task `work`" in done.stdout
+    assert "Rehearsal of task `work`" in repo.cli("report", "@latest").stdout
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.imports import ROOT
 
-from runner.cli.app import COMMANDS, full_parser, parser_of
+from runner.cli.app import COMMANDS, arguments, full_parser, parser_of
 from runner.cli.parser import Namespace
 from runner.errors import UsageError
 from runner.lightjson import dumps, loads
@@ -122,6 +122,37 @@ def test_an_ordinary_command_line_needs_no_argparse(line: str) -> None:
 def test_a_command_line_that_is_not_plain_is_left_to_argparse(line: str) -> None:
     verb, *words = line.split()
     assert plainly(verb, words) is None
+
+
+@pytest.mark.parametrize(
+    "line", ["start --task a --task b", "list --task=a --task b", "logs RUN --tail 1 --tail 2"]
+)
+def test_of_two_values_where_one_is_wanted_neither_is_taken(line: str) -> None:
+    verb, *words = line.split()
+    with pytest.raises(UsageError, match="takes one value, and was given"):
+        arguments(verb, words)
+
+
+def test_the_same_value_may_be_told_twice() -> None:
+    assert arguments("start", ["--task", "a", "--task=a", "--set", "x=1", "--set", "x=2"]).sets == [
+        "x=1",
+        "x=2",
+    ]
+
+
+def test_an_option_for_programs_is_not_in_the_help() -> None:
+    assert "--run-id" not in full_parser("start").format_help()
+
+
+@pytest.mark.parametrize("text", ["5", "0.5", " 30 "])
+def test_an_age_needs_a_unit(text: str) -> None:
+    with pytest.raises(UsageError, match="has no unit: "):
+        arguments("clean", ["--older-than", text])
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("0s", 0.0), ("5s", 5.0), ("1d", 86_400.0)])
+def test_an_age_with_a_unit_is_what_it_says(text: str, seconds: float) -> None:
+    assert arguments("clean", ["--older-than", text]).older_than == seconds
 
 
 # -- JSON ------------------------------------------------------------------------------------------------

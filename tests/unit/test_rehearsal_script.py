@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from runner.rehearsal import script
 from runner.rehearsal.turns import Failure, PatchCall, Script, ShellCall, ToolCall, Turn, TurnUsage
+from runner.verify.claim import Claim, read_claim
 
 PATCH = "*** Begin Patch\n*** Add File: a.txt\n+x\n*** End Patch\n"
 
@@ -188,6 +189,20 @@ def test_the_default_script_is_one_answer_that_names_the_task() -> None:
     (turn,) = script.default("hello").turns
     assert turn.message is not None
     assert turn.message.startswith("Rehearsal of task `hello`: no model was asked.")
+
+
+@pytest.mark.parametrize(("contract", "turns"), [("final", 1), ("closing-turn", 2)])
+def test_the_default_script_ends_with_the_result_that_is_asked_for(contract: str, turns: int) -> None:
+    play = script.default("hello", contract)
+    assert len(play.turns) == turns
+    claim = read_claim(play.turns[-1].message)
+    assert isinstance(claim, Claim)
+    assert (claim.status, claim.files_modified) == ("completed", ())
+
+
+def test_the_default_script_fills_in_the_block_that_is_asked_for() -> None:
+    (turn,) = script.default("hello", "status-block").turns
+    assert str(turn.message).startswith("STATUS: SUCCESS\nFILES_CHANGED: []\n")
 
 
 def test_a_turn_with_times_answers_that_many_requests(tmp_path: Path) -> None:

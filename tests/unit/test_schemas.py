@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -405,3 +407,23 @@ def test_the_closed_sets_of_the_schemas_are_those_of_the_code() -> None:
     assert schema("invocation")["$defs"]["level"]["enum"] == list(Level)
     assert list(properties) == [*a_manifest().to_json(), "foreign"]
     assert set(schema("invocation")["properties"]) - {"mac", "prompt"} == set(an_invocation().to_json())
+
+
+def test_an_editor_reads_the_schema_and_finds_a_mistake(tmp_path: Path) -> None:
+    """taplo is what "Even Better TOML" checks with. It has no `\\0` in its expressions."""
+
+    def checked() -> subprocess.CompletedProcess[str]:
+        argv = [str(Path(sys.executable).with_name("taplo")), "check", str(settings)]
+        env = {"HOME": str(tmp_path), "NO_COLOR": "1"}
+        return subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+
+    for name, example in (("delegate", ROOT / "delegate.toml.example"), ("plan", None)):
+        text = example.read_text() if example else 'schema_version = 1\n[[units]]\nid = "U1"\ngoal = "g"\n'
+        settings = tmp_path / f"{name}.toml"
+        settings.write_text(f"#:schema {ROOT}/schemas/{name}.schema.json\n{text}")
+        done = checked()
+        assert done.returncode == 0, done.stderr
+        settings.write_text(
+            settings.read_text().replace("prompt =", "promt =", 1).replace("goal =", "gaol =", 1)
+        )
+        assert "was unexpected" in checked().stderr
