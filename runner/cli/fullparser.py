@@ -40,7 +40,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=28, width=max(60, min(columns, 110)) - 2)
 
 
-class _Once(argparse.Action):
+class _SingleValue(argparse.Action):
     """A value that there is one of. Of two, argparse would take the last and say nothing of the first."""
 
     _told: Any = None
@@ -66,7 +66,7 @@ class FullParser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         for kind in (None, "store"):
-            self.register("action", kind, _Once)
+            self.register("action", kind, _SingleValue)
         groups: dict[OptionGroup, Any] = {}
         for option in declared.declared:
             group = option.group
