@@ -91,8 +91,15 @@ def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
 def _swapped(snapshot: Snapshot, paths: str | None = None) -> tuple[str, ...]:
     from runner.disk.files import read
     from runner.workspace.base_files import to_base, to_run
+    from runner.workspace.earlier import first_of
 
-    return to_run(snapshot) if paths is None else to_base(snapshot, json.loads(read(paths, _LARGEST)))
+    first, names = first_of(snapshot)  # files of earlier tries become what they were before the first one
+    if paths is None:  # whose journal is there has the way back to go: this run's own goes last
+        return (*(() if first is None else to_run(first)), *to_run(snapshot))
+    wanted = {*json.loads(read(paths, _LARGEST))}
+    if first is None:
+        return to_base(snapshot, wanted)
+    return (*to_base(snapshot, wanted - names), *to_base(first, wanted & names))
 
 
 def _roll_back(snapshot: Snapshot) -> dict[str, Any]:

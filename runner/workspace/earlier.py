@@ -47,22 +47,27 @@ def load_earlier(folder: str) -> Earlier | None:
     return read_record(f"{folder}/{_RECORD}", Earlier)
 
 
-def standing(snapshot: Snapshot) -> Leftover:
-    """Of the run of this snapshot. Where nobody knows the state before the first try any more, it is what was
-    not as committed when this run began.
-    """
+def first_of(snapshot: Snapshot) -> tuple[Snapshot | None, frozenset[str]]:
+    """The snapshot of the first try in this tree, if it is known, and the paths that the tries changed."""
     earlier = load_earlier(snapshot.folder)
     if earlier is None:
-        return Leftover()
-    paths = frozenset(earlier.paths)
+        return None, frozenset()
     try:
         first = load(earlier.base)
     except RunnerError:
         first = None
+    if first is not None and first.root != snapshot.root:
+        return None, frozenset()
+    return first, frozenset(earlier.paths)
+
+
+def standing(snapshot: Snapshot) -> Leftover:
+    """Of the run of this snapshot. Where nobody knows the state before the first try any more, it is what was
+    not as committed when this run began.
+    """
+    first, paths = first_of(snapshot)
     if first is None:
         return Leftover(paths, changed=paths & {*snapshot.dirty, *snapshot.untracked})
-    if first.root != snapshot.root:
-        return Leftover()
     changed = frozenset(strayed(first, first.tree, first.root, sorted(paths)))
     added = changed - {*first.shadow.names_of(first.tree, changed)}
     return Leftover(paths, changed, added, changed & {*first.dirty, *first.untracked})

@@ -73,3 +73,19 @@ def test_a_first_try_in_another_tree_has_left_nothing_here(work: Work, tmp_path:
     other.commit()
     other.take()
     assert seen(again(work, "a", "dirty", base=other.folder))["changed"] == []
+
+
+def test_checks_that_run_as_before_have_their_files_as_before_the_first_try(work: Work) -> None:
+    """Otherwise a test that the first try has rewritten would judge the second one."""
+    work.write("a", "rewritten\n")
+    work.write("new", "first\n")
+    folder = again(work, "a", "new")
+    work.write("dirty", "again\n")
+    asked, answer = folder / "asked", folder / "answer.json"
+    asked.write_text(json.dumps(["a", "new", "dirty"]))
+    assert main(["to-base", str(folder), str(answer), str(asked)]) == 0
+    assert (work.read("a"), work.read("dirty")) == (b"a\n", b"the user's\n")
+    assert not (work.root / "new").exists()
+    for _ in range(2):  # the second time there is nothing to do
+        assert main(["to-run", str(folder), str(answer)]) == 0
+        assert [work.read(name) for name in ("a", "new", "dirty")] == [b"rewritten\n", b"first\n", b"again\n"]
