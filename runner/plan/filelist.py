@@ -15,20 +15,24 @@ _KIND = re.compile(
     re.IGNORECASE,
 )
 _KINDS = {"create": "create", "add": "create", "new": "create", "read": "read"}
-_NEW = re.compile(r"^\s*[(\[](?:new|created?|to create)\b[^)\]]*[)\]]", re.IGNORECASE)
+_NEW = re.compile(
+    r"^\s*(?:[-\u2013\u2014]\s*)?[(\[]?(?:new|created?|to create)\b(?:[^)\]]*[)\]]|$)", re.IGNORECASE
+)
 _NOTHING = re.compile(
-    r"^[^\w`*]*(?:none|n/?a|nothing|no (?:files?|changes?|file changes))?"
-    r"[^\w`]*(?:\(.*\)|\s[-\u2013\u2014]\s.*)?[^\w`]*$",
+    r"^[^\w`*]*(?:(?:none|n/?a|nothing|no (?:\w+ )?(?:files?|changes?))"
+    r"[^\w`]*(?:\(.*\)|\s[-\u2013\u2014]\s.*)?[^\w`]*)?$",
     re.IGNORECASE,
 )
 _LONGEST_NOTHING = 1000
+_LEFT_ALONE = re.compile(r"^\W*(?:leave|don't|do not|never|not|keep|without)\b", re.IGNORECASE)
 _NEGATED = re.compile(
     r"\b(?:leave|don't|do not|never|not|without|except|unchanged|untouched)\b", re.IGNORECASE
 )
 _COMPARED = re.compile(r"\b(?:see|like|from|mirrors?|as in|cf|compare|follow(?:s|ing)?)\b", re.IGNORECASE)
 _BETWEEN = re.compile(r"^(?:\s*(?:,|;|&|\+|/|and|or)\s*|\s+)$")
 _REMARK = re.compile(r"^\s*\([^()]*(?:\([^()]*\)[^()]*)*\)")
-_PATH_LIKE = re.compile(r"[/*]|^\.|\w\.\w{1,12}(?:[:#]|$)")
+_BOLD = re.compile(r"(?<![\w/.*])(\*\*|__)(?=[\w`\[(.])(.+?)(?<=[\w`\])])\1(?![\w/*])")
+_PATH_LIKE = re.compile(r"[/*]|^\.|\w\.\w{1,12}(?:[:#'\"]|$)")
 _BARE_FILES = ("Makefile", "Dockerfile", "LICENSE", "README", "CHANGELOG", "Gemfile", "Rakefile", "Procfile")
 _ROUTE = re.compile(r"\[{1,2}(?:\.\.\.)?[A-Za-z_]\w+\]{1,2}")
 """A folder such as `[id]`, as routers of web frameworks want it: no set of characters."""
@@ -48,17 +52,20 @@ class FileItem:
         self.has_remark = self.is_over = False
         said = _KIND.match(text)
         self.kind = _KINDS.get(said[1].lower(), "modify") if said else kind
-        text = text[said.end() :] if said else text
-        if len(text) > _LONGEST_NOTHING or not _NOTHING.match(text.strip("*_") or text):
+        text = _BOLD.sub(r"\2", text[said.end() :] if said else text).replace("<br>", ", ")
+        if "~~" in text:
+            self.unclear.append(f"found {found(text)}, which is struck out")
+        elif _LEFT_ALONE.match(text):
+            self.has_remark = True
+        elif len(text) > _LONGEST_NOTHING or not _NOTHING.match(text.strip("*_") or text):
             self._read(_pieces(text))
-            if not (self.paths or self.unclear or self.has_remark):
+            if not (self.paths or self.unclear):
                 self.unclear.append(f"found {found(text)}; expected a path in backticks")
 
     def _read(self, pieces: list[tuple[str, bool]]) -> None:
         before = ""
-        if pieces and not pieces[0][1] and _NEGATED.search(pieces[0][0]):
-            self.has_remark = True  # `Leave x alone`
-            return
+        if pieces and not pieces[0][1]:
+            self.is_over = bool(_NEGATED.search(pieces[0][0]) or _COMPARED.search(pieces[0][0]))
         for at, (piece, is_name) in enumerate(pieces):
             after = pieces[at + 1][0] if at + 1 < len(pieces) and not pieces[at + 1][1] else ""
             if is_name and not self.is_over:
@@ -85,7 +92,7 @@ class FileItem:
 
     def _meant(self, name: str) -> list[str]:
         """The paths that a name means."""
-        path = name.strip().rstrip(",;")
+        path = name.strip().rstrip(",;").strip("'\"")
         if cut := units.IN_FILE.search(path):
             self.adjusted.append(f"{found(path)} is taken as the whole file, without {found(cut[0])}")
             self.has_remark = True
@@ -104,7 +111,7 @@ def _doubt(path: str) -> str | None:
         return "has blanks or signs that paths seldom have"
     if why := units.doubt(path):
         return why
-    if any(sign in path for sign in (":", "\\", "...", "\u2026", "(")):
+    if path.startswith(("@/", "~~")) or any(sign in path for sign in (":", "\\", "...", "\u2026", "(")):
         return "is written like no path of a repository"
     if not _PATH_LIKE.search(path) and path not in _BARE_FILES and path != path.lower():
         return "looks like a name in the code"
@@ -135,7 +142,8 @@ def _pieces(text: str) -> list[tuple[str, bool]]:
             pieces.append((_linked(child.content, target or ""), True))
         else:
             words = re.split(r"(\s+|,\s*)", child.content or " ")
-            pieces += [(word, _is_name(word, is_lone)) for word in words if word]
+            named = ((word, _is_name(word, is_lone)) for word in words if word)
+            pieces += [(word.rstrip(".:") if is_name else word, is_name) for word, is_name in named]
     joined: list[tuple[str, bool]] = []
     for piece, is_name in pieces:
         if joined and not is_name and not joined[-1][1]:
@@ -145,7 +153,7 @@ def _pieces(text: str) -> list[tuple[str, bool]]:
 
 
 def _is_name(word: str, is_lone: bool) -> bool:
-    return bool(word.strip(",. ")) and word[0] != "(" and (is_lone or bool(_PATH_LIKE.search(word)))
+    return any(map(str.isalnum, word)) and word[0] != "(" and (is_lone or bool(_PATH_LIKE.search(word)))
 
 
 def _linked(text: str, target: str) -> str:

@@ -21,7 +21,7 @@ _SYNONYMS = {
     "blocks": "blocks, unblocks, required before, required by",
     "files": "files, file, files to modify, files to change, files to touch, files to edit, files to update, "
     "files to create or modify, files to create/modify, files changed, files modified, affected files, "
-    "modified files, key files, target files, modify, files involved, files affected",
+    "modified files, key files, target files, test file, test files, modify, files involved, files affected",
     "files:create": "files to create, new files, create, files created, files to add",
     "files:read": "files to read, read, read first",
     "approach": "approach, how, implementation approach",
@@ -48,11 +48,16 @@ _FIELDS = {name: key for key, names in _SYNONYMS.items() for name in names.split
 _SHOWN = [name for name, key in _FIELDS.items() if key]
 
 _MARKED = re.compile(
-    r"^([*_]{1,3})[^\w*_]{0,4}(?P<name>[^*_:\uff1a`\[\]|]{1,40}?)\s*(?:[:\uff1a]\s*\1|\1\s*[:\uff1a])\s*(?P<rest>.*)$"
+    r"^([*_]{1,3})[^\w*_]{0,4}(?P<name>[^*:\uff1a`\[\]|]{1,40}?)\s*"
+    r"(?:[:\uff1a]\s*\1|\1\s*[:\uff1a=\u2013\u2014])\s*(?P<rest>.*)$"
 )
-_BARE = re.compile(r"^([*_]{2,3})(?P<name>[^*_:`]{1,40})\1(?P<rest>)$")
-_PLAIN = re.compile(r"^()(?P<name>[^\W\d_][^*_:`\[\]|<>{}.,;!?\"]{0,39}?)\s*:(?:\s+(?P<rest>.*))?$")
-_WHOLE_ITALIC = re.compile(r"^([*_])(?![*_])(.+)\1$")
+_BARE = re.compile(r"^(\*\*|__)(?P<name>[^*_:`]{1,40})\1\s*(?P<rest>.*)$")
+_PLAIN = re.compile(
+    r"^()(?P<name>[^\W\d_][^*:\uff1a`\[\]|<>{}.,;!?\"]{0,39}?)\s*"
+    r"(?:[:\uff1a](?:\s+|$)|\s[=\u2013\u2014](?:\s|$))(?P<rest>.*)$"
+)
+_EMPHASISED = re.compile(r"^([*_`]{1,3})(?![*_`])([^*`]+)\1$")
+_INNER = re.compile(r"(?:\*\*|__)([^*_:]{1,40})(?::(?:\*\*|__)|(?:\*\*|__):)")
 
 NUMBER = r"\d{1,9}(?:\.\d{1,9}){0,3}"
 _WORD = r"(?:(?:units?|tasks?)[\s#-]*|(?:iu|u|t)-?)"
@@ -98,15 +103,16 @@ class Start(Value):
 
 def label_of(text: str) -> Label | None:
     """What the line is labelled with; an unknown word counts if it is emphasised or begins with a capital."""
-    italic = _WHOLE_ITALIC.match(text)
-    found = _MARKED.match(text) or _BARE.match(text) or _PLAIN.match(italic[2] if italic else text)
+    whole = _EMPHASISED.match(text)
+    found = _MARKED.match(text) or _PLAIN.match(whole[2] if whole else text) or _BARE.match(text)
     if found is None:
         return None
     name, marked = " ".join(found["name"].split()), bool(found[1])
     key = field_of(name)
     if key is None:
+        separator = text[found.end("name") : found.start("rest")]
         is_word = name[:1].isupper() and len(name.split()) <= 3 if not marked else len(name.split()) <= 5
-        if found.re is _BARE or not is_word or _LIKE.match(name):
+        if not is_word or _LIKE.match(name) or not (":" in separator or "\uff1a" in separator):
             return None
     field, _, kind = (key or "").partition(":")
     return Label(None if key is None else field, kind, name, (found["rest"] or "").strip(), marked)
@@ -117,8 +123,13 @@ def field_of(name: str) -> str | None:
     if len(name) > _LONGEST_NAME:
         return None
     word = re.sub(r"\s*\(.*?\)", "", name).strip(" *_#:").lower()
-    word = re.sub(r"^[^\w]+", "", word)
+    word = re.sub(r"^\W+", "", re.sub(r"[_-]", " ", word) if word not in _FIELDS else word)
     return "" if re.fullmatch(r"(?:step|note|req|requirement|ac|phase)s? ?\d*", word) else _FIELDS.get(word)
+
+
+def labels_inside(text: str) -> list[str]:
+    """Emphasised labels of fields that decide in the middle of a line."""
+    return [name for name in _INNER.findall(text) if (field_of(name) or "").partition(":")[0] in DECISIVE]
 
 
 def near_field(name: str) -> str:

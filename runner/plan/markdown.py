@@ -17,6 +17,7 @@ from runner.plan.labels import (
     boxed,
     field_of,
     label_of,
+    labels_inside,
     near_field,
     order_said,
     references,
@@ -56,7 +57,11 @@ _RUNS = re.compile(
     re.IGNORECASE,
 )
 _SHELLS = ("", "bash", "sh", "shell", "console", "zsh", "shell-session", "terminal")
-_DONE = re.compile(r"^\W*(?:done|completed?|finished|merged|shipped)\b", re.IGNORECASE)
+_BARE_COMMAND = re.compile(
+    r"(?:\$ )?(?:\./\S+|pytest|python3?|npm|npx|yarn|pnpm|make(?! sure)|cargo|go (?:test|vet|build)|ruff|mypy"
+    r"|bun|uv|tox|node|bash|sh|dart|mvn|gradle|dotnet|rspec|bundle|rake|composer|jest|vitest|tsc|eslint)(?:\s|$)"
+)
+_DONE = re.compile(r"^[\u2705\u2714\u2611]|^\W*(?:done|completed?|finished|merged|shipped)\b", re.IGNORECASE)
 _OPEN = re.compile(
     r"^\W*+(?:to[- ]?do|pending|not[ _-]started|open|ready|planned|draft|new|queued|backlog|waiting)?\W*$",
     re.IGNORECASE,
@@ -110,6 +115,7 @@ class UnitReader:
         self.prose: dict[int, tuple[int, str | None]] = {}
         """First line -> last line, and the text where it is not the whole line."""
         self.boxes: list[str] = []
+        self.tested: list[Note] = []
         self.order: list[tuple[int, list[str], list[str]]] = []
         self.outer = self.name = ""
 
@@ -175,9 +181,13 @@ class UnitReader:
             self.adjusted.append((number, f"all boxes of {unit['id']} are ticked, so it is taken as done"))
         elif unit.get("done") and " " in self.boxes:
             self.unclear.append((number, f"{unit['id']} is ticked as done, but not all boxes in it are"))
+        files = [path for listed in unit.get("files", {}).values() for path in listed]
+        for number, path in self.tested:
+            if path not in files:
+                self.unclear.append((number, f"{found(path)} is a path among the tests, but not in `Files`"))
         if text := self.told():
             unit["approach"] = text
-        self.level, self.prose, self.boxes = None, {}, []
+        self.level, self.prose, self.boxes, self.tested = None, {}, [], []
 
     def told(self) -> str:
         """The prose of the unit as it stands in the file."""
@@ -288,6 +298,8 @@ class UnitReader:
                 return False
             near = near_field(label.name)
             self.doubt(line, f"`{label.name}` is no known label{near}; its text is passed on as prose")
+        if inner := labels_inside(label.rest):
+            self.doubt(line, f"`{inner[0]}` stands behind another label, so it is a part of its text")
         field = self.open(f"{label.field or ''}:{label.kind}", line)
         if label.field == "status":
             self.status(line, label.rest)
@@ -401,7 +413,7 @@ class UnitReader:
     def checks(self, unit: dict[str, Any], field: Field) -> None:
         """What is code alone is a command; a sentence says what has to be true, as a test scenario does."""
         for number, text in field.items:
-            spans = [span.strip() for span in _CODE.findall(text)]
+            spans = [span.strip() for span in _CODE.findall(text)] or [""]
             commands = spans if _RUNS.match(text) and (field.name == "verify" or " " in spans[0]) else []
             for command in commands:
                 listed = unit.setdefault("verify", [])
@@ -410,11 +422,15 @@ class UnitReader:
             if commands:
                 continue
             unit.setdefault("tests", []).append(text)
-            if field.name == "verify" and any(re.match(r"[a-z./][\w./-]* \S", span) for span in spans):
-                message = f"the command in {found(text)} is not run; write it as an item of its own"
+            if field.name == "verify" and (
+                any(re.match(r"[a-z./][\w./-]* \S", span) for span in spans) or _BARE_COMMAND.match(text)
+            ):
+                message = (
+                    f"the command in {found(text)} is not run; write it in backticks, as an item of its own"
+                )
                 self.unclear.append((number, message))
-            elif _CODE.fullmatch(text.strip()) and "/" in text and " " not in text.strip():
-                self.unclear.append((number, f"{found(text)} is a path among the tests; list it in `Files`"))
+            elif text.startswith("`") and "/" in spans[0] and " " not in spans[0]:
+                self.tested.append((number, spans[0]))
 
     # -- between units ---------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ EFFORTS = ("minimal", "low", "default", "medium", "high", "xhigh")
 """Least first. `default` is the runtime's own and stands between `low` and `medium`: beside a unit that needs
 no more than `low` it wins, so that a batch never works with less than one of its units asked for.
 """
-IN_FILE = re.compile(r"(?::\d+(?:-\d+)?(?:,\s*\d+(?:-\d+)?)*|#L\d+(?:-L?\d+)?|::[\w:\[\]-]+)$")
+IN_FILE = re.compile(r"(?:[:#]L?\d+(?:-L?\d+)?(?:,\s*\d+(?:-\d+)?)*|::[\w:\[\]-]+)$")
 """Where a path goes on to name lines or a test: `a.py:12-40`, `a.py#L7`, `a.py::test_x`."""
 SIDE_BY_SIDE = 4
 """So many batches are shown in one wave where nothing runs side by side yet: what may, and not what will."""

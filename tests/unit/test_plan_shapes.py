@@ -274,6 +274,7 @@ def test_a_ticked_unit_is_done_and_what_only_looks_so_is_told(unit: str, done: b
             "__Files:__",
         ),
         *(
+            *("**Files** \u2014", "Files \u2014", "files:", "**FILES:**", "**\U0001f4c1 Files:**"),
             "**Files to modify:**",
             "*Files:*",
             "- [ ] **Files:**",
@@ -294,7 +295,7 @@ def test_a_label_is_written_in_many_ways(label: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "label", ["Depends on", "Dependencies", "Blocked by", "Requires", "Needs", "Prerequisites", "depends on"]
+    "label", ["Depends on", "Dependencies", "Blocked by", "Requires", "Needs", "Prerequisites", "depends_on"]
 )
 def test_what_a_unit_waits_for_has_many_names(label: str) -> None:
     for page in (
@@ -339,6 +340,9 @@ def test_dependencies_that_can_be_read_in_two_ways_are_told(value: str) -> None:
         ("**Files:**\n\n| Path |\n|---|\n| a.py |", "is not read as `files`"),
         ("**Files:**\n```\na.py\n```", "a code block is not read as `files`"),
         ("**Tests:** `tests/test_b.py`", "is a path among the tests"),
+        ("**Verify:** pytest -q tests", "is not run"),
+        ("**Depends on:** U1 | **Verify:** `make`", "`Verify` stands behind another label"),
+        ("`Depends on:` U1", "it speaks of an order of U2 and U1"),
         ("**Verify:** all of it, e.g. with `pytest -q tests`", "is not run"),
     ],
 )
@@ -423,6 +427,13 @@ def test_commands_are_found_where_checks_are_listed(text: str, commands: list[st
         ("None", "", ""),
         ("(none)", "", ""),
         ("*None*", "", ""),
+        ("**`src/a.py`**, __src/b.py__", "", "src/a.py src/b.py"),
+        ("**/a.py, src/**", "", "**/a.py src/**"),
+        ("`a.py` / `b.py`, 'c.py'", "", "a.py b.py c.py"),
+        ("src/a.py: add x.", "", "src/a.py"),
+        ("`a.py` **(new)**", "a.py", ""),
+        ("`a.py:L12`, `b.py#7`", "", "a.py b.py"),
+        ("Update the parser in `src/a.py`", "", "src/a.py"),
         ("N/A - documentation only", "", ""),
         ("Leave `a.py` alone", "", ""),
         ("Do not touch `a.py`", "", ""),
@@ -447,6 +458,10 @@ def test_an_entry_of_a_file_list_gives_its_paths_and_nothing_else(
             "`render()`",
             "TBD",
             "[MODIFY] [a.py](file:///home/me/a.py)",
+            "~~`a.py`~~",
+            "See `docs/x.md`",
+            "Everything except `a.py`",
+            "`@/lib/a`",
             "`C:/a.py`",
         ),
     ],
