@@ -101,14 +101,15 @@ def dumps(
 def _indented(value: Any, encode: Callable[[Any], str], line: str, step: str) -> str:
     """The C code of some interpreters knows no indent."""
     inner = line + step
+    parts = []
     if isinstance(value, dict) and value:
-        parts = []
         for key, one in value.items():
             name = encode(key if isinstance(key, str) else _refuse(key))
             parts.append(f"{name}: {_indented(one, encode, inner, step)}")
         return f"{{{inner}{f',{inner}'.join(parts)}{line}}}"
     if isinstance(value, (list, tuple)) and value:
-        parts = [_indented(one, encode, inner, step) for one in value]
+        for one in value:  # no comprehension, which is a frame of its own: `json` has one for a level, too
+            parts.append(_indented(one, encode, inner, step))
         return f"[{inner}{f',{inner}'.join(parts)}{line}]"
     return encode(value)
 

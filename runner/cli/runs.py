@@ -86,8 +86,8 @@ def run_wait(args: Namespace) -> int:
         values = [manifest.to_json() for manifest in manifests]
         emit(values[0] if len(values) == 1 else values)
     else:
-        of = {run.run_id: run for run in runs}
-        texts = [manifest_text(one, None, fate.of_change(of[one.run_id], one)) for one in manifests]
+        pairs = zip(runs, manifests, strict=True)
+        texts = [manifest_text(one, None, fate.of_change(run, one)) for run, one in pairs]
         pen.say("\n\n".join(texts))
     statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
     return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)
