@@ -135,12 +135,16 @@ class Repository(Value):
         """The names that the index of `git` says not to look at, by hand: skip-worktree, assume-unchanged.
         With `absent` also those of the first kind at which nothing stands: a sparse checkout leaves them out.
         """
-        told = split(git.run("ls-files", "-v", "-z"))
+        told = [
+            line for line in split(git.run("ls-files", "-v", "-z")) if line[0] == "S" or line[0].islower()
+        ]
+        # With this setting git itself assumes it of each file that it writes.
+        is_by_hand = told and git.line("config", "--type=bool", "core.ignoreStat") != "true"
         return frozenset(
             line[2:]
             for line in told
-            if (line[0].islower() and line[0] != "s")
-            or (line[0] in "Ss" and (absent or os.path.lexists(f"{self.root}/{line[2:]}")))
+            if (line[0] in "Ss" and (absent or os.path.lexists(f"{self.root}/{line[2:]}")))
+            or (line[0] not in "Ss" and is_by_hand)
         )
 
     def is_committed(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from support.disks import fill, small_disk
-from support.judged import hung
+from support.judged import call, claim, hung, says
 from support.leftovers import assert_nothing_left
 from support.repo import Completed, Repo, Run
 from support.waiting import wait_until
@@ -146,6 +146,19 @@ def test_a_conductor_that_is_killed_about_a_commit_is_followed_by_one_that_makes
     again = resumes(repo)
     finished(repo, again, committed=True)
     assert step(again, 1)["tries"] == 1, "nothing was done twice"
+
+
+def test_work_that_a_try_has_left_is_taken_over_by_the_next_one(repo: Repo) -> None:
+    """It finds all of it right, changes nothing, and its commit has the work of both."""
+    work = call("echo 'x = 1' > src/m1.py; echo by 1 >> src/m1.py")
+    prepares(repo, [work + says(claim("partial", files=["src/m1.py"])), writes(2)], COMMIT)
+    first = starts(repo)
+    assert first.wait(within=60)["status"] == "failed"
+    script = f"schema_version = 1\n{says(claim(files=['src/m1.py']))}"
+    (repo.home / "plays" / "batch-1.toml").write_text(script)
+    assert resumes(repo).wait(within=60)["status"] == "succeeded"
+    assert commits(repo) == ["Modules: batch 2 of 2 (U2)", "Modules: batch 1 of 2 (U1)"]
+    assert repo.says("show", "--format=", "--name-only", "HEAD").split() == ["src/m1.py"]
 
 
 def test_a_batch_that_was_never_started_although_the_ledger_says_so_is_started(repo: Repo) -> None:

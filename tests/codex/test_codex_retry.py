@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from support.judged import claim
 from support.repo import Repo, Run
 
 TRIES = """
@@ -91,3 +94,27 @@ def test_a_run_that_is_not_there_cannot_be_tried_again(repo: Repo, words: tuple[
     repo.config('[tasks.work]\nprompt = "Do it."\n')
     assert repo.cli("retry", *words).status == 4
     assert repo.no_runs()
+
+
+def test_a_retry_that_finds_the_work_of_the_first_try_all_right_has_succeeded(repo: Repo) -> None:
+    """The check failed for a reason outside of the work, so nothing is left to be done."""
+    done = json.dumps(claim(files=["src/new", "stray"]))
+    repo.script(
+        f'[[turns]]\nshell = "mkdir src; echo n > src/new; echo s > stray"\n[[turns]]\nmessage = {done}\n'
+    )
+    repo.config(
+        '[tasks.work]\nprompt = "Write it."\nrehearse = "play.toml"\nsandbox = "workspace-write"\n'
+        'output_contract = "final"\non_failure = "keep"\nscope = ["src/**"]\n'
+        'verify = [["test", "-e", "src/new"], ["test", "-e", "../outside"]]\n'
+    )
+    first = repo.start()
+    assert first.wait()["reason"]["code"] == "scope_violation"
+    repo.script(f"[[turns]]\nmessage = {done}\n")
+    assert again(repo, first).wait()["reason"]["code"] == "scope_violation", "it still stands"
+    (repo.root.parent / "outside").touch()
+    repo.script(
+        f'[[turns]]\nshell = "unlink stray"\n[[turns]]\nmessage = {json.dumps(claim(files=["src/new"]))}\n'
+    )
+    third = again(repo, repo.runs()[-1])
+    assert third.wait()["status"] == "succeeded"
+    assert repo.json("report", third.id)["files"]["observed"] == ["src/new"]

@@ -538,6 +538,16 @@ def test_what_git_is_told_not_to_look_at_is_the_users(work: Work, bit: str) -> N
     assert work.says("ls-files", "-v") == marks + "H new\n" and work.says("show", "--stat").count("|") == 1
 
 
+def test_a_mark_that_git_sets_itself_is_nobodys(work: Work) -> None:
+    work.git("config", "core.ignoreStat", "true")
+    work.write("a", "changed\n")
+    work.git("commit", "-qam", "x")
+    assert b"h a" in work.git("ls-files", "-v")
+    work.write("a", "again\n")
+    assert differing(str(work.root), work.head(), None) == ("a",)
+    assert tree(work, commit(work, "a"))[b"a"][1] == b"again\n"
+
+
 def test_what_a_sparse_checkout_leaves_out_does_not_differ(work: Work) -> None:
     work.git("sparse-checkout", "set", "--cone", "--sparse-index", "e")
     assert not (work.root / "d").exists()
