@@ -11,6 +11,8 @@ import re
 from runner.model import Outcome, Reason
 from runner.runtimes import endings
 from runner.runtimes.base import THREAD_GONE, End, Kind, Refusal
+from runner.runtimes.jsonvalues import table, text
+from runner.value import json_value
 
 
 def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
@@ -147,22 +149,32 @@ def _failure(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     )
 
 
-def _unchanged(text: str, end: End, login_hint: str) -> tuple[Outcome, Reason] | None:
+def _unchanged(told: str, end: End, login_hint: str) -> tuple[Outcome, Reason] | None:
     """The ending if it is one that the same request would have again."""
-    lasting = endings.unchanged_by_waiting(text)
-    message = endings.first_line(end.failure) if end.failure else _first_error(text)
+    lasting = endings.unchanged_by_waiting(told)
+    body = end.failure if end.failure and end.failure.startswith("{") else None
+    message = endings.first_line(_said(body) or end.failure or _first_error(told))
     if lasting is None or lasting[0] != "context_full":
-        if ending := endings.auth_or_quota(text, end, "codex", login_hint):
+        if ending := endings.auth_or_quota(told, end, "codex", login_hint):
             return ending
-        if hint := _hint(_SETTINGS, text):
+        if hint := _hint(_SETTINGS, told):
             lasting = "misconfigured", hint
-    if lasting is None and (end.failure or "").startswith("{"):  # all that codex shows of a status 400
+    if lasting is None and body is not None:  # all that codex shows of a status 400
         lasting = "request_refused", endings.REFUSED_HINT
     return None if lasting is None else endings.failed(lasting[0], message, lasting[1], end)
 
 
-def _hint(table: tuple[tuple[str, str], ...], text: str) -> str | None:
-    return next((hint for pattern, hint in table if re.search(pattern, text)), None)
+def _said(body: str | None) -> str | None:
+    """The message in the JSON body of an error; None where it has none."""
+    try:
+        data = table(json_value(body or ""))
+    except ValueError:
+        return None
+    return text(table(data.get("error")).get("message")) or text(data.get("detail")) or None
+
+
+def _hint(hints: tuple[tuple[str, str], ...], told: str) -> str | None:
+    return next((hint for pattern, hint in hints if re.search(pattern, told)), None)
 
 
 def _first_error(text: str) -> str:

@@ -12,7 +12,7 @@ import time
 from runner.disk.files import create
 from runner.model import Outcome, Phase, Reason
 from runner.processes import spawn
-from runner.processes.proc import Absence, identify
+from runner.processes.proc import Absence, age, boottime, identify
 from runner.runtimes import get
 from runner.state.lifecycle import Event
 from runner.state.manifest import retried, started
@@ -58,9 +58,11 @@ class Supervisor:
                 self._record_exit()
             else:
                 self._looked()
+                born: float | None = boottime() - age(identify(os.getpid()))
                 if action is Action.KEEP_STOPPING:
                     self._watch.intents.stop()
-                self._watch.until_ended()
+                    born = None  # the stop took its time
+                self._watch.until_ended(born)
             self._conclude(is_alone=is_alone)
 
     def _looked(self) -> None:
@@ -128,17 +130,17 @@ class Supervisor:
 
     def _begin_again(self, following: NextAttempt) -> bool:
         """Waits if it has to, and starts the attempt; False: the run has ended instead."""
-        owner, n = self._owner, self._owner.manifest.attempt + 1
+        owner, n, absence = self._owner, self._owner.manifest.attempt + 1, Absence()
         waiting = owner.manifest.with_last_attempt(reason=following.code, counts=following.counts)
         if following.wait_s:
             owner.log.note("backing_off", seconds=following.wait_s, code=following.code, attempt=n)
             text = f"waits {following.wait_s:g} s before attempt {n} ({following.code})"
             waiting = waiting.replace(last_activity=text)
         owner.write_or_fail(waiting)
-        if not self._waited(following.wait_s):
+        if not self._waited(following.wait_s, absence):
             # Judged anew under this wish: the change of the former attempt is taken back, the result written.
             wish = Reason("cancelled", "cancelled while waiting for its next attempt")
-            owner.manifest = waiting.replace(reason=wish)
+            owner.manifest = owner.manifest.replace(reason=wish)
             ending.conclude(owner)
             return False
         prompt = f"prompt-{n}.md"
@@ -186,9 +188,9 @@ class Supervisor:
         owner.log.note(Event.STARTED, **told, **begins, cgroup=owner.manifest.cgroup)
         return True
 
-    def _waited(self, seconds: float) -> bool:
+    def _waited(self, seconds: float, absence: Absence) -> bool:
         """False: it was cancelled meanwhile."""
-        deadline, absence = time.monotonic() + seconds, Absence()
+        deadline = time.monotonic() + seconds
         while not self._owner.run.is_told("cancel"):
             left = deadline - time.monotonic()
             if left <= 0:

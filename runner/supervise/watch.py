@@ -12,7 +12,7 @@ import select
 import time
 
 from runner.model import Phase
-from runner.processes.proc import Absence, age, boottime, find_process, identify, open_pidfd
+from runner.processes.proc import Absence, age, boottime, find_process, open_pidfd
 from runner.state.manifest import parse_timestamp
 from runner.state.spent import tokens
 from runner.supervise.intents import Intents
@@ -39,8 +39,6 @@ class Watch:
         self._last_refresh = 0.0
         self._is_behind = False
         self._shown: tuple[object, ...] = ()
-        self._absence: Absence | None = Absence(boottime() - age(identify(os.getpid())))
-        """A gap on the way to the first look counts as well, by when our process was made."""
 
     def take_over(self) -> None:
         """Catches up with what another owner has seen."""
@@ -53,8 +51,10 @@ class Watch:
         self._owner.progress.grown()
         self._is_behind = self._owner.progress.read()
 
-    def until_ended(self) -> None:
-        """A pidfd tells that the process has ended, never the end of its output."""
+    def until_ended(self, since: float | None = None) -> None:
+        """A pidfd tells that the process has ended, never the end of its output. `since`: when, by the clock
+        since the boot, we were to begin, if that was before now.
+        """
         owner = self._owner
         assert owner.manifest.process is not None
         found = find_process(owner.manifest.process)
@@ -63,7 +63,7 @@ class Watch:
             owner.reap()
             return
         try:
-            self._until(pidfd)
+            self._until(pidfd, Absence(since))
         except FileNotFoundError:
             if not os.path.isdir(owner.run.path):
                 owner.tree.stop(owner.invocation.limits.grace_s, lambda: False)
@@ -73,14 +73,13 @@ class Watch:
         os.close(pidfd)
         owner.reap()
 
-    def _until(self, pidfd: int) -> None:
+    def _until(self, pidfd: int, absence: Absence) -> None:
         limits = self._owner.limits
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         wake = self._owner.run.open_wake()
         if wake is not None:
             poll.register(wake, select.POLLIN)
-        absence, self._absence = self._absence or Absence(), None
         while True:
             tick_s = TICK_S if limits.quiet_s < _LIVELY_S else _QUIET_TICK_S
             tick_s = 0.0 if self._is_behind else tick_s

@@ -51,8 +51,10 @@ def retry(
     _refuse_of_plan(manifest)
     if manifest.outcome == "succeeded" and not (message or "").strip():
         raise Conflict(f"run `{run.run_id}` succeeded", hint="say with --message what to do differently")
+    is_full = manifest.reason is not None and manifest.reason.code == "context_full"
     resumes = (
-        not fresh and manifest.thread_id is not None and get(old.runtime).resumes and not _had_own_tree(old)
+        not (fresh or is_full or manifest.thread_id is None or _had_own_tree(old))
+        and get(old.runtime).resumes
     )
     again = Again(
         Lineage(run.task_id, run.run_id, manifest.manifest_path),

@@ -54,6 +54,17 @@ def test_a_fresh_retry_has_the_whole_task_and_a_thread_of_its_own(repo: Repo) ->
     assert "the proof" in prompt
 
 
+def test_a_retry_of_a_run_with_a_full_session_begins_a_new_one(repo: Repo) -> None:
+    repo.script('[[turns]]\nerror = { code = "context_length_exceeded", message = "full" }\n')
+    repo.config('[tasks.work]\nprompt = "Write it down."\nrehearse = "play.toml"\n')
+    first = repo.start()
+    assert first.wait()["reason"]["code"] == "context_full"
+    repo.script('[[turns]]\nmessage = "Done."\n')
+    second = again(repo, first)
+    assert second.wait()["thread_id"] not in (None, first.on_disk()["thread_id"])
+    assert second.file("prompt.md").startswith("Write it down.")
+
+
 def test_a_retry_counts_what_it_spends_itself_also_after_it_begins_afresh(repo: Repo) -> None:
     cost = "usage = { input_tokens = 600, output_tokens = 0 }\n"
     repo.script('[[turns]]\nmessage = "Done."\n' + cost)

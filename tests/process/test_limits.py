@@ -112,10 +112,21 @@ def waits_in_its_turn(repo: Repo) -> Repo:
     return repo.task('timeout = "6s"', 'idle_timeout = "6s"')
 
 
-@pytest.mark.parametrize("prepare", [waits_in_its_turn, waits_before_its_check])
+def waits_for_its_next_attempt(repo: Repo) -> Repo:
+    failed = """{"type":"turn.failed","error":{"message":"unexpected status 503"}}"""
+    repo.codex(
+        f"""cat > /dev/null\n{THREAD}if [ ! -e "$HOME/begun" ]; then touch "$HOME/begun"\n"""
+        f"""echo '{failed}'; exit 1; fi\n{said("done")}{FINISHED}"""
+    )
+    return repo.task('timeout = "6s"', "retries = 1", more='[recovery]\nbackoff = "2s"\n')
+
+
+@pytest.mark.parametrize("prepare", [waits_in_its_turn, waits_before_its_check, waits_for_its_next_attempt])
 def test_a_gap_in_the_life_of_its_supervisor_ends_no_run(repo: Repo, prepare: Callable[[Repo], Repo]) -> None:
     run = prepare(repo).start()
     repo.begun()
+    if prepare is waits_for_its_next_attempt:
+        wait_until(lambda: run.events("backing_off"), 30)
     supervisor, since = run.supervisor(), boottime()
     assert signal_exactly(supervisor, signal.SIGSTOP)
     wait_until(lambda: boottime() - since > 7.0, 30, "the limits to be over")
@@ -127,14 +138,15 @@ def test_a_gap_in_the_life_of_its_supervisor_ends_no_run(repo: Repo, prepare: Ca
     assert ended["suspended_seconds"] == run.events("suspended")[0]["seconds"] > 5.0
 
 
-def test_a_clock_that_was_set_makes_no_pause_longer(repo: Repo) -> None:
+@pytest.mark.parametrize("since", [{}, {"paused_uptime": None}], ids=["since boot", "time of day"])
+def test_a_clock_that_was_set_makes_no_pause_longer(repo: Repo, since: dict[str, None]) -> None:
     """The pause seems to be years old. An older manifest has the time of day alone."""
     repo.waiting_codex()
     run = repo.task('timeout = "4s"').start()
     repo.begun()
     run.told("pause")
     run.kill_supervisor()
-    run.edit(paused_at="2025-01-01T00:00:00.000Z", paused_uptime=None)
+    run.edit(paused_at="2025-01-01T00:00:00.000Z", **since)
     resumed = run.told("resume")
     assert resumed["paused_seconds"] < 60.0
     assert run.wait()["reason"]["code"] == "timeout"

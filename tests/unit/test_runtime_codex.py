@@ -348,13 +348,23 @@ ROOM = "Codex ran out of room in the model's context window. Start a new thread 
 NO_MODEL = '{"detail":"The \'gpt-x\' model is not supported when using Codex with a ChatGPT account."}'
 FULL_BODY = '{"error": {"code": "context_length_exceeded", "message": "Your input exceeds it"}}'
 
+BODY = '{"error": {"type": "x", "message": "of 400"}}'
+SAID = {
+    FULL_BODY: "Your input exceeds it",
+    NO_MODEL: "The 'gpt-x' model is not supported when using Codex with a ChatGPT account.",
+    BODY: "of 400",
+}
+"""What a body that is shown instead of a message has to say."""
+
 
 @pytest.mark.parametrize(
     ("failure", "code"),
     [
         (ROOM, "context_full"),
         (FULL_BODY, "context_full"),
-        ('{"error": {"type": "x", "message": "of 400"}}', "request_refused"),
+        (BODY, "request_refused"),
+        ('{"cut off', "request_refused"),
+        ('{"error": 400}', "request_refused"),
         (NO_MODEL, "request_refused"),
         ("unexpected status 404 Not Found: The model `x` does not exist, url: http://x", "request_refused"),
         ("unexpected status 422 Unprocessable Entity: x", "request_refused"),
@@ -375,7 +385,8 @@ FULL_BODY = '{"error": {"code": "context_length_exceeded", "message": "Your inpu
 def test_an_answer_that_waiting_cannot_change_has_a_code_of_its_own(failure: str, code: str) -> None:
     """Texts of codex-cli 0.163.0 for what its service answered."""
     outcome, reason = RUNTIME.conclude(end(exit_code=1, turn=FAILED, failure=failure))
-    assert (outcome, reason.code, reason.message) == (Outcome.FAILED, code, failure)
+    assert (outcome, reason.code) == (Outcome.FAILED, code)
+    assert reason.message == SAID.get(failure, failure)
     assert reason.hint
 
 

@@ -252,6 +252,9 @@ TEMPLATE = "The format is:\nSTATUS: SUCCESS\n\nSTATUS: BLOCKED\nBLOCKER: no key\
         (end(exit_code=143), Outcome.FAILED, "killed"),
         (end(exit_code=1), Outcome.FAILED, "cli_failure"),
         (end(exit_code=2, any_event=False), Outcome.FAILED, "flag_refused"),
+        (end(exit_code=1, stderr_tail="input exceeds the context window"), Outcome.FAILED, "context_full"),
+        (end(exit_code=1, stderr_tail="status 404: no such thing"), Outcome.FAILED, "request_refused"),
+        (end(exit_code=1, stderr_tail="status 503: come again"), Outcome.FAILED, "cli_failure"),
         (
             end(exit_code=1, stderr_tail="Time budget exceeded (--max-seconds=5)\n"),
             Outcome.TIMED_OUT,
