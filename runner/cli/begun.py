@@ -9,7 +9,6 @@ from runner.cli.colour import paint
 from runner.cli.render import emit, exit_status
 from runner.errors import ExitStatus
 from runner.state.store import RunDir
-from runner.usecases import fate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +78,8 @@ def _ended_text(m: Manifest, run: RunDir) -> str:
         lines.append(reason.detail.rstrip())
     if reason and reason.hint:
         lines.append(f"hint: {reason.hint}")
+    from runner.usecases import fate  # who does not wait has nothing to say of it
+
     if (change := fate.of_change(run, m)) is not None:
         lines.append(f"changes  {change}")
     lines.append(f"folder   {m.manifest_path.removesuffix('/manifest.json')}")

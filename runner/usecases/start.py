@@ -9,7 +9,6 @@ import os
 import sys
 
 from runner import runtimes
-from runner.config.trust import comes_with_repository
 from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import (
@@ -427,6 +426,8 @@ def _within(config: Config, task_id: str, name: str) -> str | None:
     """The folder in which the file has to lie that a task names: the repository, where a committed file names
     it. Else whoever commits it could have any file of the user sent to a model.
     """
+    from runner.config.trust import comes_with_repository  # most tasks name no file
+
     return config.root if comes_with_repository(config.trust, config.origins, task_id, name) else None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-from runner.config import trust as settings_trust
 from runner.config.find import LOCAL_NAME
 from runner.disk import files, upwards
 from runner.disk.decisions import name_of
@@ -60,7 +59,9 @@ class Demands(Value):
         clone. It reads git's index, and most starts do not need it.
         """
         came = [(name, said) for name in self.scripts if (said := _committed(self.root, name))]
-        return settings_trust.digest_of([self.listed, came]) if came else self.listed
+        from runner.config.trust import digest_of
+
+        return digest_of([self.listed, came]) if came else self.listed
 
 
 def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> Demands:
@@ -70,17 +71,12 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
         return Demands(config.root, "", "", (), (), "nothing", None, ())
     contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
     played = {words for _, key, words in table["items"] if key.endswith(".rehearse")}
-    scripts = (
-        (
-            settings_trust.OTHER
-            if name in played
-            else settings_trust.RUNS,  # an agent plays it in its sandbox
-            f"{_CONTENT}{name}",
-            found,
-        )
-        for name, found in contents
-    )
-    items = (*map(tuple, table["items"]), *scripts)
+    items = tuple(map(tuple, table["items"]))
+    if contents:
+        from runner.config.trust import OTHER, RUNS  # a start may name no script
+
+        kinds = {True: OTHER, False: RUNS}  # what is played, an agent does in its sandbox
+        items += tuple((kinds[name in played], f"{_CONTENT}{name}", found) for name, found in contents)
     listed, names = table["digest"], tuple(table["scripts"])
     seen = Demands(config.root, table["file"], listed, names, items, None, None, ())
     if VARIABLE in env and env[VARIABLE] == seen.digest:
@@ -208,7 +204,9 @@ def pin(found: Demands, env: Mapping[str, str]) -> None:
     if found.by != "digest" or len(now) == len(known):
         return
     settings = [row for row in found.items if not row[1].startswith(_CONTENT)]
-    items = (*settings, *((settings_trust.RUNS, key, words) for key, words in now.items()))
+    from runner.config.trust import RUNS
+
+    items = (*settings, *((RUNS, key, words) for key, words in now.items()))
     try:
         trust.give(found.root, env, found.file, found.listed, items)
     except RunnerError:
