@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import SequenceMatcher
 
 from runner.text.words import nearest
 from runner.value import Value
@@ -78,6 +79,7 @@ _ORDER = re.compile(
     re.IGNORECASE,
 )
 _WIDEST_RANGE = 1000
+_CLOSE = 0.8
 _LONGEST_NAME = 1000
 
 
@@ -132,10 +134,12 @@ def labels_inside(text: str) -> list[str]:
     return [name for name in _INNER.findall(text) if (field_of(name) or "").partition(":")[0] in DECISIVE]
 
 
-def near_field(name: str) -> str:
-    """` (did you mean "Files"?)`"""
+def near_field(name: str, *, closely: bool = False) -> str:
+    """` (did you mean "Files"?)`; `closely`: only where hardly a letter is wrong."""
     names = nearest(name, _SHOWN)
-    return f' (did you mean "{names[0].capitalize()}"?)' if names else ""
+    if not names or (closely and SequenceMatcher(None, name.lower(), names[0]).ratio() < _CLOSE):
+        return ""
+    return f' (did you mean "{names[0].capitalize()}"?)'
 
 
 def boxed(text: str) -> tuple[str | None, str]:

@@ -292,12 +292,8 @@ class UnitReader:
 
     def labelled(self, line: PageLine, label: Label) -> bool:
         """A label at the place of one: whether the line is done with."""
-        if label.field is None:
-            is_listed = self.field is not None and self.field.name in DECISIVE
-            if not (line.is_first or line.is_item or line.is_lazy or label.is_marked or is_listed):
-                return False
-            near = near_field(label.name)
-            self.doubt(line, f"`{label.name}` is no known label{near}; its text is passed on as prose")
+        if label.field is None and not self.told_unknown(line, label):
+            return False
         if inner := labels_inside(label.rest):
             self.doubt(line, f"`{inner[0]}` stands behind another label, so it is a part of its text")
         field = self.open(f"{label.field or ''}:{label.kind}", line)
@@ -312,6 +308,20 @@ class UnitReader:
         if not label.field or label.field == "status":
             self.tell(line, label.rest)
         return True
+
+    def told_unknown(self, line: PageLine, label: Label) -> bool:
+        """Says that a label is not known. Without emphasis it may be a sentence: `Replace it with:`."""
+        is_listed = self.field is not None and self.field.name in DECISIVE
+        if not (line.is_first or line.is_item or line.is_lazy or label.is_marked or is_listed):
+            return False
+        near = near_field(label.name, closely=not label.is_marked)
+        rest = without_references(label.rest)
+        is_order = rest != label.rest and not re.search(r"\w{3}", rest)
+        notes = self.unclear if label.is_marked or near or is_order else self.adjusted
+        if notes is self.unclear or label.rest:
+            message = f"`{label.name}` is no known label{near}; its text is passed on as prose"
+            notes.append((line.number, message))
+        return notes is self.unclear or bool(label.rest)
 
     def open(self, key: str, line: PageLine) -> Field:
         self.end_field()

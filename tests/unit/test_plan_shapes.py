@@ -77,8 +77,8 @@ READ: dict[str, tuple[list[str], list[int], list[int]]] = {
             "U3 after U1, U2: sqlparse/cli.py tests/test_cli.py",
             "U4: docs/api.md README.md",
         ],
-        [39, 44, 48],
-        [],
+        [44, 48],
+        [39],
     ),
     "one-line-tasks.md": (["T1:", "T2 after T1:", "T3 after T2:"], [], [5, 6]),
     "nested-fields.md": (
@@ -349,6 +349,16 @@ def test_dependencies_that_can_be_read_in_two_ways_are_told(value: str) -> None:
 def test_what_was_not_understood_in_a_unit_is_told(line: str, told: str) -> None:
     found = unclear(f"### U1. A\n### U2. B\n{line}\n")
     assert found and told in found[0], found
+
+
+def test_a_word_with_a_colon_in_prose_refuses_nothing() -> None:
+    page = "### U1. A\n\nReplace it with:\n\n```\nx\n```\n\nDefault value: 5\n\n1. In the handler: add `x`\n"
+    found = reading(page)
+    assert not found.unclear and lines_of(found.adjusted) == [9, 11]
+    assert "no known label" in found.adjusted[0] and "Default value: 5" in (
+        found.plan.units[0].approach or ""
+    )
+    assert unclear(f"{page}Follows: U1\n\nTestz: it works\n")[0].startswith("12: `Follows` is no known label")
 
 
 @pytest.mark.parametrize(
