@@ -354,7 +354,7 @@ def test_what_was_not_understood_in_a_unit_is_told(line: str, told: str) -> None
 def test_a_word_with_a_colon_in_prose_refuses_nothing() -> None:
     page = "### U1. A\n\nReplace it with:\n\n```\nx\n```\n\nDefault value: 5\n\n1. In the handler: add `x`\n"
     found = reading(page)
-    assert not found.unclear and lines_of(found.adjusted) == [9, 11]
+    assert not found.unclear and lines_of(found.adjusted) == [9]
     assert "no known label" in found.adjusted[0] and "Default value: 5" in (
         found.plan.units[0].approach or ""
     )
