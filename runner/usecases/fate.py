@@ -21,25 +21,24 @@ _LARGEST = 64 << 20
 
 def of_change(run: RunDir, manifest: Manifest) -> str | None:
     """None for a run that is not done, has changed nothing, or was not recorded."""
-    place = manifest.workspace
-    if not manifest.is_done or place is None:
+    if not manifest.is_done:
         return None
     shows = f"runner diff {run.run_id}"
-    if place.kind == "worktree":
-        if standing(run.path) is None:
-            return None
+    if standing(run.path) is not None:
         decide = f"runner accept {run.run_id} | runner discard {run.run_id}"
         return f"in a work tree that waits for your decision: {shows} | {decide}"
+    if manifest.workspace is None or manifest.workspace.kind == "worktree":
+        return None
     try:
         found = json_value(read(run.result, _LARGEST))
         return _in_your_tree(found, manifest, shows)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return f"what it changed is still in your tree: {shows}"
 
 
 def _in_your_tree(found: Json, manifest: Manifest, shows: str) -> str | None:
     rolled, seen = found["rolled_back"], found["observed"]
-    if rolled is not None and rolled["refused"] is None:
+    if rolled is not None and rolled.get("refused") is None:
         files = count(len(rolled["restored"]) + len(rolled["removed"]), "file")
         all_of_it = "rolled back" if not (rolled["left"] or rolled["unequal"]) else "not all rolled back"
         return f"{all_of_it} ({files}): {shows}"
@@ -51,5 +50,5 @@ def _in_your_tree(found: Json, manifest: Manifest, shows: str) -> str | None:
     if manifest.outcome == "succeeded":
         return f"{files} in your tree: {shows}"
     why = "its rollback was refused" if rolled is not None else "it had uncommitted changes before"
-    why = why if rolled is not None or found["was_clean"] is False else ""
+    why = why if rolled is not None or found.get("was_clean") is False else ""
     return f"{files} kept in your tree{f' ({why})' if why else ''}: {shows}"

@@ -170,25 +170,17 @@ def _checks(run: RunDir) -> tuple[Check, ...]:
 
 
 def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[str]:
+    change, tree = of_change(run, manifest), standing(run.path)
+    if change is not None and (tree is not None or manifest.outcome != "succeeded"):
+        yield f"its changes: {change}{f' ({tree})' if tree else ''}"
     if found is not None and found.rolled_back is not None:
-        rolled, shows = found.rolled_back, f"`runner diff {run.run_id}` shows them"
+        rolled = found.rolled_back
         if rolled.refused is not None:
-            yield f"its changes are still there ({shows}); the rollback was refused: {rolled.refused}"
-        else:
-            files = count(len(rolled.restored) + len(rolled.removed), "file")
-            yield f"its changes were rolled back ({files}); {shows}"
+            yield f"the rollback was refused: {rolled.refused}"
         for text in (*rolled.left, *rolled.unequal):
             yield f"not as it was before: {text}"
         if rolled.kept:
             yield f"{len(rolled.kept)} files were edited meanwhile and are kept in {run.path}/kept"
-    elif manifest.outcome != "succeeded" and standing(run.path) is None:
-        change = of_change(run, manifest)
-        if change is not None:
-            yield f"its changes: {change}"
-    tree = standing(run.path)
-    if tree is not None and manifest.is_done:
-        words = f"`runner accept {run.run_id}` or `runner discard {run.run_id}`"
-        yield f"its work tree waits for a decision: {words} ({tree})"
 
 
 def diff(run: RunDir) -> Patch:

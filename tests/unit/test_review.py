@@ -21,7 +21,7 @@ from runner.runtimes import PLAN
 from runner.state.events import EventLog
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
-from runner.state.manifest import RuntimeFound
+from runner.state.manifest import RuntimeFound, Workspace
 from runner.state.store import RunDir
 from runner.usecases import review
 from runner.usecases.review import Reviewed
@@ -180,14 +180,16 @@ def test_secrets_and_escape_sequences_do_not_get_into_a_report(run: RunDir) -> N
     assert secret not in text and "\\u001b" not in text and "[redacted]" in text
 
 
-def test_it_says_what_became_of_the_changes(run: RunDir) -> None:
+def test_it_says_what_became_of_the_changes(work: Work) -> None:
+    place = Workspace("in-place", str(work.root), None)
+    run = an_ended_run(work.root, outcome=Outcome.REJECTED, workspace=place)
     rolled = {"restored": ["a"], "removed": ["b"], "kept": ["k"], "left": ["x"], "unequal": ["y"]}
     write_result(run, a_result(rolled_back={**rolled, "tree": "0", "patch": "p", "index_restored": True}))
     _, notes = reviewed(run)
     assert "rolled back (2 files)" in notes[0] and [note[-1] for note in notes[1:3]] == ["x", "y"]
     write_result(run, a_result(rolled_back={"refused": "HEAD moved", "hint": None}))
-    _, (note,) = reviewed(run)
-    assert "still there" in note and "HEAD moved" in note
+    _, (kept, why) = reviewed(run)
+    assert "2 files kept in your tree (its rollback was refused)" in kept and "HEAD moved" in why
 
 
 def test_a_record_comes_back_as_it_was_written() -> None:
@@ -295,7 +297,7 @@ def test_the_change_of_a_run_in_its_own_tree_is_told_without_the_users(work: Wor
     patch = review.diff(run)
     assert [one.path for one in patch.files] == ["new"] and patch.notes == ()
     _, (note,) = reviewed(run)
-    assert "waits for a decision" in note and tree.path in note
+    assert "waits for your decision" in note and tree.path in note
 
 
 # -- of a plan -------------------------------------------------------------------------------------
