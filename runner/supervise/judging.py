@@ -237,7 +237,9 @@ def _seen(owner: Owner, wish: Reason | None) -> tuple[dict[str, Any] | None, boo
             tree_helper.to_run(owner.run, owner.env)  # an owner before us was killed over its checks
         root = tree_helper.root(owner.run)
         own = (*owner.invocation.terms.protect, *own_checks(_allowed(owner, root), root).names)
-        found = tree_helper.look(owner.run, owner.env, lambda: was_cancelled or _is_cancelled(owner), own)
+        found = tree_helper.look(
+            owner.run, owner.env, lambda: was_cancelled or _is_cancelled(owner), own, owner.missed
+        )
     except (tree_helper.TreeUnknown, OSError, ValueError) as error:
         owner.log.note("tree_unknown", message=str(error)[:500])
         return None, isinstance(error, tree_helper.LookCancelled)

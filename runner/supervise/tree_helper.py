@@ -63,10 +63,14 @@ def root(run: RunDir) -> str:
 
 
 def look(
-    run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool], own: Sequence[str] = ()
+    run: RunDir,
+    env: Mapping[str, str],
+    cancelled: Callable[[], bool],
+    own: Sequence[str] = (),
+    missed: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Any]:
     """What changed since then, according to `workspace.__main__`. TreeUnknown. `own` are globs of files that
-    count although they are ignored.
+    count although they are ignored. `missed`: see `run_check`.
 
     A rollback depends on it, so that a cancel does not end it at once: it has a few seconds more.
     """
@@ -77,7 +81,7 @@ def look(
             told.append(time.monotonic())
         return bool(told) and time.monotonic() - told[0] > _AFTER_CANCEL_S
 
-    return _ask(run, "look", env, dumps([*own]), cancelled=is_over)
+    return _ask(run, "look", env, dumps([*own]), cancelled=is_over, missed=missed)
 
 
 def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
@@ -152,12 +156,13 @@ def _ask(
     env: Mapping[str, str],
     *more: str,
     cancelled: Callable[[], bool] = lambda: False,
+    missed: Callable[[float], None] = lambda _: None,
 ) -> dict[str, Any]:
     answer, log = f"{run.path}/workspace-{what}.json", f"{run.path}/workspace.log"
     # Without `site`: it needs no package of others, and the run's end waits for it.
     argv = (sys.executable, "-I", "-S", _MAIN, what, run.path, answer, *more)
     ours = {**home.named(os.environ), **env}
-    check = run_check(CheckCommand(argv, run.path, ours, log, _TIMEOUT_S), cancelled=cancelled)
+    check = run_check(CheckCommand(argv, run.path, ours, log, _TIMEOUT_S), cancelled=cancelled, missed=missed)
     if check.exit_code is None and not check.timed_out and cancelled():
         raise LookCancelled("the run was cancelled while its work tree was looked at; nothing is taken back")
     if not check.passed:

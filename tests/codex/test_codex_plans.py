@@ -239,10 +239,12 @@ def test_what_is_no_fault_of_the_batch_parks_the_plan_and_counts_for_nothing(rep
     assert "breaker: parked, auth_or_quota: " in repo.cli("status", first.id).stdout
     plays(repo, 2, failed_with(500))
     is_parked(ends(repo, "--resume", "--done", "U1"), "cli_failure", "U1: done")
+    plays(repo, 2, failed_with(404, "The model does not exist"))
+    is_parked(ends(repo, "--resume"), "request_refused", "U1: done")
     plays(repo, 2, writes(2))
     third = ends(repo, "--resume", "--done", "U3", status=0)
     assert shown(third) == ["U1: done", "U2: succeeded", "U3: done"]
-    assert [one["tries"] for one in of_plan(third)["batches"]] == [1, 3, 0]
+    assert [one["tries"] for one in of_plan(third)["batches"]] == [1, 4, 0]
 
 
 def is_parked(run: Run, code: str, first: str) -> None:
