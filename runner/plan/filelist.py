@@ -10,8 +10,8 @@ from runner.plan import units
 from runner.text.problems import found
 
 _KIND = re.compile(
-    r"^(?:[*_]{2})?\[?(create|add|new|modify|update|edit|change|extend|delete|remove|rename|move|read|tests?)\]?"
-    r"(?:[*_]{2})?\s*(?::(?:[*_]{2})?|(?=\s*[`\[]))\s*",
+    r"^[*_]{0,2}\[?(create|add|new|modify|update|edit|change|extend|delete|remove|rename|move|read|tests?)\]?"
+    r"[*_]{0,2}\s*(?::[*_]{0,2}|(?=\s*[`\[]))\s*",
     re.IGNORECASE,
 )
 _KINDS = {"create": "create", "add": "create", "new": "create", "read": "read"}
@@ -31,13 +31,24 @@ _NEGATED = re.compile(
 _COMPARED = re.compile(r"\b(?:see|like|from|mirrors?|as in|cf|compare|follow(?:s|ing)?)\b", re.IGNORECASE)
 _BETWEEN = re.compile(r"^(?:\s*(?:,|;|&|\+|/|and|or)\s*|\s+)$")
 _REMARK = re.compile(r"^\s*\([^()]*(?:\([^()]*\)[^()]*)*\)")
-_BOLD = re.compile(r"(?<![\w/.*])(\*\*|__)(?=[\w`\[(.])(.+?)(?<=[\w`\])])\1(?![\w/*])")
+_BOLD = re.compile(r"(?<![\w/.*])(\*\*|__|[*_](?=[`(]))(?=[\w`\[(.])(.+?)(?<=[\w`\])])\1(?![\w/*])")
 _PATH_LIKE = re.compile(r"[/*]|^\.|\w\.\w{1,12}(?:[:#'\"]|$)")
 _BARE_FILES = ("Makefile", "Dockerfile", "LICENSE", "README", "CHANGELOG", "Gemfile", "Rakefile", "Procfile")
 _ROUTE = re.compile(r"\[{1,2}(?:\.\.\.)?[A-Za-z_]\w+\]{1,2}")
 """A folder such as `[id]`, as routers of web frameworks want it: no set of characters."""
 _INLINE = MarkdownIt("commonmark").disable(["emphasis", "html_inline", "autolink", "entity", "escape"])
 _MOST_BRACES = 64
+
+
+def kind_of_list(text: str) -> str | None:
+    """The kind of the items below an item that is nothing but `Create:`."""
+    said = _KIND.match(text)
+    return None if said is None or text[said.end() :].strip() else _KINDS.get(said[1].lower(), "modify")
+
+
+def with_kind(text: str, kind: str) -> str:
+    """An item as one of this kind, if it says none itself."""
+    return text if _KIND.match(text) else f"{kind}: {text}"
 
 
 class FileItem:

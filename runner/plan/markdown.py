@@ -11,7 +11,7 @@ import re
 import textwrap
 from itertools import pairwise
 
-from runner.plan.filelist import FileItem
+from runner.plan.filelist import FileItem, kind_of_list, with_kind
 from runner.plan.labels import (
     DECISIVE,
     boxed,
@@ -79,6 +79,8 @@ class Field:
         self.items: list[tuple[int, str]] = []
         self.has_list = False
         self.has_boxes = False
+        self.below: tuple[int, str] | None = None
+        """An item such as `Create:` in a file list: its depth, and the kind of what is in its own list."""
 
 
 def parse(text: str) -> UnitReader:
@@ -341,6 +343,12 @@ class UnitReader:
 
     def add(self, field: Field, line: PageLine, text: str) -> None:
         field.has_list = field.has_list or (line.is_item and line.depth > field.depth)
+        if field.name == "files" and line.is_item:
+            if field.below is not None and line.depth > field.below[0]:
+                text = with_kind(text, field.below[1])
+            else:
+                kind = kind_of_list(text)
+                field.below = None if kind is None else (line.depth, kind)
         if field.name in ("", "status", "approach"):
             self.tell(line, text)
         elif line.is_item or not field.items:
@@ -430,6 +438,9 @@ class UnitReader:
                 self.places[(*self.path, "verify", len(listed))] = (number, 1)
                 listed.append(command)
             if commands:
+                continue
+            if text.endswith(":"):  # of what follows in a block of code
+                self.prose[number] = number, None
                 continue
             unit.setdefault("tests", []).append(text)
             if field.name == "verify" and (

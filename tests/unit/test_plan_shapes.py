@@ -441,7 +441,7 @@ def test_commands_are_found_where_checks_are_listed(text: str, commands: list[st
         ("**/a.py, src/**", "", "**/a.py src/**"),
         ("`a.py` / `b.py`, 'c.py'", "", "a.py b.py c.py"),
         ("src/a.py: add x.", "", "src/a.py"),
-        ("`a.py` **(new)**", "a.py", ""),
+        ("`a.py` **(new)**, *`b.py`* *(new)*", "a.py b.py", ""),
         ("`a.py:L12`, `b.py#7`", "", "a.py b.py"),
         ("Update the parser in `src/a.py`", "", "src/a.py"),
         ("N/A - documentation only", "", ""),
@@ -457,6 +457,15 @@ def test_an_entry_of_a_file_list_gives_its_paths_and_nothing_else(
         files = found.plan.units[0].files
         assert (files.create, files.modify) == (tuple(create.split()), tuple(modify.split()))
         assert not found.unclear
+
+
+def test_a_list_in_a_file_list_has_the_kind_of_its_item() -> None:
+    page = (
+        "### U1. A\n**Files:**\n- Create:\n  - `a.py`\n  - Read: `r.py`\n- **Read:**\n  - `b.py`\n- `c.py`\n"
+    )
+    for text in (page, page.replace("- Create", "- *Create*"), f"{page}\nRead:\n- `d.py`\n"):
+        files = reading(text).plan.units[0].files
+        assert (files.create, files.modify) == (("a.py",), ("c.py",)) and files.read[:2] == ("r.py", "b.py")
 
 
 @pytest.mark.parametrize(
@@ -515,3 +524,10 @@ def test_no_line_of_a_plan_takes_for_ever(line: str) -> None:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("ending", ["\r\n", "\r"])
+def test_the_ends_of_lines_make_no_other_plan(ending: str) -> None:
+    for name in READ:
+        text = (FOLDER / name).read_text(encoding="utf-8")
+        assert load.examined(text.replace("\n", ending), name) == load.examined(text, name)
