@@ -85,7 +85,8 @@ CommitMessage = Annotated[
     PlainValidator(values.commit_message),
     WithJsonSchema({"type": "string", "pattern": values.MESSAGE_PATTERN}),
 ]
-Commands = Annotated[list[list[str]], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS_SCHEMA)]
+_Command = Annotated[list[str], BeforeValidator(values.command)]
+Commands = Annotated[list[_Command], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS_SCHEMA)]
 Rehearse = Annotated[
     bool | str,
     PlainValidator(values.rehearse),

@@ -195,10 +195,10 @@ def leaves(data: dict[str, Any], prefix: Path = ()) -> list[Path]:
 
 
 def without(data: dict[str, Any], path: Path) -> None:
-    """Takes the value at `path` out; an item of an array takes the array with it."""
+    """Takes the value at `path` out; what is in no table takes the whole value with it."""
     table: Any = data
     for part in path[:-1]:
-        if not isinstance(table, dict) or isinstance(table.get(part), (list, type(None))):
+        if not isinstance(table, dict) or not isinstance(table.get(part), dict):
             break
         table = table[part]
     else:

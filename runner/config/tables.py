@@ -107,7 +107,7 @@ class DefaultsTable(Table):
     verify: Commands | None = Field(
         None,
         description="Commands that must succeed after the run, each an array of texts. "
-        "A plain string is split into words, never given to a shell.",
+        "A plain string is split into words; what only a shell understands is refused in it.",
     )
     protect: list[Glob] | None = Field(
         None,

@@ -6,9 +6,9 @@ Every function returns the value in its own form, or raises ValueError with what
 from __future__ import annotations
 
 import re
-import shlex
 
 from runner.model import Delegation
+from runner.text.commandline import words_of
 from runner.text.durations import WANTED, parse_duration
 from runner.text.problems import near
 from runner.text.versions import parse_constraint
@@ -109,25 +109,26 @@ def contract(value: Any) -> str | bool:
     raise ValueError(f"expected one of {known} or false{near(value, CONTRACTS)}")
 
 
-def commands(value: Any) -> list[list[str]]:
-    wanted = 'expected an array of commands, each an array of texts, e.g. [["pytest", "-q"]]'
-    items = [value] if isinstance(value, str) else value
-    if not isinstance(items, list):
+def commands(value: Any) -> list[Any]:
+    """The items of `command`: a text alone is one."""
+    if not isinstance(value, (str, list)):
+        raise ValueError('expected an array of commands, each an array of texts, e.g. [["pytest", "-q"]]')
+    return [value] if isinstance(value, str) else value
+
+
+def command(value: Any) -> list[str]:
+    """The words of one command, which is an array of them, or a text."""
+    wanted = 'expected an array of texts, e.g. ["pytest", "-q"]'
+    if isinstance(value, str):
+        words = words_of(value)
+        if words and words[0].startswith("-"):
+            raise ValueError(f"{wanted}; {value!r} is not a command; the outer brackets are missing")
+        value = words
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise ValueError(wanted)
-    found = []
-    for item in items:
-        try:
-            command = shlex.split(item) if isinstance(item, str) else item
-        except ValueError as error:
-            raise ValueError(f"{wanted}; {item!r} cannot be split: {error}") from None
-        if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
-            raise ValueError(wanted)
-        if not command or not command[0]:
-            raise ValueError(f"{wanted}; one of them is empty")
-        if isinstance(item, str) and command[0].startswith("-"):
-            raise ValueError(f"{wanted}; {item!r} is not a command; the outer brackets are missing")
-        found.append(command)
-    return found
+    if not value or not value[0]:
+        raise ValueError(f"{wanted}; it is empty")
+    return value
 
 
 def rehearse(value: Any) -> bool | str:

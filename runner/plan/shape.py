@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from runner.config.values import NAME_PATTERN, commands, legal_name
+from runner.config.values import NAME_PATTERN, command, commands, legal_name
 from runner.plan.units import EFFORTS, Files, Plan, Unit, leads_outside, normal_path
 from runner.text.globs import matches
 from runner.text.problems import found
@@ -96,10 +96,12 @@ def _is_everything(path: str) -> bool:
     return normal_path(path) == "" or all(matches(path, name) for name in _EVERYTHING)
 
 
-def _commands(value: Any) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(command) for command in commands(value))
+def _commands(value: Any, path: Path, problems: Found) -> Any:
+    items = checked(commands)(value, path, problems)
+    return None if items is None else _each_command(items, path, problems)
 
 
+_each_command = array(checked(lambda value: tuple(command(value))))
 _NAME = checked(legal_name, string)
 _KINDS = table({kind: _paths(written=kind != "read") for kind in Files._fields})
 _KEYS = table(
@@ -110,7 +112,7 @@ _KEYS = table(
         "depends_on": array(_NAME),
         "trivial": flag,
         "tests": array(text),
-        "verify": checked(_commands),
+        "verify": _commands,
         "patterns": array(text),
         "approach": text,
         "execution_note": text,

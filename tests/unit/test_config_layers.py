@@ -477,12 +477,21 @@ def test_a_task_that_is_not_rehearsed_has_no_script_either(repo):
 
 
 def test_a_command_that_is_a_string_is_split_into_words(repo):
-    repo.write(TASK + """verify = [["a", "b c"], "d 'e f' $HOME"]\n[tasks.b]\nverify = "g h"\n""")
+    repo.write(TASK + """verify = [["a", "b c"], "d 'e f' '$HOME'"]\n[tasks.b]\nverify = "g h"\n""")
 
     tasks = repo.load().tasks
 
     assert tasks["hello"].verify == (("a", "b c"), ("d", "e f", "$HOME"))
     assert tasks["b"].verify == (("g", "h"),)
+
+
+def test_a_text_for_a_shell_is_refused_in_every_layer(repo):
+    (option,) = repo.problems(TASK, sets=["tasks.hello.verify=a && b"])
+    repo.env["RUNNER_DEFAULTS__VERIFY"] = '["a", "b > c"]'
+    (variable,) = repo.problems(TASK)
+
+    assert option.startswith("--set tasks.hello.verify: ") and "`&&` is for a shell" in option
+    assert variable.startswith("env RUNNER_DEFAULTS__VERIFY: ") and "`>` is for a shell" in variable
 
 
 @pytest.mark.parametrize(

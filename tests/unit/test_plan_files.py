@@ -380,6 +380,20 @@ def test_the_command_prints_the_decision_as_one_document(tmp_path: Path, capsys)
     assert out.startswith("not worth: fewer than 5 units") and "wave 1  [1]" in out
 
 
+def test_a_command_for_a_shell_is_refused_in_a_plan_with_its_line() -> None:
+    unit = 'id = "A"\ngoal = "g"\nfiles = ["a"]\nverify = '
+    (array,) = problems(toml(unit + '["make", "a && b", ["a", "&&"]]'))
+    (whole,) = problems(toml(unit + '"a > b"'))
+    heading = "### U1. One\n**Goal:** g\n**Files:**\n- Modify: `a`\n\n**Verification:**\n"
+    (span,) = problems(heading + "- `sh -c 'a && b'`\n- `true && false`\n", "plan.md")
+    (fence,) = problems(heading + "```sh\ncd web\n```\n", "plan.md")
+
+    assert "units[0].verify[1]" in array and array.startswith("6:")
+    assert "units[0].verify[0]" in whole and "`>` is for a shell" in whole
+    assert span.startswith("8:1: ") and "sh -c 'true && false'" in span
+    assert "`cd` is for a shell" in fence
+
+
 @pytest.mark.usefixtures("nowhere")
 def test_the_command_refuses_a_wrong_plan_with_exit_2(tmp_path: Path, capsys) -> None:
     file = tmp_path / "plan.toml"
