@@ -5,7 +5,8 @@
       PlanInvalid                                        2
       TaskNotFound  RunNotFound                          4
       PolicyRefused  NotTrusted  InReach  ProgramChanged 5
-      RuntimeMissing  RuntimeWrong  NotReady  StartFailed  8
+      RuntimeMissing  RuntimeWrong  NotReady             8
+      StartFailed  PlatformUnsupported                   8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
@@ -43,6 +44,7 @@ __all__ = [
     "NotTrusted",
     "OwnerStopped",
     "PlanInvalid",
+    "PlatformUnsupported",
     "PolicyRefused",
     "ProgramChanged",
     "PromptInvalid",
@@ -166,6 +168,14 @@ class NotTrusted(RunnerError):
         "`runner trust` shows what they can do and asks; without a terminal, `--trust` agrees to it, and "
         "RUNNER_TRUST=DIGEST to exactly that (`runner trust --show` prints the digest)"
     )
+
+
+class PlatformUnsupported(RunnerError):
+    """This is no Linux."""
+
+    code = "platform_unsupported"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = "on macOS or Windows run it in a container, a virtual machine or WSL 2"
 
 
 class RuntimeMissing(RunnerError):

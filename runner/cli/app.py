@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from itertools import pairwise
 
 from runner.cli import pen
-from runner.errors import ExitStatus, RunnerError, UsageError
+from runner.errors import ExitStatus, PlatformUnsupported, RunnerError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ def _run(words: list[str]) -> int:
     verb = words[0]
     if verb not in COMMANDS:
         raise _unknown(verb)
+    if sys.platform != "linux":
+        raise PlatformUnsupported("runner needs Linux: it looks after processes by /proc and pidfds")
     args = arguments(verb, words[1:])
     gc.freeze()  # nor does a fork copy what nobody looks at any more
     gc.enable()

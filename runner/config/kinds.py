@@ -49,7 +49,13 @@ def _count_schema(least: int, *, zero: bool) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [*choices, {"const": 0}] if zero else choices})
 
 
-Text = Annotated[str, Field(min_length=1)]
+Text = Annotated[
+    str,
+    Field(min_length=1),
+    AfterValidator(values.speakable),
+    WithJsonSchema({"type": "string", "minLength": 1, "pattern": "^[^\\x00]*$"}),
+]
+"""What a command line, a path or a prompt can be."""
 Name = Annotated[
     str,
     AfterValidator(values.legal_name),

@@ -131,6 +131,13 @@ def command(value: Any) -> list[str]:
     return value
 
 
+def speakable(value: str) -> str:
+    """No argument, path or prompt can have a NUL (execve(2))."""
+    if "\0" in value:
+        raise ValueError("expected a text without NUL characters")
+    return value
+
+
 def rehearse(value: Any) -> bool | str:
     if isinstance(value, str) and value in ("true", "false"):
         return value == "true"
@@ -144,8 +151,10 @@ def overrides(value: dict[str, Any]) -> dict[str, Any]:
         ours = OURS.get(key.split(".")[0].strip().strip('"'))
         if ours is not None:
             raise ValueError(f"`{key}` cannot be set here; use {ours}")
-    if not _plain(value):
-        raise ValueError("expected texts, numbers, true, false, arrays and tables only")
+    odd = next((key for key, one in value.items() if not _plain(one)), None)
+    if odd is not None:
+        wanted = "expected texts, numbers, true, false, arrays and tables only"
+        raise ValueError(f"{wanted}; `{odd}` is none of them")
     if _nested(value) > DEEPEST:
         raise ValueError(f"expected tables and arrays in each other at most {DEEPEST} deep")
     return value

@@ -9,7 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import os
+import select
 import sys
+import threading
 from importlib.metadata import version
 
 import anyio
@@ -50,11 +52,30 @@ class BadArguments(UsageError):
 
 
 def serve(caller: Caller) -> NoReturn:
-    """Serves until stdin ends, and ends the process then: a call that still waits must not keep it alive.
+    """Serves until stdin ends or nobody reads stdout any more, and ends the process then: a call that still
+    waits must not keep it alive.
 
     What a call has begun is whole without us: a file is there or not, a start is a process of its own.
     """
-    anyio.run(_serve, caller)
+    threading.Thread(target=_end_without_reader, args=(os.dup(1),), daemon=True).start()
+    try:
+        anyio.run(_serve, caller)
+    except* (BrokenPipeError, ConnectionResetError):
+        pass  # the answer came to its end sooner than the thread above
+    _end()
+
+
+def _end_without_reader(stdout: int) -> None:
+    """A client that died need not have closed our stdin: another process may hold it. Of a pipe or a socket
+    whose other end is closed, poll(2) tells that whatever it is asked for.
+    """
+    poll = select.poll()
+    poll.register(stdout, 0)
+    poll.poll()
+    _end()
+
+
+def _end() -> NoReturn:
     sys.stderr.flush()
     os._exit(0)
 

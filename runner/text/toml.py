@@ -32,7 +32,7 @@ def parse(text: str) -> tuple[dict[str, Any], Place, list[tuple[Any, str]]]:
         said = _AT.search(str(error))
         what = _AT.sub("", str(error)) or "nested too deeply"
         line, column = (int(said[1]), int(said[2])) if said and said[1] else _end(text)
-        message = f"not valid TOML: {what[:1].lower()}{what[1:]}"
+        message = f"not valid TOML: {what if what[1:2].isupper() else what[:1].lower() + what[1:]}"
         return {}, lambda _: (line, column), [(("at", line, column), message)]
     known: dict[Path, tuple[int, int]] = {}
 

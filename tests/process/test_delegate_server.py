@@ -390,6 +390,26 @@ def test_the_end_of_stdin_ends_the_server(repo: Repo, waiting: str) -> None:
     assert run.question("q-0001")["prompt"] == "Which?"
 
 
+@pytest.mark.parametrize("waiting", [False, True], ids=["no call", "a status that waits"])
+def test_a_client_that_died_ends_the_server_though_its_stdin_is_still_open(repo: Repo, waiting: bool) -> None:
+    family(repo)
+    run = repo.start()
+    child = repo.start("--parent", path_of(run), task="child")
+    with repo.process("delegate-server", "--manifest", path_of(run)) as server:
+        say(server, call(2, "delegate.status", {"manifest_path": path_of(child)}))
+        answers(server, until=2)
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert server.stderr is not None
+        if waiting:
+            late = call(3, "delegate.status", {"manifest_path": path_of(child), "wait_s": 40})
+            server.stdin.write(f"{json.dumps({'jsonrpc': '2.0', **late})}\n".encode())
+            server.stdin.flush()
+        server.stdout.close()
+        assert server.wait(timeout=20) == 0
+        assert server.stderr.read() == b""
+
+
 # -- itself ----------------------------------------------------------------------------------------
 
 

@@ -26,11 +26,13 @@ CONTRACT = {
     "runtime_wrong": 8,
     "not_ready": 8,
     "start_failed": 8,
+    "platform_unsupported": 8,
     "conflict": 9,
     "illegal_transition": 9,
     "unwritable": 9,
     "disk_full": 9,
     "too_many_open_files": 9,
+    "too_many_processes": 9,
     "manifest_broken": 9,
     "manifest_newer": 9,
     "invocation_broken": 9,
@@ -89,8 +91,8 @@ def test_problems_are_kept_in_their_order() -> None:
     assert str(error) == error.message == "2 problems"
 
 
-def test_only_waiting_is_worth_a_second_try_without_any_change() -> None:
-    assert [kind.code for kind in KINDS if kind.retryable] == ["gave_up_waiting"]
+def test_only_waiting_and_a_full_machine_are_worth_a_second_try_without_any_change() -> None:
+    assert [kind.code for kind in KINDS if kind.retryable] == ["too_many_processes", "gave_up_waiting"]
 
 
 def test_a_code_is_unique_in_the_whole_product_wherever_its_class_stands() -> None:
