@@ -63,10 +63,15 @@ _INNER = re.compile(r"(?:\*\*|__)([^*_:]{1,40})(?::(?:\*\*|__)|(?:\*\*|__):)")
 NUMBER = r"\d{1,9}(?:\.\d{1,9}){0,3}"
 _WORD = r"(?:(?:units?|tasks?)[\s#-]*|(?:iu|u|t)-?)"
 _UNIT = re.compile(
-    rf"^(?:[*_]{{2}}\s*)?(?P<word>Unit|UNIT|Task|TASK|IU|U|T)(?P<gap>[\s#-]*)(?P<number>{NUMBER})(?:[*_]{{2}})?\s*"
+    rf"^(?:[*_]{{2}}\s*)?(?P<word>Unit|UNIT|Task|TASK|IU|U|T)(?P<gap>[\s#-]*)(?P<number>{NUMBER})"
+    r"(?:[*_]{2})?\s*"
     r"(?:(?P<mark>[:.)\u2013\u2014-])(?!\d)|$)\s*(?P<name>.*)$"
 )
-_LIKE = re.compile(r"^[\W_]{0,6}(?:(?:unit|task)[\s#-]*\d|(?:IU-?|U|T)\d|<task\b)", re.IGNORECASE)
+_LIKE = re.compile(
+    r"^[\W_]{0,6}(?:(?:(?:implementation |work )?unit|task)(?:[\s#-]*\d"
+    r"|\s(?:[a-h]|one|two|three|four|five|six)\b)|(?:IU-?|U|T)\d|<task\b)",
+    re.IGNORECASE,
+)
 _BOX = re.compile(r"^\[([^\]\s\w]|[ xX\u2713\u2714])\]\s+(.*)$")
 _REFERENCE = re.compile(
     rf"\b{_WORD}{NUMBER}\b(?:\s*(?:,|;|and|&|\+|to|through|\.\.\.?|[-\u2013\u2014])*\s*{_WORD}?{NUMBER}\b(?!\.?\w))*",

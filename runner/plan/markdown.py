@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import textwrap
-from itertools import pairwise
 
-from runner.plan.filelist import FileItem, kind_of_list, with_kind
+from runner.plan.fields import Field, FieldReader, is_command
+from runner.plan.filelist import kind_of_list, with_kind
 from runner.plan.labels import (
     DECISIVE,
     boxed,
@@ -40,47 +40,14 @@ if TYPE_CHECKING:
     Note = tuple[int, str]
 
 HINT = "docs/plans.md says how units and their fields are written"
-# Where two parts could share a run of blanks, the first one keeps it (`*+`): else a long line takes for ever.
-_CODE = re.compile(r"`([^`]+)`")
-_NOTHING = re.compile(
-    r"^(?:none|n/a|no dependencies|nothing|-|\u2014)?\s*+(?:\([^)]*\)|[-\u2013\u2014,;:.].*)?[.\s]*$",
-    re.IGNORECASE,
-)
-_HEDGED = re.compile(
-    r"\b(?:not|no|except|without|optional|optionally|parallel|independent|independently|recommended|soft|or|either|if"
-    r"|phases?|all|every|previous|above|preceding|same)\b",
-    re.IGNORECASE,
-)
-_RUNS = re.compile(
-    r"^\W*(?:(?:run|execute|running|command)\b\W*)?(?:(?:`[^`]+`)\s*+(?:,|and|&|then)?+\s*+)++"
-    r"(?:\W*(?:(?:all\s+)?pass(?:es)?|succeeds?|(?:is|are|stays?)\s+(?:green|clean)|exits?(?:\s+with)?\s+0))?\W*$",
-    re.IGNORECASE,
-)
 _SHELLS = ("", "bash", "sh", "shell", "console", "zsh", "shell-session", "terminal")
-_BARE_COMMAND = re.compile(
-    r"(?:\$ )?(?:\./\S+|pytest|python3?|npm|npx|yarn|pnpm|make(?! sure)|cargo|go (?:test|vet|build)|ruff|mypy"
-    r"|bun|uv|tox|node|bash|sh|dart|mvn|gradle|dotnet|rspec|bundle|rake|composer|jest|vitest|tsc|eslint)(?:\s|$)"
-)
+_DATA = ("", "yaml", "yml", "toml", "json")
 _DONE = re.compile(r"^[\u2705\u2714\u2611]|^\W*(?:done|completed?|finished|merged|shipped)\b", re.IGNORECASE)
 _OPEN = re.compile(
     r"^\W*+(?:to[- ]?do|pending|not[ _-]started|open|ready|planned|draft|new|queued|backlog|waiting)?\W*$",
     re.IGNORECASE,
 )
 _LOOKS_DONE = re.compile(r"[\u2705\u2714\u2611]|~~|[\[(](?:done|completed?|merged)[\])]", re.IGNORECASE)
-
-
-class Field:
-    """A label and what stands below it, until it ends."""
-
-    def __init__(self, name: str, kind: str, line: PageLine) -> None:
-        self.name, self.kind, self.depth = name, kind, 0 if line.is_lazy else line.depth
-        self.number = line.number
-        self.is_item = line.is_item
-        self.items: list[tuple[int, str]] = []
-        self.has_list = False
-        self.has_boxes = False
-        self.below: tuple[int, str] | None = None
-        """An item such as `Create:` in a file list: its depth, and the kind of what is in its own list."""
 
 
 def parse(text: str) -> UnitReader:
@@ -97,33 +64,18 @@ def parse(text: str) -> UnitReader:
     return reader
 
 
-class UnitReader:
-    """Takes the lines of a page one after the other. `data` has the tables, `places` where each key stands,
-    `problems` what is wrong; `unclear` has lines whose meaning is open, `adjusted` those that were cut.
-    """
+class UnitReader(FieldReader):
+    """Takes the lines of a page one after the other."""
 
     def __init__(self, starts: Starts, rows: tuple[str, ...]) -> None:
+        super().__init__(starts.kind)
         self.starts, self.rows = starts, rows
-        self.units: list[dict[str, Any]] = []
-        self.data: dict[str, Any] = {"schema_version": 1, "units": self.units}
-        self.places: Places = {(): (1, 1)}
-        self.problems: Problems = []
-        self.unclear: list[Note] = []
-        self.adjusted: list[Note] = []
         self.phase: str | None = None
         self.level: int | None = None
         """Of the heading that the unit began with, 0 for an item; None outside of units."""
-        self.field: Field | None = None
-        self.prose: dict[int, tuple[int, str | None]] = {}
-        """First line -> last line, and the text where it is not the whole line."""
         self.boxes: list[str] = []
-        self.tested: list[Note] = []
-        self.order: list[tuple[int, list[str], list[str]]] = []
-        self.outer = self.name = ""
-
-    @property
-    def path(self) -> Path:
-        return ("units", len(self.units) - 1)
+        self.outer = ""
+        """The field that the heading outside of units names."""
 
     def line(self, line: PageLine) -> None:
         role = self.starts.roles.get(line.number)
@@ -132,6 +84,9 @@ class UnitReader:
             return
         if role == "unclear":
             self.doubt(line, f"{found(line.text)} looks like a unit, but is not written as the others are")
+        if role == "mention" and line.text.startswith("|"):
+            named = references(line.text, "")
+            self.order.append((line.number, named[:1], named[1:]))
         if line.kind is LineKind.HEADING:
             self.heading(line)
         elif self.level is None:
@@ -232,21 +187,25 @@ class UnitReader:
         is_late = label is not None and label.is_marked and line.number > self.starts.first
         if label is not None and is_late and label.field in DECISIVE:
             self.doubt(line, f"`{label.name}` stands in no unit, so nothing comes of it")
-        elif self.outer == "verify" and self.units and _RUNS.match(text) and " " in text:
+        elif self.outer == "verify" and self.units and is_command(text) and " " in text:
             self.doubt(line, f"{found(text)} stands in no unit, so it is not run")
         elif any(before and after for before, after in said):
             self.order += [(line.number, *both) for both in said]
-        elif self.outer == "depends_on" and len(named := references(text, self.starts.kind)) > 1:
+        elif self.outer == "depends_on" and len(named := references(text, self.kind)) > 1:
             self.order.append((line.number, named[:1], named[1:]))
 
     def fence(self, line: PageLine) -> None:
         field = self.field
         if field is not None and self.awaits(field, line):
-            if field.name == "verify" and line.info in _SHELLS:
+            if field.name != "files" and line.info in _SHELLS:
                 rows = [row.strip().removeprefix("$ ") for row in line.text.replace("\\\n", " ").split("\n")]
                 field.items += [(line.number, f"`{row}`") for row in rows if row and not row.startswith("#")]
                 return
             self.doubt(line, f"a code block is not read as `{field.name}`")
+        elif line.info in _DATA and (
+            label := next(filter(None, map(_decisive, line.text.split("\n"))), None)
+        ):
+            self.doubt(line, f"`{label}` is not read in a code block")
         self.prose[line.number] = line.last, None
 
     def other(self, line: PageLine) -> None:
@@ -261,9 +220,13 @@ class UnitReader:
 
     def awaits(self, field: Field, line: PageLine) -> bool:
         """Whether a block that is no text stands where something that decides should be."""
-        if field.name not in DECISIVE or line.depth < field.depth:
+        if line.depth < field.depth:
             return False
-        return field.name == "verify" or not field.items or line.depth > field.depth
+        if field.name == "tests":
+            return line.info in _SHELLS[1:]
+        return field.name == "verify" or (
+            field.name in DECISIVE and (not field.items or line.depth > field.depth)
+        )
 
     def text(self, line: PageLine) -> None:
         box, text = boxed(line.text)
@@ -351,7 +314,10 @@ class UnitReader:
                 field.below = None if kind is None else (line.depth, kind)
         if field.name in ("", "status", "approach"):
             self.tell(line, text)
-        elif line.is_item or not field.items:
+            return
+        if field.name not in ("depends_on", "blocks"):
+            self.says_order(line, [self.units[-1]["id"]], text)
+        if line.is_item or not field.items:
             field.items.append((line.number, text))
         else:
             field.items[-1] = (field.items[-1][0], f"{field.items[-1][1]} {text}")
@@ -369,116 +335,8 @@ class UnitReader:
         elif not _OPEN.match(text):
             self.doubt(line, f"found the status {found(text)}; a unit that is done has the box [x]")
 
-    # -- fields ----------------------------------------------------------------------------------------
 
-    def end_field(self) -> None:
-        """The field that was read so far goes into its unit."""
-        field, self.field = self.field, None
-        if field is None or not field.items or field.name in ("", "status", "approach"):
-            return
-        unit = self.units[-1]
-        if field.name == "blocks":
-            named = [one for _, text in field.items for one in references(text, self.starts.kind)]
-            self.order.append((field.number, [unit["id"]], named))
-            return
-        self.places.setdefault((*self.path, field.name), (field.items[0][0], 1))
-        if field.name == "files":
-            self.files(unit, field)
-        elif field.name == "depends_on":
-            self.dependencies(unit, field.items)
-        elif field.name == "verify" or field.name == "tests":
-            self.checks(unit, field)
-        elif field.name == "patterns":
-            unit["patterns"] = [*unit.get("patterns", ()), *(text for _, text in field.items)]
-        else:
-            texts = [text for _, text in field.items]
-            told = unit.get(field.name)
-            if told and told == self.name:
-                told = None if told.lower() in texts[0].lower() else f"{told}:"
-            unit[field.name] = "\n".join(([told] if told else []) + texts)
-
-    def files(self, unit: dict[str, Any], field: Field) -> None:
-        files: dict[str, list[str]] = unit.setdefault("files", {})
-        for number, text in field.items:
-            item = FileItem(text, field.kind or "modify")
-            self.unclear += [(number, message) for message in item.unclear]
-            self.adjusted += [(number, message) for message in item.adjusted]
-            if item.has_remark or item.unclear:
-                self.prose[number] = number, None
-            for path, kind in item.paths:
-                listed = files.setdefault(kind, [])
-                self.places[(*self.path, "files", kind, len(listed))] = (number, 1)
-                listed.append(path)
-
-    def dependencies(self, unit: dict[str, Any], items: list[tuple[int, str]]) -> None:
-        names: dict[str, None] = dict.fromkeys(unit.get("depends_on", ()))
-        for number, text in items:
-            named = references(text, self.starts.kind)
-            rest = without_references(text)
-            if _NOTHING.match(text) and not named:
-                continue
-            if not named or _NOTHING.match(text.split("(")[0]) or _HEDGED.search(rest):
-                message = f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`"
-                self.unclear.append((number, message))
-            if re.search(r"[^\W\d_]{3}", rest):
-                self.prose[number] = number, None
-            if not _NOTHING.match(text.split("(")[0]):
-                names |= dict.fromkeys(named)
-        unit["depends_on"] = list(names)
-        first = self.places[(*self.path, "depends_on")]
-        self.places |= {(*self.path, "depends_on", at): first for at in range(len(names))}
-
-    def checks(self, unit: dict[str, Any], field: Field) -> None:
-        """What is code alone is a command; a sentence says what has to be true, as a test scenario does."""
-        for number, text in field.items:
-            spans = [span.strip() for span in _CODE.findall(text)] or [""]
-            commands = spans if _RUNS.match(text) and (field.name == "verify" or " " in spans[0]) else []
-            for command in commands:
-                listed = unit.setdefault("verify", [])
-                self.places[(*self.path, "verify", len(listed))] = (number, 1)
-                listed.append(command)
-            if commands:
-                continue
-            if text.endswith(":"):  # of what follows in a block of code
-                self.prose[number] = number, None
-                continue
-            unit.setdefault("tests", []).append(text)
-            if field.name == "verify" and (
-                any(re.match(r"[a-z./][\w./-]* \S", span) for span in spans) or _BARE_COMMAND.match(text)
-            ):
-                message = (
-                    f"the command in {found(text)} is not run; write it in backticks, as an item of its own"
-                )
-                self.unclear.append((number, message))
-            elif text.startswith("`") and "/" in spans[0] and " " not in spans[0]:
-                self.tested.append((number, spans[0]))
-
-    # -- between units ---------------------------------------------------------------------------------
-
-    def compare_order(self) -> None:
-        """Sentences about an order of units, where no dependency of the units says so."""
-        if self.starts.kind == "T" and not any("depends_on" in one for one in self.units):
-            self.in_a_row()
-            return
-        known = {one["id"]: one.get("depends_on", ()) for one in self.units}
-        for number, before, after in self.order:
-            pairs = [(one, other) for one in before for other in after if one != other]
-            lost = [pair for pair in pairs if not _linked(known, *pair)]
-            if lost:
-                one, other = lost[0]
-                self.unclear.append(
-                    (number, f"it speaks of an order of {one} and {other} that no `Depends on` has")
-                )
-
-    def in_a_row(self) -> None:
-        """Plans of tasks that name no dependency are written to be done from the first to the last."""
-        for former, unit in pairwise(self.units):
-            unit["depends_on"] = [former["id"]]
-            message = f"no task says what it depends on, so {unit['id']} follows {former['id']}"
-            self.adjusted.append((self.places[("units", self.units.index(unit))][0], message))
-
-
-def _linked(known: dict[str, Any], one: str, other: str) -> bool:
-    if one not in known or other not in known:
-        return True
-    return one in known[other] or other in known[one]
+def _decisive(row: str) -> str | None:
+    """The label of a field that decides, in a line of data."""
+    label = label_of(row.strip(' "-'))
+    return None if label is None or label.field not in DECISIVE else label.name

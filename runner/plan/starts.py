@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from runner.plan.labels import boxed, looks_like_a_unit, start_of
+from runner.plan.labels import boxed, looks_like_a_unit, references, start_of
 from runner.plan.page import LineKind
 from runner.text.problems import found
 from runner.value import Value
@@ -67,7 +67,11 @@ class Starts(Value):
             if named and not is_unit and box is not None:
                 ticks[start.id] = (*ticks.get(start.id, ()), box)
         if ids:
-            roles |= {line.number: "unclear" for line in lines if line.number not in roles and _is_like(line)}
+            for line in lines:
+                if line.number not in roles and _is_like(line):
+                    first_one = references(line.text.strip("| ").split("|")[0], "")[:1]
+                    is_known = bool(first_one) and ids.issuperset(first_one)
+                    roles[line.number] = "mention" if is_known else "unclear"
         first = min((number for number, role in roles.items() if role == "unit"), default=0)
         return cls(
             roles, ticks, main[1].id[0] if main else "U", first, (1, "", "") if ids else _pointer(lines)

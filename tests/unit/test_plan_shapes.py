@@ -184,6 +184,9 @@ def test_what_is_quoted_is_no_unit_and_hides_none(quoted: str) -> None:
         ("<details>\n### U2. B\n</details>\n", 4),
         ("| U2 | B |\n", 3),
         ("### U2 B\n", 3),
+        ("### Unit B: B\n", 3),
+        ("### Implementation Unit 2: B\n", 3),
+        ("### [U2] B\n", 3),
         ("### Task 2: B\n", 3),
         ("- [ ] Task 2: B\n", 3),
         ("- U2: B\n", 3),
@@ -219,7 +222,8 @@ def test_a_unit_begins_in_many_ways(start: str) -> None:
 
 
 def test_a_list_of_units_beside_them_names_them_and_ticks_them() -> None:
-    page = "- [x] U1: A\n- [ ] U2: B\n\n### U1. A\n- **U2:** needs it\n### U2. B\n\n## Risks\n- U1: alone\n"
+    page = "- [x] U1: A\n- [ ] U2: B\n\n| U1 | small |\n\n### U1. A\n- **U2:** needs it\n### U2. B\n\n"
+    page += "## Risks\n- U1: alone\n\n### U2 may be slow\n"
     found = reading(page)
     assert [shown(unit) for unit in found.plan.units] == ["U1 done:", "U2:"] and not found.unclear
 
@@ -341,6 +345,9 @@ def test_dependencies_that_can_be_read_in_two_ways_are_told(value: str) -> None:
         ("**Files:**\n```\na.py\n```", "a code block is not read as `files`"),
         ("**Tests:** `tests/test_b.py`", "is a path among the tests"),
         ("**Verify:** pytest -q tests", "is not run"),
+        ("**Verify:**\n\n    pytest -q", "is not read as `verify`"),
+        ("```yaml\nfiles: [a.py]\ndepends_on: [U1]\n```", "`files` is not read in a code block"),
+        ("- Files: `a.py`; depends on U1", "it speaks of an order of U2 and U1"),
         ("**Depends on:** U1 | **Verify:** `make`", "`Verify` stands behind another label"),
         ("`Depends on:` U1", "it speaks of an order of U2 and U1"),
         ("**Verify:** all of it, e.g. with `pytest -q tests`", "is not run"),
@@ -367,6 +374,7 @@ def test_a_word_with_a_colon_in_prose_refuses_nothing() -> None:
         ("## Order\nU2 depends on U1.", "4: it speaks of an order"),
         ("## Dependencies\n- U2 -> U1", "4: it speaks of an order"),
         ("## Verification\n- `make test`", "4: "),
+        ("| Unit | After |\n|---|---|\n| U2 | U1 |", "5: it speaks of an order"),
         ("## Phase 2\n**Depends on:** Phase 1", "4: `Depends on` stands in no unit"),
     ],
 )
@@ -403,6 +411,7 @@ def test_the_name_of_a_unit_stands_before_its_goal() -> None:
         ),
         ("**Acceptance criteria:**\n- [ ] `make check` is green\n- [ ] it works", ["make check"]),
         ("**Tests:** `pytest -q tests`", ["pytest -q tests"]),
+        ("**Tests:**\n```sh\npytest -q\n```", ["pytest -q"]),
         ("**Verification:**\n```bash\n$ make a\n# b\nmake \\\n  c\n```", ["make a", "make c"]),
         ("**Verification:**\n- The table exists", []),
     ],
