@@ -87,31 +87,9 @@ def check(
         breaches = tuple(
             layers.setter(done.layers, ("tasks", name)).problem(("tasks", name), sentence)
             for name in config.tasks
-            for sentence in task_breaches(config, config.tasks[name])
+            for sentence in policy.task_breaches(config, config.tasks[name])
         )
     return CheckReport(done.files, problems, breaches, done.notes)
-
-
-def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
-    """What the policy says against a task as it is written."""
-    named = config.models.get(task.model) if task.model else None
-    sandbox, runtime = config.sandboxes[task.sandbox], config.runtimes[task.runtime]
-    return policy.breaches(
-        config.policy,
-        level=sandbox.level,
-        network=sandbox.network,
-        runtime=task.runtime,
-        model=named.model if named else task.model,
-        env_names=runtime.env,
-        uses=policy.Uses(
-            root=config.root,
-            command=runtime.command,
-            config=runtime.config,
-            provider=(named.provider if named else None) or runtime.provider,
-            verify=task.verify,
-            writable=sandbox.writable,
-        ),
-    )
 
 
 def show(

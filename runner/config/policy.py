@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from runner.model import Json
+    from runner.model import Config, Json, Task
 
 _NUMBERS = ("max_depth", "max_children", "max_tokens")
 GROUPS = ("models", "env", "config", "programs", "providers", "verify", "writable")
@@ -93,6 +93,28 @@ def breaches(
     if uses is not None:
         found += _used(policy, runtime, uses)
     return tuple(found)
+
+
+def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
+    """What the policy says against a task as it is written."""
+    named = config.models.get(task.model) if task.model else None
+    sandbox, runtime = config.sandboxes[task.sandbox], config.runtimes[task.runtime]
+    return breaches(
+        config.policy,
+        level=sandbox.level,
+        network=sandbox.network,
+        runtime=task.runtime,
+        model=named.model if named else task.model,
+        env_names=runtime.env,
+        uses=Uses(
+            root=config.root,
+            command=runtime.command,
+            config=runtime.config,
+            provider=(named.provider if named else None) or runtime.provider,
+            verify=task.verify,
+            writable=sandbox.writable,
+        ),
+    )
 
 
 def capped(policy: Policy, delegation: Delegation) -> Delegation:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
+from runner.config import policy
 from runner.disk import programs
 from runner.errors import ConfigInvalid, InReach, RunnerError, RuntimeMissing, Unwritable
 from runner.model import Config, Level, Model, Sandbox
@@ -86,6 +87,14 @@ def _sandbox(config: Config, name: str) -> Sandbox:
 def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
     if invalid is not None:
         return Examined("config", Fitness.FAIL, invalid.message, invalid.hint)
+    against = [
+        f"tasks.{task.id}: {sentence}"
+        for task in (config.tasks.values() if config.policy.sources else ())
+        for sentence in policy.task_breaches(config, task)
+    ]
+    if against:
+        more = f" (and {len(against) - 1} more)" if len(against) > 1 else ""
+        return Examined("config", Fitness.FAIL, f"{against[0]}{more}", "`runner check` lists every breach")
     return Examined("config", Fitness.OK, f"valid, tasks: {', '.join(config.tasks) or 'none'}")
 
 

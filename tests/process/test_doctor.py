@@ -113,6 +113,18 @@ def test_a_machine_where_all_is_well_is_ready(place: Place) -> None:
     assert doctor.ready(tuple(checks.values()))
 
 
+def test_settings_against_the_policy_are_not_called_valid(place: Place) -> None:
+    place.codex()
+    policy = Policy(max_level=Level.READ_ONLY, sources={"max_level": ("policy.toml",)})
+    own = Sandbox("own", Level.WORKSPACE_WRITE, False, ())
+    wide = [task(id=name, sandbox="own") for name in ("a", "b")]
+    changes = {"policy": policy, "sandboxes": {"own": own}, "runtimes": settings()}
+    found = place.examine(wide, **changes)["config"]
+    assert (found.verdict, found.repair) == (Fitness.FAIL, "`runner check` lists every breach")
+    assert found.message.startswith('tasks.a: sandbox level "workspace-write" is wider than "read-only", ')
+    assert found.message.endswith(" (and 1 more)")
+
+
 def test_nothing_is_left_behind(place: Place) -> None:
     place.codex(sandbox="touch here; exit 3")
     before = sorted(place.repo.rglob("*"))
