@@ -203,7 +203,7 @@ class UnitReader(FieldReader):
                 return
             self.doubt(line, f"a code block is not read as `{field.name}`")
         elif line.info in _DATA and (
-            label := next(filter(None, map(_decisive, line.text.split("\n"))), None)
+            label := next(filter(None, map(_dependency, line.text.split("\n"))), None)
         ):
             self.doubt(line, f"`{label}` is not read in a code block")
         self.prose[line.number] = line.last, None
@@ -336,7 +336,8 @@ class UnitReader(FieldReader):
             self.doubt(line, f"found the status {found(text)}; a unit that is done has the box [x]")
 
 
-def _decisive(row: str) -> str | None:
-    """The label of a field that decides, in a line of data."""
+def _dependency(row: str) -> str | None:
+    """The label of a line of data that names units: `depends_on: [U1]`, and not what a container needs."""
     label = label_of(row.strip(' "-'))
-    return None if label is None or label.field not in DECISIVE else label.name
+    is_one = label is not None and label.field == "depends_on" and references(label.rest, "")
+    return label.name if label is not None and is_one else None

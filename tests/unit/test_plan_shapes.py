@@ -166,6 +166,7 @@ def test_a_plan_without_units_is_refused_with_the_line_that_looks_like_one(name:
         "```npm run build```",
         "    ```\n    code",
         "text ``` text",
+        "```yaml\nfiles: [a]\ndepends_on:\n  - db\nneeds: build\n```",
     ],
 )
 def test_what_is_quoted_is_no_unit_and_hides_none(quoted: str) -> None:
@@ -346,7 +347,7 @@ def test_dependencies_that_can_be_read_in_two_ways_are_told(value: str) -> None:
         ("**Tests:** `tests/test_b.py`", "is a path among the tests"),
         ("**Verify:** pytest -q tests", "is not run"),
         ("**Verify:**\n\n    pytest -q", "is not read as `verify`"),
-        ("```yaml\nfiles: [a.py]\ndepends_on: [U1]\n```", "`files` is not read in a code block"),
+        ("```yaml\nfiles: [a.py]\ndepends_on: [U1]\n```", "`depends_on` is not read in a code block"),
         ("- Files: `a.py`; depends on U1", "it speaks of an order of U2 and U1"),
         ("**Depends on:** U1 | **Verify:** `make`", "`Verify` stands behind another label"),
         ("`Depends on:` U1", "it speaks of an order of U2 and U1"),
