@@ -81,6 +81,13 @@ def replace_bytes(path: str, data: bytes, *, durable: bool = True) -> None:
         draft.close()
 
 
+def remove_drafts(folder: str) -> None:
+    """Removes what a killed process was writing there. Nobody else may be writing."""
+    for name in os.listdir(folder):
+        if name.startswith(".") and name.endswith(DRAFT):
+            withdraw(f"{folder}/{name}")
+
+
 def make_durable(path: str) -> None:
     """Waits until the disk has it, where it can."""
     try:

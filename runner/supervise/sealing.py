@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from runner.disk.files import DRAFT, no_follow, replace_bytes, withdraw
+from runner.disk.files import no_follow, remove_drafts, replace_bytes
 from runner.state import fingerprints
 from runner.state.fingerprints import WITHHELD
 
@@ -89,9 +89,7 @@ class Cleaner:
         from runner.redact.seal import seal
 
         count, failed = 0, []
-        for name in os.listdir(run.path):
-            if name.startswith(".") and name.endswith(DRAFT):  # of an owner that was killed over it
-                withdraw(f"{run.path}/{name}")
+        remove_drafts(run.path)
         names = sorted(name for name in os.listdir(run.path) if name.endswith(_SEALED))
         for name in (*names, *_questions(run)):
             path = f"{run.path}/{name}"

@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 
+from runner.disk.files import remove_drafts
 from runner.errors import Conflict, RunnerError, WorkspaceBusy
 from runner.state import trust
 from runner.state.authentic import refuse_foreign
@@ -134,6 +135,7 @@ def _deciding(run: RunDir) -> Iterator[Worktree]:
         )
     lock_fd = _lock(run)
     try:
+        remove_drafts(run.path)
         yield tree
     except RunnerError as error:
         error.problems = tuple(map(clean_terminal, error.problems))  # names of files, as an agent chose them

@@ -14,6 +14,7 @@ from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.work import Work
 
 from runner.conduct import merge_back
+from runner.disk.files import Draft
 from runner.errors import Conflict, WorkspaceBusy
 from runner.model import Outcome, Phase
 from runner.state.authentic import write_record
@@ -206,6 +207,7 @@ def test_an_acceptance_that_broke_off_before_the_removal_is_finished_by_the_next
     """All of it is in place: a merge of it could not be made again, and what was edited since stays."""
     changes(tree)
     worktrees.accept(tree)
+    draft = Draft(tree.patch)  # what it was writing then
     if is_told:
         EventLog(run.events).append("accepted", actor="user")
     work.write("new", "the run's, and the user's since\n")
@@ -215,6 +217,8 @@ def test_an_acceptance_that_broke_off_before_the_removal_is_finished_by_the_next
     assert f"runner accept {run.run_id}" in (error.value.hint or "")
     merge_back.take_over(run)
     assert work.state() == state and not os.path.exists(tree.path)
+    assert not [name for name in os.listdir(run.path) if name.endswith(".tmp")]
+    draft.close()
     assert [kind for kind, _ in told(run)] == ["accepted"]
     for verb in (accept.accept, accept.discard):
         with pytest.raises(Conflict, match="already accepted"):

@@ -1,0 +1,133 @@
+"""Faults around what a run changes: its rollback, and the decision about a work tree of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from scene import WITHIN_S, Scene
+from support.repo import Run
+
+_BEFORE = {"a.txt": b"a\n", "gone.txt": b"gone\n", "moved.txt": b"moved\n"}
+_CHANGES = "echo x >> a.txt; rm gone.txt; mv moved.txt sub.txt; mkdir -p d/e; echo new > d/e/new.txt"
+_AFTER = {"a.txt": b"a\nx\n", "sub.txt": b"moved\n", "d/e/new.txt": b"new\n"}
+_WRITE = '[sandboxes.write]\nlevel = "workspace-write"\n'
+
+
+def _files(scene: Scene) -> dict[str, bytes]:
+    """What is in the user's tree, but for settings and runs."""
+    root, found = scene.repo.root, {}
+    for path in root.rglob("*"):
+        name = str(path.relative_to(root))
+        if path.is_file() and not name.startswith((".git/", ".runs/")) and name != "delegate.toml":
+            found[name] = path.read_bytes()
+    return found
+
+
+def _prepared(scene: Scene, *lines: str, after: str = "") -> Scene:
+    repo = scene.repo
+    keys = "\n".join(("prompt = 'Do it.'", 'sandbox = "write"', 'grace = "300ms"', *lines))
+    repo.config(f"{_WRITE}[tasks.work]\n{keys}\n")
+    for name, data in _BEFORE.items():
+        repo.write(name, data)
+    repo.git("add", "-A")
+    repo.git("commit", "-q", "-m", "first")
+    repo.waiting_codex(after=f"{_CHANGES}\n{after}")
+    return scene
+
+
+def _changed(scene: Scene) -> Run:
+    """A run that is done, whose change is in a work tree of its own."""
+    _prepared(scene, 'workspace = "worktree"')
+    run = scene.start()
+    scene.repo.open_gate()
+    scene.until(lambda: run.on_disk()["phase"] == "done", "the end")
+    return run
+
+
+def _trees(scene: Scene) -> list[str]:
+    return scene.repo.says("worktree", "list").splitlines()[1:]
+
+
+def killed_acceptance(scene: Scene) -> None:
+    """`accept` is killed, maybe more than once; the next one finishes it, and `discard` never lies."""
+    run = _changed(scene)
+    moments: list[Callable[[], object]] = [
+        lambda: b'"accepted"' in (run.folder / "events.jsonl").read_bytes(),
+        lambda: not (scene.repo.root / "gone.txt").exists(),
+        lambda: (scene.repo.root / "sub.txt").exists(),
+    ]
+    for _ in range(scene.rng.randint(1, 3)):
+        if scene.rng.random() < 0.5:
+            scene.cli("accept", run.id, kill_after=scene.rng.uniform(0.05, 1.2))
+        else:
+            scene.cli("accept", run.id, kill_when=scene.rng.choice(moments))
+    if scene.rng.random() < 0.3:
+        before = _files(scene)
+        done = scene.cli("discard", run.id)
+        if done.returncode == 0 and before != _BEFORE:
+            scene.violates(f"discarded, and the user's tree has {sorted(before)}")
+        if done.returncode == 0:
+            return
+    done = scene.cli("accept", run.id)
+    if done.returncode != 0 and "already accepted" not in done.stderr:
+        scene.violates(f"the acceptance cannot be finished: {done.stderr[-300:]}")
+    if _files(scene) != _AFTER:
+        scene.violates(f"accepted, and the user's tree has {sorted(_files(scene))}")
+    if _trees(scene):
+        scene.violates(f"a work tree is left: {_trees(scene)}")
+
+
+def raced_decisions(scene: Scene) -> None:
+    """One of them decides; the user's tree and the event say the same."""
+    run = _changed(scene)
+    verbs = [("accept", run.id), ("discard", run.id), ("accept", run.id), ("clean", "--older-than", "0")]
+    scene.rng.shuffle(verbs)
+    scene.at_once(*verbs)
+    if not run.folder.exists():
+        return  # decided, and then removed
+    told = [event["type"] for event in run.events() if event["type"] in ("accepted", "discarded")]
+    expected = {"accepted": _AFTER, "discarded": _BEFORE}.get(told[0] if told else "")
+    if len(told) != 1 or _files(scene) != expected:
+        scene.violates(f"told {told}, and the user's tree has {sorted(_files(scene))}")
+
+
+def killed_rollback(scene: Scene) -> None:
+    """The owner is killed about the end of a run that is to be rolled back: all is back, or refused."""
+    _prepared(scene, 'on_failure = "rollback"', "verify = [['false']]")
+    run = scene.start()
+    scene.repo.open_gate()
+    for _ in range(scene.rng.randint(1, 3)):
+        scene.pause(0.5)
+        scene.kill(run, "supervisor")
+        scene.cli("status", run.id)
+    done = scene.cli("wait", run.id, "--timeout", str(int(WITHIN_S)))
+    if done.returncode not in (1, 6):
+        scene.violates(f"a check that fails was answered with {done.returncode}")
+    report = scene.cli("report", run.id)
+    is_refused = "rollback was refused" in report.stdout + report.stderr
+    if _files(scene) != _BEFORE and not is_refused and run.on_disk()["status"] != "lost":
+        scene.violates(f"rolled back, and the tree has {sorted(_files(scene))}")
+
+
+def killed_start_with_a_tree(scene: Scene) -> None:
+    """What the killed command had made is decided on or removed: no tree that nobody knows of."""
+    _prepared(scene, 'workspace = "worktree"')
+    for _ in range(3):
+        scene.cli("start", "--task", "work", kill_after=scene.rng.uniform(0.1, 0.8))
+    scene.cli("reap")
+    scene.repo.open_gate()
+    for run in scene.repo.runs():
+        if (run.folder / "manifest.json").exists():
+            scene.cli("wait", run.id, "--timeout", str(int(WITHIN_S)))
+        scene.cli("discard", run.id)
+    known = {run.id for run in scene.repo.runs() if os.path.exists(run.folder / "worktree.json")}
+    strays = [line for line in _trees(scene) if not any(name in line for name in known)]
+    if strays:
+        scene.violates(f"work trees of no run: {strays}")
+
+
+FAULTS: dict[str, Callable[[Scene], None]] = {
+    one.__name__: one
+    for one in (killed_acceptance, raced_decisions, killed_rollback, killed_start_with_a_tree)
+}
