@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-standins check schemas picture bench clean
+.PHONY: help demo test test-standins check schemas picture bench soak clean
 
 help:
 	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-standins  test the programs of the tests that stand for an agent CLI"
 	@echo "make check    format, lint, type-check strictly, then test"
 	@echo "make bench    print the budgets, measured side by side in one run"
+	@echo "make soak     try faults in real runs for SECONDS=300, from SEED=1 on, or one FAULT=NAME"
 	@echo "make schemas  generate schemas/ again"
 	@echo "make picture  record the picture of the README again"
 
@@ -57,6 +58,11 @@ picture: $(VENV)/.codex.stamp
 
 bench: $(VENV)/.test.stamp
 	$(BIN)/python benchmarks/run.py
+
+SECONDS ?= 300
+SEED ?= 1
+soak: $(VENV)/.test.stamp
+	$(BIN)/python tests/soak/campaign.py --seconds $(SECONDS) --seed $(SEED) $(if $(FAULT),--fault $(FAULT))
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -222,8 +222,10 @@ def other_host_name(scene: Scene) -> None:
     if scene.rng.random() < 0.6:
         scene.kill(run, "supervisor")
     scene.cli("status", run.id, prefix=renamed)
-    scene.cli("pause", run.id, prefix=scene.rng.choice([(), renamed]))
-    scene.cli("resume", run.id, prefix=scene.rng.choice([(), renamed]))
+    for verb in ("pause", "resume"):
+        done = scene.cli(verb, run.id, prefix=scene.rng.choice([(), renamed]))
+        if done.returncode != 0:
+            scene.violates(f"{verb}: {done.returncode} {done.stderr[-200:]}")
     _is_not_given_up(scene, run)
 
 
