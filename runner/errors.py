@@ -6,7 +6,7 @@
       TaskNotFound  RunNotFound                          4
       PolicyRefused  NotTrusted  InReach  ProgramChanged 5
       RuntimeMissing  RuntimeWrong  NotReady             8
-      StartFailed  PlatformUnsupported                   8
+      CheckMissing  StartFailed  PlatformUnsupported     8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bug",
+    "CheckMissing",
     "ConfigInvalid",
     "Conflict",
     "DiskFull",
@@ -188,6 +189,16 @@ class RuntimeWrong(RunnerError):
     code = "runtime_wrong"
     exit_status = ExitStatus.RUNTIME
     default_hint = "`runner doctor` says how to repair it"
+
+
+class CheckMissing(RunnerError):
+    """A program of `verify` is not there, so no run could pass its checks."""
+
+    code = "check_missing"
+    exit_status = ExitStatus.RUNTIME
+    default_hint = (
+        "install it or mend its name; a script of the repository is named by its path, e.g. ./test.sh"
+    )
 
 
 class NotReady(RunnerError):

@@ -22,7 +22,7 @@ from runner.config.find import (
     shipped,
 )
 from runner.config.snapshot import Origins, config_from_json
-from runner.disk import files
+from runner.disk import files, programs
 from runner.disk.upwards import git_root
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
 from runner.model import Policy
@@ -82,6 +82,7 @@ def check(
         *references.missing_files(merged, done.layers, places.root, places.shown(places.project)),
     )
     breaches: tuple[Problem, ...] = ()
+    absent: tuple[Problem, ...] = ()
     if done.config is not None:
         config = config_from_json(done.config)
         breaches = tuple(
@@ -89,7 +90,24 @@ def check(
             for name in config.tasks
             for sentence in policy.task_breaches(config, config.tasks[name])
         )
-    return CheckReport(done.files, problems, breaches, done.notes)
+        absent = _absent(config, merged, done.layers, env)
+    return CheckReport(done.files, problems, breaches, (*done.notes, *absent))
+
+
+def _absent(
+    config: Config, merged: Mapping[str, Any], stack: Sequence[layers.Layer], env: Mapping[str, str]
+) -> tuple[Problem, ...]:
+    """The programs of checks that are not there, each where its command is written."""
+    found: dict[tuple[str | int, ...], str] = {}
+    for name, task in config.tasks.items():
+        is_own = "verify" in merged["tasks"][name]
+        path = ("tasks", name, "verify") if is_own else ("defaults", "verify")
+        for n, argv in enumerate(task.verify):
+            if (program := programs.absent(argv, env, config.root)) is not None:
+                found[*path, n] = f"`{program}` was not found: a start is refused (check_missing)"
+            elif "/" in argv[0] and not programs.is_executable(os.path.join(config.root, argv[0])):
+                found[*path, n] = f"`{argv[0]}` is no program yet: the run has to make it"
+    return tuple(layers.setter(stack, path[:-1]).problem(path, text) for path, text in found.items())
 
 
 def show(

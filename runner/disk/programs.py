@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 _LONGEST_LINE = 256
@@ -22,6 +22,20 @@ def on_path(name: str, env: Mapping[str, str]) -> str | None:
     if "/" in name or not name:
         return None
     return next((path for folder in _folders(env) if is_executable(path := f"{folder}/{name}")), None)
+
+
+def absent(argv: Sequence[str], env: Mapping[str, str], root: str) -> str | None:
+    """The program of a command, behind `env` too, if there is none of that name; None where there is one, and
+    for a path in `root`, where a run may make it.
+    """
+    name = argv[0]
+    if name.rpartition("/")[2] == "env" and len(argv) > 1 and argv[1][:1] != "-":
+        name = next((word for word in argv[1:] if "=" not in word), name)
+    if "/" not in name:
+        return None if on_path(name, env) else name
+    path = os.path.normpath(os.path.join(root, name))
+    is_inside = path.startswith(f"{root.rstrip('/')}/")
+    return None if is_inside or is_executable(path) else name
 
 
 def stamp(program: str, env: Mapping[str, str]) -> tuple[str, ...]:

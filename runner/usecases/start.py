@@ -12,6 +12,7 @@ from runner import runtimes
 from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import replace_json, unwritable, write_new
 from runner.errors import (
+    CheckMissing,
     ConfigInvalid,
     PromptInvalid,
     RunnerError,
@@ -46,7 +47,7 @@ from runner.value import Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from runner.model import Task
@@ -286,6 +287,8 @@ def _find(
     program = (probe.find if asks else probe.unasked)(runtime, choice.settings, env, config.root)
     if program.was_asked and choice.task.delegation and config.delegation.server == "registered":
         _refuse_unregistered(runtime, program, env)
+    path = programs.search_path(env, probe.path_additions(program))
+    refuse_absent(choice.task.verify, {"PATH": path}, config.root)
     rehearsal, overrides, rehearsal_env = _rehearsal(choice, port, env)
     return Found(
         run_id=run_id,
@@ -302,6 +305,13 @@ def _find(
         **_kept_in_view(choice, program, env),
         parent=parent,
     )
+
+
+def refuse_absent(checks: Iterable[Sequence[str]], env: Mapping[str, str], root: str) -> None:
+    """CheckMissing where a check could not be run: before an agent is paid for what nothing will confirm."""
+    for argv in checks:
+        if (name := programs.absent(argv, env, root)) is not None:
+            raise CheckMissing(f"`{name}`, the program of a verify command, was not found")
 
 
 def _refuse_links(choice: Choice) -> None:

@@ -40,9 +40,18 @@ def test_a_check_that_fails_rejects_the_run_and_shows_why(repo: Repo) -> None:
 
 
 def test_a_check_that_does_not_exist_rejects_the_run(repo: Repo) -> None:
-    status, manifest = ended(repo, ["no-such-check-anywhere"])
+    status, manifest = ended(repo, ["./no-such-check-anywhere"])
     assert (status, manifest["status"]) == (6, "rejected")
     assert "no-such-check-anywhere" in manifest["reason"]["message"]
+
+
+def test_a_check_whose_program_is_not_there_is_refused_before_there_is_an_agent(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task('verify = [["true"], ["no-such-check-anywhere"]]')
+    refused = repo.cli("start", "--task", "work", "--format", "json")
+    assert (refused.status, refused.error["code"]) == (8, "check_missing")
+    assert "no-such-check-anywhere" in refused.error["message"]
+    assert repo.runs() == []
 
 
 def test_a_check_that_takes_too_long_is_ended_with_all_it_started(repo: Repo) -> None:

@@ -274,3 +274,16 @@ def test_a_policy_may_name_a_provider_by_its_alias(repo):
     assert "opencode-go" in str(repo.check().breaches[0])
     repo.write('providers = ["ocg"]\n', repo.user_folder / "policy.toml")
     assert repo.check().breaches == ()
+
+
+def test_a_program_of_a_check_that_is_not_there_is_noted_where_it_is_written(repo):
+    repo.write(
+        '[defaults]\nverify = ["true", "pyhton -m pytest"]\n[tasks.a]\nprompt = "x"\n[tasks.b]\n'
+        'prompt = "x"\n[tasks.c]\nprompt = "x"\nverify = [["./new.sh"], ["../new.sh"]]\n'
+    )
+
+    missing, new, outside = map(str, repo.check().notes)
+
+    assert missing.startswith("delegate.toml:2:19: defaults.verify[1]: `pyhton` was not found")
+    assert "`./new.sh` is no program yet: the run has to make it" in new
+    assert outside.startswith("delegate.toml:9:25: tasks.c.verify[1]: `../new.sh` was not found")

@@ -69,3 +69,29 @@ def test_folders_in_work_trees_come_last(tmp_path: Path) -> None:
     last = programs.work_trees_last({"PATH": path})
     assert last == f"{third}:/gone:{first}:{tmp_path}/alias:{second}"
     assert programs.on_path("tool", {"PATH": last}) == f"{third}/tool"
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("sh -c x", None),
+        ("pyhton -m pytest", "pyhton"),
+        ("cd web", "cd"),
+        ("env A=1 B=2 pyhton x", "pyhton"),
+        ("env A=1 sh x", None),
+        ("/usr/bin/env A=1 pyhton", "pyhton"),
+        ("env -u A pyhton", None),
+        ("env", None),
+        ("./made-by-the-run.sh", None),
+        ("{root}/made-by-the-run.sh", None),
+        ("../outside.sh", "../outside.sh"),
+        ("sub/../../outside.sh", "sub/../../outside.sh"),
+        ("/nowhere/tool", "/nowhere/tool"),
+        ("/bin/sh", None),
+    ],
+)
+def test_a_program_that_cannot_be_run_is_told_unless_a_run_may_make_it(
+    command: str, expected: str | None, tmp_path: Path
+) -> None:
+    argv = command.format(root=tmp_path).split()
+    assert programs.absent(argv, {"PATH": "/usr/bin:/bin"}, str(tmp_path)) == expected

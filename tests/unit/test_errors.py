@@ -24,6 +24,7 @@ CONTRACT = {
     "not_trusted": 5,
     "runtime_missing": 8,
     "runtime_wrong": 8,
+    "check_missing": 8,
     "not_ready": 8,
     "start_failed": 8,
     "platform_unsupported": 8,
