@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from operator import itemgetter
 
 from runner.plan.filelist import FileItem
 from runner.plan.labels import references, without_references
@@ -50,6 +51,8 @@ class Field:
         self.number = line.number
         self.is_item = line.is_item
         self.items: list[tuple[int, str]] = []
+        self.commands: list[tuple[int, str]] = []
+        """The lines of a shell's code block."""
         self.has_list = False
         self.has_boxes = False
         self.below: tuple[int, str] | None = None
@@ -87,14 +90,14 @@ class FieldReader:
     def end_field(self) -> None:
         """The field that was read so far goes into its unit."""
         field, self.field = self.field, None
-        if field is None or not field.items or field.name in ("", "status", "approach"):
+        if field is None or not (field.items or field.commands) or field.name in ("", "status", "approach"):
             return
         unit = self.units[-1]
         if field.name == "blocks":
             named = [one for _, text in field.items for one in references(text, self.kind)]
             self.order.append((field.number, [unit["id"]], named))
             return
-        self.places.setdefault((*self.path, field.name), (field.items[0][0], 1))
+        self.places.setdefault((*self.path, field.name), ((field.items or field.commands)[0][0], 1))
         if field.name == "files":
             self.files(unit, field)
         elif field.name == "depends_on":
@@ -146,10 +149,7 @@ class FieldReader:
         for number, text in field.items:
             spans = [span.strip() for span in _CODE.findall(text)] or [""]
             commands = spans if _RUNS.match(text) and (field.name == "verify" or " " in spans[0]) else []
-            for command in commands:
-                listed = unit.setdefault("verify", [])
-                self.places[(*self.path, "verify", len(listed))] = (number, 1)
-                listed.append(command)
+            field.commands += [(number, command) for command in commands]
             if commands:
                 continue
             if text.endswith(":"):  # of what follows in a block of code
@@ -165,6 +165,10 @@ class FieldReader:
                 self.unclear.append((number, message))
             elif text.startswith("`") and "/" in spans[0] and " " not in spans[0]:
                 self.tested.append((number, spans[0]))
+        for number, command in sorted(field.commands, key=itemgetter(0)):
+            listed = unit.setdefault("verify", [])
+            self.places[(*self.path, "verify", len(listed))] = (number, 1)
+            listed.append(command)
 
     # -- between units ---------------------------------------------------------------------------------
 

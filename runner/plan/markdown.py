@@ -198,8 +198,15 @@ class UnitReader(FieldReader):
         field = self.field
         if field is not None and self.awaits(field, line):
             if field.name != "files" and line.info in _SHELLS:
-                rows = [row.strip().removeprefix("$ ") for row in line.text.replace("\\\n", " ").split("\n")]
-                field.items += [(line.number, f"`{row}`") for row in rows if row and not row.startswith("#")]
+                command = ""
+                for number, row in enumerate(line.text.split("\n"), line.number + 1):
+                    command += row.strip().removeprefix("$ ")
+                    if command.endswith("\\"):
+                        command = command[:-1]
+                        continue
+                    if command and not command.startswith("#"):
+                        field.commands.append((number, command))
+                    command = ""
                 return
             self.doubt(line, f"a code block is not read as `{field.name}`")
         elif line.info in _DATA and (

@@ -422,6 +422,13 @@ def test_commands_are_found_where_checks_are_listed(text: str, commands: list[st
     assert [" ".join(one) for one in found.plan.units[0].verify] == commands and not found.unclear
 
 
+def test_a_command_that_needs_a_shell_is_a_problem_in_its_own_line() -> None:
+    for command in ("cd web", "echo `date`", "a && b"):
+        with pytest.raises(PlanInvalid) as error:
+            reading(f"### U1. A\n**Verify:**\n```bash\nmake \\\n  all\n{command}\n```\n")
+        assert [one.split(" ")[0] for one in error.value.problems] == ["plan.md:6:1:"]
+
+
 # -- paths ---------------------------------------------------------------------------------------------
 
 
