@@ -49,6 +49,11 @@ _MOST = 200_000
 """Names that are looked at."""
 _IMPORTED = re.compile(r"__init__\.|package\.json$|index\.\w*js$|mod\.rs$|\.git$").match
 """What makes a folder a package, a module or a repository."""
+_COLLECTED = re.compile(
+    r"(?:^|/)(?:(?:conftest|test_[^/]*|[^/]*_test)\.py|[^/]*[._](?:test|spec)\.(?:[cm]?[jt]sx?|rb)"
+    r"|__(?:mocks|tests)__/.*)$"
+).search
+"""What testers look for in every folder, and execute among the tests of others."""
 _LARGEST_RULE = 4096
 """A tool writes a line and a comment."""
 _MOST_OWN = 1_000_000
@@ -105,8 +110,9 @@ def changed_since(
 ) -> list[str]:
     """The ignored `folders` and single `files` (relative paths) are those of now and of before, `known` those
     of before. A folder of an environment that is new is one name with a slash at its end. `own` are globs of
-    single files that count whatever their names are; these come first. So is a new folder that ignores itself
-    and is no cache by its name: no diff tells of it, and nothing else says that code in it is none.
+    single files that count whatever their names are; these come first. So is a new folder with files that
+    testers collect, and one that ignores itself and is no cache by its name: no diff tells of it, and nothing
+    else says that code in it is none.
     """
 
     def is_read(path: str) -> bool:
@@ -119,8 +125,9 @@ def changed_since(
             continue
         if folder not in known:
             is_own = ignores_itself(root, f"{folder}/")
-            is_environment = _ENVIRONMENTS.intersection(folder.split("/"))
-            if is_own or (is_environment and os.path.isdir(f"{root}/{folder}")):
+            is_named = bool(_ENVIRONMENTS.intersection(folder.split("/")))
+            is_environment = is_named and os.path.isdir(f"{root}/{folder}")
+            if is_own or is_environment or _is_collected(root, folder):
                 found.append(f"{folder}/")
             continue
         for path, status in _walk(root, folder, lambda inner: os.path.basename(inner) not in _CACHES):
@@ -134,7 +141,8 @@ def changed_since(
 
 def ignores_itself(root: str, name: str) -> bool:
     """Whether it is a folder (with a slash at its end) whose own rule is to ignore all that is in it, as
-    tools make for a cache. One that can be imported by its name, in the place of a module beside it, is none.
+    tools make for a cache. One that can be imported by its name, in the place of a module beside it, is none,
+    nor is one with files that testers collect.
     """
     path = f"{root}/{name}.gitignore"
     try:
@@ -147,7 +155,21 @@ def ignores_itself(root: str, name: str) -> bool:
             lines = file.read().splitlines()
     except OSError:
         return False
-    return {line for line in lines if line and not line.startswith(b"#")} == {b"*"}
+    rules = {line for line in lines if line and not line.startswith(b"#")}
+    return rules == {b"*"} and not _is_collected(root, name.rstrip("/"))
+
+
+def _is_collected(root: str, folder: str) -> bool:
+    """Testers pass hidden folders over, and environments of Python, as `activate` shows them.
+    (https://docs.pytest.org/en/stable/reference/reference.html#confval-norecursedirs)
+    """
+    is_environment = all(
+        os.path.lexists(f"{root}/{folder}/{name}") for name in ("pyvenv.cfg", "bin/activate")
+    )
+    if is_environment or any(part.startswith(".") for part in folder.split("/")):
+        return False
+    names = (path for path, _ in _walk(root, folder, lambda inner: os.path.basename(inner) not in _CACHES))
+    return any(n > _MOST or _COLLECTED(path) for n, path in enumerate(names))
 
 
 def is_own_cache(root: str, name: str) -> bool:

@@ -176,6 +176,33 @@ def test_no_other_rule_of_a_run_hides_anything(work: Work, name: str, rule: str)
     assert {f"{folder}/hidden.py".removeprefix("./")} <= {*changed(taken).names}
 
 
+COLLECTED = (
+    *("conftest.py", "deep/er/conftest.py", "test_0.py", "deep/x_test.py", "a.spec.mts", "x_spec.rb"),
+    *("__mocks__/axios.js", "__tests__/a.js"),
+)
+"""One conftest.py can skip the tests of all."""
+NOT_COLLECTED = ("test_a_py.html", "__pycache__/conftest.py", "latest.py")
+
+
+def test_what_testers_collect_is_a_change_or_told(work: Work) -> None:
+    work.write(".gitignore", "out*/\n")
+    taken = work.take()
+    for n, name in enumerate((*COLLECTED, *NOT_COLLECTED)):
+        for folder in (f"report{n}", f".hidden{n}", f"env{n}", f"out{n}"):
+            work.write(f"{folder}/{name}")
+            if not folder.startswith("out"):
+                work.write(f"{folder}/.gitignore", RULE)
+        work.write(f"env{n}/pyvenv.cfg")
+        work.write(f"env{n}/bin/activate")
+    seen = changed(taken)
+    shown = {f"report{n}/{name}" for n, name in enumerate(COLLECTED)}
+    assert {name for name in seen.names if not name.endswith("/.gitignore")} == shown
+    told = {f"{folder}{n}/" for n in range(len(COLLECTED + NOT_COLLECTED)) for folder in (".hidden", "env")}
+    told |= {f"out{n}/" for n in range(len(COLLECTED))}
+    told |= {f"report{n + len(COLLECTED)}/" for n in range(len(NOT_COLLECTED))}
+    assert {*changed_ignored(taken, seen)} == told
+
+
 def test_a_link_or_a_repository_ignores_nothing_by_itself(work: Work) -> None:
     taken = work.take()
     work.write("one/x")
