@@ -69,6 +69,7 @@ _INTERPRETERS = (
     *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
 )
 _STARTS = ("mcp_servers", "notify", "hooks", "projects", "command", "shell_environment_policy", "exporter")
+_DATA = (".log", ".jsonl", ".csv", ".tsv", ".db", ".db3", ".sqlite", ".sqlite3", ".pid", ".sock", ".lock")
 _LONGEST_NAME = 1024
 
 
@@ -220,7 +221,7 @@ def _files(path: Path, value: Any) -> Iterator[str]:
     elif path[-1] == "rehearse":
         yield value
     elif path[0] == "runtimes" and "config" in path:
-        yield from (text for text in texts(value) if "://" not in text)
+        yield from (text for text in texts(value) if may_be_started(text))
 
 
 def _inside(root: str, name: str) -> Iterator[str]:
@@ -237,6 +238,13 @@ def _inside(root: str, name: str) -> Iterator[str]:
     path = os.path.normpath(os.path.join(root, name))
     if path.startswith(root.rstrip("/") + "/"):
         yield os.path.relpath(path, root)
+
+
+def may_be_started(text: str) -> bool:
+    """Whether a text of `config` can name a file that is executed: no address, nor what a server writes while
+    it works, such as its log or its database.
+    """
+    return "://" not in text and not text.endswith(_DATA)
 
 
 def texts(value: Any) -> Iterator[str]:

@@ -6,10 +6,12 @@ words. A policy is out of its reach, so of what it allowed then and allows now t
 
 from __future__ import annotations
 
+import os
+
 from runner.config import narrowed_now
 from runner.config.snapshot import config_from_json, config_to_json
 from runner.disk.files import read
-from runner.errors import Conflict, ProgramChanged
+from runner.errors import Conflict, ProgramChanged, RunnerError
 from runner.state.authentic import own_invocation, refuse_forged, write_record
 from runner.state.store import RunDir
 from runner.state.watched import rewritten
@@ -20,7 +22,7 @@ from runner.value import json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from runner.model import Config, RuntimeSettings
@@ -38,7 +40,8 @@ def freeze(run: RunDir, config: Config, prompts: Mapping[str, str] = {}) -> None
     root, runtimes = config.root, config.runtimes.values()
     started = [found for known in runtimes for found in (program_of(known, root), started_by(known, root))]
     kept = {name: digest for found in started for name, digest in found.items()}
-    write_record(run.settings, {**data, "tasks": tasks, "started": kept}, indent=None, durable=False)
+    more = {"tasks": tasks, "started": kept, "head": _head(root) if any(kept.values()) else None}
+    write_record(run.settings, {**data, **more}, indent=None, durable=False)
 
 
 def thawed(run: RunDir, env: Mapping[str, str]) -> Config:
@@ -67,16 +70,41 @@ def of_parent(root: str, manifest_path: str, env: Mapping[str, str]) -> Config |
 
 def refuse_rewritten(parent: RunDir, settings: RuntimeSettings, root: str, folder: str) -> None:
     """ProgramChanged where a run below `parent`, which would work in `folder`, would start what an agent may
-    have written since that began.
+    have written since that began. A tree of its own has what is committed, which may differ from what the
+    user had not committed then.
     """
     try:
-        known = _kept(parent).get("started", {})
+        kept = _kept(parent)
     except FileNotFoundError:  # it starts no runs by itself
         return
+    known, head = kept.get("started", {}), kept.get("head")
     named = {*started_by(settings, root), *(program_of(settings, root) if folder == root else ())}
     found = rewritten(folder, {name: known[name] for name in sorted(named & known.keys())})
-    if found:
+    if found and (folder == root or not _is_committed(found, folder, head)):
         raise ProgramChanged(f"{found[0]} is not what it was when run `{parent.run_id}` began")
+
+
+def _head(root: str) -> str | None:
+    """The commit that is checked out, where there is one."""
+    from runner.workspace.git import Git
+
+    try:
+        return Git(root).line("rev-parse", "--verify", "-q", "HEAD^{commit}")
+    except RunnerError:
+        return None
+
+
+def _is_committed(names: Sequence[str], folder: str, head: str | None) -> bool:
+    """Whether the commit that this new work tree was made of has these files as `head` has them. No link
+    leads to one: of another file that would say nothing.
+    """
+    from runner.workspace.git import Git
+
+    top, paths = os.path.realpath(folder), [os.path.normpath(name) for name in names]
+    if head is None or any(os.path.realpath(path) != path for path in (os.path.join(top, p) for p in paths)):
+        return False
+    git = Git(top, {"GIT_LITERAL_PATHSPECS": "1"})
+    return git.ask("diff-tree", "--quiet", head, "HEAD", "--", *paths)[0] == 0
 
 
 def _kept(run: RunDir) -> Any:

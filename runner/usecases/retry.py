@@ -101,7 +101,7 @@ def _request(run: RunDir, old: Invocation, allow_danger: bool) -> Request:
 
 
 def _earlier(run: RunDir, old: Invocation) -> Earlier | None:
-    """What it and the tries before it have changed in the shared tree, rolled back or not."""
+    """What it and the tries before it have left in the shared tree. What was rolled back is not theirs."""
     if _had_own_tree(old) or not os.path.lexists(run.workspace):
         return None
     from runner.verify import record
@@ -110,8 +110,10 @@ def _earlier(run: RunDir, old: Invocation) -> Earlier | None:
     found, before = record.load(run.result), load_earlier(run.path)
     seen = None if found is None else found.observed
     changed = left_by(run) if seen is None else seen.changed
+    if found is not None and found.rolled_back is not None and not found.rolled_back.amiss:
+        changed = ()
     base, paths = (run.path, ()) if before is None else (before.base, before.paths)
-    return Earlier(base, tuple(sorted({*changed, *paths})))
+    return Earlier(base, tuple(sorted({*changed, *paths}))) if changed or paths else None
 
 
 def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *, resumes: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.config.snapshot import files_named
-from runner.config.trust import texts
+from runner.config.trust import may_be_started, texts
 from runner.disk.interpreter import customized
 from runner.model import Level
 from runner.resolve.reach import is_inside, roots
@@ -52,7 +52,7 @@ def started(settings: RuntimeSettings, root: str) -> dict[str, str]:
     named = (
         text
         for text in texts(settings.config)
-        if text and "://" not in text and "\0" not in text and len(text) < _LONGEST_NAME
+        if text and may_be_started(text) and "\0" not in text and len(text) < _LONGEST_NAME
         if (("/" in text or "." in text) and " " not in text) or os.path.lexists(os.path.join(root, text))
     )
     return {name: digest_of(os.path.join(root, name)) for name in named}

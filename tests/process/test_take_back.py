@@ -44,6 +44,18 @@ def test_a_change_that_cannot_be_told_is_said_to_be_still_there(repo: Repo) -> N
     assert json.loads(run.file("result.json"))["rolled_back"]["refused"]
 
 
+def test_a_retry_does_not_answer_for_what_was_taken_back(repo: Repo) -> None:
+    """The user has made a file of that name since then."""
+    first = rejected(repo, "", 'scope = ["src/**"]')
+    assert first.wait()["reason"]["code"] == "scope_violation" and not (repo.root / "new").exists()
+    (repo.root / "new").write_text("the user's\n")
+    right = 'echo "answer = 42" > src/app.py\n'
+    repo.codex(f"cat > /dev/null\n{THREAD}{right}{said('done')}{FINISHED}")
+    second = Run(repo, repo.json("retry", first.id)["run_id"], "work")
+    assert second.wait()["status"] == "succeeded"
+    assert json.loads(second.file("result.json"))["observed"]["changed"] == ["src/app.py"]
+
+
 def test_what_was_uncommitted_before_is_kept_although_the_change_cannot_be_told(repo: Repo) -> None:
     commit(repo)
     (repo.root / "keep.txt").write_text("edited\n")

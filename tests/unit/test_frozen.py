@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.family import a_run, relative
 from support.values import a_config, a_task
+from support.work import Work
 
 from runner.disk.files import LARGEST
 from runner.errors import Conflict, ForeignRun, ProgramChanged
@@ -115,3 +116,36 @@ def test_what_an_agent_rewrote_is_not_started_below_its_run(
     refuse_rewritten(run, kay if settings is codex else codex, str(repo), str(folder))
     (folder / rewrites).unlink()  # then it cannot be started
     refuse_rewritten(run, settings, str(repo), str(folder))
+
+
+def test_a_tree_of_its_own_has_what_was_committed_of_a_server_that_had_edits(tmp_path: Path) -> None:
+    """What the user had edited is not in the tree; what a batch has committed since is refused, also by way
+    of a link.
+    """
+    work = Work(tmp_path)
+    for name in ("server", "real", "long.py"):
+        work.write(name, "committed\n")
+    work.link("late.py", "real")
+    work.commit()
+    work.write("server", "the user's edit\n")
+    work.write("real", "the user's edit\n")
+    config = a_config(KID, root=str(work.root))
+    codex = config.runtimes["codex"].replace(config={"mcp_servers": {"a": {"command": "./server"}}})
+    linked = codex.replace(config={"notify": ["python3", "late.py"]})
+    run = a_parent(work.root)
+    freeze(run, config.replace(runtimes={"codex": codex, "linked": linked}))
+
+    def tree(name: str) -> str:
+        work.git("worktree", "add", "-q", "--detach", str(tmp_path / name))
+        return str(tmp_path / name)
+
+    first = tree("first")
+    refuse_rewritten(run, codex, str(work.root), first)
+    with pytest.raises(ProgramChanged, match=r"late\.py"):
+        refuse_rewritten(run, linked, str(work.root), first)
+    Path(first, "server").write_text("evil\n")
+    work.git("commit", "-q", "-a", "-m", "of a batch", cwd=Path(first))
+    work.git("stash", "-q")
+    work.git("merge", "-q", work.git("rev-parse", "HEAD", cwd=Path(first)).decode().strip())
+    with pytest.raises(ProgramChanged, match="server"):
+        refuse_rewritten(run, codex, str(work.root), tree("second"))

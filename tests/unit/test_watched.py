@@ -49,6 +49,7 @@ def test_what_the_agents_program_is_told_to_start_is_watched(tmp_path: Path) -> 
     config = a_repo(tmp_path)
     (tmp_path / "plain").write_text("#!/bin/sh\n")
     servers = {"a": {"command": "./server", "args": ["tools/x.py", "plain", "-c", "echo a/b"]}}
+    servers["a"]["args"] += ["--log", "tools/x.log", "--db-path", "data.sqlite3"]  # it writes these itself
     started = {"mcp_servers": servers, "notify": ["python3", "notify.py"], "base_url": "https://a/b"}
     codex = config.runtimes["codex"].replace(config=started)
     found = watched(choice(config.replace(runtimes={"codex": codex})))
