@@ -20,17 +20,20 @@ _KEPT = (
 )
 FILES = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
 """Files of settings, where they are absolute: a relative one would be looked for in the repository."""
+PARAMETERS = "GIT_CONFIG_PARAMETERS"
 _SECTIONS = ("safe", "user", "author", "committer", "core", "filter", "init")
 _ELSEWHERE = ("core.worktree", "core.bare")
 _MOST = 1000
 
 
 def passed_on(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables to pass on."""
+    """The variables to pass on. The settings are in one, as `git -c` has them: Codex may keep what is called
+    like a KEY from its commands.
+    """
     kept = {name: env[name] for name in _KEPT if name in env}
     kept |= {name: env[name] for name in FILES if os.path.isabs(env.get(name, ""))}
     pairs = settings(env)
-    return {**kept, **(variables(pairs) if pairs else {})}
+    return {**kept, PARAMETERS: " ".join(f"{_quoted(n)}={_quoted(v)}" for n, v in pairs)} if pairs else kept
 
 
 def settings(env: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -39,11 +42,11 @@ def settings(env: Mapping[str, str]) -> list[tuple[str, str]]:
     most = min(int(number), _MOST) if number.isdecimal() and len(number) < 10 else 0
     names = ((f"GIT_CONFIG_KEY_{n}", f"GIT_CONFIG_VALUE_{n}") for n in range(most))
     found = [(env[key], env[value]) for key, value in names if key in env and value in env]
-    if "GIT_CONFIG_PARAMETERS" in env:  # of `git -c NAME=VALUE`
+    if PARAMETERS in env:
         import shlex
 
         try:
-            told = shlex.split(env["GIT_CONFIG_PARAMETERS"])
+            told = shlex.split(env[PARAMETERS])
         except ValueError:
             told = []
         found += [(name, value) for name, is_set, value in (one.partition("=") for one in told) if is_set]
@@ -57,6 +60,10 @@ def variables(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     for number, (name, value) in enumerate(whole):
         made |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
     return made
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
 
 
 def _is_passed_on(name: str) -> bool:

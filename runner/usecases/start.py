@@ -297,7 +297,7 @@ def _find(
         text=own_text(config, choice.task) if request.prompt is None else request.prompt,
         map_text=_map_text(choice),
         env_names=tuple(env),
-        env_set={**rehearsal_env, **_path(program, env)},
+        env_set={**git_env.passed_on(env), **rehearsal_env, **_path(program, env)},
         server_argv=_server_argv(config),
         server_env={name: env[name] for name in _OWN_ENV if name in env} | git_env.passed_on(env),
         rehearsal=rehearsal,

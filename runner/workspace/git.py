@@ -219,6 +219,7 @@ def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[s
     """Ours, of git's own variables with those that turn it to no other repository."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     clean |= git_env.passed_on(os.environ)
+    clean.pop(git_env.PARAMETERS, None)  # they are among those below, which they would override
     # git looks there for the filters that the user's settings name, as `git-lfs`.
     clean["PATH"] = _place(clean.get("PATH"))[0]
     clean |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1"}

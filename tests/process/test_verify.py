@@ -233,3 +233,12 @@ def test_what_is_protected_where_git_records_nothing_is_protected_all_the_same(r
     assert run.wait()["status"] == "rejected"
     (found,) = [one for one in run.ask("report").json()["findings"] if one["code"] == "check_changed"]
     assert (found["severity"], found["evidence"]) == ("error", ["out/deep/golden", "sub/ci.sh"])
+
+
+def test_git_of_an_agent_and_of_its_checks_obeys_what_the_caller_said_of_it(repo: Repo) -> None:
+    repo.quick_codex(before='git config user.name > "$HOME/agent"')
+    given = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": "It's me"}
+    task = repo.task(f"verify = {json.dumps([bash('git config user.name > $HOME/check')])}")
+    run = task.start(env={**given, "GIT_DIR": "/elsewhere"})
+    assert run.wait()["status"] == "succeeded"
+    assert [repo.note(name).read_text() for name in ("agent", "check")] == ["It's me\n"] * 2

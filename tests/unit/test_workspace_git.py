@@ -14,7 +14,7 @@ import pytest
 from support.waiting import wait_until
 from support.work import Work
 
-from runner.disk import home
+from runner.disk import git_env, home
 from runner.workspace.changes import changed
 from runner.workspace.git import Git, GitFailed
 from runner.workspace.repository import find
@@ -310,7 +310,18 @@ def test_what_turns_git_elsewhere_or_is_for_remotes_is_dropped(
 
 def test_a_process_of_ours_gets_the_same_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     env = {**TRUST, "HOME": "/h", "XDG_CONFIG_HOME": "/c", "GIT_DIR": "/elsewhere", "TOKEN": "secret"}
-    assert home.named(env) == {**TRUST, "HOME": "/h", "XDG_CONFIG_HOME": "/c"}
+    trust = {"GIT_CONFIG_PARAMETERS": "'safe.directory'='/trusted'"}
+    assert home.named(env) == {**trust, "HOME": "/h", "XDG_CONFIG_HOME": "/c"}
+
+
+@pytest.mark.parametrize("value", ["it's", "a'b''c", "!x", "two words", "", 'ü=\\ "q"'])
+def test_any_value_comes_through_as_it_was(value: str) -> None:
+    env = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.name", "GIT_CONFIG_VALUE_0": value}
+    passed = git_env.passed_on(env)
+    assert git_env.settings(passed) == [("user.name", value)] and git_env.passed_on(passed) == passed
+    words = ("git", "config", "--get", "user.name")
+    told = subprocess.run(words, env={**passed, "HOME": "/"}, capture_output=True, check=True)
+    assert told.stdout.decode() == f"{value}\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
