@@ -77,6 +77,8 @@ class Invocation(Value):
     """The settings, prompts and scripts that the agent could change, and their digests at the start: "" where
     there was none. Paths in the repository are relative to it.
     """
+    login_shell_loses: tuple[str, ...] = ()
+    """What the agent's commands would not find in a login shell. So they get a plain one."""
 
     @property
     def checks(self) -> tuple[tuple[tuple[str, ...], str | None], ...]:

@@ -84,6 +84,7 @@ def manifest_text(m: Manifest, shown: Shown | None = None, change: str | None = 
             f"{m.sandbox.name} ({m.sandbox.level}{', network' if m.sandbox.network else ''})",
         ),
         ("workspace", _workplace(m)),
+        ("shell", _shell(m.login_shell_loses)),
         ("drift", _drift(m)),
         ("attempts", ", ".join(one.how for one in m.attempts) if len(m.attempts) > 1 else None),
         ("retry of", None if m.retry_of is None else m.retry_of.run_id),
@@ -108,6 +109,10 @@ def manifest_text(m: Manifest, shown: Shown | None = None, change: str | None = 
 def _table(rows: Sequence[tuple[str, str | None]]) -> str:
     """Names and what they have; no value, whatever is in it, can look like a row of its own."""
     return "\n".join(f"{paint(f'{name:<10}', 'dim')}{_indented(text)}" for name, text in rows if text)
+
+
+def _shell(lost: Sequence[str]) -> str | None:
+    return f"no login shell: it would lose {', '.join(lost)}" if lost else None
 
 
 def _reason(m: Manifest) -> str | None:
@@ -252,6 +257,7 @@ def invocation_text(i: Invocation) -> str:
         ("cwd", i.cwd),
         ("env", ", ".join(i.env_names) or "none"),
         ("env set", ", ".join(f"{k}={v}" for k, v in i.env_set.items())),
+        ("shell", _shell(i.login_shell_loses)),
         ("timeout", _seconds(limits.timeout_s)),
         ("idle", _seconds(limits.idle_timeout_s)),
         ("start", _seconds(limits.start_timeout_s)),

@@ -108,7 +108,9 @@ def examine(
 
     Takes no longer than `budget_s`, leaves nothing behind, and asks for no login where none is needed.
     """
-    use = Use(choice.task.id, choice.model, choice.sandbox, rehearse or choice.task.rehearse)
+    task = choice.task
+    is_apart, rehearse = task.workspace == "worktree", rehearse or task.rehearse
+    use = Use(task.id, choice.model, choice.sandbox, rehearse, is_apart, task.verify)
     return tuple(examine_runtime(config, choice.runtime, (use,), env, monotonic() + budget_s))
 
 

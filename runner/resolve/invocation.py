@@ -34,6 +34,9 @@ DEFAULT_ENV = (
 )
 """Names (`*` at the end is a prefix) that every child gets if they are set. No keys: `env` names those."""
 
+_SEEN = ("program_stamp", "started", "verify_programs", "watched", "login_shell_loses")
+"""Fields of `Found` that the invocation has as they are."""
+
 
 class Again(Value):
     """What a run that failed is tried again with: `amend` makes the prompt from the task's own."""
@@ -70,6 +73,8 @@ class Found(Value):
     program_stamp: tuple[str, ...] = ()
     started: Mapping[str, str] = {}
     verify_programs: tuple[str | None, ...] = ()
+    """See `Invocation`."""
+    login_shell_loses: tuple[str, ...] = ()
     """See `Invocation`."""
     parent: Invocation | None = None
     again: Again | None = None
@@ -119,10 +124,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         fresh_prompt=None if commands["fresh_argv"] is None else whole,
         retry_of=None if again is None else again.run,
         temp=found.fence.temp,
-        program_stamp=found.program_stamp,
-        started=found.started,
-        verify_programs=found.verify_programs,
-        watched=found.watched,
+        **{name: getattr(found, name) for name in _SEEN},
     )
 
 
@@ -203,6 +205,7 @@ def _commands(
         mcp=delegation.server(own, found.server_argv, manifest, env_names, found.server_env),
         output_schema=schema if contract == "final" else None,
         fence=found.fence,
+        plain_shell=bool(found.login_shell_loses),
     )
     resumed = asked.replace(resume_thread=THREAD)
     closing = resumed.replace(output_schema=schema)

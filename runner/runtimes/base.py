@@ -127,6 +127,8 @@ class CommandRequest(Value):
     output_schema: str | None = None
     """File with the JSON Schema that the last message has to satisfy."""
     fence: Fence = Fence()
+    plain_shell: bool = False
+    """The commands of the agent get no login shell."""
 
 
 class End(Value):
@@ -208,6 +210,8 @@ class Runtime(Protocol):
     """Whether its sandbox makes read-only what the `.git` file of a writable folder names."""
     confines: bool
     """Whether its sandbox keeps the agent from writing in /sys, so that it cannot leave its control group."""
+    shell_key: str | None
+    """The key of its settings that says whether commands get a login shell; None where none does."""
     env_names: tuple[str, ...]
     """Names besides the default environment that the program itself needs (its home, ...)."""
 
@@ -261,6 +265,9 @@ class Runtime(Protocol):
     def own_config(self, env: Mapping[str, str]) -> str | None:
         """The program's own TOML config file, which applies beneath everything that we pass."""
 
+    def login_file(self, env: Mapping[str, str]) -> str | None:
+        """Where the program keeps its login, unless its settings say otherwise; None where in no file."""
+
     def mcp_check(self, program: Program) -> tuple[str, ...] | None:
         """argv whose exit status 0 means that an MCP server `delegation` is registered, or None."""
 
@@ -270,3 +277,6 @@ class Runtime(Protocol):
         To be run in a folder where a file may be made: 0 means that a write was refused in it, 3
         that it was not, 2 that this version has no such check.
         """
+
+    def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
+        """argv that ends with 0 where a command can run in the present folder with this sandbox, or None."""

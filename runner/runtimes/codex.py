@@ -8,7 +8,7 @@ from __future__ import annotations
 from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.disk import home
-from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
+from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, Refusal, SessionNote, StoredKey
 from runner.runtimes.overrides import assignment, mentions
@@ -58,6 +58,7 @@ class Codex:
     resumes = True
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     confines = True
+    shell_key: str | None = "allow_login_shell"
     env_names: tuple[str, ...] = ("CODEX_HOME",)
 
     def identify(self, version_output: str) -> str | None:
@@ -93,6 +94,8 @@ class Codex:
         args.overrides(config)
         if not mentions(config, "projects"):
             args.override(_without_its_config(request.cwd))
+        if request.plain_shell:
+            args.override(assignment("allow_login_shell", False))
         if provider := _declared_provider(request.settings, model):
             args.override(assignment("model_provider", provider))
         if model is not None and model.reasoning_effort is not None:
@@ -164,6 +167,10 @@ class Codex:
     def login_check(self, program: Program) -> tuple[str, ...] | None:
         return (program.path, "login", "status")
 
+    def login_file(self, env: Mapping[str, str]) -> str | None:
+        folder = home.of_program(env, "CODEX_HOME", ".codex")
+        return folder and f"{folder}/auth.json"
+
     def mcp_check(self, program: Program) -> tuple[str, ...] | None:
         return (program.path, "mcp", "get", "delegation", "--json")
 
@@ -174,10 +181,21 @@ class Codex:
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
         if level is Level.DANGER:
             return None
-        # Both levels use the same mechanism; only read-only can be shown to refuse in any folder.
+        # Only read-only can be shown to refuse a write in any folder.
         probe = "if touch runner-probe 2>/dev/null; then rm -f runner-probe; exit 3; fi"
         mode = assignment("sandbox_mode", Level.READ_ONLY.value)
         return (program.path, "sandbox", "-c", mode, "--", "/bin/sh", "-c", probe)
+
+    def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
+        # Measured on 0.163.0: with a link for `.git`, `.agents` or `.codex` in a folder that may be written,
+        # the sandbox cannot be made, and the event stream of a run has no word of it.
+        if sandbox.level is Level.DANGER:
+            return None
+        words = [assignment("sandbox_mode", sandbox.level.value)]
+        if sandbox.level is Level.WORKSPACE_WRITE and sandbox.writable:
+            words.append(assignment("sandbox_workspace_write.writable_roots", sandbox.writable))
+        options = (word for text in words for word in ("-c", text))
+        return (program.path, "sandbox", *options, "--", "/bin/sh", "-c", "exit 0")
 
 
 def _without_its_config(folder: str) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
+from runner.disk import programs
 from runner.disk.scratch import scratch
 from runner.errors import RunnerError, RuntimeWrong
 from runner.model import Config, Level, Model, Program, RuntimeSettings, Sandbox
-from runner.runtimes import get, probe
+from runner.runtimes import get, loginshell, probe
 from runner.runtimes.base import CommandRequest
 from runner.runtimes.endings import essence, first_line
 from runner.runtimes.shortrun import Ran, run
@@ -55,6 +56,9 @@ class Use(Value):
     sandbox: Sandbox
     rehearse: bool = False
     """It talks to the scripted model only, so it needs no login."""
+    is_apart: bool = False
+    """It works in a tree of its own."""
+    verify: tuple[tuple[str, ...], ...] = ()
 
 
 def examine_runtime(
@@ -65,14 +69,14 @@ def examine_runtime(
     settings = config.runtimes.get(name)
     if settings is None:
         settings = RuntimeSettings(name, runtime.candidates[0])
-    exam = _Exam(runtime, settings, uses, env, deadline)
+    exam = _Exam(runtime, settings, uses, env, deadline, config.root)
     try:
         seconds = max(0.5, min(PROGRAM_S, deadline - monotonic()))
         program = probe.discover(runtime, settings, env, config.root, fresh=True, seconds=seconds)
     except RunnerError as error:
         part = "identity" if isinstance(error, RuntimeWrong) else "binary"
         yield Examined(f"{name}.{part}", Fitness.FAIL, error.message, error.hint)
-        for rest in ("version", "flags", "login", "sandbox"):
+        for rest in ("version", "flags", "login", "sandbox", "shell"):
             yield Examined(f"{name}.{rest}", Fitness.SKIP, "the program is missing")
         return
     yield Examined(f"{name}.binary", Fitness.OK, program.path)
@@ -81,6 +85,15 @@ def examine_runtime(
     yield exam.flags(program)
     yield exam.login(program)
     yield exam.sandbox(program)
+    yield exam.shell(program)
+
+
+def login(
+    config: Config, settings: RuntimeSettings, use: Use, program: Program, env: Mapping[str, str]
+) -> Examined:
+    """Whether this use has a login, as `examine_runtime` says it."""
+    exam = _Exam(get(settings.name), settings, (use,), env, monotonic() + LOGIN_S, config.root)
+    return exam.login(program)
 
 
 class _Exam:
@@ -93,7 +106,9 @@ class _Exam:
         uses: Sequence[Use],
         env: Mapping[str, str],
         deadline: float,
+        root: str,
     ) -> None:
+        self._root = root
         self._runtime = runtime
         self._settings = settings
         # Asked for by name and used by no task: then only what every run needs is looked at.
@@ -168,10 +183,10 @@ class _Exam:
                 said_by = ask(argv, self._env, SANDBOX_S, self._deadline, folder)
         except RunnerError as error:
             return self._check("sandbox", Fitness.UNKNOWN, f"no folder to test it in: {error.message}")
-        if said_by.exit_code == 0:
-            return self._check("sandbox", Fitness.OK, "it refuses a forbidden write")
         if said_by.exit_code == 2:
             return self._check("sandbox", Fitness.UNKNOWN, "this version cannot test its sandbox")
+        if said_by.exit_code == 0:
+            return self._here(program) or self._check("sandbox", Fitness.OK, "it refuses a forbidden write")
         tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
         wrong = said_by.why or f"does not work: {tail}"
         if said_by.exit_code == 3:
@@ -182,6 +197,49 @@ class _Exam:
             f"the sandbox {wrong}",
             f"`{shlex.join(argv[:2])} -- true` has to end with 0; containers often forbid user namespaces",
         )
+
+    def _here(self, program: Program) -> Examined | None:
+        """What keeps commands from running in the repository itself, with the sandboxes of its tasks."""
+        for sandbox in dict.fromkeys(use.sandbox for use in self._uses if not use.is_apart):
+            argv = self._runtime.sandbox_trial(program, sandbox)
+            if argv is None:
+                continue
+            said_by = ask(argv, self._env, SANDBOX_S, self._deadline, self._root)
+            if said_by.why is not None:
+                return self._check("sandbox", Fitness.UNKNOWN, f"in {self._root} it {said_by.why}")
+            if said_by.exit_code != 0:
+                tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
+                message = f"with {sandbox.name} no command can run in {self._root}: {tail}"
+                repair = (
+                    "put the folder itself in the place of a link that is named here, or set "
+                    'workspace = "worktree" in the task'
+                )
+                return self._check("sandbox", Fitness.FAIL, message, repair)
+        return None
+
+    def shell(self, program: Program) -> Examined:
+        """What the commands of the agent find of that which PATH declares."""
+        key = self._runtime.shell_key
+        if key is None:
+            said = f"whether {self._runtime.title} uses a login shell is not known"
+            return self._check("shell", Fitness.SKIP, said)
+        child = {**self._env, "PATH": programs.search_path(self._env, probe.path_additions(program))}
+        written = (self._root, *(folder for use in self._uses for folder in use.sandbox.writable))
+        verify = [argv for use in self._uses for argv in use.verify]
+        found = loginshell.compare(child, verify, written, fresh=True)
+        lost, own = ", ".join(found.lost), self._settings.config.get(key)
+        setting = f"set `{key} = false` in [runtimes.{self._runtime.name}.config]"
+        if own is False:
+            return self._check("shell", Fitness.OK, f"`{key} = false` is set: commands get no login shell")
+        if found.unknown is not None:
+            return self._check("shell", Fitness.UNKNOWN, found.unknown, f"{setting} to keep PATH as it is")
+        if not lost:
+            return self._check("shell", Fitness.OK, "a login shell finds what the tasks need")
+        if own is not None or loginshell.is_decided(self._runtime, self._env):
+            said = f"its settings ask for a login shell, which loses {lost}"
+            return self._check("shell", Fitness.WARN, said, setting)
+        said = f"a login shell would lose {lost}: commands get none (`{key} = false`)"
+        return self._check("shell", Fitness.OK, said)
 
     def _own_login(self, program: Program) -> Examined:
         argv = self._runtime.login_check(program)

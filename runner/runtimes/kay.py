@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from runner.disk import home
 from runner.errors import ConfigInvalid
-from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings
+from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
 from runner.runtimes import kay_endings, kay_events
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, Refusal, SessionNote, StoredKey
@@ -72,6 +72,7 @@ class Kay:
     resumes = False  # `kay exec --json` never prints the id of its thread
     guards = False  # nothing in its source says so, and it cannot be tried here
     confines = False  # not known of its sandbox
+    shell_key: str | None = None
     env_names: tuple[str, ...] = ("KAY_HOME",)
 
     def identify(self, version_output: str) -> str | None:
@@ -169,6 +170,9 @@ class Kay:
         # `kay login status` looks at the main login only, not at the key of a provider.
         return None
 
+    def login_file(self, env: Mapping[str, str]) -> str | None:
+        return None
+
     def mcp_check(self, program: Program) -> tuple[str, ...] | None:
         return None  # a registered server cannot be switched on for one run: refused before
 
@@ -177,6 +181,9 @@ class Kay:
         return f"{folder}/config.toml" if folder else None
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
+        return None
+
+    def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
         return None
 
 

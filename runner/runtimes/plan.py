@@ -14,7 +14,7 @@ from runner.runtimes.base import Activity, End, Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.model import Json, Level, Model, Program, RuntimeSettings
+    from runner.model import Json, Level, Model, Program, RuntimeSettings, Sandbox
     from runner.runtimes.base import CommandRequest, Refusal, Runtime, SessionNote, StoredKey
 
 PROGRESS, ENDED = "progress", "ended"
@@ -40,6 +40,7 @@ class ConductorRuntime:
     resumes = False  # another run resumes a plan
     guards = False  # it has no sandbox
     confines = False  # it runs the checks of batches itself
+    shell_key: str | None = None
     env_names: tuple[str, ...] = ()
 
     def identify(self, version_output: str) -> str | None:
@@ -105,10 +106,16 @@ class ConductorRuntime:
     def own_config(self, env: Mapping[str, str]) -> str | None:
         return None
 
+    def login_file(self, env: Mapping[str, str]) -> str | None:
+        return None
+
     def mcp_check(self, program: Program) -> tuple[str, ...] | None:
         return None
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
+        return None
+
+    def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
         return None
 
 

@@ -39,12 +39,11 @@ class KnownProgram(Value):
 
 def load(runtime: str, path: str, env: Mapping[str, str]) -> Program | None:
     """The program as it answered before, if its file is the same since then."""
-    file = cache_file(env)
     stamp = stamp_of(path)
-    if file is None or stamp is None:
+    if stamp is None:
         return None
     try:
-        entry = KnownProgram.from_json(_read(file).get(f"{runtime}:{path}"))
+        entry = KnownProgram.from_json(kept(f"{runtime}:{path}", env))
     except ValueError:
         return None
     if list(entry.stamp) != stamp or (entry.until is not None and time.time() >= entry.until):
@@ -54,14 +53,27 @@ def load(runtime: str, path: str, env: Mapping[str, str]) -> Program | None:
 
 def save(runtime: str, program: Program, line: str, stamp: list[int] | None, env: Mapping[str, str]) -> None:
     """Keeps the answer; `stamp` is from before the program was asked. Never fails."""
-    file = cache_file(env)
-    if file is None or stamp is None:
+    if stamp is None:
         return
     until = time.time() + SCRIPT_SECONDS if _is_script(program.path) else None
     entry = KnownProgram(tuple(stamp), program.version, line, program.flags, until).to_json()
+    keep(f"{runtime}:{program.path}", entry, env)
+
+
+def kept(key: str, env: Mapping[str, str]) -> Any:
+    """What was kept under this key; None where nothing was."""
+    file = cache_file(env)
+    return None if file is None else _read(file).get(key)
+
+
+def keep(key: str, entry: dict[str, Any], env: Mapping[str, str]) -> None:
+    """Never fails."""
+    file = cache_file(env)
+    if file is None:
+        return
     try:
         files.private_folder(os.path.dirname(file))
-        _add(file, f"{runtime}:{program.path}", entry)
+        _add(file, key, entry)
     except (OSError, NotImplementedError):
         return  # no home folder, a full disk, no locks there: the next start asks again
 

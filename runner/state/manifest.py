@@ -168,6 +168,8 @@ class Manifest(Value):
     """`paused_at` in seconds since the boot: clocks that show the time of day can be set."""
     proof: Proof | None = None
     """How `survivors` is known; None until its agent has ended, and in a run of an older runner."""
+    login_shell_loses: tuple[str, ...] = ()
+    """See `Invocation`."""
 
     @property
     def status(self) -> str:
@@ -274,6 +276,7 @@ def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
         config_digest=invocation.config_digest,
         prompt_digest=invocation.prompt_digest,
         retry_of=invocation.retry_of,
+        login_shell_loses=invocation.login_shell_loses,
     )
 
 

@@ -74,7 +74,8 @@ def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
         if task.model is not None:
             model = config.models.get(task.model) or Model(None, task.model)
         runtime = (model.runtime if model is not None else None) or task.runtime
-        use = Use(task.id, model, _sandbox(config, task.sandbox), task.rehearse)
+        is_apart = task.workspace == "worktree"
+        use = Use(task.id, model, _sandbox(config, task.sandbox), task.rehearse, is_apart, task.verify)
         found[runtime] = (*found.get(runtime, ()), use)
     return found
 

@@ -34,12 +34,13 @@ from runner.model import (
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
-from runner.runtimes import probe
+from runner.runtimes import loginshell, probe
 from runner.state.authentic import own_invocation, refuse_place, write_record
 from runner.state.index import next_run_id
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
+from runner.usecases import login
 from runner.usecases.trust import VARIABLE, program_is_trusted
 from runner.usecases.workplace import Workplace, planned, reserve
 from runner.value import Value
@@ -108,6 +109,8 @@ def start(
     run_id = request.run_id or next_run_id(config.root)
     cwd = planned(config.root, choice, run_id, env)
     found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent, port=port).replace(again=again)
+    if parent is None:
+        login.refuse_without(choice, found.program, env)
     found, guarded = _fenced(choice, found, env)
     resolved = invocation(choice, found)
     above = None if parent is None else parent.run_id
@@ -302,6 +305,7 @@ def _find(
         server_env={name: env[name] for name in _OWN_ENV if name in env} | git_env.passed_on(env),
         rehearsal=rehearsal,
         overrides=overrides,
+        login_shell_loses=_login_shell_loses(choice, runtime, program, env),
         **_kept_in_view(choice, program, env),
         parent=parent,
     )
@@ -312,6 +316,18 @@ def refuse_absent(checks: Iterable[Sequence[str]], env: Mapping[str, str], root:
     for argv in checks:
         if (name := programs.absent(argv, env, root)) is not None:
             raise CheckMissing(f"`{name}`, the program of a verify command, was not found")
+
+
+def _login_shell_loses(
+    choice: Choice, runtime: Runtime, program: Program, env: Mapping[str, str]
+) -> tuple[str, ...]:
+    """What speaks against a login shell; nothing where the settings say which shell it is to be."""
+    if runtime.shell_key is None or runtime.shell_key in choice.settings.config:
+        return ()
+    child = {**env, "PATH": programs.search_path(env, probe.path_additions(program))}
+    written = (choice.config.root, *choice.sandbox.writable)
+    lost = loginshell.compare(child, choice.task.verify, written).lost
+    return lost if lost and not loginshell.is_decided(runtime, env) else ()
 
 
 def _refuse_links(choice: Choice) -> None:

@@ -106,7 +106,10 @@ def test_a_machine_where_all_is_well_is_ready(place: Place) -> None:
     checks = place.examine([task()])
     wanted = (
         *("config", "git", "runs-folder", "state-folder", "reach", "disk", "mcp-server"),
-        *(f"codex.{part}" for part in ("binary", "identity", "version", "flags", "login", "sandbox")),
+        *(
+            f"codex.{part}"
+            for part in ("binary", "identity", "version", "flags", "login", "sandbox", "shell")
+        ),
     )
     assert tuple(checks) == wanted
     assert {check.verdict for check in checks.values()} <= {Fitness.OK, Fitness.SKIP, Fitness.WARN}
@@ -326,6 +329,42 @@ def test_the_sandbox_is_tried(place: Place, body: str, verdict: Fitness, message
     check = place.examine([task()])["codex.sandbox"]
     assert check.verdict is verdict
     assert message in check.message
+
+
+_NO_COMMAND = """\
+case "$*" in *workspace-write*) ;; *) exit 0 ;; esac
+if [ -L .git ] || [ -L .agents ] || [ -L .codex ]; then echo "it crosses a symlink" >&2; exit 1; fi
+"""
+
+
+@pytest.mark.parametrize("link", [".git", ".agents", ".codex"])
+def test_the_sandbox_is_tried_in_the_repository_as_its_tasks_use_it(place: Place, link: str) -> None:
+    place.codex(sandbox=_NO_COMMAND)
+    (place.repo / link).symlink_to(place.home)
+    writes = task(sandbox="workspace-write")
+    check = place.examine([task(id="reads"), writes])["codex.sandbox"]
+    assert check.verdict is Fitness.FAIL
+    assert "crosses a symlink" in check.message and str(place.repo) in check.message
+    for harmless in (task(), writes.replace(workspace="worktree")):
+        assert place.examine([harmless])["codex.sandbox"].verdict is Fitness.OK
+    (place.repo / link).unlink()
+    assert place.examine([writes])["codex.sandbox"].verdict is Fitness.OK
+
+
+def test_what_a_login_shell_would_lose_is_told_and_the_own_word_of_the_user_counts(place: Place) -> None:
+    place.codex()
+    checker = place.bin / "checker"
+    checker.write_text("#!/bin/sh\n")
+    checker.chmod(0o755)
+    (place.home / ".profile").write_text("PATH=/usr/bin:/bin\n")
+    wants = [task(verify=(("checker",),))]
+    check = place.examine(wants)["codex.shell"]
+    assert (check.verdict, "checker" in check.message) == (Fitness.OK, True)
+    for word, verdict in ((True, Fitness.WARN), (False, Fitness.OK)):
+        own = settings(config={"allow_login_shell": word})
+        assert place.examine(wants, runtimes=own)["codex.shell"].verdict is verdict
+    place.env["HOME"] = str(place.repo)
+    assert place.examine(wants)["codex.shell"].verdict is Fitness.UNKNOWN
 
 
 def test_where_every_task_runs_without_a_sandbox_none_is_tried(place: Place) -> None:

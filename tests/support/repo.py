@@ -67,6 +67,7 @@ class Repo(WorkTree):
             "NO_COLOR": "1",
             **self.env,
         }
+        (self.home / ".codex" / "auth.json").write_text("{}")  # a login, as far as a start looks
         self.git("init", "-q")
         trust_folder(self.root, self.env)
 

@@ -138,6 +138,7 @@ LATER = {
     "suspended_seconds": 0.0,
     "paused_uptime": None,
     "proof": None,
+    "login_shell_loses": [],
 }
 LATER_OF_AN_ATTEMPT = {
     "how": "first",

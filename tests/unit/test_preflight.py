@@ -177,6 +177,8 @@ class Machine:
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "bin"
         (folder / "home").mkdir()
+        self.root = folder / "repo"
+        self.root.mkdir()
         self.env = {"HOME": str(folder / "home"), "PATH": f"{self.bin}:/usr/bin:/bin"}
         self.runtime = RuntimeSettings("codex", str(self.bin / "codex"), None, (), {}, None)
 
@@ -187,6 +189,7 @@ class Machine:
         self, *, rehearse: bool = False, budget_s: float = 20.0, **changes: object
     ) -> dict[str, Examined]:
         config = a_config(a_task(id="build", sandbox="build", **changes)).replace(
+            root=str(self.root),
             sandboxes={"build": WRITES},
             runtimes={"codex": self.runtime},
             models={"deep": Model("deep", "m", provider="corp")},
@@ -208,7 +211,7 @@ def machine(tmp_path: Path) -> Machine:
 def test_a_machine_where_all_is_well_passes_and_its_checks_can_be_stored(machine: Machine) -> None:
     machine.codex()
     checks = machine.examine()
-    parts = ("binary", "identity", "version", "flags", "login", "sandbox")
+    parts = ("binary", "identity", "version", "flags", "login", "sandbox", "shell")
     assert tuple(checks) == tuple(f"codex.{part}" for part in parts)
     assert {check.verdict for check in checks.values()} == {Fitness.OK}
     assert os.path.isabs(checks["codex.binary"].message)

@@ -1,0 +1,59 @@
+"""Whether a start is sure to find its program without a login: then it is refused. Edges: disk, processes.
+
+Without one, Codex tries to connect for minutes. Whoever has one pays for a look at one name on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner import runtimes
+from runner.disk import files
+from runner.errors import NotReady
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.model import Program
+    from runner.resolve.choose import Choice
+
+_MACHINE = "/etc/codex/config.toml"
+_DECIDES = (b"model_provider", b"cli_auth_credentials_store")
+"""Keys of its own settings, at any place, with which the login may be elsewhere or of no use."""
+
+
+def refuse_without(choice: Choice, program: Program, env: Mapping[str, str]) -> None:
+    """NotReady, with the repair, where the program itself says so and nothing else could log it in."""
+    runtime, settings = runtimes.get(choice.runtime), choice.settings
+    place = runtime.login_file(env)
+    if choice.rehearses or place is None or os.path.lexists(place):
+        return
+    told = any(key.decode() in settings.config for key in _DECIDES)
+    if told or runtime.provider(settings, choice.model) is not None or _passes(settings.env, env):
+        return
+    if any(map(_decides, (_MACHINE, runtime.own_config(env)))):
+        return
+    from runner.runtimes import exam
+
+    found = exam.login(
+        choice.config, settings, exam.Use(choice.task.id, choice.model, choice.sandbox), program, env
+    )
+    if found.verdict is exam.Fitness.FAIL:
+        raise NotReady(f"{found.name}: {found.message}", hint=found.repair)
+
+
+def _passes(listed: tuple[str, ...], env: Mapping[str, str]) -> bool:
+    """Whether the program gets a variable that could be a key."""
+    prefixes = tuple(entry[:-1] for entry in listed if entry.endswith("*"))
+    return any(name in listed or name.startswith(prefixes) for name in env)
+
+
+def _decides(path: str | None) -> bool:
+    try:
+        text = b"" if path is None else files.read(path, follows_links=True)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return any(key in text for key in _DECIDES)

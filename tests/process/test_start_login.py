@@ -1,0 +1,62 @@
+"""A start without a login is refused before anything is made, and where nobody is sure it goes on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.doubles import FINISHED, THREAD
+from support.repo import Repo
+
+LOGGED_OUT = f'if [ "$1" = login ]; then touch "$HOME/asked"; exit 1; fi\ncat > /dev/null\n{THREAD}{FINISHED}'
+
+
+@pytest.fixture
+def logged_out(repo: Repo) -> Repo:
+    (repo.home / ".codex" / "auth.json").unlink()
+    repo.codex(LOGGED_OUT)
+    return repo
+
+
+def test_a_start_that_nobody_has_logged_in_for_leaves_nothing(logged_out: Repo) -> None:
+    logged_out.task()
+    done = logged_out.cli("start", "--task", "work", "--format", "json")
+    assert (done.status, done.error["code"]) == (8, "not_ready")
+    assert "codex login" in done.error["hint"]
+    assert logged_out.no_runs()
+
+
+@pytest.mark.parametrize("place", ["auth", "provider", "own", "keyring", "variable"])
+def test_where_a_login_could_be_elsewhere_the_run_is_started_unasked(logged_out: Repo, place: str) -> None:
+    own, more = logged_out.home / ".codex" / "config.toml", ""
+    if place == "auth":
+        (own.parent / "auth.json").symlink_to("elsewhere")
+    elif place == "provider":
+        more = '[runtimes.codex.config]\nmodel_provider = "mine"\nmodel_providers.mine.name = "x"'
+    elif place == "own":
+        own.write_text('profile = "p"\n[profiles.p]\nmodel_provider = "mine"\n')
+    elif place == "keyring":
+        own.write_text('cli_auth_credentials_store = "keyring"\n')
+    else:
+        more = '[runtimes.codex]\nenv = ["SOME_KEY"]'
+    logged_out.task(more=more)
+    run = logged_out.start(env={"SOME_KEY": "a-key-of-somebody"})
+    run.wait()
+    assert not (logged_out.home / "asked").exists()
+
+
+def test_what_the_login_shell_would_lose_is_passed_said_and_the_own_setting_counts(repo: Repo) -> None:
+    repo.quick_codex()
+    (repo.bin / "checker").write_text("#!/bin/sh\n")
+    (repo.bin / "checker").chmod(0o755)
+    (repo.home / ".profile").write_text('echo x >> "$HOME/executed"; PATH=/usr/bin:/bin\n')
+    repo.task('verify = ["checker"]')
+    run = repo.start()
+    assert run.wait()["login_shell_loses"] == ["checker"]
+    assert "allow_login_shell=false" in json.loads(run.file("invocation.json"))["argv"]
+    assert "it would lose checker" in repo.cli("resolve", "--task", "work").stdout
+    assert "it would lose checker" in repo.cli("status", run.id).stdout
+    assert (repo.home / "executed").read_text() == "x\n", "once, and then from the cache"
+    mine = repo.start("--set", "runtimes.codex.config.allow_login_shell=true")
+    assert mine.wait()["login_shell_loses"] == []
+    assert "allow_login_shell=true" in json.loads(mine.file("invocation.json"))["argv"]
