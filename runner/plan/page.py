@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _DEEPEST = 100
 """Lists and quotations in each other; the parser leaves out what is deeper."""
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_OPEN_COMMENT = re.compile(r"<!--.*\Z", re.DOTALL)
 _BLANKS = re.compile(r"\s{40,}")
 """Nobody reads so many, and patterns that skip blanks would take long over them."""
 
@@ -125,6 +126,8 @@ def _of_block(
 ) -> Iterator[PageLine]:
     first, depth, level, starts_item = at
     content = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), token.content)
+    if token.type == "html_block":
+        content = _OPEN_COMMENT.sub("", content)
     is_first = True
     for number, text in enumerate(content.split("\n"), first):
         text = _BLANKS.sub(" ", text.strip())

@@ -396,6 +396,14 @@ def test_the_prose_of_a_unit_reaches_the_agent_as_it_stands() -> None:
     )
 
 
+def test_a_comment_in_a_line_hides_what_is_in_it_and_nothing_else() -> None:
+    page = "### U1. A <!-- x -->\n### U2. B\n**Depends on:** U1 <!-- and\nU3 -->\n"
+    found = reading(page)
+    assert [shown(unit) for unit in found.plan.units] == ["U1:", "U2 after U1:"] and not found.unclear
+    page = "### U1. A\n### U2. B\nIt is <!-- open\n**Depends on:** U1\n"
+    assert [shown(unit) for unit in reading(page).plan.units] == ["U1:", "U2 after U1:"]
+
+
 def test_the_name_of_a_unit_stands_before_its_goal() -> None:
     (unit,) = reading("### U1. Dialects\n\n**Goal:** A registry\nof them.\n").plan.units
     assert unit.goal == "Dialects:\nA registry of them."
