@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _DEEPEST = 100
 """Lists and quotations in each other; the parser leaves out what is deeper."""
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_OPEN_COMMENT = re.compile(r"<!--.*\Z", re.DOTALL)
 _BLANKS = re.compile(r"\s{40,}")
 """Nobody reads so many, and patterns that skip blanks would take long over them."""
 
@@ -125,9 +123,9 @@ def _of_block(
     token: Token, rows: list[str], at: tuple[int, int, int, bool], kind: LineKind
 ) -> Iterator[PageLine]:
     first, depth, level, starts_item = at
-    content = _COMMENT.sub(lambda found: "\n" * found[0].count("\n"), token.content)
+    content = _without_comments(token.content)
     if token.type == "html_block":
-        content = _OPEN_COMMENT.sub("", content)
+        content = content.partition("<!--")[0]
     is_first = True
     for number, text in enumerate(content.split("\n"), first):
         text = _BLANKS.sub(" ", text.strip())
@@ -146,3 +144,12 @@ def _of_block(
 def _is_closed(token: Token, last: str, is_alone: bool) -> bool:
     mark = last.strip(" \t>")
     return not is_alone and len(mark) >= len(token.markup) and not mark.strip(token.markup[0])
+
+
+def _without_comments(text: str) -> str:
+    """The text on the same lines. In a time that its length explains, however many comments are open."""
+    kept, at = [], 0
+    while (start := text.find("<!--", at)) >= 0 and (end := text.find("-->", start + 4)) >= 0:
+        kept += [text[at:start], "\n" * text.count("\n", start, end)]
+        at = end + 3
+    return "".join(kept) + text[at:]
