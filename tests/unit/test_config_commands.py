@@ -167,6 +167,7 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
         "output_contract",
         "protect",
         "verify_from",
+        "expects_change",
         *Delegate._fields,
         *Economics._fields,
     )
