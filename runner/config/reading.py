@@ -128,14 +128,7 @@ class Reading:
             return self._complain(source, _NOT_TEXT)
         if not equals or path is None:
             return self._complain(source, "expected KEY=VALUE, e.g. --set defaults.sandbox=read-only")
-        typed: Any = _toml_value(raw.strip())
-        candidates = [typed] if typed == raw.strip() else [typed, raw.strip()]
-        # `version=0.150` and `model=5` are meant as text: the typed value counts only where it
-        # fits.
-        value = next(
-            (item for item in candidates if not _shape_problems(path, item)),
-            raw.strip() if "string_type" in _shape_problems(path, typed) else typed,
-        )
+        value = _typed_or_text(path, raw.strip())
         return [self._valid(Layer(source, _nest(path, value), named={path: source}))]
 
     def _file(self, path: str) -> Layer | None:
@@ -249,8 +242,17 @@ def _toml_value(raw: str) -> Any:
     return value if isinstance(value, (bool, int, float, str, list, dict)) else raw
 
 
-def _shape_problems(path: tuple[str, ...], value: Any) -> list[str]:
-    return [record["type"] for record in schema.problems_of(_nest(path, value), strict=True)]
+def _typed_or_text(path: tuple[str, ...], raw: str) -> Any:
+    """`version=0.150` and `model=5` are meant as text: the typed value counts only where it fits.
+    A list of which one item is wrong is a list all the same: `verify=["a && b"]` is no program of
+    the name `[a`.
+    """
+    typed = _toml_value(raw)
+    problems = schema.problems_of(_nest(path, typed), strict=True)
+    if not problems or all(len(record["loc"]) > len(path) for record in problems):
+        return typed
+    is_text = any(record["type"] == "string_type" for record in problems)
+    return raw if is_text or not schema.problems_of(_nest(path, raw), strict=True) else typed
 
 
 def _nest(path: tuple[str, ...], value: Any) -> dict[str, Any]:

@@ -207,6 +207,23 @@ def test_a_set_value_is_toml_or_else_text(repo, option, table, key, value):
     assert found == value if value is not None else found["model"] == "5"
 
 
+@pytest.mark.parametrize(
+    ("option", "place", "says"),
+    [
+        ('verify=["true && false"]', "verify[0]", "`&&` is for a shell"),
+        ('verify=[["true"], "cd web"]', "verify[1]", "`cd` is for a shell"),
+        ("verify=[1]", "verify[0]", "expected an array of texts"),
+        ("verify = [[]]", "verify[0]", "it is empty"),
+        ('files=["a", 1]', "files[1]", "expected"),
+        ('limits={tokens="x"}', "limits.tokens", "expected"),
+    ],
+)
+def test_a_wrong_item_of_a_set_list_or_table_is_told_and_makes_no_text_of_it(repo, option, place, says):
+    (problem,) = repo.problems(TASK, sets=[f"tasks.hello.{option}"])
+
+    assert f"tasks.hello.{place}: " in problem and says in problem
+
+
 @pytest.mark.parametrize("option", ["x", "=1", "a..b=1", "a b=1", "", "defaults.sandbox"])
 def test_a_set_option_that_is_none_says_how_it_is_written(repo, option):
     repo.write(TASK)
