@@ -50,24 +50,20 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
 all of them. (A run that delegates starts no run that is wider than itself.)
 """
 _NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks")
+_SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "fish")
 _INTERPRETERS = (
-    *(
-        "sh",
-        "bash",
-        "dash",
-        "ash",
-        "ksh",
-        "zsh",
-        "fish",
-        "python",
-        "python2",
-        "python3",
-        "node",
-        "deno",
-        "bun",
-    ),
+    *(*_SHELLS, "python", "python2", "python3", "pypy", "pypy3", "node", "deno", "bun", "tsx", "ts-node"),
     *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
 )
+_LAUNCHERS = (
+    *("env", "timeout", "nice", "ionice", "nohup", "time", "stdbuf", "setsid", "taskset", "exec", "command"),
+    *("sudo", "doas", "chronic", "unbuffer", "xvfb-run", "dbus-run-session", "busybox", "coverage"),
+    *("uv", "uvx", "poetry", "pipenv", "pdm", "rye", "hatch", "pixi", "conda", "mise", "direnv", "dotenv"),
+    *("npx", "npm", "pnpm", "pnpx", "yarn", "bunx", "bundle"),
+)
+_VERBS = ("run", "exec", "x", "dlx", "tool", "if", "then", "else", "elif", "while", "until", "do", "!")
+"""Words of launchers and of shells before a command."""
+_BETWEEN = str.maketrans(dict.fromkeys(";&|(){}", "\n"))
 _STARTS = ("mcp_servers", "notify", "hooks", "projects", "command", "shell_environment_policy", "exporter")
 _DATA = (".log", ".jsonl", ".csv", ".tsv", ".db", ".db3", ".sqlite", ".sqlite3", ".pid", ".sock", ".lock")
 _LONGEST_NAME = 1024
@@ -110,26 +106,74 @@ def comes_with_repository(trust: Mapping[str, Any], origins: Mapping[str, str], 
 
 def scripts_of(command: Sequence[str]) -> Iterator[str]:
     """The files that a command may run, as far as its words tell: its program if that is a path, and what a
-    well-known interpreter is given, behind `env` too. Where it is no file (`python -m pytest`) nothing comes
-    of it. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to the option: both may be.
+    well-known interpreter is given, also behind `env` or another launcher. Where it is no file (`python -m
+    pytest`) nothing comes of it. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to
+    the option: both may be.
     """
-    words = iter(command)
-    program = next(words)
-    if program.rpartition("/")[2] == "env":
-        program = next((word for word in words if not word.startswith("-") and "=" not in word), "")
-    if "/" in program:
-        yield program
-    name = program.rpartition("/")[2]
-    if name.rstrip("0123456789.") in _INTERPRETERS or name in _INTERPRETERS:
+    words, is_launched, was_option = [*command][::-1], False, False
+    while words:
+        word = words.pop()
+        if is_launched and word.startswith("-"):
+            was_option = True
+            if (line := _line_of_env(word, words)) is not None:
+                words += _split(line)[::-1]
+            continue
+        name = word.rpartition("/")[2]
+        is_before = is_launched and _is_of_launcher(word)
+        if not is_before and ("/" in word or (is_launched and "." in word)):
+            yield word
+        if name in _INTERPRETERS or name.rstrip("0123456789.") in _INTERPRETERS:
+            yield from _interpreted(name, words[::-1])
+            return
+        is_launched = is_launched or name in _LAUNCHERS
+        if not is_launched:
+            return
+        if name not in _LAUNCHERS and not was_option and not is_before:
+            return
         was_option = False
-        for word in words:
-            if word == "-m":
+
+
+def _is_of_launcher(word: str) -> bool:
+    """A verb of its own, a number or duration, or a variable: not yet the command."""
+    return word in _VERBS or "=" in word or (word[:1].isdigit() and "/" not in word)
+
+
+def _line_of_env(option: str, words: list[str]) -> str | None:
+    """The whole command that `env -S` gets in one word, taken from the `words` that are left."""
+    if option in ("-S", "--split-string"):
+        return words.pop() if words else None
+    for start in ("--split-string=", "-S"):
+        if option.startswith(start):
+            return option.removeprefix(start)
+    return None
+
+
+def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
+    """What an interpreter is told to execute: a script, or the commands of `sh -c`."""
+    was_option = takes_commands = False
+    for word in words:
+        if word == "-m":
+            return
+        if takes_commands:
+            for part in word.translate(_BETWEEN).split("\n"):
+                yield from scripts_of(["env", *_split(part)])  # variables may stand before a command
+            return
+        is_option = word.startswith("-")
+        if not is_option and not (name in ("bun", "deno") and word in _VERBS):
+            yield word
+            if not was_option or "/" in word or "." in word:
                 return
-            if not word.startswith("-"):
-                yield word
-                if not was_option or "/" in word or "." in word:
-                    return
-            was_option = word.startswith("-")
+        takes_commands = name in _SHELLS and is_option and word[1:2] != "-" and "c" in word
+        was_option = is_option
+
+
+def _split(line: str) -> list[str]:
+    import shlex
+
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line.split()
 
 
 def _counting(merged: Mapping[str, Any], below: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ABSENT = ""
+TO_COME = "-"
+"""Instead of the digest of a script that was not there. It counts where git sees it come, so not where an
+installation brings it.
+"""
 _LONGEST = 64 << 20
 
 
@@ -31,7 +35,8 @@ def digest_of(path: str) -> str:
 
 def changed(repo: str, watched: Mapping[str, str], seen: Iterable[str]) -> tuple[str, ...]:
     """Those that are not as they were, and those among what git has `seen` change, each once."""
-    differ = [path for path, then in watched.items() if digest_of(os.path.join(repo, path)) != then]
+    known = [(path, then) for path, then in watched.items() if then != TO_COME]
+    differ = [path for path, then in known if digest_of(os.path.join(repo, path)) != then]
     return tuple(dict.fromkeys((*differ, *(path for path in seen if path in watched))))
 
 

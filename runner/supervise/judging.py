@@ -273,12 +273,13 @@ def _settings_changed(owner: Owner, seen: Json | None) -> tuple[Finding, ...]:
     if not invocation.watched:
         return ()
     from runner.state import trust
-    from runner.state.watched import changed
+    from runner.state.watched import ABSENT, TO_COME, changed
 
+    before = {path: ABSENT if then == TO_COME else then for path, then in invocation.watched.items()}
     found = changed(invocation.repo, invocation.watched, () if seen is None else seen["changed"])
     is_here = invocation.cwd == invocation.repo or invocation.cwd.startswith(f"{invocation.repo}/")
     if found and not trust.changed_by_run(
-        invocation.repo, os.environ, owner.run.run_id, found, invocation.watched, not is_here
+        invocation.repo, os.environ, owner.run.run_id, found, before, not is_here
     ):
         complain("the change of settings could not be kept for those who trust them")
     return of_settings(invocation.terms.scope, found, () if seen is None else seen["changed"])

@@ -21,7 +21,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from runner.model import Config
     from runner.state.trust import Changed, Trusted
@@ -89,19 +89,23 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     )
     if seen.changes:
         return seen
+    known = _contents(() if seen.before is None else seen.before.items)
+    came = [key.removeprefix(_CONTENT) for key in _contents(items) if key not in known]
     if seen.before is not None and seen.before.digest == listed and not _rewritten(seen):
-        return seen.replace(by="digest")
+        changes = _changed_by_unfinished(config.root, came) if came else ()
+        return seen.replace(changes=changes) if changes else seen.replace(by="digest")
     if trust.given(config.root, env) is None or written_by_others(seen) is not None:
         return seen
-    changes = _changed_by_unfinished(config.root)
+    changes = _changed_by_unfinished(config.root, came)
     return seen.replace(changes=changes) if changes else seen.replace(by="folder")
 
 
-def _changed_by_unfinished(root: str) -> tuple[Changed, ...]:
+def _changed_by_unfinished(root: str, came: Collection[str]) -> tuple[Changed, ...]:
     """What differs since a run began that nobody has judged yet: it works, or its supervisor was killed. Its
-    end will say whether that was the run.
+    end will say whether that was the run. `came` are scripts that nobody was asked about.
     """
     from runner.state import authentic, index
+    from runner.state.watched import TO_COME
     from runner.state.watched import changed as differing
 
     found = []
@@ -110,7 +114,8 @@ def _changed_by_unfinished(root: str) -> tuple[Changed, ...]:
             then = authentic.own_invocation(run)
         except RunnerError:  # not ours, or of a runner that is older
             continue
-        if paths := differing(root, then.watched, ()):
+        new = [name for name in came if then.watched.get(name) == TO_COME]
+        if paths := differing(root, then.watched, new):
             found.append(trust.Changed(SCHEMA_VERSION, name_of(root), run.run_id, paths, timestamp()))
     return tuple(found)
 

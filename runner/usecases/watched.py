@@ -9,7 +9,7 @@ from runner.config.trust import may_be_started, texts
 from runner.disk.interpreter import customized
 from runner.model import Level
 from runner.resolve.reach import is_inside, roots
-from runner.state.watched import digest_of
+from runner.state.watched import TO_COME, digest_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def watched(choice: Choice) -> dict[str, str]:
         *customized(),
     )
     writable = roots(choice.sandbox, root, ())
-    found: dict[str, str] = {}
+    scripts = config.trust.get("scripts", ())
+    found = {name: TO_COME for name in scripts if not os.path.lexists(os.path.join(root, name))}
     for name in named:
         if name is not None:
             path = os.path.normpath(os.path.join(root, name))

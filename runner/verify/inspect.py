@@ -110,7 +110,8 @@ _LOCAL_SETTINGS = "delegate.local.toml"
 FINDINGS = {
     "scope_violation": "a changed file lies outside the scope",
     "settings_changed": "settings, a prompt, a map, a rehearsal script, a file that `config` of a runtime "
-    "names or a `sitecustomize.py` changed, on which later runs depend",
+    "names or a `sitecustomize.py` changed, or a missing script of the settings came, on which later runs "
+    "depend",
     "head_moved": "HEAD moved, and the run must not commit",
     "refs_moved": "branches, tags or other refs moved, and the run must not commit",
     "empty_diff": "the agent says completed, but nothing was changed",

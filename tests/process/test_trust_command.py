@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from support.judged import commit
 from support.repo import Repo
 from support.terminal import Terminal
 from support.trusting import trusting, withdraw_trust
@@ -221,6 +222,34 @@ def test_a_trusted_folder_is_asked_about_while_a_run_that_is_not_judged_has_chan
     (repo.root / "delegate.local.toml").unlink()
     repo.open_gate()
     assert start(repo) == (0, "")
+    repo.end_all()
+
+
+@pytest.mark.parametrize("how", ["in the tree", "under a folder", "not judged", "installed"])
+def test_a_missing_script_that_a_run_brings_is_asked_about_before_it_counts(repo: Repo, how: str) -> None:
+    """Not what an installation brings: git does not see it."""
+    script = "node_modules/.bin/check" if how == "installed" else "ci/check.sh"
+    (repo.root / ".gitignore").write_text(".runs/\nnode_modules/\n", encoding="utf-8")
+    brings = f"mkdir -p {script.rpartition('/')[0]}; echo true > {script}"
+    repo.waiting_codex(before=brings) if how == "not judged" else repo.quick_codex(before=brings)
+    repo.task(f'verify = [["timeout", "9", "sh", "{script}"]]')
+    commit(repo)
+    if how != "under a folder":
+        withdraw_trust(repo.root, repo.env)
+        repo.json("trust", "--yes")
+    run = repo.start("--sandbox", "workspace-write")
+    if how == "not judged":
+        wait_until(repo.note("begun").exists)
+    else:
+        assert run.wait()["status"] == "succeeded"
+    told = repo.cli("start", "--task", "work", "--wait", "--format", "json")
+    if how == "installed":
+        assert told.status == 0
+    else:
+        assert told.error["problems"][0] == f"run {run.id} changed ci/check.sh"
+        repo.open_gate()
+        repo.json("trust", "--yes")
+        assert repo.cli("start", "--task", "work", "--format", "json").status == 0
     repo.end_all()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -180,10 +181,10 @@ def test_the_script_of_a_command_is_what_its_words_tell(command: list[str], scri
         (["python3", "-W", "error", "ci/t.py", "x"], ["error", "ci/t.py"]),
         (["python3", "-W", "error", "-m", "pytest", "tests/a.py"], ["error"]),
         (["env", "-i", "A=b", "./check.sh"], ["./check.sh"]),
-        (["/usr/bin/env", "A=b", "sh", "-x", "ci/test.sh"], ["ci/test.sh"]),
+        (["/usr/bin/env", "A=b", "sh", "-x", "ci/test.sh"], ["/usr/bin/env", "ci/test.sh"]),
         (["/bin/sh", "ci/test.sh"], ["/bin/sh", "ci/test.sh"]),
         ([".venv/bin/python3.11", "ci/t.py"], [".venv/bin/python3.11", "ci/t.py"]),
-        (["/usr/bin/env", "/bin/bash", "-e", "ci/test.sh"], ["/bin/bash", "ci/test.sh"]),
+        (["/usr/bin/env", "/bin/bash", "-e", "t.sh"], ["/usr/bin/env", "/bin/bash", "t.sh"]),
         ([".venv/bin/python", "-m", "pytest"], [".venv/bin/python"]),
         (["./sh/check", "ci/test.sh"], ["./sh/check"]),
         (["env"], []),
@@ -194,6 +195,43 @@ def test_a_script_behind_options_with_a_value_or_behind_env_counts(
     command: list[str], scripts: list[str]
 ) -> None:
     assert list(scripts_of(command)) == scripts
+
+
+@pytest.mark.parametrize(
+    ("command", "scripts"),
+    [
+        ("timeout 60 sh ci/t.sh", ["ci/t.sh"]),
+        ("timeout -k 5 1.5m ./ci/t.sh sub/x", ["./ci/t.sh"]),
+        ("nice -n 5 time -p env -u X A=./b sh t.sh", ["t.sh"]),
+        ("nohup 2026/t.sh", ["2026/t.sh"]),
+        ("env -S 'sh -x t.sh'", ["t.sh"]),
+        ("env '-Stimeout 5 ./t'", ["./t"]),
+        ("xvfb-run -a -s '-screen 0' sh t.sh", ["t.sh"]),
+        ("uv run --with more python t.py", ["t.py"]),
+        ("uv run -- t.py", ["t.py"]),
+        ("poetry run python -W error t.py", ["error", "t.py"]),
+        ("npx --yes tsx scripts/a.ts", ["scripts/a.ts"]),
+        ("coverage run t.py", ["t.py"]),
+        ("bun run t.ts", ["t.ts"]),
+        ("./tools/env sh t.sh", ["./tools/env", "t.sh"]),
+        ("bash -ec 'cd a && A=1 ./b.sh --c; if ! sh d.sh; then exec ./e | nice ./f; fi'", 4),
+        ("sh -c 'timeout 5 sh -c \"./t\"'", ["./t"]),
+        ("poetry run pytest tests/a.py", []),
+        ("timeout 60 make ci/t.sh", []),
+        ("npm test", []),
+        ("env -S", []),
+    ],
+)
+def test_a_script_behind_a_launcher_or_in_a_line_of_a_shell_counts(
+    command: str, scripts: list[str] | int
+) -> None:
+    found = list(scripts_of(shlex.split(command)))
+    assert found == (["./b.sh", "d.sh", "./e", "./f"] if scripts == 4 else scripts)
+
+
+def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains() -> None:
+    assert list(scripts_of(["env", "-a"] * 20_000)) == []
+    assert list(scripts_of(["sh", "-c", "sh -c " * 10_000])) == []
 
 
 @pytest.mark.parametrize(

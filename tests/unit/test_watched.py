@@ -14,7 +14,7 @@ from runner.config.snapshot import config_from_json, config_to_json
 from runner.disk.programs import stamp
 from runner.model import Config, Level, Model, Request, Sandbox
 from runner.resolve.choose import Choice
-from runner.state.watched import changed
+from runner.state.watched import TO_COME, changed
 from runner.usecases.watched import watched
 from runner.verify.inspect import Severity, of_settings
 
@@ -106,6 +106,19 @@ def test_the_same_text_in_a_new_file_is_no_change(tmp_path: Path) -> None:
 def test_a_change_that_git_saw_in_a_tree_of_the_runs_own_counts(tmp_path: Path) -> None:
     then = watched(choice(a_repo(tmp_path)))
     assert changed(str(tmp_path), then, ("src/a.py", "delegate.toml")) == ("delegate.toml",)
+
+
+def test_a_script_that_is_missing_counts_where_git_sees_it_come(tmp_path: Path) -> None:
+    (tmp_path / "there.sh").touch()
+    config = a_repo(tmp_path).replace(trust={"scripts": ("there.sh", "missing.sh", "node_modules/.bin/x")})
+    then = watched(choice(config))
+    assert {name for name, digest in then.items() if digest == TO_COME} == {
+        "missing.sh",
+        "node_modules/.bin/x",
+    }
+    (tmp_path / "missing.sh").touch()
+    assert changed(str(tmp_path), then, ()) == ()
+    assert changed(str(tmp_path), then, ("there.sh", "missing.sh")) == ("missing.sh",)
 
 
 @pytest.mark.parametrize(
