@@ -6,7 +6,8 @@
       TaskNotFound  RunNotFound                          4
       PolicyRefused  NotTrusted  InReach  ProgramChanged 5
       RuntimeMissing  RuntimeWrong  NotReady             8
-      CheckMissing  StartFailed  PlatformUnsupported     8
+      CheckMissing  StartFailed  PrepareFailed           8
+      PlatformUnsupported                                8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
@@ -47,6 +48,7 @@ __all__ = [
     "PlanInvalid",
     "PlatformUnsupported",
     "PolicyRefused",
+    "PrepareFailed",
     "ProgramChanged",
     "PromptInvalid",
     "RollbackRefused",
@@ -314,6 +316,13 @@ class StartFailed(RunnerError):
     code = "start_failed"
     exit_status = ExitStatus.RUNTIME
     default_hint = "`runner logs RUN --stream stderr` shows what the program said"
+
+
+class PrepareFailed(StartFailed):
+    """A command of `prepare` failed, or left what git does not ignore."""
+
+    code = "prepare_failed"
+    default_hint = "its output is in the run's folder (prepare-N.log)"
 
 
 class SupervisorFailed(RunnerError):

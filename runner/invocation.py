@@ -73,6 +73,9 @@ class Invocation(Value):
     the place of one on PATH; None is a path already, or was not there yet. () for a run that may write
     nothing.
     """
+    prepare: tuple[tuple[str, ...], ...] = ()
+    """What is run in its own work tree before its first attempt. () for a run that has none."""
+    prepare_timeout_s: float = 600.0
     watched: Mapping[str, str] = {}
     """The settings, prompts and scripts that the agent could change, and their digests at the start: "" where
     there was none. Paths in the repository are relative to it.

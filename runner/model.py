@@ -286,6 +286,8 @@ class Task(Value):
     files: tuple[str, ...] = ()
     verify: tuple[tuple[str, ...], ...] = ()
     verify_timeout_s: float = 600.0
+    prepare: tuple[tuple[str, ...], ...] = ()
+    prepare_timeout_s: float = 600.0
     timeout_s: float | None = 7200.0
     idle_timeout_s: float | None = 900.0
     start_timeout_s: float | None = 120.0

@@ -269,6 +269,7 @@ def invocation_text(i: Invocation) -> str:
         ("enforced", "the declared settings" if i.terms.conformance == "enforce" else None),
         ("retries", f"{i.recovery.retries} ({', '.join(i.recovery.ladder)})" if i.recovery.retries else None),
         ("verify", "; ".join(shlex.join(argv) for argv in i.verify) or "none"),
+        ("prepare", "; ".join(shlex.join(argv) for argv in i.prepare) or None),
         (
             "rehearsal",
             None if i.rehearsal is None else "the scripted model; port 0 is chosen at start",

@@ -23,7 +23,14 @@ _PARKING = frozenset(
             "workspace_missing",
             "unwritable",
         ),
-        *("too_many_processes", "too_many_open_files", "supervisor_failed", "not_ready", "never_started"),
+        *(
+            "too_many_processes",
+            "too_many_open_files",
+            "supervisor_failed",
+            "not_ready",
+            "never_started",
+            "prepare_failed",
+        ),
     )
 )
 """Reasons that the next batch would meet too, or that a person has to look at first."""

@@ -97,16 +97,17 @@ def check(
 def _absent(
     config: Config, merged: Mapping[str, Any], stack: Sequence[layers.Layer], env: Mapping[str, str]
 ) -> tuple[Problem, ...]:
-    """The programs of checks that are not there, each where its command is written."""
+    """The programs of commands that are not there, each where its command is written."""
     found: dict[tuple[str | int, ...], str] = {}
     for name, task in config.tasks.items():
-        is_own = "verify" in merged["tasks"][name]
-        path = ("tasks", name, "verify") if is_own else ("defaults", "verify")
-        for n, argv in enumerate(task.verify):
-            if (program := programs.absent(argv, env, config.root)) is not None:
-                found[*path, n] = f"`{program}` was not found: a start is refused (check_missing)"
-            elif "/" in argv[0] and not programs.is_executable(os.path.join(config.root, argv[0])):
-                found[*path, n] = f"`{argv[0]}` is no program yet: the run has to make it"
+        for key, commands in (("verify", task.verify), ("prepare", task.prepare)):
+            is_own = key in merged["tasks"][name]
+            path = ("tasks", name, key) if is_own else ("defaults", key)
+            for n, argv in enumerate(commands):
+                if (program := programs.absent(argv, env, config.root)) is not None:
+                    found[*path, n] = f"`{program}` was not found: a start is refused (check_missing)"
+                elif "/" in argv[0] and not programs.is_executable(os.path.join(config.root, argv[0])):
+                    found[*path, n] = f"`{argv[0]}` is no program yet: the run has to make it"
     return tuple(layers.setter(stack, path[:-1]).problem(path, text) for path, text in found.items())
 
 

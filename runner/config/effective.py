@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from runner.model import Policy
 
-_SECONDS = ("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout")
+_SECONDS = ("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "prepare_timeout")
 
 
 def compiled(

@@ -51,6 +51,7 @@ class Uses(Value):
     config: Json = {}
     provider: str | None = None
     verify: tuple[tuple[str, ...], ...] = ()
+    prepare: tuple[tuple[str, ...], ...] = ()
     writable: tuple[str, ...] = ()
 
 
@@ -112,6 +113,7 @@ def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
             config=runtime.config,
             provider=(named.provider if named else None) or runtime.provider,
             verify=task.verify,
+            prepare=task.prepare,
             writable=sandbox.writable,
         ),
     )
@@ -181,7 +183,10 @@ def _used(policy: Policy, runtime: str, uses: Uses) -> list[str]:
             *(("provider", name) for name in dict.fromkeys(sent) if isinstance(name, str)),
             *((f"URL in [runtimes.{runtime}.config]", url) for url in urls),
         ],
-        "verify": [("verify command", command[0]) for command in uses.verify],
+        "verify": [
+            *(("verify command", command[0]) for command in uses.verify),
+            *(("prepare command", command[0]) for command in uses.prepare),
+        ],
         "writable": [("writable folder", path) for path in uses.writable if not f"{path}/".startswith(below)],
     }
     return [

@@ -83,8 +83,8 @@ class PolicyShape(BaseModel):
     )
     verify: list[Text] | None = Field(
         None,
-        description="Globs over the first word of each verify command; default none. They run outside of "
-        "the sandbox.",
+        description="Globs over the first word of each verify and prepare command; default none. They run "
+        "outside of the sandbox.",
     )
     writable: list[Text] | None = Field(
         None,

@@ -129,6 +129,14 @@ class DefaultsTable(Table):
     verify_timeout: Duration | None = Field(
         None, description=f"Time for each verify command; default {default('defaults.verify_timeout')}."
     )
+    prepare: Commands | None = Field(
+        None,
+        description="Commands that prepare a work tree of the run's own before the agent starts, written as "
+        "those of `verify`. Not run in place.",
+    )
+    prepare_timeout: Duration | None = Field(
+        None, description=f"Time for each of them; default {default('defaults.prepare_timeout')}."
+    )
     rehearse: Rehearse | None = Field(
         None,
         description="true: run against the scripted model, without login and tokens. "

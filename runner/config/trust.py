@@ -26,7 +26,16 @@ RUNS, SENDS, WIDENS, OTHER = "runs", "sends", "widens", "other"
 _TEXTS = ("files", "prompt", "title")
 _SHARED = (
     *("approach", "constraints", "execution_note", "patterns", "testing", "model", "delegation"),
-    *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "limits", "retries"),
+    *(
+        "timeout",
+        "idle_timeout",
+        "start_timeout",
+        "grace",
+        "verify_timeout",
+        "limits",
+        "retries",
+        "prepare_timeout",
+    ),
     *("blocks", "on_conflict", "on_failure", "output_contract", "conformance", "workspace", "scope"),
     *("protect", "verify_from", "expects_change"),
 )
@@ -246,7 +255,7 @@ def _kind(path: Path, value: Any) -> str:
 
 def _words(path: Path, value: Any) -> str:
     """The value as a person reads it: commands as they would be typed."""
-    if path[-1] == "verify":
+    if path[-1] in ("verify", "prepare"):
         import shlex
 
         return "; ".join(shlex.join(command) for command in value)

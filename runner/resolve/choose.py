@@ -77,6 +77,7 @@ def choose(config: Config, request: Request) -> Choice:
             config=settings.config,
             provider=(None if model is None else model.provider) or settings.provider,
             verify=task.verify,
+            prepare=task.prepare,
             writable=sandbox.writable,
         ),
     )

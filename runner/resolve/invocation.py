@@ -112,8 +112,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         sandbox=choice.sandbox,
         limits=_limits(choice),
         delegation=own,
-        verify=task.verify,
-        verify_timeout_s=task.verify_timeout_s,
+        **_of_checks(choice, found),
         rehearsal=found.rehearsal,
         parent=None if parent is None else Lineage(parent.task_id, parent.run_id, parent.manifest_path),
         origins=_origins(choice),
@@ -215,6 +214,17 @@ def _commands(
         "resume_argv": runtime.command(resumed) if runtime.resumes else None,
         "closing_argv": runtime.command(closing) if contract == "closing-turn" else None,
         "fresh_argv": runtime.command(asked) if first.resume_thread is not None else None,
+    }
+
+
+def _of_checks(choice: Choice, found: Found) -> dict[str, Any]:
+    """What runner itself runs around the agent; in place nothing is prepared."""
+    task = choice.task
+    return {
+        "verify": task.verify,
+        "verify_timeout_s": task.verify_timeout_s,
+        "prepare": () if found.cwd == choice.config.root else task.prepare,
+        "prepare_timeout_s": task.prepare_timeout_s,
     }
 
 

@@ -13,7 +13,7 @@ import sys
 
 from runner.disk import home
 from runner.disk.files import OUT_OF_PROCESSES, make_durable, unwritable
-from runner.errors import StartFailed, SupervisorFailed
+from runner.errors import PrepareFailed, StartFailed, SupervisorFailed
 from runner.lightjson import loads
 from runner.model import Identity, Outcome, Reason
 from runner.processes import cgroup, spawn
@@ -60,7 +60,7 @@ def begin(
         _only_these_descriptors(run, ready_fd, {lock_fd, listener_fd, lease_fd})
         answer = _launch(run, manifest, invocation, env, listener_fd, umask, lease_fd)
         _report(ready_fd, answer)
-        if "ok" in answer:
+        if "ok" in answer or invocation.prepare:  # what was printed is to be sealed
             _become_supervisor(run, lock_fd, None, env, lease_fd)
 
     try:
@@ -69,6 +69,8 @@ def begin(
         os.close(lock_fd)
         if listener_fd is not None:
             os.close(listener_fd)
+    if answer.get("code") == PrepareFailed.code:
+        raise PrepareFailed(answer["error"], hint=answer["hint"])
     if "error" in answer:
         raise StartFailed(answer["error"], hint=answer["hint"])
 
@@ -173,6 +175,8 @@ def _launch(
     first = None
     spawn.become_subreaper()  # before the child, which may leave an orphan at once
     group = cgroup.make(run.run_id)
+    if invocation.prepare and (end := _prepared(run, manifest, invocation, env, log, group)) is not None:
+        return _ended_early(run, _launched(manifest), end, log)
     try:
         if invocation.rehearsal is not None:
             first = _start_rehearsal(run, invocation, env, listener_fd)
@@ -190,6 +194,27 @@ def _launch(
             group.remove()
         return _start_failed(run, _launched(manifest), invocation, error, log)
     return {"ok": run.run_id}
+
+
+def _prepared(
+    run: RunDir,
+    manifest: Manifest,
+    invocation: Invocation,
+    env: Mapping[str, str],
+    log: EventLog,
+    group: cgroup.Cgroup | None,
+) -> tuple[Outcome, Reason] | None:
+    """See `prepare`."""
+    from runner.processes.tree import Tree  # only who prepares something pays for it
+    from runner.supervise.preparing import prepare
+
+    me = identify(os.getpid())
+    assert me is not None
+    run.write_manifest(manifest.replace(last_activity="prepares its work tree"))
+    end = prepare(run, invocation, env, log, Tree(run.run_id, me, reap=reap, cgroup=group), group)
+    if end is not None and group is not None:
+        group.remove()
+    return end
 
 
 def _launched(manifest: Manifest) -> Manifest:
@@ -244,8 +269,14 @@ def _start_rehearsal(
 def _start_failed(
     run: RunDir, manifest: Manifest, invocation: Invocation, error: OSError, log: EventLog
 ) -> dict[str, str]:
-    reason = start_failure(error, invocation)
-    ended = advance(manifest, Event.START_FAILED, outcome=Outcome.FAILED, reason=reason)
+    return _ended_early(run, manifest, (Outcome.FAILED, start_failure(error, invocation)), log)
+
+
+def _ended_early(
+    run: RunDir, manifest: Manifest, end: tuple[Outcome, Reason], log: EventLog
+) -> dict[str, str]:
+    outcome, reason = end
+    ended = advance(manifest, Event.START_FAILED, outcome=outcome, reason=reason)
     try:
         run.write_manifest(ended)
         log.append(Event.ENDED, outcome=ended.outcome, reason=reason.to_json())

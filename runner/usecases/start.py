@@ -195,10 +195,15 @@ def _start(
         raise
     child_env = {name: env[name] for name in resolved.env_names} | dict(resolved.env_set)
     listener_fd = None if listener is None else listener.detach()
+    if resolved.prepare:
+        place.watch("preparing the work tree: " + "; ".join(" ".join(argv) for argv in resolved.prepare))
     try:
         begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
     except RunnerError as error:
         return _given_up(run, place, error)
+    finally:
+        if resolved.prepare:
+            place.watch(None)
     return run.read_manifest()
 
 
@@ -291,7 +296,7 @@ def _find(
     if program.was_asked and choice.task.delegation and config.delegation.server == "registered":
         _refuse_unregistered(runtime, program, env)
     path = programs.search_path(env, probe.path_additions(program))
-    refuse_absent(choice.task.verify, {"PATH": path}, config.root)
+    refuse_absent((*choice.task.verify, *choice.task.prepare), {"PATH": path}, config.root)
     rehearsal, overrides, rehearsal_env = _rehearsal(choice, port, env)
     return Found(
         run_id=run_id,
@@ -315,7 +320,7 @@ def refuse_absent(checks: Iterable[Sequence[str]], env: Mapping[str, str], root:
     """CheckMissing where a check could not be run: before an agent is paid for what nothing will confirm."""
     for argv in checks:
         if (name := programs.absent(argv, env, root)) is not None:
-            raise CheckMissing(f"`{name}`, the program of a verify command, was not found")
+            raise CheckMissing(f"`{name}`, the program of a command of the task, was not found")
 
 
 def _login_shell_loses(

@@ -168,6 +168,8 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
         "protect",
         "verify_from",
         "expects_change",
+        "prepare",
+        "prepare_timeout",
         *Delegate._fields,
         *Economics._fields,
     )

@@ -90,6 +90,8 @@ def test_what_is_said_to_be_harmless_is_a_key_that_there_is() -> None:
         ("defaults", 'runtime = "kay"'),
         ("defaults", 'sandbox = "workspace-write"'),
         ("defaults", 'verify = [["make"]]'),
+        ("defaults", 'prepare = [["make"]]'),
+        ("tasks.b", 'prepare = ["make deps"]'),
         ("defaults", 'map = "map.md"'),
         ("defaults", 'rehearse = "play.toml"'),
         ("tasks.b", 'sandbox = "build"'),
@@ -239,6 +241,7 @@ def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains(
     [
         ("tasks.a", "", "ci.sh"),
         ("tasks.b", 'verify = [["./check"]]', "check"),
+        ("tasks.b", 'prepare = [["./check"]]', "check"),
         ("runtimes.codex", 'command = "bin/codex"', "bin/codex"),
         ("runtimes.codex.config", 'notify = ["python3", "notify.py"]', "notify.py"),
         ("runtimes.codex.config", 'mcp_servers.e = { command = "./server" }', "server"),

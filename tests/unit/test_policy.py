@@ -208,6 +208,7 @@ def test_a_policy_that_names_nothing_allows_what_runs_and_sends_nothing_new():
         ({"config": {"shell_environment_policy": {"set": {"BASH_ENV": "x"}}}}, "config"),
         ({"provider": "elsewhere"}, "providers"),
         ({"verify": (("touch", "x"),)}, "verify"),
+        ({"prepare": (("touch", "x"),)}, "verify"),
         ({"writable": ("/r2",)}, "writable"),
         ({"writable": ("/",)}, "writable"),
     ],

@@ -306,6 +306,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "suspended": {"seconds": 28800.5},
     "swept": {"processes": ["sh (8)"]},
     "exited": {"exit_code": 0, "signal": None},
+    "prepared": {"argv": ["true"], "exit_code": None, "timed_out": True, "duration_s": 0.1},
     "checked": {"argv": ["true"], "exit_code": -9, "timed_out": False, "duration_s": 0.1, "tail": ""},
     "ended": {"outcome": "failed", "reason": Reason("x", "y").to_json(), "lines_unread": 0},
     "sealed": {"redactions": 2},

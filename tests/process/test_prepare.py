@@ -1,0 +1,110 @@
+"""`prepare`: what is run in a work tree of the run's own before there is an agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from support.ended import commit
+from support.processes import look
+from support.repo import Repo, Run
+from support.waiting import wait_until
+
+MAKES = "mkdir out; echo $RUNNER_RUN_ID > out/made; echo $SERVICE_WORD; (sleep 300 & echo $! > $HOME/left)"
+
+
+def prepared(repo: Repo, *commands: list[str] | str, workspace: str = "worktree", more: str = "") -> Repo:
+    commit(repo.root, **{".gitignore": ".runs/\nout/\n"})
+    repo.quick_codex(before='echo agent >> "$HOME/agents"; cat out/made > "$HOME/seen"')
+    keys = (f"prepare = {json.dumps(commands)}", f'workspace = "{workspace}"', 'prepare_timeout = "20s"')
+    return repo.task(*keys, 'verify = [["test", "-s", "out/made"]]', more=more)
+
+
+def trees(repo: Repo) -> int:
+    told = subprocess.run(["git", "worktree", "list"], cwd=repo.root, capture_output=True, check=True)
+    return len(told.stdout.splitlines()) - 1
+
+
+def has_ended(repo: Repo, note: str) -> bool:
+    seen = look(int(repo.note(note).read_text()))
+    return seen is None or not seen.is_alive
+
+
+def only_run(repo: Repo) -> Run:
+    (run,) = repo.runs()
+    return run
+
+
+def test_a_work_tree_is_prepared_before_the_agent_and_its_logs_are_sealed(repo: Repo) -> None:
+    prepared(repo, ["sh", "-c", MAKES], "true", more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n')
+    word = "a-long-word-that-is-a-secret-0123456789"
+    run = repo.start(env={"SERVICE_WORD": word})
+    assert run.ask("wait").json()["status"] == "succeeded"
+    assert repo.note("seen").read_text().strip() == run.id
+    assert [event["argv"][0] for event in run.events("prepared")] == ["sh", "true"]
+    assert word not in run.file("prepare-1.log")
+    assert has_ended(repo, "left")
+    assert run.ask("diff").json()["files"] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["sh", "-c", "echo why; exit 3"], "exited with 3"),
+        (["sh", "-c", "echo > new"], "files that git does not ignore: new"),
+        (["sh", "-c", "echo >> .gitignore"], "files that git does not ignore: .gitignore"),
+        (["./not-there"], "could not be run"),
+    ],
+)
+def test_no_agent_starts_where_the_work_tree_could_not_be_prepared(
+    repo: Repo, command: list[str], told: str
+) -> None:
+    prepared(repo, ["true"], command)
+    refused = repo.cli("start", "--task", "work", "--format", "json")
+    assert (refused.status, refused.error["code"]) == (8, "prepare_failed")
+    manifest = only_run(repo).on_disk()
+    assert (manifest["outcome"], manifest["reason"]["code"]) == ("failed", "prepare_failed")
+    assert told in manifest["reason"]["message"]
+    assert not repo.note("agents").exists()
+    assert trees(repo) == 0
+
+
+def test_the_users_own_tree_is_not_prepared(repo: Repo) -> None:
+    prepared(repo, ["false"], workspace="in-place")
+    (repo.root / "out").mkdir()
+    (repo.root / "out" / "made").write_text("by hand\n")
+    assert repo.start().ask("wait").json()["status"] == "succeeded"
+    assert repo.runs()[0].events("prepared") == []
+
+
+@pytest.mark.parametrize("ends", ["cancel", "limit", "kill"])
+def test_a_preparation_that_takes_too_long_is_ended_with_all_it_started(repo: Repo, ends: str) -> None:
+    prepared(repo, ["sh", "-c", "echo $PPID > $HOME/owner; echo $$ > $HOME/slow; sleep 300"])
+    if ends == "limit":
+        repo.task(
+            "prepare = [\"sh -c 'echo $$ > $HOME/slow; sleep 300'\"]",
+            'workspace = "worktree"',
+            'prepare_timeout = "500ms"',
+        )
+    with repo.process("start", "--task", "work", "--format", "json") as start:
+        wait_until(lambda: repo.note("slow").exists() and repo.note("slow").read_text().strip())
+        if ends == "cancel":
+            assert only_run(repo).ask("cancel").status == 0
+        elif ends == "kill":
+            os.kill(int(repo.note("owner").read_text()), signal.SIGKILL)
+        out, _ = start.communicate(timeout=60)
+    code = json.loads(out)["error"]["code"]
+    manifest = only_run(repo).ask("status").json()
+    outcome, reason = {
+        "cancel": ("cancelled", "cancelled"),
+        "limit": ("failed", "prepare_failed"),
+        "kill": ("failed", "never_started"),
+    }[ends]
+    assert (manifest["outcome"], manifest["reason"]["code"]) == (outcome, reason)
+    assert code == ("prepare_failed" if ends == "limit" else "start_failed")
+    assert has_ended(repo, "slow")
+    assert not repo.note("agents").exists()
+    assert trees(repo) == 0
