@@ -80,8 +80,8 @@ def _ended_text(m: Manifest, run: RunDir) -> str:
         lines.append(f"hint: {reason.hint}")
     from runner.usecases import fate  # who does not wait has nothing to say of it
 
-    if (change := fate.of_change(run, m)) is not None:
-        lines.append(f"changes  {change}")
+    if (change := fate.in_words(run, m)) is not None:
+        lines.append("changes  " + change.replace("\n", "\n         "))
     lines.append(f"folder   {m.manifest_path.removesuffix('/manifest.json')}")
     lines.append(f"look     runner status {m.run_id}")
     lines.append(f"read     runner logs {m.run_id}")

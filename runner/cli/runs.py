@@ -57,7 +57,7 @@ def run_status(args: Namespace) -> int:
     if args.format == "json":
         emit(shown.to_json())
     else:
-        change = fate.of_change(run, manifest) if shown.foreign is None else None
+        change = fate.in_words(run, manifest) if shown.foreign is None else None
         pen.say(manifest_text(manifest, shown, change))
     if args.format == "text" and run.has_questions():
         from runner.state import questions
@@ -87,7 +87,7 @@ def run_wait(args: Namespace) -> int:
         emit(values[0] if len(values) == 1 else values)
     else:
         pairs = zip(runs, manifests, strict=True)
-        texts = [manifest_text(one, None, fate.of_change(run, one)) for run, one in pairs]
+        texts = [manifest_text(one, None, fate.in_words(run, one)) for run, one in pairs]
         pen.say("\n\n".join(texts))
     statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
     return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)

@@ -5,7 +5,10 @@ After its end nothing else says whether a change is still in the tree, or waits 
 
 from __future__ import annotations
 
+import contextlib
+
 from runner.disk.files import read
+from runner.errors import RunnerError
 from runner.text.words import count
 from runner.value import json_value
 from runner.workspace.undecided import standing
@@ -34,6 +37,30 @@ def of_change(run: RunDir, manifest: Manifest) -> str | None:
         return _in_your_tree(found, manifest, shows)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return f"what it changed is still in your tree: {shows}"
+
+
+def in_words(run: RunDir, manifest: Manifest) -> str | None:
+    """As `of_change`. A plan has no change of its own: a line for each batch that did not succeed and whose
+    change was not nothing.
+    """
+    if manifest.plan is None:
+        return of_change(run, manifest)
+    from runner.state.store import RunDir, is_run_id
+    from runner.usecases.look import show
+
+    lines = []
+    with contextlib.suppress(LookupError, TypeError, AttributeError):  # an agent may have written it
+        for one in manifest.plan["batches"]:
+            if one["status"] in ("succeeded", "done") or not is_run_id(one["run_id"] or ""):
+                continue
+            batch = RunDir(run.repo, run.task_id, one["run_id"])
+            try:
+                shown = show(batch)
+            except RunnerError:
+                continue
+            if shown.foreign is None and (change := of_change(batch, shown.manifest)) is not None:
+                lines.append(f"batch {one['n']}: {change}")
+    return "\n".join(lines) or None
 
 
 def _in_your_tree(found: Json, manifest: Manifest, shows: str) -> str | None:

@@ -24,6 +24,7 @@ from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound, Workspace
 from runner.state.store import RunDir
 from runner.usecases import review
+from runner.usecases.fate import in_words
 from runner.usecases.review import Reviewed
 from runner.verify.record import LARGEST, Record
 from runner.workspace import rollback, snapshot
@@ -328,6 +329,21 @@ def plan(work: Work, batches: tuple[RunDir, RunDir]) -> RunDir:
     run.write_manifest(run.read_manifest().replace(runtime=program))
     replace_json(run.ledger, ledger.to_json())
     return run
+
+
+def test_a_plan_says_of_each_batch_that_did_not_succeed_where_its_change_is(
+    plan: RunDir, batches: tuple[RunDir, RunDir], work: Work
+) -> None:
+    assert in_words(plan, plan.read_manifest()) is None, "nothing was recorded of their changes"
+    for batch in batches:
+        in_place = Workspace("in-place", str(work.root), None)
+        batch.write_manifest(batch.read_manifest().replace(workspace=in_place))
+    told = f"batch 2: 2 files kept in your tree: runner diff {batches[1].run_id}"
+    assert in_words(plan, plan.read_manifest()) == told
+    shutil.rmtree(batches[1].path)
+    assert in_words(plan, plan.read_manifest()) is None
+    for spoilt in ({}, {"batches": 5}, {"batches": [{"n": 1, "status": "failed", "run_id": 5}]}):
+        assert in_words(plan, plan.read_manifest().replace(plan=spoilt)) is None
 
 
 def test_the_report_of_a_plan_is_that_of_its_batches_with_what_is_left(plan: RunDir) -> None:
