@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 _LONGEST_LINE = 256
@@ -36,6 +36,48 @@ def absent(argv: Sequence[str], env: Mapping[str, str], root: str) -> str | None
     path = os.path.normpath(os.path.join(root, name))
     is_inside = path.startswith(f"{root.rstrip('/')}/")
     return None if is_inside or is_executable(path) else name
+
+
+def other_names(program: str, folder: str) -> Iterator[str]:
+    """Names in the folder of the very file that the program is (hard links), where it is ours to write: who
+    writes there rewrites the program. Not in what git and runner have for themselves.
+    """
+    try:
+        found = os.stat(program)
+        if found.st_nlink < 2 or os.stat(folder).st_dev != found.st_dev or not os.access(program, os.W_OK):
+            return
+    except OSError:
+        return
+    waiting = [folder]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.name not in (".git", ".runs"):
+                            waiting.append(entry.path)
+                    elif entry.inode() == found.st_ino and _is_at(entry.path, found):
+                        yield entry.path
+        except OSError:  # gone since, or not for us to look into
+            continue
+
+
+def same_files(program: str, folder: str, names: Iterable[str]) -> list[str]:
+    """Which of these names in the folder are the very file that the program is (hard links)."""
+    try:
+        found = os.stat(program)
+        if found.st_nlink < 2:
+            return []
+        return [name for name in names if _is_at(f"{folder}/{name}", found)]
+    except OSError:
+        return []
+
+
+def _is_at(path: str, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), found)
+    except OSError:
+        return False
 
 
 def stamp(program: str, env: Mapping[str, str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import contextlib
 import os
 
 from runner import runtimes
+from runner.disk import programs
 from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
@@ -41,7 +42,7 @@ _NAMED = 50
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Any
 
     from runner.model import Json
@@ -187,17 +188,18 @@ def _found(
     if seen is None and not (was_recorded or terms.scope or terms.output_contract is not None):
         return ()
     root = invocation.cwd if seen is None else str(seen["root"])
-    allowed, observed = _allowed(owner, root), _observed(seen, claim)
+    allowed, observed = _allowed(owner, root, () if seen is None else seen["changed"]), _observed(seen, claim)
     return findings(allowed, claim, observed, checks, root, was_recorded=was_recorded)
 
 
-def _allowed(owner: Owner, root: str) -> Allowed:
-    """With what the files and programs that the checks name lead to."""
+def _allowed(owner: Owner, root: str, changed: Collection[str] = ()) -> Allowed:
+    """With what the files and programs that the checks name lead to, and which of `changed` they are."""
     allowed, found = allowed_by(owner.invocation), []
     named = [f"{root}/{name}" for name in own_checks(allowed, root).names]
     # PATH may name a program by a link into the work tree, as `npm link` makes them.
     for whole in (*named, *filter(None, owner.invocation.verify_programs)):
         found += [relative(path, root) for path in (*links(whole), os.path.realpath(whole))]
+        found += programs.same_files(whole, root, changed)
     return allowed.replace(behind=tuple(dict.fromkeys(path for path in found if path is not None)))
 
 
@@ -306,9 +308,13 @@ def _checked_as_declared(owner: Owner, seen: Json | None) -> tuple[Check, ...]:
         return _checked(owner)
     observed, failed = _observed(seen, None), "what the run changed is not known"
     if observed is not None and seen is not None:
-        own = checks_changed(_allowed(owner, str(seen["root"])), observed, str(seen["root"]))
-        lost = sorted({*_started_by(owner, str(seen["root"]))} & {*observed.ignored})
+        root, known = str(seen["root"]), [*filter(None, invocation.verify_programs)]
+        own = checks_changed(_allowed(owner, root), observed, root)
+        lost = sorted({*_started_by(owner, root)} & {*observed.ignored})
+        linked = [name for whole in known for name in programs.same_files(whole, root, observed.changed)]
         try:
+            if linked:
+                raise ValueError(f"PATH names {linked[0]} by a hard link")
             if lost:
                 raise ValueError(f"git ignores {', '.join(lost[:_NAMED])}")
             if own:

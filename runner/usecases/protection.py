@@ -11,6 +11,7 @@ from itertools import product
 
 from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import links
+from runner.disk.programs import other_names
 from runner.errors import InReach
 from runner.model import RuntimeSettings
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
@@ -129,6 +130,7 @@ def _obeyed(
     yield _one("the records of runs", os.path.join(repo, RUNS))
     yield from _own_code(given)
     yield _one(f"the program of {runtime.title}", _whole(program))
+    yield from _other_names(f"the program of {runtime.title}", program, given)
     yield _one("runner's state", home.state(env))
     yield _one("the settings of the user", home.config(env))
     cache, user = home.cache(env), home.find(env)
@@ -155,6 +157,11 @@ def _obeyed(
     for name, path in product(_STARTED, (env.get("PATH", ""), programs.work_trees_last(env))):
         if (there := programs.on_path(name, {"PATH": path})) is not None:
             yield _one(f"the program `{name}`", there)
+            yield from _other_names(f"the program `{name}`", there, given)
+
+
+def _other_names(what: str, program: str, given: Sequence[str]) -> Iterator[Obeyed]:
+    yield from (_one(what, name, is_file=True) for folder in given for name in other_names(program, folder))
 
 
 def _own_code(given: Sequence[str]) -> Iterator[Obeyed]:

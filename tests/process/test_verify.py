@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -177,7 +178,8 @@ def test_a_check_that_cannot_be_run_from_the_base_has_not_passed(repo: Repo) -> 
 
 
 @pytest.mark.parametrize(
-    "verify", [["./check"], ["sh", "ci/test.sh"], ["sh", "{root}/tools/test.sh"], ["linked-on-path"]]
+    "verify",
+    [["./check"], ["sh", "ci/test.sh"], ["sh", "{root}/tools/test.sh"], ["linked-on-path"], ["hard-linked"]],
 )
 @pytest.mark.parametrize("since", ["run", "base"])
 def test_a_check_is_what_its_name_leads_to(repo: Repo, verify: list[str], since: str) -> None:
@@ -187,6 +189,7 @@ def test_a_check_is_what_its_name_leads_to(repo: Repo, verify: list[str], since:
     (repo.root / "ci").symlink_to("tools")
     (repo.root / "check").symlink_to("ci/test.sh")
     (repo.bin / "linked-on-path").symlink_to(repo.root / "check")  # as `npm link` does
+    os.link(repo.root / "tools/test.sh", repo.bin / "hard-linked")
     repo.quick_codex(before="echo '#!/bin/sh' > tools/test.sh")
     argv = [word.format(root=repo.root) for word in verify]
     repo.task(f"verify = {json.dumps([argv])}", 'on_failure = "keep"', f'verify_from = "{since}"')

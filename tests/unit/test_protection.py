@@ -201,6 +201,25 @@ def test_a_program_that_path_names_by_a_link_into_the_repository_is_protected(
         assert program in paths(found)
 
 
+def test_a_program_that_has_another_name_in_the_work_tree_is_kept_from_the_agent(
+    repo: Path, tmp_path: Path
+) -> None:
+    """By a hard link; not one with the same content, nor in what is protected anyhow."""
+    for name in ("git", "codex"):
+        program = a_program(tmp_path / f"of-{name}" / name)
+        (repo / name / "deep").mkdir(parents=True)
+        os.link(program, repo / name / "deep" / "other")
+        (repo / name / "copy").write_bytes(Path(program).read_bytes())
+    (repo / ".git").mkdir()
+    os.link(tmp_path / "of-git/git", repo / ".git/linked")
+    (repo / "link").symlink_to("git/deep/other")
+    more = {**env(tmp_path), "PATH": f"{tmp_path}/of-git:/usr/bin"}
+    found = look(str(repo), str(repo), WRITES, CODEX, f"{tmp_path}/of-codex/codex", more)
+    kept = {one.path for one in found.read_only if is_inside(one.path, str(repo))}
+    assert kept == {f"{repo}/.runs", f"{repo}/git/deep/other", f"{repo}/codex/deep/other"}
+    assert all(one.is_file for one in found.read_only if one.path.endswith("other"))
+
+
 def test_no_run_starts_where_its_agent_could_put_programs_right_on_path(repo: Path, tmp_path: Path) -> None:
     searched = {**env(tmp_path), "PATH": f"{repo}:/usr/bin"}
     found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", searched)
