@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.model import Delegation, Limits, Lineage, Recovery, Rehearsal, Sandbox, Terms
+from runner.model import Delegation, Identity, Limits, Lineage, Recovery, Rehearsal, Sandbox, Terms
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -80,6 +80,8 @@ class Invocation(Value):
     """The settings, prompts and scripts that the agent could change, and their digests at the start: "" where
     there was none. Paths in the repository are relative to it.
     """
+    tied_to: Identity | None = None
+    """The process with which the run ends."""
     login_shell_loses: tuple[str, ...] = ()
     """What the agent's commands would not find in a login shell. So they get a plain one."""
 

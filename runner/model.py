@@ -395,6 +395,8 @@ class Request(Value):
     base: str | None = None
     """The commit that a work tree of its own is made of; None is the one that HEAD names."""
     earlier: Earlier | None = None
+    tied_to: Identity | None = None
+    """The process with which the run is to end."""
 
 
 class Program(Value):

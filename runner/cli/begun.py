@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from runner.cli import pen
@@ -30,7 +31,10 @@ def report(args: Namespace, manifest: Manifest) -> int:
     try:
         return _follow(args, run, manifest) if args.follow else _wait(args, run, manifest)
     except KeyboardInterrupt:
-        pen.tell(f"\ndetached; the run continues: runner logs {manifest.run_id} -f")
+        tie = run.read_invocation().tied_to
+        is_tied = tie is not None and tie.pid == os.getpid()
+        goes_on = "the run ends with this command" if is_tied else "detached; the run continues"
+        pen.tell(f"\n{goes_on}: runner logs {manifest.run_id} -f")
         return ExitStatus.INTERRUPTED
 
 

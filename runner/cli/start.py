@@ -9,6 +9,7 @@ import sys
 from runner.cli import pen
 from runner.cli.gate import add_trust, pass_gate
 from runner.cli.parser import HIDDEN, Namespace, Parser, WrongText, add_settings, duration, here, settings
+from runner.cli.tie import add_tie, tied_to
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
 from runner.state.store import is_run_id
@@ -16,7 +17,7 @@ from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.model import Config
+    from runner.model import Config, Identity
     from runner.state.manifest import Manifest
 
 
@@ -83,7 +84,7 @@ def add_start(parser: Parser) -> None:
         "runner start --plan plan.toml --task build --resume",
     )
     assert parser.epilog is not None
-    parser.epilog += "\n\nCtrl-C while waiting detaches; the run continues."
+    parser.epilog += "\n\nCtrl-C while waiting detaches; the run continues, unless it is tied to the command."
 
 
 def _add_plan(parser: Parser) -> None:
@@ -122,6 +123,7 @@ def _add_waiting(parser: Parser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--wait", action="store_true", help="wait for the end; exit with the run's outcome")
     group.add_argument("--follow", action="store_true", help="as --wait, and print what the run does")
+    add_tie(parser)
 
 
 def add_retry(parser: Parser) -> None:
@@ -158,6 +160,7 @@ def run_retry(args: Namespace) -> int:
         message=args.message,
         fresh=args.fresh,
         allow_danger=args.allow_danger,
+        tied_to=tied_to(args),
     )
     return _begun(args, manifest)
 
@@ -185,7 +188,7 @@ def run_start(args: Namespace) -> int:
     )
     if any(only):
         raise UsageError("this option needs a plan", hint="name it with --plan FILE")
-    request = _request(args)
+    request = _request(args, tied_to(args))
     config = _inherited(args)
     if config is None:
         config = settings(args)
@@ -256,7 +259,7 @@ def _begun(args: Namespace, manifest: Manifest) -> int:
     return status
 
 
-def _request(args: Namespace) -> Request:
+def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
     if args.name and args.task and args.name != args.task:
         raise UsageError(f"two tasks named: `{args.name}` and `{args.task}`")
     task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
@@ -277,6 +280,7 @@ def _request(args: Namespace) -> Request:
         map=os.path.abspath(args.map) if args.map else None,
         parent=args.parent,
         run_id=getattr(args, "run_id", None),
+        tied_to=tied_to,
     )
 
 

@@ -11,6 +11,7 @@ from runner.cli.consent import asked_for_consent
 from runner.cli.gate import pass_gate
 from runner.cli.parser import Namespace, here
 from runner.cli.render import emit, invocation_text
+from runner.cli.tie import tied_to
 from runner.conduct import consent, preflight, start_plan
 from runner.conduct.plan_record import Options
 from runner.errors import ExitStatus, UsageError
@@ -49,7 +50,9 @@ def begin(args: Namespace) -> Manifest | int:
     for note in start_plan.notes(prepared):
         pen.note(note)
     given = prepared.assignment.replace(checks=tuple(check.to_json() for check in checks))
-    return start_plan.begin(prepared.replace(assignment=given), env, reset=args.reset_breaker)
+    return start_plan.begin(
+        prepared.replace(assignment=given), env, reset=args.reset_breaker, tied_to=tied_to(args)
+    )
 
 
 def _asked(args: Namespace) -> start_plan.PlanRequest:

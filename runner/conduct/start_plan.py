@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from runner.model import Config
+    from runner.model import Config, Identity
     from runner.plan.decision import Decision
     from runner.plan.units import Plan, Unit
     from runner.resolve.choose import Choice
@@ -233,7 +233,9 @@ def notes(prepared: PreparedPlan) -> Iterator[str]:
         yield "git knows no name for the commits, so they will be by `runner`: set user.name and user.email"
 
 
-def begin(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool = False) -> Manifest:
+def begin(
+    prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool = False, tied_to: Identity | None = None
+) -> Manifest:
     """Starts or resumes it as a run of its own; returns once the conductor exists. PlanRuns where another run
     of the same plan has not ended, BreakerOpen where its breaker is open.
     """
@@ -252,7 +254,7 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool = False
             prompt=_told(prepared),
             timeout_s=asked.timeout_s,
         )
-        return start.start_plan(resolved, env, _Desk(prepared))
+        return start.start_plan(resolved.replace(tied_to=tied_to), env, _Desk(prepared))
     finally:
         os.close(lock_fd)
 

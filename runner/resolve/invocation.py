@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from runner.model import Model, Task
+    from runner.model import Identity, Model, Task
     from runner.resolve.choose import Choice
     from runner.runtimes.base import Runtime
 
@@ -34,7 +34,7 @@ DEFAULT_ENV = (
 )
 """Names (`*` at the end is a prefix) that every child gets if they are set. No keys: `env` names those."""
 
-_SEEN = ("program_stamp", "started", "verify_programs", "watched", "login_shell_loses")
+_SEEN = ("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses")
 """Fields of `Found` that the invocation has as they are."""
 
 
@@ -76,6 +76,7 @@ class Found(Value):
     """See `Invocation`."""
     login_shell_loses: tuple[str, ...] = ()
     """See `Invocation`."""
+    tied_to: Identity | None = None
     parent: Invocation | None = None
     again: Again | None = None
 

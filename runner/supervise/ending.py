@@ -196,7 +196,7 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
     """The attempt that follows, if one does; a fresh one begins in the tree as it was."""
     run, invocation, manifest = owner.run, owner.invocation, owner.manifest
     mode = attempts.retry_mode(invocation, manifest, judgement)
-    if mode is None or run.is_told("cancel"):
+    if mode is None or owner.is_to_end:
         return None
     if missing := owner.cleaner().missing:
         names = " and ".join(missing)

@@ -145,7 +145,7 @@ def _judged(owner: Owner, evidence: Evidence, seen: Json | None) -> Judgement:
 
 def _is_cancelled(owner: Owner) -> bool:
     """Whether a stop is requested while no process of the runtime runs."""
-    return owner.run.is_told("cancel")
+    return owner.is_to_end
 
 
 def _last_message(owner: Owner) -> str | None:

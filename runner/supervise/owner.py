@@ -30,6 +30,7 @@ from runner.supervise.others import Others
 from runner.supervise.progress import Progress
 from runner.supervise.sealing import Cleaner, known_by
 from runner.supervise.session import Session
+from runner.supervise.tie import Tie
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Owner:
         """Whether we have started the run: then we are the parent of its process."""
         self.status: int | None = None
         """Wait status of the run's process, once we as its parent have seen it."""
+        self.tie = Tie(run, self.log, self.invocation.tied_to)
         self.children = Children(run, self.invocation, self.log)
         self.limits = LimitMonitor(run, self.invocation, self.log, self.manifest)
         self.session = Session(self._runtime, _thread_since(self.manifest))
@@ -121,6 +123,12 @@ class Owner:
         if (plan := self.plan()) is not None:
             changes["plan"] = cleaner.record(plan)
         return manifest.replace(**changes)
+
+    @property
+    def is_to_end(self) -> bool:
+        """Whether a request to cancel waits, which the process that it is tied to can be the reason of."""
+        self.tie.heed()
+        return self.run.is_told("cancel")
 
     # -- what was seen -----------------------------------------------------------------------------
 

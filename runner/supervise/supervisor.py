@@ -44,6 +44,7 @@ class Supervisor:
     def supervise(self) -> None:
         """Until the run is done and sealed."""
         owner = self._owner
+        owner.tie.listen()
         action, owner.manifest = takeover.find_action(owner.run, owner.invocation, owner.manifest)
         if action is Action.NOTHING:
             self._seal_again()
@@ -191,7 +192,7 @@ class Supervisor:
     def _waited(self, seconds: float, absence: Absence) -> bool:
         """False: it was cancelled meanwhile."""
         deadline = time.monotonic() + seconds
-        while not self._owner.run.is_told("cancel"):
+        while not self._owner.is_to_end:
             left = deadline - time.monotonic()
             if left <= 0:
                 return True

@@ -90,6 +90,7 @@ class Watch:
                 break
             if wake is not None and wake in ready:
                 _drain(wake)
+            self._owner.tie.heed()
             self.intents.obey()
             absence.mark()
             self._observe()

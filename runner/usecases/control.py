@@ -9,9 +9,9 @@ import os
 import select
 import time
 
-from runner.errors import Conflict, GaveUpWaiting, OwnerStopped, RunNotFound
+from runner.errors import Conflict, GaveUpWaiting, OwnerStopped, RunNotFound, UsageError
 from runner.model import Phase
-from runner.processes.proc import RUN_MANIFEST, environment, find_process, open_pidfd, process_at
+from runner.processes.proc import RUN_MANIFEST, environment, find_process, identify, open_pidfd, process_at
 from runner.state.authentic import refuse_foreign
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from runner.model import Identity
     from runner.state.questions import Question
 
 _FIRST_POLL_S = 0.002
@@ -33,6 +34,16 @@ _BELOW_WITHIN_S = 40.0
 _WISH_STAYS = (
     "the request stays, and the supervisor acts on it as soon as it can; `runner wait RUN` waits for that"
 )
+
+
+def living(pid: int) -> Identity:
+    """The process with that number, which another cannot take over. UsageError where there is none."""
+    found = identify(pid) if pid > 0 else None
+    if found is None:
+        raise UsageError(
+            f"there is no process {pid}", hint="--tie-pid takes the number of a process that lives"
+        )
+    return found
 
 
 # -- waiting -----------------------------------------------------------------------------------

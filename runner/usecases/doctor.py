@@ -51,6 +51,7 @@ def examine(
         _reach(config, env),
         _space(config.root),
         _delegation(config, invalid),
+        *_job(env),
     ]
     for name in sorted(uses) if runtime_names is None else dict.fromkeys(runtime_names):
         if trust.program_is_trusted(config, name, env):
@@ -198,6 +199,20 @@ def _writers(config: Config) -> Iterator[tuple[Runtime, Sandbox, str]]:
                 is_apart = config.tasks[use.task].workspace == "worktree"
                 found[name, use.sandbox, "/nowhere" if is_apart else config.root] = None
     return ((get(name), sandbox, cwd) for name, sandbox, cwd in found)
+
+
+def _job(env: Mapping[str, str]) -> Iterator[Examined]:
+    """What outlives the job that this is in: a run has a session of its own, which the end of one misses."""
+    if number := env.get("SLURM_JOB_ID"):
+        what, repair = f"Slurm job {number}", "`start --tie` ends a run with the shell that starts it"
+    elif env.get("CI") == "true":
+        what, repair = (
+            "a CI job",
+            "`start --wait` ends its run with itself, `start --tie` with the step's shell",
+        )
+    else:
+        return
+    yield Examined("job", Fitness.OK, f"in {what}: a run that is not tied outlives it; {repair}")
 
 
 def _space(root: str) -> Examined:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner.invocation import Invocation
-    from runner.model import Config
+    from runner.model import Config, Identity
     from runner.state.manifest import Manifest
 
 
@@ -38,6 +38,7 @@ def retry(
     message: str | None = None,
     fresh: bool = False,
     allow_danger: bool = False,
+    tied_to: Identity | None = None,
 ) -> Manifest:
     """Starts it like `start.start`. Conflict for an unfinished run, or one that succeeded and gets no
     `message`: the same prompt is never sent twice.
@@ -61,7 +62,7 @@ def retry(
         manifest.thread_id if resumes else None,
         lambda prompt: _prompt(run, manifest, prompt, message, resumes=resumes),
     )
-    return start.start(config, _request(run, old, allow_danger), env, again)
+    return start.start(config, _request(run, old, allow_danger).replace(tied_to=tied_to), env, again)
 
 
 def rehearses(run: RunDir) -> bool:

@@ -313,6 +313,7 @@ def _find(
         login_shell_loses=_login_shell_loses(choice, runtime, program, env),
         **_kept_in_view(choice, program, env),
         parent=parent,
+        tied_to=request.tied_to,
     )
 
 

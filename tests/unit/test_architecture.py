@@ -383,6 +383,8 @@ def test_an_option_of_start_is_a_key_of_a_task() -> None:
         "set",
         "wait",
         "follow",
+        "tie",
+        "tie-pid",
         "allow-danger",
         "trust",
         "parent",

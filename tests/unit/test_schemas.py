@@ -303,6 +303,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "resumed": {"still_stopped": []},
     "cancel_requested": {"reason": ""},
     "limit": {"code": "timeout", "message": "ran longer"},
+    "signalled": {"signal": "SIGTERM"},
     "suspended": {"seconds": 28800.5},
     "swept": {"processes": ["sh (8)"]},
     "exited": {"exit_code": 0, "signal": None},

@@ -1,0 +1,76 @@
+"""What ends a run from outside: the end of the process that it is tied to, and SIGTERM to its supervisor.
+
+Both become a request to cancel, which is obeyed wherever any other is. The supervisor of a run that is tied
+to nothing dies of SIGTERM as before, with an event; the next command gives the run another one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.errors import RunnerError
+from runner.processes.proc import is_alive
+from runner.state.events import complain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.model import Identity
+    from runner.state.events import EventLog
+    from runner.state.store import RunDir
+
+_TERM = 15
+
+
+class Tie:
+    """Of one supervisor."""
+
+    def __init__(self, run: RunDir, log: EventLog, to: Identity | None) -> None:
+        self._run, self._log, self._to = run, log, to
+        self._got_term = self._is_over = False
+
+    def listen(self) -> None:
+        """From now on SIGTERM is heeded; a second one, where nobody comes to heed it, ends us at once."""
+        import _signal  # type: ignore[import-not-found]  # built into Python; typeshed has no stub
+
+        def note(number: int, _: object) -> None:
+            if self._got_term:
+                _die()
+            self._got_term = True
+
+        _signal.signal(_TERM, note)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_TERM,))
+
+    def heed(self) -> None:
+        """To be called where a request to cancel is looked for."""
+        if self._is_over:
+            return
+        if self._got_term:
+            self._is_over = True
+            self._log.note("signalled", signal="SIGTERM")
+            if self._to is None:
+                _die()
+            self._cancel("its supervisor got SIGTERM")
+        elif self._to is not None and not is_alive(self._to):
+            self._is_over = True
+            self._cancel(f"process {self._to.pid}, which it is tied to, has ended")
+
+    def _cancel(self, why: str) -> None:
+        try:
+            self._run.leave_intent("cancel", "supervisor", reason=why)
+        except RunnerError as error:
+            complain(f"not cancelled: {error.message}")
+            self._is_over = False
+
+
+def hold() -> None:
+    """Until the new supervisor listens, SIGTERM waits for it, also over an exec."""
+    import _signal
+
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_TERM,))
+
+
+def _die() -> None:
+    import _signal
+
+    _signal.signal(_TERM, _signal.SIG_DFL)
+    os.kill(os.getpid(), _TERM)
