@@ -71,7 +71,7 @@ def killed_resume(scene: Scene) -> None:
     if run is not None:
         scene.cli("cancel", run.id)
     for _ in range(2):
-        scene.cli(*start_words(scene.repo, "--resume"), kill_after=scene.rng.uniform(0.1, 1.5))
+        scene.dies(*start_words(scene.repo, "--resume"), within=1.5)
     _sees_through(scene, chosen)
 
 

@@ -49,7 +49,7 @@ def killed_start(scene: Scene) -> None:
     """The command itself: what it leaves is a run that ends, or a folder that is none."""
     scene.task()
     for _ in range(4):
-        scene.cli("start", "--task", "work", kill_after=scene.rng.uniform(0.03, 0.5))
+        scene.dies("start", "--task", "work", within=0.5)
     scene.cli("list", "--all")
 
 

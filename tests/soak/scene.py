@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shutil
 import subprocess
 import threading
 import time
@@ -98,6 +99,16 @@ class Scene:
         if "Traceback" in err:
             self.violates(f"`{' '.join(words[:2])}` shows a traceback: {err[-300:]}")
         return subprocess.CompletedProcess(argv, process.returncode, out, err)
+
+    def dies(self, *words: str, within: float) -> None:
+        """The command is killed after some time, or at one of its calls that change the disk."""
+        if shutil.which("strace") is None or self.rng.random() < 0.4:
+            self.cli(*words, kill_after=self.rng.uniform(0.03, within))
+            return
+        calls = "rename,unlink,link,mkdir,write,linkat,symlinkat"
+        when = f"{calls}:signal=KILL:when={self.rng.randint(1, 35)}"
+        traced = ("strace", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={when}")
+        self.cli(*words, kill_after=WITHIN_S, prefix=traced)
 
     def at_once(self, *commands: tuple[str, ...]) -> list[subprocess.CompletedProcess[str]]:
         answers: list[subprocess.CompletedProcess[str]] = []

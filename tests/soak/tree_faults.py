@@ -59,7 +59,7 @@ def killed_acceptance(scene: Scene) -> None:
     ]
     for _ in range(scene.rng.randint(1, 3)):
         if scene.rng.random() < 0.5:
-            scene.cli("accept", run.id, kill_after=scene.rng.uniform(0.05, 1.2))
+            scene.dies("accept", run.id, within=1.2)
         else:
             scene.cli("accept", run.id, kill_when=scene.rng.choice(moments))
     if scene.rng.random() < 0.3:
@@ -114,7 +114,7 @@ def killed_start_with_a_tree(scene: Scene) -> None:
     """What the killed command had made is decided on or removed: no tree that nobody knows of."""
     _prepared(scene, 'workspace = "worktree"')
     for _ in range(3):
-        scene.cli("start", "--task", "work", kill_after=scene.rng.uniform(0.1, 0.8))
+        scene.dies("start", "--task", "work", within=0.8)
     scene.cli("reap")
     scene.repo.open_gate()
     for run in scene.repo.runs():
