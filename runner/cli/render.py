@@ -9,6 +9,7 @@ from runner.cli.colour import paint
 from runner.errors import ExitStatus
 from runner.lightjson import dumps
 from runner.model import Outcome
+from runner.text.words import count, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,8 +154,6 @@ def _tokens(m: Manifest) -> str | None:
 
 def _title(title: str) -> str:
     """One line, whatever a plan or a task calls itself, or a record of a run says."""
-    from runner.text.words import one_line  # most verbs show none
-
     return one_line(title)
 
 
@@ -194,7 +193,7 @@ def rows_text(rows: Sequence[RunRow]) -> str:
     lines = [paint(f"{'RUN':<30}{'TASK':<{width + 2}}{'STATUS':<11}{'CREATED':<26}REASON", "dim")]
     for row in rows:
         reason = row.reason if row.reason and row.reason != "completed" else ""
-        asked = f" {row.questions_open} open questions" if row.questions_open else ""
+        asked = f" {count(row.questions_open, 'open question')}" if row.questions_open else ""
         asked += " work tree to accept or discard" if row.undecided else ""
         head = f"{row.run_id:<30}{row.task_id:<{width}}"
         rest = f"{row.created_at or '':<26}{reason}{asked}"

@@ -314,7 +314,11 @@ class _Desk(Workplace):
 
     def manifest_fields(self, run: RunDir) -> dict[str, Any]:
         names = {"plan": os.path.basename(run.plan), "ledger": os.path.basename(run.ledger)}
-        return {"plan": self._prepared.ledger.shown(), "artifacts": {**run.artifacts, **names}}
+        return {
+            "plan": self._prepared.ledger.shown(),
+            "rehearsal": self._prepared.choice.rehearses,
+            "artifacts": {**run.artifacts, **names},
+        }
 
     def prepare(self, run: RunDir) -> None:
         config, task_id = self._prepared.config, self._prepared.asked.task_id

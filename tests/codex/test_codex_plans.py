@@ -85,6 +85,7 @@ def breaker_is_told(run: Run) -> None:
     assert shown(run) == [*failed, "U6: waiting", "U7: waiting"]
     assert manifest["plan"]["breaker"] == {"limit": 3, "failures": 3, "open": True, "parked": None}
     assert manifest["plan"]["left"] == LEFT
+    assert manifest["rehearsal"] is True, "of its batches no model was asked"
     text = run.repo.cli("status", run.id).stdout
     assert "plan.toml: 1 of 7 batches done" in text
     assert "breaker: open, 3 of 3 failures in a row" in text

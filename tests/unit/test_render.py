@@ -196,13 +196,13 @@ def test_the_table_of_runs_has_fixed_columns() -> None:
             None,
         ),
         RunRow("20261120T101504439Z-50151d5c", "x" * 64, "succeeded", "completed", None, None, None, None, 2),
-        RunRow("20261120T101504440Z-50151d5c", "hello", "failed", "cli_failure", None, None, None, None),
+        RunRow("20261120T101504440Z-50151d5c", "hello", "failed", "cli_failure", None, None, None, None, 1),
     ]
     head, *lines = rows_text(rows).splitlines()
     assert head.split() == ["RUN", "TASK", "STATUS", "CREATED", "REASON"]
     assert [line[:28] for line in lines] == [row.run_id for row in rows]
     assert "2 open questions" in lines[1] and "completed" not in lines[1]
-    assert lines[2].endswith("cli_failure")
+    assert lines[2].endswith("cli_failure 1 open question")
     assert head.index("STATUS") == lines[0].index("running")
     assert rows_text([]) == "no runs"
 
