@@ -26,10 +26,13 @@ _NOISE = (
     rb"|(?:\xc2\x9b|\\{1,8}u009[bB])[0-?]{1,64}[ -/]{0,4}[@-~]"
     # what the text has of its own: all that `text.terminal` takes out, and selectors of variants
     rb"|[\x00-\x08\x0a-\x1a\x1c-\x1f\x7f]+|\xc2[\x80-\x9f\xad]|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]"
-    rb"|\xef\xbb\xbf|\xe1\xa0\x8e|\xef\xbf[\xb9-\xbb]|\xef\xb8[\x80-\x8f]|\xf3\xa0[\x80\x81][\x80-\xbf]"
+    rb"|\xef\xbb\xbf|\xe1\xa0[\x8b-\x8f]|\xef\xbf[\xb9-\xbb]|\xef\xb8[\x80-\x8f]|\xf3\xa0[\x80\x81\x84-\x87][\x80-\xbf]"
+    # joiners, fillers and vowels without ink (DerivedCoreProperties.txt, Default_Ignorable_Code_Point)
+    rb"|\xcd\x8f|\xe1\x85[\x9f\xa0]|\xe1\x9e[\xb4\xb5]|\xe3\x85\xa4|\xef\xbe\xa0"
     # and the same in JSON
     rb"|\\{1,8}(?:[bfnr]|u(?:00[01189][0-9a-fA-F]|007[fF]|00[aA][dD]|061[cC]|20(?:0[b-fB-F]|2[89a-eA-E]|6.)"
-    rb"|[fF][eE][fF]{2}|180[eE]|[fF]{3}[9abAB]|[fF][eE]0[0-9a-fA-F]|[dD][bB]40\\{1,8}u[dD][cC][0-7][0-9a-fA-F]))"
+    rb"|[fF][eE][fF]{2}|180[b-fB-F]|[fF]{3}[9abAB]|[fF][eE]0[0-9a-fA-F]|034[fF]|115[fF]|1160|17[bB][45]|3164"
+    rb"|[fF]{2}[aA]0|[dD][bB]40\\{1,8}u[dD](?:[cC][0-7]|[dD][0-9a-eA-E])[0-9a-fA-F]))"
 )
 
 

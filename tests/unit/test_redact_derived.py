@@ -40,6 +40,11 @@ SPLITS = {
     "tag": "\U000e0041",
     "separator of vowels": "\u180e",
     "note between lines": "\ufff9",
+    "selector of a variant of an ideograph": "\U000e0100",
+    "joiner of graphemes": "\u034f",
+    "selector of Mongolian": "\u180b",
+    "filler of Hangul": "\u3164",
+    "vowel of Khmer": "\u17b4",
 }
 
 
