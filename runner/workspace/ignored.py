@@ -160,7 +160,8 @@ def ignores_itself(root: str, name: str) -> bool:
 
 
 def _is_collected(root: str, folder: str) -> bool:
-    """Testers pass hidden folders over, and environments of Python, as `activate` shows them.
+    """Whether it has such a file, or a link to a folder, which they follow. Testers pass hidden folders over,
+    and environments of Python, as `activate` shows them.
     (https://docs.pytest.org/en/stable/reference/reference.html#confval-norecursedirs)
     """
     is_environment = all(
@@ -168,8 +169,11 @@ def _is_collected(root: str, folder: str) -> bool:
     )
     if is_environment or any(part.startswith(".") for part in folder.split("/")):
         return False
-    names = (path for path, _ in _walk(root, folder, lambda inner: os.path.basename(inner) not in _CACHES))
-    return any(n > _MOST or _COLLECTED(path) for n, path in enumerate(names))
+    found = _walk(root, folder, lambda inner: os.path.basename(inner) not in _CACHES)
+    return any(
+        n > _MOST or _COLLECTED(path) or (stat.S_ISLNK(status.st_mode) and os.path.isdir(f"{root}/{path}"))
+        for n, (path, status) in enumerate(found)
+    )
 
 
 def is_own_cache(root: str, name: str) -> bool:
@@ -182,7 +186,8 @@ def is_own_cache(root: str, name: str) -> bool:
 
 def _is_read(path: str) -> bool:
     *above, name = path.split("/")
-    return bool(_ENVIRONMENTS.intersection(above)) or any(fnmatchcase(name, glob) for glob in _SETTINGS)
+    is_named = any(fnmatchcase(name, glob) for glob in _SETTINGS) or _COLLECTED(path) is not None
+    return bool(_ENVIRONMENTS.intersection(above)) or is_named
 
 
 def _is_other(root: str, path: str, since_ns: int, was_there: bool) -> bool:

@@ -186,6 +186,7 @@ NOT_COLLECTED = ("test_a_py.html", "__pycache__/conftest.py", "latest.py")
 
 def test_what_testers_collect_is_a_change_or_told(work: Work) -> None:
     work.write(".gitignore", "out*/\n")
+    work.write("out-before/deep/test_0.py")
     taken = work.take()
     for n, name in enumerate((*COLLECTED, *NOT_COLLECTED)):
         for folder in (f"report{n}", f".hidden{n}", f"env{n}", f"out{n}"):
@@ -194,11 +195,14 @@ def test_what_testers_collect_is_a_change_or_told(work: Work) -> None:
                 work.write(f"{folder}/.gitignore", RULE)
         work.write(f"env{n}/pyvenv.cfg")
         work.write(f"env{n}/bin/activate")
+    work.write("linked/.gitignore", RULE)
+    work.link("linked/tests", "../.hidden0")
+    work.write("out-before/deep/test_0.py", "edited\n")
     seen = changed(taken)
-    shown = {f"report{n}/{name}" for n, name in enumerate(COLLECTED)}
+    shown = {"linked/tests", *(f"report{n}/{name}" for n, name in enumerate(COLLECTED))}
     assert {name for name in seen.names if not name.endswith("/.gitignore")} == shown
     told = {f"{folder}{n}/" for n in range(len(COLLECTED + NOT_COLLECTED)) for folder in (".hidden", "env")}
-    told |= {f"out{n}/" for n in range(len(COLLECTED))}
+    told |= {"out-before/deep/test_0.py", *(f"out{n}/" for n in range(len(COLLECTED)))}
     told |= {f"report{n + len(COLLECTED)}/" for n in range(len(NOT_COLLECTED))}
     assert {*changed_ignored(taken, seen)} == told
 
