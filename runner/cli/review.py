@@ -81,7 +81,12 @@ def add_accept(parser: Parser) -> None:
 
 
 def run_accept(args: Namespace) -> int:
-    return _decided(args, accept.accept(_run(args.run)))
+    run = _run(args.run)
+    status = _decided(args, accept.accept(run))
+    ended = run.read_manifest()
+    if ended.outcome != "succeeded" and ended.reason is not None:
+        pen.note(f"the run was {ended.status}: {one_line(ended.reason.message, 200)}")
+    return status
 
 
 def add_discard(parser: Parser) -> None:

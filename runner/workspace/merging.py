@@ -74,7 +74,7 @@ def merged(user: Snapshot, work: Snapshot, tree: str, base: str, index: str) -> 
     if conflicts:
         raise Conflict(
             "the changes do not apply cleanly to your work tree; nothing was changed",
-            hint="commit or undo your changes of these files, or apply the patch by hand",
+            hint="they changed here since the run began: undo that, or apply `runner diff RUN` by hand",
             problems=sorted(conflicts),
         )
     return _written(user, goals, index), frozenset(changed)
