@@ -29,7 +29,9 @@ def _begun(scene: Scene, *words: str) -> Run | None:
 
 
 def _sees_through(scene: Scene, chosen: list[str], batches: int = 2) -> None:
-    """It is resumed until nothing is left; then each batch was done and committed once."""
+    """It is resumed until nothing is left; then each batch was done and committed once, in any order: the
+    first may have been killed. A scripted agent does not see what a killed try of its batch has left.
+    """
     for _ in range(_RESUMES):
         for run in scene.repo.runs():
             if (run.folder / "manifest.json").exists():
@@ -42,10 +44,10 @@ def _sees_through(scene: Scene, chosen: list[str], batches: int = 2) -> None:
         return
     for n in range(1, batches + 1):
         text = (scene.repo.root / f"src/m{n}.py").read_text()
-        if text != f"x = {n}\nby {n}\n":
+        if {*text.splitlines()} != {f"x = {n}", f"by {n}"}:
             scene.violates(f"batch {n} left {text!r}")
     expected = [f"Modules: batch {n} of {batches} (U{n})" for n in range(1, batches + 1)]
-    if _COMMIT in chosen and commits(scene.repo) != expected:
+    if _COMMIT in chosen and sorted(commits(scene.repo)) != expected:
         scene.violates(f"committed: {commits(scene.repo)}")
     if work_trees(scene.repo):
         scene.violates(f"work trees are left: {work_trees(scene.repo)}")
