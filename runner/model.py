@@ -269,6 +269,8 @@ class RuntimeSettings(Value):
     env: tuple[str, ...] = ()
     config: Json = {}
     provider: str | None = None
+    isolated: bool = False
+    """Nothing of the user's own settings of the program reaches a run."""
 
 
 class Task(Value):

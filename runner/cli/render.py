@@ -13,7 +13,7 @@ from runner.text.words import count, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from runner.invocation import Invocation
@@ -239,7 +239,7 @@ _KINDS = {
 }
 
 
-def invocation_text(i: Invocation) -> str:
+def invocation_text(i: Invocation, inherited: Mapping[str, Sequence[str]] | None = None) -> str:
     """`runner resolve` for people: the command as it could be typed, then everything beside it."""
     import shlex
 
@@ -257,6 +257,7 @@ def invocation_text(i: Invocation) -> str:
         ("env", ", ".join(i.env_names) or "none"),
         ("env set", ", ".join(f"{k}={v}" for k, v in i.env_set.items())),
         ("shell", _shell(i.login_shell_loses)),
+        ("yours", "; ".join(f"{kind}: {', '.join(names)}" for kind, names in (inherited or {}).items())),
         ("timeout", _seconds(limits.timeout_s)),
         ("idle", _seconds(limits.idle_timeout_s)),
         ("start", _seconds(limits.start_timeout_s)),

@@ -64,7 +64,9 @@ def run_resolve(args: Namespace) -> int:
     if args.format == "json":
         emit({**resolved.to_json(), "prompt": resolved.prompt})
     else:
-        pen.say(invocation_text(resolved))
+        from runner.usecases.inherited import inherited
+
+        pen.say(invocation_text(resolved, inherited(config.runtimes[resolved.runtime], os.environ)))
     return ExitStatus.OK
 
 

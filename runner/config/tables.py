@@ -273,6 +273,11 @@ class CodexTable(Table):
     config: Overrides | None = Field(
         None, description="Passed to the agent CLI as -c key=value, with their types."
     )
+    isolated: bool | None = Field(
+        None,
+        description="Keep the MCP servers, hooks and plugins of your own settings of the agent CLI out of "
+        "its runs; Codex only. Default false.",
+    )
 
 
 class KayTable(CodexTable):

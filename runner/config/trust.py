@@ -244,7 +244,7 @@ def _level(name: str, merged: Mapping[str, Any]) -> str:
 
 def _kind(path: Path, value: Any) -> str:
     key = path[-1]
-    if path[0] == "sandboxes" or key == "sandbox":
+    if path[0] == "sandboxes" or key in ("sandbox", "isolated"):
         return WIDENS
     if key in ("provider", "prompt_file", "map", "env") or any("://" in text for text in texts(value)):
         return SENDS

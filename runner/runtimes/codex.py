@@ -8,6 +8,7 @@ from __future__ import annotations
 from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.disk import home
+from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
 from runner.runtimes.base import Activity, CommandRequest, End, Refusal, SessionNote, StoredKey
@@ -84,6 +85,8 @@ class Codex:
         args = Arguments(request.program, "codex-cli")
         args.option("--json", flag=True)
         args.option("--skip-git-repo-check", flag=True)
+        if request.settings.isolated:
+            _isolate(args, request.mcp)
         args.option("-C", "--cd", request.cwd)
         if model is not None and model.model is not None:
             args.option("-m", "--model", model.model)
@@ -207,6 +210,20 @@ def _without_its_config(folder: str) -> str:
     text = assignment("projects", {name: {"trust_level": "untrusted"}})
     # The words of a command line are in the encoding of the locale, which need not have these characters.
     return "".join(char if char.isascii() else f"\\U{ord(char):08x}" for char in text)
+
+
+def _isolate(args: Arguments, server: McpServer | None) -> None:
+    """Leaves out the user's own settings, and the hooks that stand beside them or in plugins. Measured on
+    0.163.0: the login stays.
+    """
+    if server is not None and server.registered:
+        raise ConfigInvalid(
+            "an isolated run has no MCP server that is registered with Codex",
+            hint='set server = "inline" in [delegation], or take `isolated` away',
+        )
+    args.option("--ignore-user-config", flag=True)
+    args.override(assignment("features.hooks", False))
+    args.override(assignment("features.plugins", False))
 
 
 def _delegation(server: McpServer) -> dict[str, Any]:

@@ -235,7 +235,8 @@ class _Exam:
             return self._check("shell", Fitness.UNKNOWN, found.unknown, f"{setting} to keep PATH as it is")
         if not lost:
             return self._check("shell", Fitness.OK, "a login shell finds what the tasks need")
-        if own is not None or loginshell.is_decided(self._runtime, self._env):
+        is_own = not self._settings.isolated and loginshell.is_decided(self._runtime, self._env)
+        if own is not None or is_own:
             said = f"its settings ask for a login shell, which loses {lost}"
             return self._check("shell", Fitness.WARN, said, setting)
         said = f"a login shell would lose {lost}: commands get none (`{key} = false`)"

@@ -93,6 +93,8 @@ class Kay:
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, config = request.sandbox, request.model, request.settings.config
         refuse_owned(self.name, config, OWNED)
+        if request.settings.isolated:
+            raise ConfigInvalid("Kay cannot run without its own settings", hint="take `isolated` away")
         refuse_impossible(sandbox, "Kay")
         provider = provider_of(request.settings, model)
         if model is None or not model.model:

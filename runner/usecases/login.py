@@ -32,7 +32,8 @@ def refuse_without(choice: Choice, program: Program, env: Mapping[str, str]) -> 
     told = any(key.decode() in settings.config for key in _DECIDES)
     if told or runtime.provider(settings, choice.model) is not None or _passes(settings.env, env):
         return
-    if any(map(_decides, (_MACHINE, runtime.own_config(env)))):
+    own = None if settings.isolated else runtime.own_config(env)
+    if any(map(_decides, (_MACHINE, own))):
         return
     from runner.runtimes import exam
 

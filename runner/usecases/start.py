@@ -333,7 +333,8 @@ def _login_shell_loses(
     child = {**env, "PATH": programs.search_path(env, probe.path_additions(program))}
     written = (choice.config.root, *choice.sandbox.writable)
     lost = loginshell.compare(child, choice.task.verify, written).lost
-    return lost if lost and not loginshell.is_decided(runtime, env) else ()
+    is_decided = not choice.settings.isolated and lost and loginshell.is_decided(runtime, env)
+    return () if is_decided else lost
 
 
 def _refuse_links(choice: Choice) -> None:

@@ -484,6 +484,23 @@ def test_a_command_that_codex_refused_is_read_from_its_log() -> None:
     assert found.text.endswith("rm -f style commands are not permitted. Use a safer approach")
 
 
+def test_an_isolated_run_has_nothing_of_the_users_own_settings() -> None:
+    alone = settings().replace(isolated=True)
+    program = PROGRAM.replace(flags=PROGRAM.flags | {"--ignore-user-config"})
+    found = argv(settings=alone, program=program)
+    assert found[4:9] == (
+        "--ignore-user-config", "-c", "features.hooks=false", "-c", "features.plugins=false",
+    )  # fmt: skip
+    with pytest.raises(RuntimeWrong):
+        argv(settings=alone)
+
+
+def test_a_call_that_a_hook_denied_is_read_too() -> None:
+    told = "Command blocked by PreToolUse hook: no way. Command: make clean"
+    found = RUNTIME.refusal(f"{AT}{ROUTER}{told}")
+    assert found is not None and found.text == told
+
+
 def test_a_patch_that_codex_refused_is_read_too() -> None:
     told = "patch rejected: writing outside of the project; rejected by user approval settings"
     found = RUNTIME.refusal(f"{AT}{ROUTER}{told}")

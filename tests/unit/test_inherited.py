@@ -1,0 +1,56 @@
+"""What the user's own settings of an agent CLI bring into a run is known by its names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runner.model import RuntimeSettings
+from runner.usecases.inherited import inherited
+
+CODEX = RuntimeSettings("codex", "codex")
+OWN = """
+model = "m"
+[mcp_servers.mine]
+command = "server"
+env = { KEY = "a-secret-of-somebody" }
+[mcp_servers.off]
+url = "http://127.0.0.1:1/"
+enabled = false
+[[hooks.PreToolUse]]
+matcher = "Bash"
+[hooks.state."a:b"]
+trusted_hash = "x"
+[plugins."some@place"]
+enabled = true
+"""
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {"CODEX_HOME": str(tmp_path)}
+
+
+def test_servers_hooks_and_plugins_are_named_without_a_value(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(OWN)
+    (tmp_path / "hooks.json").write_text(json.dumps({"hooks": {"Stop": [{"hooks": []}], "SessionEnd": []}}))
+    assert inherited(CODEX, env) == {
+        "MCP servers": ("mine",),
+        "hooks": ("PreToolUse", "Stop"),
+        "plugins": ("some@place",),
+    }
+    assert inherited(CODEX.replace(isolated=True), env) == {}
+    assert inherited(RuntimeSettings("kay", "kay"), {"KAY_HOME": str(tmp_path / "none")}) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "not toml", "mcp_servers = 5\nhooks = [1]\nplugins = 'x'", "hooks.Stop = 1"]
+)
+def test_settings_that_are_broken_or_of_other_types_name_nothing(
+    env: dict[str, str], tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "config.toml").write_text(text)
+    (tmp_path / "hooks.json").write_text("[[")
+    assert inherited(CODEX, env) == {}
