@@ -59,8 +59,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 _WAITED_FOR: list[int] = []
 """The standard streams that did not block before."""
-_NOT_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
-"""What a disk or a limit refuses wherever it wants, and no bug of ours."""
+_NOT_OURS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM),
+    *(errno.EROFS, errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.ENXIO),
+)
+"""What a disk or a limit refuses wherever it wants, or who put a folder or a FIFO there: no bug of ours."""
 
 _EXAMPLES = """\
 examples:

@@ -229,7 +229,8 @@ def unwritable(error: OSError) -> Unwritable | Conflict | TooManyFiles | TooMany
         return TooManyFiles("no more files can be opened here: the limit of open files is reached")
     if error.errno in OUT_OF_PROCESSES:
         return TooManyProcesses(f"no process can be started here: {error.strerror}")
-    where = f" {error.filename}" if error.filename else ""
+    name = error.filename2 or error.filename  # of a rename, where it leads
+    where = f" {name}" if name else ""
     text = f"cannot write{where}: {error.strerror}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(text)

@@ -36,6 +36,7 @@ _PATH_LIKE = re.compile(r"[/*]|^\.|\w\.\w{1,12}(?:[:#'\"]|$)")
 _BARE_FILES = ("Makefile", "Dockerfile", "LICENSE", "README", "CHANGELOG", "Gemfile", "Rakefile", "Procfile")
 _ROUTE = re.compile(r"\[{1,2}(?:\.\.\.)?[A-Za-z_]\w+\]{1,2}")
 """A folder such as `[id]`, as routers of web frameworks want it: no set of characters."""
+_WORDS = re.compile(r"((?<!\w)[\"'][^\"']*[\"'](?!\w)|\s+|,\s*)")
 _INLINE = MarkdownIt("commonmark").disable(["emphasis", "html_inline", "autolink", "entity", "escape"])
 _MOST_BRACES = 64
 
@@ -152,7 +153,7 @@ def _pieces(text: str) -> list[tuple[str, bool]]:
         elif target is not None or child.type == "code_inline":
             pieces.append((_linked(child.content, target or ""), True))
         else:
-            words = re.split(r"(\s+|,\s*)", child.content or " ")
+            words = _WORDS.split(child.content or " ")
             named = ((word, _is_name(word, is_lone)) for word in words if word)
             pieces += [(word.rstrip(".:") if is_name else word, is_name) for word, is_name in named]
     joined: list[tuple[str, bool]] = []

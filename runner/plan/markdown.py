@@ -42,11 +42,27 @@ if TYPE_CHECKING:
 HINT = "docs/plans.md says how units and their fields are written"
 _SHELLS = ("", "bash", "sh", "shell", "console", "zsh", "shell-session", "terminal")
 _DATA = ("", "yaml", "yml", "toml", "json")
-_DONE = re.compile(r"^[\u2705\u2714\u2611]|^\W*(?:done|completed?|finished|merged|shipped)\b", re.IGNORECASE)
+_IS_DONE = r"(?:done|completed?|finished|merged|shipped)\b"
+_WHERE_AND_WHEN = (
+    rf"(?:in|by|on|at|via|with|see|and|PR|MR|commit|main|{_IS_DONE}|\w*\d\w*"
+    r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]*)"
+)
+_DONE = re.compile(
+    rf"^(?!.*(?:%|\b\d+/\d+\b(?!/)))(?:[\u2705\u2714\u2611]\W*+(?:{_IS_DONE})?|\W*+{_IS_DONE})"
+    rf"(?:\W|\b{_WHERE_AND_WHEN}\b)*+$",
+    re.IGNORECASE,
+)
+"""`Done when the tests pass`, `Done, but to be revised` and `Completed 3/5` are not."""
 _OPEN = re.compile(
     r"^\W*+(?:to[- ]?do|pending|not[ _-]started|open|ready|planned|draft|new|queued|backlog|waiting)?\W*$",
     re.IGNORECASE,
 )
+_NOT_NOW = re.compile(
+    r"^\W*(?:out of scope|non-?goals?|not (?:now|in scope|planned|doing)|won't|deferred|postponed|later"
+    r"|future|backlog|rejected|dropped|abandoned|obsolete|superseded|appendix|archived?|examples?)\b",
+    re.IGNORECASE,
+)
+"""A heading below which no work of this plan stands."""
 _LOOKS_DONE = re.compile(r"[\u2705\u2714\u2611]|~~|[\[(](?:done|completed?|merged)[\])]", re.IGNORECASE)
 
 
@@ -71,6 +87,8 @@ class UnitReader(FieldReader):
         super().__init__(starts.kind)
         self.starts, self.rows = starts, rows
         self.phase: str | None = None
+        self.not_now: PageLine | None = None
+        """The heading above, where it says so of what stands below it."""
         self.level: int | None = None
         """Of the heading that the unit began with, 0 for an item; None outside of units."""
         self.boxes: list[str] = []
@@ -111,6 +129,8 @@ class UnitReader(FieldReader):
         name = start.name
         if name.lower().endswith(("[x]", "[ ]")):
             box, name = name[-2].lower(), name[:-3].rstrip()
+        elif box is None:
+            box, name = boxed(name)
         made: dict[str, Any] = {"id": start.id, "goal": name or start.id}
         self.name = name
         if self.phase is not None:
@@ -125,6 +145,8 @@ class UnitReader(FieldReader):
             self.doubt(line, f"{start.id} is ticked in one place and not in another, or with an unknown mark")
         if box is None and _LOOKS_DONE.search(line.text):
             self.doubt(line, f"{found(line.text)} looks done; a unit that is done has the box [x]")
+        if self.not_now is not None and (line.level or 9) > self.not_now.level:
+            self.doubt(line, f"{start.id} stands below {found(self.not_now.text)}; move it, or tick its box")
         self.says_order(line, [start.id], name)
 
     def end_unit(self) -> None:
@@ -165,6 +187,8 @@ class UnitReader(FieldReader):
         if not is_inside:
             self.end_unit()
             self.outer = key or ""
+            if self.not_now is None or line.level <= self.not_now.level:
+                self.not_now = line if line.level > 1 and _NOT_NOW.match(line.text) else None
             if line.level == 1 and "title" not in self.data:
                 self.data["title"] = line.text
             elif line.text.lower().startswith("phase"):

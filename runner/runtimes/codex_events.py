@@ -16,6 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_MOST = 2**53
+"""Sums of such numbers over all attempts still have a place in a manifest."""
+
 
 def parse(record: object) -> tuple[Activity, ...]:
     """What one line tells."""
@@ -44,9 +47,10 @@ def parse(record: object) -> tuple[Activity, ...]:
 
 
 def usage_of(value: Any) -> Usage | None:
-    """Token counts, None for what is not there."""
+    """Token counts, None for what is not there, and for what no program can have spent."""
     data = table(value)
-    counts = {name: number(data.get(name)) for name in Usage._fields}
+    told = {name: number(data.get(name)) for name in Usage._fields}
+    counts = {name: one if one is not None and 0 <= one < _MOST else None for name, one in told.items()}
     return Usage(**counts) if any(count is not None for count in counts.values()) else None
 
 

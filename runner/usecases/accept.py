@@ -133,6 +133,10 @@ def _deciding(run: RunDir) -> Iterator[Worktree]:
             hint="its changes are in your tree, and `runner diff RUN` shows them; "
             'workspace = "worktree" gives the runs of a task trees of their own',
         )
+    if os.path.lexists(run.events) and not os.path.isfile(run.events):
+        raise Conflict(
+            f"the decision cannot be noted: {run.events} is no file", hint="remove it, then try again"
+        )
     lock_fd = _lock(run)
     try:
         remove_drafts(run.path)

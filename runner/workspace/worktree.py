@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 
 from runner.disk import home
 from runner.disk.files import private_folder, remove_tree, replace_bytes, unwritable
@@ -20,7 +21,7 @@ from runner.workspace import snapshot as snapshots
 from runner.workspace.changes import diff, differences
 from runner.workspace.files import read_record, write_json
 from runner.workspace.git import Git
-from runner.workspace.places import unwatched
+from runner.workspace.places import Places, unwatched
 from runner.workspace.repository import Repository, find
 from runner.workspace.snapshot import Snapshot
 from runner.workspace.transition import Move, Moves, Transition, kept_files, ordered
@@ -127,7 +128,8 @@ def create(repo: str | Repository, base: str | None, path: str, folder: str) -> 
     repository = find(repo) if isinstance(repo, str) else repo
     if repository is None or base is None:
         what = "is no git repository" if repository is None else "has no commit yet"
-        raise Conflict(f"{repo} {what}, so it cannot have a work tree", hint="make a first commit")
+        where = repo if repository is None else repository.root
+        raise Conflict(f"{where} {what}, so it cannot have a work tree", hint="make a first commit")
     base = base_of(repository, base)
     state, *below, name = path.rsplit("/", 3)
     try:
@@ -272,12 +274,35 @@ def _merged(user: Snapshot, work: Snapshot, tree: str, base: str) -> Moves:
         raise Conflict("files were edited meanwhile; nothing was changed", hint="try again")
     found = differences(user.replace(tree=new), seen)
     steps = [Move(change.path, change.after, change.before) for change in found]
-    if in_the_way := [step.path for step in steps if step.path not in named]:
+    in_the_way = {step.path for step in steps if step.path not in named}
+    if in_the_way := in_the_way or _ignored_in_the_way(user, steps):
         raise Conflict(
-            "files of yours are in the way; nothing was changed", problems=in_the_way, hint="move them away"
+            "files of yours are in the way; nothing was changed",
+            problems=sorted(in_the_way),
+            hint="move them away",
         )
     folders = {parent for step in steps if step.goal is None for parent in _parents(step.path)}
     return ordered(steps, {}, tuple(folders))
+
+
+def _ignored_in_the_way(user: Snapshot, steps: list[Move]) -> set[str]:
+    """What is in no snapshot: no patch has it, so it is never replaced."""
+    places = Places(user.root, user.shadow.hash_name, unwatched)
+    going = {step.path for step in steps if step.goal is None}
+    found = set()
+    for step in steps:
+        if step.goal is None:
+            continue
+        obstacle, here = places.in_the_way(step.path), places.entry(step.path)
+        if obstacle is not None and obstacle not in going:
+            found.add(obstacle)
+        elif here is not None and here.kind == stat.S_IFDIR:
+            whole = os.walk(f"{user.root}/{step.path}")
+            there = {os.path.relpath(f"{at}/{name}", user.root) for at, _, names in whole for name in names}
+            found |= {step.path} if there - going else set()
+        elif here is not None and step.now is None and not here.has_content_of(step.goal):
+            found.add(step.path)
+    return found
 
 
 def _parents(path: str) -> list[str]:

@@ -13,9 +13,10 @@ import pytest
 from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.work import Work
 
+from runner.cli.app import main
 from runner.conduct import merge_back
 from runner.disk.files import Draft
-from runner.errors import Conflict, WorkspaceBusy
+from runner.errors import Conflict, ExitStatus, WorkspaceBusy
 from runner.model import Outcome, Phase
 from runner.state.authentic import write_record
 from runner.state.events import EventLog, read_events
@@ -62,6 +63,35 @@ def test_accepting_takes_the_changes_over_and_removes_the_tree(
     assert decision.patch == tree.patch
     patch = review.diff(run)
     assert patch.kept == tree.patch and [one.path for one in patch.files] == ["new"]
+
+
+@pytest.mark.parametrize("put", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize("decide", [accept.accept, accept.discard])
+def test_where_a_decision_cannot_be_noted_nothing_is_changed(
+    work: Work, run: RunDir, tree: Worktree, put: Callable[[str], None], decide: Callable[[RunDir], object]
+) -> None:
+    if os.path.exists(run.events):
+        os.unlink(run.events)
+    put(run.events)
+    before = work.state()
+    with pytest.raises(Conflict, match="is no file"):
+        decide(run)
+    assert work.state() == before and tree.is_there()
+
+
+def test_a_folder_in_the_place_of_a_file_of_ours_is_no_bug(
+    work: Work,
+    run: RunDir,
+    tree: Worktree,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(work.root)
+    os.mkdir(tree.patch)
+    assert main(["discard", run.run_id]) == ExitStatus.CONFLICT and tree.is_there()
+    assert f"cannot write {tree.patch}" in capsys.readouterr().err
+    os.rmdir(tree.patch)
+    assert main(["discard", run.run_id]) == ExitStatus.OK and not os.path.exists(tree.path)
 
 
 def test_what_the_checks_left_is_in_neither_diff_nor_acceptance(

@@ -248,6 +248,15 @@ def test_two_units_of_one_id_are_a_problem(twice: str) -> None:
         ("### U1. A\n- [x] one\n- [x] two", True, 0),
         ("### U1. A\n- [x] one\n- [ ] two", False, 0),
         ("### U1. A\n**Status:** \u2705 Done (May)", True, 0),
+        ("### U1. A\n**Status:** \u2705", True, 0),
+        ("### U1. A\n**Status:** merged in PR #12 (abc1234), 2024-05-01", True, 0),
+        ("### U1. A\nStatus: Done when the tests pass", False, 1),
+        ("### U1. A\n**Status:** Done, but needs rework", False, 1),
+        ("### U1. A\n**Status:** \u2705 Ready for review", False, 1),
+        ("### U1. A\n**Status:** Completed 3/5", False, 1),
+        ("### U1. A\n**Status:** done 50%", False, 1),
+        ("### U1. [x] A", True, 0),
+        ("### U1. [ ] A", False, 0),
         ("### U1. A\nStatus: pending", False, 0),
         ("### U1. A\n**Status:** blocked by the vendor", False, 1),
         ("### U1. A \u2705", False, 1),
@@ -260,6 +269,24 @@ def test_two_units_of_one_id_are_a_problem(twice: str) -> None:
 def test_a_ticked_unit_is_done_and_what_only_looks_so_is_told(unit: str, done: bool, doubts: int) -> None:
     found = reading(f"{unit}\n")
     assert (found.plan.units[0].done, len(found.unclear)) == (done, doubts), found.unclear
+
+
+@pytest.mark.parametrize(
+    ("above", "doubts"),
+    [
+        ("## Out of scope", 1),
+        ("## Non-goals", 1),
+        ("## Deferred to follow-up work", 1),
+        ("## Appendix: the old plan", 1),
+        ("## Out of scope\n### Details", 1),
+        ("## Out of scope\n\n## Units", 0),
+        ("## Laterality", 0),
+        ("# Backlog", 0),
+    ],
+)
+def test_a_unit_below_a_heading_that_puts_it_off_is_not_clear(above: str, doubts: int) -> None:
+    found = reading(f"# P\n### U1. A\n{above}\n### U2. B\n")
+    assert len(found.unclear) == doubts and all("U2 stands below" in one for one in found.unclear)
 
 
 # -- fields --------------------------------------------------------------------------------------------
@@ -556,3 +583,9 @@ def test_the_ends_of_lines_make_no_other_plan(ending: str) -> None:
     for name in READ:
         text = (FOLDER / name).read_text(encoding="utf-8")
         assert load.examined(text.replace("\n", ending), name) == load.examined(text, name)
+
+
+@pytest.mark.parametrize("listed", ['"src/c d.py"', "`a.py`, 'src/c d.py'", '- "src/c d.py" (new)'])
+def test_a_quoted_path_with_blanks_is_not_taken_for_several(listed: str) -> None:
+    assert unclear(f"### U1. A\n**Files:**\n\n{listed}\n"), listed
+    assert not unclear("### U1. A\n**Files:** \"a.py\", 'src/b.py'; don't touch the others' files\n")

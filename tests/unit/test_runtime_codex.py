@@ -524,3 +524,11 @@ def test_any_other_line_of_stderr_is_no_refusal(line: str) -> None:
 def test_a_refusal_without_a_time_is_one() -> None:
     found = RUNTIME.refusal(f"{ROUTER}no")
     assert found is not None and (found.at, found.text) == (None, "no")
+
+
+@pytest.mark.parametrize("odd", [-5, 2**53, 10**23, 1.5, True, "7", None])
+def test_a_count_that_no_program_can_have_spent_is_not_known(odd: object) -> None:
+    line = {"type": "turn.completed", "usage": {"input_tokens": 10, "output_tokens": odd}}
+    told = [one.usage for one in RUNTIME.parse(line) if one.kind is Kind.USAGE]
+    assert told == [Usage(input_tokens=10)]
+    assert not [one for one in RUNTIME.parse({**line, "usage": {"input_tokens": odd}}) if one.usage]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -362,6 +363,36 @@ def test_what_is_in_the_way_of_a_new_file_is_no_part_of_the_change(work: Work) -
     with pytest.raises(Conflict, match="in the way") as caught:
         accept(tree)
     assert caught.value.problems == ("one", "two/mine") and work.state() == before
+
+
+def test_ignored_files_of_the_user_are_never_moved_out_of_the_way(work: Work) -> None:
+    tree = made(work)
+    for name in ("same", "other", "file", "folder/new", "link"):
+        write(tree, name, "theirs\n")
+    work.write(".git/info/exclude", "")
+    work.write(".gitignore", "/same\n/other\n/file\n/folder\n/link\n")
+    work.write("same", "theirs\n")
+    work.write("other", "mine\n")
+    work.write("file/mine", "mine\n")
+    work.write("folder", "mine\n")
+    work.link("link", "nowhere")
+    before = work.state()
+    with pytest.raises(Conflict, match="in the way") as caught:
+        accept(tree)
+    assert caught.value.problems == ("file", "folder", "link", "other") and work.state() == before
+    for name in ("other", "file", "folder", "link"):
+        work.remove(name)
+    os.makedirs(work.path("file/empty"))
+    assert accept(tree).kept == () and work.read("file") == work.read("same") == b"theirs\n"
+
+
+def test_a_folder_whose_files_all_go_makes_way_for_a_file(work: Work) -> None:
+    work.write("d/e/f")
+    work.commit()
+    tree = made(work)
+    shutil.rmtree(f"{tree.path}/d")
+    write(tree, "d", "theirs\n")
+    assert accept(tree).kept == () and work.read("d") == b"theirs\n"
 
 
 def test_what_was_judged_is_taken_over_and_what_came_later_is_kept_as_a_patch(work: Work) -> None:
