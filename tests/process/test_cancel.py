@@ -208,9 +208,10 @@ def test_a_run_that_is_verified_is_cancelled_and_its_check_is_ended(repo: Repo) 
     run = repo.task(f"verify = [['bash', '-c', '{check}']]").start()
     check = repo.pid_in("check")
     assert run.on_disk()["phase"] == "verifying"
-    manifest = run.told("cancel")
+    manifest = run.told("cancel", "--reason", "lunch")
     assert_cancelled(run, manifest)
     assert manifest["exit_code"] == 0
+    assert manifest["reason"]["message"] == "cancelled by user while it was being verified: lunch"
     assert not check.is_still_there()
 
 
