@@ -7,7 +7,7 @@
       PolicyRefused  NotTrusted  InReach  ProgramChanged 5
       RuntimeMissing  RuntimeWrong  NotReady             8
       CheckMissing  StartFailed  PrepareFailed           8
-      PlatformUnsupported                                8
+      BaselineFailed  PlatformUnsupported                8
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "BaselineFailed",
     "Bug",
     "CheckMissing",
     "ConfigInvalid",
@@ -323,6 +324,13 @@ class PrepareFailed(StartFailed):
 
     code = "prepare_failed"
     default_hint = "its output is in the run's folder (prepare-N.log)"
+
+
+class BaselineFailed(StartFailed):
+    """`start --baseline`: a check failed before there was an agent."""
+
+    code = "baseline_failed"
+    default_hint = "mend that first, or start without --baseline"
 
 
 class SupervisorFailed(RunnerError):

@@ -76,6 +76,8 @@ class Invocation(Value):
     prepare: tuple[tuple[str, ...], ...] = ()
     """What is run in its own work tree before its first attempt. () for a run that has none."""
     prepare_timeout_s: float = 600.0
+    baseline: bool = False
+    """Whether its checks have to pass before its first attempt."""
     watched: Mapping[str, str] = {}
     """The settings, prompts and scripts that the agent could change, and their digests at the start: "" where
     there was none. Paths in the repository are relative to it.

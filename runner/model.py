@@ -399,6 +399,8 @@ class Request(Value):
     earlier: Earlier | None = None
     tied_to: Identity | None = None
     """The process with which the run is to end."""
+    baseline: bool = False
+    """Whether the checks have to pass before the agent starts."""
 
 
 class Program(Value):

@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("runs", "show the state of a run, checked against its processes"),
     "wait": ("runs", "wait until runs are done"),
     "logs": ("logs", "show what a run did, readable and redacted"),
+    "verify": ("recheck", "run the checks of a task, or of a finished run again, without an agent"),
     "report": ("review", "show what a run came to: claims beside evidence"),
     "diff": ("review", "show the run's changes as a patch"),
     "accept": ("review", "merge the changes of a run with its own work tree into yours"),

@@ -74,6 +74,11 @@ def add_start(parser: Parser) -> None:
     _add_request(parser)
     add_trust(parser)
     _add_plan(parser)
+    parser.add_argument(
+        "--baseline",
+        action="store_true",
+        help="run the checks of the task first, and start no agent where one fails",
+    )
     # For a caller that has to know the id first: the delegation server marks what it starts with it.
     parser.add_argument("--run-id", type=_run_id, help=HIDDEN)
     _add_waiting(parser)
@@ -283,6 +288,7 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         parent=args.parent,
         run_id=getattr(args, "run_id", None),
         tied_to=tied_to,
+        baseline=getattr(args, "baseline", False),
     )
 
 

@@ -56,6 +56,10 @@ def begin(args: Namespace) -> Manifest | int:
 
 
 def _asked(args: Namespace) -> start_plan.PlanRequest:
+    if args.baseline:
+        raise UsageError(
+            "--baseline cannot be combined with --plan", hint="`runner verify` runs the checks of all tasks"
+        )
     for name in _NOT_WITH_PLAN:
         if getattr(args, name) is not None:
             raise UsageError(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from runner.model import Identity, Model, Task
+    from runner.model import Identity, Model, RuntimeSettings, Task
     from runner.resolve.choose import Choice
     from runner.runtimes.base import Runtime
 
@@ -90,7 +90,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     manifest_path = manifest_path_of(task.id, found.run_id)
     whole = compose(found.text, _parts(choice, found, own))
     prompt = runtime.prepare_prompt(whole if again is None else checked(again.amend(whole)))
-    env_names = _allowed(found.env_names, (*DEFAULT_ENV, *runtime.env_names, *choice.settings.env))
+    env_names = names_for(choice.settings, found.env_names)
     commands = _commands(choice, found, runtime, own, env_names)
     secret_names = {*choice.settings.env, *runtime.secret_env(choice.settings, model)}
     return Invocation(
@@ -126,6 +126,12 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         temp=found.fence.temp,
         **{name: getattr(found, name) for name in _SEEN},
     )
+
+
+def names_for(settings: RuntimeSettings, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of these variables that a child may have: an agent, and its checks."""
+    own = runtimes.get(settings.name).env_names
+    return _allowed(names, (*DEFAULT_ENV, *own, *settings.env))
 
 
 def digest_of(prompt: str) -> str:
@@ -226,6 +232,7 @@ def _of_checks(choice: Choice, found: Found) -> dict[str, Any]:
         "verify_timeout_s": task.verify_timeout_s,
         "prepare": () if found.cwd == choice.config.root else task.prepare,
         "prepare_timeout_s": task.prepare_timeout_s,
+        "baseline": choice.request.baseline,
     }
 
 

@@ -13,7 +13,7 @@ import sys
 
 from runner.disk import home
 from runner.disk.files import OUT_OF_PROCESSES, make_durable, unwritable
-from runner.errors import PrepareFailed, StartFailed, SupervisorFailed
+from runner.errors import BaselineFailed, PrepareFailed, StartFailed, SupervisorFailed
 from runner.lightjson import loads
 from runner.model import Identity, Outcome, Reason
 from runner.processes import cgroup, spawn
@@ -60,8 +60,13 @@ def begin(
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, ready_fd, {lock_fd, listener_fd, lease_fd})
         answer = _launch(run, manifest, invocation, env, listener_fd, umask, lease_fd)
+        if "ok" not in answer and _prepares(invocation):
+            # What was printed is sealed first: when the starter knows, it takes the place of the run back.
+            if (sealing := os.fork()) == 0:
+                _become_supervisor(run, lock_fd, None, env)
+            os.waitpid(sealing, 0)
         _report(ready_fd, answer)
-        if "ok" in answer or invocation.prepare:  # what was printed is to be sealed
+        if "ok" in answer:
             _become_supervisor(run, lock_fd, None, env, lease_fd)
 
     try:
@@ -70,8 +75,9 @@ def begin(
         os.close(lock_fd)
         if listener_fd is not None:
             os.close(listener_fd)
-    if answer.get("code") == PrepareFailed.code:
-        raise PrepareFailed(answer["error"], hint=answer["hint"])
+    for known in (PrepareFailed, BaselineFailed):
+        if answer.get("code") == known.code:
+            raise known(answer["error"], hint=answer["hint"] or None)
     if "error" in answer:
         raise StartFailed(answer["error"], hint=answer["hint"])
 
@@ -177,7 +183,7 @@ def _launch(
     first = None
     spawn.become_subreaper()  # before the child, which may leave an orphan at once
     group = cgroup.make(run.run_id)
-    if invocation.prepare and (end := _prepared(run, manifest, invocation, env, log, group)) is not None:
+    if _prepares(invocation) and (end := _prepared(run, manifest, invocation, env, log, group)) is not None:
         return _ended_early(run, _launched(manifest), end, log)
     try:
         if invocation.rehearsal is not None:
@@ -198,6 +204,10 @@ def _launch(
     return {"ok": run.run_id}
 
 
+def _prepares(invocation: Invocation) -> bool:
+    return bool(invocation.prepare or (invocation.baseline and invocation.verify))
+
+
 def _prepared(
     run: RunDir,
     manifest: Manifest,
@@ -212,7 +222,7 @@ def _prepared(
 
     me = identify(os.getpid())
     assert me is not None
-    run.write_manifest(manifest.replace(last_activity="prepares its work tree"))
+    run.write_manifest(manifest.replace(last_activity="prepares its work tree or runs its checks"))
     end = prepare(run, invocation, env, log, Tree(run.run_id, me, reap=reap, cgroup=group), group)
     if end is not None and group is not None:
         group.remove()

@@ -1,4 +1,4 @@
-"""Prepares the run's own work tree, before there is an agent. Edges: processes, git.
+"""Runs what comes before the agent: `prepare` in the run's own work tree, and checks. Edges: processes, git.
 
 A fresh work tree has what is committed and nothing else: no `.venv`, no `node_modules`. The commands run as
 checks do, outside of the sandbox. What they leave has to be ignored by git, or it would count as the agent's.
@@ -11,7 +11,9 @@ from runner.supervise import tree_helper
 from runner.verify.checks import CheckCommand, run_check
 
 _NAMED = 5
-_HINT = "what it printed is in {}; the task's `prepare` says what is run"
+_PREPARED = ("prepare_failed", "the work tree could not be prepared")
+_BASELINE = ("baseline_failed", "a check fails before the agent begins")
+"""The code and the words of a failure."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,39 +34,60 @@ def prepare(
     tree: Tree,
     group: Cgroup | None,
 ) -> tuple[Outcome, Reason] | None:
-    """The end of a run whose work tree could not be prepared; None where the agent may begin. `tree` ends
-    what a command has left running.
+    """The end of a run that is not ready for its agent: its work tree could not be prepared, or, with
+    `baseline`, its checks fail. None where the agent may begin. `tree` ends what a command has left running.
     """
-    for n, argv in enumerate(invocation.prepare, 1):
+    checks = invocation.checks if invocation.baseline else ()
+    like = CheckCommand((), invocation.cwd, env, "", invocation.prepare_timeout_s)
+    steps = [
+        *((_PREPARED, like.replace(argv=argv)) for argv in invocation.prepare),
+        *(
+            (_BASELINE, like.replace(argv=argv, program=program, timeout_s=invocation.verify_timeout_s))
+            for argv, program in checks
+        ),
+    ]
+    for n, ((code, says), command) in enumerate(steps, 1):
         printed = f"{run.path}/prepare-{n}.log"
-        command = CheckCommand(argv, invocation.cwd, env, printed, invocation.prepare_timeout_s)
         try:
             done = run_check(
-                command, sweep=lambda: tree.sweep(1.0), cancelled=lambda: run.is_told("cancel"), cgroup=group
+                command.replace(log=printed),
+                sweep=lambda: tree.sweep(1.0),
+                cancelled=lambda: run.is_told("cancel"),
+                cgroup=group,
             )
         except OSError as error:
-            return _failed(f"`{command.argv[0]}` could not be run: {error.strerror}")
+            return _failed(code, f"{says}: `{command.argv[0]}` could not be run: {error.strerror}")
         told = done.to_json()
-        log.note(
-            "prepared", **{name: told[name] for name in ("argv", "exit_code", "timed_out", "duration_s")}
-        )
+        shown = {name: told[name] for name in ("argv", "exit_code", "timed_out", "duration_s")}
+        if code == _BASELINE[0]:
+            log.note("baseline", **shown)
+        else:
+            log.note("prepared", **shown)
         if run.is_told("cancel"):
-            text = "cancelled while its work tree was prepared"
-            return Outcome.CANCELLED, Reason("cancelled", text)
+            return Outcome.CANCELLED, Reason("cancelled", "cancelled before its agent was started")
         if not done.passed:
-            return _failed(f"`{done.command}` {done.how}", _HINT.format(printed))
+            text = f"{says}: `{done.command}` {done.how}"
+            return _failed(code, text, f"what it printed is in {printed}")
+    return _left_something(run, env)
+
+
+def _left_something(run: RunDir, env: Mapping[str, str]) -> tuple[Outcome, Reason] | None:
+    if not tree_helper.is_recorded(run):
+        return None
+    code = _PREPARED[0]
     try:
         changed = tree_helper.look(run, env, lambda: False)["changed"]
     except (tree_helper.TreeUnknown, OSError, ValueError) as error:
-        return _failed(f"what it changed is not known: {str(error)[:300]}")
-    if changed:
-        names = ", ".join(changed[:_NAMED])
-        return _failed(
-            f"it changed files that git does not ignore: {names}",
-            "add them to .gitignore, or commit them: they would count as the agent's change",
-        )
-    return None
+        return _failed(code, f"what changed before the agent is not known: {str(error)[:300]}")
+    if not changed:
+        return None
+    names = ", ".join(changed[:_NAMED])
+    return _failed(
+        code,
+        f"what ran before the agent changed files that git does not ignore: {names}",
+        "add them to .gitignore, or commit them: they would count as the agent's change",
+    )
 
 
-def _failed(text: str, hint: str | None = None) -> tuple[Outcome, Reason]:
-    return Outcome.FAILED, Reason("prepare_failed", f"the work tree could not be prepared: {text}", hint)
+def _failed(code: str, text: str, hint: str | None = None) -> tuple[Outcome, Reason]:
+    return Outcome.FAILED, Reason(code, text, hint)

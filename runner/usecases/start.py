@@ -164,9 +164,7 @@ def _start(
     place: Workplace,
     beside: Beside,
 ) -> Manifest:
-    manifest = first(resolved, run.artifacts).replace(**place.manifest_fields(run))
-    refuse_place(run)
-    lock_fd = run.create()
+    manifest, lock_fd = _made(run, resolved, place)
     try:
         write_new(run.prompt, resolved.prompt.encode())
         if resolved.fresh_prompt is not None:
@@ -195,16 +193,23 @@ def _start(
         raise
     child_env = {name: env[name] for name in resolved.env_names} | dict(resolved.env_set)
     listener_fd = None if listener is None else listener.detach()
-    if resolved.prepare:
-        place.watch("preparing the work tree: " + "; ".join(" ".join(argv) for argv in resolved.prepare))
+    before = (*resolved.prepare, *(resolved.verify if resolved.baseline else ()))
     try:
+        if before:
+            place.watch("running, before the agent: " + "; ".join(" ".join(argv) for argv in before))
         begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
     except RunnerError as error:
         return _given_up(run, place, error)
     finally:
-        if resolved.prepare:
-            place.watch(None)
+        place.watch(None)
     return run.read_manifest()
+
+
+def _made(run: RunDir, resolved: Invocation, place: Workplace) -> tuple[Manifest, int]:
+    """The first manifest, not written yet, and the lock of the folder that was made."""
+    manifest = first(resolved, run.artifacts).replace(**place.manifest_fields(run))
+    refuse_place(run)
+    return manifest, run.create()
 
 
 def _given_up(run: RunDir, place: Workplace, error: RunnerError) -> Manifest:

@@ -1,4 +1,4 @@
-"""`prepare`: what is run in a work tree of the run's own before there is an agent."""
+"""What is run before there is an agent, or without one: `prepare`, `start --baseline` and `verify`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from support.ended import commit
@@ -45,6 +46,7 @@ def test_a_work_tree_is_prepared_before_the_agent_and_its_logs_are_sealed(repo: 
     assert run.ask("wait").json()["status"] == "succeeded"
     assert repo.note("seen").read_text().strip() == run.id
     assert [event["argv"][0] for event in run.events("prepared")] == ["sh", "true"]
+    wait_until(lambda: run.events("sealed"))  # after the end, when nobody waits any more
     assert word not in run.file("prepare-1.log")
     assert has_ended(repo, "left")
     assert run.ask("diff").json()["files"] == []
@@ -62,10 +64,14 @@ def test_a_work_tree_is_prepared_before_the_agent_and_its_logs_are_sealed(repo: 
 def test_no_agent_starts_where_the_work_tree_could_not_be_prepared(
     repo: Repo, command: list[str], told: str
 ) -> None:
-    prepared(repo, ["true"], command)
-    refused = repo.cli("start", "--task", "work", "--format", "json")
+    prepared(
+        repo, ["sh", "-c", "echo $SERVICE_WORD"], command, more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n'
+    )
+    word = "a-long-word-that-is-a-secret-0123456789"
+    refused = repo.cli("start", "--task", "work", "--format", "json", env={"SERVICE_WORD": word})
     assert (refused.status, refused.error["code"]) == (8, "prepare_failed")
     manifest = only_run(repo).on_disk()
+    assert word not in only_run(repo).file("prepare-1.log")
     assert (manifest["outcome"], manifest["reason"]["code"]) == ("failed", "prepare_failed")
     assert told in manifest["reason"]["message"]
     assert not repo.note("agents").exists()
@@ -108,3 +114,47 @@ def test_a_preparation_that_takes_too_long_is_ended_with_all_it_started(repo: Re
     assert has_ended(repo, "slow")
     assert not repo.note("agents").exists()
     assert trees(repo) == 0
+
+
+def test_no_agent_starts_where_a_check_fails_already(repo: Repo) -> None:
+    prepared(repo, ["sh", "-c", "mkdir out"])
+    refused = repo.cli("start", "--task", "work", "--baseline", "--format", "json")
+    assert (refused.status, refused.error["code"]) == (8, "baseline_failed")
+    assert "`test -s out/made` exited with 1" in refused.error["message"]
+    assert not repo.note("agents").exists()
+    assert trees(repo) == 0
+
+    prepared(repo, ["sh", "-c", "mkdir out; echo > out/made"])
+    run = repo.start("--baseline")
+    assert run.ask("wait").json()["status"] == "succeeded"
+    assert [event["exit_code"] for event in run.events("baseline")] == [0]
+
+
+def test_checks_run_alone_before_a_run_and_again_after_it(repo: Repo) -> None:
+    prepared(repo, ["sh", "-c", "mkdir out; echo > out/made"])
+    before = repo.cli("verify", "work", "--format", "json")
+    assert (before.status, before.json()["passed"]) == (6, False)
+
+    run = repo.start()
+    assert run.ask("wait").json()["status"] == "succeeded"
+    assert run.ask("verify").json()["passed"] is True
+    tree = run.on_disk()["workspace"]["path"]
+    (Path(tree) / "out" / "made").unlink()
+    (Path(tree) / "new").touch()
+    again = repo.cli("verify", "@latest", "--format", "json")
+    assert again.status == 6
+    assert "1 paths were changed since it was judged" in again.json()["verified"][0]["notes"][0]
+    assert run.on_disk()["outcome"] == "succeeded"
+
+    run.ask("discard")
+    assert repo.cli("verify", run.id, "--format", "json").status == 9
+
+
+def test_a_secret_that_a_check_prints_is_not_shown_by_verify(repo: Repo) -> None:
+    word = "a-long-word-that-is-a-secret-0123456789"
+    repo.quick_codex()
+    check = ["sh", "-c", "echo $SERVICE_WORD; exit 4"]
+    repo.task(f"verify = {json.dumps([check])}", more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n')
+    told = repo.cli("verify", env={"SERVICE_WORD": word})
+    assert told.status == 6
+    assert "exited with 4" in told.stdout and word not in told.stdout

@@ -26,6 +26,7 @@ CONTRACT = {
     "runtime_wrong": 8,
     "check_missing": 8,
     "prepare_failed": 8,
+    "baseline_failed": 8,
     "not_ready": 8,
     "start_failed": 8,
     "platform_unsupported": 8,

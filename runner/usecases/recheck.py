@@ -1,0 +1,113 @@
+"""USE CASES that run checks alone, without an agent: those of tasks now, and those of a finished run again.
+
+Nothing that is recorded of a run changes: how it ended stays how it ended. Edges: processes, disk.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner import runtimes
+from runner.config.policy import task_breaches
+from runner.disk.scratch import scratch
+from runner.errors import Conflict, PolicyRefused
+from runner.resolve.choose import find_task
+from runner.resolve.invocation import names_for
+from runner.state.authentic import own_invocation
+from runner.usecases.accept import judged
+from runner.usecases.look import look
+from runner.value import Value
+from runner.verify.checks import Check, CheckCommand, run_check
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from runner.model import Config
+    from runner.state.store import RunDir
+
+
+class Rechecked(Value):
+    """What came of the checks of `subject`, run in `cwd`, up to the first that failed."""
+
+    subject: str
+    cwd: str
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+
+def of_tasks(
+    config: Config, names: Iterable[str], env: Mapping[str, str], cancelled: Callable[[], bool]
+) -> tuple[Rechecked, ...]:
+    """Runs the checks of these tasks in the repository as it stands, each command once. PolicyRefused."""
+    found: list[Rechecked] = []
+    seen: set[tuple[str, ...]] = set()
+    for name in names:
+        task = find_task(config, name)
+        if breaches := task_breaches(config, task):
+            raise PolicyRefused("; ".join(breaches), problems=breaches)
+        settings = config.runtimes[task.runtime]
+        secret = (*settings.env, *runtimes.get(task.runtime).secret_env(settings, None))
+        given = {name: env[name] for name in names_for(settings, tuple(env))}
+        new = [(argv, None) for argv in task.verify if argv not in seen]
+        seen.update(task.verify)
+        one = CheckCommand((), config.root, given, "", task.verify_timeout_s)
+        done = _run(new, one, secret, env, cancelled)
+        found.append(Rechecked(name, config.root, done))
+    return tuple(found)
+
+
+def of_run(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -> Rechecked:
+    """Runs the checks of a finished run again, on its change as it stands. Conflict where that is gone."""
+    if not look(run).is_done:
+        raise Conflict(f"run `{run.run_id}` is not done", hint="`runner wait RUN` waits for it")
+    then = own_invocation(run)
+    if not os.path.isdir(then.cwd):
+        raise Conflict(
+            f"the work tree of run `{run.run_id}` is gone",
+            hint=f"`runner verify {run.task_id}` checks your own tree",
+        )
+    own = {name: text for name, text in then.env_set.items() if not name.startswith("RUNNER_")}
+    if not os.path.isdir(own.get("TMPDIR", "/")):
+        del own["TMPDIR"]  # its own temporary files went with its end
+    given = {name: env[name] for name in then.env_names if name in env} | own
+    notes = _changed_since(run)
+    one = CheckCommand((), then.cwd, given, "", then.verify_timeout_s)
+    done = _run(then.checks, one, then.secret_names, env, cancelled)
+    return Rechecked(run.run_id, then.cwd, done, notes)
+
+
+def _changed_since(run: RunDir) -> tuple[str, ...]:
+    from runner.workspace import changes, snapshot
+
+    taken, seen = snapshot.load(run.path), judged(run)
+    if taken is None or seen is None:
+        return ("what it changed is not known, so this is the tree as it stands",)
+    later = changes.between(taken, seen)
+    return (f"{later} paths were changed since it was judged: they are checked too",) if later else ()
+
+
+def _run(
+    commands: Iterable[tuple[tuple[str, ...], str | None]],
+    like: CheckCommand,
+    secret: Iterable[str],
+    env: Mapping[str, str],
+    cancelled: Callable[[], bool],
+) -> tuple[Check, ...]:
+    """Each as `like` says, until one fails. What they print is shown without the values of `secret`."""
+    from runner.redact.redactor import Redactor
+
+    known = Redactor([like.env[name] for name in secret if like.env.get(name)])
+    done: list[Check] = []
+    with scratch(env) as folder:
+        for n, (argv, program) in enumerate(commands, 1):
+            command = like.replace(argv=argv, program=program, log=f"{folder}/verify-{n}.log")
+            check = run_check(command, cancelled=cancelled)
+            done.append(check.replace(tail=known.redact_text(check.tail)))
+            if not check.passed or cancelled():
+                break
+    return tuple(done)
