@@ -48,7 +48,7 @@ _WHERE_AND_WHEN = (
     r"|(?:jan|feb|mar|apr|may|june?|july?|aug|sep|oct|nov|dec)[a-z]*)"
 )
 _DONE = re.compile(
-    rf"^(?!.*(?:%|\b\d+/\d+\b(?!/)))(?:[\u2705\u2714\u2611]\W*+(?:{_IS_DONE})?|\W*+{_IS_DONE})"
+    rf"^(?!.*(?:[%?\u274c\u2717\u2718]|~~|(?<!/)\b\d+/\d+\b(?!/)))(?:[\u2705\u2714\u2611]\W*+(?:{_IS_DONE})?|\W*+{_IS_DONE})"
     rf"(?:\W|\b{_WHERE_AND_WHEN}\b)*+$",
     re.IGNORECASE,
 )
