@@ -210,10 +210,8 @@ class _Exam:
             if said_by.exit_code != 0:
                 tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
                 message = f"with {sandbox.name} no command can run in {self._root}: {tail}"
-                repair = (
-                    "put the folder itself in the place of a link that is named here, or set "
-                    'workspace = "worktree" in the task'
-                )
+                # A work tree of its own has a committed link as well; only its `.git` is never one.
+                repair = "put the folder itself in the place of a link that is named here"
                 return self._check("sandbox", Fitness.FAIL, message, repair)
         return None
 
