@@ -148,6 +148,21 @@ def _deciding(run: RunDir) -> Iterator[Worktree]:
         os.close(lock_fd)
 
 
+@contextlib.contextmanager
+def undisturbed(run: RunDir) -> Iterator[None]:
+    """Once its owner has let go of a run that never came to be: it seals the files, and removes what somebody
+    else is just writing among them.
+    """
+    lock_fd = None
+    with contextlib.suppress(RunnerError):
+        lock_fd = _lock(run)
+    try:
+        yield
+    finally:
+        if lock_fd is not None:
+            os.close(lock_fd)
+
+
 def _lock(run: RunDir) -> int:
     """Its owner seals the files after the end, which others do not have to wait for."""
     deadline = time.monotonic() + _FREE_WITHIN_S

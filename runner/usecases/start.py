@@ -216,10 +216,12 @@ def _given_up(run: RunDir, place: Workplace, error: RunnerError) -> Manifest:
     """Takes back what was made for a run that never came to be, and raises. Where its first owner was killed
     over its start, it may have got another one all the same.
     """
+    from runner.usecases.accept import undisturbed
     from runner.usecases.look import look
 
     if not isinstance(error, SupervisorFailed):
-        place.undo(run)
+        with undisturbed(run):
+            place.undo(run)
         if not isinstance(error, StartFailed):  # refused before there was an owner to write an end
             run.discard()
         raise error
@@ -227,7 +229,8 @@ def _given_up(run: RunDir, place: Workplace, error: RunnerError) -> Manifest:
     if not manifest.is_done:
         return manifest
     if manifest.never_started:
-        place.undo(run)
+        with undisturbed(run):
+            place.undo(run)
     why = "" if manifest.reason is None else f": {manifest.reason.message}"
     raise StartFailed(f"{error.message}{why}", hint=error.hint) from error
 

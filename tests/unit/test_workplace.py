@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from runner.model import Config, Request, RuntimeSettings
 from runner.resolve.choose import choose
 from runner.state.store import RunDir, new_run_id
 from runner.usecases import start
+from runner.usecases.accept import undisturbed
 from runner.usecases.workplace import Workplace, reserve
 from runner.workspace import worktree as worktrees
 from runner.workspace.commit import make
@@ -94,3 +96,25 @@ def test_an_unknown_base_is_refused_before_anything_is_made(work: Work, base: st
     assert work.state() == before and not (work.root / ".runs" / "hello").exists()
     assert not (own_home / ".local" / "state" / "runner" / "worktrees").exists()
     assert len(work.git("worktree", "list").splitlines()) == 1
+
+
+def test_what_was_made_for_a_run_is_undone_once_its_owner_has_let_go_of_it(work: Work) -> None:
+    run = a_run(config(work))
+    owner = run.try_lock()
+    assert owner is not None
+    seen: list[bool] = []
+
+    def undo() -> None:
+        with undisturbed(run):
+            seen.append(run.try_lock() is None)
+
+    undoing = threading.Thread(target=undo)
+    undoing.start()
+    undoing.join(0.2)
+    assert seen == [], "it may be sealing"
+    os.close(owner)
+    undoing.join(10)
+    assert seen == [True]
+    again = run.try_lock()
+    assert again is not None
+    os.close(again)
