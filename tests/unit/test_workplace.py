@@ -87,7 +87,7 @@ def test_a_run_in_place_is_made_of_no_base(work: Work) -> None:
 
 @pytest.mark.parametrize("base", ["f" * 40, "nothing", "HEAD:a", "--help"])
 def test_an_unknown_base_is_refused_before_anything_is_made(work: Work, base: str, own_home: Path) -> None:
-    codex = install_codex(work.root.parent / "bin", "exit 1")
+    codex = install_codex(work.root.parent / "bin", '[ "$*" = "login status" ]')
     runtimes = {"codex": RuntimeSettings("codex", str(codex), None, (), {}, None)}
     of = config(work).replace(runtimes=runtimes)
     before = work.state()
