@@ -243,9 +243,9 @@ def test_values_and_keys_arrive_as_they_were_written(real: Real) -> None:
 @pytest.mark.parametrize(
     ("changes", "code", "hint"),
     [
-        ({"overrides": ('model_provider="nope"',)}, "cli_failure", "model_providers"),
-        ({"overrides": ("project_doc_max_bytes=\"x\"",)}, "cli_failure", "config.toml"),
-        ({"overrides": ("mcp_servers.d.enabled=true",)}, "cli_failure", "delegation"),
+        ({"overrides": ('model_provider="nope"',)}, "misconfigured", "model_providers"),
+        ({"overrides": ("project_doc_max_bytes=\"x\"",)}, "misconfigured", "config.toml"),
+        ({"overrides": ("mcp_servers.d.enabled=true",)}, "misconfigured", "delegation"),
         (
             {
                 "overrides": (

@@ -97,7 +97,7 @@ def test_a_config_that_codex_refuses_is_told_in_its_words(repo: Repo) -> None:
     more = '[runtimes.codex.config]\nmodel_reasoning_summary = "shouting"\n'
     manifest = plays(repo, '[[turns]]\nmessage = "x"\n', more=more).wait()
     assert manifest["status"] == "failed"
-    assert manifest["reason"]["code"] == "cli_failure"
+    assert manifest["reason"]["code"] == "misconfigured"
     assert "shouting" in json.dumps(manifest["reason"])
     assert manifest["thread_id"] is None
 

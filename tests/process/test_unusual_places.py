@@ -69,6 +69,7 @@ def test_everything_that_is_usually_done_works_there(
     with umask(mask):
         says("init", formats=("json",))
         repo.config(SETTINGS)
+        says("trust", "--yes")  # a folder that others may write is trusted with nothing to come
         for words in (("add", "-A"), ("commit", "-qm", "first")):
             subprocess.run([*git, *words], check=True)
         says("check")
