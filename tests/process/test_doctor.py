@@ -86,7 +86,7 @@ def place(tmp_path: Path) -> Place:
 
 def task(**changes: Any) -> Task:
     plain = Task(
-        "hello", None, "codex", None, "read-only", "hi", None, (), (), (), 60.0, None, None, None,
+        "hello", None, "codex", None, "read-only", "hi", None, (), (), (), 60.0, (), 60.0, None, None, None,
         5.0, False, None, False,
     )  # fmt: skip
     return plain.replace(**changes)

@@ -33,6 +33,8 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "files": [],
                 "verify": [],
                 "verify_timeout": "10m",
+                "prepare": [],
+                "prepare_timeout": "10m",
                 "timeout": "2h",
                 "idle_timeout": "15m",
                 "start_timeout": "2m",
