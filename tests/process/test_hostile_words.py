@@ -87,6 +87,7 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         *(("logs", "RUN", "--stream", stream) for stream in ("stdout", "stderr", "last")),
     ),
     "report": (("report", "RUN"), ("report", "FORGED"), ("report", "RUN", "--format", "markdown")),
+    "verify": (("verify", "work"), ("verify", "RUN"), ("verify", "FORGED"), ("verify", HOSTILE)),
     "diff": (("diff", "RUN", "--stat"), ("diff", "RUN"), ("diff", HOSTILE)),
     "accept": (("accept", "RUN"), ("accept", HOSTILE)),
     "discard": (("discard", "RUN"), ("discard", HOSTILE)),

@@ -70,7 +70,7 @@ def test_where_nobody_can_be_asked_nothing_is_started_and_the_words_say_why(clon
 
 
 def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(clone: Repo) -> None:
-    begins = {"start", "retry"}  # of which the others here say what they do
+    begins = {"start", "retry", "verify"}  # of which the others here say what they do
     own = {"init", "trust", "consent", "delegate-server"}
     needs_a_run = {
         "status",
@@ -248,6 +248,7 @@ def test_a_missing_script_that_a_run_brings_is_asked_about_before_it_counts(repo
     else:
         assert told.error["problems"][0] == f"run {run.id} changed ci/check.sh"
         repo.open_gate()
+        run.wait()  # its end says it once more
         repo.json("trust", "--yes")
         assert repo.cli("start", "--task", "work", "--format", "json").status == 0
     repo.end_all()

@@ -165,6 +165,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
     refused: dict[str, tuple[int, tuple[str, ...]]] = {
         "init": (9, ()),  # there is a delegate.toml
         "plan": (2, ("plan.toml",)),  # there is none
+        "verify": (2, ("work",)),  # no task has checks
         "retry": (9, (run,)),  # it has succeeded
         "discard": (9, (run,)),  # it was accepted
         "pause": (9, (run,)),

@@ -309,7 +309,7 @@ def test_no_request_is_passed_on_to_a_child_that_others_can_write(root: Path) ->
 def test_no_run_is_started_where_others_have_the_folders_of_runs(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install_codex(root / "bin", "exit 1")
+    install_codex(root / "bin", '[ "$*" = "login status" ]')
     monkeypatch.setenv("PATH", f"{root}/bin:/usr/bin:/bin")
     (root / "delegate.toml").write_text('schema_version = 1\n[tasks.work]\nprompt = "x"\n')
     (root / ".runs").mkdir(exist_ok=True)
