@@ -5,39 +5,54 @@ Not where everybody has them (/tmp, TMPDIR): agents may write there, whatever re
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
-import shutil
 
 from runner.disk import home
 from runner.disk.files import private_folder, unwritable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@contextlib.contextmanager
-def scratch(env: Mapping[str, str]) -> Iterator[str]:
-    """A new one, ours alone. Unwritable where none can be made.
+def scratch(env: Mapping[str, str]) -> Scratch:
+    """A new one, ours alone, for the length of a `with`. Unwritable where none can be made.
 
     It is locked while it is in use, and whoever makes another one removes what a killed process has left.
     """
-    state = home.state(env)
-    try:
-        top = private_folder(state, "scratch")
-        path, fd = _locked(top)
-    except OSError as error:
-        raise unwritable(error) from error
-    try:
-        _tidy(top, os.path.basename(path))
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(fd)
+    return Scratch(home.state(env))
+
+
+class Scratch:
+    """What `scratch` gives. (`contextlib` would cost every start that may write half a millisecond.)"""
+
+    def __init__(self, state: str) -> None:
+        try:
+            self._top = private_folder(state, "scratch")
+            self._path, self._fd = _locked(self._top)
+        except OSError as error:
+            raise unwritable(error) from error
+
+    def __enter__(self) -> str:
+        try:
+            _tidy(self._top, os.path.basename(self._path))
+        except BaseException:
+            self.__exit__()
+            raise
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        _remove(self._path)
+        os.close(self._fd)
+
+
+def _remove(path: str) -> None:
+    import shutil  # brings `re` along, and most starts that may write need no such folder
+
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _locked(top: str) -> tuple[str, int]:
@@ -62,7 +77,7 @@ def _tidy(top: str, own: str) -> None:
         except OSError:
             continue
         if _is_free(fd):
-            shutil.rmtree(f"{top}/{name}", ignore_errors=True)
+            _remove(f"{top}/{name}")
         os.close(fd)
 
 

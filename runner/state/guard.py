@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
 
 from runner.disk import home
 from runner.disk.digest import sha256
 from runner.disk.files import create, is_ours_alone, private_folder, read, replace_bytes, unwritable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OF_CODEX = (".agents", ".aws", ".codex")
 """What Codex makes read-only in each folder that it may write. Where another guard keeps the state folder

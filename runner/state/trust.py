@@ -152,9 +152,7 @@ def _is_undone(root: str, change: Changed) -> bool:
     from runner.state.watched import ABSENT, digest_of
 
     return all(
-        len(row) == 2
-        and (row[1] == ABSENT or len(row[1]) == _HEX)
-        and digest_of(os.path.join(root, row[0])) == row[1]
+        len(row) == 2 and (row[1] == ABSENT or len(row[1]) == _HEX) and digest_of(root, row[0]) == row[1]
         for row in change.before
     )
 

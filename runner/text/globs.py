@@ -14,7 +14,10 @@ No pattern is slow: the time is bounded by the product of the two lengths.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 _WILD = "*?["
 

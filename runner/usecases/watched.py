@@ -29,7 +29,7 @@ def watched(choice: Choice) -> dict[str, str]:
     named = (
         *config.files,
         *files_named(config),
-        *(name for known in config.runtimes.values() for name in program_of(known, root)),
+        *(known.command for known in config.runtimes.values() if "/" in known.command),
         *(name for known in (*config.runtimes.values(), choice.settings) for name in started(known, root)),
         request.rehearsal_script,
         request.map,
@@ -42,7 +42,8 @@ def watched(choice: Choice) -> dict[str, str]:
         if name is not None:
             path = os.path.normpath(os.path.join(root, name))
             if any(is_inside(path, folder) for folder in writable):
-                found[os.path.relpath(path, root) if is_inside(path, root) else path] = digest_of(path)
+                place = os.path.relpath(path, root) if is_inside(path, root) else path
+                found[place] = digest_of(root, place)
     return found
 
 
@@ -56,10 +57,10 @@ def started(settings: RuntimeSettings, root: str) -> dict[str, str]:
         if text and may_be_started(text) and "\0" not in text and len(text) < _LONGEST_NAME
         if (("/" in text or "." in text) and " " not in text) or os.path.lexists(os.path.join(root, text))
     )
-    return {name: digest_of(os.path.join(root, name)) for name in named}
+    return {name: digest_of(root, name) for name in named}
 
 
 def program_of(settings: RuntimeSettings, root: str) -> dict[str, str]:
     """The program of a runtime, where a path names it, with its digest."""
     name = settings.command
-    return {name: digest_of(os.path.join(root, name))} if "/" in name else {}
+    return {name: digest_of(root, name)} if "/" in name else {}

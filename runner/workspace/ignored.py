@@ -11,9 +11,7 @@ repositories inside, new folders and caches, too.
 from __future__ import annotations
 
 import os
-import re
 import stat
-from fnmatch import fnmatchcase
 
 from runner.disk.files import no_follow
 from runner.errors import Conflict
@@ -47,12 +45,12 @@ _CACHES = frozenset(
 """Folders that tools fill again and again."""
 _MOST = 200_000
 """Names that are looked at."""
-_IMPORTED = re.compile(r"__init__\.|package\.json$|index\.\w*js$|mod\.rs$|\.git$").match
+_IMPORTED = r"__init__\.|package\.json$|index\.\w*js$|mod\.rs$|\.git$"
 """What makes a folder a package, a module or a repository."""
-_COLLECTED = re.compile(
+_COLLECTED = (
     r"(?:^|/)(?:(?:conftest|test_[^/]*|[^/]*_test)\.py|[^/]*[._](?:test|spec)\.(?:[cm]?[jt]sx?|rb)"
     r"|__(?:mocks|tests)__/.*)$"
-).search
+)
 """What testers look for in every folder, and execute among the tests of others."""
 _LARGEST_RULE = 4096
 """A tool writes a line and a comment."""
@@ -146,7 +144,7 @@ def ignores_itself(root: str, name: str) -> bool:
     """
     path = f"{root}/{name}.gitignore"
     try:
-        if not name.endswith("/") or any(map(_IMPORTED, os.listdir(f"{root}/{name}"))):
+        if not name.endswith("/") or any(map(_is_imported, os.listdir(f"{root}/{name}"))):
             return False
         found = os.lstat(path)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_RULE:
@@ -171,7 +169,9 @@ def _is_collected(root: str, folder: str) -> bool:
         return False
     found = _walk(root, folder, lambda inner: os.path.basename(inner) not in _CACHES)
     return any(
-        n > _MOST or _COLLECTED(path) or (stat.S_ISLNK(status.st_mode) and os.path.isdir(f"{root}/{path}"))
+        n > _MOST
+        or _is_for_testers(path)
+        or (stat.S_ISLNK(status.st_mode) and os.path.isdir(f"{root}/{path}"))
         for n, (path, status) in enumerate(found)
     )
 
@@ -184,9 +184,23 @@ def is_own_cache(root: str, name: str) -> bool:
     return ignores_itself(root, name) and not parts & (_ENVIRONMENTS - _OF_PYTHON | {"__pycache__"})
 
 
+def _is_imported(name: str) -> bool:
+    import re  # the start of a run looks at no new folder
+
+    return re.match(_IMPORTED, name) is not None
+
+
+def _is_for_testers(path: str) -> bool:
+    import re
+
+    return re.search(_COLLECTED, path) is not None
+
+
 def _is_read(path: str) -> bool:
+    from fnmatch import fnmatchcase
+
     *above, name = path.split("/")
-    is_named = any(fnmatchcase(name, glob) for glob in _SETTINGS) or _COLLECTED(path) is not None
+    is_named = any(fnmatchcase(name, glob) for glob in _SETTINGS) or _is_for_testers(path)
     return bool(_ENVIRONMENTS.intersection(above)) or is_named
 
 

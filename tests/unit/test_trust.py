@@ -166,7 +166,7 @@ def test_nobody_is_asked_about_a_change_while_everything_is_as_it_was(
     path = project.root / FILE
     if was_there:
         path.write_text("as it was", encoding="utf-8")
-    before = {FILE: digest_of(str(path)), "other.md": "0"}
+    before = {FILE: digest_of(str(path.parent), path.name), "other.md": "0"}
     path.write_text("of the run", encoding="utf-8")
     assert trust.changed_by_run(str(project.root), project.env, "r1", (FILE,), before)
     assert [one.run_id for one in project.changes()] == ["r1"]
@@ -186,7 +186,7 @@ def test_a_change_in_a_tree_of_its_own_is_asked_about_when_it_comes_and_never_on
 ) -> None:
     path = project.root / FILE
     path.write_text("as it was", encoding="utf-8")
-    before = {FILE: digest_of(str(path))}
+    before = {FILE: digest_of(str(path.parent), path.name)}
     for run_id in ("r1", "r2"):
         trust.changed_by_run(str(project.root), project.env, run_id, (FILE,), before, apart=True)
     assert project.changes() == ()
@@ -198,7 +198,7 @@ def test_a_change_in_a_tree_of_its_own_is_asked_about_when_it_comes_and_never_on
 
 def test_a_change_of_what_could_not_be_read_before_is_never_undone(project: Project) -> None:
     (project.root / FILE).mkdir()
-    before = {FILE: digest_of(str(project.root / FILE))}
+    before = {FILE: digest_of(str(project.root), FILE)}
     trust.changed_by_run(str(project.root), project.env, "r1", (FILE,), before)
     trust.changed_by_run(str(project.root), project.env, "r2", (FILE, "unknown.md"), before)
     assert [one.run_id for one in project.changes()] == ["r1", "r2"]

@@ -14,7 +14,7 @@ from runner.config.snapshot import config_from_json, config_to_json
 from runner.disk.programs import stamp
 from runner.model import Config, Level, Model, Request, Sandbox
 from runner.resolve.choose import Choice
-from runner.state.watched import TO_COME, changed
+from runner.state.watched import TO_COME, changed, digest_of
 from runner.usecases.watched import watched
 from runner.verify.inspect import Severity, of_settings
 
@@ -210,3 +210,19 @@ os.execv(sys.executable, interpreter.command({str(main)!r}))
     done = subprocess.run([program, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     assert str(packages) in done.stdout and f"{tmp_path}/src" not in done.stdout
     assert not (tmp_path / "evil").exists()
+
+
+def test_a_long_program_is_known_by_its_identity_which_no_rewriting_keeps(tmp_path: Path) -> None:
+    """Named absolutely; a name in a tree means the same content in another tree."""
+    program, copy = tmp_path / "one" / "program", tmp_path / "two" / "program"
+    for path in (program, copy):
+        path.parent.mkdir()
+        path.write_bytes(b"#" * (2 << 20))
+    assert digest_of("/", str(program)) != digest_of("/", str(copy))
+    assert digest_of(str(program.parent), "program") == digest_of(str(copy.parent), "program")
+    before, times = digest_of("/", str(program)), program.stat()
+    assert digest_of(str(tmp_path), str(program)) == before
+    with program.open("r+b") as file:
+        file.write(b"!")
+    os.utime(program, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert digest_of("/", str(program)) != before
