@@ -2,7 +2,9 @@
 
 A work tree has what git makes of a stored content (line ends, ident, filters), and two of them need not have
 the same form of it. So a file that git calls unchanged since the base is replaced as a whole. The others are
-merged as they stand, and where that fails in the form that git stores, converted back as by a checkout.
+merged as they stand, and where that fails in the form that git stores, converted back as by a checkout. How
+both sides of one file come together, the attribute `merge` of the user's tree says (gitattributes(5)); the
+program of a driver is never run.
 """
 
 from __future__ import annotations
@@ -15,15 +17,18 @@ from runner.errors import Conflict
 from runner.value import Value
 from runner.workspace.commit import differing
 from runner.workspace.files import Entry, copy_with_time
-from runner.workspace.git import Git
+from runner.workspace.git import Git, joined, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from runner.workspace.snapshot import Snapshot
 
 _LINK = 0o120000
+_TEXT, _UNION = "text", "union"
+_MERGED = (_TEXT, _UNION)
+_SHOWN = 3
 
 
 class _Sides(Value):
@@ -60,7 +65,7 @@ def merged(user: Snapshot, work: Snapshot, tree: str, base: str, index: str) -> 
     if modules:
         raise Conflict("a submodule is among the changes", problems=modules, hint="update it by hand")
     mine = _entries(user.shadow.git, user.tree, changed)
-    edited = {*differing(user.root, base, [*changed])}
+    drivers = _drivers(user, differing(user.root, base, [*changed]))
     goals: dict[str, Entry | None] = {}
     conflicts = []
     for path, (before, after) in changed.items():
@@ -68,34 +73,54 @@ def merged(user: Snapshot, work: Snapshot, tree: str, base: str, index: str) -> 
         if sides.mine == after:
             continue
         try:
-            goals[path] = _merge(user, work, path, sides) if path in edited else _whole(sides)
+            driver = drivers.get(path)
+            goals[path] = _whole(sides) if driver is None else _merge(user, work, path, sides, driver)
         except _Conflicting:
             conflicts.append(path)
     if conflicts:
-        raise Conflict(
-            "the changes do not apply cleanly to your work tree; nothing was changed",
-            hint="they changed here since the run began: undo that, or apply `runner diff RUN` by hand",
-            problems=sorted(conflicts),
-        )
+        whole = sorted(f"{path} ({drivers[path]})" for path in conflicts if drivers[path] not in _MERGED)
+        hint = "they changed here since the run began: undo that, or apply `runner diff RUN` by hand"
+        if whole:
+            hint += f"; git's attribute `merge` keeps from a merge as text: {', '.join(whole[:_SHOWN])}"
+        what = "the changes do not apply cleanly to your work tree; nothing was changed"
+        raise Conflict(what, hint=hint, problems=sorted(conflicts))
     return _written(user, goals, index), frozenset(changed)
 
 
 class _Conflicting(Exception):
-    """Both sides changed the same."""
+    """Both sides changed the same, or it is not to be merged."""
+
+
+def _drivers(user: Snapshot, paths: Iterable[str]) -> dict[str, str]:
+    """How git would merge each, by the rules and the settings of the user's tree: `text`, `union`, `binary`,
+    or the name of somebody's program, also where that is called as one of git's own.
+    """
+    if not (names := joined(paths)):
+        return {}
+    git, settings = user.repository.git, user.repository.settings()
+    told = split(git.run("check-attr", "-z", "--stdin", "merge", stdin=names))
+    usual = settings.get("merge.default", _TEXT)
+    found = {}
+    for path, value in zip(told[::3], told[2::3], strict=True):
+        name = {"set": _TEXT, "unset": "binary", "unspecified": usual}.get(value, value)
+        found[path] = name if f"merge.{name}.driver" not in settings else f"merge.{name}.driver"
+    return found
 
 
 def _whole(sides: _Sides) -> Entry | None:
     return None if sides.after is None else sides.after.replace(mode=sides.mode)
 
 
-def _merge(user: Snapshot, work: Snapshot, path: str, sides: _Sides) -> Entry | None:
+def _merge(user: Snapshot, work: Snapshot, path: str, sides: _Sides, driver: str) -> Entry | None:
     raw = user.shadow.git
     if sides.are_files:
+        if driver not in _MERGED:
+            raise _Conflicting
         three = (sides.mine, sides.before, sides.after)
         contents = [raw.run("cat-file", "blob", side.oid) for side in three if side is not None]
         found = _of_three(contents)
         if found is None:
-            found = _of_stored(user, work, path, contents)
+            found = _of_stored(user, work, path, contents, ["--union"] if driver == _UNION else [])
         if found is None:
             raise _Conflicting
         return Entry(sides.mode, _kept(raw, found, "--no-filters"))
@@ -106,16 +131,18 @@ def _merge(user: Snapshot, work: Snapshot, path: str, sides: _Sides) -> Entry | 
     return _whole(sides)
 
 
-def _of_three(contents: list[bytes]) -> bytes | None:
+def _of_three(contents: list[bytes], how: Iterable[str] = ()) -> bytes | None:
     """Mine, before, after -> the merge; None where they conflict, or are no texts."""
     with scratch(os.environ) as folder:
         for number, content in enumerate(contents):
             create(f"{folder}/{number}", content)
-        status, out, _ = Git(folder).ask("merge-file", "-p", "-q", "0", "1", "2")
+        status, out, _ = Git(folder).ask("merge-file", "-p", "-q", *how, "0", "1", "2")
     return out if status == 0 else None
 
 
-def _of_stored(user: Snapshot, work: Snapshot, path: str, contents: list[bytes]) -> bytes | None:
+def _of_stored(
+    user: Snapshot, work: Snapshot, path: str, contents: list[bytes], how: list[str]
+) -> bytes | None:
     """In the form that git stores, each converted by the rules of its own tree."""
     objects = {"GIT_OBJECT_DIRECTORY": f"{user.shadow.home}/objects"}
     here, there = (
@@ -125,7 +152,7 @@ def _of_stored(user: Snapshot, work: Snapshot, path: str, contents: list[bytes])
         _kept(git, content, f"--path={path}")
         for git, content in zip((here, there, there), contents, strict=True)
     ]
-    found = _of_three([here.run("cat-file", "blob", name) for name in names])
+    found = _of_three([here.run("cat-file", "blob", name) for name in names], how)
     if found is None:
         return None
     return here.run("cat-file", "--filters", f"--path={path}", _kept(here, found, "--no-filters"))

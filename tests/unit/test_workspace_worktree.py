@@ -353,6 +353,82 @@ def test_both_sides_of_a_conflict_are_compared_in_the_form_that_git_stores(work:
     assert caught.value.problems == ("f", "gone") and work.state() == before
 
 
+@pytest.mark.parametrize(
+    ("rules", "settings", "driver"),
+    [
+        ("f -merge", {}, "binary"),
+        ("f binary", {}, "binary"),
+        ("f merge=binary", {}, "binary"),
+        ("f merge=lfs", {}, "lfs"),
+        ("f merge=mine", {"merge.mine.driver": "touch ran; true"}, "merge.mine.driver"),
+        ("f merge=union", {"merge.union.driver": "touch ran; true"}, "merge.union.driver"),
+        ("", {"merge.default": "binary"}, "binary"),
+        ("* merge=union\nf !merge", {"merge.default": "other"}, "other"),
+    ],
+)
+def test_what_gits_attributes_keep_from_a_merge_is_taken_whole_or_a_conflict(
+    work: Work, rules: str, settings: dict[str, str], driver: str
+) -> None:
+    """Edits of lines far apart, which a merge as text would bring together."""
+    work.write(".gitattributes", f"{rules}\n")
+    for name in ("f", "only-theirs.f", "a"):
+        work.write(name, "".join(LINES))
+    work.commit()
+    for name, value in settings.items():
+        work.git("config", name, value)
+    tree = made(work)
+    write(tree, ".gitattributes", "* merge=union\n")  # what a run writes decides nothing
+    for name in ("f", "only-theirs.f"):
+        write(tree, name, "".join(LINES).replace("3\n", "three\n", 1))
+    work.write("f", "".join(LINES).replace("17\n", "seventeen\n"))
+    before = work.state()
+    with pytest.raises(Conflict) as caught:
+        accept(tree)
+    assert caught.value.problems == ("f",) and f"f ({driver})" in str(caught.value.hint)
+    assert work.state() == before and not list(Path(tree.path).glob("ran"))
+    work.write("f", "".join(LINES))
+    assert set(accept(tree).paths) == {".gitattributes", "f", "only-theirs.f"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "settings"),
+    [
+        ("f merge=union", {}),
+        ("f merge=union eol=crlf", {}),
+        ("* -merge\nf merge=union", {}),
+        ("", {"merge.default": "union"}),
+    ],
+)
+def test_lines_that_both_sides_added_at_one_place_are_all_kept_under_union(
+    work: Work, rules: str, settings: dict[str, str]
+) -> None:
+    work.write(".gitattributes", f"{rules}\n")
+    work.write("f", "first\nlast\n")
+    work.commit()
+    for name, value in settings.items():
+        work.git("config", name, value)
+    tree = made(work)
+    there, end = Path(tree.path, "f"), b"\r\n" if "crlf" in rules else b"\n"
+    assert there.read_bytes() == b"first" + end + b"last" + end
+    there.write_bytes(b"first" + end + b"theirs" + end + b"last" + end)
+    work.write("f", "first\nmine\nlast\n")
+    assert accept(tree).paths == ("f",)
+    assert work.read("f") == end.join((b"first", b"mine", b"theirs", b"last", b""))
+
+
+@pytest.mark.parametrize("rules", ["", "f merge", "f merge=text", "* merge=union\nf merge=text"])
+def test_a_merge_as_text_still_finds_the_conflict(work: Work, rules: str) -> None:
+    work.write(".gitattributes", f"{rules}\n")
+    work.write("f", "first\nlast\n")
+    work.commit()
+    tree = made(work)
+    write(tree, "f", "first\ntheirs\nlast\n")
+    work.write("f", "first\nmine\nlast\n")
+    with pytest.raises(Conflict, match="do not apply cleanly") as caught:
+        accept(tree)
+    assert "attribute" not in str(caught.value.hint)
+
+
 def test_what_is_in_the_way_of_a_new_file_is_no_part_of_the_change(work: Work) -> None:
     tree = made(work)
     write(tree, "one/new", "theirs\n")
