@@ -301,12 +301,13 @@ def start_failure(error: OSError, invocation: Invocation) -> Reason:
     """The named reason why no child came to be."""
     import errno
 
-    where = str(error.filename or invocation.program)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Reason("disk_full", f"the disk is full: {where}", "free some space and start again")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # a write names no file: it was one of the run's own
+        full = str(error.filename or os.path.dirname(invocation.manifest_path))
+        return Reason("disk_full", f"the disk is full: {full}", "free some space and start again")
     if error.errno in OUT_OF_PROCESSES:
         limit = unwritable(error)
         return Reason(limit.code, limit.message, limit.hint)
+    where = str(error.filename or invocation.program)
     if where == invocation.cwd:
         return Reason("workspace_missing", f"cannot enter {where}: {error.strerror}")
     if where == invocation.program:

@@ -112,6 +112,7 @@ def test_a_start_without_room_for_its_first_manifest_ends_its_agent_and_says_so(
     done = on_a_machine_without("room for its first manifest", writer, "start", "--task", "work")
     assert (done.status, done.error["code"]) == (8, "start_failed"), done.stderr
     (run,) = writer.runs()
+    assert done.error["message"].startswith(f"the disk is full: {run.folder}")
     assert (run.on_disk()["status"], run.on_disk()["reason"]["code"]) == ("failed", "disk_full")
     assert run.on_disk() == run.status()
     assert trees(writer).strip() == "" and run.tree() == []

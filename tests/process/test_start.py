@@ -304,8 +304,12 @@ def test_a_disk_that_fills_up_during_the_run_does_not_keep_the_end_from_being_wr
 
 def test_a_run_whose_output_fills_the_disk_can_be_cancelled(small_disk: Repo) -> None:
     repo = small_disk
-    repo.waiting_codex(before="yes | head -c 4000000 2> /dev/null")
+    # Not before the start has returned: until then it is refused (test_scarce_machine).
+    repo.waiting_codex(
+        before='until [ -e "$HOME/started" ]; do sleep 0.05; done\nyes | head -c 4000000 2> /dev/null'
+    )
     run = repo.task().start()
+    repo.note("started").touch()
     repo.begun()
     cancelled = run.ask("cancel", within=40)
     assert cancelled.status in (0, 9), "or there is no room for the wish, and that is said"
