@@ -14,6 +14,7 @@ from runner.resolve.choose import Choice, choose
 from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime
 from runner.text.words import one_line
 from runner.usecases.control import around
+from runner.usecases.workplace import committed_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def examine(
     """
     task = choice.task
     is_apart, rehearse = task.workspace == "worktree", rehearse or task.rehearse
-    use = Use(task.id, choice.model, choice.sandbox, rehearse, is_apart, task.verify)
+    links = committed_links(config.root) if is_apart else ()
+    use = Use(task.id, choice.model, choice.sandbox, rehearse, is_apart, links, task.verify)
     return tuple(examine_runtime(config, choice.runtime, (use,), env, monotonic() + budget_s))
 
 

@@ -6,6 +6,7 @@ Part of `doctor`: everything here is bounded in time and leaves nothing behind.
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +59,8 @@ class Use(Value):
     """It talks to the scripted model only, so it needs no login."""
     is_apart: bool = False
     """It works in a tree of its own."""
+    links: tuple[str, ...] = ()
+    """The names in the folder of such a tree that are committed as links."""
     verify: tuple[tuple[str, ...], ...] = ()
 
 
@@ -199,21 +202,39 @@ class _Exam:
         )
 
     def _here(self, program: Program) -> Examined | None:
-        """What keeps commands from running in the repository itself, with the sandboxes of its tasks."""
-        for sandbox in dict.fromkeys(use.sandbox for use in self._uses if not use.is_apart):
+        """What keeps commands from running where the tasks work, with the sandboxes of these."""
+        here = [(use.sandbox, ()) for use in self._uses if not use.is_apart]
+        there = [(use.sandbox, use.links) for use in self._uses if use.is_apart and use.links]
+        for sandbox, links in dict.fromkeys((*here, *there)):
             argv = self._runtime.sandbox_trial(program, sandbox)
             if argv is None:
                 continue
-            said_by = ask(argv, self._env, SANDBOX_S, self._deadline, self._root)
+            said_by = self._tried(argv, links)
+            where = f"a work tree of {self._root}, where links are committed" if links else self._root
             if said_by.why is not None:
-                return self._check("sandbox", Fitness.UNKNOWN, f"in {self._root} it {said_by.why}")
+                return self._check("sandbox", Fitness.UNKNOWN, f"in {where}, it {said_by.why}")
             if said_by.exit_code != 0:
                 tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
-                message = f"with {sandbox.name} no command can run in {self._root}: {tail}"
-                # A work tree of its own has a committed link as well; only its `.git` is never one.
+                message = f"with {sandbox.name} no command can run in {where}: {tail}"
                 repair = "put the folder itself in the place of a link that is named here"
+                if links:
+                    repair += ", and commit that"
                 return self._check("sandbox", Fitness.FAIL, message, repair)
         return None
+
+    def _tried(self, argv: Sequence[str], links: Sequence[str]) -> Ran:
+        """In the repository; with `links` in a folder that has these, as a new work tree would. Where they
+        lead makes no difference to a sandbox that refuses what may be changed.
+        """
+        if not links:
+            return ask(argv, self._env, SANDBOX_S, self._deadline, self._root)
+        try:
+            with scratch(self._env) as folder:
+                for name in links:
+                    os.symlink("nowhere", f"{folder}/{name}")
+                return ask(argv, self._env, SANDBOX_S, self._deadline, folder)
+        except RunnerError as error:
+            return Ran(None, "", "", f"cannot be tried: {error.message}")
 
     def shell(self, program: Program) -> Examined:
         """What the commands of the agent find of that which PATH declares."""

@@ -12,11 +12,12 @@ from time import monotonic
 from runner.config import policy
 from runner.disk import programs
 from runner.errors import ConfigInvalid, InReach, RunnerError, RuntimeMissing, Unwritable
-from runner.model import Config, Level, Model, Sandbox
+from runner.model import Config, Level, Model, Sandbox, Task
 from runner.runtimes import get
 from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime
 from runner.state.guard import guard_of
 from runner.usecases import protection, trust
+from runner.usecases.workplace import committed_links
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,15 +71,20 @@ def ready(checks: Sequence[Examined]) -> bool:
 
 def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
     found: dict[str, tuple[Use, ...]] = {}
+    links = committed_links(config.root) if any(map(_is_apart, config.tasks.values())) else ()
     for task in config.tasks.values():
         model = None
         if task.model is not None:
             model = config.models.get(task.model) or Model(None, task.model)
         runtime = (model.runtime if model is not None else None) or task.runtime
-        is_apart = task.workspace == "worktree"
-        use = Use(task.id, model, _sandbox(config, task.sandbox), task.rehearse, is_apart, task.verify)
+        sandbox, is_apart = _sandbox(config, task.sandbox), _is_apart(task)
+        use = Use(task.id, model, sandbox, task.rehearse, is_apart, links if is_apart else (), task.verify)
         found[runtime] = (*found.get(runtime, ()), use)
     return found
+
+
+def _is_apart(task: Task) -> bool:
+    return task.workspace == "worktree"
 
 
 def _sandbox(config: Config, name: str) -> Sandbox:
@@ -166,7 +172,7 @@ def _guardable(config: Config, env: Mapping[str, str]) -> Examined:
     except Unwritable as error:
         message, repair = error.message, error.hint or ""
     writes = any(
-        task.workspace == "worktree" or _sandbox(config, task.sandbox).level is Level.WORKSPACE_WRITE
+        _is_apart(task) or _sandbox(config, task.sandbox).level is Level.WORKSPACE_WRITE
         for task in config.tasks.values()
     )
     return Examined("state-folder", Fitness.FAIL if writes else Fitness.WARN, message, repair)
@@ -196,8 +202,7 @@ def _writers(config: Config) -> Iterator[tuple[Runtime, Sandbox, str]]:
     for name, uses in _uses(config).items():
         for use in uses:
             if use.sandbox.level is Level.WORKSPACE_WRITE:
-                is_apart = config.tasks[use.task].workspace == "worktree"
-                found[name, use.sandbox, "/nowhere" if is_apart else config.root] = None
+                found[name, use.sandbox, "/nowhere" if use.is_apart else config.root] = None
     return ((get(name), sandbox, cwd) for name, sandbox, cwd in found)
 
 

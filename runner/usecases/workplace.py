@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from runner.errors import Conflict, WorkspaceBusy
+from runner.errors import Conflict, RunnerError, WorkspaceBusy
 from runner.model import Level
 from runner.state.manifest import Workspace
 from runner.state.store import manifest_path_of
@@ -174,6 +174,19 @@ def planned(root: str, choice: Choice, run_id: str, env: Mapping[str, str]) -> s
 
     found = repository.find(root)
     return root if found is None else _inside(worktree.place(found.root, run_id, env), root, found)
+
+
+def committed_links(root: str) -> tuple[str, ...]:
+    """The names in the folder `root` that HEAD has as links, and so each work tree that is made of it; ()
+    where nobody can say.
+    """
+    from runner.workspace import repository
+
+    try:
+        found = repository.find(root)
+    except RunnerError:
+        return ()
+    return () if found is None else found.committed_links(os.path.relpath(root, found.root))
 
 
 def _inside(tree: str, root: str, repository: Repository) -> str:

@@ -131,6 +131,13 @@ class Repository(Value):
                 dirty += [name for name in seen if name in unwatched]
         return tuple(dict.fromkeys(dirty)), tuple(line[3:] for line in told if line.startswith("??"))
 
+    def committed_links(self, folder: str) -> tuple[str, ...]:
+        """The names in a folder, relative to the root, that are links in HEAD."""
+        tree = "HEAD^{tree}" if folder == "." else f"HEAD:{folder}"
+        out = self.git.ask("ls-tree", "-z", tree)[1]
+        pairs = (line.partition(b"\t") for line in out.split(b"\0"))
+        return tuple(os.fsdecode(name) for head, _, name in pairs if head.startswith(b"120000 "))
+
     def unwatched(self, git: Git, *, absent: bool = False) -> frozenset[str]:
         """The names that the index of `git` says not to look at, by hand: skip-worktree, assume-unchanged.
         With `absent` also those of the first kind at which nothing stands: a sparse checkout leaves them out.

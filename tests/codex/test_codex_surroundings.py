@@ -44,8 +44,13 @@ def test_a_link_with_which_no_command_can_run_is_found_by_doctor(repo: Repo, lin
     (repo.root / "elsewhere").mkdir()
     (repo.root / link).symlink_to("elsewhere")
     assert (sandbox()["verdict"], link in sandbox()["message"]) == ("fail", True)
+    (repo.root / "elsewhere" / "file").touch()
+    repo.commit()
     (repo.root / link).unlink()
     assert sandbox()["verdict"] == "ok"
+    apart = 'prompt = "x"\nsandbox = "workspace-write"\nworkspace = "worktree"\nrehearse = true\n'
+    repo.config(f"[tasks.work]\n{apart}")
+    assert (sandbox()["verdict"], link in sandbox()["message"]) == ("fail", True), "it is committed"
 
 
 def test_an_isolated_run_starts_no_server_of_the_user(repo: Repo) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from runner.conduct import preflight
+from runner.conduct.preflight import meant
 from runner.model import (
     Config,
     Delegation,
@@ -349,6 +351,34 @@ def test_the_sandbox_is_tried_in_the_repository_as_its_tasks_use_it(place: Place
         assert place.examine([harmless])["codex.sandbox"].verdict is Fitness.OK
     (place.repo / link).unlink()
     assert place.examine([writes])["codex.sandbox"].verdict is Fitness.OK
+
+
+@pytest.mark.parametrize("link", [".agents", ".codex", ".aws"])
+@pytest.mark.parametrize("below", ["", "packages/one/"])
+def test_the_sandbox_is_tried_with_the_links_that_a_work_tree_would_have(
+    place: Place, link: str, below: str
+) -> None:
+    place.codex(sandbox=_NO_COMMAND.replace(".codex", link))
+    os.system(f"git init -q {place.repo}")
+    git = f"git -C {place.repo} -c user.name=A -c user.email=a@example.org"
+    place.repo = place.repo / below
+    (place.repo / "elsewhere").mkdir(parents=True)
+    (place.repo / "elsewhere" / "file").touch()
+    apart = task(sandbox="workspace-write", workspace="worktree")
+    (place.repo / link).symlink_to("elsewhere")
+    assert place.examine([apart])["codex.sandbox"].verdict is Fitness.OK, "no work tree has it"
+    os.system(f"{git} add -A && {git} commit -q -m one")
+    (place.repo / link).unlink()
+    check = place.examine([apart])["codex.sandbox"]
+    assert (check.verdict, "crosses a symlink" in check.message) == (Fitness.FAIL, True)
+    assert "commit" in (check.repair or "")
+    config = place.config([apart], runtimes=settings())
+    gate = preflight.examine(config, meant(config), place.env, rehearse=True)
+    assert [one.name for one in gate if one.verdict is Fitness.FAIL] == ["codex.sandbox"]
+    assert place.examine([apart.replace(sandbox="read-only")])["codex.sandbox"].verdict is Fitness.OK
+    assert not list((place.home / ".local" / "state" / "runner" / "scratch").iterdir())
+    os.system(f"{git} add -A && {git} commit -q -m two")
+    assert place.examine([apart])["codex.sandbox"].verdict is Fitness.OK
 
 
 def test_what_a_login_shell_would_lose_is_told_and_the_own_word_of_the_user_counts(place: Place) -> None:
