@@ -30,6 +30,7 @@ _END_BYTES = 256 * 1024
 _TAIL_BYTES = 4096
 _LOOK_S = 0.05
 _LOOKS_PER_WISH = 4  # a cancel is found by listing a folder, the size of a file is not
+_NOT_FOUND = 127  # what a shell says of a program that it does not find: POSIX.1-2017, 2.8.2
 
 
 class CheckCommand(Value):
@@ -124,6 +125,10 @@ def judge(checks: Sequence[Check]) -> tuple[Outcome, Reason] | None:
     for check in checks:
         if not check.passed:
             hint = "the whole output is in the run's folder (verify-N.log)"
+            if check.exit_code == _NOT_FOUND:
+                hint += (
+                    "; a work tree of its own has only what git tracks: `prepare` adds what else is needed"
+                )
             message = f"`{check.command}` {check.how}"
             return Outcome.REJECTED, Reason("verify_failed", message, hint, check.tail)
     return None

@@ -144,6 +144,13 @@ def test_the_first_check_that_did_not_pass_is_the_verdict() -> None:
     assert reason.message == "`pytest -q` exited with 1"
 
 
+@pytest.mark.parametrize(("code", "told"), [(127, True), (1, False), (126, False), (None, False)])
+def test_who_misses_a_program_hears_what_a_work_tree_of_its_own_lacks(code: int | None, told: bool) -> None:
+    verdict = judge((Check(("npm", "test"), code, False, 0.1, "sh: 1: tape: not found"),))
+    assert verdict is not None and verdict[1].hint is not None
+    assert ("`prepare`" in verdict[1].hint) == told
+
+
 def test_a_check_comes_back_from_its_event() -> None:
     check = Check(("pytest", "-q"), None, True, 600.0, "...")
     assert Check.from_json({"seq": 4, "type": "checked", **check.to_json()}) == check
