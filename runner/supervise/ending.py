@@ -7,11 +7,13 @@ files are sealed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
+from runner import runtimes
 from runner.disk import programs
-from runner.disk.files import read_text, replace_json, withdraw
+from runner.disk.files import no_hole, read_text, replace_json, withdraw
 from runner.model import Outcome, Phase, Reason
 from runner.state import temp
 from runner.state.events import EndTold, complain, read_events
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from runner.verify.record import RolledBack
 
 _DISK_FULL_TRIES = 60
+_LONGEST_LINE = 64 * 1024
+_MOST_REFUSALS = 50
 
 
 def lose(owner: Owner, end: tuple[Outcome, Reason]) -> None:
@@ -75,6 +79,7 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
     end = _told(owner)
     if end is None:
         signs = own_signs(owner)
+        _tell_refused(owner)
         wish = None if survivors else wish or _overspent(owner)
         closing = attempts.closing_turn(owner.invocation, owner.manifest)
         if signs[0] is Outcome.SUCCEEDED and wish is None and closing is not None and _is_as_it_was(owner):
@@ -155,6 +160,20 @@ def _survivors(owner: Owner) -> tuple[Survivor, ...]:
         names = [f"{process.command} ({process.pid})" for process in left]
         owner.log.note("swept", processes=names)
     return survivors_of(owner.tree.sweep(min(2.0, owner.invocation.limits.grace_s)))
+
+
+def _tell_refused(owner: Owner) -> None:
+    """What the program did not let its agent do in this attempt, which its stderr alone says."""
+    run, last, told = owner.run, owner.manifest.attempts[-1], 0
+    if any(e.get("type") == "refused" and e.get("attempt") == last.n for e in read_events(run.events)):
+        return  # by an owner before us
+    runtime, cleaner = runtimes.get(owner.invocation.runtime), owner.cleaner()
+    with contextlib.suppress(OSError), open(run.stderr, "rb", opener=no_hole) as file:
+        file.seek(last.stderr_from)
+        while told < _MOST_REFUSALS and (line := file.readline(_LONGEST_LINE)):
+            if (refusal := runtime.refusal(line.decode(errors="replace").rstrip("\r\n"))) is not None:
+                owner.log.note("refused", attempt=last.n, message=cleaner.text(refusal.text))
+                told += 1
 
 
 def _told(owner: Owner) -> tuple[Outcome, Reason] | None:

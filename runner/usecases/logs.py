@@ -193,7 +193,7 @@ class Reader:
                 continue
             self._events_seen = n + 1
             at = _seconds(str(event.get("at")))
-            if at is None:
+            if at is None or event.get("type") == "refused":  # its line has the time of the refusal
                 continue
             yield at, LogLine(_stamp(at), "run", self._own_text(_event_text(event)))
 

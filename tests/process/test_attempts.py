@@ -25,6 +25,7 @@ def starts(repo: Repo, before: str = "", ladder: str = "resume") -> Run:
     repo.codex(
         f"""cat > /dev/null\n{THREAD}{before}echo x >> "$HOME/attempts"; n=$(wc -l < "$HOME/attempts")\n"""
         f"""until [ -e "$HOME/gate-$n" ]; do sleep 0.05; done\necho "answer = $n" > src/app.py\n"""
+        f"""echo "ERROR codex_core::tools::router: error=call $n is forbidden" >&2\n"""
         f"""{said("done")}{FINISHED}"""
     )
     recovery = f'[recovery]\nladder = ["{ladder}"]\n'
@@ -57,6 +58,8 @@ def test_the_change_of_the_second_attempt_is_taken_back(repo: Repo, run: Run) ->
     manifest = run.wait()
     assert (manifest["status"], manifest["attempt"]) == ("rejected", 2)
     assert "not all was rolled back" not in manifest["reason"]["message"]
+    told = [(one["attempt"], one["message"]) for one in run.events("refused")]
+    assert told == [(1, "call 1 is forbidden"), (2, "call 2 is forbidden")], "each once"
     assert (repo.root / "src/app.py").read_text() == "answer = 41\n"
 
 

@@ -282,6 +282,9 @@ def test_what_codex_refused_is_seen_by_whoever_reads_logs_or_report(repo: Repo) 
     said = "`rm -f a` rejected: rm -f style commands are not permitted"
     lines = repo.json("logs", run["run_id"])["lines"]
     assert [line["text"] for line in lines if line["kind"] == "refused"] == [said, said]
+    assert not any("refused" in line["text"] for line in lines if line["kind"] == "run"), "not twice"
+    events = repo.runs()[0].events("refused")
+    assert [(one["attempt"], one["message"]) for one in events] == [(1, said), (1, said)]
     report = repo.json("report", run["run_id"])
     assert report["refused"] == [said]
     assert any("2 calls that its program refused" in risk for risk in report["residual_risk"])

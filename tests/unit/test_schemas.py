@@ -305,6 +305,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "limit": {"code": "timeout", "message": "ran longer"},
     "signalled": {"signal": "SIGTERM"},
     "suspended": {"seconds": 28800.5},
+    "refused": {"attempt": 1, "message": "a hook forbids it"},
     "swept": {"processes": ["sh (8)"]},
     "exited": {"exit_code": 0, "signal": None},
     "baseline": {"argv": ["true"], "exit_code": 0, "timed_out": False, "duration_s": 0.1},
