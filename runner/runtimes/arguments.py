@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+SANDBOX_HINT = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
+_PROFILE = "a profile can change model and sandbox; put its settings into delegate.toml"
+DECLARED = {
+    "model": "the model of a task is set with `model` and [models.NAME]",
+    "model_reasoning_effort": "set reasoning_effort in [models.NAME]",
+    "sandbox_mode": SANDBOX_HINT,
+    "sandbox_workspace_write.network_access": "set network in [sandboxes.NAME]",
+    "sandbox_workspace_write.writable_roots": "set writable in [sandboxes.NAME]",
+    "profile": _PROFILE,
+    "profiles": _PROFILE,
+}
+"""Keys of programs of this lineage that `[runtimes.X.config]` must not set, and where the value belongs."""
 _PUNCTUATION = {ord(char): "0" for char in "._:-"}
 _LONGEST_THREAD_ID = 128
 

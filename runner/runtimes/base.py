@@ -1,4 +1,4 @@
-"""The interface of an agent CLI: a Protocol and its values. Pure.
+"""What an agent CLI is to us: `Runtime` and its values. Pure.
 
 A runtime never starts a process and never reads a file: it says what to run and what the lines mean.
 docs/adding-a-runtime.md walks through writing one.
@@ -190,29 +190,32 @@ class StoredKey(Value):
 
 
 class Runtime(Protocol):
-    """One agent CLI. Implementations are modules; see `RUNTIMES` in the package."""
+    """One agent CLI. What a program does not say of itself, it cannot do, or nobody knows that it can.
+
+    Implementations are modules; see `RUNTIMES` in the package.
+    """
 
     name: str
     title: str
     """What people call the program, for messages."""
-    candidates: tuple[str, ...]
+    candidates: tuple[str, ...] = ()
     """Commands to look for, in order, when the config names none."""
-    bundled: str | None
+    bundled: str | None = None
     """Path of the program inside site-packages where a PyPI package brings it along."""
     install_hint: str
     """How to get the program."""
-    login_hint: str
-    key_env: tuple[str, ...]
+    login_hint: str = ""
+    key_env: tuple[str, ...] = ()
     """Names whose value alone logs the program in; they reach it only if `env` names them."""
-    resumes: bool
+    resumes: bool = False
     """Whether it can resume a session, and reports the id of its session."""
-    guards: bool
+    guards: bool = False
     """Whether its sandbox makes read-only what the `.git` file of a writable folder names."""
-    confines: bool
+    confines: bool = False
     """Whether its sandbox keeps the agent from writing in /sys, so that it cannot leave its control group."""
-    shell_key: str | None
+    shell_key: str | None = None
     """The key of its settings that says whether commands get a login shell; None where none does."""
-    env_names: tuple[str, ...]
+    env_names: tuple[str, ...] = ()
     """Names besides the default environment that the program itself needs (its home, ...)."""
 
     def identify(self, version_output: str) -> str | None:
@@ -220,9 +223,11 @@ class Runtime(Protocol):
 
     def foreign(self, version_output: str) -> str | None:
         """What else the program is, in words, when `identify` said None and it is known."""
+        return None
 
     def prepare_prompt(self, prompt: str) -> str:
         """The prompt as the program has to get it to read it as a prompt and as nothing else."""
+        return prompt
 
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         """The exact argv; the prompt goes to stdin.
@@ -233,43 +238,53 @@ class Runtime(Protocol):
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
         """The id of the declared provider; None where the program's own login decides."""
+        return None
 
     def secret_env(self, settings: RuntimeSettings, model: Model | None) -> tuple[str, ...]:
         """Names of the keys that this program needs in the environment for this model."""
+        return ()
 
     def stored_key(
         self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
     ) -> StoredKey | None:
         """Where the key may be instead of the environment; None if there is no such place."""
+        return None
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         """What one decoded line of stdout tells; unknown lines give nothing, never an error."""
 
     def refusal(self, line: str) -> Refusal | None:
         """What a line of stderr tells of a call that the program refused; None for most, never an error."""
+        return None
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
         """Where the program's own record of this thread may lie, the likeliest first: a file whose name ends
         in `<thread_id>.jsonl`. () where it keeps none, or none that the session's id identifies.
         """
+        return ()
 
     def session_record(self, record: Json) -> SessionNote | None:
         """What one decoded line of that record tells; None for most, never an error."""
+        return None
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         """What this program's own signs say about how the attempt ended (before our checks)."""
 
     def login_check(self, program: Program) -> tuple[str, ...] | None:
         """argv whose exit status 0 means logged in, or None where the program has no such check."""
+        return None
 
     def own_config(self, env: Mapping[str, str]) -> str | None:
         """The program's own TOML config file, which applies beneath everything that we pass."""
+        return None
 
     def login_file(self, env: Mapping[str, str]) -> str | None:
         """Where the program keeps its login, unless its settings say otherwise; None where in no file."""
+        return None
 
     def mcp_check(self, program: Program) -> tuple[str, ...] | None:
         """argv whose exit status 0 means that an MCP server `delegation` is registered, or None."""
+        return None
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
         """argv that proves that the program's sandbox works on this machine, or None.
@@ -277,6 +292,8 @@ class Runtime(Protocol):
         To be run in a folder where a file may be made: 0 means that a write was refused in it, 3
         that it was not, 2 that this version has no such check.
         """
+        return None
 
     def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
         """argv that ends with 0 where a command can run in the present folder with this sandbox, or None."""
+        return None

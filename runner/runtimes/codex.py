@@ -10,8 +10,9 @@ from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
-from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
-from runner.runtimes.base import Activity, CommandRequest, End, Refusal, SessionNote, StoredKey
+from runner.runtimes.arguments import DECLARED, SANDBOX_HINT, Arguments, refuse_impossible, refuse_owned
+from runner.runtimes.base import Activity, CommandRequest, End, Refusal, Runtime, SessionNote
+from runner.runtimes.jsonvalues import table
 from runner.runtimes.overrides import assignment, mentions
 
 TYPE_CHECKING = False
@@ -19,48 +20,42 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Json
-    from runner.runtimes.base import Runtime
 
 _VERSION = r"(?m)^codex-cli (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
 _KAY = r"(?mi)^kay (\S+)\s*$"
 
-_SANDBOX = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
+_NEVER_ASKS = "`codex exec` never asks: it always runs with approval `never`"
 OWNED = {
-    "model": "the model of a task is set with `model` and [models.NAME]",
-    "model_reasoning_effort": "set reasoning_effort in [models.NAME]",
-    "sandbox_mode": _SANDBOX,
-    "sandbox_permissions": _SANDBOX,
-    "sandbox_workspace_write.network_access": "set network in [sandboxes.NAME]",
-    "sandbox_workspace_write.writable_roots": "set writable in [sandboxes.NAME]",
-    "permissions": _SANDBOX,
-    "default_permissions": _SANDBOX,
-    "approval_policy": "`codex exec` never asks: it always runs with approval `never`",
-    "approvals_reviewer": "`codex exec` never asks: it always runs with approval `never`",
-    "profile": "a profile can change model and sandbox; put its settings into delegate.toml",
-    "profiles": "a profile can change model and sandbox; put its settings into delegate.toml",
+    **DECLARED,
+    "sandbox_permissions": SANDBOX_HINT,
+    "permissions": SANDBOX_HINT,
+    "default_permissions": SANDBOX_HINT,
+    "approval_policy": _NEVER_ASKS,
+    "approvals_reviewer": _NEVER_ASKS,
     "skills.include_instructions": "set skills in [delegation]",
 }
-"""Keys that `[runtimes.codex.config]` must not set, and where the value belongs."""
 
 
-class Codex:
+class Codex(Runtime):
     """See `base.Runtime`."""
 
     name = "codex"
     title = "the OpenAI Codex CLI"
-    candidates: tuple[str, ...] = ("codex",)
-    bundled: str | None = "codex_cli_bin/bin/codex"
+    candidates = ("codex",)
+    bundled = "codex_cli_bin/bin/codex"
     install_hint = (
         "`pip install 'delegate-runner[codex]'` brings a binary along, `npm install -g @openai/codex` puts "
         "one on PATH; or set `command` in [runtimes.codex]"
     )
     login_hint = "log in with `codex login`, or set CODEX_API_KEY and name it in `env` of [runtimes.codex]"
-    key_env: tuple[str, ...] = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
+    key_env = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
     resumes = True
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     confines = True
-    shell_key: str | None = "allow_login_shell"
-    env_names: tuple[str, ...] = ("CODEX_HOME",)
+    shell_key = "allow_login_shell"
+    env_names = ("CODEX_HOME",)
+    # No `prepare_prompt`: `codex exec -` takes any text, a leading `/` or `-` has no meaning on stdin. No
+    # `stored_key`: a provider's key is in the environment only; `codex login status` answers for the login.
 
     def identify(self, version_output: str) -> str | None:
         import re  # once until the program changes
@@ -73,10 +68,6 @@ class Codex:
 
         match = re.search(_KAY, version_output)
         return f"Kay {match[1]}" if match else None
-
-    def prepare_prompt(self, prompt: str) -> str:
-        # `codex exec -` takes any text; a leading `/` or `-` has no meaning on stdin.
-        return prompt
 
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, config = request.sandbox, request.model, request.settings.config
@@ -130,16 +121,10 @@ class Codex:
 
     def secret_env(self, settings: RuntimeSettings, model: Model | None) -> tuple[str, ...]:
         provider = self.provider(settings, model)
-        table = _table(_table(settings.config.get("model_providers")).get(str(provider)))
-        headers = _table(table.get("env_http_headers"))
-        names = [table.get("env_key"), *(headers[key] for key in sorted(headers))]
+        declared = table(table(settings.config.get("model_providers")).get(str(provider)))
+        headers = table(declared.get("env_http_headers"))
+        names = [declared.get("env_key"), *(headers[key] for key in sorted(headers))]
         return tuple(dict.fromkeys(name for name in names if isinstance(name, str) and name))
-
-    def stored_key(
-        self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
-    ) -> StoredKey | None:
-        # A provider's key is in the environment only; `codex login status` answers for the login.
-        return None
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         from runner.runtimes import codex_events  # a start reads no events, and no ending
@@ -152,9 +137,9 @@ class Codex:
         return codex_endings.refusal(line)
 
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
-        folder = home.of_program(env, "CODEX_HOME", ".codex")
         from runner.runtimes import codex_rollout
 
+        folder = home.of_program(env, "CODEX_HOME", ".codex")
         return codex_rollout.folders(folder, thread_id) if folder else ()
 
     def session_record(self, record: Json) -> SessionNote | None:
@@ -256,10 +241,6 @@ _WHO = ("RUNNER_RUN_ID", "RUNNER_MANIFEST")
 
 def _declared_provider(settings: RuntimeSettings, model: Model | None) -> str | None:
     return (model.provider if model is not None else None) or settings.provider
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 RUNTIME: Runtime = Codex()

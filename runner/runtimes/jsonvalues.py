@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 
 from runner.disk import home
 from runner.errors import ConfigInvalid
-from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
+from runner.model import Level, McpServer, Model, Outcome, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
-from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned
-from runner.runtimes.base import Activity, CommandRequest, End, Refusal, SessionNote, StoredKey
+from runner.runtimes.arguments import DECLARED, Arguments, refuse_impossible, refuse_owned
+from runner.runtimes.base import Activity, CommandRequest, End, Runtime, StoredKey
+from runner.runtimes.jsonvalues import table
 from runner.runtimes.overrides import assignment
 
 TYPE_CHECKING = False
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Json
-    from runner.runtimes.base import Runtime
 
 _VERSION = r"(?m)^kay (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
 _CODEX = r"(?m)^codex-cli (\S+)\s*$"
@@ -41,39 +41,29 @@ PROVIDER_KEYS: Mapping[str, str | None] = {
 """The providers that Kay has built in, and the variable that each reads its key from."""
 ALIASES = {"ocg": "opencode-go"}
 
-_SANDBOX = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 OWNED = {
-    "model": "the model of a task is set with `model` and [models.NAME]",
+    **DECLARED,
     "model_provider": "set provider in [runtimes.kay] or [models.NAME]",
-    "model_reasoning_effort": "set reasoning_effort in [models.NAME]",
-    "sandbox_mode": _SANDBOX,
-    "sandbox_workspace_write.network_access": "set network in [sandboxes.NAME]",
-    "sandbox_workspace_write.writable_roots": "set writable in [sandboxes.NAME]",
     "approval_policy": "`kay exec` always runs with approval `never` here",
-    "profile": "a profile can change model and sandbox; put its settings into delegate.toml",
-    "profiles": "a profile can change model and sandbox; put its settings into delegate.toml",
 }
-"""Keys that `[runtimes.kay.config]` must not set, and where the value belongs."""
 
 SAFE_START = "TASK:\n"
 """Put before a prompt that Kay would take for a slash command."""
 
 
-class Kay:
+class Kay(Runtime):
     """See `base.Runtime`."""
 
     name = "kay"
     title = "Kay"
-    candidates: tuple[str, ...] = ("kay", "code", "coder")
-    bundled: str | None = None
+    candidates = ("kay", "code", "coder")
     install_hint = "install Kay and put it on PATH, or set `command` in [runtimes.kay]"
     login_hint = kay_endings.LOGIN_HINT
-    key_env: tuple[str, ...] = ()
-    resumes = False  # `kay exec --json` never prints the id of its thread
-    guards = False  # nothing in its source says so, and it cannot be tried here
-    confines = False  # not known of its sandbox
-    shell_key: str | None = None
-    env_names: tuple[str, ...] = ("KAY_HOME",)
+    env_names = ("KAY_HOME",)
+    # No `resumes`: `kay exec --json` never prints the id of its thread, by which its records are named, too.
+    # Not `guards`, `confines`: nothing in its source says so, and it cannot be tried here. No `login_check`:
+    # `kay login status` looks at the main login only, not at the key of a provider. No `mcp_check`: a
+    # registered server cannot be switched on for one run, which is refused before.
 
     def identify(self, version_output: str) -> str | None:
         match = re.search(_VERSION, version_output)
@@ -138,7 +128,7 @@ class Kay:
 
     def secret_env(self, settings: RuntimeSettings, model: Model | None) -> tuple[str, ...]:
         provider = provider_of(settings, model)
-        custom = _custom(settings).get(provider)
+        custom = table(settings.config.get("model_providers")).get(provider)
         name = custom.get("env_key") if isinstance(custom, Mapping) else PROVIDER_KEYS[provider]
         return (name,) if isinstance(name, str) and name else ()
 
@@ -155,44 +145,18 @@ class Kay:
     def parse(self, record: Json) -> tuple[Activity, ...]:
         return kay_events.parse(record)
 
-    def refusal(self, line: str) -> Refusal | None:
-        return None
-
-    def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
-        # It keeps records like Codex's, but `kay exec --json` never prints the id that they are named by.
-        return ()
-
-    def session_record(self, record: Json) -> SessionNote | None:
-        return None
-
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         return kay_endings.conclude(end)
 
-    def login_check(self, program: Program) -> tuple[str, ...] | None:
-        # `kay login status` looks at the main login only, not at the key of a provider.
-        return None
-
-    def login_file(self, env: Mapping[str, str]) -> str | None:
-        return None
-
-    def mcp_check(self, program: Program) -> tuple[str, ...] | None:
-        return None  # a registered server cannot be switched on for one run: refused before
-
     def own_config(self, env: Mapping[str, str]) -> str | None:
         folder = home.of_program(env, "KAY_HOME", ".kay")
-        return f"{folder}/config.toml" if folder else None
-
-    def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
-        return None
-
-    def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
-        return None
+        return folder and f"{folder}/config.toml"
 
 
 def provider_of(settings: RuntimeSettings, model: Model | None) -> str:
     """The id of the provider; ConfigInvalid if none is declared or it is unknown: no default."""
     declared = (model.provider if model is not None else None) or settings.provider
-    known = {**PROVIDER_KEYS, **_custom(settings)}
+    known = {**PROVIDER_KEYS, **table(settings.config.get("model_providers"))}
     if not declared:
         raise ConfigInvalid(
             "Kay needs a provider, and none is declared",
@@ -222,11 +186,6 @@ def _delegation(server: McpServer) -> dict[str, Any]:
         "tool_timeout_sec": 60,
     }
     return {"mcp_servers.delegation": whole}
-
-
-def _custom(settings: RuntimeSettings) -> Mapping[str, Any]:
-    providers = settings.config.get("model_providers")
-    return providers if isinstance(providers, Mapping) else {}
 
 
 RUNTIME: Runtime = Kay()

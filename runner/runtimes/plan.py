@@ -5,17 +5,15 @@ Only `start --plan` starts it (`runner.conduct.start_plan`); it is not searched 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from runner.errors import ConfigInvalid
 from runner.model import Outcome, Reason
 from runner.runtimes import endings
-from runner.runtimes.base import Activity, End, Kind
+from runner.runtimes.base import Activity, End, Kind, Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.model import Json, Level, Model, Program, RuntimeSettings, Sandbox
-    from runner.runtimes.base import CommandRequest, Refusal, Runtime, SessionNote, StoredKey
+    from runner.model import Json
+    from runner.runtimes.base import CommandRequest
 
 PROGRESS, ENDED = "progress", "ended"
 """The kinds of its lines: `{"type", "text"}`, and at the end `{"type", "code", "message", "hint", "text"}`.
@@ -27,44 +25,19 @@ BREAKER_OPEN = "breaker_open"
 BATCHES_LEFT = "batches_left"
 
 
-class ConductorRuntime:
+class ConductorRuntime(Runtime):
     """See `base.Runtime`."""
 
     name = "plan"
     title = "the conductor"
-    candidates: tuple[str, ...] = ()
-    bundled: str | None = None
     install_hint = "it is part of runner"
-    login_hint = ""
-    key_env: tuple[str, ...] = ()
-    resumes = False  # another run resumes a plan
-    guards = False  # it has no sandbox
-    confines = False  # it runs the checks of batches itself
-    shell_key: str | None = None
-    env_names: tuple[str, ...] = ()
+    # No `resumes`: another run resumes a plan. Not `confines`: it runs the checks of batches itself.
 
     def identify(self, version_output: str) -> str | None:
         return None
 
-    def foreign(self, version_output: str) -> str | None:
-        return None
-
-    def prepare_prompt(self, prompt: str) -> str:
-        return prompt
-
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         raise ConfigInvalid("no task can be run by the conductor", hint="`runner start --plan FILE --task T`")
-
-    def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
-        return None
-
-    def secret_env(self, settings: RuntimeSettings, model: Model | None) -> tuple[str, ...]:
-        return ()
-
-    def stored_key(
-        self, settings: RuntimeSettings, model: Model | None, env: Mapping[str, str]
-    ) -> StoredKey | None:
-        return None
 
     def parse(self, record: Json) -> tuple[Activity, ...]:
         text = record.get("text")
@@ -78,15 +51,6 @@ class ConductorRuntime:
         why = f"{record.get('code')}: {record.get('message')}\n{record.get('hint') or ''}"
         return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_FAILED, why))
 
-    def refusal(self, line: str) -> Refusal | None:
-        return None
-
-    def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
-        return ()
-
-    def session_record(self, record: Json) -> SessionNote | None:
-        return None
-
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         if ending := endings.killed(end):
             return ending
@@ -99,24 +63,6 @@ class ConductorRuntime:
         if end.exit_code is None:
             return endings.lost()
         return endings.failed("cli_failure", f"the conductor ended with status {end.exit_code}", _RESUME, end)
-
-    def login_check(self, program: Program) -> tuple[str, ...] | None:
-        return None
-
-    def own_config(self, env: Mapping[str, str]) -> str | None:
-        return None
-
-    def login_file(self, env: Mapping[str, str]) -> str | None:
-        return None
-
-    def mcp_check(self, program: Program) -> tuple[str, ...] | None:
-        return None
-
-    def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
-        return None
-
-    def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
-        return None
 
 
 RUNTIME: Runtime = ConductorRuntime()
