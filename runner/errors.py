@@ -28,45 +28,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = [
-    "BaselineFailed",
-    "Bug",
-    "CheckMissing",
-    "ConfigInvalid",
-    "Conflict",
-    "DiskFull",
-    "ExitStatus",
-    "ForeignRun",
-    "GaveUpWaiting",
-    "IllegalTransition",
-    "InReach",
-    "InvocationBroken",
-    "ManifestBroken",
-    "ManifestNewer",
-    "NotReady",
-    "NotTrusted",
-    "OwnerStopped",
-    "PlanInvalid",
-    "PlatformUnsupported",
-    "PolicyRefused",
-    "PrepareFailed",
-    "ProgramChanged",
-    "PromptInvalid",
-    "RollbackRefused",
-    "RunNotFound",
-    "RunnerError",
-    "RuntimeMissing",
-    "RuntimeWrong",
-    "StartFailed",
-    "SupervisorFailed",
-    "TaskNotFound",
-    "TooManyFiles",
-    "TooManyProcesses",
-    "Unwritable",
-    "UsageError",
-    "WorkspaceBusy",
-]
-
 
 class ExitStatus(IntEnum):
     """What the process answers to its caller; the same table stands in the README."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner.conduct.consent import Consent
-    from runner.conduct.preflight import Choice
     from runner.model import Config, Sandbox
+    from runner.resolve.choose import Choice
 
 QUESTION = "Do you agree?"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from runner.usecases.doctor import Examined
+    from runner.runtimes.exam import Examined
 
 
 def add_init(parser: Parser) -> None:

@@ -22,19 +22,6 @@ if TYPE_CHECKING:
 
     from runner.model import Config, Sandbox
 
-__all__ = [
-    "Choice",
-    "ConsentMissing",
-    "Examined",
-    "Fitness",
-    "Nested",
-    "examine",
-    "meant",
-    "refuse_nested",
-    "refuse_unready",
-    "refuse_without_consent",
-]
-
 BUDGET_S = 24.0
 """A check that finds the time used up says `unknown`."""
 _AGENT_SIGNS = ("CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID")

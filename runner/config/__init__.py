@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from runner.model import Config
 
-__all__ = ["for_plans", "load", "narrowed_now"]
-
 COMPILE_TIMEOUT_S = 60.0
 
 

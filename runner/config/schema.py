@@ -1,7 +1,7 @@
 """The shape of delegate.toml and policy.toml, and the errors in the shape of a layer.
 
-The JSON Schemas in `schemas/` are generated from these models. The tables are in `tables.py` and
-`plan_tables.py`, the types of single values in `kinds.py`; only these four import pydantic.
+The JSON Schemas in `schemas/` are generated from these models. The tables are in `tables.py`, the types of
+single values in `kinds.py`; only these three import pydantic.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from runner.config.blocks import BLOCKS
 from runner.config.kinds import Level, Name, Runtime, Text, Version
-from runner.config.plan_tables import DelegateTable, EconomicsTable
 from runner.config.policy import USUAL
 from runner.config.tables import (
     BlockTable,
     DefaultsTable,
+    DelegateTable,
     DelegationTable,
+    EconomicsTable,
     ModelTable,
     RecoveryTable,
     RuntimesTable,
     SandboxTable,
     TaskTable,
+    meaning,
 )
 
 
@@ -33,20 +35,19 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="delegate.toml")
 
-    schema_version: Version | None = Field(None, description="Version of this file's format: 1.")
-    defaults: DefaultsTable | None = Field(None, description="What every task starts from.")
-    runtimes: RuntimesTable | None = Field(None, description="Settings of each agent CLI.")
-    models: dict[Name, ModelTable] | None = Field(None, description="Named model settings.")
-    sandboxes: dict[Name, SandboxTable] | None = Field(None, description="Named permission levels.")
-    delegation: DelegationTable | None = Field(None, description="The delegation MCP server.")
-    recovery: RecoveryTable | None = Field(None, description="How a run continues after a failed attempt.")
-    delegate: DelegateTable | None = Field(None, description="How plans are put into batches and run.")
-    economics: EconomicsTable | None = Field(None, description="What delegating a plan costs and saves.")
-    blocks: dict[Name, BlockTable] | None = Field(
-        None,
-        description="Named prompt blocks. Built in are " + ", ".join(BLOCKS) + ".",
+    schema_version: Version | None = meaning("Version of this file's format: 1.")
+    defaults: DefaultsTable | None = meaning("What every task starts from.")
+    runtimes: RuntimesTable | None = meaning("Settings of each agent CLI.")
+    models: dict[Name, ModelTable] | None = meaning("Named model settings.")
+    sandboxes: dict[Name, SandboxTable] | None = meaning("Named permission levels.")
+    delegation: DelegationTable | None = meaning("The delegation MCP server.")
+    recovery: RecoveryTable | None = meaning("How a run continues after a failed attempt.")
+    delegate: DelegateTable | None = meaning("How plans are put into batches and run.")
+    economics: EconomicsTable | None = meaning("What delegating a plan costs and saves.")
+    blocks: dict[Name, BlockTable] | None = meaning(
+        "Named prompt blocks. Built in are " + ", ".join(BLOCKS) + "."
     )
-    tasks: dict[Name, TaskTable] | None = Field(None, description="The tasks; the key is the task id.")
+    tasks: dict[Name, TaskTable] | None = meaning("The tasks; the key is the task id.")
 
 
 class PolicyShape(BaseModel):
@@ -54,51 +55,42 @@ class PolicyShape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="policy.toml")
 
-    schema_version: Version | None = Field(None, description="Version of this file's format: 1.")
-    max_level: Level | None = Field(None, description="The widest sandbox level that may be used.")
-    network: bool | None = Field(None, description="false: no sandbox may have network.")
-    runtimes: list[Runtime] | None = Field(None, description="The agent CLIs that may be used.")
-    models: list[Text] | None = Field(
-        None, description='Globs over model ids that may be used, e.g. "gpt-5*".'
-    )
-    env: list[Text] | None = Field(
-        None, description="Globs over the names of variables that [runtimes.X] env may pass."
-    )
-    config: list[Text] | None = Field(
-        None,
-        description="Globs over dotted keys that [runtimes.X.config] may set, besides "
+    schema_version: Version | None = meaning("Version of this file's format: 1.")
+    max_level: Level | None = meaning("The widest sandbox level that may be used.")
+    network: bool | None = meaning("false: no sandbox may have network.")
+    runtimes: list[Runtime] | None = meaning("The agent CLIs that may be used.")
+    models: list[Text] | None = meaning('Globs over model ids that may be used, e.g. "gpt-5*".')
+    env: list[Text] | None = meaning("Globs over the names of variables that [runtimes.X] env may pass.")
+    config: list[Text] | None = meaning(
+        "Globs over dotted keys that [runtimes.X.config] may set, besides "
         + ", ".join(USUAL["config"])
-        + '. "*" allows all.',
+        + '. "*" allows all.'
     )
-    programs: list[Text] | None = Field(
-        None,
-        description="Globs over what `command` of [runtimes.X] may be, as it is written there, besides "
+    programs: list[Text] | None = meaning(
+        "Globs over what `command` of [runtimes.X] may be, as it is written there, besides "
         + " and ".join(f'"{name}"' for name in USUAL["programs"])
-        + ".",
+        + "."
     )
-    providers: list[Text] | None = Field(
-        None,
-        description="Globs over model providers that may be named, and over URLs in [runtimes.X.config], "
-        'besides "openai", e.g. "https://llm.example.org/*".',
+    providers: list[Text] | None = meaning(
+        "Globs over model providers that may be named, and over URLs in [runtimes.X.config], besides "
+        '"openai", e.g. "https://llm.example.org/*".'
     )
-    verify: list[Text] | None = Field(
-        None,
-        description="Globs over the first word of each verify and prepare command; default none. They run "
-        "outside of the sandbox.",
+    verify: list[Text] | None = meaning(
+        "Globs over the first word of each verify and prepare command; default none. They run outside of "
+        "the sandbox."
     )
-    writable: list[Text] | None = Field(
-        None,
-        description="Globs over absolute folders outside of the repository that [sandboxes.NAME] writable "
-        'may name; default none. "~/" is the home folder.',
+    writable: list[Text] | None = meaning(
+        "Globs over absolute folders outside of the repository that [sandboxes.NAME] writable may name; "
+        'default none. "~/" is the home folder.'
     )
-    max_depth: Annotated[int, Field(ge=0, le=8)] | None = Field(
-        None, description="How deep runs may start runs, whatever [delegation] says."
+    max_depth: Annotated[int, Field(ge=0, le=8)] | None = meaning(
+        "How deep runs may start runs, whatever [delegation] says."
     )
-    max_children: Annotated[int, Field(ge=0, le=64)] | None = Field(
-        None, description="How many runs a run may have running at once, whatever [delegation] says."
+    max_children: Annotated[int, Field(ge=0, le=64)] | None = meaning(
+        "How many runs a run may have running at once, whatever [delegation] says."
     )
-    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="How many tokens a run may use, those below it included, whatever `limits` says."
+    max_tokens: Annotated[int, Field(ge=1)] | None = meaning(
+        "How many tokens a run may use, those below it included, whatever `limits` says."
     )
 
 

@@ -6,13 +6,15 @@ between keys are in `references.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 
 from runner.config import values
 from runner.config.kinds import (
+    Branch,
     Commands,
+    CommitMessage,
     Constraint,
     Contract,
     Duration,
@@ -33,165 +35,134 @@ from runner.config.kinds import (
 )
 from runner.config.layers import default
 
+_Cap = Annotated[int, Field(ge=1, le=1000)]
+_Estimate = Annotated[int, Field(ge=0, le=10**9)]
 _ONE_OF_TWO: list[Any] = [
     {"not": {"required": [name, "limits"], "properties": {"limits": {"required": [name]}}}}
     for name in values.IN_LIMITS
 ]
 
 
+def meaning(text: str) -> Any:
+    """Of a key that may be left out. `{}` in it is the default of the key."""
+    return Field(None, description=text)
+
+
 class Table(BaseModel):
     """What all of them have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    place: ClassVar[str]
+    """The dotted key of the table that has its defaults."""
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> Any:
+        schema = handler(core)
+        for name, key in handler.resolve_ref_schema(schema)["properties"].items():
+            if "{}" in key["description"]:
+                key["description"] = key["description"].replace("{}", default(f"{cls.place}.{name}"))
+        return schema
 
 
 class LimitsTable(Table):
     """What ends a run besides success, as numbers."""
 
-    timeout: Limit | None = Field(None, description="The same as `timeout` beside this table.")
-    idle_timeout: Limit | None = Field(None, description="The same as `idle_timeout` beside this table.")
-    tokens: Tokens | None = Field(
-        None, description=f"Tokens that the run may use; default {default('defaults.limits.tokens')}."
+    place = "defaults.limits"
+    timeout: Limit | None = meaning("The same as `timeout` beside this table.")
+    idle_timeout: Limit | None = meaning("The same as `idle_timeout` beside this table.")
+    tokens: Tokens | None = meaning("Tokens that the run may use; default {}.")
+    tree_tokens: Tokens | None = meaning(
+        "Tokens that the run and the runs below it may use together; default {}."
     )
-    tree_tokens: Tokens | None = Field(
-        None,
-        description="Tokens that the run and the runs below it may use together; "
-        f"default {default('defaults.limits.tree_tokens')}.",
+    warn_at: Fraction | None = meaning(
+        "A warning event comes at this part of a limit, from 0 to 1; default {}."
     )
-    warn_at: Fraction | None = Field(
-        None,
-        description="A warning event comes at this part of a limit, from 0 to 1; "
-        f"default {default('defaults.limits.warn_at')}.",
-    )
-    repeats: Repeats | None = Field(
-        None,
-        description="The same event so many times in a row means stalled; "
-        f"default {default('defaults.limits.repeats')}.",
-    )
-    reconnects: Reconnects | None = Field(
-        None,
-        description="How often the agent may lose its model and look for it again; "
-        f"default {default('defaults.limits.reconnects')}.",
+    repeats: Repeats | None = meaning("The same event so many times in a row means stalled; default {}.")
+    reconnects: Reconnects | None = meaning(
+        "How often the agent may lose its model and look for it again; default {}."
     )
 
 
 class DefaultsTable(Table):
     """What every task starts from."""
 
+    place = "defaults"
     model_config = ConfigDict(json_schema_extra={"allOf": _ONE_OF_TWO})
 
-    runtime: Runtime | None = Field(None, description="Agent CLI that runs the task.")
-    model: Text | None = Field(
-        None, description="A name from [models], or a model id that is passed on as it is."
+    runtime: Runtime | None = meaning("Agent CLI that runs the task.")
+    model: Text | None = meaning("A name from [models], or a model id that is passed on as it is.")
+    sandbox: Text | None = meaning("A name from [sandboxes], or one of the three levels.")
+    timeout: Limit | None = meaning("Wall clock of a run, paused time not counted; default {}.")
+    idle_timeout: Limit | None = meaning("No sign of life for this long means stalled; default {}.")
+    start_timeout: Limit | None = meaning("The first event must come within this time; default {}.")
+    grace: Duration | None = meaning(
+        "Time between the steps of a stop (interrupt, terminate, kill); default {}."
     )
-    sandbox: Text | None = Field(None, description="A name from [sandboxes], or one of the three levels.")
-    timeout: Limit | None = Field(
-        None,
-        description=f"Wall clock of a run, paused time not counted; default {default('defaults.timeout')}.",
+    verify: Commands | None = meaning(
+        "Commands that must succeed after the run, each an array of texts. A plain string is split into "
+        "words; what only a shell understands is refused in it."
     )
-    idle_timeout: Limit | None = Field(
-        None,
-        description="No sign of life for this long means stalled; "
-        f"default {default('defaults.idle_timeout')}.",
+    protect: list[Glob] | None = meaning(
+        "Globs of files that the run must leave as they are, relative to the repository, such as those "
+        "that its checks execute and read; a change there is an error. Default none."
     )
-    start_timeout: Limit | None = Field(
-        None,
-        description="The first event must come within this time; "
-        f"default {default('defaults.start_timeout')}.",
+    verify_from: Literal["run", "base"] | None = meaning(
+        "base: checks run with the files that they name, the settings of their tools, their tests and what "
+        "`protect` covers as they were before the run; default {}."
     )
-    grace: Duration | None = Field(
-        None,
-        description="Time between the steps of a stop (interrupt, terminate, kill); "
-        f"default {default('defaults.grace')}.",
+    expects_change: bool | None = meaning(
+        "false: the task may be done although no file is changed, as with one that only looks whether all "
+        "is right; true: then it is rejected. Default {}."
     )
-    verify: Commands | None = Field(
-        None,
-        description="Commands that must succeed after the run, each an array of texts. "
-        "A plain string is split into words; what only a shell understands is refused in it.",
+    verify_timeout: Duration | None = meaning("Time for each verify command; default {}.")
+    prepare: Commands | None = meaning(
+        "Commands that prepare a work tree of the run's own before the agent starts, written as those of "
+        "`verify`. Not run in place."
     )
-    protect: list[Glob] | None = Field(
-        None,
-        description="Globs of files that the run must leave as they are, relative to the repository, such as "
-        "those that its checks execute and read; a change there is an error. Default none.",
+    prepare_timeout: Duration | None = meaning("Time for each of them; default {}.")
+    rehearse: Rehearse | None = meaning(
+        "true: run against the scripted model, without login and tokens. A path names the script."
     )
-    verify_from: Literal["run", "base"] | None = Field(
-        None,
-        description="base: checks run with the files that they name, the settings of their tools, their "
-        "tests and what `protect` covers as they were before the run; "
-        f"default {default('defaults.verify_from')}.",
+    delegation: bool | None = meaning(
+        "Give the run the delegation MCP server; default is [delegation] enabled."
     )
-    expects_change: bool | None = Field(
-        None,
-        description="false: the task may be done although no file is changed, as with one that only looks "
-        "whether all is right; true: then it is rejected. "
-        f"Default {default('defaults.expects_change')}.",
+    blocks: list[Text] | None = meaning("Names from [blocks] to put into the prompt, in this order.")
+    limits: LimitsTable | None = meaning("What ends a run besides success, as numbers.")
+    scope: list[Glob] | None = meaning(
+        "Globs of what the run may change, relative to the repository; a change elsewhere is a finding. "
+        "Default everything."
     )
-    verify_timeout: Duration | None = Field(
-        None, description=f"Time for each verify command; default {default('defaults.verify_timeout')}."
+    workspace: Literal["in-place", "worktree"] | None = meaning(
+        "Where the run works: in the repository itself, or in a git worktree of its own."
     )
-    prepare: Commands | None = Field(
-        None,
-        description="Commands that prepare a work tree of the run's own before the agent starts, written as "
-        "those of `verify`. Not run in place.",
+    on_failure: Literal["rollback", "keep"] | None = meaning(
+        "What becomes of the changes of a run that failed in place. Default keep where the tree was dirty "
+        "before, else rollback."
     )
-    prepare_timeout: Duration | None = Field(
-        None, description=f"Time for each of them; default {default('defaults.prepare_timeout')}."
+    on_conflict: Literal["refuse", "queue", "worktree"] | None = meaning(
+        "What a start does while another run writes in the same tree; default {}."
     )
-    rehearse: Rehearse | None = Field(
-        None,
-        description="true: run against the scripted model, without login and tokens. "
-        "A path names the script.",
+    output_contract: Contract | None = meaning(
+        "How the result is asked for: final (the last message is JSON), closing-turn (JSON in a turn of "
+        "its own), status-block (a STATUS block in the last message), or false."
     )
-    delegation: bool | None = Field(
-        None, description="Give the run the delegation MCP server; default is [delegation] enabled."
+    conformance: Literal["enforce", "report"] | None = meaning(
+        "What a difference between what was declared and what was in force means: the end of the run, or a "
+        "finding. Default {}."
     )
-    blocks: list[Text] | None = Field(
-        None, description="Names from [blocks] to put into the prompt, in this order."
+    retries: Annotated[int, Field(ge=0, le=10)] | None = meaning("Attempts after the first one; default {}.")
+    map: Text | None = meaning(
+        "A file that describes the repository, put into the prompt; relative to its root."
     )
-    limits: LimitsTable | None = Field(None, description="What ends a run besides success, as numbers.")
-    scope: list[Glob] | None = Field(
-        None,
-        description="Globs of what the run may change, relative to the repository; "
-        "a change elsewhere is a finding. Default everything.",
+    patterns: list[Text] | None = meaning(
+        "Files that show how it is to be done; named to the agent, not pasted."
     )
-    workspace: Literal["in-place", "worktree"] | None = Field(
-        None, description="Where the run works: in the repository itself, or in a git worktree of its own."
+    approach: Text | None = meaning("How to go about it, for the prompt.")
+    execution_note: Text | None = meaning(
+        'The posture of the work, for the prompt, e.g. "Write the tests first."'
     )
-    on_failure: Literal["rollback", "keep"] | None = Field(
-        None,
-        description="What becomes of the changes of a run that failed in place. "
-        "Default keep where the tree was dirty before, else rollback.",
-    )
-    on_conflict: Literal["refuse", "queue", "worktree"] | None = Field(
-        None,
-        description="What a start does while another run writes in the same tree; "
-        f"default {default('defaults.on_conflict')}.",
-    )
-    output_contract: Contract | None = Field(
-        None,
-        description="How the result is asked for: final (the last message is JSON), closing-turn (JSON in a "
-        "turn of its own), status-block (a STATUS block in the last message), or false.",
-    )
-    conformance: Literal["enforce", "report"] | None = Field(
-        None,
-        description="What a difference between what was declared and what was in force means: "
-        f"the end of the run, or a finding. Default {default('defaults.conformance')}.",
-    )
-    retries: Annotated[int, Field(ge=0, le=10)] | None = Field(
-        None, description=f"Attempts after the first one; default {default('defaults.retries')}."
-    )
-    map: Text | None = Field(
-        None, description="A file that describes the repository, put into the prompt; relative to its root."
-    )
-    patterns: list[Text] | None = Field(
-        None, description="Files that show how it is to be done; named to the agent, not pasted."
-    )
-    approach: Text | None = Field(None, description="How to go about it, for the prompt.")
-    execution_note: Text | None = Field(
-        None, description='The posture of the work, for the prompt, e.g. "Write the tests first."'
-    )
-    constraints: list[Text] | None = Field(None, description="What must hold, for the prompt.")
-    testing: list[Text] | None = Field(None, description="Scenarios that tests must cover, for the prompt.")
+    constraints: list[Text] | None = meaning("What must hold, for the prompt.")
+    testing: list[Text] | None = meaning("Scenarios that tests must cover, for the prompt.")
 
 
 class TaskTable(DefaultsTable):
@@ -201,29 +172,20 @@ class TaskTable(DefaultsTable):
         json_schema_extra={"not": {"required": ["prompt", "prompt_file"]}, "allOf": _ONE_OF_TWO},
     )
 
-    title: Text | None = Field(None, description="A line for people.")
-    prompt: Text | None = Field(
-        None, description="What the agent is asked. Without prompt and prompt_file, pass --prompt."
-    )
-    prompt_file: Text | None = Field(
-        None, description="A file with the prompt, relative to the repository root."
-    )
-    files: list[Text] | None = Field(
-        None, description="Files or globs that are named to the agent, not pasted."
-    )
+    title: Text | None = meaning("A line for people.")
+    prompt: Text | None = meaning("What the agent is asked. Without prompt and prompt_file, pass --prompt.")
+    prompt_file: Text | None = meaning("A file with the prompt, relative to the repository root.")
+    files: list[Text] | None = meaning("Files or globs that are named to the agent, not pasted.")
 
 
 class ModelTable(Table):
     """Named model settings."""
 
-    runtime: Runtime | None = Field(None, description="The agent CLI that this model is for.")
-    model: Text | None = Field(None, description="The model id that is passed on.")
-    reasoning_effort: Text | None = Field(
-        None, description='How hard the model thinks, e.g. "low" or "xhigh".'
-    )
-    provider: Text | None = Field(
-        None,
-        description=f"Who serves the model. For kay one of: {', '.join(values.PROVIDERS)} (alias ocg).",
+    runtime: Runtime | None = meaning("The agent CLI that this model is for.")
+    model: Text | None = meaning("The model id that is passed on.")
+    reasoning_effort: Text | None = meaning('How hard the model thinks, e.g. "low" or "xhigh".')
+    provider: Text | None = meaning(
+        f"Who serves the model. For kay one of: {', '.join(values.PROVIDERS)} (alias ocg)."
     )
 
 
@@ -244,119 +206,142 @@ class SandboxTable(Table):
         },
     )
 
-    level: Level | None = Field(None, description="From narrow to wide: " + ", ".join(values.LEVELS) + ".")
-    network: bool | None = Field(
-        None, description="Network for the agent's commands; only with workspace-write."
+    level: Level | None = meaning("From narrow to wide: " + ", ".join(values.LEVELS) + ".")
+    network: bool | None = meaning("Network for the agent's commands; only with workspace-write.")
+    writable: list[Text] | None = meaning(
+        "Folders besides the repository that may be written, relative to its root."
     )
-    writable: list[Text] | None = Field(
-        None,
-        description="Folders besides the repository that may be written, relative to its root.",
-    )
-    allow_danger: bool | None = Field(
-        None, description="Must be true for danger-full-access, which also needs --allow-danger."
+    allow_danger: bool | None = meaning(
+        "Must be true for danger-full-access, which also needs --allow-danger."
     )
 
 
 class CodexTable(Table):
     """The Codex CLI."""
 
-    command: Text | None = Field(
-        None, description=f'A command on PATH or a path; default "{default("runtimes.codex.command")}".'
+    place = "runtimes.codex"
+    command: Text | None = meaning('A command on PATH or a path; default "{}".')
+    version: Constraint | None = meaning('Versions that are accepted; default "{}".')
+    env: list[EnvName] | None = meaning(
+        "Names of variables that may reach the agent. Values are never stored or printed."
     )
-    version: Constraint | None = Field(
-        None, description=f'Versions that are accepted; default "{default("runtimes.codex.version")}".'
-    )
-    env: list[EnvName] | None = Field(
-        None,
-        description="Names of variables that may reach the agent. Values are never stored or printed.",
-    )
-    config: Overrides | None = Field(
-        None, description="Passed to the agent CLI as -c key=value, with their types."
-    )
-    isolated: bool | None = Field(
-        None,
-        description="Keep the MCP servers, hooks and plugins of your own settings of the agent CLI out of "
-        "its runs; Codex only. Default false.",
+    config: Overrides | None = meaning("Passed to the agent CLI as -c key=value, with their types.")
+    isolated: bool | None = meaning(
+        "Keep the MCP servers, hooks and plugins of your own settings of the agent CLI out of its runs; "
+        "Codex only. Default false."
     )
 
 
 class KayTable(CodexTable):
     """The Kay CLI."""
 
-    command: Text | None = Field(
-        None, description=f'A command on PATH or a path; default "{default("runtimes.kay.command")}".'
-    )
-    version: Constraint | None = Field(None, description="Versions that are accepted; default any.")
-    provider: Provider | None = Field(
-        None, description="Who serves the model. An unknown provider is an error, never a default."
+    place = "runtimes.kay"
+    command: Text | None = meaning('A command on PATH or a path; default "{}".')
+    version: Constraint | None = meaning("Versions that are accepted; default any.")
+    provider: Provider | None = meaning(
+        "Who serves the model. An unknown provider is an error, never a default."
     )
 
 
 class RuntimesTable(Table):
     """Settings of each agent CLI."""
 
-    codex: CodexTable | None = Field(None, description="The Codex CLI.")
-    kay: KayTable | None = Field(None, description="The Kay CLI.")
+    codex: CodexTable | None = meaning("The Codex CLI.")
+    kay: KayTable | None = meaning("The Kay CLI.")
 
 
 class DelegationTable(Table):
     """The delegation MCP server, through which a run starts and asks others."""
 
-    enabled: bool | None = Field(
-        None, description=f"Default of a task's `delegation`; default {default('delegation.enabled')}."
+    place = "delegation"
+    enabled: bool | None = meaning("Default of a task's `delegation`; default {}.")
+    server: Literal["inline", "registered"] | None = meaning(
+        "inline: the server is passed for this run. registered: the one in the agent's own settings is "
+        "switched on. Default {}."
     )
-    server: Literal["inline", "registered"] | None = Field(
-        None,
-        description="inline: the server is passed for this run. registered: the one in the "
-        f"agent's own settings is switched on. Default {default('delegation.server')}.",
+    tools: list[Tool] | None = meaning(f"Tools that are offered; default all: {', '.join(values.TOOLS)}.")
+    max_depth: Annotated[int, Field(ge=0, le=8)] | None = meaning("How deep runs may start runs; default {}.")
+    max_children: Annotated[int, Field(ge=0, le=64)] | None = meaning(
+        "How many runs a run may start; default {}."
     )
-    tools: list[Tool] | None = Field(
-        None, description=f"Tools that are offered; default all: {', '.join(values.TOOLS)}."
+    tasks: list[Text] | None = meaning("The tasks that a run may start; default all.")
+    on_parent_end: Literal["cancel", "leave"] | None = meaning(
+        "What becomes of running children when their parent ends; default {}."
     )
-    max_depth: Annotated[int, Field(ge=0, le=8)] | None = Field(
-        None, description=f"How deep runs may start runs; default {default('delegation.max_depth')}."
-    )
-    max_children: Annotated[int, Field(ge=0, le=64)] | None = Field(
-        None, description=f"How many runs a run may start; default {default('delegation.max_children')}."
-    )
-    tasks: list[Text] | None = Field(None, description="The tasks that a run may start; default all.")
-    on_parent_end: Literal["cancel", "leave"] | None = Field(
-        None,
-        description="What becomes of running children when their parent ends; "
-        f"default {default('delegation.on_parent_end')}.",
-    )
-    skills: bool | None = Field(
-        None,
-        description="false: a minimal, deterministic background run; "
-        f"default {default('delegation.skills')}.",
-    )
+    skills: bool | None = meaning("false: a minimal, deterministic background run; default {}.")
 
 
 class RecoveryTable(Table):
     """How a run continues after a failed attempt."""
 
-    ladder: Annotated[list[Literal["resume", "fresh"]], Field(min_length=1)] | None = Field(
-        None,
-        description="How the attempts after the first begin, the last one repeats: "
-        "resume continues the same session, fresh starts another. "
-        f"Default {default('recovery.ladder')}.",
+    place = "recovery"
+    ladder: Annotated[list[Literal["resume", "fresh"]], Field(min_length=1)] | None = meaning(
+        "How the attempts after the first begin, the last one repeats: resume continues the same session, "
+        "fresh starts another. Default {}."
     )
-    api_retries: Annotated[int, Field(ge=0, le=100)] | None = Field(
-        None,
-        description="Repetitions after a failure of the model's service, which count for no attempt; "
-        f"default {default('recovery.api_retries')}.",
+    api_retries: Annotated[int, Field(ge=0, le=100)] | None = meaning(
+        "Repetitions after a failure of the model's service, which count for no attempt; default {}."
     )
-    backoff: Duration | None = Field(
-        None,
-        description="The wait before the first of these, doubled each time; "
-        f"default {default('recovery.backoff')}.",
-    )
-    backoff_max: Duration | None = Field(
-        None, description=f"The longest of these waits; default {default('recovery.backoff_max')}."
-    )
+    backoff: Duration | None = meaning("The wait before the first of these, doubled each time; default {}.")
+    backoff_max: Duration | None = meaning("The longest of these waits; default {}.")
 
 
 class BlockTable(Table):
     """A prompt block."""
 
-    text: Text | None = Field(None, description="What is put into the prompt.")
+    text: Text | None = meaning("What is put into the prompt.")
+
+
+class DelegateTable(Table):
+    """How plans are put into batches, and how these are run."""
+
+    place = "delegate"
+    decision: Literal["auto", "ask"] | None = meaning(
+        "auto goes by the verdict on a plan, ask has a person decide; default {}."
+    )
+    soft_cap: _Cap | None = meaning("So many units make a batch; default {}.")
+    hard_cap: _Cap | None = meaning(
+        "So many units that share files stay in one batch, at least soft_cap; default {}."
+    )
+    oversize: Literal["chain", "keep", "error"] | None = meaning(
+        "What becomes of more units than hard_cap that share files: chain is batches in a row, keep is one "
+        "batch, error refuses the plan (any such group above soft_cap). Default {}."
+    )
+    balance: bool | None = meaning("true: batches of about the same size, 4+4+4 and not 5+5+2; default {}.")
+    trivial: Literal["keep", "local"] | None = meaning(
+        "Whether trivial units are delegated with the others (keep) or not; default {}."
+    )
+    hub_files: list[Glob] | None = meaning(
+        "Globs of files that keep no units together, besides lock files and changelogs."
+    )
+    effort_floor: Literal["minimal", "low", "medium", "high", "xhigh"] | None = meaning(
+        "No batch gets less effort than this; default {}."
+    )
+    max_parallel: Annotated[int, Field(ge=1, le=16)] | None = meaning(
+        "How many batches may run at once; above 1 each has a work tree of its own. Default {}."
+    )
+    max_failures: Annotated[int, Field(ge=1, le=100)] | None = meaning(
+        "So many batches that fail in a row stop the plan; default {}."
+    )
+    files: Literal["strict", "warn", "off"] | None = meaning(
+        "What it means that a batch changes a file that none of its units names: strict is a failure, warn "
+        "a warning, off nothing. Default {}."
+    )
+    commit: Branch | None = meaning(
+        "true: each batch is committed to the branch that is checked out; a text: to the branch of that "
+        "name. Default {}."
+    )
+    commit_message: CommitMessage | None = meaning(
+        "The message of such a commit, with the placeholders "
+        + ", ".join(f"{{{name}}}" for name in values.PLACEHOLDERS)
+        + "; a brace itself is written twice."
+    )
+
+
+class EconomicsTable(Table):
+    """Tokens of the one who delegates a plan, which `runner plan` weighs. Estimates, not limits."""
+
+    place = "economics"
+    fixed: _Estimate | None = meaning("Once for every plan that is delegated; default {}.")
+    batch: _Estimate | None = meaning("For each batch; default {}.")
+    unit: _Estimate | None = meaning("Saved by each unit that is delegated; default {}.")

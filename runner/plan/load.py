@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from runner.text.positions import Path
 
-__all__ = ["PlanReading", "examined", "load", "read", "text_of"]
-
 MAX_BYTES = 64 * 1024 * 1024
 _MARKDOWN = (".md", ".markdown")
 

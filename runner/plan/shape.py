@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from runner.config.values import NAME_PATTERN, command, commands, legal_name
+from runner.config.values import command, commands, legal_name
 from runner.plan.units import EFFORTS, Files, Plan, Unit, leads_outside, normal_path
 from runner.text.globs import matches
 from runner.text.problems import found
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from runner.text.positions import Path
     from runner.text.tables import Found, Reader
-
-__all__ = ["NAME_PATTERN", "plan_of"]
 
 _LONGEST = 4096
 """Characters of a path; the system takes no longer one either."""

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     Spans = Iterator[tuple[int, int, bytes]]
     Finder = Callable[[bytes, int, int], Spans]
 
-__all__ = ["Redactor", "Stream"]
-
 
 class Redactor:
     """Knows the values that must not be seen. May be kept and used again and again.

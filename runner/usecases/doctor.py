@@ -23,8 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.runtimes.base import Runtime
 
-__all__ = ["Examined", "Fitness", "examine", "ready"]
-
 BUDGET_S = 28.0
 """A check that finds the time used up says `unknown`."""
 LOW_SPACE = 1 << 30

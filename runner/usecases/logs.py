@@ -329,16 +329,3 @@ def _seconds(at: str) -> float | None:
 
 def _stamp(at: float | None) -> str | None:
     return None if at is None else timestamp(at)
-
-
-__all__ = [
-    "STREAMS",
-    "WITHHELD",
-    "LogLine",
-    "asked",
-    "follow",
-    "read",
-    "redactor",
-    "refusals",
-    "unknown_secrets",
-]

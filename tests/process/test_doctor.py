@@ -23,8 +23,8 @@ from runner.model import (
     Sandbox,
     Task,
 )
+from runner.runtimes.exam import Examined, Fitness
 from runner.usecases import doctor
-from runner.usecases.doctor import Examined, Fitness
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "standins"))
 

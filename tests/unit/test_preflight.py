@@ -15,8 +15,6 @@ from support.values import a_config, a_task
 from runner.conduct.consent import give
 from runner.conduct.preflight import (
     ConsentMissing,
-    Examined,
-    Fitness,
     Nested,
     examine,
     meant,
@@ -26,6 +24,7 @@ from runner.conduct.preflight import (
 )
 from runner.errors import ConfigInvalid, NotReady, PolicyRefused, RunnerError, TaskNotFound
 from runner.model import Config, Level, Model, Policy, RuntimeSettings, Sandbox
+from runner.runtimes.exam import Examined, Fitness
 
 READS = Sandbox("look", Level.READ_ONLY)
 WRITES = Sandbox("build", Level.WORKSPACE_WRITE)
