@@ -274,6 +274,7 @@ def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
         ignored=tuple(seen["ignored"]),
         ignored_count=seen["ignored_count"],
         added=tuple(seen["added"]),
+        folders=seen["folders"],
     )
 
 
@@ -318,11 +319,15 @@ def _checked_as_declared(owner: Owner, seen: Json | None) -> tuple[Check, ...]:
     if observed is not None and seen is not None:
         root, known = str(seen["root"]), [*filter(None, invocation.verify_programs)]
         own = checks_changed(_allowed(owner, root), observed, root)
+        script = own_checks(_allowed(owner, root), root).is_script
+        made = [at for at in observed.folders if script(at) and not os.path.islink(f"{root}/{at}")]
         lost = sorted({*_started_by(owner, root)} & {*observed.ignored})
         linked = [name for whole in known for name in programs.same_files(whole, root, observed.changed)]
         try:
             if linked:
                 raise ValueError(f"PATH names {linked[0]} by a hard link")
+            if made:
+                raise ValueError(f"{made[0]} is a folder now")
             if lost:
                 raise ValueError(f"git ignores {', '.join(lost[:_NAMED])}")
             if own:

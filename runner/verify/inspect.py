@@ -15,7 +15,7 @@ from runner.verify.own_checks import OwnChecks, guarded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any, Self
 
     from runner.invocation import Invocation
@@ -101,6 +101,8 @@ class Observed(Value):
     """Files among the changed ones that became too large to be recorded: what is in them is not known."""
     added: tuple[str, ...] = ()
     """Those of the changed ones that were not there before."""
+    folders: Mapping[str, bool] = {}
+    """New folders and links at names of the checks, and whether a file of the run is in it."""
     tree: str | None = None
     """The whole workspace then, as the run's private record of it (`workspace.shadow`) has it."""
 
@@ -268,6 +270,9 @@ def checks_changed(allowed: Allowed, observed: Observed, root: str) -> tuple[str
     new, names = set(observed.added), set(own.names)
     read = [path for path in observed.changed if own.read(path, is_new=path in new)]
     read += [path for path in observed.ignored if path in names]
+    for at, is_filled in observed.folders.items():
+        below = [path for path in observed.changed if path.startswith(f"{at}/")]
+        read += [at] if own.take_for(at, below, is_filled=is_filled) else []
     return tuple(dict.fromkeys((*guarded(allowed.protect, observed.changed), *read)))
 
 

@@ -13,7 +13,7 @@ from runner.text.globs import covers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 _PYTHON = ("sitecustomize.py", "usercustomize.py")
 _PYTEST = ("pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg", "conftest.py", *_PYTHON)
@@ -70,10 +70,11 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """Tool -> names of files that say what it does. The last part of a path, or its end, has to match."""
 
+_SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "zsh", "fish"))
 _CALLERS = {
     *("make", "gmake", "tox", "nox", "just", "task", "rake", "pre-commit", "hatch"),
     *("npm", "pnpm", "yarn", "bun", "deno", "gradle", "mvn", "dotnet", "ctest"),
-    *("sh", "bash", "dash", "zsh", "fish"),
+    *_SHELLS,
 }
 """They may call any other tool, and their words do not say which."""
 _TESTERS = {
@@ -88,6 +89,8 @@ _TEST_FILES = (
 _INTERPRETERS = frozenset(("python", "node"))
 _MAIN = ("__main__.py", "index.js")
 """What they run where a folder is named."""
+_GOES_TO = ("cd", "pushd", "-C", "--chdir", "--cwd", "--dir", "--directory", "--prefix")
+"""The word after it is the folder that what follows is relative to."""
 _SEPARATORS = str.maketrans(dict.fromkeys(" \t\n;&|()<>\"'`$={},", "\n"))
 
 
@@ -107,17 +110,26 @@ class OwnChecks:
         behind: Iterable[str] = (),
     ) -> None:
         self._files = files
-        words = [word for argv in checks for each in argv for word in _words(each)]
+        said = [[word for each in argv for word in _words(each)] for argv in checks]
+        words = [word for each in said for word in each]
         tools = {_tool(word) for word in words}
         has_script = any(argv and "/" in argv[0] and _tool(argv[0]) not in SETTINGS for argv in checks)
         calls_anything = has_script or bool(tools & _CALLERS)
         known = SETTINGS if calls_anything else tools & SETTINGS.keys()
         self._settings = {name for tool in known for name in SETTINGS[tool]}
         self._has_tests = calls_anything or bool(tools & _TESTERS)
-        modules = [path for argv in checks for path in _modules(argv)]
+        modules = [path for each in said for path in _modules(each)]
         modules += [f"{word}/{name}" for word in words for name in _MAIN if tools & _INTERPRETERS]
-        self._modules = set(filter(None, (_inside(cwd, path, root) for path in modules)))
-        self._words = {*behind, *self._modules, *filter(None, (_inside(cwd, word, root) for word in words))}
+        cwds = [cwd, *(posixpath.join(cwd, to) for each in said for to in _gone_to(each))]
+        self._modules = {
+            path for path in (_inside(at, name, root) for name in modules for at in cwds) if path
+        }
+        self._readers: dict[str, set[str]] = {}
+        for word, tool in (pair for each in said for pair in _read_by(each)):
+            for path in filter(None, (_inside(at, word, root) for at in cwds)):
+                self._readers.setdefault(path, set()).add(tool)
+        self._readers = {path: {"sh"} for path in behind} | self._readers
+        self._words = {*self._modules, *self._readers}
         guessed = {f"{word}/{name}" for word in self._words for name in _MAIN}  # a named file is no folder
         self._above = {above for path in self._words - guessed for above in _folders_above(path)}
 
@@ -140,6 +152,19 @@ class OwnChecks:
         is_below = any(path.startswith(f"{word}/") for word in self._words)
         return self._has_tests or is_below or (bool(self._words or self._settings) and self._is_named(path))
 
+    def take_for(self, folder: str, below: Collection[str], *, is_filled: bool) -> bool:
+        """Whether they take a new folder, or a link, for what they name. A shell takes it for an empty script
+        (dash says nothing and succeeds), and many tools find nothing to object to in an empty folder. What
+        tools and testers are to look into is no rewritten check. `below` are the files that are new in it.
+        """
+        readers = self._readers.get(folder, set())
+        is_strange = "" in readers and bool(below) and not any(map(looks_like_test, below))
+        return self.is_script(folder) or is_strange or (bool(readers) and not is_filled)
+
+    def is_script(self, path: str) -> bool:
+        """Whether a shell is given it to execute."""
+        return not _SHELLS.isdisjoint(self._readers.get(path, ()))
+
     def _is_named(self, path: str) -> bool:
         return covers(self._files, path)
 
@@ -156,6 +181,8 @@ def _words(text: str) -> Iterator[str]:
         word = word.partition("::")[0].removeprefix("@")
         if word:
             yield word
+        if word[:1] == "-" != word[1:2] and ("/" in word or "." in word):
+            yield word[2:]  # the value of `-fci/test.mk`
 
 
 def _tool(word: str) -> str:
@@ -164,11 +191,39 @@ def _tool(word: str) -> str:
     return "python" if name.startswith("python") and name[6:].replace(".", "").isdigit() else name
 
 
-def _modules(argv: Sequence[str]) -> Iterator[str]:
-    """The files that `python -m NAME` may take from the folder where it is run."""
-    for at, name in enumerate(argv):
-        if at and argv[at - 1] == "-m" and name.replace(".", "").replace("_", "").isalnum():
-            path = name.replace(".", "/")
+def _read_by(words: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Each word, and which tool or shell stands before it; "" is a program that nothing is known of."""
+    tool, was_option = "", False
+    for word in words:
+        yield word, tool
+        is_option, is_path = word[:1] == "-", "/" in word or "." in word
+        is_command = is_option and word[1:2] != "-" and "c" in word
+        if _tool(word) in SETTINGS or _tool(word) in _SHELLS:
+            tool = _tool(word)
+        elif tool in _SHELLS and (is_command or not (is_option or (was_option and not is_path))):
+            tool = ""  # what follows is for the script, or commands
+        was_option = is_option
+
+
+def _gone_to(words: Sequence[str]) -> Iterator[str]:
+    for before, word in zip(("", *words), words, strict=False):
+        if before in _GOES_TO or (word[:2] == "-C" and len(word) > 2):
+            yield word.removeprefix("-C")
+
+
+def _modules(words: Sequence[str]) -> Iterator[str]:
+    """The files that `python -m NAME` or `pytest -p NAME` may take from the folder where it is run, and those
+    of the packages above, which are executed first.
+    """
+    for before, word in zip(("", *words), words, strict=False):
+        is_named = before[:1] == "-" != before[1:2] and before[-1] in "mp"
+        letter = "p" if word[:2] == "-p" else "m"
+        name = word.partition(letter)[2] if word[:1] == "-" != word[1:2] else word if is_named else ""
+        if name.replace(".", "").replace("_", "").isalnum():
+            *above, last = name.split(".")
+            folders = ["/".join(above[: n + 1]) for n in range(len(above))]
+            yield from (f"{folder}{end}" for folder in folders for end in (".py", "/__init__.py"))
+            path = "/".join((*above, last))
             yield from (f"{path}.py", f"{path}/__main__.py", f"{path}/__init__.py")
 
 

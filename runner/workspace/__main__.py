@@ -55,8 +55,8 @@ def main(argv: list[str]) -> int:
 
 
 def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
-    from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored
-    from runner.workspace.earlier import standing
+    from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored, made_at
+    from runner.workspace.earlier import first_of, standing
 
     now = changed(snapshot)
     ignored = changed_ignored(snapshot, now, json.loads(own))
@@ -66,6 +66,7 @@ def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
         "tree": now.tree,
         "changed": sorted(still.instead((*now.names, *now.unrecorded), still.changed)),
         "added": sorted(still.instead(added, still.added)),
+        "folders": made_at(json.loads(own), snapshot, now, first_of(snapshot)[0]),
         "too_large": list(now.large),
         "ignored": ignored[:_IGNORED],
         "ignored_count": len(ignored),

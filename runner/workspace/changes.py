@@ -7,12 +7,12 @@ import stat
 from runner.value import StrEnum, Value
 from runner.workspace.files import REPOSITORY, Entry, entry_at, read_bytes
 from runner.workspace.git import Git, split
-from runner.workspace.ignored import changed_since, own_changed_since
+from runner.workspace.ignored import changed_since, filled_since, own_changed_since
 from runner.workspace.tracked import REFUSED_NAME, SPECIAL, is_refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from runner.workspace.ignores import Untracked
     from runner.workspace.repository import Position
@@ -154,6 +154,28 @@ def changed_ignored(snapshot: Snapshot, now: Changes, own: Collection[str] = ())
         mine = own_changed_since(snapshot.root, snapshot.since_ns, folders, own, snapshot.guarded)
         found = [*dict.fromkeys((*mine, *found))]
     return found
+
+
+def made_at(
+    names: Iterable[str], snapshot: Snapshot, now: Changes, first: Snapshot | None = None
+) -> dict[str, bool]:
+    """At which of some names a folder or a link stands that is new, or may be where git ignores it; and
+    whether files are in it, of the run where git does not. `first` is the snapshot of the first try.
+    """
+    before = snapshot.folders if first is None else first.folders
+    new = {
+        one.path for one in now.paths if one.before is None and one.after and one.after.kind != stat.S_IFREG
+    }
+    new |= {*now.folders_added, *snapshot.folders} - {*before}
+    files = [one.path for one in now.paths if one.after is not None]
+    made = {}
+    for name in names:
+        if name in new:
+            made[name] = any(file.startswith(f"{name}/") for file in files)
+        elif name not in before and snapshot.since_ns is not None:
+            is_filled = filled_since(f"{snapshot.root}/{name}", snapshot.since_ns)
+            made |= {} if is_filled is None else {name: is_filled}
+    return made
 
 
 def diff(snapshot: Snapshot, tree: str | None = None) -> bytes:

@@ -74,13 +74,25 @@ def own_changed_since(
     """What `own` covers in these folders and is other than before; `known` are names that were there then.
     Conflict where too many names are in its reach: an agent could hide among them.
     """
-    found = [path for path in known if not os.path.lexists(f"{root}/{path}")]
+    found = [path for path in known if not _is_file(f"{root}/{path}")]
     for looked_at, (path, status) in enumerate(_own(root, folders, own)):
         if looked_at > _MOST_OWN:
             raise Conflict(f"`protect` reaches more than {_MOST_OWN:,} files that git does not record")
         if status.st_ctime_ns >= since_ns:
             found.append(path)
     return sorted(found)
+
+
+def filled_since(path: str, since_ns: int) -> bool | None:
+    """Whether something is in the folder, or may be; None where none stands that was changed since."""
+    try:
+        found = os.lstat(path)
+        is_meant = stat.S_ISDIR(found.st_mode) and found.st_ctime_ns >= since_ns
+        return bool(os.listdir(path)) if is_meant else None
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return None
 
 
 def _own(root: str, folders: Collection[str], own: Collection[str]) -> Iterator[tuple[str, os.stat_result]]:
@@ -209,7 +221,12 @@ def _is_other(root: str, path: str, since_ns: int, was_there: bool) -> bool:
         found = os.lstat(f"{root}/{path}")
     except OSError:
         return was_there
-    return found.st_ctime_ns >= since_ns and not stat.S_ISDIR(found.st_mode)
+    return was_there if stat.S_ISDIR(found.st_mode) else found.st_ctime_ns >= since_ns
+
+
+def _is_file(path: str) -> bool:
+    """Or a link; no folder, which could stand in its place."""
+    return os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path))
 
 
 def _walk(root: str, top: str, enters: Callable[[str], bool]) -> Iterator[tuple[str, os.stat_result]]:

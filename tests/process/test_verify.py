@@ -221,21 +221,48 @@ def test_a_check_that_git_ignores_is_a_check(repo: Repo, key: str, status: str) 
     assert found["check_changed"]["evidence"] == ["out/test.sh"]
 
 
+@pytest.mark.parametrize("since", ["run", "base"])
+def test_a_folder_or_link_in_the_place_of_a_script_is_taken_for_it(repo: Repo, since: str) -> None:
+    (repo.root / ".gitignore").write_text(".runs/\nout/\n")
+    for name in ("out/replaced", "tests/test_old"):
+        (repo.root / name).parent.mkdir()
+        (repo.root / name).write_text("exit 1\n")
+    places = ("ci/e", "out/new", "out/replaced", "tests/filled", "tests/link", "tests/run")
+    repo.quick_codex(
+        before="mkdir -p tests/run tests/filled tests/added out/new ci; ln -s /dev/null tests/link; "
+        "rm out/replaced; mkdir out/replaced; "
+        "echo > tests/filled/test_a.py; echo > tests/added/test_b.py; git init -q ci/e; echo > ci/e/x"
+    )
+    checks = json.dumps([["true", "tests/added"], *(["sh", place] for place in places)])
+    repo.task(f"verify = {checks}", 'on_failure = "keep"', f'verify_from = "{since}"')
+    repo.commit()
+    run = repo.start("--sandbox", "workspace-write")
+    is_passed = since == "run" and os.path.basename(os.path.realpath("/bin/sh")) == "dash"
+    assert run.wait()["status"] == ("succeeded" if is_passed else "rejected")
+    found = {one["code"]: one for one in json.loads(run.file("result.json"))["findings"]}
+    assert sorted(found["check_changed"]["evidence"]) == [*places]
+
+
 def test_what_is_protected_where_git_records_nothing_is_protected_all_the_same(repo: Repo) -> None:
     (repo.root / ".gitignore").write_text(".runs/\nout/\n")
     for folder in ("out/deep", "sub"):
         (repo.root / folder).mkdir(parents=True)
     (repo.root / "out/deep/golden").write_text("before")
+    (repo.root / "out/deep/replaced").write_text("before")
     repo.git("init", "-q", "sub")
     (repo.root / "sub/ci.sh").write_text("before")
     repo.quick_codex(
-        before="rm out/deep/golden; echo after > sub/ci.sh; echo new > sub/other; echo x > out/x"
+        before="rm out/deep/*; mkdir out/deep/replaced; echo after > sub/ci.sh; echo new > sub/other; "
+        "echo x > out/x"
     )
     repo.task('protect = ["out/deep/*", "sub/ci.sh"]', 'on_failure = "keep"')
     run = repo.start("--sandbox", "workspace-write")
     assert run.wait()["status"] == "rejected"
     (found,) = [one for one in run.ask("report").json()["findings"] if one["code"] == "check_changed"]
-    assert (found["severity"], found["evidence"]) == ("error", ["out/deep/golden", "sub/ci.sh"])
+    assert (found["severity"], found["evidence"]) == (
+        "error",
+        ["out/deep/golden", "out/deep/replaced", "sub/ci.sh"],
+    )
 
 
 def test_git_of_an_agent_and_of_its_checks_obeys_what_the_caller_said_of_it(repo: Repo) -> None:

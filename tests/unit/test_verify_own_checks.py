@@ -156,3 +156,64 @@ def test_of_ignored_files_those_that_are_named_or_protected_count() -> None:
         (Severity.ERROR, ("secrets/a",)),
         (Severity.WARNING, ("out/test.sh",)),
     ]
+
+
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        (["sh", "-c", "cd x && python -m tools.check"], "tools/check.py"),
+        (["python", "-mtools.check"], "tools/check.py"),
+        (["python3", "-Im", "tools.check"], "tools/check/__main__.py"),
+        (["python", "-m", "tools.deep.check"], "tools/__init__.py"),
+        (["python", "-m", "tools.deep.check"], "tools/deep/__init__.py"),
+        (["python", "-m", "tools.check"], "tools.py"),
+        (["pytest", "-p", "tools.plugin"], "tools/plugin.py"),
+        (["pytest", "-ptools.plugin"], "tools/plugin.py"),
+        (["prog", "-fci/rules"], "ci/rules"),
+        (["sh", "-c", "cd ci && ./run"], "ci/run"),
+        (["ninja", "-C", "ci", "-f", "run.ninja"], "ci/run.ninja"),
+        (["ninja", "-Cci", "-f", "run.ninja"], "ci/run.ninja"),
+        (["prog", "--directory=ci", "run"], "ci/run"),
+    ],
+)
+def test_a_module_or_file_is_its_own_however_the_words_name_it(argv: list[str], path: str) -> None:
+    assert OwnChecks([argv]).read(path) and OwnChecks([argv]).read(path, is_new=True)
+    assert not OwnChecks([argv]).read(f"other/{path}")
+
+
+@pytest.mark.parametrize(
+    ("argv", "folder", "below"),
+    [
+        (["sh", "tests/run"], "tests/run", ["tests/run/test_a.py"]),
+        (["sh", "-eu", "tests/run"], "tests/run", ["x"]),
+        (["env", "A=1", "dash", "--", "./run"], "run", ["run/x"]),
+        (["sh", "-c", "make && sh 'ci/run' all"], "ci/run", ["ci/run/x"]),
+        (["sh", "-e", "run"], "run", ["run/x"]),
+        (["run-parts", "ci/all"], "ci/all", ["ci/all/10-pass"]),
+        (["pytest", "tests/new"], "tests/new", []),
+        (["ruff", "check", "src/new"], "src/new", []),
+    ],
+)
+def test_a_new_folder_in_the_place_of_a_check_is_taken_for_it(
+    argv: list[str], folder: str, below: list[str]
+) -> None:
+    assert OwnChecks([argv]).take_for(folder, below, is_filled=bool(below))
+    assert not OwnChecks([argv]).take_for(f"{folder}s", [], is_filled=False)
+
+
+@pytest.mark.parametrize(
+    ("argv", "folder", "below"),
+    [
+        (["pytest", "-q", "tests/new"], "tests/new", ["tests/new/test_a.py"]),
+        (["sh", "-c", "pytest tests/new"], "tests/new", ["tests/new/conftest.py"]),
+        (["python", "-m", "unittest", "discover", "tests/new"], "tests/new", ["tests/new/a.py"]),
+        (["sh", "ci/run.sh", "tests/new"], "tests/new", ["tests/new/test_a.py"]),
+        (["bats", "tests/new"], "tests/new", ["tests/new/a.bats"]),
+        (["mypy", "--strict", "src/new"], "src/new", ["src/new/a.py"]),
+    ],
+)
+def test_a_new_folder_that_is_to_be_examined_is_no_rewritten_check(
+    argv: list[str], folder: str, below: list[str]
+) -> None:
+    own = OwnChecks([argv], behind=[folder])
+    assert not own.take_for(folder, below, is_filled=True)
