@@ -177,6 +177,14 @@ class Repository(Value):
         others = ("ls-files", "-z", "-o", "--exclude-standard")
         return untracked(split(git.run(*others)), split(git.run(*others, "-i", "--directory")))
 
+    def forced(self, rules: bytes) -> tuple[str, ...]:
+        """What is staged or committed in spite of `rules`; the name of a repository ends with a slash."""
+        asked = ("ls-files", "-z", "-c", "-i", "--exclude-from=/dev/stdin")
+        status, out, _ = self.git.ask(*asked, "--with-tree=HEAD", stdin=rules)
+        names = split(out if status == 0 else self.git.ask(*asked, stdin=rules)[1])
+        there = (name for name in dict.fromkeys(names) if os.path.lexists(f"{self.root}/{name}"))
+        return tuple(f"{name}/" if os.path.isdir(f"{self.root}/{name}") else name for name in there)
+
     def ignore_rules(self, settings: dict[str, str], names: Iterable[str]) -> bytes:
         """All that decides now what is ignored, as one list. `names` has all `.gitignore` files, and may have
         some that do not exist.

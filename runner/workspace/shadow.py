@@ -88,6 +88,8 @@ class Before(Value):
     """Of which names in a folder of the index we never read what stands there; None: of none."""
     folders: Mapping[str, int] | None = None
     """Those of the snapshot, at a look."""
+    forced: Callable[[bytes], Iterable[str]] | None = None
+    """By rules: what the user's repository holds in spite of them."""
 
 
 class Seen(Value):
@@ -307,6 +309,9 @@ class Shadow:
         hidden = split(git.run(*others, "-i", "--directory", stdin=rules))
         own = self._ignoring_themselves(listed, before.folders or {})
         ignored = {f"{self.runs}/", *before.ignored, *own}
+        if before.forced is not None and hidden and (forced := before.forced(rules)):
+            known = self.index(index)
+            listed += [name for name in forced if known.entry(name.rstrip("/")) is None]
         return untracked((name for name in listed if not _is_in(name, ignored)), [*hidden, *own])
 
     def _ignoring_themselves(self, listed: Sequence[str], known: Collection[str]) -> list[str]:

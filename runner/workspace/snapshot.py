@@ -107,7 +107,8 @@ class Snapshot(Value):
         if since_ns is None:
             since_ns = _second_of(self.shadow.base)
         ignored = frozenset((*self.ignored_files, *(f"{folder}/" for folder in self.ignored)))
-        return self.shadow.look(Before(since_ns, self.tree, self.usual, ignored, folders=self.folders))
+        known = Before(since_ns, self.tree, self.usual, ignored, folders=self.folders)
+        return self.shadow.look(known.replace(forced=self.repository.forced))
 
     def to_json(self) -> dict[str, Any]:
         """With the version of its form."""

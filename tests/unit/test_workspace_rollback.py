@@ -10,6 +10,7 @@ import pytest
 from support.work import Work
 
 from runner.errors import Conflict, RollbackRefused
+from runner.workspace.changes import changed
 from runner.workspace.rollback import roll_back
 from runner.workspace.snapshot import load
 
@@ -51,6 +52,22 @@ def test_staged_dirty_untracked_and_ignored_files_of_the_user_come_back_as_they_
     assert rolled.is_complete and rolled.index_restored
     assert (work.state(), work.staged()) == (before, staged)
     assert set(rolled.removed) == {"d", "more/deep/file"}
+
+
+def test_a_new_ignored_file_that_a_run_adds_by_force_is_its_change_and_one_of_before_is_not(
+    work: Work,
+) -> None:
+    work.write("old.o", "mine\n")
+    work.write("build/old", "mine\n")
+    before, staged = work.state(), work.staged()
+    taken = work.take()
+    work.write("d/new.o")
+    work.write("old.o", "mine, and edited\n")
+    work.git("add", "-f", "d/new.o", "old.o", "build/old")
+    assert changed(taken).names == ("d/new.o",)
+    assert roll_back(taken).is_complete and work.staged() == staged
+    work.write("old.o", "mine\n")
+    assert work.state() == before
 
 
 @pytest.mark.parametrize("name", WEIRD)

@@ -86,6 +86,39 @@ def test_commits_that_were_made_in_it_are_accepted_as_changes(work: Work) -> Non
     assert work.read("b") == b"committed\n" and work.head() == head
 
 
+@pytest.mark.parametrize("is_committed", [False, True])
+def test_ignored_files_that_were_added_to_git_by_force_are_accepted(work: Work, is_committed: bool) -> None:
+    work.write(".gitignore", "dist/\n*.log\n")
+    work.write("dist/base", "base\n")
+    work.git("add", "-f", "dist/base")
+    work.commit()
+    tree = made(work)
+    for name in ("dist/base", "dist/x", "dist/deep/y", "new/z.log", "dist/not-added", "not-added.log"):
+        write(tree, name, "by the run\n")
+    forced = ["dist/x", "dist/deep/y", "new/z.log"]
+    work.git("add", "-f", *forced, cwd=Path(tree.path))
+    if is_committed:
+        work.git("commit", "-q", "-m", "x", cwd=Path(tree.path))
+        work.git("rm", "-q", "--cached", "dist/x", cwd=Path(tree.path))
+    work.write("dist/mine", "mine\n")
+    assert accept(tree).paths == ("dist/base", *sorted(forced))
+    assert all(work.read(name) == b"by the run\n" for name in ("dist/base", *forced))
+    assert work.read("dist/mine") == b"mine\n" and not os.path.lexists(work.path("dist/not-added"))
+    assert work.git("diff", "--cached", "--name-only") == b""
+
+
+def test_a_repository_that_was_added_by_force_is_no_silent_loss(work: Work) -> None:
+    work.write(".gitignore", "dist/\n")
+    work.commit()
+    tree = made(work)
+    write(tree, "dist/sub/f", "x\n")
+    for words in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", "x")):
+        work.git(*words, cwd=Path(tree.path, "dist/sub"))
+    work.git("add", "-f", "dist/sub", cwd=Path(tree.path))
+    with pytest.raises(Conflict, match="submodule"):
+        accept(tree)
+
+
 def test_conflicts_are_refused_and_nothing_is_changed(work: Work) -> None:
     tree = made(work)
     write(tree, "b", "theirs\n")
