@@ -22,7 +22,7 @@ from runner.config.find import (
     shipped,
 )
 from runner.config.snapshot import Origins, config_from_json
-from runner.disk import files, programs
+from runner.disk import editable, files, programs
 from runner.disk.upwards import git_root
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
 from runner.model import Policy
@@ -97,7 +97,9 @@ def check(
 def _absent(
     config: Config, merged: Mapping[str, Any], stack: Sequence[layers.Layer], env: Mapping[str, str]
 ) -> tuple[Problem, ...]:
-    """The programs of commands that are not there, each where its command is written."""
+    """The programs of commands that are not there, and checks that would import from another checkout, each
+    where its command is written.
+    """
     found: dict[tuple[str | int, ...], str] = {}
     for name, task in config.tasks.items():
         for key, commands in (("verify", task.verify), ("prepare", task.prepare)):
@@ -108,6 +110,8 @@ def _absent(
                     found[*path, n] = f"`{program}` was not found: a start is refused (check_missing)"
                 elif "/" in argv[0] and not programs.is_executable(os.path.join(config.root, argv[0])):
                     found[*path, n] = f"`{argv[0]}` is no program yet: the run has to make it"
+                elif key == "verify" and (lead := editable.of_task(argv, env, config.root, task)) is not None:
+                    found[*path, n] = f"`{argv[0]}` {lead} (checks_elsewhere); {editable.REPAIR}"
     return tuple(layers.setter(stack, path[:-1]).problem(path, text) for path, text in found.items())
 
 

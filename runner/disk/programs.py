@@ -82,19 +82,24 @@ def _is_at(path: str, found: os.stat_result) -> bool:
 
 def stamp(program: str, env: Mapping[str, str]) -> tuple[str, ...]:
     """What runs when this file is executed: it, and the interpreter of a script, each with its identity."""
-    found = [program]
+    found, words = [program], shebang(program)
+    found += words[:1]
+    named = next((word for word in words[1:] if word[0] != "-" and "=" not in word), None)
+    if words and os.path.basename(words[0]) == "env" and named is not None:
+        found.append(on_path(named, env) or named)
+    return tuple(f"{path} {_identity(path)}" for path in found)
+
+
+def shebang(program: str) -> list[str]:
+    """The words of the first line of a script: its interpreter and what that is given. None of them: it is no
+    script.
+    """
     try:
         with open(program, "rb") as file:
             line = file.readline(_LONGEST_LINE)
     except OSError:
-        line = b""
-    if line.startswith(b"#!"):
-        words = os.fsdecode(line[2:]).split()
-        found += words[:1]
-        named = next((word for word in words[1:] if word[0] != "-" and "=" not in word), None)
-        if words and os.path.basename(words[0]) == "env" and named is not None:
-            found.append(on_path(named, env) or named)
-    return tuple(f"{path} {_identity(path)}" for path in found)
+        return []
+    return os.fsdecode(line[2:]).split() if line.startswith(b"#!") else []
 
 
 def _identity(path: str) -> str:

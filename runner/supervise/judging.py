@@ -9,7 +9,7 @@ import contextlib
 import os
 
 from runner import runtimes
-from runner.disk import programs
+from runner.disk import editable, programs
 from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
@@ -30,6 +30,7 @@ from runner.verify.inspect import (
     allowed_by,
     checks_changed,
     findings,
+    of_elsewhere,
     of_settings,
     own_checks,
     relative,
@@ -111,6 +112,9 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         if _is_cancelled(owner):
             wish = _asked(owner, "while it was being verified")
     observed = _observed(seen, claim)
+    elsewhere = _elsewhere(owner, checks)
+    for finding in elsewhere if outcome is Outcome.SUCCEEDED else ():
+        reason = reason.replace(message=f"{reason.message}; but {finding.message}", hint=editable.REPAIR)
     evidence = Evidence(
         outcome=outcome,
         reason=reason,
@@ -120,7 +124,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         problem=problem,
         checks=checks,
         checks_declared=len(owner.invocation.verify) if is_said_done else 0,
-        findings=(*_found(owner, claim, seen, checks), *settings, *_drifted(owner)),
+        findings=(*_found(owner, claim, seen, checks), *settings, *elsewhere, *_drifted(owner)),
         repeated=repeated(owner.manifest, observed, checks),
     )
     judgement = _judged(owner, evidence, seen)
@@ -294,6 +298,14 @@ def _settings_changed(owner: Owner, seen: Json | None) -> tuple[Finding, ...]:
     ):
         complain("the change of settings could not be kept for those who trust them")
     return of_settings(invocation.terms.scope, found, () if seen is None else seen["changed"])
+
+
+def _elsewhere(owner: Owner, checks: Sequence[Check]) -> tuple[Finding, ...]:
+    """Of the first check that is led out of the work tree of the run."""
+    for argv, program in owner.invocation.checks[: len(checks)]:
+        if (found := editable.lead(argv, owner.env, owner.invocation.cwd, program)) is not None:
+            return (of_elsewhere(" ".join(argv), found),)
+    return ()
 
 
 def _drifted(owner: Owner) -> tuple[Finding, ...]:

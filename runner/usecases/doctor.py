@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
 from runner.config import policy
-from runner.disk import programs
+from runner.disk import editable, programs
 from runner.errors import ConfigInvalid, InReach, RunnerError, RuntimeMissing, Unwritable
 from runner.model import Config, Level, Model, Sandbox, Task
 from runner.runtimes import get
@@ -50,6 +50,7 @@ def examine(
         _reach(config, env),
         _space(config.root),
         _delegation(config, invalid),
+        *_elsewhere(config, env),
         *_job(env),
     ]
     for name in sorted(uses) if runtime_names is None else dict.fromkeys(runtime_names):
@@ -202,6 +203,16 @@ def _writers(config: Config) -> Iterator[tuple[Runtime, Sandbox, str]]:
             if use.sandbox.level is Level.WORKSPACE_WRITE:
                 found[name, use.sandbox, "/nowhere" if use.is_apart else config.root] = None
     return ((get(name), sandbox, cwd) for name, sandbox, cwd in found)
+
+
+def _elsewhere(config: Config, env: Mapping[str, str]) -> Iterator[Examined]:
+    """The first check that would import from another checkout than the one that it is to judge."""
+    for task in config.tasks.values():
+        for argv in task.verify:
+            if (found := editable.of_task(argv, env, config.root, task)) is not None:
+                text = f"tasks.{task.id}: `{' '.join(argv)}` {found} (checks_elsewhere)"
+                yield Examined("checks", Fitness.WARN, text, editable.REPAIR)
+                return
 
 
 def _job(env: Mapping[str, str]) -> Iterator[Examined]:

@@ -9,6 +9,7 @@ import os
 
 from runner import runtimes
 from runner.config.policy import task_breaches
+from runner.disk import editable
 from runner.disk.scratch import scratch
 from runner.errors import Conflict, PolicyRefused
 from runner.resolve.choose import find_task
@@ -57,7 +58,7 @@ def of_tasks(
         seen.update(task.verify)
         one = CheckCommand((), config.root, given, "", task.verify_timeout_s)
         done = _run(new, one, secret, env, cancelled)
-        found.append(Rechecked(name, config.root, done))
+        found.append(Rechecked(name, config.root, done, _elsewhere(done, one)))
     return tuple(found)
 
 
@@ -78,7 +79,13 @@ def of_run(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -
     notes = _changed_since(run)
     one = CheckCommand((), then.cwd, given, "", then.verify_timeout_s)
     done = _run(then.checks, one, then.secret_names, env, cancelled)
-    return Rechecked(run.run_id, then.cwd, done, notes)
+    return Rechecked(run.run_id, then.cwd, done, (*notes, *_elsewhere(done, one)))
+
+
+def _elsewhere(done: Iterable[Check], like: CheckCommand) -> tuple[str, ...]:
+    """A check that is led out of the work tree."""
+    leads = ((check.command, editable.lead(check.argv, like.env, like.cwd)) for check in done)
+    return tuple(f"`{command}` {found} (checks_elsewhere)" for command, found in leads if found)[:1]
 
 
 def _changed_since(run: RunDir) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from typing import Any, Self
 
+    from runner.disk.editable import Lead
     from runner.invocation import Invocation
     from runner.verify.checks import Check
     from runner.verify.claim import Claim
@@ -119,6 +120,7 @@ FINDINGS = {
     "empty_diff": "the agent says completed, but nothing was changed",
     "claim_contradicted": "the agent says completed, but a check failed",
     "check_changed": "a changed file is executed or read by the checks, or `protect` covers it",
+    "checks_elsewhere": "a check imports from another checkout of the repository than that of the run",
     "config_drift": "the runtime did not use the declared settings (from the conformance check)",
     "claimed_outside": "the agent says it changed a file outside the repository",
     "claimed_missing": "the agent says it changed a file that does not exist",
@@ -203,6 +205,13 @@ def of_settings(
     severity = Severity.WARNING if is_wanted or not hidden else Severity.ERROR
     text = f"{_count(changed)} changed that later runs obey"
     return (_finding("settings_changed", severity, text, changed),)
+
+
+def of_elsewhere(command: str, lead: Lead) -> Finding:
+    """Of a check that does not judge the files of its run."""
+    return _finding(
+        "checks_elsewhere", Severity.WARNING, f"`{_word(command)}` {lead}", (lead.by, lead.folder)
+    )
 
 
 def outside_scope(scope: Sequence[str], changed: Iterable[str]) -> tuple[str, ...]:

@@ -142,6 +142,10 @@ def _risks(allowed: Allowed, found: Record, settings: Conformance, refused: int)
         (allowed.writes and not allowed.scope, "no scope is declared: changes anywhere are accepted"),
         ("scope_violation" in codes, "files outside the scope were changed"),
         ("check_changed" in codes, "files that its own checks execute or read were changed by the run"),
+        (
+            "checks_elsewhere" in codes,
+            "the checks import from another checkout: they say nothing of this one",
+        ),
         ("changed_not_claimed" in codes, "the agent does not list all the files that it changed"),
         ("changed_dirty" in codes, "the diff of some files includes earlier, uncommitted changes"),
         (bool(unverified), f"settings that could not be verified: {unverified}"),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+from support.ended import commit
 from support.processes import look
 from support.repo import Repo
 from support.waiting import wait_until
@@ -272,3 +275,37 @@ def test_git_of_an_agent_and_of_its_checks_obeys_what_the_caller_said_of_it(repo
     run = task.start(env={**given, "GIT_DIR": "/elsewhere"})
     assert run.wait()["status"] == "succeeded"
     assert [repo.note(name).read_text() for name in ("agent", "check")] == ["It's me\n"] * 2
+
+
+def test_a_check_that_imports_from_your_checkout_is_said_before_a_run_and_of_it(repo: Repo) -> None:
+    (repo.root / "src").mkdir()
+    commit(repo.root, **{".gitignore": ".runs/\n", "src/pkg.py": "", "ok.py": "import pkg\n"})
+    venv = repo.home / "env"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    (site,) = venv.glob("lib/python3*/site-packages")
+    (site / "__editable__.pkg-1.pth").write_text(f"{repo.root}/src\n")
+    command = [f"{venv}/bin/python", "ok.py"]
+    repo.quick_codex()
+    repo.task(f"verify = {json.dumps([command])}", 'workspace = "worktree"')
+    led = f"imports from {repo.root}/src, which {site}/__editable__.pkg-1.pth names"
+
+    noted = repo.cli("check", "--format", "json").json()["notes"]
+    assert [led in note["message"] and "(checks_elsewhere)" in note["message"] for note in noted] == [True]
+    checks = {one["name"]: one for one in repo.cli("doctor", "--format", "json").json()["checks"]}
+    assert checks["checks"]["verdict"] == "warn" and led in checks["checks"]["message"]
+
+    run = repo.start()
+    manifest = run.wait()
+    assert manifest["status"] == "succeeded"
+    assert led in manifest["reason"]["message"] and "PYTHONPATH" in manifest["reason"]["hint"]
+    told = run.ask("report").json()
+    assert [(one["code"], one["severity"]) for one in told["findings"]] == [("checks_elsewhere", "warning")]
+    assert any("another checkout" in risk for risk in told["residual_risk"])
+    assert [led in note for note in run.ask("verify").json()["verified"][0]["notes"]] == [True]
+
+    command = ["env", "PYTHONPATH=src", *command]
+    repo.task(f"verify = {json.dumps([command])}", 'workspace = "worktree"')
+    assert repo.cli("check", "--format", "json").json()["notes"] == []
+    run = repo.start()
+    assert run.wait()["reason"]["hint"] is None
+    assert run.ask("report").json()["findings"] == []

@@ -1,0 +1,217 @@
+"""Whether a check is led to another checkout by an editable install, as its files alone tell it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runner.disk.editable import lead
+
+FINDER = "import __editable___pkg_finder; __editable___pkg_finder.install()"
+
+
+class Place:
+    """A repository with a package, a work tree of it, and an environment outside of both."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repo, self.tree, self.venv = folder / "repo", folder / "trees" / "tree", folder / "env"
+        (self.repo / "src" / "pkg").mkdir(parents=True)
+        (self.repo / "src" / "pkg" / "__init__.py").touch()
+        (self.repo / "tests").mkdir()
+        (self.repo / "tests" / "test_it.py").touch()
+        for args in (
+            ("init", "-q"),
+            ("add", "."),
+            ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"),
+            ("worktree", "add", "-q", "--detach", str(self.tree)),
+        ):
+            subprocess.run(("git", *args), cwd=self.repo, check=True, capture_output=True)
+        self.site = self.venv / "lib" / "python3.12" / "site-packages"
+        self.site.mkdir(parents=True)
+        (self.venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
+        self.program("python", "", link=sys.executable)
+        self.program("pytest", f"#!{self.venv}/bin/python\n")
+        self.env = {"PATH": f"{self.venv}/bin:/usr/bin:/bin", "HOME": str(folder)}
+
+    def program(self, name: str, text: str, link: str | None = None) -> None:
+        path = self.venv / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        if link is None:
+            path.write_text(text)
+            path.chmod(0o755)
+        else:
+            path.symlink_to(link)
+
+    def installed(self, line: str, name: str = "__editable__.pkg-1.pth") -> None:
+        (self.site / name).write_text(f"{line}\n")
+
+    def write(self, name: str, text: str = "") -> None:
+        path = self.tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def led(self, *argv: str, **env: str) -> str | None:
+        """To which folder of the repository."""
+        found = lead(argv, {**self.env, **env}, str(self.tree))
+        return None if found is None else os.path.relpath(found.folder, self.repo)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("__editable__.pkg-1.pth", "{repo}/src"),
+        ("_editable_impl_pkg.pth", "{repo}/src"),
+        ("pkg.pth", "# of poetry\n\n{repo}/src/"),
+        ("easy-install.pth", "/nowhere\n{repo}/src"),
+        ("__editable__.pkg-1.pth", FINDER),
+    ],
+)
+def test_what_an_editable_install_leaves_is_known_by_its_files(place: Place, name: str, line: str) -> None:
+    assert place.led("pytest") is None
+    (place.site / "__editable___pkg_finder.py").write_text(
+        f"import sys\nMAPPING: dict[str, str] = {{'pkg': '{place.repo}/src/pkg'}}\n"
+    )
+    place.installed(line.format(repo=place.repo), name)
+    assert place.led("pytest", "-q") == "src"
+    found = lead(["pytest"], place.env, str(place.tree))
+    assert found is not None and found.by == f"{place.site}/{name}"
+    assert lead(["pytest"], place.env, str(place.repo)) is None
+    assert lead(["pytest"], place.env, str(place.repo), is_apart=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("led", "argv"),
+    [
+        (True, "python -m pytest"),
+        (True, "timeout 60 pytest -q"),
+        (True, "{venv}/bin/python tests/test_it.py"),
+        (True, "env X=1 pytest"),
+        (True, "sh -c 'cd tests && pytest ..'"),
+        (True, "make test"),
+        (True, "sh ci/test.sh"),
+        (True, "./ci/test.sh"),
+        (True, "poetry run pytest"),
+        (True, "uv run --no-sync pytest"),
+        (False, "uv run pytest"),
+        (False, "tox -e py"),
+        (False, "ruff check"),
+        (False, "python -m mypy src"),
+        (False, "env PYTHONPATH=src pytest"),
+        (False, "env PYTHONPATH=lib:src python -m pytest"),
+        (True, "env PYTHONPATH=lib pytest"),
+        (True, "env PYTHONPATH={repo}/src pytest"),
+        (False, "sh -c 'PYTHONPATH=$PWD/src:$PYTHONPATH pytest'"),
+        (False, """sh -c 'PYTHONPATH="$(pwd)/src" pytest'"""),
+        (False, "pytest -o pythonpath=src"),
+        (False, """python -c "import sys; sys.path.insert(0, 'src'); import pkg\""""),
+        (True, "python -c 'import pkg'"),
+        (False, "git diff --check"),
+        (False, "./not-there"),
+    ],
+)
+def test_the_words_of_a_check_say_what_it_imports_first(place: Place, led: bool, argv: str) -> None:
+    place.installed(f"{place.repo}/src")
+    (place.tree / ".venv").symlink_to(place.venv)
+    place.write("ci/test.sh", "#!/bin/sh\n# PYTHONPATH=src would be better\nexec pytest\n")
+    (place.tree / "ci" / "test.sh").chmod(0o755)
+    place.write("Makefile", "test:\n\tpytest -q\n")
+    for name in ("uv", "poetry", "tox", "ruff"):
+        place.program(name, f"#!{place.venv}/bin/python\n")
+    words = argv.format(repo=place.repo, venv=place.venv)
+    assert place.led(*shlex.split(words)) == ("src" if led else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "led"),
+    [
+        ("pyproject.toml", '[tool.pytest.ini_options]\npythonpath = ["src"]\n', False),
+        ("pytest.ini", "[pytest]\npythonpath = src\naddopts = -q\n", False),
+        ("tox.ini", "[pytest]\npythonpath =\n    lib\n    src\n", False),
+        ("pytest.ini", "[pytest]\npythonpath = lib\n", True),
+        ("conftest.py", "import sys\nsys.path.insert(0, 'src')\n", False),
+        ("tests/conftest.py", "import pytest\n", True),
+        ("src/conftest.py", "", False),
+        ("src/pkg/tests/test_it.py", "", False),
+        ("src/pkg/test_it.py", "", False),
+        ("Makefile", "test:\n\tPYTHONPATH=src pytest\n", True),
+    ],
+)
+def test_what_pytest_puts_first_is_known(place: Place, name: str, text: str, led: bool) -> None:
+    place.installed(f"{place.repo}/src")
+    place.write(name, text)
+    assert place.led("pytest") == ("src" if led else None)
+    if name == "Makefile":
+        assert place.led("make") is None
+    if name.startswith("src"):
+        assert place.led("pytest", "--import-mode=importlib") == "src"
+
+
+def test_a_flat_layout_is_found_first_by_the_module_and_not_by_the_script(place: Place) -> None:
+    place.installed(str(place.repo))
+    assert place.led("pytest") == "."
+    assert place.led("python", "-m", "pytest") is None
+    assert place.led("python", "-m", "unittest") is None
+    place.write("tests/__init__.py")
+    assert place.led("pytest") is None
+
+
+def test_an_environment_of_the_trees_own_leads_nowhere_and_a_copy_of_yours_does(place: Place) -> None:
+    own = place.tree / ".venv"
+    (own / "lib" / "python3.12" / "site-packages").mkdir(parents=True)
+    (own / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (own / "bin").mkdir()
+    (own / "bin" / "python").symlink_to(sys.executable)
+    (own / "lib" / "python3.12" / "site-packages" / "pkg.pth").write_text(f"{place.tree}/src\n")
+    place.installed(f"{place.repo}/src")
+    assert place.led(".venv/bin/python", "-m", "pytest") is None
+    (own / "bin" / "pytest").write_text(f"#!{place.venv}/bin/python\n")
+    (own / "bin" / "pytest").chmod(0o755)
+    assert place.led(".venv/bin/pytest") == "src"
+    long = f'#!/bin/sh\n\'\'\'exec\' "{place.venv}/bin/python" "$0" "$@"\n'
+    (own / "bin" / "pytest").write_text(long)
+    assert place.led(".venv/bin/pytest") == "src"
+
+
+def test_other_repositories_and_folders_that_are_gone_are_no_other_checkout(
+    place: Place, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    (other / "src").mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", other], check=True)
+    place.installed(f"{other}/src\n{place.repo}/gone\n{place.tree}/src")
+    assert place.led("pytest") is None
+    assert place.led("pytest", PYTHONPATH=f"{place.repo}/src") == "src"
+
+
+def test_a_check_in_place_is_led_to_another_work_tree_of_the_user(place: Place) -> None:
+    place.installed(f"{place.tree}/src")
+    found = lead(["pytest"], place.env, str(place.repo))
+    assert found is not None and found.folder == f"{place.tree}/src"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link", "nul", "huge"])
+def test_files_of_an_environment_that_are_none_do_not_hold_the_reader_up(place: Place, kind: str) -> None:
+    path = place.site / "odd.pth"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        path.symlink_to(path)
+    elif kind == "nul":
+        path.write_bytes(b"\0\xff/x\nimport \0\n")
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    place.installed(f"{place.repo}/src", "z.pth")
+    assert place.led("pytest") == "src"
