@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _VERSION = 3
 _NAME = ".index.json"
 _LARGEST = 64 << 20
+_REMOVED = ".removed"
 
 
 class RunRow(Value):
@@ -80,6 +81,19 @@ def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
         for run in _names(f"{repo}/{RUNS}/{task}/cli"):
             if run in known or is_run_id(run):
                 yield task, run
+
+
+def half_of(run: RunDir) -> RunDir:
+    """Where the folder of a run is while it is being removed: under this name it is none."""
+    return RunDir(run.repo, run.task_id, f".{run.run_id}{_REMOVED}")
+
+
+def halves(repo: str) -> Iterator[RunDir]:
+    """What is left of runs whose removal was killed."""
+    for task in _tasks(repo):
+        for name in _names(f"{repo}/{RUNS}/{task}/cli"):
+            if name.endswith(_REMOVED) and is_run_id(name[1 : -len(_REMOVED)]):
+                yield RunDir(repo, task, name)
 
 
 def next_run_id(repo: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -112,7 +113,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
         finally:
             os.close(lock_fd)
     if not dry_run:
-        cgroup.tidy()
+        _tidy(root)
     return Cleaned(tuple(removed[::-1]), tuple(undecided[::-1]), tuple(stopped[::-1]), tuple(foreign[::-1]))
 
 
@@ -156,10 +157,24 @@ def _is_needed(manifest: Manifest) -> bool:
     return False
 
 
+def _tidy(root: str) -> None:
+    """Removes what those have left that were killed over the end of a run."""
+    cgroup.tidy()
+    for half in index.halves(root):
+        if not_to_be_removed(half) is None:
+            half.discard()
+
+
 def _remove(run: RunDir) -> None:
+    """Under another name, so that it is gone in one step: who is killed over the rest leaves no half of a
+    run. Another `clean` may help with that.
+    """
     import shutil
 
-    shutil.rmtree(run.path)
+    half = index.half_of(run)
+    os.rename(run.path, half.path)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(half.path)
 
 
 def _without_abandoned(run: RunDir, *, dry_run: bool) -> list[RunRow]:

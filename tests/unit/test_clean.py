@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from support.disks import read_only_disk, small_disk
 from support.ended import an_ended_run
 
+from runner.errors import RunNotFound, Unwritable
 from runner.model import Phase
+from runner.state.index import half_of, scan
 from runner.state.lineage import lineage_of
-from runner.state.store import RunDir
+from runner.state.store import RunDir, new_run_id
 from runner.usecases.clean import clean
+from runner.usecases.look import look, runs
+
+FILES = ("stdout.jsonl", "result.json", "a")
+KILLED = """
+import os, signal, sys
+from runner.usecases.clean import clean
+
+left = int(sys.argv[2])
+
+def die(event, args):
+    global left
+    if event in ("os.remove", "os.rmdir", "os.rename"):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(die)
+clean(sys.argv[1], older_than_s=0, dry_run=False)
+"""
 
 
 def removed(root: Path) -> set[str]:
@@ -46,3 +71,67 @@ def test_a_run_whose_parent_is_gone_or_cannot_be_read_is_removed(tmp_path: Path)
         os.unlink(path)
     Path(broken.manifest).write_text("{")
     assert {run.run_id for run in children} <= removed(tmp_path)
+
+
+@pytest.mark.parametrize("missing", [None, "invocation.json"])
+def test_a_run_whose_removal_was_killed_is_whole_or_gone_and_the_next_clean_removes_the_rest(
+    tmp_path: Path, missing: str | None
+) -> None:
+    """At each of its steps, also where a cache knows the run."""
+    steps, ended = 0, -signal.SIGKILL
+    while ended == -signal.SIGKILL:
+        steps += 1
+        run = an_ended_run(tmp_path)
+        for name in FILES:
+            Path(run.path, name).write_text("x")
+        if missing is not None:
+            Path(run.path, missing).unlink()
+        scan(str(tmp_path))
+        program = [sys.executable, "-c", KILLED, str(tmp_path), str(steps)]
+        ended = subprocess.run(program, check=False, timeout=60).returncode
+        shown = [row.run_id for row in runs(str(tmp_path), task=None, everything=True)]
+        if run.is_described():
+            assert shown == [run.run_id]
+            assert {*FILES} <= {*os.listdir(run.path)}, f"killed at step {steps}"
+        else:
+            assert shown == []
+            with pytest.raises(RunNotFound):
+                look(run)
+        removed(tmp_path)
+        assert os.listdir(os.path.dirname(run.path)) == [], f"killed at step {steps}"
+    assert ended == 0
+    assert steps > 6
+
+
+def test_two_that_remove_the_same_run_are_none_in_the_way_of_the_other(tmp_path: Path) -> None:
+    for _ in range(2):
+        for _ in range(10):
+            an_ended_run(tmp_path)
+        words = [sys.executable, "-c", KILLED, str(tmp_path), "-1"]
+        both = [subprocess.Popen(words) for _ in range(2)]
+        assert [one.wait(timeout=60) for one in both] == [0, 0]
+        assert os.listdir(tmp_path / ".runs/work/cli") == []
+
+
+def test_the_rest_of_a_removal_is_left_alone_where_others_could_have_put_it_there(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    rest = half_of(run).path
+    os.rename(run.path, rest)
+    os.chmod(rest, 0o777)
+    linked = half_of(RunDir(run.repo, run.task_id, new_run_id())).path
+    os.symlink(tmp_path, linked)
+    removed(tmp_path)
+    assert os.path.isdir(rest)
+    assert os.path.islink(linked)
+    os.chmod(rest, 0o700)
+    removed(tmp_path)
+    assert not os.path.exists(rest)
+
+
+def test_a_run_whose_folder_cannot_be_written_stays_whole(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 512) as disk:
+        run = an_ended_run(disk)
+        with read_only_disk(disk), pytest.raises(Unwritable):
+            removed(disk)
+        assert look(run).status == "succeeded"
+        assert removed(disk) == {run.run_id}
