@@ -22,15 +22,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
+import machine_faults
 import plan_faults
 import run_faults
 import tree_faults
 from invariants import settles
 from scene import Scene
 
-FAULTS = {**run_faults.FAULTS, **tree_faults.FAULTS, **plan_faults.FAULTS}
+FAULTS = {**run_faults.FAULTS, **tree_faults.FAULTS, **plan_faults.FAULTS, **machine_faults.FAULTS}
 SMALL = {"full_disk"}
 """Whose scene lies on a disk of its own, which needs root."""
+
+
+APART = "RUNNER_SOAK_APART"
+"""Set in a trial that has namespaces of its own already."""
 
 
 @contextlib.contextmanager
@@ -52,9 +57,11 @@ def place(fault: str) -> Iterator[Path]:
 
 def tried(fault: str, seed: int) -> list[str]:
     """What was violated in this trial."""
+    if fault in machine_faults.FAULTS and os.environ.get(APART) is None:
+        return tried_apart(fault, seed)
     with place(fault) as base:
         os.environ["XDG_STATE_HOME"] = str(base / "home/.local/state")  # where the commands have their key
-        scene = Scene(base, random.Random(f"{seed}:{fault}"))
+        scene = Scene(base, random.Random(f"{seed}:{fault}"), seed)
         try:
             FAULTS[fault](scene)
             settles(scene)
@@ -63,6 +70,26 @@ def tried(fault: str, seed: int) -> list[str]:
         finally:
             scene.close()
         return scene.violations
+
+
+def tried_apart(fault: str, seed: int) -> list[str]:
+    """The trial in namespaces of its own, whose first process is a shell: it reaps the orphans. Nothing
+    without root.
+    """
+    if os.geteuid() != 0:
+        return []
+    words = [sys.executable, __file__, "--fault", fault, "--seed", str(seed), "--seconds", "0.05"]
+    apart = ["unshare", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child", "bash", "-c"]
+    done = subprocess.run(
+        [*apart, '"$@"; exit $?', "bash", *words],
+        env={**os.environ, APART: "1"},
+        capture_output=True,
+        text=True,
+    )
+    found = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("VIOLATED ")]
+    if done.returncode != int(bool(found)):
+        found.append(f"the trial itself: {done.returncode} {done.stderr[-500:]}")
+    return found
 
 
 def main() -> int:

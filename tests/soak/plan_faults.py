@@ -16,19 +16,19 @@ _COMMIT = "commit = true"
 _APART = "max_parallel = 2"
 
 
-def _plan(scene: Scene, batches: int = 2) -> list[str]:
+def plan(scene: Scene, batches: int = 2) -> list[str]:
     """In place or side by side, with commits or without; what was chosen."""
     chosen = [line for line in (_COMMIT, _APART) if scene.rng.random() < 0.5]
     prepares(scene.repo, [writes(n) for n in range(1, batches + 1)], *chosen)
     return chosen
 
 
-def _begun(scene: Scene, *words: str) -> Run | None:
+def begun(scene: Scene, *words: str) -> Run | None:
     done = scene.cli(*start_words(scene.repo, *words))
     return Run(scene.repo, json.loads(done.stdout)["run_id"]) if done.returncode == 0 else None
 
 
-def _sees_through(scene: Scene, chosen: list[str], batches: int = 2) -> None:
+def sees_through(scene: Scene, chosen: list[str], batches: int = 2) -> None:
     """It is resumed until nothing is left; then each batch was done and committed once, in any order: the
     first may have been killed. A scripted agent does not see what a killed try of its batch has left.
     """
@@ -55,52 +55,65 @@ def _sees_through(scene: Scene, chosen: list[str], batches: int = 2) -> None:
 
 def killed_plan(scene: Scene) -> None:
     """Its conductor, its supervisor, or those of a batch, at any moment."""
-    chosen = _plan(scene)
-    _begun(scene)
+    chosen = plan(scene)
+    begun(scene)
     for _ in range(scene.rng.randint(1, 3)):
         scene.pause(3.0)
         runs = [run for run in scene.repo.runs() if (run.folder / "manifest.json").exists()]
         if runs:
             scene.kill(scene.rng.choice(runs), scene.rng.choice(["supervisor", "process"]))
-    _sees_through(scene, chosen)
+    sees_through(scene, chosen)
 
 
 def killed_resume(scene: Scene) -> None:
     """The command that resumes it is killed before or after it has begun."""
-    chosen = _plan(scene)
-    run = _begun(scene)
+    chosen = plan(scene)
+    run = begun(scene)
     scene.pause(2.0)
     if run is not None:
         scene.cli("cancel", run.id)
     for _ in range(2):
         scene.dies(*start_words(scene.repo, "--resume"), within=1.5)
-    _sees_through(scene, chosen)
+    sees_through(scene, chosen)
+
+
+def swept_resume(scene: Scene) -> None:
+    """The command that resumes it is killed at each of its steps, once a batch is done."""
+    chosen = plan(scene)
+    run = begun(scene)
+    if run is not None:
+        scene.until(
+            lambda: any(one["status"] == "succeeded" for one in run.on_disk()["plan"]["batches"]), "1"
+        )
+        scene.cli("cancel", run.id)
+    scene.dies_at_its_step(*start_words(scene.repo, "--resume"), most=75)
+    sees_through(scene, chosen)
 
 
 def cancelled_plan(scene: Scene) -> None:
-    chosen = _plan(scene)
-    run = _begun(scene)
+    chosen = plan(scene)
+    run = begun(scene)
     scene.pause(5.0)
     if run is not None:
         scene.cli("cancel", run.id)
         if scene.rng.random() < 0.5:
             scene.cli("clean", "--older-than", "0", "--dry-run")
-    _sees_through(scene, chosen)
+    sees_through(scene, chosen)
 
 
 def plan_started_at_once(scene: Scene) -> None:
     """One begins; the others are refused."""
-    chosen = _plan(scene)
+    chosen = plan(scene)
     answers = scene.at_once(*[start_words(scene.repo)] * 3)
     if [done.returncode for done in answers].count(0) != 1:
         scene.violates(f"begun at once: {[done.returncode for done in answers]}")
-    _sees_through(scene, chosen)
+    sees_through(scene, chosen)
 
 
 def cleaned_plan(scene: Scene) -> None:
     """`clean` takes nothing that a plan which works still asks."""
-    chosen = _plan(scene, 3)
-    _begun(scene)
+    chosen = plan(scene, 3)
+    begun(scene)
     for _ in range(6):
         scene.pause(1.5)
         scene.cli("clean", "--older-than", "0")
@@ -121,20 +134,28 @@ def cleaned_plan(scene: Scene) -> None:
 
 
 def stopped_conductor(scene: Scene) -> None:
-    chosen = _plan(scene)
-    run = _begun(scene)
+    chosen = plan(scene)
+    run = begun(scene)
     if run is not None:
         scene.pause(2.0)
         for process in run.tree()[:1]:
             processes.signal_exactly(process, signal.SIGSTOP)
         scene.cli("pause", run.id)
         scene.cli("resume", run.id)
-    _sees_through(scene, chosen)
+    sees_through(scene, chosen)
 
 
 FAULTS: dict[str, Callable[[Scene], None]] = {
     one.__name__: one
     for one in (
-        *(killed_plan, killed_resume, cancelled_plan, plan_started_at_once, cleaned_plan, stopped_conductor),
+        *(
+            killed_plan,
+            killed_resume,
+            swept_resume,
+            cancelled_plan,
+            plan_started_at_once,
+            cleaned_plan,
+            stopped_conductor,
+        ),
     )
 }

@@ -25,14 +25,15 @@ from runner.disk.files import read
 WITHIN_S = 90.0
 """Whatever was done to it, a run has its end by then; the machine may be loaded."""
 SECRET = "Zx9QQwZe7r" + "T5yU3iO1pA"
+_STEPS = "rename,unlink,unlinkat,rmdir,link,linkat,symlink,symlinkat,mkdir,write,ftruncate,clone,clone3,vfork"
 _DOCUMENTED = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 75, 130}
 
 
 class Scene:
     """`rng` is the only chance in it: a trial with the same seed does the same, as far as time allows."""
 
-    def __init__(self, base: Path, rng: random.Random) -> None:
-        self.repo, self.rng = Repo(base), rng
+    def __init__(self, base: Path, rng: random.Random, seed: int = 1) -> None:
+        self.repo, self.rng, self.seed = Repo(base), rng, seed
         self.repo.env["SERVICE_WORD"] = SECRET
         self.violations: list[str] = []
         self._seen: dict[str, dict[str, Any]] = {}
@@ -105,10 +106,20 @@ class Scene:
         if shutil.which("strace") is None or self.rng.random() < 0.4:
             self.cli(*words, kill_after=self.rng.uniform(0.03, within))
             return
-        calls = "rename,unlink,link,mkdir,write,linkat,symlinkat"
-        when = f"{calls}:signal=KILL:when={self.rng.randint(1, 35)}"
-        traced = ("strace", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={when}")
-        self.cli(*words, kill_after=WITHIN_S, prefix=traced)
+        self._dies_at(self.rng.randint(1, 35), *words)
+
+    def dies_at_its_step(self, *words: str, most: int) -> None:
+        """As `dies`; the seeds from 1 to `most` are the calls of the command, one after the other."""
+        if shutil.which("strace") is None:
+            self.dies(*words, within=1.0)
+        else:
+            self._dies_at((self.seed - 1) % most + 1, *words)
+
+    def _dies_at(self, step: int, *words: str) -> None:
+        """Killed on entering the call of this number that changes the disk or starts a program."""
+        when = f"{_STEPS}:signal=KILL:when={step}"
+        traced = ("strace", "-qq", "-o", "/dev/null", "-e", f"trace={_STEPS}", "-e", f"inject={when}")
+        self.cli(*words, kill_after=WITHIN_S, prefix=("env", "PYTHONDONTWRITEBYTECODE=1", *traced))
 
     def at_once(self, *commands: tuple[str, ...]) -> list[subprocess.CompletedProcess[str]]:
         answers: list[subprocess.CompletedProcess[str]] = []
@@ -149,6 +160,14 @@ class Scene:
 
     def violates(self, text: str) -> None:
         self.violations.append(" ".join(text.split()))
+
+    def closed(self, run: Run, question: str) -> dict[str, Any] | None:
+        """How a question was closed, as it lies there."""
+        try:
+            data: dict[str, Any] = json.loads((run.folder / f"questions/{question}.closed.json").read_bytes())
+            return data
+        except FileNotFoundError:
+            return None
 
     def manifests(self) -> Iterator[Path]:
         yield from self.repo.runs_folder.glob("*/cli/*/manifest.json")

@@ -45,6 +45,13 @@ def _changed(scene: Scene) -> Run:
     return run
 
 
+def _kept(run: Run) -> bool:
+    """Whether the patch in the folder of the run has the whole work in it."""
+    patch = run.folder / "worktree.patch"
+    text = patch.read_bytes() if patch.exists() else b""
+    return all(name in text for name in (b"d/e/new.txt", b"gone.txt", b"sub.txt", b"+x\n"))
+
+
 def _trees(scene: Scene) -> list[str]:
     return scene.repo.says("worktree", "list").splitlines()[1:]
 
@@ -76,6 +83,58 @@ def killed_acceptance(scene: Scene) -> None:
         scene.violates(f"accepted, and the user's tree has {sorted(_files(scene))}")
     if _trees(scene):
         scene.violates(f"a work tree is left: {_trees(scene)}")
+
+
+def swept_discard(scene: Scene) -> None:
+    """`discard` is killed at each of its steps: the work is in the tree or in the patch, and no `accept`
+    brings back half of it.
+    """
+    run = _changed(scene)
+    scene.dies_at_its_step("discard", run.id, most=25)
+    if not _trees(scene) and not _kept(run):
+        scene.violates("its work tree is gone, and no patch of it was kept")
+    first = scene.rng.choice(["accept", "clean", "discard"])
+    words = ("--older-than", "0") if first == "clean" else (run.id,)
+    is_accepted = scene.cli(first, *words).returncode == 0 and first == "accept"
+    if is_accepted and any(event["type"] == "discarded" for event in run.events()):
+        scene.violates("accepted after it was told that it is discarded")
+    if not run.folder.exists():
+        return
+    done = scene.cli("discard", run.id)
+    if done.returncode != 0 and "already" not in done.stderr:
+        scene.violates(f"the discard cannot be finished: {done.returncode} {done.stderr[-300:]}")
+    if _files(scene) != (_AFTER if is_accepted else _BEFORE):
+        scene.violates(f"{first}, and the user's tree has {sorted(_files(scene))}")
+    told = [event["type"] for event in run.events() if event["type"] in ("accepted", "discarded")]
+    if told != ["accepted" if is_accepted else "discarded"]:
+        scene.violates(f"told of the decision: {told}")
+    if _trees(scene):
+        scene.violates(f"a work tree is left: {_trees(scene)}")
+    if not _kept(run):
+        scene.violates("no patch of the work was kept")
+
+
+def swept_clean(scene: Scene) -> None:
+    """`clean` is killed at each of its steps: a run is there or gone, and what waits for a decision stays."""
+    decided, waits = _changed(scene), scene.start()
+    scene.until(lambda: waits.on_disk()["phase"] == "done", "the end of the second")
+    scene.cli(scene.rng.choice(["accept", "discard"]), decided.id)
+    scene.dies_at_its_step("clean", "--older-than", "0", most=75)
+    listed = scene.cli("list", "--all", "--format", "json")
+    shown = scene.cli("status", decided.id, "--format", "json")
+    if shown.returncode not in (0, 4) or (shown.returncode == 0 and '"succeeded"' not in shown.stdout):
+        scene.violates(f"half of a run is shown: {shown.returncode} {shown.stdout[:200]}")
+    if (decided.id in listed.stdout) is (shown.returncode == 4):
+        scene.violates(f"half of a run is listed: {listed.stdout[:200]}")
+    done = scene.cli("clean", "--older-than", "0")
+    if done.returncode != 0:
+        scene.violates(f"the next clean: {done.returncode} {done.stderr[-300:]}")
+    if left := [path for path in decided.folder.parent.iterdir() if decided.id in path.name]:
+        scene.violates(f"half of a run stays: {left}")
+    if not _trees(scene) or scene.cli("discard", waits.id).returncode != 0:
+        scene.violates("the run that waits for a decision cannot be decided on")
+    if scene.cli("clean", "--older-than", "0").returncode or waits.folder.exists():
+        scene.violates("a run that was decided on is not cleaned")
 
 
 def raced_decisions(scene: Scene) -> None:
@@ -129,5 +188,8 @@ def killed_start_with_a_tree(scene: Scene) -> None:
 
 FAULTS: dict[str, Callable[[Scene], None]] = {
     one.__name__: one
-    for one in (killed_acceptance, raced_decisions, killed_rollback, killed_start_with_a_tree)
+    for one in (
+        *(killed_acceptance, swept_discard, swept_clean, raced_decisions, killed_rollback),
+        killed_start_with_a_tree,
+    )
 }
