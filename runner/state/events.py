@@ -14,7 +14,7 @@ from runner.disk.files import no_follow, no_hole
 from runner.lightjson import loads
 from runner.model import SCHEMA_VERSION, Outcome, Reason
 from runner.state.manifest import timestamp
-from runner.value import Value, json_bytes
+from runner.value import Seconds, Timestamp, Value, json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +27,14 @@ class EndTold(Value):
 
     outcome: Outcome
     reason: Reason
+
+
+class Gap(Value):
+    """What a `suspended` says. `paused`: the run was, and that has its time."""
+
+    at: Timestamp
+    seconds: Seconds
+    paused: bool = False
 
 
 class EventLog:

@@ -13,6 +13,7 @@ import time
 from runner.disk import files
 from runner.disk.files import unwritable, write_new
 from runner.errors import Conflict, RunNotFound, UsageError
+from runner.state.events import Gap, read_events
 from runner.state.manifest import parse_timestamp, timestamp
 from runner.state.store import RunDir
 from runner.value import Misfit, Timestamp, Value, json_bytes, json_value
@@ -134,6 +135,8 @@ def read(run: RunDir, question_id: str) -> Question:
     except (OSError, ValueError):
         raise QuestionNotFound(f"run `{run.run_id}` has no question `{question_id[:40]}`") from None
     closed = _closed(run, question_id)
+    if closed.status == "open" and asked.expires_at is not None:
+        asked = asked.replace(expires_at=_moved_on(run, asked.asked_at, asked.expires_at))
     return Question(
         id=question_id,
         run_id=run.run_id,
@@ -143,6 +146,23 @@ def read(run: RunDir, question_id: str) -> Question:
         answered_by=closed.by,
         closed_at=closed.at,
     )
+
+
+def _moved_on(run: RunDir, asked_at: str, expires_at: str) -> str:
+    """By the time in which the machine slept since it was asked, or nobody else could act on an answer. It is
+    looked for only where it matters: the events may be many.
+    """
+    if parse_timestamp(expires_at) > time.time():
+        return expires_at
+    slept_s = 0.0
+    for event in read_events(run.events):
+        if event.get("type") == "suspended":
+            try:
+                gap, since_s = Gap.from_json(event), parse_timestamp(asked_at)
+                slept_s += max(0.0, min(gap.seconds, parse_timestamp(gap.at) - since_s))
+            except ValueError:
+                continue
+    return timestamp(parse_timestamp(expires_at) + slept_s)
 
 
 def of_run(run: RunDir) -> list[Question]:

@@ -93,8 +93,11 @@ class Owner:
 
     def missed(self, seconds: float) -> None:
         """For so long we did not run ourselves, which counts for no limit."""
-        if self.limits.suspend(seconds):
-            self.log.note("suspended", seconds=round(seconds, 3))
+        told = {"seconds": round(seconds, 3)}
+        if not self.limits.suspend(seconds):
+            self.log.note("suspended", **told, paused=True)
+        else:
+            self.log.note("suspended", **told)
             self.write(self.manifest.replace(suspended_seconds=round(self.limits.suspended_s, 3)))
 
     def write_or_fail(self, manifest: Manifest) -> None:

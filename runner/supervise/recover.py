@@ -11,7 +11,7 @@ from runner.disk.files import read_text
 from runner.errors import IllegalTransition
 from runner.invocation import Invocation
 from runner.model import Identity, Phase, Reason
-from runner.state.events import EndTold, read_events
+from runner.state.events import EndTold, Gap, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import (
     Attempt,
@@ -25,7 +25,7 @@ from runner.state.manifest import (
     started,
 )
 from runner.state.store import RunDir
-from runner.value import Count, Seconds, Timestamp, Value, json_value
+from runner.value import Count, Timestamp, Value, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,10 +66,6 @@ class _Cancelled(Value):
 class _Exited(Value):
     exit_code: int | None
     signal: int | None
-
-
-class _Suspended(Value):
-    seconds: Seconds
 
 
 class _Head(Value):
@@ -122,7 +118,8 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
     if kind in (Event.PAUSED, Event.RESUMED):
         return advance(manifest, Event(kind), at=at)
     if kind == "suspended":
-        missed_s = manifest.suspended_seconds + _Suspended.from_json(event).seconds
+        gap = Gap.from_json(event)
+        missed_s = manifest.suspended_seconds + (0.0 if gap.paused else gap.seconds)
         return manifest.replace(suspended_seconds=round(missed_s, 3))
     if kind == "cancel_requested":
         asked = _Cancelled.from_json(event)

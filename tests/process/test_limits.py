@@ -128,10 +128,13 @@ def test_a_gap_in_the_life_of_its_supervisor_ends_no_run(repo: Repo, prepare: Ca
     if prepare is waits_for_its_next_attempt:
         wait_until(lambda: run.events("backing_off"), 30)
     supervisor, since = run.supervisor(), boottime()
+    asked = run.asks("Which?", expires_in_s=6.0, on_expiry="fail")
     assert signal_exactly(supervisor, signal.SIGSTOP)
     wait_until(lambda: boottime() - since > 7.0, 30, "the limits to be over")
     assert signal_exactly(supervisor, signal.SIGCONT)
     wait_until(lambda: run.events("suspended"), 30, "the gap to be told")
+    if prepare is waits_in_its_turn:
+        assert repo.cli("answer", run.id, asked, "This one.").status == 0
     repo.open_gate()
     ended = run.wait()
     assert ended["status"] == "succeeded", ended["reason"]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from support.waiting import wait_until
 
 from runner.errors import Conflict, RunNotFound, UsageError
 from runner.state import questions
+from runner.state.events import EventLog
 from runner.state.manifest import parse_timestamp, timestamp
 from runner.state.questions import MAX_TEXT, Question, QuestionClosed, QuestionNotFound
 from runner.state.store import RunDir, new_run_id
@@ -83,6 +85,30 @@ def test_a_question_is_open_until_it_is_answered(run: RunDir) -> None:
         closed.asked_at
     )
     assert questions.read(run, asked.id) == closed and questions.of_run(run) == [closed]
+
+
+def test_time_in_which_the_machine_slept_brings_no_question_to_its_end(run: RunDir) -> None:
+    """Whether its run was paused or not; the part of a gap before it was asked does not count."""
+    now = time.time()
+    question = due(run, on_expiry="fail")
+    path = Path(run.questions, f"{question.id}.json")
+    record = json.loads(path.read_text())
+    path.write_text(
+        json.dumps({**record, "asked_at": timestamp(now - 100), "expires_at": timestamp(now - 90)})
+    )
+
+    def slept(at: float, seconds: object, **more: object) -> Question:
+        EventLog(run.events).append("suspended", at=timestamp(at), seconds=seconds, **more)
+        return questions.read(run, question.id)
+
+    assert questions.read(run, question.id).is_due
+    assert slept(now - 200, 1000.0).is_due, "all before it was asked"
+    assert slept(now - 60, 30.0).is_due and slept(now - 50, "x").is_due
+    last = slept(now - 20, 30.0, paused=True)
+    assert last.is_due and last.expires_at == timestamp(now - 90 + 60)
+    assert not slept(now - 60, 1000.0).is_due, "40 seconds of it"
+    assert slept(now - 1, 500.0).expires_at == timestamp(now - 90 + 60 + 40 + 99)
+    assert questions.answer(run, question.id, "Yes.", by="user").expires_at == timestamp(now - 90)
 
 
 def test_ids_count_and_questions_come_oldest_first(run: RunDir) -> None:

@@ -64,6 +64,7 @@ def test_a_pause_counts_as_long_as_the_events_say(run: RunDir) -> None:
 
 def test_gaps_are_added_up(run: RunDir) -> None:
     gaps = [("suspended", {"seconds": seconds}) for seconds in (4.5, 60, -1, "x")]
+    gaps.append(("suspended", {"seconds": 9, "paused": True}))
     written(run, CREATED, STARTED, *gaps)
     assert rebuild(run, an_invocation()).suspended_seconds == 64.5
 

@@ -304,7 +304,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "cancel_requested": {"reason": ""},
     "limit": {"code": "timeout", "message": "ran longer"},
     "signalled": {"signal": "SIGTERM"},
-    "suspended": {"seconds": 28800.5},
+    "suspended": {"seconds": 28800.5, "paused": True},
     "refused": {"attempt": 1, "message": "a hook forbids it"},
     "swept": {"processes": ["sh (8)"]},
     "exited": {"exit_code": 0, "signal": None},
@@ -341,6 +341,7 @@ EVENTS: dict[str, dict[str, Any]] = {
 }
 MAY_LACK = {
     "ended": {"lines_unread"},
+    "suspended": {"paused"},
     "warning": {"used", "limit"},
     "rolled_back": {"kept", "left", "unequal", "refused"},
 }
