@@ -8,7 +8,7 @@ from runner import runtimes
 from runner.cli import pen
 from runner.cli.ask import can_ask, confirm
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
-from runner.cli.render import emit
+from runner.cli.render import answer, emit
 from runner.conduct import consent, preflight
 from runner.errors import ExitStatus, UsageError
 from runner.model import Level
@@ -110,10 +110,7 @@ def _withdraw(args: Namespace) -> int:
     # Wrong settings do not keep a consent from being taken back.
     root = commands.without_settings(here(), args.config).root
     was_there = consent.withdraw(root, os.environ)
-    if args.format == "json":
-        emit(None)
-    else:
-        pen.say("withdrawn" if was_there else "there was none")
+    answer(args, None, "withdrawn" if was_there else "there was none")
     return ExitStatus.OK
 
 

@@ -8,7 +8,7 @@ import sys
 
 from runner.cli import pen
 from runner.cli.ask import confirm
-from runner.cli.parser import Namespace, Parser, add_run, here
+from runner.cli.parser import Namespace, Parser, add_run, here, run_named
 from runner.cli.render import emit
 from runner.disk import programs
 from runner.errors import ExitStatus, UsageError
@@ -26,9 +26,9 @@ def add_answer(parser: Parser) -> None:
 
 
 def run_answer(args: Namespace) -> int:
-    from runner.usecases import control, find, logs
+    from runner.usecases import control, logs
 
-    run = find.find(find.find_root(here()), args.run)
+    run = run_named(args.run)
     text = _stdin() if args.text == "-" else args.text
     question = control.answer(run, args.question, text, actor="user")
     if args.format == "json":

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from runner.cli import pen
-from runner.cli.parser import Namespace, Parser, add_run, here
+from runner.cli.parser import Namespace, Parser, add_run, run_named
 from runner.cli.render import emit, line_text
 from runner.errors import ExitStatus, UsageError
-from runner.usecases import find, logs, look
+from runner.usecases import logs, look
 
 
 def add_logs(parser: Parser) -> None:
@@ -28,7 +28,7 @@ def add_logs(parser: Parser) -> None:
 def run_logs(args: Namespace) -> int:
     if args.tail is not None and args.tail < 0:
         raise UsageError("--tail takes a number of lines, 0 or more")
-    run = find.find(find.find_root(here()), args.run)
+    run = run_named(args.run)
     manifest = look.show(run).manifest
     unknown = () if args.raw else logs.unknown_secrets(run, manifest)
     if unknown:

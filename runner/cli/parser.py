@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from runner.model import Config
+    from runner.state.store import RunDir
 
 HIDDEN = "==SUPPRESS=="
 """The help of an option that `--help` does not show: `argparse.SUPPRESS`."""
@@ -91,9 +92,10 @@ class Parser:
         self._format["choices"] += (form,)
         self._format["help"] = f"text for people, one JSON document on stdout, or {what} (default: text)"
 
-    def examples(self, *lines: str) -> None:
-        """Lines for the end of `--help`."""
+    def examples(self, *lines: str, note: str = "") -> None:
+        """Lines for the end of `--help`, and what else there is to say."""
         self.epilog = "examples:\n" + "\n".join(f"  {line}" for line in lines)
+        self.epilog += f"\n\n{note}" * bool(note)
 
     def plainly(self, words: list[str]) -> Namespace | None:
         """What argparse would say of `words`; None where it has to be asked."""
@@ -182,6 +184,13 @@ def add_run(parser: Parser, *, several: bool = False) -> None:
         nargs="+" if several else None,
         help="run id or unique prefix, manifest path, task id (its newest run), or @latest",
     )
+
+
+def run_named(name: str) -> RunDir:
+    """The run that a RUN names."""
+    from runner.usecases import find
+
+    return find.find(find.find_root(here()), name)
 
 
 def add_settings(parser: Parser) -> None:

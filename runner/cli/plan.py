@@ -40,9 +40,8 @@ def add_plan(parser: Parser) -> None:
         "runner plan docs/plans/shop.md --hub 'src/routes.ts' --format json",
         "runner plan plan.toml --force-delegate --soft-cap 4",
         "runner plan --calibrate",
+        note="Defaults come from [delegate] and [economics]; an option replaces its key.",
     )
-    assert parser.epilog is not None
-    parser.epilog += "\n\nDefaults come from [delegate] and [economics]; an option replaces its key."
 
 
 def _add_rules(parser: Parser) -> None:

@@ -7,12 +7,12 @@ import signal
 
 from runner.cli import pen
 from runner.cli.gate import add_trust, pass_gate
-from runner.cli.parser import Namespace, Parser, add_settings, here, settings
+from runner.cli.parser import Namespace, Parser, add_settings, run_named, settings
 from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
 from runner.text.terminal import clean_terminal
 from runner.text.words import one_line
-from runner.usecases import find, recheck
+from runner.usecases import recheck
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ def add_verify(parser: Parser) -> None:
     )
     add_trust(parser)
     add_settings(parser)
-    parser.examples("runner verify", "runner verify fix-auth", "runner verify @latest --format json")
-    assert parser.epilog is not None
-    parser.epilog += "\n\nNo agent is asked, and how a run ended does not change."
+    parser.examples(
+        *("runner verify", "runner verify fix-auth", "runner verify @latest --format json"),
+        note="No agent is asked, and how a run ended does not change.",
+    )
 
 
 def run_verify(args: Namespace) -> int:
@@ -57,8 +58,7 @@ def run_verify(args: Namespace) -> int:
 def _checked(args: Namespace, cancelled: Callable[[], bool]) -> tuple[Rechecked, ...]:
     config = settings(args)
     if args.name is not None and args.name not in config.tasks:
-        run = find.find(find.find_root(here()), args.name)
-        return (recheck.of_run(run, os.environ, cancelled),)
+        return (recheck.of_run(run_named(args.name), os.environ, cancelled),)
     pass_gate(args, config, rehearses=False)
     names = tuple(config.tasks) if args.name is None else (args.name,)
     return recheck.of_tasks(config, names, os.environ, cancelled)

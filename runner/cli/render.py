@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runner.cli.parser import Namespace
     from runner.invocation import Invocation
     from runner.model import Limits, Terms
     from runner.state.index import RunRow
@@ -56,6 +57,14 @@ def exit_status(manifest: Manifest) -> int:
 def emit(value: Any) -> None:
     """One JSON document on stdout. JSON between programs is UTF-8 (RFC 8259): what cannot be is escaped."""
     pen.document(dumps(value, ensure_ascii=sys.stdout.encoding != "utf-8"))
+
+
+def answer(args: Namespace, value: Any, text: str) -> None:
+    """What a verb came to: `value` as one JSON document, or for people `text`."""
+    if args.format == "json":
+        emit(value)
+    else:
+        pen.say(text)
 
 
 def status_word(status: str, width: int = 0) -> str:

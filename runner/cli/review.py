@@ -5,17 +5,16 @@ from __future__ import annotations
 import sys
 
 from runner.cli import pen
-from runner.cli.parser import Namespace, Parser, add_run, here
-from runner.cli.render import emit
+from runner.cli.parser import Namespace, Parser, add_run, run_named
+from runner.cli.render import answer, emit
 from runner.errors import ExitStatus
 from runner.text.words import count, one_line
-from runner.usecases import accept, find, review
+from runner.usecases import accept, review
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from runner.state.store import RunDir
     from runner.usecases.accept import TreeDecision
 
 
@@ -30,7 +29,7 @@ def add_report(parser: Parser) -> None:
 
 
 def run_report(args: Namespace) -> int:
-    found = review.report(_run(args.run))
+    found = review.report(run_named(args.run))
     if args.format == "json":
         emit(found.report.to_json())
     else:
@@ -50,7 +49,7 @@ def add_diff(parser: Parser) -> None:
 
 
 def run_diff(args: Namespace) -> int:
-    run = _run(args.run)
+    run = run_named(args.run)
     patch = review.diff(run)
     if args.format == "json":
         files = [one.to_json() for one in patch.files]
@@ -72,16 +71,15 @@ def run_diff(args: Namespace) -> int:
 
 def add_accept(parser: Parser) -> None:
     add_run(parser)
-    parser.examples("runner accept @latest", "runner accept fix-auth --format json")
-    assert parser.epilog is not None
-    parser.epilog += (
-        "\n\nOf a run with a work tree of its own: its changes are merged into your tree, with nothing staged"
-        "\nor committed, and the tree is removed. Conflicts are listed and change nothing."
+    parser.examples(
+        *("runner accept @latest", "runner accept fix-auth --format json"),
+        note="Of a run with a work tree of its own: its changes are merged into your tree, with nothing "
+        "staged\nor committed, and the tree is removed. Conflicts are listed and change nothing.",
     )
 
 
 def run_accept(args: Namespace) -> int:
-    run = _run(args.run)
+    run = run_named(args.run)
     status = _decided(args, accept.accept(run))
     ended = run.read_manifest()
     if ended.outcome != "succeeded" and ended.reason is not None:
@@ -91,34 +89,26 @@ def run_accept(args: Namespace) -> int:
 
 def add_discard(parser: Parser) -> None:
     add_run(parser)
-    parser.examples("runner discard @latest", "runner discard fix-auth --format json")
-    assert parser.epilog is not None
-    parser.epilog += (
-        "\n\nOf a run with a work tree of its own: the tree is removed. The work stays in the run's folder as"
-        "\na patch, which `runner diff` shows; files that git ignores are lost."
+    parser.examples(
+        *("runner discard @latest", "runner discard fix-auth --format json"),
+        note="Of a run with a work tree of its own: the tree is removed. The work stays in the run's folder "
+        "as\na patch, which `runner diff` shows; files that git ignores are lost.",
     )
 
 
 def run_discard(args: Namespace) -> int:
-    return _decided(args, accept.discard(_run(args.run)))
+    return _decided(args, accept.discard(run_named(args.run)))
 
 
 def _decided(args: Namespace, decision: TreeDecision) -> int:
-    if args.format == "json":
-        emit(decision.to_json())
-    elif decision.decision == "accepted":
-        pen.say(f"{decision.run_id} accepted; {count(len(decision.paths), 'file')} changed in your tree")
-    else:
-        pen.say(f"{decision.run_id} discarded")
+    merged = f"accepted; {count(len(decision.paths), 'file')} changed in your tree"
+    what = merged if decision.decision == "accepted" else "discarded"
+    answer(args, decision.to_json(), f"{decision.run_id} {what}")
     kept = [f"edited meanwhile, and kept as it was then: {path}" for path in decision.kept]
     kept += [] if decision.patch is None else [f"the work is kept as a patch: {decision.patch}"]
     after = "what was done after it was judged, by its checks for example, is not taken over, but kept"
     _say(kept + ([] if decision.later is None else [f"{after}: {decision.later}"]))
     return ExitStatus.OK
-
-
-def _run(name: str) -> RunDir:
-    return find.find(find.find_root(here()), name)
 
 
 def _say(notes: Iterable[str]) -> None:

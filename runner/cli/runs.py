@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from runner.cli import pen
-from runner.cli.parser import Namespace, Parser, add_run, age, duration, grace, here
-from runner.cli.render import emit, exit_status, manifest_text, questions_text, rows_text
+from runner.cli.parser import Namespace, Parser, add_run, age, duration, grace, here, run_named
+from runner.cli.render import answer, emit, exit_status, manifest_text, questions_text, rows_text
 from runner.errors import ExitStatus
 from runner.model import Task
 from runner.state import index
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.state.index import RunRow
-    from runner.state.manifest import Manifest
-    from runner.state.store import RunDir
 
 
 def add_list(parser: Parser) -> None:
@@ -51,7 +49,7 @@ def add_status(parser: Parser) -> None:
 
 
 def run_status(args: Namespace) -> int:
-    run = _run(args.run)
+    run = run_named(args.run)
     shown = look.show(run)
     manifest = shown.manifest
     if args.format == "json":
@@ -80,7 +78,7 @@ def add_wait(parser: Parser) -> None:
 def run_wait(args: Namespace) -> int:
     from runner.usecases import control  # as below: the verbs that only look need none of it
 
-    runs = [_run(name) for name in args.run]
+    runs = [run_named(name) for name in args.run]
     manifests = control.wait(runs, any_of_them=args.any, timeout_s=args.timeout)
     if args.format == "json":
         values = [manifest.to_json() for manifest in manifests]
@@ -102,7 +100,8 @@ def add_pause(parser: Parser) -> None:
 def run_pause(args: Namespace) -> int:
     from runner.usecases import control
 
-    _emit_manifest(args, control.pause(_run(args.run), actor="user", only=args.only), "paused")
+    manifest = control.pause(run_named(args.run), actor="user", only=args.only)
+    answer(args, manifest.to_json(), f"{manifest.run_id} paused")
     return ExitStatus.OK
 
 
@@ -115,7 +114,8 @@ def add_resume(parser: Parser) -> None:
 def run_resume(args: Namespace) -> int:
     from runner.usecases import control
 
-    _emit_manifest(args, control.resume(_run(args.run), actor="user", only=args.only), "resumed")
+    manifest = control.resume(run_named(args.run), actor="user", only=args.only)
+    answer(args, manifest.to_json(), f"{manifest.run_id} resumed")
     return ExitStatus.OK
 
 
@@ -136,14 +136,15 @@ def run_cancel(args: Namespace) -> int:
     from runner.usecases import control
 
     manifest = control.cancel(
-        _run(args.run),
+        run_named(args.run),
         actor="user",
         grace_s=args.grace,
         reason=args.reason,
         only=args.only,
     )
     survivors = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
-    _emit_manifest(args, manifest, f"{manifest.status}; survivors: {survivors or 'none'}")
+    text = f"{manifest.run_id} {manifest.status}; survivors: {survivors or 'none'}"
+    answer(args, manifest.to_json(), text)
     return ExitStatus.NOT_SUCCESSFUL if survivors else ExitStatus.OK
 
 
@@ -171,7 +172,6 @@ def add_clean(parser: Parser) -> None:
 
 
 def run_clean(args: Namespace) -> int:
-    from runner.text.words import count
     from runner.usecases import clean
 
     root = find.find_root(here())
@@ -196,19 +196,6 @@ def run_clean(args: Namespace) -> int:
 
 def _add_only(parser: Parser) -> None:
     parser.add_argument("--only", action="store_true", help="leave its child runs alone")
-
-
-def _run(name: str) -> RunDir:
-    return find.find(find.find_root(here()), name)
-
-
-def _emit_manifest(args: Namespace, manifest: Manifest, word: str | None = None) -> None:
-    if args.format == "json":
-        emit(manifest.to_json())
-    elif word is None:
-        pen.say(manifest_text(manifest))
-    else:
-        pen.say(f"{manifest.run_id} {word}")
 
 
 def _emit_rows(args: Namespace, rows: Sequence[RunRow], empty: str = "no runs") -> None:

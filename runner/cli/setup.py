@@ -7,7 +7,7 @@ import os
 from runner.cli import pen
 from runner.cli.colour import paint
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
-from runner.cli.render import emit
+from runner.cli.render import answer, emit
 from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused, RunnerError
 from runner.text.words import count
 
@@ -69,11 +69,8 @@ def run_check(args: Namespace) -> int:
         raise PolicyRefused(
             count(len(breaches), "breach of the policy", "breaches of the policy"), problems=breaches
         )
-    if args.format == "json":
-        emit(report.to_json())
-    else:
-        files = ", ".join(os.path.relpath(path) for path in report.files) or "no file"
-        pen.say(f"{paint('valid', 'green')}: {files}")
+    files = ", ".join(os.path.relpath(path) for path in report.files) or "no file"
+    answer(args, report.to_json(), f"{paint('valid', 'green')}: {files}")
     return ExitStatus.OK
 
 

@@ -89,9 +89,8 @@ def add_start(parser: Parser) -> None:
         "runner start --plan plan.toml --task build --dry-run",
         "runner start --plan plan.toml --task build --follow",
         "runner start --plan plan.toml --task build --resume",
+        note="Ctrl-C while waiting detaches; the run continues, unless it is tied to the command.",
     )
-    assert parser.epilog is not None
-    parser.epilog += "\n\nCtrl-C while waiting detaches; the run continues, unless it is tied to the command."
 
 
 def _add_plan(parser: Parser) -> None:

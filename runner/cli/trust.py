@@ -7,7 +7,7 @@ import os
 from runner.cli import pen
 from runner.cli.ask import can_ask, confirm
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
-from runner.cli.render import emit
+from runner.cli.render import answer, emit
 from runner.errors import ExitStatus, NotTrusted, UsageError
 from runner.text.words import one_line
 from runner.usecases import trust
@@ -85,7 +85,9 @@ def run_trust(args: Namespace) -> int:
             return ExitStatus.NOT_SUCCESSFUL
     trust.agree(found, os.environ, folder=args.folder)
     by = "folder" if args.folder else "digest"
-    return _said(args, found.replace(by=by, changes=()), f"trusted: {_what(found, args.folder)}")
+    what = found.root if args.folder else os.path.join(found.root, found.file)
+    answer(args, _as_json(found.replace(by=by, changes=())), f"trusted: {one_line(what)}")
+    return ExitStatus.OK
 
 
 def _withdraw(args: Namespace) -> int:
@@ -95,10 +97,7 @@ def _withdraw(args: Namespace) -> int:
     _refuse_nested()
     root, file = commands.place_of(here(), os.environ, args.config)
     was_there = trust.withdraw(root, file, os.environ)
-    if args.format == "json":
-        emit({"withdrawn": was_there})
-    else:
-        pen.say("withdrawn" if was_there else "there was none")
+    answer(args, {"withdrawn": was_there}, "withdrawn" if was_there else "there was none")
     return ExitStatus.OK
 
 
@@ -166,14 +165,6 @@ def _show(args: Namespace, found: Demands) -> None:
     pen.say(f"digest   {found.digest}\ntrusted  {_how(found)}")
 
 
-def _said(args: Namespace, found: Demands, text: str) -> int:
-    if args.format == "json":
-        emit(_as_json(found))
-    else:
-        pen.say(text)
-    return ExitStatus.OK
-
-
 def _as_json(found: Demands) -> dict[str, object]:
     return {
         "root": found.root,
@@ -195,10 +186,6 @@ def _how(found: Demands) -> str:
         "variable": f"yes, by {trust.VARIABLE}",
     }
     return how.get(found.by, "yes")
-
-
-def _what(found: Demands, folder: bool) -> str:
-    return one_line(found.root) if folder else one_line(os.path.join(found.root, found.file))
 
 
 def _refuse_nested() -> None:
