@@ -248,13 +248,11 @@ def _report(error: RunnerError, as_json: bool) -> int:
             _drop_stdout()
             return _report(error, as_json=False)
     else:
-        from runner.cli.colour import paint
-
-        _tell(f"{paint('error:', 'red', sys.stderr)} {error.message}")
+        _tell(f"{pen.paint('error:', 'red', sys.stderr)} {error.message}")
         for problem in error.problems if error.problems != (error.message,) else ():
             _tell(f"  {problem}")
         if error.hint:
-            _tell(f"\n{paint('hint:', 'cyan', sys.stderr)} {error.hint}")
+            _tell(f"\n{pen.paint('hint:', 'cyan', sys.stderr)} {error.hint}")
     return int(error.exit_status)
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 from runner.cli import pen
-from runner.cli.colour import paint
+from runner.cli.pen import paint
 from runner.cli.render import emit, exit_status
 from runner.errors import ExitStatus
 from runner.state.store import RunDir

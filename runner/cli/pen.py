@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import sys
 
-from runner.cli.colour import OURS, paint
 from runner.text.terminal import clean_terminal, is_plain
 
 TYPE_CHECKING = False
@@ -29,6 +28,11 @@ _ANYWHERE = r"##(?=[A-Za-z_-]*\[)"
 # github.com/buildkite/agent, process/headers: only at the very margin, where plain texts have rules as well
 _HEADINGS = r"(?m)^((?:\x1b\[[0-9]+m)*)(?=(?:---|\+\+\+|~~~|\^\^\^)(?:\s|$))"
 _HINTS = ("::", "##", "travis_", "section_")
+_CODES = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "bold": "1", "dim": "2"}
+OURS = f"\x1b{os.urandom(8).hex()}["
+"""How a colour of ours begins until the pen writes it. Drawn anew by each process, so no foreign text has it:
+of all the sequences in a text, the pen keeps these.
+"""
 
 
 def say(text: str, *, end: str = "\n", flush: bool = False) -> None:
@@ -70,6 +74,14 @@ def raw(data: bytes) -> None:
     """Data for a program, on stdout, as it is: a patch for `git apply`."""
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
+
+
+def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """Coloured where `stream` is a terminal and NO_COLOR is not set (https://no-color.org)."""
+    stream = sys.stdout if stream is None else stream
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return text
+    return f"{OURS}{_CODES[colour]}m{text}{OURS}0m"
 
 
 def cleaned(text: str) -> str:

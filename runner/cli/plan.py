@@ -6,8 +6,8 @@ import gc
 import os
 
 from runner.cli import pen
-from runner.cli.colour import paint
 from runner.cli.parser import Namespace, Parser, WrongText, add_settings, here
+from runner.cli.pen import paint
 from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
 from runner.model import Delegate, Economics
@@ -15,9 +15,17 @@ from runner.plan.units import EFFORTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runner.conduct.calibration import Calibrated
+    from runner.plan.calibrate import Line
     from runner.plan.decision import Decision
 
 _MOST = 1000
+_KEPT = ("fixed",)
+"""No manifest shows what a plan costs the one who delegates it."""
+_WHY_KEPT = "kept: manifests count the tokens of the agent, not yours"
 
 
 def add_plan(parser: Parser) -> None:
@@ -116,17 +124,16 @@ def run_plan(args: Namespace) -> int:
 
 
 def _run_calibration(args: Namespace, delegate: Delegate, economics: Economics) -> int:
-    from runner.cli.calibration import document, text
     from runner.conduct import calibration
     from runner.usecases import find
 
     found = calibration.calibrate(find.find_root(here()), economics)
     decision = None if args.file is None else _decision(args, delegate, found.fitted.economics)
     if args.format == "json":
-        shown = document(found)
+        shown = _fitted_json(found)
         emit(shown if decision is None else {**decision.to_json(), "calibration": shown})
     else:
-        pen.say(text(found), end="")
+        pen.say(_fitted_text(found), end="")
         if decision is not None:
             pen.say("")
             _print_decision(decision)
@@ -171,3 +178,62 @@ def _economics(text: str) -> Economics:
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= 9 for part in parts):
         raise WrongText("expected three whole numbers, e.g. 15300,4500,3700")
     return Economics(*map(int, parts))
+
+
+def _fitted_json(found: Calibrated) -> dict[str, Any]:
+    """Refitted economics for programs."""
+    fitted = found.fitted
+    return {
+        "economics": fitted.economics.to_json(),
+        "before": fitted.before.to_json(),
+        "kept": list(_KEPT),
+        "runs": fitted.runs,
+        "sizes": list(fitted.sizes),
+        "residual_tokens": fitted.residual_tokens,
+        "seconds": None if fitted.seconds is None else _seconds(fitted.seconds),
+        "left_out": found.left_out,
+        "warnings": [one.to_json() for one in fitted.warnings],
+    }
+
+
+def _fitted_text(found: Calibrated) -> str:
+    """The same for people: a table, and the lines for delegate.toml."""
+    return "\n".join([*_head(found), "", *_table(found), "", *_lines(found)]) + "\n"
+
+
+def _head(found: Calibrated) -> Iterator[str]:
+    from runner.conduct.calibration import left_out_text
+
+    fitted = found.fitted
+    yield (
+        f"{'runs':<10}{fitted.runs} batches of {fitted.sizes[0]} to {fitted.sizes[1]} units; "
+        f"they are off by up to {fitted.residual_tokens:,} tokens"
+    )
+    if found.left_out:
+        yield f"{'left out':<10}{left_out_text(found.left_out)}"
+    if fitted.seconds is not None:
+        time = _seconds(fitted.seconds)
+        yield (
+            f"{'time':<10}{time['batch']} s per batch and {time['unit']} s per unit; "
+            f"off by up to {time['residual']} s"
+        )
+    for one in fitted.warnings:
+        yield f"{'warning':<10}{one.message}"
+
+
+def _table(found: Calibrated) -> Iterator[str]:
+    yield f"{'':<10}{'before':>14}{'refitted':>14}"
+    before, after = found.fitted.before.to_json(), found.fitted.economics.to_json()
+    for name, value in after.items():
+        why = f"  {_WHY_KEPT}" if name in _KEPT else ""
+        yield f"{name:<10}{before[name]:>14,}{value:>14,}{why}"
+
+
+def _lines(found: Calibrated) -> Iterator[str]:
+    yield "[economics]"
+    for name, value in found.fitted.economics.to_json().items():
+        yield f"{name} = {value}"
+
+
+def _seconds(line: Line) -> dict[str, int]:
+    return {name: round(value) for name, value in line.to_json().items() if name != "held"}

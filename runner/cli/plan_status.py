@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.cli.colour import paint
+from runner.cli.pen import paint
 from runner.text.words import one_line, shortened
 
 TYPE_CHECKING = False

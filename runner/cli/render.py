@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from runner.cli import pen
-from runner.cli.colour import paint
+from runner.cli.pen import paint
 from runner.errors import ExitStatus
 from runner.lightjson import dumps
 from runner.model import Outcome

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from runner.cli import pen
-from runner.cli.colour import paint
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
+from runner.cli.pen import paint
 from runner.cli.render import answer, emit
 from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused, RunnerError
 from runner.text.words import count

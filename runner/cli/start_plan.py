@@ -6,10 +6,10 @@ import os
 
 from runner.cli import pen
 from runner.cli.ask import confirm
-from runner.cli.colour import paint
 from runner.cli.consent import asked_for_consent
 from runner.cli.gate import pass_gate
 from runner.cli.parser import Namespace, here
+from runner.cli.pen import paint
 from runner.cli.render import emit, invocation_text
 from runner.cli.tie import tied_to
 from runner.conduct import consent, preflight, start_plan

@@ -14,7 +14,6 @@ from runner.plan.notes import Grouped, glue_files, warnings
 from runner.plan.overlap import shared
 from runner.plan.pack import Group, pack
 from runner.plan.units import Rules, leads_outside
-from runner.plan.waves import Waves
 from runner.text.words import count
 
 TYPE_CHECKING = False
@@ -123,7 +122,7 @@ def _batches(
     rules: Rules,
 ) -> tuple[Batch, ...]:
     batch_of = {at: n for n, inside in enumerate(packed.batches, 1) for at in inside}
-    waves = Waves(rules.widest_wave)
+    waves = _Waves(rules.widest_wave)
     contested = _contested(units, grouped)
     found: list[Batch] = []
     for n, inside in enumerate(packed.batches, 1):
@@ -154,6 +153,56 @@ def _batches(
             )
         )
     return tuple(found)
+
+
+class _Waves:
+    """Takes the batches in their order and gives each its wave, from 1.
+
+    Batches of one wave may run side by side: they do not depend on each other, and none writes a plain path
+    that another one reads or writes; such batches are in different waves, in their order. A chained batch has
+    its own wave.
+    """
+
+    def __init__(self, at_most: int) -> None:
+        self.at_most = at_most
+        self.of: list[int] = [0]
+        """The wave of each batch; batches count from 1."""
+        self._top: list[int] = [0]
+        self._written: dict[str, int] = {}
+        self._read: dict[str, int] = {}
+        self._count: dict[int, int] = {}
+        self._next: dict[int, int] = {}
+
+    def add(
+        self, after: Sequence[int], behind: int, reads: Collection[str], writes: Collection[str], alone: bool
+    ) -> int:
+        """The wave of the next batch. It waits for the batches `after`, and for all up to `behind`."""
+        least = max([self._top[behind], *(self.of[other] for other in after)])
+        for path in writes:
+            least = max(least, self._written.get(path, 0), self._read.get(path, 0))
+        for path in reads:
+            least = max(least, self._written.get(path, 0))
+        wave = self._top[-1] + 1 if alone else self._free(least + 1)
+        self._count[wave] = self.at_most if alone else self._count.get(wave, 0) + 1
+        if self._count[wave] >= self.at_most:
+            self._next[wave] = wave + 1
+        for path in writes:
+            self._written[path] = max(wave, self._written.get(path, 0))
+        for path in reads:
+            self._read[path] = max(wave, self._read.get(path, 0))
+        self.of.append(wave)
+        self._top.append(max(wave, self._top[-1]))
+        return wave
+
+    def _free(self, wave: int) -> int:
+        """The first wave from there on that is not full; full ones are passed over faster each time."""
+        way = []
+        while wave in self._next:
+            way.append(wave)
+            wave = self._next[wave]
+        for passed in way:
+            self._next[passed] = wave
+        return wave
 
 
 def _contested(units: Sequence[Unit], grouped: Grouped) -> set[str]:

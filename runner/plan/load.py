@@ -6,7 +6,6 @@ from runner.disk import files
 from runner.errors import PlanInvalid
 from runner.plan import shape
 from runner.plan.decision import Warn
-from runner.plan.references import references
 from runner.plan.units import Files, Plan, doubt
 from runner.text import toml
 from runner.text.problems import Problem, as_error
@@ -102,7 +101,7 @@ def _checked(
     plan, more = shape.plan_of(data) if not found else (None, [])
     found = [*found, *more]
     if plan is not None:
-        found += references(plan)
+        found += shape.references(plan)
     if plan is None or found:
         raise _invalid(toml.located(source, found, place), hint)
     return plan

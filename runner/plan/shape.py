@@ -1,4 +1,4 @@
-"""The tables of a plan file become units, or problems. Pure.
+"""The tables of a plan file become units, or problems: unique ids, dependencies without a cycle. Pure.
 
 `schemas/plan.schema.json` says the same; a test holds both against each other.
 """
@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from runner.config.values import command, commands, legal_name
+from runner.plan.graph import cycles
 from runner.plan.units import EFFORTS, Files, Plan, Unit, leads_outside, normal_path
 from runner.text.globs import matches
-from runner.text.problems import found
+from runner.text.problems import found, near
 from runner.text.tables import (
     array,
     checked,
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 _LONGEST = 4096
 """Characters of a path; the system takes no longer one either."""
+_COMPARED = 20_000
+"""So many ids are looked at to tell what was perhaps meant: it takes its time."""
+_SHOWN = 20
+"""So many units of a cycle are named."""
 _EVERYTHING = ("\x01", "\x01/\x02/\x03")
 """Names that no file has: only a pattern that covers everything covers them."""
 
@@ -133,3 +138,33 @@ _PLAN = table(
     },
 )
 _DEFAULTS = {name: getattr(Unit, name, None) for name in Unit._fields}
+
+
+def references(plan: Plan) -> list[tuple[Path, str]]:
+    """Everything that is wrong, each with the path of its key."""
+    problems: list[tuple[Path, str]] = []
+    number: dict[str, int] = {}
+    for at, unit in enumerate(plan.units):
+        if unit.id in number:
+            message = f"found {found(unit.id)}, which is the id of unit {number[unit.id] + 1} already"
+            problems.append((("units", at, "id"), message))
+        number.setdefault(unit.id, at)
+    for at, unit in enumerate(plan.units):
+        for place, name in enumerate(unit.depends_on):
+            if name not in number:
+                hint = near(name, number) if (len(problems) + 1) * len(number) <= _COMPARED else ""
+                message = f"found {found(name)}; no unit has this id{hint}"
+                problems.append((("units", at, "depends_on", place), message))
+    return problems or _cycles(plan, number)
+
+
+def _cycles(plan: Plan, number: dict[str, int]) -> list[tuple[Path, str]]:
+    edges = [[number[name] for name in unit.depends_on] for unit in plan.units]
+    problems: list[tuple[Path, str]] = []
+    for way in cycles(edges):
+        names = [plan.units[at].id for at in (*way, way[0])]
+        if len(names) > _SHOWN:
+            names[_SHOWN - 2 : -1] = ["..."]
+        what = "depends on itself" + (f": {' -> '.join(names)}" if len(way) > 1 else "")
+        problems.append((("units", way[0], "depends_on"), f"{plan.units[way[0]].id} {what}"))
+    return problems

@@ -3,7 +3,7 @@
 Known spellings: literal; inside JSON, up to three strings deep, with characters escaped that need it;
 percent-encoded, once or twice; base64 in both alphabets, whatever stands before the value (`user:value`);
 hex in small or capital letters, also as `%2f` or `\\x2f`. Each also where colours, control characters, line
-ends or invisible marks split it. And what in a value is a secret by itself (`redact.inner`).
+ends or invisible marks split it. And what in a value is a secret by itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from runner.redact.inner import inner
 from runner.redact.noise import find_split, squeezed
 from runner.redact.shapes import BEHIND, MARK, REACH, backslashes_before, compiled, whole_escapes
 
@@ -30,6 +29,12 @@ _BETWEEN = (
 _JOINTS = rb"[,:\[\]{}\r\n]"
 _SHORT_ESCAPES = {"\n": b"n", "\r": b"r", "\t": b"t", "\b": b"b", "\f": b"f", '"': b'"', "/": b"/"}
 _NULL = b"null"
+_USERINFO = r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s]+)@"
+_NAMED = (
+    r"(?i)(?:pass(?:word|wd|phrase)?|pwd|secret|token|key|sig(?:nature)?)[\"']?\s*[=:]\s*"
+    r"(?:\"((?:\\.|[^\"\\])+)\"|'([^']+)'|([^\s\"'&;,}]+))"
+)
+_SHORTEST_LINE = 24
 
 
 class Secret:
@@ -52,7 +57,7 @@ def secrets_of(values: Iterable[str]) -> list[Secret]:
     """
     found: list[Secret] = []
     whole = {value.strip() for value in values if is_findable(value)}
-    parts = {part.strip() for value in whole for part in inner(value)}
+    parts = {part.strip() for value in whole for part in _inner(value)}
     for value in sorted(whole | {part for part in parts if is_findable(part)}, key=len, reverse=True):
         raw = _encoded(value)
         found.append(_plain(value, is_number=not raw.strip(_DIGITS)))
@@ -252,3 +257,25 @@ def _encoded(value: str) -> bytes:
         return value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return value.encode("utf-8", "surrogatepass")
+
+
+def _inner(value: str) -> Iterator[str]:
+    """What in the value is a secret by itself, as it stands there and decoded: the password of a URL or of a
+    connection string, the lines of a key. Programs print these alone.
+    """
+    for found in re.finditer(_USERINFO, value):
+        user, colon, password = found[1].partition(":")
+        yield from _decoded(password if colon else user)
+    for found in re.finditer(_NAMED, value):
+        yield from _decoded(next(part for part in found.groups() if part))
+    if "\n" in value:
+        yield from (line.strip() for line in value.split("\n") if len(line.strip()) >= _SHORTEST_LINE)
+
+
+def _decoded(text: str) -> Iterator[str]:
+    yield text
+    if "%" in text:
+        raw = re.sub(
+            rb"%([0-9A-Fa-f]{2})", lambda two: bytes([int(two[1], 16)]), text.encode(errors="replace")
+        )
+        yield raw.decode(errors="surrogateescape")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.hostile import CI_COMMANDS, CONTROLS, harm
 
 from runner.cli import pen
-from runner.cli.colour import OURS, paint
+from runner.cli.pen import OURS, paint
 
 
 class Terminal(io.StringIO):
@@ -130,7 +130,7 @@ def test_an_error_stands_behind_what_was_printed_before_it(own_home: object) -> 
 
 def test_colours_reach_a_real_terminal() -> None:
     ours, theirs = pty.openpty()
-    code = "from runner.cli import colour, pen; pen.say(colour.paint('a\\x1b[2Jb', 'red'))"
+    code = "from runner.cli import pen; pen.say(pen.paint('a\\x1b[2Jb', 'red'))"
     env = {**os.environ, "TERM": "xterm"}
     subprocess.run([sys.executable, "-c", code], stdout=theirs, env=env, check=True, timeout=30)
     os.close(theirs)

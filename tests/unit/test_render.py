@@ -29,7 +29,7 @@ from runner.state.manifest import Survivor, Workspace
 from runner.usecases.logs import LogLine
 
 ESCAPE = "\x1b"
-SHOW = "from runner.cli import colour, pen; pen.say(colour.paint('word', 'red'))"
+SHOW = "from runner.cli import pen; pen.say(pen.paint('word', 'red'))"
 
 
 class Terminal(io.StringIO):
