@@ -248,7 +248,7 @@ _KINDS = {
 }
 
 
-def invocation_text(i: Invocation, inherited: Mapping[str, Sequence[str]] | None = None) -> str:
+def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = None) -> str:
     """`runner resolve` for people: the command as it could be typed, then everything beside it."""
     import shlex
 
@@ -266,7 +266,7 @@ def invocation_text(i: Invocation, inherited: Mapping[str, Sequence[str]] | None
         ("env", ", ".join(i.env_names) or "none"),
         ("env set", ", ".join(f"{k}={v}" for k, v in i.env_set.items())),
         ("shell", _shell(i.login_shell_loses)),
-        ("yours", "; ".join(f"{kind}: {', '.join(names)}" for kind, names in (inherited or {}).items())),
+        ("yours", "; ".join(_named(kind, names) for kind, names in (yours or {}).items() if names)),
         ("timeout", _seconds(limits.timeout_s)),
         ("idle", _seconds(limits.idle_timeout_s)),
         ("start", _seconds(limits.start_timeout_s)),
@@ -288,6 +288,10 @@ def invocation_text(i: Invocation, inherited: Mapping[str, Sequence[str]] | None
     ]
     command = shlex.join(i.argv)
     return f"{command}\n\n{_table(rows)}\n\n{paint('prompt on stdin:', 'dim')}\n{i.prompt}"
+
+
+def _named(kind: str, names: Sequence[str]) -> str:
+    return f"{'MCP servers' if kind == 'mcp_servers' else kind}: {', '.join(names)}"
 
 
 def _budget(limits: Limits) -> str | None:

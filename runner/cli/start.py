@@ -58,15 +58,15 @@ def add_resolve(parser: Parser) -> None:
 
 def run_resolve(args: Namespace) -> int:
     from runner.cli.render import emit, invocation_text
+    from runner.usecases.inherited import inherited
 
     config = _inherited(args) or settings(args)
     resolved = start.resolve(config, _request(args), os.environ)
+    yours = inherited(config.runtimes[resolved.runtime], os.environ)
     if args.format == "json":
-        emit({**resolved.to_json(), "prompt": resolved.prompt})
+        emit({**resolved.to_json(), "prompt": resolved.prompt, "yours": yours})
     else:
-        from runner.usecases.inherited import inherited
-
-        pen.say(invocation_text(resolved, inherited(config.runtimes[resolved.runtime], os.environ)))
+        pen.say(invocation_text(resolved, yours))
     return ExitStatus.OK
 
 

@@ -19,23 +19,25 @@ if TYPE_CHECKING:
 
     from runner.model import RuntimeSettings
 
+_KINDS = ("mcp_servers", "hooks", "plugins")
+
 
 def inherited(settings: RuntimeSettings, env: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """Kind -> names; nothing of what is switched off, and nothing at all where the runs are isolated."""
+    """Kind -> names; none of what is switched off, and none at all where the runs are isolated."""
     path = runtimes.get(settings.name).own_config(env)
     if path is None or settings.isolated:
-        return {}
+        return dict.fromkeys(_KINDS, ())
     own = _read(path, tomllib.loads)
     hooks = (
         own.get("hooks"),
         _read(os.path.join(os.path.dirname(path), "hooks.json"), json.loads).get("hooks"),
     )
     found = {
-        "MCP servers": _enabled(own.get("mcp_servers")),
+        "mcp_servers": _enabled(own.get("mcp_servers")),
         "hooks": sorted({name for table in hooks for name, value in _table(table).items() if _groups(value)}),
         "plugins": _enabled(own.get("plugins")),
     }
-    return {kind: tuple(names) for kind, names in found.items() if names}
+    return {kind: tuple(names) for kind, names in found.items()}
 
 
 def _enabled(tables: object) -> list[str]:

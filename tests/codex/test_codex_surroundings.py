@@ -61,6 +61,13 @@ def test_an_isolated_run_starts_no_server_of_the_user(repo: Repo) -> None:
     )
     repo.task()
     assert "MCP servers: mine" in repo.cli("resolve", "--task", "work").stdout
+    assert repo.json("resolve", "--task", "work")["yours"] == {
+        "mcp_servers": ["mine"],
+        "hooks": [],
+        "plugins": [],
+    }
+    apart = repo.json("resolve", "--task", "work", "--set", "runtimes.codex.isolated=true")
+    assert not any(apart["yours"].values())
     assert plays(repo, "--set", "runtimes.codex.isolated=true").wait()["status"] == "succeeded"
     assert not note.exists()
     plays(repo).wait()

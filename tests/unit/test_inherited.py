@@ -11,6 +11,7 @@ from runner.model import RuntimeSettings
 from runner.usecases.inherited import inherited
 
 CODEX = RuntimeSettings("codex", "codex")
+NOTHING: dict[str, tuple[str, ...]] = {"mcp_servers": (), "hooks": (), "plugins": ()}
 OWN = """
 model = "m"
 [mcp_servers.mine]
@@ -37,12 +38,12 @@ def test_servers_hooks_and_plugins_are_named_without_a_value(env: dict[str, str]
     (tmp_path / "config.toml").write_text(OWN)
     (tmp_path / "hooks.json").write_text(json.dumps({"hooks": {"Stop": [{"hooks": []}], "SessionEnd": []}}))
     assert inherited(CODEX, env) == {
-        "MCP servers": ("mine",),
+        "mcp_servers": ("mine",),
         "hooks": ("PreToolUse", "Stop"),
         "plugins": ("some@place",),
     }
-    assert inherited(CODEX.replace(isolated=True), env) == {}
-    assert inherited(RuntimeSettings("kay", "kay"), {"KAY_HOME": str(tmp_path / "none")}) == {}
+    assert inherited(CODEX.replace(isolated=True), env) == NOTHING
+    assert inherited(RuntimeSettings("kay", "kay"), {"KAY_HOME": str(tmp_path / "none")}) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -53,4 +54,4 @@ def test_settings_that_are_broken_or_of_other_types_name_nothing(
 ) -> None:
     (tmp_path / "config.toml").write_text(text)
     (tmp_path / "hooks.json").write_text("[[")
-    assert inherited(CODEX, env) == {}
+    assert inherited(CODEX, env) == NOTHING

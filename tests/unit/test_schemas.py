@@ -260,7 +260,9 @@ def test_invocations_are_valid_with_and_without_what_is_optional() -> None:
         title=None, model=None, reasoning_effort=None, verify=(), origins={}, secret_names=()
     )
     assert_valid("invocation", json.loads(json.dumps(bare.to_json())))
-    assert_valid("invocation", an_invocation_json(prompt="as `runner resolve` prints it"))
+    yours: dict[str, list[str]] = {"mcp_servers": ["mine"], "hooks": [], "plugins": []}
+    assert_valid("invocation", an_invocation_json(prompt="as `runner resolve` prints it", yours=yours))
+    assert not is_valid("invocation", an_invocation_json(yours={"hooks": []}))
 
 
 def test_no_key_of_an_invocation_may_lack_or_be_of_another_kind() -> None:
@@ -411,7 +413,9 @@ def test_the_closed_sets_of_the_schemas_are_those_of_the_code() -> None:
     assert properties["foreign"]["properties"]["why"]["enum"] == list(Why)
     assert schema("invocation")["$defs"]["level"]["enum"] == list(Level)
     assert list(properties) == [*a_manifest().to_json(), "foreign"]
-    assert set(schema("invocation")["properties"]) - {"mac", "prompt"} == set(an_invocation().to_json())
+    assert set(schema("invocation")["properties"]) - {"mac", "prompt", "yours"} == set(
+        an_invocation().to_json()
+    )
 
 
 def test_an_editor_reads_the_schema_and_finds_a_mistake(tmp_path: Path) -> None:
