@@ -29,7 +29,7 @@ _NOT_WITH_PLAN = ("prompt", "parent", "run_id")
 def begin(args: Namespace) -> Manifest | int:
     """The run of the plan; an exit status where nothing was to be started."""
     env = os.environ
-    asked = _asked(args)
+    asked, tied = _asked(args), tied_to(args)
     if not args.dry_run:
         preflight.refuse_nested(env)
     if args.resume:
@@ -50,9 +50,7 @@ def begin(args: Namespace) -> Manifest | int:
     for note in start_plan.notes(prepared):
         pen.note(note)
     given = prepared.assignment.replace(checks=tuple(check.to_json() for check in checks))
-    return start_plan.begin(
-        prepared.replace(assignment=given), env, reset=args.reset_breaker, tied_to=tied_to(args)
-    )
+    return start_plan.begin(prepared.replace(assignment=given), env, reset=args.reset_breaker, tied_to=tied)
 
 
 def _asked(args: Namespace) -> start_plan.PlanRequest:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from support.waves import (
     prepares,
     refused,
     resumes,
+    start_words,
     starts,
     step,
     waits_at_gate,
@@ -323,6 +327,34 @@ def test_a_cancel_of_the_plan_ends_all_of_a_wave(repo: Repo) -> None:
     assert shown == ["interrupted", "interrupted", "waiting"]
     opens(repo)
     whole(repo, resumes(repo), 1, 2, 3)
+
+
+@pytest.mark.parametrize("how", ["a process", "its own command in CI"])
+def test_a_plan_ends_with_what_it_is_tied_to_and_goes_on_by_resume(repo: Repo, how: str) -> None:
+    prepares(repo, [writes(1), *(writes(n, before=gated(repo)) for n in (2, 3))])
+    none = refused(repo, "--tie-pid", "4194305")
+    assert (none.status, none.error["code"], repo.no_runs()) == (2, "usage", True)
+    with contextlib.ExitStack() as stack:
+        if how == "a process":
+            process = stack.enter_context(subprocess.Popen(["cat"], stdin=subprocess.PIPE))
+            starts(repo, "--tie-pid", str(process.pid))
+        else:
+            words = start_words(repo, "--wait")
+            process = stack.enter_context(repo.process(*words, env={"CI": "true"}))
+        run = wait_until(repo.runs, 60, "the plan")[0]
+        wait_until((run.folder / "ledger.json").exists, 60, "its ledger")
+        waits_at_gate(batch(run, 2))
+        process.kill()
+    manifest = run.wait(within=60)
+    assert (manifest["status"], manifest["survivors"]) == ("cancelled", [])
+    assert f"process {process.pid}" in manifest["reason"]["message"]
+    assert batch(run, 2).wait()["status"] == "cancelled"
+    shown = [one["status"] for one in run.status()["plan"]["batches"]]
+    assert shown == ["succeeded", "interrupted", "waiting"]
+    opens(repo)
+    again = resumes(repo, "--tie-pid", str(os.getpid()))
+    whole(repo, again, 1, 2, 3)
+    assert step(again, 1)["tries"] == 1
 
 
 def test_batches_side_by_side_are_refused_outside_git_before_anything_exists(repo: Repo) -> None:
