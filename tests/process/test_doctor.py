@@ -403,6 +403,31 @@ def test_where_every_task_runs_without_a_sandbox_none_is_tried(place: Place) -> 
     assert check.verdict is Fitness.SKIP
 
 
+# what it is run in
+
+
+@pytest.mark.parametrize(
+    ("env", "what"),
+    [
+        ({"SLURM_JOB_ID": "4711"}, "Slurm job 4711"),
+        ({"SLURM_JOB_ID": "4711", "CI": "true"}, "Slurm job 4711"),
+        ({"CI": "true"}, "a CI job"),
+        ({"CI": "false"}, None),
+        ({"SLURM_JOB_ID": "", "CI": ""}, None),
+    ],
+)
+def test_in_a_job_doctor_says_how_a_run_ends_with_it(
+    place: Place, env: dict[str, str], what: str | None
+) -> None:
+    place.codex()
+    place.env |= env
+    checks = place.examine([task()])
+    assert ("job" in checks) == (what is not None)
+    if what is not None:
+        assert (checks["job"].verdict, what in checks["job"].message) == (Fitness.OK, True)
+        assert "start --tie" in checks["job"].message
+
+
 # whatever the programs do
 
 
