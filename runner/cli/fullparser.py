@@ -82,6 +82,14 @@ class FullParser(argparse.ArgumentParser):
                 told["help"] = argparse.SUPPRESS  # which is compared by identity
             (self if group is None else groups[group]).add_argument(*option.names, **told)
 
+    def _get_values(self, action: argparse.Action, words: list[str]) -> Any:
+        """Of `--option=--` some versions of argparse make an empty list, whatever type was asked for."""
+        if not action.option_strings or words != ["--"]:
+            return super()._get_values(action, words)
+        value = self._get_value(action, "--")
+        self._check_value(action, value)
+        return value
+
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """argparse would pass over an output that cannot be written, or leave it to the interpreter's end."""
         pen.say(self.format_help(), end="", flush=True)

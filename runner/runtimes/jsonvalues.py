@@ -28,4 +28,7 @@ def compact(value: Any) -> str:
     """JSON on one line for what has no better text."""
     import json  # only for odd records; the hot path does not need it
 
-    return json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:  # what could just be read may be too deep from here
+        return "(nested without end)"

@@ -57,7 +57,7 @@ def command_lines(draw: st.DrawFn) -> tuple[str, list[str]]:
     names = [name for option in parser_of(verb).declared for name in option.names if name[0] == "-"]
     named = st.sampled_from(names)
     pairs = st.builds(lambda name, value: [name, value], named, st.sampled_from(VALUES))
-    joined = st.builds(lambda name, value: [f"{name}={value}"], named, st.sampled_from(VALUES))
+    joined = st.builds(lambda name, value: [f"{name}={value}"], named, st.sampled_from((*VALUES, "--")))
     words = st.one_of(
         named.map(lambda name: [name]),
         pairs,
@@ -138,6 +138,21 @@ def test_the_same_value_may_be_told_twice() -> None:
         "x=1",
         "x=2",
     ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--set=--", "--task=--"], ["--set=--", "--task=--", "--"], ["--task=--", "--set=--", "--", "x"]],
+)
+def test_two_dashes_behind_an_equals_sign_are_a_value_as_any_other(words: list[str]) -> None:
+    args = arguments("resolve", words)
+    assert (args.sets, args.task) == (["--"], "--")
+
+
+@pytest.mark.parametrize("words", [["--timeout=--", "--", "x"], ["--format=--", "--", "x"]])
+def test_and_are_checked_as_any_other(words: list[str]) -> None:
+    with pytest.raises(UsageError):
+        arguments("start", words)
 
 
 def test_an_option_for_programs_is_not_in_the_help() -> None:

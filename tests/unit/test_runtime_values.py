@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import sys
 import tomllib
 from typing import Any
 
@@ -245,3 +246,15 @@ def test_wrong_types_in_known_lines_of_kay_do_not_raise(kind: str, fields: dict[
     for activity in get("kay").parse({"id": "0", "msg": {"type": kind, **fields}}):
         assert isinstance(activity.text, str)
         assert isinstance(activity.output, str)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("field", ["command", "message", "arguments", "result", "error"])
+def test_a_record_of_any_depth_that_can_be_read_can_be_parsed(name: str, field: str) -> None:
+    deep: list[Any] = []
+    for _ in range(sys.getrecursionlimit()):
+        deep = [deep]
+    for kind in ("command_execution", "mcp_tool_call", "error", "agent_message"):
+        item = {"id": "x", "type": kind, field: deep}
+        for record in ({"type": "item.completed", "item": item}, {"type": "error", field: deep}):
+            get(name).parse(record)
