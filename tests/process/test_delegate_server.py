@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import processes
-from support.delegation import Server, family, path_of, served
+from support.delegation import Server, call, family, greeting, path_of, served
 from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
@@ -313,19 +313,10 @@ def test_a_bad_call_has_a_stable_code_and_the_connection_lives_on(repo: Repo) ->
         assert repo.runs() == [run]
 
 
-HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
-
-
 def say(server: subprocess.Popen[bytes], *lines: str | dict[str, Any]) -> None:
     """Lines as they are, after the greeting of the protocol."""
     assert server.stdin is not None
-    greeting: list[str | dict[str, Any]] = [
-        {"id": 1, "method": "initialize", "params": HELLO},
-        {"method": "notifications/initialized"},
-    ]
-    for line in [*greeting, *lines]:
-        text = line if isinstance(line, str) else json.dumps({"jsonrpc": "2.0", **line})
-        server.stdin.write(f"{text}\n".encode())
+    server.stdin.write(greeting(*lines))
     server.stdin.flush()
 
 
@@ -338,10 +329,6 @@ def answers(server: subprocess.Popen[bytes], until: int) -> dict[int, dict[str, 
         assert message["jsonrpc"] == "2.0"
         found[message["id"]] = message
     return found
-
-
-def call(number: int, tool: str, arguments: object) -> dict[str, Any]:
-    return {"id": number, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
 
 
 def test_what_is_no_call_at_all_does_not_end_the_connection(repo: Repo) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent))
+import family_faults
 import machine_faults
 import plan_faults
 import run_faults
@@ -29,7 +30,8 @@ import tree_faults
 from invariants import settles
 from scene import Scene
 
-FAULTS = {**run_faults.FAULTS, **tree_faults.FAULTS, **plan_faults.FAULTS, **machine_faults.FAULTS}
+_KINDS = (run_faults, tree_faults, plan_faults, family_faults, machine_faults)
+FAULTS = {name: fault for kind in _KINDS for name, fault in kind.FAULTS.items()}
 SMALL = {"full_disk"}
 """Whose scene lies on a disk of its own, which needs root."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from support.doubles import FINISHED, THREAD, said
 from support.processes import Seen
 from support.repo import RUNNER, Repo, Run
 
-__all__ = ["Server", "family", "path_of", "served"]
+__all__ = ["Server", "call", "family", "greeting", "path_of", "served"]
+
+_HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
 
 
 def path_of(run: Run) -> str:
@@ -41,6 +44,20 @@ def family(repo: Repo, *, on_parent_end: str = "cancel", depth: int = 2, more: s
     )
     limits = f'[delegation]\nmax_depth = {depth}\non_parent_end = "{on_parent_end}"\n'
     return repo.config(f"{limits}{more}\n{tasks}")
+
+
+def greeting(*lines: str | dict[str, Any]) -> bytes:
+    """The greeting of the protocol, and lines as they are after it."""
+    hello = {"id": 1, "method": "initialize", "params": _HELLO}, {"method": "notifications/initialized"}
+    texts = (
+        line if isinstance(line, str) else json.dumps({"jsonrpc": "2.0", **line}) for line in (*hello, *lines)
+    )
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+def call(number: int, tool: str, arguments: object) -> dict[str, Any]:
+    """A call of a tool, for `greeting`."""
+    return {"id": number, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
 
 
 @dataclass(frozen=True)
