@@ -401,6 +401,6 @@ def _lineage(repo: str, task_id: str) -> tuple[str, ...]:
 
 def _write_gitignore(path: str) -> None:
     try:
-        create(path, b"*\n!.gitignore\n")
+        create(path, b"*\n")
     except FileExistsError:
         pass

@@ -283,7 +283,8 @@ def test_a_run_that_git_tracks_is_foreign_in_every_form_of_the_index(
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text("x\n", encoding="utf-8")
     run, other = an_ended_run(root), an_ended_run(root)
-    git(root, "add", "-A")  # with `.runs/.gitignore`, which ignores all else
+    git(root, "add", "-A")
+    git(root, "add", "-f", ".runs/.gitignore")
     git(root, "update-index", "--force-remove", "x")
     assert why(run) is None
     git(root, "add", "-f", run.manifest)

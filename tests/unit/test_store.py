@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from support.disks import fill, read_only_disk, small_disk
 from support.values import a_manifest, an_invocation
 from support.waiting import wait_until
+from support.work import Work
 
 from runner.disk.files import replace_bytes, replace_json, unwritable
 from runner.errors import Conflict, DiskFull, ManifestBroken, ManifestNewer, RunNotFound, Unwritable
@@ -138,12 +139,30 @@ def test_a_path_of_another_shape_is_no_run_folder(path: str) -> None:
 # -- making it -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("folder", ["", "part/of it"])
+def test_git_shows_nothing_of_runs_whoever_asks(tmp_path: Path, folder: str) -> None:
+    """Also where nobody ran `init`; and what the agent or a person did to the file is theirs."""
+    work = Work(tmp_path)
+    repo = work.root / folder
+    repo.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(work.root / ".runs")
+    os.close(RunDir(str(repo), "work", new_run_id()).create())
+    for words in (("status", "--porcelain", "-uall"), ("clean", "-nd"), ("add", "-A", "-n")):
+        assert work.says(*words) == "", words
+    rules = repo / ".runs" / ".gitignore"
+    rules.write_text("*.log\n")
+    os.close(RunDir(str(repo), "work", new_run_id()).create())
+    assert rules.read_text() == "*.log\n"
+    rules.unlink()
+    os.close(RunDir(str(repo), "work", new_run_id()).create())
+    assert work.says("status", "--porcelain", "-uall") == ""
+
+
 def test_a_new_run_is_private_and_locked(run: RunDir) -> None:
     lock_fd = run.create()
     assert [mode(path) for path in (run.path, run.control, run.questions)] == [0o700] * 3
     assert [mode(path) for path in (run.lock, run.reserve, run.wake_fifo)] == [0o600] * 3
     assert stat.S_ISFIFO(os.stat(run.wake_fifo).st_mode)
-    assert Path(run.repo, ".runs", ".gitignore").read_text() == "*\n!.gitignore\n"
     assert run.is_locked()
     os.close(lock_fd)
     assert not run.is_locked()
