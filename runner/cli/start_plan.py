@@ -29,17 +29,14 @@ _NOT_WITH_PLAN = ("prompt", "parent", "run_id")
 def begin(args: Namespace) -> Manifest | int:
     """The run of the plan; an exit status where nothing was to be started."""
     env = os.environ
-    asked, tied = _asked(args), tied_to(args)
+    asked = _asked(args)
     if not args.dry_run:
         preflight.refuse_nested(env)
-    if args.resume:
-        prepared = start_plan.prepare_again(here(), asked, env, done=args.done, reset=args.reset_breaker)
-    else:
-        prepared = start_plan.prepare(here(), asked, env)
+    prepared = (start_plan.prepare_again if args.resume else start_plan.prepare)(here(), asked, env)
     if args.dry_run:
         return _show(args, prepared)
     start_plan.refuse_unclear(prepared)
-    start_plan.refuse_begun(prepared, reset=args.reset_breaker)
+    start_plan.refuse_begun(prepared)
     pass_gate(args, prepared.config, rehearses=_rehearses(prepared))
     if not _is_wanted(args, prepared):
         pen.tell("nothing was started")
@@ -50,7 +47,7 @@ def begin(args: Namespace) -> Manifest | int:
     for note in start_plan.notes(prepared):
         pen.note(note)
     given = prepared.assignment.replace(checks=tuple(check.to_json() for check in checks))
-    return start_plan.begin(prepared.replace(assignment=given), env, reset=args.reset_breaker, tied_to=tied)
+    return start_plan.begin(prepared.replace(assignment=given), env)
 
 
 def _asked(args: Namespace) -> start_plan.PlanRequest:
@@ -81,7 +78,17 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
         sets=tuple(args.sets),
         folder=folder,
     )
-    return start_plan.PlanRequest(args.plan, task, options, args.force_delegate, args.timeout, args.as_read)
+    return start_plan.PlanRequest(
+        file=args.plan,
+        task_id=task,
+        options=options,
+        forced=args.force_delegate,
+        timeout_s=args.timeout,
+        as_read=args.as_read,
+        reset=args.reset_breaker,
+        done=tuple(args.done),
+        tied_to=tied_to(args),
+    )
 
 
 def _placed(folder: str, path: str) -> str:

@@ -37,19 +37,11 @@ def main(argv: list[str]) -> int:
         given, found = plan_record.load(run)
         config = thawed(run, env)
         found = Conductor(run, given, found, config, dict(os.environ), say).carry_out()
-    except RunnerError as error:
-        problems = "".join(f"\n{problem}" for problem in error.problems)
-        end = Ended(error.code, one_line(error.message), error.hint, f"{error.message}{problems}")
+    except (RunnerError, OSError) as error:
+        refused = unwritable(error) if isinstance(error, OSError) else error
+        text = "\n".join((refused.message, *refused.problems))
+        end = Ended(refused.code, one_line(refused.message), refused.hint, text)
         _print({"type": plan.ENDED, **end.to_json()})
-        return 1
-    except OSError as error:
-        refused = unwritable(error)
-        _print(
-            {
-                "type": plan.ENDED,
-                **Ended(refused.code, refused.message, refused.hint, refused.message).to_json(),
-            }
-        )
         return 1
     except KeyboardInterrupt:
         return 130

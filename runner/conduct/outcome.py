@@ -14,23 +14,9 @@ if TYPE_CHECKING:
 _PARKING = frozenset(
     (
         *("auth_or_quota", "cancelled", "lost", "config_drift", "survivors"),
-        *(
-            "disk_full",
-            "flag_refused",
-            "misconfigured",
-            "request_refused",
-            "runtime_missing",
-            "workspace_missing",
-            "unwritable",
-        ),
-        *(
-            "too_many_processes",
-            "too_many_open_files",
-            "supervisor_failed",
-            "not_ready",
-            "never_started",
-            "prepare_failed",
-        ),
+        *("disk_full", "flag_refused", "misconfigured", "request_refused", "runtime_missing", "unwritable"),
+        *("workspace_missing", "too_many_processes", "too_many_open_files", "supervisor_failed"),
+        *("not_ready", "never_started", "prepare_failed"),
     )
 )
 """Reasons that the next batch would meet too, or that a person has to look at first."""

@@ -88,6 +88,12 @@ class PlanRequest(Value):
     """Of the whole plan."""
     as_read: bool = False
     """Carries out what was read, whatever was not understood."""
+    reset: bool = False
+    """Continues although batches have failed in a row."""
+    done: tuple[str, ...] = ()
+    """Units that a person has done since."""
+    tied_to: Identity | None = None
+    """The process with which its run is to end."""
 
 
 class PreparedPlan(Value):
@@ -151,9 +157,7 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
     return PreparedPlan(asked, choice, given, ledger, decision, reading.unclear)
 
 
-def prepare_again(
-    folder: str, asked: PlanRequest, env: Mapping[str, str], *, done: Sequence[str], reset: bool
-) -> PreparedPlan:
+def prepare_again(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> PreparedPlan:
     """A plan to resume, from where its last run ended. Conflict where there is none, it still runs, nothing
     is left of it, its breaker is open, or the plan file has changed.
     """
@@ -170,21 +174,22 @@ def prepare_again(
     run, manifest = found
     refuse_foreign(run)
     refuse_running(manifest)
-    given, ledger = _load(run, manifest, reset)
+    given, ledger = _load(run, manifest, asked)
     changed = difference(given.name, given.text, text, given.plan, _ticked(plan, given.plan, ledger))
     if changed:
         raise PlanChanged("the plan file has changed since the plan began", problems=changed)
-    unknown = [unit for unit in done if all(unit != known.id for known in plan.units)]
+    unknown = [unit for unit in asked.done if all(unit != known.id for known in plan.units)]
     if unknown:
         raise UsageError(f"the plan has no unit {', '.join(unknown)}", hint="--done takes the id of a unit")
     if ledger.is_complete and ledger.breaker.parked is None:
         raise Conflict(f"nothing of {asked.file} is left to delegate", hint=_begin_anew(run))
-    refuse_open(ledger, reset)
+    refuse_open(ledger, asked.reset)
     options = _newer(asked.options, given.options)
     if options != asked.options:
         asked, config = asked.replace(options=options), _settings(folder, options, env)
     choice = choose(config, request_of(options, asked.task_id))
-    again = ledger.again(lineage_of(run), done=done, reset=reset, limit=config.delegate.max_failures)
+    limit = config.delegate.max_failures
+    again = ledger.again(lineage_of(run), done=asked.done, reset=asked.reset, limit=limit)
     unsettled = commits.unsettled(config.root, ledger)
     refuse_surroundings(config, asked.task_id, options, plan.units, unsettled, ledger)
     unclear = reading.unclear if text != given.text else ()
@@ -207,9 +212,9 @@ def refuse_unclear(prepared: PreparedPlan) -> None:
         raise PlanUnclear(f"{what} not clear, so nothing was started", problems=prepared.unclear)
 
 
-def refuse_begun(prepared: PreparedPlan, *, reset: bool) -> None:
+def refuse_begun(prepared: PreparedPlan) -> None:
     """What `start` would refuse because of the plan's last run, reported before any question."""
-    _refuse_another(prepared, last(prepared.config.root, prepared.asked), reset)
+    _refuse_another(prepared, last(prepared.config.root, prepared.asked))
 
 
 def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[int, Invocation]]:
@@ -233,9 +238,7 @@ def notes(prepared: PreparedPlan) -> Iterator[str]:
         yield "git knows no name for the commits, so they will be by `runner`: set user.name and user.email"
 
 
-def begin(
-    prepared: PreparedPlan, env: Mapping[str, str], *, reset: bool = False, tied_to: Identity | None = None
-) -> Manifest:
+def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
     """Starts or resumes it as a run of its own; returns once the conductor exists. PlanRuns where another run
     of the same plan has not ended, BreakerOpen where its breaker is open.
     """
@@ -244,8 +247,8 @@ def begin(
         pass
     lock_fd = lock_task(root, asked.task_id)  # two that look at once would both begin
     try:
-        before = _refuse_another(prepared, last(root, asked), reset)
-        prepared = _counted_on(prepared, before, reset)
+        before = _refuse_another(prepared, last(root, asked))
+        prepared = _counted_on(prepared, before)
         title = prepared.assignment.plan.title or prepared.assignment.name
         resolved = invocation(
             prepared.choice,
@@ -254,13 +257,13 @@ def begin(
             prompt=_told(prepared),
             timeout_s=asked.timeout_s,
         )
-        return start.start_plan(resolved.replace(tied_to=tied_to), env, _Desk(prepared))
+        return start.start_plan(resolved.replace(tied_to=asked.tied_to), env, _Desk(prepared))
     finally:
         os.close(lock_fd)
 
 
 def _refuse_another(
-    prepared: PreparedPlan, found: tuple[RunDir, Manifest] | None, reset: bool
+    prepared: PreparedPlan, found: tuple[RunDir, Manifest] | None
 ) -> tuple[Assignment, Ledger] | None:
     """What the newest run of the plan has against another one; what it carried out, if that can be read."""
     if found is None:
@@ -271,32 +274,30 @@ def _refuse_another(
     if resumed is not None and resumed.run_id != run.run_id:
         raise PlanRuns(f"run `{run.run_id}` has continued the plan meanwhile")
     try:
-        given, ledger = _load(run, manifest, reset)
+        given, ledger = _load(run, manifest, prepared.asked)
     except BreakerOpen:
         raise
     except Conflict:  # it cannot be resumed, so it must be possible to start over
         return None
     if resumed is None and given.plan == prepared.assignment.plan:  # what says something else is another plan
-        refuse_open(ledger, reset)
+        refuse_open(ledger, prepared.asked.reset)
     return given, ledger
 
 
-def _load(run: RunDir, manifest: Manifest, reset: bool) -> tuple[Assignment, Ledger]:
+def _load(run: RunDir, manifest: Manifest, asked: PlanRequest) -> tuple[Assignment, Ledger]:
     """As `assignments.load`. That its files are broken closes no breaker: the manifest knows of it too."""
     try:
         return assignments.load(run)
     except Conflict:
-        if manifest.has_open_breaker and not reset:
+        if manifest.has_open_breaker and not asked.reset:
             raise BreakerOpen(f"the breaker of this plan is open: run `{run.run_id}`") from None
         raise
 
 
-def _counted_on(
-    prepared: PreparedPlan, before: tuple[Assignment, Ledger] | None, reset: bool
-) -> PreparedPlan:
+def _counted_on(prepared: PreparedPlan, before: tuple[Assignment, Ledger] | None) -> PreparedPlan:
     """To its breaker, the same plan started over is the same plan."""
     ledger = prepared.ledger
-    if ledger.resumed_from is not None or before is None or reset:
+    if ledger.resumed_from is not None or before is None or prepared.asked.reset:
         return prepared
     given, then = before
     if given.plan != prepared.assignment.plan:

@@ -26,18 +26,9 @@ RUNS, SENDS, WIDENS, OTHER = "runs", "sends", "widens", "other"
 _TEXTS = ("files", "prompt", "title")
 _SHARED = (
     *("approach", "constraints", "execution_note", "patterns", "testing", "model", "delegation"),
-    *(
-        "timeout",
-        "idle_timeout",
-        "start_timeout",
-        "grace",
-        "verify_timeout",
-        "limits",
-        "retries",
-        "prepare_timeout",
-    ),
+    *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "prepare_timeout", "limits"),
     *("blocks", "on_conflict", "on_failure", "output_contract", "conformance", "workspace", "scope"),
-    *("protect", "verify_from", "expects_change"),
+    *("protect", "verify_from", "expects_change", "retries"),
 )
 HARMLESS: dict[str, tuple[str, ...] | None] = {
     "schema_version": None,
@@ -225,10 +216,8 @@ def _says_nothing(path: Path, value: Any, merged: Mapping[str, Any], below: Mapp
         return bool(value == merged.get("defaults", {}).get(key, value) == below["defaults"][key])
     around = [merged.get("defaults", {}), below["defaults"]] if table == "tasks" else []
     if key == "sandbox":
-        levels = [_level(value, merged)] + [
-            _level(one["sandbox"], merged) for one in around if "sandbox" in one
-        ]
-        return all(level == "read-only" for level in levels)
+        named = [value, *(one["sandbox"] for one in around if "sandbox" in one)]
+        return all(_level(name, merged) == "read-only" for name in named)
     if table == "tasks":
         inherited = next((one[key] for one in around if key in one), None)
         return bool(value == inherited) or (value == [] and not inherited)
@@ -279,14 +268,7 @@ def _files(path: Path, value: Any) -> Iterator[str]:
 
 def _inside(root: str, name: str) -> Iterator[str]:
     """The path below `root` that `name` is, if it can be one."""
-    if (
-        not name
-        or name.startswith("-")
-        or len(name) > _LONGEST_NAME
-        or "\n" in name
-        or "\0" in name
-        or name[0] == "~"
-    ):
+    if name[:1] in ("", "-", "~") or len(name) > _LONGEST_NAME or "\n" in name or "\0" in name:
         return
     path = os.path.normpath(os.path.join(root, name))
     if path.startswith(root.rstrip("/") + "/"):

@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.plan.labels import Label
-    from runner.text.positions import Path
-
-    Problems = list[tuple[Any, str]]
-    Places = dict[Path, tuple[int, int]]
-    Note = tuple[int, str]
 
 HINT = "docs/plans.md says how units and their fields are written"
 _SHELLS = ("", "bash", "sh", "shell", "console", "zsh", "shell-session", "terminal")

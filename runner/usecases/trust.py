@@ -45,13 +45,13 @@ class Demands(Value):
     """
 
     root: str
-    file: str
-    listed: str
-    scripts: tuple[str, ...]
-    items: tuple[tuple[str, ...], ...]
-    by: str | None
-    before: Trusted | None
-    changes: tuple[Changed, ...]
+    file: str = ""
+    listed: str = ""
+    scripts: tuple[str, ...] = ()
+    items: tuple[tuple[str, ...], ...] = ()
+    by: str | None = None
+    before: Trusted | None = None
+    changes: tuple[Changed, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -63,12 +63,24 @@ class Demands(Value):
 
         return digest_of([self.listed, came]) if came else self.listed
 
+    @property
+    def contents(self) -> dict[str, str]:
+        """The files among the items, with what is in them."""
+        return _contents(self.items)
+
+    @property
+    def known(self) -> dict[str, str]:
+        """Those that were trusted last. A file that was not there then was trusted by its name: its command
+        could only fail.
+        """
+        return _contents(() if self.before is None else self.before.items)
+
 
 def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> Demands:
     """Of these settings, here and now. `rehearses`: the run talks to the scripted model only."""
     table = config.trust
     if not table:  # nothing came with the repository
-        return Demands(config.root, "", "", (), (), "nothing", None, ())
+        return Demands(config.root, by="nothing")
     contents = [(name, found) for name in table["scripts"] if (found := _content(config.root, name))]
     played = {words for _, key, words in table["items"] if key.endswith(".rehearse")}
     items = tuple(map(tuple, table["items"]))
@@ -77,8 +89,7 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
 
         kinds = {True: OTHER, False: RUNS}  # what is played, an agent does in its sandbox
         items += tuple((kinds[name in played], f"{_CONTENT}{name}", found) for name, found in contents)
-    listed, names = table["digest"], tuple(table["scripts"])
-    seen = Demands(config.root, table["file"], listed, names, items, None, None, ())
+    seen = Demands(config.root, table["file"], table["digest"], tuple(table["scripts"]), items)
     if VARIABLE in env and env[VARIABLE] == seen.digest:
         unseen = _beyond_digest(seen, trust.changes(config.root, env))
         return seen.replace(by=None if unseen else "variable", changes=unseen)
@@ -89,15 +100,15 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     )
     if seen.changes:
         return seen
-    known = _contents(() if seen.before is None else seen.before.items)
-    came = [key.removeprefix(_CONTENT) for key in _contents(items) if key not in known]
-    if seen.before is not None and seen.before.digest == listed and not _rewritten(seen):
-        changes = _changed_by_unfinished(config.root, came) if came else ()
-        return seen.replace(changes=changes) if changes else seen.replace(by="digest")
-    if trust.given(config.root, env) is None or written_by_others(seen) is not None:
-        return seen
-    changes = _changed_by_unfinished(config.root, came)
-    return seen.replace(changes=changes) if changes else seen.replace(by="folder")
+    known, now, by = seen.known, seen.contents, "digest"
+    came = [key.removeprefix(_CONTENT) for key in now if key not in known]
+    is_rewritten = any(known.get(key, words) != words for key, words in now.items())
+    if seen.before is None or seen.before.digest != seen.listed or is_rewritten:
+        if trust.given(config.root, env) is None or written_by_others(seen) is not None:
+            return seen
+        by = "folder"
+    changes = _changed_by_unfinished(config.root, came) if came or by == "folder" else ()
+    return seen.replace(changes=changes) if changes else seen.replace(by=by)
 
 
 def _changed_by_unfinished(root: str, came: Collection[str]) -> tuple[Changed, ...]:
@@ -134,13 +145,6 @@ def _not_the_folder(found: Demands, env: Mapping[str, str]) -> str | None:
     if trust.given(found.root, env) is None or (place := written_by_others(found)) is None:
         return None
     return f"are not trusted with the folder, since others can write {place}"
-
-
-def require(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> None:
-    """NotTrusted, with what it is about, unless it is trusted."""
-    found = demanded(config, env, rehearses=rehearses)
-    if found.by is None:
-        raise refusal(found, env)
 
 
 def refusal(found: Demands, env: Mapping[str, str]) -> NotTrusted:
@@ -204,9 +208,8 @@ def pin(found: Demands, env: Mapping[str, str]) -> None:
     What runs changed and is as it was again is forgotten: a later change of it is not theirs.
     """
     trust.forget_undone(found.root, env)
-    known = _contents(() if found.before is None else found.before.items)
-    now = _contents(found.items) | known
-    if found.by != "digest" or len(now) == len(known):
+    now = found.contents | found.known
+    if found.by != "digest" or len(now) == len(found.known):
         return
     settings = [row for row in found.items if not row[1].startswith(_CONTENT)]
     from runner.config.trust import RUNS
@@ -216,14 +219,6 @@ def pin(found: Demands, env: Mapping[str, str]) -> None:
         trust.give(found.root, env, found.file, found.listed, items)
     except RunnerError:
         return
-
-
-def _rewritten(found: Demands) -> bool:
-    """Whether a script has another content than when it was trusted. One that was not there then was trusted
-    by its name: its command could only fail.
-    """
-    known = _contents(() if found.before is None else found.before.items)
-    return any(known.get(key, words) != words for key, words in _contents(found.items).items())
 
 
 def _contents(items: Iterable[tuple[str, ...]]) -> dict[str, str]:

@@ -64,8 +64,8 @@ class Desk(Work):
     def again(
         self, task: str = "build", reset: bool = False, done: tuple[str, ...] = (), **more: Any
     ) -> PreparedPlan:
-        asked = PlanRequest(more.pop("file", self.plan), task, **more)
-        return start_plan.prepare_again(str(self.root), asked, self.env, done=done, reset=reset)
+        asked = PlanRequest(more.pop("file", self.plan), task, reset=reset, done=done, **more)
+        return start_plan.prepare_again(str(self.root), asked, self.env)
 
     def ended(self, *moves: str, **options: Any) -> RunDir:
         """A run of the plan that has ended; `moves` are what became of its batches, in their order."""

@@ -8,13 +8,21 @@ from pathlib import Path
 from runner.config.compile import compile_settings
 from runner.config.find import find
 from runner.config.snapshot import config_from_json
+from runner.model import Config
 from runner.state import trust
-from runner.usecases.trust import VARIABLE, demanded
+from runner.usecases.trust import VARIABLE, demanded, refusal
 
 
 def trust_folder(root: Path | str, env: Mapping[str, str]) -> None:
     """As `runner trust --folder` of the user of this environment."""
     trust.give(str(root), env, "", None, ())
+
+
+def require_trust(config: Config, env: Mapping[str, str]) -> None:
+    """As a start without a terminal: NotTrusted, with what it is about, unless it is trusted."""
+    found = demanded(config, env)
+    if found.by is None:
+        raise refusal(found, env)
 
 
 def trusting(root: Path | str) -> dict[str, str | None]:

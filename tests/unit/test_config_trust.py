@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from support.trusting import require_trust
 
 from runner.config import commands, schema
 from runner.config.compile import compile_settings
@@ -302,16 +303,16 @@ def test_a_script_that_was_not_there_yet_is_trusted_as_it_first_comes_and_no_fur
 def test_what_was_agreed_to_is_trusted_until_it_changes_and_the_change_is_told(repo) -> None:
     found = demanded(repo, BASE)
     with pytest.raises(NotTrusted, match="not trusted yet"):
-        trust.require(repo.load(), repo.env)
+        require_trust(repo.load(), repo.env)
     trust.agree(found, repo.env)
-    trust.require(repo.load(), repo.env)
+    require_trust(repo.load(), repo.env)
     changed = demanded(repo, BASE.replace("ci.sh", "other.sh").replace('env = ["A_TOKEN"]\n', ""))
     assert trust.difference(changed) == [
         ("changed:", "tasks.a.verify", "sh other.sh  (was: sh ci.sh)"),
         ("gone:", "runtimes.codex.env", '["A_TOKEN"]'),
     ]
     with pytest.raises(NotTrusted, match="have changed since"):
-        trust.require(repo.load(), repo.env)
+        require_trust(repo.load(), repo.env)
 
 
 def test_a_trusted_folder_may_come_to_say_anything_until_a_run_changes_it(repo) -> None:
@@ -353,14 +354,14 @@ def test_a_digest_in_the_environment_is_trust_in_exactly_that(repo) -> None:
     config = repo.load()
     assert trust.demanded(config, {"HOME": "/nonexistent", "RUNNER_TRUST": digest}).by == "variable"
     with pytest.raises(NotTrusted, match=f"are not what RUNNER_TRUST trusts .*{digest}"):
-        trust.require(config, {"HOME": "/nonexistent", "RUNNER_TRUST": "sha256:0"})
+        require_trust(config, {"HOME": "/nonexistent", "RUNNER_TRUST": "sha256:0"})
 
 
 def test_where_no_answer_can_be_kept_the_hint_says_what_to_change(repo, tmp_path: Path) -> None:
     demanded(repo, BASE)
     for env in ({"HOME": str(repo.root)}, {"HOME": str(tmp_path), "XDG_STATE_HOME": f"{repo.root}/x"}):
         with pytest.raises(NotTrusted) as refused:
-            trust.require(repo.load(), env)
+            require_trust(repo.load(), env)
         assert refused.value.hint is not None
         assert "set XDG_STATE_HOME to a folder outside" in refused.value.hint
         assert "--trust" not in refused.value.hint

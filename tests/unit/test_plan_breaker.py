@@ -29,7 +29,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
 
 def begins(desk: Desk, *, reset: bool = False) -> None:
     """Whether a new start is refused, before anybody is asked."""
-    start_plan.refuse_begun(desk.prepare(), reset=reset)
+    start_plan.refuse_begun(desk.prepare(reset=reset))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"steps": []}', None], ids=str)

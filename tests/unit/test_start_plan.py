@@ -372,11 +372,11 @@ def test_a_resume_that_was_killed_before_its_ledger_stood_takes_no_plan_with_it(
         killed_before_its_ledger(clean)
     refused(clean, BreakerOpen, again=True)
     with pytest.raises(BreakerOpen):
-        start_plan.refuse_begun(clean.prepare(), reset=False)
+        start_plan.refuse_begun(clean.prepare())
     prepared = clean.again(reset=True)
     assert [step.status for step in prepared.ledger.steps] == [Status.SUCCEEDED, Status.WAITING]
     assert prepared.ledger.resumed_from is not None and prepared.ledger.resumed_from.run_id == run.run_id
-    start_plan.refuse_begun(prepared, reset=True)
+    start_plan.refuse_begun(prepared)
     cleaned = clean_up(run.repo, older_than_s=0, dry_run=False)
     assert [row.run_id for row in cleaned.stopped] == [run.run_id], "its breaker is not reset by that"
 
@@ -392,7 +392,7 @@ def test_a_resume_that_was_killed_once_its_ledger_stood_is_gone_on_with(clean: D
 def test_a_first_start_that_was_killed_before_its_ledger_stood_is_none(clean: Desk) -> None:
     killed_before_its_ledger(clean)
     refused(clean, Conflict, again=True)
-    start_plan.refuse_begun(clean.prepare(), reset=False)
+    start_plan.refuse_begun(clean.prepare())
 
 
 def test_a_batch_whose_run_was_removed_before_it_was_verified_stops_the_plan_once(clean: Desk) -> None:
