@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from runner.model import Config, Recovery, Task
+    from runner.model import Config, Task
 
 DEFAULT_RUNTIME: str = layers.DEFAULTS["defaults"]["runtime"]
 IGNORED = (".runs/", LOCAL_NAME)
@@ -143,17 +143,9 @@ def show(
 
 
 def _effective(config: Config, task: str | None) -> dict[str, Any]:
-    from runner.text.durations import format_duration
-
     def told(item: Task) -> dict[str, Any]:
-        fields = item.to_json()
-        script = fields.pop("rehearsal_script")
-        shown: dict[str, Any] = {}
-        for name, value in fields.items():
-            if name.endswith("_s"):
-                shown[name[:-2]] = "none" if value is None else format_duration(value)
-            elif name != "id":
-                shown[name] = script if name == "rehearse" and script else value
+        shown = layers.table_of(item, "id", "rehearsal_script", is_whole=True)
+        shown["rehearse"] = item.rehearse and (item.rehearsal_script or True)
         shown["limits"] = {key: "none" if item is None else item for key, item in shown["limits"].items()}
         shown["output_contract"] = shown["output_contract"] or False
         return shown
@@ -171,23 +163,12 @@ def _effective(config: Config, task: str | None) -> dict[str, Any]:
         "models": tables(config.models),
         "sandboxes": tables(config.sandboxes),
         "delegation": config.delegation.to_json(),
-        "recovery": _recovery(config.recovery),
+        "recovery": layers.table_of(config.recovery, "retries"),
         "delegate": config.delegate.to_json(),
         "economics": config.economics.to_json(),
         "blocks": {name: {"text": text} for name, text in config.blocks.items()},
         "tasks": {name: told(config.tasks[name]) for name in config.tasks},
         "policy": config.policy.to_json(),
-    }
-
-
-def _recovery(recovery: Recovery) -> dict[str, Any]:
-    from runner.text.durations import format_duration
-
-    return {
-        "ladder": list(recovery.ladder),
-        "api_retries": recovery.api_retries,
-        "backoff": format_duration(recovery.backoff_s),
-        "backoff_max": format_duration(recovery.backoff_max_s),
     }
 
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
     from runner.model import Policy
 
-_SECONDS = ("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "prepare_timeout")
+_SECONDS = (
+    *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "prepare_timeout"),
+    *("backoff", "backoff_max"),
+)
 
 
 def compiled(
@@ -39,7 +42,7 @@ def compiled(
         },
         "runtimes": {name: {"name": name} | item for name, item in merged["runtimes"].items()},
         "delegation": merged["delegation"],
-        "recovery": _recovery(merged["recovery"]),
+        "recovery": _in_seconds(merged["recovery"]),
         "delegate": merged["delegate"],
         "economics": merged["economics"],
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
@@ -65,10 +68,7 @@ def _brought_along(merged: dict[str, Any], origins: dict[str, str]) -> dict[str,
 
 def _task(task: dict[str, Any]) -> dict[str, Any]:
     """The fields of `model.Task` that this table sets."""
-    fields = {name: value for name, value in task.items() if name not in (*_SECONDS, "rehearse")}
-    for name in _SECONDS:
-        if name in task:
-            fields[f"{name}_s"] = None if task[name] == "none" else task[name]
+    fields = _in_seconds(task)
     if "rehearse" in task:
         script = task["rehearse"]
         fields["rehearse"] = bool(script)
@@ -92,9 +92,11 @@ def _runtime_of(task: dict[str, Any], defaults: dict[str, Any], merged: dict[str
     return {"runtime": runtime} if runtime and (not defaults or "runtime" not in task) else {}
 
 
-def _recovery(table: dict[str, Any]) -> dict[str, Any]:
-    fields = {name: value for name, value in table.items() if not name.startswith("backoff")}
-    return fields | {"backoff_s": table["backoff"], "backoff_max_s": table["backoff_max"]}
+def _in_seconds(table: dict[str, Any]) -> dict[str, Any]:
+    """With each time under the name that says so, and None for no limit."""
+    times = {name: None if table[name] == "none" else table[name] for name in _SECONDS if name in table}
+    rest = {name: value for name, value in table.items() if name not in times}
+    return rest | {f"{name}_s": value for name, value in times.items()}
 
 
 def _model(name: str, item: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:

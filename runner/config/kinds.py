@@ -5,6 +5,7 @@ Rules that a type cannot express are functions in `values.py`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
@@ -43,10 +44,11 @@ _COMMANDS_SCHEMA = {
 }
 
 
-def _count_schema(least: int, *, zero: bool) -> WithJsonSchema:
+def _count(least: int, *, zero: bool) -> tuple[PlainValidator, WithJsonSchema]:
     number = {"type": "integer", "minimum": least, "maximum": values.MOST}
     choices = [number, {"type": "string", "pattern": r"^[0-9]{1,15}$"}, {"const": "none"}]
-    return WithJsonSchema({"anyOf": [*choices, {"const": 0}] if zero else choices})
+    schema = WithJsonSchema({"anyOf": [*choices, {"const": 0}] if zero else choices})
+    return PlainValidator(partial(values.count, least=least, zero=zero)), schema
 
 
 Text = Annotated[
@@ -67,9 +69,9 @@ Limit = Annotated[
     PlainValidator(values.limit),
     WithJsonSchema({"anyOf": [{"const": "none"}, *_DURATION_SCHEMA["anyOf"]]}),
 ]
-Tokens = Annotated[int | Literal["none"], PlainValidator(values.tokens), _count_schema(1, zero=False)]
-Repeats = Annotated[int | Literal["none"], PlainValidator(values.repeats), _count_schema(2, zero=True)]
-Reconnects = Annotated[int | Literal["none"], PlainValidator(values.reconnects), _count_schema(1, zero=True)]
+Tokens = Annotated[int | Literal["none"], *_count(1, zero=False)]
+Repeats = Annotated[int | Literal["none"], *_count(2, zero=True)]
+Reconnects = Annotated[int | Literal["none"], *_count(1, zero=True)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Glob = Annotated[
     str,

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from runner.text.positions import Path
 
 
-def _table(value: Value, *elsewhere: str) -> dict[str, Any]:
-    """The table of delegate.toml that means `value`, without what has its place `elsewhere`."""
+def table_of(value: Value, *elsewhere: str, is_whole: bool = False) -> dict[str, Any]:
+    """The table of delegate.toml that means `value`, without what has its place `elsewhere`; `is_whole`: with
+    what is not set.
+    """
     table: dict[str, Any] = {}
     for name, item in value.to_json().items():
         if name.endswith("_s"):
             table[name[:-2]] = "none" if item is None else format_duration(item)
-        elif item is not None and name not in elsewhere:
+        elif name not in elsewhere and (is_whole or item is not None):
             table[name] = item
     return table
 
@@ -39,18 +41,18 @@ _RUNTIMES = (
 )
 DEFAULTS: dict[str, Any] = {
     "schema_version": 1,
-    "defaults": _table(Task(""), "id", "files", "delegation")
+    "defaults": table_of(Task(""), "id", "files", "delegation")
     | {
         "limits": {key: "none" if value is None else value for key, value in Caps().to_json().items()},
         "output_contract": Task.output_contract or False,
     },
-    "runtimes": {runtime.name: _table(runtime, "name") for runtime in _RUNTIMES},
+    "runtimes": {runtime.name: table_of(runtime, "name") for runtime in _RUNTIMES},
     "models": {},
     "sandboxes": {},
-    "delegation": _table(Delegation()),
-    "recovery": _table(Recovery(), "retries"),
-    "delegate": _table(Delegate()),
-    "economics": _table(Economics()),
+    "delegation": table_of(Delegation()),
+    "recovery": table_of(Recovery(), "retries"),
+    "delegate": table_of(Delegate()),
+    "economics": table_of(Economics()),
     "blocks": {name: {"text": text} for name, text in BLOCKS.items()},
     "tasks": {},
 }

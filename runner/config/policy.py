@@ -9,15 +9,14 @@ from __future__ import annotations
 from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.errors import PolicyRefused
-from runner.model import Delegation, Level, Limits, Policy
-from runner.value import Value
+from runner.model import Delegation, Level, Limits, Model, Policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from runner.model import Config, Json, Task
+    from runner.model import Config, RuntimeSettings, Sandbox, Task
 
 _NUMBERS = ("max_depth", "max_children", "max_tokens")
 GROUPS = ("models", "env", "config", "programs", "providers", "verify", "writable")
@@ -43,18 +42,6 @@ do: any key of an agent CLI may start programs, open its sandbox, or send prompt
 """
 
 
-class Uses(Value):
-    """What settings name that runs, that is told to the agent CLI, or that is sent to or written."""
-
-    root: str
-    command: str
-    config: Json = {}
-    provider: str | None = None
-    verify: tuple[tuple[str, ...], ...] = ()
-    prepare: tuple[tuple[str, ...], ...] = ()
-    writable: tuple[str, ...] = ()
-
-
 def narrow(policies: Iterable[Policy]) -> Policy:
     """The policy that allows only what every one of `policies` allows; without any, everything."""
     result = Policy()
@@ -64,19 +51,13 @@ def narrow(policies: Iterable[Policy]) -> Policy:
 
 
 def breaches(
-    policy: Policy,
-    *,
-    level: Level,
-    network: bool,
-    runtime: str,
-    model: str | None,
-    env_names: Iterable[str] = (),
-    uses: Uses | None = None,
+    policy: Policy, root: str, sandbox: Sandbox, settings: RuntimeSettings, model: Model | None, task: Task
 ) -> tuple[str, ...]:
-    """One sentence for every ceiling that these settings go past; () is allowed.
+    """One sentence for every ceiling that a run of the task with these goes past; () is allowed.
 
-    `env_names` are those of `[runtimes.X] env`; the default environment is not limited.
+    Of variables, those of `[runtimes.X] env` count; the default environment is not limited.
     """
+    level, runtime = sandbox.level, settings.name
     found = []
     if policy.max_level is not None and level.rank > policy.max_level.rank:
         found.append(
@@ -84,39 +65,22 @@ def breaches(
             f"{_files(policy, 'max_level')} allows"
         )
     # danger-full-access has no sandbox that could keep the network away.
-    if policy.network is False and (network or level is Level.DANGER):
+    if policy.network is False and (sandbox.network or level is Level.DANGER):
         found.append(f"the sandbox has network, which {_files(policy, 'network')} forbids")
     if policy.runtimes is not None and runtime not in policy.runtimes:
         files, allowed = _files(policy, "runtimes"), _listed(policy.runtimes)
         found.append(f'runtime "{runtime}" is not among those that {files} allows: {allowed}')
-    found += _model(policy, model)
-    found += _environment(policy, env_names)
-    if uses is not None:
-        found += _used(policy, runtime, uses)
+    found += _model(policy, None if model is None else model.model)
+    found += _environment(policy, settings.env)
+    found += _used(policy, root, sandbox, settings, model, task)
     return tuple(found)
 
 
 def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
     """What the policy says against a task as it is written."""
-    named = config.models.get(task.model) if task.model else None
-    sandbox, runtime = config.sandboxes[task.sandbox], config.runtimes[task.runtime]
-    return breaches(
-        config.policy,
-        level=sandbox.level,
-        network=sandbox.network,
-        runtime=task.runtime,
-        model=named.model if named else task.model,
-        env_names=runtime.env,
-        uses=Uses(
-            root=config.root,
-            command=runtime.command,
-            config=runtime.config,
-            provider=(named.provider if named else None) or runtime.provider,
-            verify=task.verify,
-            prepare=task.prepare,
-            writable=sandbox.writable,
-        ),
-    )
+    model = None if task.model is None else config.models.get(task.model, Model(None, task.model))
+    sandbox, settings = config.sandboxes[task.sandbox], config.runtimes[task.runtime]
+    return breaches(config.policy, config.root, sandbox, settings, model, task)
 
 
 def capped(policy: Policy, delegation: Delegation) -> Delegation:
@@ -135,20 +99,8 @@ def capped_limits(policy: Policy, limits: Limits) -> Limits:
     )
 
 
-def enforce(
-    policy: Policy,
-    *,
-    level: Level,
-    network: bool,
-    runtime: str,
-    model: str | None,
-    env_names: Iterable[str] = (),
-    uses: Uses | None = None,
-) -> None:
-    """PolicyRefused with every breach, or nothing."""
-    found = breaches(
-        policy, level=level, network=network, runtime=runtime, model=model, env_names=env_names, uses=uses
-    )
+def refuse(found: tuple[str, ...]) -> None:
+    """PolicyRefused with every one of these breaches, or nothing."""
     if found:
         raise PolicyRefused("; ".join(found), problems=found)
 
@@ -171,23 +123,29 @@ def _environment(policy: Policy, names: Iterable[str]) -> list[str]:
     ]
 
 
-def _used(policy: Policy, runtime: str, uses: Uses) -> list[str]:
-    config = tuple(_leaves(uses.config))
-    sent = [uses.provider, *(value for key, value in config if key == "model_provider")]
+def _used(
+    policy: Policy, root: str, sandbox: Sandbox, settings: RuntimeSettings, model: Model | None, task: Task
+) -> list[str]:
+    """What they name that runs, that is told to the agent CLI, or that is sent to or written."""
+    config, runtime = tuple(_leaves(settings.config)), settings.name
+    provider = (None if model is None else model.provider) or settings.provider
+    sent = [provider, *(value for key, value in config if key == "model_provider")]
     urls = [text for _, value in config for text in _texts(value) if "://" in text]
-    below = uses.root.rstrip("/") + "/"
+    below = root.rstrip("/") + "/"
     named = {
-        "programs": [(f"`command` of runtime {runtime}", uses.command)],
+        "programs": [(f"`command` of runtime {runtime}", settings.command)],
         "config": [(f"key of [runtimes.{runtime}.config]", key) for key, _ in config],
         "providers": [
             *(("provider", name) for name in dict.fromkeys(sent) if isinstance(name, str)),
             *((f"URL in [runtimes.{runtime}.config]", url) for url in urls),
         ],
         "verify": [
-            *(("verify command", command[0]) for command in uses.verify),
-            *(("prepare command", command[0]) for command in uses.prepare),
+            *(("verify command", command[0]) for command in task.verify),
+            *(("prepare command", command[0]) for command in task.prepare),
         ],
-        "writable": [("writable folder", path) for path in uses.writable if not f"{path}/".startswith(below)],
+        "writable": [
+            ("writable folder", path) for path in sandbox.writable if not f"{path}/".startswith(below)
+        ],
     }
     return [
         f'{what} "{name}" is not among what {_files(policy, ceiling)} allows in `{ceiling}`: '

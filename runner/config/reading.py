@@ -21,7 +21,7 @@ from runner.config.snapshot import stamp
 from runner.config.values import PROVIDER_ALIASES
 from runner.disk import files
 from runner.disk.upwards import is_opened, opened_to_others
-from runner.model import Level, Policy
+from runner.model import Policy
 from runner.text.positions import positions, split_key
 from runner.text.problems import Problem, dotted, explain, near
 
@@ -80,18 +80,9 @@ class Reading:
         if "providers" in limits:
             limits["providers"] = [PROVIDER_ALIASES.get(name, name) for name in limits["providers"]]
         limits |= {name: [*usual, *limits.get(name, ())] for name, usual in USUAL.items()}
-        groups = {name: (tuple(limits[name]),) for name in GROUPS if name in limits}
-        policy = Policy(
-            max_level=Level(limits["max_level"]) if "max_level" in limits else None,
-            network=limits.get("network"),
-            runtimes=tuple(limits["runtimes"]) if "runtimes" in limits else None,
-            **groups,
-            max_depth=limits.get("max_depth"),
-            max_children=limits.get("max_children"),
-            max_tokens=limits.get("max_tokens"),
-            sources=dict.fromkeys(limits, (self.places.shown(path),)),
-        )
-        return [policy]
+        sources = {name: [self.places.shown(path)] for name in limits}
+        groups = {name: [limits[name]] for name in GROUPS if name in limits}
+        return [Policy.from_json({**limits, **groups, "sources": sources})]
 
     def environment(self, settings: Mapping[str, str], below: Sequence[Layer]) -> list[Layer]:
         """One layer per variable, so that each problem names its own."""

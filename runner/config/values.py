@@ -70,20 +70,9 @@ def limit(value: Any) -> float | str:
         raise ValueError(f'expected {WANTED}; or "none" for no limit') from None
 
 
-def tokens(value: Any) -> int | str:
-    return _count(value, 1)
-
-
-def repeats(value: Any) -> int | str:
-    return "none" if value in (0, "0") and value is not False else _count(value, 2)
-
-
-def reconnects(value: Any) -> int | str:
-    return "none" if value in (0, "0") and value is not False else _count(value, 1)
-
-
-def _count(value: Any, least: int) -> int | str:
-    if value == "none":
+def count(value: Any, least: int, *, zero: bool) -> int | str:
+    """`zero`: 0 means no limit, too."""
+    if value == "none" or (zero and value in (0, "0") and value is not False):
         return "none"
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MOST)):
         value = int(value)  # of a variable

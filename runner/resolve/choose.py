@@ -42,13 +42,13 @@ class Choice(Value):
 def choose(config: Config, request: Request) -> Choice:
     """TaskNotFound, ConfigInvalid, or PolicyRefused where a ceiling or the danger switch forbids it."""
     task = find_task(config, request.task_id)
-    model = _model(config, request.model or task.model)
+    model = model_of(config, request.model or task.model)
     runtime = (model.runtime if model is not None else None) or task.runtime
     try:
         settings = config.runtimes[runtime]
     except KeyError:
         raise ConfigInvalid(f"unknown runtime `{runtime}`") from None
-    sandbox = _sandbox(config, request.sandbox or task.sandbox)
+    sandbox = sandbox_of(config, request.sandbox or task.sandbox)
     if sandbox.level is Level.DANGER and not (sandbox.allow_danger and request.allow_danger):
         raise PolicyRefused(
             f"sandbox `{sandbox.name}` is danger-full-access",
@@ -61,26 +61,9 @@ def choose(config: Config, request: Request) -> Choice:
             hint="choose a model of runtime codex, or leave --rehearse out",
         )
     if sandbox.level is Level.DANGER:
-        choice = choice.replace(
-            sandbox=sandbox.replace(network=True)
-        )  # nothing could keep it from the network
-    policy.enforce(
-        config.policy,
-        level=sandbox.level,
-        network=choice.sandbox.network,
-        runtime=runtime,
-        model=None if model is None else model.model,
-        env_names=settings.env,
-        uses=policy.Uses(
-            root=config.root,
-            command=settings.command,
-            config=settings.config,
-            provider=(None if model is None else model.provider) or settings.provider,
-            verify=task.verify,
-            prepare=task.prepare,
-            writable=sandbox.writable,
-        ),
-    )
+        # Nothing could keep it from the network.
+        choice = choice.replace(sandbox=sandbox.replace(network=True))
+    policy.refuse(policy.breaches(config.policy, config.root, choice.sandbox, settings, model, task))
     return choice
 
 
@@ -103,14 +86,15 @@ def near_match(word: str, known: Iterable[str], noun: str) -> str:
     return f"known: {few(names, 10)}" if names else f"there is no {noun} yet"
 
 
-def _model(config: Config, name: str | None) -> Model | None:
+def model_of(config: Config, name: str | None) -> Model | None:
+    """The model that a task calls so: a named one, or a literal id."""
     if name is None:
         return None
-    named = config.models.get(name)
-    return named if named is not None else Model(None, name)
+    return config.models.get(name) or Model(None, name)
 
 
-def _sandbox(config: Config, name: str) -> Sandbox:
+def sandbox_of(config: Config, name: str) -> Sandbox:
+    """The sandbox that a task calls so: a named one, or a level. ConfigInvalid."""
     named = config.sandboxes.get(name)
     if named is not None:
         return named

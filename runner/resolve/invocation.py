@@ -36,6 +36,11 @@ DEFAULT_ENV = (
 
 _SEEN = ("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses")
 """Fields of `Found` that the invocation has as they are."""
+_TOLD = (
+    *("files", "patterns", "approach", "execution_note", "scope", "protect", "constraints", "testing"),
+    *("verify", "output_contract"),
+)
+"""Fields of the task that have a section in the prompt."""
 
 
 class Again(Value):
@@ -160,16 +165,7 @@ def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
     if path is not None and path.startswith(f"{config.root.rstrip('/')}/"):
         path = os.path.relpath(path, config.root)
     return Parts(
-        files=task.files,
-        patterns=task.patterns,
-        approach=task.approach,
-        execution_note=task.execution_note,
-        scope=task.scope,
-        protect=task.protect,
-        constraints=task.constraints,
-        testing=task.testing,
-        verify=task.verify,
-        output_contract=task.output_contract,
+        **{name: getattr(task, name) for name in _TOLD},
         own_tree=task.workspace == "worktree",
         map=None if path is None else Map(path, found.map_text),
         blocks={name: config.blocks[name] for name in task.blocks},

@@ -12,7 +12,8 @@ from time import monotonic
 from runner.config import policy
 from runner.disk import editable, programs
 from runner.errors import ConfigInvalid, InReach, RunnerError, RuntimeMissing, Unwritable
-from runner.model import Config, Level, Model, Sandbox, Task
+from runner.model import Config, Level, Sandbox, Task
+from runner.resolve.choose import model_of, sandbox_of
 from runner.runtimes import get
 from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime
 from runner.state.guard import guard_of
@@ -72,11 +73,9 @@ def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
     found: dict[str, tuple[Use, ...]] = {}
     links = committed_links(config.root) if any(map(_is_apart, config.tasks.values())) else ()
     for task in config.tasks.values():
-        model = None
-        if task.model is not None:
-            model = config.models.get(task.model) or Model(None, task.model)
+        model = model_of(config, task.model)
         runtime = (model.runtime if model is not None else None) or task.runtime
-        sandbox, is_apart = _sandbox(config, task.sandbox), _is_apart(task)
+        sandbox, is_apart = sandbox_of(config, task.sandbox), _is_apart(task)
         use = Use(task.id, model, sandbox, task.rehearse, is_apart, links if is_apart else (), task.verify)
         found[runtime] = (*found.get(runtime, ()), use)
     return found
@@ -84,11 +83,6 @@ def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
 
 def _is_apart(task: Task) -> bool:
     return task.workspace == "worktree"
-
-
-def _sandbox(config: Config, name: str) -> Sandbox:
-    known = config.sandboxes.get(name)
-    return known if known is not None else Sandbox(name, Level(name))
 
 
 def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
@@ -171,7 +165,7 @@ def _guardable(config: Config, env: Mapping[str, str]) -> Examined:
     except Unwritable as error:
         message, repair = error.message, error.hint or ""
     writes = any(
-        _is_apart(task) or _sandbox(config, task.sandbox).level is Level.WORKSPACE_WRITE
+        _is_apart(task) or sandbox_of(config, task.sandbox).level is Level.WORKSPACE_WRITE
         for task in config.tasks.values()
     )
     return Examined("state-folder", Fitness.FAIL if writes else Fitness.WARN, message, repair)
@@ -179,7 +173,7 @@ def _guardable(config: Config, env: Mapping[str, str]) -> Examined:
 
 def _reach(config: Config, env: Mapping[str, str]) -> Examined:
     """What agents could change of that which runner executes or obeys, and what is done about it."""
-    free = [t.id for t in config.tasks.values() if _sandbox(config, t.sandbox).level is Level.DANGER]
+    free = [t.id for t in config.tasks.values() if sandbox_of(config, t.sandbox).level is Level.DANGER]
     kept: dict[str, None] = {}
     for runtime, sandbox, cwd in _writers(config):
         try:
@@ -243,11 +237,9 @@ def _space(root: str) -> Examined:
 
 
 def _delegation(config: Config, invalid: ConfigInvalid | None) -> Examined:
+    said = "no task turns delegation on"
     if invalid is not None:
-        return Examined(
-            "mcp-server", Fitness.SKIP, "whether a task uses it is unknown without valid settings"
-        )
-    wanted = config.delegation.enabled or any(task.delegation for task in config.tasks.values())
-    if not wanted:
-        return Examined("mcp-server", Fitness.SKIP, "no task turns delegation on")
-    return Examined("mcp-server", Fitness.SKIP, "the server is checked when a run starts")
+        said = "whether a task uses it is unknown without valid settings"
+    elif config.delegation.enabled or any(task.delegation for task in config.tasks.values()):
+        said = "the server is checked when a run starts"
+    return Examined("mcp-server", Fitness.SKIP, said)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.config.policy import CEILINGS, USUAL, Uses, breaches, capped, capped_limits, enforce, narrow
+from runner.config import policy as policies
+from runner.config.policy import CEILINGS, USUAL, capped, capped_limits, narrow, refuse
 from runner.errors import ExitStatus, PolicyRefused
-from runner.model import Delegation, Level, Limits, Policy
+from runner.model import Delegation, Level, Limits, Model, Policy, RuntimeSettings, Sandbox, Task
 
 GLOBS = st.lists(st.sampled_from(["*", "gpt-*", "*-mini", "gpt-5", "kimi"]), max_size=3, unique=True).map(
     tuple
@@ -41,17 +42,25 @@ USES = st.fixed_dictionaries(
         "runtime": st.sampled_from(["codex", "kay", "x", "y"]),
         "model": st.none() | st.sampled_from(["gpt-5", "gpt-5-mini", "kimi", "other"]),
         "env_names": st.lists(st.sampled_from(["gpt-5", "HOME"])),
-        "uses": st.builds(
-            Uses,
-            root=st.just("/r"),
-            command=st.sampled_from(["gpt-5", "./x"]),
-            config=st.sampled_from([{}, {"gpt-5": 1}, {"a": {"b": ["https://x"]}}]),
-            provider=st.sampled_from([None, "gpt-5", "other"]),
-            verify=st.sampled_from([(), (("gpt-5", "-q"),), (("make",),)]),
-            writable=st.sampled_from([(), ("/r/in",), ("/out",)]),
-        ),
+        "command": st.sampled_from(["gpt-5", "./x"]),
+        "config": st.sampled_from([{}, {"gpt-5": 1}, {"a": {"b": ["https://x"]}}]),
+        "provider": st.sampled_from([None, "gpt-5", "other"]),
+        "verify": st.sampled_from([(), (("gpt-5", "-q"),), (("make",),)]),
+        "writable": st.sampled_from([(), ("/r/in",), ("/out",)]),
     }
 )
+
+
+def breaches(policy, *, level, network, runtime, model, **uses):
+    """Of a run in `/r` that uses these."""
+    sandbox = Sandbox("s", level, network, uses.get("writable", ()))
+    named = {name: uses[name] for name in ("config", "provider") if name in uses}
+    env = tuple(uses.get("env_names", ()))
+    settings = RuntimeSettings(runtime, uses.get("command", "codex"), env=env, **named)
+    task = Task("t", **{name: uses[name] for name in ("verify", "prepare") if name in uses})
+    return policies.breaches(policy, "/r", sandbox, settings, Model(None, model), task)
+
+
 FREE = {"level": Level.DANGER, "network": True, "runtime": "any", "model": None}
 
 
@@ -150,11 +159,11 @@ def test_model_globs_are_case_sensitive():
     assert breaches(policy, **use, env_names=["OPENAI_API_KEY"])
 
 
-def test_enforce_refuses_with_exit_status_5_and_every_breach():
+def test_a_breach_is_refused_with_exit_status_5_and_every_breach():
     policy = Policy(max_level=Level.READ_ONLY, network=False)
 
     with pytest.raises(PolicyRefused) as caught:
-        enforce(policy, level=Level.DANGER, network=True, runtime="codex", model=None)
+        refuse(breaches(policy, level=Level.DANGER, network=True, runtime="codex", model=None))
 
     assert caught.value.exit_status is ExitStatus.POLICY
     assert len(caught.value.problems) == 2
@@ -187,7 +196,7 @@ READS = {"level": Level.READ_ONLY, "network": False, "runtime": "codex", "model"
 
 
 def used(policy, **uses):
-    return breaches(policy, **READS, uses=Uses(**{"root": "/r", "command": "codex", **uses}))
+    return breaches(policy, **READS, **uses)
 
 
 def test_a_policy_that_names_nothing_allows_what_runs_and_sends_nothing_new():
