@@ -89,10 +89,7 @@ def manifest_text(m: Manifest, shown: Shown | None = None, change: str | None = 
         ("reason", _reason(m)),
         ("changes", change),
         ("runtime", f"{runtime}, {model}"),
-        (
-            "sandbox",
-            f"{m.sandbox.name} ({m.sandbox.level}{', network' if m.sandbox.network else ''})",
-        ),
+        ("sandbox", f"{m.sandbox.name} ({m.sandbox.level}{', network' if m.sandbox.network else ''})"),
         ("workspace", _workplace(m)),
         ("shell", _shell(m.login_shell_loses)),
         ("drift", _drift(m)),
@@ -258,10 +255,7 @@ def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = N
         ("runtime", f"{i.runtime} {i.version} ({i.program})"),
         ("model", i.model or "the runtime's own default"),
         ("effort", i.reasoning_effort),
-        (
-            "sandbox",
-            f"{i.sandbox.name} ({i.sandbox.level}{', network' if i.sandbox.network else ''})",
-        ),
+        ("sandbox", f"{i.sandbox.name} ({i.sandbox.level}{', network' if i.sandbox.network else ''})"),
         ("cwd", i.cwd),
         ("env", ", ".join(i.env_names) or "none"),
         ("env set", ", ".join(f"{k}={v}" for k, v in i.env_set.items())),
@@ -279,10 +273,7 @@ def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = N
         ("retries", f"{i.recovery.retries} ({', '.join(i.recovery.ladder)})" if i.recovery.retries else None),
         ("verify", "; ".join(shlex.join(argv) for argv in i.verify) or "none"),
         ("prepare", "; ".join(shlex.join(argv) for argv in i.prepare) or None),
-        (
-            "rehearsal",
-            None if i.rehearsal is None else "the scripted model; port 0 is chosen at start",
-        ),
+        ("rehearsal", None if i.rehearsal is None else "the scripted model; port 0 is chosen at start"),
         ("manifest", f"{i.manifest_path} (every start has its own run id)"),
         ("digests", f"config {i.config_digest}, prompt {i.prompt_digest}"),
     ]

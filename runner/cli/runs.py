@@ -136,11 +136,7 @@ def run_cancel(args: Namespace) -> int:
     from runner.usecases import control
 
     manifest = control.cancel(
-        run_named(args.run),
-        actor="user",
-        grace_s=args.grace,
-        reason=args.reason,
-        only=args.only,
+        run_named(args.run), actor="user", grace_s=args.grace, reason=args.reason, only=args.only
     )
     survivors = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
     text = f"{manifest.run_id} {manifest.status}; survivors: {survivors or 'none'}"

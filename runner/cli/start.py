@@ -147,8 +147,7 @@ def add_retry(parser: Parser) -> None:
     add_settings(parser)
     _add_waiting(parser)
     parser.examples(
-        "runner retry fix-auth",
-        'runner retry @latest --message "Leave the public API as it is." --wait',
+        "runner retry fix-auth", 'runner retry @latest --message "Leave the public API as it is." --wait'
     )
 
 

@@ -27,12 +27,7 @@ _TITLE_CHARS = 200
 
 
 def invocation(
-    choice: Choice,
-    env: Mapping[str, str],
-    *,
-    title: str,
-    prompt: str,
-    timeout_s: float | None,
+    choice: Choice, env: Mapping[str, str], *, title: str, prompt: str, timeout_s: float | None
 ) -> Invocation:
     """With the whole environment of its starter, of which every batch gets what its runtime may have.
 

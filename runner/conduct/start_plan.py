@@ -251,11 +251,7 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         prepared = _counted_on(prepared, before)
         title = prepared.assignment.plan.title or prepared.assignment.name
         resolved = invocation(
-            prepared.choice,
-            env,
-            title=f"plan: {title}",
-            prompt=_told(prepared),
-            timeout_s=asked.timeout_s,
+            prepared.choice, env, title=f"plan: {title}", prompt=_told(prepared), timeout_s=asked.timeout_s
         )
         return start.start_plan(resolved.replace(tied_to=asked.tied_to), env, _Desk(prepared))
     finally:

@@ -18,10 +18,7 @@ _DURATION_PATTERN = r"^\s*(?=.*[1-9])(\d+(\.\d+)?|(\d+(\.\d+)?(w|d|h|ms|m|s))+)\
 _BOUND = r"\s*(>=|<=|==|!=|>|<)\s*\d+(\.\d+)*\s*"
 _ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _DURATION_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "pattern": _DURATION_PATTERN},
-        {"type": "number", "exclusiveMinimum": 0},
-    ]
+    "anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "exclusiveMinimum": 0}]
 }
 _COMMANDS_SCHEMA = {
     "anyOf": [
@@ -59,9 +56,7 @@ Text = Annotated[
 ]
 """What a command line, a path or a prompt can be."""
 Name = Annotated[
-    str,
-    AfterValidator(values.legal_name),
-    WithJsonSchema({"type": "string", "pattern": values.NAME_PATTERN}),
+    str, AfterValidator(values.legal_name), WithJsonSchema({"type": "string", "pattern": values.NAME_PATTERN})
 ]
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Limit = Annotated[
@@ -74,9 +69,7 @@ Repeats = Annotated[int | Literal["none"], *_count(2, zero=True)]
 Reconnects = Annotated[int | Literal["none"], *_count(1, zero=True)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Glob = Annotated[
-    str,
-    AfterValidator(values.glob),
-    WithJsonSchema({"type": "string", "pattern": values.GLOB_PATTERN}),
+    str, AfterValidator(values.glob), WithJsonSchema({"type": "string", "pattern": values.GLOB_PATTERN})
 ]
 Contract = Annotated[
     str | Literal[False],
@@ -104,10 +97,7 @@ Overrides = Annotated[
     dict[str, Any],
     AfterValidator(values.overrides),
     WithJsonSchema(
-        {
-            "type": "object",
-            "propertyNames": {"not": {"pattern": rf"^({'|'.join(values.OURS)})(\.|$)"}},
-        }
+        {"type": "object", "propertyNames": {"not": {"pattern": rf"^({'|'.join(values.OURS)})(\.|$)"}}}
     ),
 ]
 Constraint = Annotated[
@@ -124,8 +114,4 @@ Level = Literal["read-only", "workspace-write", "danger-full-access"]
 Runtime = Literal["codex", "kay"]
 Tool = Literal["status", "pause", "cancel", "question", "spawn"]
 EnvName = Annotated[str, Field(pattern=_ENV_NAME)]
-Version = Annotated[
-    int,
-    PlainValidator(format_version),
-    WithJsonSchema({"type": "integer", "const": 1}),
-]
+Version = Annotated[int, PlainValidator(format_version), WithJsonSchema({"type": "integer", "const": 1})]

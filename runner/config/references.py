@@ -105,8 +105,7 @@ class _Look:
             )
         if level == "read-only" and sandbox.get("writable"):
             self.complain(
-                (*path, "writable"),
-                'found folders with level "read-only"; expected level "workspace-write"',
+                (*path, "writable"), 'found folders with level "read-only"; expected level "workspace-write"'
             )
         if level == "danger-full-access" and sandbox.get("network") is False:
             self.complain(
@@ -148,8 +147,7 @@ class _Look:
         known = (*PROVIDERS, *PROVIDER_ALIASES)
         if runtime == "kay" and provider is not None and provider not in known:
             self.complain(
-                path,
-                f"found {found(provider)}; expected one of {one_of(known)}{near(provider, known)}",
+                path, f"found {found(provider)}; expected one of {one_of(known)}{near(provider, known)}"
             )
 
     def task(self, path: Path, task: dict[str, Any]) -> None:
@@ -181,6 +179,5 @@ class _Look:
         explicit = runtime is not None and layers.setter(self.stack, (*path, "runtime")).source != "default"
         if wanted is not None and explicit and runtime != wanted:
             self.complain(
-                (*path, "runtime"),
-                f"found {found(runtime)}, but model {found(name)} is for {found(wanted)}",
+                (*path, "runtime"), f"found {found(runtime)}, but model {found(name)} is for {found(wanted)}"
             )

@@ -169,7 +169,7 @@ class TaskTable(DefaultsTable):
     """A named piece of work. The key of the table is the task id."""
 
     model_config = ConfigDict(
-        json_schema_extra={"not": {"required": ["prompt", "prompt_file"]}, "allOf": _ONE_OF_TWO},
+        json_schema_extra={"not": {"required": ["prompt", "prompt_file"]}, "allOf": _ONE_OF_TWO}
     )
 
     title: Text | None = meaning("A line for people.")
@@ -203,7 +203,7 @@ class SandboxTable(Table):
                 }
                 for level, network in (("read-only", True), ("danger-full-access", False))
             ]
-        },
+        }
     )
 
     level: Level | None = meaning("From narrow to wide: " + ", ".join(values.LEVELS) + ".")

@@ -194,7 +194,5 @@ def _failed(error: RunnerError) -> types.CallToolResult:
 def _result(value: Json, *, is_error: bool) -> types.CallToolResult:
     text = json.dumps(value, ensure_ascii=False)
     return types.CallToolResult(
-        content=[types.TextContent(type="text", text=text)],
-        structured_content=dict(value),
-        is_error=is_error,
+        content=[types.TextContent(type="text", text=text)], structured_content=dict(value), is_error=is_error
     )

@@ -48,10 +48,7 @@ def decide(plan: Plan, rules: Rules | None = None) -> Decision:
     local = (*done, *(Local(units[at].id, grouped.stay[at]) for at in sorted(grouped.stay)))
     verdict = _verdict(batches, rules)
     decision, reason = _judged(verdict, rules)
-    found = (
-        *warnings(units, grouped, packed, rules),
-        *_tied(units, grouped.stay),
-    )
+    found = (*warnings(units, grouped, packed, rules), *_tied(units, grouped.stay))
     return Decision(decision, reason, verdict, batches, local, found, glue_files(grouped, packed))
 
 
@@ -115,11 +112,7 @@ def _groups(
 
 
 def _batches(
-    units: Sequence[Unit],
-    before: Sequence[Sequence[int]],
-    grouped: Grouped,
-    packed: Packed,
-    rules: Rules,
+    units: Sequence[Unit], before: Sequence[Sequence[int]], grouped: Grouped, packed: Packed, rules: Rules
 ) -> tuple[Batch, ...]:
     batch_of = {at: n for n, inside in enumerate(packed.batches, 1) for at in inside}
     waves = _Waves(rules.widest_wave)

@@ -24,11 +24,7 @@ _LONGEST_BARE = 4096
 _STRUCTURE = b",:}]) \t\r\n"  # may follow the quote that closes a JSON string
 _RUN = rb"(?:[^\s\"'`\\,;&<>(){}\[\]|\x00-\x1f\x7f]+|\\+(?:/|u00(?:2[bBfF]|3[dD])))*"
 _LINE_STOP = rb"\\*(?P<quote>[\"'`])|[\r\n]|\\+(?:[nr]|(?P<other>.))"
-_STOPS = {
-    b'"': rb"[\r\n\"]",
-    b"'": rb"[\r\n\"']",
-    b"`": rb"[\r\n\"`]",
-}
+_STOPS = {b'"': rb"[\r\n\"]", b"'": rb"[\r\n\"']", b"`": rb"[\r\n\"`]"}
 # The ends of names, found by a rare letter; whether a password of words has to be reckoned with.
 _ENDS = rb"(?![a-z0-9_-])"
 _KEYS = [

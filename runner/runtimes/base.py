@@ -6,17 +6,7 @@ docs/adding-a-runtime.md walks through writing one.
 
 from __future__ import annotations
 
-from runner.model import (
-    Level,
-    McpServer,
-    Model,
-    Outcome,
-    Program,
-    Reason,
-    RuntimeSettings,
-    Sandbox,
-    Usage,
-)
+from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox, Usage
 from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False

@@ -110,10 +110,7 @@ _HINTS = (
         r"Read-only file system|Permission denied|No space left",
         "codex writes to $CODEX_HOME and to the run's folder: check owner and free space of both",
     ),
-    (
-        r"Broken pipe",
-        "the reader of its output is gone: check the free space of the run's folder",
-    ),
+    (r"Broken pipe", "the reader of its output is gone: check the free space of the run's folder"),
     (
         r"Connection failed|stream disconnected|for network|lookup address|error sending request",
         "the provider could not be reached: check network and proxy, then start it again",
@@ -142,10 +139,7 @@ def _failure(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     else:
         message = _first_error(text) or f"codex ended with status {end.exit_code} and said nothing"
     return endings.failed(
-        "cli_failure",
-        message,
-        hint or "`runner logs RUN --stream stderr` shows what codex said",
-        end,
+        "cli_failure", message, hint or "`runner logs RUN --stream stderr` shows what codex said", end
     )
 
 

@@ -32,10 +32,7 @@ _PASSED = (
 
 
 def find(
-    runtime: Runtime,
-    settings: RuntimeSettings,
-    env: Mapping[str, str],
-    root: str | None = None,
+    runtime: Runtime, settings: RuntimeSettings, env: Mapping[str, str], root: str | None = None
 ) -> Program:
     """The program that `settings` names, proved to be the right one in a version that is wanted.
 
@@ -147,8 +144,7 @@ def _require_answer(runtime: Runtime, path: str, question: str, ran: Ran) -> Non
     if ran.exit_code != 0:
         said = (ran.stderr.strip() or ran.stdout.strip()).split("\n", 1)[0][:200]
         raise _wrong(
-            runtime,
-            f"`{path} {question}` ended with status {ran.exit_code}" + (f": {said}" if said else ""),
+            runtime, f"`{path} {question}` ended with status {ran.exit_code}" + (f": {said}" if said else "")
         )
 
 

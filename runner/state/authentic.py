@@ -15,13 +15,7 @@ import stat
 
 from runner.disk import home
 from runner.disk.digest import sha256
-from runner.disk.files import (
-    is_ours_alone,
-    private_folder,
-    read,
-    replace_bytes,
-    unwritable,
-)
+from runner.disk.files import is_ours_alone, private_folder, read, replace_bytes, unwritable
 from runner.errors import Conflict, ForeignRun, InvocationBroken, Unwritable
 from runner.value import StrEnum, Value, json_bytes, json_value
 

@@ -13,15 +13,7 @@ import os
 import stat
 import time
 
-from runner.disk.files import (
-    create,
-    make_plain_folder,
-    read,
-    read_text,
-    replace_json,
-    unwritable,
-    withdraw,
-)
+from runner.disk.files import create, make_plain_folder, read, read_text, replace_json, unwritable, withdraw
 from runner.errors import InvocationBroken, ManifestBroken, RunNotFound, Unwritable
 from runner.state.manifest import Manifest, timestamp
 from runner.value import Seconds, Timestamp, Value, json_bytes, json_value

@@ -46,12 +46,7 @@ class Action(StrEnum):
 
 
 def decide(
-    phase: Phase,
-    *,
-    same_boot: bool,
-    process_known: bool,
-    process_alive: bool,
-    output_seen: bool = False,
+    phase: Phase, *, same_boot: bool, process_known: bool, process_alive: bool, output_seen: bool = False
 ) -> Action:
     """The action for a run whose owner is gone. `output_seen`: the files of a child's output were made."""
     if phase is Phase.DONE:

@@ -230,12 +230,7 @@ def around(env: Mapping[str, str]) -> str | None:
     return None
 
 
-def _all_below(
-    run: RunDir,
-    kind: str,
-    until: Callable[[Manifest], bool],
-    deadline: float,
-) -> None:
+def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadline: float) -> None:
     """Returns when all child runs are in the state that `kind` requests. GaveUpWaiting names those that are
     not.
 

@@ -21,14 +21,7 @@ from runner.errors import (
     Unwritable,
 )
 from runner.model import Phase
-from runner.processes.proc import (
-    RUN_MANIFEST,
-    age_s,
-    continue_stopped,
-    environment,
-    find_process,
-    process_at,
-)
+from runner.processes.proc import RUN_MANIFEST, age_s, continue_stopped, environment, find_process, process_at
 from runner.state import authentic, index
 from runner.state.authentic import FOREIGN, Foreign
 from runner.state.index import RunRow, row_of

@@ -21,15 +21,7 @@ from runner.text.terminal import clean_terminal
 from runner.verify.claim import MAX_RESULT_BYTES, Claim, NoClaim, invalid, missing, paths, shown
 
 STATUSES = {"SUCCESS": "completed", "PARTIAL": "partial", "FAILED": "failed", "BLOCKED": "blocked"}
-KEYS = (
-    "STATUS",
-    "FILES_CHANGED",
-    "ASSUMPTIONS",
-    "PATTERNS_DISCOVERED",
-    "TESTS_RUN",
-    "BLOCKER",
-    "NOTES",
-)
+KEYS = ("STATUS", "FILES_CHANGED", "ASSUMPTIONS", "PATTERNS_DISCOVERED", "TESTS_RUN", "BLOCKER", "NOTES")
 
 # Only blanks of the same line: over a long run of empty lines anything else would take for ever.
 _KEY = rf"(?m)^[ \t`*>#-]*({'|'.join(KEYS)})[ \t*`]*:[ \t*`]*([^\n]*)$"
