@@ -77,7 +77,9 @@ class Invocation(Value):
     """What is run in its own work tree before its first attempt. () for a run that has none."""
     prepare_timeout_s: float = 600.0
     baseline: bool = False
-    """Whether its checks have to pass before its first attempt."""
+    """Whether its checks run before its first attempt, which one that fails prevents."""
+    baseline_only_records: bool = False
+    """Whether what fails then is only recorded."""
     watched: Mapping[str, str] = {}
     """The settings, prompts and scripts that the agent could change, and their digests at the start: "" where
     there was none. Paths in the repository are relative to it.

@@ -399,8 +399,8 @@ class Request(Value):
     earlier: Earlier | None = None
     tied_to: Identity | None = None
     """The process with which the run is to end."""
-    baseline: bool = False
-    """Whether the checks have to pass before the agent starts."""
+    baseline: str | None = None
+    """The checks run before the agent starts, and one that fails `refuse`s it or is `record`ed."""
 
 
 class Program(Value):

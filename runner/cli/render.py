@@ -9,7 +9,7 @@ from runner.cli.pen import paint
 from runner.errors import ExitStatus
 from runner.lightjson import dumps
 from runner.model import Outcome
-from runner.text.words import count, one_line
+from runner.text.words import count, failed_before, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def manifest_text(m: Manifest, shown: Shown | None = None, change: str | None = 
         ("workspace", _workplace(m)),
         ("shell", _shell(m.login_shell_loses)),
         ("drift", _drift(m)),
+        ("baseline", failed_before(m.failed_before)),
         ("attempts", ", ".join(one.how for one in m.attempts) if len(m.attempts) > 1 else None),
         ("retry of", None if m.retry_of is None else m.retry_of.run_id),
         ("started", m.started_at),

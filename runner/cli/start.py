@@ -76,8 +76,11 @@ def add_start(parser: Parser) -> None:
     _add_plan(parser)
     parser.add_argument(
         "--baseline",
-        action="store_true",
-        help="run the checks of the task first, and start no agent where one fails",
+        nargs="?",
+        const="refuse",
+        choices=("refuse", "record"),
+        help="run the checks of the task first, and start no agent where one fails; with `record` only note "
+        "which do",
     )
     # For a caller that has to know the id first: the delegation server marks what it starts with it.
     parser.add_argument("--run-id", type=_run_id, help=HIDDEN)
@@ -85,6 +88,7 @@ def add_start(parser: Parser) -> None:
     parser.examples(
         "runner start --task hello",
         "runner start --task hello --rehearse --wait",
+        "runner start --task fix-auth --baseline record",
         "git diff | runner start --task review --prompt - --format json",
         "runner start --plan plan.toml --task build --dry-run",
         "runner start --plan plan.toml --task build --follow",
@@ -286,7 +290,7 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         parent=args.parent,
         run_id=getattr(args, "run_id", None),
         tied_to=tied_to,
-        baseline=getattr(args, "baseline", False),
+        baseline=getattr(args, "baseline", None),
     )
 
 

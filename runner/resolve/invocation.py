@@ -228,7 +228,8 @@ def _of_checks(choice: Choice, found: Found) -> dict[str, Any]:
         "verify_timeout_s": task.verify_timeout_s,
         "prepare": () if found.cwd == choice.config.root else task.prepare,
         "prepare_timeout_s": task.prepare_timeout_s,
-        "baseline": choice.request.baseline,
+        "baseline": choice.request.baseline is not None,
+        "baseline_only_records": choice.request.baseline == "record",
     }
 
 

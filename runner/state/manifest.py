@@ -170,6 +170,8 @@ class Manifest(Value):
     """How `survivors` is known; None until its agent has ended, and in a run of an older runner."""
     login_shell_loses: tuple[str, ...] = ()
     """See `Invocation`."""
+    failed_before: tuple[tuple[str, ...], ...] | None = None
+    """The checks that failed before its agent began; None where they were not run then."""
 
     @property
     def status(self) -> str:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from runner.invocation import Invocation
+    from runner.supervise.preparing import Ready
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 _SILENT_MS = 200
@@ -183,8 +184,11 @@ def _launch(
     first = None
     spawn.become_subreaper()  # before the child, which may leave an orphan at once
     group = cgroup.make(run.run_id)
-    if _prepares(invocation) and (end := _prepared(run, manifest, invocation, env, log, group)) is not None:
-        return _ended_early(run, _launched(manifest), end, log)
+    if _prepares(invocation):
+        ready = _prepared(run, manifest, invocation, env, log, group)
+        manifest = manifest.replace(failed_before=ready.failed)
+        if ready.end is not None:
+            return _ended_early(run, _launched(manifest), ready.end, log)
     try:
         if invocation.rehearsal is not None:
             first = _start_rehearsal(run, invocation, env, listener_fd)
@@ -215,7 +219,7 @@ def _prepared(
     env: Mapping[str, str],
     log: EventLog,
     group: cgroup.Cgroup | None,
-) -> tuple[Outcome, Reason] | None:
+) -> Ready:
     """See `prepare`."""
     from runner.processes.tree import Tree  # only who prepares something pays for it
     from runner.supervise.preparing import prepare
@@ -223,10 +227,10 @@ def _prepared(
     me = identify(os.getpid())
     assert me is not None
     run.write_manifest(manifest.replace(last_activity="prepares its work tree or runs its checks"))
-    end = prepare(run, invocation, env, log, Tree(run.run_id, me, reap=reap, cgroup=group), group)
-    if end is not None and group is not None:
+    ready = prepare(run, invocation, env, log, Tree(run.run_id, me, reap=reap, cgroup=group), group)
+    if ready.end is not None and group is not None:
         group.remove()
-    return end
+    return ready
 
 
 def _launched(manifest: Manifest) -> Manifest:

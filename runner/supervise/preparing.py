@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runner.model import Outcome, Reason
 from runner.supervise import tree_helper
+from runner.value import Value
 from runner.verify.checks import CheckCommand, run_check
 
 _NAMED = 5
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
 
 
+class Ready(Value):
+    """Whether the agent may begin: `end` is that of a run that is not ready for it, else None."""
+
+    end: tuple[Outcome, Reason] | None
+    failed: tuple[tuple[str, ...], ...] | None = None
+    """The checks that failed; None where they were not run."""
+
+
 def prepare(
     run: RunDir,
     invocation: Invocation,
@@ -33,9 +42,9 @@ def prepare(
     log: EventLog,
     tree: Tree,
     group: Cgroup | None,
-) -> tuple[Outcome, Reason] | None:
-    """The end of a run that is not ready for its agent: its work tree could not be prepared, or, with
-    `baseline`, its checks fail. None where the agent may begin. `tree` ends what a command has left running.
+) -> Ready:
+    """Prepares the work tree and, with `baseline`, runs the checks: one that fails is an end, unless that is
+    only to be recorded. `tree` ends what a command has left running.
     """
     checks = invocation.checks if invocation.baseline else ()
     like = CheckCommand((), invocation.cwd, env, "", invocation.prepare_timeout_s)
@@ -46,6 +55,7 @@ def prepare(
             for argv, program in checks
         ),
     ]
+    failed: list[tuple[str, ...]] = []
     for n, ((code, says), command) in enumerate(steps, 1):
         printed = f"{run.path}/prepare-{n}.log"
         try:
@@ -56,7 +66,7 @@ def prepare(
                 cgroup=group,
             )
         except OSError as error:
-            return _failed(code, f"{says}: `{command.argv[0]}` could not be run: {error.strerror}")
+            return Ready(_failed(code, f"{says}: `{command.argv[0]}` could not be run: {error.strerror}"))
         told = done.to_json()
         shown = {name: told[name] for name in ("argv", "exit_code", "timed_out", "duration_s")}
         if code == _BASELINE[0]:
@@ -64,11 +74,13 @@ def prepare(
         else:
             log.note("prepared", **shown)
         if run.is_told("cancel"):
-            return Outcome.CANCELLED, Reason("cancelled", "cancelled before its agent was started")
-        if not done.passed:
+            return Ready((Outcome.CANCELLED, Reason("cancelled", "cancelled before its agent was started")))
+        if not done.passed and code == _BASELINE[0] and invocation.baseline_only_records:
+            failed.append(done.argv)
+        elif not done.passed:
             text = f"{says}: `{done.command}` {done.how}"
-            return _failed(code, text, f"what it printed is in {printed}")
-    return _left_something(run, env)
+            return Ready(_failed(code, text, f"what it printed is in {printed}"))
+    return Ready(_left_something(run, env), tuple(failed) if invocation.baseline else None)
 
 
 def _left_something(run: RunDir, env: Mapping[str, str]) -> tuple[Outcome, Reason] | None:

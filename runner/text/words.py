@@ -54,3 +54,11 @@ def shortened(text: str, most: int) -> str:
 def count(number: int, one: str, many: str = "") -> str:
     """`1 unit`, `2 units`; `many` is the plural that needs more than an s."""
     return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def failed_before(checks: Sequence[Sequence[str]] | None) -> str | None:
+    """What the checks said before the agent began; None where they were not run then."""
+    if not checks:
+        return None if checks is None else "no check failed before the run began"
+    named = ", ".join(f"`{one_line(' '.join(argv), 100)}`" for argv in checks)
+    return f"{count(len(checks), 'check')} failed before the run began: {named}"

@@ -69,6 +69,8 @@ class Report(Value):
     """What nothing here covers, one sentence each."""
     refused: tuple[str, ...] = ()
     """What its program did not let the agent do, each once; its stream says nothing of it."""
+    failed_before: tuple[tuple[str, ...], ...] | None = None
+    """The checks that failed before the agent began; None where they were not run then."""
 
 
 def report(
@@ -101,6 +103,7 @@ def report(
         attempts=tuple(manifest["attempts"]),
         residual_risk=_risks(allowed, found, settings, len(refused)),
         refused=_of_refused(refused),
+        failed_before=manifest.get("failed_before"),
     )
     clean: Report = _redacted(made, redact)
     return clean

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from runner.text.terminal import clean_terminal
-from runner.text.words import and_more, one_line
+from runner.text.words import and_more, failed_before, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     yield "files changed", _changed(files, show)
     if files.claimed is not None and set(files.claimed) != set(files.observed or ()):
         yield "files changed, according to the agent", _listed([show(path) for path in files.claimed])
-    yield "checks", [f"{show(check.command)} {_result(check)}" for check in report.checks] or ["none was run"]
+    checks = [f"{show(check.command)} {_result(check)}" for check in report.checks] or ["none was run"]
+    before = failed_before(report.failed_before)
+    yield "checks", [*checks, *([] if before is None else [show(before)])]
     if report.findings:
         yield "findings", [_finding(finding, show) for finding in report.findings]
     claims = report.claims

@@ -128,6 +128,25 @@ def test_no_agent_starts_where_a_check_fails_already(repo: Repo) -> None:
     run = repo.start("--baseline")
     assert run.ask("wait").json()["status"] == "succeeded"
     assert [event["exit_code"] for event in run.events("baseline")] == [0]
+    assert run.on_disk()["failed_before"] == []
+    assert "no check failed before the run began" in repo.cli("status", run.id).stdout
+
+
+def test_what_failed_before_the_agent_can_be_recorded_instead(repo: Repo) -> None:
+    repo.quick_codex(before='echo > "$HOME/agents"')
+    checks = [["test", "-e", f"{repo.home}/agents"], ["true"], ["sh", "-c", "test -e $HOME/agents"]]
+    repo.task(f"verify = {json.dumps(checks)}")
+    run = repo.start("--baseline", "record")
+    assert run.ask("wait").json()["status"] == "succeeded"
+    assert run.on_disk()["failed_before"] == [checks[0], checks[2]]
+    assert [event["exit_code"] for event in run.events("baseline")] == [1, 0, 1]
+    told = f"2 checks failed before the run began: `test -e {repo.home}/agents`, `sh -c"
+    assert told in repo.cli("status", run.id).stdout
+    assert told in repo.cli("report", run.id).stdout.replace("\n", " ")
+    assert run.ask("report").json()["failed_before"] == [checks[0], checks[2]]
+
+    assert repo.cli("start", "--task", "work", "--baseline", "later").status == 2
+    assert repo.start().wait()["failed_before"] is None
 
 
 def test_checks_run_alone_before_a_run_and_again_after_it(repo: Repo) -> None:

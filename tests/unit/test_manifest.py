@@ -139,6 +139,7 @@ LATER = {
     "paused_uptime": None,
     "proof": None,
     "login_shell_loses": [],
+    "failed_before": None,
 }
 LATER_OF_AN_ATTEMPT = {
     "how": "first",
