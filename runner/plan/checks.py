@@ -16,14 +16,8 @@ _RUNNERS: frozenset[Command] = frozenset(
     (
         *(("pytest",), ("python", "-m", "pytest"), ("python3", "-m", "pytest"), ("uv", "run", "pytest")),
         *(("bun", "test"), ("go", "test"), ("npx", "jest"), ("npx", "vitest", "run"), ("vitest", "run")),
-        *(
-            ("jest",),
-            ("rspec",),
-            ("bundle", "exec", "rspec"),
-            ("ruff", "check"),
-            ("mypy",),
-            ("node", "--test"),
-        ),
+        *(("jest",), ("rspec",), ("bundle", "exec", "rspec"), ("ruff", "check"), ("mypy",)),
+        ("node", "--test"),
     )
 )
 _LENGTHS = {head[0]: sorted({len(one) for one in _RUNNERS if one[0] == head[0]})[::-1] for head in _RUNNERS}

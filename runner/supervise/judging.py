@@ -264,22 +264,8 @@ def _observed(seen: Json | None, claim: Claim | None) -> Observed | None:
     if seen is None:
         return None
     root = str(seen["root"])
-    named = to_look_for(claim, root)
-    return Observed(
-        changed=tuple(seen["changed"]),
-        absent=tuple(path for path in named if not os.path.lexists(os.path.join(root, path))),
-        head_moved=seen["head_moved"],
-        moved_refs=tuple(seen["moved_refs"]),
-        dirty_before=tuple(seen["dirty_before"]),
-        unknown=tuple(seen["unknown"]),
-        hidden=tuple(seen["hidden"]),
-        tree=seen["tree"],
-        too_large=tuple(seen["too_large"]),
-        ignored=tuple(seen["ignored"]),
-        ignored_count=seen["ignored_count"],
-        added=tuple(seen["added"]),
-        folders=seen["folders"],
-    )
+    absent = [path for path in to_look_for(claim, root) if not os.path.lexists(os.path.join(root, path))]
+    return Observed.from_json({**seen, "absent": absent})
 
 
 def _settings_changed(owner: Owner, seen: Json | None) -> tuple[Finding, ...]:

@@ -29,15 +29,8 @@ _MOST_CHUNKS = 1024
 
 _FOREIGN = frozenset(
     (
-        "message",
-        "detail",
-        "summary",
-        "verification_summary",
-        "issues",
-        "assumptions",
-        "tail",
-        "evidence",
-        "problem",
+        *("message", "detail", "summary", "verification_summary", "issues", "assumptions"),
+        *("tail", "evidence", "problem"),
     )
 )
 """Keys whose texts an agent or its programs wrote, or may have a part in."""

@@ -127,6 +127,7 @@ _of_partial = reasons.from_claim("partial", "the agent says that only a part is 
 _NO_RESULT = _any(_no_claim("result_missing"), _failed("result_missing"))
 _BAD_RESULT = _any(_no_claim("result_invalid"), _failed("result_invalid"))
 _DRIFTED = _any(_found("config_drift"), _failed("config_drift"))
+_STALLED = _ended(Outcome.TIMED_OUT, "stalled", "no_first_event")
 _MACHINE = _failed("flag_refused", "misconfigured", "disk_full")
 _OUTSIDE = _any(_found(*_BOUNDS), _failed("scope_violation"))
 _NARROW = _any(_wants_scope, _failed("scope_expansion"))
@@ -151,14 +152,7 @@ ROWS: tuple[Row, ...] = (
     Row("stopped", _wished(), _O.FAILED, "cli_failure", _PARK, _wish),
     Row("lost", _ended(_O.LOST), _O.LOST, "lost", _PERSON, _own),
     Row("was_cancelled", _ended(_O.CANCELLED), _O.CANCELLED, "cancelled", _PARK, _own),
-    Row(
-        "was_stalled",
-        _ended(_O.TIMED_OUT, "stalled", "no_first_event"),
-        _O.TIMED_OUT,
-        "stalled",
-        _LATER,
-        _own,
-    ),
+    Row("was_stalled", _STALLED, _O.TIMED_OUT, "stalled", _LATER, _own),
     Row("own_timeout", _ended(_O.TIMED_OUT), _O.TIMED_OUT, "timeout", _SPENT, _own),
     Row("survivors", _failed("survivors"), _O.FAILED, "cli_failure", _PERSON, _own),
     Row("no_access", _failed("auth_or_quota"), _O.FAILED, "auth_or_quota", _PARK, _own),

@@ -36,32 +36,17 @@ class FailureCode(StrEnum):
     EXECUTION_ERROR_EXTERNAL = "EXECUTION_ERROR_EXTERNAL"
 
 
-_BY_ROW = {
-    "timeout": FailureCode.TRIAL_INCOMPLETE,
-    "own_timeout": FailureCode.TRIAL_INCOMPLETE,
-    "stalled": FailureCode.TRIAL_INCOMPLETE,
-    "was_stalled": FailureCode.TRIAL_INCOMPLETE,
-    "over_budget": FailureCode.TRIAL_INCOMPLETE,
-    "was_over_budget": FailureCode.TRIAL_INCOMPLETE,
-    "lost": FailureCode.TRIAL_INCOMPLETE,
-    "partial": FailureCode.TRIAL_INCOMPLETE,
-    "unanswered": FailureCode.KNOWLEDGE_GAP,
-    "was_unanswered": FailureCode.KNOWLEDGE_GAP,
-    "unreachable": FailureCode.API_FAILURE,
-    "shut_out": FailureCode.API_FAILURE,
-    "rate_limited": FailureCode.API_FAILURE,
-    "no_access": FailureCode.API_FAILURE,
-    "provider": FailureCode.API_FAILURE,
-    "refused": FailureCode.API_FAILURE,
-    "full": FailureCode.TRIAL_INCOMPLETE,
-    "machine": FailureCode.EXECUTION_ERROR_EXTERNAL,
-    "drifted": FailureCode.EXECUTION_ERROR_EXTERNAL,
-    "drift_found": FailureCode.EXECUTION_ERROR_EXTERNAL,
-    "survivors": FailureCode.EXECUTION_ERROR_EXTERNAL,
-    "no_result": FailureCode.MISSED_REQUIREMENT,
-    "bad_result": FailureCode.MISSED_REQUIREMENT,
-    "nothing_done": FailureCode.MISSED_REQUIREMENT,
+_ROWS = {
+    FailureCode.TRIAL_INCOMPLETE: (
+        *("timeout", "own_timeout", "stalled", "was_stalled", "over_budget", "was_over_budget"),
+        *("lost", "partial", "full"),
+    ),
+    FailureCode.KNOWLEDGE_GAP: ("unanswered", "was_unanswered"),
+    FailureCode.API_FAILURE: ("unreachable", "shut_out", "rate_limited", "no_access", "provider", "refused"),
+    FailureCode.EXECUTION_ERROR_EXTERNAL: ("machine", "drifted", "drift_found", "survivors"),
+    FailureCode.MISSED_REQUIREMENT: ("no_result", "bad_result", "nothing_done"),
 }
+_BY_ROW = {row: code for code, rows in _ROWS.items() for row in rows}
 """Where the row alone shows it."""
 
 _BY_FINDING = {

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import killed_swap
+from support import killed_step
 from support.work import Work
 
 from runner.errors import Conflict
@@ -103,7 +103,7 @@ def test_whatever_step_it_is_killed_at_the_way_back_is_complete(tmp_path: Path, 
     work, taken = prepared(tmp_path)
     after, at = work.state(), times(work)
     number = 1 + share
-    program = [sys.executable, killed_swap.__file__, str(work.folder)]
+    program = [sys.executable, killed_step.__file__, str(work.folder)]
     while (
         subprocess.run([*program, str(number), *PATHS], check=False, timeout=60).returncode == -signal.SIGKILL
     ):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import killed_rollback
+from support import killed_step
 from support.work import Work
 
 from runner.workspace.rollback import roll_back
@@ -41,7 +41,7 @@ def damage(work: Work) -> None:
 
 def killed(work: Work, number: int) -> int:
     """How a process that is killed before its step `number` ended."""
-    program = [sys.executable, killed_rollback.__file__, str(work.folder), str(number)]
+    program = [sys.executable, killed_step.__file__, str(work.folder), str(number)]
     return subprocess.run(program, check=False, timeout=60).returncode
 
 

@@ -1,5 +1,5 @@
-"""A program that gives files their former state and takes it back, and kills itself before the N-th change of
-the disk.
+"""A program that rolls back a run's folder, or gives the files that are named their former state and takes it
+back; it kills itself before the N-th change of the disk.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import signal
 import sys
 
 from runner.workspace.base_files import to_base, to_run
+from runner.workspace.rollback import roll_back
 from runner.workspace.snapshot import load
 
 
@@ -23,6 +24,9 @@ def main(folder: str, number: int, paths: list[str]) -> None:
 
     snapshot = load(folder)
     assert snapshot is not None
+    if not paths:
+        roll_back(snapshot, watch=count)
+        return
     assert to_base(snapshot, paths, watch=count) == ()
     assert to_run(snapshot, watch=count) == ()
 
