@@ -1,7 +1,5 @@
 """The `runner` command as a program: `python -m runner`, or by path under `-I` from where it is installed."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -135,11 +135,12 @@ def add_cancel(parser: Parser) -> None:
 def run_cancel(args: Namespace) -> int:
     from runner.usecases import control
 
-    manifest = control.cancel(
-        run_named(args.run), actor="user", grace_s=args.grace, reason=args.reason, only=args.only
-    )
+    run = run_named(args.run)
+    manifest = control.cancel(run, actor="user", grace_s=args.grace, reason=args.reason, only=args.only)
     survivors = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
     text = f"{manifest.run_id} {manifest.status}; survivors: {survivors or 'none'}"
+    if args.format == "text" and (change := fate.in_words(run, manifest)) is not None:
+        text += f"\nchanges: {change}"
     answer(args, manifest.to_json(), text)
     return ExitStatus.NOT_SUCCESSFUL if survivors else ExitStatus.OK
 

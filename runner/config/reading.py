@@ -24,6 +24,7 @@ from runner.disk.upwards import is_opened, opened_to_others
 from runner.model import Policy
 from runner.text.positions import positions, split_key
 from runner.text.problems import Problem, dotted, explain, near
+from runner.text.words import lower_first
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _tables(tables: Any) -> list[tuple[str, dict[str, Any]]]:
 def _syntax(error: Exception) -> str:
     text = re.sub(r" at line \d+ col \d+$", "", str(error)).rstrip(".")
     if isinstance(error, ParseError) or "already exists" in text:
-        return f"not valid TOML: {text[:1].lower()}{text[1:]}"
+        return f"not valid TOML: {lower_first(text)}"
     return f"not valid TOML: {text or 'nested too deeply'}"
 
 

@@ -59,12 +59,26 @@ def missing_files(
             layer, place = layers.setter(stack, where), os.path.join(root, path)
             if name != "rehearse" and not os.path.isfile(place):
                 problems.append(layer.problem(where, f"found {found(path)}; no such file in {root}"))
+            elif name == "prompt_file" and (what := _is_no_prompt(place)):
+                problems.append(layer.problem(where, f"found {found(path)}, {what}; expected a prompt"))
             elif layer.source == committed and not _is_within(place, root):
                 message = (
                     f"found {found(path)}, which is outside of the repository; expected a file in {root}"
                 )
                 problems.append(layer.problem(where, message))
     return tuple(problems)
+
+
+def _is_no_prompt(path: str) -> str | None:
+    """What is wrong with it, of what a start would refuse."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, ValueError):
+        return "which cannot be read as UTF-8"
+    if "\0" in text:
+        return "which has a NUL character"
+    return None if text.strip() else "which is empty"
 
 
 def _is_within(path: str, root: str) -> bool:

@@ -115,7 +115,10 @@ _HINTS = (
         r"Connection failed|stream disconnected|for network|lookup address|error sending request",
         "the provider could not be reached: check network and proxy, then start it again",
     ),
-    (r"high demand|at capacity|status:? (?:408|409|425|5\d\d)", "the provider failed: start it again later"),
+    (
+        r"high demand|at capacity|capacity unavailable|status:? (?:408|409|425|5\d\d)",
+        "the provider failed: start it again later",
+    ),
 )
 
 

@@ -29,7 +29,7 @@ _FULL = r"(?i)\bcontext[ _](?:window|length)|maximum context|\b(?:prompt|input) 
 _REFUSED = (
     r"(?i)\bstatus:? 4(?!08|09|25|29)\d\d\b|\b400 Bad Request|invalid[ _](?:prompt|request)"
     r"|\bmodel\b[^\n]{0,200}\b(?:not supported|does not exist|not found)"
-    r"|\bflagged\b|usage polic|safety reasons"
+    r"|\bflagged\b|usage polic|policy violation|safety reasons"
 )
 REFUSED_HINT = "the provider refused the request: check the model id and the base_url of the provider"
 

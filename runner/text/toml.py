@@ -11,6 +11,7 @@ import tomllib
 
 from runner.text.positions import positions
 from runner.text.problems import Problem, dotted
+from runner.text.words import lower_first
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def parse(text: str) -> tuple[dict[str, Any], Place, list[tuple[Any, str]]]:
         said = _AT.search(str(error))
         what = _AT.sub("", str(error)) or "nested too deeply"
         line, column = (int(said[1]), int(said[2])) if said and said[1] else _end(text)
-        message = f"not valid TOML: {what if what[1:2].isupper() else what[:1].lower() + what[1:]}"
+        message = f"not valid TOML: {lower_first(what)}"
         return {}, lambda _: (line, column), [(("at", line, column), message)]
     known: dict[Path, tuple[int, int]] = {}
 

@@ -46,6 +46,11 @@ def one_line(text: str, most: int | None = None) -> str:
     return line if most is None else shortened(line, most)
 
 
+def lower_first(text: str) -> str:
+    """For the middle of a sentence; an abbreviation (`TOML`) stays as it is."""
+    return text if text[1:2].isupper() else f"{text[:1].lower()}{text[1:]}"
+
+
 def shortened(text: str, most: int) -> str:
     """At most so many characters, the last three of which then say that there were more."""
     return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -63,7 +63,10 @@ class Check(Value):
 
     @property
     def command(self) -> str:
-        return " ".join(self.argv)
+        """As somebody would type it."""
+        from shlex import join
+
+        return join(self.argv)
 
     @property
     def how(self) -> str:

@@ -248,7 +248,12 @@ def test_annotations_are_never_evaluated() -> None:
     offenders = []
     for module, path in MODULES.items():
         text = path.read_text(encoding="utf-8")
-        if "from __future__ import annotations" not in text and text.count("\n") > 3:
+        is_for_any_python = module == "runner.__main__"  # Python 3.6 knows no such import
+        if (
+            "from __future__ import annotations" not in text
+            and text.count("\n") > 3
+            and not is_for_any_python
+        ):
             offenders.append(module)
     none_of(offenders, "no `from __future__ import annotations`")
 

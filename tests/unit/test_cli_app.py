@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import fcntl
 import json
 import os
@@ -229,6 +230,54 @@ def crash(home: Path | str, *words: str, cwd: Path | None = None) -> subprocess.
     env = {**os.environ, "XDG_STATE_HOME": str(home)}
     words = (sys.executable, "-c", CRASH, "list", *words)
     return subprocess.run(words, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=30)
+
+
+@pytest.mark.parametrize("verb", ["start", "resolve"])
+@pytest.mark.parametrize(
+    "words", [["docs", "--task", "review"], ["--task=review", "docs"], ["--task", "docs", "--task", "review"]]
+)
+def test_of_two_tasks_neither_is_taken(
+    verb: str, words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    Path("delegate.toml").write_text(
+        "schema_version = 1\n[tasks.docs]\nprompt = 'a'\n[tasks.review]\nprompt = 'b'\n"
+    )
+    status, out, err = answer(capfd, verb, *words)
+    assert (status, out) == (2, "") and "docs" in err and "review" in err
+    assert not Path(".runs").exists()
+
+
+@pytest.mark.parametrize("verb", [["list"], ["start", "hello"], ["status", "@latest"], ["doctor"]])
+@pytest.mark.parametrize("system", ["darwin", "win32", "freebsd14"])
+def test_another_system_is_told_in_one_sentence(
+    verb: list[str], system: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    assert main(verb) == 8
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("error: runner needs Linux: ")
+    assert "bug" not in said.err and "WSL" in said.err
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [((2, 7, 18), 1), ((3, 6, 15), 1), ((3, 10, 13), 1), (None, 0)]
+)
+def test_an_old_python_is_told_in_one_sentence(version: tuple[int, ...] | None, status: int) -> None:
+    program = Path(app.__file__).parents[1] / "__main__.py"
+    ast.parse(program.read_text(), feature_version=(3, 4))  # before that, it would not even be read
+    assert "from __future__" not in program.read_text()
+    code = "import runpy, sys; sys.argv = ['runner', '--version']; "
+    code += f"sys.version_info = {version}; " if version else ""
+    code += f"runpy.run_path({str(program)!r}, None, '__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == status, done.stderr
+    if status:
+        assert (
+            done.stderr.startswith("error: runner needs Python 3.11 or newer")
+            and done.stderr.count("\n") == 1
+        )
 
 
 def test_a_bug_exits_70_and_leaves_a_private_report(tmp_path: Path) -> None:

@@ -42,6 +42,55 @@ def test_every_problem_is_told_with_its_line_key_and_remedy(path, repo):
     assert len(problems) == len(expected), [str(problem) for problem in problems]
 
 
+def test_an_abbreviation_stays_one_in_the_middle_of_a_sentence(repo):
+    repo.write(f"a = {'[' * 3000}{']' * 3000}")
+    (problem,) = repo.check().problems
+    assert problem.message.startswith("not valid TOML: ") and "tOML" not in problem.message
+    repo.write("a = [")
+    (problem,) = repo.check().problems
+    assert problem.message.removeprefix("not valid TOML: ")[:1].islower()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"Do it.\n", None),
+        ("D\u00f6 it.".encode(), None),
+        (b"a\0b", "NUL"),
+        (b"\xff\xfe", "UTF-8"),
+        (b" \n", "is empty"),
+        (None, "no such file"),
+    ],
+)
+def test_a_prompt_file_that_no_start_would_take_is_found_by_check(repo, content, told):
+    repo.write("schema_version = 1\n[tasks.a]\nprompt_file = 'p.md'\n")
+    if content is not None:
+        (repo.root / "p.md").write_bytes(content)
+    problems = repo.check().problems
+    assert [(one.line, told in one.message) for one in problems] == ([] if told is None else [(3, True)])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[runtimes.codex]\nenv = ['CODEX_API_KEY=sk-abc123']",
+        "[runtimes.codex]\nenv = 'CODEX_API_KEY=sk-abc123'",
+        "[runtimes.codex]\nenv = ['CODEX_API_KEY: sk-abc123']",
+        "[runtimes.codex]\nenv = ['sk-abc123']",
+        "[runtimes.codex]\nenv = ['A', {CODEX_API_KEY = 'sk-abc123'}]",
+        "[runtimes.kay]\nenv = ['export KEY=sk-abc123']",
+        "[defaults]\nverify = ['KEY=sk-abc123 make test']",
+        "[defaults]\nverify = ['export KEY=sk-abc123']",
+        "[tasks.a]\nprepare = ['KEY=sk-abc123 npm ci']",
+        "[runtimes.codex]\nenv = ['A\nCODEX_API_KEY=sk-abc123']",
+    ],
+)
+def test_what_may_be_a_secret_is_in_no_message(repo, line):
+    repo.write(f"schema_version = 1\n{line}\n")
+    problems = repo.check().problems
+    assert problems and not [str(problem) for problem in problems if "abc123" in str(problem)]
+
+
 @pytest.mark.parametrize("path", BAD, ids=names)
 def test_the_schema_refuses_what_we_refuse(path):
     text = path.read_text()

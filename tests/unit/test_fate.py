@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.work import Work
 
+from runner.cli.app import main
 from runner.cli.render import manifest_text, rows_text
 from runner.model import Outcome
 from runner.state.manifest import Workspace
@@ -80,6 +82,35 @@ def test_a_kept_change_is_a_note_of_the_report_and_a_success_is_none(work: Work)
     good = ended(work, Outcome.SUCCEEDED, was_clean=True)
     assert told(good) == "2 files in your tree"
     assert not any("its changes" in note for note in review.report(good).notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "result", "wanted"),
+    [
+        ("in-place", {"was_clean": False}, "changes: 2 files kept in your tree (it had uncommitted changes"),
+        ("in-place", {"rolled_back": ROLLED}, "changes: rolled back (3 files)"),
+        ("in-place", {"observed": {**a_result()["observed"], "changed": []}}, None),
+        ("worktree", {}, "changes: in a work tree that waits for your decision"),
+    ],
+)
+def test_whoever_cancels_is_told_where_the_change_is(
+    work: Work,
+    kind: str,
+    result: dict[str, Any],
+    wanted: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(work.root)
+    run = ended(work, Outcome.CANCELLED, kind=kind, **result)
+    if kind == "worktree":
+        a_worktree(run, work.head())
+    assert main(["cancel", run.run_id]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == f"{run.run_id} cancelled; survivors: none"
+    assert [line.startswith(wanted or "-") for line in rest] == [True] * (wanted is not None)
+    assert main(["cancel", run.run_id, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["run_id"] == run.run_id
 
 
 def test_a_run_that_was_not_recorded_says_nothing(work: Work) -> None:

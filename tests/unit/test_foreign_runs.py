@@ -410,17 +410,46 @@ def test_the_runs_of_a_repository_are_those_at_its_root(root: Path) -> None:
     assert find_root(str(root / "d/e")) == str(root)
 
 
-@pytest.mark.parametrize("mark", [".git", "delegate.toml"])
-def test_the_runs_of_another_project_above_are_not_meant(tmp_path: Path, mark: str) -> None:
+@pytest.mark.parametrize("above", ["a folder", "a repository"])
+@pytest.mark.parametrize("mark", [".git/HEAD", ".git", "delegate.toml"])
+def test_the_runs_of_another_project_above_are_not_meant(tmp_path: Path, mark: str, above: str) -> None:
+    """`.git` is a file in a submodule and in a linked work tree. Settings alone make a project only
+    outside of git: within it they are those of a part.
+    """
+    if above == "a repository":
+        (tmp_path / ".git").mkdir()
+        (tmp_path / ".git/HEAD").touch()
+        (tmp_path / "delegate.toml").touch()
     (tmp_path / ".runs").mkdir()
-    (tmp_path / "mine/part").mkdir(parents=True)
-    assert find_root(str(tmp_path / "mine/part")) == str(tmp_path)
-    if mark == ".git":
-        (tmp_path / "mine/.git").mkdir()
-        (tmp_path / "mine/.git/HEAD").touch()
-    else:
-        (tmp_path / "mine" / mark).touch()
-    assert find_root(str(tmp_path / "mine/part")) == str(tmp_path / "mine")
+    mine = tmp_path / "mine"
+    (mine / "part").mkdir(parents=True)
+    assert find_root(str(mine / "part")) == str(tmp_path)
+    (mine / mark).parent.mkdir(exist_ok=True)
+    (mine / mark).touch()
+    is_part = (mark, above) == ("delegate.toml", "a repository")
+    assert find_root(str(mine / "part")) == str(tmp_path if is_part else mine)
+
+
+def test_no_verb_reaches_the_runs_of_the_repository_above(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = an_ended_run(root, task="theirs")
+    inner = root / "inner"
+    subprocess.run(["git", "init", "-q", str(inner)], check=True)
+    (inner / "delegate.toml").write_text("schema_version = 1\n")
+    for verb in (["list", "--all"], ["clean", "--older-than", "0"], ["reap"]):
+        monkeypatch.chdir(root)
+        assert main([*verb, "--dry-run"] if verb[0] == "clean" else verb) == 0
+        monkeypatch.chdir(inner)
+        capsys.readouterr()
+        assert main([*verb, "--format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out) == [], verb
+    for name in ("@latest", run.run_id, "theirs", run.run_id[-8:]):
+        for verb in (["cancel"], ["status"], ["pause"], ["accept"], ["logs"]):
+            assert main([*verb, name]) == 4
+    assert run.read_manifest().is_done and not (inner / ".runs").exists()
+    monkeypatch.chdir(root)
+    assert main(["status", "@latest"]) == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")

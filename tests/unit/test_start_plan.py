@@ -244,6 +244,32 @@ def test_commits_are_refused_where_tracked_files_have_changes(desk: Desk, commit
     assert error.message.endswith("f0, f1, f2, f3, f4 and 2 more") and int(error.exit_status) == 9
 
 
+@pytest.mark.parametrize(
+    ("who", "commits", "is_told"),
+    [
+        ({}, "true", True),
+        ({}, '"batches"', True),
+        ({}, "false", False),
+        ({"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@b"}, "true", True),
+        ({"EMAIL": "a@b"}, "true", True),
+        (
+            {f"GIT_{role}_{what}": "a@b" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+            "true",
+            False,
+        ),
+    ],
+)
+def test_it_is_told_before_the_start_where_commits_would_be_in_nobodys_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, who: dict[str, str], commits: str, is_told: bool
+) -> None:
+    for name, value in who.items():
+        monkeypatch.setenv(name, value)
+    desk.settings(f"commit = {commits}")
+    desk.commit()
+    told = [*start_plan.notes(desk.prepare())]
+    assert ["by `runner`" in one for one in told] == [True] * is_told
+
+
 def test_a_branch_of_somebody_else_is_refused(desk: Desk) -> None:
     desk.settings('commit = "delegated"')
     desk.commit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shlex
 import signal
 from pathlib import Path
 
@@ -43,6 +44,20 @@ def test_a_check_that_is_no_command_could_not_be_run(argv: tuple[str, ...], tmp_
     check = ran(tmp_path, *argv)
     assert (check.exit_code, check.timed_out, check.how) == (None, False, "could not be run")
     assert check.tail
+
+
+@pytest.mark.parametrize(
+    ("argv", "typed"),
+    [
+        (("pytest", "-q", "tests/a.py::test_b"), "pytest -q tests/a.py::test_b"),
+        (("sh", "-c", "cd web && npm test"), "sh -c 'cd web && npm test'"),
+        (("pytest", "-k", "a or b"), "pytest -k 'a or b'"),
+        (("grep", "", "it's"), """grep '' 'it'"'"'s'"""),
+    ],
+)
+def test_a_check_is_named_as_somebody_would_type_it(argv: tuple[str, ...], typed: str) -> None:
+    check = Check(argv, 1, False, 0.1, "")
+    assert check.command == typed and shlex.split(check.command) == [*argv]
 
 
 def test_a_limit_that_lets_no_check_be_started_is_no_failed_check(tmp_path: Path) -> None:

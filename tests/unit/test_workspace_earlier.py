@@ -72,6 +72,7 @@ def test_a_first_try_in_another_tree_has_left_nothing_here(work: Work, tmp_path:
     other.write("a", "other\n")
     other.commit()
     other.take()
+    other.write("a", "left there\n")
     assert seen(again(work, "a", "dirty", base=other.folder))["changed"] == []
 
 

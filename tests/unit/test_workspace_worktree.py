@@ -298,6 +298,34 @@ def test_a_submodule_whose_root_is_found_by_a_shared_setting_is_refused_too(
         create(sub, whole.says("-C", sub, "rev-parse", "HEAD").strip(), place(sub, "r", os.environ), sub)
 
 
+@pytest.mark.parametrize("place", ["elsewhere", "a folder below", "a linked work tree"])
+def test_a_run_in_place_is_not_recorded_where_git_looks_at_another_folder(
+    work: Work, tmp_path: Path, place: str
+) -> None:
+    """What it does would be seen by nobody, and what stands there would be taken for its change."""
+    other, where = tmp_path / "other", str(work.root)
+    if place == "a linked work tree":
+        work.git("worktree", "add", "-q", str(other))
+        work.git("config", "extensions.worktreeConfig", "true")
+        work.git("config", "--worktree", "core.worktree", where, cwd=other)
+        where = str(other)
+    else:
+        looked_at = other if place == "elsewhere" else work.root / "below"
+        looked_at.mkdir()
+        work.git("config", "core.worktree", str(looked_at))
+    with pytest.raises(Conflict, match=r"takes .* for the work tree of"):
+        snapshots.take(where, str(work.folder))
+    assert load(str(work.folder)) is None
+
+
+def test_a_setting_of_one_work_tree_alone_moves_no_other(work: Work) -> None:
+    work.git("config", "extensions.worktreeConfig", "true")
+    work.git("config", "--worktree", "core.worktree", str(work.root))
+    tree = made(work)
+    write(tree, "a", "theirs\n")
+    assert accept(tree).paths == ("a",) and work.read("a") == b"theirs\n"
+
+
 def test_a_tree_whose_record_is_of_another_folder_is_never_removed(work: Work) -> None:
     tree = made(work)
     write(tree, "work", "of hours\n")
