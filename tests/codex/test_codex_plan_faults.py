@@ -193,6 +193,30 @@ def test_a_batch_whose_start_was_broken_off_counts_as_no_failure(repo: Repo) -> 
     assert (first.status()["reason"]["code"], step(again, 1)["tries"]) == ("never_started", 2)
 
 
+@pytest.mark.parametrize("written", [(), ("invocation.json",)], ids=["nothing", "its invocation"])
+def test_a_batch_whose_start_was_killed_before_it_had_a_manifest_is_started_by_the_next_resume(
+    repo: Repo, written: tuple[str, ...]
+) -> None:
+    """Its folder is there, so nothing is parked. Who is killed there has written the prompt before."""
+    run = starts(one_waits(repo, "max_failures = 1"))
+    first = batch(run, 1)
+    waits_at_gate(first)
+    kills(conductor_of(run))
+    run.wait(within=60)
+    assert first.wait()["status"] == "cancelled"
+    wait_until(lambda: not first.everything(), what="the end of its owner")
+    for path in first.folder.iterdir():
+        if path.is_file() and path.name not in {"prompt.md", "run.lock", *written}:
+            path.unlink()
+    opens(repo)
+    again = resumes(repo)
+    finished(repo, again)
+    assert step(again, 1)["run"]["run_id"] != first.id
+    assert step(again, 1)["tries"] == 2
+    if written:
+        assert first.status()["reason"]["code"] == "never_started"
+
+
 # -- files that go away or break -----------------------------------------------------------------------
 
 
