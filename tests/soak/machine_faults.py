@@ -201,6 +201,7 @@ def stepped_clock(scene: Scene) -> None:
     paused_s = 0.0
     for _ in range(scene.rng.randint(1, 2)):
         step(_far(scene))
+        scene.pause(1.5)
         if scene.rng.random() < 0.7:
             since = time.monotonic()
             scene.cli("pause", run.id)
