@@ -206,9 +206,9 @@ def stepped_clock(scene: Scene) -> None:
             since = time.monotonic()
             scene.cli("pause", run.id)
             step(_far(scene))
-            if scene.rng.random() < 0.5:
+            if scene.rng.random() < 0.8:
                 scene.kill(run, "supervisor")
-            scene.pause(0.5)
+            scene.pause(2.0)
             scene.cli("resume", run.id)
             paused_s += time.monotonic() - since
         elif scene.rng.random() < 0.5:
