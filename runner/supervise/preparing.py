@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runner.model import Outcome, Reason
 from runner.supervise import tree_helper
+from runner.supervise.tie import Tie, hold
 from runner.value import Value
 from runner.verify.checks import CheckCommand, run_check
 
@@ -18,7 +19,7 @@ _BASELINE = ("baseline_failed", "a check fails before the agent begins")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from runner.invocation import Invocation
     from runner.processes.cgroup import Cgroup
@@ -46,6 +47,28 @@ def prepare(
     """Prepares the work tree and, with `baseline`, runs the checks: one that fails is an end, unless that is
     only to be recorded. `tree` ends what a command has left running.
     """
+    tie = Tie(run, log, invocation.tied_to)
+    tie.listen()
+
+    def is_cancelled() -> bool:
+        tie.heed()
+        return run.is_told("cancel")
+
+    try:
+        return _ready(run, invocation, env, log, tree, group, is_cancelled)
+    finally:
+        hold()
+
+
+def _ready(
+    run: RunDir,
+    invocation: Invocation,
+    env: Mapping[str, str],
+    log: EventLog,
+    tree: Tree,
+    group: Cgroup | None,
+    is_cancelled: Callable[[], bool],
+) -> Ready:
     checks = invocation.checks if invocation.baseline else ()
     like = CheckCommand((), invocation.cwd, env, "", invocation.prepare_timeout_s)
     steps = [
@@ -62,7 +85,7 @@ def prepare(
             done = run_check(
                 command.replace(log=printed),
                 sweep=lambda: tree.sweep(1.0),
-                cancelled=lambda: run.is_told("cancel"),
+                cancelled=is_cancelled,
                 cgroup=group,
             )
         except OSError as error:
@@ -73,7 +96,7 @@ def prepare(
             log.note("baseline", **shown)
         else:
             log.note("prepared", **shown)
-        if run.is_told("cancel"):
+        if is_cancelled():
             return Ready((Outcome.CANCELLED, Reason("cancelled", "cancelled before its agent was started")))
         if not done.passed and code == _BASELINE[0] and invocation.baseline_only_records:
             failed.append(done.argv)

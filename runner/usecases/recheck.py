@@ -12,9 +12,14 @@ from runner.config.policy import task_breaches
 from runner.disk import editable
 from runner.disk.scratch import scratch
 from runner.errors import Conflict, PolicyRefused
+from runner.processes import spawn
+from runner.processes.proc import children, identify, process_at
+from runner.processes.tree import Tree
 from runner.resolve.choose import find_task
 from runner.resolve.invocation import names_for
 from runner.state.authentic import own_invocation
+from runner.state.store import new_run_id
+from runner.supervise.begin import reap
 from runner.usecases.accept import judged
 from runner.usecases.look import look
 from runner.value import Value
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from runner.model import Config
+    from runner.processes.proc import Process
     from runner.state.store import RunDir
 
 
@@ -105,16 +111,38 @@ def _run(
     env: Mapping[str, str],
     cancelled: Callable[[], bool],
 ) -> tuple[Check, ...]:
-    """Each as `like` says, until one fails. What they print is shown without the values of `secret`."""
+    """Each as `like` says, until one fails. What they print is shown without the values of `secret`, and what
+    they leave running is ended.
+    """
     from runner.redact.redactor import Redactor
 
     known = Redactor([like.env[name] for name in secret if like.env.get(name)])
     done: list[Check] = []
+    tree = _tree()
     with scratch(env) as folder:
         for n, (argv, program) in enumerate(commands, 1):
             command = like.replace(argv=argv, program=program, log=f"{folder}/verify-{n}.log")
-            check = run_check(command, cancelled=cancelled)
+            check = run_check(command, sweep=lambda: tree.sweep(1.0), cancelled=cancelled)
             done.append(check.replace(tail=known.redact_text(check.tail)))
             if not check.passed or cancelled():
                 break
     return tuple(done)
+
+
+def _tree() -> Tree:
+    """All that we start from now on; children that we have already are those of a shell that became us."""
+    spawn.become_subreaper()
+    me = identify(os.getpid())
+    assert me is not None
+    before = {(process.pid, process.start_time) for process in children(me.pid)}
+
+    def is_spared(process: Process | None) -> bool:
+        while process is not None and process.pid != me.pid:
+            if (process.pid, process.start_time) in before:
+                return True
+            process = process_at(process.parent)
+        return False
+
+    tree = Tree(new_run_id(), me, reap=reap, is_whole=True)
+    tree.spare(is_spared)
+    return tree

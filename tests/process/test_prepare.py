@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,30 @@ def test_the_users_own_tree_is_not_prepared(repo: Repo) -> None:
     (repo.root / "out" / "made").write_text("by hand\n")
     assert repo.start().ask("wait").json()["status"] == "succeeded"
     assert repo.runs()[0].events("prepared") == []
+
+
+@pytest.mark.parametrize("dies", ["other", "starter", "term"])
+def test_a_preparation_ends_with_the_process_that_its_run_is_tied_to(repo: Repo, dies: str) -> None:
+    prepared(repo, ["sh", "-c", "echo $PPID > $HOME/owner; echo $$ > $HOME/slow; sleep 300"])
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other:
+        words = ["start", "--task", "work", *(("--wait",) if dies == "starter" else ())]
+        words += [] if dies == "starter" else ["--tie-pid", str(other.pid)]
+        with repo.process(*words, "--format", "json", env={"CI": "true"}) as start:
+            wait_until(lambda: repo.note("slow").exists() and repo.note("slow").read_text().strip())
+            if dies == "term":
+                os.kill(int(repo.note("owner").read_text()), signal.SIGTERM)
+            else:
+                (start if dies == "starter" else other).kill()
+            wait_until(lambda: only_run(repo).on_disk()["phase"] == "done")
+            start.communicate(timeout=60)
+        other.kill()
+    manifest = only_run(repo).on_disk()
+    assert (manifest["outcome"], manifest["reason"]["code"]) == ("cancelled", "cancelled")
+    assert has_ended(repo, "slow")
+    assert not repo.note("agents").exists()
+    if dies == "starter":  # who would have taken its tree back
+        assert only_run(repo).ask("discard").status == 0
+    assert trees(repo) == 0
 
 
 @pytest.mark.parametrize("ends", ["cancel", "limit", "kill"])
@@ -177,3 +202,20 @@ def test_a_secret_that_a_check_prints_is_not_shown_by_verify(repo: Repo) -> None
     told = repo.cli("verify", env={"SERVICE_WORD": word})
     assert told.status == 6
     assert "exited with 4" in told.stdout and word not in told.stdout
+
+
+def test_what_a_passing_check_leaves_running_is_ended_by_verify_and_nothing_else(repo: Repo) -> None:
+    daemon = 'trap "" TERM HUP; echo $$ > $HOME/daemon; exec sleep 300'
+    script = f"(setsid bash -c '{daemon}' &) ; until [ -s $HOME/daemon ]; do sleep 0.02; done"
+    repo.quick_codex()
+    repo.task(f"verify = {json.dumps([['bash', '-c', script]])}")
+    runner = Path(sys.executable).parent / "runner"
+    words = (
+        f"sleep 300 >/dev/null 2>&1 & echo $! > $HOME/before; exec {runner} verify work --trust --format json"
+    )
+    argv = ["bash", "-c", words]
+    done = subprocess.run(argv, cwd=repo.root, env=repo.env, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert has_ended(repo, "daemon")
+    assert not has_ended(repo, "before"), "what the shell had started before it became runner"
+    os.kill(int(repo.note("before").read_text()), signal.SIGKILL)
