@@ -27,6 +27,7 @@ from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, 
 from runner.invocation import Invocation
 from runner.plan import load
 from runner.plan.batch import decide
+from runner.plan.decision import ANYWAY
 from runner.plan.overview import as_text
 from runner.plan.units import rules_of
 from runner.resolve.choose import choose, find_task
@@ -59,7 +60,7 @@ _WORTHY = ("delegate", "break_even")
 
 class NotDelegated(PolicyRefused):
     code = "not_delegated"
-    default_hint = "--force-delegate delegates it anyway, for price, preference or quota"
+    default_hint = ANYWAY
 
 
 class PlanChanged(Conflict):
@@ -202,7 +203,7 @@ def refuse_unworthy(prepared: PreparedPlan) -> None:
     if decision is None or (decision.batches and (forced or decision.decision in _WORTHY)):
         return
     hint = None if decision.batches or not forced else "`runner plan FILE` says why no unit is delegated"
-    raise NotDelegated(f"{decision.decision}: {decision.reason}", hint=hint)
+    raise NotDelegated(f"{decision.decision}: {decision.reason.removesuffix(f'; {ANYWAY}')}", hint=hint)
 
 
 def refuse_unclear(prepared: PreparedPlan) -> None:

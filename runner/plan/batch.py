@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runner.plan import economics, effort
 from runner.plan.checks import joined
-from runner.plan.decision import Batch, Decision, Estimate, Local, Warn
+from runner.plan.decision import ANYWAY, Batch, Decision, Estimate, Local, Warn
 from runner.plan.graph import ordered, strong
 from runner.plan.notes import Grouped, glue_files, warnings
 from runner.plan.overlap import shared
@@ -59,7 +59,7 @@ def _without(unit: Unit, finished: Collection[str]) -> Unit:
 
 def _skip(units: Sequence[Unit], done: tuple[Local, ...]) -> Decision:
     count = "the only unit is" if len(units) == 1 else f"all {len(units)} units are"
-    reason = f"{count} trivial: delegating them costs more than doing them; --force-delegate delegates anyway"
+    reason = f"{count} trivial: delegating them costs more than doing them; {ANYWAY}"
     local = (*done, *(Local(unit.id, "trivial") for unit in units))
     return Decision("skip", reason, Estimate(0, 0, 0, True, 0), (), local, (), ())
 
@@ -228,12 +228,11 @@ def _judged(verdict: Estimate, rules: Rules) -> tuple[str, str]:
     if rules.forced:
         return "delegate", f"asked for: {told}"
     decision = economics.verdict(verdict.units, net)
-    choice = "--force-delegate delegates anyway, for price, preference or quota"
     if decision == "not_worth":
         few = f"fewer than {economics.WORTH_FROM} units: " * (verdict.units < economics.WORTH_FROM)
-        return decision, f"{few}{told}; {choice}"
+        return decision, f"{few}{told}; {ANYWAY}"
     if decision == "break_even":
-        return decision, f"about break-even: {told}; {choice}"
+        return decision, f"about break-even: {told}; {ANYWAY}"
     return decision, told
 
 

@@ -8,6 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+ANYWAY = "--force-delegate delegates anyway, for price, preference or quota"
+"""How the reason of a decision against a plan ends."""
+
 
 class Batch(Value):
     """Units that are done by one run, in the order in which they depend on each other.

@@ -135,11 +135,12 @@ def test_only_a_plan_that_is_worth_it_or_forced_is_delegated(
     with pytest.raises(NotDelegated, match="not_worth: fewer than 5 units") as error:
         start_plan.refuse_unworthy(prepared)
     assert (error.value.code, int(error.value.exit_status)) == ("not_delegated", 5)
+    assert f"{error.value.message} {error.value.hint}".count("--force-delegate") == 1
 
 
 def test_a_plan_of_trivial_units_is_skipped_unless_it_is_forced(clean: Desk) -> None:
     file = clean.file("p.toml", toml(*(unit(n, "trivial = true") for n in range(4))))
-    with pytest.raises(NotDelegated, match="skip: "):
+    with pytest.raises(NotDelegated, match=r"skip: .* than doing them$"):
         start_plan.refuse_unworthy(clean.prepare(file=file))
     forced = clean.prepare(file=file, forced=True)
     start_plan.refuse_unworthy(forced)
