@@ -54,6 +54,7 @@ def _started_text(m: Manifest, stream: TextIO) -> str:
 
 
 def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
+    from runner.cli.heartbeat import heartbeat
     from runner.usecases import control
 
     quiet = args.format == "json"
@@ -64,7 +65,7 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
 
         ended = watch(run, manifest)
     else:
-        ended = control.wait([run])[0]
+        ended = control.wait([run], tick=heartbeat(at_once=quiet))[0]
     if args.format == "json":
         emit(ended.to_json())
     else:

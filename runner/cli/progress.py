@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from runner.state.manifest import Manifest, parse_timestamp
+from runner.cli.render import going
+from runner.state.manifest import Manifest
 from runner.state.store import RunDir
-from runner.text.words import one_line
 from runner.usecases import control
 
 
@@ -24,13 +22,12 @@ class _View:
 
     def __rich__(self) -> Spinner:
         m = self.manifest
-        since = parse_timestamp(m.started_at or m.created_at)
-        minutes, seconds = divmod(int(max(0.0, time.time() - since)), 60)
-        text = Text.assemble((f"{m.status} ", "cyan"), f"{minutes}:{seconds:02d}")
-        if m.usage.output_tokens is not None:
-            text.append(f"  {m.usage.input_tokens or 0:,} in {m.usage.output_tokens:,} out", "dim")
-        if m.last_activity:
-            text.append(f"  {one_line(m.last_activity)}")
+        elapsed, tokens, last = going(m)
+        text = Text.assemble((f"{m.status} ", "cyan"), elapsed)
+        if tokens:
+            text.append(f"  {tokens}", "dim")
+        if last:
+            text.append(f"  {last}")
         text.truncate(max(20, Console(stderr=True).width - 4), overflow="ellipsis")
         self._spinner.update(text=text)
         return self._spinner

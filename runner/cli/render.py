@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from runner.cli import pen
 from runner.cli.pen import paint
@@ -244,6 +245,17 @@ _KINDS = {
     "refused": "yellow",
     "run": "cyan",
 }
+
+
+def going(m: Manifest) -> tuple[str, str, str]:
+    """Of a run that lives: for how long, its tokens so far, and what it did last; "" is not known."""
+    from runner.state.manifest import parse_timestamp
+
+    since = parse_timestamp(m.started_at or m.created_at)
+    minutes, seconds = divmod(int(max(0.0, time.time() - since)), 60)
+    used = m.usage
+    tokens = "" if used.output_tokens is None else f"{used.input_tokens or 0:,} in {used.output_tokens:,} out"
+    return f"{minutes}:{seconds:02d}", tokens, one_line(m.last_activity or "")
 
 
 def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = None) -> str:

@@ -76,10 +76,11 @@ def add_wait(parser: Parser) -> None:
 
 
 def run_wait(args: Namespace) -> int:
+    from runner.cli.heartbeat import heartbeat
     from runner.usecases import control  # as below: the verbs that only look need none of it
 
-    runs = [run_named(name) for name in args.run]
-    manifests = control.wait(runs, any_of_them=args.any, timeout_s=args.timeout)
+    runs, tick = [run_named(name) for name in args.run], heartbeat(at_once=True)
+    manifests = control.wait(runs, any_of_them=args.any, timeout_s=args.timeout, tick=tick)
     if args.format == "json":
         values = [manifest.to_json() for manifest in manifests]
         emit(values[0] if len(values) == 1 else values)

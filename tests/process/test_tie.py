@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -38,10 +39,20 @@ def test_a_command_that_waits_in_ci_takes_its_run_along(repo: Repo) -> None:
 
 
 def test_a_run_that_its_command_has_waited_for_is_what_it_was(repo: Repo) -> None:
-    repo.quick_codex()
-    done = repo.task().cli("start", "--task", "work", "--wait", env={"CI": "true"})
-    assert done.status == 0
-    (run,) = repo.runs()
+    repo.waiting_codex()
+    repo.task()
+    words = ("start", "--task", "work", "--wait", "--format", "json")
+    with repo.process(*words, env={"CI": "true"}) as process:
+        repo.begun()
+        (run,) = repo.runs()
+        with repo.process("wait", run.id, "--format", "json", env={"CI": "true"}) as other:
+            for seen in (process, other):  # else a system would take the job for dead
+                assert seen.stderr is not None
+                assert seen.stderr.readline().decode().startswith(f"{run.id} running 0:")
+            repo.open_gate()
+            for seen in (process, other):
+                out, _ = seen.communicate(timeout=60)
+                assert (seen.returncode, json.loads(out)["run_id"]) == (0, run.id)
     wait_until(lambda: run.events("sealed") != [])
     assert run.status()["status"] == "succeeded"
     assert run.events("cancel_requested") == []
