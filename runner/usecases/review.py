@@ -14,7 +14,8 @@ from runner.model import Level
 from runner.state.authentic import Why, refuse_foreign
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
-from runner.state.store import RunDir, is_run_id
+from runner.state.lineage import children
+from runner.state.store import RunDir, is_run_id, is_task_id
 from runner.text.words import count
 from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
@@ -32,6 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from runner.state.ledger import Ledger
     from runner.state.manifest import Manifest
     from runner.verify.report import Report
     from runner.workspace.changes import LinesChanged
@@ -123,7 +125,30 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
             continue
         found.append((name, reviewed.report))
         notes += [f"{name}: {note}" for note in reviewed.notes]
-    return of_plan(own, found, plan.left, missing)
+    latest = {step.run.run_id for step in plan.steps if step.run is not None}
+    tries = _tries(run, plan)
+    earlier = [manifest.usage.to_json() for name, manifest in tries.items() if name not in latest]
+    if (gone := sum(step.tries for step in plan.steps) - len(latest) - len(earlier)) > 0:
+        runs = count(gone, "earlier try is gone, with its", "earlier tries are gone, with their")
+        notes.append(f"{runs} tokens")
+    return of_plan(own, found, plan.left, missing, earlier)
+
+
+def _tries(run: RunDir, plan: Ledger) -> dict[str, Manifest]:
+    """Run id -> manifest of all runs of batches, also under the runs of the plan that this one continues."""
+    found: dict[str, Manifest] = {}
+    seen: set[str] = set()
+    while run.run_id not in seen:
+        seen.add(run.run_id)
+        for child in children(run):
+            with contextlib.suppress(RunnerError):
+                found[child.run_id] = child.read_manifest()
+        before = plan.resumed_from
+        if before is not None and is_task_id(before.task_id) and is_run_id(before.run_id):
+            run = RunDir(run.repo, before.task_id, before.run_id)
+            with contextlib.suppress(ValueError):
+                plan = run.read_ledger()
+    return found
 
 
 def _result(run: RunDir, manifest: Manifest, notes: list[str]) -> Record | None:

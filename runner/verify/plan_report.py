@@ -12,10 +12,16 @@ if TYPE_CHECKING:
     Batches = Sequence[tuple[str, Report]]
 
 
-def of_plan(own: Report, batches: Batches, left: Sequence[str], missing: Sequence[str] = ()) -> Report:
+def of_plan(
+    own: Report,
+    batches: Batches,
+    left: Sequence[str],
+    missing: Sequence[str] = (),
+    earlier: Sequence[Mapping[str, int | None]] = (),
+) -> Report:
     """`own` is that of the plan's run, `batches` are names and reports of their latest runs, `left` the units
-    that are not done, `missing` the batches whose runs are gone. The files that were changed are those of
-    batches that succeeded.
+    that are not done, `missing` the batches whose runs are gone, `earlier` what the tries before the latest
+    ones have spent. The files that were changed are those of batches that succeeded.
     """
     gone = [None] if missing else []
     fine = [report for _, report in batches if report.outcome == "succeeded"]
@@ -38,7 +44,7 @@ def of_plan(own: Report, batches: Batches, left: Sequence[str], missing: Sequenc
         conformance=Conformance.of(
             _setting([getattr(one.conformance, name) for _, one in batches]) for name in Conformance._fields
         ),
-        usage=_spent([one.usage for _, one in batches]),
+        usage=_spent([*(one.usage for _, one in batches), *earlier]),
         residual_risk=(*_left(left), *_gone(missing), *_risks(batches)),
         refused=_named((name, one.refused) for name, one in batches),
     )

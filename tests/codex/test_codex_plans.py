@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -75,7 +76,16 @@ def test_seven_units_fail_until_the_breaker_opens_and_go_on_once_a_person_resets
     assert [(repo.root / f"src/m{n}.py").read_bytes() for n in range(1, 8)] == [*map(file_of, range(1, 8))]
     assert Tree.of(repo).files.keys() == before.files.keys()
     assert len(repo.runs()) == 2 + len(batches_of(first)) + len(batches_of(second)) == 2 + 5 + 6
+    spent = [one.on_disk()["usage"]["input_tokens"] for one in (*batches_of(first), *batches_of(second))]
+    assert (sum(spent), sum(spent[5:])) == (21, 0)
+    told = repo.cli("report", second.id, "--format", "json")
+    assert told.json()["usage"]["input_tokens"] == 21, "failed tries included"
+    assert "earlier" not in told.stderr
     was_told_as_forecast(batches_of(first), [one["invocation"] for one in forecast])
+    shutil.rmtree(batches_of(first)[2].folder)
+    told = repo.cli("report", second.id, "--format", "json")
+    assert told.json()["usage"]["input_tokens"] == 14
+    assert "1 earlier try is gone, with its tokens" in told.stderr + told.stdout
 
 
 def breaker_is_told(run: Run) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from support.judged import call, claim, says
+from support.judged import call, claim, says, spends
 from support.repo import Completed, Repo, Run
 from support.waves import start_words, unit_of
 
@@ -47,7 +47,7 @@ def lies(n: int) -> str:
 
 def fails(work: str = "") -> str:
     """The agent says failed, with this work done."""
-    return work + says(claim("failed", files=()))
+    return work + says(claim("failed", files=()), spends(7))
 
 
 def plays(repo: Repo, n: int, script: str) -> None:

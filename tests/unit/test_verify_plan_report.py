@@ -56,6 +56,12 @@ def test_files_are_those_of_the_batches_that_succeeded() -> None:
     assert made.residual_risk[0] == "not done: U2"
 
 
+def test_what_is_spent_includes_earlier_tries_and_what_is_unknown_adds_nothing() -> None:
+    earlier = [{**NO_TOKENS, "input_tokens": 7}, NO_TOKENS, {**NO_TOKENS, "output_tokens": 1}]
+    made = of_plan(OWN, [("batch 1", one()), ("batch 2", one())], (), (), earlier)
+    assert made.usage == {**NO_TOKENS, "input_tokens": 27, "output_tokens": 1}
+
+
 def test_what_one_batch_does_not_know_of_its_files_the_plan_does_not_know_either() -> None:
     unseen = one(files=ReportedFiles(("b.py",), None, None))
     made = of_plan(OWN, [("batch 1", one()), ("batch 2", unseen)], ())
