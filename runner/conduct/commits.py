@@ -5,11 +5,11 @@ A commit has the files that were seen to change in a successful run, never those
 
 from __future__ import annotations
 
-from runner.conduct.merge_back import decided
 from runner.errors import Conflict
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal
 from runner.text.words import few, one_line
+from runner.usecases.accept import decided
 from runner.usecases.review import left_by
 from runner.value import Value
 from runner.verify.record import load

@@ -27,7 +27,7 @@ from runner.state.ledger import Ledger, Status
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir
 from runner.text.words import few
-from runner.usecases import control, start
+from runner.usecases import accept, control, start
 from runner.usecases.look import look
 from runner.usecases.review import left_by
 from runner.verify import record
@@ -386,7 +386,7 @@ class Conductor:
         if merge_back.is_begun(run):  # what is half in place is to be all there, or none begins
             with contextlib.suppress(RunnerError), Uninterrupted():
                 merge_back.take_over(run)
-        if merge_back.decided(run) == "accepted":
+        if accept.decided(run) == "accepted":
             manifest = _end_of_ours(run)
             self._recalled.add(step.n)
             self._keep(self.ledger.replace(together=(*self.ledger.together, step.n)))

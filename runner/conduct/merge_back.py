@@ -9,7 +9,6 @@ import contextlib
 import os
 
 from runner.errors import Conflict, RunnerError
-from runner.state.events import read_events
 from runner.state.store import RUNS, RunDir
 from runner.text import globs
 from runner.usecases import accept
@@ -45,11 +44,11 @@ def take_over(run: RunDir) -> None:
 
     Conflict, with nothing changed, where it does not apply cleanly; WorkspaceBusy.
     """
-    if decided(run) != "accepted" or standing(run.path) is not None:
+    if accept.decided(run) != "accepted" or standing(run.path) is not None:
         try:
             accept.accept(run, actor="runner")
         except RunnerError:
-            if decided(run) != "accepted":
+            if accept.decided(run) != "accepted":
                 raise  # else only its work tree could not be removed
 
 
@@ -60,18 +59,9 @@ def put_away(run: RunDir) -> None:
             accept.discard(run, actor="runner")
 
 
-def decided(run: RunDir) -> str | None:
-    """`accepted` or `discarded`, by a person or the conductor."""
-    told = [event["type"] for event in read_events(run.events) if event.get("type") in _DECISIONS]
-    return str(told[-1]) if told else None
-
-
-_DECISIONS = ("accepted", "discarded")
-
-
 def is_begun(run: RunDir) -> bool:
     """Whether its change is in the user's tree, or on its way there."""
-    return decided(run) == "accepted" or os.path.lexists(f"{run.path}/accept/accept.json")
+    return accept.decided(run) == "accepted" or os.path.lexists(f"{run.path}/accept/accept.json")
 
 
 def strayed(run: RunDir, root: str, tree: str | None, paths: Sequence[str]) -> tuple[str, ...]:

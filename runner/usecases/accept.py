@@ -206,8 +206,13 @@ def _writing(run: RunDir, tree: Worktree) -> Iterator[None]:
 
 def _decided(run: RunDir, tree: Worktree) -> str | None:
     """The earlier decision. An acceptance is recorded before the removal, or there is none."""
+    return decided(run) or ("discarded" if tree.removal_began else None)
+
+
+def decided(run: RunDir) -> str | None:
+    """`accepted` or `discarded`, as its last event about that says, by a person or the conductor."""
     told = [event["type"] for event in read_events(run.events) if event.get("type") in _DECISIONS]
-    return str(told[-1]) if told else "discarded" if tree.removal_began else None
+    return str(told[-1]) if told else None
 
 
 def _decided_already(run: RunDir, decision: str) -> Conflict:

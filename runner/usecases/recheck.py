@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 
 from runner import runtimes
-from runner.config.policy import task_breaches
+from runner.config import policy
 from runner.disk import editable
 from runner.disk.scratch import scratch
-from runner.errors import Conflict, PolicyRefused
+from runner.errors import Conflict
 from runner.processes import spawn
 from runner.processes.proc import children, identify, process_at
 from runner.processes.tree import Tree
@@ -55,8 +55,7 @@ def of_tasks(
     seen: set[tuple[str, ...]] = set()
     for name in names:
         task = find_task(config, name)
-        if breaches := task_breaches(config, task):
-            raise PolicyRefused("; ".join(breaches), problems=breaches)
+        policy.refuse(policy.task_breaches(config, task))
         settings = config.runtimes[task.runtime]
         secret = (*settings.env, *runtimes.get(task.runtime).secret_env(settings, None))
         given = {name: env[name] for name in names_for(settings, tuple(env))}

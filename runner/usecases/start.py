@@ -74,6 +74,8 @@ class Beside(Value):
     asked: str | None = None
     config: Config | None = None
     runtime: RuntimeSettings | None = None
+    listener: socket.socket | None = None
+    """Where its scripted model is to listen."""
 
 
 def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocation:
@@ -122,8 +124,9 @@ def start(
         place.protection = guarded
         if watch is not None:
             place.watch = watch
-        beside = Beside(request.prompt, config if resolved.delegation.enabled else None, choice.settings)
-        return _start_below(parent, resolved, env, listener, place, beside)
+        kept = config if resolved.delegation.enabled else None
+        beside = Beside(request.prompt, kept, choice.settings, listener)
+        return _start_below(parent, resolved, env, place, beside)
     finally:
         place.leave()
 
@@ -131,20 +134,15 @@ def start(
 def start_plan(resolved: Invocation, env: Mapping[str, str], place: Workplace) -> Manifest:
     """Starts the conductor of a plan; `place` prepares what it is to find in the run's folder."""
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
-    return _start(run, resolved, env, None, place, Beside())
+    return _start(run, resolved, env, place, Beside())
 
 
 def _start_below(
-    parent: Invocation | None,
-    resolved: Invocation,
-    env: Mapping[str, str],
-    listener: socket.socket | None,
-    place: Workplace,
-    beside: Beside,
+    parent: Invocation | None, resolved: Invocation, env: Mapping[str, str], place: Workplace, beside: Beside
 ) -> Manifest:
     run = RunDir(resolved.repo, resolved.task_id, resolved.run_id)
     if parent is None:
-        return _start(run, resolved, env, listener, place, beside)
+        return _start(run, resolved, env, place, beside)
     from runner.state.lineage import as_child
     from runner.usecases import look  # only a start with a parent pays for it
 
@@ -153,16 +151,11 @@ def _start_below(
     look.look(above)
     look.below(above)
     with as_child(run, parent):
-        return _start(run, resolved, env, listener, place, beside)
+        return _start(run, resolved, env, place, beside)
 
 
 def _start(
-    run: RunDir,
-    resolved: Invocation,
-    env: Mapping[str, str],
-    listener: socket.socket | None,
-    place: Workplace,
-    beside: Beside,
+    run: RunDir, resolved: Invocation, env: Mapping[str, str], place: Workplace, beside: Beside
 ) -> Manifest:
     manifest, lock_fd = _made(run, resolved, place)
     try:
@@ -192,7 +185,7 @@ def _start(
             raise unwritable(error) from error
         raise
     child_env = {name: env[name] for name in resolved.env_names} | dict(resolved.env_set)
-    listener_fd = None if listener is None else listener.detach()
+    listener_fd = None if beside.listener is None else beside.listener.detach()
     before = (*resolved.prepare, *(resolved.verify if resolved.baseline else ()))
     try:
         if before:
