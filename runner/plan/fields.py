@@ -87,6 +87,10 @@ class FieldReader:
     def path(self) -> Path:
         return ("units", len(self.units) - 1)
 
+    def doubt(self, at: PageLine | int, message: str) -> None:
+        """What this line means is open."""
+        self.unclear.append((at if isinstance(at, int) else at.number, message))
+
     def end_field(self) -> None:
         """The field that was read so far goes into its unit."""
         field, self.field = self.field, None
@@ -134,8 +138,7 @@ class FieldReader:
             if _NOTHING.match(text) and not named:
                 continue
             if not named or _NOTHING.match(text.split("(")[0]) or _HEDGED.search(rest):
-                message = f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`"
-                self.unclear.append((number, message))
+                self.doubt(number, f"found {found(text)}; expected units (`Unit 1, Unit 2`) or `None`")
             if re.search(r"[^\W\d_]{3}", rest):
                 self.prose[number] = number, None
             if not _NOTHING.match(text.split("(")[0]):
@@ -159,10 +162,10 @@ class FieldReader:
             if field.name == "verify" and (
                 any(re.match(r"[a-z./][\w./-]* \S", span) for span in spans) or _BARE_COMMAND.match(text)
             ):
-                message = (
-                    f"the command in {found(text)} is not run; write it in backticks, as an item of its own"
+                shown = found(text)
+                self.doubt(
+                    number, f"the command in {shown} is not run; write it in backticks, as an item of its own"
                 )
-                self.unclear.append((number, message))
             elif text.startswith("`") and "/" in spans[0] and " " not in spans[0]:
                 self.tested.append((number, spans[0]))
         for number, command in sorted(field.commands, key=itemgetter(0)):
@@ -179,13 +182,11 @@ class FieldReader:
             return
         known = {one["id"]: one.get("depends_on", ()) for one in self.units}
         for number, before, after in self.order:
-            pairs = [(one, other) for one in before for other in after if one != other]
-            lost = [pair for pair in pairs if not _linked(known, *pair)]
+            pairs = ((one, other) for one in before for other in after if one != other)
+            lost = [(one, other) for one, other in pairs if not _linked(known, one, other)]
             if lost:
                 one, other = lost[0]
-                self.unclear.append(
-                    (number, f"it speaks of an order of {one} and {other} that no `Depends on` has")
-                )
+                self.doubt(number, f"it speaks of an order of {one} and {other} that no `Depends on` has")
 
     def in_a_row(self) -> None:
         """Plans of tasks that name no dependency are written to be done from the first to the last."""

@@ -111,9 +111,6 @@ class UnitReader(FieldReader):
         else:
             self.text(line)
 
-    def doubt(self, line: PageLine, message: str) -> None:
-        self.unclear.append((line.number, message))
-
     # -- units -----------------------------------------------------------------------------------------
 
     def begin(self, line: PageLine) -> None:
@@ -154,11 +151,11 @@ class UnitReader(FieldReader):
             unit["done"] = True
             self.adjusted.append((number, f"all boxes of {unit['id']} are ticked, so it is taken as done"))
         elif unit.get("done") and " " in self.boxes:
-            self.unclear.append((number, f"{unit['id']} is ticked as done, but not all boxes in it are"))
+            self.doubt(number, f"{unit['id']} is ticked as done, but not all boxes in it are")
         files = [path for listed in unit.get("files", {}).values() for path in listed]
         for number, path in self.tested:
             if path not in files:
-                self.unclear.append((number, f"{found(path)} is a path among the tests, but not in `Files`"))
+                self.doubt(number, f"{found(path)} is a path among the tests, but not in `Files`")
         if text := self.told():
             unit["approach"] = text
         self.level, self.prose, self.boxes, self.tested = None, {}, [], []
