@@ -87,7 +87,7 @@ def stamp(program: str, env: Mapping[str, str]) -> tuple[str, ...]:
     named = next((word for word in words[1:] if word[0] != "-" and "=" not in word), None)
     if words and os.path.basename(words[0]) == "env" and named is not None:
         found.append(on_path(named, env) or named)
-    return tuple(f"{path} {_identity(path)}" for path in found)
+    return tuple(f"{path} {identity(path)}" for path in found)
 
 
 def shebang(program: str) -> list[str]:
@@ -102,12 +102,18 @@ def shebang(program: str) -> list[str]:
     return os.fsdecode(line[2:]).split() if line.startswith(b"#!") else []
 
 
-def _identity(path: str) -> str:
+def identity(path: str) -> str:
+    """Changes with the file, whoever writes it: npm gives all files one fixed mtime, and no ctime (inode(7)).
+    Of what is not there, why not.
+    """
     try:
-        found = os.stat(path)
+        return "-".join(map(str, identity_of(os.stat(path))))
     except OSError as error:
         return str(error.strerror)
-    return f"{found.st_dev}-{found.st_ino}-{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
+
+
+def identity_of(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def search_path(env: Mapping[str, str], more: Iterable[str] = ()) -> str:

@@ -107,17 +107,8 @@ def _known(key: str, stamp: tuple[str, ...], env: Mapping[str, str]) -> _Known |
 
 def _stamp(user: str) -> tuple[str, ...]:
     """Changes with the files that a login shell reads first, and with which shell it is."""
-    return tuple(
-        map(_identity, (*(f"/etc/{name}" for name in _OF_MACHINE), *(f"{user}/{n}" for n in _OF_USER)))
-    )
-
-
-def _identity(path: str) -> str:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return ""
-    return f"{found.st_ino}-{found.st_size}-{found.st_mtime_ns}"
+    files_read = (*(f"/etc/{name}" for name in _OF_MACHINE), *(f"{user}/{name}" for name in _OF_USER))
+    return tuple(map(programs.identity, files_read))
 
 
 def _foreign(user: str, written: tuple[str, ...]) -> str | None:

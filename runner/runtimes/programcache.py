@@ -10,6 +10,7 @@ import os
 import time
 
 from runner.disk import files, home
+from runner.disk.programs import identity_of
 from runner.lightjson import dumps, loads
 from runner.model import Program
 from runner.value import Value
@@ -85,12 +86,11 @@ def cache_file(env: Mapping[str, str]) -> str | None:
 
 
 def stamp_of(path: str) -> list[int] | None:
-    """Changes with the file; has the ctime since npm gives all files one fixed mtime."""
+    """Changes with the file; None where there is none."""
     try:
-        stat = os.stat(path)
+        return [*identity_of(os.stat(path))]
     except OSError:
         return None
-    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _add(file: str, key: str, entry: dict[str, Any]) -> None:

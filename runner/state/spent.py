@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from runner.errors import RunnerError
 from runner.model import Usage
 from runner.state import lineage
 from runner.state.store import RunDir
-from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,18 +16,6 @@ if TYPE_CHECKING:
     from runner.state.manifest import Attempt
 
 _MOST_RUNS = 256
-
-
-class Spent(Value):
-    """What a tree of runs has spent, as far as its manifests tell."""
-
-    tokens: int
-    runs: int
-    """How many were added up."""
-    unknown: int
-    """How many more tell nothing (yet, or because their folder is gone)."""
-    is_whole: bool
-    """False where there are more runs than are looked at."""
 
 
 def tokens(usage: Usage | None) -> int:
@@ -60,21 +49,15 @@ def of_attempts(attempts: Sequence[Attempt]) -> Usage | None:
     return Usage(**{name: _sum(name, known) for name in Usage._fields}) if known else None
 
 
-def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUNS) -> Spent:
-    """What the run and its descendants have spent by their manifests.
+def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUNS) -> int:
+    """What the run and its descendants have spent, as far as their manifests tell.
 
     `own` is what its owner knows of the run itself, whose manifest is a second behind. Reads at most two
     manifests for each run, of `at_most` runs.
     """
     counts = [_tokens_of(run) if own is None else own]
-    is_whole = True
-    for below in lineage.descendants(run):
-        if len(counts) >= at_most:
-            is_whole = False
-            break
-        counts.append(_tokens_of(below))
-    known = [count for count in counts if count is not None]
-    return Spent(sum(known), len(known), len(counts) - len(known), is_whole)
+    counts += map(_tokens_of, islice(lineage.descendants(run), at_most - 1))
+    return sum(counts)
 
 
 def _sum(name: str, threads: Sequence[tuple[Usage, Usage | None]]) -> int | None:
@@ -86,9 +69,9 @@ def _sum(name: str, threads: Sequence[tuple[Usage, Usage | None]]) -> int | None
     return sum(values) if values else None
 
 
-def _tokens_of(run: RunDir) -> int | None:
+def _tokens_of(run: RunDir) -> int:
+    """0 where nothing tells (yet, or because its folder is gone)."""
     try:
-        usage = run.read_manifest().usage
+        return tokens(run.read_manifest().usage)
     except RunnerError:
-        return None
-    return None if usage == Usage() else tokens(usage)
+        return 0

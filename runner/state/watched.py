@@ -7,6 +7,7 @@ import stat
 
 from runner.disk.digest import sha256
 from runner.disk.files import read
+from runner.disk.programs import identity_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ def digest_of(folder: str, name: str) -> str:
         found = os.stat(path)
         longest = _LONG if os.path.isabs(name) else _LONGEST
         if found.st_size > longest and stat.S_ISREG(found.st_mode):
-            said = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-            return sha256(b"%d %d %d %d %d" % said).hexdigest()
+            return sha256(b"%d %d %d %d %d" % identity_of(found)).hexdigest()
         return sha256(read(path, longest + 1, follows_links=True)).hexdigest()
     except FileNotFoundError:
         return ABSENT

@@ -138,7 +138,7 @@ class LimitMonitor:
             return used
         if time.monotonic() > self._next_tree_look:
             self._next_tree_look = time.monotonic() + _TREE_S
-            self._below = max(self._below, tree_tokens(self._run, used).tokens - used)
+            self._below = max(self._below, tree_tokens(self._run, used) - used)
         return used + self._below
 
     def _drift(self, conformance: Conformance | None) -> Reason | None:
