@@ -13,7 +13,7 @@ from runner.errors import Conflict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # A look of runner runs no hook, no file system monitor and no pager, and tidies nothing up.
 _SETTINGS = {
@@ -28,7 +28,7 @@ _SETTINGS = {
     "advice.addEmbeddedRepo": "false",
 }
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_KILL = 9
+_INT, _KILL = 2, 9
 _RESET = (13, 25)
 """PIPE and XFSZ, which Python ignores and git would too. By number (signal(7)): `signal` costs an import."""
 
@@ -100,27 +100,27 @@ class Git:
         """The first `limit` bytes of its stdout, and an end for it where it has more to say. Otherwise as
         `run`.
         """
-        source, out, errors = os.memfd_create("stdin"), -1, os.memfd_create("stderr")
-        try:
-            out, end = os.pipe2(os.O_CLOEXEC)
-            try:
-                argv = ("git", "-C", self.cwd, *args)
-                pid = _spawn(argv, _environment(self.more, self.settings), (source, end, errors))
-            finally:
-                os.close(end)
-            data = b""
-            while len(data) < limit and (more := os.read(out, limit - len(data))):
+        files: list[int] = []
+        data = b""
+
+        def read() -> None:
+            nonlocal data
+            os.close(files.pop())
+            while len(data) < limit and (more := os.read(files[-1], limit - len(data))):
                 data += more
-            os.close(out)
-            out = -1
-            status = self._end(pid, args)
+            os.close(files.pop())
+
+        try:
+            files += (os.memfd_create("stdin"), os.memfd_create("stderr"))
+            source, errors = files
+            files += os.pipe2(os.O_CLOEXEC)
+            status = self._carried_out(args, (source, files[-1], errors), read)
             if status != 0 and len(data) < limit:
                 raise self._failed(args, _read(errors).decode(errors="replace").strip())
             return data
         finally:
-            for fd in (source, out, errors):
-                if fd >= 0:
-                    os.close(fd)
+            for fd in files:
+                os.close(fd)
 
     def line(self, *args: str) -> str | None:
         """Its stdout without the line's end; None when it does not exit with 0."""
@@ -139,8 +139,7 @@ class Git:
             files.append(os.memfd_create("stderr"))
             source, out, errors = files
             _write(source, stdin)
-            pid = _spawn(("git", "-C", self.cwd, *args), _environment(self.more, self.settings), files)
-            status = self._end(pid, args)
+            status = self._carried_out(args, files)
             if status < 0:
                 raise GitFailed(f"`git {args[0]}` did not end by itself: {status}")
             said = _read(errors).decode(errors="replace").strip()
@@ -149,9 +148,23 @@ class Git:
             for fd in files:
                 os.close(fd)
 
-    def _end(self, pid: int, args: Sequence[str]) -> int:
-        """How it ended. It does not outlive an interrupted call, nor does it wait for what never comes."""
+    def _carried_out(
+        self, args: tuple[str, ...], files: Sequence[int], read: Callable[[], None] | None = None
+    ) -> int:
+        """How it ended; `read` takes what it says meanwhile. It does not outlive an interrupted call, nor is
+        it waited for where it waits for what never comes.
+        """
+        import _signal  # type: ignore[import-not-found]  # built into Python; typeshed has no stub
+
+        pid, before = 0, _signal.pthread_sigmask(_signal.SIG_BLOCK, (_INT,))
         try:
+            try:  # a SIGINT in here would come before the number is known
+                env = _environment(self.more, self.settings)
+                pid = _spawn(("git", "-C", self.cwd, *args), env, files, before)
+            finally:
+                _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+            if read is not None:
+                read()
             while not _has_ended(pid, self.patience_s):
                 if _waits(pid, self.patience_s):
                     raise GitFailed(
@@ -159,8 +172,9 @@ class Git:
                         hint="look for a FIFO in the place of a file",
                     )
         except BaseException:
-            os.kill(pid, _KILL)
-            os.waitpid(pid, 0)
+            if pid:
+                os.kill(pid, _KILL)
+                os.waitpid(pid, 0)
             raise
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -230,12 +244,12 @@ def _environment(more: Mapping[str, str], settings: Mapping[str, str]) -> dict[s
     return clean
 
 
-def _spawn(argv: tuple[str, ...], env: Mapping[str, str], streams: Sequence[int]) -> int:
+def _spawn(argv: tuple[str, ...], env: Mapping[str, str], streams: Sequence[int], mask: Iterable[int]) -> int:
     moved = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(streams)]
     program = _place(os.environ.get("PATH"))[1]
     try:
         if program is not None:
-            return os.posix_spawn(program, argv, env, file_actions=moved, setsigdef=_RESET)
+            return os.posix_spawn(program, argv, env, file_actions=moved, setsigdef=_RESET, setsigmask=mask)
     except (FileNotFoundError, NotADirectoryError, PermissionError):  # it is gone since
         _found.clear()
     raise GitFailed("there is no git on PATH", hint="install git 2.32 or newer")

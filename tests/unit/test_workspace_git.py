@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import processes
 from support.waiting import wait_until
 from support.work import Work
 
@@ -232,14 +233,43 @@ def test_git_that_is_at_work_or_has_somebody_at_work_is_waited_for(tmp_path: Pat
     assert git.run("status") == b"done\n"
 
 
-def test_git_does_not_outlive_an_interrupted_call(tmp_path: Path, programs: Path) -> None:
+INTERRUPTED = """
+import os, sys
+from runner.workspace.git import Git
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # now and then git is quicker than who has begun it
+git = Git(sys.argv[1])
+for _ in range(int(sys.argv[3])):
+    try:
+        git.run("status") if sys.argv[2] == "all" else git.beginning(5, "status")
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+"""
+
+
+def interrupted(folder: Path, what: str, times: int) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", INTERRUPTED, str(folder), what, str(times)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("what", ["all", "the beginning"])
+def test_git_does_not_outlive_an_interrupted_call(tmp_path: Path, programs: Path, what: str) -> None:
     pid = waiting_git(tmp_path, programs)
-    program = "import sys; from runner.workspace.git import Git; Git(sys.argv[1]).run('status')"
-    caller = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.DEVNULL)
-    wait_until(pid.exists)
-    caller.send_signal(signal.SIGINT)
-    caller.wait(30)
+    with interrupted(tmp_path, what, 1) as caller:
+        wait_until(pid.exists)
+        caller.send_signal(signal.SIGINT)
+        assert caller.communicate(timeout=30)[0] == "interrupted\n"
     wait_until(lambda: not Path(f"/proc/{int(pid.read_text())}").exists())
+
+
+@pytest.mark.parametrize("what", ["all", "the beginning"])
+def test_git_does_not_outlive_a_call_that_is_interrupted_the_moment_it_begins(
+    tmp_path: Path, programs: Path, what: str
+) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    git_that_does(programs, f"kill -INT $PPID; read x < {tmp_path}/fifo")
+    with interrupted(tmp_path, what, 300) as caller:
+        assert caller.communicate(timeout=60)[0] == "interrupted\n" * 300
+    assert [seen for seen in processes.of_folder(tmp_path) if "status" in seen.words] == []
 
 
 TRUST = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "/trusted"}
