@@ -91,7 +91,11 @@ def check(
             for sentence in policy.task_breaches(config, config.tasks[name])
         )
         absent = _absent(config, merged, done.layers, env)
-    return CheckReport(done.files, problems, breaches, (*done.notes, *absent))
+    below: tuple[Problem, ...] = ()
+    if config_file is None and os.path.dirname(places.project) != places.root:
+        text = f"agents and checks run in {places.root}, and every path is relative to that"
+        below = (Problem(places.shown(places.project), None, None, "", text),)
+    return CheckReport(done.files, problems, breaches, (*done.notes, *below, *absent))
 
 
 def _absent(

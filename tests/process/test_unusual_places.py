@@ -96,3 +96,37 @@ def ours(repo: Repo) -> list[Path]:
     """The folders that have what we keep: whoever may write in one could put something in its place."""
     found = [repo.runs_folder, repo.home / ".cache/runner", repo.home / ".local/state/runner"]
     return [path for top in found for path in (top, *top.iterdir()) if path.is_dir()]
+
+
+PART = """schema_version = 1
+[tasks.work]
+prompt = "Do it."
+sandbox = "workspace-write"
+grace = "300ms"
+scope = ["packages/one/**"]
+verify = [["test", "-f", "packages/one/new"]]
+"""
+
+
+@pytest.mark.parametrize("workspace", ["in-place", "worktree"])
+def test_the_settings_of_a_part_of_a_repository_speak_of_the_whole(tmp_path: Path, workspace: str) -> None:
+    """As `check` says: agents, checks and paths begin at the root of the repository."""
+    repo = Repo(tmp_path)
+    part = repo.root / "packages" / "one"
+    part.mkdir(parents=True)
+    (part / "delegate.toml").write_text(f'{PART}workspace = "{workspace}"\n')
+    repo.commit()
+    repo.quick_codex(before='\npwd > "$HOME/where"; touch packages/one/new')
+    checked = repo.cli("check", cwd=part)
+    assert f"packages/one/delegate.toml: agents and checks run in {repo.root}" in checked.stderr
+    done = repo.cli("start", "--task", "work", "--wait", cwd=part)
+    assert done.status == 0, done.stderr
+    (run,) = repo.runs()
+    place = run.on_disk()["workspace"]["path"]
+    assert (repo.home / "where").read_text() == f"{place}\n"
+    assert (place == str(repo.root)) is (workspace == "in-place")
+    if workspace == "in-place":
+        (part / "new").unlink()
+    repo.quick_codex(before="\ntouch new packages/one/new")
+    done = repo.cli("start", "--task", "work", "--wait", cwd=part)
+    assert "new" in done.stderr and done.status == 6, "what is outside of the part"
