@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from runner.text.positions import Path
 
 MAX_BYTES = 8 * 1024 * 1024
+_DEEPEST, _TOO_DEEP = 100, "nested too deeply"
 _NOT_TEXT = "is not valid UTF-8; a setting is text"
 
 
@@ -101,6 +102,8 @@ class Reading:
             table = name[7:].partition("_")[0]
             wanted = f"RUNNER_{table}__{name[8 + len(table) :]}"
             return self._complain(source, f'levels are separated by "__" (did you mean "{wanted}"?)')
+        if name.count("__") > _DEEPEST:
+            return self._complain(source[:80], _TOO_DEEP)
         if first not in TABLES:
             hint = near(first, TABLES) or f"; known: {', '.join(TABLES)}"
             return self._complain(source, f"unknown setting RUNNER_{first}__...{hint}")
@@ -118,6 +121,8 @@ class Reading:
         source = f"--set {key.strip()}"
         if not _is_text(text):
             return self._complain(source, _NOT_TEXT)
+        if path is not None and len(path) > _DEEPEST:
+            return self._complain(source[:80], _TOO_DEEP)
         if not equals or path is None:
             return self._complain(source, "expected KEY=VALUE, e.g. --set defaults.sandbox=read-only")
         value = _typed_or_text(path, raw.strip())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from runner.lightjson import dumps
+from runner.text.modules import files_of_folders, files_of_modules
 from runner.text.problems import dotted
 
 TYPE_CHECKING = False
@@ -106,8 +107,8 @@ def comes_with_repository(trust: Mapping[str, Any], origins: Mapping[str, str], 
 
 def scripts_of(command: Sequence[str]) -> Iterator[str]:
     """The files that a command may run, as far as its words tell: its program if that is a path, and what a
-    well-known interpreter is given, also behind `env` or another launcher. Where it is no file (`python -m
-    pytest`) nothing comes of it. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to
+    well-known interpreter is given, also behind `env` or another launcher. Of a module (`python -m pytest`)
+    nothing comes here. Of `bash -o pipefail ci/test.sh` it cannot be known which word belongs to
     the option: both may be.
     """
     words, is_launched, was_option = [*command][::-1], False, False
@@ -256,14 +257,21 @@ def _files(path: Path, value: Any) -> Iterator[str]:
     if path[-1] in ("verify", "prepare") and isinstance(value, list):
         for command in value:
             if isinstance(command, list):
-                yield from scripts_of(command)
+                words = " ".join(command).translate(_BETWEEN).split()
+                yield from _with_inner([*scripts_of(command)], words)
     elif path[-1] == "command" and path[0] == "runtimes" and len(path) == 3:
         if "/" in value:
             yield value
     elif path[-1] == "rehearse":
         yield value
     elif path[0] == "runtimes" and "config" in path:
-        yield from (text for text in texts(value) if may_be_started(text))
+        named = [text for text in texts(value) if may_be_started(text)]
+        yield from _with_inner(named, named)
+
+
+def _with_inner(named: Sequence[str], words: Sequence[str]) -> Iterator[str]:
+    """With what an interpreter executes where a folder is named, or a module by one of the words."""
+    yield from (*named, *files_of_modules(words), *files_of_folders(words))
 
 
 def _inside(root: str, name: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from runner.disk.interpreter import customized
 from runner.model import Level
 from runner.resolve.reach import is_inside, roots
 from runner.state.watched import TO_COME, digest_of
+from runner.text.modules import files_of_folders, files_of_modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,9 +52,13 @@ def started(settings: RuntimeSettings, root: str) -> dict[str, str]:
     """What an agent's program may be told to start, with its digest: servers, hooks, a notifier. They run
     outside of its sandbox, and a text that looks like the name of a file may be one.
     """
+    found = [*texts(settings.config)]
+    inner = (
+        name for name in files_of_folders(found) if os.path.isdir(os.path.join(root, os.path.dirname(name)))
+    )
     named = (
         text
-        for text in texts(settings.config)
+        for text in (*found, *files_of_modules(found), *inner)
         if text and may_be_started(text) and "\0" not in text and len(text) < _LONGEST_NAME
         if (("/" in text or "." in text) and " " not in text) or os.path.lexists(os.path.join(root, text))
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 
 from runner.text.globs import covers
+from runner.text.modules import MAIN, files_of_modules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,8 +88,6 @@ _TEST_FILES = (
     *("*Test.kt", "*Tests.cs", "*Test.php", "tests.py", "tests.rs"),
 )
 _INTERPRETERS = frozenset(("python", "node"))
-_MAIN = ("__main__.py", "index.js")
-"""What they run where a folder is named."""
 _GOES_TO = ("cd", "pushd", "-C", "--chdir", "--cwd", "--dir", "--directory", "--prefix")
 """The word after it is the folder that what follows is relative to."""
 _SEPARATORS = str.maketrans(dict.fromkeys(" \t\n;&|()<>\"'`$={},", "\n"))
@@ -118,8 +117,8 @@ class OwnChecks:
         known = SETTINGS if calls_anything else tools & SETTINGS.keys()
         self._settings = {name for tool in known for name in SETTINGS[tool]}
         self._has_tests = calls_anything or bool(tools & _TESTERS)
-        modules = [path for each in said for path in _modules(each)]
-        modules += [f"{word}/{name}" for word in words for name in _MAIN if tools & _INTERPRETERS]
+        modules = [path for each in said for path in files_of_modules(each)]
+        modules += [f"{word}/{name}" for word in words for name in MAIN if tools & _INTERPRETERS]
         cwds = [cwd, *(posixpath.join(cwd, to) for each in said for to in _gone_to(each))]
         self._modules = {
             path for path in (_inside(at, name, root) for name in modules for at in cwds) if path
@@ -130,7 +129,7 @@ class OwnChecks:
                 self._readers.setdefault(path, set()).add(tool)
         self._readers = {path: {"sh"} for path in behind} | self._readers
         self._words = {*self._modules, *self._readers}
-        guessed = {f"{word}/{name}" for word in self._words for name in _MAIN}  # a named file is no folder
+        guessed = {f"{word}/{name}" for word in self._words for name in MAIN}  # a named file is no folder
         self._above = {above for path in self._words - guessed for above in _folders_above(path)}
 
     @property
@@ -209,22 +208,6 @@ def _gone_to(words: Sequence[str]) -> Iterator[str]:
     for before, word in zip(("", *words), words, strict=False):
         if before in _GOES_TO or (word[:2] == "-C" and len(word) > 2):
             yield word.removeprefix("-C")
-
-
-def _modules(words: Sequence[str]) -> Iterator[str]:
-    """The files that `python -m NAME` or `pytest -p NAME` may take from the folder where it is run, and those
-    of the packages above, which are executed first.
-    """
-    for before, word in zip(("", *words), words, strict=False):
-        is_named = before[:1] == "-" != before[1:2] and before[-1] in "mp"
-        letter = "p" if word[:2] == "-p" else "m"
-        name = word.partition(letter)[2] if word[:1] == "-" != word[1:2] else word if is_named else ""
-        if name.replace(".", "").replace("_", "").isalnum():
-            *above, last = name.split(".")
-            folders = ["/".join(above[: n + 1]) for n in range(len(above))]
-            yield from (f"{folder}{end}" for folder in folders for end in (".py", "/__init__.py"))
-            path = "/".join((*above, last))
-            yield from (f"{path}.py", f"{path}/__main__.py", f"{path}/__init__.py")
 
 
 def _folders_above(path: str) -> Iterator[str]:

@@ -235,6 +235,17 @@ def test_a_set_option_that_is_none_says_how_it_is_written(repo, option):
     assert "expected KEY=VALUE" in str(problem)
 
 
+@pytest.mark.parametrize("depth", [150, 600, 5000])
+def test_a_key_of_any_depth_is_an_error_and_no_crash(repo, depth):
+    repo.write(TASK)
+    parts = ["a"] * depth
+    with pytest.raises(ConfigInvalid, match="nested too deeply"):
+        repo.load(sets=[f"tasks.t.{'.'.join(parts)}=1"])
+    repo.env[f"RUNNER_TASKS__T__{'__'.join(parts).upper()}"] = "1"
+    with pytest.raises(ConfigInvalid, match="nested too deeply"):
+        repo.load()
+
+
 def test_a_set_value_cannot_smuggle_in_another_key(repo):
     repo.write(TASK)
 

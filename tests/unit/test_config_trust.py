@@ -246,7 +246,15 @@ def test_a_command_of_many_launchers_is_read_in_a_time_that_its_length_explains(
         ("runtimes.codex", 'command = "bin/codex"', "bin/codex"),
         ("runtimes.codex.config", 'notify = ["python3", "notify.py"]', "notify.py"),
         ("runtimes.codex.config", 'mcp_servers.e = { command = "./server" }', "server"),
+        ("runtimes.codex.config", 'notify = ["python3", "srv"]', "srv/__main__.py"),
+        ("runtimes.codex.config", 'mcp_servers.e = { command = "python3", args = ["-m", "p.q"] }', "p/q.py"),
         ("tasks.b", 'rehearse = "play.toml"', "play.toml"),
+        ("tasks.b", 'verify = [["python3", "-u", "tools"]]', "tools/__main__.py"),
+        ("tasks.b", 'verify = [["timeout", "9", "node", "tools"]]', "tools/index.js"),
+        ("tasks.b", 'verify = [["python3", "-m", "tools.check"]]', "tools/check.py"),
+        ("tasks.b", 'verify = [["uv", "run", "python", "-m", "tools.check"]]', "tools/__init__.py"),
+        ("tasks.b", 'verify = [["sh", "-c", "cd /; python3 -mtools"]]', "tools.py"),
+        ("tasks.b", 'prepare = [["coverage", "run", "-m", "tools"]]', "tools/__main__.py"),
     ],
 )
 def test_the_content_of_a_script_in_the_repository_counts(repo, table: str, line: str, file: str) -> None:

@@ -14,8 +14,8 @@ from runner.config.snapshot import config_from_json, config_to_json
 from runner.disk.programs import stamp
 from runner.model import Config, Level, Model, Request, Sandbox
 from runner.resolve.choose import Choice
-from runner.state.watched import TO_COME, changed, digest_of
-from runner.usecases.watched import watched
+from runner.state.watched import TO_COME, changed, digest_of, rewritten
+from runner.usecases.watched import started, watched
 from runner.verify.inspect import Severity, of_settings
 
 
@@ -50,10 +50,29 @@ def test_what_the_agents_program_is_told_to_start_is_watched(tmp_path: Path) -> 
     (tmp_path / "plain").write_text("#!/bin/sh\n")
     servers = {"a": {"command": "./server", "args": ["tools/x.py", "plain", "-c", "echo a/b"]}}
     servers["a"]["args"] += ["--log", "tools/x.log", "--db-path", "data.sqlite3"]  # it writes these itself
-    started = {"mcp_servers": servers, "notify": ["python3", "notify.py"], "base_url": "https://a/b"}
-    codex = config.runtimes["codex"].replace(config=started)
+    told = {"mcp_servers": servers, "notify": ["python3", "notify.py"], "base_url": "https://a/b"}
+    codex = config.runtimes["codex"].replace(config=told)
     found = watched(choice(config.replace(runtimes={"codex": codex})))
     assert set(found) - set(watched(choice(config))) == {"server", "tools/x.py", "plain", "notify.py"}
+
+
+@pytest.mark.parametrize("program", ["python3.11", "/usr/bin/node"])
+def test_a_server_that_is_a_module_or_a_folder_is_watched_and_a_folder_to_work_on_is_not(
+    tmp_path: Path, program: str
+) -> None:
+    config = a_repo(tmp_path)
+    for name in ("srv/index.js", "srv/__main__.py", "index.js", "pkg/sub.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("1")
+    servers = {"a": {"command": program, "args": ["-u", "srv", "--root", "."]}}
+    servers["b"] = {"command": program, "args": ["-m", "pkg.sub"]}
+    codex = config.runtimes["codex"].replace(config={"mcp_servers": servers})
+    found = started(codex, str(tmp_path))
+    run = {"srv/index.js", "srv/__main__.py", "pkg/sub.py", "pkg/__init__.py"}
+    assert run <= set(found)
+    for name in (*run, "index.js", "__main__.py"):
+        (tmp_path / name).write_text("2")
+    assert set(rewritten(str(tmp_path), found)) == run
 
 
 def test_what_every_python_of_this_environment_would_execute_is_watched(
