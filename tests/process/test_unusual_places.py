@@ -57,7 +57,8 @@ def test_everything_that_is_usually_done_works_there(
     tmp_path: Path, name: str, env: dict[str, str | None], mask: int
 ) -> None:
     repo = Repo(tmp_path, name)
-    repo.quick_codex("dôné")
+    message = "dôné \u2705"  # no Latin letter either
+    repo.quick_codex(message)
     git = ("git", "-C", str(repo.root), "-c", "user.name=a", "-c", "user.email=a@b")
 
     def says(verb: str, *words: str, formats: tuple[str, ...] = ("text", "json")) -> Any:
@@ -76,9 +77,12 @@ def test_everything_that_is_usually_done_works_there(
         assert {check["verdict"] for check in says("doctor")["checks"]} <= {"ok", "note", "skip", "warn"}
         argv = says("resolve", "--task", "apart")["argv"]
         assert os.fsencode(argv[0]) == os.fsencode(repo.bin / "codex")
+        for verb in ("--wait", "--follow"):
+            done = repo.cli("start", "--task", "look", verb, env=env)
+            assert (done.status, "\nsucceeded: " in done.stderr) == (0, True), done
         for task in ("look", "work", "apart"):
             manifest = says("start", "--task", task, "--wait", formats=("json",))
-            assert (manifest["status"], manifest["last_message"]) == ("succeeded", "dôné")
+            assert (manifest["status"], manifest["last_message"]) == ("succeeded", message)
             assert os.fsencode(manifest["repo"]) == os.fsencode(repo.root)
         for verb in ("status", "logs", "report", "diff", "cancel"):
             says(verb, "@latest")
