@@ -93,8 +93,11 @@ class Watch:
             self._owner.tie.heed()
             self.intents.obey()
             absence.mark()
+            phase = self._owner.manifest.phase
             self._observe()
             self._enforce()
+            if self._owner.manifest.phase is not phase:
+                absence.mark()  # to end or to pause it took the time that its processes took
             import runner.redact.redactor  # noqa: F401 - while there is time: the end needs it at once
         if wake is not None:
             os.close(wake)

@@ -141,6 +141,20 @@ def test_a_gap_in_the_life_of_its_supervisor_ends_no_run(repo: Repo, prepare: Ca
     assert ended["suspended_seconds"] == run.events("suspended")[0]["seconds"] > 5.0
 
 
+@pytest.mark.parametrize("why", ["timeout", "question", "tokens"])
+def test_the_time_in_which_a_run_is_ended_is_no_gap(repo: Repo, why: str) -> None:
+    """The one who ends it was at work, for as long as a deaf child lets it wait."""
+    spent = FINISHED if why == "tokens" else ""
+    repo.waiting_codex(before=f"trap '' INT TERM\n{spent}")
+    limits = {"timeout": 'timeout = "1s"', "question": 'timeout = "1h"', "tokens": "limits = { tokens = 5 }"}
+    run = repo.task(limits[why], 'grace = "1800ms"').start()
+    if why == "question":
+        run.asks("Which?", expires_in_s=0.5, on_expiry="fail")
+    ended = run.wait()
+    assert (ended["status"], ended["signal"]) == ("timed_out" if why == "timeout" else "failed", 9)
+    assert (ended["suspended_seconds"], run.events("suspended")) == (0.0, [])
+
+
 @pytest.mark.parametrize("since", [{}, {"paused_uptime": None}], ids=["since boot", "time of day"])
 def test_a_clock_that_was_set_makes_no_pause_longer(repo: Repo, since: dict[str, None]) -> None:
     """The pause seems to be years old. An older manifest has the time of day alone."""
