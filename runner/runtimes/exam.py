@@ -99,6 +99,14 @@ def login(
     return exam.login(program)
 
 
+def place(
+    config: Config, settings: RuntimeSettings, use: Use, program: Program, env: Mapping[str, str]
+) -> Examined | None:
+    """What keeps commands of this use from running where it works; None: nothing."""
+    exam = _Exam(get(settings.name), settings, (use,), env, monotonic() + SANDBOX_S, config.root)
+    return exam.here(program)
+
+
 class _Exam:
     """The checks of one runtime whose program was found."""
 
@@ -189,7 +197,7 @@ class _Exam:
         if said_by.exit_code == 2:
             return self._check("sandbox", Fitness.UNKNOWN, "this version cannot test its sandbox")
         if said_by.exit_code == 0:
-            return self._here(program) or self._check("sandbox", Fitness.OK, "it refuses a forbidden write")
+            return self.here(program) or self._check("sandbox", Fitness.OK, "it refuses a forbidden write")
         tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
         wrong = said_by.why or f"does not work: {tail}"
         if said_by.exit_code == 3:
@@ -201,7 +209,7 @@ class _Exam:
             f"`{shlex.join(argv[:2])} -- true` has to end with 0; containers often forbid user namespaces",
         )
 
-    def _here(self, program: Program) -> Examined | None:
+    def here(self, program: Program) -> Examined | None:
         """What keeps commands from running where the tasks work, with the sandboxes of these."""
         here = [(use.sandbox, ()) for use in self._uses if not use.is_apart]
         there = [(use.sandbox, use.links) for use in self._uses if use.is_apart and use.links]

@@ -40,7 +40,7 @@ from runner.state.index import next_run_id
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
-from runner.usecases import login
+from runner.usecases import linked, login
 from runner.usecases.trust import VARIABLE, program_is_trusted
 from runner.usecases.workplace import Workplace, planned, reserve
 from runner.value import Value
@@ -113,6 +113,7 @@ def start(
     found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent, port=port).replace(again=again)
     if parent is None:
         login.refuse_without(choice, found.program, env)
+        linked.refuse_where_none_runs(choice, found.program, env)
     found, guarded = _fenced(choice, found, env)
     resolved = invocation(choice, found)
     above = None if parent is None else parent.run_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.doubles import FINISHED, THREAD
+from support.doubles import FINISHED, THREAD, said
 from support.repo import Repo
 
 LOGGED_OUT = f'if [ "$1" = login ]; then touch "$HOME/asked"; exit 1; fi\ncat > /dev/null\n{THREAD}{FINISHED}'
@@ -60,3 +60,36 @@ def test_what_the_login_shell_would_lose_is_passed_said_and_the_own_setting_coun
     mine = repo.start("--set", "runtimes.codex.config.allow_login_shell=true")
     assert mine.wait()["login_shell_loses"] == []
     assert "allow_login_shell=true" in json.loads(mine.file("invocation.json"))["argv"]
+
+
+CROSSES = """if [ "$1" = sandbox ]; then
+touch "$HOME/tried"
+case "$*" in *workspace-write*) [ ! -L .agents ] || { echo "it crosses a link" >&2; exit 1; } ;; esac
+exit 0
+fi
+"""
+
+
+@pytest.mark.parametrize("workspace", ["in-place", "worktree"])
+@pytest.mark.parametrize("link", [".agents", ".claude", "agents"])
+def test_a_start_is_refused_where_a_link_keeps_every_command_from_running(
+    repo: Repo, workspace: str, link: str
+) -> None:
+    repo.codex(f"{CROSSES}cat > /dev/null\n{THREAD}{said('done')}{FINISHED}")
+    repo.task(f'workspace = "{workspace}"')
+    writing = ("--sandbox", "workspace-write")
+    (repo.root / link).symlink_to("nowhere")
+    repo.commit()
+    if link != ".agents":
+        assert repo.start(*writing).wait()["status"] == "succeeded"
+        assert (repo.home / "tried").exists() is link.startswith(".")
+        return
+    done = repo.cli("start", "--task", "work", *writing, "--format", "json")
+    assert (done.status, done.error["code"]) == (8, "not_ready")
+    assert "it crosses a link" in done.error["message"] and "in the place of a link" in done.error["hint"]
+    assert repo.no_runs()
+    assert repo.start("--sandbox", "read-only").wait()["status"] == "succeeded"
+    (repo.root / link).unlink()
+    refused = repo.cli("start", "--task", "work", *writing)
+    assert (refused.status == 8) is (workspace == "worktree"), "there it is as long as it is committed"
+    repo.end_all()
