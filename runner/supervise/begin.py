@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from runner.invocation import Invocation
-    from runner.supervise.preparing import Ready
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "__main__.py")
 _SILENT_MS = 200
@@ -60,7 +59,7 @@ def begin(
 
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, ready_fd, {lock_fd, listener_fd, lease_fd})
-        answer = _launch(run, manifest, invocation, env, listener_fd, umask, lease_fd)
+        answer = _Launch(run, manifest, invocation, env).carry_out(listener_fd, umask, lease_fd)
         if "ok" not in answer and _prepares(invocation):
             # What was printed is sealed first: when the starter knows, it takes the place of the run back.
             if (sealing := os.fork()) == 0:
@@ -170,71 +169,70 @@ def _answer(ready_fd: int) -> bytes:
     return told.split(b"\n")[1]
 
 
-def _launch(
-    run: RunDir,
-    manifest: Manifest,
-    invocation: Invocation,
-    env: Mapping[str, str],
-    listener_fd: int | None,
-    umask: int,
-    lease_fd: int | None,
-) -> dict[str, str]:
-    """Starts the processes and writes what was seen: `ok`, or an `error`, which is written then too."""
-    log = EventLog(run.events)
-    first = None
-    spawn.become_subreaper()  # before the child, which may leave an orphan at once
-    group = cgroup.make(run.run_id)
-    if _prepares(invocation):
-        ready = _prepared(run, manifest, invocation, env, log, group)
-        manifest = manifest.replace(failed_before=ready.failed)
-        if ready.end is not None:
-            return _ended_early(run, _launched(manifest), ready.end, log)
-    try:
-        if invocation.rehearsal is not None:
-            first = _start_rehearsal(run, invocation, env, listener_fd)
-        first = process = start_child(run, invocation, env, umask, lease_fd, group)
-        held = None if group is None or not group.has_all else group.path
-        log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
-        run.write_manifest(started(_launched(manifest).replace(cgroup=held), process))
-        log.append(Event.STARTED, process=process.to_json(), attempt=1, cgroup=held)
-    except OSError as error:
-        if first is not None:
-            from runner.processes.tree import Tree  # not on the way of a start that goes well
+class _Launch:
+    """Of one run, in the process that becomes its supervisor."""
 
-            Tree(run.run_id, first, reap=reap, cgroup=group).sweep(0.0)
-        if group is not None:
+    def __init__(
+        self, run: RunDir, manifest: Manifest, invocation: Invocation, env: Mapping[str, str]
+    ) -> None:
+        self._run, self._manifest, self._invocation, self._env = run, manifest, invocation, env
+        self._log = EventLog(run.events)
+        spawn.become_subreaper()  # before the child, which may leave an orphan at once
+        self._group = cgroup.make(run.run_id)
+
+    def carry_out(self, listener_fd: int | None, umask: int, lease_fd: int | None) -> dict[str, str]:
+        """Starts the processes and writes what was seen: `ok`, or an `error`, which is written then too."""
+        run, invocation, group, first = self._run, self._invocation, self._group, None
+        if _prepares(invocation) and (end := self._prepared()) is not None:
+            return self._ended(*end)
+        try:
+            if invocation.rehearsal is not None:
+                first = _start_rehearsal(run, invocation, self._env, listener_fd)
+            first = process = start_child(run, invocation, self._env, umask, lease_fd, group)
+            held = None if group is None or not group.has_all else group.path
+            self._log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
+            run.write_manifest(started(self._launched().replace(cgroup=held), process))
+            self._log.append(Event.STARTED, process=process.to_json(), attempt=1, cgroup=held)
+        except OSError as error:
+            if first is not None:
+                from runner.processes.tree import Tree  # not on the way of a start that goes well
+
+                Tree(run.run_id, first, reap=reap, cgroup=group).sweep(0.0)
+            if group is not None:
+                group.remove()
+            return self._ended(Outcome.FAILED, start_failure(error, invocation))
+        return {"ok": run.run_id}
+
+    def _prepared(self) -> tuple[Outcome, Reason] | None:
+        """See `prepare`."""
+        from runner.processes.tree import Tree  # only who prepares something pays for it
+        from runner.supervise.preparing import prepare
+
+        run, group, me = self._run, self._group, identify(os.getpid())
+        assert me is not None
+        run.write_manifest(self._manifest.replace(last_activity="prepares its work tree or runs its checks"))
+        tree = Tree(run.run_id, me, reap=reap, cgroup=group)
+        ready = prepare(run, self._invocation, self._env, self._log, tree, group)
+        self._manifest = self._manifest.replace(failed_before=ready.failed)
+        if ready.end is not None and group is not None:
             group.remove()
-        return _start_failed(run, _launched(manifest), invocation, error, log)
-    return {"ok": run.run_id}
+        return ready.end
+
+    def _launched(self) -> Manifest:
+        return advance(self._manifest, Event.LAUNCHED, supervisor=identify(os.getpid()), attempt=1)
+
+    def _ended(self, outcome: Outcome, reason: Reason) -> dict[str, str]:
+        ended = advance(self._launched(), Event.START_FAILED, outcome=outcome, reason=reason)
+        try:
+            self._run.write_manifest(ended)
+            self._log.append(Event.ENDED, outcome=ended.outcome, reason=reason.to_json())
+        except OSError as second:
+            complain(f"the end could not be written: {second}")
+        return {"error": reason.message, "hint": reason.hint or "", "code": reason.code}
 
 
 def _prepares(invocation: Invocation) -> bool:
     return bool(invocation.prepare or (invocation.baseline and invocation.verify))
-
-
-def _prepared(
-    run: RunDir,
-    manifest: Manifest,
-    invocation: Invocation,
-    env: Mapping[str, str],
-    log: EventLog,
-    group: cgroup.Cgroup | None,
-) -> Ready:
-    """See `prepare`."""
-    from runner.processes.tree import Tree  # only who prepares something pays for it
-    from runner.supervise.preparing import prepare
-
-    me = identify(os.getpid())
-    assert me is not None
-    run.write_manifest(manifest.replace(last_activity="prepares its work tree or runs its checks"))
-    ready = prepare(run, invocation, env, log, Tree(run.run_id, me, reap=reap, cgroup=group), group)
-    if ready.end is not None and group is not None:
-        group.remove()
-    return ready
-
-
-def _launched(manifest: Manifest) -> Manifest:
-    return advance(manifest, Event.LAUNCHED, supervisor=identify(os.getpid()), attempt=1)
 
 
 def start_child(
@@ -280,25 +278,6 @@ def _start_rehearsal(
     server = spawn.spawn(argv[0], argv, cwd=run.path, env=env, streams=streams)
     os.close(listener_fd)
     return server
-
-
-def _start_failed(
-    run: RunDir, manifest: Manifest, invocation: Invocation, error: OSError, log: EventLog
-) -> dict[str, str]:
-    return _ended_early(run, manifest, (Outcome.FAILED, start_failure(error, invocation)), log)
-
-
-def _ended_early(
-    run: RunDir, manifest: Manifest, end: tuple[Outcome, Reason], log: EventLog
-) -> dict[str, str]:
-    outcome, reason = end
-    ended = advance(manifest, Event.START_FAILED, outcome=outcome, reason=reason)
-    try:
-        run.write_manifest(ended)
-        log.append(Event.ENDED, outcome=ended.outcome, reason=reason.to_json())
-    except OSError as second:
-        complain(f"the end could not be written: {second}")
-    return {"error": reason.message, "hint": reason.hint or "", "code": reason.code}
 
 
 def start_failure(error: OSError, invocation: Invocation) -> Reason:

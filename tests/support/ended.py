@@ -69,6 +69,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
             "ignored_count": 0,
             "too_large": [],
             "added": [],
+            "folders": {},
             "tree": None,
         },
         "checks": [
