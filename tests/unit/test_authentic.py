@@ -142,8 +142,13 @@ def test_a_record_is_believed_where_it_was_written_and_nowhere_else(tmp_path: Pa
 def test_a_record_is_the_same_one_behind_a_link_to_its_repository(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    write_record(f"{tmp_path}/link/a.json", {"x": 1})
-    refuse_forged(f"{tmp_path}/real/a.json", (tmp_path / "real/a.json").read_bytes())
+    (tmp_path / "other").symlink_to("link")
+    for written in ("link", "real", "other"):
+        write_record(f"{tmp_path}/{written}/a.json", {"x": written})
+        for read in ("real", "link", "other"):
+            data = (tmp_path / read / "a.json").read_bytes()
+            refuse_forged(f"{tmp_path}/{read}/a.json", data)
+            assert json.loads(data)["x"] == written
 
 
 def test_no_byte_of_a_record_can_be_changed_added_or_left_out(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.config.layers import leaves
@@ -48,8 +48,17 @@ def test_a_key_that_is_set_twice_is_known_by_its_second_place():
 
 
 @given(st.text(max_size=200))
+@example(f"a = {'[' * 5000}")
+@example(f"a = {'{b = ' * 5000}")
+@example('"\\U00110000" = 1')
+@example('a = 1\n"\\UFFFFFFFF" = 1')
+@example("a = 1\n'b")
 def test_no_text_makes_the_walk_fail(text):
-    positions(text)
+    """Where it does not understand the text it stops, and what it has found so far stands in the text."""
+    index = positions(text)
+    lines = text.split("\n")
+    for line, column in (*index.at.values(), *index.repeated_at):
+        assert 1 <= line <= len(lines) and 1 <= column <= len(lines[line - 1])
 
 
 KEYS = st.text(alphabet="ab.-_é \"'\\\n\t#=[]", max_size=5)
