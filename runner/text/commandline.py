@@ -13,6 +13,12 @@ _BUILTINS = (
     *("if", "for", "while", "until", "case", "{", "[["),
 )
 """What a shell does itself when a command begins with it: no such program could do that."""
+_EXPANDS_NOTHING = frozenset(
+    ("pytest", "py.test", "mypy", "ruff", "black", "flake8", "pylint", "isort", "shellcheck", "bats", "cat")
+)
+"""Programs to which a name with `*` is that of one file. Others (prettier, git, find, node) look for such
+files themselves, and want the word as it stands.
+"""
 _LONGEST = 120
 
 
@@ -23,9 +29,28 @@ def words_of(text: str) -> list[str]:
     if (syntax := _of_a_shell(text.strip())) is not None:
         raise ValueError(f"{syntax} is for a shell, and this text is given to none; {_repair(text.strip())}")
     try:
-        return shlex.split(text)
+        words, quoted = shlex.split(text), shlex.split(text, posix=False)
     except ValueError as error:
         raise ValueError(f"it cannot be split into words: {error}") from None
+    if (word := _unexpanded(quoted)) is not None:
+        raise ValueError(f"`{word}` is expanded by a shell, and this text is given to none; {_repair(text)}")
+    return words
+
+
+def _unexpanded(words: list[str]) -> str | None:
+    """The first word, quotes and all, that the program gets as it stands and can do nothing with. A value of
+    an option may be a pattern.
+    """
+    is_plain = any(word.rpartition("/")[2] in _EXPANDS_NOTHING for word in words[:5])
+    for before, word in zip(["", *words], words, strict=False):
+        if any(char in word for char in "'\"\\"):
+            continue
+        if word == "~" or word.startswith("~/"):
+            return word
+        is_value = before.startswith("--") or (before.startswith("-") and "/" not in word)
+        if is_plain and "*" in word and word[0] != "-" and "::" not in word and not is_value:
+            return word
+    return None
 
 
 def _of_a_shell(text: str) -> str | None:

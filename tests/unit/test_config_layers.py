@@ -515,6 +515,53 @@ def test_a_command_that_is_a_string_is_split_into_words(repo):
     assert tasks["b"].verify == (("g", "h"),)
 
 
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("pytest tests/*.py", "tests/*.py"),
+        ("python -m pytest -q tests/*/test_a.py", "tests/*/test_a.py"),
+        ("uv run pytest -x tests/**", "tests/**"),
+        ("ruff check *.py", "*.py"),
+        ("~/bin/check --all", "~/bin/check"),
+        ("python ~/check.py", "~/check.py"),
+    ],
+)
+def test_a_text_with_what_only_a_shell_expands_is_refused(repo, text, word):
+    (problem,) = repo.problems(TASK + f"verify = ['{text}']\n")
+
+    assert "verify[0]: found" in problem
+    assert f"`{word}` is expanded by a shell" in problem
+    assert f'write ["sh", "-c", "{text}"]' in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'pytest "tests/*.py"',
+        "pytest tests/test_a.py::test_it[1-a]",
+        "pytest tests/test_a.py::test_*",
+        "pytest -k test_*",
+        "pytest --deselect tests/*.py",
+        "pytest --ignore-glob=*/old/* tests",
+        "mypy src/[a-z]",
+        "coverage report --include=src/*",
+        "python -m unittest discover -p test_*.py",
+        "find . -name *.pyc",
+        "prettier --check src/**/*.{ts,tsx}",
+        "git ls-files *.py",
+        "git diff --exit-code HEAD~1 -- docs/*",
+        "node --test test/*.js",
+        "go test ./...",
+        "jq .[]?.a x.json",
+        "cat a~ b~/c",
+    ],
+)
+def test_a_pattern_that_the_program_itself_may_want_is_passed_on(repo, text):
+    repo.write(TASK + f"verify = ['{text}', ['pytest', 'tests/*.py', '~/x']]\n")
+
+    assert repo.load().tasks["hello"].verify[1] == ("pytest", "tests/*.py", "~/x")
+
+
 def test_a_text_for_a_shell_is_refused_in_every_layer(repo):
     (option,) = repo.problems(TASK, sets=["tasks.hello.verify=a && b"])
     repo.env["RUNNER_DEFAULTS__VERIFY"] = '["a", "b > c"]'
