@@ -19,7 +19,7 @@ _BASELINE = ("baseline_failed", "a check fails before the agent begins")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from runner.invocation import Invocation
     from runner.processes.cgroup import Cgroup
@@ -103,15 +103,19 @@ def _ready(
         elif not done.passed:
             text = f"{says}: `{done.command}` {done.how}"
             return Ready(_failed(code, text, f"what it printed is in {printed}"))
-    return Ready(_left_something(run, env), tuple(failed) if invocation.baseline else None)
+    return Ready(
+        _left_something(run, env, invocation.terms.protect), tuple(failed) if invocation.baseline else None
+    )
 
 
-def _left_something(run: RunDir, env: Mapping[str, str]) -> tuple[Outcome, Reason] | None:
+def _left_something(
+    run: RunDir, env: Mapping[str, str], protect: Sequence[str]
+) -> tuple[Outcome, Reason] | None:
     if not tree_helper.is_recorded(run):
         return None
     code = _PREPARED[0]
     try:
-        changed = tree_helper.look(run, env, lambda: False)["changed"]
+        changed = tree_helper.settle(run, env, protect)
     except (tree_helper.TreeUnknown, OSError, ValueError) as error:
         return _failed(code, f"what changed before the agent is not known: {str(error)[:300]}")
     if not changed:

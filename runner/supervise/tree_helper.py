@@ -84,6 +84,14 @@ def look(
     return _ask(run, "look", env, dumps([*own]), cancelled=is_over, missed=missed)
 
 
+def settle(run: RunDir, env: Mapping[str, str], protect: Sequence[str]) -> list[str]:
+    """From now on ignored files as they are count as there before the run; what else was changed since then,
+    and then they do not. TreeUnknown.
+    """
+    found: list[str] = _ask(run, "settle", env, dumps([*protect]))["changed"]
+    return found
+
+
 def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
     """Back to then: a `Rolled` as JSON, or `refused` and `hint`. TreeUnknown. Nothing cuts it short."""
     return _ask(run, "roll-back", env)

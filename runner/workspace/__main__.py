@@ -1,8 +1,8 @@
 """Compares a run's work tree or rolls it back, in a separate process: the supervisor stays small.
 
-`python -I .../workspace/__main__.py look|roll-back|set-aside|to-base|to-run RUN_FOLDER ANSWER [MORE]`; the
-answer is JSON. MORE is the number of an attempt, a file with a JSON list of paths, or a JSON list of globs of
-ignored files that count.
+`python -I .../workspace/__main__.py look|settle|roll-back|set-aside|to-base|to-run RUN_FOLDER ANSWER [MORE]`;
+the answer is JSON. MORE is the number of an attempt, a file with a JSON list of paths, or a JSON list of
+globs of ignored files that count.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def main(argv: list[str]) -> int:
             replace_json(answer, {}, indent=None)
         elif what in ("to-base", "to-run"):
             replace_json(answer, {"left": _swapped(snapshot, *more)}, indent=None)
+        elif what == "settle":
+            replace_json(answer, {"changed": _settled(snapshot, json.loads(more[0]))}, indent=None)
         else:
             found = _look(snapshot, *more) if what == "look" else _roll_back(snapshot)
             replace_json(answer, found, indent=None)
@@ -87,6 +89,21 @@ def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
         "root": snapshot.root,
         "diff": beginning(snapshot, now.tree, _DIFF_BYTES).decode(errors="replace"),
     }
+
+
+def _settled(snapshot: Snapshot, protect: list[str]) -> list[str]:
+    """What was changed that git does not ignore; without it the rest counts as there before the run."""
+    from runner.workspace.changes import changed
+    from runner.workspace.snapshot import settle
+
+    log = f"{snapshot.folder}/workspace.log"
+    os.utime(log)
+    since_ns = os.stat(log).st_ctime_ns  # by the clock of the file system
+    now = changed(snapshot)
+    found = sorted((*now.names, *now.unrecorded))
+    if not found:
+        settle(snapshot, now.ignored, protect, since_ns)
+    return found
 
 
 def _swapped(snapshot: Snapshot, paths: str | None = None) -> tuple[str, ...]:

@@ -143,15 +143,15 @@ def changed_ignored(snapshot: Snapshot, now: Changes, own: Collection[str] = ())
     """Ignored files that are executed or read as settings, or that a glob of `own` covers, and are other than
     before. No tree has them. Of repositories inside, what `own` covers.
     """
-    if snapshot.since_ns is None:  # by an older runner, which did not say when
+    if snapshot.ignored_since_ns is None:  # by an older runner, which did not say when
         return []
     known = {*snapshot.ignored, *snapshot.ignored_files}
     folders = {*snapshot.ignored, *now.ignored.ignored} - {snapshot.runs}
     files = {*snapshot.ignored_files, *now.ignored.ignored_files}
-    found = changed_since(snapshot.root, snapshot.since_ns, folders, files, known, own)
+    found = changed_since(snapshot.root, snapshot.ignored_since_ns, folders, files, known, own)
     if own:
         folders |= {*snapshot.inner, *now.ignored.repositories}
-        mine = own_changed_since(snapshot.root, snapshot.since_ns, folders, own, snapshot.guarded)
+        mine = own_changed_since(snapshot.root, snapshot.ignored_since_ns, folders, own, snapshot.guarded)
         found = [*dict.fromkeys((*mine, *found))]
     return found
 
@@ -172,8 +172,8 @@ def made_at(
     for name in names:
         if name in new:
             made[name] = any(file.startswith(f"{name}/") for file in files)
-        elif name not in before and snapshot.since_ns is not None:
-            is_filled = filled_since(f"{snapshot.root}/{name}", snapshot.since_ns)
+        elif name not in before and snapshot.ignored_since_ns is not None:
+            is_filled = filled_since(f"{snapshot.root}/{name}", snapshot.ignored_since_ns)
             made |= {} if is_filled is None else {name: is_filled}
     return made
 

@@ -81,6 +81,13 @@ class Snapshot(Value):
     """The repositories inside."""
     guarded: tuple[str, ...] = ()
     """What `protect` of the run covered in these and in folders that were ignored."""
+    settled_ns: int | None = None
+    """When what git ignores became as the agent found it, where something ran before it."""
+
+    @property
+    def ignored_since_ns(self) -> int | None:
+        """Since when a change of what git ignores is of the agent; None: see `since_ns`."""
+        return self.since_ns if self.settled_ns is None else self.settled_ns
 
     @property
     def repository(self) -> Repository:
@@ -168,11 +175,22 @@ def take(
         untracked=untracked,
         borrowed=_borrowed(repository, borrow),
         since_ns=since_ns,
-        guarded=_guarded(shadow, seen, protect),
+        guarded=_guarded(shadow, beside.ignored, seen.inner, protect),
         **_of(seen),
     )
     write_json(f"{folder}/workspace.json", snapshot.to_json())
     return snapshot
+
+
+def settle(snapshot: Snapshot, ignored: Untracked, protect: Collection[str], since_ns: int) -> None:
+    """What git ignores was made at `since_ns` by what ran before the agent, and is none of its changes."""
+    settled = snapshot.replace(
+        ignored=ignored.ignored,
+        ignored_files=ignored.ignored_files,
+        guarded=_guarded(snapshot.shadow, ignored.ignored, ignored.repositories, protect),
+        settled_ns=since_ns,
+    )
+    write_json(f"{snapshot.folder}/workspace.json", settled.to_json())
 
 
 def _of(seen: Seen) -> dict[str, Any]:
@@ -188,12 +206,14 @@ def _of(seen: Seen) -> dict[str, Any]:
     }
 
 
-def _guarded(shadow: Shadow, seen: Seen, protect: Collection[str]) -> tuple[str, ...]:
+def _guarded(
+    shadow: Shadow, ignored: Sequence[str], inner: Sequence[str], protect: Collection[str]
+) -> tuple[str, ...]:
     if not protect:
         return ()
     from runner.workspace.ignored import standing  # most runs have nothing to guard
 
-    apart = [name for name in (*seen.untracked.ignored, *seen.inner) if name != shadow.runs]
+    apart = [name for name in (*ignored, *inner) if name != shadow.runs]
     return standing(shadow.root, apart, protect)
 
 

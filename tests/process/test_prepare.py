@@ -79,6 +79,22 @@ def test_no_agent_starts_where_the_work_tree_could_not_be_prepared(
     assert trees(repo) == 0
 
 
+@pytest.mark.parametrize("does", ["nothing", "edits", "adds"])
+def test_what_was_prepared_is_no_change_of_the_agent_and_what_it_does_to_it_is(repo: Repo, does: str) -> None:
+    commit(repo.root, **{".gitignore": ".runs/\n.venv/\n"})
+    work = {"nothing": "", "edits": "echo >> .venv/bin/check", "adds": "echo > .venv/bin/other"}[does]
+    repo.quick_codex(before=work)
+    makes = "mkdir -p .venv/bin; echo exit 0 > .venv/bin/check; chmod +x .venv/bin/check"
+    keys = (f"prepare = {json.dumps([['sh', '-c', makes]])}", 'verify = [["sh", ".venv/bin/check"]]')
+    repo.task(*keys, 'workspace = "worktree"', 'protect = [".venv/bin/check"]' if does == "nothing" else "")
+    run = repo.start()
+    assert run.wait()["status"] == "succeeded"
+    found = {one["code"]: one["evidence"] for one in run.ask("report").json()["findings"]}
+    changed = {"nothing": None, "edits": [".venv/bin/check"], "adds": [".venv/bin/other"]}[does]
+    assert found.get("changed_ignored") == changed
+    assert ("check_changed" in found) is (does == "edits")
+
+
 def test_the_users_own_tree_is_not_prepared(repo: Repo) -> None:
     prepared(repo, ["false"], workspace="in-place")
     (repo.root / "out").mkdir()
