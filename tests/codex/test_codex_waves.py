@@ -144,6 +144,16 @@ def in_conflict(repo: Repo, *delegate: str) -> Run:
     return run
 
 
+def test_both_batches_of_a_wave_may_add_to_a_file_that_git_merges_as_a_union(repo: Repo) -> None:
+    plays = [writes(n, before=f"sed -i '/^two$/a of {n}' src/shared.py; ") for n in (1, 2)]
+    prepares(repo, plays, TWO, COMMIT)
+    repo.write(".gitattributes", "src/shared.py merge=union\n")
+    repo.commit()
+    whole(repo, starts(repo), 1, 2)
+    assert (repo.root / "src/shared.py").read_text() == "one\ntwo\nof 1\nof 2\nthree\nfour\nfive\n"
+    assert repo.says("status", "--porcelain") == ""
+
+
 def test_what_does_not_fit_stands_until_a_person_accepts_it_and_then_is_done(repo: Repo) -> None:
     run = in_conflict(repo)
     shared = repo.root / "src/shared.py"
