@@ -23,8 +23,8 @@ def files_of_modules(words: Sequence[str]) -> Iterator[str]:
             parts = name.split(".")
             for count in range(1, len(parts) + 1):
                 path = "/".join(parts[:count])
-                yield from (f"{path}.py", f"{path}/__init__.py")
-            yield f"{path}/__main__.py"
+                yield from (f"{path}.py", f"{path}.pyc", f"{path}/__init__.py", f"{path}/__init__.pyc")
+            yield from (f"{path}/__main__.py", f"{path}/__main__.pyc")
 
 
 def files_of_folders(words: Sequence[str]) -> Iterator[str]:

@@ -72,6 +72,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 """Tool -> names of files that say what it does. The last part of a path, or its end, has to match."""
 
 _SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "zsh", "fish"))
+_EXECUTORS = _SHELLS | {".", "source", "cat", "sed", "run-parts"}
+"""A folder in the place of a file is nothing at all to them, and no failure, or a list of programs."""
 _CALLERS = {
     *("make", "gmake", "tox", "nox", "just", "task", "rake", "pre-commit", "hatch"),
     *("npm", "pnpm", "yarn", "bun", "deno", "gradle", "mvn", "dotnet", "ctest"),
@@ -161,8 +163,8 @@ class OwnChecks:
         return self.is_script(folder) or is_strange or (bool(readers) and not is_filled)
 
     def is_script(self, path: str) -> bool:
-        """Whether a shell is given it to execute."""
-        return not _SHELLS.isdisjoint(self._readers.get(path, ()))
+        """Whether it is given to a shell or the like to execute."""
+        return not _EXECUTORS.isdisjoint(self._readers.get(path, ()))
 
     def _is_named(self, path: str) -> bool:
         return covers(self._files, path)
@@ -197,9 +199,9 @@ def _read_by(words: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield word, tool
         is_option, is_path = word[:1] == "-", "/" in word or "." in word
         is_command = is_option and word[1:2] != "-" and "c" in word
-        if _tool(word) in SETTINGS or _tool(word) in _SHELLS:
+        if _tool(word) in SETTINGS or (_tool(word) in _EXECUTORS and not (word == "." and tool in SETTINGS)):
             tool = _tool(word)
-        elif tool in _SHELLS and (is_command or not (is_option or (was_option and not is_path))):
+        elif tool in _EXECUTORS and (is_command or not (is_option or (was_option and not is_path))):
             tool = ""  # what follows is for the script, or commands
         was_option = is_option
 

@@ -24,6 +24,7 @@ from runner.workspace.git import Git
 from runner.workspace.places import Places, unwatched
 from runner.workspace.repository import Repository, find
 from runner.workspace.snapshot import Snapshot
+from runner.workspace.tracked import SPECIAL
 from runner.workspace.transition import Move, Moves, Transition, kept_files, ordered
 from runner.workspace.undecided import RECORD
 
@@ -181,7 +182,8 @@ def accept(
     made.
 
     Conflict, with nothing changed, if they do not apply cleanly (`problems` names the paths), if a submodule
-    is among them, or if the work tree is gone. After a crash, a further call finishes what was begun.
+    is among them, if git cannot record all of it, or if the work tree is gone. After a crash, a further call
+    finishes what was begun.
     """
     if worktree.removal_began:
         raise Conflict(
@@ -191,7 +193,8 @@ def accept(
     noted = read_record(f"{folder}/{_ACCEPTANCE}", Acceptance)
     if noted is None:
         work = _snapshot(worktree)
-        tree = judged or work.look().tree
+        now = _recorded(work)
+        tree = judged or now
         _keep_patches(worktree, work, tree)
         if tree == work.tree:
             return Accepted((), (), ())
@@ -236,6 +239,16 @@ def discard(worktree: Worktree, judged: str | None = None) -> bool:
     return there
 
 
+def _recorded(work: Snapshot) -> str:
+    """As it is now. Conflict where work would go with the tree: too large, too deep, or not to be read."""
+    seen = work.look()
+    problems = [one for one in seen.problems if not one.startswith(SPECIAL)]
+    if lost := sorted({*problems} - {*work.problems}):
+        hint = f"copy that from {work.root} if you need it, remove it there, then try again"
+        raise Conflict("git cannot record all of the work; nothing was changed", problems=lost, hint=hint)
+    return seen.tree
+
+
 def _keep_patches(worktree: Worktree, work: Snapshot, judged: str | None) -> None:
     now = work.look().tree
     replace_bytes(worktree.patch, diff(work, judged or now))
@@ -251,8 +264,10 @@ def _below_state(repo: str, run_id: str) -> str:
 def _snapshot(worktree: Worktree) -> Snapshot:
     taken = snapshots.load(worktree.folder)
     if taken is None or not worktree.is_there():
+        stands = os.path.lexists(worktree.path)
         raise Conflict(
-            f"the work tree {worktree.path} is gone", hint="a patch of it may be in the run's folder"
+            f"the work tree {worktree.path} is {'no git work tree any more' if stands else 'gone'}",
+            hint="copy the work by hand" if stands else "a patch of it may be in the run's folder",
         )
     if not _is_at(taken, worktree.path):  # what was done in this one, nobody knows
         raise Conflict(

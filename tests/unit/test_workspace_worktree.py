@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,44 @@ def test_ignored_files_that_were_added_to_git_by_force_are_accepted(work: Work, 
     assert all(work.read(name) == b"by the run\n" for name in ("dist/base", *forced))
     assert work.read("dist/mine") == b"mine\n" and not os.path.lexists(work.path("dist/not-added"))
     assert work.git("diff", "--cached", "--name-only") == b""
+
+
+def _large(top: Path) -> None:
+    with open(top / "odd", "wb") as file:
+        file.truncate(3 << 30)
+
+
+def _deep(top: Path) -> None:
+    top.joinpath("odd").mkdir()
+    at = os.open(top / "odd", os.O_RDONLY)
+    for _ in range(2100):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+
+
+def _hidden(top: Path) -> None:
+    top.joinpath("odd", ".git").mkdir(parents=True)
+    top.joinpath("odd", "f").write_text("x")
+
+
+@pytest.mark.parametrize("make", [_large, _deep, _hidden])
+def test_work_that_git_cannot_record_is_not_removed_by_accepting_the_rest(
+    work: Work, make: Callable[[Path], None]
+) -> None:
+    tree = made(work)
+    write(tree, "new", "x\n")
+    os.mkfifo(Path(tree.path, "pipe"))  # there is nothing in it to lose
+    make(Path(tree.path))
+    before = work.state()
+    with pytest.raises(Conflict) as error:
+        accept(tree)
+    assert any("odd" in problem for problem in error.value.problems) and tree.path in str(error.value.hint)
+    assert work.state() == before and os.path.lexists(f"{tree.path}/odd")
+    subprocess.run(["rm", "-rf", "odd"], cwd=tree.path, check=True)
+    assert accept(tree).paths == ("new",)
 
 
 def test_a_repository_that_was_added_by_force_is_no_silent_loss(work: Work) -> None:
