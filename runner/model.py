@@ -24,6 +24,12 @@ MAX_PROMPT_CHARS = 1_048_576
 _UNASKED = "unknown: not trusted"
 
 
+def is_name(text: str) -> bool:
+    """`[A-Za-z0-9][A-Za-z0-9._-]{0,63}` without `..`: a name of a task or table, and safe for a folder."""
+    is_fit = text[:1].isalnum() and text.isascii() and len(text) <= 64 and ".." not in text
+    return is_fit and text.replace(".", "").replace("_", "").replace("-", "").isalnum()
+
+
 class Phase(StrEnum):
     """Where a run is in its life."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from runner.model import Delegation
+from runner.model import Delegation, is_name
 from runner.text.commandline import words_of
 from runner.text.durations import WANTED, parse_duration
 from runner.text.problems import near
@@ -57,8 +57,7 @@ _NAME_WANTED = (
 
 
 def legal_name(value: str) -> str:
-    legal = value[:1].isalnum() and value.isascii() and len(value) <= 64 and ".." not in value
-    if not legal or not value.replace(".", "").replace("_", "").replace("-", "").isalnum():
+    if not is_name(value):
         raise ValueError(_NAME_WANTED)
     return value
 

@@ -13,9 +13,10 @@ import os
 from runner.disk.files import OUT_OF_FILES, Draft, is_ours_alone, read, unwritable
 from runner.errors import RunnerError, Unwritable
 from runner.lightjson import loads
+from runner.model import is_name
 from runner.state.authentic import FOREIGN, OLDER, made, why_foreign
 from runner.state.manifest import parse_timestamp
-from runner.state.store import RUNS, RunDir, is_run_id, is_task_id, new_run_id
+from runner.state.store import RUNS, RunDir, is_run_id, new_run_id
 from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False
@@ -149,7 +150,7 @@ def unreadable(repo: str) -> list[tuple[str, str]]:
 
 def _task_places(repo: str) -> list[str]:
     try:
-        return [f"{repo}/{RUNS}/{name}" for name in sorted(os.listdir(f"{repo}/{RUNS}")) if is_task_id(name)]
+        return [f"{repo}/{RUNS}/{name}" for name in sorted(os.listdir(f"{repo}/{RUNS}")) if is_name(name)]
     except OSError:
         return []  # that was said before, or there is none
 
@@ -234,7 +235,7 @@ def _write(repo: str, rows: list[list[Any]]) -> None:
 def _tasks(repo: str) -> list[str]:
     if os.path.islink(f"{repo}/{RUNS}"):
         raise unwritable(OSError(errno.ELOOP, os.strerror(errno.ELOOP), f"{repo}/{RUNS}"))
-    return [name for name in _names(f"{repo}/{RUNS}") if is_task_id(name)]
+    return [name for name in _names(f"{repo}/{RUNS}") if is_name(name)]
 
 
 def _names(path: str) -> list[str]:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 from runner.disk.files import make_plain_folder, unwritable, withdraw
 from runner.errors import Conflict, RunnerError
-from runner.model import Lineage, Phase
-from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of
+from runner.model import Lineage, Phase, is_name
+from runner.state.store import RunDir, is_run_id, manifest_path_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def children(run: RunDir, known: Container[str] = ()) -> list[RunDir]:
     except OSError:
         return []
     pairs = (name.rpartition("@") for name in names)
-    found = [(run_id, task) for task, _, run_id in pairs if is_task_id(task) and is_run_id(run_id)]
+    found = [(run_id, task) for task, _, run_id in pairs if is_name(task) and is_run_id(run_id)]
     named = [RunDir(run.repo, task, run_id) for run_id, task in sorted(found)]
     return [child for child in named if child.run_id in known or _is_child(child, run)]
 

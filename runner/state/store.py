@@ -15,6 +15,7 @@ import time
 
 from runner.disk.files import create, make_plain_folder, read, read_text, replace_json, unwritable, withdraw
 from runner.errors import InvocationBroken, ManifestBroken, RunNotFound, Unwritable
+from runner.model import is_name
 from runner.state.manifest import Manifest, timestamp
 from runner.value import Seconds, Timestamp, Value, json_bytes, json_value
 
@@ -54,17 +55,6 @@ def is_run_id(text: str) -> bool:
         and bool(dash)
         and len(tail) == 8
         and all(char in "0123456789abcdef" for char in tail)
-    )
-
-
-def is_task_id(text: str) -> bool:
-    """`[A-Za-z0-9][A-Za-z0-9._-]{0,63}` without `..`: safe as a folder's name."""
-    return (
-        0 < len(text) <= 64
-        and text.isascii()
-        and text[0].isalnum()
-        and ".." not in text
-        and all(char.isalnum() or char in "._-" for char in text)
     )
 
 
@@ -169,7 +159,7 @@ class RunDir:
         repo, _, rest = path.rpartition(f"/{RUNS}/")
         parts = rest.split("/")
         shaped = len(parts) == 3 and parts[1] == "cli"
-        if not (repo and shaped and is_task_id(parts[0]) and is_run_id(parts[2])):
+        if not (repo and shaped and is_name(parts[0]) and is_run_id(parts[2])):
             raise ValueError(f"not a run folder: {path}")
         return cls(repo, parts[0], parts[2])
 

@@ -9,8 +9,9 @@ import os
 
 from runner.disk.upwards import git_root, is_planted, upwards
 from runner.errors import Conflict, RunNotFound
+from runner.model import is_name
 from runner.state import index
-from runner.state.store import RUNS, RunDir, is_run_id, is_task_id
+from runner.state.store import RUNS, RunDir, is_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def find(root: str, name: str) -> RunDir:
     runs = list(index.folders(root))
     if name == "@latest":
         fitting = runs
-    elif is_task_id(name) and any(task == name for task, _ in runs):
+    elif is_name(name) and any(task == name for task, _ in runs):
         fitting = [(task, run) for task, run in runs if task == name]
     else:
         fitting = [(task, run) for task, run in runs if name and (run.startswith(name) or run[20:] == name)]

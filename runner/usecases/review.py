@@ -10,12 +10,12 @@ import os
 
 from runner.disk.files import no_follow
 from runner.errors import Conflict, InvocationBroken, RunnerError
-from runner.model import Level
+from runner.model import Level, is_name
 from runner.state.authentic import Why, refuse_foreign
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import children
-from runner.state.store import RunDir, is_run_id, is_task_id
+from runner.state.store import RunDir, is_run_id
 from runner.text.words import count
 from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
@@ -144,7 +144,7 @@ def _tries(run: RunDir, plan: Ledger) -> dict[str, Manifest]:
             with contextlib.suppress(RunnerError):
                 found[child.run_id] = child.read_manifest()
         before = plan.resumed_from
-        if before is not None and is_task_id(before.task_id) and is_run_id(before.run_id):
+        if before is not None and is_name(before.task_id) and is_run_id(before.run_id):
             run = RunDir(run.repo, before.task_id, before.run_id)
             with contextlib.suppress(ValueError):
                 plan = run.read_ledger()

@@ -24,10 +24,10 @@ from support.work import Work
 
 from runner.disk.files import replace_bytes, replace_json, unwritable
 from runner.errors import Conflict, DiskFull, ManifestBroken, ManifestNewer, RunNotFound, Unwritable
-from runner.model import Outcome, Reason
+from runner.model import Outcome, Reason, is_name
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance
-from runner.state.store import RunDir, is_run_id, is_task_id, manifest_path_of, new_run_id
+from runner.state.store import RunDir, is_run_id, manifest_path_of, new_run_id
 
 
 @pytest.fixture
@@ -101,19 +101,19 @@ def test_the_shape_of_a_run_id(text: str, good: bool) -> None:
     ],
 )
 def test_the_shape_of_a_task_id(text: str, good: bool) -> None:
-    assert is_task_id(text) is good
+    assert is_name(text) is good
 
 
 @given(st.text(max_size=80))
 def test_a_task_id_is_always_a_plain_name_of_a_folder(text: str) -> None:
-    if is_task_id(text):
+    if is_name(text):
         assert os.path.basename(os.path.normpath(f"/x/{text}")) == text
         assert text.isascii() and len(text) <= 64 and text[0] not in ".-_"
 
 
 @given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True))
 def test_everything_of_the_documented_shape_is_a_task_id_unless_it_has_two_dots(text: str) -> None:
-    assert is_task_id(text) is (".." not in text)
+    assert is_name(text) is (".." not in text)
 
 
 def test_a_run_folder_is_found_again_by_its_path(run: RunDir) -> None:
