@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 from runner.value import StrEnum, Value
@@ -116,14 +117,14 @@ def changed(snapshot: Snapshot) -> Changes:
         if before.get(name) != after.get(name)
     ]
     special = snapshot.shadow.unignored(sorted({*seen.special} - {*snapshot.special}))
-    # A folder that was ignored as a whole was there, although nothing in it is listed.
+    # A folder that was ignored as a whole was there, although nothing in it is listed. One that has a `.git`
+    # now is there, although nobody enters it.
+    missed = snapshot.folders.keys() - seen.folders.keys() - {*seen.untracked.ignored}
     return Changes(
         tree=seen.tree,
         paths=differences(snapshot, seen),
         folders_added=tuple(sorted(seen.folders.keys() - snapshot.folders.keys() - {*snapshot.ignored})),
-        folders_deleted=tuple(
-            sorted(snapshot.folders.keys() - seen.folders.keys() - {*seen.untracked.ignored})
-        ),
+        folders_deleted=tuple(sorted(path for path in missed if not _is_folder(f"{snapshot.root}/{path}"))),
         folder_modes=tuple(
             sorted(path for path, mode in snapshot.folders.items() if seen.folders.get(path, mode) != mode)
         ),
@@ -283,3 +284,10 @@ def _standing(path: str, hash_name: str) -> tuple[str, str] | None:
         return None
     mode = "120000" if found.kind == stat.S_IFLNK else "100755" if found.mode & 0o100 else "100644"
     return mode, found.oid
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False

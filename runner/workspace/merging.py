@@ -55,7 +55,7 @@ def merged(user: Snapshot, work: Snapshot, tree: str, base: str, index: str) -> 
     """The user's tree with the change of `work` up to its `tree`, also in the file `index`, and the paths
     that changed. `base` is the commit that `work` was made of. Nothing is touched.
 
-    Conflict, with the paths as `problems`, where both changed the same, or a submodule is among them.
+    Conflict, with the paths as `problems`, where both changed the same, or a repository is among them.
     """
     changed = {
         path: (_entry(mode, oid), _entry(mode_after, oid_after))
@@ -63,7 +63,8 @@ def merged(user: Snapshot, work: Snapshot, tree: str, base: str, index: str) -> 
     }
     modules = [name for name, sides in changed.items() if any(one and one.is_repository for one in sides)]
     if modules:
-        raise Conflict("a submodule is among the changes", problems=modules, hint="update it by hand")
+        what = "a repository of its own is among the changes: a submodule, or a folder with a `.git`"
+        raise Conflict(what, problems=modules, hint=f"take it over by hand; the work tree is {work.root}")
     mine = _entries(user.shadow.git, user.tree, changed)
     drivers = _drivers(user, differing(user.root, base, [*changed]))
     goals: dict[str, Entry | None] = {}

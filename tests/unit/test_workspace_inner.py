@@ -226,6 +226,22 @@ def test_a_submodule_that_a_run_checks_out_is_no_change(work: Work) -> None:
     assert (now.names, now.folders_deleted, now.folders_added) == ((), (), ())
 
 
+@pytest.mark.parametrize("how", ["git init", "an empty `.git`", "a file that leads nowhere"])
+def test_a_tracked_folder_that_becomes_a_repository_is_not_said_to_be_missing(work: Work, how: str) -> None:
+    work.write("d/one.txt", "one")
+    work.commit()
+    taken = work.take()
+    if how == "git init":
+        work.git("init", "--quiet", "d")
+    elif how == "an empty `.git`":
+        (work.root / "d" / ".git").mkdir()
+    else:
+        (work.root / "d" / ".git").write_text("gitdir: /nowhere")
+    now = changed(taken)
+    assert now.folders_deleted == ()
+    assert [problem for problem in now.problems if problem.endswith(": d")]
+
+
 # -- names that git refuses ------------------------------------------------------------------------
 
 REFUSED = (".GIT", "d/.Git", "d/.giT", "new/.GIT")
