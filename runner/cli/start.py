@@ -202,7 +202,13 @@ def run_start(args: Namespace) -> int:
     if config is None:
         config = settings(args)
         pass_gate(args, config, rehearses=start.rehearses(config, request))
-    return _begun(args, start.start(config, request, os.environ, watch=_Patience()))
+    manifest = start.start(config, request, os.environ, watch=_Patience())
+    if (task := config.tasks[request.task_id]).verify and task.workspace == "worktree":
+        from runner.disk import editable
+
+        if led := editable.first_lead(task.verify, os.environ, config.root, is_apart=True):
+            pen.note(f"{led}; {editable.REPAIR}")
+    return _begun(args, manifest)
 
 
 class _Patience:

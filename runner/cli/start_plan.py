@@ -44,7 +44,7 @@ def begin(args: Namespace) -> Manifest | int:
     _pass_gates(prepared)
     checks = preflight.examine(prepared.config, prepared.choice, env, rehearse=_rehearses(prepared))
     preflight.refuse_unready(checks)
-    for note in start_plan.notes(prepared):
+    for note in start_plan.notes(prepared, env):
         pen.note(note)
     given = prepared.assignment.replace(checks=tuple(check.to_json() for check in checks))
     return start_plan.begin(prepared.replace(assignment=given), env)

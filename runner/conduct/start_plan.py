@@ -10,7 +10,7 @@ import os
 
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
-from runner.conduct.batch_task import config_of, request_of
+from runner.conduct.batch_task import config_of, is_apart, request_of
 from runner.conduct.conductor_run import invocation
 from runner.conduct.difference import difference
 from runner.conduct.plan_record import Assignment, Options
@@ -23,6 +23,7 @@ from runner.conduct.refusals import (
     refuse_unverified,
 )
 from runner.config import load as load_config
+from runner.disk import editable
 from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, RunNotFound, UsageError
 from runner.invocation import Invocation
 from runner.plan import load
@@ -233,8 +234,12 @@ def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[in
 # -- beginning -----------------------------------------------------------------------------------------
 
 
-def notes(prepared: PreparedPlan) -> Iterator[str]:
+def notes(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[str]:
     """What a person should know before the first batch, a sentence each."""
+    config, task = prepared.config, prepared.choice.task
+    checks = [*task.verify, *(argv for unit in prepared.assignment.plan.units for argv in unit.verify)]
+    if led := editable.first_lead(checks, env, config.root, is_apart=is_apart(config, task.id)):
+        yield f"{led}; {editable.REPAIR}"
     if prepared.config.delegate.commit is not False and not commit.has_name(prepared.config.root):
         yield "git knows no name for the commits, so they will be by `runner`: set user.name and user.email"
 

@@ -106,6 +106,7 @@ def _absent(
     """
     found: dict[tuple[str | int, ...], str] = {}
     for name, task in config.tasks.items():
+        is_apart = task.workspace == "worktree"
         for key, commands in (("verify", task.verify), ("prepare", task.prepare)):
             is_own = key in merged["tasks"][name]
             path = ("tasks", name, key) if is_own else ("defaults", key)
@@ -114,8 +115,10 @@ def _absent(
                     found[*path, n] = f"`{program}` was not found: a start is refused (check_missing)"
                 elif "/" in argv[0] and not programs.is_executable(os.path.join(config.root, argv[0])):
                     found[*path, n] = f"`{argv[0]}` is no program yet: the run has to make it"
-                elif key == "verify" and (lead := editable.of_task(argv, env, config.root, task)) is not None:
-                    found[*path, n] = f"`{argv[0]}` {lead} (checks_elsewhere); {editable.REPAIR}"
+                elif key == "verify" and (
+                    led := editable.first_lead([argv], env, config.root, is_apart=is_apart)
+                ):
+                    found[*path, n] = f"{led}; {editable.REPAIR}"
     return tuple(layers.setter(stack, path[:-1]).problem(path, text) for path, text in found.items())
 
 

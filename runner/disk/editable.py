@@ -17,9 +17,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from runner.model import Task
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _OWN_PLACES = {"tox", "nox", "uvx", "pipx", "npx", "npm", "cargo", "go"}
 """They make environments of their own for what they start, or start no Python."""
@@ -72,9 +70,15 @@ def lead(
     return None
 
 
-def of_task(argv: Sequence[str], env: Mapping[str, str], root: str, task: Task) -> Lead | None:
-    """As `lead`, of a check of a task that is still to be started."""
-    return lead(argv, env, root, is_apart=task.workspace == "worktree")
+def first_lead(
+    checks: Iterable[Sequence[str]], env: Mapping[str, str], root: str, *, is_apart: bool
+) -> str | None:
+    """What a person should know of these checks, which are still to be started; see `lead`. They may not get
+    all variables that we have.
+    """
+    env = {name: env[name] for name in ("HOME", "PATH") if name in env}
+    found = ((argv, lead(argv, env, root, is_apart=is_apart)) for argv in checks)
+    return next((f"`{' '.join(argv)}` {one} (checks_elsewhere)" for argv, one in found if one), None)
 
 
 def _words(argv: Sequence[str], cwd: str) -> list[str]:

@@ -202,11 +202,10 @@ def _writers(config: Config) -> Iterator[tuple[Runtime, Sandbox, str]]:
 def _elsewhere(config: Config, env: Mapping[str, str]) -> Iterator[Examined]:
     """The first check that would import from another checkout than the one that it is to judge."""
     for task in config.tasks.values():
-        for argv in task.verify:
-            if (found := editable.of_task(argv, env, config.root, task)) is not None:
-                text = f"tasks.{task.id}: `{' '.join(argv)}` {found} (checks_elsewhere)"
-                yield Examined("checks", Fitness.WARN, text, editable.REPAIR)
-                return
+        is_apart = task.workspace == "worktree"
+        if led := editable.first_lead(task.verify, env, config.root, is_apart=is_apart):
+            yield Examined("checks", Fitness.WARN, f"tasks.{task.id}: {led}", editable.REPAIR)
+            return
 
 
 def _job(env: Mapping[str, str]) -> Iterator[Examined]:

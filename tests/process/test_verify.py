@@ -11,7 +11,7 @@ import sys
 import pytest
 from support.ended import commit
 from support.processes import look
-from support.repo import Repo
+from support.repo import Repo, Run
 from support.waiting import wait_until
 
 
@@ -294,7 +294,9 @@ def test_a_check_that_imports_from_your_checkout_is_said_before_a_run_and_of_it(
     checks = {one["name"]: one for one in repo.cli("doctor", "--format", "json").json()["checks"]}
     assert checks["checks"]["verdict"] == "warn" and led in checks["checks"]["message"]
 
-    run = repo.start()
+    begun = repo.cli("start", "--task", "work", "--format", "json")
+    assert led in begun.stderr, "while it can still be cancelled"
+    run = Run(repo, begun.json()["run_id"])
     manifest = run.wait()
     assert manifest["status"] == "succeeded"
     assert led in manifest["reason"]["message"] and "PYTHONPATH" in manifest["reason"]["hint"]

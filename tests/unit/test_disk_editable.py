@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.disk.editable import lead
+from runner.disk.editable import first_lead, lead
 
 FINDER = "import __editable___pkg_finder; __editable___pkg_finder.install()"
 
@@ -191,6 +191,9 @@ def test_other_repositories_and_folders_that_are_gone_are_no_other_checkout(
     place.installed(f"{other}/src\n{place.repo}/gone\n{place.tree}/src")
     assert place.led("pytest") is None
     assert place.led("pytest", PYTHONPATH=f"{place.repo}/src") == "src"
+    place.installed("")
+    env = {**place.env, "PYTHONPATH": f"{place.repo}/src"}
+    assert first_lead([["pytest"]], env, str(place.repo), is_apart=True) is None, "it may not be passed on"
 
 
 def test_a_check_in_place_is_led_to_another_work_tree_of_the_user(place: Place) -> None:

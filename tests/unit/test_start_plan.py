@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +268,20 @@ def test_it_is_told_before_the_start_where_commits_would_be_in_nobodys_name(
         monkeypatch.setenv(name, value)
     desk.settings(f"commit = {commits}")
     desk.commit()
-    told = [*start_plan.notes(desk.prepare())]
+    told = [*start_plan.notes(desk.prepare(), {})]
     assert ["by `runner`" in one for one in told] == [True] * is_told
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_it_is_told_before_the_start_where_checks_would_import_from_elsewhere(
+    desk: Desk, at_once: int
+) -> None:
+    desk.settings(f"max_parallel = {at_once}\ncommit = false")
+    check = f'verify = [["env", "PYTHONPATH={desk.root}", "{sys.executable}", "tests/ok.py"]]'
+    plan = desk.file("p.toml", toml(unit(1, 'files = ["src/1.py"]', check)))
+    desk.commit()
+    told = [one for one in start_plan.notes(desk.prepare(file=plan), desk.env) if "checks_elsewhere" in one]
+    assert [f"imports from {desk.root}" in one for one in told] == [True] * (at_once == 2)
 
 
 def test_a_branch_of_somebody_else_is_refused(desk: Desk) -> None:
