@@ -19,8 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_OWN_PLACES = {"tox", "nox", "uvx", "pipx", "npx", "npm", "cargo", "go"}
-"""They make environments of their own for what they start, or start no Python."""
+_OWN_PLACES = {"tox", "nox", "uvx", "pipx"}
+"""They make environments of their own for what they start."""
 _LAUNCHERS = {"uv", "poetry", "pdm", "pipenv", "hatch", "rye", "pixi"}
 _READERS = {"mypy", "ruff", "black", "isort", "flake8", "pyflakes", "pycodestyle", "bandit", "pip", "build"}
 """They import nothing of what they look at."""
@@ -59,13 +59,15 @@ def lead(
     if tree is None or python is None:
         return None
     ours = _shared(tree)
-    for found in (*_of_variable(words, env, cwd), *_of_environment(python, env)):
+    named = [path for value in _values("PYTHONPATH", words, env) for path in value.split(":")]
+    leads = (Lead("PYTHONPATH", path) for path in named if os.path.isabs(path))
+    for found in (*leads, *_of_environment(python, env)):
         folder = os.path.realpath(found.folder)
         root = git_root(folder) if os.path.isdir(folder) else None
         if root is None or (root == tree and not is_apart) or _shared(root) != ours:
             continue
         own = os.path.normpath(os.path.join(tree, os.path.relpath(folder, root)))
-        if not _comes_first(own, words, cwd, tree):
+        if not _comes_first(own, words, env, cwd, tree):
             return found
     return None
 
@@ -123,9 +125,9 @@ def _runs(path: str | None, env: Mapping[str, str]) -> str | None:
     if _is_python(path):
         return path
     words = shebang(path)
-    if words[:1] == ["/bin/sh"] and len(line := _text(path, 4096).split("\n")[1:2]) == 1:
-        words = line[0].replace("'''exec' ", "", 1).replace('"', " ").split()  # pip, for a path that is long
-    for word in words[:2]:
+    if words == ["/bin/sh"]:  # as pip and uv write it for a path that is long
+        words = "".join(_text(path, 4096).split("\n")[1:2]).translate(_SEPARATORS).split()
+    for word in words[:3]:
         if _is_python(word):
             return word if "/" in word else on_path(word, env)
     return None
@@ -136,13 +138,9 @@ def _is_python(path: str) -> bool:
     return name.rstrip("0123456789.") in ("python", "pypy")
 
 
-def _of_variable(words: Sequence[str], env: Mapping[str, str], cwd: str) -> Iterator[Lead]:
-    for value in (*_values(words, "PYTHONPATH="), env.get("PYTHONPATH", "")):
-        yield from (Lead("PYTHONPATH", path) for path in value.split(":") if os.path.isabs(path))
-
-
-def _values(words: Sequence[str], start: str) -> Iterator[str]:
-    return (word.removeprefix(start) for word in words if word.startswith(start))
+def _values(name: str, words: Sequence[str], env: Mapping[str, str]) -> Iterator[str]:
+    yield from (word[len(name) + 1 :] for word in words if word.startswith(f"{name}="))
+    yield env.get(name, "")
 
 
 def _of_environment(python: str, env: Mapping[str, str]) -> Iterator[Lead]:
@@ -176,11 +174,11 @@ def _sites(python: str, env: Mapping[str, str]) -> list[str]:
     return [*own, *known, f"{prefix}/lib/python3/dist-packages"]
 
 
-def _comes_first(own: str, words: Sequence[str], cwd: str, tree: str) -> bool:
+def _comes_first(own: str, words: Sequence[str], env: Mapping[str, str], cwd: str, tree: str) -> bool:
     """Whether Python looks into that folder of the work tree before; True too where nobody can know."""
     first, texts = [], [_text(f"{tree}/{name}") for name in _SETTINGS]
-    for value in (*_values(words, "PYTHONPATH="), *_values(words, "pythonpath=")):
-        first += [path for path in value.split(":") if not os.path.isabs(path)]
+    for value in (*_values("PYTHONPATH", words, env), *_values("pythonpath", words, {})):
+        first += [path for path in value.split(":") if path and not os.path.isabs(path)]
     for n, word in enumerate(words):
         if _is_python(word):
             given = [*words[n + 1 : n + 4], ""]

@@ -180,6 +180,31 @@ def test_an_environment_of_the_trees_own_leads_nowhere_and_a_copy_of_yours_does(
     long = f'#!/bin/sh\n\'\'\'exec\' "{place.venv}/bin/python" "$0" "$@"\n'
     (own / "bin" / "pytest").write_text(long)
     assert place.led(".venv/bin/pytest") == "src"
+    (own / "bin" / "pytest").write_text(long.replace('"', "'", 2))
+    assert place.led(".venv/bin/pytest") == "src"
+
+
+@pytest.mark.parametrize("where", ["venv with the packages of the system", "home", "prefix", "of Debian"])
+def test_packages_of_a_python_without_an_environment_are_known_too(
+    place: Place, tmp_path: Path, where: str
+) -> None:
+    python = tmp_path / "opt" / "bin" / "python3.12"
+    python.parent.mkdir(parents=True)
+    python.write_text("")
+    python.chmod(0o755)
+    site = {"home": ".local/lib/python3.12/site", "of Debian": "opt/lib/python3/dist"}
+    folder = tmp_path / f"{site.get(where, 'opt/lib/python3.12/site')}-packages"
+    folder.mkdir(parents=True)
+    (folder / "pkg.pth").write_text(f"{place.repo}/src\n")
+    started = python
+    if where.startswith("venv"):
+        started = place.venv / "bin" / "python3"
+        started.symlink_to(python)
+        (place.venv / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
+    assert place.led(str(started), "tests/test_it.py") == "src"
+    if where.startswith("venv"):
+        (place.venv / "pyvenv.cfg").write_text("include-system-site-packages = false\n")
+        assert place.led(str(started), "tests/test_it.py") is None
 
 
 def test_other_repositories_and_folders_that_are_gone_are_no_other_checkout(
@@ -191,6 +216,7 @@ def test_other_repositories_and_folders_that_are_gone_are_no_other_checkout(
     place.installed(f"{other}/src\n{place.repo}/gone\n{place.tree}/src")
     assert place.led("pytest") is None
     assert place.led("pytest", PYTHONPATH=f"{place.repo}/src") == "src"
+    assert place.led("pytest", PYTHONPATH=f"src:{place.repo}/src") is None
     place.installed("")
     env = {**place.env, "PYTHONPATH": f"{place.repo}/src"}
     assert first_lead([["pytest"]], env, str(place.repo), is_apart=True) is None, "it may not be passed on"
