@@ -101,8 +101,10 @@ def _settled(snapshot: Snapshot, protect: list[str]) -> list[str]:
     since_ns = os.stat(log).st_ctime_ns  # by the clock of the file system
     now = changed(snapshot)
     found = sorted((*now.names, *now.unrecorded))
+    if now.head_moved or now.branch_moved:
+        found.append("HEAD, which moved")
     if not found:
-        settle(snapshot, now.ignored, protect, since_ns)
+        settle(snapshot, now.position, now.ignored, protect, since_ns)
     return found
 
 

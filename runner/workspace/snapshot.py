@@ -182,9 +182,14 @@ def take(
     return snapshot
 
 
-def settle(snapshot: Snapshot, ignored: Untracked, protect: Collection[str], since_ns: int) -> None:
-    """What git ignores was made at `since_ns` by what ran before the agent, and is none of its changes."""
+def settle(
+    snapshot: Snapshot, position: Position, ignored: Untracked, protect: Collection[str], since_ns: int
+) -> None:
+    """What git ignores was made at `since_ns` by what ran before the agent, and it moved the refs to where
+    `position` has them: none of that is a change of the agent.
+    """
     settled = snapshot.replace(
+        position=position,
         ignored=ignored.ignored,
         ignored_files=ignored.ignored_files,
         guarded=_guarded(snapshot.shadow, ignored.ignored, ignored.repositories, protect),

@@ -60,6 +60,10 @@ def test_a_work_tree_is_prepared_before_the_agent_and_its_logs_are_sealed(repo: 
         (["sh", "-c", "echo > new"], "files that git does not ignore: new"),
         (["sh", "-c", "echo >> .gitignore"], "files that git does not ignore: .gitignore"),
         (["./not-there"], "could not be run"),
+        (
+            ["sh", "-c", "git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x"],
+            "HEAD, which moved",
+        ),
     ],
 )
 def test_no_agent_starts_where_the_work_tree_could_not_be_prepared(
@@ -93,6 +97,30 @@ def test_what_was_prepared_is_no_change_of_the_agent_and_what_it_does_to_it_is(r
     changed = {"nothing": None, "edits": [".venv/bin/check"], "adds": [".venv/bin/other"]}[does]
     assert found.get("changed_ignored") == changed
     assert ("check_changed" in found) is (does == "edits")
+
+
+@pytest.mark.parametrize(
+    ("before", "agent", "moved"),
+    [
+        ("git tag made", "", None),
+        ("git branch made", "git tag other", ["refs/tags/other"]),
+        ("git update-ref refs/remotes/origin/made HEAD", "git tag -d made 2>&1", None),
+        ("git tag made", "git tag -d made", ["refs/tags/made"]),
+    ],
+)
+@pytest.mark.parametrize("when", ["prepare", "baseline"])
+def test_refs_that_moved_before_the_agent_are_no_change_of_it(
+    repo: Repo, when: str, before: str, agent: str, moved: list[str] | None
+) -> None:
+    commit(repo.root, **{".gitignore": ".runs/\n"})
+    repo.quick_codex(before=f"{agent}\n")
+    once = json.dumps([["sh", "-c", f'[ -e "$HOME/once" ] || {{ touch "$HOME/once"; {before}; }}']])
+    key = f"prepare = {once}" if when == "prepare" else f"verify = {once}"
+    repo.task(key, 'workspace = "worktree"')
+    run = repo.start(*(["--baseline"] if when == "baseline" else []))
+    assert run.wait()["status"] == ("rejected" if moved else "succeeded")
+    found = {one["code"]: one["evidence"] for one in run.ask("report").json()["findings"]}
+    assert found.get("refs_moved") == moved
 
 
 def test_the_users_own_tree_is_not_prepared(repo: Repo) -> None:
