@@ -10,11 +10,13 @@ from runner.plan import units
 from runner.text.problems import found
 
 _KIND = re.compile(
-    r"^[*_]{0,2}\[?(create|add|new|modify|update|edit|change|extend|delete|remove|rename|move|read|tests?)\]?"
+    r"^[*_]{0,2}\[?(create|add|new|modify|update|edit|change|extend|delete|remove|rename|move"
+    r"|read|references?|context|tests?)\]?"
     r"[*_]{0,2}\s*(?::[*_]{0,2}|(?=\s*[`\[]))\s*",
     re.IGNORECASE,
 )
-_KINDS = {"create": "create", "add": "create", "new": "create", "read": "read"}
+_KINDS = {"create": "create", "add": "create", "new": "create"}
+_KINDS |= dict.fromkeys(("read", "reference", "references", "context"), "read")
 _NEW = re.compile(
     r"^\s*(?:[-\u2013\u2014]\s*)?[(\[]?(?:new|created?|to create)\b(?:[^)\]]*[)\]]|$)", re.IGNORECASE
 )
@@ -24,10 +26,21 @@ _NOTHING = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_NOTHING = 1000
-_LEFT_ALONE = re.compile(r"^\W*(?:leave|don't|do not|never|not|keep|without)\b", re.IGNORECASE)
+_LEFT_ALONE = re.compile(r"^\W*(?:leave|don['\u2019]t|do not|never|not|keep|without|avoid)\b", re.IGNORECASE)
 _NEGATED = re.compile(
-    r"\b(?:leave|don't|do not|never|not|without|except|unchanged|untouched)\b", re.IGNORECASE
+    r"\b(?:leave|don['\u2019]t|do not|never|not|without|except|unchanged|untouched)\b"
+    r"|^\W*(?:all|anything|everything) but\b|^\W*(?:exclud\w+|out of scope|off[- ]limits|frozen|look at)\b",
+    re.IGNORECASE,
 )
+_SPARED = re.compile(
+    r"^[\s,;:.(\[*_\u2013\u2014-]*"
+    r"(?:(?:is|are|must|should|shall|may|stays?|remains?|left|kept|to|be|both|all|do|for|please)\s+)*"
+    r"(?:(?:don['\u2019]t|not|never|no)\s+(?:to\s+)?(?:be\s+)?(?:touch|edit|modif|chang)\w*|unchanged|untouched"
+    r"|frozen|left alone|read[- ]?only|off[- ]limits|out of scope|reference|context|as(?: it)?[- ]is)"
+    r"(?:\s+(?:it|this|here|only))*(?:\s*[).,;:!\]*_]+\s*|\s*$)",
+    re.IGNORECASE,
+)
+"""What is said behind the name of a file that is not to be changed."""
 _COMPARED = re.compile(r"\b(?:see|like|from|mirrors?|as in|cf|compare|follow(?:s|ing)?)\b", re.IGNORECASE)
 _BETWEEN = re.compile(r"^(?:\s*(?:,|;|&|\+|/|and|or)\s*|\s+)$")
 _REMARK = re.compile(r"^\s*\([^()]*(?:\([^()]*\)[^()]*)*\)")
@@ -42,9 +55,15 @@ _MOST_BRACES = 64
 
 
 def kind_of_list(text: str) -> str | None:
-    """The kind of the items below an item that is nothing but `Create:`."""
+    """The kind of the items below an item that is nothing but `Create:` or `Do not touch:`."""
     said = _KIND.match(text)
+    if said is None and _spares_its_list(text):
+        return "read"
     return None if said is None or text[said.end() :].strip() else _KINDS.get(said[1].lower(), "modify")
+
+
+def _spares_its_list(text: str) -> bool:
+    return text.rstrip("*_ ").endswith(":") and bool(_NEGATED.search(text) or _SPARED.match(text))
 
 
 def with_kind(text: str, kind: str) -> str:
@@ -67,7 +86,7 @@ class FileItem:
         text = _BOLD.sub(r"\2", text[said.end() :] if said else text).replace("<br>", ", ")
         if "~~" in text:
             self.unclear.append(f"found {found(text)}, which is struck out")
-        elif _LEFT_ALONE.match(text):
+        elif _LEFT_ALONE.match(text) or _spares_its_list(text):
             self.has_remark = True
         elif len(text) > _LONGEST_NOTHING or not _NOTHING.match(text.strip("*_") or text):
             self._read(_pieces(text))
@@ -82,6 +101,12 @@ class FileItem:
             after = pieces[at + 1][0] if at + 1 < len(pieces) and not pieces[at + 1][1] else ""
             if is_name and not self.is_over:
                 kind = "create" if _NEW.match(after) and self.kind == "modify" else self.kind
+                spared = _SPARED.match(after)
+                # Without a sign behind it, it is said of the name that follows.
+                if spared and (at + 2 >= len(pieces) or spared[0].rstrip()[-1:] in ").,;:!]"):
+                    kind, self.has_remark = "read", True
+                    if self.paths or spared.end() < len(after):
+                        self.unclear.append(f"{found(piece + after)}: is this file to be changed?")
                 self.paths += [(path, kind) for path in self._meant(piece)]
             elif not is_name and not self.is_over:
                 self._between(piece)

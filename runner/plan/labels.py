@@ -72,6 +72,12 @@ _LIKE = re.compile(
     r"|\s(?:[a-h]|one|two|three|four|five|six)\b)|(?:IU-?|U|T)\d|<task\b)",
     re.IGNORECASE,
 )
+_SPARING = re.compile(
+    r"\([^)]*\b(?:not|don['\u2019]t|never|no|unchanged|untouched|frozen|read[- ]?only|reference"
+    r"|out of scope)\b",
+    re.IGNORECASE,
+)
+"""What makes the contrary of a label: `Files (do not modify)`."""
 _BOX = re.compile(r"^\[([^\]\s\w]|[ xX\u2713\u2714])\]\s+(.*)$")
 _REFERENCE = re.compile(
     rf"\b{_WORD}{NUMBER}\b(?:\s*(?:,|;|and|&|\+|to|through|\.\.\.?|[-\u2013\u2014])*\s*{_WORD}?{NUMBER}\b(?!\.?\w))*",
@@ -127,7 +133,7 @@ def label_of(text: str) -> Label | None:
 
 def field_of(name: str) -> str | None:
     """The field that a name means: `files:create`, "" for what decides nothing, None if it is not known."""
-    if len(name) > _LONGEST_NAME:
+    if len(name) > _LONGEST_NAME or _SPARING.search(name):
         return None
     word = re.sub(r"\s*\(.*?\)", "", name).strip(" *_#:").lower()
     word = re.sub(r"^\W+", "", re.sub(r"[_-]", " ", word) if word not in _FIELDS else word)

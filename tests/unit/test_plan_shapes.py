@@ -382,6 +382,9 @@ def test_dependencies_that_can_be_read_in_two_ways_are_told(value: str) -> None:
         ("- Files: `a.py`; depends on U1", "it speaks of an order of U2 and U1"),
         ("**Depends on:** U1 | **Verify:** `make`", "`Verify` stands behind another label"),
         ("`Depends on:` U1", "it speaks of an order of U2 and U1"),
+        ("**Files (read-only):** `a.py`", "no known label"),
+        ("**Files (do not modify):**\n- `a.py`", "no known label"),
+        ("**Files to leave alone:** `a.py`", "no known label"),
         ("**Verify:** all of it, e.g. with `pytest -q tests`", "is not run"),
     ],
 )
@@ -515,6 +518,43 @@ def test_an_entry_of_a_file_list_gives_its_paths_and_nothing_else(
         assert not found.unclear
 
 
+@pytest.mark.parametrize(
+    ("item", "modify", "read"),
+    [
+        ("`x.py` (do not modify)", "", "x.py"),
+        ("`x.py` (don\u2019t edit)", "", "x.py"),
+        ("`x.py` \u2014 DO NOT EDIT", "", "x.py"),
+        ("`x.py` (unchanged)", "", "x.py"),
+        ("`x.py` must stay unchanged", "", "x.py"),
+        ("`x.py` is frozen", "", "x.py"),
+        ("`x.py` is not to be modified here", "", "x.py"),
+        ("`x.py` stays as it is", "", "x.py"),
+        ("`x.py`: no changes", "", "x.py"),
+        ("`x.py` (read-only)", "", "x.py"),
+        ("`x.py` - reference only", "", "x.py"),
+        ("src/x.py (left alone)", "", "src/x.py"),
+        ("**`x.py`** *(do not modify)*", "", "x.py"),
+        ("Reference: `x.py`", "", "x.py"),
+        ("Context: `x.py`, `y.py`", "", "x.py y.py"),
+        ("`x.py` (unchanged), `a.py`", "a.py", "x.py"),
+        ("`a.py`; don't touch `x.py`", "a.py", ""),
+        ("Don\u2019t touch `x.py`", "", ""),
+        ("Avoid `x.py`", "", ""),
+        ("`a.py` - do not change its public names", "a.py", ""),
+        ("`a.py` (read-only mode comes to it)", "a.py", ""),
+        ("`a.py` without a change of its output", "a.py", ""),
+        ("`src/frozen.py`, `src/read-only.py`", "src/frozen.py src/read-only.py", ""),
+    ],
+)
+def test_a_file_that_is_not_to_be_changed_is_none_that_may_be_written(
+    item: str, modify: str, read: str
+) -> None:
+    found = reading(f"### U1. A\n\n**Files:**\n- {item}\n")
+    files = found.plan.units[0].files
+    assert (files.create, files.modify, files.read) == ((), tuple(modify.split()), tuple(read.split()))
+    assert not found.unclear
+
+
 def test_a_list_in_a_file_list_has_the_kind_of_its_item() -> None:
     page = (
         "### U1. A\n**Files:**\n- Create:\n  - `a.py`\n  - Read: `r.py`\n- **Read:**\n  - `b.py`\n- `c.py`\n"
@@ -522,6 +562,15 @@ def test_a_list_in_a_file_list_has_the_kind_of_its_item() -> None:
     for text in (page, page.replace("- Create", "- *Create*"), f"{page}\nRead:\n- `d.py`\n"):
         files = reading(text).plan.units[0].files
         assert (files.create, files.modify) == (("a.py",), ("c.py",)) and files.read[:2] == ("r.py", "b.py")
+
+
+@pytest.mark.parametrize(
+    "head", ["Do not touch:", "**Don't modify:**", "Unchanged:", "*Read-only*:", "Frozen:"]
+)
+def test_what_stands_below_a_heading_of_a_list_that_spares_it_may_not_be_written(head: str) -> None:
+    page = f"### U1. A\n**Files:**\n- Modify:\n  - `a.py`\n- {head}\n  - `x.py`\n- `b.py`\n"
+    files = reading(page).plan.units[0].files
+    assert (files.modify, files.read) == (("a.py", "b.py"), ("x.py",))
 
 
 @pytest.mark.parametrize(
@@ -536,6 +585,12 @@ def test_a_list_in_a_file_list_has_the_kind_of_its_item() -> None:
             "~~`a.py`~~",
             "See `docs/x.md`",
             "Everything except `a.py`",
+            "All but `a.py`",
+            "Out of scope: `a.py`",
+            "Excluded: `a.py`",
+            "Look at `a.py`",
+            "`a.py`, `b.py` (both frozen)",
+            "`a.py` - do not change, only add to it",
             "`@/lib/a`",
             "`C:/a.py`",
         ),
