@@ -5,10 +5,10 @@ The files in `tests/data/plans` have the shapes of public planners, in our own w
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
+from support.waiting import ends_within
 
 from runner.errors import PlanInvalid
 from runner.plan import load
@@ -629,17 +629,8 @@ def test_a_path_in_toml_that_may_be_none_is_told(path: str) -> None:
 )
 def test_no_line_of_a_plan_takes_for_ever(line: str) -> None:
     """The plan of a stranger is read before anybody trusts it."""
-
-    def give_up(*_: object) -> None:
-        raise AssertionError("it is still being read")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(20)
-    try:
+    with ends_within(20, "the reading"):
         found = parse(f"### U1. A\n\n{line}\n")
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
     assert found.units, "and it hides no unit"
 
 

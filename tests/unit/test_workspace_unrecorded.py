@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.waiting import ends_within
 from support.work import Work
 
 from runner.errors import Conflict
@@ -18,6 +19,12 @@ from runner.workspace.files import LARGEST_FILE, entry_at, too_large
 from runner.workspace.rollback import roll_back
 
 GIB = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def is_not_read_to_its_end() -> Iterator[None]:
+    with ends_within(60, "a read of what has no end"):
+        yield
 
 
 @pytest.fixture
