@@ -210,12 +210,19 @@ def test_without_its_supervisor_a_parent_still_takes_its_children_along(repo: Re
 
 
 def test_a_child_that_is_deaf_has_its_own_patience_after_its_parents_end(repo: Repo) -> None:
-    """The parent ends at once and its end tells its child again: that is no second cancel."""
+    """The parent ends at once and its end tells its child again: that is no second cancel. The child goes on
+    until nobody owns its parent any more.
+    """
     family(repo)
     repo.codex(
         f"""cat > /dev/null
 {THREAD}
-patience() {{ [[ "$RUNNER_MANIFEST" == */child/* ]] && sleep 1 && touch "$HOME/finished"; exit 0; }}
+patience() {{
+    [[ "$RUNNER_MANIFEST" == */child/* ]] || exit 0
+    until flock -n "{repo.runs_folder}"/work/cli/*/run.lock true; do sleep 0.05; done
+    touch "$HOME/finished"
+    exit 0
+}}
 trap patience INT
 touch "$HOME/begun-${{RUNNER_RUN_ID##*-}}"
 while :; do sleep 0.05; done
