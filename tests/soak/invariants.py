@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 
-from scene import SECRET, WITHIN_S, Scene
+from scene import SECRET, Scene
 from support import processes
 from support.repo import Run
 
@@ -13,18 +12,18 @@ from support.repo import Run
 def settles(scene: Scene) -> None:
     """Every run comes to its end once its agent may go on, and then nothing of it is left."""
     scene.repo.open_gate()
-    deadline = time.monotonic() + WITHIN_S
     for run in scene.repo.runs():
-        while run.folder.exists() and _phase(scene, run) not in ("done", None):
-            if time.monotonic() > deadline:
-                scene.violates(f"{run.id} has no end within {WITHIN_S:g} s: {_phase(scene, run)}")
-                break
-            time.sleep(0.05)
+        if not scene.until(lambda run=run: _is_over(scene, run), f"the end of {run.id}"):
+            scene.violates(f"it is {_phase(scene, run)}")
     scene.cli("reap")
     _nothing_is_left(scene)
     for run in scene.repo.runs():
         if (run.folder / "manifest.json").is_file():
             _is_sound(scene, run)
+
+
+def _is_over(scene: Scene, run: Run) -> bool:
+    return not run.folder.exists() or _phase(scene, run) in ("done", None)
 
 
 def _phase(scene: Scene, run: Run) -> str | None:
@@ -36,13 +35,9 @@ def _phase(scene: Scene, run: Run) -> str | None:
 
 
 def _nothing_is_left(scene: Scene) -> None:
-    deadline = time.monotonic() + 30.0
-    while left := processes.of_folder(scene.repo.base):
-        if time.monotonic() > deadline:
-            names = [f"{one.pid} {' '.join(one.words)[:120]}" for one in left]
-            scene.violates(f"processes are left: {names}")
-            return
-        time.sleep(0.05)
+    if not scene.until(lambda: not processes.of_folder(scene.repo.base), "the end of all processes", 30.0):
+        left = processes.of_folder(scene.repo.base)
+        scene.violates(f"processes are left: {[f'{one.pid} {one.words}'[:120] for one in left]}")
 
 
 def _is_sound(scene: Scene, run: Run) -> None:

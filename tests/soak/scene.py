@@ -11,7 +11,6 @@ import random
 import shutil
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from support import processes
 from support.processes import Seen
 from support.repo import RUNNER, Repo, Run
+from support.waiting import wait_until
 
 from runner.disk.files import read
 
@@ -86,8 +86,8 @@ class Scene:
         )
         if kill_when is not None:
             kill_after = 0.0
-            while process.poll() is None and not kill_when():
-                time.sleep(0.001)
+            with contextlib.suppress(AssertionError):  # it may come to its end first
+                wait_until(lambda: process.poll() is not None or kill_when(), WITHIN_S)
         try:
             out, err = process.communicate(timeout=WITHIN_S if kill_after is None else kill_after)
         except subprocess.TimeoutExpired:
@@ -134,8 +134,12 @@ class Scene:
         return answers
 
     def pause(self, most_s: float) -> None:
-        """A moment of this trial's choice."""
-        time.sleep(self.rng.uniform(0, most_s))
+        """A moment of this trial's choice: the chance of it is what is tried."""
+        self.passes(self.rng.uniform(0, most_s))
+
+    def passes(self, seconds: float) -> None:
+        """So much time, where that itself is what is tried."""
+        self._is_over.wait(seconds)
 
     def kill(self, run: Run, name: str) -> bool:
         """SIGKILL to the `supervisor` or the `process` of the run, if it is there."""
@@ -147,14 +151,17 @@ class Scene:
         return False
 
     def until(self, condition: Callable[[], Any], what: str, within: float = WITHIN_S) -> bool:
-        deadline = time.monotonic() + within
-        while time.monotonic() < deadline:
+
+        def is_so() -> bool:
             with contextlib.suppress(OSError, ValueError, KeyError):
-                if condition():
-                    return True
-            time.sleep(0.01)
-        self.violates(f"{what} did not come true within {within:g} s")
-        return False
+                return bool(condition())
+            return False
+
+        try:
+            return wait_until(is_so, within, what)
+        except AssertionError as error:
+            self.violates(str(error))
+            return False
 
     # -- what is seen --------------------------------------------------------------------------------
 
