@@ -249,7 +249,7 @@ def test_each_attempt_of_a_run_with_a_closing_turn_has_its_own(repo: Repo) -> No
 
 
 def test_a_budget_is_one_for_all_attempts(repo: Repo) -> None:
-    script = answers(43, 600) + call("sleep 1", spends(600)) + hung
+    script = answers(43, 600) + call("true", spends(600)) + hung
     lines = (FINAL, CHECK, "limits = { tokens = 1000 }", "retries = 1")
     run = starts(repo, script, *lines, more=FRESH)
     waited = run.ask("wait")

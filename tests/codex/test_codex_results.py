@@ -217,7 +217,8 @@ def test_an_end_that_nobody_saw_is_lost_and_the_change_is_kept(repo: Repo) -> No
 def test_a_spent_budget_warns_and_then_ends_the_run_and_the_tokens_are_known_after_the_kill(
     repo: Repo,
 ) -> None:
-    turns = WORK + "".join(call(f"sleep 0.7; echo {n}", spends(400)) for n in range(3)) + hung
+    told = f"until grep -qs warning '{repo.runs_folder}'/work/cli/*/events.jsonl; do sleep 0.05; done"
+    turns = WORK + "".join(call(text, spends(400)) for text in ("echo 1", told, "echo 3")) + hung
     run = starts(repo, turns, FINAL, "limits = { tokens = 1000 }")
     found = judged(run, 7, "failed", "over_budget", "budget_exceeded")
     assert not is_kept(repo)

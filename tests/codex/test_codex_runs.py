@@ -181,10 +181,14 @@ def test_a_prompt_of_the_longest_length_reaches_the_model(repo: Repo) -> None:
 
 
 def test_two_runs_at_once_share_one_home(repo: Repo) -> None:
-    repo.script('[[turns]]\nshell = "sleep 0.5; echo both"\n[[turns]]\nmessage = "{last_output}"\n')
+    wait = f"until test -e '{repo.home}/gate'; do sleep 0.05; done"
+    repo.script(f'[[turns]]\nshell = "{wait}; echo both"\n[[turns]]\nmessage = "{{last_output}}"\n')
     repo.config('[tasks.work]\nprompt = "x"\nrehearse = "play.toml"\n')
     with ThreadPoolExecutor() as pool:
         runs = list(pool.map(lambda _: repo.start(), range(2)))
+    for run in runs:
+        wait_until(lambda run=run: [seen for seen in run.tree() if wait in seen.words[-1]], what="its call")
+    repo.open_gate()
     ended = [run.wait() for run in runs]
     assert [manifest["status"] for manifest in ended] == ["succeeded"] * 2
     assert [manifest["last_message"] for manifest in ended] == ["both"] * 2

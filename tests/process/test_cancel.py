@@ -295,14 +295,13 @@ def test_a_child_that_writes_without_end_is_cancelled_in_time(repo: Repo) -> Non
 
 
 HALF_DEAD = """
-import ctypes, os, signal, sys, threading, time
+import ctypes, os, signal, threading
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
 def go_on():
     with open(os.environ["HOME"] + "/half", "w") as file:
         file.write(str(os.getpid()))
-    while True:
-        time.sleep(0.1)
+    threading.Event().wait()
 threading.Thread(target=go_on).start()
 ctypes.CDLL(None).syscall(60, 0)  # exit(2): this thread alone (x86-64)
 """

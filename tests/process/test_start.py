@@ -615,12 +615,15 @@ def test_a_start_that_reads_for_long_says_what(repo: Repo) -> None:
     git = repo.bin / "git"
     git.write_text(
         '#!/bin/sh\ncase " $* " in *" for-each-ref "*|*" rev-parse "*) ;; *" ls-files "*|*" config "*)\n'
-        '[ -e "$HOME/waited" ] || { touch "$HOME/waited"; sleep 6; };; esac\nexec /usr/bin/git "$@"\n'
+        'touch "$HOME/waits"; for n in $(seq 999); do grep -q still "$HOME/said" && break; sleep 0.05; done\n'
+        ';; esac\nexec /usr/bin/git "$@"\n'
     )
     git.chmod(0o755)
-    done = repo.cli("start", "work", "--sandbox", "workspace-write", "--wait")
-    assert done.status == 0 and (repo.home / "waited").exists()
-    assert f"still reading the files of {repo.root}" in done.stderr
+    command = (RUNNER, "start", "work", "--sandbox", "workspace-write", "--wait")
+    with repo.note("said").open("w") as said:
+        done = subprocess.run(command, cwd=repo.root, env=repo.env, stderr=said, timeout=120)
+    assert done.returncode == 0 and repo.note("waits").exists()
+    assert f"still reading the files of {repo.root}" in repo.note("said").read_text()
 
 
 @pytest.mark.parametrize("sandbox", ["read-only", "workspace-write"])

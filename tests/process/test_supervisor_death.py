@@ -440,16 +440,20 @@ def catch_the_owner(repo: Repo, starting: subprocess.Popen[bytes]) -> Seen | Non
 
 def test_an_owner_that_is_killed_before_it_is_one_leaves_no_riddle(repo: Repo) -> None:
     """Between the fork and the exec it makes the files, starts the child and writes down who that is."""
-    repo.quick_codex(before='echo "$RUNNER_RUN_ID" >> "$HOME/ran"; sleep 0.1')
+    waits = 'until [ -e "$HOME/go" ]; do sleep 0.01; done'
+    repo.quick_codex(before=f'echo "$RUNNER_RUN_ID" >> "$HOME/ran"; {waits}')
     repo.task()
+    repo.note("go").touch()
     repo.start().wait()
     for delay_ms in (0, 0.5, 1, 1.5, 2, 3, 4, 6):
         known = {run.id for run in repo.runs()}
+        repo.note("go").unlink()
         with repo.process("start", "--task", "work", "--format", "json") as starting:
             owner = catch_the_owner(repo, starting)
             threading.Event().wait(delay_ms / 1000)
             if owner is not None:
                 kill(owner)
+            repo.note("go").touch()
             starting.communicate(timeout=20)
         for run in repo.runs():
             if run.id not in known:

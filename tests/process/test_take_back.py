@@ -24,7 +24,11 @@ def rejected(repo: Repo, before: str, *keys: str) -> Run:
     return repo.start(*WRITING)
 
 
-@pytest.mark.parametrize("before", ["", "kill -STOP $PPID; sleep 0.1"], ids=["fast", "supervisor stopped"])
+@pytest.mark.parametrize(
+    "before",
+    ["", "kill -STOP $PPID; until grep -q '^State:.T' /proc/$PPID/status; do :; done"],
+    ids=["fast", "supervisor stopped"],
+)
 def test_the_change_of_an_agent_that_ends_before_its_supervisor_is_up_is_taken_back(
     repo: Repo, before: str
 ) -> None:

@@ -121,7 +121,7 @@ def test_ctrl_c_of_the_whole_terminal_does_not_reach_the_run(repo: Repo) -> None
     """A terminal signals the foreground group: neither child nor supervisor may be in it."""
     repo.codex(PER_RUN)
     repo.task()
-    script = f'"{RUNNER}" start --task work --wait & sleep 0.01; wait'
+    script = f'"{RUNNER}" start --task work --wait & wait'
     with subprocess.Popen(
         ["bash", "-c", script],
         cwd=repo.root,

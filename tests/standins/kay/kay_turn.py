@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ MAX_LIFE_S = 900.0  # of a hanging run or a stubborn grandchild that a test forg
 REPEAT_PAUSE_S = 0.02
 CHUNK_CHARS = 64 * 1024
 BASELINE_TOKENS = 4000
+_NEVER = threading.Event()
 CONTEXT_WINDOW = 272000
 CHARS_PER_TOKEN = 4
 ANSI_TEXT = (
@@ -73,9 +75,9 @@ class Turn:
         for number, command in enumerate(behaviour.shell, start=1):
             self._run_shell(f"call_{number}", command)
         self._misbehave(prompt, api_key)
-        time.sleep(behaviour.delay_s)
+        _NEVER.wait(behaviour.delay_s)
         if behaviour.hang:
-            time.sleep(MAX_LIFE_S)
+            _NEVER.wait(MAX_LIFE_S)
         answer = compose_answer(behaviour, prompt.sent, earlier_messages=earlier_messages)
         if prompt.review:
             answer = f"No issues reported. {answer or ''}".strip()
@@ -155,7 +157,7 @@ class Turn:
             self._printer.event("background_event", message=line)
             done += 1
             if done != times:
-                time.sleep(REPEAT_PAUSE_S)
+                _NEVER.wait(REPEAT_PAUSE_S)
 
     def _start_grandchild(self) -> None:
         """Starts what ignores SIGTERM and SIGINT and holds stdout open; its id is in a file."""
