@@ -37,6 +37,7 @@ _RUNS = re.compile(
     r"(?:\W*(?:(?:all\s+)?pass(?:es)?|succeeds?|(?:is|are|stays?)\s+(?:green|clean)|exits?(?:\s+with)?\s+0))?\W*$",
     re.IGNORECASE,
 )
+_CROSSED = re.compile(r"~~|[?\u274c\u2716-\u2718\u26d4\U0001f6ab]|^\[[^\sxX\u2713\u2714]\]")
 _BARE_COMMAND = re.compile(
     r"(?:\$ )?(?:\./\S+|pytest|python3?|npm|npx|yarn|pnpm|make(?! sure)|cargo|go (?:test|vet|build)|ruff|mypy"
     r"|bun|uv|tox|node|bash|sh|dart|mvn|gradle|dotnet|rspec|bundle|rake|composer|jest|vitest|tsc|eslint)(?:\s|$)"
@@ -151,7 +152,9 @@ class FieldReader:
         """What is code alone is a command; a sentence says what has to be true, as a test scenario does."""
         for number, text in field.items:
             spans = [span.strip() for span in _CODE.findall(text)] or [""]
-            commands = spans if _RUNS.match(text) and (field.name == "verify" or " " in spans[0]) else []
+            is_crossed = _CROSSED.search(_CODE.sub("", text)) is not None
+            is_code = _RUNS.match(text) and not is_crossed
+            commands = spans if is_code and (field.name == "verify" or " " in spans[0]) else []
             field.commands += [(number, command) for command in commands]
             if commands:
                 continue
@@ -160,7 +163,9 @@ class FieldReader:
                 continue
             unit.setdefault("tests", []).append(text)
             if field.name == "verify" and (
-                any(re.match(r"[a-z./][\w./-]* \S", span) for span in spans) or _BARE_COMMAND.match(text)
+                (is_crossed and spans[0])
+                or any(re.match(r"[a-z./][\w./-]* \S", span) for span in spans)
+                or _BARE_COMMAND.match(text)
             ):
                 shown = found(text)
                 self.doubt(

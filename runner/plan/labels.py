@@ -74,7 +74,7 @@ _LIKE = re.compile(
 )
 _SPARING = re.compile(
     r"\([^)]*\b(?:not|don['\u2019]t|never|no|unchanged|untouched|frozen|read[- ]?only|reference"
-    r"|out of scope)\b",
+    r"|out of scope|manual|manually|optional)\b",
     re.IGNORECASE,
 )
 """What makes the contrary of a label: `Files (do not modify)`."""

@@ -266,7 +266,8 @@ class UnitReader(FieldReader):
                 self.doubt(line, f"`{label.name}` stands inside of another field and is a part of its text")
         if field is not None and self.belongs(field, line, depth, box):
             field.has_boxes = field.has_boxes or box is not None
-            self.add(field, line, text)
+            is_dropped = box not in (None, " ", "x")  # `[-]`: what that says of a command is for the field
+            self.add(field, line, line.text if is_dropped and field.name == "verify" else text)
             return
         if field is not None and (depth <= field.depth or field.name in DECISIVE):
             self.end_field()
