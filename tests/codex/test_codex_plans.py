@@ -52,7 +52,7 @@ def test_seven_units_fail_until_the_breaker_opens_and_go_on_once_a_person_resets
     done = in_words(repo, "--wait")
     assert done.status == 1
     assert f"1 of 7 batches done: 3 batches in a row have failed; left: {', '.join(LEFT)}" in done.stdout
-    assert "- batch 1 (U1): failed, verify_failed: `grep -qx x = 1 src/m1.py` exited with 1" in done.stdout
+    assert "- batch 1 (U1): failed, verify_failed: `grep -qx 'x = 1' src/m1.py` exited with 1" in done.stdout
     assert "- batch 5 (U5): failed, task_failed" in done.stdout
     assert "- batch 7 (U7): not started" in done.stdout
     assert "--resume --reset-breaker" in done.stderr
