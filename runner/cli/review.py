@@ -84,6 +84,8 @@ def run_accept(args: Namespace) -> int:
     ended = run.read_manifest()
     if ended.outcome != "succeeded" and ended.reason is not None:
         pen.note(f"the run was {ended.status}: {one_line(ended.reason.message, 200)}")
+    elif ended.reason is not None and ended.reason.hint is not None:  # a success with a but
+        pen.note(one_line(ended.reason.message, 300))
     return status
 
 

@@ -305,6 +305,8 @@ def test_a_check_that_imports_from_your_checkout_is_said_before_a_run_and_of_it(
     assert any("another checkout" in risk for risk in told["residual_risk"])
     assert [led in note for note in run.ask("verify").json()["verified"][0]["notes"]] == [True]
 
+    assert "but `" in repo.cli("accept", run.id).stderr
+
     command = ["env", "PYTHONPATH=src", *command]
     repo.task(f"verify = {json.dumps([command])}", 'workspace = "worktree"')
     assert repo.cli("check", "--format", "json").json()["notes"] == []
