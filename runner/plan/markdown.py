@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from runner.plan.labels import Label
 
 HINT = "docs/plans.md says how units and their fields are written"
-_SHELLS = ("", "bash", "sh", "shell", "console", "zsh", "shell-session", "terminal")
+_SESSIONS = ("console", "shell-session", "terminal")
+_SHELLS = ("", "bash", "sh", "shell", "zsh", *_SESSIONS)
 _DATA = ("", "yaml", "yml", "toml", "json")
 _IS_DONE = r"(?:done|completed?|finished|merged|shipped)\b"
 _WHERE_AND_WHEN = (
@@ -214,15 +215,10 @@ class UnitReader(FieldReader):
         field = self.field
         if field is not None and self.awaits(field, line):
             if field.name != "files" and line.info in _SHELLS:
-                command = ""
-                for number, row in enumerate(line.text.split("\n"), line.number + 1):
-                    command += row.strip().removeprefix("$ ")
-                    if command.endswith("\\"):
-                        command = command[:-1]
-                        continue
-                    if command and not command.startswith("#"):
-                        field.commands.append((number, command))
-                    command = ""
+                commands, printed = _typed(line)
+                field.commands += commands
+                for number, row in () if line.info in _SESSIONS else printed:
+                    self.doubt(number, f"{found(row)} has no `$`, so it is taken for what a command printed")
                 return
             self.doubt(line, f"a code block is not read as `{field.name}`")
         elif line.info in _DATA and (
@@ -358,6 +354,25 @@ class UnitReader(FieldReader):
             self.units[-1]["done"] = True
         elif not _OPEN.match(text):
             self.doubt(line, f"found the status {found(text)}; a unit that is done has the box [x]")
+
+
+def _typed(line: PageLine) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+    """The commands of a block of code and, where some have a prompt, the other lines: one printed these."""
+    commands, printed, command = [], [], ""
+    rows = [row.strip() for row in line.text.split("\n")]
+    has_prompt = any(row.startswith("$ ") for row in rows)
+    for number, row in enumerate(rows, line.number + 1):
+        if has_prompt and row and not command and not row.startswith(("$ ", "#")):
+            printed.append((number, row))
+            continue
+        command += row.removeprefix("$ ")
+        if command.endswith("\\"):
+            command = command[:-1]
+            continue
+        if command and not command.startswith("#"):
+            commands.append((number, command))
+        command = ""
+    return commands, printed
 
 
 def _dependency(row: str) -> str | None:

@@ -464,13 +464,23 @@ def test_the_name_of_a_unit_stands_before_its_goal() -> None:
         ("**Acceptance criteria:**\n- [ ] `make check` is green\n- [ ] it works", ["make check"]),
         ("**Tests:** `pytest -q tests`", ["pytest -q tests"]),
         ("**Tests:**\n```sh\npytest -q\n```", ["pytest -q"]),
-        ("**Verification:**\n```bash\n$ make a\n# b\nmake \\\n  c\n```", ["make a", "make c"]),
+        ("**Verification:**\n```bash\n$ make a\n# b\n$ make \\\n  c\n```", ["make a", "make c"]),
+        ("**Verification:**\n```bash\nmake a\n# b\nmake \\\n  c\n```", ["make a", "make c"]),
+        ("**Verify:**\n```console\n$ make a\nok\n\n$ make \\\n  c\ntest: ok\n```", ["make a", "make c"]),
+        ("**Verify:**\n```console\nmake a\nmake c\n```", ["make a", "make c"]),
         ("**Verification:**\n- The table exists", []),
     ],
 )
 def test_commands_are_found_where_checks_are_listed(text: str, commands: list[str]) -> None:
     found = reading(f"### U1. A\n\n{text}\n")
     assert [" ".join(one) for one in found.plan.units[0].verify] == commands and not found.unclear
+
+
+@pytest.mark.parametrize("info", ["bash", "", "sh"])
+def test_what_a_command_printed_is_none_and_in_a_script_a_doubt(info: str) -> None:
+    found = reading(f"### U1. A\n**Verify:**\n```{info}\n$ make a\ntrue is printed\n```\n")
+    assert found.plan.units[0].verify == (("make", "a"),)
+    assert [one.split(":")[1] for one in found.unclear] == ["5"]
 
 
 def test_a_command_that_needs_a_shell_is_a_problem_in_its_own_line() -> None:
