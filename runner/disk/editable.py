@@ -112,14 +112,18 @@ def _python(
         if name in _LAUNCHERS:
             word = ".venv/bin/python"
         path = os.path.join(cwd, word) if "/" in word else on_path(word, env)
-        found = _runs(program if n == 0 and program is not None else path, env)
+        found = _runs(program if n == 0 and program is not None else path, env, cwd)
         if found is None or (words[n + 1 : n + 2] == ["-m"] and {*words[n + 2 : n + 3]} & _READERS):
             continue
         return None if is_apart and "/" in word and word[0] != "/" else found  # its tree has none yet
     return None
 
 
-def _runs(path: str | None, env: Mapping[str, str]) -> str | None:
+def _runs(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
+    home, is_shim, name = (path or "").rpartition("/shims/")
+    if is_shim:  # of pyenv, which starts the program of that name of a version
+        versions = (_text(f"{cwd}/.python-version") or _text(f"{home}/version")).split()
+        path = f"{home}/versions/{''.join(versions[:1])}/bin/{name}"
     if path is None or not is_executable(path):
         return None
     if _is_python(path):

@@ -184,6 +184,25 @@ def test_an_environment_of_the_trees_own_leads_nowhere_and_a_copy_of_yours_does(
     assert place.led(".venv/bin/pytest") == "src"
 
 
+@pytest.mark.parametrize("says", ["home", "repository"])
+def test_a_shim_of_pyenv_is_the_program_of_the_version_that_counts(
+    place: Place, tmp_path: Path, says: str
+) -> None:
+    place.installed(f"{place.repo}/src")
+    pyenv = tmp_path / "pyenv"
+    for folder in ("shims", "versions"):
+        (pyenv / folder).mkdir(parents=True)
+    (pyenv / "versions" / "work").symlink_to(place.venv)
+    (pyenv / "shims" / "pytest").write_text("#!/usr/bin/env bash\nexec pyenv exec pytest\n")
+    (pyenv / "shims" / "pytest").chmod(0o755)
+    (pyenv / "version").write_text("work\n" if says == "home" else "3.9\n")
+    path = f"{pyenv}/shims:/usr/bin"
+    if says == "repository":
+        assert place.led("pytest", PATH=path) is None
+        place.write(".python-version", "work\n3.9\n")
+    assert place.led("pytest", PATH=path) == "src"
+
+
 @pytest.mark.parametrize("where", ["venv with the packages of the system", "home", "prefix", "of Debian"])
 def test_packages_of_a_python_without_an_environment_are_known_too(
     place: Place, tmp_path: Path, where: str
