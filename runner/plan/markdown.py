@@ -59,7 +59,12 @@ _NOT_NOW = re.compile(
     re.IGNORECASE,
 )
 """A heading below which no work of this plan stands."""
-_LOOKS_DONE = re.compile(r"[\u2705\u2714\u2611]|~~|[\[(](?:done|completed?|merged)[\])]", re.IGNORECASE)
+_LOOKS_DONE = re.compile(
+    r"[\u2705\u2714\u2611\u274c]|~~|[\[(](?:done|completed?|merged|cancell?ed|dropped|skip(?:ped)?"
+    r"|won't (?:do|fix)|wontfix|deferred|postponed|obsolete|superseded|removed|abandoned|on hold)\b"
+    r"[^\])]*[\])]",
+    re.IGNORECASE,
+)
 
 
 def parse(text: str) -> UnitReader:
@@ -137,7 +142,9 @@ class UnitReader(FieldReader):
         if len(ticks) > 1 or ticks - {"x", " "}:
             self.doubt(line, f"{start.id} is ticked in one place and not in another, or with an unknown mark")
         if box is None and _LOOKS_DONE.search(line.text):
-            self.doubt(line, f"{found(line.text)} looks done; a unit that is done has the box [x]")
+            self.doubt(
+                line, f"{found(line.text)} looks done or dropped; what is not to be done has the box [x]"
+            )
         if self.not_now is not None and (line.level or 9) > self.not_now.level:
             self.doubt(line, f"{start.id} stands below {found(self.not_now.text)}; move it, or tick its box")
         self.says_order(line, [start.id], name)

@@ -115,8 +115,10 @@ def _is_like(line: PageLine) -> bool:
     if line.kind is LineKind.FENCE:
         return False
     if line.kind is LineKind.TEXT and not (line.is_item and boxed(line.text)[0] is not None):
-        return False
-    return looks_like_a_unit(line.text)
+        if line.text.startswith(("#", "\\#")):  # `###U2. B` is no heading
+            return looks_like_a_unit(line.text)
+        return line.is_first and not line.is_item and start_of(line.text) is not None
+    return looks_like_a_unit(line.text) or looks_like_a_unit(re.sub(r"^(?:<[^>]*>\s*)+", "", line.text))
 
 
 def _pointer(lines: Sequence[PageLine]) -> tuple[int, str, str]:
