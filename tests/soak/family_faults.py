@@ -40,13 +40,9 @@ def _child(scene: Scene, parent: Run | None, task: str = "child", *words: str) -
     return Run(scene.repo, json.loads(done.stdout)["run_id"], task) if done.returncode == 0 else None
 
 
-def _known_runs(scene: Scene) -> list[Run]:
-    return [run for run in scene.repo.runs() if (run.folder / "manifest.json").is_file()]
-
-
 def _is_two_way(scene: Scene) -> None:
     """Who names a parent is known to it."""
-    for run in _known_runs(scene):
+    for run in scene.runs():
         above = run.on_disk()["parent"]
         if above is None:
             continue
@@ -100,7 +96,7 @@ def raced_children(scene: Scene) -> None:
     def counts() -> None:
         while not is_over.wait(0.01):
             with contextlib.suppress(OSError, ValueError):
-                phases = [run.on_disk()["phase"] for run in _known_runs(scene) if run.task == "child"]
+                phases = [run.on_disk()["phase"] for run in scene.runs() if run.task == "child"]
                 most.append(len([phase for phase in phases if phase != "done"]))
 
     counting = threading.Thread(target=counts)
@@ -123,7 +119,7 @@ def raced_children(scene: Scene) -> None:
     scene.cli("cancel", parent.id)
     scene.cli("reap")
     _is_two_way(scene)
-    for run in _known_runs(scene):
+    for run in scene.runs():
         scene.until(lambda run=run: run.on_disk()["phase"] == "done", f"the end of {run.id} with its parent")
 
 
@@ -140,7 +136,7 @@ def killed_budget_of_a_tree(scene: Scene) -> None:
         child = _child(scene, parent)
         if child is not None:
             scene.kill(child, "supervisor")
-            scene.until(lambda c=child: '"done"' in scene.cli("status", c.id, "--format", "json").stdout, "c")
+            scene.cli("wait", child.id, "--timeout", "60")
     scene.cli("status", parent.id)
     scene.until(lambda: parent.on_disk()["phase"] == "done", "the end by its budget")
     if parent.on_disk()["reason"]["code"] not in ("over_budget", "budget_exceeded"):
@@ -157,12 +153,13 @@ def killed_lease_of_a_family(scene: Scene) -> None:
     scene.kill(writer, "supervisor")
     if scene.rng.random() < 0.5:
         scene.cli("status", writer.id)
-    answers = scene.at_once(*[("start", "--task", "work")] * 3, ("start", "--task", "child"))
+    below_it = ("start", "--task", "child", "--parent", path_of(writer))
+    answers = scene.at_once(*[("start", "--task", "work")] * 3, below_it)
     if any(done.returncode == 0 for done in answers):
         scene.violates(f"another one writes there: {[done.returncode for done in answers]}")
     scene.kill(writer, "process")
     scene.cli("status", writer.id)
-    answers = scene.at_once(*[("start", "--task", "child", "--format", "json")] * 3)
+    answers = scene.at_once(*[("start", "--task", "child")] * 3)
     if [done.returncode for done in answers].count(0) != 1:
         scene.violates(f"the lease is free, and of three: {[done.returncode for done in answers]}")
     scene.cli("cancel", parent.id)
@@ -274,7 +271,7 @@ def killed_server(scene: Scene) -> None:
     scene.until(
         lambda: not any("start" in one.words for one in below(os.getpid())), "the end of what they started"
     )
-    for child in _known_runs(scene):
+    for child in scene.runs():
         if child.task == "child" and not child.file("prompt.md").startswith("x" * 200_000):
             scene.violates(f"{child.id} has half a prompt")
     done = scene.cli("answer", run.id, question, "Still here.")

@@ -17,9 +17,8 @@ def settles(scene: Scene) -> None:
             scene.violates(f"it is {_phase(scene, run)}")
     scene.cli("reap")
     _nothing_is_left(scene)
-    for run in scene.repo.runs():
-        if (run.folder / "manifest.json").is_file():
-            _is_sound(scene, run)
+    for run in scene.runs():
+        _is_sound(scene, run)
 
 
 def _is_over(scene: Scene, run: Run) -> bool:

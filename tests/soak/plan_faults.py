@@ -33,9 +33,8 @@ def sees_through(scene: Scene, chosen: list[str], batches: int = 2) -> None:
     first may have been killed. A scripted agent does not see what a killed try of its batch has left.
     """
     for _ in range(_RESUMES):
-        for run in scene.repo.runs():
-            if (run.folder / "manifest.json").exists():
-                scene.cli("wait", run.id, "--timeout", str(int(WITHIN_S)))
+        for run in scene.runs():
+            scene.cli("wait", run.id, "--timeout", str(int(WITHIN_S)))
         done = scene.cli(*start_words(scene.repo, "--resume"))
         if done.returncode != 0:
             break
@@ -59,8 +58,7 @@ def killed_plan(scene: Scene) -> None:
     begun(scene)
     for _ in range(scene.rng.randint(1, 3)):
         scene.pause(3.0)
-        runs = [run for run in scene.repo.runs() if (run.folder / "manifest.json").exists()]
-        if runs:
+        if runs := scene.runs():
             scene.kill(scene.rng.choice(runs), scene.rng.choice(["supervisor", "process"]))
     sees_through(scene, chosen)
 
@@ -117,11 +115,7 @@ def cleaned_plan(scene: Scene) -> None:
     for _ in range(6):
         scene.pause(1.5)
         scene.cli("clean", "--older-than", "0")
-        if all(
-            run.on_disk()["phase"] == "done"
-            for run in scene.repo.runs()
-            if (run.folder / "manifest.json").exists()
-        ):
+        if all(run.on_disk()["phase"] == "done" for run in scene.runs()):
             break
     for run in scene.repo.runs():
         scene.cli("wait", run.id, "--timeout", str(int(WITHIN_S)))

@@ -168,6 +168,10 @@ class Scene:
     def violates(self, text: str) -> None:
         self.violations.append(" ".join(text.split()))
 
+    def runs(self) -> list[Run]:
+        """Those that have a manifest, oldest first."""
+        return [run for run in self.repo.runs() if (run.folder / "manifest.json").is_file()]
+
     def closed(self, run: Run, question: str) -> dict[str, Any] | None:
         """How a question was closed, as it lies there."""
         try:
