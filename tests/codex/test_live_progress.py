@@ -14,9 +14,9 @@ from support.waiting import wait_until
 
 SCRIPT = """
 [[turns]]
-shell = "for n in 1 2 3 4; do echo tick $n; sleep 0.5; done"
+shell = "echo tick; until test -e GATE; do sleep 0.05; done"
 [[turns]]
-message = "Four ticks."
+message = "It has ticked."
 usage = { input_tokens = 1200, output_tokens = 20 }
 """
 
@@ -25,7 +25,7 @@ class Terminal:
     """A command whose three streams are one terminal."""
 
     def __init__(self, repo: Repo, *words: str) -> None:
-        repo.script(SCRIPT)
+        repo.script(SCRIPT.replace("GATE", str(repo.home / "gate")))
         repo.config('[tasks.work]\nprompt = "Do it."\nrehearse = "play.toml"\n')
         ours, theirs = os.openpty()
         env = {**repo.env, "TERM": "xterm-256color"}
@@ -71,14 +71,17 @@ def terminal(repo: Repo) -> Iterator[Terminal]:
     seen.close()
 
 
-def test_a_person_sees_the_phase_the_time_the_last_action_and_then_the_answer(terminal: Terminal) -> None:
+def test_a_person_sees_the_phase_the_time_the_last_action_and_then_the_answer(
+    repo: Repo, terminal: Terminal
+) -> None:
     wait_until(lambda: terminal.shows(r"running .*0:0[1-9]"), within=20, what="the phase and the time")
     wait_until(lambda: terminal.shows(r"command started: .*tick"), within=20, what="the last action")
+    repo.open_gate()
     wait_until(lambda: terminal.process.poll() is not None, within=30, what="the end")
     terminal.read()
     assert terminal.process.returncode == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.raw)
-    after = plain[plain.rindex("Four ticks.") :]
+    after = plain[plain.rindex("It has ticked.") :]
     assert "succeeded: the agent finished its turn" in after
     assert "runner status" in after and ".runs/work/cli/" in after
     assert terminal.raw.rstrip().endswith(plain.rstrip()[-20:]), "the cursor is left where it belongs"
@@ -91,5 +94,6 @@ def test_ctrl_c_detaches_and_the_run_goes_on(repo: Repo, terminal: Terminal) -> 
     wait_until(lambda: terminal.process.poll() is not None, within=10, what="the end of the command")
     assert terminal.process.returncode == 130
     assert terminal.shows("detached; the run continues")
+    repo.open_gate()
     (run,) = repo.runs()
     assert run.wait()["status"] == "succeeded"
