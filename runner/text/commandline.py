@@ -6,13 +6,15 @@ No shell ever sees it. So what only a shell acts on is refused: a program may ig
 
 from __future__ import annotations
 
-_OPERATORS = "&|;<>()`\n"
+_OPERATORS = "&|;<>()\n"
 _EXPANDED = tuple("({_@*?#!$")
 _BUILTINS = (
     *("cd", "pushd", "export", "unset", "source", ".", "set", "alias", "eval", "exec", "!"),
     *("if", "for", "while", "until", "case", "{", "[["),
 )
 """What a shell does itself when a command begins with it: no such program could do that."""
+_SCRIPTED = frozenset(("sh", "bash", "dash", "zsh", "python", "node", "perl", "ruby", "php", "awk", "jq"))
+"""Programs that are given a script, in which `$` has a meaning of its own also between double quotes."""
 _EXPANDS_NOTHING = frozenset(
     ("pytest", "py.test", "mypy", "ruff", "black", "flake8", "pylint", "isort", "shellcheck", "bats", "cat")
 )
@@ -54,20 +56,25 @@ def _unexpanded(words: list[str]) -> str | None:
 
 
 def _of_a_shell(text: str) -> str | None:
-    """What stands there, outside of quotes, that a shell would act on."""
+    """What stands there that a shell would act on: between double quotes it expands names and commands."""
     first = text.split(maxsplit=1)[0] if text else ""
     name, is_set, _ = first.partition("=")
     if is_set and name.isidentifier() and name.isascii():
         return f"`{name}=` in front of a command"
     if first in _BUILTINS:
         return f"`{first}`"
+    is_script = any(word.rpartition("/")[2].rstrip("0123456789.") in _SCRIPTED for word in text.split()[:5])
     quote, at, end = "", 0, len(text)
     while at < end:
         char, following = text[at], text[at + 1 : at + 2]
+        is_name = char == "$" and (following.isalnum() or following in _EXPANDED)
         if char == "\\" and quote != "'":
             if following == "\n" and not quote:
                 return "a line break"
             at += 1
+        elif (is_name or char == "`") and quote != "'" and not (quote and is_script):
+            name = "$(" if following == "(" else text[at:].split(maxsplit=1)[0].rstrip('"')
+            return f"`{name}`" if is_name else "a backquote"
         elif quote:
             quote = "" if char == quote else quote
         elif char in "'\"":
@@ -76,9 +83,7 @@ def _of_a_shell(text: str) -> str | None:
             return "a line break"
         elif char in _OPERATORS:
             rest = text[at:]
-            return f"`{rest[: len(rest) - len(rest.lstrip('&|<>')) or 1]}`" if char != "`" else "a backquote"
-        elif char == "$" and (following.isalnum() or following in _EXPANDED):
-            return "`$(`" if following == "(" else f"`{text[at:].split(maxsplit=1)[0]}`"
+            return f"`{rest[: len(rest) - len(rest.lstrip('&|<>')) or 1]}`"
         elif char == "#" and text[at - 1 : at].isspace():
             return "a comment (`#`)"
         at += 1
