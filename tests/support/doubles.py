@@ -34,17 +34,23 @@ done
 """
 
 
+_OTHERWISE = 'case " $* " in *" exec "*) ;; *) exit 0 ;; esac\n'
+
+
 def install_codex(directory: Path, body: str, *, name: str = "codex", version: str = "0.163.0") -> Path:
     """An executable that says it is codex; `codex exec` runs `body` in bash, the prompt on its stdin."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / name
+    # Any other question has an answer too, but a body that does not look at its words must not run for it: it
+    # is asked in `/`, and would write there.
+    otherwise = "" if "$1" in body or "$*" in body or "$@" in body else _OTHERWISE
     options = "\n".join(f"  {option}\n          text" for option in _OPTIONS)
     path.write_text(
         "#!/bin/bash\n"
         f'if [ "$1" = --version ]; then echo "codex-cli {version}"; exit 0; fi\n'
         'if [ "$2" = --help ]; then\n'
         f"cat <<'END'\nUsage: codex exec\n\nOptions:\n{options}\nEND\nexit 0; fi\n"
-        f"{body}\n",
+        f"{otherwise}{body}\n",
         encoding="utf-8",
     )
     path.chmod(0o755)
