@@ -5,7 +5,7 @@ A commit has the files that were seen to change in a successful run, never those
 
 from __future__ import annotations
 
-from runner.errors import Conflict
+from runner.errors import Conflict, RunnerError
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal
 from runner.text.words import few, one_line
@@ -138,6 +138,25 @@ def settled(ledger: Ledger) -> set[str]:
         if step.status == "succeeded" and step.n not in ledger.together:
             found.update(step.changed if step.commit else {*step.changed} - {*step.outside})
     return found
+
+
+def left_behind(config: Config, ledger: Ledger) -> tuple[int, ...]:
+    """The batches whose commit is not in what is checked out, and whose files are otherwise there: another
+    branch was checked out since. None where commits go to a named branch, or where that is not known.
+    """
+    if config.delegate.commit is not True:
+        return ()
+    try:
+        root = repository_root(config)
+        return tuple(
+            step.n
+            for step in ledger.steps
+            if step.commit
+            and not _is_below(config, step.commit, "HEAD")
+            and commit.differing(root, step.commit, step.changed)
+        )
+    except RunnerError:  # git may have removed that commit
+        return ()
 
 
 def unsettled(repo: str, ledger: Ledger) -> set[str]:

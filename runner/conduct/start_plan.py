@@ -37,7 +37,7 @@ from runner.state.authentic import refuse_foreign
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, lock_task, runs_of
-from runner.text.words import count
+from runner.text.words import count, few
 from runner.usecases import frozen, look, start
 from runner.usecases.workplace import Workplace
 from runner.value import Value
@@ -240,6 +240,8 @@ def notes(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[str]:
     checks = [*task.verify, *(argv for unit in prepared.assignment.plan.units for argv in unit.verify)]
     if led := editable.first_lead(checks, env, config.root, is_apart=is_apart(config, task.id)):
         yield f"{led}; {editable.REPAIR}"
+    if behind := [f"batch {n}" for n in commits.left_behind(config, prepared.ledger)]:
+        yield f"what is checked out has neither commit nor files of what counts as done: {few(behind)}"
     if prepared.config.delegate.commit is not False and not commit.has_name(prepared.config.root):
         yield "git knows no name for the commits, so they will be by `runner`: set user.name and user.email"
 

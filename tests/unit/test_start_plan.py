@@ -554,6 +554,33 @@ def test_what_tries_left_in_the_tree_does_not_refuse_to_go_on_with_commits(desk:
     assert refused(desk, Conflict, again=True).message.endswith("the tree has other changes: delegate.toml")
 
 
+@pytest.mark.parametrize(
+    ("since", "is_told"),
+    [
+        ("", False),
+        ("commit -q --amend -m better", False),
+        ("switch -q -c other", False),
+        ("switch -q -c other HEAD~1", True),
+        ("reset -q --hard HEAD~1", True),
+    ],
+)
+def test_it_is_told_where_the_commit_of_a_batch_that_is_done_is_elsewhere(
+    desk: Desk, since: str, is_told: bool
+) -> None:
+    desk.settings("commit = true")
+    desk.write("src/1.py")
+    desk.commit()
+    prepared = desk.prepare()
+    desk.write("src/1.py", "done\n")
+    made = desk.commit()
+    begun = prepared.ledger.began(1, Lineage("build", "20261120T101504438Z-50151d5c", "m"))
+    desk.left(begun.succeeded(1, changed=("src/1.py",), commit=made), prepared)
+    if since:
+        desk.git(*since.split(" "))
+    told = [*start_plan.notes(desk.again(), desk.env)]
+    assert ["done: batch 1" in one for one in told if "batch" in one] == [True] * is_told
+
+
 def test_a_run_that_carries_the_plan_out_is_named_and_not_disturbed(clean: Desk) -> None:
     run = clean.ended("failed")
     manifest = run.read_manifest()
