@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runner.errors import ConfigInvalid, RuntimeWrong
 from runner.model import Level, Program, Sandbox
+from runner.runtimes.base import is_thread_id
 from runner.runtimes.overrides import assignment, flatten, mentions
 
 TYPE_CHECKING = False
@@ -27,8 +28,6 @@ DECLARED = {
     "profiles": _PROFILE,
 }
 """Keys of programs of this lineage that `[runtimes.X.config]` must not set, and where the value belongs."""
-_PUNCTUATION = {ord(char): "0" for char in "._:-"}
-_LONGEST_THREAD_ID = 128
 
 
 class Arguments:
@@ -87,16 +86,10 @@ class Arguments:
                 hint="install a newer version, or remove the setting in delegate.toml",
             )
         if resume_thread is not None:
-            if not _is_thread_id(resume_thread):
+            if not is_thread_id(resume_thread):
                 raise RuntimeWrong(f"{resume_thread!r} is not the id of a session")
             self._argv += ["resume", resume_thread]
         return (*self._argv, "-")
-
-
-def _is_thread_id(text: str) -> bool:
-    """Compared without an expression, which a start would compile for a single use."""
-    is_plain = text.isascii() and text.translate(_PUNCTUATION).isalnum()
-    return is_plain and text[:1].isalnum() and len(text) <= _LONGEST_THREAD_ID
 
 
 def refuse_owned(runtime: str, config: Mapping[str, Any], owned: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from runner.value import StrEnum, Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Protocol
+    from typing import Protocol, TypeGuard
 
     from runner.model import Json
 else:
@@ -34,6 +34,17 @@ REASON_CODES = (
     "lost",
 )
 """Every code that `conclude` may give; stable, scripts read them."""
+_PUNCTUATION = {ord(char): "0" for char in "._:-"}
+_LONGEST_THREAD_ID = 128
+
+
+def is_thread_id(text: str | None) -> TypeGuard[str]:
+    """Whether it can be a word of a command, and no option of it. Compared without an expression, which a
+    start would compile for a single use.
+    """
+    if text is None or not text.isascii() or not text.translate(_PUNCTUATION).isalnum():
+        return False
+    return text[:1].isalnum() and len(text) <= _LONGEST_THREAD_ID
 
 
 class Kind(StrEnum):

@@ -8,7 +8,7 @@ the attempt before: the same prompt is never sent twice.
 from __future__ import annotations
 
 from runner.invocation import THREAD
-from runner.runtimes.base import THREAD_GONE
+from runner.runtimes.base import THREAD_GONE, is_thread_id
 from runner.state.manifest import CLOSING, Attempt, Manifest
 from runner.value import Value
 from runner.verify.evidence import Retry
@@ -45,9 +45,10 @@ class NextAttempt(Value):
 
 def closing_turn(invocation: Invocation, manifest: Manifest) -> NextAttempt | None:
     """The turn that asks for the result, where the contract wants one and the work itself ended well."""
-    if invocation.closing_argv is None or manifest.thread_id is None or manifest.attempts[-1].how == CLOSING:
+    thread = manifest.thread_id
+    if invocation.closing_argv is None or not is_thread_id(thread) or manifest.attempts[-1].how == CLOSING:
         return None
-    argv = _with_thread(invocation.closing_argv, manifest.thread_id)
+    argv = _with_thread(invocation.closing_argv, thread)
     return NextAttempt(CLOSING, argv, CLOSING_REQUEST, 0.0, "completed", counts=False)
 
 
@@ -136,7 +137,7 @@ def repeated(manifest: Manifest, observed: Observed | None, checks: Sequence[Che
 
 
 def _how(invocation: Invocation, manifest: Manifest, wanted: str) -> str:
-    can_resume = invocation.resume_argv is not None and manifest.thread_id is not None
+    can_resume = invocation.resume_argv is not None and is_thread_id(manifest.thread_id)
     return "resume" if wanted == "resume" and can_resume else "fresh"
 
 

@@ -14,6 +14,7 @@ from runner.errors import Conflict, RunnerError
 from runner.model import Earlier, Lineage, Request
 from runner.resolve.invocation import Again
 from runner.runtimes import PLAN, get
+from runner.runtimes.base import is_thread_id
 from runner.state.authentic import own_invocation
 from runner.state.fingerprints import WITHHELD
 from runner.state.store import RunDir
@@ -54,7 +55,7 @@ def retry(
         raise Conflict(f"run `{run.run_id}` succeeded", hint="say with --message what to do differently")
     is_full = manifest.reason is not None and manifest.reason.code == "context_full"
     resumes = (
-        not (fresh or is_full or manifest.thread_id is None or _had_own_tree(old))
+        not (fresh or is_full or not is_thread_id(manifest.thread_id) or _had_own_tree(old))
         and get(old.runtime).resumes
     )
     again = Again(

@@ -133,3 +133,16 @@ def test_what_a_program_starts_is_not_started_again_once_its_agent_has_changed_i
     assert run.events("not_retried")[0]["message"] == "./server is not what it was at the start"
     assert "evil" not in (repo.root / "server").read_text(encoding="utf-8")
     assert repo.note("attempts").read_text().split() == ["x"]
+
+
+def test_an_option_in_the_place_of_an_id_is_resumed_by_no_further_attempt(repo: Repo) -> None:
+    named = THREAD.replace(
+        "01a1f828-a6fe-7db1-be08-71550d19d0b3", "--dangerously-bypass-approvals-and-sandbox"
+    )
+    repo.codex(
+        f"""cat > /dev/null\n{named}[ "$1" != exec ] || echo "$@" >> "$HOME/argv"\n{said("done")}{FINISHED}"""
+    )
+    repo.task("retries = 1", 'verify = [["false"]]', more='[recovery]\nladder = ["resume"]\n')
+    assert repo.start().wait()["status"] == "rejected"
+    lines = repo.note("argv").read_text().splitlines()
+    assert len(lines) == 2 and not any("danger" in line or "resume" in line for line in lines)

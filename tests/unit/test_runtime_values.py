@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runner.errors import ConfigInvalid
 from runner.runtimes import NAMES, get
-from runner.runtimes.base import Activity, SessionNote
+from runner.runtimes.base import Activity, SessionNote, is_thread_id
 from runner.runtimes.overrides import assignment, flatten, toml_value
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -258,3 +258,15 @@ def test_a_record_of_any_depth_that_can_be_read_can_be_parsed(name: str, field: 
         item = {"id": "x", "type": kind, field: deep}
         for record in ({"type": "item.completed", "item": item}, {"type": "error", field: deep}):
             get(name).parse(record)
+
+
+@pytest.mark.parametrize("text", ["01a1f828-a6fe-7db1-be08-71550d19d0b3", "t-1", "a.b_c:d"])
+def test_an_id_of_a_session_is_one_plain_word(text: str) -> None:
+    assert is_thread_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "-", "--sandbox", "-c", "../x", "a b", "a\n", "\ud800", "é", "a" * 129]
+)
+def test_what_could_be_an_option_or_a_path_is_no_id_of_a_session(text: str | None) -> None:
+    assert not is_thread_id(text)
