@@ -26,7 +26,11 @@ _NOTHING = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_NOTHING = 1000
-_LEFT_ALONE = re.compile(r"^\W*(?:leave|don['\u2019]t|do not|never|not|keep|without|avoid)\b", re.IGNORECASE)
+_LEFT_ALONE = re.compile(
+    r"^\W*(?:leave|don['\u2019]t|do not|never|not|keep|without|avoid|nothing"
+    r"|no (?:\w+ )?(?:change|edit)s?)\b",
+    re.IGNORECASE,
+)
 _NEGATED = re.compile(
     r"\b(?:leave|don['\u2019]t|do not|never|not|without|except|unchanged|untouched)\b"
     r"|^\W*(?:all|anything|everything) but\b|^\W*(?:exclud\w+|out of scope|off[- ]limits|frozen|look at)\b",
@@ -34,9 +38,10 @@ _NEGATED = re.compile(
 )
 _SPARED = re.compile(
     r"^[\s,;:.(\[*_\u2013\u2014-]*"
-    r"(?:(?:is|are|must|should|shall|may|stays?|remains?|left|kept|to|be|both|all|do|for|please)\s+)*"
+    r"(?:(?:is|are|must|should|shall|may|stays?|remains?|left|kept|to|be|both|all|do|for|please"
+    r"|leave|keep)\s+)*"
     r"(?:(?:don['\u2019]t|not|never|no)\s+(?:to\s+)?(?:be\s+)?(?:touch|edit|modif|chang)\w*|unchanged|untouched"
-    r"|frozen|left alone|read[- ]?only|off[- ]limits|out of scope|reference|context|as(?: it)?[- ]is)"
+    r"|frozen|(?:left )?alone|read[- ]?only|off[- ]limits|out of scope|reference|context|as(?: it)?[- ]is)"
     r"(?:\s+(?:it|this|here|only))*(?:\s*[).,;:!\]*_]+\s*|\s*$)",
     re.IGNORECASE,
 )

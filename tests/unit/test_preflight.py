@@ -261,7 +261,7 @@ def test_the_version_and_the_options_that_this_task_needs_are_looked_at(machine:
 
 
 def test_a_program_that_never_answers_takes_its_time_and_no_more(machine: Machine) -> None:
-    machine.codex("sleep 60")
+    machine.codex(': "$1"; sleep 60')
     checks = machine.examine(budget_s=1.0)
     assert checks["codex.login"].verdict is Fitness.UNKNOWN
     assert checks["codex.binary"].verdict is Fitness.OK
