@@ -154,15 +154,18 @@ def _of_environment(python: str, env: Mapping[str, str]) -> Iterator[Lead]:
             for line in _text(path).split("\n"):
                 if line.startswith(("import ", "import\t")):
                     module = line[7:].partition(";")[0].strip()
-                    yield from (Lead(path, found) for found in _literals(_text(f"{folder}/{module}.py")))
+                    finder = _quoted(_text(f"{folder}/{module}.py"))  # it names packages, `line` a folder
+                    yield from (
+                        Lead(path, found) for found in (*_quoted(line), *map(os.path.dirname, finder))
+                    )
                 elif line.strip() and line[0] != "#":
                     yield Lead(path, os.path.join(folder, line.rstrip()))
 
 
-def _literals(text: str) -> Iterator[str]:
-    """The folders above the absolute paths that stand in quotes, as a finder of modules has them."""
+def _quoted(text: str) -> Iterator[str]:
+    """The absolute paths that stand in quotes."""
     for quote in "'\"":
-        yield from (os.path.dirname(f"/{part.partition(quote)[0]}") for part in text.split(f"{quote}/")[1:])
+        yield from (f"/{part.partition(quote)[0]}" for part in text.split(f"{quote}/")[1:])
 
 
 def _sites(python: str, env: Mapping[str, str]) -> list[str]:

@@ -522,6 +522,9 @@ def test_a_command_that_is_a_string_is_split_into_words(repo):
         ("python -m pytest -q tests/*/test_a.py", "tests/*/test_a.py"),
         ("uv run pytest -x tests/**", "tests/**"),
         ("ruff check *.py", "*.py"),
+        ("test ! -e dist/*.map", "dist/*.map"),
+        ("test -e build/[ab]", "build/[ab]"),
+        ("[ -f out.? ]", "out.?"),
         ("~/bin/check --all", "~/bin/check"),
         ("python ~/check.py", "~/check.py"),
     ],
@@ -554,6 +557,8 @@ def test_a_text_with_what_only_a_shell_expands_is_refused(repo, text, word):
         "go test ./...",
         "jq .[]?.a x.json",
         "cat a~ b~/c",
+        "[ -e x ]",
+        'test ! -e "a[1].txt"',
     ],
 )
 def test_a_pattern_that_the_program_itself_may_want_is_passed_on(repo, text):

@@ -74,6 +74,8 @@ def place(tmp_path: Path) -> Place:
         ("pkg.pth", "# of poetry\n\n{repo}/src/"),
         ("easy-install.pth", "/nowhere\n{repo}/src"),
         ("__editable__.pkg-1.pth", FINDER),
+        ("mine.pth", "import sys; sys.path.insert(0, '{repo}/src')"),
+        ("mine.pth", 'import site; site.addsitedir("{repo}/src")'),
     ],
 )
 def test_what_an_editable_install_leaves_is_known_by_its_files(place: Place, name: str, line: str) -> None:
