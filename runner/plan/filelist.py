@@ -41,8 +41,8 @@ _SPARED = re.compile(
     r"(?:(?:is|are|must|should|shall|may|stays?|remains?|left|kept|to|be|both|all|do|for|please"
     r"|leave|keep)\s+)*"
     r"(?:(?:don['\u2019]t|not|never|no)\s+(?:to\s+)?(?:be\s+)?(?:touch|edit|modif|chang)\w*"
-    r"(?:\s+(?:needed|required))?|unchanged|untouched|the same|frozen|(?:left )?alone|read[- ]?only|off[- ]limits"
-    r"|out of scope|reference|context|as(?: it)?[- ]is)"
+    r"(?:\s+(?:needed|required))?|unchanged|untouched|the same|frozen|(?:left )?alone|read[- ]?only"
+    r"|off[- ]limits|out of scope|reference|context|as(?: it)?[- ]is)"
     r"(?:\s+(?:it|this|here|only))*(?:\s*[).,;:!\]*_]+\s*|\s*$)",
     re.IGNORECASE,
 )
