@@ -164,16 +164,21 @@ def _survivors(owner: Owner) -> tuple[Survivor, ...]:
 
 def _tell_refused(owner: Owner) -> None:
     """What the program did not let its agent do in this attempt, which its stderr alone says."""
-    run, last, told = owner.run, owner.manifest.attempts[-1], 0
-    if any(e.get("type") == "refused" and e.get("attempt") == last.n for e in read_events(run.events)):
-        return  # by an owner before us
-    runtime, cleaner = runtimes.get(owner.invocation.runtime), owner.cleaner()
+    run, last = owner.run, owner.manifest.attempts[-1]
+    told: list[str] = []
+    runtime = runtimes.get(owner.invocation.runtime)
     with contextlib.suppress(OSError), open(run.stderr, "rb", opener=no_hole) as file:
         file.seek(last.stderr_from)
-        while told < _MOST_REFUSALS and (line := file.readline(_LONGEST_LINE)):
+        while len(told) < _MOST_REFUSALS and (line := file.readline(_LONGEST_LINE)):
             if (refusal := runtime.refusal(line.decode(errors="replace").rstrip("\r\n"))) is not None:
-                owner.log.note("refused", attempt=last.n, message=cleaner.text(refusal.text))
-                told += 1
+                told.append(refusal.text)
+    if not told:  # as a rule: what follows would be time of a cancel
+        return
+    if any(e.get("type") == "refused" and e.get("attempt") == last.n for e in read_events(run.events)):
+        return  # by an owner before us
+    cleaner = owner.cleaner()
+    for text in told:
+        owner.log.note("refused", attempt=last.n, message=cleaner.text(text))
 
 
 def _told(owner: Owner) -> tuple[Outcome, Reason] | None:
