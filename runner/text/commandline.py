@@ -44,15 +44,14 @@ def _unexpanded(words: list[str]) -> str | None:
     an option may be a pattern.
     """
     is_plain = any(word.rpartition("/")[2] in _EXPANDS_NOTHING for word in words[:5])
-    is_test = any(
-        word.rpartition("/")[2] in ("test", "[") for word in words[:1]
-    )  # it asks for that very name
+    # It asks for a file of that very name, which no one has.
+    is_test = bool(words) and words[0].rpartition("/")[2] in ("test", "[")
     for before, word in zip(["", *words], words, strict=False):
         if any(char in word for char in "'\"\\"):
             continue
         if word == "~" or word.startswith("~/"):
             return word
-        if is_test and len(word) > 1 and any(char in word for char in "*?["):
+        if is_test and len(word) > 1 and (word[0] == "~" or any(char in word for char in "*?[{")):
             return word
         is_value = before.startswith("--") or (before.startswith("-") and "/" not in word)
         if is_plain and "*" in word and word[0] != "-" and "::" not in word and not is_value:

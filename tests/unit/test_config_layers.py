@@ -525,6 +525,8 @@ def test_a_command_that_is_a_string_is_split_into_words(repo):
         ("test ! -e dist/*.map", "dist/*.map"),
         ("test -e build/[ab]", "build/[ab]"),
         ("[ -f out.? ]", "out.?"),
+        ("test ! -e ~root", "~root"),
+        ("test ! -e {a,b}.orig", "{a,b}.orig"),
         ("~/bin/check --all", "~/bin/check"),
         ("python ~/check.py", "~/check.py"),
     ],
