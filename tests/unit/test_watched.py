@@ -207,12 +207,14 @@ def test_the_supervisor_starts_without_what_a_pth_file_says(tmp_path: Path) -> N
 
 
 def test_programs_of_ours_find_their_packages_and_nothing_that_a_project_adds(tmp_path: Path) -> None:
-    """A project that is installed in editable mode is a folder on `sys.path`, where an agent may write."""
+    """A project that is installed in editable mode is a folder on `sys.path`, where an agent may write. (The
+    module has no name that `site` knows: the Python of a distribution may have a `sitecustomize` itself.)
+    """
     (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "sitecustomize.py").write_text(f"open({str(tmp_path / 'evil')!r}, 'w')\n")
+    (tmp_path / "src" / "of_project.py").write_text(f"open({str(tmp_path / 'evil')!r}, 'w')\n")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "v"], check=True)
     (packages,) = tmp_path.glob("v/lib/python*/site-packages")
-    (packages / "project.pth").write_text(f"{tmp_path / 'src'}\n")
+    (packages / "project.pth").write_text(f"{tmp_path / 'src'}\nimport of_project\n")
     (packages / "a_package.py").write_text("")
     main = tmp_path / "main.py"
     root = Path(__file__).parents[2]
