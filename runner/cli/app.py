@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from runner.cli import pen
 from runner.errors import ExitStatus, PlatformUnsupported, RunnerError, UsageError
+from runner.lightjson import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,8 +232,6 @@ def _unknown(verb: str) -> UsageError:
 
 def _report(error: RunnerError, as_json: bool) -> int:
     if as_json:
-        from runner.cli.render import emit
-
         body: dict[str, object] = {
             "code": error.code,
             "message": error.message,
@@ -242,7 +241,8 @@ def _report(error: RunnerError, as_json: bool) -> int:
         if error.problems:
             body["problems"] = list(error.problems)
         try:
-            emit({"error": body})
+            # As `render.emit`, of what is imported by now: there may be no descriptor left to import more.
+            pen.document(dumps({"error": body}, ensure_ascii=sys.stdout.encoding != "utf-8"))
             sys.stdout.flush()
         except OSError:
             _drop_stdout()
