@@ -11,9 +11,11 @@ from runner.conduct import consent
 from runner.errors import NotReady, PolicyRefused, TaskNotFound
 from runner.model import Request
 from runner.resolve.choose import Choice, choose
+from runner.runtimes import get
 from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime
 from runner.text.words import one_line
 from runner.usecases.control import around
+from runner.usecases.protection import fence_of
 from runner.usecases.workplace import committed_links
 
 TYPE_CHECKING = False
@@ -99,7 +101,9 @@ def examine(
     task = choice.task
     is_apart, rehearse = task.workspace == "worktree", rehearse or task.rehearse
     links = committed_links(config.root) if is_apart else ()
-    use = Use(task.id, choice.model, choice.sandbox, rehearse, is_apart, links, task.verify)
+    cwd = "/nowhere" if is_apart else config.root
+    fence = fence_of(config, get(choice.runtime), choice.sandbox, cwd, env)
+    use = Use(task.id, choice.model, choice.sandbox, rehearse, is_apart, links, fence, task.verify)
     return tuple(examine_runtime(config, choice.runtime, (use,), env, monotonic() + budget_s))
 
 

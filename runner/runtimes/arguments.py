@@ -28,6 +28,8 @@ DECLARED = {
     "profiles": _PROFILE,
 }
 """Keys of programs of this lineage that `[runtimes.X.config]` must not set, and where the value belongs."""
+TEMPS = ("exclude_slash_tmp", "exclude_tmpdir_env_var")
+"""Keys of a sandbox that keep it out of the folders where everybody has temporary files."""
 
 
 class Arguments:
@@ -68,7 +70,7 @@ class Arguments:
 
     def own_temp(self, table: str) -> None:
         """Keeps it out of the folders where everybody has temporary files."""
-        for key in ("exclude_slash_tmp", "exclude_tmpdir_env_var"):
+        for key in TEMPS:
             self.override(assignment(f"{table}.{key}", True))
 
     def knows(self, name: str) -> bool:

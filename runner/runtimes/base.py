@@ -295,6 +295,8 @@ class Runtime(Protocol):
         """
         return None
 
-    def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
-        """argv that ends with 0 where a command can run in the present folder with this sandbox, or None."""
+    def sandbox_trial(self, program: Program, sandbox: Sandbox, fence: Fence) -> tuple[str, ...] | None:
+        """argv that ends with 0 where a command can run in the present folder with these, and with 2 where
+        the program knows no such trial; or None.
+        """
         return None

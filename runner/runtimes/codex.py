@@ -10,8 +10,15 @@ from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
-from runner.runtimes.arguments import DECLARED, SANDBOX_HINT, Arguments, refuse_impossible, refuse_owned
-from runner.runtimes.base import Activity, CommandRequest, End, Refusal, Runtime, SessionNote
+from runner.runtimes.arguments import (
+    DECLARED,
+    SANDBOX_HINT,
+    TEMPS,
+    Arguments,
+    refuse_impossible,
+    refuse_owned,
+)
+from runner.runtimes.base import Activity, CommandRequest, End, Fence, Refusal, Runtime, SessionNote
 from runner.runtimes.jsonvalues import table
 from runner.runtimes.overrides import assignment, mentions
 
@@ -174,14 +181,18 @@ class Codex(Runtime):
         mode = assignment("sandbox_mode", Level.READ_ONLY.value)
         return (program.path, "sandbox", "-c", mode, "--", "/bin/sh", "-c", probe)
 
-    def sandbox_trial(self, program: Program, sandbox: Sandbox) -> tuple[str, ...] | None:
-        # Measured on 0.163.0: with a link for `.git`, `.agents` or `.codex` in a folder that may be written,
-        # the sandbox cannot be made, and the event stream of a run has no word of it.
+    def sandbox_trial(self, program: Program, sandbox: Sandbox, fence: Fence) -> tuple[str, ...] | None:
+        # Measured on 0.163.0: with a link for `.git`, `.agents`, `.codex` or `.aws` in a folder that may be
+        # written, or nothing in the place of one, the sandbox cannot be made, and the event stream of a run
+        # has no word of it.
         if sandbox.level is Level.DANGER:
             return None
         words = [assignment("sandbox_mode", sandbox.level.value)]
-        if sandbox.level is Level.WORKSPACE_WRITE and sandbox.writable:
-            words.append(assignment("sandbox_workspace_write.writable_roots", sandbox.writable))
+        given = (*sandbox.writable, *fence.held)
+        if sandbox.level is Level.WORKSPACE_WRITE and given:
+            words.append(assignment("sandbox_workspace_write.writable_roots", given))
+        if fence.temp is not None:
+            words += [assignment(f"sandbox_workspace_write.{key}", True) for key in TEMPS]
         options = (word for text in words for word in ("-c", text))
         return (program.path, "sandbox", *options, "--", "/bin/sh", "-c", "exit 0")
 

@@ -18,7 +18,7 @@ from runner.disk.scratch import scratch
 from runner.errors import RunnerError, RuntimeWrong
 from runner.model import Config, Level, Model, Program, RuntimeSettings, Sandbox
 from runner.runtimes import get, loginshell, probe
-from runner.runtimes.base import CommandRequest
+from runner.runtimes.base import CommandRequest, Fence
 from runner.runtimes.endings import essence, first_line
 from runner.runtimes.shortrun import Ran, run
 from runner.value import StrEnum, Value
@@ -61,6 +61,8 @@ class Use(Value):
     """It works in a tree of its own."""
     links: tuple[str, ...] = ()
     """The names in the folder of such a tree that are committed as links."""
+    fence: Fence = Fence()
+    """What else it is given to write in, as far as that is there before it."""
     verify: tuple[tuple[str, ...], ...] = ()
 
 
@@ -211,30 +213,38 @@ class _Exam:
 
     def here(self, program: Program) -> Examined | None:
         """What keeps commands from running where the tasks work, with the sandboxes of these."""
-        here = [(use.sandbox, ()) for use in self._uses if not use.is_apart]
-        there = [(use.sandbox, use.links) for use in self._uses if use.is_apart and use.links]
-        for sandbox, links in dict.fromkeys((*here, *there)):
-            argv = self._runtime.sandbox_trial(program, sandbox)
+        # A new work tree without a link, and with nothing else to write in, is like any folder.
+        tried = [
+            (use.sandbox, use.fence, use.links if use.is_apart else None)
+            for use in self._uses
+            if not use.is_apart or use.links or use.sandbox.writable or use.fence.held
+        ]
+        for sandbox, fence, links in dict.fromkeys(tried):
+            argv = self._runtime.sandbox_trial(program, sandbox, fence)
             if argv is None:
                 continue
             said_by = self._tried(argv, links)
-            where = f"a work tree of {self._root}, where links are committed" if links else self._root
+            where = self._root if links is None else f"a work tree of {self._root}"
+            if links:
+                where += ", where links are committed"
             if said_by.why is not None:
                 return self._check("sandbox", Fitness.UNKNOWN, f"in {where}, it {said_by.why}")
+            if said_by.exit_code == 2:
+                return self._check("sandbox", Fitness.UNKNOWN, "this version cannot test its sandbox")
             if said_by.exit_code != 0:
                 tail = first_line(essence(said_by.stderr)) or f"status {said_by.exit_code}"
                 message = f"with {sandbox.name} no command can run in {where}: {tail}"
-                repair = "put the folder itself in the place of a link that is named here"
+                repair = "what is named here has to be a folder: make it, or put it in the place of the link"
                 if links:
                     repair += ", and commit that"
                 return self._check("sandbox", Fitness.FAIL, message, repair)
         return None
 
-    def _tried(self, argv: Sequence[str], links: Sequence[str]) -> Ran:
-        """In the repository; with `links` in a folder that has these, as a new work tree would. Where they
-        lead makes no difference to a sandbox that refuses what may be changed.
+    def _tried(self, argv: Sequence[str], links: Sequence[str] | None) -> Ran:
+        """In the repository, or in a folder that has these `links`, as a new work tree would. Where they lead
+        makes no difference to a sandbox that refuses what may be changed.
         """
-        if not links:
+        if links is None:
             return ask(argv, self._env, SANDBOX_S, self._deadline, self._root)
         try:
             with scratch(self._env) as folder:

@@ -41,7 +41,7 @@ def examine(
     With `invalid` the settings are no good, and `config` is what there is without them.
     """
     deadline = monotonic() + budget_s
-    uses = _uses(config)
+    uses = _uses(config, env)
     checks = [
         _settings(config, invalid),
         *_trusted(config, env),
@@ -69,20 +69,26 @@ def ready(checks: Sequence[Examined]) -> bool:
     return all(check.verdict is not Fitness.FAIL for check in checks)
 
 
-def _uses(config: Config) -> dict[str, tuple[Use, ...]]:
+def _uses(config: Config, env: Mapping[str, str]) -> dict[str, tuple[Use, ...]]:
     found: dict[str, tuple[Use, ...]] = {}
     links = committed_links(config.root) if any(map(_is_apart, config.tasks.values())) else ()
     for task in config.tasks.values():
         model = model_of(config, task.model)
         runtime = (model.runtime if model is not None else None) or task.runtime
         sandbox, is_apart = sandbox_of(config, task.sandbox), _is_apart(task)
-        use = Use(task.id, model, sandbox, task.rehearse, is_apart, links if is_apart else (), task.verify)
+        fence = protection.fence_of(config, get(runtime), sandbox, _cwd(config, is_apart), env)
+        seen = links if is_apart else ()
+        use = Use(task.id, model, sandbox, task.rehearse, is_apart, seen, fence, task.verify)
         found[runtime] = (*found.get(runtime, ()), use)
     return found
 
 
 def _is_apart(task: Task) -> bool:
     return task.workspace == "worktree"
+
+
+def _cwd(config: Config, is_apart: bool) -> str:
+    return "/nowhere" if is_apart else config.root
 
 
 def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
@@ -175,7 +181,7 @@ def _reach(config: Config, env: Mapping[str, str]) -> Examined:
     """What agents could change of that which runner executes or obeys, and what is done about it."""
     free = [t.id for t in config.tasks.values() if sandbox_of(config, t.sandbox).level is Level.DANGER]
     kept: dict[str, None] = {}
-    for runtime, sandbox, cwd in _writers(config):
+    for runtime, sandbox, cwd in _writers(config, env):
         try:
             seen = protection.seen(config, runtime, sandbox, cwd, env)
         except InReach as error:
@@ -189,13 +195,13 @@ def _reach(config: Config, env: Mapping[str, str]) -> Examined:
     return Examined("reach", Fitness.OK, said)
 
 
-def _writers(config: Config) -> Iterator[tuple[Runtime, Sandbox, str]]:
+def _writers(config: Config, env: Mapping[str, str]) -> Iterator[tuple[Runtime, Sandbox, str]]:
     """The runtime, the sandbox and the folder of every task that may write, once each."""
     found: dict[tuple[str, Sandbox, str], None] = {}
-    for name, uses in _uses(config).items():
+    for name, uses in _uses(config, env).items():
         for use in uses:
             if use.sandbox.level is Level.WORKSPACE_WRITE:
-                found[name, use.sandbox, "/nowhere" if use.is_apart else config.root] = None
+                found[name, use.sandbox, _cwd(config, use.is_apart)] = None
     return ((get(name), sandbox, cwd) for name, sandbox, cwd in found)
 
 

@@ -12,8 +12,8 @@ from itertools import product
 from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import links
 from runner.disk.programs import other_names
-from runner.errors import InReach
-from runner.model import RuntimeSettings
+from runner.errors import InReach, RunnerError
+from runner.model import Level, RuntimeSettings
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
 from runner.runtimes.base import Fence
 from runner.state import temp
@@ -92,6 +92,17 @@ def seen(config: Config, runtime: Runtime, sandbox: Sandbox, cwd: str, env: Mapp
     found = look(config.root, cwd, sandbox, runtime, program, env)
     refuse_exposed(found, runtime)
     return found
+
+
+def fence_of(config: Config, runtime: Runtime, sandbox: Sandbox, cwd: str, env: Mapping[str, str]) -> Fence:
+    """As `seen`, for a trial of the sandbox: what does not stand yet is not in it."""
+    if sandbox.level is not Level.WORKSPACE_WRITE:
+        return Fence()
+    try:
+        found = seen(config, runtime, sandbox, cwd, env)
+    except RunnerError:  # its own check says so
+        return Fence()
+    return Fence(found.held, temp=home.state(env) if found.own_temp else None)
 
 
 def refuse_exposed(found: Shield, runtime: Runtime) -> None:

@@ -113,8 +113,8 @@ def start(
     found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent, port=port).replace(again=again)
     if parent is None:
         login.refuse_without(choice, found.program, env)
-        linked.refuse_where_none_runs(choice, found.program, env)
     found, guarded = _fenced(choice, found, env)
+    linked.refuse_where_none_runs(choice, found.program, found.fence, env)
     resolved = invocation(choice, found)
     above = None if parent is None else parent.run_id
     place = reserve(config.root, choice, run_id, env, above, base=request.base)

@@ -86,10 +86,77 @@ def test_a_start_is_refused_where_a_link_keeps_every_command_from_running(
         return
     done = repo.cli("start", "--task", "work", *writing, "--format", "json")
     assert (done.status, done.error["code"]) == (8, "not_ready")
-    assert "it crosses a link" in done.error["message"] and "in the place of a link" in done.error["hint"]
+    assert "it crosses a link" in done.error["message"] and "in the place of the link" in done.error["hint"]
     assert repo.no_runs()
     assert repo.start("--sandbox", "read-only").wait()["status"] == "succeeded"
     (repo.root / link).unlink()
     refused = repo.cli("start", "--task", "work", *writing)
     assert (refused.status == 8) is (workspace == "worktree"), "there it is as long as it is committed"
+    repo.end_all()
+
+
+MISSES = """if [ "$1" = sandbox ]; then
+touch "$HOME/tried"
+given=$(printf '%s\\n' "$@" | sed -n 's/.*writable_roots=\\[\\(.*\\)\\]/\\1/p' | tr -d '",')
+for folder in $given; do
+  [ -d "$folder" ] && [ ! -L "$folder" ] && [ ! -L "$folder/.agents" ] && continue
+  echo "no sandbox: $folder" >&2
+  exit 1
+done
+exit 0
+fi
+"""
+
+
+@pytest.mark.parametrize("workspace", ["in-place", "worktree"])
+@pytest.mark.parametrize("odd", ["nothing", "link", "hidden", ""])
+def test_a_start_tries_the_folders_that_it_gives_where_one_is_odd(
+    repo: Repo, workspace: str, odd: str
+) -> None:
+    repo.codex(f"{MISSES}cat > /dev/null\n{THREAD}{said('done')}{FINISHED}")
+    given = repo.home / "given"
+    if odd != "nothing":
+        given.mkdir()
+    if odd == "link":
+        given.rename(repo.home / "elsewhere")
+        given.symlink_to("elsewhere")
+    elif odd == "hidden":
+        (given / ".agents").symlink_to("/etc")
+    repo.config(
+        f'[sandboxes.wide]\nlevel = "workspace-write"\nwritable = ["{given}"]\n'
+        f'[tasks.work]\nprompt = "x"\nsandbox = "wide"\nworkspace = "{workspace}"\n'
+    ).commit()
+    done = repo.cli("start", "--task", "work", "--wait", "--format", "json")
+    assert (repo.home / "tried").exists() is bool(odd)
+    if not odd:
+        assert done.json()["status"] == "succeeded"
+        return
+    assert (done.status, done.error["code"]) == (8, "not_ready")
+    assert f"no sandbox: {given}" in done.error["message"]
+    assert repo.no_runs()
+    checks = {one["name"]: one for one in repo.cli("doctor", "--format", "json").json()["checks"]}
+    assert checks["codex.sandbox"]["verdict"] == "fail"
+    assert f"no sandbox: {given}" in checks["codex.sandbox"]["message"]
+
+
+def test_a_start_tries_the_folders_above_a_path_entry_in_the_repository(repo: Repo) -> None:
+    repo.codex(f"{MISSES}cat > /dev/null\n{THREAD}{said('done')}{FINISHED}")
+    (repo.root / "packages/a/bin").mkdir(parents=True)
+    (repo.root / "packages/a/.agents").symlink_to("../../.agents")
+    repo.task()
+    path = f"{repo.bin}:{repo.root}/packages/a/bin:/usr/bin:/bin"
+    writing = ("start", "--task", "work", "--sandbox", "workspace-write", "--wait", "--format", "json")
+    done = repo.cli(*writing, env={"PATH": path})
+    assert done.error["code"] == "not_ready" and "packages/a" in done.error["message"]
+    (repo.root / "packages/a/.agents").unlink()
+    assert repo.cli(*writing, env={"PATH": path}).json()["status"] == "succeeded"
+    repo.end_all()
+
+
+def test_a_program_that_knows_no_trial_of_its_sandbox_refuses_no_start(repo: Repo) -> None:
+    unknown = 'if [ "$1" = sandbox ]; then echo "error: unrecognized subcommand" >&2; exit 2; fi\n'
+    repo.codex(f"{unknown}cat > /dev/null\n{THREAD}{said('done')}{FINISHED}")
+    (repo.root / ".env").symlink_to("nowhere")
+    repo.task()
+    assert repo.start("--sandbox", "workspace-write").wait()["status"] == "succeeded"
     repo.end_all()
