@@ -110,8 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except RunnerError as error:
         return _report(error, as_json)
-    except KeyboardInterrupt:
-        _tell("interrupted")
+    except KeyboardInterrupt as interrupt:
+        _tell(": ".join(("interrupted", *map(str, interrupt.args))))
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone (`runner logs X | head`): not an error, and no one to tell.

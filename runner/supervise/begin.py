@@ -213,7 +213,9 @@ class _Launch:
         run.write_manifest(self._manifest.replace(last_activity="prepares its work tree or runs its checks"))
         tree = Tree(run.run_id, me, reap=reap, cgroup=group)
         ready = prepare(run, self._invocation, self._env, self._log, tree, group)
-        self._manifest = self._manifest.replace(failed_before=ready.failed)
+        self._manifest = self._manifest.replace(
+            failed_before=ready.failed, suspended_seconds=round(ready.suspended_s, 3)
+        )
         if ready.end is not None and group is not None:
             group.remove()
         return ready.end
@@ -222,6 +224,9 @@ class _Launch:
         return advance(self._manifest, Event.LAUNCHED, supervisor=identify(os.getpid()), attempt=1)
 
     def _ended(self, outcome: Outcome, reason: Reason) -> dict[str, str]:
+        from runner.supervise import tree_helper  # not on the way of a start that goes well
+
+        tree_helper.withdraw(self._run, self._env)
         ended = advance(self._launched(), Event.START_FAILED, outcome=outcome, reason=reason)
         try:
             self._run.write_manifest(ended)

@@ -45,6 +45,8 @@ def lose(owner: Owner, end: tuple[Outcome, Reason]) -> None:
     owner.progress.finish()
     owner.children.close_questions()
     event = Event.LOST if outcome is Outcome.LOST else Event.START_FAILED
+    if event is Event.START_FAILED:
+        tree_helper.withdraw(owner.run, owner.env)
     seen = owner.observed().replace(questions_open=0)
     _end(owner, advance(seen, event, outcome=outcome, reason=reason))
 

@@ -10,7 +10,7 @@ from runner.model import Outcome, Reason
 from runner.supervise import tree_helper
 from runner.supervise.tie import Tie, hold
 from runner.value import Value
-from runner.verify.checks import CheckCommand, run_check
+from runner.verify.checks import Check, CheckCommand, run_check
 
 _NAMED = 5
 _PREPARED = ("prepare_failed", "the work tree could not be prepared")
@@ -34,6 +34,8 @@ class Ready(Value):
     end: tuple[Outcome, Reason] | None
     failed: tuple[tuple[str, ...], ...] | None = None
     """The checks that failed; None where they were not run."""
+    suspended_s: float = 0.0
+    """For how long we did not run ourselves."""
 
 
 def prepare(
@@ -49,13 +51,23 @@ def prepare(
     """
     tie = Tie(run, log, invocation.tied_to)
     tie.listen()
+    gaps: list[float] = []
 
     def is_cancelled() -> bool:
         tie.heed()
         return run.is_told("cancel")
 
+    def missed(seconds: float) -> None:
+        gaps.append(seconds)
+        log.note("suspended", seconds=round(seconds, 3))
+
+    def check(command: CheckCommand) -> Check:
+        return run_check(
+            command, sweep=lambda: tree.sweep(1.0), cancelled=is_cancelled, missed=missed, cgroup=group
+        )
+
     try:
-        return _ready(run, invocation, env, log, tree, group, is_cancelled)
+        return _ready(run, invocation, env, log, check, is_cancelled).replace(suspended_s=sum(gaps))
     finally:
         hold()
 
@@ -65,8 +77,7 @@ def _ready(
     invocation: Invocation,
     env: Mapping[str, str],
     log: EventLog,
-    tree: Tree,
-    group: Cgroup | None,
+    check: Callable[[CheckCommand], Check],
     is_cancelled: Callable[[], bool],
 ) -> Ready:
     checks = invocation.checks if invocation.baseline else ()
@@ -82,12 +93,7 @@ def _ready(
     for n, ((code, says), command) in enumerate(steps, 1):
         printed = f"{run.path}/prepare-{n}.log"
         try:
-            done = run_check(
-                command.replace(log=printed),
-                sweep=lambda: tree.sweep(1.0),
-                cancelled=is_cancelled,
-                cgroup=group,
-            )
+            done = check(command.replace(log=printed))
         except OSError as error:
             return Ready(_failed(code, f"{says}: `{command.argv[0]}` could not be run: {error.strerror}"))
         told = done.to_json()

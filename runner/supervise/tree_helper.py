@@ -11,6 +11,7 @@ import time
 
 from runner.disk import files, home
 from runner.lightjson import dumps, loads
+from runner.state.events import complain
 from runner.state.store import RunDir
 from runner.value import json_value
 from runner.verify.checks import CheckCommand, run_check
@@ -100,6 +101,17 @@ def roll_back(run: RunDir, env: Mapping[str, str]) -> dict[str, Any]:
 def set_aside(run: RunDir, n: int, env: Mapping[str, str]) -> None:
     """The rollback after attempt `n`: a later one is another one, and what this one took away stays."""
     _ask(run, "set-aside", env, str(n))
+
+
+def withdraw(run: RunDir, env: Mapping[str, str]) -> None:
+    """Removes the own work tree of a run that never began, before its end is told: who has started it may be
+    gone. What cannot be removed stands until it is decided on.
+    """
+    if os.path.lexists(f"{run.path}/worktree.json"):
+        try:
+            _ask(run, "withdraw", env)
+        except (TreeUnknown, OSError, ValueError) as error:
+            complain(f"the work tree was not removed: {error}")
 
 
 def to_base(run: RunDir, env: Mapping[str, str], paths: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ _LARGEST = 64 << 20
 
 
 def of_change(run: RunDir, manifest: Manifest) -> str | None:
-    """None for a run that is not done, has changed nothing, or was not recorded."""
+    """None for a run that is not done, has changed nothing, was not recorded, or never had an agent."""
     if not manifest.is_done:
         return None
     shows = f"runner diff {run.run_id}"
@@ -31,6 +31,8 @@ def of_change(run: RunDir, manifest: Manifest) -> str | None:
         decide = f"runner accept {run.run_id} | runner discard {run.run_id}"
         return f"in a work tree that waits for your decision: {shows} | {decide}"
     if manifest.workspace is None or manifest.workspace.kind == "worktree":
+        return None
+    if manifest.started_at is None and manifest.outcome != "lost":
         return None
     try:
         found = json_value(read(run.result, _LARGEST))

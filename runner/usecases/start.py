@@ -194,6 +194,8 @@ def _start(
         begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
     except RunnerError as error:
         return _given_up(run, place, error)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"`runner cancel {run.run_id}` ends the run that was begun") from None
     finally:
         place.watch(None)
     return run.read_manifest()

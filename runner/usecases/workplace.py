@@ -109,8 +109,7 @@ class Workplace:
         if self._tree is not None:
             from runner.workspace import worktree
 
-            if (made := worktree.load(run.path)) is not None:
-                worktree.discard(made)
+            worktree.withdraw(run.path)
         self.leave()
 
     def leave(self) -> None:

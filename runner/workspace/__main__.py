@@ -1,8 +1,8 @@
 """Compares a run's work tree or rolls it back, in a separate process: the supervisor stays small.
 
-`python -I .../workspace/__main__.py look|settle|roll-back|set-aside|to-base|to-run RUN_FOLDER ANSWER [MORE]`;
-the answer is JSON. MORE is the number of an attempt, a file with a JSON list of paths, or a JSON list of
-globs of ignored files that count.
+`python -I .../workspace/__main__.py WHAT RUN_FOLDER ANSWER [MORE]`; the answer is JSON. WHAT is look, settle,
+withdraw, roll-back, set-aside, to-base or to-run. MORE is the number of an attempt, a file with a JSON list
+of paths, or a JSON list of globs of ignored files that count.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from runner.workspace.changes import Changes
     from runner.workspace.snapshot import Snapshot
 
 _DIFF_BYTES = 256 * 1024
@@ -34,6 +35,12 @@ def main(argv: list[str]) -> int:
 
     what, folder, answer, *more = argv
     try:
+        if what == "withdraw":
+            from runner.workspace.worktree import withdraw
+
+            withdraw(folder)
+            replace_json(answer, {}, indent=None)
+            return 0
         snapshot = load(folder)
         if snapshot is None:
             print("no snapshot was taken", file=sys.stderr)
@@ -92,7 +99,9 @@ def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
 
 
 def _settled(snapshot: Snapshot, protect: list[str]) -> list[str]:
-    """What was changed that git does not ignore; without it the rest counts as there before the run."""
+    """What was changed that git does not ignore; without it the rest counts as there before the run. So does
+    another form of what is committed, as `git lfs pull` makes it.
+    """
     from runner.workspace.changes import changed
     from runner.workspace.snapshot import settle
 
@@ -100,12 +109,24 @@ def _settled(snapshot: Snapshot, protect: list[str]) -> list[str]:
     os.utime(log)
     since_ns = os.stat(log).st_ctime_ns  # by the clock of the file system
     now = changed(snapshot)
-    found = sorted((*now.names, *now.unrecorded))
+    found = sorted((*_other_than_committed(snapshot, now), *now.unrecorded))
     if now.head_moved or now.branch_moved:
         found.append("HEAD, which moved")
     if not found:
-        settle(snapshot, now.position, now.ignored, protect, since_ns)
+        settle(snapshot.renewed() if now.names else snapshot, now.position, now.ignored, protect, since_ns)
     return found
+
+
+def _other_than_committed(snapshot: Snapshot, now: Changes) -> set[str]:
+    """Of what changed, what git calls changed, too. What was uncommitted before is the user's in any form."""
+    from runner.workspace.commit import differing
+
+    head, names = now.position.head, {*now.names}
+    return (
+        names
+        if head is None or not names
+        else names & {*snapshot.dirty, *differing(snapshot.root, head, now.names)}
+    )
 
 
 def _swapped(snapshot: Snapshot, paths: str | None = None) -> tuple[str, ...]:

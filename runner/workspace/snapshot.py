@@ -117,6 +117,12 @@ class Snapshot(Value):
         known = Before(since_ns, self.tree, self.usual, ignored, folders=self.folders)
         return self.shadow.look(known.replace(forced=self.repository.forced))
 
+    def renewed(self) -> Self:
+        """As the work tree is now, also for the private index. Not kept yet."""
+        seen = self.look()
+        self.shadow.git.but(GIT_INDEX_FILE=self.shadow.base).run("read-tree", "--reset", seen.tree)
+        return self.replace(**_of(seen))
+
     def to_json(self) -> dict[str, Any]:
         """With the version of its form."""
         return {"schema_version": _VERSION, **super().to_json()}

@@ -239,6 +239,12 @@ def discard(worktree: Worktree, judged: str | None = None) -> bool:
     return there
 
 
+def withdraw(folder: str) -> None:
+    """Removes that of a run that never began, where one was made."""
+    if (made := load(folder)) is not None:
+        discard(made)
+
+
 def _recorded(work: Snapshot) -> str:
     """As it is now. Conflict where work would go with the tree: too large, too deep, or not to be read."""
     seen = work.look()

@@ -15,6 +15,8 @@ from support.processes import look
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.processes.proc import boottime
+
 MAKES = "mkdir out; echo $RUNNER_RUN_ID > out/made; echo $SERVICE_WORD; (sleep 300 & echo $! > $HOME/left)"
 
 
@@ -150,9 +152,7 @@ def test_a_preparation_ends_with_the_process_that_its_run_is_tied_to(repo: Repo,
     assert (manifest["outcome"], manifest["reason"]["code"]) == ("cancelled", "cancelled")
     assert has_ended(repo, "slow")
     assert not repo.note("agents").exists()
-    if dies == "starter":  # who would have taken its tree back
-        assert only_run(repo).ask("discard").status == 0
-    assert trees(repo) == 0
+    assert trees(repo) == 0, "also where nobody is left who has started it"
 
 
 @pytest.mark.parametrize("ends", ["cancel", "limit", "kill"])
@@ -167,7 +167,10 @@ def test_a_preparation_that_takes_too_long_is_ended_with_all_it_started(repo: Re
     with repo.process("start", "--task", "work", "--format", "json") as start:
         wait_until(lambda: repo.note("slow").exists() and repo.note("slow").read_text().strip())
         if ends == "cancel":
-            assert only_run(repo).ask("cancel").status == 0
+            cancelled = repo.cli("cancel", only_run(repo).id)
+            assert (cancelled.status, len(cancelled.stdout.splitlines())) == (0, 1), (
+                "nothing is to be decided"
+            )
         elif ends == "kill":
             os.kill(int(repo.note("owner").read_text()), signal.SIGKILL)
         out, _ = start.communicate(timeout=60)
@@ -183,6 +186,89 @@ def test_a_preparation_that_takes_too_long_is_ended_with_all_it_started(repo: Re
     assert has_ended(repo, "slow")
     assert not repo.note("agents").exists()
     assert trees(repo) == 0
+
+
+@pytest.mark.parametrize("ends", ["interrupt", "kill"])
+def test_who_leaves_a_start_is_told_of_its_run_whose_gaps_are_counted(repo: Repo, ends: str) -> None:
+    prepared(repo, ["sh", "-c", "echo $PPID > $HOME/owner; until [ -e $HOME/gate ]; do sleep 0.05; done"])
+    with repo.process("start", "--task", "work") as start:
+        owner, since = repo.pid_in("owner"), boottime()
+        start.send_signal(signal.SIGINT if ends == "interrupt" else signal.SIGKILL)
+        told = start.communicate(timeout=60)[1].decode()
+    run = only_run(repo)
+    assert ends == "kill" or told.splitlines()[-1] == (
+        f"interrupted: `runner cancel {run.id}` ends the run that was begun"
+    )
+    if ends == "kill":  # nobody wakes it
+        os.kill(owner.pid, signal.SIGSTOP)
+        wait_until(lambda: boottime() - since > 4.5)
+        os.kill(owner.pid, signal.SIGCONT)
+        wait_until(lambda: (run.folder / "events.jsonl").exists() and run.events("suspended"))
+    repo.note("gate").touch()
+    wait_until(lambda: run.on_disk()["started_at"])
+    gaps = sum(event["seconds"] for event in run.events("suspended"))
+    assert (run.on_disk()["suspended_seconds"], gaps > 3.0) == (gaps, ends == "kill")
+    run.ask("cancel")
+
+
+@pytest.mark.parametrize("dies", ["owner", "both"])
+def test_the_tree_of_a_run_whose_owner_died_over_its_preparation_is_removed(repo: Repo, dies: str) -> None:
+    prepared(repo, ["sh", "-c", "echo $PPID > $HOME/owner; sleep 300"])
+    with repo.process("start", "--task", "work") as start:
+        owner = repo.pid_in("owner")
+        if dies == "both":
+            start.kill()
+        os.kill(owner.pid, signal.SIGKILL)
+        start.communicate(timeout=60)
+    assert only_run(repo).ask("status").json()["reason"]["code"] == "never_started"
+    assert trees(repo) == 0
+
+
+CLEAN = "sed s/^REAL/STORED/"
+SMUDGE = "[ -e $HOME/pulled ] && sed s/^STORED/REAL/ || cat"
+PULL = "touch $HOME/pulled; rm big.bin; git checkout -q -- big.bin; grep -q REAL big.bin"
+
+
+@pytest.mark.parametrize(
+    ("workspace", "more", "does", "changed"),
+    [
+        ("worktree", "", "true", []),
+        ("worktree", "", "echo agent >> big.bin", ["big.bin"]),
+        ("worktree", "", "sed -i s/REAL/STORED/ big.bin", ["big.bin"]),
+        ("worktree", "; chmod 600 big.bin", "true", []),
+        ("in-place", "", "true", []),
+        ("worktree", "; echo user >> big.bin", None, None),
+        ("worktree", "; chmod +x big.bin", None, None),
+        ("in-place", "; git checkout -q -- dirty.txt", None, None),
+    ],
+)
+def test_another_form_of_what_is_committed_is_as_it_was_prepared(
+    repo: Repo, workspace: str, more: str, does: str | None, changed: list[str] | None
+) -> None:
+    """As `git lfs pull` makes it. What was uncommitted is the user's in whatever form."""
+    for name, program in (("clean", CLEAN), ("smudge", SMUDGE)):
+        repo.git("config", f"filter.big.{name}", program)
+    commit(repo.root, **{".gitattributes": "*.bin filter=big\n", "big.bin": "STORED\n", "dirty.txt": "old\n"})
+    repo.write("dirty.txt", "edited by the user\n")
+    repo.quick_codex(before=does or "touch $HOME/agents")
+    key = "prepare" if workspace == "worktree" else "verify"
+    command = json.dumps(["sh", "-c", f"[ -e $HOME/pulled ] || {{ {PULL}{more}; }}"])
+    keys = (
+        'prompt = "x"',
+        'sandbox = "workspace-write"',
+        f'workspace = "{workspace}"',
+        f"{key} = [{command}]",
+    )
+    repo.config("\n".join(("[tasks.work]", *keys)))
+    words = ("--baseline",) if workspace == "in-place" else ()
+    if changed is None:
+        refused = repo.cli("start", "--task", "work", *words, "--format", "json")
+        assert (refused.status, refused.error["code"]) == (8, "prepare_failed")
+        assert not repo.note("agents").exists()
+        return
+    run = repo.start(*words)
+    run.ask("wait")
+    assert [file["path"] for file in run.ask("diff").json()["files"]] == changed
 
 
 def test_no_agent_starts_where_a_check_fails_already(repo: Repo) -> None:

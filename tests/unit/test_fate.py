@@ -113,6 +113,19 @@ def test_whoever_cancels_is_told_where_the_change_is(
     assert json.loads(capsys.readouterr().out)["run_id"] == run.run_id
 
 
+@pytest.mark.parametrize(
+    ("outcome", "wanted"),
+    [(Outcome.CANCELLED, None), (Outcome.LOST, "what it changed is still in your tree")],
+)
+def test_a_run_whose_agent_never_began_has_changed_nothing(
+    work: Work, outcome: Outcome, wanted: str | None
+) -> None:
+    run = an_ended_run(
+        work.root, outcome=outcome, workspace=Workspace("in-place", str(work.root), None), started_at=None
+    )
+    assert told(run) == wanted
+
+
 def test_a_run_that_was_not_recorded_says_nothing(work: Work) -> None:
     run = an_ended_run(work.root)
     assert of_change(run, run.read_manifest()) is None
