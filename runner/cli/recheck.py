@@ -44,21 +44,21 @@ def run_verify(args: Namespace) -> int:
     found = _checked(args, lambda: bool(ends))
     if ends:
         raise KeyboardInterrupt
+    if not any(one.checks for one in found):
+        raise UsageError("there is nothing to verify", hint="`verify` of a task names its checks")
     passed = all(one.passed for one in found)
     if args.format == "json":
         emit({"passed": passed, "verified": [{**one.to_json(), "passed": one.passed} for one in found]})
     else:
         for one in found:
             _say(one)
-    if not any(one.checks for one in found):
-        raise UsageError("there is nothing to verify", hint="`verify` of a task names its checks")
     return ExitStatus.OK if passed else ExitStatus.REJECTED
 
 
 def _checked(args: Namespace, cancelled: Callable[[], bool]) -> tuple[Rechecked, ...]:
     config = settings(args)
     if args.name is not None and args.name not in config.tasks:
-        return (recheck.of_run(run_named(args.name), os.environ, cancelled),)
+        return (recheck.of_run(run_named(args.name), config.policy, os.environ, cancelled),)
     pass_gate(args, config, rehearses=False)
     names = tuple(config.tasks) if args.name is None else (args.name,)
     return recheck.of_tasks(config, names, os.environ, cancelled)

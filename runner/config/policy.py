@@ -6,6 +6,7 @@ each other.
 
 from __future__ import annotations
 
+import os
 from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.errors import PolicyRefused
@@ -83,6 +84,11 @@ def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
     return breaches(config.policy, config.root, sandbox, settings, model, task)
 
 
+def check_breaches(policy: Policy, commands: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """What it says against checks of a run that was started before."""
+    return tuple(_beyond(policy, {"verify": [("verify command", argv[0]) for argv in commands]}))
+
+
 def capped(policy: Policy, delegation: Delegation) -> Delegation:
     """The delegation with its numbers cut down to the ceilings."""
     return delegation.replace(
@@ -130,7 +136,7 @@ def _used(
     config, runtime = tuple(_leaves(settings.config)), settings.name
     provider = (None if model is None else model.provider) or settings.provider
     sent = [provider, *(value for key, value in config if key == "model_provider")]
-    urls = [text for _, value in config for text in _texts(value) if "://" in text]
+    urls = [text for _, value in config for text in _texts(value) if _is_url(text)]
     below = root.rstrip("/") + "/"
     named = {
         "programs": [(f"`command` of runtime {runtime}", settings.command)],
@@ -147,6 +153,11 @@ def _used(
             ("writable folder", path) for path in sandbox.writable if not f"{path}/".startswith(below)
         ],
     }
+    return _beyond(policy, named)
+
+
+def _beyond(policy: Policy, named: Mapping[str, list[tuple[str, str]]]) -> list[str]:
+    """What of these, by their ceilings, is not allowed."""
     return [
         f'{what} "{name}" is not among what {_files(policy, ceiling)} allows in `{ceiling}`: '
         f"{_groups(getattr(policy, ceiling))}"
@@ -214,9 +225,36 @@ def _union(
 
 
 def _matches(name: str, group: tuple[str, ...]) -> bool:
+    """Whether a glob of the group allows it. `*` matches a slash as well, so `..` is resolved, and of a URL
+    the host is compared by itself.
+    """
     from fnmatch import fnmatchcase
 
-    return any(fnmatchcase(name, glob) for glob in group)
+    if ".." in name.split("/") and not _is_url(name):
+        name = os.path.normpath(name)
+    return any(
+        fnmatchcase(name, glob) and ("://" not in glob or fnmatchcase(_host(name), _host(glob)))
+        for glob in group
+    )
+
+
+def _is_url(text: str) -> bool:
+    """Whether who connects would take it for one: `https:host` is, with tabs and line ends anywhere in it
+    (https://url.spec.whatwg.org/#concept-basic-url-parser).
+    """
+    text = "".join(text.split()).lower()
+    return "://" in text or text.startswith(("http:", "https:", "ws:", "wss:"))
+
+
+def _host(url: str) -> str:
+    """With its port; empty where it is not in its usual place."""
+    after = url.partition(":")[2]
+    if not after.startswith("//"):
+        return ""
+    host = after[2:]
+    for mark in "/\\?#":
+        host = host.partition(mark)[0]
+    return host.rpartition("@")[2]
 
 
 def _files(policy: Policy, ceiling: str) -> str:

@@ -28,6 +28,7 @@ from runner.config.tables import (
     TaskTable,
     meaning,
 )
+from runner.config.values import MOST
 
 
 class Shape(BaseModel):
@@ -89,7 +90,7 @@ class PolicyShape(BaseModel):
     max_children: Annotated[int, Field(ge=0, le=64)] | None = meaning(
         "How many runs a run may have running at once, whatever [delegation] says."
     )
-    max_tokens: Annotated[int, Field(ge=1)] | None = meaning(
+    max_tokens: Annotated[int, Field(ge=1, le=MOST)] | None = meaning(
         "How many tokens a run may use, those below it included, whatever `limits` says."
     )
 

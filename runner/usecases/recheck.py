@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from runner.model import Config
+    from runner.model import Config, Policy
     from runner.processes.proc import Process
     from runner.state.store import RunDir
 
@@ -67,11 +67,14 @@ def of_tasks(
     return tuple(found)
 
 
-def of_run(run: RunDir, env: Mapping[str, str], cancelled: Callable[[], bool]) -> Rechecked:
-    """Runs the checks of a finished run again, on its change as it stands. Conflict where that is gone."""
+def of_run(run: RunDir, allowed: Policy, env: Mapping[str, str], cancelled: Callable[[], bool]) -> Rechecked:
+    """Runs the checks of a finished run again, on its change as it stands. Conflict where that is gone,
+    PolicyRefused where what is allowed now is less than it was then.
+    """
     if not look(run).is_done:
         raise Conflict(f"run `{run.run_id}` is not done", hint="`runner wait RUN` waits for it")
     then = own_invocation(run)
+    policy.refuse(policy.check_breaches(allowed, then.verify))
     if not os.path.isdir(then.cwd):
         raise Conflict(
             f"the work tree of run `{run.run_id}` is gone",

@@ -324,6 +324,26 @@ def test_checks_run_alone_before_a_run_and_again_after_it(repo: Repo) -> None:
     assert repo.cli("verify", run.id, "--format", "json").status == 9
 
 
+def test_verify_runs_nothing_that_the_policy_of_today_forbids_and_says_one_thing(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task('verify = [["touch", "made"]]', more='[tasks.bare]\nprompt = "x"\n')
+    run = repo.start()
+    assert run.wait()["status"] == "succeeded"
+    (repo.root / "made").unlink()
+    policy = repo.home / ".config" / "runner" / "policy.toml"
+    policy.parent.mkdir(parents=True, exist_ok=True)
+    policy.write_text('verify = ["make"]\n')
+    for name in (run.id, "work"):
+        done = repo.cli("verify", name, "--format", "json")
+        assert (done.status, done.error["code"]) == (5, "policy_refused")
+    assert not (repo.root / "made").exists()
+    policy.write_text('verify = ["tou*"]\n')
+    assert repo.cli("verify", run.id).status == 0
+
+    nothing = repo.cli("verify", "bare", "--format", "json")
+    assert (nothing.status, list(nothing.json())) == (2, ["error"])
+
+
 def test_a_secret_that_a_check_prints_is_not_shown_by_verify(repo: Repo) -> None:
     word = "a-long-word-that-is-a-secret-0123456789"
     repo.quick_codex()

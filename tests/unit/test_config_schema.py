@@ -89,7 +89,8 @@ def test_both_refuse(data):
 
 
 @pytest.mark.parametrize(
-    "data", [{"max_level": "all"}, {"network": "no"}, {"model": ["x"]}, {"max_tokens": 0}]
+    "data",
+    [{"max_level": "all"}, {"network": "no"}, {"model": ["x"]}, {"max_tokens": 0}, {"max_tokens": 10**15}],
 )
 def test_both_refuse_a_policy(data):
     assert not ours(data, policy=True)

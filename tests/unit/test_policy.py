@@ -261,3 +261,38 @@ def test_a_policy_allows_what_it_lists():
         == ()
     )
     assert len(used(policy, command="kay", verify=(("make",), ("sh",)), writable=("/srv",))) == 3
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("https:evil.example/v1", "https:/evil.example", "HTTPS:\\\\evil.example", " https:evil.example"),
+        *("ht\ttps:/\t/evil.example", "https:\n//evil.example/", "wss:evil.example", "//x://llm.example"),
+        *(
+            "https://evil.example/a.llm.example/",
+            "https://evil.example?.llm.example/",
+            "https:///evil.example/",
+        ),
+        *("https://evil.example\\.llm.example/", "https://a.llm.example:1@evil.example/"),
+        *("https://a.llm.example@evil.example/", "https:/evil.example?://a.llm.example/"),
+    ],
+)
+def test_no_spelling_of_a_url_goes_past_the_hosts_that_the_providers_name(url):
+    providers = ("openai", "https://*.llm.example/*", "https://*.llm.example:*/*", "*://*.llm.example/*")
+    policy = STRICT.replace(config=(("*",),), providers=(providers,))
+
+    assert used(policy, config={"model_providers": {"p": {"base_url": url}}})
+    for good in ("https://a.llm.example/v1", "https://a.llm.example:8443/v1?x", "http://u@a.llm.example/"):
+        assert used(policy, config={"model_providers": {"p": {"base_url": good}}}) == ()
+    open_to_all = policy.replace(providers=(("*",),))
+    assert used(open_to_all, config={"model_providers": {"p": {"base_url": url}}}) == ()
+
+
+def test_two_dots_lead_out_of_no_folder_that_a_glob_names():
+    policy = STRICT.replace(programs=(("/opt/codex/*", "../tools/*"),), verify=(("ci/*",),))
+
+    for command in ("/opt/codex/../../tmp/x", "/opt/codex/..", "../tools/../../x"):
+        assert used(policy, command=command), command
+    assert used(policy, verify=(("ci/../../usr/bin/env", "x"),))
+    assert used(policy, command="/opt/codex/a/../codex", verify=(("ci/a/../b",),)) == ()
+    assert used(policy, command="../tools/codex") == ()
