@@ -6,6 +6,7 @@ import re
 from itertools import pairwise
 from operator import itemgetter
 
+from runner.plan.dropped import struck
 from runner.plan.filelist import FileItem
 from runner.plan.labels import references, without_references
 from runner.text.problems import found
@@ -37,7 +38,7 @@ _RUNS = re.compile(
     r"(?:\W*(?:(?:all\s+)?pass(?:es)?|succeeds?|(?:is|are|stays?)\s+(?:green|clean)|exits?(?:\s+with)?\s+0))?\W*$",
     re.IGNORECASE,
 )
-_CROSSED = re.compile(r"~~|[?\u274c\u2716-\u2718\u26d4\U0001f6ab]|^\[[^\sxX\u2713\u2714]\]")
+_CROSSED = re.compile(r"[?\u274c\u2716-\u2718\u26d4\U0001f6ab]|^\[[^\sxX\u2713\u2714]\]")
 _BARE_COMMAND = re.compile(
     r"(?:\$ )?(?:\./\S+|pytest|python3?|npm|npx|yarn|pnpm|make(?! sure)|cargo|go (?:test|vet|build)|ruff|mypy"
     r"|bun|uv|tox|node|bash|sh|dart|mvn|gradle|dotnet|rspec|bundle|rake|composer|jest|vitest|tsc|eslint)(?:\s|$)"
@@ -152,7 +153,7 @@ class FieldReader:
         """What is code alone is a command; a sentence says what has to be true, as a test scenario does."""
         for number, text in field.items:
             spans = [span.strip() for span in _CODE.findall(text)] or [""]
-            is_crossed = _CROSSED.search(_CODE.sub("", text)) is not None
+            is_crossed = bool(struck(text) or _CROSSED.search(_CODE.sub("", text)))
             is_code = _RUNS.match(text) and not is_crossed
             commands = spans if is_code and (field.name == "verify" or " " in spans[0]) else []
             field.commands += [(number, command) for command in commands]

@@ -7,6 +7,7 @@ import re
 from markdown_it import MarkdownIt
 
 from runner.plan import units
+from runner.plan.dropped import struck
 from runner.text.problems import found
 
 _KIND = re.compile(
@@ -90,7 +91,7 @@ class FileItem:
         said = _KIND.match(text)
         self.kind = _KINDS.get(said[1].lower(), "modify") if said else kind
         text = _BOLD.sub(r"\2", text[said.end() :] if said else text).replace("<br>", ", ")
-        if "~~" in text:
+        if struck(text):
             self.unclear.append(f"found {found(text)}, which is struck out")
         elif _LEFT_ALONE.match(text) or _spares_its_list(text):
             self.has_remark = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import textwrap
 
+from runner.plan import dropped
 from runner.plan.fields import Field, FieldReader, is_command
 from runner.plan.filelist import kind_of_list, with_kind
 from runner.plan.labels import (
@@ -59,12 +60,6 @@ _NOT_NOW = re.compile(
     re.IGNORECASE,
 )
 """A heading below which no work of this plan stands."""
-_LOOKS_DONE = re.compile(
-    r"[\u2705\u2714\u2611\u274c]|~~|[\[(](?:done|completed?|merged|cancell?ed|dropped|skip(?:ped)?"
-    r"|won't (?:do|fix)|wontfix|deferred|postponed|obsolete|superseded|removed|abandoned|on hold)\b"
-    r"[^\])]*[\])]",
-    re.IGNORECASE,
-)
 
 
 def parse(text: str) -> UnitReader:
@@ -75,6 +70,7 @@ def parse(text: str) -> UnitReader:
         reader.line(line)
     reader.end_unit()
     reader.compare_order()
+    reader.compare_gone()
     reader.unclear += page.open_ends
     if not reader.units:
         reader.problems.append((("at", reader.starts.pointer[0], 1), reader.starts.none_found()))
@@ -95,6 +91,10 @@ class UnitReader(FieldReader):
         self.boxes: list[str] = []
         self.outer = ""
         """The field that the heading outside of units names."""
+        self.dropped_by = ""
+        """What says so of the unit, which is told already."""
+        self.gone: list[tuple[int, str]] = []
+        """Lines that say of a unit that it is struck out or dropped."""
 
     def line(self, line: PageLine) -> None:
         role = self.starts.roles.get(line.number)
@@ -103,6 +103,8 @@ class UnitReader(FieldReader):
             return
         if role == "unclear":
             self.doubt(line, f"{found(line.text)} looks like a unit, but is not written as the others are")
+        if line.kind is not LineKind.FENCE:
+            self.whether_dropped(line)
         if role == "mention" and line.text.startswith("|"):
             named = references(line.text, "")
             self.order.append((line.number, named[:1], named[1:]))
@@ -135,18 +137,20 @@ class UnitReader(FieldReader):
             made["phase"] = self.phase
         self.places[("units", len(self.units))] = (line.number, 1)
         self.units.append(made)
-        self.level = line.level
+        self.level, self.dropped_by = line.level, line.dropped_by
         ticks = {*self.starts.ticks.get(start.id, ()), *([box] if box else [])}
         if "x" in ticks:
             made["done"] = True
         if len(ticks) > 1 or ticks - {"x", " "}:
             self.doubt(line, f"{start.id} is ticked in one place and not in another, or with an unknown mark")
-        if box is None and _LOOKS_DONE.search(line.text):
+        if "done" not in made and any(map(dropped.is_title, (text, name))):
             self.doubt(
                 line, f"{found(line.text)} looks done or dropped; what is not to be done has the box [x]"
             )
         if self.not_now is not None and (line.level or 9) > self.not_now.level:
             self.doubt(line, f"{start.id} stands below {found(self.not_now.text)}; move it, or tick its box")
+        if "done" not in made and line.dropped_by:
+            self.doubt(line, f"{start.id} stands in {line.dropped_by}; move it, or tick its box")
         self.says_order(line, [start.id], name)
 
     def end_unit(self) -> None:
@@ -167,6 +171,23 @@ class UnitReader(FieldReader):
         if text := self.told():
             unit["approach"] = text
         self.level, self.prose, self.boxes, self.tested = None, {}, [], []
+
+    def whether_dropped(self, line: PageLine) -> None:
+        """What a line says of units that are not to be done, this one or those that it names."""
+        for part in dropped.listed(line.text):
+            self.gone += [(line.number, name) for name in references(f"({part})", "")]
+        if dropped.without_code(line.text).count("~~") % 2:
+            self.doubt(line, f"{found(line.text)} has `~~` once, so it is open what is struck out")
+        is_inside = self.level is not None and (not line.level or 0 < self.level < line.level)
+        is_alone = is_inside and line.is_first and not line.is_item
+        if is_alone and "done" not in self.units[-1] and dropped.is_sentence(line.text):
+            self.doubt(line, f"{found(line.text)} says of {self.units[-1]['id']} that it is dropped")
+
+    def compare_gone(self) -> None:
+        planned = {one["id"] for one in self.units if not one.get("done")}
+        for number, name in self.gone:
+            if name in planned:
+                self.doubt(number, f"{name} is struck out or dropped here, and its box is not ticked")
 
     def told(self) -> str:
         """The prose of the unit as it stands in the file."""
@@ -221,6 +242,7 @@ class UnitReader(FieldReader):
     def fence(self, line: PageLine) -> None:
         field = self.field
         if field is not None and self.awaits(field, line):
+            self.doubt_enclosed(field, line, "a code block")
             if field.name != "files" and line.info in _SHELLS:
                 commands, printed = _typed(line)
                 field.commands += commands
@@ -236,11 +258,15 @@ class UnitReader(FieldReader):
 
     def other(self, line: PageLine) -> None:
         """What is quoted, in a table, in HTML or indented as code."""
-        row = line.text.split("|")[1].strip() + ":" if line.text.startswith("|") else line.text
+        row, field = dropped.unmarked(line.text).strip(), self.field
+        if row.startswith("|") or row != line.text:
+            row = row.strip("|").split("|")[0].strip(": ") + ":"
         label = label_of(row)
+        if "<summary" in line.text.lower() and field is not None and (field.items or field.commands):
+            self.end_field()
         if label is not None and label.field in DECISIVE:
             self.doubt(line, f"`{label.name}` is not read in a quotation, a table, HTML or indented code")
-        elif self.field is not None and self.awaits(self.field, line):
+        elif row != ":" and self.field is not None and self.awaits(self.field, line):
             self.doubt(line, f"{found(line.text)} is not read as `{self.field.name}`: it is no plain text")
         self.prose[line.number] = line.number, None
 
@@ -259,6 +285,9 @@ class UnitReader(FieldReader):
         if box is not None and line.is_item:
             self.boxes.append(box)
         label, field = label_of(text), self.field
+        hidden = label_of(dropped.unmarked(text)) if label is None else None
+        if hidden is not None and hidden.field in DECISIVE:
+            self.doubt(line, f"`{hidden.name}` is struck out or in HTML, so it is not read")
         depth = 0 if line.is_lazy and label is not None else line.depth
         if label is not None:
             if (
@@ -332,6 +361,7 @@ class UnitReader(FieldReader):
         return depth == field.depth and (not field.items or not line.is_first)
 
     def add(self, field: Field, line: PageLine, text: str) -> None:
+        self.doubt_enclosed(field, line, found(text))
         field.has_list = field.has_list or (line.is_item and line.depth > field.depth)
         if field.name == "files" and line.is_item:
             if field.below is not None and line.depth > field.below[0]:
@@ -348,6 +378,10 @@ class UnitReader(FieldReader):
             field.items.append((line.number, text))
         else:
             field.items[-1] = (field.items[-1][0], f"{field.items[-1][1]} {text}")
+
+    def doubt_enclosed(self, field: Field, line: PageLine, shown: str) -> None:
+        if field.name in DECISIVE and line.dropped_by not in ("", self.dropped_by):
+            self.doubt(line, f"{shown} stands in {line.dropped_by}")
 
     def tell(self, line: PageLine, text: str) -> None:
         self.prose[line.number] = line.number, None

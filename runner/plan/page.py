@@ -10,6 +10,7 @@ import re
 
 from markdown_it import MarkdownIt
 
+from runner.plan.dropped import is_summary, without_code
 from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
@@ -22,6 +23,12 @@ _DEEPEST = 100
 """Lists and quotations in each other; the parser leaves out what is deeper."""
 _BLANKS = re.compile(r"\s{40,}")
 """Nobody reads so many, and patterns that skip blanks would take long over them."""
+
+_TAGS = re.compile(
+    r"(?<!\\)<(?:(?P<close>/?)(?P<name>del|s|strike|details)\b[^<>]*>"
+    r"|summary\b[^<>]*>(?P<summary>(?:[^<]|<(?!/?summary))*))",
+    re.IGNORECASE,
+)
 
 
 class LineKind(StrEnum):
@@ -53,6 +60,8 @@ class PageLine(Value):
     """Whether a paragraph begins with it."""
     is_lazy: bool = False
     """Whether it belongs to a list item only because no blank line is between them."""
+    dropped_by: str = ""
+    """The element of HTML around it that says that it is not to be done."""
 
 
 class Page(Value):
@@ -89,6 +98,7 @@ def _without_front_matter(rows: list[str]) -> list[str]:
 def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]]) -> Iterator[PageLine]:
     depth = quotes = level = 0
     starts_item = False
+    around = [("", "")]
     for token in tokens:
         if token.type in ("list_item_open", "list_item_close"):
             depth += token.nesting
@@ -108,25 +118,31 @@ def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]
                     (first, f"nothing closes this code block ({token.markup}), so it goes on to line {last}")
                 )
             info = token.info.strip().split(" ")[0].lower()
-            yield PageLine(first, token.content, LineKind.FENCE, last, depth, info=info)
+            by = around[-1][1]
+            yield PageLine(first, token.content, LineKind.FENCE, last, depth, info=info, dropped_by=by)
         elif token.type in ("inline", "html_block", "code_block"):
             if token.content.count("<!--") > token.content.count("-->") and token.type == "html_block":
                 open_ends.append((first, f"nothing closes this comment, so it goes on to line {last}"))
             kind = LineKind.TEXT if token.type == "inline" else LineKind.OTHER
             yield from _of_block(
-                token, rows, (first, depth, level, starts_item), LineKind.OTHER if quotes else kind
+                token, rows, (first, depth, level, starts_item), LineKind.OTHER if quotes else kind, around
             )
         starts_item = False
 
 
 def _of_block(
-    token: Token, rows: list[str], at: tuple[int, int, int, bool], kind: LineKind
+    token: Token,
+    rows: list[str],
+    at: tuple[int, int, int, bool],
+    kind: LineKind,
+    around: list[tuple[str, str]],
 ) -> Iterator[PageLine]:
     first, depth, level, starts_item = at
     content = _without_comments(token.content)
     if token.type == "html_block":
         content = content.partition("<!--")[0]
     is_first = True
+    said = _dropped("\n" * content.count("\n") if token.type == "code_block" else content, first, around)
     for number, text in enumerate(content.split("\n"), first):
         text = _BLANKS.sub(" ", text.strip())
         if not text:
@@ -137,8 +153,30 @@ def _of_block(
         elif kind is LineKind.TEXT and text.startswith("|"):
             here = LineKind.OTHER
         lazy = not is_first and depth > 0 and not rows[number - 1][:1].isspace()
-        yield PageLine(number, text, here, number, depth, level, "", starts_item and is_first, is_first, lazy)
+        begins, by = starts_item and is_first, said[number - first]
+        yield PageLine(number, text, here, number, depth, level, "", begins, is_first, lazy, by)
         is_first = False
+
+
+def _dropped(content: str, first: int, around: list[tuple[str, str]]) -> list[str]:
+    """What says of each line of a block that it is not to be done. `around` has the elements that are open,
+    each with what says so in it or around it.
+    """
+    text, at = without_code(content), 0
+    lines = [around[-1][1]]
+    for tag in _TAGS.finditer(text):
+        lines += [around[-1][1]] * text.count("\n", at, tag.start())
+        at, name, (inner, by) = tag.start(), (tag["name"] or "summary").lower(), around[-1]
+        shown = by or f"`<{name}>` of line {first + len(lines) - 1}"
+        if name == "summary":
+            if inner == "details" and is_summary(tag["summary"]):
+                around[-1] = inner, shown
+        elif not tag["close"]:
+            around[_DEEPEST:] = [(name, by if name == "details" else shown)]
+        elif any(one[0] == name for one in around):
+            while around.pop()[0] != name:
+                pass
+    return lines + [around[-1][1]] * text.count("\n", at)
 
 
 def _is_closed(token: Token, last: str, is_alone: bool) -> bool:

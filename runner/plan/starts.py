@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from runner.plan.dropped import bare
 from runner.plan.labels import boxed, looks_like_a_unit, references, start_of
 from runner.plan.page import LineKind
 from runner.text.problems import found
@@ -114,11 +115,12 @@ def _parent(name: str) -> str:
 def _is_like(line: PageLine) -> bool:
     if line.kind is LineKind.FENCE:
         return False
+    text = bare(line.text)
     if line.kind is LineKind.TEXT and not (line.is_item and boxed(line.text)[0] is not None):
-        if line.text.startswith(("#", "\\#")):  # `###U2. B` is no heading
-            return looks_like_a_unit(line.text)
-        return line.is_first and not line.is_item and start_of(line.text) is not None
-    return looks_like_a_unit(line.text) or looks_like_a_unit(re.sub(r"^(?:<[^>]*>\s*)+", "", line.text))
+        if text.startswith(("#", "\\#")):  # `###U2. B` is no heading
+            return looks_like_a_unit(text)
+        return ((line.is_first and not line.is_item) or text != line.text) and start_of(text) is not None
+    return looks_like_a_unit(text)
 
 
 def _pointer(lines: Sequence[PageLine]) -> tuple[int, str, str]:

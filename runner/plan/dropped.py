@@ -1,0 +1,81 @@
+"""What says that a part of a plan is not to be done: struck out, or called dropped. Pure."""
+
+from __future__ import annotations
+
+import re
+
+_GONE = (
+    "cancell?ed|dropped|won['\u2019]?t[ -]?(?:do|fix)|deferred|postponed|obsolete|superseded|abandoned"
+    "|withdrawn|descoped|on[ -]hold|not (?:needed|required|doing|now)|no longer needed"
+)
+_OVER = f"(?:{_GONE}|done|completed?|merged|shipped|skip(?:ped)?(?! locked)|removed|rejected)"
+_WHY = (
+    r"\s*,?\s+(?:(?:because|since|due to|for now|instead|as|see|now|replaced|moved)\b|by U?\d"
+    r"|in (?:favou?r|PR|commit|v?#?\d)"
+    r"|to (?:a |the )?(?:later|next (?:phase|version|release|sprint|milestone|iteration)|follow|phase|v?\d))"
+)
+_ENDS = rf"[*_\])]*+(?:\s*[:.!]|\s+[-\u2013\u2014]\s|\W*$|{_WHY})"
+_SIGNS = "\u2705\u2714\u2611\u274c\u2717\u2718\u26d4\u23f8\u0336\U0001f6ab"
+_CODE = re.compile(r"(?<!`)(`{1,8})(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
+_MARKS = re.compile(r"~~|</?[a-z]\w*(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_STRUCK = re.compile(
+    r"(?:~~|<(?:del|s|strike)\b[^<>]*>|(?<![\w~\\])~(?=[^\s~/](?:[^~]*[^\s~])?~(?![\w~])))"
+    r"(.*?)(?:~~?|</(?:del|s|strike)\b|$)",
+    re.IGNORECASE,
+)
+_TITLE = re.compile(
+    rf"[{_SIGNS}]|[\[(]\s*{_OVER}\b|^\W*{_OVER}{_ENDS}|\s[-\u2013\u2014]+\s+{_OVER}(?:\W*$|[,;:(]|{_WHY})"
+    rf"|(?:^|[:.)\u2013\u2014-])[*_]*\s*[*_]{{1,2}}{_OVER}\b\W*[*_]|[*_]{_OVER}[*_]\W*$",
+    re.IGNORECASE,
+)
+_SHOUTED = re.compile(rf"^\W*{_OVER.upper()}\b|\b{_OVER.upper()}\W*$")
+_SENTENCE = re.compile(rf"^\W*(?:{_GONE}|skip(?:ped)?){_ENDS}", re.IGNORECASE)
+_LIST = re.compile(
+    rf"^\W*{_OVER}[*_\])]*+\s*[:\u2013\u2014-]\W*((?:units?|tasks?|iu|u|t)[\s#-]*\d.*)$", re.IGNORECASE
+)
+_BEFORE = re.compile(rf"^(\[.\]\s+)?\W*{_OVER}\b(?!-)[\W_]*", re.IGNORECASE)
+_SUMMARY = re.compile(
+    rf"\b(?:{_OVER}|old|archived?|previous|former|outdated|deprecated|out of scope|not planned)\b",
+    re.IGNORECASE,
+)
+
+
+def without_code(text: str) -> str:
+    """The text on the same lines, with a digit for each letter of code in it."""
+    return _CODE.sub(lambda span: re.sub(r"[^\n]", "0", span[0]), text)
+
+
+def struck(text: str) -> list[str]:
+    """What is struck out in a line, up to its end where nothing closes it."""
+    return _STRUCK.findall(without_code(text))
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a line that are not to be done: what is struck out, and units behind `Cancelled:`."""
+    return struck(text) + _LIST.findall(without_code(text))
+
+
+def is_title(text: str) -> bool:
+    """Whether what a unit is called says that it is done or dropped. `Handle cancelled orders` does not."""
+    text = without_code(text)
+    return bool(struck(text) or _TITLE.search(text) or _SHOUTED.search(text))
+
+
+def is_sentence(text: str) -> bool:
+    """Whether a sentence begins with saying so, as in `Deferred to v2.`"""
+    return _SENTENCE.match(without_code(text)) is not None
+
+
+def unmarked(text: str) -> str:
+    """A line without tags and what strikes it out."""
+    return _MARKS.sub("", text)
+
+
+def bare(text: str) -> str:
+    """A line as it would be if it were to be done: unmarked, and without words such as `Cancelled:`."""
+    return _BEFORE.sub(r"\1", unmarked(text))
+
+
+def is_summary(text: str) -> bool:
+    """Whether the summary of `<details>` says so of what stands in it."""
+    return _SUMMARY.search(text) is not None
