@@ -19,11 +19,11 @@ def add_trust(parser: Parser) -> None:
     )
 
 
-def pass_gate(args: Namespace, config: Config, *, rehearses: bool) -> None:
+def pass_gate(args: Namespace, config: Config, *, rehearses: bool, task: str = "") -> None:
     """Asks on a terminal, and with `--trust` agrees without. NotTrusted where nobody can be asked, or who was
-    asked said no.
+    asked said no. `task` is that of the run, if it is of one.
     """
-    found = trust.demanded(config, os.environ, rehearses=rehearses)
+    found = trust.demanded(config, os.environ, rehearses=rehearses, task=task)
     if found.by is None:
         from runner.cli.trust import ask_for  # most starts need no words
 

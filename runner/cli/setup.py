@@ -16,38 +16,69 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from runner.config.commands import InitReport
+    from runner.config.detect import Detected
     from runner.runtimes.exam import Examined
 
 
 def add_init(parser: Parser) -> None:
-    parser.examples("runner init")
+    parser.add_argument("--full", action="store_true", help="the reference: every key, with its default")
+    parser.add_argument("--print", action="store_true", help="print it, and write nothing")
+    parser.examples(
+        "runner init                   a read-only and a writing task, with the test command that it finds",
+        "runner init --full --print    every key there is",
+    )
 
 
 def run_init(args: Namespace) -> int:
     from runner.config import commands
 
-    report = commands.init(here())
-    _trust_written(report.root)
+    if args.print:
+        text, found = commands.sample(here(), os.environ, full=args.full)
+        _tell_found(found)
+        answer(args, {"text": text, "found": found}, text.rstrip())
+        return ExitStatus.OK
+    report = commands.init(here(), os.environ, full=args.full)
+    is_trusted = _trust_written(report)
     if args.format == "json":
         emit(report.to_json())
         return ExitStatus.OK
     for path in report.written:
         pen.say(f"{paint('wrote', 'green')} {os.path.relpath(path)}")
+    _tell_found(report.found)
     if not report.repository:
         pen.tell("not a git repository: the .gitignore has an effect only in one")
     pen.tell("\nnext: runner check\n      runner doctor\n      runner start --task hello --rehearse --wait")
+    if not is_trusted:
+        pen.tell("      runner trust        before a real run: what it found is executed with your rights")
     return ExitStatus.OK
 
 
-def _trust_written(root: str) -> None:
-    """Nobody has to be asked about what comes with runner itself."""
+def _tell_found(found: Detected | None) -> None:
+    if found is None:
+        return
+    pen.tell(f"tests   {found.verify or 'no command was found: put yours into `verify`'}")
+    for other in found.others:
+        pen.tell(f"        also {other}")
+    if found.scope:
+        pen.tell(f"scope   {', '.join(found.scope)}")
+
+
+def _trust_written(report: InitReport) -> bool:
+    """Nobody has to be asked about what comes with runner itself. What tests execute comes with the
+    repository.
+    """
     from runner.config import commands
     from runner.usecases import trust
 
+    if report.found is not None and report.found.verify is not None:
+        return False
     try:
-        trust.agree(trust.demanded(commands.as_written(root), {}).replace(changes=()), os.environ)
+        found = trust.demanded(commands.as_written(report.root), {})
+        trust.agree(found.replace(changes=()), os.environ)
     except RunnerError as error:  # a start will ask
         pen.note(f"a start will ask whether you trust these settings: {error.message}")
+    return True
 
 
 def add_check(parser: Parser) -> None:

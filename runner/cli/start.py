@@ -161,7 +161,7 @@ def run_retry(args: Namespace) -> int:
     root = find.find_root(here())
     config = settings(args)
     run = find.find(root, args.run)
-    pass_gate(args, config, rehearses=retry.rehearses(run))
+    pass_gate(args, config, rehearses=retry.rehearses(run), task=run.task_id)
     manifest = retry.retry(
         config,
         run,
@@ -201,7 +201,7 @@ def run_start(args: Namespace) -> int:
     config = _inherited(args)
     if config is None:
         config = settings(args)
-        pass_gate(args, config, rehearses=start.rehearses(config, request))
+        pass_gate(args, config, rehearses=start.rehearses(config, request), task=request.task_id)
     manifest = start.start(config, request, os.environ, watch=_Patience())
     if (task := config.tasks[request.task_id]).verify and task.workspace == "worktree":
         from runner.disk import editable

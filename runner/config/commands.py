@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from runner.config.detect import Detected
     from runner.model import Config, Task
 
 DEFAULT_RUNTIME: str = layers.DEFAULTS["defaults"]["runtime"]
@@ -52,12 +53,15 @@ class CheckReport(Value):
 
 
 class InitReport(Value):
-    """`root` is where the file is now; `repository` tells whether that is a git repository."""
+    """`root` is where the file is now; `repository` tells whether that is a git repository, and `found` what
+    its files say of tests and sources, where they were asked.
+    """
 
     root: str
     repository: bool
     written: tuple[str, ...]
     gitignored: tuple[str, ...]
+    found: Detected | None = None
 
 
 def check(
@@ -208,7 +212,18 @@ def without_settings(start_dir: str, config_file: str | None = None) -> Config:
     return config_from_json(effective.compiled(merged, {}, Policy(), places))
 
 
-def init(start_dir: str) -> InitReport:
+def sample(start_dir: str, env: Mapping[str, str], *, full: bool) -> tuple[str, Detected | None]:
+    """What `init` would write, and what it would go by; the reference goes by nothing."""
+    if full:
+        return Path(shipped(EXAMPLE_NAME)).read_text(encoding="utf-8"), None
+    from runner.config import detect, starter
+
+    start = os.path.realpath(start_dir)
+    found = detect.look(git_root(start) or start, env)
+    return starter.text(found), found
+
+
+def init(start_dir: str, env: Mapping[str, str], *, full: bool = False) -> InitReport:
     """Writes delegate.toml at the root of the repository, or here when this is none; Conflict when
     there is one.
     """
@@ -217,20 +232,23 @@ def init(start_dir: str) -> InitReport:
     root = repository or start
     path, rules = os.path.join(root, FILE_NAME), os.path.join(root, ".gitignore")
     try:
-        text = Path(shipped(EXAMPLE_NAME)).read_text(encoding="utf-8")
+        text, found = sample(root, env, full=full)
         present = _rules(rules)
         with Path(path).open("x", encoding="utf-8") as file:
             file.write(text)
         ignored = _ignore(rules, present)
     except FileExistsError:
-        raise Conflict(f"{path} exists", hint="`runner check` validates it; nothing was written") from None
+        raise Conflict(
+            f"{path} exists", hint="`runner check` validates it, and --print writes nothing"
+        ) from None
     except OSError as error:
         if error.errno == errno.ELOOP:  # git follows no link of this name either (gitignore(5))
             raise Conflict(
                 f"{rules} is a symbolic link", hint="make it a file; nothing was written"
             ) from None
         raise Unwritable(f"{error.filename or path}: {error.strerror}") from error
-    return InitReport(root, repository is not None, (path, rules) if ignored else (path,), ignored)
+    written = (path, rules) if ignored else (path,)
+    return InitReport(root, repository is not None, written, ignored, found)
 
 
 def place_of(start_dir: str, env: Mapping[str, str], config_file: str | None = None) -> tuple[str, str]:

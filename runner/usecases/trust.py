@@ -76,8 +76,10 @@ class Demands(Value):
         return _contents(() if self.before is None else self.before.items)
 
 
-def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False) -> Demands:
-    """Of these settings, here and now. `rehearses`: the run talks to the scripted model only."""
+def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False, task: str = "") -> Demands:
+    """Of these settings, here and now. `rehearses`: the run talks to the scripted model only, and is of this
+    task, if it is of one.
+    """
     table = config.trust
     if not table:  # nothing came with the repository
         return Demands(config.root, by="nothing")
@@ -93,8 +95,8 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
     if VARIABLE in env and env[VARIABLE] == seen.digest:
         unseen = _beyond_digest(seen, trust.changes(config.root, env))
         return seen.replace(by=None if unseen else "variable", changes=unseen)
-    if rehearses and (table["shipped"] or not items):  # nothing is sent, nothing runs that is not ours
-        return seen.replace(by="nothing")
+    if rehearses and (table["shipped"] or not any(_concerns(key, task) for _, key, _ in table["items"])):
+        return seen.replace(by="nothing")  # nothing is sent, nothing runs that is not ours
     seen = seen.replace(
         before=trust.given(config.root, env, table["file"]), changes=trust.changes(config.root, env)
     )
@@ -109,6 +111,11 @@ def demanded(config: Config, env: Mapping[str, str], *, rehearses: bool = False)
         by = "folder"
     changes = _changed_by_unfinished(config.root, came) if came or by == "folder" else ()
     return seen.replace(changes=changes) if changes else seen.replace(by=by)
+
+
+def _concerns(key: str, task: str) -> bool:
+    """Whether a run of the task does what this key says: not if it is of another one."""
+    return not task or key[:6] != "tasks." or key.startswith((f"tasks.{task}.", f'tasks."{task}".'))
 
 
 def _changed_by_unfinished(root: str, came: Collection[str]) -> tuple[Changed, ...]:

@@ -292,6 +292,20 @@ def test_what_init_wrote_is_trusted_and_starts_without_a_question(repo: Repo) ->
     assert repo.cli("start", "--task", "improve", "--prompt", "x", "--wait").status == 0
 
 
+def test_a_check_that_init_found_is_not_trusted_and_a_rehearsal_of_hello_needs_none(repo: Repo) -> None:
+    withdraw_trust(repo.root, repo.env)
+    repo.quick_codex()
+    (repo.root / "Makefile").write_text("test:\n\ttouch ran\n", encoding="utf-8")
+    done = repo.cli("init")
+    assert "tests   make test (Makefile)\n" in done.stderr and "runner trust" in done.stderr
+    assert not repo.json("trust", "--show")["trusted"]
+    refused = repo.cli("start", "--task", "improve", "--prompt", "x", "--format", "json")
+    assert (refused.status, refused.error["code"]) == (5, "not_trusted")
+    assert repo.cli("start", "--task", "hello", "--rehearse", "--wait").status == 0
+    assert repo.cli("retry", "@latest", "--message", "again", "--wait").status == 0
+    assert not (repo.root / "ran").exists()
+
+
 def test_what_init_wrote_is_not_trusted_together_with_what_lay_there_before(repo: Repo) -> None:
     withdraw_trust(repo.root, repo.env)
     (repo.root / "delegate.local.toml").write_text(

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 
 from runner.config import generate
-from runner.config.commands import check, init, schema, schema_names
+from runner.config.commands import check, init, sample, schema, schema_names
 from runner.errors import Conflict, ExitStatus, PolicyRefused, Unwritable, UsageError
 from runner.model import Delegate, Economics, Recovery, Request
 from runner.usecases import start
@@ -19,10 +19,14 @@ from runner.usecases import start
 ROOT = Path(__file__).parents[2]
 
 
-def test_init_writes_a_file_that_checks_and_ignores_what_is_private(repo):
-    report = init(str(repo.root))
+@pytest.mark.parametrize("full", [False, True])
+def test_init_writes_a_file_that_checks_and_ignores_what_is_private(repo, full):
+    text, _ = sample(str(repo.root), repo.env, full=full)
+    assert not repo.file.exists()
+    report = init(str(repo.root), repo.env, full=full)
 
-    assert repo.file.read_text() == (ROOT / "delegate.toml.example").read_text()
+    assert repo.file.read_text() == text
+    assert (text == (ROOT / "delegate.toml.example").read_text()) is full
     assert (repo.root / ".gitignore").read_text() == ".runs/\ndelegate.local.toml\n"
     assert report.repository
     assert report.root == str(repo.root)
@@ -34,12 +38,12 @@ def test_init_writes_a_file_that_checks_and_ignores_what_is_private(repo):
 def test_init_writes_at_the_root_of_the_repository(repo):
     (repo.root / "src").mkdir()
 
-    assert init(str(repo.root / "src")).root == str(repo.root)
+    assert init(str(repo.root / "src"), repo.env).root == str(repo.root)
     assert repo.file.exists()
 
 
 def test_init_works_outside_a_repository_and_says_so(tmp_path):
-    report = init(str(tmp_path))
+    report = init(str(tmp_path), {})
 
     assert not report.repository
     assert (tmp_path / "delegate.toml").exists()
@@ -55,7 +59,7 @@ def test_init_never_replaces_a_file(repo, kind):
         repo.file.symlink_to("nowhere")
 
     with pytest.raises(Conflict) as caught:
-        init(str(repo.root))
+        init(str(repo.root), repo.env)
 
     assert caught.value.exit_status is ExitStatus.CONFLICT
     assert not (repo.root / ".gitignore").exists()
@@ -75,7 +79,7 @@ def test_init_adds_to_gitignore_only_what_is_missing(repo, before, after):
     ignore = repo.root / ".gitignore"
     ignore.write_bytes(before.encode())
 
-    init(str(repo.root))
+    init(str(repo.root), repo.env)
 
     assert ignore.read_bytes() == after.encode()
 
@@ -87,7 +91,7 @@ def test_init_follows_no_link_and_writes_nothing(repo, target):
     (repo.root / ".gitignore").symlink_to(target)
 
     with pytest.raises(Conflict, match=r"\.gitignore is a symbolic link"):
-        init(str(repo.root))
+        init(str(repo.root), repo.env)
     assert outside.read_text() == "precious\n" and not (repo.root.parent / "missing").exists()
     assert not (repo.root / "delegate.toml").exists()
 
@@ -97,7 +101,7 @@ def test_init_does_not_wait_for_what_is_no_file(repo, make):
     make(repo.root / ".gitignore")
 
     with pytest.raises(Unwritable, match=r"\.gitignore: is "):
-        init(str(repo.root))
+        init(str(repo.root), repo.env)
     assert not (repo.root / "delegate.toml").exists()
 
 

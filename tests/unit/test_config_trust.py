@@ -487,7 +487,7 @@ def test_a_program_of_the_machine_may_change_and_one_of_the_repository_in_its_pl
 
 def test_a_rehearsal_of_the_shipped_example_needs_no_trust_and_a_changed_one_does(repo) -> None:
     repo.file.unlink(missing_ok=True)
-    commands.init(str(repo.root))
+    commands.init(str(repo.root), repo.env, full=True)
     shipped = repo.load()
     assert trust.demanded(shipped, repo.env, rehearses=True).by == "nothing"
     assert trust.demanded(shipped, repo.env).by is None
@@ -609,3 +609,17 @@ def test_a_program_that_a_repository_names_is_not_even_asked_what_it_is(
     repo.file.with_name("delegate.local.toml").unlink(missing_ok=True)
     repo.write(table, repo.user_folder / "config.toml")
     assert trust.program_is_trusted(repo.load(), runtime, repo.env), "it is the user's own"
+
+
+@pytest.mark.parametrize("name", ["work", "work.more", "w"])
+def test_a_rehearsal_needs_no_trust_in_what_is_of_other_tasks(repo, name: str) -> None:
+    """Nor in their scripts; what is of all tasks counts, and so does anything for a real run."""
+    (repo.root / "check.sh").touch()
+    task = 'verify = [["./check.sh"]]\nsandbox = "workspace-write"\n'
+    repo.write(f'schema_version = 1\n[tasks.look]\nprompt = "p"\n[tasks."{name}"]\nprompt = "p"\n{task}')
+    config = repo.load()
+    for one, by in (("look", "nothing"), (name, None), ("", None)):
+        assert trust.demanded(config, repo.env, rehearses=True, task=one).by == by
+    assert trust.demanded(config, repo.env, task="look").by is None
+    repo.write(f'{repo.file.read_text()}[defaults]\nprepare = [["make"]]\n')
+    assert trust.demanded(repo.load(), repo.env, rehearses=True, task="look").by is None

@@ -13,6 +13,8 @@ import pytest
 from support.pages import example_files
 
 from runner.cli.app import COMMANDS, full_parser
+from runner.config import starter
+from runner.config.detect import Detected
 from runner.errors import ExitStatus
 from runner.model import Delegate, Economics, Phase
 from runner.rehearsal import script
@@ -123,7 +125,7 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 def test_the_doctor_of_the_readme_sees_the_tasks_that_init_writes() -> None:
-    written = tomllib.loads(text(ROOT / "delegate.toml.example"))["tasks"]
+    written = tomllib.loads(starter.text(Detected(None, (), ())))["tasks"]
     (shown,) = re.findall(r"^    ok +config +valid, tasks: (.*)$", text(README), re.MULTILINE)
     assert shown == ", ".join(written)
 

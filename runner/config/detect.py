@@ -1,0 +1,232 @@
+"""How the tests of a repository are started, and where its sources are, by what its files say. Edge: disk
+(reads).
+
+Nothing is executed. Of a stranger's file no word gets into a command besides a name that can be nothing
+else: the most that it can do is to have a usual command chosen. What is large, no plain file or no valid text
+says nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+
+from runner.disk.files import read
+from runner.disk.programs import absent, is_executable, on_path
+from runner.model import is_name
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+_LARGEST = 1 << 18
+_MOST_PARTS = 100
+"""Of a dotted key: `tomllib` takes the square of their number."""
+_DEEPEST = 6
+_MOST_ENTRIES = 2000
+_MOST_FOLDERS = 6
+_REQUIRED = (
+    *(("project",), ("dependency-groups",), ("tool", "poetry"), ("tool", "pdm"), ("tool", "uv")),
+    ("tool", "hatch", "envs"),
+)
+"""Where a pyproject.toml names what is to be installed."""
+_MANAGERS = (("uv.lock", "uv"), ("poetry.lock", "poetry"), ("pdm.lock", "pdm"), ("Pipfile", "pipenv"))
+_PYTEST = (
+    *(
+        ("", "pytest.ini"),
+        ("", ".pytest.ini"),
+        ("", "setup.cfg", "[tool:pytest]"),
+        ("", "tox.ini", "[pytest]"),
+    ),
+    *(("", "Pipfile", "pytest ="), ("", "conftest.py"), ("", "tests/conftest.py"), ("", "test/conftest.py")),
+    *(("", f"{name}.txt", "pytest") for name in ("requirements", "requirements-dev", "requirements-test")),
+)
+_PYTHON = (
+    ("hatch test", "pyproject.toml", "[tool.hatch.envs.hatch-test"),
+    *(("tox", "tox.ini", "[tox]", "[testenv"), ("tox", "tox.toml"), ("tox", "pyproject.toml", "[tool.tox")),
+    *(("nox -s tests", "noxfile.py", "def tests("), ("nox -s test", "noxfile.py", "def test(")),
+    ("nox", "noxfile.py"),
+)
+_LOCKS = (
+    *(("pnpm", "pnpm-lock.yaml"), ("yarn", "yarn.lock"), ("bun", "bun.lock"), ("bun", "bun.lockb")),
+    ("npm", "package.json"),
+)
+_OTHERS = (
+    *(
+        (f"make {name}", file, f"{name}:")
+        for name in ("test", "check")
+        for file in ("GNUmakefile", "makefile", "Makefile")
+    ),
+    *(("just test", name, "test:", "test *") for name in ("justfile", ".justfile", "Justfile")),
+    *(
+        ("cargo test --workspace", "Cargo.toml", "[package]", "[workspace]"),
+        ("go test ./...", "go.mod", "module "),
+    ),
+    *(("mix test", "mix.exs"), ("swift test", "Package.swift"), ("bundle exec rspec", ".rspec")),
+    *(("./mvnw -q test", "mvnw"), ("mvn -q test", "pom.xml"), ("./gradlew test", "gradlew")),
+    *(("gradle test", "build.gradle"), ("gradle test", "build.gradle.kts")),
+)
+"""A command, the file that stands for it, and how one of its lines begins; without that, it only has to be
+there.
+"""
+_SOURCES = ("src", "lib", "app", "apps", "packages", "crates", "cmd", "internal", "pkg")
+_TESTS = ("tests", "test", "spec", "__tests__")
+_NO_SOURCES = (*_TESTS, "docs", "examples", "build", "dist")
+
+
+class Candidate(Value):
+    """A command that runs the tests, and the file that says so."""
+
+    argv: tuple[str, ...]
+    where: str
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.argv)} ({self.where})"
+
+
+class Detected(Value):
+    """The command to take, if any, `others` that would do, and the globs of sources and tests."""
+
+    verify: Candidate | None
+    others: tuple[Candidate, ...]
+    scope: tuple[str, ...]
+
+
+def look(root: str, env: Mapping[str, str]) -> Detected:
+    """What the files at the root say; the commands whose programs are here come first."""
+    said = (*_pytest(root, env), *_by_lines(root, _PYTHON), *_node(root), *_by_lines(root, _OTHERS))
+    first: dict[str, Candidate] = {}
+    for one in said:
+        first.setdefault(one.argv[0], one)  # of a program, the best
+    found = sorted(first.values(), key=lambda one: absent(one.argv, env, root) is not None)
+    return Detected(found[0] if found else None, tuple(found[1:]), _scope(root))
+
+
+def _text(root: str, name: str) -> str:
+    try:
+        data = read(f"{root}/{name}", _LARGEST)
+        return data.decode("utf-8-sig") if len(data) < _LARGEST else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _by_lines(root: str, rows: Sequence[tuple[str, ...]]) -> Iterator[Candidate]:
+    for command, name, *heads in rows:
+        lines = _text(root, name).splitlines() if heads else ()
+        is_there = any(_begins(line, head) for line in lines for head in heads)
+        if is_there or (not heads and os.path.isfile(f"{root}/{name}")):
+            yield Candidate(tuple(command.split()), name)
+
+
+def _begins(line: str, head: str) -> bool:
+    """`test:=1` gives a value to a variable of make, and is no target."""
+    return line.startswith(head) and not (head[-1] == ":" and line[len(head) :].lstrip(":")[:1] == "=")
+
+
+def _get(node: Any, *path: str) -> Any:
+    """What is there in the tables of a document; {} where nothing is."""
+    for key in path:
+        node = node.get(key, {}) if isinstance(node, dict) else {}
+    return node
+
+
+def _project(root: str) -> Any:
+    import tomllib
+
+    text = _text(root, "pyproject.toml")
+    is_usual = all(line.count(".") <= _MOST_PARTS for line in text.splitlines())
+    try:
+        return tomllib.loads(text) if is_usual else {}
+    except (ValueError, RecursionError):
+        return {}
+
+
+def _named(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The paths of the tables and lists below `path` that name pytest."""
+    waiting = [(path, _get(node, *path))]
+    while waiting:
+        path, one = waiting.pop()
+        if path[-1] == "pytest" or str(one).startswith("pytest"):
+            yield path
+        elif isinstance(one, dict) and len(path) < _DEEPEST:
+            waiting += [((*path, str(key)), item) for key, item in one.items()]
+        elif isinstance(one, list):
+            waiting += [(path, item) for item in one if isinstance(item, str)]
+
+
+def _pytest(root: str, env: Mapping[str, str]) -> Iterator[Candidate]:
+    project = _project(root)
+    named = [path for top in _REQUIRED for path in _named(project, top)]
+    where = ["pyproject.toml"] if named or _get(project, "tool", "pytest") else []
+    where += [one.where for one in _by_lines(root, _PYTEST)]
+    if not where:
+        return
+    manager = next((manager for lock, manager in _MANAGERS if os.path.isfile(f"{root}/{lock}")), None)
+    if manager is not None:
+        options = _of_uv(project, named) if manager == "uv" else ()
+        yield Candidate((manager, "run", *options, "pytest", "-q"), where[0])
+    if manager is None or on_path(manager, env) is None:
+        yield Candidate((*_python(root, env), "-q"), where[0])
+
+
+def _of_uv(project: Any, named: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """What has to be said so that pytest is there (docs.astral.sh/uv/concepts/projects/dependencies)."""
+    said = _get(project, "tool", "uv", "default-groups")
+    usual = said if isinstance(said, list) else ["dev"]
+    found: list[tuple[str, ...]] = []
+    for path in named:
+        top, group, extra = (*path, "", "")[:3]
+        if group == "optional-dependencies":
+            found.append(("--extra", extra))
+        else:
+            found.append(("--group", group) if top == "dependency-groups" and group not in usual else ())
+    return next((one for one in sorted(found, key=len) if not one or is_name(one[1])), ())
+
+
+def _python(root: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """pytest by the Python that has it, as far as the places of files tell."""
+    pytest = on_path("pytest", env)
+    for own in (".venv", "venv"):
+        if is_executable(f"{root}/{own}/bin/pytest") and not (pytest or "").startswith(f"{root}/{own}/"):
+            return f"{own}/bin/python", "-m", "pytest"
+    for name in ("python", "python3"):
+        path = on_path(name, env)
+        if path is not None and (pytest is None or os.path.dirname(path) == os.path.dirname(pytest)):
+            return name, "-m", "pytest"
+    return ("pytest",)
+
+
+def _node(root: str) -> Iterator[Candidate]:
+    import json
+
+    try:
+        package = json.loads(_text(root, "package.json"))
+    except (ValueError, RecursionError):
+        return
+    script, said = _get(package, "scripts", "test"), str(_get(package, "packageManager")).partition("@")[0]
+    if not isinstance(script, str) or not script.strip() or "no test specified" in script:  # of `npm init`
+        return
+    if "--watch" in script and "=false" not in script:  # it does not end
+        return
+    known = [manager for manager, lock in _LOCKS if os.path.isfile(f"{root}/{lock}")]
+    manager = said if said in dict(_LOCKS) else known[0]
+    words = (manager, *(("run",) if manager == "bun" else ()), "test")  # `bun test` is a runner of its own
+    watches = "react-scripts test" in script  # create-react-app.dev/docs/running-tests
+    yield Candidate((*(("env", "CI=true") if watches else ()), *words), "package.json")
+
+
+def _scope(root: str) -> tuple[str, ...]:
+    """Globs of the folders of sources and tests; none where nothing tells which these are."""
+    try:
+        with os.scandir(root) as entries:
+            folders = [
+                one.name for one in islice(entries, _MOST_ENTRIES) if one.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        return ()
+    packages = [name for name in folders if is_name(name) and os.path.isfile(f"{root}/{name}/__init__.py")]
+    sources = [name for name in sorted({*_SOURCES, *packages} - {*_NO_SOURCES}) if name in folders]
+    found = [*sources, *(name for name in _TESTS if name in folders)]
+    return tuple(f"{name}/**" for name in found) if sources and len(found) <= _MOST_FOLDERS else ()
