@@ -30,6 +30,7 @@ gc.disable()  # while everything is imported: nothing of it is garbage, and look
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("setup", "write a delegate.toml to start from"),
     "check": ("setup", "validate the settings and the policy"),
+    "tasks": ("setup", "list the tasks that can be started"),
     "config": ("setup", "show the effective settings and where each comes from"),
     "doctor": ("setup", "examine this machine, with a repair for each check that fails"),
     "resolve": ("start", "print exactly what `start` would execute"),

@@ -1,8 +1,9 @@
-"""The verbs around the settings: init, check, config, doctor, schema, completion."""
+"""The verbs around the settings: init, check, tasks, config, doctor, schema, completion."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
@@ -102,6 +103,38 @@ def run_check(args: Namespace) -> int:
         )
     files = ", ".join(os.path.relpath(path) for path in report.files) or "no file"
     answer(args, report.to_json(), f"{paint('valid', 'green')}: {files}")
+    return ExitStatus.OK
+
+
+def add_tasks(parser: Parser) -> None:
+    add_settings(parser)
+    parser.examples("runner tasks", "runner tasks --format json")
+
+
+def run_tasks(args: Namespace) -> int:
+    from shlex import join
+
+    from runner.text.words import one_line, shortened
+
+    config = settings(args)
+    rows = [("TASK", "SANDBOX", "MODEL", "VERIFY", "TITLE")]
+    told = []
+    for task in config.tasks.values():
+        checks = [join(argv) for argv in task.verify]
+        rows.append((task.id, task.sandbox, task.model or "-", "; ".join(checks) or "-", task.title or ""))
+        level = config.sandboxes[task.sandbox].level if task.sandbox in config.sandboxes else task.sandbox
+        named = {name: getattr(task, name) for name in ("id", "title", "runtime", "model", "sandbox")}
+        told.append({**named, "level": level, "verify": task.verify, "rehearse": task.rehearse})
+    if args.format == "json":
+        emit(told)
+        return ExitStatus.OK
+    most = os.get_terminal_size(1).columns if sys.stdout.isatty() else 0
+    cells = [[one_line(cell, 40) for cell in row[:-1]] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row, short in zip(rows, cells, strict=True):
+        padded = [cell.ljust(width) for cell, width in zip(short, widths, strict=True)]
+        line = f"{'  '.join(padded)}  {one_line(row[-1])}".rstrip()
+        pen.say(shortened(line, most) if most else line)
     return ExitStatus.OK
 
 

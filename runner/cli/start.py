@@ -279,7 +279,10 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         raise UsageError(f"two tasks named: `{args.name}` and `{args.task}`")
     task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
     if not task:
-        raise UsageError("no task named", hint="runner start TASK, or set MCP_RUNNER_TASK_ID")
+        from runner.text.words import few
+
+        tasks = few([*settings(args).tasks], 10) or "none"
+        raise UsageError("no task named", hint=f"`runner start TASK`, of {tasks} (`runner tasks` lists them)")
     for option in ("model", "sandbox"):
         if getattr(args, option) == "":
             raise UsageError(f"--{option} is empty")

@@ -65,7 +65,9 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
         raise UsageError("--done needs --resume", hint="add --resume")
     task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
     if not task:
-        raise UsageError("no task named", hint="name the template of the batches with --task TASK")
+        raise UsageError(
+            "no task named", hint="name the template of the batches with --task TASK (`runner tasks`)"
+        )
     folder = here()
     options = Options(
         model=args.model,

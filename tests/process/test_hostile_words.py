@@ -66,6 +66,7 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     "init": (("init",),),
     "check": (("check",), ("check", "--config", "broken.toml"), ("check", "--set", f"a.{HOSTILE}={HOSTILE}")),
     "trust": (("trust", "--show"), ("trust", "--folder"), ("trust", "--digest", HOSTILE), ("trust", "--yes")),
+    "tasks": (("tasks",), ("tasks", "--config", "broken.toml")),
     "config": (("config", "show"), ("config", "show", "--origin"), ("config", "show", "--task", HOSTILE)),
     "doctor": (("doctor",), ("doctor", "--config", "broken.toml"), ("doctor", "--runtime", HOSTILE)),
     "resolve": (("resolve", "work"), ("resolve", HOSTILE), ("resolve", "plain", "--prompt", HOSTILE)),

@@ -144,6 +144,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "check": (),
         "trust": ("--yes",),
         "doctor": (),
+        "tasks": (),
         "config": ("show",),
         "resolve": ("--task", "work"),
         "consent": ("--yes",),
