@@ -94,21 +94,18 @@ def _ended_text(m: Manifest, run: RunDir) -> str:
 
 
 def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:
-    from runner.cli.logs import text
+    from runner.cli.logs import show, story_of
     from runner.usecases import logs, look
 
-    if args.format == "json":
+    as_json = args.format == "json"
+    if as_json:
         emit(manifest.to_json())
     else:
         pen.tell(_started_text(manifest, sys.stderr))
-    done = lambda: look.is_done(run)  # noqa: E731 - a name for the argument
-    for line in logs.follow(run, manifest, stream="events", tail=None, is_done=done):
-        if args.format == "json":
-            emit(line.to_json())
-        else:
-            pen.say(text(line), flush=True)
+    reader = logs.Reader(run, manifest, withhold=False) if as_json else story_of(run, manifest)
+    show(args, logs.follow(reader, "events", tail=None, is_done=lambda: look.is_done(run)))
     ended = look.look(run)
-    if args.format == "json":
+    if as_json:
         emit(ended.to_json())
     else:
         pen.tell(_ended_text(ended, run))

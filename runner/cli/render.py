@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from runner.state.index import RunRow
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
-    from runner.usecases.logs import LogLine
     from runner.usecases.look import Shown
 
 _COLOURS = {
@@ -209,42 +208,6 @@ def rows_text(rows: Sequence[RunRow]) -> str:
             head, rest = _title(head), _title(rest)
         lines.append(f"{head}  {words[row.status]}  {rest}".rstrip())
     return "\n".join(lines)
-
-
-def line_text(line: LogLine) -> str:
-    """One log line for people."""
-    at = "" if line.at is None else line.at[11:19]
-    extra = []
-    if line.exit_code is not None:
-        extra.append(f"exit {line.exit_code}")
-    if line.duration_s is not None:
-        extra.append(f"{line.duration_s:.1f} s")
-    head, _, rest = line.text.partition("\n")
-    note = paint(f" [{', '.join(extra)}]", "dim") if extra else ""
-    body = "".join(f"\n{' ' * 22}{part}".rstrip(" ") for part in rest.split("\n")) if rest else ""
-    kind = paint(f"{_LABELS.get(line.kind, line.kind):<12}", _KINDS.get(line.kind, "dim"))
-    return f"{at:<9} {kind}{head}{note}{body}"
-
-
-_LABELS = {
-    "command_started": "running",
-    "tool_started": "calling",
-    "tool_call": "tool",
-    "file_change": "files",
-    "turn_completed": "turn ended",
-    "turn_failed": "turn failed",
-}
-"""Shorter words for the first column; JSON keeps the kinds."""
-
-
-_KINDS = {
-    "message": "bold",
-    "error": "red",
-    "turn_failed": "red",
-    "warning": "yellow",
-    "refused": "yellow",
-    "run": "cyan",
-}
 
 
 def going(m: Manifest) -> tuple[str, str, str]:

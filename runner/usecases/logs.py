@@ -51,27 +51,17 @@ class LogLine(Value):
     duration_s: float | None = None
 
 
-def read(
-    run: RunDir, manifest: Manifest, *, stream: str, tail: int | None, withhold: bool = False
-) -> Iterable[LogLine]:
-    """The lines that are there now, with `tail` the last that many; `withhold`: without the agent's words."""
-    lines = Reader(run, manifest, withhold=withhold).lines(stream, final=manifest.is_done)
+def read(reader: Reader, stream: str, *, final: bool, tail: int | None) -> Iterable[LogLine]:
+    """The lines that are there now, with `tail` the last that many; `final`: no more will come."""
+    lines = reader.lines(stream, final=final)
     return lines if tail is None else deque(lines, maxlen=tail)
 
 
 def follow(
-    run: RunDir,
-    manifest: Manifest,
-    *,
-    stream: str,
-    tail: int | None,
-    is_done: Callable[[], bool],
-    withhold: bool = False,
+    reader: Reader, stream: str, *, tail: int | None, is_done: Callable[[], bool]
 ) -> Iterator[LogLine]:
     """What is there, then every new line as it comes, until the run is done and nothing is left."""
-    reader = Reader(run, manifest, withhold=withhold)
-    first: Iterable[LogLine] = reader.lines(stream, final=False)
-    yield from first if tail is None else deque(first, maxlen=tail)
+    yield from read(reader, stream, final=False, tail=tail)
     reader.is_live = True
     while True:
         done = is_done()
@@ -96,7 +86,9 @@ def asked(run: RunDir, manifest: Manifest) -> list[Question]:
 
 
 class Reader:
-    """Remembers how far each file was read, so that every call gives only what is new."""
+    """Remembers how far each file was read, so that every call gives only what is new. `withhold`: without
+    the agent's words.
+    """
 
     def __init__(self, run: RunDir, manifest: Manifest, *, withhold: bool) -> None:
         self._run = run
@@ -122,7 +114,7 @@ class Reader:
             path = self._run.stdout if stream == "stdout" else self._run.stderr
             for offset, raw in self._files[path].read(final):
                 at = self._at(offset) if path == self._run.stdout else None
-                yield LogLine(_stamp(at), stream, self._text(raw.decode(errors="replace")))
+                yield LogLine(stamp(at), stream, self._text(raw.decode(errors="replace")))
 
     def _text(self, text: str) -> str:
         """A text of the agent."""
@@ -152,12 +144,13 @@ class Reader:
             at = self._at(offset)
             latest = latest if at is None else at
             if not isinstance(record, dict):
-                yield latest, LogLine(_stamp(at), "unread", self._text(_short(raw)))
+                yield latest, LogLine(stamp(at), "unread", self._text(_short(raw)))
                 continue
             for activity in self._runtime.parse(record):
                 duration = self._duration(activity, at)
                 if activity.kind not in _QUIET:
-                    yield latest, self._line(activity, at, duration)
+                    for line in self._done(activity, stamp(at), duration):
+                        yield latest, line
 
     def _duration(self, activity: Activity, at: float | None) -> float | None:
         if activity.item is None or at is None:
@@ -170,14 +163,19 @@ class Reader:
             return activity.duration_s
         return round(at - begun, 3)
 
-    def _line(self, activity: Activity, at: float | None, duration: float | None) -> LogLine:
+    def _done(self, activity: Activity, at: str | None, duration: float | None) -> Iterable[LogLine]:
+        """What the agent did, told."""
         text = activity.text
         if activity.usage is not None and not text:
             usage = activity.usage
             text = f"{usage.input_tokens} in ({usage.cached_input_tokens} cached), {usage.output_tokens} out"
         if activity.output:
-            text = f"{text}\n{_last_lines(activity.output)}"
-        return LogLine(_stamp(at), activity.kind, self._text(text), activity.exit_code, duration)
+            text = f"{text}\n{last_lines(activity.output)}"
+        return (LogLine(at, activity.kind, self._text(text), activity.exit_code, duration),)
+
+    def _happened(self, event: Json, at: float) -> Iterable[LogLine]:
+        """An event of ours, told."""
+        return (LogLine(stamp(at), "run", self._own_text(_event_text(event))),)
 
     def _refused(self, final: bool) -> Iterator[tuple[float, LogLine]]:
         latest = 0.0
@@ -195,7 +193,8 @@ class Reader:
             at = _seconds(str(event.get("at")))
             if at is None or event.get("type") == "refused":  # its line has the time of the refusal
                 continue
-            yield at, LogLine(_stamp(at), "run", self._own_text(_event_text(event)))
+            for line in self._happened(event, at):
+                yield at, line
 
 
 def refusals(run: RunDir, manifest: Manifest) -> tuple[str, ...]:
@@ -308,7 +307,8 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _last_lines(output: str, count: int = 5) -> str:
+def last_lines(output: str, count: int = 5) -> str:
+    """Its end, and how much was before it."""
     lines = output.rstrip().splitlines()
     skipped = len(lines) - count
     shown = lines[-count:]
@@ -327,5 +327,6 @@ def _seconds(at: str) -> float | None:
         return None
 
 
-def _stamp(at: float | None) -> str | None:
+def stamp(at: float | None) -> str | None:
+    """The time as a line has it."""
     return None if at is None else timestamp(at)

@@ -112,7 +112,7 @@ def test_accepting_and_then_again(repo: Repo, refused: RunDir, tree: Worktree) -
     assert again.status == 9 and "is already accepted" in again.error["message"]
     assert "+the run's" in repo.cli("diff", refused.run_id).stdout
     logged = repo.cli("logs", refused.run_id).stdout
-    assert "accepted by user: files=1" in logged
+    assert "accepted by user: 1 file changed in your tree" in logged
 
 
 def test_conflicts_are_listed_and_nothing_is_changed(repo: Repo, refused: RunDir, tree: Worktree) -> None:

@@ -17,7 +17,6 @@ from runner.cli.render import (
     emit,
     exit_status,
     invocation_text,
-    line_text,
     manifest_text,
     paint,
     rows_text,
@@ -26,7 +25,6 @@ from runner.cli.render import (
 from runner.model import Conformance, Outcome, Phase, Reason, Usage
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Survivor, Workspace
-from runner.usecases.logs import LogLine
 
 ESCAPE = "\x1b"
 SHOW = "from runner.cli import pen; pen.say(pen.paint('word', 'red'))"
@@ -81,7 +79,6 @@ def test_no_text_has_colour_without_a_terminal() -> None:
     texts = [
         manifest_text(manifest),
         rows_text(rows),
-        line_text(LogLine(None, "error", "x")),
         status_word("failed", 9),
     ]
     texts.append(invocation_text(an_invocation()))
@@ -205,14 +202,6 @@ def test_the_table_of_runs_has_fixed_columns() -> None:
     assert lines[2].endswith("cli_failure 1 open question")
     assert head.index("STATUS") == lines[0].index("running")
     assert rows_text([]) == "no runs"
-
-
-def test_a_log_line_has_its_time_its_kind_and_how_it_ended() -> None:
-    line = LogLine("2026-11-20T10:15:04.438Z", "command", "pytest\n1 failed", exit_code=1, duration_s=2.04)
-    head, body = line_text(line).splitlines()
-    assert head.split() == ["10:15:04", "command", "pytest", "[exit", "1,", "2.0", "s]"]
-    assert body.strip() == "1 failed"
-    assert head.index("pytest") == line_text(LogLine(None, "message", "hi")).index("hi")
 
 
 def test_an_invocation_begins_with_the_command_as_it_could_be_typed() -> None:
