@@ -57,6 +57,8 @@ class Field:
         """The lines of a shell's code block."""
         self.has_list = False
         self.has_boxes = False
+        self.is_over = False
+        """Whether another list has begun below it."""
         self.below: tuple[int, str] | None = None
         """An item such as `Create:` in a file list: its depth, and the kind of what is in its own list."""
 
@@ -80,6 +82,8 @@ class FieldReader:
         """First line -> last line, and the text where it is not the whole line."""
         self.tested: list[Note] = []
         """Paths among the tests of the unit."""
+        self.spared: list[Note] = []
+        """Paths that the unit may not change."""
         self.order: list[tuple[int, list[str], list[str]]] = []
         """What sentences say: these units come before or after those."""
         self.name = ""
@@ -127,6 +131,7 @@ class FieldReader:
             self.adjusted += [(number, message) for message in item.adjusted]
             if item.has_remark or item.unclear:
                 self.prose[number] = number, None
+            self.spared += [(number, path) for path in item.spared]
             for path, kind in item.paths:
                 listed = files.setdefault(kind, [])
                 self.places[(*self.path, "files", kind, len(listed))] = (number, 1)

@@ -12,12 +12,13 @@ from runner.text.problems import found
 
 _KIND = re.compile(
     r"^[*_]{0,2}\[?(create|add|new|modify|update|edit|change|extend|delete|remove|rename|move"
-    r"|read|references?|context|tests?)\]?"
+    r"|read|references?|context|tests?|unchanged|untouched|frozen|read[- ]only|spared)\]?"
     r"[*_]{0,2}\s*(?::[*_]{0,2}|(?=\s*[`\[]))\s*",
     re.IGNORECASE,
 )
 _KINDS = {"create": "create", "add": "create", "new": "create"}
 _KINDS |= dict.fromkeys(("read", "reference", "references", "context"), "read")
+_KINDS |= dict.fromkeys(("unchanged", "untouched", "frozen", "read-only", "read only", "spared"), "spared")
 _NEW = re.compile(
     r"^\s*(?:[-\u2013\u2014]\s*)?[(\[]?(?:new|created?|to create)\b(?:[^)\]]*[)\]]|$)", re.IGNORECASE
 )
@@ -32,9 +33,21 @@ _LEFT_ALONE = re.compile(
     r"|no (?:\w+ )?(?:change|edit)s?)\b",
     re.IGNORECASE,
 )
+_EXCEPT = r"except(?:ing)?|exclud\w+|other than|apart from|aside from|save for"
+_BUT_SOME = re.compile(
+    rf"(?<![\w/.-])(?:{_EXCEPT})(?![\w/.-])|\b(?:but|outside|besides|than)\s+`", re.IGNORECASE
+)
+SPARES = re.compile(
+    r"\b(?:(?:do not|don['\u2019]t|never|must not)\s+(?:touch|edit|modify|change)|off[- ]limits"
+    r"|leave(?: alone)?)[\s*_:]+(?:(?:anything|files?|code|all)\s+)?(?:(?:in|under|inside|below)\s+)?"
+    r"`([^`]+)`(?=\W*(?:$|\.\s)|,|\s+(?:and|or|alone|as|un\w+ed|here|in this)\b)",
+    re.IGNORECASE,
+)
+"""A sentence about a file that is not to be changed."""
 _NEGATED = re.compile(
-    r"\b(?:leave|don['\u2019]t|do not|never|not|without|except|unchanged|untouched)\b"
-    r"|^\W*(?:all|anything|everything) but\b|^\W*(?:exclud\w+|out of scope|off[- ]limits|frozen|look at)\b",
+    rf"\b(?:leave|don['\u2019]t|do not|never|not|without|{_EXCEPT}|unchanged|untouched)\b"
+    r"|^\W*(?:all|anything|everything) but\b|\b(?:minus|but|save|outside|besides)\W*$"
+    r"|^\W*(?:out of scope|off[- ]limits|frozen|look at)\b",
     re.IGNORECASE,
 )
 _SPARED = re.compile(
@@ -53,6 +66,7 @@ _BETWEEN = re.compile(r"^(?:\s*(?:,|;|&|\+|/|and|or)\s*|\s+)$")
 _REMARK = re.compile(r"^\s*\([^()]*(?:\([^()]*\)[^()]*)*\)")
 _BOLD = re.compile(r"(?<![\w/.*])(\*\*|__|[*_](?=[`(]))(?=[\w`\[(.])(.+?)(?<=[\w`\])])\1(?![\w/*])")
 _PATH_LIKE = re.compile(r"[/*]|^\.|\w\.\w{1,12}(?:[:#'\"]|$)")
+_ONE_FILE = re.compile(r"^[^*?]*\w\.\w+$")
 _BARE_FILES = ("Makefile", "Dockerfile", "LICENSE", "README", "CHANGELOG", "Gemfile", "Rakefile", "Procfile")
 _ROUTE = re.compile(r"\[{1,2}(?:\.\.\.)?[A-Za-z_]\w+\]{1,2}")
 """A folder such as `[id]`, as routers of web frameworks want it: no set of characters."""
@@ -61,11 +75,30 @@ _INLINE = MarkdownIt("commonmark").disable(["emphasis", "html_inline", "autolink
 _MOST_BRACES = 64
 
 
+def begins_with_file(text: str) -> bool:
+    """Whether an item is about a file, and does not only mention one."""
+    said = _KIND.match(text)
+    piece, is_name = (_pieces(text[said.end() :] if said else text) or [("", False)])[0]
+    return (
+        is_name
+        and bool(_PATH_LIKE.search(piece))
+        and not (said and piece != piece.lower() and "/" not in piece)
+    )
+
+
+def mentions_file(text: str) -> bool:
+    return any(is_name and _PATH_LIKE.search(piece) for piece, is_name in _pieces(text))
+
+
+def excepts_some(text: str) -> bool:
+    return bool(_BUT_SOME.search(text) or _LEFT_ALONE.match(text))
+
+
 def kind_of_list(text: str) -> str | None:
     """The kind of the items below an item that is nothing but `Create:` or `Do not touch:`."""
     said = _KIND.match(text)
     if said is None and _spares_its_list(text):
-        return "read"
+        return "spared"
     return None if said is None or text[said.end() :].strip() else _KINDS.get(said[1].lower(), "modify")
 
 
@@ -85,6 +118,8 @@ class FileItem:
 
     def __init__(self, text: str, kind: str) -> None:
         self.paths: list[tuple[str, str]] = []
+        self.spared: list[str] = []
+        """What may not be changed."""
         self.unclear: list[str] = []
         self.adjusted: list[str] = []
         self.has_remark = self.is_over = False
@@ -95,8 +130,15 @@ class FileItem:
             self.unclear.append(f"found {found(text)}, which is struck out")
         elif _LEFT_ALONE.match(text) or _spares_its_list(text):
             self.has_remark = True
+            self.spared = [piece for piece, is_name in _pieces(text) if is_name and _PATH_LIKE.search(piece)]
+            if self.spared and _BUT_SOME.search(text):
+                self.unclear.append(f"found {found(text)}; is this file to be changed?")
         elif len(text) > _LONGEST_NOTHING or not _NOTHING.match(text.strip("*_") or text):
             self._read(_pieces(text))
+            self.spared += [path for path, kind in self.paths if kind == "spared"]
+            self.paths = [(path, "read" if kind == "spared" else kind) for path, kind in self.paths]
+            if _BUT_SOME.search(text) and not all(_ONE_FILE.match(path) for path, _ in self.paths):
+                self.unclear.append(f"found {found(text)}; a list of files has no exceptions")
             if not (self.paths or self.unclear):
                 self.unclear.append(f"found {found(text)}; expected a path in backticks")
 
@@ -111,18 +153,19 @@ class FileItem:
                 spared = _SPARED.match(after)
                 # Without a sign behind it, it is said of the name that follows.
                 if spared and (at + 2 >= len(pieces) or spared[0].rstrip()[-1:] in ").,;:!]"):
-                    kind, self.has_remark = "read", True
+                    kind, self.has_remark = "spared", True
                     if self.paths or spared.end() < len(after):
                         self.unclear.append(f"{found(piece + after)}: is this file to be changed?")
                 self.paths += [(path, kind) for path in self._meant(piece)]
             elif not is_name and not self.is_over:
                 self._between(piece)
-            elif (
-                is_name
-                and _PATH_LIKE.search(piece)
-                and not (_NEGATED.search(before + after[:30]) or _COMPARED.search(before))
-            ):
-                self.unclear.append(f"{found(piece)} stands behind other words, so it is not taken as a file")
+            elif is_name and _PATH_LIKE.search(piece) and not _COMPARED.search(before):
+                if _NEGATED.search(before + after[:30]):
+                    self.spared.append(piece.strip("'\".,;:()"))
+                else:
+                    self.unclear.append(
+                        f"{found(piece)} stands behind other words, so it is not taken as a file"
+                    )
             before = (before + piece)[-60:]
 
     def _between(self, text: str) -> None:

@@ -72,6 +72,9 @@ _LIKE = re.compile(
     r"|\s(?:[a-h]|one|two|three|four|five|six)\b)|(?:IU-?|U|T)\d|<task\b)",
     re.IGNORECASE,
 )
+_SPARES = re.compile(
+    r"\b(?:not|don['\u2019]t|never|no|unchanged|untouched|alone|read[- ]?only)\b", re.IGNORECASE
+)
 _SPARING = re.compile(
     r"\([^)]*\b(?:not|don['\u2019]t|never|no|unchanged|untouched|frozen|read[- ]?only|reference"
     r"|out of scope|manual|manually|optional)\b",
@@ -150,6 +153,8 @@ def near_field(name: str, *, closely: bool = False) -> str:
     names = nearest(name, _SHOWN)
     if not names or (closely and SequenceMatcher(None, name.lower(), names[0]).ratio() < _CLOSE):
         return ""
+    if _FIELDS[names[0]].startswith("files") and _SPARES.search(name):
+        return ' (did you mean "Files to read"?)'
     return f' (did you mean "{names[0].capitalize()}"?)'
 
 

@@ -12,7 +12,14 @@ import textwrap
 
 from runner.plan import dropped
 from runner.plan.fields import Field, FieldReader, is_command
-from runner.plan.filelist import kind_of_list, with_kind
+from runner.plan.filelist import (
+    SPARES,
+    begins_with_file,
+    excepts_some,
+    kind_of_list,
+    mentions_file,
+    with_kind,
+)
 from runner.plan.labels import (
     DECISIVE,
     boxed,
@@ -27,6 +34,7 @@ from runner.plan.labels import (
 )
 from runner.plan.page import LineKind, PageLine, page_of
 from runner.plan.starts import Starts
+from runner.text import globs
 from runner.text.problems import found
 
 TYPE_CHECKING = False
@@ -165,12 +173,17 @@ class UnitReader(FieldReader):
         elif unit.get("done") and " " in self.boxes:
             self.doubt(number, f"{unit['id']} is ticked as done, but not all boxes in it are")
         files = [path for listed in unit.get("files", {}).values() for path in listed]
+        written = [path for kind in ("create", "modify") for path in unit.get("files", {}).get(kind, ())]
+        for number, path in self.spared:
+            if globs.covers(written, path):
+                self.doubt(number, f"{found(path)} is not to be changed, and is part of what `Files` lists")
         for number, path in self.tested:
             if path not in files:
                 self.doubt(number, f"{found(path)} is a path among the tests, but not in `Files`")
         if text := self.told():
             unit["approach"] = text
-        self.level, self.prose, self.boxes, self.tested = None, {}, [], []
+        self.level, self.prose, self.boxes = None, {}, []
+        self.tested, self.spared = [], []
 
     def whether_dropped(self, line: PageLine) -> None:
         """What a line says of units that are not to be done, this one or those that it names."""
@@ -276,6 +289,8 @@ class UnitReader(FieldReader):
             return False
         if field.name == "tests":
             return line.info in _SHELLS[1:]
+        if field.is_over or (field.name == "files" and field.items and line.info not in (*_SHELLS, "text")):
+            return False
         return field.name == "verify" or (
             field.name in DECISIVE and (not field.items or line.depth > field.depth)
         )
@@ -296,6 +311,9 @@ class UnitReader(FieldReader):
                 return
             if field is not None and label.field in DECISIVE and label.field != field.name:
                 self.doubt(line, f"`{label.name}` stands inside of another field and is a part of its text")
+        if field is not None and line.depth > field.depth and self.is_aside(field, line, box, text):
+            self.tell(line, text)
+            return
         if field is not None and self.belongs(field, line, depth, box):
             field.has_boxes = field.has_boxes or box is not None
             is_dropped = box not in (None, " ", "x")  # `[-]`: what that says of a command is for the field
@@ -360,6 +378,21 @@ class UnitReader(FieldReader):
             return False
         return depth == field.depth and (not field.items or not line.is_first)
 
+    def is_aside(self, field: Field, line: PageLine, box: str | None, text: str) -> bool:
+        """Whether a line below `Files` is prose: what an item says below its file, and a list of its own."""
+        if field.name != "files" or kind_of_list(text) is not None or excepts_some(text):
+            return False
+        below = field.below[0] if field.below is not None and line.depth > field.below[0] else field.depth
+        is_below = field.is_over or (field.has_list and line.depth > below + 1)
+        if not is_below and (not (line.begins_list and field.items) or begins_with_file(text)):
+            return False
+        if begins_with_file(text) or (box is None and not is_below and mentions_file(text)):
+            self.doubt(line, f"{found(text)} stands below `Files`: is it one of them?")
+        if is_below and not field.is_over and field.items:
+            self.prose[field.items[-1][0]] = field.items[-1][0], None
+        field.is_over = field.is_over or not is_below
+        return True
+
     def add(self, field: Field, line: PageLine, text: str) -> None:
         self.doubt_enclosed(field, line, found(text))
         field.has_list = field.has_list or (line.is_item and line.depth > field.depth)
@@ -384,6 +417,7 @@ class UnitReader(FieldReader):
             self.doubt(line, f"{shown} stands in {line.dropped_by}")
 
     def tell(self, line: PageLine, text: str) -> None:
+        self.spared += [(line.number, path) for path in SPARES.findall(line.text)]
         self.prose[line.number] = line.number, None
         self.says_order(line, [self.units[-1]["id"]], text)
 

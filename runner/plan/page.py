@@ -60,6 +60,7 @@ class PageLine(Value):
     """Whether a paragraph begins with it."""
     is_lazy: bool = False
     """Whether it belongs to a list item only because no blank line is between them."""
+    begins_list: bool = False
     dropped_by: str = ""
     """The element of HTML around it that says that it is not to be done."""
 
@@ -97,12 +98,15 @@ def _without_front_matter(rows: list[str]) -> list[str]:
 
 def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]]) -> Iterator[PageLine]:
     depth = quotes = level = 0
-    starts_item = False
+    starts_item = starts_list = False
     around = [("", "")]
     for token in tokens:
         if token.type in ("list_item_open", "list_item_close"):
             depth += token.nesting
             starts_item = token.nesting == 1
+            starts_list = starts_list and starts_item
+        elif token.type in ("bullet_list_open", "ordered_list_open"):
+            starts_list = True
         elif token.type in ("blockquote_open", "blockquote_close"):
             quotes += token.nesting
         elif token.type == "heading_open":
@@ -125,19 +129,23 @@ def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]
                 open_ends.append((first, f"nothing closes this comment, so it goes on to line {last}"))
             kind = LineKind.TEXT if token.type == "inline" else LineKind.OTHER
             yield from _of_block(
-                token, rows, (first, depth, level, starts_item), LineKind.OTHER if quotes else kind, around
+                token,
+                rows,
+                (first, depth, level, starts_item, starts_list),
+                LineKind.OTHER if quotes else kind,
+                around,
             )
-        starts_item = False
+        starts_item = starts_list = False
 
 
 def _of_block(
     token: Token,
     rows: list[str],
-    at: tuple[int, int, int, bool],
+    at: tuple[int, int, int, bool, bool],
     kind: LineKind,
     around: list[tuple[str, str]],
 ) -> Iterator[PageLine]:
-    first, depth, level, starts_item = at
+    first, depth, level, starts_item, starts_list = at
     content = _without_comments(token.content)
     if token.type == "html_block":
         content = content.partition("<!--")[0]
@@ -154,7 +162,8 @@ def _of_block(
             here = LineKind.OTHER
         lazy = not is_first and depth > 0 and not rows[number - 1][:1].isspace()
         begins, by = starts_item and is_first, said[number - first]
-        yield PageLine(number, text, here, number, depth, level, "", begins, is_first, lazy, by)
+        begins_list = begins and starts_list
+        yield PageLine(number, text, here, number, depth, level, "", begins, is_first, lazy, begins_list, by)
         is_first = False
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 _OPERATORS = "&|;<>()\n"
 _EXPANDED = tuple("({_@*?#!$")
-_BUILTINS = (
-    *("cd", "pushd", "export", "unset", "source", ".", "set", "alias", "eval", "exec", "!"),
-    *("if", "for", "while", "until", "case", "{", "[["),
-)
+_PREPARING = ("cd", "pushd", "export", "unset", "source", ".", "set", "alias")
+_OPENING = {"if": "fi", "for": "done", "while": "done", "until": "done", "case": "esac", "{": "}"}
+_BUILTINS = (*_PREPARING, *_OPENING, "eval", "exec", "!", "[[")
 """What a shell does itself when a command begins with it: no such program could do that."""
 _SCRIPTED = frozenset(("sh", "bash", "dash", "zsh", "python", "node", "perl", "ruby", "php", "awk", "jq"))
 """Programs that are given a script, in which `$` has a meaning of its own also between double quotes."""
@@ -98,6 +97,11 @@ def _repair(text: str) -> str:
     import json
     import shlex
 
+    words = text.split()
+    if (end := _OPENING.get(words[0])) and words[-1] != end:
+        return f"write all of it as one command: sh -c '{words[0]} ...; {end}'"
+    if words[0] in _PREPARING and not any(sign in text for sign in ("&&", "||", ";", "\n")):
+        return f"alone it does nothing: write it and its command as one, sh -c '{words[0]} ... && COMMAND'"
     is_whole = "=" not in text and len(text) <= _LONGEST  # behind `NAME=` a secret may stand
     shown = json.dumps(text if is_whole else "...", ensure_ascii=False)
     repair = f'write ["sh", "-c", {shown}]'
