@@ -39,8 +39,9 @@ def add_verify(parser: Parser) -> None:
 
 def run_verify(args: Namespace) -> int:
     ends: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):  # the check is ended, and then we are
-        signal.signal(number, lambda given, _: ends.append(given))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) != signal.SIG_IGN:  # the check is ended, and then we are
+            signal.signal(number, lambda given, _: ends.append(given))
     found = _checked(args, lambda: bool(ends))
     if ends:
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.events import complain, read_events
-from runner.state.manifest import CLOSING, Survivor, cancelled
+from runner.state.manifest import CLOSING, Survivor
 from runner.supervise import tree_helper
 from runner.supervise.attempts import repeated
 from runner.supervise.conformance import drift
@@ -104,13 +104,13 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
     is_said_done = problem is None and (claim is None or claim.status == "completed")
     checks: tuple[Check, ...] = ()
     if wish is None and _is_cancelled(owner):
-        wish = _asked(owner, "after its program had ended")
+        wish = owner.asked("after its program had ended")
     if outcome is Outcome.SUCCEEDED and wish is None and is_said_done:
         checks = _checked_as_declared(owner, seen)
         if owner.manifest.survivors:
             outcome, reason = _survived(owner.manifest)
         if _is_cancelled(owner):
-            wish = _asked(owner, "while it was being verified")
+            wish = owner.asked("while it was being verified")
     observed = _observed(seen, claim)
     elsewhere = _elsewhere(owner, checks)
     for finding in elsewhere if outcome is Outcome.SUCCEEDED else ():
@@ -150,14 +150,6 @@ def _judged(owner: Owner, evidence: Evidence, seen: Json | None) -> Judgement:
 def _is_cancelled(owner: Owner) -> bool:
     """Whether a stop is requested while no process of the runtime runs."""
     return owner.is_to_end
-
-
-def _asked(owner: Owner, when: str) -> Reason:
-    """Who has cancelled it, and why, as the request that nobody else takes by now says it."""
-    asked = next((intent for _, intent in owner.run.intents() if intent.kind == "cancel"), None)
-    if asked is None:
-        return Reason("cancelled", f"cancelled {when}")
-    return owner.redacted(cancelled(f"{asked.actor} {when}", asked.reason or ""))
 
 
 def _last_message(owner: Owner) -> str | None:

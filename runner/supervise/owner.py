@@ -22,7 +22,7 @@ from runner.state.events import EventLog, complain
 from runner.state.manifest import CLOSING, Attempt, Manifest, Proof, timestamp
 from runner.state.spent import larger
 from runner.state.store import RunDir
-from runner.supervise import takeover
+from runner.supervise import takeover, tie
 from runner.supervise.children import Children
 from runner.supervise.conformance import compare, declared
 from runner.supervise.limits import LimitMonitor
@@ -30,7 +30,6 @@ from runner.supervise.others import Others
 from runner.supervise.progress import Progress
 from runner.supervise.sealing import Cleaner, known_by
 from runner.supervise.session import Session
-from runner.supervise.tie import Tie
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ class Owner:
         """Whether we have started the run: then we are the parent of its process."""
         self.status: int | None = None
         """Wait status of the run's process, once we as its parent have seen it."""
-        self.tie = Tie(run, self.log, self.invocation.tied_to)
+        self.tie = tie.Tie(run, self.log, self.invocation.tied_to)
         self.children = Children(run, self.invocation, self.log)
         self.limits = LimitMonitor(run, self.invocation, self.log, self.manifest)
         self.session = Session(self._runtime, _thread_since(self.manifest))
@@ -132,6 +131,10 @@ class Owner:
         """Whether a request to cancel waits, which the process that it is tied to can be the reason of."""
         self.tie.heed()
         return self.run.is_told("cancel")
+
+    def asked(self, when: str) -> Reason:
+        """Who has cancelled it, and why."""
+        return self.redacted(tie.asked(self.run, when))
 
     # -- what was seen -----------------------------------------------------------------------------
 

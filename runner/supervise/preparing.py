@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from runner.model import Outcome, Reason
 from runner.supervise import tree_helper
-from runner.supervise.tie import Tie, hold
+from runner.supervise.tie import Tie, asked, hold
 from runner.value import Value
 from runner.verify.checks import Check, CheckCommand, run_check
 
@@ -103,7 +103,7 @@ def _ready(
         else:
             log.note("prepared", **shown)
         if is_cancelled():
-            return Ready((Outcome.CANCELLED, Reason("cancelled", "cancelled before its agent was started")))
+            return Ready((Outcome.CANCELLED, _asked(run, invocation, env)))
         if not done.passed and code == _BASELINE[0] and invocation.baseline_only_records:
             failed.append(done.argv)
         elif not done.passed:
@@ -112,6 +112,14 @@ def _ready(
     return Ready(
         _left_something(run, env, invocation.terms.protect), tuple(failed) if invocation.baseline else None
     )
+
+
+def _asked(run: RunDir, invocation: Invocation, env: Mapping[str, str]) -> Reason:
+    from runner.redact.redactor import Redactor
+
+    reason, names = asked(run, "before its agent was started"), invocation.secret_names
+    known = Redactor([env[name] for name in names if env.get(name)])
+    return reason.replace(message=known.redact_text(reason.message))
 
 
 def _left_something(

@@ -140,7 +140,7 @@ class Supervisor:
         owner.write_or_fail(waiting)
         if not self._waited(following.wait_s, absence):
             # Judged anew under this wish: the change of the former attempt is taken back, the result written.
-            wish = Reason("cancelled", "cancelled while waiting for its next attempt")
+            wish = owner.asked("while waiting for its next attempt")
             owner.manifest = owner.manifest.replace(reason=wish)
             ending.conclude(owner)
             return False

@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 
 from runner.errors import RunnerError
+from runner.model import Reason
 from runner.processes.proc import is_alive
 from runner.state.events import complain
+from runner.state.manifest import cancelled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +62,14 @@ class Tie:
         except RunnerError as error:
             complain(f"not cancelled: {error.message}")
             self._is_over = False
+
+
+def asked(run: RunDir, when: str) -> Reason:
+    """Who has cancelled it, and why, as the request that nobody else takes by now says it. Not redacted."""
+    for _, intent in run.intents():
+        if intent.kind == "cancel":
+            return cancelled(f"{intent.actor} {when}", intent.reason or "")
+    return Reason("cancelled", f"cancelled {when}")
 
 
 def hold() -> None:

@@ -20,15 +20,18 @@ from runner.resolve.invocation import names_for
 from runner.state.authentic import own_invocation
 from runner.state.store import new_run_id
 from runner.supervise.begin import reap
+from runner.text.words import count
 from runner.usecases.accept import judged
 from runner.usecases.look import look
 from runner.value import Value
+from runner.verify import record
 from runner.verify.checks import Check, CheckCommand, run_check
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from runner.invocation import Invocation
     from runner.model import Config, Policy
     from runner.processes.proc import Process
     from runner.state.store import RunDir
@@ -68,8 +71,8 @@ def of_tasks(
 
 
 def of_run(run: RunDir, allowed: Policy, env: Mapping[str, str], cancelled: Callable[[], bool]) -> Rechecked:
-    """Runs the checks of a finished run again, on its change as it stands. Conflict where that is gone,
-    PolicyRefused where what is allowed now is less than it was then.
+    """Runs the checks of a finished run again, on its change as it stands. Conflict where that is gone, or
+    where they would not be what they were; PolicyRefused where what is allowed now is less than then.
     """
     if not look(run).is_done:
         raise Conflict(f"run `{run.run_id}` is not done", hint="`runner wait RUN` waits for it")
@@ -84,7 +87,7 @@ def of_run(run: RunDir, allowed: Policy, env: Mapping[str, str], cancelled: Call
     if not os.path.isdir(own.get("TMPDIR", "/")):
         del own["TMPDIR"]  # its own temporary files went with its end
     given = {name: env[name] for name in then.env_names if name in env} | own
-    notes = _changed_since(run)
+    notes = (*_own_files(run, then), *_changed_since(run))
     one = CheckCommand((), then.cwd, given, "", then.verify_timeout_s)
     done = _run(then.checks, one, then.secret_names, env, cancelled)
     return Rechecked(run.run_id, then.cwd, done, (*notes, *_elsewhere(done, one)))
@@ -96,6 +99,26 @@ def _elsewhere(done: Iterable[Check], like: CheckCommand) -> tuple[str, ...]:
     return tuple(f"`{command}` {found} (checks_elsewhere)" for command, found in leads if found)[:1]
 
 
+def _own_files(run: RunDir, then: Invocation) -> tuple[str, ...]:
+    """What the run changed of its checks: a verdict on it would rest on its own word."""
+    found = record.load(run.result)
+    if found is None:
+        return ()
+    if found.rolled_back is not None and found.rolled_back.refused is None:
+        raise Conflict(
+            f"the change of run `{run.run_id}` was rolled back",
+            hint=f"`runner verify {run.task_id}` checks your own tree",
+        )
+    changed = (one.evidence for one in found.findings if one.code == "check_changed")
+    named = ", ".join(path for paths in changed for path in paths)
+    if named and then.terms.verify_from == "base":
+        raise Conflict(
+            f"run `{run.run_id}` changed files of its checks, which ran as they were before: {named}",
+            hint=f"`runner report {run.run_id}` shows what came of them",
+        )
+    return (f"the run changed what its checks execute or read: {named}",) if named else ()
+
+
 def _changed_since(run: RunDir) -> tuple[str, ...]:
     from runner.workspace import changes, snapshot
 
@@ -103,7 +126,7 @@ def _changed_since(run: RunDir) -> tuple[str, ...]:
     if taken is None or seen is None:
         return ("what it changed is not known, so this is the tree as it stands",)
     later = changes.between(taken, seen)
-    return (f"{later} paths were changed since it was judged: they are checked too",) if later else ()
+    return (f"{count(later, 'path')} changed since it was judged: that is checked too",) if later else ()
 
 
 def _run(

@@ -215,6 +215,16 @@ def test_a_run_that_is_verified_is_cancelled_and_its_check_is_ended(repo: Repo) 
     assert not check.is_still_there()
 
 
+def test_who_cancels_between_attempts_is_named(repo: Repo) -> None:
+    failed = """{"type":"turn.failed","error":{"message":"unexpected status 503"}}"""
+    repo.codex(f"cat > /dev/null\n{THREAD}echo '{failed}'; exit 1")
+    run = repo.task("retries = 1", more='[recovery]\nbackoff = "1h"\nbackoff_max = "1h"\n').start()
+    wait_until(lambda: run.events("backing_off"))
+    manifest = run.told("cancel", "--reason", "lunch")
+    told = "cancelled by user while waiting for its next attempt: lunch"
+    assert (manifest["outcome"], manifest["reason"]["message"]) == ("cancelled", told)
+
+
 def test_a_run_that_is_done_is_returned_as_it_is(repo: Repo) -> None:
     repo.quick_codex()
     run = repo.task().start()

@@ -167,7 +167,7 @@ def test_a_preparation_that_takes_too_long_is_ended_with_all_it_started(repo: Re
     with repo.process("start", "--task", "work", "--format", "json") as start:
         wait_until(lambda: repo.note("slow").exists() and repo.note("slow").read_text().strip())
         if ends == "cancel":
-            cancelled = repo.cli("cancel", only_run(repo).id)
+            cancelled = repo.cli("cancel", only_run(repo).id, "--reason", "lunch")
             assert (cancelled.status, len(cancelled.stdout.splitlines())) == (0, 1), (
                 "nothing is to be decided"
             )
@@ -183,6 +183,8 @@ def test_a_preparation_that_takes_too_long_is_ended_with_all_it_started(repo: Re
     }[ends]
     assert (manifest["outcome"], manifest["reason"]["code"]) == (outcome, reason)
     assert code == ("prepare_failed" if ends == "limit" else "start_failed")
+    told = "cancelled by user before its agent was started: lunch"
+    assert (manifest["reason"]["message"] == told) == (ends == "cancel")
     assert has_ended(repo, "slow")
     assert not repo.note("agents").exists()
     assert trees(repo) == 0
@@ -317,7 +319,7 @@ def test_checks_run_alone_before_a_run_and_again_after_it(repo: Repo) -> None:
     (Path(tree) / "new").touch()
     again = repo.cli("verify", "@latest", "--format", "json")
     assert again.status == 6
-    assert "1 paths were changed since it was judged" in again.json()["verified"][0]["notes"][0]
+    assert "1 path changed since it was judged" in again.json()["verified"][0]["notes"][0]
     assert run.on_disk()["outcome"] == "succeeded"
 
     run.ask("discard")
@@ -342,6 +344,45 @@ def test_verify_runs_nothing_that_the_policy_of_today_forbids_and_says_one_thing
 
     nothing = repo.cli("verify", "bare", "--format", "json")
     assert (nothing.status, list(nothing.json())) == (2, ["error"])
+
+
+@pytest.mark.parametrize("workspace", ["worktree", "in-place"])
+@pytest.mark.parametrize(
+    ("key", "kept", "told"),
+    [
+        ('verify_from = "base"', True, "which ran as they were before: check.sh"),
+        ('verify_from = "run"', True, None),
+        ('scope = ["other"]', False, "was rolled back"),
+    ],
+)
+def test_checks_run_again_say_nothing_else_of_a_change_than_what_holds(
+    repo: Repo, workspace: str, key: str, kept: bool, told: str | None
+) -> None:
+    commit(repo.root, **{".gitignore": ".runs/\n", "check.sh": "grep -q fixed a.txt\n", "a.txt": "old\n"})
+    repo.quick_codex(before="echo exit 0 > check.sh")
+    keys = (f'workspace = "{workspace}"', f'on_failure = "{"keep" if kept else "rollback"}"', key)
+    lines = ('prompt = "x"', 'sandbox = "workspace-write"', 'verify = [["sh", "check.sh"]]', *keys)
+    repo.config("\n".join(("[tasks.work]", *lines)))
+    run = repo.start()
+    run.ask("wait")
+    again = repo.cli("verify", run.id, "--format", "json")
+    if told is None or (workspace == "worktree" and not kept):
+        assert again.status == 0
+        assert "changed what its checks execute or read: check.sh" in again.json()["verified"][0]["notes"][0]
+    else:
+        assert (again.status, told in again.error["message"]) == (9, True)
+    assert (b"exit 0" in repo.read("check.sh")) == (workspace == "in-place" and kept)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM])
+def test_a_check_ends_with_whoever_runs_it_alone(repo: Repo, number: int) -> None:
+    repo.task("verify = [['sh', '-c', 'echo $$ > $HOME/slow; sleep 300']]")
+    with repo.process("verify", "work") as verify:
+        repo.pid_in("slow")
+        verify.send_signal(number)
+        verify.communicate(timeout=60)
+    assert verify.returncode == 130
+    assert has_ended(repo, "slow")
 
 
 def test_a_secret_that_a_check_prints_is_not_shown_by_verify(repo: Repo) -> None:
