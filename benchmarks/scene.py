@@ -227,7 +227,7 @@ class Scene:
         (source,) = Path(self.repo, ".runs").glob(f"*/cli/{run}")
         text = (source / "manifest.json").read_text()
         for n in range(count):
-            copy = f"20250101T000000000Z-{n:08x}"
+            copy = f"20250101T000000000Z-{(n * 2654435761) % 2**32:08x}"  # spread, as random ids are
             target = source.with_name(copy)
             target.mkdir()
             (target / "manifest.json").write_text(text.replace(run, copy))

@@ -95,6 +95,16 @@ class Usage(Value):
     output_tokens: int | None = None
     reasoning_output_tokens: int | None = None
 
+    @property
+    def total(self) -> int | None:
+        """What counts for a budget: input and output; None where neither is known.
+
+        As Codex counts `total_tokens` (measured on 0.163.0): cached input is part of the input and reasoning
+        part of the output, so neither is added again nor taken off.
+        """
+        known = [max(0, n) for n in (self.input_tokens, self.output_tokens) if n is not None]
+        return sum(known) if known else None
+
 
 class Agreement(StrEnum):
     """Whether a setting was as declared; `unverified` where the program does not say."""

@@ -60,6 +60,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """verb -> (module of `runner.cli`, what it does). A new verb is a row and a pair of functions there."""
 
+ALIASES = {"ls": "list", "ps": "list", "show": "status", "tail": "logs", "run": "start", "stop": "cancel"}
+"""What hands type by habit, and the verb that it is."""
+
 _WAITED_FOR: list[int] = []
 """The standard streams that did not block before."""
 _NOT_OURS = (
@@ -80,8 +83,11 @@ examples:
   runner report @latest                    what it came to, and what is not known
   runner diff @latest                      its changes as a patch
 
-RUN is a run id or a unique prefix of one, a manifest path, a task id (its newest run) or @latest.
-Every command takes --help and --format json.
+RUN is a run id or a unique part of one, a manifest path, a task id (its newest run) or the newest of a kind:
+@latest, @done, @changes, @plan, @undecided (to accept or discard), @waiting (for a person). Without RUN,
+status and logs mean @latest, report @done, diff @changes, accept @undecided.
+Every command takes --help and --json. Also known: ls and ps (list), show (status), tail (logs), run (start),
+stop (cancel).
 """
 
 
@@ -104,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The process's exit status; the only place that turns errors into one."""
     _stand_upright()
     words = list(sys.argv[1:] if argv is None else argv)
-    as_json = "--format=json" in words or "json" in (after for w, after in pairwise(words) if w == "--format")
+    as_json = "--format=json" in words or "--json" in words or ("--format", "json") in pairwise(words)
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -172,7 +178,7 @@ def _run(words: list[str]) -> int:
         number = version(DISTRIBUTION)
         pen.say(f'{{"version": "{number}"}}' if "json" in words[-1] else f"runner {number}")
         return ExitStatus.OK
-    verb = words[0]
+    verb = ALIASES.get(words[0], words[0])
     if verb not in COMMANDS:
         raise _unknown(verb)
     if sys.platform != "linux":

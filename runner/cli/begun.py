@@ -9,6 +9,7 @@ from runner.cli import pen
 from runner.cli.pen import paint
 from runner.cli.render import emit, exit_status
 from runner.errors import ExitStatus
+from runner.state import index
 from runner.state.store import RunDir
 
 TYPE_CHECKING = False
@@ -39,6 +40,7 @@ def report(args: Namespace, manifest: Manifest) -> int:
 
 
 def _started_text(m: Manifest, stream: TextIO) -> str:
+    name = index.short_name(m.repo, m.run_id)
     rehearsal = ", rehearsal" if m.rehearsal else ""
     what = m.title if m.runtime.name == "plan" else f"{m.runtime.name} {m.runtime.version}"
     return "\n".join(
@@ -46,9 +48,9 @@ def _started_text(m: Manifest, stream: TextIO) -> str:
             f"{paint('started', 'green', stream)} {m.run_id}  "
             f"(task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})",
             f"manifest {m.manifest_path}",
-            f"watch    runner logs {m.run_id} -f",
-            f"wait     runner wait {m.run_id}",
-            f"end      runner cancel {m.run_id}",
+            f"watch    runner logs {name} -f",
+            f"wait     runner wait {name}",
+            f"end      runner cancel {name}",
         )
     )
 
@@ -69,28 +71,20 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     if args.format == "json":
         emit(ended.to_json())
     else:
-        if ended.last_message:
-            pen.say(ended.last_message)
+        from runner.cli.end import says
+
+        if text := says(run, ended):
+            pen.say(text)
         pen.tell(_ended_text(ended, run))
     return exit_status(ended)
 
 
 def _ended_text(m: Manifest, run: RunDir) -> str:
-    word = paint(m.status, "green" if m.status == "succeeded" else "red", sys.stderr)
-    reason = m.reason
-    lines = ["", f"{word}: {reason.message}" if reason else word]
-    if reason and reason.detail and m.status != "succeeded":
-        lines.append(reason.detail.rstrip())
-    if reason and reason.hint:
-        lines.append(f"hint: {reason.hint}")
-    from runner.usecases import fate  # who does not wait has nothing to say of it
+    from runner.cli.end import end_text  # who does not wait has nothing to say of it
 
-    if (change := fate.in_words(run, m)) is not None:
-        lines.append("changes  " + change.replace("\n", "\n         "))
-    lines.append(f"folder   {m.manifest_path.removesuffix('/manifest.json')}")
-    lines.append(f"look     runner status {m.run_id}")
-    lines.append(f"read     runner logs {m.run_id}")
-    return "\n".join(lines)
+    detail = m.reason.detail if m.reason is not None and m.status != "succeeded" else None
+    evidence = f"\n{detail.rstrip()}\n" if detail else ""
+    return f"{evidence}\n{end_text(run, m, sys.stderr)}"
 
 
 def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_logs(parser: Parser) -> None:
-    add_run(parser)
+    add_run(parser, default="@latest")
     parser.add_argument("-f", "--follow", action="store_true", help="follow the run until it is done")
     parser.add_argument(
         "--stream",
@@ -35,10 +35,10 @@ def add_logs(parser: Parser) -> None:
         "--raw", action="store_true", help="also what could not be redacted, as a secret's value is not known"
     )
     parser.examples(
-        "runner logs @latest -f",
+        "runner logs -f",
         "runner logs build -f --only            of a plan without its batches",
         "runner logs hello --stream stderr --tail 20",
-        "COLUMNS=100 runner logs @latest | less",
+        "COLUMNS=100 runner logs | less",
     )
 
 

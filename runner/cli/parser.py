@@ -76,6 +76,8 @@ class Parser:
             "help": "text for people, or one JSON document on stdout (default: text)",
         }
         self.declared.append(Option(("--format",), self._format, None))
+        short = {"action": "store_const", "const": "json", "dest": "format", "default": "text"}
+        self.declared.append(Option(("--json",), {**short, "help": "the same as --format json"}, None))
 
     def add_argument(self, *names: str, **told: Any) -> None:
         """As that of argparse, of which `plainly` knows what our verbs use."""
@@ -176,13 +178,17 @@ def _not_plain() -> NoReturn:
     raise ValueError("argparse is to read this")
 
 
-def add_run(parser: Parser, *, several: bool = False) -> None:
-    """The positional RUN."""
+_A_RUN = "run id or a unique part of one, manifest path, task id (its newest run), or a word such as @latest"
+
+
+def add_run(parser: Parser, *, several: bool = False, default: str | None = None) -> None:
+    """The positional RUN; without one, `default` is meant, a word of `usecases.find.NEWEST`."""
     parser.add_argument(
         "run",
         metavar="RUN",
-        nargs="+" if several else None,
-        help="run id or unique prefix, manifest path, task id (its newest run), or @latest",
+        nargs="+" if several else None if default is None else "?",
+        default=default,
+        help=_A_RUN + ("" if default is None else f" (default: {default})"),
     )
 
 

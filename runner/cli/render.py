@@ -10,17 +10,16 @@ from runner.cli.pen import paint
 from runner.errors import ExitStatus
 from runner.lightjson import dumps
 from runner.model import Outcome
-from runner.text.words import count, failed_before, one_line
+from runner.text.words import failed_before, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
+    from typing import Any, TextIO
 
     from runner.cli.parser import Namespace
     from runner.invocation import Invocation
     from runner.model import Limits, Terms
-    from runner.state.index import RunRow
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
     from runner.usecases.look import Shown
@@ -67,27 +66,26 @@ def answer(args: Namespace, value: Any, text: str) -> None:
         pen.say(text)
 
 
-def status_word(status: str, width: int = 0) -> str:
+def status_word(status: str, width: int = 0, stream: TextIO | None = None) -> str:
     """A status in its colour, padded before the colour is put on."""
     padded = status.ljust(width)
-    return paint(padded, _COLOURS[status]) if status in _COLOURS else padded
+    return paint(padded, _COLOURS[status], stream) if status in _COLOURS else padded
 
 
-def manifest_text(m: Manifest, shown: Shown | None = None, change: str | None = None) -> str:
-    """`runner status` for people; `shown` says whether the run is foreign, `change` what became of its
-    work.
+def manifest_text(m: Manifest, shown: Shown | None = None, *, is_ended: bool = False) -> str:
+    """`runner status` for people; `shown` says whether the run is foreign. With `is_ended`, what `end_text`
+    tells is left to that.
     """
     foreign = None if shown is None else shown.foreign
     status = m.status if shown is None else shown.status
     runtime = f"{m.runtime.name} {m.runtime.version}"
     model = f"{m.model or 'default model'}" + (f", effort {m.reasoning_effort}" if m.reasoning_effort else "")
     rows = [
-        ("run", f"{m.run_id}"),
+        ("run", m.run_id),
         ("task", m.task_id + (f" - {_title(m.title)}" if m.title else "")),
         ("status", status_word(status) + (" (rehearsal)" if m.rehearsal else "")),
         ("foreign", None if foreign is None else f"{foreign.message} ({foreign.hint})"),
         ("reason", _reason(m)),
-        ("changes", change),
         ("runtime", f"{runtime}, {model}"),
         ("sandbox", f"{m.sandbox.name} ({m.sandbox.level}{', network' if m.sandbox.network else ''})"),
         ("workspace", _workplace(m)),
@@ -95,28 +93,29 @@ def manifest_text(m: Manifest, shown: Shown | None = None, change: str | None = 
         ("drift", _drift(m)),
         ("baseline", failed_before(m.failed_before)),
         ("attempts", ", ".join(one.how for one in m.attempts) if len(m.attempts) > 1 else None),
+        ("parent", None if m.parent is None else m.parent.run_id),
         ("retry of", None if m.retry_of is None else m.retry_of.run_id),
-        ("started", m.started_at),
-        ("ended", m.ended_at),
+        ("started", local_time(m.started_at)),
+        ("ended", local_time(m.ended_at)),
         ("paused", f"{m.paused_seconds:g} s" if m.paused_seconds else None),
         ("suspended", f"{m.suspended_seconds:g} s" if m.suspended_seconds else None),
         ("exit", None if m.exit_code is None else str(m.exit_code)),
         ("signal", None if m.signal is None else str(m.signal)),
         ("process", None if m.process is None or m.is_done else f"pid {m.process.pid}"),
         ("thread", m.thread_id),
-        ("tokens", _tokens(m)),
+        ("tokens", None if is_ended else tokens_text(m)),
         ("last", None if m.is_done else m.last_activity),
         ("survivors", ", ".join(f"{s.command} ({s.pid})" for s in m.survivors) or None),
         ("manifest", m.manifest_path),
         ("plan", _plan(m)),
-        ("answer", None if m.plan else m.last_message),
+        ("says", None if m.plan or is_ended else m.last_message),
     ]
     return _table(rows)
 
 
 def _table(rows: Sequence[tuple[str, str | None]]) -> str:
     """Names and what they have; no value, whatever is in it, can look like a row of its own."""
-    return "\n".join(f"{paint(f'{name:<10}', 'dim')}{_indented(text)}" for name, text in rows if text)
+    return "\n".join(f"{paint(f'{name:<10}', 'dim')}{indented(text)}" for name, text in rows if text)
 
 
 def _shell(lost: Sequence[str]) -> str | None:
@@ -151,12 +150,20 @@ def _drift(m: Manifest) -> str | None:
     return paint("; ".join(told), "red") if told else None
 
 
-def _tokens(m: Manifest) -> str | None:
+def local_time(at: str | None) -> str | None:
+    """A time of ours in the zone of whoever reads it, with its name."""
+    from runner.state.manifest import parse_timestamp
+
+    return at and time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(parse_timestamp(at)))
+
+
+def tokens_text(m: Manifest) -> str | None:
+    """What a run has spent so far; None where nothing is known."""
     u = m.usage
     if u.input_tokens is None and u.output_tokens is None:
         return None
     cached = f"({_number(u.cached_input_tokens)} cached)"
-    return f"{_number(u.input_tokens)} in {cached}, {_number(u.output_tokens)} out"
+    return f"{_number(u.input_tokens)} tokens in {cached}, {_number(u.output_tokens)} out"
 
 
 def _title(title: str) -> str:
@@ -176,8 +183,9 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _indented(text: str) -> str:
-    return pen.visible(text).rstrip().replace("\n", "\n" + " " * 10)
+def indented(text: str, width: int = 10) -> str:
+    """A value of a row, whose further lines stand below its first."""
+    return pen.visible(text).rstrip().replace("\n", "\n" + " " * width)
 
 
 def questions_text(questions: Sequence[Question]) -> str:
@@ -187,26 +195,7 @@ def questions_text(questions: Sequence[Question]) -> str:
         if question.is_open:
             until = f", until {question.expires_at}, then {question.on_expiry}" if question.expires_at else ""
             head = f"{word}{paint(question.id, 'bold')} to {question.asked}{until}"
-            lines.append(_indented(f"{head}\n{question.prompt}"))
-    return "\n".join(lines)
-
-
-def rows_text(rows: Sequence[RunRow]) -> str:
-    """`runner list` for people: a table with fixed columns, so ten thousand rows cost little."""
-    if not rows:
-        return "no runs"
-    width = max(4, min(32, max(len(row.task_id) for row in rows)))
-    words = {status: status_word(status, 9) for status in {row.status for row in rows}}
-    lines = [paint(f"{'RUN':<30}{'TASK':<{width + 2}}{'STATUS':<11}{'CREATED':<26}REASON", "dim")]
-    for row in rows:
-        reason = row.reason if row.reason and row.reason != "completed" else ""
-        asked = f" {count(row.questions_open, 'open question')}" if row.questions_open else ""
-        asked += " work tree to accept or discard" if row.undecided else ""
-        head = f"{row.run_id:<30}{row.task_id:<{width}}"
-        rest = f"{row.created_at or '':<26}{reason}{asked}"
-        if not (head.isprintable() and rest.isprintable()):
-            head, rest = _title(head), _title(rest)
-        lines.append(f"{head}  {words[row.status]}  {rest}".rstrip())
+            lines.append(indented(f"{head}\n{question.prompt}"))
     return "\n".join(lines)
 
 

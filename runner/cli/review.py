@@ -9,7 +9,7 @@ from runner.cli.parser import Namespace, Parser, add_run, run_named
 from runner.cli.render import answer, emit
 from runner.errors import ExitStatus
 from runner.text.words import count, one_line
-from runner.usecases import accept, review
+from runner.usecases import accept, look, review
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,41 +19,41 @@ if TYPE_CHECKING:
 
 
 def add_report(parser: Parser) -> None:
-    add_run(parser)
+    add_run(parser, default="@done")
     parser.also_as("markdown", "Markdown for a pull request")
     parser.examples(
-        "runner report @latest",
+        "runner report",
         "runner report fix-auth --format markdown > report.md",
         "runner report fix-auth --format json",
     )
 
 
 def run_report(args: Namespace) -> int:
-    found = review.report(run_named(args.run))
+    run = run_named(args.run)
+    found = review.report(run)
     if args.format == "json":
         emit(found.report.to_json())
     else:
         from runner.verify.report_text import as_markdown, as_text
 
         pen.say((as_markdown if args.format == "markdown" else as_text)(found.report), end="")
+    shown = look.show(run)
+    if args.format == "text" and shown.foreign is None and shown.manifest.is_done:
+        from runner.cli.end import end_text
+
+        pen.say("\n" + end_text(run, shown.manifest, verb="report"))
+    else:
+        _say(found.change)
     _say(found.notes)
     return ExitStatus.OK
 
 
 def add_diff(parser: Parser) -> None:
-    add_run(parser)
+    add_run(parser, default="@changes")
     parser.add_argument(
         "--stat", action="store_true", help="only the files, with the lines added and removed"
     )
-    parser.add_argument("--no-pager", action="store_true", help="on a terminal: all of it at once")
-    parser.examples(
-        "runner diff @latest",
-        "runner diff fix-auth --stat",
-        "runner diff fix-auth | git apply",
-        'RUNNER_PAGER="delta --paging=always" runner diff fix-auth',
-        note="On a terminal it has colours, and RUNNER_PAGER, PAGER or less shows what does not fit.\n"
-        "A pipe or a file gets the exact bytes of the patch.",
-    )
+    parser.examples("runner diff", "runner diff fix-auth --stat", "runner diff fix-auth | git apply")
 
 
 def run_diff(args: Namespace) -> int:
@@ -70,9 +70,7 @@ def run_diff(args: Namespace) -> int:
             lines = "binary" if one.added is None else f"+{one.added} -{one.removed}"
             pen.say(f"{lines:>12}  {one_line(one.path)}")
     elif sys.stdout.isatty():
-        from runner.cli.pager import show
-
-        show(patch.data.decode(errors="replace"), paged=not args.no_pager)
+        pen.say(patch.data.decode(errors="replace"), end="")
     else:  # for `git apply` or a file, so it has to be exact
         pen.raw(patch.data)
     _say([*patch.notes, *([] if patch.files else ["no file was changed"])])
@@ -80,9 +78,9 @@ def run_diff(args: Namespace) -> int:
 
 
 def add_accept(parser: Parser) -> None:
-    add_run(parser)
+    add_run(parser, default="@undecided")
     parser.examples(
-        *("runner accept @latest", "runner accept fix-auth --format json"),
+        *("runner accept", "runner accept fix-auth --format json"),
         note="Of a run with a work tree of its own: its changes are merged into your tree, with nothing "
         "staged\nor committed, and the tree is removed. Conflicts are listed and change nothing.",
     )

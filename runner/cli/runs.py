@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 
 from runner.cli import pen
-from runner.cli.parser import Namespace, Parser, add_run, age, duration, grace, here, run_named
-from runner.cli.render import answer, emit, exit_status, manifest_text, questions_text, rows_text
-from runner.errors import ExitStatus
-from runner.model import Task
+from runner.cli.parser import Namespace, Parser, WrongText, add_run, age, duration, grace, here, run_named
+from runner.cli.render import answer, emit, exit_status, manifest_text, questions_text
+from runner.errors import ExitStatus, UsageError
+from runner.model import Outcome, Phase, Task
 from runner.state import index
+from runner.state.authentic import FOREIGN
+from runner.state.manifest import timestamp
 from runner.text.words import count
 from runner.usecases import fate, find, look
 
@@ -19,33 +23,81 @@ if TYPE_CHECKING:
 
     from runner.state.index import RunRow
 
+STATES = (*(phase for phase in Phase if phase is not Phase.DONE), *Outcome, FOREIGN, "unknown")
+"""What `status` can be in a row."""
+
 
 def add_list(parser: Parser) -> None:
     parser.add_argument("--task", metavar="ID", help="only the runs of this task")
     parser.add_argument("--all", action="store_true", help="finished runs too")
-    parser.examples("runner list", "runner list --all --task fix-auth --format json")
+    parser.add_argument(
+        "--status",
+        metavar="S",
+        action="append",
+        default=[],
+        help="only runs in this state, finished or not (repeatable)",
+    )
+    parser.add_argument(
+        "--since", type=age, metavar="D", help="only runs that began in this time, finished or not: 2h, 7d"
+    )
+    parser.add_argument("--limit", type=_number, metavar="N", help="only the newest N, finished or not")
+    parser.examples(
+        "runner list",
+        "runner list --all --task fix-auth --json",
+        "runner list --since 2d --status failed --status rejected",
+        "runner list --limit 10",
+    )
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise WrongText(f"not a number of runs: {text[:40]!r}")
+    return int(text)
 
 
 def run_list(args: Namespace) -> int:
+    gc.disable()  # of ten thousand rows none is garbage before the end, and looking takes a third of the time
     root = find.find_root(here())
-    rows = look.runs(root, task=args.task, everything=args.all)
-    _emit_rows(args, rows)
+    for status in args.status:
+        if status not in STATES:
+            raise _no_state(status)
+    everything = args.all or bool(args.status) or args.since is not None or args.limit is not None
+    rows = look.runs(root, task=None if everything else args.task, everything=everything)
+    runs = [(row.task_id, row.run_id) for row in rows] if everything else index.folders(root)
+    names = index.short_names(runs) if rows and args.format == "text" else {}
+    if everything and args.task:
+        rows = [row for row in rows if row.task_id == args.task]
+    if args.status:
+        rows = [row for row in rows if row.status in args.status]
+    if args.since is not None:
+        first = timestamp(time.time() - args.since)
+        rows = [row for row in rows if row.created_at is None or row.created_at >= first]
+    rows = rows if args.limit is None else rows[: args.limit]
+    _emit_rows(args, names, rows)
     for path, why in index.unreadable(root):
         if args.task in (None, os.path.basename(path)):
             hint = "its runs are not listed; `ls -ld` shows whose it is"
             pen.warn(f"cannot read {path}: {why} ({hint})")
-    if args.format == "text" and not args.all:
+    if args.format == "text" and not everything:
         if waiting := look.undecided(root, rows):
-            runs = count(waiting, "finished run")
-            pen.tell(f"({runs} with a work tree to accept or discard: runner list --all)")
+            words = count(waiting, "finished run")
+            pen.tell(f"({words} with a work tree to accept or discard: runner list --all)")
         elif not rows:
             pen.tell("(finished runs: runner list --all)")
     return ExitStatus.OK
 
 
+def _no_state(word: str) -> UsageError:
+    from runner.text.words import nearest
+
+    near = nearest(word, STATES)
+    hint = f"perhaps you meant `{near[0]}`" if near else f"one of {', '.join(STATES)}"
+    return UsageError(f"no state of a run: `{word[:40]}`", hint=hint)
+
+
 def add_status(parser: Parser) -> None:
-    add_run(parser)
-    parser.examples("runner status @latest", "runner status fix-auth --format json")
+    add_run(parser, default="@latest")
+    parser.examples("runner status", "runner status fix-auth --format json")
 
 
 def run_status(args: Namespace) -> int:
@@ -55,8 +107,12 @@ def run_status(args: Namespace) -> int:
     if args.format == "json":
         emit(shown.to_json())
     else:
-        change = fate.in_words(run, manifest) if shown.foreign is None else None
-        pen.say(manifest_text(manifest, shown, change))
+        is_ended = manifest.is_done and shown.foreign is None
+        pen.say(manifest_text(manifest, shown, is_ended=is_ended))
+        if is_ended:
+            from runner.cli.end import end_text
+
+            pen.say(f"\n{end_text(run, manifest)}")
     if args.format == "text" and run.has_questions():
         from runner.state import questions
         from runner.usecases import logs
@@ -85,9 +141,11 @@ def run_wait(args: Namespace) -> int:
         values = [manifest.to_json() for manifest in manifests]
         emit(values[0] if len(values) == 1 else values)
     else:
-        pairs = zip(runs, manifests, strict=True)
-        texts = [manifest_text(one, None, fate.in_words(run, one)) for run, one in pairs]
-        pen.say("\n\n".join(texts))
+        from runner.cli.end import end_text
+
+        for run, one in zip(runs, manifests, strict=True):
+            name = f"{one.task_id} {one.run_id}\n" if len(runs) > 1 else ""
+            pen.say(name + (end_text(run, one) if one.is_done else manifest_text(one)))
     statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
     return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)
 
@@ -153,7 +211,8 @@ def add_reap(parser: Parser) -> None:
 def run_reap(args: Namespace) -> int:
     from runner.usecases import clean
 
-    _emit_rows(args, clean.reap(find.find_root(here())), "nothing to reconcile")
+    root = find.find_root(here())
+    _emit_rows(args, index.short_names(index.folders(root)), clean.reap(root), "nothing to reconcile")
     return ExitStatus.OK
 
 
@@ -173,12 +232,13 @@ def run_clean(args: Namespace) -> int:
     from runner.usecases import clean
 
     root = find.find_root(here())
+    names = index.short_names(index.folders(root))
     cleaned = clean.clean(root, older_than_s=args.older_than, dry_run=args.dry_run)
     rows = cleaned.removed
     if args.format == "text" and rows:
         verb = "would remove" if args.dry_run else "removed"
         pen.tell(f"{verb} {count(len(rows), 'finished run')}")
-    _emit_rows(args, rows, "nothing to remove")
+    _emit_rows(args, names, rows, "nothing to remove")
     for row, tree in cleaned.undecided:
         words = f"`runner accept {row.run_id}` or `runner discard {row.run_id}`"
         pen.note(f"{row.run_id} stays: its work tree {tree} waits for a decision ({words})")
@@ -196,8 +256,12 @@ def _add_only(parser: Parser) -> None:
     parser.add_argument("--only", action="store_true", help="leave its child runs alone")
 
 
-def _emit_rows(args: Namespace, rows: Sequence[RunRow], empty: str = "no runs") -> None:
+def _emit_rows(
+    args: Namespace, names: dict[str, str], rows: Sequence[RunRow], empty: str = "no runs"
+) -> None:
     if args.format == "json":
         emit([row.to_json() for row in rows])
     else:
-        pen.say(rows_text(rows) if rows else empty)
+        from runner.cli.rows import rows_text  # most verbs here show one run or none
+
+        pen.say(rows_text(rows, names) if rows else empty)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
@@ -114,7 +113,8 @@ def add_tasks(parser: Parser) -> None:
 def run_tasks(args: Namespace) -> int:
     from shlex import join
 
-    from runner.text.words import one_line, shortened
+    from runner.text.cells import cut
+    from runner.text.words import one_line
 
     config = settings(args)
     rows = [("TASK", "SANDBOX", "MODEL", "VERIFY", "TITLE")]
@@ -128,13 +128,13 @@ def run_tasks(args: Namespace) -> int:
     if args.format == "json":
         emit(told)
         return ExitStatus.OK
-    most = os.get_terminal_size(1).columns if sys.stdout.isatty() else 0
+    most = pen.columns()
     cells = [[one_line(cell, 40) for cell in row[:-1]] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row, short in zip(rows, cells, strict=True):
         padded = [cell.ljust(width) for cell, width in zip(short, widths, strict=True)]
         line = f"{'  '.join(padded)}  {one_line(row[-1])}".rstrip()
-        pen.say(shortened(line, most) if most else line)
+        pen.say(cut(line, most) if most else line)
     return ExitStatus.OK
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 
 from runner.cli import pen
@@ -24,23 +22,10 @@ _NARROW = 50
 _NARROWEST = 20
 
 
-def columns() -> int | None:
-    """How wide lines can be: what COLUMNS says, else the terminal; None in a pipe or a file, where nothing is
-    wrapped, as git and gh do.
-    """
-    told = os.environ.get("COLUMNS", "")
-    if told.isascii() and told.isdigit() and len(told) < 6 and int(told):
-        return int(told)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
-    except (OSError, ValueError):  # no terminal, or no file at all
-        return None
-
-
 class Transcript:
     """Lines of a log as text, one after the other."""
 
-    def __init__(self, width: Callable[[], int | None] = columns) -> None:
+    def __init__(self, width: Callable[[], int | None] = pen.columns) -> None:
         self._width_now = width
         self._day = ""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from itertools import pairwise
 
 from runner.disk.files import OUT_OF_FILES, Draft, is_ours_alone, read, unwritable
 from runner.errors import RunnerError, Unwritable
@@ -21,15 +23,18 @@ from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from typing import Any
 
     from runner.state.manifest import Manifest
 
-_VERSION = 3
+_VERSION = 4
 _NAME = ".index.json"
 _LARGEST = 64 << 20
 _REMOVED = ".removed"
+_LONGEST_MESSAGE = 160
+SHORTEST = 4
+"""Characters of a run id's random part that name a run where no other has the same."""
 
 
 class RunRow(Value):
@@ -44,14 +49,27 @@ class RunRow(Value):
     created_at: str | None
     ended_at: str | None
     questions_open: int = 0
+    duration_s: float | None = None
+    """From its start to its end, or so far."""
+    message: str | None = None
+    """Of a run that is done why it ended, of another what it did last, in short."""
+    tokens: int | None = None
+    """Input and output, as a budget counts them."""
+    parent: str | None = None
+    """The id of the run that started this one."""
+    plan: bool = False
+    """Whether it carries out a plan."""
+    rehearsal: bool = False
     undecided: bool = False
     """Whether its own work tree waits for a decision; in the cache it is never said."""
 
 
 _OF_A_COLUMN: dict[str, set[type]] = {
     "int": {int},
+    "int | None": {int, type(None)},
     "str": {str},
     "str | None": {str, type(None)},
+    "float | None": {float, type(None)},
     "bool": {bool},
 }
 _KINDS = [_OF_A_COLUMN[annotation] for annotation in RunRow.__annotations__.values()]
@@ -70,7 +88,30 @@ def row_of(manifest: Manifest) -> RunRow:
         manifest.created_at,
         manifest.ended_at,
         manifest.questions_open,
+        _duration_s(manifest),
+        _message(manifest),
+        manifest.usage.total,
+        None if manifest.parent is None else manifest.parent.run_id,
+        manifest.plan is not None,
+        manifest.rehearsal,
     )
+
+
+def _duration_s(manifest: Manifest) -> float | None:
+    if manifest.started_at is None:
+        return None
+    end = time.time() if manifest.ended_at is None else parse_timestamp(manifest.ended_at)
+    return max(0.0, round(end - parse_timestamp(manifest.started_at), 3))
+
+
+def _message(manifest: Manifest) -> str | None:
+    if not manifest.is_done:
+        text = manifest.last_activity
+    elif manifest.reason is None or manifest.outcome == "succeeded":
+        text = None
+    else:
+        text = manifest.reason.message
+    return None if text is None else text[:_LONGEST_MESSAGE]
 
 
 def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
@@ -82,6 +123,42 @@ def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
         for run in _names(f"{repo}/{RUNS}/{task}/cli"):
             if run in known or is_run_id(run):
                 yield task, run
+
+
+def short_names(runs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Run id -> the shortest name that means this run alone: at least `SHORTEST` characters of its random
+    part, or the whole id. `runs` are (task id, run id) of all that there are.
+    """
+    pairs = list(runs)
+    taken = {task for task, _ in pairs}
+    taken.update(day[:size] for day in {run[:8] for _, run in pairs} for size in range(SHORTEST, 9))
+    names: dict[str, str] = {}
+    left = [run for _, run in pairs]
+    for size in range(SHORTEST, 9):
+        parts = [run[20 : 20 + size] for run in left]
+        in_order = sorted(parts)
+        shared = {one for one, next_one in pairwise(in_order) if one == next_one} | taken
+        names.update((run, part) for run, part in zip(left, parts, strict=True) if part not in shared)
+        left = [run for run, part in zip(left, parts, strict=True) if part in shared]
+    return names | {run: run for run in left}
+
+
+def short_name(repo: str, run_id: str) -> str:
+    """That of one run, which costs less than those of all."""
+    tasks = _tasks(repo)
+    names = [name for task in tasks for name in _listed(f"{repo}/{RUNS}/{task}/cli") if name != run_id]
+    for size in range(SHORTEST, 9):
+        part = run_id[20 : 20 + size]
+        if part not in tasks and not any(n.startswith(part) or n.startswith(part, 20) for n in names):
+            return part
+    return run_id
+
+
+def _listed(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
 
 
 def half_of(run: RunDir) -> RunDir:

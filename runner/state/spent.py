@@ -19,14 +19,8 @@ _MOST_RUNS = 256
 
 
 def tokens(usage: Usage | None) -> int:
-    """What counts for a budget: input and output; 0 where nothing is known.
-
-    As Codex counts `total_tokens` (measured on 0.163.0): cached input is part of the input and reasoning part
-    of the output, so neither is added again nor taken off.
-    """
-    if usage is None:
-        return 0
-    return max(0, usage.input_tokens or 0) + max(0, usage.output_tokens or 0)
+    """What counts for a budget (`Usage.total`); 0 where nothing is known."""
+    return 0 if usage is None else usage.total or 0
 
 
 def larger(one: Usage | None, other: Usage | None) -> Usage | None:

@@ -139,15 +139,16 @@ class Children:
         """How many are open; `expired` is called for each whose time is just over. Changes are events."""
         open_now = 0
         for question in questions.of_run(self._run):
-            if question.is_due and self._expire(question.id):
+            is_over = question.is_due and self._expire(question.id)
+            if is_over:
                 question = questions.read(self._run, question.id)
             open_now += question.is_open
             if self._asked.get(question.id) != question.status:
                 self._asked[question.id] = question.status
                 shown = question.prompt[:200]
                 self._log.note("question", id=question.id, status=question.status, prompt=shown)
-                if question.status == "expired":  # also where an owner before us was killed over it
-                    expired(question)
+            if is_over:
+                expired(question)
         return open_now
 
     def _expire(self, question_id: str) -> bool:

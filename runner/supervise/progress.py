@@ -78,7 +78,7 @@ class Progress(LineReader):
         if activity.usage is not None:
             self.usage = activity.usage
         if activity.text and kind not in (Kind.THREAD, Kind.USAGE, Kind.TURN_STARTED):
-            self.last_activity = f"{kind.replace('_', ' ')}: {activity.text[:200]}"
+            self.last_activity = f"{kind.replace('_', ' ')}: {_as_typed(activity.text)[:200]}"
 
 
 class Timeline:
@@ -111,3 +111,16 @@ def tail(path: str, limit: int = 4096, start: int = 0) -> str:
             return file.read(limit).decode(errors="replace")
     except OSError:
         return ""
+
+
+def _as_typed(text: str) -> str:
+    """Without the shell that Codex puts around a command, where that is plain; `shlex` is too large for a
+    supervisor.
+    """
+    for shell in ("/bin/bash -lc ", "/bin/bash -c ", "bash -lc ", "bash -c ", "/bin/sh -c ", "sh -c "):
+        inner = text.removeprefix(shell)
+        if inner != text:
+            quote = inner[:1]
+            is_one = quote in ("'", '"') and inner.find(quote, 1) == len(inner) - 1 > 0 and "\\" not in inner
+            return inner[1:-1] if is_one else inner
+    return text

@@ -25,6 +25,21 @@ def cells(text: str) -> int:
     return sum(map(_width, text))
 
 
+def cut(text: str, width: int) -> str:
+    """At most so many columns of it, the last three of which then say that there was more."""
+    if cells(text) <= width:
+        return text
+    dots = "..."[: max(0, width)]
+    used = len(dots)
+    made = ""
+    for piece in _clusters(text):
+        used += cells(piece)
+        if used > width:
+            break
+        made += piece
+    return made + dots
+
+
 def wrapped(text: str, width: int) -> list[str]:
     """Its lines, broken at blanks so that none is wider than `width`; a longer word is broken anywhere, but
     for what belongs together.

@@ -41,6 +41,22 @@ def format_duration(seconds: float) -> str:
     return "".join(parts)
 
 
+def about(seconds: float, units: int = 2) -> str:
+    """For a glance, in the two largest units or in one: 72.4 -> "1m12s" or "1m", 0.34 -> "0.3s" or "0s"."""
+    if units > 1 and 0 <= seconds < 10:
+        return f"{int(seconds * 10) / 10:.1f}s"
+    if seconds >= 100 * UNITS["d"]:
+        units = 1
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for unit in ("d", "h", "m", "s"):
+        size = int(UNITS[unit])
+        if parts or left >= size or unit == "s":
+            number, left = divmod(left, size)
+            parts.append(f"{number:02d}{unit}" if parts else f"{number}{unit}")
+    return "".join(parts[:units])
+
+
 def _from_text(text: str) -> float:
     number = _number(text)
     if number is not None:

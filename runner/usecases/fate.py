@@ -1,4 +1,4 @@
-"""What has become of a run's change, in one line for people. Edge: disk, reading. Standard library only.
+"""What has become of a run and of its change, for people. Edge: disk, reading. Standard library only.
 
 After its end nothing else says whether a change is still in the tree, or waits for a decision.
 """
@@ -10,7 +10,7 @@ import contextlib
 from runner.disk.files import read
 from runner.errors import RunnerError
 from runner.text.words import count
-from runner.value import json_value
+from runner.value import Value, json_value
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
@@ -22,23 +22,70 @@ if TYPE_CHECKING:
 _LARGEST = 64 << 20
 
 
+class Place(Value):
+    """Where the change of a run is, and the commands that show or settle it."""
+
+    where: str
+    tells_files: bool = False
+    """Whether `where` says how many files."""
+    verbs: tuple[str, ...] = ("diff",)
+
+
+class Summary(Value):
+    """What is known of a run that is done. None is not known, or nothing."""
+
+    place: Place | None = None
+    checks: int = 0
+    """How many were declared, of which so many `ran` and `passed`."""
+    ran: int = 0
+    passed: int = 0
+    files: int | None = None
+    lines: tuple[int, int] | None = None
+    """Added and removed."""
+    says: str | None = None
+    """The agent's own words: of its claim, else its last message."""
+
+
 def of_change(run: RunDir, manifest: Manifest) -> str | None:
-    """None for a run that is not done, has changed nothing, was not recorded, or never had an agent."""
-    if not manifest.is_done:
+    """Where the change is, with the commands. None for a run that is not done, has changed nothing, was
+    not recorded, or never had an agent.
+    """
+    place = summary(run, manifest).place if manifest.is_done else None
+    if place is None:
         return None
-    shows = f"runner diff {run.run_id}"
-    if standing(run.path) is not None:
-        decide = f"runner accept {run.run_id} | runner discard {run.run_id}"
-        return f"in a work tree that waits for your decision: {shows} | {decide}"
-    if manifest.workspace is None or manifest.workspace.kind == "worktree":
-        return None
-    if manifest.started_at is None and manifest.outcome != "lost":
-        return None
+    return f"{place.where}: {' | '.join(f'runner {verb} {run.run_id}' for verb in place.verbs)}"
+
+
+def summary(run: RunDir, manifest: Manifest) -> Summary:
+    """Of a run that is done, from its result where that can be read."""
     try:
         found = json_value(read(run.result, _LARGEST))
-        return _in_your_tree(found, manifest, shows)
+        known = _known(found, manifest)
+        place = _in_your_tree(found, manifest)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return f"what it changed is still in your tree: {shows}"
+        known, place = Summary(), Place("what it changed is still in your tree")
+    never_began = manifest.started_at is None and manifest.outcome != "lost"
+    if manifest.workspace is None or manifest.workspace.kind == "worktree" or never_began:
+        place = None
+    if (tree := standing(run.path)) is not None:
+        where = f"in a work tree that waits for your decision ({tree})"
+        place = Place(where, verbs=("diff", "accept", "discard"))
+    return known.replace(place=place, says=known.says or manifest.last_message)
+
+
+def _known(found: Json, manifest: Manifest) -> Summary:
+    if found["attempt"] != manifest.attempt:
+        return Summary()
+    seen, claim = found["observed"], found["claim"]
+    lines = None if seen is None else seen.get("lines")
+    return Summary(
+        ran=len(found["checks"]),
+        passed=sum(check["exit_code"] == 0 for check in found["checks"]),
+        checks=int(found["declared_checks"]),
+        files=None if seen is None else len(seen["changed"]),
+        lines=None if lines is None else (int(lines[0]), int(lines[1])),
+        says=None if claim is None else str(claim["summary"]),
+    )
 
 
 def in_words(run: RunDir, manifest: Manifest) -> str | None:
@@ -65,19 +112,19 @@ def in_words(run: RunDir, manifest: Manifest) -> str | None:
     return "\n".join(lines) or None
 
 
-def _in_your_tree(found: Json, manifest: Manifest, shows: str) -> str | None:
+def _in_your_tree(found: Json, manifest: Manifest) -> Place | None:
     rolled, seen = found["rolled_back"], found["observed"]
     if rolled is not None and rolled.get("refused") is None:
         files = count(len(rolled["restored"]) + len(rolled["removed"]), "file")
         all_of_it = "rolled back" if not (rolled["left"] or rolled["unequal"]) else "not all rolled back"
-        return f"{all_of_it} ({files}): {shows}"
+        return Place(f"{all_of_it} ({files})", True)
     if found["attempt"] != manifest.attempt or seen is None:
-        return f"not known; what is in your tree: {shows}"
+        return Place("not known; what is in your tree")
     if not seen["changed"]:
         return None
     files = count(len(seen["changed"]), "file")
     if manifest.outcome == "succeeded":
-        return f"{files} in your tree: {shows}"
+        return Place(f"{files} in your tree", True)
     why = "its rollback was refused" if rolled is not None else "it had uncommitted changes before"
     why = why if rolled is not None or found.get("was_clean") is False else ""
-    return f"{files} kept in your tree{f' ({why})' if why else ''}: {shows}"
+    return Place(f"{files} kept in your tree{f' ({why})' if why else ''}", True)

@@ -1,4 +1,5 @@
-"""Which run a person means: a run id or a prefix, a manifest path, a task id, `@latest`. Edge: disk, reading.
+"""Which run a person means: a run id or a part of one, a manifest path, a task id, `@latest` and its like, or
+nothing at all. Edge: disk, reading.
 
 A path is checked before anything is read through it: the right shape, and no symbolic link on the way.
 """
@@ -8,14 +9,15 @@ from __future__ import annotations
 import os
 
 from runner.disk.upwards import git_root, is_planted, upwards
-from runner.errors import Conflict, RunNotFound
+from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.model import is_name
 from runner.state import index
 from runner.state.store import RUNS, RunDir, is_run_id
+from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 _SETTINGS = "delegate.toml"
 _LONGEST_PATH = 4096
@@ -44,22 +46,24 @@ def _has_runs(folder: str) -> bool:
 
 
 def find(root: str, name: str) -> RunDir:
-    """The run that `name` means: a run id, a unique prefix or the 8 characters at its end, a manifest path, a
-    task id, `@latest`.
+    """The run that `name` means: a run id, a unique part of one, a manifest path, a task id, or a word of
+    `NEWEST` such as `@latest`.
 
-    RunNotFound with the nearest names; Conflict for a prefix that fits several.
+    RunNotFound with the nearest names; Conflict for a part that fits several.
     """
     if "/" in name or name.endswith(".json"):
         return _by_path(root, name)
     if is_run_id(name) and (known := index.folder_of(root, name)) is not None:
         return known
+    if name in NEWEST:
+        return newest(root, name)
     runs = list(index.folders(root))
-    if name == "@latest":
-        fitting = runs
-    elif is_name(name) and any(task == name for task, _ in runs):
+    if is_name(name) and any(task == name for task, _ in runs):
         fitting = [(task, run) for task, run in runs if task == name]
     else:
-        fitting = [(task, run) for task, run in runs if name and (run.startswith(name) or run[20:] == name)]
+        fitting = [(task, run) for task, run in runs if name and _begins(run, name)]
+        if not fitting and len(name) >= index.SHORTEST:
+            fitting = [(task, run) for task, run in runs if name.lower() in run.lower()]
         if len(fitting) > 1:
             from runner.text.words import few  # only what goes wrong takes words
 
@@ -70,6 +74,62 @@ def find(root: str, name: str) -> RunDir:
         raise RunNotFound(f"no run `{name[:80]}`", hint=_nearest(name, names))
     task, run = max(fitting, key=lambda pair: pair[1])
     return RunDir(root, task, run)
+
+
+def _begins(run_id: str, part: str) -> bool:
+    """Whether a run is called so in short: by the beginning of its id, or of the random part of that."""
+    return run_id.startswith(part) or (len(part) >= index.SHORTEST and run_id[20:].startswith(part))
+
+
+def newest(root: str, word: str) -> RunDir:
+    """The newest run of a kind that `NEWEST` names. RunNotFound where there is none."""
+    fits, what = NEWEST[word]
+    by_time = lambda pair: pair[1]  # noqa: E731 - a name for the argument
+    runs = index.folders(root)
+    newest_first = sorted(runs, key=by_time, reverse=True) if fits else [max(runs, key=by_time, default=None)]
+    for task, run_id in filter(None, newest_first):
+        run = RunDir(root, task, run_id)
+        try:
+            if fits is None or fits(run):
+                return run
+        except RunnerError:
+            continue  # it is being made or removed right now, or cannot be read
+    raise RunNotFound(f"no run {what}", hint="`runner list --all` shows the runs that there are")
+
+
+def _is_done(run: RunDir) -> bool:
+    return run.read_manifest().is_done
+
+
+def _has_changes(run: RunDir) -> bool:
+    """Whether it has worked in a tree that was recorded; the batches of a plan have, and the plan has not."""
+    manifest = run.read_manifest()
+    return manifest.workspace is not None and manifest.plan is None
+
+
+def _is_plan(run: RunDir) -> bool:
+    return run.read_manifest().plan is not None
+
+
+def _is_undecided(run: RunDir) -> bool:
+    return standing(run.path) is not None and _is_done(run)
+
+
+def _is_waiting(run: RunDir) -> bool:
+    """Whether it needs a person: for an answer, a decision, or to go on with its plan."""
+    manifest = run.read_manifest()
+    return bool(manifest.questions_open) or manifest.has_open_breaker or _is_undecided(run)
+
+
+NEWEST: dict[str, tuple[Callable[[RunDir], bool] | None, str]] = {
+    "@latest": (None, "yet"),
+    "@done": (_is_done, "that is done"),
+    "@changes": (_has_changes, "with changes that were recorded"),
+    "@plan": (_is_plan, "of a plan"),
+    "@undecided": (_is_undecided, "with a work tree to accept or discard"),
+    "@waiting": (_is_waiting, "that waits for a person"),
+}
+"""A word for the newest run of a kind, what makes a run one, and what none of them is called."""
 
 
 def _nearest(name: str, known: Sequence[str]) -> str | None:

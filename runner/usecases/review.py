@@ -41,10 +41,11 @@ if TYPE_CHECKING:
 
 
 class Reviewed(Value):
-    """A report, and notes for its reader, one sentence each."""
+    """A report, and notes for its reader, one sentence each. `change`: the note on where its change is."""
 
     report: Report
     notes: tuple[str, ...]
+    change: tuple[str, ...] = ()
 
 
 class Patch(Value):
@@ -90,9 +91,10 @@ def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
         refused = (WITHHELD,) * len(refused)
     made = reports.report(manifest.to_json(), allowed, known, redact, refused)
     made = made.replace(residual_risk=(*map(redact, _foreign(shown)), *made.residual_risk))
+    change = () if shown.foreign is not None else _where(run, manifest)
     if shown.foreign is None:
-        notes += _to_do(run, manifest, found)
-    return Reviewed(made, tuple(redact(note) for note in notes)), manifest
+        notes += _to_do(run, found)
+    return Reviewed(made, tuple(map(redact, notes)), tuple(map(redact, change))), manifest
 
 
 def _foreign(shown: Shown) -> list[str]:
@@ -124,7 +126,7 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
             missing.append(name)
             continue
         found.append((name, reviewed.report))
-        notes += [f"{name}: {note}" for note in reviewed.notes]
+        notes += [f"{name}: {note}" for note in (*reviewed.change, *reviewed.notes)]
     latest = {step.run.run_id for step in plan.steps if step.run is not None}
     tries = _tries(run, plan)
     earlier = [manifest.usage.to_json() for name, manifest in tries.items() if name not in latest]
@@ -194,10 +196,14 @@ def _checks(run: RunDir) -> tuple[Check, ...]:
     return tuple(found)
 
 
-def _to_do(run: RunDir, manifest: Manifest, found: Record | None) -> Iterator[str]:
-    change, tree = of_change(run, manifest), standing(run.path)
-    if change is not None and (tree is not None or manifest.outcome != "succeeded"):
-        yield f"its changes: {change}{f' ({tree})' if tree else ''}"
+def _where(run: RunDir, manifest: Manifest) -> tuple[str, ...]:
+    change = of_change(run, manifest)
+    if change is None or (manifest.outcome == "succeeded" and standing(run.path) is None):
+        return ()
+    return (f"its changes: {change}",)
+
+
+def _to_do(run: RunDir, found: Record | None) -> Iterator[str]:
     if found is not None and found.rolled_back is not None:
         rolled = found.rolled_back
         if rolled.refused is not None:

@@ -106,6 +106,8 @@ class Observed(Value):
     """New folders and links at names of the checks, and whether a file of the run is in it."""
     tree: str | None = None
     """The whole workspace then, as the run's private record of it (`workspace.shadow`) has it."""
+    lines: tuple[int, int] | None = None
+    """How many lines of text files were added and removed; None where they were not counted."""
 
 
 _LOCAL_SETTINGS = "delegate.local.toml"

@@ -37,6 +37,8 @@ class ReportedFiles(Value):
     observed: tuple[str, ...] | None
     outside_scope: tuple[str, ...] | None
     """None if nothing was observed, or there is no scope."""
+    lines: tuple[int, int] | None = None
+    """How many lines of text files were added and removed; None where they were not counted."""
 
 
 class Claims(Value):
@@ -112,7 +114,8 @@ def report(
 def _files(allowed: Allowed, claim: Claim | None, observed: Observed | None) -> ReportedFiles:
     seen = None if observed is None else observed.changed
     outside = None if seen is None or not allowed.scope else outside_scope(allowed.scope, seen)
-    return ReportedFiles(None if claim is None else claim.files_modified, seen, outside)
+    claimed = None if claim is None else claim.files_modified
+    return ReportedFiles(claimed, seen, outside, None if observed is None else observed.lines)
 
 
 def _claims(claim: Claim | None) -> Claims:

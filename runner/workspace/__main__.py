@@ -64,13 +64,15 @@ def main(argv: list[str]) -> int:
 
 
 def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
-    from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored, made_at
+    from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored, lines_in, made_at
     from runner.workspace.earlier import first_of, standing
 
     now = changed(snapshot)
     ignored = changed_ignored(snapshot, now, json.loads(own))
     still = standing(snapshot)
     added = [change.path for change in now.paths if change.kind is ChangeKind.ADDED]
+    patch = beginning(snapshot, now.tree, _DIFF_BYTES)
+    is_whole = len(patch) < _DIFF_BYTES and not still.paths
     return {
         "tree": now.tree,
         "changed": sorted(still.instead((*now.names, *now.unrecorded), still.changed)),
@@ -94,7 +96,8 @@ def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
             or now.folder_modes
         ),
         "root": snapshot.root,
-        "diff": beginning(snapshot, now.tree, _DIFF_BYTES).decode(errors="replace"),
+        "diff": patch.decode(errors="replace"),
+        "lines": lines_in(patch) if is_whole else None,
     }
 
 

@@ -198,6 +198,20 @@ def beginning(snapshot: Snapshot, tree: str, limit: int) -> bytes:
     return shadow.git.beginning(limit, *shadow.patch_arguments(snapshot.tree, tree))
 
 
+def lines_in(patch: bytes) -> tuple[int, int]:
+    """How many lines a whole patch of `diff` adds and removes, of files that are text."""
+    added = removed = 0
+    in_hunk = False
+    for line in patch.split(b"\n"):
+        first = line[:1]
+        if first == b"@" or first == b"d":  # a hunk begins, or the next file
+            in_hunk = first == b"@"
+        elif in_hunk:
+            added += first == b"+"
+            removed += first == b"-"
+    return added, removed
+
+
 def lines_of(patch: bytes) -> tuple[LinesChanged, ...]:
     """What a patch of `diff` changes, file by file. GitFailed if it is no patch."""
     if not patch:

@@ -71,6 +71,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
             "added": [],
             "folders": {},
             "tree": None,
+            "lines": None,
         },
         "checks": [
             {"argv": ["pytest"], "exit_code": 1, "timed_out": False, "duration_s": 1.5, "tail": "1 failed\n"}

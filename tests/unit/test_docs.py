@@ -136,7 +136,7 @@ def test_the_reference_of_commands_has_every_verb_once() -> None:
 
 
 def test_the_reference_of_commands_has_every_option_of_each_verb() -> None:
-    common = {"-h", "--help", "--format", "--config", "--set"}
+    common = {"-h", "--help", "--format", "--json", "--config", "--set"}
     for head, body in sections(COMMANDS_PAGE, "###").items():
         verb = names(head)[0].split()[1]
         cells = [names(line.split("|")[1]) for line in body.splitlines() if line.startswith("| `")]

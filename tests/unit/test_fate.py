@@ -11,7 +11,8 @@ from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.work import Work
 
 from runner.cli.app import main
-from runner.cli.render import manifest_text, rows_text
+from runner.cli.end import end_text
+from runner.cli.rows import rows_text
 from runner.model import Outcome
 from runner.state.manifest import Workspace
 from runner.state.store import RunDir
@@ -27,6 +28,11 @@ ROLLED = {
     "refused": None,
     "hint": None,
 }
+
+
+@pytest.fixture(autouse=True)
+def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture
@@ -72,16 +78,17 @@ def test_of_a_run_in_place_it_says_whether_the_change_is_still_there(
 ) -> None:
     run = ended(work, **result)
     assert told(run) == wanted
-    shown = manifest_text(run.read_manifest(), None, of_change(run, run.read_manifest()))
-    assert (f"changes   {wanted}" in shown) if wanted else "changes" not in shown
+    shown = end_text(run, run.read_manifest())
+    where = None if wanted is None else wanted.partition(" ")[2]
+    assert (where in shown and "\nchanges    " in shown) if where else "changes" not in shown
 
 
 def test_a_kept_change_is_a_note_of_the_report_and_a_success_is_none(work: Work) -> None:
     run = ended(work, was_clean=True)
-    assert f"its changes: 2 files kept in your tree: runner diff {run.run_id}" in review.report(run).notes
+    assert review.report(run).change == (f"its changes: 2 files kept in your tree: runner diff {run.run_id}",)
     good = ended(work, Outcome.SUCCEEDED, was_clean=True)
     assert told(good) == "2 files in your tree"
-    assert not any("its changes" in note for note in review.report(good).notes)
+    assert review.report(good).change == ()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,7 @@ def test_a_work_tree_that_stands_waits_and_is_marked_in_every_list(work: Work) -
     for _ in range(2):  # from the manifests, then from the cache
         rows = look.runs(str(work.root), task=None, everything=True)
         assert {row.run_id: row.undecided for row in rows} == {run.run_id: True, other.run_id: False}
-        assert rows_text(rows).count("work tree to accept or discard") == 1
+        assert rows_text(rows, {}).count("to accept or discard") == 1
     assert look.runs(str(work.root), task=None, everything=False) == []
     assert look.undecided(str(work.root), []) == 1 and look.undecided("/other", []) == 0
     accept.discard(run)

@@ -170,3 +170,26 @@ def test_the_tail_of_a_file_is_its_end(tmp_path: Path) -> None:
     path.write_bytes(b"a" * 5000 + "é".encode() + b"\xff")
     assert tail(str(path), 4) == "aé�"
     assert len(tail(str(path))) == 4095
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("/bin/bash -lc 'pytest -q'", "pytest -q"),
+        ('bash -lc "pytest -q"', "pytest -q"),
+        ("/bin/bash -lc ls", "ls"),
+        (r"/bin/bash -lc 'a'\''b'", r"'a'\''b'"),
+        ("/bin/bash -lc 'a' 'b'", "'a' 'b'"),
+        ("bash run.sh", "bash run.sh"),
+        ("/bin/bash -lc '", "'"),
+    ],
+)
+def test_what_it_did_last_is_a_command_as_somebody_would_type_it(
+    command: str, shown: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "stdout.jsonl"
+    item = {"id": "item_0", "type": "command_execution", "command": command, "status": "in_progress"}
+    path.write_text(json.dumps({"type": "item.started", "item": item}) + "\n")
+    progress = a_progress(path)
+    progress.read()
+    assert progress.last_activity == f"command started: {shown}"

@@ -67,6 +67,7 @@ def test_a_report_puts_claims_beside_what_was_found(run: RunDir) -> None:
         "claimed": ["a.txt"],
         "observed": ["a.txt", "b.txt"],
         "outside_scope": ["b.txt"],
+        "lines": None,
     }
     assert data["claims"]["status"] == "completed" and data["assumptions"] == ["port 80"]
     assert [check["exit_code"] for check in data["checks"]] == [1]
@@ -79,7 +80,7 @@ def test_a_report_puts_claims_beside_what_was_found(run: RunDir) -> None:
 def test_without_a_result_only_the_manifest_speaks(run: RunDir) -> None:
     data, notes = reviewed(run)
     assert notes == ()
-    assert data["files"] == {"claimed": None, "observed": None, "outside_scope": None}
+    assert data["files"] == {"claimed": None, "observed": None, "outside_scope": None, "lines": None}
     assert data["claims"]["status"] is None and data["findings"] == [] and data["checks"] == []
     assert "1 of 1 verify commands were not run" in data["residual_risk"]
 
@@ -186,10 +187,11 @@ def test_it_says_what_became_of_the_changes(work: Work) -> None:
     run = an_ended_run(work.root, outcome=Outcome.REJECTED, workspace=place)
     rolled = {"restored": ["a"], "removed": ["b"], "kept": ["k"], "left": ["x"], "unequal": ["y"]}
     write_result(run, a_result(rolled_back={**rolled, "tree": "0", "patch": "p", "index_restored": True}))
-    _, notes = reviewed(run)
-    assert "rolled back (2 files)" in notes[0] and [note[-1] for note in notes[1:3]] == ["x", "y"]
+    found = review.report(run)
+    assert "rolled back (2 files)" in found.change[0] and [n[-1] for n in found.notes[:2]] == ["x", "y"]
     write_result(run, a_result(rolled_back={"refused": "HEAD moved", "hint": None}))
-    _, (kept, why) = reviewed(run)
+    found = review.report(run)
+    (kept,), (why,) = found.change, found.notes
     assert "2 files kept in your tree (its rollback was refused)" in kept and "HEAD moved" in why
 
 
@@ -297,7 +299,7 @@ def test_the_change_of_a_run_in_its_own_tree_is_told_without_the_users(work: Wor
     Path(tree.path, "new").write_text("the run's\n")
     patch = review.diff(run)
     assert [one.path for one in patch.files] == ["new"] and patch.notes == ()
-    _, (note,) = reviewed(run)
+    (note,) = review.report(run).change
     assert "waits for your decision" in note and tree.path in note
 
 

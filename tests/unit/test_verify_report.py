@@ -68,6 +68,7 @@ def test_a_report_has_the_shape_of_the_contract() -> None:
         "claimed": ["src/a.py"],
         "observed": ["src/a.py", "setup.py"],
         "outside_scope": ["setup.py"],
+        "lines": None,
     }
     assert list(data["claims"]) == ["status", "issues", "verification_summary"]
     assert list(data["checks"][0]) == ["argv", "exit_code", "timed_out", "duration_s", "tail"]
@@ -97,7 +98,7 @@ def test_no_key_of_a_report_may_lack_or_be_of_another_kind(key: str) -> None:
 
 def test_what_is_not_known_is_null() -> None:
     data = plain(a_report(None, None, checks=(), manifest={"last_message": "It is done."}))
-    assert data["files"] == {"claimed": None, "observed": None, "outside_scope": None}
+    assert data["files"] == {"claimed": None, "observed": None, "outside_scope": None, "lines": None}
     assert data["claims"] == {"status": None, "issues": [], "verification_summary": None}
     assert data["summary"] == "It is done.", "what the agent said last is all that it said"
     assert plain(a_report(None, None, manifest={"last_message": None}))["summary"] is None

@@ -1,0 +1,94 @@
+"""The last lines on a run: what it came to, where its change is, what it cost, and what to do next.
+
+`start --wait`, `wait`, `status` and `report` end with them, so a person learns them once.
+"""
+
+from __future__ import annotations
+
+from runner.cli.pen import paint
+from runner.cli.render import indented, status_word, tokens_text
+from runner.state import index
+from runner.state.manifest import parse_timestamp
+from runner.text.durations import about
+from runner.text.words import count
+from runner.usecases import fate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from runner.state.manifest import Manifest
+    from runner.state.store import RunDir
+    from runner.usecases.fate import Summary
+
+_WIDTH = 11
+
+
+def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: str = "") -> str:
+    """Of a run that is done; for `stream`, stdout if None. `verb` is what shows it, and is not to be next."""
+    known = fate.summary(run, m)
+    name = index.short_name(run.repo, run.run_id)
+    hint = m.reason.hint if m.reason is not None else None
+    rows = (
+        ("hint", hint),
+        ("changes", fate.in_words(run, m) if m.plan is not None else _change(known)),
+        ("took", ", ".join(filter(None, (_took(m), tokens_text(m), _attempts(m))))),
+        ("next", " | ".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
+    )
+    first = f"{status_word(m.status, _WIDTH, stream)}{indented('; '.join(_came_to(m, known)), _WIDTH)}"
+    told = [
+        f"{paint(label.ljust(_WIDTH), 'dim', stream)}{indented(text, _WIDTH)}" for label, text in rows if text
+    ]
+    return "\n".join([first.rstrip(), *told])
+
+
+def says(run: RunDir, m: Manifest) -> str | None:
+    """What the agent says at its end: of a claim in JSON the summary, which is what a person reads."""
+    return fate.summary(run, m).says
+
+
+def _came_to(m: Manifest, known: Summary) -> list[str]:
+    """Why it ended, unless that is plain, and what was seen of its work."""
+    is_plain = m.outcome == "succeeded" and (m.reason is None or m.reason.hint is None)
+    told = [] if is_plain or m.reason is None else [m.reason.message]
+    if known.ran:
+        told.append(f"{known.passed} of {count(known.checks, 'check')} passed")
+    elif known.checks:
+        told.append("no check was run")
+    if known.files == 0:
+        told.append("no file changed")
+    return told or ([m.reason.message] if m.reason is not None else [])
+
+
+def _change(known: Summary) -> str | None:
+    if known.place is None:
+        return None
+    lines = "" if known.lines is None else " (+{} -{})".format(*known.lines)
+    files = "" if known.place.tells_files or not known.files else f"{count(known.files, 'file')} "
+    return f"{files}{known.place.where}{lines}"
+
+
+def _took(m: Manifest) -> str | None:
+    if m.started_at is None or m.ended_at is None:
+        return None
+    aside = [
+        f"{about(seconds)} {what}"
+        for seconds, what in ((m.paused_seconds, "paused"), (m.suspended_seconds, "suspended"))
+        if seconds >= 1
+    ]
+    whole = about(parse_timestamp(m.ended_at) - parse_timestamp(m.started_at))
+    return whole + (f" ({', '.join(aside)})" if aside else "")
+
+
+def _attempts(m: Manifest) -> str | None:
+    return count(len(m.attempts), "attempt") if len(m.attempts) > 1 else None
+
+
+def _next(m: Manifest, known: Summary) -> list[str]:
+    """The one or two verbs that make sense now, or three where a decision is to be made."""
+    if m.plan is not None:
+        return ["report", "logs"]
+    verbs = [] if known.place is None else [*known.place.verbs]
+    if "accept" in verbs:
+        return verbs
+    return [*verbs, "report"] if m.outcome == "succeeded" else [*verbs, "logs", "retry"][-3:]

@@ -1,0 +1,133 @@
+"""The table of `runner list`: a row per run, children below their parents, as wide as the terminal is."""
+
+from __future__ import annotations
+
+import time
+
+from runner.cli import pen
+from runner.cli.pen import paint
+from runner.cli.render import status_word
+from runner.state.manifest import parse_timestamp
+from runner.text.cells import cut
+from runner.text.durations import about
+from runner.text.words import count, one_line, shortened
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from runner.state.index import RunRow
+
+_LONGEST_TASK = 32
+_HOUR, _MINUTE, _SECOND = len("2026-11-26T10"), len("2026-11-26T10:15"), len("2026-11-26T10:15:04")
+_NARROW, _MIDDLE, _WIDE = 40, 60, 76
+"""Terminals with fewer columns have no column for the age, the duration, the tokens."""
+
+_LEAST = 8
+"""Columns for words; fewer tell nothing."""
+
+
+def rows_text(rows: Sequence[RunRow], names: Mapping[str, str]) -> str:
+    """The table; `names` are the short names of runs (`index.short_names`). Where the output is no terminal,
+    nothing is cut.
+    """
+    if not rows:
+        return "no runs"
+    columns = pen.columns()
+    ordered = list(_families(rows)) if any(row.parent for row in rows) else [(row, "") for row in rows]
+    ids = [indent + names.get(row.run_id, row.run_id) for row, indent in ordered]
+    id_width = max(4, max(map(len, ids)))
+    all_tasks = {row.task_id for row in rows}
+    task_width = max(4, min(_LONGEST_TASK, (columns or 400) // 4, max(map(len, all_tasks))))
+    tasks = {task: f"  {shortened(task, task_width):<{task_width}}  " for task in all_tasks}
+    words = {status: status_word(status, 9) + "  " for status in {row.status for row in rows}}
+    numbers = _Numbers(columns)
+    head = f"{'RUN':<{id_width}}  {'TASK':<{task_width}}  {'STATUS':<9}  {numbers.head}"
+    left = None if columns is None else columns - len(head)
+    lines = [paint(head.rstrip(), "dim")]
+    for run, (row, _) in zip(ids, ordered, strict=True):
+        known = f"{run.ljust(id_width)}{tasks[row.task_id]}{words[row.status]}"
+        lines.append(f"{known}{numbers.of(row)}{_told(row, left)}".rstrip())
+    return "\n".join(lines)
+
+
+class _Numbers:
+    """The columns of numbers. Many rows have the same, and ten thousand are to cost little."""
+
+    def __init__(self, columns: int | None) -> None:
+        shown = [columns is None or columns >= least for least in (_NARROW, _MIDDLE, _WIDE)]
+        self._has_age, self._has_time, self._has_tokens = shown
+        self.head = "".join(
+            f"{name:>{width}}  "
+            for name, width, is_shown in zip(("AGE", "TIME", "TOKENS"), (4, 6, 6), shown, strict=True)
+            if is_shown
+        )
+        self._now = time.time()
+        self._ages: dict[str, str] = {}
+        self._times: dict[float | None, str] = {None: " " * 8}
+        self._tokens: dict[int | None, str] = {None: " " * 8}
+
+    def of(self, row: RunRow) -> str:
+        text = self._age(row.created_at or "") if self._has_age else ""
+        if self._has_time:
+            seconds = row.duration_s
+            if seconds not in self._times:
+                self._times[seconds] = f"{about(seconds or 0.0):>6}  "
+            text += self._times[seconds]
+        if self._has_tokens:
+            if row.tokens not in self._tokens:
+                self._tokens[row.tokens] = f"{short_number(row.tokens or 0):>6}  "
+            text += self._tokens[row.tokens]
+        return text
+
+    def _age(self, created_at: str) -> str:
+        """Of a run of a day ago its hour tells it, of one of an hour ago its minute."""
+        for key in (created_at[:_HOUR], created_at[:_MINUTE], created_at[:_SECOND]):
+            if (known := self._ages.get(key)) is not None:
+                return known
+        try:
+            seconds = self._now - parse_timestamp(created_at)
+        except ValueError:
+            return " " * 6  # nothing is known of that run
+        size = _HOUR if seconds > 90_000 else _MINUTE if seconds > 3_700 else _SECOND
+        text = self._ages[created_at[:size]] = f"{about(seconds, 1):>4}  "
+        return text
+
+
+def short_number(number: int) -> str:
+    """In four characters or less, rounded down: 1200 -> "1.2k", 61800 -> "61k"."""
+    for size, unit in ((1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            whole, rest = divmod(number, size)
+            return f"{whole}.{rest * 10 // size}{unit}" if whole < 10 else f"{whole}{unit}"
+    return str(number)
+
+
+def _families(rows: Sequence[RunRow]) -> Iterator[tuple[RunRow, str]]:
+    """Each row with its indent: below its parent, oldest first, if that is shown as well."""
+    shown = {row.run_id for row in rows}
+    below: dict[str, list[RunRow]] = {}
+    for row in reversed(rows):
+        if row.parent in shown and row.parent is not None and row.parent < row.run_id:
+            below.setdefault(row.parent, []).append(row)
+    nested = {row.run_id for children in below.values() for row in children}
+    left = [(row, "") for row in reversed(rows) if row.run_id not in nested]
+    while left:
+        row, indent = left.pop()
+        yield row, indent
+        left += [(child, f"{indent}  ") for child in reversed(below.get(row.run_id, ()))]
+
+
+def _told(row: RunRow, left: int | None) -> str:
+    """What a row says in words: what it waits for, what it is, what it does or why it ended."""
+    calls = [count(row.questions_open, "open question")] if row.questions_open else []
+    calls += ["to accept or discard"] if row.undecided else []
+    kinds = ["plan"] * row.plan + ["rehearsal"] * row.rehearsal
+    why = row.message or ("" if row.reason in (None, "completed") else str(row.reason))
+    if not (calls or kinds or why) or (left is not None and left < _LEAST):
+        return ""
+    text = "; ".join(filter(None, (", ".join(calls + kinds), why)))
+    text = text if text.isprintable() else one_line(text)
+    text = text if left is None else cut(text, left)
+    called = min(len(text), len(", ".join(calls)))
+    return paint(text[:called], "yellow") + text[called:] if called else text

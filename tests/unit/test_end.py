@@ -1,0 +1,136 @@
+"""The last lines on a run say what it came to, where its change is, what it cost, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ended import a_result, a_worktree, an_ended_run, write_result
+from support.work import Work
+
+from runner.cli.app import main
+from runner.cli.end import end_text, says
+from runner.model import Outcome, Reason, Usage
+from runner.state.manifest import Workspace
+from runner.state.store import RunDir
+from runner.workspace.changes import lines_in
+
+SEEN = a_result()["observed"]
+PASSED = [{"argv": ["pytest"], "exit_code": 0, "timed_out": False, "duration_s": 1.0, "tail": ""}]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    made = Work(tmp_path)
+    made.write("a.txt", "a\n")
+    made.commit()
+    return made
+
+
+def ended(work: Work, outcome: Outcome = Outcome.SUCCEEDED, kind: str = "in-place", **changes: Any) -> RunDir:
+    times = {"started_at": "2026-11-20T10:15:04.000Z", "ended_at": "2026-11-20T10:16:16.400Z"}
+    place = Workspace(kind, str(work.root), None)
+    usage = Usage(61_000, 48_000, 900, 0)
+    return an_ended_run(work.root, outcome=outcome, workspace=place, usage=usage, **{**times, **changes})
+
+
+def told(run: RunDir) -> list[str]:
+    return [
+        line.replace(f" {run.run_id[20:24]}", " RUN")
+        for line in end_text(run, run.read_manifest()).split("\n")
+    ]
+
+
+def test_of_a_success_it_says_the_checks_the_files_the_time_and_the_tokens(work: Work) -> None:
+    run = ended(work)
+    write_result(run, a_result(checks=PASSED, observed={**SEEN, "lines": [24, 3]}, was_clean=True))
+    assert told(run) == [
+        "succeeded  1 of 1 check passed",
+        "changes    2 files in your tree (+24 -3)",
+        "took       1m12s, 61,000 tokens in (48,000 cached), 900 out",
+        "next       runner diff RUN | runner report RUN",
+    ]
+
+
+def test_of_a_failure_it_says_why_and_where_the_change_is(work: Work) -> None:
+    run = ended(work, Outcome.REJECTED, reason=Reason("verify_failed", "`pytest` exited with 1", "mend it"))
+    write_result(run, a_result(was_clean=False))
+    assert told(run) == [
+        "rejected   `pytest` exited with 1; 0 of 1 check passed",
+        "hint       mend it",
+        "changes    2 files kept in your tree (it had uncommitted changes before)",
+        "took       1m12s, 61,000 tokens in (48,000 cached), 900 out",
+        "next       runner diff RUN | runner logs RUN | runner retry RUN",
+    ]
+
+
+def test_of_a_tree_that_waits_it_names_the_decision(work: Work) -> None:
+    run = ended(work, kind="worktree")
+    tree = a_worktree(run, work.head())
+    write_result(run, a_result(checks=PASSED))
+    _, changes, _, after = told(run)
+    assert changes == f"changes    2 files in a work tree that waits for your decision ({tree.path})"
+    assert after == "next       runner diff RUN | runner accept RUN | runner discard RUN"
+
+
+@pytest.mark.parametrize("result", [None, 5, {}, {"checks": 5}, {"attempt": 1, "checks": [{}]}])
+def test_of_a_result_that_cannot_be_read_it_claims_nothing(work: Work, result: Any) -> None:
+    run = ended(work)
+    if result is not None:
+        write_result(run, result)
+    first, *_ = told(run)
+    assert first == "succeeded  so it was" and "passed" not in "".join(told(run))
+
+
+def test_a_pause_is_told_beside_the_time(work: Work) -> None:
+    run = ended(work, paused_seconds=60.0, suspended_seconds=0.4)
+    assert "took       1m12s (1m00s paused), " in "\n".join(told(run))
+
+
+def test_a_claim_in_json_is_shown_as_its_summary(work: Work) -> None:
+    run = ended(work, last_message='{"status": "completed", "summary": "Did it."}')
+    assert says(run, run.read_manifest()) == '{"status": "completed", "summary": "Did it."}'
+    write_result(run, a_result())
+    assert says(run, run.read_manifest()) == "Did it."
+
+
+def test_status_and_report_end_with_the_same_lines(
+    work: Work, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(work.root)
+    run = ended(work)
+    write_result(run, a_result(checks=PASSED))
+    block = end_text(run, run.read_manifest())
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.endswith(f"\n\n{block}\n")
+    assert main(["wait", run.run_id]) == 0
+    assert capsys.readouterr().out == f"{block}\n"
+    assert main(["report"]) == 0
+    assert capsys.readouterr().out.endswith(
+        f"\n\n{block.replace(' | runner report ' + run.run_id[20:24], '')}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wanted"),
+    [
+        ({}, {"n": "1\n2\n"}, (2, 0)),
+        ({"n": "1\n2\n3\n"}, {"n": "1\n3\n4\n"}, (1, 1)),
+        ({"n": "-- a\n++ b\n@@ c\ndiff d\n"}, {"n": "++ b\n"}, (0, 3)),
+        ({"n": "x"}, {"n": "x\n"}, (1, 1)),
+        ({"n": "\0"}, {"n": "\1"}, (0, 0)),
+    ],
+)
+def test_lines_are_counted_as_git_counts_them(
+    work: Work, before: dict[str, str], after: dict[str, str], wanted: tuple[int, int]
+) -> None:
+    for name, text in before.items():
+        work.write(name, text)
+    if before:
+        work.commit()
+    for name, text in after.items():
+        work.write(name, text)
+    work.git("add", "-A")
+    patch = work.git("diff", "--cached", "--binary")
+    assert lines_in(patch if isinstance(patch, bytes) else patch.encode()) == wanted

@@ -1,0 +1,227 @@
+"""The list of runs fits the terminal, names each run in short, and puts children below their parents."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.ended import an_ended_run
+from support.values import a_manifest
+
+from runner.cli.app import ALIASES, COMMANDS, arguments, main
+from runner.cli.pen import cleaned
+from runner.cli.rows import rows_text, short_number
+from runner.errors import Conflict, RunNotFound
+from runner.model import Lineage, Outcome, Usage
+from runner.state import index
+from runner.state.index import RunRow, row_of
+from runner.state.manifest import timestamp
+from runner.state.store import RunDir
+from runner.text.cells import cells
+from runner.text.durations import about
+from runner.usecases import find
+
+FIRST = "20261120T101504438Z-50151d5c"
+
+
+@pytest.fixture(autouse=True)
+def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def a_row(tail: str = "50151d5c", **changes: object) -> RunRow:
+    run_id = f"20261120T101504438Z-{tail}"
+    plain = RunRow(run_id, "hello", "succeeded", "completed", "codex", None, timestamp(), timestamp())
+    return plain.replace(**changes)
+
+
+def shown(*rows: RunRow) -> list[str]:
+    return rows_text(rows, index.short_names((row.task_id, row.run_id) for row in rows)).split("\n")
+
+
+def test_a_row_says_what_a_person_looks_for() -> None:
+    now = time.time()
+    rows = (
+        a_row(created_at=timestamp(now - 200), duration_s=72.4, tokens=61_800, rehearsal=True),
+        a_row("aaaa0000", status="running", reason=None, message="ran pytest -q", questions_open=2),
+        a_row(
+            "bbbb0000", status="rejected", reason="verify_failed", message="pytest said no", undecided=True
+        ),
+        a_row("cccc0000", status="lost", reason="lost", message=None, created_at=None, ended_at=None),
+    )
+    head, *lines = shown(*rows)
+    assert head.split() == ["RUN", "TASK", "STATUS", "AGE", "TIME", "TOKENS"]
+    assert lines[0].split() == ["5015", "hello", "succeeded", "3m", "1m12s", "61k", "rehearsal"]
+    assert lines[1].endswith("2 open questions; ran pytest -q")
+    assert lines[2].endswith("to accept or discard; pytest said no")
+    assert lines[3].split() == ["cccc", "hello", "lost", "lost"]
+    assert rows_text([], {}) == "no runs"
+
+
+def test_children_stand_below_their_parent_the_oldest_first() -> None:
+    parent = a_row("aaaa0000", run_id=FIRST[:-8] + "aaaa0000", plan=True)
+    ids = [f"20261120T10150{n}000Z-{n}bbb0000" for n in (5, 6, 7)]
+    children = [a_row(run_id=run_id, parent=parent.run_id) for run_id in ids]
+    below = a_row(run_id="20261120T101508000Z-8bbb0000", parent=ids[0])
+    alone = a_row(run_id="20261120T101509000Z-9bbb0000", parent="20261120T101504438Z-eeee0000")
+    _, *lines = shown(alone, below, *reversed(children), parent)
+    assert [line[:8].rstrip() for line in lines] == ["9bbb", "aaaa", "  5bbb", "    8bbb", "  6bbb", "  7bbb"]
+    assert lines[1].endswith("plan")
+
+
+def test_runs_that_name_each_other_as_parents_are_listed_once() -> None:
+    one, two = a_row("aaaa0000"), a_row("bbbb0000")
+    rows = (
+        one.replace(parent=two.run_id),
+        two.replace(parent=one.run_id),
+        one.replace(run_id=FIRST, parent=FIRST),
+    )
+    assert len(shown(*rows)) == 4
+
+
+@pytest.mark.parametrize("columns", [20, 27, 39, 40, 59, 60, 75, 76, 80, 120, 400])
+def test_no_line_is_wider_than_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rows = (
+        a_row(task_id="x" * 64, tokens=9_999_999_999, duration_s=9_999_999, message="日本語 " * 60),
+        a_row("aaaa0000", message="\x1b[31mred\nand more " * 9, questions_open=3, undecided=True),
+    )
+    for line in shown(*rows):
+        assert cells(cleaned(line)) <= max(columns, 24), line
+        assert "\x1b" not in line
+
+
+def test_in_a_pipe_nothing_is_cut() -> None:
+    told = "word " * 30
+    assert told.strip() in shown(a_row(message=told))[1]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (1_000, "1.0k"),
+        (1_999, "1.9k"),
+        (61_800, "61k"),
+        (2_500_000, "2.5M"),
+        (10**10, "10G"),
+    ],
+)
+def test_a_number_is_short_and_never_rounded_up(number: int, text: str) -> None:
+    assert short_number(number) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "two", "one"),
+    [(0.34, "0.3s", "0s"), (9.99, "9.9s", "9s"), (72.4, "1m12s", "1m"), (3_600, "1h00m", "1h"),
+     (-5, "0s", "0s"),
+     (90_061, "1d01h", "1d"), (9_999_999, "115d", "115d")],
+)  # fmt: skip
+def test_a_duration_for_a_glance(seconds: float, two: str, one: str) -> None:
+    assert (about(seconds), about(seconds, 1)) == (two, one)
+
+
+def test_a_row_of_a_manifest_has_its_tokens_its_time_and_its_parent() -> None:
+    manifest = a_manifest(
+        usage=Usage(1200, 1000, 30, 4),
+        started_at="2026-11-20T10:15:04.438Z",
+        ended_at="2026-11-20T10:16:05.000Z",
+        parent=Lineage("work", FIRST, "x"),
+        rehearsal=True,
+    )
+    row = row_of(manifest)
+    assert (row.tokens, row.duration_s, row.parent, row.rehearsal) == (1230, 60.562, FIRST, True)
+    assert row_of(a_manifest(usage=Usage())).tokens is None
+
+
+# -- names ---------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.text("0123456789abcdef", min_size=8, max_size=8), max_size=40, unique=True))
+def test_a_short_name_means_its_run_alone(tails: list[str]) -> None:
+    runs = [
+        ("2026" if n % 7 else "hello", f"2026112{n % 9}T101504438Z-{tail}") for n, tail in enumerate(tails)
+    ]
+    names = index.short_names(runs)
+    assert names.keys() == {run for _, run in runs}
+    for run, name in names.items():
+        assert len(name) >= 4 and name not in {task for task, _ in runs}
+        assert [other for _, other in runs if other.startswith(name) or other[20:].startswith(name)] == [run]
+
+
+def test_what_a_run_is_called_in_short_finds_it(tmp_path: Path) -> None:
+    tails = ("aaaa0000", "aaaa1111", "20261111", "beef0000")
+    runs = [
+        an_ended_run(tmp_path, task="beef", run_id=f"20261120T10150{n}438Z-{t}") for n, t in enumerate(tails)
+    ]
+    for run in runs:
+        name = index.short_name(str(tmp_path), run.run_id)
+        assert name == index.short_names(index.folders(str(tmp_path)))[run.run_id]
+        assert find.find(str(tmp_path), name).run_id == run.run_id
+    assert index.short_name(str(tmp_path), runs[0].run_id) == "aaaa0"
+    assert find.find(str(tmp_path), "101502438").run_id == runs[2].run_id, "any part that is unique"
+    with pytest.raises(Conflict, match="fits 2 runs"):
+        find.find(str(tmp_path), "aaaa")
+    with pytest.raises(RunNotFound):
+        find.find(str(tmp_path), "fff")
+
+
+def test_a_word_means_the_newest_run_of_a_kind(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    with pytest.raises(RunNotFound, match="no run yet"):
+        find.find(root, "@latest")
+    ids = [f"20261120T10150{n}438Z-0000000{n}" for n in range(4)]
+    an_ended_run(tmp_path, run_id=ids[0], plan={"batches": [], "breaker": {"open": False}})
+    an_ended_run(tmp_path, run_id=ids[1], questions_open=1)
+    an_ended_run(tmp_path, run_id=ids[2])
+    os.close(RunDir(root, "work", ids[3]).create())
+    found = {word: find.find(root, word).run_id for word in ("@latest", "@done", "@plan", "@waiting")}
+    assert found == {"@latest": ids[3], "@done": ids[2], "@plan": ids[0], "@waiting": ids[1]}
+    with pytest.raises(RunNotFound, match="no run with a work tree to accept or discard"):
+        find.find(root, "@undecided")
+
+
+# -- the verb ------------------------------------------------------------------------------------------------
+
+
+def test_list_takes_what_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    long_ago = an_ended_run(
+        tmp_path, run_id="20251120T101504438Z-aaaa0000", created_at="2025-11-20T10:15:04.438Z"
+    )
+    bad = an_ended_run(tmp_path, outcome=Outcome.REJECTED, code="verify_failed", created_at=timestamp())
+    good = an_ended_run(tmp_path, task="other", created_at=timestamp())
+
+    def listed(*words: str) -> list[str]:
+        assert main(["ls", *words, "--json"]) == 0
+        return [row["run_id"] for row in json.loads(capsys.readouterr().out)]
+
+    assert listed() == []
+    assert listed("--all") == [good.run_id, bad.run_id, long_ago.run_id]
+    assert listed("--status", "rejected") == [bad.run_id]
+    assert listed("--since", "2d") == [good.run_id, bad.run_id]
+    assert listed("--limit", "1") == [good.run_id] and listed("--limit", "0") == []
+    assert listed("--all", "--task", "other") == [good.run_id]
+    assert main(["list", "--status", "rejekted"]) == 2
+    assert "perhaps you meant `rejected`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--limit", "-1"], ["--limit", "x"], ["--since", "5"], ["--limit", "²"]])
+def test_a_wrong_number_for_list_is_a_wrong_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", *words]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_what_hands_type_is_a_verb_that_there_is() -> None:
+    assert {*ALIASES.values()} <= COMMANDS.keys() and not ALIASES.keys() & COMMANDS.keys()
+    assert {"ls", "ps", "show", "tail", "run", "stop"} == {*ALIASES}
+    assert arguments("status", ["--json"]).format == "json"
