@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-_GONE = (
-    "cancell?ed|dropped|won['\u2019]?t[ -]?(?:do|fix)|deferred|postponed|obsolete|superseded|abandoned"
-    "|withdrawn|descoped|on[ -]hold|not (?:needed|required|doing|now)|no longer needed"
+_GONE = "cancell?ed|dropped|won['\u2019]?t[ -]?(?:do|fix)|obsolete|superseded|abandoned|withdrawn|descoped"
+_LATER = "deferred|postponed|on[ -]hold|not (?:needed|required|doing|now)|no longer needed"
+_OVER = (
+    f"(?:{_GONE}|{_LATER}|done|complete(?:d|(?!:))|merged|shipped|skip(?:ped)?(?! locked)|removed|rejected)"
 )
-_OVER = f"(?:{_GONE}|done|completed?|merged|shipped|skip(?:ped)?(?! locked)|removed|rejected)"
+_UNIT = r"(?:units?|tasks?|iu|u|t)[\s#-]*\d"
 _WHY = (
     r"\s*,?\s+(?:(?:because|since|due to|for now|instead|as|see|now|replaced|moved)\b|by U?\d"
     r"|in (?:favou?r|PR|commit|v?#?\d)"
@@ -25,19 +26,30 @@ _STRUCK = re.compile(
 )
 _TITLE = re.compile(
     rf"[{_SIGNS}]|[\[(]\s*{_OVER}\b|^\W*{_OVER}{_ENDS}|\s[-\u2013\u2014]+\s+{_OVER}(?:\W*$|[,;:(]|{_WHY})"
-    rf"|(?:^|[:.)\u2013\u2014-])[*_]*\s*[*_]{{1,2}}{_OVER}\b\W*[*_]|[*_]{_OVER}[*_]\W*$",
+    rf"|(?:^|[:.)\u2013\u2014-])[*_]*\s*[*_]{{1,2}}{_OVER}\b\W*[*_]|[*_]{_OVER}[*_]\W*$"
+    rf"|(?:on hold|no(?:t| longer) needed)\W*$|(?-i:^\W*{_OVER.upper()}\b|\b{_OVER.upper()}\W*$)",
     re.IGNORECASE,
 )
-_SHOUTED = re.compile(rf"^\W*{_OVER.upper()}\b|\b{_OVER.upper()}\W*$")
-_SENTENCE = re.compile(rf"^\W*(?:{_GONE}|skip(?:ped)?){_ENDS}", re.IGNORECASE)
-_LIST = re.compile(
-    rf"^\W*{_OVER}[*_\])]*+\s*[:\u2013\u2014-]\W*((?:units?|tasks?|iu|u|t)[\s#-]*\d.*)$", re.IGNORECASE
+SENTENCE = re.compile(rf"^\W*(?:{_GONE}|(?:{_LATER}|skip(?:ped)?)(?!\W*:)){_ENDS}", re.IGNORECASE)
+"""Prose that says so of its unit. `Deferred: caching` is about another thing."""
+HEADING = re.compile(
+    rf"^\W*(?:(?:out of scope|non-?goals?|not (?:in scope|planned)|won't|{_LATER}|later|future|backlog"
+    r"|rejected|dropped|abandoned|obsolete|superseded|appendix|archived?|examples?)\b"
+    rf"|(?:{_OVER}|old|previous|former)(?:\s+(?:units?|tasks?|work|items?|plans?))?\W*(?:\(.*)?$)",
+    re.IGNORECASE,
 )
-_BEFORE = re.compile(rf"^(\[.\]\s+)?\W*{_OVER}\b(?!-)[\W_]*", re.IGNORECASE)
-_SUMMARY = re.compile(
+"""A heading below which no work of this plan stands."""
+SUMMARY = re.compile(
     rf"\b(?:{_OVER}|old|archived?|previous|former|outdated|deprecated|out of scope|not planned)\b",
     re.IGNORECASE,
 )
+"""Of `<details>`, in which no work of this plan stands."""
+_LIST = re.compile(
+    rf"^\W*{_OVER}(?:\s+(?:unit|task)s?)?[*_\])]*+\s*[:\u2013\u2014-]\W*({_UNIT}.*)$"
+    rf"|\b({_UNIT}[\d.]*)\s+(?:is|was|has been)\s+(?:now\s+)?(?:{_GONE}|{_LATER})\b",
+    re.IGNORECASE,
+)
+_BEFORE = re.compile(rf"^(\[.\]\s+)?\W*{_OVER}\b(?!-)[\W_]*", re.IGNORECASE)
 
 
 def without_code(text: str) -> str:
@@ -52,30 +64,20 @@ def struck(text: str) -> list[str]:
 
 def listed(text: str) -> list[str]:
     """The parts of a line that are not to be done: what is struck out, and units behind `Cancelled:`."""
-    return struck(text) + _LIST.findall(without_code(text))
+    return struck(text) + [one for both in _LIST.findall(without_code(text)) for one in both]
 
 
 def is_title(text: str) -> bool:
     """Whether what a unit is called says that it is done or dropped. `Handle cancelled orders` does not."""
     text = without_code(text)
-    return bool(struck(text) or _TITLE.search(text) or _SHOUTED.search(text))
+    return bool(struck(text) or _TITLE.search(text))
 
 
-def is_sentence(text: str) -> bool:
-    """Whether a sentence begins with saying so, as in `Deferred to v2.`"""
-    return _SENTENCE.match(without_code(text)) is not None
-
-
-def unmarked(text: str) -> str:
+def unmarked(text: str, by: str = "") -> str:
     """A line without tags and what strikes it out."""
-    return _MARKS.sub("", text)
+    return _MARKS.sub(by, text)
 
 
 def bare(text: str) -> str:
     """A line as it would be if it were to be done: unmarked, and without words such as `Cancelled:`."""
     return _BEFORE.sub(r"\1", unmarked(text))
-
-
-def is_summary(text: str) -> bool:
-    """Whether the summary of `<details>` says so of what stands in it."""
-    return _SUMMARY.search(text) is not None

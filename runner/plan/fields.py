@@ -177,7 +177,7 @@ class FieldReader:
                 self.doubt(
                     number, f"the command in {shown} is not run; write it in backticks, as an item of its own"
                 )
-            elif text.startswith("`") and "/" in spans[0] and " " not in spans[0]:
+            elif text.startswith("`") and spans[0][0] != "<" and "/" in spans[0] and " " not in spans[0]:
                 self.tested.append((number, spans[0]))
         for number, command in sorted(field.commands, key=itemgetter(0)):
             listed = unit.setdefault("verify", [])

@@ -37,13 +37,6 @@ _EXCEPT = r"except(?:ing)?|exclud\w+|other than|apart from|aside from|save for"
 _BUT_SOME = re.compile(
     rf"(?<![\w/.-])(?:{_EXCEPT})(?![\w/.-])|\b(?:but|outside|besides|than)\s+`", re.IGNORECASE
 )
-SPARES = re.compile(
-    r"\b(?:(?:do not|don['\u2019]t|never|must not)\s+(?:touch|edit|modify|change)|off[- ]limits"
-    r"|leave(?: alone)?)[\s*_:]+(?:(?:anything|files?|code|all)\s+)?(?:(?:in|under|inside|below)\s+)?"
-    r"`([^`]+)`(?=\W*(?:$|\.\s)|,|\s+(?:and|or|alone|as|un\w+ed|here|in this)\b)",
-    re.IGNORECASE,
-)
-"""A sentence about a file that is not to be changed."""
 _NEGATED = re.compile(
     rf"\b(?:leave|don['\u2019]t|do not|never|not|without|{_EXCEPT}|unchanged|untouched)\b"
     r"|^\W*(?:all|anything|everything) but\b|\b(?:minus|but|save|outside|besides)\W*$"
@@ -75,23 +68,20 @@ _INLINE = MarkdownIt("commonmark").disable(["emphasis", "html_inline", "autolink
 _MOST_BRACES = 64
 
 
-def begins_with_file(text: str) -> bool:
-    """Whether an item is about a file, and does not only mention one."""
+def files_in(text: str) -> str:
+    """What a line below a file list has to do with files: it `is` one, `names` one, is an `exception`."""
     said = _KIND.match(text)
-    piece, is_name = (_pieces(text[said.end() :] if said else text) or [("", False)])[0]
-    return (
-        is_name
-        and bool(_PATH_LIKE.search(piece))
-        and not (said and piece != piece.lower() and "/" not in piece)
-    )
-
-
-def mentions_file(text: str) -> bool:
-    return any(is_name and _PATH_LIKE.search(piece) for piece, is_name in _pieces(text))
-
-
-def excepts_some(text: str) -> bool:
-    return bool(_BUT_SOME.search(text) or _LEFT_ALONE.match(text))
+    if kind_of_list(text) or _BUT_SOME.search(text) or _LEFT_ALONE.match(text):
+        return "exception"
+    pieces = _pieces(text[said.end() :] if said else text)
+    named = [piece for piece, is_name in pieces if is_name and _PATH_LIKE.search(piece)]
+    if (
+        not named
+        or named[0] != pieces[0][0]
+        or (said and named[0] != named[0].lower() and "/" not in named[0])
+    ):
+        return "names" if named else ""
+    return "names" if re.match(r"\s+(?!and\b|or\b)\w", pieces[1][0] if pieces[1:] else "") else "is"
 
 
 def kind_of_list(text: str) -> str | None:
@@ -160,12 +150,11 @@ class FileItem:
             elif not is_name and not self.is_over:
                 self._between(piece)
             elif is_name and _PATH_LIKE.search(piece) and not _COMPARED.search(before):
-                if _NEGATED.search(before + after[:30]):
-                    self.spared.append(piece.strip("'\".,;:()"))
-                else:
-                    self.unclear.append(
-                        f"{found(piece)} stands behind other words, so it is not taken as a file"
-                    )
+                is_spared = _NEGATED.search(before + after[:30])
+                told = f"{found(piece)} stands behind other words, so it is not taken as a file"
+                (self.spared if is_spared else self.unclear).append(
+                    piece.strip("'\".,;:()") if is_spared else told
+                )
             before = (before + piece)[-60:]
 
     def _between(self, text: str) -> None:

@@ -12,14 +12,7 @@ import textwrap
 
 from runner.plan import dropped
 from runner.plan.fields import Field, FieldReader, is_command
-from runner.plan.filelist import (
-    SPARES,
-    begins_with_file,
-    excepts_some,
-    kind_of_list,
-    mentions_file,
-    with_kind,
-)
+from runner.plan.filelist import files_in, kind_of_list, with_kind
 from runner.plan.labels import (
     DECISIVE,
     boxed,
@@ -62,12 +55,6 @@ _OPEN = re.compile(
     r"^\W*+(?:to[- ]?do|pending|not[ _-]started|open|ready|planned|draft|new|queued|backlog|waiting)?\W*$",
     re.IGNORECASE,
 )
-_NOT_NOW = re.compile(
-    r"^\W*(?:out of scope|non-?goals?|not (?:now|in scope|planned|doing)|won't|deferred|postponed|later"
-    r"|future|backlog|rejected|dropped|abandoned|obsolete|superseded|appendix|archived?|examples?)\b",
-    re.IGNORECASE,
-)
-"""A heading below which no work of this plan stands."""
 
 
 def parse(text: str) -> UnitReader:
@@ -101,6 +88,8 @@ class UnitReader(FieldReader):
         """The field that the heading outside of units names."""
         self.dropped_by = ""
         """What says so of the unit, which is told already."""
+        self.against: list[str] = []
+        """What speaks against doing the unit, if it is not done."""
         self.gone: list[tuple[int, str]] = []
         """Lines that say of a unit that it is struck out or dropped."""
 
@@ -151,14 +140,17 @@ class UnitReader(FieldReader):
             made["done"] = True
         if len(ticks) > 1 or ticks - {"x", " "}:
             self.doubt(line, f"{start.id} is ticked in one place and not in another, or with an unknown mark")
-        if "done" not in made and any(map(dropped.is_title, (text, name))):
-            self.doubt(
-                line, f"{found(line.text)} looks done or dropped; what is not to be done has the box [x]"
+        self.against = []
+        if any(map(dropped.is_title, (text, name))):
+            self.against.append(
+                f"{found(line.text)} looks done or dropped; what is not to be done has the box [x]"
             )
         if self.not_now is not None and (line.level or 9) > self.not_now.level:
-            self.doubt(line, f"{start.id} stands below {found(self.not_now.text)}; move it, or tick its box")
-        if "done" not in made and line.dropped_by:
-            self.doubt(line, f"{start.id} stands in {line.dropped_by}; move it, or tick its box")
+            self.against.append(
+                f"{start.id} stands below {found(self.not_now.text)}; move it, or tick its box"
+            )
+        if line.dropped_by:
+            self.against.append(f"{start.id} stands in {line.dropped_by}; move it, or tick its box")
         self.says_order(line, [start.id], name)
 
     def end_unit(self) -> None:
@@ -172,6 +164,8 @@ class UnitReader(FieldReader):
             self.adjusted.append((number, f"all boxes of {unit['id']} are ticked, so it is taken as done"))
         elif unit.get("done") and " " in self.boxes:
             self.doubt(number, f"{unit['id']} is ticked as done, but not all boxes in it are")
+        if not unit.get("done"):
+            self.unclear += [(number, message) for message in self.against]
         files = [path for listed in unit.get("files", {}).values() for path in listed]
         written = [path for kind in ("create", "modify") for path in unit.get("files", {}).get(kind, ())]
         for number, path in self.spared:
@@ -192,8 +186,8 @@ class UnitReader(FieldReader):
         if dropped.without_code(line.text).count("~~") % 2:
             self.doubt(line, f"{found(line.text)} has `~~` once, so it is open what is struck out")
         is_inside = self.level is not None and (not line.level or 0 < self.level < line.level)
-        is_alone = is_inside and line.is_first and not line.is_item
-        if is_alone and "done" not in self.units[-1] and dropped.is_sentence(line.text):
+        is_alone = is_inside and (line.kind is LineKind.OTHER or line.is_first) and not line.is_item
+        if is_alone and "done" not in self.units[-1] and dropped.SENTENCE.match(line.text):
             self.doubt(line, f"{found(line.text)} says of {self.units[-1]['id']} that it is dropped")
 
     def compare_gone(self) -> None:
@@ -222,7 +216,7 @@ class UnitReader(FieldReader):
             self.end_unit()
             self.outer = key or ""
             if self.not_now is None or line.level <= self.not_now.level:
-                self.not_now = line if line.level > 1 and _NOT_NOW.match(line.text) else None
+                self.not_now = line if line.level > 1 and dropped.HEADING.match(line.text) else None
             if line.level == 1 and "title" not in self.data:
                 self.data["title"] = line.text
             elif line.text.lower().startswith("phase"):
@@ -271,9 +265,9 @@ class UnitReader(FieldReader):
 
     def other(self, line: PageLine) -> None:
         """What is quoted, in a table, in HTML or indented as code."""
-        row, field = dropped.unmarked(line.text).strip(), self.field
-        if row.startswith("|") or row != line.text:
-            row = row.strip("|").split("|")[0].strip(": ") + ":"
+        row, field = dropped.unmarked(line.text, "|").strip(), self.field
+        if row.startswith("|"):
+            row = row.strip("| ").split("|")[0].strip(": ") + ":"
         label = label_of(row)
         if "<summary" in line.text.lower() and field is not None and (field.items or field.commands):
             self.end_field()
@@ -380,13 +374,13 @@ class UnitReader(FieldReader):
 
     def is_aside(self, field: Field, line: PageLine, box: str | None, text: str) -> bool:
         """Whether a line below `Files` is prose: what an item says below its file, and a list of its own."""
-        if field.name != "files" or kind_of_list(text) is not None or excepts_some(text):
+        if field.name != "files" or (files := files_in(text)) == "exception":
             return False
         below = field.below[0] if field.below is not None and line.depth > field.below[0] else field.depth
         is_below = field.is_over or (field.has_list and line.depth > below + 1)
-        if not is_below and (not (line.begins_list and field.items) or begins_with_file(text)):
+        if not is_below and (not (line.begins_list and field.items) or files == "is"):
             return False
-        if begins_with_file(text) or (box is None and not is_below and mentions_file(text)):
+        if files == "is" or (files and box is None and not is_below):
             self.doubt(line, f"{found(text)} stands below `Files`: is it one of them?")
         if is_below and not field.is_over and field.items:
             self.prose[field.items[-1][0]] = field.items[-1][0], None
@@ -417,7 +411,6 @@ class UnitReader(FieldReader):
             self.doubt(line, f"{shown} stands in {line.dropped_by}")
 
     def tell(self, line: PageLine, text: str) -> None:
-        self.spared += [(line.number, path) for path in SPARES.findall(line.text)]
         self.prose[line.number] = line.number, None
         self.says_order(line, [self.units[-1]["id"]], text)
 

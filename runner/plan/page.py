@@ -10,7 +10,7 @@ import re
 
 from markdown_it import MarkdownIt
 
-from runner.plan.dropped import is_summary, without_code
+from runner.plan.dropped import SUMMARY, without_code
 from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
@@ -178,7 +178,7 @@ def _dropped(content: str, first: int, around: list[tuple[str, str]]) -> list[st
         at, name, (inner, by) = tag.start(), (tag["name"] or "summary").lower(), around[-1]
         shown = by or f"`<{name}>` of line {first + len(lines) - 1}"
         if name == "summary":
-            if inner == "details" and is_summary(tag["summary"]):
+            if inner == "details" and SUMMARY.search(tag["summary"]):
                 around[-1] = inner, shown
         elif not tag["close"]:
             around[_DEEPEST:] = [(name, by if name == "details" else shown)]

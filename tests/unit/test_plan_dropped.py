@@ -154,6 +154,9 @@ def test_a_unit_below_another_element_is_read(above: str) -> None:
         ("**Cancelled** - see U2\n", [2]),
         ("> Deferred to v2.\n", [2]),
         ("#### Superseded by U2\n", [2]),
+        ("> [!NOTE]\n> **Cancelled**: see U2\n", [3]),
+        ("<table>\n<tr><td>Files</td><td>a.py</td></tr>\n</table>\n", [3]),
+        ("Deferred: caching.\n\n- Dropped: `x`\n", []),
         ("Cancelled orders are hidden.\n\n- Skipped: none\n\nUse ~~that~~ this.\n", []),
         ("**Verify:** `make`\n\n<details>\n<summary>Why</summary>\n\n- `x` is slow\n\n</details>\n", []),
     ],
@@ -169,6 +172,9 @@ def test_what_is_dropped_of_a_unit_is_told(text: str, told: list[int]) -> None:
         ("| ~~U1~~ | A |\n", [1]),
         ("Cancelled: U1 and U2.\n", [1]),
         ("**Done:** Units 1-2\n", [1]),
+        ("**Cancelled tasks:** U1\n", [1]),
+        ("- U1 was dropped after the review.\n", [1]),
+        ("U1 drops a table that is deferred.\n", []),
         ("- ~~U2: B~~\n", []),
         ("Removed: see U1.\n\nSkipped: 1\n\n~~Old~~ U1 was moved.\n", []),
     ],
@@ -181,3 +187,19 @@ def test_no_line_about_what_is_dropped_takes_for_ever() -> None:
     for line in ("<summary>", "<del ", "~a ", "(done ", " - done!", "`a``", "<s>", "done, ", ":_*"):
         with ends_within(20, f"the reading of many {line}"):
             assert parse(f"### U1. A\n\n{line * 30_000}x\n\n### U2. done{line * 30_000}x\n").units
+
+
+@pytest.mark.parametrize(
+    ("heading", "told"),
+    [
+        *(("## Cancelled", [6]), ("## Completed tasks", [6]), ("## Old plan (superseded)", [6])),
+        *(("## Cancelled orders", []), ("## Old browsers", []), ("## Done when?", [])),
+    ],
+)
+def test_a_unit_below_a_heading_that_drops_it_is_told_unless_it_is_done(
+    heading: str, told: list[int]
+) -> None:
+    page = f"# P\n\n### U1. A\n\n{heading}\n### U2. B\n"
+    assert lines_of(page) == told
+    for done in ("- [x] a step", "**Status:** done", "- [x] one\n- [X] two"):
+        assert not lines_of(f"{page}{done}\n")
