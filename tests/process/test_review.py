@@ -78,7 +78,7 @@ def test_stdout_is_the_patch_and_nothing_else(repo: Repo, refused: RunDir, tmp_p
         (repo.root / name).write_bytes(content)
     with repo.process("diff", refused.run_id) as process:
         patch, err = process.communicate(timeout=30)
-    assert process.returncode == 0 and err.startswith(b"note: all changes since the run began")
+    assert process.returncode == 0 and b"all changes since the run began" in err
     other = tmp_path / "other"
     subprocess.run(["git", "worktree", "add", "-q", str(other), "HEAD"], cwd=repo.root, check=True)
     subprocess.run(["git", "apply"], cwd=other, input=patch, check=True)
