@@ -34,7 +34,9 @@ DEFAULT_ENV = (
 )
 """Names (`*` at the end is a prefix) that every child gets if they are set. No keys: `env` names those."""
 
-_SEEN = ("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses")
+_SEEN = (
+    *("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses", "sessions"),
+)
 """Fields of `Found` that the invocation has as they are."""
 _TOLD = (
     *("files", "patterns", "approach", "execution_note", "scope", "protect", "constraints", "testing"),
@@ -82,6 +84,7 @@ class Found(Value):
     login_shell_loses: tuple[str, ...] = ()
     """See `Invocation`."""
     tied_to: Identity | None = None
+    sessions: tuple[str, ...] = ()
     parent: Invocation | None = None
     again: Again | None = None
 

@@ -172,6 +172,8 @@ class Manifest(Value):
     """See `Invocation`."""
     failed_before: tuple[tuple[str, ...], ...] | None = None
     """The checks that failed before its agent began; None where they were not run then."""
+    sessions: tuple[str, ...] = ()
+    """See `Invocation`."""
 
     @property
     def status(self) -> str:
@@ -279,6 +281,7 @@ def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
         prompt_digest=invocation.prompt_digest,
         retry_of=invocation.retry_of,
         login_shell_loses=invocation.login_shell_loses,
+        sessions=invocation.sessions,
     )
 
 

@@ -23,7 +23,7 @@ from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
 from runner.state.store import RunDir
-from runner.supervise import tie
+from runner.supervise import news, tie
 from runner.value import json_bytes
 
 TYPE_CHECKING = False
@@ -191,7 +191,8 @@ class _Launch:
             first = process = start_child(run, invocation, self._env, umask, lease_fd, group)
             held = None if group is None or not group.has_all else group.path
             self._log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
-            run.write_manifest(started(self._launched().replace(cgroup=held), process))
+            manifest = started(self._launched().replace(cgroup=held), process)
+            run.write_manifest(manifest)
             self._log.append(Event.STARTED, process=process.to_json(), attempt=1, cgroup=held)
         except OSError as error:
             if first is not None:
@@ -201,6 +202,7 @@ class _Launch:
             if group is not None:
                 group.remove()
             return self._ended(Outcome.FAILED, start_failure(error, invocation))
+        news.started(run, manifest)  # before the starter knows: who follows looks after it from now on
         return {"ok": run.run_id}
 
     def _prepared(self) -> tuple[Outcome, Reason] | None:

@@ -128,22 +128,24 @@ class Children:
         if is_cancelled or self._invocation.delegation.on_parent_end == "cancel":
             self.tell("cancel", env, once=True, reason="its parent run has ended")
 
-    def close_questions(self) -> None:
+    def close_questions(self, told: Callable[[Question], bool]) -> None:
         """After the end of a run: no answer is awaited any more."""
         for question in questions.of_run(self._run):
             if question.is_open:
                 self._expire(question.id)
-        self.questions(lambda _: None)
+        self.questions(lambda _: None, told)
 
-    def questions(self, expired: Callable[[Question], None]) -> int:
-        """How many are open; `expired` is called for each whose time is just over. Changes are events."""
+    def questions(self, expired: Callable[[Question], None], told: Callable[[Question], bool]) -> int:
+        """How many are open; `expired` is called for each whose time is just over. Changes are events, once
+        `told` has told of them.
+        """
         open_now = 0
         for question in questions.of_run(self._run):
             is_over = question.is_due and self._expire(question.id)
             if is_over:
                 question = questions.read(self._run, question.id)
             open_now += question.is_open
-            if self._asked.get(question.id) != question.status:
+            if self._asked.get(question.id) != question.status and told(question):
                 self._asked[question.id] = question.status
                 shown = question.prompt[:200]
                 self._log.note("question", id=question.id, status=question.status, prompt=shown)

@@ -21,7 +21,7 @@ from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, exited
 from runner.state.spent import tokens
 from runner.state.watched import rewritten
-from runner.supervise import attempts, tree_helper
+from runner.supervise import attempts, news, tree_helper
 from runner.supervise.judging import judge, own_signs, survivors_of
 from runner.verify.evidence import Fate, Retry
 from runner.verify.record import Record, load
@@ -43,7 +43,7 @@ def lose(owner: Owner, end: tuple[Outcome, Reason]) -> None:
     """Writes an end that was not seen."""
     outcome, reason = end
     owner.progress.finish()
-    owner.children.close_questions()
+    _close_questions(owner)
     event = Event.LOST if outcome is Outcome.LOST else Event.START_FAILED
     if event is Event.START_FAILED:
         tree_helper.withdraw(owner.run, owner.env)
@@ -106,7 +106,7 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
 def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason | None) -> None:
     """The end of the run, whose runtime has no process any more. `wish`: why we stopped it, if we did."""
     outcome, reason = end
-    owner.children.close_questions()
+    _close_questions(owner)
     manifest = owner.manifest.replace(children=owner.children.found(), questions_open=0)
     owner.tree.spare(lambda process: False)
     owner.tree.sweep(min(2.0, owner.invocation.limits.grace_s))
@@ -124,15 +124,18 @@ def fail(owner: Owner, error: Exception) -> None:
         reason = Reason("supervisor_failed", text, hint)
         owner.write(advance(owner.manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
         owner.log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
+        news.ended(owner.run, owner.manifest)
 
 
 def seal(owner: Owner) -> None:
-    """Redacts the files in place, and removes the temporary files of the run where it had its own.
+    """Tells of the end, redacts the files in place, and removes the temporary files of the run where it had
+    its own.
 
     The FIFO goes last: if a finished run still has it, this has to be done again.
     """
     withdraw(owner.run.reserve)  # a full disk may need just that
-    is_settled = owner.cleaner().seal(owner.run, owner.log)
+    is_told = not os.path.exists(owner.run.wake_fifo) or news.ended(owner.run, owner.manifest)
+    is_settled = owner.cleaner().seal(owner.run, owner.log) and is_told
     if owner.invocation.temp is not None:
         temp.remove(owner.invocation.temp)
     if owner.cgroup is not None:
@@ -181,6 +184,11 @@ def _tell_refused(owner: Owner) -> None:
     cleaner = owner.cleaner()
     for text in told:
         owner.log.note("refused", attempt=last.n, message=cleaner.text(text))
+
+
+def _close_questions(owner: Owner) -> None:
+    run, manifest = owner.run, owner.manifest
+    owner.children.close_questions(lambda one: news.question(run, manifest, owner.cleaner(), one))
 
 
 def _told(owner: Owner) -> tuple[Outcome, Reason] | None:

@@ -15,11 +15,13 @@ from runner.model import Phase
 from runner.processes.proc import Absence, age, boottime, find_process, open_pidfd
 from runner.state.manifest import parse_timestamp
 from runner.state.spent import tokens
+from runner.supervise import news
 from runner.supervise.intents import Intents
 from runner.supervise.progress import Progress, Timeline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runner.state.questions import Question
     from runner.supervise.owner import Owner
 
 TICK_S = 0.25
@@ -115,7 +117,7 @@ class Watch:
         session = owner.session
         if session.look(seen.thread_id, owner.env):
             limits.note_life()
-        children, asked = owner.children.found(), owner.children.questions(self.intents.expired)
+        children, asked = owner.children.found(), owner.children.questions(self.intents.expired, self._told)
         owner.manifest = owner.manifest.replace(children=children, questions_open=asked)
         told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
         shown = (*told, session.usage, session.contexts, children, asked)
@@ -124,6 +126,10 @@ class Watch:
             owner.write(owner.observed())
         elif not os.path.isdir(owner.run.path):
             raise FileNotFoundError(owner.run.path)
+
+    def _told(self, question: Question) -> bool:
+        owner = self._owner
+        return news.question(owner.run, owner.manifest, owner.cleaner(), question)
 
     def _enforce(self) -> None:
         owner = self._owner

@@ -9,7 +9,7 @@ import time
 from runner.disk.files import unwritable
 from runner.errors import ForeignRun, RunnerError, RunNotFound
 from runner.processes import cgroup
-from runner.state import index
+from runner.state import feed, index
 from runner.state.authentic import not_to_be_removed, why_foreign
 from runner.state.index import RunRow, row_of
 from runner.state.lineage import ancestors
@@ -113,7 +113,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
         finally:
             os.close(lock_fd)
     if not dry_run:
-        _tidy(root)
+        _tidy(root, older_than_s)
     return Cleaned(tuple(removed[::-1]), tuple(undecided[::-1]), tuple(stopped[::-1]), tuple(foreign[::-1]))
 
 
@@ -157,8 +157,10 @@ def _is_needed(manifest: Manifest) -> bool:
     return False
 
 
-def _tidy(root: str) -> None:
-    """Removes what those have left that were killed over the end of a run."""
+def _tidy(root: str, older_than_s: float) -> None:
+    """Removes what those have left that were killed over the end of a run, and what is old in the feed."""
+    with contextlib.suppress(OSError, RunnerError):  # the next `clean` tries again
+        feed.trim(root, older_than_s)
     cgroup.tidy()
     for half in index.halves(root):
         if not_to_be_removed(half) is None:

@@ -20,7 +20,7 @@ from runner.errors import (
     SupervisorFailed,
     Unwritable,
 )
-from runner.invocation import Invocation
+from runner.invocation import Invocation, sessions_of
 from runner.model import (
     MAX_PROMPT_CHARS,
     Config,
@@ -318,6 +318,7 @@ def _find(
         **_kept_in_view(choice, program, env),
         parent=parent,
         tied_to=request.tied_to,
+        sessions=sessions_of(env) if parent is None else parent.sessions,
     )
 
 

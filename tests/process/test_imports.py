@@ -59,6 +59,7 @@ def finished(repo: Repo) -> Repo:
         ("wait", "@latest"),
         ("logs", "@latest"),
         ("logs", "@latest", "--follow"),
+        ("events",),
         ("reap",),
         ("clean", "--dry-run"),
         ("report", "@latest"),

@@ -140,6 +140,7 @@ LATER = {
     "proof": None,
     "login_shell_loses": [],
     "failed_before": None,
+    "sessions": [],
 }
 LATER_OF_AN_ATTEMPT = {
     "how": "first",

@@ -1,0 +1,82 @@
+"""The verb `events`."""
+
+from __future__ import annotations
+
+import select
+import sys
+
+from runner.cli import pen
+from runner.cli.parser import Namespace, Parser, here
+from runner.cli.render import emit
+from runner.errors import ExitStatus, UsageError
+from runner.text.words import count, one_line
+from runner.usecases import events, find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.model import Json
+
+
+def add_events(parser: Parser) -> None:
+    parser.add_argument(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="wait for more; without --since only what comes from now on",
+    )
+    parser.add_argument("--since", type=int, metavar="SEQ", help="only the events after this number")
+    parser.add_argument("--session", metavar="ID", help="only runs that were started in this agent session")
+    parser.examples(
+        "runner events",
+        "runner events --follow --format json    one document a line, as it comes",
+        'runner events --follow --session "$CLAUDE_CODE_SESSION_ID"',
+    )
+
+
+def run_events(args: Namespace) -> int:
+    if args.since is not None and args.since < 0:
+        raise UsageError("--since takes the number of an event, 0 or more")
+    root = find.find_root(here())
+    if args.follow:
+        for event in events.follow(root, args.since, _tell_missed, _pause):
+            if _fits(args, event):
+                emit(event) if args.format == "json" else pen.say(_text(event))
+                sys.stdout.flush()
+    found, missed = events.read(root, args.since)
+    if missed:
+        _tell_missed(missed)
+    fitting = [event for event in found if _fits(args, event)]
+    if args.format == "json":
+        emit({"events": fitting, "last": found[-1]["seq"] if found else args.since or 0})
+    for event in fitting if args.format == "text" else ():
+        pen.say(_text(event))
+    return ExitStatus.OK
+
+
+def _fits(args: Namespace, event: Json) -> bool:
+    return args.session is None or args.session in event["sessions"]
+
+
+def _tell_missed(number: int) -> None:
+    pen.note(f"{count(number, 'event')} are gone: `runner clean` has taken them out")
+
+
+def _pause(seconds: float) -> None:
+    """BrokenPipeError once nobody reads any more what we print: until the next event, nothing else tells."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if poll.poll(seconds * 1000):
+        raise BrokenPipeError
+
+
+def _text(event: Json) -> str:
+    head = (
+        f"{event['seq']:>5}  {event['at'][:19]}Z  {event['event']:<9}  {event['run_id']}  {event['task_id']}"
+    )
+    prompt = event.get("prompt", "")
+    reason, told = event.get("reason"), event["status"] if event["event"] in ("ended", "settled") else ""
+    if event["question"] is not None:
+        told = f"{event['question']} to {event['to']} {told}".rstrip()
+    if reason is not None and reason["code"] != "completed":
+        told += f" ({reason['code']}: {reason['message']})"
+    return f"{head}  {one_line(f'{told} {prompt}')}".rstrip()

@@ -1,0 +1,226 @@
+"""The feed of a repository, `.runs/feed.jsonl`: what became of all its runs, in one place. Edge: disk.
+
+Owners of runs append to it, one line at a time under a lock, and `seq` has no gaps. A line counts once it has
+its newline and a MAC of its place and content: nobody else's line is shown or counted. A torn one (full disk,
+kill) is cut off by the next writer. Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+
+from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole, withdraw
+from runner.lightjson import loads
+from runner.model import SCHEMA_VERSION
+from runner.state.authentic import macs
+from runner.state.manifest import parse_timestamp, timestamp
+from runner.state.store import RUNS, RunDir, manifest_path_of
+from runner.value import json_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, BinaryIO
+
+    from runner.model import Json
+
+STARTED, ASKED, SETTLED = "started", "asked", "settled"
+ENDED, PARKED, UNDECIDED = "ended", "parked", "undecided"
+
+_HEAD = b'{"mac":"'
+_BODY = len(_HEAD) + 64
+_LARGEST = 16 << 20
+_LONGEST_LINE = 64 * 1024
+_WAITS_S = 0.25
+"""A writer that is stopped, or whoever else has the lock, holds no supervisor up for longer."""
+_POLL_S = 0.005
+_WRITE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+def path_of(repo: str) -> str:
+    return f"{repo}/{RUNS}/feed.jsonl"
+
+
+def tell(run: RunDir, event: str, question: str | None = None, at: str | None = None, **told: Any) -> Json:
+    """The event as it stands in the feed; it is there once, however often it is told. OSError where it could
+    not be written now, Unwritable where nothing can be signed here.
+    """
+    path, folder = path_of(run.repo), f"{run.repo}/{RUNS}"
+    if os.path.islink(folder) or not is_ours_alone(os.lstat(folder)):
+        raise PermissionError(errno.EPERM, "others could write there", folder)
+    sign = _signer(path)
+    known = {"event": event, "run_id": run.run_id, "question": question}
+    with _Lock(folder):
+        if (last := _last(path, sign, known)) is None:
+            return known
+        made = {
+            "schema_version": SCHEMA_VERSION,
+            "seq": last + 1,
+            "at": at or timestamp(),
+            **known,
+            "task_id": run.task_id,
+            "manifest_path": manifest_path_of(run.task_id, run.run_id),
+            **told,
+        }
+        _append(path, _line(made, sign))
+        return made
+
+
+def trim(repo: str, older_than_s: float) -> None:
+    """Takes out what is older, but for the last event, by which `seq` goes on. OSError, or Unwritable."""
+    path, limit = path_of(repo), time.time() - older_than_s
+    if not os.path.lexists(path):
+        return
+    with _Lock(f"{repo}/{RUNS}"):
+        _rewrite(path, _signer(path), lambda event, _: parse_timestamp(str(event["at"])) > limit)
+
+
+class FeedReader:
+    """Gives every event once, in its order, from `since` on; remembers how far it has come."""
+
+    def __init__(self, repo: str, since: int = 0) -> None:
+        self._path = path_of(repo)
+        self._seen: tuple[int, ...] = ()
+        self._offset = 0
+        self.last = since
+        """The `seq` of the latest event that was seen."""
+        self.missed = 0
+        """How many were to come and are not there any more."""
+
+    def new(self) -> Iterator[Json]:
+        """What came since the last call. While nothing does, a call costs a stat."""
+        try:
+            found = os.lstat(self._path)
+        except OSError:
+            return
+        seen = (found.st_ino, found.st_size, found.st_mtime_ns)
+        if seen == self._seen:
+            return
+        if seen[:1] != self._seen[:1] or found.st_size < self._offset:
+            self._offset = 0
+        self._seen, sign = seen, _signer(self._path)
+        try:
+            with open(self._path, "rb", opener=no_hole) as file:
+                file.seek(self._offset)
+                for line in _lines(file):
+                    self._offset += len(line)
+                    event = _event(line, sign)
+                    if event is not None and event["seq"] > self.last:
+                        self.missed += event["seq"] - self.last - 1
+                        self.last = event["seq"]
+                        yield event
+        except OSError:
+            return
+
+
+class _Lock:
+    """Of all writers. A sandboxed agent sees `.runs` read-only, and a file that is not to be read cannot be
+    opened there: so it cannot hold this lock either, as it could that of any file that it can read.
+    """
+
+    def __init__(self, folder: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        self._fd = os.open(f"{folder}/.feed.lock", flags, 0o200)
+
+    def __enter__(self) -> None:
+        deadline = time.monotonic() + _WAITS_S
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(self._fd)
+                    raise
+                time.sleep(_POLL_S)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def _last(path: str, sign: Callable[[bytes], str], known: Json) -> int | None:
+    """The `seq` of the last event, 0 without any; None where `known` stands there already. The file is made
+    ready to be appended to.
+    """
+    try:
+        size = os.lstat(path).st_size
+        if size > _LARGEST:  # by half, so that not every event does this
+            _rewrite(path, sign, lambda _, end: end > size // 2)
+        with open(path, "rb", opener=no_hole) as file:
+            return _last_in(path, file, sign, known)
+    except FileNotFoundError:
+        return 0
+    except NoFile:  # whatever it is, none of us has put it there
+        withdraw(path)
+        return 0
+
+
+def _last_in(path: str, file: BinaryIO, sign: Callable[[bytes], str], known: Json) -> int | None:
+    end, last, wanted = 0, b"", str(known["run_id"]).encode()
+    for line in _lines(file):
+        end, last = end + len(line), line
+        if wanted in line and (event := _event(line, sign)) is not None and known.items() <= event.items():
+            return None
+    if file.seek(0, os.SEEK_END) > end:
+        os.truncate(path, end)  # torn
+    if (event := _event(last, sign)) is not None:
+        return int(event["seq"])
+    file.seek(0)
+    return max((event["seq"] for line in _lines(file) if (event := _event(line, sign))), default=0)
+
+
+def _append(path: str, line: bytes) -> None:
+    fd = os.open(path, _WRITE, 0o600)
+    try:
+        size = os.fstat(fd).st_size
+        if os.write(fd, line) < len(line):
+            os.ftruncate(fd, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+    finally:
+        os.close(fd)
+
+
+def _rewrite(path: str, sign: Callable[[bytes], str], keeps: Callable[[Json, int], bool]) -> None:
+    """With the events that `keeps` wants, which gets the place of their end as well, and the last one."""
+    end, last, draft = 0, b"", Draft(path)
+    try:
+        with open(path, "rb", opener=no_hole) as file:
+            for line in _lines(file):
+                end += len(line)
+                if (event := _event(line, sign)) is not None:
+                    last = b"" if keeps(event, end) else line
+                    draft.write(b"" if last else line)
+        draft.write(last)
+        draft.put()
+    finally:
+        draft.close()
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The whole lines; of one that is too long to be ours, its pieces."""
+    while line := file.readline(_LONGEST_LINE):
+        if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+            return
+        yield line
+
+
+def _signer(path: str) -> Callable[[bytes], str]:
+    folder, name = os.path.split(path)
+    return macs(f"feed {os.path.realpath(folder)}/{name}")
+
+
+def _line(event: Json, sign: Callable[[bytes], str]) -> bytes:
+    body = json_bytes(event, compact=True)
+    return _HEAD + sign(body).encode() + b'",' + body[1:] + b"\n"
+
+
+def _event(line: bytes, sign: Callable[[bytes], str]) -> dict[str, Any] | None:
+    """What a line of ours says; None of any other one."""
+    body = b"{" + line[_BODY + 2 : -1]
+    if not line.startswith(_HEAD) or line[len(_HEAD) : _BODY] != sign(body).encode():
+        return None
+    event: dict[str, Any] = loads(body)
+    return event

@@ -1,0 +1,100 @@
+"""What a run's owner tells in the feed of the repository. Edge: disk.
+
+Every function may be called again for the same thing: the feed has it once. False is: not told now, as the
+disk refused or another one has the feed. Then it is told at the next tick, or by whoever seals the run.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.errors import RunnerError
+from runner.runtimes import PLAN
+from runner.state import feed
+from runner.state.events import complain
+from runner.state.store import RunDir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.model import Json
+    from runner.state.manifest import Manifest
+    from runner.state.questions import Question
+    from runner.supervise.sealing import Cleaner
+
+_CHARS = 500
+
+
+def started(run: RunDir, manifest: Manifest) -> None:
+    _tell(run, manifest, feed.STARTED, at=manifest.started_at)
+
+
+def question(run: RunDir, manifest: Manifest, cleaner: Cleaner, one: Question) -> bool:
+    """That it was asked, and how it was settled. `to` is `owner` for a person, or the run that is asked."""
+    prompt = cleaner.text(one.prompt)[:_CHARS]
+    told: dict[str, Any] = {"question": one.id, "to": one.asked, "prompt": prompt}
+    is_told = _tell(run, manifest, feed.ASKED, at=one.asked_at, **told)
+    if one.is_open or not is_told:
+        return is_told
+    settled = {"question": one.id, "to": one.asked, "status": one.status}
+    return _tell(run, manifest, feed.SETTLED, at=one.closed_at, **settled)
+
+
+def ended(run: RunDir, manifest: Manifest) -> bool:
+    """That it is done, and what it left for a person to decide. Of one that never began its starter knows."""
+    if manifest.started_at is None:
+        return True
+    reason = None if manifest.reason is None else _short(manifest.reason.to_json())
+    is_told = _tell(run, manifest, feed.ENDED, at=manifest.ended_at, reason=reason)
+    if (stop := stopped(manifest)) is not None:
+        is_told = _tell(run, manifest, feed.PARKED, reason=stop) and is_told
+    elif leaves_tree(manifest):
+        is_told = _tell(run, manifest, feed.UNDECIDED) and is_told
+    return is_told
+
+
+def stopped(manifest: Manifest) -> Json | None:
+    """Why its plan goes no further before a person acts; None where it does, and of a run without one."""
+    if manifest.plan is None or not isinstance(breaker := manifest.plan.get("breaker"), dict):
+        return None
+    if manifest.has_open_breaker:
+        return {"code": "breaker_open", "message": f"{breaker.get('failures')} batches failed in a row"}
+    parked = breaker.get("parked")
+    return _short(parked) if isinstance(parked, dict) else None
+
+
+def leaves_tree(manifest: Manifest) -> bool:
+    """Whether its own work tree waits for `accept` or `discard`. That of a batch is for its plan to take."""
+    place, above = manifest.workspace, manifest.parent
+    if place is None or place.kind != "worktree" or not os.path.lexists(place.path):
+        return False
+    try:
+        if above is None:
+            return True
+        parent = RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
+        return parent.runtime.name != PLAN
+    except RunnerError:
+        return True
+
+
+def _tell(run: RunDir, manifest: Manifest, event: str, *, at: str | None = None, **told: Any) -> bool:
+    parent = manifest.parent
+    about = {
+        "status": manifest.status,
+        "title": manifest.title and manifest.title[:_CHARS],
+        "parent": None if parent is None else parent.manifest_path,
+        "sessions": list(manifest.sessions),
+    }
+    try:
+        feed.tell(run, event, at=at, **{**about, **told})
+    except RunnerError as error:
+        complain(f"{event} is told to nobody: {error.message}")  # without a key nothing can be believed
+    except OSError as error:
+        complain(f"{event} is not told yet: {error}")
+        return not os.path.isdir(run.path)
+    return True
+
+
+def _short(reason: Json | None) -> Json | None:
+    return reason and {"code": str(reason.get("code")), "message": str(reason.get("message"))[:_CHARS]}

@@ -1,0 +1,297 @@
+"""The feed of a repository: every event once, numbered without gaps, whoever writes and whatever happens."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.disks import fill, small_disk
+from support.ended import an_ended_run
+from support.waiting import ends_within
+
+from runner.errors import UsageError
+from runner.model import Lineage, Outcome
+from runner.state import feed
+from runner.state.manifest import Workspace, timestamp
+from runner.state.store import RunDir, manifest_path_of, new_run_id
+from runner.supervise import news
+from runner.usecases import events
+from runner.usecases.clean import clean
+
+DAY = 86400.0
+
+
+def a_run(root: Path, task: str = "work") -> RunDir:
+    """Of which there is no more than the name; its `.runs` is there."""
+    (root / ".runs").mkdir(mode=0o700, exist_ok=True)
+    return RunDir(str(root), task, new_run_id())
+
+
+def tell(root: Path, event: str = "started", at: str | None = None) -> RunDir:
+    run = a_run(root)
+    feed.tell(run, event, at=at, sessions=[])
+    return run
+
+
+def seqs(root: Path) -> list[int]:
+    return [event["seq"] for event in feed.FeedReader(str(root)).new()]
+
+
+def the_file(root: Path) -> Path:
+    return root / ".runs" / "feed.jsonl"
+
+
+def test_events_of_all_runs_are_numbered_and_lie_in_a_private_file(tmp_path: Path) -> None:
+    for _ in range(3):
+        tell(tmp_path)
+    assert seqs(tmp_path) == [1, 2, 3]
+    assert the_file(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_same_is_told_once_and_each_question_apart(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    for event, question in [
+        ("ended", None),
+        ("asked", "q-0001"),
+        ("asked", "q-0002"),
+        ("settled", "q-0001"),
+    ] * 2:
+        feed.tell(run, event, question)
+    found = [
+        (event["seq"], event["event"], event["question"]) for event in feed.FeedReader(str(tmp_path)).new()
+    ]
+    assert found == [
+        (1, "ended", None),
+        (2, "asked", "q-0001"),
+        (3, "asked", "q-0002"),
+        (4, "settled", "q-0001"),
+    ]
+
+
+def test_writers_at_the_same_time_leave_no_gap_and_no_half(tmp_path: Path) -> None:
+    a_run(tmp_path)
+    code = (
+        "import sys; from runner.state import feed; from runner.state.store import RunDir, new_run_id\n"
+        "for _ in range(25):\n"
+        "    run = RunDir(sys.argv[1], 'work', new_run_id())\n"
+        "    while True:\n"
+        "        try:\n"
+        "            feed.tell(run, 'started')\n"
+        "            break\n"
+        "        except BlockingIOError:\n"
+        "            continue\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
+    assert [writer.wait(timeout=60) for writer in writers] == [0] * 4
+    assert seqs(tmp_path) == list(range(1, 101))
+
+
+@given(cut=st.integers(0, 2000))
+def test_a_torn_line_is_no_event_and_the_next_writer_cuts_it_off(
+    cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("torn")
+    for _ in range(3):
+        tell(root)
+    path = the_file(root)
+    os.truncate(path, min(cut, path.stat().st_size))
+    reader = feed.FeedReader(str(root))
+    whole = [event["seq"] for event in reader.new()]
+    tell(root)
+    assert [event["seq"] for event in reader.new()] == [len(whole) + 1]
+    assert seqs(root) == list(range(1, len(whole) + 2))
+    assert path.read_bytes().count(b"\n") == len(whole) + 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\n",
+        b'{"seq": 9, "event": "ended"}\n',
+        b'{"mac":"' + b"0" * 64 + b'","seq":9,"event":"ended","run_id":"x"}\n',
+        b"[" * 100_000 + b"\n",
+        b"\xff\xfe\n",
+        b'{"mac":"',
+    ],
+    ids=lambda line: repr(line[:12]),
+)
+def test_what_is_not_signed_is_neither_shown_nor_counted(line: bytes, tmp_path: Path) -> None:
+    run = tell(tmp_path)
+    with the_file(tmp_path).open("ab") as file:
+        file.write(line.replace(b"run_id", run.run_id.encode()))
+    feed.tell(run, "ended")
+    assert seqs(tmp_path) == [1, 2]
+
+
+def test_a_feed_of_another_place_is_not_believed_and_another_one_begins(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    for _ in range(3):
+        tell(here)
+    here.rename(there)
+    assert seqs(there) == []
+    tell(there)
+    assert seqs(there) == [1]
+
+
+def test_what_others_could_write_and_links_are_not_written(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    the_file(tmp_path).symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic"):
+        feed.tell(run, "started")
+    the_file(tmp_path).unlink()
+    (tmp_path / ".runs").chmod(0o777)
+    with pytest.raises(PermissionError):
+        feed.tell(run, "started")
+    assert victim.read_text() == "mine" and seqs(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["fifo", "hole"])
+def test_what_is_no_feed_holds_nobody_up(kind: str, tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    path = the_file(tmp_path)
+    if kind == "fifo":
+        os.mkfifo(path)
+    else:
+        path.touch()
+        os.truncate(path, 1 << 40)
+    with ends_within(20):
+        assert seqs(tmp_path) == []
+        feed.tell(run, "started")
+        assert seqs(tmp_path) == [1]
+
+
+def test_a_lock_that_somebody_holds_is_waited_for_a_moment(tmp_path: Path) -> None:
+    run = tell(tmp_path)
+    with (tmp_path / ".runs" / ".feed.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with ends_within(5), pytest.raises(BlockingIOError):
+            feed.tell(run, "ended")
+    feed.tell(run, "ended")
+    assert seqs(tmp_path) == [1, 2]
+
+
+def test_on_a_full_disk_nothing_is_lost_but_the_moment(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 64) as disk:
+        run = tell(disk)
+        ballast = fill(disk)
+        told = 1
+        with pytest.raises(OSError, match="space"):
+            for _ in range(1000):
+                tell(disk)
+                told += 1
+        assert seqs(disk) == list(range(1, told + 1))
+        ballast.unlink()
+        feed.tell(run, "ended")
+        assert seqs(disk) == list(range(1, told + 2))
+
+
+def test_clean_takes_out_what_is_old_and_the_numbers_go_on(tmp_path: Path) -> None:
+    for age in (9, 8, 1, 0):
+        tell(tmp_path, at=timestamp(timestamp_s() - age * DAY))
+    reader, late = feed.FeedReader(str(tmp_path)), feed.FeedReader(str(tmp_path), 1)
+    assert [event["seq"] for event in reader.new()] == [1, 2, 3, 4]
+    clean(str(tmp_path), older_than_s=7 * DAY, dry_run=False)
+    assert seqs(tmp_path) == [3, 4]
+    assert [event["seq"] for event in late.new()] == [3, 4] and late.missed == 1
+    clean(str(tmp_path), older_than_s=0.0, dry_run=False)
+    assert seqs(tmp_path) == [4]
+    tell(tmp_path)
+    assert [event["seq"] for event in reader.new()] == [5], "a reader over a clean misses and repeats nothing"
+
+
+def timestamp_s() -> float:
+    import time
+
+    return time.time()
+
+
+def test_a_feed_that_grows_without_end_loses_its_older_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_LARGEST", 100_000)
+    run = tell(tmp_path)
+    for n in range(30):
+        feed.tell(run, "asked", f"q-{n:04d}", prompt="x" * 5000)
+    found = seqs(tmp_path)
+    assert found == list(range(found[0], 32)) and found[0] > 10
+    assert the_file(tmp_path).stat().st_size < 110_000
+
+
+def test_a_number_that_is_still_to_come_is_an_error(tmp_path: Path) -> None:
+    tell(tmp_path)
+    assert events.read(str(tmp_path), 1) == ([], 0)
+    with pytest.raises(UsageError, match="there is no event 7 yet: the latest is 1"):
+        events.read(str(tmp_path), 7)
+
+
+def test_a_repository_without_a_feed_has_no_events(tmp_path: Path) -> None:
+    assert events.read(str(tmp_path), None) == ([], 0)
+
+
+# -- what an owner tells ---------------------------------------------------------------------------------
+
+
+def told(root: Path) -> list[tuple[str, str]]:
+    return [(event["event"], event["status"]) for event in feed.FeedReader(str(root)).new()]
+
+
+def test_an_end_is_told_with_its_reason_and_its_sessions(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, outcome=Outcome.REJECTED, code="verify_failed", sessions=("abc",))
+    manifest = run.read_manifest().replace(sessions=("abc",))
+    assert news.ended(run, manifest) and news.ended(run, manifest)
+    (event,) = feed.FeedReader(str(tmp_path)).new()
+    assert event["reason"] == {"code": "verify_failed", "message": "so it was"}
+    assert (event["status"], event["sessions"], event["at"]) == ("rejected", ["abc"], manifest.ended_at)
+
+
+def test_a_tree_that_stands_waits_for_a_person_unless_its_plan_takes_it(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    place = Workspace("worktree", str(tree), "0" * 40)
+    run = an_ended_run(tmp_path, workspace=place)
+    news.ended(run, run.read_manifest())
+    assert told(tmp_path) == [("ended", "succeeded"), ("undecided", "succeeded")]
+    plan = an_ended_run(tmp_path, task="plan")
+    above = Lineage("plan", plan.run_id, manifest_path_of("plan", plan.run_id))
+    whole = plan.read_manifest()
+    plan.write_manifest(whole.replace(runtime=whole.runtime.replace(name="plan")))
+    batch = an_ended_run(tmp_path, workspace=place, parent=above)
+    news.ended(batch, batch.read_manifest().replace(parent=above))
+    assert told(tmp_path)[2:] == [("ended", "succeeded")]
+
+
+@pytest.mark.parametrize(
+    ("breaker", "reason"),
+    [
+        ({"open": True, "failures": 3, "parked": None}, "breaker_open"),
+        (
+            {"open": False, "failures": 0, "parked": {"code": "workspace_busy", "message": "x"}},
+            "workspace_busy",
+        ),
+    ],
+    ids=["breaker", "parked"],
+)
+def test_a_plan_that_goes_no_further_is_told(breaker: dict[str, object], reason: str, tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, outcome=Outcome.FAILED, code="batches_failed", plan={"breaker": breaker})
+    news.ended(run, run.read_manifest())
+    first, second = feed.FeedReader(str(tmp_path)).new()
+    assert (first["event"], second["event"], second["reason"]["code"]) == ("ended", "parked", reason)
+
+
+def test_without_a_key_nothing_is_told_and_nothing_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = an_ended_run(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert news.ended(run, run.read_manifest())
+    assert not the_file(tmp_path).exists()
