@@ -77,9 +77,15 @@ def raw(data: bytes) -> None:
 
 
 def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
-    """Coloured where `stream` is a terminal and NO_COLOR is not set (https://no-color.org)."""
+    """Coloured where `stream` is a terminal, or FORCE_COLOR says so (https://force-color.org), and NO_COLOR
+    does not forbid it (https://no-color.org).
+    """
     stream = sys.stdout if stream is None else stream
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    if os.environ.get("NO_COLOR"):
+        return text
+    if os.environ.get("FORCE_COLOR", "0") in ("", "0") and (
+        os.environ.get("TERM") == "dumb" or not stream.isatty()
+    ):
         return text
     return f"{OURS}{_CODES[colour]}m{text}{OURS}0m"
 

@@ -53,7 +53,15 @@ def add_diff(parser: Parser) -> None:
     parser.add_argument(
         "--stat", action="store_true", help="only the files, with the lines added and removed"
     )
-    parser.examples("runner diff", "runner diff fix-auth --stat", "runner diff fix-auth | git apply")
+    parser.add_argument("--no-pager", action="store_true", help="on a terminal: all of it at once")
+    parser.examples(
+        "runner diff",
+        "runner diff fix-auth --stat",
+        "runner diff fix-auth | git apply",
+        'RUNNER_PAGER="delta --paging=always" runner diff fix-auth',
+        note="On a terminal it has colours, and RUNNER_PAGER, PAGER or less shows what does not fit.\n"
+        "A pipe or a file gets the exact bytes of the patch.",
+    )
 
 
 def run_diff(args: Namespace) -> int:
@@ -70,7 +78,9 @@ def run_diff(args: Namespace) -> int:
             lines = "binary" if one.added is None else f"+{one.added} -{one.removed}"
             pen.say(f"{lines:>12}  {one_line(one.path)}")
     elif sys.stdout.isatty():
-        pen.say(patch.data.decode(errors="replace"), end="")
+        from runner.cli.pager import show
+
+        show(patch.data.decode(errors="replace"), paged=not args.no_pager)
     else:  # for `git apply` or a file, so it has to be exact
         pen.raw(patch.data)
     _say([*patch.notes, *([] if patch.files else ["no file was changed"])])

@@ -128,6 +128,22 @@ def work_trees_last(env: Mapping[str, str]) -> str:
     return os.pathsep.join(sorted(_folders(env), key=_is_in_work_tree))
 
 
+def outside_work_trees(name: str, env: Mapping[str, str]) -> str | None:
+    """As `on_path`, or an absolute path, where no work tree of git holds the file: what a user has others
+    show what an agent did with. None where there is none.
+    """
+    paths = (
+        (name,) if os.path.isabs(name) else () if "/" in name else (f"{at}/{name}" for at in _folders(env))
+    )
+    found = (path for path in paths if is_executable(path))
+    return next((path for path in found if not any(map(_is_in_work_tree, _folders_of(path)))), None)
+
+
+def _folders_of(path: str) -> tuple[str, str]:
+    """Where it is called, and where what it leads to is."""
+    return os.path.dirname(path), os.path.dirname(os.path.realpath(path))
+
+
 def with_search_path(env: Mapping[str, str]) -> dict[str, str]:
     """The same variables for a child, which always get a PATH: without one, shells have a default of their
     own, in which `.` may be (bash, config-top.h: DEFAULT_PATH_VALUE).

@@ -234,6 +234,7 @@ class Story(Reader):
             kind == "exited" and event.get("exit_code") == 0,
             kind == "sealed" and not event.get("redactions"),
             kind == "started" and event.get("attempt") != 1,
+            kind == "child" and not self._alone,
         )
         if any(quiet):
             return None

@@ -76,7 +76,7 @@ def test_stdout_is_the_patch_and_nothing_else(repo: Repo, refused: RunDir, tmp_p
     contents = {"a.txt": b"caf\xe9\n", "blob": bytes(range(256)), "with space": b"x\n"}
     for name, content in contents.items():
         (repo.root / name).write_bytes(content)
-    with repo.process("diff", refused.run_id) as process:
+    with repo.process("diff", refused.run_id, env={"FORCE_COLOR": "1", "NO_COLOR": ""}) as process:
         patch, err = process.communicate(timeout=30)
     assert process.returncode == 0 and b"all changes since the run began" in err
     other = tmp_path / "other"

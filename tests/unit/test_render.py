@@ -44,7 +44,7 @@ def done(outcome: Outcome = Outcome.SUCCEEDED) -> object:
 def on_a_terminal(**env: str) -> bytes:
     """What a process prints whose stdout is a real pseudo-terminal."""
     ours, theirs = pty.openpty()
-    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM")}
+    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
     subprocess.run([sys.executable, "-c", SHOW], stdout=theirs, env=clean | env, check=True, timeout=30)
     os.close(theirs)
     printed = os.read(ours, 1000)
@@ -61,6 +61,24 @@ def test_there_is_colour_on_a_terminal_and_only_there() -> None:
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 def test_colour_is_off_where_the_environment_says_so(env: dict[str, str]) -> None:
     assert on_a_terminal(**{"TERM": "xterm"} | env) == b"word\r\n"
+
+
+@pytest.mark.parametrize(
+    ("env", "is_coloured"),
+    [
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "3", "TERM": "dumb"}, True),
+        *(({"FORCE_COLOR": off}, False) for off in ("", "0")),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+    ids=str,
+)
+def test_colour_can_be_forced_into_a_pipe(env: dict[str, str], is_coloured: bool) -> None:
+    clean = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | env
+    piped = subprocess.run(
+        [sys.executable, "-c", SHOW], capture_output=True, check=True, timeout=30, env=clean
+    )
+    assert (ESCAPE.encode() in piped.stdout) == is_coloured
 
 
 def test_an_empty_no_color_means_nothing() -> None:

@@ -302,9 +302,11 @@ def test_every_event_of_a_run_is_told_in_words(tmp_path: Path) -> None:
         [],
         [(n, {"type": kind, **fields, "attempt": 1}) for n, kind in enumerate(named) if kind != "refused"],
     )
-    texts = [row[19:] for row in told(run).splitlines()[1:]]
+    texts = [row[19:] for row in told(run, alone=True).splitlines()[1:]]
     assert not [text for text in texts if re.match(r"\w+: (actor|message|argv)|.*=", text)], texts
-    assert len([row for row in told(run).splitlines() if re.match(r"\d\d:", row)]) == len(named) - 1
+    assert (
+        len([row for row in told(run, alone=True).splitlines() if re.match(r"\d\d:", row)]) == len(named) - 1
+    )
 
 
 def test_an_event_of_a_newer_runner_is_told_by_its_fields(tmp_path: Path) -> None:
@@ -355,7 +357,7 @@ def test_nothing_hostile_moves_the_terminal_or_looks_like_an_entry(tmp_path: Pat
     ]
     write(run, agent, ours)
     for width in (20, 60, None):
-        text = told(run, width)
+        text = told(run, width, alone=True)
         assert harm(text) == []
         entries = [row for row in text.splitlines() if re.match(r"\S", row)]
         assert len(entries) == 7 and not any("12:00:0" in row[:8] for row in entries), entries
