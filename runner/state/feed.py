@@ -1,4 +1,4 @@
-"""The feed of a repository, `.runs/feed.jsonl`: what became of all its runs, in one place. Edge: disk.
+"""The feed of a repository, `.runs/.feed.jsonl`: what became of all its runs, in one place. Edge: disk.
 
 Owners of runs append to it, one line at a time under a lock, and `seq` has no gaps. A line counts once it has
 its newline and a MAC of its place and content: nobody else's line is shown or counted. A torn one (full disk,
@@ -41,7 +41,7 @@ _WRITE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | o
 
 
 def path_of(repo: str) -> str:
-    return f"{repo}/{RUNS}/feed.jsonl"
+    return f"{repo}/{RUNS}/.feed.jsonl"
 
 
 def tell(run: RunDir, event: str, question: str | None = None, at: str | None = None, **told: Any) -> Json:

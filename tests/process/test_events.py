@@ -76,7 +76,7 @@ def test_what_a_killed_owner_left_untold_is_told_once(repo: Repo) -> None:
     run = repo.task().start()
     run.wait()
     wait_until(lambda: not (run.folder / "control" / "wake").exists())
-    feed = repo.root / ".runs" / "feed.jsonl"
+    feed = repo.root / ".runs" / ".feed.jsonl"
     whole = feed.read_bytes()
     for torn in (0, 40):  # killed before the line, and in the middle of it
         begun, last = whole.splitlines(keepends=True)

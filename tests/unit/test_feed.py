@@ -17,7 +17,7 @@ from support.waiting import ends_within
 
 from runner.errors import UsageError
 from runner.model import Lineage, Outcome
-from runner.state import feed
+from runner.state import feed, index
 from runner.state.manifest import Workspace, timestamp
 from runner.state.store import RunDir, manifest_path_of, new_run_id
 from runner.supervise import news
@@ -44,7 +44,7 @@ def seqs(root: Path) -> list[int]:
 
 
 def the_file(root: Path) -> Path:
-    return root / ".runs" / "feed.jsonl"
+    return root / ".runs" / ".feed.jsonl"
 
 
 def test_events_of_all_runs_are_numbered_and_lie_in_a_private_file(tmp_path: Path) -> None:
@@ -52,6 +52,7 @@ def test_events_of_all_runs_are_numbered_and_lie_in_a_private_file(tmp_path: Pat
         tell(tmp_path)
     assert seqs(tmp_path) == [1, 2, 3]
     assert the_file(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert index.unreadable(str(tmp_path)) == [], "no task can have the name of the feed or of its lock"
 
 
 def test_the_same_is_told_once_and_each_question_apart(tmp_path: Path) -> None:
