@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _GONE = "cancell?ed|dropped|won['\u2019]?t[ -]?(?:do|fix)|obsolete|superseded|abandoned|withdrawn|descoped"
-_LATER = "deferred|postponed|on[ -]hold|not (?:needed|required|doing|now)|no longer needed"
+_LATER = "deferred|postponed|on[ -]hold|not (?:needed|doing|now)|no longer needed"
 _OVER = (
     f"(?:{_GONE}|{_LATER}|done|complete(?:d|(?!:))|merged|shipped|skip(?:ped)?(?! locked)|removed|rejected)"
 )
@@ -20,7 +20,7 @@ _SIGNS = "\u2705\u2714\u2611\u274c\u2717\u2718\u26d4\u23f8\u0336\U0001f6ab"
 _CODE = re.compile(r"(?<!`)(`{1,8})(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 _MARKS = re.compile(r"~~|</?[a-z]\w*(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _STRUCK = re.compile(
-    r"(?:~~|<(?:del|s|strike)\b[^<>]*>|(?<![\w~\\])~(?=[^\s~/](?:[^~]*[^\s~])?~(?![\w~])))"
+    r"(?:~~|(?:<(?:del|strike)|(?<!\w)<s)\b[^<>]*>|(?<![\w~\\])~(?=[^\s~/](?:[^~]*[^\s~])?~(?![\w~])))"
     r"(.*?)(?:~~?|</(?:del|s|strike)\b|$)",
     re.IGNORECASE,
 )
@@ -34,7 +34,7 @@ SENTENCE = re.compile(rf"^\W*(?:{_GONE}|(?:{_LATER}|skip(?:ped)?)(?!\W*:)){_ENDS
 """Prose that says so of its unit. `Deferred: caching` is about another thing."""
 HEADING = re.compile(
     rf"^\W*(?:(?:out of scope|non-?goals?|not (?:in scope|planned)|won't|{_LATER}|later|future|backlog"
-    r"|rejected|dropped|abandoned|obsolete|superseded|appendix|archived?|examples?)\b"
+    r"|rejected|dropped|abandoned|obsolete|superseded|appendix|archived?|examples?)\b(?!-)"
     rf"|(?:{_OVER}|old|previous|former)(?:\s+(?:units?|tasks?|work|items?|plans?))?\W*(?:\(.*)?$)",
     re.IGNORECASE,
 )
@@ -54,7 +54,7 @@ _BEFORE = re.compile(rf"^(\[.\]\s+)?\W*{_OVER}\b(?!-)[\W_]*", re.IGNORECASE)
 
 def without_code(text: str) -> str:
     """The text on the same lines, with a digit for each letter of code in it."""
-    return _CODE.sub(lambda span: re.sub(r"[^\n]", "0", span[0]), text)
+    return _CODE.sub(lambda span: re.sub(r"[^\n]", "0", span[0]), text) if "`" in text else text
 
 
 def struck(text: str) -> list[str]:
@@ -63,8 +63,8 @@ def struck(text: str) -> list[str]:
 
 
 def listed(text: str) -> list[str]:
-    """The parts of a line that are not to be done: what is struck out, and units behind `Cancelled:`."""
-    return struck(text) + [one for both in _LIST.findall(without_code(text)) for one in both]
+    """What is struck out in a line without code, and the units behind `Cancelled:`."""
+    return _STRUCK.findall(text) + [one for both in _LIST.findall(text) for one in both]
 
 
 def is_title(text: str) -> bool:

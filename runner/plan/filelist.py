@@ -29,7 +29,7 @@ _NOTHING = re.compile(
 )
 _LONGEST_NOTHING = 1000
 _LEFT_ALONE = re.compile(
-    r"^\W*(?:leave|don['\u2019]t|do not|never|not|keep|without|avoid|nothing"
+    r"^\W*(?:leave|don['\u2019]t|do not|never|not|keep|without|avoid|ignore|skip|omit|nothing"
     r"|no (?:\w+ )?(?:change|edit)s?)\b",
     re.IGNORECASE,
 )
@@ -81,7 +81,11 @@ def files_in(text: str) -> str:
         or (said and named[0] != named[0].lower() and "/" not in named[0])
     ):
         return "names" if named else ""
-    return "names" if re.match(r"\s+(?!and\b|or\b)\w", pieces[1][0] if pieces[1:] else "") else "is"
+    return (
+        "names"
+        if re.match(r"\s+(?!(?:and|or|too|also|as)\b)\w", pieces[1][0] if pieces[1:] else "")
+        else "is"
+    )
 
 
 def kind_of_list(text: str) -> str | None:

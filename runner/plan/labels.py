@@ -37,11 +37,11 @@ _SYNONYMS = {
     "": "requirements, requirement, description, context, background, why, rationale, note, notes, details, "
     "steps, step, implementation, implementation notes, implementation steps, technical design, "
     "technical details, what, what to do, what to build, change, changes, action, actions, tasks, subtasks, "
-    "scope, out of scope, non-goals, constraints, interfaces, consumes, produces, run, expected, "
+    "scope, out of scope, not in scope, non-goals, constraints, interfaces, consumes, produces, expected, "
     "expected result, expected output, expected outcome, example, examples, priority, estimate, effort, "
     "estimated effort, size, complexity, owner, assignee, risk, risks, deliverables, output, summary, "
     "overview, important, warning, caution, tip, hint, do not touch, leave alone, off limits, "
-    "references, reference, see also, open questions, assumptions, user story, story, repo, branch, "
+    "run, references, reference, see also, open questions, assumptions, user story, story, repo, branch, "
     "design, behavior, behaviour, edge cases, error handling, phase, parallel, rollback, labels, type, "
     "code, usage, before, problem, solution, decision, covers, location, commit, time, duration",
 }

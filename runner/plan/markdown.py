@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from runner.plan.labels import Label
 
 HINT = "docs/plans.md says how units and their fields are written"
+_COMPARED = 100_000
+"""So many pairs of files take a second or two; of more pairs one is taken to be the same."""
 _SESSIONS = ("console", "shell-session", "terminal")
 _SHELLS = ("", "bash", "sh", "shell", "zsh", *_SESSIONS)
 _DATA = ("", "yaml", "yml", "toml", "json")
@@ -90,8 +92,8 @@ class UnitReader(FieldReader):
         """What says so of the unit, which is told already."""
         self.against: list[str] = []
         """What speaks against doing the unit, if it is not done."""
-        self.gone: list[tuple[int, str]] = []
-        """Lines that say of a unit that it is struck out or dropped."""
+        self.gone: dict[str, int] = {}
+        """Units that are struck out or dropped somewhere, each with the line."""
 
     def line(self, line: PageLine) -> None:
         role = self.starts.roles.get(line.number)
@@ -168,8 +170,9 @@ class UnitReader(FieldReader):
             self.unclear += [(number, message) for message in self.against]
         files = [path for listed in unit.get("files", {}).values() for path in listed]
         written = [path for kind in ("create", "modify") for path in unit.get("files", {}).get(kind, ())]
-        for number, path in self.spared:
-            if globs.covers(written, path):
+        is_long = len(written) * len(self.spared) > _COMPARED
+        for number, path in self.spared[:1] if is_long else self.spared:
+            if is_long or globs.covers(written, path):
                 self.doubt(number, f"{found(path)} is not to be changed, and is part of what `Files` lists")
         for number, path in self.tested:
             if path not in files:
@@ -181,20 +184,23 @@ class UnitReader(FieldReader):
 
     def whether_dropped(self, line: PageLine) -> None:
         """What a line says of units that are not to be done, this one or those that it names."""
-        for part in dropped.listed(line.text):
-            self.gone += [(line.number, name) for name in references(f"({part})", "")]
-        if dropped.without_code(line.text).count("~~") % 2:
+        text = dropped.without_code(line.text)
+        for part in dropped.listed(text):
+            for name in references(f"({part})", ""):
+                self.gone.setdefault(name, line.number)
+        if text.count("~~") % 2:
             self.doubt(line, f"{found(line.text)} has `~~` once, so it is open what is struck out")
         is_inside = self.level is not None and (not line.level or 0 < self.level < line.level)
         is_alone = is_inside and (line.kind is LineKind.OTHER or line.is_first) and not line.is_item
-        if is_alone and "done" not in self.units[-1] and dropped.SENTENCE.match(line.text):
+        if is_alone and "done" not in self.units[-1] and dropped.SENTENCE.match(text):
             self.doubt(line, f"{found(line.text)} says of {self.units[-1]['id']} that it is dropped")
 
     def compare_gone(self) -> None:
-        planned = {one["id"] for one in self.units if not one.get("done")}
-        for number, name in self.gone:
-            if name in planned:
-                self.doubt(number, f"{name} is struck out or dropped here, and its box is not ticked")
+        for name in [one["id"] for one in self.units if not one.get("done")]:
+            if name in self.gone:
+                self.doubt(
+                    self.gone[name], f"{name} is struck out or dropped here, and its box is not ticked"
+                )
 
     def told(self) -> str:
         """The prose of the unit as it stands in the file."""
@@ -374,11 +380,12 @@ class UnitReader(FieldReader):
 
     def is_aside(self, field: Field, line: PageLine, box: str | None, text: str) -> bool:
         """Whether a line below `Files` is prose: what an item says below its file, and a list of its own."""
-        if field.name != "files" or (files := files_in(text)) == "exception":
-            return False
         below = field.below[0] if field.below is not None and line.depth > field.below[0] else field.depth
         is_below = field.is_over or (field.has_list and line.depth > below + 1)
-        if not is_below and (not (line.begins_list and field.items) or files == "is"):
+        if field.name != "files" or not (is_below or (line.begins_list and field.items)):
+            return False
+        files = files_in(text)
+        if files == "exception" or (files == "is" and not is_below):
             return False
         if files == "is" or (files and box is None and not is_below):
             self.doubt(line, f"{found(text)} stands below `Files`: is it one of them?")

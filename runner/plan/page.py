@@ -25,7 +25,7 @@ _BLANKS = re.compile(r"\s{40,}")
 """Nobody reads so many, and patterns that skip blanks would take long over them."""
 
 _TAGS = re.compile(
-    r"(?<!\\)<(?:(?P<close>/?)(?P<name>del|s|strike|details)\b[^<>]*>"
+    r"(?<!\\)<(?:(?P<close>/?)(?P<name>del|(?<!\w<)s|(?<=/)s|strike|details)\b[^<>]*>"
     r"|summary\b[^<>]*>(?P<summary>(?:[^<]|<(?!/?summary))*))",
     re.IGNORECASE,
 )
