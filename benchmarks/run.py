@@ -48,6 +48,21 @@ def operating(scene: Scene, table: Table, rounds: int) -> float:
     return bare_wall
 
 
+def completing(scene: Scene, table: Table, rounds: int) -> None:
+    """What a shell asks at a Tab."""
+    asked = {
+        "a command": ("sta",),
+        "an option": ("start", "--"),
+        "a task": ("start", ""),
+        "a run": ("status", ""),
+    }
+    ways = {what: [*RUNNER, "__complete", "bash", *words] for what, words in asked.items()}
+    values = [[measure(argv, scene)[0] for argv in (BARE, *ways.values())] for _ in range(rounds)]
+    bare, *found = (statistics.median(column) for column in zip(*values, strict=True))
+    for what, cpu in zip(ways, found, strict=True):
+        table.row(f"completion of {what}: CPU", f"{cpu:.1f} ms", cpu / bare, "at most 3 x")
+
+
 def starting(scene: Scene, table: Table, rounds: int) -> None:
     """start until it returns, and until the child was exec'd, against a bare spawn."""
     bare, cpus, returns, execs, floor = [], [], [], [], []
@@ -153,6 +168,7 @@ def main() -> int:
     try:
         operating(scene, table, rounds)
         starting(scene, table, rounds)
+        completing(scene, table, rounds)
         waiting(scene, table, rounds)
         beside_codex(scene, table, rounds)
         cancelling(scene, table, rounds)

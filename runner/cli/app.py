@@ -179,6 +179,11 @@ def _run(words: list[str]) -> int:
         number = version(DISTRIBUTION)
         pen.say(f'{{"version": "{number}"}}' if "json" in words[-1] else f"runner {number}")
         return ExitStatus.OK
+    if words[0] == "__complete":
+        from runner.cli import complete
+
+        verbs = {name: text for name, (_, text) in COMMANDS.items()}
+        return complete.run(words[1:], verbs, lambda verb: parser_of(ALIASES.get(verb, verb)))
     verb = ALIASES.get(words[0], words[0])
     if verb not in COMMANDS:
         raise _unknown(verb)

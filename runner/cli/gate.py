@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 
-from runner.usecases import trust
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.cli.parser import Namespace, Parser
@@ -23,6 +21,8 @@ def pass_gate(args: Namespace, config: Config, *, rehearses: bool, task: str = "
     """Asks on a terminal, and with `--trust` agrees without. NotTrusted where nobody can be asked, or who was
     asked said no. `task` is that of the run, if it is of one.
     """
+    from runner.usecases import trust  # not for the option alone
+
     found = trust.demanded(config, os.environ, rehearses=rehearses, task=task)
     if found.by is None:
         from runner.cli.trust import ask_for  # most starts need no words

@@ -239,25 +239,18 @@ def run_schema(args: Namespace) -> int:
 
 
 def add_completion(parser: Parser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
-    parser.examples("runner completion bash > ~/.local/share/bash-completion/completions/runner")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    parser.examples(
+        "runner completion bash > ~/.local/share/bash-completion/completions/runner",
+        "runner completion zsh > ~/.zfunc/_runner     with ~/.zfunc in fpath, before compinit",
+        "runner completion fish > ~/.config/fish/completions/runner.fish",
+        note="The shell then asks `runner` of PATH, which executes nothing of a repository and asks nothing.",
+    )
 
 
 def run_completion(args: Namespace) -> int:
-    import argparse
+    from runner.cli.complete import SCRIPTS
 
-    import shtab
-
-    from runner.cli.app import COMMANDS, parser_of
-    from runner.cli.fullparser import FullParser
-
-    whole = argparse.ArgumentParser(prog="runner")
-    verbs = whole.add_subparsers(parser_class=FullParser)
-    for verb, (_, text) in COMMANDS.items():
-        verbs.add_parser(verb, help=text, declared=parser_of(verb))
-    script = shtab.complete(whole, shell=args.shell)
-    if args.format == "json":
-        emit({"shell": args.shell, "script": script})
-    else:
-        pen.raw(f"{script}\n".encode())
+    script = SCRIPTS[args.shell]
+    answer(args, {"shell": args.shell, "script": script}, script.rstrip())
     return ExitStatus.OK

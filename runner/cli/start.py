@@ -13,7 +13,6 @@ from runner.cli.tie import add_tie, tied_to
 from runner.errors import ExitStatus, PromptInvalid, UsageError
 from runner.model import MAX_PROMPT_CHARS, Request
 from runner.state.store import is_run_id
-from runner.usecases import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ def add_resolve(parser: Parser) -> None:
 
 def run_resolve(args: Namespace) -> int:
     from runner.cli.render import emit, invocation_text
+    from runner.usecases import start
     from runner.usecases.inherited import inherited
 
     config = _inherited(args) or settings(args)
@@ -197,6 +197,8 @@ def run_start(args: Namespace) -> int:
     )
     if any(only):
         raise UsageError("this option needs a plan", hint="name it with --plan FILE")
+    from runner.usecases import start  # not for its options alone, which a shell asks for
+
     request = _request(args, tied_to(args))
     config = _inherited(args)
     if config is None:

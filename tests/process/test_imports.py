@@ -76,6 +76,16 @@ def test_operating_a_run_imports_nothing_foreign(words: tuple[str, ...], finishe
         assert not modules & DEAR
 
 
+@pytest.mark.parametrize(
+    "words", [("",), ("start", "--"), ("start", ""), ("start", "--task", ""), ("status", "")]
+)
+def test_what_a_shell_asks_at_a_key_imports_little(words: tuple[str, ...], finished: Repo) -> None:
+    modules = imported(finished, "__complete", "bash", *words)
+    assert "runner.cli.complete" in modules
+    assert foreign(modules) == set()
+    assert not modules & {"runner.usecases.start", "runner.config.schema", *DEAR}
+
+
 def test_asking_git_imports_nothing_foreign(finished: Repo) -> None:
     snapshot.take(str(finished.root), str(finished.runs()[-1].folder))
     assert foreign(imported(finished, "diff", "@latest")) == set()
@@ -123,8 +133,6 @@ assert main([sys.argv[1]]) == 0
     )
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"runner.supervise.ending", "runner.redact.redactor"} <= modules
-    assert not {
-        module for module in modules if module.split(".")[0] in ("pydantic", "tomlkit", "rich", "shtab")
-    }
+    assert not {module for module in modules if module.split(".")[0] in ("pydantic", "tomlkit", "rich")}
     assert not {module for module in modules if module.startswith(("runner.config", "runner.cli"))}
     assert run.on_disk()["phase"] == "done"
