@@ -14,6 +14,7 @@ import time
 from runner.disk.files import no_follow
 from runner.model import Usage
 from runner.runtimes.base import Activity, Kind, Runtime
+from runner.state.spent import larger
 from runner.supervise.line_reader import LineReader
 
 TYPE_CHECKING = False
@@ -76,7 +77,7 @@ class Progress(LineReader):
         elif kind is Kind.TOOL_CALL:
             self.tool_calls += 1
         if activity.usage is not None:
-            self.usage = activity.usage
+            self.usage = larger(activity.usage, self.usage)  # totals only grow
         if activity.text and kind not in (Kind.THREAD, Kind.USAGE, Kind.TURN_STARTED):
             self.last_activity = f"{kind.replace('_', ' ')}: {_as_typed(activity.text)[:200]}"
 

@@ -13,7 +13,7 @@ from support.values import a_config, a_manifest, a_task
 from runner.cli.render import manifest_text
 from runner.conduct.conductor_run import invocation
 from runner.invocation import Invocation
-from runner.model import Request
+from runner.model import Caps, Policy, Request
 from runner.resolve.choose import choose
 from runner.runtimes import PLAN
 from runner.state.manifest import first
@@ -78,3 +78,13 @@ def test_the_program_is_the_conductor_and_has_the_whole_environment_of_whoever_s
     assert made.argv[5].endswith("conduct/__main__.py") and os.path.exists(made.argv[5])
     assert made.argv[6].endswith(f".runs/hello/cli/{made.run_id}")
     assert made.env_names == ("A", "HOME") and made.verify == () and made.parent is None
+
+
+@pytest.mark.parametrize("most", [None, 100])
+def test_a_policy_limits_the_tokens_of_all_batches_together_and_a_task_those_of_each(
+    most: int | None,
+) -> None:
+    task = a_task(sandbox="workspace-write", limits=Caps(tree_tokens=7))
+    choice = choose(a_config(task, policy=Policy(max_tokens=most)), Request("hello"))
+    made = invocation(choice, {}, title="plan: Shop", prompt="p", timeout_s=60)
+    assert (made.limits.tree_tokens, made.limits.timeout_s, made.limits.repeats) == (most, 60, None)

@@ -41,6 +41,18 @@ def told(progress: Progress) -> tuple[object, ...]:
     return (progress.thread_id, progress.last_message, progress.usage, progress.turn, progress.lines_unread)
 
 
+@given(counts=st.lists(st.integers(0, 9), min_size=1))
+def test_tokens_never_fall_whatever_a_later_turn_says(
+    counts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("out") / "stdout.jsonl"
+    turns = ({"type": "turn.completed", "usage": {"input_tokens": n, "output_tokens": 1}} for n in counts)
+    path.write_text("".join(f"{json.dumps(turn)}\n" for turn in turns))
+    progress = a_progress(path)
+    progress.read()
+    assert progress.usage is not None and progress.usage.input_tokens == max(counts)
+
+
 @given(cuts=st.lists(st.integers(1, len(STREAM)), max_size=12))
 def test_it_does_not_matter_in_which_pieces_the_output_comes(
     cuts: list[int], tmp_path_factory: pytest.TempPathFactory
