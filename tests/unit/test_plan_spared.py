@@ -38,7 +38,7 @@ def read(text: str) -> tuple[str, list[int]]:
             "`src`\n- except the tests",
         ),
         *("nothing but `src/a.py`",),
-        *("Leave all except `src/a.py` alone", "outside `lib/`: `src/`"),
+        *("`src/`\n- Ignore `src/gen/`", "Leave all except `src/a.py` alone", "outside `lib/`: `src/`"),
     ],
 )
 def test_a_list_of_files_with_an_exception_is_told(item: str) -> None:
@@ -89,6 +89,7 @@ def test_what_is_spared_beside_the_files_takes_nothing_out(item: str, written: s
         ("**Files:**\n- `src/`\n  - `a.py`", "src", [4]),
         ("**Files:**\n- `a.py`\n  - Create `b.py`", "a.py", [4]),
         ("**Files:**\n- `a.py`\n- Also the docs", "a.py", [4]),
+        ("**Files:**\n- `a.py`\n  - `b.py` too", "a.py", [4]),
         ("**Files:**\n- `a.py`\n  ```\n  b.py\n  ```", "a.py", [4]),
     ],
 )
