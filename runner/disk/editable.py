@@ -9,9 +9,10 @@ here. What cannot be known this way, as what a `conftest.py` does to `sys.path`,
 from __future__ import annotations
 
 import os
+from itertools import islice
 
-from runner.disk.files import read
 from runner.disk.programs import is_executable, on_path, shebang
+from runner.disk.simplecommands import LAUNCHERS, Command, started, text_of
 from runner.disk.upwards import git_root
 from runner.value import Value
 
@@ -19,16 +20,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_OWN_PLACES = {"tox", "nox", "uvx", "pipx"}
+_OWN_PLACES = {"tox", "nox", "uvx", "pipx", "hatch", "pixi"}
 """They make environments of their own for what they start."""
-_LAUNCHERS = {"uv", "poetry", "pdm", "pipenv", "hatch", "rye", "pixi"}
-_READERS = {"mypy", "ruff", "black", "isort", "flake8", "pyflakes", "pycodestyle", "bandit", "pip", "build"}
+_READERS = {
+    *(
+        "mypy",
+        "ruff",
+        "black",
+        "isort",
+        "flake8",
+        "pyflakes",
+        "pycodestyle",
+        "bandit",
+        "pip",
+        "pip3",
+        "build",
+    ),
+    *("venv", "virtualenv", "compileall", "py_compile", "json.tool"),
+}
 """They import nothing of what they look at."""
-_CALLED = {"make": ("Makefile", "makefile", "GNUmakefile"), "just": ("justfile", "Justfile")}
-_SETTINGS = ("pyproject.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
-_HERE = ("$(pwd)", "${PWD}", "$PWD", "$(PWD)", "$(CURDIR)")
+_SETTINGS = ("pyproject.toml", "pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
 _SEPARATORS = str.maketrans(dict.fromkeys("\t\n;&|()<>`{},@", " ") | dict.fromkeys("\"'"))
-_LONGEST = 1 << 20
+_MOST_COMMANDS = 500
+_WITH_MARK = ("8", "9", "10", "11", "12")
+"""Minor versions of Python to which a byte order mark is part of the first path (gh-59770)."""
 REPAIR = "let `prepare` make an environment in the tree, or put its sources into PYTHONPATH (docs/results.md)"
 
 
@@ -54,21 +69,21 @@ def lead(
     `program` is the file that its first word means. `is_apart`: it will run in a tree of its own, to be made.
     """
     cwd = os.path.realpath(cwd)
-    tree, words = git_root(cwd), _words(argv, cwd)
-    python = None if tree is None else _python(words, env, cwd, program, is_apart=is_apart)
-    if tree is None or python is None:
+    tree, installed = git_root(cwd), set()
+    if tree is None or not argv:
         return None
-    ours = _shared(tree)
-    named = [path for value in _values("PYTHONPATH", words, env) for path in value.split(":")]
-    leads = (Lead("PYTHONPATH", path) for path in named if os.path.isabs(path))
-    for found in (*leads, *_of_environment(python, env)):
-        folder = os.path.realpath(found.folder)
-        root = git_root(folder) if os.path.isdir(folder) else None
-        if root is None or (root == tree and not is_apart) or _shared(root) != ours:
-            continue
-        own = os.path.normpath(os.path.join(tree, os.path.relpath(folder, root)))
-        if not _comes_first(own, words, env, cwd, tree):
-            return found
+    commands = started(Command((program or argv[0], *argv[1:]), env, cwd), [])
+    for command in islice(commands, _MOST_COMMANDS):
+        python = _python(command, tree)
+        places = (python or "", command.program(command.words[0]) or "")
+        if python is None or (is_apart and any(place.startswith(f"{tree}/") for place in places)):
+            continue  # that tree has no environment yet
+        if _installs(command, tree):
+            installed.add(os.path.dirname(python))
+        elif os.path.dirname(python) not in installed:
+            found = _lead(command, python, tree, is_apart=is_apart)
+            if found is not None:
+                return found
     return None
 
 
@@ -83,46 +98,71 @@ def first_lead(
     return next((f"`{' '.join(argv)}` {one} (checks_elsewhere)" for argv, one in found if one), None)
 
 
-def _words(argv: Sequence[str], cwd: str) -> list[str]:
-    """Its words, those of a shell's text, and those of the script or Makefile that it names."""
-    texts = [*argv]
-    named = [word for word in argv[:3] if "/" in word or word.endswith(".sh")]
-    for name in (*named, *_CALLED.get(os.path.basename(argv[0]), ())):
-        text = _text(os.path.join(cwd, name))
-        if name not in named or (text.startswith("#!") and "python" not in text.partition("\n")[0]):
-            texts += [line for line in text.split("\n") if line.lstrip()[:1] != "#"]
-    words = []
-    for text in texts:
-        for name in _HERE:
-            text = text.replace(name, ".")
-        words += text.translate(_SEPARATORS).split()
-    return words
-
-
-def _python(
-    words: Sequence[str], env: Mapping[str, str], cwd: str, program: str | None, *, is_apart: bool
-) -> str | None:
-    """The Python in which the first of the words that starts one does so."""
-    for n, word in enumerate(words):
-        name = os.path.basename(word)
-        if name in _OWN_PLACES or (name == "uv" and "--no-sync" not in words):  # uv installs this very tree
-            return None
-        if name in _READERS or (n and words[n - 1] == "-m"):
-            continue
-        if name in _LAUNCHERS:
-            word = ".venv/bin/python"
-        path = os.path.join(cwd, word) if "/" in word else on_path(word, env)
-        found = _runs(program if n == 0 and program is not None else path, env, cwd)
-        if found is None or (words[n + 1 : n + 2] == ["-m"] and {*words[n + 2 : n + 3]} & _READERS):
-            continue
-        return None if is_apart and "/" in word and word[0] != "/" else found  # its tree has none yet
+def _lead(command: Command, python: str, tree: str, *, is_apart: bool) -> Lead | None:
+    options, known = _executed(command.words)[0], _first(command, tree)
+    path = "" if {"I", "E"} & {*options} else command.env.get("PYTHONPATH", "")
+    if known is None or "$" in path:
+        return None
+    first, are_tests_first = known
+    named = (Lead("PYTHONPATH", one or ".") for one in (path.split(":") if path else ()))
+    for found in (*named, *_of_environment(python, command.env, options)):
+        folder = os.path.realpath(command.path(found.folder))
+        root = git_root(folder) if os.path.isdir(folder) else None
+        is_other = os.path.isabs(found.folder) if is_apart else root != tree
+        if root is not None and is_other and _shared(root) == _shared(tree):
+            own = os.path.normpath(os.path.join(tree, os.path.relpath(folder, root)))
+            if own not in first and not (are_tests_first and _has_tests(own)):
+                return found.replace(folder=command.path(found.folder))
+        if found.by == "PYTHONPATH":
+            first.append(command.path(found.folder))
     return None
+
+
+def _python(command: Command, tree: str) -> str | None:
+    """The Python that it starts, where that imports something."""
+    words, is_installing = command.words, _installs(command, tree)
+    name = os.path.basename(words[0])
+    if name in LAUNCHERS:
+        return on_path("python", command.env) if is_installing else None
+    if name in _OWN_PLACES or ({name, _executed(words)[1]} & _READERS and not is_installing):
+        return None
+    if {"-V", "--version"} & {*words[1:2]}:
+        return None
+    return _runs(command.program(words[0]), command.env, command.folder)
+
+
+def _installs(command: Command, tree: str) -> bool:
+    """Whether it makes an environment import from this tree."""
+    words = command.words
+    if os.path.basename(words[0]) == "uv" and {"sync", "run"} & {*words}:
+        return True
+    names = (word.removeprefix("-e").partition("[")[0] for word in words)
+    is_of_tree = tree in [command.path(name) for name in names if name[:1] in (".", "/")]
+    is_whole = is_of_tree and any(word[:2] == "-e" or word == "--editable" for word in words)
+    return bool({"install", "develop"} & {*words} and (is_whole or {"poetry", "pdm", "setup.py"} & {*words}))
+
+
+def _executed(words: Sequence[str]) -> tuple[str, str, str]:
+    """The letters of a Python's options, and the module or the script that it executes."""
+    options = ""
+    if os.path.basename(words[0]) == "coverage":
+        words = words[words.index("-m") - 1 :] if "-m" in words else words[1:]
+    for before, word, following in zip(words, words[1:], (*words[2:], ""), strict=False):
+        if word[:1] != "-" or word == "-":
+            if before not in ("-X", "-W"):
+                return options, "", word.removeprefix("-")
+        elif word[:2] not in ("-X", "-W", "--"):
+            letters, is_module, module = word.partition("m")
+            options += letters.partition("c")[0]
+            if is_module or "c" in letters:
+                return options, module or following if is_module else "", ""
+    return options, "", ""
 
 
 def _runs(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
     home, is_shim, name = (path or "").rpartition("/shims/")
     if is_shim:  # of pyenv, which starts the program of that name of a version
-        versions = (_text(f"{cwd}/.python-version") or _text(f"{home}/version")).split()
+        versions = (text_of(f"{cwd}/.python-version") or text_of(f"{home}/version")).split()
         path = f"{home}/versions/{''.join(versions[:1])}/bin/{name}"
     if path is None or not is_executable(path):
         return None
@@ -130,7 +170,7 @@ def _runs(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
         return path
     words = shebang(path)
     if words == ["/bin/sh"]:  # as pip and uv write it for a path that is long
-        words = "".join(_text(path, 4096).split("\n")[1:2]).translate(_SEPARATORS).split()
+        words = "".join(text_of(path, 4096).split("\n")[1:2]).translate(_SEPARATORS).split()
     for word in words[:3]:
         if _is_python(word):
             return word if "/" in word else on_path(word, env)
@@ -142,19 +182,17 @@ def _is_python(path: str) -> bool:
     return name.rstrip("0123456789.") in ("python", "pypy")
 
 
-def _values(name: str, words: Sequence[str], env: Mapping[str, str]) -> Iterator[str]:
-    yield from (word[len(name) + 1 :] for word in words if word.startswith(f"{name}="))
-    yield env.get(name, "")
-
-
-def _of_environment(python: str, env: Mapping[str, str]) -> Iterator[Lead]:
+def _of_environment(python: str, env: Mapping[str, str], options: str) -> Iterator[Lead]:
     """What the `.pth` files of its folders for packages name, themselves or in a module that they import."""
-    for folder in _sites(python, env):
+    for folder in _sites(python, env, options) if "S" not in options else ():
         for path in sorted(f"{folder}/{name}" for name in _listed(folder) if name.endswith(".pth")):
-            for line in _text(path).split("\n"):
+            text = text_of(path)
+            if folder.rpartition("/lib/python3.")[2].partition("/")[0] not in _WITH_MARK:
+                text = text.removeprefix("\ufeff")
+            for line in text.split("\n"):
                 if line.startswith(("import ", "import\t")):
                     module = line[7:].partition(";")[0].strip()
-                    finder = _quoted(_text(f"{folder}/{module}.py"))  # it names packages, `line` a folder
+                    finder = _quoted(text_of(f"{folder}/{module}.py"))  # of packages, `line` of a folder
                     yield from (
                         Lead(path, found) for found in (*_quoted(line), *map(os.path.dirname, finder))
                     )
@@ -168,40 +206,47 @@ def _quoted(text: str) -> Iterator[str]:
         yield from (f"/{part.partition(quote)[0]}" for part in text.split(f"{quote}/")[1:])
 
 
-def _sites(python: str, env: Mapping[str, str]) -> list[str]:
+def _sites(python: str, env: Mapping[str, str], options: str) -> list[str]:
     prefix = os.path.dirname(os.path.dirname(python))
-    settings = _text(f"{prefix}/pyvenv.cfg").replace(" ", "")
+    settings = text_of(f"{prefix}/pyvenv.cfg").replace(" ", "")
     own = [f"{prefix}/lib/{name}/site-packages" for name in _listed(f"{prefix}/lib")] if settings else []
     if settings and "include-system-site-packages=true" not in settings:
         return own
     real = os.path.realpath(python)
     prefix, version = os.path.dirname(os.path.dirname(real)), os.path.basename(real)
-    homes = (prefix, f"{prefix}/local", f"{env.get('HOME', '')}/.local")
+    user = [] if {"I", "s"} & {*options} else [f"{env.get('HOME', '')}/.local"]
+    homes = (prefix, f"{prefix}/local", *user)
     known = [f"{home}/lib/{version}/{name}" for home in homes for name in ("site-packages", "dist-packages")]
     return [*own, *known, f"{prefix}/lib/python3/dist-packages"]
 
 
-def _comes_first(own: str, words: Sequence[str], env: Mapping[str, str], cwd: str, tree: str) -> bool:
-    """Whether Python looks into that folder of the work tree before; True too where nobody can know."""
-    first, texts = [], [_text(f"{tree}/{name}") for name in _SETTINGS]
-    for value in (*_values("PYTHONPATH", words, env), *_values("pythonpath", words, {})):
-        first += [path for path in value.split(":") if path and not os.path.isabs(path)]
-    for n, word in enumerate(words):
-        if _is_python(word):
-            given = [*words[n + 1 : n + 4], ""]
-            first.append("." if "-m" in given or "-c" in given else os.path.dirname(given[0]))
-    if not any(os.path.basename(word) in ("pytest", "py.test") for word in words):
-        texts = []
-    elif not any("importlib" in text for text in (*texts, *words)) and _has_tests(own):
-        return True
-    for text in texts:
-        value = text.partition("pythonpath")[2].lstrip(" =")
-        value = value.partition("]" if value[:1] == "[" else "=")[0]
-        first += [os.path.join(tree, word) for word in value[:1000].translate(_SEPARATORS).strip("[").split()]
-    if own in [os.path.normpath(os.path.join(cwd, path)) for path in first]:
-        return True
-    scripts = [f"{folder}/conftest.py" for folder in {tree, cwd, f"{tree}/tests", f"{tree}/test"}]
-    return any("sys.path" in text for text in (*words, *map(_text, scripts if texts else ())))
+def _first(command: Command, tree: str) -> tuple[list[str], bool] | None:
+    """The folders into which Python looks before those of PYTHONPATH, and whether those of tests are among
+    them. None where nobody can know.
+    """
+    words, (options, module, script) = command.words, _executed(command.words)
+    first, texts, settings, folders = [], [*words], [" ".join(words)], {command.folder, tree}
+    options += "P" if command.env.get("PYTHONSAFEPATH") else ""
+    if not {"I", "P"} & {*options} and (_is_python(words[0]) or os.path.basename(words[0]) == "coverage"):
+        path = os.path.join(command.folder, "" if module else script)
+        first.append(path if os.path.isdir(path) else os.path.dirname(path))
+        texts.append(text_of(path))
+    if is_pytest := any(os.path.basename(word) in ("pytest", "py.test") for word in words):
+        for path in (f"{folder}/{name}" for folder in folders for name in _SETTINGS):
+            lines = text_of(path).split("\n")
+            settings.append("\n".join(line.partition("#")[0] for line in lines if line.lstrip()[:1] != ";"))
+        places = [f"{folder}/{name}" for folder in folders for name in ("", "tests/", "test/")]
+        texts += [text_of(f"{place}conftest.py") for place in places]
+    for part in (part for text in settings for part in text.split("pythonpath")[1:]):
+        sign, value = part.lstrip("\"' ")[:1], part.lstrip("\"'= ")
+        value = value.partition("]" if value[:1] == "[" else "=")[0][:1000] if sign == "=" else ""
+        names = value.translate(_SEPARATORS).strip("[").split()
+        first += [os.path.join(folder, name) for name in names for folder in folders]
+    if any("sys.path" in text for text in texts):
+        return None
+    modes = (part[:16] for text in settings for part in text.split("import-mode")[1:])
+    is_added = is_pytest and not any("importlib" in mode for mode in modes)
+    return [os.path.normpath(path) for path in first], is_added
 
 
 def _has_tests(folder: str) -> bool:
@@ -226,16 +271,8 @@ def _shared(root: str) -> str:
     """The git directory that all work trees of a repository share (gitrepository-layout(5))."""
     own = f"{root}/.git"
     if not os.path.isdir(own):
-        own = os.path.join(root, _text(own, 8192).removeprefix("gitdir:").strip())
-    return os.path.realpath(os.path.join(own, _text(f"{own}/commondir", 8192).strip() or "."))
-
-
-def _text(path: str, limit: int = _LONGEST) -> str:
-    try:
-        text = read(path, limit, follows_links=True).decode(errors="replace")
-    except (OSError, ValueError):
-        return ""
-    return "" if "\0" in text else text
+        own = os.path.join(root, text_of(own, 8192).removeprefix("gitdir:").strip())
+    return os.path.realpath(os.path.join(own, text_of(f"{own}/commondir", 8192).strip() or "."))
 
 
 def _listed(folder: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,22 @@ import pytest
 
 from runner.disk.editable import first_lead, lead
 
+MAKEFILE = """
+PYTHON ?= python
+PYTEST := $(PYTHON) \\
+  -m pytest
+test:
+\tpytest -q
+lint:
+\tgrep -q pytest README  # and not python
+all: lint test
+variable:
+\t@$(PYTEST) -q
+exported:
+\tPYTHONPATH=$(CURDIR)/src pytest
+install:
+\tpip install -e .
+"""
 FINDER = "import __editable___pkg_finder; __editable___pkg_finder.install()"
 
 
@@ -24,13 +41,12 @@ class Place:
         (self.repo / "src" / "pkg" / "__init__.py").touch()
         (self.repo / "tests").mkdir()
         (self.repo / "tests" / "test_it.py").touch()
-        for args in (
-            ("init", "-q"),
-            ("add", "."),
-            ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"),
-            ("worktree", "add", "-q", "--detach", str(self.tree)),
-        ):
-            subprocess.run(("git", *args), cwd=self.repo, check=True, capture_output=True)
+        shutil.copytree(self.repo, self.tree)
+        own = self.repo / ".git" / "worktrees" / "tree"
+        own.mkdir(parents=True)
+        (self.repo / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+        (own / "commondir").write_text("../..\n")  # as `git worktree add` writes it
+        (self.tree / ".git").write_text(f"gitdir: {own}\n")
         self.site = self.venv / "lib" / "python3.12" / "site-packages"
         self.site.mkdir(parents=True)
         (self.venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = false\n")
@@ -119,6 +135,45 @@ def test_what_an_editable_install_leaves_is_known_by_its_files(place: Place, nam
         (True, "python -c 'import pkg'"),
         (False, "git diff --check"),
         (False, "./not-there"),
+        # a word that is a mere argument starts nothing
+        (False, "grep -q pytest README"),
+        (False, "git grep pytest"),
+        (False, "echo python"),
+        (False, "which pytest"),
+        (False, "sh -c 'grep -q python README && echo \"pytest; python\" # pytest'"),
+        (False, "sh -c 'command -v pytest'"),
+        (False, "timeout -k 5 60 grep -q pytest README"),
+        (False, "make lint"),
+        (False, "sh -c 'python --version; python -m compileall -q src'"),
+        # what a shell or a launcher starts
+        (True, "bash -euo pipefail -c 'exec pytest | cat'"),
+        (True, "sh -c 'if true; then pytest; fi'"),
+        (True, "make all"),
+        (True, "make -s lint all"),
+        (True, "make VAR=1 variable"),
+        (True, "make no-rule"),
+        (False, "make exported"),
+        (True, "sh ci/calls.sh"),
+        # options of Python
+        (False, "python -S tests/test_it.py"),
+        (True, "env PYTHONPATH=src python -I -m pytest"),
+        (True, "env PYTHONPATH=src python -E tests/test_it.py"),
+        (True, "python -Wignore -X dev -m pytest"),
+        # what comes first
+        (True, "env PYTHONPATH={repo}/src:src pytest"),
+        (True, "env PYTHONPATH=../../repo/src pytest"),
+        (False, "env PYTHONPATH=$ROOT/src pytest"),
+        (False, "sh -c 'export PYTHONPATH=src; pytest'"),
+        (False, "sh -c 'cd src && python -m pytest ../tests'"),
+        (True, "sh -c '(cd src); python -m pytest'"),
+        (False, "python ci/paths.py"),
+        # what installs the tree before
+        (False, "sh -c 'pip install -q -e . && pytest'"),
+        (False, "sh -c 'python -m pip install -e \".[test]\"; python -m pytest'"),
+        (False, "make install variable"),
+        (True, "sh -c 'pip install -e ../other && pytest'"),
+        (True, "sh -c 'pip install pytest && pytest'"),
+        (True, "sh -c 'pytest && pip install -e .'"),
     ],
 )
 def test_the_words_of_a_check_say_what_it_imports_first(place: Place, led: bool, argv: str) -> None:
@@ -126,8 +181,10 @@ def test_the_words_of_a_check_say_what_it_imports_first(place: Place, led: bool,
     (place.tree / ".venv").symlink_to(place.venv)
     place.write("ci/test.sh", "#!/bin/sh\n# PYTHONPATH=src would be better\nexec pytest\n")
     (place.tree / "ci" / "test.sh").chmod(0o755)
-    place.write("Makefile", "test:\n\tpytest -q\n")
-    for name in ("uv", "poetry", "tox", "ruff"):
+    place.write("ci/calls.sh", "./ci/test.sh\n")
+    place.write("ci/paths.py", "import sys\nsys.path.insert(0, 'src')\n")
+    place.write("Makefile", MAKEFILE)
+    for name in ("uv", "poetry", "tox", "ruff", "pip"):
         place.program(name, f"#!{place.venv}/bin/python\n")
     words = argv.format(repo=place.repo, venv=place.venv)
     assert place.led(*shlex.split(words)) == ("src" if led else None)
@@ -146,6 +203,17 @@ def test_the_words_of_a_check_say_what_it_imports_first(place: Place, led: bool,
         ("src/pkg/tests/test_it.py", "", False),
         ("src/pkg/test_it.py", "", False),
         ("Makefile", "test:\n\tPYTHONPATH=src pytest\n", True),
+        ("Makefile", "export PYTHONPATH := src\ntest:\n\tpytest\n", True),
+        (
+            "pyproject.toml",
+            '# pythonpath = ["lib"] was wrong\n[tool.pytest.ini_options]\npythonpath = ["src"]\n',
+            False,
+        ),
+        ("pyproject.toml", '# pythonpath = ["src"]\n[tool.pytest.ini_options]\naddopts = "-q"\n', True),
+        ("pyproject.toml", "[tool.pytest.ini_options]\ntestpaths = 't' # pythonpath = ['src']\n", True),
+        ("pyproject.toml", "[tool.pytest]\nini_options = { pythonpath = ['src'] }\n", False),
+        ("setup.cfg", "# the pythonpath\n[tool:pytest]\n; pythonpath = lib\npythonpath = src\n", False),
+        ("pytest.ini", "[pytest]\n; pythonpath = src\n", True),
     ],
 )
 def test_what_pytest_puts_first_is_known(place: Place, name: str, text: str, led: bool) -> None:
@@ -158,11 +226,54 @@ def test_what_pytest_puts_first_is_known(place: Place, name: str, text: str, led
         assert place.led("pytest", "--import-mode=importlib") == "src"
 
 
+@pytest.mark.parametrize(
+    ("led", "text"),
+    [
+        (False, "pytest"),
+        (True, ". {venv}/bin/activate && pytest"),
+        (True, "source {venv}/bin/activate; python -m pytest"),
+        (True, "PATH={venv}/bin:$PATH pytest"),
+        (True, "export PATH={venv}/bin:$PATH; exec pytest"),
+        (True, "VIRTUAL_ENV={venv} poetry run pytest"),
+        (True, ". .venv/bin/activate && pytest"),
+        (True, "PATH=.venv/bin:$PATH; pytest"),
+        (True, 'exec "$PWD"/.venv/bin/python -m pytest'),
+        (True, "timeout 60 .venv/bin/python -m pytest"),
+        (False, "echo . {venv}/bin/activate; pytest"),
+        (False, "(. {venv}/bin/activate); pytest"),
+        (False, ". gone/bin/activate; pytest"),
+    ],
+)
+def test_a_shell_can_choose_the_environment_itself(place: Place, led: bool, text: str) -> None:
+    place.installed(f"{place.repo}/src")
+    (place.tree / ".venv").symlink_to(place.venv)
+    other = place.repo.parent / "other"
+    other.mkdir()
+    for name in ("pytest", "python", "poetry"):
+        (other / name).write_text("#!/bin/sh\n")
+        (other / name).chmod(0o755)
+    words = ["bash", "-c", text.format(venv=place.venv)]
+    assert place.led(*words, PATH=f"{other}:/usr/bin:/bin") == ("src" if led else None)
+    (place.repo / ".venv").mkdir()
+    (place.repo / ".venv" / "bin").symlink_to(place.venv / "bin")
+    is_of_tree = ".venv" in text.replace("{venv}", "")
+    env = {"PATH": f"{other}:/usr/bin:/bin"}
+    apart = lead(words, env, str(place.repo), is_apart=True)
+    assert (apart is not None) == (led and not is_of_tree), "a tree to be made has no environment yet"
+
+
 def test_a_flat_layout_is_found_first_by_the_module_and_not_by_the_script(place: Place) -> None:
     place.installed(str(place.repo))
+    place.program("coverage", f"#!{place.venv}/bin/python\n")
     assert place.led("pytest") == "."
     assert place.led("python", "-m", "pytest") is None
     assert place.led("python", "-m", "unittest") is None
+    for words in ("coverage run -m pytest", "coverage run --source tests -m pytest", "python -mpytest"):
+        assert place.led(*words.split()) is None
+    for words in ("coverage run tests/test_it.py", "python -I -m pytest", "python -P -m pytest"):
+        assert place.led(*words.split()) == "."
+    assert place.led("python", "-m", "pytest", PYTHONSAFEPATH="1") == "."
+    assert place.led("pytest", PYTHONPATH="lib:") is None, "nothing is the folder where it is started"
     place.write("tests/__init__.py")
     assert place.led("pytest") is None
 
@@ -241,6 +352,41 @@ def test_other_repositories_and_folders_that_are_gone_are_no_other_checkout(
     place.installed("")
     env = {**place.env, "PYTHONPATH": f"{place.repo}/src"}
     assert first_lead([["pytest"]], env, str(place.repo), is_apart=True) is None, "it may not be passed on"
+
+
+@pytest.mark.parametrize(("version", "led"), [("12", False), ("13", True)])
+def test_a_byte_order_mark_is_read_over_by_the_pythons_that_do(place: Place, version: str, led: bool) -> None:
+    """https://docs.python.org/3/whatsnew/3.13.html"""
+    site = place.site.parents[1] / f"python3.{version}" / "site-packages"
+    site.mkdir(parents=True, exist_ok=True)
+    (site / "pkg.pth").write_text(f"\ufeff{place.repo}/src\n")
+    assert place.led("pytest") == ("src" if led else None)
+
+
+def test_no_words_lead_nowhere(place: Place) -> None:
+    assert lead([], place.env, str(place.tree)) is None
+    for words in (
+        [""],
+        ["sh"],
+        ["sh", "-c"],
+        ["sh", "-c", "'"],
+        ["env"],
+        ["make"],
+        ["make", ""],
+        ["python", ""],
+    ):
+        assert place.led(*words) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["all:\n" + "\t$(MAKE) all x\n" * 4000, "A=$(B)$(B)$(B)\nB=$(A)$(A)\nall:\n" + "\t$(A)\n" * 9000],
+)
+def test_a_makefile_that_calls_itself_does_not_hold_the_reader_up(place: Place, text: str) -> None:
+    place.installed(f"{place.repo}/src")
+    place.write("Makefile", text)
+    assert place.led("make") is None
+    assert place.led("sh", "-c", "env " * 5000 + "pytest") == "src"
 
 
 def test_a_check_in_place_is_led_to_another_work_tree_of_the_user(place: Place) -> None:
