@@ -29,8 +29,7 @@ def run_answer(args: Namespace) -> int:
     from runner.usecases import control, logs
 
     run = run_named(args.run)
-    text = _stdin() if args.text == "-" else args.text
-    question = control.answer(run, args.question, text, actor="user")
+    question = control.answer(run, args.question, _text(args.text), actor="user")
     if args.format == "json":
         shown = logs.asked(run, run.read_manifest())
         emit(next(one for one in shown if one.id == question.id).to_json())
@@ -39,8 +38,8 @@ def run_answer(args: Namespace) -> int:
     return ExitStatus.OK
 
 
-def _stdin() -> str:
-    data = sys.stdin.buffer.read(_LONGEST_ANSWER + 1)
+def _text(word: str) -> str:
+    data = sys.stdin.buffer.read(_LONGEST_ANSWER + 1) if word == "-" else os.fsencode(word)
     if len(data) > _LONGEST_ANSWER:
         raise UsageError(f"the answer has more than {_LONGEST_ANSWER:,} bytes")
     try:

@@ -192,7 +192,10 @@ def _failed(error: RunnerError) -> types.CallToolResult:
 
 
 def _result(value: Json, *, is_error: bool) -> types.CallToolResult:
-    text = json.dumps(value, ensure_ascii=False)
+    # Half a pair, as in an answer, has no UTF-8: the package would end over it.
+    text = json.dumps(value, ensure_ascii=False).encode(errors="replace").decode()
     return types.CallToolResult(
-        content=[types.TextContent(type="text", text=text)], structured_content=dict(value), is_error=is_error
+        content=[types.TextContent(type="text", text=text)],
+        structured_content=json.loads(text),
+        is_error=is_error,
     )

@@ -141,16 +141,15 @@ class Children:
         """
         open_now = 0
         for question in questions.of_run(self._run):
-            is_over = question.is_due and self._expire(question.id)
-            if is_over:
+            if question.is_due and self._expire(question.id):
                 question = questions.read(self._run, question.id)
             open_now += question.is_open
             if self._asked.get(question.id) != question.status and told(question):
                 self._asked[question.id] = question.status
                 shown = question.prompt[:200]
                 self._log.note("question", id=question.id, status=question.status, prompt=shown)
-            if is_over:
-                expired(question)
+                if question.status == "expired":  # also where an owner before us was killed over it
+                    expired(question)
         return open_now
 
     def _expire(self, question_id: str) -> bool:

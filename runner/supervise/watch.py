@@ -118,6 +118,8 @@ class Watch:
         if session.look(seen.thread_id, owner.env):
             limits.note_life()
         children, asked = owner.children.found(), owner.children.questions(self.intents.expired, self._told)
+        if (children, asked) != (owner.manifest.children, owner.manifest.questions_open):
+            self._shown = ()  # who writes the manifest before the next refresh shows what is no more
         owner.manifest = owner.manifest.replace(children=children, questions_open=asked)
         told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
         shown = (*told, session.usage, session.contexts, children, asked)

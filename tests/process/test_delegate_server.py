@@ -17,6 +17,9 @@ from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.state import questions
+from runner.state.store import RunDir
+
 QUESTIONS = {"delegate.question.enqueue", "delegate.question.poll", "delegate.question.answer"}
 EVERY = {"delegate.status", "delegate.pause", "delegate.cancel", "delegate.spawn"} | QUESTIONS
 NEVER = ".runs/work/cli/20260101T000000000Z-00000000/manifest.json"
@@ -475,6 +478,19 @@ def test_a_question_to_a_parent_that_is_over_is_refused_and_an_old_answer_is_sti
             assert below.call(poll, parent_manifest_path=path, question_id=answered)["answer"] == "Blue."
             assert below.code(poll, parent_manifest_path=path, question_id=open_still) == "parent_over"
             assert child.status()["status"] == "running"
+
+
+def test_half_a_character_in_an_answer_ends_no_server(repo: Repo) -> None:
+    family(repo)
+    run = repo.start()
+    with served(repo, run=run) as server:
+        question = asked(run, server, run)
+        questions.answer(RunDir(str(repo.root), run.task, run.id), question, "caf\udce9", by="user")
+        poll = {"parent_manifest_path": path_of(run), "question_id": question}
+        for _ in range(2):
+            assert server.call("delegate.question.poll", **poll)["answer"] == "caf?"
+        (told,) = server.call("delegate.status", manifest_path=path_of(run))["questions"]
+        assert told["answer"] == "caf\ufffd"
 
 
 def test_a_parent_killed_with_its_supervisor_is_over_for_the_child_that_asks(repo: Repo) -> None:

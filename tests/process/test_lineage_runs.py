@@ -16,6 +16,9 @@ from support.processes import kill, look, signal_exactly
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
+from runner.state import questions
+from runner.state.store import RunDir
+
 
 @pytest.fixture(autouse=True)
 def end_all(repo: Repo) -> Iterator[None]:
@@ -420,3 +423,30 @@ def test_a_wait_of_its_owner_does_not_slow_the_expiry_of_a_question(repo: Repo) 
     run.asks("Which?", expires_in_s=0.5, on_expiry="fail")
     assert run.wait()["reason"]["code"] == "question_expired"
     assert monotonic() - begun < 10
+
+
+def test_a_question_that_expires_at_once_is_not_shown_as_open_in_the_pause_that_it_brings(repo: Repo) -> None:
+    family(repo)
+    run = repo.start()
+    wait_until(lambda: run.on_disk()["thread_id"] is not None)  # just written, so not again for a while
+    run.asks("Which?", expires_in_s=0.3, on_expiry="pause")
+    wait_until(lambda: run.on_disk()["status"] == "paused")
+    wait_until(lambda: run.on_disk()["questions_open"] == 0)
+
+
+def test_an_expiry_counts_also_where_the_owner_that_wrote_it_was_killed_over_it(repo: Repo) -> None:
+    family(repo)
+    run = repo.start()
+    question = run.asks("Which?", on_expiry="fail")
+    wait_until(lambda: run.on_disk()["questions_open"] == 1)
+    questions.expire(RunDir(str(repo.root), run.task, run.id), question)  # and no more than that
+    assert run.wait()["reason"]["code"] == "question_expired"
+
+
+def test_an_answer_that_is_no_text_is_refused(repo: Repo) -> None:
+    family(repo)
+    run = repo.start()
+    question = run.asks("Which?")
+    done = repo.cli("answer", run.id, question, "caf\udce9", "--format", "json")
+    assert (done.status, done.error["code"]) == (2, "usage")
+    assert repo.json("answer", run.id, question, "caf\u00e9")["answer"] == "caf\u00e9"
