@@ -66,6 +66,8 @@ ALIASES = {"ls": "list", "ps": "list", "show": "status", "tail": "logs", "run": 
 
 _WAITED_FOR: list[int] = []
 """The standard streams that did not block before."""
+_JUDGES = frozenset(("check", "doctor", "retry", "start", "verify", "wait"))
+"""The verbs whose exit status is a verdict."""
 _NOT_OURS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM),
     *(errno.EROFS, errno.EIO, errno.EISDIR, errno.ENOTDIR, errno.ENXIO),
@@ -112,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _stand_upright()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--format=json" in words or "--json" in words or ("--format", "json") in pairwise(words)
+    judges = not _JUDGES.isdisjoint(ALIASES.get(word, word) for word in words[:1])
+    status: int = ExitStatus.GAVE_UP_WAITING if judges else ExitStatus.OK
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -122,9 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         _tell(": ".join(("interrupted", *map(str, interrupt.args))))
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output is gone (`runner logs X | head`): not an error, and no one to tell.
-        _drop_stdout()
-        return ExitStatus.OK
+        # The reader of our output is gone (`runner logs X | head`): not an error, and no one to tell. Nor is
+        # it a success of what has not ended.
+        pen.drop(1)
+        return status
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else ExitStatus.INVALID
     except OSError as error:
@@ -258,7 +263,7 @@ def _report(error: RunnerError, as_json: bool) -> int:
             pen.document(dumps({"error": body}, ensure_ascii=sys.stdout.encoding != "utf-8"))
             sys.stdout.flush()
         except OSError:
-            _drop_stdout()
+            pen.drop(1)
             return _report(error, as_json=False)
     else:
         _tell(f"{pen.paint('error:', 'red', sys.stderr)} {error.message}")
@@ -274,15 +279,11 @@ def _tell(line: str) -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        _drop_stdout()  # else the interpreter tries again at its end, and takes another exit status
+        pen.drop(1)  # else the interpreter tries again at its end, and takes another exit status
     try:
         pen.tell(line)
     except OSError:
         pass
-
-
-def _drop_stdout() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _report_bug(error: Exception, as_json: bool) -> int:

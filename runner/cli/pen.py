@@ -43,10 +43,23 @@ def say(text: str, *, end: str = "\n", flush: bool = False) -> None:
 
 
 def tell(text: str = "", *, end: str = "\n") -> None:
-    """Talk, for people, on stderr; what stdout was given before is out before."""
-    sys.stdout.flush()
-    _write(sys.stderr, cleaned(text) + end)
-    sys.stderr.flush()
+    """Talk, for people, on stderr; what stdout was given before is out before. Whoever reads neither any more
+    stops nothing: the exit status is the verdict.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop(1)
+    try:
+        _write(sys.stderr, cleaned(text) + end)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        drop(2)
+
+
+def drop(fd: int) -> None:
+    """Nobody reads that stream: what it was given and is given goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
 def note(text: str) -> None:

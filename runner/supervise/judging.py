@@ -170,13 +170,16 @@ def _last_message(owner: Owner) -> str | None:
 
 
 def _earlier_checks(owner: Owner) -> tuple[Check, ...]:
-    """The checks of the attempts before this one."""
+    """The checks of the attempts before this one, and of before the first."""
     earlier: list[Check] = []
     since: list[Check] = []
     for event in read_events(owner.run.events):
         if event.get("type") == "checked":
             with contextlib.suppress(ValueError):
                 since.append(Check.from_json(event))
+        elif event.get("type") == "baseline":
+            with contextlib.suppress(ValueError):
+                earlier.append(Check.from_json({**event, "tail": ""}))
         elif event.get("type") == "retried":
             earlier += since
             since.clear()

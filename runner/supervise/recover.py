@@ -63,6 +63,11 @@ class _Cancelled(Value):
     reason: str
 
 
+class _Baseline(Value):
+    argv: tuple[str, ...]
+    exit_code: int | None
+
+
 class _Exited(Value):
     exit_code: int | None
     signal: int | None
@@ -105,6 +110,9 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
     kind, at = event.get("type"), _At.from_json(event).at
     if kind == "created":
         return manifest.replace(created_at=at)
+    if kind == "baseline":
+        check, before = _Baseline.from_json(event), manifest.failed_before or ()
+        return manifest.replace(failed_before=before if check.exit_code == 0 else (*before, check.argv))
     if kind == Event.STARTED:
         begun, of_attempt = _Started.from_json(event), _OfAnAttempt.from_json(event)
         manifest = manifest.replace(cgroup=begun.cgroup)

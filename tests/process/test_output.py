@@ -162,6 +162,37 @@ def test_the_logs_of_a_pipe_that_is_closed_end_without_a_word(repo: Repo) -> Non
         assert done.stdout.count(b"\n") == 1
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("start --task work --wait 2> >(:)", (6,)),
+        ("start --task work --wait | :", (6, 75)),
+        ("start --task work --wait 2>&1 | :", (6, 75)),
+        ("start --task work --wait --format json | :", (6, 75)),
+        ("run --task work --follow | :", (6, 75)),
+        ("retry @latest --wait | :", (6, 75)),
+        ("wait @latest | :", (6, 75)),
+        ("verify work | :", (6, 75)),
+        ("verify work --format json 2>&1 | :", (6, 75)),
+    ],
+)
+def test_no_verdict_is_lost_with_its_reader(
+    repo: Repo, words: str, status: tuple[int, ...], unbuffered: str
+) -> None:
+    repo.quick_codex()
+    repo.task("verify = [['sh', '-c', 'head -c 300000 /dev/zero | tr \\\\0 x; exit 1']]")
+    if "@latest" in words:
+        repo.start().wait()
+    command = f'set -o pipefail; "{RUNNER}" {words}'
+    env = {**repo.env, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", command], cwd=repo.root, env=env, capture_output=True, timeout=60)
+    assert done.returncode in status, done
+    if words.startswith("start --task work --wait"):
+        assert repo.runs()[0].on_disk()["status"] == "rejected", "it was waited for"
+    repo.end_all()
+
+
 def test_followed_logs_show_all_of_it_and_end_with_the_run(repo: Repo) -> None:
     repo.waiting_codex(after='for n in $(seq 500); do echo "{\\"n\\":$n}"; done')
     run = repo.task().start()

@@ -302,6 +302,13 @@ def test_what_failed_before_the_agent_can_be_recorded_instead(repo: Repo) -> Non
     assert told in repo.cli("report", run.id).stdout.replace("\n", " ")
     assert run.ask("report").json()["failed_before"] == [checks[0], checks[2]]
 
+    (repo.root / "agents").touch()
+    repo.task("verify = [['test', '-e', 'agents']]")
+    repo.quick_codex(before="rm agents")
+    broken = repo.start("--baseline")
+    assert broken.ask("wait").json()["status"] == "rejected"
+    assert "REGRESSION" in json.loads(broken.file("result.json"))["failure_codes"]
+
     assert repo.cli("start", "--task", "work", "--baseline", "later").status == 2
     assert repo.start().wait()["failed_before"] is None
 

@@ -69,6 +69,17 @@ def test_gaps_are_added_up(run: RunDir) -> None:
     assert rebuild(run, an_invocation()).suspended_seconds == 64.5
 
 
+@pytest.mark.parametrize(
+    ("seen", "failed"), [({"a": 1, "b": 0, "c": None}, (("a",), ("c",))), ({"b": 0}, ()), ({}, None)]
+)
+def test_the_checks_that_failed_before_the_agent_are_known_again(
+    run: RunDir, seen: dict[str, int | None], failed: tuple[tuple[str, ...], ...] | None
+) -> None:
+    told = [("baseline", {"argv": [name], "exit_code": code}) for name, code in seen.items()]
+    written(run, CREATED, *told, ("baseline", {"argv": 5}), STARTED)
+    assert rebuild(run, an_invocation()).failed_before == failed
+
+
 def test_a_paused_run_is_paused(run: RunDir) -> None:
     written(run, CREATED, STARTED, ("paused", {}))
     assert rebuild(run, an_invocation()).phase is Phase.PAUSED
