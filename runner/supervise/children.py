@@ -34,6 +34,7 @@ class Children:
         self._log = log
         self._known: tuple[Lineage, ...] = ()
         self._asked: dict[str, str] = {}
+        self._over: set[str] = set()
 
     def begin(self, *, is_new: bool) -> None:
         """At the start of its supervision, or after a takeover."""
@@ -144,12 +145,15 @@ class Children:
             if question.is_due and self._expire(question.id):
                 question = questions.read(self._run, question.id)
             open_now += question.is_open
-            if self._asked.get(question.id) != question.status and told(question):
+            known = self._asked.get(question.id)
+            if known != question.status and told(question):
                 self._asked[question.id] = question.status
                 shown = question.prompt[:200]
                 self._log.note("question", id=question.id, status=question.status, prompt=shown)
-                if question.status == "expired":  # also where an owner before us was killed over it
-                    expired(question)
+            # Also where an owner before us was killed over it, and whether or not it could be told.
+            if question.status == "expired" != known and question.id not in self._over:
+                self._over.add(question.id)
+                expired(question)
         return open_now
 
     def _expire(self, question_id: str) -> bool:
