@@ -222,7 +222,8 @@ class UnitReader(FieldReader):
             self.end_unit()
             self.outer = key or ""
             if self.not_now is None or line.level <= self.not_now.level:
-                self.not_now = line if line.level > 1 and dropped.HEADING.match(line.text) else None
+                is_late = dropped.is_title(line.text) or (line.level > 1 and dropped.HEADING.match(line.text))
+                self.not_now = line if is_late else None
             if line.level == 1 and "title" not in self.data:
                 self.data["title"] = line.text
             elif line.text.lower().startswith("phase"):
@@ -231,7 +232,8 @@ class UnitReader(FieldReader):
         if key:
             self.open(key, line)
             return
-        if key is None and near_field(line.text) and len(line.text.split()) <= 3:
+        hidden = (field_of(dropped.unmarked(line.text)) or "").partition(":")[0] in DECISIVE
+        if key is None and (hidden or (near_field(line.text) and len(line.text.split()) <= 3)):
             self.doubt(line, f"{found(line.text)} is no known field{near_field(line.text)}")
         self.prose[line.number] = line.number, None
 
@@ -379,16 +381,17 @@ class UnitReader(FieldReader):
         return depth == field.depth and (not field.items or not line.is_first)
 
     def is_aside(self, field: Field, line: PageLine, box: str | None, text: str) -> bool:
-        """Whether a line below `Files` is prose: what an item says below its file, and a list of its own."""
+        """Whether a line is prose: what an item says below its file, or a list of its own behind a gap."""
         below = field.below[0] if field.below is not None and line.depth > field.below[0] else field.depth
         is_below = field.is_over or (field.has_list and line.depth > below + 1)
-        if field.name != "files" or not (is_below or (line.begins_list and field.items)):
+        is_apart = line.begins_list and (box is not None or not self.rows[line.number - 2].strip())
+        if field.name not in ("files", "depends_on") or not (is_below or (is_apart and field.items)):
             return False
-        files = files_in(text)
+        files = files_in(text) if field.name == "files" else "is" if references(text, self.kind) else ""
         if files == "exception" or (files == "is" and not is_below):
             return False
         if files == "is" or (files and box is None and not is_below):
-            self.doubt(line, f"{found(text)} stands below `Files`: is it one of them?")
+            self.doubt(line, f"{found(text)} stands below `{field.name}`: is it one of them?")
         if is_below and not field.is_over and field.items:
             self.prose[field.items[-1][0]] = field.items[-1][0], None
         field.is_over = field.is_over or not is_below
