@@ -106,6 +106,22 @@ class Usage(Value):
         return sum(known) if known else None
 
 
+class Price(Value):
+    """Of a million tokens each, in the currency of whoever wrote it."""
+
+    input: float
+    cached: float
+    """Of input that the service had cached; it is not paid as `input` as well."""
+    output: float
+
+    def total(self, usage: Usage) -> float | None:
+        """None where not all of the counts are known."""
+        read, cached, written = usage.input_tokens, usage.cached_input_tokens, usage.output_tokens
+        if read is None or cached is None or written is None:
+            return None
+        return (max(0, read - cached) * self.input + cached * self.cached + written * self.output) / 1e6
+
+
 class Agreement(StrEnum):
     """Whether a setting was as declared; `unverified` where the program does not say."""
 
@@ -274,6 +290,7 @@ class Model(Value):
     runtime: str | None = None
     reasoning_effort: str | None = None
     provider: str | None = None
+    price: Price | None = None
 
 
 class RuntimeSettings(Value):

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "show what a run did, readable and redacted"),
     "verify": ("recheck", "run the checks of a task, or of a finished run again, without an agent"),
     "report": ("review", "show what a run came to: claims beside evidence"),
+    "stats": ("stats", "show what finished runs came to and cost, by task, model or day"),
     "diff": ("review", "show the run's changes as a patch"),
     "accept": ("review", "merge the changes of a run with its own work tree into yours"),
     "discard": ("review", "remove such a work tree; its changes are kept as a patch"),

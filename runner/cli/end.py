@@ -32,7 +32,7 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
     rows = (
         ("hint", hint),
         ("changes", fate.in_words(run, m) if m.plan is not None else _change(known)),
-        ("took", ", ".join(filter(None, (_took(m), tokens_text(m), _attempts(m))))),
+        ("took", ", ".join(filter(None, (_took(m), tokens_text(m), _cost(m), _attempts(m))))),
         ("next", " | ".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )
     first = f"{status_word(m.status, _WIDTH, stream)}{indented('; '.join(_came_to(m, known)), _WIDTH)}"
@@ -78,6 +78,10 @@ def _took(m: Manifest) -> str | None:
     ]
     whole = about(parse_timestamp(m.ended_at) - parse_timestamp(m.started_at))
     return whole + (f" ({', '.join(aside)})" if aside else "")
+
+
+def _cost(m: Manifest) -> str | None:
+    return None if m.cost is None else f"price {m.cost:,.4f}"
 
 
 def _attempts(m: Manifest) -> str | None:

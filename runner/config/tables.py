@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 
 from runner.config import values
 from runner.config.kinds import (
+    Amount,
     Branch,
     Commands,
     CommitMessage,
@@ -178,6 +179,14 @@ class TaskTable(DefaultsTable):
     files: list[Text] | None = meaning("Files or globs that are named to the agent, not pasted.")
 
 
+class PriceTable(Table):
+    """Of a million tokens each, in any one currency."""
+
+    input: Amount = meaning("Of input that was not cached.")
+    cached: Amount = meaning("Of input that the service had cached.")
+    output: Amount = meaning("Of output.")
+
+
 class ModelTable(Table):
     """Named model settings."""
 
@@ -187,6 +196,7 @@ class ModelTable(Table):
     provider: Text | None = meaning(
         f"Who serves the model. For kay one of: {', '.join(values.PROVIDERS)} (alias ocg)."
     )
+    price: PriceTable | None = meaning("What tokens cost, for `runner stats` and the end of a run.")
 
 
 class SandboxTable(Table):

@@ -36,7 +36,7 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     "defaults": _SHARED,
     "tasks": (*_TEXTS, *_SHARED),
     "runtimes": ("version",),
-    "models": ("model", "reasoning_effort"),
+    "models": ("model", "reasoning_effort", "price"),
     "sandboxes": (),
     "delegation": ("enabled", "tools", "max_depth", "max_children", "tasks", "on_parent_end", "skills"),
     "recovery": None,

@@ -239,7 +239,8 @@ def _of_checks(choice: Choice, found: Found) -> dict[str, Any]:
 def _of_model(model: Model | None) -> dict[str, Any]:
     if model is None:
         return {"model": None, "model_name": None, "reasoning_effort": None}
-    return {"model": model.model, "model_name": model.name, "reasoning_effort": model.reasoning_effort}
+    names = ("model", "reasoning_effort", "price")
+    return {"model_name": model.name, **{name: getattr(model, name) for name in names}}
 
 
 def _variables(found: Found, manifest: str) -> dict[str, str]:

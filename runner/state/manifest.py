@@ -11,6 +11,7 @@ import time
 from runner.errors import ManifestNewer
 from runner.model import (
     SCHEMA_VERSION,
+    Agreement,
     Conformance,
     Delegation,
     Identity,
@@ -18,6 +19,7 @@ from runner.model import (
     Lineage,
     Outcome,
     Phase,
+    Price,
     Reason,
     Usage,
 )
@@ -174,11 +176,20 @@ class Manifest(Value):
     """The checks that failed before its agent began; None where they were not run then."""
     sessions: tuple[str, ...] = ()
     """See `Invocation`."""
+    price: Price | None = None
+    """What its tokens cost each, as the settings said at its start."""
 
     @property
     def status(self) -> str:
         """The phase, or the outcome once the run is done."""
         return status(self.phase, self.outcome)
+
+    @property
+    def cost(self) -> float | None:
+        """What its tokens cost; None where that is not known, also of a model other than the declared one."""
+        seen = None if self.conformance is None else self.conformance.model
+        is_other = seen is not None and seen.verdict is Agreement.DRIFT
+        return None if self.price is None or is_other or self.rehearsal else self.price.total(self.usage)
 
     @property
     def is_done(self) -> bool:
@@ -282,6 +293,7 @@ def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
         retry_of=invocation.retry_of,
         login_shell_loses=invocation.login_shell_loses,
         sessions=invocation.sessions,
+        price=invocation.price,
     )
 
 

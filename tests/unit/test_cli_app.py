@@ -110,8 +110,8 @@ def test_the_version_is_that_of_the_package(word: str, capfd: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("statsu", "perhaps you meant `runner status`"),
-        ("stat", "perhaps you meant `runner start`"),
+        ("statuss", "perhaps you meant `runner status`"),
+        ("startt", "perhaps you meant `runner start`"),
         ("xyzzy", "`runner --help` lists the commands"),
         ("--frobnicate", "`runner --help` lists the commands"),
         ("", "`runner --help` lists the commands"),

@@ -141,6 +141,7 @@ LATER = {
     "login_shell_loses": [],
     "failed_before": None,
     "sessions": [],
+    "price": None,
 }
 LATER_OF_AN_ATTEMPT = {
     "how": "first",
