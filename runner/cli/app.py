@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("runs", "show the state of a run, checked against its processes"),
     "wait": ("runs", "wait until runs are done"),
     "events": ("events", "tell what became of all runs here, as it comes"),
+    "inbox": ("events", "show what waits for a person, each with the command that settles it"),
     "logs": ("logs", "show what a run did, readable and redacted"),
     "verify": ("recheck", "run the checks of a task, or of a finished run again, without an agent"),
     "report": ("review", "show what a run came to: claims beside evidence"),

@@ -1,4 +1,4 @@
-"""The verb `events`."""
+"""The verbs over all runs that wait for something: events, inbox."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from runner.cli.parser import Namespace, Parser, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
 from runner.text.words import count, one_line
-from runner.usecases import events, find
+from runner.usecases import events, find, inbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.model import Json
+
+
+_LONGEST = 500
+"""Characters of a question."""
 
 
 def add_events(parser: Parser) -> None:
@@ -50,6 +54,27 @@ def run_events(args: Namespace) -> int:
         emit({"events": fitting, "last": found[-1]["seq"] if found else args.since or 0})
     for event in fitting if args.format == "text" else ():
         pen.say(_text(event))
+    return ExitStatus.OK
+
+
+def add_inbox(parser: Parser) -> None:
+    parser.add_argument("--wait", action="store_true", help="return as soon as something waits")
+    parser.examples("runner inbox", "runner inbox --wait --format json")
+
+
+def run_inbox(args: Namespace) -> int:
+    root = find.find_root(here())
+    items = inbox.wait(root, _pause) if args.wait else inbox.waiting(root)
+    if args.format == "json":
+        emit({"items": [item.to_json() for item in items]})
+        return ExitStatus.OK
+    if not items:
+        pen.tell("nothing waits for you")
+    for item in items:
+        told = f"{item.run_id}  {item.task_id}  " if item.run_id else ""
+        pen.say(f"{pen.paint(f'{item.kind:<9}', 'bold')} {told}{one_line(item.text, _LONGEST)}")
+        for command in item.commands:
+            pen.say(f"{'':<9} {command}")
     return ExitStatus.OK
 
 

@@ -115,6 +115,11 @@ class FeedReader:
         except OSError:
             return
 
+    def skip(self) -> None:
+        """Passes over what is there."""
+        for _ in self.new():
+            pass
+
 
 class _Lock:
     """Of all writers. A sandboxed agent sees `.runs` read-only, and a file that is not to be read cannot be

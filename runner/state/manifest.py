@@ -208,6 +208,18 @@ class Manifest(Value):
         except (KeyError, TypeError):
             return False
 
+    @property
+    def plan_stop(self) -> Reason | None:
+        """Why its plan goes no further before a person acts; None where that is not so."""
+        breaker = None if self.plan is None else self.plan.get("breaker")
+        if not isinstance(breaker, dict):
+            return None
+        if self.has_open_breaker:
+            return Reason("breaker_open", f"{breaker.get('failures')} batches failed in a row")
+        if not isinstance(parked := breaker.get("parked"), dict):
+            return None
+        return Reason(str(parked.get("code")), str(parked.get("message")))
+
     def with_last_attempt(self, **changes: Any) -> Manifest:
         """A copy with these changes of its last attempt."""
         *former, last = self.attempts

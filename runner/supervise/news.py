@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runner.model import Json
+    from runner.model import Json, Reason
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
     from runner.supervise.sealing import Cleaner
@@ -45,23 +45,12 @@ def ended(run: RunDir, manifest: Manifest) -> bool:
     """That it is done, and what it left for a person to decide. Of one that never began its starter knows."""
     if manifest.started_at is None:
         return True
-    reason = None if manifest.reason is None else _short(manifest.reason.to_json())
-    is_told = _tell(run, manifest, feed.ENDED, at=manifest.ended_at, reason=reason)
-    if (stop := stopped(manifest)) is not None:
-        is_told = _tell(run, manifest, feed.PARKED, reason=stop) and is_told
+    is_told = _tell(run, manifest, feed.ENDED, at=manifest.ended_at, reason=_short(manifest.reason))
+    if (stop := manifest.plan_stop) is not None:
+        is_told = _tell(run, manifest, feed.PARKED, reason=_short(stop)) and is_told
     elif leaves_tree(manifest):
         is_told = _tell(run, manifest, feed.UNDECIDED) and is_told
     return is_told
-
-
-def stopped(manifest: Manifest) -> Json | None:
-    """Why its plan goes no further before a person acts; None where it does, and of a run without one."""
-    if manifest.plan is None or not isinstance(breaker := manifest.plan.get("breaker"), dict):
-        return None
-    if manifest.has_open_breaker:
-        return {"code": "breaker_open", "message": f"{breaker.get('failures')} batches failed in a row"}
-    parked = breaker.get("parked")
-    return _short(parked) if isinstance(parked, dict) else None
 
 
 def leaves_tree(manifest: Manifest) -> bool:
@@ -96,5 +85,5 @@ def _tell(run: RunDir, manifest: Manifest, event: str, *, at: str | None = None,
     return True
 
 
-def _short(reason: Json | None) -> Json | None:
-    return reason and {"code": str(reason.get("code")), "message": str(reason.get("message"))[:_CHARS]}
+def _short(reason: Reason | None) -> Json | None:
+    return None if reason is None else {"code": reason.code, "message": reason.message[:_CHARS]}

@@ -108,3 +108,26 @@ def test_a_run_and_the_runs_below_it_are_of_one_session(repo: Repo) -> None:
     )
     assert Run(repo, below.id, "child").on_disk()["sessions"] == ["top"]
     run.told("cancel")
+
+
+def test_the_inbox_has_what_waits_for_a_person_until_it_is_settled(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task('verify = [["true"]]').start()
+    repo.begun()
+    with repo.process("inbox", "--wait", "--format", "json") as waiting:
+        name = run.asks(f"Which one? {HOSTILE}")
+        out, _ = waiting.communicate(timeout=30)
+        (item,) = json.loads(out)["items"]
+        assert (item["kind"], item["run_id"], item["question"]) == ("question", run.id, name)
+        assert item["commands"] == [f"runner answer {run.id} {name} TEXT"]
+    text = repo.cli("inbox").stdout
+    assert "Which one?" in text and harm(text) == []
+    repo.cli("answer", run.id, name, "This one.")
+    assert repo.json("inbox") == {"items": []}
+    for words in (("--withdraw",), ("--yes",)):  # a folder is trusted whatever a person writes there
+        assert repo.cli("trust", *words).status == 0
+    repo.task('verify = [["false"]]')
+    (item,) = repo.json("inbox")["items"]
+    assert (item["kind"], item["commands"]) == ("trust", ["runner trust"])
+    repo.open_gate()
+    run.wait()

@@ -1,0 +1,118 @@
+"""USE CASE: all that waits for a person in a repository, each with what settles it. Edge: disk, reading.
+
+Of runs that are done, only rows are read, and the manifests of plans.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+
+from runner.errors import RunnerError
+from runner.state.authentic import FOREIGN
+from runner.state.feed import FeedReader
+from runner.state.store import RunDir
+from runner.usecases import logs, look
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from runner.state.index import RunRow
+
+_POLL_S = 0.2
+_LOOKS_EVERY = 150
+"""Polls: what waits may come without an event, such as other settings."""
+
+
+class Item(Value):
+    """`kind` is `question`, `tree`, `plan` or `trust`; `commands` are the ways to settle it."""
+
+    kind: str
+    since: str | None
+    run_id: str | None
+    task_id: str | None
+    question: str | None
+    text: str
+    commands: tuple[str, ...]
+
+
+def waiting(root: str) -> list[Item]:
+    """The oldest first; whose settings are no longer trusted comes last."""
+    rows = look.runs(root, task=None, everything=True)
+    found = [*_questions(root, rows), *trees(rows), *_plans(root, rows)]
+    return sorted(found, key=lambda item: item.since or "") + _trust(root)
+
+
+def wait(root: str, pause: Callable[[float], None] = time.sleep) -> list[Item]:
+    """As `waiting`, as soon as there is something."""
+    while True:
+        reader = FeedReader(root)
+        reader.skip()  # before the look: what comes after it is new
+        if found := waiting(root):
+            return found
+        for _ in range(_LOOKS_EVERY):
+            pause(_POLL_S)
+            if any(True for _ in reader.new()):
+                break
+
+
+def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
+    for row in rows:
+        run = RunDir(root, row.task_id, row.run_id)
+        if row.ended_at is not None or row.status == FOREIGN or not run.has_questions():
+            continue
+        try:
+            asked = logs.asked(run, run.read_manifest())
+        except RunnerError:
+            continue  # it was removed
+        for one in asked:
+            if one.is_open and one.asked == "owner":
+                answer = f"runner answer {row.run_id} {one.id} TEXT"
+                yield Item("question", one.asked_at, row.run_id, row.task_id, one.id, one.prompt, (answer,))
+
+
+def trees(rows: Sequence[RunRow]) -> Iterator[Item]:
+    """What a plan that is not done takes itself does not count."""
+    live = {row.run_id for row in rows if row.plan and row.ended_at is None}
+    for row in rows:
+        if row.undecided and row.status != FOREIGN and row.parent not in live:
+            text = f"{row.status}: its changes wait in a work tree of their own"
+            ways = tuple(f"runner {verb} {row.run_id}" for verb in ("accept", "discard"))
+            yield Item("tree", row.ended_at, row.run_id, row.task_id, None, text, ways)
+
+
+def _plans(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
+    """Of each plan and task, the newest run counts: it has continued the others, or has begun anew."""
+    seen = set()
+    for row in rows:
+        if not row.plan or row.status == FOREIGN:
+            continue
+        try:
+            manifest = RunDir(root, row.task_id, row.run_id).read_manifest()
+        except RunnerError:
+            continue
+        file = str((manifest.plan or {}).get("file"))
+        if (row.task_id, file) not in seen and row.ended_at is not None and (stop := manifest.plan_stop):
+            reset = " --reset-breaker" * manifest.has_open_breaker
+            way = f"runner start --plan {shlex.quote(file)} --task {row.task_id} --resume{reset}"
+            text = f"{stop.code}: {stop.message}"
+            yield Item("plan", row.ended_at, row.run_id, row.task_id, None, text, (way,))
+        seen.add((row.task_id, file))
+
+
+def _trust(root: str) -> list[Item]:
+    """Settings that were trusted and are not as they are now."""
+    from runner import config
+    from runner.usecases.trust import demanded
+
+    try:
+        found = demanded(config.load(root, env=os.environ), os.environ)
+    except RunnerError:  # `check` says what is wrong with them
+        return []
+    if found.by is not None or (found.before is None and not found.changes):
+        return []
+    text = f"{found.file} or what it runs has changed since you trusted it"
+    return [Item("trust", None, None, None, None, text, ("runner trust",))]
