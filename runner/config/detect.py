@@ -27,50 +27,53 @@ _MOST_PARTS = 100
 _DEEPEST = 6
 _MOST_ENTRIES = 2000
 _MOST_FOLDERS = 6
-_REQUIRED = (
-    *(("project",), ("dependency-groups",), ("tool", "poetry"), ("tool", "pdm"), ("tool", "uv")),
-    ("tool", "hatch", "envs"),
-)
-"""Where a pyproject.toml names what is to be installed."""
-_MANAGERS = (("uv.lock", "uv"), ("poetry.lock", "poetry"), ("pdm.lock", "pdm"), ("Pipfile", "pipenv"))
-_PYTEST = (
-    *(
-        ("", "pytest.ini"),
-        ("", ".pytest.ini"),
-        ("", "setup.cfg", "[tool:pytest]"),
-        ("", "tox.ini", "[pytest]"),
-    ),
-    *(("", "Pipfile", "pytest ="), ("", "conftest.py"), ("", "tests/conftest.py"), ("", "test/conftest.py")),
-    *(("", f"{name}.txt", "pytest") for name in ("requirements", "requirements-dev", "requirements-test")),
-)
-_PYTHON = (
-    ("hatch test", "pyproject.toml", "[tool.hatch.envs.hatch-test"),
-    *(("tox", "tox.ini", "[tox]", "[testenv"), ("tox", "tox.toml"), ("tox", "pyproject.toml", "[tool.tox")),
-    *(("nox -s tests", "noxfile.py", "def tests("), ("nox -s test", "noxfile.py", "def test(")),
-    ("nox", "noxfile.py"),
-)
-_LOCKS = (
-    *(("pnpm", "pnpm-lock.yaml"), ("yarn", "yarn.lock"), ("bun", "bun.lock"), ("bun", "bun.lockb")),
-    ("npm", "package.json"),
-)
-_OTHERS = (
-    *(
-        (f"make {name}", file, f"{name}:")
-        for name in ("test", "check")
-        for file in ("GNUmakefile", "makefile", "Makefile")
-    ),
-    *(("just test", name, "test:", "test *") for name in ("justfile", ".justfile", "Justfile")),
-    *(
-        ("cargo test --workspace", "Cargo.toml", "[package]", "[workspace]"),
-        ("go test ./...", "go.mod", "module "),
-    ),
-    *(("mix test", "mix.exs"), ("swift test", "Package.swift"), ("bundle exec rspec", ".rspec")),
-    *(("./mvnw -q test", "mvnw"), ("mvn -q test", "pom.xml"), ("./gradlew test", "gradlew")),
-    *(("gradle test", "build.gradle"), ("gradle test", "build.gradle.kts")),
-)
-"""A command, the file that stands for it, and how one of its lines begins; without that, it only has to be
-there.
+_MANAGERS = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm", "Pipfile": "pipenv"}
+_NODE = {
+    "pnpm-lock.yaml": "pnpm",
+    "yarn.lock": "yarn",
+    "bun.lock": "bun",
+    "bun.lockb": "bun",
+    "package.json": "npm",
+}
+_PYTEST = """\
+|pytest.ini
+|.pytest.ini
+|setup.cfg|[tool:pytest]
+|tox.ini|[pytest]
+|Pipfile|pytest =
+|conftest.py
+|tests/conftest.py
+|requirements.txt|pytest
+|requirements-dev.txt|pytest
+|requirements-test.txt|pytest
 """
+_PYTHON = """\
+hatch test|pyproject.toml|[tool.hatch.envs.hatch-test
+tox|tox.ini|[tox]|[testenv
+tox|tox.toml
+tox|pyproject.toml|[tool.tox
+nox -s tests|noxfile.py|def tests(
+nox|noxfile.py
+"""
+_OTHERS = """\
+make test|Makefile|test:
+make test|makefile|test:
+make test|GNUmakefile|test:
+make check|Makefile|check:
+just test|justfile|test:|test *
+just test|Justfile|test:|test *
+cargo test --workspace|Cargo.toml|[package]|[workspace]
+go test ./...|go.mod|module
+mix test|mix.exs
+swift test|Package.swift
+bundle exec rspec|.rspec
+./mvnw -q test|mvnw
+mvn -q test|pom.xml
+./gradlew test|gradlew
+gradle test|build.gradle
+gradle test|build.gradle.kts
+"""
+"""A command, the file that stands for it, and how a line of that begins; else it only has to be there."""
 _SOURCES = ("src", "lib", "app", "apps", "packages", "crates", "cmd", "internal", "pkg")
 _TESTS = ("tests", "test", "spec", "__tests__")
 _NO_SOURCES = (*_TESTS, "docs", "examples", "build", "dist")
@@ -112,8 +115,9 @@ def _text(root: str, name: str) -> str:
         return ""
 
 
-def _by_lines(root: str, rows: Sequence[tuple[str, ...]]) -> Iterator[Candidate]:
-    for command, name, *heads in rows:
+def _by_lines(root: str, table: str) -> Iterator[Candidate]:
+    for row in table.splitlines():
+        command, name, *heads = row.split("|")
         lines = _text(root, name).splitlines() if heads else ()
         is_there = any(_begins(line, head) for line in lines for head in heads)
         if is_there or (not heads and os.path.isfile(f"{root}/{name}")):
@@ -143,12 +147,12 @@ def _project(root: str) -> Any:
         return {}
 
 
-def _named(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The paths of the tables and lists below `path` that name pytest."""
-    waiting = [(path, _get(node, *path))]
+def _named(project: Any) -> Iterator[tuple[str, ...]]:
+    """The paths of the tables and lists of a pyproject.toml that name pytest."""
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), project)]
     while waiting:
         path, one = waiting.pop()
-        if path[-1] == "pytest" or str(one).startswith("pytest"):
+        if path[-1:] == ("pytest",) or (isinstance(one, str) and one.startswith("pytest")):
             yield path
         elif isinstance(one, dict) and len(path) < _DEEPEST:
             waiting += [((*path, str(key)), item) for key, item in one.items()]
@@ -158,12 +162,11 @@ def _named(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 def _pytest(root: str, env: Mapping[str, str]) -> Iterator[Candidate]:
     project = _project(root)
-    named = [path for top in _REQUIRED for path in _named(project, top)]
-    where = ["pyproject.toml"] if named or _get(project, "tool", "pytest") else []
-    where += [one.where for one in _by_lines(root, _PYTEST)]
+    named = [*_named(project)]
+    where = ["pyproject.toml"] * bool(named) + [one.where for one in _by_lines(root, _PYTEST)]
     if not where:
         return
-    manager = next((manager for lock, manager in _MANAGERS if os.path.isfile(f"{root}/{lock}")), None)
+    manager = next((manager for lock, manager in _MANAGERS.items() if os.path.isfile(f"{root}/{lock}")), None)
     if manager is not None:
         options = _of_uv(project, named) if manager == "uv" else ()
         yield Candidate((manager, "run", *options, "pytest", "-q"), where[0])
@@ -176,12 +179,13 @@ def _of_uv(project: Any, named: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     said = _get(project, "tool", "uv", "default-groups")
     usual = said if isinstance(said, list) else ["dev"]
     found: list[tuple[str, ...]] = []
-    for path in named:
-        top, group, extra = (*path, "", "")[:3]
-        if group == "optional-dependencies":
-            found.append(("--extra", extra))
-        else:
-            found.append(("--group", group) if top == "dependency-groups" and group not in usual else ())
+    for top, name, *rest in ((*path, "", "") for path in named):
+        if (top, name) == ("project", "optional-dependencies"):
+            found.append(("--extra", rest[0]))
+        elif top == "dependency-groups":
+            found.append(() if name in usual else ("--group", name))
+        elif top == "project" or name == "uv":
+            found.append(())
     return next((one for one in sorted(found, key=len) if not one or is_name(one[1])), ())
 
 
@@ -210,8 +214,8 @@ def _node(root: str) -> Iterator[Candidate]:
         return
     if "--watch" in script and "=false" not in script:  # it does not end
         return
-    known = [manager for manager, lock in _LOCKS if os.path.isfile(f"{root}/{lock}")]
-    manager = said if said in dict(_LOCKS) else known[0]
+    known = [manager for lock, manager in _NODE.items() if os.path.isfile(f"{root}/{lock}")]
+    manager = said if said in _NODE.values() else known[0]
     words = (manager, *(("run",) if manager == "bun" else ()), "test")  # `bun test` is a runner of its own
     watches = "react-scripts test" in script  # create-react-app.dev/docs/running-tests
     yield Candidate((*(("env", "CI=true") if watches else ()), *words), "package.json")

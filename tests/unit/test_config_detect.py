@@ -68,6 +68,13 @@ KINDS: dict[str, tuple[dict[str, str | bytes], str]] = {
         {"uv.lock": "", "pyproject.toml": '[project.optional-dependencies]\nt = ["pytest"]\n'},
         "uv run --extra t pytest -q",
     ),
+    "uv extra and configured": (
+        {
+            "uv.lock": "",
+            "pyproject.toml": '[project.optional-dependencies]\nt = ["pytest"]\n[tool.pytest]\na = 1\n',
+        },
+        "uv run --extra t pytest -q",
+    ),
     "own environment": (
         {"pytest.ini": "", ".venv/bin/pytest": "#!", ".venv/bin/python": "#!"},
         ".venv/bin/python -m pytest -q",
