@@ -1,7 +1,7 @@
 """Record `docs/picture/run.svg`: real commands in a pseudo-terminal, in a temporary repository.
 
-Run by `make picture`. Only the model is scripted (`--rehearse`). The run id and the folder differ each time,
-so fixed ones replace them: the picture changes only when the output of the commands changes.
+Run by `make picture`. Only the model is scripted (`--rehearse`). Run id, folder and duration differ each
+time, so fixed ones replace them: the picture changes only when the output of the commands changes.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def _screen(output: str) -> list[str]:
 def _fixed(text: str) -> str:
     seen = list(dict.fromkeys(_ID.findall(text)))
     for run_id, fixed in zip(seen, IDS, strict=True):
-        text = text.replace(run_id, fixed)
-    return text
+        text = text.replace(run_id, fixed).replace(run_id[20:24], fixed[20:24])
+    return re.sub(r"\d+\.\ds(?=, 0 tokens)", "0.9s", text)
 
 
 def _drawn(text: str) -> str:
