@@ -94,10 +94,10 @@ def _of_text(text: str, command: Command, texts: list[str]) -> Iterator[Command]
     around: list[Command] = []
     for name in _OF_PYTHON:
         for form in (f"${name}", f"${{{name}}}", f"$({name})"):
-            text = text.replace(form, command.env.get(name, ""))
+            text = text.replace(form, command.env.get(name, ""))[:_LONGEST]
     is_new = text not in texts and len(texts) < _MOST_TEXTS
     texts.append(text)
-    for words in _split(text[:_LONGEST]) if is_new else ():
+    for words in _split(text) if is_new else ():
         while words and words[0] in _KEYWORDS:
             del words[0]
         n = next((n for n, word in enumerate(words) if not _is_set(word)), len(words))
@@ -147,12 +147,14 @@ def _recipes(command: Command) -> str:
     """A shell's text of the recipes of the named targets, behind those of what they need; of all where a name
     is in no rule that is written out. Rules of `include` and `%` are not read.
     """
-    words, known, lines = command.words, {"MAKE": command.words[0]}, []
+    pairs = [*zip(command.words, command.words[1:], strict=False)]
+    folder = next((word for before, word in pairs if before in ("-C", "--directory")), ".")
+    goals = [word for _, word in pairs if word[:1] != "-" and word != folder and not _is_set(word)]
+    names = (os.path.join(folder, name) for name in _MAKERS[os.path.basename(command.words[0])])
+    text = next(filter(None, (text_of(command.path(name)) for name in names)), "")[:_LONGEST]
+    known, lines, current = {"MAKE": command.words[0]}, [f"cd {folder}"], [""]
     rules: dict[str, tuple[list[str], list[str]]] = {"": ([], [])}
-    current = [""]
-    texts = (text_of(command.path(name)) for name in _MAKERS[os.path.basename(words[0])])
-    text = next(filter(None, texts), "")[:_LONGEST].replace("\\\n", " ")
-    for line in text.replace("{{", "$(").replace("}}", ")").split("\n"):
+    for line in text.replace("\\\n", " ").replace("{{", "$(").replace("}}", ")").split("\n"):
         head, sign, value = line.partition("=")
         name = head.rstrip(":?+! ").removeprefix("export ")
         if line[:1].isspace():
@@ -166,13 +168,14 @@ def _recipes(command: Command) -> str:
             current = line.partition(":")[0].split()
             for name in current:
                 rules.setdefault(name, ([], []))[0].extend(line.partition(":")[2].split())
-    known.update(word.split("=", 1) for word in words if _is_set(word))  # type: ignore[misc]
-    goals = [word for word in words[1:] if word[:1] != "-" and not _is_set(word) and not word.isdigit()]
-    goals = goals or [name for name in rules if name[:1] not in ("", ".")][:1]
+    known |= {word.partition("=")[0]: word.partition("=")[2] for word in command.words if _is_set(word)}
+    goals = [goal for goal in goals if not goal.isdigit()] or [
+        name for name in rules if name[:1] not in ("", ".")
+    ][:1]
     waiting = [*(goals if {*goals} <= {*rules} else rules)][::-1]
     order = dict.fromkeys(waiting)
-    while waiting:
-        needs = [need for need in rules[waiting.pop(0)][0][::-1] if need in rules and need not in order]
+    for name in waiting:
+        needs = [need for need in rules[name][0][::-1] if need in rules and need not in order]
         order.update(dict.fromkeys(needs))
         waiting += needs
     text = "\n".join((*lines, *(line for name in [*order][::-1] for line in rules[name][1])))

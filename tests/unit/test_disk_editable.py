@@ -14,6 +14,7 @@ import pytest
 from runner.disk.editable import first_lead, lead
 
 MAKEFILE = """
+.PHONY: test lint
 PYTHON ?= python
 PYTEST := $(PYTHON) \\
   -m pytest
@@ -28,6 +29,10 @@ exported:
 \tPYTHONPATH=$(CURDIR)/src pytest
 install:
 \tpip install -e .
+.venv/stamp: pyproject.toml
+\tcd . && pip install -e .
+prepared: .venv/stamp
+\t(cd ci; make lint); pytest
 """
 FINDER = "import __editable___pkg_finder; __editable___pkg_finder.install()"
 
@@ -152,6 +157,9 @@ def test_what_an_editable_install_leaves_is_known_by_its_files(place: Place, nam
         (True, "make -s lint all"),
         (True, "make VAR=1 variable"),
         (True, "make no-rule"),
+        (True, "make -j 4 -C ci check"),
+        (False, "make -C ci lint"),
+        (True, "make -C ci"),
         (False, "make exported"),
         (True, "sh ci/calls.sh"),
         # options of Python
@@ -171,6 +179,7 @@ def test_what_an_editable_install_leaves_is_known_by_its_files(place: Place, nam
         (False, "sh -c 'pip install -q -e . && pytest'"),
         (False, "sh -c 'python -m pip install -e \".[test]\"; python -m pytest'"),
         (False, "make install variable"),
+        (False, "make prepared"),
         (True, "sh -c 'pip install -e ../other && pytest'"),
         (True, "sh -c 'pip install pytest && pytest'"),
         (True, "sh -c 'pytest && pip install -e .'"),
@@ -184,6 +193,7 @@ def test_the_words_of_a_check_say_what_it_imports_first(place: Place, led: bool,
     place.write("ci/calls.sh", "./ci/test.sh\n")
     place.write("ci/paths.py", "import sys\nsys.path.insert(0, 'src')\n")
     place.write("Makefile", MAKEFILE)
+    place.write("ci/Makefile", "check:\n\tpython ../tests/test_it.py\nlint:\n\techo python\n")
     for name in ("uv", "poetry", "tox", "ruff", "pip"):
         place.program(name, f"#!{place.venv}/bin/python\n")
     words = argv.format(repo=place.repo, venv=place.venv)
