@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_DEEPEST = 100
 _GONE = "cancell?ed|dropped|won['\u2019]?t[ -]?(?:do|fix)|obsolete|superseded|abandoned|withdrawn|descoped"
 _LATER = "deferred|postponed|on[ -]hold|not (?:needed|doing|now)|no longer needed"
 _OVER = (
@@ -18,6 +19,10 @@ _WHY = (
 _ENDS = rf"[*_\])]*+(?:\s*[:.!]|\s+[-\u2013\u2014]\s|\W*$|{_WHY})"
 _SIGNS = "\u2705\u2714\u2611\u274c\u2717\u2718\u26d4\u23f8\u0336\U0001f6ab"
 _CODE = re.compile(r"(?<!`)(`{1,8})(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
+_TAGS = re.compile(
+    r"(?<!\\)<(?P<close>/?)(?P<name>del|(?<!\w<)s|(?<=/)s|strike|details|summary)\b(?:[^<>]*>|(?:\s+[\w-]+=[^<>]*)?$)",
+    re.IGNORECASE,
+)
 _MARKS = re.compile(r"~~|</?[a-z]\w*(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _STRUCK = re.compile(
     r"(?:~~|(?:<(?:del|strike)|(?<!\w)<s)\b[^<>]*>|(?<![\w~\\])~(?=[^\s~/](?:[^~]*[^\s~])?~(?![\w~])))"
@@ -81,3 +86,21 @@ def unmarked(text: str, by: str = "") -> str:
 def bare(text: str) -> str:
     """A line as it would be if it were to be done: unmarked, and without words such as `Cancelled:`."""
     return _BEFORE.sub(r"\1", unmarked(text))
+
+
+def follow(around: list[tuple[str, str]], number: int, text: str) -> None:
+    """Reads a line into `around`, the open elements of HTML, each with what says that it is dropped."""
+    text, at = without_code(text), 0
+    for tag in (*_TAGS.finditer(text), None):
+        (inner, by), end = around[-1], tag.start() if tag else len(text)
+        if inner == "summary" and len(around) > 2 and SUMMARY.search(text[at:end]):
+            around[-2] = around[-2][0], by or f"`<details>` with the summary of line {number}"
+        if tag is None:
+            return
+        at, name = tag.end(), tag["name"].lower()
+        if not tag["close"] and len(around) < _DEEPEST:
+            is_said = by or name in ("details", "summary")
+            around.append((name, by if is_said else f"`<{name}>` of line {number}"))
+        elif tag["close"] and any(one[0] == name for one in around):
+            while around.pop()[0] != name:
+                pass

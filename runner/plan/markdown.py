@@ -88,8 +88,9 @@ class UnitReader(FieldReader):
         self.boxes: list[str] = []
         self.outer = ""
         """The field that the heading outside of units names."""
-        self.dropped_by = ""
-        """What says so of the unit, which is told already."""
+        self.around = [("", "")]
+        self.around_unit = self.around_line = ""
+        """The element of HTML, if any, that says of what stands in it that it is not to be done."""
         self.against: list[str] = []
         """What speaks against doing the unit, if it is not done."""
         self.gone: dict[str, int] = {}
@@ -97,6 +98,9 @@ class UnitReader(FieldReader):
 
     def line(self, line: PageLine) -> None:
         role = self.starts.roles.get(line.number)
+        self.around_line = self.around[-1][1]
+        if line.kind is not LineKind.FENCE and line.info != "indented":
+            dropped.follow(self.around, line.number, line.text)
         if role == "unit":
             self.begin(line)
             return
@@ -136,23 +140,20 @@ class UnitReader(FieldReader):
             made["phase"] = self.phase
         self.places[("units", len(self.units))] = (line.number, 1)
         self.units.append(made)
-        self.level, self.dropped_by = line.level, line.dropped_by
+        self.level, self.around_unit = line.level, self.around_line
         ticks = {*self.starts.ticks.get(start.id, ()), *([box] if box else [])}
         if "x" in ticks:
             made["done"] = True
         if len(ticks) > 1 or ticks - {"x", " "}:
             self.doubt(line, f"{start.id} is ticked in one place and not in another, or with an unknown mark")
         self.against = []
+        say = self.against.append
         if any(map(dropped.is_title, (text, name))):
-            self.against.append(
-                f"{found(line.text)} looks done or dropped; what is not to be done has the box [x]"
-            )
+            say(f"{found(line.text)} looks done or dropped; what is not to be done has the box [x]")
         if self.not_now is not None and (line.level or 9) > self.not_now.level:
-            self.against.append(
-                f"{start.id} stands below {found(self.not_now.text)}; move it, or tick its box"
-            )
-        if line.dropped_by:
-            self.against.append(f"{start.id} stands in {line.dropped_by}; move it, or tick its box")
+            say(f"{start.id} stands below {found(self.not_now.text)}; move it, or tick its box")
+        if self.around_line:
+            say(f"{start.id} stands in {self.around_line}; move it, or tick its box")
         self.says_order(line, [start.id], name)
 
     def end_unit(self) -> None:
@@ -291,7 +292,9 @@ class UnitReader(FieldReader):
             return False
         if field.name == "tests":
             return line.info in _SHELLS[1:]
-        if field.is_over or (field.name == "files" and field.items and line.info not in (*_SHELLS, "text")):
+        if field.is_over or (
+            field.name == "files" and field.items and line.info not in (*_SHELLS, "text", "indented")
+        ):
             return False
         return field.name == "verify" or (
             field.name in DECISIVE and (not field.items or line.depth > field.depth)
@@ -417,8 +420,8 @@ class UnitReader(FieldReader):
             field.items[-1] = (field.items[-1][0], f"{field.items[-1][1]} {text}")
 
     def doubt_enclosed(self, field: Field, line: PageLine, shown: str) -> None:
-        if field.name in DECISIVE and line.dropped_by not in ("", self.dropped_by):
-            self.doubt(line, f"{shown} stands in {line.dropped_by}")
+        if field.name in DECISIVE and self.around_line not in ("", self.around_unit):
+            self.doubt(line, f"{shown} stands in {self.around_line}")
 
     def tell(self, line: PageLine, text: str) -> None:
         self.prose[line.number] = line.number, None

@@ -10,7 +10,6 @@ import re
 
 from markdown_it import MarkdownIt
 
-from runner.plan.dropped import SUMMARY, without_code
 from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
@@ -23,12 +22,6 @@ _DEEPEST = 100
 """Lists and quotations in each other; the parser leaves out what is deeper."""
 _BLANKS = re.compile(r"\s{40,}")
 """Nobody reads so many, and patterns that skip blanks would take long over them."""
-
-_TAGS = re.compile(
-    r"(?<!\\)<(?:(?P<close>/?)(?P<name>del|(?<!\w<)s|(?<=/)s|strike|details)\b[^<>]*>"
-    r"|summary\b[^<>]*>(?P<summary>(?:[^<]|<(?!/?summary))*))",
-    re.IGNORECASE,
-)
 
 
 class LineKind(StrEnum):
@@ -53,7 +46,7 @@ class PageLine(Value):
     level: int = 0
     """Of a heading."""
     info: str = ""
-    """What a fence says of itself: `bash`."""
+    """What a fence says of itself: `bash`; `indented` of other code."""
     is_item: bool = False
     """Whether a list item begins with it."""
     is_first: bool = False
@@ -61,8 +54,6 @@ class PageLine(Value):
     is_lazy: bool = False
     """Whether it belongs to a list item only because no blank line is between them."""
     begins_list: bool = False
-    dropped_by: str = ""
-    """The element of HTML around it that says that it is not to be done."""
 
 
 class Page(Value):
@@ -99,7 +90,6 @@ def _without_front_matter(rows: list[str]) -> list[str]:
 def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]]) -> Iterator[PageLine]:
     depth = quotes = level = 0
     starts_item = starts_list = False
-    around = [("", "")]
     for token in tokens:
         if token.type in ("list_item_open", "list_item_close"):
             depth += token.nesting
@@ -122,8 +112,7 @@ def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]
                     (first, f"nothing closes this code block ({token.markup}), so it goes on to line {last}")
                 )
             info = token.info.strip().split(" ")[0].lower()
-            by = around[-1][1]
-            yield PageLine(first, token.content, LineKind.FENCE, last, depth, info=info, dropped_by=by)
+            yield PageLine(first, token.content, LineKind.FENCE, last, depth, info=info)
         elif token.type in ("inline", "html_block", "code_block"):
             if token.content.count("<!--") > token.content.count("-->") and token.type == "html_block":
                 open_ends.append((first, f"nothing closes this comment, so it goes on to line {last}"))
@@ -131,26 +120,21 @@ def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]
             yield from _of_block(
                 token,
                 rows,
-                (first, depth, level, starts_item, starts_list),
+                (first, depth, level, starts_item + starts_list),
                 LineKind.OTHER if quotes else kind,
-                around,
             )
         starts_item = starts_list = False
 
 
 def _of_block(
-    token: Token,
-    rows: list[str],
-    at: tuple[int, int, int, bool, bool],
-    kind: LineKind,
-    around: list[tuple[str, str]],
+    token: Token, rows: list[str], at: tuple[int, int, int, int], kind: LineKind
 ) -> Iterator[PageLine]:
-    first, depth, level, starts_item, starts_list = at
+    first, depth, level, starts = at
+    info = "indented" if token.type == "code_block" else ""
     content = _without_comments(token.content)
     if token.type == "html_block":
         content = content.partition("<!--")[0]
     is_first = True
-    said = _dropped("\n" * content.count("\n") if token.type == "code_block" else content, first, around)
     for number, text in enumerate(content.split("\n"), first):
         text = _BLANKS.sub(" ", text.strip())
         if not text:
@@ -161,31 +145,9 @@ def _of_block(
         elif kind is LineKind.TEXT and text.startswith("|"):
             here = LineKind.OTHER
         lazy = not is_first and depth > 0 and not rows[number - 1][:1].isspace()
-        begins, by = starts_item and is_first, said[number - first]
-        begins_list = begins and starts_list
-        yield PageLine(number, text, here, number, depth, level, "", begins, is_first, lazy, begins_list, by)
+        begins = starts * is_first
+        yield PageLine(number, text, here, number, depth, level, info, begins > 0, is_first, lazy, begins > 1)
         is_first = False
-
-
-def _dropped(content: str, first: int, around: list[tuple[str, str]]) -> list[str]:
-    """What says of each line of a block that it is not to be done. `around` has the elements that are open,
-    each with what says so in it or around it.
-    """
-    text, at = without_code(content), 0
-    lines = [around[-1][1]]
-    for tag in _TAGS.finditer(text):
-        lines += [around[-1][1]] * text.count("\n", at, tag.start())
-        at, name, (inner, by) = tag.start(), (tag["name"] or "summary").lower(), around[-1]
-        shown = by or f"`<{name}>` of line {first + len(lines) - 1}"
-        if name == "summary":
-            if inner == "details" and SUMMARY.search(tag["summary"]):
-                around[-1] = inner, shown
-        elif not tag["close"]:
-            around[_DEEPEST:] = [(name, by if name == "details" else shown)]
-        elif any(one[0] == name for one in around):
-            while around.pop()[0] != name:
-                pass
-    return lines + [around[-1][1]] * text.count("\n", at)
 
 
 def _is_closed(token: Token, last: str, is_alone: bool) -> bool:
