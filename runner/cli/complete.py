@@ -61,10 +61,9 @@ complete -c runner -f -k -a '(__runner_complete)'
 _VALUES = {
     **{"--task": ("tasks",), "TASK": ("tasks",), "RUN": ("runs",), "TASK|RUN": ("tasks", "runs")},
     **{"--model": ("models",), "--sandbox": ("sandboxes",), "--runtime": ("runtimes",)},
+    **{"--status": ("states",), "NAME": ("schemas",)},
 }
 """What a value is, by the name of its option or the metavar of a positional."""
-
-
 _FILES = ("FILE", "SCRIPT", "DIR", "PATH", "MANIFEST")
 
 
@@ -137,19 +136,12 @@ def _of(option: Option, before: list[str], typed: str) -> Names | None:
 
 
 def _values(name: str, before: list[str], typed: str) -> Names:
+    from runner.usecases import names
+
     config = before[before.index("--config") + 1] if "--config" in before[:-1] else None
     found: Names = {}
     for kind in _VALUES.get(name, ()):
-        if kind == "runtimes":
-            from runner.runtimes import NAMES
-
-            return _fitting(dict.fromkeys(NAMES, ""), typed)
-        from runner.usecases import names
-
-        folder = here()
-        found |= (
-            names.runs(folder, typed) if kind == "runs" else names.of_table(kind, folder, os.environ, config)
-        )
+        found |= names.of(kind, typed, here(), os.environ, config)
     return _fitting(found, typed)
 
 

@@ -7,7 +7,9 @@ plain names are told, and no question is asked.
 
 from __future__ import annotations
 
-from runner.model import Level, is_name
+import os
+
+from runner.model import Level, Outcome, Phase, is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +21,24 @@ _MOST_RUNS = 12
 _LARGEST = 1 << 20
 
 
-def runs(folder: str, typed: str) -> dict[str, str]:
+def of(kind: str, typed: str, folder: str, env: Mapping[str, str], config_file: str | None) -> dict[str, str]:
+    """Those of a kind: `runs`, `tasks`, `models`, `sandboxes`, `runtimes`, `states`, `schemas`."""
+    if kind == "runs":
+        return _runs(folder, typed)
+    if kind == "runtimes":
+        from runner.runtimes import NAMES
+
+        return dict.fromkeys(NAMES, "")
+    if kind == "states":
+        return dict.fromkeys((str(one) for one in (*Phase, *Outcome) if one is not Phase.DONE), "")
+    if kind == "schemas":
+        from runner.config.find import shipped
+
+        return dict.fromkeys((one.partition(".")[0] for one in sorted(os.listdir(shipped("schemas")))), "")
+    return _of_table(kind, folder, env, config_file)
+
+
+def _runs(folder: str, typed: str) -> dict[str, str]:
     """The newest ones with their tasks, and how they ended if they are ours and did; by whole ids once one is
     begun.
     """
@@ -47,7 +66,7 @@ def _ended(run: RunDir) -> str:
         return ""
 
 
-def of_table(name: str, folder: str, env: Mapping[str, str], config_file: str | None) -> dict[str, str]:
+def _of_table(name: str, folder: str, env: Mapping[str, str], config_file: str | None) -> dict[str, str]:
     """The tasks, models or sandboxes of the settings, with their titles or levels."""
     from runner.config import snapshot
     from runner.config.find import SYSTEM_POLICY, find, setting_names

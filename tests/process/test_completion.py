@@ -45,10 +45,7 @@ def told(repo: Repo, *words: str, shell: str = "zsh", **options: Path) -> dict[s
 
 def test_commands_options_and_values_are_told_with_a_word_on_each(repo: Repo) -> None:
     repo.config(SETTINGS)
-    assert told(repo, "sta") == {
-        "start": "start a task as a background run",
-        "status": "show the state of a run, checked against its processes",
-    }
+    assert told(repo, "pau") == {"pause": "stop every process of a run"}
     assert {"init", "tasks", "completion"} <= told(repo, "").keys() and "__complete" not in told(repo, "")
     assert {"--task", "--rehearse", "--format"} <= told(repo, "start", "--").keys()
     assert told(repo, "list", "--al").keys() == {"--all"}
@@ -62,6 +59,8 @@ def test_commands_options_and_values_are_told_with_a_word_on_each(repo: Repo) ->
     assert told(repo, "report", "--format", "").keys() == {"text", "json", "markdown"}
     assert told(repo, "start", "--prompt", "--task", "--sandbox=b").keys() == {"--sandbox=build"}
     assert told(repo, "start", "--sandbox", "=", "b", shell="bash").keys() == {"build"}
+    assert {"running", "succeeded"} <= told(repo, "ls", "--status", "").keys()
+    assert told(repo, "schema", "man").keys() == {"manifest"}
     assert told(repo, "help", "che").keys() == {"check"}
 
 
@@ -177,7 +176,7 @@ def test_a_real_shell_offers_it_and_executes_nothing_of_it(repo: Repo, shell: st
     assert [line.split()[0] for line in offered] == ["look", "a.b"]
     if shell != "bash":
         assert "Look: at $(touch ran) `touch ran` %F{red} twice" in offered[0]
-    assert [line.split()[0] for line in shown(repo, shell, "stat")] == ["status"]
+    assert [line.split()[0] for line in shown(repo, shell, "pau")] == ["pause"]
     assert shown(repo, shell, "list", "--task", "none") in ([], [""])
     assert shown(repo, shell, "check", "--config", "d")[0] == "files: -o default"
     (repo.root / "runner").write_text("#!/bin/sh\ntouch ran\n")
