@@ -51,7 +51,7 @@ SUMMARY = re.compile(
 """Of `<details>`, in which no work of this plan stands."""
 _LIST = re.compile(
     rf"^\W*{_OVER}(?:\s+(?:unit|task)s?)?[*_\])]*+\s*[:\u2013\u2014-]\W*({_UNIT}.*)$"
-    rf"|\b({_UNIT}[\d.]*)\s+(?:is|was|has been)\s+(?:now\s+)?(?:{_GONE}|{_LATER})\b",
+    rf"|\b({_UNIT}[\d.]*)\s+(?:is|was|has been)\s+(?:now\s+)?(?:{_GONE}|deferred|postponed|on hold)\b",
     re.IGNORECASE,
 )
 _BEFORE = re.compile(rf"^(\[.\]\s+)?\W*{_OVER}\b(?!-)[\W_]*", re.IGNORECASE)

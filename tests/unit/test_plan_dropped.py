@@ -181,6 +181,7 @@ def test_what_is_dropped_of_a_unit_is_told(text: str, told: list[int]) -> None:
         ("**Cancelled tasks:** U1\n", [1]),
         ("- U1 was dropped after the review.\n", [1]),
         ("U1 drops a table that is deferred.\n", []),
+        ("| U1 is not needed by all | open |\n", []),
         ("- ~~U2: B~~\n", []),
         ("Removed: see U1.\n\nSkipped: 1\n\n~~Old~~ U1 was moved.\n", []),
     ],
