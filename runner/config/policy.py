@@ -240,9 +240,9 @@ def _matches(name: str, group: tuple[str, ...]) -> bool:
 
 def _is_url(text: str) -> bool:
     """Whether who connects would take it for one: `https:host` is, with tabs and line ends anywhere in it
-    (https://url.spec.whatwg.org/#concept-basic-url-parser).
+    and control characters before it (https://url.spec.whatwg.org/#concept-basic-url-parser).
     """
-    text = "".join(text.split()).lower()
+    text = "".join(char for char in text.lower() if char > " ")
     return "://" in text or text.startswith(("http:", "https:", "ws:", "wss:"))
 
 

@@ -267,6 +267,7 @@ def test_a_policy_allows_what_it_lists():
     "url",
     [
         *("https:evil.example/v1", "https:/evil.example", "HTTPS:\\\\evil.example", " https:evil.example"),
+        *("\x01https:evil.example", "\x1f\0 http:evil.example"),
         *("ht\ttps:/\t/evil.example", "https:\n//evil.example/", "wss:evil.example", "//x://llm.example"),
         *(
             "https://evil.example/a.llm.example/",
