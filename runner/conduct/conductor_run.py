@@ -35,7 +35,7 @@ def invocation(
     """
     config, task, run_id = choice.config, choice.task, next_run_id(choice.config.root)
     run = RunDir(config.root, task.id, run_id)
-    model = choice.model
+    model, most = choice.model, config.policy.max_tokens
     return Invocation(
         schema_version=SCHEMA_VERSION,
         task_id=task.id,
@@ -56,15 +56,7 @@ def invocation(
         model_name=None if model is None else model.name,
         reasoning_effort=None if model is None else model.reasoning_effort,
         sandbox=choice.sandbox,
-        limits=Limits(
-            timeout_s,
-            None,
-            None,
-            task.grace_s,
-            tree_tokens=config.policy.max_tokens,
-            repeats=None,
-            reconnects=None,
-        ),
+        limits=Limits(timeout_s, None, None, task.grace_s, tree_tokens=most, repeats=None, reconnects=None),
         delegation=_delegation(config, enabled=task.delegation),
         verify=(),
         verify_timeout_s=task.verify_timeout_s,

@@ -101,8 +101,7 @@ def examine(
     task = choice.task
     is_apart, rehearse = task.workspace == "worktree", rehearse or task.rehearse
     links = committed_links(config.root) if is_apart else ()
-    cwd = "/nowhere" if is_apart else config.root
-    fence = fence_of(config, get(choice.runtime), choice.sandbox, cwd, env)
+    fence = fence_of(config, get(choice.runtime), choice.sandbox, env, is_apart=is_apart)
     use = Use(task.id, choice.model, choice.sandbox, rehearse, is_apart, links, fence, task.verify)
     return tuple(examine_runtime(config, choice.runtime, (use,), env, monotonic() + budget_s))
 

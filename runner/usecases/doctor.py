@@ -76,7 +76,7 @@ def _uses(config: Config, env: Mapping[str, str]) -> dict[str, tuple[Use, ...]]:
         model = model_of(config, task.model)
         runtime = (model.runtime if model is not None else None) or task.runtime
         sandbox, is_apart = sandbox_of(config, task.sandbox), _is_apart(task)
-        fence = protection.fence_of(config, get(runtime), sandbox, _cwd(config, is_apart), env)
+        fence = protection.fence_of(config, get(runtime), sandbox, env, is_apart=is_apart)
         seen = links if is_apart else ()
         use = Use(task.id, model, sandbox, task.rehearse, is_apart, seen, fence, task.verify)
         found[runtime] = (*found.get(runtime, ()), use)
@@ -85,10 +85,6 @@ def _uses(config: Config, env: Mapping[str, str]) -> dict[str, tuple[Use, ...]]:
 
 def _is_apart(task: Task) -> bool:
     return task.workspace == "worktree"
-
-
-def _cwd(config: Config, is_apart: bool) -> str:
-    return "/nowhere" if is_apart else config.root
 
 
 def _settings(config: Config, invalid: ConfigInvalid | None) -> Examined:
@@ -201,7 +197,7 @@ def _writers(config: Config, env: Mapping[str, str]) -> Iterator[tuple[Runtime, 
     for name, uses in _uses(config, env).items():
         for use in uses:
             if use.sandbox.level is Level.WORKSPACE_WRITE:
-                found[name, use.sandbox, _cwd(config, use.is_apart)] = None
+                found[name, use.sandbox, "/nowhere" if use.is_apart else config.root] = None
     return ((get(name), sandbox, cwd) for name, sandbox, cwd in found)
 
 

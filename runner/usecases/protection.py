@@ -94,12 +94,14 @@ def seen(config: Config, runtime: Runtime, sandbox: Sandbox, cwd: str, env: Mapp
     return found
 
 
-def fence_of(config: Config, runtime: Runtime, sandbox: Sandbox, cwd: str, env: Mapping[str, str]) -> Fence:
+def fence_of(
+    config: Config, runtime: Runtime, sandbox: Sandbox, env: Mapping[str, str], *, is_apart: bool
+) -> Fence:
     """As `seen`, for a trial of the sandbox: what does not stand yet is not in it."""
     if sandbox.level is not Level.WORKSPACE_WRITE:
         return Fence()
     try:
-        found = seen(config, runtime, sandbox, cwd, env)
+        found = seen(config, runtime, sandbox, "/nowhere" if is_apart else config.root, env)
     except RunnerError:  # its own check says so
         return Fence()
     return Fence(found.held, temp=home.state(env) if found.own_temp else None)
