@@ -72,12 +72,14 @@ def lead(
     tree, installed = git_root(cwd), set()
     if tree is None or not argv:
         return None
+    if is_apart:  # two slashes tell what will be in the other tree from what a word or PATH names in this one
+        tree, cwd = f"/{tree}", f"/{cwd}"
     commands = started(Command((program or argv[0], *argv[1:]), env, cwd), [])
     for command in islice(commands, _MOST_COMMANDS):
         python = _python(command, tree)
         places = (python or "", command.program(command.words[0]) or "")
-        if python is None or (is_apart and any(place.startswith(f"{tree}/") for place in places)):
-            continue  # that tree has no environment yet
+        if python is None or any(place.startswith("//") for place in places):  # it has no environment yet
+            continue
         if _installs(command, tree):
             installed.add(os.path.dirname(python))
         elif os.path.dirname(python) not in installed:

@@ -272,6 +272,36 @@ def test_a_shell_can_choose_the_environment_itself(place: Place, led: bool, text
     assert (apart is not None) == (led and not is_of_tree), "a tree to be made has no environment yet"
 
 
+@pytest.mark.parametrize(
+    ("led", "argv"),
+    [
+        (True, "pytest"),
+        (True, "make"),
+        (True, "sh -c '. {repo}/.venv/bin/activate; python -m pytest'"),
+        (True, "{repo}/.venv/bin/python -m pytest"),
+        (True, "env PYTHONPATH={repo}/src pytest"),
+        (False, "env PYTHONPATH=src pytest"),
+        (False, "sh -c 'PYTHONPATH=$PWD/src pytest'"),
+        (False, ".venv/bin/python -m pytest"),
+        (False, "sh -c 'PATH=$PWD/.venv/bin:$PATH pytest'"),
+        (False, "sh -c 'pip install -e . && pytest'"),
+    ],
+)
+def test_your_own_environment_in_the_checkout_leads_a_tree_to_be_made(
+    place: Place, led: bool, argv: str
+) -> None:
+    place.venv.rename(place.repo / ".venv")
+    place.venv = place.repo / ".venv"
+    (place.repo / "Makefile").write_text("test:\n\tpytest\n")
+    for name in ("pytest", "pip"):
+        place.program(name, f"#!{place.venv}/bin/python\n")
+    (place.venv / "lib" / "python3.12" / "site-packages" / "pkg.pth").write_text(f"{place.repo}/src\n")
+    env = {"PATH": f"{place.venv}/bin:/usr/bin:/bin"}
+    words = shlex.split(argv.format(repo=place.repo))
+    assert (lead(words, env, str(place.repo), is_apart=True) is not None) == led
+    assert lead(words, env, str(place.repo)) is None
+
+
 def test_a_flat_layout_is_found_first_by_the_module_and_not_by_the_script(place: Place) -> None:
     place.installed(str(place.repo))
     place.program("coverage", f"#!{place.venv}/bin/python\n")
