@@ -92,7 +92,8 @@ class Parser:
     def also_as(self, form: str, what: str) -> None:
         """One more form of `--format`; `what` says what it is."""
         self._format["choices"] += (form,)
-        self._format["help"] = f"text for people, one JSON document on stdout, or {what} (default: text)"
+        before = self._format["help"].removesuffix(" (default: text)").replace(", or ", ", ")
+        self._format["help"] = f"{before}, or {what} (default: text)"
 
     def examples(self, *lines: str, note: str = "") -> None:
         """Lines for the end of `--help`, and what else there is to say."""

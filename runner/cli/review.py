@@ -21,15 +21,23 @@ if TYPE_CHECKING:
 def add_report(parser: Parser) -> None:
     add_run(parser, default="@done")
     parser.also_as("markdown", "Markdown for a pull request")
+    parser.also_as("html", "a page of its own")
     parser.examples(
         "runner report",
         "runner report fix-auth --format markdown > report.md",
+        "runner report fix-auth --format html > report.html",
         "runner report fix-auth --format json",
     )
 
 
 def run_report(args: Namespace) -> int:
     run = run_named(args.run)
+    if args.format == "html":
+        from runner.cli.page import page
+        from runner.usecases.dossier import dossier
+
+        pen.say(page(dossier(run)), end="")
+        return ExitStatus.OK
     found = review.report(run)
     if args.format == "json":
         emit(found.report.to_json())

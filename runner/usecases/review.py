@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
 
+HAS_SECRET = "this patch has the value of a secret in it: patches are exact and never redacted"
+
 
 class Reviewed(Value):
     """A report, and notes for its reader, one sentence each. `change`: the note on where its change is."""
@@ -235,7 +237,7 @@ def diff(run: RunDir) -> Patch:
         notes.append(f"{what}; this patch was kept: {kept}")
         data = _read(kept)
     if redactor(run, manifest).finds_value(data):
-        notes.append("this patch has the value of a secret in it: patches are exact and never redacted")
+        notes.append(HAS_SECRET)
     return Patch(data, changes.lines_of(data), kept, tuple(notes))
 
 

@@ -87,7 +87,11 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("logs", "FORGED"),
         *(("logs", "RUN", "--stream", stream) for stream in ("stdout", "stderr", "last")),
     ),
-    "report": (("report", "RUN"), ("report", "FORGED"), ("report", "RUN", "--format", "markdown")),
+    "report": (
+        ("report", "RUN"),
+        ("report", "FORGED"),
+        *(("report", "RUN", "--format", one) for one in ("markdown", "html")),
+    ),
     "verify": (("verify", "work"), ("verify", "RUN"), ("verify", "FORGED"), ("verify", HOSTILE)),
     "diff": (("diff", "RUN", "--stat"), ("diff", "RUN"), ("diff", HOSTILE)),
     "accept": (("accept", "RUN"), ("accept", HOSTILE)),

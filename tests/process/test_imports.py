@@ -89,6 +89,7 @@ def test_what_a_shell_asks_at_a_key_imports_little(words: tuple[str, ...], finis
 def test_asking_git_imports_nothing_foreign(finished: Repo) -> None:
     snapshot.take(str(finished.root), str(finished.runs()[-1].folder))
     assert foreign(imported(finished, "diff", "@latest")) == set()
+    assert foreign(imported(finished, "report", "@latest", "--format", "html")) == set()
 
 
 def test_a_start_with_known_settings_imports_nothing_foreign(finished: Repo) -> None:
