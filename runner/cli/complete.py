@@ -1,8 +1,8 @@
 """The hidden verb that a shell asks when Tab is pressed, and the few lines by which it asks. Edge: stdout.
 
 `runner __complete SHELL WORD...`: the words behind `runner`, the last of which is being typed. The answer is
-a line for each thing that it can become: the word, a tab, what it is. Exit status 1 leaves the word to the
-shell, which knows the files. Whatever goes wrong is no line: nobody asked a question.
+a line for each thing that it can become: the word, and behind a tab what it is. Exit status 1 leaves the word
+to the shell, which knows the files. Whatever goes wrong is no line: nobody asked a question.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def run(words: Sequence[str], verbs: Names, parser_of: Callable[[str], Parser]) 
         if found is None:
             return 1
         start = f"{head}=" if is_value and shell != "bash" else ""
-        lines = [f"{start}{word}\t{text}\n" for word, text in found.items()]
+        lines = [f"{start}{word}\t{text}".rstrip() + "\n" for word, text in found.items()]
         pen.raw("".join(lines).encode(errors="replace"))
     except Exception:
         return 0

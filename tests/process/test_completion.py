@@ -40,7 +40,8 @@ def told(repo: Repo, *words: str, shell: str = "zsh", **options: Path) -> dict[s
     """The words that this one can become, with what is said of each."""
     done = repo.cli("__complete", shell, *words, **options)
     assert (done.status, done.stderr) == (0, ""), done
-    return dict(line.split("\t") for line in done.stdout.splitlines())
+    lines = [line.partition("\t") for line in done.stdout.splitlines()]
+    return {word: text for word, _, text in lines}
 
 
 def test_commands_options_and_values_are_told_with_a_word_on_each(repo: Repo) -> None:
