@@ -238,9 +238,8 @@ def init(start_dir: str, env: Mapping[str, str], *, full: bool = False) -> InitR
             file.write(text)
         ignored = _ignore(rules, present)
     except FileExistsError:
-        raise Conflict(
-            f"{path} exists", hint="`runner check` validates it, and --print writes nothing"
-        ) from None
+        hint = "nothing was written; `runner check` validates it, and --print shows what would be"
+        raise Conflict(f"{path} exists", hint=hint) from None
     except OSError as error:
         if error.errno == errno.ELOOP:  # git follows no link of this name either (gitignore(5))
             raise Conflict(
