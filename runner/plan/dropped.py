@@ -69,7 +69,10 @@ def struck(text: str) -> list[str]:
 
 def listed(text: str) -> list[str]:
     """What is struck out in a line without code, and the units behind `Cancelled:`."""
-    return _STRUCK.findall(text) + [one for both in _LIST.findall(text) for one in both]
+    units = _LIST.findall(text) if any(map(str.isdigit, text)) else []
+    return (_STRUCK.findall(text) if "~" in text or "<" in text else []) + [
+        one for both in units for one in both
+    ]
 
 
 def is_title(text: str) -> bool:
@@ -80,7 +83,7 @@ def is_title(text: str) -> bool:
 
 def unmarked(text: str, by: str = "") -> str:
     """A line without tags and what strikes it out."""
-    return _MARKS.sub(by, text)
+    return _MARKS.sub(by, text) if "<" in text or "~~" in text else text
 
 
 def bare(text: str) -> str:
@@ -90,6 +93,8 @@ def bare(text: str) -> str:
 
 def follow(around: list[tuple[str, str]], number: int, text: str) -> None:
     """Reads a line into `around`, the open elements of HTML, each with what says that it is dropped."""
+    if "<" not in text and around[-1][0] != "summary":
+        return
     text, at = without_code(text), 0
     for tag in (*_TAGS.finditer(text), None):
         (inner, by), end = around[-1], tag.start() if tag else len(text)

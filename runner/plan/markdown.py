@@ -305,7 +305,8 @@ class UnitReader(FieldReader):
         if box is not None and line.is_item:
             self.boxes.append(box)
         label, field = label_of(text), self.field
-        hidden = label_of(dropped.unmarked(text)) if label is None else None
+        plain = text if label is not None else dropped.unmarked(text)
+        hidden = label_of(plain) if plain != text else None
         if hidden is not None and hidden.field in DECISIVE:
             self.doubt(line, f"`{hidden.name}` is struck out or in HTML, so it is not read")
         depth = 0 if line.is_lazy and label is not None else line.depth
