@@ -1,7 +1,7 @@
-"""A line on stderr now and then while a command waits in a CI job, which shows no terminal.
+"""A line on stderr now and then while a command waits where there is no terminal.
 
-Such a system ends a job that says nothing for long (CircleCI and Travis after ten minutes), and whoever reads
-its log wants to know that the run lives.
+CI systems end a job that says nothing for long (CircleCI and Travis after ten minutes), and whoever reads a
+log wants to know that the run lives.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ class Heartbeat:
 
 
 def heartbeat(*, at_once: bool) -> Heartbeat | None:
-    """None where nobody needs it."""
-    is_job = os.environ.get("CI") == "true" and not sys.stderr.isatty()
-    return Heartbeat(at_once=at_once) if is_job else None
+    """None on a terminal, which shows more. Only in a CI job a line comes `at_once`: a script that waits for
+    a moment is to be as silent as before.
+    """
+    if sys.stderr.isatty():
+        return None
+    return Heartbeat(at_once=at_once and os.environ.get("CI") == "true")

@@ -1,6 +1,8 @@
-"""Who waits in a CI job sees once a minute that the run lives, on stderr."""
+"""Who waits where no terminal is sees once a minute that the run lives, on stderr."""
 
 from __future__ import annotations
+
+import io
 
 import pytest
 from support.values import a_manifest
@@ -8,6 +10,13 @@ from support.values import a_manifest
 from runner.cli.heartbeat import EVERY_S, Heartbeat, heartbeat
 from runner.model import Phase, Usage
 from runner.state.store import RunDir, new_run_id
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 class Clock:
@@ -54,7 +63,17 @@ def test_nothing_is_said_of_a_run_that_is_done(run: RunDir, capsys: pytest.Captu
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("word", "beats"), [("true", True), ("false", False), ("", False)])
-def test_it_beats_in_a_job_only(monkeypatch: pytest.MonkeyPatch, word: str, beats: bool) -> None:
+@pytest.mark.parametrize(("word", "at_once"), [("true", True), ("false", False), ("", False)])
+def test_only_in_a_job_its_first_line_comes_at_once(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str, at_once: bool
+) -> None:
     monkeypatch.setenv("CI", word)
-    assert (heartbeat(at_once=True) is not None) is beats
+    beat = heartbeat(at_once=True)
+    assert beat is not None
+    beat(run, a_manifest(phase=Phase.RUNNING))
+    assert bool(capsys.readouterr().err) is at_once
+
+
+def test_a_terminal_needs_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Terminal())
+    assert heartbeat(at_once=True) is None
