@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "start": ("start", "start a task as a background run"),
     "retry": ("start", "try a finished run again, with its evidence in the prompt"),
     "list": ("runs", "list the unfinished runs, or all"),
+    "watch": ("watch", "show the runs that live, as they go"),
     "status": ("runs", "show the state of a run, checked against its processes"),
     "wait": ("runs", "wait until runs are done"),
     "events": ("events", "tell what became of all runs here, as it comes"),

@@ -18,6 +18,7 @@ from runner.text.terminal import clean_terminal, is_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TextIO
 
 _INDENT = r"(?m)^((?:[^\S\n]|\x1b\[[0-9]+m)*)"
@@ -81,6 +82,13 @@ def document(text: str) -> None:
 
         text = escape_unseen(text)
     _write(sys.stdout, text.replace("##", "#\\u0023") + "\n")
+
+
+def draw(lines: Mapping[int, str], before: str = "") -> None:
+    """Each of these lines at its row of the screen, from 0; `before` moves the terminal."""
+    rows = (f"\x1b[{n + 1};1H{cleaned(line)}\x1b[K" for n, line in lines.items())
+    _write(sys.stdout, before + "".join(rows))
+    sys.stdout.flush()
 
 
 def raw(data: bytes) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from runner.state.questions import Question
     from runner.usecases.look import Shown
 
-_COLOURS = {
+STATUS_COLOURS = {
     "succeeded": "green",
     "running": "cyan",
     "failed": "red",
@@ -69,7 +69,7 @@ def answer(args: Namespace, value: Any, text: str) -> None:
 def status_word(status: str, width: int = 0, stream: TextIO | None = None) -> str:
     """A status in its colour, padded before the colour is put on."""
     padded = status.ljust(width)
-    return paint(padded, _COLOURS[status], stream) if status in _COLOURS else padded
+    return paint(padded, STATUS_COLOURS[status], stream) if status in STATUS_COLOURS else padded
 
 
 def manifest_text(m: Manifest, shown: Shown | None = None, *, is_ended: bool = False) -> str:

@@ -34,7 +34,7 @@ def rows_text(rows: Sequence[RunRow], names: Mapping[str, str]) -> str:
     if not rows:
         return "no runs"
     columns = pen.columns()
-    ordered = list(_families(rows)) if any(row.parent for row in rows) else [(row, "") for row in rows]
+    ordered = list(families(rows)) if any(row.parent for row in rows) else [(row, "") for row in rows]
     ids = [indent + names.get(row.run_id, row.run_id) for row, indent in ordered]
     id_width = max(4, max(map(len, ids)))
     all_tasks = {row.task_id for row in rows}
@@ -103,7 +103,7 @@ def short_number(number: int) -> str:
     return str(number)
 
 
-def _families(rows: Sequence[RunRow]) -> Iterator[tuple[RunRow, str]]:
+def families(rows: Sequence[RunRow]) -> Iterator[tuple[RunRow, str]]:
     """Each row with its indent: below its parent, oldest first, if that is shown as well."""
     shown = {row.run_id for row in rows}
     below: dict[str, list[RunRow]] = {}

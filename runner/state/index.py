@@ -125,6 +125,17 @@ def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
                 yield task, run
 
 
+def changes(repo: str) -> dict[str, int]:
+    """When a run of each task was last made or removed, in nanoseconds since the epoch."""
+    found = {}
+    for task in _tasks(repo):
+        try:
+            found[task] = os.stat(f"{repo}/{RUNS}/{task}/cli").st_mtime_ns
+        except OSError:
+            continue
+    return found
+
+
 def short_names(runs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Run id -> the shortest name that means this run alone: at least `SHORTEST` characters of its random
     part, or the whole id. `runs` are (task id, run id) of all that there are.

@@ -38,6 +38,30 @@ class Terminal:
         """Until the question with these choices stands there."""
         wait_until(lambda: self._read().rstrip().endswith(choices), within=20, what="the question")
 
+    def press(self, keys: bytes, *, shows: str) -> None:
+        """Presses these keys; until that is shown after them."""
+        at = len(self._read())
+        os.write(self._fd, keys)
+        self.shows(shows, at)
+
+    def send(self, number: int, *, shows: str) -> None:
+        """Sends it that signal; until that is shown after it."""
+        at = len(self._read())
+        self.process.send_signal(number)
+        self.shows(shows, at)
+
+    def shows(self, words: str, at: int = 0) -> None:
+        """Until it was shown, behind that character of the text."""
+        wait_until(lambda: words in self._read()[at:], within=20, what=repr(words))
+
+    def resize(self, columns: int, rows: int) -> None:
+        termios.tcsetwinsize(self._fd, (rows, columns))
+
+    @property
+    def modes(self) -> list[object]:
+        """How the terminal treats what is typed."""
+        return termios.tcgetattr(self._fd)[:4]
+
     def type(self, keys: bytes, within: float = 20) -> int:
         """Presses these keys; the exit status."""
         os.write(self._fd, keys)

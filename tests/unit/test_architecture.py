@@ -49,6 +49,7 @@ PROCESS_PLACES = {
     "runner.runtimes.endings": "only the names of signals",
     "runner.cli.app": "only undoes a SIGCHLD that a caller ignores",
     "runner.cli.pager": "shows a patch in the user's pager",
+    "runner.cli.screen": "leaves the terminal clean whatever ends or stops the program",
     "runner.cli.recheck": "ends a check, when it is interrupted, before itself",
     "runner.config": "reads the settings in a process of its own, so that `start` pays for no validation",
     "runner.delegation.tools": "`spawn` is `runner start` in a process of its own",

@@ -1,0 +1,196 @@
+"""The verb `watch`: the runs that live on a screen, with keys for what people do with them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+
+from runner.cli import frame, pen
+from runner.cli.parser import Namespace, Parser, here
+from runner.errors import ExitStatus, GaveUpWaiting, RunnerError, UsageError
+from runner.model import Phase
+from runner.usecases import find, look
+from runner.usecases.alive import Alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.cli.screen import Screen
+    from runner.state.store import RunDir
+    from runner.usecases.alive import Living
+
+_EVERY_S, _SLOWEST_S = 1.0, 10.0
+_SHARE = 0.01
+"""Of a core, at the most: where a look costs more, as of very many runs, the next one is later."""
+_TAIL = 200
+_ASKED = ("cancel", "pause", "resume")
+_ENDS_WITHIN_S = 0.5
+_PAUSES_WITHIN_S = 15.0
+
+
+def add_watch(parser: Parser) -> None:
+    parser.examples(
+        "runner watch",
+        "ssh -t build 'cd shop && runner watch'",
+        note="Without a terminal it has nothing to draw on: there `runner list` and `runner events -f` work",
+    )
+
+
+def run_watch(args: Namespace) -> int:
+    is_screen = (
+        sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "")
+    )
+    if args.format == "json" or not is_screen:
+        raise UsageError(
+            "`watch` needs a terminal whose cursor can be moved"
+            if not is_screen
+            else "`watch` is no document",
+            hint="`runner list` shows the runs once, `runner events -f` what becomes of them",
+        )
+    from runner.cli.screen import Screen
+
+    alive = Alive(find.find_root(here()))
+    with Screen() as screen:
+        _Board(alive, screen).work()
+    return ExitStatus.OK
+
+
+class _Board:
+    """What is on the screen, which run is chosen, and what was asked."""
+
+    def __init__(self, alive: Alive, screen: Screen) -> None:
+        self._alive, self._screen = alive, screen
+        self._runs: list[tuple[Living, str]] = []
+        self._at, self._chosen = 0, ""
+        self._said, self._wish = "", ""
+        self._is_due_at = 0.0
+
+    def work(self) -> None:
+        """Until it is left."""
+        while True:
+            if time.monotonic() >= self._is_due_at:
+                self._look()
+            self._draw()
+            key = self._screen.key(max(0.0, self._is_due_at - time.monotonic()))
+            if key == "q":
+                return
+            if key:
+                self._press(key)
+
+    def _look(self) -> None:
+        begun = time.process_time()
+        self._runs = frame.ordered(self._alive.look())
+        ids = [one.row.run_id for one, _ in self._runs]
+        is_there = self._chosen in ids
+        self._wish = self._wish if is_there else ""  # it was asked of that run
+        self._choose(ids.index(self._chosen) if is_there else self._at)
+        cost = time.process_time() - begun
+        self._is_due_at = time.monotonic() + min(_SLOWEST_S, max(_EVERY_S, cost / _SHARE))
+
+    def _draw(self) -> None:
+        size = self._screen.size()
+        names, now = self._alive.names, time.time()
+        foot = f"{self._wish} {names.get(self._chosen, self._chosen)}? [y/N]" if self._wish else frame.KEYS
+        self._screen.draw(frame.frame(self._runs, names, size, now, self._at, said=self._said, foot=foot))
+
+    def _choose(self, at: int) -> None:
+        self._at = max(0, min(at, len(self._runs) - 1))
+        self._chosen = self._runs[self._at][0].row.run_id if self._runs else ""
+
+    def _press(self, key: str) -> None:
+        self._said, wish, self._wish = "", self._wish, ""
+        page = max(1, self._screen.size()[1] - 4)
+        steps = {"up": -1, "down": 1, "page up": -page, "page down": page}
+        steps |= {"first": -len(self._runs), "last": len(self._runs)}
+        if not self._runs:
+            return
+        one = self._runs[self._at][0]
+        if wish:
+            self._tried(wish, one) if key in ("y", "Y") else None
+        elif key in steps:
+            self._choose(self._at + steps[key])
+        elif key in ("enter", "a"):
+            self._tried(key, one)
+        elif key == "c" and not one.is_over:
+            self._wish = "cancel"
+        elif key == "p" and not one.is_over:
+            self._wish = "resume" if one.row.status == Phase.PAUSED else "pause"
+
+    def _tried(self, what: str, one: Living) -> None:
+        """Does it, and says what came of it."""
+        run, name = one.run, self._alive.names.get(one.row.run_id, one.row.run_id)
+        verbs = {"enter": _logs, "a": _answer, "cancel": _cancel, "pause": _pause, "resume": _resume}
+        if what in _ASKED:
+            self._said = f"{what}: {name} ..."
+            self._draw()
+        try:
+            self._said = verbs[what](run, self._screen)
+        except RunnerError as error:
+            self._said = error.message
+        self._is_due_at = 0.0
+
+
+def _cancel(run: RunDir, _: Screen) -> str:
+    """The request stays, and the screen shows the end when it comes."""
+    from runner.usecases import control
+
+    with contextlib.suppress(GaveUpWaiting):
+        control.cancel(run, actor="user", grace_s=None, reason=None, within_s=_ENDS_WITHIN_S)
+    return ""
+
+
+def _pause(run: RunDir, _: Screen) -> str:
+    from runner.usecases import control
+
+    control.pause(run, actor="user", within_s=_PAUSES_WITHIN_S)
+    return ""
+
+
+def _resume(run: RunDir, _: Screen) -> str:
+    from runner.usecases import control
+
+    control.resume(run, actor="user", within_s=_PAUSES_WITHIN_S)
+    return ""
+
+
+def _logs(run: RunDir, screen: Screen) -> str:
+    """As `runner logs -f`, until a key is pressed for going back."""
+    from runner.cli.logs import story_of
+    from runner.cli.story import Transcript
+    from runner.usecases import logs
+
+    def is_over() -> bool:
+        if screen.key(0) == "q":
+            raise KeyboardInterrupt
+        return look.is_done(run)
+
+    transcript = Transcript()
+    with screen.aside(), contextlib.suppress(KeyboardInterrupt):
+        pen.say(pen.paint(f"{run.task_id} {run.run_id}: q goes back", "dim"), flush=True)
+        reader = story_of(run, look.show(run).manifest)
+        for line in logs.follow(reader, "events", tail=_TAIL, is_done=is_over):
+            pen.say(transcript.text(line), flush=True)
+        pen.say(pen.paint("the run is over: any key goes back", "dim"), flush=True)
+        while not screen.key():
+            continue
+    return ""
+
+
+def _answer(run: RunDir, screen: Screen) -> str:
+    """Answers the oldest open question."""
+    from runner.cli.render import questions_text
+    from runner.usecases import control, logs
+
+    questions = [question for question in logs.asked(run, run.read_manifest()) if question.is_open]
+    if not questions:
+        return "it has no open question"
+    text = ""
+    with screen.aside(for_lines=True), contextlib.suppress(KeyboardInterrupt):
+        pen.say(questions_text(questions[:1]))
+        pen.say("answer (nothing leaves it open): ", end="", flush=True)
+        text = screen.line().strip()
+    if not text:
+        return "not answered"
+    control.answer(run, questions[0].id, text, actor="user")
+    return f"{questions[0].id} answered"

@@ -1,0 +1,104 @@
+"""`runner watch` on a terminal: it follows the runs, its keys do what they say, and it leaves it clean."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+from support.repo import Repo
+from support.terminal import Terminal
+from support.waiting import wait_until
+
+BEGIN, END = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
+
+
+@pytest.fixture
+def work(repo: Repo) -> Repo:
+    repo.waiting_codex()
+    return repo.task()
+
+
+@pytest.fixture
+def terminal(work: Repo) -> Iterator[Terminal]:
+    seen = Terminal(work, "watch", columns=100)
+    seen.before = seen.modes
+    yield seen
+    seen.close()
+
+
+def is_left(terminal: Terminal) -> bool:
+    return terminal.modes == terminal.before and terminal.text.rindex(END) > terminal.text.rindex(BEGIN)
+
+
+def test_it_follows_a_run_and_its_keys_do_what_they_say(work: Repo, terminal: Terminal) -> None:
+    terminal.shows("no run lives")
+    run = work.start()
+    terminal.shows("running")
+    terminal.press(b"p", shows="pause ")
+    terminal.press(b"n", shows="q quit")
+    assert run.on_disk()["phase"] == "running"
+    terminal.press(b"p", shows="pause ")
+    terminal.press(b"y", shows="paused ")
+    assert run.on_disk()["phase"] == "paused"
+    terminal.press(b"p", shows="resume ")
+    terminal.press(b"y", shows="running ")
+    terminal.press(b"\r", shows="q goes back")
+    terminal.press(b"q", shows=BEGIN)
+    terminal.press(b"\r", shows="q goes back")
+    terminal.press(b"\x03", shows=BEGIN)
+    terminal.press(b"a", shows="it has no open question")
+    name = run.asks("Both?")
+    terminal.press(b"a", shows="leaves it open): ")
+    terminal.press(b"\n", shows="not answered")
+    terminal.press(b"a", shows="Both?")
+    terminal.press(b"Yes.\n", shows=f"{name} answered")
+    assert run.question(f"{name}.closed")["answer"] == "Yes."
+    terminal.press(b"c", shows="cancel ")
+    terminal.press(b"y", shows="cancelled ")
+    assert run.on_disk()["outcome"] == "cancelled"
+    assert terminal.type(b"q") == 0
+    assert is_left(terminal)
+
+
+@pytest.mark.parametrize(
+    ("how", "status"), [("\x03", 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)]
+)
+def test_however_it_ends_the_terminal_is_as_it_was(
+    work: Repo, terminal: Terminal, how: str | int, status: int
+) -> None:
+    terminal.shows("no run lives")
+    assert terminal.modes != terminal.before
+    if isinstance(how, str):
+        assert terminal.type(how.encode()) == status
+    else:
+        os.kill(terminal.process.pid, how)
+        assert terminal.type(b"") == status
+    assert is_left(terminal)
+    assert "Traceback" not in terminal.text
+
+
+def test_it_is_drawn_anew_after_a_pause_and_in_another_size(terminal: Terminal) -> None:
+    terminal.shows("no run lives")
+    terminal.resize(30, 10)
+    terminal.shows("\x1b[9;1Hno run lives")
+    terminal.send(signal.SIGSTOP, shows="")
+    terminal.send(signal.SIGCONT, shows=BEGIN)
+    terminal.send(signal.SIGTSTP, shows=END + BEGIN)  # no shell could continue it, so it does not stop
+    assert terminal.type(b"q") == 0
+    assert is_left(terminal)
+
+
+def test_a_terminal_that_goes_away_ends_it(work: Repo) -> None:
+    seen = Terminal(work, "watch")
+    seen.shows("no run lives")
+    os.close(seen._fd)
+    assert wait_until(lambda: seen.process.poll() is not None, within=20, what="the end")
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_without_a_terminal_it_names_what_works_there(work: Repo, words: tuple[str, ...]) -> None:
+    refused = work.cli("watch", *words)
+    assert refused.status == 2
+    assert "runner list" in refused.stdout + refused.stderr
