@@ -8,7 +8,7 @@ from runner.errors import RunnerError
 from runner.model import Level
 from runner.state.lineage import children
 from runner.usecases import review
-from runner.usecases.logs import LogLine, redactor, unknown_secrets
+from runner.usecases.logs import LogLine, redactor, unknown_values
 from runner.usecases.look import show
 from runner.usecases.story import Story
 from runner.value import Value
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _LINES = 500
 _APPROVAL = "never"
+_MIB = 16
+"""So much of a patch is looked at: a page shows a part of that."""
 
 
 class Dossier(Value):
@@ -84,14 +86,20 @@ def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tup
 def _patch(
     run: RunDir, manifest: Manifest, redact: Callable[[str], str]
 ) -> tuple[str, tuple[LinesChanged, ...], tuple[str, ...]]:
-    if unknown := unknown_secrets(run, manifest):
-        return "", (), (f"withheld: the value of {' and '.join(unknown)} is not known here",)
+    if unknown := unknown_values(run, manifest):
+        return (
+            "",
+            (),
+            (f"withheld: the value of {' and '.join(unknown)} is not known here, and a page is redacted",),
+        )
     try:
         found = review.diff(run)
     except RunnerError as error:
         return "", (), (redact(error.message),)
-    text = redact(found.data.decode(errors="replace"))
+    text = redact(found.data[: _MIB << 20].decode(errors="replace"))
     notes = [redact(note) for note in found.notes if note != review.HAS_SECRET]  # here it is taken out
+    if len(found.data) > _MIB << 20:
+        notes.append(f"only the first {_MIB} MiB of the patch were looked at")
     return text, found.files, (*notes, *(() if text else ("no file was changed",)))
 
 

@@ -267,6 +267,11 @@ def unknown_secrets(run: RunDir, manifest: Manifest) -> tuple[str, ...]:
     """
     if manifest.is_done and not os.path.exists(run.wake_fifo) and not os.path.exists(run.unsealed):
         return ()
+    return unknown_values(run, manifest)
+
+
+def unknown_values(run: RunDir, manifest: Manifest) -> tuple[str, ...]:
+    """The names of its secrets that cannot be taken out of what was not sealed with it, as a patch."""
     return _known(run, manifest).missing
 
 

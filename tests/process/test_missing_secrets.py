@@ -170,7 +170,7 @@ def test_the_next_try_gets_nothing_that_was_withheld(repo: Repo) -> None:
     assert ENCODED not in prompt
 
 
-def test_a_patch_with_a_secret_in_it_is_exact_and_says_so(repo: Repo) -> None:
+def test_a_patch_with_a_secret_in_it_is_exact_and_says_so_and_a_page_has_it_without(repo: Repo) -> None:
     repo.config(
         '[runtimes.codex]\nenv = ["SERVICE_WORD"]\n[tasks.work]\nprompt = "x"\nsandbox = "workspace-write"\n'
     )
@@ -180,5 +180,9 @@ def test_a_patch_with_a_secret_in_it_is_exact_and_says_so(repo: Repo) -> None:
     done = repo.cli("diff", run.id, env={"SERVICE_WORD": VALUE})
     assert f"+key = {VALUE}\n" in done.stdout
     assert "note: this patch has the value of a secret in it" in done.stderr
+    page = repo.cli("report", run.id, "--format", "html", env={"SERVICE_WORD": VALUE}).stdout
+    assert "<ins>+key = [redacted]</ins>" in page and VALUE not in page and "exact" not in page
+    page = repo.cli("report", run.id, "--format", "html").stdout
+    assert "withheld: the value of SERVICE_WORD is not known here" in page and VALUE not in page
     other = repo.cli("diff", run.id, env={"SERVICE_WORD": "another-Value-7x2k9"})
     assert (other.stdout, "secret" in other.stderr) == (done.stdout, False)
