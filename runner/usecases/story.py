@@ -111,7 +111,14 @@ class Story(Reader):
     """`alone`: without the runs below it; `raw`: also what could not be redacted."""
 
     def __init__(
-        self, run: RunDir, manifest: Manifest, *, raw: bool = False, alone: bool = False, whose: str = ""
+        self,
+        run: RunDir,
+        manifest: Manifest,
+        *,
+        raw: bool = False,
+        alone: bool = False,
+        whose: str = "",
+        seen: set[str] | None = None,
     ) -> None:
         super().__init__(run, manifest, withhold=not raw and bool(unknown_secrets(run, manifest)))
         self._raw, self._alone, self._whose = raw, alone, whose
@@ -120,7 +127,8 @@ class Story(Reader):
         roots = {manifest.repo} | ({manifest.workspace.path} if manifest.workspace is not None else set())
         self._roots = sorted(roots, key=len, reverse=True)
         self._below: dict[str, Story] = {}
-        self._known: dict[str, str] = {}
+        self._names: set[str] = set()
+        self._seen = {run.run_id} if seen is None else seen
         self._open: dict[str, tuple[StoryLine, list[bool]]] = {}
         self._since: float | None = None
         self._checks, self._asks = None, False
@@ -141,7 +149,7 @@ class Story(Reader):
         for run_id, child in [*self._below.items()]:
             child.is_live = self.is_live
             told.append(child.lines(stream, final=final or child._is_over))
-            if child._is_over and self.is_live:
+            if child._is_over and self.is_live and not child._below:
                 del self._below[run_id]  # what it did is told with this
         yield from heapq.merge(*told, key=lambda line: line.at or "") if len(told) > 1 else told[0]
 
@@ -165,20 +173,23 @@ class Story(Reader):
             self._open.clear()
 
     def _find(self) -> None:
-        for run in children(self._run, self._known):
-            if run.run_id not in self._known:
+        for run in children(self._run, self._seen):
+            if run.run_id not in self._seen:
                 with contextlib.suppress(RunnerError):  # not quite there, or not any more
                     manifest = run.read_manifest()
                     name = self._name_of(manifest)
-                    self._known[run.run_id] = name
+                    self._names.add(name)
+                    self._seen.add(run.run_id)  # once in the tree, whoever else calls it a child
                     whose = f"{self._whose}/{name}" if self._whose else name
-                    self._below[run.run_id] = Story(run, manifest, raw=self._raw, whose=whose)
+                    self._below[run.run_id] = Story(
+                        run, manifest, raw=self._raw, whose=whose, seen=self._seen
+                    )
 
     def _name_of(self, manifest: Manifest) -> str:
         title = one_line(manifest.title or "")
         if self._is_plan and title.startswith("batch "):
             return title[:20].partition(" of ")[0]
-        return manifest.task_id + f"-{manifest.run_id[-4:]}" * (manifest.task_id in self._known.values())
+        return manifest.task_id + f"-{manifest.run_id[-4:]}" * (manifest.task_id in self._names)
 
     def _line(
         self, at: str | None, label: str, text: str, tone: str, note: str = "", output: str = ""
@@ -298,7 +309,7 @@ def relative(text: str, roots: Iterable[str]) -> str:
     for root in roots:
         if root in text and root != "/":
             here = rf"(?<![\w./~-]){re.escape(root)}"
-            text = re.sub(rf"{here}/(?=[^\s'\"`;:|&<>()]) ", "", text, flags=re.X)
+            text = re.sub(rf"{here}/(?=[^\s'\"`;:|&<>()])", "", text)
             text = re.sub(rf"{here}/?(?=[\s'\"`;:|&<>(),]|$)", ".", text)
     return text
 

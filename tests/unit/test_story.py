@@ -255,6 +255,7 @@ def test_the_time_is_that_of_the_reader(zone: str, mark: str, monkeypatch: pytes
         ("git -C '/repo' status", "git -C '.' status"),
         ("cat /repo-old/a /x/repo/a ~/repo/a --file=/repo/a", "cat /repo-old/a /x/repo/a ~/repo/a --file=a"),
         ("cp /tree/of/it/a /repo/b", "cp a b"),
+        ("cat '/repo/a b' /repo", "cat 'a b' ."),
         ("", ""),
     ],
 )
@@ -264,6 +265,7 @@ def test_a_command_is_shown_as_it_could_be_typed(recorded: str, shown: str) -> N
 
 def test_a_folder_with_a_name_like_an_expression_is_one() -> None:
     assert relative("cat /a+b(c)/x /ab/y", ("/a+b(c)",)) == "cat x /ab/y"
+    assert relative("cat '/my #1 repo/a'", ("/my #1 repo",)) == "cat 'a'"
     assert relative("ls / /etc", ("/",)) == "ls / /etc"
 
 
@@ -385,6 +387,17 @@ def test_a_plan_is_told_with_its_batches_and_a_run_with_those_that_it_has_starte
         "[review] I am 3",
     ]
     assert "batch 1 of 2: U1" in told(top, alone=True) and "I am" not in told(top, alone=True)
+
+
+def test_runs_that_call_each_other_children_are_told_once(tmp_path: Path) -> None:
+    top = a_run(tmp_path)
+    write(top, [(1, says("I am above"))], [])
+    child = a_child(tmp_path, top, 1)
+    write(child, [(2, says("I am below"))], [])
+    top.write_manifest(top.read_manifest().replace(parent=lineage_of(child)))
+    adopt(child, top)
+    adopt(child, child)
+    assert [row[19:] for row in told(top).splitlines()[1:]] == ["I am above", "[work] I am below"]
 
 
 def test_following_a_plan_follows_its_batches_as_they_begin(tmp_path: Path) -> None:
