@@ -77,15 +77,14 @@ def lead(
     commands = started(Command((program or argv[0], *argv[1:]), env, cwd), [])
     for command in islice(commands, _MOST_COMMANDS):
         python = _python(command, tree)
-        places = (python or "", command.program(command.words[0]) or "")
-        if python is None or any(place.startswith("//") for place in places):  # it has no environment yet
+        home = os.path.dirname(command.program(command.words[0]) or "")
+        is_to_come = home.startswith("//") and home.endswith("/bin")  # an environment, which it has not yet
+        if python is None or is_to_come or os.path.dirname(python) in installed:
             continue
         if _installs(command, tree):
             installed.add(os.path.dirname(python))
-        elif os.path.dirname(python) not in installed:
-            found = _lead(command, python, tree, is_apart=is_apart)
-            if found is not None:
-                return found
+        elif (found := _lead(command, python, tree, is_apart=is_apart)) is not None:
+            return found
     return None
 
 

@@ -279,6 +279,7 @@ def test_a_shell_can_choose_the_environment_itself(place: Place, led: bool, text
         (True, "make"),
         (True, "sh -c '. {repo}/.venv/bin/activate; python -m pytest'"),
         (True, "{repo}/.venv/bin/python -m pytest"),
+        (True, "./check.py"),
         (True, "env PYTHONPATH={repo}/src pytest"),
         (False, "env PYTHONPATH=src pytest"),
         (False, "sh -c 'PYTHONPATH=$PWD/src pytest'"),
@@ -293,6 +294,8 @@ def test_your_own_environment_in_the_checkout_leads_a_tree_to_be_made(
     place.venv.rename(place.repo / ".venv")
     place.venv = place.repo / ".venv"
     (place.repo / "Makefile").write_text("test:\n\tpytest\n")
+    (place.repo / "check.py").write_text("#!/usr/bin/env python\n")
+    (place.repo / "check.py").chmod(0o755)
     for name in ("pytest", "pip"):
         place.program(name, f"#!{place.venv}/bin/python\n")
     (place.venv / "lib" / "python3.12" / "site-packages" / "pkg.pth").write_text(f"{place.repo}/src\n")
