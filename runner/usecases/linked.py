@@ -29,6 +29,7 @@ def refuse_where_none_runs(choice: Choice, program: Program, fence: Fence, env: 
     runtime, sandbox, root = runtimes.get(choice.runtime), choice.sandbox, choice.config.root
     if sandbox.level is not Level.WORKSPACE_WRITE or runtime.sandbox_trial(program, sandbox, fence) is None:
         return
+    fence = fence.replace(held=tuple(filter(os.path.isdir, fence.held)))  # the others are made later
     is_apart = choice.task.workspace == "worktree"
     here = committed_links(root) if is_apart else _links(root)
     hidden = tuple(name for name in here if name.startswith("."))  # which of them matter, the program knows

@@ -104,7 +104,8 @@ def fence_of(
         found = seen(config, runtime, sandbox, "/nowhere" if is_apart else config.root, env)
     except RunnerError:  # its own check says so
         return Fence()
-    return Fence(found.held, temp=home.state(env) if found.own_temp else None)
+    held = tuple(filter(os.path.isdir, found.held))
+    return Fence(held, temp=home.state(env) if found.own_temp else None)
 
 
 def refuse_exposed(found: Shield, runtime: Runtime) -> None:

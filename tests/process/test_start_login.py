@@ -139,6 +139,20 @@ def test_a_start_tries_the_folders_that_it_gives_where_one_is_odd(
     assert f"no sandbox: {given}" in checks["codex.sandbox"]["message"]
 
 
+def test_a_folder_that_a_start_makes_itself_is_not_missed(repo: Repo) -> None:
+    repo.codex(f"{MISSES}cat > /dev/null\n{THREAD}{said('done')}{FINISHED}")
+    repo.config(
+        f'[sandboxes.wide]\nlevel = "workspace-write"\nwritable = ["{repo.home}"]\n'
+        '[tasks.work]\nprompt = "x"\nsandbox = "wide"\n'
+    ).commit()
+    (repo.home / ".link").symlink_to("nowhere")
+    assert not (repo.home / ".config").exists()
+    checks = {one["name"]: one for one in repo.json("doctor")["checks"]}
+    assert checks["codex.sandbox"]["verdict"] == "ok"
+    assert repo.cli("start", "--task", "work", "--wait", "--format", "json").json()["status"] == "succeeded"
+    assert (repo.home / ".config").is_dir() and (repo.home / "tried").exists()
+
+
 def test_a_start_tries_the_folders_above_a_path_entry_in_the_repository(repo: Repo) -> None:
     repo.codex(f"{MISSES}cat > /dev/null\n{THREAD}{said('done')}{FINISHED}")
     (repo.root / "packages/a/bin").mkdir(parents=True)
