@@ -52,7 +52,7 @@ class Tree:
         *,
         reap: Callable[[], None],
         is_whole: bool = False,
-        is_others: Callable[[Process, str], bool] = lambda process, run_id: False,
+        is_others: Callable[[Process, str | None], bool] = lambda process, run_id: False,
         cgroup: Cgroup | None = None,
     ) -> None:
         self._run_id = run_id
@@ -129,7 +129,7 @@ class Tree:
         if process.pid == self._root.pid and process.start_time != self._root.start_time:
             return True
         other = marker(process.pid)
-        return other is not None and other != self._run_id and self._is_others(process, other)
+        return self._is_others(process, None if other == self._run_id else other)
 
     def freeze(self, within_s: float) -> list[Process]:
         """Stops the whole tree. Returns what was still seen running at the end: empty is success.

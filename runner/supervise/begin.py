@@ -212,6 +212,8 @@ class _Launch:
 
         run, group, me = self._run, self._group, identify(os.getpid())
         assert me is not None
+        # So we are no process of the run that has started this one, which may be paused or ended meanwhile.
+        self._manifest = self._manifest.replace(supervisor=me)
         run.write_manifest(self._manifest.replace(last_activity="prepares its work tree or runs its checks"))
         tree = Tree(run.run_id, me, reap=reap, cgroup=group)
         ready = prepare(run, self._invocation, self._env, self._log, tree, group)

@@ -25,24 +25,35 @@ class Others:
 
     def __init__(self, run: RunDir) -> None:
         self._run = run
+        self._known: set[str] = set()
 
-    def have(self, process: Process, run_id: str) -> bool:
-        """Whether the run with that id, which the process names, has an owner and this process.
+    def have(self, process: Process, run_id: str | None) -> bool:
+        """Whether the run with that id, which the process names, has an owner and this process. None: it
+        names none, as the owner of a child does not, a fork of who starts it, until its agent has begun.
 
         It has its recorded supervisor and its recorded agent: a walk stops at these and meets nothing that is
         below them. While a child of this run is being started, it has recorded neither, so until then its
         word counts. All else is not another's, also where its supervisor has died.
         """
-        folder = os.path.dirname(environment(process.pid).get(RUN_MANIFEST, ""))
+        if run_id is None:
+            found = lineage.children(self._run, self._known)
+            self._known.update(child.run_id for child in found)
+            return any(self._has(child, process, by_word=False) for child in found)
         try:
-            other = RunDir.from_path(folder)
-            if other.run_id != run_id or why_foreign(other) is not None or not other.is_locked():
+            other = RunDir.from_path(os.path.dirname(environment(process.pid).get(RUN_MANIFEST, "")))
+        except (ValueError, OSError, RunnerError):
+            return False
+        return other.run_id == run_id and self._has(other, process)
+
+    def _has(self, other: RunDir, process: Process, *, by_word: bool = True) -> bool:
+        try:
+            if not other.is_locked() or why_foreign(other) is not None:
                 return False
             manifest = other.read_manifest()
         except (ValueError, OSError, RunnerError):
             return False
         if manifest.supervisor is None:
-            return any(child.path == other.path for child in lineage.children(self._run))
+            return by_word and any(child.path == other.path for child in lineage.children(self._run))
         return _is(process, manifest.supervisor) or _is(process, manifest.process)
 
 

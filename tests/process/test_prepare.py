@@ -10,9 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.doubles import FINISHED, THREAD, said
 from support.ended import commit
 from support.processes import look
-from support.repo import Repo, Run
+from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
 from runner.processes.proc import boottime
@@ -224,6 +225,37 @@ def test_the_tree_of_a_run_whose_owner_died_over_its_preparation_is_removed(repo
         start.communicate(timeout=60)
     assert only_run(repo).ask("status").json()["reason"]["code"] == "never_started"
     assert trees(repo) == 0
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel"])
+def test_a_preparation_is_of_the_run_that_it_is_for_and_not_of_its_parent(repo: Repo, verb: str) -> None:
+    """Its owner is a fork of who starts it, below the parent's agent, with the marker of the parent."""
+    commit(repo.root, **{".gitignore": ".runs/\n"})
+    start = f'"{RUNNER}" start --task kid --parent ".runs${{RUNNER_MANIFEST#*/.runs}}" > "$HOME/said" 2>&1 &'
+    repo.codex(
+        f"""prompt=$(cat)\n{THREAD}case $prompt in kid*) ;; *) {start}\n"""
+        f"""until [ -e "$HOME/gate" ]; do sleep 0.05; done ;; esac\n{said("done")}{FINISHED}"""
+    )
+    waits = json.dumps([["sh", "-c", "touch $HOME/begun; until [ -e $HOME/ready ]; do sleep 0.05; done"]])
+    write = 'grace = "300ms"\nsandbox = "workspace-write"'
+    repo.config(
+        f'[delegation]\ntasks = ["kid"]\n[tasks.work]\nprompt = "x"\ndelegation = true\n{write}\n'
+        f'[tasks.kid]\nprompt = "kid"\n{write}\nworkspace = "worktree"\nprepare = {waits}\n'
+    )
+    parent = repo.start()
+    repo.begun()
+    kid = repo.runs()[-1] if repo.runs()[-1].id != parent.id else repo.runs()[0]
+    if verb == "pause":
+        assert parent.told("pause", "--only")["status"] == "paused"
+        repo.note("ready").touch()  # its own preparation goes on
+        assert kid.ask("wait").json()["status"] == "succeeded"
+        parent.told("resume", "--only")
+    else:
+        parent.told("cancel")
+        told = f"cancelled by run {parent.id} before its agent was started"
+        assert kid.ask("status").json()["reason"]["message"] == told
+        assert trees(repo) == 0
+    repo.end_all()
 
 
 CLEAN = "sed s/^REAL/STORED/"
