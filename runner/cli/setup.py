@@ -113,7 +113,7 @@ def add_tasks(parser: Parser) -> None:
 def run_tasks(args: Namespace) -> int:
     from shlex import join
 
-    from runner.text.cells import cut
+    from runner.text.cells import cells, cut
     from runner.text.words import one_line
 
     config = settings(args)
@@ -128,12 +128,12 @@ def run_tasks(args: Namespace) -> int:
     if args.format == "json":
         emit(told)
         return ExitStatus.OK
+    shown = [[*(cut(one_line(text), 40) for text in row[:-1]), one_line(row[-1])] for row in rows]
+    widths = [max(map(cells, column)) for column in zip(*shown, strict=True)]
     most = pen.columns()
-    cells = [[one_line(cell, 40) for cell in row[:-1]] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row, short in zip(rows, cells, strict=True):
-        padded = [cell.ljust(width) for cell, width in zip(short, widths, strict=True)]
-        line = f"{'  '.join(padded)}  {one_line(row[-1])}".rstrip()
+    for row in shown:
+        padded = [text + " " * (width - cells(text)) for text, width in zip(row, widths, strict=True)]
+        line = "  ".join(padded).rstrip()
         pen.say(cut(line, most) if most else line)
     return ExitStatus.OK
 

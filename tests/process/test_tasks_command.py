@@ -15,6 +15,10 @@ prompt = "p"
 model = "deep"
 sandbox = "build"
 verify = [["pytest", "-q", "a b"], "ruff check"]
+[tasks.wide]
+prompt = "p"
+title = "tail"
+verify = [["\u691c\u8a3c"]]
 [models.deep]
 runtime = "codex"
 model = "m"
@@ -32,7 +36,9 @@ def test_each_task_has_a_line_with_what_it_may_do_and_what_it_is_checked_by(repo
         "Look at all of it, and say what there is to see; nothing of this fits into the line"
     )
     assert lines[1] == "a.b   build      deep   pytest -q 'a b'; ruff check"
-    look, other = repo.json("tasks")
+    assert lines[2].startswith("wide  read-only  -      ") and lines[2].endswith("tail")
+    assert lines[2].index("tail") == lines[0].index("Look") - 2, "two characters of four columns"
+    look, other, _ = repo.json("tasks")
     assert (look["id"], look["verify"], look["model"], look["level"]) == ("look", [], None, "read-only")
     assert (other["sandbox"], other["level"]) == ("build", "workspace-write")
     assert other["verify"] == [["pytest", "-q", "a b"], ["ruff", "check"]]
@@ -45,7 +51,7 @@ def test_no_line_is_longer_than_the_terminal_is_wide(repo: Repo, columns: int) -
     try:
         assert seen.type(b"") == 0
         lines = seen.text.splitlines()
-        assert len(lines) == 3
+        assert len(lines) == 4
         assert max(map(len, lines)) <= columns and lines[1].startswith("look")
         assert lines[1].endswith("...") is (columns < 200)
     finally:
@@ -57,7 +63,7 @@ def test_a_start_without_a_task_names_the_tasks(repo: Repo) -> None:
     for verb in ("start", "resolve"):
         done = repo.cli(verb, "--format", "json")
         assert done.status == 2
-        assert "of look, a.b" in done.error["hint"]
+        assert "of look, a.b, wide" in done.error["hint"]
     repo.config("")
     assert "of none" in repo.cli("start").stderr
     assert len(repo.cli("tasks").stdout.splitlines()) == 1
