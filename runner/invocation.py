@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from runner.model import Delegation, Identity, Limits, Lineage, Price, Recovery, Rehearsal, Sandbox, Terms
+from runner.model import (
+    Delegation,
+    Identity,
+    Limits,
+    Lineage,
+    Notify,
+    Price,
+    Recovery,
+    Rehearsal,
+    Sandbox,
+    Terms,
+)
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -105,6 +116,8 @@ class Invocation(Value):
     """What the agent's commands would not find in a login shell. So they get a plain one."""
     sessions: tuple[str, ...] = ()
     """The sessions of agents in which it was started, or the run at the top of its tree."""
+    notify: Notify = Notify()
+    """With the absolute path of each program that was found at the start."""
     price: Price | None = None
     """What the tokens of its model cost, as far as the settings say."""
 

@@ -269,6 +269,16 @@ class Delegate(Value):
     commit_message: str = "{title}: batch {n} of {batches} ({units})"
 
 
+class Notify(Value):
+    """What the user wants to be told with. The commands get the event on stdin; () is none."""
+
+    on_end: tuple[str, ...] = ()
+    """Of a run that no other run has started."""
+    on_attention: tuple[str, ...] = ()
+    """Of whatever waits for a person."""
+    bell: bool = False
+
+
 class Economics(Value):
     """Tokens of the one who delegates: `fixed` per session, `batch` per batch, `unit` saved per unit.
 
@@ -397,6 +407,7 @@ class Config(Value):
     """Without the retries: those are the task's."""
     delegate: Delegate = Delegate()
     economics: Economics = Economics()
+    notify: Notify = Notify()
     trust: Json = {}
     """What comes with the repository and can execute, send or widen: `config.trust` says what is in it."""
     files: tuple[str, ...] = ()

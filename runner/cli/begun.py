@@ -68,6 +68,8 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
         ended = watch(run, manifest)
     else:
         ended = control.wait([run], tick=heartbeat(at_once=quiet))[0]
+    if sys.stderr.isatty() and run.read_invocation().notify.bell:
+        pen.ring()
     if args.format == "json":
         emit(ended.to_json())
     else:

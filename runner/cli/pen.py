@@ -91,6 +91,12 @@ def draw(lines: Mapping[int, str], before: str = "") -> None:
     sys.stdout.flush()
 
 
+def ring() -> None:
+    """The bell of the terminal that stderr is."""
+    sys.stderr.write("\a")
+    sys.stderr.flush()
+
+
 def raw(data: bytes) -> None:
     """Data for a program, on stdout, as it is: a patch for `git apply`."""
     sys.stdout.flush()

@@ -238,6 +238,8 @@ def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = N
         ("retries", f"{i.recovery.retries} ({', '.join(i.recovery.ladder)})" if i.recovery.retries else None),
         ("verify", "; ".join(shlex.join(argv) for argv in i.verify) or "none"),
         ("prepare", "; ".join(shlex.join(argv) for argv in i.prepare) or None),
+        ("on end", shlex.join(i.notify.on_end) or None),
+        ("attention", shlex.join(i.notify.on_attention) or None),
         ("rehearsal", None if i.rehearsal is None else "the scripted model; port 0 is chosen at start"),
         ("manifest", f"{i.manifest_path} (every start has its own run id)"),
         ("digests", f"config {i.config_digest}, prompt {i.prompt_digest}"),

@@ -7,7 +7,7 @@ import sys
 from importlib.metadata import version
 
 from runner.disk.interpreter import command
-from runner.invocation import Invocation, sessions_of
+from runner.invocation import Invocation
 from runner.model import DISTRIBUTION, SCHEMA_VERSION, Limits
 from runner.resolve.invocation import digest_of
 from runner.runtimes import PLAN
@@ -65,7 +65,6 @@ def invocation(
         origins={},
         config_digest=config.digest,
         prompt_digest=digest_of(prompt),
-        sessions=sessions_of(env),
     )
 
 

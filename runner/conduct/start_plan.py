@@ -24,8 +24,9 @@ from runner.conduct.refusals import (
 )
 from runner.config import load as load_config
 from runner.disk import editable
+from runner.disk.programs import placed
 from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, RunNotFound, UsageError
-from runner.invocation import Invocation
+from runner.invocation import Invocation, sessions_of
 from runner.plan import load
 from runner.plan.batch import decide
 from runner.plan.decision import ANYWAY
@@ -261,7 +262,9 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         resolved = invocation(
             prepared.choice, env, title=f"plan: {title}", prompt=_told(prepared), timeout_s=asked.timeout_s
         )
-        return start.start_plan(resolved.replace(tied_to=asked.tied_to), env, _Desk(prepared))
+        notify = placed(prepared.config.notify, env)
+        resolved = resolved.replace(tied_to=asked.tied_to, sessions=sessions_of(env), notify=notify)
+        return start.start_plan(resolved, env, _Desk(prepared))
     finally:
         os.close(lock_fd)
 

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_NOT_YOURS = (
+    "what a repository brings may not say how you are told: write it into your own settings "
+    "(~/.config/runner/config.toml)"
+)
+
+
 class Compiled(Value):
     """`config` is what a snapshot holds; None when there are problems. `notes` are no problems,
     but worth a look.
@@ -51,7 +57,8 @@ def compile_settings(places: ConfigFiles, settings: Mapping[str, str], sets: Seq
     ceiling = policy.narrow([*read.policy(places.user_policy), *read.policy(places.system_policy)])
     merged = schema.normal(layers.merge(stack))
     problems, notes = references.examine(merged, stack, frozenset(read.dropped))
-    problems = tuple(sorted({*read.problems, *problems}, key=_order(stack, places)))
+    foreign = [layer.problem(("notify",), _NOT_YOURS) for layer in brought if "notify" in layer.data]
+    problems = tuple(sorted({*read.problems, *problems, *foreign}, key=_order(stack, places)))
     config = None
     if not problems:
         config = effective.compiled(merged, layers.origins(stack[1:]), ceiling, places)

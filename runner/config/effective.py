@@ -45,6 +45,7 @@ def compiled(
         "recovery": _in_seconds(merged["recovery"]),
         "delegate": merged["delegate"],
         "economics": merged["economics"],
+        "notify": merged["notify"],
         "blocks": {name: item["text"] for name, item in merged["blocks"].items()},
         "policy": policy.to_json(),
     }

@@ -89,6 +89,11 @@ CommitMessage = Annotated[
 ]
 _Command = Annotated[list[str], BeforeValidator(values.command)]
 Commands = Annotated[list[_Command], BeforeValidator(values.commands), WithJsonSchema(_COMMANDS_SCHEMA)]
+Notice = Annotated[
+    list[str],
+    BeforeValidator(values.notice),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+]
 Rehearse = Annotated[
     bool | str,
     PlainValidator(values.rehearse),

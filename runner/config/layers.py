@@ -7,7 +7,7 @@ import json
 
 from runner.config.blocks import BLOCKS
 from runner.config.values import IN_LIMITS
-from runner.model import Caps, Delegate, Delegation, Economics, Recovery, RuntimeSettings, Task
+from runner.model import Caps, Delegate, Delegation, Economics, Notify, Recovery, RuntimeSettings, Task
 from runner.text.durations import format_duration
 from runner.text.problems import Problem, dotted
 from runner.value import Value
@@ -53,6 +53,7 @@ DEFAULTS: dict[str, Any] = {
     "recovery": table_of(Recovery(), "retries"),
     "delegate": table_of(Delegate()),
     "economics": table_of(Economics()),
+    "notify": table_of(Notify()),
     "blocks": {name: {"text": text} for name, text in BLOCKS.items()},
     "tasks": {},
 }

@@ -84,9 +84,11 @@ def task_breaches(config: Config, task: Task) -> tuple[str, ...]:
     return breaches(config.policy, config.root, sandbox, settings, model, task)
 
 
-def check_breaches(policy: Policy, commands: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """What it says against checks of a run that was started before."""
-    return tuple(_beyond(policy, {"verify": [("verify command", argv[0]) for argv in commands]}))
+def check_breaches(
+    policy: Policy, commands: Iterable[tuple[str, ...]], what: str = "verify command"
+) -> tuple[str, ...]:
+    """What it says against checks of a run that was started before, or against other commands."""
+    return tuple(_beyond(policy, {"verify": [(what, argv[0]) for argv in commands]}))
 
 
 def capped(policy: Policy, delegation: Delegation) -> Delegation:

@@ -22,6 +22,7 @@ from runner.config.tables import (
     DelegationTable,
     EconomicsTable,
     ModelTable,
+    NotifyTable,
     RecoveryTable,
     RuntimesTable,
     SandboxTable,
@@ -45,6 +46,7 @@ class Shape(BaseModel):
     recovery: RecoveryTable | None = meaning("How a run continues after a failed attempt.")
     delegate: DelegateTable | None = meaning("How plans are put into batches and run.")
     economics: EconomicsTable | None = meaning("What delegating a plan costs and saves.")
+    notify: NotifyTable | None = meaning("How you are told of what became of runs. Not in a repository.")
     blocks: dict[Name, BlockTable] | None = meaning(
         "Named prompt blocks. Built in are " + ", ".join(BLOCKS) + "."
     )

@@ -24,6 +24,7 @@ from runner.config.kinds import (
     Glob,
     Level,
     Limit,
+    Notice,
     Overrides,
     Provider,
     Reconnects,
@@ -355,3 +356,17 @@ class EconomicsTable(Table):
     fixed: _Estimate | None = meaning("Once for every plan that is delegated; default {}.")
     batch: _Estimate | None = meaning("For each batch; default {}.")
     unit: _Estimate | None = meaning("Saved by each unit that is delegated; default {}.")
+
+
+class NotifyTable(Table):
+    """How you are told of what became of runs. Only your own settings, a variable or --set may say it."""
+
+    place = "notify"
+    on_end: Notice | None = meaning(
+        "A command that is run when a run has ended that no other run started; default none. It gets the "
+        "event as JSON on stdin, and has 10 seconds. It runs outside of every sandbox."
+    )
+    on_attention: Notice | None = meaning(
+        "The same when something waits for a person: a question, a work tree, a plan that goes no further."
+    )
+    bell: bool | None = meaning("Ring the terminal's bell at the end of --wait; default {}.")

@@ -45,6 +45,7 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
         *("effort_floor", "max_parallel", "max_failures", "files", "commit_message"),
     ),
     "economics": None,
+    "notify": (),
     "blocks": None,
 }
 """Table -> keys that say what an agent is asked, how long it may take, or how its result is judged. None is

@@ -119,6 +119,14 @@ def command(value: Any) -> list[str]:
     return value
 
 
+def notice(value: Any) -> list[str]:
+    """As `command`, and only as an array; an empty one is no command."""
+    words = [] if value == [] else command(None if isinstance(value, str) else value)
+    if words and "/" in words[0] and words[0][0] != "/":
+        raise ValueError("expected a name on PATH or an absolute path, as it is run in any repository")
+    return words
+
+
 def speakable(value: str) -> str:
     """No argument, path or prompt can have a NUL (execve(2))."""
     if "\0" in value:

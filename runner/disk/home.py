@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+_FOLDERS = ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")
+_DESKTOP = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS")
+
+
 def state(env: Mapping[str, str]) -> str:
     """Our folder for what has to last. Unwritable where nothing says where it is."""
     return _required(env, "XDG_STATE_HOME", ".local/state")
 
 
 def named(env: Mapping[str, str]) -> dict[str, str]:
-    """The variables that a process of ours needs to find the same state as this one, and that its git needs
-    to obey the same settings.
+    """The variables that a process of ours needs to find the same state as this one, that its git needs to
+    obey the same settings, and a program that tells the user something to find the desktop.
     """
     from runner.disk import git_env  # only who starts such a process needs it
 
-    ours = {name: env[name] for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME") if name in env}
+    ours = {name: env[name] for name in (*_FOLDERS, *_DESKTOP) if name in env}
     return ours | git_env.passed_on(env)
 
 

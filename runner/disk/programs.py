@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from runner.model import Notify
 
 _LONGEST_LINE = 256
 """Of the first line of a script: so much of it the kernel reads (BINPRM_BUF_SIZE, execve(2))."""
@@ -22,6 +23,19 @@ def on_path(name: str, env: Mapping[str, str]) -> str | None:
     if "/" in name or not name:
         return None
     return next((path for folder in _folders(env) if is_executable(path := f"{folder}/{name}")), None)
+
+
+def placed(notify: Notify, env: Mapping[str, str]) -> Notify:
+    """The same commands, each with the file that its name means now, so that nothing takes its place later.
+    Folders in work trees come last.
+    """
+    path = {"PATH": work_trees_last(env)}
+    found = {
+        name: (on_path(argv[0], path) or argv[0], *argv[1:])
+        for name in ("on_end", "on_attention")
+        if (argv := getattr(notify, name))
+    }
+    return notify.replace(**found)
 
 
 def absent(argv: Sequence[str], env: Mapping[str, str], root: str) -> str | None:

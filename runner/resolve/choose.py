@@ -63,7 +63,11 @@ def choose(config: Config, request: Request) -> Choice:
     if sandbox.level is Level.DANGER:
         # Nothing could keep it from the network.
         choice = choice.replace(sandbox=sandbox.replace(network=True))
-    policy.refuse(policy.breaches(config.policy, config.root, choice.sandbox, settings, model, task))
+    notices = filter(None, (config.notify.on_end, config.notify.on_attention))
+    policy.refuse(
+        policy.breaches(config.policy, config.root, choice.sandbox, settings, model, task)
+        + policy.check_breaches(config.policy, notices, "command of [notify]")
+    )
     return choice
 
 

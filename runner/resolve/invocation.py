@@ -9,7 +9,7 @@ from runner.config import policy
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
 from runner.invocation import THREAD, Invocation
-from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Program, Rehearsal, Terms
+from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Rehearsal, Terms
 from runner.resolve import delegation
 from runner.resolve.prompt import Map, Parts, checked, compose
 from runner.runtimes.base import CommandRequest, Fence
@@ -36,6 +36,7 @@ DEFAULT_ENV = (
 
 _SEEN = (
     *("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses", "sessions"),
+    "notify",
 )
 """Fields of `Found` that the invocation has as they are."""
 _TOLD = (
@@ -85,6 +86,7 @@ class Found(Value):
     """See `Invocation`."""
     tied_to: Identity | None = None
     sessions: tuple[str, ...] = ()
+    notify: Notify = Notify()
     parent: Invocation | None = None
     again: Again | None = None
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runner.model import Json
 
 STARTED, ASKED, SETTLED = "started", "asked", "settled"
-ENDED, PARKED, UNDECIDED = "ended", "parked", "undecided"
+ENDED, PARKED, UNDECIDED, NOTICE_FAILED = "ended", "parked", "undecided", "notice_failed"
 
 _HEAD = b'{"mac":"'
 _BODY = len(_HEAD) + 64

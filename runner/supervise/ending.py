@@ -108,7 +108,7 @@ def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason 
     outcome, reason = end
     _close_questions(owner)
     manifest = owner.manifest.replace(children=owner.children.found(), questions_open=0)
-    owner.tree.spare(lambda process: False)
+    owner.tree.spare(owner.is_notice)
     owner.tree.sweep(min(2.0, owner.invocation.limits.grace_s))
     if manifest.proof is not None:  # checks may have left something behind since
         manifest = manifest.replace(proof=owner.proof())
@@ -124,7 +124,7 @@ def fail(owner: Owner, error: Exception) -> None:
         reason = Reason("supervisor_failed", text, hint)
         owner.write(advance(owner.manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
         owner.log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
-        news.ended(owner.run, owner.manifest)
+        news.ended(owner.run, owner.manifest, owner.notify)
 
 
 def seal(owner: Owner) -> None:
@@ -134,7 +134,7 @@ def seal(owner: Owner) -> None:
     The FIFO goes last: if a finished run still has it, this has to be done again.
     """
     withdraw(owner.run.reserve)  # a full disk may need just that
-    is_told = not os.path.exists(owner.run.wake_fifo) or news.ended(owner.run, owner.manifest)
+    is_told = not os.path.exists(owner.run.wake_fifo) or news.ended(owner.run, owner.manifest, owner.notify)
     is_settled = owner.cleaner().seal(owner.run, owner.log) and is_told
     if owner.invocation.temp is not None:
         temp.remove(owner.invocation.temp)
@@ -188,7 +188,8 @@ def _tell_refused(owner: Owner) -> None:
 
 def _close_questions(owner: Owner) -> None:
     run, manifest = owner.run, owner.manifest
-    owner.children.close_questions(lambda one: news.question(run, manifest, owner.cleaner(), one))
+    tell = news.question
+    owner.children.close_questions(lambda one: tell(run, manifest, owner.cleaner(), one, owner.notify))
 
 
 def _told(owner: Owner) -> tuple[Outcome, Reason] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from runner.errors import RunnerError
+from runner.model import Reason
 from runner.runtimes import PLAN
 from runner.state import feed
 from runner.state.events import complain
@@ -16,9 +17,10 @@ from runner.state.store import RunDir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from runner.model import Json, Reason
+    from runner.model import Json
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
     from runner.supervise.sealing import Cleaner
@@ -30,26 +32,28 @@ def started(run: RunDir, manifest: Manifest) -> None:
     _tell(run, manifest, feed.STARTED, at=manifest.started_at)
 
 
-def question(run: RunDir, manifest: Manifest, cleaner: Cleaner, one: Question) -> bool:
+def question(
+    run: RunDir, manifest: Manifest, cleaner: Cleaner, one: Question, notify: Callable[[Json], None]
+) -> bool:
     """That it was asked, and how it was settled. `to` is `owner` for a person, or the run that is asked."""
     prompt = cleaner.text(one.prompt)[:_CHARS]
     told: dict[str, Any] = {"question": one.id, "to": one.asked, "prompt": prompt}
-    is_told = _tell(run, manifest, feed.ASKED, at=one.asked_at, **told)
+    is_told = _tell(run, manifest, feed.ASKED, notify if one.is_open else None, at=one.asked_at, **told)
     if one.is_open or not is_told:
         return is_told
-    settled = {"question": one.id, "to": one.asked, "status": one.status}
+    settled: dict[str, Any] = {"question": one.id, "to": one.asked, "status": one.status}
     return _tell(run, manifest, feed.SETTLED, at=one.closed_at, **settled)
 
 
-def ended(run: RunDir, manifest: Manifest) -> bool:
+def ended(run: RunDir, manifest: Manifest, notify: Callable[[Json], None] | None = None) -> bool:
     """That it is done, and what it left for a person to decide. Of one that never began its starter knows."""
     if manifest.started_at is None:
         return True
-    is_told = _tell(run, manifest, feed.ENDED, at=manifest.ended_at, reason=_short(manifest.reason))
+    is_told = _tell(run, manifest, feed.ENDED, notify, at=manifest.ended_at, reason=_short(manifest.reason))
     if (stop := manifest.plan_stop) is not None:
-        is_told = _tell(run, manifest, feed.PARKED, reason=_short(stop)) and is_told
+        is_told = _tell(run, manifest, feed.PARKED, notify, reason=_short(stop)) and is_told
     elif leaves_tree(manifest):
-        is_told = _tell(run, manifest, feed.UNDECIDED) and is_told
+        is_told = _tell(run, manifest, feed.UNDECIDED, notify) and is_told
     return is_told
 
 
@@ -67,7 +71,21 @@ def leaves_tree(manifest: Manifest) -> bool:
         return True
 
 
-def _tell(run: RunDir, manifest: Manifest, event: str, *, at: str | None = None, **told: Any) -> bool:
+def not_noticed(run: RunDir, event: Json, message: str) -> None:
+    """That the user's own command, which was to tell him of an event, has failed."""
+    reason = Reason("notice_failed", message)
+    _tell(run, run.read_manifest(), feed.NOTICE_FAILED, question=event["question"], reason=_short(reason))
+
+
+def _tell(
+    run: RunDir,
+    manifest: Manifest,
+    event: str,
+    notify: Callable[[Json], None] | None = None,
+    *,
+    at: str | None = None,
+    **told: Any,
+) -> bool:
     parent = manifest.parent
     about = {
         "status": manifest.status,
@@ -76,7 +94,9 @@ def _tell(run: RunDir, manifest: Manifest, event: str, *, at: str | None = None,
         "sessions": list(manifest.sessions),
     }
     try:
-        feed.tell(run, event, at=at, **{**about, **told})
+        made = feed.tell(run, event, at=at, **{**about, **told})
+        if notify is not None and "seq" in made:  # else it was told before, and so was the user
+            notify(made)
     except RunnerError as error:
         complain(f"{event} is told to nobody: {error.message}")  # without a key nothing can be believed
     except OSError as error:

@@ -22,7 +22,7 @@ from runner.state.events import EventLog, complain
 from runner.state.manifest import CLOSING, Attempt, Manifest, Proof, timestamp
 from runner.state.spent import larger
 from runner.state.store import RunDir
-from runner.supervise import takeover, tie
+from runner.supervise import notices, takeover, tie
 from runner.supervise.children import Children
 from runner.supervise.conformance import compare, declared
 from runner.supervise.limits import LimitMonitor
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from runner.model import Identity, Reason, Usage
+    from runner.model import Identity, Json, Reason, Usage
     from runner.processes.proc import Process
     from runner.state.fingerprints import Known
 
@@ -72,6 +72,7 @@ class Owner:
         self.tree: Tree
         self._child_env: Mapping[str, str] = {}
         self._cleaner: Cleaner | None = None
+        self._notices: list[Identity] = []
 
     # -- the manifest ------------------------------------------------------------------------------
 
@@ -188,7 +189,7 @@ class Owner:
 
     def tree_of(self, process: Identity, *, is_whole: bool = False) -> Tree:
         """What stands below `process`, the agent's or our own, and what is in the group of the run."""
-        return Tree(
+        tree = Tree(
             self.run.run_id,
             process,
             reap=self.reap,
@@ -196,6 +197,8 @@ class Owner:
             is_others=Others(self.run).have,
             cgroup=self.cgroup,
         )
+        tree.spare(self.is_notice)
+        return tree
 
     def proof(self) -> Proof:
         """How it is known that nothing of the agent is left. Who is in no sandbox may be able to leave its
@@ -231,9 +234,24 @@ class Owner:
         """Whether it is the scripted model of a rehearsal, which lives as long as the run."""
         rehearsal = self.invocation.rehearsal
         if rehearsal is None:
-            return False
+            return self.is_notice(process)
         begin = command_line(process.pid)[: len(rehearsal.argv)]
-        return begin == list(rehearsal.argv)
+        return begin == list(rehearsal.argv) or self.is_notice(process)
+
+    def is_notice(self, process: Process) -> bool:
+        """Whether it tells the user something: it is in the session of such a process that we have started,
+        which no other one can enter.
+        """
+        return any(process.session == one.pid and is_alive(one) for one in self._notices)
+
+    def notify(self, event: Json) -> None:
+        """Runs the command that the user has for this event, if there is one. Nobody waits for it."""
+        hook = notices.hook_of(event)
+        if hook is not None and getattr(self.invocation.notify, hook):
+            try:
+                self._notices.append(notices.start(self.run, event))
+            except OSError as error:
+                complain(f"{hook} not started: {error}")
 
     @property
     def env(self) -> Mapping[str, str]:

@@ -131,7 +131,7 @@ class Watch:
 
     def _told(self, question: Question) -> bool:
         owner = self._owner
-        return news.question(owner.run, owner.manifest, owner.cleaner(), question)
+        return news.question(owner.run, owner.manifest, owner.cleaner(), question, owner.notify)
 
     def _enforce(self) -> None:
         owner = self._owner

@@ -9,11 +9,12 @@ import os
 import sys
 from itertools import product
 
+from runner.config.trust import scripts_of
 from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import links
 from runner.disk.programs import other_names
 from runner.errors import InReach, RunnerError
-from runner.model import Level, RuntimeSettings
+from runner.model import Level, Notify, RuntimeSettings
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
 from runner.runtimes.base import Fence
 from runner.state import temp
@@ -66,7 +67,7 @@ def protection(
     repo: str, sandbox: Sandbox, runtime: Runtime, found: Found, env: Mapping[str, str]
 ) -> Protection:
     """What a run needs that was found so. InReach where something would stay open to its agent."""
-    seen = look(repo, found.cwd, sandbox, runtime, found.program.path, env)
+    seen = look(repo, found.cwd, sandbox, runtime, found.program.path, env, found.notify)
     refuse_exposed(seen, runtime)
     guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
     own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if seen.own_temp else None
@@ -74,12 +75,21 @@ def protection(
 
 
 def look(
-    repo: str, cwd: str, sandbox: Sandbox, runtime: Runtime, program: str, env: Mapping[str, str]
+    repo: str,
+    cwd: str,
+    sandbox: Sandbox,
+    runtime: Runtime,
+    program: str,
+    env: Mapping[str, str],
+    notify: Notify | None = None,
 ) -> Shield:
     """What is in reach of an agent with this sandbox, and what can be done about it."""
     real = sandbox.replace(writable=tuple(map(os.path.realpath, sandbox.writable)))
     cwd = os.path.realpath(cwd)
-    obeyed = tuple(_obeyed(repo, (cwd, *real.writable), runtime, program, env))
+    obeyed = (
+        *_obeyed(repo, (cwd, *real.writable), runtime, program, env),
+        *_noticing(repo, notify or Notify()),
+    )
     return shield(real, cwd, _temps(env), obeyed)
 
 
@@ -172,6 +182,14 @@ def _obeyed(
         if (there := programs.on_path(name, {"PATH": path})) is not None:
             yield _one(f"the program `{name}`", there)
             yield from _other_names(f"the program `{name}`", there, given)
+
+
+def _noticing(repo: str, notify: Notify) -> Iterator[Obeyed]:
+    """The programs and scripts that tell the user."""
+    for argv in filter(None, (notify.on_end, notify.on_attention)):
+        for name in (argv[0], *scripts_of(argv)):
+            if os.path.exists(path := os.path.join(repo, name)):
+                yield _one("a program of [notify]", path, is_file=True)
 
 
 def _other_names(what: str, program: str, given: Sequence[str]) -> Iterator[Obeyed]:

@@ -319,6 +319,7 @@ def _find(
         parent=parent,
         tied_to=request.tied_to,
         sessions=sessions_of(env) if parent is None else parent.sessions,
+        notify=programs.placed(config.notify, env),
     )
 
 

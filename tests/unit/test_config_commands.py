@@ -152,7 +152,10 @@ def test_the_example_shows_every_key_there_is():
     def keys(node: dict) -> set[str]:
         return set(node.get("properties", {}))
 
-    every = set().union(*(keys(item) for item in schema("delegate")["$defs"].values()))
+    tables = schema("delegate")["$defs"]
+    del tables["NotifyTable"]  # not for a file that is committed, which the example says
+    assert "[notify]" in text
+    every = set().union(*(keys(item) for item in tables.values()))
 
     assert sorted(key for key in every if f"{key} =" not in text and f".{key}]" not in text) == []
 

@@ -13,7 +13,7 @@ import runner
 from runner import runtimes
 from runner.disk import interpreter
 from runner.errors import InReach
-from runner.model import Level, Program, Sandbox
+from runner.model import Level, Notify, Program, Sandbox
 from runner.resolve.invocation import Found
 from runner.resolve.reach import Shield, is_inside
 from runner.state import guard
@@ -240,3 +240,10 @@ def test_a_guard_that_others_could_have_changed_is_closed_again(tmp_path: Path, 
     guard.make_guard(made, str(named))
     assert opened.stat().st_mode & 0o077 == 0
     assert Path(made, ".git").read_text() == f"gitdir: {named}\n"
+
+
+def test_what_tells_the_user_is_kept_from_the_agent(repo: Path) -> None:
+    own, script = a_program(repo.parent / "repo/bin/tell"), a_program(repo / "tools/tell.py")
+    told = Notify(on_end=(own, "x"), on_attention=("/usr/bin/python3", "tools/tell.py"))
+    found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", env(repo.parent), told)
+    assert is_kept(found, own) and is_kept(found, script)

@@ -1,0 +1,103 @@
+"""Notices: a command of the user gets an event on stdin, outside of every sandbox. Edge: processes.
+
+The supervisor starts this file as a program, as the command may hang, and nobody waits for it. No argument is
+believed: the event is read from the feed, and the command from the invocation of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.model import Identity, Json
+    from runner.state.store import RunDir
+
+WITHIN_S = 10.0
+_POLL_S = 0.01
+_NAMES = ("HOME", "PATH", "SHELL", "USER", "LOGNAME", "LANG", "TZ")
+_PREFIXES = ("LC_", "XDG_", "SSL_CERT_", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS")
+_PROXIES = ("_PROXY", "_proxy")
+
+
+def hook_of(event: Json) -> str | None:
+    """Which of the user's commands an event is for. Runs that other runs have started end unheard."""
+    kind = event["event"]
+    if kind == "ended":
+        return "on_end" if event["parent"] is None else None
+    is_for_person = kind in ("parked", "undecided") or (kind == "asked" and event["to"] == "owner")
+    return "on_attention" if is_for_person else None
+
+
+def start(run: RunDir, event: Json) -> Identity:
+    """Of an event that the feed has. OSError."""
+    from runner.disk.programs import with_search_path
+    from runner.processes import spawn
+
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _NAMES or name.startswith(_PREFIXES) or name.endswith(_PROXIES)
+    }
+    argv = (sys.executable, "-I", "-S", os.path.abspath(__file__), run.path, str(event["seq"]))
+    streams = spawn.Streams(None, os.devnull, run.supervisor_log)
+    return spawn.spawn(sys.executable, argv, cwd=run.repo, env=with_search_path(env), streams=streams)
+
+
+def main(folder: str, seq: int) -> None:
+    from runner.state import feed
+    from runner.state.authentic import own_invocation
+    from runner.state.store import RunDir
+    from runner.supervise import news
+
+    run = RunDir.from_path(folder)
+    event = next(feed.FeedReader(run.repo, seq - 1).new())
+    hook = hook_of(event) if (event["seq"], event["run_id"]) == (seq, run.run_id) else None
+    argv = getattr(own_invocation(run).notify, hook) if hook else ()
+    if argv and (amiss := _failure(argv, run.repo, event)):
+        news.not_noticed(run, event, f"{hook}: {amiss}")
+
+
+def _failure(argv: tuple[str, ...], cwd: str, event: Json) -> str | None:
+    """What went wrong with the command; None where it has succeeded in time."""
+    import subprocess
+
+    from runner.lightjson import dumps
+    from runner.processes.spawn import become_subreaper
+
+    if not os.path.isabs(argv[0]):
+        return f"`{argv[0]}` was not found at the start"
+    become_subreaper()
+    null = subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.PIPE, stdout=null, stderr=null, text=True)
+        process.communicate(dumps(event) + "\n", timeout=WITHIN_S)
+    except subprocess.TimeoutExpired:
+        return f"`{argv[0]}` did not end within {WITHIN_S:g} s"
+    except OSError as error:
+        return f"`{argv[0]}`: {error.strerror}"
+    finally:
+        _end_all()
+    return f"`{argv[0]}` exited with {process.returncode}" if process.returncode else None
+
+
+def _end_all() -> None:
+    """Kills what is left below us, until a look finds nothing: an orphan comes to us."""
+    import time
+
+    from runner.processes.proc import children, send
+    from runner.supervise.begin import reap
+
+    deadline = time.monotonic() + WITHIN_S
+    while (below := children(os.getpid())) and time.monotonic() < deadline:
+        for process in below:
+            below += children(process.pid)
+            send(process, 9)
+        time.sleep(_POLL_S)
+        reap()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    main(sys.argv[1], int(sys.argv[2]))

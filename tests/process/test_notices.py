@@ -1,0 +1,119 @@
+"""`[notify]`: commands of the user that nobody waits for, whatever they do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support import processes
+from support.repo import Repo
+from support.waiting import wait_until
+
+
+def failures(repo: Repo) -> list[str]:
+    found = repo.json("events")["events"]
+    return [event["reason"]["message"] for event in found if event["event"] == "notice_failed"]
+
+
+def told(repo: Repo, name: str) -> dict[str, Any]:
+    path = repo.home / name
+    wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
+    event: dict[str, Any] = json.loads(path.read_text())
+    return event
+
+
+def notify(repo: Repo, **commands: str) -> dict[str, str | None]:
+    """As variables: a command is a script of sh."""
+    return {
+        f"RUNNER_NOTIFY__{name.upper()}": json.dumps(["sh", "-c", text]) for name, text in commands.items()
+    }
+
+
+def test_the_end_is_told_with_the_event_in_a_clean_environment_and_of_roots_alone(repo: Repo) -> None:
+    repo.waiting_codex()
+    repo.task("delegation = true", more='[tasks.child]\nprompt = "x"\n')
+    command = 'cat > "$HOME/event-$$"; env > "$HOME/env"; pwd > "$HOME/pwd"'
+    env = {**notify(repo, on_end=command), "CODEX_API_KEY": "hunter2-correct", "DISPLAY": ":7"}
+    run = repo.start(env=env)
+    child = repo.start("--parent", str(run.folder / "manifest.json"), task="child", env=env)
+    repo.open_gate()
+    child.wait()
+    run.wait()
+    wait_until(lambda: (repo.home / "pwd").exists() and (repo.home / "pwd").read_text())
+    (path,) = repo.home.glob("event-*")
+    event = json.loads(path.read_text())
+    assert (event["event"], event["run_id"], event["status"]) == ("ended", run.id, "succeeded")
+    assert event in repo.json("events")["events"]
+    assert (repo.home / "pwd").read_text() == f"{repo.root}\n"
+    names = {line.partition("=")[0] for line in (repo.home / "env").read_text().splitlines()}
+    assert {"HOME", "PATH", "DISPLAY"} <= names
+    assert not {name for name in names if name.startswith(("RUNNER_", "CODEX_"))}
+    assert failures(repo) == []
+
+
+def test_what_waits_is_told_while_the_run_goes_on_and_is_no_part_of_it(repo: Repo) -> None:
+    repo.waiting_codex()
+    command = 'cat > "$HOME/asked"; echo $$ > "$HOME/pid"; until [ -e "$HOME/enough" ]; do sleep 0.1; done'
+    run = repo.task().start(env=notify(repo, on_attention=command))
+    repo.begun()
+    name = run.asks("Which one?")
+    event = told(repo, "asked")
+    assert (event["event"], event["question"], event["prompt"]) == ("asked", name, "Which one?")
+    telling = repo.pid_in("pid")
+    assert run.told("pause")["status"] == "paused"
+    assert telling.is_still_there() and not telling.is_stopped
+    run.told("resume")
+    ended = run.told("cancel")
+    assert (ended["status"], ended["survivors"]) == ("cancelled", [])
+    assert telling.is_still_there(), "it is not the run's, and ends by itself"
+    assert run.events("swept") == []
+    (repo.home / "enough").touch()
+    wait_until(lambda: not telling.is_still_there())
+    assert failures(repo) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("exit 3", "exited with 3"),
+        ('echo $$ > "$HOME/pid"; trap "" TERM; setsid sleep 300 & sleep 300', "did not end within 10 s"),
+    ],
+    ids=["fails", "hangs"],
+)
+def test_a_command_that_fails_is_told_in_the_feed_and_changes_nothing(
+    command: str, why: str, repo: Repo
+) -> None:
+    repo.quick_codex()
+    run = repo.task().start(env=notify(repo, on_end=command))
+    assert run.wait()["status"] == "succeeded"
+    if "setsid" in command:
+        assert repo.pid_in("pid").is_still_there(), "it hangs, and who waits has not waited for that"
+    (message,) = wait_until(lambda: failures(repo), within=40)
+    assert message == f"on_end: `/usr/bin/sh` {why}" or message == f"on_end: `/bin/sh` {why}"
+    wait_until(lambda: not processes.of_folder(repo.root))
+
+
+def test_output_without_end_and_an_unread_event_are_no_matter(repo: Repo) -> None:
+    repo.quick_codex()
+    command = 'head -c 50000000 /dev/zero; head -c 50000000 /dev/zero >&2; touch "$HOME/done"'
+    run = repo.task().start(env=notify(repo, on_end=command))
+    run.wait()
+    wait_until(lambda: (repo.home / "done").exists())
+    assert sum(path.stat().st_size for path in run.folder.iterdir() if path.is_file()) < 1_000_000
+    wait_until(lambda: not processes.of_folder(repo.root))
+    assert failures(repo) == []
+
+
+def test_a_program_that_was_not_there_at_the_start_is_told_and_not_looked_for_later(repo: Repo) -> None:
+    repo.waiting_codex()
+    env = {"RUNNER_NOTIFY__ON_END": '["tell-me"]'}
+    run = repo.task().start(env=env)
+    repo.begun()
+    late = repo.bin / "tell-me"
+    late.write_text('#!/bin/sh\ntouch "$HOME/ran"\n')
+    late.chmod(0o755)
+    repo.open_gate()
+    run.wait()
+    assert wait_until(lambda: failures(repo)) == ["on_end: `tell-me` was not found at the start"]
+    assert not (repo.home / "ran").exists()

@@ -1,0 +1,90 @@
+"""What the user wants to be told with: who may say it, what is run, and of which events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.config import policy
+from runner.disk import programs
+from runner.errors import ConfigInvalid
+from runner.model import Notify, Policy
+from runner.supervise import notices
+
+
+@pytest.mark.parametrize(
+    ("event", "hook"),
+    [
+        ({"event": "ended", "parent": None}, "on_end"),
+        ({"event": "ended", "parent": ".runs/a/cli/b/manifest.json"}, None),
+        ({"event": "asked", "to": "owner", "parent": ".runs/a/cli/b/manifest.json"}, "on_attention"),
+        ({"event": "asked", "to": "20261120T101504438Z-50151d5c"}, None),
+        ({"event": "parked"}, "on_attention"),
+        ({"event": "undecided"}, "on_attention"),
+        ({"event": "started", "parent": None}, None),
+        ({"event": "settled", "to": "owner"}, None),
+        ({"event": "notice_failed"}, None),
+    ],
+    ids=lambda one: one if isinstance(one, str) else None,
+)
+def test_a_person_is_told_of_runs_that_he_started_and_of_what_waits_for_him(
+    event: dict[str, Any], hook: str | None
+) -> None:
+    assert notices.hook_of(event) == hook
+
+
+def test_a_program_is_the_one_of_the_start_and_not_what_lies_in_a_work_tree(tmp_path: Path) -> None:
+    for folder in ("tree/bin", "tree/.git", "mine"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tree/.git/HEAD").touch()
+    for folder in ("tree/bin", "mine"):
+        path = tmp_path / folder / "tell"
+        path.touch(0o755)
+        path.chmod(0o755)
+    env = {"PATH": f"{tmp_path}/tree/bin:{tmp_path}/mine"}
+    asked = Notify(on_end=("tell", "x"), on_attention=("/opt/other",))
+    placed = programs.placed(asked, env)
+    assert placed == Notify(on_end=(f"{tmp_path}/mine/tell", "x"), on_attention=("/opt/other",))
+    assert programs.placed(Notify(on_end=("absent",)), env).on_end == ("absent",)
+
+
+def test_a_policy_says_which_commands_may_tell() -> None:
+    allowed = Policy(verify=(("make",),), sources={"verify": ("policy.toml",)})
+    assert policy.check_breaches(allowed, [("make", "x")], "command of [notify]") == ()
+    (breach,) = policy.check_breaches(allowed, [("curl", "x")], "command of [notify]")
+    assert breach.startswith('command of [notify] "curl" is not among')
+
+
+TASK = '[tasks.hello]\nprompt = "x"\n'
+ON_END = '[notify]\non_end = ["tell", "me"]\n'
+
+
+def test_your_own_settings_a_variable_and_an_option_say_how_you_are_told(repo: Any) -> None:
+    repo.write(TASK)
+    assert repo.load().notify == Notify()
+    repo.write(ON_END + "bell = true\n", repo.user_folder / "config.toml")
+    assert repo.load().notify == Notify(on_end=("tell", "me"), bell=True)
+    repo.env["RUNNER_NOTIFY__ON_ATTENTION"] = '["beep"]'
+    told = repo.load(sets=["notify.on_end=[]"]).notify
+    assert told == Notify(on_attention=("beep",), bell=True)
+
+
+@pytest.mark.parametrize("name", ["delegate.toml", "delegate.local.toml"])
+def test_what_an_agent_may_write_does_not(name: str, repo: Any) -> None:
+    repo.write(TASK)
+    path = repo.root / name
+    repo.write(TASK + ON_END, path)
+    with pytest.raises(ConfigInvalid) as refused:
+        repo.load()
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"{name}:3:2: notify: what a repository brings may not say how you are told")
+    assert "~/.config/runner/config.toml" in problem
+
+
+@pytest.mark.parametrize("value", ['["bin/tell"]', '["./tell"]', "[[]]", "3", '[""]'])
+def test_a_command_is_a_name_or_an_absolute_path_with_its_words(value: str, repo: Any) -> None:
+    repo.write(TASK)
+    with pytest.raises(ConfigInvalid):
+        repo.load(sets=[f"notify.on_end={value}"])
