@@ -10,7 +10,7 @@ from runner.cli.parser import Namespace, Parser, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
 from runner.text.words import count, one_line
-from runner.usecases import events, find, inbox
+from runner.usecases import events, find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def add_inbox(parser: Parser) -> None:
 
 
 def run_inbox(args: Namespace) -> int:
+    from runner.usecases import inbox  # who reads the feed needs no redactor
+
     root = find.find_root(here())
     items = inbox.wait(root, _pause) if args.wait else inbox.waiting(root)
     if args.format == "json":

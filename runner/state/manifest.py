@@ -252,10 +252,13 @@ def timestamp(at: float | None = None) -> str:
 
 def parse_timestamp(text: str) -> float:
     """Seconds since the epoch of our own `timestamp`; ValueError for anything else."""
-    import calendar
-
-    numbers = tuple(int(text[at : at + 2]) for at in (5, 8, 11, 14, 17))
-    return calendar.timegm((int(text[:4]), *numbers)) + float(text[19:].rstrip("Z") or 0)
+    month, day, hour, minute, second = (int(text[at : at + 2]) for at in (5, 8, 11, 14, 17))
+    if not 1 <= month <= 12:
+        raise ValueError(text)
+    # days_from_civil, https://howardhinnant.github.io/date_algorithms.html; `calendar` imports `re`, `enum`
+    year = int(text[:4]) - (month <= 2)
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * ((month + 9) % 12) + 2) // 5 + day
+    return ((days - 719_469) * 24 + hour) * 3600 + minute * 60 + second + float(text[19:].rstrip("Z") or 0)
 
 
 def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:

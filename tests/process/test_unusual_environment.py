@@ -153,6 +153,8 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "status": (run,),
         "wait": (run,),
         "logs": (run,),
+        "events": (),
+        "inbox": (),
         "report": (run,),
         "diff": (run,),
         "accept": (run,),
