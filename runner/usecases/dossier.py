@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 
 from runner.errors import RunnerError
@@ -59,8 +60,13 @@ def dossier(run: RunDir) -> Dossier:
     effective, command = _given(run, manifest, redact)
     patch, files, of_patch = _patch(run, manifest, redact)
     told, before, title = tuple(lines), count - len(lines), redact(manifest.title or "")
-    below = tuple(_below(run))
-    return Dossier(reviewed, manifest, title, effective, command, told, before, patch, files, of_patch, below)
+    below = []
+    for child in children(run):
+        with contextlib.suppress(RunnerError):
+            below.append(child.read_manifest())
+    return Dossier(
+        reviewed, manifest, title, effective, command, told, before, patch, files, of_patch, tuple(below)
+    )
 
 
 def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tuple[dict[str, str], str]:
@@ -101,13 +107,3 @@ def _patch(
     if len(found.data) > _MIB << 20:
         notes.append(f"only the first {_MIB} MiB of the patch were looked at")
     return text, found.files, (*notes, *(() if text else ("no file was changed",)))
-
-
-def _below(run: RunDir) -> list[Manifest]:
-    found = []
-    for child in children(run):
-        try:
-            found.append(child.read_manifest())
-        except RunnerError:
-            continue
-    return found

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _SHELLS = ("bash", "sh", "zsh", "dash", "ksh")
 _LONGEST_COMMAND = 100_000
+_OPEN_AT_ONCE = 30
 _LABELS = {
     Kind.MESSAGE: ("says", "bold"),
     Kind.REASONING: ("thinks", "dim"),
@@ -146,10 +147,12 @@ class Story(Reader):
         if not self._alone:
             self._find()
         told = [self._own(final)]
+        is_many = len(self._below) > _OPEN_AT_ONCE
         for run_id, child in [*self._below.items()]:
-            child.is_live = self.is_live
-            told.append(child.lines(stream, final=final or child._is_over))
-            if child._is_over and self.is_live and not child._below:
+            is_over, child.is_live = child._is_over, self.is_live
+            lines = child.lines(stream, final=final or is_over)
+            told.append(iter([*lines]) if is_many else lines)  # each that is begun has files open
+            if is_over and self.is_live and not child._below:
                 del self._below[run_id]  # what it did is told with this
         yield from heapq.merge(*told, key=lambda line: line.at or "") if len(told) > 1 else told[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import resource
 import shlex
 import time
 from collections.abc import Iterator
@@ -398,6 +399,20 @@ def test_runs_that_call_each_other_children_are_told_once(tmp_path: Path) -> Non
     adopt(child, top)
     adopt(child, child)
     assert [row[19:] for row in told(top).splitlines()[1:]] == ["I am above", "[work] I am below"]
+
+
+def test_more_runs_than_files_can_be_open_are_all_told(tmp_path: Path) -> None:
+    top = a_run(tmp_path)
+    write(top, [], [])
+    for n in range(1, 81):
+        write(a_child(tmp_path, top, n), [(n, says(f"I am {n}"))], [(n, {"type": "started", "attempt": 1})])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (150, hard))
+    try:
+        rows = [row.rpartition("I am ")[2] for row in told(top).splitlines() if "says" in row]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert rows == [str(n) for n in range(1, 81)]
 
 
 def test_following_a_plan_follows_its_batches_as_they_begin(tmp_path: Path) -> None:
