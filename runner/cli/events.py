@@ -98,7 +98,7 @@ def _pause(seconds: float) -> None:
 
 def _text(event: Json) -> str:
     head = (
-        f"{event['seq']:>5}  {event['at'][:19]}Z  {event['event']:<9}  {event['run_id']}  {event['task_id']}"
+        f"{event['seq']:>5}  {event['at'][:19]}Z  {event['event']:<13}  {event['run_id']}  {event['task_id']}"
     )
     prompt = event.get("prompt", "")
     reason, told = event.get("reason"), event["status"] if event["event"] in ("ended", "settled") else ""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from runner.state.index import RunRow
 
 _POLL_S = 0.2
-_LOOKS_EVERY = 150
+_LOOKS_EVERY = 300
 """Polls: what waits may come without an event, such as other settings."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from support import processes
 from support.repo import Repo
+from support.terminal import Terminal
 from support.waiting import wait_until
 
 
@@ -92,6 +93,36 @@ def test_a_command_that_fails_is_told_in_the_feed_and_changes_nothing(
     (message,) = wait_until(lambda: failures(repo), within=40)
     assert message == f"on_end: `/usr/bin/sh` {why}" or message == f"on_end: `/bin/sh` {why}"
     wait_until(lambda: not processes.of_folder(repo.root))
+
+
+def test_who_follows_a_killed_owner_tells_the_end_by_the_command_of_the_start(repo: Repo) -> None:
+    repo.waiting_codex()
+    command = 'cat > "$HOME/event"'
+    run = repo.task().start(env=notify(repo, on_end=command))
+    repo.begun()
+    child = run.child()
+    run.kill_supervisor()
+    processes.kill(child)
+    other = notify(repo, on_end='touch "$HOME/other"')
+    assert repo.cli("status", run.id, env=other).status == 0
+    event = told(repo, "event")
+    assert (event["run_id"], event["status"]) == (run.id, "lost")
+    run.status()
+    wait_until(lambda: not processes.of_folder(repo.root))
+    assert not (repo.home / "other").exists()
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_the_bell_rings_where_that_is_wanted_and_a_terminal_is(rings: bool, repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    words = ("start", "--task", "work", "--wait", "--set", f"notify.bell={str(rings).lower()}")
+    done = repo.cli(*words)
+    assert "\a" not in done.stderr + done.stdout
+    terminal = Terminal(repo, *words, columns=80)
+    assert terminal.type(b"") == 0
+    assert ("\a" in terminal.text) is rings and "succeeded" in terminal.text
+    terminal.close()
 
 
 def test_output_without_end_and_an_unread_event_are_no_matter(repo: Repo) -> None:
