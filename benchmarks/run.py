@@ -20,6 +20,7 @@ from cancelling import cancelling
 from delegation import delegating
 from planning import planning
 from scene import RUNNER, Scene, Table, measure
+from watching import watching
 from writing import writing
 
 BARE = [sys.executable, "-I", "-c", "pass"]
@@ -174,6 +175,7 @@ def main() -> int:
         cancelling(scene, table, rounds)
         delegating(scene, table, rounds)
         silence(scene, table)
+        watching(scene, table)
         listing(scene, table, rounds)
         planning(table, rounds)
         writing(table, rounds)

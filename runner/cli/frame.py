@@ -58,7 +58,7 @@ def frame(
     more = f"{chosen + 1} of {len(runs)}  " if len(runs) > room else ""
     lines.append(_line([(more, "dim"), (plain(told), "yellow" if said else "")], width))
     lines.append(_line([(foot, "dim" if foot is KEYS else "bold")], width))
-    return lines[-height:] if height < 3 else lines
+    return lines[-height:]
 
 
 def plain(text: str) -> str:
@@ -85,7 +85,7 @@ class _Table:
         self._plans = {one.row.run_id for one, _ in runs if one.row.plan}
         self._id_width = max([4, *(len(self._name(one, indent)) for one, indent in runs)])
         tasks = max([4, *(len(self._task(one)) for one, _ in runs)])
-        self._task_width = max(4, min(_LONGEST_TASK, width // 6, tasks))
+        self._task_width = min(_LONGEST_TASK, max(6, width // 6), tasks)
         self._has_time, self._has_last, self._has_more, self._has_bar = (
             width >= least for least in (_NARROW, _MIDDLE, _WIDE, _WIDEST)
         )
@@ -116,9 +116,9 @@ class _Table:
         if self._has_last:
             last = None if one.wrote is None or one.is_over else about(self._now - one.wrote, 1)
             yield f"{last or '':>4}  ", ""
-        calls = count(row.questions_open, "open question") if row.questions_open else ""
+        calls = count(row.questions_open, "question") if row.questions_open else ""
         done = "{} of {} batches".format(*one.batches) if one.batches is not None else ""
-        rest = "; ".join(filter(None, (done, "rehearsal" * row.rehearsal, plain(_doing(one)))))
+        rest = "; ".join(filter(None, (done, plain(_doing(one)))))
         yield calls, "yellow"
         yield "; " * bool(calls and rest) + rest, "dim" if one.is_over else ""
 
@@ -160,4 +160,5 @@ def _doing(one: Living) -> str:
 
 def _in_full(one: Living) -> str:
     title, doing = plain(one.title or ""), plain(_doing(one))
-    return f"{one.row.task_id}{f' - {title}' if title else ''}{f': {doing}' if doing else ''}"
+    name = f"{one.row.task_id}{f' - {title}' if title else ''}{' (rehearsal)' * one.row.rehearsal}"
+    return f"{name}: {doing}" if doing else name

@@ -14,6 +14,7 @@ import termios
 import tty
 
 from runner.cli import pen
+from runner.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,8 +103,11 @@ class Screen:
         return _KEYS.get(pressed, pressed if pressed.isprintable() else "")
 
     def line(self) -> str:
-        """A line that somebody types, as the terminal lets it be edited. UnicodeDecodeError."""
-        return os.read(self._fd, _LONGEST).decode()
+        """A line that somebody types, as the terminal lets it be edited."""
+        try:
+            return os.read(self._fd, _LONGEST).decode()
+        except UnicodeDecodeError:
+            raise UsageError("what was typed is not valid UTF-8") from None
 
     @contextlib.contextmanager
     def aside(self, *, for_lines: bool = False) -> Iterator[None]:
@@ -132,7 +136,7 @@ class Screen:
 
     def _take(self) -> None:
         if self._has_keys:
-            tty.setcbreak(self._fd, termios.TCSADRAIN)
+            tty.setcbreak(self._fd, termios.TCSANOW)
         if self._is_screen:
             self._drawn = []
             pen.draw({}, _BEGIN)
@@ -142,7 +146,7 @@ class Screen:
             if self._is_screen:
                 pen.draw({}, _END)
         with contextlib.suppress(OSError, termios.error):
-            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._found)
+            termios.tcsetattr(self._fd, termios.TCSANOW, self._found)
 
     def _redraw(self, number: int, _: FrameType | None) -> None:
         """Another size, or somebody else may have used the terminal meanwhile."""

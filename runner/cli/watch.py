@@ -24,7 +24,6 @@ _EVERY_S, _SLOWEST_S = 1.0, 10.0
 _SHARE = 0.01
 """Of a core, at the most: where a look costs more, as of very many runs, the next one is later."""
 _TAIL = 200
-_ASKED = ("cancel", "pause", "resume")
 _ENDS_WITHIN_S = 0.5
 _PAUSES_WITHIN_S = 15.0
 
@@ -38,14 +37,10 @@ def add_watch(parser: Parser) -> None:
 
 
 def run_watch(args: Namespace) -> int:
-    is_screen = (
-        sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "")
-    )
-    if args.format == "json" or not is_screen:
+    can_move = os.environ.get("TERM", "") not in ("", "dumb")
+    if args.format == "json" or not (can_move and sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError(
-            "`watch` needs a terminal whose cursor can be moved"
-            if not is_screen
-            else "`watch` is no document",
+            "`watch` draws on a terminal whose cursor can be moved, and nowhere else",
             hint="`runner list` shows the runs once, `runner events -f` what becomes of them",
         )
     from runner.cli.screen import Screen
@@ -73,7 +68,7 @@ class _Board:
                 self._look()
             self._draw()
             key = self._screen.key(max(0.0, self._is_due_at - time.monotonic()))
-            if key == "q":
+            if key == "q" and not self._wish:
                 return
             if key:
                 self._press(key)
@@ -91,8 +86,12 @@ class _Board:
     def _draw(self) -> None:
         size = self._screen.size()
         names, now = self._alive.names, time.time()
-        foot = f"{self._wish} {names.get(self._chosen, self._chosen)}? [y/N]" if self._wish else frame.KEYS
+        foot = f"{self._wish} {self._name}? [y/N]" if self._wish else frame.KEYS
         self._screen.draw(frame.frame(self._runs, names, size, now, self._at, said=self._said, foot=foot))
+
+    @property
+    def _name(self) -> str:
+        return self._alive.names.get(self._chosen, self._chosen)
 
     def _choose(self, at: int) -> None:
         self._at = max(0, min(at, len(self._runs) - 1))
@@ -119,42 +118,34 @@ class _Board:
 
     def _tried(self, what: str, one: Living) -> None:
         """Does it, and says what came of it."""
-        run, name = one.run, self._alive.names.get(one.row.run_id, one.row.run_id)
-        verbs = {"enter": _logs, "a": _answer, "cancel": _cancel, "pause": _pause, "resume": _resume}
-        if what in _ASKED:
-            self._said = f"{what}: {name} ..."
-            self._draw()
         try:
-            self._said = verbs[what](run, self._screen)
+            if what == "enter":
+                _logs(one.run, self._screen)
+            elif what == "a":
+                self._said = _answer(one.run, self._screen)
+            else:
+                self._said = f"{what}: {self._name} ..."
+                self._draw()
+                _control(what, one.run)
+                self._said = ""
         except RunnerError as error:
             self._said = error.message
         self._is_due_at = 0.0
 
 
-def _cancel(run: RunDir, _: Screen) -> str:
-    """The request stays, and the screen shows the end when it comes."""
+def _control(verb: str, run: RunDir) -> None:
+    """The request of a cancel stays, and the screen shows the end when it comes."""
     from runner.usecases import control
 
-    with contextlib.suppress(GaveUpWaiting):
-        control.cancel(run, actor="user", grace_s=None, reason=None, within_s=_ENDS_WITHIN_S)
-    return ""
+    if verb == "cancel":
+        with contextlib.suppress(GaveUpWaiting):
+            control.cancel(run, actor="user", grace_s=None, reason=None, within_s=_ENDS_WITHIN_S)
+    else:
+        change = control.pause if verb == "pause" else control.resume
+        change(run, actor="user", within_s=_PAUSES_WITHIN_S)
 
 
-def _pause(run: RunDir, _: Screen) -> str:
-    from runner.usecases import control
-
-    control.pause(run, actor="user", within_s=_PAUSES_WITHIN_S)
-    return ""
-
-
-def _resume(run: RunDir, _: Screen) -> str:
-    from runner.usecases import control
-
-    control.resume(run, actor="user", within_s=_PAUSES_WITHIN_S)
-    return ""
-
-
-def _logs(run: RunDir, screen: Screen) -> str:
+def _logs(run: RunDir, screen: Screen) -> None:
     """As `runner logs -f`, until a key is pressed for going back."""
     from runner.cli.logs import story_of
     from runner.cli.story import Transcript
@@ -174,7 +165,6 @@ def _logs(run: RunDir, screen: Screen) -> str:
         pen.say(pen.paint("the run is over: any key goes back", "dim"), flush=True)
         while not screen.key():
             continue
-    return ""
 
 
 def _answer(run: RunDir, screen: Screen) -> str:

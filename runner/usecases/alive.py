@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 STAYS_S = 60.0
 """For so long a run stays that has ended."""
-_AGAIN_S = 5.0
+_AGAIN_S = 2.0
 """Between two looks at a run whose owner is not seen."""
+_LONGEST_TITLE = 160
 _SETTLED_NS = 1_000_000_000
 
 
@@ -166,7 +167,7 @@ class Alive:
         return Living(
             run,
             row,
-            manifest.title,
+            manifest.title and manifest.title[:_LONGEST_TITLE],
             None if manifest.started_at is None else parse_timestamp(manifest.started_at),
             None if before is None else before.wrote,
             self._usual_s(row),

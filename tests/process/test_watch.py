@@ -52,9 +52,15 @@ def test_it_follows_a_run_and_its_keys_do_what_they_say(work: Repo, terminal: Te
     name = run.asks("Both?")
     terminal.press(b"a", shows="leaves it open): ")
     terminal.press(b"\n", shows="not answered")
+    terminal.press(b"a", shows="leaves it open): ")
+    terminal.press(b"\xff\n", shows="not valid UTF-8")
     terminal.press(b"a", shows="Both?")
     terminal.press(b"Yes.\n", shows=f"{name} answered")
     assert run.question(f"{name}.closed")["answer"] == "Yes."
+    run.kill_supervisor()
+    wait_until(lambda: run.events("adopted"), what="another supervisor")
+    terminal.press(b"c", shows="cancel ")
+    terminal.press(b"q", shows="q quit")
     terminal.press(b"c", shows="cancel ")
     terminal.press(b"y", shows="cancelled ")
     assert run.on_disk()["outcome"] == "cancelled"
@@ -97,8 +103,13 @@ def test_a_terminal_that_goes_away_ends_it(work: Repo) -> None:
     assert wait_until(lambda: seen.process.poll() is not None, within=20, what="the end")
 
 
-@pytest.mark.parametrize("words", [(), ("--json",)])
-def test_without_a_terminal_it_names_what_works_there(work: Repo, words: tuple[str, ...]) -> None:
-    refused = work.cli("watch", *words)
-    assert refused.status == 2
-    assert "runner list" in refused.stdout + refused.stderr
+def test_without_a_terminal_it_names_what_works_there(work: Repo) -> None:
+    refused = work.cli("watch")
+    assert (refused.status, refused.stdout) == (2, "")
+    assert "`runner list`" in refused.stderr and "`runner events -f`" in refused.stderr
+    assert work.cli("watch", "--json").error["code"] == "usage"
+    for words, term in (((), "dumb"), ((), ""), (("--json",), "xterm")):
+        seen = Terminal(work, "watch", *words, term=term)
+        assert seen.type(b"") == 2
+        assert "\x1b" not in seen.text and "runner list" in seen.text
+        seen.close()

@@ -16,14 +16,14 @@ __all__ = ["Terminal"]
 class Terminal:
     """`runner WORDS` with a terminal as each of its three streams; `close` ends it."""
 
-    def __init__(self, repo: Repo, *words: str, columns: int = 0) -> None:
+    def __init__(self, repo: Repo, *words: str, columns: int = 0, term: str = "xterm") -> None:
         """A terminal of no columns does not know its size."""
         self._fd, theirs = os.openpty()
         termios.tcsetwinsize(theirs, (24 if columns else 0, columns))
         self.process = subprocess.Popen(
             [str(RUNNER), *words],
             cwd=repo.root,
-            env={**repo.env, "TERM": "xterm"},
+            env={**repo.env, "TERM": term},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
