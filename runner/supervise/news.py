@@ -14,6 +14,7 @@ from runner.runtimes import PLAN
 from runner.state import feed
 from runner.state.events import complain
 from runner.state.store import RunDir
+from runner.text.terminal import clean_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,13 +36,17 @@ def started(run: RunDir, manifest: Manifest) -> None:
 def question(
     run: RunDir, manifest: Manifest, cleaner: Cleaner, one: Question, notify: Callable[[Json], None]
 ) -> bool:
-    """That it was asked, and how it was settled. `to` is `owner` for a person, or the run that is asked."""
-    prompt = cleaner.text(one.prompt)[:_CHARS]
-    told: dict[str, Any] = {"question": one.id, "to": one.asked, "prompt": prompt}
+    """That it was asked, and how it was settled. `to` is the run that is asked, or `owner`: a person. A plan
+    answers nothing, and neither does a run that is done.
+    """
+    above, prompt = _above(manifest), cleaner.text(one.prompt)[:_CHARS]
+    is_answered = above is not None and above.runtime.name != PLAN and not above.is_done
+    to = one.asked if is_answered else "owner"
+    told: dict[str, Any] = {"question": one.id, "to": to, "prompt": prompt}
     is_told = _tell(run, manifest, feed.ASKED, notify if one.is_open else None, at=one.asked_at, **told)
     if one.is_open or not is_told:
         return is_told
-    settled: dict[str, Any] = {"question": one.id, "to": one.asked, "status": one.status}
+    settled: dict[str, Any] = {"question": one.id, "to": to, "status": one.status}
     return _tell(run, manifest, feed.SETTLED, at=one.closed_at, **settled)
 
 
@@ -59,16 +64,18 @@ def ended(run: RunDir, manifest: Manifest, notify: Callable[[Json], None] | None
 
 def leaves_tree(manifest: Manifest) -> bool:
     """Whether its own work tree waits for `accept` or `discard`. That of a batch is for its plan to take."""
-    place, above = manifest.workspace, manifest.parent
-    if place is None or place.kind != "worktree" or not os.path.lexists(place.path):
-        return False
+    place, above = manifest.workspace, _above(manifest)
+    is_there = place is not None and place.kind == "worktree" and os.path.lexists(place.path)
+    return is_there and (above is None or above.runtime.name != PLAN)
+
+
+def _above(manifest: Manifest) -> Manifest | None:
+    """The run that has started it; None where there is none, or none any more."""
+    above = manifest.parent
     try:
-        if above is None:
-            return True
-        parent = RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
-        return parent.runtime.name != PLAN
+        return None if above is None else RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
     except RunnerError:
-        return True
+        return None
 
 
 def not_noticed(run: RunDir, event: Json, message: str) -> None:
@@ -89,7 +96,7 @@ def _tell(
     parent = manifest.parent
     about = {
         "status": manifest.status,
-        "title": manifest.title and manifest.title[:_CHARS],
+        "title": manifest.title and clean_terminal(manifest.title)[:_CHARS],
         "parent": None if parent is None else parent.manifest_path,
         "sessions": list(manifest.sessions),
     }

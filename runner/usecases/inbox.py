@@ -60,6 +60,8 @@ def wait(root: str, pause: Callable[[float], None] = time.sleep) -> list[Item]:
 
 
 def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
+    """Those to another run wait for that while it lives; a plan answers nothing."""
+    answering = {row.run_id for row in rows if row.ended_at is None and not row.plan}
     for row in rows:
         run = RunDir(root, row.task_id, row.run_id)
         if row.ended_at is not None or row.status == FOREIGN or not run.has_questions():
@@ -69,7 +71,7 @@ def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
         except RunnerError:
             continue  # it was removed
         for one in asked:
-            if one.is_open and one.asked == "owner":
+            if one.is_open and one.asked not in answering:
                 answer = f"runner answer {row.run_id} {one.id} TEXT"
                 yield Item("question", one.asked_at, row.run_id, row.task_id, one.id, one.prompt, (answer,))
 

@@ -88,7 +88,7 @@ def look(
     cwd = os.path.realpath(cwd)
     obeyed = (
         *_obeyed(repo, (cwd, *real.writable), runtime, program, env),
-        *_noticing(repo, notify or Notify()),
+        *_noticing(repo, (cwd, *real.writable), notify or Notify()),
     )
     return shield(real, cwd, _temps(env), obeyed)
 
@@ -184,12 +184,14 @@ def _obeyed(
             yield from _other_names(f"the program `{name}`", there, given)
 
 
-def _noticing(repo: str, notify: Notify) -> Iterator[Obeyed]:
+def _noticing(repo: str, given: Sequence[str], notify: Notify) -> Iterator[Obeyed]:
     """The programs and scripts that tell the user."""
+    what = "a program of [notify]"
     for argv in filter(None, (notify.on_end, notify.on_attention)):
         for name in (argv[0], *scripts_of(argv)):
             if os.path.exists(path := os.path.join(repo, name)):
-                yield _one("a program of [notify]", path, is_file=True)
+                yield _one(what, _whole(path))
+                yield from _other_names(what, path, given)
 
 
 def _other_names(what: str, program: str, given: Sequence[str]) -> Iterator[Obeyed]:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,11 +17,14 @@ from support.ended import an_ended_run
 from support.waiting import ends_within
 
 from runner.errors import UsageError
-from runner.model import Lineage, Outcome
+from runner.model import Lineage, Outcome, Phase
 from runner.state import feed, index
+from runner.state.fingerprints import Known
 from runner.state.manifest import Workspace, timestamp
+from runner.state.questions import ask
 from runner.state.store import RunDir, manifest_path_of, new_run_id
 from runner.supervise import news
+from runner.supervise.sealing import Cleaner
 from runner.usecases import events
 from runner.usecases.clean import clean
 
@@ -268,6 +272,34 @@ def test_a_tree_that_stands_waits_for_a_person_unless_its_plan_takes_it(tmp_path
     batch = an_ended_run(tmp_path, workspace=place, parent=above)
     news.ended(batch, batch.read_manifest().replace(parent=above))
     assert told(tmp_path)[2:] == [("ended", "succeeded")]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "to"),
+    [
+        ("codex", {"phase": Phase.RUNNING, "outcome": None}, "parent"),
+        ("plan", {"phase": Phase.RUNNING, "outcome": None}, "owner"),
+        ("codex", {}, "owner"),
+    ],
+    ids=["a run that lives", "a plan", "a run that is done"],
+)
+def test_a_question_to_who_answers_nothing_is_one_to_a_person(
+    name: str, changes: dict[str, Any], to: str, tmp_path: Path
+) -> None:
+    parent, run = an_ended_run(tmp_path, task="above"), an_ended_run(tmp_path)
+    above = parent.read_manifest()
+    parent.write_manifest(above.replace(runtime=above.runtime.replace(name=name), **changes))
+    one = ask(run, asked=parent.run_id, prompt="x\x1b[2J" * 1000, expires_in_s=None, on_expiry="continue")
+    manifest = run.read_manifest().replace(
+        parent=Lineage("above", parent.run_id, manifest_path_of("above", parent.run_id))
+    )
+    called: list[Any] = []
+    for _ in range(2):
+        assert news.question(run, manifest, Cleaner(Known((), ())), one, called.append)
+    (event,) = feed.FeedReader(str(tmp_path)).new()
+    assert event["to"] == (parent.run_id if to == "parent" else "owner")
+    assert called == [event], "once, however often it is told"
+    assert len(event["prompt"]) == 500 and "\x1b" not in event["prompt"]
 
 
 @pytest.mark.parametrize(
