@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
     from runner.usecases.alive import Living
 
+    _Piece = tuple[str, str]
+    """A text and its colour."""
+
 KEYS = "up/down  enter logs  a answer  p pause  c cancel  q quit"
 NOTHING = "no run lives; those that begin are shown as they come"
 _BAR = 8
 _LONGEST_TASK = 32
-_NARROW, _MIDDLE, _WIDE, _WIDEST = 40, 59, 75, 99
-"""Narrower terminals have no column for the time, the last activity, usual time and tokens, the bar."""
+_COLUMNS = (
+    *(("  RUN ", 0), ("TASK", 29), ("STATUS", 0), ("  TIME", 39), (" USUAL", 75), ("TOKENS", 75)),
+    *(("", 99), ("LAST", 59)),
+)
+"""Each with the width of the terminal below which it is left out; without a name the bar of the tokens."""
+_AT_THE_LEFT = ("  RUN ", "TASK", "STATUS")
 
 
 def ordered(runs: Sequence[Living]) -> list[tuple[Living, str]]:
@@ -48,11 +55,14 @@ def frame(
     room = max(1, height - 3)
     first = max(0, min(chosen - room // 2, len(runs) - room))
     shown = runs[first : first + room]
-    table = _Table(shown, names, width, now)
-    lines = [_line(table.head(), width)]
-    lines += [
-        _line(table.cells(one, indent, n == chosen), width) for n, (one, indent) in enumerate(shown, first)
-    ]
+    plans = {one.row.run_id for one, _ in runs if one.row.plan}
+    rows = []
+    for n, (one, indent) in enumerate(shown, first):
+        mark, name = "> " if n == chosen else "  ", names.get(one.row.run_id, one.row.run_id)
+        called = (f"{mark}{indent}{name}", "bold" if n == chosen else "")
+        task = cut(_task(one, plans), min(_LONGEST_TASK, max(6, width // 6)))
+        rows.append([called, (task, ""), *_numbers(one, now), *_words(one)])
+    lines = [_line(pieces, width) for pieces in _table(rows, width)]
     lines += [""] * (room - len(shown))
     told = said or (_in_full(runs[chosen][0]) if runs else NOTHING)
     more = f"{chosen + 1} of {len(runs)}  " if len(runs) > room else ""
@@ -67,89 +77,62 @@ def plain(text: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _line(pieces: Iterable[tuple[str, str]], width: int) -> str:
+def _line(pieces: Iterable[_Piece], width: int) -> str:
     """The pieces, each in its colour, as far as there is room."""
     made = ""
     for text, colour in pieces:
-        text = cut(text, width)
-        width -= cells(text)
+        fits = cells(text) <= width
+        text = text if fits else cut(text.rstrip(), width)
+        width = width - cells(text) if fits else 0
         made += paint(text, colour) if colour and text.strip() else text
     return made.rstrip()
 
 
-class _Table:
-    def __init__(
-        self, runs: Sequence[tuple[Living, str]], names: Mapping[str, str], width: int, now: float
-    ) -> None:
-        self._names, self._now = names, now
-        self._plans = {one.row.run_id for one, _ in runs if one.row.plan}
-        self._id_width = max([4, *(len(self._name(one, indent)) for one, indent in runs)])
-        tasks = max([4, *(len(self._task(one)) for one, _ in runs)])
-        self._task_width = min(_LONGEST_TASK, max(6, width // 6), tasks)
-        self._has_time, self._has_last, self._has_more, self._has_bar = (
-            width >= least for least in (_NARROW, _MIDDLE, _WIDE, _WIDEST)
-        )
-        self._has_bar = self._has_bar and any(one.limit for one, _ in runs)
-        self._tokens_width = max([6, *(len(_tokens(one)) for one, _ in runs)])
-        self._status_width = max([6, *(len(one.row.status) for one, _ in runs)])
-
-    def head(self) -> list[tuple[str, str]]:
-        text = (
-            f"  {'RUN':<{self._id_width}}  {'TASK':<{self._task_width}}  {'STATUS':<{self._status_width}}  "
-        )
-        text += f"{'TIME':>6}  " * self._has_time
-        text += f"{'USUAL':>6}  {'TOKENS':>{self._tokens_width}}  " * self._has_more
-        text += " " * (_BAR + 4) * self._has_bar + "LAST  " * self._has_last
-        return [(text, "dim")]
-
-    def cells(self, one: Living, indent: str, is_chosen: bool) -> Iterator[tuple[str, str]]:
-        row = one.row
-        name = f"{'> ' if is_chosen else '  '}{self._name(one, indent):<{self._id_width}}  "
-        yield name, "bold" if is_chosen else ""
-        task = cut(self._task(one), self._task_width)
-        yield task + " " * (self._task_width - cells(task) + 2), ""
-        yield f"{row.status:<{self._status_width}}  ", STATUS_COLOURS.get(row.status, "")
-        if self._has_time:
-            yield from self._times(one)
-        if self._has_more:
-            yield from self._spent(one)
-        if self._has_last:
-            last = None if one.wrote is None or one.is_over else about(self._now - one.wrote, 1)
-            yield f"{last or '':>4}  ", ""
-        calls = count(row.questions_open, "question") if row.questions_open else ""
-        done = "{} of {} batches".format(*one.batches) if one.batches is not None else ""
-        rest = "; ".join(filter(None, (done, plain(_doing(one)))))
-        yield calls, "yellow"
-        yield "; " * bool(calls and rest) + rest, "dim" if one.is_over else ""
-
-    def _times(self, one: Living) -> Iterator[tuple[str, str]]:
-        took = one.row.duration_s if one.is_over or one.began is None else max(0.0, self._now - one.began)
-        is_late = took is not None and one.usual_s is not None and took > 2 * one.usual_s and not one.is_over
-        yield f"{'' if took is None else about(took):>6}  ", "yellow" if is_late else ""
-        if self._has_more:
-            yield f"{'' if one.usual_s is None else about(one.usual_s):>6}  ", "dim"
-
-    def _spent(self, one: Living) -> Iterator[tuple[str, str]]:
-        yield f"{_tokens(one):>{self._tokens_width}}  ", ""
-        if self._has_bar:
-            limit = one.limit
-            share = min(1.0, (one.row.tokens or 0) / limit) if limit else 0.0
-            bar = f"[{'#' * int(share * _BAR):.<{_BAR}}]  " if limit else " " * (_BAR + 4)
-            yield bar, "red" if share >= 1 else "yellow" if share >= 0.8 else "green"
-
-    def _name(self, one: Living, indent: str) -> str:
-        return indent + self._names.get(one.row.run_id, one.row.run_id)
-
-    def _task(self, one: Living) -> str:
-        """A batch is called by its number: its task is the same for all of them."""
-        title = plain(one.title or "")
-        is_batch = one.row.parent in self._plans and title.startswith("batch ")
-        return title.partition(" of ")[0] if is_batch else one.row.task_id
+def _table(rows: Sequence[Sequence[_Piece]], width: int) -> Iterator[list[_Piece]]:
+    """The head and the rows, each cell as wide as its column; what a row has more is put behind."""
+    head: list[_Piece] = [(name, "dim") for name, _ in _COLUMNS]
+    sizes = [
+        max(cells(row[n][0]) for row in (head, *rows)) if width >= least else 0
+        for n, (_, least) in enumerate(_COLUMNS)
+    ]
+    for row in (head, *rows):
+        pieces = []
+        for (text, colour), size, (name, _) in zip(row, sizes, _COLUMNS, strict=False):
+            pad = " " * (size - cells(text))
+            if size:
+                pieces.append((f"{text}{pad}  " if name in _AT_THE_LEFT else f"{pad}{text}  ", colour))
+        yield [*pieces, *row[len(_COLUMNS) :]]
 
 
-def _tokens(one: Living) -> str:
-    used = "" if one.row.tokens is None else short_number(one.row.tokens)
-    return used + (f"/{short_number(one.limit)}" if one.limit else "")
+def _task(one: Living, plans: set[str]) -> str:
+    """A batch is called by its number: its task is the same for all of them."""
+    title = plain(one.title or "")
+    is_batch = one.row.parent in plans and title.startswith("batch ")
+    return title.partition(" of ")[0] if is_batch else one.row.task_id
+
+
+def _numbers(one: Living, now: float) -> Iterator[_Piece]:
+    """The columns from the status on."""
+    row, usual, limit = one.row, one.usual_s, one.limit
+    took = row.duration_s if one.is_over or one.began is None else max(0.0, now - one.began)
+    is_late = took is not None and usual is not None and took > 2 * usual and not one.is_over
+    used = "" if row.tokens is None else short_number(row.tokens)
+    share = min(1.0, (row.tokens or 0) / limit) if limit else 0.0
+    yield row.status, STATUS_COLOURS.get(row.status, "")
+    yield "" if took is None else about(took), "yellow" if is_late else ""
+    yield "" if usual is None else about(usual), "dim"
+    yield f"{used}/{short_number(limit)}" if limit else used, ""
+    bar = f"[{'#' * int(share * _BAR):.<{_BAR}}]" if limit else ""
+    yield bar, "red" if share >= 1 else "yellow" if share >= 0.8 else "green"
+    yield "" if one.wrote is None or one.is_over else about(now - one.wrote, 1), ""
+
+
+def _words(one: Living) -> Iterator[_Piece]:
+    calls = count(one.row.questions_open, "question") if one.row.questions_open else ""
+    done = "{} of {} batches".format(*one.batches) if one.batches is not None else ""
+    rest = "; ".join(filter(None, (done, plain(_doing(one)))))
+    yield calls, "yellow"
+    yield "; " * bool(calls and rest) + rest, "dim" if one.is_over else ""
 
 
 def _doing(one: Living) -> str:

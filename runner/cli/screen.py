@@ -64,9 +64,9 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         signal.set_wakeup_fd(-1)
-        for number in map(int, (*_ENDS, signal.SIGINT)):  # a second one is not to come between these lines
-            self._handlers.setdefault(number, signal.getsignal(number))
-            signal.signal(number, signal.SIG_IGN)
+        self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)  # typed twice
+        for ending in _ENDS:  # a second one ends it where the terminal takes nothing more
+            signal.signal(ending, signal.SIG_DFL)
         self._give_back()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)

@@ -111,10 +111,11 @@ class _Board:
             self._choose(self._at + steps[key])
         elif key in ("enter", "a"):
             self._tried(key, one)
-        elif key == "c" and not one.is_over:
-            self._wish = "cancel"
-        elif key == "p" and not one.is_over:
-            self._wish = "resume" if one.row.status == Phase.PAUSED else "pause"
+        elif key in ("c", "p") and one.is_over:
+            self._said = "it is over"
+        elif key in ("c", "p"):
+            is_paused = one.row.status == Phase.PAUSED
+            self._wish = "cancel" if key == "c" else "resume" if is_paused else "pause"
 
     def _tried(self, what: str, one: Living) -> None:
         """Does it, and says what came of it."""

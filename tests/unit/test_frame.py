@@ -48,6 +48,13 @@ RUNS = (
 @pytest.mark.parametrize(
     ("width", "lines"),
     [
+        (20, [
+            "  RUN     STATUS",
+            "> cccc    succeeded",
+            "  5015    running",
+            "    bbbb  running",
+            "  aaaa    running",
+        ]),
         (60, [
             "  RUN     TASK     STATUS       TIME  LAST",
             "> cccc    review   succeeded    3.0s",
@@ -114,6 +121,12 @@ def test_no_title_and_no_message_moves_the_terminal_or_is_markup(text: str) -> N
     lines = screen(a_run(title=f"[bold]x[/bold] {text}", message=f"[red]y[/red] {text}"), width=400)
     assert not harm("\n".join(lines)) and len(lines) == 4
     assert "[red]y[/red]" in lines[1] and "[bold]x[/bold]" in lines[2]
+
+
+def test_a_batch_keeps_its_number_where_its_plan_is_above_the_screen() -> None:
+    lines = screen(*RUNS, height=5, chosen=3)
+    assert [line.split()[:2] for line in lines[1:3]] == [["bbbb", "batch"], [">", "aaaa"]]
+    assert lines[3].startswith("4 of 4  hello: asks")
 
 
 def test_a_run_that_is_no_batch_of_a_shown_plan_keeps_the_name_of_its_task() -> None:
