@@ -102,6 +102,11 @@ class Screen:
         pressed, self._typed = self._typed[:end], self._typed[end:]
         return _KEYS.get(pressed, pressed if pressed.isprintable() else "")
 
+    def forget(self) -> None:
+        """Keys that were pressed before now."""
+        self._typed = ""
+        termios.tcflush(self._fd, termios.TCIFLUSH)
+
     def line(self) -> str:
         """A line that somebody types, as the terminal lets it be edited."""
         try:

@@ -116,6 +116,8 @@ class _Board:
         elif key in ("c", "p"):
             is_paused = one.row.status == Phase.PAUSED
             self._wish = "cancel" if key == "c" else "resume" if is_paused else "pause"
+            self._draw()
+            self._screen.forget()  # "policy", pasted, is no yes
 
     def _tried(self, what: str, one: Living) -> None:
         """Does it, and says what came of it."""
@@ -179,7 +181,7 @@ def _answer(run: RunDir, screen: Screen) -> str:
     text = ""
     with screen.aside(for_lines=True), contextlib.suppress(KeyboardInterrupt):
         pen.say(questions_text(questions[:1]))
-        pen.say("answer (nothing leaves it open): ", end="", flush=True)
+        pen.say("answer (an empty line leaves it open): ", end="", flush=True)
         text = screen.line().strip()
     if not text:
         return "not answered"

@@ -38,6 +38,8 @@ def test_it_follows_a_run_and_its_keys_do_what_they_say(work: Repo, terminal: Te
     terminal.shows("running")
     terminal.press(b"p", shows="pause ")
     terminal.press(b"n", shows="q quit")
+    terminal.press(b"cy", shows="cancel ")  # what was typed before the question is no answer
+    terminal.press(b"n", shows="q quit")
     assert run.on_disk()["phase"] == "running"
     terminal.press(b"p", shows="pause ")
     terminal.press(b"y", shows="paused ")
