@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 
-from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole, withdraw
+from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole
 from runner.lightjson import loads
 from runner.model import SCHEMA_VERSION
 from runner.state.authentic import macs
@@ -152,6 +152,8 @@ def _last(path: str, sign: Callable[[bytes], str], known: Json) -> int | None:
     """
     try:
         size = os.lstat(path).st_size
+        if os.path.islink(path):
+            raise NoFile(errno.ELOOP, os.strerror(errno.ELOOP), path)
         if size > _LARGEST:  # by half, so that not every event does this
             _rewrite(path, sign, lambda _, end: end > size // 2)
         with open(path, "rb", opener=no_hole) as file:
@@ -159,7 +161,7 @@ def _last(path: str, sign: Callable[[bytes], str], known: Json) -> int | None:
     except FileNotFoundError:
         return 0
     except NoFile:  # whatever it is, none of us has put it there
-        withdraw(path)
+        os.rename(path, f"{path}.broken-{time.time_ns()}")
         return 0
 
 

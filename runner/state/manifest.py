@@ -215,7 +215,7 @@ class Manifest(Value):
         if not isinstance(breaker, dict):
             return None
         if self.has_open_breaker:
-            return Reason("breaker_open", f"{breaker.get('failures')} batches failed in a row")
+            return Reason("breaker_open", f"batches failed in a row: {breaker.get('failures')}")
         if not isinstance(parked := breaker.get("parked"), dict):
             return None
         return Reason(str(parked.get("code")), str(parked.get("message")))

@@ -65,7 +65,7 @@ def test_of_a_plan_the_newest_run_counts(tmp_path: Path) -> None:
     (item,) = inbox.waiting(str(tmp_path))
     assert (item.kind, item.run_id) == ("plan", stopped.run_id)
     way = "runner start --plan 'plan one.toml' --task work --resume --reset-breaker"
-    assert item.commands == (way,) and "3 batches failed in a row" in item.text
+    assert item.commands == (way,) and "batches failed in a row: 3" in item.text
 
 
 def test_what_another_account_or_a_clone_brought_does_not_wait(tmp_path: Path) -> None:
