@@ -155,6 +155,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "logs": (run,),
         "events": (),
         "inbox": (),
+        "stats": (),
         "report": (run,),
         "diff": (run,),
         "accept": (run,),
@@ -173,6 +174,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "discard": (9, (run,)),  # it was accepted
         "pause": (9, (run,)),
         "resume": (9, (run,)),
+        "watch": (2, ()),  # there is no terminal
         "answer": (4, (run, "q-0001", "x")),  # it has asked nothing
     }
     assert words.keys() | refused.keys() == COMMANDS.keys()
