@@ -28,8 +28,10 @@ _END = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[H\x1b[2J"
 _WHOLE_S = 0.05
 """Within this time the rest of a key's sequence comes, else it was the escape key."""
-_LONGEST = 64 * 1024
+_MOST = 4096
+"""As long as a line of a terminal can be."""
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_WAKING = (signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP)
 _KEYS = {
     **{"\x1b[A": "up", "\x1bOA": "up", "k": "up", "\x1b[B": "down", "\x1bOB": "down", "j": "down"},
     **{"\x1b[5~": "page up", "\x1b[6~": "page down", "\r": "enter", "\n": "enter", "\x1b": "q"},
@@ -54,9 +56,8 @@ class Screen:
         for fd in (self._woken, self._waker):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
-        ours = {signal.SIGWINCH: self._redraw, signal.SIGCONT: self._redraw, signal.SIGTSTP: self._stop}
-        for number, handler in (dict.fromkeys(_ENDS, _end) | ours).items():
-            self._handlers[number] = signal.signal(number, handler)
+        for number in (*_ENDS, *_WAKING):
+            self._handlers[number] = signal.signal(number, _end if number in _ENDS else _noted)
         self._take()
         return self
 
@@ -105,12 +106,16 @@ class Screen:
     def forget(self) -> None:
         """Keys that were pressed before now."""
         self._typed = ""
-        termios.tcflush(self._fd, termios.TCIFLUSH)
+        with contextlib.suppress(termios.error):
+            termios.tcflush(self._fd, termios.TCIFLUSH)
 
     def line(self) -> str:
         """A line that somebody types, as the terminal lets it be edited."""
+        while not self._read(None):
+            continue
+        typed, self._typed = self._typed, ""
         try:
-            return os.read(self._fd, _LONGEST).decode()
+            return typed.encode("latin-1").decode().strip("\x04")
         except UnicodeDecodeError:
             raise UsageError("what was typed is not valid UTF-8") from None
 
@@ -128,42 +133,49 @@ class Screen:
 
     def _read(self, within_s: float | None) -> bool:
         ready, _, _ = select.select([self._fd, self._woken], [], [], within_s)
-        if self._woken in ready:
-            os.read(self._woken, 512)
+        for number in os.read(self._woken, 512) if self._woken in ready else b"":
+            self._obey(number)
         if self._fd not in ready:
             return False
         try:
-            data = os.read(self._fd, 4096)
+            data = os.read(self._fd, _MOST)
         except OSError:
             data = b""
         self._typed += data.decode("latin-1") or "\x04"  # the terminal is gone
         return True
 
     def _take(self) -> None:
-        if self._has_keys:
-            tty.setcbreak(self._fd, termios.TCSANOW)
+        with contextlib.suppress(termios.error):  # it may be gone
+            if self._has_keys:
+                tty.setcbreak(self._fd, termios.TCSANOW)
         if self._is_screen:
             self._drawn = []
             pen.draw({}, _BEGIN)
 
     def _give_back(self) -> None:
-        with contextlib.suppress(OSError, termios.error):  # it may be gone
+        with contextlib.suppress(OSError):
             if self._is_screen:
                 pen.draw({}, _END)
-        with contextlib.suppress(OSError, termios.error):
+        with contextlib.suppress(termios.error):
             termios.tcsetattr(self._fd, termios.TCSANOW, self._found)
 
-    def _redraw(self, number: int, _: FrameType | None) -> None:
-        """Another size, or somebody else may have used the terminal meanwhile."""
-        self._take() if number == signal.SIGCONT else self._drawn.clear()
+    def _obey(self, number: int) -> None:
+        """What a signal asks for, here and not in its handler: that may stand in the midst of a write. A
+        session without a shell does not stop at Ctrl-Z, so the terminal is taken again in any case.
+        """
+        if number == signal.SIGTSTP:
+            self._give_back()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            signal.signal(number, _noted)
+        if number == signal.SIGWINCH:
+            self._drawn = []
+        elif number in _WAKING:
+            self._take()
 
-    def _stop(self, number: int, _: FrameType | None) -> None:
-        """Ctrl-Z. A session without a shell does not stop, so the terminal is taken again in any case."""
-        self._give_back()
-        ours = signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-        signal.signal(number, ours)
-        self._take()
+
+def _noted(number: int, _: FrameType | None) -> None:
+    """Its number waits where `_read` looks (signal.set_wakeup_fd)."""
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -59,7 +59,7 @@ class _Board:
         self._runs: list[tuple[Living, str]] = []
         self._at, self._chosen = 0, ""
         self._said, self._wish = "", ""
-        self._is_due_at = 0.0
+        self._is_due_at, self._cost = 0.0, 0.0
 
     def work(self) -> None:
         """Until it is left."""
@@ -81,7 +81,9 @@ class _Board:
         self._wish = self._wish if is_there else ""  # it was asked of that run
         self._choose(ids.index(self._chosen) if is_there else self._at)
         cost = time.process_time() - begun
-        self._is_due_at = time.monotonic() + min(_SLOWEST_S, max(_EVERY_S, cost / _SHARE))
+        rest_s = min(cost, self._cost) / _SHARE  # the first look at a run is dear, and there is one of each
+        self._is_due_at = time.monotonic() + min(_SLOWEST_S, max(_EVERY_S, rest_s))
+        self._cost = cost
 
     def _draw(self) -> None:
         size = self._screen.size()
@@ -116,7 +118,6 @@ class _Board:
         elif key in ("c", "p"):
             is_paused = one.row.status == Phase.PAUSED
             self._wish = "cancel" if key == "c" else "resume" if is_paused else "pause"
-            self._draw()
             self._screen.forget()  # "policy", pasted, is no yes
 
     def _tried(self, what: str, one: Living) -> None:
@@ -181,6 +182,7 @@ def _answer(run: RunDir, screen: Screen) -> str:
     text = ""
     with screen.aside(for_lines=True), contextlib.suppress(KeyboardInterrupt):
         pen.say(questions_text(questions[:1]))
+        screen.forget()
         pen.say("answer (an empty line leaves it open): ", end="", flush=True)
         text = screen.line().strip()
     if not text:

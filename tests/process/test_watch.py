@@ -56,7 +56,8 @@ def test_it_follows_a_run_and_its_keys_do_what_they_say(work: Repo, terminal: Te
     terminal.press(b"\n", shows="not answered")
     terminal.press(b"a", shows="leaves it open): ")
     terminal.press(b"\xff\n", shows="not valid UTF-8")
-    terminal.press(b"a", shows="Both?")
+    terminal.press(b"a sentence\n", shows="leaves it open): ")
+    assert "Both?" in terminal.text
     terminal.press(b"Yes.\n", shows=f"{name} answered")
     assert run.question(f"{name}.closed")["answer"] == "Yes."
     run.kill_supervisor()
