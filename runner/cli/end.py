@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from runner.cli.pen import paint
-from runner.cli.render import indented, status_word, tokens_text
+from runner.cli.render import indented, price_text, status_word, tokens_text
 from runner.state import index
 from runner.state.manifest import parse_timestamp
 from runner.text.durations import about
@@ -81,7 +81,7 @@ def _took(m: Manifest) -> str | None:
 
 
 def _cost(m: Manifest) -> str | None:
-    return None if m.cost is None else f"price {m.cost:,.4f}"
+    return None if m.cost is None else f"price {price_text(m.cost, 4)}"
 
 
 def _attempts(m: Manifest) -> str | None:

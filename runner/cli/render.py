@@ -157,6 +157,12 @@ def local_time(at: str | None) -> str | None:
     return at and time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(parse_timestamp(at)))
 
 
+def price_text(cost: float, digits: int) -> str:
+    """What is not nothing is not shown as 0.00."""
+    least = 10.0**-digits
+    return f"<{least:.{digits}f}" if 0 < cost < least else f"{cost:,.{digits}f}"
+
+
 def tokens_text(m: Manifest) -> str | None:
     """What a run has spent so far; None where nothing is known."""
     u = m.usage

@@ -7,7 +7,8 @@ import sys
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, add_run, run_named
 from runner.cli.render import answer, emit
-from runner.errors import ExitStatus
+from runner.errors import Conflict, ExitStatus
+from runner.state.index import short_name
 from runner.text.words import count, one_line
 from runner.usecases import accept, look, review
 
@@ -95,8 +96,11 @@ def run_diff(args: Namespace) -> int:
     return ExitStatus.OK
 
 
+_UNNAMED = "@undecided"
+
+
 def add_accept(parser: Parser) -> None:
-    add_run(parser, default="@undecided")
+    add_run(parser, default=_UNNAMED)
     parser.examples(
         *("runner accept", "runner accept fix-auth --format json"),
         note="Of a run with a work tree of its own: its changes are merged into your tree, with nothing "
@@ -106,8 +110,14 @@ def add_accept(parser: Parser) -> None:
 
 def run_accept(args: Namespace) -> int:
     run = run_named(args.run)
-    status = _decided(args, accept.accept(run))
     ended = run.read_manifest()
+    if args.run == _UNNAMED and ended.outcome != "succeeded":
+        name = short_name(run.repo, run.run_id)
+        raise Conflict(
+            f"the newest run to accept, `{name}` (task {run.task_id}), was {ended.status}: name it",
+            hint=f"`runner diff {name}` shows its changes, `runner accept {name}` takes them all the same",
+        )
+    status = _decided(args, accept.accept(run))
     if ended.outcome != "succeeded" and ended.reason is not None:
         pen.note(f"the run was {ended.status}: {one_line(ended.reason.message, 200)}")
     elif ended.reason is not None and ended.reason.hint is not None:  # a success with a but

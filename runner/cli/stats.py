@@ -6,7 +6,7 @@ import time
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, age, here
-from runner.cli.render import emit
+from runner.cli.render import emit, price_text
 from runner.cli.rows import short_number
 from runner.errors import ExitStatus
 from runner.text.cells import cells
@@ -73,7 +73,7 @@ def _cells(group: Totals, name: str) -> tuple[str, ...]:
         str(group.runs),
         share,
         *("" if number is None else short_number(number) for number in tokens),
-        "" if group.cost is None else f"{group.cost:,.2f}",
+        "" if group.cost is None else price_text(group.cost, 2),
         *("" if seconds is None else about(seconds) for seconds in (group.p50_s, group.p95_s)),
     )
 

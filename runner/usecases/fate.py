@@ -31,6 +31,12 @@ class Place(Value):
     verbs: tuple[str, ...] = ("diff",)
 
 
+_DECIDED = {
+    "accepted": Place("accepted, and so merged into your tree"),
+    "discarded": Place("discarded; a patch is kept"),
+}
+
+
 class Summary(Value):
     """What is known of a run that is done. None is not known, or nothing."""
 
@@ -65,8 +71,12 @@ def summary(run: RunDir, manifest: Manifest) -> Summary:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         known, place = Summary(), Place("what it changed is still in your tree")
     never_began = manifest.started_at is None and manifest.outcome != "lost"
-    if manifest.workspace is None or manifest.workspace.kind == "worktree" or never_began:
+    if manifest.workspace is None or never_began:
         place = None
+    elif manifest.workspace.kind == "worktree":
+        from runner.usecases.accept import decided  # most runs work in place
+
+        place = None if known.files == 0 else _DECIDED.get(decided(run) or "")
     if (tree := standing(run.path)) is not None:
         where = f"in a work tree that waits for your decision ({tree})"
         place = Place(where, verbs=("diff", "accept", "discard"))

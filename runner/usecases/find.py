@@ -12,12 +12,13 @@ from runner.disk.upwards import git_root, is_planted, upwards
 from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.model import is_name
 from runner.state import index
+from runner.state.authentic import OLDER, why_foreign
 from runner.state.store import RUNS, RunDir, is_run_id
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 _SETTINGS = "delegate.toml"
 _LONGEST_PATH = 4096
@@ -47,7 +48,7 @@ def _has_runs(folder: str) -> bool:
 
 def find(root: str, name: str) -> RunDir:
     """The run that `name` means: a run id, a unique part of one, a manifest path, a task id, or a word of
-    `NEWEST` such as `@latest`.
+    `NEWEST` such as `@latest`. Of a task and of a kind, a run that is not ours counts where none is.
 
     RunNotFound with the nearest names; Conflict for a part that fits several.
     """
@@ -59,21 +60,21 @@ def find(root: str, name: str) -> RunDir:
         return newest(root, name)
     runs = list(index.folders(root))
     if is_name(name) and any(task == name for task, _ in runs):
-        fitting = [(task, run) for task, run in runs if task == name]
-    else:
-        fitting = [(task, run) for task, run in runs if name and _begins(run, name)]
-        if not fitting and len(name) >= index.SHORTEST:
-            fitting = [(task, run) for task, run in runs if name.lower() in run.lower()]
-        if len(fitting) > 1:
-            from runner.text.words import few  # only what goes wrong takes words
+        of_task = _newest(root, [(task, run) for task, run in runs if task == name], None)
+        if of_task is not None:
+            return of_task
+    fitting = [(task, run) for task, run in runs if name and _begins(run, name)]
+    if not fitting and len(name) >= index.SHORTEST:
+        fitting = [(task, run) for task, run in runs if name.lower() in run.lower()]
+    if len(fitting) > 1:
+        from runner.text.words import few  # only what goes wrong takes words
 
-            shown = few(sorted(run for _, run in fitting), 3)
-            raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}", hint="give more of the run id")
+        shown = few(sorted(run for _, run in fitting), 3)
+        raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}", hint="give more of the run id")
     if not fitting:
         names = [run for _, run in runs] + [task for task, _ in runs]
         raise RunNotFound(f"no run `{name[:80]}`", hint=_nearest(name, names))
-    task, run = max(fitting, key=lambda pair: pair[1])
-    return RunDir(root, task, run)
+    return RunDir(root, *fitting[0])
 
 
 def _begins(run_id: str, part: str) -> bool:
@@ -84,17 +85,31 @@ def _begins(run_id: str, part: str) -> bool:
 def newest(root: str, word: str) -> RunDir:
     """The newest run of a kind that `NEWEST` names. RunNotFound where there is none."""
     fits, what = NEWEST[word]
-    by_time = lambda pair: pair[1]  # noqa: E731 - a name for the argument
-    runs = index.folders(root)
-    newest_first = sorted(runs, key=by_time, reverse=True) if fits else [max(runs, key=by_time, default=None)]
-    for task, run_id in filter(None, newest_first):
+    found = _newest(root, index.folders(root), fits)
+    if found is None:
+        raise RunNotFound(f"no run {what}", hint="`runner list --all` shows the runs that there are")
+    return found
+
+
+def _newest(
+    root: str, runs: Iterable[tuple[str, str]], fits: Callable[[RunDir], bool] | None
+) -> RunDir | None:
+    """The newest of these (task id, run id) that fits: of ours, else of those of others. Whoever brings a run
+    along, with an id of next year, is not to say what a person means.
+    """
+    theirs = None
+    for task, run_id in sorted(runs, key=lambda pair: pair[1], reverse=True):
         run = RunDir(root, task, run_id)
         try:
-            if fits is None or fits(run):
-                return run
+            if fits is not None and not fits(run):
+                continue
         except RunnerError:
             continue  # it is being made or removed right now, or cannot be read
-    raise RunNotFound(f"no run {what}", hint="`runner list --all` shows the runs that there are")
+        foreign = why_foreign(run)
+        if foreign is None or foreign.why in OLDER:
+            return run
+        theirs = theirs or run
+    return theirs
 
 
 def _is_done(run: RunDir) -> bool:

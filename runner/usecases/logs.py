@@ -99,6 +99,8 @@ class Reader:
         self._clock = _Clock(run.timeline)
         self._begun: dict[str, float] = {}
         self._events_seen = 0
+        begun = (_seconds(str(e.get("at"))) for e in read_events(run.events) if e.get("type") == "started")
+        self._started = next(begun, None) or 0.0
         self._last_shown: str | None = None
         self.is_live = False
         """Whether what comes now was not there at the last call, a moment ago."""
@@ -135,7 +137,7 @@ class Reader:
         return at if at is not None or not self.is_live else time.time()
 
     def _agent(self, final: bool) -> Iterator[tuple[float, LogLine]]:
-        latest = 0.0
+        latest = self._started  # of a short run no time of its output is known
         for offset, raw in self._files[self._run.stdout].read(final):
             try:
                 record = json.loads(raw)

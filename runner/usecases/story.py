@@ -60,12 +60,12 @@ _EVENTS = {
     "checks_from_base": ("checks", "use these files as they were before the run: {paths}", "dim"),
     "swept": ("run", "ended what the agent had left behind: {processes}", "yellow"),
     "tree_unknown": ("warning", "what was changed is not known: {message}", "yellow"),
-    "rolled_back": ("run", "rolled back: {restored} files restored, {removed} removed", "yellow"),
+    "rolled_back": ("run", "rolled back: {restored} restored, {removed} removed", "yellow"),
     "backing_off": ("run", "waits {seconds} s before attempt {attempt}: {why}", "yellow"),
     "retried": ("run", "{nth} attempt: {why}", "cyan"),
     "not_retried": ("run", "no further attempt: {message}", "yellow"),
-    "escalated": ("run", "gives up after {attempts} attempts: {why}", "red"),
-    "sealed": ("run", "secrets were taken out of its files, in {redactions} places", "cyan"),
+    "escalated": ("run", "gives up after {attempts}: {why}", "red"),
+    "sealed": ("run", "secrets were taken out of its files, in {redactions}", "cyan"),
     "seal_incomplete": ("warning", "secrets may be in its files: {missing}", "yellow"),
     "seal_failed": ("warning", "secrets may be in {file}: {message}", "yellow"),
     "adopted": ("run", "another supervisor has taken over", "yellow"),
@@ -94,6 +94,7 @@ _WHY = {
     "cli_failure": "its program had failed",
 }
 _NTH = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_COUNTED = {"files": "file", "restored": "file", "redactions": "place", "attempts": "attempt"}
 _FILES = {"add": "added", "update": "changed", "delete": "deleted"}
 
 
@@ -338,11 +339,12 @@ class _Words(dict[str, str]):
 def _words(event: Json) -> _Words:
     """The fields of an event as words of a sentence."""
     words = _Words({key: _plain(value) for key, value in event.items() if value not in (None, "", [])})
-    attempt, files, code = event.get("attempt"), event.get("files"), words["code"]
+    attempt, code = event.get("attempt"), words["code"]
     if type(attempt) is int:
         words["nth"] = _NTH[attempt - 2] if 2 <= attempt < len(_NTH) + 2 else f"{attempt}th"
-    if type(files) is int:
-        words["files"] = count(files, "file")
+    for key, noun in _COUNTED.items():
+        if type(number := event.get(key)) is int:
+            words[key] = count(number, noun)
     words["why"] = _WHY.get(code, code.replace("_", " "))
     return words
 

@@ -187,6 +187,21 @@ def test_a_failed_run_can_be_accepted_all_the_same(work: Work) -> None:
     assert accept.accept(run).paths == ("half",)
 
 
+def test_a_failed_run_is_accepted_by_its_name_only(
+    work: Work, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(work.root)
+    run = an_ended_run(work.root, outcome=Outcome.REJECTED, code="verify_failed")
+    Path(a_worktree(run, work.head()).path, "half").write_text("x\n")
+    name = run.run_id[20:24]
+    for words in (["accept"], ["accept", "@undecided"]):
+        assert main(words) == ExitStatus.CONFLICT
+        err = capsys.readouterr().err
+        assert f"`{name}` (task work)" in err and "was rejected" in err and f"`runner accept {name}`" in err
+    assert not Path(work.root, "half").exists()
+    assert main(["accept", name]) == ExitStatus.OK and Path(work.root, "half").exists()
+
+
 def test_it_waits_for_whoever_is_at_the_run_for_a_moment(run: RunDir, tree: Worktree) -> None:
     lock_fd = run.try_lock()
     assert lock_fd is not None

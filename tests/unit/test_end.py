@@ -11,6 +11,7 @@ from support.work import Work
 
 from runner.cli.app import main
 from runner.cli.end import end_text, says
+from runner.cli.render import price_text
 from runner.model import Outcome, Reason, Usage
 from runner.state.manifest import Workspace
 from runner.state.store import RunDir
@@ -134,3 +135,10 @@ def test_lines_are_counted_as_git_counts_them(
     work.git("add", "-A")
     patch = work.git("diff", "--cached", "--binary")
     assert lines_in(patch if isinstance(patch, bytes) else patch.encode()) == wanted
+
+
+def test_a_price_is_never_nothing_where_something_was_paid() -> None:
+    assert [price_text(cost, 4) for cost in (0.0, 0.000038, 0.0001, 1234.5)] == [
+        *("0.0000", "<0.0001", "0.0001", "1,234.5000")
+    ]
+    assert [price_text(cost, 2) for cost in (0.0, 0.0099, 0.01)] == ["0.00", "<0.01", "0.01"]

@@ -14,6 +14,7 @@ from runner.cli.app import main
 from runner.cli.end import end_text
 from runner.cli.rows import rows_text
 from runner.model import Outcome
+from runner.state.events import EventLog
 from runner.state.manifest import Workspace
 from runner.state.store import RunDir
 from runner.usecases import accept, look, review
@@ -150,4 +151,7 @@ def test_a_work_tree_that_stands_waits_and_is_marked_in_every_list(work: Work) -
     assert look.runs(str(work.root), task=None, everything=False) == []
     assert look.undecided(str(work.root), []) == 1 and look.undecided("/other", []) == 0
     accept.discard(run)
-    assert told(run) is None and look.undecided(str(work.root), []) == 0
+    assert told(run) == "discarded; a patch is kept"
+    EventLog(run.events).append("accepted", actor="user", files=1)
+    assert told(run) == "accepted, and so merged into your tree"
+    assert look.undecided(str(work.root), []) == 0

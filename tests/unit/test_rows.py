@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -185,6 +186,17 @@ def test_a_word_means_the_newest_run_of_a_kind(tmp_path: Path) -> None:
     assert found == {"@latest": ids[3], "@done": ids[2], "@plan": ids[0], "@waiting": ids[1]}
     with pytest.raises(RunNotFound, match="no run with a work tree to accept or discard"):
         find.find(root, "@undecided")
+
+
+def test_a_run_of_somebody_else_is_meant_only_where_none_is_ours(tmp_path: Path) -> None:
+    root, ours = str(tmp_path), an_ended_run(tmp_path, questions_open=1)
+    theirs = RunDir(root, "work", "20991231T101504438Z-00000000")
+    shutil.copytree(ours.path, theirs.path)  # the records are not those of this place
+    words = ("@latest", "@done", "@waiting", "work")
+    assert {find.find(root, word).run_id for word in words} == {ours.run_id}
+    assert find.find(root, "2099").run_id == theirs.run_id, "by its name it can be looked at"
+    shutil.rmtree(ours.path)
+    assert {find.find(root, word).run_id for word in words} == {theirs.run_id}
 
 
 # -- the verb ------------------------------------------------------------------------------------------------

@@ -312,6 +312,28 @@ def test_every_event_of_a_run_is_told_in_words(tmp_path: Path) -> None:
     )
 
 
+def test_what_an_agent_said_in_a_run_too_short_for_a_timeline_stands_behind_its_start(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    ours = [(0.0, {"type": "created"}), (0.1, {"type": "started", "attempt": 1}), (0.2, {"type": "ended"})]
+    write(run, [(0.1, says("hi")), (0.1, says("ho"))], ours)
+    Path(run.timeline).unlink()
+    labels = [row[10:19].strip() for row in told(run).splitlines()[1:]]
+    assert labels == ["run", "run", "says", "says", "ended"]
+    lines = logs.Reader(run, run.read_manifest(), withhold=False).lines("events", final=True)
+    assert [line.kind for line in lines] == ["run", "run", "message", "message", "run"]
+
+
+@pytest.mark.parametrize("number, words", [(1, "1 file"), (2, "2 files"), (0, "0 files")])
+def test_one_thing_is_told_as_one(number: int, words: str, tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    kinds = {"rolled_back": "restored", "accepted": "files", "sealed": "redactions", "escalated": "attempts"}
+    write(run, [], [(0.0, {"type": kind, key: number}) for kind, key in kinds.items()])
+    text = told(run)
+    for noun in ("file restored", "file changed", "place", "attempt")[: 4 if number else 2]:
+        first, _, rest = noun.partition(" ")
+        assert f"{words.replace('file', first)} {rest}".strip() in text
+
+
 def test_an_event_of_a_newer_runner_is_told_by_its_fields(tmp_path: Path) -> None:
     run = a_run(tmp_path)
     write(run, [], [(0, {"type": "moon_phase", "seq": 1, "name": "full", "days": [1, {"a": None}]})])
