@@ -79,7 +79,7 @@ def test_everything_that_is_usually_done_works_there(
         assert os.fsencode(argv[0]) == os.fsencode(repo.bin / "codex")
         for verb in ("--wait", "--follow"):
             done = repo.cli("start", "--task", "look", verb, env=env)
-            assert (done.status, "\nsucceeded: " in done.stderr) == (0, True), done
+            assert (done.status, "\nsucceeded  " in done.stderr) == (0, True), done
         for task in ("look", "work", "apart"):
             manifest = says("start", "--task", task, "--wait", formats=("json",))
             assert (manifest["status"], manifest["last_message"]) == ("succeeded", message)
