@@ -160,10 +160,9 @@ def _logs(run: RunDir, screen: Screen) -> None:
             raise KeyboardInterrupt
         return look.is_done(run)
 
-    transcript = Transcript()
+    transcript, reader = Transcript(), story_of(run, look.show(run).manifest)
     with screen.aside(), contextlib.suppress(KeyboardInterrupt):
         pen.say(pen.paint(f"{run.task_id} {run.run_id}: q goes back", "dim"), flush=True)
-        reader = story_of(run, look.show(run).manifest)
         for line in logs.follow(reader, "events", tail=_TAIL, is_done=is_over):
             pen.say(transcript.text(line), flush=True)
         pen.say(pen.paint("the run is over: any key goes back", "dim"), flush=True)

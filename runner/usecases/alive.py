@@ -30,6 +30,7 @@ STAYS_S = 60.0
 """For so long a run stays that has ended."""
 _AGAIN_S = 2.0
 """Between two looks at a run whose owner is not seen."""
+_REFUSED_S = 10.0
 _LONGEST_TITLE = 160
 _SETTLED_NS = 1_000_000_000
 
@@ -98,9 +99,11 @@ class Alive:
         self._find()
         now = time.monotonic()
         for run_id, one in [*self._runs.items()]:
-            is_there = now - one.over_since < STAYS_S if one.over_since is not None else self._see(one, now)
-            if not is_there:
+            is_gone = one.over_since is not None and now - one.over_since > STAYS_S
+            if is_gone or not os.path.isdir(one.run.path):
                 del self._runs[run_id]
+            elif one.over_since is None:
+                self._see(one, now)
         found = (one.living for _, one in sorted(self._runs.items(), reverse=True))
         return [living for living in found if living is not None]
 
@@ -119,11 +122,9 @@ class Alive:
                 self._known.add(run_id)
                 self._runs[run_id] = _Watched(RunDir(self._root, task, run_id))
 
-    def _see(self, one: _Watched, now: float) -> bool:
-        """Whether it is there. Brings what is known of it up to date."""
+    def _see(self, one: _Watched, now: float) -> None:
+        """Brings what is known of it up to date."""
         stamp = _stamp(one.run.manifest)
-        if stamp is None and not os.path.isdir(one.run.path):
-            return False
         is_due = now - one.looked_at > _AGAIN_S and not one.has_owner()
         if stamp != one.stamp or is_due:
             one.stamp = stamp
@@ -133,15 +134,19 @@ class Alive:
             wrote = written[0] / 1e9 if written is not None and written[1] else None
             if wrote != one.living.wrote:
                 one.living = one.living.replace(wrote=wrote)
-        return True
 
     def _read(self, one: _Watched, now: float, *, is_due: bool) -> None:
         run, manifest, is_foreign = one.run, None, False
-        if not is_due:
-            with contextlib.suppress(RunnerError):
-                manifest = run.read_manifest()
+        with contextlib.suppress(RunnerError):
+            manifest = run.read_manifest()
         try:
-            if manifest is None or manifest.is_done or manifest.supervisor != one.owner:
+            if (
+                manifest is None and run.is_locked()
+            ):  # its owner writes it, now or again: no look waits for that
+                is_new = one.living is None and one.stamp is None
+                one.owner, one.living = None, None if is_new else Living(run, look.unknown(run))
+                return
+            if manifest is None or is_due or manifest.is_done or manifest.supervisor != one.owner:
                 one.looked_at = now
                 shown = look.show(run)
                 manifest, is_foreign = shown.manifest, shown.status == FOREIGN
@@ -149,6 +154,9 @@ class Alive:
             return  # being made right now, or just removed
         except RunnerError:
             one.owner, one.living = None, Living(run, look.unknown(run))
+            one.looked_at = (
+                time.monotonic() + _REFUSED_S
+            )  # a look at an owner that does nothing takes seconds
             return
         one.owner = None if is_foreign else manifest.supervisor
         one.living = self._living(run, manifest, one.living)

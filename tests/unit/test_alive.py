@@ -11,6 +11,7 @@ import pytest
 from support.ended import an_ended_run
 from support.family import a_run, end
 from support.values import a_manifest, an_invocation
+from support.waiting import ends_within
 
 from runner.model import Limits, Outcome, Usage
 from runner.state.authentic import write_record
@@ -131,13 +132,41 @@ def test_how_far_a_plan_is_is_told_where_it_can_be_read(
     assert only(Alive(str(tmp_path)).look()).batches == batches
 
 
-def test_a_broken_manifest_and_a_link_in_its_place_end_no_alive(tmp_path: Path, owned: list[int]) -> None:
+def test_a_manifest_that_is_broken_or_gone_is_waited_for_by_nobody(tmp_path: Path, owned: list[int]) -> None:
+    """This process is the owner, and answers no request."""
+    run = a_run(tmp_path, owned=owned)
+    alive = Alive(str(tmp_path))
+    text = Path(run.manifest).read_text()
+    alive.look()
+    with ends_within(5):
+        for harm in (
+            lambda path: path.write_text("{"),
+            Path.unlink,
+            lambda path: path.symlink_to("/dev/zero"),
+        ):
+            harm(Path(run.manifest))
+            assert only(alive.look()).row.status == "unknown"
+        Path(run.manifest).unlink()
+        Path(run.manifest).write_text(text)
+        assert only(alive.look()).row.status == "running"
+
+
+def test_a_run_whose_records_are_not_ours_is_shown_as_foreign(tmp_path: Path, owned: list[int]) -> None:
+    run, other = a_run(tmp_path, owned=owned), a_run(tmp_path, owned=owned)
+    alive = Alive(str(tmp_path))
+    alive.look()
+    record = Path(run.invocation)
+    record.write_text(record.read_text().replace("gpt-5", "gpt-6"))
+    end(run)
+    rows = {one.row.run_id: one.row.status for one in alive.look()}
+    assert rows == {run.run_id: "foreign", other.run_id: "running"}
+
+
+def test_an_ended_run_that_is_removed_is_gone_at_once(tmp_path: Path, owned: list[int]) -> None:
     run = a_run(tmp_path, owned=owned)
     alive = Alive(str(tmp_path))
     alive.look()
-    Path(run.invocation).unlink()
-    Path(run.manifest).write_text("{")
-    assert only(alive.look()).row.status == "unknown"
-    Path(run.manifest).unlink()
-    Path(run.manifest).symlink_to("/dev/zero")
-    assert only(alive.look()).row.status == "unknown"
+    end(run)
+    assert only(alive.look()).is_over
+    shutil.rmtree(run.path)
+    assert alive.look() == []
