@@ -80,6 +80,10 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "retry": (("retry", "RUN", "--wait"), ("retry", HOSTILE)),
     "list": (("list",), ("list", "--all"), ("list", "--task", HOSTILE)),
+    "watch": (("watch",),),
+    "events": (("events",), ("events", "--session", HOSTILE)),
+    "inbox": (("inbox",),),
+    "stats": (("stats",), ("stats", "--by", HOSTILE), ("stats", "--by", "model", "--format", "csv")),
     "status": (("status", "RUN"), ("status", "FORGED"), ("status", HOSTILE)),
     "wait": (("wait", "RUN", "FORGED"), ("wait", HOSTILE)),
     "logs": (
