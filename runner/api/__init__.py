@@ -11,7 +11,7 @@ import os
 import subprocess
 
 from runner.disk.interpreter import command
-from runner.errors import RunnerError
+from runner.errors import RunnerError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class Run:
         return self._told("status")
 
     def wait(self, timeout: float | None = None) -> Json:
-        """The manifest once the run is done. RunnerError `gave_up_waiting` after `timeout` seconds; the run
-        continues then.
+        """The manifest once the run is done. RunnerError `gave_up_waiting` after `timeout` seconds, with 0 at
+        once; the run continues then.
         """
-        return self._told("wait", *_options(timeout=None if timeout is None else f"{timeout}s"))
+        return self._told("wait", *_options(timeout=None if timeout is None else f"{timeout or 0.001}s"))
 
     def pause(self, *, only: bool = False) -> Json:
         """The manifest once every process of it stands; `only` leaves the runs below it alone."""
@@ -106,6 +106,10 @@ def start(
     """Starts a task of the `delegate.toml` of `repo`; returns once its agent exists. `options` are those of
     `runner start`, such as `["--rehearse", "--tie-pid", str(os.getpid())]`.
     """
+    if "--follow" in options:
+        raise UsageError(
+            "`--follow` is for people", hint="Run.wait() waits, and Run.logs() tells what it did"
+        )
     words = ["start", f"--task={task}", *options] + (["--prompt=-"] if prompt is not None else [])
     return _run(_object(os.fspath(repo), *words, stdin=prompt))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from runner.cli.pen import paint
 from runner.cli.render import indented, price_text, status_word, tokens_text
 from runner.state import index
-from runner.state.manifest import parse_timestamp
+from runner.state.manifest import between
 from runner.text.durations import about
 from runner.text.words import count
 from runner.usecases import fate
@@ -69,15 +69,15 @@ def _change(known: Summary) -> str | None:
 
 
 def _took(m: Manifest) -> str | None:
-    if m.started_at is None or m.ended_at is None:
+    took = None if m.started_at is None or m.ended_at is None else between(m.started_at, m.ended_at)
+    if took is None:
         return None
     aside = [
         f"{about(seconds)} {what}"
         for seconds, what in ((m.paused_seconds, "paused"), (m.suspended_seconds, "suspended"))
         if seconds >= 1
     ]
-    whole = about(parse_timestamp(m.ended_at) - parse_timestamp(m.started_at))
-    return whole + (f" ({', '.join(aside)})" if aside else "")
+    return about(took) + (f" ({', '.join(aside)})" if aside else "")
 
 
 def _cost(m: Manifest) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 
 from runner.cli.style import CSS
-from runner.state.manifest import parse_timestamp
+from runner.state.manifest import between
 from runner.text import patch as patches
 from runner.text.durations import about
 from runner.text.terminal import escape_unseen
@@ -62,10 +62,9 @@ def page(d: Dossier) -> str:
 def _header(d: Dossier, report: Report, outcome: str) -> str:
     m = d.manifest
     tone = "good" if report.outcome == "succeeded" else "bad" if report.outcome else "open"
-    passed = sum(check.passed for check in report.checks)
     observed = report.files.observed
     facts = [
-        ("Checks", f"{passed} of {len(report.checks)} passed" if report.checks else "none was run"),
+        ("Checks", _passed(report.checks, d.declared_checks)),
         ("Files changed", "not known" if observed is None else str(len(observed))),
         ("Took", _took(m)),
         ("Started", _t((m.started_at or "not yet")[:19].replace("T", " "))),
@@ -79,6 +78,13 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
     notes = _list(_t(note) for note in (*d.reviewed.change, *d.reviewed.notes))
     head = f'<h1>{_t(report.task_id)}: <strong class="{tone}">{_t(outcome)}</strong></h1>'
     return f"<header>{head}{title}{reason}<dl>{rows}</dl>{notes}</header>"
+
+
+def _passed(checks: Sequence[Check], declared: int) -> str:
+    """Those behind one that fails are not run, and have not passed."""
+    if not checks:
+        return f"none of {declared} was run" if declared else "none was run"
+    return f"{sum(check.passed for check in checks)} of {max(declared, len(checks))} passed"
 
 
 def _sections(d: Dossier, report: Report) -> Iterator[str]:
@@ -212,7 +218,7 @@ def _below(below: Iterable[Manifest]) -> str:
             _t(m.status) if m.outcome in (None, "succeeded") else _mark(m.status),
             _t("" if m.reason is None else m.reason.message),
             _took(m),
-            f"{(m.usage.input_tokens or 0) + (m.usage.output_tokens or 0):,}",
+            "not known" if m.usage.total is None else f"{m.usage.total:,}",
         )
         for m in below
     ]
@@ -246,9 +252,10 @@ def _moment(line: LogLine, at: str) -> str:
 
 def _took(m: Manifest) -> str:
     try:
-        return about(parse_timestamp(m.ended_at or "") - parse_timestamp(m.started_at or ""))
+        took = between(m.started_at or "", m.ended_at or "")
     except ValueError:
-        return "not known"
+        took = None
+    return "not known" if took is None else about(took)
 
 
 def _result(check: Check) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from itertools import pairwise
 
 from runner.disk.files import OUT_OF_FILES, Draft, is_ours_alone, read, unwritable
@@ -17,7 +16,7 @@ from runner.errors import RunnerError, Unwritable
 from runner.lightjson import loads
 from runner.model import is_name
 from runner.state.authentic import FOREIGN, OLDER, made, why_foreign
-from runner.state.manifest import parse_timestamp
+from runner.state.manifest import between, parse_timestamp
 from runner.state.store import RUNS, RunDir, is_run_id, new_run_id
 from runner.value import Value, json_bytes
 
@@ -100,8 +99,8 @@ def row_of(manifest: Manifest) -> RunRow:
 def _duration_s(manifest: Manifest) -> float | None:
     if manifest.started_at is None:
         return None
-    end = time.time() if manifest.ended_at is None else parse_timestamp(manifest.ended_at)
-    return max(0.0, round(end - parse_timestamp(manifest.started_at), 3))
+    took = between(manifest.started_at, manifest.ended_at)
+    return None if took is None else round(took, 3)
 
 
 def _message(manifest: Manifest) -> str | None:

@@ -261,6 +261,13 @@ def parse_timestamp(text: str) -> float:
     return ((days - 719_469) * 24 + hour) * 3600 + minute * 60 + second + float(text[19:].rstrip("Z") or 0)
 
 
+def between(started_at: str, ended_at: str | None) -> float | None:
+    """Seconds, so far without an end. None where the clock was set back: how long it took is not known."""
+    end = time.time() if ended_at is None else parse_timestamp(ended_at)
+    took = end - parse_timestamp(started_at)
+    return took if took >= 0 else None
+
+
 def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
     """The manifest of a run that has a folder and nothing else yet."""
     delegation: Delegation = invocation.delegation

@@ -47,6 +47,7 @@ class Dossier(Value):
     of_patch: tuple[str, ...]
     """What has to be said of it, or why there is none."""
     below: tuple[Manifest, ...]
+    declared_checks: int = 0
 
 
 def dossier(run: RunDir) -> Dossier:
@@ -57,7 +58,7 @@ def dossier(run: RunDir) -> Dossier:
     lines: deque[LogLine] = deque(maxlen=_LINES)
     for count, line in enumerate(story, 1):  # noqa: B007 - the last one counts
         lines.append(line)
-    effective, command = _given(run, manifest, redact)
+    effective, command, checks = _given(run, manifest, redact)
     patch, files, of_patch = _patch(run, manifest, redact)
     told, before, title = tuple(lines), count - len(lines), redact(manifest.title or "")
     below = []
@@ -65,20 +66,22 @@ def dossier(run: RunDir) -> Dossier:
         with contextlib.suppress(RunnerError):
             below.append(child.read_manifest())
     return Dossier(
-        reviewed, manifest, title, effective, command, told, before, patch, files, of_patch, tuple(below)
+        *(reviewed, manifest, title, effective, command, told, before, patch, files, of_patch),
+        below=tuple(below),
+        declared_checks=checks,
     )
 
 
-def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tuple[dict[str, str], str]:
-    """The settings that it was started with, and its command."""
+def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tuple[dict[str, str], str, int]:
+    """The settings that it was started with, its command, and how many checks it was to pass."""
     import shlex
 
     try:
         i = run.read_invocation()
     except RunnerError:
-        return {}, ""
+        return {}, "", 0
     if manifest.plan is not None:  # each batch is given its own
-        return {}, redact(shlex.join(i.argv))
+        return {}, redact(shlex.join(i.argv)), len(i.verify)
     network = i.sandbox.network and i.sandbox.level is not Level.DANGER
     effective = {
         "model": i.model_name or i.model or "its own default",
@@ -86,7 +89,8 @@ def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tup
         "approval": _APPROVAL,
         "effort": i.reasoning_effort or "its own default",
     }
-    return {name: redact(text) for name, text in effective.items()}, redact(shlex.join(i.argv))
+    told = {name: redact(text) for name, text in effective.items()}
+    return told, redact(shlex.join(i.argv)), len(i.verify)
 
 
 def _patch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runner.errors import RunnerError
 from runner.model import Outcome, Usage
 from runner.state.authentic import FOREIGN
-from runner.state.manifest import parse_timestamp
+from runner.state.manifest import between, parse_timestamp
 from runner.state.store import RunDir
 from runner.usecases import look
 from runner.value import StrEnum, Value
@@ -110,8 +110,8 @@ def _group(key: str | None, runs: Sequence[Manifest]) -> Totals:
 
 def _durations(runs: Iterable[Manifest]) -> Iterator[float]:
     for one in runs:
-        if one.started_at is not None and one.ended_at is not None:
-            yield max(0.0, parse_timestamp(one.ended_at) - parse_timestamp(one.started_at))
+        if one.started_at is not None and (took := between(one.started_at, one.ended_at)) is not None:
+            yield took
 
 
 def _had_no_turn(run: Manifest) -> bool:

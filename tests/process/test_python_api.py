@@ -44,6 +44,8 @@ def test_what_a_command_refuses_is_an_error_with_its_code(there: Repo) -> None:
     with pytest.raises(runner.RunnerError, match="no run") as refused:
         runner.find("--help", repo=there.root)
     assert (refused.value.code, refused.value.retryable) == ("run_not_found", False)
+    with pytest.raises(runner.RunnerError, match="is for people"):
+        runner.start("work", repo=there.root, options=["--follow"])
     with pytest.raises(runner.RunnerError) as unknown:
         runner.start("no-such-task", repo=there.root)
     assert unknown.value.code == "task_not_found" and "work" in str(unknown.value.hint)
@@ -55,6 +57,9 @@ def test_a_wait_that_takes_too_long_is_given_up_and_the_run_cancelled_by_hand(th
     with pytest.raises(runner.RunnerError) as late:
         run.wait(timeout=0.1)
     assert (late.value.code, late.value.retryable) == ("gave_up_waiting", True)
+    with pytest.raises(runner.RunnerError) as at_once:
+        run.wait(timeout=0)
+    assert at_once.value.code == "gave_up_waiting"
     assert run.pause()["status"] == "paused" and run.resume()["status"] == "running"
     assert run.cancel(grace=0.1, reason="enough")["reason"]["message"].endswith("enough")
 

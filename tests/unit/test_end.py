@@ -11,10 +11,13 @@ from support.work import Work
 
 from runner.cli.app import main
 from runner.cli.end import end_text, says
+from runner.cli.page import _took
 from runner.cli.render import price_text
 from runner.model import Outcome, Reason, Usage
-from runner.state.manifest import Workspace
+from runner.state.index import row_of
+from runner.state.manifest import Workspace, between
 from runner.state.store import RunDir
+from runner.usecases.stats import By, stats
 from runner.workspace.changes import lines_in
 
 SEEN = a_result()["observed"]
@@ -82,6 +85,17 @@ def test_of_a_result_that_cannot_be_read_it_claims_nothing(work: Work, result: A
         write_result(run, result)
     first, *_ = told(run)
     assert first == "succeeded  so it was" and "passed" not in "".join(told(run))
+
+
+def test_of_a_run_over_which_the_clock_was_set_back_no_time_is_told(work: Work) -> None:
+    run = ended(work, ended_at="2026-11-20T10:15:03.000Z")
+    assert [line for line in told(run) if line.startswith("took")] == [
+        "took       61,000 tokens in (48,000 cached), 900 out"
+    ]
+    assert row_of(run.read_manifest()).duration_s is None and _took(run.read_manifest()) == "not known"
+    assert stats(str(work.root), by=By.TASK).total.p50_s is None
+    assert between("2026-11-20T10:15:04.000Z", "2026-11-20T10:15:04.000Z") == 0
+    assert between("2999-11-20T10:15:04.000Z", None) is None
 
 
 def test_a_pause_is_told_beside_the_time(work: Work) -> None:

@@ -14,7 +14,7 @@ from support.values import a_manifest
 
 from runner.cli import pen
 from runner.cli.page import page
-from runner.model import Agreement, Conformance, Conformity, Outcome, Phase, Reason
+from runner.model import Agreement, Conformance, Conformity, Outcome, Phase, Reason, Usage
 from runner.usecases.dossier import Dossier, dossier
 from runner.usecases.logs import LogLine
 from runner.usecases.review import Reviewed
@@ -169,6 +169,18 @@ def test_a_page_says_everything_that_is_known_of_a_run() -> None:
     assert [days for days in shown.texts["li"] if days.startswith("2026")] == ["2026-11-27", "2026-11-28"]
 
 
+def test_a_page_counts_the_checks_that_were_not_run_and_no_tokens_that_are_not_known() -> None:
+    def text(report: Report | None = None, **changes: Any) -> str:
+        return Page(page(a_dossier(report, **changes))).texts["body"][0].replace(" ", "")
+
+    assert "Checks1of3passed" in text(declared_checks=3)
+    assert "Checksnoneof3wasrun" in text(a_report(checks=()), declared_checks=3)
+    assert "Checksnonewasrun" in text(a_report(checks=()))
+    assert "itbrokenotknownnotknown" in text()
+    known = a_manifest(phase=Phase.DONE, outcome=Outcome.SUCCEEDED, usage=Usage(900, 0, 100, 0))
+    assert "1,000" in text(below=(known,))
+
+
 def test_a_page_of_a_run_of_which_nothing_is_known_is_whole() -> None:
     nothing = a_report(
         outcome=None,
@@ -281,7 +293,7 @@ def test_a_huge_change_is_bounded_and_says_what_is_missing_and_what_shows_it() -
 
 
 def test_a_dossier_has_what_the_run_left_and_says_what_is_not_to_be_had(tmp_path: Path) -> None:
-    run = an_ended_run(tmp_path, secret_names=(), model_name="gpt-5-long")
+    run = an_ended_run(tmp_path, secret_names=(), model_name="gpt-5-long", verify=(("pytest",),))
     write_result(run, a_result())
     found = dossier(run)
     assert found.reviewed.report.checks[0].command == "pytest"
@@ -289,5 +301,6 @@ def test_a_dossier_has_what_the_run_left_and_says_what_is_not_to_be_had(tmp_path
         found.effective["model"] == "gpt-5-long"
         and found.effective["sandbox"] == "workspace-write with network"
     )
+    assert found.declared_checks == len(run.read_invocation().verify) == 1
     assert found.patch == "" and "nothing was recorded before" in found.of_patch[0]
     assert Page(page(found)).texts["h1"] == ["work: succeeded"]
