@@ -10,6 +10,7 @@ _LATER = "deferred|postponed|on[ -]hold|not (?:needed|doing|now)|no longer neede
 _OVER = (
     f"(?:{_GONE}|{_LATER}|done|complete(?:d|(?!:))|merged|shipped|skip(?:ped)?(?! locked)|removed|rejected)"
 )
+_HELD = "later|blocked|paused|parked|manual|human|not yet|do not|don['\u2019]t"
 _UNIT = r"(?:units?|tasks?|iu|u|t)[\s#-]*\d"
 _WHY = (
     r"\s*,?\s+(?:(?:because|since|due to|for now|instead|as|see|now|replaced|moved)\b|by U?\d"
@@ -30,7 +31,7 @@ _STRUCK = re.compile(
     re.IGNORECASE,
 )
 _TITLE = re.compile(
-    rf"[{_SIGNS}]|[\[(]\s*{_OVER}\b|^\W*{_OVER}{_ENDS}|\s[-\u2013\u2014]+\s+{_OVER}(?:\W*$|[,;:(]|{_WHY})"
+    rf"[{_SIGNS}]|[\[(]\s*(?:{_OVER}|{_HELD})\b|^\W*{_OVER}{_ENDS}|\s[-\u2013\u2014]+\s+{_OVER}(?:\W*$|[,;:(]|{_WHY})"
     rf"|(?:^|[:.)\u2013\u2014-])[*_]*\s*[*_]{{1,2}}{_OVER}\b\W*[*_]|[*_]{_OVER}[*_]\W*$"
     rf"|(?:on hold|no(?:t| longer) needed)\W*$|(?-i:^\W*{_OVER.upper()}\b|\b{_OVER.upper()}\W*$)",
     re.IGNORECASE,
@@ -40,7 +41,9 @@ SENTENCE = re.compile(rf"^\W*(?:{_GONE}|(?:{_LATER}|skip(?:ped)?)(?!\W*:)){_ENDS
 HEADING = re.compile(
     rf"^\W*(?:(?:out of scope|non-?goals?|not (?:in scope|planned)|won't|{_LATER}|later|future|backlog"
     r"|rejected|dropped|abandoned|obsolete|superseded|appendix|archived?|examples?)\b(?!-)"
-    rf"|(?:{_OVER}|old|previous|former)(?:\s+(?:units?|tasks?|work|items?|plans?))?\W*(?:\(.*)?$)",
+    r"|alternatives?|parking lot|someday|do not (?:do|implement)|don['\u2019]t"
+    rf"|(?:{_OVER}|{_HELD}|old|previous|former|optional|stretch|nice[- ]to[- ]haves?|ideas?|rollback|waiting)"
+    r"(?:\s+(?:units?|tasks?|work|items?|plans?|goals?|steps?|for .*))?\W*(?:\(.*)?$|phase \d+\W+later\b)",
     re.IGNORECASE,
 )
 """A heading below which no work of this plan stands."""
@@ -51,7 +54,9 @@ SUMMARY = re.compile(
 """Of `<details>`, in which no work of this plan stands."""
 _LIST = re.compile(
     rf"^\W*{_OVER}(?:\s+(?:unit|task)s?)?[*_\])]*+\s*[:\u2013\u2014-]\W*({_UNIT}.*)$"
-    rf"|\b({_UNIT}[\d.]*)\s+(?:is|was|has been)\s+(?:now\s+)?(?:{_GONE}|deferred|postponed|on hold)\b",
+    rf"|\b({_UNIT}[\d.]*)\s+(?:is|was|has been)\s+(?:now\s+)?(?:{_GONE}|deferred|postponed|on hold|blocked)\b"
+    r"|\b(?:skip|omit|postpone|defer|(?:(?:do|will|should|must) not|(?:do|wo|should)n['\u2019]t)(?: yet)?"
+    rf" (?:do|implement|start|run|begin|build|execute))\s+({_UNIT}.*)",
     re.IGNORECASE,
 )
 _BEFORE = re.compile(rf"^(\[.\]\s+)?\W*{_OVER}\b(?!-)[\W_]*", re.IGNORECASE)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 # Where two parts could share a run of blanks, the first one keeps it (`*+`): else a long line takes for ever.
 _CODE = re.compile(r"`([^`]+)`")
 _NOTHING = re.compile(
-    r"^(?:none|n/a|no dependencies|nothing|-|\u2014)?\s*+(?:\([^)]*\)|[-\u2013\u2014,;:.].*)?[.\s]*$",
+    r"^(?:none|n/a|n\.a\.|no|keine|aucune?|no dependencies|nothing|-|\u2014)?\s*+"
+    r"(?:\([^)]*\)|[-\u2013\u2014,;:.].*)?[.\s]*$",
     re.IGNORECASE,
 )
 _HEDGED = re.compile(
@@ -33,14 +34,22 @@ _HEDGED = re.compile(
     r"|phases?|all|every|previous|above|preceding|same)\b",
     re.IGNORECASE,
 )
+_CHECKS = r"(?:tests?|lint(?:er|ing)?|types?|type ?checks?|build|checks?)"
 _RUNS = re.compile(
-    r"^\W*(?:(?:run|execute|running|command)\b\W*)?(?:(?:`[^`]+`)\s*+(?:,|and|&|then)?+\s*+)++"
-    r"(?:\W*(?:(?:all\s+)?pass(?:es)?|succeeds?|(?:is|are|stays?)\s+(?:green|clean)|exits?(?:\s+with)?\s+0))?\W*$",
+    r"^\W*(?:(?:please|ensure|verify|confirm|check|expect|make sure|that|run|execute|running|command"
+    rf"|(?:(?:all|unit|the|type)\W)?{_CHECKS}(?: pass)?\s*(?::|with|\())(?:\b\W*|(?=\W)\W*))*?"
+    r"(?:(?:`[^`]+`)\s*+(?:,|;|and|&|then)?+\s*+)++"
+    r"(?:\W*+(?:(?:all|the|must|should|to|expect(?:ed)?|is|are|stays?|runs?|completes?|and|with|pass(?:es)?"
+    r"|green|clean(?:ly)?|succeeds?|successfully|works|exit 0"
+    r"|(?:exits?|returns?)(?:\s+with)?(?:\s+(?:code|status))?\s+0"
+    r"|(?:reports? |shows? )?(?:without|no|zero|0)(?: any)? (?:errors?|warnings?|failures?|issues)"
+    rf"|{_CHECKS})\b))*+\W*+$",
     re.IGNORECASE,
 )
 _CROSSED = re.compile(r"[?\u274c\u2716-\u2718\u26d4\U0001f6ab]|^\[[^\sxX\u2713\u2714]\]")
 _BARE_COMMAND = re.compile(
-    r"(?:\$ )?(?:\./\S+|pytest|python3?|npm|npx|yarn|pnpm|make(?! sure)|cargo|go (?:test|vet|build)|ruff|mypy"
+    r"(?:\$ |(?:[Rr]un|[Ee]xecute):? )?"
+    r"(?:\./\S+|pytest|python3?|npm|npx|yarn|pnpm|make(?! sure)|cargo|go (?:test|vet|build)|ruff|mypy"
     r"|bun|uv|tox|node|bash|sh|dart|mvn|gradle|dotnet|rspec|bundle|rake|composer|jest|vitest|tsc|eslint)(?:\s|$)"
 )
 

@@ -12,12 +12,15 @@ from runner.text.problems import found
 
 _KIND = re.compile(
     r"^[*_]{0,2}\[?(create|add|new|modify|update|edit|change|extend|delete|remove|rename|move"
-    r"|read|references?|context|tests?|unchanged|untouched|frozen|read[- ]only|spared)\]?"
+    r"|read|references?|context|tests?|unchanged|untouched|frozen|read[- ]only|spared"
+    r"|view|inspect|review|for reference)\]?"
     r"[*_]{0,2}\s*(?::[*_]{0,2}|(?=\s*[`\[]))\s*",
     re.IGNORECASE,
 )
 _KINDS = {"create": "create", "add": "create", "new": "create"}
-_KINDS |= dict.fromkeys(("read", "reference", "references", "context"), "read")
+_KINDS |= dict.fromkeys(
+    ("read", "reference", "references", "context", "view", "inspect", "review", "for reference"), "read"
+)
 _KINDS |= dict.fromkeys(("unchanged", "untouched", "frozen", "read-only", "read only", "spared"), "spared")
 _NEW = re.compile(
     r"^\s*(?:[-\u2013\u2014]\s*)?[(\[]?(?:new|created?|to create)\b(?:[^)\]]*[)\]]|$)", re.IGNORECASE
@@ -46,16 +49,23 @@ _NEGATED = re.compile(
 _SPARED = re.compile(
     r"^[\s,;:.(\[*_\u2013\u2014-]*"
     r"(?:(?:is|are|must|should|shall|may|stays?|remains?|left|kept|to|be|both|all|do|for|please"
-    r"|leave|keep)\s+)*"
+    r"|leave|keep|reuse|only|(?:auto-?)?generated|existing|vendored)(?:\s+|[,;:]\s*))*"
     r"(?:(?:don['\u2019]t|not|never|no)\s+(?:to\s+)?(?:be\s+)?(?:touch|edit|modif|chang)\w*"
-    r"(?:\s+(?:needed|required))?|unchanged|untouched|the same|frozen|(?:left )?alone|read[- ]?only"
-    r"|off[- ]limits|out of scope|reference|context|as(?: it)?[- ]is)"
+    r"(?:\s+(?:needed|required|expected|by hand|manually))?|unchanged|unmodified|untouched|the same|frozen"
+    r"|(?:left )?alone|read[- ]?only|read(?=\s*[)\]])|hands[- ]off|off[- ]limits"
+    r"|out of scope|reference|context|as(?: it)?[- ]is)"
     r"(?:\s+(?:it|this|here|only))*(?:\s*[).,;:!\]*_]+\s*|\s*$)",
     re.IGNORECASE,
 )
 """What is said behind the name of a file that is not to be changed."""
-_COMPARED = re.compile(r"\b(?:see|like|from|mirrors?|as in|cf|compare|follow(?:s|ing)?)\b", re.IGNORECASE)
-_BETWEEN = re.compile(r"^(?:\s*(?:,|;|&|\+|/|and|or)\s*|\s+)$")
+_COMPARED = re.compile(
+    r"\b(?:see|like|from|calls|imports|uses|mirrors?|as in|cf|compare|follow(?:s|ing)?)\b", re.IGNORECASE
+)
+_BETWEEN = re.compile(
+    r"^(?:\s*(?:,|;|&|\+|/|and|or|[-=]?>|[\u2192\u27f6\u21d2]|\(?(?:renamed|moved) (?:to|from))\s*|\s+)$"
+)
+_FORBIDDEN = re.compile("(?<![^\\s(])[?\u274c\u2716-\u2718\u26d4\U0001f512\U0001f6ab]")
+_EMPHASIS = re.compile(r"([-\u2013\u2014(]\s*)\*([A-Za-z][\w ,'-]*)\*(?=[\s).,;]|$)")
 _REMARK = re.compile(r"^\s*\([^()]*(?:\([^()]*\)[^()]*)*\)")
 _BOLD = re.compile(r"(?<![\w/.*])(\*\*|__|[*_](?=[`(]))(?=[\w`\[(.])(.+?)(?<=[\w`\])])\1(?![\w/*])")
 _PATH_LIKE = re.compile(r"[/*]|^\.|\w\.\w{1,12}(?:[:#'\"]|$)")
@@ -66,6 +76,7 @@ _ROUTE = re.compile(r"\[{1,2}(?:\.\.\.)?[A-Za-z_]\w+\]{1,2}")
 _WORDS = re.compile(r"((?<!\w)[\"'][^\"']*[\"'](?!\w)|\s+|,\s*)")
 _INLINE = MarkdownIt("commonmark").disable(["emphasis", "html_inline", "autolink", "entity", "escape"])
 _MOST_BRACES = 64
+_QUOTES = str.maketrans("\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb", '"""\'\'""')
 
 
 def files_in(text: str) -> str:
@@ -120,8 +131,11 @@ class FileItem:
         said = _KIND.match(text)
         self.kind = _KINDS.get(said[1].lower(), "modify") if said else kind
         text = _BOLD.sub(r"\2", text[said.end() :] if said else text).replace("<br>", ", ")
+        text = _EMPHASIS.sub(r"\1\2", text.translate(_QUOTES))
         if struck(text):
             self.unclear.append(f"found {found(text)}, which is struck out")
+        elif _FORBIDDEN.search(re.sub("`[^`]*`", " ", text)):
+            self.unclear.append(f"found {found(text)}; is this file to be changed?")
         elif _LEFT_ALONE.match(text) or _spares_its_list(text):
             self.has_remark = True
             self.spared = [piece for piece, is_name in _pieces(text) if is_name and _PATH_LIKE.search(piece)]

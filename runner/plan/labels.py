@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+from itertools import pairwise
 
 from runner.text.words import nearest
 from runner.value import Value
@@ -16,23 +17,26 @@ DECISIVE = ("depends_on", "files", "verify")
 """Fields that decide what is done when, and how it is checked: to miss one is to carry out another plan."""
 
 _SYNONYMS = {
-    "goal": "goal, objective, purpose, outcome",
+    "goal": "goal, objective, purpose, outcome, ziel, objectif",
     "depends_on": "dependencies, dependency, depends on, depends, deps, blocked by, requires, needs, after, "
-    "prerequisites, prerequisite, builds on, depends upon",
+    "prerequisites, prerequisite, builds on, depends upon, is blocked by, "
+    "abh\u00e4ngigkeiten, abh\u00e4ngig von, h\u00e4ngt ab von, d\u00e9pendances, d\u00e9pend de",
     "blocks": "blocks, unblocks, required before, required by",
     "files": "files, file, files to modify, files to change, files to touch, files to edit, files to update, "
     "files to create or modify, files to create/modify, files changed, files modified, affected files, "
-    "modified files, key files, target files, test file, test files, modify, files involved, files affected",
+    "modified files, key files, target files, test file, test files, modify, files involved, files affected, "
+    "dateien, datei, fichiers, fichier",
     "files:create": "files to create, new files, create, files created, files to add",
     "files:read": "files to read, read, read first",
     "approach": "approach, how, implementation approach",
     "execution_note": "execution note, execution notes",
     "patterns": "patterns to follow, patterns, follow, pattern to follow",
-    "tests": "tests, test, test scenarios, test cases, test plan, testing, scenarios, testing strategy",
+    "tests": "tests, test, test scenarios, test cases, test plan, testing, scenarios, testing strategy, "
+    "test strategy",
     "verify": "verification, verify, validation, validate, checks, check, verification commands, "
     "verify with, validation commands, test command, test commands, acceptance, acceptance criteria, "
     "acceptance criterion, acceptance tests, done when, definition of done, success criteria, "
-    "verification steps, how to verify, verified by",
+    "verification steps, how to verify, verified by, pr\u00fcfung, v\u00e9rification",
     "status": "status, state",
     "": "requirements, requirement, description, context, background, why, rationale, note, notes, details, "
     "steps, step, implementation, implementation notes, implementation steps, technical design, "
@@ -43,7 +47,11 @@ _SYNONYMS = {
     "overview, important, warning, caution, tip, hint, do not touch, leave alone, off limits, "
     "run, references, reference, see also, open questions, assumptions, user story, story, repo, branch, "
     "design, behavior, behaviour, edge cases, error handling, phase, parallel, rollback, labels, type, "
-    "code, usage, before, problem, solution, decision, covers, location, commit, time, duration",
+    "code, usage, before, problem, solution, decision, covers, location, commit, time, duration, "
+    "input, inputs, outputs, estimated time, tools, implementation details, key decisions, deliverable, "
+    "skills, parallelizable, can run in parallel, risk level, commit message, pseudocode, key changes, "
+    "security, api, technical notes, code changes, sprint, story points, linked issues, epic, reporter, "
+    "fix version, component, components, due date",
 }
 _FIELDS = {name: key for key, names in _SYNONYMS.items() for name in names.split(", ")}
 _SHOWN = [name for name, key in _FIELDS.items() if key]
@@ -55,17 +63,18 @@ _MARKED = re.compile(
 _BARE = re.compile(r"^(\*\*|__)(?P<name>[^*_:`]{1,40})\1\s*(?P<rest>.*)$")
 _PLAIN = re.compile(
     r"^()(?P<name>[^\W\d_][^*:\uff1a`\[\]|<>{}.,;!?\"]{0,39}?)\s*"
-    r"(?:[:\uff1a](?:\s+|$)|\s[=\u2013\u2014](?:\s|$))(?P<rest>.*)$"
+    r"(?:[:\uff1a](?:\s+|$)|\s[=\u2013\u2014\u2192-](?:\s|$))(?P<rest>.*)$"
 )
-_EMPHASISED = re.compile(r"^([*_`]{1,3})(?![*_`])([^*`]+)\1$")
+_EMPHASISED = re.compile(r"^([*_]{1,3}|`(?!.*`.))(?![*_`])([^*]+)\1$")
 _INNER = re.compile(r"(?:\*\*|__)([^*_:]{1,40})(?::(?:\*\*|__)|(?:\*\*|__):)")
 
 NUMBER = r"\d{1,9}(?:\.\d{1,9}){0,3}"
 _WORD = r"(?:(?:units?|tasks?)[\s#-]*|(?:iu|u|t)-?)"
 _UNIT = re.compile(
-    rf"^(?:[*_]{{2}}\s*)?(?P<word>Unit|UNIT|Task|TASK|IU|U|T)(?P<gap>[\s#-]*)(?P<number>{NUMBER})"
+    rf"^(?:[^\x00-\x7f\w]{{1,4}}\s+)?(?:[*_]{{2}}\s*)?(?P<word>Unit|UNIT|Task|TASK|IU|U|T)(?P<gap>[\s#-]*)(?P<number>{NUMBER})"
     r"(?:[*_]{2})?\s*"
-    r"(?:(?P<mark>[:.)\u2013\u2014-])(?!\d)|$)\s*(?P<name>.*)$"
+    r"(?:(?P<said>[(\[][^()\[\]]{1,40}[)\]])?(?:[*_]{2})?\s*(?P<mark>[:.)\u2013\u2014-])"
+    r"(?!\d|\s*(?:Unit |Task |IU-?|[UT]-?)\d{1,9}(?:\.\d{1,9})*\s*[:.)\u2013\u2014-])|$)\s*(?P<name>.*)$"
 )
 _LIKE = re.compile(
     r"^[\W_]{0,6}(?:(?:(?:implementation |work )?unit|task)(?:[\s#-]*\d"
@@ -89,9 +98,13 @@ _REFERENCE = re.compile(
 _ONE = re.compile(rf"(to|through|\.\.\.?|[-\u2013\u2014])?\s*(?:({_WORD}))?({NUMBER})", re.IGNORECASE)
 _BARE_NUMBERS = re.compile(rf"#?{NUMBER}(?:\s*(?:,|and|&)\s*#?{NUMBER})*\.?")
 _ORDER = re.compile(
-    r"\b(?:depend(?:s|ing|ent)? (?:up)?on|blocked by|requires|needs|builds on|after|once|before|blocks)\b",
+    r"\b(?:depend(?:s|ing|ent)? (?:up)?on|blocked by|requires|needs|builds on|after|once|before|blocks"
+    r"|wait(?:s|ing)? (?:for|on)|until|prior to|precedes|stacked on|(?:start|begin)s? when|conflicts with"
+    r"|follow(?:s|ing)?(?=\W+(?:U|T|Unit |Task )\d)"
+    r"|h\u00e4ngt|nach|apr\u00e8s|d\u00e9pend de)\b",
     re.IGNORECASE,
 )
+_ARROW = re.compile(r"[-=]+>|<[-=]+|[\u2190-\u2194\u21d0-\u21d2\u27f5-\u27f7\u25ba]")
 _WIDEST_RANGE = 1000
 _CLOSE = 0.8
 _LONGEST_NAME = 1000
@@ -122,7 +135,9 @@ def label_of(text: str) -> Label | None:
     whole = _EMPHASISED.match(text)
     found = _MARKED.match(text) or _PLAIN.match(whole[2] if whole else text) or _BARE.match(text)
     if found is None:
-        return None
+        alone = (field_of(text) or "").partition(":")
+        is_one = alone[0] in DECISIVE and text[0].isupper()
+        return Label(alone[0], alone[2], text, "", False) if is_one else None
     name, marked = " ".join(found["name"].split()), bool(found[1])
     key = field_of(name)
     if key is None:
@@ -172,6 +187,7 @@ def start_of(text: str) -> Start | None:
     if found is None or (found["gap"] in ("", "#") and len(found["word"]) > 2):
         return None
     name = found["name"].replace("**", "").replace("__", "").strip(" :*_")
+    name = f"{name} {found['said'] or ''}".strip()
     return Start(_id(found["word"], found["number"]), name, text.startswith(("**", "__")))
 
 
@@ -183,8 +199,9 @@ def looks_like_a_unit(text: str) -> bool:
 def references(text: str, kind: str) -> list[str]:
     """The units that `Unit 1, 2 and U4-6` names; a number alone is a unit of this kind (`U` or `T`)."""
     text = " ".join(text.split())
-    if _BARE_NUMBERS.fullmatch(text):
-        return [_id(kind, number) for number in re.findall(NUMBER, text)]
+    bare = re.sub(r"\s*\([^)]*\)", "", text).strip("[] ")
+    if _BARE_NUMBERS.fullmatch(bare):
+        return [_id(kind, number) for number in re.findall(NUMBER, bare)]
     return [one for found in _REFERENCE.finditer(text) for one in _each(found[0])]
 
 
@@ -198,8 +215,14 @@ def order_said(text: str) -> tuple[list[str], list[str]]:
     found = _ORDER.search(text)
     if found is None:
         return [], []
-    before, after = (_REFERENCE.findall(part) for part in (text[: found.start()], text[found.end() :]))
-    return [one for named in before for one in _each(named)], [one for named in after for one in _each(named)]
+    return references(f"({text[: found.start()]})", ""), references(f"({text[found.end() :]})", "")
+
+
+def arrows(text: str) -> list[tuple[list[str], list[str]]]:
+    """The pairs of `U1 --> U2[Name]`, in a line that has nothing but units and arrows."""
+    text = re.sub(r"\[[^\]]*\]|\([^)]*\)|\"[^\"]*\"|\|[^|]*\|", "", text)
+    parts = [references(f"({part})", "") for part in _ARROW.split(text)]
+    return list(pairwise(parts)) if not re.search(r"[^\W\d_]{3}", without_references(text)) else []
 
 
 def _each(text: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from runner.plan.fields import Field, FieldReader, is_command
 from runner.plan.filelist import files_in, kind_of_list, with_kind
 from runner.plan.labels import (
     DECISIVE,
+    arrows,
     boxed,
     field_of,
     label_of,
@@ -193,8 +194,9 @@ class UnitReader(FieldReader):
             self.doubt(line, f"{found(line.text)} has `~~` once, so it is open what is struck out")
         is_inside = self.level is not None and (not line.level or 0 < self.level < line.level)
         is_alone = is_inside and (line.kind is LineKind.OTHER or line.is_first) and not line.is_item
-        if is_alone and "done" not in self.units[-1] and dropped.SENTENCE.match(text):
-            self.doubt(line, f"{found(line.text)} says of {self.units[-1]['id']} that it is dropped")
+        is_said = bool(dropped.SENTENCE.match(text) or _DONE.match(text))
+        if is_alone and "done" not in self.units[-1] and is_said:
+            self.doubt(line, f"{found(line.text)} says of {self.units[-1]['id']} that it is done or dropped")
 
     def compare_gone(self) -> None:
         for name in [one["id"] for one in self.units if not one.get("done")]:
@@ -229,6 +231,10 @@ class UnitReader(FieldReader):
                 self.data["title"] = line.text
             elif line.text.lower().startswith("phase"):
                 self.phase = line.text
+                if order_said(re.sub(r"(?i)\bphase\s+", "U", line.text))[1]:
+                    self.doubt(
+                        line, f"{found(line.text)} speaks of an order of phases, which orders no units"
+                    )
             return
         if key:
             self.open(key, line)
@@ -240,12 +246,15 @@ class UnitReader(FieldReader):
 
     def outside(self, line: PageLine) -> None:
         """Prose of the plan, unless it says something that only a unit can say."""
+        for number, row in enumerate(line.text.split("\n"), line.number + (line.kind is LineKind.FENCE)):
+            self.order += [(number, *both) for both in arrows(row)]
         if line.kind is LineKind.FENCE:
             return
         _, text = boxed(line.text)
         label = label_of(text) if line.kind is LineKind.TEXT else None
         said = [order_said(part) for part in re.split(r"[.;]\s", text)]
-        is_late = label is not None and label.is_marked and line.number > self.starts.first
+        is_said = label is not None and (label.is_marked or bool(references(label.rest, "")))
+        is_late = is_said and line.number > self.starts.first
         if label is not None and is_late and label.field in DECISIVE:
             self.doubt(line, f"`{label.name}` stands in no unit, so nothing comes of it")
         elif self.outer == "verify" and self.units and is_command(text) and " " in text:
@@ -277,6 +286,7 @@ class UnitReader(FieldReader):
         row, field = dropped.unmarked(line.text, "|").strip(), self.field
         if row.startswith("|"):
             row = row.strip("| ").split("|")[0].strip(": ") + ":"
+            row = "Files:" if row.lower() == "path:" and field is None else row
         label = label_of(row)
         if "<summary" in line.text.lower() and field is not None and (field.items or field.commands):
             self.end_field()
@@ -284,7 +294,7 @@ class UnitReader(FieldReader):
             self.doubt(line, f"`{label.name}` is not read in a quotation, a table, HTML or indented code")
         elif row != ":" and self.field is not None and self.awaits(self.field, line):
             self.doubt(line, f"{found(line.text)} is not read as `{self.field.name}`: it is no plain text")
-        self.prose[line.number] = line.number, None
+        self.tell(line, row if label is None else "")
 
     def awaits(self, field: Field, line: PageLine) -> bool:
         """Whether a block that is no text stands where something that decides should be."""
@@ -357,11 +367,11 @@ class UnitReader(FieldReader):
     def told_unknown(self, line: PageLine, label: Label) -> bool:
         """Says that a label is not known. Without emphasis it may be a sentence: `Replace it with:`."""
         is_listed = self.field is not None and self.field.name in DECISIVE
-        if not (line.is_first or line.is_item or line.is_lazy or label.is_marked or is_listed):
-            return False
-        near = near_field(label.name, closely=not label.is_marked)
         rest = without_references(label.rest)
         is_order = rest != label.rest and not re.search(r"\w{3}", rest)
+        if not (line.is_first or line.is_item or line.is_lazy or label.is_marked or is_listed or is_order):
+            return False
+        near = near_field(label.name, closely=not label.is_marked)
         notes = self.unclear if label.is_marked or near or is_order else self.adjusted
         if notes is self.unclear or label.rest:
             message = f"`{label.name}` is no known label{near}; its text is passed on as prose"
@@ -452,7 +462,7 @@ def _typed(line: PageLine) -> tuple[list[tuple[int, str]], list[tuple[int, str]]
             command = command[:-1]
             continue
         if command and not command.startswith("#"):
-            commands.append((number, command))
+            commands.append((number, re.sub(r"\s+#\s[^'\"\\]*$", "", command)))
         command = ""
     return commands, printed
 

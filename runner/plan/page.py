@@ -10,6 +10,8 @@ import re
 
 from markdown_it import MarkdownIt
 
+from runner.plan.dropped import is_title
+from runner.text.problems import found
 from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 100
 """Lists and quotations in each other; the parser leaves out what is deeper."""
+_FOOTNOTE = re.compile(r"(?<=[\w`*)])\[\^[\w-]{1,20}\](?=[\s,;)]|$)")
 _BLANKS = re.compile(r"\s{40,}")
 """Nobody reads so many, and patterns that skip blanks would take long over them."""
 
@@ -67,9 +70,8 @@ class Page(Value):
 def page_of(text: str) -> Page:
     """What stands in the text, in its order. Comments and front matter do not."""
     rows = re.sub(r"\r\n?", "\n", text).split("\n")
-    body = _without_front_matter(rows)
+    body, open_ends = _without_front_matter(rows)
     parser = MarkdownIt("commonmark", {"maxNesting": _DEEPEST}).disable(["inline", "lheading", "reference"])
-    open_ends: list[tuple[int, str]] = []
     tokens = parser.parse("\n".join(body))
     lines = list(_lines(tokens, body, open_ends))
     deep = next((token.map for token in tokens if token.map and token.level >= _DEEPEST - 1), None)
@@ -78,13 +80,17 @@ def page_of(text: str) -> Page:
     return Page(tuple(lines), tuple(rows), tuple(open_ends))
 
 
-def _without_front_matter(rows: list[str]) -> list[str]:
+def _without_front_matter(rows: list[str]) -> tuple[list[str], list[tuple[int, str]]]:
+    """The rows, and what the front matter says against carrying the plan out."""
     if rows[0].rstrip() != "---":
-        return rows
+        return rows, []
+    against: list[tuple[int, str]] = []
     for at, row in enumerate(rows[1:], 1):
         if row.rstrip() in ("---", "..."):
-            return [""] * (at + 1) + rows[at + 1 :]
-    return rows
+            return [""] * (at + 1) + rows[at + 1 :], against
+        if row.lower().startswith("status:") and is_title(row[7:].strip(" \"'")):
+            against.append((at + 1, f"{found(row)} says of the whole plan that it is done or dropped"))
+    return rows, []
 
 
 def _lines(tokens: list[Token], rows: list[str], open_ends: list[tuple[int, str]]) -> Iterator[PageLine]:
@@ -136,7 +142,7 @@ def _of_block(
         content = content.partition("<!--")[0]
     is_first = True
     for number, text in enumerate(content.split("\n"), first):
-        text = _BLANKS.sub(" ", text.strip())
+        text = _FOOTNOTE.sub("", _BLANKS.sub(" ", text.strip()))
         if not text:
             continue
         here = kind
