@@ -64,8 +64,10 @@ def _change(known: Summary) -> str | None:
     if known.place is None:
         return None
     lines = "" if known.lines is None else " (+{} -{})".format(*known.lines)
-    files = "" if known.place.tells_files or not known.files else f"{count(known.files, 'file')} "
-    return f"{files}{known.place.where}{lines}"
+    files, where = count(known.files or 0, "file"), known.place.where
+    if where.startswith(files):
+        return files + lines + where.removeprefix(files)
+    return f"{where}{lines}" if known.place.tells_files or not known.files else f"{files}{lines} {where}"
 
 
 def _took(m: Manifest) -> str | None:

@@ -9,6 +9,7 @@ from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, here
 from runner.cli.render import emit
 from runner.errors import ExitStatus, UsageError
+from runner.state import index
 from runner.text.words import count, one_line
 from runner.usecases import events, find
 
@@ -72,11 +73,13 @@ def run_inbox(args: Namespace) -> int:
         return ExitStatus.OK
     if not items:
         pen.tell("nothing waits for you")
+    names = index.short_names(index.folders(root)) if items else {}
     for item in items:
-        told = f"{item.run_id}  {item.task_id}  " if item.run_id else ""
+        name = names.get(item.run_id or "", item.run_id)
+        told = f"{name}  {item.task_id}  " if item.run_id else ""
         pen.say(f"{pen.paint(f'{item.kind:<9}', 'bold')} {told}{one_line(item.text, _LONGEST)}")
         for command in item.commands:
-            pen.say(f"{'':<9} {command}")
+            pen.say(f"{'':<9} {command.replace(item.run_id, name) if item.run_id and name else command}")
     return ExitStatus.OK
 
 

@@ -51,7 +51,7 @@ def test_of_a_success_it_says_the_checks_the_files_the_time_and_the_tokens(work:
     write_result(run, a_result(checks=PASSED, observed={**SEEN, "lines": [24, 3]}, was_clean=True))
     assert told(run) == [
         "succeeded  1 of 1 check passed",
-        "changes    2 files in your tree (+24 -3)",
+        "changes    2 files (+24 -3) in your tree",
         "took       1m12s, 61,000 tokens in (48,000 cached), 900 out",
         "next       runner diff RUN | runner report RUN",
     ]
