@@ -8,6 +8,7 @@ from __future__ import annotations
 from runner.cli.pen import paint
 from runner.cli.render import indented, price_text, status_word, tokens_text
 from runner.state import index
+from runner.state.lineage import plan_of
 from runner.state.manifest import between
 from runner.text.durations import about
 from runner.text.words import count
@@ -97,4 +98,6 @@ def _next(m: Manifest, known: Summary) -> list[str]:
     verbs = [] if known.place is None else [*known.place.verbs]
     if "accept" in verbs:
         return verbs
-    return [*verbs, "report"] if m.outcome == "succeeded" else [*verbs, "logs", "retry"][-3:]
+    if m.outcome == "succeeded":
+        return [*verbs, "report"]
+    return [*verbs, "logs"] + ["retry"] * (m.parent is None or plan_of(m) is None)

@@ -82,7 +82,7 @@ def run_list(args: Namespace) -> int:
         if waiting := look.undecided(root, rows):
             words = count(waiting, "finished run")
             pen.tell(f"({words} with a work tree to accept or discard: runner list --all)")
-        elif not rows:
+        elif not rows and any(index.folders(root)):
             pen.tell("(finished runs: runner list --all)")
     return ExitStatus.OK
 

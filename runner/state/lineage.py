@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from runner.disk.files import make_plain_folder, unwritable, withdraw
 from runner.errors import Conflict, RunnerError
@@ -45,6 +45,15 @@ class ParentOver(Conflict):
 def lineage_of(run: RunDir) -> Lineage:
     """How one run names another."""
     return Lineage(run.task_id, run.run_id, manifest_path_of(run.task_id, run.run_id))
+
+
+def plan_of(manifest: Manifest) -> Manifest | None:
+    """Of the run that carries a plan out, that one itself; of a batch, the run of its plan."""
+    found = manifest
+    if (above := manifest.parent) is not None:
+        with suppress(RunnerError):
+            found = RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
+    return found if found.runtime.name == "plan" else None
 
 
 def children(run: RunDir, known: Container[str] = ()) -> list[RunDir]:

@@ -6,18 +6,17 @@ run if it can, otherwise it begins a new one with the task and the evidence.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from runner.disk.files import read_text
-from runner.errors import Conflict, RunnerError
+from runner.errors import Conflict
 from runner.model import Earlier, Lineage, Request
 from runner.resolve.invocation import Again
-from runner.runtimes import PLAN, get
+from runner.runtimes import get
 from runner.runtimes.base import is_thread_id
 from runner.state.authentic import own_invocation
 from runner.state.fingerprints import WITHHELD
-from runner.state.store import RunDir
+from runner.state.lineage import plan_of
 from runner.usecases import look, start
 from runner.usecases.logs import redactor, unknown_secrets
 from runner.usecases.review import left_by
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from runner.invocation import Invocation
     from runner.model import Config, Identity
     from runner.state.manifest import Manifest
+    from runner.state.store import RunDir
 
 
 def retry(
@@ -73,12 +73,7 @@ def rehearses(run: RunDir) -> bool:
 
 def _refuse_of_plan(manifest: Manifest) -> None:
     """A batch is more than its task, and what comes of it belongs into its plan's ledger."""
-    above = manifest.parent
-    plan = manifest
-    if above is not None:
-        with contextlib.suppress(RunnerError):
-            plan = RunDir(manifest.repo, above.task_id, above.run_id).read_manifest()
-    if plan.runtime.name == PLAN:
+    if (plan := plan_of(manifest)) is not None:
         raise Conflict(
             f"run `{manifest.run_id}` is {'the run' if plan is manifest else 'a batch'} of a plan",
             hint="`runner start --plan FILE --task T --resume` tries the rest again",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from runner.cli.page import _took
 from runner.cli.render import price_text
 from runner.model import Outcome, Reason, Usage
 from runner.state.index import row_of
+from runner.state.lineage import lineage_of
 from runner.state.manifest import Workspace, between
 from runner.state.store import RunDir
 from runner.usecases.stats import By, stats
@@ -96,6 +98,18 @@ def test_of_a_run_over_which_the_clock_was_set_back_no_time_is_told(work: Work) 
     assert stats(str(work.root), by=By.TASK).total.p50_s is None
     assert between("2026-11-20T10:15:04.000Z", "2026-11-20T10:15:04.000Z") == 0
     assert between("2999-11-20T10:15:04.000Z", None) is None
+
+
+def test_a_batch_is_not_tried_again_by_itself(work: Work) -> None:
+    runtime = an_ended_run(work.root).read_manifest().runtime
+    for name, last in (("plan", "runner logs RUN"), ("codex", "runner retry RUN")):
+        above = an_ended_run(work.root, outcome=Outcome.FAILED)
+        above.write_manifest(above.read_manifest().replace(runtime=runtime.replace(name=name)))
+        below = ended(work, Outcome.FAILED)
+        below.write_manifest(below.read_manifest().replace(parent=lineage_of(above)))
+        assert told(below)[-1].endswith(last), told(below)
+        shutil.rmtree(above.path)
+        assert told(below)[-1].endswith("runner retry RUN")
 
 
 def test_a_pause_is_told_beside_the_time(work: Work) -> None:

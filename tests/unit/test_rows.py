@@ -207,6 +207,7 @@ def test_list_takes_what_it_is_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".git").mkdir()
+    assert main(["list"]) == 0 and capsys.readouterr() == ("no runs\n", ""), "and none is finished"
     long_ago = an_ended_run(
         tmp_path, run_id="20251120T101504438Z-aaaa0000", created_at="2025-11-20T10:15:04.438Z"
     )
@@ -218,6 +219,7 @@ def test_list_takes_what_it_is_asked_for(
         return [row["run_id"] for row in json.loads(capsys.readouterr().out)]
 
     assert listed() == []
+    assert main(["list"]) == 0 and "runner list --all" in capsys.readouterr().err
     assert listed("--all") == [good.run_id, bad.run_id, long_ago.run_id]
     assert listed("--status", "rejected") == [bad.run_id]
     assert listed("--since", "2d") == [good.run_id, bad.run_id]
