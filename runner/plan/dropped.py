@@ -31,7 +31,8 @@ _STRUCK = re.compile(
     re.IGNORECASE,
 )
 _TITLE = re.compile(
-    rf"[{_SIGNS}]|[\[(]\s*(?:{_OVER}|{_HELD})\b|^\W*{_OVER}{_ENDS}|\s[-\u2013\u2014]+\s+{_OVER}(?:\W*$|[,;:(]|{_WHY})"
+    rf"[{_SIGNS}]|[\[(]\s*(?:{_OVER}\b|(?:{_HELD})(?:\s*[)\],;:]| yet\b| (?:do|implement|start)\b))"
+    rf"|^\W*{_OVER}{_ENDS}|\s[-\u2013\u2014]+\s+{_OVER}(?:\W*$|[,;:(]|{_WHY})"
     rf"|(?:^|[:.)\u2013\u2014-])[*_]*\s*[*_]{{1,2}}{_OVER}\b\W*[*_]|[*_]{_OVER}[*_]\W*$"
     rf"|(?:on hold|no(?:t| longer) needed)\W*$|(?-i:^\W*{_OVER.upper()}\b|\b{_OVER.upper()}\W*$)",
     re.IGNORECASE,

@@ -36,8 +36,9 @@ _HEDGED = re.compile(
 )
 _CHECKS = r"(?:tests?|lint(?:er|ing)?|types?|type ?checks?|build|checks?)"
 _RUNS = re.compile(
-    r"^\W*(?:(?:please|ensure|verify|confirm|check|expect|make sure|that|run|execute|running|command"
-    rf"|(?:(?:all|unit|the|type)\W)?{_CHECKS}(?: pass)?\s*(?::|with|\())(?:\b\W*|(?=\W)\W*))*?"
+    r"^[^\w`]*+(?:(?:(?:please|ensure|verify|confirm|check|expect|make sure|that|run|execute|running"
+    r"|command)\b"
+    rf"|(?:(?:all|unit|the|type)\W)?{_CHECKS}(?: pass)?\s*(?::|with\b|\())[^\w`]*+)*+"
     r"(?:(?:`[^`]+`)\s*+(?:,|;|and|&|then)?+\s*+)++"
     r"(?:\W*+(?:(?:all|the|must|should|to|expect(?:ed)?|is|are|stays?|runs?|completes?|and|with|pass(?:es)?"
     r"|green|clean(?:ly)?|succeeds?|successfully|works|exit 0"

@@ -669,6 +669,8 @@ def test_a_path_in_toml_that_may_be_none_is_told(path: str) -> None:
         f"- **Files:** none {'-' * 100_000}x",
         f"- **Depends on:** U1{' ' * 100_000}U2",
         f"{'a ' * 50_000}x",
+        f"- **Verify:** {'ensure that ' * 7_000}x",
+        f"- **Verify:** {'all tests pass: ' * 7_000}x",
         f"- {'a ' * 50_000}x",
         f"**{'a ' * 50_000}x",
         f"- **Files:** *{'a ' * 50_000}x",
