@@ -114,12 +114,12 @@ def run_accept(args: Namespace) -> int:
     if args.run == _UNNAMED and ended.outcome != "succeeded":
         name = short_name(run.repo, run.run_id)
         raise Conflict(
-            f"the newest run to accept, `{name}` (task {run.task_id}), was {ended.status}: name it",
+            f"the newest to accept, `{name}` (task {run.task_id}), did not succeed ({ended.status}): name it",
             hint=f"`runner diff {name}` shows its changes, `runner accept {name}` takes them all the same",
         )
     status = _decided(args, accept.accept(run))
     if ended.outcome != "succeeded" and ended.reason is not None:
-        pen.note(f"the run was {ended.status}: {one_line(ended.reason.message, 200)}")
+        pen.note(f"the run did not succeed ({ended.status}): {one_line(ended.reason.message, 200)}")
     elif ended.reason is not None and ended.reason.hint is not None:  # a success with a but
         pen.note(one_line(ended.reason.message, 300))
     return status

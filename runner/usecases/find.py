@@ -12,7 +12,7 @@ from runner.disk.upwards import git_root, is_planted, upwards
 from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.model import is_name
 from runner.state import index
-from runner.state.authentic import OLDER, why_foreign
+from runner.state.authentic import Why, why_foreign
 from runner.state.store import RUNS, RunDir, is_run_id
 from runner.workspace.undecided import standing
 
@@ -94,8 +94,8 @@ def newest(root: str, word: str) -> RunDir:
 def _newest(
     root: str, runs: Iterable[tuple[str, str]], fits: Callable[[RunDir], bool] | None
 ) -> RunDir | None:
-    """The newest of these (task id, run id) that fits: of ours, else of those of others. Whoever brings a run
-    along, with an id of next year, is not to say what a person means.
+    """The newest of these (task id, run id) that fits: of ours, else of others or of an older runner. Whoever
+    brings a run along, with an id of next year, is not to say what a person means.
     """
     theirs = None
     for task, run_id in sorted(runs, key=lambda pair: pair[1], reverse=True):
@@ -106,7 +106,7 @@ def _newest(
         except RunnerError:
             continue  # it is being made or removed right now, or cannot be read
         foreign = why_foreign(run)
-        if foreign is None or foreign.why in OLDER:
+        if foreign is None or foreign.why is Why.UNKNOWN:  # that may be one which is being made right now
             return run
         theirs = theirs or run
     return theirs

@@ -106,7 +106,7 @@ def test_accepting_and_then_again(repo: Repo, refused: RunDir, tree: Worktree) -
         f"{refused.run_id} accepted; 1 file changed in your tree\n",
     )
     assert tree.patch in done.stderr and (repo.root / "new").read_text() == "the run's\n"
-    assert "note: the run was rejected: " in done.stderr
+    assert "note: the run did not succeed (rejected): " in done.stderr
     assert not os.path.exists(tree.path)
     again = repo.cli("accept", refused.run_id, "--format", "json")
     assert again.status == 9 and "is already accepted" in again.error["message"]

@@ -197,7 +197,11 @@ def test_a_failed_run_is_accepted_by_its_name_only(
     for words in (["accept"], ["accept", "@undecided"]):
         assert main(words) == ExitStatus.CONFLICT
         err = capsys.readouterr().err
-        assert f"`{name}` (task work)" in err and "was rejected" in err and f"`runner accept {name}`" in err
+        assert (
+            f"`{name}` (task work)" in err
+            and "did not succeed (rejected)" in err
+            and f"`runner accept {name}`" in err
+        )
     assert not Path(work.root, "half").exists()
     assert main(["accept", name]) == ExitStatus.OK and Path(work.root, "half").exists()
 

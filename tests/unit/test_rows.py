@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.ended import an_ended_run
-from support.values import a_manifest
+from support.values import a_manifest, an_invocation
 
 from runner.cli.app import ALIASES, COMMANDS, arguments, main
 from runner.cli.pen import cleaned
@@ -195,6 +195,10 @@ def test_a_run_of_somebody_else_is_meant_only_where_none_is_ours(tmp_path: Path)
     words = ("@latest", "@done", "@waiting", "work")
     assert {find.find(root, word).run_id for word in words} == {ours.run_id}
     assert find.find(root, "2099").run_id == theirs.run_id, "by its name it can be looked at"
+    Path(theirs.invocation).write_text(json.dumps(an_invocation(root, "work", theirs.run_id).to_json()))
+    assert {find.find(root, word).run_id for word in words} == {ours.run_id}, (
+        "and if it looks like an old one"
+    )
     shutil.rmtree(ours.path)
     assert {find.find(root, word).run_id for word in words} == {theirs.run_id}
 
