@@ -45,9 +45,10 @@ def rows_text(rows: Sequence[RunRow], names: Mapping[str, str]) -> str:
     head = f"{'RUN':<{id_width}}  {'TASK':<{task_width}}  {'STATUS':<9}  {numbers.head}"
     left = None if columns is None else columns - len(head)
     lines = [paint(head.rstrip(), "dim")]
-    for run, (row, _) in zip(ids, ordered, strict=True):
+    for run, (row, indent) in zip(ids, ordered, strict=True):
         known = f"{run.ljust(id_width)}{tasks[row.task_id]}{words[row.status]}"
-        lines.append(f"{known}{numbers.of(row)}{_told(row, left)}".rstrip())
+        alone = names.get(row.parent, "a run that is gone") if row.parent and not indent else None
+        lines.append(f"{known}{numbers.of(row)}{_told(row, left, alone)}".rstrip())
     return "\n".join(lines)
 
 
@@ -118,11 +119,13 @@ def families(rows: Sequence[RunRow]) -> Iterator[tuple[RunRow, str]]:
         left += [(child, f"{indent}  ") for child in reversed(below.get(row.run_id, ()))]
 
 
-def _told(row: RunRow, left: int | None) -> str:
-    """What a row says in words: what it waits for, what it is, what it does or why it ended."""
+def _told(row: RunRow, left: int | None, parent: str | None) -> str:
+    """What a row says in words: what it waits for, what it is, what it does or why it ended. `parent` is that
+    of a child which does not stand below it.
+    """
     calls = [count(row.questions_open, "open question")] if row.questions_open else []
     calls += ["to accept or discard"] if row.undecided else []
-    kinds = ["plan"] * row.plan + ["rehearsal"] * row.rehearsal
+    kinds = ["plan"] * row.plan + ["rehearsal"] * row.rehearsal + ([f"child of {parent}"] if parent else [])
     why = row.message or ("" if row.reason in (None, "completed") else str(row.reason))
     if not (calls or kinds or why) or (left is not None and left < _LEAST):
         return ""

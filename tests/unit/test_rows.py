@@ -85,6 +85,57 @@ def test_runs_that_name_each_other_as_parents_are_listed_once() -> None:
     assert len(shown(*rows)) == 4
 
 
+GOLDEN = {
+    60: """\
+RUN     TASK      STATUS      AGE    TIME
+2486    review    running     12s     12s  1 open question
+b916    plan-tea  running      4m   4m10s  plan, rehearsal...
+  3fa1  plan-tea  running      1m   1m05s  rehearsal; comma...
+58ff    fix-auth  rejected     2h   6m40s  to accept or dis...
+0487    docs      succeeded    3d   1m12s  child of a run t...""",
+    80: """\
+RUN     TASK      STATUS      AGE    TIME  TOKENS
+2486    review    running     12s     12s     999  1 open question
+b916    plan-tea  running      4m   4m10s          plan, rehearsal; 1 of 3 ba...
+  3fa1  plan-tea  running      1m   1m05s     13k  rehearsal; command started...
+58ff    fix-auth  rejected     2h   6m40s    1.2M  to accept or discard; `pyt...
+0487    docs      succeeded    3d   1m12s     61k  child of a run that is gone""",
+    120: """\
+RUN     TASK      STATUS      AGE    TIME  TOKENS
+2486    review    running     12s     12s     999  1 open question
+b916    plan-tea  running      4m   4m10s          plan, rehearsal; 1 of 3 batches done
+  3fa1  plan-tea  running      1m   1m05s     13k  rehearsal; command started: pytest -q tests
+58ff    fix-auth  rejected     2h   6m40s    1.2M  to accept or discard; `pytest -q` exited with 1
+0487    docs      succeeded    3d   1m12s     61k  child of a run that is gone""",
+}
+
+
+@pytest.mark.parametrize("columns", GOLDEN)
+def test_this_is_what_a_person_sees(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    now = time.time()
+
+    def row(tail: str, task: str, status: str, age: int, **more: object) -> RunRow:
+        made = timestamp(now - age - 0.5)
+        return a_row(tail, task_id=task, status=status, reason=None, created_at=made, **more)
+
+    plan = row("b9160000", "plan-tea", "running", 250, duration_s=250.0, plan=True, rehearsal=True)
+    rows = (
+        row("2486eeee", "review", "running", 12, duration_s=12.0, tokens=999, questions_open=1),
+        row("3fa1eeee", "plan-tea", "running", 65, duration_s=65.0, tokens=13_000, rehearsal=True).replace(
+            run_id="20261120T101505438Z-3fa1eeee",
+            parent=plan.run_id,
+            message="command started: pytest -q tests",
+        ),
+        plan.replace(message="1 of 3 batches done"),
+        row(
+            "58ffeeee", "fix-auth", "rejected", 7_300, duration_s=400.0, tokens=1_250_000, undecided=True
+        ).replace(message="`pytest -q` exited with 1"),
+        row("0487eeee", "docs", "succeeded", 260_000, duration_s=72.4, tokens=61_800, parent=FIRST),
+    )
+    assert rows_text(rows, index.short_names((one.task_id, one.run_id) for one in rows)) == GOLDEN[columns]
+
+
 @pytest.mark.parametrize("columns", [20, 27, 39, 40, 59, 60, 75, 76, 80, 120, 400])
 def test_no_line_is_wider_than_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
