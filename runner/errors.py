@@ -15,6 +15,7 @@
       TooManyFiles  TooManyProcesses  OwnerStopped       9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
+      Interrupted                                        130
 
 Front ends map these to text, JSON or tool results; no other code catches them. Codes are unique and stable:
 scripts and models read them. docs/commands.md has the table of exit statuses.
@@ -70,6 +71,13 @@ class UsageError(RunnerError):
     code = "usage"
     exit_status = ExitStatus.INVALID
     default_hint = "see `runner --help`"
+
+
+class Interrupted(RunnerError):
+    """Without a hint: whoever pressed Ctrl-C knows why. The message names what goes on."""
+
+    code = "interrupted"
+    exit_status = ExitStatus.INTERRUPTED
 
 
 class ConfigInvalid(RunnerError):

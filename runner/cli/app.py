@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from itertools import pairwise
 
 from runner.cli import pen
-from runner.errors import ExitStatus, PlatformUnsupported, RunnerError, UsageError
+from runner.errors import ExitStatus, Interrupted, PlatformUnsupported, RunnerError, UsageError
 from runner.lightjson import dumps
 
 TYPE_CHECKING = False
@@ -115,6 +115,7 @@ def program() -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """The process's exit status; the only place that turns errors into one."""
     _stand_upright()
+    pen.GIVEN.clear()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--format=json" in words or "--json" in words or ("--format", "json") in pairwise(words)
     judges = not _JUDGES.isdisjoint(ALIASES.get(word, word) for word in words[:1])
@@ -126,7 +127,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunnerError as error:
         return _report(error, as_json)
     except KeyboardInterrupt as interrupt:
-        _tell(": ".join(("interrupted", *map(str, interrupt.args))))
+        told = ": ".join(("interrupted", *map(str, interrupt.args)))
+        if as_json and not pen.GIVEN:
+            return _report(Interrupted(told), as_json)
+        _tell(told)
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone (`runner logs X | head`): not an error, and no one to tell. Nor is

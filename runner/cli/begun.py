@@ -35,6 +35,8 @@ def report(args: Namespace, manifest: Manifest) -> int:
         tie = run.read_invocation().tied_to
         is_tied = tie is not None and tie.pid == os.getpid()
         goes_on = "the run ends with this command" if is_tied else "detached; the run continues"
+        if args.format == "json":
+            raise KeyboardInterrupt(f"{goes_on}: runner logs {manifest.run_id} -f") from None
         pen.tell(f"\n{goes_on}: runner logs {manifest.run_id} -f")
         return ExitStatus.INTERRUPTED
 

@@ -35,6 +35,9 @@ OURS = f"\x1b{os.urandom(8).hex()}["
 of all the sequences in a text, the pen keeps these.
 """
 
+GIVEN: list[str] = []
+"""What stdout was given by this command: at most one word of it."""
+
 
 def say(text: str, *, end: str = "\n", flush: bool = False) -> None:
     """Text for people on stdout."""
@@ -81,6 +84,7 @@ def document(text: str) -> None:
         from runner.text.terminal import escape_unseen
 
         text = escape_unseen(text)
+    GIVEN[:] = ["document"]
     _write(sys.stdout, text.replace("##", "#\\u0023") + "\n")
 
 

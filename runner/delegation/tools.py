@@ -171,6 +171,8 @@ class Refused(RunnerError):
 def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
     run, parent = caller.asked(args["parent_manifest_path"])
     _refuse_if_over(parent)
+    if look.is_done(run) or run.is_told("cancel"):  # who closes questions may have done so
+        raise Conflict(f"run `{run.run_id}` is over and asks no more")
     if sum(question.is_open for question in questions.of_run(run)) >= MOST_OPEN:
         raise TooManyQuestions(f"{MOST_OPEN} questions of this run are open already")
     question = questions.ask(

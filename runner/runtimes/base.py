@@ -295,7 +295,9 @@ class Runtime(Protocol):
         """
         return None
 
-    def sandbox_trial(self, program: Program, sandbox: Sandbox, fence: Fence) -> tuple[str, ...] | None:
+    def sandbox_trial(
+        self, program: Program, settings: RuntimeSettings, sandbox: Sandbox, fence: Fence
+    ) -> tuple[str, ...] | None:
         """argv that ends with 0 where a command can run in the present folder with these, and with 2 where
         the program knows no such trial; or None.
         """

@@ -20,7 +20,7 @@ from runner.runtimes.arguments import (
 )
 from runner.runtimes.base import Activity, CommandRequest, End, Fence, Refusal, Runtime, SessionNote
 from runner.runtimes.jsonvalues import table
-from runner.runtimes.overrides import assignment, mentions
+from runner.runtimes.overrides import assignment, flatten, mentions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -181,16 +181,20 @@ class Codex(Runtime):
         mode = assignment("sandbox_mode", Level.READ_ONLY.value)
         return (program.path, "sandbox", "-c", mode, "--", "/bin/sh", "-c", probe)
 
-    def sandbox_trial(self, program: Program, sandbox: Sandbox, fence: Fence) -> tuple[str, ...] | None:
+    def sandbox_trial(
+        self, program: Program, settings: RuntimeSettings, sandbox: Sandbox, fence: Fence
+    ) -> tuple[str, ...] | None:
         # Measured on 0.163.0: with a link for `.git`, `.agents`, `.codex` or `.aws` in a folder that may be
         # written, or nothing in the place of one, the sandbox cannot be made, and the event stream of a run
         # has no word of it.
         if sandbox.level is Level.DANGER:
             return None
-        words = [assignment("sandbox_mode", sandbox.level.value)]
-        given = (*sandbox.writable, *fence.held)
-        if sandbox.level is Level.WORKSPACE_WRITE and given:
-            words.append(assignment("sandbox_workspace_write.writable_roots", given))
+        words = [assignment(key, value) for key, value in flatten(settings.config)]
+        words.append(assignment("sandbox_mode", sandbox.level.value))
+        if sandbox.level is Level.WORKSPACE_WRITE:  # always said, as in `command`
+            given, prefix = (*sandbox.writable, *fence.held), "sandbox_workspace_write"
+            words.append(assignment(f"{prefix}.network_access", sandbox.network))
+            words.append(assignment(f"{prefix}.writable_roots", given))
         if fence.temp is not None:
             words += [assignment(f"sandbox_workspace_write.{key}", True) for key in TEMPS]
         options = (word for text in words for word in ("-c", text))

@@ -220,7 +220,7 @@ class _Exam:
             if not use.is_apart or use.links or use.sandbox.writable or use.fence.held
         ]
         for sandbox, fence, links in dict.fromkeys(tried):
-            argv = self._runtime.sandbox_trial(program, sandbox, fence)
+            argv = self._runtime.sandbox_trial(program, self._settings, sandbox, fence)
             if argv is None:
                 continue
             said_by = self._tried(argv, links)

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def refuse_where_none_runs(choice: Choice, program: Program, fence: Fence, env: Mapping[str, str]) -> None:
     """NotReady, with the repair, where the program itself says so."""
     runtime, sandbox, root = runtimes.get(choice.runtime), choice.sandbox, choice.config.root
-    if sandbox.level is not Level.WORKSPACE_WRITE or runtime.sandbox_trial(program, sandbox, fence) is None:
+    tried = runtime.sandbox_trial(program, choice.settings, sandbox, fence)
+    if sandbox.level is not Level.WORKSPACE_WRITE or tried is None:
         return
     fence = fence.replace(held=tuple(filter(os.path.isdir, fence.held)))  # the others are made later
     is_apart = choice.task.workspace == "worktree"

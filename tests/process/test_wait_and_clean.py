@@ -102,17 +102,32 @@ def test_it_returns_soon_after_the_end(repo: Repo) -> None:
 def test_ctrl_c_while_waiting_detaches_and_the_run_goes_on(repo: Repo) -> None:
     repo.codex(PER_RUN)
     repo.task()
-    for words in (("start", "--task", "work", "--wait"), ("start", "--task", "work", "--follow")):
+    start, as_json = ("start", "--task", "work"), ("--format", "json")
+    for words in (
+        (*start, "--wait"),
+        (*start, "--follow"),
+        (*start, "--wait", *as_json),
+        (*start, "--follow", *as_json),
+    ):
         known = set(ids(repo.runs()))
         with repo.process(*words) as process:
             run = wait_until(lambda known=known: next((r for r in repo.runs() if r.id not in known), None))
             wait_until(repo.note(f"begun-{run.id}").exists)
             wait_until(lambda run=run: run.on_disk()["phase"] == "running")
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=20)
         assert process.returncode == 130, err
         assert run.status()["status"] == "running"
         assert b"Traceback" not in err
+        goes_on = f"detached; the run continues: runner logs {run.id} -f"
+        if "json" not in words:
+            assert goes_on in err.decode()
+        elif "--wait" in words:
+            told = json.loads(out)["error"]
+            assert (told["code"], told["message"]) == ("interrupted", f"interrupted: {goes_on}")
+        else:  # what was printed before stays all that there is on stdout
+            assert goes_on in err.decode()
+            assert all("error" not in json.loads(line) for line in out.splitlines())
         release(run)
         assert run.wait()["status"] == "succeeded"
 

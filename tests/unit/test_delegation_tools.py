@@ -17,6 +17,7 @@ from runner.config import values
 from runner.delegation import server
 from runner.delegation.caller import NotYours, caller
 from runner.delegation.tools import LONGEST_S, TOOLS, Tool
+from runner.errors import Conflict
 from runner.resolve import delegation
 from runner.state import questions
 from runner.state.lineage import ParentOver
@@ -283,6 +284,21 @@ def test_where_the_parent_is_over_a_question_says_so_at_once(start: Start) -> No
     with pytest.raises(ParentOver):
         poll(child, top, question, wait_s=48)
     assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("how", ["done", "cancelled"])
+def test_a_run_that_is_over_asks_no_more(start: Start, how: str) -> None:
+    run = start("top")
+    child = start("child", run)
+    for one, whom in ((child, run), (run, run)):
+        enqueue(one, whom)
+        if how == "done":
+            end(one)
+        else:
+            one.leave_intent("cancel", "user")
+        with pytest.raises(Conflict, match="is over and asks no more"):
+            enqueue(one, whom)
+        assert len(questions.of_run(one)) == 1
 
 
 def test_an_answer_that_came_before_the_end_of_the_parent_is_still_told(start: Start) -> None:

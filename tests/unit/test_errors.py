@@ -13,6 +13,7 @@ from runner.errors import ExitStatus, RunnerError
 
 CONTRACT = {
     "usage": 2,
+    "interrupted": 130,
     "config_invalid": 2,
     "prompt_invalid": 2,
     "plan_invalid": 2,

@@ -9,7 +9,7 @@ import pytest
 from runner.errors import ConfigInvalid, RuntimeWrong
 from runner.model import Level, Model, Outcome, Program, RuntimeSettings, Sandbox, Usage
 from runner.runtimes import get
-from runner.runtimes.base import REASON_CODES, Activity, CommandRequest, End, Kind
+from runner.runtimes.base import REASON_CODES, Activity, CommandRequest, End, Fence, Kind
 from runner.runtimes.codex import OWNED, RUNTIME
 
 FLAGS = frozenset(
@@ -54,6 +54,18 @@ def end(**changes: Any) -> End:
 
 
 # argv
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_a_trial_of_the_sandbox_takes_no_more_from_the_user_than_the_run_does(network: bool) -> None:
+    declared = settings(features={"use_legacy_landlock": True})
+    trial = RUNTIME.sandbox_trial(PROGRAM, declared, BUILD.replace(network=network), Fence())
+    run = argv(sandbox=BUILD.replace(network=network), settings=declared)
+    said = (
+        *("features.use_legacy_landlock=true", "sandbox_workspace_write.writable_roots=[]"),
+        f"sandbox_workspace_write.network_access={str(network).lower()}",
+    )
+    assert trial is not None and {*said} <= {*trial} & {*run}
 
 
 def test_the_smallest_command_declares_folder_and_sandbox_and_reads_the_prompt_from_stdin() -> None:
