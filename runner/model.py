@@ -276,6 +276,8 @@ class Notify(Value):
     """Of a run that no other run has started."""
     on_attention: tuple[str, ...] = ()
     """Of whatever waits for a person."""
+    on_turn: tuple[str, ...] = ()
+    """Of each turn of such a run."""
     bell: bool = False
 
 

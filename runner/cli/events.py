@@ -103,8 +103,9 @@ def _text(event: Json) -> str:
     head = (
         f"{event['seq']:>5}  {event['at'][:19]}Z  {event['event']:<13}  {event['run_id']}  {event['task_id']}"
     )
-    prompt = event.get("prompt", "")
-    reason, told = event.get("reason"), event["status"] if event["event"] in ("ended", "settled") else ""
+    prompt = event.get("prompt") or event.get("message", "")
+    reason, has_status = event.get("reason"), event["event"] in ("ended", "settled", "turn")
+    told = event["status"] if has_status else ""
     if event["question"] is not None:
         told = f"{event['question']} to {event['to']} {told}".rstrip()
     if reason is not None and reason["code"] != "completed":

@@ -246,6 +246,7 @@ def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = N
         ("prepare", "; ".join(shlex.join(argv) for argv in i.prepare) or None),
         ("on end", shlex.join(i.notify.on_end) or None),
         ("attention", shlex.join(i.notify.on_attention) or None),
+        ("on turn", shlex.join(i.notify.on_turn) or None),
         ("rehearsal", None if i.rehearsal is None else "the scripted model; port 0 is chosen at start"),
         ("manifest", f"{i.manifest_path} (every start has its own run id)"),
         ("digests", f"config {i.config_digest}, prompt {i.prompt_digest}"),

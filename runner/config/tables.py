@@ -369,4 +369,5 @@ class NotifyTable(Table):
     on_attention: Notice | None = meaning(
         "The same when something waits for a person: a question, a work tree, a plan that goes no further."
     )
+    on_turn: Notice | None = meaning("The same when the agent of such a run has ended a turn.")
     bell: bool | None = meaning("Ring the terminal's bell at the end of --wait; default {}.")

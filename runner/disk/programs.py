@@ -32,7 +32,7 @@ def placed(notify: Notify, env: Mapping[str, str]) -> Notify:
     path = {"PATH": work_trees_last(env)}
     found = {
         name: (on_path(argv[0], path) or argv[0], *argv[1:])
-        for name in ("on_end", "on_attention")
+        for name in ("on_end", "on_attention", "on_turn")
         if (argv := getattr(notify, name))
     }
     return notify.replace(**found)

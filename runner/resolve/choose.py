@@ -63,7 +63,8 @@ def choose(config: Config, request: Request) -> Choice:
     if sandbox.level is Level.DANGER:
         # Nothing could keep it from the network.
         choice = choice.replace(sandbox=sandbox.replace(network=True))
-    notices = filter(None, (config.notify.on_end, config.notify.on_attention))
+    told = config.notify
+    notices = filter(None, (told.on_end, told.on_attention, told.on_turn))
     policy.refuse(
         policy.breaches(config.policy, config.root, choice.sandbox, settings, model, task)
         + policy.check_breaches(config.policy, notices, "command of [notify]")

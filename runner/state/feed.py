@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 STARTED, ASKED, SETTLED = "started", "asked", "settled"
 ENDED, PARKED, UNDECIDED, NOTICE_FAILED = "ended", "parked", "undecided", "notice_failed"
+TURN = "turn"
+
+_ALSO = ("attempt", "turn", "hook")
+"""What tells events of one kind apart, besides run and question."""
 
 _HEAD = b'{"mac":"'
 _BODY = len(_HEAD) + 64
@@ -53,6 +57,7 @@ def tell(run: RunDir, event: str, question: str | None = None, at: str | None = 
         raise PermissionError(errno.EPERM, "others could write there", folder)
     sign = _signer(path)
     known = {"event": event, "run_id": run.run_id, "question": question}
+    known.update({name: told[name] for name in _ALSO if name in told})
     with _Lock(folder):
         if (last := _last(path, sign, known)) is None:
             return known

@@ -78,6 +78,7 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
     owner.progress.finish()
     owner.session.end(owner.progress.thread_id, owner.env)
     owner.manifest = owner.observed().replace(survivors=survivors, proof=owner.proof())
+    owner.tell_turn()
     end = _told(owner)
     if end is None:
         signs = own_signs(owner)

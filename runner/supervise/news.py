@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Json
+    from runner.runtimes.base import Kind
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
     from runner.supervise.sealing import Cleaner
@@ -48,6 +49,19 @@ def question(
         return is_told
     settled: dict[str, Any] = {"question": one.id, "to": to, "status": one.status}
     return _tell(run, manifest, feed.SETTLED, at=one.closed_at, **settled)
+
+
+def turn(
+    run: RunDir,
+    manifest: Manifest,
+    cleaner: Cleaner,
+    one: tuple[int, Kind, str | None],
+    notify: Callable[[Json], None],
+) -> bool:
+    """That its agent has ended a turn: its number in the present attempt, how it ended, and what was said."""
+    number, kind, said = one
+    told: dict[str, Any] = {"attempt": manifest.attempt, "turn": number, "status": kind.removeprefix("turn_")}
+    return _tell(run, manifest, feed.TURN, notify, **told, message=cleaner.text(said or "")[:_CHARS])
 
 
 def ended(run: RunDir, manifest: Manifest, notify: Callable[[Json], None] | None = None) -> bool:
@@ -78,10 +92,11 @@ def _above(manifest: Manifest) -> Manifest | None:
         return None
 
 
-def not_noticed(run: RunDir, event: Json, message: str) -> None:
-    """That the user's own command, which was to tell him of an event, has failed."""
-    reason = Reason("notice_failed", message)
-    _tell(run, run.read_manifest(), feed.NOTICE_FAILED, question=event["question"], reason=_short(reason))
+def not_noticed(run: RunDir, event: Json, hook: str, message: str) -> None:
+    """That the user's own command, which was to tell him of an event, has failed. Of turns once in a run."""
+    reason = _short(Reason("notice_failed", f"{hook}: {message}"))
+    manifest, question = run.read_manifest(), event["question"]
+    _tell(run, manifest, feed.NOTICE_FAILED, question=question, hook=hook, reason=reason)
 
 
 def _tell(

@@ -24,8 +24,9 @@ _PROXIES = ("_PROXY", "_proxy")
 def hook_of(event: Json) -> str | None:
     """Which of the user's commands an event is for. Runs that other runs have started end unheard."""
     kind = event["event"]
-    if kind == "ended":
-        return "on_end" if event["parent"] is None else None
+    if kind in ("ended", "turn"):
+        hook = "on_end" if kind == "ended" else "on_turn"
+        return hook if event["parent"] is None else None
     is_for_person = kind in ("parked", "undecided") or (kind == "asked" and event["to"] == "owner")
     return "on_attention" if is_for_person else None
 
@@ -56,7 +57,7 @@ def main(folder: str, seq: int) -> None:
     hook = hook_of(event) if (event["seq"], event["run_id"]) == (seq, run.run_id) else None
     argv = getattr(own_invocation(run).notify, hook) if hook else ()
     if argv and (amiss := _failure(argv, run.repo, event)):
-        news.not_noticed(run, event, f"{hook}: {amiss}")
+        news.not_noticed(run, event, str(hook), amiss)
 
 
 def _failure(argv: tuple[str, ...], cwd: str, event: Json) -> str | None:

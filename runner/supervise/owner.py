@@ -22,7 +22,7 @@ from runner.state.events import EventLog, complain
 from runner.state.manifest import CLOSING, Attempt, Manifest, Proof, timestamp
 from runner.state.spent import larger
 from runner.state.store import RunDir
-from runner.supervise import notices, takeover, tie
+from runner.supervise import news, notices, takeover, tie
 from runner.supervise.children import Children
 from runner.supervise.conformance import compare, declared
 from runner.supervise.limits import LimitMonitor
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from runner.state.fingerprints import Known
 
 _MESSAGE_KEPT = 16 * 1024
+_MOST_TURNS = 1000
+"""Of an attempt: a stream that is nothing but turns takes the place of no other event."""
 _IN_OUR_WORDS = ("killed", "lost", "never_started")
 """Reasons whose message quotes nobody."""
 
@@ -73,6 +75,7 @@ class Owner:
         self._child_env: Mapping[str, str] = {}
         self._cleaner: Cleaner | None = None
         self._notices: list[Identity] = []
+        self._turns_told = 0
 
     # -- the manifest ------------------------------------------------------------------------------
 
@@ -216,7 +219,7 @@ class Owner:
         self.limits.begin_again()
         if manifest.attempts[-1].how == "fresh":
             self.session = Session(self._runtime, timestamp())
-        self.progress = self._new_progress()
+        self.progress, self._turns_told = self._new_progress(), 0
 
     def reap(self) -> None:
         """Collects every ended child of ours; remembers how the run's own process ended."""
@@ -243,6 +246,19 @@ class Owner:
         which no other one can enter.
         """
         return any(process.session == one.pid and is_alive(one) for one in self._notices)
+
+    def tell_turn(self) -> None:
+        """Tells that the agent has ended a turn; of several that were seen to end together, the last one.
+        Only where the user has a command for it: every event wakes all who follow. The closing turn is ours.
+        """
+        number, manifest = self.progress.ended_turn[0], self.manifest
+        is_new = self._turns_told < number <= _MOST_TURNS
+        if not is_new or not self.invocation.notify.on_turn or manifest.parent is not None:
+            return
+        if self.invocation.runtime == PLAN or manifest.attempts[-1].how == CLOSING:
+            return
+        if news.turn(self.run, manifest, self.cleaner(), self.progress.ended_turn, self.notify):
+            self._turns_told = number
 
     def notify(self, event: Json) -> None:
         """Runs the command that the user has for this event, if there is one. Nobody waits for it."""

@@ -46,6 +46,8 @@ class Progress(LineReader):
         self.last_message: str | None = None
         self.last_activity: str | None = None
         self.turn: Kind | None = None
+        self.ended_turn: tuple[int, Kind, str | None] = (0, Kind.TURN_COMPLETED, None)
+        """The last turn that has ended: its number, how it ended, and what was said."""
         self.failure: str | None = None
         self.last_error: str | None = None
         self.tool_calls = 0
@@ -69,6 +71,8 @@ class Progress(LineReader):
             self.turn = kind
             if kind is Kind.TURN_FAILED:
                 self.failure = activity.text
+            said = self.failure if kind is Kind.TURN_FAILED else self.last_message
+            self.ended_turn = (self.ended_turn[0] + 1, kind, said)
         elif kind is Kind.TURN_STARTED:
             self.turn = None
             self.failure = None

@@ -187,7 +187,7 @@ def _obeyed(
 def _noticing(repo: str, given: Sequence[str], notify: Notify) -> Iterator[Obeyed]:
     """The programs and scripts that tell the user."""
     what = "a program of [notify]"
-    for argv in filter(None, (notify.on_end, notify.on_attention)):
+    for argv in filter(None, (notify.on_end, notify.on_attention, notify.on_turn)):
         for name in (argv[0], *scripts_of(argv)):
             if os.path.exists(path := os.path.join(repo, name)):
                 yield _one(what, _whole(path))

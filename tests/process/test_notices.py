@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support import processes
+from support.doubles import FINISHED, said
 from support.repo import Repo
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -110,6 +111,50 @@ def test_who_follows_a_killed_owner_tells_the_end_by_the_command_of_the_start(re
     run.status()
     wait_until(lambda: not processes.of_folder(repo.root))
     assert not (repo.home / "other").exists()
+
+
+TURN = f"{said('one')}{FINISHED}"
+
+
+def test_a_turn_of_a_root_is_told_once_while_it_goes_on_whoever_owns_it(repo: Repo) -> None:
+    repo.waiting_codex(before=TURN)
+    repo.task("delegation = true", more='[tasks.child]\nprompt = "x"\n')
+    command = 'cat > "$HOME/turn-$$"; until [ -e "$HOME/enough" ]; do sleep 0.1; done; exit 3'
+    env = notify(repo, on_turn=command)
+    run = repo.start(env=env)
+    wait_until(lambda: [*repo.home.glob("turn-*")])
+    child = repo.start("--parent", str(run.folder / "manifest.json"), task="child", env=env)
+    run.kill_supervisor()
+    assert run.status()["status"] == "running", "which gives it another owner"
+    repo.open_gate()
+    child.wait()
+    assert run.wait()["status"] == "succeeded", "who hangs holds nobody up"
+    wait_until(lambda: len([*repo.home.glob("turn-*")]) == 2)
+    (repo.home / "enough").touch()
+    assert wait_until(lambda: failures(repo))[0].startswith("on_turn: ")
+    wait_until(lambda: not processes.of_folder(repo.root))
+    found = [event for event in repo.json("events")["events"] if event["event"] == "turn"]
+    told = [json.loads(path.read_text()) for path in repo.home.glob("turn-*")]
+    assert sorted(told, key=lambda event: event["seq"]) == found
+    assert [(event["run_id"], event["turn"], event["status"], event["message"]) for event in found] == [
+        (run.id, 1, "completed", "one"),
+        (run.id, 2, "completed", "done"),
+    ]
+    assert len(failures(repo)) == 1
+
+
+def test_each_attempt_has_turns_of_its_own(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task("retries = 1", 'verify = [["false"]]').start(env=notify(repo, on_turn="true")).wait()
+    found = [event for event in repo.json("events")["events"] if event["event"] == "turn"]
+    assert [(event["attempt"], event["turn"]) for event in found] == [(1, 1), (2, 1)]
+
+
+def test_a_turn_is_no_event_for_who_has_no_command_for_it(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task().start(env=notify(repo, on_end='touch "$HOME/ended"')).wait()
+    wait_until((repo.home / "ended").exists)
+    assert "turn" not in [event["event"] for event in repo.json("events")["events"]]
 
 
 @pytest.mark.parametrize("rings", [True, False])

@@ -18,6 +18,7 @@ from support.waiting import ends_within
 
 from runner.errors import UsageError
 from runner.model import Lineage, Outcome, Phase
+from runner.runtimes.base import Kind
 from runner.state import feed, index
 from runner.state.fingerprints import Known
 from runner.state.manifest import Workspace, timestamp
@@ -301,6 +302,31 @@ def test_a_question_to_who_answers_nothing_is_one_to_a_person(
     assert event["to"] == (parent.run_id if to == "parent" else "owner")
     assert called == [event], "once, however often it is told"
     assert len(event["prompt"]) == 500 and "\x1b" not in event["prompt"]
+
+
+def test_each_turn_of_each_attempt_is_told_once_and_to_who_wants_it(tmp_path: Path) -> None:
+    run, called = an_ended_run(tmp_path), list[Any]()
+    first = run.read_manifest()
+    second = first.replace(attempt=first.attempt + 1)
+    turns = [(1, Kind.TURN_COMPLETED, "x\x1b[2J" * 1000), (2, Kind.TURN_FAILED, None)]
+    for manifest in (first, first, second):
+        for one in turns:
+            assert news.turn(run, manifest, Cleaner(Known((), ())), one, called.append)
+    found = list(feed.FeedReader(str(tmp_path)).new())
+    assert called == found
+    n = first.attempt
+    seen = [(event["attempt"], event["turn"], event["status"]) for event in found]
+    assert seen == [(n, 1, "completed"), (n, 2, "failed"), (n + 1, 1, "completed"), (n + 1, 2, "failed")]
+    assert len(found[0]["message"]) == 500 and "\x1b" not in found[0]["message"]
+    assert found[1]["message"] == ""
+
+
+def test_of_each_command_that_tells_the_user_a_failure_is_told_once(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    for hook in ("on_turn", "on_turn", "on_end"):
+        news.not_noticed(run, {"question": None}, hook, "exited with 3")
+    found = [event["reason"]["message"] for event in feed.FeedReader(str(tmp_path)).new()]
+    assert found == ["on_turn: exited with 3", "on_end: exited with 3"]
 
 
 @pytest.mark.parametrize(

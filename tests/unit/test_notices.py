@@ -19,6 +19,8 @@ from runner.supervise import notices
     [
         ({"event": "ended", "parent": None}, "on_end"),
         ({"event": "ended", "parent": ".runs/a/cli/b/manifest.json"}, None),
+        ({"event": "turn", "parent": None}, "on_turn"),
+        ({"event": "turn", "parent": ".runs/a/cli/b/manifest.json"}, None),
         ({"event": "asked", "to": "owner", "parent": ".runs/a/cli/b/manifest.json"}, "on_attention"),
         ({"event": "asked", "to": "20261120T101504438Z-50151d5c"}, None),
         ({"event": "parked"}, "on_attention"),
@@ -44,9 +46,10 @@ def test_a_program_is_the_one_of_the_start_and_not_what_lies_in_a_work_tree(tmp_
         path.touch(0o755)
         path.chmod(0o755)
     env = {"PATH": f"{tmp_path}/tree/bin:{tmp_path}/mine"}
-    asked = Notify(on_end=("tell", "x"), on_attention=("/opt/other",))
+    asked = Notify(on_end=("tell", "x"), on_attention=("/opt/other",), on_turn=("tell",))
     placed = programs.placed(asked, env)
-    assert placed == Notify(on_end=(f"{tmp_path}/mine/tell", "x"), on_attention=("/opt/other",))
+    mine = f"{tmp_path}/mine/tell"
+    assert placed == Notify(on_end=(mine, "x"), on_attention=("/opt/other",), on_turn=(mine,))
     assert programs.placed(Notify(on_end=("absent",)), env).on_end == ("absent",)
 
 
@@ -67,15 +70,17 @@ def test_your_own_settings_a_variable_and_an_option_say_how_you_are_told(repo: A
     repo.write(ON_END + "bell = true\n", repo.user_folder / "config.toml")
     assert repo.load().notify == Notify(on_end=("tell", "me"), bell=True)
     repo.env["RUNNER_NOTIFY__ON_ATTENTION"] = '["beep"]'
-    told = repo.load(sets=["notify.on_end=[]"]).notify
-    assert told == Notify(on_attention=("beep",), bell=True)
+    told = repo.load(sets=["notify.on_end=[]", 'notify.on_turn=["turn"]']).notify
+    assert told == Notify(on_attention=("beep",), on_turn=("turn",), bell=True)
+    assert Notify.from_json({"on_end": ["tell"]}) == Notify(on_end=("tell",)), "of a start before on_turn"
 
 
+@pytest.mark.parametrize("notify", [ON_END, ON_END.replace("on_end", "on_turn")], ids=["on_end", "on_turn"])
 @pytest.mark.parametrize("name", ["delegate.toml", "delegate.local.toml"])
-def test_what_an_agent_may_write_does_not(name: str, repo: Any) -> None:
+def test_what_an_agent_may_write_does_not(name: str, notify: str, repo: Any) -> None:
     repo.write(TASK)
     path = repo.root / name
-    repo.write(TASK + ON_END, path)
+    repo.write(TASK + notify, path)
     with pytest.raises(ConfigInvalid) as refused:
         repo.load()
     (problem,) = refused.value.problems
