@@ -143,11 +143,16 @@ def test_a_turn_of_a_root_is_told_once_while_it_goes_on_whoever_owns_it(repo: Re
     assert len(failures(repo)) == 1
 
 
-def test_each_attempt_has_turns_of_its_own(repo: Repo) -> None:
-    repo.quick_codex()
-    repo.task("retries = 1", 'verify = [["false"]]').start(env=notify(repo, on_turn="true")).wait()
+def test_each_attempt_has_turns_of_its_own_but_not_that_which_asks_for_the_result(repo: Repo) -> None:
+    path = repo.quick_codex()
+    path.write_text(path.read_text().replace("  -h,", "  --output-schema <FILE>\n          text\n  -h,"))
+    work = ("retries = 1", 'verify = [["false"]]', 'output_contract = "closing-turn"')
+    run = repo.task(*work).start(env=notify(repo, on_turn="true"))
+    how = [one["how"] for one in run.wait()["attempts"]]
     found = [event for event in repo.json("events")["events"] if event["event"] == "turn"]
-    assert [(event["attempt"], event["turn"]) for event in found] == [(1, 1), (2, 1)]
+    assert "closing" in how and len(how) > 2
+    wanted = [(n, 1) for n, one in enumerate(how, 1) if one != "closing"]
+    assert [(event["attempt"], event["turn"]) for event in found] == wanted
 
 
 def test_a_turn_is_no_event_for_who_has_no_command_for_it(repo: Repo) -> None:

@@ -244,6 +244,7 @@ def test_a_guard_that_others_could_have_changed_is_closed_again(tmp_path: Path, 
 
 def test_what_tells_the_user_is_kept_from_the_agent(repo: Path) -> None:
     own, script = a_program(repo.parent / "repo/bin/tell"), a_program(repo / "tools/tell.py")
-    told = Notify(on_end=(own, "x"), on_attention=("/usr/bin/python3", "tools/tell.py"))
+    turn = a_program(repo / "other/turn")
+    told = Notify(on_end=(own, "x"), on_attention=("/usr/bin/python3", "tools/tell.py"), on_turn=(turn,))
     found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", env(repo.parent), told)
-    assert is_kept(found, own) and is_kept(found, script)
+    assert is_kept(found, own) and is_kept(found, script) and is_kept(found, turn)
