@@ -9,7 +9,9 @@ here. What cannot be known this way, as what a `conftest.py` does to `sys.path`,
 from __future__ import annotations
 
 import os
+import sys
 from itertools import islice
+from time import monotonic
 
 from runner.disk.programs import is_executable, on_path, shebang
 from runner.disk.simplecommands import LAUNCHERS, Command, started, text_of
@@ -20,28 +22,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_OWN_PLACES = {"tox", "nox", "uvx", "pipx", "hatch", "pixi"}
+_OWN_PLACES = {"tox", "nox", "uvx", "pipx", "hatch", "pixi", "pre-commit", "pre_commit"}
 """They make environments of their own for what they start."""
 _READERS = {
-    *(
-        "mypy",
-        "ruff",
-        "black",
-        "isort",
-        "flake8",
-        "pyflakes",
-        "pycodestyle",
-        "bandit",
-        "pip",
-        "pip3",
-        "build",
-    ),
-    *("venv", "virtualenv", "compileall", "py_compile", "json.tool"),
+    *("mypy", "dmypy", "ruff", "black", "isort", "flake8", "pyflakes", "pycodestyle", "bandit", "pip"),
+    *("pip3", "build", "venv", "virtualenv", "compileall", "py_compile", "json.tool", "http.server"),
 }
 """They import nothing of what they look at."""
+_STARTERS = (
+    *("importlib", "runpy", "pkgutil", "site", "code", "process", "asyncio", "concurrent", "pty"),
+    *("unittest", "doctest", "pydoc", "trace", "timeit", "rofile", "pdb", "system", "exec", "spawn", "popen"),
+)
+"""In a program, these words may mean that it imports or starts others."""
 _SETTINGS = ("pyproject.toml", "pytest.toml", "pytest.ini", ".pytest.ini", "tox.ini", "setup.cfg")
 _SEPARATORS = str.maketrans(dict.fromkeys("\t\n;&|()<>`{},@", " ") | dict.fromkeys("\"'"))
-_MOST_COMMANDS = 500
+_MOST_COMMANDS, _MOST_LINES, _MOST_LEADS, _LONGEST_LOOK = 500, 100, 1000, 5.0
 _WITH_MARK = ("8", "9", "10", "11", "12")
 """Minor versions of Python to which a byte order mark is part of the first path (gh-59770)."""
 REPAIR = "let `prepare` make an environment in the tree, or put its sources into PYTHONPATH (docs/results.md)"
@@ -75,7 +70,10 @@ def lead(
     if is_apart:  # two slashes tell what will be in the other tree from what a word or PATH names in this one
         tree, cwd = f"/{tree}", f"/{cwd}"
     commands = started(Command((program or argv[0], *argv[1:]), env, cwd), [])
+    end = monotonic() + _LONGEST_LOOK  # an agent may have written what is read
     for command in islice(commands, _MOST_COMMANDS):
+        if monotonic() > end:
+            return None
         python = _python(command, tree)
         home = os.path.dirname(command.program(command.words[0]) or "")
         is_to_come = home.startswith("//") and home.endswith("/bin")  # an environment, which it has not yet
@@ -106,7 +104,7 @@ def _lead(command: Command, python: str, tree: str, *, is_apart: bool) -> Lead |
         return None
     first, are_tests_first = known
     named = (Lead("PYTHONPATH", one or ".") for one in (path.split(":") if path else ()))
-    for found in (*named, *_of_environment(python, command.env, options)):
+    for found in (*named, *islice(_of_environment(python, command.env, options), _MOST_LEADS)):
         folder = os.path.realpath(command.path(found.folder))
         root = git_root(folder) if os.path.isdir(folder) else None
         is_other = os.path.isabs(found.folder) if is_apart else root != tree
@@ -125,9 +123,12 @@ def _python(command: Command, tree: str) -> str | None:
     name = os.path.basename(words[0])
     if name in LAUNCHERS:
         return on_path("python", command.env) if is_installing else None
-    if name in _OWN_PLACES or ({name, _executed(words)[1]} & _READERS and not is_installing):
+    _, module, script = _executed(words)
+    if {name, module} & _OWN_PLACES or ({name, module} & _READERS and not is_installing):
         return None
-    if {"-V", "--version"} & {*words[1:2]}:
+    path = command.path(script) if script else None if _is_python(name) else command.program(words[0])
+    is_plain = not module and _is_plain(text_of(path) if path else "\n".join(words))
+    if is_plain or {"-V", "--version"} & {*words[1:2]}:
         return None
     return _runs(command.program(words[0]), command.env, command.folder)
 
@@ -160,6 +161,17 @@ def _executed(words: Sequence[str]) -> tuple[str, str, str]:
     return options, "", ""
 
 
+def _is_plain(text: str) -> bool:
+    """Whether this program imports modules of Python alone, and none that leads to others."""
+    for line in (line for line in text.replace(";", "\n").split("\n") if "import" in line):
+        first, _, names = line.strip().partition(" ")
+        names = names.partition(" import ")[0] if first == "from" else names
+        tops = {name.partition(" as ")[0].partition(".")[0].strip() for name in names.split(",")}
+        if first not in ("import", "from") or not tops <= sys.stdlib_module_names:
+            return False
+    return "import" in text and not any(word in text for word in _STARTERS)
+
+
 def _runs(path: str | None, env: Mapping[str, str], cwd: str) -> str | None:
     home, is_shim, name = (path or "").rpartition("/shims/")
     if is_shim:  # of pyenv, which starts the program of that name of a version
@@ -186,11 +198,12 @@ def _is_python(path: str) -> bool:
 def _of_environment(python: str, env: Mapping[str, str], options: str) -> Iterator[Lead]:
     """What the `.pth` files of its folders for packages name, themselves or in a module that they import."""
     for folder in _sites(python, env, options) if "S" not in options else ():
-        for path in sorted(f"{folder}/{name}" for name in _listed(folder) if name.endswith(".pth")):
+        names = sorted(name for name in _listed(folder) if name.endswith(".pth"))
+        for path in (f"{folder}/{name}" for name in names[:_MOST_LINES]):
             text = text_of(path)
             if folder.rpartition("/lib/python3.")[2].partition("/")[0] not in _WITH_MARK:
                 text = text.removeprefix("\ufeff")
-            for line in text.split("\n"):
+            for line in text.split("\n")[:_MOST_LINES]:
                 if line.startswith(("import ", "import\t")):
                     module = line[7:].partition(";")[0].strip()
                     finder = _quoted(text_of(f"{folder}/{module}.py"))  # of packages, `line` of a folder

@@ -110,7 +110,7 @@ def shebang(program: str) -> list[str]:
     """
     try:
         with open(program, "rb") as file:
-            line = file.readline(_LONGEST_LINE)
+            line = file.readline(_LONGEST_LINE).partition(b"\0")[0]  # where a path ends for execve(2)
     except OSError:
         return []
     return os.fsdecode(line[2:]).split() if line.startswith(b"#!") else []

@@ -92,10 +92,12 @@ def started(command: Command, texts: list[str]) -> Iterator[Command]:
 def _of_text(text: str, command: Command, texts: list[str]) -> Iterator[Command]:
     """What a shell starts, one command after the other."""
     around: list[Command] = []
+    if len(texts) >= _MOST_TEXTS:
+        return
     for name in _OF_PYTHON:
         for form in (f"${name}", f"${{{name}}}", f"$({name})"):
-            text = text.replace(form, command.env.get(name, ""))[:_LONGEST]
-    is_new = text not in texts and len(texts) < _MOST_TEXTS
+            text = text.replace(form, command.env.get(name, ""), _MOST_VARIABLES)[:_LONGEST]
+    is_new = text not in texts
     texts.append(text)
     for words in _split(text) if is_new else ():
         while words and words[0] in _KEYWORDS:
@@ -159,7 +161,7 @@ def _recipes(command: Command) -> str:
         name = head.rstrip(":?+! ").removeprefix("export ")
         if line[:1].isspace():
             for name in current:
-                rules[name][1].append(f"({line.strip().lstrip('@-+')}\n)")
+                rules[name][1].append(line.strip().lstrip("@-+"))
         elif sign and name in _OF_PYTHON:
             lines.append(f"{name}={value.strip()}")
         elif sign and name.isidentifier():
@@ -178,7 +180,10 @@ def _recipes(command: Command) -> str:
         needs = [need for need in rules[name][0][::-1] if need in rules and need not in order]
         order.update(dict.fromkeys(needs))
         waiting += needs
-    text = "\n".join((*lines, *(line for name in [*order][::-1] for line in rules[name][1])))
+    for _, recipe in (rules[name] for name in [*order][::-1]):
+        is_one = ".ONESHELL" in rules or "".join(recipe[:1]).startswith("#!")
+        lines += [f"({part}\n)" for part in (["\n".join(recipe)] if is_one else recipe)]
+    text = "\n".join(lines)
     for name, value in [*known.items()][:_MOST_VARIABLES] * 3:
         text = text.replace(f"$({name})", value).replace(f"${{{name}}}", value)[:_LONGEST]
     return text.replace("$$", "$")
@@ -189,7 +194,7 @@ def _is_set(word: str) -> bool:
     return bool(sign) and name.isidentifier()
 
 
-def text_of(path: str, limit: int = 1 << 20) -> str:
+def text_of(path: str, limit: int = _LONGEST) -> str:
     """Of a plain file; empty where there is none, or one that is no text."""
     try:
         text = read(path, limit, follows_links=True).decode(errors="replace")

@@ -8,10 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from runner.disk.editable import first_lead, lead
+from runner.disk.programs import shebang
 
 MAKEFILE = """
 .PHONY: test lint
@@ -454,3 +456,65 @@ def test_files_of_an_environment_that_are_none_do_not_hold_the_reader_up(place: 
             file.truncate(1 << 40)
     place.installed(f"{place.repo}/src", "z.pth")
     assert place.led("pytest") == "src"
+
+
+@pytest.mark.parametrize(
+    ("led", "program"),
+    [
+        (False, "import os, sys as s\nfrom pathlib import Path\nprint(1)\n"),
+        (False, "import json; print(json.dumps(1))\n"),
+        (True, "import os, pkg\n"),
+        (True, "import os\ntry: import pkg\nexcept ImportError: pass\n"),
+        (True, "import os, \\\n    pkg\n"),
+        (True, "import os\nfrom beside import a\n"),
+        (True, "import os\nos.system('pytest')\n"),
+        (True, "import subprocess\nsubprocess.run(['pytest'])\n"),
+        (True, "import os\n__import__('pkg')\n"),
+    ],
+)
+def test_a_program_that_imports_of_python_alone_is_led_nowhere(place: Place, led: bool, program: str) -> None:
+    place.installed(f"{place.repo}/src")
+    place.write("check.py", f"#!/usr/bin/env python\n{program}")
+    (place.tree / "check.py").chmod(0o755)
+    for argv in (["python", "check.py"], ["./check.py"], ["python", "-c", program]):
+        assert place.led(*argv) == ("src" if led else None), argv
+
+
+@pytest.mark.parametrize("module", ["tox", "nox", "pre_commit", "http.server"])
+def test_a_module_is_what_the_program_of_its_name_is(place: Place, module: str) -> None:
+    place.installed(f"{place.repo}/src")
+    assert place.led("python", "-m", module, "run") is None
+
+
+@pytest.mark.parametrize(
+    ("led", "name", "text"),
+    [
+        (False, "Makefile", ".ONESHELL:\ntest:\n\texport PYTHONPATH=src\n\tpytest\n"),
+        (True, "Makefile", "test:\n\texport PYTHONPATH=src\n\tpytest\n"),
+        (False, "justfile", "test:\n  #!/usr/bin/env bash\n  export PYTHONPATH=src\n  pytest\n"),
+        (True, "justfile", "test: a\n  pytest\na:\n  #!/bin/sh\n  export PYTHONPATH=src\n"),
+    ],
+)
+def test_a_recipe_of_one_shell_keeps_its_variables(place: Place, led: bool, name: str, text: str) -> None:
+    place.installed(f"{place.repo}/src")
+    place.program("just", "")
+    place.write(name, text)
+    assert place.led("make" if name == "Makefile" else "just", "test") == ("src" if led else None)
+
+
+def test_an_environment_that_an_agent_wrote_does_not_hold_the_reader_up(place: Place) -> None:
+    place.installed("import odd\n" * 50_000, "odd.pth")
+    (place.site / "odd.py").write_text("x" * (1 << 20))
+    place.write("Makefile", "test:\n" + "\tpytest\n" * 500)
+    start = monotonic()
+    assert place.led("make", "test") is None
+    assert monotonic() - start < 30
+
+
+@pytest.mark.parametrize("line", [b"#!/x\0/python\n", b"#!/usr/bin/env py\0/python\n"])
+def test_an_interpreter_ends_where_the_kernel_ends_it(place: Place, line: bytes) -> None:
+    path = place.tree / "run"
+    path.write_bytes(line)
+    path.chmod(0o755)
+    assert place.led("./run") is None
+    assert b"\0" not in os.fsencode(" ".join(shebang(str(path))))
