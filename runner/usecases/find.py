@@ -112,8 +112,17 @@ def _newest(
     return theirs
 
 
-def _is_done(run: RunDir) -> bool:
-    return run.read_manifest().is_done
+def _is_begun_by_hand(run: RunDir) -> bool:
+    """Whether no other run has started it: whoever starts a plan does not mean its last batch."""
+    try:
+        return run.read_manifest().parent is None
+    except RunnerError:
+        return True  # it is the newest all the same
+
+
+def _is_done_by_hand(run: RunDir) -> bool:
+    manifest = run.read_manifest()
+    return manifest.is_done and manifest.parent is None
 
 
 def _has_changes(run: RunDir) -> bool:
@@ -127,7 +136,7 @@ def _is_plan(run: RunDir) -> bool:
 
 
 def _is_undecided(run: RunDir) -> bool:
-    return standing(run.path) is not None and _is_done(run)
+    return standing(run.path) is not None and run.read_manifest().is_done
 
 
 def _is_waiting(run: RunDir) -> bool:
@@ -137,8 +146,8 @@ def _is_waiting(run: RunDir) -> bool:
 
 
 NEWEST: dict[str, tuple[Callable[[RunDir], bool] | None, str]] = {
-    "@latest": (None, "yet"),
-    "@done": (_is_done, "that is done"),
+    "@latest": (_is_begun_by_hand, "yet"),
+    "@done": (_is_done_by_hand, "that is done"),
     "@changes": (_has_changes, "with changes that were recorded"),
     "@plan": (_is_plan, "of a plan"),
     "@undecided": (_is_undecided, "with a work tree to accept or discard"),

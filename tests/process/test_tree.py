@@ -17,12 +17,14 @@ from runner.processes.tree import Tree
 from runner.supervise.begin import reap
 
 done, said = os.pipe()
-BELOW = f"{sys.argv[2]} sleep 60 & (setsid env -i sleep 60 &) ; echo >&{said}; exec sleep 60"
+MARKED = f"{sys.argv[2]} sh -c 'echo >&{said}; exec sleep 60'"  # it has its marker before it speaks
+BELOW = f"{MARKED} & (setsid env -i sleep 60 &) ; echo >&{said}; exec sleep 60"
 spawn.become_subreaper()
 streams = spawn.Streams(None, os.devnull, os.devnull, said)
 env = dict(os.environ)
 root = spawn.spawn("/bin/sh", ("sh", "-c", BELOW), cwd="/", env=env, streams=streams)
-os.read(done, 1)
+for _ in range(2):
+    os.read(done, 1)
 looked_at = set()
 sys.addaudithook(lambda event, args: event == "open" and looked_at.add(str(args[0])))
 others = {"20260101T000000001Z-00000000"}

@@ -294,3 +294,16 @@ def test_what_hands_type_is_a_verb_that_there_is() -> None:
     assert {*ALIASES.values()} <= COMMANDS.keys() and not ALIASES.keys() & COMMANDS.keys()
     assert {"ls", "ps", "show", "tail", "run", "stop"} == {*ALIASES}
     assert arguments("status", ["--json"]).format == "json"
+
+
+def test_the_newest_run_is_one_that_a_person_has_started(tmp_path: Path) -> None:
+    root = str(tmp_path)
+    ids = [f"20261120T10150{n}438Z-0000000{n}" for n in range(3)]
+    plan = an_ended_run(tmp_path, run_id=ids[0])
+    batch = an_ended_run(tmp_path, run_id=ids[1])
+    parent = Lineage(plan.task_id, plan.run_id, "m")
+    batch.write_manifest(batch.read_manifest().replace(parent=parent))
+    assert {find.find(root, word).run_id for word in ("@latest", "@done")} == {plan.run_id}
+    assert find.find(root, "work").run_id == batch.run_id, "of a task it is the newest"
+    os.close(RunDir(root, "work", ids[2]).create())
+    assert find.find(root, "@latest").run_id == ids[2], "nothing is known of it yet"
