@@ -64,7 +64,7 @@ def _came_to(m: Manifest, known: Summary) -> list[str]:
 def _change(known: Summary) -> str | None:
     if known.place is None:
         return None
-    lines = "" if known.lines is None else " (+{} -{})".format(*known.lines)
+    lines = " (+{} -{})".format(*known.lines) if known.lines and known.files else ""
     files, where = count(known.files or 0, "file"), known.place.where
     if where.startswith(files):
         return files + lines + where.removeprefix(files)

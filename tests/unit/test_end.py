@@ -170,3 +170,12 @@ def test_a_price_is_never_nothing_where_something_was_paid() -> None:
         *("0.0000", "<0.0001", "0.0001", "1,234.5000")
     ]
     assert [price_text(cost, 2) for cost in (0.0, 0.0099, 0.01)] == ["0.00", "<0.01", "0.01"]
+
+
+def test_a_tree_in_which_nothing_was_changed_has_no_lines(work: Work) -> None:
+    run = ended(work, kind="worktree")
+    a_worktree(run, work.head())
+    write_result(run, a_result(checks=PASSED, observed={**SEEN, "changed": [], "lines": [0, 0]}))
+    first, changes, *_ = told(run)
+    assert first == "succeeded  1 of 1 check passed; no file changed"
+    assert changes.startswith("changes    in a work tree that waits for your decision (/")
