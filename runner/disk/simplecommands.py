@@ -29,6 +29,7 @@ _KEYWORDS = ("if", "then", "elif", "else", "do", "while", "until", "!", "{", "ex
 _HERE = ("$(pwd)", "${PWD}", "$PWD", "$(PWD)", "$(CURDIR)", "$(git rev-parse --show-toplevel)")
 _OF_PYTHON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV")
 _LONGEST, _LONGEST_VALUE, _MOST_TEXTS, _MOST_VARIABLES = 1 << 16, 256, 20, 50
+_MOST_WORDS, _MOST_FOLDERS = 10_000, 200
 
 
 class Command(Value):
@@ -49,14 +50,16 @@ class Command(Value):
     def having(self, *settings: str) -> Command:
         """The same with these variables (`NAME=value`)."""
         env = {**self.env, **{one.partition("=")[0]: one.partition("=")[2] for one in settings}}
-        path = ":".join(self.path(one) for one in env.get("PATH", "").split(":") if one)
+        path = ":".join(
+            self.path(one) for one in env.get("PATH", "").split(":", _MOST_FOLDERS)[:_MOST_FOLDERS] if one
+        )
         return self.replace(env={**env, "PATH": path})
 
 
 def started(command: Command, texts: list[str]) -> Iterator[Command]:
     """What this command starts, in order; itself, where it does not only start others. `texts` were read."""
     words, name = command.words, ""
-    for n, word in enumerate(command.words):
+    for n, word in enumerate(command.words[:_MOST_WORDS]):
         if n and _is_set(word):
             command = command.having(word)
         elif name in LAUNCHERS and (word == "-m" or word.endswith(".py")):
@@ -72,8 +75,8 @@ def started(command: Command, texts: list[str]) -> Iterator[Command]:
             is_bare = "run" in words[:4] and (name != "uv" or "--no-sync" in words)
             if name not in _WRAPPERS and not (name in LAUNCHERS and is_bare):
                 break
-    else:
-        return
+    else:  # nothing, with which whoever asks can end the look
+        words, name = ("",), ""
     command, path = command.replace(words=words), command.path(words[0])
     if name in _MAKERS and len(texts) < _MOST_TEXTS:
         yield from _of_text(_recipes(command), command, texts)

@@ -518,3 +518,11 @@ def test_an_interpreter_ends_where_the_kernel_ends_it(place: Place, line: bytes)
     path.chmod(0o755)
     assert place.led("./run") is None
     assert b"\0" not in os.fsencode(" ".join(shebang(str(path))))
+
+
+@pytest.mark.parametrize("line", ["env " + "zz " * 1200, "A=1\n" * 2000])
+def test_a_long_path_of_a_script_does_not_hold_the_reader_up(place: Place, line: str) -> None:
+    place.write("check.sh", "PATH=" + "/a:" * 20_000 + f"\n{line}\n")
+    start = monotonic()
+    assert place.led("sh", "check.sh") is None
+    assert monotonic() - start < 10
