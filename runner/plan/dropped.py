@@ -37,7 +37,10 @@ _TITLE = re.compile(
     rf"|(?:on hold|no(?:t| longer) needed)\W*$|(?-i:^\W*{_OVER.upper()}\b|\b{_OVER.upper()}\W*$)",
     re.IGNORECASE,
 )
-SENTENCE = re.compile(rf"^\W*(?:{_GONE}|(?:{_LATER}|skip(?:ped)?)(?!\W*:)){_ENDS}", re.IGNORECASE)
+SENTENCE = re.compile(
+    rf"^\W*(?:this (?:unit|task) is\s+)?(?:{_GONE}|(?:{_LATER}|optional|skip(?:ped)?)(?!\W*:)){_ENDS}",
+    re.IGNORECASE,
+)
 """Prose that says so of its unit. `Deferred: caching` is about another thing."""
 HEADING = re.compile(
     rf"^\W*(?:(?:out of scope|non-?goals?|not (?:in scope|planned)|won't|{_LATER}|later|future|backlog"
@@ -55,11 +58,23 @@ SUMMARY = re.compile(
 """Of `<details>`, in which no work of this plan stands."""
 _LIST = re.compile(
     rf"^\W*{_OVER}(?:\s+(?:unit|task)s?)?[*_\])]*+\s*[:\u2013\u2014-]\W*({_UNIT}.*)$"
-    rf"|\b({_UNIT}[\d.]*)\s+(?:is|was|has been)\s+(?:now\s+)?(?:{_GONE}|deferred|postponed|on hold|blocked)\b"
+    rf"|(?<!\bof )(?<!\bin )(?<!\bfrom )(?<!\bby )\b({_UNIT}[\d.]*)\s+(?:is|are|was|has been)\s+(?:now\s+)?"
+    rf"(?:{_GONE}|deferred|postponed|on hold|blocked|optional(?!\s+\w))\b"
     r"|\b(?:skip|omit|postpone|defer|(?:(?:do|will|should|must) not|(?:do|wo|should)n['\u2019]t)(?: yet)?"
     rf" (?:do|implement|start|run|begin|build|execute))\s+({_UNIT}.*)",
     re.IGNORECASE,
 )
+_DO = "(?:do|implement|run|start|build|execute|finish|deliver|complete|ship|land|merge)"
+_NAMED = rf"\b(?:this (?:unit|task)|{_UNIT}[\d.]*)"
+ALONE = re.compile(rf"\b(?:only {_DO}|{_DO} only) {_UNIT}|\b{_DO} {_UNIT}[\d.]* only\b", re.IGNORECASE)
+"""What leaves out all other units."""
+PLACED = re.compile(
+    rf"(?:\b{_DO} {_NAMED}|{_NAMED} (?:must|should|shall|will|has to|needs to|is|comes|goes|runs|lands)"
+    r"(?: (?:to|be|come|go|run|land|the|done|built|\w+ed))*) (first|last)"
+    r"(?=\W*$|[.,;:!)]| (?:because|since|so|as|and)\b)",
+    re.IGNORECASE,
+)
+"""A unit that comes before or after all others."""
 _BEFORE = re.compile(rf"^(\[.\]\s+)?\W*{_OVER}\b(?!-)[\W_]*", re.IGNORECASE)
 
 

@@ -7,8 +7,9 @@ from itertools import pairwise
 from operator import itemgetter
 
 from runner.plan.dropped import struck
-from runner.plan.filelist import FileItem
+from runner.plan.filelist import FileItem, files_in, named_in
 from runner.plan.labels import references, without_references
+from runner.text import globs
 from runner.text.problems import found
 
 TYPE_CHECKING = False
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     Problems = list[tuple[Any, str]]
     Places = dict[Path, tuple[int, int]]
     Note = tuple[int, str]
+    Spared = tuple[int, str, bool]
+    """Line, path, and whether all of it is spared: in `renaming in a.py` it is not."""
 
 # Where two parts could share a run of blanks, the first one keeps it (`*+`): else a long line takes for ever.
 _CODE = re.compile(r"`([^`]+)`")
@@ -53,6 +56,8 @@ _BARE_COMMAND = re.compile(
     r"(?:\./\S+|pytest|python3?|npm|npx|yarn|pnpm|make(?! sure)|cargo|go (?:test|vet|build)|ruff|mypy"
     r"|bun|uv|tox|node|bash|sh|dart|mvn|gradle|dotnet|rspec|bundle|rake|composer|jest|vitest|tsc|eslint)(?:\s|$)"
 )
+_COMPARED = 100_000
+"""So many pairs of files take a second or two; of more pairs one is taken to be the same."""
 
 
 class Field:
@@ -92,10 +97,15 @@ class FieldReader:
         """First line -> last line, and the text where it is not the whole line."""
         self.tested: list[Note] = []
         """Paths among the tests of the unit."""
-        self.spared: list[Note] = []
+        self.spared: list[Spared] = []
         """Paths that the unit may not change."""
+        self.spared_by_all: list[Spared] = []
+        self.placed: list[tuple[int, str, str]] = []
+        """Units that are said to come `first` or `last`, each with the line."""
         self.order: list[tuple[int, list[str], list[str]]] = []
         """What sentences say: these units come before or after those."""
+        self.level: int | None = None
+        """Of the heading that the unit began with, 0 for an item; None outside of units."""
         self.name = ""
         """Of the unit."""
 
@@ -141,11 +151,19 @@ class FieldReader:
             self.adjusted += [(number, message) for message in item.adjusted]
             if item.has_remark or item.unclear:
                 self.prose[number] = number, None
-            self.spared += [(number, path) for path in item.spared]
+            self.spared += [(number, path, True) for path in item.spared]
             for path, kind in item.paths:
                 listed = files.setdefault(kind, [])
                 self.places[(*self.path, "files", kind, len(listed))] = (number, 1)
                 listed.append(path)
+
+    def spare(self, line: PageLine, text: str) -> None:
+        """Takes the paths in a text below a label such as `Do not touch`."""
+        if text and self.field is not None and self.field.kind == "spared":
+            self.field.items.append((line.number, text))
+            spared = self.spared_by_all if self.level is None else self.spared
+            is_whole = files_in(text) == "is"
+            spared += [(line.number, path, is_whole) for path in named_in(text)]
 
     def dependencies(self, unit: dict[str, Any], items: list[tuple[int, str]]) -> None:
         names: dict[str, None] = dict.fromkeys(unit.get("depends_on", ()))
@@ -208,6 +226,25 @@ class FieldReader:
             if lost:
                 one, other = lost[0]
                 self.doubt(number, f"it speaks of an order of {one} and {other} that no `Depends on` has")
+
+    def compare_spared(self, units: list[dict[str, Any]], spared: list[Spared]) -> None:
+        files = [one["files"] for one in units if "files" in one and not one.get("done")]
+        written = [path for one in files for kind in ("create", "modify") for path in one.get(kind, ())]
+        listed = {path.rstrip("/") for path in written}
+        is_long = len(written) * len(spared) > _COMPARED
+        for number, path, is_whole in spared[:1] if is_long else spared:
+            is_meant = is_whole or path.rstrip("/") not in listed
+            if is_long or (is_meant and globs.covers(written, path)):
+                self.doubt(number, f"{found(path)} is not to be changed, and is part of what `Files` lists")
+
+    def compare_placed(self) -> None:
+        """Where one unit alone waits for none, all others come after it; the same from the end."""
+        waiting = {one["id"] for one in self.units if one.get("depends_on")}
+        awaited = {name for one in self.units for name in one.get("depends_on", ())}
+        for number, name, place in self.placed:
+            told = {name, *(waiting if place == "first" else awaited)}
+            if free := [one["id"] for one in self.units if one["id"] not in told]:
+                self.doubt(number, f"{name} is to come {place}, and no `Depends on` says so of {free[0]}")
 
     def in_a_row(self) -> None:
         """Plans of tasks that name no dependency are written to be done from the first to the last."""

@@ -65,6 +65,7 @@ _BETWEEN = re.compile(
     r"^(?:\s*(?:,|;|&|\+|/|and|or|[-=]?>|[\u2192\u27f6\u21d2]|\(?(?:renamed|moved) (?:to|from))\s*|\s+)$"
 )
 _FORBIDDEN = re.compile("(?<![^\\s(])[?\u274c\u2716-\u2718\u26d4\U0001f512\U0001f6ab]")
+_REFERENCED = re.compile(r"(?<![\w/.\]])\[(?:[^\[\]]+\]\[[^\[\]]*|[^\[\]]*\.\w+)\](?![\w/.(\[])")
 _EMPHASIS = re.compile(r"([-\u2013\u2014(]\s*)\*([A-Za-z][\w ,'-]*)\*(?=[\s).,;]|$)")
 _REMARK = re.compile(r"^\s*\([^()]*(?:\([^()]*\)[^()]*)*\)")
 _BOLD = re.compile(r"(?<![\w/.*])(\*\*|__|[*_](?=[`(]))(?=[\w`\[(.])(.+?)(?<=[\w`\])])\1(?![\w/*])")
@@ -136,9 +137,11 @@ class FileItem:
             self.unclear.append(f"found {found(text)}, which is struck out")
         elif _FORBIDDEN.search(re.sub("`[^`]*`", " ", text)):
             self.unclear.append(f"found {found(text)}; is this file to be changed?")
+        elif _REFERENCED.search(re.sub("`[^`]*`", "x.x", text)):
+            self.unclear.append(f"found {found(text)}, a link that leads elsewhere; write the path itself")
         elif _LEFT_ALONE.match(text) or _spares_its_list(text):
             self.has_remark = True
-            self.spared = [piece for piece, is_name in _pieces(text) if is_name and _PATH_LIKE.search(piece)]
+            self.spared = named_in(text)
             if self.spared and _BUT_SOME.search(text):
                 self.unclear.append(f"found {found(text)}; is this file to be changed?")
         elif len(text) > _LONGEST_NOTHING or not _NOTHING.match(text.strip("*_") or text):
@@ -244,6 +247,11 @@ def _pieces(text: str) -> list[tuple[str, bool]]:
             piece = joined.pop()[0] + piece
         joined.append((piece, is_name))
     return joined
+
+
+def named_in(text: str) -> list[str]:
+    """The paths that stand anywhere in a text."""
+    return [piece for piece, is_name in _pieces(text) if is_name and _PATH_LIKE.search(piece)]
 
 
 def _is_name(word: str, is_lone: bool) -> bool:

@@ -38,14 +38,17 @@ _SYNONYMS = {
     "acceptance criterion, acceptance tests, done when, definition of done, success criteria, "
     "verification steps, how to verify, verified by, pr\u00fcfung, v\u00e9rification",
     "status": "status, state",
+    ":spared": "out of scope, not in scope, non-goals, non goals, non-goal, do not touch, do not modify, "
+    "do not change, do not edit, don't touch, don't modify, don't change, don't edit, never touch, "
+    "leave alone, off limits, hands off, untouched, unchanged, frozen",
     "": "requirements, requirement, description, context, background, why, rationale, note, notes, details, "
     "steps, step, implementation, implementation notes, implementation steps, technical design, "
     "technical details, what, what to do, what to build, change, changes, action, actions, tasks, subtasks, "
-    "scope, out of scope, not in scope, non-goals, constraints, interfaces, consumes, produces, expected, "
-    "expected result, expected output, expected outcome, example, examples, priority, estimate, effort, "
+    "scope, constraints, interfaces, consumes, produces, expected, expected result, expected output, "
+    "expected outcome, example, examples, priority, estimate, effort, "
     "estimated effort, size, complexity, owner, assignee, risk, risks, deliverables, output, summary, "
-    "overview, important, warning, caution, tip, hint, do not touch, leave alone, off limits, "
-    "run, references, reference, see also, open questions, assumptions, user story, story, repo, branch, "
+    "overview, important, warning, caution, tip, hint, run, references, reference, see also, "
+    "open questions, assumptions, user story, story, repo, branch, "
     "design, behavior, behaviour, edge cases, error handling, phase, parallel, rollback, labels, type, "
     "code, usage, before, problem, solution, decision, covers, location, commit, time, duration, "
     "input, inputs, outputs, estimated time, tools, implementation details, key decisions, deliverable, "
@@ -54,7 +57,7 @@ _SYNONYMS = {
     "fix version, component, components, due date",
 }
 _FIELDS = {name: key for key, names in _SYNONYMS.items() for name in names.split(", ")}
-_SHOWN = [name for name, key in _FIELDS.items() if key]
+_SHOWN = [name for name, key in _FIELDS.items() if key.strip(":") == key]
 
 _MARKED = re.compile(
     r"^([*_]{1,3})[^\w*_]{0,4}(?P<name>[^*:\uff1a`\[\]|]{1,40}?)\s*"
@@ -153,7 +156,7 @@ def field_of(name: str) -> str | None:
     """The field that a name means: `files:create`, "" for what decides nothing, None if it is not known."""
     if len(name) > _LONGEST_NAME or _SPARING.search(name):
         return None
-    word = re.sub(r"\s*\(.*?\)", "", name).strip(" *_#:").lower()
+    word = re.sub(r"\s*\(.*?\)", "", name).strip(" *_#:").lower().replace("\u2019", "'")
     word = re.sub(r"^\W+", "", re.sub(r"[_-]", " ", word) if word not in _FIELDS else word)
     return "" if re.fullmatch(r"(?:step|note|req|requirement|ac|phase)s? ?\d*", word) else _FIELDS.get(word)
 

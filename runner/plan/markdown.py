@@ -28,7 +28,6 @@ from runner.plan.labels import (
 )
 from runner.plan.page import LineKind, PageLine, page_of
 from runner.plan.starts import Starts
-from runner.text import globs
 from runner.text.problems import found
 
 TYPE_CHECKING = False
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from runner.plan.labels import Label
 
 HINT = "docs/plans.md says how units and their fields are written"
-_COMPARED = 100_000
-"""So many pairs of files take a second or two; of more pairs one is taken to be the same."""
 _SESSIONS = ("console", "shell-session", "terminal")
 _SHELLS = ("", "bash", "sh", "shell", "zsh", *_SESSIONS)
 _DATA = ("", "yaml", "yml", "toml", "json")
@@ -69,6 +66,8 @@ def parse(text: str) -> UnitReader:
     reader.end_unit()
     reader.compare_order()
     reader.compare_gone()
+    reader.compare_spared(reader.units, reader.spared_by_all)
+    reader.compare_placed()
     reader.unclear += page.open_ends
     if not reader.units:
         reader.problems.append((("at", reader.starts.pointer[0], 1), reader.starts.none_found()))
@@ -84,8 +83,6 @@ class UnitReader(FieldReader):
         self.phase: str | None = None
         self.not_now: PageLine | None = None
         """The heading above, where it says so of what stands below it."""
-        self.level: int | None = None
-        """Of the heading that the unit began with, 0 for an item; None outside of units."""
         self.boxes: list[str] = []
         self.outer = ""
         """The field that the heading outside of units names."""
@@ -171,11 +168,7 @@ class UnitReader(FieldReader):
         if not unit.get("done"):
             self.unclear += [(number, message) for message in self.against]
         files = [path for listed in unit.get("files", {}).values() for path in listed]
-        written = [path for kind in ("create", "modify") for path in unit.get("files", {}).get(kind, ())]
-        is_long = len(written) * len(self.spared) > _COMPARED
-        for number, path in self.spared[:1] if is_long else self.spared:
-            if is_long or globs.covers(written, path):
-                self.doubt(number, f"{found(path)} is not to be changed, and is part of what `Files` lists")
+        self.compare_spared([unit], self.spared)
         for number, path in self.tested:
             if path not in files:
                 self.doubt(number, f"{found(path)} is a path among the tests, but not in `Files`")
@@ -187,12 +180,21 @@ class UnitReader(FieldReader):
     def whether_dropped(self, line: PageLine) -> None:
         """What a line says of units that are not to be done, this one or those that it names."""
         text = dropped.without_code(line.text)
+        is_inside = self.level is not None and (not line.level or 0 < self.level < line.level)
         for part in dropped.listed(text):
             for name in references(f"({part})", ""):
                 self.gone.setdefault(name, line.number)
+        unit = self.units[-1]["id"] if is_inside else ""
+        for said in dropped.PLACED.finditer(text):
+            named = references(f"({said[0]})", "")
+            if unit and named:
+                self.order.append((line.number, [unit], named))
+            elif named or unit:
+                self.placed += [(line.number, name, said[1].lower()) for name in named or [unit]]
+        if dropped.ALONE.search(text):
+            self.doubt(line, f"{found(line.text)} leaves other units out; tick the boxes of those")
         if text.count("~~") % 2:
             self.doubt(line, f"{found(line.text)} has `~~` once, so it is open what is struck out")
-        is_inside = self.level is not None and (not line.level or 0 < self.level < line.level)
         is_alone = is_inside and (line.kind is LineKind.OTHER or line.is_first) and not line.is_item
         is_said = bool(dropped.SENTENCE.match(text) or _DONE.match(text))
         if is_alone and "done" not in self.units[-1] and is_said:
@@ -201,9 +203,7 @@ class UnitReader(FieldReader):
     def compare_gone(self) -> None:
         for name in [one["id"] for one in self.units if not one.get("done")]:
             if name in self.gone:
-                self.doubt(
-                    self.gone[name], f"{name} is struck out or dropped here, and its box is not ticked"
-                )
+                self.doubt(self.gone[name], f"{name} is dropped or optional here, and its box is not ticked")
 
     def told(self) -> str:
         """The prose of the unit as it stands in the file."""
@@ -220,7 +220,9 @@ class UnitReader(FieldReader):
     def heading(self, line: PageLine) -> None:
         self.end_field()
         key = field_of(line.text)
-        is_inside = self.level is not None and (line.level > self.level if self.level else bool(key))
+        is_inside = self.level is not None and (
+            line.level > self.level if self.level else key not in (None, "", ":spared")
+        )
         if not is_inside:
             self.end_unit()
             self.outer = key or ""
@@ -235,10 +237,13 @@ class UnitReader(FieldReader):
                     self.doubt(
                         line, f"{found(line.text)} speaks of an order of phases, which orders no units"
                     )
+            if key == ":spared":
+                self.open(key, line)
             return
         if key:
             self.open(key, line)
-            return
+            if key != ":spared":
+                return
         hidden = (field_of(dropped.unmarked(line.text)) or "").partition(":")[0] in DECISIVE
         if key is None and (hidden or (near_field(line.text) and len(line.text.split()) <= 3)):
             self.doubt(line, f"{found(line.text)} is no known field{near_field(line.text)}")
@@ -252,6 +257,11 @@ class UnitReader(FieldReader):
             return
         _, text = boxed(line.text)
         label = label_of(text) if line.kind is LineKind.TEXT else None
+        if label is not None and label.kind == "spared":
+            self.open(":spared", line)
+        elif self.field is not None and not self.belongs(self.field, line, line.depth, None):
+            self.end_field()
+        self.spare(line, text if label is None or label.kind != "spared" else label.rest)
         said = [order_said(part) for part in re.split(r"[.;]\s", text)]
         is_said = label is not None and (label.is_marked or bool(references(label.rest, "")))
         is_late = is_said and line.number > self.starts.first
@@ -436,6 +446,7 @@ class UnitReader(FieldReader):
 
     def tell(self, line: PageLine, text: str) -> None:
         self.prose[line.number] = line.number, None
+        self.spare(line, text)
         self.says_order(line, [self.units[-1]["id"]], text)
 
     def says_order(self, line: PageLine, subject: list[str], text: str) -> None:

@@ -112,9 +112,7 @@ def test_prose_below_a_file_reaches_the_agent() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "label", ["Files NOT to modify", "Files to leave alone", "Do not modify", "Unchanged files"]
-)
+@pytest.mark.parametrize("label", ["Files NOT to modify", "Files to leave alone", "Unchanged files"])
 def test_a_label_that_spares_files_is_not_said_to_be_one_that_changes_them(label: str) -> None:
     (found,) = load.examined(f"### U1. A\n**{label}:** `a.py`\n", "plan.md").unclear
     assert 'did you mean "Files to read"?' in found
@@ -137,3 +135,63 @@ def test_the_repair_of_a_line_of_a_script_is_no_command_that_does_nothing(line: 
     (problem,) = error.value.problems
     assert repair in problem and problem.startswith("plan.md:4:1: ")
     assert f"sh -c '{line}'" == repair or line not in problem.partition("given to none")[2]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        *(
+            (f"**{label}:** `src/gen/`", True)
+            for label in ("Out of scope", "Do not touch", "Don\u2019t modify")
+        ),
+        *(
+            (f"{label}: src/gen/a.py", True)
+            for label in ("Non-goals", "Off limits", "Do not modify", "Frozen")
+        ),
+        ("**Out of scope:**\n- the docs\n- `lib/`, `src/gen/`", True),
+        ("Do not touch:\n\n- Generated: `src/gen/`", True),
+        ("#### Out of scope\n\n- anything below `src/gen/`", True),
+        ("**Do not touch:** `src/`", True),
+        ("**Out of scope:** renaming things in `src/`", False),
+        ("**Out of scope:** `lib/`, docs/ and `source/a.py`", False),
+        ("**Out of scope:** the generated code, and/or its tests", False),
+        ("**Non-goals:** speed\n\nIt calls `src/gen/a.py`.", False),
+        ("- **Non-goals:** speed\n- It calls `src/gen/a.py`.", False),
+        ("**Notes:** `src/gen/` is made by a tool", False),
+    ],
+)
+def test_a_path_that_a_label_spares_inside_of_a_written_one_is_told(said: str, told: bool) -> None:
+    number = next(at for at, row in enumerate(said.split("\n")) if not told or "src/" in row)
+    for heading in ("### U1. A", "### [x] U1. A"):
+        for before, after in (("", f"\n{said}"), (f"{said}\n\n", "")):
+            if before and "####" in before:
+                before = f"##{before[4:]}## Units\n"
+            page = f"{before}{heading}\n**Files:** `src/`\n{after}\n\n### U2. B\n**Files:** `b.py`\n"
+            line = number + (1 if before else 4)
+            lines = sorted({int(one.split(":")[1]) for one in load.examined(page, "plan.md").unclear})
+            assert lines == ([line] if told and "x" not in heading else []), page
+
+
+def test_what_one_unit_is_to_spare_another_one_may_write() -> None:
+    page = "### U1. A\n**Files:** `a.py`\n\nOut of scope: `src/gen/`\n\n### U2. B\n**Files:** `src/`\n"
+    assert not load.examined(page, "plan.md").unclear
+    assert "Out of scope: `src/gen/`" in (load.read(page, "plan.md").units[0].approach or "")
+    below = "- **Unit 1: A**\n  **Files:** `src/`\n\n## Non-goals\n\n- `src/gen/`\n\n## Notes\n- `src/a.py`\n"
+    assert [one.split(":")[1] for one in load.examined(below, "plan.md").unclear] == ["6"]
+
+
+@pytest.mark.parametrize(
+    ("item", "written", "told"),
+    [
+        *((item, "", [3]) for item in ("[a.py][1]", "[`a.py`][1]", "[a.py][]", "[a.py]", "[`src/a.py`]")),
+        ("`b.py`, [the store][db]", "b.py", [3]),
+        ("[a.py](src/a.py)", "src/a.py", []),
+        ("`src/[id].tsx`, src/[...slug].tsx", "src/\\[id\\].tsx src/\\[...slug\\].tsx", []),
+        ("`[a-c].py`, `x/[a][b].py`", "[a-c].py x/[a][b].py", []),
+        ("`a.py` (see [x](y.md))", "a.py", []),
+    ],
+)
+def test_a_link_whose_target_stands_elsewhere_is_told(item: str, written: str, told: list[int]) -> None:
+    """What it leads to may be another file than its text says."""
+    found, lines = read(f"**Files:**\n- {item}")
+    assert lines == told and (told or found == written)

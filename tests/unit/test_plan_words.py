@@ -157,3 +157,57 @@ def test_a_sign_at_a_file_that_may_forbid_it_is_told(item: str) -> None:
 def test_more_ways_to_say_what_a_unit_waits_for(value: str, after: str) -> None:
     found = load.examined(f"### U1. A\n### U2. B\n### U3. C\n**Depends on:** {value}\n", "plan.md")
     assert (" ".join(found.plan.units[2].depends_on), found.unclear) == (after, ())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            "Only do U1.",
+            "For now implement only unit 1.",
+            "Run U1 only.",
+            "We only build Units 1 and 2 now.",
+        ),
+        *("Run this unit last.", "- This unit must be done last, as it deletes.", "**Note:** Do U3 last."),
+        *(
+            "U3 must be finished first.",
+            "Unit 3 has to land first because of the lock.",
+            "Do U3 first, then U2",
+        ),
+        *("Unit 2 is optional.", "U1 and U2 are optional", "> U2 is optional", "This unit is optional."),
+    ],
+)
+def test_prose_that_orders_or_leaves_out_units_is_told(said: str) -> None:
+    assert lines_of(f"### U1. A\n\n{said}\n\n### U2. B\n\n### U3. C\n") == [3]
+    if "his unit" not in said:
+        assert lines_of(f"{said}\n\n### U1. A\n\n### U2. B\n\n### U3. C\n") == [1]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *("This is optional.", "The second parameter is optional.", "The limit of U2 is optional."),
+        *("U2 is optional in the form only for guests", "`U2` is optional.", "Optional: a cache."),
+        *(
+            "At last the table is read.",
+            "The last item goes first.",
+            "Run the tests of U1 first.",
+            "Do it last.",
+        ),
+        *(
+            "This unit must validate the input first.",
+            "U1 reads the last row.",
+            "Only do this where it is set.",
+        ),
+        *("Only U1 needs a migration.", "This task is only for admins.", "Run this unit's tests last."),
+    ],
+)
+def test_prose_with_such_words_that_says_nothing_of_units_is_not_told(said: str) -> None:
+    assert not lines_of(f"{said}\n\n### U1. A\n\n{said}\n\n- {said}\n\n### U2. B\n")
+
+
+def test_a_first_or_last_unit_is_as_the_dependencies_say() -> None:
+    page = "U1 must be done first. Run U3 last.\n\n### U1. A\n### U2. B\n{}\n### U3. C\nDepends on: U2\n{}"
+    assert not lines_of(page.format("Depends on: U1", "\nU2 must land first.\n\nRun this unit last.\n"))
+    assert lines_of(page.format("", "")) == [1]
+    assert not lines_of("Task 1 must be done first.\n\n### Task 1: A\n### Task 2: B\n")
