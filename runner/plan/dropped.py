@@ -58,7 +58,8 @@ SUMMARY = re.compile(
 """Of `<details>`, in which no work of this plan stands."""
 _LIST = re.compile(
     rf"^\W*{_OVER}(?:\s+(?:unit|task)s?)?[*_\])]*+\s*[:\u2013\u2014-]\W*({_UNIT}.*)$"
-    rf"|(?<!\bof )(?<!\bin )(?<!\bfrom )(?<!\bby )\b({_UNIT}[\d.]*)\s+(?:is|are|was|has been)\s+(?:now\s+)?"
+    rf"|(?<!\bof )(?<!\bin )(?<!\bfrom )(?<!\bby )\b({_UNIT}(?:[\d., &UT]|and|to){{0,30}})(?<=[\d.])"
+    rf"\s+(?:is|are|was|has been)\s+(?:now\s+)?"
     rf"(?:{_GONE}|deferred|postponed|on hold|blocked|optional(?!\s+\w))\b"
     r"|\b(?:skip|omit|postpone|defer|(?:(?:do|will|should|must) not|(?:do|wo|should)n['\u2019]t)(?: yet)?"
     rf" (?:do|implement|start|run|begin|build|execute))\s+({_UNIT}.*)",

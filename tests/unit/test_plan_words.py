@@ -174,7 +174,7 @@ def test_more_ways_to_say_what_a_unit_waits_for(value: str, after: str) -> None:
             "Unit 3 has to land first because of the lock.",
             "Do U3 first, then U2",
         ),
-        *("Unit 2 is optional.", "U1 and U2 are optional", "> U2 is optional", "This unit is optional."),
+        *("Unit 2 is optional.", "Units 1 and 2 are optional", "> U2 is optional", "This unit is optional."),
     ],
 )
 def test_prose_that_orders_or_leaves_out_units_is_told(said: str) -> None:
