@@ -63,13 +63,23 @@ def lead(
     """What leads this command out of the checkout that `cwd` is in, to another one of the same repository.
     `program` is the file that its first word means. `is_apart`: it will run in a tree of its own, to be made.
     """
-    cwd = os.path.realpath(cwd)
+    try:
+        return _first_lead(Command((program or argv[0], *argv[1:]), env, os.path.realpath(cwd)), is_apart)
+    except (
+        ValueError,
+        IndexError,
+    ):  # no word, or one that is no path: of a NUL, or not in the locale's encoding
+        return None
+
+
+def _first_lead(whole: Command, is_apart: bool) -> Lead | None:
+    cwd = whole.folder
     tree, installed = git_root(cwd), set()
-    if tree is None or not argv:
+    if tree is None:
         return None
     if is_apart:  # two slashes tell what will be in the other tree from what a word or PATH names in this one
         tree, cwd = f"/{tree}", f"/{cwd}"
-    commands = started(Command((program or argv[0], *argv[1:]), env, cwd), [])
+    commands = started(whole.replace(folder=cwd), [])
     end = monotonic() + _LONGEST_LOOK  # an agent may have written what is read
     for command in islice(commands, _MOST_COMMANDS):
         if monotonic() > end:

@@ -200,7 +200,7 @@ def _is_set(word: str) -> bool:
 def text_of(path: str, limit: int = _LONGEST) -> str:
     """Of a plain file; empty where there is none, or one that is no text."""
     try:
-        text = read(path, limit, follows_links=True).decode(errors="replace")
+        text = os.fsdecode(read(path, limit, follows_links=True))  # its words are paths, whatever the locale
     except (OSError, ValueError):
         return ""
     return "" if "\0" in text else text

@@ -526,3 +526,30 @@ def test_a_long_path_of_a_script_does_not_hold_the_reader_up(place: Place, line:
     start = monotonic()
     assert place.led("sh", "check.sh") is None
     assert monotonic() - start < 10
+
+
+def test_words_that_are_no_paths_in_this_locale_lead_nowhere(tmp_path: Path) -> None:
+    """In a process of its own: the encoding of file names is chosen when Python starts."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git/HEAD").write_text("ref: refs/heads/main\n")
+    lines = "→tool\n./ä→/x.sh\nPATH=→:$PATH pytest\n. →/activate\ncd → && pytest\n"
+    (tmp_path / "run.sh").write_text(lines, encoding="utf-8")
+    (tmp_path / "latin.sh").write_bytes(lines.replace("→", "é").encode("latin-1"))
+    asked = (
+        "import os; from runner.disk.editable import first_lead\n"
+        "checks = [['sh', 'run.sh'], ['sh', 'latin.sh'], ['./\\u2192.sh'], ['sh', '-c', '. \\u2192/x; pytest']]\n"  # noqa: E501
+        "checks += [['a\\0b'], ['']]\n"
+        "print([first_lead([one], os.environ, os.getcwd(), is_apart=apart)"
+        " for one in checks for apart in (True, False)])"
+    )
+    for env in ({"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONUTF8": "1"}):
+        whole = {**os.environ, **env, "PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", asked],
+            cwd=tmp_path,
+            env=whole,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == (f"{[None] * 12}\n", ""), env
