@@ -23,6 +23,8 @@ _HOUR, _MINUTE, _SECOND = len("2026-11-26T10"), len("2026-11-26T10:15"), len("20
 _NARROW, _MIDDLE, _WIDE = 40, 60, 76
 """Terminals with fewer columns have no column for the age, the duration, the tokens."""
 
+_PLAIN = (None, "completed")
+"""Reasons that say no more than the status does."""
 _LEAST = 8
 """Columns for words; fewer tell nothing."""
 
@@ -69,7 +71,8 @@ class _Numbers:
         self._tokens: dict[int | None, str] = {None: " " * 8}
 
     def of(self, row: RunRow) -> str:
-        text = self._age(row.created_at or "") if self._has_age else ""
+        created_at = row.created_at or ""
+        text = (self._ages.get(created_at[:_HOUR]) or self._age(created_at)) if self._has_age else ""
         if self._has_time:
             seconds = row.duration_s
             if seconds not in self._times:
@@ -83,7 +86,7 @@ class _Numbers:
 
     def _age(self, created_at: str) -> str:
         """Of a run of a day ago its hour tells it, of one of an hour ago its minute."""
-        for key in (created_at[:_HOUR], created_at[:_MINUTE], created_at[:_SECOND]):
+        for key in (created_at[:_MINUTE], created_at[:_SECOND]):
             if (known := self._ages.get(key)) is not None:
                 return known
         try:
@@ -123,10 +126,14 @@ def _told(row: RunRow, left: int | None, parent: str | None) -> str:
     """What a row says in words: what it waits for, what it is, what it does or why it ended. `parent` is that
     of a child which does not stand below it.
     """
+    if not (row.questions_open or row.undecided or row.plan or row.rehearsal or row.message or parent) and (
+        row.reason in _PLAIN
+    ):
+        return ""  # as of most among ten thousand
     calls = [count(row.questions_open, "open question")] if row.questions_open else []
     calls += ["to accept or discard"] if row.undecided else []
     kinds = ["plan"] * row.plan + ["rehearsal"] * row.rehearsal + ([f"child of {parent}"] if parent else [])
-    why = row.message or ("" if row.reason in (None, "completed") else str(row.reason))
+    why = row.message or ("" if row.reason in _PLAIN else str(row.reason))
     if not (calls or kinds or why) or (left is not None and left < _LEAST):
         return ""
     text = "; ".join(filter(None, (", ".join(calls + kinds), why)))
