@@ -50,7 +50,7 @@ def _runs(folder: str, typed: str) -> dict[str, str]:
     every = list(index.folders(root))
     short = {} if typed[:2] == "20" else index.short_names(every)
     newest = sorted(every, key=lambda one: one[1], reverse=True)[:_MOST_RUNS]
-    words = {word: "the newest run" + f" {what}" * bool(fits) for word, (fits, what) in NEWEST.items()}
+    words = {word: f"the newest run {what}".removesuffix(" yet") for word, (_, what) in NEWEST.items()}
     named = {short.get(run, run): f"{task}{_ended(RunDir(root, task, run))}" for task, run in newest}
     return {**named, **words} if named else {}
 
