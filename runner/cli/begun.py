@@ -32,13 +32,18 @@ def report(args: Namespace, manifest: Manifest) -> int:
     try:
         return _follow(args, run, manifest) if args.follow else _wait(args, run, manifest)
     except KeyboardInterrupt:
-        tie = run.read_invocation().tied_to
-        is_tied = tie is not None and tie.pid == os.getpid()
-        goes_on = "the run ends with this command" if is_tied else "detached; the run continues"
         if args.format == "json":
-            raise KeyboardInterrupt(f"{goes_on}: runner logs {manifest.run_id} -f") from None
-        pen.tell(f"\n{goes_on}: runner logs {manifest.run_id} -f")
+            raise KeyboardInterrupt(goes_on(manifest)) from None
+        pen.tell(f"\n{goes_on(manifest)}")
         return ExitStatus.INTERRUPTED
+
+
+def goes_on(manifest: Manifest) -> str:
+    """What becomes of the run of a command that is interrupted."""
+    tie = RunDir(manifest.repo, manifest.task_id, manifest.run_id).read_invocation().tied_to
+    is_tied = tie is not None and tie.pid == os.getpid()
+    becomes = "the run ends with this command" if is_tied else "detached; the run continues"
+    return f"{becomes}: runner logs {manifest.run_id} -f"
 
 
 def _started_text(m: Manifest, stream: TextIO) -> str:

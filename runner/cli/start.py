@@ -205,12 +205,7 @@ def run_start(args: Namespace) -> int:
         config = settings(args)
         pass_gate(args, config, rehearses=start.rehearses(config, request), task=request.task_id)
     manifest = start.start(config, request, os.environ, watch=_Patience())
-    if (task := config.tasks[request.task_id]).verify and task.workspace == "worktree":
-        from runner.disk import editable
-
-        if led := editable.first_lead(task.verify, os.environ, config.root, is_apart=True):
-            pen.note(f"{led}; {editable.REPAIR}")
-    return _begun(args, manifest)
+    return _begun(args, manifest, config)
 
 
 class _Patience:
@@ -259,12 +254,20 @@ def _inherited(args: Namespace) -> Config | None:
     return config
 
 
-def _begun(args: Namespace, manifest: Manifest) -> int:
-    from runner.cli.begun import report  # the agent works while this is imported
-
+def _begun(args: Namespace, manifest: Manifest, config: Config | None = None) -> int:
     try:
+        if config is not None:
+            _tell_lead(config, manifest.task_id)
+        from runner.cli.begun import report  # the agent works while this is imported
+
         status = report(args, manifest)
         sys.stdout.flush()
+    except KeyboardInterrupt as interrupt:
+        if interrupt.args:
+            raise
+        from runner.cli.begun import goes_on
+
+        raise KeyboardInterrupt(goes_on(manifest)) from None  # whoever is not told looks for no run
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -274,6 +277,16 @@ def _begun(args: Namespace, manifest: Manifest) -> int:
         error.strerror = f"{error.strerror}; run `{manifest.run_id}` was started"
         raise unwritable(error) from error
     return status
+
+
+def _tell_lead(config: Config, task_id: str) -> None:
+    """Where its checks will import from, if that is not its own work tree."""
+    task = config.tasks[task_id]
+    if task.verify and task.workspace == "worktree":
+        from runner.disk import editable
+
+        if led := editable.first_lead(task.verify, os.environ, config.root, is_apart=True):
+            pen.note(f"{led}; {editable.REPAIR}")
 
 
 def _request(args: Namespace, tied_to: Identity | None = None) -> Request:

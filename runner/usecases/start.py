@@ -189,16 +189,17 @@ def _start(
     listener_fd = None if beside.listener is None else beside.listener.detach()
     before = (*resolved.prepare, *(resolved.verify if resolved.baseline else ()))
     try:
-        if before:
-            place.watch("running, before the agent: " + "; ".join(" ".join(argv) for argv in before))
-        begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
-    except RunnerError as error:
-        return _given_up(run, place, error)
+        try:
+            if before:
+                place.watch("running, before the agent: " + "; ".join(" ".join(argv) for argv in before))
+            begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
+        except RunnerError as error:
+            return _given_up(run, place, error)
+        finally:
+            place.watch(None)
+        return run.read_manifest()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"`runner cancel {run.run_id}` ends the run that was begun") from None
-    finally:
-        place.watch(None)
-    return run.read_manifest()
 
 
 def _made(run: RunDir, resolved: Invocation, place: Workplace) -> tuple[Manifest, int]:
