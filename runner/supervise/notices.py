@@ -56,12 +56,16 @@ def main(folder: str, seq: int) -> None:
     event = next(feed.FeedReader(run.repo, seq - 1).new())
     hook = hook_of(event) if (event["seq"], event["run_id"]) == (seq, run.run_id) else None
     argv = getattr(own_invocation(run).notify, hook) if hook else ()
-    if argv and (amiss := _failure(argv, run.repo, event)):
+    if argv and (amiss := _failure(argv, {**event, "repo": run.repo})):
         news.not_noticed(run, event, str(hook), amiss)
 
 
-def _failure(argv: tuple[str, ...], cwd: str, event: Json) -> str | None:
-    """What went wrong with the command; None where it has succeeded in time."""
+def _failure(argv: tuple[str, ...], event: Json) -> str | None:
+    """What went wrong with the command; None where it has succeeded in time.
+
+    It starts in `/`: Python, make and others execute files of their folder, and in that of the repository an
+    agent can write them.
+    """
     import subprocess
 
     from runner.lightjson import dumps
@@ -72,7 +76,7 @@ def _failure(argv: tuple[str, ...], cwd: str, event: Json) -> str | None:
     become_subreaper()
     null = subprocess.DEVNULL
     try:
-        process = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.PIPE, stdout=null, stderr=null, text=True)
+        process = subprocess.Popen(argv, cwd="/", stdin=subprocess.PIPE, stdout=null, stderr=null, text=True)
         process.communicate(dumps(event) + "\n", timeout=WITHIN_S)
     except subprocess.TimeoutExpired:
         return f"`{argv[0]}` did not end within {WITHIN_S:g} s"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from typing import Any
 
 import pytest
 from support import processes
 from support.doubles import FINISHED, said
-from support.repo import Repo
+from support.repo import Repo, Run
 from support.terminal import Terminal
 from support.waiting import wait_until
 
@@ -46,8 +48,9 @@ def test_the_end_is_told_with_the_event_in_a_clean_environment_and_of_roots_alon
     (path,) = repo.home.glob("event-*")
     event = json.loads(path.read_text())
     assert (event["event"], event["run_id"], event["status"]) == ("ended", run.id, "succeeded")
+    assert event.pop("repo") == str(repo.root)
     assert event in repo.json("events")["events"]
-    assert (repo.home / "pwd").read_text() == f"{repo.root}\n"
+    assert (repo.home / "pwd").read_text() == "/\n"
     names = {line.partition("=")[0] for line in (repo.home / "env").read_text().splitlines()}
     assert {"HOME", "PATH", "DISPLAY"} <= names
     assert not {name for name in names if name.startswith(("RUNNER_", "CODEX_"))}
@@ -135,6 +138,7 @@ def test_a_turn_of_a_root_is_told_once_while_it_goes_on_whoever_owns_it(repo: Re
     wait_until(lambda: not processes.of_folder(repo.root))
     found = [event for event in repo.json("events")["events"] if event["event"] == "turn"]
     told = [json.loads(path.read_text()) for path in repo.home.glob("turn-*")]
+    assert {event.pop("repo") for event in told} == {str(repo.root)}
     assert sorted(told, key=lambda event: event["seq"]) == found
     assert [(event["run_id"], event["turn"], event["status"], event["message"]) for event in found] == [
         (run.id, 1, "completed", "one"),
@@ -198,3 +202,34 @@ def test_a_program_that_was_not_there_at_the_start_is_told_and_not_looked_for_la
     run.wait()
     assert wait_until(lambda: failures(repo)) == ["on_end: `tell-me` was not found at the start"]
     assert not (repo.home / "ran").exists()
+
+
+def test_what_an_agent_wrote_into_the_repository_is_not_executed_as_a_notice(repo: Repo) -> None:
+    evil = 'open(__import__("os").environ["HOME"] + "/evil", "w").close()\n'
+    for name in ("json.py", "tell.py"):
+        (repo.root / name).write_text(evil)
+    (repo.root / "Makefile").write_text('note:\n\ttouch "$$HOME/evil"\n')
+    (repo.root / "n.sh").write_text('touch "$HOME/evil"\n')
+    repo.quick_codex()
+    repo.task()
+    python = shutil.which("python3") or sys.executable
+    ways = (
+        [python, "-c", "import json, os; open(os.environ['HOME'] + '/said', 'w').close()"],
+        [python, "-m", "tell"],
+        ["make", "-s", "note"],
+        ["sh", "n.sh"],
+    )
+    for argv in ways:
+        run = repo.start(env={"RUNNER_NOTIFY__ON_END": json.dumps(argv)})
+        run.wait()
+        if argv[1] == "-c":
+            wait_until((repo.home / "said").exists)
+        else:
+            wait_until(
+                lambda run=run: [one for one in repo.json("events")["events"] if is_failure_of(one, run)]
+            )
+        assert not (repo.home / "evil").exists(), argv
+
+
+def is_failure_of(event: dict[str, Any], run: Run) -> bool:
+    return event["event"] == "notice_failed" and event["run_id"] == run.id
