@@ -28,6 +28,8 @@ _END = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 _CLEAR = "\x1b[H\x1b[2J"
 _WHOLE_S = 0.05
 """Within this time the rest of a key's sequence comes, else it was the escape key."""
+_QUIET_S = 0.5
+"""Pieces of one pasted text come closer together than this."""
 _MOST = 4096
 """As long as a line of a terminal can be."""
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -108,6 +110,12 @@ class Screen:
         self._typed = ""
         with contextlib.suppress(termios.error):
             termios.tcflush(self._fd, termios.TCIFLUSH)
+
+    def settle(self) -> None:
+        """Drops keys until none has come for a moment: the rest of a text that was pasted as a line."""
+        while self._read(_QUIET_S) and not self._typed.endswith("\x04"):
+            self._typed = ""
+        self.forget()
 
     def line(self) -> str:
         """A line that somebody types, as the terminal lets it be edited."""

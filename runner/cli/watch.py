@@ -184,6 +184,7 @@ def _answer(run: RunDir, screen: Screen) -> str:
         screen.forget()
         pen.say("answer (an empty line leaves it open): ", end="", flush=True)
         text = screen.line().strip()
+    screen.settle()
     if not text:
         return "not answered"
     control.answer(run, questions[0].id, text, actor="user")

@@ -104,11 +104,14 @@ class FeedReader:
         seen = (found.st_ino, found.st_size, found.st_mtime_ns)
         if seen == self._seen:
             return
-        if seen[:1] != self._seen[:1] or found.st_size < self._offset:
+        is_another = seen[:1] != self._seen[:1]
+        if is_another or found.st_size < self._offset:
             self._offset = 0
-        self._seen, sign = seen, _signer(self._path)
+        was_read, self._seen, sign = bool(self._seen), seen, _signer(self._path)
         try:
             with open(self._path, "rb", opener=no_hole) as file:
+                if is_another and was_read and _latest_in(file, sign) < self.last:
+                    self.last = 0  # it was begun anew: one that was trimmed has its last event still
                 file.seek(self._offset)
                 for line in _lines(file):
                     self._offset += len(line)
@@ -134,6 +137,7 @@ class _Lock:
     def __init__(self, folder: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         self._fd = os.open(f"{folder}/.feed.lock", flags, 0o200)
+        os.fchmod(self._fd, 0o200)  # it may have come with the repository
 
     def __enter__(self) -> None:
         deadline = time.monotonic() + _WAITS_S
@@ -180,6 +184,11 @@ def _last_in(path: str, file: BinaryIO, sign: Callable[[bytes], str], known: Jso
         os.truncate(path, end)  # torn
     if (event := _event(last, sign)) is not None:
         return int(event["seq"])
+    return _latest_in(file, sign)
+
+
+def _latest_in(file: BinaryIO, sign: Callable[[bytes], str]) -> int:
+    """The `seq` of the latest event of a file."""
     file.seek(0)
     return max((event["seq"] for line in _lines(file) if (event := _event(line, sign))), default=0)
 

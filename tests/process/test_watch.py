@@ -116,3 +116,15 @@ def test_without_a_terminal_it_names_what_works_there(work: Repo) -> None:
         assert seen.type(b"") == 2
         assert "\x1b" not in seen.text and "runner list" in seen.text
         seen.close()
+
+
+def test_what_is_pasted_behind_an_answer_answers_no_other_question(work: Repo, terminal: Terminal) -> None:
+    run = work.start()
+    first, second = run.asks("What?"), run.asks("Delete the database?")
+    terminal.shows("2 questions")
+    terminal.press(b"a", shows="leaves it open): ")
+    terminal.press(b"do this\nall of it, yes\n", shows=f"{first} answered")
+    assert run.question(f"{first}.closed")["answer"] == "do this"
+    assert not (run.folder / "questions" / f"{second}.closed.json").exists()
+    assert terminal.type(b"q") == 0
+    run.told("cancel")

@@ -233,6 +233,38 @@ def test_a_feed_that_grows_without_end_loses_its_older_half(
     assert the_file(tmp_path).stat().st_size < 110_000
 
 
+def test_a_feed_that_begins_anew_is_followed_from_its_beginning(tmp_path: Path) -> None:
+    for _ in range(3):
+        tell(tmp_path)
+    reader = feed.FeedReader(str(tmp_path))
+    assert [event["seq"] for event in reader.new()] == [1, 2, 3]
+    os.rename(the_file(tmp_path), tmp_path / "moved")
+    assert [*reader.new()] == []
+    tell(tmp_path)
+    assert [event["seq"] for event in reader.new()] == [1]
+    tell(tmp_path)
+    assert [event["seq"] for event in reader.new()] == [2]
+
+
+def test_a_feed_that_was_trimmed_is_followed_from_where_it_was(tmp_path: Path) -> None:
+    for _ in range(3):
+        tell(tmp_path, at="2025-11-20T10:15:04.438Z")
+    reader = feed.FeedReader(str(tmp_path))
+    assert len([*reader.new()]) == 3
+    feed.trim(str(tmp_path), DAY)
+    assert [*reader.new()] == []
+    tell(tmp_path)
+    assert ([event["seq"] for event in reader.new()], reader.missed) == ([4], 0)
+
+
+def test_a_lock_that_a_repository_brought_can_be_read_by_nobody(tmp_path: Path) -> None:
+    a_run(tmp_path)
+    lock = tmp_path / ".runs" / ".feed.lock"
+    lock.touch(mode=0o644)
+    tell(tmp_path)
+    assert lock.stat().st_mode & 0o777 == 0o200
+
+
 def test_a_number_that_is_still_to_come_is_an_error(tmp_path: Path) -> None:
     tell(tmp_path)
     assert events.read(str(tmp_path), 1) == ([], 0)
