@@ -23,7 +23,7 @@ from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
 from runner.state.store import RunDir
-from runner.supervise import news, tie
+from runner.supervise import tie
 from runner.value import json_bytes
 
 TYPE_CHECKING = False
@@ -202,6 +202,8 @@ class _Launch:
             if group is not None:
                 group.remove()
             return self._ended(Outcome.FAILED, start_failure(error, invocation))
+        from runner.supervise import news  # the agent works while this is imported
+
         news.started(run, manifest)  # before the starter knows: who follows looks after it from now on
         return {"ok": run.run_id}
 
