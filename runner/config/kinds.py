@@ -20,19 +20,20 @@ _ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _DURATION_SCHEMA = {
     "anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "exclusiveMinimum": 0}]
 }
+_WORD = {"type": "string", "pattern": r"^[^\x00]*$"}
 _COMMANDS_SCHEMA = {
     "anyOf": [
-        {"type": "string", "minLength": 1},
+        {**_WORD, "minLength": 1},
         {
             "type": "array",
             "items": {
                 "anyOf": [
-                    {"type": "string", "minLength": 1, "pattern": r"^\s*[^-\s]"},
+                    {"type": "string", "minLength": 1, "pattern": r"^\s*[^-\s\x00][^\x00]*$"},
                     {
                         "type": "array",
-                        "items": {"type": "string"},
+                        "items": _WORD,
                         "minItems": 1,
-                        "prefixItems": [{"type": "string", "minLength": 1}],
+                        "prefixItems": [{**_WORD, "minLength": 1}],
                     },
                 ]
             },
@@ -92,7 +93,7 @@ Commands = Annotated[list[_Command], BeforeValidator(values.commands), WithJsonS
 Notice = Annotated[
     list[str],
     BeforeValidator(values.notice),
-    WithJsonSchema({"type": "array", "items": {"type": "string"}}),
+    WithJsonSchema({"type": "array", "items": _WORD}),
 ]
 Rehearse = Annotated[
     bool | str,

@@ -116,7 +116,7 @@ def command(value: Any) -> list[str]:
         raise ValueError(wanted)
     if not value or not value[0]:
         raise ValueError(f"{wanted}; it is empty")
-    return value
+    return [speakable(word) for word in value]
 
 
 def notice(value: Any) -> list[str]:

@@ -91,6 +91,22 @@ def test_what_may_be_a_secret_is_in_no_message(repo, line):
     assert problems and not [str(problem) for problem in problems if "abc123" in str(problem)]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        r'tasks.a.verify = [["sh", "-c", "true\u0000"]]',
+        r'tasks.a.verify = "true \u0000"',
+        r'tasks.a.prepare = ["npm ci\u0000"]',
+        r'notify.on_turn = ["sh\u0000"]',
+    ],
+)
+def test_no_word_of_a_command_can_have_a_nul(repo, line):
+    repo.write(f'schema_version = 1\ntasks.a.prompt = "x"\n{line}\n')
+    assert any("NUL" in problem.message for problem in repo.check().problems)
+    document = tomllib.loads(repo.file.read_text())
+    assert [*jsonschema.Draft202012Validator(SCHEMA).iter_errors(document)]
+
+
 @pytest.mark.parametrize("path", BAD, ids=names)
 def test_the_schema_refuses_what_we_refuse(path):
     text = path.read_text()
