@@ -89,7 +89,9 @@ class FeedReader:
     def __init__(self, repo: str, since: int = 0) -> None:
         self._path = path_of(repo)
         self._seen: tuple[int, ...] = ()
-        self._offset = 0
+        self._offset, self._read = 0, b""
+        self._latest = b""
+        """The event `last` as it was read, by which its feed is known again."""
         self.last = since
         """The `seq` of the latest event that was seen."""
         self.missed = 0
@@ -104,24 +106,34 @@ class FeedReader:
         seen = (found.st_ino, found.st_size, found.st_mtime_ns)
         if seen == self._seen:
             return
-        is_another = seen[:1] != self._seen[:1]
-        if is_another or found.st_size < self._offset:
-            self._offset = 0
-        was_read, self._seen, sign = bool(self._seen), seen, _signer(self._path)
+        self._seen, sign = seen, _signer(self._path)
         try:
             with open(self._path, "rb", opener=no_hole) as file:
-                if is_another and was_read and _latest_in(file, sign) < self.last:
-                    self.last = 0  # it was begun anew: one that was trimmed has its last event still
+                file.seek(self._offset - len(self._read))
+                if file.read(len(self._read)) != self._read:  # another file, which may have the same inode
+                    self._offset, self._read = 0, b""
+                if not self._offset and self._is_anew(file, sign):
+                    self.last, self._latest = 0, b""
                 file.seek(self._offset)
                 for line in _lines(file):
-                    self._offset += len(line)
+                    self._offset, self._read = self._offset + len(line), line
                     event = _event(line, sign)
+                    if event is not None and event["seq"] == self.last:
+                        self._latest = line
                     if event is not None and event["seq"] > self.last:
                         self.missed += event["seq"] - self.last - 1
-                        self.last = event["seq"]
+                        self.last, self._latest = event["seq"], line
                         yield event
         except OSError:
             return
+
+    def _is_anew(self, file: BinaryIO, sign: Callable[[bytes], str]) -> bool:
+        """Whether it counts from 1 again. A trimmed one begins later, or has the latest event still."""
+        file.seek(0)
+        first = next((event for line in _lines(file) if (event := _event(line, sign)) is not None), None)
+        file.seek(0)
+        is_early = bool(self._latest) and first is not None and first["seq"] <= self.last
+        return is_early and self._latest not in _lines(file)
 
     def skip(self) -> None:
         """Passes over what is there."""

@@ -233,17 +233,29 @@ def test_a_feed_that_grows_without_end_loses_its_older_half(
     assert the_file(tmp_path).stat().st_size < 110_000
 
 
-def test_a_feed_that_begins_anew_is_followed_from_its_beginning(tmp_path: Path) -> None:
+@pytest.mark.parametrize("events_anew", [1, 3, 5])
+@pytest.mark.parametrize("way", ["another inode", "same inode", "empty for a moment"])
+def test_a_feed_that_begins_anew_is_followed_from_its_beginning(
+    tmp_path: Path, way: str, events_anew: int
+) -> None:
     for _ in range(3):
         tell(tmp_path)
-    reader = feed.FeedReader(str(tmp_path))
-    assert [event["seq"] for event in reader.new()] == [1, 2, 3]
-    os.rename(the_file(tmp_path), tmp_path / "moved")
+    reader = feed.FeedReader(str(tmp_path), 1)
+    assert [event["seq"] for event in reader.new()] == [2, 3]
+    kept = tmp_path / "kept"
+    os.rename(the_file(tmp_path), kept)
     assert [*reader.new()] == []
+    if way == "empty for a moment":
+        the_file(tmp_path).touch(mode=0o600)
+        assert [*reader.new()] == []
+    for _ in range(events_anew):
+        tell(tmp_path)
+    if way == "same inode":  # as file systems give it to the next file
+        kept.write_bytes(the_file(tmp_path).read_bytes())
+        os.rename(kept, the_file(tmp_path))
+    assert [event["seq"] for event in reader.new()] == [*range(1, events_anew + 1)]
     tell(tmp_path)
-    assert [event["seq"] for event in reader.new()] == [1]
-    tell(tmp_path)
-    assert [event["seq"] for event in reader.new()] == [2]
+    assert ([event["seq"] for event in reader.new()], reader.missed) == ([events_anew + 1], 0)
 
 
 def test_a_feed_that_was_trimmed_is_followed_from_where_it_was(tmp_path: Path) -> None:
