@@ -11,10 +11,13 @@ from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Protocol, TypeGuard
 
     from runner.model import Json
+
+    Reader = Callable[[Json], "tuple[Activity, ...]"]
+    """Tells what one decoded line of stdout says; unknown lines give nothing, never an error."""
 else:
     Protocol = object
 
@@ -71,27 +74,50 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+ANSWERS = (
+    *(Kind.MESSAGE, Kind.REASONING, Kind.COMMAND_STARTED, Kind.COMMAND, Kind.FILE_CHANGE),
+    *(Kind.TOOL_STARTED, Kind.TOOL_CALL, Kind.TURN_COMPLETED),
+)
+"""What only an answer of the model brings about."""
+
+
+class UsageScope(StrEnum):
+    """What the tokens of a program's stream were spent in."""
+
+    THREAD = "thread"
+    """The whole thread, also what earlier attempts have spent in it."""
+    ATTEMPT = "attempt"
+    """This process."""
+
+
 class Activity(Value):
     """One thing that the agent did, in words that do not depend on the program."""
 
     kind: Kind
     text: str = ""
-    """The thread's id, the message, the command line, `server.tool`, or one `kind path` per line.
+    """The thread's id, the message, the command line, `server.tool`, or one `kind path` per line. The end of
+    a call that began with the same `item` may leave it out, and `arguments` as well.
     """
     item: str | None = None
-    """Pairs a started command or tool call with its end."""
+    """Pairs a started command, tool call or change with its end."""
     exit_code: int | None = None
     output: str = ""
     duration_s: float | None = None
     """Only where the program itself reports it."""
     usage: Usage | None = None
-    """Of the whole thread so far: the last one counts, they are not to be added up."""
+    """So far, in what the runtime's `usage_scope` says: the last one counts, they are not added up."""
     failed: bool = False
     """The program itself says that the command, the tool call or the change failed."""
     arguments: str = ""
     """Of a tool call, as JSON."""
     reconnects: bool = False
     """The program lost its model and tries again."""
+    status: int | None = None
+    """The HTTP status of the model's service, where an error or a retry tells it as a number. A program that
+    names the cause instead has the status of that cause: 402 for a quota that is spent.
+    """
+    observed: ObservedSettings | None = None
+    """What the program says that it works with, where its stream does."""
 
 
 class Fence(Value):
@@ -144,16 +170,21 @@ class End(Value):
     last_message: str | None
     any_event: bool
     stderr_tail: str
+    status: int | None = None
+    """`Activity.status` of the last error that no answer of the model has followed."""
 
 
 class ObservedSettings(Value):
-    """What the program itself says it works with; None where it does not say."""
+    """What the program itself says it works with; None where it does not say. Fed by the stream or by the
+    program's own record.
+    """
 
     model: str | None = None
     level: str | None = None
     """A `Level`, or the program's own word for something else."""
     network: bool | None = None
     approval: str | None = None
+    """In the word of the runtime's `approval`, or the program's own word for something else."""
     effort: str | None = None
     """`UNSET` where the program says that none was set."""
 
@@ -169,7 +200,7 @@ class SessionNote(Value):
     at: str | None
     """UTC as `state.manifest.timestamp` writes it, so that texts compare as times do."""
     usage: Usage | None = None
-    """Of the whole thread so far, as in `Activity`."""
+    """Of the whole thread so far."""
     observed: ObservedSettings | None = None
     """What the turn that begins works with."""
 
@@ -216,6 +247,8 @@ class Runtime(Protocol):
     """Whether its sandbox keeps the agent from writing in /sys, so that it cannot leave its control group."""
     shell_key: str | None = None
     """The key of its settings that says whether commands get a login shell; None where none does."""
+    usage_scope: UsageScope = UsageScope.THREAD
+    """What `Activity.usage` counts."""
     env_names: tuple[str, ...] = ()
     """Names besides the default environment that the program itself needs (its home, ...)."""
 
@@ -251,8 +284,20 @@ class Runtime(Protocol):
         """Where the key may be instead of the environment; None if there is no such place."""
         return None
 
-    def parse(self, record: Json) -> tuple[Activity, ...]:
-        """What one decoded line of stdout tells; unknown lines give nothing, never an error."""
+    def reader(self) -> Reader:
+        """What reads the lines of one attempt, in their order. It may remember what it needs of them, such as
+        the names of open calls or sums of tokens; nothing of it may stay for another reader.
+        """
+
+    def approval(self, level: Level) -> str | None:
+        """What the program has to say of its approvals, as nobody is there to be asked; None: anything."""
+        return None
+
+    def same_model(self, declared: str, observed: str) -> bool:
+        """Whether the program means the declared model by the name that it gives: an alias may stand for a
+        longer id.
+        """
+        return declared == observed
 
     def refusal(self, line: str) -> Refusal | None:
         """What a line of stderr tells of a call that the program refused; None for most, never an error."""

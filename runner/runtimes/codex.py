@@ -18,7 +18,7 @@ from runner.runtimes.arguments import (
     refuse_impossible,
     refuse_owned,
 )
-from runner.runtimes.base import Activity, CommandRequest, End, Fence, Refusal, Runtime, SessionNote
+from runner.runtimes.base import CommandRequest, End, Fence, Refusal, Runtime, SessionNote
 from runner.runtimes.jsonvalues import table
 from runner.runtimes.overrides import assignment, flatten, mentions
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Json
+    from runner.runtimes.base import Reader
 
 _VERSION = r"(?m)^codex-cli (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
 _KAY = r"(?mi)^kay (\S+)\s*$"
@@ -133,10 +134,13 @@ class Codex(Runtime):
         names = [declared.get("env_key"), *(headers[key] for key in sorted(headers))]
         return tuple(dict.fromkeys(name for name in names if isinstance(name, str) and name))
 
-    def parse(self, record: Json) -> tuple[Activity, ...]:
+    def reader(self) -> Reader:
         from runner.runtimes import codex_events  # a start reads no events, and no ending
 
-        return codex_events.parse(record)
+        return codex_events.parse
+
+    def approval(self, level: Level) -> str | None:
+        return "never"
 
     def refusal(self, line: str) -> Refusal | None:
         from runner.runtimes import codex_endings

@@ -31,6 +31,7 @@ _REFUSED = (
     r"|\bmodel\b[^\n]{0,200}\b(?:not supported|does not exist|not found)"
     r"|\bflagged\b|usage polic|policy violation|safety reasons"
 )
+_WAIT = "wait until the provider accepts requests again, or use another model or account"
 REFUSED_HINT = "the provider refused the request: check the model id and the base_url of the provider"
 
 
@@ -90,7 +91,7 @@ def auth_or_quota(text: str, end: End, program: str, login: str) -> tuple[Outcom
         name = match[1]
         hint = f"set {name}, and name it in `env` of [runtimes.{program}] so that it is passed on"
     elif re.search(_QUOTA, text):
-        hint = "wait until the provider accepts requests again, or use another model or account"
+        hint = _WAIT
     elif re.search(_AUTH, text):
         hint = f"{login}; `runner doctor --runtime {program}` checks it"
     else:
@@ -108,8 +109,28 @@ def unchanged_by_waiting(text: str) -> tuple[str, str] | None:
     return None
 
 
-def is_about_access(text: str) -> bool:
-    """Whether it speaks of a missing login, a refused key or a spent quota."""
+def answered(end: End, program: str, login: str) -> tuple[Outcome, Reason] | None:
+    """The ending by the status of the model's service; None where the program told none, or no error."""
+    status = end.status
+    if status is None or status < 400:
+        return None
+    text = end.failure or ""
+    if status in (401, 403):
+        code, hint = "auth_or_quota", f"{login}; `runner doctor --runtime {program}` checks it"
+    elif status in (402, 429):
+        code, hint = "auth_or_quota", _WAIT
+    elif status in (408, 409, 425) or status >= 500:
+        code, hint = "cli_failure", "the provider failed: start it again later"
+    else:
+        code, hint = unchanged_by_waiting(text) or ("request_refused", REFUSED_HINT)
+    said = first_line(text) or "the model's service gave no reason"
+    return failed(code, said if str(status) in said else f"{said} (status {status})", hint, end)
+
+
+def is_about_access(text: str, status: int | None = None) -> bool:
+    """Whether it speaks of a missing login, a refused key or a spent quota; a status says so before it."""
+    if status is not None:
+        return status in (401, 402, 403, 429)
     return any(re.search(pattern, text) for pattern in (_MISSING_KEY, _QUOTA, _AUTH))
 
 

@@ -15,7 +15,7 @@ from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
 from runner.runtimes.arguments import DECLARED, Arguments, refuse_impossible, refuse_owned
-from runner.runtimes.base import Activity, CommandRequest, End, Runtime, StoredKey
+from runner.runtimes.base import CommandRequest, End, Runtime, StoredKey
 from runner.runtimes.jsonvalues import table
 from runner.runtimes.overrides import assignment
 
@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runner.model import Json
+    from runner.runtimes.base import Reader
 
 _VERSION = r"(?m)^kay (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
 _CODEX = r"(?m)^codex-cli (\S+)\s*$"
@@ -142,8 +142,11 @@ class Kay(Runtime):
             ways += (("OPENAI_API_KEY",), ("tokens",))
         return StoredKey(f"{folder}/auth.json", ways) if folder else None
 
-    def parse(self, record: Json) -> tuple[Activity, ...]:
-        return kay_events.parse(record)
+    def reader(self) -> Reader:
+        return kay_events.parse
+
+    def approval(self, level: Level) -> str | None:
+        return "never"
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         return kay_endings.conclude(end)

@@ -13,7 +13,7 @@ from runner.runtimes.base import Activity, End, Kind, Runtime
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.model import Json
-    from runner.runtimes.base import CommandRequest
+    from runner.runtimes.base import CommandRequest, Reader
 
 PROGRESS, ENDED = "progress", "ended"
 """The kinds of its lines: `{"type", "text"}`, and at the end `{"type", "code", "message", "hint", "text"}`.
@@ -39,17 +39,8 @@ class ConductorRuntime(Runtime):
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         raise ConfigInvalid("no task can be run by the conductor", hint="`runner start --plan FILE --task T`")
 
-    def parse(self, record: Json) -> tuple[Activity, ...]:
-        text = record.get("text")
-        shown = text if isinstance(text, str) else ""
-        if record.get("type") == PROGRESS:
-            return (Activity(Kind.PROGRESS, shown),)
-        if record.get("type") != ENDED:
-            return ()
-        if record.get("code") == "completed":
-            return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_COMPLETED))
-        why = f"{record.get('code')}: {record.get('message')}\n{record.get('hint') or ''}"
-        return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_FAILED, why))
+    def reader(self) -> Reader:
+        return _parse
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         if ending := endings.killed(end):
@@ -63,6 +54,19 @@ class ConductorRuntime(Runtime):
         if end.exit_code is None:
             return endings.lost()
         return endings.failed("cli_failure", f"the conductor ended with status {end.exit_code}", _RESUME, end)
+
+
+def _parse(record: Json) -> tuple[Activity, ...]:
+    text = record.get("text")
+    shown = text if isinstance(text, str) else ""
+    if record.get("type") == PROGRESS:
+        return (Activity(Kind.PROGRESS, shown),)
+    if record.get("type") != ENDED:
+        return ()
+    if record.get("code") == "completed":
+        return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_COMPLETED))
+    why = f"{record.get('code')}: {record.get('message')}\n{record.get('hint') or ''}"
+    return (Activity(Kind.MESSAGE, shown), Activity(Kind.TURN_FAILED, why))
 
 
 RUNTIME: Runtime = ConductorRuntime()

@@ -43,6 +43,15 @@ def of_attempts(attempts: Sequence[Attempt]) -> Usage | None:
     return Usage(**{name: _sum(name, known) for name in Usage._fields}) if known else None
 
 
+def in_thread(told: Usage, former: Sequence[Attempt], thread_id: object) -> Usage:
+    """Of the whole thread, where a program counts from the beginning of its process: with what the attempts
+    before it have spent in the thread.
+    """
+    same = [one for one in former if thread_id is not None and one.thread_id == thread_id]
+    parts = [(one, None) for one in (told, of_attempts(same)) if one is not None]
+    return Usage(**{name: _sum(name, parts) for name in Usage._fields})
+
+
 def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUNS) -> int:
     """What the run and its descendants have spent, as far as their manifests tell.
 

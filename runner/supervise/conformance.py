@@ -11,34 +11,35 @@ from runner.runtimes.base import ObservedSettings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from runner.invocation import Invocation
 
-APPROVAL = "never"
-"""A background run has no one to ask, so it always declares this."""
 
-
-def declared(invocation: Invocation) -> ObservedSettings:
-    """What the program ought to say of itself."""
+def declared(invocation: Invocation, approval: str | None) -> ObservedSettings:
+    """What the program ought to say of itself; `approval` in the word of its runtime."""
     sandbox = invocation.sandbox
     return ObservedSettings(
         model=invocation.model,
         level=sandbox.level.value,
         # A sandbox that is none has the network, whatever stands beside it.
         network=sandbox.network or sandbox.level is Level.DANGER,
-        approval=APPROVAL,
+        approval=approval,
         effort=invocation.reasoning_effort,
     )
 
 
-def compare(wanted: ObservedSettings, contexts: Sequence[ObservedSettings]) -> Conformance:
-    """Holds every turn's settings against what was declared.
+def compare(
+    wanted: ObservedSettings,
+    contexts: Sequence[ObservedSettings],
+    same_model: Callable[[str, str], bool] = str.__eq__,
+) -> Conformance:
+    """Holds every turn's settings against what was declared; `same_model` is that of the runtime.
 
     `observed` is the last turn's, or that of the first turn that drifted: one turn with more rights than
     declared is enough, whatever the next one had.
     """
-    rounds = [_compare(wanted, context) for context in contexts] or [_compare(wanted, ObservedSettings())]
+    rounds = [_compare(wanted, one, same_model) for one in contexts or (ObservedSettings(),)]
     chosen = {name: _worst([getattr(one, name) for one in rounds]) for name in Conformance._fields}
     return Conformance(**chosen)
 
@@ -65,19 +66,24 @@ def _worst(fields: list[Conformity]) -> Conformity:
     return next((field for field in fields if field.verdict is Agreement.DRIFT), fields[-1])
 
 
-def _compare(wanted: ObservedSettings, seen: ObservedSettings) -> Conformance:
+def _compare(
+    wanted: ObservedSettings, seen: ObservedSettings, same_model: Callable[[str, str], bool]
+) -> Conformance:
     return Conformance(
-        model=_field(wanted.model, seen.model),
+        model=_field(wanted.model, seen.model, same_model),
         sandbox=_sandbox(wanted, seen),
         approval=_field(wanted.approval, seen.approval),
         effort=_field(wanted.effort, seen.effort),
     )
 
 
-def _field(wanted: str | None, seen: str | None) -> Conformity:
+def _field(
+    wanted: str | None, seen: str | None, is_same: Callable[[str, str], bool] = str.__eq__
+) -> Conformity:
     if seen is None:
         return Conformity(wanted)
-    return Conformity(wanted, seen, Agreement.OK if wanted in (None, seen) else Agreement.DRIFT)
+    is_ok = wanted is None or is_same(wanted, seen)
+    return Conformity(wanted, seen, Agreement.OK if is_ok else Agreement.DRIFT)
 
 
 def _sandbox(wanted: ObservedSettings, seen: ObservedSettings) -> Conformity:

@@ -67,6 +67,7 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
         last_message=_last_message(owner),
         any_event=seen.any_event,
         stderr_tail=tail(owner.run.stderr, start=manifest.attempts[-1].stderr_from),
+        status=seen.status,
     )
     outcome, reason = runtimes.get(owner.invocation.runtime).conclude(end)
     if rehearsal is not None and rehearsal.script is not None:
@@ -126,6 +127,7 @@ def judge(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> Jud
         checks_declared=len(owner.invocation.verify) if is_said_done else 0,
         findings=(*_found(owner, claim, seen, checks), *settings, *elsewhere, *_drifted(owner)),
         repeated=repeated(owner.manifest, observed, checks),
+        status=owner.progress.status,
     )
     judgement = _judged(owner, evidence, seen)
     return judgement.replace(is_touched=False) if is_given_up else judgement

@@ -16,6 +16,7 @@ from runner.processes import cgroup
 from runner.processes.proc import command_line, environment, find_process, is_alive
 from runner.processes.tree import Tree
 from runner.runtimes import PLAN
+from runner.runtimes.base import UsageScope
 from runner.state import fingerprints, spent
 from runner.state.authentic import own_invocation
 from runner.state.events import EventLog, complain
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from runner.model import Identity, Json, Reason, Usage
     from runner.processes.proc import Process
+    from runner.runtimes.base import Activity
     from runner.state.fingerprints import Known
 
 _MESSAGE_KEPT = 16 * 1024
@@ -154,8 +156,13 @@ class Owner:
         changes: dict[str, object] = {}
         if seen.thread_id is not None:
             changes["thread_id"] = self.cleaner().word(seen.thread_id)
-        if session.has_start or last.usage_before is not None or not self._resumes_another(last):
-            changes["usage"] = larger(larger(seen.usage, session.usage), last.usage)
+        told, counts_itself = seen.usage, self._runtime.usage_scope is UsageScope.ATTEMPT
+        if counts_itself and told is not None:
+            thread = changes.get("thread_id", last.thread_id)
+            told = spent.in_thread(told, self.manifest.attempts[:-1], thread)
+        is_known = session.has_start or last.usage_before is not None or counts_itself
+        if is_known or not self._resumes_another(last):
+            changes["usage"] = larger(larger(told, session.usage), last.usage)
             changes["usage_before"] = larger(session.before, last.usage_before)
         return last.replace(**changes)
 
@@ -165,7 +172,9 @@ class Owner:
 
     def conformance(self) -> Conformance:
         """What was declared against what the program says of every turn so far."""
-        return compare(declared(self.invocation), self.session.contexts)
+        runtime = self._runtime
+        wanted = declared(self.invocation, runtime.approval(self.invocation.sandbox.level))
+        return compare(wanted, self.session.contexts, runtime.same_model)
 
     def plan(self, *, is_over: bool = False) -> dict[str, Any] | None:
         """How far a plan is; None for a run that carries out none, and where its ledger cannot be read."""
@@ -178,7 +187,12 @@ class Owner:
 
     def _new_progress(self) -> Progress:
         start = self.manifest.attempts[-1].stdout_from if self.manifest.attempts else 0
-        return Progress(self.run.stdout, self._runtime, lambda one: self.limits.signals.note(one), start)
+        return Progress(self.run.stdout, self._runtime, self._hear, start)
+
+    def _hear(self, activity: Activity) -> None:
+        self.limits.signals.note(activity)
+        if activity.observed is not None:
+            self.session.take(activity.observed)
 
     # -- the process of the run --------------------------------------------------------------------
 

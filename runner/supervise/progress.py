@@ -13,7 +13,8 @@ import time
 
 from runner.disk.files import no_follow
 from runner.model import Usage
-from runner.runtimes.base import Activity, Kind, Runtime
+from runner.runtimes.base import ANSWERS, Activity, Kind, Runtime
+from runner.runtimes.reading import reader_of
 from runner.state.spent import larger
 from runner.supervise.line_reader import LineReader
 
@@ -38,7 +39,7 @@ class Progress(LineReader):
     ) -> None:
         super().__init__(path, start)
         self.start = start
-        self._runtime = runtime
+        self._read_line = None if runtime is None else reader_of(runtime)
         self._listener = listener
         self.any_event = False
         self.thread_id: str | None = None
@@ -50,13 +51,15 @@ class Progress(LineReader):
         """The last turn that has ended: its number, how it ended, and what was said."""
         self.failure: str | None = None
         self.last_error: str | None = None
+        self.status: int | None = None
+        """The HTTP status of the last error, until the model answers again."""
         self.tool_calls = 0
         """How many have ended."""
 
     def _record(self, record: dict[str, Any]) -> None:
         self.any_event = True
-        if self._runtime is not None:
-            for activity in self._runtime.parse(record):
+        if self._read_line is not None:
+            for activity in self._read_line(record):
                 self._note(activity)
                 if self._listener is not None:
                     self._listener(activity)
@@ -80,6 +83,8 @@ class Progress(LineReader):
             self.last_error = activity.text
         elif kind is Kind.TOOL_CALL:
             self.tool_calls += 1
+        if activity.status is not None or kind in ANSWERS:
+            self.status = activity.status
         if activity.usage is not None:
             self.usage = larger(activity.usage, self.usage)  # totals only grow
         if activity.text and kind not in (Kind.THREAD, Kind.USAGE, Kind.TURN_STARTED):

@@ -133,9 +133,13 @@ class Session(LineReader):
             if not is_ours:
                 self.before = _more(self.before, note.usage)
         if note.observed is not None and is_ours:
-            self.observed = note.observed
-            if note.observed not in self.contexts and len(self.contexts) < _MOST_CONTEXTS:
-                self.contexts = (*self.contexts, note.observed)
+            self.take(note.observed)
+
+    def take(self, observed: ObservedSettings) -> None:
+        """A turn of this run works with these, as the record says or the stream."""
+        self.observed = observed
+        if observed not in self.contexts and len(self.contexts) < _MOST_CONTEXTS:
+            self.contexts = (*self.contexts, observed)
 
 
 def _more(known: Usage | None, told: Usage) -> Usage:

@@ -6,11 +6,10 @@ Counts decide: the same event so many times in a row, so many lost connections i
 from __future__ import annotations
 
 from runner.model import Reason
-from runner.runtimes.base import Activity, Kind
+from runner.runtimes.base import ANSWERS, Activity, Kind
 from runner.runtimes.endings import first_line, is_about_access
 
 _SHOWN = 200
-_MOST_STARTED = 256
 _WAITS = "delegation."
 """Tools of our own server: waiting for a child or an answer repeats the same call with the same result."""
 
@@ -21,11 +20,6 @@ _NAMES = {
     Kind.MESSAGE: "message",
     Kind.ERROR: "error",
 }
-_WORK = (
-    *(Kind.MESSAGE, Kind.REASONING, Kind.COMMAND_STARTED, Kind.COMMAND, Kind.FILE_CHANGE),
-    *(Kind.TOOL_STARTED, Kind.TOOL_CALL, Kind.TURN_COMPLETED),
-)
-"""What only an answer of the model brings about."""
 
 
 class Signals:
@@ -37,8 +31,6 @@ class Signals:
         self._acts = _Row()
         self._messages = _Row()
         self._errors = _Row()
-        self._started: dict[str | None, int] = {}
-        """What began and has not ended: Kay does not say again at the end which command it was."""
         self.reconnects = 0
         """In a row: an answer of the model ends them."""
         self.reason: Reason | None = None
@@ -48,29 +40,21 @@ class Signals:
         """Takes in what the stream tells next."""
         if activity.reconnects:
             self.reconnects += 1
-            self._judge_reconnects(activity.text)
+            self._judge_reconnects(activity)
             return
-        if activity.kind in _WORK:
+        if activity.kind in ANSWERS:
             self.reconnects, self._errors = 0, _Row()
-        content = _content(activity, self._begin_of(activity))
+        content = _content(activity)
         row = self._row(activity, content)
         if row is not None:
             self._judge_repeats(activity, row.take(content))
-
-    def _begin_of(self, activity: Activity) -> int:
-        if activity.kind is Kind.COMMAND:
-            return self._started.pop(activity.item, 0)
-        if activity.kind is Kind.COMMAND_STARTED:
-            self._started[activity.item] = hash(activity.text)
-            if len(self._started) > _MOST_STARTED:
-                del self._started[next(iter(self._started))]
-        return 0
 
     def _row(self, activity: Activity, content: int) -> _Row | None:
         """Where it is counted; None: nowhere.
 
         What the agent says between two acts does not make them different, and acts that differ make what it
-        says between them no repetition. A change that was made is always something new.
+        says between them no repetition. A change that was made is always something new, and of what has no
+        name nobody knows whether it is the same.
         """
         kind = activity.kind
         if kind is Kind.MESSAGE:
@@ -82,7 +66,7 @@ class Signals:
         if kind is Kind.FILE_CHANGE and not activity.failed:
             self._acts, self._messages = _Row(), _Row()
             return None
-        if kind not in (Kind.COMMAND, Kind.TOOL_CALL, Kind.FILE_CHANGE):
+        if kind not in (Kind.COMMAND, Kind.TOOL_CALL, Kind.FILE_CHANGE) or not activity.text:
             return None
         if not self._acts.is_last(content):
             self._messages = _Row()
@@ -99,15 +83,15 @@ class Signals:
             _shown(activity.output) or None,
         )
 
-    def _judge_reconnects(self, text: str) -> None:
+    def _judge_reconnects(self, activity: Activity) -> None:
         """No fault of the task's: the codes are those of a program that gives up its model by itself."""
         most = self._most_reconnects
         if most is None or self.reconnects <= most or self.reason is not None:
             return
-        code = "auth_or_quota" if is_about_access(text) else "cli_failure"
+        code = "auth_or_quota" if is_about_access(activity.text, activity.status) else "cli_failure"
         self.reason = Reason(
             code,
-            f"lost its model {self.reconnects} times in a row: {_shown(text)}",
+            f"lost its model {self.reconnects} times in a row: {_shown(activity.text)}",
             "check network, proxy and provider, then start it again; "
             "`reconnects` in the limits of the task sets the number",
         )
@@ -129,9 +113,9 @@ class _Row:
         return self._times
 
 
-def _content(activity: Activity, began: int) -> int:
+def _content(activity: Activity) -> int:
     told = (activity.text, activity.arguments, activity.output, activity.exit_code, activity.failed)
-    return hash((activity.kind, began, *told))
+    return hash((activity.kind, *told))
 
 
 def _shown(text: str) -> str:

@@ -18,6 +18,7 @@ from runner.errors import RunnerError
 from runner.processes.proc import environment, find_process
 from runner.redact.redactor import Redactor
 from runner.runtimes.base import Activity, Kind
+from runner.runtimes.reading import reader_of
 from runner.state import fingerprints, questions
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
@@ -95,6 +96,7 @@ class Reader:
         self._withholds = withhold
         self._redactor = redactor(run, manifest)
         self._runtime = runtimes.get(manifest.runtime.name)
+        self._attempt, self._read = 0, reader_of(self._runtime)
         self._files = {path: _Tail(path) for path in (run.stdout, run.stderr)}
         self._clock = _Clock(run.timeline)
         self._begun: dict[str, float] = {}
@@ -138,7 +140,11 @@ class Reader:
 
     def _agent(self, final: bool) -> Iterator[tuple[float, LogLine]]:
         latest = self._started  # of a short run no time of its output is known
+        begins: list[int] = []
         for offset, raw in self._files[self._run.stdout].read(final):
+            begins = begins or self._begins()
+            if (attempt := sum(begin < offset for begin in begins)) != self._attempt:
+                self._attempt, self._read = attempt, reader_of(self._runtime)
             try:
                 record = json.loads(raw)
             except (ValueError, RecursionError):
@@ -148,11 +154,16 @@ class Reader:
             if not isinstance(record, dict):
                 yield latest, LogLine(stamp(at), "unread", self._text(_short(raw)))
                 continue
-            for activity in self._runtime.parse(record):
+            for activity in self._read(record):
                 duration = self._duration(activity, at)
                 if activity.kind not in _QUIET:
                     for line in self._done(activity, stamp(at), duration):
                         yield latest, line
+
+    def _begins(self) -> list[int]:
+        """Where in the output each attempt begins, which has a reader of its own."""
+        started = (e for e in read_events(self._run.events) if e.get("type") == "started")
+        return [begin if isinstance(begin := e.get("stdout_from"), int) else 0 for e in started] or [0]
 
     def _duration(self, activity: Activity, at: float | None) -> float | None:
         if activity.item is None or at is None:

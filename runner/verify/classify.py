@@ -88,14 +88,12 @@ def _unverified(e: Evidence) -> bool:
 
 
 def _rate_limited(e: Evidence) -> bool:
-    """Only for a while: a quota that is spent comes with the same status 429."""
-    text = _wish(e).message
     limited = _any(_wished("auth_or_quota"), _failed("auth_or_quota"))(e)
-    return limited and signs.shows(signs.RATE, text) and not signs.shows(signs.SPENT, text)
+    return limited and signs.is_limited(_wish(e).message, e.status)
 
 
 def _provider(e: Evidence) -> bool:
-    return _failed("cli_failure")(e) and signs.shows(signs.PROVIDER, e.reason.message)
+    return _failed("cli_failure")(e) and signs.is_providers(e.reason.message, e.status)
 
 
 def _any(*conditions: Condition) -> Condition:

@@ -54,6 +54,8 @@ class Evidence(Value):
     findings: tuple[Finding, ...] = ()
     repeated: int | None = None
     """The number of an attempt before it with the same change and the same failing check."""
+    status: int | None = None
+    """The HTTP status with which the model's service ended it, where the program told it as a number."""
 
     @property
     def concluded(self) -> bool:

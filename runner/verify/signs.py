@@ -67,6 +67,17 @@ def told_wait_s(text: str) -> float | None:
     return sum(known) if known else None
 
 
+def is_limited(text: str, status: int | None = None) -> bool:
+    """Whether the provider refuses for a while only: a quota that is spent comes with the same status 429."""
+    limited = shows(RATE, text) if status is None else status in (429, 529)
+    return limited and not shows(SPENT, text)
+
+
+def is_providers(text: str, status: int | None = None) -> bool:
+    """Whether the provider failed; a status says so before any wording."""
+    return shows(PROVIDER, text) if status is None else status in (408, 409, 425) or 500 <= status < 600
+
+
 def shows(pattern: str, *texts: str | None) -> bool:
     """Whether any of the texts has the sign."""
     return any(text is not None and re.search(pattern, text, re.MULTILINE) for text in texts)

@@ -107,7 +107,7 @@ def model_server() -> Iterator[int]:
 
 
 def activities(stdout: str) -> list[Activity]:
-    return [one for line in stdout.splitlines() for one in RUNTIME.parse(json.loads(line))]
+    return [one for line in stdout.splitlines() for one in RUNTIME.reader()(json.loads(line))]
 
 
 def ending(ran: subprocess.CompletedProcess[str]) -> tuple[Outcome, str, str]:

@@ -61,7 +61,7 @@ class Stage:
             text=True,
             timeout=BOUND_S,
         )
-        found = [one for line in ran.stdout.splitlines() for one in RUNTIME.parse(json.loads(line))]
+        found = [one for line in ran.stdout.splitlines() for one in RUNTIME.reader()(json.loads(line))]
         failed = [one for one in found if one.kind is Kind.TURN_FAILED]
         last = self.last.read_text() if self.last.exists() else None
         return found, End(

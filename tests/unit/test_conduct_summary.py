@@ -122,7 +122,7 @@ def test_the_way_on_is_a_command_that_can_be_typed(name: str, file: str) -> None
 
 def concluded(record: dict[str, Any], exit_code: int = 1) -> tuple[Outcome, Reason, str]:
     """What the supervisor makes of a last line, and the message of the run."""
-    said, turn = RUNTIME.parse(json.loads(json.dumps(record)))
+    said, turn = RUNTIME.reader()(json.loads(json.dumps(record)))
     end = End(exit_code, None, turn.kind, turn.text, said.text, True, "")
     outcome, reason = RUNTIME.conclude(end)
     return outcome, reason, said.text
@@ -147,7 +147,7 @@ def test_whatever_words_park_a_plan_its_reason_is_one_line(file: str, message: s
 def test_a_plan_that_is_done_is_a_success() -> None:
     one = run(PLAN.replace(steps=STEPS[:1]), 1).succeeded(1, changed=())
     end = ended(one, "work")
-    said, turn = RUNTIME.parse({"type": ENDED, **end.to_json()})
+    said, turn = RUNTIME.reader()({"type": ENDED, **end.to_json()})
     assert (said, turn) == (Activity(Kind.MESSAGE, end.text), Activity(Kind.TURN_COMPLETED))
     done = End(0, None, turn.kind, None, said.text, True, "")
     assert RUNTIME.conclude(done)[0] is Outcome.SUCCEEDED

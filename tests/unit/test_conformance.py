@@ -21,6 +21,21 @@ def test_what_is_as_declared_is_ok() -> None:
     assert drift(compare(WANTED, [WANTED])) is None
 
 
+def test_a_declared_alias_is_the_model_that_its_runtime_takes_it_for() -> None:
+    wanted, seen = WANTED.replace(model="opus"), WANTED.replace(model="claude-opus-4-8[1m]")
+    assert compare(wanted, [seen]).drifted == ("model",)
+    found = compare(wanted, [seen], lambda declared, observed: declared in observed)
+    assert found.model == Conformity("opus", "claude-opus-4-8[1m]", "ok")
+    other = compare(wanted, [seen.replace(model="haiku")], lambda declared, observed: declared in observed)
+    assert other.drifted == ("model",)
+
+
+@pytest.mark.parametrize(("word", "verdict"), [("dontAsk", "ok"), ("never", "drift"), (None, "ok")])
+def test_the_word_for_approvals_is_that_of_the_runtime(word: str | None, verdict: str) -> None:
+    wanted = declared(an_invocation(), word)
+    assert compare(wanted, [wanted.replace(approval="dontAsk")]).approval.verdict == verdict
+
+
 def test_what_nobody_saw_is_unverified_and_no_drift() -> None:
     nothing = compare(WANTED, [])
     assert nothing.to_json()["model"] == {"declared": "gpt-5", "observed": None, "verdict": "unverified"}
@@ -94,6 +109,6 @@ def test_the_last_turn_is_shown_where_none_drifts() -> None:
     ],
 )
 def test_what_an_invocation_declares(sandbox: Sandbox, level: str, network: bool, shown: str) -> None:
-    wanted = declared(an_invocation(sandbox=sandbox))
+    wanted = declared(an_invocation(sandbox=sandbox), "never")
     assert wanted == ObservedSettings("gpt-5", level, network, "never", "high")
     assert compare(wanted, [wanted]).sandbox == Conformity(shown, shown, "ok")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.telling import Telling
 
 from runner import runtimes
 from runner.runtimes.base import Kind
@@ -197,6 +198,19 @@ def test_the_tail_of_a_file_is_its_end(tmp_path: Path) -> None:
     path.write_bytes(b"a" * 5000 + "é".encode() + b"\xff")
     assert tail(str(path), 4) == "aé�"
     assert len(tail(str(path))) == 4095
+
+
+def test_a_status_lasts_until_the_model_answers(tmp_path: Path) -> None:
+    path = tmp_path / "stdout.jsonl"
+    retry = {"kind": "warning", "reconnects": True}
+    path.write_text("".join(json.dumps({**retry, "status": status}) + "\n" for status in (529, 503)))
+    progress = Progress(str(path), Telling())
+    progress.read()
+    assert progress.status == 503
+    with path.open("a") as file:
+        file.write('{"kind": "message", "text": "here I am"}\n')
+    progress.read()
+    assert progress.status is None
 
 
 @pytest.mark.parametrize(

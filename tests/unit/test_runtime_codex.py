@@ -303,7 +303,7 @@ TEXT = {"content": [{"type": "text", "text": "ok"}], "structured_content": None}
     ],
 )  # fmt: skip
 def test_each_line_tells_what_it_means(record: Any, activities: list[Activity]) -> None:
-    assert list(RUNTIME.parse(record)) == activities
+    assert list(RUNTIME.reader()(record)) == activities
 
 
 # endings
@@ -544,6 +544,6 @@ def test_a_refusal_without_a_time_is_one() -> None:
 @pytest.mark.parametrize("odd", [-5, 2**53, 10**23, 1.5, True, "7", None])
 def test_a_count_that_no_program_can_have_spent_is_not_known(odd: object) -> None:
     line = {"type": "turn.completed", "usage": {"input_tokens": 10, "output_tokens": odd}}
-    told = [one.usage for one in RUNTIME.parse(line) if one.kind is Kind.USAGE]
+    told = [one.usage for one in RUNTIME.reader()(line) if one.kind is Kind.USAGE]
     assert told == [Usage(input_tokens=10)]
-    assert not [one for one in RUNTIME.parse({**line, "usage": {"input_tokens": odd}}) if one.usage]
+    assert not [one for one in RUNTIME.reader()({**line, "usage": {"input_tokens": odd}}) if one.usage]

@@ -218,14 +218,14 @@ COUNTS = {"input_tokens": 5, "cached_input_tokens": 1, "output_tokens": 2}
     ],
 )  # fmt: skip
 def test_each_line_tells_what_it_means(message: Any, activities: list[Activity]) -> None:
-    assert list(RUNTIME.parse({"id": "0", "event_seq": 1, "msg": message})) == activities
+    assert list(RUNTIME.reader()({"id": "0", "event_seq": 1, "msg": message})) == activities
 
 
 @pytest.mark.parametrize(
     "record", [{"prompt": "STATUS: SUCCESS"}, {"workdir": "/repo", "model": "m", "sandbox": "s"}]
 )
 def test_the_echo_of_settings_and_prompt_is_no_activity(record: Any) -> None:
-    assert RUNTIME.parse(record) == ()
+    assert RUNTIME.reader()(record) == ()
 
 
 # endings
@@ -347,7 +347,7 @@ def test_nothing_that_bypasses_the_sandbox_is_ever_passed(runtime: Runtime) -> N
 
 @pytest.mark.parametrize("record", [None, [], "x", 1, {"type": []}, {"msg": []}, {"item": 1}])
 def test_what_is_no_event_tells_nothing(runtime: Runtime, record: Any) -> None:
-    assert runtime.parse(record) == ()
+    assert runtime.reader()(record) == ()
 
 
 def test_nobody_else_is_taken_for_this_program(runtime: Runtime) -> None:

@@ -23,21 +23,21 @@ LEFT = NO_END.replace(exit_code=1, turn=Kind.TURN_FAILED, failure="batches_left:
 
 def test_a_line_of_progress_is_told_as_it_is() -> None:
     text = "batch 1 of 2: U1 started\nas x"
-    assert RUNTIME.parse({"type": PROGRESS, "text": text}) == (Activity(Kind.PROGRESS, text),)
+    assert RUNTIME.reader()({"type": PROGRESS, "text": text}) == (Activity(Kind.PROGRESS, text),)
 
 
 def test_the_last_line_is_the_message_and_how_it_ended() -> None:
     line = {"type": ENDED, "code": "batches_left", "message": "left: U3", "hint": "go on", "text": "1 of 2"}
-    assert RUNTIME.parse(line) == (
+    assert RUNTIME.reader()(line) == (
         Activity(Kind.MESSAGE, "1 of 2"),
         Activity(Kind.TURN_FAILED, "batches_left: left: U3\ngo on"),
     )
-    assert RUNTIME.parse({**line, "code": "completed"})[1] == Activity(Kind.TURN_COMPLETED)
+    assert RUNTIME.reader()({**line, "code": "completed"})[1] == Activity(Kind.TURN_COMPLETED)
 
 
 @pytest.mark.parametrize("line", [{}, {"type": None}, {"type": "later"}, {"type": [PROGRESS]}, {"text": "x"}])
 def test_any_other_line_is_nothing(line: dict[str, Any]) -> None:
-    assert RUNTIME.parse(line) == ()
+    assert RUNTIME.reader()(line) == ()
 
 
 JSON = st.recursive(
@@ -50,7 +50,7 @@ KEYS = st.sampled_from(("type", "code", "message", "hint", "text"))
 
 @given(st.sampled_from((PROGRESS, ENDED, "x")), st.dictionaries(KEYS, JSON))
 def test_whatever_a_line_says_it_has_texts_and_an_end_that_is_no_success(kind: str, line: Any) -> None:
-    found = RUNTIME.parse({**line, "type": kind})
+    found = RUNTIME.reader()({**line, "type": kind})
     assert all(isinstance(one.text, str) for one in found)
     if kind == ENDED and line.get("code") != "completed":
         outcome, reason = RUNTIME.conclude(LEFT.replace(failure=found[-1].text))

@@ -98,7 +98,7 @@ def test_a_dotted_key_at_the_top_is_refused_since_no_table_could_hold_it() -> No
 @pytest.mark.parametrize("name", NAMES)
 @given(record=JSON)
 def test_no_json_makes_a_parser_raise(name: str, record: Any) -> None:
-    assert all(isinstance(activity, Activity) for activity in get(name).parse(record))
+    assert all(isinstance(activity, Activity) for activity in get(name).reader()(record))
 
 
 PAYLOADS = st.dictionaries(
@@ -236,14 +236,14 @@ def test_wrong_types_in_known_lines_of_codex_do_not_raise(
     kind: str, item: str, fields: dict[str, Any], more: dict[str, Any]
 ) -> None:
     record = {"type": kind, "item": {"type": item, **fields}, **more}
-    for activity in get("codex").parse(record):
+    for activity in get("codex").reader()(record):
         assert isinstance(activity.text, str)
         assert activity.exit_code is None or isinstance(activity.exit_code, int)
 
 
 @given(MESSAGES, st.dictionaries(KAY_FIELDS, JSON))
 def test_wrong_types_in_known_lines_of_kay_do_not_raise(kind: str, fields: dict[str, Any]) -> None:
-    for activity in get("kay").parse({"id": "0", "msg": {"type": kind, **fields}}):
+    for activity in get("kay").reader()({"id": "0", "msg": {"type": kind, **fields}}):
         assert isinstance(activity.text, str)
         assert isinstance(activity.output, str)
 
@@ -257,7 +257,7 @@ def test_a_record_of_any_depth_that_can_be_read_can_be_parsed(name: str, field: 
     for kind in ("command_execution", "mcp_tool_call", "error", "agent_message"):
         item = {"id": "x", "type": kind, field: deep}
         for record in ({"type": "item.completed", "item": item}, {"type": "error", field: deep}):
-            get(name).parse(record)
+            get(name).reader()(record)
 
 
 @pytest.mark.parametrize("text", ["01a1f828-a6fe-7db1-be08-71550d19d0b3", "t-1", "a.b_c:d"])

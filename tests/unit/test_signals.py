@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.telling import Telling
 
 from runner.runtimes import get
 from runner.runtimes.base import Activity, Kind
+from runner.runtimes.reading import reader_of
 from runner.supervise.signals import Signals
 
 CUT = "(stream disconnected before completion: stream closed before response.completed)"
@@ -35,7 +37,7 @@ def changed(path: str = "update a.py", failed: bool = False) -> Activity:
 
 def lost(n: int = 1, why: str = CUT) -> Activity:
     record = {"type": "error", "message": f"Reconnecting... {n}/5 {why}"}
-    (activity,) = get("codex").parse(record)
+    (activity,) = get("codex").reader()(record)
     return activity
 
 
@@ -129,23 +131,83 @@ def test_losing_the_model_over_a_spent_quota_is_told_as_that() -> None:
 
 def test_waiting_for_the_network_without_end_is_a_row_of_reconnects() -> None:
     waiting = {"type": "error", "message": "Reconnecting... waiting for network (Connection failed: x)"}
-    (activity,) = get("codex").parse(waiting)
+    (activity,) = get("codex").reader()(waiting)
     assert code([activity] * 3) == "cli_failure"
 
 
 def test_kay_that_retries_is_told_as_codex_is() -> None:
     record = {"id": "1", "msg": {"type": "error", "message": "stream error: cut; retrying 1/5"}}
-    assert code([*get("kay").parse(record)] * 3) == "cli_failure"
+    assert code([*get("kay").reader()(record)] * 3) == "cli_failure"
 
 
 def test_a_command_that_is_named_at_its_begin_only_is_known_by_that() -> None:
+    read = reader_of(get("kay"))
+
     def kay(n: int, command: str) -> list[Activity]:
         begin = {"type": "exec_command_begin", "call_id": f"c{n}", "command": ["bash", "-lc", command]}
         end = {"type": "exec_command_end", "call_id": f"c{n}", "exit_code": 0, "stdout": ""}
-        return [activity for msg in (begin, end) for activity in get("kay").parse({"id": "1", "msg": msg})]
+        return [activity for msg in (begin, end) for activity in read({"id": "1", "msg": msg})]
 
     assert code([activity for n in range(9) for activity in kay(n, f"touch {n}")]) is None
     assert code([activity for n in range(3) for activity in kay(n, "touch a")]) == "stalled"
+
+
+KNOWN_BY_ID = [
+    # begin, end: the end has nothing but the id of its call
+    (Kind.TOOL_STARTED, Kind.TOOL_CALL),
+    (Kind.COMMAND_STARTED, Kind.COMMAND),
+    (Kind.TOOL_STARTED, Kind.FILE_CHANGE),
+]
+
+
+def told(*activities: Activity) -> list[Activity]:
+    read = reader_of(Telling())
+    return [one for activity in activities for one in read(activity.to_json())]
+
+
+@pytest.mark.parametrize(("begin", "end"), KNOWN_BY_ID)
+@pytest.mark.parametrize("is_parallel", [False, True])
+def test_calls_that_differ_and_have_the_same_result_are_no_stall(
+    begin: Kind, end: Kind, is_parallel: bool
+) -> None:
+    def calls(arguments: str) -> list[Activity]:
+        begins = [Activity(begin, "Glob", f"c{n}", arguments=arguments.format(n)) for n in range(9)]
+        ends = [Activity(end, "", f"c{n}", output="No files found", failed=True) for n in range(9)]
+        pairs = [one for pair in zip(begins, ends, strict=True) for one in pair]
+        return told(*(begins + ends if is_parallel else pairs))
+
+    assert code(calls('{{"pattern": "{}"}}')) is None
+    assert code(calls('{{"pattern": "*"}}')) == "stalled"
+    assert calls("{{}}")[-1].text == "Glob"
+
+
+def test_who_waits_is_not_stalled_where_the_result_has_no_name() -> None:
+    poll = Activity(Kind.TOOL_STARTED, "delegation.delegate.status", "c1", arguments="{}")
+    answer = Activity(Kind.TOOL_CALL, "", "c1", output="running")
+    assert code(told(*[poll, answer] * 30)) is None
+
+
+def test_of_results_whose_call_nobody_saw_none_is_the_same_as_another() -> None:
+    assert code(told(*[Activity(Kind.TOOL_CALL, "", "c1", output="ok")] * 30)) is None
+
+
+def test_what_a_call_is_named_at_its_end_counts() -> None:
+    begin, end = Activity(Kind.TOOL_STARTED, "a", "c1"), Activity(Kind.TOOL_CALL, "b", "c1", arguments="[]")
+    assert told(begin, end)[1] == end
+
+
+def test_of_many_calls_that_never_end_the_oldest_are_forgotten() -> None:
+    begins = [Activity(Kind.TOOL_STARTED, "a", f"c{n}") for n in range(1000)]
+    ends = [Activity(Kind.TOOL_CALL, "", f"c{n}") for n in (0, 999)]
+    assert [one.text for one in told(*begins, *ends)[-2:]] == ["", "a"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(401, "auth_or_quota"), (429, "auth_or_quota"), (529, "cli_failure")]
+)
+def test_a_status_says_before_any_wording_why_the_model_was_lost(status: int, expected: str) -> None:
+    retry = Activity(Kind.WARNING, "rate limit? overloaded? not logged in?", reconnects=True, status=status)
+    assert code([retry] * 3) == expected
 
 
 def test_the_first_reason_stays() -> None:

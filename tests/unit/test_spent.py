@@ -12,7 +12,7 @@ from support.values import a_manifest, an_invocation
 from runner.model import Lineage, Usage
 from runner.state.lineage import as_child
 from runner.state.manifest import Attempt, Manifest
-from runner.state.spent import larger, of_attempts, tokens, tree_tokens
+from runner.state.spent import in_thread, larger, of_attempts, tokens, tree_tokens
 from runner.state.store import RunDir, new_run_id
 
 
@@ -80,6 +80,26 @@ def test_each_thread_counts_once_and_without_what_was_spent_in_it_before(
 ) -> None:
     spent = of_attempts(attempts)
     assert (None if spent is None else tokens(spent)) == count
+
+
+@pytest.mark.parametrize(
+    ("former", "count"),
+    [
+        ((), 137),
+        ((Attempt(1, thread_id="a", usage=Usage(137)),), 274),
+        ((Attempt(1, thread_id="a", usage=Usage(137)), Attempt(2, thread_id="a", usage=Usage(274))), 411),
+        ((Attempt(1, thread_id="b", usage=Usage(137)), Attempt(2, usage=Usage(10))), 137),
+        ((Attempt(1, thread_id="a"),), 137),
+    ],
+)
+def test_what_a_program_counts_for_itself_is_added_to_its_thread(
+    former: tuple[Attempt, ...], count: int
+) -> None:
+    assert in_thread(Usage(100, None, 37), former, "a").total == count
+
+
+def test_without_a_thread_nothing_is_added() -> None:
+    assert in_thread(Usage(5), (Attempt(1, usage=Usage(137)),), None) == Usage(5)
 
 
 def test_a_run_without_children_has_spent_what_it_has_spent(tmp_path: Path) -> None:

@@ -145,6 +145,27 @@ def test_a_verdict_that_is_read_again_stays_what_it_was() -> None:
         assert again.next == first.next
 
 
+@pytest.mark.parametrize(
+    ("code", "message", "status", "row"),
+    [
+        ("auth_or_quota", "no", 429, "rate_limited"),
+        ("auth_or_quota", "rate limit", 401, "no_access"),
+        ("auth_or_quota", "rate limit", 402, "no_access"),
+        ("auth_or_quota", "rate limit", None, "rate_limited"),
+        ("auth_or_quota", "you exceeded your current quota", 429, "no_access"),
+        ("cli_failure", "no", 529, "provider"),
+        ("cli_failure", "no", 503, "provider"),
+        ("cli_failure", "no", 408, "provider"),
+        ("cli_failure", "status 503", 400, "cli_failure"),
+        ("cli_failure", "status 503", None, "provider"),
+    ],
+)
+def test_a_status_says_before_any_wording_what_the_provider_did(
+    code: str, message: str, status: int | None, row: str
+) -> None:
+    assert classify(failed(code, message).replace(status=status)).row == row
+
+
 def test_the_codes_of_runtimes_are_never_renamed() -> None:
     for code in REASON_CODES:
         for outcome in (F, Outcome.LOST, Outcome.TIMED_OUT):
