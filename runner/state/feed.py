@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 
 from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole
@@ -148,8 +149,22 @@ class _Lock:
 
     def __init__(self, folder: str) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        self._fd = os.open(f"{folder}/.feed.lock", flags, 0o200)
+        path = f"{folder}/.feed.lock"
+        if _is_strange(path):
+            self._make_room(folder, path)
+        self._fd = os.open(path, flags, 0o200)
         os.fchmod(self._fd, 0o200)  # it may have come with the repository
+
+    @staticmethod
+    def _make_room(folder: str, path: str) -> None:
+        """Alone, as another writer may have put its lock there since."""
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_strange(path):
+                _set_aside(path)
+        finally:
+            os.close(fd)
 
     def __enter__(self) -> None:
         deadline = time.monotonic() + _WAITS_S
@@ -167,22 +182,35 @@ class _Lock:
         os.close(self._fd)
 
 
+def _is_strange(path: str) -> bool:
+    """Whether what is there was put there by none of us: no file, or one that has another name as well."""
+    found = os.lstat(path) if os.path.lexists(path) else None
+    return found is not None and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1)
+
+
+def _set_aside(path: str) -> None:
+    os.rename(path, f"{path}.broken-{time.time_ns()}")
+
+
 def _last(path: str, sign: Callable[[bytes], str], known: Json) -> int | None:
     """The `seq` of the last event, 0 without any; None where `known` stands there already. The file is made
     ready to be appended to.
     """
     try:
-        size = os.lstat(path).st_size
-        if os.path.islink(path):
-            raise NoFile(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        if size > _LARGEST:  # by half, so that not every event does this
-            _rewrite(path, sign, lambda _, end: end > size // 2)
+        found = os.lstat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise NoFile(errno.EINVAL, "is not a regular file", path)
+        if found.st_size > _LARGEST or found.st_nlink > 1 or found.st_mode & 0o077:
+            with open(path, "rb", opener=no_hole) as file:
+                ours = sum(len(line) for line in _lines(file) if _event(line, sign) is not None)
+            cut = ours // 2 if ours > _LARGEST else 0  # by half, so that not every event does this
+            _rewrite(path, sign, lambda _, end: end > cut)
         with open(path, "rb", opener=no_hole) as file:
             return _last_in(path, file, sign, known)
     except FileNotFoundError:
         return 0
     except NoFile:  # whatever it is, none of us has put it there
-        os.rename(path, f"{path}.broken-{time.time_ns()}")
+        _set_aside(path)
         return 0
 
 
@@ -217,13 +245,13 @@ def _append(path: str, line: bytes) -> None:
 
 
 def _rewrite(path: str, sign: Callable[[bytes], str], keeps: Callable[[Json, int], bool]) -> None:
-    """With the events that `keeps` wants, which gets the place of their end as well, and the last one."""
+    """With the events that `keeps` wants, which gets the bytes of events up to its end too, and the last."""
     end, last, draft = 0, b"", Draft(path)
     try:
         with open(path, "rb", opener=no_hole) as file:
             for line in _lines(file):
-                end += len(line)
                 if (event := _event(line, sign)) is not None:
+                    end += len(line)
                     last = b"" if keeps(event, end) else line
                     draft.write(b"" if last else line)
         draft.write(last)
