@@ -143,6 +143,7 @@ class RunDir:
         self.wake_fifo = f"{self.control}/wake"
         self.reserve = f"{self.control}/reserve"
         self.alone = f"{self.control}/alone"  # exists while a request for this run only is carried out
+        self.untold = f"{self.control}/untold"  # exists while the feed does not say that it has begun
         self.lock = f"{self.path}/run.lock"
 
     @property

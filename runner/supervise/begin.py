@@ -204,7 +204,8 @@ class _Launch:
             return self._ended(Outcome.FAILED, start_failure(error, invocation))
         from runner.supervise import news  # the agent works while this is imported
 
-        news.started(run, manifest)  # before the starter knows: who follows looks after it from now on
+        # Before the starter knows: who follows looks after it from now on.
+        news.started(run, manifest, is_new=True)
         return {"ok": run.run_id}
 
     def _prepared(self) -> tuple[Outcome, Reason] | None:

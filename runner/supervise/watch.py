@@ -121,6 +121,7 @@ class Watch:
         if (children, asked) != (owner.manifest.children, owner.manifest.questions_open):
             self._shown = ()  # who writes the manifest before the next refresh shows what is no more
         owner.manifest = owner.manifest.replace(children=children, questions_open=asked)
+        news.started(owner.run, owner.manifest)
         owner.tell_turn()
         told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
         shown = (*told, session.usage, session.contexts, children, asked)

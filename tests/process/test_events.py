@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -69,6 +70,25 @@ def test_the_end_of_a_run_whose_supervisor_was_killed_is_told_to_who_follows(rep
         kill(child)
         assert next_of(follower.stdout)["event"] == "started"
         assert next_of(follower.stdout)["status"] == "lost"
+
+
+def test_a_run_that_began_while_another_one_had_the_feed_is_told_and_so_is_its_end(repo: Repo) -> None:
+    repo.waiting_codex()
+    repo.task()
+    (repo.root / ".runs").mkdir(mode=0o700)
+    lock = os.open(repo.root / ".runs" / ".feed.lock", os.O_WRONLY | os.O_CREAT, 0o200)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with repo.process("events", "-f", "--since", "0", "--format", "json") as follower:
+        run = repo.start()
+        assert told(repo) == []
+        os.close(lock)
+        assert next_of(follower.stdout)["event"] == "started"
+        wait_until(lambda: not (run.folder / "control" / "untold").exists())
+        child = run.child()
+        run.kill_supervisor()
+        kill(child)
+        assert next_of(follower.stdout)["status"] == "lost"
+    assert [event for _, event, _ in told(repo)] == ["started", "ended"]
 
 
 def test_what_a_killed_owner_left_untold_is_told_once(repo: Repo) -> None:
