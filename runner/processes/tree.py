@@ -66,7 +66,7 @@ class Tree:
         self._is_spared: Callable[[Process], bool] = lambda process: False
 
     def spare(self, is_spared: Callable[[Process], bool]) -> None:
-        """What is no member from now on, although it is of this run."""
+        """What is no member from now on, with all below it, although it is of this run."""
         self._is_spared = is_spared
 
     def members(self) -> list[Process]:
@@ -76,6 +76,8 @@ class Tree:
         members: dict[int, Process] = {}
         for process in queue:
             if process.pid in members or process.pid == me or self._is_foreign(process):
+                continue
+            if self._is_spared(process):
                 continue
             members[process.pid] = process
             queue += below(process.pid)

@@ -6,8 +6,10 @@ disk refused or another one has the feed. Then it is told at the next tick, or b
 
 from __future__ import annotations
 
+import contextlib
 import os
 
+from runner.disk.files import create, withdraw
 from runner.errors import RunnerError
 from runner.model import Reason
 from runner.runtimes import PLAN
@@ -30,8 +32,17 @@ if TYPE_CHECKING:
 _CHARS = 500
 
 
-def started(run: RunDir, manifest: Manifest) -> None:
-    _tell(run, manifest, feed.STARTED, at=manifest.started_at)
+def started(run: RunDir, manifest: Manifest, *, is_new: bool = False) -> bool:
+    """That its agent has begun; later only where it could not be told then, as the feed may be cut."""
+    if not is_new and not os.path.lexists(run.untold):
+        return True
+    is_told = _tell(run, manifest, feed.STARTED, at=manifest.started_at)
+    if is_told:
+        withdraw(run.untold)
+    elif is_new:
+        with contextlib.suppress(OSError):
+            create(run.untold, b"")
+    return is_told
 
 
 def question(
@@ -68,6 +79,8 @@ def ended(run: RunDir, manifest: Manifest, notify: Callable[[Json], None] | None
     """That it is done, and what it left for a person to decide. Of one that never began its starter knows."""
     if manifest.started_at is None:
         return True
+    if not started(run, manifest):
+        return False
     is_told = _tell(run, manifest, feed.ENDED, notify, at=manifest.ended_at, reason=_short(manifest.reason))
     if (stop := manifest.plan_stop) is not None:
         is_told = _tell(run, manifest, feed.PARKED, notify, reason=_short(stop)) and is_told
@@ -92,30 +105,30 @@ def _above(manifest: Manifest) -> Manifest | None:
         return None
 
 
-def not_noticed(run: RunDir, event: Json, hook: str, message: str) -> None:
+def not_noticed(run: RunDir, event: Json, hook: str, message: str) -> bool:
     """That the user's own command, which was to tell him of an event, has failed. Of turns once in a run."""
     reason = _short(Reason("notice_failed", f"{hook}: {message}"))
-    manifest, question = run.read_manifest(), event["question"]
-    _tell(run, manifest, feed.NOTICE_FAILED, question=question, hook=hook, reason=reason)
+    return _tell(run, None, feed.NOTICE_FAILED, question=event["question"], hook=hook, reason=reason)
 
 
 def _tell(
     run: RunDir,
-    manifest: Manifest,
+    manifest: Manifest | None,
     event: str,
     notify: Callable[[Json], None] | None = None,
     *,
     at: str | None = None,
     **told: Any,
 ) -> bool:
-    parent = manifest.parent
-    about = {
-        "status": manifest.status,
-        "title": manifest.title and clean_terminal(manifest.title)[:_CHARS],
-        "parent": None if parent is None else parent.manifest_path,
-        "sessions": list(manifest.sessions),
-    }
     try:
+        manifest = run.read_manifest() if manifest is None else manifest
+        parent = manifest.parent
+        about = {
+            "status": manifest.status,
+            "title": manifest.title and clean_terminal(manifest.title)[:_CHARS],
+            "parent": None if parent is None else parent.manifest_path,
+            "sessions": list(manifest.sessions),
+        }
         made = feed.tell(run, event, at=at, **{**about, **told})
         if notify is not None and "seq" in made:  # else it was told before, and so was the user
             notify(made)

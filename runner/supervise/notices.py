@@ -6,6 +6,7 @@ believed: the event is read from the feed, and the command from the invocation o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 WITHIN_S = 10.0
 _POLL_S = 0.01
+_TRIES = 20  # to tell of a failure while another one has the feed
 _NAMES = ("HOME", "PATH", "SHELL", "USER", "LOGNAME", "LANG", "TZ")
 _PREFIXES = ("LC_", "XDG_", "SSL_CERT_", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS")
 _PROXIES = ("_PROXY", "_proxy")
@@ -47,17 +49,28 @@ def start(run: RunDir, event: Json) -> Identity:
 
 
 def main(folder: str, seq: int) -> None:
+    from runner.errors import RunnerError
     from runner.state import feed
     from runner.state.authentic import own_invocation
+    from runner.state.events import complain
     from runner.state.store import RunDir
     from runner.supervise import news
 
     run = RunDir.from_path(folder)
-    event = next(feed.FeedReader(run.repo, seq - 1).new())
-    hook = hook_of(event) if (event["seq"], event["run_id"]) == (seq, run.run_id) else None
-    argv = getattr(own_invocation(run).notify, hook) if hook else ()
-    if argv and (amiss := _failure(argv, {**event, "repo": run.repo})):
-        news.not_noticed(run, event, str(hook), amiss)
+    found = feed.FeedReader(run.repo, seq - 1).new()
+    event = next((one for one in found if (one["seq"], one["run_id"]) == (seq, run.run_id)), None)
+    if event is None or (hook := hook_of(event)) is None:
+        return complain(f"event {seq} is told by no notice: it is not in the feed any more")
+    try:
+        argv = getattr(own_invocation(run).notify, hook)
+        amiss = _failure(argv, {**event, "repo": run.repo}) if argv else None
+    except RunnerError as error:
+        amiss = error.message
+    if amiss:
+        any(news.not_noticed(run, event, hook, amiss) for _ in range(_TRIES))
+    with contextlib.suppress(ChildProcessError):
+        while True:  # what it has left goes on, and below us nobody takes it for the agent's
+            os.wait()
 
 
 def _failure(argv: tuple[str, ...], event: Json) -> str | None:
@@ -79,11 +92,10 @@ def _failure(argv: tuple[str, ...], event: Json) -> str | None:
         process = subprocess.Popen(argv, cwd="/", stdin=subprocess.PIPE, stdout=null, stderr=null, text=True)
         process.communicate(dumps(event) + "\n", timeout=WITHIN_S)
     except subprocess.TimeoutExpired:
+        _end_all()
         return f"`{argv[0]}` did not end within {WITHIN_S:g} s"
     except OSError as error:
         return f"`{argv[0]}`: {error.strerror}"
-    finally:
-        _end_all()
     return f"`{argv[0]}` exited with {process.returncode}" if process.returncode else None
 
 

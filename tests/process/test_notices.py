@@ -14,6 +14,8 @@ from support.repo import Repo, Run
 from support.terminal import Terminal
 from support.waiting import wait_until
 
+TURN = f"{said('one')}{FINISHED}"
+
 
 def failures(repo: Repo) -> list[str]:
     found = repo.json("events")["events"]
@@ -59,23 +61,40 @@ def test_the_end_is_told_with_the_event_in_a_clean_environment_and_of_roots_alon
 
 def test_what_waits_is_told_while_the_run_goes_on_and_is_no_part_of_it(repo: Repo) -> None:
     repo.waiting_codex()
+    leave = """setsid sh -c 'echo $$ > "$HOME/left"; exec sleep 300' & """
     command = 'cat > "$HOME/asked"; echo $$ > "$HOME/pid"; until [ -e "$HOME/enough" ]; do sleep 0.1; done'
-    run = repo.task().start(env=notify(repo, on_attention=command))
+    run = repo.task().start(env=notify(repo, on_attention=leave + command))
     repo.begun()
     name = run.asks("Which one?")
     event = told(repo, "asked")
     assert (event["event"], event["question"], event["prompt"]) == ("asked", name, "Which one?")
-    telling = repo.pid_in("pid")
+    telling, left = repo.pid_in("pid"), repo.pid_in("left")
     assert run.told("pause")["status"] == "paused"
-    assert telling.is_still_there() and not telling.is_stopped
+    assert not any(processes.look(one.pid).is_stopped for one in (telling, left))
     run.told("resume")
     ended = run.told("cancel")
     assert (ended["status"], ended["survivors"]) == ("cancelled", [])
-    assert telling.is_still_there(), "it is not the run's, and ends by itself"
+    assert telling.is_still_there() and left.is_still_there(), "they are not the run's"
     assert run.events("swept") == []
     (repo.home / "enough").touch()
     wait_until(lambda: not telling.is_still_there())
     assert failures(repo) == []
+    assert left.is_still_there(), "it ended in time, so what it has left goes on"
+    processes.kill(left)
+    wait_until(lambda: not processes.of_folder(repo.root))
+
+
+def test_what_a_command_has_left_behind_is_not_taken_for_the_agents(repo: Repo) -> None:
+    repo.waiting_codex(before=TURN)
+    command = """[ -e "$HOME/left" ] || setsid sh -c 'echo $$ > "$HOME/left"; exec sleep 300' &"""
+    run = repo.task().start(env=notify(repo, on_turn=command))
+    left = repo.pid_in("left")
+    repo.open_gate()
+    ended = run.wait()
+    assert (ended["status"], ended["survivors"], run.events("swept")) == ("succeeded", [], [])
+    assert left.is_still_there()
+    processes.kill(left)
+    wait_until(lambda: not processes.of_folder(repo.root))
 
 
 @pytest.mark.parametrize(
@@ -114,9 +133,6 @@ def test_who_follows_a_killed_owner_tells_the_end_by_the_command_of_the_start(re
     run.status()
     wait_until(lambda: not processes.of_folder(repo.root))
     assert not (repo.home / "other").exists()
-
-
-TURN = f"{said('one')}{FINISHED}"
 
 
 def test_a_turn_of_a_root_is_told_once_while_it_goes_on_whoever_owns_it(repo: Repo) -> None:
@@ -217,7 +233,6 @@ def test_what_an_agent_wrote_into_the_repository_is_not_executed_as_a_notice(rep
         [python, "-c", "import json, os; open(os.environ['HOME'] + '/said', 'w').close()"],
         [python, "-m", "tell"],
         ["make", "-s", "note"],
-        ["sh", "n.sh"],
     )
     for argv in ways:
         run = repo.start(env={"RUNNER_NOTIFY__ON_END": json.dumps(argv)})

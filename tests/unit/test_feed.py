@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,14 @@ def the_file(root: Path) -> Path:
     return root / ".runs" / ".feed.jsonl"
 
 
+@contextlib.contextmanager
+def held(root: Path) -> Iterator[None]:
+    """As by a writer that was stopped."""
+    with (root / ".runs" / ".feed.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def test_events_of_all_runs_are_numbered_and_lie_in_a_private_file(tmp_path: Path) -> None:
     for _ in range(3):
         tell(tmp_path)
@@ -82,6 +93,7 @@ def test_the_same_is_told_once_and_each_question_apart(tmp_path: Path) -> None:
 
 def test_writers_at_the_same_time_leave_no_gap_and_no_half(tmp_path: Path) -> None:
     a_run(tmp_path)
+    (tmp_path / ".runs" / ".feed.lock" / "x").mkdir(parents=True)  # which one of them moves away
     code = (
         "import sys; from runner.state import feed; from runner.state.store import RunDir, new_run_id\n"
         "for _ in range(25):\n"
@@ -176,12 +188,59 @@ def test_what_is_no_feed_holds_nobody_up(kind: str, tmp_path: Path) -> None:
         assert seqs(tmp_path) == [1]
 
 
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link", "link to nothing", "hard link", "socket"])
+@pytest.mark.parametrize("name", [".feed.lock", ".feed.jsonl"])
+def test_what_a_repository_brought_silences_and_redirects_nothing(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    run = a_run(tmp_path)
+    path, victim = tmp_path / ".runs" / name, tmp_path / "victim"
+    victim.write_text("mine")
+    victim.chmod(0o644)
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        (path / "x").mkdir(parents=True)
+    elif kind == "hard link":
+        os.link(victim, path)
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    else:
+        path.symlink_to(victim if kind == "link" else tmp_path / "nothing")
+    with ends_within(20):
+        for event in ("started", "ended"):
+            feed.tell(run, event)
+        clean(str(tmp_path), older_than_s=DAY, dry_run=False)
+    assert seqs(tmp_path) == [1, 2]
+    assert (victim.read_text(), victim.stat().st_mode & 0o777) == ("mine", 0o644)
+    assert not (tmp_path / "nothing").exists()
+    assert index.unreadable(str(tmp_path)) == [], "what was moved away counts as no task"
+
+
+def test_a_feed_that_came_with_a_repository_is_no_more_open_to_others_than_ours(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    the_file(tmp_path).write_text("{}\n")
+    the_file(tmp_path).chmod(0o644)
+    feed.tell(run, "started")
+    assert (seqs(tmp_path), the_file(tmp_path).stat().st_mode & 0o777) == ([1], 0o600)
+
+
+@pytest.mark.parametrize("garbage", [b"x" * 99 + b"\n", b"x" * 100], ids=["lines", "no line"])
+def test_what_is_not_signed_takes_the_place_of_no_event(garbage: bytes, tmp_path: Path) -> None:
+    reader = feed.FeedReader(str(tmp_path))
+    for _ in range(2):
+        tell(tmp_path)
+        with the_file(tmp_path).open("ab") as file:
+            file.write(garbage * 200_000)
+    tell(tmp_path)
+    assert [event["seq"] for event in reader.new()] == seqs(tmp_path) == [1, 2, 3]
+    assert the_file(tmp_path).stat().st_size < 10_000
+
+
 def test_a_lock_that_somebody_holds_is_waited_for_a_moment(tmp_path: Path) -> None:
     run = tell(tmp_path)
-    with (tmp_path / ".runs" / ".feed.lock").open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with ends_within(5), pytest.raises(BlockingIOError):
-            feed.tell(run, "ended")
+    with held(tmp_path), ends_within(5), pytest.raises(BlockingIOError):
+        feed.tell(run, "ended")
     feed.tell(run, "ended")
     assert seqs(tmp_path) == [1, 2]
 
@@ -293,6 +352,21 @@ def test_a_repository_without_a_feed_has_no_events(tmp_path: Path) -> None:
 
 def told(root: Path) -> list[tuple[str, str]]:
     return [(event["event"], event["status"]) for event in feed.FeedReader(str(root)).new()]
+
+
+def test_a_start_that_could_not_be_told_is_told_later_and_no_other_one(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    os.makedirs(run.control, exist_ok=True)
+    manifest = run.read_manifest()
+    assert news.started(run, manifest), "the feed may have told of it and been cut since"
+    assert told(tmp_path) == []
+    with held(tmp_path):
+        assert not news.started(run, manifest, is_new=True)
+        assert not news.started(run, manifest) and not news.ended(run, manifest)
+    assert news.ended(run, manifest) and news.started(run, manifest)
+    assert [event for event, _ in told(tmp_path)] == ["started", "ended"]
+    the_file(tmp_path).unlink()
+    assert news.started(run, manifest) and told(tmp_path) == []
 
 
 def test_an_end_is_told_with_its_reason_and_its_sessions(tmp_path: Path) -> None:
