@@ -88,7 +88,7 @@ def _fits(args: Namespace, event: Json) -> bool:
 
 
 def _tell_missed(number: int) -> None:
-    pen.note(f"{count(number, 'event')} are gone: `runner clean` has taken them out")
+    pen.note(f"{count(number, 'event')} are gone: `runner clean` or the limit of 16 MiB has taken them out")
 
 
 def _pause(seconds: float) -> None:

@@ -6,7 +6,9 @@ Every function returns the value in its own form, or raises ValueError with what
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
+from runner.config.trust import scripts_of
 from runner.model import Delegation, is_name
 from runner.text.commandline import words_of
 from runner.text.durations import WANTED, parse_duration
@@ -50,6 +52,8 @@ BRANCH_PATTERN = (
 )
 """What `git check-ref-format --branch` accepts, as far as a pattern can say it."""
 MESSAGE_PATTERN = r"^(?=[\s\S]*\S)([^{}\x00]|\{\{|\}\}|\{(" + "|".join(PLACEHOLDERS) + r")\})*$"
+_RELATIVE = re.compile(r"[\w.+@%][\w.+@%/-]*")
+"""A path below the current folder; no code, as an interpreter may get it in a word."""
 _NAME_WANTED = (
     "expected a name of 1 to 64 letters, digits, `.`, `_` or `-` that starts with a letter or "
     "digit and has no `..`"
@@ -124,6 +128,13 @@ def notice(value: Any) -> list[str]:
     words = [] if value == [] else command(None if isinstance(value, str) else value)
     if words and "/" in words[0] and words[0][0] != "/":
         raise ValueError("expected a name on PATH or an absolute path, as it is run in any repository")
+    scripts = {*scripts_of(words)}
+    for before, word in pairwise(words):
+        if before in ("-c", "-e"):  # what follows is code and what it gets
+            break
+        is_path = before[:1] != "-" or "/" in word or "." in word  # else it may be what an option means
+        if is_path and word in scripts and _RELATIVE.fullmatch(word):
+            raise ValueError(f"expected the absolute path of `{word}`, as the command starts in /")
     return words
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.ended import an_ended_run
 
 from runner.config import policy
 from runner.disk import programs
 from runner.errors import ConfigInvalid
 from runner.model import Notify, Policy
-from runner.supervise import notices
+from runner.state import feed
+from runner.state.store import RunDir
+from runner.supervise import news, notices
 
 
 @pytest.mark.parametrize(
@@ -93,3 +100,75 @@ def test_a_command_is_a_name_or_an_absolute_path_with_its_words(value: str, repo
     repo.write(TASK)
     with pytest.raises(ConfigInvalid):
         repo.load(sets=[f"notify.on_end={value}"])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sh", "n.sh"],
+        ["bash", "-eu", "./n.sh"],
+        ["/usr/bin/python3.12", "-I", "scripts/tell.py"],
+        ["env", "X=1", "timeout", "5", "bin/tell"],
+        ["nice", "sh", "../n"],
+    ],
+    ids=" ".join,
+)
+def test_a_script_has_its_whole_path_as_a_command_starts_in_the_root_folder(
+    argv: list[str], repo: Any
+) -> None:
+    repo.write(TASK)
+    with pytest.raises(ConfigInvalid, match=r"the absolute path of `.*n|tell`, as the command starts in /"):
+        repo.load(sets=[f"notify.on_end={json.dumps(argv)}"])
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["sh", "-c", "cd ~/tools && ./tell; cat > x/y"],
+        ["sh", "~/n.sh"],
+        ["bash", "-o", "pipefail", "/opt/n.sh", "some/word"],
+        ["python3", "-c", "print(open('x/y').read())"],
+        ["python3", "-c", "import sys", "a/b"],
+        ["python3", "-W", "ignore", "/opt/tell.py"],
+        ["python3", "-m", "tell"],
+        ["curl", "-d", "ended", "ntfy.sh/mine"],
+        ["env", "DISPLAY=:0", "notify-send", "a/b"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_code_a_word_or_a_whole_path_is_no_script_of_the_current_folder(
+    argv: list[str], repo: Any
+) -> None:
+    repo.write(TASK)
+    assert repo.load(sets=[f"notify.on_end={json.dumps(argv)}"]).notify.on_end == tuple(argv)
+
+
+def as_a_program(run: RunDir, seq: int) -> str:
+    argv = [sys.executable, "-I", "-S", notices.__file__, run.path, str(seq)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+    return done.stderr
+
+
+def test_a_record_that_somebody_else_wrote_executes_nothing_and_is_told(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    news.ended(run, run.read_manifest())
+    path = Path(run.invocation)
+    path.write_text(path.read_text().replace('"codex"', '"kay"'))
+    assert as_a_program(run, 1) == ""
+    *_, event = feed.FeedReader(str(tmp_path)).new()
+    assert (event["event"], event["hook"]) == ("notice_failed", "on_end")
+    assert event["reason"]["message"].startswith("on_end: ")
+
+
+@pytest.mark.parametrize("gone", ["the manifest", "the run", "the event"])
+def test_where_nobody_can_be_told_of_that_the_log_says_so_in_a_line(gone: str, tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    news.ended(run, run.read_manifest())
+    Path(run.invocation).write_text("{")
+    if gone == "the manifest":
+        Path(run.manifest).write_text("{")
+    elif gone == "the run":
+        shutil.rmtree(run.path)
+    said = as_a_program(run, 2 if gone == "the event" else 1)
+    assert len(said.splitlines()) == 1 and "Traceback" not in said
