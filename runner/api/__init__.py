@@ -6,6 +6,7 @@ runner imports costs the program nothing. An error of the command is a `RunnerEr
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -163,15 +164,22 @@ def _object(repo: str, *words: str, stdin: str | None = None) -> Json:
 
 def _answer(repo: str, words: list[str], stdin: str | None) -> Any:
     """The document that a command prints. What it exits with is in it as well."""
-    done = subprocess.run(
-        [*command(_MAIN, words[0]), "--format=json", *words[1:]],
-        cwd=repo,
-        input=stdin or "",
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*command(_MAIN, words[0]), "--format=json", *words[1:]],
+            cwd=repo,
+            input=stdin or "",
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
+    except ValueError as error:  # a NUL character, or half of a pair: no program can be told that
+        raise UsageError(f"no command can be given this: {error}") from None
+    except OSError as error:
+        if error.errno != errno.E2BIG:
+            raise
+        raise UsageError(f"a text is too long for `runner {words[0]}`") from None
     try:
         return _checked(json.loads(done.stdout))
     except ValueError:

@@ -30,7 +30,7 @@ def add_logs(parser: Parser) -> None:
         action="store_true",
         help="leave out the runs that this one has started, as the batches of a plan",
     )
-    parser.add_argument("--tail", type=int, metavar="N", help="start with the last N lines")
+    parser.add_argument("-n", "--tail", type=int, metavar="N", help="start with the last N lines")
     parser.add_argument(
         "--raw", action="store_true", help="also what could not be redacted, as a secret's value is not known"
     )

@@ -47,9 +47,9 @@ def _paged(text: str) -> bool:
     import subprocess
 
     home = os.environ.get("HOME", "")
-    former = signal.signal(
-        signal.SIGINT, lambda *_: None
-    )  # Ctrl-C is for the pager; a handler is not handed on
+    stops: list[int] = []
+    # Ctrl-C is for the pager; a handler is not handed on
+    former = signal.signal(signal.SIGINT, lambda number, _: stops.append(number))
     try:
         pager = subprocess.Popen(
             argv,
@@ -66,6 +66,9 @@ def _paged(text: str) -> bool:
         return False
     finally:
         signal.signal(signal.SIGINT, former)
+    if pager.returncode and not stops:
+        pen.note(f"the pager `{argv[0]}` ended with {pager.returncode}: here is the whole patch")
+        return False
     return True
 
 
@@ -86,4 +89,7 @@ def _pager() -> list[str] | None:
     program = programs.outside_work_trees(words[0], os.environ)
     if program is None and named is not None:
         pen.note(f"the pager `{words[0]}` is not on PATH outside of work trees, so it is not used")
-    return None if program is None else [program, *words[1:]]
+    if program is None:
+        return None
+    # a LESS of the user's may lack it, and would show colours as codes
+    return [program, *words[1:], *(["-R"] if os.path.basename(words[0]) == "less" else [])]

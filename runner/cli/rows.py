@@ -25,6 +25,8 @@ _NARROW, _MIDDLE, _WIDE = 40, 60, 76
 
 _PLAIN = (None, "completed")
 """Reasons that say no more than the status does."""
+_SKEW_S = 60.0
+"""A run that was made later than this from now has no age: the clock was set back, or its id is made up."""
 _LEAST = 8
 """Columns for words; fewer tell nothing."""
 
@@ -94,7 +96,8 @@ class _Numbers:
         except ValueError:
             return " " * 6  # nothing is known of that run
         size = _HOUR if seconds > 90_000 else _MINUTE if seconds > 3_700 else _SECOND
-        text = self._ages[created_at[:size]] = f"{about(seconds, 1):>4}  "
+        told = about(seconds, 1) if seconds > -_SKEW_S else "?"
+        text = self._ages[created_at[:size]] = f"{told:>4}  "
         return text
 
 

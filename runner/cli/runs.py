@@ -29,7 +29,7 @@ STATES = (*(phase for phase in Phase if phase is not Phase.DONE), *Outcome, FORE
 
 def add_list(parser: Parser) -> None:
     parser.add_argument("--task", metavar="ID", help="only the runs of this task")
-    parser.add_argument("--all", action="store_true", help="finished runs too")
+    parser.add_argument("-a", "--all", action="store_true", help="finished runs too")
     parser.add_argument(
         "--status",
         metavar="S",
@@ -40,7 +40,7 @@ def add_list(parser: Parser) -> None:
     parser.add_argument(
         "--since", type=age, metavar="D", help="only runs that began in this time, finished or not: 2h, 7d"
     )
-    parser.add_argument("--limit", type=_number, metavar="N", help="only the newest N, finished or not")
+    parser.add_argument("-n", "--limit", type=_number, metavar="N", help="only the newest N, finished or not")
     parser.examples(
         "runner list",
         "runner list --all --task fix-auth --json",
@@ -73,18 +73,36 @@ def run_list(args: Namespace) -> int:
         first = timestamp(time.time() - args.since)
         rows = [row for row in rows if row.created_at is None or row.created_at >= first]
     rows = rows if args.limit is None else rows[: args.limit]
-    _emit_rows(args, names, rows)
+    _emit_rows(args, names, rows, "no runs" if args.task is None else f"no runs of task `{args.task}`")
     for path, why in index.unreadable(root):
         if args.task in (None, os.path.basename(path)):
             hint = "its runs are not listed; `ls -ld` shows whose it is"
             pen.warn(f"cannot read {path}: {why} ({hint})")
     if args.format == "text" and not everything:
-        if waiting := look.undecided(root, rows):
+        of_it = "" if args.task is None else f" --task {args.task}"
+        if waiting := look.undecided(root, rows, args.task):
             words = count(waiting, "finished run")
-            pen.tell(f"({words} with a work tree to accept or discard: runner list --all)")
-        elif not rows and any(index.folders(root)):
-            pen.tell("(finished runs: runner list --all)")
+            pen.tell(f"({words} with a work tree to accept or discard: runner list --all{of_it})")
+        elif not rows and any(args.task in (None, task) for task, _ in runs):
+            pen.tell(f"(finished runs: runner list --all{of_it})")
+    if args.format == "text" and not rows and args.task is not None:
+        with_runs = {task for task, _ in index.folders(root)}
+        if args.task not in with_runs:
+            _tell_of_task(args.task, with_runs)
     return ExitStatus.OK
+
+
+def _tell_of_task(word: str, with_runs: set[str]) -> None:
+    """Whether there is such a task, which has no runs."""
+    from runner.text.words import nearest
+    from runner.usecases import names
+
+    declared = names.of("tasks", "", here(), os.environ, None)
+    if word in declared:
+        pen.tell("(it was not started yet)")
+        return
+    near = nearest(word, {*declared, *with_runs})
+    pen.tell(f"(there is no such task{f'; perhaps you meant `{near[0]}`' if near else ''})")
 
 
 def _no_state(word: str) -> UsageError:

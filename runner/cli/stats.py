@@ -88,6 +88,7 @@ def _notes(found: Stats) -> Iterator[str]:
         (found.rehearsals, "rehearsal"),
         (found.plans, "run of a plan"),
         (found.unreadable, "unreadable run"),
+        (found.foreign, "run whose records were not made here"),
     )
     if told := [
         count(number, what, what.replace("run", "runs", 1) if " " in what else "")

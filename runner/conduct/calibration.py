@@ -6,6 +6,7 @@ from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.model import Outcome
 from runner.plan.calibrate import Calibration, Sample, fit
 from runner.state import index
+from runner.state.authentic import why_foreign
 from runner.state.ledger import Status
 from runner.state.manifest import parse_timestamp
 from runner.state.store import RunDir
@@ -84,11 +85,14 @@ def _ledgers(root: str) -> Iterator[Ledger]:
 def _sample(root: str, run: Lineage, units: int) -> Sample | str:
     """What the run has used, or why it does not count."""
     try:
-        manifest = find.by_manifest_path(root, run.manifest_path).read_manifest()
+        found = find.by_manifest_path(root, run.manifest_path)
+        manifest = found.read_manifest()
     except RunNotFound:
         return "gone"
     except RunnerError:
         return "unreadable"
+    if why_foreign(found) is not None:
+        return "foreign"
     if manifest.rehearsal:
         return "rehearsal"
     if manifest.outcome is not Outcome.SUCCEEDED:

@@ -13,7 +13,7 @@ from runner.errors import Conflict, RunnerError, RunNotFound
 from runner.model import is_name
 from runner.state import index
 from runner.state.authentic import Why, why_foreign
-from runner.state.store import RUNS, RunDir, is_run_id
+from runner.state.store import RUNS, RunDir, is_run_id, new_run_id
 from runner.workspace.undecided import standing
 
 TYPE_CHECKING = False
@@ -64,7 +64,7 @@ def find(root: str, name: str) -> RunDir:
         if of_task is not None:
             return of_task
     fitting = [(task, run) for task, run in runs if name and _begins(run, name)]
-    if not fitting and len(name) >= index.SHORTEST:
+    if not fitting and not _is_short(name):
         fitting = [(task, run) for task, run in runs if name.lower() in run.lower()]
     if len(fitting) > 1:
         from runner.text.words import few  # only what goes wrong takes words
@@ -79,7 +79,15 @@ def find(root: str, name: str) -> RunDir:
 
 def _begins(run_id: str, part: str) -> bool:
     """Whether a run is called so in short: by the beginning of its id, or of the random part of that."""
-    return run_id.startswith(part) or (len(part) >= index.SHORTEST and run_id[20:].startswith(part))
+    tail = run_id[20:]
+    return run_id.startswith(part) or (len(part) >= index.SHORTEST and tail.startswith(part.lower()))
+
+
+def _is_short(name: str) -> bool:
+    """Whether it may be the short name of a run that is gone. Such a one is not to mean another run, in whose
+    time or in the middle of whose id it stands.
+    """
+    return len(name) < index.SHORTEST or (len(name) <= 8 and not name.lower().strip("0123456789abcdef"))
 
 
 def newest(root: str, word: str) -> RunDir:
@@ -106,10 +114,20 @@ def _newest(
         except RunnerError:
             continue  # it is being made or removed right now, or cannot be read
         foreign = why_foreign(run)
-        if foreign is None or foreign.why is Why.UNKNOWN:  # that may be one which is being made right now
+        if foreign is None or (foreign.why is Why.UNKNOWN and _may_be_ours(run)):
             return run
         theirs = theirs or run
     return theirs
+
+
+def _may_be_ours(run: RunDir) -> bool:
+    """Whether a run without records can be one that is made right now, or has lost them: one of the future is
+    made by whoever holds its lock, after the clock went back.
+    """
+    try:
+        return run.run_id <= new_run_id() or run.is_locked()
+    except RunnerError:
+        return False
 
 
 def _is_begun_by_hand(run: RunDir) -> bool:

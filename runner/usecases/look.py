@@ -309,10 +309,10 @@ def runs(root: str, *, task: str | None, everything: bool) -> list[RunRow]:
     return rows if task is None else [row for row in rows if row.task_id == task]
 
 
-def undecided(root: str, rows: Sequence[RunRow]) -> int:
-    """How many runs that are not among these, and so are done, have a work tree that stands."""
-    others = of_runs(os.environ) - {row.run_id for row in rows}
-    return sum(1 for run_id in others if index.folder_of(root, run_id) is not None)
+def undecided(root: str, rows: Sequence[RunRow], task: str | None = None) -> int:
+    """How many runs that are not among these, so are done, have a tree that stands; of a task, or of all."""
+    found = (index.folder_of(root, one) for one in of_runs(os.environ) - {row.run_id for row in rows})
+    return sum(run is not None and task in (None, run.task_id) for run in found)
 
 
 def foreign(run: RunDir) -> RunRow:

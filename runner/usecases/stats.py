@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from runner.errors import RunnerError
 from runner.model import Outcome, Usage
-from runner.state.authentic import FOREIGN
+from runner.state.authentic import FOREIGN, why_foreign
+from runner.state.committed import is_committed
 from runner.state.manifest import between, parse_timestamp
-from runner.state.store import RunDir
+from runner.state.store import RUNS, RunDir
 from runner.usecases import look
 from runner.value import StrEnum, Value
 
@@ -58,22 +59,29 @@ class Stats(Value):
     plans: int
     """Runs that carried a plan out; its batches count."""
     unreadable: int
+    foreign: int
+    """Runs whose records were not made here: nobody knows whether what they say was spent."""
 
 
 def stats(root: str, *, by: By, task: str | None = None, since: float | None = None) -> Stats:
     """Of the runs that are done, and began after `since` (seconds since the epoch)."""
-    left = {"rehearsals": 0, "plans": 0, "unreadable": 0}
+    left = {"rehearsals": 0, "plans": 0, "unreadable": 0, "foreign": 0}
+    is_named = is_committed(root, f"{root}/{RUNS}")
     counted: list[Manifest] = []
     for row in look.runs(root, task=None, everything=True):
-        if row.ended_at is None or (task is not None and row.task_id != task) or row.status == FOREIGN:
+        if row.ended_at is None or (task is not None and row.task_id != task):
             continue
         if since is not None and (row.created_at is None or parse_timestamp(row.created_at) < since):
             continue
         if row.rehearsal or row.plan:
             left["rehearsals" if row.rehearsal else "plans"] += 1
             continue
+        run = RunDir(root, row.task_id, row.run_id)
+        if row.status == FOREIGN or why_foreign(run, is_named=is_named) is not None:
+            left["foreign"] += 1
+            continue
         try:
-            counted.append(RunDir(root, row.task_id, row.run_id).read_manifest())
+            counted.append(run.read_manifest())
         except RunnerError:
             left["unreadable"] += 1
     groups: dict[str | None, list[Manifest]] = {}

@@ -51,6 +51,17 @@ def test_what_a_command_refuses_is_an_error_with_its_code(there: Repo) -> None:
     assert unknown.value.code == "task_not_found" and "work" in str(unknown.value.hint)
 
 
+@pytest.mark.parametrize(
+    "name", ["\0", "a\0b", "\ud800", "x" * (1 << 18)], ids=["NUL", "NUL inside", "half", "long"]
+)
+def test_what_no_program_can_be_told_is_a_wrong_use(name: str, there: Repo) -> None:
+    with pytest.raises(runner.RunnerError) as refused:
+        runner.find(name, repo=there.root)
+    with pytest.raises(runner.RunnerError) as start_refused:
+        runner.start(name, repo=there.root)
+    assert refused.value.code == start_refused.value.code == "usage"
+
+
 def test_a_wait_that_takes_too_long_is_given_up_and_the_run_cancelled_by_hand(there: Repo) -> None:
     there.codex("exec sleep 1000")
     run = runner.start("work", repo=there.root)

@@ -75,6 +75,14 @@ def test_a_repository_without_plans_has_nothing_to_measure(here: Path) -> None:
     assert calibration.measured(str(here)) == Measured((), {})
 
 
+def test_a_batch_whose_records_were_not_made_here_measures_nothing(here: Path) -> None:
+    batch = a_batch(here, 5_000)
+    a_plan_run(here, a_step(1, 3, batch))
+    path = Path(RunDir(str(here), batch.task_id, batch.run_id).invocation)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mac": "0" * 64}))
+    assert calibration.measured(str(here)) == Measured((), {"foreign": 1})
+
+
 def test_a_batch_that_did_not_succeed_or_was_said_to_be_done_does_not_count(here: Path) -> None:
     others = [status for status in Status if status is not Status.SUCCEEDED]
     a_plan_run(here, *(a_step(n, 1, a_batch(here, 5), status) for n, status in enumerate(others, 1)))

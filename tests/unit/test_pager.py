@@ -132,9 +132,28 @@ def test_no_pager_is_used_that_an_agent_may_have_written(way: str, show: Show, t
     assert not (tmp_path / "home" / "seen").exists()
 
 
-@pytest.mark.parametrize("body", ["exit 1", "head -n 1 > /dev/null", "exec < /dev/null; exit 0"])
+@pytest.mark.parametrize("body", ["head -n 1 > /dev/null", "exec < /dev/null; exit 0"])
 def test_a_pager_that_ends_early_does_no_harm(body: str, show: Show, tmp_path: Path) -> None:
     assert show(LONG * 100, PAGER=str(a_pager(tmp_path / "bin", body))).end() == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "how"), [("exit 1", "1"), ("cat > /dev/null; exit 3", "3"), ("kill $$", "-15")]
+)
+def test_of_a_pager_that_fails_the_patch_is_not_lost(body: str, how: str, show: Show, tmp_path: Path) -> None:
+    pager = a_pager(tmp_path / "bin", body)
+    note = f"note: the pager `{pager}` ended with {how}: here is the whole patch\n"
+    assert show(LONG, PAGER=str(pager), NO_COLOR="1").end() == note + LONG
+
+
+@pytest.mark.parametrize("env", [{}, {"LESS": "-i"}, {"PAGER": "less -S", "LESS": ""}], ids=str)
+def test_less_shows_colours_whatever_options_the_user_gives_it(
+    env: dict[str, str], show: Show, tmp_path: Path
+) -> None:
+    a_pager(tmp_path / "bin").rename(tmp_path / "bin" / "less")
+    show(LONG, PATH=f"{tmp_path}/bin:/usr/bin:/bin", **env).end()
+    *options, _, less, _ = (tmp_path / "home" / "told").read_text().split("|")
+    assert options[-1] == "-R" and less == env.get("LESS", "FRX")
 
 
 @pytest.mark.parametrize("named", ["no-such-pager", "un'closed", "{bad}"])

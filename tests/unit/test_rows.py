@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.ended import an_ended_run
+from support.ended import a_worktree, an_ended_run, commit
 from support.values import a_manifest, an_invocation
 
 from runner.cli.app import ALIASES, COMMANDS, arguments, main
@@ -62,6 +63,12 @@ def test_a_row_says_what_a_person_looks_for() -> None:
     assert lines[2].endswith("to accept or discard; pytest said no")
     assert lines[3].split() == ["cccc", "hello", "lost", "lost"]
     assert rows_text([], {}) == "no runs"
+
+
+@pytest.mark.parametrize(("ago", "age"), [(7260, "2h"), (0.5, "0s"), (-30, "0s"), (-7200, "?")])
+def test_a_run_of_the_future_has_no_age(ago: float, age: str) -> None:
+    _, line = shown(a_row(created_at=timestamp(time.time() - ago)))
+    assert line.split()[3] == age
 
 
 def test_children_stand_below_their_parent_the_oldest_first() -> None:
@@ -220,8 +227,17 @@ def test_what_a_run_is_called_in_short_finds_it(tmp_path: Path) -> None:
     assert find.find(str(tmp_path), "101502438").run_id == runs[2].run_id, "any part that is unique"
     with pytest.raises(Conflict, match="fits 2 runs"):
         find.find(str(tmp_path), "aaaa")
+    assert find.find(str(tmp_path), "BEEF00").run_id == runs[3].run_id
     with pytest.raises(RunNotFound):
         find.find(str(tmp_path), "fff")
+
+
+@pytest.mark.parametrize("gone", ["1015", "0443", "5044", "0151", "1d5c", "D5C"])
+def test_the_short_name_of_a_removed_run_does_not_come_to_mean_another(gone: str, tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, run_id=FIRST)
+    assert find.find(str(tmp_path), "20T1").run_id == run.run_id, "no random part has a T"
+    with pytest.raises(RunNotFound):
+        find.find(str(tmp_path), gone)
 
 
 def test_a_word_means_the_newest_run_of_a_kind(tmp_path: Path) -> None:
@@ -254,6 +270,20 @@ def test_a_run_of_somebody_else_is_meant_only_where_none_is_ours(tmp_path: Path)
     assert {find.find(root, word).run_id for word in words} == {theirs.run_id}
 
 
+def test_an_empty_folder_with_an_id_of_the_future_is_meant_only_while_somebody_makes_it(
+    tmp_path: Path,
+) -> None:
+    root, ours = str(tmp_path), an_ended_run(tmp_path)
+    lock = RunDir(root, "work", "20991231T101504438Z-00000000").create()
+    words = ("@latest", "work")
+    assert {find.find(root, word).run_id[:4] for word in words} == {"2099"}, "the clock went back"
+    os.close(lock)
+    assert {find.find(root, word).run_id for word in words} == {ours.run_id}
+    shutil.rmtree(RunDir(root, "work", "20991231T101504438Z-00000000").path)
+    Path(root, ".runs/work/cli/20991231T101504438Z-00000001").mkdir()
+    assert {find.find(root, word).run_id for word in words} == {ours.run_id}
+
+
 # -- the verb ------------------------------------------------------------------------------------------------
 
 
@@ -279,9 +309,33 @@ def test_list_takes_what_it_is_asked_for(
     assert listed("--status", "rejected") == [bad.run_id]
     assert listed("--since", "2d") == [good.run_id, bad.run_id]
     assert listed("--limit", "1") == [good.run_id] and listed("--limit", "0") == []
+    assert listed("-n", "1") == listed("-an1") == [good.run_id] and len(listed("-a")) == 3, (
+        "as with ps and ls"
+    )
     assert listed("--all", "--task", "other") == [good.run_id]
     assert main(["list", "--status", "rejekted"]) == 2
     assert "perhaps you meant `rejected`" in capsys.readouterr().err
+
+
+def test_a_task_without_runs_is_told_from_one_that_there_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    Path("delegate.toml").write_text("schema_version = 1\n[tasks.fresh]\nprompt = 'x'\n")
+    waiting, _ = an_ended_run(tmp_path), an_ended_run(tmp_path, task="other")
+    a_worktree(waiting, commit(tmp_path, a_txt="a"))
+    for task, words in {
+        "fresh": "(it was not started yet)",
+        "frehs": "(there is no such task; perhaps you meant `fresh`)",
+        "wrok": "(there is no such task; perhaps you meant `work`)",
+        "zzz": "(there is no such task)",
+        "other": "(finished runs: runner list --all --task other)",
+        "work": "(1 finished run with a work tree to accept or discard: runner list --all --task work)",
+    }.items():
+        assert main(["list", "--task", task]) == 0
+        assert capsys.readouterr() == (f"no runs of task `{task}`\n", f"{words}\n"), task
+    assert main(["list", "--all", "--task", "zzz", "--json"]) == 0 and capsys.readouterr() == ("[]\n", "")
 
 
 @pytest.mark.parametrize("words", [["--limit", "-1"], ["--limit", "x"], ["--since", "5"], ["--limit", "²"]])

@@ -82,6 +82,22 @@ def test_rehearsals_and_plans_are_left_out_and_said(
     ]
 
 
+@pytest.mark.parametrize("how", ["unsigned", "of another place", "nothing"])
+def test_what_was_not_recorded_here_is_not_counted_as_spent(how: str, tmp_path: Path) -> None:
+    a_run(tmp_path, price=PRICE)
+    forged = an_ended_run(tmp_path, run_id="20260101T101504438Z-00000000", usage=Usage(10**12, 0, 1, 0))
+    data = json.loads(Path(forged.invocation).read_text())
+    if how == "unsigned":
+        Path(forged.invocation).write_text(json.dumps({key: data[key] for key in data if key != "mac"}))
+    elif how == "nothing":
+        Path(forged.invocation).unlink()
+    else:
+        Path(forged.invocation).write_text(json.dumps({**data, "mac": "0" * 64}))
+    for _ in ("as it is read", "as it is remembered"):
+        found = stats(str(tmp_path), by=By.TASK)
+        assert (found.foreign, found.total.runs, found.total.input_tokens) == (1, 1, 1_000_000)
+
+
 def test_a_day_a_model_and_a_task_choose_the_rows(tmp_path: Path) -> None:
     a_run(tmp_path, model="m-1")
     a_run(tmp_path, task="other", created_at="2026-11-21T00:00:00.000Z")
