@@ -122,6 +122,10 @@ class Screen:
         while not self._read(None):
             continue
         typed, self._typed = self._typed, ""
+        if len(typed) >= _MOST:
+            raise UsageError(
+                "the terminal has cut that line: `runner answer RUN QUESTION -` takes a longer one"
+            )
         try:
             return typed.encode("latin-1").decode().strip("\x04")
         except UnicodeDecodeError:

@@ -179,13 +179,15 @@ def _answer(run: RunDir, screen: Screen) -> str:
     if not questions:
         return "it has no open question"
     text = ""
-    with screen.aside(for_lines=True), contextlib.suppress(KeyboardInterrupt):
-        pen.say(questions_text(questions[:1]))
-        screen.forget()
-        pen.say("answer (an empty line leaves it open): ", end="", flush=True)
-        text = screen.line().strip()
-    screen.settle()
-    if not text:
-        return "not answered"
-    control.answer(run, questions[0].id, text, actor="user")
+    try:
+        with screen.aside(for_lines=True), contextlib.suppress(KeyboardInterrupt):
+            pen.say(questions_text(questions[:1]))
+            screen.forget()
+            pen.say("answer (an empty line leaves it open): ", end="", flush=True)
+            text = screen.line().strip()
+        if not text:
+            return "not answered"
+        control.answer(run, questions[0].id, text, actor="user")
+    finally:
+        screen.settle()  # after the answer, which nothing that is typed or sent now takes back
     return f"{questions[0].id} answered"

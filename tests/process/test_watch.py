@@ -128,3 +128,27 @@ def test_what_is_pasted_behind_an_answer_answers_no_other_question(work: Repo, t
     assert not (run.folder / "questions" / f"{second}.closed.json").exists()
     assert terminal.type(b"q") == 0
     run.told("cancel")
+
+
+def test_what_is_typed_behind_an_answer_neither_holds_it_up_nor_counts(
+    work: Repo, terminal: Terminal
+) -> None:
+    run = work.start()
+    first, second = run.asks("What?"), run.asks("Delete the database?")
+    terminal.shows("2 questions")
+    for line, told in ((b"\xff\n", "not valid UTF-8"), (b"x" * 5000 + b"\n", "has cut that line")):
+        terminal.press(b"a", shows="leaves it open): ")
+        terminal.press(line + b"a\nyes\n", shows=told)
+    terminal.press(b"a", shows="leaves it open): ")
+    terminal.press(b"do this\n", shows="do this")
+
+    def is_answered() -> bool:
+        terminal.press(b"j", shows="")
+        return (run.folder / "questions" / f"{first}.closed.json").exists()
+
+    wait_until(is_answered, within=10, what="the answer, while keys come")
+    terminal.shows(f"{first} answered")
+    assert run.question(f"{first}.closed")["answer"] == "do this"
+    assert not (run.folder / "questions" / f"{second}.closed.json").exists()
+    assert terminal.type(b"q") == 0
+    run.told("cancel")
