@@ -29,8 +29,8 @@ DEFAULT_ENV = (
     *("HOME", "PATH", "SHELL", "USER", "LOGNAME", "TERM", "LANG", "LC_*", "TZ", "TMPDIR"),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
-    *("SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE", "NODE_EXTRA_CA_CERTS"),
-    *("CODEX_HOME", "KAY_HOME"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"),
+    *(name for names in runtimes.NAMES.values() for name in names),
 )
 """Names (`*` at the end is a prefix) that every child gets if they are set. No keys: `env` names those."""
 
@@ -77,6 +77,8 @@ class Found(Value):
     rehearsal: Rehearsal | None = None
     overrides: tuple[str, ...] = ()
     """What makes the program talk to the rehearsal."""
+    schema_text: str | None = None
+    """The schema of a result, for a runtime that wants it as a text."""
     watched: Mapping[str, str] = {}
     program_stamp: tuple[str, ...] = ()
     started: Mapping[str, str] = {}
@@ -140,8 +142,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
 
 def names_for(settings: RuntimeSettings, names: Sequence[str]) -> tuple[str, ...]:
     """Those of these variables that a child may have: an agent, and its checks."""
-    own = runtimes.get(settings.name).env_names
-    return _allowed(names, (*DEFAULT_ENV, *own, *settings.env))
+    return _allowed(names, (*DEFAULT_ENV, *settings.env))
 
 
 def digest_of(prompt: str) -> str:
@@ -210,12 +211,13 @@ def _commands(
         skills=choice.config.delegation.skills,
         overrides=found.overrides,
         mcp=delegation.server(own, found.server_argv, manifest, env_names, found.server_env),
-        output_schema=schema if contract == "final" else None,
         fence=found.fence,
         plain_shell=bool(found.login_shell_loses),
     )
+    wants_schema = {"output_schema": schema, "output_schema_text": found.schema_text}
+    closing = asked.replace(resume_thread=THREAD, **wants_schema)
+    asked = asked.replace(**wants_schema) if contract == "final" else asked
     resumed = asked.replace(resume_thread=THREAD)
-    closing = resumed.replace(output_schema=schema)
     first = asked if found.again is None else asked.replace(resume_thread=found.again.thread_id)
     return {
         "argv": runtime.command(first),

@@ -8,6 +8,7 @@ from runner.errors import ConfigInvalid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import cast
 
     from runner.runtimes import codex, kay
@@ -20,7 +21,13 @@ else:
         return value
 
 
-NAMES = ("codex", "kay")
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "codex": ("CODEX_HOME", "CODEX_CA_CERTIFICATE"),
+    "kay": ("KAY_HOME",),
+}
+"""Each runtime, and the variables that its program needs besides the usual ones, such as its home. Every
+child gets all of them: it may start a run of another runtime.
+"""
 PLAN = "plan"
 """Our own conductor, the program of a plan's run. No task can name it."""
 

@@ -153,6 +153,8 @@ class CommandRequest(Value):
     resume_thread: str | None = None
     output_schema: str | None = None
     """File with the JSON Schema that the last message has to satisfy."""
+    output_schema_text: str | None = None
+    """Its content, where the runtime wants that: see `schema_is_text`."""
     fence: Fence = Fence()
     plain_shell: bool = False
     """The commands of the agent get no login shell."""
@@ -249,8 +251,16 @@ class Runtime(Protocol):
     """The key of its settings that says whether commands get a login shell; None where none does."""
     usage_scope: UsageScope = UsageScope.THREAD
     """What `Activity.usage` counts."""
-    env_names: tuple[str, ...] = ()
-    """Names besides the default environment that the program itself needs (its home, ...)."""
+    help_args: tuple[str, ...] = ("exec", "--help")
+    """What makes the program list the options that `command` may use."""
+    schema_is_text: bool = False
+    """Whether the program wants the schema of its last message as a text, and not as a file."""
+    provider_key: str | None = None
+    """The key of its settings that names the provider, at the top of `own_config`."""
+    login_keys: tuple[str, ...] = ()
+    """Further keys of its settings, at any place, with which the login may be elsewhere or of no use."""
+    machine_config: str | None = None
+    """Its settings for everybody on the machine."""
 
     def identify(self, version_output: str) -> str | None:
         """The version if this output of `--version` is really this program's, else None."""

@@ -10,16 +10,10 @@ from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
-from runner.runtimes.arguments import (
-    DECLARED,
-    SANDBOX_HINT,
-    TEMPS,
-    Arguments,
-    refuse_impossible,
-    refuse_owned,
-)
+from runner.runtimes.arguments import refuse_impossible, refuse_owned
 from runner.runtimes.base import CommandRequest, End, Fence, Refusal, Runtime, SessionNote
 from runner.runtimes.jsonvalues import table
+from runner.runtimes.lineage import DECLARED, SANDBOX_HINT, TEMPS, ExecArguments
 from runner.runtimes.overrides import assignment, flatten, mentions
 
 TYPE_CHECKING = False
@@ -61,7 +55,9 @@ class Codex(Runtime):
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     confines = True
     shell_key = "allow_login_shell"
-    env_names = ("CODEX_HOME",)
+    provider_key = "model_provider"
+    login_keys = ("cli_auth_credentials_store",)
+    machine_config = "/etc/codex/config.toml"
     # No `prepare_prompt`: `codex exec -` takes any text, a leading `/` or `-` has no meaning on stdin. No
     # `stored_key`: a provider's key is in the environment only; `codex login status` answers for the login.
 
@@ -81,7 +77,7 @@ class Codex(Runtime):
         sandbox, model, config = request.sandbox, request.model, request.settings.config
         refuse_owned(self.name, config, OWNED)
         refuse_impossible(sandbox, "Codex")
-        args = Arguments(request.program, "codex-cli")
+        args = ExecArguments(request.program, "codex-cli")
         args.option("--json", flag=True)
         args.option("--skip-git-repo-check", flag=True)
         if request.settings.isolated:
@@ -121,7 +117,7 @@ class Codex(Runtime):
         # No `-o`: the last message is whole in the stream. Codex writes that file outside its sandbox, and
         # the folder lies in the workspace, where a child could put a link to any file of the user in its
         # place.
-        return args.done(request.resume_thread)
+        return args.ended(request.resume_thread)
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
         declared = _declared_provider(settings, model) or settings.config.get("model_provider")
@@ -216,7 +212,7 @@ def _without_its_config(folder: str) -> str:
     return "".join(char if char.isascii() else f"\\U{ord(char):08x}" for char in text)
 
 
-def _isolate(args: Arguments, server: McpServer | None) -> None:
+def _isolate(args: ExecArguments, server: McpServer | None) -> None:
     """Leaves out the user's own settings, and the hooks that stand beside them or in plugins. Measured on
     0.163.0: the login stays.
     """

@@ -151,7 +151,8 @@ class _Exam:
             except RunnerError as error:
                 message = f"{use.task}: {error.message}"
                 return self._check("flags", Fitness.FAIL, message, error.hint)
-        return self._check("flags", Fitness.OK, "`exec --help` lists every required option")
+        question = " ".join(self._runtime.help_args)
+        return self._check("flags", Fitness.OK, f"`{question}` lists every required option")
 
     def login(self, program: Program) -> Examined:
         own_login = False
@@ -193,7 +194,7 @@ class _Exam:
             return self._check("sandbox", Fitness.UNKNOWN, said)
         try:
             with scratch(self._env) as folder:
-                said_by = ask(argv, self._env, SANDBOX_S, self._deadline, folder)
+                said_by = self._ask(argv, SANDBOX_S, folder)
         except RunnerError as error:
             return self._check("sandbox", Fitness.UNKNOWN, f"no folder to test it in: {error.message}")
         if said_by.exit_code == 2:
@@ -245,12 +246,12 @@ class _Exam:
         makes no difference to a sandbox that refuses what may be changed.
         """
         if links is None:
-            return ask(argv, self._env, SANDBOX_S, self._deadline, self._root)
+            return self._ask(argv, SANDBOX_S, self._root)
         try:
             with scratch(self._env) as folder:
                 for name in links:
                     os.symlink("nowhere", f"{folder}/{name}")
-                return ask(argv, self._env, SANDBOX_S, self._deadline, folder)
+                return self._ask(argv, SANDBOX_S, folder)
         except RunnerError as error:
             return Ran(None, "", "", f"cannot be tried: {error.message}")
 
@@ -283,7 +284,7 @@ class _Exam:
         argv = self._runtime.login_check(program)
         if argv is None:
             return self._check("login", Fitness.UNKNOWN, "this program has no such check; a run shows it")
-        said = ask(argv, self._env, LOGIN_S, self._deadline)
+        said = self._ask(argv, LOGIN_S)
         if said.exit_code == 0:
             return self._check("login", Fitness.OK, "logged in")
         if said.why is not None:
@@ -299,9 +300,9 @@ class _Exam:
         return self._check("login", Fitness.FAIL, "not logged in", repair)
 
     def _own_provider(self) -> bool:
-        path = self._runtime.own_config(self._env)
+        path, key = self._runtime.own_config(self._env), self._runtime.provider_key
         try:
-            return path is not None and "model_provider" in tomllib.loads(_text(path))
+            return path is not None and key in tomllib.loads(_text(path))
         except (OSError, ValueError):
             return False
 
@@ -332,6 +333,13 @@ class _Exam:
             return False
         return any(_follow(data, way) for way in stored.ways)
 
+    def _ask(self, argv: Sequence[str], limit: float, cwd: str = "/") -> Ran:
+        seconds = min(limit, self._deadline - monotonic())
+        if seconds <= 0:
+            return Ran(None, "", "", "skipped: other checks took too long")
+        env = probe.minimal_env(self._env, self._runtime.name)
+        return run(argv, env, seconds=round(seconds, 1), cwd=cwd)
+
     def _check(self, part: str, verdict: Fitness, message: str, repair: str | None = None) -> Examined:
         return Examined(f"{self._runtime.name}.{part}", verdict, message, repair)
 
@@ -344,10 +352,3 @@ def _follow(data: object, way: Sequence[str]) -> object:
 
 def _text(path: str) -> str:
     return Path(path).read_text(encoding="utf-8")
-
-
-def ask(argv: Sequence[str], env: Mapping[str, str], limit: float, deadline: float, cwd: str = "/") -> Ran:
-    seconds = min(limit, deadline - monotonic())
-    if seconds <= 0:
-        return Ran(None, "", "", "skipped: other checks took too long")
-    return run(argv, probe.minimal_env(env), seconds=round(seconds, 1), cwd=cwd)

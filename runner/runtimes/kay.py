@@ -14,9 +14,10 @@ from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
-from runner.runtimes.arguments import DECLARED, Arguments, refuse_impossible, refuse_owned
+from runner.runtimes.arguments import refuse_impossible, refuse_owned
 from runner.runtimes.base import CommandRequest, End, Runtime, StoredKey
 from runner.runtimes.jsonvalues import table
+from runner.runtimes.lineage import DECLARED, ExecArguments
 from runner.runtimes.overrides import assignment
 
 TYPE_CHECKING = False
@@ -59,7 +60,6 @@ class Kay(Runtime):
     candidates = ("kay", "code", "coder")
     install_hint = "install Kay and put it on PATH, or set `command` in [runtimes.kay]"
     login_hint = kay_endings.LOGIN_HINT
-    env_names = ("KAY_HOME",)
     # No `resumes`: `kay exec --json` never prints the id of its thread, by which its records are named, too.
     # Not `guards`, `confines`: nothing in its source says so, and it cannot be tried here. No `login_check`:
     # `kay login status` looks at the main login only, not at the key of a provider. No `mcp_check`: a
@@ -92,7 +92,7 @@ class Kay(Runtime):
                 "Kay needs a model: it has no default for a provider",
                 hint="set `model` in the task, to an id or to the NAME of a [models.NAME]",
             )
-        args = Arguments(request.program, "kay")
+        args = ExecArguments(request.program, "kay")
         args.option("--json", flag=True)
         args.option("--skip-git-repo-check", flag=True)
         args.option("-C", "--cd", request.cwd)
@@ -121,7 +121,7 @@ class Kay(Runtime):
         if request.output_schema is not None:
             args.option("--output-schema", request.output_schema)
         args.option("--output-last-message", request.last_message_path)
-        return args.done(request.resume_thread)
+        return args.ended(request.resume_thread)
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
         return provider_of(settings, model)

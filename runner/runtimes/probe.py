@@ -1,6 +1,6 @@
 """Finds the program of a runtime and asks it what it is. Edge: starts it twice.
 
-It runs `--version` and `exec --help`, once until the file changes: see `programcache`.
+It runs `--version` and what lists its options, once until the file changes: see `programcache`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from time import monotonic
 from runner.disk import programs
 from runner.errors import ConfigInvalid, RunnerError, RuntimeMissing, RuntimeWrong
 from runner.model import Program, RuntimeSettings
-from runner.runtimes import programcache
+from runner.runtimes import NAMES, programcache
 from runner.runtimes.locate import locate
 
 TYPE_CHECKING = False
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 PROBE_SECONDS = 10.0
 """For one question: a program under npm answers in 0.1 s, a machine under load in 2."""
 
-_OPTION = r"(?m)^ {2,8}(?:(-[A-Za-z0-9])\b(?:, *)?)?(--[a-z][a-z0-9-]*)?"
-_PASSED = (
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR",
-    "CODEX_HOME", "KAY_HOME",
-)  # fmt: skip
+_NAME = r"--?[A-Za-z0-9][A-Za-z0-9-]*"
+_OPTION = rf"(?m)^ {{2,8}}({_NAME}(?:, *{_NAME})*)(?![A-Za-z0-9_-])"
+"""`-c, --config <key=value>`, `--allowedTools, --allowed-tools <tools...>`."""
+_PASSED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")
 
 
 def find(
@@ -99,16 +98,17 @@ def path_additions(program: Program) -> tuple[str, ...]:
     return (folder,) if os.path.isdir(folder) else ()
 
 
-def minimal_env(env: Mapping[str, str]) -> dict[str, str]:
-    """What a program needs to say what it is: no keys, no tokens."""
-    return programs.with_search_path({name: env[name] for name in _PASSED if name in env})
+def minimal_env(env: Mapping[str, str], runtime: str | None = None) -> dict[str, str]:
+    """What a program needs to say what it is, that of this runtime its home as well: no keys, no tokens."""
+    names = (*_PASSED, *(() if runtime is None else NAMES[runtime]))
+    return programs.with_search_path({name: env[name] for name in names if name in env})
 
 
-def succeeds(argv: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Whether a question to a program is answered with exit status 0, within the time of a probe."""
+def succeeds(argv: Sequence[str], env: Mapping[str, str], runtime: str) -> bool:
+    """Whether a question to its program is answered with exit status 0, within the time of a probe."""
     from runner.runtimes.shortrun import run
 
-    return run(argv, minimal_env(env), seconds=PROBE_SECONDS).exit_code == 0
+    return run(argv, minimal_env(env, runtime), seconds=PROBE_SECONDS).exit_code == 0
 
 
 def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: float) -> Program:
@@ -116,18 +116,20 @@ def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: floa
 
     from runner.runtimes.shortrun import run  # only on a cache miss
 
-    stamp, child_env = programcache.stamp_of(path), minimal_env(env)
+    stamp, child_env = programcache.stamp_of(path), minimal_env(env, runtime.name)
     said = run([path, "--version"], child_env, seconds=_left(deadline))
     _require_answer(runtime, path, "--version", said)
     output = f"{said.stdout}\n{said.stderr}"
     version = runtime.identify(output)
     if version is None:
         raise _other_program(runtime, path, output)
-    helped = run([path, "exec", "--help"], child_env, seconds=_left(deadline))
-    _require_answer(runtime, path, "exec --help", helped)
-    flags = frozenset(name for pair in re.findall(_OPTION, helped.stdout) for name in pair if name)
+    question = " ".join(runtime.help_args)
+    helped = run([path, *runtime.help_args], child_env, seconds=_left(deadline))
+    _require_answer(runtime, path, question, helped)
+    heads: list[str] = re.findall(_OPTION, helped.stdout)
+    flags = frozenset(name.strip() for head in heads for name in head.split(","))
     if not flags:
-        raise _wrong(runtime, f"`{path} exec --help` lists no options")
+        raise _wrong(runtime, f"`{path} {question}` lists no options")
     program = Program(path, version, flags)
     line = next((row for row in output.splitlines() if version in row), "")
     programcache.save(runtime.name, program, line, stamp, env)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+PARSER = 2
+"""The number of how answers are read: one that was read otherwise is not believed."""
 MAX_ENTRIES = 32
 LOCK_SECONDS = 2.0
 """Another writer has it for a millisecond; one that was stopped meanwhile is not waited for."""
@@ -36,6 +38,8 @@ class KnownProgram(Value):
     line: str
     flags: frozenset[str]
     until: float | None
+    parser: int = 1
+    """`PARSER` when it was read."""
 
 
 def load(runtime: str, path: str, env: Mapping[str, str]) -> Program | None:
@@ -47,7 +51,9 @@ def load(runtime: str, path: str, env: Mapping[str, str]) -> Program | None:
         entry = KnownProgram.from_json(kept(f"{runtime}:{path}", env))
     except ValueError:
         return None
-    if list(entry.stamp) != stamp or (entry.until is not None and time.time() >= entry.until):
+    if (list(entry.stamp), entry.parser) != (stamp, PARSER) or (
+        entry.until is not None and time.time() >= entry.until
+    ):
         return None
     return Program(path, entry.version, entry.flags)
 
@@ -57,7 +63,7 @@ def save(runtime: str, program: Program, line: str, stamp: list[int] | None, env
     if stamp is None:
         return
     until = time.time() + SCRIPT_SECONDS if _is_script(program.path) else None
-    entry = KnownProgram(tuple(stamp), program.version, line, program.flags, until).to_json()
+    entry = KnownProgram(tuple(stamp), program.version, line, program.flags, until, PARSER).to_json()
     keep(f"{runtime}:{program.path}", entry, env)
 
 

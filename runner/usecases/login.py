@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from runner.model import Program
     from runner.resolve.choose import Choice
 
-_MACHINE = "/etc/codex/config.toml"
-_DECIDES = (b"model_provider", b"cli_auth_credentials_store")
-"""Keys of its own settings, at any place, with which the login may be elsewhere or of no use."""
-
 
 def refuse_without(choice: Choice, program: Program, env: Mapping[str, str]) -> None:
     """NotReady, with the repair, where the program itself says so and nothing else could log it in."""
@@ -29,11 +25,13 @@ def refuse_without(choice: Choice, program: Program, env: Mapping[str, str]) -> 
     place = runtime.login_file(env)
     if choice.rehearses or place is None or os.path.lexists(place):
         return
-    told = any(key.decode() in settings.config for key in _DECIDES)
-    if told or runtime.provider(settings, choice.model) is not None or _passes(settings.env, env):
+    keys = [key for key in (runtime.provider_key, *runtime.login_keys) if key is not None]
+    if any(key in settings.config for key in keys):
+        return
+    if runtime.provider(settings, choice.model) is not None or _passes(settings.env, env):
         return
     own = None if settings.isolated else runtime.own_config(env)
-    if any(map(_decides, (_MACHINE, own))):
+    if any(_decides(keys, path) for path in (runtime.machine_config, own)):
         return
     from runner.runtimes import exam
 
@@ -50,11 +48,11 @@ def _passes(listed: tuple[str, ...], env: Mapping[str, str]) -> bool:
     return any(name in listed or name.startswith(prefixes) for name in env)
 
 
-def _decides(path: str | None) -> bool:
+def _decides(keys: list[str], path: str | None) -> bool:
     try:
         text = b"" if path is None else files.read(path, follows_links=True)
     except FileNotFoundError:
         return False
     except OSError:
         return True
-    return any(key in text for key in _DECIDES)
+    return any(key.encode() in text for key in keys)

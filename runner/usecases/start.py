@@ -246,6 +246,11 @@ def _write_invocation(run: RunDir, resolved: Invocation, env: Mapping[str, str])
         replace_json(run.invocation, told, durable=False)
 
 
+def _schema_text(choice: Choice, runtime: Runtime) -> str | None:
+    is_asked = choice.task.output_contract in ("final", "closing-turn")
+    return _result_schema().decode() if is_asked and runtime.schema_is_text else None
+
+
 def _result_schema() -> bytes:
     from runner.config.find import shipped  # only a run that is asked for a result pays for it
 
@@ -315,6 +320,7 @@ def _find(
         server_env={name: env[name] for name in _OWN_ENV if name in env} | git_env.passed_on(env),
         rehearsal=rehearsal,
         overrides=overrides,
+        schema_text=_schema_text(choice, runtime),
         login_shell_loses=_login_shell_loses(choice, runtime, program, env),
         **_kept_in_view(choice, program, env),
         parent=parent,
@@ -391,7 +397,7 @@ def _server_argv(config: Config) -> tuple[str, ...]:
 def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, str]) -> None:
     """With `server = "registered"` Codex refuses to start where no such server is registered."""
     argv = runtime.mcp_check(program)
-    if argv is not None and not probe.succeeds(argv, env):
+    if argv is not None and not probe.succeeds(argv, env, runtime.name):
         raise ConfigInvalid(
             f"no MCP server `delegation` is registered with {runtime.title}",
             hint=f'`runner delegate-server --register {runtime.name}`, or server = "inline" in [delegation]',

@@ -15,6 +15,7 @@ import pytest
 from runner.errors import RuntimeMissing, RuntimeWrong
 from runner.model import RuntimeSettings
 from runner.runtimes import get, probe
+from runner.runtimes.codex import Codex
 
 CODEX, KAY = get("codex"), get("kay")
 HELP = """Run it
@@ -83,6 +84,47 @@ def test_a_program_on_path_is_found_with_its_version_and_its_options(place: Plac
     program = probe.find(CODEX, settings(), place.env)
     assert (program.path, program.version) == (str(path), "0.163.0")
     assert program.flags == {"-c", "--config", "--json", "-h", "--help"}
+
+
+class Plain(Codex):
+    """A program without a subcommand."""
+
+    help_args = ("--help",)
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        (
+            '  --allowedTools, --allowed-tools <tools...>  Names, e.g. "Bash(git *) Edit"',
+            {"--allowedTools", "--allowed-tools"},
+        ),
+        ("  -p, --print                     Print, see --output-format", {"-p", "--print"}),
+        ('  -d, --debug [filter]  Debug mode (e.g., "api,hooks" or "!1p")', {"-d", "--debug"}),
+        ("  -d2e, --debug-to-stderr  Debug", {"-d2e", "--debug-to-stderr"}),
+        ("      --approval-mode   one of: default, --x  [string]", {"--approval-mode"}),
+        ("  -config string", {"-config"}),
+        ("          - read-only: nothing is written", set()),
+        ("          --deep is a word of a text", set()),
+        ("--at-the-begin of a line", set()),
+    ],
+)
+def test_options_are_read_from_the_help_that_the_runtime_names(
+    place: Place, line: str, names: set[str]
+) -> None:
+    body = f"""case "$*" in --version) echo "codex-cli 1.0.0";; --help) cat <<'END'
+  --known
+{line}
+END
+;; *) exit 9;; esac"""
+    place.program(body)
+    assert probe.find(Plain(), settings(), place.env).flags == {"--known", *names}
+
+
+def test_a_program_gets_the_home_of_its_runtime_and_no_other(place: Place) -> None:
+    env = {**place.env, "CODEX_HOME": "/c", "KAY_HOME": "/k", "OPENAI_API_KEY": "x"}
+    assert probe.minimal_env(env, "kay").keys() == {"HOME", "PATH", "KAY_HOME"}
+    assert probe.minimal_env(env).keys() == {"HOME", "PATH"}
 
 
 def test_warnings_on_stderr_do_not_hide_the_version(place: Place) -> None:

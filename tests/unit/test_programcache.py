@@ -52,6 +52,16 @@ def test_an_answer_is_kept_for_nobody_else_to_read(path: str, env: dict[str, str
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_an_answer_that_was_read_in_another_way_is_asked_for_again(path: str, env: dict[str, str]) -> None:
+    keep("codex", path, env)
+    file = Path(cache_file(env) or "")
+    known = json.loads(file.read_bytes())
+    del known[f"codex:{path}"]["parser"]
+    file.write_text(json.dumps(known))
+    file.chmod(0o600)
+    assert load("codex", path, env) is None
+
+
 def test_two_who_write_at_once_lose_nothing_of_each_other(path: str, env: dict[str, str]) -> None:
     words = [sys.executable, "-c", _WRITER]
     writers = [
