@@ -6,8 +6,8 @@ Each script prints only the output of the tool, as the other ways of calling sho
 from __future__ import annotations
 
 import json
-import re
 
+from runner.rehearsal.calls import plain
 from runner.rehearsal.turns import ToolCall
 
 NOT_OFFERED = "rehearsal: not offered; offered: "
@@ -56,11 +56,6 @@ const r = await tools.apply_patch({json.dumps(text)});
 text(typeof r === "string" ? r : JSON.stringify(r));""",
         yield_ms,
     )
-
-
-def plain(name: str) -> str:
-    """A tool's name with everything replaced that an identifier cannot have."""
-    return re.sub(r"[^A-Za-z0-9]", "_", name)
 
 
 def _guarded(source: str, yield_ms: int) -> str:

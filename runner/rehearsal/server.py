@@ -1,10 +1,11 @@
-"""The HTTP edge of a rehearsal: the Responses API on a loopback socket, and its log file."""
+"""The HTTP edge of a rehearsal: the APIs of the models on a loopback socket, and its log file."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
+import re
 import select
 import socket
 import sys
@@ -13,13 +14,20 @@ from pathlib import Path
 from socketserver import ThreadingTCPServer
 from typing import Any
 
-from runner.rehearsal import stream
-from runner.rehearsal.actor import Actor, Answer
-from runner.rehearsal.request import Json, ModelRequest, read
+from runner.rehearsal import gemini, messages, responses
+from runner.rehearsal.actor import Actor
+from runner.rehearsal.request import Json, ModelRequest
 from runner.rehearsal.turns import Failure
+from runner.rehearsal.wire import Answer, Wire
 
 _MODELS: Json = {"object": "list", "data": [], "models": []}
 """No model of ours: Codex then keeps to the list that it brings itself."""
+_ALIVE = ("/", "/api/hello")
+"""What Claude asks for before anything else, to have a connection."""
+_GEMINI = re.compile(r"/v1(?:alpha|beta)?/models/[^/]+:(generateContent|streamGenerateContent|countTokens)")
+_COUNTS = {"count_tokens": "input_tokens", "countTokens": "totalTokens"}
+"""What only wants to know how many tokens a request has, and the name of the answer."""
+_CHARS_PER_TOKEN = 4
 _READ_TIMEOUT_S = 30.0
 
 
@@ -73,24 +81,30 @@ class _Handler(BaseHTTPRequestHandler):
         number, path = next(self.server.numbers), self._path()
         length = self.headers.get("Content-Length", "")
         raw = self.rfile.read(int(length) if length.isdecimal() else 0)
-        if path != "/v1/responses":
+        wire = _wire(path)
+        if wire is None:
             self._log(number, path)
             self._json(404, _not_found(self.command, path))
             return
         body = _json_object(raw)
         if body is None:
             self._log(number, path)
-            self._json(400, stream.error_body(Failure("the request is not a JSON object")))
+            self._json(400, wire.error(Failure("the request is not a JSON object", 400)))
             return
-        asked = read(body)
-        answer = self.server.actor.answer(asked)
+        asked = wire.read(body, path)
+        if count := _COUNTS.get(path.rpartition("/")[2].rpartition(":")[2]):
+            self._log(number, path, asked, body=body)
+            self._json(200, {count: len(raw) // _CHARS_PER_TOKEN})
+            return
+        answer = self.server.actor.answer(asked, wire)
         self._log(number, path, asked, answer, body)
-        self._give(answer, asked.model, f"resp_rehearsal_{number}")
+        self._give(answer, number, asked, wire)
 
     def do_GET(self) -> None:
         number, path = next(self.server.numbers), self._path()
         self._log(number, path)
-        found = path == "/v1/models" or (path == "/v1/responses" and self.command == "HEAD")
+        alive = self.command == "HEAD" and path in (*_ALIVE, "/v1/responses")
+        found = path == "/v1/models" or alive
         self._json(200 if found else 404, _MODELS if found else _not_found(self.command, path))
 
     do_HEAD = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
@@ -98,18 +112,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _path(self) -> str:
         return self.path.partition("?")[0]
 
-    def _give(self, answer: Answer, model: str, response_id: str) -> None:
+    def _give(self, answer: Answer, number: int, asked: ModelRequest, wire: Wire) -> None:
         turn = answer.what
         # From here on a client may be as slow as it likes: a paused run must find its answer.
         self.connection.settimeout(None)
         if turn.delay_s and self._client_gone_within(turn.delay_s):
             return
         if turn.failure is not None and turn.failure.status is not None:
-            self._json(turn.failure.status, stream.error_body(turn.failure))
+            self._json(turn.failure.status, wire.error(turn.failure))
             return
         if turn.ending != "hang" or turn.message is not None:
-            self._head(200, "text/event-stream")
-            for piece in stream.events(answer, response_id, model):
+            self._head(200, "text/event-stream" if asked.is_streamed else "application/json")
+            for piece in wire.body(answer, number, asked):
                 self.wfile.write(piece)
         if turn.ending == "hang":
             self._client_gone_within(None)
@@ -143,17 +157,17 @@ class _Handler(BaseHTTPRequestHandler):
         answer: Answer | None = None,
         body: Json | None = None,
     ) -> None:
-        asked = asked or read({})
+        asked = asked or responses.read({})
         entry = {
             "n": number,
             "turn": answer and answer.turn,
             "path": path,
             "model": asked.model,
-            "tools": [offer.full_name for offer in asked.offers],
+            "tools": asked.names,
             "effort": asked.effort,
             "prompt_chars": len(asked.prompts[-1]) if asked.prompts else 0,
             "input_items": asked.input_items,
-            "answer": stream.summary(answer) if answer else [],
+            "answer": answer.summary() if answer else [],
         }
         self.server.log.write(entry, body)
 
@@ -166,5 +180,14 @@ def _json_object(raw: bytes) -> Json | None:
     return value if isinstance(value, dict) else None
 
 
+def _wire(path: str) -> Wire | None:
+    """The API that has this path for what a model is asked."""
+    if path == "/v1/responses":
+        return responses
+    if path in ("/v1/messages", "/v1/messages/count_tokens"):
+        return messages
+    return gemini if _GEMINI.fullmatch(path) else None
+
+
 def _not_found(method: str, path: str) -> Json:
-    return stream.error_body(Failure(f"a rehearsal does not know {method} {path}", code="not_found"))
+    return responses.error(Failure(f"a rehearsal does not know {method} {path}", code="not_found"))

@@ -244,8 +244,61 @@ def test_the_list_of_models_is_there_and_empty(serve: Serve) -> None:
     assert client.call("GET", "/v1/models?client_version=1") == (200, nothing)
 
 
+@pytest.mark.parametrize("path", ["/", "/api/hello", "/v1/responses"])
+def test_a_client_finds_out_that_the_server_is_there(serve: Serve, path: str) -> None:
+    assert serve("[[turns]]\nmessage = 'x'").call("HEAD", path) == (200, None)
+
+
+CLAUDE, GEMINI = "/v1/messages?beta=true", "/v1beta/models/m:streamGenerateContent?alt=sse"
+TOOLS = {"tools": [{"name": "Bash", "functionDeclarations": [{"name": "Bash"}]}], "stream": True}
+
+
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/"), ("POST", "/v1/other"), ("DELETE", "/v1/models/x")]
+    ("path", "other"),
+    [(CLAUDE, "/v1/messages/count_tokens?beta=true"), (GEMINI, "/v1beta/models/m:countTokens")],
+)
+def test_one_script_is_played_over_every_wire_and_a_count_of_tokens_takes_no_turn(
+    serve: Serve, path: str, other: str
+) -> None:
+    client = serve("[[turns]]\nmessage = 'first'\n[[turns]]\nmessage = 'second'")
+    for said in (b"first", b"second"):
+        status, counted = client.call("POST", other, TOOLS)
+        assert (status, [*counted.values()]) == (200, [len(json.dumps(TOOLS)) // 4])
+        answer = client.send("POST", path, TOOLS).getresponse()
+        assert (answer.status, answer.headers["Content-Type"]) == (200, "text/event-stream")
+        assert said in answer.read()
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        (CLAUDE, {"type": "error", "error": {"type": "rate_limit_error", "message": "slow"}}),
+        (GEMINI, {"error": {"code": 429, "message": "slow", "status": "RESOURCE_EXHAUSTED"}}),
+    ],
+)
+def test_an_http_error_has_the_form_of_the_wire_it_goes_over(
+    serve: Serve, path: str, error: dict[str, Any]
+) -> None:
+    client = serve("[[turns]]\nerror = { status = 429, message = 'slow' }")
+    assert client.call("POST", path, TOOLS) == (429, error)
+
+
+@pytest.mark.parametrize("path", [CLAUDE, "/v1beta/models/m:generateContent"])
+def test_an_answer_without_a_stream_is_json(serve: Serve, path: str) -> None:
+    answer = serve("[[turns]]\nmessage = 'x'").send("POST", path, TOOLS | {"stream": False}).getresponse()
+    assert answer.headers["Content-Type"] == "application/json"
+    assert isinstance(json.loads(answer.read()), dict)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("POST", "/v1/other"),
+        ("DELETE", "/v1/models/x"),
+        ("POST", "/v1/messages/batches"),
+        ("POST", "/v1beta/models/m:embedContent"),
+    ],
 )
 def test_anything_else_is_not_found(serve: Serve, method: str, path: str) -> None:
     status, error = serve("[[turns]]\nmessage = 'x'").call(method, path, {})
