@@ -53,7 +53,6 @@ BRANCH_PATTERN = (
 """What `git check-ref-format --branch` accepts, as far as a pattern can say it."""
 MESSAGE_PATTERN = r"^(?=[\s\S]*\S)([^{}\x00]|\{\{|\}\}|\{(" + "|".join(PLACEHOLDERS) + r")\})*$"
 _RELATIVE = re.compile(r"[\w.+@%][\w.+@%/-]*")
-"""A path below the current folder; no code, as an interpreter may get it in a word."""
 _NAME_WANTED = (
     "expected a name of 1 to 64 letters, digits, `.`, `_` or `-` that starts with a letter or "
     "digit and has no `..`"

@@ -216,9 +216,10 @@ class Manifest(Value):
             return None
         if self.has_open_breaker:
             return Reason("breaker_open", f"batches failed in a row: {breaker.get('failures')}")
-        if not isinstance(parked := breaker.get("parked"), dict):
-            return None
-        return Reason(str(parked.get("code")), str(parked.get("message")))
+        if isinstance(parked := breaker.get("parked"), dict):
+            return Reason(str(parked.get("code")), str(parked.get("message")))
+        is_wanted = self.is_done and self.outcome not in (Outcome.SUCCEEDED, Outcome.CANCELLED)
+        return self.reason if is_wanted and self.plan is not None and self.plan.get("left") else None
 
     def with_last_attempt(self, **changes: Any) -> Manifest:
         """A copy with these changes of its last attempt."""

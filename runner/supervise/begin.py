@@ -204,8 +204,7 @@ class _Launch:
             return self._ended(Outcome.FAILED, start_failure(error, invocation))
         from runner.supervise import news  # the agent works while this is imported
 
-        # Before the starter knows: who follows looks after it from now on.
-        news.started(run, manifest, is_new=True)
+        news.started(run, manifest, is_new=True)  # before the starter knows: who follows looks after it now
         return {"ok": run.run_id}
 
     def _prepared(self) -> tuple[Outcome, Reason] | None:

@@ -6,7 +6,6 @@ believed: the event is read from the feed, and the command from the invocation o
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 WITHIN_S = 10.0
 _POLL_S = 0.01
-_TRIES = 20  # to tell of a failure while another one has the feed
 _NAMES = ("HOME", "PATH", "SHELL", "USER", "LOGNAME", "LANG", "TZ")
 _PREFIXES = ("LC_", "XDG_", "SSL_CERT_", "DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS")
 _PROXIES = ("_PROXY", "_proxy")
@@ -50,6 +48,7 @@ def start(run: RunDir, event: Json) -> Identity:
 
 def main(folder: str, seq: int) -> None:
     from runner.errors import RunnerError
+    from runner.processes.proc import children
     from runner.state import feed
     from runner.state.authentic import own_invocation
     from runner.state.events import complain
@@ -67,10 +66,9 @@ def main(folder: str, seq: int) -> None:
     except RunnerError as error:
         amiss = error.message
     if amiss:
-        any(news.not_noticed(run, event, hook, amiss) for _ in range(_TRIES))
-    with contextlib.suppress(ChildProcessError):
-        while True:  # what it has left goes on, and below us nobody takes it for the agent's
-            os.wait()
+        any(news.not_noticed(run, event, hook, amiss) for _ in range(20))  # another one may have the feed
+    while children(os.getpid()):  # what it has left goes on, and below us nobody takes it for the agent's
+        os.wait()
 
 
 def _failure(argv: tuple[str, ...], event: Json) -> str | None:

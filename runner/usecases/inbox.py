@@ -99,7 +99,11 @@ def _plans(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
         file = str((manifest.plan or {}).get("file"))
         if (row.task_id, file) not in seen and row.ended_at is not None and (stop := manifest.plan_stop):
             reset = " --reset-breaker" * manifest.has_open_breaker
-            way = f"runner start --plan {shlex.quote(file)} --task {row.task_id} --resume{reset}"
+            path = os.path.relpath(
+                os.path.join(root, file)
+            )  # it is resolved in the folder of whoever reads this
+            named = shlex.quote(f"./{path}" if path.startswith("-") else path)
+            way = f"runner start --plan {named} --task {row.task_id} --resume{reset}"
             text = f"{stop.code}: {stop.message}"
             yield Item("plan", row.ended_at, row.run_id, row.task_id, None, text, (way,))
         seen.add((row.task_id, file))

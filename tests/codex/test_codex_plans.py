@@ -289,6 +289,13 @@ def test_a_plan_that_says_something_else_by_now_is_not_gone_on_with_nor_a_batch_
     assert repo.cli(*start_words(repo, "--resume", "--dry-run")).json()["left"] == ["U1"]
     assert len(repo.runs()) == 2
 
+    plays(repo, 1, writes(1))
+    (item,) = repo.json("inbox")["items"]
+    assert (item["kind"], item["run_id"]) == ("plan", plan.id)
+    assert repo.cli(*shlex.split(item["commands"][0])[1:], "--wait").status == 0
+    assert [run.on_disk()["rehearsal"] for run in repo.runs()] == [True] * 4, "it goes on as it began"
+    assert repo.json("inbox") == {"items": []}
+
 
 # -- a person at the wheel -----------------------------------------------------------------------------
 

@@ -455,11 +455,13 @@ def test_of_each_command_that_tells_the_user_a_failure_is_told_once(tmp_path: Pa
             {"open": False, "failures": 0, "parked": {"code": "workspace_busy", "message": "x"}},
             "workspace_busy",
         ),
+        ({"open": False, "failures": 1, "parked": None}, "batches_left"),
     ],
-    ids=["breaker", "parked"],
+    ids=["breaker", "parked", "left"],
 )
 def test_a_plan_that_goes_no_further_is_told(breaker: dict[str, object], reason: str, tmp_path: Path) -> None:
-    run = an_ended_run(tmp_path, outcome=Outcome.FAILED, code="batches_failed", plan={"breaker": breaker})
+    plan = {"breaker": breaker, "left": ["U1"]}
+    run = an_ended_run(tmp_path, outcome=Outcome.FAILED, code="batches_left", plan=plan)
     news.ended(run, run.read_manifest())
     first, second = feed.FeedReader(str(tmp_path)).new()
     assert (first["event"], second["event"], second["reason"]["code"]) == ("ended", "parked", reason)

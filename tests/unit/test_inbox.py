@@ -57,7 +57,11 @@ def test_the_tree_of_a_batch_waits_once_its_plan_does_not_take_it(ended_at: str 
     assert [item.run_id for item in inbox.trees((of_batch, of_plan))] == ["b"] * waits
 
 
-def test_of_a_plan_the_newest_run_counts(tmp_path: Path) -> None:
+LEFT = {"breaker": {"open": False, "failures": 1, "parked": None}, "left": ["U1"]}
+
+
+def test_of_a_plan_the_newest_run_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     an_ended_run(tmp_path, outcome=Outcome.FAILED, plan=PARKED, run_id=new_run_id(1_000_000.0))
     stopped = an_ended_run(tmp_path, outcome=Outcome.FAILED, plan=STOPPED, run_id=new_run_id(2_000_000.0))
     continued = {**PARKED, "breaker": {"open": False, "failures": 0, "parked": None}}
@@ -66,6 +70,38 @@ def test_of_a_plan_the_newest_run_counts(tmp_path: Path) -> None:
     assert (item.kind, item.run_id) == ("plan", stopped.run_id)
     way = "runner start --plan 'plan one.toml' --task work --resume --reset-breaker"
     assert item.commands == (way,) and "batches failed in a row: 3" in item.text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "left", "waits"),
+    [
+        (Outcome.FAILED, ["U1"], True),
+        (Outcome.TIMED_OUT, ["U1"], True),
+        (Outcome.LOST, ["U1"], True),
+        (Outcome.CANCELLED, ["U1"], False),
+        (Outcome.FAILED, [], False),
+        (Outcome.SUCCEEDED, [], False),
+    ],
+)
+def test_a_plan_waits_while_units_are_left_unless_somebody_cancelled_it(
+    outcome: Outcome, left: list[str], waits: bool, tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path, outcome=outcome, plan={**LEFT, "file": "a.toml", "left": left})
+    assert kinds(tmp_path) == [("plan", run.run_id)] * waits
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "named"),
+    [("sub", "a.toml", "../a.toml"), ("sub", "sub/a.toml", "a.toml"), (".", "-a.toml", "./-a.toml")],
+)
+def test_the_command_of_a_plan_is_one_for_the_folder_in_which_it_is_read(
+    folder: str, file: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sub").mkdir()
+    an_ended_run(tmp_path, outcome=Outcome.FAILED, plan={**LEFT, "file": file})
+    monkeypatch.chdir(tmp_path / folder)
+    (item,) = inbox.waiting(str(tmp_path))
+    assert item.commands == (f"runner start --plan {named} --task work --resume",)
 
 
 def test_what_another_account_or_a_clone_brought_does_not_wait(tmp_path: Path) -> None:
