@@ -37,7 +37,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     """HOME and XDG_* in a folder of this test; no setting of the developer reaches it."""
     home = tmp_path_factory.mktemp("home")
     for name in [*os.environ]:
-        if name.startswith(_SETTINGS) or name in ("NO_COLOR", "FORCE_COLOR"):
+        if name.startswith(_SETTINGS) or name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     for name, folder in (

@@ -7,7 +7,7 @@ import sys
 
 from runner.cli import pen
 from runner.cli.pen import paint
-from runner.cli.render import emit, exit_status
+from runner.cli.render import emit, exit_status, indented
 from runner.errors import ExitStatus
 from runner.state import index
 from runner.state.store import RunDir
@@ -50,10 +50,10 @@ def _started_text(m: Manifest, stream: TextIO) -> str:
     name = index.short_name(m.repo, m.run_id)
     rehearsal = ", rehearsal" if m.rehearsal else ""
     what = m.title if m.runtime.name == "plan" else f"{m.runtime.name} {m.runtime.version}"
+    started = f"{m.run_id}  (task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})"
     return "\n".join(
         (
-            f"{paint('started', 'green', stream)} {m.run_id}  "
-            f"(task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})",
+            f"{paint('started', 'green', stream)} {indented(started, 9, stream)}",
             f"manifest {m.manifest_path}",
             f"watch    runner logs {name} -f",
             f"wait     runner wait {name}",

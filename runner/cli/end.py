@@ -34,11 +34,13 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
         ("hint", hint),
         ("changes", fate.in_words(run, m) if m.plan is not None else _change(known)),
         ("took", ", ".join(filter(None, (_took(m), tokens_text(m), _cost(m), _attempts(m))))),
-        ("next", " | ".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
+        ("next", "\n".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )
-    first = f"{status_word(m.status, _WIDTH, stream)}{indented('; '.join(_came_to(m, known)), _WIDTH)}"
+    first = status_word(m.status, _WIDTH, stream) + indented("; ".join(_came_to(m, known)), _WIDTH, stream)
     told = [
-        f"{paint(label.ljust(_WIDTH), 'dim', stream)}{indented(text, _WIDTH)}" for label, text in rows if text
+        paint(label.ljust(_WIDTH), "dim", stream) + indented(text, _WIDTH, stream)
+        for label, text in rows
+        if text
     ]
     return "\n".join([first.rstrip(), *told])
 

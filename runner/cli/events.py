@@ -7,7 +7,7 @@ import sys
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, here
-from runner.cli.render import emit
+from runner.cli.render import emit, indented
 from runner.errors import ExitStatus, UsageError
 from runner.state import index
 from runner.text.words import count, one_line
@@ -77,7 +77,8 @@ def run_inbox(args: Namespace) -> int:
     for item in items:
         name = names.get(item.run_id or "", item.run_id)
         told = f"{name}  {item.task_id}  " if item.run_id else ""
-        pen.say(f"{pen.paint(f'{item.kind:<9}', 'bold')} {told}{one_line(item.text, _LONGEST)}")
+        text = indented(f"{told}{one_line(item.text, _LONGEST)}")
+        pen.say(f"{pen.paint(f'{item.kind:<9}', 'bold')} {text}")
         for command in item.commands:
             pen.say(f"{'':<9} {command.replace(item.run_id, name) if item.run_id and name else command}")
     return ExitStatus.OK

@@ -121,15 +121,15 @@ def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
     return f"{OURS}{_CODES[colour]}m{text}{OURS}0m"
 
 
-def columns() -> int | None:
-    """How wide lines on stdout can be: what COLUMNS says, else the terminal; None in a pipe or a file, where
-    nothing is cut or wrapped, as git and gh do.
+def columns(stream: TextIO | None = None) -> int | None:
+    """How wide lines on stdout, or on `stream`, can be: what COLUMNS says, else the terminal; None in a pipe
+    or a file, where nothing is cut or wrapped, as git and gh do.
     """
     told = os.environ.get("COLUMNS", "")
     if told.isascii() and told.isdigit() and len(told) < 6 and int(told):
         return int(told)
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+        return os.get_terminal_size((stream or sys.stdout).fileno()).columns or 80
     except (OSError, ValueError):  # no terminal, or no file at all
         return None
 

@@ -189,19 +189,39 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def indented(text: str, width: int = 10) -> str:
-    """A value of a row, whose further lines stand below its first."""
-    return pen.visible(text).rstrip().replace("\n", "\n" + " " * width)
+def indented(text: str, width: int = 10, stream: TextIO | None = None) -> str:
+    """A value of a row, whose further lines stand below its first. On a terminal it is wrapped, but no word
+    is broken and nothing that has a colour.
+    """
+    text, room = pen.visible(text).rstrip(), pen.columns(stream)
+    if room is not None and room > 2 * width and pen.OURS not in text:
+        from runner.text.cells import wrapped
+
+        text = "\n".join(wrapped(text, room - width, whole_words=True))
+    return text.replace("\n", "\n" + " " * width)
 
 
-def questions_text(questions: Sequence[Question]) -> str:
-    """The open ones as `runner status` shows them, each with the way to answer it."""
+def fitted(text: str) -> str:
+    """Its lines, on a terminal wrapped as `indented` does; those that quote an output stay."""
+    from runner.text.cells import cells, wrapped
+
+    room, rows = pen.columns() or 0, []
+    for line in pen.visible(text).split("\n"):
+        is_whole = room < 24 or cells(line) <= room or line.startswith("  | ")
+        first, *more = [line] if is_whole else wrapped(line, room - 4, whole_words=True)
+        rows += [first, *(f"    {row}" for row in more)]
+    return "\n".join(rows)
+
+
+def questions_text(questions: Sequence[Question], run: str | None = None) -> str:
+    """The open ones as `runner status` shows them, each with the way to answer it where `run` is named."""
     word, lines = paint(f"{'question':<10}", "dim"), []
     for question in questions:
         if question.is_open:
             until = f", until {question.expires_at}, then {question.on_expiry}" if question.expires_at else ""
             head = f"{word}{paint(question.id, 'bold')} to {question.asked}{until}"
-            lines.append(indented(f"{head}\n{question.prompt}"))
+            way = f"\nrunner answer {run} {question.id} TEXT" if run else ""
+            lines.append(f"{indented(head)}\n{' ' * 10}{indented(question.prompt + way)}")
     return "\n".join(lines)
 
 

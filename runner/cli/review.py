@@ -6,7 +6,7 @@ import sys
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, add_run, run_named
-from runner.cli.render import answer, emit
+from runner.cli.render import answer, emit, fitted
 from runner.errors import Conflict, ExitStatus
 from runner.state.index import short_name
 from runner.text.words import count, one_line
@@ -45,7 +45,8 @@ def run_report(args: Namespace) -> int:
     else:
         from runner.verify.report_text import as_markdown, as_text
 
-        pen.say((as_markdown if args.format == "markdown" else as_text)(found.report), end="")
+        is_text = args.format == "text"
+        pen.say(fitted(as_text(found.report)) if is_text else as_markdown(found.report), end="")
     shown = look.show(run)
     if args.format == "text" and shown.foreign is None and shown.manifest.is_done:
         from runner.cli.end import end_text

@@ -73,7 +73,9 @@ def run_list(args: Namespace) -> int:
         first = timestamp(time.time() - args.since)
         rows = [row for row in rows if row.created_at is None or row.created_at >= first]
     rows = rows if args.limit is None else rows[: args.limit]
-    _emit_rows(args, names, rows, "no runs" if args.task is None else f"no runs of task `{args.task}`")
+    is_over = not (rows or everything) and any(args.task in (None, task) for task, _ in runs)
+    are = "unfinished runs" if is_over else "runs"
+    _emit_rows(args, names, rows, f"no {are}" if args.task is None else f"no {are} of task `{args.task}`")
     for path, why in index.unreadable(root):
         if args.task in (None, os.path.basename(path)):
             hint = "its runs are not listed; `ls -ld` shows whose it is"
@@ -83,7 +85,7 @@ def run_list(args: Namespace) -> int:
         if waiting := look.undecided(root, rows, args.task):
             words = count(waiting, "finished run")
             pen.tell(f"({words} with a work tree to accept or discard: runner list --all{of_it})")
-        elif not rows and any(args.task in (None, task) for task, _ in runs):
+        elif is_over:
             pen.tell(f"(finished runs: runner list --all{of_it})")
     if args.format == "text" and not rows and args.task is not None:
         with_runs = {task for task, _ in index.folders(root)}
@@ -136,7 +138,8 @@ def run_status(args: Namespace) -> int:
         from runner.usecases import logs
 
         if any(question.is_open for question in questions.of_run(run)):
-            pen.say(questions_text(logs.asked(run, manifest)))
+            name = index.short_name(run.repo, run.run_id)
+            pen.say(questions_text(logs.asked(run, manifest), name))
     return ExitStatus.OK
 
 

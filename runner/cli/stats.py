@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _HEADS = ("RUNS", "SUCCEEDED", "INPUT", "CACHED", "OUTPUT", "PRICE", "P50", "P95")
+_SPARED = ("CACHED", "P95", "INPUT", "OUTPUT", "PRICE")
+"""What a terminal goes without if not all of it fits, the first first."""
 
 
 def add_stats(parser: Parser) -> None:
@@ -54,9 +56,13 @@ def _text(by: str, found: Stats) -> str:
     rows: list[tuple[str, ...]] = [(by.upper(), *_HEADS)]
     rows += [_cells(group, group.key or "default") for group in found.groups]
     rows += [_cells(found.total, "all")] if len(found.groups) > 1 else []
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    columns, room = [*zip(*rows, strict=True)], pen.columns()
+    for head in _SPARED:
+        if room is not None and sum(max(map(cells, column)) + 2 for column in columns) - 2 > room:
+            columns = [column for column in columns if column[0] != head]
+    widths = [max(map(cells, column)) for column in columns]
     lines = []
-    for first, *rest in rows:
+    for first, *rest in zip(*columns, strict=True):
         name = first + " " * (widths[0] - cells(first))
         lines.append(
             "  ".join([name, *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))])

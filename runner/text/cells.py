@@ -40,23 +40,26 @@ def cut(text: str, width: int) -> str:
     return made + dots
 
 
-def wrapped(text: str, width: int) -> list[str]:
+def wrapped(text: str, width: int, *, whole_words: bool = False) -> list[str]:
     """Its lines, broken at blanks so that none is wider than `width`; a longer word is broken anywhere, but
-    for what belongs together.
+    for what belongs together. With `whole_words` it stays whole: a path has to be copied.
     """
     lines: list[str] = []
     for line in text.replace("\t", TAB).split("\n"):
-        lines += [line] if cells(line) <= width else _broken(line, width)
+        lines += [line] if cells(line) <= width else _broken(line, width, whole_words)
     return lines
 
 
-def _broken(line: str, width: int) -> Iterator[str]:
+def _broken(line: str, width: int, whole_words: bool) -> Iterator[str]:
     made, used = "", 0
     for word in _words(line):
         size = cells(word)
         if made.strip() and used + size > width and cells(word.rstrip(" ")) + used > width:
             yield made.rstrip(" ")
             made, used = "", 0
+        if whole_words:
+            made, used = made + word, used + size
+            continue
         for piece in [word] if used + size <= width else _clusters(word):
             wide = cells(piece)
             if used + wide > width and made and piece != " ":

@@ -78,7 +78,9 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
         yield "the agent's assumptions", _listed([show(one) for one in report.assumptions])
     settings = report.conformance.items()
     yield "declared and observed", [_setting(name, setting, show) for name, setting in settings]
-    used = [f"{name.replace('_', ' ')}: {count}" for name, count in report.usage.items() if count is not None]
+    used = [
+        f"{name.replace('_', ' ')}: {count:,}" for name, count in report.usage.items() if count is not None
+    ]
     yield "tokens", used or ["not known"]
     yield "attempts", [str(len(report.attempts))]
     if report.refused:

@@ -50,4 +50,9 @@ def test_lines_end_at_blanks_and_only_a_longer_word_is_broken() -> None:
     assert wrapped("日本語のテキスト", 7) == ["日本語", "のテキ", "スト"]
     assert wrapped("e\u0301" * 7, 3) == ["e\u0301" * 3, "e\u0301" * 3, "e\u0301"]
     assert wrapped(" " * 90 + "deep", 9) == ["", "deep"]
+    assert wrapped("see https://a.example/b now", 10, whole_words=True) == [
+        "see",
+        "https://a.example/b",
+        "now",
+    ]
     assert wrapped("ab👩\u200d👩cd", 5) == ["ab", "👩\u200d👩c", "d"]

@@ -55,7 +55,8 @@ def test_of_a_success_it_says_the_checks_the_files_the_time_and_the_tokens(work:
         "succeeded  1 of 1 check passed",
         "changes    2 files (+24 -3) in your tree",
         "took       1m12s, 61,000 tokens in (48,000 cached), 900 out",
-        "next       runner diff RUN | runner report RUN",
+        "next       runner diff RUN",
+        "           runner report RUN",
     ]
 
 
@@ -67,7 +68,9 @@ def test_of_a_failure_it_says_why_and_where_the_change_is(work: Work) -> None:
         "hint       mend it",
         "changes    2 files kept in your tree (it had uncommitted changes before)",
         "took       1m12s, 61,000 tokens in (48,000 cached), 900 out",
-        "next       runner diff RUN | runner logs RUN | runner retry RUN",
+        "next       runner diff RUN",
+        "           runner logs RUN",
+        "           runner retry RUN",
     ]
 
 
@@ -75,9 +78,13 @@ def test_of_a_tree_that_waits_it_names_the_decision(work: Work) -> None:
     run = ended(work, kind="worktree")
     tree = a_worktree(run, work.head())
     write_result(run, a_result(checks=PASSED))
-    _, changes, _, after = told(run)
+    _, changes, _, *after = told(run)
     assert changes == f"changes    2 files in a work tree that waits for your decision ({tree.path})"
-    assert after == "next       runner diff RUN | runner accept RUN | runner discard RUN"
+    assert after == [
+        "next       runner diff RUN",
+        "           runner accept RUN",
+        "           runner discard RUN",
+    ]
 
 
 @pytest.mark.parametrize("result", [None, 5, {}, {"checks": 5}, {"attempt": 1, "checks": [{}]}])
@@ -136,9 +143,8 @@ def test_status_and_report_end_with_the_same_lines(
     assert main(["wait", run.run_id]) == 0
     assert capsys.readouterr().out == f"{block}\n"
     assert main(["report"]) == 0
-    assert capsys.readouterr().out.endswith(
-        f"\n\n{block.replace(' | runner report ' + run.run_id[20:24], '')}\n"
-    )
+    not_again = f"\n           runner report {run.run_id[20:24]}"
+    assert capsys.readouterr().out.endswith(f"\n\n{block.replace(not_again, '')}\n")
 
 
 @pytest.mark.parametrize(
@@ -163,6 +169,35 @@ def test_lines_are_counted_as_git_counts_them(
     work.git("add", "-A")
     patch = work.git("diff", "--cached", "--binary")
     assert lines_in(patch if isinstance(patch, bytes) else patch.encode()) == wanted
+
+
+REJECTED = """\
+rejected   `python -m pytest -q tests/auth` exited with 1; 0 of 1
+           check passed
+hint       the whole output is in the run's folder
+changes    2 files in a work tree that waits for your decision
+           ({})
+took       1m12s, 61,000 tokens in (48,000 cached), 900 out
+next       runner diff RUN
+           runner accept RUN
+           runner discard RUN"""
+
+
+def test_the_last_lines_are_wrapped_at_words_and_what_is_to_be_copied_stays_whole(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = Reason(
+        "verify_failed",
+        "`python -m pytest -q tests/auth` exited with 1",
+        "the whole output is in the run's folder",
+    )
+    run = ended(work, Outcome.REJECTED, kind="worktree", reason=reason)
+    tree = a_worktree(run, work.head())
+    write_result(run, a_result())
+    monkeypatch.setenv("COLUMNS", "70")
+    assert "\n".join(told(run)) == REJECTED.format(tree.path)
+    monkeypatch.setenv("COLUMNS", "20")
+    assert all(line in " ".join(told(run)) for line in (tree.path, "runner accept RUN"))
 
 
 def test_a_price_is_never_nothing_where_something_was_paid() -> None:
