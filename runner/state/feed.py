@@ -14,6 +14,7 @@ import stat
 import time
 
 from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole
+from runner.errors import Unwritable
 from runner.lightjson import loads
 from runner.model import SCHEMA_VERSION
 from runner.state.authentic import macs
@@ -54,7 +55,7 @@ def tell(run: RunDir, event: str, question: str | None = None, at: str | None = 
     not be written now, Unwritable where nothing can be signed here.
     """
     path, folder = path_of(run.repo), f"{run.repo}/{RUNS}"
-    if os.path.islink(folder) or not is_ours_alone(os.lstat(folder)):
+    if not is_ours_alone(os.lstat(folder)):
         raise PermissionError(errno.EPERM, "others could write there", folder)
     sign = _signer(path)
     known = {"event": event, "run_id": run.run_id, "question": question}
@@ -76,12 +77,15 @@ def tell(run: RunDir, event: str, question: str | None = None, at: str | None = 
 
 
 def trim(repo: str, older_than_s: float) -> None:
-    """Takes out what is older, but for the last event, by which `seq` goes on. OSError, or Unwritable."""
-    path, limit = path_of(repo), time.time() - older_than_s
-    if not os.path.lexists(path):
+    """Takes out what is older, but for the last event, by which `seq` goes on; nothing that another user, or
+    another key, has told. OSError, or Unwritable.
+    """
+    path, folder, limit = path_of(repo), f"{repo}/{RUNS}", time.time() - older_than_s
+    if not os.path.lexists(path) or not is_ours_alone(os.lstat(folder)):
         return
-    with _Lock(f"{repo}/{RUNS}"):
-        _rewrite(path, _signer(path), lambda event, _: parse_timestamp(str(event["at"])) > limit)
+    with _Lock(folder):
+        sign = _signer(path)
+        _rewrite(path, sign, lambda event, _: parse_timestamp(str(event["at"])) > limit, with_others=True)
 
 
 class FeedReader:
@@ -102,13 +106,10 @@ class FeedReader:
         """What came since the last call. While nothing does, a call costs a stat."""
         try:
             found = os.lstat(self._path)
-        except OSError:
-            return
-        seen = (found.st_ino, found.st_size, found.st_mtime_ns)
-        if seen == self._seen:
-            return
-        self._seen, sign = seen, _signer(self._path)
-        try:
+            seen = (found.st_ino, found.st_size, found.st_mtime_ns)
+            if seen == self._seen:
+                return
+            self._seen, sign = seen, _signer(self._path)
             with open(self._path, "rb", opener=no_hole) as file:
                 file.seek(self._offset - len(self._read))
                 if file.read(len(self._read)) != self._read:  # another file, which may have the same inode
@@ -125,6 +126,8 @@ class FeedReader:
                         self.missed += event["seq"] - self.last - 1
                         self.last, self._latest = event["seq"], line
                         yield event
+        except PermissionError as error:  # "no events" would be a guess
+            raise Unwritable(f"cannot read {self._path}: {error.strerror}") from error
         except OSError:
             return
 
@@ -244,7 +247,9 @@ def _append(path: str, line: bytes) -> None:
         os.close(fd)
 
 
-def _rewrite(path: str, sign: Callable[[bytes], str], keeps: Callable[[Json, int], bool]) -> None:
+def _rewrite(
+    path: str, sign: Callable[[bytes], str], keeps: Callable[[Json, int], bool], *, with_others: bool = False
+) -> None:
     """With the events that `keeps` wants, which gets the bytes of events up to its end too, and the last."""
     end, last, draft = 0, b"", Draft(path)
     try:
@@ -254,6 +259,8 @@ def _rewrite(path: str, sign: Callable[[bytes], str], keeps: Callable[[Json, int
                     end += len(line)
                     last = b"" if keeps(event, end) else line
                     draft.write(b"" if last else line)
+                elif with_others:
+                    draft.write(line)
         draft.write(last)
         draft.put()
     finally:

@@ -19,7 +19,7 @@ from support.disks import fill, small_disk
 from support.ended import an_ended_run
 from support.waiting import ends_within
 
-from runner.errors import UsageError
+from runner.errors import Unwritable, UsageError
 from runner.model import Lineage, Outcome, Phase
 from runner.runtimes.base import Kind
 from runner.state import feed, index
@@ -475,3 +475,38 @@ def test_without_a_key_nothing_is_told_and_nothing_waits_for_it(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     assert news.ended(run, run.read_manifest())
     assert not the_file(tmp_path).exists()
+
+
+def test_trimming_takes_out_nothing_that_another_key_or_another_user_has_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        tell(tmp_path, at="2025-11-20T10:15:04.438Z")
+    before = the_file(tmp_path).read_bytes()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        feed.trim(str(tmp_path), DAY)
+        assert the_file(tmp_path).read_bytes() == before
+        tell(tmp_path)
+        assert seqs(tmp_path) == [1]
+    assert seqs(tmp_path) == [1, 2, 3]
+    os.chmod(tmp_path / ".runs", 0o777)  # as good as that of another user
+    feed.trim(str(tmp_path), DAY)
+    assert seqs(tmp_path) == [1, 2, 3]
+    os.chmod(tmp_path / ".runs", 0o700)
+    feed.trim(str(tmp_path), DAY)
+    assert seqs(tmp_path) == [3]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read everything")
+@pytest.mark.parametrize("name", [".runs", ".runs/.feed.jsonl"])
+def test_a_feed_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path: Path, name: str) -> None:
+    tell(tmp_path)
+    reader = feed.FeedReader(str(tmp_path))
+    os.chmod(tmp_path / name, 0)
+    try:
+        with pytest.raises(Unwritable, match="cannot read"):
+            [*reader.new()]
+    finally:
+        os.chmod(tmp_path / name, 0o700)
+    assert len([*reader.new()]) == 1
