@@ -98,16 +98,18 @@ def _failure(argv: tuple[str, ...], event: Json) -> str | None:
 
 
 def _end_all() -> None:
-    """Kills what is left below us, until a look finds nothing: an orphan comes to us."""
+    """Kills what is left below us, until a look finds nothing: an orphan comes to us. Runs that were started
+    are left: they have owners of their own.
+    """
     import time
 
-    from runner.processes.proc import children, send
+    from runner.processes.proc import children, marker, send
     from runner.supervise.begin import reap
 
     deadline = time.monotonic() + WITHIN_S
-    while (below := children(os.getpid())) and time.monotonic() < deadline:
+    while (below := [p for p in children(os.getpid()) if not marker(p.pid)]) and time.monotonic() < deadline:
         for process in below:
-            below += children(process.pid)
+            below += [p for p in children(process.pid) if not marker(p.pid)]
             send(process, 9)
         time.sleep(_POLL_S)
         reap()

@@ -249,11 +249,9 @@ class Owner:
 
     def is_companion(self, process: Process) -> bool:
         """Whether it is the scripted model of a rehearsal, which lives as long as the run."""
-        rehearsal = self.invocation.rehearsal
-        if rehearsal is None:
-            return self.is_notice(process)
-        begin = command_line(process.pid)[: len(rehearsal.argv)]
-        return begin == list(rehearsal.argv) or self.is_notice(process)
+        argv = [] if self.invocation.rehearsal is None else [*self.invocation.rehearsal.argv]
+        is_model = argv != [] and command_line(process.pid)[: len(argv)] == argv
+        return is_model or self.is_notice(process)
 
     def is_notice(self, process: Process) -> bool:
         """Whether it tells the user something: it is in the session of such a process that we have started,

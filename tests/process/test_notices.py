@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import processes
 from support.doubles import FINISHED, said
-from support.repo import Repo, Run
+from support.repo import RUNNER, Repo, Run
 from support.terminal import Terminal
 from support.waiting import wait_until
 
@@ -97,24 +97,30 @@ def test_what_a_command_has_left_behind_is_not_taken_for_the_agents(repo: Repo) 
     wait_until(lambda: not processes.of_folder(repo.root))
 
 
-@pytest.mark.parametrize(
-    ("command", "why"),
-    [
-        ("exit 3", "exited with 3"),
-        ('echo $$ > "$HOME/pid"; trap "" TERM; setsid sleep 300 & sleep 300', "did not end within 10 s"),
-    ],
-    ids=["fails", "hangs"],
-)
-def test_a_command_that_fails_is_told_in_the_feed_and_changes_nothing(
-    command: str, why: str, repo: Repo
-) -> None:
+def test_a_command_that_fails_is_told_in_the_feed_and_changes_nothing(repo: Repo) -> None:
     repo.quick_codex()
-    run = repo.task().start(env=notify(repo, on_end=command))
+    run = repo.task().start(env=notify(repo, on_end="exit 3"))
     assert run.wait()["status"] == "succeeded"
-    if "setsid" in command:
-        assert repo.pid_in("pid").is_still_there(), "it hangs, and who waits has not waited for that"
+    (message,) = wait_until(lambda: failures(repo))
+    assert message in [f"on_end: `{folder}/sh` exited with 3" for folder in ("/usr/bin", "/bin")]
+    wait_until(lambda: not processes.of_folder(repo.root))
+
+
+def test_a_command_that_hangs_is_ended_with_all_but_the_runs_that_it_has_started(repo: Repo) -> None:
+    repo.waiting_codex(before=TURN)
+    command = f"""[ -e "$HOME/pid" ] && exit; cd '{repo.root}'; '{RUNNER}' start other; echo $$ > "$HOME/pid"
+        setsid sh -c 'echo $$ > "$HOME/left"; exec sleep 300' & trap "" TERM; sleep 300"""
+    more = '[tasks.other]\nprompt = "x"\n'
+    run = repo.task(more=more).start(env=notify(repo, on_turn=command))
+    hangs, left = repo.pid_in("pid"), repo.pid_in("left")
     (message,) = wait_until(lambda: failures(repo), within=40)
-    assert message == f"on_end: `/usr/bin/sh` {why}" or message == f"on_end: `/bin/sh` {why}"
+    assert message in [f"on_turn: `{folder}/sh` did not end within 10 s" for folder in ("/usr/bin", "/bin")]
+    wait_until(lambda: not hangs.is_still_there() and not left.is_still_there())
+    (other,) = [one for one in repo.runs() if one.id != run.id]
+    assert other.status()["status"] == "running"
+    repo.open_gate()
+    for one in (run, other):
+        assert (one.wait()["status"], one.events("swept")) == ("succeeded", [])
     wait_until(lambda: not processes.of_folder(repo.root))
 
 
