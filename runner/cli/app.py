@@ -203,6 +203,7 @@ def _run(words: list[str]) -> int:
         raise PlatformUnsupported("runner needs Linux: it looks after processes by /proc and pidfds")
     args = arguments(verb, words[1:])
     gc.freeze()  # nor does a fork copy what nobody looks at any more
+    gc.set_threshold(10_000)  # what a command makes and imports from here on is not garbage either
     gc.enable()
     status: int = getattr(_module_of(verb), f"run_{verb.replace('-', '_')}")(args)
     return status

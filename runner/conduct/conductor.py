@@ -21,8 +21,7 @@ from runner.model import Earlier, Reason
 from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
 from runner.resolve.choose import choose
-from runner.state.authentic import refuse_foreign
-from runner.state.index import next_run_id
+from runner.state.authentic import next_run_id, refuse_foreign
 from runner.state.ledger import Ledger, Status
 from runner.state.lineage import lineage_of
 from runner.state.store import RunDir

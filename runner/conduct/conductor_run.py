@@ -11,7 +11,7 @@ from runner.invocation import Invocation
 from runner.model import DISTRIBUTION, SCHEMA_VERSION, Limits
 from runner.resolve.invocation import digest_of
 from runner.runtimes import PLAN
-from runner.state.index import next_run_id
+from runner.state.authentic import next_run_id
 from runner.state.store import RunDir, manifest_path_of
 from runner.text.words import one_line
 

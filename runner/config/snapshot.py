@@ -166,11 +166,10 @@ def _unchanged(path: str, known: list[Any] | None, written: int) -> bool:
         return False
     if max(now[0], now[3]) < written - RACY_NS:
         return True
-    import hashlib
+    from runner.disk.digest import sha256
 
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as file:
-        digest: str = hashlib.sha256(file.read()).hexdigest()
-    return bool(digest == known[4])
+        return bool(sha256(file.read()).hexdigest() == known[4])
 
 
 def cache_path(places: ConfigFiles, env: Mapping[str, str]) -> str | None:

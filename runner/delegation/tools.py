@@ -15,7 +15,7 @@ from runner.delegation.caller import Caller
 from runner.disk.interpreter import command
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, SupervisorFailed
 from runner.state import questions
-from runner.state.index import next_run_id
+from runner.state.authentic import next_run_id
 from runner.state.lineage import ParentOver, children
 from runner.state.store import RunDir
 from runner.usecases import control, logs, look

@@ -29,13 +29,9 @@ def placed(notify: Notify, env: Mapping[str, str]) -> Notify:
     """The same commands, each with the file that its name means now, so that nothing takes its place later.
     Folders in work trees come last.
     """
-    path = {"PATH": work_trees_last(env)}
-    found = {
-        name: (on_path(argv[0], path) or argv[0], *argv[1:])
-        for name in ("on_end", "on_attention", "on_turn")
-        if (argv := getattr(notify, name))
-    }
-    return notify.replace(**found)
+    named = {name: argv for name in ("on_end", "on_attention", "on_turn") if (argv := getattr(notify, name))}
+    path = {"PATH": work_trees_last(env)} if named else {}
+    return notify.replace(**{n: (on_path(argv[0], path) or argv[0], *argv[1:]) for n, argv in named.items()})
 
 
 def absent(argv: Sequence[str], env: Mapping[str, str], root: str) -> str | None:

@@ -34,6 +34,13 @@ def become_subreaper() -> None:
     _ctypes.call_function(prctl, (36, 1, 0, 0, 0))
 
 
+def hold_term() -> None:
+    """Until the new supervisor listens, SIGTERM waits for it, also over an exec."""
+    import _signal  # type: ignore[import-not-found]  # built into Python; typeshed has no stub
+
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
+
+
 class Streams(Value):
     """Paths of the three standard streams; `stdin` None is the null device. `kept` is the one descriptor of
     ours besides them that the child inherits.
@@ -130,7 +137,7 @@ def _spawn_in(
 def _become(
     program: str, argv: Sequence[str], env: Mapping[str, str], files: Sequence[int], failed: int
 ) -> NoReturn:
-    import _signal  # type: ignore[import-not-found]  # built into Python; typeshed has no stub
+    import _signal
 
     try:
         os.setsid()

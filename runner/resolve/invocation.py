@@ -10,7 +10,6 @@ from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
 from runner.invocation import THREAD, Invocation
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Rehearsal, Terms
-from runner.resolve import delegation
 from runner.resolve.prompt import Map, Parts, checked, compose
 from runner.runtimes.base import CommandRequest, Fence
 from runner.state.store import manifest_path_of
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from runner.model import Identity, Model, RuntimeSettings, Task
+    from runner.model import Identity, McpServer, Model, RuntimeSettings, Task
     from runner.resolve.choose import Choice
     from runner.runtimes.base import Runtime
 
@@ -154,6 +153,10 @@ def _delegation(choice: Choice, parent: Invocation | None) -> Delegation:
     """What the run may delegate: no more than the policy and its parent allow."""
     config, task = choice.config, choice.task
     own = policy.capped(config.policy, config.delegation.replace(enabled=task.delegation))
+    if parent is None and own.max_depth > 0:
+        return own
+    from runner.resolve import delegation  # most runs stand on top, and delegate nothing
+
     if parent is not None:
         delegation.refuse_wider(parent, task, choice.sandbox, own)
     return delegation.narrowed(own, parent)
@@ -180,6 +183,8 @@ def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
 
 
 def _delegation_section(choice: Choice, found: Found, own: Delegation) -> str:
+    from runner.resolve import delegation
+
     tasks = choice.config.tasks
     above = None if found.parent is None else found.parent.manifest_path
     names = tasks if own.tasks is None else own.tasks
@@ -210,7 +215,7 @@ def _commands(
         last_message_path=os.path.join(folder, "last-message.md"),
         skills=choice.config.delegation.skills,
         overrides=found.overrides,
-        mcp=delegation.server(own, found.server_argv, manifest, env_names, found.server_env),
+        mcp=_server(own, found, manifest, env_names) if own.enabled else None,
         fence=found.fence,
         plain_shell=bool(found.login_shell_loses),
     )
@@ -225,6 +230,12 @@ def _commands(
         "closing_argv": runtime.command(closing) if contract == "closing-turn" else None,
         "fresh_argv": runtime.command(asked) if first.resume_thread is not None else None,
     }
+
+
+def _server(own: Delegation, found: Found, manifest: str, env_names: tuple[str, ...]) -> McpServer | None:
+    from runner.resolve import delegation
+
+    return delegation.server(own, found.server_argv, manifest, env_names, found.server_env)
 
 
 def _of_checks(choice: Choice, found: Found) -> dict[str, Any]:

@@ -10,13 +10,17 @@ An agent of this account that has no sandbox can read the key. This is a proof a
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
 from runner.disk import home
 from runner.disk.digest import sha256
-from runner.disk.files import is_ours_alone, private_folder, read, replace_bytes, unwritable
+from runner.disk.files import OUT_OF_FILES, is_ours_alone, private_folder, read, replace_bytes, unwritable
 from runner.errors import Conflict, ForeignRun, InvocationBroken, Unwritable
+from runner.model import is_name
+from runner.state.manifest import parse_timestamp
+from runner.state.store import RUNS, RunDir, is_run_id, listed, new_run_id
 from runner.value import StrEnum, Value, json_bytes, json_value
 
 TYPE_CHECKING = False
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.invocation import Invocation
-    from runner.state.store import RunDir
 
 _KEY_BYTES = 32
 _BLOCK_BYTES = 64
@@ -325,3 +328,39 @@ def _place_told(data: bytes, run: RunDir) -> str | None:
     repo = told.get("repo")
     fits = told.get("manifest_path") == run.manifest[len(run.repo) + 1 :]
     return repo if fits and isinstance(repo, str) else None
+
+
+def tasks_of(repo: str) -> list[str]:
+    """The tasks that have a folder for runs. Unwritable where they cannot be listed."""
+    if os.path.islink(f"{repo}/{RUNS}"):
+        raise unwritable(OSError(errno.ELOOP, os.strerror(errno.ELOOP), f"{repo}/{RUNS}"))
+    return [name for name in folders_in(f"{repo}/{RUNS}") if is_name(name)]
+
+
+def folders_in(path: str) -> list[str]:
+    """The names of the folders there, without links."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        if error.errno in OUT_OF_FILES:
+            raise unwritable(error) from error
+        if error.errno == errno.EACCES and path.endswith(f"/{RUNS}"):
+            raise Unwritable(f"cannot read {path}: {error.strerror}") from error  # "no runs" would be a guess
+        return []
+
+
+def next_run_id(repo: str) -> str:
+    """A new id that sorts after those of all runs of ours, also where the clock went back: the newest run is
+    found by its id.
+    """
+    run_id = new_run_id()
+    for task in tasks_of(repo):
+        for name in listed(f"{repo}/{RUNS}/{task}/cli"):
+            if name > run_id and is_run_id(name) and why_foreign(RunDir(repo, task, name)) is None:
+                told = f"{name[:4]}-{name[4:6]}-{name[6:11]}:{name[11:13]}:{name[13:15]}.{name[15:19]}"
+                try:
+                    run_id = new_run_id(parse_timestamp(told) + 0.002)
+                except ValueError:
+                    continue  # of a month that there is not
+    return run_id

@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import os
 
-from runner.disk.files import OUT_OF_FILES, Draft, is_ours_alone, read, unwritable
+from runner.disk.files import Draft, is_ours_alone, read
 from runner.errors import RunnerError, Unwritable
 from runner.lightjson import loads
 from runner.model import is_name
-from runner.state.authentic import FOREIGN, OLDER, made, why_foreign
-from runner.state.manifest import between, parse_timestamp
-from runner.state.store import RUNS, RunDir, is_run_id, new_run_id
+from runner.state.authentic import FOREIGN, OLDER, folders_in, made, tasks_of, why_foreign
+from runner.state.manifest import between
+from runner.state.store import RUNS, RunDir, is_run_id, listed
 from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False
@@ -117,8 +117,8 @@ def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
 
     `known` are run ids whose shape need not be looked at again.
     """
-    for task in _tasks(repo):
-        for run in _names(f"{repo}/{RUNS}/{task}/cli"):
+    for task in tasks_of(repo):
+        for run in folders_in(f"{repo}/{RUNS}/{task}/cli"):
             if run in known or is_run_id(run):
                 yield task, run
 
@@ -126,7 +126,7 @@ def folders(repo: str, known: Container[str] = ()) -> Iterator[tuple[str, str]]:
 def changes(repo: str) -> dict[str, int]:
     """When a run of each task was last made or removed, in nanoseconds since the epoch."""
     found = {}
-    for task in _tasks(repo):
+    for task in tasks_of(repo):
         try:
             found[task] = os.stat(f"{repo}/{RUNS}/{task}/cli").st_mtime_ns
         except OSError:
@@ -154,20 +154,13 @@ def short_names(runs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def short_name(repo: str, run_id: str) -> str:
     """That of one run, which costs less than those of all."""
-    tasks = _tasks(repo)
-    names = [name for task in tasks for name in _listed(f"{repo}/{RUNS}/{task}/cli") if name != run_id]
+    tasks = tasks_of(repo)
+    names = [name for task in tasks for name in listed(f"{repo}/{RUNS}/{task}/cli") if name != run_id]
     for size in range(SHORTEST, 9):
         part = run_id[20 : 20 + size]
         if part not in tasks and not any(n.startswith(part) or n.startswith(part, 20) for n in names):
             return part
     return run_id
-
-
-def _listed(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except OSError:
-        return []
 
 
 def half_of(run: RunDir) -> RunDir:
@@ -177,40 +170,15 @@ def half_of(run: RunDir) -> RunDir:
 
 def halves(repo: str) -> Iterator[RunDir]:
     """What is left of runs whose removal was killed."""
-    for task in _tasks(repo):
-        for name in _names(f"{repo}/{RUNS}/{task}/cli"):
+    for task in tasks_of(repo):
+        for name in folders_in(f"{repo}/{RUNS}/{task}/cli"):
             if name.endswith(_REMOVED) and is_run_id(name[1 : -len(_REMOVED)]):
                 yield RunDir(repo, task, name)
 
 
-def next_run_id(repo: str) -> str:
-    """A new id that sorts after those of all runs of ours, also where the clock went back: the newest run is
-    found by its id.
-    """
-    run_id = new_run_id()
-    for task in _tasks(repo):
-        try:
-            names = os.listdir(f"{repo}/{RUNS}/{task}/cli")
-        except OSError:
-            continue
-        for name in names:
-            if name > run_id and is_run_id(name) and why_foreign(RunDir(repo, task, name)) is None:
-                try:
-                    run_id = new_run_id(_time_of(name) + 0.002)
-                except ValueError:
-                    continue  # of a month that there is not
-    return run_id
-
-
-def _time_of(run_id: str) -> float:
-    day, clock = run_id[:8], run_id[9:18]
-    text = f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:6]}.{clock[6:]}Z"
-    return parse_timestamp(text)
-
-
 def folder_of(repo: str, run_id: str) -> RunDir | None:
     """The folder of a run whose whole id is known: no others are listed for it."""
-    for task in _tasks(repo):
+    for task in tasks_of(repo):
         run = RunDir(repo, task, run_id)
         if os.path.isdir(run.path) and not os.path.islink(run.path):
             return run
@@ -323,21 +291,3 @@ def _write(repo: str, rows: list[list[Any]]) -> None:
         pass
     finally:
         draft.close()
-
-
-def _tasks(repo: str) -> list[str]:
-    if os.path.islink(f"{repo}/{RUNS}"):
-        raise unwritable(OSError(errno.ELOOP, os.strerror(errno.ELOOP), f"{repo}/{RUNS}"))
-    return [name for name in _names(f"{repo}/{RUNS}") if is_name(name)]
-
-
-def _names(path: str) -> list[str]:
-    try:
-        with os.scandir(path) as entries:
-            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except OSError as error:
-        if error.errno in OUT_OF_FILES:
-            raise unwritable(error) from error
-        if error.errno == errno.EACCES and path.endswith(f"/{RUNS}"):
-            raise Unwritable(f"cannot read {path}: {error.strerror}") from error  # "no runs" would be a guess
-        return []

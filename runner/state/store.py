@@ -65,11 +65,15 @@ def manifest_path_of(task_id: str, run_id: str) -> str:
 
 def runs_of(repo: str, task_id: str) -> list[RunDir]:
     """The runs of a task that have a folder, newest first."""
+    names = listed(f"{repo}/{RUNS}/{task_id}/cli")
+    return [RunDir(repo, task_id, name) for name in sorted(filter(is_run_id, names), reverse=True)]
+
+
+def listed(path: str) -> list[str]:
     try:
-        names = os.listdir(f"{repo}/{RUNS}/{task_id}/cli")
+        return os.listdir(path)
     except OSError:
         return []
-    return [RunDir(repo, task_id, name) for name in sorted(filter(is_run_id, names), reverse=True)]
 
 
 def lock_task(repo: str, task_id: str) -> int:
@@ -322,10 +326,7 @@ class RunDir:
 
     def has_questions(self) -> bool:
         """Whether anything was ever asked: few runs ask, and `questions` says what."""
-        try:
-            return bool(os.listdir(self.questions))
-        except OSError:
-            return False
+        return bool(listed(self.questions))
 
     def is_told(self, kind: str) -> bool:
         """Whether such a request waits for the owner."""

@@ -23,7 +23,6 @@ from runner.state.events import EventLog, complain
 from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, started
 from runner.state.store import RunDir
-from runner.supervise import tie
 from runner.value import json_bytes
 
 TYPE_CHECKING = False
@@ -115,7 +114,7 @@ def _detach(own: Callable[[int], None], meanwhile: Callable[[], None] = lambda: 
         try:
             os.setsid()
             if _fork(ready_w) == 0:
-                tie.hold()
+                spawn.hold_term()
                 cgroup.leave()
                 _say(ready_w, b"%d" % os.getpid())
                 own(ready_w)

@@ -7,8 +7,9 @@ checks do, outside of the sandbox. What they leave has to be ignored by git, or 
 from __future__ import annotations
 
 from runner.model import Outcome, Reason
+from runner.processes.spawn import hold_term
 from runner.supervise import tree_helper
-from runner.supervise.tie import Tie, asked, hold
+from runner.supervise.tie import Tie, asked
 from runner.value import Value
 from runner.verify.checks import Check, CheckCommand, run_check
 
@@ -69,7 +70,7 @@ def prepare(
     try:
         return _ready(run, invocation, env, log, check, is_cancelled).replace(suspended_s=sum(gaps))
     finally:
-        hold()
+        hold_term()
 
 
 def _ready(

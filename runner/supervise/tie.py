@@ -72,13 +72,6 @@ def asked(run: RunDir, when: str) -> Reason:
     return Reason("cancelled", f"cancelled {when}")
 
 
-def hold() -> None:
-    """Until the new supervisor listens, SIGTERM waits for it, also over an exec."""
-    import _signal
-
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, (_TERM,))
-
-
 def _die() -> None:
     import _signal
 

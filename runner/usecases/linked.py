@@ -12,7 +12,6 @@ import os
 
 from runner import runtimes
 from runner.errors import NotReady
-from runner.model import Level
 from runner.usecases.workplace import committed_links
 
 TYPE_CHECKING = False
@@ -28,7 +27,7 @@ def refuse_where_none_runs(choice: Choice, program: Program, fence: Fence, env: 
     """NotReady, with the repair, where the program itself says so."""
     runtime, sandbox, root = runtimes.get(choice.runtime), choice.sandbox, choice.config.root
     tried = runtime.sandbox_trial(program, choice.settings, sandbox, fence)
-    if sandbox.level is not Level.WORKSPACE_WRITE or tried is None:
+    if tried is None:
         return
     fence = fence.replace(held=tuple(filter(os.path.isdir, fence.held)))  # the others are made later
     is_apart = choice.task.workspace == "worktree"

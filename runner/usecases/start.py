@@ -32,15 +32,13 @@ from runner.model import (
     RuntimeSettings,
 )
 from runner.resolve.choose import Choice, choose, find_task
-from runner.resolve.delegation import refuse_too_deep
 from runner.resolve.invocation import Again, Found, invocation
 from runner.runtimes import loginshell, probe
-from runner.state.authentic import own_invocation, refuse_place, write_record
-from runner.state.index import next_run_id
+from runner.state.authentic import next_run_id, own_invocation, refuse_place, write_record
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
-from runner.usecases import linked, login
+from runner.usecases import login
 from runner.usecases.trust import VARIABLE, program_is_trusted
 from runner.usecases.workplace import Workplace, planned, reserve
 from runner.value import Value
@@ -114,7 +112,10 @@ def start(
     if parent is None:
         login.refuse_without(choice, found.program, env)
     found, guarded = _fenced(choice, found, env)
-    linked.refuse_where_none_runs(choice, found.program, found.fence, env)
+    if choice.sandbox.level is Level.WORKSPACE_WRITE:
+        from runner.usecases import linked  # a reader needs none
+
+        linked.refuse_where_none_runs(choice, found.program, found.fence, env)
     resolved = invocation(choice, found)
     above = None if parent is None else parent.run_id
     place = reserve(config.root, choice, run_id, env, above, base=request.base)
@@ -267,6 +268,7 @@ def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None
     """The settings that are meant, and the invocation of the run that starts this one, if there is one."""
     if request.parent is None:
         return choose(config, request), None
+    from runner.resolve.delegation import refuse_too_deep  # only a start with a parent pays for it
     from runner.usecases.find import by_manifest_path
 
     parent = own_invocation(by_manifest_path(config.root, request.parent))
@@ -463,9 +465,9 @@ def own_text(config: Config, task: Task) -> str:
 
 
 def _map_text(choice: Choice) -> str | None:
-    hint = "name another file with --map FILE, or `map` in the task"
-    within = None if choice.request.map else _within(choice.config, choice.task.id, "map")
-    return None if choice.map_path is None else _text(choice.map_path, hint=hint, within=within)
+    hint, path = "name another file with --map FILE, or `map` in the task", choice.map_path
+    within = None if choice.request.map or not path else _within(choice.config, choice.task.id, "map")
+    return None if path is None else _text(path, hint=hint, within=within)
 
 
 def _within(config: Config, task_id: str, name: str) -> str | None:

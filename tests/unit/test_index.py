@@ -16,7 +16,7 @@ from support.values import a_manifest
 
 from runner.errors import TooManyFiles, Unwritable
 from runner.model import Outcome, Phase, Reason
-from runner.state import index
+from runner.state import authentic, index
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir, is_run_id, new_run_id
@@ -244,11 +244,11 @@ def test_a_row_has_what_the_manifest_says(tmp_path: Path) -> None:
 def test_a_new_run_sorts_after_those_of_before_the_clock_went_back(tmp_path: Path, task: str) -> None:
     """The newest run is found by its id."""
     ahead = f"{time.gmtime().tm_year + 1}1231T235959990Z-ffffffff"
-    assert index.next_run_id(str(tmp_path)) < ahead
+    assert authentic.next_run_id(str(tmp_path)) < ahead
     an_ended_run(tmp_path, task=task, run_id=ahead)
     ids = [ahead]
     for _ in range(12):
-        ids.append(index.next_run_id(str(tmp_path)))
+        ids.append(authentic.next_run_id(str(tmp_path)))
         an_ended_run(tmp_path, run_id=ids[-1])
     assert ids == sorted({*ids}) and all(map(is_run_id, ids))
     assert ids[-1].startswith(f"{time.gmtime().tm_year + 2}0101T0000000"), "also over the end of a year"
@@ -264,4 +264,4 @@ def test_a_run_that_is_not_ours_moves_no_new_one_into_the_future(tmp_path: Path)
     invocation = json.loads(Path(unsigned.invocation).read_bytes())
     Path(unsigned.invocation).write_text(json.dumps({**invocation, "mac": "0" * 64}))
     os.mkdir(RunDir(moved.repo, "work", ahead[2]).path)
-    assert index.next_run_id(str(tmp_path)) < ahead[0]
+    assert authentic.next_run_id(str(tmp_path)) < ahead[0]
