@@ -109,7 +109,7 @@ class FeedReader:
             seen = (found.st_ino, found.st_size, found.st_mtime_ns)
             if seen == self._seen:
                 return
-            self._seen, sign = seen, _signer(self._path)
+            sign = _signer(self._path)
             with open(self._path, "rb", opener=no_hole) as file:
                 file.seek(self._offset - len(self._read))
                 if file.read(len(self._read)) != self._read:  # another file, which may have the same inode
@@ -126,6 +126,7 @@ class FeedReader:
                         self.missed += event["seq"] - self.last - 1
                         self.last, self._latest = event["seq"], line
                         yield event
+            self._seen = seen
         except PermissionError as error:  # "no events" would be a guess
             raise Unwritable(f"cannot read {self._path}: {error.strerror}") from error
         except OSError:
