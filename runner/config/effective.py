@@ -7,8 +7,9 @@ import json
 import os
 
 from runner.config.find import ConfigFiles
-from runner.config.values import LEVELS, PROVIDER_ALIASES
+from runner.config.values import LEVELS
 from runner.model import Level
+from runner.runtimes import get
 from runner.text.problems import dotted
 
 TYPE_CHECKING = False
@@ -101,11 +102,9 @@ def _in_seconds(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _model(name: str, item: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    fields = {"name": name} | item
-    provider = item.get("provider")
-    if (item.get("runtime") or defaults["runtime"]) == "kay" and provider in PROVIDER_ALIASES:
-        fields["provider"] = PROVIDER_ALIASES[provider]
-    return fields
+    aliases = get(item.get("runtime") or defaults["runtime"]).provider_aliases
+    provider = str(item.get("provider"))
+    return {"name": name} | item | ({"provider": aliases[provider]} if provider in aliases else {})
 
 
 def _sandbox(name: str, item: dict[str, Any], places: ConfigFiles) -> dict[str, Any]:

@@ -6,13 +6,19 @@ Rules that a type cannot express are functions in `values.py`.
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
 from runner.config import values
+from runner.runtimes import NAMES
 from runner.text.durations import parse_duration
 from runner.text.tables import format_version
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.runtimes import base
 
 _DURATION_PATTERN = r"^\s*(?=.*[1-9])(\d+(\.\d+)?|(\d+(\.\d+)?(w|d|h|ms|m|s))+)\s*$"
 _BOUND = r"\s*(>=|<=|==|!=|>|<)\s*\d+(\.\d+)*\s*"
@@ -100,25 +106,38 @@ Rehearse = Annotated[
     PlainValidator(values.rehearse),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": r"\S"}]}),
 ]
-Overrides = Annotated[
-    dict[str, Any],
-    AfterValidator(values.overrides),
-    WithJsonSchema(
-        {"type": "object", "propertyNames": {"not": {"pattern": rf"^({'|'.join(values.OURS)})(\.|$)"}}}
-    ),
-]
 Constraint = Annotated[
     str,
     AfterValidator(values.constraint),
     WithJsonSchema({"type": "string", "pattern": rf"^{_BOUND}(,{_BOUND})*$"}),
 ]
-Provider = Annotated[
-    str,
-    AfterValidator(values.provider),
-    WithJsonSchema({"enum": [*values.PROVIDERS, *values.PROVIDER_ALIASES]}),
-]
 Level = Literal["read-only", "workspace-write", "danger-full-access"]
-Runtime = Literal["codex", "kay"]
+if TYPE_CHECKING:
+    RuntimeName = str
+else:
+    RuntimeName = Literal[tuple(NAMES)]
 Tool = Literal["status", "pause", "cancel", "question", "spawn"]
 EnvName = Annotated[str, Field(pattern=_ENV_NAME)]
 Version = Annotated[int, PlainValidator(format_version), WithJsonSchema({"type": "integer", "const": 1})]
+
+
+def overrides(owned: Mapping[str, str]) -> Any:
+    """What `[runtimes.X.config]` may be, without the keys that are ours."""
+    whole = "|".join(key for key in owned if "." not in key)
+    inner = [
+        {"required": [head], "properties": {head: {"type": "object", "required": [key]}}}
+        for head, _, key in (one.partition(".") for one in owned)
+        if key
+    ]
+    schema = {
+        "type": "object",
+        **({"propertyNames": {"not": {"pattern": rf"^({whole})(\.|$)"}}} if whole else {}),
+        **({"not": {"anyOf": inner}} if inner else {}),
+    }
+    return Annotated[dict[str, Any], AfterValidator(partial(values.overrides, owned)), WithJsonSchema(schema)]
+
+
+def provider(runtime: base.Runtime) -> Any:
+    """One of the providers that this runtime has, by any of its names."""
+    names = {"enum": [*runtime.providers, *runtime.provider_aliases]}
+    return Annotated[str, AfterValidator(partial(values.provider, runtime)), WithJsonSchema(names)]

@@ -7,7 +7,8 @@ import json
 
 from runner.config.blocks import BLOCKS
 from runner.config.values import IN_LIMITS
-from runner.model import Caps, Delegate, Delegation, Economics, Notify, Recovery, RuntimeSettings, Task
+from runner.model import Caps, Delegate, Delegation, Economics, Notify, Recovery, Task
+from runner.runtimes import NAMES, get
 from runner.text.durations import format_duration
 from runner.text.problems import Problem, dotted
 from runner.value import Value
@@ -33,12 +34,6 @@ def table_of(value: Value, *elsewhere: str, is_whole: bool = False) -> dict[str,
     return table
 
 
-_RUNTIMES = (
-    RuntimeSettings(
-        "codex", "codex", ">=0.150", config={"features": {"unbounded_connection_retries": False}}
-    ),
-    RuntimeSettings("kay", "kay"),
-)
 DEFAULTS: dict[str, Any] = {
     "schema_version": 1,
     "defaults": table_of(Task(""), "id", "files", "delegation")
@@ -46,7 +41,7 @@ DEFAULTS: dict[str, Any] = {
         "limits": {key: "none" if value is None else value for key, value in Caps().to_json().items()},
         "output_contract": Task.output_contract or False,
     },
-    "runtimes": {runtime.name: table_of(runtime, "name") for runtime in _RUNTIMES},
+    "runtimes": {name: table_of(get(name).defaults(), "name") for name in NAMES},
     "models": {},
     "sandboxes": {},
     "delegation": table_of(Delegation()),
@@ -57,7 +52,7 @@ DEFAULTS: dict[str, Any] = {
     "blocks": {name: {"text": text} for name, text in BLOCKS.items()},
     "tasks": {},
 }
-"""The lowest layer, made of the values of `model`, where the defaults are."""
+"""The lowest layer, made of the values of `model` and of the runtimes, where the defaults are."""
 
 EXCLUSIVE = {"prompt": "prompt_file", "prompt_file": "prompt"}
 """Where a layer sets one, the other one of the layers below does not count."""

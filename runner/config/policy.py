@@ -11,6 +11,7 @@ from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.errors import PolicyRefused
 from runner.model import Delegation, Level, Limits, Model, Policy
+from runner.runtimes import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ USUAL: dict[str, tuple[str, ...]] = {
         "show_raw_agent_reasoning",
         "tool_output_token_limit",
     ),
-    "programs": ("codex", "kay"),
+    "programs": tuple(NAMES),
     "providers": ("openai",),
     "verify": (),
     "writable": (),

@@ -18,10 +18,10 @@ from runner.config.find import TABLES, ConfigFiles
 from runner.config.layers import Layer
 from runner.config.policy import GROUPS, USUAL
 from runner.config.snapshot import stamp
-from runner.config.values import PROVIDER_ALIASES
 from runner.disk import files
 from runner.disk.upwards import is_opened, opened_to_others
 from runner.model import Policy
+from runner.runtimes import NAMES, get
 from runner.text.positions import positions, split_key
 from runner.text.problems import Problem, dotted, explain, near
 from runner.text.words import lower_first
@@ -80,7 +80,8 @@ class Reading:
             folders = limits.get("writable", ())
             limits["writable"] = [home + path[1:] if path.startswith("~/") else path for path in folders]
         if "providers" in limits:
-            limits["providers"] = [PROVIDER_ALIASES.get(name, name) for name in limits["providers"]]
+            aliases = {other: own for name in NAMES for other, own in get(name).provider_aliases.items()}
+            limits["providers"] = [aliases.get(name, name) for name in limits["providers"]]
         limits |= {name: [*usual, *limits.get(name, ())] for name, usual in USUAL.items()}
         sources = {name: [self.places.shown(path)] for name in limits}
         groups = {name: [limits[name]] for name in GROUPS if name in limits}

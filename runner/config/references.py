@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 
 from runner.config import layers
-from runner.config.values import LEVELS, PROVIDER_ALIASES, PROVIDERS
+from runner.config.values import LEVELS
+from runner.runtimes import get
 from runner.text.problems import Problem, dotted, found, near, one_of
 
 TYPE_CHECKING = False
@@ -156,10 +157,10 @@ class _Look:
         self.notes.append(layers.setter(self.stack, path).problem(path, message))
 
     def provider(self, path: Path, model: dict[str, Any]) -> None:
-        runtime = model.get("runtime") or self.merged["defaults"]["runtime"]
+        runtime = get(model.get("runtime") or self.merged["defaults"]["runtime"])
         provider = model.get("provider")
-        known = (*PROVIDERS, *PROVIDER_ALIASES)
-        if runtime == "kay" and provider is not None and provider not in known:
+        known = (*runtime.providers, *runtime.provider_aliases)
+        if runtime.providers and provider is not None and provider not in known:
             self.complain(
                 path, f"found {found(provider)}; expected one of {one_of(known)}{near(provider, known)}"
             )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from runner.config.blocks import BLOCKS
-from runner.config.kinds import Level, Name, Runtime, Text, Version
+from runner.config.kinds import Level, Name, RuntimeName, Text, Version
 from runner.config.policy import USUAL
 from runner.config.tables import (
     BlockTable,
@@ -61,7 +61,7 @@ class PolicyShape(BaseModel):
     schema_version: Version | None = meaning("Version of this file's format: 1.")
     max_level: Level | None = meaning("The widest sandbox level that may be used.")
     network: bool | None = meaning("false: no sandbox may have network.")
-    runtimes: list[Runtime] | None = meaning("The agent CLIs that may be used.")
+    runtimes: list[RuntimeName] | None = meaning("The agent CLIs that may be used.")
     models: list[Text] | None = meaning('Globs over model ids that may be used, e.g. "gpt-5*".')
     env: list[Text] | None = meaning("Globs over the names of variables that [runtimes.X] env may pass.")
     config: list[Text] | None = meaning(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, create_model
 
 from runner.config import values
 from runner.config.kinds import (
@@ -25,17 +25,19 @@ from runner.config.kinds import (
     Level,
     Limit,
     Notice,
-    Overrides,
-    Provider,
     Reconnects,
     Rehearse,
     Repeats,
-    Runtime,
+    RuntimeName,
     Text,
     Tokens,
     Tool,
+    overrides,
+    provider,
 )
 from runner.config.layers import default
+from runner.runtimes import NAMES, get
+from runner.runtimes.base import Runtime
 
 _Cap = Annotated[int, Field(ge=1, le=1000)]
 _Estimate = Annotated[int, Field(ge=0, le=10**9)]
@@ -91,7 +93,7 @@ class DefaultsTable(Table):
     place = "defaults"
     model_config = ConfigDict(json_schema_extra={"allOf": _ONE_OF_TWO})
 
-    runtime: Runtime | None = meaning("Agent CLI that runs the task.")
+    runtime: RuntimeName | None = meaning("Agent CLI that runs the task.")
     model: Text | None = meaning("A name from [models], or a model id that is passed on as it is.")
     sandbox: Text | None = meaning("A name from [sandboxes], or one of the three levels.")
     timeout: Limit | None = meaning("Wall clock of a run, paused time not counted; default {}.")
@@ -188,14 +190,22 @@ class PriceTable(Table):
     output: Amount = meaning("Of output.")
 
 
+def _providers_of(name: str) -> str:
+    runtime = get(name)
+    if not runtime.providers:
+        return ""
+    others = f" (alias {', '.join(runtime.provider_aliases)})" if runtime.provider_aliases else ""
+    return f"For {name} one of: {', '.join(runtime.providers)}{others}."
+
+
 class ModelTable(Table):
     """Named model settings."""
 
-    runtime: Runtime | None = meaning("The agent CLI that this model is for.")
+    runtime: RuntimeName | None = meaning("The agent CLI that this model is for.")
     model: Text | None = meaning("The model id that is passed on.")
     reasoning_effort: Text | None = meaning('How hard the model thinks, e.g. "low" or "xhigh".')
     provider: Text | None = meaning(
-        f"Who serves the model. For kay one of: {', '.join(values.PROVIDERS)} (alias ocg)."
+        " ".join(("Who serves the model.", *filter(None, map(_providers_of, NAMES))))
     )
     price: PriceTable | None = meaning("What tokens cost, for `runner stats` and the end of a run.")
 
@@ -227,38 +237,39 @@ class SandboxTable(Table):
     )
 
 
-class CodexTable(Table):
-    """The Codex CLI."""
+class RuntimeTable(Table):
+    """What every agent CLI has."""
 
-    place = "runtimes.codex"
     command: Text | None = meaning('A command on PATH or a path; default "{}".')
-    version: Constraint | None = meaning('Versions that are accepted; default "{}".')
+    version: Constraint | None = meaning("Versions that are accepted; default any.")
     env: list[EnvName] | None = meaning(
         "Names of variables that may reach the agent. Values are never stored or printed."
     )
-    config: Overrides | None = meaning("Passed to the agent CLI as -c key=value, with their types.")
+    config: dict[str, Any] | None = None
     isolated: bool | None = meaning(
         "Keep the MCP servers, hooks and plugins of your own settings of the agent CLI out of its runs; "
         "Codex only. Default false."
     )
 
 
-class KayTable(CodexTable):
-    """The Kay CLI."""
+def _table_of(runtime: Runtime) -> Any:
+    """`[runtimes.X]`, with what the runtime itself says of it."""
+    fields: dict[str, Any] = {"config": (overrides(runtime.owned) | None, meaning(runtime.config_is))}
+    if runtime.defaults().version is not None:
+        fields["version"] = (Constraint | None, meaning('Versions that are accepted; default "{}".'))
+    if runtime.providers:
+        text = "Who serves the model. An unknown provider is an error, never a default."
+        fields["provider"] = (provider(runtime) | None, meaning(text))
+    name = f"{runtime.name.title()}Table"
+    table = create_model(name, __base__=RuntimeTable, __doc__=runtime.about, **fields)
+    table.place = f"runtimes.{runtime.name}"
+    return table
 
-    place = "runtimes.kay"
-    command: Text | None = meaning('A command on PATH or a path; default "{}".')
-    version: Constraint | None = meaning("Versions that are accepted; default any.")
-    provider: Provider | None = meaning(
-        "Who serves the model. An unknown provider is an error, never a default."
-    )
 
-
-class RuntimesTable(Table):
-    """Settings of each agent CLI."""
-
-    codex: CodexTable | None = meaning("The Codex CLI.")
-    kay: KayTable | None = meaning("The Kay CLI.")
+_TABLES: dict[str, Any] = {one.name: (_table_of(one) | None, meaning(one.about)) for one in map(get, NAMES)}
+RuntimesTable: Any = create_model(
+    "RuntimesTable", __base__=Table, __doc__="Settings of each agent CLI.", **_TABLES
+)
 
 
 class DelegationTable(Table):

@@ -10,33 +10,21 @@ from itertools import pairwise
 
 from runner.config.trust import scripts_of
 from runner.model import Delegation, is_name
+from runner.runtimes.overrides import mentions
 from runner.text.commandline import words_of
 from runner.text.durations import WANTED, parse_duration
-from runner.text.problems import near
+from runner.text.problems import near, one_of
 from runner.text.versions import parse_constraint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
-LEVELS = ("read-only", "workspace-write", "danger-full-access")
-PROVIDERS = ("openai", "minimax", "xiaomi", "opencode-go", "openrouter", "amazon-bedrock", "oss")
-PROVIDER_ALIASES = {"ocg": "opencode-go"}
-TOOLS = Delegation.tools
-OURS = {
-    "sandbox_mode": "[sandboxes.NAME] level",
-    "sandbox_workspace_write": "[sandboxes.NAME] network and writable",
-    "approval_policy": "nothing: a background run never asks for approval",
-    "default_permissions": "[sandboxes.NAME]",
-    "permissions": "[sandboxes.NAME]",
-    "profile": "[models.NAME] and [sandboxes.NAME]",
-    "model": "[models.NAME] model",
-    "model_reasoning_effort": "[models.NAME] reasoning_effort",
-}
-"""Settings of the agent CLI that have a key of ours: through `config` they would go past the
-ceilings of policy.toml.
-"""
+    from runner.runtimes.base import Runtime
 
+LEVELS = ("read-only", "workspace-write", "danger-full-access")
+TOOLS = Delegation.tools
 IN_LIMITS = ("timeout", "idle_timeout")
 """Keys of a task that may stand in its `limits` table instead."""
 CONTRACTS = ("final", "closing-turn", "status-block")
@@ -152,11 +140,13 @@ def rehearse(value: Any) -> bool | str:
     raise ValueError("expected true, false or the path of a rehearsal script")
 
 
-def overrides(value: dict[str, Any]) -> dict[str, Any]:
-    for key in value:
-        ours = OURS.get(key.split(".")[0].strip().strip('"'))
-        if ours is not None:
-            raise ValueError(f"`{key}` cannot be set here; use {ours}")
+def overrides(owned: Mapping[str, str], value: dict[str, Any]) -> dict[str, Any]:
+    """`owned` are those of the runtime."""
+    heads = {key: key.split(".")[0].strip().strip('"') for key in value}
+    found = [(key, owned[head]) for key, head in heads.items() if head in owned]
+    found += [(key, where) for key, where in owned.items() if mentions(value, key)]
+    for key, where in found:
+        raise ValueError(f"`{key}` cannot be set here: {where}")
     odd = next((key for key, one in value.items() if not _plain(one)), None)
     if odd is not None:
         wanted = "expected texts, numbers, true, false, arrays and tables only"
@@ -188,12 +178,12 @@ def constraint(value: str) -> str:
     return value
 
 
-def provider(value: str) -> str:
-    value = PROVIDER_ALIASES.get(value, value)
-    if value not in PROVIDERS:
-        known = ", ".join(f'"{name}"' for name in (*PROVIDERS, *PROVIDER_ALIASES))
-        hint = near(value, (*PROVIDERS, *PROVIDER_ALIASES))
-        raise ValueError(f"expected one of {known}{hint}")
+def provider(runtime: Runtime, value: str) -> str:
+    aliases = runtime.provider_aliases
+    value = aliases.get(value, value)
+    if value not in runtime.providers:
+        names = (*runtime.providers, *aliases)
+        raise ValueError(f"expected one of {one_of(names)}{near(value, names)}")
     return value
 
 

@@ -11,10 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import cast
 
-    from runner.runtimes import codex, kay
     from runner.runtimes.base import Runtime
-
-    _proof: tuple[Runtime, ...] = (codex.RUNTIME, kay.RUNTIME)
 else:
 
     def cast(_: object, value: object) -> object:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from runner.runtimes.base import Runtime
+
 
 class Arguments:
     """Collects arguments; `done` refuses all that the version does not know at once. `begin` are the words
@@ -63,16 +65,14 @@ def thread_word(thread_id: str) -> str:
     return thread_id
 
 
-def refuse_owned(runtime: str, config: Mapping[str, Any], owned: Mapping[str, str]) -> None:
-    """ConfigInvalid if the config sets what is declared elsewhere.
-
-    What runs would then not be what is declared. `owned` maps dotted keys to where they belong.
-    """
+def refuse_owned(runtime: Runtime, config: Mapping[str, Any]) -> None:
+    """ConfigInvalid if the config sets what is declared elsewhere, and what runs would be something else."""
+    name, owned = runtime.name, runtime.owned
     found = [key for key in owned if mentions(config, key)]
     if found:
-        problems = [f"[runtimes.{runtime}.config] {key}: {owned[key]}" for key in found]
+        problems = [f"[runtimes.{name}.config] {key}: {owned[key]}" for key in found]
         raise ConfigInvalid(
-            f"[runtimes.{runtime}.config] must not set " + ", ".join(f"`{key}`" for key in found),
+            f"[runtimes.{name}.config] must not set " + ", ".join(f"`{key}`" for key in found),
             hint=owned[found[0]],
             problems=problems,
         )

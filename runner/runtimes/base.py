@@ -238,6 +238,18 @@ class Runtime(Protocol):
     """Path of the program inside site-packages where a PyPI package brings it along."""
     install_hint: str
     """How to get the program."""
+    about: str = ""
+    """The meaning of `[runtimes.X]`."""
+    config_is: str = "Passed to the agent CLI as -c key=value, with their types."
+    """The meaning of `[runtimes.X.config]`."""
+    owned: Mapping[str, str] = {}
+    """Dotted keys that `[runtimes.X.config]` must not set, as they would go past what is declared elsewhere,
+    and where the value belongs instead.
+    """
+    providers: tuple[str, ...] = ()
+    """What `provider` may be, where the program has a closed set of them."""
+    provider_aliases: Mapping[str, str] = {}
+    """Other names of them."""
     login_hint: str = ""
     key_env: tuple[str, ...] = ()
     """Names whose value alone logs the program in; they reach it only if `env` names them."""
@@ -261,6 +273,10 @@ class Runtime(Protocol):
     """Further keys of its settings, at any place, with which the login may be elsewhere or of no use."""
     machine_config: str | None = None
     """Its settings for everybody on the machine."""
+
+    def defaults(self) -> RuntimeSettings:
+        """What `[runtimes.X]` is where nobody sets it."""
+        return RuntimeSettings(self.name, self.candidates[0])
 
     def identify(self, version_output: str) -> str | None:
         """The version if this output of `--version` is really this program's, else None."""

@@ -27,15 +27,6 @@ _VERSION = r"(?m)^codex-cli (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
 _KAY = r"(?mi)^kay (\S+)\s*$"
 
 _NEVER_ASKS = "`codex exec` never asks: it always runs with approval `never`"
-OWNED = {
-    **DECLARED,
-    "sandbox_permissions": SANDBOX_HINT,
-    "permissions": SANDBOX_HINT,
-    "default_permissions": SANDBOX_HINT,
-    "approval_policy": _NEVER_ASKS,
-    "approvals_reviewer": _NEVER_ASKS,
-    "skills.include_instructions": "set skills in [delegation]",
-}
 
 
 class Codex(Runtime):
@@ -43,6 +34,14 @@ class Codex(Runtime):
 
     name = "codex"
     title = "the OpenAI Codex CLI"
+    about = "The Codex CLI."
+    owned = {
+        **DECLARED,
+        "sandbox_permissions": SANDBOX_HINT,
+        "approval_policy": _NEVER_ASKS,
+        "approvals_reviewer": _NEVER_ASKS,
+        "skills.include_instructions": "set skills in [delegation]",
+    }
     candidates = ("codex",)
     bundled = "codex_cli_bin/bin/codex"
     install_hint = (
@@ -61,6 +60,10 @@ class Codex(Runtime):
     # No `prepare_prompt`: `codex exec -` takes any text, a leading `/` or `-` has no meaning on stdin. No
     # `stored_key`: a provider's key is in the environment only; `codex login status` answers for the login.
 
+    def defaults(self) -> RuntimeSettings:
+        config = {"features": {"unbounded_connection_retries": False}}
+        return RuntimeSettings(self.name, "codex", ">=0.150", config=config)
+
     def identify(self, version_output: str) -> str | None:
         import re  # once until the program changes
 
@@ -75,7 +78,7 @@ class Codex(Runtime):
 
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, config = request.sandbox, request.model, request.settings.config
-        refuse_owned(self.name, config, OWNED)
+        refuse_owned(self, config)
         refuse_impossible(sandbox, "Codex")
         args = ExecArguments(request.program, "codex-cli")
         args.option("--json", flag=True)

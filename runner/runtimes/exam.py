@@ -73,7 +73,7 @@ def examine_runtime(
     runtime = get(name)
     settings = config.runtimes.get(name)
     if settings is None:
-        settings = RuntimeSettings(name, runtime.candidates[0])
+        settings = runtime.defaults()
     exam = _Exam(runtime, settings, uses, env, deadline, config.root)
     try:
         seconds = max(0.5, min(PROGRAM_S, deadline - monotonic()))

@@ -31,23 +31,15 @@ _CODEX = r"(?m)^codex-cli (\S+)\s*$"
 _VSCODE = r"(?m)^\d+\.\d+\.\d+\n[0-9a-f]{40}\n"
 
 PROVIDER_KEYS: Mapping[str, str | None] = {
-    "opencode-go": "OPENCODE_GO_API_KEY",
-    "xiaomi": "XIAOMI_API_KEY",
-    "minimax": "MINIMAX_API_KEY",
     "openai": "OPENAI_API_KEY",
+    "minimax": "MINIMAX_API_KEY",
+    "xiaomi": "XIAOMI_API_KEY",
+    "opencode-go": "OPENCODE_GO_API_KEY",
     "openrouter": "OPENROUTER_API_KEY",
     "amazon-bedrock": None,
     "oss": None,
 }
 """The providers that Kay has built in, and the variable that each reads its key from."""
-ALIASES = {"ocg": "opencode-go"}
-
-OWNED = {
-    **DECLARED,
-    "model_provider": "set provider in [runtimes.kay] or [models.NAME]",
-    "approval_policy": "`kay exec` always runs with approval `never` here",
-}
-
 SAFE_START = "TASK:\n"
 """Put before a prompt that Kay would take for a slash command."""
 
@@ -57,6 +49,14 @@ class Kay(Runtime):
 
     name = "kay"
     title = "Kay"
+    about = "The Kay CLI."
+    providers = tuple(PROVIDER_KEYS)
+    provider_aliases = {"ocg": "opencode-go"}
+    owned = {
+        **DECLARED,
+        "model_provider": "set provider in [runtimes.kay] or [models.NAME]",
+        "approval_policy": "`kay exec` always runs with approval `never` here",
+    }
     candidates = ("kay", "code", "coder")
     install_hint = "install Kay and put it on PATH, or set `command` in [runtimes.kay]"
     login_hint = kay_endings.LOGIN_HINT
@@ -82,7 +82,7 @@ class Kay(Runtime):
 
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, config = request.sandbox, request.model, request.settings.config
-        refuse_owned(self.name, config, OWNED)
+        refuse_owned(self, config)
         if request.settings.isolated:
             raise ConfigInvalid("Kay cannot run without its own settings", hint="take `isolated` away")
         refuse_impossible(sandbox, "Kay")
@@ -165,7 +165,7 @@ def provider_of(settings: RuntimeSettings, model: Model | None) -> str:
             "Kay needs a provider, and none is declared",
             hint=f"set provider in [runtimes.kay] or [models.NAME]; one of: {', '.join(known)}",
         )
-    provider = ALIASES.get(declared, declared)
+    provider = Kay.provider_aliases.get(declared, declared)
     if provider not in known:
         raise ConfigInvalid(
             f"unknown provider `{declared}` for Kay",

@@ -18,8 +18,9 @@ DECLARED = {
     "model": "the model of a task is set with `model` and [models.NAME]",
     "model_reasoning_effort": "set reasoning_effort in [models.NAME]",
     "sandbox_mode": SANDBOX_HINT,
-    "sandbox_workspace_write.network_access": "set network in [sandboxes.NAME]",
-    "sandbox_workspace_write.writable_roots": "set writable in [sandboxes.NAME]",
+    "sandbox_workspace_write": "set network and writable in [sandboxes.NAME]",
+    "permissions": SANDBOX_HINT,
+    "default_permissions": SANDBOX_HINT,
     "profile": _PROFILE,
     "profiles": _PROFILE,
 }

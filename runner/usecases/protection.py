@@ -14,7 +14,7 @@ from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import links
 from runner.disk.programs import other_names
 from runner.errors import InReach, RunnerError
-from runner.model import Level, Notify, RuntimeSettings
+from runner.model import Level, Notify
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
 from runner.runtimes.base import Fence
 from runner.state import temp
@@ -97,7 +97,7 @@ def seen(config: Config, runtime: Runtime, sandbox: Sandbox, cwd: str, env: Mapp
     """As `look`, for a run that only may come. InReach, RuntimeMissing."""
     from runner.runtimes.locate import locate
 
-    known = config.runtimes.get(runtime.name) or RuntimeSettings(runtime.name, runtime.candidates[0])
+    known = config.runtimes.get(runtime.name) or runtime.defaults()
     program = locate(runtime, known, env, config.root)[0]
     found = look(config.root, cwd, sandbox, runtime, program, env)
     refuse_exposed(found, runtime)

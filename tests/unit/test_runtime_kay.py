@@ -10,7 +10,7 @@ from runner.errors import ConfigInvalid, RuntimeWrong
 from runner.model import Level, Model, Outcome, Program, RuntimeSettings, Sandbox, Usage
 from runner.runtimes import NAMES, get
 from runner.runtimes.base import Activity, CommandRequest, End, Kind, Runtime
-from runner.runtimes.kay import OWNED, PROVIDER_KEYS, RUNTIME
+from runner.runtimes.kay import PROVIDER_KEYS, RUNTIME
 
 COMMON = "--json --skip-git-repo-check -C --cd -m --model -s --sandbox -c --config"
 OLD = Program("/bin/kay", "0.9.17", frozenset([*COMMON.split(), "--output-last-message"]))
@@ -92,7 +92,7 @@ def test_without_a_model_nothing_is_guessed() -> None:
         argv(model=None)
 
 
-@pytest.mark.parametrize("key", OWNED)
+@pytest.mark.parametrize("key", RUNTIME.owned)
 def test_config_cannot_change_what_is_declared_elsewhere(key: str) -> None:
     config: dict[str, Any] = {}
     *parents, last = key.split(".")
@@ -102,7 +102,7 @@ def test_config_cannot_change_what_is_declared_elsewhere(key: str) -> None:
     table[last] = "anything"
     with pytest.raises(ConfigInvalid) as caught:
         argv(settings=settings(**config))
-    assert caught.value.hint == OWNED[key]
+    assert caught.value.hint == RUNTIME.owned[key]
 
 
 def test_the_key_is_named_and_where_else_it_may_be() -> None:
