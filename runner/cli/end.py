@@ -33,7 +33,7 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
     rows = (
         ("hint", hint),
         ("changes", fate.in_words(run, m) if m.plan is not None else _change(known)),
-        ("took", ", ".join(filter(None, (_took(m), tokens_text(m), _cost(m), _attempts(m))))),
+        ("took", ", ".join(filter(None, (_took(m), _spent(run, m), _cost(m), _attempts(m))))),
         ("next", "\n".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )
     first = status_word(m.status, _WIDTH, stream) + indented("; ".join(_came_to(m, known)), _WIDTH, stream)
@@ -83,6 +83,16 @@ def _took(m: Manifest) -> str | None:
         if seconds >= 1
     ]
     return about(took) + (f" ({', '.join(aside)})" if aside else "")
+
+
+def _spent(run: RunDir, m: Manifest) -> str | None:
+    """Its tokens; a plan has those of its batches."""
+    if m.plan is None:
+        return tokens_text(m)
+    from runner.state.spent import tree_tokens
+
+    total = tree_tokens(run, at_most=10_000)
+    return f"{total:,} tokens of its batches" if total else None
 
 
 def _cost(m: Manifest) -> str | None:

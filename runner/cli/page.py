@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
+from runner.cli.render import price_text
 from runner.cli.style import CSS
 from runner.state.manifest import between
 from runner.text import patch as patches
@@ -63,10 +64,14 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
     m = d.manifest
     tone = "good" if report.outcome == "succeeded" else "bad" if report.outcome else "open"
     observed = report.files.observed
+    used = (report.usage.get(name) for name in ("input_tokens", "output_tokens"))
+    spent = [n for n in used if n is not None]
     facts = [
         ("Checks", _passed(report.checks, d.declared_checks)),
         ("Files changed", "not known" if observed is None else str(len(observed))),
         ("Took", _took(m)),
+        *([("Tokens", f"{sum(spent):,}")] if spent else []),
+        *([] if m.cost is None else [("Price", price_text(m.cost, 4))]),
         ("Started", _t((m.started_at or "not yet")[:19].replace("T", " "))),
         ("Program", _t(f"{m.runtime.name} {m.runtime.version}" + " (rehearsal)" * m.rehearsal)),
         ("Attempts", str(len(report.attempts))),

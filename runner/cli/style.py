@@ -26,6 +26,7 @@ th,td{text-align:left;vertical-align:top;padding:.35rem .5rem;border-bottom:1px 
 ul{margin:0;padding-left:1.2rem}ol{list-style:none;margin:0;padding:0}
 ol li{display:grid;grid-template-columns:4.5rem 5.5rem minmax(0,1fr);gap:.5rem;padding:.2rem 0}
 ol .day{display:block;font-weight:600;padding-top:.75rem}
+th{overflow-wrap:normal}
 @media (max-width:40rem){thead{position:absolute;left:-99rem}tr,th,td{display:block;border:0}
 tr{padding:.5rem 0;border-bottom:1px solid var(--line)}td::before{content:attr(data-is) ": ";color:var(--dim)}
 ol li{grid-template-columns:auto 1fr}ol li div{grid-column:1/-1}}

@@ -189,7 +189,8 @@ class _Launch:
                 first = _start_rehearsal(run, invocation, self._env, listener_fd)
             first = process = start_child(run, invocation, self._env, umask, lease_fd, group)
             held = None if group is None or not group.has_all else group.path
-            self._log.append("created", actor="user", task_id=run.task_id, run_id=run.run_id)
+            by = "user" if invocation.parent is None else f"run {invocation.parent.run_id}"
+            self._log.append("created", actor=by, task_id=run.task_id, run_id=run.run_id)
             manifest = started(self._launched().replace(cgroup=held), process)
             run.write_manifest(manifest)
             self._log.append(Event.STARTED, process=process.to_json(), attempt=1, cgroup=held)

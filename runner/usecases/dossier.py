@@ -84,7 +84,7 @@ def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tup
         return {}, redact(shlex.join(i.argv)), len(i.verify)
     network = i.sandbox.network and i.sandbox.level is not Level.DANGER
     effective = {
-        "model": i.model_name or i.model or "its own default",
+        "model": i.model or "its own default",
         "sandbox": f"{i.sandbox.level}{' with network' if network else ''}",
         "approval": _APPROVAL,
         "effort": i.reasoning_effort or "its own default",

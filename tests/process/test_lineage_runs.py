@@ -68,6 +68,8 @@ def test_a_start_by_hand_knows_its_parent_and_is_known_to_it(repo: Repo) -> None
     wait_until(lambda: [one["run_id"] for one in child.on_disk()["children"]] == [grandchild.id])
     assert [event["run_id"] for event in parent.events("child")] == [child.id]
     assert parent.on_disk()["parent"] is None
+    by = [run.events("created")[0]["actor"] for run in (parent, child, grandchild)]
+    assert by == ["user", f"run {parent.id}", f"run {child.id}"]
 
 
 def test_a_parent_that_is_none_starts_nothing(repo: Repo) -> None:

@@ -16,7 +16,7 @@ from runner.workspace import worktree as worktrees
 from runner.workspace.worktree import Worktree
 from support.values import a_manifest, an_invocation
 
-__all__ = ["a_result", "a_worktree", "an_ended_run", "commit", "write_result"]
+__all__ = ["a_result", "a_worktree", "adopt", "an_ended_run", "commit", "write_result"]
 
 
 def an_ended_run(
@@ -94,6 +94,14 @@ def a_worktree(run: RunDir, head: str) -> Worktree:
     """A work tree of the run's own, where the product puts it."""
     path = worktrees.place(run.repo, run.run_id, os.environ)
     return worktrees.create(run.repo, head, path, run.path)
+
+
+def adopt(parent: RunDir, child: RunDir) -> RunDir:
+    """The marker that the starter of a child leaves."""
+    folder = Path(parent.control, "children")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{child.task_id}@{child.run_id}").touch()
+    return child
 
 
 def commit(root: Path, **files: str) -> str:

@@ -14,7 +14,7 @@ from support.values import a_manifest
 
 from runner.cli import pen
 from runner.cli.page import page
-from runner.model import Agreement, Conformance, Conformity, Outcome, Phase, Reason, Usage
+from runner.model import Agreement, Conformance, Conformity, Outcome, Phase, Price, Reason, Usage
 from runner.usecases.dossier import Dossier, dossier
 from runner.usecases.logs import LogLine
 from runner.usecases.review import Reviewed
@@ -142,6 +142,7 @@ def test_a_page_says_everything_that_is_known_of_a_run() -> None:
             "1 of 2 passed",
             "Files changed2",
             "Took2m05s",
+            "Tokens32,000",
             "a note",
             "its changes: kept",
         ),
@@ -179,6 +180,8 @@ def test_a_page_counts_the_checks_that_were_not_run_and_no_tokens_that_are_not_k
     assert "itbrokenotknownnotknown" in text()
     known = a_manifest(phase=Phase.DONE, outcome=Outcome.SUCCEEDED, usage=Usage(900, 0, 100, 0))
     assert "1,000" in text(below=(known,))
+    priced = a_manifest(usage=Usage(32_000, 0, 900, 0), price=Price(1.0, 0.1, 10.0))
+    assert "Price0.0410" in text(manifest=priced) and "Price" not in text()
 
 
 def test_a_page_of_a_run_of_which_nothing_is_known_is_whole() -> None:
@@ -293,7 +296,9 @@ def test_a_huge_change_is_bounded_and_says_what_is_missing_and_what_shows_it() -
 
 
 def test_a_dossier_has_what_the_run_left_and_says_what_is_not_to_be_had(tmp_path: Path) -> None:
-    run = an_ended_run(tmp_path, secret_names=(), model_name="gpt-5-long", verify=(("pytest",),))
+    run = an_ended_run(
+        tmp_path, secret_names=(), model_name="long", model="gpt-5-long", verify=(("pytest",),)
+    )
     write_result(run, a_result())
     found = dossier(run)
     assert found.reviewed.report.checks[0].command == "pytest"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ended import an_ended_run
+from support.ended import adopt, an_ended_run
 from support.hostile import HOSTILE, harm
 from support.imports import ROOT
 
@@ -178,14 +178,6 @@ def a_whole_run(root: Path) -> RunDir:
     ]
     write(run, agent, ours)
     return run
-
-
-def adopt(parent: RunDir, child: RunDir) -> RunDir:
-    """The marker that the starter of a child leaves."""
-    folder = Path(parent.control, "children")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{child.task_id}@{child.run_id}").touch()
-    return child
 
 
 def told(run: RunDir, width: int | None = None, **how: Any) -> str:
