@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-standins check schemas picture bench soak clean
+.PHONY: help demo test test-standins test-clis check schemas picture bench soak clean
 
 help:
 	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
 	@echo "make test     install what the tests need and run all of them"
 	@echo "make test-standins  test the programs of the tests that stand for an agent CLI"
+	@echo "make test-clis      install Claude Code and Gemini CLI from npm into .clis and test with them (needs Node)"
 	@echo "make check    format, lint, type-check strictly, then test"
 	@echo "make bench    print the budgets, measured side by side in one run"
 	@echo "make soak     try faults in real runs for SECONDS=300, from SEED=1 on, or one FAULT=NAME"
@@ -44,6 +45,19 @@ test: $(VENV)/.test.stamp
 test-standins: $(VENV)/.test.stamp
 	$(PYTEST) -n $$((2 * $(CORES))) tests/standins
 
+# Agent CLIs from npm: nothing else here needs Node. Of their install scripts only the one runs that puts Claude's
+# binary in its place.
+.clis/.stamp: tests/clis/package.json
+	@command -v npm > /dev/null && command -v node > /dev/null || { echo "make test-clis needs npm and Node 20 or newer" >&2; exit 1; }
+	mkdir -p .clis
+	cp tests/clis/package.json .clis/
+	npm install --prefix .clis --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+	cd .clis/node_modules/@anthropic-ai/claude-code && node install.cjs
+	@touch $@
+
+test-clis: $(VENV)/.test.stamp .clis/.stamp
+	$(PYTEST) -n $$((2 * $(CORES))) tests/clis
+
 check: $(VENV)/.dev.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -65,4 +79,4 @@ soak: $(VENV)/.test.stamp
 	$(BIN)/python tests/soak/campaign.py --seconds $(SECONDS) --seed $(SEED) $(if $(FAULT),--fault $(FAULT))
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .clis .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -20,6 +20,8 @@ _SEARCH = "ToolSearch"
 _RESULT = "StructuredOutput"
 """With a schema for the result, Claude takes it as a call of this tool and not as text."""
 _REMINDER = "<system-reminder>"
+_COMPACTION = "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools."
+"""How Claude asks for a summary of what was said. It offers all tools as ever, so that its cache holds."""
 _ERRORS = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -34,7 +36,9 @@ _ERRORS = {
 
 
 def read(body: Json, path: str) -> ModelRequest:
-    """The request in this body. What asks without any tool is not the agent at work: a title, a quota."""
+    """The request in this body. What asks without any tool is not the agent at work: a title, a quota. Nor is
+    a compaction.
+    """
     messages = objects(body.get("messages"))
     blocks = [(at, block) for at, one in enumerate(messages) for block in objects(one.get("content"))]
     searches = {block.get("id") for _, block in blocks if block.get("name") == _SEARCH}
@@ -44,7 +48,7 @@ def read(body: Json, path: str) -> ModelRequest:
     return ModelRequest(
         model=str(body.get("model") or ""),
         effort=config.get("effort"),
-        kind="turn" if tools else "aside",
+        kind="turn" if tools and not _is_compaction(messages) else "aside",
         offers=tuple(_offer(tool) for tool in tools),
         prompts=tuple(filter(None, map(_prompt, messages))),
         outputs=tuple(output for _, output in outputs),
@@ -53,6 +57,11 @@ def read(body: Json, path: str) -> ModelRequest:
         is_streamed=body.get("stream") is True,
         schema=an_object(an_object(config.get("format")).get("schema")),
     )
+
+
+def _is_compaction(messages: list[Json]) -> bool:
+    said = messages[-1].get("content") if messages else None
+    return isinstance(said, str) and said.startswith(_COMPACTION)
 
 
 def _offer(tool: Json) -> Offer:

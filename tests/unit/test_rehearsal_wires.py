@@ -188,6 +188,15 @@ def test_a_request_without_tools_is_not_the_agents_turn(stage: Stage) -> None:
     assert stage.play(play).what.message == "b"
 
 
+def test_a_compaction_of_claude_takes_no_turn_though_it_offers_tools() -> None:
+    stage, play = Stage(messages, CLAUDE), actor(Turn(message="a"), Turn(message="b"))
+    said = "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.\n\n- Do NOT use Read, Bash"
+    asked = CLAUDE | {"messages": [*CLAUDE["messages"], {"role": "user", "content": said}]}
+    assert stage.play(play, asked).turn is None
+    prompt = {"role": "user", "content": [{"type": "text", "text": said}]}
+    assert stage.play(play, CLAUDE | {"messages": [prompt]}).what.message == "a"
+
+
 def test_who_speaks_next_is_answered_in_the_form_that_gemini_wants() -> None:
     schema = {
         "type": "OBJECT",
