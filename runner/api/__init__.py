@@ -6,7 +6,6 @@ runner imports costs the program nothing. An error of the command is a `RunnerEr
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
@@ -174,12 +173,8 @@ def _answer(repo: str, words: list[str], stdin: str | None) -> Any:
             errors="surrogateescape",
             check=False,
         )
-    except ValueError as error:  # a NUL character, or half of a pair: no program can be told that
-        raise UsageError(f"no command can be given this: {error}") from None
-    except OSError as error:
-        if error.errno != errno.E2BIG:
-            raise
-        raise UsageError(f"a text is too long for `runner {words[0]}`") from None
+    except (OSError, ValueError) as error:  # a NUL character, half of a pair, too long; no such folder
+        raise UsageError(f"`runner {words[0]}` cannot be started so: {error}") from None
     try:
         return _checked(json.loads(done.stdout))
     except ValueError:

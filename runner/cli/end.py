@@ -33,7 +33,7 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
     rows = (
         ("hint", hint),
         ("changes", fate.in_words(run, m) if m.plan is not None else _change(known)),
-        ("took", ", ".join(filter(None, (_took(m), _spent(run, m), _cost(m), _attempts(m))))),
+        ("took", ", ".join(filter(None, (_took(m), _spent(run, m), _cost(run, m), _attempts(m))))),
         ("next", "\n".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )
     first = status_word(m.status, _WIDTH, stream) + indented("; ".join(_came_to(m, known)), _WIDTH, stream)
@@ -95,8 +95,16 @@ def _spent(run: RunDir, m: Manifest) -> str | None:
     return f"{total:,} tokens of its batches" if total else None
 
 
-def _cost(m: Manifest) -> str | None:
-    return None if m.cost is None else f"price {price_text(m.cost, 4)}"
+def _cost(run: RunDir, m: Manifest) -> str | None:
+    """Its price; of a plan that of its batches, and of how many of them it is not known."""
+    cost, unknown = m.cost, 0
+    if m.plan is not None:
+        from runner.usecases import review, stats  # few runs are of plans
+
+        sums = stats.totals(None, review.runs_of_plan(run))
+        cost, unknown = sums.cost, sums.cost_unknown
+    but = f" (without {count(unknown, 'run')} whose price is not known)" if unknown else ""
+    return None if cost is None else f"price {price_text(cost, 4)}{but}"
 
 
 def _attempts(m: Manifest) -> str | None:

@@ -88,23 +88,21 @@ def run_list(args: Namespace) -> int:
         elif is_over:
             pen.tell(f"(finished runs: runner list --all{of_it})")
     if args.format == "text" and not rows and args.task is not None:
-        with_runs = {task for task, _ in index.folders(root)}
-        if args.task not in with_runs:
-            _tell_of_task(args.task, with_runs)
+        _tell_of_task(args.task, {task for task, _ in index.folders(root)})
     return ExitStatus.OK
 
 
 def _tell_of_task(word: str, with_runs: set[str]) -> None:
-    """Whether there is such a task, which has no runs."""
+    """Whether there is such a task, where it has no runs."""
     from runner.text.words import nearest
     from runner.usecases import names
 
     declared = names.of("tasks", "", here(), os.environ, None)
-    if word in declared:
-        pen.tell("(it was not started yet)")
-        return
-    near = nearest(word, {*declared, *with_runs})
-    pen.tell(f"(there is no such task{f'; perhaps you meant `{near[0]}`' if near else ''})")
+    near = [f"; perhaps you meant `{name}`" for name in nearest(word, {*declared, *with_runs})]
+    if word not in with_runs:
+        pen.tell(
+            "(it was not started yet)" if word in declared else f"(there is no such task{''.join(near)})"
+        )
 
 
 def _no_state(word: str) -> UsageError:

@@ -6,9 +6,11 @@ After its end nothing else says whether a change is still in the tree, or waits 
 from __future__ import annotations
 
 import contextlib
+import os
 
 from runner.disk.files import read
 from runner.errors import RunnerError
+from runner.state.manifest import parse_timestamp
 from runner.text.words import count
 from runner.value import Value, json_value
 from runner.workspace.undecided import standing
@@ -69,7 +71,7 @@ def summary(run: RunDir, manifest: Manifest) -> Summary:
         known = _known(found, manifest)
         place = _in_your_tree(found, manifest)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        known, place = Summary(), Place("what it changed is still in your tree")
+        known, place = Summary(), Place("what it changed was left in your tree")
     never_began = manifest.started_at is None and manifest.outcome != "lost"
     if manifest.workspace is None or never_began:
         place = None
@@ -132,9 +134,24 @@ def _in_your_tree(found: Json, manifest: Manifest) -> Place | None:
         return Place("not known; what is in your tree")
     if not seen["changed"]:
         return None
-    files = count(len(seen["changed"]), "file")
+    files, touched = count(len(seen["changed"]), "file"), _touched(seen, manifest)
+    since = f" when it ended; {touched} of them changed since" if touched else ""
     if manifest.outcome == "succeeded":
-        return Place(f"{files} in your tree", True)
+        return Place(f"{files} in your tree{since}", True)
     why = "its rollback was refused" if rolled is not None else "it had uncommitted changes before"
     why = why if rolled is not None or found.get("was_clean") is False else ""
-    return Place(f"{files} kept in your tree{f' ({why})' if why else ''}", True)
+    return Place(f"{files} kept in your tree{f' ({why})' if why else ''}{since}", True)
+
+
+def _touched(seen: Json, manifest: Manifest) -> int:
+    """How many of the files that it changed were changed, or removed if they were new, after it had ended."""
+    end = parse_timestamp(manifest.ended_at or "")
+    times = {path: _changed_at(f"{manifest.repo}/{path}") for path in seen["changed"]}
+    return sum(path in seen.get("added", ()) if at is None else at > end for path, at in times.items())
+
+
+def _changed_at(path: str) -> float | None:
+    try:
+        return os.lstat(path).st_ctime
+    except OSError:
+        return None

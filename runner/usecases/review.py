@@ -138,6 +138,14 @@ def _with_batches(own: Report, run: RunDir, notes: list[str]) -> Report:
     return of_plan(own, found, plan.left, missing, earlier)
 
 
+def runs_of_plan(run: RunDir) -> list[Manifest]:
+    """Those of its batches that are still there, with those of the runs of the plan that it continues."""
+    try:
+        return [*_tries(run, run.read_ledger()).values()]
+    except ValueError:
+        return []
+
+
 def _tries(run: RunDir, plan: Ledger) -> dict[str, Manifest]:
     """Run id -> manifest of all runs of batches, also under the runs of the plan that this one continues."""
     found: dict[str, Manifest] = {}

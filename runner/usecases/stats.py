@@ -88,7 +88,7 @@ def stats(root: str, *, by: By, task: str | None = None, since: float | None = N
     for manifest in counted:
         groups.setdefault(_key(manifest, by), []).append(manifest)
     ordered = sorted(groups.items(), key=lambda pair: pair[0] or "")
-    return Stats(tuple(_group(key, some) for key, some in ordered), _group(None, counted), **left)
+    return Stats(tuple(totals(key, some) for key, some in ordered), totals(None, counted), **left)
 
 
 def _key(manifest: Manifest, by: By) -> str | None:
@@ -97,7 +97,8 @@ def _key(manifest: Manifest, by: By) -> str | None:
     return manifest.model if by is By.MODEL else manifest.created_at[:10]
 
 
-def _group(key: str | None, runs: Sequence[Manifest]) -> Totals:
+def totals(key: str | None, runs: Sequence[Manifest]) -> Totals:
+    """Of these runs together."""
     times = sorted(_durations(runs))
     costs = [0.0 if _had_no_turn(one) else one.cost for one in runs]
     usages = [_NONE if _had_no_turn(one) else one.usage for one in runs]

@@ -60,6 +60,8 @@ def test_what_no_program_can_be_told_is_a_wrong_use(name: str, there: Repo) -> N
     with pytest.raises(runner.RunnerError) as start_refused:
         runner.start(name, repo=there.root)
     assert refused.value.code == start_refused.value.code == "usage"
+    with pytest.raises(runner.RunnerError, match="No such file"):
+        runner.runs(repo=there.root / "none")
 
 
 def test_a_wait_that_takes_too_long_is_given_up_and_the_run_cancelled_by_hand(there: Repo) -> None:

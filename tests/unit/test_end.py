@@ -34,6 +34,10 @@ def work(tmp_path: Path) -> Work:
     return made
 
 
+SINCE = " when it ended; 1 of them changed since"
+"""The file of the work tree is newer than these runs."""
+
+
 def ended(work: Work, outcome: Outcome = Outcome.SUCCEEDED, kind: str = "in-place", **changes: Any) -> RunDir:
     times = {"started_at": "2026-11-20T10:15:04.000Z", "ended_at": "2026-11-20T10:16:16.400Z"}
     place = Workspace(kind, str(work.root), None)
@@ -53,7 +57,7 @@ def test_of_a_success_it_says_the_checks_the_files_the_time_and_the_tokens(work:
     write_result(run, a_result(checks=PASSED, observed={**SEEN, "lines": [24, 3]}, was_clean=True))
     assert told(run) == [
         "succeeded  1 of 1 check passed",
-        "changes    2 files (+24 -3) in your tree",
+        f"changes    2 files (+24 -3) in your tree{SINCE}",
         "took       1m12s, 61,000 tokens in (48,000 cached), 900 out",
         "next       runner diff RUN",
         "           runner report RUN",
@@ -66,7 +70,7 @@ def test_of_a_failure_it_says_why_and_where_the_change_is(work: Work) -> None:
     assert told(run) == [
         "rejected   `pytest` exited with 1; 0 of 1 check passed",
         "hint       mend it",
-        "changes    2 files kept in your tree (it had uncommitted changes before)",
+        "changes    2 files kept in your tree (it had uncommitted changes before)" + SINCE,
         "took       1m12s, 61,000 tokens in (48,000 cached), 900 out",
         "next       runner diff RUN",
         "           runner logs RUN",

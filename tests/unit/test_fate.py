@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.ended import a_result, a_worktree, an_ended_run, write_result
+from support.waiting import wait_until
 from support.work import Work
 
 from runner.cli.app import main
@@ -15,7 +17,7 @@ from runner.cli.end import end_text
 from runner.cli.rows import rows_text
 from runner.model import Outcome
 from runner.state.events import EventLog
-from runner.state.manifest import Workspace
+from runner.state.manifest import Workspace, timestamp
 from runner.state.store import RunDir
 from runner.usecases import accept, look, review
 from runner.usecases.fate import of_change
@@ -70,8 +72,8 @@ def told(run: RunDir) -> str | None:
         ({"observed": None}, "not known; what is in your tree"),
         ({"attempt": 2}, "not known; what is in your tree"),
         ({"observed": {**a_result()["observed"], "changed": []}}, None),
-        ({}, "what it changed is still in your tree"),
-        ({"rolled_back": 5}, "what it changed is still in your tree"),
+        ({}, "what it changed was left in your tree"),
+        ({"rolled_back": 5}, "what it changed was left in your tree"),
     ],
 )
 def test_of_a_run_in_place_it_says_whether_the_change_is_still_there(
@@ -82,6 +84,40 @@ def test_of_a_run_in_place_it_says_whether_the_change_is_still_there(
     shown = end_text(run, run.read_manifest())
     where = None if wanted is None else wanted.partition(" ")[2]
     assert (where in shown and "\nchanges    " in shown) if where else "changes" not in shown
+
+
+@pytest.mark.parametrize(
+    ("then", "since"),
+    [
+        ("nothing", ""),
+        ("revert", " when it ended; 1 of them changed since"),
+        ("remove", " when it ended; 1 of them changed since"),
+        ("both", " when it ended; 2 of them changed since"),
+        ("delete the other", ""),
+    ],
+)
+def test_a_change_that_somebody_has_reverted_is_not_said_to_be_there(
+    work: Work, then: str, since: str
+) -> None:
+    work.write("new.txt", "n\n")
+    run = ended(work, Outcome.SUCCEEDED)
+    changed = {"changed": ["a.txt", "gone.txt", "new.txt"], "added": ["new.txt"]}
+    write_result(run, a_result(observed={**a_result()["observed"], **changed}))
+    end = max((work.root / name).stat().st_ctime for name in ("a.txt", "new.txt")) + 0.01
+    run.write_manifest(run.read_manifest().replace(ended_at=timestamp(end)))
+    wait_until(lambda: time.time() > end + 0.05, within=5, what="the clock")
+    if then in ("revert", "both"):
+        work.write("a.txt", "a\n")
+    if then in ("remove", "both"):
+        (work.root / "new.txt").unlink()
+    assert told(run) == f"3 files in your tree{since}"
+
+
+def test_a_result_of_an_older_runner_says_nothing_of_new_files(work: Work) -> None:
+    run = ended(work, Outcome.SUCCEEDED)
+    seen = {name: value for name, value in a_result()["observed"].items() if name != "added"}
+    write_result(run, a_result(observed=seen))
+    assert told(run) == "2 files in your tree"
 
 
 def test_a_kept_change_is_a_note_of_the_report_and_a_success_is_none(work: Work) -> None:
@@ -123,7 +159,7 @@ def test_whoever_cancels_is_told_where_the_change_is(
 
 @pytest.mark.parametrize(
     ("outcome", "wanted"),
-    [(Outcome.CANCELLED, None), (Outcome.LOST, "what it changed is still in your tree")],
+    [(Outcome.CANCELLED, None), (Outcome.LOST, "what it changed was left in your tree")],
 )
 def test_a_run_whose_agent_never_began_has_changed_nothing(
     work: Work, outcome: Outcome, wanted: str | None

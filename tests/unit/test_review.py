@@ -14,9 +14,10 @@ from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.imports import ROOT
 from support.work import Work
 
+from runner.cli.end import end_text
 from runner.disk.files import replace_json
 from runner.errors import Conflict
-from runner.model import Level, Outcome, Phase, Reason, Sandbox, Terms
+from runner.model import Level, Outcome, Phase, Price, Reason, Sandbox, Terms, Usage
 from runner.runtimes import PLAN
 from runner.state.events import EventLog
 from runner.state.ledger import Breaker, Ledger, Step
@@ -346,6 +347,25 @@ def test_a_plan_says_of_each_batch_that_did_not_succeed_where_its_change_is(
     assert in_words(plan, plan.read_manifest()) is None
     for spoilt in ({}, {"batches": 5}, {"batches": [{"n": 1, "status": "failed", "run_id": 5}]}):
         assert in_words(plan, plan.read_manifest().replace(plan=spoilt)) is None
+
+
+def test_the_last_lines_on_a_plan_say_what_all_its_batches_have_cost(
+    plan: RunDir, batches: tuple[RunDir, RunDir]
+) -> None:
+    def took() -> str:
+        return next(line for line in end_text(plan, plan.read_manifest()).split("\n") if "took" in line)
+
+    assert "price" not in took(), "no batch is a child of it"
+    Path(plan.control, "children").mkdir(exist_ok=True)
+    for batch in batches:
+        Path(plan.control, "children", f"{batch.task_id}@{batch.run_id}").touch()
+        known = {"usage": Usage(1_000_000, 400_000, 100_000), "price": Price(2.0, 0.5, 10.0)}
+        batch.write_manifest(batch.read_manifest().replace(parent=lineage_of(plan), **known))
+    assert took().endswith(" tokens of its batches, price 4.8000")
+    batches[1].write_manifest(batches[1].read_manifest().replace(price=None))
+    assert took().endswith(", price 2.4000 (without 1 run whose price is not known)")
+    Path(plan.ledger).write_text("no ledger")
+    assert "price" not in took()
 
 
 def test_the_report_of_a_plan_is_that_of_its_batches_with_what_is_left(plan: RunDir) -> None:
