@@ -82,6 +82,7 @@ def test_a_run_that_began_while_another_one_had_the_feed_is_told_and_so_is_its_e
         run = repo.start()
         assert told(repo) == []
         os.close(lock)
+        wait_until(lambda: told(repo), what="the line")
         assert next_of(follower.stdout)["event"] == "started"
         wait_until(lambda: not (run.folder / "control" / "untold").exists())
         child = run.child()
