@@ -112,8 +112,6 @@ def succeeds(argv: Sequence[str], env: Mapping[str, str], runtime: str) -> bool:
 
 
 def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: float) -> Program:
-    import re  # once until the program changes
-
     from runner.runtimes.shortrun import run  # only on a cache miss
 
     stamp, child_env = programcache.stamp_of(path), minimal_env(env, runtime.name)
@@ -126,14 +124,21 @@ def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: floa
     question = " ".join(runtime.help_args)
     helped = run([path, *runtime.help_args], child_env, seconds=_left(deadline))
     _require_answer(runtime, path, question, helped)
-    heads: list[str] = re.findall(_OPTION, helped.stdout)
-    flags = frozenset(name.strip() for head in heads for name in head.split(","))
+    flags = options_in(helped.stdout)
     if not flags:
         raise _wrong(runtime, f"`{path} {question}` lists no options")
     program = Program(path, version, flags)
     line = next((row for row in output.splitlines() if version in row), "")
     programcache.save(runtime.name, program, line, stamp, env)
     return program
+
+
+def options_in(text: str) -> frozenset[str]:
+    """What a program says that it knows."""
+    import re  # once until the program changes
+
+    heads: list[str] = re.findall(_OPTION, text)
+    return frozenset(name.strip() for head in heads for name in head.split(","))
 
 
 def _left(deadline: float) -> float:
