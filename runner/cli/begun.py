@@ -67,6 +67,7 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     from runner.usecases import control
 
     quiet = args.format == "json"
+    rings = sys.stderr.isatty() and run.read_invocation().notify.bell  # the run may be removed at its end
     if not quiet:
         pen.tell(_started_text(manifest, sys.stderr))
     if not quiet and sys.stderr.isatty():
@@ -75,7 +76,7 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
         ended = watch(run, manifest)
     else:
         ended = control.wait([run], tick=heartbeat(at_once=quiet))[0]
-    if sys.stderr.isatty() and run.read_invocation().notify.bell:
+    if rings:
         pen.ring()
     if args.format == "json":
         emit(ended.to_json())

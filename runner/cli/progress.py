@@ -42,4 +42,5 @@ def watch(run: RunDir, manifest: Manifest) -> Manifest:
 
     console = Console(stderr=True)
     with Live(view, console=console, transient=True, refresh_per_second=8):
+        console.show_cursor()  # a signal, or Ctrl-Z, would leave the terminal without one
         return control.wait([run], tick=tick)[0]

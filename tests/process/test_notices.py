@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 from typing import Any
 
@@ -199,6 +200,29 @@ def test_the_bell_rings_where_that_is_wanted_and_a_terminal_is(rings: bool, repo
     assert terminal.type(b"") == 0
     assert ("\a" in terminal.text) is rings and "succeeded" in terminal.text
     terminal.close()
+
+
+def test_who_waits_on_a_terminal_leaves_it_its_cursor_and_hears_of_the_end_of_what_is_removed(
+    repo: Repo,
+) -> None:
+    repo.waiting_codex()
+    repo.task()
+    words = ("start", "--task", "work", "--wait", "--set", "notify.bell=true")
+    ended, told = (Terminal(repo, *words, columns=80) for _ in range(2))
+    for terminal in (ended, told):
+        terminal.shows("running")
+        terminal.shows("\x1b[?25h")
+    ended.process.terminate()
+    assert ended.type(b"") == -signal.SIGTERM
+    assert ended.text.rfind("\x1b[?25l") < ended.text.rfind("\x1b[?25h")
+    ended.close()
+    for run in repo.runs():
+        (run.folder / "invocation.json").unlink()
+    repo.open_gate()
+    assert told.type(b"") == 0
+    assert "succeeded" in told.text and "\a" in told.text
+    told.close()
+    wait_until(lambda: {run.on_disk()["phase"] for run in repo.runs()} == {"done"})
 
 
 def test_output_without_end_and_an_unread_event_are_no_matter(repo: Repo) -> None:
