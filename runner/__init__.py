@@ -4,15 +4,18 @@ For programs: `start`, `find`, `runs`, `events`, `Run` and `RunnerError` (docs/p
 when they are first named, since most who import this package want another part of it.
 """
 
+__all__ = ["Run", "RunnerError", "events", "find", "runs", "start"]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.api import Run, RunnerError, events, find, runs, start
-
-    __all__ = ["Run", "RunnerError", "events", "find", "runs", "start"]
 else:
 
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
     def __getattr__(name):
-        if name in ("Run", "RunnerError", "events", "find", "runs", "start"):
+        if name in __all__:
             from runner import api
 
             return getattr(api, name)

@@ -78,6 +78,9 @@ def test_a_wait_that_takes_too_long_is_given_up_and_the_run_cancelled_by_hand(th
 
 
 def test_the_import_costs_what_an_empty_package_costs() -> None:
-    told = "import sys; before = {*sys.modules}; import runner; print(sorted({*sys.modules} - before))"
+    told = (
+        "import sys; before = {*sys.modules}; import runner; assert {*runner.__all__} <= {*dir(runner)}; "
+        "print(sorted({*sys.modules} - before))"
+    )
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert done.stdout == "['runner']\n"
