@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("setup", "validate the settings and the policy"),
     "tasks": ("setup", "list the tasks that can be started"),
     "config": ("setup", "show the effective settings and where each comes from"),
-    "doctor": ("setup", "examine this machine, with a repair for each check that fails"),
+    "doctor": ("setup", "examine this machine, with a repair for each failed check"),
     "resolve": ("start", "print exactly what `start` would execute"),
     "plan": ("plan", "decide which units to delegate, and in which batches"),
     "trust": ("trust", "trust what the settings of a repository can do"),
@@ -44,11 +44,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("runs", "show the state of a run, checked against its processes"),
     "wait": ("runs", "wait until runs are done"),
     "events": ("events", "tell what became of all runs here, as it comes"),
-    "inbox": ("events", "show what waits for a person, each with the command that settles it"),
+    "inbox": ("events", "show what waits for a person, with the commands to settle it"),
     "logs": ("logs", "show what a run did, readable and redacted"),
-    "verify": ("recheck", "run the checks of a task, or of a finished run again, without an agent"),
+    "verify": ("recheck", "run the checks of a task or a finished run, without an agent"),
     "report": ("review", "show what a run came to: claims beside evidence"),
-    "stats": ("stats", "show what finished runs came to and cost, by task, model or day"),
+    "stats": ("stats", "show what runs came to and cost, by task, model or day"),
     "diff": ("review", "show the run's changes as a patch"),
     "accept": ("review", "merge the changes of a run with its own work tree into yours"),
     "discard": ("review", "remove such a work tree; its changes are kept as a patch"),
@@ -83,17 +83,18 @@ examples:
   runner doctor                            could a run start here?
   runner resolve --task hello              what would be executed
   runner start --task hello --wait         run it and wait for the answer
-  runner start --task hello --rehearse     the same without tokens, login or network
+  runner start --task hello --rehearse     the same without tokens or network
   runner logs @latest -f                   watch it
   runner cancel @latest                    end it
-  runner report @latest                    what it came to, and what is not known
+  runner report @latest                    what it came to, and what is unknown
   runner diff @latest                      its changes as a patch
 
-RUN is a run id or a unique part of one, a manifest path, a task id (its newest run) or the newest of a kind:
-@latest, @done, @changes, @plan, @undecided (to accept or discard), @waiting (for a person). Without RUN,
-status and logs mean @latest, report @done, diff @changes, accept @undecided.
-Every command takes --help and --json. Also known: ls and ps (list), show (status), tail (logs), run (start),
-stop (cancel).
+RUN is a run id or a unique part of one, a manifest path, a task id (its newest
+run) or the newest of a kind: @latest, @done, @changes, @plan, @undecided (to
+accept or discard), @waiting (for a person). Without RUN, status and logs mean
+@latest, report @done, diff @changes, accept @undecided.
+Every command takes --help and --json. Also known: ls and ps (list), show
+(status), tail (logs), run (start), stop (cancel).
 """
 
 

@@ -70,6 +70,8 @@ def _change(known: Summary) -> str | None:
     files, where = count(known.files or 0, "file"), known.place.where
     if where.startswith(files):
         return files + lines + where.removeprefix(files)
+    if lines and where.endswith((" file)", " files)")):
+        return f"{where[:-1]},{lines.replace('(', '')}"
     return f"{where}{lines}" if known.place.tells_files or not known.files else f"{files}{lines} {where}"
 
 

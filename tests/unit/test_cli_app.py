@@ -95,6 +95,7 @@ def test_without_a_command_the_overview_is_shown_and_it_is_a_usage_error(
     status, out, _ = answer(capfd)
     assert status == 2
     assert out.startswith("usage: runner COMMAND")
+    assert max(map(len, out.splitlines())) < 80
 
 
 @pytest.mark.parametrize("word", ["--version", "-V"])

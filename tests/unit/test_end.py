@@ -78,6 +78,14 @@ def test_of_a_failure_it_says_why_and_where_the_change_is(work: Work) -> None:
     ]
 
 
+def test_files_and_lines_of_what_was_rolled_back_stand_together(work: Work) -> None:
+    run = ended(work, Outcome.REJECTED)
+    back = {"restored": ["a"], "removed": ["b", "c"], "kept": [], "left": [], "unequal": []}
+    back |= {"refused": None, "hint": None}
+    write_result(run, a_result(was_clean=True, rolled_back=back, observed={**SEEN, "lines": [1, 0]}))
+    assert "changes    rolled back (3 files, +1 -0)" in told(run)
+
+
 def test_of_a_tree_that_waits_it_names_the_decision(work: Work) -> None:
     run = ended(work, kind="worktree")
     tree = a_worktree(run, work.head())
