@@ -33,7 +33,7 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
     rows = (
         ("hint", hint),
         ("changes", fate.in_words(run, m) if m.plan is not None else _change(known)),
-        ("took", ", ".join(filter(None, (_took(m), _spent(run, m), _cost(run, m), _attempts(m))))),
+        ("took", ", ".join(filter(None, (_took(m), *_spent(run, m), _attempts(m))))),
         ("next", "\n".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )
     first = status_word(m.status, _WIDTH, stream) + indented("; ".join(_came_to(m, known)), _WIDTH, stream)
@@ -87,26 +87,19 @@ def _took(m: Manifest) -> str | None:
     return about(took) + (f" ({', '.join(aside)})" if aside else "")
 
 
-def _spent(run: RunDir, m: Manifest) -> str | None:
-    """Its tokens; a plan has those of its batches."""
+def _spent(run: RunDir, m: Manifest) -> tuple[str | None, str | None]:
+    """Its tokens and its price; of a plan those of its batches, and of how many the price is not known."""
     if m.plan is None:
-        return tokens_text(m)
-    from runner.state.spent import tree_tokens
+        return tokens_text(m), None if m.cost is None else f"price {price_text(m.cost, 4)}"
+    from runner.usecases import review, stats  # few runs are of plans
 
-    total = tree_tokens(run, at_most=10_000)
-    return f"{total:,} tokens of its batches" if total else None
-
-
-def _cost(run: RunDir, m: Manifest) -> str | None:
-    """Its price; of a plan that of its batches, and of how many of them it is not known."""
-    cost, unknown = m.cost, 0
-    if m.plan is not None:
-        from runner.usecases import review, stats  # few runs are of plans
-
-        sums = stats.totals(None, review.runs_of_plan(run))
-        cost, unknown = sums.cost, sums.cost_unknown
+    sums = stats.totals(None, review.runs_of_plan(run))
+    total, unknown = (sums.input_tokens or 0) + (sums.output_tokens or 0), sums.cost_unknown
     but = f" (without {count(unknown, 'run')} whose price is not known)" if unknown else ""
-    return None if cost is None else f"price {price_text(cost, 4)}{but}"
+    return (
+        f"{total:,} tokens of its batches" if total else None,
+        None if sums.cost is None else f"price {price_text(sums.cost, 4)}{but}",
+    )
 
 
 def _attempts(m: Manifest) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ended import a_result, a_worktree, adopt, an_ended_run, write_result
+from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.work import Work
 
 from runner.cli.app import main
@@ -129,17 +129,6 @@ def test_a_batch_is_not_tried_again_by_itself(work: Work) -> None:
         assert told(below)[-1].endswith(last), told(below)
         shutil.rmtree(above.path)
         assert told(below)[-1].endswith("runner retry RUN")
-
-
-def test_a_plan_has_spent_what_its_batches_have(work: Work) -> None:
-    above = an_ended_run(work.root, usage=Usage(None, None, None, None), started_at=None)
-    above.write_manifest(above.read_manifest().replace(plan={}))
-    assert not any(line.startswith("took") for line in told(above))
-    for _ in range(2):
-        below = ended(work)
-        below.write_manifest(below.read_manifest().replace(parent=lineage_of(above)))
-        adopt(above, below)
-    assert "took       123,800 tokens of its batches" in told(above)
 
 
 def test_a_pause_is_told_beside_the_time(work: Work) -> None:
