@@ -6,7 +6,6 @@ the median of the rounds is compared. CPU is user + system of our process and th
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 import subprocess
@@ -112,9 +111,9 @@ def silence(scene: Scene, table: Table, seconds: float = 20.0) -> None:
     run = scene.start("silent")
     pid = scene.manifest(run)["supervisor"]["pid"]
     time.sleep(2)
-    before = scene.ticks(pid)
+    before = scene.nanoseconds(pid)
     time.sleep(seconds)
-    share = (scene.ticks(pid) - before) / os.sysconf("SC_CLK_TCK") / seconds * 100
+    share = (scene.nanoseconds(pid) - before) / 1e9 / seconds * 100
     private = scene.private_kib(pid) / 1024
     scene.cli("cancel", run, "--grace", "0")
     table.row("supervisor, child silent: private memory", f"{private:.1f} MiB", None, "at most 8 MiB")

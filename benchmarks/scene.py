@@ -214,6 +214,10 @@ class Scene:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
+    def nanoseconds(self, pid: int) -> int:
+        """CPU time of a process with one thread: a tick is 0.05 % of a core over 20 s, half of a budget."""
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
+
     def private_kib(self, pid: int) -> int:
         """Private memory of a process; 0 once it is gone."""
         try:
