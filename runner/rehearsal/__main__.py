@@ -53,7 +53,7 @@ def _serve(server: Server, manifest: Path | None) -> None:
     server.timeout = _POLL_S
     life, next_look = Lifetime(manifest, time.monotonic()), 0.0
     while True:
-        # Busy threads of Codex must not make us look more often than once a second.
+        # Busy threads of an agent must not make us look more often than once a second.
         if (now := time.monotonic()) >= next_look:
             if life.is_over(now):
                 return

@@ -10,7 +10,7 @@ from runner.rehearsal.calls import CallId
 from runner.rehearsal.named import KIND, Names
 from runner.rehearsal.request import Json, ModelRequest, Offer, Output, an_object, objects, texts
 from runner.rehearsal.stream import HOLE, deltas, event, filled
-from runner.rehearsal.turns import Call, Failure, ToolCall, TurnUsage
+from runner.rehearsal.turns import Call, Failure, ShellCall, ToolCall, TurnUsage
 from runner.rehearsal.wire import Answer
 
 MISTAKE = 410
@@ -41,7 +41,7 @@ def read(body: Json, path: str) -> ModelRequest:
     """
     messages = objects(body.get("messages"))
     blocks = [(at, block) for at, one in enumerate(messages) for block in objects(one.get("content"))]
-    searches = {block.get("id") for _, block in blocks if block.get("name") == _SEARCH}
+    searches = {str(block.get("id")) for _, block in blocks if block.get("name") == _SEARCH}
     outputs = [(at, _output(block, searches)) for at, block in blocks if block.get("type") == "tool_result"]
     spoken = max((at for at, one in enumerate(messages) if one.get("role") == "assistant"), default=-1)
     tools, config = objects(body.get("tools")), an_object(body.get("output_config"))
@@ -79,12 +79,15 @@ def _prompt(message: Json) -> str:
     return texts(parts)
 
 
-def _output(block: Json, searches: set[object]) -> Output:
-    call_id = block.get("tool_use_id")
-    return Output(str(call_id or ""), texts(block.get("content")), is_search=call_id in searches)
+def _output(block: Json, searches: set[str]) -> Output:
+    call_id = str(block.get("tool_use_id"))
+    return Output(call_id, texts(block.get("content")), is_search=call_id in searches)
 
 
 def said(call: Call, request: ModelRequest, call_id: CallId) -> tuple[Json, ...]:
+    if isinstance(call, ShellCall) and call.command.startswith("sleep "):
+        # Claude refuses to do nothing but wait, and asks for a better way.
+        call = ShellCall(f":; {call.command}")
     return named.said(_NAMES, call, request, call_id)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from runner.rehearsal import patches
 from runner.rehearsal.calls import CallId, NotOffered, plain
 from runner.rehearsal.patches import Replace, Step, Write
-from runner.rehearsal.request import Json, ModelRequest, Offer
+from runner.rehearsal.request import Json, ModelRequest, Offer, an_object
 from runner.rehearsal.turns import Call, PatchCall, ShellCall, ToolCall
 
 KIND = "tool"
@@ -43,13 +43,12 @@ def said(names: Names, call: Call, request: ModelRequest, call_id: CallId) -> tu
         name, arguments = _use(names, step)
         if (offer := request.find(KIND, name)) is None:
             raise NotOffered(call, request.names)
-        known = offer.parameters.get("properties", {})
-        arguments = {key: value for key, value in arguments.items() if key in known}
+        known = an_object(offer.parameters.get("properties"))
         part = str(call_id._replace(step=number))
-        if names.read and name == names.replace:
+        if names.read and isinstance(step, Replace):
             # Its id is not one of ours, so what it prints is no output of the script's call.
-            made.append(tool_use(names.read, {"file_path": arguments["file_path"]}, f"before-{part}"))
-        made.append(tool_use(name, arguments, part))
+            made.append(tool_use(names.read, {"file_path": step.path}, f"before-{part}"))
+        made.append(tool_use(name, {key: arguments[key] for key in arguments if key in known}, part))
     return tuple(made)
 
 
@@ -73,6 +72,5 @@ def _use(names: Names, step: Step) -> tuple[str, Json]:
         return names.shell, {"command": step.command, "timeout": _TIMEOUT_MS, "description": _WHY}
     if isinstance(step, Write):
         return names.write, {"file_path": step.path, "content": step.text}
-    assert isinstance(step, Replace)
-    arguments = {"file_path": step.path, "old_string": step.old, "new_string": step.new}
-    return names.replace, arguments | {"instruction": _WHY}
+    edit = {"file_path": step.path, "old_string": step.old, "new_string": step.new, "instruction": _WHY}
+    return names.replace, edit

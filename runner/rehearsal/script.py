@@ -64,7 +64,7 @@ def default(task: str, contract: str | None = None) -> Script:
     """The script of a rehearsal without one: a short answer that says what it is, in the form that the task's
     `output_contract` asks for.
     """
-    said = f"Rehearsal of task `{task}`: no model was asked. Codex and its sandbox were real."
+    said = f"Rehearsal of task `{task}`: no model was asked. All else was real."
     if contract == "status-block":
         lines = ("STATUS: SUCCESS", "FILES_CHANGED: []", "TESTS_RUN: []", f"NOTES: {said}")
         return Script((Turn("\n".join((*lines, "ASSUMPTIONS: []", "PATTERNS_DISCOVERED: []"))),))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from support.clis import AGENTS, ANYHOW, Json, Played, Stage
+from support.waiting import wait_until
 
 Stages = Callable[[str, str], Stage]
 BOTH = pytest.mark.parametrize("agent", AGENTS)
@@ -53,6 +57,15 @@ def error_of(stage: Stage, played: Played) -> str:
         return str(result["result"])
     assert result["status"] == "error"
     return str(result["error"]["message"])
+
+
+def sleeping(stage: Stage) -> bool:
+    """Whether a `sleep` of this test runs."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "comm").read_text() == "sleep\n" and (entry / "cwd").readlink() == stage.work:
+                return True
+    return False
 
 
 @BOTH
@@ -126,6 +139,30 @@ def test_a_late_and_long_answer_comes_whole(stage: Stages, agent: str) -> None:
     assert played.said == ["0123456789" * 200_000]
     took = played.result["duration_ms"] if agent == "claude" else played.result["stats"]["duration_ms"]
     assert took >= 1000
+
+
+@BOTH
+def test_an_answer_that_never_comes_is_waited_for(stage: Stages, agent: str) -> None:
+    scene = stage(agent, "[[turns]]\nhang = true\n")
+    process = scene.start()
+    try:
+        wait_until(scene.requests, what="a request")
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+    finally:
+        process.terminate()
+        process.wait(30)
+    assert "result" not in [event["type"] for event in scene.events()]
+
+
+def test_claude_waits_when_a_script_says_so(stage: Stages) -> None:
+    scene = stage("claude", "[[turns]]\nshell = 'sleep 30'\n")
+    process = scene.start()
+    try:
+        wait_until(lambda: sleeping(scene), what="a command that sleeps")
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @BOTH

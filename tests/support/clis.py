@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -106,19 +105,39 @@ class Stage:
         lines = map(json.loads, self.log_file.read_text().splitlines())
         return [line for line in lines if line["path"] not in ("/", "/api/hello")]
 
-    def play(self, prompt: str = "go", *options: str, variables: Mapping[str, str] | None = None) -> Played:
+    def start(
+        self, prompt: str = "go", *options: str, variables: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         argv, env = getattr(self, f"_{self.agent}")()
         env |= {"PATH": os.environ["PATH"], "HOME": str(self.home), "TMPDIR": str(self.folder / "tmp")}
-        done = subprocess.run(
-            [shutil.which(self.agent, path=CLIS) or "", *argv, *options],
-            input=prompt,
-            env=env | dict(variables or {}),
-            cwd=self.work,
-            capture_output=True,
-            text=True,
-            timeout=BOUND_S,
-        )
-        return Played(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+        (self.folder / "prompt.md").write_text(prompt)
+        # A file, as a run has one: at its end Gemini CLI loses what a pipe has not taken yet.
+        with (
+            (self.folder / "prompt.md").open() as stdin,
+            (self.folder / "stdout.jsonl").open("w") as stdout,
+            (self.folder / "stderr.log").open("w") as stderr,
+        ):
+            return subprocess.Popen(
+                [CLIS / self.agent, *argv, *options],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env=env | {"SHELL": "/bin/bash"} | dict(variables or {}),
+                cwd=self.work,
+            )
+
+    def play(self, prompt: str = "go", *options: str, variables: Mapping[str, str] | None = None) -> Played:
+        """One process from start to end."""
+        process = self.start(prompt, *options, variables=variables)
+        try:
+            status = process.wait(BOUND_S)
+        finally:
+            process.kill()
+        return Played(status, self.events(), (self.folder / "stderr.log").read_text())
+
+    def events(self) -> list[Json]:
+        """What the newest process has printed."""
+        return [json.loads(line) for line in (self.folder / "stdout.jsonl").read_text().splitlines()]
 
     def _servers(self) -> Json:
         return {"delegation": {"command": sys.executable, "args": [str(self.folder / "mcp_server.py")]}}
@@ -148,5 +167,10 @@ class Stage:
         }
         (self.home / ".gemini" / "settings.json").write_text(json.dumps(settings))
         argv = ["--output-format", "stream-json", "--model", "gemini-2.5-pro", "--approval-mode", "yolo"]
-        env = {"GOOGLE_GEMINI_BASE_URL": f"http://127.0.0.1:{self.port}", "GEMINI_API_KEY": "none"}
+        env = {
+            "GOOGLE_GEMINI_BASE_URL": f"http://127.0.0.1:{self.port}",
+            "GEMINI_API_KEY": "none",
+            # Without the launcher, which takes a second and passes no signal on.
+            "GEMINI_CLI_NO_RELAUNCH": "true",
+        }
         return [*argv, "--skip-trust"], env

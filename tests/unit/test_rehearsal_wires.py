@@ -226,6 +226,12 @@ def test_calls_go_to_the_tools_of_claude() -> None:
     ]
 
 
+def test_claude_is_not_told_to_wait_and_nothing_else() -> None:
+    for command, said in (("sleep 60", ":; sleep 60"), ("sleepless", "sleepless")):
+        ((_, arguments),) = made(Stage(messages, CLAUDE), ShellCall(command))
+        assert arguments["command"] == said
+
+
 def test_calls_go_to_the_tools_of_gemini() -> None:
     why = "A step of the rehearsal script"
     edit = {"file_path": "b.txt", "old_string": "one\ntwo", "new_string": "one\n2", "instruction": why}
