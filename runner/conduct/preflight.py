@@ -11,7 +11,7 @@ from runner.conduct import consent
 from runner.errors import NotReady, PolicyRefused, TaskNotFound
 from runner.model import Request
 from runner.resolve.choose import Choice, choose
-from runner.runtimes import get
+from runner.runtimes import NAMES, get
 from runner.runtimes.exam import Examined, Fitness, Use, examine_runtime
 from runner.text.words import one_line
 from runner.usecases.control import around
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 BUDGET_S = 24.0
 """A check that finds the time used up says `unknown`."""
-_AGENT_SIGNS = ("CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID")
-"""Codex sets these for what it starts (seen on 0.163.0; CODEX_SANDBOX on macOS only)."""
 _NO_NETWORK = "CODEX_SANDBOX_NETWORK_DISABLED"
 _RUN = "RUNNER_RUN_ID"
 
@@ -47,7 +45,7 @@ class ConsentMissing(PolicyRefused):
 
 def refuse_nested(env: Mapping[str, str]) -> None:
     """Raises where this process was started by an agent. To unset what shows it would lift no sandbox."""
-    for name in _AGENT_SIGNS:
+    for name in (sign for runtime in NAMES for sign in get(runtime).agent_signs):
         if env.get(name):
             raise Nested(f"this is inside an agent: {name} is set")
     if env.get(_NO_NETWORK) == "1":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from runner import runtimes
 from runner.config import policy
 from runner.errors import ConfigInvalid, PolicyRefused, TaskNotFound
 from runner.model import Config, Level, Model, Request, RuntimeSettings, Sandbox, Task
@@ -55,10 +56,10 @@ def choose(config: Config, request: Request) -> Choice:
             hint="it needs `allow_danger = true` in its [sandboxes] table and --allow-danger",
         )
     choice = Choice(config, request, task, runtime, settings, model, sandbox)
-    if choice.rehearses and runtime != "codex":
+    if choice.rehearses and not runtimes.get(runtime).rehearses:
         raise ConfigInvalid(
-            f"a rehearsal plays the model for codex, not for {runtime}",
-            hint="choose a model of runtime codex, or leave --rehearse out",
+            f"a rehearsal plays the model for others, not for {runtime}",
+            hint="choose a model of another runtime, such as codex, or leave --rehearse out",
         )
     if sandbox.level is Level.DANGER:
         # Nothing could keep it from the network.

@@ -259,6 +259,10 @@ class Runtime(Protocol):
     """Whether its sandbox makes read-only what the `.git` file of a writable folder names."""
     confines: bool = False
     """Whether its sandbox keeps the agent from writing in /sys, so that it cannot leave its control group."""
+    rehearses: bool = False
+    """Whether it can be made to talk to the scripted model alone: see `rehearsal`."""
+    agent_signs: tuple[str, ...] = ()
+    """Variables that the program sets for what its agent starts: nothing with them starts a plan."""
     shell_key: str | None = None
     """The key of its settings that says whether commands get a login shell; None where none does."""
     usage_scope: UsageScope = UsageScope.THREAD
@@ -309,6 +313,14 @@ class Runtime(Protocol):
     ) -> StoredKey | None:
         """Where the key may be instead of the environment; None if there is no such place."""
         return None
+
+    def rehearsal(
+        self, port: int, retries: int, env: Mapping[str, str]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        """`overrides` of the request, and variables to set besides `env`, with which the program asks the
+        model at this port of 127.0.0.1 and nobody else, and tries again so many times.
+        """
+        return (), {}
 
     def reader(self) -> Reader:
         """What reads the lines of one attempt, in their order. It may remember what it needs of them, such as

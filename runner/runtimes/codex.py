@@ -53,6 +53,9 @@ class Codex(Runtime):
     resumes = True
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     confines = True
+    rehearses = True
+    # Seen on 0.163.0; CODEX_SANDBOX on macOS only.
+    agent_signs = ("CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID")
     shell_key = "allow_login_shell"
     provider_key = "model_provider"
     login_keys = ("cli_auth_credentials_store",)
@@ -132,6 +135,13 @@ class Codex(Runtime):
         headers = table(declared.get("env_http_headers"))
         names = [declared.get("env_key"), *(headers[key] for key in sorted(headers))]
         return tuple(dict.fromkeys(name for name in names if isinstance(name, str) and name))
+
+    def rehearsal(
+        self, port: int, retries: int, env: Mapping[str, str]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        from runner.rehearsal import codex_config  # for a rehearsal alone
+
+        return codex_config.overrides(port, retries=retries), codex_config.environment(env)
 
     def reader(self) -> Reader:
         from runner.runtimes import codex_events  # a start reads no events, and no ending

@@ -23,6 +23,7 @@ from runner.state.spent import tokens
 from runner.state.watched import rewritten
 from runner.supervise import attempts, news, tree_helper
 from runner.supervise.judging import judge, own_signs, survivors_of
+from runner.supervise.progress import MOST_REFUSALS
 from runner.verify.evidence import Fate, Retry
 from runner.verify.record import Record, load
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _DISK_FULL_TRIES = 60
 _LONGEST_LINE = 64 * 1024
-_MOST_REFUSALS = 50
 
 
 def lose(owner: Owner, end: tuple[Outcome, Reason]) -> None:
@@ -169,13 +169,13 @@ def _survivors(owner: Owner) -> tuple[Survivor, ...]:
 
 
 def _tell_refused(owner: Owner) -> None:
-    """What the program did not let its agent do in this attempt, which its stderr alone says."""
+    """What the program did not let its agent do in this attempt, as its stream says or its stderr."""
     run, last = owner.run, owner.manifest.attempts[-1]
-    told: list[str] = []
+    told = [*owner.progress.refused]
     runtime = runtimes.get(owner.invocation.runtime)
     with contextlib.suppress(OSError), open(run.stderr, "rb", opener=no_hole) as file:
         file.seek(last.stderr_from)
-        while len(told) < _MOST_REFUSALS and (line := file.readline(_LONGEST_LINE)):
+        while len(told) < MOST_REFUSALS and (line := file.readline(_LONGEST_LINE)):
             if (refusal := runtime.refusal(line.decode(errors="replace").rstrip("\r\n"))) is not None:
                 told.append(refusal.text)
     if not told:  # as a rule: what follows would be time of a cancel

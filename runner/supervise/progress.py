@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+MOST_REFUSALS = 50
+
+
 class Progress(LineReader):
     """The content of the event stream so far. `runtime` None: only sizes are followed.
 
@@ -55,6 +58,8 @@ class Progress(LineReader):
         """The HTTP status of the last error, until the model answers again."""
         self.tool_calls = 0
         """How many have ended."""
+        self.refused: list[str] = []
+        """What the program says that it did not let its agent do: the first of it."""
 
     def _record(self, record: dict[str, Any]) -> None:
         self.any_event = True
@@ -83,6 +88,8 @@ class Progress(LineReader):
             self.last_error = activity.text
         elif kind is Kind.TOOL_CALL:
             self.tool_calls += 1
+        elif kind is Kind.REFUSED and len(self.refused) < MOST_REFUSALS:
+            self.refused.append(activity.text)
         if activity.status is not None or kind in ANSWERS:
             self.status = activity.status
         if activity.usage is not None:

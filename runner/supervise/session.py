@@ -58,8 +58,6 @@ class Session(LineReader):
         """The part of it that was spent before `since`."""
         self.contexts: tuple[ObservedSettings, ...] = ()
         """Each different one of this run's turns, in the order of their first appearance."""
-        self.observed: ObservedSettings | None = None
-        """That of its last turn."""
 
     @property
     def path(self) -> str | None:
@@ -137,7 +135,6 @@ class Session(LineReader):
 
     def take(self, observed: ObservedSettings) -> None:
         """A turn of this run works with these, as the record says or the stream."""
-        self.observed = observed
         if observed not in self.contexts and len(self.contexts) < _MOST_CONTEXTS:
             self.contexts = (*self.contexts, observed)
 

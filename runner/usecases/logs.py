@@ -211,11 +211,15 @@ class Reader:
 
 
 def refusals(run: RunDir, manifest: Manifest) -> tuple[str, ...]:
-    """What the program did not let its agent do, as its stderr says, not redacted."""
+    """What the program did not let its agent do, as its stderr says, not redacted. Else what its stream has
+    said, as the events have it.
+    """
     runtime = runtimes.get(manifest.runtime.name)
     lines = _Tail(run.stderr).read(final=True)
     found = (runtime.refusal(raw.decode(errors="replace")) for _, raw in lines)
-    return tuple(refusal.text for refusal in found if refusal is not None)
+    told = tuple(refusal.text for refusal in found if refusal is not None)
+    events = (e for e in read_events(run.events) if e.get("type") == "refused")
+    return told or tuple(str(event.get("message")) for event in events)
 
 
 class _Tail:

@@ -409,11 +409,9 @@ def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, s
 def _rehearsal(
     choice: Choice, port: int, env: Mapping[str, str]
 ) -> tuple[Rehearsal | None, tuple[str, ...], dict[str, str]]:
-    """The server to start, what makes codex talk to it, and the variables that this needs."""
+    """The server to start, what makes the program talk to it, and the variables that this needs."""
     if not choice.rehearses:
         return None, (), {}
-    from runner.rehearsal import codex_config
-
     argv = [sys.executable, "-I", "-S", _REHEARSAL, "--task", choice.task.id]
     path, retries = choice.request.rehearsal_script or choice.task.rehearsal_script, 0
     if path is not None:
@@ -437,7 +435,7 @@ def _rehearsal(
     elif choice.task.output_contract is not None:
         argv += ["--contract", choice.task.output_contract]
     rehearsal = Rehearsal(path, port, tuple(argv))
-    return rehearsal, codex_config.overrides(port, retries=retries), codex_config.environment(env)
+    return rehearsal, *runtimes.get(choice.runtime).rehearsal(port, retries, env)
 
 
 def _path(program: Program, env: Mapping[str, str]) -> dict[str, str]:

@@ -200,6 +200,14 @@ def test_the_tail_of_a_file_is_its_end(tmp_path: Path) -> None:
     assert len(tail(str(path))) == 4095
 
 
+def test_of_what_the_stream_says_was_refused_the_first_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "stdout.jsonl"
+    path.write_text("".join(json.dumps({"kind": "refused", "text": f"no {n}"}) + "\n" for n in range(99)))
+    progress = Progress(str(path), Telling())
+    progress.read()
+    assert progress.refused == [f"no {n}" for n in range(50)]
+
+
 def test_a_status_lasts_until_the_model_answers(tmp_path: Path) -> None:
     path = tmp_path / "stdout.jsonl"
     retry = {"kind": "warning", "reconnects": True}

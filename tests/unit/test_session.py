@@ -62,7 +62,6 @@ def test_it_is_found_by_the_thread_and_read(home: Home) -> None:
     assert session.usage == Usage(150, 0, 15, 0)
     assert spent(session) == 165
     assert [context.level for context in session.contexts] == ["danger-full-access", "workspace-write"]
-    assert session.observed == session.contexts[-1]
 
 
 def test_only_what_is_new_and_whole_is_read(home: Home) -> None:
@@ -207,4 +206,3 @@ def test_settings_that_change_all_the_time_cost_no_memory(home: Home) -> None:
     session = home.session()
     session.end(THREAD, home.env)
     assert len(session.contexts) == 32
-    assert session.observed is not None and session.observed.model == "m499"
