@@ -217,6 +217,8 @@ def test_who_waits_on_a_terminal_leaves_it_its_cursor_and_hears_of_the_end_of_wh
     assert ended.text.rfind("\x1b[?25l") < ended.text.rfind("\x1b[?25h")
     ended.close()
     for run in repo.runs():
+        run.told("pause")
+        run.told("resume")  # its owner has read all that it needs
         (run.folder / "invocation.json").unlink()
     repo.open_gate()
     assert told.type(b"") == 0
