@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from runner.errors import ConfigInvalid, PromptInvalid
 from runner.model import MAX_PROMPT_CHARS
-from runner.resolve.contract import WORDINGS
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -87,7 +86,7 @@ def _sections(parts: Parts) -> list[tuple[str, str]]:
         ("Constraints", _listed((*_bounds(parts), *parts.constraints))),
         ("Testing", _testing(parts.testing)),
         ("Verify", _verify(parts.verify)),
-        ("Output contract", WORDINGS[parts.output_contract] if parts.output_contract else ""),
+        ("Output contract", _wording(parts.output_contract)),
         ("Map", _map(parts.map)),
     ]
     after = [("Delegation", parts.delegation or "")]
@@ -103,6 +102,14 @@ def _sections(parts: Parts) -> list[tuple[str, str]]:
 
 def _text(text: str | None) -> str:
     return "" if text is None else text.strip()
+
+
+def _wording(contract: str | None) -> str:
+    if contract is None:
+        return ""
+    from runner.resolve.contract import WORDINGS  # only who asks for a result pays for it
+
+    return WORDINGS[contract]
 
 
 def _listed(items: Iterable[str]) -> str:
