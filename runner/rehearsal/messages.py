@@ -60,7 +60,11 @@ def read(body: Json, path: str) -> ModelRequest:
 
 
 def _is_compaction(messages: list[Json]) -> bool:
+    """What Claude says by itself is a text, or comes behind outputs; what a user says has parts alone."""
     said = messages[-1].get("content") if messages else None
+    parts = objects(said)
+    if parts and parts[0].get("type") == "tool_result":
+        said = parts[-1].get("text")
     return isinstance(said, str) and said.startswith(_COMPACTION)
 
 

@@ -211,13 +211,16 @@ def test_a_json_object_is_the_structured_result_of_claude(stage: Stages) -> None
     assert len(scene.requests()) == 1
 
 
-def test_a_compaction_of_claude_takes_no_turn(stage: Stages) -> None:
-    script = "[[turns]]\nmessage = 'first'\nusage = { input_tokens = 990000, output_tokens = 10 }\n"
+@pytest.mark.parametrize("call", ["", "shell = 'echo hi'\n"], ids=["between turns", "in a turn"])
+def test_a_compaction_of_claude_takes_no_turn(stage: Stages, call: str) -> None:
+    script = f"[[turns]]\nmessage = 'first'\n{call}usage = {{ input_tokens = 990000, output_tokens = 10 }}\n"
     scene = stage("claude", f"{script}[[turns]]\nmessage = 'second'\n")
     session = "11111111-2222-4333-8444-555555555555"
-    assert scene.play("hello", "--session-id", session).said == ["first"]
-    played = scene.play("go on", "--resume", session)
-    assert "second" in played.said
+    played = scene.play("hello", "--session-id", session)
+    assert played.said[0] == "first"
+    if not call:
+        played = scene.play("go on", "--resume", session)
+    assert played.said[-1] == "second"
     assert "compact_boundary" in [event.get("subtype") for event in played.events]
     assert [line["turn"] for line in scene.requests() if line["turn"]] == [1, 2]
 

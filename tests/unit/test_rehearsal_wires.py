@@ -193,6 +193,9 @@ def test_a_compaction_of_claude_takes_no_turn_though_it_offers_tools() -> None:
     said = "CRITICAL: Respond with TEXT ONLY. Do NOT call any tools.\n\n- Do NOT use Read, Bash"
     asked = CLAUDE | {"messages": [*CLAUDE["messages"], {"role": "user", "content": said}]}
     assert stage.play(play, asked).turn is None
+    result = {"type": "tool_result", "tool_use_id": "x", "content": "hi"}
+    behind = {"role": "user", "content": [result, {"type": "text", "text": said}]}
+    assert stage.play(play, CLAUDE | {"messages": [*CLAUDE["messages"], behind]}).turn is None
     prompt = {"role": "user", "content": [{"type": "text", "text": said}]}
     assert stage.play(play, CLAUDE | {"messages": [prompt]}).what.message == "a"
 
