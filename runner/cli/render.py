@@ -194,7 +194,7 @@ def indented(text: str, width: int = 10, stream: TextIO | None = None) -> str:
     is broken and nothing that has a colour.
     """
     text, room = pen.visible(text).rstrip(), pen.columns(stream)
-    if room is not None and room > 2 * width and pen.OURS not in text:
+    if room is not None and room >= width + 20 and pen.OURS not in text:
         from runner.text.cells import wrapped
 
         text = "\n".join(wrapped(text, room - width, whole_words=True))

@@ -7,7 +7,7 @@ import os
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
 from runner.cli.pen import paint
-from runner.cli.render import answer, emit
+from runner.cli.render import answer, emit, indented
 from runner.errors import ConfigInvalid, ExitStatus, NotReady, PolicyRefused, RunnerError
 from runner.text.words import count
 
@@ -215,9 +215,9 @@ def _print_checks(checks: Sequence[Examined]) -> None:
     colours = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim", "unknown": "yellow"}
     for check in checks:
         word = paint(f"{check.verdict:<8}", colours[check.verdict])
-        pen.say(f"{word}{check.name:<22}{check.message}")
+        pen.say(f"{word}{check.name:<22}{indented(check.message, 30)}")
         if check.repair:
-            pen.say(f"{'':<8}{'':<22}{paint('repair:', 'cyan')} {check.repair}")
+            pen.say(f"{'':<8}{'':<22}{paint('repair:', 'cyan')} {indented(check.repair, 38)}")
 
 
 def add_schema(parser: Parser) -> None:

@@ -13,8 +13,10 @@ from support.work import Work
 
 from runner.cli.app import main
 from runner.cli.render import questions_text
+from runner.cli.setup import _print_checks
 from runner.disk import home
 from runner.model import Outcome, Price, Reason, Usage
+from runner.runtimes.exam import Examined
 from runner.state.questions import Question
 from runner.text.cells import cells
 
@@ -81,6 +83,21 @@ def test_a_line_is_wider_than_the_terminal_only_for_a_word_that_is_to_be_copied(
     monkeypatch.setenv("COLUMNS", str(columns))
     wide = [line.split() for line in screens(capsys).split("\n") if cells(line) > columns]
     assert all(len(max(words, key=len)) > columns - 20 or len(words) < 3 for words in wide), wide
+
+
+def test_what_doctor_found_is_wrapped_behind_the_name_of_the_check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    _print_checks(
+        [Examined("codex.login", "fail", "not logged in on this machine now", "log in with `codex login`")]
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "fail    codex.login           not logged in on this machine",
+        "                              now",
+        "                              repair: log in with `codex",
+        "                                      login`",
+    ]
 
 
 def test_a_question_is_shown_with_the_command_that_answers_it() -> None:
