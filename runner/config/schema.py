@@ -71,7 +71,7 @@ class PolicyShape(BaseModel):
     )
     programs: list[Text] | None = meaning(
         "Globs over what `command` of [runtimes.X] may be, as it is written there, besides "
-        + " and ".join(f'"{name}"' for name in USUAL["programs"])
+        + " and ".join(", ".join(f'"{name}"' for name in USUAL["programs"]).rsplit(", ", 1))
         + "."
     )
     providers: list[Text] | None = meaning(

@@ -96,8 +96,8 @@ def test_a_dotted_key_at_the_top_is_refused_since_no_table_could_hold_it() -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(record=JSON)
-def test_no_json_makes_a_parser_raise(name: str, record: Any) -> None:
+@given(record=st.dictionaries(st.text(), JSON) | st.fixed_dictionaries({"type": JSON, "msg": JSON}))
+def test_no_object_makes_a_reader_raise(name: str, record: Any) -> None:
     assert all(isinstance(activity, Activity) for activity in get(name).reader()(record))
 
 
