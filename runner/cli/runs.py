@@ -12,7 +12,7 @@ from runner.cli.render import answer, emit, exit_status, manifest_text, question
 from runner.errors import ExitStatus, UsageError
 from runner.model import Outcome, Phase, Task
 from runner.state import index
-from runner.state.authentic import FOREIGN
+from runner.state.authentic import FOREIGN, refuse_foreign
 from runner.state.manifest import timestamp
 from runner.text.words import count
 from runner.usecases import fate, find, look
@@ -155,6 +155,9 @@ def run_wait(args: Namespace) -> int:
     from runner.usecases import control  # as below: the verbs that only look need none of it
 
     runs, tick = [run_named(name) for name in args.run], heartbeat(at_once=True)
+    for run in runs:
+        if look.show(run).manifest.is_done:
+            refuse_foreign(run)  # the exit status is a verdict
     manifests = control.wait(runs, any_of_them=args.any, timeout_s=args.timeout, tick=tick)
     if args.format == "json":
         values = [manifest.to_json() for manifest in manifests]

@@ -228,7 +228,10 @@ class RunDir:
         nothing to us.
         """
         try:
-            return Manifest.from_json(json_value(read(self.manifest, _LARGEST_JSON)))
+            found = Manifest.from_json(json_value(read(self.manifest, _LARGEST_JSON)))
+            if (found.task_id, found.run_id) != (self.task_id, self.run_id):
+                raise ValueError("it is of another run")  # which it would be counted and shown as
+            return found
         except FileNotFoundError:
             raise RunNotFound(f"no manifest at {self.manifest}") from None
         except ValueError as error:

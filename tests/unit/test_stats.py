@@ -13,6 +13,7 @@ from support.ended import an_ended_run
 
 from runner.cli.app import main
 from runner.model import Agreement, Conformance, Conformity, Outcome, Price, Usage
+from runner.usecases import look
 from runner.usecases.stats import By, Totals, stats
 
 PRICE = Price(2.0, 0.5, 10.0)
@@ -80,6 +81,19 @@ def test_rehearsals_and_plans_are_left_out_and_said(
         "(the tokens of 1 run are not known)",
         "(not counted: 1 rehearsal, 1 run of a plan)",
     ]
+
+
+def test_a_record_that_names_another_run_does_not_count_that_one_twice(tmp_path: Path) -> None:
+    a_run(tmp_path, price=PRICE)
+    (mine,) = look.runs(str(tmp_path), task=None, everything=True)
+    other = an_ended_run(tmp_path, task="other")
+    data = json.loads(Path(other.manifest).read_text())
+    Path(other.manifest).write_text(json.dumps({**data, "task_id": mine.task_id, "run_id": mine.run_id}))
+    Path(other.invocation).write_text("{}")
+    for _ in ("as it is read", "as it is remembered"):
+        rows = look.runs(str(tmp_path), task=None, everything=True)
+        assert {row.run_id: row.status for row in rows} == {mine.run_id: "succeeded", other.run_id: "foreign"}
+        assert alone(tmp_path).runs == 1 and alone(tmp_path).cost == pytest.approx(2.4)
 
 
 @pytest.mark.parametrize("how", ["unsigned", "of another place", "nothing"])

@@ -341,6 +341,16 @@ def test_what_is_no_manifest_is_broken_and_is_left_as_it_is(content: bytes, run:
     assert Path(run.manifest).read_bytes() == content
 
 
+@pytest.mark.parametrize("other", [{"run_id": "20261120T101504438Z-50151d5c"}, {"task_id": "other"}], ids=str)
+def test_a_manifest_that_names_another_run_says_nothing_of_this_one(
+    other: dict[str, str], run: RunDir
+) -> None:
+    os.close(run.create())
+    replace_json(run.manifest, a_manifest(run).to_json() | other)
+    with pytest.raises(ManifestBroken, match="is of another run"):
+        run.read_manifest()
+
+
 def test_a_manifest_of_a_newer_runner_is_refused_and_not_called_broken(run: RunDir) -> None:
     os.close(run.create())
     replace_json(run.manifest, a_manifest(run).to_json() | {"schema_version": 99})
