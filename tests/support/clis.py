@@ -162,7 +162,7 @@ class Stage:
             "security": {"auth": {"selectedType": "gemini-api-key"}},
             "general": {"maxAttempts": 1, "enableAutoUpdate": False, "enableAutoUpdateNotification": False},
             "privacy": {"usageStatisticsEnabled": False},
-            "model": {"skipNextSpeakerCheck": False},
+            "model": {"skipNextSpeakerCheck": False, "disableLoopDetection": True},
             "mcpServers": self._servers(),
         }
         (self.home / ".gemini" / "settings.json").write_text(json.dumps(settings))
