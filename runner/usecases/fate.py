@@ -61,7 +61,7 @@ def of_change(run: RunDir, manifest: Manifest) -> str | None:
     place = summary(run, manifest).place if manifest.is_done else None
     if place is None:
         return None
-    return f"{place.where}: {' | '.join(f'runner {verb} {run.run_id}' for verb in place.verbs)}"
+    return f"{place.where}: {', '.join(f'runner {verb} {run.run_id}' for verb in place.verbs)}"
 
 
 def summary(run: RunDir, manifest: Manifest) -> Summary:

@@ -179,7 +179,7 @@ def test_a_work_tree_that_stands_waits_and_is_marked_in_every_list(work: Work) -
     run = ended(work, Outcome.SUCCEEDED, kind="worktree")
     a_worktree(run, work.head())
     other = ended(work, Outcome.SUCCEEDED)
-    assert f"runner accept {run.run_id} | runner discard {run.run_id}" in (told(run) or "")
+    assert f"runner accept {run.run_id}, runner discard {run.run_id}" in (told(run) or "")
     for _ in range(2):  # from the manifests, then from the cache
         rows = look.runs(str(work.root), task=None, everything=True)
         assert {row.run_id: row.undecided for row in rows} == {run.run_id: True, other.run_id: False}
