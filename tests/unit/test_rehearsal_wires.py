@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from runner.rehearsal import gemini, messages
+from runner.rehearsal import gemini, messages, responses
 from runner.rehearsal.actor import Actor, Answer
 from runner.rehearsal.turns import (
     Call,
@@ -485,3 +487,34 @@ def test_an_error_without_a_status_comes_inside_the_stream(stage: Stage) -> None
     else:
         error = {"code": 500, "message": "told", "status": "overloaded_error"}
         assert json.loads(stream) == {"error": error}
+
+
+# -- whatever comes --------------------------------------------------------------------------------
+
+KEYS = (
+    *("messages", "role", "content", "type", "text", "tools", "name", "id", "tool_use_id", "input_schema"),
+    *("contents", "parts", "functionDeclarations", "functionResponse", "response", "output", "properties"),
+    *(
+        "generationConfig",
+        "thinkingConfig",
+        "responseJsonSchema",
+        "output_config",
+        "format",
+        "schema",
+        "enum",
+    ),
+    *("input", "call_id", "client_metadata", "reasoning", "stream", "parameters"),
+)
+LEAVES = st.none() | st.integers() | st.sampled_from(["user", "model", "tool_result", "Bash", "object", ""])
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+)
+
+
+@pytest.mark.parametrize("wire", [messages, gemini, responses], ids=lambda wire: wire.__name__)
+@given(body=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=6))
+def test_no_request_of_a_stranger_is_too_much(wire: Wire, body: Json) -> None:
+    asked = wire.read(body, MODEL_PATH)
+    answer = actor(Turn(message="<{last_output}>", calls=(ShellCall("ls"), STATUS))).answer(asked, wire)
+    assert b"".join(wire.body(answer, 1, asked))
