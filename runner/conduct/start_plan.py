@@ -40,6 +40,7 @@ from runner.state.lineage import lineage_of
 from runner.state.store import RunDir, lock_task, runs_of
 from runner.text.words import count, few
 from runner.usecases import frozen, look, start
+from runner.usecases.protection import noticing
 from runner.usecases.workplace import Workplace
 from runner.value import Value
 from runner.workspace import commit
@@ -262,7 +263,7 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         resolved = invocation(
             prepared.choice, env, title=f"plan: {title}", prompt=_told(prepared), timeout_s=asked.timeout_s
         )
-        notify = placed(prepared.config.notify, env)
+        notify = noticing(placed(prepared.config.notify, env))
         resolved = resolved.replace(tied_to=asked.tied_to, sessions=sessions_of(env), notify=notify)
         return start.start_plan(resolved, env, _Desk(prepared))
     finally:

@@ -184,11 +184,27 @@ def _obeyed(
             yield from _other_names(f"the program `{name}`", there, given)
 
 
+def noticing(notify: Notify) -> Notify:
+    """The commands as a run keeps them. Of one whose program or script is not there, that name is left, and
+    without its slash it is started by nobody: an agent could make the file.
+    """
+    gone = {}
+    for hook in ("on_end", "on_attention", "on_turn"):
+        argv = getattr(notify, hook)
+        for name in (argv[0], *scripts_of(argv)) if argv else ():
+            if os.path.isabs(name) and not os.path.exists(name):
+                gone[hook] = (name.lstrip("/"),)
+    return notify.replace(**gone)
+
+
 def _noticing(repo: str, given: Sequence[str], notify: Notify) -> Iterator[Obeyed]:
-    """The programs and scripts that tell the user."""
+    """The programs and scripts that tell the user; what a program that is not known (`flock`) makes of a file
+    may be a script too.
+    """
     what = "a program of [notify]"
     for argv in filter(None, (notify.on_end, notify.on_attention, notify.on_turn)):
-        for name in (argv[0], *scripts_of(argv)):
+        files = (word for word in argv[1:] if os.path.isabs(word) and os.path.isfile(word))
+        for name in dict.fromkeys((argv[0], *scripts_of(argv), *files)):
             if os.path.exists(path := os.path.join(repo, name)):
                 yield _one(what, _whole(path))
                 yield from _other_names(what, path, given)

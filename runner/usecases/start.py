@@ -385,10 +385,10 @@ def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found
     """With what keeps the agent from what runner obeys: nothing does from one that may write everywhere."""
     if choice.sandbox.level is not Level.WORKSPACE_WRITE:
         return found, None
-    from runner.usecases.protection import protection  # a reader needs none
+    from runner.usecases.protection import noticing, protection  # a reader needs none
 
     guarded = protection(choice.config.root, choice.sandbox, runtimes.get(choice.runtime), found, env)
-    return found.replace(fence=guarded.fence), guarded
+    return found.replace(fence=guarded.fence, notify=noticing(found.notify)), guarded
 
 
 def _server_argv(config: Config) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from runner.model import Level, Notify, Program, Sandbox
 from runner.resolve.invocation import Found
 from runner.resolve.reach import Shield, is_inside
 from runner.state import guard
-from runner.usecases.protection import Protection, look, protection, refuse_exposed, seen
+from runner.usecases.protection import Protection, look, noticing, protection, refuse_exposed, seen
 
 CODEX, KAY = runtimes.get("codex"), runtimes.get("kay")
 WRITES = Sandbox("w", Level.WORKSPACE_WRITE)
@@ -248,3 +248,20 @@ def test_what_tells_the_user_is_kept_from_the_agent(repo: Path) -> None:
     told = Notify(on_end=(own, "x"), on_attention=("/usr/bin/python3", "tools/tell.py"), on_turn=(turn,))
     found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", env(repo.parent), told)
     assert is_kept(found, own) and is_kept(found, script) and is_kept(found, turn)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [(), ("/usr/bin/sh",), ("/usr/bin/sh", "-c"), ("/usr/bin/flock", "/tmp"), ("/usr/bin/make", "-f")],
+)
+def test_a_file_that_a_notice_names_is_kept_from_an_agent_and_one_that_is_missing_is_not_started(
+    repo: Path, before: tuple[str, ...]
+) -> None:
+    script = repo / "tools" / "tell"
+    asked = Notify(on_end=("/usr/bin/true",), on_turn=(*before, str(script)))
+    if before[:1] not in (("/usr/bin/flock",), ("/usr/bin/make",)):  # where no word is known to be a script
+        assert noticing(asked) == asked.replace(on_turn=(str(script).lstrip("/"),))
+    a_program(script)
+    assert noticing(asked) == asked
+    found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", env(repo.parent), asked)
+    assert is_kept(found, str(script))
