@@ -11,7 +11,7 @@ from runner.errors import ConfigInvalid
 from runner.invocation import THREAD, Invocation
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Rehearsal, Terms
 from runner.resolve.prompt import Map, Parts, checked, compose
-from runner.runtimes.base import CommandRequest, Fence
+from runner.runtimes.base import CommandRequest, Fence, passes
 from runner.state.store import manifest_path_of
 from runner.value import Value
 
@@ -141,7 +141,8 @@ def invocation(choice: Choice, found: Found) -> Invocation:
 
 def names_for(settings: RuntimeSettings, names: Sequence[str]) -> tuple[str, ...]:
     """Those of these variables that a child may have: an agent, and its checks."""
-    return _allowed(names, (*DEFAULT_ENV, *settings.env))
+    allowed = (*DEFAULT_ENV, *settings.env)
+    return tuple(sorted(name for name in names if passes(allowed, name)))
 
 
 def digest_of(prompt: str) -> str:
@@ -270,11 +271,6 @@ def _limits(choice: Choice) -> Limits:
         choice.config.policy,
         Limits(timeout, task.idle_timeout_s, task.start_timeout_s, task.grace_s, **task.limits.to_json()),
     )
-
-
-def _allowed(names: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    prefixes = tuple(pattern.removesuffix("*") for pattern in patterns if pattern.endswith("*"))
-    return tuple(sorted(name for name in names if name in patterns or name.startswith(prefixes)))
 
 
 def _origins(choice: Choice) -> dict[str, str]:

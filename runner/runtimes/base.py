@@ -50,6 +50,11 @@ def is_thread_id(text: str | None) -> TypeGuard[str]:
     return text[:1].isalnum() and len(text) <= _LONGEST_THREAD_ID
 
 
+def passes(listed: tuple[str, ...], name: str) -> bool:
+    """Whether `env` of `[runtimes.X]` lets this variable reach the program: `*` at the end is a prefix."""
+    return name in listed or name.startswith(tuple(entry[:-1] for entry in listed if entry.endswith("*")))
+
+
 class Kind(StrEnum):
     """What a line of the program's event stream tells."""
 

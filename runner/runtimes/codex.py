@@ -13,7 +13,14 @@ from runner.model import Level, McpServer, Model, Outcome, Program, Reason, Runt
 from runner.runtimes.arguments import refuse_impossible, refuse_owned
 from runner.runtimes.base import CommandRequest, End, Fence, Refusal, Runtime, SessionNote
 from runner.runtimes.jsonvalues import table
-from runner.runtimes.lineage import DECLARED, SANDBOX_HINT, TEMPS, ExecArguments
+from runner.runtimes.lineage import (
+    DECLARED,
+    SANDBOX_HINT,
+    TEMPS,
+    ExecArguments,
+    declared_provider,
+    server_table,
+)
 from runner.runtimes.overrides import assignment, flatten, mentions
 
 TYPE_CHECKING = False
@@ -100,7 +107,7 @@ class Codex(Runtime):
             args.override(_without_its_config(request.cwd))
         if request.plain_shell:
             args.override(assignment("allow_login_shell", False))
-        if provider := _declared_provider(request.settings, model):
+        if provider := declared_provider(request.settings, model):
             args.override(assignment("model_provider", provider))
         if model is not None and model.reasoning_effort is not None:
             args.override(assignment("model_reasoning_effort", model.reasoning_effort))
@@ -126,7 +133,7 @@ class Codex(Runtime):
         return args.ended(request.resume_thread)
 
     def provider(self, settings: RuntimeSettings, model: Model | None) -> str | None:
-        declared = _declared_provider(settings, model) or settings.config.get("model_provider")
+        declared = declared_provider(settings, model) or settings.config.get("model_provider")
         return str(declared) if declared and declared != "openai" else None
 
     def secret_env(self, settings: RuntimeSettings, model: Model | None) -> tuple[str, ...]:
@@ -251,24 +258,11 @@ def _delegation(server: McpServer) -> dict[str, Any]:
         who = (*_WHO, *server.env_names)
         fields = {"enabled": True, **common, "env_vars": tuple(dict.fromkeys(who))}
         return {f"mcp_servers.delegation.{key}": value for key, value in fields.items()}
-    whole = {
-        "command": server.command,
-        "args": server.args,
-        "env_vars": server.env_names,
-        "env": server.env,
-        "startup_timeout_sec": 30,
-        "tool_timeout_sec": 60,
-        **common,
-    }
-    return {"mcp_servers.delegation": whole}
+    return {"mcp_servers.delegation": {**server_table(server), "env_vars": server.env_names, **common}}
 
 
 _WHO = ("RUNNER_RUN_ID", "RUNNER_MANIFEST")
 """Tells a registered server for which run it was started: it has no arguments of this run."""
-
-
-def _declared_provider(settings: RuntimeSettings, model: Model | None) -> str | None:
-    return (model.provider if model is not None else None) or settings.provider
 
 
 RUNTIME: Runtime = Codex()

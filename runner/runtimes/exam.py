@@ -18,7 +18,7 @@ from runner.disk.scratch import scratch
 from runner.errors import RunnerError, RuntimeWrong
 from runner.model import Config, Level, Model, Program, RuntimeSettings, Sandbox
 from runner.runtimes import get, loginshell, probe
-from runner.runtimes.base import CommandRequest, Fence
+from runner.runtimes.base import CommandRequest, Fence, passes
 from runner.runtimes.endings import essence, first_line
 from runner.runtimes.shortrun import Ran, run
 from runner.value import StrEnum, Value
@@ -308,9 +308,7 @@ class _Exam:
 
     def _passed(self, name: str) -> bool:
         """Whether the variable is set and would reach the program: `env` is what may."""
-        listed = self._settings.env
-        prefixes = tuple(entry[:-1] for entry in listed if entry.endswith("*"))
-        return bool(self._env.get(name)) and (name in listed or name.startswith(prefixes))
+        return bool(self._env.get(name)) and passes(self._settings.env, name)
 
     def _no_key(self, task: str, provider: str | None, name: str) -> Examined:
         listing = f"name it in `env` of [runtimes.{self._runtime.name}]"

@@ -17,7 +17,7 @@ from runner.runtimes import kay_endings, kay_events
 from runner.runtimes.arguments import refuse_impossible, refuse_owned
 from runner.runtimes.base import CommandRequest, End, Runtime, StoredKey
 from runner.runtimes.jsonvalues import table
-from runner.runtimes.lineage import DECLARED, ExecArguments
+from runner.runtimes.lineage import DECLARED, ExecArguments, declared_provider, server_table
 from runner.runtimes.overrides import assignment
 
 TYPE_CHECKING = False
@@ -158,7 +158,7 @@ class Kay(Runtime):
 
 def provider_of(settings: RuntimeSettings, model: Model | None) -> str:
     """The id of the provider; ConfigInvalid if none is declared or it is unknown: no default."""
-    declared = (model.provider if model is not None else None) or settings.provider
+    declared = declared_provider(settings, model)
     known = {**PROVIDER_KEYS, **table(settings.config.get("model_providers"))}
     if not declared:
         raise ConfigInvalid(
@@ -181,14 +181,7 @@ def _delegation(server: McpServer) -> dict[str, Any]:
             "Kay cannot switch a registered MCP server on for one run",
             hint='set server = "inline" in [delegation]',
         )
-    whole = {
-        "command": server.command,
-        "args": server.args,
-        "env": server.env,
-        "startup_timeout_sec": 30,
-        "tool_timeout_sec": 60,
-    }
-    return {"mcp_servers.delegation": whole}
+    return {"mcp_servers.delegation": server_table(server)}
 
 
 RUNTIME: Runtime = Kay()

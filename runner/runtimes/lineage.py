@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from runner.model import Program
+    from runner.model import McpServer, Model, Program, RuntimeSettings
 
 SANDBOX_HINT = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 _PROFILE = "a profile can change model and sandbox; put its settings into delegate.toml"
@@ -27,6 +27,21 @@ DECLARED = {
 """Keys that `[runtimes.X.config]` must not set, and where the value belongs."""
 TEMPS = ("exclude_slash_tmp", "exclude_tmpdir_env_var")
 """Keys of a sandbox that keep it out of the folders where everybody has temporary files."""
+
+
+def declared_provider(settings: RuntimeSettings, model: Model | None) -> str | None:
+    return (model.provider if model is not None else None) or settings.provider
+
+
+def server_table(server: McpServer) -> dict[str, Any]:
+    """The delegation server in `mcp_servers`."""
+    return {
+        "command": server.command,
+        "args": server.args,
+        "env": server.env,
+        "startup_timeout_sec": 30,
+        "tool_timeout_sec": 60,
+    }
 
 
 class ExecArguments(Arguments):

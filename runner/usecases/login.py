@@ -10,6 +10,7 @@ import os
 from runner import runtimes
 from runner.disk import files
 from runner.errors import NotReady
+from runner.runtimes.base import passes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def refuse_without(choice: Choice, program: Program, env: Mapping[str, str]) -> 
     if choice.rehearses or place is None or os.path.lexists(place):
         return
     keys = [key for key in (runtime.provider_key, *runtime.login_keys) if key is not None]
-    if any(key in settings.config for key in keys):
-        return
-    if runtime.provider(settings, choice.model) is not None or _passes(settings.env, env):
+    told = any(key in settings.config for key in keys)
+    told = told or runtime.provider(settings, choice.model) is not None
+    if told or any(passes(settings.env, name) for name in env):  # which could be a key
         return
     own = None if settings.isolated else runtime.own_config(env)
     if any(_decides(keys, path) for path in (runtime.machine_config, own)):
@@ -40,12 +41,6 @@ def refuse_without(choice: Choice, program: Program, env: Mapping[str, str]) -> 
     )
     if found.verdict is exam.Fitness.FAIL:
         raise NotReady(f"{found.name}: {found.message}", hint=found.repair)
-
-
-def _passes(listed: tuple[str, ...], env: Mapping[str, str]) -> bool:
-    """Whether the program gets a variable that could be a key."""
-    prefixes = tuple(entry[:-1] for entry in listed if entry.endswith("*"))
-    return any(name in listed or name.startswith(prefixes) for name in env)
 
 
 def _decides(keys: list[str], path: str | None) -> bool:
