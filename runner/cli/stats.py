@@ -109,7 +109,7 @@ def _csv(by: str, groups: Sequence[Totals]) -> str:
     import io
 
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)  # `;` may part cells too
     writer.writerow((by, *Totals._fields[1:]))
     for group in groups:
         name, *rest = group.to_json().values()
@@ -123,4 +123,4 @@ def _inert(text: str) -> str:
     """A model's name that a spreadsheet would take for a formula, as text
     (https://owasp.org/www-community/attacks/CSV_Injection).
     """
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if text.lstrip("\"' \t\r\n")[:1] in tuple("=+-@\uff1d\uff0b\uff0d\uff20") else text

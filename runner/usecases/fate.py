@@ -145,13 +145,14 @@ def _in_your_tree(found: Json, manifest: Manifest) -> Place | None:
 
 def _touched(seen: Json, manifest: Manifest) -> int:
     """How many of the files that it changed were changed, or removed if they were new, after it had ended."""
-    end = parse_timestamp(manifest.ended_at or "")
-    times = {path: _changed_at(f"{manifest.repo}/{path}") for path in seen["changed"]}
-    return sum(path in seen.get("added", ()) if at is None else at > end for path, at in times.items())
+    end, new = parse_timestamp(manifest.ended_at or ""), {*seen.get("added", ())}
+    times = (_changed_at(f"{manifest.repo}/{path}", path in new) for path in seen["changed"])
+    return sum(at > end for at in times)
 
 
-def _changed_at(path: str) -> float | None:
+def _changed_at(path: str, was_made: bool) -> float:
+    """Of one that was made and is gone, that of its folder: its name may have been cleaned for the record."""
     try:
         return os.lstat(path).st_ctime
     except OSError:
-        return None
+        return _changed_at(os.path.dirname(path), True) if was_made else 0.0

@@ -100,17 +100,19 @@ def test_a_change_that_somebody_has_reverted_is_not_said_to_be_there(
     work: Work, then: str, since: str
 ) -> None:
     work.write("new.txt", "n\n")
+    work.write("folder/\x1b[31mred", "n\n")
     run = ended(work, Outcome.SUCCEEDED)
-    changed = {"changed": ["a.txt", "gone.txt", "new.txt"], "added": ["new.txt"]}
+    changed = {"changed": ["a.txt", "gone.txt", "folder/red"], "added": ["folder/red", "new.txt"]}
+    changed["changed"].append("new.txt")
     write_result(run, a_result(observed={**a_result()["observed"], **changed}))
-    end = max((work.root / name).stat().st_ctime for name in ("a.txt", "new.txt")) + 0.01
+    end = max((work.root / name).stat().st_ctime for name in ("a.txt", "folder", "new.txt")) + 0.01
     run.write_manifest(run.read_manifest().replace(ended_at=timestamp(end)))
     wait_until(lambda: time.time() > end + 0.05, within=5, what="the clock")
     if then in ("revert", "both"):
         work.write("a.txt", "a\n")
     if then in ("remove", "both"):
         (work.root / "new.txt").unlink()
-    assert told(run) == f"3 files in your tree{since}"
+    assert told(run) == f"4 files in your tree{since}"
 
 
 def test_a_result_of_an_older_runner_says_nothing_of_new_files(work: Work) -> None:

@@ -136,6 +136,23 @@ def test_csv_and_json_have_the_same_numbers_and_no_formula(
     assert row == ['\'=cmd|"a",b', *map(str, list(data["groups"][0].values())[1:])]
 
 
+@pytest.mark.parametrize(
+    "model", ["=1", "-1", "\t=1", " +1", "\n@x", '"=1', "\uff1d1", "a;=1", "a\t=1", "a,=1", "plain"]
+)
+def test_no_cell_of_a_csv_begins_a_formula_whatever_parts_the_cells(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    a_run(tmp_path, model=model)
+    assert main(["stats", "--by", "model", "--format", "csv"]) == 0
+    text = capsys.readouterr().out
+    for delimiter in ",;\t":
+        for row in csv.reader(io.StringIO(text), delimiter=delimiter):
+            assert not [cell for cell in row if cell.strip()[:1] in tuple("=+-@\uff1d")], row
+    assert text.splitlines()[-1].startswith('"plain",1,') or model != "plain"
+
+
 @pytest.mark.parametrize("words", [["--by", "week"], ["--since", "5"], ["--format", "xml"]])
 def test_a_wrong_use_says_so(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stats", *words]) == 2
