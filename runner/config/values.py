@@ -117,7 +117,10 @@ def notice(value: Any) -> list[str]:
         raise ValueError("expected a name on PATH or an absolute path, as it is run in any repository")
     scripts = {*scripts_of(words)}
     for before, word in pairwise(words):
-        if before in ("-c", "-e"):  # what follows is code and what it gets
+        # What follows is code and what it gets (`bash -lc`, `perl -pe`, `node -p`, `php -r`).
+        if before[:1] == "-" and (
+            before[-1] in "ce" or before in ("--eval", "--print", "-p", "-r", "-Command")
+        ):
             break
         is_path = before[:1] != "-" or "/" in word or "." in word  # else it may be what an option means
         if is_path and word in scripts and _RELATIVE.fullmatch(word):

@@ -57,7 +57,7 @@ def main(folder: str, seq: int) -> None:
 
     run = RunDir.from_path(folder)
     found = feed.FeedReader(run.repo, seq - 1).new()
-    event = next((one for one in found if (one["seq"], one["run_id"]) == (seq, run.run_id)), None)
+    event = next((one for one in [*found] if (one["seq"], one["run_id"]) == (seq, run.run_id)), None)
     if event is None or (hook := hook_of(event)) is None:
         return complain(f"event {seq} is told by no notice: it is not in the feed any more")
     try:
