@@ -21,6 +21,7 @@ else:
 NAMES: Mapping[str, tuple[str, ...]] = {
     "codex": ("CODEX_HOME", "CODEX_CA_CERTIFICATE"),
     "kay": ("KAY_HOME",),
+    "claude": ("CLAUDE_CONFIG_DIR",),
 }
 """Each runtime, and the variables that its program needs besides the usual ones, such as its home. Every
 child gets all of them: it may start a run of another runtime.

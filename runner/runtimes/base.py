@@ -134,6 +134,8 @@ class Fence(Value):
     """Folders that it may write, too. The `.git` of each names what it must not write: see `state.guard`."""
     temp: str | None = None
     """The folder for its temporary files. With one, it must not write where everybody has them."""
+    read_only: tuple[str, ...] = ()
+    """What the guards stand for, and the repositories of git, for a program that can be told itself."""
 
     @property
     def writable(self) -> tuple[str, ...]:
@@ -282,6 +284,8 @@ class Runtime(Protocol):
     """Further keys of its settings, at any place, with which the login may be elsewhere or of no use."""
     machine_config: str | None = None
     """Its settings for everybody on the machine."""
+    helpers: tuple[str, ...] = ()
+    """Programs that its sandbox starts by their names."""
 
     def defaults(self) -> RuntimeSettings:
         """What `[runtimes.X]` is where nobody sets it."""

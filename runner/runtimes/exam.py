@@ -189,6 +189,12 @@ class _Exam:
         argv = self._runtime.sandbox_check(program, level)
         if level is Level.DANGER:
             return self._check("sandbox", Fitness.SKIP, f"every task runs with {level}")
+        absent = [name for name in self._runtime.helpers if programs.on_path(name, self._env) is None]
+        if absent:
+            verdict = Fitness.FAIL if Level.WORKSPACE_WRITE in levels else Fitness.WARN
+            said = f"a run that may write needs {' and '.join(absent)}, not found on PATH"
+            packages = " ".join("bubblewrap" if name == "bwrap" else name for name in absent)
+            return self._check("sandbox", verdict, said, f"install it, such as by `apt install {packages}`")
         if argv is None:
             said = f"{self._runtime.title} has no command that tests its sandbox"
             return self._check("sandbox", Fitness.UNKNOWN, said)
@@ -209,7 +215,8 @@ class _Exam:
             "sandbox",
             Fitness.FAIL,
             f"the sandbox {wrong}",
-            f"`{shlex.join(argv[:2])} -- true` has to end with 0; containers often forbid user namespaces",
+            f"`{shlex.join(argv[: argv.index('--')])} -- true` has to end with 0; "
+            "containers often forbid user namespaces",
         )
 
     def here(self, program: Program) -> Examined | None:

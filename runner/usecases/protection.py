@@ -11,7 +11,7 @@ from itertools import product
 
 from runner.config.trust import scripts_of
 from runner.disk import git_env, home, interpreter, programs
-from runner.disk.files import links
+from runner.disk.files import links, read
 from runner.disk.programs import other_names
 from runner.errors import InReach, RunnerError
 from runner.model import Level, Notify
@@ -71,7 +71,28 @@ def protection(
     refuse_exposed(seen, runtime)
     guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
     own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if seen.own_temp else None
-    return Protection(seen, Fence(seen.held, guards, own))
+    kept = dict.fromkeys((*(one.path for one in seen.read_only), *_repositories(repo)))
+    return Protection(seen, Fence(seen.held, guards, own, tuple(kept)))
+
+
+def _repositories(repo: str) -> tuple[str, ...]:
+    """Where git keeps what belongs to this folder: of a linked work tree, two folders elsewhere. Claude Code
+    lets its agent write there by itself.
+    """
+    git = os.path.realpath(f"{repo}/.git")
+    if (told := _named_in(git)) is None:
+        return (git,)
+    own = os.path.realpath(os.path.join(repo, told.removeprefix("gitdir: ")))
+    common = _named_in(f"{own}/commondir")
+    return (own,) if common is None else (own, os.path.realpath(os.path.join(own, common)))
+
+
+def _named_in(path: str) -> str | None:
+    """The path that such a file consists of; None where there is no file."""
+    try:
+        return os.fsdecode(read(path, 4096)).rstrip("\n")
+    except OSError:
+        return None
 
 
 def look(

@@ -1,0 +1,262 @@
+"""Claude Code: `claude -p --output-format stream-json`. Pure; facts measured on 2.1.332, on Linux.
+
+https://code.claude.com/docs/en/cli-reference, https://code.claude.com/docs/en/sandboxing
+"""
+
+from __future__ import annotations
+
+from _collections_abc import Mapping  # loaded with `os`; `collections` is not
+
+from runner.disk import home
+from runner.errors import ConfigInvalid
+from runner.model import Level, McpServer, Outcome, Program, Reason, RuntimeSettings
+from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned, thread_word
+from runner.runtimes.base import CommandRequest, End, Runtime, UsageScope
+from runner.runtimes.jsonvalues import table
+from runner.value import json_bytes, json_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from runner.runtimes.base import Reader
+
+_VERSION = r"(?m)^(\d+\.\d+\.\d+[0-9A-Za-z.+-]*) \(Claude Code\)\s*$"
+_READS = ("Read", "Grep", "Glob")
+_WRITES = ("Bash", "Edit", "Write", "NotebookEdit")
+_WEB = ("WebFetch", "WebSearch")
+_EFFORTS = ("low", "medium", "high", "xhigh", "max")
+_PATTERN = frozenset("*?[]{}()!\\\n\r")
+"""What a rule of its permissions reads as something else than a character of a path."""
+_ALIASES = ("fable", "haiku", "opus", "sonnet")
+_ANY = ("best", "default", "opusplan")
+"""With these it chooses a model by itself."""
+_SANDBOX_HINT = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
+
+
+class Claude(Runtime):
+    """See `base.Runtime`."""
+
+    name = "claude"
+    title = "Claude Code"
+    candidates = ("claude",)
+    install_hint = (
+        "`npm install -g @anthropic-ai/claude-code` puts one on PATH; or set `command` in [runtimes.claude]"
+    )
+    about = "How Claude Code is run."
+    config_is = "Passed to Claude Code with --settings, as its settings.json has them."
+    owned = {
+        "permissions": _SANDBOX_HINT,
+        "sandbox": _SANDBOX_HINT,
+        "model": "the model of a task is set with `model` and [models.NAME]",
+        "effortLevel": "set reasoning_effort in [models.NAME]",
+    }
+    login_hint = (
+        "log in with `claude auth login`, or set ANTHROPIC_API_KEY and name it in `env` of [runtimes.claude]"
+    )
+    key_env = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+    resumes = True
+    guards = True
+    confines = True
+    rehearses = True
+    agent_signs = ("CLAUDECODE",)
+    helpers = ("bwrap", "socat")
+    usage_scope = UsageScope.ATTEMPT
+    help_args = ("--help",)
+    schema_is_text = True
+    login_keys = ("apiKeyHelper",)
+    machine_config = "/etc/claude-code/managed-settings.json"
+
+    def defaults(self) -> RuntimeSettings:
+        return RuntimeSettings(self.name, self.candidates[0], isolated=True)
+
+    def identify(self, version_output: str) -> str | None:
+        import re  # once until the program changes
+
+        match = re.search(_VERSION, version_output)
+        return match[1] if match else None
+
+    def command(self, request: CommandRequest) -> tuple[str, ...]:
+        sandbox, model, settings = request.sandbox, request.model, request.settings
+        refuse_owned(self, settings.config)
+        refuse_impossible(sandbox, "Claude Code")
+        if not settings.isolated and sandbox.level is not Level.DANGER:
+            # Its lists add up: what the user's own settings allow would be allowed to the run as well.
+            raise ConfigInvalid(
+                "Claude Code would add the permissions of your own settings to those of the sandbox",
+                hint="take `isolated = false` out of [runtimes.claude], or use a sandbox of level "
+                "danger-full-access",
+            )
+        args = Arguments(request.program, "Claude Code")
+        args.option("-p", "--print", flag=True)
+        args.option("--output-format", "stream-json")
+        args.option("--verbose", flag=True)  # without it, that format is refused
+        args.option("--setting-sources", "" if settings.isolated else "user")
+        args.option("--strict-mcp-config", flag=True)
+        args.option("--permission-mode", _mode(sandbox.level))
+        tools = (*_READS, *(_WRITES if sandbox.level is not Level.READ_ONLY else ()))
+        args.option("--tools", ",".join((*tools, *(_WEB if sandbox.network else ()))))
+        if model is not None and model.model is not None:
+            args.option("--model", model.model)
+        if model is not None and model.reasoning_effort is not None:
+            args.option("--effort", _effort(model.reasoning_effort))
+        if not request.skills:
+            args.option("--disable-slash-commands", flag=True)
+        args.option("--settings", _json(_settings(request)))
+        if request.mcp is not None:
+            args.option("--mcp-config", _json({"mcpServers": {"delegation": _delegation(request.mcp)}}))
+        if request.output_schema_text is not None:
+            args.option("--json-schema", _schema(request.output_schema_text))
+        if request.resume_thread is not None:
+            args.option("-r", "--resume", thread_word(request.resume_thread))
+        return args.done()
+
+    def reader(self) -> Reader:
+        from runner.runtimes import claude_events  # a start reads no events, and no ending
+
+        return claude_events.ClaudeStream().read
+
+    def approval(self, level: Level) -> str | None:
+        return _mode(level)
+
+    def same_model(self, declared: str, observed: str) -> bool:
+        plain, wanted = observed.split("[", 1)[0], declared.split("[", 1)[0]
+        if wanted in _ALIASES:
+            return wanted in plain.split("-")
+        if wanted in _ANY:
+            return True
+        return plain == wanted or plain.startswith(f"{wanted}-")
+
+    def conclude(self, end: End) -> tuple[Outcome, Reason]:
+        from runner.runtimes import claude_endings
+
+        return claude_endings.conclude(end, self.login_hint)
+
+    def login_check(self, program: Program) -> tuple[str, ...] | None:
+        return (program.path, "auth", "status")
+
+    def login_file(self, env: Mapping[str, str]) -> str | None:
+        folder = home.of_program(env, "CLAUDE_CONFIG_DIR", ".claude")
+        return folder and f"{folder}/.credentials.json"
+
+    def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
+        # It has no command for that: this is the program with which it makes its sandbox.
+        probe = "if touch runner-probe 2>/dev/null; then rm -f runner-probe; exit 3; fi"
+        box = ("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-net", "--unshare-pid")
+        return None if level is Level.DANGER else (*box, "--", "/bin/sh", "-c", probe)
+
+    def own_config(self, env: Mapping[str, str]) -> str | None:
+        folder = home.of_program(env, "CLAUDE_CONFIG_DIR", ".claude")
+        return folder and f"{folder}/settings.json"
+
+    def rehearsal(
+        self, port: int, retries: int, env: Mapping[str, str]
+    ) -> tuple[tuple[str, ...], dict[str, str]]:
+        from runner.rehearsal import codex_config  # for a rehearsal alone
+
+        # A variable with a value comes before any login, and an empty one is none. Without the betas it asks
+        # once: it repeats a refused request with fewer of them. The last keeps it from asking anybody else.
+        none = ("ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS")
+        other = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
+        return (), {
+            **codex_config.environment(env),
+            **dict.fromkeys((*none, *other), ""),
+            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
+            "ANTHROPIC_API_KEY": "rehearsal",
+            "CLAUDE_CODE_MAX_RETRIES": str(retries),
+            "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+            "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        }
+
+
+def _mode(level: Level) -> str:
+    """`dontAsk`: what no rule allows is refused."""
+    return "bypassPermissions" if level is Level.DANGER else "dontAsk"
+
+
+def _effort(wanted: str) -> str:
+    """It only warns of another word, and takes its default."""
+    if wanted not in _EFFORTS:
+        raise ConfigInvalid(
+            f"Claude Code knows no reasoning_effort `{wanted}`", hint=f"one of: {', '.join(_EFFORTS)}"
+        )
+    return wanted
+
+
+def _settings(request: CommandRequest) -> dict[str, Any]:
+    """Its `settings.json` for this run.
+
+    Its sandbox holds commands, and rules of its permissions hold the tools that change files. So each path is
+    in both. No command goes on in the background: a living one could put a link in the place of a folder
+    while a tool writes there.
+    """
+    sandbox, fence, level = request.sandbox, request.fence, request.sandbox.level
+    env = {**table(request.settings.config.get("env")), "DISABLE_AUTOUPDATER": "1"}
+    whole: dict[str, Any] = {**request.settings.config, "env": env}
+    if level is Level.DANGER:
+        return whole
+    allow = [*_READS, *(_WEB if sandbox.network else ()), *(("mcp__delegation",) if request.mcp else ())]
+    if level is Level.READ_ONLY:
+        return {**whole, "permissions": {"allow": allow}}
+    env["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] = "1"
+    if fence.temp is not None:
+        env["CLAUDE_CODE_TMPDIR"] = fence.temp
+    given = [*sandbox.writable, *((fence.temp,) if fence.temp is not None else ())]
+    roots = [_plain(path) for path in (request.cwd, *given)]
+    # It protects only parts of a repository by itself, and opens that of a linked work tree.
+    kept = [_plain(path) for path in dict.fromkeys((*(f"{root}/.git" for root in roots), *fence.read_only))]
+    return {
+        **whole,
+        "sandbox": {
+            "enabled": True,
+            "failIfUnavailable": True,
+            "allowUnsandboxedCommands": False,
+            "excludedCommands": [],
+            "autoAllowBashIfSandboxed": True,
+            "network": {"allowedDomains": ["*"] if sandbox.network else []},
+            "filesystem": {"allowWrite": given, "denyWrite": kept},
+        },
+        "permissions": {
+            "allow": [*allow, "Bash", *(f"Edit(/{root}/**)" for root in roots)],
+            "deny": [rule for path in kept for rule in (f"Edit(/{path})", f"Edit(/{path}/**)")],
+        },
+    }
+
+
+def _plain(path: str) -> str:
+    """A path that a rule reads as nothing else. ConfigInvalid for any other: it would not be held."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        is_plain = False
+    else:
+        is_plain = not _PATTERN.intersection(path) and path == path.strip()
+    if not is_plain:
+        raise ConfigInvalid(
+            f"a rule of Claude Code cannot name the path {path!r}",
+            hint="move that to a path without * ? [ ] { } ( ) ! \\ and without a blank at an end",
+        )
+    return path
+
+
+def _delegation(server: McpServer) -> dict[str, Any]:
+    """The delegation server, which gets all variables of Claude Code. ConfigInvalid for a registered one."""
+    if server.registered:
+        raise ConfigInvalid(
+            "a run of Claude Code has no MCP server that is registered with it",
+            hint='set server = "inline" in [delegation]',
+        )
+    return {"type": "stdio", "command": server.command, "args": list(server.args), "env": dict(server.env)}
+
+
+def _schema(text: str) -> str:
+    """Without the name of its dialect: "no schema with key or ref" is the answer to 2020-12."""
+    return _json({key: value for key, value in table(json_value(text)).items() if key != "$schema"})
+
+
+def _json(value: object) -> str:
+    return json_bytes(value, compact=True).decode()
+
+
+RUNTIME: Runtime = Claude()
