@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import sys
 
 from runner.cli import pen
+from runner.errors import UsageError
 
 _YES = ("y", "yes")
-_LONGEST = 1000
+LONGEST = 4096
+"""As long as a line of a terminal can be."""
+_QUIET_S = 0.5
+"""Pieces of one pasted text come closer together than this."""
 
 
 def can_ask() -> bool:
@@ -21,16 +27,41 @@ def confirm(question: str, *, default: bool = False) -> bool | None:
     """
     if not can_ask():
         return None
-    pen.tell(f"{question} [{'Y/n' if default else 'y/N'}] ", end="")
+    line = typed(f"{question} [{'Y/n' if default else 'y/N'}] ")
+    if not line.endswith(b"\n"):
+        return False
+    word = line.decode(errors="replace").strip().lower()
+    return word in _YES if word else default
+
+
+def typed(question: str) -> bytes:
+    """The line that is typed behind the question; without its end where the input ends."""
+    pen.tell(question, end="")
     line = b""
     try:
-        line = sys.stdin.buffer.readline(_LONGEST)
+        line = sys.stdin.buffer.readline(LONGEST)
     except OSError:
         pass  # the terminal is gone
     finally:
         if not line.endswith(b"\n"):
             pen.tell()  # what comes next does not stand behind the question
-    if not line.endswith(b"\n"):
-        return False
-    word = line.decode(errors="replace").strip().lower()
-    return word in _YES if word else default
+    return line
+
+
+def text_of(line: bytes) -> str:
+    """An answer that was typed. UsageError for one that the terminal has cut, or is no text."""
+    if len(line) >= LONGEST:
+        raise UsageError("the terminal has cut that line: `runner answer RUN QUESTION -` takes a longer one")
+    try:
+        return line.decode().strip("\x04")
+    except UnicodeDecodeError:
+        raise UsageError("what was typed is not valid UTF-8") from None
+
+
+def drop_typed() -> None:
+    """Drops the rest of a text that was pasted as a line: no shell is to execute it."""
+    import termios
+
+    with contextlib.suppress(termios.error):  # the terminal is gone
+        while select.select([sys.stdin], [], [], _QUIET_S)[0]:
+            termios.tcflush(sys.stdin, termios.TCIFLUSH)

@@ -7,11 +7,16 @@ import shlex
 import sys
 
 from runner.cli import pen
-from runner.cli.ask import confirm
+from runner.cli.ask import can_ask, confirm, drop_typed, text_of, typed
 from runner.cli.parser import Namespace, Parser, add_run, here, run_named
-from runner.cli.render import emit
+from runner.cli.render import emit, questions_text
 from runner.disk import programs
 from runner.errors import ExitStatus, UsageError
+from runner.state.index import short_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.state.store import RunDir
 
 _HOSTS = ("codex", "claude")
 _REGISTER_S = 60.0
@@ -21,21 +26,50 @@ _LONGEST_ANSWER = 1024 * 1024
 def add_answer(parser: Parser) -> None:
     add_run(parser)
     parser.add_argument("question", metavar="QUESTION", help="its id, e.g. q-0001 (`runner status RUN`)")
-    parser.add_argument("text", metavar="TEXT", help="the answer; `-` is stdin")
-    parser.examples('runner answer @latest q-0001 "Yes, both tables."')
+    parser.add_argument(
+        "text",
+        metavar="TEXT",
+        nargs="?",
+        help="the answer; `-` is stdin (default: the question is shown, and a line is asked for)",
+    )
+    parser.examples(
+        "runner answer @latest q-0001",
+        'runner answer @latest q-0001 "Yes, both tables."',
+    )
 
 
 def run_answer(args: Namespace) -> int:
     from runner.usecases import control, logs
 
     run = run_named(args.run)
-    question = control.answer(run, args.question, _text(args.text), actor="user")
+    try:
+        text = _typed(run, args.question) if args.text is None else _text(args.text)
+        question = control.answer(run, args.question, text, actor="user")
+    finally:
+        if args.text is None and can_ask():
+            drop_typed()
     if args.format == "json":
         shown = logs.asked(run, run.read_manifest())
         emit(next(one for one in shown if one.id == question.id).to_json())
     else:
-        pen.say(f"{run.run_id} {question.id} {question.status}")
+        pen.say(f"{short_name(run.repo, run.run_id)} {question.id} {question.status}")
     return ExitStatus.OK
+
+
+def _typed(run: RunDir, question_id: str) -> str:
+    """What a person types below the question."""
+    from runner.state import questions
+    from runner.usecases import logs
+
+    if not can_ask():
+        hint = "put the answer behind the id of the question, or `-` to read it from stdin"
+        raise UsageError("no answer was given, and there is no terminal to ask at", hint=hint)
+    questions.still_open(run, question_id)
+    pen.tell(questions_text([one for one in logs.asked(run, run.read_manifest()) if one.id == question_id]))
+    line = typed("answer (an empty line leaves it open): ")
+    if not line.endswith(b"\n") or not line.strip():
+        raise UsageError("not answered; the question stays open")
+    return text_of(line).strip()
 
 
 def _text(word: str) -> str:

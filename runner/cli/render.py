@@ -220,7 +220,7 @@ def questions_text(questions: Sequence[Question], run: str | None = None) -> str
         if question.is_open:
             until = f", until {question.expires_at}, then {question.on_expiry}" if question.expires_at else ""
             head = f"{word}{paint(question.id, 'bold')} to {question.asked}{until}"
-            way = f"\nrunner answer {run} {question.id} TEXT" if run else ""
+            way = f"\nrunner answer {run} {question.id}" if run else ""
             lines.append(f"{indented(head)}\n{' ' * 10}{indented(question.prompt + way)}")
     return "\n".join(lines)
 

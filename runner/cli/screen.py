@@ -14,7 +14,7 @@ import termios
 import tty
 
 from runner.cli import pen
-from runner.errors import UsageError
+from runner.cli.ask import LONGEST, text_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _WHOLE_S = 0.05
 """Within this time the rest of a key's sequence comes, else it was the escape key."""
 _QUIET_S = 0.5
 """Pieces of one pasted text come closer together than this."""
-_MOST = 4096
-"""As long as a line of a terminal can be."""
 _ENDS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _WAKING = (signal.SIGWINCH, signal.SIGCONT, signal.SIGTSTP)
 _KEYS = {
@@ -122,14 +120,7 @@ class Screen:
         while not self._read(None):
             continue
         typed, self._typed = self._typed, ""
-        if len(typed) >= _MOST:
-            raise UsageError(
-                "the terminal has cut that line: `runner answer RUN QUESTION -` takes a longer one"
-            )
-        try:
-            return typed.encode("latin-1").decode().strip("\x04")
-        except UnicodeDecodeError:
-            raise UsageError("what was typed is not valid UTF-8") from None
+        return text_of(typed.encode("latin-1"))
 
     @contextlib.contextmanager
     def aside(self, *, for_lines: bool = False) -> Iterator[None]:
@@ -150,7 +141,7 @@ class Screen:
         if self._fd not in ready:
             return False
         try:
-            data = os.read(self._fd, _MOST)
+            data = os.read(self._fd, LONGEST)
         except OSError:
             data = b""
         self._typed += data.decode("latin-1") or "\x04"  # the terminal is gone

@@ -180,10 +180,18 @@ def answer(run: RunDir, question_id: str, text: str, *, by: str) -> Question:
     """Closes an open question with an answer. QuestionClosed if another answer, or its expiry, came first."""
     if not text.strip() or len(text) > MAX_TEXT:
         raise UsageError(f"an answer has 1 to {MAX_TEXT} characters")
+    still_open(run, question_id)
+    return _close(run, question_id, {"status": "answered", "answer": text, "by": by})
+
+
+def still_open(run: RunDir, question_id: str) -> Question:
+    """As `read`; QuestionClosed for one that can have no answer any more."""
     question = read(run, question_id)
     if question.is_due:
         raise QuestionClosed(f"question `{question_id}` has expired")
-    return _close(run, question_id, {"status": "answered", "answer": text, "by": by})
+    if not question.is_open:
+        raise QuestionClosed(f"question `{question_id}` is already {question.status}")
+    return question
 
 
 def expire(run: RunDir, question_id: str) -> Question:

@@ -72,7 +72,7 @@ def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
             continue  # it was removed
         for one in asked:
             if one.is_open and one.asked not in answering:
-                answer = f"runner answer {row.run_id} {one.id} TEXT"
+                answer = f"runner answer {row.run_id} {one.id}"
                 yield Item("question", one.asked_at, row.run_id, row.task_id, one.id, one.prompt, (answer,))
 
 

@@ -140,7 +140,7 @@ def test_the_inbox_has_what_waits_for_a_person_until_it_is_settled(repo: Repo) -
         out, _ = waiting.communicate(timeout=30)
         (item,) = json.loads(out)["items"]
         assert (item["kind"], item["run_id"], item["question"]) == ("question", run.id, name)
-        assert item["commands"] == [f"runner answer {run.id} {name} TEXT"]
+        assert item["commands"] == [f"runner answer {run.id} {name}"]
     text = repo.cli("inbox").stdout
     assert "Which one?" in text and harm(text) == []
     repo.cli("answer", run.id, name, "This one.")

@@ -12,8 +12,10 @@ from time import monotonic
 import pytest
 from support.delegation import family, path_of
 from support.doubles import FINISHED, THREAD
+from support.hostile import HOSTILE
 from support.processes import kill, look, signal_exactly
 from support.repo import RUNNER, Repo, Run
+from support.terminal import Terminal
 from support.waiting import wait_until
 
 from runner.state import questions
@@ -452,3 +454,37 @@ def test_an_answer_that_is_no_text_is_refused(repo: Repo) -> None:
     done = repo.cli("answer", run.id, question, "caf\udce9", "--format", "json")
     assert (done.status, done.error["code"]) == (2, "usage")
     assert repo.json("answer", run.id, question, "caf\u00e9")["answer"] == "caf\u00e9"
+
+
+def test_an_answer_without_a_text_is_asked_for_at_the_terminal(repo: Repo) -> None:
+    family(repo)
+    run = repo.start()
+    question = run.asks(f"Which colour?\n{HOSTILE}")
+    done = repo.cli("answer", run.id, question, "--format", "json")
+    assert (done.status, done.error["code"]) == (2, "usage")
+    assert "`-`" in done.error["hint"]
+    for keys, status in (
+        (b"\n", 2),
+        (b"  \n", 2),
+        (b"\x04", 2),
+        (b"Bl\x04\x04", 2),
+        (b"\x03", 130),
+        (b"x" * 5000 + b"\n", 2),
+    ):
+        terminal = Terminal(repo, "answer", run.id, question)
+        terminal.asks("(an empty line leaves it open):")
+        assert "Which colour?" in terminal.text and "\x1b]0;" not in terminal.text
+        assert terminal.type(keys) == status, (keys, terminal.text)
+        assert "Traceback" not in terminal.text
+        terminal.close()
+        assert run.status()["questions_open"] == 1
+    terminal = Terminal(repo, "answer", run.id, question)
+    terminal.asks("(an empty line leaves it open):")
+    assert terminal.type(b"Blue, s'il vous pla\xc3\xaet\nrm -rf all\n") == 0
+    assert terminal.text.rstrip().endswith(f"{run.id[20:24]} {question} answered")
+    terminal.close()
+    (answered,) = questions.of_run(RunDir(str(repo.root), run.task, run.id))
+    assert answered.answer == "Blue, s'il vous plaît"
+    late = Terminal(repo, "answer", run.id, question)
+    assert late.type(b"") == 9 and "already answered" in late.text and "Which colour?" not in late.text
+    late.close()

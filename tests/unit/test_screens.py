@@ -105,4 +105,4 @@ def test_a_question_is_shown_with_the_command_that_answers_it() -> None:
         "q-0001", RUN_ID, "owner", "Which one?\nBoth?", "open", "", None, "continue", None, None, None
     )
     text = questions_text([asked], "5c16").split("\n")
-    assert text[1:] == ["          Which one?", "          Both?", "          runner answer 5c16 q-0001 TEXT"]
+    assert text[1:] == ["          Which one?", "          Both?", "          runner answer 5c16 q-0001"]
