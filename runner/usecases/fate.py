@@ -152,7 +152,9 @@ def _touched(seen: Json, manifest: Manifest) -> int:
 
 def _changed_at(path: str, was_made: bool) -> float:
     """Of one that was made and is gone, that of its folder: its name may have been cleaned for the record."""
-    try:
-        return os.lstat(path).st_ctime
-    except OSError:
-        return _changed_at(os.path.dirname(path), True) if was_made else 0.0
+    while path:
+        try:
+            return os.lstat(path).st_ctime
+        except OSError:
+            path = os.path.dirname(path) if was_made else ""
+    return 0.0

@@ -115,6 +115,13 @@ def test_a_change_that_somebody_has_reverted_is_not_said_to_be_there(
     assert told(run) == f"4 files in your tree{since}"
 
 
+@pytest.mark.parametrize("path", ["d/" * 3000 + "x", "x" * 5000, "/", "../../x", "a/" * 900 + "x"], ids=len)
+def test_a_file_that_is_no_file_of_the_tree_stops_nothing(path: str, work: Work) -> None:
+    run = ended(work, Outcome.SUCCEEDED)
+    write_result(run, a_result(observed={**a_result()["observed"], "changed": [path], "added": [path]}))
+    assert str(told(run)).startswith("1 file in your tree")
+
+
 def test_a_result_of_an_older_runner_says_nothing_of_new_files(work: Work) -> None:
     run = ended(work, Outcome.SUCCEEDED)
     seen = {name: value for name, value in a_result()["observed"].items() if name != "added"}
