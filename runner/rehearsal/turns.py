@@ -77,7 +77,7 @@ class NumberedTurn(NamedTuple):
 
 
 class Script(NamedTuple):
-    """All turns in their order. `retries` is how often Codex repeats a request that failed."""
+    """All turns in their order. `retries` is how often the agent repeats a request that failed."""
 
     turns: tuple[Turn, ...]
     captures: tuple[Capture, ...] = ()
