@@ -269,6 +269,8 @@ class Story(Reader):
         details = [f"{words}: {_plain(event[key])}" for key, words in _DETAILS.items() if event.get(key)]
         if kind == "rolled_back" and event.get("refused"):
             details, sentence = [], "not rolled back: {refused}"
+        if not event.get("reason"):
+            sentence = sentence.removesuffix(": {reason}")
         return label, sentence.format_map(_words(event)), tone, {"output": "\n".join(details)}
 
     def _of_check(self, kind: str, check: Check) -> tuple[str, str, str, dict[str, str]]:

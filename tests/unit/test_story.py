@@ -326,6 +326,15 @@ def test_one_thing_is_told_as_one(number: int, words: str, tmp_path: Path) -> No
         assert f"{words.replace('file', first)} {rest}".strip() in text
 
 
+@pytest.mark.parametrize("reason, behind", [(None, ""), ("", ""), ("enough", ": enough")])
+def test_a_cancel_without_a_reason_has_no_question_mark(
+    reason: str | None, behind: str, tmp_path: Path
+) -> None:
+    run = a_run(tmp_path)
+    write(run, [], [(0, {"type": "cancel_requested", "actor": "user", "reason": reason})])
+    assert told(run).splitlines()[1][19:] == f"to be cancelled, says user{behind}"
+
+
 def test_an_event_of_a_newer_runner_is_told_by_its_fields(tmp_path: Path) -> None:
     run = a_run(tmp_path)
     write(run, [], [(0, {"type": "moon_phase", "seq": 1, "name": "full", "days": [1, {"a": None}]})])
