@@ -72,7 +72,7 @@ def find(root: str, name: str) -> RunDir:
         shown = few(sorted(run for _, run in fitting), 3)
         raise Conflict(f"`{name}` fits {len(fitting)} runs: {shown}", hint="give more of the run id")
     if not fitting:
-        names = [run for _, run in runs] + [task for task, _ in runs]
+        names = [run for _, run in runs] + [task for task, _ in runs] + [*NEWEST]
         raise RunNotFound(f"no run `{name[:80]}`", hint=_nearest(name, names))
     return RunDir(root, *fitting[0])
 

@@ -251,6 +251,10 @@ def test_a_word_means_the_newest_run_of_a_kind(tmp_path: Path) -> None:
     os.close(RunDir(root, "work", ids[3]).create())
     found = {word: find.find(root, word).run_id for word in ("@latest", "@done", "@plan", "@waiting")}
     assert found == {"@latest": ids[3], "@done": ids[2], "@plan": ids[0], "@waiting": ids[1]}
+    for wrong in ("@lates", "@Latest", "latest"):
+        with pytest.raises(RunNotFound) as unknown:
+            find.find(root, wrong)
+        assert "`@latest`" in str(unknown.value.hint), "the words are names as well"
     with pytest.raises(RunNotFound, match="no run with a work tree to accept or discard"):
         find.find(root, "@undecided")
 
