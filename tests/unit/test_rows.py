@@ -263,6 +263,7 @@ def test_a_run_of_somebody_else_is_meant_only_where_none_is_ours(tmp_path: Path)
     root, ours = str(tmp_path), an_ended_run(tmp_path, questions_open=1)
     theirs = RunDir(root, "work", "20991231T101504438Z-00000000")
     shutil.copytree(ours.path, theirs.path)  # the records are not those of this place
+    theirs.write_manifest(ours.read_manifest().replace(run_id=theirs.run_id))
     words = ("@latest", "@done", "@waiting", "work")
     assert {find.find(root, word).run_id for word in words} == {ours.run_id}
     assert find.find(root, "2099").run_id == theirs.run_id, "by its name it can be looked at"
