@@ -38,6 +38,8 @@ class Shield(Value):
     """Folders above those, in which the agent may write: it must not put another one in the place of one."""
     own_temp: bool = False
     """The run gets temporary files of its own, since something lies where everybody has them."""
+    in_temp: tuple[Obeyed, ...] = ()
+    """What lies there, for a program that keeps one of these folders open by itself."""
     exposed: tuple[Obeyed, ...] = ()
     """What cannot be kept from the agent: it or something in it is given to it by name, it is behind a link
     there, or no guard can name it.
@@ -80,7 +82,9 @@ def shield(sandbox: Sandbox, cwd: str, temps: Sequence[str], obeyed: Sequence[Ob
         for folder in _between(root, path)
         if folder not in writable
     )
-    return Shield(tuple(read_only), tuple(held), own_temp, tuple(exposed))
+    in_temp = [one for one in obeyed if any(is_inside(one.path, temp) for temp in temps)]
+    in_temp = [one for one in in_temp if not any(is_inside(root, one.path) for root in writable)]
+    return Shield(tuple(read_only), tuple(held), own_temp, tuple(in_temp), tuple(exposed))
 
 
 def is_inside(path: str, folder: str) -> bool:

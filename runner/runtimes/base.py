@@ -135,7 +135,9 @@ class Fence(Value):
     temp: str | None = None
     """The folder for its temporary files. With one, it must not write where everybody has them."""
     read_only: tuple[str, ...] = ()
-    """What the guards stand for, and the repositories of git, for a program that can be told itself."""
+    """For a program that can be told so: what the guards stand for, what lies where everybody has temporary
+    files, and the repositories of git.
+    """
 
     @property
     def writable(self) -> tuple[str, ...]:

@@ -201,7 +201,9 @@ def _settings(request: CommandRequest) -> dict[str, Any]:
         return {**whole, "permissions": {"allow": allow}}
     env["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] = "1"
     if fence.temp is not None:
-        env["CLAUDE_CODE_TMPDIR"] = fence.temp
+        # Of its commands, which have /tmp/claude-UID all the same where this name is too long for it. Its own
+        # sockets are in TMPDIR, and the name of a socket has 108 bytes at most.
+        env |= {"CLAUDE_CODE_TMPDIR": fence.temp, "TMPDIR": "/tmp"}
     given = [*sandbox.writable, *((fence.temp,) if fence.temp is not None else ())]
     roots = [_plain(path) for path in (request.cwd, *given)]
     # It protects only parts of a repository by itself, and opens that of a linked work tree.

@@ -71,7 +71,7 @@ def protection(
     refuse_exposed(seen, runtime)
     guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
     own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if seen.own_temp else None
-    kept = dict.fromkeys((*(one.path for one in seen.read_only), *_repositories(repo)))
+    kept = dict.fromkeys((*(one.path for one in (*seen.read_only, *seen.in_temp)), *_repositories(repo)))
     return Protection(seen, Fence(seen.held, guards, own, tuple(kept)))
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from support.clis import AGENTS, CLIS, Stage
-from support.fixtures import nothing_left
+from support.fixtures import nothing_left, repo
 
-__all__ = ["nothing_left"]
+__all__ = ["nothing_left", "repo"]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -159,6 +159,18 @@ def test_what_is_missing_is_made_where_an_agent_could_make_it_itself(repo: Path,
     assert not Path(made.fence.temp).exists()
 
 
+def test_a_program_that_can_be_told_so_is_told_what_is_read_only(repo: Path, tmp_path: Path) -> None:
+    main, own = tmp_path / "main/.git", tmp_path / "main/.git/worktrees/repo"
+    own.mkdir(parents=True)
+    (own / "commondir").write_text("../..\n")
+    (repo / ".git").write_text(f"gitdir: {own}\n")
+    found = Found(run_id="r", cwd=str(repo), program=Program("/usr/bin/codex", "1", frozenset()), text="")
+    kept = protection(str(repo), WRITES, CODEX, found, env(tmp_path)).fence.read_only
+    assert {str(repo / ".runs"), str(own), str(main)} <= {*kept}
+    (repo / ".git").unlink()
+    assert str(repo / ".git") in protection(str(repo), WRITES, CODEX, found, env(tmp_path)).fence.read_only
+
+
 def test_who_knows_no_guards_may_write_only_where_nothing_needs_one(repo: Path, tmp_path: Path) -> None:
     program = Program(a_program(tmp_path / "bin/kay"), "0.9.46", frozenset())
     found = Found(run_id="r", cwd=str(tmp_path / "tree"), program=program, text="x")

@@ -76,6 +76,11 @@ def test_so_does_one_whose_settings_or_state_are_there(tmp: str) -> None:
     assert paths(found) == [f"{REPO}/.runs"], "nobody can write there any more"
 
 
+def test_what_lies_there_is_named_for_a_program_that_keeps_a_part_of_it_open() -> None:
+    found = needed(code("/tmp/venv"), code("/opt/venv"), code("/tmp/state"), cwd="/tmp/state/trees/a")
+    assert [one.path for one in found.in_temp] == ["/tmp/venv"], "not what the run itself lies in"
+
+
 def test_a_folder_for_temporary_files_that_is_given_by_name_stays_open() -> None:
     found = needed(code("/tmp/home/.codex"), cwd="/tmp/repo", writable=("/tmp",))
     assert paths(found) == ["/tmp/home/.codex"]

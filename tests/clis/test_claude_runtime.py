@@ -1,0 +1,326 @@
+"""Runs of the real Claude Code, with the scripted model: its levels, its ends, what its agent cannot do."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import processes
+from support.clis import CLIS
+from support.processes import kill
+from support.repo import Repo, Run
+from support.waiting import wait_until
+
+TICKS = "trap : HUP TERM; for n in $(seq 600); do date +%s.%N >> ticks; sleep 0.1; done"
+RESULT = {"status": "completed", "summary": "I made it.", "files_modified": ["new.txt"], "issues": []}
+USAGE = "usage = { input_tokens = 60, cached_input_tokens = 40, output_tokens = 20 }"
+
+
+@pytest.fixture(autouse=True)
+def helpers_are_installed() -> None:
+    missing = [name for name in ("bwrap", "socat") if shutil.which(name) is None]
+    assert not missing, f"the sandbox of Claude Code needs {' and '.join(missing)}"
+
+
+def turns(*of: str) -> str:
+    return "".join(f"[[turns]]\n{one}\n" for one in of)
+
+
+def shell(*commands: str) -> str:
+    return f"shell = {json.dumps([*commands])}"
+
+
+def says(text: str) -> str:
+    return f"message = {json.dumps(text)}"
+
+
+def add(path: str, line: str = "bad") -> str:
+    return f"*** Begin Patch\n*** Add File: {path}\n+{line}\n*** End Patch\n"
+
+
+def patch(*of: str) -> str:
+    return f"patch = {json.dumps([*of])}"
+
+
+def prepared(repo: Repo, script: str, *keys: str, level: str = "workspace-write", more: str = "") -> Repo:
+    repo.script(script)
+    lines = ('rehearse = "play.toml"', 'grace = "3s"', f'sandbox = "{level}"', *keys)
+    program = f'[runtimes.claude]\ncommand = "{CLIS / "claude"}"\n'
+    task = "\n".join(('[tasks.work]\nruntime = "claude"\nprompt = "Do it."', *lines))
+    return repo.config(f"{program}{more}\n{task}\n")
+
+
+def ended(repo: Repo, script: str, *keys: str, **options: str) -> tuple[Run, Any]:
+    run = prepared(repo, script, *keys, **options).start()
+    return run, run.wait()
+
+
+def committed(repo: Repo) -> None:
+    (repo.root / "old.txt").write_text("one\n")
+    repo.git("add", "old.txt")
+    repo.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")
+
+
+def results(run: Run) -> str:
+    """What the tools have answered."""
+    return "".join(line for line in run.file("stdout.jsonl").splitlines() if '"tool_result"' in line)
+
+
+# success, and what is not
+
+
+def test_a_change_is_verified_and_what_it_works_with_is_observed(repo: Repo) -> None:
+    script = turns(f"{shell('echo made > made.txt')}\n{USAGE}", patch(add("new.txt", "new")), says("Done."))
+    run, end = ended(repo, script, 'model = "opus"', 'verify = ["test -s made.txt", "grep new new.txt"]')
+    assert (end["status"], end["survivors"]) == ("succeeded", [])
+    assert [check["exit_code"] for check in json.loads(run.file("result.json"))["checks"]] == [0, 0]
+    verdicts = {name: field["verdict"] for name, field in end["conformance"].items()}
+    assert verdicts == {"model": "ok", "sandbox": "unverified", "approval": "ok", "effort": "unverified"}
+    assert end["conformance"]["sandbox"]["observed"] == "workspace-write"
+    assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (60, 20)
+    assert end["thread_id"]
+    assert "Done." in run.file("last-message.md")
+
+
+def test_a_change_that_a_check_refuses_is_rolled_back(repo: Repo) -> None:
+    committed(repo)
+    script = turns(shell("echo two > old.txt; echo made > made.txt"), says("Done."))
+    prepared(repo, script, 'verify = ["grep one old.txt"]', 'on_failure = "rollback"')
+    repo.git("add", "delegate.toml", "play.toml")
+    repo.git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "two")
+    end = repo.start().wait()
+    assert (end["status"], end["reason"]["code"]) == ("rejected", "verify_failed")
+    assert (repo.root / "old.txt").read_text() == "one\n"
+    assert not (repo.root / "made.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("turn", "code"),
+    [
+        ("error = { status = 401, message = 'told' }", "auth_or_quota"),
+        ("error = { status = 429, message = 'told' }", "auth_or_quota"),
+        ("error = { status = 529, message = 'told' }", "cli_failure"),
+        ("error = { status = 400, message = 'told' }", "request_refused"),
+        ("message = 'half'\ncut = true", "cli_failure"),
+    ],
+)
+def test_a_failure_of_the_model_has_its_code(repo: Repo, turn: str, code: str) -> None:
+    _, end = ended(repo, turns(turn), level="read-only")
+    assert (end["status"], end["reason"]["code"]) == ("failed", code)
+
+
+def test_a_failed_check_resumes_the_same_session_with_its_tokens_added(repo: Repo) -> None:
+    script = turns(f"{says('Done.')}\n{USAGE}", f"{shell('touch good')}\n{USAGE}", says("Now."))
+    _, end = ended(repo, script, 'verify = ["test -e good"]', "retries = 1")
+    assert end["status"] == "succeeded"
+    assert [one["how"] for one in end["attempts"]] == ["first", "resume"]
+    assert len({one["thread_id"] for one in end["attempts"]}) == 1
+    assert end["usage"]["input_tokens"] == 120
+
+
+@pytest.mark.parametrize("contract", ["final", "closing-turn"])
+def test_the_result_comes_in_the_form_of_the_schema(repo: Repo, contract: str) -> None:
+    claim = says(json.dumps({**RESULT, "verification_summary": "none"}))
+    last = [claim] if contract == "final" else [says("Worked."), claim]
+    run, end = ended(repo, turns(patch(add("new.txt", "new")), *last), f'output_contract = "{contract}"')
+    assert end["status"] == "succeeded"
+    assert json.loads(run.file("result.json"))["claim"]["summary"] == "I made it."
+
+
+def test_a_tool_of_the_delegation_server_answers(repo: Repo) -> None:
+    captures = "[captures]\nmanifest = '(\\.runs/work/cli/[^/ ]+/manifest\\.json)'\n"
+    asked = 'arguments = { manifest_path = "{manifest}" }'
+    call = f'tool = {{ server = "delegation", name = "delegate.status", {asked} }}'
+    script = captures + turns(call, says("It says {last_output}"))
+    run, end = ended(repo, script, "delegation = true", level="read-only")
+    assert end["status"] == "succeeded"
+    assert '"ok":true' in run.file("last-message.md")
+    assert end["conformance"]["sandbox"]["verdict"] == "ok"
+
+
+def test_a_secret_that_is_printed_is_redacted(repo: Repo) -> None:
+    secret = "s3cr3t-value-of-a-test"
+    repo.env["MY_TOKEN"] = secret
+    prepared(repo, turns(shell("echo token: $MY_TOKEN"), says("Done.")))
+    config = repo.root / "delegate.toml"
+    config.write_text(
+        config.read_text().replace("[runtimes.claude]", '[runtimes.claude]\nenv = ["MY_TOKEN"]')
+    )
+    run = repo.start()
+    assert run.wait()["status"] == "succeeded"
+    assert "token: " in results(run)
+    for path in run.folder.rglob("*"):
+        assert not path.is_file() or secret not in path.read_text(errors="replace"), path
+
+
+# its agent is stopped
+
+
+def ticking(repo: Repo) -> Run:
+    run = prepared(repo, turns(shell(TICKS), says("done"))).start()
+    wait_until(lambda: (repo.root / "ticks").exists(), 30)
+    return run
+
+
+def ticks(repo: Repo) -> list[float]:
+    return [float(line) for line in (repo.root / "ticks").read_text().split()]
+
+
+def shells(repo: Repo) -> list[processes.Seen]:
+    return [p for p in processes.of_folder(repo.base) if any("seq 600" in word for word in p.words)]
+
+
+def test_a_pause_is_seen_in_the_commands_own_ticks(repo: Repo) -> None:
+    run = ticking(repo)
+    assert run.told("pause")["status"] == "paused"
+    count = len(ticks(repo))
+    assert run.ask("wait", "--timeout", "5s").status == 75
+    assert len(ticks(repo)) == count, "not one tick"
+    assert run.told("resume")["paused_seconds"] >= 5
+    wait_until(lambda: len(ticks(repo)) > count + 5)
+    gaps = [later - earlier for earlier, later in pairwise(ticks(repo))]
+    assert sum(gap > 1 for gap in gaps) == 1
+    end = run.told("cancel")
+    assert (end["status"], end["survivors"]) == ("cancelled", [])
+    assert shells(repo) == []
+
+
+def test_a_run_whose_supervisor_was_killed_is_taken_over_and_cancelled(repo: Repo) -> None:
+    run = ticking(repo)
+    kill(run.supervisor())
+    count = len(ticks(repo))
+    wait_until(lambda: len(ticks(repo)) > count, what="a command that goes on")
+    end = run.told("cancel")
+    assert (end["status"], end["survivors"]) == ("cancelled", [])
+    assert shells(repo) == []
+
+
+@pytest.mark.parametrize("moment", ["before an answer", "while the model thinks"])
+def test_a_cancel_leaves_nothing(repo: Repo, moment: str) -> None:
+    script = (
+        turns("hang = true") if moment == "while the model thinks" else turns("delay = '60s'\nmessage = 'x'")
+    )
+    run = prepared(repo, script).start()
+    wait_until(lambda: '"init"' in run.file("stdout.jsonl"), 30)
+    end = run.told("cancel")
+    assert (end["status"], end["survivors"]) == ("cancelled", [])
+    wait_until(lambda: not run.everything(), what="the end of supervisor and rehearsal")
+
+
+def test_a_time_that_is_over_ends_all_of_it(repo: Repo) -> None:
+    _, end = ended(repo, turns(shell("setsid sleep 300 & sleep 301")), 'timeout = "3s"')
+    assert (end["status"], end["survivors"]) == ("timed_out", [])
+    assert not [p for p in processes.of_folder(repo.base) if "sleep" in p.words]
+
+
+# what its agent cannot do
+
+
+def tried(*commands: str) -> str:
+    """One line of shell: of each command, whether it could be done."""
+    return "; ".join(f"if ( {one} ) 2>/dev/null; then echo did; else echo no; fi" for one in commands)
+
+
+OUTSIDE = ("touch {home}/x", "touch {base}/x", "touch /sys/fs/cgroup/x", "mkdir /sys/fs/cgroup/y")
+OBEYED = (
+    *(
+        "touch .runs/x",
+        "mv .runs r",
+        "rm -r .runs",
+        "ln -s .runs l && touch l/x",
+        "touch .git/hooks/post-commit",
+    ),
+    *("touch .git/x", "mv .git g", "unshare -r true", "mount --bind made .runs", "umount .runs"),
+    *('python3 -c \'open(".runs/p", "w")\'', "sh -c 'sh -c \"touch .runs/q\"'"),
+)
+
+
+@pytest.mark.parametrize("workspace", ["in-place", "worktree"])
+def test_no_command_writes_outside_or_in_what_runner_obeys(repo: Repo, workspace: str) -> None:
+    committed(repo)
+    commands = [one.format(home=repo.home, base=repo.base) for one in (*OUTSIDE, *OBEYED)]
+    if workspace == "worktree":  # the records are elsewhere, and git's repository as well
+        commands = [one for one in commands if ".runs" not in one and ".git" not in one]
+        root = repo.root
+        commands += [f"touch {root}/x", f"touch {root}/.git/x", f"touch {root}/.runs/x"]
+        commands += [f"touch {root}/.git/refs/heads/x", f"echo x > {root}/.git/worktrees/*/commondir"]
+    script = turns(shell(tried("touch fine", "mkdir made", *commands)), says("{last_output}"))
+    run, end = ended(repo, script, f'workspace = "{workspace}"')
+    assert end["status"] == "succeeded"
+    assert run.file("last-message.md").split() == ["did", "did", *("no" for _ in commands)]
+
+
+def test_no_tool_writes_outside_or_in_what_runner_obeys(repo: Repo) -> None:
+    committed(repo)
+    links = "ln -s .runs link; ln -s {0} out; mkdir fresh; ln -s ../.runs fresh/link"
+    places = ("{0}/x1", "../x2", "out/x3", ".runs/x4", "{1}/.runs/x5", "link/x6", "fresh/link/x7")
+    more = ("fresh/../.runs/x8", ".git/hooks/x9", "{1}/.git/x10", "/tmp/x-runner-11", ".claude/settings.json")
+    wanted = [add(place.format(repo.home, repo.root)) for place in (*places, *more)]
+    script = turns(shell(links.format(repo.home)), patch(add("fine.txt", "fine"), *wanted), says("Done."))
+    run, end = ended(repo, script)
+    assert end["status"] == "succeeded"
+    assert (repo.root / "fine.txt").read_text() == "fine\n"
+    found = [name for _, _, names in os.walk(repo.base) for name in names if re.fullmatch(r"x\d+", name)]
+    assert (found, Path("/tmp/x-runner-11").exists()) == ([], False)
+    assert not (repo.root / ".claude/settings.json").exists()
+    refused = [line for line in run.file("events.jsonl").splitlines() if '"refused"' in line]
+    assert refused and "Write" in "".join(refused)
+
+
+def test_no_command_lives_while_a_tool_writes(repo: Repo) -> None:
+    """It could put a link in the place of a folder in which the tool is about to write."""
+    live = "setsid sh -c 'while :; do date +%s.%N >> ticks; sleep 0.1; done' > /dev/null 2>&1 & sleep 0.5"
+    count = "wc -l < ticks"
+    script = turns(shell(live), shell(f"{count}; sleep 1; {count}"), says("{last_output}"))
+    run, end = ended(repo, script)
+    assert end["status"] == "succeeded"
+    before, after = run.file("last-message.md").split()
+    assert int(before) == int(after) > 0
+    requests = (run.folder / "rehearsal.jsonl").read_text()
+    assert not re.search(r"BashOutput|TaskOutput|Monitor", requests)
+
+
+def test_a_reader_is_offered_nothing_that_writes(repo: Repo) -> None:
+    run, end = ended(repo, turns(says("Read.")), level="read-only")
+    assert end["status"] == "succeeded"
+    (request,) = [json.loads(line) for line in (run.folder / "rehearsal.jsonl").read_text().splitlines()]
+    assert request["tools"] == ["Glob", "Grep", "Read"]
+    assert end["conformance"]["sandbox"] == {
+        "declared": "read-only",
+        "observed": "read-only",
+        "verdict": "ok",
+    }
+
+
+def test_without_a_helper_of_the_sandbox_nothing_is_run(repo: Repo) -> None:
+    wanted = ("sh", "bash", "env", "git", "bwrap", "ls", "cat", "touch", "python3")
+    for name in wanted:
+        (repo.bin / name).symlink_to(str(shutil.which(name)))
+    repo.env["PATH"] = str(repo.bin)
+    _, end = ended(repo, turns(shell("touch made"), says("Done.")))
+    assert (end["status"], end["reason"]["code"]) == ("failed", "misconfigured")
+    assert "socat" in end["reason"]["message"] and not (repo.root / "made").exists()
+    (row,) = [
+        one
+        for one in json.loads(repo.cli("doctor", "--runtime", "claude", "--format", "json").stdout)["checks"]
+        if one["name"] == "claude.sandbox"
+    ]
+    assert row["verdict"] == "fail" and "apt install socat" in row["repair"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user is not refused")
+def test_as_root_it_works_without_a_sandbox_only_where_the_user_says_so(repo: Repo) -> None:
+    wild = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
+    script = turns(shell("touch .git/x"), says("Done."))
+    refused = prepared(repo, script, level="wild", more=wild).start("--allow-danger").wait()
+    assert (refused["status"], refused["reason"]["code"]) == ("failed", "misconfigured")
+    says_so = f'[runtimes.claude.config.env]\nIS_SANDBOX = "1"\n{wild}'
+    end = prepared(repo, script, level="wild", more=says_so).start("--allow-danger").wait()
+    assert end["status"] == "succeeded" and (repo.root / ".git/x").exists()
+    assert end["conformance"]["sandbox"]["verdict"] == "ok"
