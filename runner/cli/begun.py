@@ -43,7 +43,7 @@ def goes_on(manifest: Manifest) -> str:
     tie = RunDir(manifest.repo, manifest.task_id, manifest.run_id).read_invocation().tied_to
     is_tied = tie is not None and tie.pid == os.getpid()
     becomes = "the run ends with this command" if is_tied else "detached; the run continues"
-    return f"{becomes}: runner logs {manifest.run_id} -f"
+    return f"{becomes}: runner logs {index.short_name(manifest.repo, manifest.run_id)} -f"
 
 
 def _started_text(m: Manifest, stream: TextIO) -> str:

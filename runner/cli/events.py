@@ -42,10 +42,11 @@ def run_events(args: Namespace) -> int:
     if args.since is not None and args.since < 0:
         raise UsageError("--since takes the number of an event, 0 or more")
     root = find.find_root(here())
+    names = index.ShortNames(root)
     if args.follow:
         for event in events.follow(root, args.since, _tell_missed, _pause):
             if _fits(args, event):
-                emit(event) if args.format == "json" else pen.say(_text(event))
+                emit(event) if args.format == "json" else pen.say(_text(names, event))
                 sys.stdout.flush()
     found, missed = events.read(root, args.since)
     if missed:
@@ -54,7 +55,7 @@ def run_events(args: Namespace) -> int:
     if args.format == "json":
         emit({"events": fitting, "last": found[-1]["seq"] if found else args.since or 0})
     for event in fitting if args.format == "text" else ():
-        pen.say(_text(event))
+        pen.say(_text(names, event))
     return ExitStatus.OK
 
 
@@ -100,10 +101,9 @@ def _pause(seconds: float) -> None:
         raise BrokenPipeError
 
 
-def _text(event: Json) -> str:
-    head = (
-        f"{event['seq']:>5}  {event['at'][:19]}Z  {event['event']:<13}  {event['run_id']}  {event['task_id']}"
-    )
+def _text(names: index.ShortNames, event: Json) -> str:
+    at, kind, name = event["at"][:19], event["event"], names[event["run_id"]]
+    head = f"{event['seq']:>5}  {at}Z  {kind:<13}  {name:<4}  {event['task_id']}"
     prompt = event.get("prompt") or event.get("message", "")
     reason, has_status = event.get("reason"), event["event"] in ("ended", "settled", "turn")
     told = event["status"] if has_status else ""

@@ -7,7 +7,7 @@ from runner.text.words import one_line, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
 _COLOURS = {
@@ -25,15 +25,17 @@ _LONGEST = 120
 """Characters of a reason."""
 
 
-def plan_text(plan: Mapping[str, Any]) -> str:
-    """As `manifest.plan` has it, which an agent without a sandbox could have written."""
+def plan_text(plan: Mapping[str, Any], called: Callable[[str], str] = str) -> str:
+    """As `manifest.plan` has it, which an agent without a sandbox could have written; `called` gives short
+    names of runs.
+    """
     try:
-        return "\n".join(_lines(plan))
+        return "\n".join(_lines(plan, called))
     except (LookupError, TypeError, ValueError, AttributeError):
         return "cannot be read"
 
 
-def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
+def _lines(plan: Mapping[str, Any], called: Callable[[str], str]) -> Iterator[str]:
     batches, breaker = plan["batches"], plan["breaker"]
     over = sum(one["status"] in ("succeeded", "done") for one in batches)
     yield f"{plan['file']}: {over} of {len(batches)} batches done"
@@ -41,7 +43,7 @@ def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
     for one in batches:
         shown = shortened(", ".join(one["units"]), _UNITS_WIDTH)
         word = paint(f"{one['status']:<11}", _COLOURS.get(one["status"], "dim"))
-        yield f"{one['n']:>4}  {shown:<{width}}  {word}  {_after(one)}".rstrip()
+        yield f"{one['n']:>4}  {shown:<{width}}  {word}  {_after(one, called)}".rstrip()
     yield _breaker(breaker)
     if plan["left"]:
         yield f"left: {', '.join(plan['left'])}"
@@ -51,10 +53,10 @@ def _lines(plan: Mapping[str, Any]) -> Iterator[str]:
         yield f"continues {plan['resumed_from']}"
 
 
-def _after(one: Mapping[str, Any]) -> str:
+def _after(one: Mapping[str, Any], called: Callable[[str], str]) -> str:
     parts = []
     if one["run_id"]:
-        parts.append(one["run_id"])
+        parts.append(called(one["run_id"]))
     if one["commit"]:
         parts.append(f"commit {one['commit'][:12]}")
     if one["reason"]:

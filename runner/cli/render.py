@@ -14,7 +14,7 @@ from runner.text.words import failed_before, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, TextIO
 
     from runner.cli.parser import Namespace
@@ -72,9 +72,16 @@ def status_word(status: str, width: int = 0, stream: TextIO | None = None) -> st
     return paint(padded, STATUS_COLOURS[status], stream) if status in STATUS_COLOURS else padded
 
 
-def manifest_text(m: Manifest, shown: Shown | None = None, *, is_ended: bool = False) -> str:
-    """`runner status` for people; `shown` says whether the run is foreign. With `is_ended`, what `end_text`
-    tells is left to that.
+def manifest_text(
+    m: Manifest,
+    shown: Shown | None = None,
+    *,
+    is_ended: bool = False,
+    called: Callable[[str], str] = str,
+    below: str | None = None,
+) -> str:
+    """`runner status` for people; `shown` says whether the run is foreign, and `below` tells its children.
+    With `is_ended`, what `end_text` tells is left to that. `called` gives the short name of a run.
     """
     foreign = None if shown is None else shown.foreign
     status = m.status if shown is None else shown.status
@@ -93,8 +100,9 @@ def manifest_text(m: Manifest, shown: Shown | None = None, *, is_ended: bool = F
         ("drift", _drift(m)),
         ("baseline", failed_before(m.failed_before)),
         ("attempts", ", ".join(one.how for one in m.attempts) if len(m.attempts) > 1 else None),
-        ("parent", None if m.parent is None else m.parent.run_id),
-        ("retry of", None if m.retry_of is None else m.retry_of.run_id),
+        ("parent", None if m.parent is None else called(m.parent.run_id)),
+        ("children", below),
+        ("retry of", None if m.retry_of is None else called(m.retry_of.run_id)),
         ("started", local_time(m.started_at)),
         ("ended", local_time(m.ended_at)),
         ("paused", f"{m.paused_seconds:g} s" if m.paused_seconds else None),
@@ -107,7 +115,7 @@ def manifest_text(m: Manifest, shown: Shown | None = None, *, is_ended: bool = F
         ("last", None if m.is_done else m.last_activity),
         ("survivors", ", ".join(f"{s.command} ({s.pid})" for s in m.survivors) or None),
         ("manifest", m.manifest_path),
-        ("plan", _plan(m)),
+        ("plan", _plan(m, called)),
         ("says", None if m.plan or is_ended else m.last_message),
     ]
     return _table(rows)
@@ -177,12 +185,12 @@ def _title(title: str) -> str:
     return one_line(title)
 
 
-def _plan(m: Manifest) -> str | None:
+def _plan(m: Manifest, called: Callable[[str], str]) -> str | None:
     if m.plan is None:
         return None
     from runner.cli.plan_status import plan_text  # few runs are of plans
 
-    return plan_text(m.plan)
+    return plan_text(m.plan, called)
 
 
 def _number(value: int | None) -> str:

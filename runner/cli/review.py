@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from runner.state.store import RunDir
     from runner.usecases.accept import TreeDecision
 
 
@@ -118,7 +119,7 @@ def run_accept(args: Namespace) -> int:
             f"the newest to accept, `{name}` (task {run.task_id}), did not succeed ({ended.status}): name it",
             hint=f"`runner diff {name}` shows its changes, `runner accept {name}` takes them all the same",
         )
-    status = _decided(args, accept.accept(run))
+    status = _decided(args, run, accept.accept(run))
     if ended.outcome != "succeeded" and ended.reason is not None:
         pen.note(f"the run did not succeed ({ended.status}): {one_line(ended.reason.message, 200)}")
     elif ended.reason is not None and ended.reason.hint is not None:  # a success with a but
@@ -136,13 +137,14 @@ def add_discard(parser: Parser) -> None:
 
 
 def run_discard(args: Namespace) -> int:
-    return _decided(args, accept.discard(run_named(args.run)))
+    run = run_named(args.run)
+    return _decided(args, run, accept.discard(run))
 
 
-def _decided(args: Namespace, decision: TreeDecision) -> int:
+def _decided(args: Namespace, run: RunDir, decision: TreeDecision) -> int:
     merged = f"accepted; {count(len(decision.paths), 'file')} changed in your tree"
     what = merged if decision.decision == "accepted" else "discarded"
-    answer(args, decision.to_json(), f"{decision.run_id} {what}")
+    answer(args, decision.to_json(), f"{short_name(run.repo, run.run_id)} {what}")
     kept = [f"edited meanwhile, and kept as it was then: {path}" for path in decision.kept]
     kept += [] if decision.patch is None else [f"the work is kept as a patch: {decision.patch}"]
     after = "what was done after it was judged, by its checks for example, is not taken over, but kept"

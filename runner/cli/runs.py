@@ -8,12 +8,13 @@ import time
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, WrongText, add_run, age, duration, grace, here, run_named
-from runner.cli.render import answer, emit, exit_status, manifest_text, questions_text
-from runner.errors import ExitStatus, UsageError
+from runner.cli.render import answer, emit, exit_status, manifest_text, questions_text, status_word
+from runner.errors import ExitStatus, RunnerError, UsageError
 from runner.model import Outcome, Phase, Task
 from runner.state import index
 from runner.state.authentic import FOREIGN, refuse_foreign
 from runner.state.manifest import timestamp
+from runner.state.store import is_run_id
 from runner.text.words import count
 from runner.usecases import fate, find, look
 
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from runner.state.index import RunRow
+    from runner.state.manifest import Manifest
+    from runner.state.store import RunDir
 
 STATES = (*(phase for phase in Phase if phase is not Phase.DONE), *Outcome, FOREIGN, "unknown")
 """What `status` can be in a row."""
+_MOST_CHILDREN = 20
 
 
 def add_list(parser: Parser) -> None:
@@ -126,7 +130,9 @@ def run_status(args: Namespace) -> int:
         emit(shown.to_json())
     else:
         is_ended = manifest.is_done and shown.foreign is None
-        pen.say(manifest_text(manifest, shown, is_ended=is_ended))
+        names = index.ShortNames(run.repo)
+        below = _below(manifest, names) if manifest.plan is None else None  # a plan names its batches itself
+        pen.say(manifest_text(manifest, shown, is_ended=is_ended, called=names.__getitem__, below=below))
         if is_ended:
             from runner.cli.end import end_text
 
@@ -136,9 +142,22 @@ def run_status(args: Namespace) -> int:
         from runner.usecases import logs
 
         if any(question.is_open for question in questions.of_run(run)):
-            name = index.short_name(run.repo, run.run_id)
-            pen.say(questions_text(logs.asked(run, manifest), name))
+            pen.say(questions_text(logs.asked(run, manifest), _name(run)))
     return ExitStatus.OK
+
+
+def _below(m: Manifest, names: index.ShortNames) -> str:
+    """The children of a run with their states; only a run is looked at, whatever its manifest names."""
+    told = []
+    for child in m.children[:_MOST_CHILDREN]:
+        found = index.folder_of(m.repo, child.run_id) if is_run_id(child.run_id) else None
+        try:
+            status = "removed" if found is None else look.show(found).status
+        except RunnerError:
+            status = "unknown"
+        told.append(f"{names[child.run_id]} {status_word(status)}")
+    more = len(m.children) - len(told)
+    return ", ".join(told) + f" and {more} more" * (more > 0)
 
 
 def add_wait(parser: Parser) -> None:
@@ -166,7 +185,7 @@ def run_wait(args: Namespace) -> int:
         from runner.cli.end import end_text
 
         for run, one in zip(runs, manifests, strict=True):
-            name = f"{one.task_id} {one.run_id}\n" if len(runs) > 1 else ""
+            name = f"{one.task_id} {_name(run)}\n" if len(runs) > 1 else ""
             pen.say(name + (end_text(run, one) if one.is_done else manifest_text(one)))
     statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
     return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)
@@ -181,8 +200,8 @@ def add_pause(parser: Parser) -> None:
 def run_pause(args: Namespace) -> int:
     from runner.usecases import control
 
-    manifest = control.pause(run_named(args.run), actor="user", only=args.only)
-    answer(args, manifest.to_json(), f"{manifest.run_id} paused")
+    manifest = control.pause(run := run_named(args.run), actor="user", only=args.only)
+    answer(args, manifest.to_json(), f"{_name(run)} paused")
     return ExitStatus.OK
 
 
@@ -195,8 +214,8 @@ def add_resume(parser: Parser) -> None:
 def run_resume(args: Namespace) -> int:
     from runner.usecases import control
 
-    manifest = control.resume(run_named(args.run), actor="user", only=args.only)
-    answer(args, manifest.to_json(), f"{manifest.run_id} resumed")
+    manifest = control.resume(run := run_named(args.run), actor="user", only=args.only)
+    answer(args, manifest.to_json(), f"{_name(run)} resumed")
     return ExitStatus.OK
 
 
@@ -219,7 +238,7 @@ def run_cancel(args: Namespace) -> int:
     run = run_named(args.run)
     manifest = control.cancel(run, actor="user", grace_s=args.grace, reason=args.reason, only=args.only)
     survivors = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
-    text = f"{manifest.run_id} {manifest.status}; survivors: {survivors or 'none'}"
+    text = f"{_name(run)} {manifest.status}; survivors: {survivors or 'none'}"
     if args.format == "text" and (change := fate.in_words(run, manifest)) is not None:
         text += f"\nchanges: {change}"
     answer(args, manifest.to_json(), text)
@@ -262,16 +281,22 @@ def run_clean(args: Namespace) -> int:
         pen.tell(f"{verb} {count(len(rows), 'finished run')}")
     _emit_rows(args, names, rows, "nothing to remove")
     for row, tree in cleaned.undecided:
-        words = f"`runner accept {row.run_id}` or `runner discard {row.run_id}`"
-        pen.note(f"{row.run_id} stays: its work tree {tree} waits for a decision ({words})")
+        name = names.get(row.run_id, row.run_id)
+        words = f"`runner accept {name}` or `runner discard {name}`"
+        pen.note(f"{name} stays: its work tree {tree} waits for a decision ({words})")
     if cleaned.foreign:
         pen.note(f"{count(len(cleaned.foreign), 'foreign run')} left alone: {cleaned.foreign[0][1]}")
     for row in cleaned.stopped:
         pen.note(
-            f"{row.run_id} stays: the breaker of its plan is open "
+            f"{names.get(row.run_id, row.run_id)} stays: the breaker of its plan is open "
             "(`runner start --plan FILE --task T --resume --reset-breaker` continues it)"
         )
     return ExitStatus.OK
+
+
+def _name(run: RunDir) -> str:
+    """As a person may call it."""
+    return index.short_name(run.repo, run.run_id)
 
 
 def _add_only(parser: Parser) -> None:

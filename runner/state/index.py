@@ -163,6 +163,18 @@ def short_name(repo: str, run_id: str) -> str:
     return run_id
 
 
+class ShortNames(dict[str, str]):
+    """The short names of a repository's runs, listed as one is asked for; of a run that is gone, its id."""
+
+    def __init__(self, repo: str) -> None:
+        super().__init__()
+        self._repo = repo
+
+    def __missing__(self, run_id: str) -> str:
+        self.update({run_id: run_id, **short_names(folders(self._repo))})
+        return self[run_id]
+
+
 def half_of(run: RunDir) -> RunDir:
     """Where the folder of a run is while it is being removed: under this name it is none."""
     return RunDir(run.repo, run.task_id, f".{run.run_id}{_REMOVED}")

@@ -10,6 +10,7 @@ import os
 
 from runner.disk.files import read
 from runner.errors import RunnerError
+from runner.state.index import ShortNames, short_name
 from runner.state.manifest import parse_timestamp
 from runner.text.words import count
 from runner.value import Value, json_value
@@ -54,14 +55,14 @@ class Summary(Value):
     """The agent's own words: of its claim, else its last message."""
 
 
-def of_change(run: RunDir, manifest: Manifest) -> str | None:
-    """Where the change is, with the commands. None for a run that is not done, has changed nothing, was
-    not recorded, or never had an agent.
+def of_change(run: RunDir, manifest: Manifest, name: str | None = None) -> str | None:
+    """Where the change is, with the commands, which call the run so. None for a run that is not done, has
+    changed nothing, was not recorded, or never had an agent.
     """
     place = summary(run, manifest).place if manifest.is_done else None
     if place is None:
         return None
-    return f"{place.where}: {', '.join(f'runner {verb} {run.run_id}' for verb in place.verbs)}"
+    return f"{place.where}: {', '.join(f'runner {verb} {name or run.run_id}' for verb in place.verbs)}"
 
 
 def summary(run: RunDir, manifest: Manifest) -> Summary:
@@ -101,15 +102,15 @@ def _known(found: Json, manifest: Manifest) -> Summary:
 
 
 def in_words(run: RunDir, manifest: Manifest) -> str | None:
-    """As `of_change`. A plan has no change of its own: a line for each batch that did not succeed and whose
-    change was not nothing.
+    """As `of_change`, with short names. A plan has no change of its own: a line for each batch that did not
+    succeed and whose change was not nothing.
     """
     if manifest.plan is None:
-        return of_change(run, manifest)
+        return of_change(run, manifest, short_name(run.repo, run.run_id))
     from runner.state.store import RunDir, is_run_id
     from runner.usecases.look import show
 
-    lines = []
+    lines, names = [], ShortNames(run.repo)
     with contextlib.suppress(LookupError, TypeError, AttributeError):  # an agent may have written it
         for one in manifest.plan["batches"]:
             if one["status"] in ("succeeded", "done") or not is_run_id(one["run_id"] or ""):
@@ -119,7 +120,8 @@ def in_words(run: RunDir, manifest: Manifest) -> str | None:
                 shown = show(batch)
             except RunnerError:
                 continue
-            if shown.foreign is None and (change := of_change(batch, shown.manifest)) is not None:
+            change = of_change(batch, shown.manifest, names[batch.run_id])
+            if shown.foreign is None and change is not None:
                 lines.append(f"batch {one['n']}: {change}")
     return "\n".join(lines) or None
 

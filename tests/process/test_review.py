@@ -103,7 +103,7 @@ def test_accepting_and_then_again(repo: Repo, refused: RunDir, tree: Worktree) -
     done = repo.cli("accept", refused.run_id)
     assert (done.status, done.stdout) == (
         0,
-        f"{refused.run_id} accepted; 1 file changed in your tree\n",
+        f"{refused.run_id[20:24]} accepted; 1 file changed in your tree\n",
     )
     assert tree.patch in done.stderr and (repo.root / "new").read_text() == "the run's\n"
     assert "note: the run did not succeed (rejected): " in done.stderr
@@ -130,7 +130,7 @@ def test_cleaning_says_which_run_waits_for_a_decision_until_it_is_made(
 ) -> None:
     kept = repo.cli("clean", "--older-than", "0", "--format", "json")
     assert (kept.status, kept.json()) == (0, [])
-    assert tree.path in kept.stderr and f"runner discard {refused.run_id}" in kept.stderr
+    assert tree.path in kept.stderr and f"runner discard {refused.run_id[20:24]}" in kept.stderr
     discarded = repo.cli("discard", refused.run_id, "--format", "json")
     assert discarded.json()["decision"] == "discarded"
     cleaned = repo.cli("clean", "--older-than", "0", "--format", "json")

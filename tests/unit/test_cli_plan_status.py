@@ -55,6 +55,12 @@ def test_every_batch_has_a_line_with_what_became_of_it() -> None:
     assert "   5  U6      interrupted  " in plan_text(LEDGER.shown(is_over=True))
 
 
+def test_its_batches_are_called_by_their_short_names() -> None:
+    lines = plan_text(LEDGER.shown(), lambda run_id: run_id[20:24]).splitlines()
+    assert lines[1].startswith(f"   1  U1, U2  succeeded    {RUN.run_id[20:24]}  commit ")
+    assert RUN.run_id not in "".join(lines)
+
+
 def test_the_breaker_says_why_nothing_more_begins() -> None:
     one = Ledger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN)
     opened = one.failed(1, Reason("partial", "only a part is done"))

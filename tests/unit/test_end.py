@@ -14,7 +14,7 @@ from runner.cli.app import main
 from runner.cli.end import end_text, says
 from runner.cli.page import _took
 from runner.cli.render import price_text
-from runner.model import Outcome, Reason, Usage
+from runner.model import Lineage, Outcome, Reason, Usage
 from runner.state.index import row_of
 from runner.state.lineage import lineage_of
 from runner.state.manifest import Workspace, between
@@ -157,6 +157,30 @@ def test_status_and_report_end_with_the_same_lines(
     assert main(["report"]) == 0
     not_again = f"\n           runner report {run.run_id[20:24]}"
     assert capsys.readouterr().out.endswith(f"\n\n{block.replace(not_again, '')}\n")
+
+
+def test_status_names_the_children_of_a_run_and_never_looks_outside_for_one(
+    work: Work, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(work.root)
+    above, below, gone = ended(work), ended(work, Outcome.REJECTED, task="below"), ended(work)
+    below.write_manifest(below.read_manifest().replace(parent=lineage_of(above)))
+    shutil.rmtree(gone.path)
+    named = [lineage_of(below), lineage_of(gone), Lineage("../..", "../../etc", "x")]
+    above.write_manifest(above.read_manifest().replace(children=tuple(named)))
+    assert main(["status", above.run_id]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    told = f"children  {below.run_id[20:24]} rejected, {gone.run_id} removed, ../../etc removed"
+    assert told in shown, shown
+    assert main(["status", below.run_id]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert f"parent    {above.run_id[20:24]}" in shown and not any(
+        line.startswith("children") for line in shown
+    )
+    many = above.read_manifest().replace(children=(lineage_of(below),) * 23)
+    above.write_manifest(many)
+    assert main(["status", above.run_id]) == 0
+    assert capsys.readouterr().out.count(" rejected") == 20
 
 
 @pytest.mark.parametrize(

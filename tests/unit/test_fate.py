@@ -160,7 +160,7 @@ def test_whoever_cancels_is_told_where_the_change_is(
         a_worktree(run, work.head())
     assert main(["cancel", run.run_id]) == 0
     first, *rest = capsys.readouterr().out.splitlines()
-    assert first == f"{run.run_id} cancelled; survivors: none"
+    assert first == f"{run.run_id[20:24]} cancelled; survivors: none"
     assert [line.startswith(wanted or "-") for line in rest] == [True] * (wanted is not None)
     assert main(["cancel", run.run_id, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["run_id"] == run.run_id

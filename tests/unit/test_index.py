@@ -265,3 +265,12 @@ def test_a_run_that_is_not_ours_moves_no_new_one_into_the_future(tmp_path: Path)
     Path(unsigned.invocation).write_text(json.dumps({**invocation, "mac": "0" * 64}))
     os.mkdir(RunDir(moved.repo, "work", ahead[2]).path)
     assert authentic.next_run_id(str(tmp_path)) < ahead[0]
+
+
+def test_short_names_are_listed_again_for_a_run_that_is_new(tmp_path: Path) -> None:
+    first = an_ended_run(tmp_path, run_id="20251120T101504438Z-5c16aaaa")
+    names = index.ShortNames(str(tmp_path))
+    assert names[first.run_id] == "5c16"
+    new = an_ended_run(tmp_path, run_id="20251120T101504439Z-5c16bbbb")
+    assert (names[new.run_id], names[first.run_id]) == ("5c16b", "5c16a")
+    assert names["20251120T101504440Z-5c16cccc"] == "20251120T101504440Z-5c16cccc"

@@ -92,7 +92,9 @@ def test_clean_leaves_the_last_run_of_a_plan_with_an_open_breaker_and_says_so(
     assert (is_there(older), is_there(last)) == (False, True)
     assert older.run_id[20:24] in out and last.run_id[20:24] not in out
     (note,) = [line for line in err.splitlines() if line.startswith("note: ")]
-    assert f"{last.run_id} stays: the breaker of its plan is open" in note and "--reset-breaker" in note
+    assert (
+        f"{last.run_id[20:24]} stays: the breaker of its plan is open" in note and "--reset-breaker" in note
+    )
     with pytest.raises(BreakerOpen):
         begins(desk)
 
