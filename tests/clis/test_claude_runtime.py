@@ -16,6 +16,7 @@ from support.clis import CLIS
 from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
+from support.waves import prepares, start_words, writes
 
 TICKS = "trap : HUP TERM; for n in $(seq 600); do date +%s.%N >> ticks; sleep 0.1; done"
 RESULT = {"status": "completed", "summary": "I made it.", "files_modified": ["new.txt"], "issues": []}
@@ -324,3 +325,15 @@ def test_as_root_it_works_without_a_sandbox_only_where_the_user_says_so(repo: Re
     end = prepared(repo, script, level="wild", more=says_so).start("--allow-danger").wait()
     assert end["status"] == "succeeded" and (repo.root / ".git/x").exists()
     assert end["conformance"]["sandbox"]["verdict"] == "ok"
+
+
+def test_a_plan_of_six_units_is_carried_out(repo: Repo) -> None:
+    (repo.bin / "claude").symlink_to(CLIS / "claude")
+    prepares(repo, [writes(n) for n in range(1, 7)], task=('runtime = "claude"',))
+    done = repo.cli(*start_words(repo, "--wait"), within=300)
+    assert done.status == 0, done.stdout + done.stderr
+    assert [(repo.root / f"src/m{n}.py").read_text() for n in range(1, 7)] == [
+        f"x = {n}\nby {n}\n" for n in range(1, 7)
+    ]
+    versions = {run.on_disk()["runtime"]["name"] for run in repo.runs()}
+    assert versions == {"claude", "plan"}
