@@ -199,7 +199,8 @@ def _obeyed(
     for folder in programs.search_path(env).split(os.pathsep):
         yield _one("programs of PATH", folder)
     # A folder on PATH may hold links into the repository, as `npm link` makes them.
-    for name, path in product(_STARTED, (env.get("PATH", ""), programs.work_trees_last(env))):
+    names = dict.fromkeys((*_STARTED, *runtime.helpers))
+    for name, path in product(names, (env.get("PATH", ""), programs.work_trees_last(env))):
         if (there := programs.on_path(name, {"PATH": path})) is not None:
             yield _one(f"the program `{name}`", there)
             yield from _other_names(f"the program `{name}`", there, given)

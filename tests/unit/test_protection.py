@@ -200,16 +200,17 @@ def test_programs_that_the_agents_program_finds_on_path_are_protected(repo: Path
     assert f"{tmp_path}/elsewhere" not in paths(found), "it is out of reach"
 
 
-@pytest.mark.parametrize("name", ["git", "bwrap"])
+@pytest.mark.parametrize("name", ["git", "bwrap", "socat"])
 def test_a_program_that_path_names_by_a_link_into_the_repository_is_protected(
     repo: Path, tmp_path: Path, name: str
 ) -> None:
+    runtime = runtimes.get("claude") if name == "socat" else CODEX
     program = a_program(repo / "tools" / name)
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / name).symlink_to(program)
     codex = a_program(tmp_path / "bin/codex")
     for path in (f"{tmp_path}/linked:/usr/bin", f"/nowhere:{tmp_path}/linked"):
-        found = look(str(repo), str(repo), WRITES, CODEX, codex, {**env(tmp_path), "PATH": path})
+        found = look(str(repo), str(repo), WRITES, runtime, codex, {**env(tmp_path), "PATH": path})
         assert program in paths(found)
 
 
