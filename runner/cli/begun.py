@@ -81,20 +81,18 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     if args.format == "json":
         emit(ended.to_json())
     else:
-        from runner.cli.end import says
+        from runner.cli.end import said_text
 
-        if text := says(run, ended):
+        if text := said_text(run, ended):
             pen.say(text)
         pen.tell(_ended_text(ended, run))
     return exit_status(ended)
 
 
 def _ended_text(m: Manifest, run: RunDir) -> str:
-    from runner.cli.end import end_text  # who does not wait has nothing to say of it
+    from runner.cli.end import detail_text, end_text  # who does not wait has nothing to say of it
 
-    detail = m.reason.detail if m.reason is not None and m.status != "succeeded" else None
-    evidence = f"\n{detail.rstrip()}\n" if detail else ""
-    return f"{evidence}\n{end_text(run, m, sys.stderr)}"
+    return f"{detail_text(m, sys.stderr)}\n{end_text(run, m, sys.stderr)}"
 
 
 def _follow(args: Namespace, run: RunDir, manifest: Manifest) -> int:

@@ -37,12 +37,24 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
         ("next", "\n".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )
     first = status_word(m.status, _WIDTH, stream) + indented("; ".join(_came_to(m, known)), _WIDTH, stream)
-    told = [
-        paint(label.ljust(_WIDTH), "dim", stream) + indented(text, _WIDTH, stream)
-        for label, text in rows
-        if text
-    ]
-    return "\n".join([first.rstrip(), *told])
+    return "\n".join([first.rstrip(), *(_row(label, text, stream) for label, text in rows if text)])
+
+
+def said_text(run: RunDir, m: Manifest) -> str | None:
+    """What the agent says, set off from what was observed."""
+    text = says(run, m)
+    return _row("says", text, None, is_foreign=True) if text else None
+
+
+def detail_text(m: Manifest, stream: TextIO) -> str:
+    """What its reason rests on, such as files; "" for a success."""
+    detail = m.reason.detail if m.reason is not None and m.status != "succeeded" else None
+    return f"{_row('detail', detail, stream, is_foreign=True)}\n" if detail else ""
+
+
+def _row(label: str, text: str, stream: TextIO | None, *, is_foreign: bool = False) -> str:
+    word = paint(label.ljust(_WIDTH), "dim", stream)
+    return word + indented(text, _WIDTH, stream, is_foreign=is_foreign)
 
 
 def says(run: RunDir, m: Manifest) -> str | None:

@@ -78,7 +78,7 @@ def run_inbox(args: Namespace) -> int:
     for item in items:
         name = names.get(item.run_id or "", item.run_id)
         told = f"{name}  {item.task_id}  " if item.run_id else ""
-        text = indented(f"{told}{one_line(item.text, _LONGEST)}")
+        text = indented(f"{told}{one_line(item.text, _LONGEST)}", is_foreign=True)
         pen.say(f"{pen.paint(f'{item.kind:<9}', 'bold')} {text}")
         for command in item.commands:
             pen.say(f"{'':<9} {command.replace(item.run_id, name) if item.run_id and name else command}")
@@ -103,7 +103,7 @@ def _pause(seconds: float) -> None:
 
 def _text(names: index.ShortNames, event: Json) -> str:
     at, kind, name = event["at"][:19], event["event"], names[event["run_id"]]
-    head = f"{event['seq']:>5}  {at}Z  {kind:<13}  {name:<4}  {event['task_id']}"
+    head = f"{at}Z  {kind:<13}  {name:<4}  {event['task_id']}"
     prompt = event.get("prompt") or event.get("message", "")
     reason, has_status = event.get("reason"), event["event"] in ("ended", "settled", "turn")
     told = event["status"] if has_status else ""
@@ -111,4 +111,5 @@ def _text(names: index.ShortNames, event: Json) -> str:
         told = f"{event['question']} to {event['to']} {told}".rstrip()
     if reason is not None and reason["code"] != "completed":
         told += f" ({reason['code']}: {reason['message']})"
-    return f"{head}  {one_line(f'{told} {prompt}')}".rstrip()
+    text = indented(f"{head}  {one_line(f'{told} {prompt}')}", 7, is_foreign=True)
+    return f"{event['seq']:>5}  {text}"

@@ -36,6 +36,8 @@ STATUS_COLOURS = {
     "unknown": "red",
     "unreadable": "red",
 }
+_FOREIGN = ("last", "says")
+"""Rows that an agent wrote."""
 _EXITS = {
     Outcome.SUCCEEDED: ExitStatus.OK,
     Outcome.TIMED_OUT: ExitStatus.TIMED_OUT,
@@ -123,7 +125,11 @@ def manifest_text(
 
 def _table(rows: Sequence[tuple[str, str | None]]) -> str:
     """Names and what they have; no value, whatever is in it, can look like a row of its own."""
-    return "\n".join(f"{paint(f'{name:<10}', 'dim')}{indented(text)}" for name, text in rows if text)
+    return "\n".join(
+        f"{paint(f'{name:<10}', 'dim')}{indented(text, is_foreign=name in _FOREIGN)}"
+        for name, text in rows
+        if text
+    )
 
 
 def _shell(lost: Sequence[str]) -> str | None:
@@ -197,15 +203,19 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def indented(text: str, width: int = 10, stream: TextIO | None = None) -> str:
+def indented(text: str, width: int = 10, stream: TextIO | None = None, *, is_foreign: bool = False) -> str:
     """A value of a row, whose further lines stand below its first. On a terminal it is wrapped, but no word
-    is broken and nothing that has a colour.
+    is broken and nothing that has a colour. Of a foreign text no line reaches the margin of any terminal,
+    where it would look like one of ours.
     """
     text, room = pen.visible(text).rstrip(), pen.columns(stream)
-    if room is not None and room >= width + 20 and pen.OURS not in text:
+    is_narrow = room is not None and room < width + 20
+    if is_foreign and is_narrow:
+        text, width = f"\n{text}", 2
+    if room is not None and (is_foreign or not is_narrow) and pen.OURS not in text:
         from runner.text.cells import wrapped
 
-        text = "\n".join(wrapped(text, room - width, whole_words=True))
+        text = "\n".join(wrapped(text, max(1, room - width), whole_words=not is_foreign))
     return text.replace("\n", "\n" + " " * width)
 
 
@@ -228,8 +238,8 @@ def questions_text(questions: Sequence[Question], run: str | None = None) -> str
         if question.is_open:
             until = f", until {question.expires_at}, then {question.on_expiry}" if question.expires_at else ""
             head = f"{word}{paint(question.id, 'bold')} to {question.asked}{until}"
-            way = f"\nrunner answer {run} {question.id}" if run else ""
-            lines.append(f"{indented(head)}\n{' ' * 10}{indented(question.prompt + way)}")
+            way = f"\n{'':<10}runner answer {run} {question.id}" if run else ""
+            lines.append(f"{indented(head)}\n{'':<10}{indented(question.prompt, is_foreign=True)}{way}")
     return "\n".join(lines)
 
 

@@ -57,7 +57,7 @@ def test_the_default_rehearsal_needs_no_script(contract: str, repo: Repo) -> Non
     repo.config(f'[tasks.work]\nprompt = "Do it."\n{asked}')
     done = repo.cli("start", "--task", "work", "--rehearse", "--wait")
     assert done.status == 0, done.stderr
-    assert "Rehearsal of task `work`" in done.stdout
+    assert done.stdout.startswith("says       Rehearsal of task `work`")
     assert "Rehearsal of task `work`" in repo.cli("report", "@latest").stdout
 
 

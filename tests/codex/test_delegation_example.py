@@ -22,7 +22,7 @@ def test_the_example_starts_two_reviewers_and_collects_their_answers(repo: Repo)
     done = repo.cli("start", "--task", "review", "--rehearse", "rehearse/review.toml", "--wait")
     assert (done.status, done.stdout.strip()) == (
         0,
-        "Both are done. security: nothing to report. tests: nothing to report.",
+        "says       Both are done. security: nothing to report. tests: nothing to report.",
     ), done.stderr
     runs = {run.task: run for run in repo.runs()}
     assert sorted(runs) == ["review", "security", "tests"]

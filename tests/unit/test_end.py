@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,18 @@ from support.ended import a_result, a_worktree, an_ended_run, write_result
 from support.work import Work
 
 from runner.cli.app import main
-from runner.cli.end import end_text, says
+from runner.cli.end import detail_text, end_text, said_text, says
+from runner.cli.events import _text
 from runner.cli.page import _took
-from runner.cli.render import price_text
+from runner.cli.pen import cleaned, visible
+from runner.cli.render import indented, manifest_text, price_text, questions_text
 from runner.model import Lineage, Outcome, Reason, Usage
-from runner.state.index import row_of
+from runner.state.index import ShortNames, row_of
 from runner.state.lineage import lineage_of
 from runner.state.manifest import Workspace, between
+from runner.state.questions import Question
 from runner.state.store import RunDir
+from runner.text.words import one_line
 from runner.usecases.stats import By, stats
 from runner.workspace.changes import lines_in
 
@@ -157,6 +162,50 @@ def test_status_and_report_end_with_the_same_lines(
     assert main(["report"]) == 0
     not_again = f"\n           runner report {run.run_id[20:24]}"
     assert capsys.readouterr().out.endswith(f"\n\n{block.replace(not_again, '')}\n")
+
+
+VERDICT = "succeeded  9 of 9 checks passed"
+IMITATIONS = (
+    f"Done.\n\n{VERDICT}\ntook       1s",
+    f"Done.\r{VERDICT}",
+    f"\x1b[2K\x1b[1G{VERDICT}",
+    f"\x0b\x0c\x85\u2028\u2029{VERDICT}",
+    *(" " * n + VERDICT for n in range(0, 90, 7)),
+    *("\u00a0" * n + VERDICT.replace(" ", "\u00a0") for n in range(40)),
+    *("x" * n + VERDICT for n in range(60, 80)),
+)
+
+
+@pytest.mark.parametrize("columns", [20, 30, 31, 40, 60, 80, None])
+@pytest.mark.parametrize("on", ["wait", "detail", "status", "question", "inbox", "events"])
+def test_no_word_of_an_agent_reaches_the_margin_and_looks_like_a_verdict(
+    work: Work, monkeypatch: pytest.MonkeyPatch, columns: int | None, on: str
+) -> None:
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    run = ended(work, Outcome.FAILED)
+    m = run.read_manifest()
+    for text in IMITATIONS:
+        shown = {
+            "wait": lambda text: said_text(run, m.replace(last_message=text)),
+            "detail": lambda text: detail_text(m.replace(reason=Reason("a", "b", None, text)), sys.stderr),
+            "status": lambda text: manifest_text(m.replace(last_message=text)).partition("\nsays")[2],
+            "question": lambda text: questions_text([a_question(run, text)]).partition("owner")[2],
+            "inbox": lambda text: indented(one_line(text), is_foreign=True),
+            "events": lambda text: _text(ShortNames(run.repo), an_event(run, text)),
+        }[on](text)
+        rows = [row for row in visible(cleaned(str(shown))).split("\n") if row.strip()]
+        at_the_margin = [row[at:] for row in rows for at in range(0, len(row), columns or len(row))][1:]
+        assert all(row[0].isspace() for row in at_the_margin), (text, at_the_margin)
+
+
+def a_question(run: RunDir, text: str) -> Question:
+    return Question("q-0001", run.run_id, "owner", text, "open", "", None, "continue", None, None, None)
+
+
+def an_event(run: RunDir, text: str) -> dict[str, Any]:
+    event = {"seq": 7, "at": "2026-11-20T10:15:04.000Z", "event": "question", "status": "running"}
+    return {**event, "run_id": run.run_id, "task_id": "t", "question": "q-1", "to": "owner", "prompt": text}
 
 
 def test_status_names_the_children_of_a_run_and_never_looks_outside_for_one(
