@@ -76,6 +76,10 @@ class Claude(Runtime):
         match = re.search(_VERSION, version_output)
         return match[1] if match else None
 
+    def prepare_prompt(self, prompt: str) -> str:
+        # On stdin too: `/cost` ends well without a word to the model, and `/init` is another prompt.
+        return f"TASK:\n{prompt}" if prompt.lstrip().startswith("/") else prompt
+
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, settings = request.sandbox, request.model, request.settings
         refuse_owned(self, settings.config)

@@ -152,7 +152,7 @@ class ClaudeStream:
         if (usage := usage_of(line.get("usage"))) is not None:
             told.append(Activity(Kind.USAGE, usage=usage))
         why = text(line.get("terminal_reason"))
-        if line.get("is_error") is False and why in ("", "completed"):
+        if line.get("is_error") is False and why == "completed":
             if line.get("structured_output") is not None:
                 told.append(Activity(Kind.MESSAGE, compact(line["structured_output"])))
             return (*told, Activity(Kind.TURN_COMPLETED))

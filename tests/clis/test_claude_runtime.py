@@ -49,11 +49,18 @@ def patch(*of: str) -> str:
     return f"patch = {json.dumps([*of])}"
 
 
-def prepared(repo: Repo, script: str, *keys: str, level: str = "workspace-write", more: str = "") -> Repo:
+def prepared(
+    repo: Repo,
+    script: str,
+    *keys: str,
+    level: str = "workspace-write",
+    more: str = "",
+    prompt: str = "Do it.",
+) -> Repo:
     repo.script(script)
     lines = ('rehearse = "play.toml"', 'grace = "3s"', f'sandbox = "{level}"', *keys)
     program = f'[runtimes.claude]\ncommand = "{CLIS / "claude"}"\n'
-    task = "\n".join(('[tasks.work]\nruntime = "claude"\nprompt = "Do it."', *lines))
+    task = "\n".join((f'[tasks.work]\nruntime = "claude"\nprompt = "{prompt}"', *lines))
     return repo.config(f"{program}{more}\n{task}\n")
 
 
@@ -143,6 +150,11 @@ def test_a_tool_of_the_delegation_server_answers(repo: Repo) -> None:
     assert end["status"] == "succeeded"
     assert '"ok":true' in run.file("last-message.md")
     assert end["conformance"]["sandbox"]["verdict"] == "ok"
+
+
+def test_a_prompt_that_begins_like_a_command_of_claude_is_asked_of_the_model(repo: Repo) -> None:
+    run, end = ended(repo, turns(says("Asked.")), level="read-only", prompt="/cost")
+    assert end["status"] == "succeeded" and "Asked." in run.file("last-message.md")
 
 
 def test_a_secret_that_is_printed_is_redacted(repo: Repo) -> None:

@@ -19,6 +19,7 @@ CLAUDE = get("claude")
 EXAMPLE = json.loads((Path(__file__).parent.parent / "data/runtimes/claude.json").read_bytes())
 PROGRAM = Program("/bin/claude", "2.1.332", options_in("\n".join(EXAMPLE["help"])))
 WRITES = Sandbox("s", Level.WORKSPACE_WRITE)
+WELL = {"type": "result", "is_error": False, "terminal_reason": "completed"}
 
 
 def asked(sandbox: Sandbox, **changes: Any) -> CommandRequest:
@@ -57,6 +58,12 @@ def test_the_prompt_comes_on_stdin_and_nothing_of_the_users_settings_with_it() -
     assert argv[:4] == ("/bin/claude", "-p", "--output-format", "stream-json")
     assert value(argv, "--setting-sources") == "" and "--strict-mcp-config" in argv
     assert CLAUDE.defaults().isolated
+
+
+@pytest.mark.parametrize("prompt", ["/cost", "/init now", "\n /x"])
+def test_a_prompt_is_never_a_command_of_its_own(prompt: str) -> None:
+    assert CLAUDE.prepare_prompt(prompt) == f"TASK:\n{prompt}"
+    assert CLAUDE.prepare_prompt("Look at /etc.") == "Look at /etc."
 
 
 def test_a_reader_has_no_tool_that_writes_or_runs_anything() -> None:
@@ -218,7 +225,7 @@ def test_what_it_refused_is_told_once_with_what_was_asked() -> None:
     denied = {"type": "system", "subtype": "permission_denied", "tool_name": "Bash", "tool_use_id": "c1"}
     row = {"tool_name": "Bash", "tool_use_id": "c1", "tool_input": {"command": "rm x"}}
     other = {"tool_name": "Write", "tool_use_id": "c2", "tool_input": {"file_path": "/etc/x"}}
-    last = {"type": "result", "is_error": False, "permission_denials": [row, other]}
+    last = {**WELL, "permission_denials": [row, other]}
     records = [call("Bash", {"command": "rm x"}), {**denied, "message": "Not in this mode. More."}, last]
     refused = [one.text for one in told(*records) if one.kind is Kind.REFUSED]
     assert refused == ["Bash rm x: Not in this mode", "Write /etc/x"]
@@ -233,7 +240,7 @@ def test_tokens_are_those_of_all_answers_and_count_what_was_cached_as_input() ->
 
 
 def test_a_structured_result_is_the_last_message() -> None:
-    last = {"type": "result", "is_error": False, "structured_output": {"status": "completed"}}
+    last = {**WELL, "structured_output": {"status": "completed"}}
     records = [call("StructuredOutput", {"status": "completed"}), answer("ok"), last]
     assert [(one.kind, one.text) for one in told(*records)] == [
         (Kind.MESSAGE, '{"status": "completed"}'),
@@ -328,6 +335,11 @@ def test_each_other_cause_has_its_code_and_says_what_to_do(
     outcome, found, repair = end(*records, stderr=stderr)
     assert (outcome, found) == (Outcome.FAILED, code)
     assert hint in repair
+
+
+def test_an_end_that_no_turn_of_the_model_has_led_to_is_no_success() -> None:
+    """As of a command of its own, such as `/cost`."""
+    assert end({"type": "result", "is_error": False, "result": "0 tokens"}, exit_code=0)[0] is Outcome.FAILED
 
 
 def test_a_status_of_0_without_a_last_line_is_no_success() -> None:
