@@ -56,6 +56,7 @@ test-standins: $(VENV)/.test.stamp
 	@touch $@
 
 test-clis: $(VENV)/.test.stamp .clis/.stamp
+	@command -v bwrap > /dev/null && command -v socat > /dev/null || { echo "make test-clis needs bubblewrap and socat" >&2; exit 1; }
 	$(PYTEST) -n $$((2 * $(CORES))) tests/clis
 
 check: $(VENV)/.dev.stamp
