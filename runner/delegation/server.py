@@ -188,7 +188,8 @@ def _brief(error: Any) -> str:
 
 def _failed(error: RunnerError) -> types.CallToolResult:
     body = {"code": error.code, "message": error.message, "hint": error.hint, "retryable": error.retryable}
-    return _result({"ok": False, "error": body}, is_error=True)
+    problems = {"problems": list(error.problems)} if error.problems else {}
+    return _result({"ok": False, "error": {**body, **problems}}, is_error=True)
 
 
 def _result(value: Json, *, is_error: bool) -> types.CallToolResult:

@@ -154,18 +154,17 @@ def _answer_of(stdout: bytes, stderr: bytes) -> dict[str, Any]:
         tail = stderr.decode(errors="replace")[-500:]
         raise SupervisorFailed(f"the start printed nothing readable: {tail}") from None
     if "error" in answer:
-        error = answer["error"]
-        raise Refused(error["message"], hint=error["hint"], code=error["code"], retryable=error["retryable"])
+        raise Refused(answer["error"])
     return {name: answer[name] for name in ("run_id", "task_id", "manifest_path", "status")}
 
 
 class Refused(RunnerError):
     """What `start` answered, passed on with its own code."""
 
-    def __init__(self, message: str, *, hint: str | None, code: str, retryable: bool) -> None:
-        super().__init__(message, hint=hint)
-        self.code = code
-        self.retryable = retryable
+    def __init__(self, error: Json) -> None:
+        super().__init__(error["message"], hint=error["hint"], problems=error.get("problems", ()))
+        self.code = error["code"]
+        self.retryable = error["retryable"]
 
 
 def enqueue(caller: Caller, args: Json) -> dict[str, Any]:

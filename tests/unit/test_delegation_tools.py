@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from support.family import a_run, end, relative
 from runner.config import values
 from runner.delegation import server
 from runner.delegation.caller import NotYours, caller
-from runner.delegation.tools import LONGEST_S, TOOLS, Tool
+from runner.delegation.tools import LONGEST_S, TOOLS, Refused, Tool, _answer_of
 from runner.errors import Conflict
 from runner.resolve import delegation
 from runner.state import questions
@@ -42,6 +44,41 @@ def call(run: RunDir, tool: str, **arguments: Any) -> dict[str, Any]:
     """What the server of `run` does with a call."""
     assert Draft202012Validator(BY_NAME[tool].schema).is_valid(arguments)
     return BY_NAME[tool].run(caller(run.repo, relative(run), "full"), arguments)
+
+
+ARGUMENT = re.compile(r"^\| `\.\.\.([a-z.]+)` \| `([a-z_]+)` \| (.+) \| (yes|no) \|$", re.MULTILINE)
+
+
+def as_told(schema: dict[str, Any]) -> str:
+    """The type of an argument as the page has it."""
+    if "enum" in schema:
+        return ", ".join(f"`{word}`" for word in schema["enum"])
+    least = f", more than {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else ""
+    between = f", {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else ""
+    return f"{schema['type']}{least}{between}"
+
+
+def test_the_page_has_every_argument_of_every_tool() -> None:
+    page = Path(__file__).parents[2] / "docs/delegation.md"
+    assert ARGUMENT.findall(page.read_text(encoding="utf-8")) == [
+        (
+            tool.name.removeprefix("delegate."),
+            name,
+            as_told(tool.schema["properties"][name]),
+            "yes" if name in tool.schema["required"] else "no",
+        )
+        for tool in TOOLS
+        for name in tool.schema["properties"]
+    ]
+
+
+def test_a_refused_start_passes_on_each_problem() -> None:
+    told = {"code": "config_invalid", "message": "2 problems", "hint": "mend it", "retryable": False}
+    for more in ({}, {"problems": ["a.toml:1: one", "a.toml:2: two"]}):
+        with pytest.raises(Refused) as refused:
+            _answer_of(json.dumps({"error": {**told, **more}}).encode(), b"")
+        body = server._failed(refused.value).structured_content
+        assert body == {"ok": False, "error": {**told, **more}}
 
 
 def wishes(run: RunDir) -> list[Any]:
