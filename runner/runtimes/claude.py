@@ -32,6 +32,13 @@ _ALIASES = ("fable", "haiku", "opus", "sonnet")
 _ANY = ("best", "default", "opusplan")
 """With these it chooses a model by itself."""
 _SANDBOX_HINT = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
+_RUNS = (
+    *("hooks", "apiKeyHelper", "awsAuthRefresh", "awsCredentialExport", "gcpAuthRefresh", "statusLine"),
+    *("otelHeadersHelper", "proxyAuthHelper", "subagentStatusLine", "fileSuggestion", "enabledPlugins"),
+)
+"""Settings with a command that it runs again and again, outside of its sandbox: an agent that can write such
+a script would leave the sandbox with it.
+"""
 
 
 class Claude(Runtime):
@@ -50,6 +57,7 @@ class Claude(Runtime):
         "sandbox": _SANDBOX_HINT,
         "model": "the model of a task is set with `model` and [models.NAME]",
         "effortLevel": "set reasoning_effort in [models.NAME]",
+        **dict.fromkeys(_RUNS, "it would be run outside of the sandbox, as its agent may have left it"),
     }
     login_hint = (
         "log in with `claude auth login`, or set ANTHROPIC_API_KEY and name it in `env` of [runtimes.claude]"
