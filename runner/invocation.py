@@ -88,6 +88,10 @@ class Invocation(Value):
     """The run that this one is a further attempt of."""
     temp: str | None = None
     """The folder for temporary files, where the run has one of its own: it is removed at its end."""
+    home: Mapping[str, str] = {}
+    """Files of the home that its program has of its own, which is `temp`."""
+    isolation: str | None = None
+    """`none` where no sandbox of an operating system keeps its agent in."""
     program_stamp: tuple[str, ...] = ()
     """What its program was: see `disk.programs.stamp`. () for a run that may write nothing."""
     started: Mapping[str, str] = {}

@@ -86,7 +86,12 @@ def explanation(config: Config, choice: Choice, env: Mapping[str, str]) -> str:
         f"  sent      to the model provider {whose}: the prompts, made from the plan and delegate.toml,\n"
         "            and anything the agent reads in files or in the output of its commands\n"
         f"  sandbox   {_sandbox(choice.sandbox)}\n"
-        "  asked     once for this project, until a wider sandbox is needed\n"
+        + (
+            ""
+            if runtime.has_sandbox
+            else f"            but {runtime.title} has no sandbox: nothing enforces that\n"
+        )
+        + "  asked     once for this project, until a wider sandbox is needed\n"
         f"  kept in   {one_line(kept)}\n"
         "            (`runner consent --withdraw` removes it)\n"
     )

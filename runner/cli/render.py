@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from runner.cli.parser import Namespace
     from runner.invocation import Invocation
-    from runner.model import Limits, Terms
-    from runner.state.manifest import Manifest
+    from runner.model import Limits, Sandbox, Terms
+    from runner.state.manifest import Manifest, SandboxDeclared
     from runner.state.questions import Question
     from runner.usecases.look import Shown
 
@@ -96,7 +96,7 @@ def manifest_text(
         ("foreign", None if foreign is None else f"{foreign.message} ({foreign.hint})"),
         ("reason", _reason(m)),
         ("runtime", f"{runtime}, {model}"),
-        ("sandbox", f"{m.sandbox.name} ({m.sandbox.level}{', network' if m.sandbox.network else ''})"),
+        ("sandbox", _sandbox(m.sandbox, m.sandbox.isolation)),
         ("workspace", _workplace(m)),
         ("shell", _shell(m.login_shell_loses)),
         ("drift", _drift(m)),
@@ -254,6 +254,11 @@ def going(m: Manifest) -> tuple[str, str, str]:
     return f"{minutes}:{seconds:02d}", tokens, one_line(m.last_activity or "")
 
 
+def _sandbox(declared: Sandbox | SandboxDeclared, isolation: str | None) -> str:
+    more = f", isolation: {isolation}" if isolation else ""
+    return f"{declared.name} ({declared.level}{', network' if declared.network else ''}{more})"
+
+
 def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = None) -> str:
     """`runner resolve` for people: the command as it could be typed, then everything beside it."""
     import shlex
@@ -264,7 +269,7 @@ def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = N
         ("runtime", f"{i.runtime} {i.version} ({i.program})"),
         ("model", i.model or "the runtime's own default"),
         ("effort", i.reasoning_effort),
-        ("sandbox", f"{i.sandbox.name} ({i.sandbox.level}{', network' if i.sandbox.network else ''})"),
+        ("sandbox", _sandbox(i.sandbox, i.isolation)),
         ("cwd", i.cwd),
         ("env", ", ".join(i.env_names) or "none"),
         ("env set", ", ".join(f"{k}={v}" for k, v in i.env_set.items())),

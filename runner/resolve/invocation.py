@@ -118,7 +118,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         cwd=found.cwd,
         env_names=env_names,
         secret_names=tuple(sorted(secret_names)),
-        env_set=_variables(found, os.path.join(config.root, manifest_path)),
+        env_set=_variables(runtime, found, os.path.join(config.root, manifest_path)),
         prompt=prompt,
         **_of_model(model),
         sandbox=choice.sandbox,
@@ -135,6 +135,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         fresh_prompt=None if commands["fresh_argv"] is None else whole,
         retry_of=None if again is None else again.run,
         temp=found.fence.temp,
+        isolation=None if runtime.has_sandbox else "none",
         **{name: getattr(found, name) for name in _SEEN},
     )
 
@@ -230,6 +231,7 @@ def _commands(
         "resume_argv": runtime.command(resumed) if runtime.resumes else None,
         "closing_argv": runtime.command(closing) if contract == "closing-turn" else None,
         "fresh_argv": runtime.command(asked) if first.resume_thread is not None else None,
+        "home": runtime.home(first),
     }
 
 
@@ -259,9 +261,10 @@ def _of_model(model: Model | None) -> dict[str, Any]:
     return {"model_name": model.name, **{name: getattr(model, name) for name in names}}
 
 
-def _variables(found: Found, manifest: str) -> dict[str, str]:
-    temp = {} if found.fence.temp is None else {"TMPDIR": found.fence.temp}
-    return {"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **found.env_set, **temp}
+def _variables(runtime: Runtime, found: Found, manifest: str) -> dict[str, str]:
+    own = dict.fromkeys(filter(None, ("TMPDIR", runtime.own_home)), found.fence.temp or "")
+    marks = {"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **runtime.variables}
+    return {**marks, **found.env_set, **(own if found.fence.temp else {})}
 
 
 def _limits(choice: Choice) -> Limits:

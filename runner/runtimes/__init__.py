@@ -22,6 +22,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "codex": ("CODEX_HOME", "CODEX_CA_CERTIFICATE"),
     "kay": ("KAY_HOME",),
     "claude": ("CLAUDE_CONFIG_DIR",),
+    "gemini": (),
 }
 """Each runtime, and the variables that its program needs besides the usual ones, such as its home. Every
 child gets all of them: it may start a run of another runtime.

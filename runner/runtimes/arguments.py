@@ -58,6 +58,15 @@ class Arguments:
         return (*self._argv, *last)
 
 
+SAFE_START = "TASK:\n"
+"""Put before a prompt that a program would take for a slash command."""
+
+
+def as_text(prompt: str) -> str:
+    """The prompt for a program that reads a leading `/` as a command of its own, on stdin too."""
+    return SAFE_START + prompt if prompt.lstrip().startswith("/") else prompt
+
+
 def thread_word(thread_id: str) -> str:
     """The id of a session as a word of a command; RuntimeWrong for what could be an option or a path."""
     if not is_thread_id(thread_id):

@@ -272,6 +272,12 @@ class Runtime(Protocol):
     """Whether it can be made to talk to the scripted model alone: see `rehearsal`."""
     agent_signs: tuple[str, ...] = ()
     """Variables that the program sets for what its agent starts: nothing with them starts a plan."""
+    has_sandbox: bool = True
+    """Whether it has a sandbox of the operating system; without one `isolation` of a run is `none`."""
+    own_home: str | None = None
+    """The variable that names its home, where each run gets one of its own: see `home`."""
+    variables: Mapping[str, str] = {}
+    """What it always gets besides."""
     shell_key: str | None = None
     """The key of its settings that says whether commands get a login shell; None where none does."""
     usage_scope: UsageScope = UsageScope.THREAD
@@ -332,6 +338,16 @@ class Runtime(Protocol):
         model at this port of 127.0.0.1 and nobody else, and tries again so many times.
         """
         return (), {}
+
+    def home(self, request: CommandRequest) -> Mapping[str, str]:
+        """The files of its own home, where `own_home` is set: paths in there, and texts."""
+        return {}
+
+    def obeyed(self, folder: str, env: Mapping[str, str]) -> tuple[str, ...]:
+        """What it would obey where it works in this folder, and cannot be told to leave out. Where one of it
+        is there, the run is refused.
+        """
+        return ()
 
     def reader(self) -> Reader:
         """What reads the lines of one attempt, in their order. It may remember what it needs of them, such as

@@ -189,6 +189,9 @@ class _Exam:
         argv = self._runtime.sandbox_check(program, level)
         if level is Level.DANGER:
             return self._check("sandbox", Fitness.SKIP, f"every task runs with {level}")
+        if not self._runtime.has_sandbox:
+            said = f"{self._runtime.title} has none: what may write can write anywhere"
+            return self._check("sandbox", Fitness.WARN, said, "run it in a container, or with read-only")
         absent = [name for name in self._runtime.helpers if programs.on_path(name, self._env) is None]
         if absent:
             verdict = Fitness.FAIL if Level.WORKSPACE_WRITE in levels else Fitness.WARN

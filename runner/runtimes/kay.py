@@ -14,7 +14,7 @@ from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Reason, RuntimeSettings
 from runner.runtimes import kay_endings, kay_events
-from runner.runtimes.arguments import refuse_impossible, refuse_owned
+from runner.runtimes.arguments import as_text, refuse_impossible, refuse_owned
 from runner.runtimes.base import CommandRequest, End, Runtime, StoredKey
 from runner.runtimes.jsonvalues import table
 from runner.runtimes.lineage import DECLARED, ExecArguments, declared_provider, server_table
@@ -40,8 +40,6 @@ PROVIDER_KEYS: Mapping[str, str | None] = {
     "oss": None,
 }
 """The providers that Kay has built in, and the variable that each reads its key from."""
-SAFE_START = "TASK:\n"
-"""Put before a prompt that Kay would take for a slash command."""
 
 
 class Kay(Runtime):
@@ -78,7 +76,7 @@ class Kay(Runtime):
         # `kay exec` trims the prompt and reads a leading `/` as a slash command, on stdin too: an
         # unknown one ends the run with status 1, `/auto` starts another mode.
         # https://github.com/just-every/code/blob/main/code-rs/exec/src/slash.rs
-        return SAFE_START + prompt if prompt.lstrip().startswith("/") else prompt
+        return as_text(prompt)
 
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, config = request.sandbox, request.model, request.settings.config

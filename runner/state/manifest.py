@@ -50,6 +50,8 @@ class SandboxDeclared(Value):
     name: str
     level: Level
     network: bool
+    isolation: str | None = None
+    """As `Invocation.isolation`."""
 
 
 class DelegationDeclared(Value):
@@ -290,7 +292,7 @@ def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
         runtime=RuntimeFound(invocation.runtime, invocation.program, invocation.version),
         model=invocation.model,
         reasoning_effort=invocation.reasoning_effort,
-        sandbox=SandboxDeclared(sandbox.name, sandbox.level, sandbox.network),
+        sandbox=SandboxDeclared(sandbox.name, sandbox.level, sandbox.network, invocation.isolation),
         delegation=DelegationDeclared(delegation.enabled, delegation.server, delegation.tools),
         attempt=0,
         attempts=(),

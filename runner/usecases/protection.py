@@ -13,7 +13,7 @@ from runner.config.trust import scripts_of
 from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import links, read
 from runner.disk.programs import other_names
-from runner.errors import InReach, RunnerError
+from runner.errors import ConfigInvalid, InReach, RunnerError
 from runner.model import Level, Notify
 from runner.resolve.reach import Obeyed, Shield, is_inside, shield
 from runner.runtimes.base import Fence
@@ -37,25 +37,38 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Protection:
     """Of one run. `fence` is what its program is told; `make` does what the disk needs for that."""
 
-    def __init__(self, needed: Shield, fence: Fence) -> None:
+    def __init__(self, needed: Shield, fence: Fence, obeyed: tuple[str, ...] = ()) -> None:
         self.shield = needed
         self.fence = fence
+        self._obeyed = obeyed
 
-    def make(self) -> None:
+    def make(self, home: Mapping[str, str] = {}) -> None:
         """Before the program starts. Unwritable if anything would stay without protection."""
         for guard, one in zip(self.fence.guards, self.shield.read_only, strict=True):
             make_guard(guard, one.path, is_file=one.is_file)
         if self.fence.temp is not None:
-            from runner.disk.files import private_folder, unwritable
+            from runner.disk.files import create, private_folder, unwritable
 
             folder, name = os.path.split(self.fence.temp)
             top, below = os.path.split(folder)
             try:
                 private_folder(top, below, name)
-                for own in (*OF_CODEX, ".git"):
+                for own in (*OF_CODEX, ".git", *filter(None, map(os.path.dirname, home))):
                     private_folder(self.fence.temp, own)
+                for path, text in home.items():
+                    create(f"{self.fence.temp}/{path}", text.encode())
             except OSError as error:
                 raise unwritable(error) from error
+
+    def refuse_obeyed(self) -> None:
+        """ConfigInvalid where the program would obey what nobody was asked about. Looked at in the work tree
+        itself, once it is there.
+        """
+        for path in filter(os.path.lexists, self._obeyed):
+            raise ConfigInvalid(
+                f"the agent's program would obey {path}, which may start programs",
+                hint="a run of this runtime needs a folder without it; its settings belong into `config`",
+            )
 
     def undo(self) -> None:
         """Of a run that never came to be."""
@@ -70,9 +83,11 @@ def protection(
     seen = look(repo, found.cwd, sandbox, runtime, found.program.path, env, found.notify)
     refuse_exposed(seen, runtime)
     guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
-    own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if seen.own_temp else None
+    needs_temp = seen.own_temp or runtime.own_home is not None
+    own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if needs_temp else None
     kept = dict.fromkeys((*(one.path for one in (*seen.read_only, *seen.in_temp)), *_repositories(repo)))
-    return Protection(seen, Fence(seen.held, guards, own, tuple(kept)))
+    obeyed = runtime.obeyed(os.path.realpath(found.cwd), env)
+    return Protection(seen, Fence(seen.held, guards, own, tuple(kept)), obeyed)
 
 
 def _repositories(repo: str) -> tuple[str, ...]:

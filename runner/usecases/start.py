@@ -170,7 +170,7 @@ def _start(
             from runner.usecases.frozen import freeze  # only who may start runs pays for it
 
             freeze(run, beside.config)
-        place.protect()
+        place.protect(resolved.home)
         if resolved.terms.output_contract in ("final", "closing-turn"):
             write_new(run.result_schema, _result_schema())
         # The child does not wait for the disk; the command does, in `begin`.
@@ -383,11 +383,12 @@ def _kept_in_view(choice: Choice, program: Program, env: Mapping[str, str]) -> d
 
 def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found, Protection | None]:
     """With what keeps the agent from what runner obeys: nothing does from one that may write everywhere."""
-    if choice.sandbox.level is not Level.WORKSPACE_WRITE:
+    runtime = runtimes.get(choice.runtime)
+    if choice.sandbox.level is not Level.WORKSPACE_WRITE and runtime.own_home is None:
         return found, None
     from runner.usecases.protection import noticing, protection  # a reader needs none
 
-    guarded = protection(choice.config.root, choice.sandbox, runtimes.get(choice.runtime), found, env)
+    guarded = protection(choice.config.root, choice.sandbox, runtime, found, env)
     return found.replace(fence=guarded.fence, notify=noticing(found.notify)), guarded
 
 

@@ -73,28 +73,32 @@ class Workplace:
         """What the first manifest of the run says because of it."""
         return {"workspace": self.describe()}
 
-    def protect(self) -> None:
+    def protect(self, home: Mapping[str, str]) -> None:
         """Makes what the agent is to be kept in with, before there is one."""
         if self.protection is not None:
-            self.protection.make()
+            self.protection.make(home)
 
     def prepare(self, run: RunDir) -> None:
         """Makes the run's own tree, or records the shared one as it is now."""
-        if self._repository is None:
-            return
+        if self._repository is not None:
+            self._take(run, self._repository)
+        if self.protection is not None:
+            self.protection.refuse_obeyed()
+
+    def _take(self, run: RunDir, repository: Repository) -> None:
         try:
             if self._tree is not None:
                 from runner.workspace import worktree
 
                 self.watch(f"making the run's own work tree, {self._tree}")
-                worktree.create(self._repository, self._base, self._tree, run.path)
+                worktree.create(repository, self._base, self._tree, run.path)
             else:
                 from runner.workspace import snapshot
 
-                root = self._repository.root
+                root = repository.root
                 self.watch(f"reading the files of {root} that are not as committed, to record the work tree")
                 at, globs = self._position, self.unchanged
-                snapshot.take(self._repository, run.path, position=at, protect=globs)
+                snapshot.take(repository, run.path, position=at, protect=globs)
                 if self.earlier is not None:
                     from runner.workspace import earlier
 

@@ -78,6 +78,8 @@ class Allowed(Value):
     """What the files that the checks name lead to through links, and those links, relative to the root."""
     is_checked_from_base: bool = False
     """Whether the checks run with their own files as they were before."""
+    isolation: str | None = None
+    """As `Invocation.isolation`."""
 
 
 class Observed(Value):
@@ -155,6 +157,7 @@ def allowed_by(invocation: Invocation) -> Allowed:
         cwd=invocation.cwd,
         files=terms.files,
         is_checked_from_base=terms.verify_from == "base",
+        isolation=invocation.isolation,
     )
 
 

@@ -141,6 +141,7 @@ def _risks(allowed: Allowed, found: Record, settings: Conformance, refused: int)
     named = len(claim.assumptions) if claim is not None else 0
     said = claim is not None and bool(claim.verification_summary.strip())
     risks = (
+        (allowed.isolation == "none", "no sandbox kept the agent in (isolation: none)"),
         (not checks and not declared_checks, "no verify command is declared, so nothing was checked"),
         (not checks and said, "nothing confirmed what the agent says of its own checks"),
         (unrun > 0, f"{unrun} of {declared_checks} verify commands were not run"),
