@@ -126,6 +126,7 @@ def fail(owner: Owner, error: Exception) -> None:
         owner.write(advance(owner.manifest, Event.LOST, outcome=Outcome.LOST, reason=reason))
         owner.log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
         news.ended(owner.run, owner.manifest, owner.notify)
+        owner.start_notices(is_last=True)
 
 
 def seal(owner: Owner) -> None:
@@ -136,6 +137,7 @@ def seal(owner: Owner) -> None:
     """
     withdraw(owner.run.reserve)  # a full disk may need just that
     is_told = not os.path.exists(owner.run.wake_fifo) or news.ended(owner.run, owner.manifest, owner.notify)
+    owner.start_notices(is_last=True)
     is_settled = owner.cleaner().seal(owner.run, owner.log) and is_told
     if owner.invocation.temp is not None:
         temp.remove(owner.invocation.temp)

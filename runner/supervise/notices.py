@@ -11,6 +11,8 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from runner.model import Identity, Json
     from runner.state.store import RunDir
 
@@ -31,8 +33,8 @@ def hook_of(event: Json) -> str | None:
     return "on_attention" if is_for_person else None
 
 
-def start(run: RunDir, event: Json) -> Identity:
-    """Of an event that the feed has. OSError."""
+def start(run: RunDir, numbers: Sequence[int]) -> Identity:
+    """Of events that the feed has, one after the other. OSError."""
     from runner.disk.programs import with_search_path
     from runner.processes import spawn
 
@@ -41,14 +43,25 @@ def start(run: RunDir, event: Json) -> Identity:
         for name, value in os.environ.items()
         if name in _NAMES or name.startswith(_PREFIXES) or name.endswith(_PROXIES)
     }
-    argv = (sys.executable, "-I", "-S", os.path.abspath(__file__), run.path, str(event["seq"]))
+    argv = (sys.executable, "-I", "-S", os.path.abspath(__file__), run.path, *map(str, numbers))
     streams = spawn.Streams(None, os.devnull, run.supervisor_log)
-    return spawn.spawn(sys.executable, argv, cwd=run.repo, env=with_search_path(env), streams=streams)
+    return spawn.spawn(sys.executable, argv, cwd="/", env=with_search_path(env), streams=streams)
 
 
-def main(folder: str, seq: int) -> None:
-    from runner.errors import RunnerError
+def main(folder: str, numbers: Sequence[int]) -> None:
     from runner.processes.proc import children
+
+    for seq in numbers:
+        if children(os.getpid()) and os.fork():
+            break  # what hangs later is ended without what was left here in time
+        _tell(folder, seq)
+    os.dup2(1, 2)  # the log, which may be removed with its file system
+    while children(os.getpid()):  # what it has left goes on, and below us nobody takes it for the agent's
+        os.wait()
+
+
+def _tell(folder: str, seq: int) -> None:
+    from runner.errors import RunnerError
     from runner.state import feed
     from runner.state.authentic import own_invocation
     from runner.state.events import complain
@@ -67,8 +80,6 @@ def main(folder: str, seq: int) -> None:
         amiss = error.message
     if amiss:
         any(news.not_noticed(run, event, hook, amiss) for _ in range(20))  # another one may have the feed
-    while children(os.getpid()):  # what it has left goes on, and below us nobody takes it for the agent's
-        os.wait()
 
 
 def _failure(argv: tuple[str, ...], event: Json) -> str | None:
@@ -117,4 +128,4 @@ def _end_all() -> None:
 
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], [*map(int, sys.argv[2:])])

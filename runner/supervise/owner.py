@@ -13,7 +13,7 @@ from runner import runtimes
 from runner.errors import RunnerError
 from runner.model import Conformance, Level
 from runner.processes import cgroup
-from runner.processes.proc import command_line, environment, find_process, is_alive
+from runner.processes.proc import age, command_line, environment, find_process, is_alive
 from runner.processes.tree import Tree
 from runner.runtimes import PLAN
 from runner.runtimes.base import UsageScope
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 _MESSAGE_KEPT = 16 * 1024
 _MOST_TURNS = 1000
 """Of an attempt: a stream that is nothing but turns takes the place of no other event."""
+_MOST_NOTICES = 8
+"""Commands of the user at once: an agent can ask very many questions in an instant."""
 _IN_OUR_WORDS = ("killed", "lost", "never_started")
 """Reasons whose message quotes nobody."""
 
@@ -77,6 +79,8 @@ class Owner:
         self._child_env: Mapping[str, str] = {}
         self._cleaner: Cleaner | None = None
         self._notices: list[Identity] = []
+        self._unnoticed: list[int] = []
+        """The numbers of the events whose notices wait for others to end."""
         self._turns_told = 0
 
     # -- the manifest ------------------------------------------------------------------------------
@@ -276,10 +280,25 @@ class Owner:
         """Runs the command that the user has for this event, if there is one. Nobody waits for it."""
         hook = notices.hook_of(event)
         if hook is not None and getattr(self.invocation.notify, hook):
+            self._unnoticed.append(event["seq"])
+            self.start_notices()
+
+    def start_notices(self, *, is_last: bool = False) -> None:
+        """Of the events that wait, as many as may begin now; with `is_last` all, some one after the other.
+        What a command has left behind keeps no other one waiting.
+        """
+        if not self._unnoticed:
+            return
+        self._notices = [one for one in self._notices if is_alive(one)]
+        busy = [one for one in self._notices if age(one) < 2 * notices.WITHIN_S]
+        free = _MOST_NOTICES if is_last else max(0, _MOST_NOTICES - len(busy))
+        begun = self._unnoticed if is_last else self._unnoticed[:free]
+        self._unnoticed = self._unnoticed[len(begun) :]
+        for numbers in filter(None, (begun[n::free] for n in range(free))):
             try:
-                self._notices.append(notices.start(self.run, event))
+                self._notices.append(notices.start(self.run, numbers))
             except OSError as error:
-                complain(f"{hook} not started: {error}")
+                complain(f"no notice of {numbers} started: {error}")
 
     @property
     def env(self) -> Mapping[str, str]:

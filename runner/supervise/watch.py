@@ -123,6 +123,7 @@ class Watch:
         owner.manifest = owner.manifest.replace(children=children, questions_open=asked)
         news.started(owner.run, owner.manifest)
         owner.tell_turn()
+        owner.start_notices()
         told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
         shown = (*told, session.usage, session.contexts, children, asked)
         if shown != self._shown and time.monotonic() - self._last_refresh > _REFRESH_S:

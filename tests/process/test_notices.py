@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +83,31 @@ def test_what_waits_is_told_while_the_run_goes_on_and_is_no_part_of_it(repo: Rep
     wait_until(lambda: not telling.is_still_there())
     assert failures(repo) == []
     assert left.is_still_there(), "it ended in time, so what it has left goes on"
+    processes.kill(left)
+    wait_until(lambda: not processes.of_folder(repo.root))
+
+
+def test_of_many_questions_few_are_told_at_once_and_none_is_lost(repo: Repo) -> None:
+    repo.waiting_codex()
+    command = 'cat > "$HOME/asked-$$"; until [ -e "$HOME/enough" ]; do sleep 0.1; done'
+    first = 'mkdir "$HOME/left" && { setsid sleep 300 & echo $! > "$HOME/pid"; }; '
+    run = repo.task().start(env=notify(repo, on_attention=first + command))
+    repo.begun()
+    names = [run.asks(f"Question {n}?") for n in range(21)]
+    wait_until(lambda: len([*repo.home.glob("asked-*")]) == 8, within=60)
+    for verb in ("pause", "resume", "pause", "resume"):  # its owner has looked each time
+        run.told(verb)
+    assert len([*repo.home.glob("asked-*")]) == 8
+    run.told("cancel")
+    left = repo.pid_in("pid")
+    (repo.home / "enough").touch()
+    wait_until(lambda: len([*repo.home.glob("asked-*")]) == 21, within=60)
+    (helper,) = wait_until(lambda: one if len(one := processes.of_folder(repo.root)) == 1 else [], within=60)
+    told = [json.loads(path.read_text())["question"] for path in repo.home.glob("asked-*")]
+    assert (sorted(told), failures(repo)) == (names, [])
+    assert (os.readlink(f"/proc/{helper.pid}/cwd"), left.is_still_there()) == ("/", True)
+    open_files = [os.readlink(path) for path in Path(f"/proc/{helper.pid}/fd").iterdir()]
+    assert not [path for path in open_files if path.startswith(str(repo.root))], "its disk can be unmounted"
     processes.kill(left)
     wait_until(lambda: not processes.of_folder(repo.root))
 
