@@ -140,11 +140,6 @@ class FeedReader:
         is_early = bool(self._latest) and first is not None and first["seq"] <= self.last
         return is_early and self._latest not in _lines(file)
 
-    def skip(self) -> None:
-        """Passes over what is there."""
-        for _ in self.new():
-            pass
-
 
 class _Lock:
     """Of all writers. A sandboxed agent sees `.runs` read-only, and a file that is not to be read cannot be

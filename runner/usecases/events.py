@@ -6,6 +6,8 @@ looked at where their lock is free, by which they get an owner again. Standard l
 
 from __future__ import annotations
 
+import os
+
 from runner.errors import ForeignRun, RunnerError, RunNotFound, UsageError
 from runner.state import feed
 from runner.state.feed import FeedReader
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
     from runner.model import Json
 
 _POLL_S = 0.2
-_LOOKS_EVERY = 10
+LOOKS_EVERY = 10
 
 
 def read(root: str, since: int | None) -> tuple[list[Json], int]:
     """The events behind `since`, or all; and how many of those that were asked for are gone. UsageError for a
     `since` that is still to come.
     """
-    _caught_up(root, since)
+    caught_up(root, since)
     reader = FeedReader(root, since or 0)
     return [*reader.new()], 0 if since is None else reader.missed
 
@@ -37,10 +39,10 @@ def follow(
     """As `read`, and then every event as it comes; without `since` only what comes from now on. `missed` is
     told how many are gone; `pause` sleeps for some seconds.
     """
-    live, last = _caught_up(root, since)
+    live, last = caught_up(root, since)
     reader = FeedReader(root, last if since is None else since)
     while True:
-        for _ in range(_LOOKS_EVERY):
+        for _ in range(LOOKS_EVERY):
             for event in reader.new():
                 _note(root, event, live)
                 yield event
@@ -48,16 +50,16 @@ def follow(
                 missed(reader.missed)
                 reader.missed = 0
             pause(_POLL_S)
-        _look_after(live)
+        look_after(root, live)
 
 
-def _caught_up(root: str, since: int | None) -> tuple[dict[str, RunDir], int]:
+def caught_up(root: str, since: int | None) -> tuple[dict[str, RunDir], int]:
     """The runs that live, and the latest event, once what their owners left untold is in the feed."""
     live: dict[str, RunDir] = {}
     reader = FeedReader(root)
     for event in reader.new():
         _note(root, event, live)
-    _look_after(live)
+    look_after(root, live)
     for event in reader.new():
         _note(root, event, live)
     if since is not None and since > reader.last:
@@ -73,7 +75,10 @@ def _note(root: str, event: Json, live: dict[str, RunDir]) -> None:
         live.pop(event["run_id"], None)
 
 
-def _look_after(live: dict[str, RunDir]) -> None:
+def look_after(root: str, live: dict[str, RunDir]) -> None:
+    """RunNotFound where the repository itself is gone: nothing would ever come."""
+    if not os.path.isdir(root):
+        raise RunNotFound(f"{root} was removed or moved, and its runs with it", hint="go where it is now")
     for run_id, run in [*live.items()]:
         try:
             if not run.is_locked():

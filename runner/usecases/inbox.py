@@ -13,7 +13,7 @@ from runner.errors import RunnerError
 from runner.state.authentic import FOREIGN
 from runner.state.feed import FeedReader
 from runner.state.store import RunDir
-from runner.usecases import logs, look
+from runner.usecases import events, logs, look
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -49,12 +49,14 @@ def waiting(root: str) -> list[Item]:
 def wait(root: str, pause: Callable[[float], None] = time.sleep) -> list[Item]:
     """As `waiting`, as soon as there is something."""
     while True:
-        reader = FeedReader(root)
-        reader.skip()  # before the look: what comes after it is new
+        live, last = events.caught_up(root, None)  # before the look: what comes after it is new
+        reader = FeedReader(root, last)
         if found := waiting(root):
             return found
-        for _ in range(_LOOKS_EVERY):
+        for poll in range(1, _LOOKS_EVERY + 1):
             pause(_POLL_S)
+            if poll % events.LOOKS_EVERY == 0:
+                events.look_after(root, live)
             if any(True for _ in reader.new()):
                 break
 

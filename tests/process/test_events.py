@@ -13,6 +13,8 @@ from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.usecases import inbox
+
 
 def told(repo: Repo, *words: str) -> list[tuple[int, str, str]]:
     """(seq, event, status) of each."""
@@ -70,6 +72,26 @@ def test_the_end_of_a_run_whose_supervisor_was_killed_is_told_to_who_follows(rep
         kill(child)
         assert next_of(follower.stdout)["event"] == "started"
         assert next_of(follower.stdout)["status"] == "lost"
+
+
+def test_what_a_killed_supervisor_left_is_soon_in_the_inbox_of_who_waits(repo: Repo) -> None:
+    repo.waiting_codex()
+    repo.task('workspace = "worktree"').commit()
+    run = repo.start()
+    repo.begun()
+    child, polls = run.child(), 0
+
+    def pause(_: float) -> None:
+        nonlocal polls
+        polls += 1
+        if polls == 1:
+            run.kill_supervisor()
+            kill(child)
+        if polls > 10:  # two seconds
+            wait_until(lambda: run.on_disk()["phase"] == "done", what="the end, by another owner")
+
+    assert [item.kind for item in inbox.wait(str(repo.root), pause)] == ["tree"]
+    assert polls <= 20
 
 
 def test_a_run_that_began_while_another_one_had_the_feed_is_told_and_so_is_its_end(repo: Repo) -> None:

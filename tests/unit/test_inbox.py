@@ -11,11 +11,12 @@ from support.waiting import ends_within
 
 from runner.cli.app import main
 from runner.disk import home
+from runner.errors import RunNotFound
 from runner.model import Outcome
 from runner.state import feed
 from runner.state.index import RunRow
 from runner.state.store import RunDir, new_run_id
-from runner.usecases import inbox
+from runner.usecases import events, inbox
 
 STOPPED = {"file": "plan one.toml", "breaker": {"open": True, "failures": 3, "parked": None}}
 PARKED = {
@@ -124,3 +125,19 @@ def test_waiting_returns_when_something_comes(tmp_path: Path) -> None:
     with ends_within(20):
         assert [item.kind for item in inbox.wait(str(tmp_path), pause)] == ["tree"]
     assert polls == 3
+
+
+@pytest.mark.parametrize("who", ["inbox", "events"])
+def test_who_waits_in_a_repository_that_is_removed_or_moved_is_told_so(who: str, tmp_path: Path) -> None:
+    root = tmp_path / "repo"
+    root.mkdir()
+    an_ended_run(root)
+
+    def pause(_: float) -> None:
+        if root.exists():
+            root.rename(tmp_path / "elsewhere")
+
+    with ends_within(20), pytest.raises(RunNotFound, match=f"^{root} was removed or moved"):
+        if who == "inbox":
+            inbox.wait(str(root), pause)
+        next(events.follow(str(root), None, lambda _: None, pause))
