@@ -52,9 +52,9 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
 all of them. (A run that delegates starts no run that is wider than itself.)
 """
 _NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks")
-_SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "fish")
+SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "fish")
 _INTERPRETERS = (
-    *(*_SHELLS, "python", "python2", "python3", "pypy", "pypy3", "node", "deno", "bun", "tsx", "ts-node"),
+    *(*SHELLS, "python", "python2", "python3", "pypy", "pypy3", "node", "deno", "bun", "tsx", "ts-node"),
     *("perl", "ruby", "php", "lua", "pwsh", "Rscript"),
 )
 _LAUNCHERS = (
@@ -165,7 +165,7 @@ def _interpreted(name: str, words: Sequence[str]) -> Iterator[str]:
             yield word
             if not was_option or "/" in word or "." in word:
                 return
-        takes_commands = name in _SHELLS and is_option and word[1:2] != "-" and "c" in word
+        takes_commands = name in SHELLS and is_option and word[1:2] != "-" and "c" in word
         was_option = is_option
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from runner.config.trust import scripts_of
+from runner.config.trust import SHELLS, scripts_of
 from runner.model import Delegation, is_name
 from runner.runtimes.overrides import mentions
 from runner.text.commandline import words_of
@@ -115,12 +115,13 @@ def notice(value: Any) -> list[str]:
     words = [] if value == [] else command(None if isinstance(value, str) else value)
     if words and "/" in words[0] and words[0][0] != "/":
         raise ValueError("expected a name on PATH or an absolute path, as it is run in any repository")
-    scripts = {*scripts_of(words)}
+    scripts, is_shell = {*scripts_of(words)}, False
     for before, word in pairwise(words):
-        # What follows is code and what it gets (`bash -lc`, `perl -pe`, `node -p`, `php -r`).
-        if before[:1] == "-" and (
-            before[-1] in "ce" or before in ("--eval", "--print", "-p", "-r", "-Command")
-        ):
+        is_shell = is_shell or before.rpartition("/")[2] in SHELLS
+        # What follows is code and what it gets (`bash -lc`, `perl -pe`, `php -r`), or of stdin.
+        is_code = before in ("-", "-s") or before.lower().endswith("-command")
+        is_code = is_code or (before[:1] == "-" != before[1:2] and before[-1] in ("c" if is_shell else "ce"))
+        if is_code or (not is_shell and before in ("--eval", "--print", "--run", "-p", "-r")):
             break
         is_path = before[:1] != "-" or "/" in word or "." in word  # else it may be what an option means
         if is_path and word in scripts and _RELATIVE.fullmatch(word):
