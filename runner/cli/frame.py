@@ -6,7 +6,7 @@ import sys
 
 from runner.cli.pen import cleaned, paint
 from runner.cli.render import STATUS_COLOURS
-from runner.cli.rows import families, short_number
+from runner.cli.rows import called_in, families, progress, short_number
 from runner.text.cells import cells, cut
 from runner.text.durations import about
 from runner.text.words import count, one_line
@@ -60,7 +60,7 @@ def frame(
     for n, (one, indent) in enumerate(shown, first):
         mark, name = "> " if n == chosen else "  ", names.get(one.row.run_id, one.row.run_id)
         called = (f"{mark}{indent}{name}", "bold" if n == chosen else "")
-        task = cut(_task(one, plans), min(_LONGEST_TASK, max(6, width // 6)))
+        task = cut(called_in(plans, one.row), min(_LONGEST_TASK, max(6, width // 6)))
         rows.append([called, (task, ""), *_numbers(one, now), *_words(one)])
     lines = [_line(pieces, width) for pieces in _table(rows, width)]
     lines += [""] * (room - len(shown))
@@ -104,13 +104,6 @@ def _table(rows: Sequence[Sequence[_Piece]], width: int) -> Iterator[list[_Piece
         yield [*pieces, *row[len(_COLUMNS) :]]
 
 
-def _task(one: Living, plans: set[str]) -> str:
-    """A batch is called by its number: its task is the same for all of them."""
-    title = plain(one.title or "")
-    is_batch = one.row.parent in plans and title.startswith("batch ")
-    return title.partition(" of ")[0] if is_batch else one.row.task_id
-
-
 def _numbers(one: Living, now: float) -> Iterator[_Piece]:
     """The columns from the status on."""
     row, usual, limit = one.row, one.usual_s, one.limit
@@ -129,8 +122,7 @@ def _numbers(one: Living, now: float) -> Iterator[_Piece]:
 
 def _words(one: Living) -> Iterator[_Piece]:
     calls = count(one.row.questions_open, "question") if one.row.questions_open else ""
-    done = "{} of {} batches".format(*one.batches) if one.batches is not None else ""
-    rest = "; ".join(filter(None, (done, plain(_doing(one)))))
+    rest = "; ".join(filter(None, (progress(one.row), plain(_doing(one)))))
     yield calls, "yellow"
     yield "; " * bool(calls and rest) + rest, "dim" if one.is_over else ""
 
@@ -142,6 +134,6 @@ def _doing(one: Living) -> str:
 
 
 def _in_full(one: Living) -> str:
-    title, doing = plain(one.title or ""), plain(_doing(one))
+    title, doing = plain(one.row.title or ""), plain(_doing(one))
     name = f"{one.row.task_id}{f' - {title}' if title else ''}{' (rehearsal)' * one.row.rehearsal}"
     return f"{name}: {doing}" if doing else name

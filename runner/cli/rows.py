@@ -14,14 +14,14 @@ from runner.text.words import count, one_line, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
     from runner.state.index import RunRow
 
 _LONGEST_TASK = 32
 _HOUR, _MINUTE, _SECOND = len("2026-11-26T10"), len("2026-11-26T10:15"), len("2026-11-26T10:15:04")
-_NARROW, _MIDDLE, _WIDE = 40, 60, 76
-"""Terminals with fewer columns have no column for the age, the duration, the tokens."""
+_NARROWEST, _NARROW, _MIDDLE, _WIDE = 29, 40, 60, 76
+"""Terminals with fewer columns have no column for the task, the age, the duration, the tokens."""
 
 _PLAIN = (None, "completed")
 """Reasons that say no more than the status does."""
@@ -41,19 +41,36 @@ def rows_text(rows: Sequence[RunRow], names: Mapping[str, str]) -> str:
     ordered = list(families(rows)) if any(row.parent for row in rows) else [(row, "") for row in rows]
     ids = [indent + names.get(row.run_id, row.run_id) for row, indent in ordered]
     id_width = max(4, max(map(len, ids)))
-    all_tasks = {row.task_id for row in rows}
+    plans = {row.run_id for row in rows if row.plan}
+    called = [called_in(plans, row) for row, _ in ordered]
+    all_tasks = set(called)
     task_width = max(4, min(_LONGEST_TASK, (columns or 400) // 4, max(map(len, all_tasks))))
-    tasks = {task: f"  {shortened(task, task_width):<{task_width}}  " for task in all_tasks}
+    has_task = columns is None or columns >= _NARROWEST
+    tasks = {one: f"  {shortened(one, task_width):<{task_width}}  " * has_task or "  " for one in all_tasks}
     words = {status: status_word(status, 9) + "  " for status in {row.status for row in rows}}
     numbers = _Numbers(columns)
-    head = f"{'RUN':<{id_width}}  {'TASK':<{task_width}}  {'STATUS':<9}  {numbers.head}"
+    task_head = f"  {'TASK':<{task_width}}" * has_task
+    head = f"{'RUN':<{id_width}}{task_head}  {'STATUS':<9}  {numbers.head}"
     left = None if columns is None else columns - len(head)
     lines = [paint(head.rstrip(), "dim")]
-    for run, (row, indent) in zip(ids, ordered, strict=True):
-        known = f"{run.ljust(id_width)}{tasks[row.task_id]}{words[row.status]}"
+    for run, task, (row, indent) in zip(ids, called, ordered, strict=True):
+        known = f"{run.ljust(id_width)}{tasks[task]}{words[row.status]}"
         alone = names.get(row.parent, "a run that is gone") if row.parent and not indent else None
         lines.append(f"{known}{numbers.of(row)}{_told(row, left, alone)}".rstrip())
     return "\n".join(lines)
+
+
+def called_in(plans: Container[str], row: RunRow) -> str:
+    """Its task; of a batch its number, as its task is that of all of them."""
+    if row.parent not in plans:
+        return row.task_id
+    word, number, *_ = [*(row.title or "").split(" ", 2), "", ""]
+    return f"batch {number}" if word == "batch" and number.isdecimal() and len(number) < 6 else row.task_id
+
+
+def progress(row: RunRow) -> str:
+    """That of a plan."""
+    return "" if row.batches is None else f"{row.batches_done} of {count(row.batches, 'batch', 'batches')}"
 
 
 class _Numbers:
@@ -136,10 +153,11 @@ def _told(row: RunRow, left: int | None, parent: str | None) -> str:
     calls = [count(row.questions_open, "open question")] if row.questions_open else []
     calls += ["to accept or discard"] if row.undecided else []
     kinds = ["plan"] * row.plan + ["rehearsal"] * row.rehearsal + ([f"child of {parent}"] if parent else [])
+    done = progress(row) if row.plan and row.status != "succeeded" else ""
     why = row.message or ("" if row.reason in _PLAIN else str(row.reason))
     if not (calls or kinds or why) or (left is not None and left < _LEAST):
         return ""
-    text = "; ".join(filter(None, (", ".join(calls + kinds), why)))
+    text = "; ".join(filter(None, (", ".join(calls + kinds), done, why)))
     text = text if text.isprintable() else one_line(text)
     text = text if left is None else cut(text, left)
     called = min(len(text), len(", ".join(calls)))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from runner.state.manifest import Manifest
 
-_VERSION = 4
+_VERSION = 5
 _NAME = ".index.json"
 _LARGEST = 64 << 20
 _REMOVED = ".removed"
@@ -60,6 +60,10 @@ class RunRow(Value):
     rehearsal: bool = False
     undecided: bool = False
     """Whether its own work tree waits for a decision; in the cache it is never said."""
+    title: str | None = None
+    batches: int | None = None
+    """Of a plan how many there are, of which so many are done."""
+    batches_done: int | None = None
 
 
 _OF_A_COLUMN: dict[str, set[type]] = {
@@ -92,7 +96,19 @@ def row_of(manifest: Manifest) -> RunRow:
         None if manifest.parent is None else manifest.parent.run_id,
         manifest.plan is not None,
         manifest.rehearsal,
+        False,
+        manifest.title and manifest.title[:_LONGEST_MESSAGE],
+        *_batches(manifest),
     )
+
+
+def _batches(manifest: Manifest) -> tuple[int | None, int | None]:
+    """Of `manifest.plan`, which an agent without a sandbox could have written."""
+    try:
+        states = [one["status"] for one in (manifest.plan or {})["batches"]]
+    except (LookupError, TypeError):
+        return None, None
+    return len(states), sum(state in ("succeeded", "done") for state in states)
 
 
 def _duration_s(manifest: Manifest) -> float | None:

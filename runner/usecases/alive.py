@@ -31,7 +31,6 @@ STAYS_S = 60.0
 _AGAIN_S = 2.0
 """Between two looks at a run whose owner is not seen."""
 _REFUSED_S = 10.0
-_LONGEST_TITLE = 160
 _SETTLED_NS = 1_000_000_000
 
 
@@ -40,7 +39,6 @@ class Living(Value):
 
     run: RunDir
     row: RunRow
-    title: str | None = None
     began: float | None = None
     """In seconds since the epoch, as `wrote`."""
     wrote: float | None = None
@@ -49,8 +47,6 @@ class Living(Value):
     """How long the runs of its task take that succeed: their median."""
     limit: int | None = None
     """The tokens that it may spend."""
-    batches: tuple[int, int] | None = None
-    """How many of its plan's batches are done, and how many there are."""
     is_over: bool = False
 
 
@@ -175,12 +171,10 @@ class Alive:
         return Living(
             run,
             row,
-            manifest.title and manifest.title[:_LONGEST_TITLE],
             None if manifest.started_at is None else parse_timestamp(manifest.started_at),
             None if before is None else before.wrote,
             self._usual_s(row),
             limit,
-            _batches(manifest),
             manifest.is_done,
         )
 
@@ -200,15 +194,6 @@ class Alive:
 def _kind(row: RunRow) -> tuple[str, bool, bool]:
     """A plan takes as long as its batches together, and a rehearsal hardly any time."""
     return row.task_id, row.plan, row.rehearsal
-
-
-def _batches(manifest: Manifest) -> tuple[int, int] | None:
-    """Of `manifest.plan`, which an agent without a sandbox could have written."""
-    try:
-        states = [one["status"] for one in (manifest.plan or {})["batches"]]
-        return sum(state in ("succeeded", "done") for state in states), len(states)
-    except (LookupError, TypeError):
-        return None
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:

@@ -40,7 +40,8 @@ RUNS = (
     a_run("cccc0000", task_id="review", status="succeeded", duration_s=3.04, is_over=True, tokens=980),
     a_run("bbbb0000", task_id="work", parent=PLAN, title="batch 2 of 3: U3, U4", message="ran pytest -q",
           tokens=61_800, limit=80_000, wrote=NOW - 3),
-    a_run(run_id=PLAN, task_id="work", title="plan: Shop", plan=True, batches=(1, 3), usual_s=20.0),
+    a_run(run_id=PLAN, task_id="work", title="plan: Shop", plan=True, usual_s=20.0,
+          batches=3, batches_done=1),
     a_run("aaaa0000", questions_open=2, message="asks", usual_s=300.0, wrote=NOW - 240),
 )  # fmt: skip
 

@@ -97,21 +97,21 @@ GOLDEN = {
 RUN     TASK      STATUS      AGE    TIME
 2486    review    running     12s     12s  1 open question
 b916    plan-tea  running      4m   4m10s  plan, rehearsa...
-  3fa1  plan-tea  running      1m   1m05s  rehearsal; com...
+  3fa1  batch 2   running      1m   1m05s  rehearsal; com...
 58ff    fix-auth  rejected     2h   6m40s  to accept or d...
 0487    docs      succeeded    3d   1m12s  child of a run...""",
     80: """\
 RUN     TASK      STATUS      AGE    TIME  TOKENS
 2486    review    running     12s     12s     999  1 open question
 b916    plan-tea  running      4m   4m10s          plan, rehearsal; 1 of 3 ba...
-  3fa1  plan-tea  running      1m   1m05s     13k  rehearsal; command started...
+  3fa1  batch 2   running      1m   1m05s     13k  rehearsal; command started...
 58ff    fix-auth  rejected     2h   6m40s    1.2M  to accept or discard; `pyt...
 0487    docs      succeeded    3d   1m12s     61k  child of a run that is gone""",
     120: """\
 RUN     TASK      STATUS      AGE    TIME  TOKENS
 2486    review    running     12s     12s     999  1 open question
-b916    plan-tea  running      4m   4m10s          plan, rehearsal; 1 of 3 batches done
-  3fa1  plan-tea  running      1m   1m05s     13k  rehearsal; command started: pytest -q tests
+b916    plan-tea  running      4m   4m10s          plan, rehearsal; 1 of 3 batches; batch 2 of 3: U3 began
+  3fa1  batch 2   running      1m   1m05s     13k  rehearsal; command started: pytest -q tests
 58ff    fix-auth  rejected     2h   6m40s    1.2M  to accept or discard; `pytest -q` exited with 1
 0487    docs      succeeded    3d   1m12s     61k  child of a run that is gone""",
 }
@@ -132,9 +132,10 @@ def test_this_is_what_a_person_sees(columns: int, monkeypatch: pytest.MonkeyPatc
         row("3fa1eeee", "plan-tea", "running", 65, duration_s=65.0, tokens=13_000, rehearsal=True).replace(
             run_id="20261120T101505438Z-3fa1eeee",
             parent=plan.run_id,
+            title="batch 2 of 3: U3, U4",
             message="command started: pytest -q tests",
         ),
-        plan.replace(message="1 of 3 batches done"),
+        plan.replace(message="batch 2 of 3: U3 began", batches=3, batches_done=1),
         row(
             "58ffeeee", "fix-auth", "rejected", 7_300, duration_s=400.0, tokens=1_250_000, undecided=True
         ).replace(message="`pytest -q` exited with 1"),
@@ -143,16 +144,26 @@ def test_this_is_what_a_person_sees(columns: int, monkeypatch: pytest.MonkeyPatc
     assert rows_text(rows, index.short_names((one.task_id, one.run_id) for one in rows)) == GOLDEN[columns]
 
 
-@pytest.mark.parametrize("columns", [20, 27, 39, 40, 59, 60, 75, 76, 80, 120, 400])
+@pytest.mark.parametrize("columns", [20, 21, 22, 27, 28, 29, 39, 40, 59, 60, 75, 76, 80, 120, 400])
 def test_no_line_is_wider_than_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     rows = (
         a_row(task_id="x" * 64, tokens=9_999_999_999, duration_s=9_999_999, message="日本語 " * 60),
+        a_row("cccc0000", run_id=FIRST[:-8] + "cccc0000", plan=True, title="\x1b[2J", batches=10**9),
+        a_row("bbbb0000", parent=FIRST[:-8] + "cccc0000", title="batch 99999 of 9: x"),
         a_row("aaaa0000", message="\x1b[31mred\nand more " * 9, questions_open=3, undecided=True),
     )
     for line in shown(*rows):
-        assert cells(cleaned(line)) <= max(columns, 24), line
+        assert cells(cleaned(line)) <= columns, line
         assert "\x1b" not in line
+
+
+@pytest.mark.parametrize("title", [None, "", "batch", "batch x of 3", "batch 1234567 of 9", "a batch 2 of 3"])
+def test_a_title_that_is_not_of_a_batch_or_not_below_a_plan_gives_no_number(title: str | None) -> None:
+    plan = a_row("aaaa0000", run_id=FIRST[:-8] + "aaaa0000", plan=True)
+    for parent, called in ((plan.run_id, title), ("another", "batch 2 of 3: U1")):
+        lines = shown(plan, a_row("bbbb0000", parent=parent, title=called))
+        assert "batch" not in next(line for line in lines if "bbbb" in line)
 
 
 def test_in_a_pipe_nothing_is_cut() -> None:
