@@ -5,7 +5,7 @@ Values that are written to disk have `to_json`/`from_json`; unknown is `None`, n
 
 from __future__ import annotations
 
-from runner.value import Count, StrEnum, Value
+from runner.value import Amount, Count, StrEnum, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ class Reason(Value):
 class Usage(Value):
     """Tokens of the run so far, as the runtime reports them."""
 
-    input_tokens: int | None = None
-    cached_input_tokens: int | None = None
-    output_tokens: int | None = None
-    reasoning_output_tokens: int | None = None
+    input_tokens: Count | None = None
+    cached_input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    reasoning_output_tokens: Count | None = None
 
     @property
     def total(self) -> int | None:
@@ -109,10 +109,10 @@ class Usage(Value):
 class Price(Value):
     """Of a million tokens each, in the currency of whoever wrote it."""
 
-    input: float
-    cached: float
+    input: Amount
+    cached: Amount
     """Of input that the service had cached; it is not paid as `input` as well."""
-    output: float
+    output: Amount
 
     def total(self, usage: Usage) -> float | None:
         """None where not all of the counts are known."""

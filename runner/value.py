@@ -69,6 +69,8 @@ Count = int
 """The annotation of a whole number that is not below 0."""
 Seconds = float
 """The annotation of a time span."""
+Amount = float
+"""The annotation of money."""
 FileMode = int
 """The annotation of what a file is and who may use it: the bits of st_mode."""
 FilePath = str
@@ -320,6 +322,12 @@ def _seconds(value: Any) -> Any:
     return value
 
 
+def _amount(value: Any) -> Any:
+    if _number(value) < 0:
+        raise Misfit.of(value, "a number that is not below 0")
+    return value
+
+
 def _file_mode(value: Any) -> Any:
     if type(value) is not int or not 0 <= value < 1 << 16:
         raise Misfit.of(value, "the mode of a file")
@@ -455,6 +463,7 @@ _READERS: dict[str, Reader] = {
     "Count": _count,
     "float": _number,
     "Seconds": _seconds,
+    "Amount": _amount,
     "bool": _truth,
     "Timestamp": _timestamp,
     "Any": _anything,

@@ -183,16 +183,18 @@ def cancel(
     only: bool = False,
     within_s: float | None = None,
 ) -> Manifest:
-    """Returns when nothing of the run is left, nor of its child runs unless `only`. A run that is done
-    already is returned as it is.
+    """Returns when nothing of the run is left, nor of its child runs unless `only`. A run of ours that is
+    done already is returned as it is.
 
-    GaveUpWaiting if its owner needs longer than the graces (or `within_s`); the request stays.
+    ForeignRun; GaveUpWaiting if its owner needs longer than the graces (or `within_s`); the request stays.
     """
     try:
         is_done = (manifest := look(run)).is_done
     except OwnerStopped:
         is_done = False  # what stopped it may be what is to be cancelled
-    if not is_done:
+    if is_done:
+        refuse_foreign(run)  # what its record says of survivors is not known
+    else:
         run.leave_intent("cancel", actor, grace_s=grace_s, reason=reason, only=only)
         run.wake()
         bound = 3 * (grace_s if grace_s is not None else 60.0) + _STOP_SLACK_S

@@ -180,8 +180,9 @@ def test_a_run_that_is_done_is_read_and_says_that_it_is_foreign(root: Path, forg
     assert (status, shown["status"]) == (0, word) and shown["foreign"]["hint"]
     for _ in range(2):  # not from a cache either
         assert [row["status"] for row in answered("list", "--all")[1]] == [word]
-    status, told = answered("wait", run.run_id)
-    assert (status, told["error"]["code"]) == (9, "foreign_run"), "an exit status is a verdict"
+    for verb in ("wait", "cancel"):
+        status, told = answered(verb, run.run_id)
+        assert (status, told["error"]["code"]) == (9, "foreign_run"), "an exit status is a verdict"
     for form in ("text", "json", "markdown"):
         assert "this run is foreign" in said("report", run.run_id, "--format", form)[1]
 

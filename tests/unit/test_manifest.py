@@ -23,6 +23,7 @@ from runner.model import (
     Lineage,
     Outcome,
     Phase,
+    Price,
     Reason,
     Rehearsal,
     Usage,
@@ -198,6 +199,23 @@ def test_what_is_no_manifest_is_a_value_error_that_names_the_place(name: str) ->
     for broken in ({k: v for k, v in data.items() if k != name}, data | {name: "wrong"}):
         with pytest.raises(ValueError, match=f"`{name}`: (missing|found 'wrong'; expected)"):
             Manifest.from_json(broken)
+
+
+@pytest.mark.parametrize("name", Usage._fields)
+def test_no_manifest_has_spent_less_than_nothing(name: str) -> None:
+    data = a_manifest().to_json()
+    with pytest.raises(ValueError, match=f"`usage.{name}`: found -1; expected a whole number from 0 on"):
+        Manifest.from_json(data | {"usage": data["usage"] | {name: -1}})
+
+
+@pytest.mark.parametrize("name", Price._fields)
+def test_no_manifest_has_a_price_below_nothing(name: str) -> None:
+    given = {"input": 0, "cached": 0.5, "output": 2}
+    assert Manifest.from_json(a_manifest().to_json() | {"price": given}).price == Price(0, 0.5, 2)
+    with pytest.raises(
+        ValueError, match=f"`price.{name}`: found -0.5; expected a number that is not below 0"
+    ):
+        Manifest.from_json(a_manifest().to_json() | {"price": given | {name: -0.5}})
 
 
 def test_the_first_manifest_claims_nothing() -> None:
