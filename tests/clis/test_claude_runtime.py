@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 from support import processes
-from support.clis import CLIS
+from support.clis import CLIS, TICKS, add, patch, says, shell, turns
 from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 from support.waves import prepares, start_words, writes
 
-TICKS = "trap : HUP TERM; for n in $(seq 600); do date +%s.%N >> ticks; sleep 0.1; done"
 RESULT = {"status": "completed", "summary": "I made it.", "files_modified": ["new.txt"], "issues": []}
 USAGE = "usage = { input_tokens = 60, cached_input_tokens = 40, output_tokens = 20 }"
 
@@ -27,26 +26,6 @@ USAGE = "usage = { input_tokens = 60, cached_input_tokens = 40, output_tokens = 
 def helpers_are_installed() -> None:
     missing = [name for name in ("bwrap", "socat") if shutil.which(name) is None]
     assert not missing, f"the sandbox of Claude Code needs {' and '.join(missing)}"
-
-
-def turns(*of: str) -> str:
-    return "".join(f"[[turns]]\n{one}\n" for one in of)
-
-
-def shell(*commands: str) -> str:
-    return f"shell = {json.dumps([*commands])}"
-
-
-def says(text: str) -> str:
-    return f"message = {json.dumps(text)}"
-
-
-def add(path: str, line: str = "bad") -> str:
-    return f"*** Begin Patch\n*** Add File: {path}\n+{line}\n*** End Patch\n"
-
-
-def patch(*of: str) -> str:
-    return f"patch = {json.dumps([*of])}"
 
 
 def prepared(

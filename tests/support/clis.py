@@ -13,7 +13,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["AGENTS", "ANYHOW", "CLIS", "Json", "Played", "Stage"]
+__all__ = [
+    "AGENTS",
+    "ANYHOW",
+    "CLIS",
+    "TICKS",
+    "Json",
+    "Played",
+    "Stage",
+    "add",
+    "patch",
+    "says",
+    "shell",
+    "turns",
+]
 
 Json = dict[str, Any]
 
@@ -47,6 +60,29 @@ for line in sys.stdin:
         answer["error"] = {"code": -32601, "message": "unknown"}
     print(json.dumps(answer), flush=True)
 """
+
+
+TICKS = "trap : HUP TERM; for n in $(seq 600); do date +%s.%N >> ticks; sleep 0.1; done"
+
+
+def turns(*of: str) -> str:
+    return "".join(f"[[turns]]\n{one}\n" for one in of)
+
+
+def shell(*commands: str) -> str:
+    return f"shell = {json.dumps([*commands])}"
+
+
+def says(text: str) -> str:
+    return f"message = {json.dumps(text)}"
+
+
+def add(path: str, line: str = "bad") -> str:
+    return f"*** Begin Patch\n*** Add File: {path}\n+{line}\n*** End Patch\n"
+
+
+def patch(*of: str) -> str:
+    return f"patch = {json.dumps([*of])}"
 
 
 class Played(NamedTuple):
