@@ -8,7 +8,7 @@ import os
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, WrongText, add_settings, here
 from runner.cli.pen import paint
-from runner.cli.render import emit
+from runner.cli.render import emit, fitted
 from runner.errors import ExitStatus, UsageError
 from runner.model import Delegate, Economics
 from runner.plan.units import EFFORTS
@@ -154,7 +154,7 @@ def _decision(args: Namespace, delegate: Delegate, economics: Economics) -> Deci
 def _print_decision(decision: Decision) -> None:
     from runner.plan.overview import as_text
 
-    word, rest = as_text(decision).split(":", 1)
+    word, rest = fitted(as_text(decision)).split(":", 1)
     pen.say(f"{paint(word, 'green' if decision.decision == 'delegate' else 'yellow')}:{rest}", end="")
 
 

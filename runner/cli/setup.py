@@ -105,6 +105,10 @@ def run_check(args: Namespace) -> int:
     return ExitStatus.OK
 
 
+_NARROWEST = 6
+"""Columns of a cell of `tasks`."""
+
+
 def add_tasks(parser: Parser) -> None:
     add_settings(parser)
     parser.examples("runner tasks", "runner tasks --format json")
@@ -131,7 +135,11 @@ def run_tasks(args: Namespace) -> int:
     shown = [[*(cut(one_line(text), 40) for text in row[:-1]), one_line(row[-1])] for row in rows]
     widths = [max(map(cells, column)) for column in zip(*shown, strict=True)]
     most = pen.columns()
+    room = 0 if most is None else most - 8 - min(widths[-1], most // 3)  # a title gets its share
+    while most and sum(widths[:-1]) > room and (widest := max(widths[:-1])) > _NARROWEST:
+        widths[widths[:-1].index(widest)] -= 1
     for row in shown:
+        row[:-1] = map(cut, row[:-1], widths)
         padded = [text + " " * (width - cells(text)) for text, width in zip(row, widths, strict=True)]
         line = "  ".join(padded).rstrip()
         pen.say(cut(line, most) if most else line)

@@ -7,7 +7,7 @@ import os
 from runner.cli import pen
 from runner.cli.ask import can_ask, confirm
 from runner.cli.parser import Namespace, Parser, add_settings, here, settings
-from runner.cli.render import answer, emit
+from runner.cli.render import answer, emit, fitted
 from runner.errors import ExitStatus, NotTrusted, UsageError
 from runner.text.words import one_line
 from runner.usecases import trust
@@ -157,11 +157,11 @@ def _show(args: Namespace, found: Demands) -> None:
     if args.format == "json":
         emit(_as_json(found))
         return
-    pen.say(explanation(found.replace(before=None)))
+    pen.say(fitted(explanation(found.replace(before=None))))
     if found.before is not None and (told := trust.difference(found)):
         pen.say("not as it was trusted:")
         for what, key, words in told:
-            pen.say(f"  {what:<9}{trust.plain(key)}  {trust.plain(words)}")
+            pen.say(fitted(f"  {what:<9}{trust.plain(key)}  {trust.plain(words)}"))
     pen.say(f"digest   {found.digest}\ntrusted  {_how(found)}")
 
 

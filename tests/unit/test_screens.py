@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.ended import a_result, an_ended_run, write_result
+from support.plans import toml
 from support.work import Work
 
 from runner.cli.app import main
@@ -21,7 +22,24 @@ from runner.state.questions import Question
 from runner.text.cells import cells
 
 SCREENS = Path(__file__).parents[1] / "data" / "screens"
-VERBS = (["status"], ["report"], ["inbox"], ["stats"])
+VERBS = (["status"], ["report"], ["inbox"], ["stats"], ["tasks"], ["plan", "plan.toml"])
+SETTINGS = """\
+[tasks.fix-auth]
+prompt = "p"
+title = "Refuse expired tokens in src/auth, and say how long ago"
+sandbox = "workspace-write"
+verify = [["python", "-m", "pytest", "-q", "tests/auth", "tests/session"], ["ruff", "check", "."]]
+[tasks.look]
+prompt = "p"
+title = "Say what there is to see"
+"""
+PLAN = toml(
+    *(
+        f'id = "U{n}"\ngoal = "Do it"\nfiles.modify = ["src/area/file-{n % 4}.py"]\ntests = ["works"]\n'
+        f'verify = [["true"]]\ndepends_on = {["U1"] if n > 4 else []}\n'
+        for n in range(1, 9)
+    )
+)
 RUN_ID = "20251120T101504438Z-5c16aaaa"
 
 
@@ -53,6 +71,8 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     title = "Refuse expired tokens in src/auth, and say in the answer how long ago they expired"
     run.write_manifest(run.read_manifest().replace(title=title, price=Price(1.25, 0.125, 10.0)))
     write_result(run, a_result(was_clean=False))
+    (tmp_path / "delegate.toml").write_text(SETTINGS, encoding="utf-8")
+    (tmp_path / "plan.toml").write_text(PLAN, encoding="utf-8")
     os.makedirs(f"{home.state(os.environ)}/worktrees/x/{run.run_id}")
     yield
     monkeypatch.undo()
@@ -106,3 +126,15 @@ def test_a_question_is_shown_with_the_command_that_answers_it() -> None:
     )
     text = questions_text([asked], "5c16").split("\n")
     assert text[1:] == ["          Which one?", "          Both?", "          runner answer 5c16 q-0001"]
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_what_settings_can_do_is_wrapped(
+    columns: int, there: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["trust", "--show"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    wide = [line.split() for line in lines if cells(line) > columns]
+    assert all(len(max(words, key=len)) > columns - 10 for words in wide), wide
+    assert len(lines) > 6
