@@ -58,10 +58,13 @@ def text_of(line: bytes) -> str:
         raise UsageError("what was typed is not valid UTF-8") from None
 
 
-def drop_typed() -> None:
-    """Drops the rest of a text that was pasted as a line: no shell is to execute it."""
+def drop_typed() -> bool:
+    """Drops the rest of a text that was pasted as a line, if there is any: no shell is to execute it."""
     import termios
 
+    is_more = False
     with contextlib.suppress(termios.error):  # the terminal is gone
         while select.select([sys.stdin], [], [], _QUIET_S)[0]:
             termios.tcflush(sys.stdin, termios.TCIFLUSH)
+            is_more = True
+    return is_more

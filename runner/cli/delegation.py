@@ -46,8 +46,10 @@ def run_answer(args: Namespace) -> int:
         text = _typed(run, args.question) if args.text is None else _text(args.text)
         question = control.answer(run, args.question, text, actor="user")
     finally:
-        if args.text is None and can_ask():
-            drop_typed()
+        is_more = args.text is None and can_ask() and drop_typed()
+    if is_more:
+        hint = "`runner answer RUN QUESTION -` takes several lines"
+        pen.note(f"the first line was the answer, and what came behind it was dropped ({hint})")
     if args.format == "json":
         shown = logs.asked(run, run.read_manifest())
         emit(next(one for one in shown if one.id == question.id).to_json())

@@ -61,6 +61,10 @@ def find(root: str, name: str) -> RunDir:
     runs = list(index.folders(root))
     if is_name(name) and any(task == name for task, _ in runs):
         of_task = _newest(root, [(task, run) for task, run in runs if task == name], None)
+        called = [run for task, run in runs if task != name and _is_called(run, name)]
+        if of_task is not None and called:  # by this name, before the task had runs
+            hint = "give the whole id of the run that you mean"
+            raise Conflict(f"`{name}` is a task, and the short name of {called[0]}", hint=hint)
         if of_task is not None:
             return of_task
     fitting = [(task, run) for task, run in runs if name and _begins(run, name)]
@@ -79,8 +83,11 @@ def find(root: str, name: str) -> RunDir:
 
 def _begins(run_id: str, part: str) -> bool:
     """Whether a run is called so in short: by the beginning of its id, or of the random part of that."""
-    tail = run_id[20:]
-    return run_id.startswith(part) or (len(part) >= index.SHORTEST and tail.startswith(part.lower()))
+    return run_id.startswith(part) or _is_called(run_id, part.lower())
+
+
+def _is_called(run_id: str, part: str) -> bool:
+    return len(part) >= index.SHORTEST and run_id.startswith(part, 20)
 
 
 def _is_short(name: str) -> bool:

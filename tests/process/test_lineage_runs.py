@@ -482,6 +482,7 @@ def test_an_answer_without_a_text_is_asked_for_at_the_terminal(repo: Repo) -> No
     terminal.asks("(an empty line leaves it open):")
     assert terminal.type(b"Blue, s'il vous pla\xc3\xaet\nrm -rf all\n") == 0
     assert terminal.text.rstrip().endswith(f"{run.id[20:24]} {question} answered")
+    assert "the first line was the answer" in terminal.text
     terminal.close()
     (answered,) = questions.of_run(RunDir(str(repo.root), run.task, run.id))
     assert answered.answer == "Blue, s'il vous plaît"

@@ -14,7 +14,7 @@ import pytest
 from support.ended import an_ended_run
 from support.values import a_manifest
 
-from runner.errors import TooManyFiles, Unwritable
+from runner.errors import Conflict, TooManyFiles, Unwritable
 from runner.model import Outcome, Phase, Reason
 from runner.state import authentic, index
 from runner.state.index import RunRow, row_of
@@ -274,3 +274,19 @@ def test_short_names_are_listed_again_for_a_run_that_is_new(tmp_path: Path) -> N
     new = an_ended_run(tmp_path, run_id="20251120T101504439Z-5c16bbbb")
     assert (names[new.run_id], names[first.run_id]) == ("5c16b", "5c16a")
     assert names["20251120T101504440Z-5c16cccc"] == "20251120T101504440Z-5c16cccc"
+
+
+def test_a_task_does_not_take_the_short_name_of_a_run_over(tmp_path: Path) -> None:
+    stamp = new_run_id()[:20]
+    run = an_ended_run(tmp_path, run_id=f"{stamp}feed1234")
+    assert find(str(tmp_path), index.short_name(str(tmp_path), run.run_id)).path == run.path
+    other = an_ended_run(tmp_path, task="feed", run_id=f"{stamp}00000000")
+    with pytest.raises(Conflict, match=f"`feed` is a task, and the short name of {run.run_id}"):
+        find(str(tmp_path), "feed")
+    for known in (run, other):
+        assert find(str(tmp_path), index.short_name(str(tmp_path), known.run_id)).path == known.path
+    newest = an_ended_run(tmp_path, task="2026", run_id=f"{stamp}feed5678")
+    assert find(str(tmp_path), "2026").path == newest.path, "a day is no short name"
+    shutil.rmtree(run.path)
+    shutil.rmtree(newest.path)
+    assert find(str(tmp_path), "feed").path == other.path
