@@ -32,7 +32,7 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
     hint = m.reason.hint if m.reason is not None else None
     rows = (
         ("hint", hint),
-        ("changes", fate.in_words(run, m) if m.plan is not None else _change(known)),
+        ("changes", fate.in_words(run, m, name) if m.plan is not None else _change(known)),
         ("took", ", ".join(filter(None, (_took(m), *_spent(run, m), _attempts(m))))),
         ("next", "\n".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )

@@ -142,7 +142,7 @@ def run_status(args: Namespace) -> int:
         from runner.usecases import logs
 
         if any(question.is_open for question in questions.of_run(run)):
-            pen.say(questions_text(logs.asked(run, manifest), _name(run)))
+            pen.say(questions_text(logs.asked(run, manifest), _name(args, run)))
     return ExitStatus.OK
 
 
@@ -185,7 +185,7 @@ def run_wait(args: Namespace) -> int:
         from runner.cli.end import end_text
 
         for run, one in zip(runs, manifests, strict=True):
-            name = f"{one.task_id} {_name(run)}\n" if len(runs) > 1 else ""
+            name = f"{one.task_id} {_name(args, run)}\n" if len(runs) > 1 else ""
             pen.say(name + (end_text(run, one) if one.is_done else manifest_text(one)))
     statuses = [exit_status(manifest) for manifest in manifests if manifest.is_done]
     return next((status for status in statuses if status != ExitStatus.OK), ExitStatus.OK)
@@ -201,7 +201,7 @@ def run_pause(args: Namespace) -> int:
     from runner.usecases import control
 
     manifest = control.pause(run := run_named(args.run), actor="user", only=args.only)
-    answer(args, manifest.to_json(), f"{_name(run)} paused")
+    answer(args, manifest.to_json(), f"{_name(args, run)} paused")
     return ExitStatus.OK
 
 
@@ -215,7 +215,7 @@ def run_resume(args: Namespace) -> int:
     from runner.usecases import control
 
     manifest = control.resume(run := run_named(args.run), actor="user", only=args.only)
-    answer(args, manifest.to_json(), f"{_name(run)} resumed")
+    answer(args, manifest.to_json(), f"{_name(args, run)} resumed")
     return ExitStatus.OK
 
 
@@ -238,8 +238,9 @@ def run_cancel(args: Namespace) -> int:
     run = run_named(args.run)
     manifest = control.cancel(run, actor="user", grace_s=args.grace, reason=args.reason, only=args.only)
     survivors = ", ".join(f"{s.command} ({s.pid})" for s in manifest.survivors)
-    text = f"{_name(run)} {manifest.status}; survivors: {survivors or 'none'}"
-    if args.format == "text" and (change := fate.in_words(run, manifest)) is not None:
+    name = _name(args, run)
+    text = f"{name} {manifest.status}; survivors: {survivors or 'none'}"
+    if args.format == "text" and (change := fate.in_words(run, manifest, name)) is not None:
         text += f"\nchanges: {change}"
     answer(args, manifest.to_json(), text)
     return ExitStatus.NOT_SUCCESSFUL if survivors else ExitStatus.OK
@@ -294,9 +295,9 @@ def run_clean(args: Namespace) -> int:
     return ExitStatus.OK
 
 
-def _name(run: RunDir) -> str:
-    """As a person may call it."""
-    return index.short_name(run.repo, run.run_id)
+def _name(args: Namespace, run: RunDir) -> str:
+    """As a person may call it: of ten thousand runs, that costs half of an interpreter."""
+    return run.run_id if args.format == "json" else index.short_name(run.repo, run.run_id)
 
 
 def _add_only(parser: Parser) -> None:

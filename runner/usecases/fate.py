@@ -10,7 +10,7 @@ import os
 
 from runner.disk.files import read
 from runner.errors import RunnerError
-from runner.state.index import ShortNames, short_name
+from runner.state.index import ShortNames
 from runner.state.manifest import parse_timestamp
 from runner.text.words import count
 from runner.value import Value, json_value
@@ -101,12 +101,12 @@ def _known(found: Json, manifest: Manifest) -> Summary:
     )
 
 
-def in_words(run: RunDir, manifest: Manifest) -> str | None:
-    """As `of_change`, with short names. A plan has no change of its own: a line for each batch that did not
-    succeed and whose change was not nothing.
+def in_words(run: RunDir, manifest: Manifest, name: str) -> str | None:
+    """As `of_change`, with short names; that of the run is `name`. A plan has no change of its own: a line
+    for each batch that did not succeed and whose change was not nothing.
     """
     if manifest.plan is None:
-        return of_change(run, manifest, short_name(run.repo, run.run_id))
+        return of_change(run, manifest, name)
     from runner.state.store import RunDir, is_run_id
     from runner.usecases.look import show
 

@@ -337,16 +337,16 @@ def plan(work: Work, batches: tuple[RunDir, RunDir]) -> RunDir:
 def test_a_plan_says_of_each_batch_that_did_not_succeed_where_its_change_is(
     plan: RunDir, batches: tuple[RunDir, RunDir], work: Work
 ) -> None:
-    assert in_words(plan, plan.read_manifest()) is None, "nothing was recorded of their changes"
+    assert in_words(plan, plan.read_manifest(), "x") is None, "nothing was recorded of their changes"
     for batch in batches:
         in_place = Workspace("in-place", str(work.root), None)
         batch.write_manifest(batch.read_manifest().replace(workspace=in_place))
     told = f"batch 2: 2 files kept in your tree: runner diff {batches[1].run_id[20:24]}"
-    assert in_words(plan, plan.read_manifest()) == told
+    assert in_words(plan, plan.read_manifest(), "x") == told
     shutil.rmtree(batches[1].path)
-    assert in_words(plan, plan.read_manifest()) is None
+    assert in_words(plan, plan.read_manifest(), "x") is None
     for spoilt in ({}, {"batches": 5}, {"batches": [{"n": 1, "status": "failed", "run_id": 5}]}):
-        assert in_words(plan, plan.read_manifest().replace(plan=spoilt)) is None
+        assert in_words(plan, plan.read_manifest().replace(plan=spoilt), "x") is None
 
 
 def test_the_last_lines_on_a_plan_say_what_all_its_batches_have_cost(
