@@ -38,6 +38,8 @@ STATUS_COLOURS = {
 }
 _FOREIGN = ("last", "says")
 """Rows that an agent wrote."""
+_QUOTED = "  | "
+"""How a report begins a line of an output."""
 _EXITS = {
     Outcome.SUCCEEDED: ExitStatus.OK,
     Outcome.TIMED_OUT: ExitStatus.TIMED_OUT,
@@ -220,14 +222,19 @@ def indented(text: str, width: int = 10, stream: TextIO | None = None, *, is_for
 
 
 def fitted(text: str) -> str:
-    """Its lines, on a terminal wrapped as `indented` does; those that quote an output stay."""
-    from runner.text.cells import cells, wrapped
+    """Its lines, on a terminal wrapped so that nothing in them, not a long word either, begins at the margin;
+    of those that quote an output, each piece has the mark.
+    """
+    text, room = pen.visible(text), pen.columns()
+    if room is None:
+        return text
+    from runner.text.cells import wrapped
 
-    room, rows = pen.columns() or 0, []
-    for line in pen.visible(text).split("\n"):
-        is_whole = room < 24 or cells(line) <= room or line.startswith("  | ")
-        first, *more = [line] if is_whole else wrapped(line, room - 4, whole_words=True)
-        rows += [first, *(f"    {row}" for row in more)]
+    rows = []
+    for line in text.split("\n"):
+        mark = _QUOTED if line.startswith(_QUOTED) else ""
+        first, *more = wrapped(line.removeprefix(mark), max(1, room - 4))
+        rows += [f"{mark}{first}", *(f"{mark or '    '}{row}" for row in more)]
     return "\n".join(rows)
 
 

@@ -16,13 +16,14 @@ from runner.cli.end import detail_text, end_text, said_text, says
 from runner.cli.events import _text
 from runner.cli.page import _took
 from runner.cli.pen import cleaned, visible
-from runner.cli.render import indented, manifest_text, price_text, questions_text
+from runner.cli.render import fitted, indented, manifest_text, price_text, questions_text
 from runner.model import Lineage, Outcome, Reason, Usage
 from runner.state.index import ShortNames, row_of
 from runner.state.lineage import lineage_of
 from runner.state.manifest import Workspace, between
 from runner.state.questions import Question
 from runner.state.store import RunDir
+from runner.text.cells import cells
 from runner.text.words import one_line
 from runner.usecases.stats import By, stats
 from runner.workspace.changes import lines_in
@@ -283,6 +284,21 @@ def test_the_last_lines_are_wrapped_at_words_and_what_is_to_be_copied_stays_whol
     assert "\n".join(told(run)) == REJECTED.format(tree.path)
     monkeypatch.setenv("COLUMNS", "20")
     assert all(line in " ".join(told(run)) for line in (tree.path, "runner accept RUN"))
+
+
+@pytest.mark.parametrize("filler", [" ", "\t", "\u00a0", "\u2800", "\u4e00", "-", "a\u0301"])
+@pytest.mark.parametrize("mark", ["  | ", "  "])
+@pytest.mark.parametrize("columns", [20, 23, 80])
+def test_no_line_of_a_report_is_so_long_that_a_terminal_breaks_it(
+    filler: str, mark: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"{mark}{filler * (columns - len(mark))}succeeded  2 of 2 checks passed\n{mark}short\n"
+    assert fitted(text) == text, "a pipe is given it as it is"
+    monkeypatch.setenv("COLUMNS", str(columns))
+    *rows, last = fitted(text).split("\n")
+    assert (rows[-1], last) == (f"{mark}short", "")
+    assert max(map(cells, rows)) <= columns
+    assert all(row.startswith(mark) for row in rows if row)
 
 
 def test_a_price_is_never_nothing_where_something_was_paid() -> None:
