@@ -120,7 +120,7 @@ def test_ctrl_c_while_waiting_detaches_and_the_run_goes_on(repo: Repo) -> None:
         assert run.status()["status"] == "running"
         assert b"Traceback" not in err
         # The run can be seen to run a moment before the command that has begun it knows that.
-        ways = (f"runner logs {run.id} -f", f"`runner cancel {run.id}` ends the run that was begun")
+        ways = (f"runner logs {run.id[20:24]} -f", f"`runner cancel {run.id}` ends the run that was begun")
         if b"error" in out[:10]:  # nothing was printed before, so there is one document
             told = json.loads(out)["error"]
             assert told["code"] == "interrupted" and any(way in told["message"] for way in ways)
