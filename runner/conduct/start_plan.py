@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from runner import runtimes
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
 from runner.conduct.batch_task import config_of, is_apart, request_of
@@ -263,7 +264,9 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         resolved = invocation(
             prepared.choice, env, title=f"plan: {title}", prompt=_told(prepared), timeout_s=asked.timeout_s
         )
-        notify = noticing(placed(prepared.config.notify, env))
+        declared, choice = placed(prepared.config.notify, env), prepared.choice
+        agent = runtimes.get(choice.runtime)
+        notify = noticing(declared, root, root, choice.sandbox, agent, env)
         resolved = resolved.replace(tied_to=asked.tied_to, sessions=sessions_of(env), notify=notify)
         return start.start_plan(resolved, env, _Desk(prepared))
     finally:

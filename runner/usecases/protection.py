@@ -15,7 +15,7 @@ from runner.disk.files import links, read
 from runner.disk.programs import other_names
 from runner.errors import ConfigInvalid, InReach, RunnerError
 from runner.model import Level, Notify
-from runner.resolve.reach import Obeyed, Shield, is_inside, shield
+from runner.resolve.reach import Obeyed, Shield, is_inside, roots, shield
 from runner.runtimes.base import Fence
 from runner.state import temp
 from runner.state.guard import OF_CODEX, guard_of, make_guard
@@ -221,15 +221,21 @@ def _obeyed(
             yield from _other_names(f"the program `{name}`", there, given)
 
 
-def noticing(notify: Notify) -> Notify:
-    """The commands as a run keeps them. Of one whose program or script is not there, that name is left, and
-    without its slash it is started by nobody: an agent could make the file.
+def noticing(
+    notify: Notify, repo: str, cwd: str, sandbox: Sandbox, runtime: Runtime, env: Mapping[str, str]
+) -> Notify:
+    """The commands as a run keeps them. Of one whose program or script is not there and could be made by its
+    agent, or come with what it hands in, that name is left, and without its slash it is started by nobody.
     """
+    places = roots(sandbox, cwd, _temps(env)) if runtime.has_sandbox else ("/",)
+    folders = [os.path.realpath(path) for path in (*places, repo)] if places else []
     gone = {}
     for hook in ("on_end", "on_attention", "on_turn"):
         argv = getattr(notify, hook)
         for name in (argv[0], *scripts_of(argv)) if argv else ():
-            if os.path.isabs(name) and not os.path.exists(name):
+            if not os.path.isabs(name) or os.path.exists(name):
+                continue
+            if any(is_inside(os.path.realpath(name), folder) for folder in folders):
                 gone[hook] = (name.lstrip("/"),)
     return notify.replace(**gone)
 

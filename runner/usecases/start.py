@@ -389,7 +389,8 @@ def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found
     from runner.usecases.protection import noticing, protection  # a reader needs none
 
     guarded = protection(choice.config.root, choice.sandbox, runtime, found, env)
-    return found.replace(fence=guarded.fence, notify=noticing(found.notify)), guarded
+    kept = noticing(found.notify, choice.config.root, found.cwd, choice.sandbox, runtime, env)
+    return found.replace(fence=guarded.fence, notify=kept), guarded
 
 
 def _server_argv(config: Config) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from runner.errors import InReach
 from runner.model import Level, Notify, Program, Sandbox
 from runner.resolve.invocation import Found
 from runner.resolve.reach import Shield, is_inside
+from runner.runtimes.base import Runtime
 from runner.state import guard
 from runner.usecases.protection import Protection, look, noticing, protection, refuse_exposed, seen
 
@@ -40,6 +41,10 @@ def looked(repo: Path, program: str, sandbox: Sandbox = WRITES) -> Shield:
 
 def paths(found: Shield) -> list[str]:
     return [one.path for one in found.read_only]
+
+
+def kept(asked: Notify, repo: Path, sandbox: Sandbox = WRITES, runtime: Runtime = CODEX) -> Notify:
+    return noticing(asked, str(repo), str(repo), sandbox, runtime, env(repo.parent))
 
 
 def a_program(path: Path) -> str:
@@ -273,8 +278,23 @@ def test_a_file_that_a_notice_names_is_kept_from_an_agent_and_one_that_is_missin
     script = repo / "tools" / "tell"
     asked = Notify(on_end=("/usr/bin/true",), on_turn=(*before, str(script)))
     if before[:1] not in (("/usr/bin/flock",), ("/usr/bin/make",)):  # where no word is known to be a script
-        assert noticing(asked) == asked.replace(on_turn=(str(script).lstrip("/"),))
+        assert kept(asked, repo) == asked.replace(on_turn=(str(script).lstrip("/"),))
     a_program(script)
-    assert noticing(asked) == asked
+    assert kept(asked, repo) == asked
     found = look(str(repo), str(repo), WRITES, CODEX, "/usr/bin/codex", env(repo.parent), asked)
     assert is_kept(found, str(script))
+
+
+def test_a_notice_may_try_programs_that_no_agent_can_make(repo: Path) -> None:
+    asked = Notify(on_end=("/usr/bin/sh", "-c", "/opt/none/tell || /usr/bin/none || cat > $HOME/told"))
+    assert kept(asked, repo) == asked
+    given = WRITES.replace(writable=("/opt/none",))
+    assert kept(asked, repo, given) == asked.replace(on_end=("opt/none/tell",))
+    assert kept(asked, repo, runtime=runtimes.get("gemini")) != asked  # it has no sandbox
+    there = repo / "there"
+    there.symlink_to(repo / "made-later")
+    (repo.parent / "out").symlink_to(there)
+    for missing in (str(repo / "x"), str(repo.parent / "out"), "/tmp/none/tell"):
+        assert kept(Notify(on_end=(missing,)), repo).on_end == (missing.lstrip("/"),)
+        reads = Sandbox("r", Level.READ_ONLY)
+        assert kept(Notify(on_end=(missing,)), repo, reads).on_end == (missing,)
