@@ -147,6 +147,8 @@ def test_a_secret_that_is_printed_is_redacted(repo: Repo) -> None:
     run = repo.start()
     assert run.wait()["status"] == "succeeded"
     assert "token: " in results(run)
+    # Who waits comes back before the files are sealed.
+    wait_until(lambda: not run.everything(), what="the end of the supervisor")
     for path in run.folder.rglob("*"):
         assert not path.is_file() or secret not in path.read_text(errors="replace"), path
 

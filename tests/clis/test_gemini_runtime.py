@@ -101,7 +101,9 @@ def test_a_secret_that_is_printed_is_redacted(repo: Repo) -> None:
     script = turns(shell("echo token: $MY_TOKEN"), says("Done."))
     run, end = ended(repo, script, *WRITES, env='env = ["MY_TOKEN"]')
     assert end["status"] == "succeeded"
-    assert "token: [redacted]" in run.file("stdout.jsonl")
+    # The files are sealed once the run has ended, and who waits for it comes back before that.
+    wait_until(lambda: "token: [redacted]" in run.file("stdout.jsonl"), what="the seal")
+    wait_until(lambda: not run.everything(), what="the end of the supervisor")
     for path in run.folder.rglob("*"):
         assert not path.is_file() or secret not in path.read_text(errors="replace"), path
 
