@@ -136,7 +136,7 @@ class Fence(Value):
     """The folder for its temporary files. With one, it must not write where everybody has them."""
     read_only: tuple[str, ...] = ()
     """For a program that can be told so: what the guards stand for, what lies where everybody has temporary
-    files, and the repositories of git.
+    files, the repositories of git, and its own folder.
     """
 
     @property

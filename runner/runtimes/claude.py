@@ -39,6 +39,9 @@ _RUNS = (
 """Settings with a command that it runs again and again, outside of its sandbox: an agent that can write such
 a script would leave the sandbox with it.
 """
+_STARTS = ("PATH", "HOME", "ENV", "SHELL", "ZDOTDIR", "NODE_OPTIONS", "BUN_OPTIONS", "CLAUDE_CONFIG_DIR")
+_STARTS_WITH = ("BASH_", "LD_", "GIT_", "CLAUDE_CODE_SHELL", "CLAUDE_ENV", "npm_config_", "NPM_CONFIG_")
+"""Variables that do the same: it starts a login shell, git, npm, socat, bwrap and MCP servers with them."""
 
 
 class Claude(Runtime):
@@ -57,6 +60,7 @@ class Claude(Runtime):
         "sandbox": _SANDBOX_HINT,
         "model": "the model of a task is set with `model` and [models.NAME]",
         "effortLevel": "set reasoning_effort in [models.NAME]",
+        **dict.fromkeys(("autoMemoryDirectory", "plansDirectory"), "set `writable` of a sandbox"),
         **dict.fromkeys(_RUNS, "it would be run outside of the sandbox, as its agent may have left it"),
     }
     login_hint = (
@@ -91,6 +95,7 @@ class Claude(Runtime):
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, settings = request.sandbox, request.model, request.settings
         refuse_owned(self, settings.config)
+        _refuse_starts(settings.config)
         refuse_impossible(sandbox, "Claude Code")
         if not settings.isolated and sandbox.level is not Level.DANGER:
             # Its lists add up: what the user's own settings allow would be allowed to the run as well.
@@ -169,8 +174,17 @@ class Claude(Runtime):
         # A variable with a value comes before any login, and an empty one is none. Without the betas it asks
         # once: it repeats a refused request with fewer of them. The last keeps it from asking anybody else.
         none = ("ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS")
-        other = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY")
-        return (), {
+        used = (
+            "BEDROCK",
+            "VERTEX",
+            "FOUNDRY",
+            "MANTLE",
+            "GATEWAY",
+            "ANTHROPIC_AWS",
+            "ANTHROPIC_GOOGLE_CLOUD",
+        )
+        other = ("ANTHROPIC_UNIX_SOCKET", *(f"CLAUDE_CODE_USE_{name}" for name in used))
+        told = {
             **codex_config.environment(env),
             **dict.fromkeys((*none, *other), ""),
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
@@ -180,6 +194,7 @@ class Claude(Runtime):
             "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         }
+        return (_json(told),), told  # in its settings as well: `env` of settings comes before a variable
 
 
 def _mode(level: Level) -> str:
@@ -205,6 +220,10 @@ def _settings(request: CommandRequest) -> dict[str, Any]:
     """
     sandbox, fence, level = request.sandbox, request.fence, request.sandbox.level
     env = {**table(request.settings.config.get("env")), "DISABLE_AUTOUPDATER": "1"}
+    if request.settings.isolated:
+        env["CLAUDE_CODE_DISABLE_AUTO_MEMORY"] = "1"  # what the user's own sessions have noted
+    for text in request.overrides:  # of a rehearsal
+        env |= table(json_value(text))
     whole: dict[str, Any] = {**request.settings.config, "env": env}
     if level is Level.DANGER:
         return whole
@@ -236,6 +255,16 @@ def _settings(request: CommandRequest) -> dict[str, Any]:
             "deny": [rule for path in kept for rule in (f"Edit(/{path})", f"Edit(/{path}/**)")],
         },
     }
+
+
+def _refuse_starts(config: Mapping[str, Any]) -> None:
+    for name in table(config.get("env")):
+        if name in _STARTS or name.startswith(_STARTS_WITH):
+            raise ConfigInvalid(
+                f"[runtimes.claude.config.env] must not set `{name}`: Claude Code starts programs with it "
+                "outside of the sandbox",
+                hint="what the agent needs can be set in its commands, or with `prepare`",
+            )
 
 
 def _plain(path: str) -> str:

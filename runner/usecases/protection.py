@@ -85,9 +85,16 @@ def protection(
     guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
     needs_temp = seen.own_temp or runtime.own_home is not None
     own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if needs_temp else None
-    kept = dict.fromkeys((*(one.path for one in (*seen.read_only, *seen.in_temp)), *_repositories(repo)))
+    held = (one.path for one in (*seen.read_only, *seen.in_temp))
+    kept = dict.fromkeys((*held, *_repositories(repo), *_home(runtime.own_config(env))))
     obeyed = runtime.obeyed(os.path.realpath(found.cwd), env)
     return Protection(seen, Fence(seen.held, guards, own, tuple(kept)), obeyed)
+
+
+def _home(config: str | None) -> tuple[str, ...]:
+    """Where Claude Code lets its agent write memories by itself, for the user's later sessions."""
+    folder = os.path.dirname(config or "")
+    return (folder, os.path.realpath(folder)) if os.path.isabs(folder) else ()
 
 
 def _repositories(repo: str) -> tuple[str, ...]:

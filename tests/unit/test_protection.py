@@ -20,7 +20,7 @@ from runner.runtimes.base import Runtime
 from runner.state import guard
 from runner.usecases.protection import Protection, look, noticing, protection, refuse_exposed, seen
 
-CODEX, KAY = runtimes.get("codex"), runtimes.get("kay")
+CODEX, KAY, CLAUDE = map(runtimes.get, ("codex", "kay", "claude"))
 WRITES = Sandbox("w", Level.WORKSPACE_WRITE)
 
 
@@ -174,6 +174,15 @@ def test_a_program_that_can_be_told_so_is_told_what_is_read_only(repo: Path, tmp
     assert {str(repo / ".runs"), str(own), str(main)} <= {*kept}
     (repo / ".git").unlink()
     assert str(repo / ".git") in protection(str(repo), WRITES, CODEX, found, env(tmp_path)).fence.read_only
+
+
+def test_the_programs_own_folder_is_read_only_wherever_it_is(repo: Path, tmp_path: Path) -> None:
+    program = Program(a_program(tmp_path / "bin/claude"), "2.1.332", frozenset())
+    found = Found(run_id="r", cwd=str(repo), program=program, text="")
+    (tmp_path / "link").symlink_to("/opt/of-the-user")
+    for name, real in (("/opt/own", "/opt/own"), (str(tmp_path / "link"), "/opt/of-the-user")):
+        about = {**env(tmp_path), "CLAUDE_CONFIG_DIR": name}
+        assert {name, real} <= {*protection(str(repo), WRITES, CLAUDE, found, about).fence.read_only}
 
 
 def test_who_knows_no_guards_may_write_only_where_nothing_needs_one(repo: Path, tmp_path: Path) -> None:

@@ -128,6 +128,42 @@ def test_settings_of_the_user_reach_it_but_do_not_undo_ours() -> None:
     assert made["env"]["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] == "1"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("BASH_ENV", "PATH", "SHELL", "CLAUDE_CODE_SHELL", "CLAUDE_CODE_SHELL_PREFIX", "NODE_OPTIONS"),
+        *("LD_PRELOAD", "GIT_CONFIG_COUNT", "CLAUDE_CONFIG_DIR"),
+    ],
+)
+def test_a_variable_with_which_it_starts_programs_outside_of_its_sandbox_is_refused(name: str) -> None:
+    config = {"env": {"NODE_EXTRA_CA_CERTS": "/ca.pem", "PATHS": "x"}}
+    CLAUDE.command(asked(WRITES, settings=CLAUDE.defaults().replace(config=config)))
+    config["env"][name] = "/repo/script"
+    with pytest.raises(ConfigInvalid, match=f"`{name}`"):
+        CLAUDE.command(asked(WRITES, settings=CLAUDE.defaults().replace(config=config)))
+
+
+@pytest.mark.parametrize("key", ["autoMemoryDirectory", "plansDirectory"])
+def test_a_setting_that_opens_a_folder_to_its_tools_is_refused(key: str) -> None:
+    with pytest.raises(ConfigInvalid, match=key):
+        CLAUDE.command(asked(WRITES, settings=CLAUDE.defaults().replace(config={key: "/elsewhere"})))
+
+
+def test_a_rehearsal_is_asked_whatever_the_settings_say() -> None:
+    env = {"ANTHROPIC_BASE_URL": "https://x", "ANTHROPIC_AUTH_TOKEN": "t", "CLAUDE_CODE_USE_MANTLE": "1"}
+    own = CLAUDE.defaults().replace(config={"env": {**env, "A": "1"}})
+    overrides, variables = CLAUDE.rehearsal(4321, 0, {})
+    made = settings(CLAUDE.command(asked(WRITES, settings=own, overrides=overrides)))["env"]
+    assert variables.items() <= made.items() and made["A"] == "1"
+    assert made["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:4321"
+    assert (made["ANTHROPIC_AUTH_TOKEN"], made["CLAUDE_CODE_USE_MANTLE"]) == ("", "")
+
+
+def test_what_the_users_own_sessions_have_noted_is_left_out() -> None:
+    isolated = settings(CLAUDE.command(asked(Sandbox("s", Level.READ_ONLY))))
+    assert isolated["env"]["CLAUDE_CODE_DISABLE_AUTO_MEMORY"] == "1"
+
+
 def test_the_delegation_server_and_its_tools_are_allowed() -> None:
     server = McpServer("/bin/python", ("-m", "server"), ("PATH",), {"A": "b"}, registered=False)
     argv = CLAUDE.command(asked(Sandbox("s", Level.READ_ONLY), mcp=server))
