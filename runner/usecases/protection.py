@@ -211,6 +211,10 @@ def _obeyed(
         config = env.get("XDG_CONFIG_HOME", "")
         config = config if os.path.isabs(config) else os.path.join(user, ".config")
         yield _one("the user's settings of git", os.path.join(config, "git"))
+        # Agents' programs start a login shell outside of the sandbox, whose files are these. Not below: a
+        # folder in there may be given to the agent.
+        if any(is_inside(os.path.realpath(user), folder) for folder in (*given, *_temps(env))):
+            yield _one("what the user's shell starts with", user)
     for name in git_env.FILES:
         if os.path.isabs(env.get(name, "")):
             yield _one("the user's settings of git", env[name], is_file=True)

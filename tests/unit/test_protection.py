@@ -149,16 +149,17 @@ def test_a_link_of_links_is_followed_to_each_of_them(repo: Path) -> None:
 
 
 def test_what_is_missing_is_made_where_an_agent_could_make_it_itself(repo: Path, tmp_path: Path) -> None:
-    wide = WRITES.replace(writable=(str(tmp_path / "home"),))
+    wide = WRITES.replace(writable=(str(tmp_path / "given"),))
     program = Program(a_program(tmp_path / "bin/codex"), "0.163.0", frozenset())
     found = Found(run_id="r", cwd=str(repo), program=program, text="x")
-    made = protection(str(repo), wide, CODEX, found, env(tmp_path))
+    settings = tmp_path / "given/settings-of-git"
+    made = protection(str(repo), wide, CODEX, found, env(tmp_path) | {"GIT_CONFIG_GLOBAL": str(settings)})
     made.make()
     assert isinstance(made, Protection)
     for place, one in zip(made.fence.guards, made.shield.read_only, strict=True):
         assert Path(one.path).exists()
         assert (Path(place) / ".git").read_text() == f"gitdir: {one.path}\n"
-    assert (tmp_path / "home/.gitconfig").read_bytes() == b""
+    assert settings.read_bytes() == b""
     assert made.fence.temp is not None and Path(made.fence.temp).is_dir(), "it all lies below /tmp"
     made.undo()
     assert not Path(made.fence.temp).exists()
@@ -307,3 +308,23 @@ def test_a_notice_may_try_programs_that_no_agent_can_make(repo: Path) -> None:
         assert kept(Notify(on_end=(missing,)), repo).on_end == (missing.lstrip("/"),)
         reads = Sandbox("r", Level.READ_ONLY)
         assert kept(Notify(on_end=(missing,)), repo, reads).on_end == (missing,)
+
+
+def test_the_files_that_a_shell_starts_with_are_kept_from_an_agent(repo: Path, tmp_path: Path) -> None:
+    def reach(home: str, sandbox: Sandbox = WRITES) -> Shield:
+        places = {
+            "XDG_STATE_HOME": "/var/lib/s",
+            "XDG_CONFIG_HOME": "/var/lib/c",
+            "XDG_CACHE_HOME": "/var/lib/a",
+        }
+        return look(str(repo), str(repo), sandbox, CODEX, "/usr/bin/codex", {"HOME": home, **places})
+
+    with pytest.raises(InReach, match="what the user's shell starts with"):
+        refuse_exposed(reach(str(repo)), CODEX)
+    (repo.parent / "link").symlink_to(repo)
+    with pytest.raises(InReach, match="what the user's shell starts with"):
+        refuse_exposed(reach(str(repo.parent / "link")), CODEX)
+    (repo / "user").mkdir()
+    assert str(repo / "user") in paths(reach(str(repo / "user")))
+    refuse_exposed(reach("/root", WRITES.replace(writable=("/root/given",))), CODEX)
+    assert reach("/tmp/of-a-user").own_temp
