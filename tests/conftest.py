@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-_OURS = (".codex", ".kay", ".config", ".cache", ".local/state", ".local/share")
+_OURS = (".codex", ".kay", ".claude", ".gemini", ".config", ".cache", ".local/state", ".local/share")
 _REAL_HOMES = {os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), os.path.expanduser("~")}
 _FORBIDDEN = tuple(f"{home}/{folder}/" for home in _REAL_HOMES for folder in _OURS)
 _ALLOWED = tuple(
     f"{os.path.realpath(path)}/" for path in (Path(__file__).parents[1], sys.prefix, sys.base_prefix)
 )
 _EVENTS = frozenset({"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir", "os.scandir"})
-_SETTINGS = ("RUNNER_", "CODEX_", "KAY_", "MCP_RUNNER_", "XDG_")
+_SETTINGS = ("RUNNER_", "CODEX_", "KAY_", "CLAUDE", "ANTHROPIC_", "GEMINI_", "MCP_RUNNER_", "XDG_")
 
 
 def _refuse_the_real_home(event: str, arguments: tuple[object, ...]) -> None:
@@ -30,6 +31,8 @@ def _refuse_the_real_home(event: str, arguments: tuple[object, ...]) -> None:
 settings.register_profile("ours", deadline=None)  # what an example takes depends on who else is at work
 settings.load_profile("ours")
 sys.addaudithook(_refuse_the_real_home)
+# In the background of a script it would be ignored by all that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
