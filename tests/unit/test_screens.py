@@ -19,10 +19,11 @@ from runner.disk import home
 from runner.model import Outcome, Price, Reason, Usage
 from runner.runtimes.exam import Examined
 from runner.state.questions import Question
+from runner.supervise import news
 from runner.text.cells import cells
 
 SCREENS = Path(__file__).parents[1] / "data" / "screens"
-VERBS = (["status"], ["report"], ["inbox"], ["stats"], ["tasks"], ["plan", "plan.toml"])
+VERBS = (["status"], ["report"], ["inbox"], ["stats"], ["events"], ["tasks"], ["plan", "plan.toml"])
 SETTINGS = """\
 [tasks.fix-auth]
 prompt = "p"
@@ -71,6 +72,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     title = "Refuse expired tokens in src/auth, and say in the answer how long ago they expired"
     run.write_manifest(run.read_manifest().replace(title=title, price=Price(1.25, 0.125, 10.0)))
     write_result(run, a_result(was_clean=False))
+    assert news.started(run, run.read_manifest(), is_new=True) and news.ended(run, run.read_manifest())
     (tmp_path / "delegate.toml").write_text(SETTINGS, encoding="utf-8")
     (tmp_path / "plan.toml").write_text(PLAN, encoding="utf-8")
     os.makedirs(f"{home.state(os.environ)}/worktrees/x/{run.run_id}")
