@@ -31,8 +31,9 @@ def _refuse_the_real_home(event: str, arguments: tuple[object, ...]) -> None:
 settings.register_profile("ours", deadline=None)  # what an example takes depends on who else is at work
 settings.load_profile("ours")
 sys.addaudithook(_refuse_the_real_home)
-# In the background of a script it would be ignored by all that a test starts.
+# In the background of a script both would be ignored by all that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -83,6 +83,8 @@ def protection(
     seen = look(repo, found.cwd, sandbox, runtime, found.program.path, env, found.notify)
     refuse_exposed(seen, runtime)
     guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
+    if sandbox.level is Level.WORKSPACE_WRITE:
+        _refuse_home(found.cwd, home.find(env))
     needs_temp = seen.own_temp or runtime.own_home is not None
     own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if needs_temp else None
     held = (one.path for one in (*seen.read_only, *seen.in_temp))
@@ -95,6 +97,15 @@ def _home(config: str | None) -> tuple[str, ...]:
     """Where Claude Code lets its agent write memories by itself, for the user's later sessions."""
     folder = os.path.dirname(config or "")
     return (folder, os.path.realpath(folder)) if os.path.isabs(folder) else ()
+
+
+def _refuse_home(cwd: str, user: str | None) -> None:
+    """Agents' programs start a login shell outside of the sandbox, also in a further attempt."""
+    if user is not None and is_inside(os.path.realpath(user), os.path.realpath(cwd)):
+        raise InReach(
+            f"the agent could change what your shell starts with, as {user} lies in the folder of the run",
+            hint='set workspace = "worktree" in the task, or `cwd` to a folder below',
+        )
 
 
 def _repositories(repo: str) -> tuple[str, ...]:
@@ -211,10 +222,6 @@ def _obeyed(
         config = env.get("XDG_CONFIG_HOME", "")
         config = config if os.path.isabs(config) else os.path.join(user, ".config")
         yield _one("the user's settings of git", os.path.join(config, "git"))
-        # Agents' programs start a login shell outside of the sandbox, whose files are these. Not below: a
-        # folder in there may be given to the agent.
-        if any(is_inside(os.path.realpath(user), folder) for folder in (*given, *_temps(env))):
-            yield _one("what the user's shell starts with", user)
     for name in git_env.FILES:
         if os.path.isabs(env.get(name, "")):
             yield _one("the user's settings of git", env[name], is_file=True)

@@ -310,21 +310,16 @@ def test_a_notice_may_try_programs_that_no_agent_can_make(repo: Path) -> None:
         assert kept(Notify(on_end=(missing,)), repo, reads).on_end == (missing,)
 
 
-def test_the_files_that_a_shell_starts_with_are_kept_from_an_agent(repo: Path, tmp_path: Path) -> None:
-    def reach(home: str, sandbox: Sandbox = WRITES) -> Shield:
-        places = {
-            "XDG_STATE_HOME": "/var/lib/s",
-            "XDG_CONFIG_HOME": "/var/lib/c",
-            "XDG_CACHE_HOME": "/var/lib/a",
-        }
-        return look(str(repo), str(repo), sandbox, CODEX, "/usr/bin/codex", {"HOME": home, **places})
+def test_no_run_may_write_in_the_home_of_its_user_as_its_own_folder(repo: Path, tmp_path: Path) -> None:
+    def made(home: Path, cwd: Path = repo) -> Protection:
+        places = {f"XDG_{name}_HOME": str(tmp_path / name) for name in ("STATE", "CONFIG", "CACHE")}
+        program = Program("/usr/bin/codex", "1", frozenset())
+        found = Found(run_id="r", cwd=str(cwd), program=program, text="")
+        return protection(str(repo), WRITES, CODEX, found, {"HOME": str(home), **places})
 
-    with pytest.raises(InReach, match="what the user's shell starts with"):
-        refuse_exposed(reach(str(repo)), CODEX)
-    (repo.parent / "link").symlink_to(repo)
-    with pytest.raises(InReach, match="what the user's shell starts with"):
-        refuse_exposed(reach(str(repo.parent / "link")), CODEX)
     (repo / "user").mkdir()
-    assert str(repo / "user") in paths(reach(str(repo / "user")))
-    refuse_exposed(reach("/root", WRITES.replace(writable=("/root/given",))), CODEX)
-    assert reach("/tmp/of-a-user").own_temp
+    (tmp_path / "link").symlink_to(repo)
+    for home in (repo, repo / "user", tmp_path / "link"):
+        with pytest.raises(InReach, match="what your shell starts with"):
+            made(home)
+    assert made(repo, repo / "user") and made(tmp_path / "home") and made(tmp_path)
