@@ -42,7 +42,7 @@ def rows_text(rows: Sequence[RunRow], names: Mapping[str, str]) -> str:
     ids = [indent + names.get(row.run_id, row.run_id) for row, indent in ordered]
     id_width = max(4, max(map(len, ids)))
     plans = {row.run_id for row in rows if row.plan}
-    called = [called_in(plans, row) for row, _ in ordered]
+    called = [called_in(plans, row) if plans else row.task_id for row, _ in ordered]
     all_tasks = set(called)
     task_width = max(4, min(_LONGEST_TASK, (columns or 400) // 4, max(map(len, all_tasks))))
     has_task = columns is None or columns >= _NARROWEST
