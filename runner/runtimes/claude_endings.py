@@ -10,7 +10,7 @@ import re
 
 from runner.model import Outcome, Reason
 from runner.runtimes import endings
-from runner.runtimes.base import THREAD_GONE, End, Kind
+from runner.runtimes.base import THREAD_GONE, End
 
 _HELP = "`runner logs RUN --stream stderr` shows what Claude Code said"
 _CAUSES = (
@@ -50,21 +50,9 @@ _CAUSES = (
 
 def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     """See `base.Runtime.conclude`."""
-    if ending := endings.killed(end):
-        return ending
-    code = end.exit_code
-    if end.turn is Kind.TURN_COMPLETED and code in (0, None):
-        return Outcome.SUCCEEDED, Reason("completed", "the agent finished its turn")
-    if code is None and end.turn is None:
-        return endings.lost()
-    if code == 0 and end.turn is None:
-        return endings.failed(
-            "result_missing",
-            "claude ended with status 0, but without the `result` line of its stream",
-            "an interrupted claude does so; `runner logs RUN --stream stdout` shows where the stream ends",
-            end,
-        )
-    return _failure(end, login_hint)
+    untold = "claude ended with status 0, but without the `result` line of its stream"
+    hint = "an interrupted claude does so; `runner logs RUN --stream stdout` shows where the stream ends"
+    return endings.plain(end, untold, hint) or _failure(end, login_hint)
 
 
 def _failure(end: End, login_hint: str) -> tuple[Outcome, Reason]:

@@ -17,21 +17,10 @@ from runner.value import json_value
 
 def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     """See `base.Runtime.conclude`."""
-    if ending := endings.killed(end):
+    untold = "codex ended with status 0, but without `turn.completed` in its stream"
+    if ending := endings.plain(end, untold, "`runner logs RUN --stream stdout` shows where the stream ends"):
         return ending
-    code = end.exit_code
-    if end.turn is Kind.TURN_COMPLETED and code in (0, None):
-        return Outcome.SUCCEEDED, Reason("completed", "the agent finished its turn")
-    if code is None and end.turn is None:
-        return endings.lost()
-    if code == 0 and end.turn is None:
-        return endings.failed(
-            "result_missing",
-            "codex ended with status 0, but without `turn.completed` in its stream",
-            "`runner logs RUN --stream stdout` shows where the stream ends",
-            end,
-        )
-    if code == 2 and not end.any_event:
+    if end.exit_code == 2 and not end.any_event:
         return _refused(end)
     return _failure(end, login_hint)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from runner.model import Outcome, Reason
-from runner.runtimes.base import End
+from runner.runtimes.base import End, Kind
 from runner.text.words import shortened
 
 # Texts and not compiled: `re` compiles them at their first use, and a start needs none of them.
@@ -140,3 +140,16 @@ def failed(code: str, message: str, hint: str | None, end: End) -> tuple[Outcome
 
 def evidence(end: End) -> str | None:
     return essence(end.stderr_tail) or None
+
+
+def plain(end: End, untold: str, hint: str) -> tuple[Outcome, Reason] | None:
+    """The ending that needs no look at words: killed, completed, unseen, or 0 with no word of a turn
+    (`untold`). None for any other.
+    """
+    if ending := killed(end):
+        return ending
+    if end.turn is Kind.TURN_COMPLETED and end.exit_code in (0, None):
+        return Outcome.SUCCEEDED, Reason("completed", "the agent finished its turn")
+    if end.turn is None and end.exit_code is None:
+        return lost()
+    return failed("result_missing", untold, hint, end) if end.turn is None and end.exit_code == 0 else None

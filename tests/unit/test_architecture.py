@@ -62,6 +62,7 @@ PURE_MODULES = {
     *("runner.state.lifecycle", "runner.state.manifest"),
     *("runner.conduct.difference", "runner.conduct.batch_prompt"),
     *("runner.runtimes.codex", "runner.runtimes.kay", "runner.config.policy"),
+    *("runner.runtimes.claude", "runner.runtimes.gemini"),
     *("runner.supervise.attempts", "runner.supervise.conformance", "runner.supervise.signals"),
     *("runner.verify.classify", "runner.verify.evidence", "runner.verify.inspect"),
     *("runner.verify.plan_report", "runner.verify.reasons", "runner.verify.recovery"),
