@@ -47,17 +47,21 @@ test-standins: $(VENV)/.test.stamp
 
 # Agent CLIs from npm: nothing else here needs Node. Of their install scripts only the one runs that puts Claude's
 # binary in its place.
-.clis/.stamp: tests/clis/package.json
+# npm runs in the folder: with `--prefix` it looks for its settings of the machine (a registry, its certificates)
+# below that prefix, https://docs.npmjs.com/cli/v11/configuring-npm/npmrc. Claude Code makes its sandbox with
+# `bwrap`; where the machine has none, that of Codex is good enough.
+.clis/.stamp: tests/clis/package.json $(VENV)/.test.stamp
 	@command -v npm > /dev/null && command -v node > /dev/null || { echo "make test-clis needs npm and Node 20 or newer" >&2; exit 1; }
-	mkdir -p .clis
+	mkdir -p .clis/bin
 	cp tests/clis/package.json .clis/
-	npm install --prefix .clis --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
+	cd .clis && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	cd .clis/node_modules/@anthropic-ai/claude-code && node install.cjs
+	command -v bwrap > /dev/null || ln -sf $(abspath $(VENV))/lib/python3*/site-packages/codex_cli_bin/codex-resources/bwrap .clis/bin/
 	@touch $@
 
-test-clis: $(VENV)/.test.stamp .clis/.stamp
-	@command -v bwrap > /dev/null && command -v socat > /dev/null || { echo "make test-clis needs bubblewrap and socat" >&2; exit 1; }
-	$(PYTEST) -n $$((2 * $(CORES))) tests/clis
+test-clis: .clis/.stamp
+	@command -v socat > /dev/null || { echo "make test-clis needs socat" >&2; exit 1; }
+	PATH="$$PATH:$(CURDIR)/.clis/bin" $(PYTEST) -n $$((2 * $(CORES))) tests/clis
 
 check: $(VENV)/.dev.stamp
 	$(BIN)/ruff format .
