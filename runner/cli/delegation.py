@@ -12,13 +12,13 @@ from runner.cli.parser import Namespace, Parser, add_run, here, run_named
 from runner.cli.render import emit, questions_text
 from runner.disk import programs
 from runner.errors import ExitStatus, UsageError
+from runner.runtimes import NAMES, get
 from runner.state.index import short_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from runner.state.store import RunDir
 
-_HOSTS = ("codex", "claude")
 _REGISTER_S = 60.0
 _LONGEST_ANSWER = 1024 * 1024
 
@@ -96,9 +96,9 @@ def add_delegate_server(parser: Parser) -> None:
     parser.add_argument("--config", metavar="FILE", help="delegate.toml that spawned runs are started with")
     parser.add_argument(
         "--register",
-        choices=_HOSTS,
+        choices=tuple(NAMES),
         metavar="HOST",
-        help=f"register this server with a host ({', '.join(_HOSTS)}) instead of serving",
+        help=f"register this server with an agent CLI ({', '.join(NAMES)}) instead of serving",
     )
     parser.add_argument("--yes", action="store_true", help="with --register: skip the confirmation")
     parser.examples(
@@ -137,19 +137,27 @@ def _started_for(repo: str) -> str | None:
 
 
 def _register(args: Namespace, repo: str) -> int:
-    program = programs.on_path("runner", os.environ) or sys.argv[0]
-    server = [os.path.abspath(program), "delegate-server", "--repo", repo, "--mode", args.mode]
-    command = {
-        "codex": ["codex", "mcp", "add", "delegation", "--", *server],
-        "claude": ["claude", "mcp", "add", "--transport", "stdio", "delegation", "--", *server],
-    }[args.register]
+    from runner.runtimes import locate
+
+    ours = os.path.abspath(programs.on_path("runner", os.environ) or sys.argv[0])
+    server = (ours, "delegate-server", "--repo", repo, "--mode", args.mode)
+    runtime = get(args.register)
+    words = runtime.register(server)
+    if words is None:
+        raise UsageError(
+            f"runner knows no command with which {runtime.title} registers a server",
+            hint="its own settings say which MCP servers it starts; a run needs none, see [delegation]",
+        )
+    command = [runtime.candidates[0], *words]
     pen.tell(shlex.join(command))
     said = True if args.yes else confirm("register it?")
     if said is None:
         raise UsageError("nothing was registered", hint="run the command above, or add --yes")
     if not said:
         return ExitStatus.NOT_SUCCESSFUL
-    exit_code = _run_in_foreground(_found(command), repo)
+    # It may be the binary of a PyPI package, which is not on PATH.
+    program = locate.locate(runtime, runtime.defaults(), os.environ, None)[0]
+    exit_code = _run_in_foreground([program, *words], repo)
     if args.format == "json":
         emit({"host": args.register, "command": command, "registered": exit_code == 0})
     return ExitStatus.OK if exit_code == 0 else ExitStatus.NOT_SUCCESSFUL
@@ -183,14 +191,3 @@ def _run_in_foreground(command: list[str], cwd: str) -> int:
 
 def _passed_on(line: str) -> None:
     pen.tell(line, end="")
-
-
-def _found(command: list[str]) -> list[str]:
-    """With the path of its program. Codex may be the binary of the PyPI package, which is not on PATH."""
-    if command[0] != "codex":
-        return [programs.on_path(command[0], os.environ) or command[0], *command[1:]]
-    from runner.model import RuntimeSettings
-    from runner.runtimes import get, probe
-
-    settings = RuntimeSettings("codex", "codex")
-    return [probe.discover(get("codex"), settings, os.environ).path, *command[1:]]

@@ -115,14 +115,17 @@ def server(
 
 
 def section(
-    delegation: Delegation, manifest: str, parent_manifest: str | None, tasks: Mapping[str, str | None]
+    delegation: Delegation,
+    manifest: str,
+    parent_manifest: str | None,
+    tasks: Mapping[str, str | None],
+    finds_tools: str = "",
 ) -> str:
     """The prompt section of a run with delegation: every tool, and the paths to call it with."""
     words = set(delegation.tools)
     asked = parent_manifest or manifest
     lines = [
-        f"The MCP server `{SERVER}` is connected. If its tools are not listed, search for `delegate`; in "
-        "code they are functions such as `tools.mcp__delegation__delegate_status({...})`.",
+        f"The MCP server `{SERVER}` is connected. {finds_tools}".rstrip(),
         "Use exactly these literal paths in the calls:",
     ]
     own = [f"`{tool}`" for word in ("status", "pause", "cancel") if word in words for tool in TOOLS[word]]

@@ -191,7 +191,8 @@ def _delegation_section(choice: Choice, found: Found, own: Delegation) -> str:
     above = None if found.parent is None else found.parent.manifest_path
     names = tasks if own.tasks is None else own.tasks
     spawnable = {name: tasks[name].title for name in names if name in tasks}
-    return delegation.section(own, manifest_path_of(choice.task.id, found.run_id), above, spawnable)
+    manifest, runtime = manifest_path_of(choice.task.id, found.run_id), runtimes.get(choice.runtime)
+    return delegation.section(own, manifest, above, spawnable, runtime.finds_tools)
 
 
 def _commands(

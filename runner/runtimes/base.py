@@ -12,12 +12,14 @@ from runner.value import StrEnum, Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Protocol, TypeGuard
+    from typing import Any, Protocol, TypeGuard
 
     from runner.model import Json
 
     Reader = Callable[[Json], "tuple[Activity, ...]"]
     """Tells what one decoded line of stdout says; unknown lines give nothing, never an error."""
+    TableIn = Callable[[str], Mapping[str, Any]]
+    """What a file in TOML or JSON says, by its path; empty where it says nothing."""
 else:
     Protocol = object
 
@@ -249,7 +251,7 @@ class Runtime(Protocol):
     """How to get the program."""
     about: str = ""
     """The meaning of `[runtimes.X]`."""
-    config_is: str = "Passed to the agent CLI as -c key=value, with their types."
+    config_is: str = "Settings of the agent CLI."
     """The meaning of `[runtimes.X.config]`."""
     owned: Mapping[str, str] = {}
     """Dotted keys that `[runtimes.X.config]` must not set, as they would go past what is declared elsewhere,
@@ -280,9 +282,9 @@ class Runtime(Protocol):
     """What it always gets besides."""
     shell_key: str | None = None
     """The key of its settings that says whether commands get a login shell; None where none does."""
-    usage_scope: UsageScope = UsageScope.THREAD
+    usage_scope: UsageScope = UsageScope.ATTEMPT
     """What `Activity.usage` counts."""
-    help_args: tuple[str, ...] = ("exec", "--help")
+    help_args: tuple[str, ...] = ("--help",)
     """What makes the program list the options that `command` may use."""
     schema_is_text: bool = False
     """Whether the program wants the schema of its last message as a text, and not as a file."""
@@ -294,6 +296,8 @@ class Runtime(Protocol):
     """Its settings for everybody on the machine."""
     helpers: tuple[str, ...] = ()
     """Programs that its sandbox starts by their names."""
+    finds_tools: str = ""
+    """A sentence for the prompt: how its agent gets at tools of an MCP server that it does not see."""
 
     def defaults(self) -> RuntimeSettings:
         """What `[runtimes.X]` is where nobody sets it."""
@@ -386,8 +390,14 @@ class Runtime(Protocol):
         return None
 
     def own_config(self, env: Mapping[str, str]) -> str | None:
-        """The program's own TOML config file, which applies beneath everything that we pass."""
+        """The file with the user's own settings of the program, which apply beneath all that we pass."""
         return None
+
+    def inherited(self, env: Mapping[str, str], table_in: TableIn) -> Mapping[str, tuple[str, ...]]:
+        """Names of what those settings bring into a run that is not isolated and is run outside of its
+        sandbox: `mcp_servers`, `hooks` and `plugins`. None of what is switched off, and no values.
+        """
+        return {}
 
     def login_file(self, env: Mapping[str, str]) -> str | None:
         """Where the program keeps its login, unless its settings say otherwise; None where in no file."""
@@ -395,6 +405,12 @@ class Runtime(Protocol):
 
     def mcp_check(self, program: Program) -> tuple[str, ...] | None:
         """argv whose exit status 0 means that an MCP server `delegation` is registered, or None."""
+        return None
+
+    def register(self, server: tuple[str, ...]) -> tuple[str, ...] | None:
+        """The words that make the program register this command as its MCP server `delegation`, or None where
+        it has none.
+        """
         return None
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:

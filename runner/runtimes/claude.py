@@ -11,7 +11,7 @@ from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Outcome, Program, Reason, RuntimeSettings
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned, thread_word
-from runner.runtimes.base import CommandRequest, End, Runtime, UsageScope
+from runner.runtimes.base import CommandRequest, End, Runtime
 from runner.runtimes.jsonvalues import table
 from runner.value import json_bytes, json_value
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runner.runtimes.base import Reader
+    from runner.runtimes.base import Reader, TableIn
 
 _VERSION = r"(?m)^(\d+\.\d+\.\d+[0-9A-Za-z.+-]*) \(Claude Code\)\s*$"
 _READS = ("Read", "Grep", "Glob")
@@ -73,8 +73,7 @@ class Claude(Runtime):
     rehearses = True
     agent_signs = ("CLAUDECODE",)
     helpers = ("bwrap", "socat")
-    usage_scope = UsageScope.ATTEMPT
-    help_args = ("--help",)
+    finds_tools = "If its tools are not listed, search for `delegate`."
     schema_is_text = True
     login_keys = ("apiKeyHelper",)
     machine_config = "/etc/claude-code/managed-settings.json"
@@ -165,6 +164,15 @@ class Claude(Runtime):
     def own_config(self, env: Mapping[str, str]) -> str | None:
         folder = home.of_program(env, "CLAUDE_CONFIG_DIR", ".claude")
         return folder and f"{folder}/settings.json"
+
+    def inherited(self, env: Mapping[str, str], table_in: TableIn) -> Mapping[str, tuple[str, ...]]:
+        # None of its own servers: `--strict-mcp-config`.
+        own = table_in(self.own_config(env) or "")
+        kinds = {"hooks": own.get("hooks"), "plugins": own.get("enabledPlugins")}
+        return {kind: tuple(sorted(k for k, on in table(v).items() if on)) for kind, v in kinds.items()}
+
+    def register(self, server: tuple[str, ...]) -> tuple[str, ...] | None:
+        return ("mcp", "add", "--transport", "stdio", "delegation", "--", *server)
 
     def rehearsal(
         self, port: int, retries: int, env: Mapping[str, str]

@@ -11,14 +11,17 @@ from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
 from runner.runtimes.arguments import refuse_impossible, refuse_owned
-from runner.runtimes.base import CommandRequest, End, Fence, Refusal, Runtime, SessionNote
+from runner.runtimes.base import CommandRequest, End, Fence, Refusal, Runtime, SessionNote, UsageScope
 from runner.runtimes.jsonvalues import table
 from runner.runtimes.lineage import (
+    CONFIG_IS,
     DECLARED,
+    HELP,
     SANDBOX_HINT,
     TEMPS,
     ExecArguments,
     declared_provider,
+    inherited,
     server_table,
 )
 from runner.runtimes.overrides import assignment, flatten, mentions
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Json
-    from runner.runtimes.base import Reader
+    from runner.runtimes.base import Reader, TableIn
 
 _VERSION = r"(?m)^codex-cli (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
 _KAY = r"(?mi)^kay (\S+)\s*$"
@@ -42,6 +45,9 @@ class Codex(Runtime):
     name = "codex"
     title = "the OpenAI Codex CLI"
     about = "The Codex CLI."
+    config_is = CONFIG_IS
+    help_args = HELP
+    usage_scope = UsageScope.THREAD
     owned = {
         **DECLARED,
         "sandbox_permissions": SANDBOX_HINT,
@@ -67,6 +73,10 @@ class Codex(Runtime):
     provider_key = "model_provider"
     login_keys = ("cli_auth_credentials_store",)
     machine_config = "/etc/codex/config.toml"
+    finds_tools = (
+        "If its tools are not listed, search for `delegate`; in code they are functions such as "
+        "`tools.mcp__delegation__delegate_status({...})`."
+    )
     # No `prepare_prompt`: `codex exec -` takes any text, a leading `/` or `-` has no meaning on stdin. No
     # `stored_key`: a provider's key is in the environment only; `codex login status` answers for the login.
 
@@ -189,9 +199,15 @@ class Codex(Runtime):
     def mcp_check(self, program: Program) -> tuple[str, ...] | None:
         return (program.path, "mcp", "get", "delegation", "--json")
 
+    def register(self, server: tuple[str, ...]) -> tuple[str, ...] | None:
+        return ("mcp", "add", "delegation", "--", *server)
+
     def own_config(self, env: Mapping[str, str]) -> str | None:
         folder = home.of_program(env, "CODEX_HOME", ".codex")
         return folder and f"{folder}/config.toml"
+
+    def inherited(self, env: Mapping[str, str], table_in: TableIn) -> Mapping[str, tuple[str, ...]]:
+        return inherited(home.of_program(env, "CODEX_HOME", ".codex"), table_in)
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
         if level is Level.DANGER:

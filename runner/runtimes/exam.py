@@ -312,7 +312,7 @@ class _Exam:
     def _own_provider(self) -> bool:
         path, key = self._runtime.own_config(self._env), self._runtime.provider_key
         try:
-            return path is not None and key in tomllib.loads(_text(path))
+            return path is not None and key is not None and key in tomllib.loads(_text(path))
         except (OSError, ValueError):
             return False
 

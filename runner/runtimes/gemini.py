@@ -11,7 +11,7 @@ from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Reason, RuntimeSettings
 from runner.runtimes.arguments import Arguments, as_text, refuse_impossible, refuse_owned
-from runner.runtimes.base import CommandRequest, End, Runtime, UsageScope
+from runner.runtimes.base import CommandRequest, End, Runtime
 from runner.runtimes.jsonvalues import table
 from runner.value import json_bytes, json_value
 
@@ -56,8 +56,6 @@ class Gemini(Runtime):
     }
     login_hint = "set GEMINI_API_KEY and name it in `env` of [runtimes.gemini]"
     key_env = ("GEMINI_API_KEY",)
-    usage_scope = UsageScope.ATTEMPT
-    help_args = ("--help",)
     rehearses = True
     has_sandbox = False  # `--sandbox` needs docker, podman or a Mac
     agent_signs = ("GEMINI_CLI",)
@@ -136,6 +134,11 @@ class Gemini(Runtime):
             if folder != own:
                 found.append(f"{folder}/.gemini/.env")
         return tuple(found)
+
+    def register(self, server: tuple[str, ...]) -> tuple[str, ...] | None:
+        # By default it writes into the folder, where no run may be then: see `obeyed`.
+        program, *words = server
+        return ("mcp", "add", "--scope", "user", "delegation", program, "--", *words)
 
     def rehearsal(
         self, port: int, retries: int, env: Mapping[str, str]

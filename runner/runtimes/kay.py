@@ -17,14 +17,22 @@ from runner.runtimes import kay_endings, kay_events
 from runner.runtimes.arguments import as_text, refuse_impossible, refuse_owned
 from runner.runtimes.base import CommandRequest, End, Runtime, StoredKey
 from runner.runtimes.jsonvalues import table
-from runner.runtimes.lineage import DECLARED, ExecArguments, declared_provider, server_table
+from runner.runtimes.lineage import (
+    CONFIG_IS,
+    DECLARED,
+    HELP,
+    ExecArguments,
+    declared_provider,
+    inherited,
+    server_table,
+)
 from runner.runtimes.overrides import assignment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from runner.runtimes.base import Reader
+    from runner.runtimes.base import Reader, TableIn
 
 _VERSION = r"(?m)^kay (\d+\.\d+\.\d+[0-9A-Za-z.+-]*)\s*$"
 _CODEX = r"(?m)^codex-cli (\S+)\s*$"
@@ -48,6 +56,8 @@ class Kay(Runtime):
     name = "kay"
     title = "Kay"
     about = "The Kay CLI."
+    config_is = CONFIG_IS
+    help_args = HELP
     providers = tuple(PROVIDER_KEYS)
     provider_aliases = {"ocg": "opencode-go"}
     owned = {
@@ -152,6 +162,9 @@ class Kay(Runtime):
     def own_config(self, env: Mapping[str, str]) -> str | None:
         folder = home.of_program(env, "KAY_HOME", ".kay")
         return folder and f"{folder}/config.toml"
+
+    def inherited(self, env: Mapping[str, str], table_in: TableIn) -> Mapping[str, tuple[str, ...]]:
+        return inherited(home.of_program(env, "KAY_HOME", ".kay"), table_in)
 
 
 def provider_of(settings: RuntimeSettings, model: Model | None) -> str:

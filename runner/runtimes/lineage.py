@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.runtimes.arguments import Arguments, thread_word
+from runner.runtimes.jsonvalues import table
 from runner.runtimes.overrides import assignment, flatten
 
 TYPE_CHECKING = False
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import McpServer, Model, Program, RuntimeSettings
+    from runner.runtimes.base import TableIn
 
+HELP = ("exec", "--help")
+CONFIG_IS = "Passed to the agent CLI as -c key=value, with their types."
 SANDBOX_HINT = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 _PROFILE = "a profile can change model and sandbox; put its settings into delegate.toml"
 DECLARED = {
@@ -42,6 +46,30 @@ def server_table(server: McpServer) -> dict[str, Any]:
         "startup_timeout_sec": 30,
         "tool_timeout_sec": 60,
     }
+
+
+def inherited(folder: str | None, table_in: TableIn) -> dict[str, tuple[str, ...]]:
+    """See `Runtime.inherited`; `folder` is the home of the program."""
+    if folder is None:
+        return {}
+    own = table_in(f"{folder}/config.toml")
+    return {
+        "mcp_servers": _enabled(own.get("mcp_servers")),
+        "hooks": _hooks(own, table_in(f"{folder}/hooks.json")),
+        "plugins": _enabled(own.get("plugins")),
+    }
+
+
+def _enabled(tables: object) -> tuple[str, ...]:
+    return tuple(
+        sorted(name for name, one in table(tables).items() if table(one).get("enabled") is not False)
+    )
+
+
+def _hooks(*settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The events with hooks: a list that is not empty, which `hooks.state` is not."""
+    named = ((name, value) for one in settings for name, value in table(one.get("hooks")).items())
+    return tuple(sorted({name for name, value in named if isinstance(value, list) and value}))
 
 
 class ExecArguments(Arguments):

@@ -128,8 +128,8 @@ def test_registering_passes_on_what_the_host_says_and_answers_by_itself(
 
 def test_registering_with_a_host_that_is_not_installed_is_refused(repo: Repo) -> None:
     done = repo.cli(*REGISTER)
-    assert (done.status, done.error["code"]) == (2, "usage")
-    assert "`claude`: cannot be started" in done.error["message"]
+    assert (done.status, done.error["code"]) == (8, "runtime_missing")
+    assert "no `claude` on PATH" in done.error["message"]
 
 
 def test_a_call_with_half_a_surrogate_pair_is_answered_and_the_connection_lives_on(repo: Repo) -> None:

@@ -8,7 +8,7 @@ from runner.errors import ConfigInvalid
 from runner.model import Level, Outcome, Reason, Usage
 from runner.runtimes import endings
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned, thread_word
-from runner.runtimes.base import Activity, CommandRequest, End, Kind, ObservedSettings, Runtime, UsageScope
+from runner.runtimes.base import Activity, CommandRequest, End, Kind, ObservedSettings, Runtime
 from runner.runtimes.jsonvalues import number, text
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ class Unlike(Runtime):
     candidates = ("unlike",)
     install_hint = "it is part of the tests"
     resumes = True
-    help_args = ("--help",)
-    usage_scope = UsageScope.ATTEMPT
     owned = {"permissions.mode": "the sandbox of a task is set with `sandbox`"}
 
     def identify(self, version_output: str) -> str | None:

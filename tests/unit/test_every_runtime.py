@@ -37,6 +37,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
 )
 
+KEYS = st.sampled_from(["hooks", "mcp_servers", "plugins", "enabledPlugins"])
+
 
 @pytest.fixture(params=NAMES)
 def runtime(request: pytest.FixtureRequest) -> Runtime:
@@ -187,6 +189,26 @@ def test_a_session_is_resumed_by_its_id_and_by_nothing_that_is_none(runtime: Run
     for wrong in ("--sandbox", "a b", "../x", ""):
         with pytest.raises(RunnerError):
             runtime.command(asked(runtime, resume_thread=wrong))
+
+
+SERVER = ("/bin/runner", "delegate-server", "--repo", "/re po", "--mode", "full")
+
+
+def test_what_registers_a_server_has_each_word_of_its_command(runtime: Runtime) -> None:
+    words = runtime.register(SERVER)
+    if words is None:
+        assert runtime.mcp_check(program(runtime)) is None
+        return
+    own = ("mcp", "add", "delegation", "--")
+    assert [word for word in words if word in SERVER] == [*SERVER]
+    assert {*own} <= {*words} and words.index("--") < words.index(SERVER[1])
+
+
+@given(name=st.sampled_from([*NAMES]), tables=st.lists(st.dictionaries(KEYS, JSON), min_size=3, max_size=3))
+def test_what_settings_bring_is_told_by_names_whatever_they_say(name: str, tables: list[Any]) -> None:
+    found = get(name).inherited({"HOME": "/home/me"}, lambda path: tables.pop())
+    assert {*found} <= {"mcp_servers", "hooks", "plugins"}
+    assert all(isinstance(one, str) for names in found.values() for one in names)
 
 
 # its stream

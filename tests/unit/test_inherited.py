@@ -29,9 +29,17 @@ enabled = true
 """
 
 
+CLAUDE = RuntimeSettings("claude", "claude")
+OF_CLAUDE = {
+    "hooks": {"Stop": [{"hooks": [{"type": "command", "command": "a-secret"}]}], "SessionEnd": []},
+    "enabledPlugins": {"some@place": True, "off@place": False},
+    "mcpServers": {"mine": {"command": "server"}},
+}
+
+
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    return {"CODEX_HOME": str(tmp_path)}
+    return dict.fromkeys(("CODEX_HOME", "KAY_HOME", "CLAUDE_CONFIG_DIR"), str(tmp_path))
 
 
 def test_servers_hooks_and_plugins_are_named_without_a_value(env: dict[str, str], tmp_path: Path) -> None:
@@ -43,7 +51,18 @@ def test_servers_hooks_and_plugins_are_named_without_a_value(env: dict[str, str]
         "plugins": ("some@place",),
     }
     assert inherited(CODEX.replace(isolated=True), env) == NOTHING
+    assert inherited(RuntimeSettings("kay", "kay"), env) == inherited(CODEX, env)
     assert inherited(RuntimeSettings("kay", "kay"), {"KAY_HOME": str(tmp_path / "none")}) == NOTHING
+
+
+def test_each_program_says_what_its_own_settings_bring(env: dict[str, str], tmp_path: Path) -> None:
+    """A run of Claude Code has none of its servers, and Gemini CLI has another home in each run."""
+    (tmp_path / "settings.json").write_text(json.dumps(OF_CLAUDE))
+    (tmp_path / ".gemini").mkdir()
+    (tmp_path / ".gemini" / "settings.json").write_text(json.dumps(OF_CLAUDE))
+    assert inherited(CLAUDE, env) == {**NOTHING, "hooks": ("Stop",), "plugins": ("some@place",)}
+    assert inherited(CLAUDE.replace(isolated=True), env) == NOTHING
+    assert inherited(RuntimeSettings("gemini", "gemini"), {"HOME": str(tmp_path)}) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -54,4 +73,6 @@ def test_settings_that_are_broken_or_of_other_types_name_nothing(
 ) -> None:
     (tmp_path / "config.toml").write_text(text)
     (tmp_path / "hooks.json").write_text("[[")
+    (tmp_path / "settings.json").write_text('{"hooks": [1], "enabledPlugins": "all"}' if text else "[[")
     assert inherited(CODEX, env) == NOTHING
+    assert inherited(CLAUDE, env) == NOTHING

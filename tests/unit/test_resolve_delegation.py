@@ -207,6 +207,13 @@ def test_a_run_with_a_parent_asks_it_and_one_without_asks_its_owner() -> None:
     assert "the owner of this run" in alone
 
 
+def test_how_tools_are_found_is_said_where_the_program_has_a_way_of_its_own() -> None:
+    own = Delegation(True, "inline", ("status",), 1, 4, True)
+    plain, told = (section(own, MANIFEST, None, {}, word) for word in ("", "Search for them."))
+    assert plain.startswith("The MCP server `delegation` is connected.\n")
+    assert told.startswith("The MCP server `delegation` is connected. Search for them.\n")
+
+
 def test_the_tasks_that_may_be_started_are_listed_with_their_titles() -> None:
     own = Delegation(True, "inline", ("spawn",), 1, 4, True)
     text = section(own, MANIFEST, None, {"b": "Second", "a": None})
