@@ -63,7 +63,7 @@ def interrupted(scene: Scene, table: Table, rounds: int) -> None:
 @contextmanager
 def _model(scene: Scene) -> Iterator[list[str]]:
     """A scripted model for all of them; the overrides that a bare Codex needs, and a task `shell`."""
-    from runner.rehearsal.codex_config import overrides
+    from runner.runtimes.codex_rehearsal import overrides
 
     play = Path(scene.repo, "play.toml")
     play.write_text(_PLAY)

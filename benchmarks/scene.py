@@ -189,7 +189,7 @@ class Scene:
 
     def bare_codex(self, sandbox: str = "read-only") -> float:
         """Milliseconds of a bare `codex exec` with the same flags against the same kind of server."""
-        from runner.rehearsal.codex_config import overrides
+        from runner.runtimes.codex_rehearsal import overrides
 
         listener = socket.create_server(("127.0.0.1", 0))
         fd = listener.fileno()

@@ -25,21 +25,6 @@ THREAD = "THREAD-ID"
 """In `resume_argv`, the place of the session's id, which is unknown before the run."""
 
 
-_OF_SESSIONS = (
-    "CLAUDE_CODE_SESSION_ID",
-    "CODEX_THREAD_ID",
-)  # the latter by github.com/openai/codex/pull/10096
-_LONGEST_ID = 128
-
-
-def sessions_of(env: Mapping[str, str]) -> tuple[str, ...]:
-    """The ids of the sessions in which something is started, as agents pass them to their commands. Of one
-    inside of another both are there, and nothing tells which is the inner one.
-    """
-    named = dict.fromkeys(env.get(name, "") for name in _OF_SESSIONS)
-    return tuple(one for one in named if one.isprintable() and 0 < len(one) <= _LONGEST_ID)
-
-
 class Invocation(Value):
     """The frozen answer of `resolve`: exactly what will be executed. Written beside the run."""
 

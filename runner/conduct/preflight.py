@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 BUDGET_S = 24.0
 """A check that finds the time used up says `unknown`."""
-_NO_NETWORK = "CODEX_SANDBOX_NETWORK_DISABLED"
 _RUN = "RUNNER_RUN_ID"
 
 
@@ -46,10 +45,8 @@ class ConsentMissing(PolicyRefused):
 def refuse_nested(env: Mapping[str, str]) -> None:
     """Raises where this process was started by an agent. To unset what shows it would lift no sandbox."""
     for name in (sign for runtime in NAMES for sign in get(runtime).agent_signs):
-        if env.get(name):
+        if env.get(name, "") not in ("", "0"):
             raise Nested(f"this is inside an agent: {name} is set")
-    if env.get(_NO_NETWORK) == "1":
-        raise Nested(f"this is inside the sandbox of an agent, without network: {_NO_NETWORK}=1")
     if env.get(_RUN):
         raise Nested(f"this is inside the run {env[_RUN][:80]}: {_RUN} is set")
     if (manifest := around(env)) is not None:

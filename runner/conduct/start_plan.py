@@ -27,14 +27,14 @@ from runner.config import load as load_config
 from runner.disk import editable
 from runner.disk.programs import placed
 from runner.errors import Conflict, ManifestBroken, PlanInvalid, PolicyRefused, RunNotFound, UsageError
-from runner.invocation import Invocation, sessions_of
+from runner.invocation import Invocation
 from runner.plan import load
 from runner.plan.batch import decide
 from runner.plan.decision import ANYWAY
 from runner.plan.overview import as_text
 from runner.plan.units import rules_of
 from runner.resolve.choose import choose, find_task
-from runner.runtimes import PLAN
+from runner.runtimes import PLAN, sessions_of
 from runner.state.authentic import refuse_foreign
 from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of

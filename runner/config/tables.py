@@ -248,7 +248,7 @@ class RuntimeTable(Table):
     config: dict[str, Any] | None = None
     isolated: bool | None = meaning(
         "Keep the MCP servers, hooks and plugins of your own settings of the agent CLI out of its runs; "
-        "not with Kay. Default {}."
+        "not with every CLI. Default {}."
     )
 
 

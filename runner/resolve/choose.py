@@ -57,9 +57,10 @@ def choose(config: Config, request: Request) -> Choice:
         )
     choice = Choice(config, request, task, runtime, settings, model, sandbox)
     if choice.rehearses and not runtimes.get(runtime).rehearses:
+        can = ", ".join(name for name in runtimes.NAMES if runtimes.get(name).rehearses)
         raise ConfigInvalid(
             f"a rehearsal plays the model for others, not for {runtime}",
-            hint="choose a model of another runtime, such as codex, or leave --rehearse out",
+            hint=f"choose a model of another runtime ({can}), or leave --rehearse out",
         )
     if sandbox.level is Level.DANGER:
         # Nothing could keep it from the network.

@@ -98,7 +98,7 @@ def _is_nameable(path: str) -> bool:
 
 
 def _is_git(one: Obeyed, writable: Iterable[str]) -> bool:
-    """Codex itself protects `.git` directly in a folder that it may write."""
+    """A program with `guards` itself protects `.git` directly in a folder that its agent may write."""
     return any(one.path == os.path.join(root, ".git") for root in writable)
 
 

@@ -27,6 +27,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 """Each runtime, and the variables that its program needs besides the usual ones, such as its home. Every
 child gets all of them: it may start a run of another runtime.
 """
+_SESSION_IDS = ("CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID")
+"""Where agent CLIs pass the id of a session on to its commands. Here, as a start imports one runtime alone.
+The latter: https://github.com/openai/codex/pull/10096.
+"""
+_LONGEST_ID = 128
 PLAN = "plan"
 """Our own conductor, the program of a plan's run. No task can name it."""
 
@@ -38,3 +43,11 @@ def get(name: str) -> Runtime:
     module = f"runner.runtimes.{name}"
     __import__(module)  # `importlib` would bring `warnings` along
     return cast("Runtime", sys.modules[module].RUNTIME)
+
+
+def sessions_of(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The ids of the sessions in which something is started. Of one inside of another both are there, and
+    nothing tells which is the inner one.
+    """
+    named = dict.fromkeys(env.get(name, "") for name in _SESSION_IDS)
+    return tuple(one for one in named if one.isprintable() and 0 < len(one) <= _LONGEST_ID)

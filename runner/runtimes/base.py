@@ -268,6 +268,10 @@ class Runtime(Protocol):
     """Whether it can resume a session, and reports the id of its session."""
     guards: bool = False
     """Whether its sandbox makes read-only what the `.git` file of a writable folder names."""
+    made_folders: tuple[str, ...] = ()
+    """What its sandbox makes read-only in each folder that its agent may write, besides `.git`. It cannot
+    make what is not there where something else keeps that folder read-only.
+    """
     confines: bool = False
     """Whether its sandbox keeps the agent from writing in /sys, so that it cannot leave its control group."""
     rehearses: bool = False

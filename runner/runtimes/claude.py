@@ -177,7 +177,7 @@ class Claude(Runtime):
     def rehearsal(
         self, port: int, retries: int, env: Mapping[str, str]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
-        from runner.rehearsal import codex_config  # for a rehearsal alone
+        from runner.runtimes import loopback  # for a rehearsal alone
 
         # A variable with a value comes before any login, and an empty one is none. Without the betas it asks
         # once: it repeats a refused request with fewer of them. The last keeps it from asking anybody else.
@@ -193,7 +193,7 @@ class Claude(Runtime):
         )
         other = ("ANTHROPIC_UNIX_SOCKET", *(f"CLAUDE_CODE_USE_{name}" for name in used))
         told = {
-            **codex_config.environment(env),
+            **loopback.environment(env),
             **dict.fromkeys((*none, *other), ""),
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
             "ANTHROPIC_API_KEY": "rehearsal",

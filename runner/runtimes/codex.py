@@ -65,10 +65,11 @@ class Codex(Runtime):
     key_env = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
     resumes = True
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
+    made_folders = (".agents", ".aws", ".codex")
     confines = True
     rehearses = True
-    # Seen on 0.163.0; CODEX_SANDBOX on macOS only.
-    agent_signs = ("CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID")
+    # Seen on 0.163.0; CODEX_SANDBOX on macOS only. The last is "1" in its sandbox without network.
+    agent_signs = ("CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID", "CODEX_SANDBOX_NETWORK_DISABLED")
     shell_key = "allow_login_shell"
     provider_key = "model_provider"
     login_keys = ("cli_auth_credentials_store",)
@@ -156,9 +157,9 @@ class Codex(Runtime):
     def rehearsal(
         self, port: int, retries: int, env: Mapping[str, str]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
-        from runner.rehearsal import codex_config  # for a rehearsal alone
+        from runner.runtimes import codex_rehearsal, loopback  # for a rehearsal alone
 
-        return codex_config.overrides(port, retries=retries), codex_config.environment(env)
+        return codex_rehearsal.overrides(port, retries=retries), loopback.environment(env)
 
     def reader(self) -> Reader:
         from runner.runtimes import codex_events  # a start reads no events, and no ending

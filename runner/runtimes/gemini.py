@@ -143,7 +143,7 @@ class Gemini(Runtime):
     def rehearsal(
         self, port: int, retries: int, env: Mapping[str, str]
     ) -> tuple[tuple[str, ...], dict[str, str]]:
-        from runner.rehearsal import codex_config  # for a rehearsal alone
+        from runner.runtimes import loopback  # for a rehearsal alone
 
         # A text that is repeated is no loop here, and nobody is asked who speaks next. Where no model is
         # named, it would ask which one to take, and repeat failures whatever `maxAttempts` says.
@@ -153,7 +153,7 @@ class Gemini(Runtime):
             "model": {"name": "gemini-2.5-pro", "disableLoopDetection": True, "skipNextSpeakerCheck": True},
         }
         return (json_bytes(settings, compact=True).decode(),), {
-            **codex_config.environment(env),
+            **loopback.environment(env),
             "GOOGLE_GEMINI_BASE_URL": f"http://127.0.0.1:{port}",
             "GEMINI_API_KEY": "a-rehearsal-needs-no-key",  # a word of no message: it is redacted
         }

@@ -1,10 +1,10 @@
 """Keeps what runner obeys from an agent that may write: the records of runs, and what else is in its reach.
 Edge: disk.
 
-Codex makes read-only what the `.git` file of a writable folder names, one folder or file that exists
-(https://github.com/openai/codex/pull/17036; measured on 0.163.0). So a run that may write gets one more
-writable folder for each such path, a guard, whose `.git` names it. Guards are outside the repository, where
-the agent cannot replace them with a link.
+A program with `guards` makes read-only what the `.git` file of a writable folder names, one folder or file
+that exists (Codex: https://github.com/openai/codex/pull/17036; measured on 0.163.0). So a run
+that may write gets one more writable folder for each such path, a guard, whose `.git` names it. Guards are
+outside the repository, where the agent cannot replace them with a link.
 """
 
 from __future__ import annotations
@@ -20,11 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-OF_CODEX = (".agents", ".aws", ".codex")
-"""What Codex makes read-only in each folder that it may write. Where another guard keeps the state folder
-read-only, it could not make them itself.
-"""
-
 
 def guard_of(path: str, repo: str, env: Mapping[str, str]) -> str:
     """The guard of a path, the same for every run. Nothing is made. Unwritable where there is no place for it
@@ -35,20 +30,20 @@ def guard_of(path: str, repo: str, env: Mapping[str, str]) -> str:
     return f"{state}/guards/{sha256(os.fsencode(path)).hexdigest()[:32]}"
 
 
-def make_guard(guard: str, path: str, *, is_file: bool = False) -> None:
-    """Makes it, or makes it right again; what it names is made too where it is missing. Unwritable if it
-    cannot: nothing would protect the path then.
+def make_guard(guard: str, path: str, folders: tuple[str, ...], *, is_file: bool = False) -> None:
+    """Makes it, or makes it right again; what it names is made too where it is missing. In it are the
+    `made_folders` of the runtime. Unwritable if it cannot: nothing would protect the path then.
     """
     file, wanted = f"{guard}/.git", os.fsencode(f"gitdir: {path}\n")
     try:
         if not os.path.lexists(path):
             _make(path, is_file=is_file)
-        if _is_closed(guard) and _is(file, wanted):
+        if _is_closed(guard, folders) and _is(file, wanted):
             return
         folder, name = os.path.split(guard)
         top, below = os.path.split(folder)
         private_folder(top, below, name)
-        for own in OF_CODEX:
+        for own in folders:
             private_folder(guard, own)
         replace_bytes(file, wanted)
     except OSError as error:
@@ -63,10 +58,10 @@ def _make(path: str, *, is_file: bool) -> None:
         private_folder(path)
 
 
-def _is_closed(guard: str) -> bool:
+def _is_closed(guard: str, folders: tuple[str, ...]) -> bool:
     """Whether it stands, and nobody else could have put anything into it or in its place."""
     above = os.path.dirname(guard)
-    own = (os.path.dirname(above), above, guard, *(f"{guard}/{name}" for name in OF_CODEX))
+    own = (os.path.dirname(above), above, guard, *(f"{guard}/{name}" for name in folders))
     try:
         return all(stat.S_ISDIR((at := os.lstat(one)).st_mode) and is_ours_alone(at) for one in own)
     except OSError:

@@ -131,7 +131,7 @@ def tail(path: str, limit: int = 4096, start: int = 0) -> str:
 
 
 def _as_typed(text: str) -> str:
-    """Without the shell that Codex puts around a command, where that is plain; `shlex` is too large for a
+    """Without the shell that a program puts around a command, where that is plain; `shlex` is too large for a
     supervisor.
     """
     for shell in ("/bin/bash -lc ", "/bin/bash -c ", "bash -lc ", "bash -c ", "/bin/sh -c ", "sh -c "):

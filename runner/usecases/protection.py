@@ -18,7 +18,7 @@ from runner.model import Level, Notify
 from runner.resolve.reach import Obeyed, Shield, is_inside, roots, shield
 from runner.runtimes.base import Fence
 from runner.state import temp
-from runner.state.guard import OF_CODEX, guard_of, make_guard
+from runner.state.guard import guard_of, make_guard
 from runner.state.store import RUNS
 
 TYPE_CHECKING = False
@@ -37,15 +37,16 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 class Protection:
     """Of one run. `fence` is what its program is told; `make` does what the disk needs for that."""
 
-    def __init__(self, needed: Shield, fence: Fence, obeyed: tuple[str, ...] = ()) -> None:
+    def __init__(self, needed: Shield, fence: Fence, obeyed: tuple[str, ...], made: tuple[str, ...]) -> None:
         self.shield = needed
         self.fence = fence
+        self._made = made
         self._obeyed = obeyed
 
     def make(self, home: Mapping[str, str] = {}) -> None:
         """Before the program starts. Unwritable if anything would stay without protection."""
         for guard, one in zip(self.fence.guards, self.shield.read_only, strict=True):
-            make_guard(guard, one.path, is_file=one.is_file)
+            make_guard(guard, one.path, self._made, is_file=one.is_file)
         if self.fence.temp is not None:
             from runner.disk.files import create, private_folder, unwritable
 
@@ -53,7 +54,7 @@ class Protection:
             top, below = os.path.split(folder)
             try:
                 private_folder(top, below, name)
-                for own in (*OF_CODEX, ".git", *filter(None, map(os.path.dirname, home))):
+                for own in (*self._made, ".git", *filter(None, map(os.path.dirname, home))):
                     private_folder(self.fence.temp, own)
                 for path, text in home.items():
                     create(f"{self.fence.temp}/{path}", text.encode())
@@ -90,11 +91,11 @@ def protection(
     held = (one.path for one in (*seen.read_only, *seen.in_temp))
     kept = dict.fromkeys((*held, *_repositories(repo), *_home(runtime.own_config(env))))
     obeyed = runtime.obeyed(os.path.realpath(found.cwd), env)
-    return Protection(seen, Fence(seen.held, guards, own, tuple(kept)), obeyed)
+    return Protection(seen, Fence(seen.held, guards, own, tuple(kept)), obeyed, runtime.made_folders)
 
 
 def _home(config: str | None) -> tuple[str, ...]:
-    """Where Claude Code lets its agent write memories by itself, for the user's later sessions."""
+    """Where a program may let its agent write, as Claude Code does memories for sessions of the user."""
     folder = os.path.dirname(config or "")
     return (folder, os.path.realpath(folder)) if os.path.isabs(folder) else ()
 

@@ -20,7 +20,7 @@ from runner.errors import (
     SupervisorFailed,
     Unwritable,
 )
-from runner.invocation import Invocation, sessions_of
+from runner.invocation import Invocation
 from runner.model import (
     MAX_PROMPT_CHARS,
     Config,
@@ -33,7 +33,7 @@ from runner.model import (
 )
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.invocation import Again, Found, invocation
-from runner.runtimes import loginshell, probe
+from runner.runtimes import loginshell, probe, sessions_of
 from runner.state.authentic import next_run_id, own_invocation, refuse_place, write_record
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
@@ -399,7 +399,7 @@ def _server_argv(config: Config) -> tuple[str, ...]:
 
 
 def _refuse_unregistered(runtime: Runtime, program: Program, env: Mapping[str, str]) -> None:
-    """With `server = "registered"` Codex refuses to start where no such server is registered."""
+    """With `server = "registered"` the program refuses to start where no such server is registered."""
     argv = runtime.mcp_check(program)
     if argv is not None and not probe.succeeds(argv, env, runtime.name):
         raise ConfigInvalid(

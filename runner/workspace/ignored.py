@@ -32,7 +32,7 @@ _ENVIRONMENTS = frozenset(
     (
         *(*_OF_PYTHON, "site-packages", "node_modules", "vendor", "bin"),
         *(".bundle", ".cargo", ".direnv", ".husky", ".vscode", ".idea", ".devcontainer", ".yarn", "scripts"),
-        *(".claude", ".codex", ".agents", ".github", "hooks"),
+        *(".claude", ".codex", ".gemini", ".agents", ".github", "hooks"),
     )
 )
 """Folders in which everything is executed, imported or read; the first are made with a rule of their own."""

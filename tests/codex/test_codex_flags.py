@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from runner.model import Level, Model, Outcome, Program, RuntimeSettings, Sandbox
-from runner.rehearsal import codex_config
-from runner.runtimes import probe
+from runner.runtimes import codex_rehearsal, loopback, probe
 from runner.runtimes.base import Activity, CommandRequest, End, Kind
 from runner.runtimes.codex import RUNTIME
 from runner.runtimes.overrides import assignment, flatten
@@ -24,7 +23,7 @@ codex_cli_bin = pytest.importorskip("codex_cli_bin")
 BOUND_S = 60.0
 REPO = Path(__file__).resolve().parents[2]
 NOBODY = 9  # the port `discard`: nothing listens there, a connection is refused at once
-UNREACHABLE = codex_config.overrides(NOBODY)
+UNREACHABLE = codex_rehearsal.overrides(NOBODY)
 THREAD = "01a1f828-a6fe-7db1-be08-71550d19d0b3"
 AWKWARD = 'quote " backslash \\ newline \n tab \t nul \x00 del \x7f é 漢 😀'
 DOTTED = {
@@ -63,7 +62,7 @@ class Real:
         self.work.mkdir()
         self.last = root / "last.md"
         plain = {"PATH": os.environ["PATH"], "HOME": str(root), "CODEX_HOME": str(self.home)}
-        self.env = {**plain, **codex_config.environment(plain)}
+        self.env = {**plain, **loopback.environment(plain)}
         path = str(codex_cli_bin.bundled_codex_path())
         settings = RuntimeSettings("codex", path, ">=0.150", (), {}, None)
         self.program: Program = probe.find(RUNTIME, settings, self.env)
@@ -170,7 +169,7 @@ def test_a_resumed_thread_keeps_its_id_its_sandbox_and_its_last_message(
     folder.mkdir()
     changes: dict[str, Any] = {
         "sandbox": BUILD.replace(writable=(str(folder),)),
-        "overrides": codex_config.overrides(model_server),
+        "overrides": codex_rehearsal.overrides(model_server),
         "model": Model(None, "gpt-5.5"),
     }
     first = real.run(*real.argv(**changes))

@@ -19,9 +19,9 @@ from support.repo import Repo, Run
 from support.waiting import wait_until
 
 from runner.model import Usage
-from runner.rehearsal.codex_config import overrides
 from runner.runtimes import get
 from runner.runtimes.base import UNSET, ObservedSettings
+from runner.runtimes.codex_rehearsal import overrides
 from runner.state.manifest import timestamp
 from runner.state.spent import tokens
 from runner.state.store import RunDir

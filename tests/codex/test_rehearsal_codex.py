@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from runner.rehearsal import script
-from runner.rehearsal.codex_config import environment, overrides
+from runner.runtimes.codex_rehearsal import overrides
+from runner.runtimes.loopback import environment
 
 codex_cli_bin = pytest.importorskip("codex_cli_bin")
 

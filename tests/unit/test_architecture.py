@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from runner.model import (
     Task,
     Terms,
 )
+from runner.runtimes import NAMES
 
 MODULES = modules()
 ROOMS = rooms()
@@ -61,13 +63,22 @@ NOT_PURE = {"runner.plan.load"}  # reads a plan file
 PURE_MODULES = {
     *("runner.state.lifecycle", "runner.state.manifest"),
     *("runner.conduct.difference", "runner.conduct.batch_prompt"),
-    *("runner.runtimes.codex", "runner.runtimes.kay", "runner.config.policy"),
-    *("runner.runtimes.claude", "runner.runtimes.gemini"),
+    *(f"runner.runtimes.{name}" for name in NAMES),
+    "runner.config.policy",
     *("runner.supervise.attempts", "runner.supervise.conformance", "runner.supervise.signals"),
     *("runner.verify.classify", "runner.verify.evidence", "runner.verify.inspect"),
     *("runner.verify.plan_report", "runner.verify.reasons", "runner.verify.recovery"),
     *("runner.verify.report", "runner.verify.report_text", "runner.verify.signs"),
     *("runner.verify.status_block", "runner.verify.taxonomy"),
+}
+KNOW_A_RUNTIME = {
+    "runner.model": "the runtime of who names none",
+    "runner.cli.delegation": "an example",
+    "runner.cli.events": "an example",
+    "runner.cli.setup": "an example",
+    "runner.rehearsal.responses": "a header of that wire",
+    "runner.rehearsal.server": "the wire that has this name",
+    "runner.workspace.ignored": "folders of a repository that agents obey, whichever one runs",
 }
 STANDARD = sys.stdlib_module_names | {"_sha2"}
 
@@ -238,6 +249,35 @@ def test_pure_layers_touch_neither_disk_nor_processes() -> None:
                 if name == "open" or (name.startswith("os.") and "path" not in name)
             ]
     none_of(sorted(offenders), "not pure")
+
+
+def named_in(path: Path) -> Iterator[str]:
+    """Names and texts of the code; comments and docstrings may tell where a fact is from."""
+    texts = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
+    for node in nodes(path):
+        if isinstance(node, ast.Constant) and id(node) not in texts:
+            yield str(node.value)
+        for field in ("id", "attr", "name", "arg", "module"):
+            if isinstance(word := getattr(node, field, None), str):
+                yield word
+
+
+def test_only_a_runtime_knows_its_program() -> None:
+    """What another place has to know of a program is a member of `Runtime`."""
+    known = re.compile(
+        "|".join(rf"(?<![a-z]){n}(?![a-z])" if len(n) < 5 else n for n in NAMES), re.IGNORECASE
+    )
+    found = {
+        module: word
+        for module, path in MODULES.items()
+        if room_of(module) != "runtimes"
+        for word in named_in(path)
+        if known.search(word)
+    }
+    none_of(
+        [f"{module}: {found[module]}" for module in found.keys() - KNOW_A_RUNTIME.keys()], "of one runtime"
+    )
+    none_of(sorted(KNOW_A_RUNTIME.keys() - found.keys()), "names none any more")
 
 
 # -- sizes -----------------------------------------------------------------------------------------

@@ -258,14 +258,14 @@ def test_no_run_starts_where_its_agent_could_put_programs_right_on_path(repo: Pa
 @pytest.mark.parametrize("what", [".", ".git", "..", "../..", ".codex", "no .codex"])
 def test_a_guard_that_others_could_have_changed_is_closed_again(tmp_path: Path, what: str) -> None:
     named, made = tmp_path / "named", guard.guard_of(str(tmp_path / "named"), "/nowhere", env(tmp_path))
-    guard.make_guard(made, str(named))
+    guard.make_guard(made, str(named), CODEX.made_folders)
     opened = Path(made, what)
     if what == "no .codex":
         Path(made, ".codex").rmdir()
         opened = Path(made, ".codex")
     else:
         opened.chmod(0o777)
-    guard.make_guard(made, str(named))
+    guard.make_guard(made, str(named), CODEX.made_folders)
     assert opened.stat().st_mode & 0o077 == 0
     assert Path(made, ".git").read_text() == f"gitdir: {named}\n"
 

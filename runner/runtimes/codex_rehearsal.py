@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-_LOOPBACK = "127.0.0.1"
-
 
 def overrides(port: int, *, retries: int = 0) -> tuple[str, ...]:
     """A `key=value` for each `-c`. They belong last: of two with one key, Codex takes the last."""
-    address = f"http://{_LOOPBACK}:{port}"
+    address = f"http://127.0.0.1:{port}"
     provider = (
         f'{{name="rehearsal",base_url="{address}/v1",wire_api="responses",'
         f"request_max_retries={retries},stream_max_retries={retries}}}"
@@ -32,12 +28,3 @@ def overrides(port: int, *, retries: int = 0) -> tuple[str, ...]:
         # A server that has gone is then an error and not a wait for the network without end.
         "features.unbounded_connection_retries=false",
     )
-
-
-def environment(env: Mapping[str, str]) -> dict[str, str]:
-    """What to set besides `env`: with a proxy named there, Codex asks it even for loopback."""
-    listed = env.get("no_proxy") or env.get("NO_PROXY") or ""
-    hosts = [host.strip() for host in listed.split(",") if host.strip()]
-    if _LOOPBACK not in hosts and "*" not in hosts:
-        hosts.append(_LOOPBACK)
-    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))

@@ -6,7 +6,8 @@ import tomllib
 
 import pytest
 
-from runner.rehearsal.codex_config import environment, overrides
+from runner.runtimes.codex_rehearsal import overrides
+from runner.runtimes.loopback import environment
 
 
 def settings(*texts: str) -> dict[str, object]:

@@ -1,0 +1,18 @@
+"""What lets a program ask the rehearsal on this machine where a proxy is set. Pure."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LOOPBACK = "127.0.0.1"
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """What to set besides `env`: with a proxy named there, programs ask it even for loopback."""
+    listed = env.get("no_proxy") or env.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in listed.split(",") if host.strip()]
+    if _LOOPBACK not in hosts and "*" not in hosts:
+        hosts.append(_LOOPBACK)
+    return dict.fromkeys(("NO_PROXY", "no_proxy"), ",".join(hosts))
