@@ -31,12 +31,18 @@ def add_consent(parser: Parser) -> None:
         metavar="ID",
         help="agree to what this task needs (default: the task with the widest sandbox)",
     )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="agree to it with the runtime of this model, which units of a plan name",
+    )
     parser.add_argument("--withdraw", action="store_true", help="withdraw the consent")
     parser.add_argument("--yes", action="store_true", help="agree without being asked")
     add_settings(parser)
     parser.examples(
         "runner consent                    explain what it means, and ask",
         "runner consent --task build       agree to what this task needs, and no more",
+        "runner consent --model gemini     agree to the runtime of this model, too",
         "runner consent --yes              agree without a terminal",
         "runner consent --withdraw         withdraw the consent",
     )
@@ -47,7 +53,7 @@ def run_consent(args: Namespace) -> int:
     if args.withdraw:
         return _withdraw(args)
     config = settings(args)
-    choice = preflight.meant(config, args.task)
+    choice = preflight.meant(config, args.task, args.model)
     found = consent.given(config.root, os.environ)
     if found is None or not consent.covers(found, choice.runtime, choice.sandbox):
         pen.tell(explanation(config, choice, os.environ))
@@ -124,4 +130,4 @@ def _show(args: Namespace, found: Consent | None, *, shown: bool = True) -> None
         emit(None if found is None else found.to_json())
     elif found is not None and shown:
         network = "with" if found.network else "without"
-        pen.say(f"agreed: {found.runtime}, {found.level}, {network} network ({found.at})")
+        pen.say(f"agreed: {', '.join(found.runtimes)}, {found.level}, {network} network ({found.at})")

@@ -42,7 +42,7 @@ def begin(args: Namespace) -> Manifest | int:
         pen.tell("nothing was started")
         return ExitStatus.NOT_SUCCESSFUL
     _pass_gates(prepared)
-    checks = preflight.examine(prepared.config, prepared.choice, env, rehearse=_rehearses(prepared))
+    checks = preflight.examine(prepared.config, prepared.choices, env, rehearse=_rehearses(prepared))
     preflight.refuse_unready(checks)
     for note in start_plan.notes(prepared, env):
         pen.note(note)
@@ -128,15 +128,16 @@ def _is_wanted(args: Namespace, prepared: PreparedPlan) -> bool:
 
 def _pass_gates(prepared: PreparedPlan) -> None:
     """The consent, asked for on a terminal and stored, so only once per project."""
-    config, choice, env = prepared.config, prepared.choice, os.environ
-    try:
-        preflight.refuse_without_consent(
-            config.root, choice.runtime, choice.sandbox, env, _rehearses(prepared)
-        )
-    except preflight.ConsentMissing:
-        if not asked_for_consent(config, choice, env):
-            raise
-        consent.give(config.root, choice.runtime, choice.sandbox, env)
+    config, env = prepared.config, os.environ
+    for choice in prepared.choices:
+        try:
+            preflight.refuse_without_consent(
+                config.root, choice.runtime, choice.sandbox, env, _rehearses(prepared)
+            )
+        except preflight.ConsentMissing:
+            if not asked_for_consent(config, choice, env):
+                raise
+            consent.give(config.root, choice.runtime, choice.sandbox, env)
 
 
 def _show(args: Namespace, prepared: PreparedPlan) -> int:

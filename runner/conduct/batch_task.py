@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from runner.conduct.plan_record import Assignment, Options
     from runner.plan.units import Unit
+    from runner.resolve.choose import Choice
     from runner.state.ledger import Ledger, Step
 
 _NO_MODEL = "(the runtime's own)"
@@ -107,11 +108,11 @@ def units_of(assignment: Assignment, ledger: Ledger, step: Step) -> tuple[Unit, 
 
 def config_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledger, step: Step) -> Config:
     """The settings in which the task is this batch."""
-    task, options = config.tasks[task_id], assignment.options
+    task = config.tasks[task_id]
     has_text = task.prompt is not None or task.prompt_file is not None
     order = order_of(config, task_id, assignment, ledger, step)
     own_text = start.own_text(config, task) if has_text else None
-    return batch_config(config, task_id, order, own_text=own_text, model=options.model)
+    return batch_config(config, task_id, order, own_text=own_text, model=assignment.model(step.n))
 
 
 def order_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledger, step: Step) -> Order:
@@ -133,8 +134,19 @@ def order_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledge
     )
 
 
+def request_for(assignment: Assignment, task_id: str, n: int) -> Request:
+    """What is asked for batch `n`, without its parent, its id and its base."""
+    return request_of(assignment.options, task_id, n).replace(model=assignment.model(n))
+
+
+def choices_of(config: Config, assignment: Assignment, task_id: str) -> tuple[Choice, ...]:
+    """What the models of its batches mean. As `choose`."""
+    asked = request_of(assignment.options, task_id)
+    return tuple(choose(config, asked.replace(model=name)) for name in assignment.models)
+
+
 def request_of(options: Options, task_id: str, n: int | None = None) -> Request:
-    """What is asked for batch `n`, without its parent, its id and its base; None is any of them."""
+    """What is asked for any batch, or for batch `n` where its units name no model."""
     script = options.rehearsal_script
     if script is not None and n is not None and os.path.isdir(script):
         script = os.path.join(script, f"batch-{n}.toml")

@@ -12,7 +12,7 @@ import os
 
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
-from runner.conduct.batch_task import config_of, is_apart, request_of, units_of
+from runner.conduct.batch_task import choices_of, config_of, is_apart, request_for, units_of
 from runner.conduct.outcome import FOLD_CONFLICT, KEEPING, BatchEnd, Meaning, end_of
 from runner.conduct.summary import in_a_row
 from runner.conduct.verify_together import verify_together
@@ -20,7 +20,6 @@ from runner.errors import Conflict, RunnerError, RunNotFound, WorkspaceBusy
 from runner.model import Earlier, Reason
 from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
-from runner.resolve.choose import choose
 from runner.state.authentic import next_run_id, refuse_foreign
 from runner.state.ledger import Ledger, Status
 from runner.state.lineage import lineage_of
@@ -65,8 +64,9 @@ class Conductor:
         self._commits = config.delegate.commit is not False
         self._base: commits.Base | None = None
         self._is_refused = False
-        names = choose(config, request_of(assignment.options, run.task_id)).settings.env
-        self._redactor = Redactor(env[name] for name in names if name in env)
+        chosen = choices_of(config, assignment, run.task_id)
+        names = {name for one in chosen for name in one.settings.env}
+        self._redactor = Redactor(env[name] for name in sorted(names) if name in env)
         self._edited: dict[int, tuple[str, ...]] = {}
         """Batch -> the files that had changes which are not of the plan when it began."""
         self._recalled: set[int] = set()
@@ -140,7 +140,7 @@ class Conductor:
         self._keep(self.ledger.began(step.n, lineage_of(child)))
         try:
             config = config_of(self._config, task_id, self._assignment, self.ledger, step)
-            request = request_of(self._assignment.options, task_id, step.n).replace(
+            request = request_for(self._assignment, task_id, step.n).replace(
                 parent=self._run.manifest,
                 run_id=run_id,
                 base=None if self._base is None else self._base.tip,

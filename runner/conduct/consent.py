@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
 
 class Consent(Kept):
-    """What was agreed to: plans of `repo` go to `runtime`, at this level or a narrower one."""
+    """What was agreed to: plans of `repo` go to `runtime` and to those of `also`, at this level or a narrower
+    one.
+    """
 
     runtime: str
     level: Level
     network: bool
     at: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        return (self.runtime, *self.also)
 
 
 def place(root: str, env: Mapping[str, str], sandbox: Sandbox | None = None) -> str:
@@ -43,19 +50,25 @@ def given(root: str, env: Mapping[str, str]) -> Consent | None:
 
 
 def covers(consent: Consent, runtime: str, sandbox: Sandbox) -> bool:
-    """Whether that was agreed to: the same runtime, and neither level nor network any wider."""
-    return (
-        consent.runtime == runtime
-        and sandbox.level.rank <= consent.level.rank
-        and (consent.network or not _has_network(sandbox))
-    )
+    """Whether that was agreed to: one of its runtimes, and neither level nor network any wider."""
+    return runtime in consent.runtimes and _is_as_wide(consent, sandbox)
+
+
+def _is_as_wide(consent: Consent, sandbox: Sandbox) -> bool:
+    return sandbox.level.rank <= consent.level.rank and (consent.network or not _has_network(sandbox))
 
 
 def give(root: str, runtime: str, sandbox: Sandbox, env: Mapping[str, str]) -> Consent:
-    """Stores it in the place of an earlier one. Unwritable with that left as it was if it cannot."""
+    """Stores it in the place of an earlier one, whose runtimes it keeps where that was as wide. Unwritable
+    with that left as it was if it cannot.
+    """
     path = place(root, env, sandbox)
     repo = decisions.name_of(root)
-    consent = Consent(SCHEMA_VERSION, repo, runtime, sandbox.level, _has_network(sandbox), timestamp())
+    before = given(root, env)
+    kept = before.runtimes if before is not None and _is_as_wide(before, sandbox) else ()
+    also = tuple(name for name in kept if name != runtime)
+    network = _has_network(sandbox)
+    consent = Consent(SCHEMA_VERSION, repo, runtime, sandbox.level, network, timestamp(), also)
     decisions.keep(path, consent)
     return consent
 

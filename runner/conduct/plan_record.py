@@ -57,6 +57,7 @@ class Part(Value):
     units: tuple[Count, ...]
     effort: str | None
     files: tuple[str, ...]
+    model: str | None = None
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -95,6 +96,15 @@ class Assignment(Stored):
     def units(self, n: int) -> tuple[Unit, ...]:
         return tuple(self.plan.units[at] for at in self.parts[n - 1].units)
 
+    @property
+    def models(self) -> tuple[str | None, ...]:
+        """What its batches are run with, each once."""
+        return tuple(dict.fromkeys(self.model(n) for n, _ in enumerate(self.parts, 1)))
+
+    def model(self, n: int) -> str | None:
+        """What batch `n` is run with, by its name; None is the model of the task."""
+        return self.options.model or self.parts[n - 1].model
+
     def to_json(self) -> dict[str, Any]:
         data = super().to_json()
         return {"schema_version": SCHEMA_VERSION, **{name: data[name] for name in Stored._fields}}
@@ -111,7 +121,7 @@ class _NameInPlan(Value):
 def parts_of(plan: Plan, decision: Decision) -> tuple[Part, ...]:
     place = {unit.id: at for at, unit in enumerate(plan.units)}
     return tuple(
-        Part(tuple(place[unit] for unit in batch.units), batch.effort, batch.files)
+        Part(tuple(place[unit] for unit in batch.units), batch.effort, batch.files, batch.model)
         for batch in decision.batches
     )
 

@@ -64,21 +64,21 @@ def refuse_without_consent(
     if found is None:
         raise ConsentMissing(f"delegating plans here, to {wanted}, needs your consent first")
     if not consent.covers(found, runtime, sandbox):
-        agreed = f"{found.runtime} with {_shown(found.level, found.network)}"
+        agreed = f"{' and '.join(found.runtimes)} with {_shown(found.level, found.network)}"
         raise ConsentMissing(f"plans may be delegated here to {agreed}; this is {wanted}")
 
 
-def meant(config: Config, task_id: str | None = None) -> Choice:
-    """The runtime and sandbox that a consent is for: those of the task; without one, of the task with the
-    widest sandbox among those that the policy allows.
+def meant(config: Config, task_id: str | None = None, model: str | None = None) -> Choice:
+    """The runtime and sandbox that a consent is for: those of the task, with this model; without a task, of
+    the one with the widest sandbox among those that the policy allows.
     """
     if task_id is not None:
-        return choose(config, Request(task_id, allow_danger=True))
+        return choose(config, Request(task_id, model=model, allow_danger=True))
     found: list[Choice] = []
     refused: PolicyRefused | None = None
     for name in config.tasks:
         try:
-            found.append(choose(config, Request(name, allow_danger=True)))
+            found.append(choose(config, Request(name, model=model, allow_danger=True)))
         except PolicyRefused as error:  # raised below if no task remains
             refused = refused or error
     if not found:
@@ -87,18 +87,31 @@ def meant(config: Config, task_id: str | None = None) -> Choice:
 
 
 def examine(
-    config: Config, choice: Choice, env: Mapping[str, str], *, rehearse: bool, budget_s: float = BUDGET_S
+    config: Config,
+    choices: Sequence[Choice],
+    env: Mapping[str, str],
+    *,
+    rehearse: bool,
+    budget_s: float = BUDGET_S,
 ) -> tuple[Examined, ...]:
-    """Whether runs of this choice could start: their program, its version, options, login and sandbox.
+    """Whether runs of these choices could start: their programs, versions, options, logins and sandboxes.
 
-    Takes no longer than `budget_s`, leaves nothing behind, and asks for no login where none is needed.
+    Takes no longer than `budget_s` for each runtime, leaves nothing behind, and asks for no login where none
+    is needed.
     """
-    task = choice.task
-    is_apart, rehearse = task.workspace == "worktree", rehearse or task.rehearse
-    links = committed_links(config.root) if is_apart else ()
-    fence = fence_of(config, get(choice.runtime), choice.sandbox, env, is_apart=is_apart)
-    use = Use(task.id, choice.model, choice.sandbox, rehearse, is_apart, links, fence, task.verify)
-    return tuple(examine_runtime(config, choice.runtime, (use,), env, monotonic() + budget_s))
+    uses: dict[str, list[Use]] = {}
+    for choice in choices:
+        task = choice.task
+        is_apart, scripted = task.workspace == "worktree", rehearse or task.rehearse
+        links = committed_links(config.root) if is_apart else ()
+        fence = fence_of(config, get(choice.runtime), choice.sandbox, env, is_apart=is_apart)
+        use = Use(task.id, choice.model, choice.sandbox, scripted, is_apart, links, fence, task.verify)
+        uses.setdefault(choice.runtime, []).append(use)
+    return tuple(
+        check
+        for runtime, of_it in uses.items()
+        for check in examine_runtime(config, runtime, of_it, env, monotonic() + budget_s)
+    )
 
 
 def refuse_unready(checks: Sequence[Examined]) -> None:

@@ -11,7 +11,7 @@ import os
 from runner import runtimes
 from runner.conduct import commits, merge_back
 from runner.conduct import plan_record as assignments
-from runner.conduct.batch_task import config_of, is_apart, request_of
+from runner.conduct.batch_task import choices_of, config_of, is_apart, request_for, request_of
 from runner.conduct.conductor_run import invocation
 from runner.conduct.difference import difference
 from runner.conduct.plan_record import Assignment, Options
@@ -117,6 +117,11 @@ class PreparedPlan(Value):
     def config(self) -> Config:
         return self.choice.config
 
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What its batches are run with, each once."""
+        return choices_of(self.config, self.assignment, self.asked.task_id)
+
 
 # -- what would be done --------------------------------------------------------------------------------
 
@@ -128,7 +133,7 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
     config = _settings(folder, asked.options, env)
     choice = choose(config, request_of(asked.options, asked.task_id))
     text = load.text_of(asked.file)
-    reading = load.examined(text, asked.file)
+    reading = load.examined(text, asked.file, config.models)
     plan = reading.plan
     decision = decide(plan, rules_of(config.delegate, config.economics, forced=asked.forced))
     decision = decision.replace(warnings=(*reading.warnings, *decision.warnings))
@@ -169,7 +174,7 @@ def prepare_again(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Pr
     config = _settings(folder, asked.options, env)
     find_task(config, asked.task_id)
     text = load.text_of(asked.file)
-    reading = load.examined(text, asked.file)
+    reading = load.examined(text, asked.file, config.models)
     plan = reading.plan
     found = last(config.root, asked)
     if found is None:
@@ -230,7 +235,7 @@ def dry_run(prepared: PreparedPlan, env: Mapping[str, str]) -> Iterator[tuple[in
             config = config_of(prepared.config, task_id, prepared.assignment, prepared.ledger, step)
             yield (
                 step.n,
-                start.resolve(config, request_of(prepared.assignment.options, task_id, step.n), env),
+                start.resolve(config, request_for(prepared.assignment, task_id, step.n), env),
             )
 
 
@@ -264,10 +269,12 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
         resolved = invocation(
             prepared.choice, env, title=f"plan: {title}", prompt=_told(prepared), timeout_s=asked.timeout_s
         )
-        declared, choice = placed(prepared.config.notify, env), prepared.choice
-        agent = runtimes.get(choice.runtime)
-        notify = noticing(declared, root, root, choice.sandbox, agent, env)
+        notify, chosen = placed(prepared.config.notify, env), prepared.choices
+        for one in chosen:
+            notify = noticing(notify, root, root, one.sandbox, runtimes.get(one.runtime), env)
+        secrets = {name for one in chosen for name in one.settings.env}
         resolved = resolved.replace(tied_to=asked.tied_to, sessions=sessions_of(env), notify=notify)
+        resolved = resolved.replace(secret_names=tuple(sorted({*resolved.secret_names, *secrets})))
         return start.start_plan(resolved, env, _Desk(prepared))
     finally:
         os.close(lock_fd)

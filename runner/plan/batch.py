@@ -39,11 +39,12 @@ def decide(plan: Plan, rules: Rules | None = None) -> Decision:
     number = {unit.id: at for at, unit in enumerate(units)}
     before = [[number[name] for name in dict.fromkeys(unit.depends_on)] for unit in units]
     grouped = _groups(units, before, _stay(units, rules), rules)
+    ranks = {name: at for at, name in enumerate(dict.fromkeys(unit.model for unit in units))}
     order = ordered(
         _turned(group.before for group in grouped.groups),
-        [(group.phase, min(group.units)) for group in grouped.groups],
+        [(group.phase, ranks[units[min(group.units)].model], min(group.units)) for group in grouped.groups],
     )
-    packed = pack(grouped.groups, order, rules, [unit.id for unit in units], grouped.glue)
+    packed = pack(grouped.groups, order, rules, units, grouped.glue)
     batches = _batches(units, before, grouped, packed, rules)
     local = (*done, *(Local(units[at].id, grouped.stay[at]) for at in sorted(grouped.stay)))
     verdict = _verdict(batches, rules)
@@ -143,6 +144,7 @@ def _batches(
                 est_tokens=economics.batch_tokens(len(whole), rules.economics),
                 est_seconds=economics.batch_seconds(n, len(whole), len(packed.batches)),
                 after=tuple(sorted(after | ({behind} if behind else set()))),
+                model=whole[0].model,
             )
         )
     return tuple(found)

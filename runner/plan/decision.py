@@ -30,6 +30,8 @@ class Batch(Value):
     est_tokens: int
     est_seconds: int
     after: tuple[int, ...] = ()
+    model: str | None = None
+    """As the units name it; None is that of the task."""
 
     def to_json(self) -> dict[str, Any]:
         shown = super().to_json()

@@ -14,7 +14,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from typing import Any
 
     from runner.text.positions import Path
@@ -69,11 +69,13 @@ def read(text: str, source: str) -> Plan:
     return examined(text, source).plan
 
 
-def examined(text: str, source: str) -> PlanReading:
-    """The plan that `text` says; `source` is its file, and Markdown where it ends in `.md`. As `load`."""
+def examined(text: str, source: str, models: Collection[str] | None = None) -> PlanReading:
+    """The plan that `text` says; `source` is its file, and Markdown where it ends in `.md`. As `load`. It may
+    name these `models`, or any where that is None.
+    """
     if not source.lower().endswith(_MARKDOWN):
         data, place, found = toml.parse(text)
-        plan = _checked(data, found, place, source)
+        plan = _checked(data, found, place, source, models)
         doubts = [(path, f"{shown(one)} {why}") for path, one in _paths(plan) if (why := doubt(one))]
         return PlanReading(plan, _lines(source, doubts, place))
     from runner.plan import markdown  # a plan in TOML need not pay for its parser
@@ -83,7 +85,7 @@ def examined(text: str, source: str) -> PlanReading:
     def at(path: Path) -> tuple[int, int]:
         return toml.nearest_place(page.places, path)
 
-    plan = _checked(page.data, page.problems, at, source, hint=markdown.HINT)
+    plan = _checked(page.data, page.problems, at, source, models, hint=markdown.HINT)
     unclear, adjusted = (
         _lines(source, [(("at", line, 1), message) for line, message in notes], at)
         for notes in (page.unclear, page.adjusted)
@@ -96,12 +98,13 @@ def _checked(
     found: list[tuple[Any, str]],
     place: toml.Place,
     source: str,
+    models: Collection[str] | None,
     hint: str | None = None,
 ) -> Plan:
     plan, more = shape.plan_of(data) if not found else (None, [])
     found = [*found, *more]
     if plan is not None:
-        found += shape.references(plan)
+        found += shape.references(plan, models)
     if plan is None or found:
         raise _invalid(toml.located(source, found, place), hint)
     return plan

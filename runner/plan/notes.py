@@ -85,9 +85,11 @@ def _oversize(units: Sequence[Unit], grouped: Grouped, number: int, rules: Rules
     names = tuple(units[at].id for at in inside)
     glue = grouped.glue[number]
     why = f"share {few(sorted(glue))}" if glue else "belong together"
-    chained = rules.oversize == "chain" and len(inside) > max(rules.hard_cap, rules.soft_cap)
+    differ = len({units[at].model for at in inside}) > 1
+    chained = differ or (rules.oversize == "chain" and len(inside) > max(rules.hard_cap, rules.soft_cap))
     form = "batches in a row, each committed before the next" if chained else "one batch"
-    yield Warn("oversize", f"{len(inside)} units {why}, so they are {form}", names)
+    code, more = ("models", " and name different models") if differ else ("oversize", "")
+    yield Warn(code, f"{len(inside)} units {why}{more}, so they are {form}", names)
     for path in sorted(glue, key=lambda path: (-len(glue[path]), path))[:_CANDIDATES]:
         who = glue[path]
         if len(who) >= _HUB_FROM * len(units) and _holds(path, inside, grouped):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _UNITS_WIDTH = 44
 _NAMED = 8
-_HEAD = ("batch", "wave", "units", "effort", "files", "tokens", "time")
+_HEAD = ("batch", "wave", "units", "effort", "model", "files", "tokens", "time")
 
 
 def as_text(decision: Decision) -> str:
@@ -47,10 +47,12 @@ def _time(decision: Decision) -> str:
 def _table(batches: Sequence[Batch]) -> Iterator[str]:
     rows = [_HEAD, *map(_row, batches)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    hidden = () if any(batch.model for batch in batches) else (_HEAD.index("model"),)
     for row in rows:
         yield "  ".join(
-            cell.ljust(width) if column in (2, 3) else cell.rjust(width)
+            cell.ljust(width) if column in (2, 3, 4) else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            if column not in hidden
         ).rstrip()
 
 
@@ -61,6 +63,7 @@ def _row(batch: Batch) -> tuple[str, ...]:
         str(batch.wave),
         f"{len(batch.units)}: {units}",
         batch.effort or "default",
+        batch.model or "",
         str(len(batch.files)),
         f"{batch.est_tokens:+,}",
         _clock(batch.est_seconds),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from runner.errors import PlanInvalid
 from runner.text.words import few
 from runner.value import Value
@@ -10,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from runner.plan.units import Rules
+    from runner.plan.units import Rules, Unit
 
 
 class Group(Value):
@@ -39,24 +41,28 @@ def pack(
     groups: Sequence[Group],
     order: Sequence[int],
     rules: Rules,
-    ids: Sequence[str],
+    units: Sequence[Unit],
     glue: Sequence[Mapping[str, Sequence[int]]],
 ) -> Packed:
     """The batches of `groups` taken in this order; PlanInvalid where the rules refuse a group. `glue` has,
-    for each group, the files that several of its units write, and these units.
+    for each group, the files that several of its units write, and these units. A batch has one model: a group
+    with several is cut where the model changes.
     """
+    models = [unit.model for unit in units]
     total = sum(len(group.units) for group in groups if not group.local)
-    filling = _Filling(rules, cap_of(total, rules), total)
+    filling = _Filling(rules, cap_of(total, rules), total, models)
     for number in order:
         group = groups[number]
         if group.local:
             filling.last[number] = max((filling.last[other] for other in group.before), default=0)
             continue
         need = max((filling.first_after(other, groups[other].local) for other in group.before), default=1)
-        if len(group.units) <= filling.cap:
+        parts = _of_one_model(group.units, models)
+        if len(parts) == 1 and len(group.units) <= filling.cap:
             filling.add(number, group, need)
         else:
-            filling.add_large(number, _large(group, rules, filling.cap, ids, glue[number]))
+            cut = [_large(part, rules, filling.cap, units, glue[number]) for part in parts]
+            filling.add_large(number, [one for some in cut for one in some])
     filling.close_tail()
     after = {number: filling.last[number] for number in order if groups[number].local}
     return Packed(filling.batches, filling.chained, after, filling.large)
@@ -73,8 +79,8 @@ def cap_of(total: int, rules: Rules) -> int:
 class _Filling:
     """Batches while they are filled. Numbers of batches count from 1."""
 
-    def __init__(self, rules: Rules, cap: int, total: int) -> None:
-        self.rules, self.cap, self.total = rules, cap, total
+    def __init__(self, rules: Rules, cap: int, total: int, models: Sequence[str | None]) -> None:
+        self.rules, self.cap, self.total, self.models = rules, cap, total, models
         self.batches: list[list[int]] = []
         self.chained: set[int] = set()
         self.large: list[int] = []
@@ -92,6 +98,7 @@ class _Filling:
 
     def add(self, number: int, group: Group, need: int) -> None:
         fits = bool(self.open) and len(self.batches[-1]) + len(group.units) <= self.cap
+        fits = fits and self.model(-1) == self.models[group.units[0]]
         # A phase ends a batch that is at least half full, once there is more than one batch at all.
         ends = (
             self.total > self.cap
@@ -118,6 +125,9 @@ class _Filling:
         self.large.append(number)
         self.last[number] = len(self.batches)
 
+    def model(self, at: int) -> str | None:
+        return self.models[self.batches[at][0]]
+
     def close_tail(self) -> None:
         """A last batch of one unit goes into the one before it, which saves a batch."""
         tail, before = len(self.batches), len(self.batches) - 1
@@ -125,18 +135,28 @@ class _Filling:
             return
         if before in self.chained or len(self.batches[-2]) > self.cap or self.needs[-1] > before:
             return
+        if self.model(-1) != self.model(-2):
+            return
         (unit,) = self.batches.pop()
         self.batches[-1].append(unit)
         self.last = {group: min(number, before) for group, number in self.last.items()}
 
 
+def _of_one_model(group: tuple[int, ...], models: Sequence[str | None]) -> list[tuple[int, ...]]:
+    """The group, cut where the next unit names another model."""
+    cuts = [at for at in range(1, len(group)) if models[group[at]] != models[group[at - 1]]]
+    return [group[start:end] for start, end in pairwise((0, *cuts, len(group)))]
+
+
 def _large(
-    group: Group, rules: Rules, cap: int, ids: Sequence[str], glue: Mapping[str, Sequence[int]]
+    group: tuple[int, ...], rules: Rules, cap: int, units: Sequence[Unit], glue: Mapping[str, Sequence[int]]
 ) -> list[tuple[int, ...]]:
-    """The parts of a group that is larger than the cap."""
-    size = len(group.units)
+    """The parts of a group, cut where it is larger than the cap."""
+    size = len(group)
+    if size <= cap:
+        return [group]
     if rules.oversize == "error":
-        names = few([ids[unit] for unit in group.units], 20)
+        names = few([units[at].id for at in group], 20)
         files = few(sorted(glue), 20)
         why = f"they share {files}" if glue else "they depend on each other"
         raise PlanInvalid(
@@ -144,16 +164,18 @@ def _large(
             hint=f"{why}; cut them differently, name a hub file, or let them be kept or chained",
         )
     if rules.oversize == "keep" or size <= max(rules.hard_cap, cap):
-        return [group.units]
-    crossing = _crossing(group.units, glue)
-    return [group.units[start:end] for start, end in _cuts(crossing, cap)]
+        return [group]
+    inside = {*group}
+    within = ([at for at in who if at in inside] for who in glue.values())
+    crossing = _crossing(group, [who for who in within if who])
+    return [group[start:end] for start, end in _cuts(crossing, cap)]
 
 
-def _crossing(units: Sequence[int], glue: Mapping[str, Sequence[int]]) -> list[int]:
+def _crossing(units: Sequence[int], glue: Sequence[Sequence[int]]) -> list[int]:
     """For each place before a unit: how many files are written on both sides of it."""
     place = {unit: at for at, unit in enumerate(units)}
     steps = [0] * (len(units) + 1)
-    for who in glue.values():
+    for who in glue:
         at = [place[unit] for unit in who]
         steps[min(at) + 1] += 1
         steps[max(at) + 1] -= 1

@@ -25,6 +25,7 @@ from runner.text.tables import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from runner.text.positions import Path
@@ -122,6 +123,7 @@ _KEYS = table(
         "phase": _phase,
         "risk": array(text),
         "effort": choice(EFFORTS),
+        "model": _NAME,
         "done": flag,
     },
     required={key: f"`{key}` is missing; every unit needs one" for key in ("id", "goal")},
@@ -140,8 +142,8 @@ _PLAN = table(
 _DEFAULTS = {name: getattr(Unit, name, None) for name in Unit._fields}
 
 
-def references(plan: Plan) -> list[tuple[Path, str]]:
-    """Everything that is wrong, each with the path of its key."""
+def references(plan: Plan, models: Collection[str] | None = None) -> list[tuple[Path, str]]:
+    """Everything that is wrong, each with the path of its key. `models` are known; None: it is not looked."""
     problems: list[tuple[Path, str]] = []
     number: dict[str, int] = {}
     for at, unit in enumerate(plan.units):
@@ -155,6 +157,9 @@ def references(plan: Plan) -> list[tuple[Path, str]]:
                 hint = near(name, number) if (len(problems) + 1) * len(number) <= _COMPARED else ""
                 message = f"found {found(name)}; no unit has this id{hint}"
                 problems.append((("units", at, "depends_on", place), message))
+        if models is not None and unit.model is not None and unit.model not in models:
+            message = f"found {found(unit.model)}; [models] has no model of this name"
+            problems.append((("units", at, "model"), f"{message}{near(unit.model, models)}"))
     return problems or _cycles(plan, number)
 
 

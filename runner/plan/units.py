@@ -44,6 +44,8 @@ class Unit(Value):
     phase: int | str | None = None
     risk: tuple[str, ...] = ()
     effort: str | None = None
+    model: str | None = None
+    """A name of [models], with which its runtime goes; None is that of the task."""
     done: bool = False
     """It is not delegated, and what depends on it need not wait."""
 

@@ -47,7 +47,7 @@ def read(body: Json, path: str) -> ModelRequest:
     config = an_object(body.get("generationConfig"))
     return ModelRequest(
         model=model,
-        effort=an_object(config.get("thinkingConfig")).get("thinkingLevel"),
+        effort=_effort(an_object(config.get("thinkingConfig"))),
         kind="turn" if tools else "aside",
         offers=tuple(_offer(tool) for tool in tools),
         prompts=tuple(filter(None, map(_prompt, contents))),
@@ -57,6 +57,12 @@ def read(body: Json, path: str) -> ModelRequest:
         is_streamed=method == "streamGenerateContent",
         schema=an_object(config.get("responseJsonSchema") or config.get("responseSchema")),
     )
+
+
+def _effort(thinking: Json) -> str | None:
+    """A level, or as many tokens."""
+    said = thinking.get("thinkingLevel", thinking.get("thinkingBudget"))
+    return None if said is None else str(said)
 
 
 def _offer(tool: Json) -> Offer:

@@ -31,6 +31,18 @@ _LEAVES_PLAN = ("exit_plan_mode", "replace", "write_file")
 _WEB = ("web_fetch", "google_web_search")
 _LONGEST_S = 2_000_000
 """Its timers take 32 bits of milliseconds: with more, a command is ended at once."""
+_THINKS = {
+    "minimal": ("LOW", 1024),
+    "low": ("LOW", 1024),
+    "medium": ("MEDIUM", 8192),
+    "high": ("HIGH", 24576),
+    "xhigh": ("HIGH", 24576),
+}
+"""Effort -> level of the models 3, tokens of the models 2.5, as the API takes these words.
+https://ai.google.dev/gemini-api/docs/openai#thinking
+"""
+_CHOOSES = ("auto", "auto-gemini-3", "auto-gemini-2.5", "pro", "flash", "flash-lite")
+"""Names for which it takes a model by itself."""
 _LEVEL = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 _OURS = "each run has a home of its own, which nobody has to trust"
 
@@ -85,11 +97,7 @@ class Gemini(Runtime):
             raise ConfigInvalid(
                 "a run of Gemini CLI always has a home of its own", hint="take `isolated` away"
             )
-        if model is not None and model.reasoning_effort is not None:
-            raise ConfigInvalid(
-                "Gemini CLI has no option for reasoning_effort",
-                hint="take it out of [models.NAME], or set `modelConfigs` in [runtimes.gemini.config]",
-            )
+        _thinking(model)
         if request.mcp is not None and request.mcp.registered:
             raise ConfigInvalid(
                 "a run of Gemini CLI has no MCP server that is registered with it",
@@ -121,6 +129,12 @@ class Gemini(Runtime):
             "skills": {"enabled": request.skills},
         }
         own = _merged(_merged(own, request.settings.config), {"advanced": {"ignoreLocalEnv": True}})
+        if thinking := _thinking(request.model):
+            configs = table(own.get("modelConfigs"))
+            own["modelConfigs"] = {
+                **configs,
+                "customOverrides": [*configs.get("customOverrides", ()), *thinking],
+            }
         if request.mcp is not None:
             own = _merged(own, {"mcpServers": {"delegation": _delegation(request.mcp)}})
         for text in request.overrides:
@@ -176,6 +190,35 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
         is_both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if is_both else value
     return merged
+
+
+def _thinking(model: Model | None) -> list[dict[str, Any]]:
+    """The settings for its effort: there is no option. What is set for `chat-base-*` counts for each model of
+    that family that it knows. https://geminicli.com/docs/cli/generation-settings
+    """
+    if model is None or model.reasoning_effort is None:
+        return []
+    effort, name = model.reasoning_effort, model.model
+    if effort not in _THINKS:
+        raise ConfigInvalid(
+            f"Gemini CLI knows no reasoning_effort `{effort}`", hint=f"one of {', '.join(_THINKS)}"
+        )
+    level, tokens = _THINKS[effort]
+    newer, older = {"thinkingLevel": level}, {"thinkingBudget": tokens}
+    # https://discuss.ai.google.dev/t/112648: it refuses MEDIUM
+    first = {"thinkingLevel": "HIGH" if level == "MEDIUM" else level}
+    found = {"chat-base-2.5": older, "chat-base-3": newer, "gemini-3-pro-preview": first}
+    if name is not None and name.startswith(("gemini-2.5", "gemini-3")):
+        found.setdefault(name, older if name.startswith("gemini-2.5") else newer)
+    elif name is not None and name not in _CHOOSES:
+        raise ConfigInvalid(
+            f"of the model `{name}` it is not known how reasoning_effort is set",
+            hint="take it out of [models.NAME], or set `modelConfigs` in [runtimes.gemini.config]",
+        )
+    return [
+        {"match": {"model": one}, "modelConfig": {"generateContentConfig": {"thinkingConfig": thinks}}}
+        for one, thinks in found.items()
+    ]
 
 
 def _policy(request: CommandRequest) -> str:

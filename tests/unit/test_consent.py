@@ -63,7 +63,7 @@ def test_what_was_given_is_found_again_and_what_was_taken_back_is_not(project: P
     assert project.given() is None
     consent = project.give()
     assert project.given() == consent
-    assert consent.to_json().keys() == {"schema_version", "repo", "runtime", "level", "network", "at"}
+    assert consent.to_json().keys() == {"schema_version", "repo", "runtime", "level", "network", "at", "also"}
     assert (consent.repo, consent.level, consent.network) == (str(project.root), "workspace-write", False)
     assert json.loads(project.file.read_bytes()) == consent.to_json()
     assert withdraw(str(project.root), project.env)
@@ -97,6 +97,18 @@ def test_a_later_consent_takes_the_place_of_an_earlier_one(project: Project) -> 
     project.give(READS)
     assert project.give(ONLINE) == project.given()
     assert len(list(project.file.parent.iterdir())) == 1
+
+
+def test_another_runtime_is_agreed_to_besides_where_the_sandbox_is_no_wider(project: Project) -> None:
+    root, env = str(project.root), project.env
+    give(root, "codex", WRITES, env)
+    also = give(root, "gemini", WRITES, env)
+    assert also.runtimes == ("gemini", "codex") and also == project.given()
+    assert covers(also, "codex", WRITES) and not covers(also, "kay", READS)
+    narrower = give(root, "claude", READS, env)
+    assert covers(narrower, "gemini", READS) and not covers(narrower, "gemini", WRITES)
+    wider = give(root, "kay", ONLINE, env)
+    assert wider.runtimes == ("kay",), "nobody was asked whether the others may do this"
 
 
 def test_a_repository_is_the_same_through_a_link_and_from_everywhere(

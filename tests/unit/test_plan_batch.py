@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from support.plans import a_plan, a_unit, batches, decided, disjoint
 
 from runner.errors import PlanInvalid
 from runner.plan.overlap import meet
+from runner.plan.overview import as_text
 from runner.plan.units import Files, Plan, Rules, Unit
 from runner.text import globs
 
@@ -153,6 +155,46 @@ def test_oversize_can_be_kept_or_refused() -> None:
     assert "src/one.py" in (error.value.hint or "")
 
 
+# -- models ------------------------------------------------------------------------------------------
+
+
+def with_models(*models: str | None, **more: Any) -> Plan:
+    return Plan(
+        tuple(a_unit(f"U{n}", f"src/m{n}.py", model=name, **more) for n, name in enumerate(models, 1))
+    )
+
+
+def test_units_of_one_model_are_in_batches_of_their_own_and_no_last_one_goes_into_another() -> None:
+    plan = with_models(None, "claude", None, "gemini", "claude", "gemini", "deep")
+    assert [(" ".join(batch.units), batch.model) for batch in decided(plan).batches] == [
+        ("U1 U3", None),
+        ("U2 U5", "claude"),
+        ("U4 U6", "gemini"),
+        ("U7", "deep"),
+    ]
+
+
+def test_units_of_different_models_that_share_a_file_are_a_chain() -> None:
+    plan = Plan(tuple(a_unit(f"U{n}", "src/a.py", model=name) for n, name in enumerate("aab", 1)))
+    decision = decided(plan, oversize="error")
+    assert [(batch.units, batch.chained, batch.after) for batch in decision.batches] == [
+        (("U1", "U2"), True, ()),
+        (("U3",), True, (1,)),
+    ]
+    warning, *_ = decision.warnings
+    assert (warning.code, warning.units) == ("models", ("U1", "U2", "U3"))
+    assert "share src/a.py and name different models, so they are batches in a row" in warning.message
+    assert " model  " in as_text(decision) and " model  " not in as_text(decided(with_models(None)))
+
+
+def test_a_dependency_counts_more_than_that_the_model_is_the_same() -> None:
+    plan = a_plan(
+        *(a_unit("A", "a.py", model="a"), a_unit("B", "b.py", model="b", after=("A",))),
+        a_unit("C", "c.py", model="a", after=("B",)),
+    )
+    assert batches(plan) == ["A", "B", "C"]
+
+
 # -- order -------------------------------------------------------------------------------------------
 
 
@@ -244,6 +286,7 @@ def plans(draw: st.DrawFn) -> Plan:
                 after=tuple(after),
                 files=Files(modify=tuple(written + outside), read=tuple(draw(st.lists(PATHS, max_size=1)))),
                 phase=draw(st.sampled_from([None, 1, 2, "late"])),
+                model=draw(st.sampled_from([None, "one", "two"])),
                 trivial=draw(st.booleans()),
             )
         )
@@ -283,6 +326,8 @@ def test_every_unit_is_in_exactly_one_batch_or_not_delegated(plan: Plan, rules: 
     assert sorted(named) == sorted(unit.id for unit in plan.units)
     assert [batch.n for batch in decision.batches] == list(range(1, len(decision.batches) + 1))
     assert all(batch.units for batch in decision.batches)
+    models = {unit.id: unit.model for unit in plan.units}
+    assert all({models[name] for name in batch.units} == {batch.model} for batch in decision.batches)
 
 
 @settings(max_examples=40)

@@ -38,6 +38,7 @@ execution_note = "test first"
 phase = 1
 risk = ["migrations"]
 effort = "high"
+model = "deep"
 [[units]]
 id = "U2"
 goal = "Use it"
@@ -76,11 +77,21 @@ def test_every_key_of_a_unit_arrives() -> None:
                 1,
                 ("migrations",),
                 "high",
+                "deep",
             ),
             Unit("U2", "Use it", Files(modify=("src/b.py",)), ("U1",), phase="late"),
         ),
         "Shop",
     )
+
+
+def test_a_model_that_the_settings_do_not_have_is_refused_at_its_place() -> None:
+    units = [f'id = "U{n}"\ngoal = "g"\nmodel = "{name}"' for n, name in enumerate(("deep", "gemnii"))]
+    with pytest.raises(PlanInvalid) as error:
+        load.examined(toml(*units), "plan.toml", {"deep": 1, "gemini": 1})
+    (told,) = error.value.problems
+    assert told.startswith("plan.toml:9:1: units[1].model") and 'did you mean "gemini"' in told
+    assert [unit.model for unit in load.read(toml(*units), "plan.toml").units] == ["deep", "gemnii"]
 
 
 def test_all_problems_are_told_at_once_each_with_its_place() -> None:

@@ -202,4 +202,5 @@ def test_the_json_has_the_keys_of_the_contract_and_no_others() -> None:
     assert list(shown["verdict"]) == ["units", "batches", "net_tokens", "within_noise", "seconds"]
     assert list(shown["batches"][0]) == [
         *("n", "units", "files", "effort", "verify", "chained", "wave", "est_tokens", "est_seconds"),
+        "model",
     ]

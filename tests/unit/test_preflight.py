@@ -131,6 +131,14 @@ def test_a_consent_to_less_is_refused_with_both_sides_named(
     assert told in refused.value.message
 
 
+def test_a_consent_to_several_names_all_of_them(root: str, env: dict[str, str]) -> None:
+    for runtime in ("codex", "claude"):
+        give(root, runtime, WRITES, env)
+        refuse_without_consent(root, "codex", WRITES, env, rehearse=False)
+    with pytest.raises(ConsentMissing, match="to claude and codex with workspace-write; this is gemini"):
+        refuse_without_consent(root, "gemini", WRITES, env, rehearse=False)
+
+
 # -- what a consent is asked for -------------------------------------------------------------------
 
 
@@ -194,7 +202,7 @@ class Machine:
             models={"deep": Model("deep", "m", provider="corp")},
         )
         choice = meant(config, "build")
-        checks = examine(config, choice, self.env, rehearse=rehearse, budget_s=budget_s)
+        checks = examine(config, [choice], self.env, rehearse=rehearse, budget_s=budget_s)
         return {check.name: check for check in checks}
 
     def failed(self, **changes: object) -> list[str]:

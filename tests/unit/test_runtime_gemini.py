@@ -96,6 +96,38 @@ def test_own_settings_count_and_cannot_open_what_is_ours() -> None:
     assert found["tools"]["shell"]["inactivityTimeout"] * 1000 < 2**31
 
 
+@pytest.mark.parametrize(
+    ("name", "effort", "thinks"),
+    [
+        ("gemini-2.5-flash", "medium", {"thinkingBudget": 8192}),
+        ("gemini-2.5-pro-2", "xhigh", {"thinkingBudget": 24576}),
+        ("gemini-3.8-flash", "minimal", {"thinkingLevel": "LOW"}),
+        ("gemini-3-pro-preview", "medium", {"thinkingLevel": "HIGH"}),
+        ("gemini-3.1-pro-preview", "medium", {"thinkingLevel": "MEDIUM"}),
+        (None, "high", None),
+        ("auto", "high", None),
+    ],
+)
+def test_an_effort_is_a_setting_of_the_models_that_it_may_take(
+    name: str | None, effort: str, thinks: dict[str, Any] | None
+) -> None:
+    mine = {"match": {"model": "gemini-9"}, "modelConfig": {}}
+    config = {"modelConfigs": {"customOverrides": [mine], "aliases": {}}}
+    asked = request(
+        settings=RuntimeSettings("gemini", "gemini", config=config),
+        model=Model(None, name, reasoning_effort=effort),
+    )
+    configs = settings(asked)["modelConfigs"]
+    first, *ours = configs["customOverrides"]
+    assert (first, configs["aliases"]) == (mine, {})
+    found = {
+        one["match"]["model"]: one["modelConfig"]["generateContentConfig"]["thinkingConfig"] for one in ours
+    }
+    assert name is None or found.get(name) == thinks
+    assert [*found["chat-base-3"], *found["chat-base-2.5"]] == ["thinkingLevel", "thinkingBudget"]
+    assert "modelConfigs" not in settings(request()) and RUNTIME.command(asked)
+
+
 def test_a_rehearsal_asks_the_scripted_model_alone_and_only_once() -> None:
     overrides, variables = RUNTIME.rehearsal(4711, 2, {})
     found = settings(request(overrides=overrides))
@@ -108,7 +140,8 @@ def test_a_rehearsal_asks_the_scripted_model_alone_and_only_once() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"model": Model(None, "gemini-2.5-pro", reasoning_effort="high")},
+        {"model": Model(None, "gemini-2.5-pro", reasoning_effort="none")},
+        {"model": Model(None, "gemma-4-31b-it", reasoning_effort="high")},
         {"settings": RuntimeSettings("gemini", "gemini", isolated=True)},
         {"network": True},
     ],

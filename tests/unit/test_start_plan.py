@@ -28,7 +28,7 @@ from runner.errors import (
     TaskNotFound,
     UsageError,
 )
-from runner.model import Lineage, Reason
+from runner.model import Lineage, Policy, Reason
 from runner.state.ledger import Breaker, Ledger, Status
 from runner.state.store import RunDir
 from runner.usecases import trust
@@ -527,6 +527,51 @@ def test_a_task_that_has_become_read_only_is_refused_when_a_plan_is_gone_on_with
     clean.ended("failed")
     clean.file("delegate.toml", TASKS.replace('"workspace-write"', '"read-only"', 1))
     refused(clean, ConfigInvalid, again=True)
+
+
+MODELS = """[models.deep]
+model = "gpt-5"
+[models.fast]
+runtime = "gemini"
+model = "gemini-2.5-flash"
+[runtimes.gemini]
+env = ["GEMINI_API_KEY"]
+"""
+
+
+def with_models(desk: Desk, *names: str) -> str:
+    units = [
+        f'id = "U{n}"\ngoal = "g"\nfiles = ["src/{n}.py"]\nmodel = "{name}"' for n, name in enumerate(names)
+    ]
+    return desk.file("models.toml", toml(*units))
+
+
+def test_a_batch_is_run_with_the_model_and_the_runtime_that_its_units_name(clean: Desk) -> None:
+    clean.settings(more=MODELS)
+    prepared = clean.prepare("apart", with_models(clean, "fast", "deep", "fast"), forced=True)
+    assert [part.model for part in prepared.assignment.parts] == ["fast", "deep"]
+    chosen = [(one.runtime, one.model and one.model.model, one.task.id) for one in prepared.choices]
+    assert chosen == [("gemini", "gemini-2.5-flash", "apart"), ("codex", "gpt-5", "apart")]
+    same = clean.prepare("apart", prepared.asked.file, forced=True, options=Options(model="deep"))
+    assert [one.runtime for one in same.choices] == ["codex"], "the command line counts for all of them"
+
+
+def test_a_model_of_units_that_the_policy_forbids_is_refused(clean: Desk) -> None:
+    clean.settings(more=MODELS)
+    prepared = clean.prepare(file=with_models(clean, "fast", "deep"), forced=True)
+    ruled = prepared.config.replace(policy=Policy(runtimes=("codex",)))
+    with pytest.raises(PolicyRefused, match="gemini"):
+        _ = prepared.replace(choice=prepared.choice.replace(config=ruled)).choices
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_model_that_the_settings_have_no_more_is_refused(clean: Desk, again: bool) -> None:
+    clean.settings(more=MODELS)
+    file = with_models(clean, "deep", "fast")
+    clean.left(clean.prepare(file=file).ledger, clean.prepare(file=file))
+    clean.settings(more=MODELS.replace("[models.fast]", "[models.slow]"))
+    told = refused(clean, PlanInvalid, again=again, file=file)
+    assert "models.toml:11:1: units[1].model" in told.problems[0]
 
 
 @pytest.mark.parametrize("wanted", ["true", '"delegated"'])
