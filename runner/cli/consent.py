@@ -42,7 +42,7 @@ def add_consent(parser: Parser) -> None:
     parser.examples(
         "runner consent                    explain what it means, and ask",
         "runner consent --task build       agree to what this task needs, and no more",
-        "runner consent --model gemini     agree to the runtime of this model, too",
+        "runner consent --model quick      agree to the runtime of this model, too",
         "runner consent --yes              agree without a terminal",
         "runner consent --withdraw         withdraw the consent",
     )
