@@ -1,11 +1,23 @@
-"""Tests with the real Codex, the binary of the PyPI package: none is on PATH."""
+"""Tests with the real Codex; where none is named to them, none is on PATH."""
+
+from pathlib import Path
 
 import pytest
-from support.fixtures import nothing_left, repo
+from support import fixtures
+from support.codex import codex_path, find_codex
+from support.fixtures import nothing_left
+from support.repo import Repo
 
-__all__ = ["nothing_left", "repo"]
+__all__ = ["nothing_left"]
 
 
 @pytest.fixture(autouse=True, scope="session")
 def codex_is_installed() -> None:
-    pytest.importorskip("codex_cli_bin")
+    assert codex_path().is_file()
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    made = fixtures.made(tmp_path, monkeypatch)
+    find_codex(made)
+    return made

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.codex import codex_path
 
 from runner.model import Level, Model, Outcome, Program, RuntimeSettings, Sandbox
 from runner.runtimes import codex_rehearsal, loopback, probe
 from runner.runtimes.base import Activity, CommandRequest, End, Kind
 from runner.runtimes.codex import RUNTIME
 from runner.runtimes.overrides import assignment, flatten
-
-codex_cli_bin = pytest.importorskip("codex_cli_bin")
 
 BOUND_S = 60.0
 REPO = Path(__file__).resolve().parents[2]
@@ -63,7 +62,7 @@ class Real:
         self.last = root / "last.md"
         plain = {"PATH": os.environ["PATH"], "HOME": str(root), "CODEX_HOME": str(self.home)}
         self.env = {**plain, **loopback.environment(plain)}
-        path = str(codex_cli_bin.bundled_codex_path())
+        path = str(codex_path())
         settings = RuntimeSettings("codex", path, ">=0.150", (), {}, None)
         self.program: Program = probe.find(RUNTIME, settings, self.env)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.codex import find_codex
 from support.disks import fill, small_disk
 from support.judged import call, claim, hung, says
 from support.leftovers import assert_nothing_left
@@ -302,7 +303,9 @@ def test_a_plan_whose_file_and_settings_go_wrong_is_finished_and_gone_on_with_on
 def small(tmp_path: Path) -> Iterator[Repo]:
     """A repository on a disk of its own, from which everything has gone before it does."""
     with small_disk(tmp_path / "disk", 64 * 1024) as disk:
-        yield Repo(disk)
+        repo = Repo(disk)
+        find_codex(repo)
+        yield repo
         assert_nothing_left(disk)
 
 

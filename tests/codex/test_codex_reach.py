@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.batches import ends, run_of, shown
+from support.codex import codex_path
 from support.judged import call, claim, commit, says
 from support.repo import Repo, Run
 from support.waiting import wait_until
@@ -85,10 +86,7 @@ def test_an_environment_in_the_repository_that_runner_runs_from_is_read_only(rep
 
 
 def test_a_program_deep_in_the_repository_stays_and_the_folders_around_it_are_free(repo: Repo) -> None:
-    from codex_cli_bin import __file__ as package
-
-    real = Path(package).parent / "bin" / "codex"
-    repo.write("tools/bin/codex", f'#!/bin/sh\nexec {real} "$@"\n')
+    repo.write("tools/bin/codex", f'#!/bin/sh\nexec {codex_path()} "$@"\n')
     (repo.root / "tools/bin/codex").chmod(0o755)
     commit(repo)
     run = says_of(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from altering_codex import install_altering_codex
-from codex_cli_bin import bundled_codex_path
+from support.codex import codex_path
 from support.judged import (
     Tree,
     call,
@@ -234,7 +234,7 @@ def test_a_spent_budget_warns_and_then_ends_the_run_and_the_tokens_are_known_aft
 
 @pytest.mark.parametrize("how", ["enforce", "report"])
 def test_a_read_only_run_that_is_made_to_write_is_stopped_or_told(repo: Repo, how: str) -> None:
-    install_altering_codex(repo.bin, bundled_codex_path(), {"read-only": "workspace-write"})
+    install_altering_codex(repo.bin, codex_path(), {"read-only": "workspace-write"})
     turns = "[[turns]]\ndelay = '8s'\nshell = 'touch written'\n" + says("Looked.")
     if how == "report":
         turns = turns.replace("8s", "1500ms")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from altering_codex import install_altering_codex
-from codex_cli_bin import bundled_codex_path
+from support.codex import codex_path
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
@@ -113,7 +113,7 @@ def test_the_tokens_of_a_run_that_is_killed_are_in_its_record_alone(repo: Repo) 
 def test_a_read_only_run_that_is_made_to_run_otherwise_is_seen_before_it_has_done_anything(
     repo: Repo,
 ) -> None:
-    install_altering_codex(repo.bin, bundled_codex_path(), {"read-only": "workspace-write"})
+    install_altering_codex(repo.bin, codex_path(), {"read-only": "workspace-write"})
     run = starts(repo, "[[turns]]\nhang = true\n", 'sandbox = "read-only"')
     wait_until(lambda: run.on_disk()["thread_id"], what="the thread")
     found = wait_until(lambda: drift(conformance(repo, run)), what="the drift")
@@ -124,7 +124,7 @@ def test_a_read_only_run_that_is_made_to_run_otherwise_is_seen_before_it_has_don
 
 
 def test_a_model_that_is_exchanged_is_seen(repo: Repo) -> None:
-    install_altering_codex(repo.bin, bundled_codex_path(), {"gpt-5.5": "gpt-5.1"})
+    install_altering_codex(repo.bin, codex_path(), {"gpt-5.5": "gpt-5.1"})
     run = starts(repo, SPENDS, 'model = "gpt-5.5"')
     run.wait()
     assert conformance(repo, run).drifted == ("model",)
@@ -167,7 +167,7 @@ class Threads:
         """One process to its end; the id of its thread."""
         settings = [word for text in overrides(self.port) for word in ("-c", text)]
         before, _, after = " ".join(words).partition(" resume ")
-        argv = [str(bundled_codex_path()), "exec", "--json", "--skip-git-repo-check", "-C", str(self.base)]
+        argv = [str(codex_path()), "exec", "--json", "--skip-git-repo-check", "-C", str(self.base)]
         tail = ["resume", after] if after else []
         with Popen(
             [*argv, *before.split(), *settings, *tail, "-"],

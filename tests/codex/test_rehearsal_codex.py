@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from support.codex import codex_path
 
 from runner.rehearsal import script
 from runner.runtimes.codex_rehearsal import overrides
 from runner.runtimes.loopback import environment
-
-codex_cli_bin = pytest.importorskip("codex_cli_bin")
 
 Json = dict[str, Any]
 
@@ -119,7 +118,7 @@ class Stage:
         prefix: tuple[str, ...] = (),
     ) -> Run:
         """One real `codex exec`, with every setting checked by Codex itself."""
-        argv = [*prefix, str(codex_cli_bin.bundled_codex_path()), "exec", "--json", "--strict-config"]
+        argv = [*prefix, str(codex_path()), "exec", "--json", "--strict-config"]
         argv += ["--skip-git-repo-check", "-C", str(self.work), "-m", model, "-s", sandbox]
         for setting in (*config, *self.overrides):
             argv += ["-c", setting]

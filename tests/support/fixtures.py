@@ -10,7 +10,7 @@ import pytest
 from support.leftovers import assert_nothing_left
 from support.repo import Repo
 
-__all__ = ["nothing_left", "repo"]
+__all__ = ["made", "nothing_left", "repo"]
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,11 @@ def nothing_left(tmp_path: Path) -> Iterator[None]:
 
 @pytest.fixture
 def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
+    return made(tmp_path, monkeypatch)
+
+
+def made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
     """What this process writes there is signed with the key of the commands."""
-    made = Repo(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(made.home / ".local/state"))
-    return made
+    repo = Repo(folder)
+    monkeypatch.setenv("XDG_STATE_HOME", str(repo.home / ".local/state"))
+    return repo
