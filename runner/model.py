@@ -15,12 +15,9 @@ if TYPE_CHECKING:
     Json = Mapping[str, Any]
 
 SCHEMA_VERSION = 1
-DISTRIBUTION = "delegate-runner"
-"""Our name in package indexes, where `runner` is another project."""
+DISTRIBUTION = "delegate-runner"  # in package indexes `runner` is another project
 MAX_PROMPT_CHARS = 1_048_576
 """Codex refuses a longer turn input ("Input exceeds the maximum length of 1048576 characters")."""
-
-
 _UNASKED = "unknown: not trusted"
 
 
@@ -164,6 +161,9 @@ class Sandbox(Value):
     network: bool = False
     writable: tuple[str, ...] = ()
     allow_danger: bool = False
+    hosts: tuple[str, ...] = ()
+    """The whole network, if there are some: names, or `*.` and a name for all below it."""
+    deny_read: tuple[str, ...] = ()  # absolute, with all below it
 
 
 class Caps(Value):

@@ -112,7 +112,11 @@ def _sandbox(sandbox: Sandbox) -> str:
     if sandbox.level is Level.WORKSPACE_WRITE:
         places = ", ".join(map(one_line, ("the repository", "temporary folders", *sandbox.writable)))
         may = f"the agent may read what you can read, run commands,\n{indent}and change files in {places}"
-    return f"{head}, {'with' if sandbox.network else 'without'} network:\n{indent}{may}"
+    if sandbox.deny_read:
+        may += f",\n{indent}and not read {', '.join(map(one_line, sandbox.deny_read))}"
+    network = f"{'with' if sandbox.network else 'without'} network"
+    network += f" to {', '.join(sandbox.hosts)} alone" if sandbox.hosts else ""
+    return f"{head}, {network}:\n{indent}{may}"
 
 
 def _withdraw(args: Namespace) -> int:

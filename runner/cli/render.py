@@ -262,8 +262,11 @@ def going(m: Manifest) -> tuple[str, str, str]:
 
 
 def _sandbox(declared: Sandbox | SandboxDeclared, isolation: str | None) -> str:
-    more = f", isolation: {isolation}" if isolation else ""
-    return f"{declared.name} ({declared.level}{', network' if declared.network else ''}{more})"
+    hosts = f" of {', '.join(declared.hosts)}" if declared.hosts else ""
+    more = f", network{hosts}" if declared.network else ""
+    more += f", not read: {', '.join(map(one_line, declared.deny_read))}" if declared.deny_read else ""
+    more += f", isolation: {isolation}" if isolation else ""
+    return f"{declared.name} ({declared.level}{more})"
 
 
 def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = None) -> str:

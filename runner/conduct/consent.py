@@ -6,6 +6,7 @@ from runner.disk import decisions
 from runner.disk.decisions import Kept
 from runner.errors import Unwritable
 from runner.model import SCHEMA_VERSION, Level
+from runner.resolve.delegation import reaches_beyond, readable
 from runner.state.manifest import timestamp
 
 TYPE_CHECKING = False
@@ -25,6 +26,9 @@ class Consent(Kept):
     network: bool
     at: str
     also: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    deny_read: tuple[str, ...] = ()
+    """As those of `model.Sandbox`."""
 
     @property
     def runtimes(self) -> tuple[str, ...]:
@@ -50,12 +54,17 @@ def given(root: str, env: Mapping[str, str]) -> Consent | None:
 
 
 def covers(consent: Consent, runtime: str, sandbox: Sandbox) -> bool:
-    """Whether that was agreed to: one of its runtimes, and neither level nor network any wider."""
+    """Whether that was agreed to: one of its runtimes, and nothing of the sandbox any wider."""
     return runtime in consent.runtimes and _is_as_wide(consent, sandbox)
 
 
 def _is_as_wide(consent: Consent, sandbox: Sandbox) -> bool:
-    return sandbox.level.rank <= consent.level.rank and (consent.network or not _has_network(sandbox))
+    whole = sandbox.replace(network=_has_network(sandbox))
+    return (
+        sandbox.level.rank <= consent.level.rank
+        and not reaches_beyond(whole, consent.network, consent.hosts)
+        and not readable(sandbox, consent.deny_read)
+    )
 
 
 def give(root: str, runtime: str, sandbox: Sandbox, env: Mapping[str, str]) -> Consent:
@@ -67,8 +76,8 @@ def give(root: str, runtime: str, sandbox: Sandbox, env: Mapping[str, str]) -> C
     before = given(root, env)
     kept = before.runtimes if before is not None and _is_as_wide(before, sandbox) else ()
     also = tuple(name for name in kept if name != runtime)
-    network = _has_network(sandbox)
-    consent = Consent(SCHEMA_VERSION, repo, runtime, sandbox.level, network, timestamp(), also)
+    allowed = (sandbox.level, _has_network(sandbox), timestamp(), also, sandbox.hosts, sandbox.deny_read)
+    consent = Consent(SCHEMA_VERSION, repo, runtime, *allowed)
     decisions.keep(path, consent)
     return consent
 

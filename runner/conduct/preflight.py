@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from runner.conduct.consent import Consent
     from runner.model import Config, Sandbox
 
 BUDGET_S = 24.0
@@ -60,11 +61,11 @@ def refuse_without_consent(
     if rehearse:
         return
     found = consent.given(root, env)
-    wanted = f"{runtime} with {_shown(sandbox.level, sandbox.network)}"
+    wanted = f"{runtime} with {_shown(sandbox)}"
     if found is None:
         raise ConsentMissing(f"delegating plans here, to {wanted}, needs your consent first")
     if not consent.covers(found, runtime, sandbox):
-        agreed = f"{' and '.join(found.runtimes)} with {_shown(found.level, found.network)}"
+        agreed = f"{' and '.join(found.runtimes)} with {_shown(found)}"
         raise ConsentMissing(f"plans may be delegated here to {agreed}; this is {wanted}")
 
 
@@ -83,7 +84,7 @@ def meant(config: Config, task_id: str | None = None, model: str | None = None) 
             refused = refused or error
     if not found:
         raise refused or TaskNotFound("there is no task that could be the template of a plan")
-    return max(found, key=lambda one: (one.sandbox.level.rank, one.sandbox.network))
+    return max(found, key=lambda one: (one.sandbox.level.rank, one.sandbox.network, not one.sandbox.hosts))
 
 
 def examine(
@@ -127,5 +128,7 @@ def _problem(check: Examined) -> str:
     return one_line(f"{check.name}: {check.message}{repair}")
 
 
-def _shown(level: str, network: bool) -> str:
-    return f"{level}{' and network' if network else ''}"
+def _shown(allowed: Sandbox | Consent) -> str:
+    hosts = f" of {', '.join(allowed.hosts)}" if allowed.hosts else ""
+    unread = f" and without {', '.join(allowed.deny_read)}" if allowed.deny_read else ""
+    return f"{allowed.level}{f' and network{hosts}' if allowed.network else ''}{unread}"

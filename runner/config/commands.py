@@ -26,6 +26,8 @@ from runner.disk import editable, files, programs
 from runner.disk.upwards import git_root
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
 from runner.model import Policy
+from runner.runtimes import get
+from runner.runtimes.arguments import lacking
 from runner.text.problems import Problem, as_error, dotted, near, one_of
 from runner.value import Value
 
@@ -80,7 +82,7 @@ def check(
     done = compile_settings(places, setting_names(env), sets)
     merged = schema.normal(layers.merge(done.layers))
     tracked = committed_local(places)
-    problems = (
+    problems: tuple[Problem, ...] = (
         *([Problem(places.shown(places.local), None, None, "", tracked)] if tracked else ()),
         *done.problems,
         *references.missing_files(merged, done.layers, places.root, places.shown(places.project)),
@@ -95,11 +97,24 @@ def check(
             for sentence in policy.task_breaches(config, config.tasks[name])
         )
         absent = _absent(config, merged, done.layers, env)
+        problems += _lacking(config, done.layers)
     below: tuple[Problem, ...] = ()
     if config_file is None and os.path.dirname(places.project) != places.root:
         text = f"agents and checks run in {places.root}, and every path is relative to that"
         below = (Problem(places.shown(places.project), None, None, "", text),)
     return CheckReport(done.files, problems, breaches, (*done.notes, *below, *absent))
+
+
+def _lacking(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ...]:
+    """What the sandboxes of tasks declare and their runtimes cannot fulfil, where that is declared."""
+    found = {}
+    for task in config.tasks.values():
+        for key, sentence in lacking(get(task.runtime), config.sandboxes[task.sandbox]):
+            path = ("sandboxes", task.sandbox, key)
+            found[path] = layers.setter(stack, path).problem(
+                path, f"{sentence}, and task `{task.id}` uses it"
+            )
+    return tuple(found.values())
 
 
 def _absent(

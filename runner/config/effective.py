@@ -109,7 +109,10 @@ def _model(name: str, item: dict[str, Any], defaults: dict[str, Any]) -> dict[st
 
 def _sandbox(name: str, item: dict[str, Any], places: ConfigFiles) -> dict[str, Any]:
     fields = {"name": name, "network": item["level"] == Level.DANGER} | item
-    fields["writable"] = [_folder(path, places) for path in item.get("writable", ())]
+    if isinstance(fields["network"], list):
+        fields |= {"network": True, "hosts": fields["network"]}
+    for key in ("writable", "deny_read"):
+        fields[key] = [_folder(path, places) for path in item.get(key, ())]
     return fields
 
 

@@ -106,6 +106,18 @@ Rehearse = Annotated[
     PlainValidator(values.rehearse),
     WithJsonSchema({"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": r"\S"}]}),
 ]
+Network = Annotated[
+    bool | list[str],
+    PlainValidator(values.network),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "boolean"},
+                {"type": "array", "items": {"type": "string", "pattern": values.HOST_PATTERN}, "minItems": 1},
+            ]
+        }
+    ),
+]
 Constraint = Annotated[
     str,
     AfterValidator(values.constraint),

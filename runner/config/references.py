@@ -115,19 +115,22 @@ class _Look:
         if level == "read-only" and sandbox.get("network"):
             self.complain(
                 (*path, "network"),
-                'found true with level "read-only", which has no network; expected level '
-                '"workspace-write", or network = false',
+                f'found {found(sandbox["network"])} with level "read-only", which has no network; '
+                'expected level "workspace-write", or network = false',
             )
         if level == "read-only" and sandbox.get("writable"):
             self.complain(
                 (*path, "writable"), 'found folders with level "read-only"; expected level "workspace-write"'
             )
-        if level == "danger-full-access" and sandbox.get("network") is False:
-            self.complain(
-                (*path, "network"),
-                'found false with level "danger-full-access", which has no sandbox to block '
-                'it; expected level "workspace-write"',
-            )
+        for key in ("network", "deny_read"):
+            # A list of hosts says as much as false does: something is kept from the agent.
+            value = sandbox.get(key)
+            if level == "danger-full-access" and value not in (None, True, []):
+                self.complain(
+                    (*path, key),
+                    f'found {found(value)} with level "danger-full-access", which has no sandbox to block '
+                    'it; expected level "workspace-write"',
+                )
         if level == "danger-full-access" and not sandbox.get("allow_danger"):
             self.note((*path, "level"), "is refused at every start without allow_danger = true")
 

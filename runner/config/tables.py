@@ -24,6 +24,7 @@ from runner.config.kinds import (
     Glob,
     Level,
     Limit,
+    Network,
     Notice,
     Reconnects,
     Rehearse,
@@ -41,6 +42,12 @@ from runner.runtimes.base import Runtime
 
 _Cap = Annotated[int, Field(ge=1, le=1000)]
 _Estimate = Annotated[int, Field(ge=0, le=10**9)]
+_UNKEPT: list[tuple[str, str, Any]] = [
+    ("read-only", "network", {"not": {"const": False}}),
+    ("danger-full-access", "network", {"not": {"const": True}}),
+    ("danger-full-access", "deny_read", {"minItems": 1}),
+]
+"""(level, key, what it cannot be there)."""
 _ONE_OF_TWO: list[Any] = [
     {"not": {"required": [name, "limits"], "properties": {"limits": {"required": [name]}}}}
     for name in values.IN_LIMITS
@@ -218,17 +225,23 @@ class SandboxTable(Table):
             "allOf": [
                 {
                     "not": {
-                        "required": ["level", "network"],
-                        "properties": {"level": {"const": level}, "network": {"const": network}},
+                        "required": ["level", key],
+                        "properties": {"level": {"const": level}, key: wrong},
                     }
                 }
-                for level, network in (("read-only", True), ("danger-full-access", False))
+                for level, key, wrong in _UNKEPT
             ]
         }
     )
 
     level: Level | None = meaning("From narrow to wide: " + ", ".join(values.LEVELS) + ".")
-    network: bool | None = meaning("Network for the agent's commands; only with workspace-write.")
+    network: Network | None = meaning(
+        "Network for the agent's commands: true, false, or the hosts that they may reach, with *. before a "
+        "name for every host below it; only with workspace-write."
+    )
+    deny_read: list[Text] | None = meaning(
+        "Files and folders that the agent must not read, relative to the root of the repository."
+    )
     writable: list[Text] | None = meaning(
         "Folders besides the repository that may be written, relative to its root."
     )

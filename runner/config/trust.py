@@ -210,8 +210,8 @@ def _leaves(
 def _says_nothing(path: Path, value: Any, merged: Mapping[str, Any], below: Mapping[str, Any]) -> bool:
     """Whether it is the same without it, or as narrow as can be."""
     table, key = path[0], path[-1]
-    if table == "sandboxes":
-        return value in ("read-only", False, [])
+    if table == "sandboxes":  # an empty `deny_read` may take back that of the user's own settings
+        return value in ("read-only", False, []) and key != "deny_read"
     if key == "rehearse" and isinstance(value, bool):
         return True
     if key == "runtime" and table == "models":

@@ -40,6 +40,9 @@ BRANCH_PATTERN = (
 )
 """What `git check-ref-format --branch` accepts, as far as a pattern can say it."""
 MESSAGE_PATTERN = r"^(?=[\s\S]*\S)([^{}\x00]|\{\{|\}\}|\{(" + "|".join(PLACEHOLDERS) + r")\})*$"
+HOST_PATTERN = (
+    r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$"
+)
 _RELATIVE = re.compile(r"[\w.+@%][\w.+@%/-]*")
 _NAME_WANTED = (
     "expected a name of 1 to 64 letters, digits, `.`, `_` or `-` that starts with a letter or "
@@ -142,6 +145,20 @@ def rehearse(value: Any) -> bool | str:
     if isinstance(value, bool) or (isinstance(value, str) and value.strip()):
         return value
     raise ValueError("expected true, false or the path of a rehearsal script")
+
+
+def network(value: Any) -> bool | list[str]:
+    if isinstance(value, str) and value in ("true", "false"):
+        return value == "true"  # of a variable
+    if isinstance(value, bool):
+        return value
+    names = value if isinstance(value, list) else []
+    if not names or not all(isinstance(one, str) and re.fullmatch(HOST_PATTERN, one) for one in names):
+        raise ValueError(
+            'expected true, false or a list of hosts, each a name without port or path, or "*." and a name '
+            "for every host below it"
+        )
+    return [one.lower() for one in names]
 
 
 def overrides(owned: Mapping[str, str], value: dict[str, Any]) -> dict[str, Any]:

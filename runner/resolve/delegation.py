@@ -11,7 +11,7 @@ from runner.model import Delegation, Level, McpServer, Sandbox, Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from runner.invocation import Invocation
 
@@ -48,6 +48,24 @@ class NotSpawnable(PolicyRefused):
     default_hint = "`tasks` in [delegation] lists the tasks that runs may start"
 
 
+def reaches_beyond(sandbox: Sandbox, network: bool, hosts: Sequence[str]) -> bool:
+    """Whether it has more of the network than that: see `Sandbox.hosts`."""
+    if not sandbox.network or not network:
+        return sandbox.network
+    within = [one in hosts or any(f"*{one[at:]}" in hosts for at in _dots(one)) for one in sandbox.hosts]
+    return bool(hosts) and not (within and all(within))
+
+
+def readable(sandbox: Sandbox, denied: Sequence[str]) -> tuple[str, ...]:
+    """What of these paths it does not keep from being read."""
+    kept = tuple(f"{path}/" for path in sandbox.deny_read)
+    return tuple(path for path in denied if not f"{path}/".startswith(kept))
+
+
+def _dots(name: str) -> Iterator[int]:
+    return (at for at, char in enumerate(name) if char == "." and at > 0)
+
+
 def refuse_wider(parent: Invocation, task: Task, sandbox: Sandbox, delegation: Delegation) -> None:
     """Raises where a run of `task` would be allowed more than the run that starts it."""
     allowed = parent.delegation.tasks
@@ -56,8 +74,11 @@ def refuse_wider(parent: Invocation, task: Task, sandbox: Sandbox, delegation: D
     ours = parent.sandbox
     if sandbox.level.rank > ours.level.rank:
         raise WiderThanParent(f"sandbox level {sandbox.level} is wider than the parent's {ours.level}")
-    if sandbox.network and not ours.network:
-        raise WiderThanParent("the parent has no network")
+    if reaches_beyond(sandbox, ours.network, ours.hosts):
+        has = f"the network of {', '.join(ours.hosts)} alone" if ours.hosts else "no network"
+        raise WiderThanParent(f"the parent has {has}")
+    if read := readable(sandbox, ours.deny_read):
+        raise WiderThanParent(f"the parent cannot read {', '.join(read)}")
     extra = sorted(set(sandbox.writable) - set(ours.writable))
     if extra and ours.level is not Level.DANGER:
         raise WiderThanParent(f"the parent cannot write {', '.join(extra)}")

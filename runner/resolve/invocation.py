@@ -11,6 +11,7 @@ from runner.errors import ConfigInvalid
 from runner.invocation import THREAD, Invocation
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Rehearsal, Terms
 from runner.resolve.prompt import Map, Parts, checked, compose
+from runner.runtimes.arguments import argv_of
 from runner.runtimes.base import CommandRequest, Fence, passes
 from runner.state.store import manifest_path_of
 from runner.value import Value
@@ -228,10 +229,10 @@ def _commands(
     resumed = asked.replace(resume_thread=THREAD)
     first = asked if found.again is None else asked.replace(resume_thread=found.again.thread_id)
     return {
-        "argv": runtime.command(first),
-        "resume_argv": runtime.command(resumed) if runtime.resumes else None,
-        "closing_argv": runtime.command(closing) if contract == "closing-turn" else None,
-        "fresh_argv": runtime.command(asked) if first.resume_thread is not None else None,
+        "argv": argv_of(runtime, first),
+        "resume_argv": argv_of(runtime, resumed) if runtime.resumes else None,
+        "closing_argv": argv_of(runtime, closing) if contract == "closing-turn" else None,
+        "fresh_argv": argv_of(runtime, asked) if first.resume_thread is not None else None,
         "home": runtime.home(first),
     }
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from runner.runtimes.base import Runtime
+    from runner.runtimes.base import CommandRequest, Runtime
 
 
 class Arguments:
@@ -85,6 +85,26 @@ def refuse_owned(runtime: Runtime, config: Mapping[str, Any]) -> None:
             hint=owned[found[0]],
             problems=problems,
         )
+
+
+def lacking(runtime: Runtime, sandbox: Sandbox) -> tuple[tuple[str, str], ...]:
+    """The keys of the sandbox that the runtime cannot fulfil, each with the sentence that says so."""
+    asked = (
+        ("network", sandbox.hosts, runtime.lists_hosts, "keep commands to a list of hosts"),
+        ("deny_read", sandbox.deny_read, runtime.denies_read, "keep the agent from reading files"),
+    )
+    return tuple(
+        (key, f"{runtime.title} cannot {what}") for key, value, can, what in asked if value and not can
+    )
+
+
+def argv_of(runtime: Runtime, request: CommandRequest) -> tuple[str, ...]:
+    """Its command. ConfigInvalid where that would leave out what the sandbox keeps from the agent."""
+    name = request.sandbox.name
+    for key, sentence in lacking(runtime, request.sandbox):
+        hint = f"take `{key}` out of [sandboxes.{name}], or use a runtime that can"
+        raise ConfigInvalid(f"sandbox `{name}`: {sentence}", hint=hint)
+    return runtime.command(request)
 
 
 def refuse_impossible(sandbox: Sandbox, title: str) -> None:

@@ -274,6 +274,10 @@ class Runtime(Protocol):
     """
     confines: bool = False
     """Whether its sandbox keeps the agent from writing in /sys, so that it cannot leave its control group."""
+    lists_hosts: bool = False
+    """Whether it can keep all that the agent starts from every host but those of `Sandbox.hosts`."""
+    denies_read: bool = False
+    """Whether it can keep the agent, its tools and all that it starts from reading `Sandbox.deny_read`."""
     rehearses: bool = False
     """Whether it can be made to talk to the scripted model alone: see `rehearsal`."""
     agent_signs: tuple[str, ...] = ()

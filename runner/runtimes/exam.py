@@ -18,6 +18,7 @@ from runner.disk.scratch import scratch
 from runner.errors import RunnerError, RuntimeWrong
 from runner.model import Config, Level, Model, Program, RuntimeSettings, Sandbox
 from runner.runtimes import get, loginshell, probe
+from runner.runtimes.arguments import argv_of
 from runner.runtimes.base import CommandRequest, Fence, passes
 from runner.runtimes.endings import essence, first_line
 from runner.runtimes.shortrun import Ran, run
@@ -147,7 +148,7 @@ class _Exam:
                 program, self._settings, use.model, use.sandbox, "/", "/last-message", False
             )
             try:
-                self._runtime.command(request)
+                argv_of(self._runtime, request)
             except RunnerError as error:
                 message = f"{use.task}: {error.message}"
                 return self._check("flags", Fitness.FAIL, message, error.hint)

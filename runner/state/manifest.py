@@ -52,6 +52,9 @@ class SandboxDeclared(Value):
     network: bool
     isolation: str | None = None
     """As `Invocation.isolation`."""
+    hosts: tuple[str, ...] = ()
+    deny_read: tuple[str, ...] = ()
+    """As those of `model.Sandbox`."""
 
 
 class DelegationDeclared(Value):
@@ -271,10 +274,14 @@ def between(started_at: str, ended_at: str | None) -> float | None:
     return took if took >= 0 else None
 
 
+def _sandbox(invocation: Invocation) -> SandboxDeclared:
+    own = invocation.sandbox
+    return SandboxDeclared(own.name, own.level, own.network, invocation.isolation, own.hosts, own.deny_read)
+
+
 def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
     """The manifest of a run that has a folder and nothing else yet."""
     delegation: Delegation = invocation.delegation
-    sandbox = invocation.sandbox
     now = timestamp()
     return Manifest(
         schema_version=SCHEMA_VERSION,
@@ -292,7 +299,7 @@ def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
         runtime=RuntimeFound(invocation.runtime, invocation.program, invocation.version),
         model=invocation.model,
         reasoning_effort=invocation.reasoning_effort,
-        sandbox=SandboxDeclared(sandbox.name, sandbox.level, sandbox.network, invocation.isolation),
+        sandbox=_sandbox(invocation),
         delegation=DelegationDeclared(delegation.enabled, delegation.server, delegation.tools),
         attempt=0,
         attempts=(),

@@ -388,7 +388,7 @@ def fields(kind: type) -> set[str]:
     [
         ("TaskTable", Task, {"rehearsal_script"}),
         ("ModelTable", Model, set()),
-        ("SandboxTable", Sandbox, set()),
+        ("SandboxTable", Sandbox, {"hosts"}),  # a list in `network`
         ("DelegationTable", Delegation, set()),
         ("KayTable", RuntimeSettings, set()),
         ("RecoveryTable", Recovery, {"retries"}),  # a task's own key

@@ -306,6 +306,39 @@ def test_writable_folders_are_absolute_from_the_root_or_the_home(repo):
     assert writable == [str(repo.root.parent / "c"), str(repo.home / "d"), "/e"]
 
 
+def test_hosts_are_lower_case_and_what_is_not_read_is_absolute(repo):
+    repo.write(
+        '[sandboxes.b]\nlevel = "workspace-write"\nnetwork = ["A.org"]\ndeny_read = '
+        '["s/", "~/.ssh", "../c"]\n'
+    )
+
+    shown = repo.show()["sandboxes"]["b"]
+
+    assert (shown["network"], shown["hosts"]) == (True, ["a.org"])
+    assert shown["deny_read"] == [str(repo.root / "s"), str(repo.home / ".ssh"), str(repo.root.parent / "c")]
+    assert not repo.show()["sandboxes"]["read-only"]["network"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "wrong"),
+    [
+        ('level = "read-only"\nnetwork = ["a.org"]', "network"),
+        ('level = "danger-full-access"\nnetwork = ["a.org"]', "network"),
+        ('level = "danger-full-access"\ndeny_read = ["s"]', "deny_read"),
+        ('level = "workspace-write"\nnetwork = ["a.org"]', "Kay cannot keep commands to a list of hosts"),
+        ('level = "read-only"\ndeny_read = ["s"]', "task `t` uses it"),
+    ],
+)
+def test_what_no_sandbox_can_keep_from_the_agent_is_a_problem_of_the_settings(repo, keys, wrong):
+    task = '[tasks.t]\nprompt = "x"\nruntime = "kay"\nsandbox = "b"\n'
+    repo.write(f"[sandboxes.b]\n{keys}\n{task}")
+
+    (problem,) = repo.check().problems
+
+    assert wrong in str(problem)
+    assert ".b." in str(problem)
+
+
 def test_the_file_is_found_from_a_folder_inside_and_not_above_the_repository(repo):
     inside = repo.root / "a" / "b"
     inside.mkdir(parents=True)

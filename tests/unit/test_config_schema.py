@@ -31,6 +31,8 @@ def ours(data: dict, **options: bool) -> bool:
         {"tasks": {"a": {"verify": [["a", "-q"], "b -q"], "prompt_file": "x"}}},
         {"runtimes": {"kay": {"provider": "ocg"}, "codex": {"config": {"a": {"b": [1, "x"]}}}}},
         {"sandboxes": {"a": {"network": True}, "b": {"level": "workspace-write"}}},
+        {"sandboxes": {"a": {"network": ["a.org", "*.B-c.org", "127.0.0.1", "x"], "deny_read": ["~/.ssh"]}}},
+        {"sandboxes": {"a": {"level": "read-only", "network": False, "deny_read": [".env"]}}},
         {"delegation": {"tools": [], "max_depth": 0}},
         {"defaults": {"scope": ["src/**", "[a-z]*", "./x"], "output_contract": False, "retries": 10}},
         {"defaults": {"limits": {"tokens": 1, "tree_tokens": "none", "warn_at": 0, "repeats": 0}}},
@@ -53,6 +55,12 @@ def test_both_accept(data):
     [
         {"schema_version": True},
         {"schema_version": "1"},
+        *(
+            {"sandboxes": {"a": {"network": value}}}
+            for value in ([], ["*"], ["a:80"], [1], ["http://a"], "a")
+        ),
+        *({"sandboxes": {"a": {"network": [name]}}} for name in ("a/b", "*.", "a..b", "-a", "*a", "**.a")),
+        {"sandboxes": {"a": {"deny_read": [""]}}},
         {"defaults": {"prompt": "x"}},
         {"defaults": {"timeout": "0h"}},
         {"defaults": {"runtime": ""}},

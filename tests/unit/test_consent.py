@@ -63,7 +63,8 @@ def test_what_was_given_is_found_again_and_what_was_taken_back_is_not(project: P
     assert project.given() is None
     consent = project.give()
     assert project.given() == consent
-    assert consent.to_json().keys() == {"schema_version", "repo", "runtime", "level", "network", "at", "also"}
+    said = {"schema_version", "repo", "runtime", "level", "network", "hosts", "deny_read", "at", "also"}
+    assert consent.to_json().keys() == said
     assert (consent.repo, consent.level, consent.network) == (str(project.root), "workspace-write", False)
     assert json.loads(project.file.read_bytes()) == consent.to_json()
     assert withdraw(str(project.root), project.env)

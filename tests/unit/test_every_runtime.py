@@ -18,6 +18,7 @@ from runner.config.tables import RuntimesTable
 from runner.errors import ConfigInvalid, RunnerError, RuntimeWrong
 from runner.model import Level, Model, Outcome, Program, Sandbox
 from runner.runtimes import NAMES, get
+from runner.runtimes.arguments import argv_of
 from runner.runtimes.base import REASON_CODES, Activity, CommandRequest, End, Kind, Runtime, UsageScope
 from runner.runtimes.probe import options_in
 from runner.runtimes.reading import reader_of
@@ -162,6 +163,23 @@ def test_no_two_levels_are_the_same_command(runtime: Runtime) -> None:
         except ConfigInvalid:
             continue
     assert made and len({*made}) == len(made)
+
+
+@pytest.mark.parametrize(("key", "value"), [("hosts", ("a.org",)), ("deny_read", ("/secret",))])
+def test_what_it_cannot_keep_from_its_agent_is_refused_and_never_left_out(
+    runtime: Runtime, key: str, value: tuple[str, ...]
+) -> None:
+    can = runtime.lists_hosts if key == "hosts" else runtime.denies_read
+    sandbox = Sandbox("s", Level.WORKSPACE_WRITE, network=key == "hosts", **{key: value})
+    for level in (Level.READ_ONLY, Level.WORKSPACE_WRITE):
+        if level is Level.READ_ONLY and key == "hosts":
+            continue
+        request = asked(runtime, sandbox=sandbox.replace(level=level))
+        if can:
+            assert any(value[0] in word for word in argv_of(runtime, request))
+            continue
+        with pytest.raises(ConfigInvalid, match="cannot keep"):
+            argv_of(runtime, request)
 
 
 def test_a_program_that_lists_nothing_is_refused_with_its_version(runtime: Runtime) -> None:

@@ -170,7 +170,7 @@ def test_the_sample_of_version_1_stays_readable_and_later_fields_get_their_defau
         for attempt in data["attempts"]
     ]
     processes = {name: data[name] | nobody for name in ("process", "supervisor")}
-    sandbox = data["sandbox"] | {"isolation": None}
+    sandbox = data["sandbox"] | {"isolation": None, "hosts": [], "deny_read": []}
     assert manifest.to_json() == data | LATER | {"sandbox": sandbox, "attempts": attempts} | processes
     assert list(manifest.to_json()) == [*data, *LATER]
     assert list(manifest.attempts[0].to_json()) == [*data["attempts"][0], *LATER_OF_AN_ATTEMPT]

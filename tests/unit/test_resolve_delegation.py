@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.values import a_task, an_invocation
 
+from runner.conduct.consent import Consent, covers
 from runner.errors import PolicyRefused
 from runner.invocation import Invocation
 from runner.model import Delegation, Level, Sandbox
@@ -116,6 +117,7 @@ def test_a_grandchild_stays_within_its_grandparent(
         (Sandbox("x", Level.DANGER), "danger-full-access is wider than the parent's workspace-write"),
         (Sandbox("x", Level.WORKSPACE_WRITE, True), "no network"),
         (Sandbox("x", Level.WORKSPACE_WRITE, False, ("/etc",)), "cannot write /etc"),
+        (Sandbox("x", Level.READ_ONLY, hosts=("a.org",), network=True), "no network"),
     ],
 )
 def test_the_refusal_says_what_is_wider(sandbox: Sandbox, says: str) -> None:
@@ -123,6 +125,37 @@ def test_the_refusal_says_what_is_wider(sandbox: Sandbox, says: str) -> None:
     with pytest.raises(PolicyRefused, match=says) as refused:
         refuse_wider(parent, a_task(), sandbox, parent.delegation)
     assert refused.value.code == "wider_than_parent"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "denied", "says"),
+    [
+        (("a.org",), ("/s",), None),
+        (("x.y.b.org", "*.y.b.org", "*.b.org"), ("/s",), None),
+        ((), ("/",), "network of a.org, \\*.b.org alone"),
+        (("a.org", "c.org"), ("/s",), "alone"),
+        (("b.org",), ("/s",), "alone"),
+        (("eb.org",), ("/s",), "alone"),
+        (("*.org",), ("/s",), "alone"),
+        (("a.org",), (), "cannot read /s"),
+        (("a.org",), ("/s/inside", "/st"), "cannot read /s"),
+    ],
+)
+def test_a_child_reaches_no_host_and_reads_no_file_that_its_parent_does_not(
+    hosts: tuple[str, ...], denied: tuple[str, ...], says: str | None
+) -> None:
+    """So it is with a consent, too."""
+    narrow = Sandbox("s", Level.WORKSPACE_WRITE, True, hosts=("a.org", "*.b.org"), deny_read=("/s",))
+    sandbox = narrow.replace(hosts=hosts, deny_read=denied or ())
+    parent = an_invocation(sandbox=narrow)
+    at = "2026-01-01T00:00:00.000Z"
+    agreed = Consent(1, "/repo", "codex", narrow.level, True, at, (), narrow.hosts, narrow.deny_read)
+    assert covers(agreed, "codex", sandbox) == (says is None)
+    if says is None:
+        refuse_wider(parent, a_task(), sandbox, parent.delegation)
+        return
+    with pytest.raises(PolicyRefused, match=says):
+        refuse_wider(parent, a_task(), sandbox, parent.delegation)
 
 
 def test_a_task_that_is_not_listed_may_not_be_started() -> None:
