@@ -25,6 +25,11 @@ THREAD = "THREAD-ID"
 """In `resume_argv`, the place of the session's id, which is unknown before the run."""
 
 
+def price_word(limit: float) -> str:
+    """A limit of the price as a word of a command: never nothing, which would be none."""
+    return f"{max(limit, 0.0001):.4f}"
+
+
 class Invocation(Value):
     """The frozen answer of `resolve`: exactly what will be executed. Written beside the run."""
 
@@ -109,6 +114,8 @@ class Invocation(Value):
     """With the absolute path of each program that was found at the start."""
     price: Price | None = None
     """What the tokens of its model cost, as far as the settings say."""
+    thread_id: str | None = None
+    """The session that `argv` names: one to resume, or the id of a new one."""
 
     @property
     def checks(self) -> tuple[tuple[tuple[str, ...], str | None], ...]:

@@ -119,40 +119,6 @@ class Price(Value):
         return (max(0, read - cached) * self.input + cached * self.cached + written * self.output) / 1e6
 
 
-class Agreement(StrEnum):
-    """Whether a setting was as declared; `unverified` where the program does not say."""
-
-    OK = "ok"
-    DRIFT = "drift"
-    UNVERIFIED = "unverified"
-
-
-class Conformity(Value):
-    """One setting of a run. None is: nothing declared, or not observed."""
-
-    declared: str | None = None
-    observed: str | None = None
-    verdict: Agreement = Agreement.UNVERIFIED
-
-
-class Conformance(Value):
-    """What was declared of a run and may be in force otherwise."""
-
-    model: Conformity = Conformity()
-    sandbox: Conformity = Conformity()
-    approval: Conformity = Conformity()
-    effort: Conformity = Conformity()
-
-    def items(self) -> tuple[tuple[str, Conformity], ...]:
-        """(name, setting), in their order."""
-        return tuple((name, getattr(self, name)) for name in self._fields)
-
-    @property
-    def drifted(self) -> tuple[str, ...]:
-        """The names of the settings that are not as declared."""
-        return tuple(name for name, setting in self.items() if setting.verdict is Agreement.DRIFT)
-
-
 class Sandbox(Value):
     """A declared permission level. `writable` are absolute folders besides the workspace."""
 
@@ -177,10 +143,12 @@ class Caps(Value):
     repeats: int | None = 25
     """The same event so many times in a row is a stall."""
     reconnects: int | None = 8
+    price: Amount | None = None
+    """Of the run, in the currency of its model's `price`; US dollars where the program itself counts."""
 
 
 class Limits(Value):
-    """`None` is no limit. Paused time counts in none of them. The last five are those of `Caps`."""
+    """`None` is no limit. Paused time counts in none of them. The last six are those of `Caps`."""
 
     timeout_s: float | None
     idle_timeout_s: float | None
@@ -191,6 +159,7 @@ class Limits(Value):
     warn_at: float = Caps.warn_at
     repeats: int | None = Caps.repeats
     reconnects: int | None = Caps.reconnects
+    price: Amount | None = Caps.price
 
 
 class Terms(Value):

@@ -314,7 +314,8 @@ def _named(kind: str, names: Sequence[str]) -> str:
 
 def _budget(limits: Limits) -> str | None:
     named = (("", limits.tokens), (" with the runs below it", limits.tree_tokens))
-    return ", ".join(f"{count:,}{of}" for of, count in named if count is not None) or None
+    told = [f"{count:,}{of}" for of, count in named if count is not None]
+    return ", ".join([*told, *([] if limits.price is None else [f"price {limits.price:g}"])]) or None
 
 
 def _signals(limits: Limits) -> str:

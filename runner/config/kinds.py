@@ -75,6 +75,11 @@ Tokens = Annotated[int | Literal["none"], *_count(1, zero=False)]
 Repeats = Annotated[int | Literal["none"], *_count(2, zero=True)]
 Reconnects = Annotated[int | Literal["none"], *_count(1, zero=True)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Price = Annotated[
+    float | Literal["none"],
+    PlainValidator(values.price),
+    WithJsonSchema({"anyOf": [{"const": "none"}, {"type": "number", "exclusiveMinimum": 0, "maximum": 1e9}]}),
+]
 Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Glob = Annotated[
     str, AfterValidator(values.glob), WithJsonSchema({"type": "string", "pattern": values.GLOB_PATTERN})

@@ -26,6 +26,7 @@ from runner.config.kinds import (
     Limit,
     Network,
     Notice,
+    Price,
     Reconnects,
     Rehearse,
     Repeats,
@@ -91,6 +92,10 @@ class LimitsTable(Table):
     repeats: Repeats | None = meaning("The same event so many times in a row means stalled; default {}.")
     reconnects: Reconnects | None = meaning(
         "How often the agent may lose its model and look for it again; default {}."
+    )
+    price: Price | None = meaning(
+        "What the run may cost, in the currency of `price` of its model, or in US dollars where its program "
+        "counts it; default {}."
     )
 
 

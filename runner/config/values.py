@@ -5,6 +5,7 @@ Every function returns the value in its own form, or raises ValueError with what
 
 from __future__ import annotations
 
+import contextlib
 import re
 from itertools import pairwise
 
@@ -72,6 +73,15 @@ def count(value: Any, least: int, *, zero: bool) -> int | str:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= MOST:
         raise ValueError(f'expected a whole number, {least} or more; or "none" for no limit')
     return value
+
+
+def price(value: Any) -> float | str:
+    if value == "none":
+        return "none"
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        if not isinstance(value, bool) and 0 < float(value) <= 1e9:  # a text: that of a variable
+            return float(value)
+    raise ValueError('expected a number above 0; or "none" for no limit')
 
 
 def glob(value: str) -> str:

@@ -8,12 +8,12 @@ from runner import runtimes
 from runner.config import policy
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
-from runner.invocation import THREAD, Invocation
+from runner.invocation import THREAD, Invocation, price_word
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Rehearsal, Terms
 from runner.resolve.prompt import Map, Parts, checked, compose
 from runner.runtimes.arguments import argv_of
 from runner.runtimes.base import CommandRequest, Fence, passes
-from runner.state.store import manifest_path_of
+from runner.state.store import manifest_path_of, thread_of
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -103,7 +103,8 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     whole = compose(found.text, _parts(choice, found, own))
     prompt = runtime.prepare_prompt(whole if again is None else checked(again.amend(whole)))
     env_names = names_for(choice.settings, found.env_names)
-    commands = _commands(choice, found, runtime, own, env_names)
+    limits = _limits(choice)
+    commands = _commands(choice, found, own, env_names, limits)
     secret_names = {*choice.settings.env, *runtime.secret_env(choice.settings, model)}
     return Invocation(
         schema_version=SCHEMA_VERSION,
@@ -123,7 +124,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         prompt=prompt,
         **_of_model(model),
         sandbox=choice.sandbox,
-        limits=_limits(choice),
+        limits=limits,
         delegation=own,
         **_of_checks(choice, found),
         rehearsal=found.rehearsal,
@@ -197,12 +198,12 @@ def _delegation_section(choice: Choice, found: Found, own: Delegation) -> str:
 
 
 def _commands(
-    choice: Choice, found: Found, runtime: Runtime, own: Delegation, env_names: tuple[str, ...]
+    choice: Choice, found: Found, own: Delegation, env_names: tuple[str, ...], limits: Limits
 ) -> dict[str, Any]:
     """The argv of the first turn, of one that resumes its thread, and of a closing turn; and of a new session
     where the first turn resumes another one.
     """
-    contract = choice.task.output_contract
+    contract, runtime = choice.task.output_contract, runtimes.get(choice.runtime)
     if contract == "closing-turn" and not runtime.resumes:
         raise ConfigInvalid(
             f'output_contract = "closing-turn": {runtime.title} cannot resume a session',
@@ -222,6 +223,8 @@ def _commands(
         mcp=_server(own, found, manifest, env_names) if own.enabled else None,
         fence=found.fence,
         plain_shell=bool(found.login_shell_loses),
+        new_thread=thread_of(found.run_id, 1) if runtime.names_threads else None,
+        price=price_word(limits.price) if limits.price is not None and runtime.counts_cost else None,
     )
     wants_schema = {"output_schema": schema, "output_schema_text": found.schema_text}
     closing = asked.replace(resume_thread=THREAD, **wants_schema)
@@ -234,6 +237,7 @@ def _commands(
         "closing_argv": argv_of(runtime, closing) if contract == "closing-turn" else None,
         "fresh_argv": argv_of(runtime, asked) if first.resume_thread is not None else None,
         "home": runtime.home(first),
+        "thread_id": first.resume_thread or first.new_thread,
     }
 
 
@@ -271,6 +275,12 @@ def _variables(runtime: Runtime, found: Found, manifest: str) -> dict[str, str]:
 
 def _limits(choice: Choice) -> Limits:
     task, asked = choice.task, choice.request.timeout_s
+    counts, is_priced = runtimes.get(choice.runtime).counts_cost, choice.model and choice.model.price
+    if task.limits.price is not None and not counts and not is_priced:
+        raise ConfigInvalid(
+            f"task `{task.id}` has a limit for its price, and nobody knows what its model costs",
+            hint="name a model of [models.NAME] with a `price`, or take `price` out of its limits",
+        )
     timeout = task.timeout_s if asked is None else asked
     return policy.capped_limits(
         choice.config.policy,

@@ -30,6 +30,7 @@ REASON_CODES = (
     "blocked",
     "cli_failure",
     "auth_or_quota",
+    "budget_exceeded",
     "context_full",
     "request_refused",
     "misconfigured",
@@ -125,6 +126,8 @@ class Activity(Value):
     """
     observed: ObservedSettings | None = None
     """What the program says that it works with, where its stream does."""
+    cost: float | None = None
+    """What this process has cost so far in US dollars, where the program itself counts that."""
 
 
 class Fence(Value):
@@ -162,6 +165,10 @@ class CommandRequest(Value):
     mcp: McpServer | None = None
     """The delegation server that the program is to connect to."""
     resume_thread: str | None = None
+    new_thread: str | None = None
+    """The id for a new thread, for a runtime that `names_threads`."""
+    price: str | None = None
+    """What the process may cost in US dollars, for a runtime that `counts_cost`."""
     output_schema: str | None = None
     """File with the JSON Schema that the last message has to satisfy."""
     output_schema_text: str | None = None
@@ -266,6 +273,10 @@ class Runtime(Protocol):
     """Names whose value alone logs the program in; they reach it only if `env` names them."""
     resumes: bool = False
     """Whether it can resume a session, and reports the id of its session."""
+    names_threads: bool = False
+    """Whether it can be told the id of a new session: a UUID."""
+    counts_cost: bool = False
+    """Whether it ends by itself at a price, and its stream tells what it has cost (`Activity.cost`)."""
     guards: bool = False
     """Whether its sandbox makes read-only what the `.git` file of a writable folder names."""
     made_folders: tuple[str, ...] = ()

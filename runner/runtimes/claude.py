@@ -68,6 +68,8 @@ class Claude(Runtime):
     )
     key_env = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
     resumes = True
+    names_threads = True
+    counts_cost = True
     guards = True
     confines = True
     rehearses = True
@@ -123,8 +125,12 @@ class Claude(Runtime):
             args.option("--mcp-config", _json({"mcpServers": {"delegation": _delegation(request.mcp)}}))
         if request.output_schema_text is not None:
             args.option("--json-schema", _schema(request.output_schema_text))
+        if request.price is not None:
+            args.option("--max-budget-usd", request.price)  # of this process, also where it resumes
         if request.resume_thread is not None:
             args.option("-r", "--resume", thread_word(request.resume_thread))
+        elif request.new_thread is not None:
+            args.option("--session-id", thread_word(request.new_thread))
         return args.done()
 
     def reader(self) -> Reader:

@@ -30,8 +30,8 @@ _CAUSES = (
     (r"^structured_output_retry_exhausted", "result_invalid", "its last message did not fit the schema"),
     (
         r"^budget_exhausted|error_max_budget_usd",
-        "auth_or_quota",
-        "its own budget was spent: raise that, or use a smaller task",
+        "budget_exceeded",
+        "raise `price` in the limits of the task, or split the task",
     ),
     (
         r"(?i)^prompt_too_long|prompt is too long",

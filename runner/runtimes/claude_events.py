@@ -149,8 +149,9 @@ class ClaudeStream:
         for row in map(table, _rows(line.get("permission_denials"))):
             asked = row.get("tool_input")
             told += self._refusal(text(row.get("tool_use_id")), text(row.get("tool_name")), asked, "")
-        if (usage := usage_of(line.get("usage"))) is not None:
-            told.append(Activity(Kind.USAGE, usage=usage))
+        usage, cost = usage_of(line.get("usage")), _cost(line)
+        if usage is not None or cost is not None:
+            told.append(Activity(Kind.USAGE, usage=usage, cost=cost))
         why = text(line.get("terminal_reason"))
         if line.get("is_error") is False and why == "completed":
             if line.get("structured_output") is not None:
@@ -176,6 +177,14 @@ def usage_of(value: Any) -> Usage | None:
     if parts[0] is None and output is None:
         return None
     return Usage(sum(part or 0 for part in parts), cached, output, _count(details.get("thinking_tokens")))
+
+
+def _cost(line: Line) -> float | None:
+    """Of this process; `total_cost_usd` goes on from the processes before it in the session."""
+    models = table(line.get("model_usage_since_last_result")).values()
+    told = [table(one).get("costUSD") for one in models] or [line.get("total_cost_usd")]
+    known = [one for one in told if isinstance(one, int | float) and 0 <= one < _MOST]
+    return float(sum(known)) if len(known) == len(told) else None
 
 
 def _sum(all_of_them: Any) -> Usage:

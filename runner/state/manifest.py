@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 
+from runner.conformance import Agreement, Conformance
 from runner.errors import ManifestNewer
 from runner.model import (
     SCHEMA_VERSION,
-    Agreement,
-    Conformance,
     Delegation,
     Identity,
     Level,
@@ -24,10 +23,11 @@ from runner.model import (
     Usage,
 )
 from runner.state.lifecycle import FINAL_EVENTS, Event, next_phase, status
-from runner.value import Count, Seconds, StrEnum, Timestamp, Value
+from runner.value import Amount, Count, Seconds, StrEnum, Timestamp, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Self
 
     from runner.invocation import Invocation
@@ -85,6 +85,8 @@ class Attempt(Value):
     """Of its thread, which earlier attempts may have begun."""
     usage_before: Usage | None = None
     """What of that was spent before the run, which resumed the thread of another one."""
+    cost: Amount | None = None
+    """Of its process in US dollars, where the program itself counts that."""
     reason: str | None = None
     """The class of its end, once there was another attempt after it."""
     counts: bool = False
@@ -93,6 +95,12 @@ class Attempt(Value):
     """What was judged, in the run's own record of its work tree."""
     failed_check: str | None = None
     """The check that failed on it, and how."""
+
+
+def counted(attempts: Sequence[Attempt]) -> float | None:
+    """What their programs say that they have cost; None where none of them does."""
+    told = [one.cost for one in attempts if one.cost is not None]
+    return sum(told) if told else None
 
 
 class Survivor(Value):
@@ -193,8 +201,13 @@ class Manifest(Value):
     def cost(self) -> float | None:
         """What its tokens cost; None where that is not known, also of a model other than the declared one."""
         seen = None if self.conformance is None else self.conformance.model
+        if self.rehearsal:
+            return None
+        if self.price is None:
+            is_told = all(one.cost is not None for one in self.attempts)
+            return counted(self.attempts) if is_told else None
         is_other = seen is not None and seen.verdict is Agreement.DRIFT
-        return None if self.price is None or is_other or self.rehearsal else self.price.total(self.usage)
+        return None if is_other else self.price.total(self.usage)
 
     @property
     def is_done(self) -> bool:

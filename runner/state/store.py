@@ -43,6 +43,14 @@ def new_run_id(at: float | None = None) -> str:
     return f"{stamp}{int(now % 1 * 1000):03d}Z-{os.urandom(4).hex()}"
 
 
+def thread_of(run_id: str, attempt: int) -> str:
+    """The id of the session that an attempt begins, where its program takes one: a UUID of version 8."""
+    from runner.disk.digest import sha256  # not all programs do
+
+    found = sha256(f"{run_id} {attempt}".encode()).hexdigest()
+    return f"{found[:8]}-{found[8:12]}-8{found[13:16]}-8{found[17:20]}-{found[20:32]}"
+
+
 def is_run_id(text: str) -> bool:
     """Whether `text` has the whole shape of a run id. Ten thousand are asked about while a shell waits."""
     digits = text[:8] + text[9:18]

@@ -7,9 +7,10 @@ the attempt before: the same prompt is never sent twice.
 
 from __future__ import annotations
 
-from runner.invocation import THREAD
+from runner.invocation import THREAD, price_word
 from runner.runtimes.base import THREAD_GONE, is_thread_id
-from runner.state.manifest import CLOSING, Attempt, Manifest
+from runner.state.manifest import CLOSING, Attempt, Manifest, counted
+from runner.state.store import thread_of
 from runner.value import Value
 from runner.verify.evidence import Retry
 from runner.verify.signs import told_wait_s
@@ -48,7 +49,7 @@ def closing_turn(invocation: Invocation, manifest: Manifest) -> NextAttempt | No
     thread = manifest.thread_id
     if invocation.closing_argv is None or not is_thread_id(thread) or manifest.attempts[-1].how == CLOSING:
         return None
-    argv = _with_thread(invocation.closing_argv, thread)
+    argv = _filled(invocation.closing_argv, invocation, manifest)
     return NextAttempt(CLOSING, argv, CLOSING_REQUEST, 0.0, "completed", counts=False)
 
 
@@ -107,10 +108,10 @@ def next_attempt(
     limits = recovery.constraints(allowed_by(invocation), judgement.observed, judgement.findings)
     if way == "resume":
         assert invocation.resume_argv is not None and manifest.thread_id is not None
-        argv = _with_thread(invocation.resume_argv, manifest.thread_id)
+        argv = _filled(invocation.resume_argv, invocation, manifest)
         prompt = recovery.follow_up(judgement.codes, seen, limits)
     else:
-        argv = invocation.fresh_argv or invocation.argv
+        argv = _filled(invocation.fresh_argv or invocation.argv, invocation, manifest)
         files = (*judgement.changed[:20],)
         prompt = recovery.recovery_prompt(original, judgement.codes, seen, files, limits)
     return NextAttempt(way, argv, prompt, wait_s, verdict.code, verdict.next.counts)
@@ -141,5 +142,11 @@ def _how(invocation: Invocation, manifest: Manifest, wanted: str) -> str:
     return "resume" if wanted == "resume" and can_resume else "fresh"
 
 
-def _with_thread(argv: tuple[str, ...], thread_id: str) -> tuple[str, ...]:
-    return tuple(thread_id if word == THREAD else word for word in argv)
+def _filled(argv: tuple[str, ...], invocation: Invocation, manifest: Manifest) -> tuple[str, ...]:
+    """The words of the next attempt: its session, another id for a new one, and what is left of the price."""
+    known = {thread_of(invocation.run_id, 1): thread_of(invocation.run_id, manifest.attempt + 1)}
+    if manifest.thread_id is not None:
+        known[THREAD] = manifest.thread_id
+    if (limit := invocation.limits.price) is not None:
+        known[price_word(limit)] = price_word(limit - (counted(manifest.attempts) or 0.0))
+    return tuple(known.get(word, word) for word in argv)

@@ -6,7 +6,8 @@ program's own choice cannot be wrong: `ok` with the choice in `observed`, so tha
 
 from __future__ import annotations
 
-from runner.model import Agreement, Conformance, Conformity, Level, Reason
+from runner.conformance import Agreement, Conformance, Conformity
+from runner.model import Level, Reason
 from runner.runtimes.base import ObservedSettings
 
 TYPE_CHECKING = False
@@ -40,7 +41,7 @@ def compare(
     declared is enough, whatever the next one had.
     """
     rounds = [_compare(wanted, one, same_model) for one in contexts or (ObservedSettings(),)]
-    chosen = {name: _worst([getattr(one, name) for one in rounds]) for name in Conformance._fields}
+    chosen = {name: _worst([getattr(one, name) for one in rounds]) for name, _ in rounds[0].items()}
     return Conformance(**chosen)
 
 

@@ -152,7 +152,7 @@ def seal(owner: Owner) -> None:
 
 def _overspent(owner: Owner) -> Reason | None:
     """The budget that the attempt has spent without being stopped for it."""
-    reason = owner.limits.overspent(tokens(owner.usage()))
+    reason = owner.limits.overspent((tokens(owner.usage()), owner.cost()))
     if reason is not None:
         owner.log.note("limit", code=reason.code, message=reason.message)
     return reason

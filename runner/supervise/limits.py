@@ -20,10 +20,13 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runner.conformance import Conformance
     from runner.invocation import Invocation
-    from runner.model import Conformance
 
-RUN, TREE = "tokens", "tree_tokens"
+    Spent = tuple[int, float | None]
+    """Tokens, and the price as far as it is known."""
+
+RUN, TREE, PRICE = "tokens", "tree_tokens", "price"
 _WHOSE = {RUN: "it", TREE: "it and the runs that it has started"}
 _FULL_BYTES = 64 * 1024
 _TREE_S = 3.0
@@ -42,6 +45,7 @@ class LimitMonitor:
         warned = _warned(run) if manifest.supervisor is not None else set()
         self._budget = Budget(RUN, limits.tokens, limits.warn_at, is_warned=RUN in warned)
         self._tree_budget = Budget(TREE, limits.tree_tokens, limits.warn_at, is_warned=TREE in warned)
+        self._price = Budget(PRICE, limits.price, limits.warn_at, is_warned=PRICE in warned)
         self._clock = Clock(limits.timeout_s, limits.warn_at, is_warned="timeout" in warned)
         self._next_tree_look = 0.0
         self._below = 0
@@ -94,19 +98,15 @@ class LimitMonitor:
         return True
 
     def breach(
-        self, manifest: Manifest, used: int, output_bytes: int, conformance: Conformance | None
+        self, manifest: Manifest, spent: Spent, output_bytes: int, conformance: Conformance | None
     ) -> Reason | None:
         """The reason to stop the run now, or None. Tells warnings on the way.
 
-        `used` is what the run itself has spent, `output_bytes` of its present attempt. `conformance` None:
+        `spent` is what the run itself has spent, `output_bytes` of its present attempt. `conformance` None:
         the program has not said yet what it works with.
         """
         elapsed_s = age(manifest.attempts[0].process) - self._off_s
-        self._warn(
-            self._budget.warning(used),
-            self._tree_budget.warning(self._tree(used)),
-            self._clock.warning(elapsed_s),
-        )
+        self._warn(*self._warnings(spent), self._clock.warning(elapsed_s))
         found = exceeded(
             self._invocation.limits,
             elapsed_s=elapsed_s,
@@ -114,19 +114,23 @@ class LimitMonitor:
             idle_s=self.quiet_s,
             output_bytes=output_bytes,
         )
-        return (
-            found
-            or self._budget.exceeded(used)
-            or self._tree_budget.exceeded(self._tree(used))
-            or self.signals.reason
-            or self._drift(conformance)
-        )
+        return found or self._exceeded(spent) or self.signals.reason or self._drift(conformance)
 
-    def overspent(self, used: int) -> Reason | None:
+    def overspent(self, spent: Spent) -> Reason | None:
         """As `breach`, for the budgets alone: an attempt that has ended may have been quicker than a look."""
         self._next_tree_look = 0.0
-        self._warn(self._budget.warning(used), self._tree_budget.warning(self._tree(used)))
-        return self._budget.exceeded(used) or self._tree_budget.exceeded(self._tree(used))
+        self._warn(*self._warnings(spent))
+        return self._exceeded(spent)
+
+    def _warnings(self, spent: Spent) -> tuple[Warned | None, ...]:
+        used, cost = spent
+        told = (self._budget.warning(used), self._tree_budget.warning(self._tree(used)))
+        return (*told, self._price.warning(cost or 0.0))
+
+    def _exceeded(self, spent: Spent) -> Reason | None:
+        used, cost = spent
+        found = self._budget.exceeded(used) or self._tree_budget.exceeded(self._tree(used))
+        return found or self._price.exceeded(cost or 0.0)
 
     def _warn(self, *found: Warned | None) -> None:
         for warned in found:
@@ -159,24 +163,24 @@ class Warned(Value):
 
 
 class Budget:
-    """Tokens against a limit. `limit` None: none. `name` is the key of the config, RUN or TREE.
+    """Tokens or a price against a limit. `limit` None: none. `name` is the key of the config.
 
     `is_warned`: an owner before us has warned already.
     """
 
-    def __init__(self, name: str, limit: int | None, warn_at: float, *, is_warned: bool = False) -> None:
+    def __init__(self, name: str, limit: float | None, warn_at: float, *, is_warned: bool = False) -> None:
         self._name = name
         self._limit = limit
         self._warning = _Once(limit, warn_at, is_warned)
 
-    def warning(self, used: int) -> Warned | None:
+    def warning(self, used: float) -> Warned | None:
         """Once, when `used` has reached the part `warn_at` of the limit."""
         if self._limit is None or not self._warning.is_due(used):
             return None
         text = f"{_spent(self._name, used)}, {used / self._limit:.0%} of the limit of {self._limit}"
         return Warned(self._name, text, used, self._limit)
 
-    def exceeded(self, used: int) -> Reason | None:
+    def exceeded(self, used: float) -> Reason | None:
         """The reason to stop a run, or None. A budget is spent when nothing of it is left."""
         if self._limit is None or used < self._limit:
             return None
@@ -240,8 +244,8 @@ def is_full(path: str) -> bool:
     return found.f_bavail * found.f_frsize < _FULL_BYTES
 
 
-def _spent(name: str, used: int) -> str:
-    return f"{_WHOSE[name]} spent {used} tokens"
+def _spent(name: str, used: float) -> str:
+    return f"its price is {used:.4f}" if name == PRICE else f"{_WHOSE[name]} spent {used} tokens"
 
 
 def _warned(run: RunDir) -> set[str]:

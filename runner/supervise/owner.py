@@ -10,8 +10,9 @@ import errno
 import os
 
 from runner import runtimes
+from runner.conformance import Agreement, Conformance, Conformity
 from runner.errors import RunnerError
-from runner.model import Conformance, Level
+from runner.model import Level
 from runner.processes import cgroup
 from runner.processes.proc import age, command_line, environment, find_process, is_alive
 from runner.processes.tree import Tree
@@ -20,9 +21,9 @@ from runner.runtimes.base import UsageScope
 from runner.state import fingerprints, spent
 from runner.state.authentic import own_invocation
 from runner.state.events import EventLog, complain
-from runner.state.manifest import CLOSING, Attempt, Manifest, Proof, timestamp
+from runner.state.manifest import CLOSING, Attempt, Manifest, Proof, counted, timestamp
 from runner.state.spent import larger
-from runner.state.store import RunDir
+from runner.state.store import RunDir, thread_of
 from runner.supervise import news, notices, takeover, tie
 from runner.supervise.children import Children
 from runner.supervise.conformance import compare, declared
@@ -152,6 +153,15 @@ class Owner:
         """Of the whole run: what its threads have spent, without what was spent in them before it."""
         return spent.of_attempts((*self.manifest.attempts[:-1], self._last_attempt()))
 
+    def cost(self) -> float | None:
+        """What the run has cost so far: by the price of its model, or as its program counts it."""
+        usage, price = self.usage(), self.invocation.price
+        told = counted((*self.manifest.attempts[:-1], self._last_attempt()))
+        if price is None or usage is None:
+            return told
+        by_price = price.total(usage.replace(cached_input_tokens=usage.cached_input_tokens or 0))
+        return max(by_price or 0.0, told or 0.0)
+
     def _last_attempt(self) -> Attempt:
         """With what is known of its thread. What was spent in that of another run does not count before it is
         known how much of it was spent before.
@@ -160,6 +170,8 @@ class Owner:
         changes: dict[str, object] = {}
         if seen.thread_id is not None:
             changes["thread_id"] = self.cleaner().word(seen.thread_id)
+        if seen.cost is not None:
+            changes["cost"] = seen.cost
         told, counts_itself = seen.usage, self._runtime.usage_scope is UsageScope.ATTEMPT
         if counts_itself and told is not None:
             thread = changes.get("thread_id", last.thread_id)
@@ -178,7 +190,17 @@ class Owner:
         """What was declared against what the program says of every turn so far."""
         runtime = self._runtime
         wanted = declared(self.invocation, runtime.approval(self.invocation.sandbox.level))
-        return compare(wanted, self.session.contexts, runtime.same_model)
+        told = compare(wanted, self.session.contexts, runtime.same_model)
+        thread, seen = self._declared_thread(), self.progress.thread_id
+        is_other = None not in (thread, seen) and thread != seen
+        return told.replace(thread=Conformity(thread, seen, Agreement.DRIFT)) if is_other else told
+
+    def _declared_thread(self) -> str | None:
+        """The session that the command of the present attempt names, if it does."""
+        (*former, last), invocation = self.manifest.attempts, self.invocation
+        own = thread_of(invocation.run_id, last.n)
+        known = (invocation.thread_id, own, *(one.thread_id for one in former))
+        return next((one for one in known if one in (last.argv or invocation.argv)), None)
 
     def plan(self, *, is_over: bool = False) -> dict[str, Any] | None:
         """How far a plan is; None for a run that carries out none, and where its ledger cannot be read."""

@@ -47,6 +47,7 @@ class Progress(LineReader):
         self.any_event = False
         self.thread_id: str | None = None
         self.usage: Usage | None = None
+        self.cost: float | None = None
         self.last_message: str | None = None
         self.last_activity: str | None = None
         self.turn: Kind | None = None
@@ -94,6 +95,8 @@ class Progress(LineReader):
             self.status = activity.status
         if activity.usage is not None:
             self.usage = larger(activity.usage, self.usage)  # totals only grow
+        if activity.cost is not None:
+            self.cost = max(activity.cost, self.cost or 0.0)
         if activity.text and kind not in (Kind.THREAD, Kind.USAGE, Kind.TURN_STARTED):
             self.last_activity = f"{kind.replace('_', ' ')}: {_as_typed(activity.text)[:200]}"
 

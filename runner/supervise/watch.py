@@ -142,7 +142,8 @@ class Watch:
             return
         conformance = owner.conformance() if owner.session.contexts else None
         output_bytes = owner.progress.size - owner.progress.start
-        reason = owner.limits.breach(owner.manifest, tokens(owner.usage()), output_bytes, conformance)
+        spent = (tokens(owner.usage()), owner.cost())
+        reason = owner.limits.breach(owner.manifest, spent, output_bytes, conformance)
         if reason is not None:
             owner.log.note("limit", code=reason.code, message=reason.message)
             self.intents.request_stop(reason)

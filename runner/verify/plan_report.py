@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.model import Agreement, Conformance, Conformity
+from runner.conformance import Agreement, Conformance, Conformity
 from runner.verify.report import Claims, Report, ReportedFiles
 
 TYPE_CHECKING = False
@@ -42,7 +42,8 @@ def of_plan(
         ),
         assumptions=_named((name, one.assumptions) for name, one in batches),
         conformance=Conformance.of(
-            _setting([getattr(one.conformance, name) for _, one in batches]) for name in Conformance._fields
+            _setting([getattr(one.conformance, name) for _, one in batches], usual)
+            for name, usual in Conformance().__dict__.items()
         ),
         usage=_spent([*(one.usage for _, one in batches), *earlier]),
         residual_risk=(*_left(left), *_gone(missing), *_risks(batches)),
@@ -66,15 +67,18 @@ def _named(parts: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
     return tuple(f"{name}: {text}" for name, texts in parts for text in texts)
 
 
-def _setting(found: Sequence[Conformity]) -> Conformity:
-    """Common values, and the worst verdict."""
+def _setting(each: Sequence[Conformity | None], usual: Conformity | None) -> Conformity | None:
+    """Common values, and the worst verdict; `usual` where none has one."""
+    found = [one for one in each if one is not None]
+    if not found:
+        return usual
     declared, observed = {one.declared for one in found}, {one.observed for one in found}
     verdicts = {one.verdict for one in found}
     worst = (Agreement.DRIFT, Agreement.UNVERIFIED)
     return Conformity(
         declared.pop() if len(declared) == 1 else None,
         observed.pop() if len(observed) == 1 else None,
-        next((word for word in worst if word in verdicts), Agreement.OK) if found else Agreement.UNVERIFIED,
+        next((word for word in worst if word in verdicts), Agreement.OK),
     )
 
 

@@ -6,8 +6,8 @@ is touched, so that an owner after a crash never judges a tree that was rolled b
 
 from __future__ import annotations
 
+from runner.conformance import Conformance
 from runner.disk import files
-from runner.model import Conformance
 from runner.value import Count, Misfit, Value, json_value
 from runner.verify.checks import Check
 from runner.verify.claim import Claim, NoClaim

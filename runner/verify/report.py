@@ -6,7 +6,7 @@ without a contract nothing is claimed, without git nothing is observed.
 
 from __future__ import annotations
 
-from runner.model import Agreement, Conformance, Conformity
+from runner.conformance import Agreement, Conformance, Conformity
 from runner.text.terminal import clean_terminal
 from runner.text.words import and_more, count, one_line
 from runner.value import Value

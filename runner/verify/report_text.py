@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from runner.model import Conformity
+    from runner.conformance import Conformity
     from runner.verify.checks import Check
     from runner.verify.inspect import Finding
     from runner.verify.report import Report, ReportedFiles

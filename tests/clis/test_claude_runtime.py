@@ -9,6 +9,7 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from support import processes
@@ -109,6 +110,33 @@ def test_a_failed_check_resumes_the_same_session_with_its_tokens_added(repo: Rep
     assert [one["how"] for one in end["attempts"]] == ["first", "resume"]
     assert len({one["thread_id"] for one in end["attempts"]}) == 1
     assert end["usage"]["input_tokens"] == 120
+
+
+def test_a_fresh_attempt_has_a_session_of_its_own_and_may_cost_what_is_left(repo: Repo) -> None:
+    dear = "usage = { input_tokens = 60000, output_tokens = 20000 }"  # 0.64 US dollars
+    script = turns(f"{says('Done.')}\n{dear}", f"{shell('touch good')}\n{dear}", says("Never."))
+    keys = ('verify = ["test -e good"]', "retries = 1", "limits.price = 1.0")
+    run, end = ended(repo, script, *keys, more='[recovery]\nladder = ["fresh"]\n')
+    assert (end["status"], end["reason"]["code"]) == ("failed", "budget_exceeded")
+    first, fresh = end["attempts"]
+    assert first["thread_id"] == json.loads(run.file("invocation.json"))["thread_id"] != fresh["thread_id"]
+    assert "thread" not in end["conformance"] or end["conformance"]["thread"] is None
+    left = 1.0 - first["cost"]
+    assert f"--max-budget-usd {left:.4f} --session-id {fresh['thread_id']}" in " ".join(fresh["argv"])
+    assert first["cost"] < 1.0 < first["cost"] + fresh["cost"]
+    assert run.ask("wait").status == 7
+
+
+def test_a_session_other_than_the_one_that_it_was_given_is_a_drift(repo: Repo) -> None:
+    prepared(repo, turns(says("Done.")), 'conformance = "enforce"', level="read-only")
+    other = repo.bin / "other"
+    other.write_text(f'#!/bin/sh\nexec "{CLIS / "claude"}" "$@" --session-id {UUID(int=1)}\n')
+    other.chmod(0o755)
+    config = repo.root / "delegate.toml"
+    config.write_text(config.read_text().replace(str(CLIS / "claude"), str(other)))
+    end = repo.start().wait()
+    assert (end["status"], end["reason"]["code"]) == ("failed", "config_drift")
+    assert end["conformance"]["thread"]["observed"] == end["thread_id"] == str(UUID(int=1))
 
 
 @pytest.mark.parametrize("contract", ["final", "closing-turn"])

@@ -57,6 +57,7 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                     "warn_at": 0.8,
                     "repeats": 25,
                     "reconnects": 8,
+                    "price": "none",
                 },
                 "map": None,
                 "patterns": [],

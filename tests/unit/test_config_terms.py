@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.config.blocks import BLOCKS
+from runner.errors import ConfigInvalid
 from runner.model import Caps, Recovery
 
 TASK = '[tasks.hello]\nprompt = "x"\n'
@@ -78,6 +79,19 @@ def test_the_origin_of_a_limit_is_told_wherever_it_was_written(repo):
     assert shown["limits"]["tree_tokens"] == {"value": "none", "origin": "default"}
     assert shown["idle_timeout"] == {"value": "1m", "origin": "delegate.toml:3"}
     assert shown["timeout"] == {"value": "1h", "origin": "--set tasks.hello.limits.timeout"}
+
+
+@pytest.mark.parametrize(("text", "read"), [("2", 2.0), ("0.05", 0.05), ('"none"', None), ('"2.5"', 2.5)])
+def test_a_limit_of_the_price_is_an_amount_or_none(repo, text, read):
+    repo.write(f"{TASK}limits.price = {text}\n")
+    assert repo.load().tasks["hello"].limits == Caps(price=read)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "true", "inf", "nan", '"2 USD"', "1e10", '""', "[2]"])
+def test_another_limit_of_the_price_is_refused(repo, text):
+    repo.write(f"{TASK}limits.price = {text}\n")
+    with pytest.raises(ConfigInvalid, match="above 0"):
+        repo.load()
 
 
 def test_a_task_may_be_called_limits(repo):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from support.values import an_invocation
 
-from runner.model import Conformity, Level, Sandbox
+from runner.conformance import Conformity
+from runner.model import Level, Sandbox
 from runner.runtimes.base import UNSET, ObservedSettings
 from runner.supervise.conformance import compare, declared, drift
 
@@ -13,7 +14,7 @@ WANTED = ObservedSettings("gpt-5", "read-only", False, "never", "high")
 
 
 def verdicts(wanted: ObservedSettings, *seen: ObservedSettings) -> dict[str, str]:
-    return {name: field["verdict"] for name, field in compare(wanted, seen).to_json().items()}
+    return {name: field.verdict for name, field in compare(wanted, seen).items()}
 
 
 def test_what_is_as_declared_is_ok() -> None:

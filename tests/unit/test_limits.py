@@ -14,7 +14,7 @@ from runner.processes.proc import Absence, boottime
 from runner.state.events import EventLog
 from runner.state.manifest import Attempt
 from runner.state.store import RunDir, new_run_id
-from runner.supervise.limits import RUN, TREE, Budget, Clock, LimitMonitor
+from runner.supervise.limits import PRICE, RUN, TREE, Budget, Clock, LimitMonitor
 
 
 def test_a_budget_warns_once_when_most_of_it_is_spent() -> None:
@@ -41,6 +41,16 @@ def test_the_budget_of_a_tree_names_its_own_key() -> None:
     assert reason is not None and reason.hint is not None
     assert "the runs that it has started" in reason.message
     assert "`tree_tokens`" in reason.hint
+
+
+def test_a_price_is_told_as_one() -> None:
+    budget = Budget(PRICE, 0.5, 0.8)
+    warned = budget.warning(0.4)
+    assert warned is not None and warned.message == "its price is 0.4000, 80% of the limit of 0.5"
+    assert budget.exceeded(0.4999) is None
+    reason = budget.exceeded(0.64)
+    assert reason is not None and reason.code == "budget_exceeded"
+    assert (reason.message, "`price`" in str(reason.hint)) == ("its price is 0.6400, the limit is 0.5", True)
 
 
 def test_without_a_limit_nothing_is_spent() -> None:
@@ -93,7 +103,7 @@ class Aged:
         self.monitor = LimitMonitor(run, an_invocation(limits=limits), EventLog(run.events), self.manifest)
 
     def breach(self, output_bytes: int = 0) -> str | None:
-        reason = self.monitor.breach(self.manifest, 0, output_bytes, None)
+        reason = self.monitor.breach(self.manifest, (0, None), output_bytes, None)
         return None if reason is None else reason.code
 
 

@@ -12,22 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.values import a_manifest, an_identity, an_invocation
 
+from runner.conformance import Agreement, Conformance, Conformity
 from runner.errors import IllegalTransition, ManifestNewer
 from runner.invocation import Invocation
-from runner.model import (
-    Agreement,
-    Conformance,
-    Conformity,
-    Identity,
-    Level,
-    Lineage,
-    Outcome,
-    Phase,
-    Price,
-    Reason,
-    Rehearsal,
-    Usage,
-)
+from runner.model import Identity, Level, Lineage, Outcome, Phase, Price, Reason, Rehearsal, Usage
 from runner.state.lifecycle import FINAL_EVENTS, Event
 from runner.state.manifest import (
     Attempt,
@@ -153,6 +141,7 @@ LATER_OF_AN_ATTEMPT = {
     "thread_id": None,
     "usage": None,
     "usage_before": None,
+    "cost": None,
     "reason": None,
     "counts": False,
     "tree": None,

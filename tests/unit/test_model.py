@@ -25,7 +25,9 @@ def test_an_invocation_comes_back_as_it_was() -> None:
         an_invocation(
             terms=Terms(("src/**",), "worktree", "keep", "queue", "final", "enforce"),
             recovery=Recovery(3, ("fresh",), 0, 1.0, 2.0),
-            limits=limits.replace(tokens=5, tree_tokens=9, warn_at=1.0, repeats=None, reconnects=None),
+            limits=limits.replace(
+                tokens=5, tree_tokens=9, warn_at=1.0, repeats=None, reconnects=None, price=0.5
+            ),
         ),
     ):
         assert Invocation.from_json(written(invocation), invocation.prompt) == invocation
@@ -34,7 +36,7 @@ def test_an_invocation_comes_back_as_it_was() -> None:
 def test_an_invocation_from_before_terms_and_recovery_is_readable() -> None:
     older = written(an_invocation())
     del older["terms"], older["recovery"]
-    for name in ("tokens", "tree_tokens", "warn_at", "repeats", "reconnects"):
+    for name in ("tokens", "tree_tokens", "warn_at", "repeats", "reconnects", "price"):
         del older["limits"][name]
 
     invocation = Invocation.from_json(older)

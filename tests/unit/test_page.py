@@ -14,7 +14,8 @@ from support.values import a_manifest
 
 from runner.cli import pen
 from runner.cli.page import page
-from runner.model import Agreement, Conformance, Conformity, Outcome, Phase, Price, Reason, Usage
+from runner.conformance import Agreement, Conformance, Conformity
+from runner.model import Outcome, Phase, Price, Reason, Usage
 from runner.usecases.dossier import Dossier, dossier
 from runner.usecases.logs import LogLine
 from runner.usecases.review import Reviewed

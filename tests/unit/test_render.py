@@ -22,7 +22,8 @@ from runner.cli.render import (
     status_word,
 )
 from runner.cli.rows import rows_text
-from runner.model import Conformance, Outcome, Phase, Reason, Usage
+from runner.conformance import Conformance
+from runner.model import Outcome, Phase, Reason, Usage
 from runner.state.index import row_of
 from runner.state.manifest import Survivor, Workspace
 

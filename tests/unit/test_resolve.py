@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from support.values import a_config, a_task, an_invocation, program
 
 from runner.errors import ConfigInvalid, PolicyRefused, RunnerError, TaskNotFound
-from runner.invocation import Invocation
+from runner.invocation import THREAD, Invocation
 from runner.model import (
     Caps,
     Config,
@@ -20,6 +22,8 @@ from runner.model import (
     Lineage,
     Model,
     Policy,
+    Price,
+    Program,
     Recovery,
     Rehearsal,
     Request,
@@ -28,9 +32,14 @@ from runner.model import (
     Terms,
 )
 from runner.resolve.choose import Choice, choose, find_task, near_match
-from runner.resolve.invocation import Found, invocation
+from runner.resolve.invocation import Again, Found, invocation
+from runner.runtimes.probe import options_in
+from runner.state.store import thread_of
 
 RUN_ID = "20261120T101504438Z-50151d5c"
+_HELP = json.loads((Path(__file__).parent.parent / "data/runtimes/claude.json").read_bytes())["help"]
+CLAUDE = Program("/usr/bin/claude", "2.1.332", options_in("\n".join(_HELP)))
+RUNS_CLAUDE = {"claude": RuntimeSettings("claude", "claude", isolated=True)}
 MODELS = {
     "deep": Model("deep", "gpt-5", "codex", "xhigh"),
     "other": Model("other", "glm-5", "kay", None, "opencode-go"),
@@ -294,6 +303,33 @@ def test_a_ceiling_of_tokens_holds_for_every_run() -> None:
     settings = config(a_task(limits=Caps(tokens=5)), policy=Policy(max_tokens=3))
     limits = resolved(settings, Request("hello")).limits
     assert (limits.tokens, limits.tree_tokens) == (3, 3)
+
+
+def test_a_limit_of_the_price_needs_somebody_who_counts_it() -> None:
+    priced = {**MODELS, "deep": MODELS["deep"].replace(price=Price(1.0, 0.1, 2.0))}
+    limited = a_task(limits=Caps(price=2.0))
+    with pytest.raises(ConfigInvalid, match="nobody knows"):
+        resolved(config(limited), Request("hello", model="deep"))
+    answer = resolved(config(limited, models=priced), Request("hello", model="deep"))
+    assert answer.limits.price == 2.0 and "--max-budget-usd" not in answer.argv
+    counts = resolved(
+        config(limited.replace(runtime="claude"), runtimes=RUNS_CLAUDE), Request("hello"), program=CLAUDE
+    )
+    assert ("--max-budget-usd", "2.0000") in pairwise(counts.argv)
+
+
+def test_the_session_of_a_run_is_named_before_it_begins() -> None:
+    settings = config(a_task(runtime="claude", output_contract="closing-turn"), runtimes=RUNS_CLAUDE)
+    answer = resolved(settings, Request("hello"), program=CLAUDE)
+    assert answer.thread_id == thread_of(RUN_ID, 1) == str(UUID(answer.thread_id))
+    assert ("--session-id", answer.thread_id) in pairwise(answer.argv)
+    for later in (answer.resume_argv, answer.closing_argv):
+        assert later is not None and ("-r", THREAD) in pairwise(later) and "--session-id" not in later
+    of_another = Again(Lineage("hello", RUN_ID, "m"), "01-old", str)
+    retry = resolved(settings, Request("hello"), again=of_another, program=CLAUDE)
+    assert (retry.thread_id, ("-r", "01-old") in pairwise(retry.argv)) == ("01-old", True)
+    assert retry.fresh_argv is not None and thread_of(RUN_ID, 1) in retry.fresh_argv
+    assert resolved(config(a_task()), Request("hello")).thread_id is None, "Codex takes none"
 
 
 def test_every_part_of_the_task_is_in_the_prompt_and_only_these() -> None:

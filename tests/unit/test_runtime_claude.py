@@ -275,6 +275,15 @@ def test_tokens_are_those_of_all_answers_and_count_what_was_cached_as_input() ->
     assert counts == [Usage(100, 40, 5, 0), Usage(200, 80, 10, 0)]
 
 
+def test_its_price_is_that_of_the_process_and_not_of_the_whole_session() -> None:
+    whole = {**WELL, "total_cost_usd": 1.92}
+    this = {"model_usage_since_last_result": {"a": {"costUSD": 0.6}, "b": {"costUSD": 0.04}}}
+    assert [one.cost for one in told({**whole, **this}) if one.cost] == [0.64]
+    assert [one.cost for one in told(whole) if one.cost] == [1.92]
+    for odd in ({"a": {"costUSD": "1"}}, {"a": {"costUSD": -1}}, {"a": {"costUSD": 1e300}}, {"a": {}}):
+        assert not [one for one in told({**whole, "model_usage_since_last_result": odd}) if one.cost]
+
+
 def test_a_structured_result_is_the_last_message() -> None:
     last = {**WELL, "structured_output": {"status": "completed"}}
     records = [call("StructuredOutput", {"status": "completed"}), answer("ok"), last]

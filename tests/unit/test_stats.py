@@ -12,7 +12,8 @@ import pytest
 from support.ended import an_ended_run
 
 from runner.cli.app import main
-from runner.model import Agreement, Conformance, Conformity, Outcome, Price, Usage
+from runner.conformance import Agreement, Conformance, Conformity
+from runner.model import Outcome, Price, Usage
 from runner.usecases import look
 from runner.usecases.stats import By, Totals, stats
 

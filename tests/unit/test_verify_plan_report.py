@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.imports import ROOT
 
-from runner.model import Agreement, Conformance, Conformity
+from runner.conformance import Agreement, Conformance, Conformity
 from runner.verify.checks import Check
 from runner.verify.inspect import Finding, Severity
 from runner.verify.plan_report import of_plan

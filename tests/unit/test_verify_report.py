@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from support.imports import ROOT
 
-from runner.model import Agreement, Conformance, Conformity, Outcome
+from runner.conformance import Agreement, Conformance, Conformity
+from runner.model import Outcome
 from runner.redact.redactor import Redactor
 from runner.text.terminal import clean_terminal
 from runner.verify.checks import Check
@@ -73,7 +74,7 @@ def test_a_report_has_the_shape_of_the_contract() -> None:
     assert list(data["claims"]) == ["status", "issues", "verification_summary"]
     assert list(data["checks"][0]) == ["argv", "exit_code", "timed_out", "duration_s", "tail"]
     assert list(data["findings"][0]) == ["code", "severity", "message", "evidence"]
-    assert list(data["conformance"]) == ["model", "sandbox", "approval", "effort"]
+    assert list(data["conformance"]) == ["model", "sandbox", "approval", "effort", "thread"]
     assert list(data["conformance"]["model"]) == ["declared", "observed", "verdict"]
     assert data["usage"] == SAMPLE["usage"] and data["attempts"] == SAMPLE["attempts"]
 

@@ -20,9 +20,10 @@ from runner import config
 from runner.cli.app import main
 from runner.conduct import consent, plan_record
 from runner.conduct.plan_record import Assignment, Options, Part
+from runner.conformance import Conformance
 from runner.errors import Conflict, InvocationBroken, ManifestBroken, ManifestNewer, WorkspaceBusy
 from runner.invocation import Invocation
-from runner.model import Conformance, Level, Lineage, Phase, Program, Reason, Sandbox, Usage
+from runner.model import Level, Lineage, Phase, Program, Reason, Sandbox, Usage
 from runner.plan.load import read
 from runner.runtimes import PLAN, programcache
 from runner.state import questions
