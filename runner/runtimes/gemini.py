@@ -10,7 +10,7 @@ from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Reason, RuntimeSettings
-from runner.runtimes.arguments import Arguments, as_text, refuse_impossible, refuse_owned
+from runner.runtimes.arguments import Arguments, as_text, refuse_impossible, refuse_owned, thread_word
 from runner.runtimes.base import CommandRequest, End, Runtime
 from runner.runtimes.jsonvalues import table
 from runner.value import json_bytes, json_value
@@ -74,8 +74,8 @@ class Gemini(Runtime):
     own_home = "GEMINI_CLI_HOME"
     # Without it, a launcher starts a second process and passes no signal on to it.
     variables = {"GEMINI_CLI_NO_RELAUNCH": "true"}
-    # No `resumes`: its sessions lie in its home, which is gone at the end of a run. No `login_check`: it has
-    # none, and a login with Google lies in the home of the user.
+    resumes = True  # within a run: its sessions lie in its home
+    # No `login_check`: it has none, and a login with Google lies in the home of the user.
 
     def defaults(self) -> RuntimeSettings:
         return RuntimeSettings(self.name, self.candidates[0], ">=0.61")
@@ -107,6 +107,8 @@ class Gemini(Runtime):
         args.option("-o", "--output-format", "stream-json")
         args.option("--approval-mode", _MODES[sandbox.level])
         args.option("--skip-trust", flag=True)
+        if request.resume_thread is not None:
+            args.option("-r", "--resume", thread_word(request.resume_thread))
         if model is not None and model.model is not None:
             args.option("-m", "--model", model.model)
         for folder in ("/",) if sandbox.level is Level.DANGER else sandbox.writable:

@@ -7,10 +7,12 @@ It is 0 after SIGINT, SIGTERM, a cut stream and a loop.
 from __future__ import annotations
 
 from runner.model import Outcome, Reason
-from runner.runtimes.base import End, Kind
+from runner.runtimes.base import THREAD_GONE, End, Kind
 from runner.runtimes.endings import answered, essence, failed, first_line, killed, lost, unchanged_by_waiting
 from runner.runtimes.gemini_events import API_ERROR
 
+_NO_SESSION = "Error resuming session"
+"""It keeps a session once the model has answered, or the program was ended before that."""
 _FATAL = {
     42: ("flag_refused", "Gemini CLI refused its command line", "see the end of stderr"),
     52: ("misconfigured", "Gemini CLI refused its settings", "see `config` of [runtimes.gemini]"),
@@ -36,6 +38,8 @@ def conclude(end: End, login: str) -> tuple[Outcome, Reason]:
     if end.exit_code == 41:
         hint = f"{login}; `runner doctor --runtime gemini` checks it"
         return failed("auth_or_quota", "Gemini CLI has no login", hint, end)
+    if end.exit_code == 42 and _NO_SESSION in end.stderr_tail:
+        return failed("cli_failure", "it has kept nothing of the session", THREAD_GONE, end)
     if (known := _FATAL.get(end.exit_code)) is not None:
         code, message, hint = known
         return failed(code, message, hint, end)

@@ -56,7 +56,8 @@ def retry(
     is_full = manifest.reason is not None and manifest.reason.code == "context_full"
     resumes = (
         not (fresh or is_full or not is_thread_id(manifest.thread_id) or _had_own_tree(old))
-        and get(old.runtime).resumes
+        and (runtime := get(old.runtime)).resumes
+        and runtime.own_home is None
     )
     again = Again(
         Lineage(run.task_id, run.run_id, manifest.manifest_path),

@@ -65,6 +65,33 @@ def test_a_change_that_a_check_refuses_is_rolled_back(repo: Repo) -> None:
     assert not (repo.root / "new.txt").exists()
 
 
+def test_a_failed_check_resumes_the_same_session_with_its_tokens_added(repo: Repo) -> None:
+    claim = {"status": "completed", "summary": "ok", "files_modified": ["good"], "issues": []}
+    closing = says(json.dumps({**claim, "verification_summary": "none"}))
+    script = turns(
+        f"{says('Done.')}\n{USAGE}", closing, f"{shell('touch good')}\n{USAGE}", says("Now."), closing
+    )
+    keys = ('verify = ["test -e good"]', "retries = 1", 'output_contract = "closing-turn"')
+    run, end = ended(repo, script, *WRITES, *keys)
+    assert end["status"] == "succeeded", end["reason"]
+    hows = [one["how"] for one in end["attempts"]]
+    assert hows == ["first", "closing", "resume", "closing"]
+    assert len({one["thread_id"] for one in end["attempts"]}) == 1 and end["thread_id"]
+    assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (200, 40)
+    items = [json.loads(line)["input_items"] for line in run.file("rehearsal.jsonl").splitlines()]
+    assert items == [1, 3, 5, 7, 9], "each request has all of the session"
+
+
+def test_of_a_first_request_that_failed_no_session_is_kept_and_a_new_one_is_begun(repo: Repo) -> None:
+    script = turns("error = { status = 503, message = 'busy' }", says("after all"))
+    run, end = ended(repo, script, "retries = 1", env='[recovery]\nbackoff = "10ms"')
+    assert end["status"] == "succeeded", end["reason"]
+    assert [one["how"] for one in end["attempts"]] == ["first", "resume", "fresh"]
+    again = Run(repo, run.ask("retry", "--message", "again", "--format", "json").json()["run_id"])
+    assert "--resume" not in json.loads(again.file("invocation.json"))["argv"], "its home is gone"
+    again.told("cancel")
+
+
 @pytest.mark.parametrize(
     ("turn", "exit_code", "code"),
     [

@@ -11,7 +11,7 @@ import pytest
 
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, RuntimeSettings, Sandbox
-from runner.runtimes.base import Activity, CommandRequest, End, Kind
+from runner.runtimes.base import THREAD_GONE, Activity, CommandRequest, End, Kind
 from runner.runtimes.gemini import RUNTIME
 from runner.runtimes.probe import options_in
 from runner.runtimes.reading import reader_of
@@ -303,6 +303,11 @@ def test_without_a_status_in_the_message_the_exit_status_tells_it(
     exit_code: int, message: str, code: str
 ) -> None:
     assert concluded(exit_code, broken(message))[:2] == (Outcome.FAILED, code)
+
+
+def test_a_session_that_is_gone_says_so() -> None:
+    end = End(42, None, None, None, None, False, "Error resuming session: No previous sessions found.\n")
+    assert RUNTIME.conclude(end)[1].hint == THREAD_GONE
 
 
 @pytest.mark.parametrize(
