@@ -187,6 +187,7 @@ class Claude(Runtime):
 
         # A variable with a value comes before any login, and an empty one is none. Without the betas it asks
         # once: it repeats a refused request with fewer of them. The last keeps it from asking anybody else.
+        # Settings of the machine come before ours; where a host manages the provider, they name no server.
         none = ("ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS")
         used = (
             "BEDROCK",
@@ -203,6 +204,7 @@ class Claude(Runtime):
             **dict.fromkeys((*none, *other), ""),
             "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
             "ANTHROPIC_API_KEY": "rehearsal",
+            "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",
             "CLAUDE_CODE_MAX_RETRIES": str(retries),
             "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
             "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",

@@ -43,6 +43,7 @@ https://ai.google.dev/gemini-api/docs/openai#thinking
 """
 _CHOOSES = ("auto", "auto-gemini-3", "auto-gemini-2.5", "pro", "flash", "flash-lite")
 """Names for which it takes a model by itself."""
+_NO_FILE = "/dev/null/none"
 _LEVEL = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 _OURS = "each run has a home of its own, which nobody has to trust"
 
@@ -162,7 +163,8 @@ class Gemini(Runtime):
         from runner.runtimes import loopback  # for a rehearsal alone
 
         # A text that is repeated is no loop here, and nobody is asked who speaks next. Where no model is
-        # named, it would ask which one to take, and repeat failures whatever `maxAttempts` says.
+        # named, it would ask which one to take, and repeat failures whatever `maxAttempts` says. Settings of
+        # the machine come before these, and may choose Vertex AI: a rehearsal has none of them.
         settings = {
             "security": {"auth": {"selectedType": _KEY}},
             "general": {"maxAttempts": retries + 1, "retryFetchErrors": False},
@@ -172,6 +174,8 @@ class Gemini(Runtime):
             **loopback.environment(env),
             "GOOGLE_GEMINI_BASE_URL": f"http://127.0.0.1:{port}",
             "GEMINI_API_KEY": "a-rehearsal-needs-no-key",  # a word of no message: it is redacted
+            "GEMINI_CLI_SYSTEM_SETTINGS_PATH": _NO_FILE,
+            "GEMINI_CLI_SYSTEM_DEFAULTS_PATH": _NO_FILE,
         }
 
     def reader(self) -> Reader:

@@ -137,6 +137,12 @@ def test_a_rehearsal_asks_the_scripted_model_alone_and_only_once() -> None:
     assert variables["NO_PROXY"] == "127.0.0.1"
 
 
+def test_a_rehearsal_has_no_settings_of_the_machine_which_would_come_before_its_own() -> None:
+    _, variables = RUNTIME.rehearsal(4711, 0, {})
+    for kind in ("SETTINGS", "DEFAULTS"):
+        assert variables[f"GEMINI_CLI_SYSTEM_{kind}_PATH"].startswith("/dev/null/")  # can never be there
+
+
 @pytest.mark.parametrize(
     "changes",
     [
