@@ -9,7 +9,7 @@ from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.disk import home
 from runner.errors import ConfigInvalid
-from runner.model import Level, McpServer, Outcome, Program, Reason, RuntimeSettings
+from runner.model import Level, McpServer, Outcome, Program, Reason, RuntimeSettings, Sandbox
 from runner.runtimes.arguments import Arguments, refuse_impossible, refuse_owned, thread_word
 from runner.runtimes.base import CommandRequest, End, Runtime
 from runner.runtimes.jsonvalues import table
@@ -32,6 +32,9 @@ _ALIASES = ("fable", "haiku", "opus", "sonnet")
 _ANY = ("best", "default", "opusplan")
 """With these it chooses a model by itself."""
 _SANDBOX_HINT = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
+_KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+_OPENED = ("~/.npm/_logs", "/tmp/claude")
+"""What its sandbox lets commands write in any case, unless it is told otherwise."""
 _RUNS = (
     *("hooks", "apiKeyHelper", "awsAuthRefresh", "awsCredentialExport", "gcpAuthRefresh", "statusLine"),
     *("otelHeadersHelper", "proxyAuthHelper", "subagentStatusLine", "fileSuggestion", "enabledPlugins"),
@@ -66,12 +69,14 @@ class Claude(Runtime):
     login_hint = (
         "log in with `claude auth login`, or set ANTHROPIC_API_KEY and name it in `env` of [runtimes.claude]"
     )
-    key_env = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+    key_env = _KEYS
     resumes = True
     names_threads = True
     counts_cost = True
     guards = True
     confines = True
+    lists_hosts = True
+    denies_read = True
     rehearses = True
     agent_signs = ("CLAUDECODE",)
     helpers = ("bwrap", "socat")
@@ -113,7 +118,7 @@ class Claude(Runtime):
         args.option("--strict-mcp-config", flag=True)
         args.option("--permission-mode", _mode(sandbox.level))
         tools = (*_READS, *(_WRITES if sandbox.level is not Level.READ_ONLY else ()))
-        args.option("--tools", ",".join((*tools, *(_WEB if sandbox.network else ()))))
+        args.option("--tools", ",".join((*tools, *_web(sandbox))))
         if model is not None and model.model is not None:
             args.option("--model", model.model)
         if model is not None and model.reasoning_effort is not None:
@@ -213,6 +218,11 @@ class Claude(Runtime):
         return (_json(told),), told  # in its settings as well: `env` of settings comes before a variable
 
 
+def _web(sandbox: Sandbox) -> tuple[str, ...]:
+    """Its tools for the web ask outside of its sandbox, which alone knows hosts."""
+    return _WEB if sandbox.network and not sandbox.hosts else ()
+
+
 def _mode(level: Level) -> str:
     """`dontAsk`: what no rule allows is refused."""
     return "bypassPermissions" if level is Level.DANGER else "dontAsk"
@@ -243,9 +253,11 @@ def _settings(request: CommandRequest) -> dict[str, Any]:
     whole: dict[str, Any] = {**request.settings.config, "env": env}
     if level is Level.DANGER:
         return whole
-    allow = [*_READS, *(_WEB if sandbox.network else ()), *(("mcp__delegation",) if request.mcp else ())]
+    allow = [*_READS, *_web(sandbox), *(("mcp__delegation",) if request.mcp else ())]
+    unread = [_plain(path) for path in sandbox.deny_read]
+    denied = _rules("Read", unread)
     if level is Level.READ_ONLY:
-        return {**whole, "permissions": {"allow": allow}}
+        return {**whole, "permissions": {"allow": allow, "deny": denied}}
     env["CLAUDE_CODE_DISABLE_BACKGROUND_TASKS"] = "1"
     if fence.temp is not None:
         # Of its commands, which have /tmp/claude-UID all the same where this name is too long for it. Its own
@@ -257,20 +269,33 @@ def _settings(request: CommandRequest) -> dict[str, Any]:
     kept = [_plain(path) for path in dict.fromkeys((*(f"{root}/.git" for root in roots), *fence.read_only))]
     return {
         **whole,
-        "sandbox": {
-            "enabled": True,
-            "failIfUnavailable": True,
-            "allowUnsandboxedCommands": False,
-            "excludedCommands": [],
-            "autoAllowBashIfSandboxed": True,
-            "network": {"allowedDomains": ["*"] if sandbox.network else []},
-            "filesystem": {"allowWrite": given, "denyWrite": kept},
-        },
+        "sandbox": _box(sandbox, given, kept, unread),
         "permissions": {
             "allow": [*allow, "Bash", *(f"Edit(/{root}/**)" for root in roots)],
-            "deny": [rule for path in kept for rule in (f"Edit(/{path})", f"Edit(/{path}/**)")],
+            "deny": [*_rules("Edit", kept), *denied],
         },
     }
+
+
+def _box(sandbox: Sandbox, given: list[str], kept: list[str], unread: list[str]) -> dict[str, Any]:
+    """Its sandbox, with what may be written, what in there must not be, and what must not be read."""
+    return {
+        "enabled": True,
+        "failIfUnavailable": True,
+        "allowUnsandboxedCommands": False,
+        "excludedCommands": [],
+        "autoAllowBashIfSandboxed": True,
+        "network": {
+            "allowedDomains": [*sandbox.hosts] or (["*"] if sandbox.network else []),
+            "strictAllowlist": True,
+        },
+        "filesystem": {"allowWrite": given, "denyWrite": [*kept, *_OPENED], "denyRead": unread},
+        "credentials": {"envVars": [{"name": name, "mode": "deny"} for name in _KEYS]},
+    }
+
+
+def _rules(tool: str, paths: list[str]) -> list[str]:
+    return [rule for path in paths for rule in (f"{tool}(/{path})", f"{tool}(/{path}/**)")]
 
 
 def _refuse_starts(config: Mapping[str, Any]) -> None:

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -246,10 +248,16 @@ def test_a_time_that_is_over_ends_all_of_it(repo: Repo) -> None:
 
 def tried(*commands: str) -> str:
     """One line of shell: of each command, whether it could be done."""
-    return "; ".join(f"if ( {one} ) 2>/dev/null; then echo did; else echo no; fi" for one in commands)
+    return "; ".join(f"if ( {one} ) >/dev/null 2>&1; then echo did; else echo no; fi" for one in commands)
 
 
-OUTSIDE = ("touch {home}/x", "touch {base}/x", "touch /sys/fs/cgroup/x", "mkdir /sys/fs/cgroup/y")
+OUTSIDE = (
+    "touch {home}/x",
+    "touch {home}/.npm/_logs/x",
+    "touch {base}/x",
+    "touch /sys/fs/cgroup/x",
+    "mkdir /sys/fs/cgroup/y",
+)
 OBEYED = (
     *(
         "touch .runs/x",
@@ -276,6 +284,34 @@ def test_no_command_writes_outside_or_in_what_runner_obeys(repo: Repo, workspace
     run, end = ended(repo, script, f'workspace = "{workspace}"')
     assert end["status"] == "succeeded"
     assert run.file("last-message.md").split() == ["did", "did", *("no" for _ in commands)]
+
+
+ASKS = (
+    "env -u no_proxy -u NO_PROXY python3 -c 'import os, sys, urllib.request as r; "
+    'p = r.ProxyHandler({{"http": os.environ["http_proxy"]}}); '
+    'print(r.build_opener(p).open("http://%s:{0}/").status)\''
+)
+
+
+def test_a_command_reaches_the_hosts_of_its_list_alone_and_reads_no_secret(repo: Repo) -> None:
+    (repo.root / "secrets").mkdir()
+    (repo.root / "secrets/a").write_text("hidden-word\n")
+    (repo.root / "link").symlink_to("secrets")
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        asks = [ASKS.format(port) % host for host in ("localhost", "127.0.0.1", "other.localhost")]
+        direct = f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}))'"
+        reads = ("cat secrets/a", "cat link/a", "mv secrets other", "grep -r hidden secrets link")
+        key = 'test -n "$ANTHROPIC_API_KEY" || grep -az ANTHROPIC_API_KEY= /proc/*/environ'
+        script = turns(shell(tried(*asks, direct, *reads, key)), says("{last_output}"))
+        box = '[sandboxes.box]\nlevel = "workspace-write"\nnetwork = ["localhost"]\ndeny_read = ["secrets"]\n'
+        run, end = ended(repo, script, level="box", more=box)
+        server.shutdown()
+    assert end["status"] == "succeeded"
+    words = run.file("last-message.md").partition("<sandbox_violations>")[0].split()
+    assert words == ["did", *["no"] * (len(asks) + len(reads) + 1)]
+    assert "hidden-word" not in results(run)
 
 
 def test_no_tool_writes_outside_or_in_what_runner_obeys(repo: Repo) -> None:

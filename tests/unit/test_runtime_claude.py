@@ -70,16 +70,38 @@ def test_a_reader_has_no_tool_that_writes_or_runs_anything() -> None:
     argv = CLAUDE.command(asked(Sandbox("s", Level.READ_ONLY)))
     assert value(argv, "--permission-mode") == "dontAsk"
     assert value(argv, "--tools") == "Read,Grep,Glob"
-    assert settings(argv)["permissions"] == {"allow": ["Read", "Grep", "Glob"]}
+    assert settings(argv)["permissions"] == {"allow": ["Read", "Grep", "Glob"], "deny": []}
 
 
 def test_a_writer_needs_a_sandbox_that_works_and_that_no_command_can_leave() -> None:
     sandbox = settings(CLAUDE.command(asked(WRITES)))["sandbox"]
     assert (sandbox["enabled"], sandbox["failIfUnavailable"]) == (True, True)
     assert sandbox["allowUnsandboxedCommands"] is False
-    assert sandbox["network"] == {"allowedDomains": []}
+    assert sandbox["network"] == {"allowedDomains": [], "strictAllowlist": True}
     with_network = settings(CLAUDE.command(asked(WRITES.replace(network=True))))
-    assert with_network["sandbox"]["network"] == {"allowedDomains": ["*"]}
+    assert with_network["sandbox"]["network"] == {"allowedDomains": ["*"], "strictAllowlist": True}
+
+
+def test_a_list_of_hosts_is_all_that_the_network_is() -> None:
+    argv = CLAUDE.command(asked(WRITES.replace(network=True, hosts=("pypi.org", "*.example.com"))))
+    assert settings(argv)["sandbox"]["network"]["allowedDomains"] == ["pypi.org", "*.example.com"]
+    told = value(argv, "--tools") + str(settings(argv)["permissions"]["allow"])
+    assert "Web" not in told, "they ask outside of the sandbox"
+
+
+@pytest.mark.parametrize("level", [Level.READ_ONLY, Level.WORKSPACE_WRITE])
+def test_what_must_not_be_read_is_denied_to_commands_and_tools_alike(level: Level) -> None:
+    whole = settings(CLAUDE.command(asked(Sandbox("s", level, deny_read=("/repo/secrets",)))))
+    assert {"Read(//repo/secrets)", "Read(//repo/secrets/**)"} <= {*whole["permissions"]["deny"]}
+    if level is Level.WORKSPACE_WRITE:
+        assert whole["sandbox"]["filesystem"]["denyRead"] == ["/repo/secrets"]
+    with pytest.raises(ConfigInvalid, match="cannot name"):
+        CLAUDE.command(asked(Sandbox("s", level, deny_read=("/repo/a*",))))
+
+
+def test_no_command_gets_the_key_of_the_model() -> None:
+    kept = settings(CLAUDE.command(asked(WRITES)))["sandbox"]["credentials"]["envVars"]
+    assert {one["name"] for one in kept if one["mode"] == "deny"} == {*CLAUDE.key_env}
 
 
 def test_no_command_of_a_writer_goes_on_in_the_background() -> None:
@@ -91,7 +113,9 @@ def test_what_may_be_written_and_what_not_is_told_to_sandbox_and_permissions_ali
     fence = Fence(temp="/state/temp/r", read_only=("/repo/.runs", "/main/.git"))
     made = settings(CLAUDE.command(asked(WRITES.replace(writable=("/more",)), fence=fence)))
     kept = ["/repo/.git", "/more/.git", "/state/temp/r/.git", "/repo/.runs", "/main/.git"]
-    assert made["sandbox"]["filesystem"] == {"allowWrite": ["/more", "/state/temp/r"], "denyWrite": kept}
+    files = made["sandbox"]["filesystem"]
+    assert files["allowWrite"] == ["/more", "/state/temp/r"]
+    assert files["denyWrite"] == [*kept, "~/.npm/_logs", "/tmp/claude"]
     edits = [rule for rule in made["permissions"]["allow"] if rule.startswith("Edit")]
     assert edits == ["Edit(//repo/**)", "Edit(//more/**)", "Edit(//state/temp/r/**)"]
     rules = [rule for path in kept for rule in (f"Edit(/{path})", f"Edit(/{path}/**)")]
