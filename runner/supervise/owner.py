@@ -141,6 +141,7 @@ class Owner:
     def is_to_end(self) -> bool:
         """Whether a request to cancel waits, which the process that it is tied to can be the reason of."""
         self.tie.heed()
+        self.start_notices()  # this is asked again and again while no agent runs
         return self.run.is_told("cancel")
 
     def asked(self, when: str) -> Reason:

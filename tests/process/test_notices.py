@@ -112,6 +112,30 @@ def test_of_many_questions_few_are_told_at_once_and_none_is_lost(repo: Repo) -> 
     wait_until(lambda: not processes.of_folder(repo.root))
 
 
+@pytest.mark.parametrize("phase", ["verifying", "backing off"])
+def test_a_notice_that_waits_for_others_begins_also_while_no_agent_runs(repo: Repo, phase: str) -> None:
+    failed = """{"type":"turn.failed","error":{"message":"unexpected status 503"}}"""
+    repo.waiting_codex(after="" if phase == "verifying" else f"echo '{failed}'; exit 1")
+    check = json.dumps(["sh", "-c", 'until [ -e "$HOME/checked" ]; do sleep 0.1; done'])
+    more = '[recovery]\nbackoff = "1h"\nbackoff_max = "1h"\n'
+    repo.task("retries = 1", f"verify = [{check}]", more=more)
+    command = 'cat > "$HOME/asked-$$"; until [ -e "$HOME/enough" ]; do sleep 0.1; done'
+    run = repo.start(env=notify(repo, on_attention=command))
+    repo.begun()
+    for n in range(9):
+        run.asks(f"Question {n}?")
+    wait_until(lambda: len([*repo.home.glob("asked-*")]) == 8, within=60)
+    repo.open_gate()
+    at_work = "verifying" if phase == "verifying" else "backing_off"
+    wait_until(lambda: run.on_disk()["phase"] == at_work or run.events(at_work), within=60)
+    assert len([*repo.home.glob("asked-*")]) == 8
+    (repo.home / "enough").touch()
+    wait_until(lambda: len([*repo.home.glob("asked-*")]) == 9, within=60)
+    assert not run.on_disk()["outcome"]
+    run.told("cancel")
+    wait_until(lambda: not processes.of_folder(repo.root))
+
+
 def test_what_a_command_has_left_behind_is_not_taken_for_the_agents(repo: Repo) -> None:
     repo.waiting_codex(before=TURN)
     command = """[ -e "$HOME/left" ] || setsid sh -c 'echo $$ > "$HOME/left"; exec sleep 300' &"""
