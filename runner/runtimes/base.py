@@ -118,6 +118,8 @@ class Activity(Value):
     """The program itself says that the command, the tool call or the change failed."""
     arguments: str = ""
     """Of a tool call, as JSON."""
+    fatal: bool = False
+    """Without what it tells of the run is of no use, and is ended: `cli_failure`."""
     reconnects: bool = False
     """The program lost its model and tries again."""
     status: int | None = None

@@ -26,6 +26,7 @@ _CAUSES = (
         "Claude Code runs without a sandbox only for a plain user; in a container that is thrown away, "
         'set IS_SANDBOX = "1" in [runtimes.claude.config.env]',
     ),
+    (r"^the required MCP server", "cli_failure", "run its command by hand: the argv of the run has it"),
     (r"No conversation found with session ID", "cli_failure", THREAD_GONE),
     (r"^structured_output_retry_exhausted", "result_invalid", "its last message did not fit the schema"),
     (

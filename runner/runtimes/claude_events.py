@@ -42,6 +42,7 @@ class ClaudeStream:
         self._calls: dict[str, tuple[str, Line]] = {}
         self._usage: dict[str, Usage] = {}
         self._refused: set[str] = set()
+        self._lacks = ""
 
     def read(self, record: object) -> tuple[Activity, ...]:
         """What one line tells."""
@@ -67,7 +68,11 @@ class ClaudeStream:
             rows = map(table, servers) if isinstance(servers, list) else ()
             lost = [row for row in rows if row.get("status") not in ("connected", "pending")]
             named = (f"MCP server {text(row.get('name'))}: {text(row.get('status'))}" for row in lost)
-            warnings = (Activity(Kind.WARNING, one) for one in named)
+            warnings = tuple(Activity(Kind.WARNING, one) for one in named)
+            if any(row.get("name") == "delegation" for row in lost):
+                # It works without its servers; Codex can be told that ours is required.
+                self._lacks = "the required MCP server delegation did not start"
+                warnings = (*warnings, Activity(Kind.ERROR, self._lacks, fatal=True))
             return (*((thread,) if thread.text else ()), Activity(Kind.TURN_STARTED), *warnings)
         if kind == "api_retry":
             status, cause = number(line.get("error_status")), text(line.get("error"))
@@ -156,7 +161,8 @@ class ClaudeStream:
         if line.get("is_error") is False and why == "completed":
             if line.get("structured_output") is not None:
                 told.append(Activity(Kind.MESSAGE, compact(line["structured_output"])))
-            return (*told, Activity(Kind.TURN_COMPLETED))
+            ended = Activity(Kind.TURN_FAILED, self._lacks) if self._lacks else Activity(Kind.TURN_COMPLETED)
+            return (*told, ended)
         errors = "\n".join(one for one in _rows(line.get("errors")) if isinstance(one, str))
         said = errors or text(line.get("result")) or text(line.get("subtype"))
         if why not in ("", "api_error", "completed"):

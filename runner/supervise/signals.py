@@ -38,6 +38,9 @@ class Signals:
 
     def note(self, activity: Activity) -> None:
         """Takes in what the stream tells next."""
+        if activity.fatal:
+            hint = "`runner logs RUN` has more; run by hand what did not start"
+            self.reason = self.reason or Reason("cli_failure", _shown(activity.text), hint)
         if activity.reconnects:
             self.reconnects += 1
             self._judge_reconnects(activity)

@@ -51,6 +51,14 @@ def ended(repo: Repo, script: str, *keys: str, **options: str) -> tuple[Run, Any
     return run, run.wait()
 
 
+def called(repo: Repo, arguments: str) -> None:
+    """Puts a program in its place that calls it with these words of bash."""
+    other, config = repo.bin / "other", repo.root / "delegate.toml"
+    other.write_text(f'#!/bin/bash\nexec "{CLIS / "claude"}" {arguments}\n')
+    other.chmod(0o755)
+    config.write_text(config.read_text().replace(str(CLIS / "claude"), str(other)))
+
+
 def committed(repo: Repo) -> None:
     (repo.root / "old.txt").write_text("one\n")
     repo.git("add", "old.txt")
@@ -131,11 +139,7 @@ def test_a_fresh_attempt_has_a_session_of_its_own_and_may_cost_what_is_left(repo
 
 def test_a_session_other_than_the_one_that_it_was_given_is_a_drift(repo: Repo) -> None:
     prepared(repo, turns(says("Done.")), 'conformance = "enforce"', level="read-only")
-    other = repo.bin / "other"
-    other.write_text(f'#!/bin/sh\nexec "{CLIS / "claude"}" "$@" --session-id {UUID(int=1)}\n')
-    other.chmod(0o755)
-    config = repo.root / "delegate.toml"
-    config.write_text(config.read_text().replace(str(CLIS / "claude"), str(other)))
+    called(repo, f'"$@" --session-id {UUID(int=1)}')
     end = repo.start().wait()
     assert (end["status"], end["reason"]["code"]) == ("failed", "config_drift")
     assert end["conformance"]["thread"]["observed"] == end["thread_id"] == str(UUID(int=1))
@@ -159,6 +163,14 @@ def test_a_tool_of_the_delegation_server_answers(repo: Repo) -> None:
     assert end["status"] == "succeeded"
     assert '"ok":true' in run.file("last-message.md")
     assert end["conformance"]["sandbox"]["verdict"] == "ok"
+
+
+def test_a_run_whose_delegation_server_does_not_start_is_ended(repo: Repo) -> None:
+    prepared(repo, turns("hang = true"), "delegation = true", level="read-only")
+    called(repo, '"${@//delegate-server/nothing}"')
+    end = repo.start().wait()
+    assert (end["status"], end["reason"]["code"]) == ("failed", "cli_failure")
+    assert "MCP server" in end["reason"]["message"]
 
 
 def test_a_prompt_that_begins_like_a_command_of_claude_is_asked_of_the_model(repo: Repo) -> None:

@@ -257,6 +257,17 @@ def test_an_mcp_server_that_is_not_there_is_told() -> None:
     assert [one.text for one in told(line) if one.kind is Kind.WARNING] == ["MCP server delegation: failed"]
 
 
+def test_a_run_that_is_to_delegate_is_of_no_use_without_our_server() -> None:
+    servers = [{"name": "delegation", "status": "failed"}]
+    line = {"type": "system", "subtype": "init", "session_id": "s", "mcp_servers": servers}
+    assert [one.text for one in told(line) if one.fatal] == [
+        "the required MCP server delegation did not start"
+    ]
+    assert end(line, WELL, exit_code=0)[1] == "cli_failure", "it was quicker than anybody could look"
+    other = [{"name": "delegation", "status": "connected"}, {"name": "x", "status": "failed"}]
+    assert not [one for one in told({**line, "mcp_servers": other}) if one.fatal]
+
+
 def test_a_command_ends_with_its_words_and_its_status() -> None:
     begun, ended = told(call("Bash", {"command": "make"}), answer("Exit code 2\nno rule", failed=True))
     assert (begun.kind, begun.text) == (Kind.COMMAND_STARTED, "make")

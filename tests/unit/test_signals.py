@@ -59,6 +59,14 @@ def test_the_same_so_many_times_in_a_row_is_a_stall(activity: Activity) -> None:
     assert code([activity] * 100, repeats=None) is None
 
 
+def test_what_is_fatal_is_a_reason_at_once_and_the_first_one_stays() -> None:
+    signals = Signals(None, None)
+    for text in ("no server", "nothing else"):
+        signals.note(Activity(Kind.ERROR, text, fatal=True))
+    assert signals.reason is not None
+    assert (signals.reason.code, signals.reason.message) == ("cli_failure", "no server")
+
+
 def test_the_reason_says_what_came_how_often_and_shows_it() -> None:
     signals = Signals(3, 2)
     for _ in range(4):
