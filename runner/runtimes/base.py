@@ -145,6 +145,8 @@ class Fence(Value):
     """For a program that can be told so: what the guards stand for, what lies where everybody has temporary
     files, the repositories of git, and its own folder.
     """
+    unread: tuple[str, ...] = ()
+    """What of `Sandbox.deny_read` is there, links followed, and the records of runs, which have copies."""
 
     @property
     def writable(self) -> tuple[str, ...]:
@@ -209,6 +211,8 @@ class ObservedSettings(Value):
     """In the word of the runtime's `approval`, or the program's own word for something else."""
     effort: str | None = None
     """`UNSET` where the program says that none was set."""
+    is_limited: bool | None = None
+    """Whether `hosts` and `deny_read` of the sandbox are at work."""
 
 
 UNSET = "default"

@@ -1,4 +1,4 @@
-"""The OpenAI Codex CLI: `codex exec --json`. Pure; facts measured on codex-cli 0.163.0 and 0.169.0.
+"""The OpenAI Codex CLI: `codex exec --json`. Pure; facts measured on codex-cli 0.163.0 and 0.171.0.
 
 https://github.com/openai/codex/blob/main/codex-rs/exec/src/cli.rs
 """
@@ -10,6 +10,7 @@ from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox
+from runner.runtimes import codex_profile
 from runner.runtimes.arguments import refuse_impossible, refuse_owned
 from runner.runtimes.base import CommandRequest, End, Fence, Refusal, Runtime, SessionNote, UsageScope
 from runner.runtimes.jsonvalues import table
@@ -67,6 +68,8 @@ class Codex(Runtime):
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     made_folders = (".agents", ".aws", ".codex")
     confines = True
+    lists_hosts = True
+    denies_read = True
     rehearses = True
     # Seen on 0.163.0; CODEX_SANDBOX on macOS only. The last is "1" in its sandbox without network.
     agent_signs = ("CODEX_SANDBOX", "CODEX_SESSION_ID", "CODEX_THREAD_ID", "CODEX_SANDBOX_NETWORK_DISABLED")
@@ -109,10 +112,7 @@ class Codex(Runtime):
         args.option("-C", "--cd", request.cwd)
         if model is not None and model.model is not None:
             args.option("-m", "--model", model.model)
-        args.option("-s", "--sandbox", sandbox.level.value)
-        if sandbox.level is Level.WORKSPACE_WRITE:
-            for folder in (*sandbox.writable, *request.fence.writable):
-                args.option("--add-dir", folder)
+        _level(args, request)
         args.overrides(config)
         if not mentions(config, "projects"):
             args.override(_without_its_config(request.cwd))
@@ -122,13 +122,7 @@ class Codex(Runtime):
             args.override(assignment("model_provider", provider))
         if model is not None and model.reasoning_effort is not None:
             args.override(assignment("model_reasoning_effort", model.reasoning_effort))
-        if sandbox.level is Level.WORKSPACE_WRITE:
-            # Always said: a config.toml of the user may have opened more, and folders add up.
-            prefix = "sandbox_workspace_write"
-            args.override(assignment(f"{prefix}.network_access", sandbox.network))
-            args.override(assignment(f"{prefix}.writable_roots", ()))
-            if request.fence.temp is not None:
-                args.own_temp(prefix)
+        _sandbox(args, request)
         if not request.skills:
             # `features.skills` does not exist; this is what hides them.
             args.override(assignment("skills.include_instructions", False))
@@ -227,6 +221,9 @@ class Codex(Runtime):
         if sandbox.level is Level.DANGER:
             return None
         words = [assignment(key, value) for key, value in flatten(settings.config)]
+        if codex_profile.is_needed(sandbox):
+            words += codex_profile.assignments(sandbox, fence, (*sandbox.writable, *fence.held))
+            return (program.path, "sandbox", *codex_profile.trial(sandbox, words))
         words.append(assignment("sandbox_mode", sandbox.level.value))
         if sandbox.level is Level.WORKSPACE_WRITE:  # always said, as in `command`
             given, prefix = (*sandbox.writable, *fence.held), "sandbox_workspace_write"
@@ -238,15 +235,39 @@ class Codex(Runtime):
         return (program.path, "sandbox", *options, "--", "/bin/sh", "-c", "exit 0")
 
 
+def _level(args: ExecArguments, request: CommandRequest) -> None:
+    sandbox = request.sandbox
+    if not codex_profile.is_needed(sandbox):
+        args.option("-s", "--sandbox", sandbox.level.value)
+    else:
+        codex_profile.refuse_impossible(sandbox, request.fence, request.program)
+        if sandbox.hosts:
+            args.option("--enable", codex_profile.PROXY)
+    if sandbox.level is Level.WORKSPACE_WRITE:
+        for folder in (*sandbox.writable, *request.fence.writable):
+            args.option("--add-dir", folder)
+
+
+def _sandbox(args: ExecArguments, request: CommandRequest) -> None:
+    sandbox, prefix = request.sandbox, "sandbox_workspace_write"
+    if codex_profile.is_needed(sandbox):
+        for text in codex_profile.assignments(sandbox, request.fence):
+            args.override(text)
+    elif sandbox.level is Level.WORKSPACE_WRITE:
+        # Always said: a config.toml of the user may have opened more, and folders add up.
+        args.override(assignment(f"{prefix}.network_access", sandbox.network))
+        args.override(assignment(f"{prefix}.writable_roots", ()))
+        if request.fence.temp is not None:
+            args.own_temp(prefix)
+
+
 def _without_its_config(folder: str) -> str:
     """Has Codex leave out the `.codex/config.toml` of the repository, whose servers it would start outside of
     the sandbox: nobody was asked for that. Measured on 0.163.0: `exec -s` with a level that may write trusts
     an unknown project by itself, and stores that in the user's settings; this entry comes before any other.
     """
     name = folder.encode(errors="surrogateescape").decode(errors="replace")  # TOML is UTF-8
-    text = assignment("projects", {name: {"trust_level": "untrusted"}})
-    # The words of a command line are in the encoding of the locale, which need not have these characters.
-    return "".join(char if char.isascii() else f"\\U{ord(char):08x}" for char in text)
+    return codex_profile.ascii_only(assignment("projects", {name: {"trust_level": "untrusted"}}))
 
 
 def _isolate(args: ExecArguments, server: McpServer | None) -> None:

@@ -11,6 +11,7 @@ import re
 import time
 
 from runner.model import Level
+from runner.runtimes import codex_profile
 from runner.runtimes.base import UNSET, ObservedSettings, SessionNote
 from runner.runtimes.codex_events import usage_of
 from runner.runtimes.jsonvalues import compact, table, text
@@ -72,6 +73,7 @@ def _observed(context: Mapping[str, Any]) -> ObservedSettings:
         network=network,
         approval=None if approval is None else text(approval) or compact(approval),
         effort=_effort(context),
+        is_limited=table(context.get("active_permission_profile")).get("id") == codex_profile.NAME,
     )
 
 

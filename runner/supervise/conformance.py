@@ -27,6 +27,7 @@ def declared(invocation: Invocation, approval: str | None) -> ObservedSettings:
         network=sandbox.network or sandbox.level is Level.DANGER,
         approval=approval,
         effort=invocation.reasoning_effort,
+        is_limited=bool(sandbox.hosts or sandbox.deny_read) or None,
     )
 
 
@@ -92,13 +93,16 @@ def _sandbox(wanted: ObservedSettings, seen: ObservedSettings) -> Conformity:
     plain, shown = _named(wanted), _named(seen)
     if seen.level is None:
         return Conformity(plain)
-    if seen.level == wanted.level and seen.network is None:
+    is_known = seen.network is not None and (seen.is_limited is not None or not wanted.is_limited)
+    if seen.level == wanted.level and not is_known:
         return Conformity(plain, shown, Agreement.UNVERIFIED)
     is_same = (seen.level, seen.network) == (wanted.level, wanted.network)
+    is_same = is_same and (seen.is_limited is not False or not wanted.is_limited)
     return Conformity(plain, shown, Agreement.OK if is_same else Agreement.DRIFT)
 
 
 def _named(sandbox: ObservedSettings) -> str | None:
     if sandbox.level is None or sandbox.level == Level.DANGER:
         return sandbox.level
-    return f"{sandbox.level}{' with network' if sandbox.network else ''}"
+    limited = ", with its limits" if sandbox.is_limited else ""
+    return f"{sandbox.level}{' with network' if sandbox.network else ''}{limited}"

@@ -91,7 +91,19 @@ def protection(
     held = (one.path for one in (*seen.read_only, *seen.in_temp))
     kept = dict.fromkeys((*held, *_repositories(repo), *_home(runtime.own_config(env))))
     obeyed = runtime.obeyed(os.path.realpath(found.cwd), env)
-    return Protection(seen, Fence(seen.held, guards, own, tuple(kept)), obeyed, runtime.made_folders)
+    unread = tuple(one.path for one in _unread(sandbox))
+    if sandbox.deny_read:
+        unread += (os.path.realpath(f"{repo}/{RUNS}"),)
+    return Protection(seen, Fence(seen.held, guards, own, tuple(kept), unread), obeyed, runtime.made_folders)
+
+
+def _unread(sandbox: Sandbox) -> Iterator[Obeyed]:
+    """What must not be read and is there: what is not has nothing to tell. In what the agent may write it is
+    kept as what runner obeys, or it could be moved to a place where the next command reads it.
+    """
+    for path in map(os.path.realpath, sandbox.deny_read):
+        if os.path.lexists(path):
+            yield Obeyed("what it must not read", path, (), not os.path.isdir(path))
 
 
 def _home(config: str | None) -> tuple[str, ...]:
@@ -142,6 +154,7 @@ def look(
     real = sandbox.replace(writable=tuple(map(os.path.realpath, sandbox.writable)))
     cwd = os.path.realpath(cwd)
     obeyed = (
+        *_unread(sandbox),
         *_obeyed(repo, (cwd, *real.writable), runtime, program, env),
         *_noticing(repo, (cwd, *real.writable), notify or Notify()),
     )

@@ -383,8 +383,8 @@ def _kept_in_view(choice: Choice, program: Program, env: Mapping[str, str]) -> d
 
 def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found, Protection | None]:
     """With what keeps the agent from what runner obeys: nothing does from one that may write everywhere."""
-    runtime = runtimes.get(choice.runtime)
-    if choice.sandbox.level is not Level.WORKSPACE_WRITE and runtime.own_home is None:
+    runtime, sandbox = runtimes.get(choice.runtime), choice.sandbox
+    if sandbox.level is not Level.WORKSPACE_WRITE and not (sandbox.deny_read or runtime.own_home):
         return found, None
     from runner.usecases.protection import noticing, protection  # a reader needs none
 

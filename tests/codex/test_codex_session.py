@@ -79,7 +79,7 @@ def test_the_record_of_a_run_has_its_tokens_and_its_settings(repo: Repo) -> None
     assert session.path.endswith(f"-{manifest['thread_id']}.jsonl")
     assert session.usage == Usage(420, 180, 29, 7) == Usage(**manifest["usage"])
     assert (session.before, spent(session)) == (None, 449)
-    assert session.contexts == (ObservedSettings("gpt-5.5", "read-only", False, "never", "high"),)
+    assert session.contexts == (ObservedSettings("gpt-5.5", "read-only", False, "never", "high", False),)
     assert {field["verdict"] for field in conformance(repo, run).to_json().values()} == {"ok"}
 
 
@@ -213,5 +213,5 @@ def test_a_resumed_thread_goes_on_in_the_same_file_and_each_run_knows_its_own_pa
         session.end(first, repo.env)
     assert (spent(whole), spent(part)) == (152, 51)
     assert [context.level for context in whole.contexts] == ["danger-full-access", "workspace-write"]
-    expected = ObservedSettings("gpt-5.5", "workspace-write", False, "never", UNSET)
+    expected = ObservedSettings("gpt-5.5", "workspace-write", False, "never", UNSET, False)
     assert part.contexts == (expected,), "the effort of the first run is not remembered"

@@ -108,18 +108,20 @@ def test_the_tokens_of_an_answer_are_told_before_its_tool_calls_have_ended() -> 
 
 
 def test_read_only_without_a_model_or_an_effort() -> None:
-    assert contexts("read-only") == [ObservedSettings("gpt-6.1-sol", "read-only", False, "never", UNSET)]
+    assert contexts("read-only") == [
+        ObservedSettings("gpt-6.1-sol", "read-only", False, "never", UNSET, False)
+    ]
 
 
 def test_workspace_write_without_network_and_with_an_effort() -> None:
-    expected = ObservedSettings("gpt-5.4-mini", "workspace-write", False, "never", "xhigh")
+    expected = ObservedSettings("gpt-5.4-mini", "workspace-write", False, "never", "xhigh", False)
     assert contexts("workspace-write") == [expected]
 
 
 def test_a_thread_that_was_resumed_with_other_settings_tells_both() -> None:
     assert contexts("resumed") == [
-        ObservedSettings("gpt-5.5", "danger-full-access", True, "never", "high"),
-        ObservedSettings("gpt-5.5", "workspace-write", True, "never", UNSET),
+        ObservedSettings("gpt-5.5", "danger-full-access", True, "never", "high", False),
+        ObservedSettings("gpt-5.5", "workspace-write", True, "never", UNSET, False),
     ]
 
 

@@ -113,3 +113,22 @@ def test_what_an_invocation_declares(sandbox: Sandbox, level: str, network: bool
     wanted = declared(an_invocation(sandbox=sandbox), "never")
     assert wanted == ObservedSettings("gpt-5", level, network, "never", "high")
     assert compare(wanted, [wanted]).sandbox == Conformity(shown, shown, "ok")
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict", "shown"),
+    [
+        (True, "ok", "workspace-write with network, with its limits"),
+        (False, "drift", "workspace-write with network"),
+        (None, "unverified", "workspace-write with network"),
+    ],
+)
+def test_hosts_and_unread_files_are_at_work_or_it_is_another_sandbox(
+    seen: bool | None, verdict: str, shown: str
+) -> None:
+    limited = Sandbox("s", Level.WORKSPACE_WRITE, True, hosts=("a.org",))
+    wanted = declared(an_invocation(sandbox=limited), "never")
+    found = compare(wanted, [wanted.replace(is_limited=seen)]).sandbox
+    assert (found.verdict, found.observed) == (verdict, shown)
+    plain = declared(an_invocation(sandbox=limited.replace(hosts=())), "never")
+    assert compare(plain, [plain.replace(is_limited=seen)]).sandbox.verdict == "ok"

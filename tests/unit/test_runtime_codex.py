@@ -101,6 +101,41 @@ def test_the_settings_of_codex_in_a_repository_are_left_out_whatever_its_folder_
         assert 'projects={"/\\U000000fc" = {trust_level = "untrusted"}}' in argv(cwd=as_locale_has_it)
 
 
+LIMITED = BUILD.replace(network=True, hosts=("a.org", "*.b.org"), deny_read=("/repo/link", "/home/é"))
+
+
+def test_a_sandbox_with_limits_is_a_profile_and_has_no_level_that_would_drop_it() -> None:
+    fence = Fence(("/repo/sub",), temp="/temp", unread=("/repo/sub/s", "/repo/.runs"))
+    known = PROGRAM.replace(flags=FLAGS | {"--enable"})
+    said = argv(sandbox=LIMITED, fence=fence, program=known)
+    assert "-s" not in said and not [word for word in said if "sandbox_workspace_write" in word]
+    assert said[said.index("--enable") + 1] == "network_proxy"
+    assert [said[n + 1] for n, word in enumerate(said) if word == "--add-dir"] == ["/repo/sub", "/temp"]
+    profile = (
+        'permissions.delegate-runner={extends = ":workspace", filesystem = {"/repo/.runs" = "deny", '
+        '"/repo/sub/s" = "deny", ":slash_tmp" = "read", ":tmpdir" = "read"}, network = {domains = '
+        '{"*.b.org" = "allow", "a.org" = "allow"}, enabled = true}}'
+    )
+    assert {'default_permissions="delegate-runner"', profile} <= {*said}
+    reads = argv(sandbox=READ_ONLY.replace(deny_read=("/home/é",)), fence=Fence())
+    assert any('extends = ":read-only"' in word and "\\U000000e9" in word for word in reads)
+    assert all(word.isascii() for word in reads)
+    trial = RUNTIME.sandbox_trial(known, settings(), LIMITED.replace(writable=("/w",)), fence)
+    assert trial is not None and trial[2:6] == ("-P", "delegate-runner", "--enable", "network_proxy")
+    assert any('"/w" = "write"' in word for word in trial)
+
+
+def test_limits_that_this_version_or_a_profile_cannot_have_are_refused() -> None:
+    known = PROGRAM.replace(flags=FLAGS | {"--enable"})
+    with pytest.raises(RuntimeWrong, match=r"0\.162\.9"):
+        argv(sandbox=LIMITED, program=known.replace(version="0.162.9"))
+    with pytest.raises(RuntimeWrong, match="--enable"):
+        argv(sandbox=LIMITED)
+    for path in ("/repo/*.env", "/repo/[a]", "/repo/{a,b}", "/repo/a?"):
+        with pytest.raises(ConfigInvalid, match="as a pattern"):
+            argv(sandbox=BUILD.replace(deny_read=(path,)))
+
+
 def test_settings_that_say_themselves_whom_codex_trusts_are_passed_on() -> None:
     projects = {"projects": {"/repo": {"trust_level": "trusted"}}}
     said = [word for word in argv(settings=settings(**projects)) if word.startswith("projects")]
