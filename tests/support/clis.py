@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 __all__ = [
     "AGENTS",
     "ANYHOW",
+    "CHILD",
     "CLIS",
     "TICKS",
     "Json",
@@ -61,6 +62,8 @@ for line in sys.stdin:
     print(json.dumps(answer), flush=True)
 """
 
+CHILD = '[captures]\nchild = \'"manifest_path": ?"([^"]+)"\'\n'
+"""Of a script whose agent spawns a run: where that is."""
 
 TICKS = "trap : HUP TERM; for n in $(seq 600); do date +%s.%N >> ticks; sleep 0.1; done"
 
