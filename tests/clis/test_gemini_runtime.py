@@ -155,6 +155,15 @@ def test_what_may_write_is_refused_in_the_shared_tree(repo: Repo) -> None:
     assert refused.status != 0 and "Gemini CLI cannot make it read-only" in refused.stderr
 
 
+def test_a_message_of_22_mb_comes_whole_and_a_home_that_cannot_be_written_is_not_used(repo: Repo) -> None:
+    prepared(repo, "[[turns]]\nmessage = '0123456789'\nrepeat = 2200000\n", "expects_change = false")
+    repo.env["XDG_STATE_HOME"] = str(repo.home / ".local/state")
+    repo.env["HOME"] = "/proc/1/home"
+    end = (run := repo.start()).wait()
+    assert (end["status"], end["survivors"]) == ("succeeded", [])
+    assert len(run.file("last-message.md")) >= 22_000_000
+
+
 # its agent is stopped
 
 

@@ -362,6 +362,23 @@ def test_a_version_outside_the_constraint_is_refused_with_both(place: Place) -> 
     assert ">=0.170" in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("prints", "said"),
+    [
+        ("0.60.9", ">=0.61"),
+        ("gemini 1.4 of another maker", "Gemini CLI"),
+        ("2.1.332 (Claude Code)", "Gemini"),
+    ],
+)
+def test_a_gemini_that_is_too_old_or_something_else_is_refused(place: Place, prints: str, said: str) -> None:
+    runtime = get("gemini")
+    place.program(
+        f"[ \"$1\" = --version ] && echo '{prints}' || echo '  -o, --output-format  The format'", "gemini"
+    )
+    with pytest.raises(RuntimeWrong, match=said):
+        probe.find(runtime, runtime.defaults(), place.env)
+
+
 def _ends(pid: int) -> bool:
     """Whether the process is gone, or a corpse that nobody has collected, within the bound."""
     deadline = time.monotonic() + BOUND_S

@@ -276,6 +276,26 @@ def test_a_turn_that_ended_well_is_a_success_and_nothing_less_is(runtime: Runtim
         assert concluded(runtime, followed(runtime, turn[:cut], tmp_path), None)[0] is not Outcome.SUCCEEDED
 
 
+def test_half_of_the_line_that_ends_the_turn_is_no_success_and_strange_lines_change_nothing(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    turn, path = SAID[runtime.name]["turn"], tmp_path / "stdout.jsonl"
+    lines = [json.dumps(record) for record in turn]
+    ends = [one for one in told(runtime, turn) if one.kind is Kind.TURN_COMPLETED]
+    strange = ['{"type": "new.kind", "x": [1]}', "no JSON", '{"type":', "[]", "\0\x1b[1m"]
+
+    def success(*of: str) -> bool:
+        path.write_text("\n".join(of))
+        progress = Progress(str(path), runtime)
+        progress.finish()
+        return concluded(runtime, progress, 0)[0] is Outcome.SUCCEEDED
+
+    assert success(*strange, *(word for line in lines for word in (line, *strange)))
+    if ends:  # Kay may tell it by its exit status alone
+        at = next(n for n in range(len(turn)) if ends[0] in told(runtime, turn[: n + 1]))
+        assert not success(*lines[:at], lines[at][: len(lines[at]) // 2])
+
+
 def test_a_failure_is_never_a_success(runtime: Runtime, tmp_path: Path) -> None:
     failures = SAID[runtime.name]["failures"]
     assert failures

@@ -231,6 +231,20 @@ def test_what_its_policy_refuses_is_told_as_refused() -> None:
     assert (refused.kind, refused.text) == (Kind.REFUSED, "ls: Tool execution denied by policy.")
 
 
+def test_a_tool_that_there_is_not_is_a_call_that_failed_and_no_refusal() -> None:
+    error = {"type": "tool_not_registered", "message": 'Tool "nothing" not found.'}
+    (ended,) = told(use("nothing", x="y"), result("error", error["message"], error=error))[1:]
+    assert (ended.kind, ended.text, ended.failed) == (Kind.TOOL_CALL, "nothing", True)
+
+
+def test_a_call_of_our_server_that_is_denied_is_told_as_refused_by_its_name() -> None:
+    error = {"type": "policy_violation", "message": "Tool execution denied by policy."}
+    asked = use("mcp_delegation_delegate.spawn", task_id="t")
+    ended, refused = told(asked, result("error", error["message"], error=error))[1:]
+    assert ended.failed and refused.kind is Kind.REFUSED
+    assert refused.text == "delegation.delegate.spawn: Tool execution denied by policy."
+
+
 def test_a_command_that_prints_nothing_has_its_exit_status() -> None:
     def code(output: str) -> int | None:
         return told(use("run_shell_command", command="x"), result(output=output))[-1].exit_code
