@@ -12,7 +12,7 @@ from runner.text.words import shortened
 _NOISE = (
     r"\s*(?:\d+: (?:<unknown>|[\w:<>{}]+)|[Ss]tack backtrace:"
     r"|Reading (?:additional input|prompt) from stdin\.\.\."
-    r"|WARNING: proceeding, even though .*|note: run with `RUST_BACKTRACE.*|)"
+    r"|WARNING: proceeding, even though .*|note: run with `RUST_BACKTRACE.*|at .+:\d+:\d+\)?|)"
 )
 _DETAIL_CHARS = 2000
 

@@ -326,8 +326,9 @@ class _Exam:
         if self._env.get(name):
             wrong, repair = "which is set but not passed on", listing
         else:
-            wrong = "which is not set"
-            repair = f"set {name} and {listing}; or {self._runtime.login_hint}"
+            wrong, repair = "which is not set", self._runtime.login_hint
+            if name not in repair:
+                repair = f"set {name} and {listing}; or {repair}"
         message = f"{task}: provider `{provider}` needs {name}, {wrong}"
         return self._check("login", Fitness.FAIL, message, repair)
 

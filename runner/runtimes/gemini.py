@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
-from runner.disk import home
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Reason, RuntimeSettings
 from runner.runtimes.arguments import Arguments, as_text, refuse_impossible, refuse_owned, thread_word
@@ -45,6 +44,12 @@ _CHOOSES = ("auto", "auto-gemini-3", "auto-gemini-2.5", "pro", "flash", "flash-l
 """Names for which it takes a model by itself."""
 _NO_FILE = "/dev/null/none"
 _LEVEL = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
+_MODEL = "the model of a task is set with `model` and [models.NAME]"
+_NAMES = (
+    *("aliases", "customAliases", "modelDefinitions", "modelIdResolutions", "classifierIdResolutions"),
+    "modelChains",
+)
+"""What of `modelConfigs` may put another model in the place of the one that `-m` names."""
 _OURS = "each run has a home of its own, which nobody has to trust"
 
 
@@ -60,12 +65,14 @@ class Gemini(Runtime):
     about = "How Gemini CLI is run."
     config_is = "Settings of Gemini CLI, as its settings.json has them."
     owned = {
-        "model.name": "the model of a task is set with `model` and [models.NAME]",
+        "model.name": _MODEL,
         "general.defaultApprovalMode": _LEVEL,
         **dict.fromkeys(("policyPaths", "adminPolicyPaths", "tools.allowed", "tools.sandbox"), _LEVEL),
         "security.folderTrust": _OURS,
         "advanced.ignoreLocalEnv": _OURS,
         "mcpServers.delegation": "set [delegation]",
+        "context.includeDirectories": "set `writable` of a sandbox",
+        **dict.fromkeys((f"modelConfigs.{name}" for name in _NAMES), _MODEL),
     }
     login_hint = "set GEMINI_API_KEY and name it in `env` of [runtimes.gemini]"
     key_env = ("GEMINI_API_KEY",)
@@ -93,6 +100,7 @@ class Gemini(Runtime):
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model = request.sandbox, request.model
         refuse_owned(self, request.settings.config)
+        _refuse_other_model(request.settings.config)
         refuse_impossible(sandbox, self.title)
         if request.settings.isolated:
             raise ConfigInvalid(
@@ -145,11 +153,10 @@ class Gemini(Runtime):
         return {".gemini/settings.json": json_bytes(own).decode(), _POLICY: _policy(request)}
 
     def obeyed(self, folder: str, env: Mapping[str, str]) -> tuple[str, ...]:
-        found, own = [f"{folder}/.gemini"], home.find(env)
+        found = [f"{folder}/.gemini"]
         while folder.strip("/"):
             folder = folder.rpartition("/")[0]
-            if folder != own:
-                found.append(f"{folder}/.gemini/.env")
+            found.append(f"{folder}/.gemini/.env")
         return tuple(found)
 
     def register(self, server: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -225,6 +232,18 @@ def _thinking(model: Model | None) -> list[dict[str, Any]]:
         {"match": {"model": one}, "modelConfig": {"generateContentConfig": {"thinkingConfig": thinks}}}
         for one, thinks in found.items()
     ]
+
+
+def _refuse_other_model(config: Mapping[str, Any]) -> None:
+    """What its first line tells stays the model of `-m`, whichever one is asked."""
+    configs = table(config.get("modelConfigs"))
+    for key in ("overrides", "customOverrides"):
+        given = configs.get(key)
+        for one in given if isinstance(given, list | tuple) else ():
+            if "model" in table(table(one).get("modelConfig")):
+                raise ConfigInvalid(
+                    f"[runtimes.gemini.config] modelConfigs.{key} must name no model", hint=_MODEL
+                )
 
 
 def _policy(request: CommandRequest) -> str:

@@ -29,7 +29,9 @@ def conclude(end: End, login: str) -> tuple[Outcome, Reason]:
         said, with_status = first_line(end.failure or ""), end.replace(status=end.status or _status(end))
         if (by_status := answered(with_status, "gemini", login)) is not None:
             return by_status
-        code, hint = unchanged_by_waiting(said) or ("cli_failure", None)
+        # Of an answer that only thinks, the program guesses that the context may be full.
+        guess = None if said.startswith("The model returned") else unchanged_by_waiting(said)
+        code, hint = guess or ("cli_failure", None)
         return failed(code, said or "the turn failed", hint, end)
     if end.turn is Kind.TURN_COMPLETED and end.exit_code in (0, None):
         return Outcome.SUCCEEDED, Reason("completed", "the agent completed its turn", None, None)

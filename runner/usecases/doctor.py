@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic
 
 from runner.config import policy
-from runner.disk import editable, programs
+from runner.disk import editable, home, programs
 from runner.errors import ConfigInvalid, InReach, RunnerError, RuntimeMissing, Unwritable
 from runner.model import Config, Level, Sandbox, Task
 from runner.resolve.choose import model_of, sandbox_of
@@ -53,6 +53,7 @@ def examine(
         _delegation(config, invalid),
         *_elsewhere(config, env),
         *_job(env),
+        *_beside(config, uses, env),
     ]
     for name in sorted(uses) if runtime_names is None else dict.fromkeys(runtime_names):
         if trust.program_is_trusted(config, name, env):
@@ -208,6 +209,20 @@ def _elsewhere(config: Config, env: Mapping[str, str]) -> Iterator[Examined]:
         if led := editable.first_lead(task.verify, env, config.root, is_apart=is_apart):
             yield Examined("checks", Fitness.WARN, f"tasks.{task.id}: {led}", editable.REPAIR)
             return
+
+
+def _beside(config: Config, uses: Mapping[str, Sequence[Use]], env: Mapping[str, str]) -> Iterator[Examined]:
+    """What a program would obey where it works; of a work tree that is to be made, what lies above it."""
+    for name, of in uses.items():
+        for is_apart in dict.fromkeys(use.is_apart for use in of):
+            try:
+                folder = os.path.realpath(home.state(env) if is_apart else config.root)
+                protection.refuse_obeyed(get(name).obeyed(folder, env))
+            except Unwritable:
+                pass  # its own check says so
+            except ConfigInvalid as error:
+                yield Examined(f"{name}.folder", Fitness.FAIL, error.message, error.hint)
+                break
 
 
 def _job(env: Mapping[str, str]) -> Iterator[Examined]:

@@ -23,7 +23,7 @@ from runner.state.store import RUNS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from runner.model import Config, Sandbox
     from runner.resolve.invocation import Found
@@ -65,11 +65,7 @@ class Protection:
         """ConfigInvalid where the program would obey what nobody was asked about. Looked at in the work tree
         itself, once it is there.
         """
-        for path in filter(os.path.lexists, self._obeyed):
-            raise ConfigInvalid(
-                f"the agent's program would obey {path}, which may start programs",
-                hint="a run of this runtime needs a folder without it; its settings belong into `config`",
-            )
+        refuse_obeyed(self._obeyed)
 
     def undo(self) -> None:
         """Of a run that never came to be."""
@@ -184,6 +180,16 @@ def fence_of(
         return Fence()
     held = tuple(filter(os.path.isdir, found.held))
     return Fence(held, temp=home.state(env) if found.own_temp else None)
+
+
+def refuse_obeyed(paths: Iterable[str]) -> None:
+    """ConfigInvalid for the first of these that is there."""
+    for path in filter(os.path.lexists, paths):
+        raise ConfigInvalid(
+            f"the agent's program would obey {path}, which may start programs and set variables",
+            hint="move it away: what a run needs of it belongs into `config`, and keys into variables that "
+            "`env` names",
+        )
 
 
 def refuse_exposed(found: Shield, runtime: Runtime) -> None:

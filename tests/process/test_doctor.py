@@ -216,6 +216,20 @@ def test_a_version_without_an_option_that_a_task_needs_fails_with_its_name(place
     assert "`--add-dir`" in checks["codex.flags"].message
 
 
+@pytest.mark.parametrize(
+    ("where", "workspace"),
+    [("repo/.gemini", "in-place"), (".gemini/.env", "in-place"), ("home/.gemini/.env", "worktree")],
+)
+def test_what_a_program_would_obey_where_it_works_fails(place: Place, where: str, workspace: str) -> None:
+    asked = [task(runtime="gemini", workspace=workspace)]
+    assert "gemini.folder" not in place.examine(tasks=asked)
+    path = place.repo.parent / where
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    found = place.examine(tasks=asked)["gemini.folder"]
+    assert found.verdict is Fitness.FAIL and str(path) in found.message and found.repair
+
+
 def test_a_runtime_that_no_task_uses_is_not_looked_at_unless_asked_for(place: Place) -> None:
     place.codex()
     assert not [name for name in place.examine([task()]) if name.startswith("kay")]

@@ -112,14 +112,14 @@ def test_an_effort_is_a_setting_of_the_models_that_it_may_take(
     name: str | None, effort: str, thinks: dict[str, Any] | None
 ) -> None:
     mine = {"match": {"model": "gemini-9"}, "modelConfig": {}}
-    config = {"modelConfigs": {"customOverrides": [mine], "aliases": {}}}
+    config = {"modelConfigs": {"customOverrides": [mine], "overrides": []}}
     asked = request(
         settings=RuntimeSettings("gemini", "gemini", config=config),
         model=Model(None, name, reasoning_effort=effort),
     )
     configs = settings(asked)["modelConfigs"]
     first, *ours = configs["customOverrides"]
-    assert (first, configs["aliases"]) == (mine, {})
+    assert (first, configs["overrides"]) == (mine, [])
     found = {
         one["match"]["model"]: one["modelConfig"]["generateContentConfig"]["thinkingConfig"] for one in ours
     }
@@ -157,14 +157,40 @@ def test_what_it_cannot_do_is_refused(changes: dict[str, Any]) -> None:
         RUNTIME.command(request(**changes))
 
 
-def test_what_it_would_obey_lies_in_the_folder_and_above_but_not_at_home() -> None:
-    found = RUNTIME.obeyed("/home/me/work/repo", {"HOME": "/home/me"})
-    assert found == (
-        "/home/me/work/repo/.gemini",
-        "/home/me/work/.gemini/.env",
-        "/home/.gemini/.env",
-        "/.gemini/.env",
-    )
+def test_what_it_would_obey_lies_in_the_folder_and_in_every_one_above() -> None:
+    found = RUNTIME.obeyed("/home/me/repo", {"HOME": "/home/me"})
+    # That of the user, too: its variables would reach the agent, and nothing would redact them.
+    above = ("/home/me/.gemini/.env", "/home/.gemini/.env", "/.gemini/.env")
+    assert found == ("/home/me/repo/.gemini", *above)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"context": {"includeDirectories": ["/"]}},
+        {"modelConfigs": {"customAliases": {"gemini-2.5-pro": {"extends": "gemini-2.5-flash"}}}},
+        {"modelConfigs": {"modelIdResolutions": {"gemini-2.5-pro": {"default": "gemini-2.5-flash"}}}},
+        {
+            "modelConfigs": {
+                "customOverrides": ({"match": {}}, {"modelConfig": {"model": "gemini-2.5-flash"}})
+            }
+        },
+        {"modelConfigs": {"overrides": [{"modelConfig": {"model": "gemini-2.5-flash"}}]}},
+    ],
+)
+def test_config_opens_no_folder_to_its_tools_and_puts_no_model_in_the_place_of_another(
+    config: dict[str, Any],
+) -> None:
+    with pytest.raises(ConfigInvalid, match="must "):
+        RUNTIME.command(request(settings=RuntimeSettings("gemini", "gemini", config=config)))
+
+
+def test_config_may_say_how_a_model_answers() -> None:
+    one = {"match": {"model": "gemini-2.5-pro"}, "modelConfig": {"generateContentConfig": {"temperature": 0}}}
+    config = {"modelConfigs": {"customOverrides": [one]}}
+    given = request(settings=RuntimeSettings("gemini", "gemini", config=config))
+    assert RUNTIME.command(given)
+    assert settings(given)["modelConfigs"]["customOverrides"] == [one]
 
 
 @pytest.mark.parametrize(("prompt", "same"), [("/init", False), (" /x", False), ("a /b", True), ("", True)])
@@ -284,6 +310,17 @@ def concluded(exit_code: int | None, *records: dict[str, Any], stderr: str = "")
 
 def broken(message: str) -> dict[str, Any]:
     return {"type": "result", "status": "error", "error": {"type": "unknown", "message": message}}
+
+
+def test_an_answer_that_only_thinks_is_no_full_context() -> None:
+    guess = "The model returned reasoning thoughts but no final response text. If your context window is near"
+    assert concluded(0, broken(guess))[1] == "cli_failure"
+    assert concluded(1, broken("the context window is full"))[1] == "context_full"
+
+
+def test_what_it_died_of_is_not_the_last_line_of_its_backtrace() -> None:
+    stderr = "TypeError: no such thing\n    at run (file:///x/gemini.js:12:7)\n    at file:///x.js:1:2\n"
+    assert concluded(1, stderr=stderr) == (Outcome.FAILED, "cli_failure", "TypeError: no such thing")
 
 
 def answer(status: int) -> str:
