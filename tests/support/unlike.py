@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from runner.errors import ConfigInvalid
@@ -36,10 +37,15 @@ class Unlike(Runtime):
         refuse_impossible(request.sandbox, self.title)
         if request.sandbox.level is Level.WORKSPACE_WRITE:
             raise ConfigInvalid("Unlike has no sandbox that may write", hint="use another level")
+        wants_effort = request.model is not None and request.model.reasoning_effort is not None
+        if request.mcp is not None or request.settings.isolated or wants_effort:
+            raise ConfigInvalid("Unlike has no MCP servers, no `isolated` and no effort", hint="leave it out")
         args = Arguments(request.program, self.title)
         args.option("--permissionMode", "plan" if request.sandbox.level is Level.READ_ONLY else "all")
         if request.model is not None and request.model.model is not None:
             args.option("--model", request.model.model)
+        if request.settings.config:
+            args.option("--settings", json.dumps(request.settings.config, sort_keys=True))
         if request.resume_thread is not None:
             args.option("--resume", thread_word(request.resume_thread))
         return args.done()

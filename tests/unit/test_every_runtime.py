@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from runner.config.tables import RuntimesTable
 from runner.errors import ConfigInvalid, RunnerError, RuntimeWrong
-from runner.model import Level, Model, Outcome, Program, Sandbox
+from runner.model import Level, McpServer, Model, Outcome, Program, Sandbox
 from runner.runtimes import NAMES, get
 from runner.runtimes.arguments import argv_of
 from runner.runtimes.base import REASON_CODES, Activity, CommandRequest, End, Kind, Runtime, UsageScope
@@ -186,6 +186,45 @@ def test_a_program_that_lists_nothing_is_refused_with_its_version(runtime: Runti
     empty = Program("/bin/it", "0.0.1", frozenset())
     with pytest.raises(RuntimeWrong, match=r"0\.0\.1"):
         runtime.command(asked(runtime, program=empty))
+
+
+def worded(runtime: Runtime, request: CommandRequest) -> tuple[Any, ...] | None:
+    """Its command and the files of its home; None where it refuses the request."""
+    try:
+        return runtime.command(request), dict(runtime.home(request))
+    except ConfigInvalid:
+        return None
+
+
+DELEGATION = McpServer("/bin/python", ("-m", "server"), ("PATH",), {"A": "b"}, registered=False)
+
+
+def changed(request: CommandRequest, what: str) -> CommandRequest:
+    model, settings, sandbox = request.model, request.settings, request.sandbox
+    assert model is not None
+    changes: dict[str, dict[str, Any]] = {
+        "model": {"model": model.replace(model="another-one")},
+        "effort": {"model": model.replace(reasoning_effort="low")},
+        "config": {"settings": settings.replace(config={"harmless": True})},
+        "isolated": {"settings": settings.replace(isolated=not settings.isolated)},
+        "network": {"sandbox": sandbox.replace(network=True)},
+        "writable": {"sandbox": sandbox.replace(writable=("/elsewhere",))},
+        "delegation": {"mcp": DELEGATION},
+        "registered server": {"mcp": DELEGATION.replace(registered=True)},
+    }
+    return request.replace(**changes[what])
+
+
+ASKED = ("model", "effort", "config", "isolated", "network", "writable", "delegation", "registered server")
+
+
+@pytest.mark.parametrize("level", [Level.READ_ONLY, Level.WORKSPACE_WRITE])
+@pytest.mark.parametrize("what", ASKED)
+def test_what_is_asked_for_is_passed_on_or_refused(runtime: Runtime, level: Level, what: str) -> None:
+    plain = asked(runtime, sandbox=Sandbox("s", level))
+    if worded(runtime, plain) is None:
+        return
+    assert worded(runtime, changed(plain, what)) != worded(runtime, plain)
 
 
 @pytest.mark.parametrize("level", [Level.READ_ONLY, Level.WORKSPACE_WRITE])
