@@ -166,12 +166,6 @@ class Claude(Runtime):
         folder = home.of_program(env, "CLAUDE_CONFIG_DIR", ".claude")
         return folder and f"{folder}/.credentials.json"
 
-    def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
-        # It has no command for that: this is the program with which it makes its sandbox.
-        probe = "if touch runner-probe 2>/dev/null; then rm -f runner-probe; exit 3; fi"
-        box = ("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-net", "--unshare-pid")
-        return None if level is Level.DANGER else (*box, "--", "/bin/sh", "-c", probe)
-
     def own_config(self, env: Mapping[str, str]) -> str | None:
         folder = home.of_program(env, "CLAUDE_CONFIG_DIR", ".claude")
         return folder and f"{folder}/settings.json"

@@ -17,7 +17,7 @@ from runner.disk import programs
 from runner.disk.scratch import scratch
 from runner.errors import RunnerError, RuntimeWrong
 from runner.model import Config, Level, Model, Program, RuntimeSettings, Sandbox
-from runner.runtimes import get, loginshell, probe
+from runner.runtimes import get, loginshell, probe, trial
 from runner.runtimes.arguments import argv_of
 from runner.runtimes.base import CommandRequest, Fence, passes
 from runner.runtimes.endings import essence, first_line
@@ -199,6 +199,8 @@ class _Exam:
             said = f"a run that may write needs {' and '.join(absent)}, not found on PATH"
             packages = " ".join("bubblewrap" if name == "bwrap" else name for name in absent)
             return self._check("sandbox", verdict, said, f"install it, such as by `apt install {packages}`")
+        if argv is None and self._runtime.rehearses:
+            return self._played(program, Fitness.FAIL if Level.WORKSPACE_WRITE in levels else Fitness.WARN)
         if argv is None:
             said = f"{self._runtime.title} has no command that tests its sandbox"
             return self._check("sandbox", Fitness.UNKNOWN, said)
@@ -222,6 +224,20 @@ class _Exam:
             f"`{shlex.join(argv[: argv.index('--')])} -- true` has to end with 0; "
             "containers often forbid user namespaces",
         )
+
+    def _played(self, program: Program, verdict: Fitness) -> Examined:
+        """The program has no check of its own, so it works for a moment, with the scripted model."""
+        seconds = min(SANDBOX_S, self._deadline - monotonic())
+        env = probe.minimal_env(self._env)  # with a home of its own
+        try:
+            with scratch(self._env) as folder:
+                wrong = trial.forbidden_write(self._runtime, self._settings, program, env, folder, seconds)
+        except (RunnerError, OSError) as error:
+            return self._check("sandbox", Fitness.UNKNOWN, f"it could not be tried: {error}")
+        if wrong is None:
+            return self._check("sandbox", Fitness.OK, "it refuses a forbidden write")
+        repair = "its version may be too old; containers often forbid user namespaces"
+        return self._check("sandbox", verdict, f"the sandbox {wrong}", repair)
 
     def here(self, program: Program) -> Examined | None:
         """What keeps commands from running where the tasks work, with the sandboxes of these."""

@@ -376,6 +376,28 @@ def test_without_a_helper_of_the_sandbox_nothing_is_run(repo: Repo) -> None:
     assert row["verdict"] == "fail" and "apt install socat" in row["repair"]
 
 
+@pytest.mark.parametrize(
+    ("bwrap", "verdict", "said"),
+    [
+        (None, "ok", "refuses a forbidden write"),
+        (f'exec {shutil.which("bwrap")} "${{@/#--ro-bind/--bind}}"', "fail", "allowed a forbidden write"),
+        ("echo no namespaces >&2; exit 1", "fail", "does not work"),
+    ],
+)
+def test_doctor_lets_claude_try_its_sandbox(repo: Repo, bwrap: str | None, verdict: str, said: str) -> None:
+    if bwrap is not None:
+        (repo.bin / "bwrap").write_text(f"#!/bin/bash\n{bwrap}\n")
+        (repo.bin / "bwrap").chmod(0o755)
+    prepared(repo, turns(says("Done.")))
+    told = json.loads(repo.cli("doctor", "--runtime", "claude", "--format", "json").stdout)
+    (row,) = [one for one in told["checks"] if one["name"] == "claude.sandbox"]
+    assert row["verdict"] == verdict and said in row["message"], row
+    assert not list((repo.home / ".local/state/runner/scratch").iterdir())
+    assert not (repo.home / ".claude/projects").exists(), (
+        "the session of the trial is not among those of the user"
+    )
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user is not refused")
 def test_as_root_it_works_without_a_sandbox_only_where_the_user_says_so(repo: Repo) -> None:
     wild = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'

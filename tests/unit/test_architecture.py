@@ -48,6 +48,7 @@ PROCESS_ROOMS = {"processes", "supervise"}
 PROCESS_PLACES = {
     "runner.api": "each call is a command in a process of its own",
     "runner.runtimes.shortrun": "the probe: asks a program what it is",
+    "runner.runtimes.trial": "the scripted model that a program is tried with",
     "runner.runtimes.endings": "only the names of signals",
     "runner.cli.app": "only undoes a SIGCHLD that a caller ignores",
     "runner.cli.pager": "shows a patch in the user's pager",
