@@ -146,17 +146,20 @@ def _in_your_tree(found: Json, manifest: Manifest) -> Place | None:
 
 
 def _touched(seen: Json, manifest: Manifest) -> int:
-    """How many of the files that it changed were changed, or removed if they were new, after it had ended."""
-    end, new = parse_timestamp(manifest.ended_at or ""), {*seen.get("added", ())}
-    times = (_changed_at(f"{manifest.repo}/{path}", path in new) for path in seen["changed"])
+    """How many of the files that it changed were changed or removed after it had ended."""
+    end, gone = parse_timestamp(manifest.ended_at or ""), seen.get("gone")
+    left = {*seen.get("added", ())} if gone is None else {*seen["changed"]} - {*gone}
+    times = (_changed_at(f"{manifest.repo}/{path}", path in left) for path in seen["changed"])
     return sum(at > end for at in times)
 
 
-def _changed_at(path: str, was_made: bool) -> float:
-    """Of one that was made and is gone, that of its folder: its name may have been cleaned for the record."""
+def _changed_at(path: str, was_left: bool) -> float:
+    """Of one that it had left there and is gone, that of its folder: its name may have been cleaned for the
+    record.
+    """
     while path:
         try:
             return os.lstat(path).st_ctime
         except OSError:
-            path = os.path.dirname(path) if was_made else ""
+            path = os.path.dirname(path) if was_left else ""
     return 0.0

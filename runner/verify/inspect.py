@@ -104,6 +104,8 @@ class Observed(Value):
     """Files among the changed ones that became too large to be recorded: what is in them is not known."""
     added: tuple[str, ...] = ()
     """Those of the changed ones that were not there before."""
+    gone: tuple[str, ...] | None = None
+    """Those of the changed ones that are not there any more; None in records of before."""
     folders: Mapping[str, bool] = {}
     """New folders and links at names of the checks, and whether a file of the run is in it."""
     tree: str | None = None

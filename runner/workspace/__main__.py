@@ -70,12 +70,14 @@ def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
     now = changed(snapshot)
     ignored = changed_ignored(snapshot, now, json.loads(own))
     still = standing(snapshot)
+    names = sorted(still.instead((*now.names, *now.unrecorded), still.changed))
     added = [change.path for change in now.paths if change.kind is ChangeKind.ADDED]
     patch = beginning(snapshot, now.tree, _DIFF_BYTES)
     is_whole = len(patch) < _DIFF_BYTES and not still.paths
     return {
         "tree": now.tree,
-        "changed": sorted(still.instead((*now.names, *now.unrecorded), still.changed)),
+        "changed": names,
+        "gone": [name for name in names if not os.path.lexists(f"{snapshot.root}/{name}")],
         "added": sorted(still.instead(added, still.added)),
         "folders": made_at(json.loads(own), snapshot, now, first_of(snapshot)[0]),
         "too_large": list(now.large),

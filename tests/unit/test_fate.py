@@ -93,6 +93,8 @@ def test_of_a_run_in_place_it_says_whether_the_change_is_still_there(
         ("revert", " when it ended; 1 of them changed since"),
         ("remove", " when it ended; 1 of them changed since"),
         ("both", " when it ended; 2 of them changed since"),
+        ("delete the changed one", " when it ended; 1 of them changed since"),
+        ("delete it, of a record of before", ""),
         ("delete the other", ""),
     ],
 )
@@ -104,6 +106,8 @@ def test_a_change_that_somebody_has_reverted_is_not_said_to_be_there(
     run = ended(work, Outcome.SUCCEEDED)
     changed = {"changed": ["a.txt", "gone.txt", "folder/red"], "added": ["folder/red", "new.txt"]}
     changed["changed"].append("new.txt")
+    if "of before" not in then:
+        changed["gone"] = ["gone.txt"]
     write_result(run, a_result(observed={**a_result()["observed"], **changed}))
     end = max((work.root / name).stat().st_ctime for name in ("a.txt", "folder", "new.txt")) + 0.01
     run.write_manifest(run.read_manifest().replace(ended_at=timestamp(end)))
@@ -112,6 +116,8 @@ def test_a_change_that_somebody_has_reverted_is_not_said_to_be_there(
         work.write("a.txt", "a\n")
     if then in ("remove", "both"):
         (work.root / "new.txt").unlink()
+    if "delete it" in then or "changed one" in then:
+        (work.root / "a.txt").unlink()
     assert told(run) == f"4 files in your tree{since}"
 
 

@@ -56,9 +56,11 @@ def test_what_it_adds_counts_and_what_it_takes_back_does_not(work: Work) -> None
     work.write("a", "first\n")
     folder = again(work, "outside", "a", "rolled-back")
     work.remove("outside")
+    work.remove("a")
     work.write("more", "again\n")
     found = seen(folder)
     assert (found["changed"], found["added"], found["is_touched"]) == (["a", "more"], ["more"], True)
+    assert found["gone"] == ["a"]
 
 
 def test_without_the_first_record_it_is_what_was_not_committed(work: Work, tmp_path: Path) -> None:
