@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from cancelling import cancelling
+from clis import beside_clis
 from delegation import delegating
 from planning import planning
 from scene import RUNNER, Scene, Table, measure
@@ -171,6 +172,7 @@ def main() -> int:
         completing(scene, table, rounds)
         waiting(scene, table, rounds)
         beside_codex(scene, table, rounds)
+        beside_clis(scene, table, rounds)
         cancelling(scene, table, rounds)
         delegating(scene, table, rounds)
         silence(scene, table)

@@ -158,9 +158,9 @@ class Scene:
         time.sleep(2)  # what is as new as the index is read again by git
         self.git("status", "--short")
 
-    def start(self, task: str) -> str:
-        """Starts a task and gives its run id."""
-        file = {"hello": self.real, "change": self.real, "shell": self.shell}.get(task)
+    def start(self, task: str, file: str | None = None) -> str:
+        """Starts a task, of a file of settings of its own, and gives its run id."""
+        file = file or {"hello": self.real, "change": self.real, "shell": self.shell}.get(task)
         config = [] if file is None else ["--config", file]
         out = self.cli("start", "--task", task, "--format", "json", *config)
         return str(json.loads(out)["run_id"])
@@ -170,13 +170,13 @@ class Scene:
         (path,) = Path(self.repo, ".runs").glob(f"*/cli/{run}/manifest.json")
         return json.loads(path.read_text())
 
-    def until(self, condition: Callable[[], bool], within_s: float = 30.0) -> None:
-        """Waits for a condition in steps of a millisecond."""
+    def until(self, condition: Callable[[], bool], within_s: float = 30.0, step_s: float = 0.001) -> None:
+        """Waits for a condition; to look costs time of a processor, too."""
         deadline = time.monotonic() + within_s
         while not condition():
             if time.monotonic() > deadline:
                 raise SystemExit("the benchmark waited in vain")
-            time.sleep(0.001)
+            time.sleep(step_s)
 
     def stamped(self) -> int:
         """When the fake codex ran its first command, in nanoseconds since the epoch.

@@ -8,6 +8,7 @@ import sys
 import pytest
 from support.repo import Repo
 
+from runner.runtimes import NAMES
 from runner.workspace import snapshot
 
 DEAR = {"re", "enum", "json", "argparse", "typing", "dataclasses", "subprocess"}
@@ -37,6 +38,12 @@ def imported(repo: Repo, *words: str) -> set[str]:
 def foreign(modules: set[str]) -> set[str]:
     packages = {module.split(".")[0] for module in modules}
     return packages - sys.stdlib_module_names - {"runner", "_sha2"}
+
+
+def of_others(modules: set[str]) -> set[str]:
+    """Modules of runtimes that the run does not have."""
+    others = tuple(f"runner.runtimes.{name}" for name in NAMES if name != "codex")
+    return {module for module in modules if module.startswith(others)}
 
 
 @pytest.fixture
@@ -70,7 +77,7 @@ def finished(repo: Repo) -> Repo:
 def test_operating_a_run_imports_nothing_foreign(words: tuple[str, ...], finished: Repo) -> None:
     modules = imported(finished, *words)
     assert "runner.usecases.look" in modules
-    assert foreign(modules) == set()
+    assert foreign(modules) == of_others(modules) == set()
     assert not {module for module in modules if module.startswith(("runner.config", "runner.usecases.start"))}
     if words[0] not in ("logs", "report", "clean"):
         assert not modules & DEAR
@@ -95,7 +102,7 @@ def test_asking_git_imports_nothing_foreign(finished: Repo) -> None:
 def test_a_start_with_known_settings_imports_nothing_foreign(finished: Repo) -> None:
     modules = imported(finished, "start", "--task", "work")
     assert "runner.usecases.start" in modules
-    assert foreign(modules) == set()
+    assert foreign(modules) == of_others(modules) == set()
     assert not modules & {"runner.config.schema", "runner.config.reading", *DEAR}
     finished.cli("wait", "@latest")
 
@@ -134,6 +141,7 @@ assert main([sys.argv[1]]) == 0
     )
     modules = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert {"runner.supervise.ending", "runner.redact.redactor"} <= modules
+    assert of_others(modules) == set()
     assert not {module for module in modules if module.split(".")[0] in ("pydantic", "tomlkit", "rich")}
     assert not {module for module in modules if module.startswith(("runner.config", "runner.cli"))}
     assert run.on_disk()["phase"] == "done"
