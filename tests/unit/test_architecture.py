@@ -451,8 +451,9 @@ def test_the_json_of_a_run_uses_the_words_of_toml() -> None:
     properties = json.loads((ROOT / "schemas" / "manifest.schema.json").read_text(encoding="utf-8"))[
         "properties"
     ]
-    # The last one is of the program, and nobody can set it.
-    assert set(properties["sandbox"]["properties"]) - {"name", "isolation"} <= toml_keys("SandboxTable")
+    # The second one is of the program, and nobody can set it; the third is a list in `network`.
+    own = {"name", "isolation", "hosts"}
+    assert set(properties["sandbox"]["properties"]) - own <= toml_keys("SandboxTable")
     assert set(properties["delegation"]["properties"]) <= toml_keys("DelegationTable")
     assert {"title", "model", "reasoning_effort", "sandbox", "runtime"} <= toml_keys("TaskTable") | toml_keys(
         "ModelTable"
