@@ -311,6 +311,8 @@ class Runtime(Protocol):
     """What `Activity.usage` counts."""
     help_args: tuple[str, ...] = ("--help",)
     """What makes the program list the options that `command` may use."""
+    help_says: str = ""
+    """What that list has to say, where the version that the program prints is a bare number."""
     schema_is_text: bool = False
     """Whether the program wants the schema of its last message as a text, and not as a file."""
     provider_key: str | None = None

@@ -28,7 +28,7 @@ _QUOTA = (
 _FULL = r"(?i)\bcontext[ _](?:window|length)|maximum context|\b(?:prompt|input) is too long"
 _REFUSED = (
     r"(?i)\bstatus:? 4(?!08|09|25|29)\d\d\b|\b400 Bad Request|invalid[ _](?:prompt|request)"
-    r"|\bmodel\b[^\n]{0,200}\b(?:not supported|does not exist|not found)"
+    r"|\bmodels?\b[^\n]{0,200}\b(?:not supported|does not exist|not found)"
     r"|\bflagged\b|usage polic|policy violation|safety reasons"
 )
 _WAIT = "wait until the provider accepts requests again, or use another model or account"

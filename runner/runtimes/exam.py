@@ -335,11 +335,11 @@ class _Exam:
 
     def _passed(self, name: str) -> bool:
         """Whether the variable is set and would reach the program: `env` is what may."""
-        return bool(self._env.get(name)) and passes(self._settings.env, name)
+        return bool(self._env.get(name, "").strip()) and passes(self._settings.env, name)
 
     def _no_key(self, task: str, provider: str | None, name: str) -> Examined:
         listing = f"name it in `env` of [runtimes.{self._runtime.name}]"
-        if self._env.get(name):
+        if self._env.get(name, "").strip():
             wrong, repair = "which is set but not passed on", listing
         else:
             wrong, repair = "which is not set", self._runtime.login_hint

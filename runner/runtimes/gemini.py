@@ -79,6 +79,7 @@ class Gemini(Runtime):
     rehearses = True
     has_sandbox = False  # `--sandbox` needs docker, podman or a Mac
     agent_signs = ("GEMINI_CLI",)
+    help_says = "Gemini CLI"
     own_home = "GEMINI_CLI_HOME"
     # Without it, a launcher starts a second process and passes no signal on to it.
     variables = {"GEMINI_CLI_NO_RELAUNCH": "true"}

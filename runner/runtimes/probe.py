@@ -118,12 +118,15 @@ def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: floa
     said = run([path, "--version"], child_env, seconds=_left(deadline))
     _require_answer(runtime, path, "--version", said)
     output = f"{said.stdout}\n{said.stderr}"
-    version = runtime.identify(output)
+    # Whatever warns on stderr (Node tells of what is deprecated) is none of the version.
+    version = runtime.identify(said.stdout) or runtime.identify(output)
     if version is None:
         raise _other_program(runtime, path, output)
     question = " ".join(runtime.help_args)
     helped = run([path, *runtime.help_args], child_env, seconds=_left(deadline))
     _require_answer(runtime, path, question, helped)
+    if runtime.help_says not in helped.stdout:
+        raise _other_program(runtime, path, output)
     flags = options_in(helped.stdout)
     if not flags:
         raise _wrong(runtime, f"`{path} {question}` lists no options")

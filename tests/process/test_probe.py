@@ -362,6 +362,13 @@ def test_a_version_outside_the_constraint_is_refused_with_both(place: Place) -> 
     assert ">=0.170" in caught.value.message
 
 
+def gemini(place: Place, prints: str, helps: str = "Gemini CLI") -> str:
+    options = f"{helps}\n  -o, --output-format  The format"
+    place.program(f"[ \"$1\" = --version ] && {prints} || echo '{options}'", "gemini")
+    runtime = get("gemini")
+    return probe.find(runtime, runtime.defaults(), place.env).version
+
+
 @pytest.mark.parametrize(
     ("prints", "said"),
     [
@@ -371,12 +378,15 @@ def test_a_version_outside_the_constraint_is_refused_with_both(place: Place) -> 
     ],
 )
 def test_a_gemini_that_is_too_old_or_something_else_is_refused(place: Place, prints: str, said: str) -> None:
-    runtime = get("gemini")
-    place.program(
-        f"[ \"$1\" = --version ] && echo '{prints}' || echo '  -o, --output-format  The format'", "gemini"
-    )
     with pytest.raises(RuntimeWrong, match=said):
-        probe.find(runtime, runtime.defaults(), place.env)
+        gemini(place, f"echo '{prints}'")
+
+
+def test_a_bare_number_is_no_name_and_what_node_warns_of_is_no_version(place: Place) -> None:
+    warned = "{ echo '(node:7) [DEP0040] DeprecationWarning: punycode' >&2; echo 0.61.0; }"
+    assert gemini(place, warned) == "0.61.0"
+    with pytest.raises(RuntimeWrong, match="not Gemini CLI"):
+        gemini(place, warned, helps="Usage: gemini SITE, a browser of capsules")
 
 
 def _ends(pid: int) -> bool:

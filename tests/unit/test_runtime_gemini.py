@@ -349,7 +349,7 @@ def test_the_status_of_the_service_has_its_code_and_its_own_words(
         (247, "[API Error: told]", "cli_failure"),
         (
             1,
-            "[API Error: models/x is not found for API version: the model does not exist]",
+            "[API Error: models/x is not found for API version v1beta, or is not supported for it]",
             "request_refused",
         ),
         (1, "[API Error: told]", "cli_failure"),
