@@ -78,7 +78,7 @@ def test_a_change_is_verified_and_what_it_works_with_is_observed(repo: Repo) -> 
     run, end = ended(repo, script, 'model = "opus"', 'verify = ["test -s made.txt", "grep new new.txt"]')
     assert (end["status"], end["survivors"]) == ("succeeded", [])
     assert [check["exit_code"] for check in json.loads(run.file("result.json"))["checks"]] == [0, 0]
-    verdicts = {name: field["verdict"] for name, field in end["conformance"].items()}
+    verdicts = {name: field["verdict"] for name, field in end["conformance"].items() if field}
     assert verdicts == {"model": "ok", "sandbox": "unverified", "approval": "ok", "effort": "unverified"}
     assert end["conformance"]["sandbox"]["observed"] == "workspace-write"
     assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (60, 20)
