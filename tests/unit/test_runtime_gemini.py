@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.values import a_config, a_task
 
 from runner.errors import ConfigInvalid
 from runner.model import Level, McpServer, Model, Outcome, Program, RuntimeSettings, Sandbox
 from runner.runtimes.base import THREAD_GONE, Activity, CommandRequest, End, Kind
+from runner.runtimes.exam import Fitness, Use, login
 from runner.runtimes.gemini import RUNTIME
 from runner.runtimes.probe import options_in
 from runner.runtimes.reading import reader_of
@@ -206,6 +208,15 @@ def test_no_prompt_is_a_command_of_its_own(prompt: str, same: bool) -> None:
 def test_another_program_of_that_name_is_known_as_none(output: str) -> None:
     assert RUNTIME.identify(output) is None
     assert RUNTIME.identify("0.61.0\n") == "0.61.0"
+
+
+def test_of_a_login_with_google_it_is_told_that_a_run_has_another_home() -> None:
+    config = {"security": {"auth": {"selectedType": "oauth-personal"}}}
+    settings_ = RuntimeSettings("gemini", "gemini", config=config)
+    use = Use("t", None, Sandbox("s", Level.READ_ONLY))
+    found = login(a_config(a_task()), settings_, use, request().program, {})
+    assert found.verdict is Fitness.UNKNOWN and "a home of its own" in found.message
+    assert "GEMINI_API_KEY" in (found.repair or "")
 
 
 # the stream
