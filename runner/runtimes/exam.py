@@ -311,11 +311,11 @@ class _Exam:
     def _own_login(self, program: Program) -> Examined:
         argv = self._runtime.login_check(program)
         if argv is None:
-            said, repair = "this program has no such check; a run shows it", None
+            why, repair = "this program has no such check; a run shows it", None
             if self._runtime.own_home is not None:
-                said = "a run has a home of its own, without a login that is kept in yours; a run shows it"
+                why = "a run has a home of its own, without a login that is kept in yours; a run shows it"
                 repair = self._runtime.login_hint
-            return self._check("login", Fitness.UNKNOWN, said, repair)
+            return self._check("login", Fitness.UNKNOWN, why, repair)
         said = self._ask(argv, LOGIN_S)
         if said.exit_code == 0:
             return self._check("login", Fitness.OK, "logged in")
