@@ -387,7 +387,7 @@ def test_the_sandbox_is_tried_with_the_links_that_a_work_tree_would_have(
     assert (check.verdict, "crosses a symlink" in check.message) == (Fitness.FAIL, True)
     assert "commit" in (check.repair or "")
     config = place.config([apart], runtimes=settings())
-    gate = preflight.examine(config, meant(config), place.env, rehearse=True)
+    gate = preflight.examine(config, (meant(config),), place.env, rehearse=True)
     assert [one.name for one in gate if one.verdict is Fitness.FAIL] == ["codex.sandbox"]
     assert place.examine([apart.replace(sandbox="read-only")])["codex.sandbox"].verdict is Fitness.OK
     assert not list((place.home / ".local" / "state" / "runner" / "scratch").iterdir())
