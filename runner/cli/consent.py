@@ -97,7 +97,7 @@ def explanation(config: Config, choice: Choice, env: Mapping[str, str]) -> str:
             if runtime.has_sandbox
             else f"            but {runtime.title} has no sandbox: nothing enforces that\n"
         )
-        + "  asked     once for this project, until a wider sandbox is needed\n"
+        + "  asked     once for this project, until a wider sandbox or another runtime is needed\n"
         f"  kept in   {one_line(kept)}\n"
         "            (`runner consent --withdraw` removes it)\n"
     )

@@ -41,6 +41,17 @@ def project(repo: Repo) -> Repo:
     return repo.config(SETTINGS)
 
 
+def test_the_runtime_of_a_model_is_agreed_to_besides_that_of_the_task(repo: Repo) -> None:
+    repo.config(f'{SETTINGS}[models.quick]\nmodel = "m"\nruntime = "gemini"\n')
+    words = ("consent", "--task", "build", "--yes")
+    assert repo.cli(*words).status == 0
+    done = repo.cli(*words, "--model", "quick")
+    assert done.status == 0 and "agreed: gemini, codex, workspace-write" in done.stdout
+    assert "Gemini CLI has no sandbox: nothing enforces that" in done.stderr
+    again = repo.cli(*words, "--format", "json")
+    assert again.json()["also"] == ["codex"] and not again.stderr, "nothing is to be agreed to anew"
+
+
 def stored(repo: Repo) -> dict[str, Any] | None:
     """What lies in the file of this repository's consent."""
     path = Path(place(str(repo.root), repo.env))

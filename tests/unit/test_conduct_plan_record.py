@@ -151,6 +151,10 @@ def refused(run: RunDir) -> str:
     return conflict.value.message
 
 
+def test_a_part_of_before_a_unit_could_name_a_model_has_none() -> None:
+    assert Part.from_json({"units": [0], "effort": None, "files": []}).model is None
+
+
 def test_a_run_of_no_plan_has_no_assignment(run: RunDir) -> None:
     refused(run)
     assert file_of(run) is None

@@ -100,6 +100,13 @@ def test_a_later_consent_takes_the_place_of_an_earlier_one(project: Project) -> 
     assert len(list(project.file.parent.iterdir())) == 1
 
 
+def test_a_consent_of_before_there_were_further_runtimes_counts(project: Project) -> None:
+    consent = project.give()
+    old = {key: value for key, value in consent.to_json().items() if key != "also"}
+    project.file.write_text(json.dumps(old))
+    assert project.given() == consent
+
+
 def test_another_runtime_is_agreed_to_besides_where_the_sandbox_is_no_wider(project: Project) -> None:
     root, env = str(project.root), project.env
     give(root, "codex", WRITES, env)
