@@ -31,6 +31,7 @@ _PATTERN = frozenset("*?[]{}()!\\\n\r")
 _ALIASES = ("fable", "haiku", "opus", "sonnet")
 _ANY = ("best", "default", "opusplan")
 """With these it chooses a model by itself."""
+_MODEL = "the model of a task is set with `model` and [models.NAME]"
 _SANDBOX_HINT = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
 _OPENED = ("~/.npm/_logs", "/tmp/claude")
@@ -61,7 +62,7 @@ class Claude(Runtime):
     owned = {
         "permissions": _SANDBOX_HINT,
         "sandbox": _SANDBOX_HINT,
-        "model": "the model of a task is set with `model` and [models.NAME]",
+        **dict.fromkeys(("model", "modelOverrides", "fallbackModel"), _MODEL),
         "effortLevel": "set reasoning_effort in [models.NAME]",
         **dict.fromkeys(("autoMemoryDirectory", "plansDirectory"), "set `writable` of a sandbox"),
         **dict.fromkeys(_RUNS, "it would be run outside of the sandbox, as its agent may have left it"),
@@ -293,6 +294,11 @@ def _rules(tool: str, paths: list[str]) -> list[str]:
 
 
 def _refuse_starts(config: Mapping[str, Any]) -> None:
+    if "CLAUDE_CODE_EXTRA_BODY" in table(config.get("env")):
+        raise ConfigInvalid(
+            "[runtimes.claude.config.env] must not set `CLAUDE_CODE_EXTRA_BODY`: it may ask another model",
+            hint=_MODEL,
+        )
     for name in table(config.get("env")):
         if name in _STARTS or name.startswith(_STARTS_WITH):
             raise ConfigInvalid(

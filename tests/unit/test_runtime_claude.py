@@ -167,6 +167,21 @@ def test_a_variable_with_which_it_starts_programs_outside_of_its_sandbox_is_refu
         CLAUDE.command(asked(WRITES, settings=CLAUDE.defaults().replace(config=config)))
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"modelOverrides": {"claude-opus-5-5": "claude-haiku-4-5"}},
+        {"fallbackModel": ["haiku"]},
+        {"env": {"CLAUDE_CODE_EXTRA_BODY": '{"model": "claude-haiku-4-5"}'}},
+    ],
+)
+def test_a_setting_that_asks_another_model_than_the_one_that_is_told_is_refused(
+    config: dict[str, Any],
+) -> None:
+    with pytest.raises(ConfigInvalid, match="must not set"):
+        CLAUDE.command(asked(WRITES, settings=CLAUDE.defaults().replace(config=config)))
+
+
 @pytest.mark.parametrize("key", ["autoMemoryDirectory", "plansDirectory"])
 def test_a_setting_that_opens_a_folder_to_its_tools_is_refused(key: str) -> None:
     with pytest.raises(ConfigInvalid, match=key):
