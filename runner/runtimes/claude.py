@@ -102,7 +102,7 @@ class Claude(Runtime):
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model, settings = request.sandbox, request.model, request.settings
         refuse_owned(self, settings.config)
-        _refuse_starts(settings.config)
+        _refuse_starts(settings)
         refuse_impossible(sandbox, "Claude Code")
         if not settings.isolated and sandbox.level is not Level.DANGER:
             # Its lists add up: what the user's own settings allow would be allowed to the run as well.
@@ -293,13 +293,14 @@ def _rules(tool: str, paths: list[str]) -> list[str]:
     return [rule for path in paths for rule in (f"{tool}(/{path})", f"{tool}(/{path}/**)")]
 
 
-def _refuse_starts(config: Mapping[str, Any]) -> None:
-    if "CLAUDE_CODE_EXTRA_BODY" in table(config.get("env")):
+def _refuse_starts(settings: RuntimeSettings) -> None:
+    given = table(settings.config.get("env"))
+    if "CLAUDE_CODE_EXTRA_BODY" in (*given, *settings.env):
         raise ConfigInvalid(
-            "[runtimes.claude.config.env] must not set `CLAUDE_CODE_EXTRA_BODY`: it may ask another model",
+            "[runtimes.claude] must not set `CLAUDE_CODE_EXTRA_BODY`: it may ask another model",
             hint=_MODEL,
         )
-    for name in table(config.get("env")):
+    for name in given:
         if name in _STARTS or name.startswith(_STARTS_WITH):
             raise ConfigInvalid(
                 f"[runtimes.claude.config.env] must not set `{name}`: Claude Code starts programs with it "

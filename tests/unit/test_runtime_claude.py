@@ -168,18 +168,19 @@ def test_a_variable_with_which_it_starts_programs_outside_of_its_sandbox_is_refu
 
 
 @pytest.mark.parametrize(
-    "config",
+    "given",
     [
-        {"modelOverrides": {"claude-opus-5-5": "claude-haiku-4-5"}},
-        {"fallbackModel": ["haiku"]},
-        {"env": {"CLAUDE_CODE_EXTRA_BODY": '{"model": "claude-haiku-4-5"}'}},
+        {"config": {"modelOverrides": {"claude-opus-5-5": "claude-haiku-4-5"}}},
+        {"config": {"fallbackModel": ["haiku"]}},
+        {"config": {"env": {"CLAUDE_CODE_EXTRA_BODY": '{"model": "claude-haiku-4-5"}'}}},
+        {"env": ("CLAUDE_CODE_EXTRA_BODY",)},
     ],
 )
 def test_a_setting_that_asks_another_model_than_the_one_that_is_told_is_refused(
-    config: dict[str, Any],
+    given: dict[str, Any],
 ) -> None:
     with pytest.raises(ConfigInvalid, match="must not set"):
-        CLAUDE.command(asked(WRITES, settings=CLAUDE.defaults().replace(config=config)))
+        CLAUDE.command(asked(WRITES, settings=CLAUDE.defaults().replace(**given)))
 
 
 @pytest.mark.parametrize("key", ["autoMemoryDirectory", "plansDirectory"])
