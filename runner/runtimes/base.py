@@ -196,6 +196,8 @@ class End(Value):
     stderr_tail: str
     status: int | None = None
     """`Activity.status` of the last error that no answer of the model has followed."""
+    is_answered: bool = True
+    """Whether the model said or did anything."""
 
 
 class ObservedSettings(Value):

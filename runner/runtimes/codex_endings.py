@@ -1,6 +1,6 @@
 """How a run of Codex ended, from its exit status, its stream and its stderr. Pure.
 
-Measured on codex-cli 0.163.0 and 0.169.0: 0 the model finished its turn, 1 nearly everything else,
+Measured on codex-cli 0.163.0 and 0.171.0: 0 the model finished its turn, 1 nearly everything else,
 2 the command line, 101 a panic. Killed, it prints no closing event.
 """
 
@@ -18,6 +18,9 @@ from runner.value import json_value
 def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     """See `base.Runtime.conclude`."""
     untold = "codex ended with status 0, but without `turn.completed` in its stream"
+    if end.turn is Kind.TURN_COMPLETED and end.exit_code == 0 and not end.is_answered:
+        # So it is where a hook refuses the prompt, of which neither stream nor stderr has a word.
+        return endings.failed("misconfigured", "the turn ended without an answer of the model", _HOOKED, end)
     if ending := endings.plain(end, untold, "`runner logs RUN --stream stdout` shows where the stream ends"):
         return ending
     if end.exit_code == 2 and not end.any_event:
@@ -25,6 +28,10 @@ def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     return _failure(end, login_hint)
 
 
+_HOOKED = (
+    "a hook of yours may have refused the prompt: type `/hooks` in codex, or set `isolated = true` in "
+    "[runtimes.codex]"
+)
 _REFUSED = r"(?:(\S{19,27}Z)\s+)?ERROR codex_core::tools::router: error=(.*)"
 _REJECTED = r'.*Rejected\(\\"(.*)\\"\)" \}'
 

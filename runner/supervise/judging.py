@@ -68,6 +68,7 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
         any_event=seen.any_event,
         stderr_tail=tail(owner.run.stderr, start=manifest.attempts[-1].stderr_from),
         status=seen.status,
+        is_answered=seen.is_answered,
     )
     outcome, reason = runtimes.get(owner.invocation.runtime).conclude(end)
     if rehearsal is not None and rehearsal.script is not None:

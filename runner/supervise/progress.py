@@ -57,6 +57,8 @@ class Progress(LineReader):
         self.last_error: str | None = None
         self.status: int | None = None
         """The HTTP status of the last error, until the model answers again."""
+        self.is_answered = False
+        """Whether the model has said or done anything."""
         self.tool_calls = 0
         """How many have ended."""
         self.refused: list[str] = []
@@ -91,6 +93,7 @@ class Progress(LineReader):
             self.tool_calls += 1
         elif kind is Kind.REFUSED and len(self.refused) < MOST_REFUSALS:
             self.refused.append(activity.text)
+        self.is_answered = self.is_answered or (kind in ANSWERS and kind is not Kind.TURN_COMPLETED)
         if activity.status is not None or kind in ANSWERS:
             self.status = activity.status
         if activity.usage is not None:

@@ -119,7 +119,9 @@ def test_what_a_program_starts_is_not_started_again_once_its_agent_has_changed_i
 ) -> None:
     """A server of the settings runs outside of the sandbox."""
     (repo.root / "server").write_text("#!/bin/sh\n")
-    repo.codex(f"""cat > /dev/null\n{THREAD}echo x >> "$HOME/attempts"; echo evil >> server\n{FINISHED}""")
+    repo.codex(
+        f'cat > /dev/null\n{THREAD}echo x >> "$HOME/attempts"; echo evil >> server\n{said("done")}{FINISHED}'
+    )
     repo.task(
         "retries = 1",
         'verify = [["false"]]',

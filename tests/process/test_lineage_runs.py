@@ -11,7 +11,7 @@ from time import monotonic
 
 import pytest
 from support.delegation import family, path_of
-from support.doubles import FINISHED, THREAD
+from support.doubles import FINISHED, THREAD, said
 from support.hostile import HOSTILE
 from support.processes import kill, look, signal_exactly
 from support.repo import RUNNER, Repo, Run
@@ -102,7 +102,8 @@ def test_children_are_no_part_of_their_parents_tree(repo: Repo) -> None:
     wait = 'until [ -e "$HOME/gate" ]; do sleep 0.1; done'
     start = f'"{RUNNER}" start --task child --parent "$RUNNER_MANIFEST" > "$HOME/started" 2>&1'
     repo.codex(
-        f'cat > /dev/null\n{THREAD}\n[[ "$RUNNER_MANIFEST" == */work/* ]] && {start}\n{wait}\n{FINISHED}'
+        f'cat > /dev/null\n{THREAD}\n[[ "$RUNNER_MANIFEST" == */work/* ]] && {start}\n{wait}\n'
+        f"{said('done')}{FINISHED}"
     )
     parent = repo.start()
     child = wait_until(lambda: next((run for run in repo.runs() if run.task == "child"), None))

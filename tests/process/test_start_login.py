@@ -8,7 +8,10 @@ import pytest
 from support.doubles import FINISHED, THREAD, said
 from support.repo import Repo
 
-LOGGED_OUT = f'if [ "$1" = login ]; then touch "$HOME/asked"; exit 1; fi\ncat > /dev/null\n{THREAD}{FINISHED}'
+LOGGED_OUT = (
+    'if [ "$1" = login ]; then touch "$HOME/asked"; exit 1; fi\n'
+    f"cat > /dev/null\n{THREAD}{said('done')}{FINISHED}"
+)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ echo '{"type":"thread.started","thread_id":"t"}'
 touch "$HOME/begun-$RUNNER_RUN_ID"
 until [ -e "$HOME/gate-$RUNNER_RUN_ID" ]; do sleep 0.05; done
 [ -e "$HOME/fail-$RUNNER_RUN_ID" ] && exit 1
+echo '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","text":"done"}}'
 echo '{"type":"turn.completed","usage":{}}'
 """
 

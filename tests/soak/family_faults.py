@@ -13,7 +13,7 @@ from typing import Any
 
 from scene import Scene
 from support.delegation import call, family, greeting, path_of
-from support.doubles import FINISHED, THREAD
+from support.doubles import FINISHED, THREAD, said
 from support.processes import below
 from support.repo import RUNNER, Run
 
@@ -128,7 +128,10 @@ def killed_budget_of_a_tree(scene: Scene) -> None:
     spends = FINISHED.replace('"input_tokens":10', '"input_tokens":600')
     wait = 'until [ -e "$HOME/gate" ]; do sleep 0.05; done'
     repo = family(scene.repo)
-    repo.codex(f'cat > /dev/null\n{THREAD}\ncase "$RUNNER_MANIFEST" in */work/*) {wait};; esac\n{spends}')
+    repo.codex(
+        f'cat > /dev/null\n{THREAD}\ncase "$RUNNER_MANIFEST" in */work/*) {wait};; esac\n'
+        f"{said('done')}{spends}"
+    )
     parent = _started(scene, "--set", "tasks.work.limits.tree_tokens=1000")
     for _ in range(2):
         if scene.rng.random() < 0.6:

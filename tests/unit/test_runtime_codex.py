@@ -343,6 +343,15 @@ def test_each_line_tells_what_it_means(record: Any, activities: list[Activity]) 
 
 # endings
 
+
+def test_a_turn_without_any_answer_of_the_model_is_no_success() -> None:
+    """As where a hook refuses the prompt: measured on 0.163.0 and 0.171.0."""
+    outcome, reason = RUNTIME.conclude(end(turn=Kind.TURN_COMPLETED, is_answered=False))
+    assert (outcome, reason.code) == (Outcome.FAILED, "misconfigured")
+    assert "/hooks" in (reason.hint or "")
+    assert RUNTIME.conclude(end(turn=Kind.TURN_COMPLETED))[0] is Outcome.SUCCEEDED
+
+
 STDERR_NOISE = "Reading additional input from stdin...\n\nStack backtrace:\n   0: <unknown>\n"
 DONE, FAILED = Kind.TURN_COMPLETED, Kind.TURN_FAILED
 
