@@ -268,7 +268,7 @@ def _of_model(model: Model | None) -> dict[str, Any]:
 
 
 def _variables(runtime: Runtime, found: Found, manifest: str) -> dict[str, str]:
-    own = dict.fromkeys(filter(None, ("TMPDIR", runtime.own_home)), found.fence.temp or "")
+    own = dict.fromkeys(("TMPDIR", *runtime.own_home), found.fence.temp or "")
     marks = {"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **runtime.variables}
     return {**marks, **found.env_set, **(own if found.fence.temp else {})}
 

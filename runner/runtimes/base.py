@@ -303,8 +303,8 @@ class Runtime(Protocol):
     """Variables that the program sets for what its agent starts: nothing with them starts a plan."""
     has_sandbox: bool = True
     """Whether it has a sandbox of the operating system; without one `isolation` of a run is `none`."""
-    own_home: str | None = None
-    """The variable that names its home, where each run gets one of its own: see `home`."""
+    own_home: tuple[str, ...] = ()
+    """The variables that name its home, where each run gets one of its own: see `home`."""
     variables: Mapping[str, str] = {}
     """What it always gets besides."""
     shell_key: str | None = None

@@ -80,7 +80,7 @@ class Gemini(Runtime):
     has_sandbox = False  # `--sandbox` needs docker, podman or a Mac
     agent_signs = ("GEMINI_CLI",)
     help_says = "Gemini CLI"
-    own_home = "GEMINI_CLI_HOME"
+    own_home = ("GEMINI_CLI_HOME",)
     # Without it, a launcher starts a second process and passes no signal on to it.
     variables = {"GEMINI_CLI_NO_RELAUNCH": "true"}
     resumes = True  # within a run: its sessions lie in its home

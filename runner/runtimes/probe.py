@@ -125,9 +125,10 @@ def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: floa
     question = " ".join(runtime.help_args)
     helped = run([path, *runtime.help_args], child_env, seconds=_left(deadline))
     _require_answer(runtime, path, question, helped)
-    if runtime.help_says not in helped.stdout:
+    listed = helped.stdout if options_in(helped.stdout) else helped.stderr
+    if runtime.help_says not in listed:
         raise _other_program(runtime, path, output)
-    flags = options_in(helped.stdout)
+    flags = options_in(listed)
     if not flags:
         raise _wrong(runtime, f"`{path} {question}` lists no options")
     program = Program(path, version, flags)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-PARSER = 2
+PARSER = 3
 """The number of how answers are read: one that was read otherwise is not believed."""
 MAX_ENTRIES = 32
 LOCK_SECONDS = 2.0

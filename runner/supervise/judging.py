@@ -77,6 +77,9 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
         unheard = unplayed(rehearsal.script, owner.run.rehearsal_log)
         if unheard is not None:
             reason = reason.replace(message=f"{reason.message}; {unheard}")
+        if "rehearsal script: " in reason.message:
+            hint = "the mistake is in the script, or in what the task lets its agent use"
+            reason = reason.replace(hint=hint)  # the program took it for an answer of its provider
     if outcome is not Outcome.SUCCEEDED and is_full(owner.run.path):
         text = f"the disk of the run's folder is full ({reason.code}: {reason.message})"
         return outcome, Reason("disk_full", text, "free some space and start again", reason.detail)

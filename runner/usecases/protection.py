@@ -82,7 +82,7 @@ def protection(
     guards = tuple(guard_of(one.path, repo, env) for one in seen.read_only)
     if sandbox.level is Level.WORKSPACE_WRITE:
         _refuse_home(found.cwd, home.find(env))
-    needs_temp = seen.own_temp or runtime.own_home is not None
+    needs_temp = seen.own_temp or bool(runtime.own_home)
     own = f"{home.state(env)}/{temp.NAME}/{found.run_id}" if needs_temp else None
     held = (one.path for one in (*seen.read_only, *seen.in_temp))
     kept = dict.fromkeys((*held, *_repositories(repo), *_home(runtime.own_config(env))))

@@ -57,7 +57,7 @@ def retry(
     resumes = (
         not (fresh or is_full or not is_thread_id(manifest.thread_id) or _had_own_tree(old))
         and (runtime := get(old.runtime)).resumes
-        and runtime.own_home is None
+        and not runtime.own_home
     )
     again = Again(
         Lineage(run.task_id, run.run_id, manifest.manifest_path),

@@ -51,6 +51,12 @@ def test_a_run_succeeds_and_its_manifest_tells_all_of_it(repo: Repo) -> None:
     assert run.told("cancel") == run.on_disk(), "after its end there is nothing to cancel"
 
 
+def test_a_mistake_of_the_script_is_told_as_one_and_not_as_one_of_the_provider(repo: Repo) -> None:
+    reason = plays(repo, '[[turns]]\ntool = { server = "no", name = "no" }\n').ask("wait").json()["reason"]
+    assert "rehearsal script: it calls the tool `no`" in reason["message"]
+    assert "the mistake is in the script" in reason["hint"]
+
+
 @pytest.mark.parametrize("contract", ["", "final", "closing-turn", "status-block"])
 def test_the_default_rehearsal_needs_no_script(contract: str, repo: Repo) -> None:
     asked = f'output_contract = "{contract}"\nsandbox = "workspace-write"\n' if contract else ""

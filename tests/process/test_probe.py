@@ -121,6 +121,11 @@ END
     assert probe.find(Plain(), settings(), place.env).flags == {"--known", *names}
 
 
+def test_options_are_read_from_stderr_where_a_program_writes_its_help_there(place: Place) -> None:
+    place.program("""[ "$1" = --version ] && echo codex-cli 1.0.0 || echo "  -m, --model NAME" >&2""")
+    assert probe.find(Plain(), settings(), place.env).flags == {"-m", "--model"}
+
+
 def test_a_program_gets_the_home_of_its_runtime_and_no_other(place: Place) -> None:
     env = {**place.env, "CODEX_HOME": "/c", "KAY_HOME": "/k", "OPENAI_API_KEY": "x"}
     assert probe.minimal_env(env, "kay").keys() == {"HOME", "PATH", "KAY_HOME"}

@@ -103,10 +103,21 @@ def test_the_module_is_found_under_its_name(runtime: Runtime) -> None:
 
 
 def test_nobody_else_is_taken_for_this_program(runtime: Runtime) -> None:
-    found = {name: runtime.identify(said["version"] + "\n") for name, said in SAID.items()}
+    found = {
+        name: runtime.help_says in "\n".join(said["help"]) and runtime.identify(said["version"] + "\n")
+        for name, said in SAID.items()
+    }
     assert [name for name, version in found.items() if version] == [runtime.name]
     assert (found[runtime.name] or "") in SAID[runtime.name]["version"]
     assert not runtime.identify("") and not runtime.foreign(SAID[runtime.name]["version"])
+
+
+OURS = {"HOME", "PATH", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"}
+
+
+def test_no_variable_of_it_moves_what_runner_keeps(runtime: Runtime) -> None:
+    given = {*runtime.own_home, *runtime.variables, *runtime.rehearsal(1, 0, {})[1]}
+    assert not given & OURS, "runner's own processes and the checks get these, too"
 
 
 # its settings
