@@ -97,6 +97,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     """PromptInvalid, ConfigInvalid, RuntimeWrong, or PolicyRefused where it would be wider than the parent
     that starts it.
     """
+    choice = _with_targets(choice, found.fence)
     config, task, model, parent, again = choice.config, choice.task, choice.model, found.parent, found.again
     runtime, own = runtimes.get(choice.runtime), _delegation(choice, parent)
     manifest_path = manifest_path_of(task.id, found.run_id)
@@ -140,6 +141,12 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         isolation=None if runtime.has_sandbox else "none",
         **{name: getattr(found, name) for name in _SEEN},
     )
+
+
+def _with_targets(choice: Choice, fence: Fence) -> Choice:
+    """It denies also what links lead to now: an agent may move one, and a child of it would find none."""
+    denied = dict.fromkeys((*choice.sandbox.deny_read, *fence.unread))
+    return choice.replace(sandbox=choice.sandbox.replace(deny_read=(*denied,)))
 
 
 def names_for(settings: RuntimeSettings, names: Sequence[str]) -> tuple[str, ...]:

@@ -27,7 +27,8 @@ PROXY = "network_proxy"
 ignored, and without the feature every host is open.
 """
 _SINCE = ">=0.163"
-_PATTERN = frozenset("*?[]{}")
+_PATTERN = frozenset("*?[]{}\t\n\r")
+"""What Codex does not read as a character of a path: a name with one of the last three is not kept at all."""
 
 
 def is_needed(sandbox: Sandbox) -> bool:
@@ -42,7 +43,7 @@ def refuse_impossible(sandbox: Sandbox, fence: Fence, program: Program) -> None:
         )
     for path in filter(_PATTERN.intersection, (*sandbox.deny_read, *fence.unread)):
         raise ConfigInvalid(
-            f"Codex would read {path!r} of `deny_read` as a pattern", hint="name a folder above it"
+            f"Codex would not keep {path!r} of `deny_read` as it is written", hint="name a folder above it"
         )
 
 

@@ -301,6 +301,10 @@ def test_a_command_reaches_the_hosts_of_its_list_alone_and_reads_no_secret(repo:
     (repo.root / "secrets").mkdir()
     (repo.root / "secrets/a").write_text("hidden-word\n")
     (repo.root / "link").symlink_to("secrets")
+    (repo.root / "other/deep").mkdir(parents=True)
+    (repo.root / "other/deep/b").write_text("hidden-word\n")
+    (repo.root / "moves").mkdir()
+    (repo.root / "moves/link").symlink_to("../other/deep")
     with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         port = server.server_address[1]
@@ -308,14 +312,17 @@ def test_a_command_reaches_the_hosts_of_its_list_alone_and_reads_no_secret(repo:
         direct = f"python3 -c 'import socket; socket.create_connection((\"127.0.0.1\", {port}))'"
         reads = ("cat secrets/a", "cat link/a", "mv secrets other", "grep -r hidden secrets link")
         key = 'test -n "$ANTHROPIC_API_KEY" || grep -az ANTHROPIC_API_KEY= /proc/*/environ'
-        script = turns(shell(tried(*asks, direct, *reads, key)), says("{last_output}"))
-        box = '[sandboxes.box]\nlevel = "workspace-write"\nnetwork = ["localhost"]\ndeny_read = ["secrets"]\n'
+        moved = shell("mv moves moved; ls moved; cat moved/link/b other/deep/b; ls .runs")
+        script = turns(moved, shell(tried(*asks, direct, *reads, key)), says("{last_output}"))
+        box = '[sandboxes.box]\nlevel = "workspace-write"\nnetwork = ["localhost"]\n'
+        box += 'deny_read = ["secrets", "moves/link"]\n'
         run, end = ended(repo, script, level="box", more=box)
         server.shutdown()
     assert end["status"] == "succeeded"
     words = run.file("last-message.md").partition("<sandbox_violations>")[0].split()
     assert words == ["did", *["no"] * (len(asks) + len(reads) + 1)]
-    assert "hidden-word" not in results(run)
+    assert "hidden-word" not in results(run) and (repo.root / "moved").is_dir()
+    assert "work" not in re.findall(r"\w+", results(run))  # the folder in `.runs`
 
 
 def test_no_tool_writes_outside_or_in_what_runner_obeys(repo: Repo) -> None:

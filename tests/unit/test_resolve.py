@@ -33,6 +33,7 @@ from runner.model import (
 )
 from runner.resolve.choose import Choice, choose, find_task, near_match
 from runner.resolve.invocation import Again, Found, invocation
+from runner.runtimes.base import Fence
 from runner.runtimes.probe import options_in
 from runner.state.store import thread_of
 
@@ -395,6 +396,20 @@ def test_origins_tell_of_this_task_and_of_what_the_command_line_said() -> None:
         "request.model": "command line",
         "request.timeout": "command line",
     }
+
+
+def test_what_a_link_has_led_to_is_kept_from_a_run_and_from_its_child() -> None:
+    """The agent of the parent may have moved the link, and then it leads the child nowhere."""
+    limited = Sandbox("limited", Level.WORKSPACE_WRITE, deny_read=("/repo/link",))
+    settings = config(a_task(sandbox="limited"), sandboxes={"limited": limited})
+    codex = program("codex").replace(version="0.163.0")
+    there, moved = Fence(unread=("/repo/b", "/repo/.runs")), Fence(unread=("/repo/.runs",))
+    parent = resolved(settings, Request("hello"), program=codex, fence=there)
+    assert parent.sandbox.deny_read == ("/repo/link", "/repo/b", "/repo/.runs")
+    child = resolved(settings, Request("hello"), program=codex, fence=there, parent=parent)
+    assert child.sandbox == parent.sandbox
+    with pytest.raises(PolicyRefused, match="the parent cannot read /repo/b"):
+        resolved(settings, Request("hello"), program=codex, fence=moved, parent=parent)
 
 
 def test_model_and_parent_and_rehearsal_are_written_down() -> None:

@@ -131,9 +131,9 @@ def test_limits_that_this_version_or_a_profile_cannot_have_are_refused() -> None
         argv(sandbox=LIMITED, program=known.replace(version="0.162.9"))
     with pytest.raises(RuntimeWrong, match="--enable"):
         argv(sandbox=LIMITED)
-    for path in ("/repo/*.env", "/repo/[a]", "/repo/{a,b}", "/repo/a?"):
-        with pytest.raises(ConfigInvalid, match="as a pattern"):
-            argv(sandbox=BUILD.replace(deny_read=(path,)))
+    for name in ("*.env", "[a]", "{a,b}", "a?", "a\nb", "a\tb", "\r"):
+        with pytest.raises(ConfigInvalid, match="as it is written"):
+            argv(sandbox=BUILD.replace(deny_read=(f"/repo/{name}",)))
 
 
 def test_settings_that_say_themselves_whom_codex_trusts_are_passed_on() -> None:
