@@ -29,12 +29,22 @@ def sleeping(repo: Repo) -> list[processes.Seen]:
     return [seen for seen in processes.of_folder(repo.base) if "sleep" in seen.words]
 
 
+REPEATED = f"{turns(shell('echo same'))}times = 12\n{turns(says('never said'))}"
+
+
 @BOTH
-def test_the_same_command_with_the_same_result_over_and_over_is_a_stall(repo: Repo, agent: str) -> None:
-    script = f"{turns(shell('echo same'))}times = 12\n{turns(says('never said'))}"
-    run = prepared(repo, agent, script, "limits = { repeats = 4 }").start()
-    end = run.wait()
+@pytest.mark.parametrize(
+    ("script", "key", "said"),
+    [
+        (REPEATED, "limits = { repeats = 4 }", "echo same"),
+        (turns("message = 'half of'\nhang = true"), 'idle_timeout = "4s"', "4 s"),
+    ],
+    ids=["the same command over and over", "silence"],
+)
+def test_a_stall_ends_it(repo: Repo, agent: str, script: str, key: str, said: str) -> None:
+    end = prepared(repo, agent, script, key).start().wait()
     assert (end["status"], end["reason"]["code"], end["survivors"]) == ("timed_out", "stalled", [])
+    assert said in end["reason"]["message"]
 
 
 @BOTH
