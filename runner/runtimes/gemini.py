@@ -25,6 +25,10 @@ _MODES = {Level.READ_ONLY: "plan", Level.WORKSPACE_WRITE: "auto_edit", Level.DAN
 _KEY = "gemini-api-key"
 _POLICY = ".gemini/policies/runner.toml"
 _SHELL = "run_shell_command"
+_READS = ("list_directory", "read_file", "grep_search", "glob", "invoke_agent", "UpdateTopicTool")
+"""The tools that a reader has at all, whatever rules of the machine allow: those come before ours. The last
+one is known by its class.
+"""
 _LEAVES_PLAN = ("exit_plan_mode", "replace", "write_file")
 """Mode `plan` has them, for plans; and where nobody is there to be asked, each may leave that mode."""
 _WEB = ("web_fetch", "google_web_search")
@@ -147,6 +151,11 @@ class Gemini(Runtime):
                 **configs,
                 "customOverrides": [*configs.get("customOverrides", ()), *thinking],
             }
+        if request.sandbox.level is Level.READ_ONLY:
+            given = table(own.get("tools")).get("core")
+            core = [name for name in _READS if not isinstance(given, list | tuple) or name in given]
+            core += ["mcp_delegation_*"] if request.mcp is not None else []
+            own = _merged(own, {"tools": {"core": core}})
         if request.mcp is not None:
             own = _merged(own, {"mcpServers": {"delegation": _delegation(request.mcp)}})
         for text in request.overrides:

@@ -166,6 +166,19 @@ def test_what_it_would_obey_lies_in_the_folder_and_in_every_one_above() -> None:
     assert found == ("/home/me/repo/.gemini", *above)
 
 
+def test_a_reader_has_no_tool_that_rules_of_the_machine_could_allow() -> None:
+    def core(config: dict[str, Any], **changes: Any) -> list[str]:
+        own = RuntimeSettings("gemini", "gemini", config=config)
+        found: list[str] = settings(request(settings=own, **changes))["tools"]["core"]
+        return found
+
+    assert {"read_file", "glob"} <= {*core({})}
+    assert not {"run_shell_command", "write_file", "exit_plan_mode"} & {*core({})}
+    assert core({"tools": {"core": ["run_shell_command", "glob"]}}) == ["glob"]
+    assert core({}, mcp=SERVER)[-1] == "mcp_delegation_*"
+    assert "core" not in settings(request(level=Level.WORKSPACE_WRITE))["tools"]
+
+
 @pytest.mark.parametrize(
     "config",
     [
