@@ -236,7 +236,7 @@ def _thinking(model: Model | None) -> list[dict[str, Any]]:
     elif name is not None and name not in _CHOOSES:
         raise ConfigInvalid(
             f"of the model `{name}` it is not known how reasoning_effort is set",
-            hint="take it out of [models.NAME], or set `modelConfigs` in [runtimes.gemini.config]",
+            hint='take it out of [models.NAME]; in a plan, give its units effort = "default"',
         )
     return [
         {"match": {"model": one}, "modelConfig": {"generateContentConfig": {"thinkingConfig": thinks}}}
