@@ -8,6 +8,7 @@ import os
 
 from runner.config import layers
 from runner.config.values import LEVELS
+from runner.model import Price
 from runner.runtimes import get
 from runner.text.problems import Problem, dotted, found, near, one_of
 
@@ -34,6 +35,8 @@ def examine(
         look.sandbox(name, sandbox)
     for name, model in merged["models"].items():
         look.provider(("models", name, "provider"), model)
+        for key in Price._fields if "price" in model else ():
+            look.required(("models", name, "price", key))
     look.task(("defaults",), merged["defaults"])
     look.waits(merged["recovery"])
     look.caps(merged["delegate"])

@@ -6,7 +6,7 @@ import pytest
 
 from runner.config.blocks import BLOCKS
 from runner.errors import ConfigInvalid
-from runner.model import Caps, Recovery
+from runner.model import Caps, Price, Recovery
 
 TASK = '[tasks.hello]\nprompt = "x"\n'
 EVERY = """
@@ -101,6 +101,23 @@ def test_a_task_may_be_called_limits(repo):
 
     assert shown["timeout"] == {"value": "1h", "origin": "delegate.toml:2"}
     assert shown["limits"]["tokens"] == {"value": 5, "origin": "delegate.toml:5"}
+
+
+@pytest.mark.parametrize(
+    ("price", "missing"),
+    [
+        ("{ input = 1, output = 2 }", ["cached"]),
+        ("{ cached = 1 }", ["input", "output"]),
+        ("{}", [*Price._fields]),
+    ],
+)
+def test_a_price_that_says_less_than_all_of_it_is_refused_with_what_is_missing(repo, price, missing):
+    repo.write(f'{TASK}[models.m]\nmodel = "m"\nprice = {price}\n')
+    with pytest.raises(ConfigInvalid) as refused:
+        repo.load()
+    told = [f"models.m.price.{key}: is missing; [models.m.price] needs it" for key in missing]
+    assert all(text in "\n".join(refused.value.problems) for text in told)
+    assert len(refused.value.problems) == len(missing)
 
 
 @pytest.mark.parametrize(
