@@ -10,7 +10,7 @@ help:
 	@echo "make demo     install into $(VENV) and run the real Codex against the rehearsal model"
 	@echo "make test     install what the tests need and run all of them"
 	@echo "make test-standins  test the programs of the tests that stand for an agent CLI"
-	@echo "make test-clis      install Claude Code and Gemini CLI from npm into .clis and test with them (needs Node)"
+	@echo "make test-clis      install Claude Code, Gemini CLI and a newer Codex from npm into .clis and test with them (needs Node)"
 	@echo "make check    format, lint, type-check strictly, then test"
 	@echo "make bench    print the budgets, measured side by side in one run"
 	@echo "make soak     try faults in real runs for SECONDS=300, from SEED=1 on, or one FAULT=NAME"
@@ -59,9 +59,13 @@ test-standins: $(VENV)/.test.stamp
 	command -v bwrap > /dev/null || ln -sf $(abspath $(VENV))/lib/python3*/site-packages/codex_cli_bin/codex-resources/bwrap .clis/bin/
 	@touch $@
 
+# What differs between this Codex and that of the PyPI package, and the launcher of the npm package.
+NEWER := $(addprefix tests/codex/test_,codex_hooks.py codex_limits.py codex_waking.py delegation_example.py)
+
 test-clis: .clis/.stamp
 	@command -v socat > /dev/null || { echo "make test-clis needs socat" >&2; exit 1; }
 	PATH="$$PATH:$(CURDIR)/.clis/bin" $(PYTEST) -n $$((2 * $(CORES))) tests/clis
+	TEST_CODEX=$(CURDIR)/.clis/node_modules/.bin/codex $(PYTEST) -n $$((2 * $(CORES))) $(NEWER)
 
 check: $(VENV)/.dev.stamp
 	$(BIN)/ruff format .

@@ -74,6 +74,7 @@ def test_what_must_not_be_read_is_read_by_no_way(repo: Repo) -> None:
             "ls .runs",
             *reads,
             "touch made && echo wrote",
+            "touch ../made && echo escaped",
         ),
         keys='retries = 1\nverify = [["false"]]\n',
         status="rejected",
@@ -81,7 +82,7 @@ def test_what_must_not_be_read_is_read_by_no_way(repo: Repo) -> None:
     assert run.status()["attempt"] == 2
     outputs = outputs_of(run)
     assert any("tried" in text for text in outputs) and any("wrote" in text for text in outputs)
-    assert not [text for text in outputs if SECRET in text]
+    assert not [text for text in outputs if SECRET in text or "escaped" in text]
     assert any("Permission denied" in one["message"] for one in run.events("refused"))
     sandbox = run.status()["conformance"]["sandbox"]
     assert (sandbox["observed"], sandbox["verdict"]) == ("workspace-write, with its limits", "ok")
