@@ -87,7 +87,8 @@ class Claude(Runtime):
     machine_config = "/etc/claude-code/managed-settings.json"
 
     def defaults(self) -> RuntimeSettings:
-        return RuntimeSettings(self.name, self.candidates[0], isolated=True)
+        # What an older version does not know of its settings it leaves out, or leaves all of them out.
+        return RuntimeSettings(self.name, self.candidates[0], version=">=2.1.332", isolated=True)
 
     def identify(self, version_output: str) -> str | None:
         import re  # once until the program changes

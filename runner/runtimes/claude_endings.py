@@ -52,7 +52,10 @@ _CAUSES = (
 def conclude(end: End, login_hint: str) -> tuple[Outcome, Reason]:
     """See `base.Runtime.conclude`."""
     untold = "claude ended with status 0, but without the `result` line of its stream"
-    hint = "an interrupted claude does so; `runner logs RUN --stream stdout` shows where the stream ends"
+    hint = (
+        "an interrupted claude does so, and a message of more than 8 MB makes a line that is not read; "
+        "`runner logs RUN --stream stdout` shows where the stream ends"
+    )
     return endings.plain(end, untold, hint) or _failure(end, login_hint)
 
 

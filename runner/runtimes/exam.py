@@ -237,7 +237,7 @@ class _Exam:
             return self._check("sandbox", Fitness.UNKNOWN, f"it could not be tried: {error}")
         if wrong is None:
             return self._check("sandbox", Fitness.OK, "it refuses a forbidden write")
-        repair = "its version may be too old; containers often forbid user namespaces"
+        repair = "containers often forbid user namespaces; settings for the whole machine can switch it off"
         return self._check("sandbox", verdict, f"the sandbox {wrong}", repair)
 
     def here(self, program: Program) -> Examined | None:

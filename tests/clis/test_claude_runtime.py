@@ -182,6 +182,24 @@ def test_a_prompt_that_begins_like_a_command_of_claude_is_asked_of_the_model(rep
     assert end["status"] == "succeeded" and "Asked." in run.file("last-message.md")
 
 
+def test_two_runs_at_once_in_one_home_are_two_sessions(repo: Repo) -> None:
+    prepared(repo, turns(f"delay = '1s'\n{says('Done.')}\n{USAGE}"), level="read-only")
+    runs = [repo.start(), repo.start()]
+    ends = [run.wait() for run in runs]
+    assert [(end["status"], end["usage"]["output_tokens"]) for end in ends] == [("succeeded", 20)] * 2
+    assert len({end["thread_id"] for end in ends}) == 2
+
+
+def test_a_home_that_cannot_be_written_is_not_used_and_a_line_of_22_mb_is_told(repo: Repo) -> None:
+    prepared(repo, "[[turns]]\nmessage = '0123456789'\nrepeat = 2200000\n", level="read-only")
+    repo.env["XDG_STATE_HOME"] = str(repo.home / ".local/state")
+    repo.env["HOME"] = "/proc/1/home"
+    end = (run := repo.start()).wait()
+    assert run.file("stdout.jsonl").count("0123456789") >= 4_400_000
+    assert (end["status"], end["reason"]["code"], end["survivors"]) == ("failed", "result_missing", [])
+    assert "8 MB" in end["reason"]["hint"]
+
+
 def test_a_secret_that_is_printed_is_redacted(repo: Repo) -> None:
     secret = "s3cr3t-value-of-a-test"
     repo.env["MY_TOKEN"] = secret

@@ -310,6 +310,13 @@ def test_a_tool_of_our_server_has_the_name_by_which_waiting_is_no_stall() -> Non
     assert told(call("mcp__delegation__x", {}))[0].text == "delegation.x"
 
 
+def test_a_tool_that_there_is_not_is_a_call_that_failed() -> None:
+    said = "<tool_use_error>Error: No such tool available: Frobnicate</tool_use_error>"
+    begun, ended = told(call("Frobnicate", {"a": 1}), answer(said, failed=True))
+    assert (begun.kind, ended.kind) == (Kind.TOOL_STARTED, Kind.TOOL_CALL)
+    assert (ended.text, ended.failed, ended.output) == ("Frobnicate", True, said)
+
+
 def test_what_it_refused_is_told_once_with_what_was_asked() -> None:
     denied = {"type": "system", "subtype": "permission_denied", "tool_name": "Bash", "tool_use_id": "c1"}
     row = {"tool_name": "Bash", "tool_use_id": "c1", "tool_input": {"command": "rm x"}}
