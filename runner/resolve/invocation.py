@@ -145,7 +145,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
 
 def _with_targets(choice: Choice, fence: Fence) -> Choice:
     """It denies also what links lead to now: an agent may move one, and a child of it would find none."""
-    denied = dict.fromkeys((*choice.sandbox.deny_read, *fence.unread))
+    denied = dict.fromkeys((*choice.sandbox.deny_read, *(fence.unread or ())))
     return choice.replace(sandbox=choice.sandbox.replace(deny_read=(*denied,)))
 
 

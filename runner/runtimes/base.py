@@ -145,7 +145,7 @@ class Fence(Value):
     """For a program that can be told so: what the guards stand for, what lies where everybody has temporary
     files, the repositories of git, and its own folder.
     """
-    unread: tuple[str, ...] = ()
+    unread: tuple[str, ...] | None = None
     """What of `Sandbox.deny_read` is there, links followed, and the records of runs, which have copies."""
 
     @property

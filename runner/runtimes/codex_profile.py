@@ -41,7 +41,7 @@ def refuse_impossible(sandbox: Sandbox, fence: Fence, program: Program) -> None:
             f"codex-cli {program.version} cannot keep what sandbox `{sandbox.name}` keeps from the agent",
             hint=f"install a version {_SINCE}, or take `deny_read` and the list of hosts out of the sandbox",
         )
-    for path in filter(_PATTERN.intersection, (*sandbox.deny_read, *fence.unread)):
+    for path in filter(_PATTERN.intersection, _denied(sandbox, fence)):
         raise ConfigInvalid(
             f"Codex would not keep {path!r} of `deny_read` as it is written", hint="name a folder above it"
         )
@@ -52,13 +52,17 @@ def assignments(sandbox: Sandbox, fence: Fence, writable: tuple[str, ...] = ()) 
     files = dict.fromkeys(writable, "write")
     if fence.temp is not None:
         files |= {":slash_tmp": "read", ":tmpdir": "read"}
-    files |= dict.fromkeys(fence.unread or sandbox.deny_read, "deny")
+    files |= dict.fromkeys(_denied(sandbox, fence), "deny")
     profile = {
         "extends": ":read-only" if sandbox.level is Level.READ_ONLY else ":workspace",
         "filesystem": files,
         "network": {"enabled": sandbox.network, "domains": dict.fromkeys(sandbox.hosts, "allow")},
     }
     return (assignment("default_permissions", NAME), ascii_only(assignment(f"permissions.{NAME}", profile)))
+
+
+def _denied(sandbox: Sandbox, fence: Fence) -> tuple[str, ...]:
+    return sandbox.deny_read if fence.unread is None else fence.unread
 
 
 def trial(sandbox: Sandbox, words: Sequence[str]) -> tuple[str, ...]:

@@ -87,19 +87,26 @@ def protection(
     held = (one.path for one in (*seen.read_only, *seen.in_temp))
     kept = dict.fromkeys((*held, *_repositories(repo), *_home(runtime.own_config(env))))
     obeyed = runtime.obeyed(os.path.realpath(found.cwd), env)
-    unread = tuple(one.path for one in _unread(sandbox))
-    if sandbox.deny_read:
-        unread += (os.path.realpath(f"{repo}/{RUNS}"),)
+    unread = _unread(sandbox, found.cwd, (f"{repo}/{RUNS}",))
     return Protection(seen, Fence(seen.held, guards, own, tuple(kept), unread), obeyed, runtime.made_folders)
 
 
-def _unread(sandbox: Sandbox) -> Iterator[Obeyed]:
-    """What must not be read and is there: what is not has nothing to tell. In what the agent may write it is
-    kept as what runner obeys, or it could be moved to a place where the next command reads it.
+def _unread(sandbox: Sandbox, cwd: str, more: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What must not be read and is there: what is not has nothing to tell. Not what is inside of another one,
+    unless a folder that may be written opens that again between both: no sandbox could name both.
     """
-    for path in map(os.path.realpath, sandbox.deny_read):
-        if os.path.lexists(path):
-            yield Obeyed("what it must not read", path, (), not os.path.isdir(path))
+    if not sandbox.deny_read:
+        return ()
+    there = sorted(
+        {path for path in map(os.path.realpath, (*sandbox.deny_read, *more)) if os.path.exists(path)}
+    )
+    opened = [os.path.realpath(root) for root in roots(sandbox, cwd, ())]
+    kept: list[str] = []
+    for path in there:
+        near = max((one for one in (*kept, *opened) if is_inside(path, one)), key=len, default=None)
+        if near not in kept:
+            kept.append(path)
+    return tuple(kept)
 
 
 def _home(config: str | None) -> tuple[str, ...]:
@@ -150,7 +157,11 @@ def look(
     real = sandbox.replace(writable=tuple(map(os.path.realpath, sandbox.writable)))
     cwd = os.path.realpath(cwd)
     obeyed = (
-        *_unread(sandbox),
+        # In what the agent may write, it could be moved to where the next command reads it.
+        *(
+            Obeyed("what it must not read", path, (), not os.path.isdir(path))
+            for path in _unread(sandbox, cwd)
+        ),
         *_obeyed(repo, (cwd, *real.writable), runtime, program, env),
         *_noticing(repo, (cwd, *real.writable), notify or Notify()),
     )
@@ -172,14 +183,15 @@ def fence_of(
     config: Config, runtime: Runtime, sandbox: Sandbox, env: Mapping[str, str], *, is_apart: bool
 ) -> Fence:
     """As `seen`, for a trial of the sandbox: what does not stand yet is not in it."""
+    bare = Fence(unread=_unread(sandbox, config.root))
     if sandbox.level is not Level.WORKSPACE_WRITE:
-        return Fence()
+        return bare
     try:
         found = seen(config, runtime, sandbox, "/nowhere" if is_apart else config.root, env)
     except RunnerError:  # its own check says so
-        return Fence()
+        return bare
     held = tuple(filter(os.path.isdir, found.held))
-    return Fence(held, temp=home.state(env) if found.own_temp else None)
+    return bare.replace(held=held, temp=home.state(env) if found.own_temp else None)
 
 
 def refuse_obeyed(paths: Iterable[str]) -> None:

@@ -64,8 +64,8 @@ def test_what_must_not_be_read_is_read_by_no_way(repo: Repo) -> None:
     change = "*** Begin Patch\n*** Update File: .env\n*** Move to: out\n@@\n-old\n+new\n*** End Patch\n"
     run = played(
         repo,
-        f'level = "workspace-write"\ndeny_read = ["deep/er/secret", ".env", "link", "~/.netrc", "{far}", '
-        '"later", "absent/one"]',
+        f'level = "workspace-write"\ndeny_read = ["deep/er/secret", "deep/er/secret/key", '
+        f'".env", "link", "~/.netrc", "{far}", "later", "absent/one"]',
         shell(*reads, *moves, *above, "echo tried"),
         f"patch = {json.dumps([change])}",
         shell(

@@ -18,7 +18,7 @@ from runner.resolve.invocation import Found
 from runner.resolve.reach import Shield, is_inside
 from runner.runtimes.base import Runtime
 from runner.state import guard
-from runner.usecases.protection import Protection, look, noticing, protection, refuse_exposed, seen
+from runner.usecases.protection import Protection, fence_of, look, noticing, protection, refuse_exposed, seen
 
 CODEX, KAY, CLAUDE = map(runtimes.get, ("codex", "kay", "claude"))
 WRITES = Sandbox("w", Level.WORKSPACE_WRITE)
@@ -323,3 +323,28 @@ def test_no_run_may_write_in_the_home_of_its_user_as_its_own_folder(repo: Path, 
         with pytest.raises(InReach, match="what your shell starts with"):
             made(home)
     assert made(repo, repo / "user") and made(tmp_path / "home") and made(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("denied", "left"),
+    [
+        (["a", "a/b", "a/b/c"], ["a"]),
+        (["a/b", "ab", "a/b/c"], ["a/b", "ab"]),
+        (["none", "a/none", "link"], ["other"]),
+        (["link", "other"], ["other"]),
+        (["..", "a", "a/b"], ["..", "a"]),
+        (["../beside/in", "../beside", "w/in"], ["../beside", "w/in"]),
+        ([], []),
+    ],
+)
+def test_what_must_not_be_read_is_named_once_with_links_followed(
+    repo: Path, denied: list[str], left: list[str]
+) -> None:
+    """A folder above the repository does not cover what lies in it: to work there opens it again."""
+    for name in ("a/b/c", "ab", "other", "../beside/in", "w/in"):
+        (repo / name).mkdir(parents=True)
+    (repo / "link").symlink_to("other")
+    sandbox = WRITES.replace(deny_read=tuple(os.path.normpath(repo / name) for name in denied))
+    found = fence_of(a_config(root=str(repo)), CODEX, sandbox, env(repo.parent), is_apart=False)
+    assert found.unread is not None
+    assert sorted(found.unread) == sorted(os.path.normpath(repo / name) for name in left)
