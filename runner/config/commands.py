@@ -27,7 +27,7 @@ from runner.disk.upwards import git_root
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
 from runner.model import Policy
 from runner.runtimes import get
-from runner.runtimes.arguments import lacking
+from runner.runtimes.arguments import lacking, unpriced
 from runner.text.problems import Problem, as_error, dotted, near, one_of
 from runner.value import Value
 
@@ -97,7 +97,7 @@ def check(
             for sentence in policy.task_breaches(config, config.tasks[name])
         )
         absent = _absent(config, merged, done.layers, env)
-        problems += _lacking(config, done.layers)
+        problems += _lacking(config, done.layers) + _unpriced(config, done.layers)
     below: tuple[Problem, ...] = ()
     if config_file is None and os.path.dirname(places.project) != places.root:
         text = f"agents and checks run in {places.root}, and every path is relative to that"
@@ -115,6 +115,17 @@ def _lacking(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ..
                 path, f"{sentence}, and task `{task.id}` uses it"
             )
     return tuple(found.values())
+
+
+def _unpriced(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ...]:
+    found = []
+    for task in config.tasks.values():
+        model = config.models.get(task.model or "")
+        name = (model is not None and model.runtime) or task.runtime
+        if (sentence := unpriced(get(name), task, model)) is not None:
+            path = ("tasks", task.id, "limits", "price")
+            found.append(layers.setter(stack, path).problem(path, sentence))
+    return tuple(found)
 
 
 def _absent(

@@ -11,7 +11,7 @@ from runner.errors import ConfigInvalid
 from runner.invocation import THREAD, Invocation, price_word
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Rehearsal, Terms
 from runner.resolve.prompt import Map, Parts, checked, compose
-from runner.runtimes.arguments import argv_of
+from runner.runtimes.arguments import argv_of, unpriced
 from runner.runtimes.base import CommandRequest, Fence, passes
 from runner.state.store import manifest_path_of, thread_of
 from runner.value import Value
@@ -282,10 +282,9 @@ def _variables(runtime: Runtime, found: Found, manifest: str) -> dict[str, str]:
 
 def _limits(choice: Choice) -> Limits:
     task, asked = choice.task, choice.request.timeout_s
-    counts, is_priced = runtimes.get(choice.runtime).counts_cost, choice.model and choice.model.price
-    if task.limits.price is not None and not counts and not is_priced:
+    if (sentence := unpriced(runtimes.get(choice.runtime), task, choice.model)) is not None:
         raise ConfigInvalid(
-            f"task `{task.id}` has a limit for its price, and nobody knows what its model costs",
+            f"task `{task.id}`: {sentence}",
             hint="name a model of [models.NAME] with a `price`, or take `price` out of its limits",
         )
     timeout = task.timeout_s if asked is None else asked

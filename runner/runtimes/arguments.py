@@ -7,7 +7,7 @@ passed only if the help of the program lists it.
 from __future__ import annotations
 
 from runner.errors import ConfigInvalid, RuntimeWrong
-from runner.model import Level, Program, Sandbox
+from runner.model import Level, Model, Program, Sandbox, Task
 from runner.runtimes.base import is_thread_id
 from runner.runtimes.overrides import mentions
 
@@ -96,6 +96,14 @@ def lacking(runtime: Runtime, sandbox: Sandbox) -> tuple[tuple[str, str], ...]:
     return tuple(
         (key, f"{runtime.title} cannot {what}") for key, value, can, what in asked if value and not can
     )
+
+
+def unpriced(runtime: Runtime, task: Task, model: Model | None) -> str | None:
+    """Why nobody can tell when the task has reached the limit of its price; None where somebody can."""
+    is_known = runtime.counts_cost or (model is not None and model.price is not None)
+    if task.limits.price is None or is_known:
+        return None
+    return "it has a limit of its price, and nobody knows what its model costs"
 
 
 def argv_of(runtime: Runtime, request: CommandRequest) -> tuple[str, ...]:

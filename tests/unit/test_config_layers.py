@@ -340,6 +340,28 @@ def test_what_no_sandbox_can_keep_from_the_agent_is_a_problem_of_the_settings(re
     assert ".b." in str(problem)
 
 
+@pytest.mark.parametrize(
+    ("keys", "is_known"),
+    [
+        ("limits.price = 2", False),
+        ('runtime = "claude"\nlimits.price = 2', True),
+        ('model = "priced"\nlimits.price = 2', True),
+        ('model = "free"\nlimits.price = 2', False),
+        ('model = "free"', True),
+    ],
+)
+def test_a_limit_of_a_price_that_nobody_knows_is_a_problem_of_the_settings(repo, keys, is_known):
+    price = "price = { input = 1, cached = 0, output = 1 }"
+    models = f'[models.priced]\nmodel = "m"\n{price}\n[models.free]\nmodel = "f"\nruntime = "kay"\n'
+    repo.write(f'{models}[tasks.t]\nprompt = "x"\n{keys}\n')
+
+    problems = repo.check().problems
+
+    assert [("nobody knows" in str(one), "tasks.t" in str(one)) for one in problems] == (
+        [] if is_known else [(True, True)]
+    )
+
+
 def test_the_file_is_found_from_a_folder_inside_and_not_above_the_repository(repo):
     inside = repo.root / "a" / "b"
     inside.mkdir(parents=True)
