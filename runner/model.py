@@ -275,7 +275,7 @@ class Model(Value):
 
 
 class RuntimeSettings(Value):
-    """One `[runtimes.X]` table. `config` is passed to the program as typed overrides."""
+    """One `[runtimes.X]` table; the last three keys are of a generic runtime alone."""
 
     name: str
     command: str
@@ -284,7 +284,9 @@ class RuntimeSettings(Value):
     config: Json = {}
     provider: str | None = None
     isolated: bool = False
-    """Nothing of the user's own settings of the program reaches a run."""
+    args: tuple[str, ...] | None = None
+    permissions: str | None = None
+    permission_timeout_s: float | None = None
 
 
 class Task(Value):

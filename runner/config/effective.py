@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SECONDS = (
     *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "prepare_timeout"),
-    *("backoff", "backoff_max"),
+    *("backoff", "backoff_max", "permission_timeout"),
 )
 
 
@@ -41,7 +41,7 @@ def compiled(
             **{level: _sandbox(level, {"level": level}, places) for level in LEVELS},
             **{name: _sandbox(name, item, places) for name, item in merged["sandboxes"].items()},
         },
-        "runtimes": {name: {"name": name} | item for name, item in merged["runtimes"].items()},
+        "runtimes": {name: {"name": name} | _in_seconds(item) for name, item in merged["runtimes"].items()},
         "delegation": merged["delegation"],
         "recovery": _in_seconds(merged["recovery"]),
         "delegate": merged["delegate"],

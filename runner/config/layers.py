@@ -27,9 +27,11 @@ def table_of(value: Value, *elsewhere: str, is_whole: bool = False) -> dict[str,
     """
     table: dict[str, Any] = {}
     for name, item in value.to_json().items():
+        if name in elsewhere:
+            continue
         if name.endswith("_s"):
             table[name[:-2]] = "none" if item is None else format_duration(item)
-        elif name not in elsewhere and (is_whole or item is not None):
+        elif is_whole or item is not None:
             table[name] = item
     return table
 
@@ -41,7 +43,10 @@ DEFAULTS: dict[str, Any] = {
         "limits": {key: "none" if value is None else value for key, value in Caps().to_json().items()},
         "output_contract": Task.output_contract or False,
     },
-    "runtimes": {name: table_of(get(name).defaults(), "name") for name in NAMES},
+    "runtimes": {
+        name: table_of(get(name).defaults(), *("name", "permission_timeout_s")[: 2 - get(name).is_generic])
+        for name in NAMES
+    },
     "models": {},
     "sandboxes": {},
     "delegation": table_of(Delegation()),

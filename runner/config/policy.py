@@ -11,7 +11,7 @@ from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
 from runner.errors import PolicyRefused
 from runner.model import Delegation, Level, Limits, Model, Policy
-from runner.runtimes import NAMES
+from runner.runtimes import NAMES, get
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -141,9 +141,12 @@ def _used(
     sent = [provider, *(value for key, value in config if key == "model_provider")]
     urls = [text for _, value in config for text in _texts(value) if _is_url(text)]
     below = root.rstrip("/") + "/"
+    usual = settings if settings.args is None else get(runtime).defaults()
+    differs = (one for one in ("args", "permissions") if getattr(settings, one) != getattr(usual, one))
+    own = [(f"key of [runtimes.{runtime}]", one) for one in differs]  # another program, or nobody asked
     named = {
         "programs": [(f"`command` of runtime {runtime}", settings.command)],
-        "config": [(f"key of [runtimes.{runtime}.config]", key) for key, _ in config],
+        "config": [(f"key of [runtimes.{runtime}.config]", key) for key, _ in config] + own,
         "providers": [
             *(("provider", name) for name in dict.fromkeys(sent) if isinstance(name, str)),
             *((f"URL in [runtimes.{runtime}.config]", url) for url in urls),

@@ -270,6 +270,16 @@ class RuntimeTable(Table):
     )
 
 
+_GENERIC: dict[str, Any] = {
+    "args": (list[Text] | None, meaning("Words behind `command`; default {}.")),
+    "permissions": (
+        Literal["ask", "allow", "refuse"] | None,
+        meaning("What a request for permission gets; default ask, and allow with danger-full-access."),
+    ),
+    "permission_timeout": (Duration | None, meaning("How long a question may wait; default {}.")),
+}
+
+
 def _table_of(runtime: Runtime) -> Any:
     """`[runtimes.X]`, with what the runtime itself says of it."""
     fields: dict[str, Any] = {"config": (overrides(runtime.owned) | None, meaning(runtime.config_is))}
@@ -279,6 +289,8 @@ def _table_of(runtime: Runtime) -> Any:
         text = "Who serves the model. An unknown provider is an error, never a default."
         fields["provider"] = (provider(runtime) | None, meaning(text))
     name = f"{runtime.name.title()}Table"
+    if runtime.is_generic:
+        fields |= _GENERIC
     table = create_model(name, __base__=RuntimeTable, __doc__=runtime.about, **fields)
     table.place = f"runtimes.{runtime.name}"
     return table

@@ -35,7 +35,7 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     "schema_version": None,
     "defaults": _SHARED,
     "tasks": (*_TEXTS, *_SHARED),
-    "runtimes": ("version",),
+    "runtimes": ("version", "permission_timeout"),
     "models": ("model", "reasoning_effort", "price"),
     "sandboxes": (),
     "delegation": ("enabled", "tools", "max_depth", "max_children", "tasks", "on_parent_end", "skills"),
@@ -235,13 +235,13 @@ def _level(name: str, merged: Mapping[str, Any]) -> str:
 
 def _kind(path: Path, value: Any) -> str:
     key = path[-1]
-    if path[0] == "sandboxes" or key in ("sandbox", "isolated"):
+    if path[0] == "sandboxes" or key in ("sandbox", "isolated", "permissions"):
         return WIDENS
     if key in ("provider", "prompt_file", "map", "env") or any("://" in text for text in texts(value)):
         return SENDS
     if path[0] == "runtimes" and "config" in path:
         return RUNS if any(part in _STARTS for part in ".".join(path).split(".")) else OTHER
-    return RUNS if key in ("verify", "prepare", "command") else OTHER
+    return RUNS if key in ("verify", "prepare", "command", "args") else OTHER
 
 
 def _words(path: Path, value: Any) -> str:
@@ -265,7 +265,7 @@ def _files(path: Path, value: Any) -> Iterator[str]:
             yield value
     elif path[-1] == "rehearse":
         yield value
-    elif path[0] == "runtimes" and "config" in path:
+    elif path[0] == "runtimes" and ("config" in path or path[-1] == "args"):
         named = [text for text in texts(value) if may_be_started(text)]
         yield from _with_inner(named, named)
 

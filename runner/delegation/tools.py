@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from runner.state.questions import Question
 
 LONGEST_S = 50.0
-MOST_OPEN = 20
-"""The most open questions of one run: a look at the run reads them all."""
 _ANSWER_FIRST_S = 0.5
 """A run that pauses or cancels itself gets its answer; its supervisor acts this much later."""
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
@@ -172,8 +170,6 @@ def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
     _refuse_if_over(parent)
     if look.is_done(run) or run.is_told("cancel"):  # who closes questions may have done so
         raise Conflict(f"run `{run.run_id}` is over and asks no more")
-    if sum(question.is_open for question in questions.of_run(run)) >= MOST_OPEN:
-        raise TooManyQuestions(f"{MOST_OPEN} questions of this run are open already")
     question = questions.ask(
         run,
         asked="owner" if parent is None else parent.run_id,
@@ -198,12 +194,6 @@ def poll(caller: Caller, args: Json) -> dict[str, Any]:
             break
         time.sleep(0.1)
     return {"question_id": question.id, "status": question.status, "answer": question.answer}
-
-
-class TooManyQuestions(Conflict):
-    code = "too_many_questions"
-    default_hint = "poll until one of them is answered, or ask several things in one question"
-    retryable = True
 
 
 def _refuse_if_over(parent: RunDir | None) -> None:

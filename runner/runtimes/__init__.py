@@ -23,6 +23,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "kay": ("KAY_HOME",),
     "claude": ("CLAUDE_CONFIG_DIR",),
     "gemini": (),
+    "acp": (),
 }
 """Each runtime, and the variables that its program needs besides the usual ones, such as its home. Every
 child gets all of them: it may start a run of another runtime.

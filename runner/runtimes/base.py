@@ -301,6 +301,12 @@ class Runtime(Protocol):
     """Whether it can be made to talk to the scripted model alone: see `rehearsal`."""
     agent_signs: tuple[str, ...] = ()
     """Variables that the program sets for what its agent starts: nothing with them starts a plan."""
+    is_generic: bool = False
+    """Whether it runs any program that speaks a protocol. Then `args` and `permissions` are settings, and
+    what calls itself by which name tells nothing.
+    """
+    modules: Mapping[str, str] = {}
+    """Packages that it imports and that an extra of ours brings along, and how each is installed."""
     has_sandbox: bool = True
     """Whether it has a sandbox of the operating system; without one `isolation` of a run is `none`."""
     own_home: tuple[str, ...] = ()
@@ -312,7 +318,7 @@ class Runtime(Protocol):
     usage_scope: UsageScope = UsageScope.ATTEMPT
     """What `Activity.usage` counts."""
     help_args: tuple[str, ...] = ("--help",)
-    """What makes the program list the options that `command` may use."""
+    """What makes the program list the options that `command` may use; () where it uses none."""
     help_says: str = ""
     """What that list has to say, where the version that the program prints is a bare number."""
     schema_is_text: bool = False

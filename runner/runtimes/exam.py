@@ -153,6 +153,8 @@ class _Exam:
             except RunnerError as error:
                 message = f"{use.task}: {error.message}"
                 return self._check("flags", Fitness.FAIL, message, error.hint)
+        if not self._runtime.help_args:
+            return self._check("flags", Fitness.SKIP, "its words are `args`, which only a run tries")
         question = " ".join(self._runtime.help_args)
         return self._check("flags", Fitness.OK, f"`{question}` lists every required option")
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 
 from runner.model import Usage
 from runner.runtimes.base import Activity, Kind, ObservedSettings
-from runner.runtimes.jsonvalues import compact, number, table, text
-from runner.value import json_value
+from runner.runtimes.jsonvalues import answer_of, compact, number, table, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -125,10 +124,7 @@ def _answer(said: str) -> tuple[int | None, str]:
     Of another error of the service the beginning stays, as a sign of what it is.
     """
     if said.startswith(API_ERROR):
-        try:
-            answer = table(table(json_value(said[said.find("{") : said.rfind("}") + 1])).get("error"))
-        except ValueError:
-            return None, said
+        answer = answer_of(said)
         return number(answer.get("code")), text(answer.get("message")) or said
     return None, said
 

@@ -24,6 +24,21 @@ def table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def tables(value: Any) -> list[Mapping[str, Any]]:
+    """The objects of a list."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def answer_of(said: str) -> Mapping[str, Any]:
+    """The error in the answer of a service that stands in a text: `... {"error": {...}}`."""
+    from runner.value import json_value  # rarely called
+
+    try:
+        return table(table(json_value(said[said.find("{") : said.rfind("}") + 1])).get("error"))
+    except ValueError:
+        return {}
+
+
 def compact(value: Any) -> str:
     """JSON on one line for what has no better text."""
     import json  # only for odd records; the hot path does not need it

@@ -25,6 +25,9 @@ def locate(
     usual name means: its first place on PATH, else the binary that a PyPI package brought along,
     else another usual name.
     """
+    for name, repair in runtime.modules.items():
+        if not any(os.path.isdir(os.path.join(entry, name)) for entry in sys.path if os.path.isabs(entry)):
+            raise RuntimeMissing(f"the Python package `{name}` is not installed", hint=f"`{repair}`")
     command = settings.command or runtime.candidates[0]
     if "/" in command:
         return (_as_path(runtime, command, env, root),)

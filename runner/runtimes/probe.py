@@ -122,15 +122,17 @@ def _inspect(runtime: Runtime, path: str, env: Mapping[str, str], deadline: floa
     version = runtime.identify(said.stdout) or runtime.identify(output)
     if version is None:
         raise _other_program(runtime, path, output)
-    question = " ".join(runtime.help_args)
-    helped = run([path, *runtime.help_args], child_env, seconds=_left(deadline))
-    _require_answer(runtime, path, question, helped)
-    listed = helped.stdout if options_in(helped.stdout) else helped.stderr
-    if runtime.help_says not in listed:
-        raise _other_program(runtime, path, output)
-    flags = options_in(listed)
-    if not flags:
-        raise _wrong(runtime, f"`{path} {question}` lists no options")
+    flags: frozenset[str] = frozenset()
+    if runtime.help_args:
+        question = " ".join(runtime.help_args)
+        helped = run([path, *runtime.help_args], child_env, seconds=_left(deadline))
+        _require_answer(runtime, path, question, helped)
+        listed = helped.stdout if options_in(helped.stdout) else helped.stderr
+        if runtime.help_says not in listed:
+            raise _other_program(runtime, path, output)
+        flags = options_in(listed)
+        if not flags:
+            raise _wrong(runtime, f"`{path} {question}` lists no options")
     program = Program(path, version, flags)
     line = next((row for row in output.splitlines() if version in row), "")
     programcache.save(runtime.name, program, line, stamp, env)

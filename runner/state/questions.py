@@ -26,12 +26,20 @@ if TYPE_CHECKING:
 
 ON_EXPIRY = ("continue", "pause", "fail")
 MAX_TEXT = 64 * 1024
+_MOST_OPEN = 20
+"""The most open questions of one run: a look at the run reads them all."""
 _MOST = 9999
 
 
 class QuestionClosed(Conflict):
     code = "question_closed"
     default_hint = "a question is answered once"
+
+
+class TooManyQuestions(Conflict):
+    code = "too_many_questions"
+    default_hint = "poll until one of them is answered, or ask several things in one question"
+    retryable = True
 
 
 class QuestionNotFound(RunNotFound):
@@ -107,6 +115,8 @@ def ask(run: RunDir, *, asked: str, prompt: str, expires_in_s: float | None, on_
         raise UsageError(f"on_expiry is one of {', '.join(ON_EXPIRY)}, not {on_expiry!r}")
     if expires_in_s is not None and not 0 < expires_in_s <= 30 * 86400:
         raise UsageError("expires_in_s is more than 0 and at most 30 days")
+    if sum(question.is_open for question in of_run(run)) >= _MOST_OPEN:
+        raise TooManyQuestions(f"{_MOST_OPEN} questions of this run are open already")
     now = time.time()
     record = {
         "run_id": run.run_id,

@@ -257,7 +257,7 @@ def start_child(
     """One start of the runtime: the prompt on stdin, then EOF; output straight to the files."""
     streams = spawn.Streams(run.prompt, run.stdout, run.stderr, lease_fd)
     return spawn.spawn(
-        invocation.program,
+        invocation.argv[0],
         invocation.argv,
         cwd=invocation.cwd,
         env=env,
@@ -301,10 +301,10 @@ def start_failure(error: OSError, invocation: Invocation) -> Reason:
     if error.errno in OUT_OF_PROCESSES:
         limit = unwritable(error)
         return Reason(limit.code, limit.message, limit.hint)
-    where = str(error.filename or invocation.program)
+    where = str(error.filename or invocation.argv[0])
     if where == invocation.cwd:
         return Reason("workspace_missing", f"cannot enter {where}: {error.strerror}")
-    if where == invocation.program:
+    if where == invocation.argv[0]:
         return Reason(
             "runtime_missing",
             f"cannot execute {where}: {error.strerror}",

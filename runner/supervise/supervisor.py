@@ -170,7 +170,7 @@ class Supervisor:
             return False
         try:
             process = spawn.spawn(
-                invocation.program,
+                following.argv[0],
                 following.argv,
                 cwd=invocation.cwd,
                 env=owner.env,

@@ -52,7 +52,7 @@ def started(settings: RuntimeSettings, root: str) -> dict[str, str]:
     """What an agent's program may be told to start, with its digest: servers, hooks, a notifier. They run
     outside of its sandbox, and a text that looks like the name of a file may be one.
     """
-    found = [*texts(settings.config)]
+    found = [*texts(settings.config), *(settings.args or ())]
     inner = (
         name for name in files_of_folders(found) if os.path.isdir(os.path.join(root, os.path.dirname(name)))
     )

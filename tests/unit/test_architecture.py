@@ -58,6 +58,7 @@ PROCESS_PLACES = {
     "runner.delegation.tools": "`spawn` is `runner start` in a process of its own",
     "runner.workspace.git": "asks git: it is on the way of every start that may write",
     "runner.rehearsal.__main__": "a program of its own",
+    "runner.bridge.__main__": "a program of its own, which starts its agent",
 }
 PURE_ROOMS = {"plan", "resolve", "text", "model", "value", "errors"}
 NOT_PURE = {"runner.plan.load"}  # reads a plan file
@@ -391,7 +392,8 @@ def fields(kind: type) -> set[str]:
         ("ModelTable", Model, set()),
         ("SandboxTable", Sandbox, {"hosts"}),  # a list in `network`
         ("DelegationTable", Delegation, set()),
-        ("KayTable", RuntimeSettings, set()),
+        ("KayTable", RuntimeSettings, {"args", "permissions", "permission_timeout"}),
+        ("AcpTable", RuntimeSettings, {"provider"}),
         ("RecoveryTable", Recovery, {"retries"}),  # a task's own key
         ("DelegateTable", Delegate, set()),
         ("EconomicsTable", Economics, set()),
