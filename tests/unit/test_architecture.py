@@ -74,6 +74,7 @@ PURE_MODULES = {
     *("runner.verify.status_block", "runner.verify.taxonomy"),
 }
 KNOW_A_RUNTIME = {
+    "runner.bridge.talk": "the package of the protocol that it speaks",
     "runner.model": "the runtime of who names none",
     "runner.cli.delegation": "an example",
     "runner.cli.events": "an example",
