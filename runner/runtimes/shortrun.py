@@ -23,10 +23,13 @@ class Ran(Value):
     why: str | None = None
 
 
-def run(argv: Sequence[str], env: Mapping[str, str], *, seconds: float, cwd: str = "/") -> Ran:
+def run(
+    argv: Sequence[str], env: Mapping[str, str], *, seconds: float, cwd: str = "/", grace_s: float = 0.0
+) -> Ran:
     """Runs it in a session of its own and waits for its end, not for the end of its output.
 
-    What is then left of its process group is killed.
+    What is then left of its process group is killed: after `grace_s` for a program that has others to end,
+    in sessions of their own, and files to remove.
     """
     import subprocess  # only where a program has to be asked; a cache hit does not need it
 
@@ -46,7 +49,7 @@ def run(argv: Sequence[str], env: Mapping[str, str], *, seconds: float, cwd: str
         try:
             stdout, stderr, why = _watch(process, seconds)
         finally:
-            _end_group(process)
+            _end_group(process, grace_s)
     code = process.returncode if why is None else None
     return Ran(code, stdout.decode(errors="replace"), stderr.decode(errors="replace"), why)
 
@@ -88,11 +91,26 @@ def _watch(process: Popen[bytes], seconds: float) -> tuple[bytes, bytes, str | N
     return stdout, stderr, why
 
 
-def _end_group(process: Popen[bytes]) -> None:
+def _end_group(process: Popen[bytes], grace_s: float) -> None:
     import os
     import signal
 
     # Before it is reaped: until then the number of its group cannot be another's.
     if process.returncode is None:
+        if grace_s:
+            os.killpg(process.pid, signal.SIGTERM)
+            _wait(process.pid, grace_s)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _wait(pid: int, seconds: float) -> None:
+    """For its end, and it is not reaped."""
+    import os
+    import select
+
+    ended = os.pidfd_open(pid)
+    try:
+        select.select([ended], [], [], seconds)
+    finally:
+        os.close(ended)

@@ -28,6 +28,7 @@ shell = ["touch allowed; touch ../forbidden"]
 [[turns]]
 message = "done"
 """
+_GRACE_S = 2.0
 ALLOWED = "allowed a forbidden write"
 
 
@@ -53,7 +54,8 @@ def forbidden_write(
         request = CommandRequest(program, settings, None, box, work, f"{folder}/last", False)
         argv = argv_of(runtime, request.replace(overrides=overrides, fence=fence))
         words = ("/bin/sh", "-c", 'exec "$0" "$@" < ../prompt', *argv)
-        said = run(words, {**env, **told, "HOME": f"{folder}/home"}, seconds=seconds, cwd=work)
+        own = {**env, **told, "HOME": f"{folder}/home"}
+        said = run(words, own, seconds=seconds, cwd=work, grace_s=_GRACE_S)
     if os.path.lexists(f"{folder}/forbidden"):
         return ALLOWED
     if os.path.lexists(f"{work}/allowed"):

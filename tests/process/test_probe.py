@@ -14,7 +14,7 @@ import pytest
 
 from runner.errors import RuntimeMissing, RuntimeWrong
 from runner.model import RuntimeSettings
-from runner.runtimes import get, probe
+from runner.runtimes import get, probe, shortrun
 from runner.runtimes.codex import Codex
 
 CODEX, KAY = get("codex"), get("kay")
@@ -255,6 +255,25 @@ def test_a_program_that_hangs_is_ended_with_all_that_it_started(place: Place) ->
     assert "did not answer within" in refusal(place, seconds=0.5).message
     assert time.monotonic() - began < BOUND_S
     assert _ends(int((place.root / "child").read_text()))
+
+
+def test_a_program_with_a_grace_ends_what_it_has_started_elsewhere(place: Place) -> None:
+    """As Claude Code does with its sandbox, which is in a session of its own."""
+    own = 'setsid sleep 4242 & echo $! > "$HOME/other"; trap "kill $!; exit" TERM; touch "$HOME/up"; wait'
+    program = place.program(own)
+    Path(place.env["HOME"]).mkdir()
+    ended = shortrun.run([str(program)], place.env, seconds=0.5, grace_s=BOUND_S)
+    assert ended.why == "did not answer within 0.5 s"
+    assert (place.root / "home/up").exists()
+    assert _ends(int((place.root / "home/other").read_text()))
+
+
+def test_a_program_that_heeds_no_signal_has_its_grace_and_no_more(place: Place) -> None:
+    program = place.program('trap "" TERM; echo $$; while :; do sleep 0.1; done')
+    begun = time.monotonic()
+    ended = shortrun.run([str(program)], place.env, seconds=0.5, grace_s=0.5)
+    assert time.monotonic() - begun < BOUND_S
+    assert _ends(int(ended.stdout))
 
 
 def test_a_grandchild_that_holds_the_output_open_is_not_waited_for(place: Place) -> None:
