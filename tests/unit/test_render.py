@@ -23,7 +23,7 @@ from runner.cli.render import (
 )
 from runner.cli.rows import rows_text
 from runner.conformance import Conformance
-from runner.model import Outcome, Phase, Reason, Usage
+from runner.model import Level, Outcome, Phase, Reason, Sandbox, Usage
 from runner.state.index import row_of
 from runner.state.manifest import Survivor, Workspace
 
@@ -197,6 +197,15 @@ def test_the_text_of_a_manifest_says_what_is_known_and_leaves_out_what_is_not() 
         assert present in text
     assert "unknown cached" in text
     assert f"one\n{' ' * 10}two" in text
+
+
+def test_an_invocation_says_what_its_sandbox_keeps_from_the_agent() -> None:
+    sandbox = Sandbox(
+        "s", Level.WORKSPACE_WRITE, True, hosts=("a.org", "*.b.org"), deny_read=("/x\x1b[2J", "/y")
+    )
+    text = invocation_text(an_invocation(sandbox=sandbox))
+    assert "s (workspace-write, network of a.org, *.b.org, not read: /x" in text
+    assert "\x1b" not in text
 
 
 def test_an_invocation_begins_with_the_command_as_it_could_be_typed() -> None:
