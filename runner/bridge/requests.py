@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from runner.runtimes.base import CommandRequest
 
 _READS = ("read", "search", "think")
-_LOOK_S, _ALIVE_S = 0.2, 10.0
+_LOOK_S = 0.5
 _LONGEST = 4000
 
 
@@ -83,13 +83,11 @@ class Requests:
         return asked
 
     async def _answered(self, question: questions.Question) -> tuple[bool, str]:
-        looks = 0
         while question.is_open and not question.is_due:
             if self.cancelled:
                 return False, "the turn was cancelled"
-            if looks % (_ALIVE_S // _LOOK_S) == 0:  # who waits for a person is no stalled run
-                self._say({"type": "waiting", "question": question.id})
-            looks += 1
+            # Who waits for a person is no stalled run.
+            self._say({"type": "waiting", "question": question.id})
             await asyncio.sleep(_LOOK_S)
             question = questions.read(self._run, question.id)
         if question.is_open:
