@@ -47,8 +47,20 @@ def test_the_retries_of_a_script_are_those_of_requests_and_of_streams() -> None:
         ({"NO_PROXY": "localhost,10.0.0.0/8"}, "localhost,10.0.0.0/8,127.0.0.1"),
         ({"no_proxy": "a", "NO_PROXY": "b"}, "a,127.0.0.1"),
         ({"NO_PROXY": "localhost, 127.0.0.1"}, "localhost,127.0.0.1"),
-        ({"NO_PROXY": "*"}, "*"),
     ],
 )
 def test_loopback_is_kept_from_any_proxy_besides_what_was_already(env: dict[str, str], hosts: str) -> None:
     assert environment(env) == {"NO_PROXY": hosts, "no_proxy": hosts}
+
+
+@pytest.mark.parametrize("hosts", ["*", "localhost, *"])
+def test_where_no_host_has_a_proxy_there_is_none(hosts: str) -> None:
+    """Codex, for one, would ask it all the same."""
+    env = {
+        "NO_PROXY": hosts,
+        "HTTP_PROXY": "http://a:1",
+        "https_proxy": "http://b:1",
+        "ALL_PROXY": "c",
+        "X": "y",
+    }
+    assert environment(env) == {"HTTP_PROXY": "", "https_proxy": "", "ALL_PROXY": ""}
