@@ -214,19 +214,30 @@ def test_an_end_that_nobody_saw_is_lost_and_the_change_is_kept(repo: Repo) -> No
     assert is_kept(repo)
 
 
+@pytest.mark.parametrize(
+    ("keys", "code", "used", "most"),
+    [
+        ("limits = { tokens = 1000 }", "tokens", 800, 1000),
+        (
+            'limits.price = 1.0\nmodel = "priced"\n[models.priced]\nmodel = "gpt-5"\n'
+            "price = { input = 1000, cached = 0, output = 0 }",
+            *("price", 0.8, 1.0),
+        ),
+    ],
+)
 def test_a_spent_budget_warns_and_then_ends_the_run_and_the_tokens_are_known_after_the_kill(
-    repo: Repo,
+    repo: Repo, keys: str, code: str, used: float, most: float
 ) -> None:
     told = f"until grep -qs warning '{repo.runs_folder}'/work/cli/*/events.jsonl; do sleep 0.05; done"
     turns = WORK + "".join(call(text, spends(400)) for text in ("echo 1", told, "echo 3")) + hung
-    run = starts(repo, turns, FINAL, "limits = { tokens = 1000 }")
+    run = starts(repo, turns, FINAL, keys)
     found = judged(run, 7, "failed", "over_budget", "budget_exceeded")
     assert not is_kept(repo)
     manifest = run.on_disk()
     assert manifest["usage"]["input_tokens"] == manifest["attempts"][0]["usage"]["input_tokens"] == 1200
     assert "turn.completed" not in run.file("stdout.jsonl"), "the stream itself never told"
     (warning,) = run.events("warning")
-    assert (warning["code"], warning["used"], warning["limit"]) == ("tokens", 800, 1000)
+    assert (warning["code"], warning["used"], warning["limit"]) == (code, used, most)
     (limit,) = run.events("limit")
     assert limit["seq"] > warning["seq"]
     assert found["failure_codes"] == ["TRIAL_INCOMPLETE"]
