@@ -62,7 +62,7 @@ def compile_settings(places: ConfigFiles, settings: Mapping[str, str], sets: Seq
     config = None
     if not problems:
         config = effective.compiled(merged, layers.origins(stack[1:]), ceiling, places)
-        config["trust"] = _to_trust(brought, places, read)
+        config["trust"] = _to_trust(brought, [one for one in stack if one not in brought], places, read)
     return Compiled(
         config=config,
         problems=problems,
@@ -75,11 +75,14 @@ def compile_settings(places: ConfigFiles, settings: Mapping[str, str], sets: Seq
     )
 
 
-def _to_trust(brought: Sequence[Layer], places: ConfigFiles, read: Reading) -> dict[str, Any]:
+def _to_trust(
+    brought: Sequence[Layer], own: Sequence[Layer], places: ConfigFiles, read: Reading
+) -> dict[str, Any]:
     """What `runner trust` is about: see `trust.listed`. {} where nothing comes with the repository."""
     if not brought:
         return {}
     builtin = schema.normal(layers.merge([Layer("default", layers.DEFAULTS)]))
+    builtin["sandboxes"] = schema.normal(layers.merge(own))["sandboxes"]
     found = trust.listed(schema.normal(layers.merge(brought)), builtin, places.root)
     content = read.inputs[places.project]
     is_shipped = content is not None and read.inputs[places.local] is None and content[4] == _example()

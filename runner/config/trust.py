@@ -75,7 +75,8 @@ def listed(merged: Mapping[str, Any], below: Mapping[str, Any], root: str) -> di
     """`items` (kind, key, what it says, in words), `scripts` (paths of files in the repository that they run,
     whose contents count) and the `digest` of the items.
 
-    `merged` are the tables of the repository's layers alone, in their own types, `below` the built-in ones.
+    `merged` are the tables of the repository's layers alone, in their own types, `below` the built-in ones,
+    with the sandboxes of the user's own.
     """
     found = sorted(_counting(merged, below), key=lambda one: dotted(one[0]))
     canonical = [[dotted(path), value] for path, value in found]
@@ -219,7 +220,10 @@ def _says_nothing(path: Path, value: Any, merged: Mapping[str, Any], below: Mapp
     around = [merged.get("defaults", {}), below["defaults"]] if table == "tasks" else []
     if key == "sandbox":
         named = [value, *(one["sandbox"] for one in around if "sandbox" in one)]
-        return all(_level(name, merged) == "read-only" for name in named)
+        # Another one than a sandbox of the user's own may be read what that keeps from agents.
+        keeping = [name for name, one in below["sandboxes"].items() if one.get("deny_read")]
+        is_as_narrow = not keeping or keeping == [value]
+        return is_as_narrow and all(_level(name, merged) == "read-only" for name in named)
     if table == "tasks":
         inherited = next((one[key] for one in around if key in one), None)
         return bool(value == inherited) or (value == [] and not inherited)

@@ -159,6 +159,26 @@ def test_the_layer_of_this_folder_counts_and_those_of_the_user_do_not(repo) -> N
     assert demanded(repo, BASE).digest != before.digest
 
 
+@pytest.mark.parametrize(
+    ("table", "line", "is_asked"),
+    [
+        ("tasks.b", 'sandbox = "look"', True),
+        ("tasks.b", 'sandbox = "read-only"', True),
+        ("defaults", 'sandbox = "look"', True),
+        ("sandboxes.mine", "deny_read = []", True),
+        ("sandboxes.mine", 'level = "read-only"', False),
+        ("tasks.b", 'title = "B"', False),
+    ],
+)
+def test_what_may_be_read_beyond_a_sandbox_of_the_users_own_is_asked_about(
+    repo, table: str, line: str, is_asked: bool
+) -> None:
+    own = '[sandboxes.mine]\nlevel = "read-only"\ndeny_read = ["~/.ssh"]\n[defaults]\nsandbox = "mine"\n'
+    repo.write(own, repo.user_folder / "config.toml")
+    before = demanded(repo, BASE)
+    assert (demanded(repo, with_(table, line)).digest != before.digest) is is_asked
+
+
 # -- contents --------------------------------------------------------------------------------------
 
 
