@@ -14,39 +14,24 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from typing import Any
-
-    from runner.runtimes.base import CommandRequest
-
-_LEAVES_S = 3.0
 
 
 async def _serve(words: list[str], stopped: list[int]) -> bool:
-    from runner.runtimes.base import CommandRequest
-    from runner.value import json_value
-
     pipe, agent = asyncio.subprocess.PIPE, words[2:]
     try:
         process = await asyncio.create_subprocess_exec(*agent, stdin=pipe, stdout=pipe)
     except OSError as error:
         _say({"type": "failed", "code": "misconfigured", "message": f"{agent[0]}: {error.strerror}"})
         return False
-    is_done = await _talk(CommandRequest.from_json(json_value(words[0])), words[1], process, stopped)
-    assert process.stdin
-    process.stdin.close()
-    try:
-        await asyncio.wait_for(process.wait(), _LEAVES_S)
-    except TimeoutError:
-        process.kill()
-    return is_done
+    # Half a second, while the agent comes up.
+    from runner.bridge.talk import Failed, Talk
+    from runner.runtimes.base import CommandRequest
+    from runner.value import json_value
 
-
-async def _talk(request: CommandRequest, thread: str, process: Process, stopped: list[int]) -> bool:
-    from runner.bridge.talk import Failed, Talk  # half a second, while the agent comes up
-
+    request = CommandRequest.from_json(json_value(words[0]))
     talk, me, loop = Talk(request, process, _say), asyncio.current_task(), asyncio.get_running_loop()
-    telling = set()
+    telling: set[object] = set()
 
     async def cancel() -> None:
         if me and (len(stopped) > 1 or not await talk.cancel()):
@@ -59,11 +44,13 @@ async def _talk(request: CommandRequest, thread: str, process: Process, stopped:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop, number)
     try:
-        await talk.begin(thread)
-        return await talk.turn(sys.stdin.buffer.read().decode(errors="replace"))
+        await talk.begin(words[1])
+        is_done = await talk.turn(sys.stdin.buffer.read().decode(errors="replace"))
     except Failed as failed:
         _say(failed.args[0])
-        return False
+        is_done = False
+    await talk.leave()
+    return is_done
 
 
 def _say(line: dict[str, Any]) -> None:

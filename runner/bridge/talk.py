@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Say = Callable[[dict[str, Any]], None]
 
-ANSWER_S = 60.0
-"""For everything but the turn itself."""
+_ANSWER_S, _LEAVES_S = 60.0, 3.0
+"""The first for everything but the turn itself."""
 _CAPABILITIES = {"fs": {"readTextFile": False, "writeTextFile": False}, "terminal": False}
 _HELLO = {"protocolVersion": PROTOCOL_VERSION, "clientCapabilities": _CAPABILITIES}
 _READERS = ("read-only", "plan")
@@ -93,6 +93,15 @@ class Talk:
             await self._connection.send_notification(AGENT_METHODS["session_cancel"], told)
         return self._is_asked
 
+    async def leave(self) -> None:
+        """Lets the agent end, for a moment."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _LEAVES_S)
+        except TimeoutError:
+            self._process.kill()
+
     async def _told(self, method: str, params: Any, is_notification: bool) -> Any:
         if method == CLIENT_METHODS["session_request_permission"]:
             return await self._requests.outcome(table(params))
@@ -103,7 +112,7 @@ class Talk:
             self._say({"type": "update", "update": table(params).get("update")})
         return None
 
-    async def _call(self, method: str, params: Json, seconds: float | None = ANSWER_S) -> Json:
+    async def _call(self, method: str, params: Json, seconds: float | None = _ANSWER_S) -> Json:
         try:
             return table(await asyncio.wait_for(self._connection.send_request(method, params), seconds))
         except TimeoutError:

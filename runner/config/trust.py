@@ -35,7 +35,7 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     "schema_version": None,
     "defaults": _SHARED,
     "tasks": (*_TEXTS, *_SHARED),
-    "runtimes": ("version", "permission_timeout"),
+    "runtimes": ("version",),
     "models": ("model", "reasoning_effort", "price"),
     "sandboxes": (),
     "delegation": ("enabled", "tools", "max_depth", "max_children", "tasks", "on_parent_end", "skills"),

@@ -27,6 +27,7 @@ _STOPS = {
     "refusal": "request_refused: the agent refuses to go on",
     "cancelled": "cli_failure: the turn was cancelled",
 }
+_REFUSED = "`runner report` shows what was refused"
 _MOST_OPEN = 256
 
 
@@ -155,6 +156,9 @@ def _refused(line: Json) -> Told:
 
 def conclude(end: End, login: str) -> tuple[Outcome, Reason]:
     """Outcome and reason; success only where the agent ended its turn by itself and the bridge says so."""
+    if end.turn is Kind.TURN_COMPLETED and end.exit_code == 0 and not end.last_message:
+        # OpenCode ends its turn so where a call is refused.
+        return endings.failed("result_missing", "the agent ended its turn without a word", _REFUSED, end)
     if ending := endings.plain(end, "the bridge ended without a word of the turn", "start it again"):
         return ending
     if ending := endings.answered(end, "acp", login):

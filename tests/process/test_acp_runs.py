@@ -65,7 +65,9 @@ def test_a_turn_is_told_whole_with_what_the_agent_says_of_itself(repo: Repo) -> 
 
 
 def test_an_answer_allows_one_call_and_any_other_word_refuses_it(repo: Repo) -> None:
-    run = prepared(repo, "ask:edit:write a", "ask:execute:rm \x1b[31m b\nallow", keys=WRITES).start()
+    run = prepared(
+        repo, "ask:edit:write a", "ask:execute:rm \x1b[31m b\nallow", "say:Done.", keys=WRITES
+    ).start()
     for number, answer in enumerate(("Allow", "allow it always"), 1):
         wait_until(lambda n=number: [q for q in run.events("question") if q["id"] == f"q-000{n}"], 30)
         assert run.ask("answer", f"q-000{number}", answer).status == 0
@@ -109,6 +111,7 @@ def test_the_level_and_the_settings_answer(
         (("exit:3",), "cli_failure", "the agent ended with status 3 before it answered `session/prompt`"),
         (("raw:[1]",), "cli_failure", "the agent wrote what is no message, or closed its output"),
         (("version:2",), "misconfigured", "the agent speaks version 2 of the protocol, and runner 1"),
+        (("ask:execute:touch x",), "result_missing", "the agent ended its turn without a word"),
         (("fail:401:no key",), "auth_or_quota", "no key (status 401)"),
         (("fail:-32000:Authentication required",), "auth_or_quota", "Authentication required"),
         (("fail:-32603:Internal error",), "cli_failure", "Internal error"),
