@@ -12,6 +12,7 @@ from runner.text.words import shortened
 _NOISE = (
     r"\s*(?:\d+: (?:<unknown>|[\w:<>{}]+)|[Ss]tack backtrace:"
     r"|Reading (?:additional input|prompt) from stdin\.\.\."
+    r"|warning: Untrusted project-local configuration is disabled\..*"
     r"|WARNING: proceeding, even though .*|note: run with `RUST_BACKTRACE.*|at .+:\d+:\d+\)?|)"
 )
 _DETAIL_CHARS = 2000

@@ -352,7 +352,11 @@ def test_a_turn_without_any_answer_of_the_model_is_no_success() -> None:
     assert RUNTIME.conclude(end(turn=Kind.TURN_COMPLETED))[0] is Outcome.SUCCEEDED
 
 
-STDERR_NOISE = "Reading additional input from stdin...\n\nStack backtrace:\n   0: <unknown>\n"
+STDERR_NOISE = (
+    "Reading additional input from stdin...\n\n"
+    "warning: Untrusted project-local configuration is disabled. Run `codex exec --trust` to allow it.\n"
+    "Stack backtrace:\n   0: <unknown>\n"
+)
 DONE, FAILED = Kind.TURN_COMPLETED, Kind.TURN_FAILED
 
 
