@@ -314,7 +314,7 @@ class _Exam:
         argv = self._runtime.login_check(program)
         if argv is None:
             why, repair = "this program has no such check; a run shows it", None
-            if self._runtime.own_home is not None:
+            if self._runtime.own_home:
                 why = "a run has a home of its own, without a login that is kept in yours; a run shows it"
                 repair = self._runtime.login_hint
             return self._check("login", Fitness.UNKNOWN, why, repair)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,23 @@ def test_an_interrupt_cancels_the_turn_and_its_question(repo: Repo) -> None:
 def test_a_message_of_22_mb_ends_no_run(repo: Repo) -> None:
     _, end = ended(repo, "huge", "say:Done.")
     assert (end["status"], end["last_message"]) == ("succeeded", "Done.")
+
+
+def test_doctor_says_what_is_known_of_an_agent(repo: Repo) -> None:
+    said = prepared(repo).json("doctor", "--runtime", "acp")
+    found = {one["name"]: one for one in said["checks"]}
+    assert "a run shows it" in found["acp.login"]["message"] and "home" not in found["acp.login"]["message"]
+    verdicts = [found[f"acp.{part}"]["verdict"] for part in ("binary", "identity", "flags", "sandbox")]
+    assert verdicts == ["ok", "ok", "skip", "warn"]
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra() -> None:
+    code = (
+        "import sys\nsys.path = [one for one in sys.path if not one.endswith('-packages')]\n"
+        f"sys.path.insert(0, {str(AGENT.parents[2])!r})\n"
+        "from runner.runtimes import get, locate\nruntime = get('acp')\n"
+        "try:\n    locate.locate(runtime, runtime.defaults(), {}, '/')\n"
+        "except Exception as error:\n    print(error.code, error.hint)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "runtime_missing `pip install 'delegate-runner[acp]'`", done.stderr
