@@ -93,13 +93,13 @@ def protection(
 
 def _unread(sandbox: Sandbox, cwd: str, more: tuple[str, ...] = ()) -> tuple[str, ...]:
     """What must not be read and is there: what is not has nothing to tell. Not what is inside of another one,
-    unless a folder that may be written opens that again between both: no sandbox could name both.
+    unless a folder that may be written opens that again between both: no sandbox could name both. `more` is
+    made before the agent begins.
     """
     if not sandbox.deny_read:
         return ()
-    there = sorted(
-        {path for path in map(os.path.realpath, (*sandbox.deny_read, *more)) if os.path.exists(path)}
-    )
+    named = filter(os.path.exists, map(os.path.realpath, sandbox.deny_read))
+    there = sorted({*named, *map(os.path.realpath, more)})
     opened = [os.path.realpath(root) for root in roots(sandbox, cwd, ())]
     kept: list[str] = []
     for path in there:

@@ -348,3 +348,13 @@ def test_what_must_not_be_read_is_named_once_with_links_followed(
     found = fence_of(a_config(root=str(repo)), CODEX, sandbox, env(repo.parent), is_apart=False)
     assert found.unread is not None
     assert sorted(found.unread) == sorted(os.path.normpath(repo / name) for name in left)
+
+
+@pytest.mark.parametrize("level", [Level.READ_ONLY, Level.WORKSPACE_WRITE])
+def test_the_records_must_not_be_read_either_where_there_are_none_yet(repo: Path, level: Level) -> None:
+    """The first run of a repository makes them."""
+    (repo / "secret").mkdir()
+    sandbox = Sandbox("s", level, deny_read=(str(repo / "secret"),))
+    found = Found(run_id="r", cwd=str(repo), program=Program("/usr/bin/codex", "1", frozenset()), text="")
+    made = protection(str(repo), sandbox, CODEX, found, env(repo.parent))
+    assert made.fence.unread == (str(repo / ".runs"), str(repo / "secret"))
