@@ -311,6 +311,8 @@ class Runtime(Protocol):
     """Whether it has a sandbox of the operating system; without one `isolation` of a run is `none`."""
     own_home: tuple[str, ...] = ()
     """The variables that name its home, where each run gets one of its own: see `home`."""
+    home_kept: tuple[str, ...] = ()
+    """What of that home another attempt of the run finds as it was left; all else is made anew."""
     variables: Mapping[str, str] = {}
     """What it always gets besides."""
     shell_key: str | None = None

@@ -85,6 +85,7 @@ class Gemini(Runtime):
     agent_signs = ("GEMINI_CLI",)
     help_says = "Gemini CLI"
     own_home = ("GEMINI_CLI_HOME",)
+    home_kept = (".gemini/tmp", ".gemini/projects.json")  # its sessions, and which folder has which
     # Without it, a launcher starts a second process and passes no signal on to it.
     variables = {"GEMINI_CLI_NO_RELAUNCH": "true"}
     resumes = True  # within a run: its sessions lie in its home

@@ -258,11 +258,14 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
 
 
 def other_program(owner: Owner) -> str | None:
-    """What another attempt would run outside of a sandbox, and an agent may have put there."""
+    """What another attempt would run outside of a sandbox, or obey, and an agent may have put there."""
     then = owner.invocation
     if then.program_stamp and programs.stamp(then.program, owner.env) != then.program_stamp:
         return then.program
-    return next(iter(rewritten(then.cwd, then.started)), None)
+    if changed := rewritten(then.cwd, then.started):
+        return changed[0]
+    obeyed = runtimes.get(then.runtime).obeyed(os.path.realpath(then.cwd), owner.env)
+    return next(filter(os.path.lexists, obeyed), None)
 
 
 def _is_as_it_was(owner: Owner) -> bool:

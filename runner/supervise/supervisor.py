@@ -14,6 +14,7 @@ from runner.model import Outcome, Phase, Reason
 from runner.processes import spawn
 from runner.processes.proc import Absence, age, boottime, identify
 from runner.runtimes import get
+from runner.state import temp
 from runner.state.lifecycle import Event
 from runner.state.manifest import retried, started
 from runner.supervise import ending, takeover
@@ -169,6 +170,8 @@ class Supervisor:
             ending.close(owner, Event.START_FAILED, (Outcome.FAILED, reason), reason)
             return False
         try:
+            if invocation.home and invocation.temp is not None:
+                temp.renew(invocation.temp, invocation.home, get(invocation.runtime).home_kept)
             process = spawn.spawn(
                 following.argv[0],
                 following.argv,
