@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from runner.runtimes import base
 
 _DURATION_PATTERN = r"^\s*(?=.*[1-9])(\d+(\.\d+)?|(\d+(\.\d+)?(w|d|h|ms|m|s))+)\s*$"
-_BOUND = r"\s*(>=|<=|==|!=|>|<)\s*\d+(\.\d+)*\s*"
+_BOUND = r"\s*(>=|<=|==|!=|>|<)\s*\d{1,9}(\.\d{1,9})*\s*"
 _ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 _DURATION_SCHEMA = {
     "anyOf": [{"type": "string", "pattern": _DURATION_PATTERN}, {"type": "number", "exclusiveMinimum": 0}]

@@ -60,6 +60,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
         "observed": {
             "changed": ["a.txt", "b.txt"],
             "absent": [],
+            "gone": [],
             "head_moved": False,
             "moved_refs": [],
             "dirty_before": [],

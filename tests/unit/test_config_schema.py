@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runner.config.commands import schema
@@ -147,6 +147,8 @@ def test_the_schema_and_we_agree_on_commit_messages_and_each_of_them_can_be_fill
 
 
 @given(VERSIONS)
+@example("<0000000000")
+@example(">=1.999999999")
 def test_the_schema_and_we_agree_on_versions(value):
     data = {"runtimes": {"codex": {"version": value}}}
 

@@ -387,7 +387,7 @@ def test_the_command_prints_the_decision_as_one_document(tmp_path: Path, capsys)
     file.write_text(WHOLE, encoding="utf-8")
     assert app.main(["plan", str(file), "--format", "json", "--force-delegate"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert (shown["decision"], shown["batches"][0]["units"]) == ("delegate", ["U1", "U2"])
+    assert (shown["decision"], shown["batches"][0]["units"]) == ("delegate", ["U1"])
     assert shown["batches"][0]["effort"] == "high"
     assert app.main(["plan", str(file)]) == 0
     out = capsys.readouterr().out
