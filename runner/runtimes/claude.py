@@ -34,6 +34,11 @@ _ANY = ("best", "default", "opusplan")
 _MODEL = "the model of a task is set with `model` and [models.NAME]"
 _SANDBOX_HINT = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 _KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN")
+_OTHER_KEYS = (
+    *("ANTHROPIC_CUSTOM_HEADERS", "AWS_BEARER_TOKEN_BEDROCK", "ANTHROPIC_AWS_API_KEY"),
+    *("ANTHROPIC_FOUNDRY_API_KEY", "ANTHROPIC_FOUNDRY_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_REFRESH_TOKEN"),
+)
+"""With what it asks other services for the model."""
 _OPENED = ("~/.npm/_logs", "/tmp/claude")
 """What its sandbox lets commands write in any case, unless it is told otherwise."""
 _RUNS = (
@@ -286,7 +291,7 @@ def _box(sandbox: Sandbox, given: list[str], kept: list[str], unread: list[str])
             "strictAllowlist": True,
         },
         "filesystem": {"allowWrite": given, "denyWrite": [*kept, *_OPENED], "denyRead": unread},
-        "credentials": {"envVars": [{"name": name, "mode": "deny"} for name in _KEYS]},
+        "credentials": {"envVars": [{"name": name, "mode": "deny"} for name in (*_KEYS, *_OTHER_KEYS)]},
     }
 
 
