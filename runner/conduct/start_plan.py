@@ -135,7 +135,9 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
     text = load.text_of(asked.file)
     reading = load.examined(text, asked.file, config.models)
     plan = reading.plan
-    decision = decide(plan, rules_of(config.delegate, config.economics, forced=asked.forced))
+    decision = decide(
+        _with_one_model(plan, asked.options), rules_of(config.delegate, config.economics, forced=asked.forced)
+    )
     decision = decision.replace(warnings=(*reading.warnings, *decision.warnings))
     if len(decision.batches) > MOST_BATCHES:
         raise PlanInvalid(
@@ -378,6 +380,13 @@ def _told(prepared: PreparedPlan) -> str:
 
 def _settings(folder: str, options: Options, env: Mapping[str, str]) -> Config:
     return load_config(folder, config_file=options.config_file, env=env, sets=options.sets)
+
+
+def _with_one_model(plan: Plan, options: Options) -> Plan:
+    """What is decided about: where `--model` stands for all models, nothing is cut because of them."""
+    if options.model is None:
+        return plan
+    return plan.replace(units=tuple(unit.replace(model=None) for unit in plan.units))
 
 
 def _steps(plan: Plan, decision: Decision) -> Iterator[Step]:

@@ -49,6 +49,7 @@ _CHOOSES = ("auto", "auto-gemini-3", "auto-gemini-2.5", "pro", "flash", "flash-l
 _NO_FILE = "/dev/null/none"
 _LEVEL = "the sandbox of a task is set with `sandbox` and [sandboxes.NAME]"
 _MODEL = "the model of a task is set with `model` and [models.NAME]"
+_EFFORT = 'take it out of [models.NAME]; in a plan, give its units effort = "default"'
 _NAMES = (
     *("aliases", "customAliases", "modelDefinitions", "modelIdResolutions", "classifierIdResolutions"),
     "modelChains",
@@ -106,13 +107,12 @@ class Gemini(Runtime):
     def command(self, request: CommandRequest) -> tuple[str, ...]:
         sandbox, model = request.sandbox, request.model
         refuse_owned(self, request.settings.config)
-        _refuse_other_model(request.settings.config)
+        _refuse_overrides(request)
         refuse_impossible(sandbox, self.title)
         if request.settings.isolated:
             raise ConfigInvalid(
                 "a run of Gemini CLI always has a home of its own", hint="take `isolated` away"
             )
-        _thinking(model)
         if request.mcp is not None and request.mcp.registered:
             raise ConfigInvalid(
                 "a run of Gemini CLI has no MCP server that is registered with it",
@@ -237,7 +237,7 @@ def _thinking(model: Model | None) -> list[dict[str, Any]]:
     elif name is not None and name not in _CHOOSES:
         raise ConfigInvalid(
             f"of the model `{name}` it is not known how reasoning_effort is set",
-            hint='take it out of [models.NAME]; in a plan, give its units effort = "default"',
+            hint=_EFFORT,
         )
     return [
         {"match": {"model": one}, "modelConfig": {"generateContentConfig": {"thinkingConfig": thinks}}}
@@ -245,16 +245,23 @@ def _thinking(model: Model | None) -> list[dict[str, Any]]:
     ]
 
 
-def _refuse_other_model(config: Mapping[str, Any]) -> None:
-    """What its first line tells stays the model of `-m`, whichever one is asked."""
-    configs = table(config.get("modelConfigs"))
+def _refuse_overrides(request: CommandRequest) -> None:
+    """What its first line tells stays the model of `-m`, whichever one is asked; and of two settings for how
+    much a model thinks, parts of both would be asked for.
+    """
+    configs = table(request.settings.config.get("modelConfigs"))
+    ours = [one["match"]["model"] for one in _thinking(request.model)]
     for key in ("overrides", "customOverrides"):
-        given = configs.get(key)
-        for one in given if isinstance(given, list | tuple) else ():
-            if "model" in table(table(one).get("modelConfig")):
-                raise ConfigInvalid(
-                    f"[runtimes.gemini.config] modelConfigs.{key} must name no model", hint=_MODEL
-                )
+        given, where = configs.get(key, ()), f"[runtimes.gemini.config] modelConfigs.{key}"
+        if not isinstance(given, list | tuple):
+            raise ConfigInvalid(f"{where} must be an array")
+        for one in map(table, given):
+            config, matched = table(one.get("modelConfig")), table(one.get("match")).get("model")
+            if "model" in config:
+                raise ConfigInvalid(f"{where} must name no model", hint=_MODEL)
+            thinks = "thinkingConfig" in table(config.get("generateContentConfig"))
+            if thinks and ours and (matched is None or matched in ours):
+                raise ConfigInvalid(f"{where} sets `thinkingConfig`, as reasoning_effort does", hint=_EFFORT)
 
 
 def _policy(request: CommandRequest) -> str:

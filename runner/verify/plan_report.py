@@ -68,18 +68,22 @@ def _named(parts: Iterable[tuple[str, tuple[str, ...]]]) -> tuple[str, ...]:
 
 
 def _setting(each: Sequence[Conformity | None], usual: Conformity | None) -> Conformity | None:
-    """Common values, and the worst verdict; `usual` where none has one."""
+    """The values, each once, and the worst verdict; `usual` where none has one."""
     found = [one for one in each if one is not None]
     if not found:
         return usual
-    declared, observed = {one.declared for one in found}, {one.observed for one in found}
     verdicts = {one.verdict for one in found}
     worst = (Agreement.DRIFT, Agreement.UNVERIFIED)
     return Conformity(
-        declared.pop() if len(declared) == 1 else None,
-        observed.pop() if len(observed) == 1 else None,
+        _each((one.declared for one in found), "default"),
+        _each((one.observed for one in found), "not seen"),
         next((word for word in worst if word in verdicts), Agreement.OK),
     )
+
+
+def _each(values: Iterable[str | None], unknown: str) -> str | None:
+    names = tuple(dict.fromkeys(values))
+    return ", ".join(name or unknown for name in names) if any(names) else None
 
 
 def _spent(parts: Sequence[Mapping[str, int | None]]) -> dict[str, int | None]:

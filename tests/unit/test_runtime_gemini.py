@@ -191,6 +191,8 @@ def test_a_reader_has_no_tool_that_rules_of_the_machine_could_allow() -> None:
             }
         },
         {"modelConfigs": {"overrides": [{"modelConfig": {"model": "gemini-2.5-flash"}}]}},
+        {"modelConfigs": {"customOverrides": 5}},
+        {"modelConfigs": {"overrides": "abc"}},
     ],
 )
 def test_config_opens_no_folder_to_its_tools_and_puts_no_model_in_the_place_of_another(
@@ -198,6 +200,22 @@ def test_config_opens_no_folder_to_its_tools_and_puts_no_model_in_the_place_of_a
 ) -> None:
     with pytest.raises(ConfigInvalid, match="must "):
         RUNTIME.command(request(settings=RuntimeSettings("gemini", "gemini", config=config)))
+
+
+@pytest.mark.parametrize("key", ["overrides", "customOverrides"])
+@pytest.mark.parametrize("match", [{"model": "gemini-2.5-pro"}, {"model": "chat-base-3"}, {}])
+def test_config_and_an_effort_do_not_both_say_how_much_a_model_thinks(
+    key: str, match: dict[str, str]
+) -> None:
+    thinks = {"generateContentConfig": {"thinkingConfig": {"thinkingLevel": "LOW"}}}
+    config = {"modelConfigs": {key: ({"match": {"model": "other"}, "modelConfig": thinks},)}}
+    model = Model(None, "gemini-2.5-pro", reasoning_effort="high")
+    given = RuntimeSettings("gemini", "gemini", config=config)
+    assert RUNTIME.command(request(settings=given, model=model))
+    config["modelConfigs"][key] += ({"match": match, "modelConfig": thinks},)
+    assert RUNTIME.command(request(settings=given)), "without an effort it says so alone"
+    with pytest.raises(ConfigInvalid, match="as reasoning_effort does"):
+        RUNTIME.command(request(settings=given, model=model))
 
 
 def test_config_may_say_how_a_model_answers() -> None:

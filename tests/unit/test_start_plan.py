@@ -554,6 +554,7 @@ def test_a_batch_is_run_with_the_model_and_the_runtime_that_its_units_name(clean
     assert chosen == [("gemini", "gemini-2.5-flash", "apart"), ("codex", "gpt-5", "apart")]
     same = clean.prepare("apart", prepared.asked.file, forced=True, options=Options(model="deep"))
     assert [one.runtime for one in same.choices] == ["codex"], "the command line counts for all of them"
+    assert same.decision is not None and [one.model for one in same.decision.batches] == [None]
 
 
 def test_a_model_of_units_that_the_policy_forbids_is_refused(clean: Desk) -> None:

@@ -56,6 +56,18 @@ def test_files_are_those_of_the_batches_that_succeeded() -> None:
     assert made.residual_risk[0] == "not done: U2"
 
 
+def test_the_models_of_all_batches_are_told() -> None:
+    seen = [("opus", "opus-5"), ("opus", "opus-5"), ("flash", None), (None, "gpt-6")]
+    told = [Conformance(model=Conformity(*names, Agreement.OK)) for names in seen]
+    made = of_plan(OWN, [(f"batch {n}", one(conformance=of)) for n, of in enumerate(told, 1)], ())
+    assert made.conformance.model == Conformity(
+        "opus, flash, default", "opus-5, not seen, gpt-6", Agreement.OK
+    )
+    assert (made.conformance.effort.declared, made.conformance.effort.observed) == (None, None)
+    assert "model: opus, flash, default / opus-5, not seen, gpt-6 (ok)" in as_text(made)
+    Draft202012Validator(SCHEMA).validate(made.to_json())
+
+
 def test_what_is_spent_includes_earlier_tries_and_what_is_unknown_adds_nothing() -> None:
     earlier = [{**NO_TOKENS, "input_tokens": 7}, NO_TOKENS, {**NO_TOKENS, "output_tokens": 1}]
     made = of_plan(OWN, [("batch 1", one()), ("batch 2", one())], (), (), earlier)
