@@ -186,12 +186,14 @@ class Gemini(Runtime):
         settings = {
             "security": {"auth": {"selectedType": _KEY}},
             "general": {"maxAttempts": retries + 1, "retryFetchErrors": False},
+            "telemetry": {"enabled": False},  # it has the prompts
             "model": {"name": "gemini-2.5-pro", "disableLoopDetection": True, "skipNextSpeakerCheck": True},
         }
         return (json_bytes(settings, compact=True).decode(),), {
             **loopback.environment(env),
             "GOOGLE_GEMINI_BASE_URL": f"http://127.0.0.1:{port}",
             "GEMINI_API_KEY": "a-rehearsal-needs-no-key",  # a word of no message: it is redacted
+            "GEMINI_TELEMETRY_ENABLED": "false",
             "GEMINI_CLI_SYSTEM_SETTINGS_PATH": _NO_FILE,
             "GEMINI_CLI_SYSTEM_DEFAULTS_PATH": _NO_FILE,
         }

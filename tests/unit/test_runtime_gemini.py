@@ -139,6 +139,14 @@ def test_a_rehearsal_asks_the_scripted_model_alone_and_only_once() -> None:
     assert variables["NO_PROXY"] == "127.0.0.1"
 
 
+def test_a_rehearsal_reports_to_nobody_whatever_config_and_variables_say() -> None:
+    overrides, variables = RUNTIME.rehearsal(4711, 0, {"GEMINI_TELEMETRY_ENABLED": "true"})
+    own = RuntimeSettings("gemini", "gemini", config={"telemetry": {"enabled": True, "target": "local"}})
+    assert settings(request(settings=own))["telemetry"]["enabled"]
+    assert not settings(request(settings=own, overrides=overrides))["telemetry"]["enabled"]
+    assert variables["GEMINI_TELEMETRY_ENABLED"] == "false", "it comes before settings"
+
+
 def test_a_rehearsal_has_no_settings_of_the_machine_which_would_come_before_its_own() -> None:
     _, variables = RUNTIME.rehearsal(4711, 0, {})
     for kind in ("SETTINGS", "DEFAULTS"):
