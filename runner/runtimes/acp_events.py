@@ -130,8 +130,11 @@ def _usage(answer: Json) -> Usage | None:
     own = table(table(meta.get("quota")).get("token_count"))
     if not told:
         return Usage(number(own.get("input_tokens")), None, number(own.get("output_tokens"))) if own else None
-    given, said, total = (number(told.get(f"{name}Tokens")) or 0 for name in ("input", "output", "total"))
-    return Usage(max(total - said, given), number(told.get("cachedReadTokens")), said)
+    names = ("input", "output", "total", "cachedRead")
+    given, said, total, cached = (number(told.get(f"{name}Tokens")) for name in names)
+    if total is not None and said is not None:
+        given = max(total - said, given or 0)
+    return Usage(given, cached, said)
 
 
 def _refused(line: Json) -> Told:
