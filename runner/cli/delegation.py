@@ -39,9 +39,12 @@ def add_answer(parser: Parser) -> None:
 
 
 def run_answer(args: Namespace) -> int:
+    from runner.delegation.caller import NotYours
     from runner.usecases import control, logs
 
     run = run_named(args.run)
+    if control.around(os.environ) == run.manifest:
+        raise NotYours("a run does not answer its own questions")
     try:
         text = _typed(run, args.question) if args.text is None else _text(args.text)
         question = control.answer(run, args.question, text, actor="user")
