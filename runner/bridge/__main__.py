@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 async def _serve(words: list[str], stopped: list[int]) -> bool:
     pipe, agent = asyncio.subprocess.PIPE, words[2:]
-    try:
-        process = await asyncio.create_subprocess_exec(*agent, stdin=pipe, stdout=pipe)
+    try:  # what we were given to hand on is the lease of the work tree
+        process = await asyncio.create_subprocess_exec(*agent, stdin=pipe, stdout=pipe, close_fds=False)
     except OSError as error:
         _say({"type": "failed", "code": "misconfigured", "message": f"{agent[0]}: {error.strerror}"})
         return False
