@@ -45,8 +45,10 @@ class Requests:
         call = table(request.get("toolCall"))
         allowed, why = await self._decided(call, text(call.get("kind")) or "other")
         wanted = "allow_once" if allowed else "reject_once"
-        options = (one for one in tables(request.get("options")) if one.get("kind") == wanted)
-        option = text(next(options, {}).get("optionId"))
+        options = [(text(one.get("optionId")), one.get("kind")) for one in tables(request.get("options"))]
+        ids = [option for option, _ in options]
+        # An id that stands for two options may be taken for either.
+        option = next((one for one, kind in options if kind == wanted and ids.count(one) == 1), "")
         if allowed and not option:
             allowed, why = False, "the agent offers no option for this call alone"
         self._say({"type": "decided", "allowed": allowed, "why": why, "call": dict(call)})
@@ -56,11 +58,14 @@ class Requests:
 
     async def _decided(self, call: Json, kind: str) -> tuple[bool, str]:
         level, has_network = self._sandbox.level, self._sandbox.network
+        if self.cancelled:
+            return False, "the turn is over"
         if level is Level.READ_ONLY and kind not in _READS:
             return False, f"the level is read-only, and the kind is `{one_line(kind, 40)}`"
-        is_wide = kind == "switch_mode" or (kind == "fetch" and not has_network)
+        known = kind.strip().casefold()  # however an agent writes it, it is refused
+        is_wide = known == "switch_mode" or (known == "fetch" and not has_network)
         if level is Level.WORKSPACE_WRITE and is_wide:
-            return False, f"the sandbox allows no `{kind}`"
+            return False, f"the sandbox allows no `{known}`"
         if self._policy != "ask":
             return self._policy == "allow", f'permissions = "{self._policy}"'
         try:
@@ -74,7 +79,7 @@ class Requests:
         says = one_line(text(call.get("title")), 500) or "nothing"
         details = f"\nWith: {shortened(compact(given), _LONGEST)}" if given else ""
         prompt = (
-            f"{self.agent} asks for permission for one call. Its kind: {one_line(kind, 40)}. "
+            f"{one_line(self.agent, 80)} asks for permission for one call. Its kind: {one_line(kind, 40)}. "
             f"It says: {says}{details}\nThe answer `allow` allows this call; any other one refuses it."
         )
         whom, seconds = "owner" if parent is None else parent.run_id, self._settings.permission_timeout_s

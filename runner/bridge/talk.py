@@ -50,7 +50,8 @@ class Talk:
     def __init__(self, request: CommandRequest, process: Process, say: Say) -> None:
         self._request, self._process, self._say = request, process, say
         self._requests = Requests(request, say)
-        self._connection = Connection(self._told, process.stdin, process.stdout)  # type: ignore[arg-type] # pipes
+        self._connection = Connection(self._told, process.stdin, process.stdout, listening=False)  # type: ignore[arg-type] # pipes
+        self._reading = asyncio.ensure_future(self._connection.main_loop())
         self._session: dict[str, Any] = {}
         self._is_asked = False
 
@@ -82,6 +83,7 @@ class Talk:
         self._is_asked = True
         asked = {"sessionId": self._session["sessionId"], "prompt": [{"type": "text", "text": prompt}]}
         answer = await self._call(AGENT_METHODS["session_prompt"], asked, None)
+        self._is_asked, self._requests.cancelled = False, True  # nothing that comes now is of this turn
         self._say({"type": "ended", "answer": dict(answer)})
         return answer.get("stopReason") == "end_turn"
 
@@ -109,12 +111,14 @@ class Talk:
             self._say({"type": "unknown", "method": str(method)[:100]})
             raise RequestError.method_not_found(method)
         if self._is_asked:  # before that it repeats what was in a session that is resumed
-            self._say({"type": "update", "update": table(params).get("update")})
+            told = table(params)
+            is_ours = told.get("sessionId") == self._session.get("sessionId")
+            self._say({"type": "update", "update": told.get("update")} if is_ours else {"type": "foreign"})
         return None
 
     async def _call(self, method: str, params: Json, seconds: float | None = _ANSWER_S) -> Json:
         try:
-            return table(await asyncio.wait_for(self._connection.send_request(method, params), seconds))
+            return table(await asyncio.wait_for(self._answer(method, params), seconds))
         except TimeoutError:
             raise _wrong(f"the agent did not answer `{method}` within {seconds:g} s") from None
         except RequestError as error:
@@ -129,6 +133,17 @@ class Talk:
                 pass
             message = f"the agent {how} before it answered `{method}`"
             raise Failed({"type": "failed", "code": "cli_failure", "message": message}) from None
+
+    async def _answer(self, method: str, params: Json) -> Any:
+        """ConnectionError too where nobody reads any more: an answer that is no message ends the reading."""
+        asked = asyncio.ensure_future(self._connection.send_request(method, params))
+        try:
+            await asyncio.wait((asked, self._reading), return_when=asyncio.FIRST_COMPLETED)
+            if not asked.done():
+                raise ConnectionError
+            return await asked
+        finally:
+            asked.cancel()
 
     async def _choose_all(self) -> None:
         model, modes = self._request.model, self._offered("mode")

@@ -98,12 +98,14 @@ def test_a_question_that_nobody_answers_is_refused_and_keeps_a_run_from_no_time_
 def test_the_level_and_the_settings_answer(
     repo: Repo, keys: tuple[str, ...], permissions: str | None, expected: list[str]
 ) -> None:
-    words = ("ask:read:see", "ask:execute:touch x", "ask:switch_mode:yolo", "say:Done.")
+    words = ("ask:read:see", "ask:execute:touch x", "ask:Switch_Mode :yolo", "held", "say:Done.")
     settings = f'permissions = "{permissions}"' if permissions else ""
     run = prepared(repo, *words, keys=keys, settings=settings, more=ALL).start("--allow-danger")
     assert run.wait()["status"] == "succeeded"
     assert [one.removeprefix("permission ") for one in notes(repo) if "permission" in one] == expected
     assert len(refused(run)) == sum("reject" in one for one in expected)
+    # With the lease of the repository, nobody else writes there while the agent is alive.
+    assert ("runner-writer.lock" in notes(repo)[-1]) == ('sandbox = "all"' in keys)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,8 @@ def test_the_level_and_the_settings_answer(
     [
         (("exit:3",), "cli_failure", "the agent ended with status 3 before it answered `session/prompt`"),
         (("raw:[1]",), "cli_failure", "the agent wrote what is no message, or closed its output"),
+        (('raw:{"id": 3, "error": "no"}', "hang"), "cli_failure", "the agent wrote what is no message"),
+        (('raw:{"id": {}}', "hang"), "cli_failure", "the agent wrote what is no message"),
         (("version:2",), "misconfigured", "the agent speaks version 2 of the protocol, and runner 1"),
         (("ask:execute:touch x",), "result_missing", "the agent ended its turn without a word"),
         (("fail:401:no key",), "auth_or_quota", "no key (status 401)"),
@@ -122,6 +126,34 @@ def test_what_goes_wrong_has_its_reason(repo: Repo, words: tuple[str, ...], code
     _, end = ended(repo, *words)
     assert (end["status"], end["reason"]["code"]) == ("failed", code), end["reason"]
     assert message in end["reason"]["message"]
+
+
+def test_what_is_of_another_session_or_comes_after_the_turn_does_not_count(repo: Repo) -> None:
+    foreign = {"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "Of another. "}}
+    other = {"method": "session/update", "params": {"sessionId": "s-2", "update": foreign}}
+    over = {"id": 2, "result": {"stopReason": "end_turn"}}
+    words = (f"raw:{json.dumps(other)}", "say:Done.", f"raw:{json.dumps(over)}", "closed", "ask:execute:late")
+    run, end = ended(repo, *words, keys=WRITES)
+    assert (end["status"], end["last_message"], end["questions_open"]) == ("succeeded", "Done.", 0)
+    assert (refused(run), run.events("question")) == (["late: the turn is over"], [])
+
+
+def test_an_agent_answers_no_question_of_its_own_run(repo: Repo) -> None:
+    run = prepared(repo, "ask:execute:touch x", keys=WRITES).start()
+    wait_until(lambda: run.events("question"), 30)
+    inside = {"RUNNER_MANIFEST": str(run.folder / "manifest.json"), "RUNNER_RUN_ID": run.id}
+    assert run.ask("answer", "q-0001", "allow", env=inside).error["code"] == "not_yours"
+    assert run.ask("answer", "q-0001", "no").status == 0
+    assert run.wait()["status"] == "succeeded"
+
+
+def test_an_id_of_two_options_and_a_name_of_many_lines_decide_nothing(repo: Repo) -> None:
+    twice = [{"optionId": "x", "kind": kind} for kind in ("allow_once", "allow_always")]
+    asked = {"toolCall": {"kind": "execute", "title": "touch x"}, "options": twice}
+    words = (f"call-with:session/request_permission:{json.dumps(asked)}", "say:Done.")
+    run, end = ended(repo, *words, keys=WRITES, settings='permissions = "allow"')
+    assert (end["status"], notes(repo)[-1]) == ("succeeded", '{"outcome": {"outcome": "cancelled"}}')
+    assert refused(run) == ["touch x: the agent offers no option for this call alone"]
 
 
 def test_a_model_that_is_not_offered_is_named_with_those_that_are(repo: Repo) -> None:

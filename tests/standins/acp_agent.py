@@ -1,8 +1,9 @@
 """An agent that speaks the Agent Client Protocol as it is told: a step for each word of its argv.
 
-`say:TEXT`, `ask:KIND:TITLE`, `raw:LINE`, `call:METHOD`, `huge`, `exit:CODE`, `hang`, `fail:CODE:MESSAGE`; the
-turn ends after the last. `silent` answers nothing at all, `version:N` speaks that version, `noload` loads no
-session. What it did stands in the file $ACP_NOTES.
+`say:TEXT`, `ask:KIND:TITLE`, `raw:LINE`, `call:METHOD`, `call-with:METHOD:PARAMS`, `closed`, `held`, `huge`,
+`exit:CODE`, `hang`, `fail:CODE:MESSAGE`; the turn ends after the last. `silent` answers nothing at all,
+`version:N` speaks that version, `noload` loads no session. What it did stands in
+the file $ACP_NOTES.
 """
 
 from __future__ import annotations
@@ -59,6 +60,14 @@ def step(word: str) -> None:
         note(f"permission {answer['result']['outcome'].get('optionId', 'cancelled')}")
     elif what == "call":
         note(f"{rest} {ask(rest, {})['error']['code']}")
+    elif what == "call-with":
+        method, _, params = rest.partition(":")
+        note(json.dumps(ask(method, json.loads(params))["result"]))
+    elif what == "held":
+        open_now = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
+        note(f"held {[os.path.basename(os.readlink(one)) for one in open_now if os.path.isfile(one)]}")
+    elif what == "closed":
+        note(f"stdin ends with {sys.stdin.readline()!r}")
     elif what == "raw":
         print(rest, flush=True)
     elif what == "huge":
