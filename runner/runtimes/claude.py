@@ -215,6 +215,7 @@ class Claude(Runtime):
             "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
             "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "CLAUDE_CODE_ENABLE_TELEMETRY": "0",  # it has what is done, and the prompts
         }
         return (_json(told),), told  # in its settings as well: `env` of settings comes before a variable
 

@@ -202,6 +202,7 @@ def test_a_rehearsal_is_asked_whatever_the_settings_say() -> None:
     assert variables.items() <= made.items() and made["A"] == "1"
     assert made["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:4321"
     assert (made["ANTHROPIC_AUTH_TOKEN"], made["CLAUDE_CODE_USE_MANTLE"]) == ("", "")
+    assert made["CLAUDE_CODE_ENABLE_TELEMETRY"] == "0", "it has the prompts"
     # Settings of the machine come before both, and name no server where a host has chosen one.
     assert variables["CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST"] == "1"
 
