@@ -80,7 +80,7 @@ class Requests:
         details = f"\nWith: {shortened(compact(given), _LONGEST)}" if given else ""
         prompt = (
             f"{one_line(self.agent, 80)} asks for permission for one call. Its kind: {one_line(kind, 40)}. "
-            f"It says: {says}{details}\nThe answer `allow` allows this call; any other one refuses it."
+            f"It says: {says}{details}\nThe answer `allow` allows this call; any other, or none, refuses it."
         )
         whom, seconds = "owner" if parent is None else parent.run_id, self._settings.permission_timeout_s
         asked = questions.ask(run, asked=whom, prompt=prompt, expires_in_s=seconds, on_expiry="continue")

@@ -238,12 +238,24 @@ def fitted(text: str) -> str:
     return "\n".join(rows)
 
 
+_EXPIRED = {
+    "continue": "the run continues without an answer",
+    "pause": "the run is paused",
+    "fail": "the run fails",
+}
+"""By `on_expiry`, what becomes of a run whose question nobody answers."""
+
+
 def questions_text(questions: Sequence[Question], run: str | None = None) -> str:
     """The open ones as `runner status` shows them, each with the way to answer it where `run` is named."""
     word, lines = paint(f"{'question':<10}", "dim"), []
     for question in questions:
         if question.is_open:
-            until = f", until {question.expires_at}, then {question.on_expiry}" if question.expires_at else ""
+            until = (
+                f", until {question.expires_at}, then {_EXPIRED[question.on_expiry]}"
+                if question.expires_at
+                else ""
+            )
             head = f"{word}{paint(question.id, 'bold')} to {question.asked}{until}"
             way = f"\n{'':<10}runner answer {run} {question.id}" if run else ""
             lines.append(f"{indented(head)}\n{'':<10}{indented(question.prompt, is_foreign=True)}{way}")

@@ -148,8 +148,10 @@ class Children:
             known = self._asked.get(question.id)
             if known != question.status and told(question):
                 self._asked[question.id] = question.status
-                shown = question.prompt[:200]
-                self._log.note("question", id=question.id, status=question.status, prompt=shown)
+                told_of = {"status": question.status, "prompt": question.prompt[:200]}
+                if question.answer is not None:
+                    told_of["answer"] = question.answer[:200]
+                self._log.note("question", id=question.id, **told_of)
             # Also where an owner before us was killed over it, and whether or not it could be told.
             if question.status == "expired" != known and question.id not in self._over:
                 self._over.add(question.id)

@@ -79,7 +79,12 @@ _EVENTS = {
     "rewritten": ("warning", "the manifest was made again: {message}", "yellow"),
 }
 """Label, sentence and colour. What is not there (of a newer runner) is told with its fields."""
-_DETAILS = {"kept": "kept as edited since", "left": "left as they are", "unequal": "not as before"}
+_DETAILS = {
+    "kept": "kept as edited since",
+    "left": "left as they are",
+    "unequal": "not as before",
+    "answer": "the answer",
+}
 _WHY = {
     "verify_failed": "the checks failed",
     "scope_violation": "files outside of its scope were changed",
@@ -95,7 +100,7 @@ _WHY = {
 }
 _NTH = ("second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 _COUNTED = {"files": "file", "restored": "file", "redactions": "place", "attempts": "attempt"}
-_FILES = {"add": "added", "update": "changed", "delete": "deleted"}
+_FILES = {"add": "added", "update": "changed", "delete": "deleted", "write": "wrote"}
 
 
 class StoryLine(LogLine):

@@ -387,7 +387,14 @@ def test_open_questions_are_shown_and_answered_by_people(repo: Repo) -> None:
     run = repo.start()
     first, second = run.asks("Which colour?\nRed or blue?"), run.asks("Which size?", expires_in_s=600)
     shown = repo.cli("status", run.id).stdout
-    for text in (first, "Which colour?", "Red or blue?", second, "Which size?", "then continue"):
+    for text in (
+        first,
+        "Which colour?",
+        "Red or blue?",
+        second,
+        "Which size?",
+        "then the run continues without an answer",
+    ):
         assert text in shown
     wait_until(lambda: run.on_disk()["questions_open"] == 2)
     assert "2 open questions" in repo.cli("list").stdout
@@ -395,6 +402,7 @@ def test_open_questions_are_shown_and_answered_by_people(repo: Repo) -> None:
     answered = repo.json("answer", run.id, first, "-", stdin="Blue.\n")
     assert (answered["status"], answered["answer"].strip()) == ("answered", "Blue.")
     assert answered["answered_by"] == "user"
+    wait_until(lambda: "the answer: Blue." in repo.cli("logs", run.id).stdout)
     again = repo.cli("answer", run.id, first, "Red.", "--format", "json")
     assert (again.status, again.error["code"]) == (9, "question_closed")
     for bad in ("q-9999", "nothing", "../q-0001", ""):
