@@ -103,7 +103,9 @@ def unpriced(runtime: Runtime, task: Task, model: Model | None) -> str | None:
     is_known = runtime.counts_cost or (model is not None and model.price is not None)
     if task.limits.price is None or is_known:
         return None
-    return "it has a limit of its price, and nobody knows what its model costs"
+    return (
+        "it has a limit of its price, and nobody knows what its model costs: set `price` in its [models.NAME]"
+    )
 
 
 def argv_of(runtime: Runtime, request: CommandRequest) -> tuple[str, ...]:

@@ -87,7 +87,11 @@ def examine_runtime(
             yield Examined(f"{name}.{rest}", Fitness.SKIP, "the program is missing")
         return
     yield Examined(f"{name}.binary", Fitness.OK, program.path)
-    yield Examined(f"{name}.identity", Fitness.OK, f"{runtime.title} {program.version}")
+    who = Examined(f"{name}.identity", Fitness.OK, f"{runtime.title} {program.version}")
+    if runtime.is_generic:
+        said = f"it says {program.version}; whether it speaks the protocol, only a run shows"
+        who = Examined(f"{name}.identity", Fitness.SKIP, said)
+    yield who
     yield exam.version(program)
     yield exam.flags(program)
     yield exam.login(program)
@@ -352,6 +356,8 @@ class _Exam:
             wrong, repair = "which is not set", self._runtime.login_hint
             if name not in repair:
                 repair = f"set {name} and {listing}; or {repair}"
+            if self._runtime.rehearses:
+                repair += "; or try --rehearse, which needs no login"
         message = f"{task}: provider `{provider}` needs {name}, {wrong}"
         return self._check("login", Fitness.FAIL, message, repair)
 

@@ -34,7 +34,7 @@ def conclude(end: End, login: str) -> tuple[Outcome, Reason]:
         code, hint = guess or ("cli_failure", None)
         return failed(code, said or "the turn failed", hint, end)
     if end.turn is Kind.TURN_COMPLETED and end.exit_code in (0, None):
-        return Outcome.SUCCEEDED, Reason("completed", "the agent completed its turn", None, None)
+        return Outcome.SUCCEEDED, Reason("completed", "the agent finished its turn")
     if end.exit_code is None:
         return lost()
     if end.exit_code == 41:

@@ -72,7 +72,7 @@ def _as_path(runtime: Runtime, command: str, env: Mapping[str, str], root: str |
         wrong = "does not exist"
     raise RuntimeMissing(
         f"`command` of [runtimes.{runtime.name}] is `{command}`, but {path} {wrong}",
-        hint=f"correct `command`, or leave it out; {runtime.install_hint}",
+        hint=f"correct `command` in [runtimes.{runtime.name}], or leave it out for the one that is there",
     )
 
 

@@ -170,8 +170,4 @@ def _other_program(runtime: Runtime, path: str, output: str) -> RuntimeWrong:
 
 
 def _wrong(runtime: Runtime, message: str) -> RuntimeWrong:
-    return RuntimeWrong(
-        message,
-        hint=f"set `command` in [runtimes.{runtime.name}] to the path of the right program; "
-        + runtime.install_hint,
-    )
+    return RuntimeWrong(message, hint=runtime.install_hint)
