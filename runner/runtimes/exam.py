@@ -198,8 +198,10 @@ class _Exam:
         if level is Level.DANGER:
             return self._check("sandbox", Fitness.SKIP, f"every task runs with {level}")
         if not self._runtime.has_sandbox:
-            said = f"{self._runtime.title} has none: what may write can write anywhere"
-            return self._check("sandbox", Fitness.WARN, said, "run it in a container, or with read-only")
+            who = "what asks nobody" if self._runtime.is_generic else "what may write"
+            said = f"{self._runtime.title} has none: {who} can write anywhere"
+            also = "" if self._runtime.is_generic else ", or with read-only"
+            return self._check("sandbox", Fitness.WARN, said, f"run it in a container{also}")
         absent = [name for name in self._runtime.helpers if programs.on_path(name, self._env) is None]
         if absent:
             verdict = Fitness.FAIL if Level.WORKSPACE_WRITE in levels else Fitness.WARN
