@@ -37,7 +37,7 @@ class Requests:
         usual = "allow" if request.sandbox.level is Level.DANGER else "ask"
         self._policy = request.settings.permissions or usual
         self._run = RunDir.from_path(os.path.dirname(request.last_message_path))
-        self.agent = "the agent"
+        self.agent = "without a name"
         self.cancelled = False
 
     async def outcome(self, request: Json) -> dict[str, Any]:
@@ -78,8 +78,9 @@ class Requests:
         given = call.get("rawInput") or call.get("content")
         says = one_line(text(call.get("title")), 500) or "nothing"
         details = f"\nWith: {shortened(compact(given), _LONGEST)}" if given else ""
+        name = one_line(self.agent.replace("`", ""), 80)
         prompt = (
-            f"{one_line(self.agent, 80)} asks for permission for one call. Its kind: {one_line(kind, 40)}. "
+            f"The agent `{name}` asks for permission for one call. Its kind: {one_line(kind, 40)}. "
             f"It says: {says}{details}\nThe answer `allow` allows this call; any other, or none, refuses it."
         )
         whom, seconds = "owner" if parent is None else parent.run_id, self._settings.permission_timeout_s

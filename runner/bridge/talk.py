@@ -63,7 +63,7 @@ class Talk:
         if version != PROTOCOL_VERSION:
             said = str(version)[:20]
             raise _wrong(f"the agent speaks version {said} of the protocol, and runner {PROTOCOL_VERSION}")
-        self._requests.agent = text(info.get("title")) or text(info.get("name")) or "the agent"
+        self._requests.agent = text(info.get("title")) or text(info.get("name")) or self._requests.agent
         place = {"cwd": os.getcwd(), "mcpServers": self._servers()}
         if not thread:
             self._session = {**await self._call(AGENT_METHODS["session_new"], place)}
