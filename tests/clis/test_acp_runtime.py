@@ -63,7 +63,7 @@ def asked(run: Run, name: str = "q-0001") -> str:
 def test_a_change_is_asked_for_answered_and_verified(repo: Repo, started: Callable[..., Run]) -> None:
     script = turns(patch(add("new.txt", "new")), shell("touch made"), f"{says('Done.')}\n{USAGE}")
     run = started(script, *WRITES, 'verify = ["grep new new.txt"]', settings='permission_timeout = "8s"')
-    assert "Gemini CLI asks" in asked(run) and "It says: Writing to new.txt" in asked(run)
+    assert "The agent `Gemini CLI` asks" in asked(run) and "It says: Writing to new.txt" in asked(run)
     assert "q-0001" in repo.cli("inbox").stdout
     assert run.ask("answer", "q-0001", "allow").status == 0
     end = run.wait()
