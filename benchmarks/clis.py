@@ -67,7 +67,7 @@ def _bare(name: str, scene: Scene) -> float:
             overrides=overrides,
             new_thread=str(uuid.uuid4()) if runtime.names_threads else None,
         )
-        own = {} if runtime.own_home is None else {runtime.own_home: home}
+        own = dict.fromkeys(runtime.own_home, home)
         for path, text in runtime.home(request).items():
             Path(home, path).parent.mkdir(parents=True, exist_ok=True)
             Path(home, path).write_text(text)
