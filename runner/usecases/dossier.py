@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 
+from runner import runtimes
 from runner.errors import RunnerError
 from runner.model import Level
 from runner.state.lineage import children
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from runner.workspace.changes import LinesChanged
 
 _LINES = 500
-_APPROVAL = "never"
 _MIB = 16
 """So much of a patch is looked at: a page shows a part of that."""
 
@@ -78,6 +78,7 @@ def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tup
 
     try:
         i = run.read_invocation()
+        approval = runtimes.get(i.runtime).approval(i.sandbox.level)
     except RunnerError:
         return {}, "", 0
     if manifest.plan is not None:  # each batch is given its own
@@ -86,7 +87,7 @@ def _given(run: RunDir, manifest: Manifest, redact: Callable[[str], str]) -> tup
     effective = {
         "model": i.model or "its own default",
         "sandbox": f"{i.sandbox.level}{' with network' if network else ''}",
-        "approval": _APPROVAL,
+        "approval": approval or "its own rules",
         "effort": i.reasoning_effort or "its own default",
     }
     told = {name: redact(text) for name, text in effective.items()}

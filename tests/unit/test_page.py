@@ -310,3 +310,15 @@ def test_a_dossier_has_what_the_run_left_and_says_what_is_not_to_be_had(tmp_path
     assert found.declared_checks == len(run.read_invocation().verify) == 1
     assert found.patch == "" and "nothing was recorded before" in found.of_patch[0]
     assert Page(page(found)).texts["h1"] == ["work: succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "wanted"),
+    [("codex", "never"), ("claude", "dontAsk"), ("acp", "its own rules"), ("gemini", "its own rules")],
+)
+def test_a_page_says_of_approvals_what_the_program_was_told(
+    tmp_path: Path, runtime: str, wanted: str
+) -> None:
+    run = an_ended_run(tmp_path, secret_names=(), runtime=runtime)
+    write_result(run, a_result())
+    assert dossier(run).effective["approval"] == wanted
