@@ -34,6 +34,7 @@ sys.addaudithook(_refuse_the_real_home)
 # In the background of a script both would be ignored by all that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup` ignores it
 
 
 @pytest.fixture(autouse=True)

@@ -78,7 +78,7 @@ def test_however_it_ends_the_terminal_is_as_it_was(
     work: Repo, terminal: Terminal, how: str | int, status: int
 ) -> None:
     terminal.shows("no run lives")
-    assert terminal.modes != terminal.before
+    wait_until(lambda: terminal.modes != terminal.before)
     if isinstance(how, str):
         assert terminal.type(how.encode()) == status
     else:

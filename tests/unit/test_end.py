@@ -40,7 +40,7 @@ def work(tmp_path: Path) -> Work:
     return made
 
 
-SINCE = " when it ended; 1 of them changed since"
+SINCE = " when it ended; 2 of them changed since"
 """The file of the work tree is newer than these runs."""
 
 
