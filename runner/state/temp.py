@@ -24,7 +24,9 @@ def renew(path: str, home: Mapping[str, str], kept: Sequence[str]) -> None:
     written into it. Only `kept` stays. OSError, with no link followed.
     """
     private_folder(path)
-    for top in {name.partition("/")[0] for name in home}:
+    # A program obeys more of its home than what we make there, as Gemini CLI does `.env` and `.agents`.
+    hidden = (name for name in os.listdir(path) if name.startswith(".") and name != ".git")
+    for top in {*hidden, *(name.partition("/")[0] for name in home)}:
         old = f"{path}/{os.urandom(8).hex()}"
         if os.path.lexists(f"{path}/{top}"):
             os.rename(f"{path}/{top}", old)

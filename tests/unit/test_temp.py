@@ -76,9 +76,13 @@ def test_another_attempt_finds_the_home_as_it_was_but_what_is_kept(
     (path / "scratch").write_text("stays")
     left(own, user)
     (path / "agent.toml").write_text("forged")
+    (path / ".env").write_text("SERVER=elsewhere")
+    (path / ".agents/skills").mkdir(parents=True)
+    (path / ".settings").symlink_to(user)
     temp.renew(str(path), HOME, KEPT)
     assert not own.is_symlink() and tree(own) == HOME_IN | ({"sessions/1": "said"} if is_kept else {})
     assert (path / "agent.toml").read_text() == "ours"
+    assert [name for name in os.listdir(path) if name.startswith(".")] == [".agent"]
     assert (path / "scratch").read_text() == "stays" and tree(user) == {"sessions/mine": "mine"}
 
 
