@@ -19,7 +19,7 @@ from runner.usecases.look import ask, look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runner.model import Identity
     from runner.state.questions import Question
@@ -222,14 +222,20 @@ def around(env: Mapping[str, str]) -> str | None:
     """The manifest of the run in which this process was started: by its own marker, else by that of the
     nearest process above it (a host may give what it starts a short environment).
     """
-    if env.get(RUN_MANIFEST):
-        return env[RUN_MANIFEST]
+    return next(markers(env), None)
+
+
+def markers(env: Mapping[str, str]) -> Iterator[str]:
+    """The manifests that this process and those above it name, the nearest first: each may name what it
+    wants, but not for what is above it.
+    """
     process = process_at(os.getpid())
-    while process is not None and process.parent > 1:
-        if manifest := environment(process.parent).get(RUN_MANIFEST):
-            return manifest
-        process = process_at(process.parent)
-    return None
+    while process is not None:
+        if manifest := env.get(RUN_MANIFEST):
+            yield manifest
+        if process.parent <= 1:
+            return
+        env, process = environment(process.parent), process_at(process.parent)
 
 
 def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadline: float) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Timer
@@ -209,3 +211,12 @@ def test_a_child_that_is_removed_meanwhile_is_in_nobodys_way(
     removal.join()
     for fd in fds:
         os.close(fd)
+
+
+@pytest.mark.parametrize("forged", ["/another/manifest.json", ""])
+def test_what_a_command_says_of_its_run_hides_no_run_above_it(forged: str) -> None:
+    asks = "import os; from runner.usecases.control import markers; print(*markers(os.environ))"
+    line = f"RUNNER_MANIFEST={forged} '{sys.executable}' -c '{asks}'; :"
+    env = {**os.environ, "RUNNER_MANIFEST": "/run/manifest.json"}
+    told = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, check=True).stdout
+    assert told.split()[: 2 if forged else 1] == [*filter(None, [forged]), "/run/manifest.json"]
