@@ -58,7 +58,7 @@ def reaches_beyond(sandbox: Sandbox, network: bool, hosts: Sequence[str]) -> boo
 
 def readable(sandbox: Sandbox, denied: Sequence[str]) -> tuple[str, ...]:
     """What of these paths it does not keep from being read."""
-    kept = tuple(f"{path}/" for path in sandbox.deny_read)
+    kept = tuple(f"{path.rstrip('/')}/" for path in sandbox.deny_read)
     return tuple(path for path in denied if not f"{path}/".startswith(kept))
 
 

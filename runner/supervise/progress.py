@@ -93,7 +93,9 @@ class Progress(LineReader):
             self.tool_calls += 1
         elif kind is Kind.REFUSED and len(self.refused) < MOST_REFUSALS:
             self.refused.append(activity.text)
-        self.is_answered = self.is_answered or (kind in ANSWERS and kind is not Kind.TURN_COMPLETED)
+        # What nobody knows may be an answer: a turn without one is a failure.
+        is_answer = kind in (*ANSWERS, Kind.OTHER, Kind.PROGRESS) and kind is not Kind.TURN_COMPLETED
+        self.is_answered = self.is_answered or is_answer
         if activity.status is not None or kind in ANSWERS:
             self.status = activity.status
         if activity.usage is not None:

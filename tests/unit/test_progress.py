@@ -85,6 +85,28 @@ def test_turns_are_counted_and_the_last_one_that_has_ended_stays_while_another_r
     assert progress.ended_turn == (2, Kind.TURN_FAILED, "no more")
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_answered"),
+    [
+        ("agent_message", True),
+        ("todo_list", True),
+        ("of_a_later_version", True),
+        ("error", False),
+        ("", False),
+    ],
+)
+def test_a_turn_is_without_an_answer_only_where_nothing_may_be_one(
+    kind: str, is_answered: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "stdout.jsonl"
+    items = [{"type": "item.completed", "item": {"id": "i", "type": kind}}] if kind else []
+    lines = ({"type": "turn.started"}, *items, {"type": "turn.completed", "usage": {"input_tokens": 0}})
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    progress = a_progress(path)
+    progress.read()
+    assert progress.is_answered is is_answered
+
+
 def test_a_last_line_without_its_newline_counts_at_the_end_and_not_before(tmp_path: Path) -> None:
     path = tmp_path / "stdout.jsonl"
     path.write_bytes(STREAM.rstrip(b"\n"))

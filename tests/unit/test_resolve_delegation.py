@@ -139,6 +139,7 @@ def test_the_refusal_says_what_is_wider(sandbox: Sandbox, says: str) -> None:
         (("*.org",), ("/s",), "alone"),
         (("a.org",), (), "cannot read /s"),
         (("a.org",), ("/s/inside", "/st"), "cannot read /s"),
+        (("a.org",), ("/",), None),
     ],
 )
 def test_a_child_reaches_no_host_and_reads_no_file_that_its_parent_does_not(
