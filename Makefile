@@ -48,23 +48,21 @@ test-standins: $(VENV)/.test.stamp
 # Agent CLIs from npm: nothing else here needs Node. Of their install scripts only the one runs that puts Claude's
 # binary in its place.
 # npm runs in the folder: with `--prefix` it looks for its settings of the machine (a registry, its certificates)
-# below that prefix, https://docs.npmjs.com/cli/v11/configuring-npm/npmrc. Claude Code makes its sandbox with
-# `bwrap`; where the machine has none, that of Codex is good enough.
-.clis/.stamp: tests/clis/package.json $(VENV)/.test.stamp
+# below that prefix, https://docs.npmjs.com/cli/v11/configuring-npm/npmrc.
+.clis/.stamp: tests/clis/package.json
 	@command -v npm > /dev/null && command -v node > /dev/null || { echo "make test-clis needs npm and Node 20 or newer" >&2; exit 1; }
-	mkdir -p .clis/bin
+	mkdir -p .clis
 	cp tests/clis/package.json .clis/
 	cd .clis && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error
 	cd .clis/node_modules/@anthropic-ai/claude-code && node install.cjs
-	command -v bwrap > /dev/null || ln -sf $(abspath $(VENV))/lib/python3*/site-packages/codex_cli_bin/codex-resources/bwrap .clis/bin/
 	@touch $@
 
 # What differs between this Codex and that of the PyPI package, and the launcher of the npm package.
 NEWER := $(addprefix tests/codex/test_,codex_hooks.py codex_limits.py codex_waking.py delegation_example.py)
 
-test-clis: .clis/.stamp
-	@command -v socat > /dev/null || { echo "make test-clis needs socat" >&2; exit 1; }
-	PATH="$$PATH:$(CURDIR)/.clis/bin" $(PYTEST) -n $$((2 * $(CORES))) tests/clis
+test-clis: $(VENV)/.test.stamp .clis/.stamp
+	@command -v bwrap > /dev/null && command -v socat > /dev/null || { echo "make test-clis needs bwrap and socat" >&2; exit 1; }
+	$(PYTEST) -n $$((2 * $(CORES))) tests/clis
 	TEST_CODEX=$(CURDIR)/.clis/node_modules/.bin/codex $(PYTEST) -n $$((2 * $(CORES))) $(NEWER)
 
 check: $(VENV)/.dev.stamp
