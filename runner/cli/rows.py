@@ -91,23 +91,28 @@ class _Numbers:
 
     def of(self, row: RunRow) -> str:
         created_at = row.created_at or ""
-        text = (self._ages.get(created_at[:_HOUR]) or self._age(created_at)) if self._has_age else ""
+        ages = self._ages
+        text = ""
+        if self._has_age:
+            text = ages.get(created_at[:_HOUR]) or ages.get(created_at[:_MINUTE]) or self._age(created_at)
         if self._has_time:
             seconds = row.duration_s
+            seconds = seconds if seconds is None or seconds < 10 else int(seconds)  # as `about` tells it
             if seconds not in self._times:
                 self._times[seconds] = f"{about(seconds or 0.0):>6}  "
             text += self._times[seconds]
         if self._has_tokens:
-            if row.tokens not in self._tokens:
-                self._tokens[row.tokens] = f"{short_number(row.tokens or 0):>6}  "
-            text += self._tokens[row.tokens]
+            tokens = row.tokens
+            tokens = tokens if tokens is None or tokens < 10_000 else tokens // 1000 * 1000
+            if tokens not in self._tokens:
+                self._tokens[tokens] = f"{short_number(tokens or 0):>6}  "
+            text += self._tokens[tokens]
         return text
 
     def _age(self, created_at: str) -> str:
         """Of a run of a day ago its hour tells it, of one of an hour ago its minute."""
-        for key in (created_at[:_MINUTE], created_at[:_SECOND]):
-            if (known := self._ages.get(key)) is not None:
-                return known
+        if (known := self._ages.get(created_at[:_SECOND])) is not None:
+            return known
         try:
             seconds = self._now - parse_timestamp(created_at)
         except ValueError:
@@ -146,15 +151,16 @@ def _told(row: RunRow, left: int | None, parent: str | None) -> str:
     """What a row says in words: what it waits for, what it is, what it does or why it ended. `parent` is that
     of a child which does not stand below it.
     """
-    if not (row.questions_open or row.undecided or row.plan or row.rehearsal or row.message or parent) and (
-        row.reason in _PLAIN
-    ):
-        return ""  # as of most among ten thousand
+    why = row.message or ("" if row.reason in _PLAIN else str(row.reason))
+    if not (row.questions_open or row.undecided or row.plan or row.rehearsal or parent):
+        if not why:
+            return ""
+        if why.isprintable() and (left is None or (why.isascii() and _LEAST <= left >= len(why))):
+            return why  # as of most among ten thousand
     calls = [count(row.questions_open, "open question")] if row.questions_open else []
     calls += ["to accept or discard"] if row.undecided else []
     kinds = ["plan"] * row.plan + ["rehearsal"] * row.rehearsal + ([f"child of {parent}"] if parent else [])
     done = progress(row) if row.plan and row.status != "succeeded" else ""
-    why = row.message or ("" if row.reason in _PLAIN else str(row.reason))
     if not (calls or kinds or why) or (left is not None and left < _LEAST):
         return ""
     text = "; ".join(filter(None, (", ".join(calls + kinds), done, why)))

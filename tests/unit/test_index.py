@@ -94,6 +94,27 @@ def test_a_row_of_the_cache_counts_only_for_a_run_of_its_own_task(tmp_path: Path
     assert (finished(tmp_path), others(tmp_path)) == ([], [done.run_id])
 
 
+def test_two_runs_of_one_id_in_two_tasks_are_both_listed(tmp_path: Path) -> None:
+    add(tmp_path)
+    done = add(tmp_path)
+    shutil.copytree(RunDir(str(tmp_path), "hello", done.run_id).path, tmp_path / f".runs/b/cli/{done.run_id}")
+    manifest = tmp_path / f".runs/b/cli/{done.run_id}/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"task_id": "hello"', '"task_id": "b"'))
+    for _ in range(3):
+        assert sorted(row.task_id for row in finished(tmp_path)) == ["b", "hello", "hello"]
+
+
+def test_a_cache_whose_columns_are_not_of_one_length_is_made_again(tmp_path: Path) -> None:
+    for _ in range(3):
+        add(tmp_path)
+    assert finished(tmp_path) == truth(tmp_path)
+    whole = json.loads(cache(tmp_path).read_bytes())
+    for n, column in enumerate(whole["columns"]):
+        wrong = [*whole["columns"][:n], (column * 3)[:2], *whole["columns"][n + 1 :]]
+        cache(tmp_path).write_text(json.dumps({**whole, "columns": wrong}))
+        assert finished(tmp_path) == truth(tmp_path)
+
+
 def test_without_runs_there_are_none(tmp_path: Path) -> None:
     assert index.scan(str(tmp_path)) == ([], [])
     assert list(index.folders(str(tmp_path))) == []
@@ -112,6 +133,8 @@ def test_without_runs_there_are_none(tmp_path: Path) -> None:
         b'{"version": 1, "rows": 5}',
         b'{"version": 1, "rows": [5, null, [], ["short"], {"a": 1}]}',
         b'{"version": 1, "rows": [[[],1,2,3,4,5,6,7,8]]}',
+        b'{"version": 6, "columns": []}',
+        b'{"version": 6, "columns": [5, {}]}',
         b"\xff\xfe",
         b"[" * 100_000,
     ],

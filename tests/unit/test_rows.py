@@ -197,6 +197,13 @@ def test_a_duration_for_a_glance(seconds: float, two: str, one: str) -> None:
     assert (about(seconds), about(seconds, 1)) == (two, one)
 
 
+def test_rows_of_nearly_the_same_time_and_tokens_tell_their_own() -> None:
+    times, tokens = (9.91, 9.99, 72.4, 72.9, 73.0), (1_999, 9_999, 10_999, 61_800, 1_299_999)
+    rows = [a_row(f"{n}aaa0000", duration_s=times[n], tokens=tokens[n]) for n in range(5)]
+    told = [line.split()[-2:] for line in shown(*rows)[1:]]
+    assert told == [[about(times[n]), short_number(tokens[n])] for n in range(5)]
+
+
 def test_a_row_of_a_manifest_has_its_tokens_its_time_and_its_parent() -> None:
     manifest = a_manifest(
         usage=Usage(1200, 1000, 30, 4),
