@@ -402,6 +402,8 @@ class Request(Value):
     task_id: str
     prompt: str | None = None
     model: str | None = None
+    effort: str | None = None
+    """Instead of the model's `reasoning_effort`."""
     sandbox: str | None = None
     timeout_s: float | None = None
     parent: str | None = None

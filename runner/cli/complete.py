@@ -61,6 +61,7 @@ complete -c runner -f -k -a '(__runner_complete)'
 _VALUES = {
     **{"--task": ("tasks",), "TASK": ("tasks",), "RUN": ("runs",), "TASK|RUN": ("tasks", "runs")},
     **{"--model": ("models",), "--sandbox": ("sandboxes",), "--runtime": ("runtimes",)},
+    "--effort": ("efforts",),
     **{"--status": ("states",), "NAME": ("schemas",)},
 }
 """What a value is, by the name of its option or the metavar of a positional."""

@@ -27,8 +27,9 @@ def _add_request(parser: Parser) -> None:
     parser.add_argument("name", nargs="?", metavar="TASK", help="the same as --task TASK")
     parser.add_argument("--task", metavar="ID", help="task in delegate.toml (default: $MCP_RUNNER_TASK_ID)")
     parser.add_argument("--prompt", metavar="TEXT", help="instead of the task's prompt; `-` is stdin")
-    parser.add_argument("--model", metavar="M", help="a name from [models], or a literal model id")
-    parser.add_argument("--sandbox", metavar="S", help="a name from [sandboxes], or a level")
+    parser.add_argument("-m", "--model", metavar="M", help="a name from [models], or a literal model id")
+    _add_effort(parser)
+    parser.add_argument("-s", "--sandbox", metavar="S", help="a name from [sandboxes], or a level")
     parser.add_argument("--timeout", type=duration, metavar="D", help="limit of the run's wall clock")
     parser.add_argument(
         "--map", metavar="FILE", help="a file that describes the repository, put into the prompt"
@@ -50,9 +51,18 @@ def _add_request(parser: Parser) -> None:
     add_settings(parser)
 
 
+def _add_effort(parser: Parser) -> None:
+    parser.add_argument(
+        "-r",
+        "--effort",
+        metavar="E",
+        help="how hard the model thinks: low, medium, high, xhigh, or another word of the runtime",
+    )
+
+
 def add_resolve(parser: Parser) -> None:
     _add_request(parser)
-    parser.examples("runner resolve --task hello", "runner resolve --task fix-auth --format json")
+    parser.examples("runner resolve --task hello", "runner resolve fix-auth -r high --format json")
 
 
 def run_resolve(args: Namespace) -> int:
@@ -141,6 +151,7 @@ def add_retry(parser: Parser) -> None:
         "run", metavar="RUN", help="run id or a prefix of one, manifest path, task id, @latest"
     )
     parser.add_argument("--message", metavar="TEXT", help="what to do differently, in your words")
+    _add_effort(parser)
     parser.add_argument(
         "--fresh", action="store_true", help="start a new session even if the old one can be resumed"
     )
@@ -162,15 +173,8 @@ def run_retry(args: Namespace) -> int:
     config = settings(args)
     run = find.find(root, args.run)
     pass_gate(args, config, rehearses=retry.rehearses(run), task=run.task_id)
-    manifest = retry.retry(
-        config,
-        run,
-        os.environ,
-        message=args.message,
-        fresh=args.fresh,
-        allow_danger=args.allow_danger,
-        tied_to=tied_to(args),
-    )
+    asked = Request(run.task_id, effort=args.effort, allow_danger=args.allow_danger, tied_to=tied_to(args))
+    manifest = retry.retry(config, run, os.environ, asked, message=args.message, fresh=args.fresh)
     return _begun(args, manifest)
 
 
@@ -298,13 +302,14 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
 
         tasks = few([*settings(args).tasks], 10) or "none"
         raise UsageError("no task named", hint=f"`runner start TASK`, of {tasks} (`runner tasks` lists them)")
-    for option in ("model", "sandbox"):
+    for option in ("model", "effort", "sandbox"):
         if getattr(args, option) == "":
             raise UsageError(f"--{option} is empty")
     return Request(
         task_id=task,
         prompt=_stdin() if args.prompt == "-" else args.prompt,
         model=args.model,
+        effort=args.effort,
         sandbox=args.sandbox,
         timeout_s=args.timeout,
         rehearse=args.rehearse is not None,

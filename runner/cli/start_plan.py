@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from runner.conduct.start_plan import PreparedPlan
     from runner.state.manifest import Manifest
 
-_NOT_WITH_PLAN = ("prompt", "parent", "run_id")
+_NOT_WITH_PLAN = {
+    **dict.fromkeys(("prompt", "parent", "run_id"), "a batch's prompt is made from the task and its units"),
+    "effort": "a unit has an `effort` of its own; --set delegate.effort_floor=high raises all of them",
+}
 
 
 def begin(args: Namespace) -> Manifest | int:
@@ -55,12 +58,9 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
         raise UsageError(
             "--baseline cannot be combined with --plan", hint="`runner verify` runs the checks of all tasks"
         )
-    for name in _NOT_WITH_PLAN:
-        if getattr(args, name) is not None:
-            raise UsageError(
-                f"--{name.replace('_', '-')} cannot be combined with --plan",
-                hint="a batch's prompt is made from the task and its units",
-            )
+    for name, hint in _NOT_WITH_PLAN.items():
+        if getattr(args, name) not in (None, []):
+            raise UsageError(f"--{name.replace('_', '-')} cannot be combined with --plan", hint=hint)
     if args.done and not args.resume:
         raise UsageError("--done needs --resume", hint="add --resume")
     task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")

@@ -49,6 +49,8 @@ def choose(config: Config, request: Request) -> Choice:
         settings = config.runtimes[runtime]
     except KeyError:
         raise ConfigInvalid(f"unknown runtime `{runtime}`") from None
+    if request.effort is not None:
+        model = _thinking(model, runtime, request.effort)
     sandbox = sandbox_of(config, request.sandbox or task.sandbox)
     if sandbox.level is Level.DANGER and not (sandbox.allow_danger and request.allow_danger):
         raise PolicyRefused(
@@ -98,6 +100,20 @@ def model_of(config: Config, name: str | None) -> Model | None:
     if name is None:
         return None
     return config.models.get(name) or Model(None, name)
+
+
+def _thinking(model: Model | None, runtime: str, effort: str) -> Model:
+    """The model with that effort. ConfigInvalid for a word that the runtime does not know: Codex would pass
+    it on to the service.
+    """
+    known = runtimes.get(runtime)
+    if not (known.efforts or known.is_generic):
+        raise ConfigInvalid(f"{known.title} cannot be told an effort", hint="leave --effort out")
+    if known.efforts and effort not in known.efforts:
+        raise ConfigInvalid(
+            f"{known.title} knows no effort `{effort}`", hint=f"one of: {', '.join(known.efforts)}"
+        )
+    return (model or Model(None, None)).replace(reasoning_effort=effort)
 
 
 def sandbox_of(config: Config, name: str) -> Sandbox:

@@ -299,7 +299,7 @@ def _origins(choice: Choice) -> dict[str, str]:
     request = choice.request
     prefixes = (f"tasks.{request.task_id}.", "defaults.")
     origins = {key: at for key, at in choice.config.origins.items() if key.startswith(prefixes)}
-    for name in ("prompt", "model", "sandbox", "timeout_s", "rehearse"):
+    for name in ("prompt", "model", "effort", "sandbox", "timeout_s", "rehearse"):
         if getattr(request, name):
             origins[f"request.{name.removesuffix('_s')}"] = "command line"
     return origins

@@ -276,6 +276,8 @@ class Runtime(Protocol):
     """What `provider` may be, where the program has a closed set of them."""
     provider_aliases: Mapping[str, str] = {}
     """Other names of them."""
+    efforts: tuple[str, ...] = ()
+    """The words for how hard a model thinks, least first; a generic one takes those that its agent offers."""
     login_hint: str = ""
     key_env: tuple[str, ...] = ()
     """Names whose value alone logs the program in; they reach it only if `env` names them."""

@@ -76,6 +76,7 @@ class Claude(Runtime):
         "log in with `claude auth login`, or set ANTHROPIC_API_KEY and name it in `env` of [runtimes.claude]"
     )
     key_env = _KEYS
+    efforts = _EFFORTS
     resumes = True
     names_threads = True
     counts_cost = True

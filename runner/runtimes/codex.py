@@ -64,6 +64,8 @@ class Codex(Runtime):
     )
     login_hint = "log in with `codex login`, or set CODEX_API_KEY and name it in `env` of [runtimes.codex]"
     key_env = ("CODEX_API_KEY",)  # measured on 0.163.0: OPENAI_API_KEY is not read by exec
+    # Both versions list models with `low` to `ultra`; the service has more words, and it takes any.
+    efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
     resumes = True
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     made_folders = (".agents", ".aws", ".codex")

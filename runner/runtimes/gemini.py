@@ -89,6 +89,7 @@ class Gemini(Runtime):
     home_kept = (".gemini/tmp", ".gemini/projects.json")  # its sessions, and which folder has which
     # Without it, a launcher starts a second process and passes no signal on to it.
     variables = {"GEMINI_CLI_NO_RELAUNCH": "true"}
+    efforts = tuple(_THINKS)
     resumes = True  # within a run: its sessions lie in its home
     # No `login_check`: it has none, and a login with Google lies in the home of the user.
 

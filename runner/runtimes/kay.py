@@ -59,6 +59,7 @@ class Kay(Runtime):
     config_is = CONFIG_IS
     help_args = HELP
     providers = tuple(PROVIDER_KEYS)
+    efforts = ("minimal", "low", "medium", "high", "xhigh")
     provider_aliases = {"ocg": "opencode-go"}
     owned = {
         **DECLARED,

@@ -22,13 +22,17 @@ _LARGEST = 1 << 20
 
 
 def of(kind: str, typed: str, folder: str, env: Mapping[str, str], config_file: str | None) -> dict[str, str]:
-    """Those of a kind: `runs`, `tasks`, `models`, `sandboxes`, `runtimes`, `states`, `schemas`."""
+    """Those of a kind: `runs`, `tasks`, `models`, `sandboxes`, `efforts`, `runtimes`, `states`, `schemas`."""
     if kind == "runs":
         return _runs(folder, typed)
     if kind == "runtimes":
         from runner.runtimes import NAMES
 
         return dict.fromkeys(NAMES, "")
+    if kind == "efforts":
+        from runner.runtimes import NAMES, get
+
+        return dict.fromkeys((word for name in NAMES for word in get(name).efforts), "")
     if kind == "states":
         return dict.fromkeys((str(one) for one in (*Phase, *Outcome) if one is not Phase.DONE), "")
     if kind == "schemas":

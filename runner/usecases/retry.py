@@ -10,7 +10,7 @@ import os
 
 from runner.disk.files import read_text
 from runner.errors import Conflict
-from runner.model import Earlier, Lineage, Request
+from runner.model import Earlier, Lineage
 from runner.resolve.invocation import Again
 from runner.runtimes import get
 from runner.runtimes.base import is_thread_id
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner.invocation import Invocation
-    from runner.model import Config, Identity
+    from runner.model import Config, Request
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
 
@@ -35,14 +35,13 @@ def retry(
     config: Config,
     run: RunDir,
     env: Mapping[str, str],
+    asked: Request,
     *,
     message: str | None = None,
     fresh: bool = False,
-    allow_danger: bool = False,
-    tied_to: Identity | None = None,
 ) -> Manifest:
-    """Starts it like `start.start`. Conflict for an unfinished run, or one that succeeded and gets no
-    `message`: the same prompt is never sent twice.
+    """Starts it like `start.start`, with what was asked for then where nothing is `asked` now. Conflict for
+    an unfinished run, or one that succeeded and gets no `message`: the same prompt is never sent twice.
     """
     manifest = look.look(run)
     if not manifest.is_done:
@@ -64,7 +63,7 @@ def retry(
         manifest.thread_id if resumes else None,
         lambda prompt: _prompt(run, manifest, prompt, message, resumes=resumes),
     )
-    return start.start(config, _request(run, old, allow_danger).replace(tied_to=tied_to), env, again)
+    return start.start(config, _request(run, old, asked), env, again)
 
 
 def rehearses(run: RunDir) -> bool:
@@ -81,19 +80,18 @@ def _refuse_of_plan(manifest: Manifest) -> None:
         )
 
 
-def _request(run: RunDir, old: Invocation, allow_danger: bool) -> Request:
+def _request(run: RunDir, old: Invocation, now: Request) -> Request:
     """What was asked for then, overrides of the command line included."""
     asked = {key.removeprefix("request.") for key in old.origins if key.startswith("request.")}
     rehearsal = old.rehearsal
-    return Request(
-        task_id=old.task_id,
+    return now.replace(
         prompt=read_text(run.asked) if "prompt" in asked else None,
         model=(old.model_name or old.model) if "model" in asked else None,
+        effort=old.reasoning_effort if now.effort is None and "effort" in asked else now.effort,
         sandbox=old.sandbox.name if "sandbox" in asked else None,
         timeout_s=old.limits.timeout_s if "timeout" in asked else None,
         rehearse=rehearsal is not None,
         rehearsal_script=None if rehearsal is None else rehearsal.script,
-        allow_danger=allow_danger,
         earlier=_earlier(run, old),
     )
 

@@ -34,8 +34,9 @@ def again(repo: Repo, run: Run, *words: str) -> Run:
 
 def test_a_retry_goes_on_in_the_thread_and_is_told_what_was_seen(repo: Repo) -> None:
     first = failed(repo)
-    second = again(repo, first, "--message", "Leave the other files alone.")
+    second = again(repo, first, "--message", "Leave the other files alone.", "-r", "low")
     ended = second.wait()
+    assert (ended["reasoning_effort"], ended["conformance"]["effort"]["verdict"]) == ("low", "ok")
     assert ended["thread_id"] == first.on_disk()["thread_id"]
     assert ended["retry_of"]["run_id"] == first.id
     prompt = second.file("prompt.md")
@@ -45,9 +46,10 @@ def test_a_retry_goes_on_in_the_thread_and_is_told_what_was_seen(repo: Repo) -> 
 
 
 def test_a_fresh_retry_has_the_whole_task_and_a_thread_of_its_own(repo: Repo) -> None:
-    first = failed(repo, "--prompt", "Write that down.")
+    first = failed(repo, "--prompt", "Write that down.", "-r", "high")
     second = again(repo, first, "--fresh")
     ended = second.wait()
+    assert ended["reasoning_effort"] == "high"
     assert ended["thread_id"] not in (None, first.on_disk()["thread_id"])
     prompt = second.file("prompt.md")
     assert prompt.startswith("Write that down."), "also what the command line asked for"

@@ -56,6 +56,10 @@ def test_commands_options_and_values_are_told_with_a_word_on_each(repo: Repo) ->
         *("build", "read-only", "workspace-write", "danger-full-access")
     }
     assert told(repo, "start", "x", "--model", "").keys() == {"deep"}
+    assert told(repo, "start", "x", "-m", "").keys() == {"deep"}
+    assert (
+        {"low", "xhigh"} <= told(repo, "retry", "-r", "").keys() == told(repo, "start", "--effort", "").keys()
+    )
     assert told(repo, "doctor", "--runtime", "k").keys() == {"kay"}
     assert {"text", "json", "markdown"} <= told(repo, "report", "--format", "").keys()
     assert told(repo, "start", "--prompt", "--task", "--sandbox=b").keys() == {"--sandbox=build"}

@@ -84,6 +84,8 @@ def test_what_is_read_plainly_is_what_argparse_reads(line: tuple[str, list[str]]
         "start hello --rehearse --wait --format json",
         "start hello --rehearse=script.toml --set a.b=1 --set c=2",
         "start --wait hello --timeout 5m",
+        "start hello -r xhigh -m deep -s read-only",
+        "retry @latest -r low --wait",
         "start --task review --prompt - --format=json",
         "list --all --task fix",
         "status",

@@ -33,6 +33,7 @@ from runner.model import (
 )
 from runner.resolve.choose import Choice, choose, find_task, near_match
 from runner.resolve.invocation import Again, Found, invocation
+from runner.runtimes import NAMES, PLAN, get
 from runner.runtimes.base import Fence
 from runner.runtimes.probe import options_in
 from runner.state.store import thread_of
@@ -92,6 +93,46 @@ def test_a_named_model_brings_its_runtime_with_it() -> None:
 def test_a_name_that_is_no_model_is_a_literal_id() -> None:
     assert choose(config(), Request("hello", model="gpt-9")).model == Model(None, "gpt-9")
     assert choose(config(), Request("hello")).model is None
+
+
+@pytest.mark.parametrize(
+    ("model", "now"),
+    [
+        (None, Model(None, None, reasoning_effort="low")),
+        ("gpt-9", Model(None, "gpt-9", reasoning_effort="low")),
+        ("deep", MODELS["deep"].replace(reasoning_effort="low")),
+        ("other", MODELS["other"].replace(reasoning_effort="low")),
+    ],
+)
+def test_the_effort_of_the_request_wins_over_that_of_any_model(model: str | None, now: Model) -> None:
+    assert choose(config(a_task(model=model)), Request("hello", effort="low")).model == now
+
+
+def test_the_effort_is_in_the_command_and_among_the_origins() -> None:
+    answer = resolved(config(), Request("hello", effort="xhigh"))
+    assert 'model_reasoning_effort="xhigh"' in answer.argv
+    assert (answer.reasoning_effort, answer.model) == ("xhigh", None)
+    assert answer.origins["request.effort"] == "command line"
+
+
+@pytest.mark.parametrize("runtime", NAMES)
+@pytest.mark.parametrize("effort", ["hihg", "XHIGH", "", "-high", "default", "high\n"])
+def test_an_effort_that_the_runtime_does_not_know_is_refused_with_those_that_it_does(
+    runtime: str, effort: str
+) -> None:
+    settings = config(a_task(runtime=runtime), runtimes={runtime: get(runtime).defaults()})
+    if get(runtime).is_generic:  # only its agent knows
+        assert choose(settings, Request("hello", effort=effort)).model is not None
+        return
+    with pytest.raises(ConfigInvalid, match="knows no effort") as error:
+        choose(settings, Request("hello", effort=effort))
+    assert {"low", "medium", "high", "xhigh"} <= {*str(error.value.hint)[8:].split(", ")}
+
+
+def test_a_runtime_that_cannot_be_told_an_effort_is_refused() -> None:
+    settings = config(a_task(runtime=PLAN), runtimes={PLAN: RuntimeSettings(PLAN, PLAN)})
+    with pytest.raises(ConfigInvalid, match="cannot be told an effort"):
+        choose(settings, Request("hello", effort="high"))
 
 
 def test_a_level_is_a_sandbox_without_extras_unless_the_config_names_one_so() -> None:
