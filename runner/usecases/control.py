@@ -12,6 +12,7 @@ import time
 from runner.errors import Conflict, GaveUpWaiting, OwnerStopped, RunNotFound, UsageError
 from runner.model import Phase
 from runner.processes.proc import RUN_MANIFEST, environment, find_process, identify, open_pidfd, process_at
+from runner.processes.renames import Renames
 from runner.state.authentic import refuse_foreign
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from runner.model import Identity
     from runner.state.questions import Question
 
+_LOOK_S = 1.0
+_LOOK_TOLD_S = 3.0
 _FIRST_POLL_S = 0.002
 _POLL_S = 0.02
 _WITHIN_S = 70.0
@@ -101,11 +104,8 @@ def _changed(
     stamps: Mapping[str, object],
     deadline: float | None,
 ) -> list[RunDir]:
-    """Sleeps until a manifest was replaced, an owner ended or a second has passed; who it was."""
-    poll, owners = select.poll(), {}
-    until = time.monotonic() + 1.0
-    if deadline is not None:
-        until = min(until, deadline)
+    """Sleeps until a manifest was replaced, an owner ended or a few seconds have passed; who it was."""
+    poll, owners, renames = select.poll(), {}, Renames()
     try:
         for run in pending:
             supervisor = latest[run.path].supervisor
@@ -116,16 +116,26 @@ def _changed(
                 return list(pending)
             owners[fd] = run
             poll.register(fd, select.POLLIN)
+        told = renames.watch(run.path for run in pending)
+        if told is not None:
+            poll.register(told, select.POLLIN)
+        until = time.monotonic() + (_LOOK_S if told is None else _LOOK_TOLD_S)
+        if deadline is not None:
+            until = min(until, deadline)
         pause_s = _FIRST_POLL_S  # what was just asked for may be done at once
         while True:
-            ended = [owners[fd] for fd, _ in poll.poll(pause_s * 1000)]
-            pause_s = min(_POLL_S, 1.5 * pause_s)
+            ready = [fd for fd, _ in poll.poll(pause_s * 1000)]
+            if told in ready:
+                os.read(told, 4096)
+            ended = [owners[fd] for fd in ready if fd != told]
+            pause_s = min(_POLL_S, 1.5 * pause_s) if told is None else max(0.0, until - time.monotonic())
             moved = [run for run in pending if _stamp(run) != stamps[run.path]]
             if ended or moved:
                 return [run for run in pending if run in ended or run in moved]
             if time.monotonic() > until:
                 return list(pending)
     finally:
+        renames.close()
         for fd in owners:
             os.close(fd)
 

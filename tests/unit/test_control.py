@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Timer
+from typing import Any
 
 import pytest
 from support.disks import read_only_disk, small_disk
@@ -19,6 +23,7 @@ from runner.disk.files import replace_json
 from runner.errors import Conflict, GaveUpWaiting, ManifestNewer, RunNotFound, Unwritable
 from runner.model import Outcome, Phase, Reason
 from runner.processes.proc import identify
+from runner.processes.renames import Renames
 from runner.state.authentic import write_record
 from runner.state.manifest import Manifest, timestamp
 from runner.state.store import RunDir, new_run_id
@@ -141,10 +146,67 @@ def test_waiting_sees_the_end_the_moment_it_is_written(owned: Owned) -> None:
     def tick(_: RunDir, manifest: object) -> None:
         ticks.append("tick")
         if len(ticks) == 1:
-            ended = {"ended_at": timestamp(), "reason": Reason("x", "y")}
-            run.write_manifest(run.read_manifest().replace(phase=Phase.DONE, outcome=Outcome.LOST, **ended))
+            lose(run)
 
     assert control.wait([run], timeout_s=10, tick=tick)[0].status == "lost"
+
+
+def lose(run: RunDir) -> None:
+    ended = {"ended_at": timestamp(), "reason": Reason("x", "y")}
+    run.write_manifest(run.read_manifest().replace(phase=Phase.DONE, outcome=Outcome.LOST, **ended))
+
+
+def test_waiting_costs_nothing_as_long_as_nothing_happens(owned: Owned) -> None:
+    """It is woken by the kernel, or else it would have looked a hundred times."""
+    runs, renames = [owned.run(), owned.run()], Renames()
+    told = renames.watch([])
+    renames.close()
+    if told is None:
+        pytest.skip("here nothing tells of a change")
+    control.wait(runs, any_of_them=True, timeout_s=10, until=lambda _: True)
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+    with pytest.raises(GaveUpWaiting):
+        control.wait(runs, timeout_s=2)
+    assert resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before < 50
+
+
+@pytest.mark.parametrize("is_main", [True, False])
+def test_the_end_of_one_run_of_many_is_seen_while_waiting_in_any_thread(owned: Owned, is_main: bool) -> None:
+    runs = [owned.run() for _ in range(5)]
+    end = Timer(0.3, lose, (runs[3],))
+    end.start()
+    with ThreadPoolExecutor(1) as pool:
+        kwargs: dict[str, Any] = {"any_of_them": True, "timeout_s": 60}
+        begun = time.monotonic()
+        found = (
+            control.wait(runs, **kwargs) if is_main else pool.submit(control.wait, runs, **kwargs).result()
+        )
+    assert [manifest.status for manifest in found] == ["running"] * 3 + ["lost", "running"]
+    assert time.monotonic() - begun < 2.5, "it did not look by the clock only"
+    end.join()
+
+
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_a_folder_that_goes_while_it_is_waited_for_is_told(owned: Owned, is_made_again: bool) -> None:
+    """One that is made again, as a restored copy is, is waited for as before."""
+    run, copy = owned.run(), str(owned.repo / "copy")
+
+    def go() -> None:
+        if not is_made_again:
+            return shutil.rmtree(run.path)
+        shutil.copytree(run.path, copy, ignore=shutil.ignore_patterns("wake"))
+        os.rename(run.path, owned.repo / "gone")
+        os.rename(copy, run.path)
+        return lose(run)
+
+    going = Timer(0.3, go)
+    going.start()
+    if is_made_again:
+        assert control.wait([run], timeout_s=60)[0].status == "lost"
+    else:
+        with pytest.raises(RunNotFound):
+            control.wait([run], timeout_s=60)
+    going.join()
 
 
 @pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.VERIFYING])
