@@ -112,6 +112,10 @@ class Invocation(Value):
     """The sessions of agents in which it was started, or the run at the top of its tree."""
     notify: Notify = Notify()
     """With the absolute path of each program that was found at the start."""
+    open_timeout_s: float | None = None
+    """How long it waits for a message when its agent has ended a turn; None: it is judged then."""
+    continues: Lineage | None = None
+    """The ended run whose session it goes on with."""
     price: Price | None = None
     """What the tokens of its model cost, as far as the settings say."""
     thread_id: str | None = None

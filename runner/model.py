@@ -35,6 +35,7 @@ class Phase(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     STOPPING = "stopping"
+    WAITING = "waiting"
     VERIFYING = "verifying"
     DONE = "done"
 
@@ -310,6 +311,10 @@ class Task(Value):
     idle_timeout_s: float | None = 900.0
     start_timeout_s: float | None = 120.0
     grace_s: float = 5.0
+    open: bool = False
+    """Whether it waits for a message when its agent has ended a turn."""
+    open_timeout_s: float = 1800.0
+    """How long, before it is judged without one."""
     rehearse: bool = False
     rehearsal_script: str | None = None
     delegation: bool = Delegation.enabled
@@ -418,6 +423,8 @@ class Request(Value):
     earlier: Earlier | None = None
     tied_to: Identity | None = None
     """The process with which the run is to end."""
+    open: bool = False
+    """As that of the task, which may say so as well."""
     baseline: str | None = None
     """The checks run before the agent starts, and one that fails `refuse`s it or is `record`ed."""
 

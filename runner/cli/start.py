@@ -32,6 +32,9 @@ def _add_request(parser: Parser) -> None:
     parser.add_argument("-s", "--sandbox", metavar="S", help="a name from [sandboxes], or a level")
     parser.add_argument("--timeout", type=duration, metavar="D", help="limit of the run's wall clock")
     parser.add_argument(
+        "--open", action="store_true", help="after each turn, wait for a message: `runner send`, `runner end`"
+    )
+    parser.add_argument(
         "--map", metavar="FILE", help="a file that describes the repository, put into the prompt"
     )
     parser.add_argument(
@@ -320,6 +323,7 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         run_id=getattr(args, "run_id", None),
         tied_to=tied_to,
         baseline=getattr(args, "baseline", None),
+        open=args.open,
     )
 
 

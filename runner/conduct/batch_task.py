@@ -43,6 +43,11 @@ def check_template(config: Config, request: Request, units: Iterable[Unit]) -> N
     units = tuple(units)
     choice = choose(config, request)
     task = choice.task
+    if task.open or request.open:
+        raise ConfigInvalid(
+            f"task `{task.id}` stays open, and nobody sends messages to the batches of a plan",
+            hint="leave `open` out of the template of a plan",
+        )
     with_checks = task.replace(verify=(*task.verify, *(one for unit in units for one in unit.verify)))
     choose(config.replace(tasks={**config.tasks, task.id: with_checks}), request)
     writers = [(unit, written((unit,))) for unit in units]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SECONDS = (
     *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "prepare_timeout"),
-    *("backoff", "backoff_max", "permission_timeout"),
+    *("open_timeout", "backoff", "backoff_max", "permission_timeout"),
 )
 
 

@@ -114,6 +114,11 @@ class DefaultsTable(Table):
     grace: Duration | None = meaning(
         "Time between the steps of a stop (interrupt, terminate, kill); default {}."
     )
+    open: bool | None = meaning(
+        "true: when the agent has ended a turn, the run waits for a message (`runner send`) before it is "
+        "judged. Default {}."
+    )
+    open_timeout: Duration | None = meaning("How long it waits for one; default {}.")
     verify: Commands | None = meaning(
         "Commands that must succeed after the run, each an array of texts. A plain string is split into "
         "words; what only a shell understands is refused in it."

@@ -47,12 +47,16 @@ _TOLD = (
 
 
 class Again(Value):
-    """What a run that failed is tried again with: `amend` makes the prompt from the task's own."""
+    """What a run that has ended is tried again with, or gone on with: `amend` makes the prompt from the
+    task's own.
+    """
 
     run: Lineage
     thread_id: str | None
     """The thread to resume; None: a new one."""
     amend: Callable[[str], str]
+    continues: bool = False
+    """Its session goes on with a message: it did not fail, and no change is asked for."""
 
 
 class Found(Value):
@@ -133,10 +137,11 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         origins=_origins(choice),
         config_digest=config.digest,
         prompt_digest=digest_of(prompt),
-        terms=_terms(task, found.rehearsal),
+        terms=_terms(task, found),
         recovery=config.recovery.replace(retries=task.retries),
         fresh_prompt=None if commands["fresh_argv"] is None else whole,
-        retry_of=None if again is None else again.run,
+        **({} if again is None else {"continues" if again.continues else "retry_of": again.run}),
+        open_timeout_s=_open_timeout(choice, runtime),
         temp=found.fence.temp,
         isolation=None if runtime.has_sandbox else "none",
         **{name: getattr(found, name) for name in _SEEN},
@@ -173,11 +178,24 @@ def _delegation(choice: Choice, parent: Invocation | None) -> Delegation:
     return delegation.narrowed(own, parent)
 
 
-def _terms(task: Task, rehearsal: Rehearsal | None) -> Terms:
-    """Where the default script plays, no change is asked for: it only answers."""
+def _terms(task: Task, found: Found) -> Terms:
+    """Where the default script plays, no change is asked for: it only answers. Nor is it by a message."""
     terms = Terms(**{name: getattr(task, name) for name in Terms._fields})
-    only_answers = rehearsal is not None and rehearsal.script is None
-    return terms.replace(expects_change=False) if only_answers else terms
+    only_answers = found.rehearsal is not None and found.rehearsal.script is None
+    is_message = found.again is not None and found.again.continues
+    return terms.replace(expects_change=False) if only_answers or is_message else terms
+
+
+def _open_timeout(choice: Choice, runtime: Runtime) -> float | None:
+    """ConfigInvalid where the program could not hear a message after its first turn."""
+    if not (choice.task.open or choice.request.open):
+        return None
+    if not runtime.resumes:
+        raise ConfigInvalid(
+            f"task `{choice.task.id}` cannot stay open: {runtime.title} cannot resume a session",
+            hint="choose a model of a runtime that can, or leave `open` out",
+        )
+    return choice.task.open_timeout_s
 
 
 def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
@@ -299,7 +317,7 @@ def _origins(choice: Choice) -> dict[str, str]:
     request = choice.request
     prefixes = (f"tasks.{request.task_id}.", "defaults.")
     origins = {key: at for key, at in choice.config.origins.items() if key.startswith(prefixes)}
-    for name in ("prompt", "model", "effort", "sandbox", "timeout_s", "rehearse"):
+    for name in ("prompt", "model", "effort", "sandbox", "timeout_s", "rehearse", "open"):
         if getattr(request, name):
             origins[f"request.{name.removesuffix('_s')}"] = "command line"
     return origins

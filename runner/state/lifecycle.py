@@ -19,7 +19,11 @@ class Event(StrEnum):
     PAUSED = "paused"
     RESUMED = "resumed"
     STOP_REQUESTED = "stop_requested"
+    INTERRUPTED = "interrupted"
     EXITED = "exited"
+    TURN_ENDED = "turn_ended"
+    CONTINUED = "continued"
+    CLOSED = "closed"
     RETRIED = "retried"
     ENDED = "ended"
     LOST = "lost"
@@ -36,6 +40,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.STARTING, Event.LOST): Phase.DONE,
     (Phase.RUNNING, Event.PAUSED): Phase.PAUSED,
     (Phase.RUNNING, Event.STOP_REQUESTED): Phase.STOPPING,
+    (Phase.RUNNING, Event.INTERRUPTED): Phase.STOPPING,
     (Phase.RUNNING, Event.EXITED): Phase.VERIFYING,
     (Phase.RUNNING, Event.LOST): Phase.DONE,
     (Phase.PAUSED, Event.RESUMED): Phase.RUNNING,
@@ -45,6 +50,12 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.STOPPING, Event.STOP_REQUESTED): Phase.STOPPING,
     (Phase.STOPPING, Event.EXITED): Phase.VERIFYING,
     (Phase.STOPPING, Event.LOST): Phase.DONE,
+    (Phase.WAITING, Event.CONTINUED): Phase.STARTING,
+    (Phase.WAITING, Event.CLOSED): Phase.VERIFYING,
+    (Phase.WAITING, Event.STOP_REQUESTED): Phase.VERIFYING,
+    (Phase.WAITING, Event.LOST): Phase.DONE,
+    (Phase.VERIFYING, Event.TURN_ENDED): Phase.WAITING,
+    (Phase.VERIFYING, Event.CONTINUED): Phase.STARTING,
     (Phase.VERIFYING, Event.RETRIED): Phase.STARTING,
     (Phase.VERIFYING, Event.STOP_REQUESTED): Phase.VERIFYING,
     (Phase.VERIFYING, Event.ENDED): Phase.DONE,

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 CLOSING = "closing"
 """How the attempt came about that only asks for the result."""
+TURN = "turn"
+"""How one came about that somebody has sent a message for."""
 
 
 class RuntimeFound(Value):
@@ -73,7 +75,7 @@ class Attempt(Value):
     exit_code: int | None = None
     signal: int | None = None
     how: str = "first"
-    """`first`, `resume`, `fresh`, or CLOSING."""
+    """`first`, `resume`, `fresh`, TURN or CLOSING."""
     argv: tuple[str, ...] | None = None
     """None: that of the invocation."""
     prompt: str = "prompt.md"
@@ -95,6 +97,8 @@ class Attempt(Value):
     """What was judged, in the run's own record of its work tree."""
     failed_check: str | None = None
     """The check that failed on it, and how."""
+    messages: tuple[str, ...] = ()
+    """The ids of the messages that were given in it."""
 
 
 def counted(attempts: Sequence[Attempt]) -> float | None:
@@ -191,6 +195,18 @@ class Manifest(Value):
     """See `Invocation`."""
     price: Price | None = None
     """What its tokens cost each, as the settings said at its start."""
+    open: bool = False
+    """Whether it waits for a message when its agent has ended a turn."""
+    turns: Count = 0
+    """How many turns of its agent have ended, which `turns/` tells of."""
+    messages_queued: Count = 0
+    """How many messages wait for the end of a turn."""
+    waiting_seconds: Seconds = 0.0
+    """In which it waited for messages."""
+    waiting_uptime: float | None = None
+    """Since when it waits for one now, in seconds since the boot."""
+    continues: Lineage | None = None
+    """See `Invocation`."""
 
     @property
     def status(self) -> str:
@@ -259,6 +275,8 @@ class Manifest(Value):
         return super().from_json({**_OLDER, **data})
 
 
+_DECLARED = ("retry_of", "continues", "login_shell_loses", "sessions", "price")
+"""What it has as its invocation has it."""
 _OLDER = {"questions_open": 0, "children": [], "paused_seconds": 0.0, "last_activity": None}
 """What the first manifests did not have yet."""
 
@@ -335,10 +353,8 @@ def first(invocation: Invocation, artifacts: dict[str, str]) -> Manifest:
         artifacts=artifacts,
         config_digest=invocation.config_digest,
         prompt_digest=invocation.prompt_digest,
-        retry_of=invocation.retry_of,
-        login_shell_loses=invocation.login_shell_loses,
-        sessions=invocation.sessions,
-        price=invocation.price,
+        open=invocation.open_timeout_s is not None,
+        **{name: getattr(invocation, name) for name in _DECLARED},
     )
 
 
@@ -392,6 +408,11 @@ def retried(manifest: Manifest, n: int, at: str | None = None) -> Manifest:
     """The manifest of attempt `n`, whose process is not there yet."""
     again = advance(manifest, Event.RETRIED, at=at, attempt=n, process=None, exit_code=None, signal=None)
     return again.replace(reason=None)
+
+
+def continued(manifest: Manifest, n: int, at: str | None = None) -> Manifest:
+    """As `retried`, for the attempt of the next turn."""
+    return advance(manifest, Event.CONTINUED, at=at, attempt=n, process=None, exit_code=None, signal=None)
 
 
 def cancelled(actor: str, why: str) -> Reason:

@@ -162,7 +162,17 @@ def test_the_example_shows_every_key_there_is():
 
 def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
     lines = (ROOT / "delegate.toml.example").read_text().splitlines()
-    keys = ("model", "start_timeout", "grace", "verify", "verify_timeout", "rehearse", "blocks")
+    keys = (
+        "model",
+        "start_timeout",
+        "grace",
+        "open",
+        "open_timeout",
+        "verify",
+        "verify_timeout",
+        "rehearse",
+        "blocks",
+    )
     keys += ("delegation", "env", "command", "version", "provider", "config", "writable", "files")
     keys += ("allow_danger", "level", "server", "tools", "max_depth", "max_children", "skills")
     keys += ("timeout", "[sandboxes.unlimited]", "prompt_file", "limits", "tokens", "tree_tokens", "warn_at")

@@ -39,6 +39,8 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "idle_timeout": "15m",
                 "start_timeout": "2m",
                 "grace": "5s",
+                "open": False,
+                "open_timeout": "30m",
                 "rehearse": False,
                 "delegation": False,
                 "scope": [],

@@ -131,6 +131,12 @@ LATER = {
     "failed_before": None,
     "sessions": [],
     "price": None,
+    "open": False,
+    "turns": 0,
+    "messages_queued": 0,
+    "waiting_seconds": 0.0,
+    "waiting_uptime": None,
+    "continues": None,
 }
 LATER_OF_AN_ATTEMPT = {
     "how": "first",
@@ -146,6 +152,7 @@ LATER_OF_AN_ATTEMPT = {
     "counts": False,
     "tree": None,
     "failed_check": None,
+    "messages": [],
 }
 """What the sample of version 1 does not have yet, and what it is then. Never put it into the sample."""
 
