@@ -110,6 +110,12 @@ class RunNotFound(RunnerError):
     default_hint = "`runner list --all` lists the runs"
 
 
+class TurnNotFound(RunnerError):
+    code = "turn_not_found"
+    exit_status = ExitStatus.NOT_FOUND
+    default_hint = "`runner status RUN` says how many turns it has"
+
+
 class PolicyRefused(RunnerError):
     code = "policy_refused"
     exit_status = ExitStatus.POLICY

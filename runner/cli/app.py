@@ -43,6 +43,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("watch", "show the runs that live, as they go"),
     "status": ("runs", "show the state of a run, checked against its processes"),
     "wait": ("runs", "wait until runs are done"),
+    "send": ("talk", "send a message to the agent of a run"),
+    "await": ("talk", "wait until the agent of a run has ended a turn"),
+    "end": ("talk", "end a run that waits for messages, and judge it"),
     "events": ("events", "tell what became of all runs here, as it comes"),
     "inbox": ("events", "show what waits for a person, with the commands to settle it"),
     "logs": ("logs", "show what a run did, readable and redacted"),
@@ -69,7 +72,7 @@ ALIASES = {"ls": "list", "ps": "list", "show": "status", "tail": "logs", "run": 
 
 _WAITED_FOR: list[int] = []
 """The standard streams that did not block before."""
-_JUDGES = frozenset(("check", "doctor", "retry", "start", "verify", "wait"))
+_JUDGES = frozenset(("await", "check", "doctor", "end", "retry", "send", "start", "verify", "wait"))
 """The verbs whose exit status is a verdict."""
 _NOT_OURS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM),

@@ -67,6 +67,12 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     from runner.usecases import control
 
     quiet = args.format == "json"
+    if manifest.open:
+        from runner.cli import talk
+
+        if not quiet:
+            pen.tell(_started_text(manifest, sys.stderr))
+        return talk.tell_first_turn(args, run)
     rings = sys.stderr.isatty() and run.read_invocation().notify.bell  # the run may be removed at its end
     if not quiet:
         pen.tell(_started_text(manifest, sys.stderr))

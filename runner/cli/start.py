@@ -310,7 +310,7 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
             raise UsageError(f"--{option} is empty")
     return Request(
         task_id=task,
-        prompt=_stdin() if args.prompt == "-" else args.prompt,
+        prompt=stdin() if args.prompt == "-" else args.prompt,
         model=args.model,
         effort=args.effort,
         sandbox=args.sandbox,
@@ -327,7 +327,7 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
     )
 
 
-def _stdin() -> str:
+def stdin() -> str:
     data = sys.stdin.buffer.read(4 * MAX_PROMPT_CHARS + 1)
     if len(data) > 4 * MAX_PROMPT_CHARS:  # more characters than that, however they are written
         raise PromptInvalid(f"the prompt has more than {MAX_PROMPT_CHARS:,} characters")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 from runner.errors import Conflict, DiskFull, TooManyFiles, TooManyProcesses, Unwritable
 from runner.value import json_bytes
@@ -117,6 +118,16 @@ def create(path: str, data: bytes) -> None:
         _write(fd, data)
     finally:
         os.close(fd)
+
+
+def publish(folder: str, name: str, data: bytes) -> None:
+    """Creates a file that is complete the moment it is visible. FileExistsError if there is one."""
+    draft = f"{folder}/.{name}.{os.getpid()}.{time.monotonic_ns()}"
+    create(draft, data)
+    try:
+        os.link(draft, f"{folder}/{name}")
+    finally:
+        os.unlink(draft)
 
 
 def read(path: str, limit: int = LARGEST, *, is_private: bool = False, follows_links: bool = False) -> bytes:

@@ -16,7 +16,7 @@ NAMED_WITHIN_S = 60.0
 """A run that has named no process by then is given up."""
 GONE_FOR_S = 5.0
 """A process may be dead for this long: its supervisor first has to write what comes next."""
-_BETWEEN_ATTEMPTS = ("verifying", "starting")
+_BETWEEN_ATTEMPTS = ("verifying", "waiting", "starting")
 
 
 class Lifetime:

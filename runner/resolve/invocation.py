@@ -140,12 +140,16 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         terms=_terms(task, found),
         recovery=config.recovery.replace(retries=task.retries),
         fresh_prompt=None if commands["fresh_argv"] is None else whole,
-        **({} if again is None else {"continues" if again.continues else "retry_of": again.run}),
+        **_after(again),
         open_timeout_s=_open_timeout(choice, runtime),
         temp=found.fence.temp,
         isolation=None if runtime.has_sandbox else "none",
         **{name: getattr(found, name) for name in _SEEN},
     )
+
+
+def _after(again: Again | None) -> dict[str, Any]:
+    return {} if again is None else {"continues" if again.continues else "retry_of": again.run}
 
 
 def _with_targets(choice: Choice, fence: Fence) -> Choice:

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from runner.model import Json
 
 
+INTERRUPTED = "interrupted"
+"""The class of an end that somebody has brought about to be heard at once."""
 CLOSING = "closing"
 """How the attempt came about that only asks for the result."""
-TURN = "turn"
-"""How one came about that somebody has sent a message for."""
 
 
 class RuntimeFound(Value):
@@ -75,7 +75,7 @@ class Attempt(Value):
     exit_code: int | None = None
     signal: int | None = None
     how: str = "first"
-    """`first`, `resume`, `fresh`, TURN or CLOSING."""
+    """`first`, `resume`, `fresh`, or CLOSING."""
     argv: tuple[str, ...] | None = None
     """None: that of the invocation."""
     prompt: str = "prompt.md"
@@ -255,6 +255,16 @@ class Manifest(Value):
         is_wanted = self.is_done and self.outcome not in (Outcome.SUCCEEDED, Outcome.CANCELLED)
         return self.reason if is_wanted and self.plan is not None and self.plan.get("left") else None
 
+    @property
+    def turns_begun(self) -> int:
+        """How many turns of its agent there are, with the one that goes on."""
+        return sum(one.how != CLOSING for one in self.attempts)
+
+    @property
+    def messages_given(self) -> set[str]:
+        """The ids of those that its agent has got."""
+        return {message for one in self.attempts for message in one.messages}
+
     def with_last_attempt(self, **changes: Any) -> Manifest:
         """A copy with these changes of its last attempt."""
         *former, last = self.attempts
@@ -412,7 +422,8 @@ def retried(manifest: Manifest, n: int, at: str | None = None) -> Manifest:
 
 def continued(manifest: Manifest, n: int, at: str | None = None) -> Manifest:
     """As `retried`, for the attempt of the next turn."""
-    return advance(manifest, Event.CONTINUED, at=at, attempt=n, process=None, exit_code=None, signal=None)
+    again = advance(manifest, Event.CONTINUED, at=at, attempt=n, process=None, exit_code=None, signal=None)
+    return again.replace(waiting_uptime=None)
 
 
 def cancelled(actor: str, why: str) -> Reason:

@@ -11,7 +11,7 @@ import os
 import time
 
 from runner.disk import files
-from runner.disk.files import unwritable, write_new
+from runner.disk.files import publish, unwritable
 from runner.errors import Conflict, RunNotFound, UsageError
 from runner.state.events import Gap, read_events
 from runner.state.manifest import parse_timestamp, timestamp
@@ -219,19 +219,15 @@ def _close(run: RunDir, question_id: str, how: Json) -> Question:
 
 
 def _publish(run: RunDir, name: str, data: Json) -> None:
-    """Creates a file that is complete the moment it is visible; FileExistsError if there is one."""
-    temporary = f"{run.questions}/.{name}.{os.getpid()}.{time.monotonic_ns()}"
+    """FileExistsError if there is one."""
     if os.path.islink(run.questions) or not os.path.isdir(run.questions):
         raise RunNotFound(f"run `{run.run_id}` is gone")
-    write_new(temporary, json_bytes(data))
     try:
-        os.link(temporary, f"{run.questions}/{name}")
+        publish(run.questions, name, json_bytes(data))
     except FileExistsError:
         raise
     except OSError as error:
         raise unwritable(error) from error
-    finally:
-        os.unlink(temporary)
 
 
 def _names(run: RunDir) -> list[str]:

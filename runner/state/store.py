@@ -142,6 +142,9 @@ class RunDir:
         self.rehearsal_log = f"{self.path}/rehearsal.jsonl"
         self.control = f"{self.path}/control"
         self.questions = f"{self.path}/questions"
+        self.messages = f"{self.path}/messages"  # those that were sent to its agent
+        self.turns = f"{self.path}/turns"  # what each turn of it came to
+        self.turn_complete = f"{self.path}/turn-complete.json"  # the last one; not there while one goes on
         self.secrets = f"{self.path}/secrets.json"  # what its secret values can be known by, not they
         self.unsealed = f"{self.path}/unsealed"  # the names of those that the seal did not have
         self.wake_fifo = f"{self.control}/wake"
@@ -149,6 +152,10 @@ class RunDir:
         self.alone = f"{self.control}/alone"  # exists while a request for this run only is carried out
         self.untold = f"{self.control}/untold"  # exists while the feed does not say that it has begun
         self.lock = f"{self.path}/run.lock"
+
+    def turn(self, number: int) -> str:
+        """What that turn of its agent came to."""
+        return f"{self.turns}/turn-{number}.json"
 
     @property
     def artifacts(self) -> dict[str, str]:

@@ -42,6 +42,29 @@ class NextAttempt(Value):
     code: str
     counts: bool
     """Whether that end was a failure of the task itself."""
+    messages: tuple[str, ...] = ()
+    """Of a turn that somebody has sent messages for: their ids."""
+    actor: str = ""
+    """Who has sent the first of them."""
+
+
+def next_turn(
+    invocation: Invocation,
+    manifest: Manifest,
+    prompt: str,
+    messages: tuple[str, ...],
+    *,
+    code: str,
+    actor: str,
+    is_new: bool,
+) -> NextAttempt:
+    """The turn with these messages, in the session as it is, or in a new one."""
+    if is_new or invocation.resume_argv is None or not is_thread_id(manifest.thread_id):
+        how, words = "fresh", invocation.fresh_argv or invocation.argv
+    else:
+        how, words = "resume", invocation.resume_argv
+    argv = _filled(words, invocation, manifest)
+    return NextAttempt(how, argv, prompt, 0.0, code, counts=False, messages=messages, actor=actor)
 
 
 def closing_turn(invocation: Invocation, manifest: Manifest) -> NextAttempt | None:
@@ -58,7 +81,7 @@ def retry_mode(invocation: Invocation, manifest: Manifest, judgement: Judgement)
     recovery, verdict = invocation.recovery, judgement.verdict
     if not recovery.retries or verdict.next.retry is Retry.NO:
         return None
-    failed = sum(one.counts for one in manifest.attempts[:-1]) + verdict.next.counts
+    failed = sum(one.counts for one in former(manifest)) + verdict.next.counts
     if verdict.next.retry is Retry.AFTER_BACKOFF:
         waited = sum(
             one.reason is not None and not one.counts and one.how != CLOSING for one in former(manifest)
@@ -118,8 +141,9 @@ def next_attempt(
 
 
 def former(manifest: Manifest) -> list[Attempt]:
-    """The attempts before the present one that worked at the task."""
-    return [one for one in manifest.attempts[:-1] if one.how != CLOSING]
+    """The attempts before the present one that were judged. The turns of a conversation are not."""
+    begun = max((n for n, one in enumerate(manifest.attempts) if one.messages), default=0)
+    return [one for one in manifest.attempts[begun:-1] if one.how != CLOSING]
 
 
 def judged(observed: Observed | None, checks: Sequence[Check]) -> dict[str, str | None]:

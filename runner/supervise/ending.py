@@ -21,7 +21,7 @@ from runner.state.lifecycle import Event
 from runner.state.manifest import Manifest, advance, exited
 from runner.state.spent import tokens
 from runner.state.watched import rewritten
-from runner.supervise import attempts, news, tree_helper
+from runner.supervise import attempts, news, tree_helper, turns
 from runner.supervise.judging import judge, own_signs, survivors_of
 from runner.supervise.progress import MOST_REFUSALS
 from runner.verify.evidence import Fate, Retry
@@ -63,7 +63,8 @@ def record_exit(owner: Owner) -> None:
 
 
 def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
-    """What follows the attempt whose process has ended; None is the end of the run, which is written then.
+    """What follows the attempt whose process has ended; None is the end of the run, which is written then, or
+    the run waits for a message: then that is to be called again when something is there.
 
     `is_alone`: it had ended before this owner came. An owner before us may have judged it already, and others
     may have worked in the tree since.
@@ -71,19 +72,25 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
     owner.reap()
     owner.take_lease()  # the child had it for as long as it lived
     wish = owner.manifest.reason  # only a stop that was asked for has written one by now
-    if owner.manifest.phase is not Phase.VERIFYING:
+    if owner.manifest.phase not in (Phase.VERIFYING, Phase.WAITING):
         record_exit(owner)
     survivors = _survivors(owner)
     owner.take_lease()  # and so had what the child left behind
     owner.progress.finish()
     owner.session.end(owner.progress.thread_id, owner.env)
     owner.manifest = owner.observed().replace(survivors=survivors, proof=owner.proof())
-    owner.tell_turn()
     end = _told(owner)
     if end is None:
         signs = own_signs(owner)
         _tell_refused(owner)
         wish = None if survivors else wish or _overspent(owner)
+        if not (wish or survivors) and turns.is_conversation(owner) and owner.is_to_end:
+            wish = owner.asked("between two turns")
+        turns.tell(owner, signs, wish)
+        if not (wish or survivors or owner.is_to_end):
+            following = _next_turn(owner)
+            if following is not None or owner.manifest.phase is Phase.WAITING:
+                return following
         closing = attempts.closing_turn(owner.invocation, owner.manifest)
         if signs[0] is Outcome.SUCCEEDED and wish is None and closing is not None and _is_as_it_was(owner):
             return closing
@@ -102,6 +109,33 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
         owner.manifest = owner.manifest.replace(artifacts=artifacts)
     close(owner, Event.ENDED, end, wish)
     return None
+
+
+def _next_turn(owner: Owner) -> NextAttempt | None:
+    """The turn that a message begins. None without one: then the run is judged, unless it waits."""
+    while owner.invocation.resume_argv is not None:
+        following = turns.following(owner)
+        if following is not None:
+            return following if _may_begin(owner) and _is_as_it_was(owner) else None
+        if turns.stays_open(owner):
+            turns.wait(owner)
+            if owner.manifest.phase is Phase.WAITING:
+                return None
+        elif owner.queue.close(owner.manifest.messages_given, actor=turns.SUPERVISOR):
+            break
+    return None
+
+
+def _may_begin(owner: Owner) -> bool:
+    """Whether another attempt may begin; the reason against it is told."""
+    if missing := owner.cleaner().missing:
+        names = " and ".join(missing)
+        owner.log.note("not_retried", message=f"the value of {names}, which its process had, is not known")
+        return False
+    if owner.shares_tree and not owner.take_lease():
+        owner.log.note("not_retried", message="another run may now write in the work tree")
+        return False
+    return True
 
 
 def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason | None) -> None:
@@ -234,14 +268,7 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
     """The attempt that follows, if one does; a fresh one begins in the tree as it was."""
     run, invocation, manifest = owner.run, owner.invocation, owner.manifest
     mode = attempts.retry_mode(invocation, manifest, judgement)
-    if mode is None or owner.is_to_end:
-        return None
-    if missing := owner.cleaner().missing:
-        names = " and ".join(missing)
-        owner.log.note("not_retried", message=f"the value of {names}, which its process had, is not known")
-        return None
-    if owner.shares_tree and not owner.take_lease():
-        owner.log.note("not_retried", message="another run may now write in the work tree")
+    if mode is None or owner.is_to_end or not _may_begin(owner):
         return None
     is_back = False
     following = judgement.verdict.next
@@ -303,11 +330,26 @@ def _rolled_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> Rolle
     return tree_helper.take_back(owner.run, owner.env, owner.log, may_write=may_write, is_alone=is_alone)
 
 
+def _leave_messages(owner: Owner) -> None:
+    """What was sent and not given to the agent is told, and nothing is sent to the run any more."""
+    given = owner.manifest.messages_given
+    if owner.invocation.resume_argv is None:
+        return
+    try:
+        owner.queue.close(given, actor=turns.SUPERVISOR, leaves=True)
+    except OSError as error:
+        complain(f"its messages could not be closed: {error}")
+    if left := owner.queue.pending(given):
+        owner.log.note("undelivered", messages=[one.id for one in left])
+
+
 # -- the end ---------------------------------------------------------------------------------------
 
 
 def _end(owner: Owner, manifest: Manifest) -> None:
     owner.leave_lease()
+    _leave_messages(owner)
+    manifest = manifest.replace(messages_queued=0, waiting_uptime=None)
     if (plan := owner.plan(is_over=True)) is not None:
         manifest = manifest.replace(plan=owner.cleaner().record(plan))
     assert manifest.reason is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from runner.disk.files import withdraw
 from runner.errors import ManifestBroken, RunNotFound
 from runner.model import Phase, Reason
-from runner.processes.proc import boottime, find_process
+from runner.processes.proc import age, boottime, find_process
 from runner.state.lifecycle import Event
-from runner.state.manifest import advance, cancelled
+from runner.state.manifest import CLOSING, INTERRUPTED, advance, cancelled
 from runner.state.store import Intent
 from runner.supervise import takeover
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runner.supervise.owner import Owner
 
 _FREEZE_S = 10.0
+_BEGINS_WITHIN_S = 3.0
 
 
 class Intents:
@@ -51,13 +52,28 @@ class Intents:
             self._owner.log.note("limit", code="question_expired", message=why)
             self.request_stop(Reason("question_expired", why))
 
+    def interrupt(self) -> None:
+        """Ends the turn where a message is there that is not to wait for that."""
+        owner = self._owner
+        pending = owner.queue.pending(owner.manifest.messages_given)
+        if owner.manifest.phase is not Phase.RUNNING or not pending or not pending[0].now:
+            return
+        if owner.manifest.attempts[-1].how == CLOSING or owner.invocation.resume_argv is None:
+            return
+        if not owner.progress.has_begun and age(owner.manifest.process) < _BEGINS_WITHIN_S:
+            return  # Codex ignores every SIGINT after one that came before its turn began (0.163 and 0.171)
+        told = {"attempt": owner.manifest.attempt, "message": pending[0].id}
+        owner.log.note(Event.INTERRUPTED, actor=pending[0].actor, **told)
+        owner.write(advance(owner.manifest, Event.INTERRUPTED).with_last_attempt(reason=INTERRUPTED))
+        self.stop()
+
     def request_stop(
         self, reason: Reason, grace_s: float | None = None, intent: Intent | None = None
     ) -> None:
         """Writes the wish down and ends the run's processes; `intent`: the wish is also for its children."""
         owner = self._owner
         owner.limits.resume()
-        if owner.manifest.phase is not Phase.STOPPING:
+        if owner.manifest.phase is not Phase.STOPPING or owner.manifest.reason is None:
             shown = owner.redacted(reason)
             stopping = advance(owner.manifest, Event.STOP_REQUESTED, reason=shown)
             owner.write(stopping.replace(paused_seconds=round(owner.limits.paused_s, 3)))

@@ -64,7 +64,7 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
         signal=manifest.signal,
         turn=seen.turn,
         failure=seen.failure or seen.last_error,
-        last_message=_last_message(owner),
+        last_message=last_message(owner),
         any_event=seen.any_event,
         stderr_tail=tail(owner.run.stderr, start=manifest.attempts[-1].stderr_from),
         status=seen.status,
@@ -158,7 +158,7 @@ def _is_cancelled(owner: Owner) -> bool:
     return owner.is_to_end
 
 
-def _last_message(owner: Owner) -> str | None:
+def last_message(owner: Owner) -> str | None:
     """The last message of the stream, written to its file; else what the program itself wrote there.
 
     The stream comes first: its file was opened by us before the child ran, the other one lies open to it.

@@ -55,8 +55,11 @@ class LimitMonitor:
         self.paused_s = manifest.paused_seconds
         """In all pauses that are over."""
         self.suspended_s = manifest.suspended_seconds
+        self._waiting_since: float | None = None
+        self.waited_s = manifest.waiting_seconds
+        """For messages, as far as it is over."""
         self._off_before = 0.0
-        """How much of both was before the present attempt."""
+        """How much of all three was before the present attempt."""
 
     def begin_again(self) -> None:
         """Another attempt."""
@@ -76,7 +79,7 @@ class LimitMonitor:
 
     @property
     def _off_s(self) -> float:
-        return self.paused_s + self.suspended_s
+        return self.paused_s + self.suspended_s + self.waited_s
 
     def pause(self, for_s: float = 0.0) -> None:
         """A pause begins, or began so long ago."""
@@ -88,6 +91,23 @@ class LimitMonitor:
             self.paused_s += boottime() - self._paused_since
             self._paused_since = None
             self.note_life()
+
+    def wait(self, for_s: float = 0.0) -> None:
+        """It waits for a message, or does so for that long."""
+        self._waiting_since = boottime() - for_s
+
+    def go_on(self) -> float:
+        """That is over, if it was so; how long it was."""
+        if self._waiting_since is None:
+            return 0.0
+        waited_s, self._waiting_since = boottime() - self._waiting_since, None
+        self.waited_s += waited_s
+        return round(waited_s, 3)
+
+    @property
+    def waits_s(self) -> float:
+        """For how long it waits now."""
+        return 0.0 if self._waiting_since is None else boottime() - self._waiting_since
 
     def suspend(self, for_s: float) -> bool:
         """Its supervisor did not run for so long; False where the run was paused, which has that time."""

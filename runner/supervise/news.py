@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Json
-    from runner.runtimes.base import Kind
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
     from runner.supervise.sealing import Cleaner
@@ -62,17 +61,11 @@ def question(
     return _tell(run, manifest, feed.SETTLED, at=one.closed_at, **settled)
 
 
-def turn(
-    run: RunDir,
-    manifest: Manifest,
-    cleaner: Cleaner,
-    one: tuple[int, Kind, str | None],
-    notify: Callable[[Json], None],
-) -> bool:
-    """That its agent has ended a turn: its number in the present attempt, how it ended, and what was said."""
-    number, kind, said = one
-    told: dict[str, Any] = {"attempt": manifest.attempt, "turn": number, "status": kind.removeprefix("turn_")}
-    return _tell(run, manifest, feed.TURN, notify, **told, message=cleaner.text(said or "")[:_CHARS])
+def turn(run: RunDir, manifest: Manifest, one: tuple[int, str, str], notify: Callable[[Json], None]) -> bool:
+    """That its agent has ended a turn: its number, how it ended, and what was said."""
+    number, status, said = one
+    told: dict[str, Any] = {"attempt": manifest.attempt, "turn": number, "status": status}
+    return _tell(run, manifest, feed.TURN, notify, **told, message=said[:_CHARS])
 
 
 def ended(run: RunDir, manifest: Manifest, notify: Callable[[Json], None] | None = None) -> bool:

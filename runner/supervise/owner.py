@@ -22,9 +22,10 @@ from runner.state import fingerprints, spent
 from runner.state.authentic import own_invocation
 from runner.state.events import EventLog, complain
 from runner.state.manifest import CLOSING, Attempt, Manifest, Proof, counted, timestamp
+from runner.state.messages import Queue
 from runner.state.spent import larger
 from runner.state.store import RunDir, thread_of
-from runner.supervise import news, notices, takeover, tie
+from runner.supervise import notices, takeover, tie
 from runner.supervise.children import Children
 from runner.supervise.conformance import compare, declared
 from runner.supervise.limits import LimitMonitor
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
     from runner.state.fingerprints import Known
 
 _MESSAGE_KEPT = 16 * 1024
-_MOST_TURNS = 1000
-"""Of an attempt: a stream that is nothing but turns takes the place of no other event."""
 _MOST_NOTICES = 8
 """Commands of the user at once: an agent can ask very many questions in an instant."""
 _IN_OUR_WORDS = ("killed", "lost", "never_started")
@@ -76,13 +75,14 @@ class Owner:
         self.limits = LimitMonitor(run, self.invocation, self.log, self.manifest)
         self.session = Session(self._runtime, _thread_since(self.manifest))
         self.progress = self._new_progress()
+        self.queue = Queue(run)
+        """The messages that were sent to its agent."""
         self.tree: Tree
         self._child_env: Mapping[str, str] = {}
         self._cleaner: Cleaner | None = None
         self._notices: list[Identity] = []
         self._unnoticed: list[int] = []
         """The numbers of the events whose notices wait for others to end."""
-        self._turns_told = 0
 
     # -- the manifest ------------------------------------------------------------------------------
 
@@ -133,6 +133,8 @@ class Owner:
             changes["conformance"] = Conformance.from_json(cleaner.record(told))
         if seen.last_activity is not None:
             changes["last_activity"] = cleaner.text(seen.last_activity)
+        if self.queue.look():
+            changes["messages_queued"] = len(self.queue.pending(manifest.messages_given))
         if (plan := self.plan()) is not None:
             changes["plan"] = cleaner.record(plan)
         return manifest.replace(**changes)
@@ -260,7 +262,7 @@ class Owner:
         self.limits.begin_again()
         if manifest.attempts[-1].how == "fresh":
             self.session = Session(self._runtime, timestamp())
-        self.progress, self._turns_told = self._new_progress(), 0
+        self.progress = self._new_progress()
 
     def reap(self) -> None:
         """Collects every ended child of ours; remembers how the run's own process ended."""
@@ -286,25 +288,17 @@ class Owner:
         """
         return any(process.session == one.pid and is_alive(one) for one in self._notices)
 
-    def tell_turn(self) -> None:
-        """Tells that the agent has ended a turn; of several that were seen to end together, the last one.
-        Only where the user has a command for it: every event wakes all who follow. The closing turn is ours.
-        """
-        number, manifest = self.progress.ended_turn[0], self.manifest
-        is_new = self._turns_told < number <= _MOST_TURNS
-        if not is_new or not self.invocation.notify.on_turn or manifest.parent is not None:
-            return
-        if self.invocation.runtime == PLAN or manifest.attempts[-1].how == CLOSING:
-            return
-        if news.turn(self.run, manifest, self.cleaner(), self.progress.ended_turn, self.notify):
-            self._turns_told = number
-
     def notify(self, event: Json) -> None:
         """Runs the command that the user has for this event, if there is one. Nobody waits for it."""
         hook = notices.hook_of(event)
         if hook is not None and getattr(self.invocation.notify, hook):
             self._unnoticed.append(event["seq"])
             self.start_notices()
+
+    @property
+    def has_notices(self) -> bool:
+        """Whether the user is still to be told something."""
+        return bool(self._unnoticed) or any(map(is_alive, self._notices))
 
     def start_notices(self, *, is_last: bool = False) -> None:
         """Of the events that wait, as many as may begin now; with `is_last` all, some one after the other.

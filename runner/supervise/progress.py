@@ -51,12 +51,12 @@ class Progress(LineReader):
         self.last_message: str | None = None
         self.last_activity: str | None = None
         self.turn: Kind | None = None
-        self.ended_turn: tuple[int, Kind, str | None] = (0, Kind.TURN_COMPLETED, None)
-        """The last turn that has ended: its number, how it ended, and what was said."""
         self.failure: str | None = None
         self.last_error: str | None = None
         self.status: int | None = None
         """The HTTP status of the last error, until the model answers again."""
+        self.has_begun = False
+        """Whether the program says that it works on its prompt."""
         self.is_answered = False
         """Whether the model has said or done anything."""
         self.tool_calls = 0
@@ -82,11 +82,10 @@ class Progress(LineReader):
             self.turn = kind
             if kind is Kind.TURN_FAILED:
                 self.failure = activity.text
-            said = self.failure if kind is Kind.TURN_FAILED else self.last_message
-            self.ended_turn = (self.ended_turn[0] + 1, kind, said)
         elif kind is Kind.TURN_STARTED:
             self.turn = None
             self.failure = None
+            self.has_begun = True
         elif kind is Kind.ERROR:
             self.last_error = activity.text
         elif kind is Kind.TOOL_CALL:
@@ -96,6 +95,7 @@ class Progress(LineReader):
         # What nobody knows may be an answer: a turn without one is a failure.
         is_answer = kind in (*ANSWERS, Kind.OTHER, Kind.PROGRESS) and kind is not Kind.TURN_COMPLETED
         self.is_answered = self.is_answered or is_answer
+        self.has_begun = self.has_begun or is_answer
         if activity.status is not None or kind in ANSWERS:
             self.status = activity.status
         if activity.usage is not None:

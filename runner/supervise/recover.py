@@ -14,11 +14,13 @@ from runner.model import Identity, Phase, Reason
 from runner.state.events import EndTold, Gap, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import (
+    INTERRUPTED,
     Attempt,
     Manifest,
     Workspace,
     advance,
     cancelled,
+    continued,
     exited,
     first,
     retried,
@@ -50,12 +52,27 @@ class _OfAnAttempt(Value):
     stdout_from: Count = Attempt.stdout_from
     stderr_from: Count = Attempt.stderr_from
     thread_id: str | None = Attempt.thread_id
+    messages: tuple[str, ...] = Attempt.messages
 
 
 class _Retried(Value):
     code: str
     attempt: Count
     counts: bool = False
+
+
+class _Turn(Value):
+    turn: Count
+    waits: bool
+
+
+class _Continued(Value):
+    attempt: Count
+    waited_s: float
+
+
+class _Closed(Value):
+    waited_s: float
 
 
 class _Cancelled(Value):
@@ -82,6 +99,9 @@ class _Recorded(Value):
 
     root: str
     position: _Head
+
+
+_OF_TURNS = (Event.TURN_ENDED, Event.CONTINUED, Event.CLOSED, Event.INTERRUPTED)
 
 
 def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
@@ -123,6 +143,8 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
         again = _Retried.from_json(event)
         failed = manifest.with_last_attempt(reason=again.code, counts=again.counts)
         return retried(failed, again.attempt, at)
+    if kind in _OF_TURNS:
+        return _turn(manifest, event, at)
     if kind in (Event.PAUSED, Event.RESUMED):
         return advance(manifest, Event(kind), at=at)
     if kind == "suspended":
@@ -142,3 +164,18 @@ def _apply(manifest: Manifest, event: Json) -> Manifest:
         end, manifest = EndTold.from_json(event), manifest.replace(phase=Phase.VERIFYING)
         return advance(manifest, Event.ENDED, at=at, outcome=end.outcome, reason=end.reason)
     return manifest
+
+
+def _turn(manifest: Manifest, event: Json, at: str) -> Manifest:
+    kind = event["type"]
+    if kind == Event.INTERRUPTED:
+        return advance(manifest, Event.INTERRUPTED, at=at).with_last_attempt(reason=INTERRUPTED)
+    if kind == Event.TURN_ENDED:
+        told = _Turn.from_json(event)
+        known = manifest.replace(turns=told.turn)
+        return advance(known, Event.TURN_ENDED, at=at) if told.waits else known
+    waited_s = (_Continued if kind == Event.CONTINUED else _Closed).from_json(event).waited_s
+    manifest = manifest.replace(waiting_seconds=round(manifest.waiting_seconds + waited_s, 3))
+    if kind == Event.CONTINUED:
+        return continued(manifest, _Continued.from_json(event).attempt, at)
+    return advance(manifest, Event.CLOSED, at=at)

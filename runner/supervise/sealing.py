@@ -84,7 +84,7 @@ class Cleaner:
         count, failed = 0, []
         remove_drafts(run.path)
         names = sorted(name for name in os.listdir(run.path) if name.endswith(_SEALED))
-        for name in (*names, *_questions(run)):
+        for name in (*names, *_records(run)):
             path = f"{run.path}/{name}"
             try:
                 os.chmod(path, 0o600, follow_symlinks=False)
@@ -135,9 +135,12 @@ def _texts(run: RunDir) -> Iterator[bytes]:
             continue
 
 
-def _questions(run: RunDir) -> list[str]:
-    folder = os.path.basename(run.questions)
-    try:
-        return [f"{folder}/{name}" for name in sorted(os.listdir(run.questions))]
-    except OSError:
-        return []
+def _records(run: RunDir) -> list[str]:
+    """What is asked of people, and what they have sent."""
+    found = []
+    for folder in (run.questions, run.messages, run.turns):
+        try:
+            found += [f"{os.path.basename(folder)}/{name}" for name in sorted(os.listdir(folder))]
+        except OSError:
+            continue
+    return found

@@ -16,8 +16,8 @@ from runner.processes.proc import Absence, age, boottime, identify
 from runner.runtimes import get
 from runner.state import temp
 from runner.state.lifecycle import Event
-from runner.state.manifest import retried, started
-from runner.supervise import ending, takeover
+from runner.state.manifest import CLOSING, continued, retried, started
+from runner.supervise import ending, takeover, turns
 from runner.supervise.begin import report_looked, start_failure
 from runner.supervise.owner import Owner
 from runner.supervise.takeover import Action
@@ -53,7 +53,7 @@ class Supervisor:
             self._lose(action)
         else:
             self._take_over()
-            has_ended = action is Action.CONCLUDE
+            has_ended = action in (Action.CONCLUDE, Action.WAIT)
             # Under another owner; the one that has started the run has held the lease all the time.
             is_alone = has_ended and not owner.is_starter
             if has_ended:
@@ -107,7 +107,7 @@ class Supervisor:
 
     def _record_exit(self) -> None:
         """Of a child that had ended before we came."""
-        if self._owner.manifest.phase is not Phase.VERIFYING:
+        if self._owner.manifest.phase not in (Phase.VERIFYING, Phase.WAITING):
             self._owner.reap()
             ending.record_exit(self._owner)
         if self._owner.invocation.verify:
@@ -116,12 +116,16 @@ class Supervisor:
     def _conclude(self, *, is_alone: bool) -> None:
         """The end of the run, after as many attempts as it takes."""
         try:
-            while (following := ending.conclude(self._owner, is_alone=is_alone)) is not None:
-                is_alone = False
+            while not self._owner.manifest.is_done:
+                following = ending.conclude(self._owner, is_alone=is_alone)
                 self._looked()
-                if not self._begin_again(following):
-                    return
-                self._watch.until_ended()
+                if following is not None:
+                    is_alone = False
+                    if not self._begin_again(following):
+                        return
+                    self._watch.until_ended()
+                elif self._owner.manifest.phase is Phase.WAITING:
+                    self._watch.until_sent()
         except Exception as error:
             ending.fail(self._owner, error)
             raise
@@ -134,6 +138,9 @@ class Supervisor:
         """Waits if it has to, and starts the attempt; False: the run has ended instead."""
         owner, n, absence = self._owner, self._owner.manifest.attempt + 1, Absence()
         waiting = owner.manifest.with_last_attempt(reason=following.code, counts=following.counts)
+        if following.messages:
+            owner.manifest = waiting
+            return self._begin_turn(following, n)
         if following.wait_s:
             owner.log.note("backing_off", seconds=following.wait_s, code=following.code, attempt=n)
             text = f"waits {following.wait_s:g} s before attempt {n} ({following.code})"
@@ -145,16 +152,34 @@ class Supervisor:
             owner.manifest = owner.manifest.replace(reason=wish)
             ending.conclude(owner)
             return False
-        prompt = f"prompt-{n}.md"
+        prompt = self._write_prompt(following, n)
+        if following.how != CLOSING and owner.invocation.open_timeout_s is None:
+            owner.queue.reopen(turns.SUPERVISOR)
+        owner.write_or_fail(retried(owner.manifest, n))
+        how = {"how": following.how, "code": following.code, "counts": following.counts}
+        owner.log.note(Event.RETRIED, attempt=n, waited_s=following.wait_s, **how)
+        return self._start(following, prompt)
+
+    def _begin_turn(self, following: NextAttempt, n: int) -> bool:
+        """As `_begin_again`, with messages, which nothing is waited for."""
+        owner, prompt = self._owner, self._write_prompt(following, n)
+        waited_s = owner.limits.go_on()
+        begun = continued(owner.manifest, n)
+        owner.write_or_fail(begun.replace(waiting_seconds=round(owner.limits.waited_s, 3)))
+        sent = {"messages": [*following.messages], "actor": following.actor}
+        owner.log.note(Event.CONTINUED, attempt=n, waited_s=waited_s, **sent)
+        turns.begins(owner)
+        return self._start(following, prompt)
+
+    def _write_prompt(self, following: NextAttempt, n: int) -> str:
+        """The name of its file."""
+        owner, prompt = self._owner, f"prompt-{n}.md"
         text = get(owner.invocation.runtime).prepare_prompt(following.prompt)
         try:
             create(f"{owner.run.path}/{prompt}", text.encode())
         except FileExistsError:
             pass  # an owner before us was killed over it: the same evidence gives the same prompt
-        owner.write_or_fail(retried(owner.manifest, n))
-        how = {"how": following.how, "code": following.code, "counts": following.counts}
-        owner.log.note(Event.RETRIED, attempt=n, waited_s=following.wait_s, **how)
-        return self._start(following, prompt)
+        return prompt
 
     def _start(self, following: NextAttempt, prompt: str) -> bool:
         owner = self._owner
@@ -165,6 +190,8 @@ class Supervisor:
             "stderr_from": _size(run.stderr),
             "thread_id": None if following.how == "fresh" else owner.manifest.thread_id,
         }
+        if following.messages:
+            begins["messages"] = following.messages
         if (other := ending.other_program(owner)) is not None:
             reason = Reason("program_changed", f"{other} is not what it was at the start", _CHANGED)
             ending.close(owner, Event.START_FAILED, (Outcome.FAILED, reason), reason)

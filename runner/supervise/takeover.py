@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from runner.model import Identity
 
 
-_AT_WORK = (Phase.RUNNING, Phase.PAUSED, Phase.VERIFYING)
+_AT_WORK = (Phase.RUNNING, Phase.PAUSED, Phase.WAITING, Phase.VERIFYING)
 
 
 class Action(StrEnum):
@@ -37,6 +37,8 @@ class Action(StrEnum):
     """The process lives: continue to supervise it."""
     KEEP_STOPPING = "keep_stopping"
     """A stop was wished for and the process lives: finish the stop."""
+    WAIT = "wait"
+    """Its agent has ended a turn: go on waiting for a message."""
     CONCLUDE = "conclude"
     """The process has ended: write the end that the event stream supports."""
     LOSE = "lose"
@@ -51,6 +53,8 @@ def decide(
     """The action for a run whose owner is gone. `output_seen`: the files of a child's output were made."""
     if phase is Phase.DONE:
         return Action.NOTHING
+    if phase is Phase.WAITING:
+        return Action.WAIT  # nothing of it was at work
     if not same_boot:
         return Action.LOSE
     if not process_known:

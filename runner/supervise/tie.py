@@ -10,7 +10,7 @@ import os
 
 from runner.errors import RunnerError
 from runner.model import Reason
-from runner.processes.proc import is_alive
+from runner.processes.proc import find_process, is_alive, open_pidfd
 from runner.state.events import complain
 from runner.state.manifest import cancelled
 
@@ -38,9 +38,15 @@ class Tie:
             if self._got_term:
                 _die()
             self._got_term = True
+            self._run.wake()  # else it would be heeded at the next tick
 
         _signal.signal(_TERM, note)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (_TERM,))
+
+    def open_pidfd(self) -> int | None:
+        """Of the process that the run is tied to, where there is one that lives."""
+        found = None if self._to is None else find_process(self._to)
+        return None if found is None else open_pidfd(found)
 
     def heed(self) -> None:
         """To be called where a request to cancel is looked for."""

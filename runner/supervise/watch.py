@@ -15,7 +15,7 @@ from runner.model import Phase
 from runner.processes.proc import Absence, age, boottime, find_process, open_pidfd
 from runner.state.manifest import parse_timestamp
 from runner.state.spent import tokens
-from runner.supervise import news
+from runner.supervise import news, turns
 from runner.supervise.intents import Intents
 from runner.supervise.progress import Progress, Timeline
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TICK_S = 0.25
 _QUIET_TICK_S = 1.0
+_WAITING_TICK_S = 30.0
+"""Between two turns, where the FIFO tells of all that comes."""
 _LIVELY_S = 5.0
 _REFRESH_S = 1.0
 
@@ -50,6 +52,9 @@ class Watch:
             # An older manifest has the time of day alone, by which a pause may seem older than its run.
             for_s = time.time() - parse_timestamp(manifest.paused_at) if since is None else boottime() - since
             self._owner.limits.pause(max(0.0, min(for_s, age(manifest.process))))
+        if manifest.phase is Phase.WAITING:
+            begun = manifest.waiting_uptime
+            self._owner.limits.wait(0.0 if begun is None else max(0.0, boottime() - begun))
         self._owner.progress.grown()
         self._is_behind = self._owner.progress.read()
 
@@ -75,6 +80,36 @@ class Watch:
         os.close(pidfd)
         owner.reap()
 
+    def until_sent(self) -> None:
+        """The run waits for a message. Returns when one is there, or when the run does not wait any more."""
+        owner = self._owner
+        poll, files = select.poll(), [owner.run.open_wake(), owner.tie.open_pidfd()]
+        limit_s = owner.invocation.open_timeout_s or 0.0
+        until = time.monotonic() + limit_s - owner.limits.waits_s  # the machine may sleep meanwhile
+        for file in files:
+            if file is not None:
+                poll.register(file, select.POLLIN)
+        try:
+            while not owner.queue.pending(owner.manifest.messages_given):
+                self.intents.obey()
+                if owner.manifest.phase is not Phase.WAITING:
+                    return
+                end, left_s = owner.queue.end, until - time.monotonic()
+                if end is not None:
+                    return turns.close(owner, f"ended by {end.actor}", end.actor)
+                if left_s <= 0:
+                    return turns.close(owner, f"no message came within {limit_s:g} s")
+                self._observe()
+                is_busy = owner.has_notices or owner.manifest.questions_open or files[0] is None
+                ready = poll.poll(1000 * min(left_s, _QUIET_TICK_S if is_busy else _WAITING_TICK_S))
+                if files[0] in [fd for fd, _ in ready]:
+                    _drain(files[0])
+                owner.tie.heed()
+        finally:
+            for file in files:
+                if file is not None:
+                    os.close(file)
+
     def _until(self, pidfd: int, absence: Absence) -> None:
         limits = self._owner.limits
         poll = select.poll()
@@ -94,6 +129,7 @@ class Watch:
                 _drain(wake)
             self._owner.tie.heed()
             self.intents.obey()
+            self.intents.interrupt()
             absence.mark()
             phase = self._owner.manifest.phase
             self._observe()
@@ -122,10 +158,10 @@ class Watch:
             self._shown = ()  # who writes the manifest before the next refresh shows what is no more
         owner.manifest = owner.manifest.replace(children=children, questions_open=asked)
         news.started(owner.run, owner.manifest)
-        owner.tell_turn()
         owner.start_notices()
         told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
-        shown = (*told, session.usage, session.contexts, children, asked)
+        queued = owner.queue.look()
+        shown = (*told, session.usage, session.contexts, children, asked, len(queued))
         if shown != self._shown and time.monotonic() - self._last_refresh > _REFRESH_S:
             self._shown, self._last_refresh = shown, time.monotonic()
             owner.write(owner.observed())

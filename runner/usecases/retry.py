@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
 
 
+_DELEGATION = "\n\n## Delegation\n"
+
+
 def retry(
     config: Config,
     run: RunDir,
@@ -66,6 +69,43 @@ def retry(
     return start.start(config, _request(run, old, asked), env, again)
 
 
+def follow_up(
+    config: Config,
+    run: RunDir,
+    env: Mapping[str, str],
+    text: str,
+    *,
+    run_id: str | None = None,
+    allow_danger: bool = False,
+) -> Manifest:
+    """Starts a run that goes on in the session of one that has ended, with `text`, and has a verdict of its
+    own. Conflict where the session cannot be resumed.
+    """
+    manifest = look.look(run)
+    old = own_invocation(run)
+    _refuse_of_plan(manifest)
+    runtime = get(old.runtime)
+    why = None
+    if not is_thread_id(manifest.thread_id):
+        why = "the session of run `{}` is not known"
+    elif _had_own_tree(old):
+        why = "run `{}` worked in a tree of its own, and its session knows the files there"
+    elif not runtime.resumes or runtime.own_home:
+        why = f"{runtime.title} cannot resume the session of run `{{}}`, which has ended"
+    if why is not None:
+        hint = f"`runner retry {run.run_id} --message TEXT` begins a new session with its evidence"
+        raise Conflict(why.format(run.run_id), hint=hint)
+
+    def amend(whole: str) -> str:
+        _, marked, section = whole.partition(_DELEGATION)
+        return f"{text}{marked}{section}"
+
+    session = Lineage(run.task_id, run.run_id, manifest.manifest_path)
+    now = Request(task_id=run.task_id, run_id=run_id, allow_danger=allow_danger)
+    request = _request(run, old, now).replace(earlier=None)
+    return start.start(config, request, env, Again(session, manifest.thread_id, amend, continues=True))
+
+
 def rehearses(run: RunDir) -> bool:
     """Whether a retry would talk to the scripted model, as the run did."""
     return run.read_invocation().rehearsal is not None
@@ -92,6 +132,7 @@ def _request(run: RunDir, old: Invocation, now: Request) -> Request:
         timeout_s=old.limits.timeout_s if "timeout" in asked else None,
         rehearse=rehearsal is not None,
         rehearsal_script=None if rehearsal is None else rehearsal.script,
+        open="open" in asked,
         earlier=_earlier(run, old),
     )
 
@@ -136,7 +177,7 @@ def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *
     if not resumes:
         return recovery.recovery_prompt(prompt, codes, seen, changed[:20], limits, message)
     text = recovery.follow_up(codes, seen, limits, message)
-    _, marked, section = prompt.partition("\n\n## Delegation\n")
+    _, marked, section = prompt.partition(_DELEGATION)
     return f"{text}{marked}{section}"
 
 

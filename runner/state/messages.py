@@ -1,0 +1,146 @@
+"""Messages to the agent of a run, in the order in which they were sent. Edge: disk, standard library only.
+
+A message is a file in the `messages/` folder of the run. Its number can be taken only once, and by someone
+who has read all before it. So a key is there once, and nobody comes behind the end: with that the owner of
+the run closes the queue before it judges, and passes over nobody.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.disk.files import make_plain_folder, publish, read, unwritable, withdraw
+from runner.errors import Conflict, RunNotFound, UsageError
+from runner.model import MAX_PROMPT_CHARS, Lineage
+from runner.state.manifest import timestamp
+from runner.value import Misfit, Timestamp, Value, json_bytes, json_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from typing import Any, Self
+
+    from runner.state.store import RunDir
+
+TEXT, END = "text", "end"
+_MOST = 9999
+_LARGEST = 8 * MAX_PROMPT_CHARS
+_LONGEST_KEY = 200
+
+
+class QueueClosed(Conflict):
+    code = "queue_closed"
+    default_hint = "when it has ended (`runner wait RUN`), a message begins a follow-up run"
+    retryable = True
+
+
+class Message(Value):
+    """One that was sent. `kind` `end` is none: nothing comes behind it."""
+
+    id: str
+    kind: str
+    text: str
+    actor: str
+    at: Timestamp
+    key: str | None = None
+    """Chosen by its sender, who sends it once however often it is sent with that."""
+    now: bool = False
+    """It is not to wait for the end of the turn."""
+    follow_up: Lineage | None = None
+    """The run that it began, as this one had ended."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        made = super().from_json(data)
+        if made.kind not in (TEXT, END):
+            raise Misfit.of(made.kind, "text or end").inside("kind")
+        return made
+
+
+class Queue:
+    """All messages of one run, as far as they have been read."""
+
+    def __init__(self, run: RunDir) -> None:
+        self._run = run
+        self._read: list[Message | None] = []
+
+    def look(self) -> list[Message]:
+        """All that there are. A file that is no message has its number and says nothing."""
+        while (path := self._path(len(self._read) + 1)) and os.path.lexists(path):
+            try:
+                self._read.append(Message.from_json(json_value(read(path, _LARGEST))))
+            except (OSError, ValueError):
+                self._read.append(None)
+        return [one for one in self._read if one is not None]
+
+    @property
+    def end(self) -> Message | None:
+        """What has closed it."""
+        return next((one for one in self.look() if one.kind == END), None)
+
+    def pending(self, given: Collection[str]) -> list[Message]:
+        """The texts that were not given to the agent yet, those first that are not to wait."""
+        found = [
+            one for one in self.look() if one.kind == TEXT and one.id not in given and one.follow_up is None
+        ]
+        return sorted(found, key=lambda one: not one.now)
+
+    def add(self, text: str, *, actor: str, kind: str = TEXT, **more: Any) -> Message:
+        """Writes a message down, or returns the one that is there with its key. QueueClosed behind the end,
+        but for a `follow_up`.
+        """
+        key = more.get("key")
+        while True:
+            for one in self.look():
+                if key is not None and one.key == key:
+                    return one
+            if self.end is not None and "follow_up" not in more:
+                if kind == END:
+                    return self.end
+                raise QueueClosed(f"run `{self._run.run_id}` is being ended and takes no more messages")
+            number = len(self._read) + 1
+            if number > _MOST:
+                raise Conflict(f"run `{self._run.run_id}` has got {_MOST} messages already")
+            made = Message(f"m-{number:04d}", kind, text, actor, timestamp(), **more)
+            try:
+                make_plain_folder(self._run.messages)
+                publish(self._run.messages, f"{made.id}.json", json_bytes(made.to_json()))
+                return made
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                raise RunNotFound(f"run `{self._run.run_id}` is gone") from None
+            except OSError as error:
+                raise unwritable(error) from error
+
+    def close(self, given: Collection[str], *, actor: str, leaves: bool = False) -> bool:
+        """Puts the end behind all; False where a text is there that was not given yet, unless it `leaves`
+        those.
+        """
+        while self.end is None:
+            if not leaves and self.pending(given):
+                return False
+            number = len(self._read) + 1
+            end = Message(f"m-{number:04d}", END, "", actor, timestamp())
+            try:
+                make_plain_folder(self._run.messages)
+                publish(self._run.messages, f"{end.id}.json", json_bytes(end.to_json()))
+            except FileExistsError:
+                continue
+        return leaves or not self.pending(given)
+
+    def reopen(self, actor: str) -> None:
+        """Takes the end back that `actor` has put there."""
+        if self._read and (last := self._read[-1]) is not None and (last.kind, last.actor) == (END, actor):
+            withdraw(self._path(len(self._read)))
+            self._read.pop()
+
+    def _path(self, number: int) -> str:
+        return f"{self._run.messages}/m-{number:04d}.json"
+
+
+def checked_key(key: str | None) -> str | None:
+    """UsageError for one that cannot be a key."""
+    if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isprintable() and key.strip() == key):
+        raise UsageError(f"a key has 1 to {_LONGEST_KEY} printable characters")
+    return key

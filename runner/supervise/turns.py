@@ -1,0 +1,157 @@
+"""The turns of a run: what is told when one has ended, and with which messages the next one begins. Edge:
+disk.
+
+A turn is one process of the agent. What only asks for the result is none.
+"""
+
+from __future__ import annotations
+
+from runner.conformance import Agreement
+from runner.disk.files import make_plain_folder, read_text, replace_json, withdraw
+from runner.model import MAX_PROMPT_CHARS, SCHEMA_VERSION, Outcome, Phase, Reason
+from runner.processes.proc import boottime, is_here
+from runner.runtimes import PLAN
+from runner.state.events import complain
+from runner.state.lifecycle import Event
+from runner.state.manifest import CLOSING, INTERRUPTED, advance
+from runner.supervise import attempts, news
+from runner.supervise.judging import last_message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from runner.supervise.attempts import NextAttempt
+    from runner.supervise.owner import Owner
+
+SUPERVISOR = "supervisor"
+"""Who closes the queue of a run that nobody has ended."""
+
+
+def tell(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> None:
+    """Tells that the agent has ended a turn, which ended with `end` or by our `wish`: in `turns/`, in the
+    signal file and, where somebody listens, in the feed.
+    """
+    manifest, invocation = owner.manifest, owner.invocation
+    last, number = manifest.attempts[-1], manifest.turns_begun
+    if last.how == CLOSING or invocation.runtime == PLAN or manifest.turns >= number:
+        return
+    status, reason = _status(owner, end, wish)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": manifest.run_id,
+        "task_id": manifest.task_id,
+        "manifest_path": manifest.manifest_path,
+        "turn": number,
+        "attempt": last.n,
+        "status": status,
+        "reason": None if reason is None else {"code": reason.code, "message": reason.message},
+        "message": _said(owner),
+        "thread_id": manifest.thread_id,
+        "usage": manifest.usage.to_json(),
+        "messages": list(last.messages),
+        "started_at": last.started_at,
+        "ended_at": last.ended_at,
+    }
+    record = owner.cleaner().record(record)
+    try:
+        make_plain_folder(owner.run.turns)
+        replace_json(owner.run.turn(number), record, durable=False)
+        replace_json(owner.run.turn_complete, record, durable=False)
+    except OSError as error:
+        complain(f"turn {number} is told to nobody: {error}")
+    owner.manifest = manifest.replace(turns=number)
+    if is_conversation(owner):
+        is_over = wish is not None or manifest.survivors
+        waits = stays_open(owner) and not is_over and not owner.queue.pending(manifest.messages_given)
+        owner.log.note(Event.TURN_ENDED, turn=number, attempt=last.n, status=status, waits=waits)
+    if is_conversation(owner) or invocation.notify.on_turn:
+        said = record["message"] if reason is None else record["reason"]["message"]
+        news.turn(owner.run, owner.manifest, (number, status, said or ""), owner.notify)
+
+
+def is_conversation(owner: Owner) -> bool:
+    """Whether it has, or may get, more turns than that of its task."""
+    return owner.invocation.open_timeout_s is not None or bool(owner.queue.look())
+
+
+def following(owner: Owner) -> NextAttempt | None:
+    """The next turn, where a message waits for it: the first one, or all that are not to wait. A text that
+    was not answered goes with them: it may not be in the session, which nothing tells (seen with Codex 0.171
+    and Claude Code 2.1.332, interrupted at once), and twice it does no harm.
+    """
+    pending = owner.queue.pending(owner.manifest.messages_given)
+    if not pending:
+        return None
+    chosen = [one for one in pending if one.now] or pending[:1]
+    last, is_new = owner.manifest.attempts[-1], owner.manifest.thread_id is None
+    texts, ids = [one.text for one in chosen], [one.id for one in chosen]
+    if not owner.progress.is_answered and last.how != CLOSING:
+        is_new = is_new or last.how != "resume"
+        texts = [read_text(f"{owner.run.path}/{last.prompt}") or "", *texts]
+        ids = [*last.messages, *ids]
+    while len("\n\n".join(texts)) > MAX_PROMPT_CHARS and len(texts) > 1:
+        texts.pop()
+        ids.pop()  # it is heard later
+    return attempts.next_turn(
+        owner.invocation,
+        owner.manifest,
+        "\n\n".join(texts),
+        tuple(ids),
+        code=last.reason or _code(owner),
+        actor=chosen[0].actor,
+        is_new=is_new,
+    )
+
+
+def stays_open(owner: Owner) -> bool:
+    """Whether it waits for a message when its agent has ended a turn."""
+    return owner.invocation.open_timeout_s is not None and owner.queue.end is None
+
+
+def wait(owner: Owner) -> None:
+    """The run waits, unless what it needs for a further turn is not there any more: then it is closed."""
+    if owner.manifest.phase is not Phase.WAITING:
+        owner.limits.wait()
+        since = round(boottime(), 3)
+        owner.write(advance(owner.manifest, Event.TURN_ENDED, waiting_uptime=since))
+    if (process := owner.manifest.process) is not None and not is_here(process):
+        close(owner, "the machine or its container was restarted")
+    elif owner.shares_tree and not owner.take_lease():
+        close(owner, "another run may now write in the work tree")
+
+
+def close(owner: Owner, why: str, actor: str = SUPERVISOR) -> None:
+    """Nobody is waited for any more. A message that is there is heard first."""
+    if owner.queue.close(owner.manifest.messages_given, actor=actor):
+        waited_s = owner.limits.go_on()
+        owner.log.note(Event.CLOSED, actor=actor, message=why, waited_s=waited_s)
+        waited = owner.manifest.replace(waiting_seconds=round(owner.limits.waited_s, 3), waiting_uptime=None)
+        owner.write(advance(waited, Event.CLOSED))
+
+
+def begins(owner: Owner) -> None:
+    """What an ended turn has left for others is not of the turn that begins."""
+    withdraw(owner.run.turn_complete)
+    withdraw(owner.run.last_message)
+
+
+def _status(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> tuple[str, Reason | None]:
+    thread, (outcome, reason) = owner.conformance().thread, end
+    if wish is not None:
+        return "failed", wish
+    if thread is not None and thread.verdict is Agreement.DRIFT:
+        text = f"its session {thread.declared} was not resumed: it began another one, {thread.observed}"
+        return "failed", Reason("thread_changed", text)
+    if outcome is Outcome.SUCCEEDED:
+        return "completed", None
+    if owner.manifest.attempts[-1].reason == INTERRUPTED:
+        return INTERRUPTED, Reason(INTERRUPTED, "a message was to be heard at once")
+    return "failed", reason
+
+
+def _code(owner: Owner) -> str:
+    return "completed" if owner.progress.turn == "turn_completed" else "failed"
+
+
+def _said(owner: Owner) -> str | None:
+    said = last_message(owner)
+    return None if said is None else said[:MAX_PROMPT_CHARS]

@@ -1,0 +1,194 @@
+"""USE CASES of a conversation with the agent of a run: send, await a turn, end. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+
+from runner.disk.files import read
+from runner.errors import Conflict, GaveUpWaiting, RunnerError, TurnNotFound
+from runner.model import Phase
+from runner.state import messages
+from runner.state.authentic import own_invocation, refuse_foreign
+from runner.state.lineage import plan_of
+from runner.state.store import RunDir
+from runner.usecases import control
+from runner.usecases.look import look
+from runner.value import Value, json_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runner.model import Json
+    from runner.state.manifest import Manifest
+    from runner.state.messages import Message
+
+QUIT = "/quit"
+"""The text that is an end and no message."""
+BEGUN, QUEUED, INTERRUPTED, FOLLOW_UP, ENDING = "begun", "queued", "interrupted", "follow_up", "ending"
+_BEGINS_WITHIN_S = 10.0
+_LARGEST = 64 * 1024 * 1024
+
+
+class Sent(Value):
+    """What became of a message so far. `turn` is the number of its turn, as far as it can be foreseen."""
+
+    message: str
+    state: str
+    turn: int | None
+    is_repeated: bool = False
+    """It had been sent before, with the same key."""
+
+
+class Turn(Value):
+    """A turn that has ended: its record, and the run."""
+
+    record: Json
+    manifest: Manifest
+
+
+def send(run: RunDir, text: str, *, actor: str, now: bool = False, key: str | None = None) -> Sent:
+    """Sends a text to the agent of an unfinished run. Returns when the turn that it begins was seen to begin,
+    or at once where it waits for the end of another one.
+
+    Conflict for a run that can hear nothing more, or not `now`; ForeignRun.
+    """
+    manifest = look(run)
+    invocation = own_invocation(run)
+    if plan_of(manifest) is not None:
+        raise Conflict(f"run `{run.run_id}` is of a plan, and its agent gets no messages")
+    if invocation.resume_argv is None:
+        raise Conflict(
+            f"the agent of run `{run.run_id}` hears one text only: {invocation.runtime} resumes no session",
+            hint="wait for its end, then `runner retry RUN --message TEXT`",
+        )
+    if now and manifest.phase is Phase.PAUSED:
+        raise Conflict(f"run `{run.run_id}` is paused", hint="`runner resume RUN` first, or leave --now out")
+    if (begun := _began_by(run, manifest, key)) is not None:
+        return Sent(begun, FOLLOW_UP, 1, is_repeated=True)
+    queue = messages.Queue(run)
+    before = {one.id for one in queue.look()}
+    message = queue.add(text, actor=actor, now=now, key=key)
+    run.wake()
+    is_repeated = message.id in before
+    if message.follow_up is not None or (message.now or manifest.phase is Phase.WAITING) is False:
+        return _sent(run, message, QUEUED, is_repeated)
+    state = INTERRUPTED if manifest.phase is not Phase.WAITING else BEGUN
+    within_s = _BEGINS_WITHIN_S + 3 * invocation.limits.grace_s
+    with contextlib.suppress(GaveUpWaiting):
+        control.wait([run], until=lambda m: message.id in m.messages_given or m.is_done, timeout_s=within_s)
+    return _sent(run, message, state, is_repeated)
+
+
+def _began_by(run: RunDir, manifest: Manifest, key: str | None) -> str | None:
+    """The message with that key, where it is what the run began with."""
+    if key is None or (above := manifest.continues) is None:
+        return None
+    earlier = messages.Queue(RunDir(run.repo, above.task_id, above.run_id)).look()
+    found = (one for one in earlier if one.key == key and one.follow_up is not None)
+    return next((one.id for one in found if one.follow_up and one.follow_up.run_id == run.run_id), None)
+
+
+def _sent(run: RunDir, message: Message, state: str, is_repeated: bool) -> Sent:
+    manifest = look(run)
+    turn = _turn_of(manifest, message.id)
+    if turn is not None:
+        return Sent(message.id, BEGUN if state == QUEUED else state, turn, is_repeated)
+    if manifest.is_done:
+        raise Conflict(
+            f"run `{run.run_id}` ended before its agent got message {message.id}",
+            hint="send it again: it begins a follow-up run",
+        )
+    groups = _groups(messages.Queue(run).pending(manifest.messages_given))
+    at = next((n for n, group in enumerate(groups, 1) if message.id in group), None)
+    return Sent(message.id, QUEUED, None if at is None else manifest.turns_begun + at, is_repeated)
+
+
+def end(run: RunDir, *, actor: str) -> Manifest:
+    """Closes an unfinished run: it is judged when all that was sent before has been heard."""
+    manifest = look(run)
+    if manifest.is_done:
+        refuse_foreign(run)
+        return manifest
+    own_invocation(run)
+    if plan_of(manifest) is not None:
+        raise Conflict(
+            f"run `{run.run_id}` is of a plan, which ends it", hint="`runner cancel RUN` ends it now"
+        )
+    messages.Queue(run).add("", actor=actor, kind=messages.END)
+    run.wake()
+    return look(run)
+
+
+def await_turn(
+    run: RunDir,
+    number: int | None = None,
+    *,
+    timeout_s: float | None = None,
+    tick: Callable[[RunDir, Manifest], None] | None = None,
+) -> Turn:
+    """Returns the moment that the turn has ended; without a `number`, the last one that was asked for by now.
+    At once where it has ended before.
+
+    TurnNotFound where the run is done without it; ForeignRun; GaveUpWaiting.
+    """
+    manifest = look(run)
+    refuse_foreign(run)
+    target = max(1, _asked_for(run, manifest)) if number is None else number
+
+    def is_over(seen: Manifest) -> bool:
+        return seen.turns >= target or seen.is_done or (number is None and _rests(run, seen))
+
+    manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick)[0]
+    reached = min(target, manifest.turns) if number is None else target
+    if number is not None and number > manifest.turns:
+        raise TurnNotFound(f"run `{run.run_id}` ended ({manifest.status}) after {manifest.turns} turns")
+    return Turn(_record(run, manifest, reached), manifest)
+
+
+def changed_files(run: RunDir) -> list[str] | None:
+    """What the run has changed so far; None where that is not known."""
+    from runner.usecases import review
+
+    try:
+        return [one.path for one in review.diff(run).files]
+    except (RunnerError, OSError):
+        return None
+
+
+def _rests(run: RunDir, manifest: Manifest) -> bool:
+    """Whether it waits, and nothing is there to be heard: fewer turns were needed than was foreseen."""
+    is_waiting = manifest.phase is Phase.WAITING and manifest.turns == manifest.turns_begun
+    return is_waiting and not messages.Queue(run).pending(manifest.messages_given)
+
+
+def _asked_for(run: RunDir, manifest: Manifest) -> int:
+    """How many turns there will be as things are."""
+    if manifest.is_done:
+        return manifest.turns
+    return manifest.turns_begun + len(_groups(messages.Queue(run).pending(manifest.messages_given)))
+
+
+def _groups(pending: list[Message]) -> list[list[str]]:
+    """The messages of each turn to come."""
+    at_once = [one.id for one in pending if one.now]
+    return [*([at_once] if at_once else []), *([one.id] for one in pending if not one.now)]
+
+
+def _turn_of(manifest: Manifest, message: str) -> int | None:
+    turns = [one for one in manifest.attempts if one.how != "closing"]
+    return next((n for n, one in reversed([*enumerate(turns, 1)]) if message in one.messages), None)
+
+
+def _record(run: RunDir, manifest: Manifest, number: int) -> dict[str, Any]:
+    """What was written of the turn; of one of which nothing can be read, no more than that."""
+    try:
+        found = json_value(read(run.turn(number), _LARGEST))
+        if isinstance(found, dict) and (found.get("run_id"), found.get("turn")) == (run.run_id, number):
+            return found
+    except (OSError, ValueError):
+        pass
+    unknown = dict.fromkeys(("reason", "message", "thread_id", "usage", "started_at", "ended_at"))
+    about = {"run_id": run.run_id, "task_id": run.task_id, "manifest_path": manifest.manifest_path}
+    return {"schema_version": 1, **about, "turn": number or None, "status": None, **unknown}
