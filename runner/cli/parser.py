@@ -248,3 +248,19 @@ def here() -> str:
         return os.getcwd()
     except FileNotFoundError:
         raise UsageError("the current folder does not exist any more") from None
+
+
+def stdin() -> str:
+    """All of it, as a prompt. PromptInvalid for what is too long for one, or no UTF-8."""
+    import sys
+
+    from runner.errors import PromptInvalid
+    from runner.model import MAX_PROMPT_CHARS
+
+    data = sys.stdin.buffer.read(4 * MAX_PROMPT_CHARS + 1)
+    if len(data) > 4 * MAX_PROMPT_CHARS:  # more characters than that, however they are written
+        raise PromptInvalid(f"the prompt has more than {MAX_PROMPT_CHARS:,} characters")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise PromptInvalid(f"the prompt is not valid UTF-8 (byte {error.start + 1})") from None

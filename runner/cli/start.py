@@ -8,10 +8,20 @@ import sys
 
 from runner.cli import pen
 from runner.cli.gate import add_trust, pass_gate
-from runner.cli.parser import HIDDEN, Namespace, Parser, WrongText, add_settings, duration, here, settings
+from runner.cli.parser import (
+    HIDDEN,
+    Namespace,
+    Parser,
+    WrongText,
+    add_settings,
+    duration,
+    here,
+    settings,
+    stdin,
+)
 from runner.cli.tie import add_tie, tied_to
-from runner.errors import ExitStatus, PromptInvalid, UsageError
-from runner.model import MAX_PROMPT_CHARS, Request
+from runner.errors import ExitStatus, UsageError
+from runner.model import Request
 from runner.state.store import is_run_id
 
 TYPE_CHECKING = False
@@ -325,13 +335,3 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         baseline=getattr(args, "baseline", None),
         open=args.open,
     )
-
-
-def stdin() -> str:
-    data = sys.stdin.buffer.read(4 * MAX_PROMPT_CHARS + 1)
-    if len(data) > 4 * MAX_PROMPT_CHARS:  # more characters than that, however they are written
-        raise PromptInvalid(f"the prompt has more than {MAX_PROMPT_CHARS:,} characters")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise PromptInvalid(f"the prompt is not valid UTF-8 (byte {error.start + 1})") from None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from runner.cli import pen
-from runner.cli.parser import Namespace, Parser, WrongText, add_run, add_settings, duration, run_named
+from runner.cli.parser import Namespace, Parser, WrongText, add_run, add_settings, duration, run_named, stdin
 from runner.cli.render import answer, emit, exit_status
-from runner.errors import ExitStatus, UsageError
+from runner.errors import ExitStatus
 from runner.state import index
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from runner.model import Json
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
-    from runner.usecases.talk import Sent, Turn
+    from runner.usecases.talk import EndedTurn, Sent
 
 _TIMED_OUT = ("timeout", "stalled", "no_first_event")
 
@@ -49,30 +49,19 @@ def add_send(parser: Parser) -> None:
 
 
 def run_send(args: Namespace) -> int:
-    from runner.resolve.prompt import checked
     from runner.state.messages import checked_key
     from runner.usecases import look, talk
 
-    text = _text(args.text)
+    text = stdin() if args.text == "-" else args.text
     run, key = run_named(args.run), checked_key(args.key)
     if text.strip() == talk.QUIT:
         return _ended(args, run, talk.end(run, actor="user"), waits=args.wait)
-    if not text.strip():
-        raise UsageError("the message is empty", hint="`runner end RUN` ends the run")
-    checked(text)
+    talk.checked(text)
     manifest = look.look(run)
     if manifest.is_done:
         return _follow_up(args, run, text, key)
     sent = talk.send(run, text, actor="user", now=args.now, key=key)
     return _tell(args, run, sent)
-
-
-def _text(word: str) -> str:
-    if word != "-":
-        return word
-    from runner.cli.start import stdin
-
-    return stdin()
 
 
 def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
@@ -153,7 +142,7 @@ def tell_first_turn(args: Namespace, run: RunDir) -> int:
     return _tell_turn(args, run, talk.await_turn(run, 1))
 
 
-def _tell_turn(args: Namespace, run: RunDir, turn: Turn) -> int:
+def _tell_turn(args: Namespace, run: RunDir, turn: EndedTurn) -> int:
     record, manifest = turn.record, turn.manifest
     if args.format == "json":
         from runner.usecases import talk

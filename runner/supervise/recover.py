@@ -71,7 +71,7 @@ class _Continued(Value):
     waited_s: float
 
 
-class _Closed(Value):
+class _Waited(Value):
     waited_s: float
 
 
@@ -174,7 +174,7 @@ def _turn(manifest: Manifest, event: Json, at: str) -> Manifest:
         told = _Turn.from_json(event)
         known = manifest.replace(turns=told.turn)
         return advance(known, Event.TURN_ENDED, at=at) if told.waits else known
-    waited_s = (_Continued if kind == Event.CONTINUED else _Closed).from_json(event).waited_s
+    waited_s = (_Continued if kind == Event.CONTINUED else _Waited).from_json(event).waited_s
     manifest = manifest.replace(waiting_seconds=round(manifest.waiting_seconds + waited_s, 3))
     if kind == Event.CONTINUED:
         return continued(manifest, _Continued.from_json(event).attempt, at)

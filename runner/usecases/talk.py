@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from runner.disk.files import read
-from runner.errors import Conflict, GaveUpWaiting, RunnerError, TurnNotFound
+from runner.errors import Conflict, GaveUpWaiting, RunnerError, TurnNotFound, UsageError
 from runner.model import Phase
 from runner.state import messages
 from runner.state.authentic import own_invocation, refuse_foreign
@@ -41,11 +41,20 @@ class Sent(Value):
     """It had been sent before, with the same key."""
 
 
-class Turn(Value):
+class EndedTurn(Value):
     """A turn that has ended: its record, and the run."""
 
     record: Json
     manifest: Manifest
+
+
+def checked(text: str) -> str:
+    """UsageError or PromptInvalid for what cannot be a message."""
+    from runner.resolve.prompt import checked as prompt
+
+    if not text.strip():
+        raise UsageError("the message is empty", hint="`runner end RUN` ends the run")
+    return prompt(text)
 
 
 def send(run: RunDir, text: str, *, actor: str, now: bool = False, key: str | None = None) -> Sent:
@@ -127,7 +136,7 @@ def await_turn(
     *,
     timeout_s: float | None = None,
     tick: Callable[[RunDir, Manifest], None] | None = None,
-) -> Turn:
+) -> EndedTurn:
     """Returns the moment that the turn has ended; without a `number`, the last one that was asked for by now.
     At once where it has ended before.
 
@@ -144,7 +153,7 @@ def await_turn(
     reached = min(target, manifest.turns) if number is None else target
     if number is not None and number > manifest.turns:
         raise TurnNotFound(f"run `{run.run_id}` ended ({manifest.status}) after {manifest.turns} turns")
-    return Turn(_record(run, manifest, reached), manifest)
+    return EndedTurn(_record(run, manifest, reached), manifest)
 
 
 def changed_files(run: RunDir) -> list[str] | None:

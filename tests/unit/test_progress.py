@@ -70,21 +70,6 @@ def test_it_does_not_matter_in_which_pieces_the_output_comes(
     assert (progress.usage.input_tokens, progress.usage.output_tokens) == (5, 2)
 
 
-def test_turns_are_counted_and_the_last_one_that_has_ended_stays_while_another_runs(tmp_path: Path) -> None:
-    path = tmp_path / "stdout.jsonl"
-    said = {"type": "item.completed", "item": {"type": "agent_message", "text": "one"}}
-    lines = ({"type": "turn.started"}, said, {"type": "turn.completed"}, {"type": "turn.started"})
-    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    progress = a_progress(path)
-    assert progress.ended_turn[0] == 0
-    progress.read()
-    assert (progress.turn, progress.ended_turn) == (None, (1, Kind.TURN_COMPLETED, "one"))
-    with path.open("a") as file:
-        file.write(f"{json.dumps({'type': 'turn.failed', 'error': {'message': 'no more'}})}\n")
-    progress.read()
-    assert progress.ended_turn == (2, Kind.TURN_FAILED, "no more")
-
-
 @pytest.mark.parametrize(
     ("kind", "is_answered"),
     [

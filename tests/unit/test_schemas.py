@@ -19,7 +19,7 @@ from runner.state.authentic import FOREIGN, Why
 from runner.state.events import EventLog, read_events
 from runner.state.ledger import Breaker, Ledger, Status, Step
 from runner.state.lifecycle import Event
-from runner.state.manifest import Attempt, Manifest, Survivor, advance
+from runner.state.manifest import Attempt, Manifest, Survivor, advance, continued
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("manifest", "invocation", "event")
@@ -82,6 +82,10 @@ def a_life() -> Iterator[Manifest]:
     yield advance(manifest, Event.LOST, outcome=Outcome.LOST, reason=Reason("lost", "gone"))
     manifest = advance(manifest, Event.EXITED, signal=9, survivors=(Survivor(5, 6, "sh"),), parent=RUN)
     yield manifest
+    waiting = advance(manifest.replace(turns=1, open=True), Event.TURN_ENDED, waiting_uptime=9.5)
+    yield waiting
+    yield advance(waiting, Event.CLOSED, waiting_uptime=None, waiting_seconds=1800.0)
+    yield continued(waiting.replace(messages_queued=1, continues=RUN), 2)
     for outcome in Outcome:
         yield advance(manifest, Event.ENDED, outcome=outcome, reason=Reason("x", "y", "z", "w"))
 

@@ -20,6 +20,8 @@ def expected(phase: Phase, same_boot: bool, known: bool, alive: bool, output: bo
     """The table as docs and design have it, written a second time and in another order."""
     if phase == "done":
         return Action.NOTHING
+    if phase == "waiting":
+        return Action.WAIT
     if same_boot and known and alive:
         return {"stopping": Action.KEEP_STOPPING}.get(phase, Action.WATCH)
     if same_boot and known:
@@ -37,7 +39,7 @@ def test_a_living_process_is_never_given_up_and_a_dead_one_never_watched() -> No
         if decided(*case) in (Action.WATCH, Action.KEEP_STOPPING):
             assert same_boot and known and alive
         elif same_boot and known and alive:
-            assert phase is Phase.DONE
+            assert phase in (Phase.DONE, Phase.WAITING)
 
 
 def test_only_what_left_no_trace_has_never_started() -> None:
