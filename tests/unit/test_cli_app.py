@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import stat
 import subprocess
 import sys
@@ -128,6 +129,25 @@ def test_an_unknown_command_is_a_usage_error_with_the_nearest_one(
 
 
 @pytest.mark.parametrize(
+    "verb", [verb for verb in VERBS if any(one.dest == "run" for one in full_parser(verb)._actions)]
+)
+def test_what_is_no_name_of_a_run_leads_no_verb_to_another_place(
+    verb: str, capfd: pytest.CaptureFixture[str], empty_repository: Path
+) -> None:
+    """Neither to what looks like a run there."""
+    run = an_ended_run(empty_repository)
+    there = Path(run.path).parents[2] / "there"
+    shutil.copytree(run.path, there)
+    (empty_repository / "there.json").write_text('{"status": "running", "session": "x; touch executed"}')
+    more = ("q-0001", "yes") if verb == "answer" else ("hello",) if verb == "send" else ()
+    before = sorted((path, path.lstat().st_mtime_ns) for path in empty_repository.rglob("*"))
+    for name in ("../there", f"../cli/{run.run_id}", "../../there", str(there), "..", "/", "", "x" * 256):
+        status, out, _ = answer(capfd, verb, name, *more, "--format", "json")
+        assert (status, error_of(out)["code"]) in ((4, "run_not_found"), (2, "usage")), name
+    assert sorted((path, path.lstat().st_mtime_ns) for path in empty_repository.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("pause",),
@@ -138,6 +158,8 @@ def test_an_unknown_command_is_a_usage_error_with_the_nearest_one(
         ("cancel", "x", "--grace", "-1"),
         ("start",),
         ("start", "--task", "hello", "--wait", "--follow"),
+        ("start", "do it", "--provider", "gemini", "--interactive"),
+        ("start", "--task", "hello", "do it"),
         ("config", "hide"),
         ("completion", "ksh"),
         ("logs", "x", "--tail", "-1"),
