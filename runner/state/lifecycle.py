@@ -21,7 +21,7 @@ class Event(StrEnum):
     STOP_REQUESTED = "stop_requested"
     INTERRUPTED = "interrupted"
     EXITED = "exited"
-    TURN_ENDED = "turn_ended"
+    KEPT_OPEN = "kept_open"
     CONTINUED = "continued"
     CLOSED = "closed"
     RETRIED = "retried"
@@ -54,7 +54,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (Phase.WAITING, Event.CLOSED): Phase.VERIFYING,
     (Phase.WAITING, Event.STOP_REQUESTED): Phase.VERIFYING,
     (Phase.WAITING, Event.LOST): Phase.DONE,
-    (Phase.VERIFYING, Event.TURN_ENDED): Phase.WAITING,
+    (Phase.VERIFYING, Event.KEPT_OPEN): Phase.WAITING,
     (Phase.VERIFYING, Event.CONTINUED): Phase.STARTING,
     (Phase.VERIFYING, Event.RETRIED): Phase.STARTING,
     (Phase.VERIFYING, Event.STOP_REQUESTED): Phase.VERIFYING,

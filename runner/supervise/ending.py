@@ -88,9 +88,10 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
             wish = owner.asked("between two turns")
         turns.tell(owner, signs, wish)
         if not (wish or survivors or owner.is_to_end):
-            following = _next_turn(owner)
+            following = _next_turn(owner, signs[1])
             if following is not None or owner.manifest.phase is Phase.WAITING:
                 return following
+        turns.is_over(owner)
         closing = attempts.closing_turn(owner.invocation, owner.manifest)
         if signs[0] is Outcome.SUCCEEDED and wish is None and closing is not None and _is_as_it_was(owner):
             return closing
@@ -111,15 +112,16 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
     return None
 
 
-def _next_turn(owner: Owner) -> NextAttempt | None:
-    """The turn that a message begins. None without one: then the run is judged, unless it waits."""
+def _next_turn(owner: Owner, reason: Reason) -> NextAttempt | None:
+    """The turn that a message begins, after one that ended for `reason`. None without one: then the run is
+    judged, unless it waits.
+    """
     while owner.invocation.resume_argv is not None:
         following = turns.following(owner)
         if following is not None:
             return following if _may_begin(owner) and _is_as_it_was(owner) else None
-        if turns.stays_open(owner):
-            turns.wait(owner)
-            if owner.manifest.phase is Phase.WAITING:
+        if turns.stays_open(owner, reason):
+            if turns.waits(owner):
                 return None
         elif owner.queue.close(owner.manifest.messages_given, actor=turns.SUPERVISOR):
             break

@@ -63,7 +63,10 @@ class _Retried(Value):
 
 class _Turn(Value):
     turn: Count
-    waits: bool
+
+
+class _KeptOpen(Value):
+    uptime: float
 
 
 class _Continued(Value):
@@ -101,7 +104,7 @@ class _Recorded(Value):
     position: _Head
 
 
-_OF_TURNS = (Event.TURN_ENDED, Event.CONTINUED, Event.CLOSED, Event.INTERRUPTED)
+_OF_TURNS = ("turn_ended", Event.KEPT_OPEN, Event.CONTINUED, Event.CLOSED, Event.INTERRUPTED)
 
 
 def rebuild(run: RunDir, invocation: Invocation) -> Manifest:
@@ -170,12 +173,12 @@ def _turn(manifest: Manifest, event: Json, at: str) -> Manifest:
     kind = event["type"]
     if kind == Event.INTERRUPTED:
         return advance(manifest, Event.INTERRUPTED, at=at).with_last_attempt(reason=INTERRUPTED)
-    if kind == Event.TURN_ENDED:
-        told = _Turn.from_json(event)
-        known = manifest.replace(turns=told.turn)
-        return advance(known, Event.TURN_ENDED, at=at) if told.waits else known
+    if kind == "turn_ended":
+        return manifest.replace(turns=_Turn.from_json(event).turn)
+    if kind == Event.KEPT_OPEN:
+        return advance(manifest, Event.KEPT_OPEN, at=at, waiting_uptime=_KeptOpen.from_json(event).uptime)
     waited_s = (_Continued if kind == Event.CONTINUED else _Waited).from_json(event).waited_s
     manifest = manifest.replace(waiting_seconds=round(manifest.waiting_seconds + waited_s, 3))
     if kind == Event.CONTINUED:
         return continued(manifest, _Continued.from_json(event).attempt, at)
-    return advance(manifest, Event.CLOSED, at=at)
+    return advance(manifest, Event.CLOSED, at=at, waiting_uptime=None)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from runner.supervise.attempts import NextAttempt
     from runner.supervise.owner import Owner
 
+_BEYOND_WORDS = ("flag_refused", "misconfigured")
+"""Ends of a turn after which no message is of use."""
 SUPERVISOR = "supervisor"
 """Who closes the queue of a run that nobody has ended."""
 
@@ -60,9 +62,7 @@ def tell(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> None
         complain(f"turn {number} is told to nobody: {error}")
     owner.manifest = manifest.replace(turns=number)
     if is_conversation(owner):
-        is_over = wish is not None or manifest.survivors
-        waits = stays_open(owner) and not is_over and not owner.queue.pending(manifest.messages_given)
-        owner.log.note(Event.TURN_ENDED, turn=number, attempt=last.n, status=status, waits=waits)
+        owner.log.note("turn_ended", turn=number, attempt=last.n, status=status)
     if is_conversation(owner) or invocation.notify.on_turn:
         said = record["message"] if reason is None else record["reason"]["message"]
         news.turn(owner.run, owner.manifest, (number, status, said or ""), owner.notify)
@@ -102,30 +102,46 @@ def following(owner: Owner) -> NextAttempt | None:
     )
 
 
-def stays_open(owner: Owner) -> bool:
-    """Whether it waits for a message when its agent has ended a turn."""
-    return owner.invocation.open_timeout_s is not None and owner.queue.end is None
+def stays_open(owner: Owner, reason: Reason) -> bool:
+    """Whether it waits for a message when its agent has ended a turn for that `reason`."""
+    is_open = owner.invocation.open_timeout_s is not None and owner.queue.end is None
+    return is_open and reason.code not in _BEYOND_WORDS
 
 
-def wait(owner: Owner) -> None:
-    """The run waits, unless what it needs for a further turn is not there any more: then it is closed."""
-    if owner.manifest.phase is not Phase.WAITING:
+def waits(owner: Owner) -> bool:
+    """Has the run wait for a message; False where what a further turn needs is not there any more."""
+    manifest = owner.manifest
+    if manifest.phase is not Phase.WAITING:
         owner.limits.wait()
         since = round(boottime(), 3)
-        owner.write(advance(owner.manifest, Event.TURN_ENDED, waiting_uptime=since))
-    if (process := owner.manifest.process) is not None and not is_here(process):
+        owner.write(advance(manifest, Event.KEPT_OPEN, waiting_uptime=since))
+        owner.log.note(Event.KEPT_OPEN, uptime=since)
+    if manifest.process is not None and not is_here(manifest.process):
         close(owner, "the machine or its container was restarted")
     elif owner.shares_tree and not owner.take_lease():
         close(owner, "another run may now write in the work tree")
+    return owner.manifest.phase is Phase.WAITING
 
 
 def close(owner: Owner, why: str, actor: str = SUPERVISOR) -> None:
-    """Nobody is waited for any more. A message that is there is heard first."""
+    """Nobody is waited for any more, unless a message is there by now, which is heard first."""
     if owner.queue.close(owner.manifest.messages_given, actor=actor):
-        waited_s = owner.limits.go_on()
-        owner.log.note(Event.CLOSED, actor=actor, message=why, waited_s=waited_s)
-        waited = owner.manifest.replace(waiting_seconds=round(owner.limits.waited_s, 3), waiting_uptime=None)
-        owner.write(advance(waited, Event.CLOSED))
+        _closed(owner, why, actor)
+
+
+def is_over(owner: Owner) -> None:
+    """The run is judged now. If that was still to be told of its last turn, it is."""
+    if owner.manifest.phase is Phase.WAITING:
+        _closed(owner, "no further turn can begin", SUPERVISOR)
+    elif owner.invocation.verify or owner.invocation.closing_argv or is_conversation(owner):
+        owner.write(owner.manifest)  # checks may take long, and somebody may wait for the turn
+
+
+def _closed(owner: Owner, why: str, actor: str) -> None:
+    waited_s = owner.limits.go_on()
+    owner.log.note(Event.CLOSED, actor=actor, message=why, waited_s=waited_s)
+    waited = owner.manifest.replace(waiting_seconds=round(owner.limits.waited_s, 3), waiting_uptime=None)
+    owner.write(advance(waited, Event.CLOSED))
 
 
 def begins(owner: Owner) -> None:

@@ -82,7 +82,7 @@ def a_life() -> Iterator[Manifest]:
     yield advance(manifest, Event.LOST, outcome=Outcome.LOST, reason=Reason("lost", "gone"))
     manifest = advance(manifest, Event.EXITED, signal=9, survivors=(Survivor(5, 6, "sh"),), parent=RUN)
     yield manifest
-    waiting = advance(manifest.replace(turns=1, open=True), Event.TURN_ENDED, waiting_uptime=9.5)
+    waiting = advance(manifest.replace(turns=1, open=True), Event.KEPT_OPEN, waiting_uptime=9.5)
     yield waiting
     yield advance(waiting, Event.CLOSED, waiting_uptime=None, waiting_seconds=1800.0)
     yield continued(waiting.replace(messages_queued=1, continues=RUN), 2)
@@ -309,7 +309,8 @@ EVENTS: dict[str, dict[str, Any]] = {
     "resumed": {"still_stopped": []},
     "cancel_requested": {"reason": ""},
     "limit": {"code": "timeout", "message": "ran longer"},
-    "turn_ended": {"turn": 1, "attempt": 1, "status": "completed", "waits": True},
+    "turn_ended": {"turn": 1, "attempt": 1, "status": "completed"},
+    "kept_open": {"uptime": 77.5},
     "continued": {"attempt": 2, "messages": ["m-0001"], "waited_s": 1.5},
     "interrupted": {"attempt": 2, "message": "m-0002"},
     "closed": {"message": "its time was over", "waited_s": 1800.0},
