@@ -104,6 +104,18 @@ class Usage(Value):
         return sum(known) if known else None
 
 
+class Context(Value):
+    """How full the model's window is, in tokens: what the last request of a thread had in it. No sum."""
+
+    window: Count | None = None
+    used: Count | None = None
+
+    def after(self, before: Context | None) -> Context:
+        """What is not told now is as it was."""
+        window, used = (None, None) if before is None else (before.window, before.used)
+        return Context(self.window or window, self.used or used)
+
+
 class Price(Value):
     """Of a million tokens each, in the currency of whoever wrote it."""
 

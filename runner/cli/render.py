@@ -116,6 +116,7 @@ def manifest_text(
         ("process", None if m.process is None or m.is_done else f"pid {m.process.pid}"),
         ("thread", m.thread_id),
         ("tokens", None if is_ended else tokens_text(m)),
+        ("context", _context(m)),
         ("last", None if m.is_done else m.last_activity),
         ("survivors", ", ".join(f"{s.command} ({s.pid})" for s in m.survivors) or None),
         ("manifest", m.manifest_path),
@@ -186,6 +187,14 @@ def tokens_text(m: Manifest) -> str | None:
         return None
     cached = f"({_number(u.cached_input_tokens)} cached)"
     return f"{_number(u.input_tokens)} tokens in {cached}, {_number(u.output_tokens)} out"
+
+
+def _context(m: Manifest) -> str | None:
+    """How full the window of the model is; None where its use is not known."""
+    if m.context is None or m.context.used is None:
+        return None
+    used, window = m.context.used, m.context.window
+    return f"{used:,} tokens" + (f" of {window:,} ({used / window:.0%})" if window else "")
 
 
 def _title(title: str) -> str:

@@ -6,10 +6,10 @@ or first without what it does (OpenCode). https://agentclientprotocol.com/protoc
 
 from __future__ import annotations
 
-from runner.model import Outcome, Reason, Usage
+from runner.model import Context, Outcome, Reason, Usage
 from runner.runtimes import endings
 from runner.runtimes.base import THREAD_GONE, Activity, End, Kind, ObservedSettings
-from runner.runtimes.jsonvalues import answer_of, compact, number, table, tables, text
+from runner.runtimes.jsonvalues import answer_of, compact, count, number, table, tables, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ class AcpStream:
 
     def _update(self, line: Json) -> Told:
         update = table(line.get("update"))
+        if update.get("sessionUpdate") == "usage_update":
+            told = Context(*(count(update.get(name)) for name in ("size", "used")))
+            return (Activity(Kind.USAGE, context=told),) if told != Context() else ()
         is_call = update.get("sessionUpdate") in ("tool_call", "tool_call_update")
         return self._call(update) if is_call else ()
 
@@ -129,9 +132,9 @@ def _usage(answer: Json) -> Usage | None:
     told, meta = table(answer.get("usage")), table(answer.get("_meta"))
     own = table(table(meta.get("quota")).get("token_count"))
     if not told:
-        return Usage(number(own.get("input_tokens")), None, number(own.get("output_tokens"))) if own else None
+        return Usage(count(own.get("input_tokens")), None, count(own.get("output_tokens"))) if own else None
     names = ("input", "output", "total", "cachedRead")
-    given, said, total, cached = (number(told.get(f"{name}Tokens")) for name in names)
+    given, said, total, cached = (count(told.get(f"{name}Tokens")) for name in names)
     if total is not None and said is not None:
         given = max(total - said, given or 0)
     return Usage(given, cached, said)

@@ -6,7 +6,18 @@ docs/adding-a-runtime.md walks through writing one.
 
 from __future__ import annotations
 
-from runner.model import Level, McpServer, Model, Outcome, Program, Reason, RuntimeSettings, Sandbox, Usage
+from runner.model import (
+    Context,
+    Level,
+    McpServer,
+    Model,
+    Outcome,
+    Program,
+    Reason,
+    RuntimeSettings,
+    Sandbox,
+    Usage,
+)
 from runner.value import StrEnum, Value
 
 TYPE_CHECKING = False
@@ -130,6 +141,8 @@ class Activity(Value):
     """What the program says that it works with, where its stream does."""
     cost: float | None = None
     """What this process has cost so far in US dollars, where the program itself counts that."""
+    context: Context | None = None
+    """Of the thread after its last request; what is None in it is not told anew. Not that of a sub-agent."""
 
 
 class Fence(Value):
@@ -231,6 +244,8 @@ class SessionNote(Value):
     """Of the whole thread so far."""
     observed: ObservedSettings | None = None
     """What the turn that begins works with."""
+    context: Context | None = None
+    """As `Activity.context`."""
 
 
 class Refusal(Value):

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from runner.model import Level, Usage
+from runner.model import Context, Level, Usage
 from runner.runtimes.base import Activity, Kind, ObservedSettings
 from runner.runtimes.codex_events import content_text
-from runner.runtimes.jsonvalues import compact, number, table, text
+from runner.runtimes.jsonvalues import compact, count, number, table, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class ClaudeStream:
     def __init__(self) -> None:
         self._calls: dict[str, tuple[str, Line]] = {}
         self._usage: dict[str, Usage] = {}
+        self._model = ""
         self._refused: set[str] = set()
         self._lacks = ""
 
@@ -97,7 +98,10 @@ class ClaudeStream:
         usage, key = usage_of(message.get("usage")), text(message.get("id"))
         if usage is not None and usage.total and key and usage != self._usage.get(key):
             self._usage[key] = usage  # each part of an answer comes with the same
-            told.append(Activity(Kind.USAGE, usage=_sum(self._usage.values())))
+            is_own = line.get("parent_tool_use_id") is None  # and no sub-agent's, which has its own window
+            self._model = text(message.get("model")) if is_own else self._model
+            used = Context(used=usage.input_tokens) if is_own else None
+            told.append(Activity(Kind.USAGE, usage=_sum(self._usage.values()), context=used))
         return tuple(told)
 
     def _said(self, block: Line, shown: Mapping[str, Line]) -> tuple[Activity, ...]:
@@ -156,7 +160,7 @@ class ClaudeStream:
             told += self._refusal(text(row.get("tool_use_id")), text(row.get("tool_name")), asked, "")
         usage, cost = usage_of(line.get("usage")), _cost(line)
         if usage is not None or cost is not None:
-            told.append(Activity(Kind.USAGE, usage=usage, cost=cost))
+            told.append(Activity(Kind.USAGE, usage=usage, cost=cost, context=self._window(line)))
         why = text(line.get("terminal_reason"))
         if line.get("is_error") is False and why == "completed":
             if line.get("structured_output") is not None:
@@ -172,17 +176,24 @@ class ClaudeStream:
             status = 401
         return (*told, Activity(Kind.TURN_FAILED, said, status=status))
 
+    def _window(self, line: Line) -> Context | None:
+        """That of the model which it has asked last, or of the only one."""
+        rows = table(line.get("modelUsage"))
+        row = rows.get(self._model, next(iter(rows.values())) if len(rows) == 1 else None)
+        size = count(table(row).get("contextWindow"))
+        return Context(size) if size else None
+
 
 def usage_of(value: Any) -> Usage | None:
     """Token counts of an answer or of a process, as `model.Usage` has them: cached input is input as well."""
     data = table(value)
     details = table(data.get("output_tokens_details"))
     names = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-    parts = [_count(data.get(name)) for name in names]
-    output, cached = _count(data.get("output_tokens")), parts[2]
+    parts = [count(data.get(name)) for name in names]
+    output, cached = count(data.get("output_tokens")), parts[2]
     if parts[0] is None and output is None:
         return None
-    return Usage(sum(part or 0 for part in parts), cached, output, _count(details.get("thinking_tokens")))
+    return Usage(sum(part or 0 for part in parts), cached, output, count(details.get("thinking_tokens")))
 
 
 def _cost(line: Line) -> float | None:
@@ -196,11 +207,6 @@ def _cost(line: Line) -> float | None:
 def _sum(all_of_them: Any) -> Usage:
     rows = list(all_of_them)
     return Usage(**{name: sum(getattr(one, name) or 0 for one in rows) for name in Usage._fields})
-
-
-def _count(value: Any) -> int | None:
-    told = number(value)
-    return told if told is not None and 0 <= told < _MOST else None
 
 
 def _observed(line: Line) -> ObservedSettings:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runner.model import Usage
+from runner.model import Context, Usage
 from runner.runtimes.base import Activity, Kind
-from runner.runtimes.jsonvalues import compact, number, table, text
+from runner.runtimes.jsonvalues import compact, count, number, table, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-_MOST = 2**53
-"""Sums of such numbers over all attempts still have a place in a manifest."""
 
 
 def parse(record: object) -> tuple[Activity, ...]:
@@ -49,9 +46,16 @@ def parse(record: object) -> tuple[Activity, ...]:
 def usage_of(value: Any) -> Usage | None:
     """Token counts, None for what is not there, and for what no program can have spent."""
     data = table(value)
-    told = {name: number(data.get(name)) for name in Usage._fields}
-    counts = {name: one if one is not None and 0 <= one < _MOST else None for name, one in told.items()}
-    return Usage(**counts) if any(count is not None for count in counts.values()) else None
+    told = {name: count(data.get(name)) for name in Usage._fields}
+    return Usage(**told) if any(one is not None for one in told.values()) else None
+
+
+def context_of(info: Any) -> Context | None:
+    """Of the `info` of a `token_count`. A request without input is none: a compaction counts like that."""
+    data = table(info)
+    window, last = count(data.get("model_context_window")), table(data.get("last_token_usage"))
+    given = count(last.get("input_tokens"))
+    return Context(window or None, given or None) if window or given else None
 
 
 def _item(event: str, item: Mapping[str, Any]) -> tuple[Activity, ...]:

@@ -13,7 +13,7 @@ import time
 from runner.model import Level
 from runner.runtimes import codex_profile
 from runner.runtimes.base import UNSET, ObservedSettings, SessionNote
-from runner.runtimes.codex_events import usage_of
+from runner.runtimes.codex_events import context_of, usage_of
 from runner.runtimes.jsonvalues import compact, table, text
 
 TYPE_CHECKING = False
@@ -53,15 +53,17 @@ def note(record: object) -> SessionNote | None:
     kind, payload = text(line.get("type")), table(line.get("payload"))
     at = text(line.get("timestamp"))
     stamp = at if re.fullmatch(_TIME, at) else None
+    context = None
     if kind == "turn_context":
         return SessionNote(stamp, observed=_observed(payload))
     if kind == "token_usage_record":
         usage = usage_of(payload.get("thread_token_usage"))
     elif kind == "event_msg" and payload.get("type") == "token_count":
-        usage = usage_of(table(payload.get("info")).get("total_token_usage"))
+        info = table(payload.get("info"))
+        usage, context = usage_of(info.get("total_token_usage")), context_of(info)
     else:
         return None
-    return SessionNote(stamp, usage) if usage else None
+    return SessionNote(stamp, usage, context=context) if usage or context else None
 
 
 def _observed(context: Mapping[str, Any]) -> ObservedSettings:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from runner.model import Usage
 from runner.runtimes.base import Activity, Kind, ObservedSettings
-from runner.runtimes.jsonvalues import answer_of, compact, number, table, text
+from runner.runtimes.jsonvalues import answer_of, compact, count, number, table, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,9 +132,9 @@ def _answer(said: str) -> tuple[int | None, str]:
 def _usage(stats: Mapping[str, Any]) -> Usage | None:
     """Its total counts thoughts and what tools cost, which `output_tokens` does not have."""
     given, total, said = (
-        number(stats.get(name)) for name in ("input_tokens", "total_tokens", "output_tokens")
+        count(stats.get(name)) for name in ("input_tokens", "total_tokens", "output_tokens")
     )
     if given is None:
         return None
     output = said if total is None else max(total - given, said or 0)
-    return Usage(given, number(stats.get("cached")), output)
+    return Usage(given, count(stats.get("cached")), output)

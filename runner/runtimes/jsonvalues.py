@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from _collections_abc import Mapping  # loaded with `os`; `collections` is not
 
+_MOST = 2**53
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -17,6 +19,12 @@ def text(value: Any) -> str:
 def number(value: Any) -> int | None:
     """The integer; None for anything else (True is no number here)."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def count(value: Any) -> int | None:
+    """A whole number that may be one of tokens; sums of such over all attempts have a place in a manifest."""
+    told = number(value)
+    return told if told is not None and 0 <= told < _MOST else None
 
 
 def table(value: Any) -> Mapping[str, Any]:

@@ -47,7 +47,8 @@ def _usage(message: Message) -> tuple[Activity, ...]:
     # Newer versions nest the totals in `info`, which is null before the first answer.
     info = table(message.get("info"))
     usage: Usage | None = codex_events.usage_of(info.get("total_token_usage") or message)
-    return (Activity(Kind.USAGE, usage=usage),) if usage else ()
+    context = codex_events.context_of(info)
+    return (Activity(Kind.USAGE, usage=usage, context=context),) if usage or context else ()
 
 
 def _error(message: Message) -> tuple[Activity, ...]:

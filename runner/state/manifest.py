@@ -12,6 +12,7 @@ from runner.conformance import Agreement, Conformance
 from runner.errors import ManifestNewer
 from runner.model import (
     SCHEMA_VERSION,
+    Context,
     Delegation,
     Identity,
     Level,
@@ -207,6 +208,8 @@ class Manifest(Value):
     """Since when it waits for one now, in seconds since the boot."""
     continues: Lineage | None = None
     """See `Invocation`."""
+    context: Context | None = None
+    """Of its thread; None where its program does not say."""
 
     @property
     def status(self) -> str:

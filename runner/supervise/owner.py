@@ -128,6 +128,8 @@ class Owner:
                 changes["usage"] = usage
             if seen.last_message is not None and last.how != CLOSING:
                 changes["last_message"] = _shortened(cleaner.text(seen.last_message))
+        if (context := seen.context or self.session.context) is not None:
+            changes["context"] = context.after(manifest.context)
         if self.session.contexts:
             told = self.conformance().to_json()
             changes["conformance"] = Conformance.from_json(cleaner.record(told))
@@ -257,10 +259,11 @@ class Owner:
     def attend_next(self, manifest: Manifest) -> None:
         """The process of another attempt is there, as `manifest` says."""
         assert manifest.process is not None
-        self.write(manifest)
+        is_fresh = manifest.attempts[-1].how == "fresh"
+        self.write(manifest.replace(context=None) if is_fresh else manifest)
         self.attend(manifest.process)
         self.limits.begin_again()
-        if manifest.attempts[-1].how == "fresh":
+        if is_fresh:
             self.session = Session(self._runtime, timestamp())
         self.progress = self._new_progress()
 

@@ -12,7 +12,7 @@ import os
 import time
 
 from runner.disk.files import no_follow
-from runner.model import Usage
+from runner.model import Context, Usage
 from runner.runtimes.base import ANSWERS, Activity, Kind, Runtime
 from runner.runtimes.reading import reader_of
 from runner.state.spent import larger
@@ -48,6 +48,7 @@ class Progress(LineReader):
         self.thread_id: str | None = None
         self.usage: Usage | None = None
         self.cost: float | None = None
+        self.context: Context | None = None
         self.last_message: str | None = None
         self.last_activity: str | None = None
         self.turn: Kind | None = None
@@ -102,6 +103,8 @@ class Progress(LineReader):
             self.usage = larger(activity.usage, self.usage)  # totals only grow
         if activity.cost is not None:
             self.cost = max(activity.cost, self.cost or 0.0)
+        if activity.context is not None:
+            self.context = activity.context.after(self.context)
         if activity.text and kind not in (Kind.THREAD, Kind.USAGE, Kind.TURN_STARTED):
             self.last_activity = f"{kind.replace('_', ' ')}: {_as_typed(activity.text)[:200]}"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, BinaryIO
 
-    from runner.model import Usage
+    from runner.model import Context, Usage
     from runner.runtimes.base import Runtime
 
 _FIRST_WAIT_S = 0.25
@@ -56,6 +56,8 @@ class Session(LineReader):
         """Whether all is read that was there when the record was found: what follows is of this run."""
         self.before: Usage | None = None
         """The part of it that was spent before `since`."""
+        self.context: Context | None = None
+        """Of this run's last request."""
         self.contexts: tuple[ObservedSettings, ...] = ()
         """Each different one of this run's turns, in the order of their first appearance."""
 
@@ -130,6 +132,8 @@ class Session(LineReader):
             self.usage = _more(self.usage, note.usage)
             if not is_ours:
                 self.before = _more(self.before, note.usage)
+        if note.context is not None and is_ours:
+            self.context = note.context.after(self.context)
         if note.observed is not None and is_ours:
             self.take(note.observed)
 

@@ -161,7 +161,8 @@ class Watch:
         owner.start_notices()
         told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
         queued = owner.queue.look()
-        shown = (*told, session.usage, session.contexts, children, asked, len(queued))
+        filled = (seen.context, session.context)
+        shown = (*told, session.usage, session.contexts, children, asked, len(queued), filled)
         if shown != self._shown and time.monotonic() - self._last_refresh > _REFRESH_S:
             self._shown, self._last_refresh = shown, time.monotonic()
             owner.write(owner.observed())

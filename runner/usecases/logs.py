@@ -156,7 +156,8 @@ class Reader:
                 continue
             for activity in self._read(record):
                 duration = self._duration(activity, at)
-                if activity.kind not in _QUIET:
+                is_quiet = activity.kind is Kind.USAGE and activity.usage is None
+                if activity.kind not in _QUIET and not is_quiet:
                     for line in self._done(activity, stamp(at), duration):
                         yield latest, line
 

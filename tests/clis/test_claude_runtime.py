@@ -82,6 +82,7 @@ def test_a_change_is_verified_and_what_it_works_with_is_observed(repo: Repo) -> 
     assert verdicts == {"model": "ok", "sandbox": "unverified", "approval": "ok", "effort": "unverified"}
     assert end["conformance"]["sandbox"]["observed"] == "workspace-write"
     assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (60, 20)
+    assert end["context"]["used"] == 60 < end["context"]["window"]
     assert end["thread_id"]
     assert "Done." in run.file("last-message.md")
 

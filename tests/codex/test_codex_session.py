@@ -78,6 +78,7 @@ def test_the_record_of_a_run_has_its_tokens_and_its_settings(repo: Repo) -> None
     assert session.path is not None and session.path.startswith(f"{repo.env['CODEX_HOME']}/sessions/")
     assert session.path.endswith(f"-{manifest['thread_id']}.jsonl")
     assert session.usage == Usage(420, 180, 29, 7) == Usage(**manifest["usage"])
+    assert manifest["context"]["used"] == 300 < manifest["context"]["window"], "of the last request"
     assert (session.before, spent(session)) == (None, 449)
     assert session.contexts == (ObservedSettings("gpt-5.5", "read-only", False, "never", "high", False),)
     verdicts = {field["verdict"] for field in conformance(repo, run).to_json().values() if field is not None}

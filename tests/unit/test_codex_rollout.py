@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runner.model import Usage
+from runner.model import Context, Usage
 from runner.runtimes import get
 from runner.runtimes.base import UNSET, ObservedSettings, SessionNote
 
@@ -162,6 +162,29 @@ def test_an_effort_that_is_not_told_is_something_else_than_none() -> None:
 def test_an_approval_of_another_shape_is_told_as_it_is() -> None:
     assert observed(approval_policy={"granular": {"rules": True}}).approval == '{"granular": {"rules": true}}'
     assert observed(approval_policy=None).approval is None
+
+
+def test_the_window_is_filled_by_the_last_request_and_not_by_the_sum() -> None:
+    told = [note for note in notes("read-only") if note.context is not None]
+    assert [note.context for note in told] == [Context(258_400, used) for used in (120, 300, 300, 300, 10)]
+    assert told[-1].usage is not None and told[-1].usage.input_tokens == 430
+
+
+@pytest.mark.parametrize(
+    ("info", "context"),
+    [
+        ({"model_context_window": 9, "last_token_usage": {"input_tokens": 5}}, Context(9, 5)),
+        ({"model_context_window": 9, "last_token_usage": {"total_tokens": 5}}, Context(9)),
+        ({"model_context_window": 9, "last_token_usage": {"input_tokens": 0}}, Context(9)),
+        ({"model_context_window": None, "last_token_usage": {"input_tokens": 5}}, Context(None, 5)),
+        ({"model_context_window": -9, "last_token_usage": {"input_tokens": 2**60}}, None),
+        ({"model_context_window": True, "last_token_usage": 5}, None),
+    ],
+)
+def test_only_a_request_fills_the_window(info: dict[str, Any], context: Context | None) -> None:
+    line = {"type": "event_msg", "payload": {"type": "token_count", "info": info}}
+    note = CODEX.session_record(line)
+    assert (note and note.context) == context
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,16 @@ def test_a_cache_whose_columns_are_not_of_one_length_is_made_again(tmp_path: Pat
         assert finished(tmp_path) == truth(tmp_path)
 
 
+@pytest.mark.parametrize("seconds", [float("inf"), float("-inf"), float("nan")])
+def test_a_cache_with_a_time_that_is_no_number_is_made_again(seconds: float, tmp_path: Path) -> None:
+    add(tmp_path)
+    assert finished(tmp_path) == truth(tmp_path)
+    whole = json.loads(cache(tmp_path).read_bytes())
+    whole["columns"][RunRow._fields.index("duration_s")] = [seconds]
+    cache(tmp_path).write_text(json.dumps(whole))
+    assert finished(tmp_path) == truth(tmp_path)
+
+
 def test_without_runs_there_are_none(tmp_path: Path) -> None:
     assert index.scan(str(tmp_path)) == ([], [])
     assert list(index.folders(str(tmp_path))) == []

@@ -137,6 +137,7 @@ LATER = {
     "waiting_seconds": 0.0,
     "waiting_uptime": None,
     "continues": None,
+    "context": None,
 }
 LATER_OF_AN_ATTEMPT = {
     "how": "first",

@@ -23,7 +23,7 @@ from runner.cli.render import (
 )
 from runner.cli.rows import rows_text
 from runner.conformance import Conformance
-from runner.model import Level, Outcome, Phase, Reason, Sandbox, Usage
+from runner.model import Context, Level, Outcome, Phase, Reason, Sandbox, Usage
 from runner.state.index import row_of
 from runner.state.manifest import Survivor, Workspace
 
@@ -196,6 +196,12 @@ def test_the_text_of_a_manifest_says_what_is_known_and_leaves_out_what_is_not() 
     ):
         assert present in text
     assert "unknown cached" in text
+    for context, told in (
+        (Context(258_400, 36_581), "context   36,581 tokens of 258,400 (14%)"),
+        (Context(None, 36_581), "context   36,581 tokens\n"),
+    ):
+        assert told in manifest_text(full.replace(context=context))
+    assert "context" not in manifest_text(full.replace(context=Context(258_400)))
     assert f"one\n{' ' * 10}two" in text
 
 

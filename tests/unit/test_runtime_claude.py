@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.errors import ConfigInvalid
-from runner.model import Level, McpServer, Model, Outcome, Program, Sandbox, Usage
+from runner.model import Context, Level, McpServer, Model, Outcome, Program, Sandbox, Usage
 from runner.runtimes import get
 from runner.runtimes.base import Activity, CommandRequest, End, Fence, Kind
 from runner.runtimes.probe import options_in
@@ -339,6 +339,25 @@ def test_tokens_are_those_of_all_answers_and_count_what_was_cached_as_input() ->
     more = {"type": "assistant", "message": {"id": "m2", "content": [], "usage": usage}}
     counts = [one.usage for one in told(part, part, more)]
     assert counts == [Usage(100, 40, 5, 0), Usage(200, 80, 10, 0)]
+
+
+def test_the_window_is_filled_by_the_last_request_of_the_main_model_alone() -> None:
+    def asked(key: str, given: int, **changes: Any) -> dict[str, Any]:
+        usage = {"input_tokens": given, "cache_read_input_tokens": 40, "cache_creation_input_tokens": 2}
+        message = {"id": key, "model": "main", "content": [], "usage": {**usage, "output_tokens": 5}}
+        return {"type": "assistant", "message": message, "parent_tool_use_id": None, **changes}
+
+    sub = asked("m3", 7, parent_tool_use_id="call-1")
+    sub["message"]["model"] = "small"
+    windows = {"small": {"contextWindow": 200_000}, "main": {"contextWindow": 1_000_000}}
+    end = {**WELL, "usage": {"input_tokens": 999, "output_tokens": 1}, "modelUsage": windows}
+    told_of = [one.context for one in told(asked("m1", 60), asked("m2", 10), sub, end) if one.usage]
+    assert told_of == [Context(used=102), Context(used=52), None, Context(1_000_000)]
+    only = {**end, "modelUsage": {"an-alias": {"contextWindow": 5}}}
+    assert [one.context for one in told(asked("m1", 60), only) if one.usage][1:] == [Context(5)]
+    wrong = ({"a": 5}, {"a": {"contextWindow": -1}}, {"a": {"contextWindow": "1"}})
+    for odd in ({}, 5, *wrong, {"a": {"contextWindow": 5}, "b": {}}):
+        assert [one.context for one in told({**end, "modelUsage": odd}) if one.usage] == [None]
 
 
 def test_its_price_is_that_of_the_process_and_not_of_the_whole_session() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.errors import ConfigInvalid
-from runner.model import Level, Model, Outcome, Program, RuntimeSettings, Sandbox, Usage
+from runner.model import Context, Level, Model, Outcome, Program, RuntimeSettings, Sandbox, Usage
 from runner.runtimes import get
 from runner.runtimes.base import Activity, CommandRequest, End, Kind, Runtime
 from runner.runtimes.kay import PROVIDER_KEYS, RUNTIME
@@ -161,6 +161,10 @@ COUNTS = {"input_tokens": 5, "cached_input_tokens": 1, "output_tokens": 2}
         (
             {"type": "token_count", "info": {"total_token_usage": COUNTS}},
             [Activity(Kind.USAGE, usage=Usage(5, 1, 2, None))],
+        ),
+        (
+            {"type": "token_count", "info": {"last_token_usage": COUNTS, "model_context_window": 50}},
+            [Activity(Kind.USAGE, context=Context(50, 5))],
         ),
         ({"type": "token_count", **COUNTS}, [Activity(Kind.USAGE, usage=Usage(5, 1, 2, None))]),
         ({"type": "token_count", "info": None}, []),

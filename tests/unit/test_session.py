@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.model import Usage
+from runner.model import Context, Usage
 from runner.runtimes import get
 from runner.state.spent import tokens
 from runner.supervise.session import Session
@@ -51,6 +51,27 @@ def a_count(count: int) -> bytes:
     info = {"total_token_usage": {"input_tokens": count, "output_tokens": 0}}
     line = {"type": "event_msg", "payload": {"type": "token_count", "info": info}}
     return json.dumps(line).encode() + b"\n"
+
+
+def test_how_full_the_window_is_the_last_request_of_this_run_tells(home: Home) -> None:
+    def a_request(window: int | None, used: int, at: str = "2026-11-20T13:04:15.000Z") -> bytes:
+        info = {"model_context_window": window, "last_token_usage": {"input_tokens": used}}
+        line = {"timestamp": at, "type": "event_msg", "payload": {"type": "token_count", "info": info}}
+        return json.dumps(line).encode() + b"\n"
+
+    home.path.write_bytes(a_request(900, 800))
+    session = home.session("2026-11-20T13:04:16.000Z")
+    session.look(THREAD, home.env)
+    assert session.context is None, "another run has filled it"
+    for told, expected in (
+        (a_request(900, 850), Context(900, 850)),
+        (a_request(900, 0), Context(900, 850)),
+        (a_request(None, 30), Context(900, 30)),
+    ):
+        with home.path.open("ab") as file:
+            file.write(told)
+        session.look(THREAD, home.env)
+        assert session.context == expected
 
 
 def test_it_is_found_by_the_thread_and_read(home: Home) -> None:
