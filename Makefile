@@ -58,7 +58,7 @@ test-standins: $(VENV)/.test.stamp
 	@touch $@
 
 # What differs between this Codex and that of the PyPI package, and the launcher of the npm package.
-NEWER := $(addprefix tests/codex/test_,codex_hooks.py codex_limits.py codex_waking.py delegation_example.py)
+NEWER := $(addprefix tests/codex/test_,codex_hooks.py codex_limits.py codex_waking.py conversation.py delegation_example.py)
 
 test-clis: $(VENV)/.test.stamp .clis/.stamp
 	@command -v bwrap > /dev/null && command -v socat > /dev/null || { echo "make test-clis needs bwrap and socat" >&2; exit 1; }

@@ -1,0 +1,144 @@
+"""A conversation with the real Codex: several turns on one thread, some of them steered, judged once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support.repo import Repo, Run
+from support.talking import Talk, last_turns, requests, sleeping
+from support.waiting import wait_until
+
+USAGE = "usage = { input_tokens = 100, output_tokens = 10 }"
+FIVE = f"""
+[[turns]]
+message = "One."
+{USAGE}
+[[turns]]
+message = "Two."
+delay = "500ms"
+{USAGE}
+[[turns]]
+message = "Three."
+{USAGE}
+[[turns]]
+message = "I begin four."
+shell = "echo four >> made.txt; sleep 311"
+{USAGE}
+[[turns]]
+shell = "echo five >> made.txt; cat made.txt"
+{USAGE}
+[[turns]]
+message = "Five: {{last_output}}"
+{USAGE}
+"""
+DEEP = '[models.deep]\nmodel = "gpt-5.5"\nreasoning_effort = "high"\n'
+HANGS = "[[turns]]\nhang = true\ntimes = 9\n"
+
+
+def prepared(repo: Repo, level: str, *keys: str) -> Repo:
+    own = ("open = true", 'rehearse = "play.toml"', 'model = "deep"', f'sandbox = "{level}"', 'grace = "20s"')
+    repo.script(FIVE)
+    repo.script(HANGS, "hangs.toml")
+    task = "\n".join(('[tasks.work]\nprompt = "Text one."', *own, *keys))
+    other = '[tasks.other]\nprompt = "Other."\nopen = true\nrehearse = "hangs.toml"\n'
+    return repo.config(f"{DEEP}{task}\n{other}")
+
+
+def rollout(repo: Repo, run: Run) -> list[dict[str, Any]]:
+    """What Codex itself has written down of the thread."""
+    (file,) = (repo.home / ".codex/sessions").rglob(f"rollout-*{run.on_disk()['thread_id']}.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def told(repo: Repo, run: Run) -> list[str]:
+    """What the user has said in the thread, as the model is shown it."""
+    items = [line["payload"] for line in rollout(repo, run) if line["type"] == "response_item"]
+    texts = [part["text"] for one in items if one.get("role") == "user" for part in one["content"]]
+    return [text for text in texts if not text.startswith(("<", "#"))]
+
+
+@pytest.mark.parametrize("level", ["read-only", "workspace-write"])
+def test_five_turns_of_which_one_is_steered_are_one_thread_and_one_verdict(repo: Repo, level: str) -> None:
+    check = "grep -qx five made.txt" if level == "workspace-write" else "test ! -e made.txt"
+    prepared(repo, level, f'verify = ["{check}"]')
+    talk, other = Talk(repo.start()), Talk(repo.start(task="other"))
+    assert talk.hears()["message"] == "One."
+    talk.waits()
+    assert (signal := talk.signal()) is not None and signal["turn"] == 1
+
+    begun = talk.sends("Text two.")
+    assert (begun["turn"], begun["state"]) == (2, "begun")
+    queued = talk.sends("Text three.", "--key", "k")
+    assert (queued["turn"], queued["state"]) == (3, "queued")
+    assert talk.sends("Text three.", "--key", "k")["message"] == queued["message"]
+    assert talk.hears("--turn", "2")["message"] == "Two."
+    assert talk.hears()["message"] == "Three."
+
+    talk.sends("Text four.")
+    wait_until(lambda: sleeping(repo, 311), what="the command of the fourth turn")
+    assert talk.signal() is None
+    assert other.run.told("cancel")["status"] == "cancelled"
+    assert talk.sends("Text five.", "--now")["state"] == "interrupted"
+    heard = talk.hears()
+    assert heard["message"].startswith("Five: ") and heard["turn"] == 5
+    assert ("four\nfive" in heard["message"]) is (level == "workspace-write")
+    assert not sleeping(repo, 311)
+
+    ends = [(1, "completed"), (2, "completed"), (3, "completed"), (4, "interrupted"), (5, "completed")]
+    assert [one[:2] for one in last_turns(talk, 5)] == ends
+    began = [text.partition("\n")[0] for text in told(repo, talk.run)]
+    assert began == [f"Text {n}." for n in ("one", "two", "three", "four", "five")]
+    end = talk.ends()
+    assert (end["status"], end["turns"], end["messages_queued"]) == ("succeeded", 5, 0)
+    assert [one["exit_code"] for one in json.loads(talk.run.file("result.json"))["checks"]] == [0]
+    assert len({one["thread_id"] for one in end["attempts"]}) == 1
+    assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (600, 60)
+
+    # What the run was started with is passed again each time, and is at work.
+    assert {(one["model"], one["effort"]) for one in requests(talk.run)} == {("gpt-5.5", "high")}
+    turns = [line["payload"] for line in rollout(repo, talk.run) if line["type"] == "turn_context"]
+    seen = [(one["model"], one["effort"], one["sandbox_policy"]["type"]) for one in turns]
+    assert seen == [("gpt-5.5", "high", level)] * 5
+    assert all(one["verdict"] == "ok" for one in end["conformance"].values() if one)
+
+
+def test_a_message_that_comes_before_the_model_was_asked_takes_nothing_away(repo: Repo) -> None:
+    """Codex takes no signal while it begins a turn, and forgets the text of one that is ended then."""
+    repo.script("[[turns]]\nhang = true\n" + HANGS + '[[turns]]\nmessage = "Never."\n')
+    repo.config('[tasks.work]\nprompt = "Text one."\nopen = true\nrehearse = "play.toml"\ngrace = "20s"\n')
+    talk = Talk(repo.start())
+    talk.sends("Text two.", "--now")
+    talk.sends("Text three.", "--now")
+    wait_until(lambda: talk.run.on_disk()["turns"] == 2, 15, "the end of two turns")
+    texts = {"Text one.", "Text two.", "Text three."}
+    wait_until(lambda: not texts.difference("\n\n".join(told(repo, talk.run)).split("\n\n")), 15, "all texts")
+    assert talk.run.told("cancel")["status"] == "cancelled"
+    assert not talk.run.tree()
+
+
+def test_three_agents_at_once_are_each_awaited_and_the_closing_turn_is_none(repo: Repo) -> None:
+    claim = {"status": "completed", "files_modified": [], "issues": [], "summary": "{task}"}
+    closing = json.dumps({**claim, "verification_summary": "none"})
+    names = ("a", "b", "c")
+    says = '[[turns]]\nmessage = "{task} says one."\n[[turns]]\nmessage = "{task} says two."\n'
+    repo.script(f"{says}[[turns]]\nmessage = '''{closing}'''\n")
+    keys = 'prompt = "Say it."\nopen = true\noutput_contract = "closing-turn"\nrehearse = "play.toml"\n'
+    repo.config("".join(f"[tasks.{name}]\n{keys}" for name in names))
+    talks = {name: Talk(repo.start(task=name)) for name in names}
+    assert {name: talk.hears()["message"] for name, talk in talks.items()} == {
+        name: f"{name} says one." for name in names
+    }
+    for talk in talks.values():
+        talk.waits()
+        talk.sends("Go on.")
+    for name in reversed(names):
+        assert talks[name].hears()["message"] == f"{name} says two."
+    ends = {name: talk.ends() for name, talk in talks.items()}
+    assert len({end["thread_id"] for end in ends.values()}) == 3
+    for name, end in ends.items():
+        assert (end["status"], end["turns"]) == ("succeeded", 2)
+        assert [one["how"] for one in end["attempts"]][-1] == "closing"
+        assert json.loads(talks[name].run.file("result.json"))["claim"]["summary"] == name
+        assert talks[name].hears("--turn", "2")["message"] == f"{name} says two."
