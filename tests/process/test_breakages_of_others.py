@@ -39,7 +39,8 @@ def test_what_an_agent_says_and_reads_decides_nothing(repo: Repo) -> None:
     runs = [repo.task().start() for _ in range(2)]
     for run in runs:
         wait_until(repo.note(f"begun-{run.id}").exists)
-    assert runs[0].ask("wait", "--timeout", "600ms").status == 75
+    for verb in ("wait", "await"):
+        assert runs[0].ask(verb, "--timeout", "400ms").status == 75
     runs.append(repo.start())
     assert {row["status"] for row in repo.json("list")} == {"running"}
     assert all(run.child().is_alive for run in runs)
@@ -56,9 +57,11 @@ def test_a_turn_that_the_program_ends_on_the_way_is_not_the_answer(repo: Repo) -
     repo.waiting_codex(before=title)
     run = repo.task().start()
     repo.begun()
-    assert run.ask("wait", "--timeout", "600ms").status == 75
+    for verb in ("wait", "await"):
+        assert run.ask(verb, "--timeout", "400ms").status == 75
     assert run.status()["status"] == "running"
     repo.open_gate()
+    assert run.told("await")["message"] == "done"
     assert run.wait()["last_message"] == "done"
 
 
@@ -212,3 +215,49 @@ def test_who_only_looks_writes_nothing(repo: Repo) -> None:
     run.told("resume")
     repo.open_gate()
     run.wait()
+
+
+HEARD = """
+n=0; while [ -e "$HOME/heard-$n" ]; do n=$((n+1)); done
+cat > "$HOME/heard-$n"
+"""
+
+
+def test_each_text_that_is_sent_reaches_the_agent_as_it_is(repo: Repo) -> None:
+    """The names of keys, what a terminal or a shell would take for its own, and what looks like an option."""
+    repo.codex(f"{HEARD}{THREAD}{said('done')}{FINISHED}")
+    run = repo.task("open = true").start()
+    run.told("await")
+    texts = ("Enter", "C-c", "echo hi;", "-x --now please", "$(touch x)`y`#{z}", " /quit it not ", "two\n\n")
+    for turn, text in enumerate(texts, 2):
+        sent = repo.cli("send", "--json", run.id, "--", text).json()
+        assert (sent["state"], sent["turn"]) == ("begun", turn)
+        told = run.told("await")
+        assert (told["turn"], told["status"], told["message"]) == (turn, "completed", "done")
+    assert [repo.note(f"heard-{n}").read_text() for n in range(1, len(texts) + 1)] == list(texts)
+    assert run.ask("send", "/quit").status == 0
+    assert run.wait()["status"] == "succeeded"
+    assert not (repo.root / "x").exists()
+
+
+def test_the_end_of_a_turn_is_a_file_that_the_next_turn_takes_away(repo: Repo) -> None:
+    repo.codex(
+        f'{HEARD}{THREAD}touch "$HOME/begun-$n"\n'
+        f'until [ -e "$HOME/gate-$n" ]; do sleep 0.05; done\n{said("answer")}{FINISHED}'
+    )
+    run = repo.task("open = true").start()
+    signal = run.folder / "turn-complete.json"
+    for turn in (1, 2):
+        wait_until(repo.note(f"begun-{turn - 1}").exists)
+        assert not signal.exists()
+        with ThreadPoolExecutor(1) as pool:
+            awaited = pool.submit(run.told, "await")
+            repo.note(f"gate-{turn - 1}").touch()
+            assert awaited.result()["turn"] == turn
+        told = json.loads(signal.read_text())
+        assert (told["turn"], told["status"], told["message"]) == (turn, "completed", "answer")
+        assert run.status()["status"] == "waiting"
+        if turn == 1:
+            assert run.ask("send", "more").status == 0
+    assert run.told("end")["status"] == "succeeded"
+    assert run.told("await")["turn"] == 2, "it is told at once, also after the end"
