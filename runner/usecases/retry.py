@@ -10,7 +10,7 @@ import os
 
 from runner.disk.files import read_text
 from runner.errors import Conflict
-from runner.model import Earlier, Lineage
+from runner.model import Earlier, Lineage, Request
 from runner.resolve.invocation import Again
 from runner.runtimes import get
 from runner.runtimes.base import is_thread_id
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runner.invocation import Invocation
-    from runner.model import Config, Request
+    from runner.model import Config
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
 

@@ -261,3 +261,19 @@ def test_the_end_of_a_turn_is_a_file_that_the_next_turn_takes_away(repo: Repo) -
             assert run.ask("send", "more").status == 0
     assert run.told("end")["status"] == "succeeded"
     assert run.told("await")["turn"] == 2, "it is told at once, also after the end"
+
+
+def test_a_text_to_a_run_that_has_ended_begins_another_in_the_same_session(repo: Repo) -> None:
+    """Sent again with its key, it is that one."""
+    repo.codex(f"{HEARD}{THREAD}{said('done')}{FINISHED}")
+    run = repo.task().start()
+    first = run.wait()
+    sent = [run.ask("send", "go on", "--key", "k").json() for _ in range(2)]
+    assert [one["state"] for one in sent] == ["follow_up", "follow_up"]
+    assert sent[0]["run_id"] == sent[1]["run_id"] != run.id
+    next_one = repo.runs()[-1]
+    ended = next_one.wait()
+    assert (ended["status"], ended["thread_id"]) == ("succeeded", first["thread_id"])
+    assert ended["continues"]["run_id"] == run.id
+    assert repo.note("heard-1").read_text() == "go on"
+    assert run.status() == first
