@@ -216,7 +216,10 @@ def test_every_key_of_delegate_toml_is_explained() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [README, SETTINGS_PAGE, ROOT / "docs/ci.md", ROOT / "docs/troubleshooting.md"],
+    [
+        *(README, SETTINGS_PAGE, ROOT / "docs/ci.md", ROOT / "docs/troubleshooting.md"),
+        ROOT / "docs/from-codex-agent.md",
+    ],
     ids=lambda page: page.name,
 )
 def test_the_settings_that_a_page_shows_are_valid(page: Path, repo) -> None:
