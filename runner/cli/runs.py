@@ -49,7 +49,7 @@ def add_list(parser: Parser) -> None:
         "runner list",
         "runner list --all --task fix-auth --json",
         "runner list --since 2d --status failed --status rejected",
-        "runner list --limit 10",
+        "runner list --limit 10 --json",
     )
 
 
@@ -79,7 +79,10 @@ def run_list(args: Namespace) -> int:
     rows = rows if args.limit is None else rows[: args.limit]
     is_over = not (rows or everything) and any(args.task in (None, task) for task, _ in runs)
     are = "unfinished runs" if is_over else "runs"
-    _emit_rows(args, names, rows, f"no {are}" if args.task is None else f"no {are} of task `{args.task}`")
+    if args.format == "json":
+        emit(look.rows_json(root, rows))
+    else:
+        _emit_rows(args, names, rows, f"no {are}" if args.task is None else f"no {are} of task `{args.task}`")
     for path, why in index.unreadable(root):
         if args.task in (None, os.path.basename(path)):
             hint = "its runs are not listed; `ls -ld` shows whose it is"

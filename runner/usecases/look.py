@@ -46,6 +46,10 @@ _REWRITE_WITHIN_S = 30.0
 _WAKES_S = 1.0
 _SILENT_S = 12.0
 """It may be freezing a tree, which takes it ten seconds at the most."""
+MOST_IN_DETAIL = 100
+"""Rows of which `rows_json` tells all: their records take as long to read as an interpreter to begin."""
+_LONGEST_SUMMARY = 500
+_NO_DETAIL = {"usage": None, "context": None, "files": None, "summary": None}
 
 
 class Shown(Value):
@@ -307,6 +311,35 @@ def runs(root: str, *, task: str | None, everything: bool) -> list[RunRow]:
         if trees := of_runs(os.environ):
             rows = [row.replace(undecided=bool(row.ended_at)) if row.run_id in trees else row for row in rows]
     return rows if task is None else [row for row in rows if row.task_id == task]
+
+
+def rows_json(root: str, rows: Sequence[RunRow]) -> list[dict[str, Any]]:
+    """The rows with what only the records of each run say; of so many that this would cost, null."""
+    is_few = len(rows) <= MOST_IN_DETAIL
+    return [{**row.to_json(), **(_detail(root, row) if is_few else _NO_DETAIL)} for row in rows]
+
+
+def _detail(root: str, row: RunRow) -> dict[str, Any]:
+    run = RunDir(root, row.task_id, row.run_id)
+    try:
+        if row.status == FOREIGN:
+            return _NO_DETAIL
+        manifest = run.read_manifest()
+    except RunnerError:
+        return _NO_DETAIL
+    files = None
+    if manifest.is_done:
+        from runner.verify import record
+
+        found = record.load(run.result)
+        is_known = found is not None and found.attempt == manifest.attempt
+        files = found.observed.changed if found and is_known and found.observed is not None else None
+    return {
+        "usage": manifest.usage.to_json(),
+        "context": manifest.context and manifest.context.to_json(),
+        "files": files,
+        "summary": manifest.last_message and manifest.last_message[:_LONGEST_SUMMARY],
+    }
 
 
 def undecided(root: str, rows: Sequence[RunRow], task: str | None = None) -> int:

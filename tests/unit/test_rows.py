@@ -8,25 +8,26 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.ended import a_worktree, an_ended_run, commit
+from support.ended import a_result, a_worktree, an_ended_run, commit, write_result
 from support.values import a_manifest, an_invocation
 
 from runner.cli.app import ALIASES, COMMANDS, arguments, main
 from runner.cli.pen import cleaned
 from runner.cli.rows import rows_text, short_number
 from runner.errors import Conflict, RunNotFound
-from runner.model import Lineage, Outcome, Usage
+from runner.model import Context, Lineage, Outcome, Usage
 from runner.state import index
 from runner.state.index import RunRow, row_of
 from runner.state.manifest import timestamp
 from runner.state.store import RunDir
 from runner.text.cells import cells
 from runner.text.durations import about
-from runner.usecases import find
+from runner.usecases import find, look
 
 FIRST = "20261120T101504438Z-50151d5c"
 
@@ -340,6 +341,39 @@ def test_list_takes_what_it_is_asked_for(
     assert listed("--all", "--task", "other") == [good.run_id]
     assert main(["list", "--status", "rejekted"]) == 2
     assert "perhaps you meant `rejected`" in capsys.readouterr().err
+
+
+def test_of_few_runs_json_has_what_only_their_records_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    usage, context = Usage(36_581, 20_000, 282, 0), Context(258_400, 12_000)
+    spoken = {"usage": usage, "context": context, "last_message": "x" * 600}
+    run = an_ended_run(tmp_path, **spoken)
+    write_result(run, a_result())
+    write_result(an_ended_run(tmp_path, task="before", attempt=2), a_result())
+    Path(an_ended_run(tmp_path, task="broken").result).write_text("{")
+    theirs = an_ended_run(tmp_path, task="theirs", **spoken)
+    write_result(theirs, a_result())
+    Path(theirs.manifest).chmod(0o666)
+
+    def listed(*words: str) -> dict[str, dict[str, Any]]:
+        assert main(["list", "--json", *words]) == 0
+        return {row["task_id"]: row for row in json.loads(capsys.readouterr().out)}
+
+    def detail(row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in ("usage", "context", "files", "summary"))
+
+    rows = listed("--all")
+    assert detail(rows["work"]) == (usage.to_json(), context.to_json(), ["a.txt", "b.txt"], "x" * 500)
+    assert rows["work"]["tokens"] == 36_863, "and the file has no more than it had"
+    assert [detail(rows[name])[2:] for name in ("before", "broken")] == [(None, None)] * 2
+    assert (rows["theirs"]["status"], *detail(rows["theirs"])) == ("foreign", None, None, None, None)
+    for n in range(look.MOST_IN_DETAIL - 3):
+        an_ended_run(tmp_path, task=f"more-{n}", **spoken)
+    assert set(map(detail, listed("--all").values())) == {(None,) * 4}, "where there are too many to read"
+    assert detail(listed("--limit", "100")["more-0"])[1] == context.to_json()
 
 
 def test_a_task_without_runs_is_told_from_one_that_there_is_not(
