@@ -166,7 +166,7 @@ class Supervisor:
         waited_s = owner.limits.go_on()
         begun = continued(owner.manifest, n)
         owner.write_or_fail(begun.replace(waiting_seconds=round(owner.limits.waited_s, 3)))
-        sent = {"messages": [*following.messages], "actor": following.actor}
+        sent = {"messages": [*following.messages], "actor": following.actor, "turn": begun.turns_begun + 1}
         owner.log.note(Event.CONTINUED, attempt=n, waited_s=waited_s, **sent)
         turns.begins(owner)
         return self._start(following, prompt)

@@ -19,7 +19,7 @@ from runner.processes.proc import environment, find_process
 from runner.redact.redactor import Redactor
 from runner.runtimes.base import Activity, Kind
 from runner.runtimes.reading import reader_of
-from runner.state import fingerprints, questions
+from runner.state import fingerprints, messages, questions
 from runner.state.events import read_events
 from runner.state.fingerprints import WITHHELD
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from runner.model import Identity, Json
     from runner.state.fingerprints import Known
+    from runner.state.messages import Message
     from runner.state.questions import Question
 
 STREAMS = ("events", "stdout", "stderr", "last")
@@ -74,16 +75,23 @@ def follow(
 
 def asked(run: RunDir, manifest: Manifest) -> list[Question]:
     """The questions of a run, redacted and fit for a terminal."""
-    hider, found = redactor(run, manifest), []
-    withheld = bool(unknown_secrets(run, manifest))
-    for question in questions.of_run(run):
-        texts = {"prompt": question.prompt, "answer": question.answer, "answered_by": question.answered_by}
-        shown = {
-            k: v and (WITHHELD if withheld else hider.redact_text(clean_terminal(v)))
-            for k, v in texts.items()
-        }
-        found.append(question.replace(**shown))
-    return found
+    shown = _shower(run, manifest)
+    return [
+        one.replace(prompt=shown(one.prompt), answer=shown(one.answer), answered_by=shown(one.answered_by))
+        for one in questions.of_run(run)
+    ]
+
+
+def queued(run: RunDir, manifest: Manifest) -> list[Message]:
+    """The messages that its agent has not got, likewise."""
+    shown = _shower(run, manifest)
+    pending = messages.Queue(run).pending(manifest.messages_given)
+    return [one.replace(text=shown(one.text), actor=shown(one.actor)) for one in pending]
+
+
+def _shower(run: RunDir, manifest: Manifest) -> Callable[[str | None], str | None]:
+    hider, is_withheld = redactor(run, manifest), bool(unknown_secrets(run, manifest))
+    return lambda text: text and (WITHHELD if is_withheld else hider.redact_text(clean_terminal(text)))
 
 
 class Reader:
@@ -140,11 +148,12 @@ class Reader:
 
     def _agent(self, final: bool) -> Iterator[tuple[float, LogLine]]:
         latest = self._started  # of a short run no time of its output is known
-        begins: list[int] = []
+        begins: list[tuple[int, float]] = []
         for offset, raw in self._files[self._run.stdout].read(final):
             begins = begins or self._begins()
-            if (attempt := sum(begin < offset for begin in begins)) != self._attempt:
+            if (attempt := sum(begin < offset for begin, _ in begins)) != self._attempt:
                 self._attempt, self._read = attempt, reader_of(self._runtime)
+                latest = max(latest, begins[attempt - 1][1])
             try:
                 record = json.loads(raw)
             except (ValueError, RecursionError):
@@ -161,10 +170,11 @@ class Reader:
                     for line in self._done(activity, stamp(at), duration):
                         yield latest, line
 
-    def _begins(self) -> list[int]:
-        """Where in the output each attempt begins, which has a reader of its own."""
-        started = (e for e in read_events(self._run.events) if e.get("type") == "started")
-        return [begin if isinstance(begin := e.get("stdout_from"), int) else 0 for e in started] or [0]
+    def _begins(self) -> list[tuple[int, float]]:
+        """Where in the output each attempt begins, which has a reader of its own, and when it began."""
+        first, *more = [e for e in read_events(self._run.events) if e.get("type") == "started"] or [{}]
+        known = [first | {"stdout_from": 0}, *(e for e in more if isinstance(e.get("stdout_from"), int))]
+        return [(e["stdout_from"], _seconds(str(e.get("at"))) or 0.0) for e in known]
 
     def _duration(self, activity: Activity, at: float | None) -> float | None:
         if activity.item is None or at is None:

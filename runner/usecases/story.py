@@ -11,10 +11,12 @@ import heapq
 import json
 import shlex
 
+from runner.disk.files import read_text
 from runner.errors import RunnerError
 from runner.model import Outcome
 from runner.runtimes.base import Kind
 from runner.state.lineage import children
+from runner.state.messages import Queue
 from runner.text.durations import format_duration
 from runner.text.words import count, one_line
 from runner.usecases.logs import LogLine, Reader, last_lines, stamp, unknown_secrets
@@ -54,6 +56,10 @@ _EVENTS = {
     "resumed": ("run", "resumed by {actor}", "cyan"),
     "suspended": ("run", "nothing of it ran for {seconds} s, which count for no limit", "yellow"),
     "signalled": ("run", "its supervisor got {signal}", "yellow"),
+    "interrupted": ("turn", "interrupted by {actor}, to be given {message}", "yellow"),
+    "kept_open": ("run", "waits for a message", "yellow"),
+    "closed": ("run", "takes no more messages: {message}", "cyan"),
+    "undelivered": ("warning", "its agent was not given {messages}", "yellow"),
     "cancel_requested": ("run", "to be cancelled, says {actor}: {reason}", "yellow"),
     "limit": ("limit", "{message}", "red"),
     "warning": ("warning", "{message}", "yellow"),
@@ -136,11 +142,18 @@ class Story(Reader):
         self._below: dict[str, Story] = {}
         self._names: set[str] = set()
         self._seen = {run.run_id} if seen is None else seen
-        self._open: dict[str, tuple[StoryLine, list[bool]]] = {}
+        self._open: dict[str, tuple[StoryLine, list[bool], int]] = {}
+        self._starts = 0
         self._since: float | None = None
-        self._checks, self._asks = None, False
+        self._checks, self._asks, self._queue = None, False, Queue(run)
+        self._first: tuple[str, str] | None = None
         with contextlib.suppress(RunnerError):
             invocation = run.read_invocation()
+            if (above := invocation.continues) is not None:
+                sent = read_text(run.prompt) or ""
+                self._first = f"goes on in the session of run {above.run_id}:", sent.strip("\n")
+            elif invocation.open_timeout_s is not None:
+                self._first = "begins with the prompt of its task", ""
             self._checks = len(invocation.verify)
             self._asks = invocation.terms.output_contract is not None
         self._checked = 0
@@ -174,12 +187,14 @@ class Story(Reader):
 
     def _still_open(self, note: str) -> Iterator[LogLine]:
         """What has begun and not ended, each once; with a `note` it never will."""
-        for line, is_told in self._open.values():
+        for item, (line, is_told, attempt) in [*self._open.items()]:
+            if note and attempt > self._starts:
+                continue  # our events are behind what is read of the agent
             if not is_told:
                 is_told.append(True)
                 yield line.replace(note=note, tone="red" if note else "dim")
-        if note:
-            self._open.clear()
+            if note:
+                del self._open[item]
 
     def _find(self) -> None:
         for run in children(self._run, self._seen):
@@ -212,7 +227,7 @@ class Story(Reader):
             line = self._line(at, label, self._text(typed(text, self._roots)), "dim")
             if activity.item is None:
                 return (line,)
-            self._open[activity.item] = (line, [])
+            self._open[activity.item] = (line, [], self._attempt)
             return ()
         self._open.pop(activity.item or "", None)
         if kind is Kind.TURN_COMPLETED:
@@ -241,7 +256,7 @@ class Story(Reader):
         if kind in ("exited", "ended"):
             yield self._line(when, "", "", "")
         if kind == "started":
-            self._checked = 0
+            self._checked, self._starts = 0, self._starts + 1
         told = self._told(str(kind), event, at)
         if told is not None:
             label, text, tone, more = told
@@ -264,6 +279,13 @@ class Story(Reader):
         if kind == "ended":
             self._is_over = True
             return self._of_end(event, at)
+        if kind == "started" and self._first is not None:
+            return "turn 1", self._first[0], "cyan", {"output": self._first[1]}
+        if kind == "turn_ended":
+            return self._of_turn(event)
+        if kind == "continued":
+            given = f"{_plain(event.get('actor'))} sends {_plain(event.get('messages'))}:"
+            return f"turn {event.get('turn')}", given, "cyan", {"output": self._sent(event)}
         if kind == "exited":
             code, signal = event.get("exit_code"), event.get("signal")
             how = f"was ended by signal {signal}" if signal else f"ended with status {code}"
@@ -272,6 +294,8 @@ class Story(Reader):
         if not sentence:
             return label, f"{kind.replace('_', ' ')}: {_fields(event)}", tone, {}
         details = [f"{words}: {_plain(event[key])}" for key, words in _DETAILS.items() if event.get(key)]
+        if kind == "undelivered":
+            details = [self._sent(event)]
         if kind == "rolled_back" and event.get("refused"):
             details, sentence = [], "not rolled back: {refused}"
         if not event.get("reason"):
@@ -290,6 +314,18 @@ class Story(Reader):
         all_of_them = self._checks or 0
         of = f" of {all_of_them}" if self._checked <= all_of_them else ""
         return "check", f"{self._checked}{of} {how}: {shown}", tone, more
+
+    def _of_turn(self, event: Json) -> tuple[str, str, str, dict[str, str]]:
+        status = _plain(event.get("status"))
+        why = f": {_plain(event['message'])}" if event.get("message") else ""
+        tone = {"completed": "green", "failed": "red"}.get(status, "yellow")
+        return f"turn {event.get('turn')}", f"{status}{why}", tone, {}
+
+    def _sent(self, event: Json) -> str:
+        """The texts of the messages that it names."""
+        named = event.get("messages")
+        ids = named if isinstance(named, list) else []
+        return "\n\n".join(one.text.strip("\n") for one in self._queue.look() if one.id in ids)
 
     def _of_end(self, event: Json, at: float) -> tuple[str, str, str, dict[str, str]]:
         reason, outcome = event.get("reason"), event.get("outcome")

@@ -311,7 +311,7 @@ EVENTS: dict[str, dict[str, Any]] = {
     "limit": {"code": "timeout", "message": "ran longer"},
     "turn_ended": {"turn": 1, "attempt": 1, "status": "completed"},
     "kept_open": {"uptime": 77.5},
-    "continued": {"attempt": 2, "messages": ["m-0001"], "waited_s": 1.5},
+    "continued": {"turn": 2, "attempt": 2, "messages": ["m-0001"], "waited_s": 1.5},
     "interrupted": {"attempt": 2, "message": "m-0002"},
     "closed": {"message": "its time was over", "waited_s": 1800.0},
     "undelivered": {"messages": ["m-0003"]},

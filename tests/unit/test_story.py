@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import re
 import resource
@@ -23,6 +24,7 @@ from runner.cli.story import Transcript
 from runner.model import Phase, Terms
 from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound, timestamp
+from runner.state.messages import Queue
 from runner.state.store import RunDir
 from runner.text.cells import cells
 from runner.usecases import logs
@@ -194,6 +196,69 @@ def test_a_run_is_told_at_every_width(width: int | None, tmp_path: Path) -> None
     """The text as it stands in tests/data/logs."""
     expected = (DATA / f"{width or 'pipe'}.txt").read_text(encoding="utf-8")
     assert told(a_whole_run(tmp_path), width).replace(str(tmp_path), "/repo") == expected
+
+
+def a_conversation(root: Path) -> RunDir:
+    """Four turns: one that was steered, one that failed; and a message that nobody heard."""
+    run = a_run(root, terms=Terms(), open_timeout_s=1800.0)
+    queue = Queue(run)
+    secret = f"sk-proj-{'a' * 40}"
+    queue.add(f"Mend it, and leave\nthe sessions (\x1b[31mred\x1b[0m, {secret}).", actor="user")
+    queue.add("Stop: leave the public API as it is.", actor="user", now=True)
+    queue.add("And the docs.", actor="20261127T010000000Z-00000001")
+    queue.add("Thank you.", actor="user")
+    agent: list[tuple[float, dict[str, Any]]] = [
+        (2, says("`auth.py` takes expired tokens. Shall I mend it?")),
+        (62, command(1, "/bin/sh -c 'sleep 1000'", None)),
+        (70, says("The public API is as it was.")),
+    ]
+    begins = [*itertools.accumulate(len(json.dumps(record)) + 1 for _, record in agent)]
+    ours: list[tuple[float, dict[str, Any]]] = [
+        (0, {"type": "created", "actor": "user", "task_id": "fix", "run_id": run.run_id}),
+        (1, {"type": "started", "attempt": 1, "process": {"pid": 1}}),
+        (3, {"type": "exited", "exit_code": 0, "signal": None}),
+        (3, {"type": "turn_ended", "turn": 1, "attempt": 1, "status": "completed"}),
+        (3, {"type": "kept_open", "uptime": 9.5}),
+        (61, {"type": "continued", "turn": 2, "attempt": 2, "messages": ["m-0001"], "actor": "user"}),
+        (61, {"type": "started", "attempt": 2, "stdout_from": begins[0], "process": {"pid": 2}}),
+        (65, {"type": "interrupted", "attempt": 2, "message": "m-0002", "actor": "user"}),
+        (66, {"type": "exited", "exit_code": 0, "signal": None}),
+        (
+            *(66,),
+            {"type": "turn_ended", "turn": 2, "status": "interrupted", "message": "it was"},
+        ),
+        (67, {"type": "continued", "turn": 3, "messages": ["m-0001", "m-0002"], "actor": "user"}),
+        (67, {"type": "started", "attempt": 3, "stdout_from": begins[1], "process": {"pid": 3}}),
+        (71, {"type": "exited", "exit_code": 0, "signal": None}),
+        (71, {"type": "turn_ended", "turn": 3, "status": "completed"}),
+        (
+            *(72,),
+            {"type": "continued", "turn": 4, "messages": ["m-0003"], "actor": "20261127T010000000Z-00000001"},
+        ),
+        (74, {"type": "turn_ended", "turn": 4, "status": "failed", "message": "no login"}),
+        (74, {"type": "kept_open", "uptime": 80.5}),
+        (1874, {"type": "closed", "message": "no message came within 1800 s"}),
+        (1875, {"type": "undelivered", "messages": ["m-0004"]}),
+    ]
+    write(run, agent, ours)
+    return run
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, None], ids=str)
+def test_a_conversation_is_told_turn_by_turn_with_what_was_sent(width: int | None, tmp_path: Path) -> None:
+    expected = (DATA / f"turns-{width or 'pipe'}.txt").read_text(encoding="utf-8")
+    assert told(a_conversation(tmp_path), width) == expected
+
+
+def test_what_a_turn_has_done_is_told_behind_its_beginning_where_its_time_is_not_known(
+    tmp_path: Path,
+) -> None:
+    run = a_conversation(tmp_path)
+    Path(run.timeline).unlink()
+    lines = told(run).splitlines()
+    begins = [n for n, line in enumerate(lines) if "  turn 3" in line]
+    (says_it,) = (n for n, line in enumerate(lines) if "The public API is as" in line)
+    assert begins[0] < says_it < begins[1]
 
 
 @pytest.mark.parametrize("width", [20, 33, 49, 50, 79, 400])
