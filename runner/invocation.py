@@ -118,6 +118,10 @@ class Invocation(Value):
     """The ended run whose session it goes on with."""
     price: Price | None = None
     """What the tokens of its model cost, as far as the settings say."""
+    map: str | None = None
+    files: tuple[str, ...] = ()
+    paste: tuple[str, ...] = ()
+    """What the request named besides the task's own, for a further try."""
     thread_id: str | None = None
     """The session that `argv` names: one to resume, or the id of a new one."""
 

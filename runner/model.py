@@ -315,6 +315,8 @@ class Task(Value):
     """Absolute, or relative to the repository root."""
     blocks: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    paste: tuple[str, ...] = ()
+    """Globs of the files whose content stands in the prompt; `!` before one takes files out."""
     verify: tuple[tuple[str, ...], ...] = ()
     verify_timeout_s: float = 600.0
     prepare: tuple[tuple[str, ...], ...] = ()
@@ -428,6 +430,10 @@ class Request(Value):
     rehearsal_script: str | None = None
     allow_danger: bool = False
     map: str | None = None
+    """Absolute; "" asks for the one with a usual name, relative is one that was found so."""
+    files: tuple[str, ...] = ()
+    paste: tuple[str, ...] = ()
+    """Besides those of the task."""
     run_id: str | None = None
     """Chosen by the caller, who wants to know it before anything starts."""
     base: str | None = None

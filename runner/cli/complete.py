@@ -65,7 +65,7 @@ _VALUES = {
     **{"--status": ("states",), "NAME": ("schemas",)},
 }
 """What a value is, by the name of its option or the metavar of a positional."""
-_FILES = ("FILE", "SCRIPT", "DIR", "PATH", "MANIFEST")
+_FILES = ("FILE", "GLOB", "SCRIPT", "DIR", "PATH", "MANIFEST")
 
 
 def run(words: Sequence[str], verbs: Names, parser_of: Callable[[str], Parser]) -> int:

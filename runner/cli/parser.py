@@ -220,6 +220,15 @@ def settings(args: Namespace) -> Config:
     return config.load(here(), env=os.environ, config_file=args.config, sets=args.sets)
 
 
+def task_named(args: Namespace) -> str | None:
+    """Behind `--map` its name is taken for a file: where there is none, it is the task."""
+    task: str | None = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
+    if not task and args.map and not os.path.isfile(args.map):
+        task = args.map
+        vars(args).update(map="")
+    return task
+
+
 def duration(text: str) -> float:
     """For `type=`: seconds of `90`, `15m`, `1h30m`."""
     from runner.text.durations import parse_duration

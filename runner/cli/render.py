@@ -290,7 +290,24 @@ def _sandbox(declared: Sandbox | SandboxDeclared, isolation: str | None) -> str:
     return f"{declared.name} ({declared.level}{more})"
 
 
-def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = None) -> str:
+def _made_of(prompt: str, made: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Rows on the prompt and its parts; `made` is what `usecases.start.examined` tells."""
+    parts = [
+        f"{one['part']} {one['path'] or ''}".strip() + f" {one['characters']:,}"
+        for one in made["prompt_parts"]
+    ]
+    size = f"{len(prompt):,} characters, about {made['prompt_tokens_estimate']:,} tokens (an estimate)"
+    left_out = [f"{name} {why}" for name, why in made["not_pasted"].items()]
+    return [
+        ("prompt", size),
+        ("parts", "\n".join(map(one_line, parts))),
+        ("left out", "\n".join(map(one_line, left_out))),
+    ]
+
+
+def invocation_text(
+    i: Invocation, yours: Mapping[str, Sequence[str]] | None = None, made: Mapping[str, Any] | None = None
+) -> str:
     """`runner resolve` for people: the command as it could be typed, then everything beside it."""
     import shlex
 
@@ -323,6 +340,7 @@ def invocation_text(i: Invocation, yours: Mapping[str, Sequence[str]] | None = N
         ("on turn", shlex.join(i.notify.on_turn) or None),
         ("rehearsal", None if i.rehearsal is None else "the scripted model; port 0 is chosen at start"),
         ("manifest", f"{i.manifest_path} (every start has its own run id)"),
+        *(_made_of(i.prompt, made) if made else ()),
         ("digests", f"config {i.config_digest}, prompt {i.prompt_digest}"),
     ]
     command = shlex.join(i.argv)

@@ -18,6 +18,7 @@ from runner.cli.parser import (
     here,
     settings,
     stdin,
+    task_named,
 )
 from runner.cli.tie import add_tie, tied_to
 from runner.errors import ExitStatus, UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
 
 
+_EFFORT = "how hard the model thinks: low, medium, high, xhigh, or another word of the runtime"
 _PATIENT_S = 5.0
 
 
@@ -38,14 +40,34 @@ def _add_request(parser: Parser) -> None:
     parser.add_argument("--task", metavar="ID", help="task in delegate.toml (default: $MCP_RUNNER_TASK_ID)")
     parser.add_argument("--prompt", metavar="TEXT", help="instead of the task's prompt; `-` is stdin")
     parser.add_argument("-m", "--model", metavar="M", help="a name from [models], or a literal model id")
-    _add_effort(parser)
+    parser.add_argument("-r", "--effort", metavar="E", help=_EFFORT)
     parser.add_argument("-s", "--sandbox", metavar="S", help="a name from [sandboxes], or a level")
     parser.add_argument("--timeout", type=duration, metavar="D", help="limit of the run's wall clock")
     parser.add_argument(
         "--open", action="store_true", help="after each turn, wait for a message: `runner send`, `runner end`"
     )
     parser.add_argument(
-        "--map", metavar="FILE", help="a file that describes the repository, put into the prompt"
+        "--file",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        dest="files",
+        help="name these files (repeatable)",
+    )
+    parser.add_argument(
+        "--paste",
+        metavar="GLOB",
+        action="append",
+        default=[],
+        help="put the content of these files into the prompt; '!GLOB' takes some out (repeatable)",
+    )
+    parser.add_argument(
+        "--map",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="a file that describes the repository, put into the prompt (default: docs/CODEBASE_MAP.md, "
+        "CODEBASE_MAP.md or docs/ARCHITECTURE.md)",
     )
     parser.add_argument(
         "--rehearse",
@@ -64,15 +86,6 @@ def _add_request(parser: Parser) -> None:
     add_settings(parser)
 
 
-def _add_effort(parser: Parser) -> None:
-    parser.add_argument(
-        "-r",
-        "--effort",
-        metavar="E",
-        help="how hard the model thinks: low, medium, high, xhigh, or another word of the runtime",
-    )
-
-
 def add_resolve(parser: Parser) -> None:
     _add_request(parser)
     parser.examples("runner resolve --task hello", "runner resolve fix-auth -r high --format json")
@@ -84,12 +97,12 @@ def run_resolve(args: Namespace) -> int:
     from runner.usecases.inherited import inherited
 
     config = _inherited(args) or settings(args)
-    resolved = start.resolve(config, _request(args), os.environ)
+    resolved, made = start.examined(config, _request(args), os.environ)
     yours = inherited(config.runtimes[resolved.runtime], os.environ)
     if args.format == "json":
-        emit({**resolved.to_json(), "prompt": resolved.prompt, "yours": yours})
+        emit({**resolved.to_json(), "prompt": resolved.prompt, **made, "yours": yours})
     else:
-        pen.say(invocation_text(resolved, yours))
+        pen.say(invocation_text(resolved, yours, made))
     return ExitStatus.OK
 
 
@@ -111,6 +124,7 @@ def add_start(parser: Parser) -> None:
     parser.examples(
         "runner start --task hello",
         "runner start --task hello --rehearse --wait",
+        "runner start fix-auth --map --paste docs/prds/auth.md --file 'src/auth/**' -r high",
         "runner start --task fix-auth --baseline record",
         "git diff | runner start --task review --prompt - --format json",
         "runner start --plan plan.toml --task build --dry-run",
@@ -164,7 +178,7 @@ def add_retry(parser: Parser) -> None:
         "run", metavar="RUN", help="run id or a prefix of one, manifest path, task id, @latest"
     )
     parser.add_argument("--message", metavar="TEXT", help="what to do differently, in your words")
-    _add_effort(parser)
+    parser.add_argument("-r", "--effort", metavar="E", help=_EFFORT)
     parser.add_argument(
         "--fresh", action="store_true", help="start a new session even if the old one can be resumed"
     )
@@ -309,7 +323,7 @@ def _tell_lead(config: Config, task_id: str) -> None:
 def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
     if args.name and args.task and args.name != args.task:
         raise UsageError(f"two tasks named: `{args.name}` and `{args.task}`")
-    task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
+    task = task_named(args)
     if not task:
         from runner.text.words import few
 
@@ -328,7 +342,9 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         rehearse=args.rehearse is not None,
         rehearsal_script=os.path.abspath(args.rehearse) if args.rehearse else None,
         allow_danger=args.allow_danger,
-        map=os.path.abspath(args.map) if args.map else None,
+        map=os.path.abspath(args.map) if args.map else args.map,
+        files=tuple(args.files),
+        paste=tuple(args.paste),
         parent=args.parent,
         run_id=getattr(args, "run_id", None),
         tied_to=tied_to,

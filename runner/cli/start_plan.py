@@ -8,7 +8,7 @@ from runner.cli import pen
 from runner.cli.ask import confirm
 from runner.cli.consent import asked_for_consent
 from runner.cli.gate import pass_gate
-from runner.cli.parser import Namespace, here
+from runner.cli.parser import Namespace, here, task_named
 from runner.cli.pen import paint
 from runner.cli.render import emit, invocation_text
 from runner.cli.tie import tied_to
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
 
 _NOT_WITH_PLAN = {
-    **dict.fromkeys(("prompt", "parent", "run_id"), "a batch's prompt is made from the task and its units"),
+    **dict.fromkeys(
+        ("prompt", "parent", "run_id", "files", "paste"),
+        "a batch's prompt is made from the task and its units",
+    ),
     "effort": "a unit has an `effort` of its own; --set delegate.effort_floor=high raises all of them",
 }
 
@@ -63,7 +66,7 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
             raise UsageError(f"--{name.replace('_', '-')} cannot be combined with --plan", hint=hint)
     if args.done and not args.resume:
         raise UsageError("--done needs --resume", hint="add --resume")
-    task = args.task or args.name or os.environ.get("MCP_RUNNER_TASK_ID")
+    task = task_named(args)
     if not task:
         raise UsageError(
             "no task named", hint="name the template of the batches with --task TASK (`runner tasks`)"
@@ -72,7 +75,7 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
     options = Options(
         model=args.model,
         sandbox=args.sandbox,
-        map=_placed(folder, args.map) if args.map else None,
+        map=_placed(folder, args.map) if args.map else args.map,
         rehearse=args.rehearse is not None,
         rehearsal_script=_placed(folder, args.rehearse) if args.rehearse else None,
         allow_danger=args.allow_danger,

@@ -6,7 +6,8 @@ They are the lowest layer of `[blocks]`, so a file replaces one by setting the s
 from __future__ import annotations
 
 SCOPE_FENCE = """\
-- Change what this task is about and nothing else: no clean-up, renaming or reformatting in passing.
+- Change what this task is about and nothing else: no clean-up, renaming or reformatting in passing, no extra
+  feature. Where the task can be read in two ways, take the simpler one and say so.
 - Stay inside this repository. If the task needs a change outside it, do the rest and say what is missing.
 - Do not commit, push, tag, stash or switch branches; leave your changes in the working tree.
 - Finish all of the task. What you could not do is named in your last message, with the reason."""
@@ -14,17 +15,19 @@ SCOPE_FENCE = """\
 CONTEXT_LOADING = """\
 - Before the first change, read every file that this prompt names, and the callers of what you will change.
 - Look in the repository for something that does nearly the same; follow it in structure, names and tests.
-- Take paths, signatures, variables and settings from the files. Say in your last message what you had to
-  assume."""
+- Take paths, signatures, variables and settings from the files: what the repository answers is no question.
+  Say in your last message what you had to assume."""
 
 PLAN_FIRST = """\
-- Before the first change, write a plan of at most ten lines: files, order, and how each step is checked.
+- Before the first change, write a plan of at most ten lines: files, order, edge cases, and how
+  each step is checked. Where the task brings a plan, that is it.
 - Then carry it out without waiting for an answer. Where the code shows that the plan is wrong, say so and
   change it."""
 
 VERBOSITY = """\
 - While you work, write only what a reader needs to follow: no repetition of files, diffs or long outputs.
-- Your last message is short: what is different now, what was checked with what result, what is open."""
+- Your last message is a few sentences. After work on several files it is one paragraph and then at most five
+  points: what is different now, where, what was checked with what result, what is at risk, what is open."""
 
 TESTING_COMPLETENESS = """\
 For everything that you add or change, go through these four kinds and write the tests that are missing:

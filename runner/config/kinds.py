@@ -84,6 +84,11 @@ Amount = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Glob = Annotated[
     str, AfterValidator(values.glob), WithJsonSchema({"type": "string", "pattern": values.GLOB_PATTERN})
 ]
+Paste = Annotated[
+    str,
+    AfterValidator(lambda value: values.glob(value.removeprefix("!")) and value),
+    WithJsonSchema({"type": "string", "pattern": values.GLOB_PATTERN.replace("^", "^!?", 1)}),
+]
 Contract = Annotated[
     str | Literal[False],
     PlainValidator(values.contract),

@@ -38,7 +38,7 @@ def table_of(value: Value, *elsewhere: str, is_whole: bool = False) -> dict[str,
 
 DEFAULTS: dict[str, Any] = {
     "schema_version": 1,
-    "defaults": table_of(Task(""), "id", "files", "delegation")
+    "defaults": table_of(Task(""), "id", "files", "paste", "delegation")
     | {
         "limits": {key: "none" if value is None else value for key, value in Caps().to_json().items()},
         "output_contract": Task.output_contract or False,

@@ -242,7 +242,9 @@ def _kind(path: Path, value: Any) -> str:
     key = path[-1]
     if path[0] == "sandboxes" or key in ("sandbox", "isolated", "permissions"):
         return WIDENS
-    if key in ("provider", "prompt_file", "map", "env") or any("://" in text for text in texts(value)):
+    if key in ("provider", "prompt_file", "paste", "map", "env") or any(
+        "://" in text for text in texts(value)
+    ):
         return SENDS
     if path[0] == "runtimes" and "config" in path:
         return RUNS if any(part in _STARTS for part in ".".join(path).split(".")) else OTHER

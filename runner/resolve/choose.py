@@ -43,6 +43,8 @@ class Choice(Value):
 def choose(config: Config, request: Request) -> Choice:
     """TaskNotFound, ConfigInvalid, or PolicyRefused where a ceiling or the danger switch forbids it."""
     task = find_task(config, request.task_id)
+    if request.files or request.paste:
+        task = task.replace(files=(*task.files, *request.files), paste=(*task.paste, *request.paste))
     model = model_of(config, request.model or task.model)
     runtime = (model.runtime if model is not None else None) or task.runtime
     try:
@@ -103,16 +105,11 @@ def model_of(config: Config, name: str | None) -> Model | None:
 
 
 def _thinking(model: Model | None, runtime: str, effort: str) -> Model:
-    """The model with that effort. ConfigInvalid for a word that the runtime does not know: Codex would pass
-    it on to the service.
-    """
+    """The model with that effort. ConfigInvalid for another word than the runtime knows: Codex sends any."""
     known = runtimes.get(runtime)
-    if not (known.efforts or known.is_generic):
-        raise ConfigInvalid(f"{known.title} cannot be told an effort", hint="leave --effort out")
-    if known.efforts and effort not in known.efforts:
-        raise ConfigInvalid(
-            f"{known.title} knows no effort `{effort}`", hint=f"one of: {', '.join(known.efforts)}"
-        )
+    if effort not in known.efforts and not known.is_generic:
+        hint = f"one of: {', '.join(known.efforts)}" if known.efforts else "leave --effort out"
+        raise ConfigInvalid(f"{known.title} knows no effort `{effort}`", hint=hint)
     return (model or Model(None, None)).replace(reasoning_effort=effort)
 
 

@@ -10,7 +10,7 @@ from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
 from runner.invocation import THREAD, Invocation, price_word
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Rehearsal, Terms
-from runner.resolve.prompt import Map, Parts, checked, compose
+from runner.resolve.prompt import FileText, Parts, checked, compose, measured
 from runner.runtimes.arguments import argv_of, unpriced
 from runner.runtimes.base import CommandRequest, Fence, passes
 from runner.state.store import manifest_path_of, thread_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
-    from runner.model import Identity, McpServer, Model, RuntimeSettings, Task
+    from runner.model import Identity, McpServer, Model, Request, RuntimeSettings, Task
     from runner.resolve.choose import Choice
     from runner.runtimes.base import Runtime
 
@@ -48,7 +48,7 @@ _TOLD = (
 
 class Again(Value):
     """What a run that has ended is tried again with, or gone on with: `amend` makes the prompt from the
-    task's own.
+    task's own, or for a thread that knows it, from the text on delegation alone.
     """
 
     run: Lineage
@@ -70,6 +70,9 @@ class Found(Value):
     """The prompt that was asked for, or the task's own."""
     map_text: str | None = None
     """What stands in the file of the choice's `map_path`."""
+    pasted: tuple[FileText, ...] = ()
+    not_pasted: Mapping[str, str] = {}
+    """What matches and is left out, and why."""
     env_names: tuple[str, ...] = ()
     """Of every variable there is; the child gets those that it may have."""
     env_set: Mapping[str, str] = {}
@@ -105,12 +108,12 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     config, task, model, parent, again = choice.config, choice.task, choice.model, found.parent, found.again
     runtime, own = runtimes.get(choice.runtime), _delegation(choice, parent)
     manifest_path = manifest_path_of(task.id, found.run_id)
-    whole = compose(found.text, _parts(choice, found, own))
-    prompt = runtime.prepare_prompt(whole if again is None else checked(again.amend(whole)))
+    whole = compose(found.text, parts := _parts(choice, found, own))
+    told = whole if again is None or again.thread_id is None else parts.delegation or ""
+    prompt = runtime.prepare_prompt(whole if again is None else checked(again.amend(told)))
     env_names = names_for(choice.settings, found.env_names)
     limits = _limits(choice)
     commands = _commands(choice, found, own, env_names, limits)
-    secret_names = {*choice.settings.env, *runtime.secret_env(choice.settings, model)}
     return Invocation(
         schema_version=SCHEMA_VERSION,
         task_id=task.id,
@@ -124,7 +127,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         **commands,
         cwd=found.cwd,
         env_names=env_names,
-        secret_names=tuple(sorted(secret_names)),
+        secret_names=tuple(sorted({*choice.settings.env, *runtime.secret_env(choice.settings, model)})),
         env_set=_variables(runtime, found, os.path.join(config.root, manifest_path)),
         prompt=prompt,
         **_of_model(model),
@@ -140,7 +143,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         terms=_terms(task, found),
         recovery=config.recovery.replace(retries=task.retries),
         fresh_prompt=None if commands["fresh_argv"] is None else whole,
-        **_after(again),
+        **_after(choice.request, again),
         open_timeout_s=_open_timeout(choice, runtime),
         temp=found.fence.temp,
         isolation=None if runtime.has_sandbox else "none",
@@ -148,8 +151,18 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     )
 
 
-def _after(again: Again | None) -> dict[str, Any]:
-    return {} if again is None else {"continues" if again.continues else "retry_of": again.run}
+def _after(request: Request, again: Again | None) -> dict[str, Any]:
+    """What it comes after, and what the next one after it has to know."""
+    named = {name: getattr(request, name) for name in ("map", "files", "paste")}
+    return named if again is None else {**named, "continues" if again.continues else "retry_of": again.run}
+
+
+def composition(choice: Choice, found: Found, prompt: str) -> dict[str, Any]:
+    """What its prompt is made of, for whoever looks at it before a start."""
+    parts = measured(found.text, _parts(choice, found, _delegation(choice, found.parent)))
+    # The rule of thumb for English and code; no model counts exactly so.
+    estimate = -(-len(prompt) // 4)
+    return {"prompt_tokens_estimate": estimate, "prompt_parts": parts, "not_pasted": found.not_pasted}
 
 
 def _with_targets(choice: Choice, fence: Fence) -> Choice:
@@ -209,7 +222,8 @@ def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
     return Parts(
         **{name: getattr(task, name) for name in _TOLD},
         own_tree=task.workspace == "worktree",
-        map=None if path is None else Map(path, found.map_text),
+        map=None if path is None else FileText(path, found.map_text),
+        pasted=found.pasted,
         blocks={name: config.blocks[name] for name in task.blocks},
         delegation=_delegation_section(choice, found, own) if own.enabled else None,
     )
@@ -321,7 +335,18 @@ def _origins(choice: Choice) -> dict[str, str]:
     request = choice.request
     prefixes = (f"tasks.{request.task_id}.", "defaults.")
     origins = {key: at for key, at in choice.config.origins.items() if key.startswith(prefixes)}
-    for name in ("prompt", "model", "effort", "sandbox", "timeout_s", "rehearse", "open"):
+    for name in (
+        "prompt",
+        "model",
+        "effort",
+        "sandbox",
+        "timeout_s",
+        "rehearse",
+        "open",
+        "map",
+        "files",
+        "paste",
+    ):
         if getattr(request, name):
             origins[f"request.{name.removesuffix('_s')}"] = "command line"
     return origins

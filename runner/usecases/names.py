@@ -25,14 +25,11 @@ def of(kind: str, typed: str, folder: str, env: Mapping[str, str], config_file: 
     """Those of a kind: `runs`, `tasks`, `models`, `sandboxes`, `efforts`, `runtimes`, `states`, `schemas`."""
     if kind == "runs":
         return _runs(folder, typed)
-    if kind == "runtimes":
-        from runner.runtimes import NAMES
-
-        return dict.fromkeys(NAMES, "")
-    if kind == "efforts":
+    if kind in ("runtimes", "efforts"):
         from runner.runtimes import NAMES, get
 
-        return dict.fromkeys((word for name in NAMES for word in get(name).efforts), "")
+        efforts = (word for name in NAMES for word in get(name).efforts)
+        return dict.fromkeys(NAMES if kind == "runtimes" else efforts, "")
     if kind == "states":
         return dict.fromkeys((str(one) for one in (*Phase, *Outcome) if one is not Phase.DONE), "")
     if kind == "schemas":

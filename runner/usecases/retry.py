@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
 
 
-_DELEGATION = "\n\n## Delegation\n"
-
-
 def retry(
     config: Config,
     run: RunDir,
@@ -96,14 +93,11 @@ def follow_up(
         hint = f"`runner retry {run.run_id} --message TEXT` begins a new session with its evidence"
         raise Conflict(why.format(run.run_id), hint=hint)
 
-    def amend(whole: str) -> str:
-        _, marked, section = whole.partition(_DELEGATION)
-        return f"{text}{marked}{section}"
-
     session = Lineage(run.task_id, run.run_id, manifest.manifest_path)
     now = Request(task_id=run.task_id, run_id=run_id, allow_danger=allow_danger)
-    request = _request(run, old, now).replace(earlier=None)
-    return start.start(config, request, env, Again(session, manifest.thread_id, amend, continues=True))
+    request = _request(run, old, now).replace(earlier=None, map=None, files=(), paste=())
+    again = Again(session, manifest.thread_id, lambda told: _beside(text, told), continues=True)
+    return start.start(config, request, env, again)
 
 
 def rehearses(run: RunDir) -> bool:
@@ -133,6 +127,9 @@ def _request(run: RunDir, old: Invocation, now: Request) -> Request:
         rehearse=rehearsal is not None,
         rehearsal_script=None if rehearsal is None else rehearsal.script,
         open="open" in asked,
+        map=old.map,
+        files=old.files,
+        paste=old.paste,
         earlier=_earlier(run, old),
     )
 
@@ -154,7 +151,7 @@ def _earlier(run: RunDir, old: Invocation) -> Earlier | None:
 
 
 def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *, resumes: bool) -> str:
-    """`prompt` is that of the task as it would be now, with this run's own manifest path."""
+    """`prompt` is as `Again.amend` gets it, with this run's own manifest path."""
     from runner.verify import record, recovery
     from runner.verify.inspect import allowed_by
 
@@ -177,8 +174,11 @@ def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *
     if not resumes:
         return recovery.recovery_prompt(prompt, codes, seen, changed[:20], limits, message)
     text = recovery.follow_up(codes, seen, limits, message)
-    _, marked, section = prompt.partition(_DELEGATION)
-    return f"{text}{marked}{section}"
+    return _beside(text, prompt)
+
+
+def _beside(text: str, delegation: str) -> str:
+    return f"{text}\n\n## Delegation\n{delegation}" if delegation else text
 
 
 def _taken_back(run: RunDir, manifest: Manifest) -> str:

@@ -22,7 +22,6 @@ from runner.errors import (
 )
 from runner.invocation import Invocation
 from runner.model import (
-    MAX_PROMPT_CHARS,
     Config,
     Level,
     Lineage,
@@ -32,7 +31,8 @@ from runner.model import (
     RuntimeSettings,
 )
 from runner.resolve.choose import Choice, choose, find_task
-from runner.resolve.invocation import Again, Found, invocation
+from runner.resolve.invocation import Again, Found, composition, invocation
+from runner.resolve.reach import is_inside
 from runner.runtimes import loginshell, probe, sessions_of
 from runner.state.authentic import next_run_id, own_invocation, refuse_place, write_record
 from runner.state.manifest import Manifest, first
@@ -56,10 +56,6 @@ if TYPE_CHECKING:
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _REHEARSAL = os.path.join(_PACKAGE, "rehearsal", "__main__.py")
 _SCRIPT_HINT = "a script is TOML: schema_version = 1 and [[turns]] with message, shell, tool, delay or error"
-_OUTSIDE_HINT = (
-    "a committed file may only name files in the repository; name this one in delegate.local.toml, your own "
-    "settings or on the command line"
-)
 _MAIN = os.path.join(_PACKAGE, "__main__.py")
 _OWN_ENV = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", VARIABLE)
 
@@ -82,12 +78,18 @@ def resolve(config: Config, request: Request, env: Mapping[str, str]) -> Invocat
 
     A rehearsal's port is chosen when the run starts: here it is 0.
     """
+    return examined(config, request, env)[0]
+
+
+def examined(config: Config, request: Request, env: Mapping[str, str]) -> tuple[Invocation, dict[str, Any]]:
+    """As `resolve`, and what its prompt is made of."""
     choice, parent = _choose(config, request)
     run_id = new_run_id()
     cwd = planned(config.root, choice, run_id, env)
     asks = program_is_trusted(config, choice.runtime, env)
     found = _find(choice, env, run_id=run_id, cwd=cwd, parent=parent, asks=asks)
-    return invocation(choice, _fenced(choice, found, env)[0])
+    resolved = invocation(choice, _fenced(choice, found, env)[0])
+    return resolved, composition(choice, found, resolved.prompt)
 
 
 def start(
@@ -266,6 +268,10 @@ def rehearses(config: Config, request: Request) -> bool:
 
 def _choose(config: Config, request: Request) -> tuple[Choice, Invocation | None]:
     """The settings that are meant, and the invocation of the run that starts this one, if there is one."""
+    if request.map == "" and not find_task(config, request.task_id).map:
+        from runner.usecases import material
+
+        request = request.replace(map=material.find_map(config.root))
     if request.parent is None:
         return choose(config, request), None
     from runner.resolve.delegation import refuse_too_deep  # only a start with a parent pays for it
@@ -315,7 +321,7 @@ def _find(
         cwd=cwd,
         program=program,
         text=own_text(config, choice.task) if request.prompt is None else request.prompt,
-        map_text=_map_text(choice),
+        **_of_files(choice),
         env_names=tuple(env),
         env_set={**git_env.passed_on(env), **rehearsal_env, **_path(program, env)},
         server_argv=_server_argv(config),
@@ -358,7 +364,7 @@ def _refuse_links(choice: Choice) -> None:
     """
     root = choice.config.root
     for path in choice.sandbox.writable:
-        if path.startswith(f"{root}/") and not _is_within(f"{os.path.realpath(path)}/", root):
+        if path.startswith(f"{root}/") and not is_inside(os.path.realpath(path), os.path.realpath(root)):
             raise ConfigInvalid(
                 f"`writable` of sandbox `{choice.sandbox.name}` names {path}, which is a link to "
                 f"{os.path.realpath(path)}",
@@ -420,13 +426,13 @@ def _rehearsal(
         from pathlib import Path
 
         from runner.rehearsal import script
+        from runner.usecases import material
 
-        path = os.path.join(choice.config.root, path)
-        within = (
-            None if choice.request.rehearsal_script else _within(choice.config, choice.task.id, "rehearse")
-        )
-        if within is not None and not _is_within(os.path.realpath(path), within):
-            raise ConfigInvalid(f"the script {path} is outside of the repository", hint=_OUTSIDE_HINT)
+        path, asked = os.path.join(choice.config.root, path), choice.request.rehearsal_script
+        inside = None if asked else material.within(choice.config, choice.task.id, "rehearse")
+        if inside is not None and not is_inside(os.path.realpath(path), os.path.realpath(inside)):
+            hint = material.OUTSIDE_HINT
+            raise ConfigInvalid(f"the script {path} is outside of the repository", hint=hint)
         try:
             retries = script.load(Path(path)).retries
         except script.ScriptError as error:
@@ -460,41 +466,15 @@ def own_text(config: Config, task: Task) -> str:
         return task.prompt
     if task.prompt_file is None:
         raise PromptInvalid(f"task `{task.id}` has no prompt of its own")
-    within = _within(config, task.id, "prompt_file")
-    return _text(os.path.join(config.root, task.prompt_file), within=within)
+    from runner.usecases import material  # most prompts stand in the settings
+
+    inside = material.within(config, task.id, "prompt_file")
+    return material.text(os.path.join(config.root, task.prompt_file), inside=inside)
 
 
-def _map_text(choice: Choice) -> str | None:
-    hint, path = "name another file with --map FILE, or `map` in the task", choice.map_path
-    within = None if choice.request.map or not path else _within(choice.config, choice.task.id, "map")
-    return None if path is None else _text(path, hint=hint, within=within)
+def _of_files(choice: Choice) -> dict[str, Any]:
+    if not (choice.map_path or choice.task.paste or choice.request.files):
+        return {}
+    from runner.usecases import material
 
-
-def _within(config: Config, task_id: str, name: str) -> str | None:
-    """The folder in which the file has to lie that a task names: the repository, where a committed file names
-    it. Else whoever commits it could have any file of the user sent to a model.
-    """
-    from runner.config.trust import comes_with_repository  # most tasks name no file
-
-    return config.root if comes_with_repository(config.trust, config.origins, task_id, name) else None
-
-
-def _is_within(place: str, folder: str) -> bool:
-    return place.startswith(os.path.realpath(folder).rstrip("/") + "/")
-
-
-def _text(path: str, hint: str | None = None, within: str | None = None) -> str:
-    """At most one character more than a prompt may have: enough to say that it is too long."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        # A FIFO would be waited for, /dev/zero read for ever.
-        raise PromptInvalid(f"{path} is not a regular file")
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            # What was opened is asked, not the name: a link may be put there in between.
-            if within is not None and not _is_within(os.readlink(f"/proc/self/fd/{file.fileno()}"), within):
-                raise PromptInvalid(f"{path} is outside of the repository", hint=_OUTSIDE_HINT)
-            return file.read(MAX_PROMPT_CHARS + 1)
-    except UnicodeDecodeError as error:
-        raise PromptInvalid(f"{path} is not valid UTF-8 (byte {error.start + 1})") from None
-    except OSError as error:
-        raise PromptInvalid(f"cannot read {path}: {error.strerror}", hint=hint) from None
+    return material.found(choice)

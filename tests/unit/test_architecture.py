@@ -446,6 +446,7 @@ def test_an_option_of_start_is_a_key_of_a_task() -> None:
         "parent",
         "run-id",
         *("-m", "-r", "-s"),
+        "file",  # one of `files`
         "effort",  # `reasoning_effort` is a key of a model
         *("plan", "dry-run", "resume", "done", "reset-breaker", "force-delegate", "yes", "as-read"),
     }

@@ -31,6 +31,7 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "prompt_file": None,
                 "blocks": [],
                 "files": [],
+                "paste": [],
                 "verify": [],
                 "verify_timeout": "10m",
                 "prepare": [],

@@ -101,6 +101,7 @@ def test_what_is_said_to_be_harmless_is_a_key_that_there_is() -> None:
         ("tasks.b", 'sandbox = "build"'),
         ("tasks.b", 'verify = ["make test"]'),
         ("tasks.c", 'prompt_file = "p.md"'),
+        ("tasks.b", 'paste = ["src/**"]'),
         ("delegation", 'server = "registered"'),
         ("delegate", "commit = true"),
     ],

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from runner.errors import ConfigInvalid, PromptInvalid
 from runner.model import MAX_PROMPT_CHARS
 from runner.resolve.contract import WORDINGS
-from runner.resolve.prompt import MAX_MAP_CHARS, Map, Parts, compose
+from runner.resolve.prompt import MAX_MAP_CHARS, FileText, Parts, compose
 from runner.verify.claim import RESULT_SCHEMA
 from runner.verify.status_block import KEYS, STATUSES
 
@@ -31,7 +31,8 @@ parts = st.builds(
     testing=texts,
     verify=st.lists(st.lists(sendable, min_size=1, max_size=3).map(tuple), max_size=3).map(tuple),
     output_contract=st.none() | st.sampled_from(sorted(WORDINGS)),
-    map=st.none() | st.builds(Map, sendable, st.none() | sendable),
+    map=st.none() | st.builds(FileText, sendable, st.none() | sendable),
+    pasted=st.lists(st.builds(FileText, sendable, sendable), max_size=2).map(tuple),
     blocks=st.dictionaries(sendable.map(lambda name: f"block {name}"), sendable, max_size=3),
     delegation=st.none() | sendable,
 )
@@ -45,13 +46,14 @@ FULL = Parts(
     testing=("nothing at all",),
     verify=(("pytest", "-q", "tests/a b"), ("true",)),
     output_contract="final",
-    map=Map("MAP.md", "a.py does a.\n"),
+    map=FileText("MAP.md", "a.py does a.\n"),
+    pasted=(FileText("a.py", "a = 1\n"), FileText("d.py", "")),
     blocks={"style": "Short.\n", "scope-fence": "Only this."},
     delegation="The server is connected.",
 )
 ORDER = (
     *("Files", "Patterns", "Approach", "Execution note", "Constraints", "Testing", "Verify"),
-    *("Output contract", "Map", "style", "scope-fence", "Delegation"),
+    *("Output contract", "Map", "Pasted", "style", "scope-fence", "Delegation"),
 )
 
 
@@ -168,13 +170,13 @@ def test_a_map_is_put_in_as_it_is() -> None:
 
 
 def test_the_fence_around_a_map_is_longer_than_any_within() -> None:
-    text = section(compose("Do it.", Parts(map=Map("MAP.md", "```\ncode\n```\n````"))), "Map")
+    text = section(compose("Do it.", Parts(map=FileText("MAP.md", "```\ncode\n```\n````"))), "Map")
     assert text.rstrip().endswith("````\n`````") and "\n`````\n```\ncode" in text
 
 
 @pytest.mark.parametrize("text", [None, "x" * (MAX_MAP_CHARS + 1)], ids=["not read", "too long"])
 def test_a_map_that_is_too_long_or_not_read_is_named_only(text: str | None) -> None:
-    told = section(compose("Do it.", Parts(map=Map("MAP.md", text))), "Map")
+    told = section(compose("Do it.", Parts(map=FileText("MAP.md", text))), "Map")
     assert told.startswith("`MAP.md` describes this repository.") and "xx" not in told
 
 
@@ -210,7 +212,7 @@ def test_the_limit_counts_the_whole_prompt() -> None:
 def test_a_bad_character_in_any_part_is_refused_as_well(bad: str) -> None:
     for told in (
         *(Parts(files=(f"a{bad}",)), Parts(blocks={"scope": bad}), Parts(verify=(("a", bad),))),
-        *(Parts(map=Map("a", bad)), Parts(approach=f"a{bad}"), Parts(constraints=(bad,))),
+        *(Parts(map=FileText("a", bad)), Parts(approach=f"a{bad}"), Parts(constraints=(bad,))),
     ):
         with pytest.raises(PromptInvalid):
             compose("Do it.", told)

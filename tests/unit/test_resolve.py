@@ -131,8 +131,9 @@ def test_an_effort_that_the_runtime_does_not_know_is_refused_with_those_that_it_
 
 def test_a_runtime_that_cannot_be_told_an_effort_is_refused() -> None:
     settings = config(a_task(runtime=PLAN), runtimes={PLAN: RuntimeSettings(PLAN, PLAN)})
-    with pytest.raises(ConfigInvalid, match="cannot be told an effort"):
+    with pytest.raises(ConfigInvalid, match="knows no effort") as error:
         choose(settings, Request("hello", effort="high"))
+    assert error.value.hint == "leave --effort out"
 
 
 def test_a_level_is_a_sandbox_without_extras_unless_the_config_names_one_so() -> None:
@@ -367,7 +368,7 @@ def test_the_session_of_a_run_is_named_before_it_begins() -> None:
     assert ("--session-id", answer.thread_id) in pairwise(answer.argv)
     for later in (answer.resume_argv, answer.closing_argv):
         assert later is not None and ("-r", THREAD) in pairwise(later) and "--session-id" not in later
-    of_another = Again(Lineage("hello", RUN_ID, "m"), "01-old", str)
+    of_another = Again(Lineage("hello", RUN_ID, "m"), "01-old", lambda _: "Again.")
     retry = resolved(settings, Request("hello"), again=of_another, program=CLAUDE)
     assert (retry.thread_id, ("-r", "01-old") in pairwise(retry.argv)) == ("01-old", True)
     assert retry.fresh_argv is not None and thread_of(RUN_ID, 1) in retry.fresh_argv

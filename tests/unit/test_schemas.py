@@ -250,6 +250,9 @@ def test_a_manifest_that_is_not_done_has_no_end() -> None:
         assert not is_valid("manifest", running | change)
 
 
+_OF_RESOLVE = ("prompt", "prompt_tokens_estimate", "prompt_parts", "not_pasted", "yours")
+
+
 def an_invocation_json(**changes: Any) -> dict[str, Any]:
     return json.loads(json.dumps(an_invocation().to_json())) | changes
 
@@ -265,7 +268,12 @@ def test_invocations_are_valid_with_and_without_what_is_optional() -> None:
     )
     assert_valid("invocation", json.loads(json.dumps(bare.to_json())))
     yours: dict[str, list[str]] = {"mcp_servers": ["mine"], "hooks": [], "plugins": []}
-    assert_valid("invocation", an_invocation_json(prompt="as `runner resolve` prints it", yours=yours))
+    parts = [
+        {"part": "task", "path": None, "characters": 9},
+        {"part": "Map", "path": "M.md", "characters": 0},
+    ]
+    shown = ("as `runner resolve` prints it", 8, parts, {".env": "may have secrets"}, yours)
+    assert_valid("invocation", an_invocation_json(**dict(zip(_OF_RESOLVE, shown, strict=True))))
     assert not is_valid("invocation", an_invocation_json(yours={"hooks": []}))
 
 
@@ -423,9 +431,7 @@ def test_the_closed_sets_of_the_schemas_are_those_of_the_code() -> None:
     assert properties["foreign"]["properties"]["why"]["enum"] == list(Why)
     assert schema("invocation")["$defs"]["level"]["enum"] == list(Level)
     assert list(properties) == [*a_manifest().to_json(), "foreign"]
-    assert set(schema("invocation")["properties"]) - {"mac", "prompt", "yours"} == set(
-        an_invocation().to_json()
-    )
+    assert set(schema("invocation")["properties"]) - {"mac", *_OF_RESOLVE} == set(an_invocation().to_json())
 
 
 def test_an_editor_reads_the_schema_and_finds_a_mistake(tmp_path: Path) -> None:

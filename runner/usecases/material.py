@@ -1,0 +1,155 @@
+"""What a prompt gets from files: a text of its own, the map, and what is pasted. Edge: disk.
+
+What is pasted is what git records or would, with no link on the way, and little; never what may be a secret.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.disk.files import NoFile, follow, no_follow, read_up_to
+from runner.errors import PromptInvalid
+from runner.model import MAX_PROMPT_CHARS
+from runner.resolve.prompt import FileText
+from runner.resolve.reach import is_inside
+from runner.text.globs import covers, problem
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from runner.model import Config
+    from runner.resolve.choose import Choice
+
+OUTSIDE_HINT = (
+    "a committed file may only name files in the repository; name this one in delegate.local.toml, your own "
+    "settings or on the command line"
+)
+MOST_FILES = 200
+MOST_BYTES = 262_144
+"""Of all that is pasted: a quarter of what a prompt may have."""
+_MOST = f"at most {MOST_FILES} files of {MOST_BYTES:,} bytes together"
+_SECRETS = (
+    ".env .env.* *.env .envrc .netrc .npmrc .pypirc .htpasswd .git-credentials credentials credentials.*"
+    " *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.tfstate* id_rsa* id_dsa* id_ecdsa* id_ed25519* .ssh"
+)
+"""Names of files, or of folders above them, in small letters."""
+_LOCKS = "*.lock *.lockb *.lockfile *-lock.json *-lock.yaml npm-shrinkwrap.json go.sum .runs"
+_MAPS = ("docs/CODEBASE_MAP.md", "CODEBASE_MAP.md", "docs/ARCHITECTURE.md", "docs/architecture.md")
+
+
+def found(choice: Choice) -> dict[str, Any]:
+    """The fields of `Found` for the files that its task and its request name. PromptInvalid."""
+    told: dict[str, Any] = {"map_text": _map_text(choice)}
+    if not (choice.task.paste or choice.request.files):
+        return told
+    from runner.workspace.git import Git, split
+
+    root, asked, globs = choice.config.root, choice.request.files, choice.task.paste
+    for glob in (*asked, *(glob.removeprefix("!") for glob in globs)):
+        if (wrong := problem(glob)) is not None:
+            raise PromptInvalid(f"the glob `{glob}` {wrong}", hint="write it as 'src/**/*.py'")
+    # What it records, or would: no ignored file. (A folder that is no repository has none.)
+    names = sorted({*split(Git(root).run("ls-files", "-z", "-c", "-o", "--exclude-standard"))})
+    for glob in asked:
+        if not (os.path.lexists(os.path.join(root, glob)) or any(covers((glob,), name) for name in names)):
+            raise PromptInvalid(f"--file: no file matches `{glob}`", hint=f"globs begin in {root}")
+    return told | _pasted(choice, names)
+
+
+def find_map(root: str) -> str:
+    """The file that describes the repository, by its usual names, relative. PromptInvalid for none."""
+    for name in _MAPS:
+        if os.path.isfile(os.path.join(root, name)):
+            return name
+    raise PromptInvalid(f"no map is there: {', '.join(_MAPS)}", hint="name another file with --map FILE")
+
+
+def _map_text(choice: Choice) -> str | None:
+    path, asked, root = choice.map_path, choice.request.map, choice.config.root
+    if path is None:
+        return None
+    # A relative one was found by its name: see `find_map`.
+    inside = within(choice.config, choice.task.id, "map") if not asked else None if asked[0] == "/" else root
+    return text(path, hint="name another file with --map FILE, or `map` in the task", inside=inside)
+
+
+def within(config: Config, task_id: str, name: str) -> str | None:
+    """The folder in which the file has to lie that a task names: the repository, where a committed file names
+    it. Else whoever commits it could have any file of the user sent to a model.
+    """
+    from runner.config.trust import comes_with_repository  # most tasks name no file
+
+    return config.root if comes_with_repository(config.trust, config.origins, task_id, name) else None
+
+
+def text(path: str, hint: str | None = None, inside: str | None = None) -> str:
+    """At most one character more than a prompt may have: enough to say that it is too long."""
+    try:
+        with open(follow(path)[0], encoding="utf-8", newline="") as file:
+            # What was opened is asked, not the name: a link may be put there in between.
+            place = os.readlink(f"/proc/self/fd/{file.fileno()}")
+            if inside is not None and not is_inside(place, os.path.realpath(inside)):
+                raise PromptInvalid(f"{path} is outside of the repository", hint=OUTSIDE_HINT)
+            return file.read(MAX_PROMPT_CHARS + 1)
+    except UnicodeDecodeError as error:
+        raise PromptInvalid(f"{path} is not valid UTF-8 (byte {error.start + 1})") from None
+    except OSError as error:
+        raise PromptInvalid(f"cannot read {path}: {error.strerror}", hint=hint) from None
+
+
+def _pasted(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
+    root, globs, room = choice.config.root, choice.task.paste, MOST_BYTES
+    unwanted = [glob[1:] for glob in globs if glob.startswith("!")]
+    denied = {*choice.sandbox.deny_read, *map(os.path.realpath, choice.sandbox.deny_read)}
+    left = [name for name in names if not covers(unwanted, name)]
+    matched = {glob: [name for name in left if covers((glob,), name)] for glob in globs if glob[0] != "!"}
+    wanted = dict.fromkeys(name for found in matched.values() for name in found)
+    read: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for name in wanted:
+        try:
+            data = _read(root, name, denied, room)
+            room -= len(data)
+            if room < 0 or len(read) == MOST_FILES:
+                paths = [path for one in wanted if os.path.lexists(path := f"{root}/{one}")]
+                told = (
+                    f"{len(paths):,} files of {sum(os.lstat(path).st_size for path in paths):,} bytes match"
+                )
+                hint = "take some out with '!GLOB', or only name them with --file GLOB"
+                raise PromptInvalid(f"paste: {told}; {_MOST} are pasted", hint=hint)
+            read[name] = data.decode()
+        except OSError as error:
+            left_out[name] = error.strerror or str(error)
+        except UnicodeDecodeError as error:
+            message = f"paste: `{name}` is not valid UTF-8 (byte {error.start + 1})"
+            raise PromptInvalid(message, hint=f"take it out: '!{name}'") from None
+    for glob, found in matched.items():
+        if not any(name in read for name in found):
+            reasons = [f"{name} {left_out[name]}" for name in found[:20]]
+            hint = "these are not pasted" if reasons else f"globs begin in {root}; ignored files are none"
+            raise PromptInvalid(f"paste: no file matches `{glob}`", hint=hint, problems=reasons)
+    return {"pasted": tuple(FileText(*one) for one in read.items()), "not_pasted": left_out}
+
+
+def _read(root: str, name: str, denied: Iterable[str], room: int) -> bytes:
+    """At most one byte more than there is room for. OSError with the reason why it is not to be pasted."""
+    path, parts = os.path.join(root, name), name.lower().rstrip("/").split("/")
+    for known, reason in ((_SECRETS, "may have secrets"), (_LOCKS, "is not made by hand")):
+        if any(covers(known.split(), part) for part in parts):
+            raise NoFile(reason)
+    if any(is_inside(path, folder) for folder in denied):
+        raise NoFile("is kept from the agent by its sandbox")
+    fd = no_follow(path, os.O_RDONLY)
+    try:
+        # A folder on the way may be a link, now or since a moment ago.
+        if os.readlink(f"/proc/self/fd/{fd}") != os.path.join(os.path.realpath(root), name):
+            raise NoFile("is behind a link")
+        is_text = b"\0" not in os.pread(fd, 8_000, 0)  # as git looks at it
+        data = read_up_to(room + 1, fd, os.fstat(fd).st_size) if is_text else b"\0"
+    finally:
+        os.close(fd)
+    if b"\0" in data:
+        raise NoFile("is not text")
+    return data
