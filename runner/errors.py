@@ -3,7 +3,7 @@
     RunnerError
       UsageError  ConfigInvalid  PromptInvalid           2   nothing was started
       PlanInvalid                                        2
-      TaskNotFound  RunNotFound                          4
+      TaskNotFound  RunNotFound  TurnNotFound            4
       PolicyRefused  NotTrusted  InReach  ProgramChanged 5
       RuntimeMissing  RuntimeWrong  NotReady             8
       CheckMissing  StartFailed  PrepareFailed           8

@@ -18,6 +18,7 @@ CONTRACT = {
     "prompt_invalid": 2,
     "plan_invalid": 2,
     "task_not_found": 4,
+    "turn_not_found": 4,
     "run_not_found": 4,
     "policy_refused": 5,
     "in_reach": 5,
