@@ -52,20 +52,21 @@ class Intents:
             self._owner.log.note("limit", code="question_expired", message=why)
             self.request_stop(Reason("question_expired", why))
 
-    def interrupt(self) -> None:
-        """Ends the turn where a message is there that is not to wait for that."""
+    def interrupt(self) -> bool:
+        """Ends the turn where a message is there that is not to wait for that. True: as soon as it can be."""
         owner = self._owner
         pending = owner.queue.pending(owner.manifest.messages_given)
         if owner.manifest.phase is not Phase.RUNNING or not pending or not pending[0].now:
-            return
+            return False
         if owner.manifest.attempts[-1].how == CLOSING or owner.invocation.resume_argv is None:
-            return
+            return False
         if not owner.progress.has_begun and age(owner.manifest.process) < _BEGINS_WITHIN_S:
-            return  # Codex ignores every SIGINT after one that came before its turn began (0.163 and 0.171)
+            return True  # Codex ignores all SIGINT after one that came before its turn began (0.163, 0.171)
         told = {"attempt": owner.manifest.attempt, "message": pending[0].id}
         owner.log.note(Event.INTERRUPTED, actor=pending[0].actor, **told)
         owner.write(advance(owner.manifest, Event.INTERRUPTED).with_last_attempt(reason=INTERRUPTED))
         self.stop()
+        return False
 
     def request_stop(
         self, reason: Reason, grace_s: float | None = None, intent: Intent | None = None

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.25
 _QUIET_TICK_S = 1.0
+_SOON_TICK_S = 0.02
 _WAITING_TICK_S = 30.0
 """Between two turns, where the FIFO tells of all that comes."""
 _LIVELY_S = 5.0
@@ -117,9 +118,10 @@ class Watch:
         wake = self._owner.run.open_wake()
         if wake is not None:
             poll.register(wake, select.POLLIN)
+        is_to_interrupt = False
         while True:
             tick_s = TICK_S if limits.quiet_s < _LIVELY_S else _QUIET_TICK_S
-            tick_s = 0.0 if self._is_behind else tick_s
+            tick_s = 0.0 if self._is_behind else _SOON_TICK_S if is_to_interrupt else tick_s
             ready = dict(poll.poll(tick_s * 1000))
             if missed_s := absence.missed_s(tick_s):
                 self._owner.missed(missed_s)
@@ -129,10 +131,10 @@ class Watch:
                 _drain(wake)
             self._owner.tie.heed()
             self.intents.obey()
-            self.intents.interrupt()
             absence.mark()
             phase = self._owner.manifest.phase
             self._observe()
+            is_to_interrupt = self.intents.interrupt()
             self._enforce()
             if self._owner.manifest.phase is not phase:
                 absence.mark()  # to end or to pause it took the time that its processes took
