@@ -224,8 +224,10 @@ cat > "$HOME/heard-$n"
 
 
 def test_each_text_that_is_sent_reaches_the_agent_as_it_is(repo: Repo) -> None:
-    """The names of keys, what a terminal or a shell would take for its own, and what looks like an option."""
-    repo.codex(f"{HEARD}{THREAD}{said('done')}{FINISHED}")
+    """The names of keys, what a terminal or a shell would take for its own, what looks like an option. Its
+    sandbox is declared in each turn, as Codex forgets it.
+    """
+    repo.codex(f'{HEARD}echo "$*" >> "$HOME/words"\n{THREAD}{said("done")}{FINISHED}')
     run = repo.task("open = true").start()
     run.told("await")
     texts = ("Enter", "C-c", "echo hi;", "-x --now please", "$(touch x)`y`#{z}", " /quit it not ", "two\n\n")
@@ -238,6 +240,10 @@ def test_each_text_that_is_sent_reaches_the_agent_as_it_is(repo: Repo) -> None:
     assert run.ask("send", "/quit").status == 0
     assert run.wait()["status"] == "succeeded"
     assert not (repo.root / "x").exists()
+    words = repo.note("words").read_text().splitlines()
+    assert len(words) == len(texts) + 1
+    assert all(" -s read-only " in line for line in words)
+    assert [" resume " in line for line in words] == [False] + [True] * len(texts)
 
 
 def test_the_end_of_a_turn_is_a_file_that_the_next_turn_takes_away(repo: Repo) -> None:
