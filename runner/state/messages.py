@@ -12,6 +12,7 @@ import os
 from runner.disk.files import make_plain_folder, publish, read, unwritable, withdraw
 from runner.errors import Conflict, RunNotFound, UsageError
 from runner.model import MAX_PROMPT_CHARS, Lineage
+from runner.state.events import complain
 from runner.state.manifest import timestamp
 from runner.value import Misfit, Timestamp, Value, json_bytes, json_value
 
@@ -63,12 +64,17 @@ class Queue:
     def __init__(self, run: RunDir) -> None:
         self._run = run
         self._read: list[Message | None] = []
+        self._shut: Message | None = None
+        self.leaves = False
+        """Whether it was closed over texts that nobody will hear."""
 
     def look(self) -> list[Message]:
         """All that there are. A file that is no message has its number and says nothing."""
         while (path := self._path(len(self._read) + 1)) and os.path.lexists(path):
             try:
                 self._read.append(Message.from_json(json_value(read(path, _LARGEST))))
+            except FileNotFoundError:
+                break  # the end, which was taken back
             except (OSError, ValueError):
                 self._read.append(None)
         return [one for one in self._read if one is not None]
@@ -76,7 +82,7 @@ class Queue:
     @property
     def end(self) -> Message | None:
         """What has closed it."""
-        return next((one for one in self.look() if one.kind == END), None)
+        return next((one for one in self.look() if one.kind == END), self._shut)
 
     def pending(self, given: Collection[str]) -> list[Message]:
         """The texts that were not given to the agent yet, those first that are not to wait."""
@@ -98,14 +104,10 @@ class Queue:
                 if kind == END:
                     return self.end
                 raise QueueClosed(f"run `{self._run.run_id}` is being ended and takes no more messages")
-            number = len(self._read) + 1
-            if number > _MOST:
+            if len(self._read) >= _MOST:
                 raise Conflict(f"run `{self._run.run_id}` has got {_MOST} messages already")
-            made = Message(f"m-{number:04d}", kind, text, actor, timestamp(), **more)
             try:
-                make_plain_folder(self._run.messages)
-                publish(self._run.messages, f"{made.id}.json", json_bytes(made.to_json()))
-                return made
+                return self._put(kind, text, actor, **more)
             except FileExistsError:
                 continue
             except FileNotFoundError:
@@ -115,25 +117,34 @@ class Queue:
 
     def close(self, given: Collection[str], *, actor: str, leaves: bool = False) -> bool:
         """Puts the end behind all; False where a text is there that was not given yet, unless it `leaves`
-        those.
+        those. Where the disk refuses, the end is known to its owner alone: the run has to end nevertheless.
         """
+        self.leaves = self.leaves or leaves
         while self.end is None:
             if not leaves and self.pending(given):
                 return False
-            number = len(self._read) + 1
-            end = Message(f"m-{number:04d}", END, "", actor, timestamp())
             try:
-                make_plain_folder(self._run.messages)
-                publish(self._run.messages, f"{end.id}.json", json_bytes(end.to_json()))
+                self._put(END, "", actor)
             except FileExistsError:
                 continue
+            except OSError as error:
+                complain(f"its messages could not be closed: {error}")
+                self._shut = Message("", END, "", actor, timestamp())
         return leaves or not self.pending(given)
 
     def reopen(self, actor: str) -> None:
         """Takes the end back that `actor` has put there."""
+        self._shut, self.leaves = None, False
         if self._read and (last := self._read[-1]) is not None and (last.kind, last.actor) == (END, actor):
             withdraw(self._path(len(self._read)))
             self._read.pop()
+
+    def _put(self, kind: str, text: str, actor: str, **more: Any) -> Message:
+        """Behind all that were read; FileExistsError where there is another one by now."""
+        made = Message(f"m-{len(self._read) + 1:04d}", kind, text, actor, timestamp(), **more)
+        make_plain_folder(self._run.messages)
+        publish(self._run.messages, f"{made.id}.json", json_bytes(made.to_json()))
+        return made
 
     def _path(self, number: int) -> str:
         return f"{self._run.messages}/m-{number:04d}.json"

@@ -89,7 +89,8 @@ def conclude(owner: Owner, *, is_alone: bool = False) -> NextAttempt | None:
         turns.tell(owner, signs, wish)
         if not (wish or survivors or owner.is_to_end):
             following = _next_turn(owner, signs[1])
-            if following is not None or owner.manifest.phase is Phase.WAITING:
+            waits = owner.manifest.phase is Phase.WAITING and not owner.queue.leaves
+            if following is not None or waits:
                 return following
         turns.is_over(owner)
         closing = attempts.closing_turn(owner.invocation, owner.manifest)
@@ -116,14 +117,17 @@ def _next_turn(owner: Owner, reason: Reason) -> NextAttempt | None:
     """The turn that a message begins, after one that ended for `reason`. None without one: then the run is
     judged, unless it waits.
     """
-    while owner.invocation.resume_argv is not None:
+    given = owner.manifest.messages_given
+    while owner.invocation.resume_argv is not None and not owner.queue.leaves:
         following = turns.following(owner)
         if following is not None:
-            return following if _may_begin(owner) and _is_as_it_was(owner) else None
-        if turns.stays_open(owner, reason):
+            if _may_begin(owner) and _is_as_it_was(owner):
+                return following
+            owner.queue.close(given, actor=turns.SUPERVISOR, leaves=True)
+        elif turns.stays_open(owner, reason):
             if turns.waits(owner):
                 return None
-        elif owner.queue.close(owner.manifest.messages_given, actor=turns.SUPERVISOR):
+        elif owner.queue.close(given, actor=turns.SUPERVISOR):
             break
     return None
 
@@ -337,10 +341,7 @@ def _leave_messages(owner: Owner) -> None:
     given = owner.manifest.messages_given
     if owner.invocation.resume_argv is None:
         return
-    try:
-        owner.queue.close(given, actor=turns.SUPERVISOR, leaves=True)
-    except OSError as error:
-        complain(f"its messages could not be closed: {error}")
+    owner.queue.close(given, actor=turns.SUPERVISOR, leaves=True)
     if left := owner.queue.pending(given):
         owner.log.note("undelivered", messages=[one.id for one in left])
 
@@ -351,7 +352,9 @@ def _leave_messages(owner: Owner) -> None:
 def _end(owner: Owner, manifest: Manifest) -> None:
     owner.leave_lease()
     _leave_messages(owner)
-    manifest = manifest.replace(messages_queued=0, waiting_uptime=None)
+    owner.limits.go_on()
+    waited_s = round(owner.limits.waited_s, 3)
+    manifest = manifest.replace(messages_queued=0, waiting_seconds=waited_s, waiting_uptime=None)
     if (plan := owner.plan(is_over=True)) is not None:
         manifest = manifest.replace(plan=owner.cleaner().record(plan))
     assert manifest.reason is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from runner.disk.files import create
+from runner.disk.files import replace_bytes
 from runner.model import Outcome, Phase, Reason
 from runner.processes import spawn
 from runner.processes.proc import Absence, age, boottime, identify
@@ -121,9 +121,8 @@ class Supervisor:
                 self._looked()
                 if following is not None:
                     is_alone = False
-                    if not self._begin_again(following):
-                        return
-                    self._watch.until_ended()
+                    if self._begin_again(following):
+                        self._watch.until_ended()
                 elif self._owner.manifest.phase is Phase.WAITING:
                     self._watch.until_sent()
         except Exception as error:
@@ -135,7 +134,7 @@ class Supervisor:
     # -- another attempt -------------------------------------------------------------------------------
 
     def _begin_again(self, following: NextAttempt) -> bool:
-        """Waits if it has to, and starts the attempt; False: the run has ended instead."""
+        """Waits if it has to, and starts the attempt; False: the run has ended instead, or has to."""
         owner, n, absence = self._owner, self._owner.manifest.attempt + 1, Absence()
         waiting = owner.manifest.with_last_attempt(reason=following.code, counts=following.counts)
         if following.messages:
@@ -162,23 +161,26 @@ class Supervisor:
 
     def _begin_turn(self, following: NextAttempt, n: int) -> bool:
         """As `_begin_again`, with messages, which nothing is waited for."""
-        owner, prompt = self._owner, self._write_prompt(following, n)
+        owner = self._owner
         waited_s = owner.limits.go_on()
         begun = continued(owner.manifest, n)
-        owner.write_or_fail(begun.replace(waiting_seconds=round(owner.limits.waited_s, 3)))
+        try:
+            prompt = self._write_prompt(following, n)
+            owner.write_or_fail(begun.replace(waiting_seconds=round(owner.limits.waited_s, 3)))
+        except OSError as error:
+            owner.log.note("not_retried", message=f"no further turn can begin: {error.strerror}")
+            owner.queue.close(owner.manifest.messages_given, actor=turns.SUPERVISOR, leaves=True)
+            return False
         sent = {"messages": [*following.messages], "actor": following.actor, "turn": begun.turns_begun + 1}
         owner.log.note(Event.CONTINUED, attempt=n, waited_s=waited_s, **sent)
-        turns.begins(owner)
         return self._start(following, prompt)
 
     def _write_prompt(self, following: NextAttempt, n: int) -> str:
         """The name of its file."""
         owner, prompt = self._owner, f"prompt-{n}.md"
         text = get(owner.invocation.runtime).prepare_prompt(following.prompt)
-        try:
-            create(f"{owner.run.path}/{prompt}", text.encode())
-        except FileExistsError:
-            pass  # an owner before us was killed over it: the same evidence gives the same prompt
+        # An owner before us may have been killed over it, with other messages.
+        replace_bytes(f"{owner.run.path}/{prompt}", text.encode(), durable=False)
         return prompt
 
     def _start(self, following: NextAttempt, prompt: str) -> bool:
@@ -196,6 +198,8 @@ class Supervisor:
             reason = Reason("program_changed", f"{other} is not what it was at the start", _CHANGED)
             ending.close(owner, Event.START_FAILED, (Outcome.FAILED, reason), reason)
             return False
+        if following.how != CLOSING:
+            turns.begins(owner)
         try:
             if invocation.home and invocation.temp is not None:
                 temp.renew(invocation.temp, invocation.home, get(invocation.runtime).home_kept)

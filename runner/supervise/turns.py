@@ -86,7 +86,8 @@ def following(owner: Owner) -> NextAttempt | None:
     last, is_new = owner.manifest.attempts[-1], owner.manifest.thread_id is None
     texts, ids = [one.text for one in chosen], [one.id for one in chosen]
     if not owner.progress.is_answered and last.how != CLOSING:
-        is_new = is_new or last.how != "resume"
+        begins_one = last.how == "fresh" or (last.how == "first" and owner.invocation.fresh_argv is None)
+        is_new = is_new or begins_one
         texts = [read_text(f"{owner.run.path}/{last.prompt}") or "", *texts]
         ids = [*last.messages, *ids]
     while len("\n\n".join(texts)) > MAX_PROMPT_CHARS and len(texts) > 1:

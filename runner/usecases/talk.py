@@ -85,8 +85,13 @@ def send(run: RunDir, text: str, *, actor: str, now: bool = False, key: str | No
         return _sent(run, message, QUEUED, is_repeated)
     state = INTERRUPTED if manifest.phase is not Phase.WAITING else BEGUN
     within_s = _BEGINS_WITHIN_S + 3 * invocation.limits.grace_s
+
+    def is_settled(seen: Manifest) -> bool:
+        is_behind = not now and seen.phase is Phase.RUNNING  # a turn has begun with another one
+        return message.id in seen.messages_given or is_behind or seen.is_done
+
     with contextlib.suppress(GaveUpWaiting):
-        control.wait([run], until=lambda m: message.id in m.messages_given or m.is_done, timeout_s=within_s)
+        control.wait([run], until=is_settled, timeout_s=within_s)
     return _sent(run, message, state, is_repeated)
 
 

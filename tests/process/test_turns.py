@@ -1,0 +1,193 @@
+"""A conversation with the agent of a run: what is sent, what is told of each turn, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from kay_install import install_kay
+from support.conversation import converse
+from support.repo import Repo, Run
+from support.waiting import wait_until
+
+
+@pytest.fixture(autouse=True)
+def no_run_goes_on(nothing_left: None, repo: Repo) -> Iterator[None]:
+    """Also where a test has failed, which is not to wait for that."""
+    yield
+    repo.end_all()
+
+
+def test_a_conversation_is_judged_once_over_all_its_turns(repo: Repo) -> None:
+    check = """verify = [["bash", "-c", "echo checked >> $HOME/checks"]]"""
+    talk = converse(repo, check)
+    assert talk.turn(1)["message"] == "heard Begin."
+    first = json.loads(talk.signal.read_bytes())
+    assert (first["turn"], first["status"], first["messages"]) == (1, "completed", [])
+    assert talk.sent("CHILD two")["state"] == "begun"
+    assert talk.turn()["message"] == "heard CHILD two"
+    assert not talk.run.tree(), "what a turn has left behind has ended with it"
+    talk.sent("GATE three")
+    repo.begun()
+    assert not talk.signal.exists(), "no turn has ended that goes on"
+    assert [one.json()["state"] for one in talk.send_all("four")] == ["queued"]
+    repo.open_gate()
+    assert [talk.turn(n)["message"] for n in (1, 3, 4)] == ["heard Begin.", "heard GATE three", "heard four"]
+    talk.sent("FAIL five")
+    failed = talk.turn(5)
+    assert (failed["status"], failed["run_status"], failed["exit"]) == ("failed", "waiting", 1)
+    assert failed["reason"]["message"] == "the service said no"
+    talk.sent("six")
+    assert talk.turn(6)["status"] == "completed"
+    assert not repo.note("checks").exists()
+    ended = talk.end()
+    assert (ended["status"], ended["turns"], len(ended["attempts"])) == ("succeeded", 6, 6)
+    assert repo.note("checks").read_text() == "checked\n"
+    assert talk.texts() == ["CHILD two", "GATE three", "four", "FAIL five", "FAIL five\n\nsix"], (
+        "what was not answered is said again: its session may not have it"
+    )
+    assert [path.name for path in sorted((talk.run.folder / "turns").iterdir())] == [
+        f"turn-{n}.json" for n in range(1, 7)
+    ]
+    told = [row for row in repo.json("events")["events"] if row["event"] == "turn"]
+    assert [row["turn"] for row in told] == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_cannot_be_a_message_is_refused_and_changes_nothing(repo: Repo) -> None:
+    talk = converse(repo)
+    talk.waits()
+    for words, options, status in (
+        (("",), {}, 2),
+        ((" \n",), {}, 2),
+        (("-x",), {}, 2),
+        (("-",), {"stdin": b"a\0b"}, 2),
+        (("-",), {"stdin": b"a\xff"}, 2),
+        (("-",), {"stdin": b"x" * 2_000_000}, 2),
+        (("x", "--key", ""), {}, 2),
+        (("x", "--key", "k" * 201), {}, 2),
+        (("x", "--turn", "1"), {}, 2),
+    ):
+        refused = talk.send(*words, **options)
+        assert refused.status == status, (words, refused.stdout, refused.stderr)
+    assert not (talk.run.folder / "messages").exists()
+    for verb in ("pause", "resume"):
+        assert talk.run.ask(verb).status == 9, verb
+    assert talk.run.ask("await", "--turn", "2", "--timeout", "100ms").status == 75
+    assert talk.run.ask("await", "--turn", "0").status == 2
+    assert repo.cli("reap").status == 0
+    assert repo.cli("clean", "--older-than", "0").status == 0
+    assert talk.run.status()["phase"] == "waiting"
+    assert talk.sent("--", "-x")["state"] == "begun"
+    assert talk.turn()["message"] == "heard -x"
+    assert talk.sent(" /quit\n")["phase"] in ("waiting", "verifying", "done")
+    assert (talk.run.wait()["status"], talk.texts()) == ("succeeded", ["-x"])
+    assert talk.run.ask("await", "--turn", "1").json()["message"] == "heard Begin."
+    assert (talk.run.ask("await", "--turn", "9").status, talk.run.ask("await").status) == (4, 0)
+
+
+def test_a_key_is_one_message_however_often_it_is_sent(repo: Repo) -> None:
+    talk = converse(repo)
+    talk.waits()
+    first = talk.sent("two", "--key", "k")
+    again = talk.sent("another text", "--key", "k")
+    assert (again["message"], again["turn"], again["is_repeated"]) == (first["message"], 2, True)
+    assert talk.end()["turns"] == 2
+    assert talk.texts() == ["two"]
+    begun = [talk.sent("three", "--key", "after") for _ in range(2)]
+    assert begun[0]["run_id"] == begun[1]["run_id"] != talk.run.id
+    assert [one["is_repeated"] for one in begun] == [False, True]
+
+
+def test_a_run_that_has_ended_gets_a_follow_up_and_a_paused_one_waits(repo: Repo) -> None:
+    talk = converse(repo, prompt="GATE Begin.", opens=False)
+    repo.begun()
+    talk.run.told("pause")
+    assert talk.send("--now", "at once").status == 9
+    assert talk.sent("later")["state"] == "queued"
+    assert talk.run.told("resume")["status"] == "running"
+    repo.open_gate()
+    assert talk.run.wait()["turns"] == 2
+    answer = talk.sent("three", "--wait")
+    assert answer["message"] == "heard three"
+    assert answer["run_id"] != talk.run.id
+    assert Run(repo, answer["run_id"]).wait()["continues"]["run_id"] == talk.run.id
+    assert talk.texts() == ["later", "three"]
+    assert "resume 01a1f828-a6fe-7db1-be08-71550d19d0b3" in repo.note("words").read_text().splitlines()[-1]
+
+
+def test_a_runtime_that_resumes_nothing_hears_one_text_only(repo: Repo) -> None:
+    install_kay(repo.bin)
+    (repo.home / ".kay" / "stand-in.toml").write_text("hang = true")
+    keys = 'prompt = "x"\nruntime = "kay"\nmodel = "gpt-5.5"\n'
+    repo.config(f'[runtimes.kay]\nprovider = "openai"\n[tasks.work]\n{keys}')
+    assert repo.cli("start", "--task", "work", "--open").status != 0
+    run = repo.start()
+    refused = run.ask("send", "more")
+    assert (refused.status, "resumes no session" in refused.error["message"]) == (9, True)
+    assert not (run.folder / "messages").exists()
+
+
+def test_a_turn_is_interrupted_for_what_is_to_be_heard_at_once(repo: Repo) -> None:
+    talk = converse(repo, prompt="GATE Begin.")
+    repo.begun()
+    answer = talk.sent("--now", "DEAF GATE two")
+    assert (answer["state"], answer["turn"]) == ("interrupted", 2)
+    first = talk.turn(1)
+    assert (first["status"], first["reason"]["code"]) == ("interrupted", "interrupted")
+    wait_until(lambda: "DEAF" in (talk.run.on_disk()["last_message"] or ""), what="the second turn")
+    talk.send("queued")
+    answers = [talk.sent("--now", "three"), talk.sent("--now", "four")]
+    assert {one["state"] for one in answers} <= {"interrupted", "queued", "begun"}
+    talk.turn()
+    texts = talk.texts()
+    assert texts[0] == "DEAF GATE two"
+    assert [line for text in texts[1:] for line in text.split("\n\n")] in (
+        ["three", "four", "queued"],
+        ["three", "queued", "four"],
+        ["three", "three", "four", "queued"],
+    )
+    assert talk.end()["status"] == "succeeded"
+    words = repo.note("words").read_text().splitlines()
+    assert all(line.count("resume") == 1 for line in words[1:]), "what was answered is in its session"
+
+
+def test_what_came_before_the_turn_had_begun_is_not_lost_with_it(repo: Repo) -> None:
+    talk = converse(repo, prompt="SILENT Begin.")
+    repo.begun()
+    assert talk.sent("--now", "two")["state"] == "interrupted"
+    repo.open_gate()
+    assert talk.turn()["message"] == "heard two"
+    (again,) = talk.texts()
+    assert "SILENT Begin." in again and again.endswith("two")
+    assert talk.end()["status"] == "succeeded"
+
+
+def test_the_limits_of_a_run_are_those_of_its_work(repo: Repo) -> None:
+    """What waits is not at work; what is never closed closes itself; what was spent counts for all."""
+    spent = converse(repo, "limits = { tokens = 30 }")
+    spent.waits()
+    spent.sent("two")
+    spent.waits()
+    sent = spent.send("three")
+    ended = spent.run.wait()
+    assert (ended["status"], ended["reason"]["code"]) == ("failed", "budget_exceeded"), sent
+    record = json.loads((spent.run.folder / "turns/turn-3.json").read_bytes())
+    assert (record["status"], record["reason"]["code"]) == ("failed", "budget_exceeded")
+    talk = converse(repo, 'timeout = "2s"', 'open_timeout = "2500ms"')
+    closed = talk.run.wait()
+    assert (closed["status"], closed["turns"]) == ("succeeded", 1)
+    assert 2.4 < closed["waiting_seconds"] < 20
+    (told,) = talk.run.events("closed")
+    assert told["waited_s"] == closed["waiting_seconds"]
+
+
+def test_a_session_that_was_begun_anew_is_named(repo: Repo) -> None:
+    talk = converse(repo)
+    talk.waits()
+    repo.note("thread").write_text("01a1f828-a6fe-7db1-be08-000000000000")
+    talk.sent("two")
+    turn = talk.turn()
+    assert (turn["status"], turn["reason"]["code"]) == ("failed", "thread_changed")
+    assert talk.waits()["turns"] == 2
+    assert talk.end()["turns"] == 2
