@@ -95,6 +95,19 @@ def test_the_list_has_what_is_not_done_newest_first_and_all_on_demand(owned: Own
     assert [row.task_id for row in look.runs(str(owned.repo), task="a", everything=True)] == ["a"]
 
 
+def test_a_run_that_works_is_listed_however_many_newer_ones_there_are(owned: Owned) -> None:
+    """Also where a list of finished runs, or none, was kept before."""
+    old = owned.run()
+    for _ in range(60):
+        owned.ended()
+    for name in (None, ".index.json"):
+        if name is not None:
+            (owned.repo / ".runs" / name).unlink()
+        assert listed(owned) == [(old.run_id, "running")]
+        assert listed(owned, everything=True)[-1] == (old.run_id, "running")
+        assert len(listed(owned, everything=True)) == 61
+
+
 def test_a_list_in_the_middle_of_a_start_does_not_lose_the_run(owned: Owned) -> None:
     run = owned.starting()
     assert listed(owned) == []
