@@ -9,7 +9,7 @@ from runner.processes.proc import age, boottime, find_process
 from runner.state.lifecycle import Event
 from runner.state.manifest import CLOSING, INTERRUPTED, advance, cancelled
 from runner.state.store import Intent
-from runner.supervise import takeover
+from runner.supervise import takeover, turns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Intents:
             return False
         if not owner.progress.has_begun and age(owner.manifest.process) < _BEGINS_WITHIN_S:
             return True  # Codex ignores all SIGINT after one that came before its turn began (0.163, 0.171)
+        if not owner.progress.is_answered and not turns.fits(owner, pending[0].text):
+            return False  # both would be one prompt then
         told = {"attempt": owner.manifest.attempt, "message": pending[0].id}
         owner.log.note(Event.INTERRUPTED, actor=pending[0].actor, **told)
         owner.write(advance(owner.manifest, Event.INTERRUPTED).with_last_attempt(reason=INTERRUPTED))

@@ -85,12 +85,12 @@ def following(owner: Owner) -> NextAttempt | None:
     chosen = [one for one in pending if one.now] or pending[:1]
     last, is_new = owner.manifest.attempts[-1], owner.manifest.thread_id is None
     texts, ids = [one.text for one in chosen], [one.id for one in chosen]
-    if not owner.progress.is_answered and last.how != CLOSING:
+    if not owner.progress.is_answered and last.how != CLOSING and fits(owner, texts[0]):
         begins_one = last.how == "fresh" or (last.how == "first" and owner.invocation.fresh_argv is None)
         is_new = is_new or begins_one
-        texts = [read_text(f"{owner.run.path}/{last.prompt}") or "", *texts]
+        texts = [_asked(owner), *texts]
         ids = [*last.messages, *ids]
-    while len("\n\n".join(texts)) > MAX_PROMPT_CHARS and len(texts) > 1:
+    while len("\n\n".join(texts)) > MAX_PROMPT_CHARS:
         texts.pop()
         ids.pop()  # it is heard later
     return attempts.next_turn(
@@ -102,6 +102,15 @@ def following(owner: Owner) -> NextAttempt | None:
         actor=chosen[0].actor,
         is_new=is_new,
     )
+
+
+def fits(owner: Owner, text: str) -> bool:
+    """Whether there is room for it behind what the agent was asked last, in one prompt."""
+    return len(_asked(owner)) + len(text) + 2 <= MAX_PROMPT_CHARS
+
+
+def _asked(owner: Owner) -> str:
+    return read_text(f"{owner.run.path}/{owner.manifest.attempts[-1].prompt}") or ""
 
 
 def stays_open(owner: Owner, reason: Reason) -> bool:

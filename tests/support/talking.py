@@ -19,10 +19,10 @@ class Talk(NamedTuple):
 
     run: Run
 
-    def sends(self, text: str, *words: str) -> dict[str, Any]:
+    def sends(self, text: str, *words: str, **options: Any) -> dict[str, Any]:
         """The answer to a message, which must be taken."""
-        done = self.run.ask("send", text, *words)
-        assert done.status == 0, f"{text}: {done.status} {done.stdout}{done.stderr}"
+        done = self.run.ask("send", text, *words, **options)
+        assert done.status == 0, f"{text[:80]}: {done.status} {done.stdout}{done.stderr}"
         answer: dict[str, Any] = done.json()
         return answer
 

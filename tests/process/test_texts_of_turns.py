@@ -1,0 +1,55 @@
+"""Which texts a turn begins with, where the one before has ended without an answer."""
+
+from __future__ import annotations
+
+import pytest
+from support.doubles import FINISHED, THREAD, said
+from support.repo import Repo
+from support.talking import Talk
+from support.waiting import wait_until
+
+FAILS = 'echo \'{"type":"turn.failed","error":{"message":"busy"}}\'\nexit 1\n'
+HEARS = 'n=$(ls "$HOME" | grep -c ^heard); cat > "$HOME/heard-$n"\n'
+UNTIL_GATE = 'until [ -e "$HOME/gate" ]; do sleep 0.05; done\n'
+BOTH_FIT, TOO_LONG = 1000, 600_000
+
+
+def heard(repo: Repo, number: int) -> str:
+    return repo.note(f"heard-{number}").read_text()
+
+
+def opened(repo: Repo, body: str, length: int) -> Talk:
+    """A run that has begun its first turn, with a prompt of that length."""
+    repo.codex(f'{HEARS}{THREAD}touch "$HOME/begun"\n{body}')
+    done = repo.task("open = true").cli("start", "--task", "work", "--prompt", "-", stdin="x" * length)
+    assert done.status == 0, done.stderr
+    repo.begun()
+    return Talk(repo.runs()[0])
+
+
+@pytest.mark.parametrize("length", [BOTH_FIT, TOO_LONG])
+def test_a_text_without_an_answer_goes_with_the_next_where_both_fit(repo: Repo, length: int) -> None:
+    talk = opened(repo, f"[ $n = 0 ] && {{ {FAILS} }}\n{said('done')}{FINISHED}", length)
+    assert talk.hears(status=1)["status"] == "failed"
+    talk.waits()
+    talk.sends("-", stdin="y" * length)
+    assert talk.hears()["message"] == "done"
+    both = f"{'x' * length}\n\n{'y' * length}"
+    assert heard(repo, 1) == (both if length == BOTH_FIT else "y" * length)
+    assert [len(one["messages"]) for one in talk.ends()["attempts"]] == [0, 1]
+
+
+def test_no_message_interrupts_a_text_without_an_answer_that_would_not_fit_with_it(repo: Repo) -> None:
+    """Neither could be left out, and the two would interrupt each other without end."""
+    talk = opened(repo, f"{UNTIL_GATE}{said('done')}{FINISHED}", TOO_LONG)
+    with repo.process("send", talk.run.id, "-", "--now", "--format", "json") as sending:
+        assert sending.stdin is not None
+        sending.stdin.write(b"y" * TOO_LONG)
+        sending.stdin.close()
+        wait_until(lambda: talk.run.on_disk()["messages_queued"] or talk.run.on_disk()["turns"])
+        repo.open_gate()
+        assert sending.wait(60) == 0
+    talk.hears("--turn", "2")
+    assert not talk.run.events("interrupted")
+    assert heard(repo, 1) == "y" * TOO_LONG
+    assert len(talk.ends()["attempts"]) == 2
