@@ -124,6 +124,8 @@ class Invocation(Value):
     """What the request named besides the task's own, for a further try."""
     thread_id: str | None = None
     """The session that `argv` names: one to resume, or the id of a new one."""
+    sessions_home: str | None = None
+    """The folder in which its program keeps its sessions; None where nobody knows."""
 
     @property
     def checks(self) -> tuple[tuple[tuple[str, ...], str | None], ...]:

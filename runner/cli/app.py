@@ -45,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("runs", "wait until runs are done"),
     "send": ("talk", "send a message to the agent of a run"),
     "await": ("talk", "wait until the agent of a run has ended a turn"),
+    "open": ("talk", "print the command that opens its agent's own interface"),
     "end": ("talk", "end a run that waits for messages, and judge it"),
     "events": ("events", "tell what became of all runs here, as it comes"),
     "inbox": ("events", "show what waits for a person, with the commands to settle it"),

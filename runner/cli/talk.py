@@ -1,4 +1,4 @@
-"""The verbs of a conversation with the agent of a run: send, await, end."""
+"""The verbs of a conversation with the agent of a run: send, await, open, end."""
 
 from __future__ import annotations
 
@@ -120,6 +120,31 @@ def add_await(parser: Parser) -> None:
         "runner await 5c16 --turn 2 --timeout 10m --json",
         note="Prints what the agent has said, the moment that the turn has ended.",
     )
+
+
+def add_open(parser: Parser) -> None:
+    add_run(parser)
+    parser.examples(
+        "runner open fix-auth",
+        'sh -c "$(runner open 5c16)"',
+        note="It is printed and not executed. The session then works with your own settings of the program, "
+        "and not with the sandbox, the limits and the checks of the run.",
+    )
+
+
+def run_open(args: Namespace) -> int:
+    from runner.usecases.opening import opening
+
+    opened, manifest = opening(run_named(args.run), os.environ)
+    if not manifest.is_done:
+        pen.warn(
+            f"the run is {manifest.status}: the command and runner would both write the session "
+            "(`runner end RUN` or `runner cancel RUN` ends the run)"
+        )
+    if manifest.rehearsal:
+        pen.warn("the run is a rehearsal: the command asks the real provider")
+    answer(args, opened.to_json(), opened.command)
+    return ExitStatus.OK
 
 
 def _number(text: str) -> int:

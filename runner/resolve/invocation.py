@@ -35,8 +35,8 @@ DEFAULT_ENV = (
 """Names (`*` at the end is a prefix) that every child gets if they are set. No keys: `env` names those."""
 
 _SEEN = (
-    *("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses", "sessions"),
-    "notify",
+    *("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses"),
+    *("sessions", "sessions_home", "notify"),
 )
 """Fields of `Found` that the invocation has as they are."""
 _TOLD = (
@@ -95,6 +95,7 @@ class Found(Value):
     """See `Invocation`."""
     tied_to: Identity | None = None
     sessions: tuple[str, ...] = ()
+    sessions_home: str | None = None
     notify: Notify = Notify()
     parent: Invocation | None = None
     again: Again | None = None

@@ -78,6 +78,7 @@ class Claude(Runtime):
     key_env = _KEYS
     efforts = _EFFORTS
     resumes = True
+    sessions_home = ("CLAUDE_CONFIG_DIR", ".claude")
     names_threads = True
     counts_cost = True
     guards = True
@@ -162,6 +163,9 @@ class Claude(Runtime):
             return True
         return plain == wanted or plain.startswith(f"{wanted}-")
 
+    def open_words(self, thread_id: str) -> tuple[str, ...] | None:
+        return ("--resume", thread_id)
+
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         from runner.runtimes import claude_endings
 
@@ -171,11 +175,11 @@ class Claude(Runtime):
         return (program.path, "auth", "status")
 
     def login_file(self, env: Mapping[str, str]) -> str | None:
-        folder = home.of_program(env, "CLAUDE_CONFIG_DIR", ".claude")
+        folder = home.of_program(env, *self.sessions_home)
         return folder and f"{folder}/.credentials.json"
 
     def own_config(self, env: Mapping[str, str]) -> str | None:
-        folder = home.of_program(env, "CLAUDE_CONFIG_DIR", ".claude")
+        folder = home.of_program(env, *self.sessions_home)
         return folder and f"{folder}/settings.json"
 
     def inherited(self, env: Mapping[str, str], table_in: TableIn) -> Mapping[str, tuple[str, ...]]:

@@ -67,6 +67,7 @@ class Codex(Runtime):
     # Both versions list models with `low` to `ultra`; the service has more words, and it takes any.
     efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
     resumes = True
+    sessions_home = ("CODEX_HOME", ".codex")
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     made_folders = (".agents", ".aws", ".codex")
     confines = True
@@ -173,13 +174,16 @@ class Codex(Runtime):
     def session_folders(self, env: Mapping[str, str], thread_id: str) -> tuple[str, ...]:
         from runner.runtimes import codex_rollout
 
-        folder = home.of_program(env, "CODEX_HOME", ".codex")
+        folder = home.of_program(env, *self.sessions_home)
         return codex_rollout.folders(folder, thread_id) if folder else ()
 
     def session_record(self, record: Json) -> SessionNote | None:
         from runner.runtimes import codex_rollout
 
         return codex_rollout.note(record)
+
+    def open_words(self, thread_id: str) -> tuple[str, ...] | None:
+        return ("resume", thread_id)
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         from runner.runtimes import codex_endings
@@ -190,7 +194,7 @@ class Codex(Runtime):
         return (program.path, "login", "status")
 
     def login_file(self, env: Mapping[str, str]) -> str | None:
-        folder = home.of_program(env, "CODEX_HOME", ".codex")
+        folder = home.of_program(env, *self.sessions_home)
         return folder and f"{folder}/auth.json"
 
     def mcp_check(self, program: Program) -> tuple[str, ...] | None:
@@ -200,11 +204,11 @@ class Codex(Runtime):
         return ("mcp", "add", "delegation", "--", *server)
 
     def own_config(self, env: Mapping[str, str]) -> str | None:
-        folder = home.of_program(env, "CODEX_HOME", ".codex")
+        folder = home.of_program(env, *self.sessions_home)
         return folder and f"{folder}/config.toml"
 
     def inherited(self, env: Mapping[str, str], table_in: TableIn) -> Mapping[str, tuple[str, ...]]:
-        return inherited(home.of_program(env, "CODEX_HOME", ".codex"), table_in)
+        return inherited(home.of_program(env, *self.sessions_home), table_in)
 
     def sandbox_check(self, program: Program, level: Level) -> tuple[str, ...] | None:
         if level is Level.DANGER:

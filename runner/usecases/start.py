@@ -334,6 +334,7 @@ def _find(
         parent=parent,
         tied_to=request.tied_to,
         sessions=sessions_of(env) if parent is None else parent.sessions,
+        sessions_home=runtime.sessions_home and home.of_program(env, *runtime.sessions_home),
         notify=programs.placed(config.notify, env),
     )
 

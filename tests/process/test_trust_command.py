@@ -83,6 +83,10 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
         "pause",
         "resume",
         "cancel",
+        "open",
+        "send",
+        "await",
+        "end",
     }
     needs_a_run.add("answer")
     words = {"config": ("show",), "resolve": ("work",), "schema": ("policy",), "completion": ("bash",)}

@@ -160,6 +160,9 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "diff": (run,),
         "accept": (run,),
         "cancel": (run,),
+        "open": (run,),
+        "await": (run,),
+        "end": (run,),
         "reap": (),
         "clean": ("--dry-run",),
         "delegate-server": (),
@@ -172,6 +175,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "verify": (2, ("work",)),  # no task has checks
         "retry": (9, (run,)),  # it has succeeded
         "discard": (9, (run,)),  # it was accepted
+        "send": (9, (run, "x")),  # it had a tree of its own
         "pause": (9, (run,)),
         "resume": (9, (run,)),
         "watch": (2, ()),  # there is no terminal
