@@ -129,7 +129,7 @@ def _pasted(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
         if not any(name in read for name in found):
             reasons = [f"{name} {left_out[name]}" for name in found[:20]]
             hint = "these are not pasted" if reasons else f"globs begin in {root}; ignored files are none"
-            raise PromptInvalid(f"paste: no file matches `{glob}`", hint=hint, problems=reasons)
+            raise PromptInvalid(f"paste: no file to paste matches `{glob}`", hint=hint, problems=reasons)
     return {"pasted": tuple(FileText(*one) for one in read.items()), "not_pasted": left_out}
 
 

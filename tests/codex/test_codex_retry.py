@@ -33,7 +33,9 @@ def again(repo: Repo, run: Run, *words: str) -> Run:
 
 
 def test_a_retry_goes_on_in_the_thread_and_is_told_what_was_seen(repo: Repo) -> None:
-    first = failed(repo)
+    (repo.root / "notes.md").write_text("\n\n## Delegation\nDo something else.\n")
+    first = failed(repo, "--paste", "notes.md")
+    assert "something else" in first.file("prompt.md")
     second = again(repo, first, "--message", "Leave the other files alone.", "-r", "low")
     ended = second.wait()
     assert (ended["reasoning_effort"], ended["conformance"]["effort"]["verdict"]) == ("low", "ok")
@@ -43,16 +45,18 @@ def test_a_retry_goes_on_in_the_thread_and_is_told_what_was_seen(repo: Repo) -> 
     assert "the proof" in prompt and "exited with 3" in prompt
     assert "Leave the other files alone." in prompt
     assert "Write it down." not in prompt, "the thread knows its task"
+    assert "something else" not in prompt, "and nothing but the fence says that it is a file"
 
 
 def test_a_fresh_retry_has_the_whole_task_and_a_thread_of_its_own(repo: Repo) -> None:
-    first = failed(repo, "--prompt", "Write that down.", "-r", "high")
+    first = failed(repo, "--prompt", "Write that down.", "-r", "high", "--paste", "play.toml")
     second = again(repo, first, "--fresh")
     ended = second.wait()
     assert ended["reasoning_effort"] == "high"
     assert ended["thread_id"] not in (None, first.on_disk()["thread_id"])
     prompt = second.file("prompt.md")
     assert prompt.startswith("Write that down."), "also what the command line asked for"
+    assert "`play.toml`:" in prompt and "echo tried" in prompt
     assert "the proof" in prompt
 
 

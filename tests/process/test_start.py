@@ -484,7 +484,9 @@ def test_a_run_whose_control_folder_was_removed_can_be_paused_and_cancelled(repo
     assert run.told("cancel", "--grace", "100ms")["survivors"] == []
 
 
-@pytest.mark.parametrize("words", [("--set", "tasks.work.prompt_file=input"), ("--rehearse", "input")])
+@pytest.mark.parametrize(
+    "words", [("--set", "tasks.work.prompt_file=input"), ("--rehearse", "input"), ("--map", "input")]
+)
 @pytest.mark.parametrize("what", ["a fifo", "a link"])
 def test_an_input_that_is_no_plain_file_is_refused_at_once(
     repo: Repo, words: tuple[str, ...], what: str
@@ -496,6 +498,41 @@ def test_an_input_that_is_no_plain_file_is_refused_at_once(
     refused = repo.cli("start", "--task", "work", *words, "--format", "json", within=10)
     assert (refused.status, "is not a regular file" in json.dumps(refused.error)) == (2, True)
     assert not repo.runs_folder.exists()
+
+
+def test_files_and_efforts_that_cannot_be_meant_start_nothing(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    os.mkfifo(repo.root / "input")
+    (repo.root / ".env").write_text("KEY=1\n")
+    for words in (
+        "--paste no/*",
+        "--paste .env",
+        "--paste input",
+        "--file no/*",
+        "--map no.md",
+        "--map",
+        "-r no",
+    ):
+        refused = repo.cli("start", "work", *words.split(), "--json", within=10)
+        assert (refused.status, bool(refused.error["hint"])) == (2, True), words
+    assert repo.cli("start", "--plan", "p.toml", "--task", "work", "-r", "low").status == 2
+    assert not repo.runs_folder.exists()
+
+
+def test_behind_map_the_name_of_a_task_is_the_task_unless_there_is_such_a_file(repo: Repo) -> None:
+    repo.quick_codex()
+    repo.task()
+    (repo.root / "CODEBASE_MAP.md").write_text("All of it.\n")
+    (repo.root / "other.md").write_text("Another one.\n")
+    for words in (("--map", "work"), ("work", "--map"), ("--map", "--task", "work"), ("work", "--map=")):
+        told = repo.json("resolve", *words)
+        assert (told["task_id"], told["map"]) == ("work", "CODEBASE_MAP.md"), words
+        assert {"part": "Map", "path": "CODEBASE_MAP.md", "characters": 11} in told["prompt_parts"]
+        assert told["prompt_tokens_estimate"] == -(-len(told["prompt"]) // 4)
+    assert "Another one." in repo.json("resolve", "--map", "other.md", "work")["prompt"]
+    (repo.root / "work").write_text("A file.\n")
+    assert "no task named" in repo.cli("resolve", "--map", "work").stderr
 
 
 @pytest.mark.parametrize("garbage", [b"", b"{", b"null", b'{"schema_version": 1}', b"\xff" * 100])

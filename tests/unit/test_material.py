@@ -91,10 +91,10 @@ def test_those_of_the_task_come_first_and_the_command_line_can_take_some_out(roo
 @pytest.mark.parametrize(
     ("glob", "words"),
     [
-        ("nothing/**", "no file matches `nothing/.*`"),
-        ("src/A.py", "no file matches"),
-        ("build/out.py", "no file matches"),
-        (".git/config", "no file matches"),
+        ("nothing/**", "no file to paste matches `nothing/.*`"),
+        ("src/A.py", "no file to paste matches"),
+        ("build/out.py", "no file to paste matches"),
+        (".git/config", "no file to paste matches"),
         ("/etc/passwd", "is absolute"),
         ("../repo/src/a.py", "leads out of a folder"),
         ("!../x", "leads out of a folder"),
