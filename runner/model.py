@@ -433,7 +433,6 @@ class Request(Value):
     """Absolute; "" asks for the one with a usual name, relative is one that was found so."""
     files: tuple[str, ...] = ()
     paste: tuple[str, ...] = ()
-    """Besides those of the task."""
     run_id: str | None = None
     """Chosen by the caller, who wants to know it before anything starts."""
     base: str | None = None

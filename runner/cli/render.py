@@ -292,17 +292,11 @@ def _sandbox(declared: Sandbox | SandboxDeclared, isolation: str | None) -> str:
 
 def _made_of(prompt: str, made: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows on the prompt and its parts; `made` is what `usecases.start.examined` tells."""
-    parts = [
-        f"{one['part']} {one['path'] or ''}".strip() + f" {one['characters']:,}"
-        for one in made["prompt_parts"]
-    ]
+    parts = [f"{one['part']} {one['path'] or ''} {one['characters']:,}" for one in made["prompt_parts"]]
     size = f"{len(prompt):,} characters, about {made['prompt_tokens_estimate']:,} tokens (an estimate)"
     left_out = [f"{name} {why}" for name, why in made["not_pasted"].items()]
-    return [
-        ("prompt", size),
-        ("parts", "\n".join(map(one_line, parts))),
-        ("left out", "\n".join(map(one_line, left_out))),
-    ]
+    lists = (("parts", parts), ("left out", left_out))
+    return [("prompt", size), *((name, "\n".join(map(one_line, lines))) for name, lines in lists)]
 
 
 def invocation_text(

@@ -27,6 +27,8 @@ from runner.state.store import is_run_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from runner.model import Config, Identity
     from runner.state.manifest import Manifest
 
@@ -46,28 +48,16 @@ def _add_request(parser: Parser) -> None:
     parser.add_argument(
         "--open", action="store_true", help="after each turn, wait for a message: `runner send`, `runner end`"
     )
-    parser.add_argument(
-        "--file",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        dest="files",
-        help="name these files (repeatable)",
-    )
-    parser.add_argument(
-        "--paste",
-        metavar="GLOB",
-        action="append",
-        default=[],
-        help="put the content of these files into the prompt; '!GLOB' takes some out (repeatable)",
-    )
+    globs: dict[str, Any] = {"metavar": "GLOB", "action": "append", "default": []}
+    parser.add_argument("--file", dest="files", help="name these files to the agent (repeatable)", **globs)
+    pasted = "put the content of these files into the prompt; '!GLOB' takes some out (repeatable)"
+    parser.add_argument("--paste", help=pasted, **globs)
     parser.add_argument(
         "--map",
         nargs="?",
         const="",
         metavar="FILE",
-        help="a file that describes the repository, put into the prompt (default: docs/CODEBASE_MAP.md, "
-        "CODEBASE_MAP.md or docs/ARCHITECTURE.md)",
+        help="what describes the repository, put into the prompt (default: docs/CODEBASE_MAP.md and such)",
     )
     parser.add_argument(
         "--rehearse",

@@ -198,10 +198,7 @@ class TaskTable(DefaultsTable):
     prompt: Text | None = meaning("What the agent is asked. Without prompt and prompt_file, pass --prompt.")
     prompt_file: Text | None = meaning("A file with the prompt, relative to the repository root.")
     files: list[Text] | None = meaning("Files or globs that are named to the agent, not pasted.")
-    paste: list[Paste] | None = meaning(
-        "Globs of files whose content is put into the prompt, relative to the repository; with ! before one, "
-        "these are taken out."
-    )
+    paste: list[Paste] | None = meaning("Globs of files whose text is put in; ! before one takes some out.")
 
 
 class PriceTable(Table):

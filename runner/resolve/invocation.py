@@ -48,7 +48,7 @@ _TOLD = (
 
 class Again(Value):
     """What a run that has ended is tried again with, or gone on with: `amend` makes the prompt from the
-    task's own, or for a thread that knows it, from the text on delegation alone.
+    task's own.
     """
 
     run: Lineage
@@ -110,8 +110,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     runtime, own = runtimes.get(choice.runtime), _delegation(choice, parent)
     manifest_path = manifest_path_of(task.id, found.run_id)
     whole = compose(found.text, parts := _parts(choice, found, own))
-    told = whole if again is None or again.thread_id is None else parts.delegation or ""
-    prompt = runtime.prepare_prompt(whole if again is None else checked(again.amend(told)))
+    prompt = runtime.prepare_prompt(whole if again is None else _told(again, whole, parts.delegation))
     env_names = names_for(choice.settings, found.env_names)
     limits = _limits(choice)
     commands = _commands(choice, found, own, env_names, limits)
@@ -152,8 +151,13 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     )
 
 
+def _told(again: Again, whole: str, delegation: str | None) -> str:
+    """A thread knows its task; what it is told of delegation is of this run."""
+    beside = f"\n\n## Delegation\n{delegation}" if again.thread_id and delegation else ""
+    return checked(again.amend(whole) + beside)
+
+
 def _after(request: Request, again: Again | None) -> dict[str, Any]:
-    """What it comes after, and what the next one after it has to know."""
     named = {name: getattr(request, name) for name in ("map", "files", "paste")}
     return named if again is None else {**named, "continues" if again.continues else "retry_of": again.run}
 

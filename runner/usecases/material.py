@@ -29,7 +29,6 @@ OUTSIDE_HINT = (
 MOST_FILES = 200
 MOST_BYTES = 262_144
 """Of all that is pasted: a quarter of what a prompt may have."""
-_MOST = f"at most {MOST_FILES} files of {MOST_BYTES:,} bytes together"
 _SECRETS = (
     ".env .env.* *.env .envrc .netrc .npmrc .pypirc .htpasswd .git-credentials credentials credentials.*"
     " *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.tfstate* id_rsa* id_dsa* id_ecdsa* id_ed25519* .ssh"
@@ -114,11 +113,11 @@ def _pasted(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
             room -= len(data)
             if room < 0 or len(read) == MOST_FILES:
                 paths = [path for one in wanted if os.path.lexists(path := f"{root}/{one}")]
-                told = (
-                    f"{len(paths):,} files of {sum(os.lstat(path).st_size for path in paths):,} bytes match"
-                )
+                size = sum(os.lstat(path).st_size for path in paths)
                 hint = "take some out with '!GLOB', or only name them with --file GLOB"
-                raise PromptInvalid(f"paste: {told}; {_MOST} are pasted", hint=hint)
+                raise PromptInvalid(
+                    f"paste: {len(paths):,} files of {size:,} bytes match; {_MOST}", hint=hint
+                )
             read[name] = data.decode()
         except OSError as error:
             left_out[name] = error.strerror or str(error)

@@ -96,7 +96,7 @@ def follow_up(
     session = Lineage(run.task_id, run.run_id, manifest.manifest_path)
     now = Request(task_id=run.task_id, run_id=run_id, allow_danger=allow_danger)
     request = _request(run, old, now).replace(earlier=None, map=None, files=(), paste=())
-    again = Again(session, manifest.thread_id, lambda told: _beside(text, told), continues=True)
+    again = Again(session, manifest.thread_id, lambda _: text, continues=True)
     return start.start(config, request, env, again)
 
 
@@ -151,7 +151,7 @@ def _earlier(run: RunDir, old: Invocation) -> Earlier | None:
 
 
 def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *, resumes: bool) -> str:
-    """`prompt` is as `Again.amend` gets it, with this run's own manifest path."""
+    """`prompt` is that of the task as it would be now, with this run's own manifest path."""
     from runner.verify import record, recovery
     from runner.verify.inspect import allowed_by
 
@@ -173,12 +173,7 @@ def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *
     limits = recovery.constraints(allowed_by(run.read_invocation()), observed, seen.findings)
     if not resumes:
         return recovery.recovery_prompt(prompt, codes, seen, changed[:20], limits, message)
-    text = recovery.follow_up(codes, seen, limits, message)
-    return _beside(text, prompt)
-
-
-def _beside(text: str, delegation: str) -> str:
-    return f"{text}\n\n## Delegation\n{delegation}" if delegation else text
+    return recovery.follow_up(codes, seen, limits, message)
 
 
 def _taken_back(run: RunDir, manifest: Manifest) -> str:
