@@ -114,10 +114,9 @@ def _pasted(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
             if room < 0 or len(read) == MOST_FILES:
                 paths = [path for one in wanted if os.path.lexists(path := f"{root}/{one}")]
                 size = sum(os.lstat(path).st_size for path in paths)
+                most = f"at most {MOST_FILES} files of {MOST_BYTES:,} bytes together are pasted"
                 hint = "take some out with '!GLOB', or only name them with --file GLOB"
-                raise PromptInvalid(
-                    f"paste: {len(paths):,} files of {size:,} bytes match; {_MOST}", hint=hint
-                )
+                raise PromptInvalid(f"paste: {len(paths):,} files of {size:,} bytes match; {most}", hint=hint)
             read[name] = data.decode()
         except OSError as error:
             left_out[name] = error.strerror or str(error)

@@ -370,9 +370,20 @@ def test_the_session_of_a_run_is_named_before_it_begins() -> None:
         assert later is not None and ("-r", THREAD) in pairwise(later) and "--session-id" not in later
     of_another = Again(Lineage("hello", RUN_ID, "m"), "01-old", lambda _: "Again.")
     retry = resolved(settings, Request("hello"), again=of_another, program=CLAUDE)
+    assert retry.prompt == "Again." and retry.fresh_prompt == "Do it."
     assert (retry.thread_id, ("-r", "01-old") in pairwise(retry.argv)) == ("01-old", True)
     assert retry.fresh_argv is not None and thread_of(RUN_ID, 1) in retry.fresh_argv
     assert resolved(config(a_task()), Request("hello")).thread_id is None, "Codex takes none"
+
+
+@pytest.mark.parametrize("thread", ["01-old", None])
+def test_a_thread_that_goes_on_is_told_of_delegation_as_it_is_now_and_of_nothing_else(
+    thread: str | None,
+) -> None:
+    again = Again(Lineage("hello", RUN_ID, "m"), thread, lambda whole: whole if thread is None else "Again.")
+    prompt = resolved(config(a_task(delegation=True, files=("a.py",))), Request("hello"), again=again).prompt
+    assert prompt.startswith("Do it.\n\n## Files\n" if thread is None else "Again.\n\n## Delegation\n")
+    assert prompt.count("## Delegation\n") == 1
 
 
 def test_every_part_of_the_task_is_in_the_prompt_and_only_these() -> None:
