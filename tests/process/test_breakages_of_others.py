@@ -283,3 +283,18 @@ def test_a_text_to_a_run_that_has_ended_begins_another_in_the_same_session(repo:
     assert ended["continues"]["run_id"] == run.id
     assert repo.note("heard-1").read_text() == "go on"
     assert run.status() == first
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_turn_has_the_environment_of_the_start_and_not_of_who_sends(repo: Repo, is_killed: bool) -> None:
+    """Where the supervisor that had it was killed, there is no turn at all."""
+    repo.codex(f'{HEARD}echo "$SERVICE_WORD" >> "$HOME/words"\n{THREAD}{said("done")}{FINISHED}')
+    repo.task("open = true", more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n')
+    run = repo.start(env={"SERVICE_WORD": "word-of-alice"})
+    run.told("await")
+    if is_killed:
+        run.kill_supervisor()
+    sent = run.ask("send", "more", "--wait", env={"SERVICE_WORD": "word-of-bob"})
+    assert repo.note("words").read_text().split() == ["word-of-alice"] * (1 if is_killed else 2)
+    assert (sent.status == 0) is not is_killed
+    assert run.told("end")["status"] == "succeeded"
