@@ -20,6 +20,7 @@ from clis import beside_clis
 from delegation import delegating
 from planning import planning
 from scene import RUNNER, Scene, Table, measure
+from talking import talking
 from watching import watching
 from writing import writing
 
@@ -171,6 +172,7 @@ def main() -> int:
         starting(scene, table, rounds)
         completing(scene, table, rounds)
         waiting(scene, table, rounds)
+        talking(scene, table, rounds)
         beside_codex(scene, table, rounds)
         beside_clis(scene, table, rounds)
         cancelling(scene, table, rounds)

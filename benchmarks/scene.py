@@ -39,6 +39,9 @@ prompt = "silent"
 [tasks.writer]
 sandbox = "workspace-write"
 prompt = "quick"
+[tasks.talk]
+open = true
+prompt = "turn"
 [tasks.own]
 sandbox = "workspace-write"
 workspace = "worktree"
@@ -58,6 +61,11 @@ date +%s%N > {stamp}
 read -r prompt
 case "$prompt" in
   silent) exec sleep 1000 ;;
+  turn) echo '{{"type":"thread.started","thread_id":"t"}}'; sleep 0.5
+     echo '{{"type":"item.completed","item":{{"id":"1","type":"agent_message","text":"x"}}}}'
+     echo '{{"type":"turn.completed","usage":{{}}}}'
+     printf x > "$(dirname "$RUNNER_MANIFEST")/last-message.md"
+     exec {stamper} ;;
   gated) read -r _ < {gate}; echo changed >> src/0/0/0.txt
      echo '{{"type":"turn.completed","usage":{{}}}}' ;;
   short) echo '{{"type":"thread.started","thread_id":"t"}}'; sleep 0.3

@@ -272,13 +272,13 @@ class RunDir:
 
         return Ledger.from_json(json_value(read_text(self.ledger, _LARGEST_LEDGER) or ""))
 
-    def write_manifest(self, manifest: Manifest) -> None:
+    def write_manifest(self, manifest: Manifest, *, durable: bool = True) -> None:
         """Replaces it. On a full disk the reserve is given up for an end, and for nothing less: a child
         that still writes would have it at once.
         """
         data = manifest.to_json()
         try:
-            replace_json(self.manifest, data)
+            replace_json(self.manifest, data, durable=durable)
         except IsADirectoryError:
             self.set_aside_manifest()
             replace_json(self.manifest, data)

@@ -132,16 +132,31 @@ def _next_turn(owner: Owner, reason: Reason) -> NextAttempt | None:
     return None
 
 
+def heard(owner: Owner) -> NextAttempt | None:
+    """The turn of a run that has waited since `conclude`, where nothing of that has changed; None where
+    `conclude` is to say what follows.
+    """
+    if owner.manifest.phase is not Phase.WAITING or owner.is_to_end or owner.queue.leaves:
+        return None
+    following = turns.following(owner)
+    is_as_before = following is not None and _lacking(owner) is None and other_program(owner) is None
+    return following if is_as_before else None
+
+
+def _lacking(owner: Owner) -> str | None:
+    """Why another attempt may not begin."""
+    if missing := owner.cleaner().missing:
+        return f"the value of {' and '.join(missing)}, which its process had, is not known"
+    if owner.shares_tree and not owner.take_lease():
+        return "another run may now write in the work tree"
+    return None
+
+
 def _may_begin(owner: Owner) -> bool:
     """Whether another attempt may begin; the reason against it is told."""
-    if missing := owner.cleaner().missing:
-        names = " and ".join(missing)
-        owner.log.note("not_retried", message=f"the value of {names}, which its process had, is not known")
-        return False
-    if owner.shares_tree and not owner.take_lease():
-        owner.log.note("not_retried", message="another run may now write in the work tree")
-        return False
-    return True
+    if (why := _lacking(owner)) is not None:
+        owner.log.note("not_retried", message=why)
+    return why is None
 
 
 def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason | None) -> None:

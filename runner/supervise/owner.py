@@ -110,9 +110,9 @@ class Owner:
             self.log.note("suspended", **told)
             self.write(self.manifest.replace(suspended_seconds=round(self.limits.suspended_s, 3)))
 
-    def write_or_fail(self, manifest: Manifest) -> None:
+    def write_or_fail(self, manifest: Manifest, *, durable: bool = True) -> None:
         """As `write`, before a step that whoever takes over could not know of otherwise. OSError."""
-        self.run.write_manifest(manifest)
+        self.run.write_manifest(manifest, durable=durable)
         self.manifest = manifest
 
     def observed(self) -> Manifest:

@@ -115,16 +115,19 @@ class Supervisor:
 
     def _conclude(self, *, is_alone: bool) -> None:
         """The end of the run, after as many attempts as it takes."""
+        following: NextAttempt | None = None
         try:
             while not self._owner.manifest.is_done:
-                following = ending.conclude(self._owner, is_alone=is_alone)
+                following = following or ending.conclude(self._owner, is_alone=is_alone)
                 self._looked()
                 if following is not None:
                     is_alone = False
                     if self._begin_again(following):
                         self._watch.until_ended()
+                    following = None
                 elif self._owner.manifest.phase is Phase.WAITING:
                     self._watch.until_sent()
+                    following = ending.heard(self._owner)
         except Exception as error:
             ending.fail(self._owner, error)
             raise
@@ -164,9 +167,10 @@ class Supervisor:
         owner = self._owner
         waited_s = owner.limits.go_on()
         begun = continued(owner.manifest, n)
+        begun = begun.replace(waiting_seconds=round(owner.limits.waited_s, 3))
         try:
             prompt = self._write_prompt(following, n)
-            owner.write_or_fail(begun.replace(waiting_seconds=round(owner.limits.waited_s, 3)))
+            owner.write_or_fail(begun, durable=False)  # the next one, which follows at once, is durable
         except OSError as error:
             owner.log.note("not_retried", message=f"no further turn can begin: {error.strerror}")
             owner.queue.close(owner.manifest.messages_given, actor=turns.SUPERVISOR, leaves=True)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from runner.disk.files import read
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, TurnNotFound, UsageError
 from runner.model import Phase
 from runner.state import messages
 from runner.state.authentic import own_invocation, refuse_foreign
-from runner.state.lineage import plan_of
 from runner.state.store import RunDir
-from runner.usecases import control
 from runner.usecases.look import look
 from runner.value import Value, json_value
 
@@ -65,7 +61,7 @@ def send(run: RunDir, text: str, *, actor: str, now: bool = False, key: str | No
     """
     manifest = look(run)
     invocation = own_invocation(run)
-    if plan_of(manifest) is not None:
+    if _is_of_plan(manifest):
         raise Conflict(f"run `{run.run_id}` is of a plan, and its agent gets no messages")
     if invocation.resume_argv is None:
         raise Conflict(
@@ -90,9 +86,22 @@ def send(run: RunDir, text: str, *, actor: str, now: bool = False, key: str | No
         is_behind = not now and seen.phase is Phase.RUNNING  # a turn has begun with another one
         return message.id in seen.messages_given or is_behind or seen.is_done
 
-    with contextlib.suppress(GaveUpWaiting):
+    from runner.usecases import control  # when the owner of the run is at work
+
+    try:
         control.wait([run], until=is_settled, timeout_s=within_s)
+    except GaveUpWaiting:
+        pass
     return _sent(run, message, state, is_repeated)
+
+
+def _is_of_plan(manifest: Manifest) -> bool:
+    """Whether it carries a plan out, or a batch of one."""
+    if manifest.parent is None:
+        return manifest.runtime.name == "plan"
+    from runner.state.lineage import plan_of  # nearly every run that gets messages has no run above it
+
+    return plan_of(manifest) is not None
 
 
 def _began_by(run: RunDir, manifest: Manifest, key: str | None) -> str | None:
@@ -126,7 +135,7 @@ def end(run: RunDir, *, actor: str) -> Manifest:
         refuse_foreign(run)
         return manifest
     own_invocation(run)
-    if plan_of(manifest) is not None:
+    if _is_of_plan(manifest):
         raise Conflict(
             f"run `{run.run_id}` is of a plan, which ends it", hint="`runner cancel RUN` ends it now"
         )
@@ -147,6 +156,8 @@ def await_turn(
 
     TurnNotFound where the run is done without it; ForeignRun; GaveUpWaiting.
     """
+    from runner.usecases import control
+
     manifest = look(run)
     refuse_foreign(run)
     target = max(1, _asked_for(run, manifest)) if number is None else number

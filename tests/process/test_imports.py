@@ -64,6 +64,7 @@ def finished(repo: Repo) -> Repo:
         ("status", "@latest", "--format", "json"),
         ("cancel", "@latest"),
         ("wait", "@latest"),
+        ("await", "@latest"),
         ("logs", "@latest"),
         ("logs", "@latest", "--follow"),
         ("events",),
@@ -107,17 +108,18 @@ def test_a_start_with_known_settings_imports_nothing_foreign(finished: Repo) -> 
     finished.cli("wait", "@latest")
 
 
-def test_pausing_and_resuming_import_nothing_foreign(repo: Repo) -> None:
+def test_talking_to_a_run_imports_nothing_foreign(repo: Repo) -> None:
     repo.task()
     repo.waiting_codex()
     run = repo.start()
     repo.begun()
-    for verb in ("pause", "resume"):
-        modules = imported(repo, verb, run.id)
+    for words in (("pause", run.id), ("resume", run.id), ("send", run.id, "Go on.")):
+        modules = imported(repo, *words)
         assert "runner.usecases.look" in modules
         assert foreign(modules) == set()
-    repo.open_gate()
-    repo.cli("wait", run.id)
+    assert modules & {*DEAR, "runner.state.lineage", "runner.usecases.control"} == set()
+    assert not {module for module in modules if module.startswith("runner.config")}
+    repo.cli("cancel", run.id, "--grace", "0")
 
 
 def test_the_supervisor_imports_nothing_foreign_from_begin_to_end(finished: Repo) -> None:
