@@ -370,7 +370,7 @@ def test_the_session_of_a_run_is_named_before_it_begins() -> None:
         assert later is not None and ("-r", THREAD) in pairwise(later) and "--session-id" not in later
     of_another = Again(Lineage("hello", RUN_ID, "m"), "01-old", lambda _: "Again.")
     retry = resolved(settings, Request("hello"), again=of_another, program=CLAUDE)
-    assert retry.prompt == "Again." and retry.fresh_prompt == "Do it."
+    assert (retry.prompt, (retry.fresh_prompt or "")[:6]) == ("Again.", "Do it.")
     assert (retry.thread_id, ("-r", "01-old") in pairwise(retry.argv)) == ("01-old", True)
     assert retry.fresh_argv is not None and thread_of(RUN_ID, 1) in retry.fresh_argv
     assert resolved(config(a_task()), Request("hello")).thread_id is None, "Codex takes none"
