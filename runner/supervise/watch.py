@@ -92,6 +92,7 @@ class Watch:
                 poll.register(file, select.POLLIN)
         try:
             while not owner.queue.pending(owner.manifest.messages_given):
+                owner.tie.heed()  # that process may have ended before we had its pidfd
                 self.intents.obey()
                 if owner.manifest.phase is not Phase.WAITING:
                     return
@@ -103,9 +104,11 @@ class Watch:
                 self._observe()
                 is_busy = owner.has_notices or owner.manifest.questions_open or files[0] is None
                 ready = poll.poll(1000 * min(left_s, _QUIET_TICK_S if is_busy else _WAITING_TICK_S))
-                if files[0] in [fd for fd, _ in ready]:
-                    _drain(files[0])
-                owner.tie.heed()
+                for file, _ in ready:
+                    if file == files[0]:
+                        _drain(file)
+                    else:
+                        poll.unregister(file)  # it has ended, whether that could be heeded or not
         finally:
             for file in files:
                 if file is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kay_install import install_kay
@@ -191,3 +192,97 @@ def test_a_session_that_was_begun_anew_is_named(repo: Repo) -> None:
     assert (turn["status"], turn["reason"]["code"]) == ("failed", "thread_changed")
     assert talk.waits()["turns"] == 2
     assert talk.end()["turns"] == 2
+
+
+@pytest.mark.parametrize("workspace", ["in-place", "worktree"])
+def test_each_turn_works_where_the_first_did_and_the_change_of_all_is_judged(
+    repo: Repo, workspace: str
+) -> None:
+    """What an early turn did beyond the scope is not forgotten by a later one."""
+    lines = (f'workspace = "{workspace}"', 'scope = ["src/**"]')
+    talk = converse(repo, *lines, prompt="RUN pwd >> $HOME/places; echo 1 >> src/app.py", writes=True)
+    talk.waits()
+    for text in ("RUN pwd >> $HOME/places; echo 2 >> src/app.py", "nothing more"):
+        talk.sent(text)
+        files = talk.turn()["files"]
+    assert files == ["src/app.py"]
+    assert len(set(repo.note("places").read_text().split())) == 1
+    assert talk.end()["status"] == "succeeded"
+    if workspace == "worktree":
+        assert not (repo.root / "src/app.py").read_text().endswith("1\n2\n")
+        repo.json("accept", talk.run.id)
+    assert (repo.root / "src/app.py").read_text().endswith("1\n2\n")
+    repo.git("checkout", "-q", ".")
+    beyond = converse(repo, *lines, prompt="RUN echo x > README.new", writes=True)
+    beyond.waits()
+    beyond.sent("RUN echo 3 >> src/app.py")
+    beyond.turn()
+    ended = beyond.end()
+    assert (ended["status"], ended["reason"]["code"]) == ("rejected", "scope_violation")
+    assert not (repo.root / "README.new").exists()
+
+
+@pytest.mark.parametrize("contract", ["closing-turn", "final"])
+def test_the_result_is_asked_for_once_at_the_end(repo: Repo, contract: str) -> None:
+    result = {"status": "completed", "files_modified": [], "issues": [], "summary": "s"}
+    result["verification_summary"] = "none"
+    text = json.dumps(json.dumps(result))[1:-1]
+    answer = f'''{{"type":"item.completed","item":{{"id":"i","type":"agent_message","text":"{text}"}}}}'''
+    talk = converse(repo, f'output_contract = "{contract}"')
+    talk.waits()
+    repo.note("answer").write_text(answer + "\n")
+    path = repo.bin / "codex"
+    path.write_text(
+        path.read_text().replace('echo \'{"type":"item.c', 'cat $HOME/answer # \'{"type":"item.c')
+    )
+    talk.sent("two")
+    talk.turn()
+    ended = talk.end()
+    assert (ended["status"], ended["turns"]) == ("succeeded", 2), ended["reason"]
+    how = [one["how"] for one in ended["attempts"]]
+    assert how == ["first", "resume", *(["closing"] if contract == "closing-turn" else [])]
+    assert len(list((talk.run.folder / "turns").iterdir())) == 2
+
+
+def test_what_fails_at_the_end_is_tried_again_as_often_as_without_turns(repo: Repo) -> None:
+    talk = converse(repo, "retries = 2", """verify = [["bash", "-c", "false"]]""")
+    talk.waits()
+    talk.sent("two")
+    talk.turn()
+    ended = talk.end()
+    assert (ended["status"], ended["reason"]["code"]) == ("rejected", "verify_failed")
+    assert len(ended["attempts"]) == 4
+
+
+def test_a_secret_in_a_message_is_in_no_record_of_it(repo: Repo) -> None:
+    secret = "hunter2-correct-horse-battery"
+    env = {"SERVICE_WORD": secret}
+    talk = converse(repo, more='[runtimes.codex]\nenv = ["SERVICE_WORD"]\n', env=env)
+    talk.waits()
+    talk.sent(f"say {secret}")
+    turn = talk.turn()
+    assert secret in talk.texts()[0]
+    assert turn["message"] == "heard say [redacted]"
+    for path in (talk.signal, talk.run.folder / "turns/turn-2.json"):
+        assert secret not in path.read_text()
+        assert path.stat().st_mode & 0o777 == 0o600
+    talk.end()
+    wait_until(lambda: talk.run.events("sealed"), what="the seal")
+    left = [str(path) for path in talk.run.folder.rglob("*") if path.is_file() and secret in path.read_text()]
+    assert left == []
+    assert secret not in json.dumps(repo.json("events"))
+
+
+def test_all_who_await_a_turn_hear_of_it(repo: Repo) -> None:
+    talk = converse(repo, prompt="GATE Begin.")
+    repo.begun()
+    with ThreadPoolExecutor(8) as pool:
+        hearing = [pool.submit(talk.turn, number) for number in (None, 1, None, 1, None, 1, None)]
+        later = pool.submit(talk.turn, 2)
+        queued = talk.sent("two")
+        repo.open_gate()
+        assert queued["turn"] == 2
+        assert {one.result()["message"] for one in hearing} <= {"heard GATE Begin.", "heard two"}
+        assert later.result()["message"] == "heard two"
+    assert talk.turn(1)["turn"] == 1
+    assert talk.run.on_disk()["last_message"] == "heard two"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.conversation import converse
+from support.conversation import Conversation, converse
 from support.disks import fill, small_disk
 from support.leftovers import assert_nothing_left
-from support.repo import Repo
+from support.processes import kill
+from support.repo import Completed, Repo, Run
 from support.waiting import wait_until
 
 from runner.state.messages import Queue
@@ -63,3 +69,180 @@ def test_a_full_disk_does_not_change_the_verdict(tmp_path: Path) -> None:
         ended = wait_until(lambda: (m := talk.run.on_disk())["phase"] == "done" and m, 20, "the end")
         assert ended["status"] == "succeeded", ended["reason"]
         assert_nothing_left(disk)
+
+
+AGAINST = {
+    "the end of the turn": ((), False),
+    "end": ((), True),
+    "open_timeout": (('open_timeout = "150ms"',), True),
+    "cancel": ((), True),
+    "the closing turn": (('output_contract = "closing-turn"',), False),
+}
+
+
+@pytest.mark.parametrize("what", AGAINST)
+def test_what_is_sent_at_the_last_instant_is_heard_or_refused(repo: Repo, what: str) -> None:
+    """Each from a process of its own, some milliseconds apart."""
+    lines, opens = AGAINST[what]
+    for n in (0, 2, 4):
+        for name in ("gate", "begun"):
+            repo.note(name).unlink(missing_ok=True)
+        talk = converse(repo, *lines, prompt="GATE Begin.", opens=opens)
+        repo.begun()
+
+        def later(at: int, talk: Conversation = talk) -> tuple[str, Completed]:
+            threading.Event().wait(0.03 * at)
+            text = f"text {talk.run.id[-4:]} {at}"
+            return text, talk.send(text)
+
+        with ThreadPoolExecutor(6) as pool:
+            sending = [pool.submit(later, at) for at in range(5)]
+            threading.Event().wait(0.02 * n)
+            repo.open_gate()
+            if what in ("end", "cancel"):
+                threading.Event().wait(0.05 * n)
+                pool.submit(talk.run.ask, what)
+            answers = [one.result() for one in sending]
+        ended = talk.run.wait()
+        assert ended["status"] == "cancelled" or ended["status"] == "succeeded" or lines, ended["reason"]
+        for run in repo.runs():
+            if run.on_disk()["phase"] != "done":
+                Conversation(repo, run).end()
+        told = {name for event in talk.run.events("undelivered") for name in event["messages"]}
+        heard = [line for prompt in talk.heard() for line in prompt.splitlines()]
+        for text, done in answers:
+            assert done.status in (0, 9), (done.stdout, done.stderr)
+            if done.status == 0 and done.json()["message"] not in told:
+                assert heard.count(text) == 1, (text, done.stdout, heard)
+            else:
+                assert text not in heard, (text, done.stdout, told)
+        assert not told or what == "cancel"
+
+
+def looked_at(talk: Conversation) -> str:
+    """The phase, once a new owner has the run."""
+    phase: str = talk.run.status()["phase"]
+    return phase
+
+
+def test_killed_while_it_waits_it_goes_on_waiting_until_that_can_lead_to_nothing(repo: Repo) -> None:
+    talk = converse(repo, writes=True)
+    for n in (1, 2):
+        talk.waits()
+        talk.run.kill_supervisor()
+        if n == 2:
+            talk.signal.unlink()
+        assert looked_at(talk) == "waiting"
+        assert talk.sent(f"text {n}")["state"] == "begun"
+        assert talk.turn()["message"] == f"heard text {n}"
+    talk.waits()
+    talk.run.kill_supervisor()
+    for name in ("process", "supervisor"):
+        seen = talk.run.on_disk()[name]
+        talk.run.edit(**{name: {**seen, "boot_id": "00000000-0000-0000-0000-000000000000"}})
+    ended = talk.run.status()
+    assert (ended["status"], ended["turns"]) == ("succeeded", 3)
+    assert "restarted" in talk.run.events("closed")[0]["message"]
+
+
+@pytest.mark.parametrize("text", [None, "nobody will hear it"])
+def test_killed_while_it_waits_it_is_judged_where_another_run_has_the_tree(
+    repo: Repo, text: str | None
+) -> None:
+    talk = converse(repo, writes=True)
+    talk.waits()
+    talk.run.kill_supervisor()
+    other = repo.start("--sandbox", "workspace-write")
+    if text is not None:
+        Queue(RunDir(str(repo.root), "work", talk.run.id)).add(text, actor="user")
+    ended = talk.run.wait()
+    assert (ended["status"], ended["turns"]) == ("succeeded", 1)
+    assert len(talk.run.events("undelivered")) == (text is not None)
+    assert other.status()["phase"] in ("running", "waiting", "verifying")
+
+
+def test_killed_while_it_interrupts_the_next_owner_finishes_that(repo: Repo) -> None:
+    talk = converse(repo, 'grace = "1s"', prompt="DEAF GATE Begin.")
+    repo.begun()
+    wait_until(lambda: talk.run.on_disk()["last_message"], what="an answer")
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(talk.sent, "--now", "two")
+        wait_until(lambda: talk.run.on_disk()["phase"] == "stopping")
+        talk.run.kill_supervisor()
+        assert sending.result()["state"] == "interrupted"
+    turns = [talk.turn(n) for n in (1, 2)]
+    assert [one["status"] for one in turns] == ["interrupted", "completed"]
+    assert talk.end()["status"] == "succeeded"
+
+
+def test_killed_while_a_turn_begins_its_message_is_heard_or_told(repo: Repo) -> None:
+    for delay_ms in (0, 5, 10, 20, 40):
+        talk = converse(repo)
+        talk.waits()
+        supervisor, text = talk.run.supervisor(), f"after {delay_ms}"
+        Queue(RunDir(str(repo.root), "work", talk.run.id)).add(text, actor="user")
+        RunDir(str(repo.root), "work", talk.run.id).wake()
+        threading.Event().wait(delay_ms / 1000)
+        kill(supervisor)
+        wait_until(lambda supervisor=supervisor: not supervisor.is_still_there())
+        if talk.run.status()["phase"] != "done":
+            assert talk.turn(2)["message"] == f"heard {text}"
+            assert talk.end()["turns"] == 2
+        else:
+            assert talk.run.status()["status"] == "lost", talk.run.status()["reason"]
+            assert talk.run.events("undelivered")
+        assert talk.run.tree() == []
+
+
+def test_killed_as_a_turn_ends_it_is_told_once(repo: Repo) -> None:
+    for delay_ms in (0, 5, 15, 30):
+        for name in ("gate", "begun"):
+            repo.note(name).unlink(missing_ok=True)
+        talk = converse(repo, prompt="GATE Begin.")
+        repo.begun()
+        supervisor = talk.run.supervisor()
+        repo.open_gate()
+        threading.Event().wait(delay_ms / 1000)
+        kill(supervisor)
+        wait_until(lambda supervisor=supervisor: not supervisor.is_still_there())
+        assert talk.turn(1)["status"] == "completed"
+        wait_until(lambda talk=talk: looked_at(talk) == "waiting")
+        assert talk.signal.exists()
+        rows = [row for row in repo.json("events")["events"] if row["event"] == "turn"]
+        assert len([row for row in rows if row["run_id"] == talk.run.id]) == 1, (delay_ms, rows)
+        assert talk.end()["status"] == "succeeded"
+
+
+def test_a_prompt_that_an_owner_before_has_written_is_not_said_for_another_message(repo: Repo) -> None:
+    talk = converse(repo)
+    talk.waits()
+    talk.run.kill_supervisor()
+    (talk.run.folder / "prompt-2.md").write_text("an older text")
+    talk.sent("--now", "the text")
+    assert talk.turn()["message"] == "heard the text"
+
+
+def test_a_supervisor_that_is_told_to_end_leaves_its_run_waiting_or_cancels_it(repo: Repo) -> None:
+    talk = converse(repo)
+    talk.waits()
+    supervisor = talk.run.supervisor()
+    os.kill(supervisor.pid, signal.SIGTERM)
+    wait_until(lambda: not supervisor.is_still_there())
+    assert looked_at(talk) == "waiting"
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        tied = Conversation(repo, repo.start("--tie-pid", str(process.pid)))
+        tied.waits()
+        process.kill()
+    ended = wait_until(lambda: (seen := tied.run.on_disk())["phase"] == "done" and seen, what="the end")
+    assert (ended["status"], ended["turns"]) == ("cancelled", 1)
+    assert talk.run.told("cancel")["status"] == "cancelled"
+    assert talk.run.on_disk()["waiting_seconds"] > 0
+
+
+def test_a_run_whose_folder_is_removed_while_it_waits_leaves_nothing(repo: Repo) -> None:
+    talk = converse(repo, 'open_timeout = "1500ms"')
+    talk.waits()
+    supervisor = talk.run.supervisor()
+    talk.run.folder.rename(repo.base / "gone")
+    wait_until(lambda: not supervisor.is_still_there(), 20, "the end of its supervisor")
+    assert Run(repo, talk.run.id).ask("send", "x").status == 4

@@ -96,7 +96,8 @@ def converse(
 ) -> Conversation:
     """A run whose task has these lines; one that `writes` may do so in a tree with `src/app.py`."""
     repo.note("thread").write_text(_THREAD)
-    repo.codex(_DOUBLE)
+    path = repo.codex(_DOUBLE)
+    path.write_text(path.read_text().replace("  -h,", "  --output-schema <FILE>\n          text\n  -h,"))
     repo.task(*lines, *(("open = true",) if opens else ()), prompt=prompt, more=options.pop("more", ""))
     if writes:
         commit(repo)
