@@ -112,8 +112,8 @@ class Context(Value):
 
     def after(self, before: Context | None) -> Context:
         """What is not told now is as it was."""
-        window, used = (None, None) if before is None else (before.window, before.used)
-        return Context(self.window or window, self.used or used)
+        known = before or Context()
+        return Context(self.window or known.window, self.used or known.used)
 
 
 class Price(Value):

@@ -126,9 +126,8 @@ def add_open(parser: Parser) -> None:
     add_run(parser)
     parser.examples(
         "runner open fix-auth",
-        'sh -c "$(runner open 5c16)"',
-        note="It is printed and not executed. The session then works with your own settings of the program, "
-        "and not with the sandbox, the limits and the checks of the run.",
+        'eval "$(runner open 5c16)"',
+        note="It is not executed. There your own settings apply, and not the sandbox and checks of the run.",
     )
 
 
@@ -137,10 +136,8 @@ def run_open(args: Namespace) -> int:
 
     opened, manifest = opening(run_named(args.run), os.environ)
     if not manifest.is_done:
-        pen.warn(
-            f"the run is {manifest.status}: the command and runner would both write the session "
-            "(`runner end RUN` or `runner cancel RUN` ends the run)"
-        )
+        both = "the command and runner would both write the session; `runner end RUN` ends the run"
+        pen.warn(f"the run is {manifest.status}: {both}")
     if manifest.rehearsal:
         pen.warn("the run is a rehearsal: the command asks the real provider")
     answer(args, opened.to_json(), opened.command)

@@ -328,6 +328,8 @@ class Runtime(Protocol):
     """Whether it has a sandbox of the operating system; without one `isolation` of a run is `none`."""
     sessions_home: tuple[str, str] | None = None
     """The variable that names the folder with its sessions, and that folder in the user's home without it."""
+    opens_with: tuple[str, ...] | None = None
+    """The words before the id of a session with which its own interface goes on with it, if a person can."""
     own_home: tuple[str, ...] = ()
     """The variables that name its home, where each run gets one of its own: see `home`."""
     home_kept: tuple[str, ...] = ()
@@ -436,12 +438,6 @@ class Runtime(Protocol):
 
     def session_record(self, record: Json) -> SessionNote | None:
         """What one decoded line of that record tells; None for most, never an error."""
-        return None
-
-    def open_words(self, thread_id: str) -> tuple[str, ...] | None:
-        """The words with which a person goes on with a session in the program's own interface; None where
-        there are none, or where no session is left when a run has ended.
-        """
         return None
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:

@@ -79,6 +79,7 @@ class Claude(Runtime):
     efforts = _EFFORTS
     resumes = True
     sessions_home = ("CLAUDE_CONFIG_DIR", ".claude")
+    opens_with = ("--resume",)
     names_threads = True
     counts_cost = True
     guards = True
@@ -162,9 +163,6 @@ class Claude(Runtime):
         if wanted in _ANY:
             return True
         return plain == wanted or plain.startswith(f"{wanted}-")
-
-    def open_words(self, thread_id: str) -> tuple[str, ...] | None:
-        return ("--resume", thread_id)
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         from runner.runtimes import claude_endings

@@ -68,6 +68,7 @@ class Codex(Runtime):
     efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
     resumes = True
     sessions_home = ("CODEX_HOME", ".codex")
+    opens_with = ("resume",)
     guards = True  # measured on 0.163.0: https://github.com/openai/codex/pull/17036
     made_folders = (".agents", ".aws", ".codex")
     confines = True
@@ -181,9 +182,6 @@ class Codex(Runtime):
         from runner.runtimes import codex_rollout
 
         return codex_rollout.note(record)
-
-    def open_words(self, thread_id: str) -> tuple[str, ...] | None:
-        return ("resume", thread_id)
 
     def conclude(self, end: End) -> tuple[Outcome, Reason]:
         from runner.runtimes import codex_endings

@@ -306,17 +306,14 @@ def _read(repo: str) -> dict[str, tuple[Any, ...]]:
         columns = data["columns"]
         count = len(columns[0])
         is_ours = (data["version"], data["made"]) == (_VERSION, made(path, os.lstat(path))) and all(
-            kinds.issuperset(map(type, column)) and (float not in kinds or all(map(_is_finite, column)))
+            kinds.issuperset(map(type, column))
+            and (float not in kinds or all(one is None or one - one == 0 for one in column))
             for kinds, column in zip(_KINDS, columns, strict=True)
         )
         rows = zip(*(one * count if len(one) == 1 else one for one in columns), strict=True)
         return {row[0]: row for row in rows} if is_ours else {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError, Unwritable):
         return {}
-
-
-def _is_finite(seconds: float | None) -> bool:
-    return seconds is None or seconds - seconds == 0
 
 
 def _write(repo: str, rows: list[tuple[Any, ...]]) -> None:

@@ -165,8 +165,7 @@ class Reader:
                 continue
             for activity in self._read(record):
                 duration = self._duration(activity, at)
-                is_quiet = activity.kind is Kind.USAGE and activity.usage is None
-                if activity.kind not in _QUIET and not is_quiet:
+                if activity.kind not in _QUIET and (activity.usage or activity.kind is not Kind.USAGE):
                     for line in self._done(activity, stamp(at), duration):
                         yield latest, line
 

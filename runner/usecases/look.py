@@ -315,8 +315,8 @@ def runs(root: str, *, task: str | None, everything: bool) -> list[RunRow]:
 
 def rows_json(root: str, rows: Sequence[RunRow]) -> list[dict[str, Any]]:
     """The rows with what only the records of each run say; of so many that this would cost, null."""
-    is_few = len(rows) <= MOST_IN_DETAIL
-    return [{**row.to_json(), **(_detail(root, row) if is_few else _NO_DETAIL)} for row in rows]
+    detail = _detail if len(rows) <= MOST_IN_DETAIL else lambda *_: _NO_DETAIL
+    return [{**row.to_json(), **detail(root, row)} for row in rows]
 
 
 def _detail(root: str, row: RunRow) -> dict[str, Any]:

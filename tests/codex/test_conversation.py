@@ -67,6 +67,10 @@ def test_five_turns_of_which_one_is_steered_are_one_thread_and_one_verdict(repo:
     assert talk.hears()["message"] == "One."
     talk.waits()
     assert (signal := talk.signal()) is not None and signal["turn"] == 1
+    opened = talk.run.ask("open")
+    assert opened.status == 0 and "warning: the run is waiting: " in opened.stderr
+    assert opened.json()["argv"][-2:] == ["resume", talk.run.on_disk()["thread_id"]]
+    assert opened.json()["env"] == {}, "they share a home"
 
     begun = talk.sends("Text two.")
     assert (begun["turn"], begun["state"]) == (2, "begun")
@@ -95,6 +99,7 @@ def test_five_turns_of_which_one_is_steered_are_one_thread_and_one_verdict(repo:
     assert [one["exit_code"] for one in json.loads(talk.run.file("result.json"))["checks"]] == [0]
     assert len({one["thread_id"] for one in end["attempts"]}) == 1
     assert (end["usage"]["input_tokens"], end["usage"]["output_tokens"]) == (600, 60)
+    assert end["context"]["used"] < 600 and end["context"]["window"] > 100_000
 
     # What the run was started with is passed again each time, and is at work.
     assert {(one["model"], one["effort"]) for one in requests(talk.run)} == {("gpt-5.5", "high")}
