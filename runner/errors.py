@@ -11,7 +11,8 @@
       Conflict  IllegalTransition                        9
       Unwritable  DiskFull                               9
       ManifestBroken  ManifestNewer  InvocationBroken    9
-      RollbackRefused  WorkspaceBusy  ForeignRun         9
+      RollbackRefused  WorkspaceBusy  SessionBusy        9
+      ForeignRun                                         9
       TooManyFiles  TooManyProcesses  OwnerStopped       9
       GaveUpWaiting                                      75
       SupervisorFailed  Bug                              70
@@ -266,6 +267,13 @@ class RollbackRefused(RunnerError):
     code = "rollback_refused"
     exit_status = ExitStatus.CONFLICT
     default_hint = "compare with `git log` and `git status`; the run's folder has the snapshot"
+
+
+class SessionBusy(Conflict):
+    """Another run works in the session that this one was to go on with."""
+
+    code = "session_busy"
+    default_hint = "`runner list` shows the run that works in it"
 
 
 class WorkspaceBusy(RunnerError):

@@ -6,14 +6,17 @@ run if it can, otherwise it begins a new one with the task and the evidence.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 
 from runner.disk.files import read_text
-from runner.errors import Conflict
+from runner.errors import Conflict, RunnerError, SessionBusy
 from runner.model import Earlier, Lineage, Request
 from runner.resolve.invocation import Again
 from runner.runtimes import get
 from runner.runtimes.base import is_thread_id
+from runner.state import index
 from runner.state.authentic import own_invocation
 from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import plan_of
@@ -23,7 +26,7 @@ from runner.usecases.review import left_by
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from runner.invocation import Invocation
     from runner.model import Config
@@ -63,7 +66,8 @@ def retry(
         manifest.thread_id if resumes else None,
         lambda prompt: _prompt(run, manifest, prompt, message, resumes=resumes),
     )
-    return start.start(config, _request(run, old, asked), env, again)
+    with _alone_in_session(run, again.thread_id):
+        return start.start(config, _request(run, old, asked), env, again)
 
 
 def follow_up(
@@ -97,7 +101,36 @@ def follow_up(
     now = Request(task_id=run.task_id, run_id=run_id, allow_danger=allow_danger)
     request = _request(run, old, now).replace(earlier=None, map=None, files=(), paste=())
     again = Again(session, manifest.thread_id, lambda _: text, continues=True)
-    return start.start(config, request, env, again)
+    with _alone_in_session(run, again.thread_id):
+        return start.start(config, request, env, again)
+
+
+@contextlib.contextmanager
+def _alone_in_session(run: RunDir, thread_id: str | None) -> Iterator[None]:
+    """For a run that begins in the session of one that has ended. Conflict where another one works in it, or
+    begins to: of two that write it at once, Claude Code and Gemini CLI lose a turn, and neither says so.
+    """
+    if thread_id is None:
+        yield
+        return
+    folder = os.open(run.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SessionBusy(f"another command begins a run in the session of `{run.run_id}`") from None
+        busy = list[str]()
+        for other in index.scan(run.repo)[1]:
+            with contextlib.suppress(RunnerError):
+                known = (other.read_manifest().thread_id, other.read_invocation().thread_id)
+                if thread_id in known:
+                    busy.append(other.run_id)
+        if busy:
+            hint = f"`runner send {busy[0]} TEXT` speaks to its agent"
+            raise SessionBusy(f"run `{busy[0]}` works in the session of `{run.run_id}`", hint=hint)
+        yield
+    finally:
+        os.close(folder)
 
 
 def rehearses(run: RunDir) -> bool:

@@ -286,3 +286,19 @@ def test_all_who_await_a_turn_hear_of_it(repo: Repo) -> None:
         assert later.result()["message"] == "heard two"
     assert talk.turn(1)["turn"] == 1
     assert talk.run.on_disk()["last_message"] == "heard two"
+
+
+def test_of_many_texts_to_a_run_that_has_ended_one_begins_a_run_in_its_session(repo: Repo) -> None:
+    """Two processes in one session would lose a turn, and not say so."""
+    talk = converse(repo)
+    talk.waits()
+    talk.end()
+    answers = talk.send_all(*(f"GATE {n}" for n in range(4)))
+    (begun,) = [one.json() for one in answers if one.status == 0]
+    assert begun["state"] == "follow_up"
+    refused = [(one.status, one.json()["error"]["code"]) for one in answers if one.status]
+    assert refused == [(9, "session_busy")] * 3
+    again = talk.send("once more")
+    assert (again.status, begun["run_id"] in again.json()["error"]["message"]) == (9, True)
+    assert talk.run.ask("retry", "--message", "again").json()["error"]["code"] == "session_busy"
+    repo.open_gate()

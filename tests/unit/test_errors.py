@@ -44,6 +44,7 @@ CONTRACT = {
     "foreign_run": 9,
     "rollback_refused": 9,
     "workspace_busy": 9,
+    "session_busy": 9,
     "owner_stopped": 9,
     "bug": 70,
     "supervisor_failed": 70,
