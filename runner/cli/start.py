@@ -49,7 +49,7 @@ def _add_request(parser: Parser) -> None:
         "--open", action="store_true", help="after each turn, wait for a message: `runner send`, `runner end`"
     )
     globs: dict[str, Any] = {"metavar": "GLOB", "action": "append", "default": []}
-    parser.add_argument("--file", dest="files", help="name these files to the agent (repeatable)", **globs)
+    parser.add_argument("--file", help="name these files to the agent (repeatable)", **globs)
     pasted = "put the content of these files into the prompt; '!GLOB' takes some out (repeatable)"
     parser.add_argument("--paste", help=pasted, **globs)
     parser.add_argument(
@@ -333,7 +333,7 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         rehearsal_script=os.path.abspath(args.rehearse) if args.rehearse else None,
         allow_danger=args.allow_danger,
         map=os.path.abspath(args.map) if args.map else args.map,
-        files=tuple(args.files),
+        files=tuple(args.file),
         paste=tuple(args.paste),
         parent=args.parent,
         run_id=getattr(args, "run_id", None),

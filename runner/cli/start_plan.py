@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from runner.state.manifest import Manifest
 
 _NOT_WITH_PLAN = {
-    **dict.fromkeys(
-        ("prompt", "parent", "run_id", "files", "paste"),
-        "a batch's prompt is made from the task and its units",
-    ),
+    **dict.fromkeys(("prompt", "parent", "run_id"), "a batch's prompt is made from the task and its units"),
+    **dict.fromkeys(("file", "paste"), "name them in `files` or `paste` of the task"),
     "effort": "a unit has an `effort` of its own; --set delegate.effort_floor=high raises all of them",
 }
 

@@ -516,7 +516,9 @@ def test_files_and_efforts_that_cannot_be_meant_start_nothing(repo: Repo) -> Non
     ):
         refused = repo.cli("start", "work", *words.split(), "--json", within=10)
         assert (refused.status, bool(refused.error["hint"])) == (2, True), words
-    assert repo.cli("start", "--plan", "p.toml", "--task", "work", "-r", "low").status == 2
+    for words in ("-r low", "--paste x", "--file x"):
+        refused = repo.cli("start", "--plan", "p.toml", "--task", "work", *words.split())
+        assert (refused.status, "cannot be combined with --plan" in refused.stderr) == (2, True), words
     assert not repo.runs_folder.exists()
 
 
