@@ -12,8 +12,6 @@ from runner.state import index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from runner.model import Json
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
@@ -55,13 +53,29 @@ def run_send(args: Namespace) -> int:
     text = stdin() if args.text == "-" else args.text
     run, key = run_named(args.run), checked_key(args.key)
     if text.strip() == talk.QUIT:
-        return _ended(args, run, talk.end(run, actor="user"), waits=args.wait)
+        return _ended(args, run, talk.end(run, actor=_speaker(run)), waits=args.wait)
     talk.checked(text)
+    actor = _speaker(run)
     manifest = look.look(run)
     if manifest.is_done:
+        if actor != "user":
+            from runner.delegation.caller import RunOver
+
+            raise RunOver(f"run `{run.run_id}` has ended ({manifest.status})")
         return _follow_up(args, run, text, key)
-    sent = talk.send(run, text, actor="user", now=args.now, key=key)
+    sent = talk.send(run, text, actor=actor, now=args.now, key=key)
     return _tell(args, run, sent)
+
+
+def _speaker(run: RunDir) -> str:
+    """An agent speaks to those of runs below its own, and to no other one; nor may it end those."""
+    from runner.usecases import control
+
+    if not (inside := tuple(control.markers(os.environ))):
+        return "user"
+    from runner.delegation.caller import speaker
+
+    return speaker(run, inside)
 
 
 def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
@@ -78,14 +92,8 @@ def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
     }
     text = f"{sent.message} {words[sent.state]}{' (sent before)' if sent.is_repeated else ''}"
     at = "" if sent.turn is None else f" --turn {sent.turn}"
-    answer(args, _sent_json(run, sent), f"{text}\nawait    runner await {name}{at}")
+    answer(args, sent.told(run), f"{text}\nawait    runner await {name}{at}")
     return ExitStatus.OK
-
-
-def _sent_json(run: RunDir, sent: Sent, continues: dict[str, Any] | None = None) -> dict[str, Any]:
-    path = run.manifest.removeprefix(f"{run.repo}/")
-    known = {"run_id": run.run_id, "task_id": run.task_id, "manifest_path": path}
-    return {**known, **sent.to_json(), "continues": continues}
 
 
 def _follow_up(args: Namespace, run: RunDir, text: str, key: str | None) -> int:
@@ -105,7 +113,7 @@ def _follow_up(args: Namespace, run: RunDir, text: str, key: str | None) -> int:
         "run_id": run.run_id,
         "manifest_path": run.manifest.removeprefix(f"{run.repo}/"),
     }
-    answer(args, _sent_json(begun, sent, above), text)
+    answer(args, sent.told(begun, above), text)
     return ExitStatus.OK
 
 
@@ -211,7 +219,7 @@ def run_end(args: Namespace) -> int:
     from runner.usecases import talk
 
     run = run_named(args.run)
-    return _ended(args, run, talk.end(run, actor="user"), waits=True)
+    return _ended(args, run, talk.end(run, actor=_speaker(run)), waits=True)
 
 
 def _ended(args: Namespace, run: RunDir, manifest: Manifest, *, waits: bool) -> int:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import os
 
-from runner.errors import RunnerError, RunNotFound, UsageError
+from runner.errors import Conflict, RunnerError, RunNotFound, UsageError
 from runner.resolve.delegation import MODES, tools_of
 from runner.state.authentic import refuse_foreign
 from runner.state.lineage import is_below
 from runner.state.store import RunDir
 from runner.usecases.find import by_manifest_path
 from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class NotYours(RunnerError):
@@ -28,6 +32,11 @@ class NoCaller(RunnerError):
     code = "no_caller"
     exit_status = UsageError.exit_status
     default_hint = "only a run can ask: start the server with --manifest"
+
+
+class RunOver(Conflict):
+    code = "run_over"
+    default_hint = "`delegate.spawn` starts another one; with open=true it stays for your messages"
 
 
 class Caller(Value):
@@ -55,10 +64,10 @@ class Caller(Value):
         return run
 
     def below(self, path: str) -> RunDir:
-        """A run whose questions the caller may answer: not its own."""
+        """A run whose questions the caller may answer, and to whose agent it may speak: not its own."""
         run = self.own_or_below(path)
         if self.is_self(run):
-            raise NotYours("a run does not answer its own questions")
+            raise NotYours("a run neither answers its own questions nor speaks to its own agent")
         return run
 
     def parent_for_spawn(self, path: str | None) -> RunDir | None:
@@ -80,6 +89,21 @@ class Caller(Value):
             whom = "its parent" if parent is not None else "its owner, through its own manifest"
             raise NotYours(f"this run asks {whom}")
         return self.run, None if parent is None else wanted
+
+
+def speaker(run: RunDir, inside: Iterable[str]) -> str:
+    """As whom a process speaks to the agent of `run` that was started inside the runs with these manifests,
+    the nearest first: NotYours unless each of them could.
+    """
+    name = None
+    for manifest in inside:
+        try:
+            who = Caller(run.repo, by_manifest_path(run.repo, manifest), ())
+            who.below(run.manifest)
+        except RunnerError as error:
+            raise NotYours(f"this is inside the run of {manifest[:200]}: {error.message}") from None
+        name = name or who.name
+    return name or "user"
 
 
 def caller(repo: str, manifest: str | None, mode: str, config_file: str | None = None) -> Caller:

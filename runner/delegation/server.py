@@ -142,7 +142,7 @@ def _described(tool: Tool) -> types.Tool:
         annotations=types.ToolAnnotations(
             read_only_hint=tool.read_only,
             destructive_hint=tool.name == "delegate.cancel",
-            idempotent_hint=tool.name not in ("delegate.spawn", "delegate.question.enqueue"),
+            idempotent_hint=tool.name not in ("delegate.spawn", "delegate.send", "delegate.question.enqueue"),
             open_world_hint=False,
         ),
     )

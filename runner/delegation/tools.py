@@ -11,14 +11,15 @@ import os
 import subprocess
 import time
 
-from runner.delegation.caller import Caller
+from runner.delegation.caller import Caller, RunOver
 from runner.disk.interpreter import command
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, SupervisorFailed
-from runner.state import questions
+from runner.model import MAX_PROMPT_CHARS
+from runner.state import messages, questions
 from runner.state.authentic import next_run_id
 from runner.state.lineage import ParentOver, children
 from runner.state.store import RunDir
-from runner.usecases import control, logs, look
+from runner.usecases import control, logs, look, talk
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 LONGEST_S = 50.0
 _ANSWER_FIRST_S = 0.5
 """A run that pauses or cancels itself gets its answer; its supervisor acts this much later."""
+_MOST_SAID, _MOST_FILES = 16 * 1024, 200
+"""What an answer has of what an agent said and changed: of a very long one a host shows its model nothing."""
 _MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
 
 
@@ -110,6 +113,8 @@ def spawn(caller: Caller, args: Json) -> dict[str, Any]:
         argv += ["--parent", parent.manifest]
     elif caller.config_file is not None:
         argv += ["--config", caller.config_file]
+    if args.get("open"):
+        argv.append("--open")
     prompt = args.get("prompt")
     if prompt is not None:
         argv += ["--prompt", "-"]
@@ -163,6 +168,31 @@ class Refused(RunnerError):
         super().__init__(error["message"], hint=error["hint"], problems=error.get("problems", ()))
         self.code = error["code"]
         self.retryable = error["retryable"]
+
+
+def send(caller: Caller, args: Json) -> dict[str, Any]:
+    """A run that has ended gets no follow-up run here: that would be a start, which `spawn` alone makes."""
+    run, text, key = caller.below(args["manifest_path"]), args["text"], messages.checked_key(args.get("key"))
+    if text.strip() == talk.QUIT:
+        return {"run_id": run.run_id, "status": talk.end(run, actor=caller.name).status}
+    talk.checked(text)
+    if (manifest := look.look(run)).is_done:
+        raise RunOver(f"run `{run.run_id}` has ended ({manifest.status})")
+    now = bool(args.get("now"))
+    return talk.send(run, text, actor=caller.name, now=now, key=key, within_s=LONGEST_S - 5).told(run)
+
+
+def await_turn(caller: Caller, args: Json) -> dict[str, Any]:
+    run = caller.below(args["manifest_path"])
+    try:
+        turn = talk.await_turn(run, args.get("turn"), timeout_s=float(args.get("wait_s", 0)))
+    except GaveUpWaiting:
+        manifest = look.look(run)
+        return {"is_over": False, "turns_ended": manifest.turns, "run_status": manifest.status}
+    said, files = turn.record.get("message"), talk.changed_files(run)
+    cut = {"message": f"{said[:_MOST_SAID]} [...]"} if said and len(said) > _MOST_SAID else {}
+    shown = {**cut, "files": files and files[:_MOST_FILES], "run_status": turn.manifest.status}
+    return {"is_over": True, **turn.record, **shown}
 
 
 def enqueue(caller: Caller, args: Json) -> dict[str, Any]:
@@ -283,15 +313,45 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "delegate.spawn",
         "Start a task of delegate.toml as a new background run and return at once with its run_id and "
-        "manifest_path. Watch it with delegate.status.",
+        "manifest_path. Watch it with delegate.status; with open=true, talk with it: delegate.await, then "
+        "delegate.send.",
         {
             "task_id": {"type": "string", "pattern": _TASK, "description": "A task of delegate.toml."},
             "prompt": {"type": "string", "description": "Instead of the task's own prompt."},
             "parent_manifest_path": {**_PATH, "description": "Your own manifest_path; may be left out."},
+            "open": {"type": "boolean", "description": "After each turn it waits for delegate.send."},
         },
         ("task_id",),
         False,
         spawn,
+    ),
+    Tool(
+        "delegate.send",
+        "Send text to the agent of a run that you started: it begins the next turn in the same session. "
+        "While a turn goes on it waits for its end, or interrupts it (now=true). The text /quit ends the "
+        "run, which is judged then.",
+        {
+            **_MANIFEST,
+            "text": {"type": "string", "maxLength": MAX_PROMPT_CHARS},
+            "now": {"type": "boolean", "description": "Interrupt the turn that goes on."},
+            "key": {"type": "string", "description": "Sent twice with one key, it is one message."},
+        },
+        ("manifest_path", "text"),
+        False,
+        send,
+    ),
+    Tool(
+        "delegate.await",
+        "What the agent of a run that you started has said in its last turn. While that goes on, wait_s "
+        "waits for its end; is_over=false: call again.",
+        {
+            **_MANIFEST,
+            "turn": {"type": "integer", "minimum": 1, "description": "Another turn than the last one."},
+            "wait_s": {**_WAIT, "description": "Wait up to this long for the end of the turn."},
+        },
+        ("manifest_path",),
+        True,
+        await_turn,
     ),
     Tool(
         "delegate.question.enqueue",

@@ -21,9 +21,14 @@ TOOLS: Mapping[str, tuple[str, ...]] = {
     "pause": ("delegate.pause",),
     "cancel": ("delegate.cancel",),
     "spawn": ("delegate.spawn",),
+    "send": ("delegate.send",),
+    "await": ("delegate.await",),
     "question": ("delegate.question.enqueue", "delegate.question.poll", "delegate.question.answer"),
 }
 """Word of `[delegation] tools` -> the MCP tools that it turns on."""
+_WITH_CHILDREN = ("spawn", "send", "await")
+"""What is of no use to a run that may have none."""
+_OPEN = "; with open=true that run stays for your messages when its turn is over"
 
 MODES: Mapping[str, tuple[str, ...]] = {
     "full": tuple(TOOLS),
@@ -110,7 +115,7 @@ def narrowed(own: Delegation, parent: Invocation | None) -> Delegation:
             tasks=tasks,
         )
     if own.max_depth == 0:
-        own = own.replace(tools=tuple(tool for tool in own.tools if tool != "spawn"))
+        own = own.replace(tools=tuple(tool for tool in own.tools if tool not in _WITH_CHILDREN))
     return own
 
 
@@ -167,6 +172,17 @@ def section(
         lines.append(
             f"- `delegate.spawn` with parent_manifest_path={manifest} and task_id, one of: "
             f"{', '.join(named) or 'none'}; it answers at once with the new run's id and manifest_path"
+            f"{_OPEN if 'send' in words else ''}"
+        )
+    if "await" in words:
+        lines.append(
+            "- `delegate.await` with the manifest_path of a run that you started waits for the end of its "
+            "turn and tells what its agent has said"
+        )
+    if "send" in words:
+        lines.append(
+            "- `delegate.send` with the manifest_path of a run that you started, and text, begins its next "
+            "turn; with the text `/quit` it ends that run, which is judged then"
         )
     return "\n".join(lines)
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from runner.disk.files import make_plain_folder, unwritable, withdraw
 from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Phase, is_name
+from runner.state.messages import Queue
 from runner.state.store import RunDir, is_run_id, manifest_path_of
 
 TYPE_CHECKING = False
@@ -27,13 +28,12 @@ if TYPE_CHECKING:
 _STARTING_S = 60.0
 """A child without a folder counts as running for this long: its starter may be between the two."""
 _DEEPEST = 64
-_ENDING = (Phase.STOPPING, Phase.VERIFYING, Phase.DONE)
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class TooManyChildren(Conflict):
     code = "max_children"
-    default_hint = "wait for one of them, or raise max_children in [delegation]"
+    default_hint = "wait for the end of one, or end one that waits, or raise max_children in [delegation]"
     retryable = True
 
 
@@ -45,6 +45,14 @@ class ParentOver(Conflict):
 def lineage_of(run: RunDir) -> Lineage:
     """How one run names another."""
     return Lineage(run.task_id, run.run_id, manifest_path_of(run.task_id, run.run_id))
+
+
+def is_ending(run: RunDir, manifest: Manifest) -> bool:
+    """Whether its agent gets no turn any more. After one it may get another, until the queue is closed."""
+    if manifest.phase not in (Phase.STOPPING, Phase.VERIFYING) or manifest.reason is not None:
+        return manifest.phase in (Phase.STOPPING, Phase.VERIFYING, Phase.DONE)
+    queue = Queue(run)
+    return not (queue.pending(manifest.messages_given) or (manifest.open and queue.end is None))
 
 
 def plan_of(manifest: Manifest) -> Manifest | None:
@@ -137,7 +145,7 @@ def _reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
         raise unwritable(error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if parent.read_manifest().phase in _ENDING:
+        if is_ending(parent, parent.read_manifest()):
             raise ParentOver(f"the parent run `{parent.run_id}` is over")
         running = sum(map(_is_running, children(parent)))
         if running >= max_children:

@@ -71,9 +71,7 @@ class Children:
                 self._run.leave_intent("pause", actor)
             elif self._run.is_told("cancel"):
                 return  # by its owner, in the same instant: a second one would end the patience of the first
-            elif manifest.phase in (Phase.STOPPING, Phase.VERIFYING, Phase.DONE):
-                if manifest.open and manifest.reason is None and not manifest.is_done:
-                    return  # between two turns, as a rule; its end is passed on when it comes
+            elif lineage.is_ending(parent, manifest):
                 is_cancelled = manifest.reason is not None and manifest.reason.code == "cancelled"
                 if is_cancelled or parent.read_invocation().delegation.on_parent_end == "cancel":
                     self._run.leave_intent("cancel", actor, reason="its parent run has ended")

@@ -170,6 +170,7 @@ def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason 
         manifest = manifest.replace(proof=owner.proof())
     owner.children.end(owner.env, wish)
     _end(owner, advance(manifest, event, outcome=outcome, reason=owner.redacted(reason)))
+    owner.children.end(owner.env, wish)  # a child that has begun since may have seen us between two turns
 
 
 def fail(owner: Owner, error: Exception) -> None:

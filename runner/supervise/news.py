@@ -11,7 +11,7 @@ import os
 
 from runner.disk.files import create, withdraw
 from runner.errors import RunnerError
-from runner.model import Reason
+from runner.model import Phase, Reason
 from runner.runtimes import PLAN
 from runner.state import feed
 from runner.state.events import complain
@@ -48,11 +48,11 @@ def question(
     run: RunDir, manifest: Manifest, cleaner: Cleaner, one: Question, notify: Callable[[Json], None]
 ) -> bool:
     """That it was asked, and how it was settled. `to` is the run that is asked, or `owner`: a person. A plan
-    answers nothing, and neither does a run that is done.
+    answers nothing, and neither does a run that is done or waits for a message.
     """
     above, prompt = _above(manifest), cleaner.text(one.prompt)[:_CHARS]
-    is_answered = above is not None and above.runtime.name != PLAN and not above.is_done
-    to = one.asked if is_answered else "owner"
+    is_silent = above is None or above.runtime.name == PLAN or above.phase in (Phase.WAITING, Phase.DONE)
+    to = "owner" if is_silent else one.asked
     told: dict[str, Any] = {"question": one.id, "to": to, "prompt": prompt}
     is_told = _tell(run, manifest, feed.ASKED, notify if one.is_open else None, at=one.asked_at, **told)
     if one.is_open or not is_told:

@@ -102,7 +102,8 @@ class Watch:
                 if left_s <= 0:
                     return turns.close(owner, f"no message came within {limit_s:g} s")
                 self._observe()
-                is_busy = owner.has_notices or owner.manifest.questions_open or files[0] is None
+                is_behind = not self._shown  # what was found is not in the manifest yet
+                is_busy = is_behind or owner.has_notices or owner.manifest.questions_open or files[0] is None
                 ready = poll.poll(1000 * min(left_s, _QUIET_TICK_S if is_busy else _WAITING_TICK_S))
                 for file, _ in ready:
                     if file == files[0]:

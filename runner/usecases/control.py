@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runner.model import Identity
     from runner.state.questions import Question
 
+_NOTICES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervise/notices.py")
 _LOOK_S = 1.0
 _LOOK_TOLD_S = 3.0
 _FIRST_POLL_S = 0.002
@@ -243,9 +244,20 @@ def markers(env: Mapping[str, str]) -> Iterator[str]:
     while process is not None:
         if manifest := env.get(RUN_MANIFEST):
             yield manifest
-        if process.parent <= 1:
+        if process.parent <= 1 or _tells_user(process.pid):
             return
         env, process = environment(process.parent), process_at(process.parent)
+
+
+def _tells_user(pid: int) -> bool:
+    """Whether it has started a command of `[notify]`: that is the user's, and in no run."""
+    from runner.processes.proc import command_line
+
+    try:
+        is_python = os.readlink(f"/proc/{pid}/exe") == os.readlink("/proc/self/exe")
+    except OSError:
+        return False
+    return is_python and command_line(pid)[1:4] == ["-I", "-S", _NOTICES]
 
 
 def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadline: float) -> None:

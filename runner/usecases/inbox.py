@@ -10,6 +10,7 @@ import shlex
 import time
 
 from runner.errors import RunnerError
+from runner.model import Phase
 from runner.state.authentic import FOREIGN
 from runner.state.feed import FeedReader
 from runner.state.store import RunDir
@@ -62,8 +63,8 @@ def wait(root: str, pause: Callable[[float], None] = time.sleep) -> list[Item]:
 
 
 def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
-    """Those to another run wait for that while it lives; a plan answers nothing."""
-    answering = {row.run_id for row in rows if row.ended_at is None and not row.plan}
+    """Those to another run wait for that while its agent works; a plan answers nothing."""
+    answering = {row.run_id for row in rows if not (row.ended_at or row.plan or row.status == Phase.WAITING)}
     for row in rows:
         run = RunDir(root, row.task_id, row.run_id)
         if row.ended_at is not None or row.status == FOREIGN or not run.has_questions():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 QUIT = "/quit"
 """The text that is an end and no message."""
 BEGUN, QUEUED, INTERRUPTED, FOLLOW_UP, ENDING = "begun", "queued", "interrupted", "follow_up", "ending"
-_BEGINS_WITHIN_S = 10.0
+_BEGINS_WITHIN_S, _LONG_S = 10.0, 3600.0
 _LARGEST = 64 * 1024 * 1024
 
 
@@ -35,6 +35,12 @@ class Sent(Value):
     turn: int | None
     is_repeated: bool = False
     """It had been sent before, with the same key."""
+
+    def told(self, run: RunDir, continues: Json | None = None) -> dict[str, Any]:
+        """As an answer has it."""
+        path = run.manifest.removeprefix(f"{run.repo}/")
+        known = {"run_id": run.run_id, "task_id": run.task_id, "manifest_path": path}
+        return {**known, **self.to_json(), "continues": continues}
 
 
 class EndedTurn(Value):
@@ -53,9 +59,17 @@ def checked(text: str) -> str:
     return prompt(text)
 
 
-def send(run: RunDir, text: str, *, actor: str, now: bool = False, key: str | None = None) -> Sent:
-    """Sends a text to the agent of an unfinished run. Returns when the turn that it begins was seen to begin,
-    or at once where it waits for the end of another one.
+def send(
+    run: RunDir,
+    text: str,
+    *,
+    actor: str,
+    now: bool = False,
+    key: str | None = None,
+    within_s: float = _LONG_S,
+) -> Sent:
+    """Sends a text to the agent of an unfinished run. Returns when the turn that it begins was seen to begin
+    (or after `within_s`), or at once where it waits for the end of another one.
 
     Conflict for a run that can hear nothing more, or not `now`; ForeignRun.
     """
@@ -80,7 +94,7 @@ def send(run: RunDir, text: str, *, actor: str, now: bool = False, key: str | No
     if message.follow_up is not None or (message.now or manifest.phase is Phase.WAITING) is False:
         return _sent(run, message, QUEUED, is_repeated)
     state = INTERRUPTED if manifest.phase is not Phase.WAITING else BEGUN
-    within_s = _BEGINS_WITHIN_S + 3 * invocation.limits.grace_s
+    most_s = min(_BEGINS_WITHIN_S + 3 * invocation.limits.grace_s, within_s)
 
     def is_settled(seen: Manifest) -> bool:
         is_behind = not now and seen.phase is Phase.RUNNING  # a turn has begun with another one
@@ -89,7 +103,7 @@ def send(run: RunDir, text: str, *, actor: str, now: bool = False, key: str | No
     from runner.usecases import control  # when the owner of the run is at work
 
     try:
-        control.wait([run], until=is_settled, timeout_s=within_s)
+        control.wait([run], until=is_settled, timeout_s=most_s)
     except GaveUpWaiting:
         pass
     return _sent(run, message, state, is_repeated)

@@ -21,7 +21,8 @@ from runner.state import questions
 from runner.state.store import RunDir
 
 QUESTIONS = {"delegate.question.enqueue", "delegate.question.poll", "delegate.question.answer"}
-EVERY = {"delegate.status", "delegate.pause", "delegate.cancel", "delegate.spawn"} | QUESTIONS
+TURNS = {"delegate.send", "delegate.await"}
+EVERY = {"delegate.status", "delegate.pause", "delegate.cancel", "delegate.spawn"} | TURNS | QUESTIONS
 NEVER = ".runs/work/cli/20260101T000000000Z-00000000/manifest.json"
 
 
@@ -68,7 +69,8 @@ def test_each_mode_offers_its_tools_and_says_which_of_them_only_look(repo: Repo)
     with served(repo) as server:
         tools = server.tools()
     hints = {name: tool.annotations.read_only_hint for name, tool in tools.items()}
-    assert {name for name, hint in hints.items() if hint} == {"delegate.status", "delegate.question.poll"}
+    looks = {"delegate.status", "delegate.await", "delegate.question.poll"}
+    assert {name for name, hint in hints.items() if hint} == looks
     assert tools["delegate.cancel"].annotations.destructive_hint is True
     assert all(tool.input_schema["additionalProperties"] is False for tool in tools.values())
 

@@ -17,12 +17,13 @@ from support.family import a_run, end, relative
 
 from runner.config import values
 from runner.delegation import server
-from runner.delegation.caller import NotYours, caller
+from runner.delegation.caller import NotYours, RunOver, caller
 from runner.delegation.tools import LONGEST_S, TOOLS, Refused, Tool, _answer_of
-from runner.errors import Conflict
+from runner.errors import Conflict, RunnerError, UsageError
 from runner.resolve import delegation
 from runner.state import questions
 from runner.state.lineage import ParentOver
+from runner.state.messages import Queue
 from runner.state.questions import QuestionClosed, QuestionNotFound
 from runner.state.store import RunDir
 
@@ -54,7 +55,10 @@ def as_told(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f"`{word}`" for word in schema["enum"])
     least = f", more than {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else ""
-    between = f", {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else ""
+    between = ""
+    if "minimum" in schema:
+        most = f"to {schema['maximum']}" if "maximum" in schema else "or more"
+        between = f", {schema['minimum']} {most}"
     return f"{schema['type']}{least}{between}"
 
 
@@ -117,12 +121,13 @@ def test_the_table_has_exactly_the_tools_that_the_plan_names() -> None:
 
 
 def test_only_looking_is_read_only() -> None:
-    assert {tool.name for tool in TOOLS if tool.read_only} == {"delegate.status", "delegate.question.poll"}
+    looks = {"delegate.status", "delegate.await", "delegate.question.poll"}
+    assert {tool.name for tool in TOOLS if tool.read_only} == looks
 
 
 def test_no_call_may_ask_to_wait_longer_than_a_host_does() -> None:
     waits = [tool.properties["wait_s"]["maximum"] for tool in TOOLS if "wait_s" in tool.properties]
-    assert len(waits) == 2 and max(waits) <= LONGEST_S <= 50
+    assert len(waits) == 3 and max(waits) <= LONGEST_S <= 50
 
 
 @pytest.mark.parametrize(
@@ -143,6 +148,15 @@ def test_no_call_may_ask_to_wait_longer_than_a_host_does() -> None:
         ("delegate.spawn", {"task_id": "x" * 65}),
         ("delegate.spawn", {"task_id": "--help"}),
         ("delegate.spawn", {"task_id": "a", "sandbox": "danger-full-access"}),
+        ("delegate.spawn", {"task_id": "a", "open": "yes"}),
+        ("delegate.send", {"manifest_path": "a"}),
+        ("delegate.send", {"manifest_path": "a", "text": ["Go on."]}),
+        ("delegate.send", {"manifest_path": "a", "text": "Go on.", "now": 1}),
+        ("delegate.send", {"manifest_path": "a", "text": "Go on.", "actor": "user"}),
+        ("delegate.await", {"turn": 1}),
+        ("delegate.await", {"manifest_path": "a", "turn": 0}),
+        ("delegate.await", {"manifest_path": "a", "turn": 1.5}),
+        ("delegate.await", {"manifest_path": "a", "wait_s": 49}),
         ("delegate.question.enqueue", {"prompt": "May I?"}),
         ("delegate.question.enqueue", {"parent_manifest_path": "a", "prompt": "?", "expires_in_s": 0}),
         ("delegate.question.enqueue", {"parent_manifest_path": "a", "prompt": "?", "on_expiry": "explode"}),
@@ -249,16 +263,69 @@ def test_a_run_never_resumes_itself(start: Start) -> None:
     assert wishes(run) == []
 
 
-@pytest.mark.parametrize("tool", ["delegate.pause", "delegate.cancel"])
+@pytest.mark.parametrize("tool", ["delegate.pause", "delegate.cancel", "delegate.send", "delegate.await"])
 @pytest.mark.parametrize("whom", ["parent", "sibling", "stranger"])
 def test_nothing_reaches_who_is_not_below(tool: str, whom: str, start: Start) -> None:
     top = start("top")
     me, sibling, stranger = start("me", top), start("sibling", top), start("stranger")
     target = {"parent": top, "sibling": sibling, "stranger": stranger}[whom]
-    more = {"paused": True} if tool == "delegate.pause" else {}
+    more: dict[str, dict[str, Any]] = {
+        "delegate.pause": {"paused": True},
+        "delegate.send": {"text": "Go on."},
+    }
     with pytest.raises(NotYours):
-        call(me, tool, manifest_path=relative(target), **more)
-    assert wishes(target) == []
+        call(me, tool, manifest_path=relative(target), **more.get(tool, {}))
+    assert wishes(target) == [] and Queue(target).look() == []
+
+
+@pytest.mark.parametrize("text", ["Go on.", "/quit"])
+def test_no_run_speaks_to_its_own_agent(start: Start, text: str) -> None:
+    run = start("top")
+    with pytest.raises(NotYours, match="its own agent"):
+        call(run, "delegate.send", manifest_path=relative(run), text=text)
+    with pytest.raises(NotYours, match="its own agent"):
+        call(run, "delegate.await", manifest_path=relative(run))
+    assert Queue(run).look() == []
+
+
+def test_what_would_be_no_message_is_refused_and_leaves_nothing(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    path = {"manifest_path": relative(child)}
+    for text, code in ((" \n", "usage"), ("a\0b", "prompt_invalid"), ("\ud800", "prompt_invalid")):
+        with pytest.raises(RunnerError) as refused:
+            call(top, "delegate.send", **path, text=text)
+        assert refused.value.code == code
+    for key in ("", " k", "x" * 201, "a\nb"):
+        with pytest.raises(UsageError, match="a key has"):
+            call(top, "delegate.send", **path, text="Go on.", key=key)
+    assert not os.path.lexists(child.messages)
+
+
+def test_a_message_to_a_child_that_has_ended_begins_nothing(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    end(child)
+    os.unlink(child.wake_fifo)
+    with pytest.raises(RunOver, match="succeeded"):
+        call(top, "delegate.send", manifest_path=relative(child), text="Go on.")
+    assert call(top, "delegate.send", manifest_path=relative(child), text="/quit")["status"] == "succeeded"
+    assert not os.path.lexists(child.messages)
+
+
+def test_a_turn_that_goes_on_is_not_over_and_an_answer_of_any_length_can_be_read(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    path = {"manifest_path": relative(child)}
+    going_on = call(top, "delegate.await", **path, wait_s=0.05)
+    assert going_on == {"is_over": False, "turns_ended": 0, "run_status": "running"}
+    os.makedirs(child.turns)
+    turn = {"run_id": child.run_id, "turn": 1, "status": "completed", "message": "x" * 1_000_000}
+    Path(child.turn(1)).write_text(json.dumps(turn))
+    child.write_manifest(child.read_manifest().replace(turns=1))
+    over = call(top, "delegate.await", **path, turn=1)
+    assert (over["is_over"], over["status"], over["run_status"]) == (True, "completed", "running")
+    assert over["message"] == "x" * 16384 + " [...]"
 
 
 # -- questions -------------------------------------------------------------------------------------

@@ -12,7 +12,9 @@ from support.family import DELEGATION, a_run, end
 from support.imports import ROOT
 
 from runner.errors import Conflict, ManifestBroken
+from runner.model import Phase, Reason
 from runner.state.authentic import write_record
+from runner.state.events import EventLog
 from runner.state.lineage import (
     ParentOver,
     TooManyChildren,
@@ -23,7 +25,9 @@ from runner.state.lineage import (
     is_below,
     lineage_of,
 )
+from runner.state.messages import END, Queue
 from runner.state.store import RunDir, new_run_id
+from runner.supervise.children import Children
 
 STARTERS = """
 import os, sys
@@ -138,6 +142,51 @@ def test_a_run_that_is_over_gets_no_more_children(tmp_path: Path) -> None:
     with pytest.raises(ParentOver, match="is over"):
         a_run(tmp_path, "child", parent)
     assert marks(parent) == []
+
+
+def say(run: RunDir, text: str) -> None:
+    Queue(run).add(text, actor="user")
+
+
+def close(run: RunDir) -> None:
+    Queue(run).add("", actor="user", kind=END)
+
+
+AT_A_TURNS_END = [
+    (Phase.WAITING, True, (), False),
+    (Phase.VERIFYING, True, (), False),
+    (Phase.VERIFYING, False, ("Go on.",), False),
+    (Phase.VERIFYING, True, ("Go on.", END), False),
+    (Phase.STOPPING, False, ("Go on at once.",), False),
+    (Phase.VERIFYING, True, (END,), True),
+    (Phase.VERIFYING, False, (), True),
+    (Phase.STOPPING, False, (), True),
+]
+
+
+@pytest.mark.parametrize("reason", [None, Reason("timeout", "too long")])
+@pytest.mark.parametrize(("phase", "is_open", "sent", "is_ending"), AT_A_TURNS_END)
+def test_between_two_turns_a_run_gets_children_and_takes_none_along(
+    phase: Phase, is_open: bool, sent: tuple[str, ...], is_ending: bool, reason: Reason | None, tmp_path: Path
+) -> None:
+    """A start that is under way when the turn of its parent ends: what it finds as it begins, and later."""
+    parent = a_run(tmp_path)
+    early = a_run(tmp_path, "child", parent)
+    for text in sent:
+        close(parent) if text == END else say(parent, text)
+    ended = reason is not None and phase is not Phase.WAITING
+    parent.write_manifest(
+        parent.read_manifest().replace(phase=phase, open=is_open, reason=reason if ended else None)
+    )
+    Children(early, early.read_invocation(), EventLog(early.events)).begin(is_new=True)
+    if is_ending or ended:
+        assert [wish.kind for _, wish in early.intents()] == ["cancel"]
+        with pytest.raises(ParentOver, match="is over"):
+            a_run(tmp_path, "child", parent)
+    else:
+        assert not list(early.intents())
+        late = a_run(tmp_path, "child", parent)
+        assert [one.run_id for one in children(parent)] == sorted([early.run_id, late.run_id])
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
