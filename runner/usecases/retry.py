@@ -7,7 +7,6 @@ run if it can, otherwise it begins a new one with the task and the evidence.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 
 from runner.disk.files import read_text
@@ -20,6 +19,7 @@ from runner.state import index
 from runner.state.authentic import own_invocation
 from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import plan_of
+from runner.state.store import lock_task
 from runner.usecases import look, start
 from runner.usecases.logs import redactor, unknown_secrets
 from runner.usecases.review import left_by
@@ -113,24 +113,24 @@ def _alone_in_session(run: RunDir, thread_id: str | None) -> Iterator[None]:
     if thread_id is None:
         yield
         return
-    folder = os.open(run.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    lock_fd = lock_task(run.repo, run.task_id)  # two that look at once would both begin
     try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SessionBusy(f"another command begins a run in the session of `{run.run_id}`") from None
-        busy = list[str]()
         for other in index.scan(run.repo)[1]:
-            with contextlib.suppress(RunnerError):
-                known = (other.read_manifest().thread_id, other.read_invocation().thread_id)
-                if thread_id in known:
-                    busy.append(other.run_id)
-        if busy:
-            hint = f"`runner send {busy[0]} TEXT` speaks to its agent"
-            raise SessionBusy(f"run `{busy[0]}` works in the session of `{run.run_id}`", hint=hint)
+            if thread_id in _living_threads(other):
+                hint = f"`runner send {other.run_id} TEXT` speaks to its agent"
+                raise SessionBusy(f"run `{other.run_id}` works in the session of `{run.run_id}`", hint=hint)
         yield
     finally:
-        os.close(folder)
+        os.close(lock_fd)
+
+
+def _living_threads(run: RunDir) -> tuple[str | None, ...]:
+    """The sessions that a run is in, or resumes, which has not ended as far as anybody can see."""
+    try:
+        manifest = look.look(run)
+        return () if manifest.is_done else (manifest.thread_id, run.read_invocation().thread_id)
+    except RunnerError:
+        return ()
 
 
 def rehearses(run: RunDir) -> bool:

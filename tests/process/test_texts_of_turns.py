@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from support.doubles import FINISHED, THREAD, said
-from support.repo import Repo
+from support.repo import Repo, Run
 from support.talking import Talk
 from support.waiting import wait_until
 
 FAILS = 'echo \'{"type":"turn.failed","error":{"message":"busy"}}\'\nexit 1\n'
 HEARS = 'n=$(ls "$HOME" | grep -c ^heard); cat > "$HOME/heard-$n"\n'
 UNTIL_GATE = 'until [ -e "$HOME/gate" ]; do sleep 0.05; done\n'
+AFTER_THE_SECOND = f"[ $n -lt 2 ] || {{ {UNTIL_GATE} }}\n"
 BOTH_FIT, TOO_LONG = 1000, 600_000
 
 
@@ -53,3 +56,20 @@ def test_no_message_interrupts_a_text_without_an_answer_that_would_not_fit_with_
     assert not talk.run.events("interrupted")
     assert heard(repo, 1) == "y" * TOO_LONG
     assert len(talk.ends()["attempts"]) == 2
+
+
+def test_of_texts_to_two_runs_of_one_session_one_begins_another_run(repo: Repo) -> None:
+    repo.codex(f"{HEARS}{THREAD}{AFTER_THE_SECOND}{said('done')}{FINISHED}")
+    first = repo.task().start()
+    assert first.wait()["status"] == "succeeded"
+    second = Run(repo, first.told("send", "a")["run_id"])
+    assert second.wait()["status"] == "succeeded"
+    with ThreadPoolExecutor(2) as pool:
+        sent = [*pool.map(lambda run: run.ask("send", "b"), (first, second))]
+    (begun,) = [one.json()["run_id"] for one in sent if one.status == 0]
+    (refused,) = [one.error for one in sent if one.status != 0]
+    assert (refused["code"], begun in refused["hint"]) == ("session_busy", True)
+    fresh = second.told("retry", "--message", "c", "--fresh")["run_id"]
+    repo.open_gate()
+    for name in (begun, fresh):
+        assert Run(repo, name).wait()["status"] == "succeeded"
