@@ -67,13 +67,15 @@ case "$prompt" in
      printf x > "$(dirname "$RUNNER_MANIFEST")/last-message.md"
      exec {stamper} ;;
   gated) read -r _ < {gate}; echo changed >> src/0/0/0.txt
+     echo '{{"type":"item.completed","item":{{"id":"a","type":"agent_message","text":"Done."}}}}'
      echo '{{"type":"turn.completed","usage":{{}}}}' ;;
   short) echo '{{"type":"thread.started","thread_id":"t"}}'; sleep 0.3
      echo '{{"type":"turn.completed","usage":{{}}}}'
      printf x > "$(dirname "$RUNNER_MANIFEST")/last-message.md"
      exec {stamper} ;;
   flood) exec {python} -I -c '{flood}' ;;
-  *) echo '{{"type":"turn.completed","usage":{{}}}}' ;;
+  *) echo '{{"type":"item.completed","item":{{"id":"a","type":"agent_message","text":"Done."}}}}'
+     echo '{{"type":"turn.completed","usage":{{}}}}' ;;
 esac
 """
 
@@ -82,6 +84,10 @@ _FLOOD = (
     '\\"type\\":\\"reasoning\\",\\"text\\":\\"" + b"x" * 900 + b"\\"}}}}\\n") * 1100; '
     "n = 1073741824; \nwhile n > 0: n -= os.write(1, piece)"
 )
+
+
+def _timestamp(at: float) -> str:
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(at))}.{int(at % 1 * 1000):03d}Z"
 
 
 def measure(argv: list[str], scene: Scene) -> tuple[float, float]:
@@ -235,14 +241,23 @@ class Scene:
         return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private_"))
 
     def multiply(self, run: str, count: int) -> None:
-        """Copies a finished run until there are `count`."""
+        """Copies a finished run until there are `count`, each with its own times and tokens. Every third has
+        failed, with words of its own.
+        """
         (source,) = Path(self.repo, ".runs").glob(f"*/cli/{run}")
-        text = (source / "manifest.json").read_text()
+        manifest = json.loads((source / "manifest.json").read_text())
         for n in range(count):
             copy = f"20250101T000000000Z-{(n * 2654435761) % 2**32:08x}"  # spread, as random ids are
             target = source.with_name(copy)
             target.mkdir()
-            (target / "manifest.json").write_text(text.replace(run, copy))
+            began, took = 1_735_689_600 + 53 * n, n % 977 / 7
+            times = {"created_at": began, "started_at": began, "ended_at": began + took}
+            made = manifest | {name: _timestamp(at) for name, at in times.items()}
+            made["usage"] = manifest["usage"] | {"input_tokens": 811 * n, "output_tokens": n}
+            if n % 3 == 0:
+                reason = manifest["reason"] | {"code": "cli_failure", "message": f"its service said {n}"}
+                made |= {"status": "failed", "outcome": "failed", "reason": reason}
+            (target / "manifest.json").write_text(json.dumps(made).replace(run, copy))
             (target / "run.lock").touch()
 
     def close(self) -> None:

@@ -103,7 +103,8 @@ class _Numbers:
             text += self._times[seconds]
         if self._has_tokens:
             tokens = row.tokens
-            tokens = tokens if tokens is None or tokens < 10_000 else tokens // 1000 * 1000
+            if tokens is not None and tokens >= 10_000:  # as it is told in short
+                tokens -= tokens % (1_000 if tokens < 1_000_000 else 100_000)
             if tokens not in self._tokens:
                 self._tokens[tokens] = f"{short_number(tokens or 0):>6}  "
             text += self._tokens[tokens]
