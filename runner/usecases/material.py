@@ -41,18 +41,19 @@ _MAPS = ("docs/CODEBASE_MAP.md", "CODEBASE_MAP.md", "docs/ARCHITECTURE.md", "doc
 def found(choice: Choice) -> dict[str, Any]:
     """The fields of `Found` for the files that its task and its request name. PromptInvalid."""
     told: dict[str, Any] = {"map_text": _map_text(choice)}
-    if not (choice.task.paste or choice.request.files):
-        return told
-    from runner.workspace.git import Git, split
-
     root, asked, globs = choice.config.root, choice.request.files, choice.task.paste
     for glob in (*asked, *(glob.removeprefix("!") for glob in globs)):
         if (wrong := problem(glob)) is not None:
             raise PromptInvalid(f"the glob `{glob}` {wrong}", hint="write it as 'src/**/*.py'")
+    asked = tuple(glob for glob in asked if not os.path.lexists(os.path.join(root, glob)))
+    if not (asked or globs):
+        return told
+    from runner.workspace.git import Git, split
+
     # What it records, or would: no ignored file. (A folder that is no repository has none.)
     names = sorted({*split(Git(root).run("ls-files", "-z", "-c", "-o", "--exclude-standard"))})
     for glob in asked:
-        if not (os.path.lexists(os.path.join(root, glob)) or any(covers((glob,), name) for name in names)):
+        if not any(covers((glob,), name) for name in names):
             raise PromptInvalid(f"--file: no file matches `{glob}`", hint=f"globs begin in {root}")
     return told | _pasted(choice, names)
 
@@ -126,7 +127,11 @@ def _pasted(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
     for glob, found in matched.items():
         if not any(name in read for name in found):
             reasons = [f"{name} {left_out[name]}" for name in found[:20]]
-            hint = "these are not pasted" if reasons else f"globs begin in {root}; ignored files are none"
+            hint = (
+                "these are not pasted"
+                if reasons
+                else f"globs begin in {root}; what git ignores is not pasted"
+            )
             raise PromptInvalid(f"paste: no file to paste matches `{glob}`", hint=hint, problems=reasons)
     return {"pasted": tuple(FileText(*one) for one in read.items()), "not_pasted": left_out}
 

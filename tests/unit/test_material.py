@@ -15,6 +15,7 @@ from runner.resolve.choose import choose
 from runner.resolve.prompt import Parts, compose
 from runner.usecases import material
 from runner.usecases.material import MOST_BYTES, MOST_FILES, find_map
+from runner.workspace.git import GitFailed
 
 
 @pytest.fixture
@@ -111,9 +112,17 @@ def test_a_glob_that_can_name_nothing_is_an_error(root: Path, glob: str, words: 
 
 def test_files_that_are_named_only_have_to_be_there_too(root: Path) -> None:
     for glob in ("src/*.py", "docs", "build/out.py"):
-        assert "pasted" in found(root, files=(glob,))
+        found(root, files=(glob,))
     for glob in ("src/*.rs", "gone.py", "/etc/passwd", "../x"):
         refused(root, files=(glob,))
+
+
+def test_a_file_can_be_named_where_there_is_no_repository_and_not_pasted(tmp_path: Path) -> None:
+    write(tmp_path, "a.py")
+    assert found(tmp_path, files=("a.py",)) == {"map_text": None}
+    for asked in ({"files": ("*.py",)}, {"paste": ("a.py",)}):
+        with pytest.raises(GitFailed, match="not a git repository"):
+            material.found(choose(a_config(root=str(tmp_path)), Request("hello", **asked)))
 
 
 def test_the_names_of_the_command_line_come_to_those_of_the_task(root: Path) -> None:
