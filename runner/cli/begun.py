@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from runner.cli.parser import Namespace
     from runner.state.manifest import Manifest
 
+_TALK = ("await", "send", "end")
+
 
 def report(args: Namespace, manifest: Manifest) -> int:
     """Reports a started run, and its end if the command waits for that."""
@@ -51,13 +53,15 @@ def _started_text(m: Manifest, stream: TextIO) -> str:
     rehearsal = ", rehearsal" if m.rehearsal else ""
     what = m.title if m.runtime.name == "plan" else f"{m.runtime.name} {m.runtime.version}"
     started = f"{m.run_id}  (task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})"
+    ways = [f"wait     runner wait {name}", f"end      runner cancel {name}"]
+    if m.open:
+        ways = [f"{verb:<8} runner {verb} {name}{' TEXT' * (verb == 'send')}" for verb in _TALK]
     return "\n".join(
         (
             f"{paint('started', 'green', stream)} {indented(started, 9, stream)}",
             f"manifest {m.manifest_path}",
             f"watch    runner logs {name} -f",
-            f"wait     runner wait {name}",
-            f"end      runner cancel {name}",
+            *ways,
         )
     )
 
@@ -67,15 +71,13 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     from runner.usecases import control
 
     quiet = args.format == "json"
-    if manifest.open:
-        from runner.cli import talk
-
-        if not quiet:
-            pen.tell(_started_text(manifest, sys.stderr))
-        return talk.tell_first_turn(args, run)
     rings = sys.stderr.isatty() and run.read_invocation().notify.bell  # the run may be removed at its end
     if not quiet:
         pen.tell(_started_text(manifest, sys.stderr))
+    if manifest.open:
+        from runner.cli import talk
+
+        return talk.tell_turn(args, run, 1, rings=rings)
     if not quiet and sys.stderr.isatty():
         from runner.cli.progress import watch
 

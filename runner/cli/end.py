@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import os
+
 from runner.cli.pen import paint
 from runner.cli.render import indented, price_text, status_word, tokens_text
 from runner.state import index
 from runner.state.lineage import plan_of
 from runner.state.manifest import between
 from runner.text.durations import about
-from runner.text.words import count
+from runner.text.words import count, one_line
 from runner.usecases import fate
 
 TYPE_CHECKING = False
@@ -34,6 +36,7 @@ def end_text(run: RunDir, m: Manifest, stream: TextIO | None = None, *, verb: st
         ("hint", hint),
         ("changes", fate.in_words(run, m, name) if m.plan is not None else _change(known)),
         ("took", ", ".join(filter(None, (_took(m), *_spent(run, m), _attempts(m))))),
+        ("unheard", _unheard(run, m)),
         ("next", "\n".join(f"runner {one} {name}" for one in _next(m, known) if one != verb)),
     )
     first = status_word(m.status, _WIDTH, stream) + indented("; ".join(_came_to(m, known)), _WIDTH, stream)
@@ -91,11 +94,8 @@ def _took(m: Manifest) -> str | None:
     took = None if m.started_at is None or m.ended_at is None else between(m.started_at, m.ended_at)
     if took is None:
         return None
-    aside = [
-        f"{about(seconds)} {what}"
-        for seconds, what in ((m.paused_seconds, "paused"), (m.suspended_seconds, "suspended"))
-        if seconds >= 1
-    ]
+    known = ((getattr(m, f"{what}_seconds"), what) for what in ("paused", "waiting", "suspended"))
+    aside = [f"{about(seconds)} {what}" for seconds, what in known if seconds >= 1]
     return about(took) + (f" ({', '.join(aside)})" if aside else "")
 
 
@@ -115,7 +115,17 @@ def _spent(run: RunDir, m: Manifest) -> tuple[str | None, str | None]:
 
 
 def _attempts(m: Manifest) -> str | None:
-    return count(len(m.attempts), "attempt") if len(m.attempts) > 1 else None
+    what, number = ("turn", m.turns) if m.has_turns else ("attempt", len(m.attempts))
+    return count(number, what) if number > 1 else None
+
+
+def _unheard(run: RunDir, m: Manifest) -> str:
+    """The messages that its agent was not given."""
+    if not os.path.lexists(run.messages):
+        return ""
+    from runner.usecases import logs  # few runs have messages
+
+    return "; ".join(one_line(one.text, 60) for one in logs.queued(run, m))
 
 
 def _next(m: Manifest, known: Summary) -> list[str]:

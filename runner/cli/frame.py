@@ -7,6 +7,7 @@ import sys
 from runner.cli.pen import cleaned, paint
 from runner.cli.render import STATUS_COLOURS
 from runner.cli.rows import called_in, families, progress, short_number
+from runner.model import Phase
 from runner.text.cells import cells, cut
 from runner.text.durations import about
 from runner.text.words import count, one_line
@@ -122,6 +123,7 @@ def _numbers(one: Living, now: float) -> Iterator[_Piece]:
 
 def _words(one: Living) -> Iterator[_Piece]:
     calls = count(one.row.questions_open, "question") if one.row.questions_open else ""
+    calls = calls or "to send or end" * (one.row.status == Phase.WAITING)
     rest = "; ".join(filter(None, (progress(one.row), plain(_doing(one)))))
     yield calls, "yellow"
     yield "; " * bool(calls and rest) + rest, "dim" if one.is_over else ""

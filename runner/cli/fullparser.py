@@ -95,7 +95,11 @@ class FullParser(argparse.ArgumentParser):
         pen.say(self.format_help(), end="", flush=True)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(message, hint=f"`{self.prog} --help` shows the options")
+        hint = f"`{self.prog} --help` shows the options"
+        takes_text = self.format_usage().rstrip("]\n").endswith("TEXT")
+        if takes_text and message.startswith(("the following", "unrecognized")):
+            hint = f"a TEXT of `-` is stdin, and one that begins with `-` goes behind `--`; {hint}"
+        raise UsageError(message, hint=hint)
 
 
 def _typed(read: Callable[[str], Any]) -> Callable[[str], Any]:

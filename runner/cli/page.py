@@ -16,6 +16,7 @@ from runner.text.durations import about
 from runner.text.terminal import escape_unseen
 from runner.text.words import count, failed_before, shortened
 from runner.usecases.story import StoryLine
+from runner.verify.report import begun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
     tone = "good" if report.outcome == "succeeded" else "bad" if report.outcome else "open"
     observed = report.files.observed
     used = (report.usage.get(name) for name in ("input_tokens", "output_tokens"))
+    what, number = begun(report.attempts)
     spent = [n for n in used if n is not None]
     facts = [
         ("Checks", _passed(report.checks, d.declared_checks)),
@@ -74,7 +76,7 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
         *([] if m.cost is None else [("Price", price_text(m.cost, 4))]),
         ("Started", _t((m.started_at or "not yet")[:19].replace("T", " "))),
         ("Program", _t(f"{m.runtime.name} {m.runtime.version}" + " (rehearsal)" * m.rehearsal)),
-        ("Attempts", str(len(report.attempts))),
+        (what.capitalize(), str(number)),
         ("Works in", _t(m.workspace.kind if m.workspace is not None else "not recorded")),
     ]
     reason = "" if report.reason is None else f"<p>{_t(report.reason.message)}</p>"

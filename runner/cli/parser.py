@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from runner.errors import UsageError
+from runner.errors import RunNotFound, UsageError
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -197,7 +197,15 @@ def run_named(name: str) -> RunDir:
     """The run that a RUN names."""
     from runner.usecases import find
 
-    return find.find(find.find_root(here()), name)
+    try:
+        return find.find(find.find_root(here()), name)
+    except RunNotFound:
+        from runner.usecases import names  # to find out what else was meant
+
+        if name in names.of("tasks", name, here(), os.environ, None):
+            hint = f"`runner start {name}` begins one"
+            raise RunNotFound(f"task `{name}` has no run yet", hint=hint) from None
+        raise
 
 
 def add_settings(parser: Parser) -> None:

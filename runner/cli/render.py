@@ -9,7 +9,7 @@ from runner.cli import pen
 from runner.cli.pen import paint
 from runner.errors import ExitStatus
 from runner.lightjson import dumps
-from runner.model import Outcome
+from runner.model import Outcome, Phase
 from runner.text.words import failed_before, one_line
 
 TYPE_CHECKING = False
@@ -33,6 +33,7 @@ STATUS_COLOURS = {
     "timed_out": "yellow",
     "cancelled": "yellow",
     "paused": "yellow",
+    "waiting": "yellow",
     "unknown": "red",
     "unreadable": "red",
 }
@@ -89,7 +90,7 @@ def manifest_text(
     """
     foreign = None if shown is None else shown.foreign
     status = m.status if shown is None else shown.status
-    runtime = f"{m.runtime.name} {m.runtime.version}"
+    is_at_work = not (m.is_done or m.phase is Phase.WAITING)
     model = f"{m.model or 'default model'}" + (f", effort {m.reasoning_effort}" if m.reasoning_effort else "")
     rows = [
         ("run", m.run_id),
@@ -97,7 +98,7 @@ def manifest_text(
         ("status", status_word(status) + (" (rehearsal)" if m.rehearsal else "")),
         ("foreign", None if foreign is None else f"{foreign.message} ({foreign.hint})"),
         ("reason", _reason(m)),
-        ("runtime", f"{runtime}, {model}"),
+        ("runtime", f"{m.runtime.name} {m.runtime.version}, {model}"),
         ("sandbox", _sandbox(m.sandbox, m.sandbox.isolation)),
         ("workspace", _workplace(m)),
         ("shell", _shell(m.login_shell_loses)),
@@ -107,17 +108,18 @@ def manifest_text(
         ("parent", None if m.parent is None else called(m.parent.run_id)),
         ("children", below),
         ("retry of", None if m.retry_of is None else called(m.retry_of.run_id)),
+        ("continues", None if m.continues is None else called(m.continues.run_id)),
         ("started", local_time(m.started_at)),
         ("ended", local_time(m.ended_at)),
         ("paused", f"{m.paused_seconds:g} s" if m.paused_seconds else None),
         ("suspended", f"{m.suspended_seconds:g} s" if m.suspended_seconds else None),
         ("exit", None if m.exit_code is None else str(m.exit_code)),
         ("signal", None if m.signal is None else str(m.signal)),
-        ("process", None if m.process is None or m.is_done else f"pid {m.process.pid}"),
+        ("process", f"pid {m.process.pid}" if m.process and is_at_work else None),
         ("thread", m.thread_id),
         ("tokens", None if is_ended else tokens_text(m)),
         ("context", _context(m)),
-        ("last", None if m.is_done else m.last_activity),
+        ("last", m.last_activity if is_at_work else None),
         ("survivors", ", ".join(f"{s.command} ({s.pid})" for s in m.survivors) or None),
         ("manifest", m.manifest_path),
         ("plan", _plan(m, called)),
@@ -279,7 +281,8 @@ def going(m: Manifest) -> tuple[str, str, str]:
     minutes, seconds = divmod(int(max(0.0, time.time() - since)), 60)
     used = m.usage
     tokens = "" if used.output_tokens is None else f"{used.input_tokens or 0:,} in {used.output_tokens:,} out"
-    return f"{minutes}:{seconds:02d}", tokens, one_line(m.last_activity or "")
+    waits = "for a message (`runner send`) or its end (`runner end`)" if m.phase is Phase.WAITING else ""
+    return f"{minutes}:{seconds:02d}", tokens, waits or one_line(m.last_activity or "")
 
 
 def _sandbox(declared: Sandbox | SandboxDeclared, isolation: str | None) -> str:

@@ -7,6 +7,7 @@ import time
 from runner.cli import pen
 from runner.cli.pen import paint
 from runner.cli.render import status_word
+from runner.model import Phase
 from runner.state.manifest import parse_timestamp
 from runner.text.cells import cut
 from runner.text.durations import about
@@ -153,12 +154,14 @@ def _told(row: RunRow, left: int | None, parent: str | None) -> str:
     of a child which does not stand below it.
     """
     why = row.message or ("" if row.reason in _PLAIN else str(row.reason))
-    if not (row.questions_open or row.undecided or row.plan or row.rehearsal or parent):
+    waits = row.status == Phase.WAITING
+    if not (waits or row.questions_open or row.undecided or row.plan or row.rehearsal or parent):
         if not why:
             return ""
         if why.isprintable() and (left is None or (why.isascii() and _LEAST <= left >= len(why))):
             return why  # as of most among ten thousand
     calls = [count(row.questions_open, "open question")] if row.questions_open else []
+    calls += ["to send or end"] * waits
     calls += ["to accept or discard"] if row.undecided else []
     kinds = ["plan"] * row.plan + ["rehearsal"] * row.rehearsal + ([f"child of {parent}"] if parent else [])
     done = progress(row) if row.plan and row.status != "succeeded" else ""

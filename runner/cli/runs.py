@@ -146,6 +146,11 @@ def run_status(args: Namespace) -> int:
 
         if any(question.is_open for question in questions.of_run(run)):
             pen.say(questions_text(logs.asked(run, manifest), _name(args, run)))
+    has_turns = manifest.has_turns or os.path.isdir(run.messages)
+    if args.format == "text" and has_turns and not manifest.is_done and shown.foreign is None:
+        from runner.cli.turns import turns_text
+
+        pen.say(turns_text(run, manifest, _name(args, run)))
     return ExitStatus.OK
 
 
@@ -178,8 +183,11 @@ def run_wait(args: Namespace) -> int:
 
     runs, tick = [run_named(name) for name in args.run], heartbeat(at_once=True)
     for run in runs:
-        if look.show(run).manifest.is_done:
+        if (manifest := look.show(run).manifest).is_done:
             refuse_foreign(run)  # the exit status is a verdict
+        elif args.format == "text" and manifest.phase is Phase.WAITING:
+            name = _name(args, run)
+            pen.note(f"{name} waits for a message, and ends after `runner end {name}`")
     manifests = control.wait(runs, any_of_them=args.any, timeout_s=args.timeout, tick=tick)
     if args.format == "json":
         values = [manifest.to_json() for manifest in manifests]

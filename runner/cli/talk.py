@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, WrongText, add_run, add_settings, duration, run_named, stdin
-from runner.cli.render import answer, emit, exit_status
+from runner.cli.render import answer, emit, exit_status, indented
 from runner.errors import ExitStatus
+from runner.model import Phase
 from runner.state import index
 
 TYPE_CHECKING = False
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from runner.model import Json
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
-    from runner.usecases.talk import EndedTurn, Sent
+    from runner.usecases.talk import Sent
 
 _TIMED_OUT = ("timeout", "stalled", "no_first_event")
 
@@ -80,9 +82,7 @@ def _speaker(run: RunDir) -> str:
 
 def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
     if args.wait:
-        from runner.usecases import talk
-
-        return _tell_turn(args, run, talk.await_turn(run, sent.turn, timeout_s=args.timeout))
+        return tell_turn(args, run, sent.turn, timeout_s=args.timeout)
     name = _name(args, run)
     words = {
         "begun": f"turn {sent.turn} has begun",
@@ -99,13 +99,13 @@ def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
 def _follow_up(args: Namespace, run: RunDir, text: str, key: str | None) -> int:
     from runner.cli.gate import pass_gate
     from runner.cli.parser import settings
-    from runner.usecases import follow_up, retry, talk
+    from runner.usecases import follow_up, retry
 
     config = settings(args)
     pass_gate(args, config, rehearses=retry.rehearses(run), task=run.task_id)
     begun, sent = follow_up.start(config, run, os.environ, text, key=key, allow_danger=args.allow_danger)
     if args.wait:
-        return _tell_turn(args, begun, talk.await_turn(begun, 1, timeout_s=args.timeout))
+        return tell_turn(args, begun, 1, timeout_s=args.timeout)
     name = _name(args, begun)
     text = f"{begun.run_id} goes on in the session of {_name(args, run)}\nawait    runner await {name}"
     above = {
@@ -159,30 +159,31 @@ def _number(text: str) -> int:
 
 
 def run_await(args: Namespace) -> int:
+    return tell_turn(args, run_named(args.run), args.turn, timeout_s=args.timeout)
+
+
+def tell_turn(
+    args: Namespace, run: RunDir, number: int | None, *, timeout_s: float | None = None, rings: bool = False
+) -> int:
+    """What came of that turn, once it has ended."""
+    from runner.cli.heartbeat import heartbeat
     from runner.usecases import talk
 
-    run = run_named(args.run)
-    return _tell_turn(args, run, talk.await_turn(run, args.turn, timeout_s=args.timeout))
-
-
-def tell_first_turn(args: Namespace, run: RunDir) -> int:
-    """Of a run that waits for messages when that has ended."""
-    from runner.usecases import talk
-
-    return _tell_turn(args, run, talk.await_turn(run, 1))
-
-
-def _tell_turn(args: Namespace, run: RunDir, turn: EndedTurn) -> int:
+    turn = talk.await_turn(run, number, timeout_s=timeout_s, tick=heartbeat(at_once=True))
     record, manifest = turn.record, turn.manifest
+    if rings:
+        pen.ring()
     if args.format == "json":
-        from runner.usecases import talk
-
         emit({**record, "run_status": manifest.status, "files": talk.changed_files(run)})
     else:
         if message := record.get("message"):
             pen.say(message)
         if record.get("status") != "completed":
             pen.tell(_amiss(record, manifest))
+        if manifest.phase is Phase.WAITING:
+            from runner.cli.turns import next_text
+
+            pen.tell(f"next     {indented(next_text(manifest, _name(args, run)), 9, sys.stderr)}")
     return _exit_of(record, manifest)
 
 

@@ -264,6 +264,11 @@ class Manifest(Value):
         return sum(one.how != CLOSING for one in self.attempts)
 
     @property
+    def has_turns(self) -> bool:
+        """Whether somebody talks with its agent, or is awaited to."""
+        return self.open or self.messages_queued > 0 or bool(self.messages_given)
+
+    @property
     def messages_given(self) -> set[str]:
         """The ids of those that its agent has got."""
         return {message for one in self.attempts for message in one.messages}

@@ -16,7 +16,7 @@ from runner.state import trust
 from runner.state.authentic import refuse_foreign
 from runner.state.events import EventLog, read_events
 from runner.text.terminal import clean_terminal
-from runner.usecases.look import look
+from runner.usecases.look import look, to_end
 from runner.value import Value
 from runner.workspace.undecided import standing
 
@@ -123,7 +123,7 @@ def _deciding(run: RunDir) -> Iterator[Worktree]:
     if not manifest.is_done:
         raise Conflict(
             f"run `{run.run_id}` is not done: it is `{manifest.status}`",
-            hint="`runner wait RUN` waits for its end, `runner cancel RUN` ends it",
+            hint=to_end(manifest),
         )
     refuse_foreign(run)
     tree = own_tree(run)
@@ -197,7 +197,8 @@ def _writing(run: RunDir, tree: Worktree) -> Iterator[None]:
     try:
         held = lease.acquire(tree.repo, lease.Holder(run.run_id, relative))
     except WorkspaceBusy as busy:
-        raise WorkspaceBusy(busy.message, hint="wait for that run, then accept this one") from None
+        hint = "wait for that run, or end it if it waits for a message; then accept this one"
+        raise WorkspaceBusy(busy.message, hint=hint) from None
     try:
         yield
     finally:

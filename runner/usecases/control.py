@@ -16,7 +16,7 @@ from runner.processes.renames import Renames
 from runner.state.authentic import refuse_foreign
 from runner.state.manifest import Manifest
 from runner.state.store import RunDir
-from runner.usecases.look import ask, look
+from runner.usecases.look import ask, look, to_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -287,7 +287,8 @@ def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadli
 
 def _refuse(manifest: Manifest, wish: str, possible: Sequence[Phase]) -> None:
     if manifest.phase not in possible:
-        raise Conflict(f"a run that is `{manifest.status}` cannot be {wish}")
+        hint = to_end(manifest) if manifest.phase is Phase.WAITING else None
+        raise Conflict(f"a run that is `{manifest.status}` cannot be {wish}", hint=hint)
 
 
 def _why_not_paused(run: RunDir) -> str | None:

@@ -10,7 +10,7 @@ import os
 
 from runner.disk.upwards import git_root, is_planted, upwards
 from runner.errors import Conflict, RunnerError, RunNotFound
-from runner.model import is_name
+from runner.model import Phase, is_name
 from runner.state import index
 from runner.state.authentic import Why, why_foreign
 from runner.state.store import RUNS, RunDir, is_run_id, new_run_id
@@ -165,9 +165,10 @@ def _is_undecided(run: RunDir) -> bool:
 
 
 def _is_waiting(run: RunDir) -> bool:
-    """Whether it needs a person: for an answer, a decision, or to go on with its plan."""
+    """Whether it needs a person: for an answer, a message, a decision, or to go on with its plan."""
     manifest = run.read_manifest()
-    return bool(manifest.questions_open) or manifest.has_open_breaker or _is_undecided(run)
+    is_asked = bool(manifest.questions_open) or (manifest.phase is Phase.WAITING and manifest.parent is None)
+    return is_asked or manifest.has_open_breaker or _is_undecided(run)
 
 
 NEWEST: dict[str, tuple[Callable[[RunDir], bool] | None, str]] = {

@@ -5,6 +5,7 @@ Of runs that are done, only rows are read, and the manifests of plans.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import time
@@ -29,7 +30,7 @@ _LOOKS_EVERY = 300
 
 
 class Item(Value):
-    """`kind` is `question`, `tree`, `plan` or `trust`; `commands` are the ways to settle it."""
+    """`kind` is `question`, `turn`, `tree`, `plan` or `trust`; `commands` are the ways to settle it."""
 
     kind: str
     since: str | None
@@ -63,10 +64,14 @@ def wait(root: str, pause: Callable[[float], None] = time.sleep) -> list[Item]:
 
 
 def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
-    """Those to another run wait for that while its agent works; a plan answers nothing."""
+    """And the runs that wait for a message. Another run sees to what it has started, or is asked, while its
+    agent works; a plan answers nothing.
+    """
     answering = {row.run_id for row in rows if not (row.ended_at or row.plan or row.status == Phase.WAITING)}
     for row in rows:
         run = RunDir(root, row.task_id, row.run_id)
+        if row.status == Phase.WAITING and row.parent not in answering:
+            yield from _turn(run)
         if row.ended_at is not None or row.status == FOREIGN or not run.has_questions():
             continue
         try:
@@ -77,6 +82,14 @@ def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
             if one.is_open and one.asked not in answering:
                 answer = f"runner answer {row.run_id} {one.id}"
                 yield Item("question", one.asked_at, row.run_id, row.task_id, one.id, one.prompt, (answer,))
+
+
+def _turn(run: RunDir) -> Iterator[Item]:
+    with contextlib.suppress(RunnerError):  # it was removed
+        m = run.read_manifest()
+        text = f"waits for a message after turn {m.turns}: {m.last_message or 'nothing was said'}"
+        ways = (f"runner send {run.run_id} TEXT", f"runner end {run.run_id}")
+        yield Item("turn", m.attempts[-1].ended_at, run.run_id, run.task_id, None, text, ways)
 
 
 def trees(rows: Sequence[RunRow]) -> Iterator[Item]:

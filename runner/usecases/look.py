@@ -361,6 +361,14 @@ def unknown(run: RunDir) -> RunRow:
     return RunRow(run.run_id, run.task_id, "unknown", None, None, None, None, None)
 
 
+def to_end(manifest: Manifest) -> str:
+    """How an unfinished run comes to its end; the hint where it has to be done first."""
+    run_id = manifest.run_id
+    if manifest.phase is Phase.WAITING:
+        return f"it waits for a message: `runner end {run_id}` ends it"
+    return f"`runner wait {run_id}` waits for its end, `runner cancel {run_id}` ends it"
+
+
 def below(run: RunDir) -> None:
     """Has the truth written of every run that this one has started."""
     from runner.state.lineage import children

@@ -22,7 +22,7 @@ from runner.state.store import new_run_id
 from runner.supervise.begin import reap
 from runner.text.words import count
 from runner.usecases.accept import judged
-from runner.usecases.look import look
+from runner.usecases.look import look, to_end
 from runner.value import Value
 from runner.verify import record
 from runner.verify.checks import Check, CheckCommand, run_check
@@ -74,8 +74,8 @@ def of_run(run: RunDir, allowed: Policy, env: Mapping[str, str], cancelled: Call
     """Runs the checks of a finished run again, on its change as it stands. Conflict where that is gone, or
     where they would not be what they were; PolicyRefused where what is allowed now is less than then.
     """
-    if not look(run).is_done:
-        raise Conflict(f"run `{run.run_id}` is not done", hint="`runner wait RUN` waits for it")
+    if not (manifest := look(run)).is_done:
+        raise Conflict(f"run `{run.run_id}` is not done: it is `{manifest.status}`", hint=to_end(manifest))
     then = own_invocation(run)
     policy.refuse(policy.check_breaches(allowed, then.verify))
     if not os.path.isdir(then.cwd):

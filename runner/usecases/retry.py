@@ -48,9 +48,7 @@ def retry(
     """
     manifest = look.look(run)
     if not manifest.is_done:
-        raise Conflict(
-            f"run `{run.run_id}` is `{manifest.status}`", hint=f"`runner cancel {run.run_id}` ends it first"
-        )
+        raise Conflict(f"run `{run.run_id}` is `{manifest.status}`", hint=look.to_end(manifest))
     old = own_invocation(run)
     _refuse_of_plan(manifest)
     if manifest.outcome == "succeeded" and not (message or "").strip():

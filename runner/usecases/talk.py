@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from runner.disk.files import read
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, TurnNotFound, UsageError
 from runner.model import Phase
+from runner.processes.proc import boottime
 from runner.state import messages
 from runner.state.authentic import own_invocation, refuse_foreign
+from runner.state.manifest import timestamp
 from runner.state.store import RunDir
 from runner.usecases.look import look
 from runner.value import Value, json_value
@@ -179,11 +183,18 @@ def await_turn(
     def is_over(seen: Manifest) -> bool:
         return seen.turns >= target or seen.is_done or (number is None and _rests(run, seen))
 
-    manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick)[0]
+    hint = f"the run continues; `runner await {run.run_id}` waits again"
+    manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick, hint=hint)[0]
     reached = min(target, manifest.turns) if number is None else target
     if number is not None and number > manifest.turns:
         raise TurnNotFound(f"run `{run.run_id}` ended ({manifest.status}) after {manifest.turns} turns")
-    return EndedTurn(_record(run, manifest, reached), manifest)
+    return EndedTurn(record(run, manifest, reached), manifest)
+
+
+def waits(run: RunDir, manifest: Manifest) -> tuple[str, str]:
+    """Since when it waits for a message, and until when."""
+    since = time.time() - boottime() + (manifest.waiting_uptime or boottime())
+    return timestamp(since), timestamp(since + (run.read_invocation().open_timeout_s or 0.0))
 
 
 def changed_files(run: RunDir) -> list[str] | None:
@@ -220,7 +231,7 @@ def _turn_of(manifest: Manifest, message: str) -> int | None:
     return next((n for n, one in reversed([*enumerate(turns, 1)]) if message in one.messages), None)
 
 
-def _record(run: RunDir, manifest: Manifest, number: int) -> dict[str, Any]:
+def record(run: RunDir, manifest: Manifest, number: int) -> dict[str, Any]:
     """What was written of the turn; of one of which nothing can be read, no more than that."""
     try:
         found = json_value(read(run.turn(number), _LARGEST))

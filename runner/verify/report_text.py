@@ -11,6 +11,7 @@ import re
 
 from runner.text.terminal import clean_terminal
 from runner.text.words import and_more, failed_before, one_line
+from runner.verify.report import begun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
         f"{name.replace('_', ' ')}: {count:,}" for name, count in report.usage.items() if count is not None
     ]
     yield "tokens", used or ["not known"]
-    yield "attempts", [str(len(report.attempts))]
+    what, number = begun(report.attempts)
+    yield what, [str(number)]
     if report.refused:
         yield "refused by its program", [show(text) for text in report.refused]
     yield "residual risk", [*report.residual_risk] or ["none known"]

@@ -99,7 +99,10 @@ def busy(root: str) -> WorkspaceBusy:
     """The refusal, with the name of the run."""
     holder = _read(lock_path(root))
     who = "another run" if holder is None else f"run `{holder.run_id}`"
-    return WorkspaceBusy(f"{who} may write in {root}")
+    ends = "" if holder is None else f", or end it if it waits for a message (`runner end {holder.run_id}`)"
+    return WorkspaceBusy(
+        f"{who} may write in {root}", hint=f"wait for that run{ends}, or give this one a worktree of its own"
+    )
 
 
 def lock_path(root: str) -> str:

@@ -1,0 +1,167 @@
+"""What people see of a run that has turns: that it waits for a message, what is queued, what to do next."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ended import an_ended_run
+from support.values import a_manifest
+
+from runner.cli.app import main
+from runner.cli.end import end_text
+from runner.cli.frame import frame
+from runner.cli.render import going, manifest_text
+from runner.cli.rows import rows_text
+from runner.cli.turns import turns_text
+from runner.model import Outcome, Phase, Usage
+from runner.processes.proc import boottime
+from runner.state.index import row_of
+from runner.state.manifest import Attempt, Manifest
+from runner.state.messages import Queue
+from runner.state.store import RunDir
+from runner.usecases.alive import Living
+from runner.usecases.look import to_end
+from runner.verify.report import begun
+
+SCREENS = Path(__file__).parents[1] / "data" / "screens"
+RUN_ID = "20251120T101504438Z-5c16aaaa"
+T0 = 1_795_840_180.5  # 2026-11-28 04:29:40 UTC
+ATTEMPTS = (Attempt(1), Attempt(2, how="resume", messages=("m-0001",)))
+HEARD_BOTH = Attempt(2, how="resume", messages=("m-0001", "m-0002"))
+
+
+@pytest.fixture(autouse=True)
+def in_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def a_run(root: Path, **changes: Any) -> tuple[RunDir, Manifest]:
+    """An open run with two turns, which waits for a message; one was queued."""
+    run = an_ended_run(root, task="fix-auth", run_id=RUN_ID, open_timeout_s=1200.0, secret_names=())
+    queue = Queue(run)
+    queue.add("Yes, mend it.", actor="user")
+    queue.add(f"And then, in \x1b[2Jone line:\n{'say what you have done, and ' * 20}why.", actor="user")
+    second = Path(run.messages, "m-0002.json")
+    second.write_text(json.dumps({**json.loads(second.read_text()), "at": "2026-11-28T04:29:50.000Z"}))
+    uptime = T0 - time.time() + boottime()
+    waits = {"phase": Phase.WAITING, "outcome": None, "reason": None, "ended_at": None, "open": True}
+    waits |= {"turns": 2, "attempts": ATTEMPTS, "waiting_uptime": uptime, "last_message": "Shall I?"}
+    given = {"created_at": "2026-11-28T04:00:00.000Z", "started_at": "2026-11-28T04:00:01.000Z"}
+    os.makedirs(run.turns)
+    record = {"run_id": RUN_ID, "turn": 2, "status": "failed", "reason": {"code": "x", "message": "no login"}}
+    Path(run.turn(2)).write_text(json.dumps(record))
+    return run, a_manifest(run, **{**waits, **given, **changes})
+
+
+def screen(run: RunDir, m: Manifest) -> str:
+    going_on = m.replace(phase=Phase.RUNNING, turns=1, waiting_uptime=None)
+    shown = [manifest_text(m), turns_text(run, m, "5c16"), "", turns_text(run, going_on, "5c16")]
+    return "\n".join(shown) + "\n"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_this_is_what_a_person_sees_of_a_run_that_waits_for_a_message(
+    columns: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert screen(*a_run(tmp_path)) == (SCREENS / f"turns-{columns}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "row", "words"),
+    [
+        ({}, "turn", "2 failed: no login"),
+        ({"turns": 1, "phase": Phase.RUNNING}, "turn", "2 goes on"),
+        (
+            {"turns": 1, "phase": Phase.RUNNING, "attempts": (Attempt(1), HEARD_BOTH)},
+            "turn",
+            "2 goes on; then it waits for a message",
+        ),
+        ({"turns": 1, "phase": Phase.RUNNING, "open": False}, "next", "runner await 5c16"),
+        ({"turns": 1, "phase": Phase.PAUSED}, "turn", "2 goes on"),
+    ],
+)
+def test_the_turn_that_goes_on_is_told(changes: dict[str, Any], row: str, words: str, tmp_path: Path) -> None:
+    run, m = a_run(tmp_path, **changes)
+    rows = [line for line in turns_text(run, m, "5c16").split("\n") if line.startswith(row)]
+    assert [line[10:] for line in rows] == [words]
+
+
+def test_who_waits_for_the_end_of_such_a_run_is_told_what_it_needs(tmp_path: Path) -> None:
+    _, m = a_run(tmp_path, last_activity="message: Shall I?")
+    assert going(m)[2] == "for a message (`runner send`) or its end (`runner end`)"
+    assert going(m.replace(phase=Phase.RUNNING))[2] == "message: Shall I?"
+
+
+def test_list_and_watch_say_what_a_person_can_do_with_it(tmp_path: Path) -> None:
+    _, m = a_run(tmp_path, last_activity="message: Shall I?")
+    line = rows_text([row_of(m)], {RUN_ID: "5c16"}).split("\n")[1]
+    assert line.endswith("to send or end; message: Shall I?")
+    one = Living(RunDir("/repo", "fix-auth", RUN_ID), row_of(m))
+    shown = frame([(one, "")], {RUN_ID: "5c16"}, (100, 8), 0.0)
+    assert "to send or end; message: Shall I?" in shown[1]
+
+
+def test_the_last_lines_count_turns_and_say_how_long_it_waited_and_what_was_not_heard(
+    tmp_path: Path,
+) -> None:
+    took = {"started_at": "2026-11-28T04:00:01.000Z", "ended_at": "2026-11-28T04:10:01.000Z"}
+    ended = {"phase": Phase.DONE, "outcome": Outcome.CANCELLED, "waiting_seconds": 300.0, "usage": Usage()}
+    run, m = a_run(tmp_path, **ended, **took)
+    lines = end_text(run, m).split("\n")
+    assert "took       10m00s (5m00s waiting), 2 turns" in lines
+    (unheard,) = (line for line in lines if line.startswith("unheard"))
+    assert unheard.startswith("unheard    And then, in one line: say what you have done,")
+    assert ", 2 attempts" in end_text(run, m.replace(open=False, attempts=(Attempt(1), Attempt(2))))
+
+
+def test_a_report_counts_turns_where_they_are_some() -> None:
+    told = [one.to_json() for one in (*ATTEMPTS, Attempt(3, how="closing", messages=()))]
+    assert begun(told) == ("turns", 2)
+    assert begun(told[:1]) == ("attempts", 1)
+    assert begun([{"n": 1}, {"n": 2}]) == ("attempts", 2)  # of an older runner
+
+
+def test_a_run_that_waits_is_ended_and_not_waited_for(tmp_path: Path) -> None:
+    _, m = a_run(tmp_path)
+    assert to_end(m) == f"it waits for a message: `runner end {RUN_ID}` ends it"
+    assert "runner wait" in to_end(m.replace(phase=Phase.RUNNING))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["send", "look"], "required: TEXT"),
+        (["send", "look", "-x"], "required: TEXT"),
+        (["send", "look", "--option", "x"], "unrecognized arguments: --option"),
+        (["answer", "look", "q-0001", "-x"], "unrecognized arguments: -x"),
+    ],
+)
+def test_who_writes_a_text_that_looks_like_an_option_is_told_how(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert why in said and "one that begins with `-` goes behind `--`" in said
+
+
+@pytest.mark.parametrize("verb", [["send", "look", "hi"], ["await", "look"], ["status", "look"]], ids=str)
+def test_a_task_that_was_never_started_is_no_unknown_run(
+    verb: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "delegate.toml").write_text('schema_version = 1\n[tasks.look]\nprompt = "p"\n')
+    monkeypatch.chdir(tmp_path)
+    assert main(verb) == 4
+    assert "task `look` has no run yet" in (said := capsys.readouterr().err) and "runner start look" in said
+    assert main([verb[0], "loko", *verb[2:]]) == 4
+    assert "no run `loko`" in capsys.readouterr().err
