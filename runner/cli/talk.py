@@ -104,6 +104,8 @@ def _follow_up(args: Namespace, run: RunDir, text: str, key: str | None) -> int:
     config = settings(args)
     pass_gate(args, config, rehearses=retry.rehearses(run), task=run.task_id)
     begun, sent = follow_up.start(config, run, os.environ, text, key=key, allow_danger=args.allow_danger)
+    if begun is run:
+        return _tell(args, run, sent)
     if args.wait:
         return tell_turn(args, begun, 1, timeout_s=args.timeout)
     name = _name(args, begun)

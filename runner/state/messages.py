@@ -55,6 +55,9 @@ class Message(Value):
         made = super().from_json(data)
         if made.kind not in (TEXT, END):
             raise Misfit.of(made.kind, "text or end").inside("kind")
+        if len(made.text) > MAX_PROMPT_CHARS or "\0" in made.text:
+            raise Misfit("no prompt can have it").inside("text")
+        made.text.encode()  # ValueError for half characters
         return made
 
 
@@ -72,7 +75,8 @@ class Queue:
         """All that there are. A file that is no message has its number and says nothing."""
         while (path := self._path(len(self._read) + 1)) and os.path.lexists(path):
             try:
-                self._read.append(Message.from_json(json_value(read(path, _LARGEST))))
+                found = Message.from_json(json_value(read(path, _LARGEST)))
+                self._read.append(found if path.endswith(f"/{found.id}.json") else None)
             except FileNotFoundError:
                 break  # the end, which was taken back
             except (OSError, ValueError):
@@ -82,14 +86,11 @@ class Queue:
     @property
     def end(self) -> Message | None:
         """What has closed it."""
-        return next((one for one in self.look() if one.kind == END), self._shut)
+        return self._end_of(self.look())
 
     def pending(self, given: Collection[str]) -> list[Message]:
         """The texts that were not given to the agent yet, those first that are not to wait."""
-        found = [
-            one for one in self.look() if one.kind == TEXT and one.id not in given and one.follow_up is None
-        ]
-        return sorted(found, key=lambda one: not one.now)
+        return _pending(self.look(), given)
 
     def add(self, text: str, *, actor: str, kind: str = TEXT, **more: Any) -> Message:
         """Writes a message down, or returns the one that is there with its key. QueueClosed behind the end,
@@ -97,12 +98,13 @@ class Queue:
         """
         key = more.get("key")
         while True:
-            for one in self.look():
+            found = self.look()  # once: what comes after it was not looked at, and takes the number
+            for one in found:
                 if key is not None and one.key == key:
                     return one
-            if self.end is not None and "follow_up" not in more:
+            if (end := self._end_of(found)) is not None and "follow_up" not in more:
                 if kind == END:
-                    return self.end
+                    return end
                 raise QueueClosed(f"run `{self._run.run_id}` is being ended and takes no more messages")
             if len(self._read) >= _MOST:
                 raise Conflict(f"run `{self._run.run_id}` has got {_MOST} messages already")
@@ -120,8 +122,8 @@ class Queue:
         those. Where the disk refuses, the end is known to its owner alone: the run has to end nevertheless.
         """
         self.leaves = self.leaves or leaves
-        while self.end is None:
-            if not leaves and self.pending(given):
+        while self._end_of(found := self.look()) is None:
+            if not leaves and _pending(found, given):
                 return False
             try:
                 self._put(END, "", actor)
@@ -139,6 +141,9 @@ class Queue:
             withdraw(self._path(len(self._read)))
             self._read.pop()
 
+    def _end_of(self, found: list[Message]) -> Message | None:
+        return next((one for one in found if one.kind == END), self._shut)
+
     def _put(self, kind: str, text: str, actor: str, **more: Any) -> Message:
         """Behind all that were read; FileExistsError where there is another one by now."""
         made = Message(f"m-{len(self._read) + 1:04d}", kind, text, actor, timestamp(), **more)
@@ -148,6 +153,11 @@ class Queue:
 
     def _path(self, number: int) -> str:
         return f"{self._run.messages}/m-{number:04d}.json"
+
+
+def _pending(found: list[Message], given: Collection[str]) -> list[Message]:
+    texts = [one for one in found if one.kind == TEXT and one.id not in given and one.follow_up is None]
+    return sorted(texts, key=lambda one: not one.now)
 
 
 def checked_key(key: str | None) -> str | None:

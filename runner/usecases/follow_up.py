@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from runner.errors import Conflict
 from runner.state import messages
 from runner.state.authentic import next_run_id, own_invocation
 from runner.state.lineage import lineage_of
@@ -28,7 +27,8 @@ def start(
     allow_danger: bool = False,
 ) -> tuple[RunDir, talk.Sent]:
     """The run that goes on with `text`, and what became of the message. With a `key` that was sent before, it
-    is the run that this has begun then, or has to begin still. Conflict as `retry.follow_up`.
+    is the run that this has begun then, or has to begin still, or the ended one, whose agent has heard it.
+    Conflict as `retry.follow_up`, and where nobody has.
     """
     own_invocation(run)
     run_id, name, is_repeated = next_run_id(run.repo), "", False
@@ -36,7 +36,7 @@ def start(
         made = RunDir(run.repo, run.task_id, run_id)
         message = messages.Queue(run).add(text, actor="user", key=key, follow_up=lineage_of(made))
         if message.follow_up is None:
-            raise Conflict(f"message {message.id} with this key was given to run `{run.run_id}` itself")
+            return run, talk.sent(run, message, talk.QUEUED, is_repeated=True)
         name, is_repeated, run_id = message.id, message.follow_up.run_id != run_id, message.follow_up.run_id
     begun = RunDir(run.repo, run.task_id, run_id)
     if is_repeated and os.path.lexists(begun.manifest):

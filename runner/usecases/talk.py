@@ -96,7 +96,7 @@ def send(
     run.wake()
     is_repeated = message.id in before
     if message.follow_up is not None or (message.now or manifest.phase is Phase.WAITING) is False:
-        return _sent(run, message, QUEUED, is_repeated)
+        return sent(run, message, QUEUED, is_repeated=is_repeated)
     state = INTERRUPTED if manifest.phase is not Phase.WAITING else BEGUN
     most_s = min(_BEGINS_WITHIN_S + 3 * invocation.limits.grace_s, within_s)
 
@@ -110,7 +110,7 @@ def send(
         control.wait([run], until=is_settled, timeout_s=most_s)
     except GaveUpWaiting:
         pass
-    return _sent(run, message, state, is_repeated)
+    return sent(run, message, state, is_repeated=is_repeated)
 
 
 def _is_of_plan(manifest: Manifest) -> bool:
@@ -131,7 +131,8 @@ def _began_by(run: RunDir, manifest: Manifest, key: str | None) -> str | None:
     return next((one.id for one in found if one.follow_up and one.follow_up.run_id == run.run_id), None)
 
 
-def _sent(run: RunDir, message: Message, state: str, is_repeated: bool) -> Sent:
+def sent(run: RunDir, message: Message, state: str, *, is_repeated: bool) -> Sent:
+    """What became of it by now. Conflict where the run has ended without it."""
     manifest = look(run)
     turn = _turn_of(manifest, message.id)
     if turn is not None:
@@ -139,7 +140,7 @@ def _sent(run: RunDir, message: Message, state: str, is_repeated: bool) -> Sent:
     if manifest.is_done:
         raise Conflict(
             f"run `{run.run_id}` ended before its agent got message {message.id}",
-            hint="send it again: it begins a follow-up run",
+            hint="send it again, with another key: it begins a follow-up run",
         )
     groups = _groups(messages.Queue(run).pending(manifest.messages_given))
     at = next((n for n, group in enumerate(groups, 1) if message.id in group), None)

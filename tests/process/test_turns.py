@@ -95,6 +95,8 @@ def test_a_key_is_one_message_however_often_it_is_sent(repo: Repo) -> None:
     assert (again["message"], again["turn"], again["is_repeated"]) == (first["message"], 2, True)
     assert talk.end()["turns"] == 2
     assert talk.texts() == ["two"]
+    heard = talk.sent("two", "--key", "k")
+    assert (heard["state"], heard["turn"], heard["is_repeated"]) == ("begun", 2, True)
     begun = [talk.sent("three", "--key", "after") for _ in range(2)]
     assert begun[0]["run_id"] == begun[1]["run_id"] != talk.run.id
     assert [one["is_repeated"] for one in begun] == [False, True]
