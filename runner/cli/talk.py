@@ -82,7 +82,7 @@ def _speaker(run: RunDir) -> str:
 
 def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
     if args.wait:
-        return tell_turn(args, run, sent.turn, timeout_s=args.timeout)
+        return tell_turn(args, run, None, timeout_s=args.timeout, message=sent.message)
     name = _name(args, run)
     words = {
         "begun": f"turn {sent.turn} has begun",
@@ -165,21 +165,31 @@ def run_await(args: Namespace) -> int:
 
 
 def tell_turn(
-    args: Namespace, run: RunDir, number: int | None, *, timeout_s: float | None = None, rings: bool = False
+    args: Namespace,
+    run: RunDir,
+    number: int | None,
+    *,
+    timeout_s: float | None = None,
+    message: str | None = None,
+    rings: bool = False,
 ) -> int:
-    """What came of that turn, once it has ended."""
+    """What came of that turn, or of that in which its agent got the `message`, once it has ended."""
     from runner.cli.heartbeat import heartbeat
     from runner.usecases import talk
 
-    turn = talk.await_turn(run, number, timeout_s=timeout_s, tick=heartbeat(at_once=True))
+    tick = heartbeat(at_once=True)
+    if message is None:
+        turn = talk.await_turn(run, number, timeout_s=timeout_s, tick=tick)
+    else:
+        turn = talk.await_answer(run, message, timeout_s=timeout_s, tick=tick)
     record, manifest = turn.record, turn.manifest
     if rings:
         pen.ring()
     if args.format == "json":
         emit({**record, "run_status": manifest.status, "files": talk.changed_files(run)})
     else:
-        if message := record.get("message"):
-            pen.say(message)
+        if said := record.get("message"):
+            pen.say(said)
         if record.get("status") != "completed":
             pen.tell(_amiss(record, manifest))
         if manifest.phase is Phase.WAITING:

@@ -138,13 +138,17 @@ def sent(run: RunDir, message: Message, state: str, *, is_repeated: bool) -> Sen
     if turn is not None:
         return Sent(message.id, BEGUN if state == QUEUED else state, turn, is_repeated)
     if manifest.is_done:
-        raise Conflict(
-            f"run `{run.run_id}` ended before its agent got message {message.id}",
-            hint="send it again, with another key: it begins a follow-up run",
-        )
+        raise _unheard(run, message.id)
     groups = _groups(messages.Queue(run).pending(manifest.messages_given))
     at = next((n for n, group in enumerate(groups, 1) if message.id in group), None)
     return Sent(message.id, QUEUED, None if at is None else manifest.turns_begun + at, is_repeated)
+
+
+def _unheard(run: RunDir, message: str) -> Conflict:
+    return Conflict(
+        f"run `{run.run_id}` ended before its agent got message {message}",
+        hint="send it again, with another key: it begins a follow-up run",
+    )
 
 
 def end(run: RunDir, *, actor: str) -> Manifest:
@@ -196,6 +200,28 @@ def waits(run: RunDir, manifest: Manifest) -> tuple[str, str]:
     """Since when it waits for a message, and until when."""
     since = time.time() - boottime() + (manifest.waiting_uptime or boottime())
     return timestamp(since), timestamp(since + (run.read_invocation().open_timeout_s or 0.0))
+
+
+def await_answer(
+    run: RunDir,
+    message: str,
+    *,
+    timeout_s: float | None = None,
+    tick: Callable[[RunDir, Manifest], None] | None = None,
+) -> EndedTurn:
+    """As `await_turn`, the turn in which its agent got that message, whichever it is: others may come first.
+    Conflict where the run is done without it.
+    """
+    from runner.usecases import control
+
+    def is_over(seen: Manifest) -> bool:
+        return seen.is_done or seen.turns >= (_turn_of(seen, message) or seen.turns + 1)
+
+    manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick)[0]
+    number = _turn_of(manifest, message)
+    if number is None:
+        raise _unheard(run, message)
+    return EndedTurn(record(run, manifest, number), manifest)
 
 
 def changed_files(run: RunDir) -> list[str] | None:

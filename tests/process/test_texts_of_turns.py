@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from support.conversation import converse
 from support.doubles import FINISHED, THREAD, said
 from support.repo import Repo, Run
 from support.talking import Talk
@@ -73,3 +74,20 @@ def test_of_texts_to_two_runs_of_one_session_one_begins_another_run(repo: Repo) 
     repo.open_gate()
     for name in (begun, fresh):
         assert Run(repo, name).wait()["status"] == "succeeded"
+
+
+def test_who_waits_for_an_answer_gets_that_to_its_own_text(repo: Repo) -> None:
+    """The number of its turn changes where another message does not wait."""
+    talk = converse(repo, prompt="GATE Begin.")
+    repo.begun()
+    queued = talk.run.folder / "messages"
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(talk.send, "later", "--wait")
+        wait_until((queued / "m-0001.json").exists)
+        assert talk.sent("--now", "sooner")["turn"] == 2
+        assert later.result().json()["message"] == "heard later"
+        talk.sent("GATE more")
+        never = pool.submit(talk.send, "never", "--wait")
+        wait_until((queued / "m-0004.json").exists)
+        assert talk.run.told("cancel")["status"] == "cancelled"
+        assert (never.result().status, "send it again" in never.result().error["hint"]) == (9, True)
