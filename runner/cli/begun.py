@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from runner.cli.parser import Namespace
     from runner.state.manifest import Manifest
 
-_TALK = ("await", "send", "end")
-
 
 def report(args: Namespace, manifest: Manifest) -> int:
     """Reports a started run, and its end if the command waits for that."""
@@ -53,15 +51,13 @@ def _started_text(m: Manifest, stream: TextIO) -> str:
     rehearsal = ", rehearsal" if m.rehearsal else ""
     what = m.title if m.runtime.name == "plan" else f"{m.runtime.name} {m.runtime.version}"
     started = f"{m.run_id}  (task {m.task_id}, {what}, {m.sandbox.level}{rehearsal})"
-    ways = [f"wait     runner wait {name}", f"end      runner cancel {name}"]
-    if m.open:
-        ways = [f"{verb:<8} runner {verb} {name}{' TEXT' * (verb == 'send')}" for verb in _TALK]
+    ways = {"await": "await", "send": "send", "end": "end"} if m.open else {"wait": "wait", "end": "cancel"}
     return "\n".join(
         (
             f"{paint('started', 'green', stream)} {indented(started, 9, stream)}",
             f"manifest {m.manifest_path}",
             f"watch    runner logs {name} -f",
-            *ways,
+            *(f"{way:<8} runner {verb} {name}{' TEXT' * (verb == 'send')}" for way, verb in ways.items()),
         )
     )
 

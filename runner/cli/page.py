@@ -16,7 +16,6 @@ from runner.text.durations import about
 from runner.text.terminal import escape_unseen
 from runner.text.words import count, failed_before, shortened
 from runner.usecases.story import StoryLine
-from runner.verify.report import begun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +65,6 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
     tone = "good" if report.outcome == "succeeded" else "bad" if report.outcome else "open"
     observed = report.files.observed
     used = (report.usage.get(name) for name in ("input_tokens", "output_tokens"))
-    what, number = begun(report.attempts)
     spent = [n for n in used if n is not None]
     facts = [
         ("Checks", _passed(report.checks, d.declared_checks)),
@@ -76,7 +74,7 @@ def _header(d: Dossier, report: Report, outcome: str) -> str:
         *([] if m.cost is None else [("Price", price_text(m.cost, 4))]),
         ("Started", _t((m.started_at or "not yet")[:19].replace("T", " "))),
         ("Program", _t(f"{m.runtime.name} {m.runtime.version}" + " (rehearsal)" * m.rehearsal)),
-        (what.capitalize(), str(number)),
+        ("Turns", str(m.turns)) if m.has_turns else ("Attempts", str(len(report.attempts))),
         ("Works in", _t(m.workspace.kind if m.workspace is not None else "not recorded")),
     ]
     reason = "" if report.reason is None else f"<p>{_t(report.reason.message)}</p>"

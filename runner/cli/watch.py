@@ -171,22 +171,26 @@ def _logs(run: RunDir, screen: Screen) -> None:
 
 
 def _answer(run: RunDir, screen: Screen) -> str:
-    """Answers the oldest open question."""
-    from runner.cli.render import questions_text
-    from runner.usecases import control, logs
+    """Answers the oldest open question, or sends a message to a run that waits for one."""
+    from runner.cli.render import indented, questions_text
+    from runner.usecases import control, logs, talk
 
-    questions = [question for question in logs.asked(run, run.read_manifest()) if question.is_open]
-    if not questions:
+    m, text = run.read_manifest(), ""
+    questions = [question for question in logs.asked(run, m) if question.is_open]
+    if not questions and m.phase is not Phase.WAITING:
         return "it has no open question"
-    text = ""
+    asks, leaves = ("answer", "leaves it open") if questions else ("message", "sends none")
     try:
         with screen.aside(for_lines=True), contextlib.suppress(KeyboardInterrupt):
-            pen.say(questions_text(questions[:1]))
+            pen.say(questions_text(questions[:1]) or indented(f"\n{m.last_message}", 2, is_foreign=True))
             screen.forget()
-            pen.say("answer (an empty line leaves it open): ", end="", flush=True)
+            pen.say(f"{asks} (an empty line {leaves}): ", end="", flush=True)
             text = screen.line().strip()
         if not text:
             return "not answered"
+        if not questions:
+            sent = talk.send(run, text, actor="user")
+            return f"{sent.message} {sent.state}"
         control.answer(run, questions[0].id, text, actor="user")
     finally:
         screen.settle()  # after the answer, which nothing that is typed or sent now takes back

@@ -94,7 +94,8 @@ def wait(
         pending = [run for run, is_met in zip(runs, met, strict=True) if not is_met]
         if deadline is not None and time.monotonic() > deadline:
             names = ", ".join(run.run_id for run in pending)
-            raise GaveUpWaiting(f"still running after {timeout_s:g} s: {names}", hint=hint)
+            states = " or ".join({latest[run.path].status: None for run in pending})
+            raise GaveUpWaiting(f"still {states} after {timeout_s:g} s: {names}", hint=hint)
         for run in _changed(pending, latest, stamps, deadline):
             see(run)
 

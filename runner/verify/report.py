@@ -111,13 +111,6 @@ def report(
     return clean
 
 
-def begun(attempts: Sequence[Json]) -> tuple[str, int]:
-    """What a run consisted of, and how many: of turns, where somebody has sent its agent messages."""
-    if any(one.get("messages") for one in attempts):
-        return "turns", sum(one.get("how") != "closing" for one in attempts)
-    return "attempts", len(attempts)
-
-
 def _files(allowed: Allowed, claim: Claim | None, observed: Observed | None) -> ReportedFiles:
     seen = None if observed is None else observed.changed
     outside = None if seen is None or not allowed.scope else outside_scope(allowed.scope, seen)

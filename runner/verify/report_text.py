@@ -11,7 +11,6 @@ import re
 
 from runner.text.terminal import clean_terminal
 from runner.text.words import and_more, failed_before, one_line
-from runner.verify.report import begun
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,8 +82,9 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
         f"{name.replace('_', ' ')}: {count:,}" for name, count in report.usage.items() if count is not None
     ]
     yield "tokens", used or ["not known"]
-    what, number = begun(report.attempts)
-    yield what, [str(number)]
+    turns = [one for one in report.attempts if one.get("how") != "closing"]
+    has_turns = any(one.get("messages") for one in turns)
+    yield "turns" if has_turns else "attempts", [str(len(turns if has_turns else report.attempts))]
     if report.refused:
         yield "refused by its program", [show(text) for text in report.refused]
     yield "residual risk", [*report.residual_risk] or ["none known"]

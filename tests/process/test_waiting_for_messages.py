@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.doubles import FINISHED, THREAD, said
 from support.repo import Repo
+from support.terminal import Terminal
 from support.waiting import wait_until
 
 NEED_THE_END = ("accept", "discard", "retry", "verify", "pause", "resume")
@@ -66,3 +67,22 @@ def test_the_name_of_a_run_that_goes_on_with_another_is_shown(repo: Repo) -> Non
     assert f"continues {run.id[20:24]}\n" in repo.cli("status", last.id).stdout
     told = repo.cli("logs", last.id).stdout
     assert f"turn 1   goes on in the session of run {run.id}:" in told and "And now the tests." in told
+
+
+def test_watch_asks_for_the_message_to_a_run_that_waits_for_one(repo: Repo) -> None:
+    repo.quick_codex("Shall I?")
+    run = repo.task("open = true").start()
+    run.told("await")
+    wait_until(lambda: run.on_disk()["phase"] == "waiting")
+    terminal = Terminal(repo, "watch", columns=80)
+    try:
+        terminal.shows("to send or end")
+        terminal.press(b"a", shows="message (an empty line sends none): ")
+        assert "\n  Shall I?" in terminal.text
+        terminal.press(b"\n", shows="not answered")
+        terminal.press(b"a", shows="message (an empty line sends none): ")
+        terminal.press(b"Go on.\n", shows="m-0001 begun")
+    finally:
+        terminal.close()
+    assert run.told("await", "--turn", "2")["messages"] == ["m-0001"]
+    run.ask("end")

@@ -25,9 +25,10 @@ from runner.state.index import row_of
 from runner.state.manifest import Attempt, Manifest
 from runner.state.messages import Queue
 from runner.state.store import RunDir
+from runner.usecases import review
 from runner.usecases.alive import Living
 from runner.usecases.look import to_end
-from runner.verify.report import begun
+from runner.verify.report_text import as_text
 
 SCREENS = Path(__file__).parents[1] / "data" / "screens"
 RUN_ID = "20251120T101504438Z-5c16aaaa"
@@ -125,11 +126,21 @@ def test_the_last_lines_count_turns_and_say_how_long_it_waited_and_what_was_not_
     assert ", 2 attempts" in end_text(run, m.replace(open=False, attempts=(Attempt(1), Attempt(2))))
 
 
-def test_a_report_counts_turns_where_they_are_some() -> None:
-    told = [one.to_json() for one in (*ATTEMPTS, Attempt(3, how="closing", messages=()))]
-    assert begun(told) == ("turns", 2)
-    assert begun(told[:1]) == ("attempts", 1)
-    assert begun([{"n": 1}, {"n": 2}]) == ("attempts", 2)  # of an older runner
+@pytest.mark.parametrize(
+    ("attempts", "told"),
+    [
+        ((*ATTEMPTS, Attempt(3, how="closing")), ["turns", "  2"]),
+        ((Attempt(1), Attempt(2, how="resume")), ["attempts", "  2"]),
+    ],
+)
+def test_a_report_counts_turns_where_they_are_some(
+    attempts: tuple[Attempt, ...], told: list[str], tmp_path: Path
+) -> None:
+    run, m = a_run(tmp_path, attempts=attempts, phase=Phase.DONE, outcome=Outcome.SUCCEEDED)
+    run.write_manifest(m)
+    lines = as_text(review.report(run).report).split("\n")
+    at = lines.index(told[0])
+    assert lines[at : at + 2] == told
 
 
 def test_a_run_that_waits_is_ended_and_not_waited_for(tmp_path: Path) -> None:
