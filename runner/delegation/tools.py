@@ -14,7 +14,7 @@ import time
 from runner.delegation.caller import Caller, RunOver
 from runner.disk.interpreter import command
 from runner.errors import Conflict, GaveUpWaiting, RunnerError, SupervisorFailed
-from runner.model import MAX_PROMPT_CHARS
+from runner.model import MAX_PROMPT_CHARS, Phase
 from runner.state import messages, questions
 from runner.state.authentic import next_run_id
 from runner.state.lineage import ParentOver, children
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Json
+    from runner.state.manifest import Manifest
     from runner.state.questions import Question
 
 LONGEST_S = 50.0
@@ -65,7 +66,8 @@ def status(caller: Caller, args: Json) -> dict[str, Any]:
     manifest = look.look(run)
     if not manifest.is_done and deadline > time.monotonic() and not caller.is_self(run):
         try:
-            manifest = control.wait([run], timeout_s=deadline - time.monotonic())[0]
+            wait_s = deadline - time.monotonic()
+            manifest = control.wait([run], until=lambda seen: _rests(run, seen), timeout_s=wait_s)[0]
         except GaveUpWaiting:
             manifest = look.look(run)
     whole = manifest.to_json()
@@ -75,9 +77,15 @@ def status(caller: Caller, args: Json) -> dict[str, Any]:
     }
 
 
+def _rests(run: RunDir, manifest: Manifest) -> bool:
+    """Whether nothing more happens by itself."""
+    return manifest.is_done or (manifest.phase is Phase.WAITING and messages.Queue(run).end is None)
+
+
 _SHOWN = (
     *("run_id", "task_id", "manifest_path", "status", "phase", "outcome", "reason", "rehearsal", "parent"),
     *("started_at", "ended_at", "exit_code", "survivors", "usage", "last_activity", "last_message"),
+    *("open", "turns", "messages_queued"),
 )
 
 
@@ -287,8 +295,8 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "delegate.status",
         "What a run is doing or how it ended, checked now: status, reason, last message, tokens, its child "
-        "runs and its questions. For a child run, wait_s returns early when it is done.",
-        {**_MANIFEST, "wait_s": {**_WAIT, "description": "Wait up to this long for the run's end."}},
+        "runs and its questions. For a child run, wait_s returns early when it is done or waits for text.",
+        {**_MANIFEST, "wait_s": {**_WAIT, "description": "Wait up to this long for that."}},
         ("manifest_path",),
         True,
         status,

@@ -30,6 +30,7 @@ _LOOK_S = 1.0
 _LOOK_TOLD_S = 3.0
 _FIRST_POLL_S = 0.002
 _POLL_S = 0.02
+_AT_REST = (Phase.PAUSED, Phase.WAITING, Phase.DONE)
 _WITHIN_S = 70.0
 """For a pause or a resume of a run and of everything below it."""
 _PAUSE_WITHIN_S = 30.0
@@ -167,7 +168,7 @@ def pause(run: RunDir, *, actor: str, only: bool = False, within_s: float = _WIT
         if manifest.phase is not Phase.PAUSED:
             raise Conflict(f"not paused: the run is `{manifest.status}`", hint=_why_not_paused(run))
     if not only:
-        _all_below(run, "pause", lambda child: child.is_done or child.phase is Phase.PAUSED, deadline)
+        _all_below(run, "pause", lambda child: child.phase in _AT_REST, deadline)
     return manifest
 
 

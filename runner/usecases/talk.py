@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 QUIT = "/quit"
 """The text that is an end and no message."""
 BEGUN, QUEUED, INTERRUPTED, FOLLOW_UP, ENDING = "begun", "queued", "interrupted", "follow_up", "ending"
-_BEGINS_WITHIN_S, _LONG_S = 10.0, 3600.0
+_BEGINS_WITHIN_S = 10.0
 _LARGEST = 64 * 1024 * 1024
 
 
@@ -64,13 +64,7 @@ def checked(text: str) -> str:
 
 
 def send(
-    run: RunDir,
-    text: str,
-    *,
-    actor: str,
-    now: bool = False,
-    key: str | None = None,
-    within_s: float = _LONG_S,
+    run: RunDir, text: str, *, actor: str, now: bool = False, key: str | None = None, within_s: float = 1e6
 ) -> Sent:
     """Sends a text to the agent of an unfinished run. Returns when the turn that it begins was seen to begin
     (or after `within_s`), or at once where it waits for the end of another one.

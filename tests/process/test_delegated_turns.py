@@ -86,6 +86,11 @@ def test_a_run_talks_with_its_child_and_ends_it(repo: Repo) -> None:
         assert (second["message"], second["run_status"]) == ("heard Second.", "waiting")
         assert server.call("delegate.await", **path, turn=1)["message"] == "heard First."
         assert child.events("continued")[0]["actor"] == f"run {parent.id}"
+        shown = server.call("delegate.status", **path, wait_s=40)
+        assert (shown["status"], shown["open"], shown["turns"]) == ("waiting", True, 2), (
+            "it does nothing more"
+        )
+        assert server.code("delegate.pause", **path, paused=True) == "conflict"
 
         held = server.call("delegate.send", **path, text="hold on")
         going_on = server.call("delegate.await", **path, wait_s=0.2)
@@ -119,6 +124,10 @@ def test_children_go_on_while_their_parent_waits_or_is_interrupted_and_end_with_
     assert waits(parent)
 
     assert parent.told("send", "hold")["state"] == "begun"
+    assert parent.told("pause", within=20)["status"] == "paused"
+    assert (child.on_disk()["phase"], other.on_disk()["phase"]) == ("paused", "waiting")
+    assert parent.told("resume", within=20)["status"] == "running"
+    assert child.on_disk()["phase"] == "running"
     assert parent.told("send", "Stop.", "--now")["state"] == "interrupted"
     wait_until(lambda: waits(parent))
     assert parent.on_disk()["turns"] == 3
