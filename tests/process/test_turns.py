@@ -12,6 +12,9 @@ from support.conversation import converse
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.errors import ExitStatus
+from runner.state.manifest import parse_timestamp
+
 
 @pytest.fixture(autouse=True)
 def no_run_goes_on(nothing_left: None, repo: Repo) -> Iterator[None]:
@@ -304,3 +307,31 @@ def test_of_many_texts_to_a_run_that_has_ended_one_begins_a_run_in_its_session(r
     assert (again.status, begun["run_id"] in again.json()["error"]["message"]) == (9, True)
     assert talk.run.ask("retry", "--message", "again").json()["error"]["code"] == "session_busy"
     repo.open_gate()
+
+
+def test_a_tool_that_works_is_ended_with_the_turn_that_is_interrupted(repo: Repo) -> None:
+    """Whatever the sender lets others do with its files, nobody else reads what is sent."""
+    talk = converse(repo, prompt="RUN touch $HOME/begun; sleep 300 & sleep 300")
+    repo.begun()
+    words = ("send", talk.run.id, "--now", "two", "--json")
+    with repo.process(*words, prefix=("sh", "-c", 'umask 0; exec "$@"', "sh")) as process:
+        out, _ = process.communicate(timeout=60)
+    assert json.loads(out)["state"] == "interrupted"
+    assert talk.turn(1)["status"] == "interrupted"
+    assert talk.turn(2)["status"] == "completed"
+    assert talk.run.tree() == []
+    modes = {path.stat().st_mode & 0o077 for path in (talk.run.folder / "messages").rglob("*")}
+    assert modes == {(talk.run.folder / "messages").stat().st_mode & 0o077} == {0}
+
+
+def test_a_limit_of_time_counts_the_turns_and_not_what_is_between_them(repo: Repo) -> None:
+    talk = converse(repo, 'timeout = "2s"')
+    assert talk.run.ask("await", "--turn", "2", "--timeout", "2500ms").status == 75
+    talk.sent("GATE two")
+    done = talk.run.ask("await", "--turn", "2", "--timeout", "30s")
+    ended = talk.run.wait()
+    assert (done.status, done.json()["reason"]["code"]) == (ExitStatus.TIMED_OUT, "timeout")
+    assert (ended["status"], ended["turns"]) == ("timed_out", 2)
+    begun, over = (parse_timestamp(ended["attempts"][1][name]) for name in ("started_at", "ended_at"))
+    assert over - begun > 1.0
+    assert ended["waiting_seconds"] > 2.0

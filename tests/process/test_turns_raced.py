@@ -43,16 +43,22 @@ def test_a_message_and_a_cancel_at_once_cancel_it(repo: Repo) -> None:
     assert [event["messages"] for event in talk.run.events("undelivered")] == [["m-0001"]]
 
 
-def test_a_program_that_has_changed_while_it_waits_gets_no_message(repo: Repo) -> None:
-    talk = converse(repo, writes=True)
+@pytest.mark.parametrize("what", ["its program", "a secret"])
+def test_where_no_further_turn_can_begin_the_run_is_judged(repo: Repo, what: str) -> None:
+    env = {"SERVICE_WORD": "hunter2-correct-horse-battery"}
+    more = '[runtimes.codex]\nenv = ["SERVICE_WORD"]\n' if what == "a secret" else ""
+    talk = converse(repo, writes=True, more=more, env=env)
     talk.waits()
-    with (repo.bin / "codex").open("a") as file:
-        file.write("# another\n")
+    if what == "its program":
+        with (repo.bin / "codex").open("a") as file:
+            file.write("# another\n")
+    else:
+        talk.run.kill_supervisor()
     sent = talk.send("two")
     ended = talk.run.wait()
-    assert sent.status == 9
-    assert ended["status"] == "succeeded"
-    assert len(talk.run.events("undelivered")) == 1
+    assert (sent.status, ended["status"], ended["turns"]) == (9, "succeeded", 1)
+    assert len(talk.run.events("undelivered")) == len(talk.run.events("not_retried")) == 1
+    assert len(talk.heard()) == 1
 
 
 def test_a_full_disk_does_not_change_the_verdict(tmp_path: Path) -> None:
@@ -246,3 +252,80 @@ def test_a_run_whose_folder_is_removed_while_it_waits_leaves_nothing(repo: Repo)
     talk.run.folder.rename(repo.base / "gone")
     wait_until(lambda: not supervisor.is_still_there(), 20, "the end of its supervisor")
     assert Run(repo, talk.run.id).ask("send", "x").status == 4
+
+
+@pytest.mark.parametrize("room", [0, 4096])
+def test_a_disk_that_fills_up_while_it_waits_does_not_change_the_verdict(tmp_path: Path, room: int) -> None:
+    """No room for the text of a turn, or not even for a message: then its time closes the run."""
+    with small_disk(tmp_path / "disk", 4096) as disk:
+        repo = Repo(disk)
+        talk = converse(repo, 'open_timeout = "3s"')
+        talk.waits()
+        for name in ("events.jsonl", "supervisor.log", "timeline.tsv"):
+            with (talk.run.folder / name).open("ab") as file:
+                file.write(b"\n" * (-file.tell() % 4096))
+        fill(disk, leave=room)
+        sent = talk.send("two")
+        ended = wait_until(lambda: (m := talk.run.on_disk())["phase"] == "done" and m, 20, "the end")
+        assert (sent.status != 0, ended["status"], ended["turns"]) == (True, "succeeded", 1), ended["reason"]
+        assert len(talk.heard()) == 1
+        assert_nothing_left(disk)
+
+
+def test_a_cancel_of_a_run_that_is_being_interrupted_needs_no_graces(repo: Repo) -> None:
+    talk = converse(repo, 'grace = "20s"', prompt="DEAF GATE Begin.")
+    repo.begun()
+    wait_until(lambda: talk.run.on_disk()["last_message"], what="an answer")
+    with ThreadPoolExecutor() as pool:
+        sending = pool.submit(talk.send, "--now", "two")
+        wait_until(lambda: talk.run.on_disk()["phase"] == "stopping")
+        ended = talk.run.told("cancel", within=15.0)
+        assert sending.result().status == 9
+    assert (ended["status"], ended["turns"], ended["survivors"]) == ("cancelled", 1, [])
+    assert len(talk.heard()) == 1
+    answer = talk.sent("three", "--wait")
+    assert answer["message"] == "heard three"
+    assert answer["run_id"] != talk.run.id
+
+
+def test_killed_while_it_is_judged_it_is_judged_once_more_and_waits_for_nobody(repo: Repo) -> None:
+    check = 'echo $$ > "$HOME/check"; until [ -e "$HOME/gate" ]; do sleep 0.05; done'
+    talk = converse(repo, f"verify = [['bash', '-c', '{check}']]")
+    talk.waits()
+    with ThreadPoolExecutor() as pool:
+        ending = pool.submit(talk.end)
+        repo.pid_in("check")
+        talk.run.kill_supervisor()
+        wait_until(lambda: talk.run.events("adopted"), what="another owner")
+        assert talk.send("too late").status == 9
+        repo.open_gate()
+        ended = ending.result()
+    assert (ended["status"], ended["turns"]) == ("succeeded", 1)
+    assert len(talk.run.events("ended")) == 1
+
+
+def test_an_agent_and_its_owner_that_are_killed_leave_a_session_that_goes_on(repo: Repo) -> None:
+    talk = converse(repo, prompt="GATE Begin.")
+    repo.begun()
+    wait_until(lambda: talk.run.on_disk()["thread_id"], what="its session")
+    child = talk.run.child()
+    talk.run.kill_supervisor()
+    kill(child)
+    wait_until(lambda: not child.is_still_there())
+    state = talk.run.status()["phase"]
+    answer = talk.sent("two")
+    following = Conversation(repo, Run(repo, answer["run_id"]))
+    assert following.turn()["message"] == "heard two", state
+    assert following.end()["thread_id"] == talk.run.on_disk()["thread_id"]
+
+
+def test_a_run_that_was_not_made_here_gets_no_message(repo: Repo) -> None:
+    talk = converse(repo)
+    talk.waits()
+    talk.run.kill_supervisor()
+    invocation = talk.run.folder / "invocation.json"
+    invocation.write_bytes(invocation.read_bytes().replace(b"Begin", b"Began", 1) + b" ")
+    for verb, words in (("send", ("two",)), ("end", ()), ("await", ())):
+        refused = talk.run.ask(verb, *words)
+        assert refused.error["code"] == "foreign_run", (verb, refused.stdout)
+    assert not (talk.run.folder / "messages").exists()
