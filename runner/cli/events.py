@@ -107,6 +107,8 @@ def _text(names: index.ShortNames, event: Json) -> str:
     prompt = event.get("prompt") or event.get("message", "")
     reason, has_status = event.get("reason"), event["event"] in ("ended", "settled", "turn")
     told = event["status"] if has_status else ""
+    if event["event"] == "turn":
+        told = f"{event['turn']} {told}:"
     if event["question"] is not None:
         told = f"{event['question']} to {event['to']} {told}".rstrip()
     if reason is not None and reason["code"] != "completed":

@@ -154,6 +154,7 @@ class Reader:
             if (attempt := sum(begin < offset for begin, _ in begins)) != self._attempt:
                 self._attempt, self._read = attempt, reader_of(self._runtime)
                 latest = max(latest, begins[attempt - 1][1])
+                self._begun.clear()  # each numbers its items anew
             try:
                 record = json.loads(raw)
             except (ValueError, RecursionError):

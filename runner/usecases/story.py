@@ -142,16 +142,15 @@ class Story(Reader):
         self._below: dict[str, Story] = {}
         self._names: set[str] = set()
         self._seen = {run.run_id} if seen is None else seen
-        self._open: dict[str, tuple[StoryLine, list[bool], int]] = {}
-        self._starts = 0
+        self._open: dict[tuple[int, str], tuple[StoryLine, list[bool]]] = {}
+        self._starts, self._former = 0, ""
         self._since: float | None = None
         self._checks, self._asks, self._queue = None, False, Queue(run)
         self._first: tuple[str, str] | None = None
         with contextlib.suppress(RunnerError):
             invocation = run.read_invocation()
             if (above := invocation.continues) is not None:
-                sent = read_text(run.prompt) or ""
-                self._first = f"goes on in the session of run {above.run_id}:", sent.strip("\n")
+                self._first = f"goes on in the session of run {above.run_id}:", read_text(run.prompt) or ""
             elif invocation.open_timeout_s is not None:
                 self._first = "begins with the prompt of its task", ""
             self._checks = len(invocation.verify)
@@ -187,8 +186,8 @@ class Story(Reader):
 
     def _still_open(self, note: str) -> Iterator[LogLine]:
         """What has begun and not ended, each once; with a `note` it never will."""
-        for item, (line, is_told, attempt) in [*self._open.items()]:
-            if note and attempt > self._starts:
+        for item, (line, is_told) in [*self._open.items()]:
+            if note and item[0] > self._starts:
                 continue  # our events are behind what is read of the agent
             if not is_told:
                 is_told.append(True)
@@ -227,9 +226,9 @@ class Story(Reader):
             line = self._line(at, label, self._text(typed(text, self._roots)), "dim")
             if activity.item is None:
                 return (line,)
-            self._open[activity.item] = (line, [], self._attempt)
+            self._open[self._attempt, activity.item] = (line, [])
             return ()
-        self._open.pop(activity.item or "", None)
+        self._open.pop((self._attempt, activity.item or ""), None)
         if kind is Kind.TURN_COMPLETED:
             return ()
         if kind is Kind.COMMAND:
@@ -257,7 +256,7 @@ class Story(Reader):
             yield self._line(when, "", "", "")
         if kind == "started":
             self._checked, self._starts = 0, self._starts + 1
-        told = self._told(str(kind), event, at)
+        told, self._former = self._told(str(kind), event, at), str(kind)
         if told is not None:
             label, text, tone, more = told
             shown = {name: self._own_text(one) for name, one in more.items()}
@@ -266,7 +265,7 @@ class Story(Reader):
     def _told(self, kind: str, event: Json, at: float) -> tuple[str, str, str, dict[str, str]] | None:
         """Label, sentence, colour, and what stands behind or below it; None for what goes without saying."""
         quiet = (
-            kind == "exited" and event.get("exit_code") == 0,
+            kind == "exited" and (event.get("exit_code") == 0 or self._former == "interrupted"),
             kind == "sealed" and not event.get("redactions"),
             kind == "started" and event.get("attempt") != 1,
             kind == "child" and not self._alone,

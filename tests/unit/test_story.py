@@ -209,7 +209,7 @@ def a_conversation(root: Path) -> RunDir:
     queue.add("Thank you.", actor="user")
     agent: list[tuple[float, dict[str, Any]]] = [
         (2, says("`auth.py` takes expired tokens. Shall I mend it?")),
-        (62, command(1, "/bin/sh -c 'sleep 1000'", None)),
+        (62, command(9, "/bin/sh -c 'sleep 1000'", None)),
         (70, says("The public API is as it was.")),
     ]
     begins = [*itertools.accumulate(len(json.dumps(record)) + 1 for _, record in agent)]
@@ -222,7 +222,7 @@ def a_conversation(root: Path) -> RunDir:
         (61, {"type": "continued", "turn": 2, "attempt": 2, "messages": ["m-0001"], "actor": "user"}),
         (61, {"type": "started", "attempt": 2, "stdout_from": begins[0], "process": {"pid": 2}}),
         (65, {"type": "interrupted", "attempt": 2, "message": "m-0002", "actor": "user"}),
-        (66, {"type": "exited", "exit_code": 0, "signal": None}),
+        (66, {"type": "exited", "exit_code": 1, "signal": None}),
         (
             *(66,),
             {"type": "turn_ended", "turn": 2, "status": "interrupted", "message": "it was"},
