@@ -103,19 +103,22 @@ def test_the_ladder_resumes_and_then_begins_afresh_in_the_tree_as_it_was(repo: R
 
 
 @pytest.mark.parametrize(
-    "ladder",
+    ("ladder", "used"),
     [
-        pytest.param('[recovery]\nladder = ["resume"]\n', id="resumed"),
-        pytest.param('[recovery]\nladder = ["resume", "fresh"]\n', id="afresh"),
+        pytest.param('[recovery]\nladder = ["resume"]\n', 100, id="resumed"),
+        pytest.param('[recovery]\nladder = ["resume", "fresh"]\n', None, id="afresh"),
     ],
 )
-def test_the_end_of_the_ladder_is_an_escalation_and_the_tree_is_as_before(repo: Repo, ladder: str) -> None:
-    tries = answers(43) + answers(44) + answers(45)
+def test_the_end_of_the_ladder_is_an_escalation_and_the_tree_is_as_before(
+    repo: Repo, ladder: str, used: int | None
+) -> None:
+    tries = answers(43, 100) + answers(44) + answers(45)
     before = Tree.of(prepares(repo, tries, FINAL, CHECK, "retries = 2", more=ladder))
     run = repo.start()
     waited = run.ask("wait")
     assert waited.status == 6
     reason = waited.json()["reason"]
+    assert waited.json()["context"]["used"] == used, "of the last thread"
     assert "after 3 attempts" in reason["message"] and reason["hint"]
     (escalated,) = run.events("escalated")
     assert (escalated["attempts"], escalated["code"]) == (3, "verify_failed")
