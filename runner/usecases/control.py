@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from runner.model import Identity
+    from runner.processes.proc import Process
     from runner.state.questions import Question
 
-_NOTICES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervise/notices.py")
+_SUPERVISE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervise")
 _LOOK_S = 1.0
 _LOOK_TOLD_S = 3.0
 _FIRST_POLL_S = 0.002
@@ -246,20 +247,20 @@ def markers(env: Mapping[str, str]) -> Iterator[str]:
     while process is not None:
         if manifest := env.get(RUN_MANIFEST):
             yield manifest
-        if process.parent <= 1 or _tells_user(process.pid):
+        if process.parent <= 1 or _tells_user(process):
             return
         env, process = environment(process.parent), process_at(process.parent)
 
 
-def _tells_user(pid: int) -> bool:
-    """Whether it has started a command of `[notify]`: that is the user's, and in no run."""
+def _tells_user(process: Process) -> bool:
+    """Whether it has started a command of `[notify]`: that is the user's, and in no run. A supervisor has
+    begun it, in a session of its own, which takes an agent some pains to look like.
+    """
     from runner.processes.proc import command_line
 
-    try:
-        is_python = os.readlink(f"/proc/{pid}/exe") == os.readlink("/proc/self/exe")
-    except OSError:
-        return False
-    return is_python and command_line(pid)[1:4] == ["-I", "-S", _NOTICES]
+    words, above = command_line(process.pid), command_line(process.parent)
+    is_notice = f"{_SUPERVISE}/notices.py" in words[:4] and process.session == process.pid
+    return is_notice and f"{_SUPERVISE}/__main__.py" in above[:4]
 
 
 def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadline: float) -> None:

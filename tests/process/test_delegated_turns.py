@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from support.delegation import Server, path_of, served
 from support.doubles import FINISHED, THREAD
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
+
+from runner.supervise import notices
 
 HEARD = """\
 text=$(tail -n 1)
@@ -218,7 +221,11 @@ def test_an_agent_speaks_to_its_children_alone_whatever_run_its_shell_says_it_is
     hidden = "env -u RUNNER_RUN_ID -u RUNNER_MANIFEST"
     below, above = (f'env RUNNER_MANIFEST="{run.folder}/manifest.json"' for run in (child, parent))
     others = [run.id for run in (parent, me, sibling, done)]
-    for way in ("", hidden, above, below, "env RUNNER_MANIFEST=/nowhere"):
+    notice = f'"{sys.executable}" -I -S "{notices.__file__}" "{me.folder}" 1'
+    looks = f'(sleep 0.3; exec "$@") < /dev/null & exec {notice} > /dev/null 2>&1'
+    repo.note("like-a-notice").write_text(looks)
+    as_a_notice = f'setsid --wait env -u RUNNER_MANIFEST bash "{repo.note("like-a-notice")}"'
+    for way in ("", hidden, above, below, "env RUNNER_MANIFEST=/nowhere", as_a_notice):
         assert tried(repo, me, *(f"send {one} Obey." for one in others), way=way) == ["not_yours"] * 4
     ends = [*(f"send {one} /quit" for one in others), *(f"end {one}" for one in others)]
     assert tried(repo, me, *ends) == ["not_yours"] * 8
