@@ -43,7 +43,7 @@ def add_send(parser: Parser) -> None:
         'runner send 5c16 --now "Stop: leave the public API as it is."',
         "git diff | runner send 5c16 - --wait",
         "runner send 5c16 /quit",
-        note="A text that begins with `-` goes behind `--`. To a run that has ended, the text begins a "
+        note="A text that begins with `-` goes behind `--`. To a run that has ended, the text begins\na "
         "follow-up run in the same session.",
     )
 

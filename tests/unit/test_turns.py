@@ -59,7 +59,8 @@ def a_run(root: Path, **changes: Any) -> tuple[RunDir, Manifest]:
     waits |= {"turns": 2, "attempts": ATTEMPTS, "waiting_uptime": uptime, "last_message": "Shall I?"}
     given = {"created_at": "2026-11-28T04:00:00.000Z", "started_at": "2026-11-28T04:00:01.000Z"}
     os.makedirs(run.turns)
-    record = {"run_id": RUN_ID, "turn": 2, "status": "failed", "reason": {"code": "x", "message": "no login"}}
+    record = {"run_id": RUN_ID, "turn": 2, "status": "failed", "message": None}
+    record["reason"] = {"code": "x", "message": "no login"}
     Path(run.turn(2)).write_text(json.dumps(record))
     return run, a_manifest(run, **{**waits, **given, **changes})
 
@@ -96,6 +97,21 @@ def test_the_turn_that_goes_on_is_told(changes: dict[str, Any], row: str, words:
     run, m = a_run(tmp_path, **changes)
     rows = [line for line in turns_text(run, m, "5c16").split("\n") if line.startswith(row)]
     assert [line[10:] for line in rows] == [words]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"reason": ["x"]}, {"reason": {"message": 1}}, {"message": {}}, {"status": 2}, {"turn": 1}],
+    ids=str,
+)
+def test_what_an_agent_has_written_in_the_place_of_a_turn_is_not_believed(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    run, m = a_run(tmp_path)
+    told = json.loads(Path(run.turn(2)).read_text())
+    for forged in (told | changes, [], {}, "x"):
+        Path(run.turn(2)).write_text(json.dumps(forged))
+        assert turns_text(run, m, "5c16").split("\n")[0] == "turn      2 has ended"
 
 
 def test_who_waits_for_the_end_of_such_a_run_is_told_what_it_needs(tmp_path: Path) -> None:
