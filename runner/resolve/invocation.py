@@ -163,11 +163,10 @@ def _after(request: Request, again: Again | None) -> dict[str, Any]:
 
 
 def composition(choice: Choice, found: Found, prompt: str) -> dict[str, Any]:
-    """What its prompt is made of, for whoever looks at it before a start."""
+    """What its prompt is made of. A token is about four characters of English or code."""
     parts = measured(found.text, _parts(choice, found, _delegation(choice, found.parent)))
-    # The rule of thumb for English and code; no model counts exactly so.
-    estimate = -(-len(prompt) // 4)
-    return {"prompt_tokens_estimate": estimate, "prompt_parts": parts, "not_pasted": found.not_pasted}
+    tokens = -(-len(prompt) // 4)
+    return {"prompt_tokens_estimate": tokens, "prompt_parts": parts, "not_pasted": found.not_pasted}
 
 
 def _with_targets(choice: Choice, fence: Fence) -> Choice:

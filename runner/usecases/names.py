@@ -28,8 +28,7 @@ def of(kind: str, typed: str, folder: str, env: Mapping[str, str], config_file: 
     if kind in ("runtimes", "efforts"):
         from runner.runtimes import NAMES, get
 
-        efforts = (word for name in NAMES for word in get(name).efforts)
-        return dict.fromkeys(NAMES if kind == "runtimes" else efforts, "")
+        return dict.fromkeys(NAMES if kind == "runtimes" else (e for n in NAMES for e in get(n).efforts), "")
     if kind == "states":
         return dict.fromkeys((str(one) for one in (*Phase, *Outcome) if one is not Phase.DONE), "")
     if kind == "schemas":
