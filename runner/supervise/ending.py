@@ -15,6 +15,7 @@ from runner import runtimes
 from runner.disk import programs
 from runner.disk.files import no_hole, read_text, replace_json, withdraw
 from runner.model import Outcome, Phase, Reason
+from runner.processes.proc import is_here
 from runner.state import temp
 from runner.state.events import EndTold, complain, read_events
 from runner.state.lifecycle import Event
@@ -149,6 +150,8 @@ def _lacking(owner: Owner) -> str | None:
         return f"the value of {' and '.join(missing)}, which its process had, is not known"
     if owner.shares_tree and not owner.take_lease():
         return "another run may now write in the work tree"
+    if owner.manifest.process is not None and not is_here(owner.manifest.process):
+        return "the machine or its container was restarted"
     return None
 
 

@@ -204,6 +204,7 @@ class Supervisor:
             return False
         if following.how != CLOSING:
             turns.begins(owner)
+        os.umask(umask := os.umask(0o077))  # that of who has started the run, or has given it to us
         try:
             if invocation.home and invocation.temp is not None:
                 temp.renew(invocation.temp, invocation.home, get(invocation.runtime).home_kept)
@@ -213,6 +214,7 @@ class Supervisor:
                 cwd=invocation.cwd,
                 env=owner.env,
                 streams=spawn.Streams(f"{run.path}/{prompt}", run.stdout, run.stderr, owner.lease_fd),
+                umask=umask,
                 cgroup=owner.cgroup,
             )
         except OSError as error:

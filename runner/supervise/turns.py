@@ -71,7 +71,8 @@ def tell(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> None
 
 def is_conversation(owner: Owner) -> bool:
     """Whether it has, or may get, more turns than that of its task."""
-    return owner.invocation.open_timeout_s is not None or bool(owner.queue.look())
+    is_open = owner.invocation.open_timeout_s is not None
+    return is_open or any(one.actor != SUPERVISOR for one in owner.queue.look())
 
 
 def following(owner: Owner) -> NextAttempt | None:

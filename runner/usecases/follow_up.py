@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from runner.errors import RunnerError
 from runner.state import messages
 from runner.state.authentic import next_run_id, own_invocation
 from runner.state.lineage import lineage_of
@@ -41,6 +42,10 @@ def start(
     begun = RunDir(run.repo, run.task_id, run_id)
     if is_repeated and os.path.lexists(begun.manifest):
         look.look(begun)
-    else:
+        return begun, talk.Sent(name, talk.FOLLOW_UP, 1, is_repeated)
+    try:
         retry.follow_up(config, run, env, text, run_id=run_id, allow_danger=allow_danger)
+    except RunnerError:
+        if key is None or not os.path.lexists(begun.manifest):  # else another one with the key was quicker
+            raise
     return begun, talk.Sent(name, talk.FOLLOW_UP, 1, is_repeated)

@@ -143,12 +143,14 @@ def test_killed_while_it_waits_it_goes_on_waiting_until_that_can_lead_to_nothing
         assert talk.turn()["message"] == f"heard text {n}"
     talk.waits()
     talk.run.kill_supervisor()
+    Queue(RunDir(str(repo.root), "work", talk.run.id)).add("of the boot before", actor="user")
     for name in ("process", "supervisor"):
         seen = talk.run.on_disk()[name]
         talk.run.edit(**{name: {**seen, "boot_id": "00000000-0000-0000-0000-000000000000"}})
     ended = talk.run.status()
     assert (ended["status"], ended["turns"]) == ("succeeded", 3)
-    assert "restarted" in talk.run.events("closed")[0]["message"]
+    assert "restarted" in talk.run.events("not_retried")[0]["message"]
+    assert talk.run.events("undelivered")
 
 
 @pytest.mark.parametrize("text", [None, "nobody will hear it"])
