@@ -90,7 +90,7 @@ def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
         "follow_up": "began this run",
         "queued": "queued" if sent.turn is None else f"queued as turn {sent.turn}",
     }
-    text = f"{sent.message} {words[sent.state]}{' (sent before)' if sent.is_repeated else ''}"
+    text = f"{sent.message}: {words[sent.state]}{' (sent before)' if sent.is_repeated else ''}"
     at = "" if sent.turn is None else f" --turn {sent.turn}"
     answer(args, sent.told(run), f"{text}\nawait    runner await {name}{at}")
     return ExitStatus.OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.cli.pen import paint
 from runner.cli.render import indented, local_time
 from runner.model import Phase
+from runner.state.messages import Queue
 from runner.text.words import one_line
 from runner.usecases import logs, talk
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from runner.state.manifest import Manifest
     from runner.state.store import RunDir
-
-_LONGEST = 160
 
 
 def turns_text(run: RunDir, m: Manifest, name: str) -> str:
@@ -33,8 +32,9 @@ def next_text(m: Manifest, name: str) -> str:
 def _rows(run: RunDir, m: Manifest) -> Iterator[tuple[str, str]]:
     queued = logs.queued(run, m)
     if m.turns < m.turns_begun:
-        then = "; then it waits for a message" if m.open and not queued else ""
-        yield "turn", f"{m.turns_begun} goes on{then}"
+        is_last = not m.open or Queue(run).end is not None
+        then = "" if queued else "; then it is judged" if is_last else "; then it waits for a message"
+        yield "turn", f"{m.turns_begun} {'is paused' if m.phase is Phase.PAUSED else 'goes on'}{then}"
     elif m.turns:
         ended = talk.record(run, m, m.turns)
         why = f": {reason['message']}" if (reason := ended.get("reason")) else ""
@@ -44,4 +44,4 @@ def _rows(run: RunDir, m: Manifest) -> Iterator[tuple[str, str]]:
         yield "waits", f"for a message since {since}; without one it is judged at {until}"
     for one in queued:
         head = f"{one.id} of {one.actor} at {local_time(one.at)}{', to be heard at once' * one.now}"
-        yield "queued", f"{head}\n{one_line(one.text, _LONGEST)}"
+        yield "queued", f"{head}\n{one_line(one.text, 160)}"

@@ -89,14 +89,25 @@ def test_this_is_what_a_person_sees_of_a_run_that_waits_for_a_message(
             "turn",
             "2 goes on; then it waits for a message",
         ),
+        (
+            {"turns": 1, "phase": Phase.RUNNING, "open": False, "attempts": (Attempt(1), HEARD_BOTH)},
+            "turn",
+            "2 goes on; then it is judged",
+        ),
         ({"turns": 1, "phase": Phase.RUNNING, "open": False}, "next", "runner await 5c16"),
-        ({"turns": 1, "phase": Phase.PAUSED}, "turn", "2 goes on"),
+        ({"turns": 1, "phase": Phase.PAUSED}, "turn", "2 is paused"),
     ],
 )
 def test_the_turn_that_goes_on_is_told(changes: dict[str, Any], row: str, words: str, tmp_path: Path) -> None:
     run, m = a_run(tmp_path, **changes)
     rows = [line for line in turns_text(run, m, "5c16").split("\n") if line.startswith(row)]
     assert [line[10:] for line in rows] == [words]
+
+
+def test_a_run_that_is_being_ended_waits_for_no_message(tmp_path: Path) -> None:
+    run, m = a_run(tmp_path, turns=1, phase=Phase.RUNNING, attempts=(Attempt(1), HEARD_BOTH))
+    Queue(run).add("", actor="user", kind="end")
+    assert turns_text(run, m, "5c16").split("\n")[0] == "turn      2 goes on; then it is judged"
 
 
 @pytest.mark.parametrize(
