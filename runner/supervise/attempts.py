@@ -143,7 +143,7 @@ def next_attempt(
 def former(manifest: Manifest) -> list[Attempt]:
     """The attempts before the present one that were judged. The turns of a conversation are not."""
     begun = max((n for n, one in enumerate(manifest.attempts) if one.messages), default=0)
-    return [one for one in manifest.attempts[begun:-1] if one.how != CLOSING]
+    return [one for one in manifest.attempts[begun:] if one.how != CLOSING][:-1]
 
 
 def judged(observed: Observed | None, checks: Sequence[Check]) -> dict[str, str | None]:

@@ -339,7 +339,7 @@ def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outc
             reason = reason.replace(message=f"{reason.message}; not all was rolled back: {amiss}")
     before = len(attempts.former(owner.manifest))
     if verdict.outcome is not Outcome.SUCCEEDED and before > 0:
-        owner.log.note("escalated", attempts=owner.manifest.attempt, code=verdict.code)
+        owner.log.note("escalated", attempts=before + 1, code=verdict.code)
         text = f"{reason.message} (after {before + 1} attempts)"
         reason = reason.replace(message=text, hint=reason.hint or "`runner report RUN` has the evidence")
     if rolled is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from support.values import a_manifest, an_identity, an_invocation
 
 from runner.invocation import THREAD, price_word
 from runner.state.manifest import Attempt
-from runner.supervise.attempts import closing_turn
+from runner.supervise.attempts import closing_turn, former
 
 
 def test_a_later_attempt_may_cost_what_is_left_and_is_told_its_session() -> None:
@@ -26,3 +27,29 @@ def test_no_limit_of_a_price_becomes_nothing() -> None:
         "0.0001",
         "0.0001",
     ]
+
+
+@pytest.mark.parametrize(
+    ("attempts", "judged"),
+    [
+        ("first", ()),
+        ("first closing", ()),
+        ("first resume", (1,)),
+        ("first closing resume closing", (1,)),
+        ("first closing resume closing fresh", (1, 3)),
+        ("first turn turn closing", ()),
+        ("first turn closing resume", (2,)),
+    ],
+)
+def test_the_attempts_before_are_those_that_were_judged(attempts: str, judged: tuple[int, ...]) -> None:
+    """Neither what asks for the result of one, nor a turn that another one followed."""
+    made = tuple(
+        Attempt(
+            n,
+            an_identity(),
+            how="resume" if how == "turn" else how,
+            messages=("m-0001",) if how == "turn" else (),
+        )
+        for n, how in enumerate(attempts.split(), 1)
+    )
+    assert tuple(one.n for one in former(a_manifest(attempts=made))) == judged
