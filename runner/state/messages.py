@@ -92,6 +92,10 @@ class Queue:
         """The texts that were not given to the agent yet, those first that are not to wait."""
         return _pending(self.look(), given)
 
+    def with_given(self, prompt: str, given: Collection[str]) -> str:
+        """The prompt of a session that is to know all that was said in another one."""
+        return "\n\n".join((prompt, *(one.text for one in self.look() if one.id in given)))
+
     def add(self, text: str, *, actor: str, kind: str = TEXT, **more: Any) -> Message:
         """Writes a message down, or returns the one that is there with its key. QueueClosed behind the end,
         but for a `follow_up`.

@@ -306,6 +306,7 @@ def _following(owner: Owner, judgement: Judgement, *, is_alone: bool) -> NextAtt
     elif not _is_as_it_was(owner):
         return None
     original = read_text(run.prompt if invocation.fresh_argv is None else run.task) or ""
+    original = owner.queue.with_given(original, manifest.messages_given)
     return attempts.next_attempt(invocation, manifest, judgement, mode, original, rolled_back=is_back)
 
 

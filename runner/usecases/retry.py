@@ -19,6 +19,7 @@ from runner.state import index
 from runner.state.authentic import own_invocation
 from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import plan_of
+from runner.state.messages import Queue
 from runner.state.store import lock_task
 from runner.usecases import look, start
 from runner.usecases.logs import redactor, unknown_secrets
@@ -203,6 +204,7 @@ def _prompt(run: RunDir, manifest: Manifest, prompt: str, message: str | None, *
     )
     limits = recovery.constraints(allowed_by(run.read_invocation()), observed, seen.findings)
     if not resumes:
+        prompt = Queue(run).with_given(prompt, manifest.messages_given)
         return recovery.recovery_prompt(prompt, codes, seen, changed[:20], limits, message)
     return recovery.follow_up(codes, seen, limits, message)
 

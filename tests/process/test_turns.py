@@ -255,13 +255,34 @@ def test_the_result_is_asked_for_once_at_the_end(repo: Repo, contract: str) -> N
 
 
 def test_what_fails_at_the_end_is_tried_again_as_often_as_without_turns(repo: Repo) -> None:
-    talk = converse(repo, "retries = 2", """verify = [["bash", "-c", "false"]]""")
+    recovery = '[recovery]\nladder = ["resume", "fresh"]\n'
+    talk = converse(repo, "retries = 2", """verify = [["bash", "-c", "false"]]""", more=recovery)
     talk.waits()
-    talk.sent("two")
+    talk.sent("two of all texts")
     talk.turn()
     ended = talk.end()
+    assert [one["how"] for one in ended["attempts"]] == ["first", "resume", "resume", "fresh"]
+    again, anew = talk.texts()[1:]
+    assert "two of all texts" not in again, "its session has it"
+    assert "Begin." in anew and "two of all texts" in anew
+    repo.json("retry", talk.run.id, "--fresh")
+    wait_until(lambda: len(talk.heard()) == 5, what="the retry")
+    assert "Begin." in talk.heard()[-1] and "two of all texts" in talk.heard()[-1]
     assert (ended["status"], ended["reason"]["code"]) == ("rejected", "verify_failed")
     assert len(ended["attempts"]) == 4
+
+
+def test_what_many_send_at_once_is_heard_in_the_order_of_its_numbers(repo: Repo) -> None:
+    talk = converse(repo, prompt="GATE Begin.")
+    answers = [one.json() for one in talk.send_all(*(f"text {n}" for n in range(10)))]
+    assert {one["state"] for one in answers} == {"queued"}
+    assert {one["turn"] for one in answers} == {*range(2, 12)}
+    repo.open_gate()
+    assert talk.turn(11)["status"] == "completed"
+    names = sorted(path.name for path in (talk.run.folder / "messages").iterdir())
+    sent = [json.loads((talk.run.folder / "messages" / name).read_bytes())["text"] for name in names]
+    assert talk.texts() == sent
+    assert talk.end()["turns"] == 11
 
 
 def test_a_secret_in_a_message_is_in_no_record_of_it(repo: Repo) -> None:
