@@ -98,6 +98,31 @@ def test_a_parent_spawns_a_child_that_asks_and_is_answered_and_both_end_well(rep
 
 
 @WAYS
+def test_a_parent_talks_with_a_child_that_stays_open_and_ends_it(repo: Repo, model: str) -> None:
+    turn = '[[turns]]\nmessage = "{task} says %s."\n'
+    parent = (
+        CAPTURES
+        + CHILD
+        + call("spawn", task_id="child", open=True)
+        + call("await", manifest_path="{child}", wait_s=40)
+        + call("send", manifest_path="{child}", text="And then?", key="1")
+        + call("await", manifest_path="{child}", turn=2, wait_s=40)
+        + call("send", manifest_path="{child}", text="/quit")
+        + call("status", manifest_path="{child}", wait_s=40)
+        + turn % "it is over"
+    )
+    run = tasks(repo, model, work=parent, child=turn % "one" + turn % "two").start()
+    ended, below = run.wait(within=90), of_task(repo, "child")
+    assert (ended["status"], ended["last_message"]) == ("succeeded", "work says it is over.")
+    spawned, first, sent, second, _, last = map(result, tool_calls(run))
+    assert (spawned["run_id"], last["status"], last["turns"]) == (below.id, "succeeded", 2)
+    assert (first["message"], second["message"]) == ("child says one.", "child says two.")
+    assert (sent["turn"], sent["state"]) == (2, "begun")
+    assert first["thread_id"] == second["thread_id"] is not None
+    assert [one["actor"] for one in below.events("continued")] == [f"run {run.id}"]
+
+
+@WAYS
 def test_a_run_cancels_itself_and_gets_the_answer_first(repo: Repo, model: str) -> None:
     script = (
         CAPTURES + call("cancel", manifest_path="{manifest}", reason="enough") + "[[turns]]\nhang = true\n"
