@@ -13,6 +13,7 @@ from support.doubles import FINISHED, THREAD
 from support.repo import RUNNER, Repo, Run
 from support.waiting import wait_until
 
+from runner.state.store import RunDir
 from runner.supervise import notices
 
 HEARD = """\
@@ -144,7 +145,7 @@ def test_children_go_on_while_their_parent_waits_or_is_interrupted_and_end_with_
         assert "its parent run has ended" in ended["reason"]["message"]
 
 
-@pytest.mark.parametrize("end", ["cancel", "open_timeout"])
+@pytest.mark.parametrize("end", ["cancel", "open_timeout", "another owner"])
 def test_every_end_of_a_parent_that_waits_is_passed_on(repo: Repo, end: str) -> None:
     talking(repo)
     more = ("--set", 'tasks.work.open_timeout="2s"') if end == "open_timeout" else ()
@@ -153,6 +154,11 @@ def test_every_end_of_a_parent_that_waits_is_passed_on(repo: Repo, end: str) -> 
     wait_until(lambda: waits(parent))
     if end == "cancel":
         assert parent.told("cancel")["status"] == "cancelled"
+    elif end == "another owner":
+        parent.kill_supervisor()
+        second = repo.start("--parent", path_of(parent), "--prompt", "hold", task="once")
+        assert parent.told("end")["status"] == "succeeded"
+        assert second.wait()["status"] == "cancelled"
     else:
         assert parent.wait()["status"] == "succeeded"
     assert child.wait()["status"] == "cancelled"
@@ -238,13 +244,18 @@ def test_an_agent_speaks_to_its_children_alone_whatever_run_its_shell_says_it_is
     assert child.on_disk()["status"] == "succeeded" and len(repo.runs()) == 5
 
 
-def test_a_command_of_the_user_that_hears_of_a_turn_may_send_the_next_message(repo: Repo) -> None:
+def test_a_command_of_the_user_speaks_as_the_user_and_not_as_the_run_that_it_hears_of(repo: Repo) -> None:
     talking(repo)
-    send = f'"{RUNNER}" send @latest "By itself." --format json'
-    hook = f'[ -e "$HOME/told" ] || (cd "{repo.root}" && {send} > "$HOME/told" 2>&1)'
-    run = repo.start(env={"RUNNER_NOTIFY__ON_TURN": json.dumps(["sh", "-c", hook])})
-    wait_until(lambda: repo.note("told").exists() and repo.note("told").read_text())
-    assert json.loads(repo.note("told").read_text())["state"] in ("begun", "queued")
+    send, answer = (
+        f'cd "{repo.root}"; [ -e "$HOME/{verb}" ] || "{RUNNER}" {verb} @latest {words} > "$HOME/{verb}" 2>&1'
+        for verb, words in (("send", '"By itself."'), ("answer", "q-0001 Blue."))
+    )
+    hooks = {"ON_TURN": send, "ON_ATTENTION": answer}
+    env = {f"RUNNER_NOTIFY__{name}": json.dumps(["sh", "-c", text]) for name, text in hooks.items()}
+    run = repo.start(env=env)
     wait_until(lambda: run.on_disk()["turns"] == 2, what="the turn that the command began")
     assert run.events("continued")[0]["actor"] == "user"
+    run.asks("Which?")
+    RunDir(str(repo.root), run.task, run.id).wake()
+    wait_until(lambda: [one["status"] for one in run.events("question")] == ["open", "answered"])
     assert run.told("end")["last_message"] == "heard By itself."
