@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from support.clis import AGENTS, CLIS, says, shell, turns
+from support.conversation import Conversation, requests, sleeping
 from support.repo import Repo, Run
-from support.talking import Talk, last_turns, requests, sleeping
 from support.waiting import wait_until
 
 USAGE = "usage = { input_tokens = 100, output_tokens = 10 }"
@@ -48,23 +48,23 @@ def test_turns_of_which_one_is_steered_are_one_session_and_one_verdict(repo: Rep
         f"{shell('echo five >> made.txt')}\n{USAGE}",
         f"{says('Five.')}\n{USAGE}",
     )
-    talk = Talk(prepared(repo, agent, script, 'verify = ["grep -qx five made.txt"]').start())
-    assert talk.hears()["message"] == "One."
+    talk = Conversation(repo, prepared(repo, agent, script, 'verify = ["grep -qx five made.txt"]').start())
+    assert talk.turn()["message"] == "One."
     talk.waits()
-    assert talk.sends("Text two.")["state"] == "begun"
-    assert talk.sends("Text three.")["state"] == "queued"
-    assert (heard := talk.hears())["message"] == "Three." and heard["turn"] == 3
-    talk.sends("Text four.")
+    assert talk.sent("Text two.")["state"] == "begun"
+    assert talk.sent("Text three.")["state"] == "queued"
+    assert (heard := talk.turn())["message"] == "Three." and heard["turn"] == 3
+    talk.sent("Text four.")
     wait_until(lambda: sleeping(repo, 312), what="the command of the fourth turn")
-    assert talk.sends("Text five.", "--now")["state"] == "interrupted"
-    assert talk.hears()["message"].startswith("Five.")
+    assert talk.sent("Text five.", "--now")["state"] == "interrupted"
+    assert talk.turn()["message"].startswith("Five.")
     assert not sleeping(repo, 312)
     ends = [(1, "completed"), (2, "completed"), (3, "completed"), (4, "interrupted"), (5, "completed")]
-    assert [one[:2] for one in last_turns(talk, 5)] == ends
+    assert [(one["turn"], one["status"]) for one in map(talk.turn, range(1, 6))] == ends
     if agent == "claude":
         assert told(repo, talk.run) == [f"Text {n}." for n in ("one", "two", "three", "four", "five")]
     temp = Path(json.loads(talk.run.file("invocation.json"))["temp"])
-    end = talk.ends()
+    end = talk.end()
     assert (end["status"], end["turns"]) == ("succeeded", 5)
     assert len({one["thread_id"] for one in end["attempts"]}) == 1
     assert {(one["model"], one["effort"]) for one in requests(talk.run)} == {(MODELS[agent], EFFORTS[agent])}

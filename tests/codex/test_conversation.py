@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from support.conversation import Conversation, requests, sleeping
 from support.repo import Repo, Run
-from support.talking import Talk, last_turns, requests, sleeping
 from support.waiting import wait_until
 
 USAGE = "usage = { input_tokens = 100, output_tokens = 10 }"
@@ -63,38 +63,39 @@ def told(repo: Repo, run: Run) -> list[str]:
 def test_five_turns_of_which_one_is_steered_are_one_thread_and_one_verdict(repo: Repo, level: str) -> None:
     check = "grep -qx five made.txt" if level == "workspace-write" else "test ! -e made.txt"
     prepared(repo, level, f'verify = ["{check}"]')
-    talk, other = Talk(repo.start()), Talk(repo.start(task="other"))
-    assert talk.hears()["message"] == "One."
+    talk, other = Conversation(repo, repo.start()), Conversation(repo, repo.start(task="other"))
+    assert talk.turn()["message"] == "One."
     talk.waits()
-    assert (signal := talk.signal()) is not None and signal["turn"] == 1
+    wait_until(lambda: not talk.run.tree(), what="the end of all that the turn has started")
+    assert json.loads(talk.signal.read_bytes())["turn"] == 1
     opened = talk.run.ask("open")
     assert opened.status == 0 and "warning: the run is waiting: " in opened.stderr
     assert opened.json()["argv"][-2:] == ["resume", talk.run.on_disk()["thread_id"]]
     assert opened.json()["env"] == {}, "they share a home"
 
-    begun = talk.sends("Text two.")
+    begun = talk.sent("Text two.")
     assert (begun["turn"], begun["state"]) == (2, "begun")
-    queued = talk.sends("Text three.", "--key", "k")
+    queued = talk.sent("Text three.", "--key", "k")
     assert (queued["turn"], queued["state"]) == (3, "queued")
-    assert talk.sends("Text three.", "--key", "k")["message"] == queued["message"]
-    assert talk.hears("--turn", "2")["message"] == "Two."
-    assert talk.hears()["message"] == "Three."
+    assert talk.sent("Text three.", "--key", "k")["message"] == queued["message"]
+    assert talk.turn(2)["message"] == "Two."
+    assert talk.turn()["message"] == "Three."
 
-    talk.sends("Text four.")
+    talk.sent("Text four.")
     wait_until(lambda: sleeping(repo, 311), what="the command of the fourth turn")
-    assert talk.signal() is None
+    assert not talk.signal.exists()
     assert other.run.told("cancel")["status"] == "cancelled"
-    assert talk.sends("Text five.", "--now")["state"] == "interrupted"
-    heard = talk.hears()
+    assert talk.sent("Text five.", "--now")["state"] == "interrupted"
+    heard = talk.turn()
     assert heard["message"].startswith("Five: ") and heard["turn"] == 5
     assert ("four\nfive" in heard["message"]) is (level == "workspace-write")
     assert not sleeping(repo, 311)
 
     ends = [(1, "completed"), (2, "completed"), (3, "completed"), (4, "interrupted"), (5, "completed")]
-    assert [one[:2] for one in last_turns(talk, 5)] == ends
+    assert [(one["turn"], one["status"]) for one in map(talk.turn, range(1, 6))] == ends
     began = [text.partition("\n")[0] for text in told(repo, talk.run)]
     assert began == [f"Text {n}." for n in ("one", "two", "three", "four", "five")]
-    end = talk.ends()
+    end = talk.end()
     assert (end["status"], end["turns"], end["messages_queued"]) == ("succeeded", 5, 0)
     assert [one["exit_code"] for one in json.loads(talk.run.file("result.json"))["checks"]] == [0]
     assert len({one["thread_id"] for one in end["attempts"]}) == 1
@@ -113,9 +114,9 @@ def test_a_message_that_comes_before_the_model_was_asked_takes_nothing_away(repo
     """Codex takes no signal while it begins a turn, and forgets the text of one that is ended then."""
     repo.script("[[turns]]\nhang = true\n" + HANGS + '[[turns]]\nmessage = "Never."\n')
     repo.config('[tasks.work]\nprompt = "Text one."\nopen = true\nrehearse = "play.toml"\ngrace = "20s"\n')
-    talk = Talk(repo.start())
-    talk.sends("Text two.", "--now")
-    talk.sends("Text three.", "--now")
+    talk = Conversation(repo, repo.start())
+    talk.sent("Text two.", "--now")
+    talk.sent("Text three.", "--now")
     wait_until(lambda: talk.run.on_disk()["turns"] == 2, 15, "the end of two turns")
     texts = {"Text one.", "Text two.", "Text three."}
     wait_until(lambda: not texts.difference("\n\n".join(told(repo, talk.run)).split("\n\n")), 15, "all texts")
@@ -131,19 +132,19 @@ def test_three_agents_at_once_are_each_awaited_and_the_closing_turn_is_none(repo
     repo.script(f"{says}[[turns]]\nmessage = '''{closing}'''\n")
     keys = 'prompt = "Say it."\nopen = true\noutput_contract = "closing-turn"\nrehearse = "play.toml"\n'
     repo.config("".join(f"[tasks.{name}]\n{keys}" for name in names))
-    talks = {name: Talk(repo.start(task=name)) for name in names}
-    assert {name: talk.hears()["message"] for name, talk in talks.items()} == {
+    talks = {name: Conversation(repo, repo.start(task=name)) for name in names}
+    assert {name: talk.turn()["message"] for name, talk in talks.items()} == {
         name: f"{name} says one." for name in names
     }
     for talk in talks.values():
         talk.waits()
-        talk.sends("Go on.")
+        talk.sent("Go on.")
     for name in reversed(names):
-        assert talks[name].hears()["message"] == f"{name} says two."
-    ends = {name: talk.ends() for name, talk in talks.items()}
+        assert talks[name].turn()["message"] == f"{name} says two."
+    ends = {name: talk.end() for name, talk in talks.items()}
     assert len({end["thread_id"] for end in ends.values()}) == 3
     for name, end in ends.items():
         assert (end["status"], end["turns"]) == ("succeeded", 2)
         assert [one["how"] for one in end["attempts"]][-1] == "closing"
         assert json.loads(talks[name].run.file("result.json"))["claim"]["summary"] == name
-        assert talks[name].hears("--turn", "2")["message"] == f"{name} says two."
+        assert talks[name].turn(2)["message"] == f"{name} says two."

@@ -5,10 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.conversation import converse
+from support.conversation import Conversation, converse
 from support.doubles import FINISHED, THREAD, said
 from support.repo import Repo, Run
-from support.talking import Talk
 from support.waiting import wait_until
 
 FAILS = 'echo \'{"type":"turn.failed","error":{"message":"busy"}}\'\nexit 1\n'
@@ -22,25 +21,25 @@ def heard(repo: Repo, number: int) -> str:
     return repo.note(f"heard-{number}").read_text()
 
 
-def opened(repo: Repo, body: str, length: int) -> Talk:
+def opened(repo: Repo, body: str, length: int) -> Conversation:
     """A run that has begun its first turn, with a prompt of that length."""
     repo.codex(f'{HEARS}{THREAD}touch "$HOME/begun"\n{body}')
     done = repo.task("open = true").cli("start", "--task", "work", "--prompt", "-", stdin="x" * length)
     assert done.status == 0, done.stderr
     repo.begun()
-    return Talk(repo.runs()[0])
+    return Conversation(repo, repo.runs()[0])
 
 
 @pytest.mark.parametrize("length", [BOTH_FIT, TOO_LONG])
 def test_a_text_without_an_answer_goes_with_the_next_where_both_fit(repo: Repo, length: int) -> None:
     talk = opened(repo, f"[ $n = 0 ] && {{ {FAILS} }}\n{said('done')}{FINISHED}", length)
-    assert talk.hears(status=1)["status"] == "failed"
+    assert talk.turn()["status"] == "failed"
     talk.waits()
-    talk.sends("-", stdin="y" * length)
-    assert talk.hears()["message"] == "done"
+    talk.sent("-", stdin="y" * length)
+    assert talk.turn()["message"] == "done"
     both = f"{'x' * length}\n\n{'y' * length}"
     assert heard(repo, 1) == (both if length == BOTH_FIT else "y" * length)
-    assert [len(one["messages"]) for one in talk.ends()["attempts"]] == [0, 1]
+    assert [len(one["messages"]) for one in talk.end()["attempts"]] == [0, 1]
 
 
 def test_no_message_interrupts_a_text_without_an_answer_that_would_not_fit_with_it(repo: Repo) -> None:
@@ -53,10 +52,10 @@ def test_no_message_interrupts_a_text_without_an_answer_that_would_not_fit_with_
         wait_until(lambda: talk.run.on_disk()["messages_queued"] or talk.run.on_disk()["turns"])
         repo.open_gate()
         assert sending.wait(60) == 0
-    talk.hears("--turn", "2")
+    talk.turn(2)
     assert not talk.run.events("interrupted")
     assert heard(repo, 1) == "y" * TOO_LONG
-    assert len(talk.ends()["attempts"]) == 2
+    assert len(talk.end()["attempts"]) == 2
 
 
 def test_of_texts_to_two_runs_of_one_session_one_begins_another_run(repo: Repo) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from support.doubles import FINISHED, THREAD
 from support.judged import commit
+from support.processes import Seen, of_folder
 from support.repo import Completed, Repo, Run
 from support.waiting import wait_until
 
-__all__ = ["Conversation", "converse"]
+__all__ = ["Conversation", "converse", "requests", "sleeping"]
 
 _FAILED = """echo '{"type":"turn.failed","error":{"message":"the service said no"}}'; exit 1"""
 _SPENT = """'$((10 * $(wc -l < "$HOME/words")))'"""
@@ -102,3 +104,14 @@ def converse(
     if writes:
         commit(repo)
     return Conversation(repo, repo.start(*(("--sandbox", "workspace-write") if writes else ()), **options))
+
+
+def requests(run: Run) -> list[dict[str, Any]]:
+    """What the scripted model was asked, without what an agent asks for itself."""
+    lines = map(json.loads, run.file("rehearsal.jsonl").splitlines())
+    return [line for line in lines if line.get("turn") is not None]
+
+
+def sleeping(repo: Repo, seconds: int) -> list[Seen]:
+    """The commands that sleep so long, in a sandbox or not."""
+    return [seen for seen in of_folder(repo.base) if {"sleep", str(seconds)} <= {*seen.words}]
