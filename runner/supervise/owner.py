@@ -86,14 +86,14 @@ class Owner:
 
     # -- the manifest ------------------------------------------------------------------------------
 
-    def write(self, manifest: Manifest) -> bool:
+    def write(self, manifest: Manifest, *, durable: bool = True) -> bool:
         """Makes this the manifest; whether it is on disk. A disk that refuses gets it with the next change.
 
         FileNotFoundError where the run's folder is gone, and with it the run.
         """
         self.manifest = manifest
         try:
-            self.run.write_manifest(manifest)
+            self.run.write_manifest(manifest, durable=durable)
         except OSError as error:
             complain(f"manifest not written: {error}")
             if not os.path.isdir(self.run.path):

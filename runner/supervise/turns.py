@@ -146,7 +146,8 @@ def is_over(owner: Owner) -> None:
     if owner.manifest.phase is Phase.WAITING:
         _closed(owner, "no further turn can begin", SUPERVISOR)
     elif owner.invocation.verify or owner.invocation.closing_argv or is_conversation(owner):
-        owner.write(owner.manifest)  # checks may take long, and somebody may wait for the turn
+        # Checks may take long, and somebody may wait for the turn. The verdict has all of it again.
+        owner.write(owner.manifest, durable=False)
 
 
 def _closed(owner: Owner, why: str, actor: str) -> None:
