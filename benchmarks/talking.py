@@ -41,6 +41,7 @@ def sending(scene: Scene, table: Table, rounds: int) -> None:
         stamp.unlink()  # half a second before the end
         subprocess.run([*RUNNER, "await", run], cwd=scene.repo, env=scene.env, capture_output=True)
         lags.append((time.time_ns() - scene.stamped()) / 1e6)
+    private = scene.private_kib(scene.manifest(run)["supervisor"]["pid"]) / 1024
     scene.cli("cancel", run, "--grace", "0")
     _, wall = (statistics.median(values) for values in zip(*bare, strict=True))
     table.row("python -I -c pass: wall", f"{wall:.1f} ms", 1.0)
@@ -53,6 +54,7 @@ def sending(scene: Scene, table: Table, rounds: int) -> None:
     table.row("runner send until it returns: CPU", f"{statistics.median(cpus):.1f} ms")
     value = statistics.median(lags)
     table.row("await returns after the turn's end", f"{value:.1f} ms", None, "at most 50 ms")
+    table.row(f"supervisor after {rounds} turns: private memory", f"{private:.1f} MiB", None, "at most 8 MiB")
 
 
 def awaiting(scene: Scene, table: Table, seconds: float = 20.0) -> None:

@@ -97,7 +97,8 @@ class Supervisor:
         spawn.become_subreaper()
         owner.children.begin(is_new=owner.is_starter)
         if owner.is_starter:
-            owner.cleaner()  # notes what the secrets can be known by, before we can die
+            # Notes what the secrets can be known by, before we can die, and compiles while there is time.
+            owner.cleaner().word("-")
             return
         former = owner.manifest.supervisor
         owner.write(owner.manifest.replace(supervisor=identify(os.getpid())))
