@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import os
-
 from runner.cli.pen import paint
 from runner.cli.render import indented, price_text, status_word, tokens_text
 from runner.state import index
 from runner.state.lineage import plan_of
 from runner.state.manifest import between
+from runner.state.messages import Queue
 from runner.text.durations import about
 from runner.text.words import count, one_line
 from runner.usecases import fate
@@ -121,9 +120,9 @@ def _attempts(m: Manifest) -> str | None:
 
 def _unheard(run: RunDir, m: Manifest) -> str:
     """The messages that its agent was not given."""
-    if not os.path.lexists(run.messages):
+    if not Queue(run).pending(m.messages_given):
         return ""
-    from runner.usecases import logs  # few runs have messages
+    from runner.usecases import logs  # few runs leave a message unheard
 
     return "; ".join(one_line(one.text, 60) for one in logs.queued(run, m))
 

@@ -12,6 +12,7 @@ from runner.state import messages
 from runner.state.authentic import own_invocation, refuse_foreign
 from runner.state.manifest import timestamp
 from runner.state.store import RunDir
+from runner.usecases import control
 from runner.usecases.look import look
 from runner.value import Value, json_value
 
@@ -98,8 +99,6 @@ def send(
         is_behind = not now and seen.phase is Phase.RUNNING  # a turn has begun with another one
         return message.id in seen.messages_given or is_behind or seen.is_done
 
-    from runner.usecases import control  # when the owner of the run is at work
-
     try:
         control.wait([run], until=is_settled, timeout_s=most_s)
     except GaveUpWaiting:
@@ -173,8 +172,6 @@ def await_turn(
 
     TurnNotFound where the run is done without it; ForeignRun; GaveUpWaiting.
     """
-    from runner.usecases import control
-
     manifest = look(run)
     refuse_foreign(run)
     target = max(1, _asked_for(run, manifest)) if number is None else number
@@ -206,7 +203,6 @@ def await_answer(
     """As `await_turn`, the turn in which its agent got that message, whichever it is: others may come first.
     Conflict where the run is done without it.
     """
-    from runner.usecases import control
 
     def is_over(seen: Manifest) -> bool:
         return seen.is_done or seen.turns >= (_turn_of(seen, message) or seen.turns + 1)

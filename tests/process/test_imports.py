@@ -118,7 +118,7 @@ def test_talking_to_a_run_imports_nothing_foreign(repo: Repo) -> None:
         modules = imported(repo, *words)
         assert "runner.usecases.look" in modules
         assert foreign(modules) == set()
-    assert modules & {*DEAR, "runner.state.lineage", "runner.usecases.control"} == set()
+    assert modules & {*DEAR, "runner.state.lineage"} == set()
     assert not {module for module in modules if module.startswith("runner.config")}
     repo.cli("cancel", run.id, "--grace", "0")
 
