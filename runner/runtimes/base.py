@@ -141,6 +141,8 @@ class Activity(Value):
     """What the program says that it works with, where its stream does."""
     cost: float | None = None
     """What this process has cost so far in US dollars, where the program itself counts that."""
+    cost_before: float | None = None
+    """What its session had cost before this process."""
     context: Context | None = None
     """Of the thread after its last request; what is None in it is not told anew. Not that of a sub-agent."""
 

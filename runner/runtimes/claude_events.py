@@ -159,8 +159,12 @@ class ClaudeStream:
             asked = row.get("tool_input")
             told += self._refusal(text(row.get("tool_use_id")), text(row.get("tool_name")), asked, "")
         usage, cost = usage_of(line.get("usage")), _cost(line)
+        whole = _cost({"total_cost_usd": line.get("total_cost_usd")})
+        before = None if cost is None or whole is None else max(0.0, whole - cost)
         if usage is not None or cost is not None:
-            told.append(Activity(Kind.USAGE, usage=usage, cost=cost, context=self._window(line)))
+            told.append(
+                Activity(Kind.USAGE, usage=usage, cost=cost, cost_before=before, context=self._window(line))
+            )
         why = text(line.get("terminal_reason"))
         if line.get("is_error") is False and why == "completed":
             if line.get("structured_output") is not None:

@@ -52,6 +52,20 @@ def in_thread(told: Usage, former: Sequence[Attempt], thread_id: object) -> Usag
     return Usage(**{name: _sum(name, parts) for name in Usage._fields})
 
 
+def costed(attempts: Sequence[Attempt], before: float) -> tuple[Attempt, ...]:
+    """With what those have cost that were interrupted before they told: the last one's program knows what its
+    session had cost `before` it. The last of them has it all.
+    """
+    *former, last = attempts
+    same = [one for one in former if one.thread_id == last.thread_id]
+    silent = [one.n for one in same if one.cost is None]
+    left = round(before - sum(one.cost or 0.0 for one in same), 9)
+    if not silent or left <= 0:
+        return tuple(attempts)
+    costs = dict.fromkeys(silent, 0.0) | {silent[-1]: left}
+    return tuple(one.replace(cost=costs.get(one.n, one.cost)) for one in attempts)
+
+
 def tree_tokens(run: RunDir, own: int | None = None, *, at_most: int = _MOST_RUNS) -> int:
     """What the run and its descendants have spent, as far as their manifests tell.
 

@@ -124,6 +124,8 @@ class Owner:
         if manifest.attempts:
             last = self._last_attempt()
             manifest = manifest.with_last_attempt(**last.__dict__)
+            if seen.cost_before is not None and self.invocation.fresh_argv is None:  # a session of its own
+                manifest = manifest.replace(attempts=spent.costed(manifest.attempts, seen.cost_before))
             if (usage := spent.of_attempts(manifest.attempts)) is not None:
                 changes["usage"] = usage
             if seen.last_message is not None and last.how != CLOSING:

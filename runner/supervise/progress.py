@@ -48,6 +48,7 @@ class Progress(LineReader):
         self.thread_id: str | None = None
         self.usage: Usage | None = None
         self.cost: float | None = None
+        self.cost_before: float | None = None
         self.context: Context | None = None
         self.last_message: str | None = None
         self.last_activity: str | None = None
@@ -103,6 +104,7 @@ class Progress(LineReader):
             self.usage = larger(activity.usage, self.usage)  # totals only grow
         if activity.cost is not None:
             self.cost = max(activity.cost, self.cost or 0.0)
+            self.cost_before = activity.cost_before
         if activity.context is not None:
             self.context = activity.context.after(self.context)
         if activity.text and kind not in (Kind.THREAD, Kind.USAGE, Kind.TURN_STARTED):

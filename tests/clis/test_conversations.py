@@ -72,3 +72,21 @@ def test_turns_of_which_one_is_steered_are_one_session_and_one_verdict(repo: Rep
     assert lengths == sorted(lengths) and lengths[-1] >= 9, "each request has all before it"
     assert end["conformance"]["model"]["verdict"] == "ok"
     wait_until(lambda: not temp.exists(), what="the end of its home")
+
+
+def test_what_an_interrupted_turn_of_claude_has_cost_counts(repo: Repo) -> None:
+    """It could not tell that itself: it was interrupted while it waited for the model."""
+    dear = "usage = { input_tokens = 60000, output_tokens = 20000 }"  # 0.80 US dollars
+    script = turns(
+        f"{says('One.')}\n{dear}", f"{shell('true')}\n{dear}", "hang = true", f"{says('Three.')}\n{dear}"
+    )
+    prepared(repo, "claude", script, "limits.price = 3.0")
+    talk = Conversation(repo, repo.start())
+    talk.turn()
+    talk.sent("Text two.")
+    wait_until(lambda: len(requests(talk.run)) == 3, what="a model that does not answer")
+    talk.sent("Text three.", "--now")
+    assert talk.turn()["message"] == "Three."
+    costs = [one["cost"] for one in talk.waits()["attempts"]]
+    assert costs[0] > 0 and costs == pytest.approx([costs[0]] * 3)
+    talk.end()

@@ -363,8 +363,9 @@ def test_the_window_is_filled_by_the_last_request_of_the_main_model_alone() -> N
 def test_its_price_is_that_of_the_process_and_not_of_the_whole_session() -> None:
     whole = {**WELL, "total_cost_usd": 1.92}
     this = {"model_usage_since_last_result": {"a": {"costUSD": 0.6}, "b": {"costUSD": 0.04}}}
-    assert [one.cost for one in told({**whole, **this}) if one.cost] == [0.64]
-    assert [one.cost for one in told(whole) if one.cost] == [1.92]
+    for line, costs in (({**whole, **this}, (0.64, 1.28)), (whole, (1.92, 0.0))):
+        (seen,) = [one for one in told(line) if one.cost]
+        assert (seen.cost, seen.cost_before) == pytest.approx(costs)
     for odd in ({"a": {"costUSD": "1"}}, {"a": {"costUSD": -1}}, {"a": {"costUSD": 1e300}}, {"a": {}}):
         assert not [one for one in told({**whole, "model_usage_since_last_result": odd}) if one.cost]
 

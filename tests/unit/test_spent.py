@@ -12,7 +12,7 @@ from support.values import a_manifest, an_invocation
 from runner.model import Lineage, Usage
 from runner.state.lineage import as_child
 from runner.state.manifest import Attempt, Manifest
-from runner.state.spent import in_thread, larger, of_attempts, tokens, tree_tokens
+from runner.state.spent import costed, in_thread, larger, of_attempts, tokens, tree_tokens
 from runner.state.store import RunDir, new_run_id
 
 
@@ -96,6 +96,25 @@ def test_what_a_program_counts_for_itself_is_added_to_its_thread(
     former: tuple[Attempt, ...], count: int
 ) -> None:
     assert in_thread(Usage(100, None, 37), former, "a").total == count
+
+
+@pytest.mark.parametrize(
+    ("before", "costs", "counted"),
+    [
+        (0.9, (0.5, None, 0.2), (0.5, 0.4, 0.2)),
+        (0.9, (0.5, None, None, 0.2), (0.5, 0.0, 0.4, 0.2)),
+        (0.5, (0.5, None, 0.2), (0.5, None, 0.2)),
+        (0.1, (0.5, None, 0.2), (0.5, None, 0.2)),
+        (0.7, (0.5, 0.1, 0.2), (0.5, 0.1, 0.2)),
+        (0.7, (0.2,), (0.2,)),
+    ],
+)
+def test_what_an_attempt_cost_that_could_not_tell_is_known_from_the_next(
+    before: float, costs: tuple[float | None, ...], counted: tuple[float | None, ...]
+) -> None:
+    other = Attempt(0, thread_id="b")
+    made = tuple(Attempt(n, thread_id="a", cost=cost) for n, cost in enumerate(costs, 1))
+    assert tuple(one.cost for one in costed((other, *made), before)) == (None, *counted)
 
 
 def test_without_a_thread_nothing_is_added() -> None:
