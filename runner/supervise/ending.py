@@ -179,6 +179,7 @@ def close(owner: Owner, event: Event, end: tuple[Outcome, Reason], wish: Reason 
 def fail(owner: Owner, error: Exception) -> None:
     """Our own failure to judge must not leave a run without an end; the unknown is recorded as unknown."""
     if not owner.manifest.is_done:
+        _leave_messages(owner)
         text = f"its end could not be judged: {type(error).__name__}: {error}"
         hint = "see supervisor.log in the run's folder"
         reason = Reason("supervisor_failed", text, hint)

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kay_install import install_kay
-from support.conversation import converse
+from support.conversation import converse, knows_results
+from support.doubles import THREAD
 from support.repo import Repo, Run
 from support.waiting import wait_until
+from support.waves import prepares
 
 from runner.errors import ExitStatus
 from runner.state.manifest import parse_timestamp
@@ -361,3 +363,23 @@ def test_a_limit_of_time_counts_the_turns_and_not_what_is_between_them(repo: Rep
     begun, over = (parse_timestamp(ended["attempts"][1][name]) for name in ("started_at", "ended_at"))
     assert over - begun > 1.0
     assert ended["waiting_seconds"] > 2.0
+
+
+def test_the_runs_of_a_plan_get_no_messages(repo: Repo) -> None:
+    """What comes of them belongs to the ledger of the plan."""
+    prepares(repo, [""])
+    knows_results(
+        repo, f'cat > /dev/null\n{THREAD}touch "$HOME/begun"\nuntil [ -e "$HOME/gate" ]; do sleep 0.05; done'
+    )
+    assert repo.cli("consent", "--task", "work", "--yes").status == 0
+    plan = repo.json("start", "--plan", "plan.toml", "--task", "work", "--force-delegate")["run_id"]
+    repo.begun()
+    runs = repo.runs()
+    assert plan in [run.id for run in runs] and len(runs) == 2
+    for run in runs:
+        for verb, words in (("send", ("text",)), ("send", ("text", "--now")), ("end", ())):
+            refused = run.ask(verb, *words)
+            assert (refused.status, refused.error["code"]) == (9, "conflict"), (verb, refused.stdout)
+            assert "of a plan" in refused.error["message"]
+        assert not (run.folder / "messages").exists()
+    assert repo.cli("cancel", plan).status == 0

@@ -13,7 +13,7 @@ from support.processes import Seen, of_folder
 from support.repo import Completed, Repo, Run
 from support.waiting import wait_until
 
-__all__ = ["Conversation", "converse", "requests", "sleeping"]
+__all__ = ["Conversation", "converse", "knows_results", "requests", "sleeping"]
 
 _FAILED = """echo '{"type":"turn.failed","error":{"message":"the service said no"}}'; exit 1"""
 _SPENT = """'$((10 * $(wc -l < "$HOME/words")))'"""
@@ -93,13 +93,18 @@ class Conversation:
         return self.run.folder / "turn-complete.json"
 
 
+def knows_results(repo: Repo, body: str) -> None:
+    """The double also knows how to be asked for a result."""
+    path = repo.codex(body)
+    path.write_text(path.read_text().replace("  -h,", "  --output-schema <FILE>\n          text\n  -h,"))
+
+
 def converse(
     repo: Repo, *lines: str, prompt: str = "Begin.", opens: bool = True, writes: bool = False, **options: Any
 ) -> Conversation:
     """A run whose task has these lines; one that `writes` may do so in a tree with `src/app.py`."""
     repo.note("thread").write_text(_THREAD)
-    path = repo.codex(_DOUBLE)
-    path.write_text(path.read_text().replace("  -h,", "  --output-schema <FILE>\n          text\n  -h,"))
+    knows_results(repo, _DOUBLE)
     repo.task(*lines, *(("open = true",) if opens else ()), prompt=prompt, more=options.pop("more", ""))
     if writes:
         commit(repo)
