@@ -7,7 +7,7 @@ A turn is one process of the agent. What only asks for the result is none.
 from __future__ import annotations
 
 from runner.conformance import Agreement
-from runner.disk.files import make_plain_folder, read_text, replace_json, withdraw
+from runner.disk.files import make_durable, make_plain_folder, read_text, replace_json, withdraw
 from runner.model import MAX_PROMPT_CHARS, SCHEMA_VERSION, Outcome, Phase, Reason
 from runner.processes.proc import boottime, is_here
 from runner.runtimes import PLAN
@@ -126,8 +126,9 @@ def waits(owner: Owner) -> bool:
     if manifest.phase is not Phase.WAITING:
         owner.limits.wait()
         since = round(boottime(), 3)
-        owner.write(advance(manifest, Event.KEPT_OPEN, waiting_uptime=since))
+        owner.write(advance(manifest, Event.KEPT_OPEN, waiting_uptime=since), durable=False)
         owner.log.note(Event.KEPT_OPEN, uptime=since)
+        make_durable(owner.run.manifest)  # who waits for the turn does not wait for the disk
     if manifest.process is not None and not is_here(manifest.process):
         close(owner, "the machine or its container was restarted")
     elif owner.shares_tree and not owner.take_lease():
