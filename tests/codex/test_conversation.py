@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from typing import Any
 
 import pytest
@@ -148,3 +150,54 @@ def test_three_agents_at_once_are_each_awaited_and_the_closing_turn_is_none(repo
         assert [one["how"] for one in end["attempts"]][-1] == "closing"
         assert json.loads(talks[name].run.file("result.json"))["claim"]["summary"] == name
         assert talks[name].turn(2)["message"] == f"{name} says two."
+
+
+def test_a_turn_on_a_thread_that_another_process_writes_fails_and_its_text_is_said_again(repo: Repo) -> None:
+    repo.script('[[turns]]\nmessage = "Heard."\ntimes = 9\n')
+    repo.script(HANGS, "hangs.toml")
+    keys = 'prompt = "Text one."\nopen = true\nrehearse = '
+    repo.config(f'[tasks.work]\n{keys}"play.toml"\n[tasks.other]\n{keys}"hangs.toml"\n')
+    talk, other = Conversation(repo, repo.start()), repo.start(task="other")
+    thread = str(talk.turn()["thread_id"])
+    talk.waits()
+    # The command of the other run asks a model that does not answer; with this thread it is a second writer.
+    words = json.loads(other.file("invocation.json"))["resume_argv"]
+    argv = [thread if word == "THREAD-ID" else word for word in words]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=repo.env) as writer:
+        assert writer.stdin is not None and writer.stdout is not None
+        writer.stdin.write(b"Text of another.")
+        writer.stdin.close()
+        assert b"thread.started" in writer.stdout.readline()
+        talk.sent("Text two.")
+        failed = talk.turn()
+        writer.send_signal(signal.SIGINT)  # its launcher passes that on
+    assert (failed["status"], failed["run_status"]) == ("failed", "waiting")
+    assert "already has an active writer" in failed["reason"]["message"]
+    assert other.told("cancel")["status"] == "cancelled"
+    talk.sent("Text three.")
+    assert (talk.turn()["message"], talk.turn()["thread_id"]) == ("Heard.", thread)
+    assert told(repo, talk.run)[-1] == "Text two.\n\nText three."
+    assert talk.end()["status"] == "succeeded"
+
+
+def test_a_conversation_outlives_its_supervisors(repo: Repo) -> None:
+    repo.script('[[turns]]\nmessage = "Heard."\ndelay = "400ms"\ntimes = 9\n')
+    repo.config('[tasks.work]\nprompt = "Text one."\nopen = true\nrehearse = "play.toml"\ngrace = "20s"\n')
+    talk = Conversation(repo, repo.start())
+    talk.turn()
+    talk.waits()
+    talk.run.kill_supervisor()
+    assert talk.sent("Text two.")["state"] == "begun"
+    talk.run.kill_supervisor()
+    assert talk.turn(2)["status"] == "completed"
+    talk.waits()
+    talk.sent("Text three.")
+    with repo.process("send", talk.run.id, "Text four.", "--now") as sending:
+        wait_until((talk.run.folder / "messages/m-0003.json").exists)
+        talk.run.kill_supervisor()
+        assert sending.wait(60) == 0
+    assert talk.turn()["message"] == "Heard."
+    end = talk.end()
+    assert (end["status"], end["turns"], end["survivors"]) == ("succeeded", 4, [])
+    texts = "\n\n".join(told(repo, talk.run)).split("\n\n")
+    assert {*texts} == {f"Text {n}." for n in ("one", "two", "three", "four")}
