@@ -252,11 +252,12 @@ def record(run: RunDir, manifest: Manifest, number: int) -> dict[str, Any]:
     """What was written of the turn; of one of which nothing can be read, no more than that."""
     try:
         found = json_value(read(run.turn(number), _LARGEST))
-        reason, texts = found["reason"] or {"message": None}, (found["status"], found["message"])
+        reason = found.get("reason") or {}
+        texts = (found.get("status"), found.get("message"), reason.get("message"))
         is_of_it = (found["run_id"], found["turn"]) == (run.run_id, number)
-        if is_of_it and all(isinstance(text, str | None) for text in (*texts, reason["message"])):
+        if is_of_it and all(isinstance(text, str | None) for text in texts):
             return dict(found)
-    except (OSError, ValueError, LookupError, TypeError):  # an agent without a sandbox can write there
+    except (OSError, ValueError, LookupError, AttributeError):  # an agent without a sandbox can write there
         pass
     unknown = dict.fromkeys(("reason", "message", "thread_id", "usage", "started_at", "ended_at"))
     about = {"run_id": run.run_id, "task_id": run.task_id, "manifest_path": manifest.manifest_path}
