@@ -32,7 +32,8 @@ def start(
     Conflict as `retry.follow_up`, and where nobody has.
     """
     own_invocation(run)
-    run_id, name, is_repeated = next_run_id(run.repo), "", False
+    run_id, is_repeated = next_run_id(run.repo), False
+    name: str | None = None
     if key is not None:
         made = RunDir(run.repo, run.task_id, run_id)
         message = messages.Queue(run).add(text, actor="user", key=key, follow_up=lineage_of(made))

@@ -35,7 +35,8 @@ _LARGEST = 64 * 1024 * 1024
 class Sent(Value):
     """What became of a message so far. `turn` is the number of its turn, as far as it can be foreseen."""
 
-    message: str
+    message: str | None
+    """Its id; None where it began a follow-up run and has no key."""
     state: str
     turn: int | None
     is_repeated: bool = False

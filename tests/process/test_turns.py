@@ -328,7 +328,7 @@ def test_of_many_texts_to_a_run_that_has_ended_one_begins_a_run_in_its_session(r
     talk.end()
     answers = talk.send_all(*(f"GATE {n}" for n in range(4)))
     (begun,) = [one.json() for one in answers if one.status == 0]
-    assert begun["state"] == "follow_up"
+    assert (begun["state"], begun["message"]) == ("follow_up", None), "it is the prompt of that run"
     refused = [(one.status, one.json()["error"]["code"]) for one in answers if one.status]
     assert refused == [(9, "session_busy")] * 3
     again = talk.send("once more")
