@@ -15,7 +15,7 @@ from runner.model import Phase
 from runner.state.authentic import FOREIGN
 from runner.state.feed import FeedReader
 from runner.state.store import RunDir
-from runner.usecases import events, logs, look
+from runner.usecases import events, logs, look, talk
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runner.state.index import RunRow
 
 _POLL_S = 0.2
+_CHARS = 2000
 _LOOKS_EVERY = 300
 """Polls: what waits may come without an event, such as other settings."""
 
@@ -87,7 +88,9 @@ def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
 def _turn(run: RunDir) -> Iterator[Item]:
     with contextlib.suppress(RunnerError):  # it was removed
         m = run.read_manifest()
-        text = f"waits for a message after turn {m.turns}: {m.last_message or 'nothing was said'}"
+        ended = talk.record(run, m, m.turns)
+        said = (ended.get("reason") or ended)["message"] or "nothing was said"
+        text = f"waits for a message; turn {m.turns} {ended.get('status') or 'has ended'}: {said[:_CHARS]}"
         ways = (f"runner send {run.run_id} TEXT", f"runner end {run.run_id}")
         yield Item("turn", m.attempts[-1].ended_at, run.run_id, run.task_id, None, text, ways)
 

@@ -30,7 +30,7 @@ def test_every_command_says_that_the_run_waits_and_what_ends_it(repo: Repo) -> N
         assert (refused.status, refused.error["hint"]) == (9, hint), verb
     (item,) = repo.json("inbox")["items"]
     assert (item["kind"], item["commands"][0]) == ("turn", f"runner send {run.id} TEXT")
-    assert item["text"].endswith("Shall I?") and item["since"] is not None
+    assert item["text"] == "waits for a message; turn 1 completed: Shall I?" and item["since"] is not None
     assert repo.json("status", "@waiting")["run_id"] == run.id
     waited = repo.cli("wait", run.id, "--timeout", "100ms")
     assert waited.status == 75 and f"ends after `runner end {short}`" in waited.stderr
@@ -55,6 +55,17 @@ def test_what_was_sent_is_shown_until_the_agent_gets_it_and_if_it_never_does(
     run.ask("cancel")
     assert "unheard    And the docs.\n" in repo.cli("status", run.id).stdout
     assert "its agent was not given m-0001" in repo.cli("logs", run.id).stdout
+
+
+def test_a_turn_that_failed_is_told_with_its_reason_wherever_the_run_is(repo: Repo) -> None:
+    repo.codex(f"cat > /dev/null\n{THREAD}exit 3")
+    run = repo.task("open = true").start()
+    assert repo.cli("await", run.id).status == 1
+    (item,) = wait_until(lambda: repo.json("inbox")["items"])
+    assert item["text"].startswith("waits for a message; turn 1 failed: ") and "3" in item["text"]
+    assert "turn      1 failed: " in repo.cli("status", run.id).stdout
+    assert "  turn 1   failed: " in repo.cli("logs", run.id).stdout
+    run.ask("end")
 
 
 def test_the_name_of_a_run_that_goes_on_with_another_is_shown(repo: Repo) -> None:
