@@ -14,6 +14,7 @@ from runner.errors import Conflict, RunNotFound, UsageError
 from runner.model import MAX_PROMPT_CHARS, Lineage
 from runner.state.events import complain
 from runner.state.manifest import timestamp
+from runner.state.store import is_run_id
 from runner.value import Misfit, Timestamp, Value, json_bytes, json_value
 
 TYPE_CHECKING = False
@@ -57,6 +58,8 @@ class Message(Value):
             raise Misfit.of(made.kind, "text or end").inside("kind")
         if len(made.text) > MAX_PROMPT_CHARS or "\0" in made.text:
             raise Misfit("no prompt can have it").inside("text")
+        if made.follow_up is not None and not is_run_id(made.follow_up.run_id):
+            raise Misfit("no run").inside("follow_up")
         made.text.encode()  # ValueError for half characters
         return made
 
