@@ -129,9 +129,11 @@ def test_a_run_that_has_ended_gets_a_follow_up_and_a_paused_one_waits(repo: Repo
 
 def test_a_runtime_that_resumes_nothing_hears_one_text_only(repo: Repo) -> None:
     install_kay(repo.bin)
-    (repo.home / ".kay" / "stand-in.toml").write_text("hang = true")
-    keys = 'prompt = "x"\nruntime = "kay"\nmodel = "gpt-5.5"\n'
-    repo.config(f'[runtimes.kay]\nprovider = "openai"\n[tasks.work]\n{keys}')
+    repo.env["OPENCODE_GO_API_KEY"] = "key-opencode-0123456789"
+    (repo.home / ".kay" / "stand-in.toml").write_text("hang = true\n")
+    keys = 'prompt = "x"\nruntime = "kay"\nmodel = "opencode-go/glm-5"\nsandbox = "read-only"\n'
+    named = 'provider = "ocg"\nenv = ["OPENCODE_GO_API_KEY"]\n'
+    repo.config(f"[runtimes.kay]\n{named}[tasks.work]\n{keys}")
     assert repo.cli("start", "--task", "work", "--open").status != 0
     run = repo.start()
     refused = run.ask("send", "more")

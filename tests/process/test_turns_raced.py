@@ -119,7 +119,8 @@ def test_what_is_sent_at_the_last_instant_is_heard_or_refused(repo: Repo, what: 
         for text, done in answers:
             assert done.status in (0, 9), (done.stdout, done.stderr)
             if done.status == 0 and done.json()["message"] not in told:
-                assert heard.count(text) == 1, (text, done.stdout, heard)
+                was_begun = what == "cancel" and text not in heard  # and ended before it had read a word
+                assert was_begun or heard.count(text) == 1, (text, done.stdout, heard)
             else:
                 assert text not in heard, (text, done.stdout, told)
         assert not told or what == "cancel"

@@ -166,7 +166,7 @@ def broken(run: RunDir) -> dict[str, Callable[[str], object]]:
         "kind": forged(kind="order"),
         "number": forged(text=5),
         "another's id": forged(id="m-0001"),
-        "a run elsewhere": forged(key="k", follow_up={"task_id": "t", "run_id": "../x", "manifest_path": "x"}),
+        "a run elsewhere": forged(follow_up={"task_id": "t", "run_id": "../x", "manifest_path": "x"}),
         "nul": forged(text="a\0b"),
         "half a character": forged(text="\ud800"),
         "long": forged(text="x" * (MAX_PROMPT_CHARS + 1)),
