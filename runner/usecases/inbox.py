@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from runner.state.index import RunRow
 
 _POLL_S = 0.2
-_CHARS = 2000
 _LOOKS_EVERY = 300
 """Polls: what waits may come without an event, such as other settings."""
 
@@ -90,7 +89,7 @@ def _turn(run: RunDir) -> Iterator[Item]:
         m = run.read_manifest()
         ended = talk.record(run, m, m.turns)
         said = (ended.get("reason") or ended)["message"] or "nothing was said"
-        text = f"waits for a message; turn {m.turns} {ended.get('status') or 'has ended'}: {said[:_CHARS]}"
+        text = f"waits for a message; turn {m.turns} {ended.get('status') or 'has ended'}: {said[:2000]}"
         ways = (f"runner send {run.run_id} TEXT", f"runner end {run.run_id}")
         yield Item("turn", m.attempts[-1].ended_at, run.run_id, run.task_id, None, text, ways)
 

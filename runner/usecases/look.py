@@ -363,10 +363,9 @@ def unknown(run: RunDir) -> RunRow:
 
 def to_end(manifest: Manifest) -> str:
     """How an unfinished run comes to its end; the hint where it has to be done first."""
-    run_id = manifest.run_id
     if manifest.phase is Phase.WAITING:
-        return f"it waits for a message: `runner end {run_id}` ends it"
-    return f"`runner wait {run_id}` waits for its end, `runner cancel {run_id}` ends it"
+        return f"it waits for a message: `runner end {manifest.run_id}` ends it"
+    return f"`runner wait {manifest.run_id}` waits for its end, `runner cancel {manifest.run_id}` ends it"
 
 
 def below(run: RunDir) -> None:
