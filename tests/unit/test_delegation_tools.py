@@ -320,7 +320,13 @@ def test_a_turn_that_goes_on_is_not_over_and_an_answer_of_any_length_can_be_read
     going_on = call(top, "delegate.await", **path, wait_s=0.05)
     assert going_on == {"is_over": False, "turns_ended": 0, "run_status": "running"}
     os.makedirs(child.turns)
-    turn = {"run_id": child.run_id, "turn": 1, "status": "completed", "message": "x" * 1_000_000}
+    turn = {
+        "run_id": child.run_id,
+        "turn": 1,
+        "status": "completed",
+        "reason": None,
+        "message": "x" * 1_000_000,
+    }
     Path(child.turn(1)).write_text(json.dumps(turn))
     child.write_manifest(child.read_manifest().replace(turns=1))
     over = call(top, "delegate.await", **path, turn=1)
