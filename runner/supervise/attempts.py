@@ -81,7 +81,8 @@ def retry_mode(invocation: Invocation, manifest: Manifest, judgement: Judgement)
     recovery, verdict = invocation.recovery, judgement.verdict
     if not recovery.retries or verdict.next.retry is Retry.NO:
         return None
-    failed = sum(one.counts for one in former(manifest)) + verdict.next.counts
+    # A closing turn counts as well: where one was judged, it bears the failure of the work before it.
+    failed = sum(one.counts for one in _since_message(manifest)[:-1]) + verdict.next.counts
     if verdict.next.retry is Retry.AFTER_BACKOFF:
         waited = sum(
             one.reason is not None and not one.counts and one.how != CLOSING for one in former(manifest)
@@ -142,8 +143,11 @@ def next_attempt(
 
 def former(manifest: Manifest) -> list[Attempt]:
     """The attempts before the present one that were judged. The turns of a conversation are not."""
-    begun = max((n for n, one in enumerate(manifest.attempts) if one.messages), default=0)
-    return [one for one in manifest.attempts[begun:] if one.how != CLOSING][:-1]
+    return [one for one in _since_message(manifest) if one.how != CLOSING][:-1]
+
+
+def _since_message(manifest: Manifest) -> tuple[Attempt, ...]:
+    return manifest.attempts[max((n for n, one in enumerate(manifest.attempts) if one.messages), default=0) :]
 
 
 def judged(observed: Observed | None, checks: Sequence[Check]) -> dict[str, str | None]:

@@ -12,12 +12,9 @@ from typing import Any
 
 import pytest
 from support import processes
-from support.doubles import FINISHED, said
 from support.repo import RUNNER, Repo, Run
 from support.terminal import Terminal
 from support.waiting import wait_until
-
-TURN = f"{said('one')}{FINISHED}"
 
 
 def failures(repo: Repo) -> list[str]:
@@ -137,12 +134,11 @@ def test_a_notice_that_waits_for_others_begins_also_while_no_agent_runs(repo: Re
 
 
 def test_what_a_command_has_left_behind_is_not_taken_for_the_agents(repo: Repo) -> None:
-    repo.waiting_codex(before=TURN)
+    repo.quick_codex("one")
     command = """[ -e "$HOME/left" ] || setsid sh -c 'echo $$ > "$HOME/left"; exec sleep 300' &"""
-    run = repo.task().start(env=notify(repo, on_turn=command))
+    run = repo.task("open = true").start(env=notify(repo, on_turn=command))
     left = repo.pid_in("left")
-    repo.open_gate()
-    ended = run.wait()
+    ended = run.told("end")
     assert (ended["status"], ended["survivors"], run.events("swept")) == ("succeeded", [], [])
     assert left.is_still_there()
     processes.kill(left)
@@ -159,20 +155,19 @@ def test_a_command_that_fails_is_told_in_the_feed_and_changes_nothing(repo: Repo
 
 
 def test_a_command_that_hangs_is_ended_with_all_but_the_runs_that_it_has_started(repo: Repo) -> None:
-    repo.waiting_codex(before=TURN)
+    repo.quick_codex("one")
     command = f"""[ -e "$HOME/pid" ] && exit; cd '{repo.root}'; '{RUNNER}' start other; echo $$ > "$HOME/pid"
         setsid sh -c 'echo $$ > "$HOME/left"; exec sleep 300' & trap "" TERM; sleep 300"""
-    more = '[tasks.other]\nprompt = "x"\n'
-    run = repo.task(more=more).start(env=notify(repo, on_turn=command))
+    more = '[tasks.other]\nprompt = "x"\nopen = true\n'
+    run = repo.task("open = true", more=more).start(env=notify(repo, on_turn=command))
     hangs, left = repo.pid_in("pid"), repo.pid_in("left")
     (message,) = wait_until(lambda: failures(repo), within=40)
     assert message in [f"on_turn: `{folder}/sh` did not end within 10 s" for folder in ("/usr/bin", "/bin")]
     wait_until(lambda: not hangs.is_still_there() and not left.is_still_there())
     (other,) = [one for one in repo.runs() if one.id != run.id]
-    assert other.status()["status"] == "running"
-    repo.open_gate()
+    wait_until(lambda: other.status()["status"] == "waiting")
     for one in (run, other):
-        assert (one.wait()["status"], one.events("swept")) == ("succeeded", [])
+        assert (one.told("end")["status"], one.events("swept")) == ("succeeded", [])
     wait_until(lambda: not processes.of_folder(repo.root))
 
 
@@ -193,30 +188,31 @@ def test_who_follows_a_killed_owner_tells_the_end_by_the_command_of_the_start(re
     assert not (repo.home / "other").exists()
 
 
-def test_a_turn_of_a_root_is_told_once_while_it_goes_on_whoever_owns_it(repo: Repo) -> None:
-    repo.waiting_codex(before=TURN)
-    repo.task("delegation = true", more='[tasks.child]\nprompt = "x"\n')
+def test_a_turn_of_a_root_is_told_once_while_the_run_goes_on_whoever_owns_it(repo: Repo) -> None:
+    repo.quick_codex("one")
+    repo.task("delegation = true", "open = true", more='[tasks.child]\nprompt = "x"\n')
     command = 'cat > "$HOME/turn-$$"; until [ -e "$HOME/enough" ]; do sleep 0.1; done; exit 3'
     env = notify(repo, on_turn=command)
     run = repo.start(env=env)
     wait_until(lambda: [*repo.home.glob("turn-*")])
     child = repo.start("--parent", str(run.folder / "manifest.json"), task="child", env=env)
     run.kill_supervisor()
-    assert run.status()["status"] == "running", "which gives it another owner"
-    repo.open_gate()
+    assert run.status()["status"] == "waiting", "which gives it another owner"
     child.wait()
-    assert run.wait()["status"] == "succeeded", "who hangs holds nobody up"
+    run.told("send", "Go on.")
     wait_until(lambda: len([*repo.home.glob("turn-*")]) == 2)
+    assert run.told("end")["status"] == "succeeded", "who hangs holds nobody up"
     (repo.home / "enough").touch()
     assert wait_until(lambda: failures(repo))[0].startswith("on_turn: ")
     wait_until(lambda: not processes.of_folder(repo.root))
-    found = [event for event in repo.json("events")["events"] if event["event"] == "turn"]
+    turns = [event for event in repo.json("events")["events"] if event["event"] == "turn"]
+    found = [event for event in turns if event["run_id"] == run.id]
     told = [json.loads(path.read_text()) for path in repo.home.glob("turn-*")]
     assert {event.pop("repo") for event in told} == {str(repo.root)}
     assert sorted(told, key=lambda event: event["seq"]) == found
     assert [(event["run_id"], event["turn"], event["status"], event["message"]) for event in found] == [
         (run.id, 1, "completed", "one"),
-        (run.id, 2, "completed", "done"),
+        (run.id, 2, "completed", "one"),
     ]
     assert len(failures(repo)) == 1
 
@@ -228,9 +224,11 @@ def test_each_attempt_has_turns_of_its_own_but_not_that_which_asks_for_the_resul
     run = repo.task(*work).start(env=notify(repo, on_turn="true"))
     how = [one["how"] for one in run.wait()["attempts"]]
     found = [event for event in repo.json("events")["events"] if event["event"] == "turn"]
-    assert "closing" in how and len(how) > 2
-    wanted = [(n, 1) for n, one in enumerate(how, 1) if one != "closing"]
-    assert [(event["attempt"], event["turn"]) for event in found] == wanted
+    assert how == ["first", "closing", "resume", "closing"], (
+        "one more, as retries says"
+    )
+    turns = [n for n, one in enumerate(how, 1) if one != "closing"]
+    assert [(event["attempt"], event["turn"]) for event in found] == [(n, m) for m, n in enumerate(turns, 1)]
 
 
 def test_a_turn_is_no_event_for_who_has_no_command_for_it(repo: Repo) -> None:
