@@ -224,9 +224,7 @@ def test_each_attempt_has_turns_of_its_own_but_not_that_which_asks_for_the_resul
     run = repo.task(*work).start(env=notify(repo, on_turn="true"))
     how = [one["how"] for one in run.wait()["attempts"]]
     found = [event for event in repo.json("events")["events"] if event["event"] == "turn"]
-    assert how == ["first", "closing", "resume", "closing"], (
-        "one more, as retries says"
-    )
+    assert how == ["first", "closing", "resume", "closing"], "one more, as retries says"
     turns = [n for n, one in enumerate(how, 1) if one != "closing"]
     assert [(event["attempt"], event["turn"]) for event in found] == [(n, m) for m, n in enumerate(turns, 1)]
 
