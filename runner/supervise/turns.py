@@ -64,7 +64,7 @@ def tell(owner: Owner, end: tuple[Outcome, Reason], wish: Reason | None) -> None
     if is_conversation(owner):
         why = {} if reason is None else {"message": record["reason"]["message"]}
         owner.log.note("turn_ended", turn=number, attempt=last.n, status=status, **why)
-    if is_conversation(owner) or invocation.notify.on_turn:
+    if is_conversation(owner) or (invocation.notify.on_turn and manifest.parent is None):
         said = record["message"] if reason is None else record["reason"]["message"]
         news.turn(owner.run, owner.manifest, (number, status, said or ""), owner.notify)
 

@@ -87,11 +87,8 @@ def place(tmp_path: Path) -> Place:
 
 
 def task(**changes: Any) -> Task:
-    plain = Task(
-        "hello", None, "codex", None, "read-only", "hi", None, (), (), (), 60.0, (), 60.0, None, None, None,
-        5.0, False, None, False,
-    )  # fmt: skip
-    return plain.replace(**changes)
+    limits = dict.fromkeys(("timeout_s", "idle_timeout_s", "start_timeout_s"))
+    return Task("hello", prompt="hi", verify_timeout_s=60.0, **limits).replace(**changes)
 
 
 def settings(name: str = "codex", **changes: Any) -> dict[str, RuntimeSettings]:
