@@ -120,6 +120,15 @@ def create(path: str, data: bytes) -> None:
         os.close(fd)
 
 
+def open_lock(path: str) -> int:
+    """A descriptor of a file to be locked. A sandboxed agent sees `.runs` read-only, and a file that is not
+    to be read cannot be opened there: so it cannot hold the lock, as it could that of any file it can read.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o200)
+    os.fchmod(fd, 0o200)  # it may have come with the repository
+    return fd
+
+
 def publish(folder: str, name: str, data: bytes) -> None:
     """Creates a file that is complete the moment it is visible. FileExistsError if there is one."""
     draft = f"{folder}/.{name}.{os.getpid()}.{time.monotonic_ns()}"

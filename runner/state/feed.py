@@ -13,7 +13,7 @@ import os
 import stat
 import time
 
-from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole
+from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole, open_lock
 from runner.errors import Unwritable
 from runner.lightjson import loads
 from runner.model import SCHEMA_VERSION
@@ -142,17 +142,13 @@ class FeedReader:
 
 
 class _Lock:
-    """Of all writers. A sandboxed agent sees `.runs` read-only, and a file that is not to be read cannot be
-    opened there: so it cannot hold this lock either, as it could that of any file that it can read.
-    """
+    """Of all writers."""
 
     def __init__(self, folder: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         path = f"{folder}/.feed.lock"
         if _is_strange(path):
             self._make_room(folder, path)
-        self._fd = os.open(path, flags, 0o200)
-        os.fchmod(self._fd, 0o200)  # it may have come with the repository
+        self._fd = open_lock(path)
 
     @staticmethod
     def _make_room(folder: str, path: str) -> None:

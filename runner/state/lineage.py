@@ -12,7 +12,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 
-from runner.disk.files import make_plain_folder, unwritable, withdraw
+from runner.disk.files import make_plain_folder, open_lock, unwritable, withdraw
 from runner.errors import Conflict, RunnerError
 from runner.model import Lineage, Phase, is_name
 from runner.state.messages import Queue
@@ -140,7 +140,7 @@ def as_child(child: RunDir, parent: Invocation) -> Iterator[None]:
 def _reserve(parent: RunDir, child: RunDir, max_children: int) -> None:
     try:
         make_plain_folder(_folder(parent))
-        lock = os.open(f"{parent.control}/children.lock", _LOCK_FLAGS, 0o600)
+        lock = open_lock(f"{parent.control}/children.lock")
     except OSError as error:
         raise unwritable(error) from error
     try:

@@ -13,7 +13,16 @@ import os
 import stat
 import time
 
-from runner.disk.files import create, make_plain_folder, read, read_text, replace_json, unwritable, withdraw
+from runner.disk.files import (
+    create,
+    make_plain_folder,
+    open_lock,
+    read,
+    read_text,
+    replace_json,
+    unwritable,
+    withdraw,
+)
 from runner.errors import InvocationBroken, ManifestBroken, RunNotFound, Unwritable
 from runner.model import is_name
 from runner.state.manifest import Manifest, timestamp
@@ -83,7 +92,7 @@ def lock_task(repo: str, task_id: str) -> int:
     try:
         for folder in _lineage(repo, task_id):
             make_plain_folder(folder)
-        fd = os.open(f"{repo}/{RUNS}/{task_id}/cli", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = open_lock(f"{repo}/{RUNS}/{task_id}/.lock")
     except OSError as error:
         raise unwritable(error) from error
     fcntl.flock(fd, fcntl.LOCK_EX)

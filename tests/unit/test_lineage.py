@@ -198,6 +198,12 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_a_lock_that_counts_children_can_be_read_by_nobody(tmp_path: Path) -> None:
+    parent = a_run(tmp_path)
+    a_run(tmp_path, "child", parent)
+    assert os.lstat(f"{parent.control}/children.lock").st_mode & 0o777 == 0o200
+
+
 # -- who is whose ----------------------------------------------------------------------------------
 
 

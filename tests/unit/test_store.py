@@ -27,7 +27,7 @@ from runner.errors import Conflict, DiskFull, ManifestBroken, ManifestNewer, Run
 from runner.model import Outcome, Reason, is_name
 from runner.state.lifecycle import Event
 from runner.state.manifest import advance
-from runner.state.store import RunDir, is_run_id, manifest_path_of, new_run_id
+from runner.state.store import RunDir, is_run_id, lock_task, manifest_path_of, new_run_id
 
 
 @pytest.fixture
@@ -37,6 +37,15 @@ def run(tmp_path: Path) -> RunDir:
 
 def mode(path: str) -> int:
     return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+def test_nobody_can_open_the_lock_of_a_task_for_reading(run: RunDir) -> None:
+    """So a sandboxed agent, for which `.runs` is read-only, cannot hold it."""
+    for _ in range(2):
+        os.close(lock_task(run.repo, run.task_id))
+        lock = f"{run.repo}/.runs/{run.task_id}/.lock"
+        assert mode(lock) == 0o200
+        os.chmod(lock, 0o644)
 
 
 # -- names -----------------------------------------------------------------------------------------
