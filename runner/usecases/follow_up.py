@@ -36,7 +36,7 @@ def start(
     name: str | None = None
     if key is not None:
         made = RunDir(run.repo, run.task_id, run_id)
-        message = messages.Queue(run).add(text, actor="user", key=key, follow_up=lineage_of(made))
+        message = messages.Queue(run).add("", actor="user", key=key, follow_up=lineage_of(made))
         if message.follow_up is None:
             return run, talk.sent(run, message, talk.QUEUED, is_repeated=True)
         name, is_repeated, run_id = message.id, message.follow_up.run_id != run_id, message.follow_up.run_id

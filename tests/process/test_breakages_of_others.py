@@ -283,6 +283,8 @@ def test_a_text_to_a_run_that_has_ended_begins_another_in_the_same_session(repo:
     assert ended["continues"]["run_id"] == run.id
     assert repo.note("heard-1").read_text() == "go on"
     assert run.status() == first
+    kept = "".join(path.read_text() for path in (run.folder / "messages").iterdir())
+    assert "go on" not in kept, "files of a run that has ended are redacted no more"
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
