@@ -11,8 +11,10 @@ import os
 import select
 import time
 
+from runner.disk.files import make_plain_folder
 from runner.model import Phase
 from runner.processes.proc import Absence, age, boottime, find_process, open_pidfd
+from runner.processes.renames import Renames
 from runner.state.manifest import parse_timestamp
 from runner.state.spent import tokens
 from runner.supervise import news, turns
@@ -28,7 +30,7 @@ TICK_S = 0.25
 _QUIET_TICK_S = 1.0
 _SOON_TICK_S = 0.02
 _WAITING_TICK_S = 30.0
-"""Between two turns, where the FIFO tells of all that comes."""
+"""Between two turns, where the FIFO and the folders tell of all that comes."""
 _LIVELY_S = 5.0
 _REFRESH_S = 1.0
 
@@ -85,6 +87,14 @@ class Watch:
         """The run waits for a message. Returns when one is there, or when the run does not wait any more."""
         owner = self._owner
         poll, files = select.poll(), [owner.run.open_wake(), owner.tie.open_pidfd()]
+        try:
+            make_plain_folder(owner.run.messages)
+        except OSError:
+            pass  # the FIFO tells of it
+        # A sandboxed agent of another run can open the FIFO, and read what is meant for us.
+        told = (renames := Renames()).watch((owner.run.messages, owner.run.control))
+        if told is not None:
+            poll.register(told, select.POLLIN)
         limit_s = owner.invocation.open_timeout_s or 0.0
         until = time.monotonic() + limit_s - owner.limits.waits_s  # the machine may sleep meanwhile
         for file in files:
@@ -106,11 +116,12 @@ class Watch:
                 is_busy = is_behind or owner.has_notices or owner.manifest.questions_open or files[0] is None
                 ready = poll.poll(1000 * min(left_s, _QUIET_TICK_S if is_busy else _WAITING_TICK_S))
                 for file, _ in ready:
-                    if file == files[0]:
+                    if file in (files[0], told):
                         _drain(file)
                     else:
                         poll.unregister(file)  # it has ended, whether that could be heeded or not
         finally:
+            renames.close()
             for file in files:
                 if file is not None:
                     os.close(file)

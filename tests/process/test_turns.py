@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,6 +25,27 @@ def no_run_goes_on(nothing_left: None, repo: Repo) -> Iterator[None]:
     """Also where a test has failed, which is not to wait for that."""
     yield
     repo.end_all()
+
+
+def test_a_message_is_heard_at_once_where_another_reads_what_wakes_the_run(repo: Repo) -> None:
+    """A sandboxed agent can open a FIFO for reading, in a tree that is read-only for it."""
+    talk = converse(repo)
+    talk.waits()
+    wake = talk.run.folder / "control" / "wake"
+
+    def deafen() -> None:
+        talk.waits()
+        wake.unlink()
+        os.mkfifo(wake)  # what is written to it reaches nobody
+
+    deafen()
+    assert talk.sent("two")["state"] == "begun"
+    assert talk.turn(2)["message"] == "heard two"
+    deafen()
+    assert talk.run.ask("pause").status == ExitStatus.CONFLICT
+    since = time.monotonic()
+    assert talk.run.ask("cancel").status == 0
+    assert time.monotonic() - since < 10
 
 
 def test_a_conversation_is_judged_once_over_all_its_turns(repo: Repo) -> None:
@@ -76,7 +99,7 @@ def test_what_cannot_be_a_message_is_refused_and_changes_nothing(repo: Repo) -> 
     ):
         refused = talk.send(*words, **options)
         assert refused.status == status, (words, refused.stdout, refused.stderr)
-    assert not (talk.run.folder / "messages").exists()
+    assert not [*(talk.run.folder / "messages").iterdir()]
     for verb in ("pause", "resume"):
         assert talk.run.ask(verb).status == 9, verb
     assert talk.run.ask("await", "--turn", "2", "--timeout", "100ms").status == 75
