@@ -65,6 +65,11 @@ def spawned(repo: Repo, server: Server, task: str = "child", **arguments: Any) -
     return Run(repo, answer["run_id"], answer["task_id"])
 
 
+def open_questions(repo: Repo) -> list[dict[str, Any]]:
+    """Those in the inbox."""
+    return [item for item in repo.json("inbox")["items"] if item["kind"] == "question"]
+
+
 def waits(run: Run) -> bool:
     return bool(run.on_disk()["phase"] == "waiting")
 
@@ -182,12 +187,12 @@ def test_a_question_to_a_parent_that_waits_is_for_a_person_or_its_next_turn(repo
     with served(repo, run=child) as below:
         ask = {"parent_manifest_path": path_of(parent), "prompt": "Which?"}
         first, second = (below.call("delegate.question.enqueue", **ask)["question_id"] for _ in "12")
-        listed = [(item["run_id"], item["question"]) for item in repo.json("inbox")["items"]]
+        listed = [(item["run_id"], item["question"]) for item in open_questions(repo)]
         assert listed == [(child.id, first), (child.id, second)]
         assert repo.cli("answer", child.id, first, "By hand.").status == 0
 
         assert parent.told("send", "hold")["state"] == "begun"
-        assert repo.json("inbox")["items"] == [], "now the parent's agent may answer"
+        assert open_questions(repo) == [], "now the parent's agent may answer"
         with served(repo, run=parent) as above:
             seen = above.call("delegate.status", manifest_path=path_of(child))
             assert [one["status"] for one in seen["questions"]] == ["answered", "open"]
