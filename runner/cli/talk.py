@@ -212,8 +212,8 @@ def _exit_of(record: Json, manifest: Manifest) -> int:
     code = (record.get("reason") or {}).get("code")
     if record.get("status") == "completed":
         return ExitStatus.OK
-    if record.get("status") is None:
-        return exit_status(manifest) or ExitStatus.NOT_SUCCESSFUL
+    if record.get("turn") is None:
+        return exit_status(manifest)  # it ended without one
     if code in _TIMED_OUT:
         return ExitStatus.TIMED_OUT
     return ExitStatus.BUDGET if code == "budget_exceeded" else ExitStatus.NOT_SUCCESSFUL

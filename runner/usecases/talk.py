@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Json
-    from runner.state.manifest import Manifest
+    from runner.state.manifest import Attempt, Manifest
     from runner.state.messages import Message
 
 QUIT = "/quit"
@@ -82,6 +82,11 @@ def send(
             f"the agent of run `{run.run_id}` hears one text only: {invocation.runtime} resumes no session",
             hint="wait for its end, then `runner retry RUN --message TEXT`",
         )
+    if not _is_heard(run):
+        raise Conflict(
+            f"run `{run.run_id}` was started by an older runner, whose supervisor hears no messages",
+            hint="when it has ended (`runner wait RUN`), a message begins a follow-up run",
+        )
     if now and manifest.phase is Phase.PAUSED:
         raise Conflict(f"run `{run.run_id}` is paused", hint="`runner resume RUN` first, or leave --now out")
     if (begun := _began_by(run, manifest, key)) is not None:
@@ -107,6 +112,14 @@ def send(
     return sent(run, message, state, is_repeated=is_repeated)
 
 
+def _is_heard(run: RunDir) -> bool:
+    """Whether who has written its manifest knows turns: the supervisor of before an upgrade does not."""
+    try:
+        return "turns" in json_value(read(run.manifest, _LARGEST))
+    except (OSError, ValueError, TypeError):
+        return True  # a look has read it just now
+
+
 def _is_of_plan(manifest: Manifest) -> bool:
     """Whether it carries a plan out, or a batch of one."""
     if manifest.parent is None:
@@ -130,7 +143,9 @@ def sent(run: RunDir, message: Message, state: str, *, is_repeated: bool) -> Sen
     manifest = look(run)
     turn = _turn_of(manifest, message.id)
     if turn is not None:
-        return Sent(message.id, BEGUN if state == QUEUED else state, turn, is_repeated)
+        # The turn before may have ended of itself, in the instant in which the message came.
+        is_cut = state == INTERRUPTED and _turns(manifest)[turn - 2].reason == INTERRUPTED
+        return Sent(message.id, INTERRUPTED if is_cut else BEGUN, turn, is_repeated)
     if manifest.is_done:
         raise _unheard(run, message.id)
     groups = _groups(messages.Queue(run).pending(manifest.messages_given))
@@ -245,8 +260,12 @@ def _groups(pending: list[Message]) -> list[list[str]]:
 
 
 def _turn_of(manifest: Manifest, message: str) -> int | None:
-    turns = [one for one in manifest.attempts if one.how != "closing"]
-    return next((n for n, one in reversed([*enumerate(turns, 1)]) if message in one.messages), None)
+    turns = [*enumerate(_turns(manifest), 1)]
+    return next((n for n, one in reversed(turns) if message in one.messages), None)
+
+
+def _turns(manifest: Manifest) -> list[Attempt]:
+    return [one for one in manifest.attempts if one.how != "closing"]
 
 
 def record(run: RunDir, manifest: Manifest, number: int) -> dict[str, Any]:

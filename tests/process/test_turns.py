@@ -164,6 +164,22 @@ def test_a_runtime_that_resumes_nothing_hears_one_text_only(repo: Repo) -> None:
     assert not (run.folder / "messages").exists()
 
 
+def test_a_run_whose_supervisor_is_of_before_an_upgrade_takes_no_message(repo: Repo) -> None:
+    talk = converse(repo, prompt="SILENT Begin.", opens=False)
+    repo.begun()
+    manifest = talk.run.on_disk()
+    del manifest["turns"]
+    for words in ((), ("--now",), ("--wait",), ("--key", "k")):
+        (talk.run.folder / "manifest.json").write_text(json.dumps(manifest))
+        refused = talk.send("two", *words)
+        assert (refused.status, "older runner" in refused.error["message"]) == (9, True)
+    assert not (talk.run.folder / "messages").exists()
+    talk.run.kill_supervisor()
+    assert talk.sent("three")["state"] == "queued", "who has taken it over hears them"
+    repo.open_gate()
+    assert talk.run.wait()["turns"] == 2
+
+
 def test_a_turn_is_interrupted_for_what_is_to_be_heard_at_once(repo: Repo) -> None:
     talk = converse(repo, prompt="GATE Begin.")
     repo.begun()

@@ -25,7 +25,7 @@ from runner.state.index import row_of
 from runner.state.manifest import Attempt, Manifest
 from runner.state.messages import Queue
 from runner.state.store import RunDir
-from runner.usecases import review
+from runner.usecases import review, talk
 from runner.usecases.alive import Living
 from runner.usecases.look import to_end
 from runner.verify.report_text import as_text
@@ -203,3 +203,37 @@ def test_a_task_that_was_never_started_is_no_unknown_run(
     assert "task `look` has no run yet" in (said := capsys.readouterr().err) and "runner start look" in said
     assert main([verb[0], "loko", *verb[2:]]) == 4
     assert "no run `loko`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "state"),
+    [
+        ("interrupted", "interrupted", "interrupted"),
+        ("interrupted", "completed", "begun"),
+        ("interrupted", "failed", "begun"),
+        ("queued", "completed", "begun"),
+        ("begun", "interrupted", "begun"),
+    ],
+)
+def test_a_turn_that_ended_of_itself_was_not_interrupted(
+    asked: str, before: str, state: str, tmp_path: Path
+) -> None:
+    attempts = (Attempt(1, reason=before), Attempt(2, how="closing"), HEARD_BOTH)
+    run = an_ended_run(tmp_path, attempts=attempts)
+    message = Queue(run).add("two", actor="user", now=True)
+    told = talk.sent(run, message, asked, is_repeated=False)
+    assert (told.state, told.turn) == (state, 2)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [(Outcome.SUCCEEDED, 0), (Outcome.TIMED_OUT, 3), (Outcome.FAILED, 1)]
+)
+def test_to_await_a_run_that_ended_without_a_turn_exits_as_the_run(
+    outcome: Outcome, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "delegate.toml").write_text('schema_version = 1\n[tasks.work]\nprompt = "p"\n')
+    monkeypatch.chdir(tmp_path)
+    run = an_ended_run(tmp_path, outcome=outcome, attempts=(Attempt(1),))
+    assert main(["await", run.run_id]) == status
+    run.write_manifest(run.read_manifest().replace(turns=1))
+    assert main(["await", run.run_id]) == 1, "nothing can be read of its turn"
