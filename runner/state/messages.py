@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 TEXT, END = "text", "end"
 _MOST = 9999
 _LARGEST = 8 * MAX_PROMPT_CHARS
+_ROOM = 64 * 1024 * 1024
+"""For the texts of all of them, which are held in memory."""
+_SMALL = 8192
+"""A message that counts also where there is no room: so is each end."""
 _LONGEST_KEY = 200
 
 
@@ -71,6 +75,7 @@ class Queue:
         self._run = run
         self._read: list[Message | None] = []
         self._shut: Message | None = None
+        self._room = _ROOM
         self.leaves = False
         """Whether it was closed over texts that nobody will hear."""
 
@@ -78,7 +83,9 @@ class Queue:
         """All that there are. A file that is no message has its number and says nothing."""
         while (path := self._path(len(self._read) + 1)) and os.path.lexists(path):
             try:
-                found = Message.from_json(json_value(read(path, _LARGEST)))
+                data = read(path, _LARGEST if self._room > 0 else _SMALL)
+                self._room -= len(data)
+                found = Message.from_json(json_value(data))
                 self._read.append(found if path.endswith(f"/{found.id}.json") else None)
             except FileNotFoundError:
                 break  # the end, which was taken back
@@ -113,8 +120,8 @@ class Queue:
                 if kind == END:
                     return end
                 raise QueueClosed(f"run `{self._run.run_id}` is being ended and takes no more messages")
-            if len(self._read) >= _MOST:
-                raise Conflict(f"run `{self._run.run_id}` has got {_MOST} messages already")
+            if len(self._read) >= _MOST or (self._room <= 0 and len(text) > _SMALL // 32):
+                raise Conflict(f"run `{self._run.run_id}` has got too many messages already")
             try:
                 return self._put(kind, text, actor, **more)
             except FileExistsError:

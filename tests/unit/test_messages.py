@@ -244,6 +244,24 @@ def test_a_follow_up_is_noted_behind_the_end_and_given_to_nobody(run: RunDir) ->
     assert Queue(run).add("other", actor="user", key="k", follow_up=None).follow_up == lineage
 
 
+def test_the_messages_of_a_run_have_an_end_in_memory(run: RunDir) -> None:
+    """Who may send could fill that of the supervisor, and of each command that looks at the run."""
+    queue, text = Queue(run), "\N{GRINNING FACE}" * MAX_PROMPT_CHARS
+    with pytest.raises(Conflict, match="too many messages"):
+        for _ in range(100):
+            queue.add(text, actor="user")
+    size = sum(one.stat().st_size for one in Path(run.messages).iterdir())
+    assert 32 * 1024 * 1024 < size < 128 * 1024 * 1024
+    assert all(one.text == text for one in queue.look()), "each that was taken is heard"
+    last = queue.add("stop", actor="user", key="\N{GRINNING FACE}" * 200)
+    for number in range(20):
+        write_bytes = Path(run.messages, f"m-{len(queue.look()) + number + 1:04d}.json").write_bytes
+        write_bytes(b'{"id": "' + b"x" * MAX_PROMPT_CHARS)
+    end = queue.add("", actor="user", kind=END)
+    seen = Queue(run).look()
+    assert (seen[-2].id, seen[-1].id) == (last.id, end.id)
+
+
 @pytest.mark.parametrize("key", ["", " a", "a\n", "\x1b[1m", "k" * 201])
 def test_a_key_is_one_printable_word(key: str) -> None:
     with pytest.raises(UsageError):
