@@ -203,7 +203,9 @@ def _amiss(record: Json, manifest: Manifest) -> str:
     reason = record.get("reason") or {}
     if record.get("status") is None:
         why = "" if manifest.reason is None else f": {manifest.reason.message}"
-        return f"no turn has ended: the run is {manifest.status}{why}"
+        n = record.get("turn")
+        what = f"turn {n} has ended, and its record cannot be read" if n else "no turn has ended"
+        return f"{what}: the run is {manifest.status}{why}"
     return f"turn {record['turn']} {record['status']}: {reason.get('message')}"
 
 

@@ -48,6 +48,17 @@ def test_a_message_is_heard_at_once_where_another_reads_what_wakes_the_run(repo:
     assert time.monotonic() - since < 10
 
 
+def test_of_a_turn_whose_record_is_gone_it_is_said_that_it_has_ended(repo: Repo) -> None:
+    """So it is where a disk was full, or an agent without a sandbox was there."""
+    talk = converse(repo)
+    talk.waits()
+    for leave in (lambda path: path.unlink(), lambda path: path.write_text('{"status": "completed"}')):
+        leave(talk.run.folder / "turns" / "turn-1.json")
+        told = repo.cli("await", talk.run.id)
+        assert (told.status, told.stdout) == (1, "")
+        assert "turn 1 has ended, and its record cannot be read: the run is waiting" in told.stderr
+
+
 def test_a_conversation_is_judged_once_over_all_its_turns(repo: Repo) -> None:
     check = """verify = [["bash", "-c", "echo checked >> $HOME/checks"]]"""
     talk = converse(repo, check)
