@@ -31,6 +31,7 @@ MOST_BYTES = 262_144
 """Of all that is pasted: a quarter of what a prompt may have."""
 _SECRETS = (
     ".env .env.* *.env .envrc .netrc .npmrc .pypirc .htpasswd .git-credentials credentials credentials.*"
+    " .pgpass .my.cnf .s3cfg .dockercfg .vault-token .aws .azure .docker .kube .gnupg *.gpg *.ppk"
     " *.pem *.key *.p12 *.pfx *.jks *.keystore *.kdbx *.tfstate* id_rsa* id_dsa* id_ecdsa* id_ed25519* .ssh"
 )
 """Names of files, or of folders above them, in small letters."""

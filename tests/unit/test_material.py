@@ -139,6 +139,7 @@ def test_the_names_of_the_command_line_come_to_those_of_the_task(root: Path) -> 
     [
         *(".env", ".env.local", "prod.env", "conf/.ENV", "tls/server.pem", "Server.KEY", ".npmrc", "id_rsa"),
         *(".ssh/config", "keys/id_ed25519.pub", "uv.lock", "package-lock.json", "go.sum", ".runs/x"),
+        *(".kube/config", ".pgpass", "a/B.GPG"),
     ],
 )
 def test_what_may_be_a_secret_or_is_made_by_a_tool_is_left_out_and_told(root: Path, name: str) -> None:
