@@ -45,7 +45,9 @@ def opening(run: RunDir, env: Mapping[str, str]) -> tuple[Opening, Manifest]:
             hint="`runner logs RUN` shows what it did; `runner retry RUN --message TEXT` goes on from there",
         )
     cwd = own.cwd if os.path.isdir(own.cwd) else own.repo  # its own work tree may be gone
-    found = {name: on_path(name, env) for name in runtime.candidates}  # as the caller may call the same one
+    # As the caller may call the same one. Behind `cd`, a shell would look for it in our folder, too.
+    is_sure = all(folder[:1] == "/" for folder in env.get("PATH", "").split(os.pathsep))
+    found = {name: on_path(name, env) for name in runtime.candidates if is_sure}
     same = (name for name, path in found.items() if path and os.path.realpath(path) == own.program)
     argv = (next(same, own.program), *runtime.opens_with, thread)
     (variable, usual), theirs = runtime.sessions_home or ("", ""), own.sessions_home or ""

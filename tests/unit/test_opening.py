@@ -91,6 +91,20 @@ def test_what_the_caller_has_as_well_is_left_out_and_a_folder_that_is_gone_too(t
     assert unknown.command == f"cd {tmp_path} && {program} resume {THREAD}", "a run of an older runner"
 
 
+@pytest.mark.parametrize("path", [".:{}", ":{}", "{}:", "bin:{}", "{}::/bin", "./x:{}"])
+def test_no_program_of_the_folder_is_opened_in_the_place_of_the_agents(path: str, tmp_path: Path) -> None:
+    """As a shell would that looks for programs where it is, which is where an agent has worked then."""
+    program = a_program(tmp_path / "opt" / "codex")
+    for folder in (".", "bin", "x"):
+        (tmp_path / folder / "codex").parent.mkdir(exist_ok=True)
+        (tmp_path / folder / "codex").write_text("#!/bin/sh\necho harm\n")
+        (tmp_path / folder / "codex").chmod(0o755)
+    search = path.format(f"{tmp_path}/opt")
+    shown, _ = opening(a_run(tmp_path, program=program), {"PATH": search})
+    assert shown.argv[0] == program
+    assert in_a_shell(shown.command, f"{search}:/bin")[1:3] == ["resume", THREAD]
+
+
 def test_claude_code_has_its_own_words(tmp_path: Path) -> None:
     run = a_run(tmp_path, runtime="claude", program="/opt/claude", sessions_home="/c")
     shown, _ = opening(run, {"PATH": "/nowhere", "CLAUDE_CONFIG_DIR": "/d"})
