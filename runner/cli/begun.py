@@ -70,10 +70,6 @@ def _wait(args: Namespace, run: RunDir, manifest: Manifest) -> int:
     rings = sys.stderr.isatty() and run.read_invocation().notify.bell  # the run may be removed at its end
     if not quiet:
         pen.tell(_started_text(manifest, sys.stderr))
-    if manifest.open:
-        from runner.cli import talk
-
-        return talk.tell_turn(args, run, 1, rings=rings)
     if not quiet and sys.stderr.isatty():
         from runner.cli.progress import watch
 

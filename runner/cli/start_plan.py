@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _NOT_WITH_PLAN = {
     **dict.fromkeys(("prompt", "parent", "run_id"), "a batch's prompt is made from the task and its units"),
     **dict.fromkeys(("file", "paste"), "name them in `files` or `paste` of the task"),
+    "open": "nobody sends messages to the batches of a plan",
     "effort": "a unit has an `effort` of its own; --set delegate.effort_floor=high raises all of them",
 }
 
@@ -60,7 +61,7 @@ def _asked(args: Namespace) -> start_plan.PlanRequest:
             "--baseline cannot be combined with --plan", hint="`runner verify` runs the checks of all tasks"
         )
     for name, hint in _NOT_WITH_PLAN.items():
-        if getattr(args, name) not in (None, []):
+        if getattr(args, name) not in (None, [], False):
             raise UsageError(f"--{name.replace('_', '-')} cannot be combined with --plan", hint=hint)
     if args.done and not args.resume:
         raise UsageError("--done needs --resume", hint="add --resume")

@@ -171,7 +171,6 @@ def tell_turn(
     *,
     timeout_s: float | None = None,
     message: str | None = None,
-    rings: bool = False,
 ) -> int:
     """What came of that turn, or of that in which its agent got the `message`, once it has ended."""
     from runner.cli.heartbeat import heartbeat
@@ -183,8 +182,6 @@ def tell_turn(
     else:
         turn = talk.await_answer(run, message, timeout_s=timeout_s, tick=tick)
     record, manifest = turn.record, turn.manifest
-    if rings:
-        pen.ring()
     if args.format == "json":
         emit({**record, "run_status": manifest.status, "files": talk.changed_files(run)})
     else:

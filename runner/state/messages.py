@@ -36,7 +36,7 @@ _LONGEST_KEY = 200
 
 class QueueClosed(Conflict):
     code = "queue_closed"
-    default_hint = "when it has ended (`runner wait RUN`), a message begins a follow-up run"
+    default_hint = "wait for its end (`runner wait RUN`); then `runner send` or `runner retry` goes on"
     retryable = True
 
 

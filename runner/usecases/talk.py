@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from runner.disk.files import read
-from runner.errors import Conflict, GaveUpWaiting, RunnerError, TurnNotFound, UsageError
+from runner.errors import Conflict, GaveUpWaiting, PromptInvalid, RunnerError, TurnNotFound, UsageError
 from runner.model import Phase
 from runner.processes.proc import boottime
 from runner.state import messages
@@ -62,7 +62,11 @@ def checked(text: str) -> str:
 
     if not text.strip():
         raise UsageError("the message is empty", hint="`runner end RUN` ends the run")
-    return prompt(text)
+    try:
+        return prompt(text)
+    except PromptInvalid as error:
+        what = error.message.replace("the prompt", "the message")
+        raise PromptInvalid(what, hint="a message is a text, as long as a prompt may be") from None
 
 
 def send(
@@ -96,6 +100,7 @@ def send(
     message = queue.add(text, actor=actor, now=now, key=key)
     run.wake()
     is_repeated = message.id in before
+    _refuse_other(message, text)
     if message.follow_up is not None or (message.now or manifest.phase is Phase.WAITING) is False:
         return sent(run, message, QUEUED, is_repeated=is_repeated)
     state = INTERRUPTED if manifest.phase is not Phase.WAITING else BEGUN
@@ -110,6 +115,15 @@ def send(
     except GaveUpWaiting:
         pass
     return sent(run, message, state, is_repeated=is_repeated)
+
+
+def _refuse_other(message: Message, text: str) -> None:
+    """Where its key was used for another text before."""
+    if message.text != text and message.follow_up is None:
+        raise Conflict(
+            f"key `{message.key}` is that of message {message.id} with another text, and nothing was sent",
+            hint="a key stands for one text: choose another one",
+        )
 
 
 def _is_heard(run: RunDir) -> bool:
@@ -195,12 +209,15 @@ def await_turn(
     def is_over(seen: Manifest) -> bool:
         return seen.turns >= target or seen.is_done or (number is None and _rests(run, seen))
 
-    hint = f"the run continues; `runner await {run.run_id}` waits again"
-    manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick, hint=hint)[0]
+    manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick, hint=_again(run))[0]
     reached = min(target, manifest.turns) if number is None else target
     if number is not None and number > manifest.turns:
         raise TurnNotFound(f"run `{run.run_id}` ended ({manifest.status}) after {manifest.turns} turns")
     return EndedTurn(record(run, manifest, reached), manifest)
+
+
+def _again(run: RunDir) -> str:
+    return f"the run continues; `runner await {run.run_id}` waits again"
 
 
 def waits(run: RunDir, manifest: Manifest) -> tuple[str, str]:
@@ -223,7 +240,7 @@ def await_answer(
     def is_over(seen: Manifest) -> bool:
         return seen.is_done or seen.turns >= (_turn_of(seen, message) or seen.turns + 1)
 
-    manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick)[0]
+    manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick, hint=_again(run))[0]
     number = _turn_of(manifest, message)
     if number is None:
         raise _unheard(run, message)

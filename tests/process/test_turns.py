@@ -130,7 +130,9 @@ def test_a_key_is_one_message_however_often_it_is_sent(repo: Repo) -> None:
     talk = converse(repo)
     talk.waits()
     first = talk.sent("two", "--key", "k")
-    again = talk.sent("another text", "--key", "k")
+    again = talk.sent("two", "--key", "k")
+    other = talk.send("another text", "--key", "k")
+    assert (other.status, "another text" in other.json()["error"]["message"]) == (9, True)
     assert (again["message"], again["turn"], again["is_repeated"]) == (first["message"], 2, True)
     assert talk.end()["turns"] == 2
     assert talk.texts() == ["two"]
@@ -435,3 +437,11 @@ def test_the_runs_of_a_plan_get_no_messages(repo: Repo) -> None:
             assert "of a plan" in refused.error["message"]
         assert not (run.folder / "messages").exists()
     assert repo.cli("cancel", plan).status == 0
+
+
+def test_who_waits_with_its_start_gets_the_verdict_of_an_open_run_as_of_any_other(repo: Repo) -> None:
+    talk = converse(repo, 'verify = [["false"]]', 'open_timeout = "1s"')
+    talk.waits()
+    talk.end()
+    done = repo.cli("start", "work", "--wait", "--json")
+    assert (done.status, done.json()["status"], done.json()["turns"]) == (6, "rejected", 1)
