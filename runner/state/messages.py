@@ -120,7 +120,8 @@ class Queue:
                 if kind == END:
                     return end
                 raise QueueClosed(f"run `{self._run.run_id}` is being ended and takes no more messages")
-            if len(self._read) >= _MOST or (self._room <= 0 and len(text) > _SMALL // 32):
+            is_full = len(self._read) >= _MOST or (self._room <= 0 and len(text) > _SMALL // 32)
+            if is_full and kind != END:
                 raise Conflict(f"run `{self._run.run_id}` has got too many messages already")
             try:
                 return self._put(kind, text, actor, **more)

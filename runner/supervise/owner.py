@@ -11,6 +11,7 @@ import os
 
 from runner import runtimes
 from runner.conformance import Agreement, Conformance, Conformity
+from runner.disk.files import make_durable
 from runner.errors import RunnerError
 from runner.model import Level
 from runner.processes import cgroup
@@ -262,7 +263,9 @@ class Owner:
         """The process of another attempt is there, as `manifest` says."""
         assert manifest.process is not None
         is_fresh = manifest.attempts[-1].how == "fresh"
-        self.write(manifest.replace(context=None) if is_fresh else manifest)
+        # Until this is there, whoever takes over knows of no process: that does not wait for the disk.
+        if self.write(manifest.replace(context=None) if is_fresh else manifest, durable=False):
+            make_durable(self.run.manifest)
         self.attend(manifest.process)
         self.limits.begin_again()
         if is_fresh:

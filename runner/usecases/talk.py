@@ -6,7 +6,7 @@ import time
 
 from runner.disk.files import read
 from runner.errors import Conflict, GaveUpWaiting, PromptInvalid, RunnerError, TurnNotFound, UsageError
-from runner.model import Phase
+from runner.model import Outcome, Phase
 from runner.processes.proc import boottime
 from runner.state import messages
 from runner.state.authentic import own_invocation, refuse_foreign
@@ -161,15 +161,20 @@ def sent(run: RunDir, message: Message, state: str, *, is_repeated: bool) -> Sen
         is_cut = state == INTERRUPTED and _turns(manifest)[turn - 2].reason == INTERRUPTED
         return Sent(message.id, INTERRUPTED if is_cut else BEGUN, turn, is_repeated)
     if manifest.is_done:
-        raise _unheard(run, message.id)
+        raise _unheard(manifest, message.id)
     groups = _groups(messages.Queue(run).pending(manifest.messages_given))
     at = next((n for n, group in enumerate(groups, 1) if message.id in group), None)
     return Sent(message.id, QUEUED, None if at is None else manifest.turns_begun + at, is_repeated)
 
 
-def _unheard(run: RunDir, message: str) -> Conflict:
+def _unheard(manifest: Manifest, message: str) -> Conflict:
+    if manifest.outcome is Outcome.LOST:  # perhaps with the process that had just got it
+        return Conflict(
+            f"run `{manifest.run_id}` is lost, and whether its agent got message {message} is not known",
+            hint="`runner logs RUN` shows what it did; another message begins a follow-up run",
+        )
     return Conflict(
-        f"run `{run.run_id}` ended before its agent got message {message}",
+        f"run `{manifest.run_id}` ended before its agent got message {message}",
         hint="send it again, with another key: it begins a follow-up run",
     )
 
@@ -243,7 +248,7 @@ def await_answer(
     manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick, hint=_again(run))[0]
     number = _turn_of(manifest, message)
     if number is None:
-        raise _unheard(run, message)
+        raise _unheard(manifest, message)
     return EndedTurn(record(run, manifest, number), manifest)
 
 

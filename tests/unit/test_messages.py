@@ -146,6 +146,18 @@ def test_of_many_at_once_each_is_heard_or_refused(run: RunDir) -> None:
     assert found[-1].kind == END
 
 
+def test_a_run_that_takes_no_more_messages_can_be_ended(run: RunDir) -> None:
+    os.makedirs(run.messages)
+    for number in range(1, 10_000):
+        Path(run.messages, f"m-{number:04d}.json").touch()
+    with pytest.raises(Conflict, match="too many messages"):
+        Queue(run).add("one more", actor="user")
+    end = Queue(run).add("", actor="user", kind=END)
+    assert Queue(run).end == end == Queue(run).add("", actor="user", kind=END)
+    with pytest.raises(QueueClosed):
+        Queue(run).add("behind it", actor="user")
+
+
 def broken(run: RunDir) -> dict[str, Callable[[str], object]]:
     def wrote(data: bytes) -> Callable[[str], object]:
         return lambda path: Path(path).write_bytes(data)

@@ -19,6 +19,7 @@ from runner.cli.frame import frame
 from runner.cli.render import going, manifest_text
 from runner.cli.rows import rows_text
 from runner.cli.turns import turns_text
+from runner.errors import Conflict
 from runner.model import Outcome, Phase, Usage
 from runner.processes.proc import boottime
 from runner.state.index import row_of
@@ -223,6 +224,20 @@ def test_a_turn_that_ended_of_itself_was_not_interrupted(
     message = Queue(run).add("two", actor="user", now=True)
     told = talk.sent(run, message, asked, is_repeated=False)
     assert (told.state, told.turn) == (state, 2)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"), [(Outcome.LOST, "is not known"), (Outcome.CANCELLED, "ended before its agent got")]
+)
+def test_who_sent_what_nobody_answers_is_told_what_is_known_of_it(
+    outcome: Outcome, why: str, tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path, outcome=outcome, attempts=(Attempt(1),))
+    message = Queue(run).add("two", actor="user")
+    with pytest.raises(Conflict, match=why):
+        talk.sent(run, message, "begun", is_repeated=False)
+    with pytest.raises(Conflict, match=why):
+        talk.await_answer(run, message.id)
 
 
 @pytest.mark.parametrize(
