@@ -30,7 +30,7 @@ def add_logs(parser: Parser) -> None:
         action="store_true",
         help="leave out the runs that this one has started, as the batches of a plan",
     )
-    parser.add_argument("-n", "--tail", type=int, metavar="N", help="start with the last N lines")
+    parser.add_argument("-n", "--tail", type=int, metavar="N", help="start with the last N entries")
     parser.add_argument(
         "--raw", action="store_true", help="also what could not be redacted, as a secret's value is not known"
     )
@@ -44,7 +44,7 @@ def add_logs(parser: Parser) -> None:
 
 def run_logs(args: Namespace) -> int:
     if args.tail is not None and args.tail < 0:
-        raise UsageError("--tail takes a number of lines, 0 or more")
+        raise UsageError("--tail takes a number of entries, 0 or more")
     run = run_named(args.run)
     manifest = look.show(run).manifest
     unknown = () if args.raw else logs.unknown_secrets(run, manifest)

@@ -26,7 +26,7 @@ def add_send(parser: Parser) -> None:
     from runner.cli.gate import add_trust
 
     add_run(parser)
-    parser.add_argument("text", metavar="TEXT", help="`-` is stdin; `/quit` is the same as `runner end RUN`")
+    parser.add_argument("text", metavar="TEXT", help="`-` is stdin; `/quit` ends the run and returns at once")
     parser.add_argument(
         "--now", action="store_true", help="interrupt the turn that goes on, instead of waiting for its end"
     )
