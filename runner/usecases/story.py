@@ -143,7 +143,7 @@ class Story(Reader):
         self._names: set[str] = set()
         self._seen = {run.run_id} if seen is None else seen
         self._open: dict[tuple[int, str], tuple[StoryLine, list[bool]]] = {}
-        self._starts, self._former = 0, ""
+        self._starts, self._tries, self._turn, self._former = 0, 1, 0, ""
         self._since: float | None = None
         self._checks, self._asks, self._queue = None, False, Queue(run)
         self._first: tuple[str, str] | None = None
@@ -282,7 +282,10 @@ class Story(Reader):
             return "turn 1", self._first[0], "cyan", {"output": self._first[1]}
         if kind == "turn_ended":
             return self._of_turn(event)
+        if kind in ("retried", "backing_off"):
+            return self._of_try(kind, event)
         if kind == "continued":
+            self._tries = 1
             given = f"{_plain(event.get('actor'))} sends {_plain(event.get('messages'))}:"
             return f"turn {event.get('turn')}", given, "cyan", {"output": self._sent(event)}
         if kind == "exited":
@@ -314,11 +317,23 @@ class Story(Reader):
         of = f" of {all_of_them}" if self._checked <= all_of_them else ""
         return "check", f"{self._checked}{of} {how}: {shown}", tone, more
 
+    def _of_try(self, kind: str, event: Json) -> tuple[str, str, str, dict[str, str]]:
+        """Tries are counted from the last message on. What only asks for the result is none."""
+        if event.get("how") == "closing":
+            return "run", "its agent is asked for the result", "cyan", {}
+        label, sentence, tone = _EVENTS[kind]
+        words = _words({**event, "attempt": self._tries + 1})
+        self._tries += kind == "retried"
+        if self._turn and kind == "retried":
+            label = f"turn {self._turn + 1}"
+        return label, sentence.format_map(words), tone, {}
+
     def _of_turn(self, event: Json) -> tuple[str, str, str, dict[str, str]]:
-        status = _plain(event.get("status"))
+        status, turn = _plain(event.get("status")), event.get("turn")
+        self._turn = turn if type(turn) is int else self._turn
         why = f": {_plain(event['message'])}" if event.get("message") else ""
         tone = {"completed": "green", "failed": "red"}.get(status, "yellow")
-        return f"turn {event.get('turn')}", f"{status}{why}", tone, {}
+        return f"turn {turn}", f"{status}{why}", tone, {}
 
     def _sent(self, event: Json) -> str:
         """The texts of the messages that it names."""

@@ -250,6 +250,28 @@ def test_a_conversation_is_told_turn_by_turn_with_what_was_sent(width: int | Non
     assert told(a_conversation(tmp_path), width) == expected
 
 
+def test_tries_are_counted_from_the_last_message_on_and_a_closing_turn_is_none(tmp_path: Path) -> None:
+    run = a_conversation(tmp_path)
+    again = {"code": "verify_failed", "counts": True, "waited_s": 0.0}
+    failed = {"seconds": 9.0, "code": "cli_failure", "attempt": 4}
+    more: list[tuple[float, dict[str, Any]]] = [
+        (1880, {"type": "retried", "attempt": 3, "how": "closing", **again, "code": "completed"}),
+        (1881, {"type": "backing_off", **failed}),
+        (1882, {"type": "retried", "attempt": 4, "how": "resume", **again}),
+        (1883, {"type": "turn_ended", "turn": 5, "status": "completed"}),
+        (1884, {"type": "retried", "attempt": 5, "how": "fresh", **again}),
+    ]
+    write(run, [], [(n, {"type": "turn_ended", "turn": n, "status": "completed"}) for n in (3, 4)] + more)
+    told_lines = [line[10:] for line in told(run).splitlines()]
+    assert told_lines[-5:] == [
+        "run      its agent is asked for the result",
+        "run      waits 9.0 s before attempt 2: its program had failed",
+        "turn 5   second attempt: the checks failed",
+        "turn 5   completed",
+        "turn 6   third attempt: the checks failed",
+    ]
+
+
 def test_what_a_turn_has_done_is_told_behind_its_beginning_where_its_time_is_not_known(
     tmp_path: Path,
 ) -> None:
