@@ -5,6 +5,7 @@ What is pasted is what git records or would, with no link on the way, and little
 
 from __future__ import annotations
 
+import errno
 import os
 
 from runner.disk.files import NoFile, follow, no_follow, read_up_to
@@ -13,6 +14,7 @@ from runner.model import MAX_PROMPT_CHARS
 from runner.resolve.prompt import FileText
 from runner.resolve.reach import is_inside
 from runner.text.globs import covers, problem
+from runner.text.words import count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,12 +118,15 @@ def _pasted(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
             if room < 0 or len(read) == MOST_FILES:
                 paths = [path for one in wanted if os.path.lexists(path := f"{root}/{one}")]
                 size = sum(os.lstat(path).st_size for path in paths)
+                verb = "matches" if len(paths) == 1 else "match"
+                match = f"{count(len(paths), 'file')} of {size:,} bytes {verb}"
                 most = f"at most {MOST_FILES} files of {MOST_BYTES:,} bytes together are pasted"
                 hint = "take some out with '!GLOB', or only name them with --file GLOB"
-                raise PromptInvalid(f"paste: {len(paths):,} files of {size:,} bytes match; {most}", hint=hint)
+                raise PromptInvalid(f"paste: {match}; {most}", hint=hint)
             read[name] = data.decode()
         except OSError as error:
-            left_out[name] = error.strerror or str(error)
+            is_link = error.errno == errno.ELOOP  # its own name: it is opened without following one
+            left_out[name] = "is a link" if is_link else error.strerror or str(error)
         except UnicodeDecodeError as error:
             message = f"paste: `{name}` is not valid UTF-8 (byte {error.start + 1})"
             raise PromptInvalid(message, hint=f"take it out: '!{name}'") from None

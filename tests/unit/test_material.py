@@ -171,6 +171,8 @@ def test_no_link_is_followed_wherever_it_stands_and_leads(root: Path, tmp_path: 
     told = found(root, "**/*.py")
     assert [one.path for one in told["pasted"]] == ["src/a.py", "src/b.py", "src/deep/c.py"]
     assert told["not_pasted"].keys() == {"was/secret.py", "out.py", "in.py", "loop.py"}
+    assert told["not_pasted"]["was/secret.py"] == "is behind a link"
+    assert {told["not_pasted"][name] for name in ("out.py", "in.py", "loop.py")} == {"is a link"}
     for name in told["not_pasted"]:
         assert len(refused(root, name).problems) == 1
 
@@ -213,6 +215,8 @@ def test_so_many_bytes_are_pasted_and_not_one_more(root: Path) -> None:
     assert f"2 files of {MOST_BYTES + 1:,} bytes match" in error.message
     assert f"{MOST_BYTES:,} bytes together" in error.message
     assert pasted(root, "big/*", "!big/1") == ["big/2"]
+    write(root, "big/1", b"x" * (MOST_BYTES + 1))
+    assert f"1 file of {MOST_BYTES + 1:,} bytes matches" in refused(root, "big/1").message
 
 
 def test_so_many_files_are_pasted_and_not_one_more(root: Path) -> None:
