@@ -295,7 +295,8 @@ def _sandbox(declared: Sandbox | SandboxDeclared, isolation: str | None) -> str:
 
 def _made_of(prompt: str, made: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Rows on the prompt and its parts; `made` is what `usecases.start.examined` tells."""
-    parts = [f"{one['part']} {one['path'] or ''} {one['characters']:,}" for one in made["prompt_parts"]]
+    names = ((one, f"of which {one['path']} " if one["path"] else "") for one in made["prompt_parts"])
+    parts = [f"{one['part']}, {of}{one['characters']:,} characters" for one, of in names]
     size = f"{len(prompt):,} characters, about {made['prompt_tokens_estimate']:,} tokens (an estimate)"
     left_out = [f"{name} {why}" for name, why in made["not_pasted"].items()]
     lists = (("parts", parts), ("left out", left_out))
@@ -323,6 +324,7 @@ def invocation_text(
         ("timeout", _seconds(limits.timeout_s)),
         ("idle", _seconds(limits.idle_timeout_s)),
         ("start", _seconds(limits.start_timeout_s)),
+        ("open", _open(i.open_timeout_s)),
         ("tokens", _budget(limits)),
         ("signals", _signals(limits)),
         ("scope", ", ".join(i.terms.scope)),
@@ -369,6 +371,10 @@ def _workspace(terms: Terms) -> str:
     if terms.on_conflict != "refuse":
         told.append(f"{terms.on_conflict} on conflict")
     return ", ".join(told)
+
+
+def _open(timeout_s: float | None) -> str | None:
+    return None if timeout_s is None else f"waits {timeout_s:g} s for a message after each turn"
 
 
 def _seconds(value: float | None) -> str:

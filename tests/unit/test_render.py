@@ -214,6 +214,17 @@ def test_an_invocation_says_what_its_sandbox_keeps_from_the_agent() -> None:
     assert "\x1b" not in text
 
 
+def test_an_invocation_says_that_it_is_open_and_of_what_parts_its_prompt_is() -> None:
+    assert "\nopen " not in invocation_text(an_invocation())
+    parts = [("task", None, 1200), ("Pasted", None, 90), ("Pasted", "src/a.py", 60)]
+    rows = [{"part": part, "path": path, "characters": n} for part, path, n in parts]
+    made = {"prompt_parts": rows, "prompt_tokens_estimate": 1, "not_pasted": {}}
+    text = invocation_text(an_invocation(open_timeout_s=1800.0), made=made)
+    assert "\nopen      waits 1800 s for a message after each turn\n" in text
+    told = ("task, 1,200 characters", "Pasted, 90 characters", "Pasted, of which src/a.py 60 characters")
+    assert "\n          ".join(told) in text
+
+
 def test_an_invocation_begins_with_the_command_as_it_could_be_typed() -> None:
     text = invocation_text(an_invocation(argv=("codex", "exec", "-c", "a='b c'", "-"), prompt="Say it.\n"))
     assert text.splitlines()[0] == """codex exec -c 'a='"'"'b c'"'"'' -"""
