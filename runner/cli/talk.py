@@ -83,17 +83,20 @@ def _speaker(run: RunDir) -> str:
 def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
     if args.wait:
         return tell_turn(args, run, None, timeout_s=args.timeout, message=sent.message)
-    name = _name(args, run)
+    at = "" if sent.turn is None else f" --turn {sent.turn}"
+    answer(args, sent.told(run), f"{sent_text(sent)}\nawait    runner await {_name(args, run)}{at}")
+    return ExitStatus.OK
+
+
+def sent_text(sent: Sent) -> str:
+    """What became of a message so far."""
     words = {
         "begun": f"turn {sent.turn} has begun",
         "interrupted": f"the turn was interrupted, and turn {sent.turn} has begun",
         "follow_up": "began this run",
         "queued": "queued" if sent.turn is None else f"queued as turn {sent.turn}",
     }
-    text = f"{sent.message}: {words[sent.state]}{' (sent before)' if sent.is_repeated else ''}"
-    at = "" if sent.turn is None else f" --turn {sent.turn}"
-    answer(args, sent.told(run), f"{text}\nawait    runner await {name}{at}")
-    return ExitStatus.OK
+    return f"{sent.message}: {words[sent.state]}{' (sent before)' if sent.is_repeated else ''}"
 
 
 def _follow_up(args: Namespace, run: RunDir, text: str, key: str | None) -> int:
@@ -192,7 +195,7 @@ def tell_turn(
         if manifest.phase is Phase.WAITING:
             from runner.cli.turns import next_text
 
-            pen.tell(f"next     {indented(next_text(manifest, _name(args, run)), 9, sys.stderr)}")
+            pen.tell(f"next     {indented(next_text(run, manifest, _name(args, run)), 9, sys.stderr)}")
     return _exit_of(record, manifest)
 
 

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 
 def turns_text(run: RunDir, m: Manifest, name: str) -> str:
     """Below `runner status`; commands call the run by its `name`."""
-    rows = (*_rows(run, m), ("next", next_text(m, name)))
+    rows = (*_rows(run, m), ("next", next_text(run, m, name)))
     return "\n".join(f"{paint(f'{row:<10}', 'dim')}{indented(text, is_foreign=True)}" for row, text in rows)
 
 
-def next_text(m: Manifest, name: str) -> str:
+def next_text(run: RunDir, m: Manifest, name: str) -> str:
     """The commands that make sense for a run that waits for a message, or whose turn goes on."""
+    if m.open and Queue(run).end is not None:
+        return f"runner wait {name}"
     first = f"runner send {name} TEXT" if m.phase is Phase.WAITING else f"runner await {name}"
     return first + f"\nrunner end {name}" * m.open
 

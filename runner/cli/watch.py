@@ -115,6 +115,8 @@ class _Board:
             self._tried(key, one)
         elif key in ("c", "p") and one.is_over:
             self._said = "it is over"
+        elif key == "p" and one.row.status == Phase.WAITING:
+            self._said = "it waits for a message"
         elif key in ("c", "p"):
             is_paused = one.row.status == Phase.PAUSED
             self._wish = "cancel" if key == "c" else "resume" if is_paused else "pause"
@@ -173,7 +175,8 @@ def _logs(run: RunDir, screen: Screen) -> None:
 def _answer(run: RunDir, screen: Screen) -> str:
     """Answers the oldest open question, or sends a message to a run that waits for one."""
     from runner.cli.render import indented, questions_text
-    from runner.usecases import control, logs, talk
+    from runner.cli.talk import sent_text
+    from runner.usecases import control, inbox, logs, talk
 
     m, text = run.read_manifest(), ""
     questions = [question for question in logs.asked(run, m) if question.is_open]
@@ -182,15 +185,16 @@ def _answer(run: RunDir, screen: Screen) -> str:
     asks, leaves = ("answer", "leaves it open") if questions else ("message", "sends none")
     try:
         with screen.aside(for_lines=True), contextlib.suppress(KeyboardInterrupt):
-            pen.say(questions_text(questions[:1]) or indented(f"\n{m.last_message}", 2, is_foreign=True))
+            pen.say(
+                questions_text(questions[:1]) or indented(f"\n{inbox.last_turn(run, m)}", 2, is_foreign=True)
+            )
             screen.forget()
             pen.say(f"{asks} (an empty line {leaves}): ", end="", flush=True)
             text = screen.line().strip()
         if not text:
             return "not answered"
         if not questions:
-            sent = talk.send(run, text, actor="user")
-            return f"{sent.message} {sent.state}"
+            return sent_text(talk.send(run, text, actor="user"))
         control.answer(run, questions[0].id, text, actor="user")
     finally:
         screen.settle()  # after the answer, which nothing that is typed or sent now takes back

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from runner.state.index import RunRow
+    from runner.state.manifest import Manifest
 
 _POLL_S = 0.2
 _LOOKS_EVERY = 300
@@ -87,11 +88,16 @@ def _questions(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
 def _turn(run: RunDir) -> Iterator[Item]:
     with contextlib.suppress(RunnerError):  # it was removed
         m = run.read_manifest()
-        ended = talk.record(run, m, m.turns)
-        said = (ended.get("reason") or ended)["message"] or "nothing was said"
-        text = f"waits for a message; turn {m.turns} {ended.get('status') or 'has ended'}: {said[:2000]}"
+        text = f"waits for a message; {last_turn(run, m)}"
         ways = (f"runner send {run.run_id} TEXT", f"runner end {run.run_id}")
         yield Item("turn", m.attempts[-1].ended_at, run.run_id, run.task_id, None, text, ways)
+
+
+def last_turn(run: RunDir, m: Manifest) -> str:
+    """How the last turn has ended, and what its agent has said in it or why it failed."""
+    ended = talk.record(run, m, m.turns)
+    said = (ended.get("reason") or ended)["message"] or "nothing was said"
+    return f"turn {m.turns} {ended.get('status') or 'has ended'}: {said[:2000]}"
 
 
 def trees(rows: Sequence[RunRow]) -> Iterator[Item]:

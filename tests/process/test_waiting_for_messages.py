@@ -89,10 +89,12 @@ def test_watch_asks_for_the_message_to_a_run_that_waits_for_one(repo: Repo) -> N
     try:
         terminal.shows("to send or end")
         terminal.press(b"a", shows="message (an empty line sends none): ")
-        assert "\n  Shall I?" in terminal.text
+        assert "\n  turn 1 completed: Shall I?" in terminal.text
         terminal.press(b"\n", shows="not answered")
         terminal.press(b"a", shows="message (an empty line sends none): ")
-        terminal.press(b"Go on.\n", shows="m-0001 begun")
+        terminal.press(b"Go on.\n", shows="m-0001: turn 2 has begun")
+        terminal.shows("to send or end")
+        terminal.press(b"p", shows="it waits for a message")
     finally:
         terminal.close()
     assert run.told("await", "--turn", "2")["messages"] == ["m-0001"]

@@ -26,7 +26,7 @@ from runner.state.index import row_of
 from runner.state.manifest import Attempt, Manifest
 from runner.state.messages import Queue
 from runner.state.store import RunDir
-from runner.usecases import review, talk
+from runner.usecases import inbox, review, talk
 from runner.usecases.alive import Living
 from runner.usecases.look import to_end
 from runner.verify.report_text import as_text
@@ -109,6 +109,14 @@ def test_a_run_that_is_being_ended_waits_for_no_message(tmp_path: Path) -> None:
     run, m = a_run(tmp_path, turns=1, phase=Phase.RUNNING, attempts=(Attempt(1), HEARD_BOTH))
     Queue(run).add("", actor="user", kind="end")
     assert turns_text(run, m, "5c16").split("\n")[0] == "turn      2 goes on; then it is judged"
+    assert turns_text(run, m, "5c16").split("\n")[-1] == "next      runner wait 5c16"
+    waiting = m.replace(turns=2, phase=Phase.WAITING, waiting_uptime=1.0)
+    assert turns_text(run, waiting, "5c16").split("\n")[-1] == "next      runner wait 5c16"
+
+
+def test_the_last_turn_is_told_by_why_it_failed_and_not_by_an_older_answer(tmp_path: Path) -> None:
+    run, m = a_run(tmp_path)
+    assert inbox.last_turn(run, m) == "turn 2 failed: no login"
 
 
 @pytest.mark.parametrize(
