@@ -29,7 +29,7 @@ def start(
 ) -> tuple[RunDir, talk.Sent]:
     """The run that goes on with `text`, and what became of the message. With a `key` that was sent before, it
     is the run that this has begun then, or has to begin still, or the ended one, whose agent has heard it.
-    Conflict as `retry.follow_up`, and where nobody has.
+    Conflict as `retry.follow_up`, where nobody has, and where the key is that of another text.
     """
     own_invocation(run)
     run_id, is_repeated = next_run_id(run.repo), False
@@ -38,6 +38,7 @@ def start(
         made = RunDir(run.repo, run.task_id, run_id)
         message = messages.Queue(run).add("", actor="user", key=key, follow_up=lineage_of(made))
         if message.follow_up is None:
+            talk.refuse_other(message, text)
             return run, talk.sent(run, message, talk.QUEUED, is_repeated=True)
         name, is_repeated, run_id = message.id, message.follow_up.run_id != run_id, message.follow_up.run_id
     begun = RunDir(run.repo, run.task_id, run_id)

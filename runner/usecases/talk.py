@@ -30,6 +30,7 @@ QUIT = "/quit"
 BEGUN, QUEUED, INTERRUPTED, FOLLOW_UP, ENDING = "begun", "queued", "interrupted", "follow_up", "ending"
 _BEGINS_WITHIN_S = 10.0
 _LARGEST = 64 * 1024 * 1024
+_MARK = "[redacted]"
 
 
 class Sent(Value):
@@ -100,7 +101,7 @@ def send(
     message = queue.add(text, actor=actor, now=now, key=key)
     run.wake()
     is_repeated = message.id in before
-    _refuse_other(message, text)
+    refuse_other(message, text)
     if message.follow_up is not None or (message.now or manifest.phase is Phase.WAITING) is False:
         return sent(run, message, QUEUED, is_repeated=is_repeated)
     state = INTERRUPTED if manifest.phase is not Phase.WAITING else BEGUN
@@ -117,9 +118,9 @@ def send(
     return sent(run, message, state, is_repeated=is_repeated)
 
 
-def _refuse_other(message: Message, text: str) -> None:
-    """Where its key was used for another text before."""
-    if message.text != text and message.follow_up is None:
+def refuse_other(message: Message, text: str) -> None:
+    """Where its key was used for another text before. Of one that was redacted nobody can say that."""
+    if message.text != text and message.follow_up is None and _MARK not in message.text:
         raise Conflict(
             f"key `{message.key}` is that of message {message.id} with another text, and nothing was sent",
             hint="a key stands for one text: choose another one",
@@ -238,12 +239,16 @@ def await_answer(
     timeout_s: float | None = None,
     tick: Callable[[RunDir, Manifest], None] | None = None,
 ) -> EndedTurn:
-    """As `await_turn`, the turn in which its agent got that message, whichever it is: others may come first.
-    Conflict where the run is done without it.
+    """As `await_turn`, the turn in which its agent got that message, whichever it is: others may come first,
+    and one that interrupts it has it given again. Conflict where the run is done without it.
     """
 
     def is_over(seen: Manifest) -> bool:
-        return seen.is_done or seen.turns >= (_turn_of(seen, message) or seen.turns + 1)
+        number = _turn_of(seen, message)
+        if seen.is_done or number is None or seen.turns < number:
+            return seen.is_done
+        goes_on = number == seen.turns_begun and seen.phase is not Phase.WAITING
+        return not (goes_on and _turns(seen)[-1].reason == INTERRUPTED)
 
     manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick, hint=_again(run))[0]
     number = _turn_of(manifest, message)

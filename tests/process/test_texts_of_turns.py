@@ -75,6 +75,26 @@ def test_of_texts_to_two_runs_of_one_session_one_begins_another_run(repo: Repo) 
         assert Run(repo, name).wait()["status"] == "succeeded"
 
 
+def test_who_waits_for_an_answer_gets_it_although_another_text_interrupts_its_turn(repo: Repo) -> None:
+    talk = converse(repo)
+    talk.waits()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(talk.send, "SILENT first", "--wait", "--timeout", "30s")
+        repo.begun()
+        wait_until(lambda: talk.run.on_disk()["phase"] == "running")
+        assert talk.sent("--now", "second")["turn"] == 3
+        answer = first.result()
+    told = answer.json()
+    assert (answer.status, told["turn"], told["status"], told["message"]) == (
+        0,
+        3,
+        "completed",
+        "heard second",
+    )
+    assert told["messages"] == ["m-0001", "m-0002"]
+    talk.end()
+
+
 def test_who_waits_for_an_answer_gets_that_to_its_own_text(repo: Repo) -> None:
     """The number of its turn changes where another message does not wait."""
     talk = converse(repo, prompt="GATE Begin.")

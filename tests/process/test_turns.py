@@ -134,10 +134,15 @@ def test_a_key_is_one_message_however_often_it_is_sent(repo: Repo) -> None:
     other = talk.send("another text", "--key", "k")
     assert (other.status, "another text" in other.json()["error"]["message"]) == (9, True)
     assert (again["message"], again["turn"], again["is_repeated"]) == (first["message"], 2, True)
-    assert talk.end()["turns"] == 2
-    assert talk.texts() == ["two"]
-    heard = talk.sent("two", "--key", "k")
-    assert (heard["state"], heard["turn"], heard["is_repeated"]) == ("begun", 2, True)
+    secret = f"use ghp_{'16C7e42F292c6912E7710c838347Ae178B4a'}"
+    talk.sent(secret, "--key", "s")
+    assert talk.end()["turns"] == 3
+    assert talk.texts() == ["two", secret]
+    for key, text, turn in (("k", "two", 2), ("s", secret, 3)):  # that of the ended run is redacted by now
+        heard = talk.sent(text, "--key", key)
+        assert (heard["state"], heard["turn"], heard["is_repeated"]) == ("begun", turn, True)
+    other = talk.send("another text", "--key", "k")
+    assert (other.status, "another text" in other.json()["error"]["message"]) == (9, True)
     with ThreadPoolExecutor(6) as pool:
         begun = list(pool.map(lambda n: talk.sent(f"three {n}", "--key", "after"), range(6)))
     (name,) = {one["run_id"] for one in begun}
