@@ -25,6 +25,7 @@ from runner.state.fingerprints import WITHHELD
 from runner.state.manifest import Manifest, parse_timestamp, timestamp
 from runner.state.store import RunDir
 from runner.text.terminal import clean_terminal
+from runner.text.words import count
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -340,12 +341,11 @@ def _plain(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def last_lines(output: str, count: int = 5) -> str:
+def last_lines(output: str, most: int = 5) -> str:
     """Its end, and how much was before it."""
     lines = output.rstrip().splitlines()
-    skipped = len(lines) - count
-    shown = lines[-count:]
-    return "\n".join([f"[{skipped} lines before]", *shown] if skipped > 0 else shown)
+    skipped, shown = len(lines) - most, lines[-most:]
+    return "\n".join([f"[{count(skipped, 'line')} before]", *shown] if skipped > 0 else shown)
 
 
 def _short(raw: bytes) -> str:

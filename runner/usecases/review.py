@@ -221,7 +221,8 @@ def _to_do(run: RunDir, found: Record | None) -> Iterator[str]:
         for text in (*rolled.left, *rolled.unequal):
             yield f"not as it was before: {text}"
         if rolled.kept:
-            yield f"{len(rolled.kept)} files were edited meanwhile and are kept in {run.path}/kept"
+            files = count(len(rolled.kept), "file was", "files were")
+            yield f"{files} edited meanwhile and kept in {run.path}/kept"
 
 
 def diff(run: RunDir) -> Patch:

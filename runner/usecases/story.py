@@ -324,8 +324,7 @@ class Story(Reader):
         label, sentence, tone = _EVENTS[kind]
         words = _words({**event, "attempt": self._tries + 1})
         self._tries += kind == "retried"
-        if self._turn and kind == "retried":
-            label = f"turn {self._turn + 1}"
+        label = f"turn {self._turn + 1}" if self._turn and kind == "retried" else label
         return label, sentence.format_map(words), tone, {}
 
     def _of_turn(self, event: Json) -> tuple[str, str, str, dict[str, str]]:

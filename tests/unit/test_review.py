@@ -190,6 +190,7 @@ def test_it_says_what_became_of_the_changes(work: Work) -> None:
     write_result(run, a_result(rolled_back={**rolled, "tree": "0", "patch": "p", "index_restored": True}))
     found = review.report(run)
     assert "rolled back (2 files)" in found.change[0] and [n[-1] for n in found.notes[:2]] == ["x", "y"]
+    assert found.notes[2] == f"1 file was edited meanwhile and kept in {run.path}/kept"
     write_result(run, a_result(rolled_back={"refused": "HEAD moved", "hint": None}))
     found = review.report(run)
     (kept,), (why,) = found.change, found.notes

@@ -411,6 +411,9 @@ def test_one_thing_is_told_as_one(number: int, words: str, tmp_path: Path) -> No
     for noun in ("file restored", "file changed", "place", "attempt")[: 4 if number else 2]:
         first, _, rest = noun.partition(" ")
         assert f"{words.replace('file', first)} {rest}".strip() in text
+    output = "a\n" * (5 + number)
+    before = [line for line in logs.last_lines(output).splitlines() if line != "a"]
+    assert before == [f"[{words.replace('file', 'line')} before]"] * (number > 0)
 
 
 @pytest.mark.parametrize("reason, behind", [(None, ""), ("", ""), ("enough", ": enough")])
