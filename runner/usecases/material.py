@@ -125,8 +125,7 @@ def _pasted(choice: Choice, names: Sequence[str]) -> dict[str, Any]:
                 raise PromptInvalid(f"paste: {match}; {most}", hint=hint)
             read[name] = data.decode()
         except OSError as error:
-            is_link = error.errno == errno.ELOOP  # its own name: it is opened without following one
-            left_out[name] = "is a link" if is_link else error.strerror or str(error)
+            left_out[name] = "is a link" if error.errno == errno.ELOOP else error.strerror or str(error)
         except UnicodeDecodeError as error:
             message = f"paste: `{name}` is not valid UTF-8 (byte {error.start + 1})"
             raise PromptInvalid(message, hint=f"take it out: '!{name}'") from None
