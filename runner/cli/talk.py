@@ -55,9 +55,9 @@ def run_send(args: Namespace) -> int:
     text = stdin() if args.text == "-" else args.text
     run, key = run_named(args.run), checked_key(args.key)
     if text.strip() == talk.QUIT:
-        return _ended(args, run, talk.end(run, actor=_speaker(run)), waits=args.wait)
+        return _ended(args, run, talk.end(run, actor=speaker(run)), waits=args.wait)
     talk.checked(text)
-    actor = _speaker(run)
+    actor = speaker(run)
     manifest = look.look(run)
     if manifest.is_done:
         if actor != "user":
@@ -69,15 +69,15 @@ def run_send(args: Namespace) -> int:
     return _tell(args, run, sent)
 
 
-def _speaker(run: RunDir) -> str:
+def speaker(run: RunDir) -> str:
     """An agent speaks to those of runs below its own, and to no other one; nor may it end those."""
     from runner.usecases import control
 
     if not (inside := tuple(control.markers(os.environ))):
         return "user"
-    from runner.delegation.caller import speaker
+    from runner.delegation import caller
 
-    return speaker(run, inside)
+    return caller.speaker(run, inside)
 
 
 def _tell(args: Namespace, run: RunDir, sent: Sent) -> int:
@@ -234,7 +234,7 @@ def run_end(args: Namespace) -> int:
     from runner.usecases import talk
 
     run = run_named(args.run)
-    return _ended(args, run, talk.end(run, actor=_speaker(run)), waits=True)
+    return _ended(args, run, talk.end(run, actor=speaker(run)), waits=True)
 
 
 def _ended(args: Namespace, run: RunDir, manifest: Manifest, *, waits: bool) -> int:

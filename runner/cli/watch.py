@@ -175,7 +175,7 @@ def _logs(run: RunDir, screen: Screen) -> None:
 def _answer(run: RunDir, screen: Screen) -> str:
     """Answers the oldest open question, or sends a message to a run that waits for one."""
     from runner.cli.render import indented, questions_text
-    from runner.cli.talk import sent_text
+    from runner.cli.talk import sent_text, speaker
     from runner.usecases import control, inbox, logs, talk
 
     m, text = run.read_manifest(), ""
@@ -194,7 +194,9 @@ def _answer(run: RunDir, screen: Screen) -> str:
         if not text:
             return "not answered"
         if not questions:
-            return sent_text(talk.send(run, text, actor="user"))
+            if text == talk.QUIT:
+                return f"ends: {talk.end(run, actor=speaker(run)).status}"
+            return sent_text(talk.send(run, talk.checked(text), actor=speaker(run)))
         control.answer(run, questions[0].id, text, actor="user")
     finally:
         screen.settle()  # after the answer, which nothing that is typed or sent now takes back

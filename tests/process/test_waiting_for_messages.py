@@ -95,7 +95,11 @@ def test_watch_asks_for_the_message_to_a_run_that_waits_for_one(repo: Repo) -> N
         terminal.press(b"Go on.\n", shows="m-0001: turn 2 has begun")
         terminal.shows("to send or end")
         terminal.press(b"p", shows="it waits for a message")
+        for typed, told in ((b"a\x16\0b", "NUL"), (b" /quit ", "ends: ")):
+            terminal.press(b"a", shows="message (an empty line sends none): ")
+            terminal.press(typed + b"\n", shows=told)
     finally:
         terminal.close()
+    ended = run.wait()
+    assert (ended["status"], ended["turns"]) == ("succeeded", 2)
     assert run.told("await", "--turn", "2")["messages"] == ["m-0001"]
-    run.ask("end")
