@@ -82,7 +82,8 @@ class Cleaner:
         from runner.redact.seal import seal
 
         count, failed = 0, []
-        remove_drafts(run.path)
+        for folder in filter(os.path.isdir, (run.path, run.turns)):
+            remove_drafts(folder)
         names = sorted(name for name in os.listdir(run.path) if name.endswith(_SEALED))
         for name in (*names, *_records(run)):
             path = f"{run.path}/{name}"

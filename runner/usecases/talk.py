@@ -12,6 +12,7 @@ from runner.state import messages
 from runner.state.authentic import own_invocation, refuse_foreign
 from runner.state.manifest import timestamp
 from runner.state.store import RunDir
+from runner.text.words import count
 from runner.usecases import control
 from runner.usecases.look import look
 from runner.value import Value, json_value
@@ -176,7 +177,7 @@ def _unheard(manifest: Manifest, message: str) -> Conflict:
         )
     return Conflict(
         f"run `{manifest.run_id}` ended before its agent got message {message}",
-        hint="send it again, with another key: it begins a follow-up run",
+        hint="send it again, with another key if it had one: it begins a follow-up run",
     )
 
 
@@ -218,7 +219,9 @@ def await_turn(
     manifest = control.wait([run], until=is_over, timeout_s=timeout_s, tick=tick, hint=_again(run))[0]
     reached = min(target, manifest.turns) if number is None else target
     if number is not None and number > manifest.turns:
-        raise TurnNotFound(f"run `{run.run_id}` ended ({manifest.status}) after {manifest.turns} turns")
+        raise TurnNotFound(
+            f"run `{run.run_id}` ended ({manifest.status}) after {count(manifest.turns, 'turn')}"
+        )
     return EndedTurn(record(run, manifest, reached), manifest)
 
 

@@ -75,7 +75,8 @@ def test_a_value_is_looked_for_in_a_line_without_end_and_behind_the_end_of_a_pie
 def test_what_a_killed_owner_was_writing_is_removed(tmp_path: Path) -> None:
     run = an_ended_run(tmp_path)
     drafts = []
-    for name in ("stdout.jsonl", "manifest.json", "x" * 60):
+    os.makedirs(run.turns)
+    for name in ("stdout.jsonl", "manifest.json", "x" * 60, "turns/turn-1.json"):
         draft = Draft(f"{run.path}/{name}")
         draft.write(VALUE.encode())
         drafts.append(draft)
@@ -84,6 +85,7 @@ def test_what_a_killed_owner_was_writing_is_removed(tmp_path: Path) -> None:
     assert sealed(run)
     gone = before - {*os.listdir(run.path)}
     assert len(gone) == 3 and all(name.startswith(".") and name.endswith(".tmp") for name in gone)
+    assert os.listdir(run.turns) == []
     for draft in drafts:
         draft.close()
 

@@ -19,7 +19,7 @@ from runner.cli.frame import frame
 from runner.cli.render import going, manifest_text
 from runner.cli.rows import rows_text
 from runner.cli.turns import turns_text
-from runner.errors import Conflict
+from runner.errors import Conflict, TurnNotFound
 from runner.model import Outcome, Phase, Usage
 from runner.processes.proc import boottime
 from runner.state.index import row_of
@@ -246,6 +246,9 @@ def test_who_sent_what_nobody_answers_is_told_what_is_known_of_it(
         talk.sent(run, message, "begun", is_repeated=False)
     with pytest.raises(Conflict, match=why):
         talk.await_answer(run, message.id)
+    run.write_manifest(run.read_manifest().replace(turns=1))
+    with pytest.raises(TurnNotFound, match=r"after 1 turn$"):
+        talk.await_turn(run, 2)
 
 
 @pytest.mark.parametrize(
