@@ -14,7 +14,7 @@ from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.events import complain, read_events
-from runner.state.manifest import CLOSING, Survivor
+from runner.state.manifest import CLOSING, INTERRUPTED, Survivor
 from runner.supervise import tree_helper
 from runner.supervise.attempts import repeated
 from runner.supervise.conformance import drift
@@ -80,6 +80,9 @@ def own_signs(owner: Owner) -> tuple[Outcome, Reason]:
         if "rehearsal script: " in reason.message:
             hint = "the mistake is in the script, or in what the task lets its agent use"
             reason = reason.replace(hint=hint)  # the program took it for an answer of its provider
+    if reason.code == "killed" and manifest.attempts[-1].reason == INTERRUPTED:
+        text = "a message interrupted the turn of its agent, and no further turn could begin"
+        reason = reason.replace(message=text, hint="`runner logs RUN` says why")
     if outcome is not Outcome.SUCCEEDED and is_full(owner.run.path):
         text = f"the disk of the run's folder is full ({reason.code}: {reason.message})"
         return outcome, Reason("disk_full", text, "free some space and start again", reason.detail)

@@ -61,6 +61,18 @@ def test_where_no_further_turn_can_begin_the_run_is_judged(repo: Repo, what: str
     assert len(talk.heard()) == 1
 
 
+def test_a_turn_that_was_interrupted_for_one_that_cannot_begin_is_the_verdict(repo: Repo) -> None:
+    talk = converse(repo, prompt="SILENT Begin.", writes=True)
+    repo.begun()
+    with (repo.bin / "codex").open("a") as file:
+        file.write("# another\n")
+    assert talk.send("two", "--now").status == 9
+    ended = talk.run.wait()
+    assert (ended["status"], ended["reason"]["code"]) == ("failed", "killed")
+    assert "interrupted the turn" in ended["reason"]["message"], ended["reason"]
+    assert talk.turn(1)["status"] == "interrupted"
+
+
 def test_a_full_disk_does_not_change_the_verdict(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 4096) as disk:
         repo = Repo(disk)
