@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from kay_install import install_kay
@@ -185,7 +186,13 @@ def test_a_runtime_that_resumes_nothing_hears_one_text_only(repo: Repo) -> None:
 def test_a_run_whose_supervisor_is_of_before_an_upgrade_takes_no_message(repo: Repo) -> None:
     talk = converse(repo, prompt="SILENT Begin.", opens=False)
     repo.begun()
-    manifest = talk.run.on_disk()
+
+    def seen() -> dict[str, Any] | bool:
+        """Once its supervisor has looked at it, which has nothing more to write then."""
+        manifest = talk.run.on_disk()
+        return manifest["updated_at"] > manifest["started_at"] and manifest
+
+    manifest = wait_until(seen)
     del manifest["turns"]
     for words in ((), ("--now",), ("--wait",), ("--key", "k")):
         (talk.run.folder / "manifest.json").write_text(json.dumps(manifest))
