@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 QUIT = "/quit"
 """The text that is an end and no message."""
-BEGUN, QUEUED, INTERRUPTED, FOLLOW_UP, ENDING = "begun", "queued", "interrupted", "follow_up", "ending"
+BEGUN, QUEUED, INTERRUPTED, FOLLOW_UP = "begun", "queued", "interrupted", "follow_up"
 _BEGINS_WITHIN_S = 10.0
 _LARGEST = 64 * 1024 * 1024
 _MARK = "[redacted]"
