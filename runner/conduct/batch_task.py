@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runner.conduct.plan_record import Assignment, Options
     from runner.plan.units import Unit
     from runner.resolve.choose import Choice
-    from runner.state.ledger import Ledger, Step
+    from runner.state.plan_ledger import Ledger, Step
 
 _NO_MODEL = "(the runtime's own)"
 """Names a model that is only an effort; no name that delegate.toml can give."""

@@ -7,8 +7,8 @@ from runner.model import Outcome
 from runner.plan.calibrate import Calibration, Sample, fit
 from runner.state import index
 from runner.state.authentic import why_foreign
-from runner.state.ledger import Status
 from runner.state.manifest import parse_timestamp
+from runner.state.plan_ledger import Status
 from runner.state.store import RunDir
 from runner.usecases import find
 from runner.value import Value
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.model import Economics, Lineage
-    from runner.state.ledger import Ledger
     from runner.state.manifest import Manifest
+    from runner.state.plan_ledger import Ledger
 
 _LARGEST_COUNT = 10**15
 

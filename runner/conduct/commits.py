@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from runner.model import Config
     from runner.plan.units import Unit
-    from runner.state.ledger import Ledger
     from runner.state.manifest import Manifest
+    from runner.state.plan_ledger import Ledger
 
 _NO_TIME = "1970-01-01T00:00:00.000Z"
 _RUN = "Runner-Run"

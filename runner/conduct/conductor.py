@@ -21,8 +21,8 @@ from runner.model import Earlier, Reason
 from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
 from runner.state.authentic import next_run_id, refuse_foreign
-from runner.state.ledger import Ledger, Status
 from runner.state.lineage import lineage_of
+from runner.state.plan_ledger import Ledger, Status
 from runner.state.store import RunDir
 from runner.text.words import few
 from runner.usecases import accept, control, start
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from runner.conduct.plan_record import Assignment
     from runner.model import Config
-    from runner.state.ledger import Step
     from runner.state.manifest import Manifest
+    from runner.state.plan_ledger import Step
 
     Ended = list[tuple[int, RunDir, Manifest]]
 

@@ -12,7 +12,7 @@ from runner.model import SCHEMA_VERSION
 from runner.plan.load import read as parsed
 from runner.plan.units import EFFORTS
 from runner.state.authentic import refuse_forged, write_record
-from runner.state.ledger import Ledger
+from runner.state.plan_ledger import Ledger
 from runner.value import Count, Misfit, Value, json_value
 
 TYPE_CHECKING = False

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from runner.model import Config
     from runner.plan.units import Plan, Unit
     from runner.resolve.choose import Choice
-    from runner.state.ledger import Ledger
     from runner.state.manifest import Manifest
+    from runner.state.plan_ledger import Ledger
 
 
 class BreakerOpen(Conflict):

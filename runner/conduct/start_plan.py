@@ -36,8 +36,8 @@ from runner.plan.units import rules_of
 from runner.resolve.choose import choose, find_task
 from runner.runtimes import PLAN, sessions_of
 from runner.state.authentic import refuse_foreign
-from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
+from runner.state.plan_ledger import Breaker, Ledger, Step
 from runner.state.store import RunDir, lock_task, runs_of
 from runner.text.words import count, few
 from runner.usecases import frozen, look, start

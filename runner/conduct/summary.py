@@ -5,13 +5,13 @@ from __future__ import annotations
 from shlex import quote
 
 from runner.runtimes.plan import BATCHES_LEFT, BREAKER_OPEN
-from runner.state.ledger import Status
+from runner.state.plan_ledger import Status
 from runner.text.words import count, one_line
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.state.ledger import Breaker, Ledger, Step
+    from runner.state.plan_ledger import Breaker, Ledger, Step
 
 _DONE = (Status.SUCCEEDED, Status.DONE)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.invocation import Invocation
-    from runner.state.ledger import Ledger
+    from runner.state.plan_ledger import Ledger
 
 RUNS = ".runs"
 _RESERVE_BYTES = 64 * 1024
@@ -277,7 +277,7 @@ class RunDir:
 
     def read_ledger(self) -> Ledger:
         """How far its plan is. ValueError where nothing says so that can be used."""
-        from runner.state.ledger import Ledger
+        from runner.state.plan_ledger import Ledger
 
         return Ledger.from_json(json_value(read_text(self.ledger, _LARGEST_LEDGER) or ""))
 

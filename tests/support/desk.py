@@ -13,8 +13,8 @@ from runner.conduct.start_plan import PlanRequest, PreparedPlan
 from runner.model import Lineage, Outcome, Phase, Reason
 from runner.runtimes import PLAN
 from runner.state.authentic import write_record
-from runner.state.ledger import Ledger
 from runner.state.manifest import RuntimeFound, timestamp
+from runner.state.plan_ledger import Ledger
 from runner.state.store import RunDir, new_run_id
 from support.plans import toml
 from support.values import a_manifest, an_invocation

@@ -17,7 +17,7 @@ from runner.conduct.calibration import Measured
 from runner.disk.files import replace_json
 from runner.model import Economics, Lineage, Outcome, Usage
 from runner.plan.calibrate import Sample
-from runner.state.ledger import Breaker, Ledger, Status, Step
+from runner.state.plan_ledger import Breaker, Ledger, Status, Step
 from runner.state.store import RunDir, manifest_path_of, new_run_id
 
 START, END = "2026-11-20T10:00:00.000Z", "2026-11-20T10:05:00.000Z"

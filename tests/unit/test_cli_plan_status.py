@@ -16,7 +16,7 @@ from runner.cli.pen import cleaned
 from runner.cli.plan_status import plan_text
 from runner.cli.render import manifest_text
 from runner.model import Lineage, Reason
-from runner.state.ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, Ledger, Step
 
 RUN = Lineage(
     "work", "20261120T101504438Z-50151d5c", ".runs/work/cli/20261120T101504438Z-50151d5c/manifest.json"

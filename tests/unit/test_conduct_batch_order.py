@@ -14,7 +14,7 @@ from runner.conduct.plan_record import Assignment, Options, parts_of
 from runner.model import Config, Delegate, Lineage, Model, Request
 from runner.plan.batch import decide
 from runner.plan.units import Plan, Rules
-from runner.state.ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, Ledger, Step
 
 RUN = Lineage("hello", "20261120T101504438Z-50151d5c", "m")
 PLAN = a_plan(

@@ -19,9 +19,9 @@ from runner.errors import Conflict
 from runner.model import Config, Delegate, Lineage, Reason
 from runner.plan.units import Unit
 from runner.state.events import EventLog
-from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound
+from runner.state.plan_ledger import Breaker, Ledger, Step
 from runner.state.store import RunDir
 from runner.workspace.commit import differing
 

@@ -19,7 +19,7 @@ from runner.plan.batch import decide
 from runner.plan.load import read
 from runner.plan.units import EFFORTS, Rules
 from runner.state.authentic import write_record
-from runner.state.ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, Ledger, Step
 from runner.state.store import RunDir
 
 MARKDOWN = """# Shop

@@ -16,7 +16,7 @@ from runner.conduct.summary import Ended, ended
 from runner.model import Lineage, Outcome, Reason
 from runner.runtimes.base import Activity, End, Kind
 from runner.runtimes.plan import ENDED, RUNTIME
-from runner.state.ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, Ledger, Step
 
 RUN = Lineage(
     "work", "20261120T101504438Z-50151d5c", ".runs/work/cli/20261120T101504438Z-50151d5c/manifest.json"

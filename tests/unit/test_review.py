@@ -20,9 +20,9 @@ from runner.errors import Conflict
 from runner.model import Level, Outcome, Phase, Price, Reason, Sandbox, Terms, Usage
 from runner.runtimes import PLAN
 from runner.state.events import EventLog
-from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound, Workspace
+from runner.state.plan_ledger import Breaker, Ledger, Step
 from runner.state.store import RunDir
 from runner.usecases import review
 from runner.usecases.fate import in_words

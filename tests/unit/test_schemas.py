@@ -17,9 +17,9 @@ from support.values import a_manifest, an_identity, an_invocation
 from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
 from runner.state.authentic import FOREIGN, Why
 from runner.state.events import EventLog, read_events
-from runner.state.ledger import Breaker, Ledger, Status, Step
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, Survivor, advance, continued
+from runner.state.plan_ledger import Breaker, Ledger, Status, Step
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("manifest", "invocation", "event")

@@ -29,7 +29,7 @@ from runner.errors import (
     UsageError,
 )
 from runner.model import Lineage, Policy, Reason
-from runner.state.ledger import Breaker, Ledger, Status
+from runner.state.plan_ledger import Breaker, Ledger, Status
 from runner.state.store import RunDir
 from runner.usecases import trust
 from runner.usecases.clean import clean as clean_up

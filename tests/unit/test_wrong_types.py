@@ -28,8 +28,8 @@ from runner.plan.load import read
 from runner.runtimes import PLAN, programcache
 from runner.state import questions
 from runner.state.authentic import write_record
-from runner.state.ledger import Breaker, Ledger, Step
 from runner.state.manifest import Attempt, Manifest, RuntimeFound, Survivor, Workspace, timestamp
+from runner.state.plan_ledger import Breaker, Ledger, Step
 from runner.state.store import Intent, RunDir
 from runner.supervise.recover import rebuild
 from runner.value import Misfit, Value

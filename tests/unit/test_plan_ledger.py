@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.model import Lineage, Reason
-from runner.state.ledger import Breaker, Ledger, Status, Step
+from runner.state.plan_ledger import Breaker, Ledger, Status, Step
 from runner.value import Value
 
 OVER = (Status.SUCCEEDED, Status.DONE)
