@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runner.conduct.plan_record import Assignment, Options
     from runner.plan.units import Unit
     from runner.resolve.choose import Choice
-    from runner.state.plan_ledger import Ledger, Step
+    from runner.state.plan_ledger import PlanLedger, Step
 
 _NO_MODEL = "(the runtime's own)"
 """Names a model that is only an effort; no name that delegate.toml can give."""
@@ -106,12 +106,12 @@ def is_apart(config: Config, task_id: str) -> bool:
     return config.delegate.max_parallel > 1 or config.tasks[task_id].workspace == "worktree"
 
 
-def units_of(assignment: Assignment, ledger: Ledger, step: Step) -> tuple[Unit, ...]:
+def units_of(assignment: Assignment, ledger: PlanLedger, step: Step) -> tuple[Unit, ...]:
     """The units of the batch that are not done yet."""
     return tuple(unit for unit in assignment.units(step.n) if unit.id not in ledger.done)
 
 
-def config_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledger, step: Step) -> Config:
+def config_of(config: Config, task_id: str, assignment: Assignment, ledger: PlanLedger, step: Step) -> Config:
     """The settings in which the task is this batch."""
     task = config.tasks[task_id]
     has_text = task.prompt is not None or task.prompt_file is not None
@@ -120,7 +120,7 @@ def config_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledg
     return batch_config(config, task_id, order, own_text=own_text, model=assignment.model(step.n))
 
 
-def order_of(config: Config, task_id: str, assignment: Assignment, ledger: Ledger, step: Step) -> Order:
+def order_of(config: Config, task_id: str, assignment: Assignment, ledger: PlanLedger, step: Step) -> Order:
     """The batch as it is to be carried out now."""
     units = units_of(assignment, ledger, step)
     done = [other for other in ledger.steps if other.n < step.n and other.changed]

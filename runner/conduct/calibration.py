@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from runner.model import Economics, Lineage
     from runner.state.manifest import Manifest
-    from runner.state.plan_ledger import Ledger
+    from runner.state.plan_ledger import PlanLedger
 
 _LARGEST_COUNT = 10**15
 
@@ -73,7 +73,7 @@ def left_out_text(left_out: dict[str, int]) -> str:
     return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in left_out.items())
 
 
-def _ledgers(root: str) -> Iterator[Ledger]:
+def _ledgers(root: str) -> Iterator[PlanLedger]:
     """Of every run that carries out a plan. What cannot be read as one says nothing."""
     for task, run_id in sorted(index.folders(root)):
         try:

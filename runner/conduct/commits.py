@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runner.model import Config
     from runner.plan.units import Unit
     from runner.state.manifest import Manifest
-    from runner.state.plan_ledger import Ledger
+    from runner.state.plan_ledger import PlanLedger
 
 _NO_TIME = "1970-01-01T00:00:00.000Z"
 _RUN = "Runner-Run"
@@ -129,7 +129,7 @@ def committed(config: Config, on: Base, run_id: str, since: str | None) -> str |
     return found.git.line("rev-list", *words, *((f"^{since}",) if since else ())) or None
 
 
-def settled(ledger: Ledger) -> set[str]:
+def settled(ledger: PlanLedger) -> set[str]:
     """The files changed by finished batches that must be in a commit now: all in a commit of ours, and those
     that units name in work that a person had to commit.
     """
@@ -140,7 +140,7 @@ def settled(ledger: Ledger) -> set[str]:
     return found
 
 
-def left_behind(config: Config, ledger: Ledger) -> tuple[int, ...]:
+def left_behind(config: Config, ledger: PlanLedger) -> tuple[int, ...]:
     """The batches whose commit is not in what is checked out, and whose files are otherwise there: another
     branch was checked out since. None where commits go to a named branch, or where that is not known.
     """
@@ -159,7 +159,7 @@ def left_behind(config: Config, ledger: Ledger) -> tuple[int, ...]:
         return ()
 
 
-def unsettled(repo: str, ledger: Ledger) -> set[str]:
+def unsettled(repo: str, ledger: PlanLedger) -> set[str]:
     """The files in which tries left work that no commit of the plan has yet: of batches that did not succeed,
     are not known to have succeeded, or were not seen to pass together.
     """

@@ -22,7 +22,7 @@ from runner.processes.proc import Uninterrupted
 from runner.redact.redactor import Redactor
 from runner.state.authentic import next_run_id, refuse_foreign
 from runner.state.lineage import lineage_of
-from runner.state.plan_ledger import Ledger, Status
+from runner.state.plan_ledger import PlanLedger, Status
 from runner.state.store import RunDir
 from runner.text.words import few
 from runner.usecases import accept, control, start
@@ -52,7 +52,7 @@ class Conductor:
         self,
         run: RunDir,
         assignment: Assignment,
-        ledger: Ledger,
+        ledger: PlanLedger,
         config: Config,
         env: Mapping[str, str],
         say: Callable[[str], None],
@@ -75,7 +75,7 @@ class Conductor:
         """Batch of a wave -> its commit, of the files as they were before another one was folded in."""
         self.ledger = ledger
 
-    def carry_out(self) -> Ledger:
+    def carry_out(self) -> PlanLedger:
         """From where the ledger is, as far as the plan comes; the ledger then."""
         if self._is_apart or self._commits:
             changed = {path for step in self.ledger.steps for path in step.changed}
@@ -399,7 +399,7 @@ class Conductor:
 
     # -- words ---------------------------------------------------------------------------------------
 
-    def _keep(self, ledger: Ledger) -> None:
+    def _keep(self, ledger: PlanLedger) -> None:
         self.ledger = ledger
         assignments.keep(self._run, ledger)
 

@@ -12,7 +12,7 @@ from runner.model import SCHEMA_VERSION
 from runner.plan.load import read as parsed
 from runner.plan.units import EFFORTS
 from runner.state.authentic import refuse_forged, write_record
-from runner.state.plan_ledger import Ledger
+from runner.state.plan_ledger import PlanLedger
 from runner.value import Count, Misfit, Value, json_value
 
 TYPE_CHECKING = False
@@ -140,14 +140,14 @@ def file_of(run: RunDir) -> str | None:
         return None
 
 
-def load(run: RunDir) -> tuple[Assignment, Ledger]:
+def load(run: RunDir) -> tuple[Assignment, PlanLedger]:
     """Of a plan's run. ForeignRun where its files were not written here by us; Conflict where it carries out
     no plan, or they cannot be read: an agent without a sandbox can reach them.
     """
     try:
         texts = [read(path, _LARGEST) for path in (run.plan, run.ledger)]
         stored = Stored.from_json(json_value(texts[0]))
-        found = Ledger.from_json(json_value(texts[1]))
+        found = PlanLedger.from_json(json_value(texts[1]))
         assignment = Assignment(**stored.__dict__, plan=parsed(stored.text, stored.name))
         units = assignment.plan.units
         inside = [tuple(units[at].id for at in part.units) for part in assignment.parts]
@@ -168,12 +168,12 @@ def _json(path: str) -> Any:
     return json_value(read_text(path, _LARGEST) or "")
 
 
-def write(run: RunDir, assignment: Assignment, found: Ledger) -> None:
+def write(run: RunDir, assignment: Assignment, found: PlanLedger) -> None:
     """Into the folder of a run that is about to start. OSError if the disk refuses."""
     write_record(run.plan, assignment.to_json())
     keep(run, found)
 
 
-def keep(run: RunDir, found: Ledger) -> None:
+def keep(run: RunDir, found: PlanLedger) -> None:
     """The ledger as it is now, on disk before anything that follows from it is done."""
     write_record(run.ledger, found.to_json())

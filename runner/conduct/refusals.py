@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from runner.plan.units import Plan, Unit
     from runner.resolve.choose import Choice
     from runner.state.manifest import Manifest
-    from runner.state.plan_ledger import Ledger
+    from runner.state.plan_ledger import PlanLedger
 
 
 class BreakerOpen(Conflict):
@@ -35,7 +35,7 @@ def refuse_surroundings(
     options: Options,
     units: Sequence[Unit],
     unsettled: Collection[str] = (),
-    ledger: Ledger | None = None,
+    ledger: PlanLedger | None = None,
 ) -> None:
     """What the template and the work tree do not allow: ConfigInvalid, Conflict. `unsettled` is what batches
     have left to be committed, the `ledger` has what is done.
@@ -72,7 +72,7 @@ def refuse_running(manifest: Manifest) -> None:
         raise PlanRuns(f"run `{manifest.run_id}` is running this plan: it is `{manifest.status}`")
 
 
-def refuse_open(ledger: Ledger, reset: bool) -> None:
+def refuse_open(ledger: PlanLedger, reset: bool) -> None:
     if ledger.breaker.is_open and not reset:
         raise BreakerOpen(
             f"{ledger.breaker.failures} batches of this plan failed in a row; left: {', '.join(ledger.left)}"

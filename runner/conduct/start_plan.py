@@ -37,7 +37,7 @@ from runner.resolve.choose import choose, find_task
 from runner.runtimes import PLAN, sessions_of
 from runner.state.authentic import refuse_foreign
 from runner.state.lineage import lineage_of
-from runner.state.plan_ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 from runner.state.store import RunDir, lock_task, runs_of
 from runner.text.words import count, few
 from runner.usecases import frozen, look, start
@@ -107,7 +107,7 @@ class PreparedPlan(Value):
     asked: PlanRequest
     choice: Choice
     assignment: Assignment
-    ledger: Ledger
+    ledger: PlanLedger
     decision: Decision | None
     """None for a resumed plan, which was decided before."""
     unclear: tuple[str, ...] = ()
@@ -158,7 +158,7 @@ def prepare(folder: str, asked: PlanRequest, env: Mapping[str, str]) -> Prepared
         on_failure=choice.task.on_failure or ("rollback" if is_clean else None),
         checks=(),
     )
-    ledger = Ledger(
+    ledger = PlanLedger(
         file=name,
         title=plan.title,
         steps=tuple(_steps(plan, decision)),
@@ -284,7 +284,7 @@ def begin(prepared: PreparedPlan, env: Mapping[str, str]) -> Manifest:
 
 def _refuse_another(
     prepared: PreparedPlan, found: tuple[RunDir, Manifest] | None
-) -> tuple[Assignment, Ledger] | None:
+) -> tuple[Assignment, PlanLedger] | None:
     """What the newest run of the plan has against another one; what it carried out, if that can be read."""
     if found is None:
         return None
@@ -304,7 +304,7 @@ def _refuse_another(
     return given, ledger
 
 
-def _load(run: RunDir, manifest: Manifest, asked: PlanRequest) -> tuple[Assignment, Ledger]:
+def _load(run: RunDir, manifest: Manifest, asked: PlanRequest) -> tuple[Assignment, PlanLedger]:
     """As `assignments.load`. That its files are broken closes no breaker: the manifest knows of it too."""
     try:
         return assignments.load(run)
@@ -314,7 +314,7 @@ def _load(run: RunDir, manifest: Manifest, asked: PlanRequest) -> tuple[Assignme
         raise
 
 
-def _counted_on(prepared: PreparedPlan, before: tuple[Assignment, Ledger] | None) -> PreparedPlan:
+def _counted_on(prepared: PreparedPlan, before: tuple[Assignment, PlanLedger] | None) -> PreparedPlan:
     """To its breaker, the same plan started over is the same plan."""
     ledger = prepared.ledger
     if ledger.resumed_from is not None or before is None or prepared.asked.reset:
@@ -409,7 +409,7 @@ def _local_before(inside: Sequence[Unit], units: Mapping[str, Unit], local: set[
     return tuple(name for name in units if name in found)
 
 
-def _ticked(plan: Plan, then: Plan, ledger: Ledger) -> Plan:
+def _ticked(plan: Plan, then: Plan, ledger: PlanLedger) -> Plan:
     """The plan without the ticks that say what the ledger knows: a box is ticked as work goes on."""
     open_ones = {*ledger.left, *ledger.local} - {*ledger.done}
     before = {unit.id: unit.done for unit in then.units if unit.id not in open_ones}

@@ -11,7 +11,7 @@ from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from runner.state.plan_ledger import Breaker, Ledger, Step
+    from runner.state.plan_ledger import Breaker, PlanLedger, Step
 
 _DONE = (Status.SUCCEEDED, Status.DONE)
 
@@ -25,7 +25,7 @@ class Ended(Value):
     text: str
 
 
-def ended(ledger: Ledger, task_id: str) -> Ended:
+def ended(ledger: PlanLedger, task_id: str) -> Ended:
     """As the ledger says it."""
     code, message = _end(ledger)
     done = [step for step in ledger.steps if step.status in _DONE]
@@ -39,7 +39,7 @@ def ended(ledger: Ledger, task_id: str) -> Ended:
     return Ended(code, one_line(message), _hint(ledger, task_id, code), "\n".join(lines))
 
 
-def _hint(ledger: Ledger, task_id: str, code: str) -> str | None:
+def _hint(ledger: PlanLedger, task_id: str, code: str) -> str | None:
     if code == "completed":
         return None
     file = f"./{ledger.file}" if ledger.file.startswith("-") else ledger.file
@@ -51,7 +51,7 @@ def _hint(ledger: Ledger, task_id: str, code: str) -> str | None:
     return f"correct that; then `{command}` continues"
 
 
-def _end(ledger: Ledger) -> tuple[str, str]:
+def _end(ledger: PlanLedger) -> tuple[str, str]:
     breaker = ledger.breaker
     if breaker.is_open:
         left = ", ".join(ledger.left)
@@ -70,7 +70,7 @@ def in_a_row(breaker: Breaker) -> str:
     return f"{breaker.failures} batches in a row have failed"
 
 
-def _why(ledger: Ledger, step: Step) -> str:
+def _why(ledger: PlanLedger, step: Step) -> str:
     if blocking := ledger.blocking(step):
         numbers = ", ".join(map(str, blocking))
         return f"waits for batch{'es' * (len(blocking) > 1)} {numbers}"

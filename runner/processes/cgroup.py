@@ -166,6 +166,12 @@ def leave() -> None:
         Cgroup(above)._set("cgroup.procs", b"0")
 
 
+def run_of_ours() -> str | None:
+    """The id of the run whose group we are in; None outside of all."""
+    parts = (part for part in _own().split("/") if part.startswith(_PREFIX))
+    return next((part.removeprefix(_PREFIX) for part in parts), None)
+
+
 def tidy() -> None:
     """Removes the groups of runs that nobody is in any more: their owners were killed before they did. One
     that is still needed is made again by whoever needs it.

@@ -8,12 +8,12 @@ kill) is cut off by the next writer. Standard library only.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import stat
 import time
 
-from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole, open_lock
+from runner.disk.files import Draft, NoFile, is_ours_alone, no_hole
+from runner.disk.locks import Lock, set_aside
 from runner.errors import Unwritable
 from runner.lightjson import loads
 from runner.model import SCHEMA_VERSION
@@ -42,7 +42,6 @@ _LARGEST = 16 << 20
 _LONGEST_LINE = 64 * 1024
 _WAITS_S = 0.25
 """A writer that is stopped, or whoever else has the lock, holds no supervisor up for longer."""
-_POLL_S = 0.005
 _WRITE = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -60,7 +59,7 @@ def tell(run: RunDir, event: str, question: str | None = None, at: str | None = 
     sign = _signer(path)
     known = {"event": event, "run_id": run.run_id, "question": question}
     known.update({name: told[name] for name in _ALSO if name in told})
-    with _Lock(folder):
+    with Lock(f"{folder}/.feed.lock", _WAITS_S):
         if (last := _last(path, sign, known)) is None:
             return known
         made = {
@@ -83,7 +82,7 @@ def trim(repo: str, older_than_s: float) -> None:
     path, folder, limit = path_of(repo), f"{repo}/{RUNS}", time.time() - older_than_s
     if not os.path.lexists(path) or not is_ours_alone(os.lstat(folder)):
         return
-    with _Lock(folder):
+    with Lock(f"{folder}/.feed.lock", _WAITS_S):
         sign = _signer(path)
         _rewrite(path, sign, lambda event, _: parse_timestamp(str(event["at"])) > limit, with_others=True)
 
@@ -141,52 +140,6 @@ class FeedReader:
         return is_early and self._latest not in _lines(file)
 
 
-class _Lock:
-    """Of all writers."""
-
-    def __init__(self, folder: str) -> None:
-        path = f"{folder}/.feed.lock"
-        if _is_strange(path):
-            self._make_room(folder, path)
-        self._fd = open_lock(path)
-
-    @staticmethod
-    def _make_room(folder: str, path: str) -> None:
-        """Alone, as another writer may have put its lock there since."""
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_strange(path):
-                _set_aside(path)
-        finally:
-            os.close(fd)
-
-    def __enter__(self) -> None:
-        deadline = time.monotonic() + _WAITS_S
-        while True:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(self._fd)
-                    raise
-                time.sleep(_POLL_S)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-
-def _is_strange(path: str) -> bool:
-    """Whether what is there was put there by none of us: no file, or one that has another name as well."""
-    found = os.lstat(path) if os.path.lexists(path) else None
-    return found is not None and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1)
-
-
-def _set_aside(path: str) -> None:
-    os.rename(path, f"{path}.broken-{time.time_ns()}")
-
-
 def _last(path: str, sign: Callable[[bytes], str], known: Json) -> int | None:
     """The `seq` of the last event, 0 without any; None where `known` stands there already. The file is made
     ready to be appended to.
@@ -205,7 +158,7 @@ def _last(path: str, sign: Callable[[bytes], str], known: Json) -> int | None:
     except FileNotFoundError:
         return 0
     except NoFile:  # whatever it is, none of us has put it there
-        _set_aside(path)
+        set_aside(path)
         return 0
 
 

@@ -73,7 +73,7 @@ class Breaker(Value):
         return not self.is_open and self.parked is None
 
 
-class Ledger(Value):
+class PlanLedger(Value):
     """The whole; every change is a new one."""
 
     file: str
@@ -156,14 +156,14 @@ class Ledger(Value):
 
     # -- changes -------------------------------------------------------------------------------------
 
-    def began(self, n: int, run: Lineage) -> Ledger:
+    def began(self, n: int, run: Lineage) -> PlanLedger:
         """The batch is about to become this run."""
         step = self.step(n)
         return self._with(step.replace(status=Status.RUNNING, run=run, tries=step.tries + 1, why=None))
 
     def succeeded(
         self, n: int, *, changed: Iterable[str], outside: Iterable[str] = (), commit: str | None = None
-    ) -> Ledger:
+    ) -> PlanLedger:
         step = self.step(n).replace(
             status=Status.SUCCEEDED,
             why=None,
@@ -175,7 +175,7 @@ class Ledger(Value):
         )
         return self._with(step).replace(breaker=self.breaker.replace(failures=0))
 
-    def failed(self, n: int, why: Reason, *, kept: Iterable[str] = ()) -> Ledger:
+    def failed(self, n: int, why: Reason, *, kept: Iterable[str] = ()) -> PlanLedger:
         """Counts; the last of so many in a row opens the breaker."""
         failures = self.breaker.failures + 1
         breaker = self.breaker.replace(
@@ -183,22 +183,22 @@ class Ledger(Value):
         )
         return self._with(self._stopped(n, Status.FAILED, why, kept)).replace(breaker=breaker)
 
-    def parked(self, n: int, why: Reason, *, kept: Iterable[str] = ()) -> Ledger:
+    def parked(self, n: int, why: Reason, *, kept: Iterable[str] = ()) -> PlanLedger:
         """Counts for nothing, and stops the plan."""
         breaker = self.breaker.replace(parked=self.breaker.parked or why)
         return self._with(self._stopped(n, Status.PARKED, why, kept)).replace(breaker=breaker)
 
-    def refused(self, n: int, why: Reason) -> Ledger:
+    def refused(self, n: int, why: Reason) -> PlanLedger:
         """It never became a run, which stops the plan."""
         step = self.step(n)
         ledger = self._with(step.replace(run=None, tries=step.tries - 1))
         return ledger.parked(n, why)
 
-    def stops(self, why: Reason) -> Ledger:
+    def stops(self, why: Reason) -> PlanLedger:
         """Nothing more begins; no batch is to blame, and what is done stays done."""
         return self.replace(breaker=self.breaker.replace(parked=self.breaker.parked or why))
 
-    def waits(self, n: int, *, kept: Iterable[str] = ()) -> Ledger:
+    def waits(self, n: int, *, kept: Iterable[str] = ()) -> PlanLedger:
         """Its run came to nothing that counts, so it is to be tried again, unless a person did all of it."""
         is_done = all(unit in self.done for unit in self.step(n).units)
         return self._with(self._stopped(n, Status.DONE if is_done else Status.WAITING, None, kept))
@@ -210,7 +210,7 @@ class Ledger(Value):
         done: Collection[str] = (),
         reset: bool = False,
         limit: int | None = None,
-    ) -> Ledger:
+    ) -> PlanLedger:
         """For a run that resumes the plan. What did not succeed may be tried again; an open breaker stays
         open unless a person resets it.
         """
@@ -227,7 +227,7 @@ class Ledger(Value):
         first = step.first if step.kept else step.run
         return step.replace(status=status, why=why, kept=left, first=first if left else None)
 
-    def _with(self, step: Step) -> Ledger:
+    def _with(self, step: Step) -> PlanLedger:
         steps = (*self.steps[: step.n - 1], step, *self.steps[step.n :])
         return self.replace(steps=steps)
 

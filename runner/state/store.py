@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.invocation import Invocation
-    from runner.state.plan_ledger import Ledger
+    from runner.state.plan_ledger import PlanLedger
 
 RUNS = ".runs"
 _RESERVE_BYTES = 64 * 1024
@@ -90,8 +90,7 @@ def lock_task(repo: str, task_id: str) -> int:
     refuses.
     """
     try:
-        for folder in _lineage(repo, task_id):
-            make_plain_folder(folder)
+        make_task_folder(repo, task_id)
         fd = open_lock(f"{repo}/{RUNS}/{task_id}/.lock")
     except OSError as error:
         raise unwritable(error) from error
@@ -190,9 +189,7 @@ class RunDir:
         The lock is taken before the manifest exists, so the run is never seen without an owner.
         """
         try:
-            for folder in _lineage(self.repo, self.task_id):
-                make_plain_folder(folder)
-            _write_gitignore(f"{self.repo}/{RUNS}/.gitignore")
+            make_task_folder(self.repo, self.task_id)
             os.mkdir(self.path, 0o700)
         except OSError as error:
             raise unwritable(error) from error
@@ -275,11 +272,11 @@ class RunDir:
         except (OSError, ValueError) as error:
             raise InvocationBroken(f"{self.invocation} cannot be read: {error}") from error
 
-    def read_ledger(self) -> Ledger:
+    def read_ledger(self) -> PlanLedger:
         """How far its plan is. ValueError where nothing says so that can be used."""
-        from runner.state.plan_ledger import Ledger
+        from runner.state.plan_ledger import PlanLedger
 
-        return Ledger.from_json(json_value(read_text(self.ledger, _LARGEST_LEDGER) or ""))
+        return PlanLedger.from_json(json_value(read_text(self.ledger, _LARGEST_LEDGER) or ""))
 
     def write_manifest(self, manifest: Manifest, *, durable: bool = True) -> None:
         """Replaces it. On a full disk the reserve is given up for an end, and for nothing less: a child
@@ -397,9 +394,14 @@ def _is_of_another(path: str) -> bool:
         return True
 
 
-def _lineage(repo: str, task_id: str) -> tuple[str, ...]:
+def make_task_folder(repo: str, task_id: str) -> str:
+    """The folder of a task, with that of its runs. OSError where a link or a file stands in its place."""
     root = f"{repo}/{RUNS}"
-    return (root, f"{root}/{task_id}", f"{root}/{task_id}/cli")
+    task = f"{root}/{task_id}"
+    for folder in (root, task, f"{task}/cli"):
+        make_plain_folder(folder)
+    _write_gitignore(f"{root}/.gitignore")
+    return task
 
 
 def _write_gitignore(path: str) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runner.state.manifest import Manifest
-    from runner.state.plan_ledger import Ledger
+    from runner.state.plan_ledger import PlanLedger
     from runner.verify.report import Report
     from runner.workspace.changes import LinesChanged
     from runner.workspace.worktree import Worktree
@@ -146,7 +146,7 @@ def runs_of_plan(run: RunDir) -> list[Manifest]:
         return []
 
 
-def _tries(run: RunDir, plan: Ledger) -> dict[str, Manifest]:
+def _tries(run: RunDir, plan: PlanLedger) -> dict[str, Manifest]:
     """Run id -> manifest of all runs of batches, also under the runs of the plan that this one continues."""
     found: dict[str, Manifest] = {}
     seen: set[str] = set()

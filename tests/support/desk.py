@@ -14,7 +14,7 @@ from runner.model import Lineage, Outcome, Phase, Reason
 from runner.runtimes import PLAN
 from runner.state.authentic import write_record
 from runner.state.manifest import RuntimeFound, timestamp
-from runner.state.plan_ledger import Ledger
+from runner.state.plan_ledger import PlanLedger
 from runner.state.store import RunDir, new_run_id
 from support.plans import toml
 from support.values import a_manifest, an_invocation
@@ -76,7 +76,7 @@ class Desk(Work):
             ledger = ledger.failed(n, WHY) if move == "failed" else ledger.succeeded(n, changed=())
         return self.left(ledger, prepared)
 
-    def left(self, ledger: Ledger, prepared: PreparedPlan, task: str = "build") -> RunDir:
+    def left(self, ledger: PlanLedger, prepared: PreparedPlan, task: str = "build") -> RunDir:
         """The folder of a run of the plan whose conductor has come as far as the ledger says."""
         run = RunDir(str(self.root), task, new_run_id())
         os.close(run.create())

@@ -17,7 +17,7 @@ from runner.conduct.calibration import Measured
 from runner.disk.files import replace_json
 from runner.model import Economics, Lineage, Outcome, Usage
 from runner.plan.calibrate import Sample
-from runner.state.plan_ledger import Breaker, Ledger, Status, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step
 from runner.state.store import RunDir, manifest_path_of, new_run_id
 
 START, END = "2026-11-20T10:00:00.000Z", "2026-11-20T10:05:00.000Z"
@@ -38,7 +38,7 @@ def a_step(n: int, units: int, run: Lineage | None, status: Status = Status.SUCC
 
 def a_plan_run(root: Path, *steps: Step) -> RunDir:
     run = an_ended_run(root)
-    replace_json(run.ledger, Ledger("plan.toml", None, steps, Breaker(3)).to_json())
+    replace_json(run.ledger, PlanLedger("plan.toml", None, steps, Breaker(3)).to_json())
     return run
 
 

@@ -16,7 +16,7 @@ from runner.cli.pen import cleaned
 from runner.cli.plan_status import plan_text
 from runner.cli.render import manifest_text
 from runner.model import Lineage, Reason
-from runner.state.plan_ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 
 RUN = Lineage(
     "work", "20261120T101504438Z-50151d5c", ".runs/work/cli/20261120T101504438Z-50151d5c/manifest.json"
@@ -30,7 +30,7 @@ STEPS = (
     Step(6, ("U7",)),
 )
 LEDGER = (
-    Ledger("plan.toml", "Shop", STEPS, Breaker(3), ("L1",))
+    PlanLedger("plan.toml", "Shop", STEPS, Breaker(3), ("L1",))
     .began(1, RUN)
     .succeeded(1, changed=("a", "b"), outside=("b", "c", "d", "e"), commit="0123456789abcdef" * 2)
     .began(2, RUN)
@@ -62,7 +62,7 @@ def test_its_batches_are_called_by_their_short_names() -> None:
 
 
 def test_the_breaker_says_why_nothing_more_begins() -> None:
-    one = Ledger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN)
+    one = PlanLedger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN)
     opened = one.failed(1, Reason("partial", "only a part is done"))
     assert "breaker: open, 1 of 1 failures in a row" in plan_text(opened.shown())
     parked = one.parked(1, Reason("auth_or_quota", "not logged in\n401"))
@@ -70,7 +70,7 @@ def test_the_breaker_says_why_nothing_more_begins() -> None:
 
 
 def test_a_plan_that_is_done_lists_nothing_as_left() -> None:
-    done = Ledger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN).succeeded(1, changed=())
+    done = PlanLedger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN).succeeded(1, changed=())
     shown = done.again(RUN).shown()
     assert plan_text(shown).splitlines()[2:] == [
         "breaker: closed, 0 of 1 failures in a row",
@@ -80,14 +80,14 @@ def test_a_plan_that_is_done_lists_nothing_as_left() -> None:
 
 def test_a_reason_without_words_is_its_code() -> None:
     """That of a run that is gone: nobody knows more of it."""
-    lost = Ledger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN).parked(1, Reason("lost", ""))
+    lost = PlanLedger("plan.toml", None, STEPS[:1], Breaker(1)).began(1, RUN).parked(1, Reason("lost", ""))
     lines = plan_text(lost.shown()).splitlines()
     assert lines[1].endswith("  lost") and lines[2] == "breaker: parked, lost"
 
 
 def test_what_is_long_is_cut_and_what_has_lines_is_one() -> None:
     units = tuple(f"a-rather-long-name-{n}" for n in range(9))
-    long = Ledger("plan.toml", None, (Step(1, units), Step(2, ("U",))), Breaker(3)).began(1, RUN)
+    long = PlanLedger("plan.toml", None, (Step(1, units), Step(2, ("U",))), Breaker(3)).began(1, RUN)
     long = long.failed(1, Reason("verify_failed", "x" * 5000)).began(2, RUN)
     long = long.succeeded(2, changed=("a\nleft: nothing",), outside=("a\nleft: nothing",))
     lines = plan_text(long.shown()).splitlines()

@@ -14,7 +14,7 @@ from runner.conduct.plan_record import Assignment, Options, parts_of
 from runner.model import Config, Delegate, Lineage, Model, Request
 from runner.plan.batch import decide
 from runner.plan.units import Plan, Rules
-from runner.state.plan_ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 
 RUN = Lineage("hello", "20261120T101504438Z-50151d5c", "m")
 PLAN = a_plan(
@@ -25,12 +25,12 @@ PLAN = a_plan(
 ).replace(title="Shop")
 
 
-def the_plan(plan: Plan = PLAN, **changes: Any) -> tuple[Assignment, Ledger]:
+def the_plan(plan: Plan = PLAN, **changes: Any) -> tuple[Assignment, PlanLedger]:
     decision = decide(plan, Rules(soft_cap=2, forced=True))
     steps = tuple(Step(batch.n, batch.units, batch.after) for batch in decision.batches)
     parts = parts_of(plan, decision)
     made = Assignment("plan.toml", "", parts, Options(), None, (), plan).replace(**changes)
-    return made, Ledger("plan.toml", plan.title, steps, Breaker(3))
+    return made, PlanLedger("plan.toml", plan.title, steps, Breaker(3))
 
 
 def config(template: dict[str, Any] | None = None, **delegate: Any) -> Config:

@@ -21,7 +21,7 @@ from runner.plan.units import Unit
 from runner.state.events import EventLog
 from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound
-from runner.state.plan_ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 from runner.state.store import RunDir
 from runner.workspace.commit import differing
 
@@ -292,7 +292,9 @@ def test_what_tries_left_is_not_settled_and_what_succeeded_is(work: Work) -> Non
     write_result(running, a_result(observed=seen))
     write_result(asked, a_result(observed={**seen, "changed": ["never taken over"]}))
     steps = tuple(Step(n, (f"U{n}",)) for n in range(1, 6))
-    ledger = Ledger("p", None, steps, Breaker(9)).began(1, lineage_of(running)).began(2, lineage_of(asked))
+    ledger = (
+        PlanLedger("p", None, steps, Breaker(9)).began(1, lineage_of(running)).began(2, lineage_of(asked))
+    )
     ledger = ledger.failed(2, Reason("fold_conflict", "it does not fit"), kept=("k",))
     ledger = ledger.began(3, lineage_of(gone)).succeeded(3, changed=("s",)).began(4, Lineage("t", RUN, "m"))
     assert commits.unsettled(str(work.root), ledger) == {"r", "k"}

@@ -19,7 +19,7 @@ from runner.plan.batch import decide
 from runner.plan.load import read
 from runner.plan.units import EFFORTS, Rules
 from runner.state.authentic import write_record
-from runner.state.plan_ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 from runner.state.store import RunDir
 
 MARKDOWN = """# Shop
@@ -58,14 +58,14 @@ def run(tmp_path: Path) -> RunDir:
     return made
 
 
-def given_for(name: str, **changes: Any) -> tuple[Assignment, Ledger]:
+def given_for(name: str, **changes: Any) -> tuple[Assignment, PlanLedger]:
     """A plan with a batch for each unit."""
     text = PLANS[name]
     plan = read(text, name)
     decision = decide(plan, Rules(soft_cap=1, forced=True))
     steps = tuple(Step(batch.n, batch.units, batch.after) for batch in decision.batches)
     made = Assignment(name, text, parts_of(plan, decision), Options(), None, (), plan).replace(**changes)
-    return made, Ledger(name, plan.title, steps, Breaker(3))
+    return made, PlanLedger(name, plan.title, steps, Breaker(3))
 
 
 def parts(run: RunDir) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -16,7 +16,7 @@ from runner.conduct.summary import Ended, ended
 from runner.model import Lineage, Outcome, Reason
 from runner.runtimes.base import Activity, End, Kind
 from runner.runtimes.plan import ENDED, RUNTIME
-from runner.state.plan_ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 
 RUN = Lineage(
     "work", "20261120T101504438Z-50151d5c", ".runs/work/cli/20261120T101504438Z-50151d5c/manifest.json"
@@ -28,11 +28,11 @@ STEPS = (
     Step(4, ("U5",), local=("L1", "L2")),
     Step(5, ("U6",)),
 )
-PLAN = Ledger("my plan.toml", "Shop", STEPS, Breaker(3), ("L1", "L2"), done=("L2",))
+PLAN = PlanLedger("my plan.toml", "Shop", STEPS, Breaker(3), ("L1", "L2"), done=("L2",))
 WHY = Reason("verify_failed", "`pytest` failed")
 
 
-def run(ledger: Ledger, n: int) -> Ledger:
+def run(ledger: PlanLedger, n: int) -> PlanLedger:
     return ledger.began(n, RUN)
 
 

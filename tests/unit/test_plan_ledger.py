@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.model import Lineage, Reason
-from runner.state.plan_ledger import Breaker, Ledger, Status, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step
 from runner.value import Value
 
 OVER = (Status.SUCCEEDED, Status.DONE)
@@ -41,8 +41,8 @@ class Told(Value):
     """A move, and the ledger before and after it."""
 
     move: Move
-    before: Ledger
-    after: Ledger
+    before: PlanLedger
+    after: PlanLedger
 
 
 def run_of(n: int) -> Lineage:
@@ -51,7 +51,7 @@ def run_of(n: int) -> Lineage:
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Ledger:
+def plans(draw: st.DrawFn) -> PlanLedger:
     """A plan that nobody has begun: batches wait for batches before them, and for units of nobody."""
     steps = []
     for n in range(1, draw(st.integers(1, 6)) + 1):
@@ -60,7 +60,7 @@ def plans(draw: st.DrawFn) -> Ledger:
         local = draw(st.lists(st.sampled_from(LOCAL), unique=True)) if draw(st.integers(0, 3)) == 0 else []
         steps.append(Step(n, units, tuple(sorted(after)), tuple(sorted(local)), draw(st.integers(1, 3))))
     title = draw(st.sampled_from((None, "Shop", "half \udcff")))
-    return Ledger("plan.toml", title, tuple(steps), Breaker(draw(st.integers(1, 3))), LOCAL)
+    return PlanLedger("plan.toml", title, tuple(steps), Breaker(draw(st.integers(1, 3))), LOCAL)
 
 
 @st.composite
@@ -76,7 +76,7 @@ def lives(draw: st.DrawFn) -> list[Told]:
 
 
 @st.composite
-def moves(draw: st.DrawFn, ledger: Ledger) -> Move:
+def moves(draw: st.DrawFn, ledger: PlanLedger) -> Move:
     ready = [step.n for step in ledger.runnable()]
     running = [step.n for step in ledger.steps if step.status is Status.RUNNING]
     kinds = ["stops", "again", *(["began"] * 6 if ready else []), *(ENDS * 2 if running else ())]
@@ -90,7 +90,7 @@ def moves(draw: st.DrawFn, ledger: Ledger) -> Move:
     return Move(kind, n, why=draw(st.sampled_from(PARKING)))
 
 
-def moved(draw: st.DrawFn, ledger: Ledger, move: Move) -> Ledger:
+def moved(draw: st.DrawFn, ledger: PlanLedger, move: Move) -> PlanLedger:
     n = move.n
     match move.kind:
         case "began":
@@ -111,7 +111,7 @@ def moved(draw: st.DrawFn, ledger: Ledger, move: Move) -> Ledger:
             return ledger.again(run_of(0), done=move.done, reset=move.reset, limit=move.limit)
 
 
-def stands_in_the_way(ledger: Ledger, n: int) -> bool:
+def stands_in_the_way(ledger: PlanLedger, n: int) -> bool:
     """Read from the words: it stopped, or it waits for what will not come."""
     step = ledger.steps[n - 1]
     if step.status is not Status.WAITING:
@@ -161,7 +161,7 @@ def test_nothing_may_begin_once_the_breaker_is_open_or_the_plan_is_parked(life: 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 def test_so_many_failures_in_a_row_and_not_one_less_open_the_breaker(limit: int) -> None:
     steps = tuple(Step(n, (f"U{n}",)) for n in range(1, limit + 2))
-    ledger = Ledger("plan.toml", None, steps, Breaker(limit))
+    ledger = PlanLedger("plan.toml", None, steps, Breaker(limit))
     for n in range(1, limit + 1):
         assert [step.n for step in ledger.runnable()] == [*range(n, limit + 2)]
         ledger = ledger.began(n, run_of(n)).failed(n, WHY)
@@ -172,7 +172,7 @@ def test_so_many_failures_in_a_row_and_not_one_less_open_the_breaker(limit: int)
 
 
 def test_batches_that_were_running_when_the_breaker_opened_do_not_close_it() -> None:
-    ledger = Ledger("plan.toml", None, (Step(1, ("U1",)), Step(2, ("U2",))), Breaker(1))
+    ledger = PlanLedger("plan.toml", None, (Step(1, ("U1",)), Step(2, ("U2",))), Breaker(1))
     ledger = ledger.began(1, run_of(1)).began(2, run_of(2)).failed(1, WHY).succeeded(2, changed=())
     assert ledger.breaker == Breaker(1, 0, True)
     assert ledger.shown()["breaker"] == {"limit": 1, "failures": 0, "open": True, "parked": None}
@@ -287,7 +287,7 @@ def test_going_on_lets_all_be_tried_again_that_stopped(life: list[Told]) -> None
 
 @pytest.mark.parametrize("kept", [(), ("a.py",)])
 def test_a_batch_that_came_to_nothing_and_that_a_person_did_meanwhile_is_done(kept: tuple[str, ...]) -> None:
-    ledger = Ledger("plan.toml", None, (Step(1, ("U1", "U2")), Step(2, ("U3",), (1,))), Breaker(3))
+    ledger = PlanLedger("plan.toml", None, (Step(1, ("U1", "U2")), Step(2, ("U3",), (1,))), Breaker(3))
     ledger = ledger.began(1, run_of(1)).again(run_of(0), done=("U1", "U2"))
     assert ledger.step(1).status is Status.RUNNING  # its run is asked first
     ledger = ledger.waits(1, kept=kept)
@@ -301,7 +301,7 @@ def test_a_batch_that_came_to_nothing_and_that_a_person_did_meanwhile_is_done(ke
 
 
 def test_a_plan_whose_batches_are_done_and_were_not_seen_to_pass_together_is_not_complete() -> None:
-    ledger = Ledger("plan.toml", None, (Step(1, ("U1",)), Step(2, ("U2",))), Breaker(3))
+    ledger = PlanLedger("plan.toml", None, (Step(1, ("U1",)), Step(2, ("U2",))), Breaker(3))
     for n in (1, 2):
         ledger = ledger.began(n, run_of(n)).succeeded(n, changed=())
     assert ledger.is_complete and ledger.left == ()
@@ -310,15 +310,15 @@ def test_a_plan_whose_batches_are_done_and_were_not_seen_to_pass_together_is_not
     again = owed.again(run_of(0))
     assert (again.together, again.is_complete, again.breaker.parked) == ((1, 2), False, None)
     assert owed.again(run_of(0), reset=True, done=("U1", "U2")).together == (1, 2), "nobody can say it away"
-    assert Ledger.from_json(json.loads(json.dumps(again.to_json()))) == again
+    assert PlanLedger.from_json(json.loads(json.dumps(again.to_json()))) == again
     assert again.replace(together=()).is_complete
 
 
 @pytest.mark.parametrize("together", [[0], [3], [-1], [1.0], ["1"], [True], [None], 1, None, [[1]]], ids=str)
 def test_what_is_owed_together_is_of_batches_that_there_are(together: object) -> None:
-    assert Ledger.from_json({**ONE, "together": [1, 2]}).together == (1, 2)
+    assert PlanLedger.from_json({**ONE, "together": [1, 2]}).together == (1, 2)
     with pytest.raises(ValueError, match=r"."):
-        Ledger.from_json({**ONE, "together": together})
+        PlanLedger.from_json({**ONE, "together": together})
 
 
 # -- what is shown -------------------------------------------------------------------------------------
@@ -366,7 +366,7 @@ def test_a_plan_whose_conductor_has_ended_shows_no_batch_as_running(life: list[T
 @given(lives())
 def test_a_ledger_comes_back_from_the_disk_as_it_was(life: list[Told]) -> None:
     for told in life:
-        assert Ledger.from_json(json.loads(json.dumps(told.after.to_json()))) == told.after
+        assert PlanLedger.from_json(json.loads(json.dumps(told.after.to_json()))) == told.after
 
 
 JSON = st.recursive(
@@ -401,15 +401,15 @@ def broken(draw: st.DrawFn) -> Any:
 @given(JSON | broken())
 def test_whatever_lies_there_is_a_ledger_that_can_be_used_or_a_value_error(data: Any) -> None:
     try:
-        ledger = Ledger.from_json(data)
+        ledger = PlanLedger.from_json(data)
     except ValueError:
         return
-    assert Ledger.from_json(json.loads(json.dumps(ledger.to_json()))) == ledger
+    assert PlanLedger.from_json(json.loads(json.dumps(ledger.to_json()))) == ledger
     ledger.again(run_of(0), done=ledger.left).runnable()
     json.dumps(ledger.shown(is_over=True))
 
 
-ONE = Ledger("p", None, (Step(1, ("U1",)), Step(2, ("U2",), (1,))), Breaker(3)).to_json()
+ONE = PlanLedger("p", None, (Step(1, ("U1",)), Step(2, ("U2",), (1,))), Breaker(3)).to_json()
 
 
 @pytest.mark.parametrize(
@@ -446,24 +446,24 @@ ONE = Ledger("p", None, (Step(1, ("U1",)), Step(2, ("U2",), (1,))), Breaker(3)).
     ids=str,
 )
 def test_a_batch_that_says_something_impossible_is_a_value_error(change: dict[str, Any]) -> None:
-    assert Ledger.from_json(ONE).steps[1].after == (1,)
+    assert PlanLedger.from_json(ONE).steps[1].after == (1,)
     with pytest.raises(ValueError, match=r"."):
-        Ledger.from_json({**ONE, "steps": [ONE["steps"][0], {**ONE["steps"][1], **change}]})
+        PlanLedger.from_json({**ONE, "steps": [ONE["steps"][0], {**ONE["steps"][1], **change}]})
 
 
 def test_two_batches_that_wait_for_each_other_are_a_value_error() -> None:
     first, second = ONE["steps"]
     with pytest.raises(ValueError, match="batch 1 waits for one that is not before it"):
-        Ledger.from_json({**ONE, "steps": [{**first, "after": [2]}, second]})
+        PlanLedger.from_json({**ONE, "steps": [{**first, "after": [2]}, second]})
 
 
 @pytest.mark.parametrize("key", ["file", "title", "steps", "breaker"])
 def test_no_part_of_a_ledger_may_lack(key: str) -> None:
     with pytest.raises(ValueError, match=f"`{key}`: missing"):
-        Ledger.from_json({name: value for name, value in ONE.items() if name != key})
+        PlanLedger.from_json({name: value for name, value in ONE.items() if name != key})
 
 
 @pytest.mark.parametrize("value", [None, 0, 1, "false", [], {}])
 def test_a_breaker_of_which_nobody_can_tell_whether_it_is_open_is_a_value_error(value: object) -> None:
     with pytest.raises(ValueError, match=r"`breaker\.is_open`: found .*; expected true or false"):
-        Ledger.from_json({**ONE, "breaker": {**ONE["breaker"], "is_open": value}})
+        PlanLedger.from_json({**ONE, "breaker": {**ONE["breaker"], "is_open": value}})

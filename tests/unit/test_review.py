@@ -22,7 +22,7 @@ from runner.runtimes import PLAN
 from runner.state.events import EventLog
 from runner.state.lineage import lineage_of
 from runner.state.manifest import RuntimeFound, Workspace
-from runner.state.plan_ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 from runner.state.store import RunDir
 from runner.usecases import review
 from runner.usecases.fate import in_words
@@ -324,7 +324,7 @@ def batches(work: Work) -> tuple[RunDir, RunDir]:
 def plan(work: Work, batches: tuple[RunDir, RunDir]) -> RunDir:
     """The run of a plan of three batches, of which the last one was never begun."""
     steps = tuple(Step(n, (f"U{n}",)) for n in (1, 2, 3))
-    ledger = Ledger("plan.toml", "Shop", steps, Breaker(3))
+    ledger = PlanLedger("plan.toml", "Shop", steps, Breaker(3))
     ledger = ledger.began(1, lineage_of(batches[0])).succeeded(1, changed=("a.txt",))
     ledger = ledger.began(2, lineage_of(batches[1])).failed(2, Reason("verify_failed", "no"))
     program = RuntimeFound(PLAN, "/usr/bin/python3", "1")

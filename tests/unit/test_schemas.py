@@ -19,7 +19,7 @@ from runner.state.authentic import FOREIGN, Why
 from runner.state.events import EventLog, read_events
 from runner.state.lifecycle import Event
 from runner.state.manifest import Attempt, Manifest, Survivor, advance, continued
-from runner.state.plan_ledger import Breaker, Ledger, Status, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Status, Step
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("manifest", "invocation", "event")
@@ -140,7 +140,7 @@ def test_a_manifest_with_attempts_a_work_tree_and_conformance_is_valid() -> None
 def a_plan() -> dict[str, Any]:
     """How far a plan is that has a batch of every status, in the words of its manifest."""
     steps = [Step(n, (f"U{n}",)) for n in range(1, 5)] + [Step(5, ("U5",), (2, 3), ("L1",)), Step(6, ("U6",))]
-    ledger = Ledger("plan.toml", "Shop", (*steps, Step(7, ("U7",))), Breaker(3), ("L1",))
+    ledger = PlanLedger("plan.toml", "Shop", (*steps, Step(7, ("U7",))), Breaker(3), ("L1",))
     ledger = ledger.again(RUN, done=("U6",))
     for n in (1, 2, 3, 4):
         ledger = ledger.began(n, RUN)
@@ -157,7 +157,7 @@ def test_a_manifest_of_a_plan_is_valid_while_it_runs_and_after() -> None:
     running = plan["batches"][3]
     assert running["status"] == "running" and plan["batches"][4]["waits_for"] == [2, 3, "L1"]
     assert_valid("manifest", whole | {"plan": plan | {"batches": [running | {"status": "interrupted"}]}})
-    bare = Ledger("p", None, (), Breaker(1)).shown()
+    bare = PlanLedger("p", None, (), Breaker(1)).shown()
     assert_valid("manifest", whole | {"plan": bare})
     assert_valid("manifest", whole | {"plan": None})
 

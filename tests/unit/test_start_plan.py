@@ -29,7 +29,7 @@ from runner.errors import (
     UsageError,
 )
 from runner.model import Lineage, Policy, Reason
-from runner.state.plan_ledger import Breaker, Ledger, Status
+from runner.state.plan_ledger import Breaker, PlanLedger, Status
 from runner.state.store import RunDir
 from runner.usecases import trust
 from runner.usecases.clean import clean as clean_up
@@ -444,7 +444,7 @@ def test_a_batch_whose_run_was_removed_before_it_was_verified_stops_the_plan_onc
         )
     run = clean.left(ledger.replace(together=(1, 2)), prepared)
 
-    def carried_out(ledger: Ledger) -> Ledger:
+    def carried_out(ledger: PlanLedger) -> PlanLedger:
         said: list[str] = []
         return Conductor(
             run, prepared.assignment, ledger, prepared.config, clean.env, said.append

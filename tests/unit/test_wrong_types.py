@@ -29,7 +29,7 @@ from runner.runtimes import PLAN, programcache
 from runner.state import questions
 from runner.state.authentic import write_record
 from runner.state.manifest import Attempt, Manifest, RuntimeFound, Survivor, Workspace, timestamp
-from runner.state.plan_ledger import Breaker, Ledger, Step
+from runner.state.plan_ledger import Breaker, PlanLedger, Step
 from runner.state.store import Intent, RunDir
 from runner.supervise.recover import rebuild
 from runner.value import Misfit, Value
@@ -57,7 +57,7 @@ WRONG: tuple[Any, ...] = (
     *("", "x", "\0", "\ud800", "9" * 5000),
     *([], [1], ["x"], [[]], {}, {"x": 1}, {"x": {"x": []}}, DEEP),
 )
-LEDGER = Ledger(
+LEDGER = PlanLedger(
     "plan.toml",
     "Shop",
     (
@@ -196,12 +196,12 @@ def comes_back(value: Value) -> bool:
     return type(value).from_json(json.loads(json.dumps(value.to_json()))) == value
 
 
-@pytest.mark.parametrize("kind", [Manifest, Invocation, Ledger, Record, Intent, *OF_A_WORK_TREE])
+@pytest.mark.parametrize("kind", [Manifest, Invocation, PlanLedger, Record, Intent, *OF_A_WORK_TREE])
 def test_what_is_read_is_of_the_declared_types_or_is_refused(kind: type[Value], run: RunDir) -> None:
     whole = {
         Manifest: a_manifest_of(run).replace(plan=None).to_json(),
         Invocation: an_invocation_of(run),
-        Ledger: LEDGER.to_json(),
+        PlanLedger: LEDGER.to_json(),
         Record: a_whole_result(),
         Intent: Intent("cancel", "user", NOW, 1.5, "enough", True, 1.5).to_json(),
         **{one: value.to_json() for one, value in OF_A_WORK_TREE.items()},
@@ -298,7 +298,7 @@ def test_a_plan_of_wrong_types_is_a_conflict_and_keeps_its_name(run: RunDir) -> 
     check = {"name": "codex.binary", "verdict": "ok"}
     options = Options("deep", "build", "/map.md", True, "/scripts", True, "/my.toml", ("a.b=1",), "/f")
     given = Assignment("plan.toml", text, parts, options, "keep", (check,), read(text, "plan.toml"))
-    ledger = Ledger("plan.toml", None, (Step(1, ("U1",)),), Breaker(3))
+    ledger = PlanLedger("plan.toml", None, (Step(1, ("U1",)),), Breaker(3))
     plan_record.write(run, given, ledger)
     assert plan_record.load(run) == (given, ledger)
     refused = 0

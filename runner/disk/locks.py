@@ -1,0 +1,66 @@
+"""A lock of all who write one file, held for a moment. Edge: disk, standard library only.
+
+It does not use the `filelock` package, although both would respect each other's lock: supervisors write these
+files too, and import the standard library only. And filelock opens its file for reading, so a sandboxed agent
+that can read it could hold the lock for ever (`files.open_lock`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+
+from runner.disk.files import open_lock
+
+_POLL_S = 0.005
+
+
+class Lock:
+    """As a context: BlockingIOError where others hold it for `wait_s`, OSError where it cannot be made."""
+
+    def __init__(self, path: str, wait_s: float) -> None:
+        self._wait_s = wait_s
+        if _is_strange(path):
+            self._make_room(path)
+        self._fd = open_lock(path)
+
+    @staticmethod
+    def _make_room(path: str) -> None:
+        """Alone, as another writer may have put its lock there since."""
+        fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_strange(path):
+                set_aside(path)
+        finally:
+            os.close(fd)
+
+    def __enter__(self) -> None:
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(self._fd)
+                    raise
+                time.sleep(_POLL_S)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def _is_strange(path: str) -> bool:
+    """Whether what is there was put there by none of us: no file, or one that has another name as well."""
+    found = os.lstat(path) if os.path.lexists(path) else None
+    return found is not None and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1)
+
+
+def set_aside(path: str) -> str:
+    """Gives what is there another name, and returns that."""
+    moved = f"{path}.broken-{time.time_ns()}"
+    os.rename(path, moved)
+    return moved

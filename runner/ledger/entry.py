@@ -1,0 +1,242 @@
+"""An entry of the ledger of a task: what it can say, and how much. Pure.
+
+The words of artifacts are those of ContextRelay, so that its instructions to agents hold here.
+"""
+
+from __future__ import annotations
+
+from runner.errors import UsageError
+from runner.model import is_name
+from runner.value import Count, Misfit, StrEnum, Timestamp, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Self
+
+    from runner.model import Json
+
+
+class EntryType(StrEnum):
+    """What an entry is."""
+
+    NOTE = "note"
+    MESSAGE = "message"
+    REPLY = "reply"
+    HANDOFF = "handoff"
+    HANDOFF_TAKEN = "handoff_taken"
+    ARTIFACT = "artifact"
+    FINALITY_PROPOSED = "finality_proposed"
+    FINALITY_SIGNED = "finality_signed"
+    FINALITY_REJECTED = "finality_rejected"
+    RUN_STARTED = "run_started"
+    RUN_ENDED = "run_ended"
+    COORDINATOR_CHANGED = "coordinator_changed"
+    MARKER_ERROR = "marker_error"
+    RESTARTED = "restarted"
+
+
+HUMAN, OWNER, RUNNER = "human", "owner", "runner"
+"""Actors that are no run: a person, a host whose server belongs to no run, and what runner saw itself."""
+MAIN = "main"
+"""The lane of whoever names none."""
+ARTIFACT_KINDS = (
+    *("patch_summary", "release_gate", "test_report", "command_log", "escalation_suggestion"),
+    *("idle_opportunity", "idle_action_result", "idle_fleet_result", "idle_evaluation_result"),
+)
+STATUSES = ("passed", "failed", "blocked", "unknown", "skipped", "timed_out")
+
+MAX_TEXT = 64 * 1024
+"""Characters of a text."""
+MAX_LINE = 4096
+"""Characters of a title, a reason, a reference or a piece of evidence."""
+MAX_ITEMS = 100
+"""References, pieces of evidence, or handles, of one entry."""
+LONGEST = 2 * 1024 * 1024
+"""Bytes of a line of the file: whatever the caps above let through fits, escaped and all."""
+MAX_WHOLE = 256 * 1024
+"""Characters of all texts of an entry."""
+
+
+class EntryInvalid(UsageError):
+    code = "entry_invalid"
+    default_hint = "`runner ledger --help` and docs/ledger.md say what an entry can have"
+
+
+class Text(Value):
+    """A text that an entry has; `is_line`: it is one line."""
+
+    most: int = MAX_TEXT
+    is_line: bool = False
+    may_miss: bool = False
+
+
+class Items(Value):
+    """Lines that an entry has, or none."""
+
+
+class OneOf(Value):
+    """A word of a set."""
+
+    words: tuple[str, ...]
+
+
+_LINE = Text(MAX_LINE, is_line=True)
+_MAYBE = Text(may_miss=True)
+_MAYBE_LINE = Text(MAX_LINE, is_line=True, may_miss=True)
+_DECISION = {"proposal": _LINE, "signer": _LINE, "note": _MAYBE}
+SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf]] = {
+    EntryType.NOTE: {"text": Text()},
+    EntryType.MESSAGE: {"text": Text()},
+    EntryType.REPLY: {"text": Text(), "lane": _MAYBE_LINE},
+    EntryType.HANDOFF: {
+        "reason": Text(MAX_LINE),
+        "ask": Text(),
+        "context_refs": Items(),
+        "lane": _MAYBE_LINE,
+        "supersedes": _MAYBE_LINE,
+    },
+    EntryType.HANDOFF_TAKEN: {},
+    EntryType.ARTIFACT: {
+        "kind": OneOf(ARTIFACT_KINDS),
+        "title": _LINE,
+        "summary": Text(),
+        "status": OneOf(STATUSES),
+        "evidence": Items(),
+        "files": Items(),
+    },
+    EntryType.FINALITY_PROPOSED: {
+        "summary": Text(),
+        "evidence": Text(),
+        "remaining_risk": _MAYBE,
+        "lane": _MAYBE_LINE,
+    },
+    EntryType.FINALITY_SIGNED: _DECISION,
+    EntryType.FINALITY_REJECTED: _DECISION,
+    EntryType.RUN_STARTED: {
+        "task": _LINE,
+        "runtime": _LINE,
+        "model": _MAYBE_LINE,
+        "sandbox": _LINE,
+        "rehearsal": _MAYBE_LINE,
+    },
+    EntryType.RUN_ENDED: {"status": _LINE, "outcome": _MAYBE_LINE, "code": _MAYBE_LINE, "message": _MAYBE},
+    EntryType.COORDINATOR_CHANGED: {"owner": _LINE, "before": _MAYBE_LINE},
+    EntryType.MARKER_ERROR: {"message": Text(), "marker": _MAYBE},
+    EntryType.RESTARTED: {"former": _LINE, "problem": Text()},
+}
+"""What the payload of each type has; nothing else is in it."""
+
+
+class NewEntry(Value):
+    """What is to become an entry. `run_id` and `runtime` are of the run that speaks, or is spoken of."""
+
+    type: EntryType
+    actor: str
+    payload: Json
+    to: str | None = None
+    handles: tuple[str, ...] = ()
+    run_id: str | None = None
+    runtime: str | None = None
+    key: str | None = None
+    """What is told with a key stands there once, however often it is told."""
+
+
+class LedgerEntry(Value):
+    """One line of the ledger. `hash` is that of the line, `prev` that of the line before."""
+
+    seq: Count
+    id: str
+    at: Timestamp
+    task_id: str
+    run_id: str | None
+    actor: str
+    type: EntryType
+    to: str | None
+    payload: Json
+    handles: tuple[str, ...]
+    prev: str
+    hash: str
+    key: str | None = None
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        made = super().from_json(data)
+        if made.id != id_of(made.seq):
+            raise Misfit.of(made.id, id_of(made.seq)).inside("id")
+        checked_payload(made.type, made.payload)
+        return made
+
+    def text(self, name: str) -> str:
+        """A text of its payload; empty where it has none."""
+        return str(self.payload.get(name) or "")
+
+
+def id_of(seq: int) -> str:
+    """How an entry is named."""
+    return f"e-{seq:04d}"
+
+
+def checked(draft: NewEntry) -> NewEntry:
+    """As it is written: without what says nothing. EntryInvalid."""
+    receiver = draft.to
+    if receiver is not None and not is_name(receiver):
+        raise EntryInvalid(f"`{receiver[:80]}` is no receiver", hint="human, owner, a task or a runtime")
+    needs = draft.type in (EntryType.HANDOFF, EntryType.MESSAGE)
+    if (receiver is None) is needs:
+        raise EntryInvalid(f"a {draft.type} {'needs' if needs else 'has no'} receiver")
+    if len(draft.handles) > MAX_ITEMS:
+        raise EntryInvalid(f"`handles` has more than {MAX_ITEMS} ids")
+    payload = {name: value for name, value in draft.payload.items() if value not in (None, "", [], ())}
+    payload = {name: [*value] if isinstance(value, tuple) else value for name, value in payload.items()}
+    try:
+        checked_payload(draft.type, payload)
+    except Misfit as misfit:
+        raise EntryInvalid(f"{draft.type}: {misfit}") from None
+    lane = payload.get("lane")
+    if lane is not None and not is_name(str(lane)):
+        raise EntryInvalid(f"`{str(lane)[:80]}` is no name of a lane", hint="letters, digits, `.`, `_`, `-`")
+    return draft.replace(payload=payload, handles=tuple(dict.fromkeys(draft.handles)))
+
+
+def checked_payload(kind: EntryType, payload: Json) -> None:
+    """Misfit where it is not that of such an entry."""
+    shape, size = SHAPES[kind], 0
+    for name in payload:
+        if name not in shape:
+            raise Misfit(f"there is no such field; known: {', '.join(shape)}").inside(name)
+    for name, wanted in shape.items():
+        value = payload.get(name)
+        try:
+            size += _size(value, wanted)
+        except Misfit as misfit:
+            raise misfit.inside(name) from None
+    if size > MAX_WHOLE:
+        raise Misfit(f"all its texts have {size:,} characters together, and an entry at most {MAX_WHOLE:,}")
+
+
+def _size(value: Any, wanted: Text | Items | OneOf) -> int:
+    if isinstance(wanted, OneOf):
+        if value not in wanted.words:
+            raise Misfit.of(value, f"one of {', '.join(wanted.words)}")
+        return len(value)
+    if isinstance(wanted, Items):
+        items = [] if value is None else value
+        if type(items) is not list or len(items) > MAX_ITEMS:
+            raise Misfit.of(value, f"at most {MAX_ITEMS} lines")
+        return sum(_size(item, _LINE) for item in items)
+    if value is None:
+        if not wanted.may_miss:
+            raise Misfit("it is missing, or empty")
+        return 0
+    if not isinstance(value, str) or not value.strip():
+        raise Misfit.of(value, "a text")
+    if len(value) > wanted.most:
+        raise Misfit(f"it has {len(value):,} characters; at most {wanted.most:,}")
+    if "\0" in value or (wanted.is_line and len(value.splitlines()) > 1):
+        raise Misfit("it has a NUL character" if "\0" in value else "it has more than one line")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Misfit("it has half a character") from None
+    return len(value)

@@ -1,0 +1,481 @@
+"""The file of a ledger, `.runs/<task>/ledger.jsonl`: it is only appended to. Edge: disk.
+
+Writers append under a lock, on to the disk before anybody is told. A line counts once it has its newline. A
+torn one (full disk, kill) is reported, and cut off by the next writer.
+
+`.ledger.head` is a cache: what the entries say up to a size of the file, and when that was last written. It
+has a MAC, and nothing is believed where the file is not as it says: then all is read. A ledger that is
+shorter than its head says was cut. Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from runner.disk.files import is_ours_alone, no_hole, read, unwritable
+from runner.disk.locks import Lock, set_aside
+from runner.errors import Conflict, RunnerError, Unwritable
+from runner.ledger.chain import Break, BreakFound, follows, unproven, written
+from runner.ledger.entry import HUMAN, LONGEST, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
+from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance
+from runner.state.authentic import macs
+from runner.state.events import complain
+from runner.state.manifest import timestamp
+from runner.state.store import RUNS, make_task_folder
+from runner.value import Value, json_bytes, json_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from typing import Any, BinaryIO
+
+    Clean = Callable[[str], str]
+
+_WAIT_S = 10.0
+_SUPERVISOR_WAITS_S = 0.25
+_LARGEST = 256 << 20
+_LARGEST_HEAD = 1 << 20
+_PIECE = 1 << 16
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_HEAD_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class LedgerBroken(Conflict):
+    code = "ledger_broken"
+    default_hint = (
+        "`runner ledger verify TASK` names the first broken link; with --set-aside a person begins anew"
+    )
+
+
+class ForeignLedger(Conflict):
+    code = "foreign_ledger"
+    default_hint = "it is only shown; `runner ledger verify TASK --set-aside` begins one of yours"
+
+
+class LedgerBusy(Conflict):
+    code = "ledger_busy"
+    default_hint = "another process holds its lock; try again"
+    retryable = True
+
+
+class Look(Value):
+    """A ledger as it is now. `problem`: what is wrong with it; then `state` and `end` are of before that."""
+
+    state: State = State()
+    end: int = 0
+    """Bytes of the entries that count."""
+    torn: int = 0
+    """Bytes behind them, of a line that never was whole."""
+    problem: Break | None = None
+    is_complete: bool | None = True
+    """False: entries are missing at its end. None: nothing tells, as there is no head."""
+    stamp: tuple[int, ...] = ()
+    """By which the file is known to be the same."""
+
+
+class Verification(Value):
+    """What `verify` found: all was read, whatever the head says. `seq` is the first broken entry."""
+
+    is_whole: bool
+    is_complete: bool | None
+    entries: int
+    head: str
+    seq: int | None
+    problem: str | None
+    torn_bytes: int
+
+
+class Ledger:
+    """Of one task. Making one touches nothing."""
+
+    def __init__(self, repo: str, task_id: str) -> None:
+        self.repo, self.task_id = repo, task_id
+        self.relative = f"{RUNS}/{task_id}/ledger.jsonl"
+        self.path = f"{repo}/{self.relative}"
+        folder = os.path.dirname(self.path)
+        self._folder, self._head, self._lock = folder, f"{folder}/.ledger.head", f"{folder}/.ledger.lock"
+        self._signer: Callable[[bytes], str] | None = None
+
+    @property
+    def exists(self) -> bool:
+        return os.path.lexists(self.path)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def look(self, *, all_of_it: bool = False) -> Look:
+        """What it says now; `all_of_it` without believing the head. Unwritable where it cannot be read."""
+        try:
+            with open(self.path, "rb", opener=no_hole) as file:
+                return self._look(file, all_of_it=all_of_it)
+        except FileNotFoundError:
+            told = self._told()
+            return Look() if told is None else Look(problem=_cut(0, told.state.seq), is_complete=False)
+        except OSError as error:  # "no entries" would be a guess
+            raise Unwritable(f"cannot read {self.path}: {error.strerror}") from error
+
+    def state(self) -> State:
+        """What its entries say. LedgerBroken or ForeignLedger where they cannot be believed."""
+        return self._sound(self.look()).state
+
+    def entries(
+        self,
+        since: int = 0,
+        limit: int | None = None,
+        kinds: Collection[str] = (),
+        *,
+        look: Look | None = None,
+    ) -> list[LedgerEntry]:
+        """Those behind number `since`, in their order; of more than `limit`, the newest. They are as far as a
+        `look` has seen.
+        """
+        seen = self._sound(self.look()) if look is None else look
+        found: list[LedgerEntry] = []
+        if not seen.end or (limit is not None and limit < 1):
+            return found
+        try:
+            with open(self.path, "rb", opener=no_hole) as file:
+                for line in _backwards(file, seen.end):
+                    entry = self._proven(line)
+                    if entry.seq <= since:
+                        break
+                    if not kinds or entry.type in kinds:
+                        found.append(entry)
+                        if len(found) == limit:
+                            break
+        except OSError as error:
+            raise Unwritable(f"cannot read {self.path}: {error.strerror}") from error
+        return found[::-1]
+
+    def entry(self, name: str) -> LedgerEntry:
+        """The one with that id. HandleNotFound."""
+        number = int(name[2:]) if name.startswith("e-") and name[2:].isdecimal() else 0
+        found = self.entries(since=number - 1) if number > 0 else []
+        if not found or found[0].id != name:
+            raise HandleNotFound(f"`{name[:80]}` is no entry of this ledger")
+        return found[0]
+
+    def unproven(self) -> Iterator[LedgerEntry]:
+        """The entries of a ledger that is not believed, as far as its chain holds: only to be shown."""
+        seq, prev = 0, State().hash
+        try:
+            with open(self.path, "rb", opener=no_hole) as file:
+                for line in _lines(file):
+                    entry = unproven(line)
+                    if (entry.seq, entry.prev) != (seq + 1, prev):
+                        return
+                    seq, prev = entry.seq, entry.hash
+                    yield entry
+        except (OSError, ValueError):
+            return
+
+    def verify(self) -> Verification:
+        """Reads all of it, and says whether it is as it was written."""
+        look = self.look(all_of_it=True)
+        problem = look.problem
+        return Verification(
+            is_whole=problem is None,
+            is_complete=look.is_complete,
+            entries=look.state.seq,
+            head=look.state.hash,
+            seq=None if problem is None else problem.seq,
+            problem=None if problem is None else problem.message,
+            torn_bytes=look.torn,
+        )
+
+    def stamp(self) -> tuple[int, ...]:
+        """By which a change of the file is seen at the price of a stat."""
+        try:
+            return _stamp(os.lstat(self.path))
+        except OSError:
+            return ()
+
+    def _proven(self, line: bytes) -> LedgerEntry:
+        from runner.ledger.chain import entry_of
+
+        try:
+            return entry_of(line, self._sign())
+        except BreakFound as broken:
+            raise self._refusal(broken.found) from None
+        except ValueError as error:
+            raise self._refusal(Break(0, f"an entry was changed: {error}")) from None
+
+    def _look(self, file: BinaryIO, *, all_of_it: bool = False) -> Look:
+        found, told = os.fstat(file.fileno()), self._told()
+        stamp = _stamp(found)
+        if told is not None and told.stamp == stamp and not all_of_it:
+            return told
+        if told is not None and (told.stamp[0], all_of_it) == (stamp[0], False) and told.end < stamp[1]:
+            grown = self._read_on(file, told)
+            if grown.problem is None and grown.state.seq > told.state.seq:
+                return grown.replace(stamp=stamp)
+        whole = self._read_on(file, Look())
+        if told is not None and told.state.seq > whole.state.seq and whole.problem is None:
+            return whole.replace(problem=_cut(whole.state.seq, told.state.seq), is_complete=False)
+        is_known = told is not None or whole.state.seq < 2
+        return whole.replace(stamp=stamp, is_complete=True if is_known else None)
+
+    def _read_on(self, file: BinaryIO, look: Look) -> Look:
+        """With what stands behind that."""
+        state, end, sign, problem = look.state, look.end, self._sign(), None
+        file.seek(end)
+        try:
+            for line in _lines(file):
+                entry = follows(line, state.seq, state.hash, sign)
+                if entry.task_id != self.task_id:
+                    raise BreakFound(Break(entry.seq, f"entry {entry.id} is of task `{entry.task_id}`"))
+                state, end = advance(state, entry), end + len(line)
+        except BreakFound as broken:
+            problem = broken.found
+        torn = 0 if problem is not None else file.seek(0, os.SEEK_END) - end
+        return Look(state, end, torn, problem)
+
+    def _told(self) -> Look | None:
+        """What the head says; None without one of ours."""
+        try:
+            data = read(self._head, _LARGEST_HEAD, is_private=True)
+            mac, _, rest = data.partition(b"\n")
+            if mac.decode() != self._head_mac(rest):
+                return None
+            told = json_value(rest)
+            return Look(State.from_json(told["state"]), told["stamp"][1], stamp=tuple(told["stamp"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def _head_mac(self, data: bytes) -> str:
+        return self._sign()(b"head " + data)
+
+    def _sign(self) -> Callable[[bytes], str]:
+        if self._signer is None:
+            self._signer = macs(f"ledger {os.path.realpath(self._folder)}")
+        return self._signer
+
+    def _sound(self, look: Look) -> Look:
+        if look.problem is not None:
+            raise self._refusal(look.problem)
+        self._refuse_folder()
+        return look
+
+    def _refusal(self, problem: Break) -> RunnerError:
+        kind = ForeignLedger if problem.is_foreign and problem.seq <= 1 else LedgerBroken
+        return kind(f"{self.relative}: {problem.message}")
+
+    def _refuse_folder(self) -> None:
+        """ForeignLedger where others could have written it, or can."""
+        for path in (os.path.dirname(self._folder), self._folder, self.path):
+            try:
+                found = os.lstat(path)
+            except OSError:
+                continue
+            if stat.S_ISLNK(found.st_mode) or not is_ours_alone(found):
+                what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "can be written by others"
+                raise ForeignLedger(
+                    f"{path} {what}", hint="runner follows no links there, and shares no ledger"
+                )
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def append(self, draft: NewEntry, clean: Clean) -> LedgerEntry:
+        """Writes an entry on to the disk. `clean` takes secrets out of its texts first.
+
+        EntryInvalid, the refusals of `lanes.admitted`, LedgerBroken, ForeignLedger, LedgerBusy, Unwritable.
+        """
+        return self._append([_cleaned(draft, clean)], _WAIT_S)[0]
+
+    def tell(self, drafts: Sequence[NewEntry], clean: Clean) -> bool:
+        """What runner saw, each by its key once, at one price. False: not now, tell it again. It never
+        raises: what cannot be told at all, as the ledger is broken, is complained of.
+        """
+        try:
+            self._append([_cleaned(draft, clean) for draft in drafts], _SUPERVISOR_WAITS_S, once=True)
+        except (LedgerBusy, Unwritable) as error:
+            complain(f"not in the ledger yet: {error.message}")
+            return not os.path.isdir(self._folder)
+        except RunnerError as error:
+            complain(f"not in the ledger: {error.message}")
+        return True
+
+    def set_aside(self, actor: str) -> str:
+        """Gives a ledger that is not believed another name, which it returns, and begins anew. For people."""
+        if actor != HUMAN:
+            raise PeopleOnly("a ledger is set aside by a person")
+        with self._locked(_WAIT_S):
+            look = self.look(all_of_it=True)
+            if look.problem is None:
+                raise Conflict("the ledger is whole", hint="nothing was changed")
+            why = look.problem.message
+            try:
+                former = os.path.basename(set_aside(self.path)) if self.exists else "nothing"
+                if os.path.lexists(self._head):
+                    os.unlink(self._head)
+            except OSError as error:
+                raise unwritable(error) from error
+            draft = NewEntry(EntryType.RESTARTED, actor, {"former": former, "problem": why})
+            self._write([checked(draft)], once=False)
+        return former
+
+    def _append(self, drafts: Sequence[NewEntry], wait_s: float, *, once: bool = False) -> list[LedgerEntry]:
+        with self._locked(wait_s):
+            return self._write(drafts, once=once)
+
+    def _locked(self, wait_s: float) -> _Locked:
+        return _Locked(self, wait_s)
+
+    def _write(self, drafts: Sequence[NewEntry], *, once: bool) -> list[LedgerEntry]:
+        """Under the lock."""
+        try:
+            is_new = not os.path.lexists(self.path)
+            fd = os.open(self.path, _APPEND, 0o600)
+        except OSError as error:
+            raise unwritable(error) from error
+        try:
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                self._refuse_strange(os.fstat(fd))
+                look = self.look() if is_new else self._look(file)
+                if look.problem is not None:
+                    raise self._refusal(look.problem)
+                left = [one for one in drafts if not (once and _has_key(file, look.end, one.key))]
+                return self._put(fd, look, left, is_new=is_new) if left else []
+        except OSError as error:
+            raise unwritable(error) from error
+        finally:
+            os.close(fd)
+
+    def _refuse_strange(self, found: os.stat_result) -> None:
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+            raise ForeignLedger(f"{self.path} is no plain file with one name")
+        if found.st_size > _LARGEST:
+            raise Conflict(f"{self.relative} has reached {_LARGEST >> 20} MiB", hint="begin another task")
+
+    def _put(self, fd: int, look: Look, drafts: Sequence[NewEntry], *, is_new: bool) -> list[LedgerEntry]:
+        state, lines, made = look.state, [], []
+        for draft in drafts:
+            admitted_one = checked(admitted(state, draft))
+            line, entry = written(
+                admitted_one,
+                state.seq + 1,
+                state.hash,
+                at=timestamp(),
+                task_id=self.task_id,
+                sign=self._sign(),
+            )
+            state = advance(state, entry)
+            lines.append(line)
+            made.append(entry)
+        data = b"".join(lines)
+        if look.torn:
+            os.ftruncate(fd, look.end)
+        try:
+            if os.write(fd, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+            os.fsync(fd)
+        except OSError:
+            os.ftruncate(fd, look.end)
+            raise
+        if is_new:
+            _sync_folder(self._folder)
+        self._remember(state, _stamp(os.fstat(fd)))
+        return made
+
+    def _remember(self, state: State, stamp: tuple[int, ...]) -> None:
+        """In one write over the one before: a torn one has no MAC that fits, and then all is read."""
+        data = json_bytes({"state": state.to_json(), "stamp": stamp}, compact=True)
+        whole = self._head_mac(data).encode() + b"\n" + data
+        try:
+            head = os.open(self._head, _HEAD_FLAGS, 0o600)
+            try:
+                os.pwrite(head, whole, 0)
+                os.ftruncate(head, len(whole))
+            finally:
+                os.close(head)
+        except OSError as error:
+            complain(f"the head of the ledger was not written: {error}")
+
+
+class _Locked:
+    """Its folder is there, and nobody else writes."""
+
+    def __init__(self, ledger: Ledger, wait_s: float) -> None:
+        try:
+            if not ledger.exists:
+                make_task_folder(ledger.repo, ledger.task_id)
+            ledger._refuse_folder()
+            self._lock = Lock(ledger._lock, wait_s)
+        except BlockingIOError:
+            raise LedgerBusy(f"{ledger.relative} is being written") from None
+        except OSError as error:
+            raise unwritable(error) from error
+        self._name = ledger.relative
+
+    def __enter__(self) -> None:
+        try:
+            self._lock.__enter__()
+        except BlockingIOError:
+            raise LedgerBusy(f"{self._name} is being written") from None
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.__exit__()
+
+
+def _cut(seq: int, told: int) -> Break:
+    return Break(seq + 1, f"it was cut: entries {seq + 1} to {told} are missing at its end")
+
+
+def _cleaned(draft: NewEntry, clean: Clean) -> NewEntry:
+    payload: dict[str, Any] = {}
+    clean = _up_to(clean)
+    for name, value in draft.payload.items():
+        if isinstance(value, list | tuple):
+            payload[name] = [clean(item) if isinstance(item, str) else item for item in value]
+        else:
+            payload[name] = clean(value) if isinstance(value, str) else value
+    return draft.replace(payload=payload)
+
+
+def _up_to(clean: Clean) -> Clean:
+    """What is much too long is refused, and not cleaned before."""
+    return lambda text: text if len(text) > 2 * MAX_TEXT else clean(text)
+
+
+def _has_key(file: BinaryIO, end: int, key: str | None) -> bool:
+    """Whether an entry up to there has it; all of them are known to be ours."""
+    if key is None:
+        return False
+    wanted, kept = b'"key":' + json_bytes(key) + b"}\n", b""
+    file.seek(0)
+    while file.tell() < end and (piece := file.read(_PIECE)):
+        if wanted in kept + piece:
+            return True
+        kept = piece[-len(wanted) :]
+    return False
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The whole lines; a longer one than ours are is given as far as it was read."""
+    while (line := file.readline(LONGEST)) and (line.endswith(b"\n") or len(line) == LONGEST):
+        yield line
+
+
+def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """The lines up to `end`, the last one first."""
+    kept, at = b"", end
+    while at > 0:
+        size = min(_PIECE, at)
+        at -= size
+        file.seek(at)
+        pieces = (file.read(size) + kept).splitlines(keepends=True)
+        kept = pieces.pop(0) if at else b""
+        yield from reversed(pieces)
+
+
+def _stamp(found: os.stat_result) -> tuple[int, ...]:
+    return (found.st_ino, found.st_size, found.st_ctime_ns)
+
+
+def _sync_folder(path: str) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,419 @@
+"""What a ledger says by now: lanes, whose turn it is, finality. Pure.
+
+All of it is derived, entry by entry, by `advance`; `admitted` says what may come next. Nothing of it is a
+truth beside the entries.
+"""
+
+from __future__ import annotations
+
+from runner.errors import Conflict, RunnerError, UsageError
+from runner.ledger.entry import HUMAN, MAIN, OWNER, RUNNER, EntryInvalid, EntryType, LedgerEntry, NewEntry
+from runner.value import Count, StrEnum, Timestamp, Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+_MOST_LANES = 100
+NO_HASH = "0" * 64
+"""What stands before the first entry."""
+
+
+class LaneStatus(StrEnum):
+    """Where the work of a lane is."""
+
+    OPEN = "open"
+    """Handed off, and no run has begun for it."""
+    TAKEN = "taken"
+    RETURNED = "returned"
+    """The run that had taken it is over and has handed it to nobody: who made the handoff speaks next."""
+    HANDLED = "handled"
+    """Answered; who had asked speaks next."""
+    FINALIZED = "finalized"
+
+
+class ProposalStatus(StrEnum):
+    """Of a proposal that the work is final."""
+
+    AWAITING = "awaiting_human"
+    OUTDATED = "outdated"
+    """Work went on after it."""
+    SIGNED = "signed"
+    REJECTED = "rejected"
+    REOPENED = "reopened"
+    """It was signed, and a person has handed off again."""
+
+
+class NotYourTurn(Conflict):
+    code = "not_your_turn"
+    default_hint = "`runner ledger show TASK` says whose turn it is"
+
+
+class HandleNotFound(RunnerError):
+    code = "handle_not_found"
+    exit_status = UsageError.exit_status
+    default_hint = "`runner ledger show TASK` has the handoffs that are open"
+
+
+class HandoffTaken(Conflict):
+    code = "handoff_taken"
+    default_hint = "the run that has it hands on, or ends; `runner ledger show TASK` says which"
+
+
+class NoProposal(Conflict):
+    code = "no_proposal"
+    default_hint = "`runner ledger propose TASK` makes one"
+
+
+class AlreadyDecided(Conflict):
+    code = "already_decided"
+    default_hint = "`runner ledger show TASK` says how"
+
+
+class ProposalOutdated(Conflict):
+    code = "proposal_outdated"
+    default_hint = "look at what came after it; then name it (--proposal ID), or have it proposed again"
+
+
+class IsFinal(Conflict):
+    code = "is_final"
+    default_hint = "a person can open it again with `runner ledger handoff`"
+
+
+class PeopleOnly(RunnerError):
+    code = "people_only"
+    exit_status = NotYourTurn.exit_status
+    default_hint = "propose it; a person decides with `runner ledger sign` or `reject`"
+
+
+class RunRef(Value):
+    """A run that the ledger has heard of."""
+
+    task_id: str
+    run_id: str
+
+
+class Handoff(Value):
+    """One that nobody has handled yet; its entry has the rest."""
+
+    id: str
+    maker: str
+    maker_run: str | None
+    to: str
+    at: Timestamp
+    taken_by: str | None = None
+    """The run that was begun for it."""
+    is_left: bool = False
+    """That run is over."""
+
+
+class Lane(Value):
+    """A piece of work, by its name. `to` and `to_run` speak next on it; None: nobody is asked to."""
+
+    name: str
+    status: LaneStatus
+    to: str | None
+    to_run: str | None
+    seq: Count
+    """The entry that has last moved it."""
+    handoff: Handoff | None = None
+
+
+class Proposal(Value):
+    """The newest one; its entry has the rest."""
+
+    id: str
+    by: str
+    by_run: str | None
+    at: Timestamp
+    status: ProposalStatus
+    decided_by: str | None = None
+    decided_at: Timestamp | None = None
+    decision: str | None = None
+    """The entry that decided it."""
+
+
+class State(Value):
+    """What all entries together say."""
+
+    seq: Count = 0
+    hash: str = NO_HASH
+    lanes: tuple[Lane, ...] = ()
+    proposal: Proposal | None = None
+    coordinator: str | None = None
+    """Whom a person has made the one that writes git; None: nobody was named here."""
+    counts: Mapping[str, int] = {}
+    """How many entries of each type."""
+    runs: Mapping[str, RunRef] = {}
+    """The newest run of each runtime."""
+
+    @property
+    def open(self) -> list[Handoff]:
+        """The handoffs that nobody has handled, the newest first."""
+        lanes = sorted(self.lanes, key=lambda lane: -lane.seq)
+        return [lane.handoff for lane in lanes if lane.handoff is not None]
+
+    def lane(self, name: str) -> Lane | None:
+        return next((lane for lane in self.lanes if lane.name == name), None)
+
+    def lane_of(self, handoff: str) -> Lane | None:
+        """The lane on which that handoff is open."""
+        return next((one for one in self.lanes if one.handoff and one.handoff.id == handoff), None)
+
+
+class Speaker(Value):
+    """Who is to speak next; `run_id` where it is one certain run."""
+
+    actor: str
+    run_id: str | None
+
+
+def next_speaker(state: State) -> Speaker | None:
+    """Of the newest open handoff; without one, who decides on a proposal, or whose handoff was answered."""
+    asked = [one for one in state.lanes if one.to is not None and one.handoff is not None]
+    answered = [one for one in state.lanes if one.to is not None and one.handoff is None]
+    if not asked and state.proposal is not None and state.proposal.status is ProposalStatus.AWAITING:
+        return Speaker(HUMAN, None)
+    found = max(asked or answered, key=lambda lane: lane.seq, default=None)
+    return None if found is None or found.to is None else Speaker(found.to, found.to_run)
+
+
+# -- one entry further -----------------------------------------------------------------------------------
+
+
+def advance(state: State, entry: LedgerEntry) -> State:
+    """The state with one more entry. It was admitted when it was written, and is not doubted here."""
+    counts = {**state.counts, entry.type: state.counts.get(entry.type, 0) + 1}
+    state = state.replace(seq=entry.seq, hash=entry.hash, counts=counts)
+    move = _MOVES.get(entry.type)
+    return state if move is None else move(state, entry)
+
+
+def _handed(state: State, entry: LedgerEntry) -> State:
+    state = _handled(state, entry)
+    opened = Handoff(entry.id, entry.actor, entry.run_id, entry.to or HUMAN, entry.at)
+    lane = Lane(entry.text("lane") or MAIN, LaneStatus.OPEN, opened.to, None, entry.seq, opened)
+    return _with_lane(_with_proposal(state, _after_handoff), lane)
+
+
+def _after_handoff(status: ProposalStatus) -> ProposalStatus:
+    after = {
+        ProposalStatus.AWAITING: ProposalStatus.OUTDATED,
+        ProposalStatus.SIGNED: ProposalStatus.REOPENED,
+    }
+    return after.get(status, status)
+
+
+def _handled(state: State, entry: LedgerEntry) -> State:
+    for lane in state.lanes:
+        if (open_one := lane.handoff) is not None and open_one.id in entry.handles:
+            back = (open_one.maker, open_one.maker_run)
+            state = _with_lane(state, Lane(lane.name, LaneStatus.HANDLED, *back, entry.seq))
+    return state
+
+
+def _taken(state: State, entry: LedgerEntry) -> State:
+    for lane in state.lanes:
+        if (open_one := lane.handoff) is not None and open_one.id in entry.handles:
+            taken = open_one.replace(taken_by=entry.run_id, is_left=False)
+            state = _with_lane(
+                state, Lane(lane.name, LaneStatus.TAKEN, open_one.to, entry.run_id, entry.seq, taken)
+            )
+    return state
+
+
+def _over(state: State, entry: LedgerEntry) -> State:
+    for lane in state.lanes:
+        if (one := lane.handoff) is not None and one.taken_by == entry.run_id and not one.is_left:
+            left = one.replace(is_left=True)
+            moved = Lane(lane.name, LaneStatus.RETURNED, one.maker, one.maker_run, entry.seq, left)
+            state = _with_lane(state, moved)
+    return state
+
+
+def _begun(state: State, entry: LedgerEntry) -> State:
+    found = RunRef(entry.text("task"), entry.run_id or "")
+    return state.replace(runs={**state.runs, entry.text("runtime"): found})
+
+
+def _recorded(state: State, entry: LedgerEntry) -> State:
+    """Files that runner saw change after a proposal are not what it was about, unless its own run did it."""
+    state, proposal = _handled(state, entry), state.proposal
+    is_change = entry.actor == RUNNER and bool(entry.payload.get("files"))
+    if not is_change or proposal is None or proposal.by_run == entry.run_id:
+        return state
+    return _with_proposal(
+        state, lambda status: ProposalStatus.OUTDATED if status is ProposalStatus.AWAITING else status
+    )
+
+
+def _proposed(state: State, entry: LedgerEntry) -> State:
+    made = Proposal(entry.id, entry.actor, entry.run_id, entry.at, ProposalStatus.AWAITING)
+    return _handled(state, entry).replace(proposal=made)
+
+
+def _decided(state: State, entry: LedgerEntry) -> State:
+    if state.proposal is None:
+        return state
+    is_signed = entry.type is EntryType.FINALITY_SIGNED
+    status = ProposalStatus.SIGNED if is_signed else ProposalStatus.REJECTED
+    by = {"decided_by": entry.text("signer"), "decided_at": entry.at, "decision": entry.id}
+    decided = state.proposal.replace(status=status, **by)
+    if is_signed:
+        ended = [Lane(one.name, LaneStatus.FINALIZED, None, None, entry.seq) for one in state.lanes]
+        state = state.replace(lanes=tuple(ended))
+    return state.replace(proposal=decided)
+
+
+def _coordinated(state: State, entry: LedgerEntry) -> State:
+    return state.replace(coordinator=entry.text("owner"))
+
+
+_MOVES = {
+    EntryType.NOTE: _handled,
+    EntryType.REPLY: _handled,
+    EntryType.HANDOFF: _handed,
+    EntryType.HANDOFF_TAKEN: _taken,
+    EntryType.ARTIFACT: _recorded,
+    EntryType.FINALITY_PROPOSED: _proposed,
+    EntryType.FINALITY_SIGNED: _decided,
+    EntryType.FINALITY_REJECTED: _decided,
+    EntryType.RUN_STARTED: _begun,
+    EntryType.RUN_ENDED: _over,
+    EntryType.COORDINATOR_CHANGED: _coordinated,
+}
+
+
+def _with_lane(state: State, lane: Lane) -> State:
+    names = [one.name for one in state.lanes]
+    if lane.name not in names:
+        return state.replace(lanes=(*state.lanes, lane))
+    return state.replace(lanes=tuple(lane if one.name == lane.name else one for one in state.lanes))
+
+
+def _with_proposal(state: State, after: Callable[[ProposalStatus], ProposalStatus]) -> State:
+    if state.proposal is None:
+        return state
+    return state.replace(proposal=state.proposal.replace(status=after(state.proposal.status)))
+
+
+# -- what may come next ----------------------------------------------------------------------------------
+
+
+def admitted(state: State, draft: NewEntry) -> NewEntry:
+    """The draft with what it leaves open, as an entry has it; or the error that keeps it out."""
+    if draft.type in (EntryType.FINALITY_SIGNED, EntryType.FINALITY_REJECTED):
+        return _admitted_decision(state, draft)
+    if draft.type is EntryType.COORDINATOR_CHANGED:
+        _refuse_agent(draft)
+        return draft.replace(payload={**draft.payload, "before": state.coordinator})
+    if draft.type is EntryType.HANDOFF_TAKEN:
+        for handle in draft.handles:
+            _refuse_taken(_found(state, handle), draft)
+        return draft
+    if draft.type is EntryType.HANDOFF:
+        return _admitted_handoff(state, draft)
+    handles = draft.handles
+    if draft.type is EntryType.REPLY and not handles:
+        handles = tuple(one.id for one in _addressed(state, draft))[:1]
+    for handle in handles:
+        _refuse_other(_found(state, handle), draft)
+    return draft.replace(handles=handles)
+
+
+def _admitted_handoff(state: State, draft: NewEntry) -> NewEntry:
+    superseded = draft.payload.get("supersedes")
+    lane = state.lane(name := _lane_name(state, draft))
+    for handle in draft.handles:
+        _refuse_other(_found(state, handle), draft)
+    handles = draft.handles
+    if lane is not None and (open_one := lane.handoff) is not None and open_one.id not in handles:
+        is_own = superseded == open_one.id and _is_maker(open_one, draft)
+        if not is_own:
+            _refuse_other(open_one, draft)
+        handles = (*handles, open_one.id)
+    if superseded is not None and superseded not in handles:
+        raise HandleNotFound(f"`{superseded}` is no handoff that is open on lane `{name}`")
+    if lane is None and len(state.lanes) >= _MOST_LANES:
+        raise Conflict(f"the ledger has {_MOST_LANES} lanes already", hint="hand off on one of them")
+    proposal = state.proposal
+    if proposal is not None and proposal.status is ProposalStatus.SIGNED and draft.actor != HUMAN:
+        raise IsFinal(f"a person has signed {proposal.id}: the work is final")
+    return draft.replace(handles=handles, payload={**draft.payload, "lane": name})
+
+
+def _lane_name(state: State, draft: NewEntry) -> str:
+    named = draft.payload.get("lane")
+    if named is not None:
+        return str(named)
+    for handle in (*draft.handles, draft.payload.get("supersedes")):
+        if handle is not None and (lane := state.lane_of(handle)) is not None:
+            return lane.name
+    own = [lane for one in _addressed(state, draft) if (lane := state.lane_of(one.id)) is not None]
+    if len(own) > 1:
+        names = ", ".join(lane.name for lane in own)
+        raise EntryInvalid(f"several lanes wait for you: {names}", hint="name the lane, or what it handles")
+    return own[0].name if own else MAIN
+
+
+def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
+    _refuse_agent(draft)
+    proposal, named = state.proposal, draft.payload.get("proposal")
+    if proposal is None:
+        raise NoProposal("nothing was proposed as final yet")
+    if named is not None and named != proposal.id:
+        raise HandleNotFound(f"`{named}` is not the proposal that waits: that is {proposal.id}")
+    if proposal.status is ProposalStatus.OUTDATED and named is None:
+        raise ProposalOutdated(f"work went on after {proposal.id} was proposed")
+    if proposal.status not in (ProposalStatus.AWAITING, ProposalStatus.OUTDATED):
+        who = proposal.decided_by or "a person"
+        raise AlreadyDecided(f"{proposal.id} was {proposal.status} by {who} at {proposal.decided_at}")
+    return draft.replace(payload={**draft.payload, "proposal": proposal.id})
+
+
+def _refuse_agent(draft: NewEntry) -> None:
+    if draft.actor != HUMAN or draft.run_id is not None:
+        raise PeopleOnly("that is for a person to decide, and for no run")
+
+
+def _found(state: State, handle: str) -> Handoff:
+    lane = state.lane_of(handle)
+    if lane is None or lane.handoff is None:
+        raise HandleNotFound(f"`{handle[:80]}` is no handoff that is open")
+    return lane.handoff
+
+
+def _refuse_taken(handoff: Handoff, draft: NewEntry) -> None:
+    if handoff.taken_by is not None and not handoff.is_left and handoff.taken_by != draft.run_id:
+        raise HandoffTaken(f"run `{handoff.taken_by}` has taken {handoff.id} and is not over")
+    if not _is_addressed(handoff, draft):
+        raise NotYourTurn(f"{handoff.id} is for {handoff.to}, and this is {draft.actor}")
+
+
+def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
+    if draft.actor == HUMAN or _is_addressed(handoff, draft):
+        return
+    if handoff.is_left and _is_maker(handoff, draft):
+        return
+    has = f"run `{handoff.taken_by}` has it" if handoff.taken_by and not handoff.is_left else "it is open"
+    message = f"{handoff.id} is for {handoff.to} ({has}), and this is {draft.actor}"
+    mine = f"; you made it: supersedes={handoff.id} takes it back" if _is_maker(handoff, draft) else ""
+    raise NotYourTurn(message, hint=f"wait for {handoff.to}, or name another lane{mine}")
+
+
+def _addressed(state: State, draft: NewEntry) -> Iterator[Handoff]:
+    return (one for one in state.open if _is_addressed(one, draft))
+
+
+def _is_addressed(handoff: Handoff, draft: NewEntry) -> bool:
+    """Whether who speaks is whom it was handed to; where a run has it, that run alone."""
+    if handoff.taken_by is not None and not handoff.is_left:
+        return handoff.taken_by == draft.run_id
+    if draft.run_id is None:
+        return handoff.to == draft.actor
+    return handoff.to in (draft.actor, draft.runtime) and handoff.to not in (HUMAN, OWNER)
+
+
+def _is_maker(handoff: Handoff, draft: NewEntry) -> bool:
+    """Another run of its task, too: the one that made it may have been killed."""
+    return handoff.maker == draft.actor and (handoff.maker_run is None) is (draft.run_id is None)

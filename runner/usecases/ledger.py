@@ -1,0 +1,308 @@
+"""USE CASES of the ledger of a task: what people and agents write there, and what they read. Edge: disk.
+
+Who speaks comes from where the process runs, or how its server was launched, never from an argument.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runner.errors import Conflict, RunnerError, UsageError
+from runner.ledger.entry import HUMAN, EntryInvalid, EntryType, NewEntry
+from runner.ledger.file import Ledger
+from runner.ledger.lanes import PeopleOnly, next_speaker
+from runner.model import is_name
+from runner.state.authentic import own_invocation, refuse_foreign
+from runner.state.store import RunDir, runs_of
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from typing import Any
+
+    from runner.ledger.entry import LedgerEntry
+    from runner.ledger.file import Look
+    from runner.ledger.lanes import Lane
+
+LIMIT = 40
+"""So many entries are read where nobody asks for more or fewer."""
+_POLL_S = 0.02
+
+
+class Author(Value):
+    """Who speaks: `human`, `owner`, or the task of a run."""
+
+    name: str
+    run: RunDir | None = None
+    runtime: str | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        return None if self.run is None else self.run.run_id
+
+
+def of_run(run: RunDir) -> Author:
+    """ForeignRun or InvocationBroken for one that is not ours."""
+    return Author(run.task_id, run, own_invocation(run).runtime)
+
+
+def person_or_run(repo: str, env: Mapping[str, str]) -> Author:
+    """As whom a command speaks: a person, or the run that it was started inside of. PeopleOnly where that is
+    no run of this repository.
+    """
+    from runner.processes import cgroup
+    from runner.usecases.control import markers
+    from runner.usecases.find import by_manifest_path, find
+
+    try:
+        for manifest in markers(env):
+            return of_run(by_manifest_path(repo, manifest))
+        if (run_id := cgroup.run_of_ours()) is not None:  # no variable has to be there for it
+            return of_run(find(repo, run_id))
+    except RunnerError as error:
+        raise PeopleOnly(f"this is inside of a run that may not speak here: {error.message}") from None
+    return Author(HUMAN)
+
+
+def ledger_of(run: RunDir) -> Ledger:
+    """The ledger that a run shares."""
+    return Ledger(run.repo, run.task_id)
+
+
+# -- writing ---------------------------------------------------------------------------------------------
+
+
+def note(ledger: Ledger, actor: Author, text: str, handles: Sequence[str] = ()) -> LedgerEntry:
+    return _append(ledger, actor, EntryType.NOTE, {"text": text}, handles=handles)
+
+
+def message(ledger: Ledger, actor: Author, to: str, text: str) -> LedgerEntry:
+    """For one receiver, without handing anything over."""
+    return _append(ledger, actor, EntryType.MESSAGE, {"text": text}, to=to)
+
+
+def reply(
+    ledger: Ledger, actor: Author, text: str, handles: Sequence[str] = (), lane: str | None = None
+) -> LedgerEntry:
+    """Answers the open handoff that is addressed to the actor, or those that it handles."""
+    return _append(ledger, actor, EntryType.REPLY, {"text": text, "lane": lane}, handles=handles)
+
+
+def handoff(
+    ledger: Ledger, actor: Author, to: str, payload: Mapping[str, Any], handles: Sequence[str] = ()
+) -> LedgerEntry:
+    """Hands a lane over. `payload` has `reason`, `ask`, and may have `context_refs`, `lane`, `supersedes`.
+
+    The entry alone: what it starts is `receivers.deliver`.
+    """
+    refs = references(ledger.repo, payload.get("context_refs") or ())
+    told = {**payload, "context_refs": refs}
+    return _append(ledger, actor, EntryType.HANDOFF, told, to=to, handles=handles)
+
+
+def artifact(
+    ledger: Ledger, actor: Author, payload: Mapping[str, Any], handles: Sequence[str] = ()
+) -> LedgerEntry:
+    """Records evidence: `kind`, `title`, `summary`, `status`, `evidence`."""
+    return _append(ledger, actor, EntryType.ARTIFACT, payload, handles=handles)
+
+
+def propose(
+    ledger: Ledger, actor: Author, payload: Mapping[str, Any], handles: Sequence[str] = ()
+) -> LedgerEntry:
+    """Proposes that the work is final: `summary`, `evidence`, `remaining_risk`, `lane`. A person decides."""
+    return _append(ledger, actor, EntryType.FINALITY_PROPOSED, payload, handles=handles)
+
+
+def decide(
+    ledger: Ledger, actor: Author, *, signs: bool, proposal: str | None = None, note: str | None = None
+) -> LedgerEntry:
+    """A person signs or rejects what was proposed. PeopleOnly, NoProposal, AlreadyDecided, or
+    ProposalOutdated.
+    """
+    kind = EntryType.FINALITY_SIGNED if signs else EntryType.FINALITY_REJECTED
+    return _append(ledger, actor, kind, {"proposal": proposal, "signer": _signer(), "note": note})
+
+
+def set_coordinator(ledger: Ledger, actor: Author, owner: str) -> LedgerEntry:
+    """A person says who writes git: `human`, `runner` or a task. PeopleOnly."""
+    if not is_name(owner):
+        raise UsageError(f"`{owner[:80]}` cannot own git", hint="human, runner or a task")
+    return _append(ledger, actor, EntryType.COORDINATOR_CHANGED, {"owner": owner})
+
+
+def _append(
+    ledger: Ledger,
+    actor: Author,
+    kind: EntryType,
+    payload: Mapping[str, Any],
+    *,
+    to: str | None = None,
+    handles: Sequence[str] = (),
+) -> LedgerEntry:
+    given = {name: value for name, value in payload.items() if value is not None}
+    draft = NewEntry(kind, actor.name, given, to, tuple(handles), actor.run_id, actor.runtime)
+    return ledger.append(draft, cleaner(ledger, actor))
+
+
+def cleaner(ledger: Ledger, actor: Author) -> Callable[[str], str]:
+    """What takes secrets and control sequences out of a text: the values of the run's secrets, or those of
+    the newest run of the task that this process has, and all that looks like one.
+    """
+    from runner.redact.redactor import Redactor
+    from runner.text.terminal import clean_terminal
+    from runner.usecases import logs
+
+    found = actor.run or next(iter(runs_of(ledger.repo, ledger.task_id)), None)
+    known = Redactor()
+    if found is not None:
+        try:
+            refuse_foreign(found)
+            known = logs.redactor(found, found.read_manifest())
+        except RunnerError:
+            known = Redactor()  # nothing is known of it; shapes are found all the same
+    return lambda text: known.redact_text(clean_terminal(text))
+
+
+def references(repo: str, refs: Sequence[str]) -> list[str]:
+    """Paths relative to the repository, with a line or a part behind `:` or `#` where they have one.
+    EntryInvalid for what leads out of it.
+    """
+    root = os.path.realpath(repo)
+    found = []
+    for ref in refs:
+        path, mark, part = _split(ref)
+        full = os.path.normpath(os.path.join(repo, path))
+        inner = os.path.relpath(full, repo)
+        real = os.path.realpath(full)
+        is_inside = not inner.startswith("..") and (real == root or real.startswith(f"{root}/"))
+        if not path or "\0" in ref or not is_inside:
+            raise EntryInvalid(f"the reference {ref[:200]!r} leads out of the repository")
+        found.append(f"{inner}{mark}{part}")
+    return found
+
+
+def _split(ref: str) -> tuple[str, str, str]:
+    for mark in ("#", ":"):
+        path, found, part = ref.partition(mark)
+        if found:
+            return path, found, part
+    return ref, "", ""
+
+
+def _signer() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
+
+
+# -- reading ---------------------------------------------------------------------------------------------
+
+
+def context(
+    ledger: Ledger, limit: int = LIMIT, since: int = 0, kinds: Collection[str] = (), look: Look | None = None
+) -> dict[str, Any]:
+    """What somebody who comes anew has to know: the open handoffs first, then the newest entries."""
+    look = ledger.look() if look is None else look
+    entries = ledger.entries(since, limit, kinds, look=look)
+    by_id = {entry.id: entry for entry in entries}
+    waiting = [by_id.get(one.id) or ledger.entry(one.id) for one in look.state.open]
+    return {
+        "open_handoffs": [entry.to_json() for entry in waiting],
+        **state(ledger, look),
+        "entries": [entry.to_json() for entry in entries],
+    }
+
+
+def state(ledger: Ledger, look: Look | None = None) -> dict[str, Any]:
+    """Lanes, finality, whose turn it is: derived, now."""
+    seen = (ledger.look() if look is None else look).state
+    speaker, proposal = next_speaker(seen), seen.proposal
+    return {
+        "ledger": ledger.relative,
+        "task_id": ledger.task_id,
+        "seq": seen.seq,
+        "hash": seen.hash if seen.seq else None,
+        "next_speaker": None if speaker is None else speaker.to_json(),
+        "lanes": [_lane(lane) for lane in sorted(seen.lanes, key=lambda one: -one.seq)],
+        "finality": None if proposal is None else proposal.to_json(),
+        "coordinator": seen.coordinator,
+        "counts": dict(seen.counts),
+    }
+
+
+def _lane(lane: Lane) -> dict[str, Any]:
+    handoff = None if lane.handoff is None else lane.handoff.to_json()
+    return {
+        "lane": lane.name,
+        "status": lane.status,
+        "owner": lane.to,
+        "run_id": lane.to_run,
+        "handoff": handoff,
+    }
+
+
+def wait(
+    ledger: Ledger,
+    since: int | None,
+    timeout_s: float | None,
+    *,
+    to: Author | None = None,
+    kinds: Collection[str] = (),
+    tick: Callable[[], None] | None = None,
+) -> dict[str, Any]:
+    """The entries behind number `since` (None: behind those of now), as soon as there are any; with `to` only
+    those of others. Without any after `timeout_s`, none: that is no error. Called again with the `seq` of the
+    answer, it misses nothing.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    stamp: tuple[int, ...] = ()
+    last = since
+    while True:
+        if last is None or ledger.stamp() != stamp:
+            stamp, look = ledger.stamp(), ledger.look()
+            if look.problem is not None:
+                ledger.state()  # which says what is wrong
+            last = look.state.seq if last is None else last
+            found = [] if look.state.seq <= last else ledger.entries(last, kinds=kinds, look=look)
+            others = [entry for entry in found if to is None or not _is_of(entry, to)]
+            if others:
+                return _waited(look, others)
+        if deadline is not None and time.monotonic() >= deadline:
+            return _waited(look, [], timed_out=True)
+        if tick is not None:
+            tick()
+        time.sleep(_POLL_S)
+
+
+def _is_of(entry: LedgerEntry, actor: Author) -> bool:
+    return (entry.actor, entry.run_id) == (actor.name, actor.run_id)
+
+
+def _waited(look: Look, entries: Sequence[LedgerEntry], *, timed_out: bool = False) -> dict[str, Any]:
+    speaker = next_speaker(look.state)
+    return {
+        "entries": [entry.to_json() for entry in entries],
+        "seq": look.state.seq,
+        "timed_out": timed_out,
+        "next_speaker": None if speaker is None else speaker.to_json(),
+    }
+
+
+def set_aside(ledger: Ledger, actor: Author) -> str:
+    """Begins a ledger anew that is not believed. PeopleOnly; Conflict for one that is whole."""
+    if actor.run is not None:
+        raise PeopleOnly("a ledger is set aside by a person, and by no run")
+    return ledger.set_aside(actor.name)
+
+
+def refuse_other(ledger: Ledger, actor: Author) -> None:
+    """A run writes in the ledger that it shares, and in no other."""
+    if actor.run is not None and ledger_of(actor.run).path != ledger.path:
+        own = ledger_of(actor.run).relative
+        raise Conflict(f"run `{actor.run_id}` speaks in {own}, not in {ledger.relative}", hint=f"use {own}")
