@@ -169,7 +169,13 @@ class Value:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with `changes`; an unknown name is a TypeError."""
-        return type(self)(**{**self.__dict__, **changes})
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made.__dict__.update(changes)
+        if len(made.__dict__) != len(self._fields):
+            unknown = sorted(changes.keys() - set(self._fields))
+            raise TypeError(f"{type(self).__name__}: unexpected {', '.join(unknown)}")
+        return made
 
     def to_json(self) -> dict[str, Any]:
         """The fields in their order, nested values and tuples as JSON objects and arrays."""
@@ -210,7 +216,12 @@ def json_bytes(value: Any, *, indent: int | None = None, compact: bool = False) 
         return dumps(value, indent=indent, compact=compact).encode()
 
 
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _LEAVES:  # most of all there is
+        return value
     if isinstance(value, Value):
         return value.to_json()
     if isinstance(value, (list, tuple)):

@@ -125,7 +125,8 @@ def open_lock(path: str) -> int:
     to be read cannot be opened there: so it cannot hold the lock, as it could that of any file it can read.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o200)
-    os.fchmod(fd, 0o200)  # it may have come with the repository
+    if stat.S_IMODE(os.fstat(fd).st_mode) != 0o200:  # it may have come with the repository
+        os.fchmod(fd, 0o200)
     return fd
 
 
@@ -228,6 +229,20 @@ def make_plain_folder(path: str) -> None:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
         if not stat.S_ISDIR(mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+
+
+def real_folder(path: str) -> str:
+    """As `os.path.realpath`, which asks for each folder above, at less than half of its price."""
+    try:
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return os.path.realpath(path)
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    except OSError:
+        return os.path.realpath(path)
+    finally:
+        os.close(fd)
 
 
 def is_ours_alone(found: os.stat_result) -> bool:

@@ -55,8 +55,11 @@ class Lock:
 
 def _is_strange(path: str) -> bool:
     """Whether what is there was put there by none of us: no file, or one that has another name as well."""
-    found = os.lstat(path) if os.path.lexists(path) else None
-    return found is not None and (not stat.S_ISREG(found.st_mode) or found.st_nlink > 1)
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
 
 
 def set_aside(path: str) -> str:

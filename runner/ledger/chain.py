@@ -61,7 +61,8 @@ def written(
     found = sha256(rest).hexdigest()
     mac = sign(found.encode())
     line = b"".join((_MAC, mac.encode(), _HASH, found.encode(), b'",', rest[1:], b"\n"))
-    return line, LedgerEntry.from_json({**body, "hash": found})
+    made = (seq, id_of(seq), at, task_id, draft.run_id, draft.actor, draft.type, draft.to, body["payload"])
+    return line, LedgerEntry.of((*made, draft.handles, prev, found, draft.key))
 
 
 def entry_of(line: bytes, sign: Sign) -> LedgerEntry:

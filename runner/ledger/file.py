@@ -14,17 +14,18 @@ import errno
 import os
 import stat
 
-from runner.disk.files import is_ours_alone, no_hole, read, unwritable
+from runner.disk.files import is_ours_alone, no_hole, read, real_folder, unwritable
 from runner.disk.locks import Lock, set_aside
 from runner.errors import Conflict, RunnerError, Unwritable
 from runner.ledger.chain import Break, BreakFound, follows, unproven, written
 from runner.ledger.entry import HUMAN, LONGEST, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance
+from runner.lightjson import loads
 from runner.state.authentic import macs
 from runner.state.events import complain
 from runner.state.manifest import timestamp
 from runner.state.store import RUNS, make_task_folder
-from runner.value import Value, json_bytes, json_value
+from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _SUPERVISOR_WAITS_S = 0.25
 _LARGEST = 256 << 20
 _LARGEST_HEAD = 1 << 20
 _PIECE = 1 << 16
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _HEAD_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -107,8 +108,11 @@ class Ledger:
     def look(self, *, all_of_it: bool = False) -> Look:
         """What it says now; `all_of_it` without believing the head. Unwritable where it cannot be read."""
         try:
-            with open(self.path, "rb", opener=no_hole) as file:
-                return self._look(file, all_of_it=all_of_it)
+            fd = no_hole(self.path, os.O_RDONLY)
+            try:
+                return self._look(fd, all_of_it=all_of_it)
+            finally:
+                os.close(fd)
         except FileNotFoundError:
             told = self._told()
             return Look() if told is None else Look(problem=_cut(0, told.state.seq), is_complete=False)
@@ -201,34 +205,34 @@ class Ledger:
         except ValueError as error:
             raise self._refusal(Break(0, f"an entry was changed: {error}")) from None
 
-    def _look(self, file: BinaryIO, *, all_of_it: bool = False) -> Look:
-        found, told = os.fstat(file.fileno()), self._told()
-        stamp = _stamp(found)
+    def _look(self, fd: int, *, all_of_it: bool = False) -> Look:
+        stamp, told = _stamp(os.fstat(fd)), self._told()
         if told is not None and told.stamp == stamp and not all_of_it:
             return told
         if told is not None and (told.stamp[0], all_of_it) == (stamp[0], False) and told.end < stamp[1]:
-            grown = self._read_on(file, told)
+            grown = self._read_on(fd, told)
             if grown.problem is None and grown.state.seq > told.state.seq:
                 return grown.replace(stamp=stamp)
-        whole = self._read_on(file, Look())
+        whole = self._read_on(fd, Look())
         if told is not None and told.state.seq > whole.state.seq and whole.problem is None:
             return whole.replace(problem=_cut(whole.state.seq, told.state.seq), is_complete=False)
         is_known = told is not None or whole.state.seq < 2
         return whole.replace(stamp=stamp, is_complete=True if is_known else None)
 
-    def _read_on(self, file: BinaryIO, look: Look) -> Look:
+    def _read_on(self, fd: int, look: Look) -> Look:
         """With what stands behind that."""
         state, end, sign, problem = look.state, look.end, self._sign(), None
-        file.seek(end)
-        try:
-            for line in _lines(file):
-                entry = follows(line, state.seq, state.hash, sign)
-                if entry.task_id != self.task_id:
-                    raise BreakFound(Break(entry.seq, f"entry {entry.id} is of task `{entry.task_id}`"))
-                state, end = advance(state, entry), end + len(line)
-        except BreakFound as broken:
-            problem = broken.found
-        torn = 0 if problem is not None else file.seek(0, os.SEEK_END) - end
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            file.seek(end)
+            try:
+                for line in _lines(file):
+                    entry = follows(line, state.seq, state.hash, sign)
+                    if entry.task_id != self.task_id:
+                        raise BreakFound(Break(entry.seq, f"entry {entry.id} is of task `{entry.task_id}`"))
+                    state, end = advance(state, entry), end + len(line)
+            except BreakFound as broken:
+                problem = broken.found
+            torn = 0 if problem is not None else file.seek(0, os.SEEK_END) - end
         return Look(state, end, torn, problem)
 
     def _told(self) -> Look | None:
@@ -238,7 +242,7 @@ class Ledger:
             mac, _, rest = data.partition(b"\n")
             if mac.decode() != self._head_mac(rest):
                 return None
-            told = json_value(rest)
+            told = loads(rest)  # we have written it
             return Look(State.from_json(told["state"]), told["stamp"][1], stamp=tuple(told["stamp"]))
         except (OSError, ValueError, LookupError, TypeError):
             return None
@@ -248,7 +252,7 @@ class Ledger:
 
     def _sign(self) -> Callable[[bytes], str]:
         if self._signer is None:
-            self._signer = macs(f"ledger {os.path.realpath(self._folder)}")
+            self._signer = macs(f"ledger {real_folder(self._folder)}")
         return self._signer
 
     def _sound(self, look: Look) -> Look:
@@ -261,18 +265,21 @@ class Ledger:
         kind = ForeignLedger if problem.is_foreign and problem.seq <= 1 else LedgerBroken
         return kind(f"{self.relative}: {problem.message}")
 
-    def _refuse_folder(self) -> None:
-        """ForeignLedger where others could have written it, or can."""
+    def _refuse_folder(self) -> bool:
+        """ForeignLedger where others could have written it, or can. Whether it is there."""
+        is_there = False
         for path in (os.path.dirname(self._folder), self._folder, self.path):
             try:
                 found = os.lstat(path)
             except OSError:
                 continue
+            is_there = path is self.path
             if stat.S_ISLNK(found.st_mode) or not is_ours_alone(found):
                 what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "can be written by others"
                 raise ForeignLedger(
                     f"{path} {what}", hint="runner follows no links there, and shares no ledger"
                 )
+        return is_there
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -324,23 +331,28 @@ class Ledger:
 
     def _write(self, drafts: Sequence[NewEntry], *, once: bool) -> list[LedgerEntry]:
         """Under the lock."""
+        fd, is_new = self._opened()
         try:
-            is_new = not os.path.lexists(self.path)
-            fd = os.open(self.path, _APPEND, 0o600)
-        except OSError as error:
-            raise unwritable(error) from error
-        try:
-            with os.fdopen(fd, "rb", closefd=False) as file:
-                self._refuse_strange(os.fstat(fd))
-                look = self.look() if is_new else self._look(file)
-                if look.problem is not None:
-                    raise self._refusal(look.problem)
-                left = [one for one in drafts if not (once and _has_key(file, look.end, one.key))]
-                return self._put(fd, look, left, is_new=is_new) if left else []
+            self._refuse_strange(os.fstat(fd))
+            look = self.look() if is_new else self._look(fd)
+            if look.problem is not None:
+                raise self._refusal(look.problem)
+            left = [one for one in drafts if not (once and _has_key(fd, look.end, one.key))]
+            return self._put(fd, look, left, is_new=is_new) if left else []
         except OSError as error:
             raise unwritable(error) from error
         finally:
             os.close(fd)
+
+    def _opened(self) -> tuple[int, bool]:
+        """A descriptor to append with, and whether the file was made for that."""
+        try:
+            try:
+                return os.open(self.path, _APPEND), False
+            except FileNotFoundError:
+                return os.open(self.path, _APPEND | os.O_CREAT, 0o600), True
+        except OSError as error:
+            raise unwritable(error) from error
 
     def _refuse_strange(self, found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
@@ -386,7 +398,8 @@ class Ledger:
             head = os.open(self._head, _HEAD_FLAGS, 0o600)
             try:
                 os.pwrite(head, whole, 0)
-                os.ftruncate(head, len(whole))
+                if os.fstat(head).st_size != len(whole):  # each change of a file is for the disk to write
+                    os.ftruncate(head, len(whole))
             finally:
                 os.close(head)
         except OSError as error:
@@ -398,9 +411,9 @@ class _Locked:
 
     def __init__(self, ledger: Ledger, wait_s: float) -> None:
         try:
-            if not ledger.exists:
+            if not ledger._refuse_folder():
                 make_task_folder(ledger.repo, ledger.task_id)
-            ledger._refuse_folder()
+                ledger._refuse_folder()
             self._lock = Lock(ledger._lock, wait_s)
         except BlockingIOError:
             raise LedgerBusy(f"{ledger.relative} is being written") from None
@@ -438,16 +451,15 @@ def _up_to(clean: Clean) -> Clean:
     return lambda text: text if len(text) > 2 * MAX_TEXT else clean(text)
 
 
-def _has_key(file: BinaryIO, end: int, key: str | None) -> bool:
+def _has_key(fd: int, end: int, key: str | None) -> bool:
     """Whether an entry up to there has it; all of them are known to be ours."""
     if key is None:
         return False
-    wanted, kept = b'"key":' + json_bytes(key) + b"}\n", b""
-    file.seek(0)
-    while file.tell() < end and (piece := file.read(_PIECE)):
+    wanted, kept, at = b'"key":' + json_bytes(key) + b"}\n", b"", 0
+    while at < end and (piece := os.pread(fd, _PIECE, at)):
         if wanted in kept + piece:
             return True
-        kept = piece[-len(wanted) :]
+        kept, at = piece[-len(wanted) :], at + len(piece)
     return False
 
 

@@ -310,3 +310,10 @@ def test_a_tree_is_removed_however_deep_it_is_and_no_link_is_followed(tmp_path: 
     os.close(here)
     files.remove_tree(str(top))
     assert not top.exists() and (tmp_path / "mine" / "file").exists()
+
+
+def test_the_real_place_of_a_folder_is_that_behind_links(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    for path in (tmp_path / "there", tmp_path / "link", tmp_path / "missing"):
+        assert files.real_folder(str(path)) == os.path.realpath(path)

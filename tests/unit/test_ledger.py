@@ -112,3 +112,24 @@ def test_a_ledger_of_another_account_is_foreign(tmp_path: Path, monkeypatch: pyt
     other = Ledger(str(tmp_path), "work")
     assert refused(other, NewEntry(EntryType.NOTE, "human", {"text": "x"})) == "foreign_ledger"
     assert [entry.text("text") for entry in other.unproven()] == ["a note"]
+
+
+def test_a_head_that_others_wrote_on_is_not_believed_and_the_next_append_makes_it_whole(
+    tmp_path: Path,
+) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    said(ledger)
+    said(ledger)
+    with open(Path(ledger.path).with_name(".ledger.head"), "ab") as file:
+        file.write(b" " * 500)
+    assert ledger.look().is_complete is None
+    said(ledger)
+    assert ledger.look().is_complete is True
+
+
+def test_an_entry_is_given_back_as_it_is_read_later(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    payload = {"reason": "it fits", "ask": "do it", "context_refs": ("a.py",)}
+    made = ledger.append(NewEntry(EntryType.HANDOFF, "human", payload, "implement"), same)
+    assert [made] == ledger.entries()
+    assert Ledger(str(tmp_path), "work").state() == ledger.look(all_of_it=True).state
