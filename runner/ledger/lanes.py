@@ -12,7 +12,7 @@ from runner.value import Count, StrEnum, Timestamp, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 _MOST_LANES = 100
 NO_HASH = "0" * 64
@@ -313,32 +313,30 @@ def admitted(state: State, draft: NewEntry) -> NewEntry:
         return draft
     if draft.type is EntryType.HANDOFF:
         return _admitted_handoff(state, draft)
+    if draft.type is EntryType.FINALITY_PROPOSED:
+        _refuse_final(state, draft)
     handles = draft.handles
-    if draft.type is EntryType.REPLY and not handles:
-        handles = tuple(one.id for one in _addressed(state, draft))[:1]
+    if draft.type is EntryType.REPLY and not handles and (lane := _own_lane(state, draft)) is not None:
+        handles = (lane.handoff.id,) if lane.handoff is not None else ()
     for handle in handles:
         _refuse_other(_found(state, handle), draft)
     return draft.replace(handles=handles)
 
 
 def _admitted_handoff(state: State, draft: NewEntry) -> NewEntry:
-    superseded = draft.payload.get("supersedes")
+    superseded, handles = draft.payload.get("supersedes"), draft.handles
     lane = state.lane(name := _lane_name(state, draft))
-    for handle in draft.handles:
-        _refuse_other(_found(state, handle), draft)
-    handles = draft.handles
-    if lane is not None and (open_one := lane.handoff) is not None and open_one.id not in handles:
-        is_own = superseded == open_one.id and _is_maker(open_one, draft)
-        if not is_own:
-            _refuse_other(open_one, draft)
-        handles = (*handles, open_one.id)
+    if lane is not None and lane.handoff is not None and lane.handoff.id not in handles:
+        handles = (*handles, lane.handoff.id)
     if superseded is not None and superseded not in handles:
         raise HandleNotFound(f"`{superseded}` is no handoff that is open on lane `{name}`")
+    for handle in handles:
+        found = _found(state, handle)
+        if handle != superseded or not _is_maker(found, draft):
+            _refuse_other(found, draft)
     if lane is None and len(state.lanes) >= _MOST_LANES:
         raise Conflict(f"the ledger has {_MOST_LANES} lanes already", hint="hand off on one of them")
-    proposal = state.proposal
-    if proposal is not None and proposal.status is ProposalStatus.SIGNED and draft.actor != HUMAN:
-        raise IsFinal(f"a person has signed {proposal.id}: the work is final")
+    _refuse_final(state, draft)
     return draft.replace(handles=handles, payload={**draft.payload, "lane": name})
 
 
@@ -349,11 +347,19 @@ def _lane_name(state: State, draft: NewEntry) -> str:
     for handle in (*draft.handles, draft.payload.get("supersedes")):
         if handle is not None and (lane := state.lane_of(handle)) is not None:
             return lane.name
-    own = [lane for one in _addressed(state, draft) if (lane := state.lane_of(one.id)) is not None]
+    own = _own_lane(state, draft)
+    return MAIN if own is None else own.name
+
+
+def _own_lane(state: State, draft: NewEntry) -> Lane | None:
+    """The one that waits for who speaks; of several, the one that it names."""
+    named = draft.payload.get("lane")
+    own = [one for one in state.lanes if one.handoff is not None and _is_addressed(one.handoff, draft)]
+    own = [one for one in own if named in (None, one.name)]
     if len(own) > 1:
         names = ", ".join(lane.name for lane in own)
         raise EntryInvalid(f"several lanes wait for you: {names}", hint="name the lane, or what it handles")
-    return own[0].name if own else MAIN
+    return own[0] if own else None
 
 
 def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
@@ -371,9 +377,20 @@ def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
     return draft.replace(payload={**draft.payload, "proposal": proposal.id})
 
 
+def _is_person(draft: NewEntry) -> bool:
+    """A task can have that name."""
+    return draft.actor == HUMAN and draft.run_id is None
+
+
 def _refuse_agent(draft: NewEntry) -> None:
-    if draft.actor != HUMAN or draft.run_id is not None:
+    if not _is_person(draft):
         raise PeopleOnly("that is for a person to decide, and for no run")
+
+
+def _refuse_final(state: State, draft: NewEntry) -> None:
+    proposal = state.proposal
+    if proposal is not None and proposal.status is ProposalStatus.SIGNED and not _is_person(draft):
+        raise IsFinal(f"a person has signed {proposal.id}: the work is final")
 
 
 def _found(state: State, handle: str) -> Handoff:
@@ -391,7 +408,7 @@ def _refuse_taken(handoff: Handoff, draft: NewEntry) -> None:
 
 
 def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
-    if draft.actor == HUMAN or _is_addressed(handoff, draft):
+    if _is_person(draft) or _is_addressed(handoff, draft):
         return
     if handoff.is_left and _is_maker(handoff, draft):
         return
@@ -399,10 +416,6 @@ def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
     message = f"{handoff.id} is for {handoff.to} ({has}), and this is {draft.actor}"
     mine = f"; you made it: supersedes={handoff.id} takes it back" if _is_maker(handoff, draft) else ""
     raise NotYourTurn(message, hint=f"wait for {handoff.to}, or name another lane{mine}")
-
-
-def _addressed(state: State, draft: NewEntry) -> Iterator[Handoff]:
-    return (one for one in state.open if _is_addressed(one, draft))
 
 
 def _is_addressed(handoff: Handoff, draft: NewEntry) -> bool:

@@ -1,0 +1,409 @@
+"""Lanes, whose turn it is and finality, beside a model that was written from the rules, not from the code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from runner.errors import RunnerError
+from runner.ledger.chain import written
+from runner.ledger.entry import SHAPES, EntryType, LedgerEntry, NewEntry, checked
+from runner.ledger.lanes import State, admitted, advance, next_speaker
+
+AT = "2026-11-20T10:15:04.438Z"
+T = EntryType
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who speaks: a person, an owner, or a run of a task."""
+
+    name: str
+    run: str | None = None
+    runtime: str | None = None
+
+
+HUMAN, OWNER = Who("human"), Who("owner")
+RUNS = [
+    Who("build", "r1", "codex"),
+    Who("build", "r2", "codex"),
+    Who("review", "r3", "claude"),
+    Who("third", "r4", "codex"),
+]
+NAMED_AS_A_PERSON = Who("human", "r5", "codex")
+"""A run of a task that somebody has called so."""
+EVERYBODY = [HUMAN, OWNER, *RUNS, NAMED_AS_A_PERSON]
+RECEIVERS = ["human", "owner", "build", "review", "third", "codex", "claude"]
+
+
+@dataclass
+class OpenHandoff:
+    id: str
+    maker: Who
+    to: str
+    taken_by: str | None = None
+    is_over: bool = False
+
+
+@dataclass
+class Rules:
+    """What the rules say of a ledger; `status` and `speaks` by lane, in the order of the last move."""
+
+    open: dict[str, OpenHandoff] = field(default_factory=dict)
+    status: dict[str, str] = field(default_factory=dict)
+    speaks: dict[str, tuple[str, str | None] | None] = field(default_factory=dict)
+    moved: dict[str, int] = field(default_factory=dict)
+    proposal: str | None = None
+    by_run: str | None = None
+    finality: str | None = None
+    coordinator: str | None = None
+    seq: int = 0
+
+    # -- who may ---------------------------------------------------------------------------------------
+
+    def addressed(self, who: Who, one: OpenHandoff) -> bool:
+        if one.taken_by and not one.is_over:
+            return who.run == one.taken_by
+        if who.run is None:
+            return one.to == who.name
+        return one.to in (who.name, who.runtime) and one.to not in ("human", "owner")
+
+    def made(self, who: Who, one: OpenHandoff) -> bool:
+        return (one.maker.name, one.maker.run is None) == (who.name, who.run is None)
+
+    def may(self, who: Who, one: OpenHandoff) -> bool:
+        return who == HUMAN or self.addressed(who, one) or (one.is_over and self.made(who, one))
+
+    def handles(self, who: Who, ids: tuple[str, ...]) -> set[str]:
+        """What is wrong with handling these."""
+        by_id = {one.id: one for one in self.open.values()}
+        return {
+            "handle_not_found" if name not in by_id else "not_your_turn"
+            for name in ids
+            if name not in by_id or not self.may(who, by_id[name])
+        }
+
+    def lanes_of(self, who: Who) -> list[str]:
+        return [name for name, one in self.open.items() if self.addressed(who, one)]
+
+    # -- what becomes of it ----------------------------------------------------------------------------
+
+    def move(self, lane: str, status: str, speaks: tuple[str, str | None] | None) -> None:
+        self.status[lane], self.speaks[lane], self.moved[lane] = status, speaks, self.seq
+
+    def close(self, ids: tuple[str, ...]) -> None:
+        for lane, one in list(self.open.items()):
+            if one.id in ids:
+                del self.open[lane]
+                self.move(lane, "handled", (one.maker.name, one.maker.run))
+
+    def answered(self, who: Who, ids: tuple[str, ...], lane: str | None) -> tuple[set[str], tuple[str, ...]]:
+        """Of a reply: what is wrong, and which handoffs it answers."""
+        if ids:
+            return self.handles(who, ids), ids
+        own = [name for name in self.lanes_of(who) if lane is None or name == lane]
+        return ({"entry_invalid"} if len(own) > 1 else set()), tuple(self.open[name].id for name in own)
+
+    def handed(
+        self, who: Who, to: str, ids: tuple[str, ...], lane: str | None, supersedes: str | None
+    ) -> set[str]:
+        by_id = {one.id: name for name, one in self.open.items()}
+        named = [by_id[one] for one in (*ids, supersedes) if one in by_id]
+        own = self.lanes_of(who)
+        wrong = set()
+        if lane is None and not named and len(own) > 1:
+            return {"entry_invalid", *self.handles(who, ids)}
+        lane = lane or (named[0] if named else own[0] if own else "main")
+        own_one = next((one for one in self.open.values() if one.id == supersedes), None)
+        taken_back = supersedes if own_one is not None and self.made(who, own_one) else None
+        wrong |= self.handles(who, tuple(one for one in ids if one != taken_back))
+        old = self.open.get(lane)
+        if old is not None and old.id != taken_back and not self.may(who, old):
+            wrong.add("not_your_turn")
+        if supersedes is not None and supersedes not in ids and (old is None or old.id != supersedes):
+            wrong.add("handle_not_found")
+        if self.finality == "signed" and who != HUMAN:
+            wrong.add("is_final")
+        if not wrong:
+            self.seq += 1
+            self.close((*ids, *(() if old is None else (old.id,))))
+            self.open[lane] = OpenHandoff(f"e-{self.seq:04d}", who, to)
+            self.move(lane, "open", (to, None))
+            self.finality = {"awaiting_human": "outdated", "signed": "reopened"}.get(
+                self.finality or "", self.finality
+            )
+        return wrong
+
+    def decided(self, who: Who, named: str | None, status: str) -> set[str]:
+        if who != HUMAN:
+            return {"people_only"}
+        if self.proposal is None:
+            return {"no_proposal"}
+        if named not in (None, self.proposal):
+            return {"handle_not_found"}
+        if self.finality == "outdated" and named is None:
+            return {"proposal_outdated"}
+        if self.finality not in ("awaiting_human", "outdated"):
+            return {"already_decided"}
+        self.seq += 1
+        self.finality = status
+        if status == "signed":
+            self.open.clear()
+            for lane in self.status:
+                self.move(lane, "finalized", None)
+        return set()
+
+    def taken(self, who: Who, name: str) -> set[str]:
+        found = next(((lane, one) for lane, one in self.open.items() if one.id == name), None)
+        if found is None:
+            return {"handle_not_found"}
+        lane, one = found
+        if not self.addressed(who, one):
+            return {"handoff_taken", "not_your_turn"}
+        self.seq += 1
+        one.taken_by, one.is_over = who.run, False
+        self.move(lane, "taken", (one.to, who.run))
+        return set()
+
+    def ended(self, run: str) -> None:
+        self.seq += 1
+        for lane, one in self.open.items():
+            if one.taken_by == run and not one.is_over:
+                one.is_over = True
+                self.move(lane, "returned", (one.maker.name, one.maker.run))
+
+    def speaker(self) -> tuple[str, str | None] | None:
+        asked = [lane for lane in self.speaks if lane in self.open]
+        if not asked and self.finality == "awaiting_human":
+            return "human", None
+        rest = asked or [lane for lane, who in self.speaks.items() if who is not None]
+        return self.speaks[max(rest, key=lambda lane: self.moved[lane])] if rest else None
+
+
+class Play:
+    """Entries one after the other, through the code and through the rules."""
+
+    def __init__(self) -> None:
+        self.rules, self.state, self.entries = Rules(), State(), list[LedgerEntry]()
+
+    def say(
+        self, kind: EntryType, who: Who, payload: dict[str, Any], *, to: str | None = None, handles: Any = ()
+    ) -> str | None:
+        """The code of the error that keeps it out; None where it was let in."""
+        draft = NewEntry(kind, who.name, payload, to, tuple(handles), who.run, who.runtime)
+        try:
+            new = checked(admitted(self.state, draft))
+        except RunnerError as error:
+            return error.code
+        entry = written(
+            new, self.state.seq + 1, self.state.hash, at=AT, task_id="work", sign=lambda _: "0" * 64
+        )[1]
+        self.entries.append(entry)
+        self.state = advance(self.state, entry)
+        return None
+
+    def agree(self, wrong: set[str], found: str | None) -> None:
+        assert found in wrong if wrong else found is None, f"{found} and not {wrong or 'let in'}"
+
+    def compare(self) -> None:
+        rules, state = self.rules, self.state
+        assert state.seq == rules.seq
+        assert {lane.name: lane.status.value for lane in state.lanes} == rules.status
+        assert {lane.name: lane.to and (lane.to, lane.to_run) for lane in state.lanes} == rules.speaks
+        opened = {one.name: one.handoff for one in state.lanes if one.handoff is not None}
+        assert {
+            lane: (one.id, one.maker, one.maker_run, one.to, one.taken_by, one.is_left)
+            for lane, one in opened.items()
+        } == {
+            lane: (one.id, one.maker.name, one.maker.run, one.to, one.taken_by, one.is_over)
+            for lane, one in rules.open.items()
+        }
+        speaker = next_speaker(state)
+        assert (speaker and (speaker.actor, speaker.run_id)) == rules.speaker()
+        assert (state.proposal and state.proposal.status.value) == rules.finality
+        assert (state.proposal and state.proposal.id) == rules.proposal
+        assert state.coordinator == rules.coordinator
+        assert sum(state.counts.values()) == state.seq
+
+
+def _note(play: Play, draw: Any, who: Who) -> None:
+    ids = draw(a_few_handles(play))
+    kind = draw(st.sampled_from([T.NOTE, T.ARTIFACT, T.FINALITY_PROPOSED]))
+    wrong = play.rules.handles(who, ids)
+    payload: dict[str, Any] = {"text": "x"}
+    if kind is T.ARTIFACT:
+        payload = {"kind": "test_report", "title": "t", "summary": "s", "status": "passed"}
+    if kind is T.FINALITY_PROPOSED:
+        payload = {"summary": "s", "evidence": "e"}
+        if play.rules.finality == "signed" and who != HUMAN:
+            wrong.add("is_final")
+    play.agree(wrong, play.say(kind, who, payload, handles=ids))
+    if not wrong:
+        play.rules.seq += 1
+        play.rules.close(ids)
+        if kind is T.FINALITY_PROPOSED:
+            play.rules.proposal, play.rules.finality = f"e-{play.rules.seq:04d}", "awaiting_human"
+            play.rules.by_run = who.run
+
+
+def _reply(play: Play, draw: Any, who: Who) -> None:
+    ids, lane = draw(a_few_handles(play)), draw(LANES)
+    wrong, answers = play.rules.answered(who, ids, lane)
+    play.agree(wrong, play.say(T.REPLY, who, {"text": "x", "lane": lane}, handles=ids))
+    if not wrong:
+        play.rules.seq += 1
+        play.rules.close(answers)
+
+
+def _handoff(play: Play, draw: Any, who: Who) -> None:
+    ids, lane, to = draw(a_few_handles(play)), draw(LANES), draw(st.sampled_from(RECEIVERS))
+    supersedes = draw(st.none() | a_handle(play))
+    wrong = play.rules.handed(who, to, ids, lane, supersedes)
+    payload = {"reason": "r", "ask": "a", "lane": lane, "supersedes": supersedes}
+    payload = {name: value for name, value in payload.items() if value is not None}
+    play.agree(wrong, play.say(T.HANDOFF, who, payload, to=to, handles=ids))
+
+
+def _decide(play: Play, draw: Any, who: Who) -> None:
+    kind = draw(st.sampled_from([T.FINALITY_SIGNED, T.FINALITY_REJECTED]))
+    named = draw(st.none() | a_handle(play) | st.just(play.rules.proposal))
+    payload = {"signer": "ada", **({} if named is None else {"proposal": named})}
+    wrong = play.rules.decided(who, named, "signed" if kind is T.FINALITY_SIGNED else "rejected")
+    play.agree(wrong, play.say(kind, who, payload))
+
+
+def _take(play: Play, draw: Any, who: Who) -> None:
+    if who.run is not None:
+        name = draw(a_handle(play))
+        play.agree(play.rules.taken(who, name), play.say(T.HANDOFF_TAKEN, who, {}, handles=(name,)))
+
+
+def _end(play: Play, draw: Any, who: Who) -> None:
+    if who.run is not None:
+        told = Who("runner", who.run)
+        play.agree(set(), play.say(T.RUN_ENDED, told, {"status": "done"}))
+        play.rules.ended(who.run)
+
+
+def _change(play: Play, draw: Any, who: Who) -> None:
+    if who.run is not None:
+        payload = {"kind": "patch_summary", "title": "t", "summary": "s", "status": "passed", "files": ["a"]}
+        play.agree(set(), play.say(T.ARTIFACT, Who("runner", who.run), payload))
+        play.rules.seq += 1
+        if play.rules.finality == "awaiting_human" and play.rules.by_run != who.run:
+            play.rules.finality = "outdated"
+
+
+def _coordinate(play: Play, draw: Any, who: Who) -> None:
+    wrong = set() if who == HUMAN else {"people_only"}
+    play.agree(wrong, play.say(T.COORDINATOR_CHANGED, who, {"owner": who.name}))
+    if not wrong:
+        play.rules.seq += 1
+        play.rules.coordinator = who.name
+
+
+MOVES: list[Callable[[Play, Any, Who], None]] = [
+    _note,
+    _reply,
+    *[_handoff] * 3,
+    _decide,
+    *[_take] * 2,
+    _end,
+    _change,
+    _coordinate,
+]
+LANES = st.none() | st.sampled_from(["main", "b", "c"])
+
+
+def a_handle(play: Play) -> st.SearchStrategy[str]:
+    """Mostly of a handoff that is open, else of any entry or of none."""
+    opened = [one.id for one in play.rules.open.values()]
+    others = [entry.id for entry in play.entries]
+    return st.sampled_from([*opened * 4, *others, "e-9999", "main", ""])
+
+
+def a_few_handles(play: Play) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.just(()) | st.lists(a_handle(play), max_size=2, unique=True).map(tuple)
+
+
+@settings(max_examples=120)
+@given(st.data())
+def test_lanes_turns_and_finality_are_as_the_rules_say(data: st.DataObject) -> None:
+    play = Play()
+    for _ in range(data.draw(st.integers(1, 25))):
+        move, who = data.draw(st.sampled_from(MOVES)), data.draw(st.sampled_from(EVERYBODY))
+        move(play, data.draw, who)
+        play.compare()
+    again = State()
+    for entry in play.entries:
+        again = advance(again, LedgerEntry.from_json(entry.to_json()))
+    assert again == play.state, "it depends on the entries alone"
+    assert State.from_json(play.state.to_json()) == play.state, "and is the same after a stay in the head"
+
+
+texts = st.none() | st.text(max_size=5) | st.sampled_from(["main", "e-0001", "e-0002", "human", "build"])
+payloads = st.dictionaries(
+    st.sampled_from(sorted({name for shape in SHAPES.values() for name in shape} | {"unknown"})),
+    texts | st.lists(texts, max_size=2) | st.integers() | st.booleans(),
+)
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.tuples(st.sampled_from(list(T)), st.sampled_from(EVERYBODY), payloads, texts), max_size=12)
+)
+def test_whatever_is_said_is_let_in_or_refused_by_name(
+    said: list[tuple[EntryType, Who, dict[str, Any], str | None]],
+) -> None:
+    play = Play()
+    play.say(T.HANDOFF, HUMAN, {"reason": "r", "ask": "a"}, to="build")
+    for kind, who, payload, to in said:
+        play.say(kind, who, payload, to=to, handles=() if to is None else (to,))
+    assert play.state.seq == len(play.entries)
+
+
+def test_there_are_at_most_a_hundred_lanes_and_one_handoff_can_end_them_all() -> None:
+    play = Play()
+    for number in range(100):
+        assert (
+            play.say(T.HANDOFF, HUMAN, {"reason": "r", "ask": "a", "lane": f"lane-{number}"}, to="build")
+            is None
+        )
+    more = {"reason": "r", "ask": "a", "lane": "one-more"}
+    assert play.say(T.HANDOFF, HUMAN, more, to="build") == "conflict"
+    everything = [lane.handoff.id for lane in play.state.lanes if lane.handoff]
+    assert play.say(T.HANDOFF, HUMAN, {**more, "lane": "lane-0"}, to="build", handles=everything) is None
+    assert len(play.state.open) == 1
+
+
+def test_work_that_is_signed_is_not_opened_again_by_another_proposal() -> None:
+    play = Play()
+    proposal = {"summary": "s", "evidence": "e"}
+    play.say(T.FINALITY_PROPOSED, RUNS[0], proposal)
+    play.say(T.FINALITY_SIGNED, HUMAN, {"signer": "ada"})
+    assert play.say(T.FINALITY_PROPOSED, RUNS[0], proposal) == "is_final"
+    assert play.say(T.HANDOFF, RUNS[0], {"reason": "r", "ask": "a"}, to="review") == "is_final"
+    assert play.say(T.HANDOFF, HUMAN, {"reason": "r", "ask": "a"}, to="review") is None
+
+
+@pytest.mark.parametrize("name", ["human", "owner", "runner"])
+def test_a_run_of_a_task_with_the_name_of_a_person_is_no_person(name: str) -> None:
+    play = Play()
+    play.say(T.HANDOFF, HUMAN, {"reason": "r", "ask": "a"}, to="build")
+    run = Who(name, "r9", "kay")
+    assert play.say(T.HANDOFF, run, {"reason": "r", "ask": "a"}, to="review") == "not_your_turn"
+    assert play.say(T.NOTE, run, {"text": "x"}, handles=("e-0001",)) == "not_your_turn"
+
+
+def test_a_reply_on_a_lane_answers_that_lane() -> None:
+    play = Play()
+    for lane in ("a", "b"):
+        play.say(T.HANDOFF, HUMAN, {"reason": "r", "ask": "a", "lane": lane}, to="build")
+    assert play.say(T.REPLY, RUNS[0], {"text": "which?"}) == "entry_invalid"
+    assert play.say(T.REPLY, RUNS[0], {"text": "done", "lane": "a"}) is None
+    assert [one.id for one in play.state.open] == ["e-0002"]
