@@ -58,6 +58,9 @@ MAX_WHOLE = 256 * 1024
 """Characters of all texts of an entry."""
 
 
+_QUOTED = 2000
+
+
 class EntryInvalid(UsageError):
     code = "entry_invalid"
     default_hint = "`runner ledger --help` and docs/ledger.md say what an entry can have"
@@ -184,7 +187,7 @@ def checked(draft: NewEntry) -> NewEntry:
         raise EntryInvalid(f"`{receiver[:80]}` is no receiver", hint="human, owner, a task or a runtime")
     needs = draft.type in (EntryType.HANDOFF, EntryType.MESSAGE)
     if (receiver is None) is needs:
-        raise EntryInvalid(f"a {draft.type} {'needs' if needs else 'has no'} receiver")
+        raise EntryInvalid(f"a {draft.type} {'needs a' if needs else 'has no'} receiver")
     if len(draft.handles) > MAX_ITEMS:
         raise EntryInvalid(f"`handles` has more than {MAX_ITEMS} ids")
     payload = {name: value for name, value in draft.payload.items() if value not in (None, "", [], ())}
@@ -197,6 +200,14 @@ def checked(draft: NewEntry) -> NewEntry:
     if lane is not None and not is_name(str(lane)):
         raise EntryInvalid(f"`{str(lane)[:80]}` is no name of a lane", hint="letters, digits, `.`, `_`, `-`")
     return draft.replace(payload=payload, handles=tuple(dict.fromkeys(draft.handles)))
+
+
+def not_admitted(draft: NewEntry, message: str, marker: str | None = None) -> NewEntry:
+    """What runner says instead of it: why it is not there, and how it began."""
+    said = marker or "\n".join(f"{name}: {value}" for name, value in draft.payload.items())
+    quoted = said if len(said) <= _QUOTED else f"{said[: _QUOTED - 3]}..."
+    payload = {"message": message, "marker": quoted}
+    return NewEntry(EntryType.MARKER_ERROR, RUNNER, payload, run_id=draft.run_id, key=draft.key)
 
 
 def checked_payload(kind: EntryType, payload: Json) -> None:

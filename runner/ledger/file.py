@@ -19,7 +19,7 @@ from runner.disk.locks import Lock, set_aside
 from runner.errors import Conflict, RunnerError, Unwritable
 from runner.ledger.chain import Break, BreakFound, follows, unproven, written
 from runner.ledger.entry import HUMAN, LONGEST, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
-from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance
+from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance, told
 from runner.lightjson import loads
 from runner.state.authentic import macs
 from runner.state.events import complain
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from typing import Any, BinaryIO
 
+    Admit = Callable[[State, NewEntry], NewEntry]
     Clean = Callable[[str], str]
 
 _WAIT_S = 10.0
@@ -98,6 +99,7 @@ class Ledger:
         folder = os.path.dirname(self.path)
         self._folder, self._head, self._lock = folder, f"{folder}/.ledger.head", f"{folder}/.ledger.lock"
         self._signer: Callable[[bytes], str] | None = None
+        self._complained = ""
 
     @property
     def exists(self) -> bool:
@@ -256,9 +258,13 @@ class Ledger:
         return self._signer
 
     def _sound(self, look: Look) -> Look:
+        self._refuse_problem(look)
+        self._refuse_folder()
+        return look
+
+    def _refuse_problem(self, look: Look) -> Look:
         if look.problem is not None:
             raise self._refusal(look.problem)
-        self._refuse_folder()
         return look
 
     def _refusal(self, problem: Break) -> RunnerError:
@@ -292,22 +298,24 @@ class Ledger:
 
     def tell(self, drafts: Sequence[NewEntry], clean: Clean) -> bool:
         """What runner saw, each by its key once, at one price. False: not now, tell it again. It never
-        raises: what cannot be told at all, as the ledger is broken, is complained of.
+        raises: what cannot be told at all, as the ledger is broken, is complained of, each thing once. What
+        a run may not say is there as a `marker_error`.
         """
         try:
             self._append([_cleaned(draft, clean) for draft in drafts], _SUPERVISOR_WAITS_S, once=True)
-        except (LedgerBusy, Unwritable) as error:
-            complain(f"not in the ledger yet: {error.message}")
-            return not os.path.isdir(self._folder)
         except RunnerError as error:
-            complain(f"not in the ledger: {error.message}")
+            is_later = isinstance(error, LedgerBusy | Unwritable)
+            if error.message != self._complained:
+                complain(f"not in the ledger{' yet' if is_later else ''}: {error.message}")
+            self._complained = error.message
+            return not (is_later and os.path.isdir(self._folder))
         return True
 
     def set_aside(self, actor: str) -> str:
         """Gives a ledger that is not believed another name, which it returns, and begins anew. For people."""
         if actor != HUMAN:
             raise PeopleOnly("a ledger is set aside by a person")
-        with self._locked(_WAIT_S):
+        with _Locked(self, _WAIT_S):
             look = self.look(all_of_it=True)
             if look.problem is None:
                 raise Conflict("the ledger is whole", hint="nothing was changed")
@@ -323,22 +331,18 @@ class Ledger:
         return former
 
     def _append(self, drafts: Sequence[NewEntry], wait_s: float, *, once: bool = False) -> list[LedgerEntry]:
-        with self._locked(wait_s):
+        with _Locked(self, wait_s):
             return self._write(drafts, once=once)
-
-    def _locked(self, wait_s: float) -> _Locked:
-        return _Locked(self, wait_s)
 
     def _write(self, drafts: Sequence[NewEntry], *, once: bool) -> list[LedgerEntry]:
         """Under the lock."""
         fd, is_new = self._opened()
         try:
             self._refuse_strange(os.fstat(fd))
-            look = self.look() if is_new else self._look(fd)
-            if look.problem is not None:
-                raise self._refusal(look.problem)
+            look = self._refuse_problem(Look() if is_new else self._look(fd))
             left = [one for one in drafts if not (once and _has_key(fd, look.end, one.key))]
-            return self._put(fd, look, left, is_new=is_new) if left else []
+            admit = told if once else admitted
+            return self._put(fd, look, left, admit, is_new=is_new) if left else []
         except OSError as error:
             raise unwritable(error) from error
         finally:
@@ -350,6 +354,7 @@ class Ledger:
             try:
                 return os.open(self.path, _APPEND), False
             except FileNotFoundError:
+                self._refuse_problem(self.look())
                 return os.open(self.path, _APPEND | os.O_CREAT, 0o600), True
         except OSError as error:
             raise unwritable(error) from error
@@ -360,10 +365,12 @@ class Ledger:
         if found.st_size > _LARGEST:
             raise Conflict(f"{self.relative} has reached {_LARGEST >> 20} MiB", hint="begin another task")
 
-    def _put(self, fd: int, look: Look, drafts: Sequence[NewEntry], *, is_new: bool) -> list[LedgerEntry]:
+    def _put(
+        self, fd: int, look: Look, drafts: Sequence[NewEntry], admit: Admit, *, is_new: bool
+    ) -> list[LedgerEntry]:
         state, lines, made = look.state, [], []
         for draft in drafts:
-            admitted_one = checked(admitted(state, draft))
+            admitted_one = checked(admit(state, draft))
             line, entry = written(
                 admitted_one,
                 state.seq + 1,

@@ -7,7 +7,17 @@ truth beside the entries.
 from __future__ import annotations
 
 from runner.errors import Conflict, RunnerError, UsageError
-from runner.ledger.entry import HUMAN, MAIN, OWNER, RUNNER, EntryInvalid, EntryType, LedgerEntry, NewEntry
+from runner.ledger.entry import (
+    HUMAN,
+    MAIN,
+    OWNER,
+    RUNNER,
+    EntryInvalid,
+    EntryType,
+    LedgerEntry,
+    NewEntry,
+    not_admitted,
+)
 from runner.value import Count, StrEnum, Timestamp, Value
 
 TYPE_CHECKING = False
@@ -321,6 +331,16 @@ def admitted(state: State, draft: NewEntry) -> NewEntry:
     for handle in handles:
         _refuse_other(_found(state, handle), draft)
     return draft.replace(handles=handles)
+
+
+def told(state: State, draft: NewEntry) -> NewEntry:
+    """As `admitted`; of what a run may not say it is told why."""
+    try:
+        return admitted(state, draft)
+    except RunnerError as error:
+        if draft.actor == RUNNER:
+            raise
+        return not_admitted(draft, error.message)
 
 
 def _admitted_handoff(state: State, draft: NewEntry) -> NewEntry:

@@ -239,7 +239,17 @@ class _Launch:
             self._log.append(Event.ENDED, outcome=ended.outcome, reason=reason.to_json())
         except OSError as second:
             complain(f"the end could not be written: {second}")
+        self._witnessed(ended)
         return {"error": reason.message, "hint": reason.hint or "", "code": reason.code}
+
+    def _witnessed(self, ended: Manifest) -> None:
+        """Its ledger may say that it has taken a handoff."""
+        from runner.state.fingerprints import Known
+        from runner.supervise.sealing import Cleaner
+        from runner.supervise.witness import Witness
+
+        values = tuple(self._env[name] for name in self._invocation.secret_names if name in self._env)
+        Witness(self._run, self._invocation, lambda: Cleaner(Known(values, ()))).end(ended)
 
 
 def _prepares(invocation: Invocation) -> bool:

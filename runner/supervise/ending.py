@@ -196,7 +196,7 @@ def seal(owner: Owner) -> None:
     The FIFO goes last: if a finished run still has it, this has to be done again.
     """
     withdraw(owner.run.reserve)  # a full disk may need just that
-    is_told = not os.path.exists(owner.run.wake_fifo) or news.ended(owner.run, owner.manifest, owner.notify)
+    is_told = not os.path.exists(owner.run.wake_fifo) or _tell_end(owner)
     owner.start_notices(is_last=True)
     is_settled = owner.cleaner().seal(owner.run, owner.log) and is_told
     if owner.invocation.temp is not None:
@@ -205,6 +205,12 @@ def seal(owner: Owner) -> None:
         owner.cgroup.remove()
     if is_settled:
         withdraw(owner.run.wake_fifo)
+
+
+def _tell_end(owner: Owner) -> bool:
+    """Whether nothing of it is still to be told."""
+    is_witnessed = owner.witness.end(owner.manifest, owner.found)
+    return news.ended(owner.run, owner.manifest, owner.notify) and is_witnessed
 
 
 # -- from the exit to the verdict ------------------------------------------------------------------
@@ -274,7 +280,7 @@ def _judged_before(owner: Owner) -> Judgement | None:
 
 
 def _write_result(owner: Owner, judgement: Judgement, rolled: RolledBack | None) -> None:
-    result = Record.from_judgement(
+    owner.found = Record.from_judgement(
         judgement,
         owner.manifest.attempt,
         owner.manifest.conformance,
@@ -282,7 +288,7 @@ def _write_result(owner: Owner, judgement: Judgement, rolled: RolledBack | None)
         rolled_back=rolled,
     )
     try:
-        replace_json(owner.run.result, owner.cleaner().record(result.to_json()))
+        replace_json(owner.run.result, owner.cleaner().record(owner.found.to_json()))
     except OSError as error:
         complain(f"result not written: {error}")
 
@@ -387,6 +393,7 @@ def _end(owner: Owner, manifest: Manifest) -> None:
             reason=manifest.reason.to_json(),
             lines_unread=owner.progress.lines_unread,
         )
+    owner.witness.end(manifest, owner.found)
     for n in range(_DISK_FULL_TRIES):
         if owner.write(manifest):
             break

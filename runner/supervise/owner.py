@@ -34,6 +34,7 @@ from runner.supervise.others import Others
 from runner.supervise.progress import Progress
 from runner.supervise.sealing import Cleaner, known_by
 from runner.supervise.session import Session
+from runner.supervise.witness import Witness
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from runner.processes.proc import Process
     from runner.runtimes.base import Activity
     from runner.state.fingerprints import Known
+    from runner.verify.record import Record
 
 _MESSAGE_KEPT = 16 * 1024
 _MOST_NOTICES = 8
@@ -78,6 +80,9 @@ class Owner:
         self.progress = self._new_progress()
         self.queue = Queue(run)
         """The messages that were sent to its agent."""
+        self.witness = Witness(run, self.invocation, self.cleaner)
+        self.found: Record | None = None
+        """What the last attempt was judged by, as its result says it."""
         self.tree: Tree
         self._child_env: Mapping[str, str] = {}
         self._cleaner: Cleaner | None = None

@@ -99,6 +99,7 @@ class Supervisor:
         if owner.is_starter:
             # Notes what the secrets can be known by, before we can die, and compiles while there is time.
             owner.cleaner().word("-")
+            owner.witness.look(owner.manifest)
             return
         former = owner.manifest.supervisor
         owner.write(owner.manifest.replace(supervisor=identify(os.getpid())))

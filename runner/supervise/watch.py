@@ -175,6 +175,7 @@ class Watch:
             self._shown = ()  # who writes the manifest before the next refresh shows what is no more
         owner.manifest = owner.manifest.replace(children=children, questions_open=asked)
         news.started(owner.run, owner.manifest)
+        owner.witness.look(owner.manifest)
         owner.start_notices()
         told = (seen.thread_id, seen.usage, seen.last_message, seen.last_activity)
         queued = owner.queue.look()

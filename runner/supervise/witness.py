@@ -1,0 +1,209 @@
+"""What a run's owner tells in the ledger by itself: begin, end, what was changed and checked, and the markers
+of the agent. Edge: disk.
+
+Each thing has a key and is told once, whoever tells it again. What cannot be told now (another one has the
+lock, the disk refuses) is told at a later tick, by the seal or by a later owner: all of it is made from files
+of the run's folder. No run waits for its ledger to end.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from runner.disk.files import read_text
+from runner.model import Level, Outcome
+from runner.runtimes import PLAN
+from runner.text.words import count, one_line, shortened
+from runner.value import json_value
+from runner.verify.record import load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from runner.invocation import Invocation
+    from runner.ledger.entry import NewEntry
+    from runner.ledger.file import Ledger
+    from runner.state.manifest import Manifest
+    from runner.state.store import RunDir
+    from runner.supervise.sealing import Cleaner
+    from runner.verify.checks import Check
+    from runner.verify.record import Record
+
+_LONGEST_WAIT_S = 30.0
+_MOST_FILES = 100
+_LONGEST_NAME = 1000
+_LONGEST_MESSAGE = 4000
+_BLOCKED = ("blocked", "scope_expansion", "auth_or_quota")
+"""Classes of an end that somebody else has to do something about."""
+
+
+class Witness:
+    """Of one run. Nothing of the ledger is loaded before there is something to tell."""
+
+    def __init__(self, run: RunDir, invocation: Invocation, cleaner: Callable[[], Cleaner]) -> None:
+        self._run, self._invocation, self._cleaner = run, invocation, cleaner
+        self._ledger: Ledger | None = None
+        self._has_begun = self._is_over = False
+        self._turns = 0
+        """The markers of so many turns are told."""
+        self._next = self._wait_s = 0.0
+
+    def look(self, manifest: Manifest) -> None:
+        """At each tick: tells that it has begun, and what its agent has said at the end of a turn."""
+        if (self._has_begun and self._turns == manifest.turns) or time.monotonic() < self._next:
+            return
+        if self._tell([*self._so_far(manifest)], manifest):
+            self._wait_s = 0.0
+        else:
+            self._wait_s = min(2 * self._wait_s or 1.0, _LONGEST_WAIT_S)
+            self._next = time.monotonic() + self._wait_s
+
+    def end(self, manifest: Manifest, found: Record | None = None) -> bool:
+        """Tells all of a run that has ended, at the price of one entry. False: not now, tell it again."""
+        if not self._is_over:
+            found = found or load(self._run.result)
+            known = found if found is not None and found.attempt == manifest.attempt else None
+            self._is_over = self._tell([*self._so_far(manifest), *self._at_end(manifest, known)], manifest)
+        return self._is_over
+
+    def _tell(self, drafts: list[NewEntry], manifest: Manifest) -> bool:
+        if not os.path.isdir(self._run.path):
+            return True  # the run is gone, and its task may be
+        if self._ledger is None:
+            self._ledger = _ledger_of(self._invocation)
+        if is_told := self._ledger.tell(drafts, self._cleaner().word):
+            self._has_begun, self._turns = True, manifest.turns
+        return is_told
+
+    def _so_far(self, manifest: Manifest) -> Iterator[NewEntry]:
+        from runner.ledger.entry import EntryType
+        from runner.verify.markers import read_marker
+
+        own = self._invocation
+        if not self._has_begun and manifest.started_at is not None:
+            told = {"task": own.task_id, "runtime": own.runtime, "model": own.model}
+            told["sandbox"] = own.sandbox.name
+            told["rehearsal"] = None if own.rehearsal is None else "its model is scripted"
+            yield self._draft(EntryType.RUN_STARTED, "started", told)
+        for turn in range(self._turns + 1, manifest.turns + 1):
+            speaker = self._draft(EntryType.NOTE, f"turn-{turn}", {})
+            said = _said(self._run.turn(turn))
+            marked = read_marker(said, speaker.replace(actor=own.task_id, runtime=own.runtime))
+            if marked is not None:
+                yield marked
+
+    def _at_end(self, manifest: Manifest, found: Record | None) -> Iterator[NewEntry]:
+        from runner.ledger.entry import EntryType
+
+        own, reason = self._invocation, manifest.reason
+        if manifest.started_at is not None and own.runtime != PLAN:
+            yield self._draft(EntryType.ARTIFACT, "patch", self._artifact(patch(own, manifest, found)))
+            yield self._draft(EntryType.ARTIFACT, "tests", self._artifact(tests(own, manifest, found)))
+        told = {"status": manifest.status, "outcome": manifest.outcome}
+        if reason is not None:
+            told |= {"code": reason.code, "message": shortened(reason.message, _LONGEST_MESSAGE)}
+        yield self._draft(EntryType.RUN_ENDED, "ended", told)
+
+    def _artifact(self, told: dict[str, Any]) -> dict[str, Any]:
+        rehearsed = "" if self._invocation.rehearsal is None else "rehearsed: "
+        return {**told, "title": f"{rehearsed}{told['title']}"}
+
+    def _draft(self, kind: Any, what: str, payload: dict[str, Any]) -> NewEntry:
+        from runner.ledger.entry import RUNNER, NewEntry
+
+        run_id = self._run.run_id
+        return NewEntry(kind, RUNNER, payload, run_id=run_id, key=f"{run_id}:{what}")
+
+
+def patch(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str, Any]:
+    """What was seen to be changed, as an artifact says it. Changes that nobody has looked at are unknown."""
+    observed, outcome = None if found is None else found.observed, manifest.outcome
+    changed = None if observed is None else observed.changed
+    may_change = own.sandbox.level is not Level.READ_ONLY and own.terms.expects_change
+    is_back = found is not None and found.rolled_back is not None and not found.rolled_back.amiss
+    if not changed and (not may_change or (changed is not None and outcome is Outcome.SUCCEEDED)):
+        status = "skipped"
+    elif outcome is Outcome.SUCCEEDED:
+        status = "unknown" if changed is None else "passed"
+    else:
+        status = _of_end(manifest, found)
+    if changed is None:
+        title = "nothing was to be changed" if status == "skipped" else "what was changed is not known"
+    else:
+        title = f"{count(len(changed), 'file')} changed" + (", and taken back" if changed and is_back else "")
+    lines = None if observed is None else observed.lines
+    reason = "" if manifest.reason is None else f": {shortened(manifest.reason.message, _LONGEST_MESSAGE)}"
+    return {
+        "kind": "patch_summary",
+        "title": title,
+        "summary": f"{'' if lines is None else f'+{lines[0]} -{lines[1]} lines; '}{manifest.status}{reason}",
+        "status": status,
+        "evidence": [manifest.manifest_path if found is None else _beside(manifest, "result.json")],
+        "files": [] if is_back else [_line(name) for name in (changed or ())[:_MOST_FILES]],
+    }
+
+
+def tests(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str, Any]:
+    """What came of the checks that runner ran itself, as an artifact says it."""
+    checks, declared = () if found is None else found.checks, len(own.verify)
+    failing = next((check for check in checks if not check.passed), None)
+    if failing is not None:
+        title = _named(failing)
+        status = "timed_out" if failing.timed_out else "failed"
+        if failing.exit_code is None and not failing.timed_out:
+            status = "unknown" if manifest.outcome is Outcome.CANCELLED else "blocked"
+    elif not declared:
+        title, status = "no checks were declared", "unknown"
+    elif not checks:
+        title, status = f"{count(declared, 'check')} declared, none was run", "skipped"
+    else:
+        title = f"{count(len(checks), 'check')} passed"
+        status = "passed" if len(checks) >= declared else "unknown"
+    logs = [_beside(manifest, f"verify-{n}.log") for n in range(1, _MOST_FILES + 1)]
+    return {
+        "kind": "test_report",
+        "title": title,
+        "summary": f"runner ran {len(checks)} of {count(declared, 'declared check')}",
+        "status": status,
+        "evidence": [f"{_named(check)}: {log}" for check, log in zip(checks, logs, strict=False)],
+    }
+
+
+def _named(check: Check) -> str:
+    return f"`{_line(' '.join(check.argv))}` {check.how}"
+
+
+def _line(name: str) -> str:
+    return one_line(name, _LONGEST_NAME) or ascii(name[:_LONGEST_NAME])
+
+
+def _of_end(manifest: Manifest, found: Record | None) -> str:
+    """The status of work that did not succeed; of what nobody has judged it is not known."""
+    judged = None if found is None else found.verdict
+    code = judged.code if judged is not None else manifest.reason and manifest.reason.code
+    if manifest.outcome in (Outcome.FAILED, Outcome.REJECTED):
+        return "blocked" if code in _BLOCKED else "failed"
+    return "timed_out" if manifest.outcome is Outcome.TIMED_OUT else "unknown"
+
+
+def _beside(manifest: Manifest, name: str) -> str:
+    return f"{os.path.dirname(manifest.manifest_path)}/{name}"
+
+
+def _said(path: str) -> str | None:
+    """The final message of a turn, without secrets."""
+    try:
+        said = json_value(read_text(path) or "")["message"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return said if isinstance(said, str) else None
+
+
+def _ledger_of(invocation: Invocation) -> Ledger:
+    """Where a run is witnessed."""
+    from runner.ledger.file import Ledger
+
+    return Ledger(invocation.repo, invocation.task_id)

@@ -1,0 +1,497 @@
+"""What a run's owner tells in the ledger by itself: once, whatever happens, and no run waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.disks import fill, small_disk
+from support.ended import an_ended_run
+from support.values import a_manifest, an_invocation
+
+from runner.ledger.entry import EntryType, LedgerEntry, NewEntry, checked
+from runner.ledger.file import Ledger
+from runner.model import Level, Outcome, Reason, Rehearsal, Sandbox, Terms
+from runner.runtimes import PLAN
+from runner.state.fingerprints import Known
+from runner.state.store import RunDir
+from runner.supervise.sealing import Cleaner
+from runner.supervise.witness import Witness, patch
+from runner.supervise.witness import tests as checked_by
+from runner.verify.checks import Check
+from runner.verify.evidence import Fate, Next, Retry, Verdict
+from runner.verify.inspect import Observed
+from runner.verify.record import Record, RolledBack
+
+READ_ONLY = Sandbox("look", Level.READ_ONLY)
+SECRET = "hunter2-correct-horse-battery"
+PASSES, FAILS = (Check((word,), code, False, 0.1, "") for word, code in (("true", 0), ("false", 1)))
+HANGS, IS_MISSING = (Check(("sleep",), None, is_late, 9.0, "") for is_late in (True, False))
+
+
+def a_witness(run: RunDir, *secrets: str) -> Witness:
+    return Witness(run, run.read_invocation(), lambda: Cleaner(Known(secrets, ())))
+
+
+def ends(run: RunDir, witness: Witness | None = None, found: Record | None = None) -> bool:
+    return (witness or a_witness(run)).end(run.read_manifest(), found)
+
+
+def ledger(root: Path, task: str = "work") -> Ledger:
+    return Ledger(str(root), task)
+
+
+def entries(root: Path) -> list[LedgerEntry]:
+    assert ledger(root).verify().is_whole
+    return ledger(root).entries()
+
+
+def types(root: Path) -> list[str]:
+    return [str(entry.type) for entry in entries(root)]
+
+
+def said(run: RunDir, *messages: str) -> None:
+    """These are the final messages of its turns."""
+    os.makedirs(run.turns, exist_ok=True)
+    for n, message in enumerate(messages, 1):
+        Path(run.turn(n)).write_text(json.dumps({"turn": n, "message": message}))
+    run.write_manifest(run.read_manifest().replace(turns=len(messages)))
+
+
+def found(
+    changed: Sequence[str] | None = (),
+    checks: Sequence[Check] = (),
+    code: str = "completed",
+    rolled_back: RolledBack | None = None,
+) -> Record:
+    verdict = Verdict(
+        "row", code, Outcome.FAILED, Reason(code, "so it was"), Next(Fate.KEEP, False, Retry.NO)
+    )
+    observed = None if changed is None else Observed(tuple(changed))
+    return Record.unjudged(1, tuple(checks), len(checks)).replace(
+        observed=observed, verdict=verdict, rolled_back=rolled_back
+    )
+
+
+ALL = ["run_started", "artifact", "artifact", "run_ended"]
+
+
+# -- what is told --------------------------------------------------------------------------------------
+
+
+def test_a_run_is_told_from_its_begin_to_its_end(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, outcome=Outcome.REJECTED, code="verify_failed")
+    assert ends(run, found=found(["a.py", "b.py"], [PASSES, FAILS], "verify_failed"))
+    begun, changed, tested, ended = entries(tmp_path)
+    assert {entry.actor for entry in entries(tmp_path)} == {"runner"}
+    assert {entry.run_id for entry in entries(tmp_path)} == {run.run_id}
+    assert begun.payload == {"task": "work", "runtime": "codex", "model": "gpt-5", "sandbox": "build"}
+    assert changed.payload == {
+        "kind": "patch_summary",
+        "title": "2 files changed",
+        "summary": "rejected: so it was",
+        "status": "failed",
+        "evidence": [f".runs/work/cli/{run.run_id}/result.json"],
+        "files": ["a.py", "b.py"],
+    }
+    assert tested.payload == {
+        "kind": "test_report",
+        "title": "`false` exited with 1",
+        "summary": "runner ran 2 of 1 declared check",
+        "status": "failed",
+        "evidence": [
+            f"`true` exited with 0: .runs/work/cli/{run.run_id}/verify-1.log",
+            f"`false` exited with 1: .runs/work/cli/{run.run_id}/verify-2.log",
+        ],
+    }
+    told = {"status": "rejected", "outcome": "rejected", "code": "verify_failed", "message": "so it was"}
+    assert ended.payload == told
+
+
+def test_each_thing_is_told_once_also_by_a_later_owner(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    said(run, "[IMPORTANT] RUNNER_NOTE: one")
+    witness = a_witness(run)
+    witness.look(run.read_manifest())
+    assert types(tmp_path) == ["run_started", "note"]
+    for owner in (witness, witness, a_witness(run), a_witness(run)):
+        owner.look(run.read_manifest())
+        assert ends(run, owner)
+    assert types(tmp_path) == ["run_started", "note", *ALL[1:]]
+
+
+def test_the_end_of_a_run_is_one_write_and_a_look_without_news_is_none(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    witness = a_witness(run)
+    witness.look(run.read_manifest())
+    assert types(tmp_path) == ["run_started"]
+    stamp = ledger(tmp_path).stamp()
+    for _ in range(3):
+        witness.look(run.read_manifest())
+    assert ledger(tmp_path).stamp() == stamp
+
+
+def test_what_is_told_after_the_fact_is_read_from_the_result(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    Path(run.result).write_text(json.dumps(found(["a.py"]).to_json()))
+    assert ends(run)
+    assert entries(tmp_path)[1].payload["files"] == ["a.py"]
+
+
+def test_the_result_of_an_earlier_attempt_says_nothing_of_the_end(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, outcome=Outcome.LOST, code="lost", attempt=2)
+    assert ends(run, found=found(["a.py"]))
+    assert entries(tmp_path)[1].payload["status"] == "unknown"
+    assert "files" not in entries(tmp_path)[1].payload
+
+
+def test_of_a_run_that_never_began_only_the_end_is_told(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, outcome=Outcome.FAILED, code="runtime_missing", started_at=None)
+    assert ends(run)
+    assert types(tmp_path) == ["run_ended"]
+
+
+def test_of_a_plan_begin_and_end_are_told(tmp_path: Path) -> None:
+    assert ends(an_ended_run(tmp_path, runtime=PLAN))
+    assert types(tmp_path) == ["run_started", "run_ended"]
+
+
+def test_a_rehearsal_says_that_it_is_one(tmp_path: Path) -> None:
+    assert ends(an_ended_run(tmp_path, rehearsal=Rehearsal(None, 1, ("model",))))
+    begun, changed, tested, _ = entries(tmp_path)
+    assert begun.payload["rehearsal"] == "its model is scripted"
+    for entry in (changed, tested):
+        assert entry.payload["title"].startswith("rehearsed: ")
+
+
+def test_a_run_whose_folder_is_gone_makes_no_ledger(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    manifest, witness = run.read_manifest(), a_witness(run)
+    run.discard()
+    os.rmdir(os.path.dirname(run.path))
+    os.rmdir(os.path.dirname(os.path.dirname(run.path)))
+    assert witness.end(manifest)
+    assert not (tmp_path / ".runs" / "work").exists()
+
+
+# -- its statuses --------------------------------------------------------------------------------------
+
+_O = Outcome
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "changed", "status"),
+    [
+        (_O.SUCCEEDED, "completed", ["a"], "passed"),
+        (_O.SUCCEEDED, "completed", [], "skipped"),
+        (_O.SUCCEEDED, "completed", None, "unknown"),
+        (_O.FAILED, "task_failed", ["a"], "failed"),
+        (_O.FAILED, "task_failed", [], "failed"),
+        (_O.FAILED, "cli_failure", None, "failed"),
+        (_O.FAILED, "blocked", ["a"], "blocked"),
+        (_O.FAILED, "scope_expansion", ["a"], "blocked"),
+        (_O.FAILED, "auth_or_quota", None, "blocked"),
+        (_O.REJECTED, "verify_failed", ["a"], "failed"),
+        (_O.REJECTED, "scope_violation", ["a"], "failed"),
+        (_O.TIMED_OUT, "stalled", ["a"], "timed_out"),
+        (_O.CANCELLED, "cancelled", ["a"], "unknown"),
+        (_O.LOST, "lost", None, "unknown"),
+    ],
+)
+def test_the_status_of_a_change_is_that_of_the_verdict(
+    outcome: Outcome, code: str, changed: list[str] | None, status: str, tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path, outcome=outcome, code=code)
+    own, manifest = run.read_invocation(), run.read_manifest()
+    assert patch(own, manifest, found(changed, code=code))["status"] == status
+    if changed is None:
+        assert patch(own, manifest, None)["status"] == status
+
+
+@pytest.mark.parametrize("outcome", [*Outcome])
+@pytest.mark.parametrize(
+    "declared",
+    [{"sandbox": READ_ONLY}, {"terms": Terms(expects_change=False)}],
+    ids=["read-only", "no change"],
+)
+def test_where_nothing_was_to_be_changed_a_change_is_skipped(
+    outcome: Outcome, declared: dict[str, Any], tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path, outcome=outcome, **declared)
+    own, manifest = run.read_invocation(), run.read_manifest()
+    for record in (None, found(None), found([])):
+        assert patch(own, manifest, record)["status"] == "skipped"
+    assert patch(own, manifest, found(["a"]))["status"] != "skipped", "it was changed all the same"
+
+
+def test_a_change_that_was_taken_back_is_none_of_the_files_any_more(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, outcome=Outcome.REJECTED)
+    own, manifest = run.read_invocation(), run.read_manifest()
+    told = patch(own, manifest, found(["a"], rolled_back=RolledBack(("a",))))
+    assert (told["title"], told["files"]) == ("1 file changed, and taken back", [])
+    told = patch(own, manifest, found(["a"], rolled_back=RolledBack((), left=("a",))))
+    assert (told["title"], told["files"]) == ("1 file changed", ["a"])
+
+
+@pytest.mark.parametrize(
+    ("declared", "checks", "outcome", "status", "title"),
+    [
+        (0, [], _O.SUCCEEDED, "unknown", "no checks were declared"),
+        (1, [PASSES], _O.SUCCEEDED, "passed", "1 check passed"),
+        (2, [PASSES, PASSES], _O.REJECTED, "passed", "2 checks passed"),
+        (2, [PASSES], _O.CANCELLED, "unknown", "1 check passed"),
+        (2, [], _O.FAILED, "skipped", "2 checks declared, none was run"),
+        (2, [PASSES, FAILS], _O.REJECTED, "failed", "`false` exited with 1"),
+        (2, [HANGS], _O.REJECTED, "timed_out", "`sleep` did not end within its limit (9 s)"),
+        (1, [IS_MISSING], _O.REJECTED, "blocked", "`sleep` could not be run"),
+        (1, [IS_MISSING], _O.CANCELLED, "unknown", "`sleep` could not be run"),
+    ],
+)
+def test_the_status_of_the_tests_is_that_of_the_checks(
+    declared: int, checks: list[Check], outcome: Outcome, status: str, title: str, tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path, outcome=outcome, verify=(("true",),) * declared)
+    told = checked_by(run.read_invocation(), run.read_manifest(), found(checks=checks))
+    assert (told["status"], told["title"]) == (status, title)
+
+
+@given(
+    st.lists(st.text(min_size=1), max_size=300),
+    st.lists(st.tuples(st.lists(st.text(), min_size=1), st.sampled_from([0, 1, None])), max_size=120),
+    st.text(min_size=1),
+)
+def test_whatever_the_names_and_words_are_the_entry_is_one(
+    names: list[str], checks: list[tuple[list[str], int | None]], reason: str
+) -> None:
+    run = RunDir("/repo", "work", "20260101T000000000Z-00000000")
+    own = an_invocation(run.repo, run.task_id, run.run_id)
+    clean = Cleaner(Known((), ())).word
+    manifest = a_manifest(run, outcome=Outcome.FAILED, reason=Reason("failed", clean(reason)))
+    record = found(names, [Check(tuple(argv), code, False, 0.0, "") for argv, code in checks])
+    for payload in (patch(own, manifest, record), checked_by(own, manifest, record)):
+        checked(NewEntry(EntryType.ARTIFACT, "runner", payload))
+
+
+def test_ten_thousand_long_names_are_an_entry(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    names = [f"{n}/" + "\n" * 10 + "x" * 4000 for n in range(10_000)]
+    assert ends(run, found=found(names, [Check(("y" * 100_000,), 0, False, 0.0, "")] * 1000))
+    changed = entries(tmp_path)[1].payload
+    assert changed["title"] == "10000 files changed"
+    assert len(changed["files"]) == 100
+
+
+# -- markers -------------------------------------------------------------------------------------------
+
+
+def test_the_marker_of_each_turn_is_said_by_the_run_before_its_end(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    said(
+        run,
+        "[IMPORTANT] RUNNER_NOTE: first",
+        "Nothing to record.",
+        "[IMPORTANT] CONTEXTRELAY_HANDOFF_TO_CLAUDE: review it",
+    )
+    assert ends(run)
+    assert types(tmp_path) == ["run_started", "note", "handoff", *ALL[1:]]
+    _, note, handoff, *_ = entries(tmp_path)
+    assert (note.actor, note.run_id, note.payload) == ("work", run.run_id, {"text": "first"})
+    assert (handoff.actor, handoff.to, handoff.payload["ask"]) == ("work", "claude", "review it")
+
+
+def test_a_marker_that_the_rules_of_lanes_refuse_is_told_and_all_else_too(tmp_path: Path) -> None:
+    payload = {"reason": "r", "ask": "a"}
+    taken = ledger(tmp_path).append(NewEntry(EntryType.HANDOFF, "human", payload, "other"), str)
+    run = an_ended_run(tmp_path)
+    said(run, "[IMPORTANT] RUNNER_HANDOFF:\nto: third\nask: take it from them", "[IMPORTANT] RUNNER_SIGN: it")
+    assert ends(run)
+    assert types(tmp_path) == ["handoff", "run_started", "marker_error", "marker_error", *ALL[1:]]
+    refused, unknown = entries(tmp_path)[2:4]
+    assert (refused.actor, refused.run_id) == ("runner", run.run_id)
+    assert f"{taken.id} is for other" in refused.payload["message"]
+    assert "ask: take it from them" in refused.payload["marker"]
+    assert "no marker `SIGN`" in unknown.payload["message"]
+    assert ledger(tmp_path).state().open[0].id == taken.id
+    assert ends(run)
+    assert len(entries(tmp_path)) == 7
+
+
+def test_the_run_that_has_taken_a_handoff_hands_it_back_by_a_marker(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    payload = {"reason": "r", "ask": "a"}
+    handoff = ledger(tmp_path).append(NewEntry(EntryType.HANDOFF, "human", payload, "work"), str)
+    taken = NewEntry(
+        EntryType.HANDOFF_TAKEN, "runner", {}, handles=(handoff.id,), run_id=run.run_id, runtime="codex"
+    )
+    with contextlib.suppress(Exception):
+        ledger(tmp_path).append(taken, str)
+    said(run, "[IMPORTANT] RUNNER_HANDOFF:\nto: human\nreason: done\nask: look at it")
+    assert ends(run)
+    assert "marker_error" not in types(tmp_path)
+    assert [(one.to, one.maker_run) for one in ledger(tmp_path).state().open] == [("human", run.run_id)]
+
+
+def test_a_secret_in_a_marker_or_in_a_name_is_not_written(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    said(run, f"[IMPORTANT] RUNNER_NOTE: it is {SECRET}", f"[IMPORTANT] RUNNER_SIGN: {SECRET}")
+    assert ends(run, a_witness(run, SECRET), found([f"{SECRET}.txt"]))
+    assert SECRET.encode() not in Path(ledger(tmp_path).path).read_bytes()
+    assert entries(tmp_path)[1].payload == {"text": "it is [redacted]"}
+    assert entries(tmp_path)[3].payload["files"] == ["[redacted].txt"]
+
+
+@pytest.mark.parametrize("record", ["", "[]", "{}", '{"message": 1}', "{", '{"message": null}', "\0"])
+def test_a_turn_whose_record_is_no_record_has_said_nothing(record: str, tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    said(run, "x")
+    Path(run.turn(1)).write_text(record)
+    assert ends(run)
+    assert types(tmp_path) == ALL
+
+
+# -- what stands in its way ----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def held(root: Path) -> Iterator[None]:
+    """As by a writer that was stopped."""
+    with (root / ".runs" / "work" / ".ledger.lock").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def test_while_another_one_writes_it_is_told_later(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = an_ended_run(tmp_path)
+    witness = a_witness(run)
+    with held(tmp_path):
+        witness.look(run.read_manifest())
+        witness.look(run.read_manifest())
+        assert not ends(run, witness)
+        assert not ends(run, witness)
+    assert capfd.readouterr().err.count("not in the ledger yet") == 1
+    assert not ledger(tmp_path).exists
+    assert ends(run, witness)
+    assert types(tmp_path) == ALL
+
+
+def test_on_a_full_disk_it_is_told_when_there_is_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1024) as disk:
+        run = an_ended_run(disk)
+        said(run, "[IMPORTANT] RUNNER_NOTE: " + "x" * 5000)
+        ballast = fill(disk)
+        witness = a_witness(run)
+        witness.look(run.read_manifest())
+        assert not ends(run, witness)
+        ballast.unlink()
+        assert ends(run, witness)
+        assert types(disk) == ["run_started", "note", *ALL[1:]]
+
+
+def _broken(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"a note", b"a vote"))
+
+
+def _foreign(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'{"mac":"', b'{"mac":"0')[:-1])
+    path.write_bytes(b'{"mac":"' + b"0" * 64 + path.read_bytes()[73:])
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _gone(path: Path) -> None:
+    path.unlink()
+
+
+def _link(path: Path) -> None:
+    path.rename(path.with_name("other"))
+    path.symlink_to("other")
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _writable(path: Path) -> None:
+    path.chmod(0o666)
+
+
+@pytest.mark.parametrize("spoil", [_broken, _foreign, _cut, _gone, _link, _folder, _fifo, _writable])
+def test_a_ledger_that_is_not_believed_keeps_no_run_from_ending(
+    spoil: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = an_ended_run(tmp_path)
+    for text in ("a note", "another"):
+        ledger(tmp_path).append(NewEntry(EntryType.NOTE, "human", {"text": text}), str)
+    path = Path(ledger(tmp_path).path)
+    spoil(path)
+    before = path.read_bytes() if path.is_file() else None
+    witness = a_witness(run)
+    witness.look(run.read_manifest())
+    ends(run, witness)
+    ends(run, witness)
+    assert (path.read_bytes() if path.is_file() else None) == before, "what is not believed is not touched"
+    assert capfd.readouterr().err.count("not in the ledger") == 1, "it is complained of once"
+
+
+_KILLED = """
+import os, signal, sys
+sys.path[:0] = sys.argv[3:]
+from runner.state.fingerprints import Known
+from runner.state.store import RunDir
+from runner.supervise.sealing import Cleaner
+from runner.supervise.witness import Witness
+import runner.ledger.file, runner.verify.markers, runner.redact.redactor
+
+run, left = RunDir.from_path(sys.argv[1]), [int(sys.argv[2])]
+witness = Witness(run, run.read_invocation(), lambda: Cleaner(Known((), ())))
+manifest = run.read_manifest()
+
+def step(frame, event, argument):
+    if event == "c_call" and argument.__name__ in NAMES:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+NAMES = {"open", "write", "pwrite", "fsync", "ftruncate", "flock", "lstat", "fstat", "close", "readline"}
+sys.setprofile(step)
+witness.look(manifest)
+witness.end(manifest)
+os._exit(0)
+"""
+
+
+def test_killed_before_any_of_its_steps_each_thing_is_there_once(tmp_path: Path) -> None:
+    steps = 0
+    for n in range(1, 400):
+        root = tmp_path / str(n)
+        root.mkdir()
+        run = an_ended_run(root)
+        said(run, "[IMPORTANT] RUNNER_NOTE: one")
+        words = [sys.executable, "-c", _KILLED, run.path, str(n), *sys.path]
+        done = subprocess.run(words, check=False, stderr=subprocess.DEVNULL)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        steps += 1
+        assert ends(run)
+        assert types(root) == ["run_started", "note", *ALL[1:]]
+    assert 10 < steps < 399
