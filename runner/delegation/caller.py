@@ -78,6 +78,12 @@ class Caller(Value):
             raise NotYours("a run starts children of its own only")
         return self.run
 
+    def words_for_start(self, parent: RunDir | None) -> tuple[str, ...]:
+        """Of `runner start`: a child has the settings of its parent, a run of the owner those of now."""
+        if parent is not None:
+            return ("--parent", parent.manifest)
+        return () if self.config_file is None else ("--config", self.config_file)
+
     def asked(self, path: str) -> tuple[RunDir, RunDir | None]:
         """(the run that asks, whom it asks); None is its owner. The path must name exactly that one."""
         if self.run is None:

@@ -6,20 +6,15 @@ RunnerError, which the server turns into a tool result. No call takes longer tha
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import time
 
 from runner.delegation.caller import Caller, RunOver
-from runner.disk.interpreter import command
-from runner.errors import Conflict, GaveUpWaiting, RunnerError, SupervisorFailed
+from runner.errors import Conflict, GaveUpWaiting, RunnerError
 from runner.model import MAX_PROMPT_CHARS, Phase
 from runner.state import messages, questions
-from runner.state.authentic import next_run_id
 from runner.state.lineage import ParentOver, children
 from runner.state.store import RunDir
-from runner.usecases import control, logs, look, talk
+from runner.usecases import control, logs, look, spawning, talk
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -36,7 +31,6 @@ _ANSWER_FIRST_S = 0.5
 """A run that pauses or cancels itself gets its answer; its supervisor acts this much later."""
 _MOST_SAID, _MOST_FILES = 16 * 1024, 200
 """What an answer has of what an agent said and changed: of a very long one a host shows its model nothing."""
-_MAIN = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "__main__.py")
 
 
 class Tool(Value):
@@ -113,69 +107,11 @@ def cancel(caller: Caller, args: Json) -> dict[str, Any]:
 
 
 def spawn(caller: Caller, args: Json) -> dict[str, Any]:
-    """Through the command itself: a start needs a small process, and this one is not."""
     parent = caller.parent_for_spawn(args.get("parent_manifest_path"))
-    run_id = next_run_id(caller.repo)
-    argv = [*command(_MAIN, "start", "--format", "json", "--task", args["task_id"], "--run-id", run_id)]
-    if parent is not None:
-        argv += ["--parent", parent.manifest]
-    elif caller.config_file is not None:
-        argv += ["--config", caller.config_file]
+    words = caller.words_for_start(parent)
     if args.get("open"):
-        argv.append("--open")
-    prompt = args.get("prompt")
-    if prompt is not None:
-        argv += ["--prompt", "-"]
-    # The new run's marker from the first moment: a walk over our own run's tree stops there.
-    env = {name: value for name, value in os.environ.items() if name != "RUNNER_MANIFEST"}
-    env["RUNNER_RUN_ID"] = run_id
-    stdin = _whole(prompt or "")
-    try:
-        starting = subprocess.Popen(
-            argv,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=env,
-            cwd=caller.repo,
-            start_new_session=True,  # a host that ends its server's group must not end a start in the middle
-        )
-    finally:
-        os.close(stdin)
-    try:
-        stdout, stderr = starting.communicate(timeout=LONGEST_S - 5)
-    except subprocess.TimeoutExpired:  # killing it could leave half of a start, so it continues
-        raise GaveUpWaiting(f"the start of `{run_id}` takes long; the run may still begin") from None
-    return _answer_of(stdout, stderr)
-
-
-def _whole(text: str) -> int:
-    """A file that is complete before it is read: with a pipe, our death could cut a prompt off."""
-    fd, view = os.memfd_create("prompt"), memoryview(text.encode(errors="surrogatepass"))
-    while view:
-        view = view[os.write(fd, view) :]
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd
-
-
-def _answer_of(stdout: bytes, stderr: bytes) -> dict[str, Any]:
-    try:
-        answer: dict[str, Any] = json.loads(stdout)
-    except ValueError:
-        tail = stderr.decode(errors="replace")[-500:]
-        raise SupervisorFailed(f"the start printed nothing readable: {tail}") from None
-    if "error" in answer:
-        raise Refused(answer["error"])
-    return {name: answer[name] for name in ("run_id", "task_id", "manifest_path", "status")}
-
-
-class Refused(RunnerError):
-    """What `start` answered, passed on with its own code."""
-
-    def __init__(self, error: Json) -> None:
-        super().__init__(error["message"], hint=error["hint"], problems=error.get("problems", ()))
-        self.code = error["code"]
-        self.retryable = error["retryable"]
+        words = (*words, "--open")
+    return spawning.spawn(caller.repo, args["task_id"], *words, prompt=args.get("prompt"))
 
 
 def send(caller: Caller, args: Json) -> dict[str, Any]:

@@ -55,7 +55,7 @@ PROCESS_PLACES = {
     "runner.cli.screen": "leaves the terminal clean whatever ends or stops the program",
     "runner.cli.recheck": "ends a check, when it is interrupted, before itself",
     "runner.config": "reads the settings in a process of its own, so that `start` pays for no validation",
-    "runner.delegation.tools": "`spawn` is `runner start` in a process of its own",
+    "runner.usecases.spawning": "`runner start` in a process of its own",
     "runner.workspace.git": "asks git: it is on the way of every start that may write",
     "runner.rehearsal.__main__": "a program of its own",
     "runner.bridge.__main__": "a program of its own, which starts its agent",

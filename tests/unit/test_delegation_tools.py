@@ -18,7 +18,7 @@ from support.family import a_run, end, relative
 from runner.config import values
 from runner.delegation import server
 from runner.delegation.caller import NotYours, RunOver, caller
-from runner.delegation.tools import LONGEST_S, TOOLS, Refused, Tool, _answer_of
+from runner.delegation.tools import LONGEST_S, TOOLS, Tool
 from runner.errors import Conflict, RunnerError, UsageError
 from runner.resolve import delegation
 from runner.state import questions
@@ -26,6 +26,7 @@ from runner.state.lineage import ParentOver
 from runner.state.messages import Queue
 from runner.state.questions import QuestionClosed, QuestionNotFound
 from runner.state.store import RunDir
+from runner.usecases.spawning import Refused, _answer_of
 
 BY_NAME = {tool.name: tool for tool in TOOLS}
 EVERY_TOOL = pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
