@@ -10,7 +10,6 @@ from runner.model import (
     Notify,
     Price,
     Recovery,
-    Rehearsal,
     Sandbox,
     Terms,
 )
@@ -28,6 +27,22 @@ THREAD = "THREAD-ID"
 def price_word(limit: float) -> str:
     """A limit of the price as a word of a command: never nothing, which would be none."""
     return f"{max(limit, 0.0001):.4f}"
+
+
+class Rehearsal(Value):
+    """A run against the scripted model. `port` 0 means: chosen when the run starts."""
+
+    script: str | None
+    port: int
+    argv: tuple[str, ...]
+    """The server to start beside the child; the listening socket is handed to it."""
+
+
+class SharedLedger(Value):
+    """The ledger of a run that is not just in that of its own task, and the handoff that it begins for."""
+
+    task_id: str
+    handoff: str | None = None
 
 
 class Invocation(Value):
@@ -126,6 +141,13 @@ class Invocation(Value):
     """The session that `argv` names: one to resume, or the id of a new one."""
     sessions_home: str | None = None
     """The folder in which its program keeps its sessions; None where nobody knows."""
+    ledger: SharedLedger | None = None
+    """None is that of its own task."""
+
+    @property
+    def has_handoff(self) -> bool:
+        """Whether it has begun for a handoff."""
+        return self.ledger is not None and self.ledger.handoff is not None
 
     @property
     def checks(self) -> tuple[tuple[tuple[str, ...], str | None], ...]:

@@ -329,6 +329,8 @@ class Task(Value):
     """Whether it waits for a message when its agent has ended a turn."""
     open_timeout_s: float = 1800.0
     """How long, before it is judged without one."""
+    start: str = "manual"
+    """`on_handoff`: a handoff to it starts a run."""
     rehearse: bool = False
     rehearsal_script: str | None = None
     delegation: bool = Delegation.enabled
@@ -444,6 +446,10 @@ class Request(Value):
     """As that of the task, which may say so as well."""
     baseline: str | None = None
     """The checks run before the agent starts, and one that fails `refuse`s it or is `record`ed."""
+    ledger: str | None = None
+    """The task whose ledger it shares; None: its own task's."""
+    handoff: str | None = None
+    """The one to take there; None: whichever is open for its task, "" is none."""
 
 
 class Program(Value):
@@ -474,15 +480,6 @@ class Lineage(Value):
     task_id: str
     run_id: str
     manifest_path: str
-
-
-class Rehearsal(Value):
-    """A run against the scripted model. `port` 0 means: chosen when the run starts."""
-
-    script: str | None
-    port: int
-    argv: tuple[str, ...]
-    """The server to start beside the child; the listening socket is handed to it."""
 
 
 class McpServer(Value):

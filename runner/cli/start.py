@@ -71,6 +71,12 @@ def _add_request(parser: Parser) -> None:
         "--allow-danger", action="store_true", help="allow a sandbox of level danger-full-access"
     )
     parser.add_argument(
+        "--ledger",
+        metavar="TASK",
+        help="share the ledger of this task, and take the handoff that is open there for the run's own task",
+    )
+    parser.add_argument("--handoff", metavar="ID", help="with --ledger: this one, where several are open")
+    parser.add_argument(
         "--parent", metavar="MANIFEST", help="start as a child of this run, never wider than its parent"
     )
     add_settings(parser)
@@ -319,9 +325,11 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
 
         tasks = few([*settings(args).tasks], 10) or "none"
         raise UsageError("no task named", hint=f"`runner start TASK`, of {tasks} (`runner tasks` lists them)")
-    for option in ("model", "effort", "sandbox"):
+    for option in ("model", "effort", "sandbox", "ledger", "handoff"):
         if getattr(args, option) == "":
             raise UsageError(f"--{option} is empty")
+    if args.handoff and not args.ledger:
+        raise UsageError("--handoff needs --ledger TASK")
     return Request(
         task_id=task,
         prompt=stdin() if args.prompt == "-" else args.prompt,
@@ -340,4 +348,6 @@ def _request(args: Namespace, tied_to: Identity | None = None) -> Request:
         tied_to=tied_to,
         baseline=getattr(args, "baseline", None),
         open=args.open,
+        ledger=args.ledger,
+        handoff=args.handoff,
     )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _NOT_WITH_PLAN = {
     **dict.fromkeys(("prompt", "parent", "run_id"), "a batch's prompt is made from the task and its units"),
     **dict.fromkeys(("file", "paste"), "name them in `files` or `paste` of the task"),
+    **dict.fromkeys(("ledger", "handoff"), "the runs of a plan have the ledger of its task"),
     "open": "nobody sends messages to the batches of a plan",
     "effort": "a unit has an `effort` of its own; --set delegate.effort_floor=high raises all of them",
 }

@@ -120,6 +120,9 @@ class DefaultsTable(Table):
         "judged. Default {}."
     )
     open_timeout: Duration | None = meaning("How long it waits for one; default {}.")
+    start: Literal["on_handoff", "manual"] | None = meaning(
+        "on_handoff: a handoff to the task in a ledger starts a run that takes it. Default {}."
+    )
     verify: Commands | None = meaning(
         "Commands that must succeed after the run, each an array of texts. A plain string is split into "
         "words; what only a shell understands is refused in it."

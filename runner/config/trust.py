@@ -28,7 +28,7 @@ _TEXTS = ("files", "prompt", "title")
 _SHARED = (
     *("approach", "constraints", "execution_note", "patterns", "testing", "model", "delegation"),
     *("timeout", "idle_timeout", "start_timeout", "grace", "verify_timeout", "prepare_timeout", "limits"),
-    *("open", "open_timeout"),
+    *("open", "open_timeout", "start"),
     *("blocks", "on_conflict", "on_failure", "output_contract", "conformance", "workspace", "scope"),
     *("protect", "verify_from", "expects_change", "retries"),
 )

@@ -99,6 +99,14 @@ def refuse_too_deep(parent: Invocation) -> None:
         raise TooDeep(f"run `{parent.run_id}` stands at the depth that max_depth allows: it starts no runs")
 
 
+def refuse_no_spawn(parent: Invocation) -> None:
+    """Raises where the parent starts no runs by itself."""
+    refuse_too_deep(parent)
+    if not parent.delegation.enabled or "spawn" not in parent.delegation.tools:
+        hint = "`delegation = true` in its task, and `spawn` in `tools` of [delegation]"
+        raise NotSpawnable(f"run `{parent.run_id}` may start no runs", hint=hint)
+
+
 def narrowed(own: Delegation, parent: Invocation | None) -> Delegation:
     """The caps that are left for a run: never above its parent's, and one level less below it.
 

@@ -8,8 +8,8 @@ from runner import runtimes
 from runner.config import policy
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
-from runner.invocation import THREAD, Invocation, price_word
-from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Rehearsal, Terms
+from runner.invocation import THREAD, Invocation, Rehearsal, SharedLedger, price_word
+from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Terms
 from runner.resolve.prompt import FileText, Parts, checked, compose, measured
 from runner.runtimes.arguments import argv_of, unpriced
 from runner.runtimes.base import CommandRequest, Fence, passes
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from runner.model import Identity, McpServer, Model, Request, RuntimeSettings, Task
     from runner.resolve.choose import Choice
+    from runner.resolve.handed import Handed
     from runner.runtimes.base import Runtime
 
 DEFAULT_ENV = (
@@ -99,6 +100,8 @@ class Found(Value):
     notify: Notify = Notify()
     parent: Invocation | None = None
     again: Again | None = None
+    handed: Handed | None = None
+    """The handoff that it begins for."""
 
 
 def invocation(choice: Choice, found: Found) -> Invocation:
@@ -110,7 +113,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     runtime, own = runtimes.get(choice.runtime), _delegation(choice, parent)
     manifest_path = manifest_path_of(task.id, found.run_id)
     whole = compose(found.text, parts := _parts(choice, found, own))
-    prompt = runtime.prepare_prompt(whole if again is None else _told(again, whole, parts.delegation))
+    prompt = runtime.prepare_prompt(whole if again is None else _told(again, whole, parts))
     env_names = names_for(choice.settings, found.env_names)
     limits = _limits(choice)
     commands = _commands(choice, found, own, env_names, limits)
@@ -144,6 +147,7 @@ def invocation(choice: Choice, found: Found) -> Invocation:
         recovery=config.recovery.replace(retries=task.retries),
         fresh_prompt=None if commands["fresh_argv"] is None else whole,
         **_after(choice.request, again),
+        ledger=_ledger(choice.request, found),
         open_timeout_s=_open_timeout(choice, runtime),
         temp=found.fence.temp,
         isolation=None if runtime.has_sandbox else "none",
@@ -151,15 +155,21 @@ def invocation(choice: Choice, found: Found) -> Invocation:
     )
 
 
-def _told(again: Again, whole: str, delegation: str | None) -> str:
-    """A thread knows its task; what it is told of delegation is of this run."""
-    beside = f"\n\n## Delegation\n{delegation}" if again.thread_id and delegation else ""
-    return checked(again.amend(whole) + beside)
+def _told(again: Again, whole: str, parts: Parts) -> str:
+    """A thread knows its task; what it is told of a handoff and of delegation is of this run."""
+    beside = (("Handoff", parts.handoff), ("Delegation", parts.delegation)) if again.thread_id else ()
+    return checked(again.amend(whole) + "".join(f"\n\n## {name}\n{body}" for name, body in beside if body))
 
 
 def _after(request: Request, again: Again | None) -> dict[str, Any]:
     named = {name: getattr(request, name) for name in ("map", "files", "paste")}
     return named if again is None else {**named, "continues" if again.continues else "retry_of": again.run}
+
+
+def _ledger(request: Request, found: Found) -> SharedLedger | None:
+    if request.ledger is None:
+        return None
+    return SharedLedger(request.ledger) if found.handed is None else found.handed.shared
 
 
 def composition(choice: Choice, found: Found, prompt: str) -> dict[str, Any]:
@@ -229,8 +239,15 @@ def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
         map=None if path is None else FileText(path, found.map_text),
         pasted=found.pasted,
         blocks={name: config.blocks[name] for name in task.blocks},
+        handoff=None if found.handed is None else _handoff_section(found.handed),
         delegation=_delegation_section(choice, found, own) if own.enabled else None,
     )
+
+
+def _handoff_section(handed: Handed) -> str:
+    from runner.resolve.handed import section  # most runs begin for no handoff
+
+    return section(handed)
 
 
 def _delegation_section(choice: Choice, found: Found, own: Delegation) -> str:

@@ -43,6 +43,7 @@ class Parts(Value):
     map: FileText | None = None
     pasted: tuple[FileText, ...] = ()
     blocks: Mapping[str, str] = {}
+    handoff: str | None = None
     delegation: str | None = None
 
 
@@ -89,6 +90,7 @@ def checked(prompt: str) -> str:
 def _sections(parts: Parts) -> list[tuple[str, str]]:
     """Name and body of every section in their order; a body may be empty."""
     before = [
+        ("Handoff", parts.handoff or ""),
         ("Files", _listed(parts.files)),
         ("Patterns", _patterns(parts.patterns)),
         ("Approach", _text(parts.approach)),

@@ -13,7 +13,7 @@ from runner.errors import RunnerError, RunNotFound
 from runner.invocation import Invocation
 from runner.model import Lineage, Phase, Reason
 from runner.state import lineage, questions
-from runner.state.authentic import refuse_another
+from runner.state.authentic import own_invocation, refuse_another
 from runner.state.events import EventLog, read_events
 from runner.state.store import RunDir
 from runner.supervise.begin import adopt
@@ -73,7 +73,9 @@ class Children:
                 return  # by its owner, in the same instant: a second one would end the patience of the first
             elif lineage.is_ending(parent, manifest):
                 is_cancelled = manifest.reason is not None and manifest.reason.code == "cancelled"
-                if is_cancelled or parent.read_invocation().delegation.on_parent_end == "cancel":
+                own = self._invocation.has_handoff
+                ends = parent.read_invocation().delegation.on_parent_end == "cancel" and not own
+                if is_cancelled or ends:
                     self._run.leave_intent("cancel", actor, reason="its parent run has ended")
         except RunnerError as error:
             self._log.note("parent_unreachable", run_id=above.run_id, message=error.message)
@@ -98,13 +100,24 @@ class Children:
         self._known = found
         return found
 
-    def tell(self, kind: str, env: Mapping[str, str], *, once: bool = False, **fields: object) -> None:
+    def tell(
+        self,
+        kind: str,
+        env: Mapping[str, str],
+        *,
+        once: bool = False,
+        spares_handed: bool = False,
+        **fields: object,
+    ) -> None:
         """Passes a request on to every unfinished child; its own supervisor passes it further on.
 
         With `once`, not to those that act on it already: a second cancel would cut the graces of the first.
+        With `spares_handed`, not to those to which work was handed over.
         """
         for child in lineage.children(self._run):
             try:
+                if spares_handed and own_invocation(child).has_handoff:
+                    continue
                 manifest = child.read_manifest()
                 if manifest.is_done or (once and (manifest.phase is Phase.STOPPING or child.is_told(kind))):
                     continue
@@ -121,13 +134,14 @@ class Children:
 
     def end(self, env: Mapping[str, str], wish: Reason | None) -> None:
         """What happens to living children when their parent ends: as the request behind the end says, else as
-        the settings say.
+        the settings say. One that has begun for a handoff has work that is its parent's no more.
         """
         is_cancelled = wish is not None and wish.code == "cancelled"
         if is_cancelled and os.path.lexists(self._run.alone):
             return
         if is_cancelled or self._invocation.delegation.on_parent_end == "cancel":
-            self.tell("cancel", env, once=True, reason="its parent run has ended")
+            why = "its parent run has ended"
+            self.tell("cancel", env, once=True, spares_handed=not is_cancelled, reason=why)
 
     def close_questions(self, told: Callable[[Question], bool]) -> None:
         """After the end of a run: no answer is awaited any more."""

@@ -98,7 +98,7 @@ def follow_up(
 
     session = Lineage(run.task_id, run.run_id, manifest.manifest_path)
     now = Request(task_id=run.task_id, run_id=run_id, allow_danger=allow_danger)
-    request = _request(run, old, now).replace(earlier=None, map=None, files=(), paste=())
+    request = _request(run, old, now).replace(earlier=None, map=None, files=(), paste=(), handoff="")
     again = Again(session, manifest.thread_id, lambda _: text, continues=True)
     with _alone_in_session(run, again.thread_id):
         return start.start(config, request, env, again)
@@ -163,6 +163,7 @@ def _request(run: RunDir, old: Invocation, now: Request) -> Request:
         files=old.files,
         paste=old.paste,
         earlier=_earlier(run, old),
+        ledger=None if old.ledger is None else old.ledger.task_id,
     )
 
 

@@ -20,16 +20,8 @@ from runner.errors import (
     SupervisorFailed,
     Unwritable,
 )
-from runner.invocation import Invocation
-from runner.model import (
-    Config,
-    Level,
-    Lineage,
-    Program,
-    Rehearsal,
-    Request,
-    RuntimeSettings,
-)
+from runner.invocation import Invocation, Rehearsal
+from runner.model import Config, Level, Lineage, Program, Request, RuntimeSettings
 from runner.resolve.choose import Choice, choose, find_task
 from runner.resolve.invocation import Again, Found, composition, invocation
 from runner.resolve.reach import is_inside
@@ -50,6 +42,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from runner.model import Task
+    from runner.resolve.handed import Handed
     from runner.runtimes.base import Runtime
     from runner.usecases.protection import Protection
 
@@ -181,6 +174,7 @@ def _start(
         place.prepare(run)  # last: who is killed over it leaves a run that can be found, and ended
         if resolved.parent is not None and beside.runtime is not None and resolved.cwd != resolved.repo:
             _refuse_rewritten(resolved.repo, resolved.parent, beside.runtime, resolved.cwd)
+        _take(run, resolved)
     except BaseException as error:
         place.undo(run)
         run.discard()
@@ -197,7 +191,7 @@ def _start(
                 place.watch("running, before the agent: " + "; ".join(" ".join(argv) for argv in before))
             begin(run, manifest, resolved, child_env, lock_fd, listener_fd, place.lease_fd)
         except RunnerError as error:
-            return _given_up(run, place, error)
+            return _given_up(run, resolved, place, error)
         finally:
             place.watch(None)
         return run.read_manifest()
@@ -212,7 +206,22 @@ def _made(run: RunDir, resolved: Invocation, place: Workplace) -> tuple[Manifest
     return manifest, run.create()
 
 
-def _given_up(run: RunDir, place: Workplace, error: RunnerError) -> Manifest:
+def _handed(choice: Choice) -> Handed | None:
+    if choice.request.ledger is None:
+        return None
+    from runner.usecases import receivers  # most runs share no ledger
+
+    return receivers.handed(choice)
+
+
+def _take(run: RunDir, resolved: Invocation) -> None:
+    if resolved.has_handoff:
+        from runner.usecases import receivers  # most runs begin for no handoff
+
+        receivers.take(run, resolved)
+
+
+def _given_up(run: RunDir, resolved: Invocation, place: Workplace, error: RunnerError) -> Manifest:
     """Takes back what was made for a run that never came to be, and raises. Where its first owner was killed
     over its start, it may have got another one all the same.
     """
@@ -220,6 +229,10 @@ def _given_up(run: RunDir, place: Workplace, error: RunnerError) -> Manifest:
     from runner.usecases.look import look
 
     if not isinstance(error, SupervisorFailed):
+        if resolved.has_handoff:
+            from runner.usecases import receivers
+
+            receivers.left(run, resolved, error)
         with undisturbed(run):
             place.undo(run)
         if not isinstance(error, StartFailed):  # refused before there was an owner to write an end
@@ -332,6 +345,7 @@ def _find(
         login_shell_loses=_login_shell_loses(choice, runtime, program, env),
         **_kept_in_view(choice, program, env),
         parent=parent,
+        handed=_handed(choice),
         tied_to=request.tied_to,
         sessions=sessions_of(env) if parent is None else parent.sessions,
         sessions_home=runtime.sessions_home and home.of_program(env, *runtime.sessions_home),

@@ -444,6 +444,7 @@ def test_an_option_of_start_is_a_key_of_a_task() -> None:
         "allow-danger",
         "trust",
         "parent",
+        *("ledger", "handoff"),
         "run-id",
         *("-m", "-r", "-s"),
         "file",  # one of `files`

@@ -168,6 +168,7 @@ def test_the_example_is_still_valid_with_every_comment_taken_off(repo):
         "grace",
         "open",
         "open_timeout",
+        "start",
         "verify",
         "verify_timeout",
         "rehearse",

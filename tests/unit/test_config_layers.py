@@ -42,6 +42,7 @@ def test_built_in_defaults_hold_where_nothing_is_set(repo):
                 "grace": "5s",
                 "open": False,
                 "open_timeout": "30m",
+                "start": "manual",
                 "rehearse": False,
                 "delegation": False,
                 "scope": [],

@@ -14,8 +14,8 @@ from support.values import a_manifest, an_identity, an_invocation
 
 from runner.conformance import Agreement, Conformance, Conformity
 from runner.errors import IllegalTransition, ManifestNewer
-from runner.invocation import Invocation
-from runner.model import Identity, Level, Lineage, Outcome, Phase, Price, Reason, Rehearsal, Usage
+from runner.invocation import Invocation, Rehearsal
+from runner.model import Identity, Level, Lineage, Outcome, Phase, Price, Reason, Usage
 from runner.state.lifecycle import FINAL_EVENTS, Event
 from runner.state.manifest import (
     Attempt,

@@ -7,8 +7,8 @@ from typing import Any
 
 from support.values import an_invocation
 
-from runner.invocation import Invocation
-from runner.model import Lineage, Recovery, Rehearsal, Terms
+from runner.invocation import Invocation, Rehearsal
+from runner.model import Lineage, Recovery, Terms
 
 
 def written(invocation: Invocation) -> dict[str, Any]:

@@ -34,6 +34,7 @@ parts = st.builds(
     map=st.none() | st.builds(FileText, sendable, st.none() | sendable),
     pasted=st.lists(st.builds(FileText, sendable, sendable), max_size=2).map(tuple),
     blocks=st.dictionaries(sendable.map(lambda name: f"block {name}"), sendable, max_size=3),
+    handoff=st.none() | sendable,
     delegation=st.none() | sendable,
 )
 FULL = Parts(
@@ -49,10 +50,11 @@ FULL = Parts(
     map=FileText("MAP.md", "a.py does a.\n"),
     pasted=(FileText("a.py", "a = 1\n"), FileText("d.py", "")),
     blocks={"style": "Short.\n", "scope-fence": "Only this."},
+    handoff="The agent of task `make` has handed work to you.",
     delegation="The server is connected.",
 )
 ORDER = (
-    *("Files", "Patterns", "Approach", "Execution note", "Constraints", "Testing", "Verify"),
+    *("Handoff", "Files", "Patterns", "Approach", "Execution note", "Constraints", "Testing", "Verify"),
     *("Output contract", "Map", "Pasted", "style", "scope-fence", "Delegation"),
 )
 
@@ -86,7 +88,7 @@ def test_files_and_blocks_follow_in_named_sections() -> None:
 
 def test_the_sections_stand_in_their_order_behind_the_task() -> None:
     prompt = compose("Do it.", FULL)
-    assert prompt.startswith("Do it.\n\n## Files\n")
+    assert prompt.startswith("Do it.\n\n## Handoff\n")
     assert [line[3:] for line in prompt.splitlines() if line.startswith("## ")] == list(ORDER)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from support.values import a_config, a_task, an_invocation, program
 
 from runner.errors import ConfigInvalid, PolicyRefused, RunnerError, TaskNotFound
-from runner.invocation import THREAD, Invocation
+from runner.invocation import THREAD, Invocation, Rehearsal
 from runner.model import (
     Caps,
     Config,
@@ -25,7 +25,6 @@ from runner.model import (
     Price,
     Program,
     Recovery,
-    Rehearsal,
     Request,
     RuntimeSettings,
     Sandbox,

@@ -14,7 +14,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from support.values import a_manifest, an_identity, an_invocation
 
-from runner.model import Level, Lineage, Outcome, Phase, Reason, Rehearsal, Usage
+from runner.invocation import Rehearsal
+from runner.model import Level, Lineage, Outcome, Phase, Reason, Usage
 from runner.state.authentic import FOREIGN, Why
 from runner.state.events import EventLog, read_events
 from runner.state.lifecycle import Event

@@ -12,13 +12,12 @@ from support.family import ALL_TOOLS, DELEGATION, a_run, end, relative
 from support.values import a_config, a_task
 
 from runner.errors import PolicyRefused, RunNotFound
-from runner.invocation import Invocation
+from runner.invocation import Invocation, Rehearsal
 from runner.model import (
     Config,
     Delegation,
     Level,
     Policy,
-    Rehearsal,
     Request,
     RuntimeSettings,
     Sandbox,

@@ -1,0 +1,267 @@
+"""USE CASES of whom a handoff is for: which run takes it, which task begins one. Edge: disk, processes.
+
+A handoff stands in the ledger before anything here is tried, and what keeps a run from starting is told, not
+raised: then it stands, and `runner start --task B --ledger T` takes it.
+"""
+
+from __future__ import annotations
+
+from runner import config
+from runner.errors import Conflict, RunnerError
+from runner.invocation import SharedLedger
+from runner.ledger.entry import HUMAN, OWNER, RUNNER, EntryType, NewEntry
+from runner.ledger.file import Ledger
+from runner.model import Lineage, Outcome
+from runner.resolve.choose import find_task
+from runner.resolve.handed import Handed, section
+from runner.runtimes import NAMES
+from runner.state import index
+from runner.state.authentic import own_invocation
+from runner.state.lineage import lineage_of
+from runner.state.store import RunDir, manifest_path_of
+from runner.usecases.ledger import ledger_of
+from runner.usecases.look import look
+from runner.value import Value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
+
+    from runner.invocation import Invocation
+    from runner.ledger.entry import LedgerEntry
+    from runner.model import Config, Json, Task
+    from runner.resolve.choose import Choice
+    from runner.usecases.ledger import Author
+
+STARTED, DELIVERED, RECORDED = "started", "delivered", "recorded"
+ON_HANDOFF = "on_handoff"
+_HEARD_WITHIN_S = 10.0
+_MOST_LOOKED_AT = 1000
+"""Entries before a handoff among which the notes on it are looked for."""
+
+
+class UnclearReceiver(Conflict):
+    code = "unclear_receiver"
+    default_hint = "hand off to a task by its name"
+
+
+class StartsByHand(Conflict):
+    code = "starts_by_hand"
+    default_hint = 'start = "on_handoff" in the task has a handoff start it'
+
+
+class Delivery(Value):
+    """What became of a handoff: a run was `started` for it, it was `delivered` to one that lives, or it is
+    `recorded`, and `why` says what keeps a run from starting; for a person nothing has to.
+    """
+
+    state: str
+    run: Lineage | None = None
+    message: str | None = None
+    """The message with which its agent gets it, where the run waits for messages."""
+    why: Json | None = None
+
+
+def deliver(
+    ledger: Ledger,
+    handoff: LedgerEntry,
+    speaker: Author,
+    env: Mapping[str, str],
+    *,
+    config_file: str | None = None,
+) -> Delivery:
+    """Brings a handoff that `speaker` has made to its receiver."""
+    if handoff.to in (HUMAN, OWNER):
+        return Delivery(RECORDED)
+    try:
+        settings = _settings(ledger, speaker, env, config_file)
+        task = receiver(ledger, handoff, settings)
+        for run, invocation in _living(ledger, task.id, handoff.run_id):
+            try:
+                return _delivered(ledger, handoff, (run, invocation), speaker)
+            except Conflict:  # it ends just now, and hears nothing more
+                continue
+        return Delivery(STARTED, _started(ledger, handoff, task, speaker, config_file))
+    except RunnerError as error:
+        told = {"code": error.code, "message": error.message, "hint": error.hint}
+        return Delivery(RECORDED, why={**told, "problems": [*error.problems]} if error.problems else told)
+
+
+def _settings(ledger: Ledger, speaker: Author, env: Mapping[str, str], config_file: str | None) -> Config:
+    """Those that the run was started with, which its agent cannot have changed; else those of now."""
+    from runner.usecases import frozen
+
+    found = None if speaker.run is None else frozen.of_parent(ledger.repo, speaker.run.manifest, env)
+    return config.load(ledger.repo, config_file=config_file, env=env) if found is None else found
+
+
+def receiver(ledger: Ledger, handoff: LedgerEntry, settings: Config) -> Task:
+    """The task that a handoff is for. Of a runtime: that of the run whose handoff is handled with it; else of
+    the newest run here; else the only one that such a handoff may start. TaskNotFound or UnclearReceiver.
+    """
+    runtime = handoff.to or ""
+    if runtime in settings.tasks or runtime not in NAMES:
+        return find_task(settings, runtime)
+    newest = ledger.state().runs.get(runtime)
+    for name in (*_askers(ledger, handoff), *(() if newest is None else (newest.task_id,))):
+        if name in settings.tasks and name != handoff.actor:
+            return settings.tasks[name]
+    tasks = [one for one in settings.tasks.values() if (one.runtime, one.start) == (runtime, ON_HANDOFF)]
+    others = [one for one in tasks if one.id != handoff.actor]
+    if len(others) != 1:
+        names = ", ".join(f"`{one.id}`" for one in others) or "no task"
+        raise UnclearReceiver(
+            f'no run of {runtime} is in this ledger yet, and {names} has start = "{ON_HANDOFF}"'
+        )
+    return others[0]
+
+
+def _askers(ledger: Ledger, handoff: LedgerEntry) -> Iterator[str]:
+    """The tasks of that runtime whose handoffs it handles."""
+    for name in handoff.handles:
+        if (asked := ledger.entry(name)).run_id is not None:
+            try:
+                if own_invocation(RunDir(ledger.repo, asked.actor, asked.run_id)).runtime == handoff.to:
+                    yield asked.actor
+            except RunnerError:
+                continue  # it was removed
+
+
+def _living(ledger: Ledger, task_id: str, maker: str | None) -> Iterator[tuple[RunDir, Invocation]]:
+    """The runs of a task that share the ledger and have not ended, the newest first."""
+    found = (run for run in index.scan(ledger.repo)[1] if run.task_id == task_id and run.run_id != maker)
+    for run in sorted(found, key=lambda one: one.run_id, reverse=True):
+        try:
+            invocation = own_invocation(run)
+            if not look(run).is_done and ledger_of(run).path == ledger.path:
+                yield run, invocation
+        except RunnerError:
+            continue  # one that cannot be looked at gets nothing
+
+
+def _delivered(
+    ledger: Ledger, handoff: LedgerEntry, to: tuple[RunDir, Invocation], speaker: Author
+) -> Delivery:
+    run, invocation = to
+    if invocation.open_timeout_s is None:
+        return Delivery(DELIVERED, lineage_of(run))
+    from runner.usecases import talk
+
+    shared = SharedLedger(ledger.task_id, handoff.id)
+    text = section(_told(ledger, handoff, shared))
+    actor = f"run {speaker.run_id}" if speaker.run is not None else speaker.name.replace(HUMAN, "user")
+    sent = talk.send(run, text, actor=actor, key=handoff.id, within_s=_HEARD_WITHIN_S)
+    _take(ledger, run, invocation, handoff.id)
+    return Delivery(DELIVERED, lineage_of(run), sent.message)
+
+
+def _started(
+    ledger: Ledger, handoff: LedgerEntry, task: Task, speaker: Author, config_file: str | None
+) -> Lineage:
+    by_hand = f"`runner start --task {task.id} --ledger {ledger.task_id}` takes it"
+    if task.start != ON_HANDOFF:
+        raise StartsByHand(f"task `{task.id}` is started by hand", hint=by_hand)
+    words = ("--config", config_file) if config_file is not None else ()
+    if speaker.run is not None:
+        from runner.resolve.delegation import refuse_no_spawn
+
+        refuse_no_spawn(own_invocation(speaker.run))
+        words = ("--parent", speaker.run.manifest)
+    from runner.usecases.spawning import spawn
+
+    found = spawn(ledger.repo, task.id, "--ledger", ledger.task_id, "--handoff", handoff.id, *words)
+    return Lineage(found["task_id"], found["run_id"], found["manifest_path"])
+
+
+# -- on the way of a start -------------------------------------------------------------------------------
+
+
+def handed(choice: Choice) -> Handed | None:
+    """The handoff that a run of this choice begins for; None where none is open for it. TaskNotFound where
+    there is no such ledger; Conflict, HandleNotFound, or what the ledger is refused with.
+    """
+    request = choice.request
+    ledger = Ledger(choice.config.root, request.ledger or choice.task.id)
+    if not ledger.exists:
+        find_task(choice.config, ledger.task_id)
+    if request.handoff == "":
+        return None
+    names = (choice.task.id, *(() if choice.runtime in choice.config.tasks else (choice.runtime,)))
+    waiting = [one for one in ledger.state().open if one.to in names]
+    if request.handoff is not None:
+        entry = ledger.entry(request.handoff)
+        waiting = [one for one in waiting if one.id == entry.id]
+        if not waiting:
+            raise Conflict(f"{entry.id} is no handoff that is open for {' or '.join(names)}")
+    if len(waiting) > 1:
+        ids = ", ".join(one.id for one in waiting)
+        raise Conflict(f"several handoffs are open for {choice.task.id}: {ids}", hint="--handoff names one")
+    if not waiting:
+        return None
+    if waiting[0].taken_by is not None and not waiting[0].is_left:
+        _settle(ledger, waiting[0].taken_by)
+    shared = SharedLedger(ledger.task_id, waiting[0].id)
+    return _told(ledger, ledger.entry(waiting[0].id), shared)
+
+
+def take(run: RunDir, invocation: Invocation) -> None:
+    """Writes down that this run begins for its handoff. HandoffTaken where another one has it."""
+    if (shared := invocation.ledger) is not None and shared.handoff is not None:
+        _take(Ledger(run.repo, shared.task_id), run, invocation, shared.handoff)
+
+
+def left(run: RunDir, invocation: Invocation, error: RunnerError) -> None:
+    """Tells that its start has come to nothing: whoever has made the handoff speaks next."""
+    if (shared := invocation.ledger) is not None and shared.handoff is not None:
+        told = {"status": Outcome.FAILED, "code": error.code, "message": error.message}
+        _tell_end(Ledger(run.repo, shared.task_id), run.run_id, told)
+
+
+def _settle(ledger: Ledger, run_id: str) -> None:
+    """Tells the end of a run that is over, where its supervisor could not: it was killed, or kept from it."""
+    told: dict[str, Any] = {"status": "unknown", "message": "its folder is gone"}
+    if (run := index.folder_of(ledger.repo, run_id)) is not None:
+        manifest = look(run)
+        if not manifest.is_done or (reason := manifest.reason) is None:
+            return
+        told = {"status": manifest.status, "outcome": manifest.outcome}
+        told |= {"code": reason.code, "message": reason.message}
+    _tell_end(ledger, run_id, told)
+
+
+def _tell_end(ledger: Ledger, run_id: str, told: Json) -> None:
+    """Once, as its supervisor does."""
+    ledger.tell([NewEntry(EntryType.RUN_ENDED, RUNNER, told, run_id=run_id, key=f"{run_id}:ended")], str)
+
+
+def _take(ledger: Ledger, run: RunDir, invocation: Invocation, handoff: str) -> None:
+    runtime, kind = invocation.runtime, EntryType.HANDOFF_TAKEN
+    ledger.append(NewEntry(kind, run.task_id, {}, None, (handoff,), run.run_id, runtime), str)
+
+
+def _told(ledger: Ledger, handoff: LedgerEntry, shared: SharedLedger) -> Handed:
+    """What the receiver is told of it. It may work in a tree of its own, so no path is relative."""
+    maker = handoff.run_id and manifest_path_of(handoff.actor, handoff.run_id)
+    return Handed(
+        shared=shared,
+        maker=None if handoff.actor == HUMAN else handoff.actor,
+        lane=handoff.text("lane"),
+        reason=handoff.text("reason"),
+        ask=handoff.text("ask"),
+        refs=tuple(handoff.payload.get("context_refs", ())),
+        notes=tuple(_notes(ledger, handoff))[::-1],
+        ledger=ledger.path,
+        manifest=f"{ledger.repo}/{maker}" if maker else None,
+    )
+
+
+def _notes(ledger: Ledger, handoff: LedgerEntry) -> Iterator[str]:
+    """What its maker has noted since the handoff before it on the lane, the newest first."""
+    for entry in reversed(ledger.entries(max(0, handoff.seq - _MOST_LOOKED_AT))):
+        if entry.seq >= handoff.seq:
+            continue
+        if entry.type is EntryType.HANDOFF and entry.text("lane") == handoff.text("lane"):
+            return
+        if entry.type is EntryType.NOTE and entry.actor == handoff.actor:
+            yield entry.text("text")
