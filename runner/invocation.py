@@ -145,6 +145,11 @@ class Invocation(Value):
     """None is that of its own task."""
 
     @property
+    def ledger_task(self) -> str:
+        """The task in whose ledger it is."""
+        return self.task_id if self.ledger is None else self.ledger.task_id
+
+    @property
     def has_handoff(self) -> bool:
         """Whether it has begun for a handoff."""
         return self.ledger is not None and self.ledger.handoff is not None

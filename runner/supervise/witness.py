@@ -206,4 +206,4 @@ def _ledger_of(invocation: Invocation) -> Ledger:
     """Where a run is witnessed."""
     from runner.ledger.file import Ledger
 
-    return Ledger(invocation.repo, invocation.task_id)
+    return Ledger(invocation.repo, invocation.ledger_task)

@@ -68,8 +68,7 @@ def person_or_run(repo: str, env: Mapping[str, str]) -> Author:
 
 def ledger_of(run: RunDir) -> Ledger:
     """The ledger that a run shares. ForeignRun or InvocationBroken for one that is not ours."""
-    shared = own_invocation(run).ledger
-    return Ledger(run.repo, run.task_id if shared is None else shared.task_id)
+    return Ledger(run.repo, own_invocation(run).ledger_task)
 
 
 # -- writing ---------------------------------------------------------------------------------------------

@@ -27,7 +27,11 @@ def main(repo: str, task: str, to: str, rest: list[str]) -> None:
     ledger, author = Ledger(repo, task), entries.Author("human")
     if "--as" in rest:
         author = entries.of_run(by_manifest_path(repo, rest[rest.index("--as") + 1]))
-    payload: dict[str, Any] = {"reason": "It is built.", "ask": "Look at it.", "context_refs": ["delegate.toml"]}
+    payload: dict[str, Any] = {
+        "reason": "It is built.",
+        "ask": "Look at it.",
+        "context_refs": ["delegate.toml"],
+    }
     if "--lane" in rest:
         payload["lane"] = rest[rest.index("--lane") + 1]
     handoff = entries.handoff(ledger, author, to, payload)

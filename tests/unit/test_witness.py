@@ -20,9 +20,10 @@ from support.disks import fill, small_disk
 from support.ended import an_ended_run
 from support.values import a_manifest, an_invocation
 
+from runner.invocation import Rehearsal
 from runner.ledger.entry import EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.file import Ledger
-from runner.model import Level, Outcome, Reason, Rehearsal, Sandbox, Terms
+from runner.model import Level, Outcome, Reason, Sandbox, Terms
 from runner.runtimes import PLAN
 from runner.state.fingerprints import Known
 from runner.state.store import RunDir
