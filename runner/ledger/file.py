@@ -340,7 +340,7 @@ class Ledger:
         try:
             self._refuse_strange(os.fstat(fd))
             look = self._refuse_problem(Look() if is_new else self._look(fd))
-            left = [one for one in drafts if not (once and _has_key(fd, look.end, one.key))]
+            left = _untold(fd, look.end, drafts) if once else drafts
             admit = told if once else admitted
             return self._put(fd, look, left, admit, is_new=is_new) if left else []
         except OSError as error:
@@ -458,16 +458,15 @@ def _up_to(clean: Clean) -> Clean:
     return lambda text: text if len(text) > 2 * MAX_TEXT else clean(text)
 
 
-def _has_key(fd: int, end: int, key: str | None) -> bool:
-    """Whether an entry up to there has it; all of them are known to be ours."""
-    if key is None:
-        return False
-    wanted, kept, at = b'"key":' + json_bytes(key) + b"}\n", b"", 0
+def _untold(fd: int, end: int, drafts: Sequence[NewEntry]) -> list[NewEntry]:
+    """Those whose keys no entry up to there has; all of these are known to be ours."""
+    start = os.path.commonprefix([one.key or "" for one in drafts])  # noqa: RUF071 - these are no paths
+    mark, keys, kept, at = b'"key":"' + start.encode(), set[bytes](), b"", 0
     while at < end and (piece := os.pread(fd, _PIECE, at)):
-        if wanted in kept + piece:
-            return True
-        kept, at = piece[-len(wanted) :], at + len(piece)
-    return False
+        whole, _, kept = (kept + piece).rpartition(b"\n")
+        keys.update(part.partition(b'"')[0] for part in whole.split(mark)[1:])
+        at += len(piece)
+    return [one for one in drafts if one.key is None or one.key[len(start) :].encode() not in keys]
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

@@ -187,6 +187,7 @@ def fail(owner: Owner, error: Exception) -> None:
         owner.log.note(Event.ENDED, outcome=Outcome.LOST, reason=reason.to_json())
         news.ended(owner.run, owner.manifest, owner.notify)
         owner.start_notices(is_last=True)
+        owner.witness.end(owner.manifest, owner.found)
 
 
 def seal(owner: Owner) -> None:

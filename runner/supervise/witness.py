@@ -14,6 +14,7 @@ import time
 from runner.disk.files import read_text
 from runner.model import Level, Outcome
 from runner.runtimes import PLAN
+from runner.state.manifest import CLOSING
 from runner.text.words import count, one_line, shortened
 from runner.value import json_value
 from runner.verify.record import load
@@ -84,16 +85,32 @@ class Witness:
 
         own = self._invocation
         if not self._has_begun and manifest.started_at is not None:
-            told = {"task": own.task_id, "runtime": own.runtime, "model": own.model}
+            told = {"task": own.task_id, "runtime": own.runtime, "model": own.model and _line(own.model)}
             told["sandbox"] = own.sandbox.name
             told["rehearsal"] = None if own.rehearsal is None else "its model is scripted"
             yield self._draft(EntryType.RUN_STARTED, "started", told)
+        turns = [one for one in manifest.attempts if one.how != CLOSING]
         for turn in range(self._turns + 1, manifest.turns + 1):
+            if turn < len(turns) and not turns[turn].messages:
+                continue  # it was tried again, and what it came to is for nobody
             speaker = self._draft(EntryType.NOTE, f"turn-{turn}", {})
             said = _said(self._run.turn(turn))
             marked = read_marker(said, speaker.replace(actor=own.task_id, runtime=own.runtime))
             if marked is not None:
-                yield marked
+                yield self._referring(marked)
+
+    def _referring(self, marked: NewEntry) -> NewEntry:
+        """As it is, where it refers to nothing outside of the repository."""
+        from runner.ledger.entry import EntryInvalid, not_admitted
+        from runner.ledger.references import references
+
+        if not (refs := marked.payload.get("context_refs")):
+            return marked
+        try:
+            told = {**marked.payload, "context_refs": references(self._run.repo, refs)}
+        except EntryInvalid as error:
+            return not_admitted(marked, error.message)
+        return marked.replace(payload=told)
 
     def _at_end(self, manifest: Manifest, found: Record | None) -> Iterator[NewEntry]:
         from runner.ledger.entry import EntryType
@@ -194,9 +211,10 @@ def _beside(manifest: Manifest, name: str) -> str:
 
 
 def _said(path: str) -> str | None:
-    """The final message of a turn, without secrets."""
+    """The final message of a turn, without secrets; None where it did not come to one."""
     try:
-        said = json_value(read_text(path) or "")["message"]
+        told = json_value(read_text(path) or "")
+        said = told["message"] if told["status"] == "completed" else None
     except (ValueError, LookupError, TypeError):
         return None
     return said if isinstance(said, str) else None

@@ -9,9 +9,10 @@ import os
 import time
 
 from runner.errors import Conflict, RunnerError, UsageError
-from runner.ledger.entry import HUMAN, EntryInvalid, EntryType, NewEntry
+from runner.ledger.entry import HUMAN, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import PeopleOnly, next_speaker
+from runner.ledger.references import references
 from runner.model import is_name
 from runner.state.authentic import own_invocation, refuse_foreign
 from runner.state.store import RunDir, runs_of
@@ -164,32 +165,6 @@ def cleaner(ledger: Ledger, actor: Author) -> Callable[[str], str]:
         except RunnerError:
             known = Redactor()  # nothing is known of it; shapes are found all the same
     return lambda text: known.redact_text(clean_terminal(text))
-
-
-def references(repo: str, refs: Sequence[str]) -> list[str]:
-    """Paths relative to the repository, with a line or a part behind `:` or `#` where they have one.
-    EntryInvalid for what leads out of it.
-    """
-    root = os.path.realpath(repo)
-    found = []
-    for ref in refs:
-        path, mark, part = _split(ref)
-        full = os.path.normpath(os.path.join(repo, path))
-        inner = os.path.relpath(full, repo)
-        real = os.path.realpath(full)
-        is_inside = not inner.startswith("..") and (real == root or real.startswith(f"{root}/"))
-        if not path or "\0" in ref or not is_inside:
-            raise EntryInvalid(f"the reference {ref[:200]!r} leads out of the repository")
-        found.append(f"{inner}{mark}{part}")
-    return found
-
-
-def _split(ref: str) -> tuple[str, str, str]:
-    for mark in ("#", ":"):
-        path, found, part = ref.partition(mark)
-        if found:
-            return path, found, part
-    return ref, "", ""
 
 
 def _signer() -> str:

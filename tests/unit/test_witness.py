@@ -26,6 +26,7 @@ from runner.ledger.file import Ledger
 from runner.model import Level, Outcome, Reason, Sandbox, Terms
 from runner.runtimes import PLAN
 from runner.state.fingerprints import Known
+from runner.state.manifest import CLOSING, Attempt
 from runner.state.store import RunDir
 from runner.supervise.sealing import Cleaner
 from runner.supervise.witness import Witness, patch
@@ -66,7 +67,7 @@ def said(run: RunDir, *messages: str) -> None:
     """These are the final messages of its turns."""
     os.makedirs(run.turns, exist_ok=True)
     for n, message in enumerate(messages, 1):
-        Path(run.turn(n)).write_text(json.dumps({"turn": n, "message": message}))
+        Path(run.turn(n)).write_text(json.dumps({"turn": n, "status": "completed", "message": message}))
     run.write_manifest(run.read_manifest().replace(turns=len(messages)))
 
 
@@ -311,6 +312,17 @@ def test_the_marker_of_each_turn_is_said_by_the_run_before_its_end(tmp_path: Pat
     assert (handoff.actor, handoff.to, handoff.payload["ask"]) == ("work", "claude", "review it")
 
 
+def test_the_marker_of_an_attempt_that_was_tried_again_is_nothing(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    said(run, *(f"[IMPORTANT] RUNNER_NOTE: {n}" for n in range(1, 5)))
+    first, spoken = Attempt(1), {"messages": ("m-0001",)}
+    attempts = (first, Attempt(2), Attempt(3, **spoken), Attempt(4, how=CLOSING), Attempt(5, **spoken))
+    run.write_manifest(run.read_manifest().replace(attempts=(*attempts, Attempt(6, how=CLOSING))))
+    assert ends(run)
+    notes = [entry.text("text") for entry in entries(tmp_path) if entry.type == "note"]
+    assert notes == ["2", "3", "4"], "each of these was heard by somebody"
+
+
 def test_a_marker_that_the_rules_of_lanes_refuse_is_told_and_all_else_too(tmp_path: Path) -> None:
     payload = {"reason": "r", "ask": "a"}
     taken = ledger(tmp_path).append(NewEntry(EntryType.HANDOFF, "human", payload, "other"), str)
@@ -343,6 +355,17 @@ def test_the_run_that_has_taken_a_handoff_hands_it_back_by_a_marker(tmp_path: Pa
     assert [(one.to, one.maker_run) for one in ledger(tmp_path).state().open] == [("human", run.run_id)]
 
 
+def test_a_marker_that_refers_to_what_is_not_in_the_repository_is_told(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    (tmp_path / "link").symlink_to("/etc")
+    head = "[IMPORTANT] RUNNER_HANDOFF_TO_CODEX:\nask: look\nlane: {}\ncontext_refs:\n- {}"
+    said(run, *(head.format(f"l{n}", ref) for n, ref in enumerate(("./a.py:3", "../b.py", "link/passwd"))))
+    assert ends(run)
+    assert types(tmp_path)[1:4] == ["handoff", "marker_error", "marker_error"]
+    assert entries(tmp_path)[1].payload["context_refs"] == ["a.py:3"]
+    assert "leads out of the repository" in entries(tmp_path)[2].payload["message"]
+
+
 def test_a_secret_in_a_marker_or_in_a_name_is_not_written(tmp_path: Path) -> None:
     run = an_ended_run(tmp_path)
     said(run, f"[IMPORTANT] RUNNER_NOTE: it is {SECRET}", f"[IMPORTANT] RUNNER_SIGN: {SECRET}")
@@ -352,7 +375,14 @@ def test_a_secret_in_a_marker_or_in_a_name_is_not_written(tmp_path: Path) -> Non
     assert entries(tmp_path)[3].payload["files"] == ["[redacted].txt"]
 
 
-@pytest.mark.parametrize("record", ["", "[]", "{}", '{"message": 1}', "{", '{"message": null}', "\0"])
+@pytest.mark.parametrize(
+    "record",
+    [
+        *("", "[]", "{}", "{", "\0", '{"status": "completed"}', '{"status": "completed", "message": 1}'),
+        *('{"status": "completed", "message": null}', '{"message": "[IMPORTANT] RUNNER_NOTE: x"}'),
+        '{"status": "failed", "message": "[IMPORTANT] RUNNER_NOTE: x"}',
+    ],
+)
 def test_a_turn_whose_record_is_no_record_has_said_nothing(record: str, tmp_path: Path) -> None:
     run = an_ended_run(tmp_path)
     said(run, "x")
