@@ -337,6 +337,7 @@ def invocation_text(
         ("on end", shlex.join(i.notify.on_end) or None),
         ("attention", shlex.join(i.notify.on_attention) or None),
         ("on turn", shlex.join(i.notify.on_turn) or None),
+        ("ledger", _ledger(i)),
         ("rehearsal", None if i.rehearsal is None else "the scripted model; port 0 is chosen at start"),
         ("manifest", f"{i.manifest_path} (every start has its own run id)"),
         *(_made_of(i.prompt, made) if made else ()),
@@ -371,6 +372,12 @@ def _workspace(terms: Terms) -> str:
     if terms.on_conflict != "refuse":
         told.append(f"{terms.on_conflict} on conflict")
     return ", ".join(told)
+
+
+def _ledger(i: Invocation) -> str | None:
+    if i.ledger is None:
+        return None
+    return f"of task {i.ledger_task}, {f'takes {i.ledger.handoff}' if i.has_handoff else 'takes no handoff'}"
 
 
 def _open(timeout_s: float | None) -> str | None:

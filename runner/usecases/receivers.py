@@ -17,9 +17,8 @@ from runner.resolve.handed import Handed, section
 from runner.runtimes import NAMES
 from runner.state import index
 from runner.state.authentic import own_invocation
-from runner.state.lineage import lineage_of
+from runner.state.lineage import is_ending, lineage_of
 from runner.state.store import RunDir, manifest_path_of
-from runner.usecases.ledger import ledger_of
 from runner.usecases.look import look
 from runner.value import Value
 
@@ -129,12 +128,12 @@ def _askers(ledger: Ledger, handoff: LedgerEntry) -> Iterator[str]:
 
 
 def _living(ledger: Ledger, task_id: str, maker: str | None) -> Iterator[tuple[RunDir, Invocation]]:
-    """The runs of a task that share the ledger and have not ended, the newest first."""
+    """The runs of a task that share the ledger and go on, the newest first."""
     found = (run for run in index.scan(ledger.repo)[1] if run.task_id == task_id and run.run_id != maker)
     for run in sorted(found, key=lambda one: one.run_id, reverse=True):
         try:
             invocation = own_invocation(run)
-            if not look(run).is_done and ledger_of(run).path == ledger.path:
+            if invocation.ledger_task == ledger.task_id and not is_ending(run, look(run)):
                 yield run, invocation
         except RunnerError:
             continue  # one that cannot be looked at gets nothing

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from support import processes
 from support.doubles import FINISHED, THREAD, said
 from support.handing import hand_off, ledger_of
 from support.repo import Repo, Run
@@ -78,6 +79,10 @@ def ledger_in(run: Run) -> Any:
     return json.loads(run.file("invocation.json"))["ledger"]
 
 
+def sleeps(repo: Repo) -> bool:
+    return any({"sleep", "300"} <= {*one.words} for one in processes.of_folder(repo.base))
+
+
 def kinds(repo: Repo) -> list[str]:
     told = ("run_started", "run_ended", "artifact")
     return [entry["type"] for entry in ledger_of(repo) if entry["type"] not in told]
@@ -140,6 +145,25 @@ def test_a_maker_that_is_killed_before_the_start_leaves_a_handoff_that_is_taken_
     assert ledger_of(desk)[1]["run_id"] == run.id
 
 
+def test_a_start_that_is_killed_after_it_has_taken_the_handoff_leaves_it_to_the_next_one(repo: Repo) -> None:
+    working(repo, '[tasks.slow]\nprompt = "x"\nverify = [["sh", "-c", "[ -e $HOME/gate ] || sleep 300"]]\n')
+    hand_off(repo, "slow")
+    with repo.process("start", "--task", "slow", "--ledger", "make", "--baseline") as starter:
+        wait_until(lambda: kinds(repo)[1:] == ["handoff_taken"] and sleeps(repo), what="a check that runs")
+        starter.kill()
+        for owner in processes.of_folder(repo.base):
+            processes.kill(owner)
+    first = repo.runs()[0]
+    assert first.on_disk()["phase"] == "queued"
+    repo.open_gate()
+    second = repo.start("--ledger", "make", task="slow")
+    assert first.status()["phase"] == "done", "the start has looked what became of it"
+    assert [one["run_id"] for one in ledger_of(repo) if one["type"] == "handoff_taken"] == [
+        first.id,
+        second.id,
+    ]
+
+
 def test_a_run_of_the_task_that_lives_in_the_ledger_gets_it_and_none_is_started(desk: Repo) -> None:
     run = desk.start("--ledger", "make", task="look")
     answer = hand_off(desk, "look")
@@ -156,6 +180,18 @@ def test_a_run_that_waits_for_messages_gets_it_as_one(desk: Repo) -> None:
     wait_until(lambda: len(heard(desk, "look")) == 2, what="its second turn")
     assert heard(desk, "look")[1].startswith("A person has handed work to you")
     assert [entry["run_id"] for entry in ledger_of(desk) if entry["type"] == "handoff_taken"] == [run.id]
+
+
+def test_a_handoff_to_a_runtime_goes_back_to_the_task_that_had_asked(desk: Repo) -> None:
+    maker = desk.start("--open", task="make")
+    desk.note("gate-make").touch()
+    wait_until(lambda: maker.on_disk()["phase"] == "waiting", what="a run that waits")
+    run = begun(desk, hand_off(desk, "look", "--as", manifest_of(maker)))
+    answer = hand_off(desk, "codex", "--as", manifest_of(run))
+    assert (answer["state"], answer["run"]["run_id"]) == ("delivered", maker.id)
+    wait_until(lambda: len(heard(desk, "make")) == 2, what="its second turn")
+    assert heard(desk, "make")[1].startswith("The agent of task `look` has handed work to you")
+    assert [entry["to"] for entry in ledger_of(desk) if entry["type"] == "handoff"] == ["look", "codex"]
 
 
 def test_a_handoff_starts_no_task_that_does_not_say_so(desk: Repo) -> None:
@@ -199,8 +235,11 @@ def test_a_retry_and_a_follow_up_run_keep_the_ledger(desk: Repo) -> None:
     run = begun(desk, hand_off(desk, "look"))
     assert run.wait()["outcome"] == "succeeded"
     again = desk.json("retry", run.id, "--message", "Look again.")["run_id"]
-    assert ledger_in(Run(desk, again, "look"))["task_id"] == "make"
+    assert ledger_in(Run(desk, again, "look")) == ledger_in(run), "it takes the handoff again"
     assert Run(desk, again, "look").wait()["outcome"] == "succeeded"
+    assert "> Look at it." in heard(desk, "look")[1].splitlines()
+    told = [entry["run_id"] for entry in ledger_of(desk) if entry["type"] in ("run_started", "run_ended")]
+    assert told == [run.id, run.id, again, again], "and both are told of where it was handed over"
     follows = desk.json("send", again, "And now?")["run_id"]
     told = ledger_in(Run(desk, follows, "look"))
     assert told == {"task_id": "make", "handoff": None}, "its agent hears the message alone"

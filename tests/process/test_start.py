@@ -513,10 +513,11 @@ def test_files_and_efforts_that_cannot_be_meant_start_nothing(repo: Repo) -> Non
         "--map no.md",
         "--map",
         "-r no",
+        "--handoff e-0001",
     ):
         refused = repo.cli("start", "work", *words.split(), "--json", within=10)
         assert (refused.status, bool(refused.error["hint"])) == (2, True), words
-    for words in ("-r low", "--paste x", "--file x"):
+    for words in ("-r low", "--paste x", "--file x", "--ledger work"):
         refused = repo.cli("start", "--plan", "p.toml", "--task", "work", *words.split())
         assert (refused.status, "cannot be combined with --plan" in refused.stderr) == (2, True), words
     assert not repo.runs_folder.exists()

@@ -23,6 +23,7 @@ from runner.cli.render import (
 )
 from runner.cli.rows import rows_text
 from runner.conformance import Conformance
+from runner.invocation import SharedLedger
 from runner.model import Context, Level, Outcome, Phase, Reason, Sandbox, Usage
 from runner.state.index import row_of
 from runner.state.manifest import Survivor, Workspace
@@ -223,6 +224,13 @@ def test_an_invocation_says_that_it_is_open_and_of_what_parts_its_prompt_is() ->
     assert "\nopen      waits 1800 s for a message after each turn\n" in text
     told = ("task, 1,200 characters", "Pasted, 90 characters", "Pasted, of which src/a.py 60 characters")
     assert "\n          ".join(told) in text
+
+
+def test_an_invocation_says_in_which_ledger_it_is_and_what_it_takes_there() -> None:
+    assert "\nledger " not in invocation_text(an_invocation())
+    for handoff, says in ((None, "takes no handoff"), ("e-0007", "takes e-0007")):
+        text = invocation_text(an_invocation(ledger=SharedLedger("build", handoff)))
+        assert f"\nledger    of task build, {says}\n" in text
 
 
 def test_an_invocation_begins_with_the_command_as_it_could_be_typed() -> None:
