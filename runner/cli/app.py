@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "end": ("talk", "end a run that waits for messages, and judge it"),
     "events": ("events", "tell what became of all runs here, as it comes"),
     "inbox": ("events", "show what waits for a person, with the commands to settle it"),
+    "ledger": ("ledger", "what agents and people of a task tell each other"),
     "logs": ("logs", "show what a run did, readable and redacted"),
     "verify": ("recheck", "run the checks of a task or a finished run, without an agent"),
     "report": ("review", "show what a run came to: claims beside evidence"),
@@ -68,12 +69,42 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """verb -> (module of `runner.cli`, what it does). A new verb is a row and a pair of functions there."""
 
+SUBCOMMANDS: dict[str, tuple[str, str]] = {
+    "ledger show": ("ledger", "show whose turn it is, and what was said"),
+    "ledger note": ("ledger", "write something down for all"),
+    "ledger handoff": ("ledger", "hand work over, with a reason and what is asked for"),
+    "ledger reply": ("ledger", "answer the handoff that is addressed to you, and close it"),
+    "ledger send": ("ledger", "say something to one receiver, who gets no work by it"),
+    "ledger artifact": ("ledger", "record evidence, such as a test report"),
+    "ledger propose": ("ledger", "propose that the work is final"),
+    "ledger sign": ("ledger", "sign what is proposed as final"),
+    "ledger reject": ("ledger", "reject what is proposed as final"),
+    "ledger wait": ("ledger", "wait for the next entry"),
+    "ledger verify": ("ledger", "find out whether every entry is as it was written"),
+    "ledger coordinator": ("ledger", "show who writes git, or name another one"),
+}
+"""The same for verbs of two words."""
+
 ALIASES = {"ls": "list", "ps": "list", "show": "status", "tail": "logs", "run": "start", "stop": "cancel"}
 """What hands type by habit, and the verb that it is."""
 
 _WAITED_FOR: list[int] = []
 """The standard streams that did not block before."""
-_JUDGES = frozenset(("await", "check", "doctor", "end", "retry", "send", "start", "verify", "wait"))
+_JUDGES = frozenset(
+    (
+        "await",
+        "check",
+        "doctor",
+        "end",
+        "ledger verify",
+        "ledger wait",
+        "retry",
+        "send",
+        "start",
+        "verify",
+        "wait",
+    )
+)
 """The verbs whose exit status is a verdict."""
 _NOT_OURS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM),
@@ -123,8 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pen.GIVEN.clear()
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--format=json" in words or "--json" in words or ("--format", "json") in pairwise(words)
-    judges = not _JUDGES.isdisjoint(ALIASES.get(word, word) for word in words[:1])
-    status: int = ExitStatus.GAVE_UP_WAITING if judges else ExitStatus.OK
+    status: int = ExitStatus.GAVE_UP_WAITING if verb_of(words)[0] in _JUDGES else ExitStatus.OK
     try:
         status = _run(words)
         sys.stdout.flush()
@@ -185,7 +215,7 @@ def _stand_upright() -> None:
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         if len(words) > 1 and words[0] == "help":
-            return _run([words[1], "--help"])
+            return _run([*words[1:3], "--help"])
         pen.say(overview(), end="")
         return ExitStatus.OK if words else ExitStatus.INVALID
     if words[0] in ("-V", "--version"):
@@ -199,19 +229,30 @@ def _run(words: list[str]) -> int:
     if words[0] == "__complete":
         from runner.cli import complete
 
-        verbs = {name: text for name, (_, text) in COMMANDS.items()}
+        verbs = {name: text for name, (_, text) in (COMMANDS | SUBCOMMANDS).items()}
         return complete.run(words[1:], verbs, lambda verb: parser_of(ALIASES.get(verb, verb)))
-    verb = ALIASES.get(words[0], words[0])
-    if verb not in COMMANDS:
+    verb, words = verb_of(words)
+    if verb not in COMMANDS and verb not in SUBCOMMANDS:
         raise _unknown(verb)
     if sys.platform != "linux":
         raise PlatformUnsupported("runner needs Linux: it looks after processes by /proc and pidfds")
-    args = arguments(verb, words[1:])
+    args = arguments(verb, words)
     gc.freeze()  # nor does a fork copy what nobody looks at any more
     gc.set_threshold(10_000)  # what a command makes and imports from here on is not garbage either
     gc.enable()
-    status: int = getattr(_module_of(verb), f"run_{verb.replace('-', '_')}")(args)
+    status: int = getattr(_module_of(verb), f"run_{_function(verb)}")(args)
     return status
+
+
+def verb_of(words: Sequence[str]) -> tuple[str, list[str]]:
+    """The verb, and the words behind it. The second word of one may stand behind options: `ledger --json
+    show`.
+    """
+    verb, rest = ALIASES.get(words[0], words[0]) if words else "", list(words[1:])
+    at = next((n for n, word in enumerate(rest) if word[:1] != "-"), len(rest))
+    if (two := " ".join((verb, *rest[at : at + 1]))) in SUBCOMMANDS:
+        return two, rest[:at] + rest[at + 1 :]
+    return verb, rest
 
 
 def arguments(verb: str, words: list[str]) -> Namespace:
@@ -234,15 +275,19 @@ def parser_of(verb: str) -> Parser:
     """The parser of one verb, which is all that a command needs."""
     from runner.cli.parser import Parser
 
-    parser = Parser(f"runner {verb}", COMMANDS[verb][1])
-    getattr(_module_of(verb), f"add_{verb.replace('-', '_')}")(parser)
+    parser = Parser(f"runner {verb}", (COMMANDS.get(verb) or SUBCOMMANDS[verb])[1])
+    getattr(_module_of(verb), f"add_{_function(verb)}")(parser)
     return parser
 
 
 def _module_of(verb: str) -> ModuleType:
-    name = f"runner.cli.{COMMANDS[verb][0]}"
+    name = f"runner.cli.{(COMMANDS.get(verb) or SUBCOMMANDS[verb])[0]}"
     __import__(name)  # `importlib` would bring `warnings` along
     return sys.modules[name]
+
+
+def _function(verb: str) -> str:
+    return verb.replace("-", "_").replace(" ", "_")
 
 
 def overview() -> str:

@@ -61,7 +61,7 @@ complete -c runner -f -k -a '(__runner_complete)'
 _VALUES = {
     **{"--task": ("tasks",), "TASK": ("tasks",), "RUN": ("runs",), "TASK|RUN": ("tasks", "runs")},
     **{"--model": ("models",), "--sandbox": ("sandboxes",), "--runtime": ("runtimes",)},
-    "--effort": ("efforts",),
+    **{"--effort": ("efforts",), "--to": ("tasks", "runtimes"), "OWNER": ("tasks",)},
     **{"--status": ("states",), "NAME": ("schemas",)},
 }
 """What a value is, by the name of its option or the metavar of a positional."""
@@ -78,8 +78,12 @@ def run(words: Sequence[str], verbs: Names, parser_of: Callable[[str], Parser]) 
         is_value = bool(equals) and head[:2] == "--"
         if is_value:
             before, current = [*before, head], value
-        is_first = not before or before == ["help"]
-        found = _fitting(verbs, current) if is_first else _words(parser_of, before, current)
+        if before[:1] == ["help"]:
+            before = before[1:]
+        if (two := " ".join(before[:2])) in verbs and len(before) > 1:
+            before = [two, *before[2:]]
+        seconds = _behind(verbs, before)
+        found = _fitting(seconds, current) if seconds else _words(parser_of, before, current)
         if found is None:
             return 1
         start = f"{head}=" if is_value and shell != "bash" else ""
@@ -88,6 +92,13 @@ def run(words: Sequence[str], verbs: Names, parser_of: Callable[[str], Parser]) 
     except Exception:
         return 0
     return 0
+
+
+def _behind(verbs: Names, before: Sequence[str]) -> Names:
+    """The words of verbs that can come next: the first ones, or the second ones of that first one."""
+    start = " ".join((*before, ""))
+    found = ((verb.removeprefix(start), text) for verb, text in verbs.items() if verb.startswith(start))
+    return {word: text for word, text in found if " " not in word}
 
 
 def _joined(words: Sequence[str]) -> list[str]:

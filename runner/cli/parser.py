@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 
-from runner.errors import RunNotFound, UsageError
+from runner.errors import PromptInvalid, RunNotFound, UsageError
+from runner.model import MAX_PROMPT_CHARS
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from runner.errors import RunnerError
     from runner.model import Config
     from runner.state.store import RunDir
 
@@ -106,6 +108,8 @@ class Parser:
             found, loose = self._options(words)
             found.update(self._positionals(loose))
         except ValueError:
+            return None
+        if any(one.told.get("required") and one.dest not in found for one in self.declared):
             return None
         told = Namespace()
         vars(told).update({option.dest: _default(option) for option in self.declared} | found)
@@ -267,17 +271,15 @@ def here() -> str:
         raise UsageError("the current folder does not exist any more") from None
 
 
-def stdin() -> str:
-    """All of it, as a prompt. PromptInvalid for what is too long for one, or no UTF-8."""
+def stdin(most: int = MAX_PROMPT_CHARS, wrong: type[RunnerError] = PromptInvalid) -> str:
+    """All of it, as a prompt or another text; `wrong` for what is too long for one, or no UTF-8."""
     import sys
 
-    from runner.errors import PromptInvalid
-    from runner.model import MAX_PROMPT_CHARS
-
-    data = sys.stdin.buffer.read(4 * MAX_PROMPT_CHARS + 1)
-    if len(data) > 4 * MAX_PROMPT_CHARS:  # more characters than that, however they are written
-        raise PromptInvalid(f"the prompt has more than {MAX_PROMPT_CHARS:,} characters")
+    what = "the prompt" if wrong is PromptInvalid else "the text"
+    data = sys.stdin.buffer.read(4 * most + 1)
+    if len(data) > 4 * most:  # more characters than that, however they are written
+        raise wrong(f"{what} has more than {most:,} characters")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise PromptInvalid(f"the prompt is not valid UTF-8 (byte {error.start + 1})") from None
+        raise wrong(f"{what} is not valid UTF-8 (byte {error.start + 1})") from None

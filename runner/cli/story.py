@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from runner.cli import pen
+from runner.cli.margin import local, rows_of
 from runner.cli.pen import paint
-from runner.state.manifest import parse_timestamp
-from runner.text.cells import cells, wrapped
+from runner.text.cells import cells
 from runner.usecases.story import StoryLine
 
 TYPE_CHECKING = False
@@ -38,11 +36,11 @@ class Transcript:
         room = width if width is None else max(width, _NARROWEST)
         indent = 2 if is_narrow else _TIME + _LABEL
         start = _TIME + len(line.kind) + 1 if is_narrow else indent
-        day, clock = _local(line.at)
+        day, clock = local(line.at)
         rows = [paint(day, "dim")] if day and day != self._day else []
         self._day = day or self._day
         whose = f"[{line.whose}] " if line.whose else ""
-        body = _rows(whose + line.text, room, start, indent)
+        body = rows_of(whose + line.text, room, start, indent)
         end = cells(body[-1]) + (start if len(body) == 1 else 0)
         if whose and body[0].startswith(whose):
             body[0] = paint(whose, "cyan") + body[0].removeprefix(whose)
@@ -53,28 +51,8 @@ class Transcript:
             if room is None or end + len(line.note) + 3 <= room:
                 body[-1] = f"{body[-1]} {note}"
             else:
-                rows_of_note = _rows(f"\n({line.note})", room, indent, indent)[1:]
+                rows_of_note = rows_of(f"\n({line.note})", room, indent, indent)[1:]
                 body += [paint(row, line.tone) for row in rows_of_note]
         if line.output:
-            body += [paint(row, "dim") for row in _rows("\n" + line.output, room, indent, indent)[1:]]
+            body += [paint(row, "dim") for row in rows_of("\n" + line.output, room, indent, indent)[1:]]
         return "\n".join(row.rstrip() for row in (*rows, *body))
-
-
-def _rows(text: str, room: int | None, start: int, indent: int) -> list[str]:
-    """The text in rows: the first is to stand at the column `start`, the others have their `indent`."""
-    text, before = pen.visible(text), start - indent
-    ghost = "x" * (before - 1) + " " if before else ""
-    rows = text.split("\n") if room is None else wrapped(ghost + text, room - indent)
-    first = rows[0] if room is None else rows[0][before:]
-    return [first, *(" " * indent + row for row in rows[1:])]
-
-
-def _local(at: str | None) -> tuple[str, str]:
-    """The day with its distance from UTC, and the time of the day; "" is not known."""
-    try:
-        moment = time.localtime(parse_timestamp(at or ""))
-    except (ValueError, OverflowError, OSError):
-        return "", ""
-    sign, minutes = "-" if moment.tm_gmtoff < 0 else "+", abs(moment.tm_gmtoff) // 60
-    zone = f"{sign}{minutes // 60:02d}:{minutes % 60:02d}" if minutes else ""
-    return time.strftime(f"%Y-%m-%d UTC{zone}", moment), time.strftime("%H:%M:%S", moment)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import time
 
-from runner.errors import Conflict, RunnerError, UsageError
+from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, UsageError
 from runner.ledger.entry import HUMAN, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import PeopleOnly, next_speaker
 from runner.ledger.references import references
 from runner.model import is_name
-from runner.state.authentic import own_invocation, refuse_foreign
-from runner.state.store import RunDir, runs_of
+from runner.state.authentic import own_invocation, refuse_foreign, tasks_of
+from runner.state.store import RunDir, is_run_id, runs_of
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -70,6 +70,52 @@ def person_or_run(repo: str, env: Mapping[str, str]) -> Author:
 def ledger_of(run: RunDir) -> Ledger:
     """The ledger that a run shares. ForeignRun or InvocationBroken for one that is not ours."""
     return Ledger(run.repo, own_invocation(run).ledger_task)
+
+
+def named(folder: str, name: str, env: Mapping[str, str], *, is_new: bool = False) -> Ledger:
+    """The ledger that is meant in this folder by a task id, or by what names a run. A wrong letter begins
+    none: a task that nobody knows is refused, unless it `is_new`.
+
+    TaskNotFound with the nearest names; RunNotFound; Conflict for what fits several runs.
+    """
+    from runner.usecases.find import find, find_root
+
+    root = find_root(folder)
+    if not is_name(name) or is_run_id(name):
+        return ledger_of(find(root, name))
+    ledger = Ledger(root, name)
+    if ledger.exists or os.path.isdir(os.path.dirname(ledger.path)) or is_new:
+        return ledger
+    if name in (known := _tasks(root, folder, env)):
+        return ledger
+    try:
+        return ledger_of(find(root, name))
+    except RunNotFound:
+        hint = _near(name, known) or "`--new` of `note` and `handoff` begins the ledger of a new task"
+        raise TaskNotFound(f"no task `{name}`", hint=hint) from None
+
+
+def refuse_unknown(folder: str, name: str, others: Collection[str], env: Mapping[str, str]) -> None:
+    """TaskNotFound for what is no task in this folder and none of the `others`."""
+    from runner.usecases.find import find_root
+
+    if name not in others and name not in (known := _tasks(find_root(folder), folder, env)):
+        hint = _near(name, {*known, *others}) or f"a task, or one of {', '.join(sorted(others))}"
+        raise TaskNotFound(f"no task `{name[:80]}`", hint=hint)
+
+
+def _tasks(root: str, folder: str, env: Mapping[str, str]) -> set[str]:
+    from runner.usecases import names
+
+    declared = (names.of("tasks", "", place, env, None) for place in {folder, root})
+    return {*tasks_of(root)}.union(*declared)
+
+
+def _near(name: str, known: Collection[str]) -> str | None:
+    from runner.text.words import nearest
+
+    near = nearest(name, known)
+    return f"perhaps you meant `{near[0]}`" if near else None
 
 
 # -- writing ---------------------------------------------------------------------------------------------
@@ -180,7 +226,11 @@ def _signer() -> str:
 
 
 def context(
-    ledger: Ledger, limit: int = LIMIT, since: int = 0, kinds: Collection[str] = (), look: Look | None = None
+    ledger: Ledger,
+    limit: int | None = LIMIT,
+    since: int = 0,
+    kinds: Collection[str] = (),
+    look: Look | None = None,
 ) -> dict[str, Any]:
     """What somebody who comes anew has to know: the open handoffs first, then the newest entries."""
     look = ledger.look() if look is None else look
@@ -191,6 +241,35 @@ def context(
         "open_handoffs": [entry.to_json() for entry in waiting],
         **state(ledger, look),
         "entries": [entry.to_json() for entry in entries],
+    }
+
+
+def shown(
+    ledger: Ledger, limit: int | None = LIMIT, since: int = 0, kinds: Collection[str] = ()
+) -> dict[str, Any]:
+    """As `context`, with what is amiss. Of a ledger that is not believed nothing is known: its entries, as
+    far as their chain holds, are `unproven`.
+    """
+    look = ledger.look()
+    problem = look.problem
+    told = {
+        "problem": None if problem is None else problem.message,
+        "seq": None if problem is None else problem.seq,
+        "is_complete": look.is_complete,
+        "torn_bytes": look.torn,
+    }
+    if problem is None:
+        return {**context(ledger, limit, since, kinds, look), "unproven": [], "verification": told}
+    entries = [one for one in ledger.unproven() if one.seq > since and (not kinds or one.type in kinds)]
+    entries = entries if limit is None else entries[max(0, len(entries) - limit) :]
+    nothing = dict.fromkeys(("open_handoffs", *state(ledger, look)))
+    return {
+        **nothing,
+        "ledger": ledger.relative,
+        "task_id": ledger.task_id,
+        "entries": [],
+        "unproven": [entry.to_json() for entry in entries],
+        "verification": told,
     }
 
 

@@ -13,6 +13,8 @@ from support.hostile import HOSTILE, harm
 from support.repo import RUNNER, Repo, Run
 
 from runner.cli.app import COMMANDS
+from runner.ledger.chain import written
+from runner.ledger.entry import EntryType, NewEntry
 
 HERE = "re\x1b[2Jpo\u202e##[error]x\x9b"
 TOML = json.dumps(HOSTILE)
@@ -86,6 +88,18 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     "stats": (("stats",), ("stats", "--by", HOSTILE), ("stats", "--by", "model", "--format", "csv")),
     "status": (("status", "RUN"), ("status", "FORGED"), ("status", HOSTILE)),
     "wait": (("wait", "RUN", "FORGED"), ("wait", HOSTILE)),
+    "ledger": (
+        ("ledger", "note", "work", HOSTILE),
+        ("ledger", "handoff", "work", "--to", "codex", "--reason", HOSTILE, "--ask", HOSTILE),
+        ("ledger", "handoff", "work", "--to", HOSTILE, "--reason", "x", "--ask", "x", "--ref", HOSTILE),
+        ("ledger", "artifact", "work", "--kind", HOSTILE, "--title", "x", "--summary", "x", "--status", "x"),
+        ("ledger", "propose", "work", "--summary", HOSTILE, "--evidence", HOSTILE, "--risk", HOSTILE),
+        ("ledger", "sign", "work", "--note", HOSTILE),
+        ("ledger", "wait", "work", "--since", "0"),
+        ("ledger", "coordinator", "work", HOSTILE),
+        *(("ledger", "verify", name) for name in ("work", "plain", HOSTILE)),
+        *(("ledger", "show", name, "--all") for name in ("plain", "FORGED", HOSTILE, "work")),
+    ),
     "logs": (
         ("logs", "RUN"),
         ("logs", "FORGED"),
@@ -140,6 +154,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Repo, Run,
         runs.append(Run(repo, done.json()["run_id"]))
         runs[-1].asks(HOSTILE)
     forge(runs[1])
+    forge_ledger(repo)
     yield repo, runs[0], runs[1]
 
 
@@ -178,6 +193,17 @@ def forge(run: Run) -> None:
     result = json.loads(run.file("result.json"))
     result["findings"] = [{"code": HOSTILE, "severity": "error", "message": HOSTILE, "evidence": [HOSTILE]}]
     (run.folder / "result.json").write_text(json.dumps(result))
+
+
+def forge_ledger(repo: Repo) -> None:
+    """Of a task without runs: a chain that holds, but nothing of it was written by us."""
+    folder = repo.root / ".runs/plain"
+    folder.mkdir(mode=0o700)
+    payload = {"kind": "test_report", "title": "x", "summary": HOSTILE, "status": "passed"}
+    draft = NewEntry(EntryType.ARTIFACT, HOSTILE, payload, HOSTILE, (HOSTILE,), HOSTILE)
+    at = "2026-11-27T10:00:00.000Z"
+    line, _ = written(draft, 1, "0" * 64, at=at, task_id=HOSTILE, sign=lambda data: "0" * 64)
+    (folder / "ledger.jsonl").write_bytes(line)
 
 
 def words_of(command: tuple[str, ...], scene: tuple[Repo, Run, Run]) -> list[str]:

@@ -89,7 +89,13 @@ def test_what_only_looks_needs_no_trust_and_executes_nothing_of_the_repository(c
         "end",
     }
     needs_a_run.add("answer")
-    words = {"config": ("show",), "resolve": ("work",), "schema": ("policy",), "completion": ("bash",)}
+    words = {
+        "config": ("show",),
+        "ledger": ("show", "work"),
+        "resolve": ("work",),
+        "schema": ("policy",),
+        "completion": ("bash",),
+    }
     expected = {"doctor": (0, 8), "plan": (2,), "watch": (2,)}
     for verb in COMMANDS.keys() - begins - own - needs_a_run:
         done = clone.cli(verb, *words.get(verb, ("plan.toml",) if verb == "plan" else ()))

@@ -155,6 +155,7 @@ def test_every_verb_works_as_ever(named: str, place: Place) -> None:
         "logs": (run,),
         "events": (),
         "inbox": (),
+        "ledger": ("show", run),
         "stats": (),
         "report": (run,),
         "diff": (run,),

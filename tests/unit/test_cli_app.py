@@ -19,11 +19,11 @@ from support.ended import an_ended_run
 from support.values import a_manifest
 
 from runner.cli import app
-from runner.cli.app import COMMANDS, full_parser, main
+from runner.cli.app import COMMANDS, SUBCOMMANDS, full_parser, main
 from runner.model import Outcome, Phase, Reason
 from runner.state.store import RunDir, new_run_id
 
-VERBS = list(COMMANDS)
+VERBS = [*COMMANDS, *SUBCOMMANDS]
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,10 @@ def test_every_verb_has_its_functions_and_its_line_in_the_overview(capfd: pytest
         word = verb.replace("-", "_")
         assert callable(getattr(loaded, f"add_{word}")) and callable(getattr(loaded, f"run_{word}"))
         assert f"  {verb} " in out and text in out
+    for verb, (module, _) in SUBCOMMANDS.items():
+        loaded = __import__(f"runner.cli.{module}", fromlist=["x"])
+        word = verb.replace(" ", "_")
+        assert callable(getattr(loaded, f"add_{word}")) and callable(getattr(loaded, f"run_{word}"))
     assert "examples:" in out
 
 
@@ -76,7 +80,7 @@ def test_every_verb_of_the_contract_that_is_not_a_later_issue_is_there() -> None
 def test_the_help_of_every_verb_has_examples_that_are_of_it(
     verb: str, form: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = (form, verb) if form == "help" else (verb, form)
+    words = (form, *verb.split()) if form == "help" else (*verb.split(), form)
     status, out, err = answer(capfd, *words)
     assert (status, err) == (0, "")
     assert f"usage: runner {verb}" in out

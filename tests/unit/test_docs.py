@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from support.pages import example_files
 
-from runner.cli.app import COMMANDS, full_parser
+from runner.cli.app import COMMANDS, SUBCOMMANDS, full_parser
 from runner.config import starter
 from runner.config.detect import Detected
 from runner.errors import ExitStatus
@@ -61,13 +61,16 @@ def commands(page: Path) -> list[tuple[str, list[str]]]:
     for piece in code(page):
         for verb, rest in _COMMAND.findall(piece):
             plain = re.sub(r'"[^"]*"', "", rest)
-            found.append((verb, _OPTION.findall(plain)))
+            two = " ".join((verb, *plain.split()[:1]))
+            found.append((two if two in SUBCOMMANDS else verb, _OPTION.findall(plain)))
     return found
 
 
 def options(verb: str) -> set[str]:
-    """Those that its help shows."""
-    shown = [action for action in full_parser(verb)._actions if action.help != argparse.SUPPRESS]
+    """Those that its help shows; of a verb with a second word, those of each."""
+    verbs = [verb, *(two for two in SUBCOMMANDS if two.startswith(f"{verb} "))]
+    actions = [action for one in verbs for action in full_parser(one)._actions]
+    shown = [action for action in actions if action.help != argparse.SUPPRESS]
     return {name for action in shown for name in action.option_strings}
 
 
@@ -97,7 +100,7 @@ def names(cell: str) -> list[str]:
 def test_every_command_that_a_page_names_exists_with_its_options(page: Path) -> None:
     wrong = []
     for verb, used in commands(page):
-        if verb not in COMMANDS:
+        if verb not in COMMANDS and verb not in SUBCOMMANDS:
             wrong.append(f"runner {verb}")
             continue
         wrong += [f"runner {verb} {option}" for option in used if option not in options(verb)]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.imports import ROOT
 
-from runner.cli.app import COMMANDS, arguments, full_parser, parser_of
+from runner.cli.app import COMMANDS, SUBCOMMANDS, arguments, full_parser, parser_of, verb_of
 from runner.cli.parser import Namespace
 from runner.errors import UsageError
 from runner.lightjson import dumps, loads
@@ -53,7 +53,7 @@ def plainly(verb: str, words: list[str]) -> dict[str, Any] | None:
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> tuple[str, list[str]]:
-    verb = draw(st.sampled_from(sorted(COMMANDS)))
+    verb = draw(st.sampled_from(sorted(COMMANDS | SUBCOMMANDS)))
     names = [name for option in parser_of(verb).declared for name in option.names if name[0] == "-"]
     named = st.sampled_from(names)
     pairs = st.builds(lambda name, value: [name, value], named, st.sampled_from(VALUES))
@@ -95,12 +95,16 @@ def test_what_is_read_plainly_is_what_argparse_reads(line: tuple[str, list[str]]
         "answer RUN q-0001 yes",
         "cancel RUN --grace 0",
         "logs RUN -f",
+        "ledger show TASK --kind note --kind handoff --limit 5",
+        "ledger note TASK TEXT --json",
+        "ledger handoff TASK --to x --reason y --ask - --ref a.py --ref b.py",
+        "ledger --json verify TASK",
         "config show --task hello",
         "clean --dry-run --older-than 1d",
     ],
 )
 def test_an_ordinary_command_line_needs_no_argparse(line: str) -> None:
-    verb, *words = line.split()
+    verb, words = verb_of(line.split())
     told = plainly(verb, words)
     assert told is not None
     assert told == by_argparse(verb, words)
@@ -121,10 +125,14 @@ def test_an_ordinary_command_line_needs_no_argparse(line: str) -> None:
         "config hide",
         "logs -fx RUN",
         "start --help",
+        "ledger",
+        "ledger sho TASK",
+        "ledger handoff TASK --to x --ask y",
+        "ledger artifact TASK --kind note --title t --summary s --status passed",
     ],
 )
 def test_a_command_line_that_is_not_plain_is_left_to_argparse(line: str) -> None:
-    verb, *words = line.split()
+    verb, words = verb_of(line.split())
     assert plainly(verb, words) is None
 
 

@@ -1,0 +1,447 @@
+"""The verb `ledger`: what agents and people of a task tell each other."""
+
+from __future__ import annotations
+
+import os
+
+from runner.cli import pen
+from runner.cli.parser import Namespace, Parser, WrongText, duration, here, stdin
+from runner.cli.render import answer, emit, indented
+from runner.errors import ExitStatus, UsageError
+from runner.ledger.entry import (
+    ARTIFACT_KINDS,
+    HUMAN,
+    MAX_TEXT,
+    OWNER,
+    RUNNER,
+    STATUSES,
+    EntryInvalid,
+    EntryType,
+)
+from runner.state import index
+from runner.text.words import count
+from runner.usecases import ledger as ledgers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Any
+
+    from runner.ledger.entry import LedgerEntry
+    from runner.ledger.file import Ledger
+    from runner.usecases.ledger import Author
+
+
+def _one_of(words: Collection[str], what: str) -> Callable[[str], str]:
+    """For `type=`: one of these words, with the nearest one for another."""
+
+    def word(text: str) -> str:
+        if text in words:
+            return text
+        from runner.text.words import nearest
+
+        near = nearest(text, words)
+        hint = f"perhaps you meant `{near[0]}`" if near else f"one of {', '.join(words)}"
+        raise WrongText(f"no {what}: `{text[:40]}`; {hint}")
+
+    return word
+
+
+def _seq(text: str) -> int:
+    digits = text.removeprefix("e-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise WrongText(f"not the number of an entry: {text[:40]!r}")
+    return int(digits)
+
+
+# -- what can be told ------------------------------------------------------------------------------------
+
+
+def add_ledger(parser: Parser) -> None:
+    from runner.cli.app import SUBCOMMANDS
+
+    texts = {verb.removeprefix("ledger "): text for verb, (_, text) in SUBCOMMANDS.items()}
+    parser.add_argument("action", metavar="ACTION", type=_one_of(texts, "action"), help="one of those below")
+    parser.examples(
+        "runner ledger show fix-auth",
+        'runner ledger note fix-auth "Goal: refuse an expired token. Acceptance: make test."',
+        "runner ledger handoff --help",
+        note="actions:\n" + "\n".join(f"  {name:<12}{text}" for name, text in texts.items()),
+    )
+
+
+def _add_task(parser: Parser, *, default: str | None = None) -> None:
+    parser.add_argument(
+        "task",
+        metavar="TASK|RUN",
+        nargs=None if default is None else "?",
+        default=default,
+        help="a task id, or a run: the ledger that it shares" + (f" (default: {default})" if default else ""),
+    )
+
+
+def _add_entries(parser: Parser) -> None:
+    """What says which entries are meant."""
+    parser.add_argument("--since", type=_seq, metavar="N", help="only entries behind number N")
+    parser.add_argument(
+        "--kind",
+        type=_one_of(tuple(EntryType), "kind of entry"),
+        metavar="K",
+        action="append",
+        default=[],
+        dest="kinds",
+        help="only entries of this kind: note, handoff, artifact and so on (repeatable)",
+    )
+
+
+def _add_handles(parser: Parser, *, lane: bool = True) -> None:
+    parser.add_argument(
+        "--handles",
+        metavar="ID",
+        action="append",
+        default=[],
+        help="the open handoff that this answers, and closes (repeatable)",
+    )
+    if lane:
+        parser.add_argument("--lane", metavar="L", help="the piece of work, by a name of yours")
+
+
+def _add_new(parser: Parser) -> None:
+    parser.add_argument(
+        "--new", action="store_true", help="also for a task that has no run yet and is in no settings"
+    )
+
+
+def add_ledger_show(parser: Parser) -> None:
+    _add_task(parser, default="@latest")
+    parser.add_argument(
+        "-n", "--limit", type=_seq, metavar="N", help=f"the newest N entries (default: {ledgers.LIMIT})"
+    )
+    _add_entries(parser)
+    parser.add_argument("-a", "--all", action="store_true", help="every entry, with its whole text")
+    parser.examples(
+        "runner ledger show fix-auth",
+        "runner ledger show fix-auth --kind handoff --kind reply --all",
+        "runner ledger show @latest --since 12 --json",
+    )
+
+
+def add_ledger_note(parser: Parser) -> None:
+    _add_task(parser)
+    parser.add_argument("text", metavar="TEXT", help="`-` is stdin")
+    _add_handles(parser, lane=False)
+    _add_new(parser)
+    parser.examples(
+        'runner ledger note fix-auth "Goal: refuse an expired token. Acceptance: make test."',
+        "runner ledger note fix-auth - < brief.md",
+    )
+
+
+def add_ledger_handoff(parser: Parser) -> None:
+    _add_task(parser)
+    parser.add_argument("--to", metavar="X", required=True, help="a task, a runtime, human or owner")
+    parser.add_argument("--reason", metavar="R", required=True, help="why the work moves")
+    parser.add_argument("--ask", metavar="TEXT", required=True, help="what is to be done; `-` is stdin")
+    parser.add_argument(
+        "--ref",
+        metavar="PATH",
+        action="append",
+        default=[],
+        dest="refs",
+        help="a file that matters, perhaps with a line, as in a.py:12 (repeatable)",
+    )
+    _add_handles(parser)
+    parser.add_argument("--supersedes", metavar="ID", help="your own open handoff that this one replaces")
+    _add_new(parser)
+    parser.examples(
+        "runner ledger handoff fix-auth --to fix-auth --reason 'It is focused work.' \\",
+        "    --ask 'Refuse an expired token, as the note says. Then run make test.' --ref src/auth.py",
+        "runner ledger handoff fix-auth --to review --reason 'It needs a review.' --ask - < findings.md",
+    )
+
+
+def add_ledger_reply(parser: Parser) -> None:
+    _add_task(parser)
+    parser.add_argument("text", metavar="TEXT", help="`-` is stdin")
+    _add_handles(parser)
+    parser.examples(
+        'runner ledger reply fix-auth "Two findings: ..."',
+        'runner ledger reply fix-auth "Not needed any more." --handles e-0004',
+        note="Without --handles it answers the open handoff that is addressed to you.",
+    )
+
+
+def add_ledger_send(parser: Parser) -> None:
+    _add_task(parser)
+    parser.add_argument("text", metavar="TEXT", help="`-` is stdin")
+    parser.add_argument("--to", metavar="X", required=True, help="a task, a runtime, human or owner")
+    parser.examples(
+        'runner ledger send fix-auth --to review "The API stays as it is."',
+        note="It is read where the ledger is read. `runner send` begins a turn of a run that waits.",
+    )
+
+
+def add_ledger_artifact(parser: Parser) -> None:
+    _add_task(parser)
+    kinds, statuses = _one_of(ARTIFACT_KINDS, "kind of artifact"), _one_of(STATUSES, "status")
+    parser.add_argument("--kind", metavar="K", type=kinds, required=True, help=", ".join(ARTIFACT_KINDS))
+    parser.add_argument("--title", metavar="T", required=True, help="one line")
+    parser.add_argument("--summary", metavar="S", required=True, help="what it shows; `-` is stdin")
+    parser.add_argument("--status", metavar="X", type=statuses, required=True, help=", ".join(STATUSES))
+    _add_evidence(parser, required=False)
+    _add_handles(parser, lane=False)
+    parser.examples(
+        "runner ledger artifact fix-auth --kind test_report --title 'make test' --status passed \\",
+        "    --summary 'All green, four of them new.' --evidence 'make test: 212 passed'",
+    )
+
+
+def add_ledger_propose(parser: Parser) -> None:
+    _add_task(parser)
+    parser.add_argument("--summary", metavar="S", required=True, help="what was done; `-` is stdin")
+    _add_evidence(parser, required=True)
+    parser.add_argument("--risk", metavar="R", help="what remains")
+    _add_handles(parser)
+    parser.examples(
+        "runner ledger propose fix-auth --summary 'Expired tokens are refused.' \\",
+        "    --evidence 'make test passed (e-0007)' --risk none",
+        note="Nothing is final before a person has signed it. Neither the proposal nor that touches git.",
+    )
+
+
+def _add_evidence(parser: Parser, *, required: bool) -> None:
+    told: dict[str, Any] = {"required": True} if required else {"default": []}
+    parser.add_argument(
+        "--evidence", metavar="E", action="append", help="a file, or what a command said (repeatable)", **told
+    )
+
+
+def add_ledger_sign(parser: Parser) -> None:
+    _add_task(parser)
+    parser.add_argument("--proposal", metavar="ID", help="this one and no later one (default: the newest)")
+    parser.add_argument("--note", metavar="TEXT", help="a word on it; `-` is stdin")
+    verb = parser.prog.removeprefix("runner ")
+    parser.examples(
+        f"runner {verb} fix-auth --proposal e-0010",
+        f"runner {verb} fix-auth --note 'I have read the change.'",
+        note="For people only: no run, no host and no agent can do it.",
+    )
+
+
+add_ledger_reject = add_ledger_sign
+
+
+def add_ledger_wait(parser: Parser) -> None:
+    _add_task(parser, default="@latest")
+    _add_entries(parser)
+    parser.add_argument("--timeout", type=duration, metavar="D", help="give up after this long (exit 75)")
+    parser.examples(
+        "runner ledger wait fix-auth",
+        "runner ledger wait fix-auth --since 12 --timeout 10m --json",
+        note="With --since, what came before the command is not missed: go on with the `seq` of the answer.",
+    )
+
+
+def add_ledger_verify(parser: Parser) -> None:
+    _add_task(parser, default="@latest")
+    parser.add_argument(
+        "--set-aside", action="store_true", help="give one that is broken another name, and begin anew"
+    )
+    parser.examples("runner ledger verify fix-auth", "runner ledger verify fix-auth --set-aside")
+
+
+def add_ledger_coordinator(parser: Parser) -> None:
+    _add_task(parser)
+    parser.add_argument(
+        "owner", metavar="OWNER", nargs="?", help="human, runner or a task: who alone writes git from now on"
+    )
+    parser.examples("runner ledger coordinator fix-auth", "runner ledger coordinator fix-auth human")
+
+
+# -- writing ---------------------------------------------------------------------------------------------
+
+
+def run_ledger(args: Namespace) -> int:
+    raise UsageError("say what to do with the ledger of which task", hint=f"runner ledger {args.action} TASK")
+
+
+def _open(args: Namespace) -> tuple[Ledger, Author]:
+    """The ledger to write in, and as whom."""
+    ledger = ledgers.named(here(), args.task, os.environ, is_new=vars(args).get("new", False))
+    author = ledgers.person_or_run(ledger.repo, os.environ)
+    ledgers.refuse_other(ledger, author)
+    return ledger, author
+
+
+def _text(word: str) -> str:
+    return stdin(MAX_TEXT, EntryInvalid) if word == "-" else word
+
+
+def _told(args: Namespace, entry: LedgerEntry, words: str, **more: Any) -> int:
+    closed = f"; it closes {', '.join(entry.handles)}" if entry.handles else ""
+    answer(args, {**entry.to_json(), **more}, f"{entry.id}  {words}{closed}")
+    return ExitStatus.OK
+
+
+def run_ledger_note(args: Namespace) -> int:
+    ledger, author = _open(args)
+    return _told(args, ledgers.note(ledger, author, _text(args.text), args.handles), "noted")
+
+
+def run_ledger_send(args: Namespace) -> int:
+    ledger, author = _open(args)
+    _refuse_unknown(args.to)
+    entry = ledgers.message(ledger, author, args.to, _text(args.text))
+    return _told(args, entry, f"left for {args.to}")
+
+
+def run_ledger_reply(args: Namespace) -> int:
+    ledger, author = _open(args)
+    entry = ledgers.reply(ledger, author, _text(args.text), args.handles, args.lane)
+    return _told(args, entry, "answered" if entry.handles else "said, and no handoff was open to you")
+
+
+def run_ledger_handoff(args: Namespace) -> int:
+    ledger, author = _open(args)
+    _refuse_unknown(args.to)
+    payload = {
+        "reason": args.reason,
+        "ask": _text(args.ask),
+        "context_refs": [_from_root(ledger, ref) for ref in args.refs],
+        "lane": args.lane,
+        "supersedes": args.supersedes,
+    }
+    entry = ledgers.handoff(ledger, author, args.to, payload, args.handles)
+    return _told(args, entry, f"handed to {args.to} on lane {entry.text('lane')}")
+
+
+def _from_root(ledger: Ledger, ref: str) -> str:
+    """A path is typed as seen from where one is."""
+    below = os.path.relpath(here(), ledger.repo)
+    return ref if below == "." or os.path.isabs(ref) else f"{below}/{ref}"
+
+
+def _refuse_unknown(name: str) -> None:
+    from runner.runtimes import NAMES
+
+    ledgers.refuse_unknown(here(), name, (HUMAN, OWNER, *NAMES), os.environ)
+
+
+def run_ledger_artifact(args: Namespace) -> int:
+    ledger, author = _open(args)
+    payload = {name: getattr(args, name) for name in ("kind", "title", "status", "evidence")}
+    entry = ledgers.artifact(ledger, author, {**payload, "summary": _text(args.summary)}, args.handles)
+    return _told(args, entry, f"{args.kind} {args.status}, as you tell it")
+
+
+def run_ledger_propose(args: Namespace) -> int:
+    ledger, author = _open(args)
+    payload = {"summary": _text(args.summary), "evidence": "\n".join(args.evidence)}
+    payload |= {"remaining_risk": args.risk, "lane": args.lane}
+    entry = ledgers.propose(ledger, author, payload, args.handles)
+    return _told(args, entry, f"waits for a person: runner ledger sign {ledger.task_id}")
+
+
+def run_ledger_sign(args: Namespace) -> int:
+    return _decided(args, signs=True)
+
+
+def run_ledger_reject(args: Namespace) -> int:
+    return _decided(args, signs=False)
+
+
+def _decided(args: Namespace, *, signs: bool) -> int:
+    from runner.cli.ledger_text import proposed
+
+    ledger, author = _open(args)
+    note = None if args.note is None else _text(args.note)
+    entry = ledgers.decide(ledger, author, signs=signs, proposal=args.proposal, note=note)
+    of = ledger.entry(entry.text("proposal"))
+    words = f"{of.id} of {of.actor} is {'signed' if signs else 'rejected'} by {entry.text('signer')}:\n"
+    words += indented(f"        {proposed(of.payload)}", 8, is_foreign=True)
+    return _told(args, entry, words)
+
+
+def run_ledger_coordinator(args: Namespace) -> int:
+    if args.owner is None:
+        ledger = ledgers.named(here(), args.task, os.environ)
+        owner = ledger.state().coordinator
+        said = "nobody was named in this ledger; `[git] owner` of the settings holds, if there is one"
+        answer(args, {"coordinator": owner}, said if owner is None else f"only {owner} writes git")
+        return ExitStatus.OK
+    ledger, author = _open(args)
+    ledgers.refuse_unknown(here(), args.owner, (HUMAN, RUNNER), os.environ)
+    entry = ledgers.set_coordinator(ledger, author, args.owner)
+    return _told(args, entry, f"only {args.owner} writes git from now on")
+
+
+# -- reading ---------------------------------------------------------------------------------------------
+
+
+def run_ledger_show(args: Namespace) -> int:
+    ledger = ledgers.named(here(), args.task, os.environ)
+    limit = None if args.all else ledgers.LIMIT if args.limit is None else args.limit
+    shown = ledgers.shown(ledger, limit, args.since or 0, args.kinds)
+    if args.format == "json":
+        emit(shown)
+        return ExitStatus.OK
+    from runner.cli.ledger_text import Conversation, summary
+
+    called = index.ShortNames(ledger.repo).__getitem__
+    found = shown["verification"]
+    _warn(ledger, found)
+    if found["problem"] is not None:
+        talk = Conversation(called, whole=args.all)
+        for entry in shown["unproven"]:
+            pen.say(talk.text(entry, " (unproven)"))
+        return ExitStatus.OK
+    pen.say(summary(shown, called, whole=args.all))
+    talk = Conversation(called, [one["id"] for one in shown["open_handoffs"]], whole=args.all)
+    for n, entry in enumerate(shown["entries"]):
+        pen.say(("" if n else "\n") + talk.text(entry))
+    if not shown["seq"]:
+        pen.tell(f"(nothing was said yet: runner ledger note {ledger.task_id} TEXT)")
+    if shown["entries"] and shown["entries"][0]["seq"] > 1 + (args.since or 0) and not args.kinds:
+        pen.tell(f"(the newest {count(len(shown['entries']), 'entry', 'entries')}: --all shows every one)")
+    return ExitStatus.OK
+
+
+def _warn(ledger: Ledger, found: Mapping[str, Any]) -> None:
+    if (problem := found["problem"]) is not None:
+        pen.warn(f"{ledger.relative} is not believed: {problem} (`runner ledger verify {ledger.task_id}`)")
+    if torn := found["torn_bytes"]:
+        pen.warn(f"its last {count(torn, 'byte')} are a line that never was whole, and count for nothing")
+    if found["is_complete"] is None:
+        pen.note("nothing tells whether entries are missing at its end: `.ledger.head` is gone")
+
+
+def run_ledger_wait(args: Namespace) -> int:
+    ledger = ledgers.named(here(), args.task, os.environ)
+    waited = ledgers.wait(ledger, args.since, args.timeout, kinds=args.kinds)
+    if args.format == "json":
+        emit(waited)
+    else:
+        from runner.cli.ledger_text import Conversation
+
+        talk = Conversation(index.ShortNames(ledger.repo).__getitem__, whole=True)
+        for entry in waited["entries"]:
+            pen.say(talk.text(entry))
+        after = f"no entry in {args.timeout:g} s\n" if waited["timed_out"] else ""
+        pen.tell(f"{after}next     runner ledger wait {ledger.task_id} --since {waited['seq']}")
+    return ExitStatus.GAVE_UP_WAITING if waited["timed_out"] else ExitStatus.OK
+
+
+def run_ledger_verify(args: Namespace) -> int:
+    ledger = ledgers.named(here(), args.task, os.environ)
+    if args.set_aside:
+        former = ledgers.set_aside(ledger, ledgers.person_or_run(ledger.repo, os.environ))
+        answer(args, {"former": former, "ledger": ledger.relative}, f"begun anew; the former one is {former}")
+        return ExitStatus.OK
+    found = ledger.verify()
+    if args.format == "text":
+        _warn(ledger, found.to_json())
+    entries = count(found.entries, "entry", "entries")
+    said = f"{entries}, as they were written" if found.is_whole else f"broken at entry {found.seq}"
+    head = f"\nhead  {found.head}" if found.is_whole and found.entries else ""
+    answer(args, {"ledger": ledger.relative, **found.to_json()}, f"{ledger.relative}: {said}{head}")
+    return ExitStatus.OK if found.is_whole else ExitStatus.CONFLICT

@@ -1,0 +1,177 @@
+"""A ledger for people: whose turn it is, and the conversation. What agents tell is shown as told by them."""
+
+from __future__ import annotations
+
+from runner.cli import pen
+from runner.cli.margin import local, rows_of
+from runner.cli.pen import paint
+from runner.cli.render import indented, local_time
+from runner.ledger.entry import HUMAN, MAIN, RUNNER
+from runner.text.words import count, one_line
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from runner.model import Json
+
+    Called = Callable[[str], str]
+    """The short name of a run."""
+
+_TIME, _NARROW = 10, 50
+_LONGEST = 2000
+"""Characters of a text, where not all of it was asked for."""
+_TONES = {
+    **{"open": "yellow", "taken": "cyan", "returned": "yellow", "handled": "dim", "finalized": "green"},
+    **{"awaiting_human": "yellow", "signed": "green", "rejected": "red", "outdated": "yellow"},
+    **{"passed": "green", "failed": "red", "blocked": "red", "timed_out": "yellow", "succeeded": "green"},
+    **{"lost": "red", "cancelled": "yellow", "reopened": "yellow"},
+}
+_LABELS = {
+    **{"handoff_taken": "taken", "finality_proposed": "proposal", "finality_signed": "signed"},
+    **{"finality_rejected": "rejected", "run_started": "began", "run_ended": "ended"},
+    **{"coordinator_changed": "git", "marker_error": "marker", "restarted": "anew"},
+}
+
+
+def summary(context: Mapping[str, Any], called: Called, *, whole: bool = False) -> str:
+    """The lanes, the newest first, whose turn it is, and how final the work is."""
+    task, speaker = context["task_id"], context["next_speaker"]
+    turn = "nobody's" if speaker is None else _who(speaker["actor"], speaker["run_id"], called)
+    tone = "yellow" if speaker is not None and speaker["actor"] == HUMAN else "bold"
+    rows = [("ledger", f"{context['ledger']}, {count(context['seq'], 'entry', 'entries')}")]
+    rows += [("turn", paint(turn, tone))] if context["seq"] else []
+    waiting = {entry["id"]: entry for entry in context["open_handoffs"]}
+    for lane in context["lanes"]:
+        rows += _lane_rows(lane, waiting, called, whole=whole)
+    if (proposal := context["finality"]) is not None:
+        rows.append(("final", _finality(proposal, task, called)))
+    if context["coordinator"] is not None:
+        rows.append(("git", f"only {context['coordinator']} writes it"))
+    return "\n".join(f"{paint(f'{name:<10}', 'dim')}{indented(text, is_foreign=True)}" for name, text in rows)
+
+
+def _lane_rows(
+    lane: Mapping[str, Any], waiting: Mapping[str, Json], called: Called, *, whole: bool
+) -> Iterator[tuple[str, str]]:
+    status, handoff = lane["status"], lane["handoff"]
+    words = f"{paint(lane['lane'], 'bold')} {paint(status, _TONES.get(status, ''))}"
+    if handoff is None:
+        asks = "" if lane["owner"] is None else f"; {_who(lane['owner'], lane['run_id'], called)} speaks next"
+        yield "lane", words + asks
+        return
+    by, entry = _who(handoff["maker"], handoff["maker_run"], called), waiting[handoff["id"]]
+    taken = handoff["taken_by"]
+    had = "" if taken is None else f", {'left' if handoff['is_left'] else 'taken'} by run {called(taken)}"
+    yield "lane", f"{words}: {entry['id']} of {by} to {handoff['to']}, {local_time(handoff['at'])}{had}"
+    yield from ((f"  {name}", text) for name, text in _asked(entry["payload"], whole=whole))
+
+
+def _asked(payload: Json, *, whole: bool = True) -> Iterator[tuple[str, str]]:
+    yield "reason", _cut(payload["reason"], whole)
+    yield "ask", _cut(payload["ask"], whole)
+    if refs := payload.get("context_refs"):
+        yield "refs", "\n".join(map(one_line, refs))
+
+
+def _finality(proposal: Mapping[str, Any], task: str, called: Called) -> str:
+    status = proposal["status"]
+    words = f"{proposal['id']} of {_who(proposal['by'], proposal['by_run'], called)}"
+    words += (
+        f" is {paint(status.replace('_', ' '), _TONES[status]).replace('awaiting human', 'for you to sign')}"
+    )
+    sign = f"runner ledger sign {task} --proposal {proposal['id']}"
+    if status == "awaiting_human":
+        return f"{words}\n{sign}"
+    if status == "outdated":
+        return f"{words}: work went on after it\n{sign}"
+    return f"{words} by {proposal['decided_by']}, {local_time(proposal['decided_at'])}"
+
+
+class Conversation:
+    """Entries as text, one after the other, with the day where it changes."""
+
+    def __init__(self, called: Called, shown: Sequence[str] = (), *, whole: bool = False) -> None:
+        self._called, self._shown, self._whole = called, shown, whole
+        self._day = ""
+
+    def text(self, entry: Json, mark: str = "") -> str:
+        """Of an entry that stands above, its body is left out; a `mark` says what it is not."""
+        width = pen.columns()
+        indent = 2 if width is not None and width < _NARROW else _TIME
+        day, clock = local(entry["at"])
+        rows = [paint(day, "dim")] if day and day != self._day else []
+        self._day = day or self._day
+        heading, tone, body = self._told(entry)
+        label = f"{_LABELS.get(entry['type'], entry['type']):<8}"
+        closed = ", ".join(entry["handles"])
+        closes = f", closes {closed}" if closed and entry["type"] != "handoff_taken" else ""
+        above = " (above)" if entry["id"] in self._shown else ""
+        start = f"{clock:<{_TIME}}"
+        words = f"{entry['id']} {label} {heading}{closes}{above}{mark}"
+        first, *more = rows_of(words, width, len(start), indent)
+        first = first.replace(label, paint(label, tone), 1) if tone else first
+        rows += [f"{start}{first}", *more]
+        if body and not above:
+            rows += rows_of(f"\n{_cut(body, self._whole)}", width, indent, indent)[1:]
+        return "\n".join(row.rstrip() for row in rows)
+
+    def _told(self, entry: Json) -> tuple[str, str, str]:
+        """Who did it, in which colour, and what it says."""
+        payload, kind, to = entry["payload"], entry["type"], entry["to"]
+        by = _who(entry["actor"], entry["run_id"], self._called)
+        if kind == "handoff":
+            asked = ((name, text.replace("\n", f"\n{'':<7}")) for name, text in _asked(payload))
+            body = "\n".join(f"{name:<7}{text}" for name, text in asked)
+            return f"{by} to {to}, lane {payload.get('lane', MAIN)}", "yellow", body
+        if kind in ("note", "message", "reply"):
+            return by + (f" to {to}" if to else ""), "", payload["text"]
+        if kind == "handoff_taken":
+            return f"{by} has begun for {', '.join(entry['handles'])}", "cyan", ""
+        if kind == "finality_proposed":
+            return by, "yellow", proposed(payload)
+        if kind in ("finality_signed", "finality_rejected"):
+            heading = f"{payload['signer']} ({by}): {payload['proposal']}"
+            return heading, "green" if kind == "finality_signed" else "red", payload.get("note", "")
+        return self._seen(entry, by)
+
+    def _seen(self, entry: Json, by: str) -> tuple[str, str, str]:
+        """What runner saw, and what only says that it did."""
+        payload, kind, run = entry["payload"], entry["type"], self._called(entry["run_id"] or "")
+        if kind == "artifact":
+            is_seen, status = entry["actor"] == RUNNER, payload["status"]
+            of_run = f" of run {run}" if is_seen and run else ""
+            heading = f"{by} {'saw' if is_seen else 'tells'} {payload['kind']}{of_run}: {status}"
+            texts = dict.fromkeys((payload["title"], payload["summary"]))
+            body = "\n".join([*texts, *(f"- {one}" for one in payload.get("evidence", ()))])
+            return heading, _TONES.get(status, "") if is_seen else "", body
+        if kind == "run_started":
+            made_of = (payload["runtime"], payload.get("model"), payload["sandbox"])
+            rehearsal = " (rehearsal)" if payload.get("rehearsal") else ""
+            return f"run {run} of {payload['task']}: {', '.join(filter(None, made_of))}{rehearsal}", "dim", ""
+        if kind == "run_ended":
+            outcome = payload.get("outcome") or payload["status"]
+            why = payload.get("message") if payload.get("code") != "completed" else ""
+            return f"run {run}: {outcome}", _TONES.get(outcome, ""), why or ""
+        if kind == "coordinator_changed":
+            return f"{by}: only {payload['owner']} writes git", "cyan", ""
+        if kind == "restarted":
+            heading = f"{by} has begun the ledger anew; the former one is {payload['former']}"
+            return heading, "yellow", payload["problem"]
+        return f"{by} wrote a marker that was not understood", "red", payload["message"]
+
+
+def proposed(payload: Json) -> str:
+    """What somebody claims of the work."""
+    risk = payload.get("remaining_risk")
+    return f"{payload['summary']}\nevidence: {payload['evidence']}" + (f"\nrisk: {risk}" if risk else "")
+
+
+def _who(actor: str, run_id: str | None, called: Called) -> str:
+    return actor if run_id is None or actor == RUNNER else f"{actor} {called(run_id)}"
+
+
+def _cut(text: str, whole: bool) -> str:
+    left = len(text) - _LONGEST
+    return text if whole or left <= 0 else f"{text[:_LONGEST]}... ({left:,} more characters: --all)"

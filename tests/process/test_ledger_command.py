@@ -1,0 +1,164 @@
+"""`runner ledger`, in processes of their own: who speaks, who may not, waiting, and a broken chain."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.repo import RUNNER, Repo
+from support.waiting import wait_until
+
+
+def entries(repo: Repo, task: str = "work") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = repo.cli("ledger", "show", task, "--all", "--json").json()["entries"]
+    return [one for one in found if one["actor"] != "runner"]
+
+
+def slept(pid: int) -> int:
+    """How often the process has waited for something so far."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+
+def handed(repo: Repo, to: str, *more: str) -> int:
+    words = ("--to", to, "--reason", "it fits", "--ask", "do it", *more)
+    return repo.cli("ledger", "handoff", "work", *words).status
+
+
+def test_a_person_and_two_tasks_pass_work_on_and_a_person_signs(repo: Repo) -> None:
+    """The commands of docs/ledger.md, one after the other."""
+    repo.config('[tasks.work]\nprompt = "p"\n[tasks.review]\nprompt = "p"\n')
+    assert (
+        repo.cli("ledger", "note", "work", "-", stdin="Goal: slugify.\nAcceptance: make test.\n").status == 0
+    )
+    assert handed(repo, "review", "--ref", "src/slugify.py") == 0
+    report = ("--kind", "test_report", "--title", "make test", "--summary", "green", "--status", "passed")
+    assert repo.cli("ledger", "artifact", "work", *report, "--evidence", "212 passed").status == 0
+    assert repo.cli("ledger", "reply", "work", "Two findings.", "--handles", "e-0002").status == 0
+    assert repo.cli("ledger", "propose", "work", "--summary", "done", "--evidence", "e-0003").status == 0
+    shown = repo.cli("ledger", "show", "work").stdout
+    assert "runner ledger sign work --proposal e-0005" in shown
+    signed = repo.cli("ledger", "sign", "work", "--proposal", "e-0005", "--json")
+    assert signed.json()["payload"]["proposal"] == "e-0005"
+    assert repo.cli("ledger", "reject", "work").status == 9
+    kinds = [one["type"] for one in entries(repo)]
+    assert kinds == ["note", "handoff", "artifact", "reply", "finality_proposed", "finality_signed"]
+    assert repo.cli("ledger", "verify", "work").status == 0
+
+
+HIDDEN = "env -u RUNNER_RUN_ID -u RUNNER_MANIFEST"
+
+
+@pytest.mark.parametrize("way", ["", HIDDEN], ids=["as it is", "without the variables"])
+def test_inside_of_a_run_a_command_speaks_as_that_run_and_decides_nothing(repo: Repo, way: str) -> None:
+    repo.task(more='[tasks.other]\nprompt = "p"')
+    assert repo.cli("ledger", "propose", "work", "--summary", "s", "--evidence", "e").status == 0
+    assert repo.cli("ledger", "note", "other", "mine").status == 0
+    commands = {
+        "note": "ledger note work hello",
+        "sign": "ledger sign work",
+        "coordinator": "ledger coordinator work work",
+        "aside": "ledger verify work --set-aside",
+        "other": "ledger note other hello",
+    }
+    lines = (f'{way} "{RUNNER}" {words} --json > "$HOME/{name}" 2>&1' for name, words in commands.items())
+    repo.quick_codex(before=f'cd "{repo.root}"\n' + "\n".join(lines))
+    assert repo.cli("start", "work", "--wait").status == 0
+    (run,) = repo.runs()
+    note = json.loads(repo.note("note").read_text())
+    assert (note["actor"], note["run_id"]) == ("work", run.id)
+    codes = {name: json.loads(repo.note(name).read_text())["error"]["code"] for name in [*commands][1:]}
+    assert codes == {
+        "sign": "people_only",
+        "coordinator": "people_only",
+        "aside": "people_only",
+        "other": "conflict",
+    }
+    assert [one["payload"]["text"] for one in entries(repo, "other")] == ["mine"]
+
+
+def test_a_run_names_the_ledger_that_it_shares(repo: Repo) -> None:
+    repo.task().quick_codex()
+    assert repo.cli("start", "work", "--wait").status == 0
+    (run,) = repo.runs()
+    assert repo.cli("ledger", "note", run.id, "by its run").status == 0
+    assert repo.cli("ledger", "note", "@latest", "by a word").status == 0
+    assert [one["payload"]["text"] for one in entries(repo)] == ["by its run", "by a word"]
+
+
+def test_wait_returns_with_what_was_said_before_and_after_it_began(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+    assert repo.cli("ledger", "note", "work", "one").status == 0
+    before = repo.cli("ledger", "wait", "work", "--since", "0", "--json").json()
+    assert ([one["id"] for one in before["entries"]], before["seq"]) == (["e-0001"], 1)
+    with repo.process("ledger", "wait", "work", "--since", "1", "--json") as process:
+        assert repo.cli("ledger", "note", "work", "two").status == 0
+        out, _ = process.communicate(timeout=60)
+    after = json.loads(out)
+    assert (process.returncode, after["entries"][0]["payload"]["text"]) == (0, "two")
+
+
+def test_wait_gives_up_with_the_number_to_go_on_with(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+    done = repo.cli("ledger", "wait", "work", "--timeout", "0.1", "--json")
+    assert (done.status, done.json()["seq"], done.json()["timed_out"]) == (75, 0, True)
+    assert not repo.runs_folder.exists()
+
+
+def test_ctrl_c_ends_a_wait_and_nothing_else(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+    repo.cli("ledger", "note", "work", "one")
+    with repo.process("ledger", "wait", "work", "--since", "0", "--kind", "reply") as process:
+        wait_until(lambda: slept(process.pid) > 20, 30.0, "the wait")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, b"Traceback" in err) == (130, False)
+    assert repo.cli("ledger", "verify", "work").status == 0
+
+
+def test_a_ledger_that_was_cut_or_came_from_elsewhere_is_not_written_on(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n[tasks.other]\nprompt = "p"\n')
+    for text in ("one", "two"):
+        assert repo.cli("ledger", "note", "work", text).status == 0
+    path = repo.runs_folder / "work/ledger.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole.splitlines(keepends=True)[0])
+    verified = repo.cli("ledger", "verify", "work", "--json")
+    assert (verified.status, verified.json()["is_whole"], verified.json()["seq"]) == (9, False, 2)
+    assert repo.cli("ledger", "note", "work", "three").status == 9
+    (repo.runs_folder / "other").mkdir(mode=0o700)
+    (repo.runs_folder / "other/ledger.jsonl").write_bytes(whole)
+    foreign = repo.cli("ledger", "note", "other", "x", "--json")
+    assert foreign.json()["error"]["code"] == "foreign_ledger"
+    shown = repo.cli("ledger", "show", "other")
+    assert (shown.status, shown.stdout.count("(unproven)")) == (0, 2)
+    assert "is not believed" in shown.stderr
+    assert repo.cli("ledger", "verify", "other", "--set-aside").status == 0
+    assert repo.cli("ledger", "verify", "other").status == 0
+
+
+def test_a_line_that_never_was_whole_is_told_and_counts_for_nothing(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+    repo.cli("ledger", "note", "work", "one")
+    with (repo.runs_folder / "work/ledger.jsonl").open("ab") as file:
+        file.write(b'{"mac":"')
+    shown = repo.cli("ledger", "show", "work")
+    assert shown.status == 0 and "its last 8 bytes are a line that never was whole" in shown.stderr
+    assert repo.cli("ledger", "note", "work", "two").status == 0
+    assert len(entries(repo)) == 2
+
+
+def test_a_shell_completes_actions_tasks_and_receivers(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+
+    def words(*typed: str) -> list[str]:
+        told = repo.cli("__complete", "bash", "ledger", *typed).stdout
+        return [line.partition("\t")[0] for line in told.splitlines()]
+
+    assert {"show", "handoff", "sign"} <= {*words("")} and words("han") == ["handoff"]
+    assert words("note", "w") == ["work"]
+    assert "--reason" in words("handoff", "work", "--r")
+    assert {"work", "codex"} <= {*words("handoff", "work", "--to", "")}
