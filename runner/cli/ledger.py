@@ -278,8 +278,9 @@ def _text(word: str) -> str:
 
 
 def _told(args: Namespace, entry: LedgerEntry, words: str, **more: Any) -> int:
-    closed = f"; it closes {', '.join(entry.handles)}" if entry.handles else ""
-    answer(args, {**entry.to_json(), **more}, f"{entry.id}  {words}{closed}")
+    closed = f" (closes {', '.join(entry.handles)})" if entry.handles else ""
+    first, *rest = words.split("\n")
+    answer(args, {**entry.to_json(), **more}, "\n".join([f"{entry.id}  {first}{closed}", *rest]))
     return ExitStatus.OK
 
 
@@ -312,7 +313,16 @@ def run_ledger_handoff(args: Namespace) -> int:
         "supersedes": args.supersedes,
     }
     entry = ledgers.handoff(ledger, author, args.to, payload, args.handles)
-    return _told(args, entry, f"handed to {args.to} on lane {entry.text('lane')}")
+    from runner.usecases.receivers import deliver
+
+    found = deliver(ledger, entry, author, os.environ)
+    words = f"handed to {args.to} on lane {entry.text('lane')}"
+    if found.run is not None:
+        more = f" as {found.message}" if found.message else ""
+        words += f"\n{found.state:<9} {found.run.run_id}{more}: runner logs {found.run.run_id} -f"
+    elif found.why is not None:
+        words += f"\nrecorded  no run was started: {found.why['message']}\n{'':<10}{found.why['hint'] or ''}"
+    return _told(args, entry, words, delivery=found.to_json())
 
 
 def _from_root(ledger: Ledger, ref: str) -> str:

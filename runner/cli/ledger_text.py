@@ -7,7 +7,7 @@ from runner.cli.margin import local, rows_of
 from runner.cli.pen import paint
 from runner.cli.render import indented, local_time
 from runner.ledger.entry import HUMAN, MAIN, RUNNER
-from runner.text.words import count, one_line
+from runner.text.words import count, few, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TIME, _NARROW = 10, 50
 _LONGEST = 2000
 """Characters of a text, where not all of it was asked for."""
+_FILES = 10
 _TONES = {
     **{"open": "yellow", "taken": "cyan", "returned": "yellow", "handled": "dim", "finalized": "green"},
     **{"awaiting_human": "yellow", "signed": "green", "rejected": "red", "outdated": "yellow"},
@@ -144,7 +145,8 @@ class Conversation:
             of_run = f" of run {run}" if is_seen and run else ""
             heading = f"{by} {'saw' if is_seen else 'tells'} {payload['kind']}{of_run}: {status}"
             texts = dict.fromkeys((payload["title"], payload["summary"]))
-            body = "\n".join([*texts, *(f"- {one}" for one in payload.get("evidence", ()))])
+            files = [f"files: {few(payload['files'], _FILES)}"] if payload.get("files") else []
+            body = "\n".join([*texts, *files, *(f"- {one}" for one in payload.get("evidence", ()))])
             return heading, _TONES.get(status, "") if is_seen else "", body
         if kind == "run_started":
             made_of = (payload["runtime"], payload.get("model"), payload["sandbox"])
@@ -159,7 +161,8 @@ class Conversation:
         if kind == "restarted":
             heading = f"{by} has begun the ledger anew; the former one is {payload['former']}"
             return heading, "yellow", payload["problem"]
-        return f"{by} wrote a marker that was not understood", "red", payload["message"]
+        quoted = payload.get("marker", "").replace("\n", "\n| ")
+        return f"run {run} wrote a marker that was not taken", "red", f"{payload['message']}\n| {quoted}"
 
 
 def proposed(payload: Json) -> str:
