@@ -162,3 +162,40 @@ def test_a_shell_completes_actions_tasks_and_receivers(repo: Repo) -> None:
     assert words("note", "w") == ["work"]
     assert "--reason" in words("handoff", "work", "--r")
     assert {"work", "codex"} <= {*words("handoff", "work", "--to", "")}
+
+
+def test_a_handoff_says_which_run_was_started_for_it_or_why_none_was(repo: Repo) -> None:
+    again = 'grace = "300ms"\nsandbox = "read-only"\nprompt = "p"\n'
+    repo.config(f'[tasks.work]\n{again}[tasks.review]\n{again}start = "on_handoff"\n')
+    repo.waiting_codex()
+    by_hand = repo.cli("ledger", "handoff", "work", "--to", "work", "--reason", "r", "--ask", "a")
+    assert by_hand.status == 0 and "recorded  no run was started" in by_hand.stdout
+    assert "runner start --task work --ledger work" in by_hand.stdout
+    started = repo.cli(
+        *(
+            "ledger",
+            "handoff",
+            "work",
+            "--to",
+            "review",
+            "--lane",
+            "docs",
+            "--reason",
+            "r",
+            "--ask",
+            "a",
+            "--json",
+        )
+    ).json()
+    repo.begun()
+    (run,) = repo.runs()
+    assert (started["delivery"]["state"], started["delivery"]["run"]["run_id"]) == ("started", run.id)
+    shown = repo.cli("ledger", "show", "work").stdout
+    assert f"taken by run {run.id[20:24]}" in shown and f"review {run.id[20:24]}" in shown
+    repo.end_all()
+
+
+def test_a_person_is_left_work_without_a_word_of_runs(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+    done = repo.cli("ledger", "handoff", "work", "--to", "human", "--reason", "r", "--ask", "a")
+    assert done.stdout == "e-0001  handed to human on lane main\n"
