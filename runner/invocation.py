@@ -154,6 +154,11 @@ class Invocation(Value):
         """Whether it has begun for a handoff."""
         return self.ledger is not None and self.ledger.handoff is not None
 
+    git_owner: str | None = None
+    """`human`, `runner` or the task that alone may write what git holds besides files; None: any may."""
+    git_in_reach: bool = False
+    """Whether its agent could write there all the same, where it is not the owner."""
+
     @property
     def checks(self) -> tuple[tuple[tuple[str, ...], str | None], ...]:
         """The commands of `verify`, each with its program as `verify_programs` has it."""

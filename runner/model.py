@@ -1,10 +1,11 @@
-"""The vocabulary: the frozen values and closed sets of every other module. Imports nothing but `value`.
+"""The vocabulary: the frozen values and closed sets of every other module. Imports only values.
 
 Values that are written to disk have `to_json`/`from_json`; unknown is `None`, never a guess.
 """
 
 from __future__ import annotations
 
+from runner.git_change import GitPolicy
 from runner.value import Amount, Count, StrEnum, Value
 
 TYPE_CHECKING = False
@@ -402,6 +403,7 @@ class Config(Value):
     delegate: Delegate = Delegate()
     economics: Economics = Economics()
     notify: Notify = Notify()
+    git: GitPolicy = GitPolicy()
     trust: Json = {}
     """What comes with the repository and can execute, send or widen: `config.trust` says what is in it."""
     files: tuple[str, ...] = ()

@@ -204,6 +204,7 @@ def _effective(config: Config, task: str | None) -> dict[str, Any]:
         "delegate": config.delegate.to_json(),
         "economics": config.economics.to_json(),
         "notify": config.notify.to_json(),
+        "git": layers.table_of(config.git),
         "blocks": {name: {"text": text} for name, text in config.blocks.items()},
         "tasks": {name: told(config.tasks[name]) for name in config.tasks},
         "policy": config.policy.to_json(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 
 from runner.config import layers
+from runner.config.trust import GIT_OWNERS
 from runner.config.values import LEVELS
 from runner.model import Price
 from runner.runtimes import get
@@ -41,6 +42,7 @@ def examine(
     look.waits(merged["recovery"])
     look.caps(merged["delegate"])
     look.spawnable(merged["delegation"].get("tasks") or ())
+    look.git_owner(merged["git"].get("owner"))
     for name, task in merged["tasks"].items():
         look.task(("tasks", name), task)
     return tuple(look.problems), tuple(look.notes)
@@ -158,6 +160,11 @@ class _Look:
                 self.complain(
                     ("delegation", "tasks", n), f"found {found(name)}; no such task{near(name, known)}"
                 )
+
+    def git_owner(self, name: str | None) -> None:
+        known = (*GIT_OWNERS, *self.known("tasks"))
+        if name is not None and name not in known:
+            self.unknown(("git", "owner"), name, "human, runner or a task", known)
 
     def note(self, path: Path, message: str) -> None:
         self.notes.append(layers.setter(self.stack, path).problem(path, message))

@@ -21,6 +21,7 @@ from runner.config.tables import (
     DelegateTable,
     DelegationTable,
     EconomicsTable,
+    GitTable,
     ModelTable,
     NotifyTable,
     RecoveryTable,
@@ -47,6 +48,7 @@ class Shape(BaseModel):
     delegate: DelegateTable | None = meaning("How plans are put into batches and run.")
     economics: EconomicsTable | None = meaning("What delegating a plan costs and saves.")
     notify: NotifyTable | None = meaning("How you are told of what became of runs. Not in a repository.")
+    git: GitTable | None = meaning("Who writes git: branches, tags, HEAD, the index and its settings.")
     blocks: dict[Name, BlockTable] | None = meaning(
         "Named prompt blocks. Built in are " + ", ".join(BLOCKS) + "."
     )

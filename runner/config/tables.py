@@ -24,6 +24,7 @@ from runner.config.kinds import (
     Glob,
     Level,
     Limit,
+    Name,
     Network,
     Notice,
     Paste,
@@ -407,6 +408,16 @@ class EconomicsTable(Table):
     fixed: _Estimate | None = meaning("Once for every plan that is delegated; default {}.")
     batch: _Estimate | None = meaning("For each batch; default {}.")
     unit: _Estimate | None = meaning("Saved by each unit that is delegated; default {}.")
+
+
+class GitTable(Table):
+    """Who writes what git holds besides files."""
+
+    place = "git"
+    owner: Name | None = meaning(
+        "human, runner or a task: no run of another task may commit, stage, switch branches or change "
+        "settings of git, and one that did is rejected. Default none: only the terms of a task say so."
+    )
 
 
 class NotifyTable(Table):

@@ -47,11 +47,14 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     ),
     "economics": None,
     "notify": (),
+    "git": (),
     "blocks": None,
 }
 """Table -> keys that say what an agent is asked, how long it may take, or how its result is judged. None is
 all of them. (A run that delegates starts no run that is wider than itself.)
 """
+GIT_OWNERS = ("human", "runner")
+"""No run is one of these: with them none may write git."""
 _NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks")
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "fish")
 _INTERPRETERS = (
@@ -214,7 +217,7 @@ def _says_nothing(path: Path, value: Any, merged: Mapping[str, Any], below: Mapp
     table, key = path[0], path[-1]
     if table == "sandboxes":  # an empty `deny_read` may take back that of the user's own settings
         return value in ("read-only", False, []) and key != "deny_read"
-    if key == "rehearse" and isinstance(value, bool):
+    if (key == "rehearse" and isinstance(value, bool)) or (table == "git" and value in GIT_OWNERS):
         return True
     if key == "runtime" and table == "models":
         return bool(value == merged.get("defaults", {}).get(key, value) == below["defaults"][key])
@@ -240,7 +243,7 @@ def _level(name: str, merged: Mapping[str, Any]) -> str:
 
 def _kind(path: Path, value: Any) -> str:
     key = path[-1]
-    if path[0] == "sandboxes" or key in ("sandbox", "isolated", "permissions"):
+    if path[0] in ("sandboxes", "git") or key in ("sandbox", "isolated", "permissions"):
         return WIDENS
     if key in ("provider", "prompt_file", "paste", "map", "env") or any(
         "://" in text for text in texts(value)

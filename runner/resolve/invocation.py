@@ -8,6 +8,7 @@ from runner import runtimes
 from runner.config import policy
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
+from runner.git_change import git_mark
 from runner.invocation import THREAD, Invocation, Rehearsal, SharedLedger, price_word
 from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Terms
 from runner.resolve.prompt import FileText, Parts, checked, compose, measured
@@ -37,7 +38,7 @@ DEFAULT_ENV = (
 
 _SEEN = (
     *("program_stamp", "started", "verify_programs", "watched", "tied_to", "login_shell_loses"),
-    *("sessions", "sessions_home", "notify"),
+    *("sessions", "sessions_home", "notify", "git_owner", "git_in_reach"),
 )
 """Fields of `Found` that the invocation has as they are."""
 _TOLD = (
@@ -98,6 +99,9 @@ class Found(Value):
     sessions: tuple[str, ...] = ()
     sessions_home: str | None = None
     notify: Notify = Notify()
+    git_owner: str | None = None
+    git_in_reach: bool = False
+    """See `Invocation`."""
     parent: Invocation | None = None
     again: Again | None = None
     handed: Handed | None = None
@@ -334,6 +338,8 @@ def _of_model(model: Model | None) -> dict[str, Any]:
 def _variables(runtime: Runtime, found: Found, manifest: str) -> dict[str, str]:
     own = dict.fromkeys(("TMPDIR", *runtime.own_home), found.fence.temp or "")
     marks = {"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **runtime.variables}
+    if found.git_in_reach:  # so that git notes what this run does
+        marks |= {"GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": git_mark(found.run_id)}
     return {**marks, **found.env_set, **(own if found.fence.temp else {})}
 
 

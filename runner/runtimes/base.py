@@ -306,6 +306,8 @@ class Runtime(Protocol):
     """Whether it ends by itself at a price, and its stream tells what it has cost (`Activity.cost`)."""
     guards: bool = False
     """Whether its sandbox makes read-only what the `.git` file of a writable folder names."""
+    told_read_only: bool = False
+    """Whether it can be told what is read-only: `Fence.read_only`."""
     made_folders: tuple[str, ...] = ()
     """What its sandbox makes read-only in each folder that its agent may write, besides `.git`. It cannot
     make what is not there where something else keeps that folder read-only.

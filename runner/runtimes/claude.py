@@ -83,6 +83,7 @@ class Claude(Runtime):
     names_threads = True
     counts_cost = True
     guards = True
+    told_read_only = True
     confines = True
     lists_hosts = True
     denies_read = True

@@ -25,11 +25,13 @@ from runner.state.watched import rewritten
 from runner.supervise import attempts, news, tree_helper, turns
 from runner.supervise.judging import judge, own_signs, survivors_of
 from runner.supervise.progress import MOST_REFUSALS
+from runner.text.words import and_more
 from runner.verify.evidence import Fate, Retry
 from runner.verify.record import Record, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from runner.git_change import PutBack
     from runner.state.manifest import Survivor
     from runner.supervise.attempts import NextAttempt
     from runner.supervise.owner import Owner
@@ -280,13 +282,16 @@ def _judged_before(owner: Owner) -> Judgement | None:
     return None if found is None or found.attempt != owner.manifest.attempt else found.judgement
 
 
-def _write_result(owner: Owner, judgement: Judgement, rolled: RolledBack | None) -> None:
+def _write_result(
+    owner: Owner, judgement: Judgement, rolled: RolledBack | None, put_back: PutBack | None = None
+) -> None:
     owner.found = Record.from_judgement(
         judgement,
         owner.manifest.attempt,
         owner.manifest.conformance,
         declared_checks=len(owner.invocation.verify),
         rolled_back=rolled,
+        put_back=put_back,
     )
     try:
         replace_json(owner.run.result, owner.cleaner().record(owner.found.to_json()))
@@ -340,7 +345,9 @@ def _is_as_it_was(owner: Owner) -> bool:
 def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outcome, Reason]:
     """The end that the verdict says: the change is taken back if it is to be, which the result then tells."""
     verdict, reason = judgement.verdict, judgement.verdict.reason
-    rolled = None
+    rolled, put = None, _put_back(owner, judgement, is_alone=is_alone)
+    if put is not None:
+        reason = reason.replace(message=f"{reason.message}; {_of_git(put)}")
     if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
         rolled = _rolled_back(owner, judgement, is_alone=is_alone)
         if rolled is not None and rolled.amiss:
@@ -351,9 +358,22 @@ def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outc
         owner.log.note("escalated", attempts=before + 1, code=verdict.code)
         text = f"{reason.message} (after {before + 1} attempts)"
         reason = reason.replace(message=text, hint=reason.hint or "`runner report RUN` has the evidence")
-    if rolled is not None:
-        _write_result(owner, judgement, rolled)
+    if rolled is not None or put is not None:
+        _write_result(owner, judgement, rolled, put)
     return verdict.outcome, reason
+
+
+def _put_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> PutBack | None:
+    """Before the files are rolled back, which is refused where HEAD has moved."""
+    if not any(one.code == "policy_violation" for one in judgement.findings):
+        return None
+    may_write = owner.take_lease() or not owner.shares_tree
+    return tree_helper.put_back(owner.run, owner.env, owner.log, may_write=may_write, is_alone=is_alone)
+
+
+def _of_git(put: PutBack) -> str:
+    parts = (("as before again", put.put), ("left", put.left), ("kept", put.kept))
+    return "; ".join(f"{what}: {', '.join(and_more(names, 5))}" for what, names in parts if names)
 
 
 def _rolled_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> RolledBack | None:

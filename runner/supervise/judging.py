@@ -11,10 +11,12 @@ import os
 from runner import runtimes
 from runner.disk import editable, programs
 from runner.disk.files import links, read_text, replace_bytes, withdraw
+from runner.errors import RunnerError
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.events import complain, read_events
-from runner.state.manifest import CLOSING, INTERRUPTED, Survivor
+from runner.state.manifest import CLOSING, INTERRUPTED, Survivor, parse_timestamp
+from runner.state.store import runs_of
 from runner.supervise import tree_helper
 from runner.supervise.attempts import repeated
 from runner.supervise.conformance import drift
@@ -205,7 +207,20 @@ def _found(
         return ()
     root = invocation.cwd if seen is None else str(seen["root"])
     allowed, observed = _allowed(owner, root, () if seen is None else seen["changed"]), _observed(seen, claim)
+    if observed is not None and not all(change.by_run for change in observed.git or ()):
+        allowed = allowed.replace(owner_worked=_owner_worked(owner))
     return findings(allowed, claim, observed, checks, root, was_recorded=was_recorded)
+
+
+def _owner_worked(owner: Owner) -> bool:
+    """Whether a run of the task that may write git has not ended before this one began."""
+    task, since = owner.invocation.git_owner, parse_timestamp(owner.manifest.created_at)
+    for run in [] if task is None else runs_of(owner.invocation.repo, task):
+        with contextlib.suppress(RunnerError, OSError, ValueError):
+            ended = run.read_manifest().ended_at
+            if ended is None or parse_timestamp(ended) >= since:
+                return True
+    return False
 
 
 def _allowed(owner: Owner, root: str, changed: Collection[str] = ()) -> Allowed:

@@ -10,6 +10,7 @@ import sys
 import time
 
 from runner.disk import files, home
+from runner.git_change import PutBack
 from runner.lightjson import dumps, loads
 from runner.state.events import complain
 from runner.state.store import RunDir
@@ -168,6 +169,22 @@ def take_back(
     said = {name: told[name] for name in ("refused", "kept", "left", "unequal") if told[name]}
     log.note("rolled_back", restored=len(rolled.restored), removed=len(rolled.removed), **said)
     return rolled
+
+
+def put_back(
+    run: RunDir, env: Mapping[str, str], log: EventLog, *, may_write: bool, is_alone: bool
+) -> PutBack:
+    """What of git the run changed and must not becomes what it was. As `take_back`."""
+    try:
+        if not may_write:
+            raise TreeUnknown("another run may now write there")
+        if is_alone and not os.path.exists(f"{run.path}/git-back.json"):
+            raise TreeUnknown("the run had no owner for a while, and others may have worked there")
+        done = PutBack.from_json(_ask(run, "put-back", env))
+    except (TreeUnknown, OSError, ValueError) as error:
+        done = PutBack(left=(str(error)[:500],))
+    log.note("git_put_back", **done.to_json())
+    return done
 
 
 def _ask(

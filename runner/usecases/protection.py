@@ -13,6 +13,7 @@ from runner.config.trust import scripts_of
 from runner.disk import git_env, home, interpreter, programs
 from runner.disk.files import links, read
 from runner.disk.programs import other_names
+from runner.disk.upwards import git_root
 from runner.errors import ConfigInvalid, InReach, RunnerError
 from runner.model import Level, Notify
 from runner.resolve.reach import Obeyed, Shield, is_inside, roots, shield
@@ -122,6 +123,28 @@ def _refuse_home(cwd: str, user: str | None) -> None:
             f"the agent could change what your shell starts with, as {user} lies in the folder of the run",
             hint='set workspace = "worktree" in the task, or `cwd` to a folder below',
         )
+
+
+def reaches_git(
+    repo: str, sandbox: Sandbox, runtime: Runtime, cwd: str, made: Protection | None, env: Mapping[str, str]
+) -> bool:
+    """Whether such a run could write what git holds of the repository besides files. Of one that is told to
+    read only, nothing says that it could.
+    """
+    if sandbox.level is not Level.WORKSPACE_WRITE or not runtime.has_sandbox:
+        return sandbox.level is not Level.READ_ONLY
+    fence, top = Fence() if made is None else made.fence, git_root(os.path.realpath(repo))
+    places = [os.path.realpath(path) for path in roots(sandbox, cwd, () if fence.temp else _temps(env))]
+    kept = [os.path.join(place, ".git") for place in places] if runtime.guards else []
+    kept += [one.path for one in made.shield.read_only] if made is not None and runtime.guards else []
+    kept += fence.read_only if runtime.told_read_only else ()
+    pairs = [(git, place) for git in (() if top is None else _repositories(top)) for place in places]
+    shared = [git if is_inside(git, place) else place for git, place in pairs if _overlap(git, place)]
+    return any(not any(is_inside(path, one) for one in kept) for path in shared)
+
+
+def _overlap(some: str, other: str) -> bool:
+    return is_inside(some, other) or is_inside(other, some)
 
 
 def _repositories(repo: str) -> tuple[str, ...]:

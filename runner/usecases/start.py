@@ -30,7 +30,7 @@ from runner.state.authentic import next_run_id, own_invocation, refuse_place, wr
 from runner.state.manifest import Manifest, first
 from runner.state.store import RunDir, new_run_id
 from runner.supervise.begin import begin
-from runner.usecases import login
+from runner.usecases import git_owner, login
 from runner.usecases.trust import VARIABLE, program_is_trusted
 from runner.usecases.workplace import Workplace, planned, reserve
 from runner.value import Value
@@ -119,6 +119,7 @@ def start(
             found, guarded = _fenced(choice, found.replace(cwd=place.cwd), env)
             resolved = invocation(choice, found)
         place.protection = guarded
+        place.records_git = resolved.git_in_reach
         if watch is not None:
             place.watch = watch
         kept = config if resolved.delegation.enabled else None
@@ -404,14 +405,14 @@ def _kept_in_view(choice: Choice, program: Program, env: Mapping[str, str]) -> d
 
 def _fenced(choice: Choice, found: Found, env: Mapping[str, str]) -> tuple[Found, Protection | None]:
     """With what keeps the agent from what runner obeys: nothing does from one that may write everywhere."""
-    runtime, sandbox = runtimes.get(choice.runtime), choice.sandbox
-    if sandbox.level is not Level.WORKSPACE_WRITE and not (sandbox.deny_read or runtime.own_home):
-        return found, None
-    from runner.usecases.protection import noticing, protection  # a reader needs none
+    runtime, sandbox, guarded = runtimes.get(choice.runtime), choice.sandbox, None
+    if sandbox.level is Level.WORKSPACE_WRITE or sandbox.deny_read or runtime.own_home:
+        from runner.usecases.protection import noticing, protection  # a reader needs none
 
-    guarded = protection(choice.config.root, choice.sandbox, runtime, found, env)
-    kept = noticing(found.notify, choice.config.root, found.cwd, choice.sandbox, runtime, env)
-    return found.replace(fence=guarded.fence, notify=kept), guarded
+        guarded = protection(choice.config.root, sandbox, runtime, found, env)
+        kept = noticing(found.notify, choice.config.root, found.cwd, sandbox, runtime, env)
+        found = found.replace(fence=guarded.fence, notify=kept)
+    return git_owner.told(choice, found, guarded, env), guarded
 
 
 def _server_argv(config: Config) -> tuple[str, ...]:

@@ -53,6 +53,8 @@ class Workplace:
         """What earlier tries have left in the shared tree."""
         self.watch: Callable[[str | None], object] = _unwatched
         """Gets what `prepare` begins with, in words, and None when that is done: it may take long."""
+        self.records_git = False
+        """Whether what git holds besides files is compared around the run, too."""
         self.protection: Protection | None = None
         """What keeps the agent from what runner obeys, where it may write."""
 
@@ -82,6 +84,12 @@ class Workplace:
         """Makes the run's own tree, or records the shared one as it is now."""
         if self._repository is not None:
             self._take(run, self._repository)
+            if self.records_git:
+                from runner.workspace import git_state, repository
+
+                found = self._repository if self._tree is None else repository.find(self._tree)
+                if found is not None:
+                    git_state.record(found, run.path)
         if self.protection is not None:
             self.protection.refuse_obeyed()
 

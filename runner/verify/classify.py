@@ -113,6 +113,7 @@ _O = Outcome
 _BOUNDS = ("scope_violation", "check_changed", "head_moved", "refs_moved")
 _own, _wish = reasons.own, reasons.wish
 _of_bounds = reasons.from_finding("scope_violation", *_BOUNDS)
+_of_git = reasons.from_finding("policy_violation", "policy_violation")
 _of_drift = reasons.from_finding("config_drift", "config_drift")
 _of_nothing = reasons.from_finding("empty_diff", "empty_diff")
 _of_any = reasons.from_finding("verify_failed")
@@ -127,6 +128,7 @@ _BAD_RESULT = _any(_no_claim("result_invalid"), _failed("result_invalid"))
 _DRIFTED = _any(_found("config_drift"), _failed("config_drift"))
 _STALLED = _ended(Outcome.TIMED_OUT, "stalled", "no_first_event")
 _MACHINE = _failed("flag_refused", "misconfigured", "disk_full")
+_NOT_ITS = _any(_found("policy_violation"), _failed("policy_violation"))
 _OUTSIDE = _any(_found(*_BOUNDS), _failed("scope_violation"))
 _NARROW = _any(_wants_scope, _failed("scope_expansion"))
 _BLOCKED = _any(_said("blocked"), _failed("blocked"))
@@ -161,6 +163,7 @@ ROWS: tuple[Row, ...] = (
     Row("was_unanswered", _failed("question_expired"), _O.FAILED, "blocked", _PERSON, _own),
     Row("was_over_budget", _failed("budget_exceeded"), _O.FAILED, "budget_exceeded", _SPENT, _own),
     Row("drift_found", _DRIFTED, _O.FAILED, "config_drift", _PARK, _of_drift),
+    Row("not_the_owner", _NOT_ITS, _O.REJECTED, "policy_violation", _SPENT, _of_git),
     Row("out_of_scope", _OUTSIDE, _O.REJECTED, "scope_violation", _TASK, _of_bounds),
     Row("no_result", _NO_RESULT, _O.FAILED, "result_missing", _TASK, reasons.from_problem),
     Row("bad_result", _BAD_RESULT, _O.FAILED, "result_invalid", _TASK, reasons.from_problem),

@@ -15,6 +15,7 @@ CODES = (
     *("completed", "cli_failure", "result_missing", "result_invalid", "task_failed", "partial"),
     *("verify_failed", "empty_diff", "scope_violation", "scope_expansion", "blocked", "cancelled"),
     *("timeout", "stalled", "lost", "auth_or_quota", "budget_exceeded", "config_drift"),
+    "policy_violation",
 )
 """The classes of an end. The code of a run's reason may be finer: `killed`, `flag_refused`, `disk_full`."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 
+from runner.git_change import GitChange
 from runner.model import Level
 from runner.text.globs import covers
 from runner.text.words import and_more, count, one_line
@@ -80,6 +81,12 @@ class Allowed(Value):
     """Whether the checks run with their own files as they were before."""
     isolation: str | None = None
     """As `Invocation.isolation`."""
+    git_owner: str | None = None
+    """Who alone may write git, where that is not this run; None: nobody is named."""
+    git_in_reach: bool = False
+    """As `Invocation.git_in_reach`."""
+    owner_worked: bool = False
+    """Whether a run of that owner worked at the same time."""
 
 
 class Observed(Value):
@@ -91,6 +98,8 @@ class Observed(Value):
     """Those of `to_look_for` that are not there."""
     head_moved: bool = False
     moved_refs: tuple[str, ...] = ()
+    git: tuple[GitChange, ...] | None = None
+    """What is other in git that only its owner may change; None: that was not looked at."""
     dirty_before: tuple[str, ...] = ()
     """Files that were not as committed when the run began."""
     unknown: tuple[str, ...] = ()
@@ -123,6 +132,8 @@ FINDINGS = {
     "depend",
     "head_moved": "HEAD moved, and the run must not commit",
     "refs_moved": "branches, tags or other refs moved, and the run must not commit",
+    "policy_violation": "refs, HEAD, the index or settings of git changed, and the run could write there and "
+    "is not the owner that `[git]` names",
     "empty_diff": "the agent says completed, but nothing was changed",
     "claim_contradicted": "the agent says completed, but a check failed",
     "check_changed": "a changed file is executed or read by the checks, or `protect` covers it",
@@ -146,20 +157,23 @@ def allowed_by(invocation: Invocation) -> Allowed:
 
     One without a contract, a scope and a worktree is under no terms: it may commit, as it always could.
     """
-    terms = invocation.terms
-    contract = terms.output_contract is not None
+    terms, owner = invocation.terms, invocation.git_owner
+    contract, is_owner = terms.output_contract is not None, owner == invocation.task_id
+    is_free = not contract and not terms.scope and terms.workspace == "in-place"
     return Allowed(
         writes=invocation.sandbox.level is not Level.READ_ONLY,
         contract=contract,
         scope=terms.scope,
         expects_change=terms.expects_change,
-        may_commit=not contract and not terms.scope and terms.workspace == "in-place",
+        may_commit=is_owner or is_free,
         protect=terms.protect,
         checks=invocation.verify,
         cwd=invocation.cwd,
         files=terms.files,
         is_checked_from_base=terms.verify_from == "base",
         isolation=invocation.isolation,
+        git_owner=None if is_owner else owner,
+        git_in_reach=invocation.git_in_reach,
     )
 
 
@@ -179,7 +193,7 @@ def findings(
     no change that stayed within the bounds.
     """
     found = [*_contradictions(claim, checks)]
-    hides = Severity.ERROR if allowed.scope or allowed.protect else Severity.WARNING
+    hides = Severity.ERROR if allowed.scope or allowed.protect or allowed.git_in_reach else Severity.WARNING
     if observed is None:
         severity = Severity.WARNING if allowed.scope or allowed.contract else Severity.INFO
         severity = hides if was_recorded else severity
@@ -306,11 +320,42 @@ def _did_anything(observed: Observed) -> bool:
 def _on_refs(allowed: Allowed, observed: Observed) -> Iterable[Finding]:
     severity = Severity.INFO if allowed.may_commit else Severity.ERROR
     though = "" if allowed.may_commit else ", and the run must not commit"
-    if observed.head_moved:
+    moved, is_head_moved = observed.moved_refs, observed.head_moved
+    if allowed.git_owner is not None and not allowed.git_in_reach:
+        severity, though = Severity.INFO, ", by someone else: the run could not write there"
+    elif allowed.git_owner is not None and observed.git is not None:
+        yield from _on_git(allowed, allowed.git_owner, observed.git)
+        named = {change.what for change in observed.git}
+        severity, though, is_head_moved = Severity.INFO, ", as a fetch moves them", False
+        moved = tuple(name for name in moved if name not in named)
+    if is_head_moved:
         yield Finding("head_moved", severity, f"HEAD moved to another commit or branch{though}")
-    if observed.moved_refs:
-        text = f"{count(len(observed.moved_refs), 'ref')} moved{though}"
-        yield _finding("refs_moved", severity, text, observed.moved_refs)
+    if moved:
+        text = f"{count(len(moved), 'ref')} moved{though}"
+        yield _finding("refs_moved", severity, text, moved)
+
+
+def _on_git(allowed: Allowed, owner: str, changes: Sequence[GitChange]) -> Iterable[Finding]:
+    """What git itself notes of the run, and what may be somebody else's: of that, no more is said."""
+    own = [change for change in changes if change.by_run]
+    if own:
+        text = f"the run changed what git holds, which only its owner may ({owner}): {_things(own)}"
+        yield _finding("policy_violation", Severity.ERROR, text, [*map(_change, own)])
+    if rest := [change for change in changes if not change.by_run]:
+        severity = Severity.WARNING if allowed.owner_worked else Severity.ERROR
+        text = "while a run of its owner worked" if allowed.owner_worked else "while this run worked"
+        text = (
+            f"changed in git {text}, which could write there and is not its owner ({owner}): {_things(rest)}"
+        )
+        yield _finding("policy_violation", severity, f"{text}; nothing shows by whom", [*map(_change, rest)])
+
+
+def _things(changes: Sequence[GitChange]) -> str:
+    return ", ".join(and_more([_word(change.what) for change in changes], 3))
+
+
+def _change(change: GitChange) -> str:
+    return one_line(str(change), 300)
 
 
 def _on_claim(claim: Claim, observed: Observed, root: str) -> Iterable[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from runner.conformance import Conformance
 from runner.disk import files
+from runner.git_change import PutBack
 from runner.value import Count, Misfit, Value, json_value
 from runner.verify.checks import Check
 from runner.verify.claim import Claim, NoClaim
@@ -68,6 +69,8 @@ class Record(Value):
     problem: NoClaim | None = None
     was_clean: bool | None = None
     is_touched: bool | None = False
+    put_back: PutBack | None = None
+    """Of what it changed in git and must not."""
 
     def to_json(self) -> dict[str, Any]:
         """With the row and the class of the verdict first, for a person who reads the file."""
@@ -96,6 +99,7 @@ class Record(Value):
         *,
         declared_checks: int,
         rolled_back: RolledBack | None,
+        put_back: PutBack | None = None,
     ) -> Self:
         """Of the attempt that was judged. The diff is not recorded."""
         kept = {name: getattr(judgement, name) for name in _OF_A_JUDGEMENT}
@@ -106,6 +110,7 @@ class Record(Value):
             failure_codes=judgement.codes,
             conformance=conformance,
             rolled_back=rolled_back,
+            put_back=put_back,
             **kept,
         )
 

@@ -54,6 +54,7 @@ _BY_FINDING = {
     "claimed_outside": FailureCode.WRONG_FILE,
     "head_moved": FailureCode.MISSED_REQUIREMENT,
     "refs_moved": FailureCode.MISSED_REQUIREMENT,
+    "policy_violation": FailureCode.MISSED_REQUIREMENT,
     "claimed_missing": FailureCode.UNVERIFIED_ASSUMPTION,
     "claim_contradicted": FailureCode.UNVERIFIED_ASSUMPTION,
 }

@@ -1,8 +1,8 @@
 """Compares a run's work tree or rolls it back, in a separate process: the supervisor stays small.
 
 `python -I .../workspace/__main__.py WHAT RUN_FOLDER ANSWER [MORE]`; the answer is JSON. WHAT is look, settle,
-withdraw, roll-back, set-aside, to-base or to-run. MORE is the number of an attempt, a file with a JSON list
-of paths, or a JSON list of globs of ignored files that count.
+withdraw, put-back, roll-back, set-aside, to-base or to-run. MORE is the number of an attempt, a file with a
+JSON list of paths, or a JSON list of globs of ignored files that count.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ def main(argv: list[str]) -> int:
             replace_json(answer, {}, indent=None)
         elif what in ("to-base", "to-run"):
             replace_json(answer, {"left": _swapped(snapshot, *more)}, indent=None)
+        elif what == "put-back":
+            from runner.workspace.git_back import put_back
+
+            replace_json(answer, put_back(snapshot).to_json(), indent=None)
         elif what == "settle":
             replace_json(answer, {"changed": _settled(snapshot, json.loads(more[0]))}, indent=None)
         else:
@@ -66,6 +70,7 @@ def main(argv: list[str]) -> int:
 def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
     from runner.workspace.changes import ChangeKind, beginning, changed, changed_ignored, lines_in, made_at
     from runner.workspace.earlier import first_of, standing
+    from runner.workspace.git_state import compared
 
     now = changed(snapshot)
     ignored = changed_ignored(snapshot, now, json.loads(own))
@@ -85,6 +90,7 @@ def _look(snapshot: Snapshot, own: str = "[]") -> dict[str, Any]:
         "ignored_count": len(ignored),
         "head_moved": now.head_moved or now.branch_moved,
         "moved_refs": [ref.name for ref in now.refs],
+        "git": None if (git := compared(snapshot, now)) is None else [change.to_json() for change in git],
         "dirty_before": sorted(still.instead((*snapshot.dirty, *snapshot.untracked), still.dirty)),
         "unknown": list(now.problems),
         "hidden": sorted({one for one in now.problems if one.startswith(_HIDDEN)} - {*snapshot.problems}),
@@ -107,6 +113,7 @@ def _settled(snapshot: Snapshot, protect: list[str]) -> list[str]:
     """What was changed that git does not ignore; without it the rest counts as there before the run. So does
     another form of what is committed, as `git lfs pull` makes it.
     """
+    from runner.workspace import git_state
     from runner.workspace.changes import changed
     from runner.workspace.snapshot import settle
 
@@ -119,6 +126,7 @@ def _settled(snapshot: Snapshot, protect: list[str]) -> list[str]:
         found.append("HEAD, which moved")
     if not found:
         settle(snapshot.renewed() if now.names else snapshot, now.position, now.ignored, protect, since_ns)
+        git_state.settle(snapshot)
     return found
 
 

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from runner.workspace.snapshot import Snapshot
 
 
+OWN_REFS = "refs/runner/"
+"""Refs of runner itself, which are no change of anybody's."""
+
+
 class ChangeKind(StrEnum):
     """A renamed path is two changes: one deleted, one added. `mode` is a change of permissions alone."""
 
@@ -114,7 +118,7 @@ def changed(snapshot: Snapshot) -> Changes:
     refs = [
         MovedRef(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        if before.get(name) != after.get(name) and not name.startswith(OWN_REFS)
     ]
     special = snapshot.shadow.unignored(sorted({*seen.special} - {*snapshot.special}))
     # A folder that was ignored as a whole was there, although nothing in it is listed. One that has a `.git`

@@ -12,9 +12,10 @@ import contextlib
 import fcntl
 import os
 
-from runner.disk.files import create, private_folder, withdraw
+from runner.disk.files import create, private_folder
 from runner.errors import Conflict, RollbackRefused
 from runner.value import Count, InnerPath, ObjectId, Value
+from runner.workspace import locked
 from runner.workspace.changes import Changes, changed, has_same_index, index_bytes
 from runner.workspace.files import read_bytes, read_record, write_json
 from runner.workspace.places import unwatched
@@ -23,6 +24,7 @@ from runner.workspace.transition import Move, Moves, Transition, kept_files, ord
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from runner.workspace.repository import Position
     from runner.workspace.snapshot import Snapshot
@@ -75,7 +77,7 @@ def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched)
     half done: the next call finishes it. Once complete, a further call returns the same result and does
     nothing. `watch` gets each change of the disk before it is made.
     """
-    with _alone(snapshot):
+    with alone(snapshot):
         journal = f"{snapshot.folder}/{_JOURNAL}"
         noted = read_record(journal, Journal)
         if noted is not None and noted.result is not None:
@@ -216,45 +218,27 @@ def _restore_index(snapshot: Snapshot, kept: str, watch: Callable[[str], object]
     An index that stages the same comes back too: by what it knows of the files of the run, git would call
     modified for ever what we put in their place.
     """
-    wanted, index = index_bytes(snapshot), snapshot.repository.index
-    lock, text = f"{index}.lock", wanted or _NO_INDEX
-    if wanted != read_bytes(index):
-        is_staged = not has_same_index(snapshot)
-        if is_staged:
-            _give_back(snapshot)
-        temporary = f"{snapshot.git_dir}/runner-index"
-        withdraw(temporary)  # of an attempt that was killed
-        create(temporary, text)
-        if wanted is not None:
-            at, mode = os.stat(snapshot.shadow.user_index).st_mtime_ns, os.stat(snapshot.git_dir).st_mode
-            os.utime(temporary, ns=(at, at))
-            os.chmod(temporary, _mode_of(index, mode & 0o666))
-        watch("lock the index")
-        try:
-            os.link(temporary, lock)
-        except FileExistsError:
-            if read_bytes(lock) != text:
-                return False, "the index: git holds index.lock"
-        os.unlink(temporary)
+    index = snapshot.repository.index
+    is_staged = index_bytes(snapshot) != read_bytes(index) and not has_same_index(snapshot)
+    if is_staged:
+        _give_back(snapshot)
+
+    def keep() -> None:
         if is_staged:
             _keep_index(index, kept)
-        watch("restore the index")
-        if wanted is not None:
-            os.rename(lock, index)
-        else:
-            os.unlink(index)
-            os.unlink(lock)
-        return is_staged, None
-    if read_bytes(lock) == text:
-        os.unlink(lock)
-    return False, None
+
+    why = restore_index(snapshot, watch, keep=keep)
+    return is_staged and why is None, None if why is None else f"the index: {why}"
 
 
-def _mode_of(path: str, default: int) -> int:
-    try:
-        return os.stat(path).st_mode & 0o777
-    except FileNotFoundError:
-        return default
+def restore_index(
+    snapshot: Snapshot, watch: Callable[[str], object], **beside: Callable[[], Any]
+) -> str | None:
+    """Puts the recorded one in its place. As `locked.replace`."""
+    wanted, index = index_bytes(snapshot), snapshot.repository.index
+    at_ns = None if wanted is None else os.stat(snapshot.shadow.user_index).st_mtime_ns
+    mode, draft = os.stat(snapshot.git_dir).st_mode & 0o666, f"{snapshot.git_dir}/runner-index"
+    return locked.replace(locked.GitFile(index, wanted, draft, _NO_INDEX, mode, at_ns), watch, **beside)
 
 
 def _keep_index(index: str, kept: str) -> None:
@@ -287,7 +271,7 @@ def _give_back(snapshot: Snapshot) -> None:
 
 
 @contextlib.contextmanager
-def _alone(snapshot: Snapshot) -> Iterator[None]:
+def alone(snapshot: Snapshot) -> Iterator[None]:
     fd = os.open(f"{snapshot.folder}/workspace/HEAD", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

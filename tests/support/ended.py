@@ -63,6 +63,7 @@ def a_result(**changes: Any) -> dict[str, Any]:
             "gone": [],
             "head_moved": False,
             "moved_refs": [],
+            "git": None,
             "dirty_before": [],
             "unknown": [],
             "hidden": [],

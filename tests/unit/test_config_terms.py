@@ -175,3 +175,30 @@ def test_a_built_in_block_is_one_paragraph_of_rules_for_a_prompt(name, text):
     assert text == text.strip()
     assert 100 < len(text) < 1000
     assert max(map(len, text.splitlines())) <= 110
+
+
+# -- the owner of git ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("owner", ["human", "runner", "hello", None])
+def test_the_owner_of_git_is_a_person_runner_or_a_task(repo, owner):
+    repo.write(TASK + (f'[git]\nowner = "{owner}"\n' if owner else ""))
+    assert repo.load().git.owner == owner
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            '"helo"',
+            'found "helo"; expected human, runner or a task: "human", "runner", "hello" (did you mean',
+        ),
+        ('"humna"', 'did you mean "human"?'),
+        ('"a b"', "expected a name"),
+        ("true", "expected a text"),
+    ],
+)
+def test_any_other_owner_is_refused_with_the_nearest_name(repo, value, told):
+    repo.write(f"{TASK}[git]\nowner = {value}\n")
+    (problem,) = repo.check().problems
+    assert told in str(problem) and problem.key == "git.owner"

@@ -104,6 +104,7 @@ def test_what_is_said_to_be_harmless_is_a_key_that_there_is() -> None:
         ("tasks.b", 'paste = ["src/**"]'),
         ("delegation", 'server = "registered"'),
         ("delegate", "commit = true"),
+        ("git", 'owner = "b"'),
     ],
 )
 def test_what_can_execute_send_or_widen_changes_the_digest(repo, table: str, line: str) -> None:
@@ -117,6 +118,8 @@ def test_what_can_execute_send_or_widen_changes_the_digest(repo, table: str, lin
     ("table", "line"),
     [
         ("tasks.a", 'title = "A"'),
+        ("git", 'owner = "human"'),
+        ("git", 'owner = "runner"'),
         ("tasks.c", 'prompt = "another one"'),
         ("tasks.b", 'sandbox = "look"'),
         ("tasks.b", "verify = []"),

@@ -18,7 +18,16 @@ from runner.resolve.invocation import Found
 from runner.resolve.reach import Shield, is_inside
 from runner.runtimes.base import Runtime
 from runner.state import guard
-from runner.usecases.protection import Protection, fence_of, look, noticing, protection, refuse_exposed, seen
+from runner.usecases.protection import (
+    Protection,
+    fence_of,
+    look,
+    noticing,
+    protection,
+    reaches_git,
+    refuse_exposed,
+    seen,
+)
 
 CODEX, KAY, CLAUDE = map(runtimes.get, ("codex", "kay", "claude"))
 WRITES = Sandbox("w", Level.WORKSPACE_WRITE)
@@ -358,3 +367,63 @@ def test_the_records_must_not_be_read_either_where_there_are_none_yet(repo: Path
     found = Found(run_id="r", cwd=str(repo), program=Program("/usr/bin/codex", "1", frozenset()), text="")
     made = protection(str(repo), sandbox, CODEX, found, env(repo.parent))
     assert made.fence.unread == (str(repo / ".runs"), str(repo / "secret"))
+
+
+# -- the folder of git -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "expected"),
+    [
+        *((name, Level.DANGER, True) for name in ("codex", "claude", "kay", "gemini", "acp")),
+        *((name, Level.READ_ONLY, False) for name in ("codex", "claude", "kay", "gemini", "acp")),
+        *((name, Level.WORKSPACE_WRITE, False) for name in ("codex", "claude", "kay")),
+        *((name, Level.WORKSPACE_WRITE, True) for name in ("gemini", "acp")),
+    ],
+)
+def test_who_could_write_the_folder_of_git_is_known(
+    repo: Path, tmp_path: Path, name: str, level: Level, expected: bool
+) -> None:
+    a_git(repo / ".git")
+    tree = "/nowhere/tree" if name in ("kay", "gemini", "acp") else str(repo)
+    assert reaches(repo, Sandbox("x", level), name, tree) is expected
+    below = repo / "below"
+    below.mkdir()
+    assert reaches(below, Sandbox("x", level), name, tree if tree != str(repo) else str(below)) is expected
+
+
+@pytest.mark.parametrize(
+    ("given", "codex", "claude"),
+    [
+        ("{base}", True, False),
+        ("{base}/main", False, False),
+        ("{base}/main/.git", True, False),
+        ("{base}/x", False, False),
+    ],
+)
+def test_of_a_linked_work_tree_what_writable_opens_counts(
+    tmp_path: Path, given: str, codex: bool, claude: bool
+) -> None:
+    repo, git = tmp_path / "repo", tmp_path / "main/.git/worktrees/repo"
+    a_git(tmp_path / "main/.git")
+    git.mkdir(parents=True)
+    repo.mkdir()
+    (repo / ".git").write_text(f"gitdir: {git}\n")
+    (git / "commondir").write_text("../..\n")
+    sandbox = WRITES.replace(writable=(given.format(base=tmp_path),))
+    assert reaches(repo, sandbox, "codex", str(repo)) is codex
+    assert reaches(repo, sandbox, "claude", str(repo)) is claude
+
+
+def a_git(path: Path) -> None:
+    path.mkdir(parents=True)
+    (path / "HEAD").write_text("ref: refs/heads/main\n")
+
+
+def reaches(repo: Path, sandbox: Sandbox, name: str, cwd: str) -> bool:
+    runtime, variables = runtimes.get(name), env(repo.parent)
+    made = None
+    if sandbox.level is Level.WORKSPACE_WRITE and runtime.has_sandbox:
+        found = Found("r", cwd, Program("/usr/bin/program", "1", frozenset()), "x")
+        made = protection(str(repo), sandbox, runtime, found, variables)
+    return reaches_git(str(repo), sandbox, runtime, cwd, made, variables)

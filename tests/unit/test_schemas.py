@@ -355,6 +355,7 @@ EVENTS: dict[str, dict[str, Any]] = {
         "unequal": ["modified: b.txt"],
         "refused": "HEAD moved",
     },
+    "git_put_back": {"put": ["HEAD"], "left": ["index: it was changed again"], "kept": ["refs/runner/x"]},
     "backing_off": {"seconds": 30.0, "code": "cli_failure", "attempt": 2},
     "retried": {"attempt": 2, "how": "fresh", "code": "verify_failed", "waited_s": 0.0},
     "not_retried": {"message": "another run may now write in the work tree"},

@@ -87,6 +87,8 @@ CASES: list[tuple[str, Evidence, Outcome, str, str]] = [
     ("was_unanswered", failed("question_expired"), F, "blocked", "question_expired"),
     ("was_over_budget", failed("budget_exceeded"), F, "budget_exceeded", "budget_exceeded"),
     ("drift_found", found("config_drift"), F, "config_drift", "config_drift"),
+    ("not_the_owner", found("policy_violation"), R, "policy_violation", "policy_violation"),
+    ("not_the_owner", failed("policy_violation"), R, "policy_violation", "policy_violation"),
     ("out_of_scope", found("scope_violation"), R, "scope_violation", "scope_violation"),
     ("out_of_scope", found("refs_moved", claimed("partial")), R, "scope_violation", "scope_violation"),
     ("no_result", DONE.replace(contract=True), F, "result_missing", "result_missing"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.values import an_invocation
 
+from runner.git_change import GitChange
 from runner.model import Level, Sandbox, Terms
 from runner.verify.checks import Check
 from runner.verify.claim import Claim
@@ -196,3 +199,71 @@ def test_a_run_under_terms_must_not_commit(terms: Terms) -> None:
     allowed = allowed_by(an_invocation(terms=terms))
     assert not allowed.may_commit
     assert allowed.scope == terms.scope and allowed.contract is (terms.output_contract is not None)
+
+
+# -- git and its owner -------------------------------------------------------------------------------
+
+OWNED = WRITES.replace(git_owner="human", git_in_reach=True)
+MAIN = GitChange("refs/heads/main", "a" * 40, "b" * 40, by_run=True)
+SETTING = GitChange("config core.editor", None, "vi")
+
+
+def of_git(allowed: Allowed, *changes: GitChange, **seen: Any) -> list[Finding]:
+    observed = Observed(("a",), git=changes, **seen)
+    return [one for one in findings(allowed, None, observed) if one.code != "changed_not_claimed"]
+
+
+def test_what_git_notes_of_the_run_is_told_apart_from_what_anybody_may_have_done() -> None:
+    moved = {"head_moved": True, "moved_refs": ("refs/heads/main",)}
+    own, other = of_git(OWNED, MAIN, SETTING, **moved)
+    assert {own.code, other.code} == {"policy_violation"}
+    assert {own.severity, other.severity} == {Severity.ERROR}
+    assert own.message == (
+        "the run changed what git holds, which only its owner may (human): refs/heads/main"
+    )
+    assert own.evidence == (f"refs/heads/main: {'a' * 40} -> {'b' * 40}",)
+    assert other.message == (
+        "changed in git while this run worked, which could write there and is not its owner (human): "
+        "config core.editor; nothing shows by whom"
+    )
+    assert other.evidence == ("config core.editor: none -> vi",)
+
+
+def test_what_a_run_of_the_owner_may_have_done_is_a_warning() -> None:
+    own, other = of_git(OWNED.replace(git_owner="build", owner_worked=True), MAIN, SETTING)
+    assert (own.severity, other.severity) == (Severity.ERROR, Severity.WARNING)
+    assert "while a run of its owner worked" in other.message
+
+
+def test_a_fetch_is_told_and_no_more() -> None:
+    (found,) = of_git(OWNED, moved_refs=("refs/remotes/origin/main",))
+    assert (found.code, found.severity) == ("refs_moved", Severity.INFO)
+
+
+@pytest.mark.parametrize("git", [None, ()])
+def test_a_run_that_could_not_write_git_is_accused_of_nothing(git: tuple[GitChange, ...] | None) -> None:
+    allowed = OWNED.replace(git_in_reach=False)
+    observed = Observed(("a",), git=git, head_moved=True, moved_refs=("refs/heads/main",))
+    found = findings(allowed, None, observed)
+    assert {one.code: one.severity for one in found} == dict.fromkeys(
+        ("head_moved", "refs_moved"), Severity.INFO
+    )
+    assert all(one.message.endswith("by someone else: the run could not write there") for one in found)
+
+
+def test_where_git_was_not_recorded_a_move_is_what_it_always_was() -> None:
+    (found,) = findings(OWNED, None, Observed(("a",), head_moved=True))
+    assert (found.code, found.severity) == ("head_moved", Severity.ERROR)
+
+
+def test_what_nobody_could_see_of_git_is_no_success() -> None:
+    (found,) = findings(OWNED, None, None, was_recorded=True)
+    assert (found.code, found.severity) == ("not_observed", Severity.ERROR)
+
+
+def test_the_owner_is_not_kept_from_git_and_may_commit_under_terms() -> None:
+    terms = Terms(scope=("a",))
+    owner = allowed_by(an_invocation(terms=terms, git_owner="hello"))
+    assert (owner.git_owner, owner.may_commit) == (None, True)
+    other = allowed_by(an_invocation(terms=terms, git_owner="human", git_in_reach=True))
+    assert (other.git_owner, other.may_commit, other.git_in_reach) == ("human", False, True)

@@ -1,0 +1,42 @@
+"""Who may write git, what a run changed there besides files, and what became of that. Pure."""
+
+from __future__ import annotations
+
+from runner.value import Value
+
+
+class GitPolicy(Value):
+    """Who may write what git holds besides files: branches and other refs, HEAD, the index, its settings."""
+
+    owner: str | None = None
+    """`human`, `runner` or a task; None: nobody is kept from it beyond what `Terms` say."""
+
+
+def git_mark(run_id: str) -> str:
+    """The e-mail address by which git notes what a run did, that must not write it."""
+    return f"{run_id}@runner.invalid"
+
+
+class GitChange(Value):
+    """What of git is other than before a run: a ref, `HEAD`, `index PATH` or `config KEY`, and its values;
+    None where there was or is none.
+    """
+
+    what: str
+    before: str | None
+    after: str | None
+    by_run: bool = False
+    """Whether git's own log names the run; False: by whom is not known."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.before or 'none'} -> {self.after or 'none'}"
+
+
+class PutBack(Value):
+    """What of that is as before again. `left` says of the rest why not, `kept` under which refs the commits
+    that were taken away are.
+    """
+
+    put: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()

@@ -1,0 +1,45 @@
+"""USE CASE before a start: who alone may write git, and whether the run could all the same. Edge: disk."""
+
+from __future__ import annotations
+
+import os
+
+from runner import runtimes
+from runner.errors import RunnerError
+from runner.model import Level
+from runner.state.store import RUNS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.resolve.choose import Choice
+    from runner.resolve.invocation import Found
+    from runner.usecases.protection import Protection
+
+
+def told(choice: Choice, found: Found, made: Protection | None, env: Mapping[str, str]) -> Found:
+    """With both, where somebody is named."""
+    owner = _owner(choice)
+    if owner is None:
+        return found
+    is_in_reach = False
+    if owner != choice.task.id and choice.sandbox.level is not Level.READ_ONLY:
+        from runner.usecases.protection import reaches_git
+
+        runtime = runtimes.get(choice.runtime)
+        is_in_reach = reaches_git(choice.config.root, choice.sandbox, runtime, found.cwd, made, env)
+    return found.replace(git_owner=owner, git_in_reach=is_in_reach)
+
+
+def _owner(choice: Choice) -> str | None:
+    """What a person has said in the ledger of the run, else the setting."""
+    root, task = choice.config.root, choice.request.ledger or choice.task.id
+    if os.path.exists(f"{root}/{RUNS}/{task}/ledger.jsonl"):
+        from runner.ledger.file import Ledger  # a task that never ran has none
+
+        try:
+            return Ledger(root, task).state().coordinator or choice.config.git.owner
+        except RunnerError:  # it is broken or somebody else's: nothing that it says is believed
+            pass
+    return choice.config.git.owner

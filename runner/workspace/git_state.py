@@ -1,0 +1,204 @@
+"""What git holds besides files, around a run that must not write it: refs, HEAD, index, settings. Edge: git,
+disk.
+
+    <folder>/git.json       what the snapshot does not have of it
+    <folder>/git-after.json what the last look found to be other than before
+
+A person may work in the same repository meanwhile. git notes in its reflogs who moved a ref, and in the run's
+environment everybody is called `model.git_mark`: what every line since then says of the run is known to be
+its own. Nothing says that of settings.
+"""
+
+from __future__ import annotations
+
+import os
+
+from runner.disk.digest import sha256
+from runner.disk.files import read
+from runner.git_change import GitChange, git_mark
+from runner.value import Count, Value
+from runner.workspace.files import read_record, write_json
+from runner.workspace.git import Git, split
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from runner.workspace.changes import Changes, MovedRef
+    from runner.workspace.repository import Repository
+    from runner.workspace.snapshot import Snapshot
+
+_BEFORE, _AFTER = "git.json", "git-after.json"
+_FETCHED = ("refs/remotes/", "refs/prefetch/")
+"""A fetch moves them, as editors and `git maintenance` make one at any time: they say what others have."""
+_OF_ONE_TREE = ("refs/bisect/", "refs/worktree/", "refs/rewritten/")
+_BY_EDITORS = (".vscode-merge-base", ".github-pr-owner-number")
+"""Settings that an open editor writes by itself."""
+_NAMED = 50
+_LAST = 500
+_LONGEST = 1 << 28
+
+
+class GitBefore(Value):
+    """`settings` has the text of each file. `logged` is how long the reflog of HEAD was, and `last` its end.
+    `index` is a digest of what was staged, where the snapshot does not have that.
+    """
+
+    settings: dict[str, str]
+    logged: Count
+    last: str
+    index: str | None = None
+
+
+class GitAfter(Value):
+    """`index` is a digest of what was staged then."""
+
+    changes: tuple[GitChange, ...]
+    index: str
+
+
+def record(repository: Repository, folder: str, index: str | None = None) -> None:
+    """GitBefore the run, beside its snapshot."""
+    log = _text(f"{repository.git_dir}/logs/HEAD") or ""
+    found = GitBefore(_settings(repository), len(log), log[-_LAST:], index)
+    write_json(f"{folder}/{_BEFORE}", found.to_json())
+
+
+def settle(snapshot: Snapshot) -> None:
+    """What is there now counts as there before the run."""
+    if os.path.exists(f"{snapshot.folder}/{_BEFORE}"):
+        record(snapshot.repository, snapshot.folder, staged(snapshot.repository))
+
+
+def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
+    """What is other than before; None where that was not recorded. It is kept for `git_back`."""
+    before = read_record(f"{snapshot.folder}/{_BEFORE}", GitBefore)
+    if before is None:
+        return None
+    repository, mark = snapshot.repository, git_mark(os.path.basename(snapshot.folder))
+    fetched = _came_with(repository, [one for one in now.refs if one.name.startswith(_FETCHED)])
+    changes = [
+        GitChange(one.name, one.before, one.after, _is_by(mark, repository, one))
+        for one in now.refs
+        if not one.name.startswith(_FETCHED) and not (one.before is None and one.name in fetched)
+    ]
+    was, is_now = snapshot.position, now.position
+    log = _text(f"{repository.git_dir}/logs/HEAD") or ""
+    steps = _steps(log[before.logged :]) if log[: before.logged].endswith(before.last) else []
+    is_own = all(step[2] == mark for step in steps) and _leads(steps, was.head, is_now.head)
+    if now.branch_moved or (now.head_moved and is_now.branch is None):
+        changes.append(GitChange("HEAD", was.branch or was.head, is_now.branch or is_now.head, is_own))
+    index = staged(repository) if now.staged else ""
+    if index not in ("", before.index):
+        changes += _staged(snapshot, before, by_run=is_own and repository.is_committed())
+    changes += _set(before.settings, _settings(repository))
+    write_json(f"{snapshot.folder}/{_AFTER}", GitAfter(tuple(changes), index).to_json())
+    return tuple(changes)
+
+
+def seen(folder: str) -> GitAfter | None:
+    """What the last look found; None where none was made."""
+    return read_record(f"{folder}/{_AFTER}", GitAfter)
+
+
+def staged(repository: Repository) -> str:
+    """A digest of what is staged."""
+    return sha256(repository.index_listing(repository.index) or b"").hexdigest()
+
+
+def _steps(log: str) -> list[tuple[str, str, str]]:
+    """The lines of a reflog, as far back as they can be read: from where, to where, by whom."""
+    found: list[tuple[str, str, str]] = []
+    for line in reversed(log.splitlines()):
+        ids, _, email = line.partition("\t")[0].rpartition("> ")[0].rpartition("<")
+        old, _, rest = ids.partition(" ")
+        if not email:
+            break
+        found.insert(0, (old, rest.partition(" ")[0], email))
+    return found
+
+
+def _leads(steps: Sequence[tuple[str, str, str]], before: str | None, after: str | None) -> bool:
+    """Whether they are all between the two."""
+    return bool(steps) and steps[-1][1] == after and steps[0][0] == (before or "0" * len(steps[0][0]))
+
+
+def _is_by(mark: str, repository: Repository, ref: MovedRef) -> bool:
+    """What has no reflog, as tags, may be an object that names who made it."""
+    folder = repository.git_dir if ref.name.startswith(_OF_ONE_TREE) else repository.common_dir
+    if (log := _text(f"{folder}/logs/{ref.name}")) is not None:
+        steps = _steps(log)
+        others = [n for n, step in enumerate(steps, 1) if step[2] != mark]
+        return _leads(steps[max(others, default=0) :], ref.before, ref.after)
+    asked = ("for-each-ref", "--format=%(refname) %(taggeremail)", ref.name)
+    lines = os.fsdecode(repository.git.ask(*asked)[1]).splitlines()
+    return ref.before is None and f"{ref.name} <{mark}>" in lines
+
+
+def _came_with(repository: Repository, fetched: Sequence[MovedRef]) -> set[str]:
+    """The tags that a fetch brings along: of commits that are new on remote branches."""
+    found: set[str] = set()
+    for one in fetched[:_NAMED]:
+        but = () if one.before is None else (f"--no-merged={one.before}",)
+        asked = ("for-each-ref", "--format=%(refname)", f"--merged={one.after}", *but, "refs/tags")
+        found |= {*os.fsdecode(repository.git.ask(*asked)[1]).splitlines()}
+    return found
+
+
+def _staged(snapshot: Snapshot, before: GitBefore, *, by_run: bool) -> Iterator[GitChange]:
+    repository = snapshot.repository
+    if before.index is not None:
+        yield GitChange("index", None, None)
+        return
+    was = _entries(repository.index_listing(snapshot.shadow.user_index)) if snapshot.has_index else {}
+    now = _entries(repository.index_listing(repository.index))
+    names = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+    for name in names[:_NAMED]:
+        yield GitChange(f"index {name}", was.get(name), now.get(name), by_run)
+    if len(names) > _NAMED:
+        yield GitChange(f"index: {len(names) - _NAMED} more", None, None, by_run)
+
+
+def _entries(listing: bytes | None) -> dict[str, str]:
+    """Path -> mode, object and stage, and flags where there are some, of `Repository.index_listing`."""
+    found: dict[str, str] = {}
+    parts = (listing or b"").split(b"\0")
+    for n, part in enumerate(parts[:-1]):
+        told, _, path = (part.partition(b"\n")[2] if n else part).partition(b"\t")
+        flags, name = parts[n + 1].partition(b"\n")[0], os.fsdecode(path)
+        text = told.decode() + (f" flags {flags.decode()}" if flags != b"0" else "")
+        found[name] = f"{found[name]}, {text}" if name in found else text
+    return found
+
+
+def _settings(repository: Repository) -> dict[str, str]:
+    files = {"config": repository.common_dir, "config.worktree": repository.git_dir}
+    texts = {name: _text(f"{folder}/{name}") for name, folder in files.items()}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _set(before: dict[str, str], after: dict[str, str]) -> Iterator[GitChange]:
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            was, now = _values(before.get(name, "")), _values(after.get(name, ""))
+            for key in sorted(was.keys() | now.keys()):
+                if was.get(key) != now.get(key) and not key.endswith(_BY_EDITORS):
+                    yield GitChange(f"{name} {key}", was.get(key), now.get(key))
+
+
+def _values(text: str) -> dict[str, str]:
+    """What such a file sets; of a key with several values, all."""
+    asked = ("config", "--no-includes", "--file", "-", "-z", "--list")
+    status, out, _ = Git("/").ask(*asked, stdin=text.encode("utf-8", "surrogateescape"))
+    found: dict[str, str] = {} if status == 0 else {"(git cannot read it)": ""}
+    for key, _, value in (item.partition("\n") for item in split(out)):
+        found[key] = f"{found[key]}, {value}" if key in found else value
+    return found
+
+
+def _text(path: str) -> str | None:
+    """None too where an agent has put anything else than a file."""
+    try:
+        return read(path, _LONGEST, follows_links=True).decode("utf-8", "surrogateescape")
+    except OSError:
+        return None

@@ -1,0 +1,195 @@
+"""One owner writes git: what another run does there is named and put back, and no person is accused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from support.doubles import FINISHED, THREAD, said
+from support.judged import commit
+from support.repo import Repo, Run
+
+WILD = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
+ALL = ("--sandbox", "wild", "--allow-danger")
+OTHER = '[tasks.other]\nprompt = "x"\nworkspace = "worktree"\nexpects_change = false\n'
+WHO = "-c user.name=a -c user.email=a@b"
+
+
+def prepared(repo: Repo, script: str, *keys: str, owner: str = "human", more: str = "") -> Repo:
+    repo.codex(f"cat > /dev/null\n{THREAD}{script}\n{said('done')}{FINISHED}")
+    repo.task(*keys, more=f'{WILD}[git]\nowner = "{owner}"\n{more}')
+    commit(repo)
+    return repo
+
+
+def result(run: Run) -> Any:
+    return json.loads(run.file("result.json"))
+
+
+def violations(run: Run) -> list[tuple[str, list[str]]]:
+    return [
+        (one["severity"], one["evidence"])
+        for one in result(run)["findings"]
+        if one["code"] == "policy_violation"
+    ]
+
+
+def git(repo: Repo, *words: str) -> str:
+    return repo.says(*words).strip()
+
+
+def test_a_commit_of_a_run_that_is_not_the_owner_is_rejected_and_put_back(repo: Repo) -> None:
+    script = (
+        f"echo more > new; echo x >> src/app.py; git add -A; git {WHO} commit -qm theirs; git tag -a -m x v1"
+    )
+    prepared(repo, script)
+    before, staged = git(repo, "rev-parse", "HEAD"), git(repo, "ls-files", "-s")
+    run = repo.start(*ALL)
+    done = run.ask("wait")
+    assert done.status == 6
+    manifest = run.wait()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("rejected", "policy_violation")
+    assert "which only its owner may (human)" in manifest["reason"]["message"]
+    branch = git(repo, "symbolic-ref", "HEAD")
+    kept = f"refs/runner/rejected/{run.id}/{branch.removeprefix('refs/')}"
+    ((severity, evidence),) = violations(run)
+    theirs = git(repo, "rev-parse", kept)
+    assert severity == "error" and f"{branch}: {before} -> {theirs}" in evidence
+    assert (git(repo, "rev-parse", "HEAD"), git(repo, "ls-files", "-s")) == (before, staged)
+    assert git(repo, "status", "--porcelain") == "" and not (repo.root / "new").exists()
+    assert git(repo, "tag") == "" and git(repo, "show", f"{kept}:new") == "more"
+    assert kept in manifest["reason"]["message"]
+    (event,) = run.events("git_put_back")
+    assert event["left"] == [] and {branch, "refs/tags/v1", "index"} == {*event["put"]}
+    assert result(run)["put_back"]["kept"] == event["kept"]
+    assert "policy_violation" in run.ask("report").stdout
+
+
+@pytest.mark.parametrize(
+    ("script", "what"),
+    [
+        ("echo x > new; git add new", "index new"),
+        ("git config core.editor vi", "config core.editor"),
+        ("git tag light", "refs/tags/light"),
+        ("git branch -D side", "refs/heads/side"),
+        ("GIT_COMMITTER_EMAIL=a@b git branch new", "refs/heads/new"),
+    ],
+)
+def test_what_nothing_shows_to_be_the_runs_is_rejected_and_left(repo: Repo, script: str, what: str) -> None:
+    prepared(repo, script, 'on_failure = "keep"')
+    git(repo, "branch", "side")
+    run = repo.start(*ALL)
+    manifest = run.wait()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("rejected", "policy_violation")
+    assert "nothing shows by whom" in manifest["reason"]["message"]
+    ((_, (evidence,)),) = violations(run)
+    assert evidence.startswith(f"{what}: ")
+    (event,) = run.events("git_put_back")
+    assert event["put"] == [] and event["left"] == [f"{what}: nothing shows who did it"]
+
+
+@pytest.mark.parametrize(
+    "script", ["", "git branch x; git branch -D x", "git status; git gc -q; git stash list"]
+)
+def test_a_run_that_leaves_git_as_it_was_is_not_rejected(repo: Repo, script: str) -> None:
+    run = prepared(repo, f"echo x > new; {script}").start(*ALL)
+    assert run.wait()["status"] == "succeeded"
+    assert violations(run) == [] and not run.events("git_put_back")
+
+
+@pytest.mark.parametrize("workspace", ["in-place", "worktree"])
+def test_a_person_may_commit_while_a_run_works_that_cannot_write_git(repo: Repo, workspace: str) -> None:
+    prepared(repo, "", f'workspace = "{workspace}"', 'scope = ["new"]')
+    repo.waiting_codex(after="echo x > new")
+    run = repo.start("--sandbox", "workspace-write")
+    repo.begun()
+    (repo.root / "mine").write_text("mine\n")
+    git(repo, "add", "mine")
+    git(repo, "commit", "-qm", "mine", "--", "mine")
+    git(repo, "config", "core.editor", "vi")
+    git(repo, "tag", "mine")
+    if workspace == "in-place":
+        git(repo, "rm", "-q", "--cached", "mine")
+        git(repo, "commit", "-qm", "not")
+        (repo.root / "mine").unlink()
+    repo.open_gate()
+    assert run.wait()["status"] == "succeeded"
+    found = {one["code"]: one for one in result(run)["findings"]}
+    assert found["refs_moved"]["severity"] == "info" and "by someone else" in found["refs_moved"]["message"]
+    assert "policy_violation" not in found and git(repo, "tag") == "mine"
+    assert not (run.folder / "git.json").exists()
+
+
+@pytest.mark.parametrize("owner", ["work", "human"])
+def test_the_owner_may_commit_under_a_scope_too(repo: Repo, owner: str) -> None:
+    script = (
+        f"echo x > new; git add new; git {WHO} commit -qm mine; printenv GIT_COMMITTER_EMAIL > $HOME/mark"
+    )
+    prepared(repo, script, 'scope = ["new"]', owner=owner)
+    run = repo.start(*ALL)
+    assert run.wait()["status"] == ("succeeded" if owner == "work" else "rejected")
+    mark = (repo.note("mark")).read_text().strip()
+    assert mark == ("" if owner == "work" else f"{run.id}@runner.invalid")
+
+
+def test_a_run_without_a_sandbox_in_a_tree_of_its_own_is_compared_too(repo: Repo) -> None:
+    script = f"git {WHO} commit -q --allow-empty -m x; git -C {repo.root} branch made; git add -A"
+    prepared(repo, script, 'workspace = "worktree"')
+    run = repo.start(*ALL)
+    manifest = run.wait()
+    assert manifest["reason"]["code"] == "policy_violation"
+    ((_, evidence),) = violations(run)
+    assert [one.partition(":")[0] for one in evidence] == ["refs/heads/made", "HEAD"]
+    assert "made" not in git(repo, "branch")
+    kept = f"refs/runner/rejected/{run.id}"
+    assert git(repo, "for-each-ref", "--format=%(refname)", kept).splitlines() == [
+        f"{kept}/HEAD",
+        f"{kept}/heads/made",
+    ]
+
+
+def test_a_change_while_a_run_of_the_owner_works_is_told_and_no_more(repo: Repo) -> None:
+    prepared(repo, "", owner="other", more=OTHER)
+    repo.start(task="other").wait()
+    repo.quick_codex(before="git tag made")
+    first = repo.start(*ALL)
+    assert first.wait()["status"] == "rejected"
+    git(repo, "tag", "-d", "made")
+    repo.codex(
+        f'cat > /dev/null\n{THREAD}case "$*" in *workspace-write*) touch "$HOME/begun"; '
+        'until [ -e "$HOME/gate" ]; do sleep 0.05; done;; *) git tag made;; esac\n'
+        f"{said('done')}{FINISHED}"
+    )
+    other = repo.start("--sandbox", "workspace-write", task="other")
+    repo.begun()
+    second = repo.start(*ALL)
+    assert second.wait()["status"] == "succeeded"
+    repo.open_gate()
+    assert violations(second)[0][0] == "warning" and git(repo, "tag") == "made"
+    other.wait()
+
+
+def test_nothing_is_recorded_where_nobody_owns_git(repo: Repo) -> None:
+    repo.codex(f"cat > /dev/null\n{THREAD}git tag x\n{said('done')}{FINISHED}")
+    repo.task(more=WILD)
+    commit(repo)
+    run = repo.start(*ALL)
+    assert run.wait()["status"] == "succeeded"
+    assert result(run)["observed"]["git"] is None and not (run.folder / "git.json").exists()
+
+
+def test_who_a_person_names_in_the_ledger_is_the_owner(repo: Repo) -> None:
+    prepared(repo, "git tag made", owner="work")
+    assert repo.start(*ALL).wait()["status"] == "succeeded"
+    git(repo, "tag", "-d", "made")
+    words = (
+        "from runner.ledger.file import Ledger\nfrom runner.usecases.ledger import Author, set_coordinator\n"
+        f"set_coordinator(Ledger({str(repo.root)!r}, 'work'), Author('human'), 'human')"
+    )
+    subprocess.run([sys.executable, "-c", words], env=repo.env, check=True)
+    run = repo.start(*ALL)
+    assert run.wait()["reason"]["code"] == "policy_violation"
+    assert json.loads(run.file("invocation.json"))["git_owner"] == "human"

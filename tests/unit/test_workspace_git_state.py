@@ -1,0 +1,387 @@
+"""What git holds besides files: a change is named, and what the run is known to have done is put back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import killed_put_back
+from support.work import Work
+
+from runner.git_change import GitChange, PutBack, git_mark
+from runner.workspace import git_back, git_state
+from runner.workspace import snapshot as snapshots
+from runner.workspace.changes import changed
+from runner.workspace.repository import find
+from runner.workspace.snapshot import Snapshot
+
+REJECTED = "refs/runner/rejected/r/"
+NOBODY = "nothing shows who did it"
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return begun(tmp_path)
+
+
+def begun(tmp_path: Path, *options: str) -> Work:
+    made = Work(tmp_path)
+    if options:
+        shutil.rmtree(made.root / ".git")
+        made.git("init", "-q", "-b", "main", *options)
+    made.write("a", "1\n")
+    made.commit()
+    made.git("branch", "other")
+    return made
+
+
+def taken(work: Work) -> Snapshot:
+    repository = find(str(work.root))
+    assert repository is not None
+    found = snapshots.take(repository, str(work.folder))
+    assert found is not None
+    git_state.record(repository, str(work.folder))
+    return found
+
+
+def agent(work: Work, *commands: str) -> None:
+    """What the run does: git knows it by its variables."""
+    work.env = {**os.environ, "GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": git_mark("r")}
+    try:
+        for command in commands:
+            work.git(*command.split(" "))
+    finally:
+        work.env = None
+
+
+def found(snapshot: Snapshot) -> dict[str, tuple[str | None, str | None, bool]]:
+    changes = git_state.compared(snapshot, changed(snapshot))
+    assert changes is not None
+    return {one.what: (one.before, one.after, one.by_run) for one in changes}
+
+
+def put(snapshot: Snapshot) -> PutBack:
+    return git_back.put_back(snapshot)
+
+
+def refs(work: Work) -> str:
+    told = work.says("for-each-ref", "--format=%(refname) %(objectname) %(symref)")
+    lines = [line for line in told.splitlines() if not line.startswith("refs/runner/")]
+    return "\n".join((*lines, (work.root / ".git" / "HEAD").read_text()))
+
+
+def everything(work: Work) -> tuple[str, bytes]:
+    return refs(work), work.git("ls-files", "-s", "-z")
+
+
+COMMIT = "commit -q --allow-empty -m run"
+BY_RUN = {
+    "commits": ["add -A", COMMIT],
+    "commits what was staged": [COMMIT],
+    "commits twice": [COMMIT, COMMIT],
+    "switches": ["switch -q other"],
+    "switches and commits": ["switch -q -c new", "add -A", COMMIT],
+    "detaches": ["checkout -q --detach"],
+    "detaches and commits": ["checkout -q --detach", "add -A", COMMIT],
+    "makes a branch": ["branch new"],
+    "moves a branch": [COMMIT, "update-ref refs/heads/other main"],
+    "resets": ["commit -q --amend --allow-empty -m other"],
+    "tags": ["tag -a -m text v1"],
+    "notes": ["notes add -m text"],
+    "makes an odd name": ["branch we-\u00efrd'\"$x;"],
+}
+
+
+@pytest.mark.parametrize("what", BY_RUN)
+def test_what_the_run_did_is_named_and_put_back_exactly(work: Work, what: str) -> None:
+    work.write("staged", "mine\n")
+    work.git("add", "staged")
+    snapshot, before = taken(work), everything(work)
+    work.write("new", "run\n")
+    agent(work, *BY_RUN[what])
+    after, tips = found(snapshot), work.says("rev-parse", "--all").split()
+    assert after and all(by_run for _, _, by_run in after.values()), after
+    done = put(snapshot)
+    assert (done.left, everything(work)) == ((), before)
+    assert work.read("new") == b"run\n"
+    assert {*work.says("rev-parse", "--all").split()} >= {*tips}, "nothing that was made is out of reach"
+    assert put(snapshot) == done, "and a second call does nothing"
+
+
+def test_nothing_changed_is_nothing(work: Work) -> None:
+    work.git("pack-refs", "--all")
+    snapshot = taken(work)
+    os.utime(work.path("a"))
+    work.git("status")
+    work.git("gc", "-q")
+    work.git("reflog", "expire", "--all", "--expire=now")
+    agent(work, "branch x", "branch -D x", "switch -q other", "switch -q main", "add a")
+    (work.root / ".git" / "FETCH_HEAD").write_text("x\n")
+    with (work.root / ".git" / "config").open("a") as file:
+        file.write('# a comment\n[branch "main"]\n\tvscode-merge-base = origin/main\n')
+    assert found(snapshot) == {}
+
+
+def test_what_a_person_does_meanwhile_is_named_and_left(work: Work) -> None:
+    snapshot = taken(work)
+    work.write("b")
+    work.git("add", "b")
+    work.git("config", "core.editor", "vi")
+    work.git("tag", "mine")
+    agent(work, "tag light")
+    work.git("switch", "-q", "-c", "topic")
+    work.git("commit", "-q", "--allow-empty", "-m", "mine")
+    work.write("c")
+    work.git("add", "c")
+    before, after = everything(work), found(snapshot)
+    assert {*after} == {
+        "HEAD",
+        "refs/heads/topic",
+        "refs/tags/light",
+        "refs/tags/mine",
+        "index b",
+        "index c",
+        "config core.editor",
+    }
+    assert after["HEAD"] == ("refs/heads/main", "refs/heads/topic", False)
+    assert after["config core.editor"] == (None, "vi", False)
+    assert not any(by_run for _, _, by_run in after.values())
+    done = put(snapshot)
+    assert (done.put, done.kept, everything(work)) == ((), (), before)
+    assert len(done.left) == 7 and all(one.endswith(NOBODY) for one in done.left)
+
+
+@pytest.mark.parametrize("last", ["person", "run"])
+def test_of_a_branch_that_both_moved_nothing_is_put_back(work: Work, last: str) -> None:
+    snapshot = taken(work)
+    if last == "run":
+        work.git(*COMMIT.split(" "))
+    agent(work, COMMIT)
+    if last == "person":
+        work.git(*COMMIT.split(" "))
+    head = work.head()
+    assert found(snapshot)["refs/heads/main"][2] is False
+    assert not put(snapshot).put and work.head() == head
+
+
+@pytest.mark.parametrize("first", ["person", "run"])
+def test_a_switch_of_a_person_counts_although_the_run_commits(work: Work, first: str) -> None:
+    snapshot = taken(work)
+    if first == "person":
+        work.git("switch", "-q", "other")
+        agent(work, COMMIT)
+    else:
+        agent(work, COMMIT)
+        work.git("switch", "-q", "other")
+    assert found(snapshot)["HEAD"] == ("refs/heads/main", "refs/heads/other", False)
+    done = put(snapshot)
+    assert (work.root / ".git" / "HEAD").read_text() == "ref: refs/heads/other\n"
+    assert done.put == (("refs/heads/other",) if first == "person" else ("refs/heads/main",))
+
+
+def test_what_moves_again_after_the_look_is_left(work: Work) -> None:
+    snapshot = taken(work)
+    work.write("b")
+    agent(work, "switch -q other", "add -A", COMMIT)
+    found(snapshot)
+    work.git(*COMMIT.split(" "))
+    work.git("checkout", "-q", "--detach")
+    work.write("c")
+    work.git("add", "c")
+    before = everything(work)
+    done = put(snapshot)
+    assert (done.put, everything(work)) == ((), before)
+    again = "it was changed again"
+    assert done.left == (f"HEAD: {again}", f"refs/heads/other: {again}", f"index: {again}")
+    assert done.kept == (f"{REJECTED}heads/other",)
+
+
+def test_a_branch_of_the_run_that_somebody_has_checked_out_since_is_left(work: Work, tmp_path: Path) -> None:
+    snapshot = taken(work)
+    agent(work, "branch new")
+    found(snapshot)
+    work.git("worktree", "add", "-q", str(tmp_path / "elsewhere"), "new")
+    assert put(snapshot).left == ("refs/heads/new: it is checked out",)
+
+
+def test_a_ref_that_names_another_one_comes_back_with_it(work: Work) -> None:
+    work.git("symbolic-ref", "refs/heads/alias", "refs/heads/main")
+    snapshot, before = taken(work), everything(work)
+    agent(work, COMMIT)
+    assert {*found(snapshot)} >= {"refs/heads/alias", "refs/heads/main"}
+    put(snapshot)
+    assert everything(work) == before
+
+
+def test_a_fetch_is_no_change_and_neither_are_the_tags_that_it_brings(work: Work, tmp_path: Path) -> None:
+    other = Work(tmp_path, "other")
+    other.write("a")
+    other.commit()
+    work.git("remote", "add", "origin", str(other.root))
+    work.git("fetch", "-q", "origin")
+    snapshot = taken(work)
+    other.commit()
+    other.git("tag", "theirs")
+    other.git("branch", "more")
+    work.git("fetch", "-q", "origin")
+    assert "refs/tags/theirs" in refs(work)
+    assert found(snapshot) == {}
+    work.git("tag", "mine")
+    assert {*found(snapshot)} == {"refs/tags/mine"}
+
+
+@pytest.mark.parametrize("had", [False, True])
+def test_a_stash_goes_only_where_the_list_was_empty(work: Work, had: bool) -> None:
+    work.write("a", "mine\n")
+    if had:
+        work.git("stash")
+    snapshot = taken(work)
+    work.write("a", "run\n")
+    agent(work, "stash -q")
+    assert found(snapshot)["refs/stash"][2]
+    done, listed = put(snapshot), work.says("stash", "list").splitlines()
+    assert (done.put, len(listed)) == (() if had else ("refs/stash",), 2 if had else 0)
+    if had:
+        assert "git stash list" in done.left[0]
+    else:
+        assert work.git("show", f"{REJECTED}stash:a") == b"run\n"
+
+
+def test_a_branch_with_another_name_and_a_folder_in_the_place_of_its_log_are_named(work: Work) -> None:
+    snapshot, head = taken(work), work.head()
+    agent(work, "branch -m other other/x")
+    after = {"refs/heads/other": (head, None, False), "refs/heads/other/x": (None, head, False)}
+    assert found(snapshot) == after
+    assert not put(snapshot).put
+
+
+def test_a_dropped_stash_and_a_deleted_branch_are_named(work: Work) -> None:
+    work.write("a", "mine\n")
+    work.git("stash")
+    snapshot = taken(work)
+    stashed = work.says("rev-parse", "refs/stash").strip()
+    agent(work, "stash drop -q", "branch -D -q other")
+    assert found(snapshot) == {
+        "refs/heads/other": (work.head(), None, False),
+        "refs/stash": (stashed, None, False),
+    }
+
+
+def test_settings_are_named_key_by_key(work: Work) -> None:
+    work.git("config", "--add", "remote.origin.fetch", "a")
+    work.git("config", "extensions.worktreeConfig", "true")
+    snapshot = taken(work)
+    agent(work, "config --add remote.origin.fetch b", "config --worktree core.hooksPath /x")
+    agent(work, "config core.bare true")
+    assert found(snapshot) == {
+        "config core.bare": ("false", "true", False),
+        "config remote.origin.fetch": ("a", "a, b", False),
+        "config.worktree core.hookspath": (None, "/x", False),
+    }
+
+
+def test_a_file_of_settings_that_git_cannot_read_is_named(work: Work) -> None:
+    snapshot = taken(work)
+    now = changed(snapshot)
+    with (work.root / ".git" / "config").open("ab") as file:
+        file.write(b"[what \xff\n")
+    changes = git_state.compared(snapshot, now)
+    assert changes is not None and GitChange("config (git cannot read it)", None, "") in changes
+
+
+def test_what_is_prepared_before_the_agent_counts_as_there_before(work: Work) -> None:
+    snapshot = taken(work)
+    work.git("config", "core.hooksPath", ".husky")
+    work.write("b")
+    work.git("add", "b")
+    git_state.settle(snapshot)
+    assert found(snapshot) == {}
+    work.git("rm", "-q", "--cached", "b")
+    work.git("update-index", "--skip-worktree", "a")
+    assert found(snapshot) == {"index": (None, None, False)}
+
+
+def test_flags_and_stages_of_the_index_count(work: Work) -> None:
+    snapshot = taken(work)
+    agent(work, "update-index --assume-unchanged a")
+    (before, after, _), *_ = found(snapshot).values()
+    assert before is not None and after == f"{before} flags 8000"
+
+
+@pytest.mark.parametrize(
+    "kind", ["sha256", "detached", "unborn", "split", "packed", "linked", "no log", "reftable"]
+)
+def test_odd_repositories(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    option = {"sha256": "--object-format=sha256", "reftable": "--ref-format=reftable"}.get(kind)
+    if (
+        kind == "reftable"
+        and b"--ref-format"
+        not in subprocess.run(["git", "init", "-h"], capture_output=True, check=False).stdout
+    ):
+        pytest.skip("this git knows no reftable")
+    work = begun(tmp_path, *([option] if option else []))
+    if kind == "detached":
+        work.git("checkout", "-q", "--detach")
+    elif kind == "unborn":
+        work.git("switch", "-q", "--orphan", "unborn")
+    elif kind == "split":
+        work.git("update-index", "--split-index")
+    elif kind == "packed":
+        work.git("pack-refs", "--all", "--prune")
+    elif kind == "no log":
+        work.git("config", "core.logAllRefUpdates", "false")
+        shutil.rmtree(work.root / ".git" / "logs")
+    elif kind == "linked":
+        work.git("worktree", "add", "-q", "--detach", str(tmp_path / "tree"))
+        work.root = tmp_path / "tree"
+    head = work.root / ".git" / "HEAD"
+    if kind == "linked":
+        head = tmp_path / "repo" / ".git" / "worktrees" / "tree" / "HEAD"
+    snapshot = taken(work)
+    before = (work.says("for-each-ref"), head.read_text(), work.git("ls-files", "-s", "-z"))
+    work.write("b", "run\n")
+    agent(work, "add -A", COMMIT, "branch mine")
+    after = found(snapshot)
+    assert {"refs/heads/mine", "index b"} <= {*after}
+    assert ("HEAD" in after) is (kind in ("detached", "linked"))
+    if kind in ("no log", "reftable"):
+        assert not put(snapshot).put
+        return
+    done = put(snapshot)
+    assert done.left == ()
+    for name in done.kept:
+        work.git("update-ref", "-d", name)
+    assert (work.says("for-each-ref"), head.read_text(), work.git("ls-files", "-s", "-z")) == before
+    assert work.read("b") == b"run\n"
+
+
+def test_whatever_step_it_is_killed_at_the_next_call_finishes(work: Work, tmp_path: Path) -> None:
+    work.write("staged", "mine\n")
+    work.git("add", "staged")
+    snapshot, before = taken(work), everything(work)
+    work.write("b", "run\n")
+    agent(work, "switch -q -c new", "add -A", COMMIT, "branch -f other new", "tag -a -m text v1")
+    found(snapshot)
+    whole = tmp_path / "whole"
+    shutil.copytree(work.root, whole, symlinks=True)
+    number = 1
+    while True:
+        program = [sys.executable, killed_put_back.__file__, str(work.folder), str(number)]
+        if subprocess.run(program, check=False, timeout=60).returncode != -signal.SIGKILL:
+            break
+        done = put(snapshot)
+        assert (done.left, everything(work)) == ((), before), number
+        left = {path.name for path in (work.root / ".git").iterdir()}
+        assert not [name for name in left if name.endswith(".lock") or name.startswith("runner-")], number
+        shutil.rmtree(work.root)
+        shutil.copytree(whole, work.root, symlinks=True)
+        number += 1
+    assert number > 10 and everything(work) == before
