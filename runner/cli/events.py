@@ -77,7 +77,7 @@ def run_inbox(args: Namespace) -> int:
     names = index.short_names(index.folders(root)) if items else {}
     for item in items:
         name = names.get(item.run_id or "", item.run_id)
-        told = f"{name}  {item.task_id}  " if item.run_id else ""
+        told = "".join(f"{word}  " for word in (name, item.task_id) if word)
         text = indented(f"{told}{one_line(item.text, _LONGEST)}", is_foreign=True)
         pen.say(f"{pen.paint(f'{item.kind:<9}', 'bold')} {text}")
         for command in item.commands:

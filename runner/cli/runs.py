@@ -8,7 +8,15 @@ import time
 
 from runner.cli import pen
 from runner.cli.parser import Namespace, Parser, WrongText, add_run, age, duration, grace, here, run_named
-from runner.cli.render import answer, emit, exit_status, manifest_text, questions_text, status_word
+from runner.cli.render import (
+    answer,
+    emit,
+    exit_status,
+    indented,
+    manifest_text,
+    questions_text,
+    status_word,
+)
 from runner.errors import ExitStatus, RunnerError, UsageError
 from runner.model import Outcome, Phase, Task
 from runner.state import index
@@ -21,6 +29,7 @@ from runner.usecases import fate, find, look
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from runner.state.index import RunRow
     from runner.state.manifest import Manifest
@@ -126,16 +135,21 @@ def add_status(parser: Parser) -> None:
 
 
 def run_status(args: Namespace) -> int:
+    from runner.usecases import ledger_part  # the other verbs here need none of it
+
     run = run_named(args.run)
     shown = look.show(run)
     manifest = shown.manifest
+    told = ledger_part.brief(run) if shown.foreign is None else None
     if args.format == "json":
-        emit(shown.to_json())
+        emit({**shown.to_json(), "ledger": told})
     else:
         is_ended = manifest.is_done and shown.foreign is None
         names = index.ShortNames(run.repo)
         below = _below(manifest, names) if manifest.plan is None else None  # a plan names its batches itself
         pen.say(manifest_text(manifest, shown, is_ended=is_ended, called=names.__getitem__, below=below))
+        if told is not None and (text := _ledger_text(told)):
+            pen.say(text)
         if is_ended:
             from runner.cli.end import end_text
 
@@ -152,6 +166,25 @@ def run_status(args: Namespace) -> int:
 
         pen.say(turns_text(run, manifest, _name(args, run)))
     return ExitStatus.OK
+
+
+def _ledger_text(brief: dict[str, Any]) -> str:
+    """What is open on the ledger of a run, and who speaks next; "" where nobody is asked to."""
+    rows = [("ledger", f"not believed: {brief['problem']}" if brief["problem"] else "")]
+    for one in brief.get("open_handoffs", ()):
+        taken = f", taken by {one['taken_by']}" if one["taken_by"] else ""
+        head = f"{one['id']} of {one['maker']} to {one['to']} on lane {one['lane']}{taken}"
+        rows.append(("handoff", f"{head}\n{one['reason']}"))
+    if proposal := brief.get("finality"):
+        rows.append(("final", f"{proposal['id']} of {proposal['by']}: {proposal['status']}"))
+    if speaker := brief.get("next_speaker"):
+        rows.append(
+            ("speaks", f"next is {speaker['actor']}" + f" ({speaker['run_id']})" * bool(speaker["run_id"]))
+        )
+    told = [(name, text) for name, text in rows if text]
+    return "\n".join(
+        f"{pen.paint(f'{name:<10}', 'dim')}{indented(text, is_foreign=True)}" for name, text in told
+    )
 
 
 def _below(m: Manifest, names: index.ShortNames) -> str:

@@ -14,7 +14,7 @@ from runner.model import MAX_PROMPT_CHARS, Phase
 from runner.state import messages, questions
 from runner.state.lineage import ParentOver, children
 from runner.state.store import RunDir
-from runner.usecases import control, logs, look, spawning, talk
+from runner.usecases import control, ledger_part, logs, look, spawning, talk
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -68,6 +68,7 @@ def status(caller: Caller, args: Json) -> dict[str, Any]:
     return {name: whole[name] for name in _SHOWN} | {
         "children": [_short(child) for child in children(run)],
         "questions": [_plain(question) for question in logs.asked(run, manifest)],
+        "ledger": ledger_part.brief(run),
     }
 
 

@@ -18,8 +18,9 @@ from runner.disk.files import is_ours_alone, no_hole, read, real_folder, unwrita
 from runner.disk.locks import Lock, set_aside
 from runner.errors import Conflict, RunnerError, Unwritable
 from runner.ledger.chain import Break, BreakFound, follows, unproven, written
-from runner.ledger.entry import HUMAN, LONGEST, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
+from runner.ledger.entry import HUMAN, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance, told
+from runner.ledger.lines import backwards, forwards
 from runner.lightjson import loads
 from runner.state.authentic import macs
 from runner.state.events import complain
@@ -30,7 +31,7 @@ from runner.value import Value, json_bytes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
-    from typing import Any, BinaryIO
+    from typing import Any
 
     Admit = Callable[[State, NewEntry], NewEntry]
     Clean = Callable[[str], str]
@@ -123,7 +124,11 @@ class Ledger:
 
     def state(self) -> State:
         """What its entries say. LedgerBroken or ForeignLedger where they cannot be believed."""
-        return self._sound(self.look()).state
+        return self.believed().state
+
+    def believed(self) -> Look:
+        """As `look`; LedgerBroken or ForeignLedger where it cannot be believed."""
+        return self._sound(self.look())
 
     def entries(
         self,
@@ -132,17 +137,21 @@ class Ledger:
         kinds: Collection[str] = (),
         *,
         look: Look | None = None,
+        run_id: str | None = None,
     ) -> list[LedgerEntry]:
         """Those behind number `since`, in their order; of more than `limit`, the newest. They are as far as a
-        `look` has seen.
+        `look` has seen, and of one run, if that is named.
         """
+        mark = b'"run_id":' + json_bytes(run_id)  # what is not its own needs no proof, which takes the time
         seen = self._sound(self.look()) if look is None else look
         found: list[LedgerEntry] = []
         if not seen.end or (limit is not None and limit < 1):
             return found
         try:
             with open(self.path, "rb", opener=no_hole) as file:
-                for line in _backwards(file, seen.end):
+                for line in backwards(file, seen.end):
+                    if run_id is not None and mark not in line:
+                        continue
                     entry = self._proven(line)
                     if entry.seq <= since:
                         break
@@ -167,7 +176,7 @@ class Ledger:
         seq, prev = 0, State().hash
         try:
             with open(self.path, "rb", opener=no_hole) as file:
-                for line in _lines(file):
+                for line in forwards(file):
                     entry = unproven(line)
                     if (entry.seq, entry.prev) != (seq + 1, prev):
                         return
@@ -227,7 +236,7 @@ class Ledger:
         with os.fdopen(fd, "rb", closefd=False) as file:
             file.seek(end)
             try:
-                for line in _lines(file):
+                for line in forwards(file):
                     entry = follows(line, state.seq, state.hash, sign)
                     if entry.task_id != self.task_id:
                         raise BreakFound(Break(entry.seq, f"entry {entry.id} is of task `{entry.task_id}`"))
@@ -467,24 +476,6 @@ def _untold(fd: int, end: int, drafts: Sequence[NewEntry]) -> list[NewEntry]:
         keys.update(part.partition(b'"')[0] for part in whole.split(mark)[1:])
         at += len(piece)
     return [one for one in drafts if one.key is None or one.key[len(start) :].encode() not in keys]
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """The whole lines; a longer one than ours are is given as far as it was read."""
-    while (line := file.readline(LONGEST)) and (line.endswith(b"\n") or len(line) == LONGEST):
-        yield line
-
-
-def _backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
-    """The lines up to `end`, the last one first."""
-    kept, at = b"", end
-    while at > 0:
-        size = min(_PIECE, at)
-        at -= size
-        file.seek(at)
-        pieces = (file.read(size) + kept).splitlines(keepends=True)
-        kept = pieces.pop(0) if at else b""
-        yield from reversed(pieces)
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:

@@ -11,8 +11,11 @@ import shlex
 import time
 
 from runner.errors import RunnerError
+from runner.ledger.entry import HUMAN
+from runner.ledger.file import ForeignLedger, Ledger
+from runner.ledger.lanes import ProposalStatus
 from runner.model import Phase
-from runner.state.authentic import FOREIGN
+from runner.state.authentic import FOREIGN, tasks_of
 from runner.state.feed import FeedReader
 from runner.state.store import RunDir
 from runner.usecases import events, logs, look, talk
@@ -31,7 +34,9 @@ _LOOKS_EVERY = 300
 
 
 class Item(Value):
-    """`kind` is `question`, `turn`, `tree`, `plan` or `trust`; `commands` are the ways to settle it."""
+    """`kind` is `question`, `turn`, `tree`, `plan`, `handoff`, `proposal`, `ledger` (it is broken) or
+    `trust`; `commands` are the ways to settle it.
+    """
 
     kind: str
     since: str | None
@@ -40,12 +45,15 @@ class Item(Value):
     question: str | None
     text: str
     commands: tuple[str, ...]
+    entry: str | None = None
+    """Of the ledger of the task."""
 
 
 def waiting(root: str) -> list[Item]:
     """The oldest first; whose settings are no longer trusted comes last."""
     rows = look.runs(root, task=None, everything=True)
     found = [*_questions(root, rows), *trees(rows), *_plans(root, rows)]
+    found += [item for task in tasks_of(root) for item in _of_ledger(Ledger(root, task))]
     return sorted(found, key=lambda item: item.since or "") + _trust(root)
 
 
@@ -53,14 +61,14 @@ def wait(root: str, pause: Callable[[float], None] = time.sleep) -> list[Item]:
     """As `waiting`, as soon as there is something."""
     while True:
         live, last = events.caught_up(root, None)  # before the look: what comes after it is new
-        reader = FeedReader(root, last)
+        reader, seen = FeedReader(root, last), _stamps(root)
         if found := waiting(root):
             return found
         for poll in range(1, _LOOKS_EVERY + 1):
             pause(_POLL_S)
             if poll % events.LOOKS_EVERY == 0:
                 events.look_after(root, live)
-            if any(True for _ in reader.new()):
+            if any(True for _ in reader.new()) or _has_come(root, seen):
                 break
 
 
@@ -131,6 +139,46 @@ def _plans(root: str, rows: Sequence[RunRow]) -> Iterator[Item]:
             text = f"{stop.code}: {stop.message}"
             yield Item("plan", row.ended_at, row.run_id, row.task_id, None, text, (way,))
         seen.add((row.task_id, file))
+
+
+def _stamps(root: str) -> dict[str, tuple[int, ...]]:
+    """By which it is seen that a ledger has grown, by task."""
+    return {task: Ledger(root, task).stamp() for task in tasks_of(root)}
+
+
+def _has_come(root: str, seen: dict[str, tuple[int, ...]]) -> bool:
+    """Whether something waits in a ledger that is not as it was `seen`; that is brought up to date."""
+    now = _stamps(root)
+    changed = [task for task, stamp in now.items() if stamp != seen.get(task, ())]
+    seen.update(now)
+    return any(True for task in changed for _ in _of_ledger(Ledger(root, task)))
+
+
+def _of_ledger(ledger: Ledger) -> Iterator[Item]:
+    """The handoffs to people and a proposal that is not decided; or that it is broken. A foreign one came
+    from elsewhere, and asks nobody.
+    """
+    task = ledger.task_id
+    try:
+        state = ledger.state()
+        for handoff in state.open:
+            if handoff.to == HUMAN:
+                entry = ledger.entry(handoff.id)
+                text = f"{handoff.maker} hands over to you: {entry.text('reason')}\n{entry.text('ask')}"
+                ways = (f"runner ledger show {task}", f"runner ledger reply {task} TEXT --handles {entry.id}")
+                yield Item("handoff", entry.at, handoff.maker_run, task, None, text, ways, entry.id)
+        proposal = state.proposal
+        if proposal is not None and proposal.status is ProposalStatus.AWAITING:
+            text = f"{proposal.by} proposes as final: {ledger.entry(proposal.id).text('summary')}"
+            signs = tuple(
+                f"runner ledger {verb} {task} --proposal {proposal.id}" for verb in ("sign", "reject")
+            )
+            yield Item("proposal", proposal.at, proposal.by_run, task, None, text, signs, proposal.id)
+    except ForeignLedger:
+        return
+    except RunnerError as error:
+        way = f"runner ledger verify {task}"
+        yield Item("ledger", None, None, task, None, error.message, (way, f"{way} --set-aside"))
 
 
 def _trust(root: str) -> list[Item]:

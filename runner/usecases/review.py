@@ -17,6 +17,7 @@ from runner.state.fingerprints import WITHHELD
 from runner.state.lineage import children
 from runner.state.store import RunDir, is_run_id
 from runner.text.words import count
+from runner.usecases import ledger_part
 from runner.usecases.accept import judged, own_tree
 from runner.usecases.fate import of_change
 from runner.usecases.logs import redactor, refusals, unknown_secrets
@@ -91,7 +92,8 @@ def _alone(run: RunDir) -> tuple[Reviewed, Manifest]:
     refused = refusals(run, manifest)
     if refused and unknown_secrets(run, manifest):
         refused = (WITHHELD,) * len(refused)
-    made = reports.report(manifest.to_json(), allowed, known, redact, refused)
+    told = ledger_part.part(run) if shown.foreign is None else None
+    made = reports.report(manifest.to_json(), allowed, known, redact, refused, told)
     made = made.replace(residual_risk=(*map(redact, _foreign(shown)), *made.residual_risk))
     change = () if shown.foreign is not None else _where(run, manifest)
     if shown.foreign is None:

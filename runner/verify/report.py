@@ -73,6 +73,8 @@ class Report(Value):
     """What its program did not let the agent do, each once; its stream says nothing of it."""
     failed_before: tuple[tuple[str, ...], ...] | None = None
     """The checks that failed before the agent began; None where they were not run then."""
+    ledger: Json | None = None
+    """What the ledger of its task has of it, and how the lanes are now; None where there is none."""
 
 
 def report(
@@ -81,8 +83,10 @@ def report(
     found: Record,
     redact: Callable[[str], str] = str,
     refused: Sequence[str] = (),
+    ledger: Json | None = None,
 ) -> Report:
-    """The report of a run from its manifest's JSON, what was found about it, and what its program `refused`.
+    """The report of a run from its manifest's JSON, what was found about it, what its program `refused`, and
+    what the `ledger` has of it.
 
     Texts are cleaned for a terminal and passed through `redact`; paths are not cleaned, as scripts use them.
     """
@@ -106,6 +110,7 @@ def report(
         residual_risk=_risks(allowed, found, settings, len(refused)),
         refused=_of_refused(refused),
         failed_before=manifest.get("failed_before"),
+        ledger=_redacted(ledger, clean_terminal),
     )
     clean: Report = _redacted(made, redact)
     return clean

@@ -14,9 +14,10 @@ from runner.text.words import and_more, failed_before, one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from runner.conformance import Conformity
+    from runner.model import Json
     from runner.verify.checks import Check
     from runner.verify.inspect import Finding
     from runner.verify.report import Report, ReportedFiles
@@ -87,7 +88,29 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     yield "turns" if has_turns else "attempts", [str(len(turns if has_turns else report.attempts))]
     if report.refused:
         yield "refused by its program", [show(text) for text in report.refused]
+    if report.ledger is not None and (told := [*_ledger(report.ledger, show)]):
+        yield "ledger", and_more(told, _LISTED)
     yield "residual risk", [*report.residual_risk] or ["none known"]
+
+
+def _ledger(part: Json, show: Callable[[object], str]) -> Iterator[str]:
+    """What was handed over, recorded and proposed. What runner saw is a line only beside that."""
+    if part["problem"] is not None:
+        yield f"not believed: {show(part['problem'])}"
+        return
+    for verb, handoffs in (("took", part["taken"]), ("handed over", part["made"])):
+        for one in handoffs:
+            ways = f"{show(one['actor'])} to {show(one['to'])}, lane {show(one['lane'])}"
+            yield f"{verb} {one['id']}: {ways}: {show(one['reason'])} {show(one['ask'])}"
+    for verb, artifacts in (("recorded", part["recorded"]), ("runner saw", part["seen"])):
+        for one in artifacts if part["recorded"] or part["lanes"] else ():
+            yield f"{verb} {one['id']}: {show(one['kind'])} {show(one['status'])}: {show(one['title'])}"
+    for one in part["lanes"]:
+        yield f"lane {show(one['lane'])}: {one['status']}"
+    if (proposal := part["finality"]) is not None:
+        yield f"proposed as final by {show(proposal['by'])}, {proposal['id']}: {proposal['status']}"
+    if part["next_speaker"] is not None:
+        yield f"next speaker: {show(part['next_speaker']['actor'])}"
 
 
 def _changed(files: ReportedFiles, show: Callable[[object], str]) -> list[str]:

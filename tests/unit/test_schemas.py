@@ -432,7 +432,7 @@ def test_the_closed_sets_of_the_schemas_are_those_of_the_code() -> None:
     assert set(properties["status"]["enum"]) == {*Phase, *Outcome, FOREIGN} - {"done"}
     assert properties["foreign"]["properties"]["why"]["enum"] == list(Why)
     assert schema("invocation")["$defs"]["level"]["enum"] == list(Level)
-    assert list(properties) == [*a_manifest().to_json(), "foreign"]
+    assert list(properties) == [*a_manifest().to_json(), "foreign", "ledger"]
     assert set(schema("invocation")["properties"]) - {"mac", *_OF_RESOLVE} == set(an_invocation().to_json())
 
 

@@ -1,0 +1,277 @@
+"""What `status`, `report` and `inbox` say of ledgers: derived when they are asked, and nothing unproven."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from support.ended import an_ended_run
+from support.imports import ROOT
+from support.waiting import ends_within
+
+from runner.cli.app import main
+from runner.errors import RunnerError
+from runner.ledger.entry import HUMAN, RUNNER, EntryType, NewEntry
+from runner.ledger.file import Ledger
+from runner.ledger.lanes import State, advance, next_speaker
+from runner.state.store import RunDir
+from runner.usecases import inbox, ledger_part
+from runner.usecases.inbox import Item
+
+HANDOFF = {"reason": "it is focused work", "ask": "refuse an expired token"}
+PROPOSAL = {"summary": "expired tokens are refused", "evidence": "make test passed"}
+REPORT = {"kind": "test_report", "title": "make test", "summary": "all green", "status": "passed"}
+
+
+def tell(ledger: Ledger, kind: EntryType, actor: str, payload: dict[str, Any], **more: Any) -> str:
+    return ledger.append(NewEntry(kind, actor, payload, **more), str).id
+
+
+def a_run_with_a_story(root: Path) -> tuple[RunDir, Ledger]:
+    """A person has handed over to a run, which has recorded something and handed over to `review`."""
+    run = an_ended_run(root)
+    ledger, own = Ledger(str(root), "work"), {"run_id": run.run_id}
+    first = tell(ledger, EntryType.HANDOFF, HUMAN, HANDOFF, to="work")
+    tell(ledger, EntryType.HANDOFF_TAKEN, "work", {}, handles=(first,), **own)
+    tell(ledger, EntryType.ARTIFACT, "work", REPORT, **own)
+    seen = {**REPORT, "kind": "patch_summary", "title": "1 file", "status": "failed"}
+    tell(ledger, EntryType.ARTIFACT, RUNNER, seen, **own)
+    asked = {"reason": "it needs a review", "ask": "look at the edge cases"}
+    tell(ledger, EntryType.HANDOFF, "work", asked, to="review", **own)
+    return run, ledger
+
+
+def answer(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main([*words]) == 0
+    return capsys.readouterr().out
+
+
+# -- whose turn it is ------------------------------------------------------------------------------------
+
+ACTORS = st.sampled_from([("human", None), ("owner", None), ("work", "r1"), ("review", "r2"), (RUNNER, "r1")])
+MOVES = st.lists(
+    st.tuples(ACTORS, st.sampled_from([*EntryType]), st.sampled_from(["work", "review", "human", "owner"])),
+    max_size=12,
+)
+PAYLOADS: dict[EntryType, dict[str, Any]] = {
+    EntryType.NOTE: {"text": "a note"},
+    EntryType.MESSAGE: {"text": "a word"},
+    EntryType.REPLY: {"text": "done"},
+    EntryType.HANDOFF: HANDOFF,
+    EntryType.HANDOFF_TAKEN: {},
+    EntryType.ARTIFACT: REPORT,
+    EntryType.FINALITY_PROPOSED: PROPOSAL,
+    EntryType.FINALITY_SIGNED: {"signer": "ada"},
+    EntryType.FINALITY_REJECTED: {"signer": "ada"},
+    EntryType.RUN_STARTED: {"task": "work", "runtime": "codex", "sandbox": "read-only"},
+    EntryType.RUN_ENDED: {"status": "succeeded"},
+    EntryType.COORDINATOR_CHANGED: {"owner": "human"},
+    EntryType.MARKER_ERROR: {"message": "no such kind"},
+    EntryType.RESTARTED: {"former": "x", "problem": "y"},
+}
+TO = (EntryType.HANDOFF, EntryType.MESSAGE)
+
+
+@settings(max_examples=60, deadline=None)
+@given(MOVES)
+def test_the_next_speaker_of_status_is_the_one_that_the_entries_give(moves: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run, ledger = an_ended_run(Path(folder)), Ledger(folder, "work")
+        for (actor, run_id), kind, to in moves:
+            handles = (
+                tuple(one.id for one in ledger.state().open[:1]) if kind is EntryType.HANDOFF_TAKEN else ()
+            )
+            draft = NewEntry(kind, actor, PAYLOADS[kind], to if kind in TO else None, handles, run_id)
+            with contextlib.suppress(RunnerError):  # it was not its turn
+                ledger.append(draft, str)
+        state = State()
+        for entry in ledger.unproven():
+            state = advance(state, entry)
+        told, speaker = ledger_part.brief(run), next_speaker(state)
+        assert (told is None) is (state.seq == 0)
+        if told is not None:
+            assert told["next_speaker"] == (None if speaker is None else speaker.to_json())
+            assert [one["id"] for one in told["open_handoffs"]] == [one.id for one in state.open]
+
+
+def test_a_status_shows_the_open_handoff_and_who_speaks_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, _ = a_run_with_a_story(tmp_path)
+    text = answer(capsys, "status")
+    assert "handoff   e-0005 of work to review on lane main\n          it needs a review\n" in text
+    assert "speaks    next is review\n" in text
+    told = json.loads(answer(capsys, "status", "--format", "json"))
+    Draft202012Validator(json.loads((ROOT / "schemas" / "manifest.schema.json").read_text())).validate(told)
+    assert told["ledger"]["next_speaker"] == {"actor": "review", "run_id": None}
+    assert [one["id"] for one in told["ledger"]["open_handoffs"]] == ["e-0005"]
+    assert told["ledger"]["open_handoffs"][0]["maker_run"] == run.run_id
+
+
+def test_a_run_without_a_ledger_says_nothing_of_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = an_ended_run(tmp_path)
+    assert json.loads(answer(capsys, "status", "--format", "json"))["ledger"] is None
+    assert json.loads(answer(capsys, "report", "--format", "json"))["ledger"] is None
+    assert "ledger" not in answer(capsys, "status") + answer(capsys, "report")
+    assert not os.path.exists(Ledger(str(tmp_path), run.task_id).path)
+
+
+# -- a report --------------------------------------------------------------------------------------------
+
+
+def test_a_report_tells_what_a_run_took_made_and_recorded_and_what_runner_saw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a_run_with_a_story(tmp_path)
+    data = json.loads(answer(capsys, "report", "--format", "json"))
+    Draft202012Validator(json.loads((ROOT / "schemas" / "report.schema.json").read_text())).validate(data)
+    part = data["ledger"]
+    assert [part[name][0]["id"] for name in ("taken", "made", "recorded", "seen")] == [
+        *("e-0001", "e-0005", "e-0003", "e-0004")
+    ]
+    assert [(lane["lane"], lane["status"], lane["owner"]) for lane in part["lanes"]] == [
+        ("main", "open", "review")
+    ]
+    assert part["finality"] is None
+    text = answer(capsys, "report")
+    assert "took e-0001: human to work, lane main: it is focused work refuse an expired token" in text
+    assert "recorded e-0003: test_report passed: make test" in text
+    assert "runner saw e-0004: patch_summary failed: 1 file" in text
+    assert "next speaker: review" in text
+
+
+def test_a_report_says_what_was_proposed_as_final_and_how_it_was_decided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, ledger = a_run_with_a_story(tmp_path)
+    tell(ledger, EntryType.FINALITY_PROPOSED, "review", PROPOSAL, run_id="r2", handles=("e-0005",))
+    tell(ledger, EntryType.FINALITY_SIGNED, HUMAN, {"signer": "ada"})
+    assert "proposed as final by review, e-0006: signed" in answer(capsys, "report")
+    assert "- lane `main`: finalized" in answer(capsys, "report", "--format", "markdown")
+
+
+def test_other_runs_of_the_ledger_are_no_part_of_a_report(tmp_path: Path) -> None:
+    run, ledger = a_run_with_a_story(tmp_path)
+    other = {**REPORT, "title": f'"run_id":"{run.run_id}"'}
+    tell(ledger, EntryType.ARTIFACT, "review", other, run_id="r2")
+    part = ledger_part.part(run)
+    assert part is not None and [one["id"] for one in part["recorded"]] == ["e-0003"]
+
+
+# -- what is not believed --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", ["status", "report"])
+def test_a_changed_ledger_is_said_and_nothing_of_it_is_shown(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, ledger = a_run_with_a_story(tmp_path)
+    path = Path(ledger.path)
+    path.write_bytes(path.read_bytes().replace(b"it needs a review", b"it needs a Review"))
+    text = answer(capsys, verb)
+    assert "not believed" in text and "e-0005 was changed" in text and "focused" not in text
+    part = json.loads(answer(capsys, verb, "--format", "json"))["ledger"]
+    assert list(part) == ["path", "problem"]
+
+
+def test_a_ledger_that_was_removed_is_said(tmp_path: Path) -> None:
+    run, ledger = a_run_with_a_story(tmp_path)
+    os.unlink(ledger.path)
+    part = ledger_part.brief(run)
+    assert part is not None and "it was cut" in part["problem"]
+
+
+# -- the inbox -------------------------------------------------------------------------------------------
+
+
+def waits(root: Path) -> list[Item]:
+    return [item for item in inbox.waiting(str(root)) if item.kind != "trust"]
+
+
+def test_a_handoff_to_a_person_waits_until_it_is_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ledger = Ledger(str(tmp_path), "work")
+    tell(ledger, EntryType.HANDOFF, "work", HANDOFF, to=HUMAN, run_id="r1")
+    tell(ledger, EntryType.HANDOFF, "work", {**HANDOFF, "lane": "docs"}, to="review", run_id="r1")
+    (item,) = waits(tmp_path)
+    assert (item.kind, item.task_id, item.entry, item.run_id) == ("handoff", "work", "e-0001", "r1")
+    assert item.commands == (
+        "runner ledger show work",
+        "runner ledger reply work TEXT --handles e-0001",
+    )
+    text = answer(capsys, "inbox")
+    assert text.startswith("handoff   r1  work  work hands over to you: it is focused work refuse an")
+    tell(ledger, EntryType.REPLY, HUMAN, {"text": "I did it"})
+    assert waits(tmp_path) == []
+
+
+def test_a_proposal_waits_until_a_person_decides_or_work_goes_on(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    for decision in (EntryType.FINALITY_REJECTED, EntryType.HANDOFF, EntryType.FINALITY_SIGNED):
+        proposal = tell(ledger, EntryType.FINALITY_PROPOSED, "review", PROPOSAL, run_id="r2")
+        (item,) = waits(tmp_path)
+        assert (item.kind, item.entry) == ("proposal", proposal)
+        assert item.commands[0] == f"runner ledger sign work --proposal {proposal}"
+        if decision is EntryType.HANDOFF:
+            tell(ledger, decision, HUMAN, HANDOFF, to="work")
+        else:
+            tell(ledger, decision, HUMAN, {"signer": "ada"})
+        assert waits(tmp_path) == []
+
+
+def test_a_broken_ledger_waits_and_one_from_elsewhere_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, ledger = a_run_with_a_story(tmp_path)
+    tell(ledger, EntryType.HANDOFF, HUMAN, {**HANDOFF, "lane": "mine"}, to=HUMAN)
+    path = Path(ledger.path)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"make test", b"make lint"))
+    (item,) = waits(tmp_path)
+    assert (item.kind, item.commands[1]) == ("ledger", "runner ledger verify work --set-aside")
+    path.write_bytes(whole)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "of-another"))
+    assert waits(tmp_path) == []
+
+
+def test_who_waits_wakes_up_on_an_entry_for_people_and_on_no_other(tmp_path: Path) -> None:
+    ledger, polls = Ledger(str(tmp_path), "new"), 0
+
+    def pause(_: float) -> None:
+        nonlocal polls
+        polls += 1
+        if polls in (2, 4):
+            tell(ledger, EntryType.NOTE, HUMAN, {"text": "for all"})
+        if polls == 6:
+            tell(ledger, EntryType.HANDOFF, "work", HANDOFF, to=HUMAN, run_id="r1")
+
+    an_ended_run(tmp_path)
+    with ends_within(20):
+        assert [item.kind for item in inbox.wait(str(tmp_path), pause)] == ["handoff"]
+    assert polls == 6
+
+
+def test_a_list_does_not_open_a_ledger(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, ledger = a_run_with_a_story(tmp_path)
+    os.unlink(ledger.path)
+    os.mkfifo(ledger.path)  # who opens it is refused, or waits
+    os.chdir(tmp_path)
+    with ends_within(20):
+        assert "work" in answer(capsys, "list", "--all")
