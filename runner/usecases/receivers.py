@@ -19,6 +19,7 @@ from runner.state import index
 from runner.state.authentic import own_invocation
 from runner.state.lineage import is_ending, lineage_of
 from runner.state.store import RunDir, manifest_path_of
+from runner.text.words import few
 from runner.usecases.look import look
 from runner.value import Value
 
@@ -109,9 +110,9 @@ def receiver(ledger: Ledger, handoff: LedgerEntry, settings: Config) -> Task:
     tasks = [one for one in settings.tasks.values() if (one.runtime, one.start) == (runtime, ON_HANDOFF)]
     others = [one for one in tasks if one.id != handoff.actor]
     if len(others) != 1:
-        names = ", ".join(f"`{one.id}`" for one in others) or "no task"
+        could = f"tasks {few(sorted(one.id for one in others))}" if others else "no task"
         raise UnclearReceiver(
-            f'no run of {runtime} is in this ledger yet, and {names} has start = "{ON_HANDOFF}"'
+            f"{could} of {runtime} can begin a run, and no other run of it is in this ledger"
         )
     return others[0]
 

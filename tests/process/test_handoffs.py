@@ -212,6 +212,14 @@ def test_a_run_starts_no_task_and_no_more_runs_than_it_may(repo: Repo) -> None:
     assert (answer["state"], answer["why"]["code"]) == ("recorded", "max_children")
 
 
+def test_a_run_that_reads_only_starts_none_that_writes_by_a_handoff(repo: Repo) -> None:
+    writer = '[tasks.write]\nprompt = "x"\nstart = "on_handoff"\nsandbox = "workspace-write"\n'
+    working(repo, writer)
+    maker = repo.start(task="make")
+    answer = hand_off(repo, "write", "--as", manifest_of(maker))
+    assert (answer["state"], answer["why"]["code"]) == ("recorded", "wider_than_parent")
+
+
 def test_what_a_run_has_written_into_the_settings_does_not_make_its_handoff_start(desk: Repo) -> None:
     maker = desk.start(task="make")
     path = desk.root / "delegate.toml"
