@@ -33,6 +33,8 @@ from support.terminal import Terminal
 from support.waiting import wait_until
 from support.waves import batch, prepares, refused, start_words, starts, writes
 
+from runner.ledger.file import Ledger
+
 PLAN = ("start", "--plan", "plan.toml", "--task", "work")
 
 
@@ -113,6 +115,22 @@ def was_told_as_forecast(runs: list[Run], forecast: list[dict[str, Any]]) -> Non
 
 
 # -- commits -------------------------------------------------------------------------------------------
+
+
+def test_a_plan_tells_its_begin_and_end_and_each_batch_what_it_came_to(repo: Repo) -> None:
+    prepares(repo, [writes(1), fails()], units=[unit(1), unit(2)])
+    plan = ends(repo)
+    told = [*Ledger(str(repo.root), "work").unproven()]
+    own = [one for one in told if one.run_id == plan.id]
+    assert [one.type for one in own] == ["run_started", "run_ended"]
+    assert (own[0], own[1]) == (told[0], told[-1]), "its batches are told in between"
+    artifacts = [one.payload for one in told if one.type == "artifact"]
+    assert [(one["kind"], one["status"], one.get("files", [])) for one in artifacts] == [
+        ("patch_summary", "passed", ["src/m1.py"]),
+        ("test_report", "passed", []),
+        ("patch_summary", "failed", []),
+        ("test_report", "skipped", []),
+    ]
 
 
 def test_only_what_was_verified_is_committed_and_never_what_is_the_users(repo: Repo) -> None:

@@ -11,6 +11,7 @@ import pytest
 from support.disks import fill, small_disk
 from support.doubles import FINISHED, THREAD, said
 from support.leftovers import assert_nothing_left
+from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
@@ -119,6 +120,22 @@ def test_a_lock_that_another_one_holds_keeps_no_run_from_ending(repo: Repo) -> N
         assert types(repo) == ALL[:1]
         assert run.status()["status"] == "succeeded"
     run.status()
+    sealed(run)
+    assert types(repo) == ALL
+
+
+def test_killed_over_its_last_entries_an_owner_leaves_them_to_the_next_one(repo: Repo) -> None:
+    repo.waiting_codex()
+    run = repo.task().start()
+    repo.begun()
+    wait_until(lambda: types(repo) == ALL[:1], what="the first entry")
+    with held(repo):
+        repo.open_gate()
+        wait_until(lambda: run.events("ended"), what="the event of the end")
+        owner = run.supervisor()
+        kill(owner)
+        wait_until(lambda: not owner.is_still_there(), what="the supervisor's death")
+    assert run.status()["status"] == "succeeded"
     sealed(run)
     assert types(repo) == ALL
 

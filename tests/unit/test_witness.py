@@ -285,6 +285,11 @@ def test_whatever_the_names_and_words_are_the_entry_is_one(
         checked(NewEntry(EntryType.ARTIFACT, "runner", payload))
 
 
+def test_a_model_whose_name_is_no_line_hides_nothing_else(tmp_path: Path) -> None:
+    assert ends(an_ended_run(tmp_path, model="gpt\n\x1b[2J5" + "x" * 9000))
+    assert types(tmp_path) == ALL
+
+
 def test_ten_thousand_long_names_are_an_entry(tmp_path: Path) -> None:
     run = an_ended_run(tmp_path)
     names = [f"{n}/" + "\n" * 10 + "x" * 4000 for n in range(10_000)]
