@@ -349,7 +349,9 @@ def run_ledger_propose(args: Namespace) -> int:
     payload = {"summary": _text(args.summary), "evidence": "\n".join(args.evidence)}
     payload |= {"remaining_risk": args.risk, "lane": args.lane}
     entry = ledgers.propose(ledger, author, payload, args.handles)
-    return _told(args, entry, f"waits for a person: runner ledger sign {ledger.task_id}")
+    return _told(
+        args, entry, f"waits for a person: runner ledger sign {ledger.task_id} --proposal {entry.id}"
+    )
 
 
 def run_ledger_sign(args: Namespace) -> int:

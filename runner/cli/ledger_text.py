@@ -38,35 +38,41 @@ _LABELS = {
 
 def summary(context: Mapping[str, Any], called: Called, *, whole: bool = False) -> str:
     """The lanes, the newest first, whose turn it is, and how final the work is."""
-    task, speaker = context["task_id"], context["next_speaker"]
-    turn = "nobody's" if speaker is None else _who(speaker["actor"], speaker["run_id"], called)
-    tone = "yellow" if speaker is not None and speaker["actor"] == HUMAN else "bold"
-    rows = [("ledger", f"{context['ledger']}, {count(context['seq'], 'entry', 'entries')}")]
-    rows += [("turn", paint(turn, tone))] if context["seq"] else []
+    speaker, proposal = context["next_speaker"], context["finality"]
+    rows = [_row("ledger", f"{context['ledger']}, {count(context['seq'], 'entry', 'entries')}")]
+    if context["seq"]:
+        turn = "nobody's" if speaker is None else _who(speaker["actor"], speaker["run_id"], called)
+        rows.append(_row("turn", turn, turn, "yellow" if turn == HUMAN else "bold"))
     waiting = {entry["id"]: entry for entry in context["open_handoffs"]}
     for lane in context["lanes"]:
-        rows += _lane_rows(lane, waiting, called, whole=whole)
-    if (proposal := context["finality"]) is not None:
-        rows.append(("final", _finality(proposal, task, called)))
+        rows.append(_row("lane", _lane(lane, called), lane["status"], _TONES.get(lane["status"], "")))
+        if (handoff := lane["handoff"]) is not None:
+            asked = _asked(waiting[handoff["id"]]["payload"], whole=whole)
+            rows += [_row(f"  {name}", text, is_foreign=True) for name, text in asked]
+    if proposal is not None:
+        words = proposal["status"].replace("_", " ")
+        text = _finality(proposal, words, context["task_id"], called)
+        rows.append(_row("final", text, words, _TONES[proposal["status"]]))
     if context["coordinator"] is not None:
-        rows.append(("git", f"only {context['coordinator']} writes it"))
-    return "\n".join(f"{paint(f'{name:<10}', 'dim')}{indented(text, is_foreign=True)}" for name, text in rows)
+        rows.append(_row("git", f"only {context['coordinator']} writes it"))
+    return "\n".join(rows)
 
 
-def _lane_rows(
-    lane: Mapping[str, Any], waiting: Mapping[str, Json], called: Called, *, whole: bool
-) -> Iterator[tuple[str, str]]:
-    status, handoff = lane["status"], lane["handoff"]
-    words = f"{paint(lane['lane'], 'bold')} {paint(status, _TONES.get(status, ''))}"
+def _row(name: str, text: str, word: str = "", tone: str = "", *, is_foreign: bool = False) -> str:
+    """With that word of it in a colour, which it gets once the text is broken into lines."""
+    told = indented(text, is_foreign=is_foreign)
+    return paint(f"{name:<10}", "dim") + (told.replace(word, paint(word, tone), 1) if tone else told)
+
+
+def _lane(lane: Mapping[str, Any], called: Called) -> str:
+    words, handoff = f"{lane['lane']} {lane['status']}", lane["handoff"]
     if handoff is None:
-        asks = "" if lane["owner"] is None else f"; {_who(lane['owner'], lane['run_id'], called)} speaks next"
-        yield "lane", words + asks
-        return
-    by, entry = _who(handoff["maker"], handoff["maker_run"], called), waiting[handoff["id"]]
-    taken = handoff["taken_by"]
+        return words + (
+            "" if lane["owner"] is None else f"; {_who(lane['owner'], lane['run_id'], called)} is next"
+        )
+    by, taken = _who(handoff["maker"], handoff["maker_run"], called), handoff["taken_by"]
     had = "" if taken is None else f", {'left' if handoff['is_left'] else 'taken'} by run {called(taken)}"
-    yield "lane", f"{words}: {entry['id']} of {by} to {handoff['to']}, {local_time(handoff['at'])}{had}"
-    yield from ((f"  {name}", text) for name, text in _asked(entry["payload"], whole=whole))
+    return f"{words}: {handoff['id']} of {by} to {handoff['to']}{had}, {local_time(handoff['at'])}"
 
 
 def _asked(payload: Json, *, whole: bool = True) -> Iterator[tuple[str, str]]:
@@ -76,18 +82,13 @@ def _asked(payload: Json, *, whole: bool = True) -> Iterator[tuple[str, str]]:
         yield "refs", "\n".join(map(one_line, refs))
 
 
-def _finality(proposal: Mapping[str, Any], task: str, called: Called) -> str:
-    status = proposal["status"]
-    words = f"{proposal['id']} of {_who(proposal['by'], proposal['by_run'], called)}"
-    words += (
-        f" is {paint(status.replace('_', ' '), _TONES[status]).replace('awaiting human', 'for you to sign')}"
-    )
-    sign = f"runner ledger sign {task} --proposal {proposal['id']}"
-    if status == "awaiting_human":
-        return f"{words}\n{sign}"
-    if status == "outdated":
-        return f"{words}: work went on after it\n{sign}"
-    return f"{words} by {proposal['decided_by']}, {local_time(proposal['decided_at'])}"
+def _finality(proposal: Mapping[str, Any], words: str, task: str, called: Called) -> str:
+    who = f"{proposal['id']} of {_who(proposal['by'], proposal['by_run'], called)} is {words}"
+    if proposal["decided_by"] is not None:
+        by = "signed by" if words == "reopened" else "by"
+        return f"{who}, {by} {proposal['decided_by']}, {local_time(proposal['decided_at'])}"
+    why = ", as work went on" if proposal["status"] == "outdated" else ""
+    return f"{who}{why}\nrunner ledger sign {task} --proposal {proposal['id']}"
 
 
 class Conversation:

@@ -75,7 +75,7 @@ def test_the_lanes_come_first_with_what_is_asked_and_of_whom(ledger: Ledger) -> 
 
 def test_a_proposal_is_shown_with_the_command_that_signs_exactly_it(ledger: Ledger) -> None:
     put(ledger, EntryType.FINALITY_PROPOSED, "review", summary="done", evidence="e-0001")
-    assert "e-0001 of review 5c16 is for you to sign\n" in told(ledger)
+    assert "e-0001 of review 5c16 is awaiting human\n" in told(ledger)
     assert "runner ledger sign work --proposal e-0001" in told(ledger)
     assert told(ledger).splitlines()[1].split() == ["turn", "human"]
 
