@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 
 from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, UsageError
 from runner.ledger.entry import HUMAN, EntryType, NewEntry
@@ -84,9 +85,7 @@ def named(folder: str, name: str, env: Mapping[str, str], *, is_new: bool = Fals
     if not is_name(name) or is_run_id(name):
         return ledger_of(find(root, name))
     ledger = Ledger(root, name)
-    if ledger.exists or os.path.isdir(os.path.dirname(ledger.path)) or is_new:
-        return ledger
-    if name in (known := _tasks(root, folder, env)):
+    if ledger.exists or is_new or name in (known := _tasks(root, folder, env)):
         return ledger
     try:
         return ledger_of(find(root, name))
@@ -260,8 +259,8 @@ def shown(
     }
     if problem is None:
         return {**context(ledger, limit, since, kinds, look), "unproven": [], "verification": told}
-    entries = [one for one in ledger.unproven() if one.seq > since and (not kinds or one.type in kinds)]
-    entries = entries if limit is None else entries[max(0, len(entries) - limit) :]
+    fits = (one for one in ledger.unproven() if one.seq > since and (not kinds or one.type in kinds))
+    entries = deque(fits, limit)  # of a stranger's millions no more are kept
     nothing = dict.fromkeys(("open_handoffs", *state(ledger, look)))
     return {
         **nothing,
