@@ -216,7 +216,7 @@ class Delegation(Value):
 
     enabled: bool = False
     server: str = "inline"
-    tools: tuple[str, ...] = ("status", "pause", "cancel", "question", "spawn", "send", "await")
+    tools: tuple[str, ...] = ("status", "pause", "cancel", "question", "spawn", "send", "await", "ledger")
     max_depth: int = 1
     """How many levels of runs may stand below this one; 0 is none at all."""
     max_children: int = 4

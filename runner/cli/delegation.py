@@ -92,9 +92,9 @@ def add_delegate_server(parser: Parser) -> None:
     parser.add_argument("--manifest", metavar="PATH", help="act for this run, with its rights only")
     parser.add_argument(
         "--mode",
-        choices=("full", "status", "question"),
+        choices=("full", "status", "question", "ledger"),
         default="full",
-        help="offer every tool (default), only delegate.status, or that and the questions",
+        help="offer every tool (default), only delegate.status, or that and the questions, or the ledger",
     )
     parser.add_argument("--config", metavar="FILE", help="delegate.toml that spawned runs are started with")
     parser.add_argument(

@@ -138,7 +138,7 @@ if TYPE_CHECKING:
     RuntimeName = str
 else:
     RuntimeName = Literal[tuple(NAMES)]
-Tool = Literal["status", "pause", "cancel", "question", "spawn", "send", "await"]
+Tool = Literal["status", "pause", "cancel", "question", "spawn", "send", "await", "ledger"]
 EnvName = Annotated[str, Field(pattern=_ENV_NAME)]
 Version = Annotated[int, PlainValidator(format_version), WithJsonSchema({"type": "integer", "const": 1})]
 

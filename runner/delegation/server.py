@@ -22,7 +22,8 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 
 from runner.delegation.caller import Caller
-from runner.delegation.tools import TOOLS, Tool
+from runner.delegation.tool import Tool
+from runner.delegation.tools import TOOLS
 from runner.errors import RunnerError, UsageError
 from runner.model import DISTRIBUTION
 
@@ -39,6 +40,8 @@ LARGEST = 2 * 1024 * 1024
 _HALF = "every \\ud800 to \\udfff has to be one of a pair; send the character itself"
 _AT_ONCE = 256
 """Calls at a time: most of them only wait, and a waiting one must not keep others waiting."""
+_AGAIN = ("delegate.pause", "delegate.cancel", "delegate.question.answer")
+"""Tools that change something, and nothing more when they are called again."""
 
 
 class UnknownTool(UsageError):
@@ -85,7 +88,8 @@ async def _serve(caller: Caller) -> None:
         "delegation",
         title="runner delegation",
         version=version(DISTRIBUTION),
-        instructions="Look at, pause, cancel and start runs, and ask questions, by literal manifest paths.",
+        instructions="Look at, pause, cancel and start runs, and ask questions, by literal manifest paths; "
+        "read and write the ledger of a task.",
         on_list_tools=functools.partial(_list_tools, caller),
         on_call_tool=functools.partial(_call_tool, caller),
     )
@@ -125,7 +129,7 @@ def _refusal(error: ValueError) -> types.JSONRPCResponse | types.JSONRPCError | 
 
 def offered(caller: Caller) -> dict[str, Tool]:
     """The tools of this server by name: its mode and its run's `tools` decide, here and at every call."""
-    return {tool.name: tool for tool in TOOLS if tool.name in caller.tools}
+    return {tool.name: tool.offered_to(caller) for tool in TOOLS if tool.name in caller.tools}
 
 
 async def _list_tools(
@@ -142,7 +146,7 @@ def _described(tool: Tool) -> types.Tool:
         annotations=types.ToolAnnotations(
             read_only_hint=tool.read_only,
             destructive_hint=tool.name == "delegate.cancel",
-            idempotent_hint=tool.name not in ("delegate.spawn", "delegate.send", "delegate.question.enqueue"),
+            idempotent_hint=tool.read_only or tool.name in _AGAIN,
             open_world_hint=False,
         ),
     )
@@ -155,6 +159,8 @@ async def _call_tool(
         arguments = params.arguments or {}
         tool = _checked(caller, params.name, arguments)
         answer = await to_thread.run_sync(tool.run, caller, arguments, abandon_on_cancel=True)
+        if tool.answered is not None:
+            tool.answered(caller, arguments, answer)
     except RunnerError as error:
         return _failed(error)
     except Exception as error:  # the boundary of this front end: the connection must live on

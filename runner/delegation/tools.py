@@ -8,50 +8,28 @@ from __future__ import annotations
 
 import time
 
+from runner.delegation import ledger_tools
 from runner.delegation.caller import Caller, RunOver
+from runner.delegation.tool import LONGEST_S, TASK, WAIT, Tool
 from runner.errors import Conflict, GaveUpWaiting, RunnerError
 from runner.model import MAX_PROMPT_CHARS, Phase
 from runner.state import messages, questions
 from runner.state.lineage import ParentOver, children
 from runner.state.store import RunDir
 from runner.usecases import control, ledger_part, logs, look, spawning, talk
-from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
     from runner.model import Json
     from runner.state.manifest import Manifest
     from runner.state.questions import Question
 
-LONGEST_S = 50.0
 _ANSWER_FIRST_S = 0.5
 """A run that pauses or cancels itself gets its answer; its supervisor acts this much later."""
 _MOST_SAID, _MOST_FILES = 16 * 1024, 200
 """What an answer has of what an agent said and changed: of a very long one a host shows its model nothing."""
-
-
-class Tool(Value):
-    """A tool: its description for the model, and its function."""
-
-    name: str
-    description: str
-    properties: Mapping[str, Any]
-    required: tuple[str, ...]
-    read_only: bool
-    run: Callable[[Caller, Json], dict[str, Any]]
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        """JSON Schema of the arguments; unknown ones are refused."""
-        return {
-            "type": "object",
-            "properties": dict(self.properties),
-            "required": list(self.required),
-            "additionalProperties": False,
-        }
 
 
 def status(caller: Caller, args: Json) -> dict[str, Any]:
@@ -211,7 +189,6 @@ def _plain(question: Question) -> dict[str, Any]:
     return shown
 
 
-_TASK = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _PATH = {"type": "string", "maxLength": 4096}
 _MANIFEST = {
     "manifest_path": {
@@ -226,14 +203,13 @@ _PARENT = {
     }
 }
 _ID = {"question_id": {"type": "string", "pattern": "^q-[0-9]{4}$", "description": "From enqueue."}}
-_WAIT = {"type": "number", "minimum": 0, "maximum": 48}
 
 TOOLS: tuple[Tool, ...] = (
     Tool(
         "delegate.status",
         "What a run is doing or how it ended, checked now: status, reason, last message, tokens, its child "
         "runs and its questions. For a child run, wait_s returns early when it is done or waits for text.",
-        {**_MANIFEST, "wait_s": {**_WAIT, "description": "Wait up to this long for that."}},
+        {**_MANIFEST, "wait_s": {**WAIT, "description": "Wait up to this long for that."}},
         ("manifest_path",),
         True,
         status,
@@ -261,7 +237,7 @@ TOOLS: tuple[Tool, ...] = (
         "manifest_path. Watch it with delegate.status; with open=true, talk with it: delegate.await, then "
         "delegate.send.",
         {
-            "task_id": {"type": "string", "pattern": _TASK, "description": "A task of delegate.toml."},
+            "task_id": {"type": "string", "pattern": TASK, "description": "A task of delegate.toml."},
             "prompt": {"type": "string", "description": "Instead of the task's own prompt."},
             "parent_manifest_path": {**_PATH, "description": "Your own manifest_path; may be left out."},
             "open": {"type": "boolean", "description": "After each turn it waits for delegate.send."},
@@ -292,7 +268,7 @@ TOOLS: tuple[Tool, ...] = (
         {
             **_MANIFEST,
             "turn": {"type": "integer", "minimum": 1, "description": "Another turn than the last one."},
-            "wait_s": {**_WAIT, "description": "Wait up to this long for the end of the turn."},
+            "wait_s": {**WAIT, "description": "Wait up to this long for the end of the turn."},
         },
         ("manifest_path",),
         True,
@@ -315,7 +291,7 @@ TOOLS: tuple[Tool, ...] = (
     Tool(
         "delegate.question.poll",
         "The answer to a question that you asked, if there is one; wait_s waits for it.",
-        {**_PARENT, **_ID, "wait_s": {**_WAIT, "description": "Wait up to this long for the answer."}},
+        {**_PARENT, **_ID, "wait_s": {**WAIT, "description": "Wait up to this long for the answer."}},
         ("parent_manifest_path", "question_id"),
         True,
         poll,
@@ -328,5 +304,6 @@ TOOLS: tuple[Tool, ...] = (
         False,
         answer,
     ),
+    *ledger_tools.TOOLS,
 )
 """A new tool is a row here and a word in `runner.resolve.delegation.TOOLS`."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Sign = Callable[[bytes], str]
 
 _MAC, _HASH = b'{"mac":"', b'","hash":"'
+_SEQ = b'"seq":'
 _AT_HASH = len(_MAC) + 64 + len(_HASH)
 _AT_REST = _AT_HASH + 64 + len(b'",')
 
@@ -81,6 +82,12 @@ def unproven(line: bytes) -> LedgerEntry:
     if sha256(rest).hexdigest().encode() != told:
         raise ValueError("its hash is not that of its text")
     return LedgerEntry.from_json({**json_value(rest), "hash": told.decode()})
+
+
+def seq_of(line: bytes) -> int | None:
+    """The number that a line has; None where it is none of a ledger."""
+    told = line[_AT_REST : _AT_REST + 32].removeprefix(_SEQ).partition(b",")[0]
+    return int(told) if line.startswith(_MAC) and told.isdigit() else None
 
 
 def follows(line: bytes, seq: int, prev: str, sign: Sign) -> LedgerEntry:

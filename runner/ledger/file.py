@@ -20,12 +20,12 @@ from runner.errors import Conflict, RunnerError, Unwritable
 from runner.ledger.chain import Break, BreakFound, follows, unproven, written
 from runner.ledger.entry import HUMAN, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance, told
-from runner.ledger.lines import backwards, forwards
+from runner.ledger.lines import backwards, forwards, numbered
 from runner.lightjson import loads
 from runner.state.authentic import macs
 from runner.state.events import complain
 from runner.state.manifest import timestamp
-from runner.state.store import RUNS, make_task_folder
+from runner.state.store import ledger_path_of, make_task_folder
 from runner.value import Value, json_bytes
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ class Ledger:
 
     def __init__(self, repo: str, task_id: str) -> None:
         self.repo, self.task_id = repo, task_id
-        self.relative = f"{RUNS}/{task_id}/ledger.jsonl"
+        self.relative = ledger_path_of(task_id)
         self.path = f"{repo}/{self.relative}"
         folder = os.path.dirname(self.path)
         self._folder, self._head, self._lock = folder, f"{folder}/.ledger.head", f"{folder}/.ledger.lock"
@@ -165,11 +165,21 @@ class Ledger:
 
     def entry(self, name: str) -> LedgerEntry:
         """The one with that id. HandleNotFound."""
-        number = int(name[2:]) if name.startswith("e-") and name[2:].isdecimal() else 0
-        found = self.entries(since=number - 1) if number > 0 else []
-        if not found or found[0].id != name:
+        number = name.removeprefix("e-")
+        seen = self.believed() if number.isdecimal() and len(number) < 16 else Look()
+        found = self.numbered(int(number), seen) if seen.end else None
+        if found is None or found.id != name:
             raise HandleNotFound(f"`{name[:80]}` is no entry of this ledger")
-        return found[0]
+        return found
+
+    def numbered(self, seq: int, look: Look) -> LedgerEntry | None:
+        """The one with that number, as far as a `look` has seen."""
+        try:
+            with open(self.path, "rb", opener=no_hole) as file:
+                line = numbered(file, look.end, seq)
+        except OSError as error:
+            raise Unwritable(f"cannot read {self.path}: {error.strerror}") from error
+        return None if line is None else self._proven(line)
 
     def unproven(self) -> Iterator[LedgerEntry]:
         """The entries of a ledger that is not believed, as far as its chain holds: only to be shown."""

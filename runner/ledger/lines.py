@@ -1,7 +1,8 @@
-"""The lines of the file of a ledger: forwards, or backwards. Edge: disk, reading."""
+"""The lines of the file of a ledger: forwards, backwards, or the one with a number. Edge: disk, reading."""
 
 from __future__ import annotations
 
+from runner.ledger.chain import seq_of
 from runner.ledger.entry import LONGEST
 
 TYPE_CHECKING = False
@@ -28,3 +29,22 @@ def backwards(file: BinaryIO, end: int) -> Iterator[bytes]:
         pieces = (file.read(size) + kept).splitlines(keepends=True)
         kept = pieces.pop(0) if at else b""
         yield from reversed(pieces)
+
+
+def numbered(file: BinaryIO, end: int, seq: int) -> bytes | None:
+    """The line of the entry with that number, found by halves; None where it is not among ours."""
+    low, high = 0, end
+    while low < high:
+        middle = (low + high) // 2
+        file.seek(max(0, middle - 1))
+        if middle:
+            file.readline()  # the rest of the line before: the next one begins at `middle` or behind it
+        if (at := file.tell()) >= high:
+            high = middle
+            continue
+        line = file.readline()
+        found = seq_of(line)
+        if found is None or found == seq:
+            return None if found is None else line
+        low, high = (at + len(line), high) if found < seq else (low, middle)
+    return None

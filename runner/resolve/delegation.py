@@ -24,6 +24,11 @@ TOOLS: Mapping[str, tuple[str, ...]] = {
     "send": ("delegate.send",),
     "await": ("delegate.await",),
     "question": ("delegate.question.enqueue", "delegate.question.poll", "delegate.question.answer"),
+    "ledger": (
+        *("append_note", "handoff", "handoff_to_claude", "handoff_to_codex", "reply", "send"),
+        *("read_context", "task_state", "session_info", "record_artifact", "wait_for_messages"),
+        "propose_final",
+    ),
 }
 """Word of `[delegation] tools` -> the MCP tools that it turns on."""
 _WITH_CHILDREN = ("spawn", "send", "await")
@@ -34,6 +39,7 @@ MODES: Mapping[str, tuple[str, ...]] = {
     "full": tuple(TOOLS),
     "status": ("status",),
     "question": ("status", "question"),
+    "ledger": ("status", "ledger"),
 }
 """`--mode` of the server -> words of `tools` that it can offer at most."""
 
@@ -154,6 +160,7 @@ def section(
     parent_manifest: str | None,
     tasks: Mapping[str, str | None],
     finds_tools: str = "",
+    ledger: str = "",
 ) -> str:
     """The prompt section of a run with delegation: every tool, and the paths to call it with."""
     words = set(delegation.tools)
@@ -192,7 +199,20 @@ def section(
             "- `delegate.send` with the manifest_path of a run that you started, and text, begins its next "
             "turn; with the text `/quit` it ends that run, which is judged then"
         )
+    lines += [line.format(ledger) for line in _LEDGER if "ledger" in words]
     return "\n".join(lines)
+
+
+_LEDGER = (
+    "- The ledger {} is shared by all who work on this task: nobody knows what you only think. Its tools "
+    "take no path. `read_context` first; `session_info`, `task_state`: who you are, and whose turn it is",
+    "- `append_note`: goal, plan, decisions. `record_artifact`: evidence, with the status that you have seen",
+    "- `handoff`, `handoff_to_claude`, `handoff_to_codex` pass the work on, with reason, ask, what shows "
+    "that it is done, and the files that matter; `reply` answers a handoff; `send` only says something",
+    "- `wait_for_messages` waits for what others write",
+    "- `propose_final`, with evidence, when the work is done: it is final when a person has signed it",
+)
+"""When to use which tool of the ledger."""
 
 
 def _named(task: str, title: str | None) -> str:

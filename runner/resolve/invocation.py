@@ -14,7 +14,7 @@ from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Pr
 from runner.resolve.prompt import FileText, Parts, checked, compose, measured
 from runner.runtimes.arguments import argv_of, unpriced
 from runner.runtimes.base import CommandRequest, Fence, passes
-from runner.state.store import manifest_path_of, thread_of
+from runner.state.store import ledger_path_of, manifest_path_of, thread_of
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -262,7 +262,8 @@ def _delegation_section(choice: Choice, found: Found, own: Delegation) -> str:
     names = tasks if own.tasks is None else own.tasks
     spawnable = {name: tasks[name].title for name in names if name in tasks}
     manifest, runtime = manifest_path_of(choice.task.id, found.run_id), runtimes.get(choice.runtime)
-    return delegation.section(own, manifest, above, spawnable, runtime.finds_tools)
+    ledger = f"{choice.config.root}/{ledger_path_of(choice.request.ledger or choice.task.id)}"
+    return delegation.section(own, manifest, above, spawnable, runtime.finds_tools, ledger)
 
 
 def _commands(

@@ -72,6 +72,11 @@ def manifest_path_of(task_id: str, run_id: str) -> str:
     return f"{RUNS}/{task_id}/cli/{run_id}/manifest.json"
 
 
+def ledger_path_of(task_id: str) -> str:
+    """Of the ledger of a task, likewise."""
+    return f"{RUNS}/{task_id}/ledger.jsonl"
+
+
 def runs_of(repo: str, task_id: str) -> list[RunDir]:
     """The runs of a task that have a folder, newest first."""
     names = listed(f"{repo}/{RUNS}/{task_id}/cli")

@@ -314,13 +314,11 @@ def wait(
     answer, it misses nothing.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    stamp: tuple[int, ...] = ()
+    stamp: tuple[int, ...] | None = None
     last = since
     while True:
         if last is None or ledger.stamp() != stamp:
-            stamp, look = ledger.stamp(), ledger.look()
-            if look.problem is not None:
-                ledger.state()  # which says what is wrong
+            stamp, look = ledger.stamp(), ledger.believed()
             last = look.state.seq if last is None else last
             found = [] if look.state.seq <= last else ledger.entries(last, kinds=kinds, look=look)
             others = [entry for entry in found if to is None or not _is_of(entry, to)]
@@ -334,7 +332,9 @@ def wait(
 
 
 def _is_of(entry: LedgerEntry, actor: Author) -> bool:
-    return (entry.actor, entry.run_id) == (actor.name, actor.run_id)
+    """Whether the actor, or runner of its run, has written it."""
+    is_its_own = entry.actor == actor.name or actor.run_id is not None
+    return is_its_own and entry.run_id == actor.run_id
 
 
 def _waited(look: Look, entries: Sequence[LedgerEntry], *, timed_out: bool = False) -> dict[str, Any]:

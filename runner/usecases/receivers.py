@@ -77,7 +77,9 @@ def deliver(
     try:
         settings = _settings(ledger, speaker, env, config_file)
         task = receiver(ledger, handoff, settings)
-        for run, invocation in _living(ledger, task.id, handoff.run_id):
+        for run, invocation in going_on(ledger, task.id):
+            if run.run_id == handoff.run_id:
+                continue
             try:
                 return _delivered(ledger, handoff, (run, invocation), speaker)
             except Conflict:  # it ends just now, and hears nothing more
@@ -128,9 +130,9 @@ def _askers(ledger: Ledger, handoff: LedgerEntry) -> Iterator[str]:
                 continue  # it was removed
 
 
-def _living(ledger: Ledger, task_id: str, maker: str | None) -> Iterator[tuple[RunDir, Invocation]]:
-    """The runs of a task that share the ledger and go on, the newest first."""
-    found = (run for run in index.scan(ledger.repo)[1] if run.task_id == task_id and run.run_id != maker)
+def going_on(ledger: Ledger, task_id: str | None = None) -> Iterator[tuple[RunDir, Invocation]]:
+    """The runs (of a task) that share the ledger and go on, the newest first."""
+    found = (run for run in index.scan(ledger.repo)[1] if task_id in (None, run.task_id))
     for run in sorted(found, key=lambda one: one.run_id, reverse=True):
         try:
             invocation = own_invocation(run)

@@ -17,12 +17,16 @@ from support.processes import kill
 from support.repo import Repo, Run
 from support.waiting import wait_until
 
+from runner.resolve import delegation
 from runner.state import questions
 from runner.state.store import RunDir
 
 QUESTIONS = {"delegate.question.enqueue", "delegate.question.poll", "delegate.question.answer"}
 TURNS = {"delegate.send", "delegate.await"}
-EVERY = {"delegate.status", "delegate.pause", "delegate.cancel", "delegate.spawn"} | TURNS | QUESTIONS
+LEDGER = {*delegation.TOOLS["ledger"]}
+EVERY = (
+    {"delegate.status", "delegate.pause", "delegate.cancel", "delegate.spawn"} | TURNS | QUESTIONS | LEDGER
+)
 NEVER = ".runs/work/cli/20260101T000000000Z-00000000/manifest.json"
 
 
@@ -59,6 +63,7 @@ def starting_now(repo: Repo) -> list[processes.Seen]:
 def test_each_mode_offers_its_tools_and_says_which_of_them_only_look(repo: Repo) -> None:
     family(repo)
     modes = {"full": EVERY, "status": {"delegate.status"}, "question": {"delegate.status", *QUESTIONS}}
+    modes["ledger"] = {"delegate.status", *LEDGER}
     for mode, expected in modes.items():
         with served(repo, "--mode", mode) as server:
             tools = server.tools()
@@ -69,7 +74,8 @@ def test_each_mode_offers_its_tools_and_says_which_of_them_only_look(repo: Repo)
     with served(repo) as server:
         tools = server.tools()
     hints = {name: tool.annotations.read_only_hint for name, tool in tools.items()}
-    looks = {"delegate.status", "delegate.await", "delegate.question.poll"}
+    looks = {"delegate.status", "delegate.await", "delegate.question.poll", "wait_for_messages"}
+    looks |= {"read_context", "task_state", "session_info"}
     assert {name for name, hint in hints.items() if hint} == looks
     assert tools["delegate.cancel"].annotations.destructive_hint is True
     assert all(tool.input_schema["additionalProperties"] is False for tool in tools.values())

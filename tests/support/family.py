@@ -17,7 +17,7 @@ from support.values import a_manifest, an_invocation
 
 __all__ = ["ALL_TOOLS", "DELEGATION", "a_run", "end", "relative"]
 
-ALL_TOOLS = ("status", "pause", "cancel", "question", "spawn", "send", "await")
+ALL_TOOLS = ("status", "pause", "cancel", "question", "spawn", "send", "await", "ledger")
 DELEGATION = Delegation(True, "inline", ALL_TOOLS, 2, 8, True)
 
 

@@ -75,6 +75,8 @@ PURE_MODULES = {
 }
 KNOW_A_RUNTIME = {
     "runner.bridge.talk": "the package of the protocol that it speaks",
+    "runner.delegation.ledger_tools": "tools with the names that agents know from elsewhere",
+    "runner.resolve.delegation": "names of tools",
     "runner.model": "the runtime of who names none",
     "runner.cli.delegation": "an example",
     "runner.cli.events": "an example",

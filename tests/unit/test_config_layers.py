@@ -511,7 +511,7 @@ def test_delegation_has_defaults_that_let_a_run_start_every_task_once_deep(repo)
     own = repo.load().delegation
     assert (own.enabled, own.server, own.max_depth, own.max_children) == (False, "inline", 1, 4)
     assert (own.tasks, own.on_parent_end, own.skills) == (None, "cancel", True)
-    assert sorted(own.tools) == ["await", "cancel", "pause", "question", "send", "spawn", "status"]
+    assert sorted(own.tools) == ["await", "cancel", "ledger", "pause", "question", "send", "spawn", "status"]
 
 
 def test_the_keys_of_delegation_are_read_from_every_layer(repo):

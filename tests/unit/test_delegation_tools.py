@@ -18,7 +18,8 @@ from support.family import a_run, end, relative
 from runner.config import values
 from runner.delegation import server
 from runner.delegation.caller import NotYours, RunOver, caller
-from runner.delegation.tools import LONGEST_S, TOOLS, Tool
+from runner.delegation.tool import LONGEST_S, Tool
+from runner.delegation.tools import TOOLS
 from runner.errors import Conflict, RunnerError, UsageError
 from runner.resolve import delegation
 from runner.state import questions
@@ -48,13 +49,17 @@ def call(run: RunDir, tool: str, **arguments: Any) -> dict[str, Any]:
     return BY_NAME[tool].run(caller(run.repo, relative(run), "full"), arguments)
 
 
-ARGUMENT = re.compile(r"^\| `\.\.\.([a-z.]+)` \| `([a-z_]+)` \| (.+) \| (yes|no) \|$", re.MULTILINE)
+ARGUMENT = re.compile(r"^\| `(?:\.\.\.)?([a-z_.]+)` \| `([a-z_]+)` \| (.+) \| (yes|no) \|$", re.MULTILINE)
 
 
 def as_told(schema: dict[str, Any]) -> str:
     """The type of an argument as the page has it."""
     if "enum" in schema:
         return ", ".join(f"`{word}`" for word in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(as_told(one) for one in schema["anyOf"])
+    if schema["type"] == "array":
+        return "list of " + ("types of entries" if "enum" in schema["items"] else "strings")
     least = f", more than {schema['exclusiveMinimum']}" if "exclusiveMinimum" in schema else ""
     between = ""
     if "minimum" in schema:
@@ -74,7 +79,14 @@ def test_the_page_has_every_argument_of_every_tool() -> None:
         )
         for tool in TOOLS
         for name in tool.schema["properties"]
+        if not tool.name.startswith("handoff_to_")
     ]
+
+
+@pytest.mark.parametrize("name", ["handoff_to_claude", "handoff_to_codex"])
+def test_a_handoff_to_a_runtime_takes_all_that_a_handoff_takes_but_the_receiver(name: str) -> None:
+    takes, to = BY_NAME[name].properties, BY_NAME["handoff"].properties["to"]
+    assert {**takes, "to": to} == BY_NAME["handoff"].properties and "to" not in takes
 
 
 def test_a_refused_start_passes_on_each_problem() -> None:
@@ -122,7 +134,8 @@ def test_the_table_has_exactly_the_tools_that_the_plan_names() -> None:
 
 
 def test_only_looking_is_read_only() -> None:
-    looks = {"delegate.status", "delegate.await", "delegate.question.poll"}
+    looks = {"delegate.status", "delegate.await", "delegate.question.poll", "read_context", "task_state"}
+    looks |= {"session_info", "wait_for_messages"}
     assert {tool.name for tool in TOOLS if tool.read_only} == looks
 
 
@@ -164,6 +177,23 @@ def test_no_call_may_ask_to_wait_longer_than_a_host_does() -> None:
         ("delegate.question.poll", {"parent_manifest_path": "a", "question_id": "../q-0001"}),
         ("delegate.question.poll", {"parent_manifest_path": "a", "question_id": 1}),
         ("delegate.question.answer", {"manifest_path": "a", "question_id": "q-0001"}),
+        ("append_note", {}),
+        ("append_note", {"text": "a", "actor": "human"}),
+        ("append_note", {"text": "a", "task_id": "other"}),
+        ("append_note", {"text": "a", "handles_handoff_id": "the first"}),
+        ("append_note", {"text": "a", "handles_handoff_id": [["e-0001"]]}),
+        ("append_note", {"text": "a" * 65_537}),
+        ("handoff", {"to": "../other", "reason": "a", "ask": "b"}),
+        ("handoff", {"reason": "a", "ask": "b"}),
+        ("handoff", {"to": "other", "reason": "a", "ask": "b", "context_refs": "a.py"}),
+        ("record_artifact", {"kind": "patch", "title": "a", "summary": "b", "status": "passed"}),
+        ("record_artifact", {"kind": "test_report", "title": "a", "summary": "b", "status": "green"}),
+        ("read_context", {"limit": 0}),
+        ("read_context", {"since_seq": -1}),
+        ("read_context", {"kinds": ["thought"]}),
+        ("read_context", {"id": "1"}),
+        ("wait_for_messages", {"timeout_s": 49}),
+        ("propose_final", {"summary": "a"}),
     ],
     ids=str,
 )
@@ -171,7 +201,9 @@ def test_arguments_of_another_form_are_refused(tool: str, arguments: dict[str, A
     assert not Draft202012Validator(BY_NAME[tool].schema).is_valid(arguments)
 
 
-@pytest.mark.parametrize(("mode", "number"), [("full", len(TOOLS)), ("status", 1), ("question", 4)])
+@pytest.mark.parametrize(
+    ("mode", "number"), [("full", len(TOOLS)), ("status", 1), ("question", 4), ("ledger", 13)]
+)
 def test_a_server_offers_what_its_mode_says_in_the_order_of_the_table(
     mode: str, number: int, tmp_path: Path
 ) -> None:

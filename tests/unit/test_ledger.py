@@ -10,7 +10,8 @@ import pytest
 from runner.errors import RunnerError
 from runner.ledger.entry import EntryType, NewEntry
 from runner.ledger.file import Ledger
-from runner.ledger.lanes import LaneStatus, ProposalStatus, next_speaker
+from runner.ledger.lanes import HandleNotFound, LaneStatus, ProposalStatus, next_speaker
+from runner.usecases import ledger as use
 
 
 def same(text: str) -> str:
@@ -133,3 +134,17 @@ def test_an_entry_is_given_back_as_it_is_read_later(tmp_path: Path) -> None:
     made = ledger.append(NewEntry(EntryType.HANDOFF, "human", payload, "implement"), same)
     assert [made] == ledger.entries()
     assert Ledger(str(tmp_path), "work").state() == ledger.look(all_of_it=True).state
+
+
+def test_an_entry_is_found_by_its_id_wherever_it_stands(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    names = [said(ledger, "x" * (number * 997 % 5000 + 1)) for number in range(60)]
+    assert [ledger.entry(name).id for name in names] == names
+    for name in ("e-0061", "e-0000", "e-1", "e-", "0001", f"e-{'9' * 5000}"):
+        with pytest.raises(HandleNotFound):
+            ledger.entry(name)
+
+
+def test_waiting_on_a_ledger_that_nobody_has_begun_ends_without_an_entry(tmp_path: Path) -> None:
+    found = use.wait(Ledger(str(tmp_path), "work"), 0, 0)
+    assert (found["entries"], found["seq"], found["timed_out"]) == ([], 0, True)

@@ -227,9 +227,10 @@ def test_the_section_has_literal_paths_only(
 def test_the_section_names_every_tool_that_is_on_and_none_that_is_off(
     own: Delegation, parent: str | None
 ) -> None:
-    text = section(own, MANIFEST, parent, {})
-    named = set(re.findall(r"`(delegate\.[a-z.]+)`", text))
+    text = section(own, MANIFEST, parent, {}, ledger="/r/.runs/hello/ledger.jsonl")
+    named = set(re.findall(r"`([a-z._]+)`", text)) - {SERVER}
     assert named == set(delegation.tools_of(own.tools))
+    assert ("The ledger /r/.runs/hello/ledger.jsonl " in text) == ("ledger" in own.tools)
 
 
 def test_a_run_with_a_parent_asks_it_and_one_without_asks_its_owner() -> None:

@@ -135,7 +135,7 @@ def test_a_sandbox_may_be_narrower_and_never_wider(
 
 def test_a_run_with_fewer_tools_starts_none_with_more(tmp_path: Path, env: dict[str, str]) -> None:
     parent = above(tmp_path, delegation=DELEGATION.replace(tools=("status", "spawn")))
-    with pytest.raises(PolicyRefused, match="of await, cancel, pause, question, send"):
+    with pytest.raises(PolicyRefused, match="of await, cancel, ledger, pause, question, send"):
         child_of(parent, config(tmp_path), env)
     assert child_of(parent, config(tmp_path, tools=("status",)), env).delegation.tools == ("status",)
 

@@ -1,0 +1,367 @@
+"""The tools of the ledger of a task: what agents write there for each other, and how they read it.
+
+A run writes in the ledger that it shares and can name no other; who speaks is known from how the server was
+launched. What a caller was given is remembered once the answer is on its way, and only up to where nothing
+is left out: a call that was given up loses nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+
+from runner.delegation.tool import TASK, WAIT, Tool, about
+from runner.errors import TaskNotFound
+from runner.ledger.entry import (
+    ARTIFACT_KINDS,
+    MAX_ITEMS,
+    MAX_LINE,
+    MAX_TEXT,
+    OWNER,
+    SHAPES,
+    STATUSES,
+    EntryType,
+    LedgerEntry,
+)
+from runner.ledger.lanes import LaneStatus
+from runner.model import is_name
+from runner.state.authentic import own_invocation
+from runner.state.lineage import lineage_of
+from runner.usecases import ledger as use
+from runner.usecases import receivers
+from runner.value import json_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from runner.delegation.caller import Caller
+    from runner.delegation.tool import Run
+    from runner.ledger.file import Ledger, Look
+    from runner.model import Json
+    from runner.usecases.ledger import Author
+
+_ROOM = 16 * 1024
+"""Bytes of the entries of an answer, or not much more: of a very long one a host shows its model nothing."""
+_TEXT, _OLD_TEXT, _ITEMS, _ITEM = 4000, 1000, 20, 300
+"""What an answer has of a text: of one that is new or waits, and of one to be reminded of; and of a list."""
+_MOST_LANES = 20
+_SHOWN = ("id", "seq", "at", "actor", "run_id", "type", "to", "handles")
+
+_given: dict[tuple[str, str | None], int] = {}
+"""Up to which number this process has given a caller the entries of a ledger. A server has one caller."""
+
+
+def _of(caller: Caller, args: Json) -> tuple[Ledger, Author]:
+    """The caller's ledger, and as whom it speaks there."""
+    if caller.run is not None:
+        return use.ledger_of(caller.run), use.of_run(caller.run)
+    if not is_name(task := args["task_id"]):  # `$` in the schema lets a line end through
+        raise TaskNotFound(f"no task {task!r}")
+    ledger, owner = use.named(caller.repo, task, os.environ), use.Author(OWNER)
+    _behind(ledger, owner)  # from its first call on nothing is missed
+    return ledger, owner
+
+
+def _behind(ledger: Ledger, author: Author) -> int:
+    """The entries behind this number have not been given to it yet: for a run those since it began, however
+    often its server was started; for an owner those since the first call.
+    """
+    key = (ledger.path, author.run_id)
+    if key not in _given:
+        look = ledger.believed()
+        _given[key] = look.state.seq if author.run_id is None else _begun(ledger, look, author.run_id)
+    return _given[key]
+
+
+def _begun(ledger: Ledger, look: Look, run_id: str) -> int:
+    """The last entry of before the run: its id begins with a time, as an entry's does without the signs."""
+    low, high = 0, look.state.seq
+    while low < high:
+        middle = (low + high + 1) // 2
+        entry = ledger.numbered(middle, look)
+        is_before = entry is not None and entry.at.translate(_NO_SIGNS) < run_id
+        low, high = (middle, high) if is_before else (low, middle - 1)
+    return low
+
+
+_NO_SIGNS = {ord(sign): None for sign in "-:."}
+
+
+def _remember(caller: Caller, args: Json, answer: Json) -> None:
+    if "next_since_seq" not in answer:
+        return
+    ledger, author = _of(caller, args)
+    since = _behind(ledger, author)
+    if args.get("since_seq", 0) <= since < answer["next_since_seq"]:
+        _given[ledger.path, author.run_id] = answer["next_since_seq"]
+
+
+# -- what is shown ---------------------------------------------------------------------------------------
+
+
+def _brief(entry: Json, most: int) -> dict[str, Any]:
+    """An entry for a model. `cut` names what is longer in the ledger."""
+    whole = entry["payload"]
+    payload = {
+        name: value[:most] if isinstance(value, str) else [item[:_ITEM] for item in value[:_ITEMS]]
+        for name, value in whole.items()
+    }
+    told = {name: entry[name] for name in _SHOWN} | {"payload": payload}
+    cut = [name for name in whole if payload[name] != whole[name]]
+    return {**told, "cut": cut} if cut else told
+
+
+def _fitting(entries: Iterable[Json], most: int, room: int) -> list[dict[str, Any]]:
+    """The first ones that have room; one at least."""
+    found: list[dict[str, Any]] = []
+    for entry in entries:
+        told = _brief(entry, most)
+        room -= len(json_bytes(told))
+        if found and room < 0:
+            break
+        found.append(told)
+    return found
+
+
+def _page(entries: Sequence[Json], seq: int) -> dict[str, Any]:
+    """Entries of others, the oldest first; `next_since_seq` is where the next page begins."""
+    shown = _fitting(entries, _TEXT, _ROOM)
+    more = len(shown) < len(entries)
+    return {"entries": shown, "more": more, "next_since_seq": shown[-1]["seq"] if more else seq}
+
+
+def read_context(caller: Caller, args: Json) -> dict[str, Any]:
+    ledger, author = _of(caller, args)
+    if "id" in args:
+        return {"entry": ledger.entry(args["id"]).to_json()}
+    behind, look = _behind(ledger, author), ledger.believed()
+    limit, since, kinds = args.get("limit", use.LIMIT), args.get("since_seq", 0), args.get("kinds", ())
+    found = _lanes_cut(use.context(ledger, limit + 1, since, kinds, look))
+    waiting, newest = found.pop("open_handoffs"), found.pop("entries")[::-1]
+    shown = _fitting(newest[:limit], _OLD_TEXT, _ROOM // 2)
+    older = len(shown) < len(newest)
+    first = shown[-1]["seq"] if older else since + 1
+    is_whole = not kinds and first <= behind + 1
+    open_ones = _fitting(waiting, _TEXT, _ROOM // 2)
+    return {
+        "open_handoffs": open_ones,
+        "more_open_handoffs": len(waiting) - len(open_ones),
+        **found,
+        "entries": shown[::-1],
+        "older_left_out": older,
+        "next_since_seq": max(behind, look.state.seq if is_whole else 0),
+    }
+
+
+def _state(ledger: Ledger) -> dict[str, Any]:
+    return _lanes_cut(use.state(ledger, ledger.believed()))
+
+
+def _lanes_cut(state: dict[str, Any]) -> dict[str, Any]:
+    """A ledger can have a hundred."""
+    lanes = state["lanes"]
+    return {**state, "lanes": lanes[:_MOST_LANES], "more_lanes": len(lanes[_MOST_LANES:])}
+
+
+def task_state(caller: Caller, args: Json) -> dict[str, Any]:
+    return _state(_of(caller, args)[0])
+
+
+def session_info(caller: Caller, args: Json) -> dict[str, Any]:
+    ledger, author = _of(caller, args)
+    state = _state(ledger)
+    names = ("task_id", "seq", "counts", "next_speaker", "finality")
+    return {
+        "actor": author.name,
+        "run_id": author.run_id,
+        "runtime": author.runtime,
+        "ledger": ledger.path,
+        **{name: state[name] for name in names},
+        "active_handoff": next((lane["handoff"] for lane in state["lanes"] if lane["handoff"]), None),
+        "git_owner": state["coordinator"] or _git_owner(caller),
+        "live_runs": [lineage_of(run).to_json() for run, _ in receivers.going_on(ledger)],
+    }
+
+
+def _git_owner(caller: Caller) -> str | None:
+    """As its settings had it when it began, unless a person has said something else since."""
+    return None if caller.run is None else own_invocation(caller.run).git_owner
+
+
+def wait_for_messages(caller: Caller, args: Json) -> dict[str, Any]:
+    ledger, author = _of(caller, args)
+    since = args.get("since_seq", _behind(ledger, author))
+    found = use.wait(ledger, since, float(args.get("timeout_s", 30)), to=author)
+    page = _page(found["entries"], found["seq"])
+    return {**page, "timed_out": found["timed_out"], "next_speaker": found["next_speaker"]}
+
+
+# -- what is written -------------------------------------------------------------------------------------
+
+
+def _written(ledger: Ledger, entry: LedgerEntry) -> dict[str, Any]:
+    told = {name: entry.to_json()[name] for name in ("id", "seq", "to", "handles")}
+    return {**told, "lane": entry.payload.get("lane"), "next_speaker": _state(ledger)["next_speaker"]}
+
+
+def _handles(args: Json) -> tuple[str, ...]:
+    """One id, or several."""
+    named = args.get("handles_handoff_id", ())
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+def append_note(caller: Caller, args: Json) -> dict[str, Any]:
+    ledger, author = _of(caller, args)
+    return _written(ledger, use.note(ledger, author, args["text"], _handles(args)))
+
+
+def reply(caller: Caller, args: Json) -> dict[str, Any]:
+    ledger, author = _of(caller, args)
+    return _written(ledger, use.reply(ledger, author, args["text"], _handles(args)))
+
+
+def send(caller: Caller, args: Json) -> dict[str, Any]:
+    ledger, author = _of(caller, args)
+    return _written(ledger, use.message(ledger, author, args["to"], args["text"]))
+
+
+def record_artifact(caller: Caller, args: Json) -> dict[str, Any]:
+    ledger, author = _of(caller, args)
+    return _written(ledger, use.artifact(ledger, author, _payload(args, EntryType.ARTIFACT)))
+
+
+def propose_final(caller: Caller, args: Json) -> dict[str, Any]:
+    ledger, author = _of(caller, args)
+    payload = _payload(args, EntryType.FINALITY_PROPOSED)
+    return _written(ledger, use.propose(ledger, author, payload, _handles(args)))
+
+
+def handoff(caller: Caller, args: Json) -> dict[str, Any]:
+    return _hand("", caller, args)
+
+
+def _hand(to: str, caller: Caller, args: Json) -> dict[str, Any]:
+    deadline = time.monotonic() + WAIT["maximum"]
+    ledger, author = _of(caller, args)
+    payload = _payload(args, EntryType.HANDOFF)
+    entry = use.handoff(ledger, author, to or args["to"], payload, _handles(args))
+    brought = receivers.deliver(ledger, entry, author, os.environ, config_file=caller.config_file)
+    answer = {**_written(ledger, entry), "delivery": brought.to_json()}
+    return answer | _answered(ledger, author, entry, deadline) if args.get("wait_for_reply") else answer
+
+
+def _answered(ledger: Ledger, author: Author, entry: LedgerEntry, deadline: float) -> dict[str, Any]:
+    """What others have said until the handoff is handled, or the run that took it is over without that."""
+    since, seq = _behind(ledger, author), entry.seq
+    while True:
+        found = use.wait(ledger, seq, max(0.0, deadline - time.monotonic()), to=author)
+        seq = found["seq"]
+        lane = ledger.state().lane_of(entry.id)
+        if found["timed_out"] or lane is None or lane.status is LaneStatus.RETURNED:
+            break
+    found = use.wait(ledger, since, 0, to=author)
+    page = _page(found["entries"], found["seq"])
+    return {"is_answered": lane is None, **page, "next_speaker": found["next_speaker"]}
+
+
+def _payload(args: Json, kind: EntryType) -> dict[str, Any]:
+    return {name: args[name] for name in SHAPES[kind] if name in args}
+
+
+# -- the table -------------------------------------------------------------------------------------------
+
+_ID = {"type": "string", "pattern": "^e-[0-9]{4,12}$"}
+_LINES = {"type": "array", "items": {"type": "string", "maxLength": MAX_LINE}, "maxItems": MAX_ITEMS}
+_IDS = {"type": "array", "items": _ID, "maxItems": MAX_ITEMS}
+_ARGUMENTS: Json = {
+    **{name: {"type": "string", "maxLength": MAX_TEXT} for name in ("text", "summary", "remaining_risk")},
+    "title": {"type": "string", "maxLength": MAX_LINE},
+    "to": about({"type": "string", "pattern": TASK}, "A task id, claude, codex, human or owner."),
+    "reason": about({"type": "string", "maxLength": MAX_LINE}, "Why the work moves."),
+    "ask": about({"type": "string", "maxLength": MAX_TEXT}, "What is to be done, and what shows that it is."),
+    "context_refs": about(_LINES, "Paths in the repository that matter."),
+    "handles_handoff_id": about({"anyOf": [_ID, _IDS]}, "The open handoff that this answers, or several."),
+    "lane": about({"type": "string", "pattern": TASK}, "Only where there are several lanes of work."),
+    "supersedes": about(_ID, "Your own open handoff, which this one replaces."),
+    "wait_for_reply": about({"type": "boolean"}, "Wait for the answer, 48 s at most."),
+    "limit": about({"type": "integer", "minimum": 1, "maximum": 200}, "So many entries; default 40."),
+    "since_seq": about({"type": "integer", "minimum": 0}, "Only entries behind this number."),
+    "kinds": {"type": "array", "items": {"enum": list(EntryType)}, "maxItems": len(EntryType)},
+    "id": about(_ID, "One entry, whole, instead of all this."),
+    "kind": {"enum": list(ARTIFACT_KINDS)},
+    "status": {"enum": list(STATUSES)},
+    "evidence": about(_LINES, "Paths, commands and what they printed."),
+    "timeout_s": about(WAIT, "Default 30."),
+}
+_HANDED = "context_refs handles_handoff_id lane supersedes wait_for_reply"
+_HANDS = "Hand the work on{}: the receiver speaks next, and a run may be started for it."
+
+
+def _tool(run: Run, needs: str, may_have: str, description: str, name: str = "", **other: Json) -> Tool:
+    properties = {word: other.get(word, _ARGUMENTS[word]) for word in f"{needs} {may_have}".split()}
+    looks = run in (read_context, task_state, session_info, wait_for_messages)
+    name = name or run.__name__
+    return Tool(name, description, properties, tuple(needs.split()), looks, run, _remember, of_task=True)
+
+
+TOOLS: tuple[Tool, ...] = (
+    _tool(
+        append_note,
+        *("text", "handles_handoff_id"),
+        "Write a note into the ledger of the task, for all who work on it: goal, plan, decisions, blockers.",
+    ),
+    _tool(handoff, "to reason ask", _HANDED, _HANDS.format("")),
+    *(
+        _tool(
+            functools.partial(_hand, to),
+            "reason ask",
+            _HANDED,
+            _HANDS.format(f" to {to}"),
+            f"handoff_to_{to}",
+        )
+        for to in ("claude", "codex")
+    ),
+    _tool(
+        reply,
+        *("text", "handles_handoff_id"),
+        "Answer the handoff that is open for you; whoever made it speaks next.",
+    ),
+    _tool(send, "to text", "", "Leave a message in the ledger for one receiver; nothing is handed over."),
+    _tool(
+        read_context,
+        *("", "limit since_seq kinds id"),
+        "Read the ledger of the task: the open handoffs first, whose turn it is, then the newest entries. "
+        "What an entry names in `cut` is longer: ask for it by its id.",
+    ),
+    _tool(
+        task_state,
+        *("", ""),
+        "The lanes of the task, whether it was proposed or signed as final, and whose turn it is.",
+    ),
+    _tool(
+        session_info,
+        *("", ""),
+        "Who you are in the ledger, how many entries it has, the active handoff, finality, who writes git, "
+        "and the runs that live.",
+    ),
+    _tool(
+        record_artifact,
+        *("kind title summary status", "evidence"),
+        "Record evidence in the ledger, with the status that you have seen.",
+    ),
+    _tool(
+        wait_for_messages,
+        *("", "timeout_s since_seq"),
+        "What others have written in the ledger since you last read or waited, as soon as there is any. "
+        "Nothing until timeout_s is no error: call again.",
+    ),
+    _tool(
+        propose_final,
+        *("summary evidence", "remaining_risk handles_handoff_id lane"),
+        "Propose that the work is final, with the evidence. A person signs or rejects it.",
+        evidence=_ARGUMENTS["text"],
+    ),
+)
