@@ -12,6 +12,7 @@ from support import processes
 from support.doubles import FINISHED, THREAD, said
 from support.handing import hand_off, ledger_of
 from support.repo import Repo, Run
+from support.trusting import withdraw_trust
 from support.waiting import wait_until
 
 HEARD = f"""\
@@ -251,6 +252,14 @@ def test_a_retry_and_a_follow_up_run_keep_the_ledger(desk: Repo) -> None:
     follows = desk.json("send", again, "And now?")["run_id"]
     told = ledger_in(Run(desk, follows, "look"))
     assert told == {"task_id": "make", "handoff": None}, "its agent hears the message alone"
+
+
+def test_settings_that_nobody_has_trusted_start_nothing_by_a_handoff(repo: Repo) -> None:
+    working(repo, '[tasks.bad]\nprompt = "x"\nverify = [["true"]]\nstart = "on_handoff"\n')
+    withdraw_trust(repo.root, repo.env)
+    answer = hand_off(repo, "bad")
+    assert (answer["state"], answer["why"]["code"]) == ("recorded", "not_trusted")
+    assert repo.no_runs() and kinds(repo) == ["handoff"]
 
 
 def test_a_foreign_ledger_starts_nothing(desk: Repo) -> None:
