@@ -2,7 +2,7 @@
 disk.
 
     <folder>/git.json       what the snapshot does not have of it
-    <folder>/git-after.json what the last look found to be other than before
+    <folder>/git-after.json what the last look found to be other than before, if it found something
 
 A person may work in the same repository meanwhile. git notes in its reflogs who moved a ref, and in the run's
 environment everybody is called `model.git_mark`: what every line since then says of the run is known to be
@@ -92,12 +92,13 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
     if index not in ("", before.index):
         changes += _staged(snapshot, before, by_run=is_own and repository.is_committed())
     changes += _set(before.settings, _settings(repository))
-    write_json(f"{snapshot.folder}/{_AFTER}", GitAfter(tuple(changes), index).to_json())
+    if changes:
+        write_json(f"{snapshot.folder}/{_AFTER}", GitAfter(tuple(changes), index).to_json())
     return tuple(changes)
 
 
 def seen(folder: str) -> GitAfter | None:
-    """What the last look found; None where none was made."""
+    """What the last look that found something found."""
     return read_record(f"{folder}/{_AFTER}", GitAfter)
 
 

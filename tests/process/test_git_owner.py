@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from support.doubles import FINISHED, THREAD, said
 from support.judged import commit
+from support.processes import below, kill
 from support.repo import Repo, Run
+from support.waiting import wait_until
 
 WILD = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
 ALL = ("--sandbox", "wild", "--allow-danger")
@@ -172,6 +174,19 @@ def test_a_change_while_a_run_of_the_owner_works_is_told_and_no_more(repo: Repo)
     other.wait()
 
 
+def test_a_cancelled_run_stays_cancelled_and_its_commit_is_put_back(repo: Repo) -> None:
+    prepared(repo, "")
+    repo.waiting_codex(before=f"git {WHO} commit -q --allow-empty -m theirs")
+    head = git(repo, "rev-parse", "HEAD")
+    run = repo.start(*ALL)
+    repo.begun()
+    assert run.ask("cancel").status == 0
+    manifest = run.wait()
+    assert (manifest["status"], manifest["reason"]["code"]) == ("cancelled", "cancelled")
+    assert "as before again: " in manifest["reason"]["message"]
+    assert git(repo, "rev-parse", "HEAD") == head and len(violations(run)) == 1
+
+
 def test_nothing_is_recorded_where_nobody_owns_git(repo: Repo) -> None:
     repo.codex(f"cat > /dev/null\n{THREAD}git tag x\n{said('done')}{FINISHED}")
     repo.task(more=WILD)
@@ -193,3 +208,36 @@ def test_who_a_person_names_in_the_ledger_is_the_owner(repo: Repo) -> None:
     run = repo.start(*ALL)
     assert run.wait()["reason"]["code"] == "policy_violation"
     assert json.loads(run.file("invocation.json"))["git_owner"] == "human"
+
+
+SLOW = """#!/bin/sh
+case "$*" in *"{step}"*)
+  touch "$HOME/putting"
+  until [ -e "$HOME/go" ]; do sleep 0.05; done ;;
+esac
+exec /usr/bin/git "$@"
+"""
+
+
+@pytest.mark.parametrize("step", ["update-ref refs/runner/rejected", "runner: put back"])
+def test_killed_while_it_puts_back_another_owner_goes_on(repo: Repo, step: str) -> None:
+    prepared(repo, f"echo more > new; git switch -q -c side; git add -A; git {WHO} commit -qm theirs")
+    before = (git(repo, "for-each-ref"), git(repo, "symbolic-ref", "HEAD"), git(repo, "ls-files", "-s"))
+    slow = repo.bin / "git"
+    slow.write_text(SLOW.format(step=step))
+    slow.chmod(0o755)
+    run = repo.start(*ALL)
+    wait_until(repo.note("putting").exists)
+    supervisor = run.supervisor()
+    for process in (supervisor, *below(supervisor.pid)):
+        kill(process)
+    repo.note("go").touch()
+    reason = run.wait()["reason"]
+    assert reason["code"] == "policy_violation"
+    assert "not all was rolled back: the run had no owner for a while" in reason["message"]
+    for name in (done := result(run)["put_back"])["kept"]:
+        git(repo, "update-ref", "-d", name)
+    assert done["left"] == [] and {*done["put"]} == {"HEAD", "refs/heads/side", "index"}
+    after = (git(repo, "for-each-ref"), git(repo, "symbolic-ref", "HEAD"), git(repo, "ls-files", "-s"))
+    assert after == before
+    assert [path.name for path in (repo.root / ".git").rglob("*.lock")] == ["runner-writer.lock"]

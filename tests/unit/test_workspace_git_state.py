@@ -314,7 +314,8 @@ def test_flags_and_stages_of_the_index_count(work: Work) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["sha256", "detached", "unborn", "split", "packed", "linked", "no log", "reftable"]
+    "kind",
+    ["sha256", "detached", "unborn", "split", "packed", "linked", "submodule", "no log", "reftable"],
 )
 def test_odd_repositories(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOME", raising=False)
@@ -342,9 +343,11 @@ def test_odd_repositories(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyP
     elif kind == "linked":
         work.git("worktree", "add", "-q", "--detach", str(tmp_path / "tree"))
         work.root = tmp_path / "tree"
-    head = work.root / ".git" / "HEAD"
-    if kind == "linked":
-        head = tmp_path / "repo" / ".git" / "worktrees" / "tree" / "HEAD"
+    elif kind == "submodule":
+        above = Work(tmp_path, "above")
+        above.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(work.root), "sub")
+        work.root = above.root / "sub"
+    head = work.root / work.says("rev-parse", "--git-path", "HEAD").strip()
     snapshot = taken(work)
     before = (work.says("for-each-ref"), head.read_text(), work.git("ls-files", "-s", "-z"))
     work.write("b", "run\n")
