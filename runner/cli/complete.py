@@ -115,7 +115,7 @@ def _joined(words: Sequence[str]) -> list[str]:
 
 def _words(parser_of: Callable[[str], Parser], before: list[str], typed: str) -> Names | None:
     """What the word behind those before can become; None is a file."""
-    if before[-1][:2] == "--" and before[-1] in _VALUES:
+    if before[-1][:2] == "--" and before[-1] in _VALUES and " " not in before[0]:
         return _values(before[-1], before, typed)
     options = parser_of(before[0]).declared
     waiting, loose = None, 0

@@ -90,6 +90,16 @@ class FullParser(argparse.ArgumentParser):
         self._check_value(action, value)
         return value
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """With the word that was perhaps meant."""
+        if action.choices is not None and value not in action.choices:
+            from runner.text.words import nearest
+
+            words = [str(word) for word in action.choices]
+            near = nearest(value, words)
+            hint = f"perhaps you meant `{near[0]}`" if near else f"it is one of {', '.join(words)}"
+            raise argparse.ArgumentError(action, f"no such value: {str(value)[:80]!r}; {hint}")
+
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """argparse would pass over an output that cannot be written, or leave it to the interpreter's end."""
         pen.say(self.format_help(), end="", flush=True)

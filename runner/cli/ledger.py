@@ -24,27 +24,12 @@ from runner.usecases import ledger as ledgers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from runner.ledger.entry import LedgerEntry
     from runner.ledger.file import Ledger
     from runner.usecases.ledger import Author
-
-
-def _one_of(words: Collection[str], what: str) -> Callable[[str], str]:
-    """For `type=`: one of these words, with the nearest one for another."""
-
-    def word(text: str) -> str:
-        if text in words:
-            return text
-        from runner.text.words import nearest
-
-        near = nearest(text, words)
-        hint = f"perhaps you meant `{near[0]}`" if near else f"one of {', '.join(words)}"
-        raise WrongText(f"no {what}: `{text[:40]}`; {hint}")
-
-    return word
 
 
 def _seq(text: str) -> int:
@@ -61,7 +46,7 @@ def add_ledger(parser: Parser) -> None:
     from runner.cli.app import SUBCOMMANDS
 
     texts = {verb.removeprefix("ledger "): text for verb, (_, text) in SUBCOMMANDS.items()}
-    parser.add_argument("action", metavar="ACTION", type=_one_of(texts, "action"), help="one of those below")
+    parser.add_argument("action", metavar="ACTION", choices=tuple(texts), help="one of those below")
     parser.examples(
         "runner ledger show fix-auth",
         'runner ledger note fix-auth "Goal: refuse an expired token. Acceptance: make test."',
@@ -85,7 +70,7 @@ def _add_entries(parser: Parser) -> None:
     parser.add_argument("--since", type=_seq, metavar="N", help="only entries behind number N")
     parser.add_argument(
         "--kind",
-        type=_one_of(tuple(EntryType), "kind of entry"),
+        choices=tuple(EntryType),
         metavar="K",
         action="append",
         default=[],
@@ -183,11 +168,12 @@ def add_ledger_send(parser: Parser) -> None:
 
 def add_ledger_artifact(parser: Parser) -> None:
     _add_task(parser)
-    kinds, statuses = _one_of(ARTIFACT_KINDS, "kind of artifact"), _one_of(STATUSES, "status")
-    parser.add_argument("--kind", metavar="K", type=kinds, required=True, help=", ".join(ARTIFACT_KINDS))
+    parser.add_argument(
+        "--kind", metavar="K", choices=ARTIFACT_KINDS, required=True, help=", ".join(ARTIFACT_KINDS)
+    )
     parser.add_argument("--title", metavar="T", required=True, help="one line")
     parser.add_argument("--summary", metavar="S", required=True, help="what it shows; `-` is stdin")
-    parser.add_argument("--status", metavar="X", type=statuses, required=True, help=", ".join(STATUSES))
+    parser.add_argument("--status", metavar="X", choices=STATUSES, required=True, help=", ".join(STATUSES))
     _add_evidence(parser, required=False)
     _add_handles(parser, lane=False)
     parser.examples(

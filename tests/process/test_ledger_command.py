@@ -161,6 +161,7 @@ def test_a_shell_completes_actions_tasks_and_receivers(repo: Repo) -> None:
     assert {"show", "handoff", "sign"} <= {*words("")} and words("han") == ["handoff"]
     assert words("note", "w") == ["work"]
     assert "--reason" in words("handoff", "work", "--r")
+    assert words("artifact", "work", "--status", "p") == ["passed"]
     assert {"work", "codex"} <= {*words("handoff", "work", "--to", "")}
 
 
