@@ -167,6 +167,19 @@ def test_and_are_checked_as_any_other(words: list[str]) -> None:
         arguments("start", words)
 
 
+@pytest.mark.parametrize(
+    ("verb", "words", "hint"),
+    [
+        ("ledger", ["shw"], "perhaps you meant `show`"),
+        ("ledger show", ["work", "--kind", "handof"], "perhaps you meant `handoff`"),
+        ("list", ["--format", "yaml"], "it is one of text, json"),
+    ],
+)
+def test_of_a_wrong_word_the_nearest_one_is_named_or_all(verb: str, words: list[str], hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        arguments(verb, words)
+
+
 def test_an_option_for_programs_is_not_in_the_help() -> None:
     assert "--run-id" not in full_parser("start").format_help()
 
