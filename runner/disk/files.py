@@ -125,7 +125,11 @@ def open_lock(path: str) -> int:
     to be read cannot be opened there: so it cannot hold the lock, as it could that of any file it can read.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o200)
-    if stat.S_IMODE(os.fstat(fd).st_mode) != 0o200:  # it may have come with the repository
+    found = os.fstat(fd)
+    if found.st_nlink > 1:  # under its other name it may be anything
+        os.close(fd)
+        raise OSError(errno.EMLINK, "it has another name as well", path)
+    if stat.S_IMODE(found.st_mode) != 0o200:  # it may have come with the repository
         os.fchmod(fd, 0o200)
     return fd
 

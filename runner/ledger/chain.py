@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     Sign = Callable[[bytes], str]
 
-_MAC, _HASH = b'{"mac":"', b'","hash":"'
+_MAC, _HASH, _END = b'{"mac":"', b'","hash":"', b'",'
 _SEQ = b'"seq":'
 _AT_HASH = len(_MAC) + 64 + len(_HASH)
-_AT_REST = _AT_HASH + 64 + len(b'",')
+_AT_REST = _AT_HASH + 64 + len(_END)
 
 
 class Break(Value):
@@ -61,7 +61,7 @@ def written(
     rest = json_bytes(body, compact=True)
     found = sha256(rest).hexdigest()
     mac = sign(found.encode())
-    line = b"".join((_MAC, mac.encode(), _HASH, found.encode(), b'",', rest[1:], b"\n"))
+    line = b"".join((_MAC, mac.encode(), _HASH, found.encode(), _END, rest[1:], b"\n"))
     made = (seq, id_of(seq), at, task_id, draft.run_id, draft.actor, draft.type, draft.to, body["payload"])
     return line, LedgerEntry.of((*made, draft.handles, prev, found, draft.key))
 
@@ -76,7 +76,8 @@ def entry_of(line: bytes, sign: Sign) -> LedgerEntry:
 
 def unproven(line: bytes) -> LedgerEntry:
     """As `entry_of`, whoever wrote it."""
-    if not line.startswith(_MAC) or line[_AT_HASH - len(_HASH) : _AT_HASH] != _HASH or len(line) > LONGEST:
+    marks = line[: len(_MAC)] + line[_AT_HASH - len(_HASH) : _AT_HASH] + line[_AT_REST - len(_END) : _AT_REST]
+    if marks != _MAC + _HASH + _END or len(line) > LONGEST:
         raise ValueError("it is no line of a ledger")
     told, rest = line[_AT_HASH : _AT_HASH + 64], b"{" + line[_AT_REST:-1]
     if sha256(rest).hexdigest().encode() != told:
@@ -95,6 +96,8 @@ def follows(line: bytes, seq: int, prev: str, sign: Sign) -> LedgerEntry:
     wanted = id_of(seq + 1)
     try:
         entry = entry_of(line, sign)
+    except BreakFound as broken:  # what is not ours can say any number
+        raise BreakFound(broken.found.replace(seq=seq + 1)) from None
     except Misfit as misfit:
         raise BreakFound(Break(seq + 1, f"entry {wanted} cannot be read: {misfit}")) from None
     except ValueError as error:

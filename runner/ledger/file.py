@@ -16,11 +16,11 @@ import stat
 
 from runner.disk.files import is_ours_alone, no_hole, read, real_folder, unwritable
 from runner.disk.locks import Lock, set_aside
-from runner.errors import Conflict, RunnerError, Unwritable
+from runner.errors import Conflict, RunnerError, TooManyFiles, TooManyProcesses, Unwritable
 from runner.ledger.chain import Break, BreakFound, follows, unproven, written
 from runner.ledger.entry import HUMAN, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance, told
-from runner.ledger.lines import backwards, forwards, numbered
+from runner.ledger.lines import backwards, forwards, numbered, untold
 from runner.lightjson import loads
 from runner.state.authentic import macs
 from runner.state.events import complain
@@ -40,8 +40,8 @@ _WAIT_S = 10.0
 _SUPERVISOR_WAITS_S = 0.25
 _LARGEST = 256 << 20
 _LARGEST_HEAD = 1 << 20
-_PIECE = 1 << 16
-_APPEND = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_LOOKS = 10
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _HEAD_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -113,7 +113,12 @@ class Ledger:
         try:
             fd = no_hole(self.path, os.O_RDONLY)
             try:
-                return self._look(fd, all_of_it=all_of_it)
+                for _ in range(_LOOKS):
+                    look = self._look(fd, all_of_it=all_of_it)
+                    is_odd = look.torn or look.problem is not None
+                    if not is_odd or look.stamp == _stamp(os.fstat(fd)):
+                        break  # else it was being written
+                return look
             finally:
                 os.close(fd)
         except FileNotFoundError:
@@ -128,7 +133,9 @@ class Ledger:
 
     def believed(self) -> Look:
         """As `look`; LedgerBroken or ForeignLedger where it cannot be believed."""
-        return self._sound(self.look())
+        look = self._refuse_problem(self.look())
+        self._refuse_folder()
+        return look
 
     def entries(
         self,
@@ -143,25 +150,26 @@ class Ledger:
         `look` has seen, and of one run, if that is named.
         """
         mark = b'"run_id":' + json_bytes(run_id)  # what is not its own needs no proof, which takes the time
-        seen = self._sound(self.look()) if look is None else look
+        seen = self.believed() if look is None else look
         found: list[LedgerEntry] = []
-        if not seen.end or (limit is not None and limit < 1):
-            return found
+        for line in self._read_back(seen.end):
+            if run_id is not None and mark not in line:
+                continue
+            if len(found) == limit or (entry := self._proven(line)).seq <= since:
+                break
+            if not kinds or entry.type in kinds:
+                found.append(entry)
+        return found[::-1]
+
+    def _read_back(self, end: int) -> Iterator[bytes]:
+        """Its lines up to there, the last one first."""
+        if not end:
+            return
         try:
             with open(self.path, "rb", opener=no_hole) as file:
-                for line in backwards(file, seen.end):
-                    if run_id is not None and mark not in line:
-                        continue
-                    entry = self._proven(line)
-                    if entry.seq <= since:
-                        break
-                    if not kinds or entry.type in kinds:
-                        found.append(entry)
-                        if len(found) == limit:
-                            break
+                yield from backwards(file, end)
         except OSError as error:
             raise Unwritable(f"cannot read {self.path}: {error.strerror}") from error
-        return found[::-1]
 
     def entry(self, name: str) -> LedgerEntry:
         """The one with that id. HandleNotFound."""
@@ -236,8 +244,9 @@ class Ledger:
                 return grown.replace(stamp=stamp)
         whole = self._read_on(fd, Look())
         if told is not None and told.state.seq > whole.state.seq and whole.problem is None:
-            return whole.replace(problem=_cut(whole.state.seq, told.state.seq), is_complete=False)
-        is_known = told is not None or whole.state.seq < 2
+            cut = _cut(whole.state.seq, told.state.seq)
+            return whole.replace(problem=cut, is_complete=False, stamp=stamp)
+        is_known = told is not None or not whole.state.seq
         return whole.replace(stamp=stamp, is_complete=True if is_known else None)
 
     def _read_on(self, fd: int, look: Look) -> Look:
@@ -248,8 +257,6 @@ class Ledger:
             try:
                 for line in forwards(file):
                     entry = follows(line, state.seq, state.hash, sign)
-                    if entry.task_id != self.task_id:
-                        raise BreakFound(Break(entry.seq, f"entry {entry.id} is of task `{entry.task_id}`"))
                     state, end = advance(state, entry), end + len(line)
             except BreakFound as broken:
                 problem = broken.found
@@ -259,9 +266,11 @@ class Ledger:
     def _told(self) -> Look | None:
         """What the head says; None without one of ours."""
         try:
-            data = read(self._head, _LARGEST_HEAD, is_private=True)
-            mac, _, rest = data.partition(b"\n")
-            if mac.decode() != self._head_mac(rest):
+            for _ in range(2):  # the first time it may have been just written
+                mac, _, rest = read(self._head, _LARGEST_HEAD, is_private=True).partition(b"\n")
+                if is_ours := mac == self._head_mac(rest).encode():
+                    break
+            if not is_ours:
                 return None
             told = loads(rest)  # we have written it
             return Look(State.from_json(told["state"]), told["stamp"][1], stamp=tuple(told["stamp"]))
@@ -275,11 +284,6 @@ class Ledger:
         if self._signer is None:
             self._signer = macs(f"ledger {real_folder(self._folder)}")
         return self._signer
-
-    def _sound(self, look: Look) -> Look:
-        self._refuse_problem(look)
-        self._refuse_folder()
-        return look
 
     def _refuse_problem(self, look: Look) -> Look:
         if look.problem is not None:
@@ -323,7 +327,7 @@ class Ledger:
         try:
             self._append([_cleaned(draft, clean) for draft in drafts], _SUPERVISOR_WAITS_S, once=True)
         except RunnerError as error:
-            is_later = isinstance(error, LedgerBusy | Unwritable)
+            is_later = isinstance(error, LedgerBusy | Unwritable | TooManyFiles | TooManyProcesses)
             if error.message != self._complained:
                 complain(f"not in the ledger{' yet' if is_later else ''}: {error.message}")
             self._complained = error.message
@@ -335,10 +339,8 @@ class Ledger:
         if actor != HUMAN:
             raise PeopleOnly("a ledger is set aside by a person")
         with _Locked(self, _WAIT_S):
-            look = self.look(all_of_it=True)
-            if look.problem is None:
+            if (why := self._wrong()) is None:
                 raise Conflict("the ledger is whole", hint="nothing was changed")
-            why = look.problem.message
             try:
                 former = os.path.basename(set_aside(self.path)) if self.exists else "nothing"
                 if os.path.lexists(self._head):
@@ -349,32 +351,40 @@ class Ledger:
             self._write([checked(draft)], once=False)
         return former
 
+    def _wrong(self) -> str | None:
+        """Why no entry can be appended to it."""
+        try:
+            self._refuse_problem(self.look(all_of_it=True))
+            if self.exists:
+                self._refuse_strange(os.lstat(self.path))
+        except RunnerError as error:
+            return error.message
+        return None
+
     def _append(self, drafts: Sequence[NewEntry], wait_s: float, *, once: bool = False) -> list[LedgerEntry]:
         with _Locked(self, wait_s):
             return self._write(drafts, once=once)
 
     def _write(self, drafts: Sequence[NewEntry], *, once: bool) -> list[LedgerEntry]:
         """Under the lock."""
-        fd, is_new = self._opened()
+        fd = self._opened()
         try:
             self._refuse_strange(os.fstat(fd))
-            look = self._refuse_problem(Look() if is_new else self._look(fd))
-            left = _untold(fd, look.end, drafts) if once else drafts
+            look = self._refuse_problem(self._look(fd))
+            left = untold(fd, look.end, drafts) if once else drafts
             admit = told if once else admitted
-            return self._put(fd, look, left, admit, is_new=is_new) if left else []
+            return self._put(fd, look, left, admit) if left else []
         except OSError as error:
             raise unwritable(error) from error
         finally:
             os.close(fd)
 
-    def _opened(self) -> tuple[int, bool]:
-        """A descriptor to append with, and whether the file was made for that."""
+    def _opened(self) -> int:
+        """A descriptor to append with. One that was removed is not made anew."""
         try:
-            try:
-                return os.open(self.path, _APPEND), False
-            except FileNotFoundError:
+            if not self.exists:
                 self._refuse_problem(self.look())
-                return os.open(self.path, _APPEND | os.O_CREAT, 0o600), True
+            return os.open(self.path, _APPEND, 0o600)
         except OSError as error:
             raise unwritable(error) from error
 
@@ -384,9 +394,7 @@ class Ledger:
         if found.st_size > _LARGEST:
             raise Conflict(f"{self.relative} has reached {_LARGEST >> 20} MiB", hint="begin another task")
 
-    def _put(
-        self, fd: int, look: Look, drafts: Sequence[NewEntry], admit: Admit, *, is_new: bool
-    ) -> list[LedgerEntry]:
+    def _put(self, fd: int, look: Look, drafts: Sequence[NewEntry], admit: Admit) -> list[LedgerEntry]:
         state, lines, made = look.state, [], []
         for draft in drafts:
             admitted_one = checked(admit(state, draft))
@@ -411,7 +419,7 @@ class Ledger:
         except OSError:
             os.ftruncate(fd, look.end)
             raise
-        if is_new:
+        if not look.end:
             _sync_folder(self._folder)
         self._remember(state, _stamp(os.fstat(fd)))
         return made
@@ -423,8 +431,11 @@ class Ledger:
         try:
             head = os.open(self._head, _HEAD_FLAGS, 0o600)
             try:
+                found = os.fstat(head)
+                if found.st_nlink > 1:
+                    raise OSError(errno.EMLINK, "it has another name as well", self._head)
                 os.pwrite(head, whole, 0)
-                if os.fstat(head).st_size != len(whole):  # each change of a file is for the disk to write
+                if found.st_size > len(whole):  # each change of a file is for the disk to write
                     os.ftruncate(head, len(whole))
             finally:
                 os.close(head)
@@ -436,22 +447,20 @@ class _Locked:
     """Its folder is there, and nobody else writes."""
 
     def __init__(self, ledger: Ledger, wait_s: float) -> None:
+        self._ledger, self._wait_s = ledger, wait_s
+
+    def __enter__(self) -> None:
+        ledger = self._ledger
         try:
             if not ledger._refuse_folder():
                 make_task_folder(ledger.repo, ledger.task_id)
                 ledger._refuse_folder()
-            self._lock = Lock(ledger._lock, wait_s)
+            self._lock = Lock(ledger._lock, self._wait_s)
+            self._lock.__enter__()
         except BlockingIOError:
             raise LedgerBusy(f"{ledger.relative} is being written") from None
         except OSError as error:
             raise unwritable(error) from error
-        self._name = ledger.relative
-
-    def __enter__(self) -> None:
-        try:
-            self._lock.__enter__()
-        except BlockingIOError:
-            raise LedgerBusy(f"{self._name} is being written") from None
 
     def __exit__(self, *_: object) -> None:
         self._lock.__exit__()
@@ -462,30 +471,16 @@ def _cut(seq: int, told: int) -> Break:
 
 
 def _cleaned(draft: NewEntry, clean: Clean) -> NewEntry:
-    payload: dict[str, Any] = {}
-    clean = _up_to(clean)
-    for name, value in draft.payload.items():
-        if isinstance(value, list | tuple):
-            payload[name] = [clean(item) if isinstance(item, str) else item for item in value]
-        else:
-            payload[name] = clean(value) if isinstance(value, str) else value
-    return draft.replace(payload=payload)
+    """What is much too long is refused later, and not cleaned before."""
 
+    def safe(text: Any) -> Any:
+        return clean(text) if isinstance(text, str) and len(text) <= 2 * MAX_TEXT else text
 
-def _up_to(clean: Clean) -> Clean:
-    """What is much too long is refused, and not cleaned before."""
-    return lambda text: text if len(text) > 2 * MAX_TEXT else clean(text)
-
-
-def _untold(fd: int, end: int, drafts: Sequence[NewEntry]) -> list[NewEntry]:
-    """Those whose keys no entry up to there has; all of these are known to be ours."""
-    start = os.path.commonprefix([one.key or "" for one in drafts])  # noqa: RUF071 - these are no paths
-    mark, keys, kept, at = b'"key":"' + start.encode(), set[bytes](), b"", 0
-    while at < end and (piece := os.pread(fd, _PIECE, at)):
-        whole, _, kept = (kept + piece).rpartition(b"\n")
-        keys.update(part.partition(b'"')[0] for part in whole.split(mark)[1:])
-        at += len(piece)
-    return [one for one in drafts if one.key is None or one.key[len(start) :].encode() not in keys]
+    payload = {
+        name: [safe(item) for item in value] if isinstance(value, list | tuple) else safe(value)
+        for name, value in draft.payload.items()
+    }
+    return draft.replace(payload=payload, to=safe(draft.to))
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 from runner.ledger.chain import seq_of
 from runner.ledger.entry import LONGEST
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
+
+    from runner.ledger.entry import NewEntry
 
 _PIECE = 1 << 16
 
@@ -48,3 +52,14 @@ def numbered(file: BinaryIO, end: int, seq: int) -> bytes | None:
             return None if found is None else line
         low, high = (at + len(line), high) if found < seq else (low, middle)
     return None
+
+
+def untold(fd: int, end: int, drafts: Sequence[NewEntry]) -> list[NewEntry]:
+    """Those whose keys no entry up to there has; all of these are known to be ours."""
+    start = os.path.commonprefix([one.key or "" for one in drafts])  # noqa: RUF071 - these are no paths
+    mark, keys, kept, at = b'"key":"' + start.encode(), set[bytes](), b"", 0
+    while at < end and (piece := os.pread(fd, _PIECE, at)):
+        whole, _, kept = (kept + piece).rpartition(b"\n")
+        keys.update(part.partition(b'"')[0] for part in whole.split(mark)[1:])
+        at += len(piece)
+    return [one for one in drafts if one.key is None or one.key[len(start) :].encode() not in keys]
