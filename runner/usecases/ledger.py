@@ -55,14 +55,18 @@ def person_or_run(repo: str, env: Mapping[str, str]) -> Author:
     no run of this repository.
     """
     from runner.processes import cgroup
+    from runner.state.lineage import is_below
     from runner.usecases.control import markers
     from runner.usecases.find import by_manifest_path, find
 
     try:
-        for manifest in markers(env):
-            return of_run(by_manifest_path(repo, manifest))
-        if (run_id := cgroup.run_of_ours()) is not None:  # no variable has to be there for it
+        if (run_id := cgroup.run_of_ours()) is not None:  # what the kernel says, no variable can change
             return of_run(find(repo, run_id))
+        inside = [by_manifest_path(repo, manifest) for manifest in markers(env)]
+        if any(not is_below(inside[0], above) for above in inside):
+            raise PeopleOnly(f"run `{inside[0].run_id}` is not below those around it")
+        if inside:
+            return of_run(inside[0])
     except RunnerError as error:
         raise PeopleOnly(f"this is inside of a run that may not speak here: {error.message}") from None
     return Author(HUMAN)
@@ -232,7 +236,7 @@ def context(
     look: Look | None = None,
 ) -> dict[str, Any]:
     """What somebody who comes anew has to know: the open handoffs first, then the newest entries."""
-    look = ledger.look() if look is None else look
+    look = ledger.believed() if look is None else look
     entries = ledger.entries(since, limit, kinds, look=look)
     by_id = {entry.id: entry for entry in entries}
     waiting = [by_id.get(one.id) or ledger.entry(one.id) for one in look.state.open]
@@ -274,7 +278,7 @@ def shown(
 
 def state(ledger: Ledger, look: Look | None = None) -> dict[str, Any]:
     """Lanes, finality, whose turn it is: derived, now."""
-    seen = (ledger.look() if look is None else look).state
+    seen = (ledger.believed() if look is None else look).state
     speaker, proposal = next_speaker(seen), seen.proposal
     return {
         "ledger": ledger.relative,
@@ -317,8 +321,8 @@ def wait(
     stamp: tuple[int, ...] | None = None
     last = since
     while True:
-        if last is None or ledger.stamp() != stamp:
-            stamp, look = ledger.stamp(), ledger.believed()
+        if (now := ledger.stamp()) != stamp:
+            stamp, look = now, ledger.believed()
             last = look.state.seq if last is None else last
             found = [] if look.state.seq <= last else ledger.entries(last, kinds=kinds, look=look)
             others = [entry for entry in found if to is None or not _is_of(entry, to)]

@@ -1,0 +1,289 @@
+"""What people and agents do with a ledger: who speaks, what is written of it, what they wait for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ended import adopt, an_ended_run
+from support.waiting import ends_within
+
+from runner.errors import RunnerError
+from runner.ledger.entry import HUMAN, EntryType
+from runner.ledger.file import Ledger
+from runner.ledger.references import references
+from runner.model import Lineage
+from runner.processes import cgroup
+from runner.state.store import RunDir, new_run_id
+from runner.usecases import ledger as cases
+from runner.usecases.ledger import Author
+
+PERSON = Author(HUMAN)
+
+
+def speaks(repo: Path, **env: str) -> str:
+    """Who speaks here, or the code of the error."""
+    try:
+        author = cases.person_or_run(str(repo), env)
+    except RunnerError as error:
+        return error.code
+    return author.run_id or author.name
+
+
+def a_pair(root: Path) -> tuple[RunDir, RunDir]:
+    """A run and one that it has started."""
+    parent = an_ended_run(root, task="parent")
+    lineage = Lineage(parent.task_id, parent.run_id, f".runs/parent/cli/{parent.run_id}/manifest.json")
+    child = adopt(parent, an_ended_run(root, task="child"))
+    child.write_manifest(child.read_manifest().replace(parent=lineage))
+    return parent, child
+
+
+# -- who speaks ---------------------------------------------------------------------------------------------
+
+
+def test_a_person_speaks_outside_and_a_run_inside(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    assert speaks(tmp_path) == "human"
+    assert speaks(tmp_path, RUNNER_MANIFEST=run.manifest) == run.run_id
+
+
+def test_what_is_no_run_of_ours_here_does_not_speak_at_all(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    there = an_ended_run(tmp_path / "there")
+    foreign = an_ended_run(tmp_path / "here", task="foreign")
+    Path(foreign.invocation).write_text("{}")
+    gone = RunDir(str(tmp_path / "here"), "work", new_run_id())
+    for manifest in (there.manifest, foreign.manifest, gone.manifest, "x", "\x01", "../.."):
+        assert speaks(tmp_path / "here", RUNNER_MANIFEST=manifest) == "people_only"
+
+
+SPEAK = """
+import os, sys
+from runner.errors import RunnerError
+from runner.usecases.ledger import person_or_run
+try:
+    author = person_or_run(sys.argv[1], os.environ)
+    print(author.run_id or author.name)
+except RunnerError as error:
+    print(error.code)
+"""
+
+
+def inside(root: Path, *manifests: str) -> str:
+    """Who speaks in a process below processes with these markers, the farthest first; empty is none."""
+    words = [sys.executable, "-c", SPEAK, str(root)]
+    for manifest in reversed(manifests):
+        give = ["env", f"RUNNER_MANIFEST={manifest}"] if manifest else ["env", "-u", "RUNNER_MANIFEST"]
+        words = [*give, "bash", "-c", '"$@"; exit $?', "bash", *words]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_run_cannot_speak_as_another_one_that_it_names(tmp_path: Path) -> None:
+    parent, child = a_pair(tmp_path)
+    stranger = an_ended_run(tmp_path, task="stranger")
+    assert inside(tmp_path, parent.manifest, child.manifest) == child.run_id
+    assert inside(tmp_path, parent.manifest) == parent.run_id
+    assert inside(tmp_path, parent.manifest, "") == parent.run_id, "a variable that is taken away"
+    assert inside(tmp_path, parent.manifest, stranger.manifest) == "people_only"
+    assert inside(tmp_path, child.manifest, parent.manifest) == "people_only"
+
+
+def test_inside_of_the_group_of_a_run_no_variable_is_needed_or_believed(tmp_path: Path) -> None:
+    run, other = an_ended_run(tmp_path), an_ended_run(tmp_path, task="other")
+    group = cgroup.make(run.run_id)
+    if group is None:
+        pytest.skip("no control group can be made here")
+    code = f"import os\nopen({group.path!r} + '/cgroup.procs', 'w').write(str(os.getpid()))\n{SPEAK}"
+    try:
+        for env in ({}, {"RUNNER_MANIFEST": other.manifest}):
+            words = ["setsid", "-w", sys.executable, "-c", code, str(tmp_path)]
+            known = {name: os.environ[name] for name in ("PATH", "XDG_STATE_HOME", "HOME")}
+            done = subprocess.run(words, capture_output=True, text=True, check=True, env={**known, **env})
+            assert done.stdout.strip() == run.run_id
+    finally:
+        group.remove()
+
+
+def test_a_run_neither_signs_nor_sets_aside_nor_names_who_writes_git(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    ledger = Ledger(str(tmp_path), "work")
+    for author in (cases.of_run(run), Author("owner"), Author("human", run)):
+        for act, more in (
+            (cases.decide, {"signs": True}),
+            (cases.decide, {"signs": False, "proposal": "e-0001"}),
+            (cases.set_coordinator, {"owner": "work"}),
+            (cases.set_aside, {}),
+        ):
+            with pytest.raises(RunnerError) as found:
+                act(ledger, author, **more)
+            assert found.value.code == "people_only"
+
+
+# -- what is written ----------------------------------------------------------------------------------------
+
+SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+
+
+def test_no_secret_and_no_control_character_comes_into_a_ledger(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    text = f"token {SECRET} \x1b]0;title\x07\x1b[31mred\u202e"
+    cases.note(ledger, PERSON, text)
+    cases.message(ledger, PERSON, "build", text)
+    cases.handoff(ledger, PERSON, "build", {"reason": text, "ask": text, "context_refs": [f"a#{SECRET}"]})
+    cases.artifact(
+        ledger,
+        PERSON,
+        {"kind": "test_report", "title": text, "summary": text, "status": "passed", "evidence": [text, text]},
+    )
+    cases.propose(ledger, PERSON, {"summary": text, "evidence": text, "remaining_risk": text})
+    cases.decide(ledger, PERSON, signs=True, note=text)
+    for refused in (
+        lambda: cases.message(ledger, PERSON, SECRET, "x"),
+        lambda: cases.handoff(ledger, PERSON, SECRET, {"reason": "r", "ask": "a"}),
+        lambda: cases.handoff(ledger, PERSON, "build", {"reason": "r", "ask": "a", "lane": SECRET}),
+        lambda: cases.note(ledger, PERSON, "x", [SECRET]),
+    ):
+        with pytest.raises(RunnerError):
+            refused()
+    data = Path(ledger.path).read_bytes() + Path(ledger.path).with_name(".ledger.head").read_bytes()
+    assert SECRET.encode() not in data
+    assert not {"\\u001b", "\x1b", "\u202e"} & {
+        part for part in ("\\u001b", "\x1b", "\u202e") if part in data.decode()
+    }
+    assert ledger.verify().is_whole
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"text": ""}, "entry_invalid"),
+        ({"text": " \n"}, "entry_invalid"),
+        ({"text": "\x1b[0m"}, "entry_invalid"),
+        ({"text": "x" * 64 * 1024}, None),
+        ({"text": "x" * (64 * 1024 + 1)}, "entry_invalid"),
+        ({"text": "x" * 10_000_000}, "entry_invalid"),
+        ({"text": 1}, "entry_invalid"),
+        ({"text": ["x"]}, "entry_invalid"),
+        ({"text": "half \ud800"}, None),
+        ({"text": "x", "more": "y"}, "entry_invalid"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_note_is_a_text_of_a_bounded_size(
+    payload: dict[str, Any], code: str | None, tmp_path: Path
+) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    found = None
+    with ends_within(20):
+        try:
+            cases._append(ledger, PERSON, EntryType.NOTE, payload)
+        except RunnerError as error:
+            found = error.code
+    assert found == code
+    assert len(ledger.entries()) == (code is None)
+
+
+# -- references ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ref", "told"),
+    [
+        ("a.py", "a.py"),
+        ("src/../a.py:12", "a.py:12"),
+        ("./a.py#L3-L5", "a.py#L3-L5"),
+        ("a.py:12:5", "a.py:12:5"),
+        ("..hidden/a", "..hidden/a"),
+        ("a:b.txt", "a:b.txt"),
+        ("ROOT/src/a.py", "src/a.py"),
+        ("REAL/src/a.py:3", "src/a.py:3"),
+        ("inner/a.py", "inner/a.py"),
+        (".", "."),
+        ("", None),
+        ("#L3", None),
+        ("..", None),
+        ("../a", None),
+        ("src/../../a", None),
+        ("/etc/passwd", None),
+        ("ROOT-beside/a", None),
+        ("outer/a", None),
+        ("x:/../../a", None),
+        ("a:out", None),
+        ("a\0b", None),
+        ("a#\0", None),
+        ("\ud800", None),
+        ("x/" * 3000, None),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_a_reference_leads_into_the_repository(ref: str, told: str | None, tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    (real / "src").mkdir(parents=True)
+    (tmp_path / "repo").symlink_to(real)
+    (real / "outer").symlink_to(tmp_path)
+    (real / "inner").symlink_to(real / "src")
+    (real / "a:out").symlink_to("/etc/passwd")
+    ref = ref.replace("ROOT", str(tmp_path / "repo")).replace("REAL", str(real))
+    try:
+        found = references(str(tmp_path / "repo"), [ref])
+    except RunnerError as error:
+        assert (error.code, told) == ("entry_invalid", None)
+    else:
+        assert found == [told]
+
+
+def test_a_million_references_are_refused_at_once(tmp_path: Path) -> None:
+    with ends_within(5), pytest.raises(RunnerError, match="at most 100"):
+        references(str(tmp_path), ["a/b"] * 1_000_000)
+
+
+# -- what is read -------------------------------------------------------------------------------------------
+
+
+def test_a_broken_ledger_is_not_read_as_if_it_ended_there(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    for text in ("one", "two", "three"):
+        cases.note(ledger, PERSON, text)
+    Path(ledger.path).write_bytes(Path(ledger.path).read_bytes().replace(b"two", b"tw0"))
+    for read in (cases.context, cases.state, lambda one: cases.wait(one, 0, 0)):
+        with pytest.raises(RunnerError) as found:
+            read(ledger)
+        assert found.value.code == "ledger_broken"
+
+
+@pytest.mark.parametrize("since", [None, 0, 7])
+def test_where_there_is_no_ledger_a_wait_ends_in_time(since: int | None, tmp_path: Path) -> None:
+    found = cases.wait(Ledger(str(tmp_path), "work"), since, 0.05)
+    assert (found["entries"], found["seq"], found["timed_out"]) == ([], 0, True)
+
+
+def test_one_who_waits_again_and_again_misses_nothing(tmp_path: Path) -> None:
+    ledger, me = Ledger(str(tmp_path), "work"), Author("owner")
+
+    def write(name: str) -> None:
+        own = Ledger(str(tmp_path), "work")
+        for number in range(25):
+            cases.note(own, PERSON, f"{name} {number}")
+            if number % 5 == 0:
+                cases.note(own, me, "my own")
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in "ab"]
+    for writer in writers:
+        writer.start()
+    seen, seq = list[dict[str, Any]](), 0
+    with ends_within(60):
+        while len(seen) < 50:
+            found = cases.wait(ledger, seq, 0.01, to=me)
+            seen, seq = [*seen, *found["entries"]], found["seq"]
+    for writer in writers:
+        writer.join()
+    others = [entry.seq for entry in ledger.entries() if entry.actor == "human"]
+    assert [entry["seq"] for entry in seen] == others
+    assert cases.wait(ledger, seq, 0, to=me)["entries"] == []
