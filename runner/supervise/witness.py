@@ -75,7 +75,7 @@ class Witness:
             return True  # the run is gone, and its task may be
         if self._ledger is None:
             self._ledger = _ledger_of(self._invocation)
-        if is_told := self._ledger.tell(drafts, self._cleaner().word):
+        if is_told := not drafts or self._ledger.tell(drafts, self._cleaner().word):
             self._has_begun, self._turns = True, manifest.turns
         return is_told
 

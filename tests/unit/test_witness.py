@@ -144,6 +144,20 @@ def test_the_end_of_a_run_is_one_write_and_a_look_without_news_is_none(tmp_path:
     assert ledger(tmp_path).stamp() == stamp
 
 
+def test_a_turn_without_a_marker_asks_nothing_of_the_ledger(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    witness = a_witness(run)
+    witness.look(run.read_manifest())
+    said(run, "Done.")
+    with held(tmp_path):
+        witness.look(run.read_manifest())
+        said(run, "Done.", "[IMPORTANT] RUNNER_NOTE: x")
+        witness.look(run.read_manifest())
+    assert types(tmp_path) == ["run_started"]
+    assert ends(run, witness)
+    assert types(tmp_path) == ["run_started", "note", *ALL[1:]]
+
+
 def test_what_is_told_after_the_fact_is_read_from_the_result(tmp_path: Path) -> None:
     run = an_ended_run(tmp_path)
     Path(run.result).write_text(json.dumps(found(["a.py"]).to_json()))
