@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cancelling import cancelling
 from clis import beside_clis
 from delegation import delegating
+from ledgers import ledgers
 from planning import planning
 from scene import RUNNER, Scene, Table, measure
 from talking import talking
@@ -179,6 +180,7 @@ def main() -> int:
         delegating(scene, table, rounds)
         silence(scene, table)
         watching(scene, table)
+        ledgers(scene, table, rounds)
         listing(scene, table, rounds)
         planning(table, rounds)
         writing(table, rounds)
