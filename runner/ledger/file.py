@@ -17,7 +17,7 @@ import stat
 from runner.disk.files import is_ours_alone, no_hole, read, real_folder, unwritable
 from runner.disk.locks import Lock, set_aside
 from runner.errors import Conflict, RunnerError, TooManyFiles, TooManyProcesses, Unwritable
-from runner.ledger.chain import Break, BreakFound, follows, unproven, written
+from runner.ledger.chain import Break, BreakFound, entry_of, follows, seq_of, unproven, which, written
 from runner.ledger.entry import HUMAN, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
 from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance, told
 from runner.ledger.lines import backwards, forwards, numbered, untold
@@ -149,16 +149,17 @@ class Ledger:
         """Those behind number `since`, in their order; of more than `limit`, the newest. They are as far as a
         `look` has seen, and of one run, if that is named.
         """
-        mark = b'"run_id":' + json_bytes(run_id)  # what is not its own needs no proof, which takes the time
         seen = self.believed() if look is None else look
         found: list[LedgerEntry] = []
+        is_meant = which(kinds, run_id)
         for line in self._read_back(seen.end):
-            if run_id is not None and mark not in line:
-                continue
-            if len(found) == limit or (entry := self._proven(line)).seq <= since:
+            if len(found) == limit:
                 break
-            if not kinds or entry.type in kinds:
-                found.append(entry)
+            if not is_meant(line) and (seq_of(line) or 0) > since:
+                continue  # without a proof, which is what takes the time
+            if (entry := self._proven(line)).seq <= since:
+                break
+            found.append(entry)
         return found[::-1]
 
     def _read_back(self, end: int) -> Iterator[bytes]:
@@ -225,8 +226,6 @@ class Ledger:
             return ()
 
     def _proven(self, line: bytes) -> LedgerEntry:
-        from runner.ledger.chain import entry_of
-
         try:
             return entry_of(line, self._sign())
         except BreakFound as broken:

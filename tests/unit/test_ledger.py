@@ -148,3 +148,17 @@ def test_an_entry_is_found_by_its_id_wherever_it_stands(tmp_path: Path) -> None:
 def test_waiting_on_a_ledger_that_nobody_has_begun_ends_without_an_entry(tmp_path: Path) -> None:
     found = use.wait(Ledger(str(tmp_path), "work"), 0, 0)
     assert (found["entries"], found["seq"], found["timed_out"]) == ([], 0, True)
+
+
+def test_entries_of_some_kinds_or_of_a_run_are_those_whatever_their_texts_say(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    handoff = handed(ledger, "implement", run_id="r1", actor="review")
+    sly = said(ledger, '"type":"handoff", "run_id":"r1"')
+    reply = NewEntry(EntryType.REPLY, "implement", {"text": "done"}, run_id="r2")
+    answer = ledger.append(reply, same).id
+    kinds = (EntryType.HANDOFF, EntryType.REPLY)
+    assert [one.id for one in ledger.entries(kinds=kinds)] == [handoff, answer]
+    assert [one.id for one in ledger.entries(since=1, kinds=kinds)] == [answer]
+    assert [one.id for one in ledger.entries(limit=1, kinds=[EntryType.NOTE])] == [sly]
+    assert [one.id for one in ledger.entries(run_id="r1")] == [handoff]
+    assert ledger.entries(kinds=kinds, run_id="r3") == []
