@@ -230,3 +230,25 @@ def test_a_ledger_that_is_not_believed_is_shown_with_a_warning_and_nothing_deriv
     assert answer(capfd, "ledger", "note", "work", "x")[0] == 9
     assert answer(capfd, "ledger", "verify", "work", "--set-aside")[0] == 0
     assert answer(capfd, "ledger", "verify", "work")[0] == 0
+
+
+def test_a_marker_that_was_not_taken_is_shown_with_what_is_wrong_and_quoted(ledger: Ledger) -> None:
+    put(ledger, EntryType.MARKER_ERROR, "runner", message="no such kind", marker="[IMPORTANT] X:\nkind: y")
+    assert "run 5c16 wrote a marker that was not taken\n          no such kind\n" in said(ledger)[0]
+    assert "          | [IMPORTANT] X:\n          | kind: y" in said(ledger)[0]
+
+
+def test_work_that_was_opened_again_says_who_had_signed_it(ledger: Ledger) -> None:
+    put(ledger, EntryType.FINALITY_PROPOSED, "review", summary="done", evidence="e")
+    put(ledger, EntryType.FINALITY_SIGNED, signer="ana")
+    assert "e-0001 of review 5c16 is signed, by ana, " in told(ledger)
+    handed(ledger)
+    assert "e-0001 of review 5c16 is reopened, signed by ana, " in told(ledger)
+
+
+def test_a_link_in_place_of_a_task_is_no_task(ledger: Ledger, capfd: pytest.CaptureFixture[str]) -> None:
+    runs = Path(ledger.repo) / ".runs"
+    runs.mkdir(mode=0o700)
+    (runs / "linked").symlink_to(ledger.repo)
+    assert answer(capfd, "ledger", "note", "linked", "x")[0] == 4
+    assert not (Path(ledger.repo) / "ledger.jsonl").exists()
