@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from runner import runtimes
+from runner.disk.files import read
 from runner.errors import RunnerError
+from runner.lightjson import loads
 from runner.model import Level
 from runner.state.store import RUNS
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from runner.resolve.choose import Choice
     from runner.resolve.invocation import Found
     from runner.usecases.protection import Protection
+
+_LARGEST = 1 << 20
 
 
 def told(choice: Choice, found: Found, made: Protection | None, env: Mapping[str, str]) -> Found:
@@ -35,11 +39,27 @@ def told(choice: Choice, found: Found, made: Protection | None, env: Mapping[str
 def _owner(choice: Choice) -> str | None:
     """What a person has said in the ledger of the run, else the setting."""
     root, task = choice.config.root, choice.request.ledger or choice.task.id
-    if os.path.exists(f"{root}/{RUNS}/{task}/ledger.jsonl"):
-        from runner.ledger.file import Ledger  # a task that never ran has none
+    if not _names_nobody(f"{root}/{RUNS}/{task}"):
+        from runner.ledger.file import Ledger  # half of what else a start may cost
 
         try:
             return Ledger(root, task).state().coordinator or choice.config.git.owner
         except RunnerError:  # it is broken or somebody else's: nothing that it says is believed
             pass
     return choice.config.git.owner
+
+
+def _names_nobody(folder: str) -> bool:
+    """Whether the head of the ledger is of the ledger as it is, and says so. It is read without its MAC: who
+    could forge it is an agent without a sandbox, who has the key as well.
+    """
+    try:
+        found = os.stat(f"{folder}/ledger.jsonl")
+    except FileNotFoundError:
+        return True
+    try:
+        told = loads(read(f"{folder}/.ledger.head", _LARGEST).partition(b"\n")[2])
+        stamp = [found.st_ino, found.st_size, found.st_ctime_ns]
+        return bool(told["stamp"] == stamp and told["state"]["coordinator"] is None)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False

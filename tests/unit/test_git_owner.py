@@ -1,0 +1,95 @@
+"""Who alone may write git: what a person has said in the ledger, else the setting."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.values import a_config, a_task, program
+
+from runner.git_change import GitPolicy
+from runner.ledger.file import Ledger
+from runner.model import Level, Request, Sandbox
+from runner.resolve.choose import choose
+from runner.resolve.invocation import Found
+from runner.usecases import git_owner
+from runner.usecases.ledger import Author, note, set_coordinator
+
+WILD = Sandbox("wild", Level.DANGER, allow_danger=True)
+HUMAN = Author("human")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "repo").mkdir()
+    return Ledger(str(tmp_path / "repo"), "hello")
+
+
+def told(ledger: Ledger, owner: str | None, level: str = "wild", shares: str | None = None) -> Found:
+    tasks, policy = (a_task(sandbox=level), a_task(id="other")), GitPolicy(owner)
+    config = a_config(*tasks, root=ledger.repo, git=policy, sandboxes={"wild": WILD})
+    choice = choose(config, Request("hello", allow_danger=True, ledger=shares))
+    return git_owner.told(choice, Found("r", ledger.repo, program(), "x"), None, {})
+
+
+def owned(ledger: Ledger, owner: str | None, **options: str) -> tuple[str | None, bool]:
+    found = told(ledger, owner, **options)
+    return found.git_owner, found.git_in_reach
+
+
+def test_where_nobody_is_named_nothing_is_compared(ledger: Ledger) -> None:
+    assert owned(ledger, None) == (None, False)
+    note(ledger, HUMAN, "x")
+    assert owned(ledger, None) == (None, False)
+
+
+def test_only_a_run_that_is_not_the_owner_and_may_write_is_in_reach(ledger: Ledger) -> None:
+    assert owned(ledger, "human") == ("human", True)
+    assert owned(ledger, "hello") == ("hello", False)
+    assert owned(ledger, "human", level="read-only") == ("human", False)
+
+
+def test_what_a_person_says_in_the_ledger_that_the_run_shares_stands_above_the_setting(
+    ledger: Ledger,
+) -> None:
+    note(ledger, HUMAN, "x")
+    set_coordinator(ledger, HUMAN, "other")
+    assert owned(ledger, None) == ("other", True)
+    assert owned(ledger, "human") == ("other", True)
+    assert owned(ledger, "human", shares="other") == ("human", True), "that ledger says nothing"
+    set_coordinator(ledger, HUMAN, "hello")
+    assert owned(ledger, "human") == ("hello", False)
+
+
+def test_a_head_of_before_and_a_broken_one_hide_nothing(ledger: Ledger) -> None:
+    note(ledger, HUMAN, "x")
+    head = Path(os.path.dirname(ledger.path), ".ledger.head")
+    before = head.read_bytes()
+    set_coordinator(ledger, HUMAN, "other")
+    for text in (before, b"", b"{}", b"x\n[]", b"x\n{}"):
+        head.write_bytes(text)
+        assert owned(ledger, "human") == ("other", True)
+    head.unlink()
+    assert owned(ledger, "human") == ("other", True)
+
+
+def test_a_ledger_that_is_not_believed_names_nobody(ledger: Ledger) -> None:
+    set_coordinator(ledger, HUMAN, "other")
+    path = Path(ledger.path)
+    path.write_text(path.read_text().replace("other", "hello"))
+    assert owned(ledger, "human") == ("human", True)
+
+
+def test_a_start_does_not_pay_for_a_ledger_that_names_nobody(ledger: Ledger) -> None:
+    note(ledger, HUMAN, "x")
+    words = (
+        "import sys\nfrom runner.usecases import git_owner\n"
+        f"assert git_owner._names_nobody({os.path.dirname(ledger.path)!r})\n"
+        "print([name for name in sys.modules if name.startswith('runner.ledger')])"
+    )
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
