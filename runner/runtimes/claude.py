@@ -90,7 +90,7 @@ class Claude(Runtime):
     rehearses = True
     agent_signs = ("CLAUDECODE",)
     helpers = ("bwrap", "socat")
-    finds_tools = "If its tools are not listed, search for `delegate`."
+    finds_tools = "If its tools are not listed, search for `delegation`."
     schema_is_text = True
     login_keys = ("apiKeyHelper",)
     machine_config = "/etc/claude-code/managed-settings.json"

@@ -21,6 +21,8 @@ from support.repo import Repo, Run
 from support.waiting import wait_until
 from support.waves import prepares, start_words, writes
 
+from runner.ledger.file import Ledger
+
 RESULT = {"status": "completed", "summary": "I made it.", "files_modified": ["new.txt"], "issues": []}
 USAGE = "usage = { input_tokens = 60, cached_input_tokens = 40, output_tokens = 20 }"
 
@@ -168,6 +170,24 @@ def test_a_child_is_spawned_and_waited_for_by_tools_of_the_delegation_server(rep
     assert end["status"] == "succeeded"
     assert '"status":"succeeded"' in run.file("last-message.md").replace(" ", "")
     assert end["conformance"]["sandbox"]["verdict"] == "ok"
+
+
+def test_an_agent_writes_and_reads_the_ledger_by_tools_of_the_delegation_server(repo: Repo) -> None:
+    call = 'tool = {{ server = "delegation", name = "{}", arguments = {{ {} }} }}'
+    report = 'kind = "test_report", title = "tests", summary = "Green.", status = "passed"'
+    script = turns(
+        call.format("append_note", 'text = "The goal."'),
+        call.format("record_artifact", f'{report}, evidence = ["4 passed"]'),
+        call.format("handoff", 'to = "human", reason = "It is done.", ask = "Look."'),
+        call.format("read_context", "limit = 5"),
+        says("It says {last_output}"),
+    )
+    run, end = ended(repo, script, "delegation = true", level="read-only")
+    assert end["status"] == "succeeded"
+    said = run.file("last-message.md").replace(" ", "")
+    assert '"open_handoffs":[{"id":"e-' in said and '"4passed"' in said
+    told = [(one.type, one.run_id) for one in Ledger(str(repo.root), "work").entries() if one.actor == "work"]
+    assert told == [(kind, run.id) for kind in ("note", "artifact", "handoff")]
 
 
 def test_a_run_whose_delegation_server_does_not_start_is_ended(repo: Repo) -> None:

@@ -36,6 +36,11 @@ def call(tool: str, more: str = "", **arguments: Any) -> str:
     return f"[[turns]]\n{more}tool = {{ {server}, arguments = {{ {pairs} }} }}\n"
 
 
+def ledger(tool: str, arguments: str = "") -> str:
+    """A turn that calls a tool of the ledger, which has no prefix."""
+    return f'[[turns]]\ntool = {{ server = "delegation", name = "{tool}", arguments = {{ {arguments} }} }}\n'
+
+
 def tasks(repo: Repo, model: str, delegation: str = "", **scripts: str) -> Repo:
     """A delegate.toml with one rehearsed task per script."""
     text = f'[defaults]\ngrace = "2s"\n[delegation]\n{delegation}\n'
@@ -120,6 +125,28 @@ def test_a_parent_talks_with_a_child_that_stays_open_and_ends_it(repo: Repo, mod
     assert (sent["turn"], sent["state"]) == (2, "begun")
     assert first["thread_id"] == second["thread_id"] is not None
     assert [one["actor"] for one in below.events("continued")] == [f"run {run.id}"]
+
+
+@WAYS
+def test_an_agent_writes_and_reads_the_ledger_of_its_task(repo: Repo, model: str) -> None:
+    report = 'kind = "test_report", title = "tests", summary = "Green.", status = "passed"'
+    script = (
+        ledger("append_note", 'text = "The goal."')
+        + ledger("record_artifact", f'{report}, evidence = ["4 passed"]')
+        + ledger("handoff", 'to = "human", reason = "It is done.", ask = "Look.", context_refs = ["a.py"]')
+        + ledger("handoff_to_codex", 'reason = "No.", ask = "Mine."')
+        + ledger("read_context", "limit = 5")
+        + '[[turns]]\nmessage = "Read: {last_output}"\n'
+    )
+    run = tasks(repo, model, work=script).start()
+    assert run.wait(within=60)["status"] == "succeeded"
+    note, artifact, handed, refused, context = map(result, tool_calls(run))
+    assert handed["next_speaker"] == {"actor": "human", "run_id": None}
+    assert refused["error"]["code"] == "not_your_turn"
+    assert [one["id"] for one in context["open_handoffs"]] == [handed["id"]]
+    own = [one for one in context["entries"] if one["actor"] == "work"]
+    assert [one["id"] for one in own] == [note["id"], artifact["id"], handed["id"]]
+    assert own[1]["payload"]["evidence"] == ["4 passed"]
 
 
 @WAYS
