@@ -16,6 +16,7 @@ from runner.text.durations import about
 from runner.text.terminal import escape_unseen
 from runner.text.words import count, failed_before, shortened
 from runner.usecases.story import StoryLine
+from runner.verify.report_text import ledger_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def _sections(d: Dossier, report: Report) -> Iterator[str]:
     yield _section("Tokens", tokens)
     if report.refused:
         yield _section("Refused by its program", _list(map(_code, report.refused)))
+    if report.ledger is not None and (lines := [*ledger_lines(report.ledger, _code)]):
+        yield _section("Ledger", _list(lines))
     yield _section("Residual risk", _list(map(_t, report.residual_risk)) or _p("none known"))
     yield _section("Timeline", *_timeline(d))
 

@@ -88,13 +88,15 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     yield "turns" if has_turns else "attempts", [str(len(turns if has_turns else report.attempts))]
     if report.refused:
         yield "refused by its program", [show(text) for text in report.refused]
-    if report.ledger is not None and (told := [*_ledger(report.ledger, show)]):
+    if report.ledger is not None and (told := [*ledger_lines(report.ledger, show)]):
         yield "ledger", and_more(told, _LISTED)
     yield "residual risk", [*report.residual_risk] or ["none known"]
 
 
-def _ledger(part: Json, show: Callable[[object], str]) -> Iterator[str]:
-    """What was handed over, recorded and proposed. What runner saw is a line only beside that."""
+def ledger_lines(part: Json, show: Callable[[object], str]) -> Iterator[str]:
+    """What was handed over, recorded and proposed. What runner saw is a line only beside that. `show` makes
+    what is foreign harmless.
+    """
     if part["problem"] is not None:
         yield f"not believed: {show(part['problem'])}"
         return

@@ -275,3 +275,15 @@ def test_a_list_does_not_open_a_ledger(tmp_path: Path, capsys: pytest.CaptureFix
     os.chdir(tmp_path)
     with ends_within(20):
         assert "work" in answer(capsys, "list", "--all")
+
+
+def test_a_page_has_the_lane_and_no_text_of_it_is_markup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run, ledger = a_run_with_a_story(tmp_path)
+    sly = {"reason": "<b>bold</b>", "ask": "<script>x</script>", "lane": "docs"}
+    tell(ledger, EntryType.HANDOFF, "work", sly, to="review", run_id=run.run_id)
+    page = answer(capsys, "report", "--format", "html")
+    assert "<h2>Ledger</h2>" in page and "lane <code>docs</code>: open" in page
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page and "<script>" not in page and "<b>bold" not in page
