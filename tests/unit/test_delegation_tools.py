@@ -233,6 +233,17 @@ def test_status_shows_a_run_with_its_children_and_questions(start: Start) -> Non
     assert [(q["id"], q["status"], q["prompt"]) for q in below["questions"]] == [("q-0001", "open", "May I?")]
 
 
+def test_status_tells_who_speaks_next_on_the_ledger_that_a_run_shares(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    assert call(top, "delegate.status", manifest_path=relative(child))["ledger"] is None
+    handed = call(child, "handoff", to="top", reason="it needs a review", ask="look at the edge cases")
+    told = call(top, "delegate.status", manifest_path=relative(child))["ledger"]
+    assert told["next_speaker"] == {"actor": "top", "run_id": None}
+    (waiting,) = told["open_handoffs"]
+    assert (waiting["id"], waiting["maker_run"]) == ("e-0001", child.run_id) and handed
+
+
 def test_status_of_a_child_that_is_gone_says_so_and_shows_the_rest(start: Start) -> None:
     top = start("top")
     gone, there = start("gone", top), start("there", top)
