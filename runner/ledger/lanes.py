@@ -310,6 +310,10 @@ def _with_proposal(state: State, after: Callable[[ProposalStatus], ProposalStatu
 # -- what may come next ----------------------------------------------------------------------------------
 
 
+_ANSWERS = (EntryType.REPLY, EntryType.FINALITY_PROPOSED)
+"""What answers the handoff that is open for whoever says it, where it names none."""
+
+
 def admitted(state: State, draft: NewEntry) -> NewEntry:
     """The draft with what it leaves open, as an entry has it; or the error that keeps it out."""
     if draft.type in (EntryType.FINALITY_SIGNED, EntryType.FINALITY_REJECTED):
@@ -326,7 +330,7 @@ def admitted(state: State, draft: NewEntry) -> NewEntry:
     if draft.type is EntryType.FINALITY_PROPOSED:
         _refuse_final(state, draft)
     handles = draft.handles
-    if draft.type is EntryType.REPLY and not handles and (lane := _own_lane(state, draft)) is not None:
+    if draft.type in _ANSWERS and not handles and (lane := _own_lane(state, draft)) is not None:
         handles = (lane.handoff.id,) if lane.handoff is not None else ()
     for handle in handles:
         _refuse_other(_found(state, handle), draft)

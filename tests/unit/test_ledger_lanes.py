@@ -234,18 +234,19 @@ class Play:
 def _note(play: Play, draw: Any, who: Who) -> None:
     ids = draw(a_few_handles(play))
     kind = draw(st.sampled_from([T.NOTE, T.ARTIFACT, T.FINALITY_PROPOSED]))
-    wrong = play.rules.handles(who, ids)
+    wrong, answers = play.rules.handles(who, ids), ids
     payload: dict[str, Any] = {"text": "x"}
     if kind is T.ARTIFACT:
         payload = {"kind": "test_report", "title": "t", "summary": "s", "status": "passed"}
     if kind is T.FINALITY_PROPOSED:
         payload = {"summary": "s", "evidence": "e"}
+        wrong, answers = play.rules.answered(who, ids, None)
         if play.rules.finality == "signed" and who != HUMAN:
             wrong.add("is_final")
     play.agree(wrong, play.say(kind, who, payload, handles=ids))
     if not wrong:
         play.rules.seq += 1
-        play.rules.close(ids)
+        play.rules.close(answers)
         if kind is T.FINALITY_PROPOSED:
             play.rules.proposal, play.rules.finality = f"e-{play.rules.seq:04d}", "awaiting_human"
             play.rules.by_run = who.run
