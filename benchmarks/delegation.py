@@ -20,6 +20,15 @@ _HELLO = {
 }
 _BARE_MCP = [sys.executable, "-c", "import mcp"]
 _CALLS = 100
+_FILL = """
+import sys
+from runner.ledger.entry import EntryType, NewEntry
+from runner.ledger.file import Ledger
+ledger = Ledger(*sys.argv[1:])
+ledger.append(NewEntry(EntryType.HANDOFF, "human", {"reason": "r", "ask": "a"}, "delegating"), str)
+for _ in range(100):
+    assert ledger.tell([NewEntry(EntryType.NOTE, "human", {"text": "x" * 200})] * 100, str)
+"""
 
 
 class Host:
@@ -99,11 +108,21 @@ def delegating(scene: Scene, table: Table, rounds: int) -> None:
         child = scene.start("silent")
         starts.append((time.perf_counter() - begun) * 1000)
         scene.cli("cancel", child, "--grace", "0")
+    subprocess.run([sys.executable, "-c", _FILL, scene.repo, "delegating"], env=scene.env, check=True)
+    reads = []
+    with _served(scene, run) as host:
+        host.greet()
+        for _ in range(_CALLS):
+            begun = time.perf_counter()
+            host.call("read_context")
+            reads.append((time.perf_counter() - begun) * 1000)
     scene.cli("cancel", run, "--grace", "0")
     bare, value = statistics.median(imports), statistics.median(lists)
     table.row("python -c 'import mcp': wall", f"{bare:.0f} ms", 1.0)
     table.row("delegate-server until tools/list: wall", f"{value:.0f} ms", value / bare, "at most 1.5 x")
     table.row("delegate.status: CPU per call", f"{statistics.median(calls):.1f} ms", None, "at most 10 ms")
+    value = statistics.median(reads)
+    table.row("read_context over MCP, 10000 entries: wall", f"{value:.1f} ms", None, "at most 10 ms")
     bare, value = statistics.median(starts), statistics.median(spawns)
     table.row("runner start: wall", f"{bare:.1f} ms", 1.0)
     table.row("delegate.spawn until its answer: wall", f"{value:.1f} ms", value / bare, "at most 1.5 x")

@@ -129,6 +129,31 @@ def test_a_handoff_waits_for_its_reply_and_for_no_longer_than_a_host_does(repo: 
         assert server.call("wait_for_messages", timeout_s=0)["entries"] == []
 
 
+def test_a_handoff_starts_the_run_that_takes_it_within_the_caps_of_its_maker(repo: Repo) -> None:
+    family(repo, more='tasks = ["child"]\n')
+    settings = repo.root / "delegate.toml"
+    for name in ("child", "grandchild"):
+        begins = f"[tasks.{name}]\n"
+        settings.write_text(settings.read_text().replace(begins, f'{begins}start = "on_handoff"\n'))
+    run = repo.start()
+    with served(repo, run=run) as server:
+        refused = server.call("handoff", to="grandchild", lane="other", **HANDOFF)["delivery"]
+        assert (refused["state"], refused["why"]["code"]) == ("recorded", "task_not_spawnable")
+        answer = server.call("handoff", to="child", **HANDOFF)
+        assert answer["delivery"]["state"] == "started"
+        child = Run(repo, answer["delivery"]["run"]["run_id"], "child")
+        assert child.on_disk()["parent"]["run_id"] == run.id
+        assert ledger(repo).path in child.file("prompt.md")
+        with served(repo, run=child) as other:
+            assert other.call("session_info")["active_handoff"]["taken_by"] == child.id
+            other.call("reply", text="Done.")
+        heard = server.call("wait_for_messages", timeout_s=20)
+        assert texts(heard) == ["Done."]
+        lanes = {one["lane"]: one for one in server.call("task_state")["lanes"]}
+        assert (lanes["main"]["status"], lanes["main"]["run_id"]) == ("handled", run.id)
+        assert lanes["other"]["status"] == "open"
+
+
 # -- waiting ---------------------------------------------------------------------------------------
 
 
