@@ -12,7 +12,6 @@ from runner.ledger.entry import (
     ARTIFACT_KINDS,
     HUMAN,
     MAX_TEXT,
-    OWNER,
     RUNNER,
     STATUSES,
     EntryInvalid,
@@ -318,9 +317,7 @@ def _from_root(ledger: Ledger, ref: str) -> str:
 
 
 def _refuse_unknown(name: str) -> None:
-    from runner.runtimes import NAMES
-
-    ledgers.refuse_unknown(here(), name, (HUMAN, OWNER, *NAMES), os.environ)
+    ledgers.refuse_no_receiver(here(), name, os.environ)
 
 
 def run_ledger_artifact(args: Namespace) -> int:

@@ -225,7 +225,7 @@ def reply(caller: Caller, args: Json) -> dict[str, Any]:
 
 def send(caller: Caller, args: Json) -> dict[str, Any]:
     ledger, author = _of(caller, args)
-    return _written(ledger, use.message(ledger, author, args["to"], args["text"]))
+    return _written(ledger, use.message(ledger, author, _known(caller, args["to"]), args["text"]))
 
 
 def record_artifact(caller: Caller, args: Json) -> dict[str, Any]:
@@ -247,10 +247,15 @@ def _hand(to: str, caller: Caller, args: Json) -> dict[str, Any]:
     deadline = time.monotonic() + WAIT["maximum"]
     ledger, author = _of(caller, args)
     payload = _payload(args, EntryType.HANDOFF)
-    entry = use.handoff(ledger, author, to or args["to"], payload, _handles(args))
+    entry = use.handoff(ledger, author, to or _known(caller, args["to"]), payload, _handles(args))
     brought = receivers.deliver(ledger, entry, author, os.environ, config_file=caller.config_file)
     answer = {**_written(ledger, entry), "delivery": brought.to_json()}
     return answer | _answered(ledger, author, entry, deadline) if args.get("wait_for_reply") else answer
+
+
+def _known(caller: Caller, receiver: str) -> str:
+    use.refuse_no_receiver(caller.repo, receiver, os.environ)
+    return receiver
 
 
 def _answered(ledger: Ledger, author: Author, entry: LedgerEntry, deadline: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import shlex
 import time
 
 from runner.errors import RunnerError
-from runner.ledger.entry import HUMAN
+from runner.ledger.entry import HUMAN, id_of
 from runner.ledger.file import ForeignLedger, Ledger
 from runner.ledger.lanes import ProposalStatus
 from runner.model import Phase
@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from runner.ledger.lanes import Lane
     from runner.state.index import RunRow
     from runner.state.manifest import Manifest
 
@@ -155,18 +156,15 @@ def _has_come(root: str, seen: dict[str, tuple[int, ...]]) -> bool:
 
 
 def _of_ledger(ledger: Ledger) -> Iterator[Item]:
-    """The handoffs to people and a proposal that is not decided; or that it is broken. A foreign one came
-    from elsewhere, and asks nobody.
+    """The lanes on which a person is next and a proposal that is not decided; or that it is broken. A foreign
+    one came from elsewhere, and asks nobody.
     """
     task = ledger.task_id
     try:
         state = ledger.state()
-        for handoff in state.open:
-            if handoff.to == HUMAN:
-                entry = ledger.entry(handoff.id)
-                text = f"{handoff.maker} hands over to you: {entry.text('reason')}\n{entry.text('ask')}"
-                ways = (f"runner ledger show {task}", f"runner ledger reply {task} TEXT --handles {entry.id}")
-                yield Item("handoff", entry.at, handoff.maker_run, task, None, text, ways, entry.id)
+        for lane in state.lanes:
+            if lane.to == HUMAN:
+                yield _of_lane(ledger, lane)
         proposal = state.proposal
         if proposal is not None and proposal.status is ProposalStatus.AWAITING:
             text = f"{proposal.by} proposes as final: {ledger.entry(proposal.id).text('summary')}"
@@ -179,6 +177,22 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
     except RunnerError as error:
         way = f"runner ledger verify {task}"
         yield Item("ledger", None, None, task, None, error.message, (way, f"{way} --set-aside"))
+
+
+def _of_lane(ledger: Ledger, lane: Lane) -> Item:
+    task, handoff = ledger.task_id, lane.handoff
+    show = f"runner ledger show {task}"
+    if handoff is None or handoff.to != HUMAN:  # it was a person's own, and comes back
+        entry = ledger.entry(id_of(lane.seq))
+        said = entry.text("text") or entry.text("message")
+        why = "has answered you" if handoff is None else f"has left {handoff.id} of yours open"
+        text = f"{handoff.to if handoff else entry.actor} {why}: {said}"
+        ways: tuple[str, ...] = (show, f"runner ledger handoff {task} --lane {lane.name} --to X")
+    else:
+        entry = ledger.entry(handoff.id)
+        text = f"{handoff.maker} hands over to you: {entry.text('reason')}\n{entry.text('ask')}"
+        ways = (show, f"runner ledger reply {task} TEXT --handles {entry.id}")
+    return Item("handoff", entry.at, entry.run_id, task, None, text, ways, entry.id)
 
 
 def _trust(root: str) -> list[Item]:

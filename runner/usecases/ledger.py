@@ -10,7 +10,7 @@ import time
 from collections import deque
 
 from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, UsageError
-from runner.ledger.entry import HUMAN, EntryType, NewEntry
+from runner.ledger.entry import HUMAN, OWNER, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import PeopleOnly, next_speaker
 from runner.ledger.references import references
@@ -105,6 +105,13 @@ def refuse_unknown(folder: str, name: str, others: Collection[str], env: Mapping
     if name not in others and name not in (known := _tasks(find_root(folder), folder, env)):
         hint = _near(name, {*known, *others}) or f"a task, or one of {', '.join(sorted(others))}"
         raise TaskNotFound(f"no task `{name[:80]}`", hint=hint)
+
+
+def refuse_no_receiver(folder: str, name: str, env: Mapping[str, str]) -> None:
+    """TaskNotFound for whom nobody is: a lane would wait for ever."""
+    from runner.runtimes import NAMES
+
+    refuse_unknown(folder, name, (HUMAN, OWNER, *NAMES), env)
 
 
 def _tasks(root: str, folder: str, env: Mapping[str, str]) -> set[str]:

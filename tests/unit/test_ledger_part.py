@@ -203,6 +203,25 @@ def waits(root: Path) -> list[Item]:
     return [item for item in inbox.waiting(str(root)) if item.kind != "trust"]
 
 
+def test_what_comes_back_to_a_person_waits_until_it_goes_on(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    payload = {"reason": "it is focused work", "ask": "do it"}
+    tell(ledger, EntryType.HANDOFF, HUMAN, payload, to="implement")
+    assert inbox.waiting(str(tmp_path)) == []
+    tell(ledger, EntryType.REPLY, "implement", {"text": "which one?"}, run_id="r2")
+    (item,) = inbox.waiting(str(tmp_path))
+    assert (item.kind, item.text, item.entry) == (
+        "handoff",
+        "implement has answered you: which one?",
+        "e-0002",
+    )
+    tell(ledger, EntryType.HANDOFF, HUMAN, payload, to="implement")
+    tell(ledger, EntryType.HANDOFF_TAKEN, "implement", {}, handles=("e-0003",), run_id="r3")
+    tell(ledger, EntryType.RUN_ENDED, "runner", {"status": "failed", "message": "no network"}, run_id="r3")
+    (item,) = inbox.waiting(str(tmp_path))
+    assert item.text == "implement has left e-0003 of yours open: no network"
+
+
 def test_a_handoff_to_a_person_waits_until_it_is_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
