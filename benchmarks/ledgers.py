@@ -110,17 +110,17 @@ def _crowding(scene: Scene, table: Table) -> None:
     begun = time.perf_counter()
     writers = [subprocess.Popen([*argv, str(n), str(_EACH)], env=scene.env) for n in range(_WRITERS)]
     failed = sum(writer.wait() != 0 for writer in writers)
-    took, found = time.perf_counter() - begun, Ledger(scene.repo, "crowd").verify()
-    whole = "unbroken" if found.is_whole and not failed else f"broken at {found.seq}, {failed} failed"
+    took, found = time.perf_counter() - begun, Ledger(scene.repo, "crowd").look(all_of_it=True)
+    whole = "unbroken" if found.is_whole and not failed else f"broken at {found.broken_at}, {failed} failed"
     name = f"{_WRITERS} processes x {_EACH} appends, {whole}: entries"
-    table.row(name, f"{found.entries:,}", None, f"{_WRITERS * _EACH:,}, unbroken")
+    table.row(name, f"{found.state.seq:,}", None, f"{_WRITERS * _EACH:,}, unbroken")
     table.row(
-        f"{_WRITERS} processes x {_EACH} appends: wall for each", f"{took / found.entries * 1000:.2f} ms"
+        f"{_WRITERS} processes x {_EACH} appends: wall for each", f"{took / found.state.seq * 1000:.2f} ms"
     )
 
 
 def _verified(ledger: Ledger) -> None:
-    if not (found := ledger.verify()).is_whole:
+    if not (found := ledger.look(all_of_it=True)).is_whole:
         raise SystemExit(f"the ledger is broken: {found.problem}")
 
 

@@ -432,11 +432,12 @@ def run_ledger_verify(args: Namespace) -> int:
         former = ledgers.set_aside(ledger, ledgers.person_or_run(ledger.repo, os.environ))
         answer(args, {"former": former, "ledger": ledger.relative}, f"begun anew; the former one is {former}")
         return ExitStatus.OK
-    found = ledger.verify()
+    found = ledger.look(all_of_it=True).verdict()
     if args.format == "text":
-        _warn(ledger, found.to_json())
-    entries = count(found.entries, "entry", "entries")
-    said = f"{entries}, as they were written" if found.is_whole else f"broken at entry {found.seq}"
-    head = f"\nhead  {found.head}" if found.is_whole and found.entries else ""
-    answer(args, {"ledger": ledger.relative, **found.to_json()}, f"{ledger.relative}: {said}{head}")
-    return ExitStatus.OK if found.is_whole else ExitStatus.CONFLICT
+        _warn(ledger, found)
+    is_whole, entries = found["is_whole"], found["entries"]
+    said = f"{count(entries, 'entry', 'entries')}, as they were written"
+    said = said if is_whole else f"broken at entry {found['seq']}"
+    head = f"\nhead  {found['head']}" if is_whole and entries else ""
+    answer(args, {"ledger": ledger.relative, **found}, f"{ledger.relative}: {said}{head}")
+    return ExitStatus.OK if is_whole else ExitStatus.CONFLICT

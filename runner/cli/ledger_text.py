@@ -162,8 +162,10 @@ class Conversation:
         if kind == "restarted":
             heading = f"{by} has begun the ledger anew; the former one is {payload['former']}"
             return heading, "yellow", payload["problem"]
-        quoted = payload.get("marker", "").replace("\n", "\n| ")
-        return f"run {run} wrote a marker that was not taken", "red", f"{payload['message']}\n| {quoted}"
+        if kind == "marker_error":
+            quoted = payload.get("marker", "").replace("\n", "\n| ")
+            return f"run {run} wrote a marker that was not taken", "red", f"{payload['message']}\n| {quoted}"
+        return f"{by} (of a newer runner)", "", "\n".join(f"{name}: {payload[name]}" for name in payload)
 
 
 def proposed(payload: Json) -> str:

@@ -105,13 +105,16 @@ def _remember(caller: Caller, args: Json, answer: Json) -> None:
 def _brief(entry: Json, most: int) -> dict[str, Any]:
     """An entry for a model. `cut` names what is longer in the ledger."""
     whole = entry["payload"]
-    payload = {
-        name: value[:most] if isinstance(value, str) else [item[:_ITEM] for item in value[:_ITEMS]]
-        for name, value in whole.items()
-    }
+    payload = {name: _short(value, most) for name, value in whole.items()}
     told = {name: entry[name] for name in _SHOWN} | {"payload": payload}
     cut = [name for name in whole if payload[name] != whole[name]]
     return {**told, "cut": cut} if cut else told
+
+
+def _short(value: Any, most: int) -> Any:
+    if isinstance(value, list):
+        return [_short(item, _ITEM) for item in value[:_ITEMS]]
+    return value[:most] if isinstance(value, str) else value
 
 
 def _fitting(entries: Iterable[Json], most: int, room: int) -> list[dict[str, Any]]:

@@ -18,13 +18,23 @@ _POLL_S = 0.005
 
 
 class Lock:
-    """As a context: BlockingIOError where others hold it for `wait_s`, OSError where it cannot be made."""
+    """Held from when it is made up to the end of its context. BlockingIOError where others have it for
+    `wait_s`, OSError where it cannot be made.
+    """
 
     def __init__(self, path: str, wait_s: float) -> None:
-        self._wait_s = wait_s
         if _is_strange(path):
             self._make_room(path)
-        self._fd = open_lock(path)
+        self._fd, deadline = open_lock(path), time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(self._fd)
+                    raise
+                time.sleep(_POLL_S)
 
     @staticmethod
     def _make_room(path: str) -> None:
@@ -38,16 +48,7 @@ class Lock:
             os.close(fd)
 
     def __enter__(self) -> None:
-        deadline = time.monotonic() + self._wait_s
-        while True:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    os.close(self._fd)
-                    raise
-                time.sleep(_POLL_S)
+        pass
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)

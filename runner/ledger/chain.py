@@ -8,12 +8,12 @@ of this account: only an entry that has it is believed.
 from __future__ import annotations
 
 from runner.disk.digest import sha256
-from runner.ledger.entry import LONGEST, LedgerEntry, NewEntry, id_of
+from runner.ledger.entry import LONGEST, NO_HASH, EntryType, LedgerEntry, NewEntry, checked_payload, id_of
 from runner.value import Misfit, Value, json_bytes, json_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     Sign = Callable[[bytes], str]
 
@@ -66,16 +66,46 @@ def written(
     return line, LedgerEntry.of((*made, draft.handles, prev, found, draft.key))
 
 
-def entry_of(line: bytes, sign: Sign) -> LedgerEntry:
-    """What a whole line says. ValueError where its hash is not that, BreakFound where the MAC is not ours."""
-    entry = unproven(line)
+def entry_of(line: bytes, sign: Sign, behind: tuple[int, str] | None = None) -> LedgerEntry:
+    """What a line says that was written here; it comes `behind` that number, and that hash. BreakFound."""
+    seq = (seq_of(line) or 0) if behind is None else behind[0] + 1
+
+    def broken(why: str, *, is_foreign: bool = False) -> BreakFound:
+        return BreakFound(Break(seq, f"entry {id_of(seq)} {why}", is_foreign))
+
+    try:
+        entry = _read(line)
+    except Misfit as misfit:
+        raise broken(f"cannot be read: {misfit}") from None
+    except ValueError as error:
+        raise broken(f"was changed: {error}") from None
     if line[len(_MAC) : len(_MAC) + 64] != sign(entry.hash.encode()).encode():
-        raise BreakFound(Break(entry.seq, f"entry {entry.id} was not written here for this user", True))
+        raise broken("was not written here for this user", is_foreign=True)
+    if entry.seq != seq:
+        raise broken(f"is missing: {entry.id} stands in its place")
+    if behind is not None and entry.prev != behind[1]:
+        raise broken("does not follow the one before: it names another")
     return entry
 
 
-def unproven(line: bytes) -> LedgerEntry:
-    """As `entry_of`, whoever wrote it."""
+def unproven(lines: Iterable[bytes]) -> Iterator[LedgerEntry]:
+    """What they say, whoever wrote it, as far as their chain holds and one can tell what they mean."""
+    prev = NO_HASH
+    for seq, line in enumerate(lines, 1):
+        try:
+            entry = _read(line)
+            if isinstance(entry.type, EntryType):
+                checked_payload(entry.type, entry.payload)
+        except ValueError:
+            return
+        if (entry.seq, entry.id, entry.prev) != (seq, id_of(seq), prev):
+            return
+        prev = entry.hash
+        yield entry
+
+
+def _read(line: bytes) -> LedgerEntry:
+    """ValueError where it is no line, or its hash is not that of its text."""
     marks = line[: len(_MAC)] + line[_AT_HASH - len(_HASH) : _AT_HASH] + line[_AT_REST - len(_END) : _AT_REST]
     if marks != _MAC + _HASH + _END or len(line) > LONGEST:
         raise ValueError("it is no line of a ledger")
@@ -98,21 +128,3 @@ def which(kinds: Collection[str], run_id: str | None) -> Callable[[bytes], bool]
     types = [b'"type":"%s",' % kind.encode() for kind in kinds]
     mark = b'"run_id":' + json_bytes(run_id)
     return lambda line: (not types or any(one in line for one in types)) and (run_id is None or mark in line)
-
-
-def follows(line: bytes, seq: int, prev: str, sign: Sign) -> LedgerEntry:
-    """The entry of a line that has to come behind number `seq`, whose hash is `prev`. BreakFound."""
-    wanted = id_of(seq + 1)
-    try:
-        entry = entry_of(line, sign)
-    except BreakFound as broken:  # what is not ours can say any number
-        raise BreakFound(broken.found.replace(seq=seq + 1)) from None
-    except Misfit as misfit:
-        raise BreakFound(Break(seq + 1, f"entry {wanted} cannot be read: {misfit}")) from None
-    except ValueError as error:
-        raise BreakFound(Break(seq + 1, f"entry {wanted} was changed: {error}")) from None
-    if entry.seq != seq + 1:
-        raise BreakFound(Break(seq + 1, f"entry {wanted} is missing: {entry.id} stands in its place"))
-    if entry.prev != prev:
-        raise BreakFound(Break(seq + 1, f"entry {wanted} does not follow the one before: it names another"))
-    return entry

@@ -12,7 +12,7 @@ from runner.value import Count, Misfit, StrEnum, Timestamp, Value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Self
+    from typing import Any
 
     from runner.model import Json
 
@@ -40,6 +40,8 @@ HUMAN, OWNER, RUNNER = "human", "owner", "runner"
 """Actors that are no run: a person, a host whose server belongs to no run, and what runner saw itself."""
 MAIN = "main"
 """The lane of whoever names none."""
+NO_HASH = "0" * 64
+"""What stands before the first entry."""
 ARTIFACT_KINDS = (
     *("patch_summary", "release_gate", "test_report", "command_log", "escalation_suggestion"),
     *("idle_opportunity", "idle_action_result", "idle_fleet_result", "idle_evaluation_result"),
@@ -59,6 +61,8 @@ MAX_WHOLE = 256 * 1024
 
 
 _QUOTED = 2000
+_IDS = ("supersedes", "proposal")
+"""Where nothing is named, the newest one is meant: an empty variable of a script names none."""
 
 
 class EntryInvalid(UsageError):
@@ -87,7 +91,7 @@ class OneOf(Value):
 _LINE = Text(MAX_LINE, is_line=True)
 _MAYBE = Text(may_miss=True)
 _MAYBE_LINE = Text(MAX_LINE, is_line=True, may_miss=True)
-_DECISION = {"proposal": _LINE, "signer": _LINE, "note": _MAYBE}
+_DECISION = {"proposal": _MAYBE_LINE, "signer": _LINE, "note": _MAYBE}
 SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf]] = {
     EntryType.NOTE: {"text": Text()},
     EntryType.MESSAGE: {"text": Text()},
@@ -146,7 +150,9 @@ class NewEntry(Value):
 
 
 class LedgerEntry(Value):
-    """One line of the ledger. `hash` is that of the line, `prev` that of the line before."""
+    """One line of the ledger. `hash` is that of the line, `prev` that of the line before. Its payload
+    is not looked at again: a newer runner may have written more.
+    """
 
     seq: Count
     id: str
@@ -154,21 +160,14 @@ class LedgerEntry(Value):
     task_id: str
     run_id: str | None
     actor: str
-    type: EntryType
+    type: EntryType | str
+    """One that is none of ours is a newer runner's: it is shown, and moves nothing."""
     to: str | None
     payload: Json
     handles: tuple[str, ...]
     prev: str
     hash: str
     key: str | None = None
-
-    @classmethod
-    def from_json(cls, data: Any) -> Self:
-        made = super().from_json(data)
-        if made.id != id_of(made.seq):
-            raise Misfit.of(made.id, id_of(made.seq)).inside("id")
-        checked_payload(made.type, made.payload)
-        return made
 
     def text(self, name: str) -> str:
         """A text of its payload; empty where it has none."""
@@ -190,7 +189,11 @@ def checked(draft: NewEntry) -> NewEntry:
         raise EntryInvalid(f"a {draft.type} {'needs a' if needs else 'has no'} receiver")
     if len(draft.handles) > MAX_ITEMS:
         raise EntryInvalid(f"`handles` has more than {MAX_ITEMS} ids")
-    payload = {name: value for name, value in draft.payload.items() if value not in (None, "", [], ())}
+    payload = {
+        name: value
+        for name, value in draft.payload.items()
+        if value not in (None, "", [], ()) or (value == "" and name in _IDS)
+    }
     payload = {name: [*value] if isinstance(value, tuple) else value for name, value in payload.items()}
     try:
         checked_payload(draft.type, payload)

@@ -10,6 +10,7 @@ from runner.errors import Conflict, RunnerError, UsageError
 from runner.ledger.entry import (
     HUMAN,
     MAIN,
+    NO_HASH,
     OWNER,
     RUNNER,
     EntryInvalid,
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MOST_LANES = 100
-NO_HASH = "0" * 64
-"""What stands before the first entry."""
 
 
 class LaneStatus(StrEnum):
@@ -279,7 +278,7 @@ def _coordinated(state: State, entry: LedgerEntry) -> State:
     return state.replace(coordinator=entry.text("owner"))
 
 
-_MOVES = {
+_MOVES: Mapping[str, Callable[[State, LedgerEntry], State]] = {
     EntryType.NOTE: _handled,
     EntryType.REPLY: _handled,
     EntryType.HANDOFF: _handed,

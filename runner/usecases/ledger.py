@@ -261,14 +261,8 @@ def shown(
     far as their chain holds, are `unproven`.
     """
     look = ledger.look()
-    problem = look.problem
-    told = {
-        "problem": None if problem is None else problem.message,
-        "seq": None if problem is None else problem.seq,
-        "is_complete": look.is_complete,
-        "torn_bytes": look.torn,
-    }
-    if problem is None:
+    told = look.verdict()
+    if look.is_whole:
         return {**context(ledger, limit, since, kinds, look), "unproven": [], "verification": told}
     fits = (one for one in ledger.unproven() if one.seq > since and (not kinds or one.type in kinds))
     entries = deque(fits, limit)  # of a stranger's millions no more are kept

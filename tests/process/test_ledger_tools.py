@@ -187,7 +187,7 @@ def test_nothing_is_lost_or_told_twice_between_waits_while_two_servers_write(rep
 
         wait_until(all_heard, 60, "all entries")
     assert sorted(heard) == sorted(written)
-    assert ledger(repo).verify().is_whole
+    assert ledger(repo).look(all_of_it=True).is_whole
 
 
 def test_what_a_call_found_that_was_given_up_is_found_by_the_next_one(repo: Repo) -> None:
@@ -296,7 +296,7 @@ def test_a_server_killed_while_it_appends_leaves_every_note_that_it_has_confirme
             confirmed |= {one.result()["id"] for one in calls if one.done() and not one.exception()}
     with served(repo, run=run) as server:
         note(server, "and on")
-    found = ledger(repo).verify()
+    found = ledger(repo).look(all_of_it=True)
     assert found.is_whole and confirmed <= {entry.id for entry in ledger(repo).entries()}
 
 

@@ -38,7 +38,7 @@ def test_entries_are_numbered_and_each_names_the_one_before(tmp_path: Path) -> N
     assert [said(ledger), said(ledger)] == ["e-0001", "e-0002"]
     first, second = ledger.entries()
     assert (first.prev, second.prev) == ("0" * 64, first.hash)
-    assert ledger.verify().is_whole
+    assert ledger.look(all_of_it=True).is_whole
 
 
 def test_a_handoff_is_open_until_its_receiver_answers(tmp_path: Path) -> None:
@@ -80,8 +80,8 @@ def test_a_changed_entry_is_named_and_nothing_is_appended_behind_it(tmp_path: Pa
     lines = path.read_bytes().splitlines(keepends=True)
     lines[at - 1] = lines[at - 1].replace(b"word", b"w0rd")
     path.write_bytes(b"".join(lines))
-    found = ledger.verify()
-    assert (found.is_whole, found.seq, found.entries) == (False, at, at - 1)
+    found = ledger.look(all_of_it=True)
+    assert (found.is_whole, found.broken_at, found.state.seq) == (False, at, at - 1)
     assert refused(ledger, NewEntry(EntryType.NOTE, "human", {"text": "more"})) == "ledger_broken"
 
 
@@ -91,8 +91,8 @@ def test_a_cut_ledger_is_broken(tmp_path: Path) -> None:
         said(ledger)
     path = Path(ledger.path)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
-    found = ledger.verify()
-    assert (found.is_whole, found.is_complete, found.seq) == (False, False, 3)
+    found = ledger.look(all_of_it=True)
+    assert (found.is_whole, found.is_complete, found.broken_at) == (False, False, 3)
 
 
 def test_a_torn_last_line_is_told_and_the_next_writer_cuts_it_off(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_a_torn_last_line_is_told_and_the_next_writer_cuts_it_off(tmp_path: Path
     said(ledger)
     with open(ledger.path, "ab") as file:
         file.write(b'{"mac":"')
-    assert ledger.verify().torn_bytes == 8
+    assert ledger.look(all_of_it=True).torn == 8
     assert said(ledger) == "e-0002"
-    assert ledger.verify().torn_bytes == 0
+    assert ledger.look(all_of_it=True).torn == 0
 
 
 def test_a_ledger_of_another_account_is_foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

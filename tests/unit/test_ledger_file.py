@@ -84,8 +84,8 @@ def test_a_torn_line_of_any_length_counts_as_nothing_and_is_cut_off(tmp_path: Pa
     for end in range(before + 1, len(whole)):
         Path(ledger.path).write_bytes(whole[:end])
         beside(ledger, HEAD).write_bytes(head)
-        found = ledger.verify()
-        assert (found.is_whole, found.entries, found.torn_bytes) == (True, 2, end - before)
+        found = ledger.look(all_of_it=True)
+        assert (found.is_whole, found.state.seq, found.torn) == (True, 2, end - before)
         assert texts(ledger) == ["one", "two"]
         if end % 40 == 0:
             assert ledger.append(note("again"), same).seq == 3
@@ -97,8 +97,8 @@ def test_a_changed_byte_is_found_wherever_it_is_and_its_entry_named(tmp_path: Pa
     whole = Path(ledger.path).read_bytes()
     for at in range(len(whole)):
         Path(ledger.path).write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        found, broken = ledger.verify(), 1 + whole[:at].count(b"\n")
-        assert (found.is_whole, found.seq, found.entries) == (False, broken, broken - 1), at
+        found, broken = ledger.look(all_of_it=True), 1 + whole[:at].count(b"\n")
+        assert (found.is_whole, found.broken_at, found.state.seq) == (False, broken, broken - 1), at
     assert refused(ledger) == "ledger_broken"
 
 
@@ -129,8 +129,8 @@ def test_lines_that_were_moved_are_found_and_the_first_wrong_one_named(
     ledger = a_ledger(tmp_path / "own", "one", "two", "three", "four", "five")
     change, seq = CHANGES[name]
     Path(ledger.path).write_bytes(b"".join(change(lines(ledger), _other(tmp_path, task))))
-    found = ledger.verify()
-    assert (found.is_whole, found.seq, found.entries) == (False, seq, seq - 1)
+    found = ledger.look(all_of_it=True)
+    assert (found.is_whole, found.broken_at, found.state.seq) == (False, seq, seq - 1)
     assert refused(ledger) == "ledger_broken"
     with pytest.raises(RunnerError):
         ledger.state()
@@ -138,18 +138,18 @@ def test_lines_that_were_moved_are_found_and_the_first_wrong_one_named(
 
 def test_without_a_head_nothing_tells_whether_entries_are_missing(tmp_path: Path) -> None:
     ledger = a_ledger(tmp_path, "one", "two", "three")
-    assert ledger.verify().is_complete is True
+    assert ledger.look(all_of_it=True).is_complete is True
     for kept in (3, 2, 1):
         Path(ledger.path).write_bytes(b"".join(lines(ledger)[:kept]))
         beside(ledger, HEAD).unlink(missing_ok=True)
-        found = ledger.verify()
-        assert (found.is_whole, found.is_complete, found.entries) == (True, None, kept)
+        found = ledger.look(all_of_it=True)
+        assert (found.is_whole, found.is_complete, found.state.seq) == (True, None, kept)
 
 
 def test_a_ledger_that_is_gone_while_its_head_is_there_was_removed(tmp_path: Path) -> None:
     ledger = a_ledger(tmp_path, "one", "two")
     os.unlink(ledger.path)
-    assert (ledger.verify().is_whole, ledger.verify().seq) == (False, 1)
+    assert (ledger.look().is_whole, ledger.look().broken_at) == (False, 1)
     assert refused(ledger) == "ledger_broken"
     assert refused(ledger) == "ledger_broken", "nor does it begin anew when somebody tries again"
 
@@ -186,7 +186,7 @@ def test_a_head_of_any_kind_changes_nothing_of_what_is_read_or_written(name: str
     assert texts(ledger) == ["one", "two"]
     assert ledger.append(note("three"), same).seq == 3
     assert ledger.state() == from_its_entries(ledger)
-    assert ledger.verify().is_whole
+    assert ledger.look(all_of_it=True).is_whole
     assert victim.read_text() == "precious"
 
 
@@ -200,7 +200,7 @@ def test_an_older_head_or_that_of_another_ledger_is_no_more_than_slow(tmp_path: 
         beside(ledger, HEAD).write_bytes(head)
         assert ledger.state() == from_its_entries(ledger)
         assert ledger.append(note("more"), same).seq == len(ledger.entries())
-        assert ledger.verify().is_whole
+        assert ledger.look(all_of_it=True).is_whole
 
 
 def test_the_state_through_the_head_is_that_of_all_entries(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_what_is_no_ledger_is_refused_at_once_and_by_name(name: str, tmp_path: P
         assert refused(ledger) is not None
         assert ledger.tell([note("told", key="k")], same) in (True, False)
         with contextlib.suppress(RunnerError):
-            ledger.verify()
+            ledger.look(all_of_it=True)
     assert victim.read_text() == "precious"
 
 
@@ -285,6 +285,44 @@ def test_it_is_the_same_ledger_behind_a_link_to_its_repository(tmp_path: Path) -
     (tmp_path / "link").symlink_to(tmp_path / "here")
     assert a_ledger(tmp_path / "link").append(note(), same).seq == 2
     assert a_ledger(tmp_path / "here").append(note(), same).seq == 3
+
+
+def of_a_newer_runner(ledger: Ledger, kind: str, payload: dict[str, object]) -> None:
+    """Appends what this one does not know, with the key of this account."""
+    sign = macs(f"ledger {os.path.realpath(os.path.dirname(ledger.path))}")
+    state, new = ledger.state(), note().replace(type=kind, payload=payload)
+    place = (state.seq + 1, state.hash)
+    line = written(new, *place, at="2040-01-01T00:00:00.000Z", task_id="work", sign=sign)[0]
+    with open(ledger.path, "ab") as file:
+        file.write(line)
+
+
+def test_what_a_newer_runner_has_written_is_read_and_moves_nothing(tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one")
+    of_a_newer_runner(ledger, "note", {"text": "two", "mood": 7})
+    of_a_newer_runner(ledger, "poll", {"question": ["a", {"b": None}]})
+    assert [entry.type for entry in ledger.entries()] == ["note", "note", "poll"]
+    assert ledger.state().counts == {"note": 2, "poll": 1}
+    assert ledger.append(note("four"), same).seq == 4
+    assert ledger.state() == from_its_entries(ledger), "through the head as well"
+    assert Ledger(str(tmp_path), "work").look() == ledger.look()
+    assert ledger.look(all_of_it=True).is_whole
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        note(""),
+        NewEntry(T.HANDOFF, "human", {"reason": "r"}, "build"),
+        NewEntry(T.NOTE, "human", {"text": "x"}, handles=("e-0001",)),
+        NewEntry(T.FINALITY_SIGNED, "human", {"signer": "ada"}),
+    ],
+)
+def test_what_is_refused_begins_no_ledger(new: NewEntry, tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path)
+    with pytest.raises(RunnerError):
+        ledger.append(new, same)
+    assert not ledger.exists
 
 
 # -- the lock -----------------------------------------------------------------------------------------------
@@ -386,7 +424,7 @@ def test_on_a_full_disk_an_entry_is_whole_or_not_there(is_first: bool, leave: in
         ledger = a_ledger(disk, *([] if is_first else ["one", "two"]))
         if is_first:
             os.makedirs(disk / ".runs" / "work", mode=0o700)
-        before = ledger.verify().entries
+        before = ledger.look(all_of_it=True).state.seq
         ballast = fill(disk, leave=leave)
         code = refused(ledger)
         large = None
@@ -394,11 +432,11 @@ def test_on_a_full_disk_an_entry_is_whole_or_not_there(is_first: bool, leave: in
             large = ledger.append(note("x" * 30_000), same)
         assert code in (None, "disk_full")
         assert large is None, "it has no room"
-        found = ledger.verify()
+        found = ledger.look(all_of_it=True)
         assert found.is_whole
-        assert (found.entries, found.torn_bytes) == (before + (code is None), 0)
+        assert (found.state.seq, found.torn) == (before + (code is None), 0)
         ballast.unlink()
-        assert ledger.append(note("after"), same).seq == found.entries + 1
+        assert ledger.append(note("after"), same).seq == found.state.seq + 1
         assert ledger.state() == from_its_entries(ledger)
 
 
@@ -427,12 +465,12 @@ def test_a_writer_that_is_killed_at_any_step_leaves_a_whole_ledger(is_first: boo
     for step in range(1, 200):
         ledger = a_ledger(tmp_path / str(step), *said)
         done = subprocess.run([sys.executable, "-c", KILLED, ledger.repo, str(step)], check=False)
-        found = ledger.verify()
-        assert (found.is_whole, found.torn_bytes) == (True, 0)
+        found = ledger.look(all_of_it=True)
+        assert (found.is_whole, found.torn) == (True, 0)
         assert texts(ledger) in (said, [*said, "killed"])
-        assert ledger.append(note("after"), same).seq == found.entries + 1
+        assert ledger.append(note("after"), same).seq == found.state.seq + 1
         assert ledger.state() == from_its_entries(ledger)
-        assert ledger.verify().is_whole
+        assert ledger.look(all_of_it=True).is_whole
         if done.returncode == 0:
             assert step > 20, "it was killed nowhere"
             return
@@ -454,7 +492,7 @@ def test_a_clock_that_goes_back_breaks_nothing(tmp_path: Path) -> None:
             made.append(entry)
     assert ledger.entries()[1:] == made
     assert ledger.append(note("now"), same).seq == 4
-    assert ledger.verify().is_whole
+    assert ledger.look(all_of_it=True).is_whole
 
 
 # -- at the same time ---------------------------------------------------------------------------------------
@@ -505,7 +543,7 @@ def test_a_reader_beside_writers_never_sees_a_broken_ledger(tmp_path: Path) -> N
     for number in range(3):
         own = [int(text.split()[1]) for text in every if text.startswith(f"{number} ")]
         assert own == list(range(40))
-    assert ledger.verify().is_whole
+    assert ledger.look(all_of_it=True).is_whole
 
 
 @settings(max_examples=15)
@@ -524,4 +562,4 @@ def test_whatever_the_order_of_losses_the_ledger_goes_on(
             beside(ledger, LOCK).unlink(missing_ok=True)
         assert ledger.append(note(), same).seq == len(ledger.entries())
         assert ledger.state() == from_its_entries(ledger)
-    assert ledger.verify().is_whole
+    assert ledger.look(all_of_it=True).is_whole

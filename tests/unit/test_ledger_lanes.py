@@ -197,7 +197,7 @@ class Play:
         """The code of the error that keeps it out; None where it was let in."""
         draft = NewEntry(kind, who.name, payload, to, tuple(handles), who.run, who.runtime)
         try:
-            new = checked(admitted(self.state, draft))
+            new = admitted(self.state, checked(draft))
         except RunnerError as error:
             return error.code
         entry = written(
@@ -264,17 +264,22 @@ def _reply(play: Play, draw: Any, who: Who) -> None:
 def _handoff(play: Play, draw: Any, who: Who) -> None:
     ids, lane, to = draw(a_few_handles(play)), draw(LANES), draw(st.sampled_from(RECEIVERS))
     supersedes = draw(st.none() | a_handle(play))
-    wrong = play.rules.handed(who, to, ids, lane, supersedes)
+    wrong = play.rules.handed(who, to, ids, lane, supersedes) | no_id(supersedes)
     payload = {"reason": "r", "ask": "a", "lane": lane, "supersedes": supersedes}
     payload = {name: value for name, value in payload.items() if value is not None}
     play.agree(wrong, play.say(T.HANDOFF, who, payload, to=to, handles=ids))
+
+
+def no_id(name: str | None) -> set[str]:
+    return {"entry_invalid"} if name == "" else set()
 
 
 def _decide(play: Play, draw: Any, who: Who) -> None:
     kind = draw(st.sampled_from([T.FINALITY_SIGNED, T.FINALITY_REJECTED]))
     named = draw(st.none() | a_handle(play) | st.just(play.rules.proposal))
     payload = {"signer": "ada", **({} if named is None else {"proposal": named})}
-    wrong = play.rules.decided(who, named, "signed" if kind is T.FINALITY_SIGNED else "rejected")
+    status = "signed" if kind is T.FINALITY_SIGNED else "rejected"
+    wrong = play.rules.decided(who, named, status) | no_id(named)
     play.agree(wrong, play.say(kind, who, payload))
 
 

@@ -252,3 +252,11 @@ def test_a_link_in_place_of_a_task_is_no_task(ledger: Ledger, capfd: pytest.Capt
     (runs / "linked").symlink_to(ledger.repo)
     assert answer(capfd, "ledger", "note", "linked", "x")[0] == 4
     assert not (Path(ledger.repo) / "ledger.jsonl").exists()
+
+
+def test_what_a_newer_runner_has_written_is_shown_as_it_stands() -> None:
+    entry = {"id": "e-0001", "at": "2026-11-20T10:15:04.438Z", "actor": "build", "run_id": RUN_ID}
+    newer = {**entry, "type": "poll", "to": None, "handles": [], "payload": {"question": ["a"], "most": 7}}
+    text = pen.cleaned(Conversation(short).text(newer))
+    assert "e-0001 poll     build 5c16 (of a newer runner)" in text
+    assert "question: ['a']" in text and "most: 7" in text

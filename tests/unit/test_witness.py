@@ -55,7 +55,7 @@ def ledger(root: Path, task: str = "work") -> Ledger:
 
 
 def entries(root: Path) -> list[LedgerEntry]:
-    assert ledger(root).verify().is_whole
+    assert ledger(root).look(all_of_it=True).is_whole
     return ledger(root).entries()
 
 
