@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _MOST_LANES = 100
+_MOST_MESSAGES = 20
 
 
 class LaneStatus(StrEnum):
@@ -155,6 +156,8 @@ class State(Value):
     """How many entries of each type."""
     runs: Mapping[str, RunRef] = {}
     """The newest run of each runtime."""
+    messages: tuple[str, ...] = ()
+    """The newest ones to a person, since a person has last written anything."""
 
     @property
     def open(self) -> list[Handoff]:
@@ -194,6 +197,10 @@ def advance(state: State, entry: LedgerEntry) -> State:
     """The state with one more entry. It was admitted when it was written, and is not doubted here."""
     counts = {**state.counts, entry.type: state.counts.get(entry.type, 0) + 1}
     state = state.replace(seq=entry.seq, hash=entry.hash, counts=counts)
+    if _is_person(entry):
+        state = state.replace(messages=())
+    elif entry.type is EntryType.MESSAGE and entry.to == HUMAN:
+        state = state.replace(messages=(*state.messages, entry.id)[-_MOST_MESSAGES:])
     move = _MOVES.get(entry.type)
     return state if move is None else move(state, entry)
 
@@ -226,7 +233,7 @@ def _taken(state: State, entry: LedgerEntry) -> State:
         if (open_one := lane.handoff) is not None and open_one.id in entry.handles:
             taken = open_one.replace(taken_by=entry.run_id, is_left=False)
             state = _with_lane(
-                state, Lane(lane.name, LaneStatus.TAKEN, open_one.to, entry.run_id, entry.seq, taken)
+                state, Lane(lane.name, LaneStatus.TAKEN, entry.actor, entry.run_id, entry.seq, taken)
             )
     return state
 
@@ -375,10 +382,11 @@ def _lane_name(state: State, draft: NewEntry) -> str:
 
 
 def _own_lane(state: State, draft: NewEntry) -> Lane | None:
-    """The one that waits for who speaks; of several, the one that it names."""
+    """The one that waits for who speaks; of several, the one that it names, or has taken."""
     named = draft.payload.get("lane")
     own = [one for one in state.lanes if one.handoff is not None and _is_addressed(one.handoff, draft)]
     own = [one for one in own if named in (None, one.name)]
+    own = [one for one in own if one.status is LaneStatus.TAKEN] or own
     if len(own) > 1:
         names = ", ".join(lane.name for lane in own)
         raise EntryInvalid(f"several lanes wait for you: {names}", hint="name the lane, or what it handles")
@@ -390,17 +398,19 @@ def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
     proposal, named = state.proposal, draft.payload.get("proposal")
     if proposal is None:
         raise NoProposal("nothing was proposed as final yet")
-    if named is not None and named != proposal.id:
-        raise HandleNotFound(f"`{named}` is not the proposal that waits: that is {proposal.id}")
-    if proposal.status is ProposalStatus.OUTDATED and named is None:
-        raise ProposalOutdated(f"work went on after {proposal.id} was proposed")
     if proposal.status not in (ProposalStatus.AWAITING, ProposalStatus.OUTDATED):
         who = proposal.decided_by or "a person"
         raise AlreadyDecided(f"{proposal.id} was {proposal.status} by {who} at {proposal.decided_at}")
-    return draft.replace(payload={**draft.payload, "proposal": proposal.id})
+    if named is not None and named != proposal.id:
+        hint = f"`--proposal {proposal.id}`, or none for the newest"
+        raise HandleNotFound(f"`{named}` is not the proposal that waits: that is {proposal.id}", hint=hint)
+    if proposal.status is ProposalStatus.OUTDATED and named is None:
+        raise ProposalOutdated(f"work went on after {proposal.id} was proposed")
+    ended = tuple(one.id for one in state.open) if draft.type is EntryType.FINALITY_SIGNED else ()
+    return draft.replace(handles=ended, payload={**draft.payload, "proposal": proposal.id})
 
 
-def _is_person(draft: NewEntry) -> bool:
+def _is_person(draft: NewEntry | LedgerEntry) -> bool:
     """A task can have that name."""
     return draft.actor == HUMAN and draft.run_id is None
 
@@ -435,10 +445,14 @@ def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
         return
     if handoff.is_left and _is_maker(handoff, draft):
         return
-    has = f"run `{handoff.taken_by}` has it" if handoff.taken_by and not handoff.is_left else "it is open"
+    has, turn = "it is open", handoff.to
+    if handoff.is_left:
+        has, turn = f"run `{handoff.taken_by}` left it", handoff.maker
+    elif handoff.taken_by is not None:
+        has, turn = f"run `{handoff.taken_by}` has it", f"run `{handoff.taken_by}`"
     message = f"{handoff.id} is for {handoff.to} ({has}), and this is {draft.actor}"
     mine = f"; you made it: supersedes={handoff.id} takes it back" if _is_maker(handoff, draft) else ""
-    raise NotYourTurn(message, hint=f"wait for {handoff.to}, or name another lane{mine}")
+    raise NotYourTurn(message, hint=f"wait for {turn}, or name another lane{mine}")
 
 
 def _is_addressed(handoff: Handoff, draft: NewEntry) -> bool:

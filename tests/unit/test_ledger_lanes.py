@@ -62,6 +62,8 @@ class Rules:
     by_run: str | None = None
     finality: str | None = None
     coordinator: str | None = None
+    messages: list[str] = field(default_factory=list)
+    """To a person, since one has written."""
     seq: int = 0
 
     # -- who may ---------------------------------------------------------------------------------------
@@ -88,8 +90,15 @@ class Rules:
             if name not in by_id or not self.may(who, by_id[name])
         }
 
-    def lanes_of(self, who: Who) -> list[str]:
-        return [name for name, one in self.open.items() if self.addressed(who, one)]
+    def lanes_of(self, who: Who, named: str | None = None) -> list[str]:
+        """What a run has taken comes before what is only addressed to it."""
+        own = [
+            name
+            for name, one in self.open.items()
+            if self.addressed(who, one) and (named is None or name == named)
+        ]
+        has = [name for name in own if not self.open[name].is_over and self.open[name].taken_by is not None]
+        return has or own
 
     # -- what becomes of it ----------------------------------------------------------------------------
 
@@ -106,7 +115,7 @@ class Rules:
         """Of a reply: what is wrong, and which handoffs it answers."""
         if ids:
             return self.handles(who, ids), ids
-        own = [name for name in self.lanes_of(who) if lane is None or name == lane]
+        own = self.lanes_of(who, lane)
         return ({"entry_invalid"} if len(own) > 1 else set()), tuple(self.open[name].id for name in own)
 
     def handed(
@@ -144,12 +153,12 @@ class Rules:
             return {"people_only"}
         if self.proposal is None:
             return {"no_proposal"}
+        if self.finality not in ("awaiting_human", "outdated"):
+            return {"already_decided"}
         if named not in (None, self.proposal):
             return {"handle_not_found"}
         if self.finality == "outdated" and named is None:
             return {"proposal_outdated"}
-        if self.finality not in ("awaiting_human", "outdated"):
-            return {"already_decided"}
         self.seq += 1
         self.finality = status
         if status == "signed":
@@ -167,7 +176,7 @@ class Rules:
             return {"handoff_taken", "not_your_turn"}
         self.seq += 1
         one.taken_by, one.is_over = who.run, False
-        self.move(lane, "taken", (one.to, who.run))
+        self.move(lane, "taken", (who.name, who.run))
         return set()
 
     def ended(self, run: str) -> None:
@@ -205,6 +214,10 @@ class Play:
         )[1]
         self.entries.append(entry)
         self.state = advance(self.state, entry)
+        if who == HUMAN:
+            self.rules.messages.clear()
+        elif kind is T.MESSAGE and to == "human":
+            self.rules.messages.append(entry.id)
         return None
 
     def agree(self, wrong: set[str], found: str | None) -> None:
@@ -228,6 +241,7 @@ class Play:
         assert (state.proposal and state.proposal.status.value) == rules.finality
         assert (state.proposal and state.proposal.id) == rules.proposal
         assert state.coordinator == rules.coordinator
+        assert [*state.messages] == rules.messages[-20:]
         assert sum(state.counts.values()) == state.seq
 
 
@@ -279,8 +293,16 @@ def _decide(play: Play, draw: Any, who: Who) -> None:
     named = draw(st.none() | a_handle(play) | st.just(play.rules.proposal))
     payload = {"signer": "ada", **({} if named is None else {"proposal": named})}
     status = "signed" if kind is T.FINALITY_SIGNED else "rejected"
+    opened = {one.id for one in play.rules.open.values()}
     wrong = play.rules.decided(who, named, status) | no_id(named)
     play.agree(wrong, play.say(kind, who, payload))
+    if not wrong:
+        assert {*play.entries[-1].handles} == (opened if status == "signed" else set()), "what it ends"
+
+
+def _message(play: Play, draw: Any, who: Who) -> None:
+    play.agree(set(), play.say(T.MESSAGE, who, {"text": "x"}, to=draw(st.sampled_from(["human", "build"]))))
+    play.rules.seq += 1
 
 
 def _take(play: Play, draw: Any, who: Who) -> None:
@@ -322,6 +344,7 @@ MOVES: list[Callable[[Play, Any, Who], None]] = [
     _end,
     _change,
     _coordinate,
+    _message,
 ]
 LANES = st.none() | st.sampled_from(["main", "b", "c"])
 
@@ -413,3 +436,40 @@ def test_a_reply_on_a_lane_answers_that_lane() -> None:
     assert play.say(T.REPLY, RUNS[0], {"text": "which?"}) == "entry_invalid"
     assert play.say(T.REPLY, RUNS[0], {"text": "done", "lane": "a"}) is None
     assert [one.id for one in play.state.open] == ["e-0002"]
+
+
+def refused(play: Play, who: Who) -> RunnerError:
+    draft = NewEntry(T.HANDOFF, who.name, {"reason": "r", "ask": "a"}, "third", (), who.run, who.runtime)
+    with pytest.raises(RunnerError) as found:
+        admitted(play.state, draft)
+    return found.value
+
+
+def test_who_may_not_hand_off_is_told_who_is_next() -> None:
+    play, builder, reviewer = Play(), RUNS[0], RUNS[2]
+    play.say(T.HANDOFF, HUMAN, {"reason": "r", "ask": "a"}, to="build")
+    assert (refused(play, reviewer).hint or "").startswith("wait for build,")
+    play.say(T.HANDOFF_TAKEN, builder, {}, handles=("e-0001",))
+    assert (refused(play, reviewer).hint or "").startswith("wait for run `r1`,")
+    play.say(T.RUN_ENDED, Who("runner", "r1"), {"status": "done"})
+    error = refused(play, reviewer)
+    assert (error.hint or "").startswith("wait for human,") and "run `r1` left it" in error.message
+
+
+def test_a_run_answers_what_it_took_before_what_is_only_for_its_task() -> None:
+    play = Play()
+    for lane in ("a", "b"):
+        play.say(T.HANDOFF, HUMAN, {"reason": "r", "ask": "a", "lane": lane}, to="codex")
+    play.say(T.HANDOFF_TAKEN, RUNS[0], {}, handles=("e-0002",))
+    speaker = next_speaker(play.state)
+    assert speaker is not None and speaker.actor == "build", "the task that has it, not the runtime"
+    assert play.say(T.REPLY, RUNS[0], {"text": "done"}) is None
+    assert [one.id for one in play.state.open] == ["e-0001"]
+
+
+def test_work_that_is_decided_says_so_whatever_proposal_is_named() -> None:
+    play = Play()
+    play.say(T.FINALITY_PROPOSED, RUNS[0], {"summary": "s", "evidence": "e"})
+    assert play.say(T.FINALITY_SIGNED, HUMAN, {"signer": "ada", "proposal": "e-0009"}) == "handle_not_found"
+    play.say(T.FINALITY_SIGNED, HUMAN, {"signer": "ada"})
+    assert play.say(T.FINALITY_SIGNED, HUMAN, {"signer": "ada", "proposal": "e-0009"}) == "already_decided"
