@@ -271,19 +271,21 @@ def _told(args: Namespace, entry: LedgerEntry, words: str, **more: Any) -> int:
 
 def run_ledger_note(args: Namespace) -> int:
     ledger, author = _open(args)
-    return _told(args, ledgers.note(ledger, author, _text(args.text), args.handles), "noted")
+    payload = {"text": _text(args.text)}
+    return _told(args, ledgers.append(ledger, author, EntryType.NOTE, payload, handles=args.handles), "noted")
 
 
 def run_ledger_send(args: Namespace) -> int:
     ledger, author = _open(args)
     _refuse_unknown(args.to)
-    entry = ledgers.message(ledger, author, args.to, _text(args.text))
+    entry = ledgers.append(ledger, author, EntryType.MESSAGE, {"text": _text(args.text)}, to=args.to)
     return _told(args, entry, f"left for {args.to}")
 
 
 def run_ledger_reply(args: Namespace) -> int:
     ledger, author = _open(args)
-    entry = ledgers.reply(ledger, author, _text(args.text), args.handles, args.lane)
+    payload = {"text": _text(args.text), "lane": args.lane}
+    entry = ledgers.append(ledger, author, EntryType.REPLY, payload, handles=args.handles)
     return _told(args, entry, "answered" if entry.handles else "said, and no handoff was open to you")
 
 
@@ -297,7 +299,7 @@ def run_ledger_handoff(args: Namespace) -> int:
         "lane": args.lane,
         "supersedes": args.supersedes,
     }
-    entry = ledgers.handoff(ledger, author, args.to, payload, args.handles)
+    entry = ledgers.append(ledger, author, EntryType.HANDOFF, payload, to=args.to, handles=args.handles)
     from runner.usecases.receivers import deliver
 
     found = deliver(ledger, entry, author, os.environ)
@@ -323,7 +325,8 @@ def _refuse_unknown(name: str) -> None:
 def run_ledger_artifact(args: Namespace) -> int:
     ledger, author = _open(args)
     payload = {name: getattr(args, name) for name in ("kind", "title", "status", "evidence")}
-    entry = ledgers.artifact(ledger, author, {**payload, "summary": _text(args.summary)}, args.handles)
+    payload["summary"] = _text(args.summary)
+    entry = ledgers.append(ledger, author, EntryType.ARTIFACT, payload, handles=args.handles)
     return _told(args, entry, f"{args.kind} {args.status}, as you tell it")
 
 
@@ -331,7 +334,7 @@ def run_ledger_propose(args: Namespace) -> int:
     ledger, author = _open(args)
     payload = {"summary": _text(args.summary), "evidence": "\n".join(args.evidence)}
     payload |= {"remaining_risk": args.risk, "lane": args.lane}
-    entry = ledgers.propose(ledger, author, payload, args.handles)
+    entry = ledgers.append(ledger, author, EntryType.FINALITY_PROPOSED, payload, handles=args.handles)
     return _told(
         args, entry, f"waits for a person: runner ledger sign {ledger.task_id} --proposal {entry.id}"
     )

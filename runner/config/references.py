@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from runner.text.positions import Path
 
 
+_SPEAKERS = {
+    "human": "a person",
+    "owner": "a host whose server belongs to no run",
+    "runner": "what runner saw itself",
+}
+
+
 def examine(
     merged: dict[str, Any], stack: Sequence[Layer], dropped: frozenset[Path]
 ) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
@@ -45,6 +52,8 @@ def examine(
     look.git_owner(merged["git"].get("owner"))
     for name, task in merged["tasks"].items():
         look.task(("tasks", name), task)
+        if name in _SPEAKERS:
+            look.note(("tasks", name), f"no handoff reaches it: in a ledger `{name}` is {_SPEAKERS[name]}")
     return tuple(look.problems), tuple(look.notes)
 
 

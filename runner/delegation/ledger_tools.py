@@ -69,10 +69,11 @@ def _behind(ledger: Ledger, author: Author) -> int:
     """The entries behind this number have not been given to it yet: for a run those since it began, however
     often its server was started; for an owner those since the first call.
     """
-    key = (ledger.path, author.run_id)
+    key, look = (ledger.path, author.run_id), ledger.believed()
     if key not in _given:
-        look = ledger.believed()
         _given[key] = look.state.seq if author.run_id is None else _begun(ledger, look, author.run_id)
+    if _given[key] > look.state.seq:
+        _given[key] = 0  # it has begun anew
     return _given[key]
 
 
@@ -216,41 +217,20 @@ def _handles(args: Json) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
-def append_note(caller: Caller, args: Json) -> dict[str, Any]:
+def _say(kind: EntryType, caller: Caller, args: Json) -> dict[str, Any]:
     ledger, author = _of(caller, args)
-    return _written(ledger, use.note(ledger, author, args["text"], _handles(args)))
-
-
-def reply(caller: Caller, args: Json) -> dict[str, Any]:
-    ledger, author = _of(caller, args)
-    return _written(ledger, use.reply(ledger, author, args["text"], _handles(args)))
-
-
-def send(caller: Caller, args: Json) -> dict[str, Any]:
-    ledger, author = _of(caller, args)
-    return _written(ledger, use.message(ledger, author, _known(caller, args["to"]), args["text"]))
-
-
-def record_artifact(caller: Caller, args: Json) -> dict[str, Any]:
-    ledger, author = _of(caller, args)
-    return _written(ledger, use.artifact(ledger, author, _payload(args, EntryType.ARTIFACT)))
-
-
-def propose_final(caller: Caller, args: Json) -> dict[str, Any]:
-    ledger, author = _of(caller, args)
-    payload = _payload(args, EntryType.FINALITY_PROPOSED)
-    return _written(ledger, use.propose(ledger, author, payload, _handles(args)))
-
-
-def handoff(caller: Caller, args: Json) -> dict[str, Any]:
-    return _hand("", caller, args)
+    to = _known(caller, args["to"]) if "to" in args else None
+    return _written(
+        ledger, use.append(ledger, author, kind, _payload(args, kind), to=to, handles=_handles(args))
+    )
 
 
 def _hand(to: str, caller: Caller, args: Json) -> dict[str, Any]:
     deadline = time.monotonic() + WAIT["maximum"]
     ledger, author = _of(caller, args)
     payload = _payload(args, EntryType.HANDOFF)
-    entry = use.handoff(ledger, author, to or _known(caller, args["to"]), payload, _handles(args))
+    to = to or _known(caller, args["to"])
+    entry = use.append(ledger, author, EntryType.HANDOFF, payload, to=to, handles=_handles(args))
     brought = receivers.deliver(ledger, entry, author, os.environ, config_file=caller.config_file)
     answer = {**_written(ledger, entry), "delivery": brought.to_json()}
     return answer | _answered(ledger, author, entry, deadline) if args.get("wait_for_reply") else answer
@@ -317,11 +297,12 @@ def _tool(run: Run, needs: str, may_have: str, description: str, name: str = "",
 
 TOOLS: tuple[Tool, ...] = (
     _tool(
-        append_note,
+        functools.partial(_say, EntryType.NOTE),
         *("text", "handles_handoff_id"),
         "Write a note into the ledger of the task, for all who work on it: goal, plan, decisions, blockers.",
+        "append_note",
     ),
-    _tool(handoff, "to reason ask", _HANDED, _HANDS.format("")),
+    _tool(functools.partial(_hand, ""), "to reason ask", _HANDED, _HANDS.format(""), "handoff"),
     *(
         _tool(
             functools.partial(_hand, to),
@@ -333,11 +314,17 @@ TOOLS: tuple[Tool, ...] = (
         for to in ("claude", "codex")
     ),
     _tool(
-        reply,
+        functools.partial(_say, EntryType.REPLY),
         *("text", "handles_handoff_id"),
         "Answer the handoff that is open for you; whoever made it speaks next.",
+        "reply",
     ),
-    _tool(send, "to text", "", "Leave a message in the ledger for one receiver; nothing is handed over."),
+    _tool(
+        functools.partial(_say, EntryType.MESSAGE),
+        *("to text", ""),
+        "Leave a message in the ledger for one receiver; nothing is handed over.",
+        "send",
+    ),
     _tool(
         read_context,
         *("", "limit since_seq kinds id"),
@@ -356,9 +343,10 @@ TOOLS: tuple[Tool, ...] = (
         "and the runs that live.",
     ),
     _tool(
-        record_artifact,
+        functools.partial(_say, EntryType.ARTIFACT),
         *("kind title summary status", "evidence"),
         "Record evidence in the ledger, with the status that you have seen.",
+        "record_artifact",
     ),
     _tool(
         wait_for_messages,
@@ -367,9 +355,10 @@ TOOLS: tuple[Tool, ...] = (
         "Nothing until timeout_s is no error: call again.",
     ),
     _tool(
-        propose_final,
+        functools.partial(_say, EntryType.FINALITY_PROPOSED),
         *("summary evidence", "remaining_risk handles_handoff_id lane"),
         "Propose that the work is final, with the evidence. A person signs or rejects it.",
+        "propose_final",
         evidence=_ARGUMENTS["text"],
     ),
 )

@@ -40,6 +40,7 @@ HUMAN, OWNER, RUNNER = "human", "owner", "runner"
 """Actors that are no run: a person, a host whose server belongs to no run, and what runner saw itself."""
 MAIN = "main"
 """The lane of whoever names none."""
+TASK = "task"
 NO_HASH = "0" * 64
 """What stands before the first entry."""
 ARTIFACT_KINDS = (
@@ -61,6 +62,10 @@ MAX_WHOLE = 256 * 1024
 
 
 _QUOTED = 2000
+_HANDLING = (
+    *(EntryType.NOTE, EntryType.REPLY, EntryType.HANDOFF, EntryType.HANDOFF_TAKEN),
+    *(EntryType.ARTIFACT, EntryType.FINALITY_PROPOSED),
+)
 _IDS = ("supersedes", "proposal")
 """Where nothing is named, the newest one is meant: an empty variable of a script names none."""
 
@@ -102,6 +107,7 @@ SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf]] = {
         "context_refs": Items(),
         "lane": _MAYBE_LINE,
         "supersedes": _MAYBE_LINE,
+        "receiver": _MAYBE_LINE,
     },
     EntryType.HANDOFF_TAKEN: {},
     EntryType.ARTIFACT: {
@@ -132,7 +138,9 @@ SHAPES: Mapping[EntryType, Mapping[str, Text | Items | OneOf]] = {
     EntryType.MARKER_ERROR: {"message": Text(), "marker": _MAYBE},
     EntryType.RESTARTED: {"former": _LINE, "problem": Text()},
 }
-"""What the payload of each type has; nothing else is in it."""
+"""What the payload of each type has; nothing else is written in it. `receiver` of a handoff is TASK where a
+runtime has that name as well.
+"""
 
 
 class NewEntry(Value):
@@ -184,9 +192,15 @@ def checked(draft: NewEntry) -> NewEntry:
     receiver = draft.to
     if receiver is not None and not is_name(receiver):
         raise EntryInvalid(f"`{receiver[:80]}` is no receiver", hint="human, owner, a task or a runtime")
+    if receiver == RUNNER:
+        raise EntryInvalid(
+            "runner is no receiver: it tells what it saw", hint="human, owner, a task or a runtime"
+        )
     needs = draft.type in (EntryType.HANDOFF, EntryType.MESSAGE)
     if (receiver is None) is needs:
         raise EntryInvalid(f"a {draft.type} {'needs a' if needs else 'has no'} receiver")
+    if draft.handles and draft.type not in _HANDLING:
+        raise EntryInvalid(f"a {draft.type} handles nothing", hint="a reply or a note does")
     if len(draft.handles) > MAX_ITEMS:
         raise EntryInvalid(f"`handles` has more than {MAX_ITEMS} ids")
     payload = {

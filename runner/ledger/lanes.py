@@ -13,6 +13,7 @@ from runner.ledger.entry import (
     NO_HASH,
     OWNER,
     RUNNER,
+    TASK,
     EntryInvalid,
     EntryType,
     LedgerEntry,
@@ -111,6 +112,8 @@ class Handoff(Value):
     maker_run: str | None
     to: str
     at: Timestamp
+    is_for_task: bool = False
+    """Not for a runtime of that name."""
     taken_by: str | None = None
     """The run that was begun for it."""
     is_left: bool = False
@@ -207,7 +210,8 @@ def advance(state: State, entry: LedgerEntry) -> State:
 
 def _handed(state: State, entry: LedgerEntry) -> State:
     state = _handled(state, entry)
-    opened = Handoff(entry.id, entry.actor, entry.run_id, entry.to or HUMAN, entry.at)
+    is_for_task = entry.text("receiver") == TASK
+    opened = Handoff(entry.id, entry.actor, entry.run_id, entry.to or HUMAN, entry.at, is_for_task)
     lane = Lane(entry.text("lane") or MAIN, LaneStatus.OPEN, opened.to, None, entry.seq, opened)
     return _with_lane(_with_proposal(state, _after_handoff), lane)
 
@@ -461,7 +465,8 @@ def _is_addressed(handoff: Handoff, draft: NewEntry) -> bool:
         return handoff.taken_by == draft.run_id
     if draft.run_id is None:
         return handoff.to == draft.actor
-    return handoff.to in (draft.actor, draft.runtime) and handoff.to not in (HUMAN, OWNER)
+    names = (draft.actor, None if handoff.is_for_task else draft.runtime)
+    return handoff.to in names and handoff.to not in (HUMAN, OWNER)
 
 
 def _is_maker(handoff: Handoff, draft: NewEntry) -> bool:

@@ -10,11 +10,12 @@ import time
 from collections import deque
 
 from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, UsageError
-from runner.ledger.entry import HUMAN, OWNER, EntryType, NewEntry
+from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import PeopleOnly, next_speaker
 from runner.ledger.references import references
 from runner.model import is_name
+from runner.runtimes import NAMES
 from runner.state.authentic import own_invocation, refuse_foreign, tasks_of
 from runner.state.store import RunDir, is_run_id, runs_of
 from runner.value import Value
@@ -109,8 +110,6 @@ def refuse_unknown(folder: str, name: str, others: Collection[str], env: Mapping
 
 def refuse_no_receiver(folder: str, name: str, env: Mapping[str, str]) -> None:
     """TaskNotFound for whom nobody is: a lane would wait for ever."""
-    from runner.runtimes import NAMES
-
     refuse_unknown(folder, name, (HUMAN, OWNER, *NAMES), env)
 
 
@@ -131,48 +130,6 @@ def _near(name: str, known: Collection[str]) -> str | None:
 # -- writing ---------------------------------------------------------------------------------------------
 
 
-def note(ledger: Ledger, actor: Author, text: str, handles: Sequence[str] = ()) -> LedgerEntry:
-    return _append(ledger, actor, EntryType.NOTE, {"text": text}, handles=handles)
-
-
-def message(ledger: Ledger, actor: Author, to: str, text: str) -> LedgerEntry:
-    """For one receiver, without handing anything over."""
-    return _append(ledger, actor, EntryType.MESSAGE, {"text": text}, to=to)
-
-
-def reply(
-    ledger: Ledger, actor: Author, text: str, handles: Sequence[str] = (), lane: str | None = None
-) -> LedgerEntry:
-    """Answers the open handoff that is addressed to the actor, or those that it handles."""
-    return _append(ledger, actor, EntryType.REPLY, {"text": text, "lane": lane}, handles=handles)
-
-
-def handoff(
-    ledger: Ledger, actor: Author, to: str, payload: Mapping[str, Any], handles: Sequence[str] = ()
-) -> LedgerEntry:
-    """Hands a lane over. `payload` has `reason`, `ask`, and may have `context_refs`, `lane`, `supersedes`.
-
-    The entry alone: what it starts is `receivers.deliver`.
-    """
-    refs = references(ledger.repo, payload.get("context_refs") or ())
-    told = {**payload, "context_refs": refs}
-    return _append(ledger, actor, EntryType.HANDOFF, told, to=to, handles=handles)
-
-
-def artifact(
-    ledger: Ledger, actor: Author, payload: Mapping[str, Any], handles: Sequence[str] = ()
-) -> LedgerEntry:
-    """Records evidence: `kind`, `title`, `summary`, `status`, `evidence`."""
-    return _append(ledger, actor, EntryType.ARTIFACT, payload, handles=handles)
-
-
-def propose(
-    ledger: Ledger, actor: Author, payload: Mapping[str, Any], handles: Sequence[str] = ()
-) -> LedgerEntry:
-    """Proposes that the work is final: `summary`, `evidence`, `remaining_risk`, `lane`. A person decides."""
-    return _append(ledger, actor, EntryType.FINALITY_PROPOSED, payload, handles=handles)
-
-
 def decide(
     ledger: Ledger, actor: Author, *, signs: bool, proposal: str | None = None, note: str | None = None
 ) -> LedgerEntry:
@@ -180,17 +137,17 @@ def decide(
     ProposalOutdated.
     """
     kind = EntryType.FINALITY_SIGNED if signs else EntryType.FINALITY_REJECTED
-    return _append(ledger, actor, kind, {"proposal": proposal, "signer": _signer(), "note": note})
+    return append(ledger, actor, kind, {"proposal": proposal, "signer": _signer(), "note": note})
 
 
 def set_coordinator(ledger: Ledger, actor: Author, owner: str) -> LedgerEntry:
     """A person says who writes git: `human`, `runner` or a task. PeopleOnly."""
     if not is_name(owner):
         raise UsageError(f"`{owner[:80]}` cannot own git", hint="human, runner or a task")
-    return _append(ledger, actor, EntryType.COORDINATOR_CHANGED, {"owner": owner})
+    return append(ledger, actor, EntryType.COORDINATOR_CHANGED, {"owner": owner})
 
 
-def _append(
+def append(
     ledger: Ledger,
     actor: Author,
     kind: EntryType,
@@ -199,7 +156,12 @@ def _append(
     to: str | None = None,
     handles: Sequence[str] = (),
 ) -> LedgerEntry:
+    """What anybody may say: of a handoff the entry alone, as what it starts is `receivers.deliver`."""
     given = {name: value for name, value in payload.items() if value is not None}
+    if kind is EntryType.HANDOFF:
+        given["context_refs"] = references(ledger.repo, given.get("context_refs", ()))
+        if to in NAMES and to in _tasks(ledger.repo, ledger.repo, os.environ):
+            given["receiver"] = TASK
     draft = NewEntry(kind, actor.name, given, to, tuple(handles), actor.run_id, actor.runtime)
     return ledger.append(draft, cleaner(ledger, actor))
 
@@ -316,7 +278,7 @@ def wait(
 ) -> dict[str, Any]:
     """The entries behind number `since` (None: behind those of now), as soon as there are any; with `to` only
     those of others. Without any after `timeout_s`, none: that is no error. Called again with the `seq` of the
-    answer, it misses nothing.
+    answer, it misses nothing. Conflict where no entry has that number.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     stamp: tuple[int, ...] | None = None
@@ -325,6 +287,9 @@ def wait(
         if (now := ledger.stamp()) != stamp:
             stamp, look = now, ledger.believed()
             last = look.state.seq if last is None else last
+            if last > look.state.seq:
+                hint = "it may have begun anew; wait without a number, or with 0"
+                raise Conflict(f"{ledger.relative} ends at entry {look.state.seq}, before {last}", hint=hint)
             found = [] if look.state.seq <= last else ledger.entries(last, kinds=kinds, look=look)
             others = [entry for entry in found if to is None or not _is_of(entry, to)]
             if others:

@@ -189,13 +189,15 @@ def handed(choice: Choice) -> Handed | None:
         find_task(choice.config, ledger.task_id)
     if request.handoff == "":
         return None
-    names = (choice.task.id, *(() if choice.runtime in choice.config.tasks else (choice.runtime,)))
+    names = {choice.task.id, choice.runtime} - {HUMAN, OWNER, RUNNER}
+    if choice.runtime in choice.config.tasks:
+        names &= {choice.task.id}
     waiting = [one for one in ledger.state().open if one.to in names]
     if request.handoff is not None:
         entry = ledger.entry(request.handoff)
         waiting = [one for one in waiting if one.id == entry.id]
         if not waiting:
-            raise Conflict(f"{entry.id} is no handoff that is open for {' or '.join(names)}")
+            raise Conflict(f"{entry.id} is no handoff that is open for {' or '.join(sorted(names))}")
     if len(waiting) > 1:
         ids = ", ".join(one.id for one in waiting)
         raise Conflict(f"several handoffs are open for {choice.task.id}: {ids}", hint="--handoff names one")

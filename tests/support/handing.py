@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from runner.ledger.entry import EntryType
 from runner.ledger.file import Ledger
 from runner.usecases import ledger as entries
 from runner.usecases import receivers
@@ -34,7 +35,7 @@ def main(repo: str, task: str, to: str, rest: list[str]) -> None:
     }
     if "--lane" in rest:
         payload["lane"] = rest[rest.index("--lane") + 1]
-    handoff = entries.handoff(ledger, author, to, payload)
+    handoff = entries.append(ledger, author, EntryType.HANDOFF, payload, to=to)
     if "--killed" in rest:
         os.kill(os.getpid(), signal.SIGKILL)
     found = receivers.deliver(ledger, handoff, author, os.environ)

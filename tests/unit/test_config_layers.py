@@ -292,6 +292,18 @@ def test_a_model_brings_its_runtime_along(repo):
     assert repo.show()["models"]["kimi"]["provider"] == "opencode-go"
 
 
+def test_a_task_with_the_name_of_a_speaker_of_ledgers_is_a_note_and_no_problem(repo):
+    names = ("human", "owner", "runner", "person")
+    tables = [f'[tasks.{name}]\nprompt = "x"\n' for name in names]
+    repo.write("\n".join(tables))
+
+    report = repo.check()
+
+    assert report.problems == ()
+    assert [note.key for note in report.notes] == ["tasks.human", "tasks.owner", "tasks.runner"]
+    assert "no handoff reaches it" in str(report.notes[0])
+
+
 def test_a_literal_model_id_that_looks_like_a_name_is_a_note_and_no_problem(repo):
     repo.write('[models.deep]\nmodel = "m"\n[tasks.hello]\nmodel = "depe"\nprompt = "x"\n')
 

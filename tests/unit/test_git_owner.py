@@ -11,12 +11,13 @@ import pytest
 from support.values import a_config, a_task, program
 
 from runner.git_change import GitPolicy
+from runner.ledger.entry import EntryType
 from runner.ledger.file import Ledger
 from runner.model import Level, Request, Sandbox
 from runner.resolve.choose import choose
 from runner.resolve.invocation import Found
 from runner.usecases import git_owner
-from runner.usecases.ledger import Author, note, set_coordinator
+from runner.usecases.ledger import Author, append, set_coordinator
 
 WILD = Sandbox("wild", Level.DANGER, allow_danger=True)
 HUMAN = Author("human")
@@ -43,7 +44,7 @@ def owned(ledger: Ledger, owner: str | None, **options: str) -> tuple[str | None
 
 def test_where_nobody_is_named_nothing_is_compared(ledger: Ledger) -> None:
     assert owned(ledger, None) == (None, False)
-    note(ledger, HUMAN, "x")
+    append(ledger, HUMAN, EntryType.NOTE, {"text": "x"})
     assert owned(ledger, None) == (None, False)
 
 
@@ -56,7 +57,7 @@ def test_only_a_run_that_is_not_the_owner_and_may_write_is_in_reach(ledger: Ledg
 def test_what_a_person_says_in_the_ledger_that_the_run_shares_stands_above_the_setting(
     ledger: Ledger,
 ) -> None:
-    note(ledger, HUMAN, "x")
+    append(ledger, HUMAN, EntryType.NOTE, {"text": "x"})
     set_coordinator(ledger, HUMAN, "other")
     assert owned(ledger, None) == ("other", True)
     assert owned(ledger, "human") == ("other", True)
@@ -66,7 +67,7 @@ def test_what_a_person_says_in_the_ledger_that_the_run_shares_stands_above_the_s
 
 
 def test_a_head_of_before_and_a_broken_one_hide_nothing(ledger: Ledger) -> None:
-    note(ledger, HUMAN, "x")
+    append(ledger, HUMAN, EntryType.NOTE, {"text": "x"})
     head = Path(os.path.dirname(ledger.path), ".ledger.head")
     before = head.read_bytes()
     set_coordinator(ledger, HUMAN, "other")
@@ -85,7 +86,7 @@ def test_a_ledger_that_is_not_believed_names_nobody(ledger: Ledger) -> None:
 
 
 def test_a_start_does_not_pay_for_a_ledger_that_names_nobody(ledger: Ledger) -> None:
-    note(ledger, HUMAN, "x")
+    append(ledger, HUMAN, EntryType.NOTE, {"text": "x"})
     words = (
         "import sys\nfrom runner.usecases import git_owner\n"
         f"assert git_owner._names_nobody({os.path.dirname(ledger.path)!r})\n"

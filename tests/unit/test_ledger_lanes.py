@@ -34,6 +34,7 @@ RUNS = [
     Who("build", "r2", "codex"),
     Who("review", "r3", "claude"),
     Who("third", "r4", "codex"),
+    Who("claude", "r6", "codex"),
 ]
 NAMED_AS_A_PERSON = Who("human", "r5", "codex")
 """A run of a task that somebody has called so."""
@@ -46,6 +47,7 @@ class OpenHandoff:
     id: str
     maker: Who
     to: str
+    is_for_task: bool = False
     taken_by: str | None = None
     is_over: bool = False
 
@@ -73,6 +75,8 @@ class Rules:
             return who.run == one.taken_by
         if who.run is None:
             return one.to == who.name
+        if one.is_for_task and one.to != who.name:
+            return False
         return one.to in (who.name, who.runtime) and one.to not in ("human", "owner")
 
     def made(self, who: Who, one: OpenHandoff) -> bool:
@@ -230,10 +234,10 @@ class Play:
         assert {lane.name: lane.to and (lane.to, lane.to_run) for lane in state.lanes} == rules.speaks
         opened = {one.name: one.handoff for one in state.lanes if one.handoff is not None}
         assert {
-            lane: (one.id, one.maker, one.maker_run, one.to, one.taken_by, one.is_left)
+            lane: (one.id, one.maker, one.maker_run, one.to, one.is_for_task, one.taken_by, one.is_left)
             for lane, one in opened.items()
         } == {
-            lane: (one.id, one.maker.name, one.maker.run, one.to, one.taken_by, one.is_over)
+            lane: (one.id, one.maker.name, one.maker.run, one.to, one.is_for_task, one.taken_by, one.is_over)
             for lane, one in rules.open.items()
         }
         speaker = next_speaker(state)
@@ -281,7 +285,13 @@ def _handoff(play: Play, draw: Any, who: Who) -> None:
     wrong = play.rules.handed(who, to, ids, lane, supersedes) | no_id(supersedes)
     payload = {"reason": "r", "ask": "a", "lane": lane, "supersedes": supersedes}
     payload = {name: value for name, value in payload.items() if value is not None}
+    if is_for_task := draw(st.booleans()):
+        payload["receiver"] = "task"
     play.agree(wrong, play.say(T.HANDOFF, who, payload, to=to, handles=ids))
+    if not wrong:
+        next(
+            one for one in play.rules.open.values() if one.id == play.entries[-1].id
+        ).is_for_task = is_for_task
 
 
 def no_id(name: str | None) -> set[str]:

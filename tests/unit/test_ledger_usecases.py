@@ -134,21 +134,35 @@ SECRET = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 def test_no_secret_and_no_control_character_comes_into_a_ledger(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path), "work")
     text = f"token {SECRET} \x1b]0;title\x07\x1b[31mred\u202e"
-    cases.note(ledger, PERSON, text)
-    cases.message(ledger, PERSON, "build", text)
-    cases.handoff(ledger, PERSON, "build", {"reason": text, "ask": text, "context_refs": [f"a#{SECRET}"]})
-    cases.artifact(
+    cases.append(ledger, PERSON, EntryType.NOTE, {"text": text})
+    cases.append(ledger, PERSON, EntryType.MESSAGE, {"text": text}, to="build")
+    cases.append(
         ledger,
         PERSON,
+        EntryType.HANDOFF,
+        {"reason": text, "ask": text, "context_refs": [f"a#{SECRET}"]},
+        to="build",
+    )
+    cases.append(
+        ledger,
+        PERSON,
+        EntryType.ARTIFACT,
         {"kind": "test_report", "title": text, "summary": text, "status": "passed", "evidence": [text, text]},
     )
-    cases.propose(ledger, PERSON, {"summary": text, "evidence": text, "remaining_risk": text})
+    cases.append(
+        ledger,
+        PERSON,
+        EntryType.FINALITY_PROPOSED,
+        {"summary": text, "evidence": text, "remaining_risk": text},
+    )
     cases.decide(ledger, PERSON, signs=True, note=text)
     for refused in (
-        lambda: cases.message(ledger, PERSON, SECRET, "x"),
-        lambda: cases.handoff(ledger, PERSON, SECRET, {"reason": "r", "ask": "a"}),
-        lambda: cases.handoff(ledger, PERSON, "build", {"reason": "r", "ask": "a", "lane": SECRET}),
-        lambda: cases.note(ledger, PERSON, "x", [SECRET]),
+        lambda: cases.append(ledger, PERSON, EntryType.MESSAGE, {"text": "x"}, to=SECRET),
+        lambda: cases.append(ledger, PERSON, EntryType.HANDOFF, {"reason": "r", "ask": "a"}, to=SECRET),
+        lambda: cases.append(
+            ledger, PERSON, EntryType.HANDOFF, {"reason": "r", "ask": "a", "lane": SECRET}, to="build"
+        ),
+        lambda: cases.append(ledger, PERSON, EntryType.NOTE, {"text": "x"}, handles=[SECRET]),
     ):
         with pytest.raises(RunnerError):
             refused()
@@ -183,7 +197,7 @@ def test_a_note_is_a_text_of_a_bounded_size(
     found = None
     with ends_within(20):
         try:
-            cases._append(ledger, PERSON, EntryType.NOTE, payload)
+            cases.append(ledger, PERSON, EntryType.NOTE, payload)
         except RunnerError as error:
             found = error.code
     assert found == code
@@ -250,7 +264,7 @@ def test_a_million_references_are_refused_at_once(tmp_path: Path) -> None:
 def test_a_broken_ledger_is_not_read_as_if_it_ended_there(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path), "work")
     for text in ("one", "two", "three"):
-        cases.note(ledger, PERSON, text)
+        cases.append(ledger, PERSON, EntryType.NOTE, {"text": text})
     Path(ledger.path).write_bytes(Path(ledger.path).read_bytes().replace(b"two", b"tw0"))
     for read in (cases.context, cases.state, lambda one: cases.wait(one, 0, 0)):
         with pytest.raises(RunnerError) as found:
@@ -258,10 +272,53 @@ def test_a_broken_ledger_is_not_read_as_if_it_ended_there(tmp_path: Path) -> Non
         assert found.value.code == "ledger_broken"
 
 
-@pytest.mark.parametrize("since", [None, 0, 7])
+@pytest.mark.parametrize("since", [None, 0])
 def test_where_there_is_no_ledger_a_wait_ends_in_time(since: int | None, tmp_path: Path) -> None:
     found = cases.wait(Ledger(str(tmp_path), "work"), since, 0.05)
     assert (found["entries"], found["seq"], found["timed_out"]) == ([], 0, True)
+
+
+def test_who_waits_behind_an_entry_that_is_not_there_is_told_so(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    for _ in range(3):
+        cases.append(ledger, PERSON, EntryType.NOTE, {"text": "x"})
+    Path(ledger.path).write_bytes(b"broken")
+    cases.set_aside(ledger, PERSON)
+    for since in (3, 2):
+        with pytest.raises(RunnerError, match=f"ends at entry 1, before {since}"), ends_within(20):
+            cases.wait(ledger, since, None)
+    assert cases.wait(ledger, 0, None)["seq"] == 1
+
+
+def test_a_handoff_to_a_task_with_the_name_of_a_runtime_is_for_the_task_alone(tmp_path: Path) -> None:
+    for name in ("codex", "build"):
+        (tmp_path / ".runs" / name / "cli").mkdir(mode=0o700, parents=True)
+    ledger = Ledger(str(tmp_path), "work")
+    (tmp_path / "delegate.toml").write_text('schema_version = 1\n[tasks.codex]\nprompt = "x"\n')
+    asked = {"reason": "r", "ask": "a"}
+    handoff = cases.append(ledger, PERSON, EntryType.HANDOFF, asked, to="codex")
+    assert handoff.payload["receiver"] == "task"
+    build, codex = (RunDir(str(tmp_path), name, new_run_id()) for name in ("build", "codex"))
+    answer = {"text": "done"}
+    other = cases.append(ledger, Author("build", build, "codex"), EntryType.REPLY, answer)
+    assert other.handles == (), "it is a run of that runtime, and of another task"
+    own = cases.append(ledger, Author("codex", codex, "claude"), EntryType.REPLY, answer)
+    assert own.handles == (handoff.id,)
+    free = cases.append(ledger, PERSON, EntryType.HANDOFF, asked, to="claude")
+    assert "receiver" not in free.payload
+
+
+def test_runner_takes_nothing_and_a_message_closes_nothing(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    handoff = cases.append(ledger, PERSON, EntryType.HANDOFF, {"reason": "r", "ask": "a"}, to="build")
+    for kind, payload, to, handles in (
+        (EntryType.HANDOFF, {"reason": "r", "ask": "a"}, "runner", ()),
+        (EntryType.MESSAGE, {"text": "x"}, "runner", ()),
+        (EntryType.MESSAGE, {"text": "x"}, "build", (handoff.id,)),
+    ):
+        with pytest.raises(RunnerError) as found:
+            cases.append(ledger, PERSON, kind, payload, to=to, handles=handles)
+        assert found.value.code == "entry_invalid"
 
 
 def test_one_who_waits_again_and_again_misses_nothing(tmp_path: Path) -> None:
@@ -270,9 +327,9 @@ def test_one_who_waits_again_and_again_misses_nothing(tmp_path: Path) -> None:
     def write(name: str) -> None:
         own = Ledger(str(tmp_path), "work")
         for number in range(25):
-            cases.note(own, PERSON, f"{name} {number}")
+            cases.append(own, PERSON, EntryType.NOTE, {"text": f"{name} {number}"})
             if number % 5 == 0:
-                cases.note(own, me, "my own")
+                cases.append(own, me, EntryType.NOTE, {"text": "my own"})
 
     writers = [threading.Thread(target=write, args=(name,)) for name in "ab"]
     for writer in writers:

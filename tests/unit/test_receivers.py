@@ -56,7 +56,7 @@ def settings(repo: Path, *tasks: Any) -> Config:
 
 
 def handed(ledger: Ledger, to: str, author: Author = PERSON, *handles: str, **more: Any) -> LedgerEntry:
-    return words.handoff(ledger, author, to, {**BY_HAND, **more}, handles)
+    return words.append(ledger, author, EntryType.HANDOFF, {**BY_HAND, **more}, to=to, handles=handles)
 
 
 def began(ledger: Ledger, run: RunDir, runtime: str = "codex") -> None:
@@ -208,11 +208,11 @@ def test_a_run_shares_the_ledger_that_is_named_and_takes_what_is_open_for_its_ta
     alone = resolved(config, env, ledger="make")
     assert alone.ledger == SharedLedger("make") and alone.prompt == "Say hello." and not alone.has_handoff
     maker = words.of_run(runs("make"))
-    words.note(ledger, maker, "Not this one.")
+    words.append(ledger, maker, EntryType.NOTE, {"text": "Not this one."})
     before = handed(ledger, "look", maker)
-    words.note(ledger, maker, "The tokens expire.")
+    words.append(ledger, maker, EntryType.NOTE, {"text": "The tokens expire."})
     asked = handed(ledger, "look", maker, supersedes=before.id)
-    words.note(ledger, maker, "Nor this.")
+    words.append(ledger, maker, EntryType.NOTE, {"text": "Nor this."})
     found = resolved(config, env, ledger="make")
     assert found.ledger == SharedLedger("make", asked.id) and found.has_handoff
     assert "## Handoff\nThe agent of task `make` has handed work to you" in found.prompt
@@ -227,6 +227,15 @@ def test_what_is_for_a_runtime_is_for_its_runs(ledger: Ledger, tmp_path: Path, e
     asked = handed(ledger, "codex")
     handed(ledger, "kay", lane="other")
     assert resolved(settings(tmp_path), env, ledger="make").ledger == SharedLedger("make", asked.id)
+
+
+@pytest.mark.parametrize("name", ["human", "owner"])
+def test_a_task_with_the_name_of_a_person_begins_all_the_same_and_takes_nothing(
+    name: str, ledger: Ledger, tmp_path: Path, env: dict[str, str]
+) -> None:
+    handed(ledger, name)
+    found = resolved(settings(tmp_path, a_task(id=name)), env, ledger="make", task=name)
+    assert found.ledger == SharedLedger("make") and not found.has_handoff
 
 
 def test_of_several_that_are_open_one_has_to_be_named(
