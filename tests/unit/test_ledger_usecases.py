@@ -13,6 +13,8 @@ import pytest
 from support.ended import adopt, an_ended_run
 from support.waiting import ends_within
 
+from runner.delegation import ledger_tools
+from runner.delegation.caller import Caller
 from runner.errors import RunnerError
 from runner.ledger.entry import HUMAN, EntryType
 from runner.ledger.file import Ledger
@@ -288,6 +290,19 @@ def test_who_waits_behind_an_entry_that_is_not_there_is_told_so(tmp_path: Path) 
         with pytest.raises(RunnerError, match=f"ends at entry 1, before {since}"), ends_within(20):
             cases.wait(ledger, since, None)
     assert cases.wait(ledger, 0, None)["seq"] == 1
+
+
+def test_a_host_that_read_a_ledger_is_given_all_of_the_one_that_took_its_place(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    ledger, host = Ledger(str(tmp_path), "work"), Caller(str(tmp_path), None, ())
+    for _ in range(3):
+        cases.append(ledger, PERSON, EntryType.NOTE, {"text": "x"})
+    waits = {"task_id": "work", "timeout_s": 0}
+    assert ledger_tools.wait_for_messages(host, waits)["next_since_seq"] == 3
+    Path(ledger.path).write_bytes(b"broken")
+    cases.set_aside(ledger, PERSON)
+    found = ledger_tools.wait_for_messages(host, waits)
+    assert [entry["type"] for entry in found["entries"]] == ["restarted"]
 
 
 def test_a_handoff_to_a_task_with_the_name_of_a_runtime_is_for_the_task_alone(tmp_path: Path) -> None:
