@@ -70,17 +70,18 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """verb -> (module of `runner.cli`, what it does). A new verb is a row and a pair of functions there."""
 
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
-    "ledger show": ("ledger", "show whose turn it is, and what was said"),
+    "ledger list": ("ledger", "list the ledgers and who is next in each"),
+    "ledger show": ("ledger", "show who is next, and what was said"),
     "ledger note": ("ledger", "write something down for all"),
-    "ledger handoff": ("ledger", "hand work over, with a reason and what is asked for"),
-    "ledger reply": ("ledger", "answer the handoff that is addressed to you, and close it"),
-    "ledger send": ("ledger", "say something to one receiver, who gets no work by it"),
+    "ledger handoff": ("ledger", "hand work over: why, and what is to be done"),
+    "ledger reply": ("ledger", "answer a handoff to you, and close it"),
+    "ledger send": ("ledger", "leave a message for one receiver"),
     "ledger artifact": ("ledger", "record evidence, such as a test report"),
     "ledger propose": ("ledger", "propose that the work is final"),
     "ledger sign": ("ledger", "sign what is proposed as final"),
     "ledger reject": ("ledger", "reject what is proposed as final"),
     "ledger wait": ("ledger", "wait for the next entry"),
-    "ledger verify": ("ledger", "find out whether every entry is as it was written"),
+    "ledger verify": ("ledger", "find out whether every entry is unchanged"),
     "ledger coordinator": ("ledger", "show who writes git, or name another one"),
 }
 """The same for verbs of two words."""

@@ -17,9 +17,12 @@ from runner.ledger.entry import (
     EntryInvalid,
     EntryType,
 )
+from runner.ledger.lanes import ProposalStatus
 from runner.state import index
 from runner.text.words import count
+from runner.usecases import git_owner
 from runner.usecases import ledger as ledgers
+from runner.usecases.find import find_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,13 +48,14 @@ def add_ledger(parser: Parser) -> None:
     from runner.cli.app import SUBCOMMANDS
 
     texts = {verb.removeprefix("ledger "): text for verb, (_, text) in SUBCOMMANDS.items()}
-    parser.add_argument("action", metavar="ACTION", choices=tuple(texts), help="one of those below")
+    parser.add_argument("action", metavar="ACTION", choices=tuple(texts), help="one of these:")
     parser.examples(
         "runner ledger show fix-auth",
-        'runner ledger note fix-auth "Goal: refuse an expired token. Acceptance: make test."',
+        'runner ledger note fix-auth "Goal: refuse old tokens."',
         "runner ledger handoff --help",
-        note="actions:\n" + "\n".join(f"  {name:<12}{text}" for name, text in texts.items()),
     )
+    actions = "\n".join(f"  {name:<13}{text}" for name, text in texts.items())
+    parser.epilog = f"actions:\n{actions}\n\n{parser.epilog}"
 
 
 def _add_task(parser: Parser, *, default: str | None = None) -> None:
@@ -66,15 +70,15 @@ def _add_task(parser: Parser, *, default: str | None = None) -> None:
 
 def _add_entries(parser: Parser) -> None:
     """What says which entries are meant."""
-    parser.add_argument("--since", type=_seq, metavar="N", help="only entries behind number N")
+    parser.add_argument("--since", type=_seq, metavar="N", help="only entries after number N")
     parser.add_argument(
-        "--kind",
+        "--type",
         choices=tuple(EntryType),
-        metavar="K",
+        metavar="T",
         action="append",
         default=[],
         dest="kinds",
-        help="only entries of this kind: note, handoff, artifact and so on (repeatable)",
+        help="only entries of this type: note, handoff, artifact and so on (repeatable)",
     )
 
 
@@ -96,6 +100,10 @@ def _add_new(parser: Parser) -> None:
     )
 
 
+def add_ledger_list(parser: Parser) -> None:
+    parser.examples("runner ledger list", "runner ledger list --json")
+
+
 def add_ledger_show(parser: Parser) -> None:
     _add_task(parser, default="@latest")
     parser.add_argument(
@@ -105,7 +113,7 @@ def add_ledger_show(parser: Parser) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="every entry, with its whole text")
     parser.examples(
         "runner ledger show fix-auth",
-        "runner ledger show fix-auth --kind handoff --kind reply --all",
+        "runner ledger show fix-auth --type handoff --type reply --all",
         "runner ledger show @latest --since 12 --json",
     )
 
@@ -250,10 +258,12 @@ def run_ledger(args: Namespace) -> int:
     raise UsageError("say what to do with the ledger of which task", hint=f"runner ledger {args.action} TASK")
 
 
-def _open(args: Namespace) -> tuple[Ledger, Author]:
+def _open(args: Namespace, *, people_only: bool = False) -> tuple[Ledger, Author]:
     """The ledger to write in, and as whom."""
     ledger = ledgers.named(here(), args.task, os.environ, is_new=vars(args).get("new", False))
     author = ledgers.person_or_run(ledger.repo, os.environ)
+    if people_only:
+        ledgers.refuse_run(author)
     ledgers.refuse_other(ledger, author)
     return ledger, author
 
@@ -306,7 +316,8 @@ def run_ledger_handoff(args: Namespace) -> int:
     words = f"handed to {args.to} on lane {entry.text('lane')}"
     if found.run is not None:
         more = f" as {found.message}" if found.message else ""
-        words += f"\n{found.state:<9} {found.run.run_id}{more}: runner logs {found.run.run_id} -f"
+        run = index.ShortNames(ledger.repo)[found.run.run_id]
+        words += f"\n{found.state:<9} run {run}{more}: runner logs {run} -f"
     elif found.why is not None:
         words += f"\nrecorded  no run was started: {found.why['message']}\n{'':<10}{found.why['hint'] or ''}"
     return _told(args, entry, words, delivery=found.to_json())
@@ -327,7 +338,7 @@ def run_ledger_artifact(args: Namespace) -> int:
     payload = {name: getattr(args, name) for name in ("kind", "title", "status", "evidence")}
     payload["summary"] = _text(args.summary)
     entry = ledgers.append(ledger, author, EntryType.ARTIFACT, payload, handles=args.handles)
-    return _told(args, entry, f"{args.kind} {args.status}, as you tell it")
+    return _told(args, entry, f"{args.kind} {args.status}, as you report it")
 
 
 def run_ledger_propose(args: Namespace) -> int:
@@ -351,23 +362,30 @@ def run_ledger_reject(args: Namespace) -> int:
 def _decided(args: Namespace, *, signs: bool) -> int:
     from runner.cli.ledger_text import proposed
 
-    ledger, author = _open(args)
+    ledger, author = _open(args, people_only=True)
     note = None if args.note is None else _text(args.note)
-    entry = ledgers.decide(ledger, author, signs=signs, proposal=args.proposal, note=note)
-    of = ledger.entry(entry.text("proposal"))
-    words = f"{of.id} of {of.actor} is {'signed' if signs else 'rejected'} by {entry.text('signer')}:\n"
-    words += indented(f"        {proposed(of.payload)}", 8, is_foreign=True)
+    named, waiting = args.proposal, ledger.state().proposal
+    if args.format == "text" and waiting is not None and waiting.decided_by is None:
+        of = ledger.entry(waiting.id)
+        if named in (None, of.id):
+            pen.say(f"{of.id} of {of.actor}:")
+            pen.say(indented(f"        {proposed(of.payload)}", 8, is_foreign=True))
+        if named is None and waiting.status is ProposalStatus.AWAITING:
+            named = of.id  # as it is shown, and no later one
+    entry = ledgers.decide(ledger, author, signs=signs, proposal=named, note=note)
+    words = f"{entry.text('proposal')} is {'signed' if signs else 'rejected'} by {entry.text('signer')}"
     return _told(args, entry, words)
 
 
 def run_ledger_coordinator(args: Namespace) -> int:
+    from runner.cli.ledger_text import git_owned
+
     if args.owner is None:
         ledger = ledgers.named(here(), args.task, os.environ)
-        owner = ledger.state().coordinator
-        said = "nobody was named in this ledger; `[git] owner` of the settings holds, if there is one"
-        answer(args, {"coordinator": owner}, said if owner is None else f"only {owner} writes git")
+        told = git_owner.in_force(ledger, os.environ)
+        answer(args, {"git_owner": told}, f"git owner {git_owned(told)}")
         return ExitStatus.OK
-    ledger, author = _open(args)
+    ledger, author = _open(args, people_only=True)
     ledgers.refuse_unknown(here(), args.owner, (HUMAN, RUNNER), os.environ)
     entry = ledgers.set_coordinator(ledger, author, args.owner)
     return _told(args, entry, f"only {args.owner} writes git from now on")
@@ -376,10 +394,26 @@ def run_ledger_coordinator(args: Namespace) -> int:
 # -- reading ---------------------------------------------------------------------------------------------
 
 
+def run_ledger_list(args: Namespace) -> int:
+    found = ledgers.every(here())
+    if args.format == "json":
+        emit({"ledgers": found})
+        return ExitStatus.OK
+    from runner.cli.ledger_text import listed
+
+    for line in listed(found, index.ShortNames(find_root(here())).__getitem__):
+        pen.say(line)
+    if not found:
+        pen.tell("(no ledgers: runner ledger note TASK TEXT begins one)")
+    return ExitStatus.OK
+
+
 def run_ledger_show(args: Namespace) -> int:
     ledger = ledgers.named(here(), args.task, os.environ)
     limit = None if args.all else ledgers.LIMIT if args.limit is None else args.limit
     shown = ledgers.shown(ledger, limit, args.since or 0, args.kinds)
+    is_whole = shown["verification"]["is_whole"]
+    shown["git_owner"] = git_owner.in_force(ledger, os.environ) if is_whole else None
     if args.format == "json":
         emit(shown)
         return ExitStatus.OK
@@ -425,7 +459,7 @@ def run_ledger_wait(args: Namespace) -> int:
         for entry in waited["entries"]:
             pen.say(talk.text(entry))
         after = f"no entry in {args.timeout:g} s\n" if waited["timed_out"] else ""
-        pen.tell(f"{after}next     runner ledger wait {ledger.task_id} --since {waited['seq']}")
+        pen.tell(f"{after}go on    runner ledger wait {ledger.task_id} --since {waited['seq']}")
     return ExitStatus.GAVE_UP_WAITING if waited["timed_out"] else ExitStatus.OK
 
 
@@ -439,8 +473,8 @@ def run_ledger_verify(args: Namespace) -> int:
     if args.format == "text":
         _warn(ledger, found)
     is_whole, entries = found["is_whole"], found["entries"]
-    said = f"{count(entries, 'entry', 'entries')}, as they were written"
+    said = f"{count(entries, 'entry', 'entries')}, unchanged"
     said = said if is_whole else f"broken at entry {found['seq']}"
-    head = f"\nhead  {found['head']}" if is_whole and entries else ""
-    answer(args, {"ledger": ledger.relative, **found}, f"{ledger.relative}: {said}{head}")
+    end = f"\nhash  {found['hash']}" if is_whole and entries else ""
+    answer(args, {"ledger": ledger.relative, **found}, f"{ledger.relative}: {said}{end}")
     return ExitStatus.OK if is_whole else ExitStatus.CONFLICT

@@ -1,4 +1,4 @@
-"""A ledger for people: whose turn it is, and the conversation. What agents tell is shown as told by them."""
+"""A ledger for people: who is next, and the conversation. What agents report is shown as reported by them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from runner.cli.margin import local, rows_of
 from runner.cli.pen import paint
 from runner.cli.render import indented, local_time
 from runner.ledger.entry import HUMAN, MAIN, RUNNER
+from runner.text.cells import cells, cut
 from runner.text.words import count, few, one_line
 
 TYPE_CHECKING = False
@@ -37,12 +38,12 @@ _LABELS = {
 
 
 def summary(context: Mapping[str, Any], called: Called, *, whole: bool = False) -> str:
-    """The lanes, the newest first, whose turn it is, and how final the work is."""
+    """Who is next, the lanes, the newest first, and how final the work is."""
     speaker, proposal = context["next_speaker"], context["finality"]
     rows = [_row("ledger", f"{context['ledger']}, {count(context['seq'], 'entry', 'entries')}")]
     if context["seq"]:
-        turn = "nobody's" if speaker is None else _who(speaker["actor"], speaker["run_id"], called)
-        rows.append(_row("turn", turn, turn, "yellow" if turn == HUMAN else "bold"))
+        turn = "nobody" if speaker is None else _who(speaker["actor"], speaker["run_id"], called)
+        rows.append(_row("next", turn, turn, "yellow" if turn == HUMAN else "bold"))
     waiting = {entry["id"]: entry for entry in context["open_handoffs"]}
     for lane in context["lanes"]:
         rows.append(_row("lane", _lane(lane, called), lane["status"], _TONES.get(lane["status"], "")))
@@ -50,12 +51,34 @@ def summary(context: Mapping[str, Any], called: Called, *, whole: bool = False) 
             asked = _asked(waiting[handoff["id"]]["payload"], whole=whole)
             rows += [_row(f"  {name}", text, is_foreign=True) for name, text in asked]
     if proposal is not None:
-        words = proposal["status"].replace("_", " ")
+        words = proposal["status"].replace("awaiting_human", "waits for your signature")
         text = _finality(proposal, words, context["task_id"], called)
         rows.append(_row("final", text, words, _TONES[proposal["status"]]))
-    if context["coordinator"] is not None:
-        rows.append(_row("git", f"only {context['coordinator']} writes it"))
+    if (owner := context.get("git_owner")) is not None and owner["owner"] is not None:
+        rows.append(_row("git owner", git_owned(owner)))
     return "\n".join(rows)
+
+
+def git_owned(told: Mapping[str, Any]) -> str:
+    """Who alone writes git, and what says so."""
+    return "nobody is named" if told["owner"] is None else f"{told['owner']} ({told['from']})"
+
+
+def listed(ledgers: Sequence[Mapping[str, Any]], called: Called) -> Iterator[str]:
+    """A line for each: its task, entries, open lanes, who is next, and how final it is."""
+    rows = [("TASK", "ENTRIES", "OPEN", "NEXT", "FINAL")] if ledgers else []
+    for one in ledgers:
+        speaker, final = one["next_speaker"], one["finality"]
+        who = "-" if speaker is None else _who(speaker["actor"], speaker["run_id"], called)
+        counts = ("?", "?") if one["problem"] else (str(one["entries"]), str(one["open_lanes"]))
+        last = one["problem"]["message"] if one["problem"] else final or "-"
+        rows.append((one["task_id"], *counts, "?" if one["problem"] else who, one_line(last)))
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)][:-1]
+    most = pen.columns()
+    for row in rows:
+        padded = [text + " " * (width - cells(text)) for text, width in zip(row, widths, strict=False)]
+        line = "  ".join([*padded, row[-1]])
+        yield cut(line, most) if most else line
 
 
 def _row(name: str, text: str, word: str = "", tone: str = "", *, is_foreign: bool = False) -> str:
@@ -66,10 +89,10 @@ def _row(name: str, text: str, word: str = "", tone: str = "", *, is_foreign: bo
 
 def _lane(lane: Mapping[str, Any], called: Called) -> str:
     words, handoff = f"{lane['lane']} {lane['status']}", lane["handoff"]
+    if lane["next"] is not None:
+        words += f", next {_who(lane['next'], lane['run_id'], called)}"
     if handoff is None:
-        return words + (
-            "" if lane["owner"] is None else f"; {_who(lane['owner'], lane['run_id'], called)} is next"
-        )
+        return words
     by, taken = _who(handoff["maker"], handoff["maker_run"], called), handoff["taken_by"]
     had = "" if taken is None else f", {'left' if handoff['is_left'] else 'taken'} by run {called(taken)}"
     return f"{words}: {handoff['id']} of {by} to {handoff['to']}{had}, {local_time(handoff['at'])}"
@@ -83,7 +106,8 @@ def _asked(payload: Json, *, whole: bool = True) -> Iterator[tuple[str, str]]:
 
 
 def _finality(proposal: Mapping[str, Any], words: str, task: str, called: Called) -> str:
-    who = f"{proposal['id']} of {_who(proposal['by'], proposal['by_run'], called)} is {words}"
+    by = f"{proposal['id']} of {_who(proposal['by'], proposal['by_run'], called)}"
+    who = f"{by} {words if proposal['status'] == 'awaiting_human' else f'is {words}'}"
     if proposal["decided_by"] is not None:
         by = "signed by" if words == "reopened" else "by"
         return f"{who}, {by} {proposal['decided_by']}, {local_time(proposal['decided_at'])}"
@@ -144,7 +168,7 @@ class Conversation:
         if kind == "artifact":
             is_seen, status = entry["actor"] == RUNNER, payload["status"]
             of_run = f" of run {run}" if is_seen and run else ""
-            heading = f"{by} {'saw' if is_seen else 'tells'} {payload['kind']}{of_run}: {status}"
+            heading = f"{by} {'saw' if is_seen else 'reports'} {payload['kind']}{of_run}: {status}"
             texts = dict.fromkeys((payload["title"], payload["summary"]))
             files = [f"files: {few(payload['files'], _FILES)}"] if payload.get("files") else []
             body = "\n".join([*texts, *files, *(f"- {one}" for one in payload.get("evidence", ()))])

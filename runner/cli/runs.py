@@ -28,7 +28,7 @@ from runner.usecases import fate, find, look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from runner.state.index import RunRow
@@ -148,7 +148,7 @@ def run_status(args: Namespace) -> int:
         names = index.ShortNames(run.repo)
         below = _below(manifest, names) if manifest.plan is None else None  # a plan names its batches itself
         pen.say(manifest_text(manifest, shown, is_ended=is_ended, called=names.__getitem__, below=below))
-        if told is not None and (text := _ledger_text(told)):
+        if told is not None and (text := _ledger_text(told, names.__getitem__)):
             pen.say(text)
         if is_ended:
             from runner.cli.end import end_text
@@ -168,19 +168,18 @@ def run_status(args: Namespace) -> int:
     return ExitStatus.OK
 
 
-def _ledger_text(brief: dict[str, Any]) -> str:
-    """What is open on the ledger of a run, and who speaks next; "" where nobody is asked to."""
+def _ledger_text(brief: dict[str, Any], called: Callable[[str], str]) -> str:
+    """What is open on the ledger of a run, and who is next; "" where nobody is asked to."""
     rows = [("ledger", f"not believed: {brief['problem']}" if brief["problem"] else "")]
     for one in brief.get("open_handoffs", ()):
-        taken = f", taken by {one['taken_by']}" if one["taken_by"] else ""
+        taken = f", taken by run {called(one['taken_by'])}" if one["taken_by"] else ""
         head = f"{one['id']} of {one['maker']} to {one['to']} on lane {one['lane']}{taken}"
         rows.append(("handoff", f"{head}\n{one['reason']}"))
     if proposal := brief.get("finality"):
         rows.append(("final", f"{proposal['id']} of {proposal['by']}: {proposal['status']}"))
     if speaker := brief.get("next_speaker"):
-        rows.append(
-            ("speaks", f"next is {speaker['actor']}" + f" ({speaker['run_id']})" * bool(speaker["run_id"]))
-        )
+        run = speaker["run_id"]
+        rows.append(("next", speaker["actor"] + (f" {called(run)}" if run else "")))
     told = [(name, text) for name, text in rows if text]
     return "\n".join(
         f"{pen.paint(f'{name:<10}', 'dim')}{indented(text, is_foreign=True)}" for name, text in told

@@ -28,8 +28,8 @@ from runner.ledger.lanes import LaneStatus
 from runner.model import is_name
 from runner.state.authentic import own_invocation
 from runner.state.lineage import lineage_of
+from runner.usecases import git_owner, receivers
 from runner.usecases import ledger as use
-from runner.usecases import receivers
 from runner.value import json_bytes
 
 TYPE_CHECKING = False
@@ -171,7 +171,8 @@ def _lanes_cut(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def task_state(caller: Caller, args: Json) -> dict[str, Any]:
-    return _state(_of(caller, args)[0])
+    ledger, _ = _of(caller, args)
+    return {**_state(ledger), "git_owner": _git_owner(caller, ledger)}
 
 
 def session_info(caller: Caller, args: Json) -> dict[str, Any]:
@@ -185,14 +186,17 @@ def session_info(caller: Caller, args: Json) -> dict[str, Any]:
         "ledger": ledger.path,
         **{name: state[name] for name in names},
         "active_handoff": next((lane["handoff"] for lane in state["lanes"] if lane["handoff"]), None),
-        "git_owner": state["coordinator"] or _git_owner(caller),
+        "git_owner": _git_owner(caller, ledger),
         "live_runs": [lineage_of(run).to_json() for run, _ in receivers.going_on(ledger)],
     }
 
 
-def _git_owner(caller: Caller) -> str | None:
-    """As its settings had it when it began, unless a person has said something else since."""
-    return None if caller.run is None else own_invocation(caller.run).git_owner
+def _git_owner(caller: Caller, ledger: Ledger) -> dict[str, str | None]:
+    """Of a run as its settings had it when it began, unless a person has said something else since."""
+    if caller.run is None or ledger.state().coordinator is not None:
+        return git_owner.in_force(ledger, os.environ, caller.config_file)
+    owner = own_invocation(caller.run).git_owner
+    return {"owner": owner, "from": owner and "settings"}
 
 
 def wait_for_messages(caller: Caller, args: Json) -> dict[str, Any]:
@@ -276,7 +280,7 @@ _ARGUMENTS: Json = {
     "supersedes": about(_ID, "Your own open handoff, which this one replaces."),
     "wait_for_reply": about({"type": "boolean"}, "Wait for the answer, 48 s at most."),
     "limit": about({"type": "integer", "minimum": 1, "maximum": 200}, "So many entries; default 40."),
-    "since_seq": about({"type": "integer", "minimum": 0}, "Only entries behind this number."),
+    "since_seq": about({"type": "integer", "minimum": 0}, "Only entries after this number."),
     "kinds": {"type": "array", "items": {"enum": list(EntryType)}, "maxItems": len(EntryType)},
     "id": about(_ID, "One entry, whole, instead of all this."),
     "kind": {"enum": list(ARTIFACT_KINDS)},

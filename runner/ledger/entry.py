@@ -72,7 +72,9 @@ _IDS = ("supersedes", "proposal")
 
 class EntryInvalid(UsageError):
     code = "entry_invalid"
-    default_hint = "`runner ledger --help` and docs/ledger.md say what an entry can have"
+    default_hint = (
+        "`runner ledger ACTION --help` says what an entry can have: `handoff`, `artifact` and so on"
+    )
 
 
 class Text(Value):

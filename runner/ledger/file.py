@@ -92,7 +92,7 @@ class Look(Value):
             "is_whole": self.is_whole,
             "is_complete": self.is_complete,
             "entries": self.state.seq,
-            "head": self.state.hash,
+            "hash": self.state.hash,
             "seq": self.broken_at,
             "problem": self.problem and self.problem.message,
             "torn_bytes": self.torn,

@@ -57,7 +57,7 @@ class ProposalStatus(StrEnum):
 
 class NotYourTurn(Conflict):
     code = "not_your_turn"
-    default_hint = "`runner ledger show TASK` says whose turn it is"
+    default_hint = "`runner ledger show TASK` says who is next"
 
 
 class HandleNotFound(RunnerError):

@@ -10,7 +10,7 @@ from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
 from runner.git_change import git_mark
 from runner.invocation import THREAD, Invocation, Rehearsal, SharedLedger, price_word
-from runner.model import SCHEMA_VERSION, Delegation, Limits, Lineage, Notify, Program, Terms
+from runner.model import SCHEMA_VERSION, Delegation, Level, Limits, Lineage, Notify, Program, Terms
 from runner.resolve.prompt import FileText, Parts, checked, compose, measured
 from runner.runtimes.arguments import argv_of, unpriced
 from runner.runtimes.base import CommandRequest, Fence, passes
@@ -240,12 +240,19 @@ def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
     return Parts(
         **{name: getattr(task, name) for name in _TOLD},
         own_tree=task.workspace == "worktree",
+        git_owner=_other_owner(choice, found),
         map=None if path is None else FileText(path, found.map_text),
         pasted=found.pasted,
         blocks={name: config.blocks[name] for name in task.blocks},
         handoff=None if found.handed is None else _handoff_section(found.handed),
         delegation=_delegation_section(choice, found, own) if own.enabled else None,
     )
+
+
+def _other_owner(choice: Choice, found: Found) -> str | None:
+    """A reader has nothing to be told."""
+    is_bound = found.git_owner != choice.task.id and choice.sandbox.level is not Level.READ_ONLY
+    return found.git_owner if is_bound else None
 
 
 def _handoff_section(handed: Handed) -> str:

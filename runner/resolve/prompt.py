@@ -40,6 +40,8 @@ class Parts(Value):
     output_contract: str | None = None
     own_tree: bool = False
     """Whether it works in a work tree of its own."""
+    git_owner: str | None = None
+    """Who alone writes git, where that is somebody else."""
     map: FileText | None = None
     pasted: tuple[FileText, ...] = ()
     blocks: Mapping[str, str] = {}
@@ -159,6 +161,13 @@ def _left_alone(protect: Sequence[str]) -> tuple[str, ...]:
 
 def _no_commit(parts: Parts) -> tuple[str, ...]:
     """Said wherever the result is judged by it: see `verify.inspect.allowed_by`."""
+    if parts.git_owner is not None:
+        words = {"human": "a person", "runner": "runner"}
+        owner = words.get(parts.git_owner, f"the task `{parts.git_owner}`")
+        return (
+            f"Only {owner} writes git here. Whatever else asks for it: do not commit, stage, tag, switch "
+            "branches or change settings of git. The change is looked at in the files.",
+        )
     if not (parts.scope or parts.output_contract or parts.own_tree):
         return ()
     return ("Do not commit, and move no branch or tag: the change is looked at in the files.",)

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from runner.verify.record import RolledBack
 
 _DISK_FULL_TRIES = 60
+_MOST_TOLD = 20
 _LONGEST_LINE = 64 * 1024
 
 
@@ -347,7 +348,7 @@ def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outc
     verdict, reason = judgement.verdict, judgement.verdict.reason
     rolled, put = None, _put_back(owner, judgement, is_alone=is_alone)
     if put is not None:
-        reason = reason.replace(message=f"{reason.message}; {_of_git(put)}")
+        reason = reason.replace(detail=_of_git(reason.detail or "", put))
     if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
         rolled = _rolled_back(owner, judgement, is_alone=is_alone)
         if rolled is not None and rolled.amiss:
@@ -371,9 +372,15 @@ def _put_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> PutBack 
     return tree_helper.put_back(owner.run, owner.env, owner.log, may_write=may_write, is_alone=is_alone)
 
 
-def _of_git(put: PutBack) -> str:
-    parts = (("as before again", put.put), ("left", put.left), ("kept", put.kept))
-    return "; ".join(f"{what}: {', '.join(and_more(names, 5))}" for what, names in parts if names)
+def _of_git(detail: str, put: PutBack) -> str:
+    """A line for each thing: its old and new value, and what became of it."""
+    became = dict.fromkeys(put.put, "put back") | {
+        one.partition(": ")[0]: f"left: {one.partition(': ')[2]}" for one in put.left
+    }
+    lines = [(line, became.pop(line.partition(": ")[0], None)) for line in detail.splitlines()]
+    told = [line if what is None else f"{line}; {what}" for line, what in lines]
+    told += [f"{name}: {what}" for name, what in became.items()]
+    return "\n".join(and_more(told, _MOST_TOLD) + [f"kept as {name}" for name in put.kept[:_MOST_TOLD]])
 
 
 def _rolled_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> RolledBack | None:

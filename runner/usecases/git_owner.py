@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from runner.ledger.file import Ledger
     from runner.resolve.choose import Choice
     from runner.resolve.invocation import Found
     from runner.usecases.protection import Protection
@@ -34,6 +35,21 @@ def told(choice: Choice, found: Found, made: Protection | None, env: Mapping[str
         runtime = runtimes.get(choice.runtime)
         is_in_reach = reaches_git(choice.config.root, choice.sandbox, runtime, found.cwd, made, env)
     return found.replace(git_owner=owner, git_in_reach=is_in_reach)
+
+
+def in_force(ledger: Ledger, env: Mapping[str, str], config_file: str | None = None) -> dict[str, str | None]:
+    """Who alone writes git for the next run on this ledger, and what says so: `ledger`, or `settings`. Both
+    are None where nobody is named, or the settings cannot be read.
+    """
+    from runner import config
+
+    if (named := ledger.state().coordinator) is not None:
+        return {"owner": named, "from": "ledger"}
+    try:
+        owner = config.load(ledger.repo, config_file=config_file, env=env).git.owner
+    except RunnerError:
+        owner = None
+    return {"owner": owner, "from": None if owner is None else "settings"}
 
 
 def _owner(choice: Choice) -> str | None:

@@ -9,7 +9,7 @@ import os
 import time
 from collections import deque
 
-from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, UsageError
+from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable, UsageError
 from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import PeopleOnly, next_speaker
@@ -95,7 +95,8 @@ def named(folder: str, name: str, env: Mapping[str, str], *, is_new: bool = Fals
     try:
         return ledger_of(find(root, name))
     except RunNotFound:
-        hint = _near(name, known) or "`--new` of `note` and `handoff` begins the ledger of a new task"
+        begin = f"`runner ledger note {name} TEXT --new` begins the ledger of a new task"
+        hint = _near(name, known) or begin
         raise TaskNotFound(f"no task `{name}`", hint=hint) from None
 
 
@@ -136,12 +137,14 @@ def decide(
     """A person signs or rejects what was proposed. PeopleOnly, NoProposal, AlreadyDecided, or
     ProposalOutdated.
     """
+    refuse_run(actor)
     kind = EntryType.FINALITY_SIGNED if signs else EntryType.FINALITY_REJECTED
     return append(ledger, actor, kind, {"proposal": proposal, "signer": _signer(), "note": note})
 
 
 def set_coordinator(ledger: Ledger, actor: Author, owner: str) -> LedgerEntry:
     """A person says who writes git: `human`, `runner` or a task. PeopleOnly."""
+    refuse_run(actor)
     if not is_name(owner):
         raise UsageError(f"`{owner[:80]}` cannot own git", hint="human, runner or a task")
     return append(ledger, actor, EntryType.COORDINATOR_CHANGED, {"owner": owner})
@@ -163,7 +166,18 @@ def append(
         if to in NAMES and to in _tasks(ledger.repo, ledger.repo, os.environ):
             given["receiver"] = TASK
     draft = NewEntry(kind, actor.name, given, to, tuple(handles), actor.run_id, actor.runtime)
-    return ledger.append(draft, cleaner(ledger, actor))
+    try:
+        return ledger.append(draft, cleaner(ledger, actor))
+    except RunnerError as error:
+        verb = _VERBS.get(kind, str(kind))
+        error.hint = error.hint and error.hint.replace("TASK", ledger.task_id).replace("ACTION", verb)
+        if type(error) is Unwritable and actor.run is not None:
+            error.hint = "the sandbox of a run keeps its agent from the file: its MCP tools write there"
+        raise
+
+
+_VERBS = {EntryType.MESSAGE: "send", EntryType.FINALITY_PROPOSED: "propose"}
+"""How the command line calls what writes them, where that is not as their type."""
 
 
 def cleaner(ledger: Ledger, actor: Author) -> Callable[[str], str]:
@@ -195,6 +209,35 @@ def _signer() -> str:
 
 
 # -- reading ---------------------------------------------------------------------------------------------
+
+
+def every(folder: str) -> list[dict[str, Any]]:
+    """Each ledger of the repository, in the order of their tasks, as far as its head says; of one that is not
+    believed no more than why.
+    """
+    from runner.usecases.find import find_root
+
+    root = find_root(folder)
+    ledgers = [Ledger(root, task) for task in sorted(tasks_of(root))]
+    return [_brief(ledger) for ledger in ledgers if ledger.exists]
+
+
+def _brief(ledger: Ledger) -> dict[str, Any]:
+    told: dict[str, Any] = {"task_id": ledger.task_id, "ledger": ledger.relative, "problem": None}
+    try:
+        seen = ledger.believed().state
+    except RunnerError as error:
+        problem = {"code": error.code, "message": error.message}
+        unknown = dict.fromkeys(("entries", "open_lanes", "next_speaker", "finality"))
+        return {**told, **unknown, "problem": problem}
+    speaker, proposal = next_speaker(seen), seen.proposal
+    return {
+        **told,
+        "entries": seen.seq,
+        "open_lanes": len(seen.open),
+        "next_speaker": None if speaker is None else speaker.to_json(),
+        "finality": None if proposal is None else proposal.status,
+    }
 
 
 def context(
@@ -240,7 +283,7 @@ def shown(
 
 
 def state(ledger: Ledger, look: Look | None = None) -> dict[str, Any]:
-    """Lanes, finality, whose turn it is: derived, now."""
+    """Lanes, finality, who is next: derived, now."""
     seen = (ledger.believed() if look is None else look).state
     speaker, proposal = next_speaker(seen), seen.proposal
     return {
@@ -251,7 +294,6 @@ def state(ledger: Ledger, look: Look | None = None) -> dict[str, Any]:
         "next_speaker": None if speaker is None else speaker.to_json(),
         "lanes": [_lane(lane) for lane in sorted(seen.lanes, key=lambda one: -one.seq)],
         "finality": None if proposal is None else proposal.to_json(),
-        "coordinator": seen.coordinator,
         "counts": dict(seen.counts),
     }
 
@@ -261,7 +303,7 @@ def _lane(lane: Lane) -> dict[str, Any]:
     return {
         "lane": lane.name,
         "status": lane.status,
-        "owner": lane.to,
+        "next": lane.to,
         "run_id": lane.to_run,
         "handoff": handoff,
     }
@@ -276,7 +318,7 @@ def wait(
     kinds: Collection[str] = (),
     tick: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """The entries behind number `since` (None: behind those of now), as soon as there are any; with `to` only
+    """The entries after number `since` (None: after those of now), as soon as there are any; with `to` only
     those of others. Without any after `timeout_s`, none: that is no error. Called again with the `seq` of the
     answer, it misses nothing. Conflict where no entry has that number.
     """
@@ -319,13 +361,19 @@ def _waited(look: Look, entries: Sequence[LedgerEntry], *, timed_out: bool = Fal
 
 def set_aside(ledger: Ledger, actor: Author) -> str:
     """Begins a ledger anew that is not believed. PeopleOnly; Conflict for one that is whole."""
-    if actor.run is not None:
-        raise PeopleOnly("a ledger is set aside by a person, and by no run")
+    refuse_run(actor)
     return ledger.set_aside(actor.name)
+
+
+def refuse_run(actor: Author) -> None:
+    """PeopleOnly for whoever is none; said before anything is looked at."""
+    if actor.run is not None:
+        raise PeopleOnly(f"that is for a person to decide, and this is run `{actor.run_id}`")
 
 
 def refuse_other(ledger: Ledger, actor: Author) -> None:
     """A run writes in the ledger that it shares, and in no other."""
     if actor.run is not None and ledger_of(actor.run).path != ledger.path:
         own = ledger_of(actor.run).relative
-        raise Conflict(f"run `{actor.run_id}` speaks in {own}, not in {ledger.relative}", hint=f"use {own}")
+        hint = f"name the task of that one: {ledger_of(actor.run).task_id}"
+        raise Conflict(f"run `{actor.run_id}` speaks in {own}, not in {ledger.relative}", hint=hint)

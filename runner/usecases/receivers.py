@@ -197,7 +197,8 @@ def handed(choice: Choice) -> Handed | None:
         entry = ledger.entry(request.handoff)
         waiting = [one for one in waiting if one.id == entry.id]
         if not waiting:
-            raise Conflict(f"{entry.id} is no handoff that is open for {' or '.join(sorted(names))}")
+            what = f"{entry.id} is no handoff that is open for {' or '.join(sorted(names))}"
+            raise Conflict(what, hint=f"`runner ledger show {ledger.task_id}` has those that are")
     if len(waiting) > 1:
         ids = ", ".join(one.id for one in waiting)
         raise Conflict(f"several handoffs are open for {choice.task.id}: {ids}", hint="--handoff names one")

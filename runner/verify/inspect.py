@@ -339,14 +339,12 @@ def _on_git(allowed: Allowed, owner: str, changes: Sequence[GitChange]) -> Itera
     """What git itself notes of the run, and what may be somebody else's: of that, no more is said."""
     own = [change for change in changes if change.by_run]
     if own:
-        text = f"the run changed what git holds, which only its owner may ({owner}): {_things(own)}"
+        text = f"the run wrote git, and only {owner} may: {_things(own)}"
         yield _finding("policy_violation", Severity.ERROR, text, [*map(_change, own)])
     if rest := [change for change in changes if not change.by_run]:
         severity = Severity.WARNING if allowed.owner_worked else Severity.ERROR
         text = "while a run of its owner worked" if allowed.owner_worked else "while this run worked"
-        text = (
-            f"changed in git {text}, which could write there and is not its owner ({owner}): {_things(rest)}"
-        )
+        text = f"git was written {text}, and only {owner} may: {_things(rest)}"
         yield _finding("policy_violation", severity, f"{text}; nothing shows by whom", [*map(_change, rest)])
 
 

@@ -70,7 +70,7 @@ def _sections(report: Report, show: Callable[[object], str]) -> Iterable[tuple[s
     before = failed_before(report.failed_before)
     yield "checks", [*checks, *([] if before is None else [show(before)])]
     if report.findings:
-        yield "findings", [_finding(finding, show) for finding in report.findings]
+        yield "findings", [line for finding in report.findings for line in _found(finding, show)]
     claims = report.claims
     if claims.status is not None:
         said = [f"its checks: {show(claims.verification_summary)}"] if claims.verification_summary else []
@@ -112,7 +112,7 @@ def ledger_lines(part: Json, show: Callable[[object], str]) -> Iterator[str]:
     if (proposal := part["finality"]) is not None:
         yield f"proposed as final by {show(proposal['by'])}, {proposal['id']}: {proposal['status']}"
     if part["next_speaker"] is not None:
-        yield f"next speaker: {show(part['next_speaker']['actor'])}"
+        yield f"next: {show(part['next_speaker']['actor'])}"
 
 
 def _changed(files: ReportedFiles, show: Callable[[object], str]) -> list[str]:
@@ -120,6 +120,13 @@ def _changed(files: ReportedFiles, show: Callable[[object], str]) -> list[str]:
         return ["not known"]
     outside, note = set(files.outside_scope or ()), " (outside the scope)"
     return _listed([show(path) + (note if path in outside else "") for path in files.observed])
+
+
+def _found(finding: Finding, show: Callable[[object], str]) -> list[str]:
+    """In one line; each thing of git with its old and new value has one of its own."""
+    if finding.code != "policy_violation":
+        return [_finding(finding, show)]
+    return [f"{finding.severity}: {show(finding.message)}", *map(show, finding.evidence)]
 
 
 def _finding(finding: Finding, show: Callable[[object], str]) -> str:

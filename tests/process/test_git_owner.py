@@ -183,7 +183,7 @@ def test_a_cancelled_run_stays_cancelled_and_its_commit_is_put_back(repo: Repo) 
     assert run.ask("cancel").status == 0
     manifest = run.wait()
     assert (manifest["status"], manifest["reason"]["code"]) == ("cancelled", "cancelled")
-    assert "as before again: " in manifest["reason"]["message"]
+    assert "; put back" in manifest["reason"]["detail"]
     assert git(repo, "rev-parse", "HEAD") == head and len(violations(run)) == 1
 
 

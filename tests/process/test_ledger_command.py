@@ -111,7 +111,7 @@ def test_wait_gives_up_with_the_number_to_go_on_with(repo: Repo) -> None:
 def test_ctrl_c_ends_a_wait_and_nothing_else(repo: Repo) -> None:
     repo.config('[tasks.work]\nprompt = "p"\n')
     repo.cli("ledger", "note", "work", "one")
-    with repo.process("ledger", "wait", "work", "--since", "0", "--kind", "reply") as process:
+    with repo.process("ledger", "wait", "work", "--since", "0", "--type", "reply") as process:
         wait_until(lambda: slept(process.pid) > 20, 30.0, "the wait")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

@@ -109,7 +109,7 @@ def test_a_status_shows_the_open_handoff_and_who_speaks_next(
     run, _ = a_run_with_a_story(tmp_path)
     text = answer(capsys, "status")
     assert "handoff   e-0005 of work to review on lane main\n          it needs a review\n" in text
-    assert "speaks    next is review\n" in text
+    assert "next      review\n" in text
     told = json.loads(answer(capsys, "status", "--format", "json"))
     Draft202012Validator(json.loads((ROOT / "schemas" / "manifest.schema.json").read_text())).validate(told)
     assert told["ledger"]["next_speaker"] == {"actor": "review", "run_id": None}
@@ -142,7 +142,7 @@ def test_a_report_tells_what_a_run_took_made_and_recorded_and_what_runner_saw(
     assert [part[name][0]["id"] for name in ("taken", "made", "recorded", "seen")] == [
         *("e-0001", "e-0005", "e-0003", "e-0004")
     ]
-    assert [(lane["lane"], lane["status"], lane["owner"]) for lane in part["lanes"]] == [
+    assert [(lane["lane"], lane["status"], lane["next"]) for lane in part["lanes"]] == [
         ("main", "open", "review")
     ]
     assert part["finality"] is None
@@ -150,7 +150,7 @@ def test_a_report_tells_what_a_run_took_made_and_recorded_and_what_runner_saw(
     assert "took e-0001: human to work, lane main: it is focused work refuse an expired token" in text
     assert "recorded e-0003: test_report passed: make test" in text
     assert "runner saw e-0004: patch_summary failed: 1 file" in text
-    assert "next speaker: review" in text
+    assert "next: review" in text
 
 
 def test_a_report_says_what_was_proposed_as_final_and_how_it_was_decided(

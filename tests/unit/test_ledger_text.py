@@ -67,17 +67,18 @@ def test_the_lanes_come_first_with_what_is_asked_and_of_whom(ledger: Ledger) -> 
     handed(ledger, context_refs=["src/a.py", "src/b.py:3"])  # type: ignore[arg-type]
     handed(ledger, "review", lane="docs")
     lines = told(ledger).splitlines()
-    assert [line.split()[0] for line in lines[:4]] == ["ledger", "turn", "lane", "reason"]
-    assert lines[1].split() == ["turn", "review"]
-    assert lines[2].split()[:6] == ["lane", "docs", "open:", "e-0002", "of", "human"]
+    assert [line.split()[0] for line in lines[:4]] == ["ledger", "next", "lane", "reason"]
+    assert lines[1].split() == ["next", "review"]
+    assert lines[2].split()[:6] == ["lane", "docs", "open,", "next", "review:", "e-0002"]
+    assert "main open, next implement: e-0001 of human" in told(ledger)
     assert "  refs    src/a.py\n          src/b.py:3" in told(ledger)
 
 
 def test_a_proposal_is_shown_with_the_command_that_signs_exactly_it(ledger: Ledger) -> None:
     put(ledger, EntryType.FINALITY_PROPOSED, "review", summary="done", evidence="e-0001")
-    assert "e-0001 of review 5c16 is awaiting human\n" in told(ledger)
+    assert "e-0001 of review 5c16 waits for your signature\n" in told(ledger)
     assert "runner ledger sign work --proposal e-0001" in told(ledger)
-    assert told(ledger).splitlines()[1].split() == ["turn", "human"]
+    assert told(ledger).splitlines()[1].split() == ["next", "human"]
 
 
 def test_of_a_handoff_that_stands_above_the_conversation_has_one_line(ledger: Ledger) -> None:
@@ -93,7 +94,7 @@ def test_of_a_handoff_that_stands_above_the_conversation_has_one_line(ledger: Le
 
 @pytest.mark.parametrize(
     ("actor", "words"),
-    [("work", "work 5c16 tells test_report: passed"), ("human", "human tells test_report: passed")],
+    [("work", "work 5c16 reports test_report: passed"), ("human", "human reports test_report: passed")],
 )
 def test_what_somebody_tells_is_never_shown_as_seen(ledger: Ledger, actor: str, words: str) -> None:
     report(ledger, actor)
@@ -157,7 +158,7 @@ def test_of_a_task_without_entries_nothing_is_made_up(
     ledger: Ledger, capfd: pytest.CaptureFixture[str]
 ) -> None:
     status, out, err = answer(capfd, "ledger", "show", "work")
-    assert status == 0 and "0 entries" in out and "turn" not in out
+    assert status == 0 and "0 entries" in out and "next" not in out
     assert "runner ledger note work TEXT" in err
     assert answer(capfd, "ledger", "verify", "work")[0] == 0
     assert not ledger.exists
@@ -179,7 +180,7 @@ def test_of_a_task_without_entries_nothing_is_made_up(
         (("handoff", "work", "--to", "work", "--reason", "r"), 2, "usage"),
         (("sign", "work"), 9, "no_proposal"),
         (("coordinator", "work", "humn"), 4, "task_not_found"),
-        (("show", "work", "--kind", "nte"), 2, "usage"),
+        (("show", "work", "--type", "nte"), 2, "usage"),
         (("wait", "work", "--since", "-1"), 2, "usage"),
         (("shw", "work"), 2, "usage"),
         ((), 2, "usage"),
@@ -210,7 +211,8 @@ def test_a_path_is_meant_as_seen_from_where_one_is(
 def test_sign_shows_what_was_signed(ledger: Ledger, capfd: pytest.CaptureFixture[str]) -> None:
     put(ledger, EntryType.FINALITY_PROPOSED, "review", summary="it is done", evidence="make test")
     status, out, _ = answer(capfd, "ledger", "sign", "work", "--proposal", "e-0001")
-    assert status == 0 and "e-0001 of review is signed by" in out and "        it is done\n" in out
+    assert status == 0 and "e-0001 of review:\n        it is done\n" in out
+    assert out.index("it is done") < out.index("e-0002  e-0001 is signed by")
     assert answer(capfd, "ledger", "reject", "work")[0] == 9
 
 
@@ -222,7 +224,7 @@ def test_a_ledger_that_is_not_believed_is_shown_with_a_warning_and_nothing_deriv
     path.write_bytes(path.read_bytes().replace(b"it fits", b"it hits"))
     status, out, err = answer(capfd, "ledger", "show", "work")
     assert status == 0 and "warning:" in err and "is not believed" in err
-    assert "turn" not in out and "lane " not in out.partition("handoff")[0]
+    assert "next" not in out and "lane " not in out.partition("handoff")[0]
     status, out, _ = answer(capfd, "ledger", "show", "work", "--json")
     assert '"next_speaker": null' in out and '"entries": []' in out
     status, out, _ = answer(capfd, "ledger", "verify", "work")

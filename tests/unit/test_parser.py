@@ -95,7 +95,7 @@ def test_what_is_read_plainly_is_what_argparse_reads(line: tuple[str, list[str]]
         "answer RUN q-0001 yes",
         "cancel RUN --grace 0",
         "logs RUN -f",
-        "ledger show TASK --kind note --kind handoff --limit 5",
+        "ledger show TASK --type note --type handoff --limit 5",
         "ledger note TASK TEXT --json",
         "ledger handoff TASK --to x --reason y --ask - --ref a.py --ref b.py",
         "ledger --json verify TASK",
@@ -171,7 +171,7 @@ def test_and_are_checked_as_any_other(words: list[str]) -> None:
     ("verb", "words", "hint"),
     [
         ("ledger", ["shw"], "perhaps you meant `show`"),
-        ("ledger show", ["work", "--kind", "handof"], "perhaps you meant `handoff`"),
+        ("ledger show", ["work", "--type", "handof"], "perhaps you meant `handoff`"),
         ("list", ["--format", "yaml"], "it is one of text, json"),
     ],
 )

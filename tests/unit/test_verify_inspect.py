@@ -218,13 +218,10 @@ def test_what_git_notes_of_the_run_is_told_apart_from_what_anybody_may_have_done
     own, other = of_git(OWNED, MAIN, SETTING, **moved)
     assert {own.code, other.code} == {"policy_violation"}
     assert {own.severity, other.severity} == {Severity.ERROR}
-    assert own.message == (
-        "the run changed what git holds, which only its owner may (human): refs/heads/main"
-    )
+    assert own.message == ("the run wrote git, and only human may: refs/heads/main")
     assert own.evidence == (f"refs/heads/main: {'a' * 40} -> {'b' * 40}",)
     assert other.message == (
-        "changed in git while this run worked, which could write there and is not its owner (human): "
-        "config core.editor; nothing shows by whom"
+        "git was written while this run worked, and only human may: config core.editor; nothing shows by whom"
     )
     assert other.evidence == ("config core.editor: none -> vi",)
 
