@@ -10,6 +10,7 @@ shorter than its head says was cut. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 _WAIT_S = 10.0
 _SUPERVISOR_WAITS_S = 0.25
+_NOW = -1.0
+"""Without a wait."""
 _LARGEST = 256 << 20
 _LARGEST_HEAD = 1 << 20
 _LOOKS = 10
@@ -110,6 +113,8 @@ class Ledger:
         self._folder, self._head, self._lock = folder, f"{folder}/.ledger.head", f"{folder}/.ledger.lock"
         self._signer: Callable[[bytes], str] | None = None
         self._complained = ""
+        self._seen: Look | None = None
+        """The last look: as long as the file is that same one, no other is needed."""
 
     @property
     def exists(self) -> bool:
@@ -126,6 +131,7 @@ class Ledger:
                     look = self._look(fd, all_of_it=all_of_it)
                     is_odd = look.torn or look.problem is not None
                     if not is_odd or look.stamp == _stamp(os.fstat(fd)):
+                        self._seen = look
                         break  # else it was being written
                 return look
             finally:
@@ -226,19 +232,33 @@ class Ledger:
             raise self._refusal(broken.found) from None
 
     def _look(self, fd: int, *, all_of_it: bool = False) -> Look:
-        stamp, told = _stamp(os.fstat(fd)), self._told()
+        stamp = _stamp(os.fstat(fd))
+        if self._seen is not None and self._seen.stamp == stamp and not all_of_it:
+            return self._seen
+        told = self._told()
         if told is not None and told.stamp == stamp and not all_of_it:
             return told
         if told is not None and (told.stamp[0], all_of_it) == (stamp[0], False) and told.end < stamp[1]:
             grown = self._read_on(fd, told)
             if grown.problem is None and grown.state.seq > told.state.seq:
-                return grown.replace(stamp=stamp)
+                return self._renewed(grown.replace(stamp=stamp))
         whole = self._read_on(fd, Look())
         if told is not None and told.state.seq > whole.state.seq and whole.problem is None:
             cut = _cut(whole.state.seq, told.state.seq)
             return whole.replace(problem=cut, is_complete=False, stamp=stamp)
         is_known = told is not None or not whole.state.seq
-        return whole.replace(stamp=stamp, is_complete=True if is_known else None)
+        found = whole.replace(stamp=stamp, is_complete=True if is_known else None)
+        return found if told is None else self._renewed(found)
+
+    def _renewed(self, look: Look) -> Look:
+        """The head says it from now on, where this may write and nobody else does: else each look would read
+        all again. Without a head none is made: it would hide that nothing tells what was cut.
+        """
+        if look.problem is None and not look.torn:
+            with contextlib.suppress(RunnerError), self._locked(_NOW):
+                if self.stamp() == look.stamp:
+                    self._remember(look.state, look.stamp)
+        return look
 
     def _read_on(self, fd: int, look: Look) -> Look:
         """With what stands behind that."""

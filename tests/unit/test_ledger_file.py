@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from support.disks import fill, small_disk
 from support.waiting import ends_within
 
+from runner.disk.locks import Lock
 from runner.errors import RunnerError
 from runner.ledger.chain import written
 from runner.ledger.entry import EntryType, LedgerEntry, NewEntry
@@ -201,6 +202,43 @@ def test_an_older_head_or_that_of_another_ledger_is_no_more_than_slow(tmp_path: 
         assert ledger.state() == from_its_entries(ledger)
         assert ledger.append(note("more"), same).seq == len(ledger.entries())
         assert ledger.look(all_of_it=True).is_whole
+
+
+def test_who_had_to_read_everything_says_so_in_the_head(tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one", "two")
+    head, before = beside(ledger, HEAD), beside(ledger, HEAD).read_bytes()
+    os.chmod(ledger.path, 0o600)  # as a copy or a restore: another ctime
+    with Lock(str(beside(ledger, LOCK)), 1.0):
+        assert Ledger(ledger.repo, "work").look().is_whole
+    assert head.read_bytes() == before, "nobody waits to write it"
+    found = Ledger(ledger.repo, "work").look()
+    assert head.read_bytes() != before
+    again = Ledger(ledger.repo, "work").look()
+    assert (again.state, again.stamp, again.is_complete) == (found.state, ledger.stamp(), True)
+
+
+def test_a_reader_makes_no_head_where_none_tells_what_was_cut(tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one", "two")
+    beside(ledger, HEAD).unlink()
+    for _ in range(2):
+        assert Ledger(ledger.repo, "work").look().is_complete is None
+    assert not beside(ledger, HEAD).exists()
+
+
+def test_a_reader_that_may_not_write_reads_all_the_same(tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one", "two")
+    before = beside(ledger, HEAD).read_bytes()
+    os.chmod(ledger.path, 0o600)
+    beside(ledger, HEAD).chmod(0o400)
+    beside(ledger, LOCK).unlink()
+    folder = Path(ledger.path).parent
+    folder.chmod(0o500)
+    try:
+        assert texts(Ledger(ledger.repo, "work")) == ["one", "two"]
+    finally:
+        folder.chmod(0o700)
+    if os.geteuid() != 0:
+        assert beside(ledger, HEAD).read_bytes() == before
 
 
 def test_the_state_through_the_head_is_that_of_all_entries(tmp_path: Path) -> None:

@@ -359,3 +359,18 @@ def test_one_who_waits_again_and_again_misses_nothing(tmp_path: Path) -> None:
     others = [entry.seq for entry in ledger.entries() if entry.actor == "human"]
     assert [entry["seq"] for entry in seen] == others
     assert cases.wait(ledger, seq, 0, to=me)["entries"] == []
+
+
+def bytes_read() -> int:
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_a_ledger_without_a_head_is_read_once_however_many_lanes_are_open(tmp_path: Path) -> None:
+    ledger, ask = Ledger(str(tmp_path), "work"), "a" * 8000
+    for number in range(90):
+        told = {"reason": "r", "ask": ask, "lane": f"lane-{number}"}
+        cases.append(ledger, PERSON, EntryType.HANDOFF, told, to="review")
+    Path(ledger.path).with_name(".ledger.head").unlink()
+    size, before = os.path.getsize(ledger.path), bytes_read()
+    assert len(cases.context(Ledger(str(tmp_path), "work"), limit=1)["open_handoffs"]) == 90
+    assert bytes_read() - before < 40 * size, "to find each of them, it is halved"
