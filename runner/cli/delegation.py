@@ -11,7 +11,7 @@ from runner.cli.ask import can_ask, confirm, drop_typed, text_of, typed
 from runner.cli.parser import Namespace, Parser, add_run, here, run_named
 from runner.cli.render import emit, questions_text
 from runner.disk import programs
-from runner.errors import ExitStatus, UsageError
+from runner.errors import ExitStatus, RunnerError, UsageError
 from runner.runtimes import NAMES, get
 from runner.state.index import short_name
 
@@ -119,24 +119,32 @@ def run_delegate_server(args: Namespace) -> int:
     from runner.delegation.caller import caller
     from runner.delegation.server import serve
 
-    who = caller(repo, args.manifest or _started_for(repo), args.mode, args.config)
+    who = caller(repo, _started_for(repo, args.manifest), args.mode, args.config)
     serve(who)
 
 
-def _started_for(repo: str) -> str | None:
-    """A registered server has no --manifest: it acts for the run that it was started in, else for the owner.
+def _started_for(repo: str, named: str | None) -> str | None:
+    """The manifest of the run that it acts for: the one that it was started in, whatever is said. Outside of
+    all runs it is the one that is named; without one it acts for the owner.
 
     The host of a run that has no delegation starts a registered server too, and is not the owner.
     """
-    from runner.usecases import control
+    from runner.delegation.caller import NotYours
+    from runner.usecases.find import by_manifest_path
+    from runner.usecases.inside import run_around
 
-    manifest = control.around(os.environ)
-    if manifest is not None and not manifest.startswith(f"{repo}/"):
+    try:
+        around = run_around(repo, os.environ)
+    except RunnerError as error:
         raise UsageError(
-            f"started in the run {manifest}, which belongs to another repository than {repo}",
-            hint='set server = "inline" in [delegation] of that repository',
-        )
-    return manifest
+            f"started in a run that cannot act for {repo}: {error.message}",
+            hint='if that run is of another repository, set server = "inline" in [delegation] there',
+        ) from None
+    if around is None:
+        return named
+    if named is not None and by_manifest_path(repo, named).path != around.path:
+        raise NotYours(f"started in run `{around.run_id}`, and that one acts for itself alone")
+    return around.manifest
 
 
 def _register(args: Namespace, repo: str) -> int:

@@ -9,7 +9,7 @@ import os
 import select
 import time
 
-from runner.errors import Conflict, GaveUpWaiting, OwnerStopped, RunNotFound, UsageError
+from runner.errors import Conflict, GaveUpWaiting, OwnerStopped, RunnerError, RunNotFound, UsageError
 from runner.model import Phase
 from runner.processes.proc import RUN_MANIFEST, environment, find_process, identify, open_pidfd, process_at
 from runner.processes.renames import Renames
@@ -243,24 +243,38 @@ def markers(env: Mapping[str, str]) -> Iterator[str]:
     """The manifests that this process and those above it name, the nearest first: each may name what it
     wants, but not for what is above it.
     """
+    return (manifest for _, manifest in marked(env))
+
+
+def marked(env: Mapping[str, str]) -> Iterator[tuple[Process, str]]:
+    """As `markers`, each with the process that names it."""
     process = process_at(os.getpid())
     while process is not None:
         if manifest := env.get(RUN_MANIFEST):
-            yield manifest
+            yield process, manifest
         if process.parent <= 1 or _tells_user(process):
             return
         env, process = environment(process.parent), process_at(process.parent)
 
 
 def _tells_user(process: Process) -> bool:
-    """Whether it has started a command of `[notify]`: that is the user's, and in no run. A supervisor has
-    begun it, in a session of its own, which takes an agent some pains to look like.
+    """Whether it has started a command of `[notify]`: that is the user's, and in no run. The supervisor of a
+    run, which the run itself names, has begun it, in a session of its own and in no group of a run.
     """
+    from runner.processes.cgroup import run_of_ours
     from runner.processes.proc import command_line
 
     words, above = command_line(process.pid), command_line(process.parent)
     is_notice = f"{_SUPERVISE}/notices.py" in words[:4] and process.session == process.pid
-    return is_notice and f"{_SUPERVISE}/__main__.py" in above[:4]
+    if not is_notice or f"{_SUPERVISE}/__main__.py" not in above[:4] or run_of_ours() is not None:
+        return False
+    folder = os.path.dirname(environment(process.parent).get(RUN_MANIFEST, ""))
+    try:
+        supervisor = RunDir.from_path(folder).read_manifest().supervisor
+    except (ValueError, RunnerError):
+        return False
+    found = None if supervisor is None else find_process(supervisor)
+    return found is not None and found.pid == process.parent
 
 
 def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadline: float) -> None:

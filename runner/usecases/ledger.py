@@ -55,22 +55,13 @@ def person_or_run(repo: str, env: Mapping[str, str]) -> Author:
     """As whom a command speaks: a person, or the run that it was started inside of. PeopleOnly where that is
     no run of this repository.
     """
-    from runner.processes import cgroup
-    from runner.state.lineage import is_below
-    from runner.usecases.control import markers
-    from runner.usecases.find import by_manifest_path, find
+    from runner.usecases.inside import run_around
 
     try:
-        if (run_id := cgroup.run_of_ours()) is not None:  # what the kernel says, no variable can change
-            return of_run(find(repo, run_id))
-        inside = [by_manifest_path(repo, manifest) for manifest in markers(env)]
-        if any(not is_below(inside[0], above) for above in inside):
-            raise PeopleOnly(f"run `{inside[0].run_id}` is not below those around it")
-        if inside:
-            return of_run(inside[0])
+        run = run_around(repo, env)
+        return Author(HUMAN) if run is None else of_run(run)
     except RunnerError as error:
         raise PeopleOnly(f"this is inside of a run that may not speak here: {error.message}") from None
-    return Author(HUMAN)
 
 
 def ledger_of(run: RunDir) -> Ledger:

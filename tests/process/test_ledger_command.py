@@ -80,6 +80,24 @@ def test_inside_of_a_run_a_command_speaks_as_that_run_and_decides_nothing(repo: 
     assert [one["payload"]["text"] for one in entries(repo, "other")] == ["mine"]
 
 
+@pytest.mark.parametrize("way", ["", HIDDEN, "env -i HOME=$HOME PATH=$PATH setsid -w"])
+def test_a_server_that_a_run_starts_speaks_for_that_run_alone(repo: Repo, way: str) -> None:
+    repo.task(more='[tasks.other]\nprompt = "p"\ndelegation = true')
+    repo.quick_codex()
+    other = repo.start(task="other")
+    assert other.wait()["status"] == "succeeded"
+    server = f'{way} "{RUNNER}" delegate-server --repo "{repo.root}" --json'
+    lines = [
+        f'cd "{repo.root}"',
+        f'{server} --manifest "{other.folder}/manifest.json" < /dev/null > "$HOME/named" 2>&1',
+        f'{server} < /dev/null > "$HOME/unnamed" 2>&1',
+    ]
+    repo.quick_codex(before="\n".join(lines))
+    assert repo.cli("start", "work", "--wait").status == 0
+    codes = [json.loads(repo.note(name).read_text())["error"]["code"] for name in ("named", "unnamed")]
+    assert codes == ["not_yours", "run_not_found"], "it is neither the other run nor the owner"
+
+
 def test_a_run_names_the_ledger_that_it_shares(repo: Repo) -> None:
     repo.task().quick_codex()
     assert repo.cli("start", "work", "--wait").status == 0

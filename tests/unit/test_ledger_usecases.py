@@ -22,6 +22,7 @@ from runner.ledger.references import references
 from runner.model import Lineage
 from runner.processes import cgroup
 from runner.state.store import RunDir, new_run_id
+from runner.usecases import control
 from runner.usecases import ledger as cases
 from runner.usecases.ledger import Author
 
@@ -90,11 +91,60 @@ def inside(root: Path, *manifests: str) -> str:
 def test_a_run_cannot_speak_as_another_one_that_it_names(tmp_path: Path) -> None:
     parent, child = a_pair(tmp_path)
     stranger = an_ended_run(tmp_path, task="stranger")
-    assert inside(tmp_path, parent.manifest, child.manifest) == child.run_id
+    assert inside(tmp_path, parent.manifest, child.manifest) == "people_only", "neither has this process"
+    assert inside(tmp_path, child.manifest, child.manifest) == child.run_id
     assert inside(tmp_path, parent.manifest) == parent.run_id
     assert inside(tmp_path, parent.manifest, "") == parent.run_id, "a variable that is taken away"
     assert inside(tmp_path, parent.manifest, stranger.manifest) == "people_only"
     assert inside(tmp_path, child.manifest, parent.manifest) == "people_only"
+
+
+AS_AGENT = """
+import sys
+from runner.processes.proc import identity_of, process_at
+from runner.state.store import RunDir
+field, words = sys.argv[1], sys.argv[3:]
+run = RunDir.from_path(sys.argv[2].removesuffix("/manifest.json"))
+import os, subprocess
+run.write_manifest(run.read_manifest().replace(**{field: identity_of(process_at(os.getpid()))}))
+os.environ["RUNNER_MANIFEST"] = run.manifest
+sys.exit(subprocess.run(words, env={**os.environ, "RUNNER_MANIFEST": run.manifest}).returncode)
+"""
+
+
+def recorded(field: str, run: RunDir) -> list[str]:
+    """A process that the run has on record, and below which the next words run."""
+    return ["env", f"RUNNER_MANIFEST={run.manifest}", sys.executable, "-c", AS_AGENT, field, run.manifest]
+
+
+def said(root: Path, *words: str) -> str:
+    done = subprocess.run(
+        [*words, sys.executable, "-c", SPEAK, str(root)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_outermost_agent_above_a_process_speaks_and_no_run_below_it(tmp_path: Path) -> None:
+    parent, child = a_pair(tmp_path)
+    agent, owner = recorded("process", parent), recorded("supervisor", parent)
+    forged = ["env", f"RUNNER_MANIFEST={child.manifest}"]
+    below = [*recorded("supervisor", child), *recorded("process", child)]
+    assert said(tmp_path, *agent, *forged) == parent.run_id
+    assert said(tmp_path, *owner, *agent, *below) == parent.run_id, "a child is not below its parent's agent"
+    assert said(tmp_path, *owner, *below) == child.run_id, "an owner is a child of its parent's owner"
+    assert said(tmp_path, *owner, *forged) == "people_only"
+    assert said(tmp_path, *owner, "env", "-u", "RUNNER_MANIFEST") == parent.run_id, "what an agent has left"
+
+
+def test_what_only_looks_like_a_command_of_notify_is_no_person(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path)
+    supervise = Path(control.__file__).parents[1] / "supervise"
+    calls = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[2:]).returncode)"
+    owner = [sys.executable, "-c", calls, str(supervise / "__main__.py")]
+    notice = ["setsid", "-w", sys.executable, "-c", calls, str(supervise / "notices.py")]
+    hidden = ["env", "-u", "RUNNER_MANIFEST"]
+    assert said(tmp_path, *recorded("process", run), *owner, *notice, *hidden) == run.run_id
+    assert said(tmp_path, *recorded("process", run), *hidden, *owner, *hidden, *notice) == run.run_id
 
 
 def test_inside_of_the_group_of_a_run_no_variable_is_needed_or_believed(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""USE CASE: of which run this process is a part. Edge: processes, disk, reading.
+
+The kernel says it where the run has a control group. Elsewhere the runs that the processes above us name have
+to say it themselves: the outermost agent is the one among whose processes we are, as the owner of a run that
+an agent starts is none of them.
+"""
+
+from __future__ import annotations
+
+import time
+
+from runner.errors import RunnerError, UsageError
+from runner.processes import cgroup
+from runner.processes.proc import find_process
+from runner.usecases.control import marked
+from runner.usecases.find import by_manifest_path, find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from runner.model import Identity
+    from runner.processes.proc import Process
+    from runner.state.store import RunDir
+
+_RECORDED_WITHIN_S = 2.0
+"""An agent can ask before its run has it on record."""
+_POLL_S = 0.02
+
+
+def run_around(repo: str, env: Mapping[str, str]) -> RunDir | None:
+    """The run of this repository that this process is a part of; None outside of all. RunNotFound for one of
+    another repository, UsageError where the processes above us name several and none of them has us.
+    """
+    if (run_id := cgroup.run_of_ours()) is not None:  # no variable can change that
+        return find(repo, run_id)
+    named = [(process, by_manifest_path(repo, manifest)) for process, manifest in marked(env)]
+    if not named:
+        return None
+    deadline = time.monotonic() + _RECORDED_WITHIN_S
+    while (found := _among(named)) is None:
+        if time.monotonic() >= deadline or not any(_is_beginning(run) for _, run in named):
+            runs = dict.fromkeys(run.run_id for _, run in named)
+            raise UsageError(f"this is below processes that name several runs: {', '.join(runs)}")
+        time.sleep(_POLL_S)
+    return found
+
+
+def _among(named: list[tuple[Process, RunDir]]) -> RunDir | None:
+    """The run whose agent is the outermost above us; without one, that which all up to an owner name."""
+    agents: list[RunDir] = []
+    below: dict[str, RunDir] = {}
+    is_owned = False
+    for process, run in named:
+        agent, owner = _recorded(run)
+        if _is(process, agent):
+            agents.append(run)
+        if not is_owned:
+            below[run.path] = run
+            is_owned = _is(process, owner)
+    if agents:
+        return agents[-1]
+    return next(iter(below.values())) if len(below) == 1 else None
+
+
+def _recorded(run: RunDir) -> tuple[Identity | None, Identity | None]:
+    try:
+        manifest = run.read_manifest()
+    except RunnerError:
+        return None, None
+    return manifest.process, manifest.supervisor
+
+
+def _is(process: Process, identity: Identity | None) -> bool:
+    found = None if identity is None else find_process(identity)
+    return found is not None and (found.pid, found.start_time) == (process.pid, process.start_time)
+
+
+def _is_beginning(run: RunDir) -> bool:
+    try:
+        manifest = run.read_manifest()
+    except RunnerError:
+        return True
+    return manifest.process is None and not manifest.is_done
