@@ -34,6 +34,8 @@ class Handed(Value):
     ledger: str
     manifest: str | None
     """That of the run that made it."""
+    answers: str | None = None
+    """It is no handoff, but the reply to this one: `ask` is what it says, and it has no reason."""
 
 
 def section(handed: Handed) -> str:
@@ -43,8 +45,8 @@ def section(handed: Handed) -> str:
     who = "That person" if handed.maker is None else "That agent"
     parts = [
         _from(handed),
-        f"The reason:\n\n{quoted(handed.reason, MOST_ASKED)}",
-        f"What is asked of you:\n\n{quoted(handed.ask, MOST_ASKED)}",
+        "" if handed.answers else f"The reason:\n\n{quoted(handed.reason, MOST_ASKED)}",
+        f"{'The answer' if handed.answers else 'What is asked of you'}:\n\n{quoted(handed.ask, MOST_ASKED)}",
         f"{who} referred to:\n\n" + "\n".join(f"> - {ref}" for ref in refs) if refs else "",
         f"{who} noted before that{left}:\n\n" + "\n\n".join(notes) if notes else "",
         "\n".join(_places(handed)),
@@ -62,10 +64,9 @@ def quoted(text: str, most: int) -> str:
 
 
 def _from(handed: Handed) -> str:
-    where = (
-        f"has handed work to you in the ledger of task `{handed.shared.task_id}`, on its lane "
-        f"`{handed.lane}` (entry {handed.shared.handoff})."
-    )
+    did = f"has answered {handed.answers}" if handed.answers else "has handed work to you"
+    entry = "" if handed.answers else f" (entry {handed.shared.handoff})"
+    where = f"{did} in the ledger of task `{handed.shared.task_id}`, on its lane `{handed.lane}`{entry}."
     if handed.maker is None:
         return f"A person {where} The quoted lines are that person's."
     name = "An agent outside of any run" if handed.maker == "owner" else f"The agent of task `{handed.maker}`"

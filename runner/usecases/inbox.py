@@ -11,9 +11,9 @@ import shlex
 import time
 
 from runner.errors import RunnerError
-from runner.ledger.entry import HUMAN, id_of
+from runner.ledger.entry import HUMAN, OWNER, id_of
 from runner.ledger.file import ForeignLedger, Ledger
-from runner.ledger.lanes import ProposalStatus
+from runner.ledger.lanes import LaneStatus, ProposalStatus
 from runner.model import Phase
 from runner.state.authentic import FOREIGN, tasks_of
 from runner.state.feed import FeedReader
@@ -35,8 +35,8 @@ _LOOKS_EVERY = 300
 
 
 class Item(Value):
-    """`kind` is `question`, `turn`, `tree`, `plan`, `handoff`, `proposal`, `ledger` (it is broken) or
-    `trust`; `commands` are the ways to settle it.
+    """`kind` is `question`, `turn`, `tree`, `plan`, `handoff`, `message`, `proposal`, `ledger` (it is broken)
+    or `trust`; `commands` are the ways to settle it.
     """
 
     kind: str
@@ -156,8 +156,8 @@ def _has_come(root: str, seen: dict[str, tuple[int, ...]]) -> bool:
 
 
 def _of_ledger(ledger: Ledger) -> Iterator[Item]:
-    """The lanes on which a person is next and a proposal that is not decided; or that it is broken. A foreign
-    one came from elsewhere, and asks nobody.
+    """The lanes on which a person is next, or a task that nobody starts; what was said to people, and a
+    proposal that is not decided; or that it is broken. A foreign one came from elsewhere, and asks nobody.
     """
     task = ledger.task_id
     try:
@@ -165,6 +165,13 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
         for lane in state.lanes:
             if lane.to == HUMAN:
                 yield _of_lane(ledger, lane)
+            elif lane.status is LaneStatus.OPEN and lane.to != OWNER:
+                yield from _not_begun(ledger, id_of(lane.seq))
+        for name in state.messages:
+            said, show = ledger.entry(name), f"runner ledger show {task}"
+            ways = (show, f"runner ledger send {task} TEXT --to {said.actor}")
+            text = f"{said.actor} says to you: {said.text('text')}"
+            yield Item("message", said.at, said.run_id, task, None, text, ways, name)
         proposal = state.proposal
         if proposal is not None and proposal.status is ProposalStatus.AWAITING:
             text = f"{proposal.by} proposes as final: {ledger.entry(proposal.id).text('summary')}"
@@ -177,6 +184,17 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
     except RunnerError as error:
         way = f"runner ledger verify {task}"
         yield Item("ledger", None, None, task, None, error.message, (way, f"{way} --set-aside"))
+
+
+def _not_begun(ledger: Ledger, handoff: str) -> Iterator[Item]:
+    from runner.usecases.receivers import start_of  # it reads the settings
+
+    entry = ledger.entry(handoff)
+    if (way := start_of(ledger, entry, os.environ)) is not None:
+        text = f"no run has begun for what {entry.actor} hands over to {entry.to}: {entry.text('reason')}"
+        text += f"\n{entry.text('ask')}"
+        ways = tuple(dict.fromkeys((way, f"runner ledger show {ledger.task_id}")))
+        yield Item("handoff", entry.at, entry.run_id, ledger.task_id, None, text, ways, entry.id)
 
 
 def _of_lane(ledger: Ledger, lane: Lane) -> Item:

@@ -1,4 +1,5 @@
-"""USE CASES of whom a handoff is for: which run takes it, which task begins one. Edge: disk, processes.
+"""USE CASES of whom a handoff or its answer is for: which run gets it, which task begins one. Edge: disk,
+processes.
 
 A handoff stands in the ledger before anything here is tried, and what keeps a run from starting is told, not
 raised: then it stands, and `runner start --task B --ledger T` takes it.
@@ -6,18 +7,22 @@ raised: then it stands, and `runner start --task B --ledger T` takes it.
 
 from __future__ import annotations
 
+import time
+
 from runner import config
 from runner.errors import Conflict, RunnerError
 from runner.invocation import SharedLedger
-from runner.ledger.entry import HUMAN, OWNER, RUNNER, EntryType, NewEntry
+from runner.ledger.entry import HUMAN, MAIN, OWNER, RUNNER, EntryType, NewEntry, id_of
 from runner.ledger.file import Ledger
-from runner.model import Lineage, Outcome
+from runner.ledger.lanes import LaneStatus
+from runner.model import Lineage, Outcome, Phase
 from runner.resolve.choose import find_task
 from runner.resolve.handed import Handed, section
 from runner.runtimes import NAMES
 from runner.state import index
 from runner.state.authentic import own_invocation
 from runner.state.lineage import is_ending, lineage_of
+from runner.state.manifest import timestamp
 from runner.state.store import RunDir, manifest_path_of
 from runner.text.words import few
 from runner.usecases.look import look
@@ -37,6 +42,7 @@ if TYPE_CHECKING:
 STARTED, DELIVERED, RECORDED = "started", "delivered", "recorded"
 ON_HANDOFF = "on_handoff"
 _HEARD_WITHIN_S = 10.0
+_STARTS_WITHIN_S = 30.0
 _MOST_LOOKED_AT = 1000
 """Entries before a handoff among which the notes on it are looked for."""
 
@@ -51,9 +57,14 @@ class StartsByHand(Conflict):
     default_hint = 'start = "on_handoff" in the task has a handoff start it'
 
 
+class AskerIsOver(Conflict):
+    code = "asker_is_over"
+
+
 class Delivery(Value):
     """What became of a handoff: a run was `started` for it, it was `delivered` to one that lives, or it is
-    `recorded`, and `why` says what keeps a run from starting; for a person nothing has to.
+    `recorded`, and `why` says what keeps a run from starting; for a person nothing has to. An answer starts
+    none.
     """
 
     state: str
@@ -71,22 +82,22 @@ def deliver(
     *,
     config_file: str | None = None,
 ) -> Delivery:
-    """Brings a handoff that `speaker` has made to its receiver."""
+    """Brings a handoff that `speaker` has made to its receiver, or a reply to whose handoff it answers."""
     if handoff.to in (HUMAN, OWNER):
         return Delivery(RECORDED)
+    by_hand = None
     try:
+        if handoff.type is EntryType.REPLY:
+            return _answered(ledger, handoff, speaker)
         settings = _settings(ledger, speaker, env, config_file)
         task = receiver(ledger, handoff, settings)
-        for run, invocation in going_on(ledger, task.id):
-            if run.run_id == handoff.run_id:
-                continue
-            try:
-                return _delivered(ledger, handoff, (run, invocation), speaker)
-            except Conflict:  # it ends just now, and hears nothing more
-                continue
+        if (found := _heard(ledger, handoff, task.id, speaker)) is not None:
+            return found
+        by_hand = f"`{_by_hand(ledger, handoff, task)}` takes it"
         return Delivery(STARTED, _started(ledger, handoff, task, speaker, config_file))
     except RunnerError as error:
-        told = {"code": error.code, "message": error.message, "hint": error.hint}
+        hint = "; ".join(filter(None, (error.hint, by_hand))) or None
+        told = {"code": error.code, "message": error.message, "hint": hint}
         return Delivery(RECORDED, why={**told, "problems": [*error.problems]} if error.problems else told)
 
 
@@ -142,28 +153,80 @@ def going_on(ledger: Ledger, task_id: str | None = None) -> Iterator[tuple[RunDi
             continue  # one that cannot be looked at gets nothing
 
 
+def start_of(ledger: Ledger, handoff: LedgerEntry, env: Mapping[str, str]) -> str | None:
+    """The command that begins a run for a handoff which nobody has taken (or shows it, where no task is
+    certain); None where a run is there for it, or may be on its way.
+    """
+    try:
+        task = receiver(ledger, handoff, config.load(ledger.repo, env=env))
+    except RunnerError:
+        task = None
+    name = handoff.to if task is None else task.id
+    for run, invocation in going_on(ledger):
+        is_it = run.task_id == name or (task is None and invocation.runtime == name)
+        if is_it and run.run_id != handoff.run_id:
+            return None
+    if task is None:
+        return f"runner ledger show {ledger.task_id}"
+    is_new = handoff.at > timestamp(time.time() - _STARTS_WITHIN_S)
+    return None if task.start == ON_HANDOFF and is_new else _by_hand(ledger, handoff, task)
+
+
+def _by_hand(ledger: Ledger, handoff: LedgerEntry, task: Task) -> str:
+    several = sum(one.to in (task.id, task.runtime) for one in ledger.state().open) > 1
+    return f"runner start --task {task.id} --ledger {ledger.task_id}" + f" --handoff {handoff.id}" * several
+
+
+def _answered(ledger: Ledger, reply: LedgerEntry, speaker: Author) -> Delivery:
+    asked = next((one for one in map(ledger.entry, reply.handles) if one.run_id is not None), None)
+    if asked is None:
+        return Delivery(RECORDED)
+    if (found := _heard(ledger, reply, asked.actor, speaker, asked.run_id)) is not None:
+        return found
+    task, name = ledger.task_id, asked.actor
+    hand = f"runner ledger handoff {task} --to {name} --lane {asked.text('lane')} --reason R --ask TEXT"
+    hint = f"`{hand}` hands the work on; `runner start --task {name} --ledger {task}` begins with the answer"
+    raise AskerIsOver(f"it is the turn of {name}, whose run `{asked.run_id}` is over", hint=hint)
+
+
+def _heard(
+    ledger: Ledger, entry: LedgerEntry, task_id: str, speaker: Author, first: str | None = None
+) -> Delivery | None:
+    """By a run of the task that goes on, the `first` before others; None where there is none."""
+    for run, invocation in sorted(going_on(ledger, task_id), key=lambda one: one[0].run_id != first):
+        if run.run_id == entry.run_id:
+            continue
+        try:
+            return _delivered(ledger, entry, (run, invocation), speaker)
+        except Conflict:  # it ends just now, and hears nothing more
+            continue
+    return None
+
+
 def _delivered(
     ledger: Ledger, handoff: LedgerEntry, to: tuple[RunDir, Invocation], speaker: Author
 ) -> Delivery:
+    """A reply reaches an agent at work where it waits for it: in the ledger."""
     run, invocation = to
-    if invocation.open_timeout_s is None:
+    is_reply = handoff.type is EntryType.REPLY
+    if invocation.open_timeout_s is None or (is_reply and look(run).phase is not Phase.WAITING):
         return Delivery(DELIVERED, lineage_of(run))
     from runner.usecases import talk
 
-    shared = SharedLedger(ledger.task_id, handoff.id)
+    shared = SharedLedger(ledger.task_id, None if is_reply else handoff.id)
     text = section(_told(ledger, handoff, shared))
     actor = f"run {speaker.run_id}" if speaker.run is not None else speaker.name.replace(HUMAN, "user")
     sent = talk.send(run, text, actor=actor, key=handoff.id, within_s=_HEARD_WITHIN_S)
-    _take(ledger, run, invocation, handoff.id)
+    if not is_reply:
+        _take(ledger, run, invocation, handoff.id)
     return Delivery(DELIVERED, lineage_of(run), sent.message)
 
 
 def _started(
     ledger: Ledger, handoff: LedgerEntry, task: Task, speaker: Author, config_file: str | None
 ) -> Lineage:
-    by_hand = f"`runner start --task {task.id} --ledger {ledger.task_id}` takes it"
     if task.start != ON_HANDOFF:
-        raise StartsByHand(f"task `{task.id}` is started by hand", hint=by_hand)
+        raise StartsByHand(f"task `{task.id}` is started by hand", hint="")
     words = ("--config", config_file) if config_file is not None else ()
     if speaker.run is not None:
         from runner.resolve.delegation import refuse_no_spawn
@@ -180,8 +243,9 @@ def _started(
 
 
 def handed(choice: Choice) -> Handed | None:
-    """The handoff that a run of this choice begins for; None where none is open for it. TaskNotFound where
-    there is no such ledger; Conflict, HandleNotFound, or what the ledger is refused with.
+    """The handoff that a run of this choice begins for; where none is open for it, the answer to one of its
+    task's that nobody has gone on with; else None. TaskNotFound where there is no such ledger; Conflict,
+    HandleNotFound, or what the ledger is refused with.
     """
     request = choice.request
     ledger = Ledger(choice.config.root, request.ledger or choice.task.id)
@@ -203,11 +267,21 @@ def handed(choice: Choice) -> Handed | None:
         ids = ", ".join(one.id for one in waiting)
         raise Conflict(f"several handoffs are open for {choice.task.id}: {ids}", hint="--handoff names one")
     if not waiting:
-        return None
+        return _answer(ledger, choice.task.id)
     if waiting[0].taken_by is not None and not waiting[0].is_left:
         _settle(ledger, waiting[0].taken_by)
     shared = SharedLedger(ledger.task_id, waiting[0].id)
     return _told(ledger, ledger.entry(waiting[0].id), shared)
+
+
+def _answer(ledger: Ledger, task_id: str) -> Handed | None:
+    """The newest one to a run of the task, where that is next by it."""
+    for lane in sorted(ledger.state().lanes, key=lambda one: -one.seq):
+        if (lane.status, lane.to) == (LaneStatus.HANDLED, task_id) and lane.to_run is not None:
+            entry = ledger.entry(id_of(lane.seq))
+            if entry.type is EntryType.REPLY:
+                return _told(ledger, entry, SharedLedger(ledger.task_id))
+    return None
 
 
 def take(run: RunDir, invocation: Invocation) -> None:
@@ -248,25 +322,28 @@ def _take(ledger: Ledger, run: RunDir, invocation: Invocation, handoff: str) -> 
 def _told(ledger: Ledger, handoff: LedgerEntry, shared: SharedLedger) -> Handed:
     """What the receiver is told of it. It may work in a tree of its own, so no path is relative."""
     maker = handoff.run_id and manifest_path_of(handoff.actor, handoff.run_id)
+    answers = handoff.handles[0] if handoff.type is EntryType.REPLY else None
+    lane = (handoff if answers is None else ledger.entry(answers)).text("lane") or MAIN
     return Handed(
         shared=shared,
         maker=None if handoff.actor == HUMAN else handoff.actor,
-        lane=handoff.text("lane"),
+        lane=lane,
         reason=handoff.text("reason"),
-        ask=handoff.text("ask"),
+        ask=handoff.text("ask" if answers is None else "text"),
         refs=tuple(handoff.payload.get("context_refs", ())),
-        notes=tuple(_notes(ledger, handoff))[::-1],
+        notes=tuple(_notes(ledger, handoff, lane))[::-1],
         ledger=ledger.path,
         manifest=f"{ledger.repo}/{maker}" if maker else None,
+        answers=answers,
     )
 
 
-def _notes(ledger: Ledger, handoff: LedgerEntry) -> Iterator[str]:
+def _notes(ledger: Ledger, handoff: LedgerEntry, lane: str) -> Iterator[str]:
     """What its maker has noted since the handoff before it on the lane, the newest first."""
     for entry in reversed(ledger.entries(max(0, handoff.seq - _MOST_LOOKED_AT))):
         if entry.seq >= handoff.seq:
             continue
-        if entry.type is EntryType.HANDOFF and entry.text("lane") == handoff.text("lane"):
+        if entry.type is EntryType.HANDOFF and entry.text("lane") == lane:
             return
         if entry.type is EntryType.NOTE and entry.actor == handoff.actor:
             yield entry.text("text")

@@ -207,19 +207,20 @@ def test_what_comes_back_to_a_person_waits_until_it_goes_on(tmp_path: Path) -> N
     ledger = Ledger(str(tmp_path), "work")
     payload = {"reason": "it is focused work", "ask": "do it"}
     tell(ledger, EntryType.HANDOFF, HUMAN, payload, to="implement")
+    tell(ledger, EntryType.HANDOFF_TAKEN, "implement", {}, handles=("e-0001",), run_id="r2")
     assert inbox.waiting(str(tmp_path)) == []
     tell(ledger, EntryType.REPLY, "implement", {"text": "which one?"}, run_id="r2")
     (item,) = inbox.waiting(str(tmp_path))
     assert (item.kind, item.text, item.entry) == (
         "handoff",
         "implement has answered you: which one?",
-        "e-0002",
+        "e-0003",
     )
     tell(ledger, EntryType.HANDOFF, HUMAN, payload, to="implement")
-    tell(ledger, EntryType.HANDOFF_TAKEN, "implement", {}, handles=("e-0003",), run_id="r3")
+    tell(ledger, EntryType.HANDOFF_TAKEN, "implement", {}, handles=("e-0004",), run_id="r3")
     tell(ledger, EntryType.RUN_ENDED, "runner", {"status": "failed", "message": "no network"}, run_id="r3")
     (item,) = inbox.waiting(str(tmp_path))
-    assert item.text == "implement has left e-0003 of yours open: no network"
+    assert item.text == "implement has left e-0004 of yours open: no network"
 
 
 def test_a_handoff_to_a_person_waits_until_it_is_answered(
@@ -228,7 +229,7 @@ def test_a_handoff_to_a_person_waits_until_it_is_answered(
     monkeypatch.chdir(tmp_path)
     ledger = Ledger(str(tmp_path), "work")
     tell(ledger, EntryType.HANDOFF, "work", HANDOFF, to=HUMAN, run_id="r1")
-    tell(ledger, EntryType.HANDOFF, "work", {**HANDOFF, "lane": "docs"}, to="review", run_id="r1")
+    tell(ledger, EntryType.HANDOFF, "work", {**HANDOFF, "lane": "docs"}, to="owner", run_id="r1")
     (item,) = waits(tmp_path)
     assert (item.kind, item.task_id, item.entry, item.run_id) == ("handoff", "work", "e-0001", "r1")
     assert item.commands == (
@@ -241,6 +242,42 @@ def test_a_handoff_to_a_person_waits_until_it_is_answered(
     assert waits(tmp_path) == []
 
 
+def test_a_handoff_to_a_task_waits_for_a_person_where_nothing_starts_it(
+    tmp_path: Path, own_home: Path
+) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    settings = tmp_path / "delegate.toml"
+    task = '[tasks.review]\nprompt = "Look."\nruntime = "codex"\n'
+    settings.write_text(f"schema_version = 1\n{task}")
+    for to in ("review", "gone"):
+        tell(ledger, EntryType.HANDOFF, HUMAN, {**HANDOFF, "lane": to}, to=to)
+    review, gone = waits(tmp_path)
+    start = "runner start --task review --ledger work"
+    assert (review.kind, review.entry) == ("handoff", "e-0001")
+    assert review.commands == (start, "runner ledger show work")
+    assert review.text.startswith("no run has begun for what human hands over to review: it is focused")
+    assert gone.commands == ("runner ledger show work",), "no task is certain"
+    tell(ledger, EntryType.HANDOFF, HUMAN, {**HANDOFF, "lane": "more"}, to="review")
+    assert [item.commands[0] for item in waits(tmp_path) if item.entry == "e-0003"] == [
+        f"{start} --handoff e-0003"
+    ]
+    settings.write_text(f'schema_version = 1\n{task}start = "on_handoff"\n')
+    assert [item.entry for item in waits(tmp_path)] == ["e-0002"], "a run may be on its way"
+
+
+def test_what_was_said_to_a_person_waits_until_a_person_writes(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    for to in (HUMAN, "owner", "review"):
+        tell(ledger, EntryType.MESSAGE, "work", {"text": f"For {to}."}, to=to, run_id="r1")
+    (item,) = waits(tmp_path)
+    assert (item.kind, item.entry, item.text) == ("message", "e-0001", "work says to you: For human.")
+    assert item.commands == ("runner ledger show work", "runner ledger send work TEXT --to work")
+    tell(ledger, EntryType.NOTE, "work", {"text": "Going on."}, run_id="r1")
+    assert len(waits(tmp_path)) == 1
+    tell(ledger, EntryType.NOTE, HUMAN, {"text": "Read."})
+    assert waits(tmp_path) == []
+
+
 def test_a_proposal_waits_until_a_person_decides_or_work_goes_on(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path), "work")
     for decision in (EntryType.FINALITY_REJECTED, EntryType.HANDOFF, EntryType.FINALITY_SIGNED):
@@ -249,7 +286,7 @@ def test_a_proposal_waits_until_a_person_decides_or_work_goes_on(tmp_path: Path)
         assert (item.kind, item.entry) == ("proposal", proposal)
         assert item.commands[0] == f"runner ledger sign work --proposal {proposal}"
         if decision is EntryType.HANDOFF:
-            tell(ledger, decision, HUMAN, HANDOFF, to="work")
+            tell(ledger, decision, HUMAN, HANDOFF, to="owner")
         else:
             tell(ledger, decision, HUMAN, {"signer": "ada"})
         assert waits(tmp_path) == []

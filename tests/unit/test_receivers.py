@@ -195,6 +195,42 @@ def test_a_run_that_may_start_none_starts_none_by_a_handoff(
         frozen.freeze(maker, load(str(tmp_path), env=env))
     found = delivered(tmp_path, ledger, "look", words.of_run(maker), env)
     assert found.state == "recorded" and found.why is not None and found.why["code"] == why
+    assert found.why["hint"].endswith("`runner start --task look --ledger make` takes it")
+
+
+def answered(ledger: Ledger, author: Author, env: dict[str, str]) -> receivers.Delivery:
+    return receivers.deliver(ledger, words.reply(ledger, author, "It fails for café."), author, env)
+
+
+def test_an_answer_reaches_the_run_that_had_asked_and_starts_none(
+    ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
+) -> None:
+    written(tmp_path, "[tasks.make]", 'prompt = "Make."', 'start = "on_handoff"')
+    maker, newer, reviewer = runs("make"), runs("make"), words.of_run(shares(runs("look"), "make"))
+    for over, gets in ((None, maker), (maker, newer)):
+        if over is not None:
+            end(over)
+        handed(ledger, "look", words.of_run(maker))
+        found = answered(ledger, reviewer, env)
+        assert (found.state, found.run and found.run.run_id) == ("delivered", gets.run_id)
+        assert found.message is None, "it waits for no messages"
+    end(newer)
+    handed(ledger, "look", words.of_run(maker), lane="docs")
+    found = answered(ledger, reviewer, env)
+    assert (found.state, found.run) == ("recorded", None) and found.why is not None
+    assert found.why["code"] == "asker_is_over"
+    assert found.why["message"] == f"it is the turn of make, whose run `{maker.run_id}` is over"
+    hand, begin = "handoff make --to make --lane docs --reason", "runner start --task make --ledger make"
+    assert hand in found.why["hint"] and begin in found.why["hint"]
+
+
+def test_an_answer_to_a_person_is_recorded_and_nobody_has_to_begin(
+    ledger: Ledger, env: dict[str, str], runs: Start
+) -> None:
+    reviewer = words.of_run(shares(runs("look"), "make"))
+    assert answered(ledger, reviewer, env) == receivers.Delivery("recorded"), "to nobody"
+    handed(ledger, "look")
+    assert answered(ledger, reviewer, env) == receivers.Delivery("recorded")
 
 
 # -- on the way of a start -------------------------------------------------------------------------
@@ -221,6 +257,29 @@ def test_a_run_shares_the_ledger_that_is_named_and_takes_what_is_open_for_its_ta
     assert f"- the ledger, one JSON object on each line: {ledger.path}" in found.prompt
     assert Invocation.from_json(json.loads(json.dumps(found.to_json())), found.prompt).ledger == found.ledger
     assert len(ledger.state().open) == 1 and ledger.state().open[0].taken_by is None, "resolve takes nothing"
+
+
+def test_a_run_begins_with_the_answer_to_its_task_and_takes_nothing(
+    ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
+) -> None:
+    config, maker, reviewer = settings(tmp_path), words.of_run(runs("make")), words.of_run(runs("look"))
+    asked = handed(ledger, "look", maker)
+    words.note(ledger, reviewer, "Seen on a Mac.")
+    words.reply(ledger, reviewer, "It fails for café.\n## Task")
+    found = resolved(config, env, "make", ledger="make")
+    assert found.ledger == SharedLedger("make") and not found.has_handoff
+    told = (
+        f"The agent of task `look` has answered {asked.id} in the ledger of task `make`, on its lane `main`."
+    )
+    assert f"## Handoff\n{told}" in found.prompt and "The reason:" not in found.prompt
+    for line in ("> It fails for café.", "> ## Task", "> Seen on a Mac."):
+        assert line in found.prompt.splitlines()
+    assert "## Handoff" not in resolved(config, env, "look", ledger="make").prompt, (
+        "it is another task's turn"
+    )
+    assert "## Handoff" not in resolved(config, env, "make").prompt, "it was not asked for"
+    handed(ledger, "third", maker)
+    assert "## Handoff" not in resolved(config, env, "make", ledger="make").prompt, "the work went on"
 
 
 def test_what_is_for_a_runtime_is_for_its_runs(ledger: Ledger, tmp_path: Path, env: dict[str, str]) -> None:
