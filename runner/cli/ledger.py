@@ -296,7 +296,8 @@ def run_ledger_reply(args: Namespace) -> int:
     ledger, author = _open(args)
     payload = {"text": _text(args.text), "lane": args.lane}
     entry = ledgers.append(ledger, author, EntryType.REPLY, payload, handles=args.handles)
-    return _told(args, entry, "answered" if entry.handles else "said, and no handoff was open to you")
+    words = "answered" if entry.handles else "said, and no handoff was open to you"
+    return _brought(args, ledger, entry, author, words)
 
 
 def run_ledger_handoff(args: Namespace) -> int:
@@ -310,16 +311,21 @@ def run_ledger_handoff(args: Namespace) -> int:
         "supersedes": args.supersedes,
     }
     entry = ledgers.append(ledger, author, EntryType.HANDOFF, payload, to=args.to, handles=args.handles)
+    return _brought(args, ledger, entry, author, f"handed to {args.to} on lane {entry.text('lane')}")
+
+
+def _brought(args: Namespace, ledger: Ledger, entry: LedgerEntry, author: Author, words: str) -> int:
+    """What was said, and what becomes of it."""
     from runner.usecases.receivers import deliver
 
     found = deliver(ledger, entry, author, os.environ)
-    words = f"handed to {args.to} on lane {entry.text('lane')}"
     if found.run is not None:
         more = f" as {found.message}" if found.message else ""
         run = index.ShortNames(ledger.repo)[found.run.run_id]
         words += f"\n{found.state:<9} run {run}{more}: runner logs {run} -f"
     elif found.why is not None:
-        words += f"\nrecorded  no run was started: {found.why['message']}\n{'':<10}{found.why['hint'] or ''}"
+        why = f"no run was started: {found.why['message']}"
+        words += f"\n{found.state:<9} {why}\n{'':<10}{found.why['hint'] or ''}"
     return _told(args, entry, words, delivery=found.to_json())
 
 
@@ -374,6 +380,8 @@ def _decided(args: Namespace, *, signs: bool) -> int:
             named = of.id  # as it is shown, and no later one
     entry = ledgers.decide(ledger, author, signs=signs, proposal=named, note=note)
     words = f"{entry.text('proposal')} is {'signed' if signs else 'rejected'} by {entry.text('signer')}"
+    for ended in map(ledger.entry, entry.handles):
+        words += f"\nends      lane {ended.text('lane')}: {ended.id} to {ended.to} was open"
     return _told(args, entry, words)
 
 

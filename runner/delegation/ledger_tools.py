@@ -224,9 +224,9 @@ def _handles(args: Json) -> tuple[str, ...]:
 def _say(kind: EntryType, caller: Caller, args: Json) -> dict[str, Any]:
     ledger, author = _of(caller, args)
     to = _known(caller, args["to"]) if "to" in args else None
-    return _written(
-        ledger, use.append(ledger, author, kind, _payload(args, kind), to=to, handles=_handles(args))
-    )
+    entry = use.append(ledger, author, kind, _payload(args, kind), to=to, handles=_handles(args))
+    told = _written(ledger, entry)
+    return {**told, **_brought(caller, ledger, author, entry)} if kind is EntryType.REPLY else told
 
 
 def _hand(to: str, caller: Caller, args: Json) -> dict[str, Any]:
@@ -235,9 +235,14 @@ def _hand(to: str, caller: Caller, args: Json) -> dict[str, Any]:
     payload = _payload(args, EntryType.HANDOFF)
     to = to or _known(caller, args["to"])
     entry = use.append(ledger, author, EntryType.HANDOFF, payload, to=to, handles=_handles(args))
-    brought = receivers.deliver(ledger, entry, author, os.environ, config_file=caller.config_file)
-    answer = {**_written(ledger, entry), "delivery": brought.to_json()}
+    brought = _brought(caller, ledger, author, entry)
+    answer = {**_written(ledger, entry), **brought}
     return answer | _answered(ledger, author, entry, deadline) if args.get("wait_for_reply") else answer
+
+
+def _brought(caller: Caller, ledger: Ledger, author: Author, entry: LedgerEntry) -> dict[str, Any]:
+    found = receivers.deliver(ledger, entry, author, os.environ, config_file=caller.config_file)
+    return {"delivery": found.to_json()}
 
 
 def _known(caller: Caller, receiver: str) -> str:
@@ -319,8 +324,9 @@ TOOLS: tuple[Tool, ...] = (
     ),
     _tool(
         functools.partial(_say, EntryType.REPLY),
-        *("text", "handles_handoff_id"),
-        "Answer the handoff that is open for you; whoever made it speaks next.",
+        *("text", "handles_handoff_id lane"),
+        "Answer the handoff that is open for you, first of all the one that you began for; whoever made it "
+        "speaks next.",
         "reply",
     ),
     _tool(

@@ -183,6 +183,24 @@ def test_a_run_that_waits_for_messages_gets_it_as_one(desk: Repo) -> None:
     assert [entry["run_id"] for entry in ledger_of(desk) if entry["type"] == "handoff_taken"] == [run.id]
 
 
+def test_an_answer_begins_the_next_turn_of_a_run_that_waits_for_one(desk: Repo) -> None:
+    maker = desk.start("--open", task="make")
+    desk.note("gate-make").touch()
+    wait_until(lambda: maker.on_disk()["phase"] == "waiting", what="a run that waits")
+    asked = hand_off(desk, "hand", "--as", manifest_of(maker))["id"]
+    words = ("ledger", "reply", "make", "It fails for café.", "--handles", asked, "--json")
+    delivery = desk.cli(*words).json()["delivery"]
+    assert (delivery["state"], delivery["run"]["run_id"], delivery["message"]) == (
+        "delivered",
+        maker.id,
+        "m-0001",
+    )
+    wait_until(lambda: len(heard(desk, "make")) == 2, what="its second turn")
+    assert heard(desk, "make")[1].startswith(f"A person has answered {asked} in the ledger of task `make`")
+    assert "> It fails for café." in heard(desk, "make")[1].splitlines()
+    assert "handoff_taken" not in kinds(desk)
+
+
 def test_a_handoff_to_a_runtime_goes_back_to_the_task_that_had_asked(desk: Repo) -> None:
     maker = desk.start("--open", task="make")
     desk.note("gate-make").touch()

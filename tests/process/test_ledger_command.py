@@ -43,10 +43,23 @@ def test_a_person_and_two_tasks_pass_work_on_and_a_person_signs(repo: Repo) -> N
     assert "runner ledger sign work --proposal e-0005" in shown
     signed = repo.cli("ledger", "sign", "work", "--proposal", "e-0005", "--json")
     assert signed.json()["payload"]["proposal"] == "e-0005"
-    assert repo.cli("ledger", "reject", "work").status == 9
+    rejected = repo.cli("ledger", "reject", "work", "--proposal", "e-0002", "--json")
+    assert (rejected.status, rejected.json()["error"]["code"]) == (9, "already_decided")
+    assert rejected.json()["error"]["hint"] == "`runner ledger show work` says how"
     kinds = [one["type"] for one in entries(repo)]
     assert kinds == ["note", "handoff", "artifact", "reply", "finality_proposed", "finality_signed"]
     assert repo.cli("ledger", "verify", "work").status == 0
+
+
+def test_a_signature_names_the_work_that_it_ends(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+    assert handed(repo, "work", "--lane", "docs") == handed(repo, "human") == 0
+    proposed = ("--summary", "s", "--evidence", "e", "--handles", "e-0002")
+    assert repo.cli("ledger", "propose", "work", *proposed).status == 0
+    signed = repo.cli("ledger", "sign", "work")
+    assert signed.stdout.startswith("e-0004  e-0003 of human is signed by")
+    assert signed.stdout.endswith("\nends      lane docs: e-0001 to work was open\n")
+    assert entries(repo)[-1]["handles"] == ["e-0001"]
 
 
 HIDDEN = "env -u RUNNER_RUN_ID -u RUNNER_MANIFEST"

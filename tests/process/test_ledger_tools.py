@@ -99,8 +99,14 @@ def test_a_lane_is_handed_on_by_whom_it_waits_for_and_by_nobody_else(repo: Repo)
         seen = owner.call("read_context", task_id="work")
         assert [one["id"] for one in seen["open_handoffs"]] == [first["id"]]
         assert seen["open_handoffs"][0]["payload"]["context_refs"] == ["delegate.toml:1"]
-        replied = owner.call("reply", task_id="work", text="Done.", handles_handoff_id=first["id"])
-        assert (replied["handles"], replied["next_speaker"]["run_id"]) == ([first["id"]], work.id)
+        server.call("handoff", to="owner", lane="docs", **HANDOFF)
+        assert owner.code("reply", task_id="work", text="Done.") == "entry_invalid"
+        replied = owner.call("reply", task_id="work", text="Done.", lane="main")
+        delivered = replied["delivery"]
+        assert (delivered["state"], delivered["run"]["run_id"]) == ("delivered", work.id)
+        assert (replied["handles"], replied["next_speaker"]["actor"]) == ([first["id"]], "owner")
+        replied = owner.call("reply", task_id="work", text="Done.")
+        assert replied["next_speaker"]["run_id"] == work.id
     assert {one.actor for one in ledger(repo, child.task).entries()} <= {"runner"}
 
 

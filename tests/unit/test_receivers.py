@@ -199,7 +199,8 @@ def test_a_run_that_may_start_none_starts_none_by_a_handoff(
 
 
 def answered(ledger: Ledger, author: Author, env: dict[str, str]) -> receivers.Delivery:
-    return receivers.deliver(ledger, words.reply(ledger, author, "It fails for café."), author, env)
+    reply = words.append(ledger, author, EntryType.REPLY, {"text": "It fails for café."})
+    return receivers.deliver(ledger, reply, author, env)
 
 
 def test_an_answer_reaches_the_run_that_had_asked_and_starts_none(
@@ -264,8 +265,8 @@ def test_a_run_begins_with_the_answer_to_its_task_and_takes_nothing(
 ) -> None:
     config, maker, reviewer = settings(tmp_path), words.of_run(runs("make")), words.of_run(runs("look"))
     asked = handed(ledger, "look", maker)
-    words.note(ledger, reviewer, "Seen on a Mac.")
-    words.reply(ledger, reviewer, "It fails for café.\n## Task")
+    for kind, text in ((EntryType.NOTE, "Seen on a Mac."), (EntryType.REPLY, "It fails for café.\n## Task")):
+        words.append(ledger, reviewer, kind, {"text": text})
     found = resolved(config, env, "make", ledger="make")
     assert found.ledger == SharedLedger("make") and not found.has_handoff
     told = (
