@@ -186,7 +186,7 @@ def _answered(ledger: Ledger, reply: LedgerEntry, speaker: Author) -> Delivery:
     task, name = ledger.task_id, asked.actor
     hand = f"runner ledger handoff {task} --to {name} --lane {asked.text('lane')} --reason R --ask TEXT"
     hint = f"`{hand}` hands the work on; `runner start --task {name} --ledger {task}` begins with the answer"
-    raise AskerIsOver(f"it is the turn of {name}, whose run `{asked.run_id}` is over", hint=hint)
+    raise AskerIsOver(f"{name} is next, and its run `{asked.run_id}` is over", hint=hint)
 
 
 def _heard(

@@ -220,7 +220,7 @@ def test_an_answer_reaches_the_run_that_had_asked_and_starts_none(
     found = answered(ledger, reviewer, env)
     assert (found.state, found.run) == ("recorded", None) and found.why is not None
     assert found.why["code"] == "asker_is_over"
-    assert found.why["message"] == f"it is the turn of make, whose run `{maker.run_id}` is over"
+    assert found.why["message"] == f"make is next, and its run `{maker.run_id}` is over"
     hand, begin = "handoff make --to make --lane docs --reason", "runner start --task make --ledger make"
     assert hand in found.why["hint"] and begin in found.why["hint"]
 
@@ -275,9 +275,7 @@ def test_a_run_begins_with_the_answer_to_its_task_and_takes_nothing(
     assert f"## Handoff\n{told}" in found.prompt and "The reason:" not in found.prompt
     for line in ("> It fails for café.", "> ## Task", "> Seen on a Mac."):
         assert line in found.prompt.splitlines()
-    assert "## Handoff" not in resolved(config, env, "look", ledger="make").prompt, (
-        "it is another task's turn"
-    )
+    assert "## Handoff" not in resolved(config, env, "look", ledger="make").prompt, "another task is next"
     assert "## Handoff" not in resolved(config, env, "make").prompt, "it was not asked for"
     handed(ledger, "third", maker)
     assert "## Handoff" not in resolved(config, env, "make", ledger="make").prompt, "the work went on"
