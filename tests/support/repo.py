@@ -252,9 +252,9 @@ class Run:
         return [event for event in found if kind in (None, event["type"])]
 
     def status(self) -> dict[str, Any]:
-        """What `runner status` says."""
+        """The manifest, as `runner status` tells it."""
         manifest: dict[str, Any] = self.repo.json("status", self.id)
-        return manifest
+        return {name: value for name, value in manifest.items() if name != "ledger"}
 
     def ask(self, verb: str, *words: str, **options: Any) -> Completed:
         """`runner VERB RUN` in JSON mode."""
