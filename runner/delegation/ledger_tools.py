@@ -30,6 +30,7 @@ from runner.state.authentic import own_invocation
 from runner.state.lineage import lineage_of
 from runner.usecases import git_owner, receivers
 from runner.usecases import ledger as use
+from runner.usecases.takers import settled
 from runner.value import json_bytes
 
 TYPE_CHECKING = False
@@ -141,7 +142,7 @@ def read_context(caller: Caller, args: Json) -> dict[str, Any]:
     ledger, author = _of(caller, args)
     if "id" in args:
         return {"entry": ledger.entry(args["id"]).to_json()}
-    behind, look = _behind(ledger, author), ledger.believed()
+    behind, look = _behind(ledger, author), settled(ledger)
     limit, since, kinds = args.get("limit", use.LIMIT), args.get("since_seq", 0), args.get("kinds", ())
     found = _lanes_cut(use.context(ledger, limit + 1, since, kinds, look))
     waiting, newest = found.pop("open_handoffs"), found.pop("entries")[::-1]
@@ -161,7 +162,7 @@ def read_context(caller: Caller, args: Json) -> dict[str, Any]:
 
 
 def _state(ledger: Ledger) -> dict[str, Any]:
-    return _lanes_cut(use.state(ledger, ledger.believed()))
+    return _lanes_cut(use.state(ledger))
 
 
 def _lanes_cut(state: dict[str, Any]) -> dict[str, Any]:

@@ -243,11 +243,15 @@ def _taken(state: State, entry: LedgerEntry) -> State:
 
 
 def _over(state: State, entry: LedgerEntry) -> State:
+    return left(state, entry.run_id, entry.seq)
+
+
+def left(state: State, run_id: str | None, seq: int | None = None) -> State:
+    """Without that run as the one that has a lane; `seq` is the entry that says so, if there is one."""
     for lane in state.lanes:
-        if (one := lane.handoff) is not None and one.taken_by == entry.run_id and not one.is_left:
-            left = one.replace(is_left=True)
-            moved = Lane(lane.name, LaneStatus.RETURNED, one.maker, one.maker_run, entry.seq, left)
-            state = _with_lane(state, moved)
+        if (one := lane.handoff) is not None and one.taken_by == run_id and not one.is_left:
+            back = (one.maker, one.maker_run, seq or lane.seq, one.replace(is_left=True))
+            state = _with_lane(state, Lane(lane.name, LaneStatus.RETURNED, *back))
     return state
 
 

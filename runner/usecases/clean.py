@@ -39,7 +39,9 @@ class Cleaned(Value):
 
 
 def reap(root: str) -> list[RunRow]:
-    """Looks at every run there is; the rows of those that changed by it."""
+    """Looks at every run there is; the rows of those that changed by it. And has no ledger say that a run
+    has a handoff which is over.
+    """
     changed = []
     for task, run_id in index.folders(root):
         run = RunDir(root, task, run_id)
@@ -63,6 +65,9 @@ def reap(root: str) -> list[RunRow]:
         if after.is_done or after.supervisor != owner:
             changed.append(row_of(after))
     cgroup.tidy()
+    from runner.usecases.takers import settle_all  # no other command looks at all ledgers
+
+    settle_all(root)
     return sorted(changed, key=lambda row: row.run_id, reverse=True)
 
 
@@ -72,7 +77,8 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     A run is removed only under its own lock, only when its manifest says that it is done, and not while its
     own work tree exists, which would become unidentifiable, or a run above it is not done. Nor does this
     reset the breaker of a plan. Of what others could have written, and of what git tracks, nothing is
-    removed. A MAC is not asked for: all that is believed of a record is that its run has ended.
+    removed. A MAC is not asked for: all that is believed of a record is that its run has ended. A run that
+    has a handoff stays where its ledger cannot be told that it is over.
     """
     from runner.workspace.undecided import standing  # only this command pays for it
 
@@ -102,9 +108,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
                 (foreign if why else undecided).append((row, why.message if why else tree))
             elif manifest.has_open_breaker and _is_last(run, manifest):
                 stopped.append(row)
-            else:
-                if not dry_run:
-                    _remove(run)
+            elif dry_run or _remove(run):
                 removed.append(row)
         except RunnerError:
             continue
@@ -167,16 +171,21 @@ def _tidy(root: str, older_than_s: float) -> None:
             half.discard()
 
 
-def _remove(run: RunDir) -> None:
+def _remove(run: RunDir) -> bool:
     """Under another name, so that it is gone in one step: who is killed over the rest leaves no half of a
-    run. Another `clean` may help with that.
+    run. Another `clean` may help with that. False where its ledger has to hear of its end first.
     """
     import shutil
 
+    from runner.usecases.takers import is_told
+
+    if not is_told(run):
+        return False
     half = index.half_of(run)
     os.rename(run.path, half.path)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(half.path)
+    return True
 
 
 def _without_abandoned(run: RunDir, *, dry_run: bool) -> list[RunRow]:

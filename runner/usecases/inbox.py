@@ -19,6 +19,7 @@ from runner.state.authentic import FOREIGN, tasks_of
 from runner.state.feed import FeedReader
 from runner.state.store import RunDir
 from runner.usecases import events, logs, look, talk
+from runner.usecases.takers import settled
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -161,7 +162,7 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
     """
     task = ledger.task_id
     try:
-        state = ledger.state()
+        state = settled(ledger).state
         for lane in state.lanes:
             if lane.to == HUMAN:
                 yield _of_lane(ledger, lane)

@@ -12,12 +12,13 @@ from collections import deque
 from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable, UsageError
 from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
 from runner.ledger.file import Ledger
-from runner.ledger.lanes import PeopleOnly, next_speaker
+from runner.ledger.lanes import HandoffTaken, NotYourTurn, PeopleOnly, next_speaker
 from runner.ledger.references import references
 from runner.model import is_name
 from runner.runtimes import NAMES
 from runner.state.authentic import own_invocation, refuse_foreign, tasks_of
 from runner.state.store import RunDir, is_run_id, runs_of
+from runner.usecases.takers import settled
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 LIMIT = 40
 """So many entries are read where nobody asks for more or fewer."""
 _POLL_S = 0.02
+_LOOKS_EVERY_S = 1.0
+"""Whether the runs that have a handoff live: of one that was killed nothing comes by itself."""
 
 
 class Author(Value):
@@ -158,7 +161,7 @@ def append(
             given["receiver"] = TASK
     draft = NewEntry(kind, actor.name, given, to, tuple(handles), actor.run_id, actor.runtime)
     try:
-        return ledger.append(draft, cleaner(ledger, actor))
+        return _appended(ledger, draft, cleaner(ledger, actor))
     except RunnerError as error:
         verb = _VERBS.get(kind, str(kind))
         error.hint = error.hint and error.hint.replace("TASK", ledger.task_id).replace("ACTION", verb)
@@ -169,6 +172,17 @@ def append(
 
 _VERBS = {EntryType.MESSAGE: "send", EntryType.FINALITY_PROPOSED: "propose"}
 """How the command line calls what writes them, where that is not as their type."""
+
+
+def _appended(ledger: Ledger, draft: NewEntry, clean: Callable[[str], str]) -> LedgerEntry:
+    """A run that is over keeps nobody out, though nobody may have told its end yet."""
+    try:
+        return ledger.append(draft, clean)
+    except (NotYourTurn, HandoffTaken):
+        before = ledger.state().seq
+        if settled(ledger).state.seq == before:
+            raise
+    return ledger.append(draft, clean)
 
 
 def cleaner(ledger: Ledger, actor: Author) -> Callable[[str], str]:
@@ -239,7 +253,7 @@ def context(
     look: Look | None = None,
 ) -> dict[str, Any]:
     """What somebody who comes anew has to know: the open handoffs first, then the newest entries."""
-    look = ledger.believed() if look is None else look
+    look = settled(ledger) if look is None else look
     entries = ledger.entries(since, limit, kinds, look=look)
     by_id = {entry.id: entry for entry in entries}
     waiting = [by_id.get(one.id) or ledger.entry(one.id) for one in look.state.open]
@@ -257,6 +271,7 @@ def shown(
     far as their chain holds, are `unproven`.
     """
     look = ledger.look()
+    look = settled(ledger, look) if look.is_whole else look
     told = look.verdict()
     if look.is_whole:
         return {**context(ledger, limit, since, kinds, look), "unproven": [], "verification": told}
@@ -275,7 +290,7 @@ def shown(
 
 def state(ledger: Ledger, look: Look | None = None) -> dict[str, Any]:
     """Lanes, finality, who is next: derived, now."""
-    seen = (ledger.believed() if look is None else look).state
+    seen = (settled(ledger) if look is None else look).state
     speaker, proposal = next_speaker(seen), seen.proposal
     return {
         "ledger": ledger.relative,
@@ -315,10 +330,10 @@ def wait(
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     stamp: tuple[int, ...] | None = None
-    last = since
+    last, looks_at = since, 0.0
     while True:
-        if (now := ledger.stamp()) != stamp:
-            stamp, look = now, ledger.believed()
+        if (now := ledger.stamp()) != stamp or time.monotonic() >= looks_at:
+            stamp, look, looks_at = now, settled(ledger), time.monotonic() + _LOOKS_EVERY_S
             last = look.state.seq if last is None else last
             if last > look.state.seq:
                 hint = "it may have begun anew; wait without a number, or with 0"

@@ -9,6 +9,7 @@ from runner.errors import RunnerError
 from runner.ledger.entry import RUNNER, EntryType
 from runner.text.words import one_line
 from runner.usecases.ledger import ledger_of, state
+from runner.usecases.takers import settled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _of(run: RunDir, read: Callable[[Ledger, Look], dict[str, Any]]) -> dict[str
     except RunnerError:
         return None  # nothing says which one it is
     try:
-        look = ledger.believed()
+        look = settled(ledger)
         return {"path": ledger.relative, "problem": None, **read(ledger, look)} if look.state.seq else None
     except RunnerError as error:
         return {"path": ledger.relative, "problem": error.message}

@@ -26,12 +26,12 @@ from runner.state.manifest import timestamp
 from runner.state.store import RunDir, manifest_path_of
 from runner.text.words import few
 from runner.usecases.look import look
+from runner.usecases.takers import settled, tell_ends
 from runner.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from typing import Any
 
     from runner.invocation import Invocation
     from runner.ledger.entry import LedgerEntry
@@ -256,7 +256,7 @@ def handed(choice: Choice) -> Handed | None:
     names = {choice.task.id, choice.runtime} - {HUMAN, OWNER, RUNNER}
     if choice.runtime in choice.config.tasks:
         names &= {choice.task.id}
-    waiting = [one for one in ledger.state().open if one.to in names]
+    waiting = [one for one in settled(ledger).state.open if one.to in names]
     if request.handoff is not None:
         entry = ledger.entry(request.handoff)
         waiting = [one for one in waiting if one.id == entry.id]
@@ -268,8 +268,6 @@ def handed(choice: Choice) -> Handed | None:
         raise Conflict(f"several handoffs are open for {choice.task.id}: {ids}", hint="--handoff names one")
     if not waiting:
         return _answer(ledger, choice.task.id)
-    if waiting[0].taken_by is not None and not waiting[0].is_left:
-        _settle(ledger, waiting[0].taken_by)
     shared = SharedLedger(ledger.task_id, waiting[0].id)
     return _told(ledger, ledger.entry(waiting[0].id), shared)
 
@@ -294,24 +292,7 @@ def left(run: RunDir, invocation: Invocation, error: RunnerError) -> None:
     """Tells that its start has come to nothing: whoever has made the handoff speaks next."""
     if (shared := invocation.ledger) is not None and shared.handoff is not None:
         told = {"status": Outcome.FAILED, "code": error.code, "message": error.message}
-        _tell_end(Ledger(run.repo, shared.task_id), run.run_id, told)
-
-
-def _settle(ledger: Ledger, run_id: str) -> None:
-    """Tells the end of a run that is over, where its supervisor could not: it was killed, or kept from it."""
-    told: dict[str, Any] = {"status": "unknown", "message": "its folder is gone"}
-    if (run := index.folder_of(ledger.repo, run_id)) is not None:
-        manifest = look(run)
-        if not manifest.is_done or (reason := manifest.reason) is None:
-            return
-        told = {"status": manifest.status, "outcome": manifest.outcome}
-        told |= {"code": reason.code, "message": reason.message}
-    _tell_end(ledger, run_id, told)
-
-
-def _tell_end(ledger: Ledger, run_id: str, told: Json) -> None:
-    """Once, as its supervisor does."""
-    ledger.tell([NewEntry(EntryType.RUN_ENDED, RUNNER, told, run_id=run_id, key=f"{run_id}:ended")], str)
+        tell_ends(Ledger(run.repo, shared.task_id), {run.run_id: told})
 
 
 def _take(ledger: Ledger, run: RunDir, invocation: Invocation, handoff: str) -> None:
