@@ -7,6 +7,7 @@ from runner.cli.margin import local, rows_of
 from runner.cli.pen import paint
 from runner.cli.render import indented, local_time
 from runner.ledger.entry import HUMAN, MAIN, RUNNER
+from runner.ledger.lanes import Proposal
 from runner.text.cells import cells, cut
 from runner.text.words import count, few, one_line
 
@@ -111,7 +112,8 @@ def _finality(proposal: Mapping[str, Any], words: str, task: str, called: Called
     if proposal["decided_by"] is not None:
         by = "signed by" if words == "reopened" else "by"
         return f"{who}, {by} {proposal['decided_by']}, {local_time(proposal['decided_at'])}"
-    why = ", as work went on" if proposal["status"] == "outdated" else ""
+    outdated = Proposal.from_json(proposal).outdated_as
+    why = f", as {outdated}" if proposal["status"] == "outdated" else ""
     return f"{who}{why}\nrunner ledger sign {task} --proposal {proposal['id']}"
 
 

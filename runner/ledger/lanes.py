@@ -48,7 +48,7 @@ class ProposalStatus(StrEnum):
 
     AWAITING = "awaiting_human"
     OUTDATED = "outdated"
-    """Work went on after it."""
+    """Work went on after it, or the run that proposed it did not succeed."""
     SIGNED = "signed"
     REJECTED = "rejected"
     REOPENED = "reopened"
@@ -144,6 +144,14 @@ class Proposal(Value):
     decided_at: Timestamp | None = None
     decision: str | None = None
     """The entry that decided it."""
+    run_ended: str | None = None
+    """How the run that proposed it ended, where it did not succeed."""
+
+    @property
+    def outdated_as(self) -> str:
+        """Why it is outdated."""
+        ended = self.run_ended
+        return "work went on" if ended is None else f"the run that proposed it ended as {ended}"
 
 
 class State(Value):
@@ -243,7 +251,11 @@ def _taken(state: State, entry: LedgerEntry) -> State:
 
 
 def _over(state: State, entry: LedgerEntry) -> State:
-    return left(state, entry.run_id, entry.seq)
+    state = left(state, entry.run_id, entry.seq)
+    outcome, proposal = entry.text("outcome") or "unknown", state.proposal
+    if proposal is None or proposal.by_run != entry.run_id or outcome == "succeeded":
+        return state
+    return _outdated(state.replace(proposal=proposal.replace(run_ended=outcome)))
 
 
 def left(state: State, run_id: str | None, seq: int | None = None) -> State:
@@ -253,6 +265,12 @@ def left(state: State, run_id: str | None, seq: int | None = None) -> State:
             back = (one.maker, one.maker_run, seq or lane.seq, one.replace(is_left=True))
             state = _with_lane(state, Lane(lane.name, LaneStatus.RETURNED, *back))
     return state
+
+
+def _outdated(state: State) -> State:
+    return _with_proposal(
+        state, lambda status: ProposalStatus.OUTDATED if status is ProposalStatus.AWAITING else status
+    )
 
 
 def _begun(state: State, entry: LedgerEntry) -> State:
@@ -266,9 +284,7 @@ def _recorded(state: State, entry: LedgerEntry) -> State:
     is_change = entry.actor == RUNNER and bool(entry.payload.get("files"))
     if not is_change or proposal is None or proposal.by_run == entry.run_id:
         return state
-    return _with_proposal(
-        state, lambda status: ProposalStatus.OUTDATED if status is ProposalStatus.AWAITING else status
-    )
+    return _outdated(state)
 
 
 def _proposed(state: State, entry: LedgerEntry) -> State:
@@ -413,7 +429,7 @@ def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
         hint = f"`--proposal {proposal.id}`, or none for the newest"
         raise HandleNotFound(f"`{named}` is not the proposal that waits: that is {proposal.id}", hint=hint)
     if proposal.status is ProposalStatus.OUTDATED and named is None:
-        raise ProposalOutdated(f"work went on after {proposal.id} was proposed")
+        raise ProposalOutdated(f"{proposal.id} is outdated: {proposal.outdated_as}")
     ended = tuple(one.id for one in state.open) if draft.type is EntryType.FINALITY_SIGNED else ()
     return draft.replace(handles=ended, payload={**draft.payload, "proposal": proposal.id})
 

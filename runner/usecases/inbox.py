@@ -26,7 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from runner.ledger.lanes import Lane
+    from runner.ledger.lanes import Lane, Proposal
     from runner.state.index import RunRow
     from runner.state.manifest import Manifest
 
@@ -174,8 +174,9 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
             text = f"{said.actor} says to you: {said.text('text')}"
             yield Item("message", said.at, said.run_id, task, None, text, ways, name)
         proposal = state.proposal
-        if proposal is not None and proposal.status is ProposalStatus.AWAITING:
+        if proposal is not None and _waits(proposal):
             text = f"{proposal.by} proposes as final: {ledger.entry(proposal.id).text('summary')}"
+            text += f"\n{proposal.outdated_as}" if proposal.run_ended else ""
             signs = tuple(
                 f"runner ledger {verb} {task} --proposal {proposal.id}" for verb in ("sign", "reject")
             )
@@ -196,6 +197,12 @@ def _not_begun(ledger: Ledger, handoff: str) -> Iterator[Item]:
         text += f"\n{entry.text('ask')}"
         ways = tuple(dict.fromkeys((way, f"runner ledger show {ledger.task_id}")))
         yield Item("handoff", entry.at, entry.run_id, ledger.task_id, None, text, ways, entry.id)
+
+
+def _waits(proposal: Proposal) -> bool:
+    """Also where its run did not succeed: whoever was to decide would miss it."""
+    is_failed = proposal.status is ProposalStatus.OUTDATED and proposal.run_ended is not None
+    return is_failed or proposal.status is ProposalStatus.AWAITING
 
 
 def _of_lane(ledger: Ledger, lane: Lane) -> Item:

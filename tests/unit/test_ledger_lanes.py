@@ -63,6 +63,8 @@ class Rules:
     proposal: str | None = None
     by_run: str | None = None
     finality: str | None = None
+    failed: str | None = None
+    """How the run that proposed it ended, if not well."""
     coordinator: str | None = None
     messages: list[str] = field(default_factory=list)
     """To a person, since one has written."""
@@ -183,8 +185,11 @@ class Rules:
         self.move(lane, "taken", (who.name, who.run))
         return set()
 
-    def ended(self, run: str) -> None:
+    def ended(self, run: str, outcome: str | None) -> None:
         self.seq += 1
+        if self.proposal is not None and self.by_run == run and outcome != "succeeded":
+            self.failed = outcome or "unknown"
+            self.finality = "outdated" if self.finality == "awaiting_human" else self.finality
         for lane, one in self.open.items():
             if one.taken_by == run and not one.is_over:
                 one.is_over = True
@@ -244,6 +249,7 @@ class Play:
         assert (speaker and (speaker.actor, speaker.run_id)) == rules.speaker()
         assert (state.proposal and state.proposal.status.value) == rules.finality
         assert (state.proposal and state.proposal.id) == rules.proposal
+        assert (state.proposal and state.proposal.run_ended) == rules.failed
         assert state.coordinator == rules.coordinator
         assert [*state.messages] == rules.messages[-20:]
         assert sum(state.counts.values()) == state.seq
@@ -267,7 +273,7 @@ def _note(play: Play, draw: Any, who: Who) -> None:
         play.rules.close(answers)
         if kind is T.FINALITY_PROPOSED:
             play.rules.proposal, play.rules.finality = f"e-{play.rules.seq:04d}", "awaiting_human"
-            play.rules.by_run = who.run
+            play.rules.by_run, play.rules.failed = who.run, None
 
 
 def _reply(play: Play, draw: Any, who: Who) -> None:
@@ -324,8 +330,10 @@ def _take(play: Play, draw: Any, who: Who) -> None:
 def _end(play: Play, draw: Any, who: Who) -> None:
     if who.run is not None:
         told = Who("runner", who.run)
-        play.agree(set(), play.say(T.RUN_ENDED, told, {"status": "done"}))
-        play.rules.ended(who.run)
+        outcome = draw(st.sampled_from(["succeeded", "rejected", "cancelled", None]))
+        payload = {"status": "done", **({} if outcome is None else {"outcome": outcome})}
+        play.agree(set(), play.say(T.RUN_ENDED, told, payload))
+        play.rules.ended(who.run, outcome)
 
 
 def _change(play: Play, draw: Any, who: Who) -> None:
@@ -437,6 +445,17 @@ def test_a_run_of_a_task_with_the_name_of_a_person_is_no_person(name: str) -> No
     run = Who(name, "r9", "kay")
     assert play.say(T.HANDOFF, run, {"reason": "r", "ask": "a"}, to="review") == "not_your_turn"
     assert play.say(T.NOTE, run, {"text": "x"}, handles=("e-0001",)) == "not_your_turn"
+
+
+def test_what_a_run_that_was_rejected_has_proposed_is_signed_by_its_name_alone() -> None:
+    play = Play()
+    play.say(T.FINALITY_PROPOSED, RUNS[0], {"summary": "s", "evidence": "e"})
+    play.say(T.RUN_ENDED, Who("runner", "r1"), {"status": "rejected", "outcome": "rejected"})
+    draft = NewEntry(T.FINALITY_SIGNED, "human", {"signer": "ada"})
+    with pytest.raises(RunnerError, match="the run that proposed it ended as rejected") as found:
+        admitted(play.state, draft)
+    assert found.value.code == "proposal_outdated"
+    assert play.say(T.FINALITY_SIGNED, HUMAN, {"signer": "ada", "proposal": "e-0001"}) is None
 
 
 def test_a_reply_on_a_lane_answers_that_lane() -> None:

@@ -16,13 +16,14 @@ from support.waiting import ends_within
 from runner.delegation import ledger_tools
 from runner.delegation.caller import Caller
 from runner.errors import RunnerError
-from runner.ledger.entry import HUMAN, EntryType
+from runner.ledger.entry import HUMAN, EntryType, NewEntry
 from runner.ledger.file import Ledger
+from runner.ledger.lanes import ProposalOutdated
 from runner.ledger.references import references
 from runner.model import Lineage
 from runner.processes import cgroup
 from runner.state.store import RunDir, new_run_id
-from runner.usecases import control
+from runner.usecases import control, inbox
 from runner.usecases import ledger as cases
 from runner.usecases.ledger import Author
 
@@ -424,3 +425,23 @@ def test_a_ledger_without_a_head_is_read_once_however_many_lanes_are_open(tmp_pa
     size, before = os.path.getsize(ledger.path), bytes_read()
     assert len(cases.context(Ledger(str(tmp_path), "work"), limit=1)["open_handoffs"]) == 90
     assert bytes_read() - before < 40 * size, "to find each of them, it is halved"
+
+
+def test_a_proposal_of_a_run_that_was_rejected_waits_with_the_reason(tmp_path: Path) -> None:
+    ledger, run = Ledger(str(tmp_path), "work"), an_ended_run(tmp_path)
+    proposal = NewEntry(
+        EntryType.FINALITY_PROPOSED, "work", {"summary": "it is done", "evidence": "e"}, run_id=run.run_id
+    )
+    ended = NewEntry(
+        EntryType.RUN_ENDED, "runner", {"status": "rejected", "outcome": "rejected"}, run_id=run.run_id
+    )
+    for draft in (proposal, ended):
+        ledger.append(draft, str)
+    (item,) = (item for item in inbox.waiting(str(tmp_path)) if item.kind == "proposal")
+    assert item.text.endswith("it is done\nthe run that proposed it ended as rejected")
+    assert item.commands[0].endswith("--proposal e-0001")
+    with pytest.raises(ProposalOutdated, match="ended as rejected"):
+        cases.decide(ledger, PERSON, signs=True)
+    assert cases.state(ledger)["finality"]["run_ended"] == "rejected"
+    cases.decide(ledger, PERSON, signs=False, proposal="e-0001")
+    assert not [item for item in inbox.waiting(str(tmp_path)) if item.kind == "proposal"]
