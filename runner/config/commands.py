@@ -25,7 +25,7 @@ from runner.config.snapshot import Origins, config_from_json
 from runner.disk import editable, files, programs
 from runner.disk.upwards import git_root
 from runner.errors import ConfigInvalid, Conflict, TaskNotFound, Unwritable, UsageError
-from runner.model import Policy
+from runner.model import Level, Policy
 from runner.runtimes import get
 from runner.runtimes.arguments import lacking, unpriced
 from runner.text.problems import Problem, as_error, dotted, near, one_of
@@ -96,7 +96,7 @@ def check(
             for name in config.tasks
             for sentence in policy.task_breaches(config, config.tasks[name])
         )
-        absent = _absent(config, merged, done.layers, env)
+        absent = _absent(config, merged, done.layers, env) + _kept_from_git(config, done.layers)
         problems += _lacking(config, done.layers) + _unpriced(config, done.layers)
     below: tuple[Problem, ...] = ()
     if config_file is None and os.path.dirname(places.project) != places.root:
@@ -115,6 +115,20 @@ def _lacking(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ..
                 path, f"{sentence}, and task `{task.id}` uses it"
             )
     return tuple(found.values())
+
+
+def _kept_from_git(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ...]:
+    """Of the task that owns git, where its sandbox keeps it from that."""
+    task = config.tasks.get(config.git.owner or "")
+    if task is None:
+        return ()
+    level = config.sandboxes[task.sandbox].level
+    is_guarded = level is Level.WORKSPACE_WRITE and get(task.runtime).guards
+    if not (level is Level.READ_ONLY or (is_guarded and os.path.isdir(f"{config.root}/.git"))):
+        return ()
+    text = f"task `{task.id}` cannot commit: its sandbox `{task.sandbox}` keeps `.git` from it"
+    path = ("git", "owner")
+    return (layers.setter(stack, path).problem(path, f"{text} (danger-full-access does not)"),)
 
 
 def _unpriced(config: Config, stack: Sequence[layers.Layer]) -> tuple[Problem, ...]:

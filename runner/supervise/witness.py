@@ -118,10 +118,10 @@ class Witness:
         own, reason = self._invocation, manifest.reason
         if manifest.started_at is not None and own.runtime != PLAN:
             changes, checked = patch(own, manifest, found), tests(own, manifest, found)
-            is_telling = own.sandbox.level is not Level.READ_ONLY or bool(changes["files"])
+            is_telling = own.sandbox.level is not Level.READ_ONLY
             if is_telling or changes["status"] != "skipped":
                 yield self._draft(EntryType.ARTIFACT, "patch", self._artifact(changes))
-            if is_telling or checked["status"] != "unknown" or checked["evidence"]:
+            if is_telling or checked["evidence"]:
                 yield self._draft(EntryType.ARTIFACT, "tests", self._artifact(checked))
         told = {"status": manifest.status, "outcome": manifest.outcome}
         if reason is not None:

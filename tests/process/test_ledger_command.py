@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.pages import example_files
 from support.repo import RUNNER, Repo
 from support.waiting import wait_until
 
@@ -28,27 +29,49 @@ def handed(repo: Repo, to: str, *more: str) -> int:
     return repo.cli("ledger", "handoff", "work", *words).status
 
 
-def test_a_person_and_two_tasks_pass_work_on_and_a_person_signs(repo: Repo) -> None:
-    """The commands of docs/ledger.md, one after the other."""
-    repo.config('[tasks.work]\nprompt = "p"\n[tasks.review]\nprompt = "p"\n')
-    assert (
-        repo.cli("ledger", "note", "work", "-", stdin="Goal: slugify.\nAcceptance: make test.\n").status == 0
-    )
-    assert handed(repo, "review", "--ref", "src/slugify.py") == 0
-    report = ("--kind", "test_report", "--title", "make test", "--summary", "green", "--status", "passed")
-    assert repo.cli("ledger", "artifact", "work", *report, "--evidence", "212 passed").status == 0
-    assert repo.cli("ledger", "reply", "work", "Two findings.", "--handles", "e-0002").status == 0
-    assert repo.cli("ledger", "propose", "work", "--summary", "done", "--evidence", "e-0003").status == 0
-    shown = repo.cli("ledger", "show", "work").stdout
-    assert "runner ledger sign work --proposal e-0005" in shown
-    signed = repo.cli("ledger", "sign", "work", "--proposal", "e-0005", "--json")
-    assert signed.json()["payload"]["proposal"] == "e-0005"
-    rejected = repo.cli("ledger", "reject", "work", "--proposal", "e-0002", "--json")
+PAGE = Path(__file__).parents[2] / "docs/ledger.md"
+
+
+def test_the_commands_of_the_page_work_as_printed_in_a_fresh_repository(repo: Repo) -> None:
+    for name, text in example_files(PAGE).items():
+        (repo.root / name).write_text(text, encoding="utf-8")
+    example = PAGE.read_text(encoding="utf-8").partition("## An example")[2].partition("\n## ")[0]
+    lines = [line[4:] for line in example.splitlines() if line.startswith("    ")]
+    script = "\n".join(lines).replace("runner ledger", '"$0" ledger')
+    with repo.process(prefix=("sh", "-ec", script)) as process:
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert b"runner ledger sign slugify --proposal e-0006" in out
+    told = repo.cli("ledger", "show", "slugify", "--all", "--json").json()
+    kinds = [one["type"] for one in told["entries"]]
+    assert kinds == [
+        *("note", "handoff", "artifact", "handoff", "reply", "finality_proposed", "finality_signed")
+    ]
+    assert told["finality"]["status"] == "signed" and told["lanes"][0]["next"] is None
+    rejected = repo.cli("ledger", "reject", "slugify", "--proposal", "e-0002", "--json")
     assert (rejected.status, rejected.json()["error"]["code"]) == (9, "already_decided")
-    assert rejected.json()["error"]["hint"] == "`runner ledger show work` says how"
-    kinds = [one["type"] for one in entries(repo)]
-    assert kinds == ["note", "handoff", "artifact", "reply", "finality_proposed", "finality_signed"]
-    assert repo.cli("ledger", "verify", "work").status == 0
+    assert rejected.json()["error"]["hint"] == "`runner ledger show slugify` says how"
+    assert repo.cli("ledger", "verify", "slugify").status == 0
+
+
+def test_a_list_says_of_each_ledger_who_is_next_and_what_is_not_believed(repo: Repo) -> None:
+    repo.config('[git]\nowner = "human"\n[tasks.work]\nprompt = "p"\n[tasks.bad]\nprompt = "p"\n')
+    assert repo.cli("ledger", "list", "--json").json() == {"ledgers": []}
+    assert handed(repo, "work") == 0
+    assert repo.cli("ledger", "note", "bad", "one").status == 0
+    path = repo.runs_folder / "bad/ledger.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"one", b"two"))
+    bad, work = repo.cli("ledger", "list", "--json").json()["ledgers"]
+    assert (bad["task_id"], bad["problem"]["code"], bad["next_speaker"]) == ("bad", "ledger_broken", None)
+    assert (work["entries"], work["open_lanes"], work["next_speaker"]["actor"]) == (1, 1, "work")
+    shown = repo.cli("ledger", "list").stdout
+    assert "work  1        1     work" in shown and "ledger.jsonl: " in shown
+    assert repo.cli("ledger", "show", "work", "--json").json()["git_owner"] == {
+        **{"owner": "human", "from": "settings"}
+    }
+    assert "git owner human (settings)" in repo.cli("ledger", "show", "work").stdout
+    assert repo.cli("ledger", "coordinator", "work", "work").status == 0
+    assert repo.cli("ledger", "coordinator", "work").stdout == "git owner work (ledger)\n"
 
 
 def test_a_signature_names_the_work_that_it_ends(repo: Repo) -> None:

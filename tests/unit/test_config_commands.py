@@ -308,3 +308,15 @@ def test_a_program_of_a_check_that_is_not_there_is_noted_where_it_is_written(rep
     assert missing.startswith("delegate.toml:2:19: defaults.verify[1]: `pyhton` was not found")
     assert "`./new.sh` is no program yet: the run has to make it" in new
     assert outside.startswith("delegate.toml:9:25: tasks.c.verify[1]: `../new.sh` was not found")
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "is_noted"), [("read-only", True), ("workspace-write", True), ("full", False)]
+)
+def test_a_task_that_owns_git_and_whose_sandbox_keeps_it_from_that_is_noted(repo, sandbox, is_noted):
+    repo.write(
+        f'[git]\nowner = "work"\n[tasks.work]\nprompt = "p"\nsandbox = "{sandbox}"\n'
+        '[sandboxes.full]\nlevel = "danger-full-access"\nallow_danger = true\n'
+    )
+    noted = [note.key for note in repo.check().notes if "task `work` cannot commit" in str(note)]
+    assert noted == ["git.owner"] * is_noted

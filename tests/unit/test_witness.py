@@ -121,6 +121,18 @@ def test_a_run_is_told_from_its_begin_to_its_end(tmp_path: Path) -> None:
     assert ended.payload == told
 
 
+def test_of_a_run_that_only_reads_no_evidence_is_told_without_any(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, outcome=Outcome.SUCCEEDED, sandbox=READ_ONLY)
+    assert ends(run, found=found([]))
+    assert types(tmp_path) == ["run_started", "run_ended"]
+
+
+def test_what_a_run_that_only_reads_changed_and_passed_is_told(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, outcome=Outcome.SUCCEEDED, sandbox=READ_ONLY)
+    assert ends(run, found=found(["a.py"], [PASSES]))
+    assert types(tmp_path) == ALL
+
+
 def test_each_thing_is_told_once_also_by_a_later_owner(tmp_path: Path) -> None:
     run = an_ended_run(tmp_path)
     said(run, "[IMPORTANT] RUNNER_NOTE: one")
