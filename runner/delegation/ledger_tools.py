@@ -339,13 +339,13 @@ TOOLS: tuple[Tool, ...] = (
     _tool(
         read_context,
         *("", "limit since_seq kinds id"),
-        "Read the ledger of the task: the open handoffs first, whose turn it is, then the newest entries. "
+        "Read the ledger of the task: the open handoffs first, who is next, then the newest entries. "
         "What an entry names in `cut` is longer: ask for it by its id.",
     ),
     _tool(
         task_state,
         *("", ""),
-        "The lanes of the task, whether it was proposed or signed as final, and whose turn it is.",
+        "The lanes of the task, whether it was proposed or signed as final, who is next, and who writes git.",
     ),
     _tool(
         session_info,

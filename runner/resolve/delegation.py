@@ -205,7 +205,7 @@ def section(
 
 _LEDGER = (
     "- The ledger {} is shared by all who work on this task: nobody knows what you only think. Its tools "
-    "take no path. `read_context` first; `session_info`, `task_state`: who you are, and whose turn it is",
+    "take no path. `read_context` first; `session_info`, `task_state`: who you are, and who is next",
     "- `append_note`: goal, plan, decisions. `record_artifact`: evidence, with the status that you have seen",
     "- `handoff`, `handoff_to_claude`, `handoff_to_codex` pass the work on, with reason, ask, what shows "
     "that it is done, and the files that matter; `reply` answers a handoff; `send` only says something",

@@ -54,7 +54,7 @@ def test_a_commit_of_a_run_that_is_not_the_owner_is_rejected_and_put_back(repo: 
     assert done.status == 6
     manifest = run.wait()
     assert (manifest["status"], manifest["reason"]["code"]) == ("rejected", "policy_violation")
-    assert "which only its owner may (human)" in manifest["reason"]["message"]
+    assert "only human may: " in manifest["reason"]["message"]
     branch = git(repo, "symbolic-ref", "HEAD")
     kept = f"refs/runner/rejected/{run.id}/{branch.removeprefix('refs/')}"
     ((severity, evidence),) = violations(run)
@@ -63,7 +63,8 @@ def test_a_commit_of_a_run_that_is_not_the_owner_is_rejected_and_put_back(repo: 
     assert (git(repo, "rev-parse", "HEAD"), git(repo, "ls-files", "-s")) == (before, staged)
     assert git(repo, "status", "--porcelain") == "" and not (repo.root / "new").exists()
     assert git(repo, "tag") == "" and git(repo, "show", f"{kept}:new") == "more"
-    assert kept in manifest["reason"]["message"]
+    detail = manifest["reason"]["detail"].splitlines()
+    assert f"{branch}: {before} -> {theirs}; put back" in detail and f"kept as {kept}" in detail
     (event,) = run.events("git_put_back")
     assert event["left"] == [] and {branch, "refs/tags/v1", "index"} == {*event["put"]}
     assert result(run)["put_back"]["kept"] == event["kept"]
@@ -183,7 +184,7 @@ def test_a_cancelled_run_stays_cancelled_and_its_commit_is_put_back(repo: Repo) 
     assert run.ask("cancel").status == 0
     manifest = run.wait()
     assert (manifest["status"], manifest["reason"]["code"]) == ("cancelled", "cancelled")
-    assert "; put back" in manifest["reason"]["detail"]
+    assert ": put back\nkept as refs/runner/rejected/" in manifest["reason"]["detail"]
     assert git(repo, "rev-parse", "HEAD") == head and len(violations(run)) == 1
 
 
