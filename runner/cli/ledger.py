@@ -48,7 +48,7 @@ def add_ledger(parser: Parser) -> None:
     from runner.cli.app import SUBCOMMANDS
 
     texts = {verb.removeprefix("ledger "): text for verb, (_, text) in SUBCOMMANDS.items()}
-    parser.add_argument("action", metavar="ACTION", choices=tuple(texts), help="one of these:")
+    parser.add_argument("action", metavar="ACTION", choices=tuple(texts), help="one of the actions below")
     parser.examples(
         "runner ledger show fix-auth",
         'runner ledger note fix-auth "Goal: refuse old tokens."',
