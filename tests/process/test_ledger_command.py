@@ -80,7 +80,8 @@ def test_a_signature_names_the_work_that_it_ends(repo: Repo) -> None:
     proposed = ("--summary", "s", "--evidence", "e", "--handles", "e-0002")
     assert repo.cli("ledger", "propose", "work", *proposed).status == 0
     signed = repo.cli("ledger", "sign", "work")
-    assert signed.stdout.startswith("e-0004  e-0003 of human is signed by")
+    assert signed.stdout.startswith("e-0003 of human:\n        s\n")
+    assert "\ne-0004  e-0003 is signed by" in signed.stdout
     assert signed.stdout.endswith("\nends      lane docs: e-0001 to work was open\n")
     assert entries(repo)[-1]["handles"] == ["e-0001"]
 
