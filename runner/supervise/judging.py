@@ -169,12 +169,16 @@ def last_message(owner: Owner) -> str | None:
     The stream comes first: its file was opened by us before the child ran, the other one lies open to it.
     """
     path, text = owner.run.last_message, owner.progress.last_message
-    if owner.manifest.attempts[-1].how == CLOSING:
+    attempt = owner.manifest.attempts[-1]
+    if attempt.how == CLOSING:
         return text  # the last words on the work stay where they are
     if text is None:
         return read_text(path)
+    if owner.kept_message == (attempt.n, text) and read_text(path) == text:
+        return text  # a turn is told and judged: the disk is waited for once
     try:
         replace_bytes(path, text.encode(errors="replace"))
+        owner.kept_message = (attempt.n, text)
     except OSError as error:
         complain(f"last message not written: {error}")
     return text

@@ -83,6 +83,8 @@ class Owner:
         self.witness = Witness(run, self.invocation, self.cleaner)
         self.found: Record | None = None
         """What the last attempt was judged by, as its result says it."""
+        self.kept_message: tuple[int, str] | None = None
+        """The attempt whose last message is on the disk, and that."""
         self.tree: Tree
         self._child_env: Mapping[str, str] = {}
         self._cleaner: Cleaner | None = None

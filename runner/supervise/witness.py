@@ -183,13 +183,13 @@ def tests(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
     else:
         title = f"{count(len(checks), 'check')} passed"
         status = "passed" if len(checks) >= declared else "unknown"
-    logs = [_beside(manifest, f"verify-{n}.log") for n in range(1, _MOST_FILES + 1)]
+    logs = ((check, f"verify-{n}.log") for n, check in enumerate(checks[:_MOST_FILES], 1))
     return {
         "kind": "test_report",
         "title": title,
         "summary": f"runner ran {len(checks)} of {count(declared, 'declared check')}",
         "status": status,
-        "evidence": [f"{_named(check)}: {log}" for check, log in zip(checks, logs, strict=False)],
+        "evidence": [f"{_named(check)}: {_beside(manifest, log)}" for check, log in logs],
     }
 
 
