@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from runner import runtimes
-from runner.disk.files import read
+from runner.disk.files import no_hole, read
 from runner.errors import RunnerError
 from runner.lightjson import loads
 from runner.model import Level
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from runner.usecases.protection import Protection
 
 _LARGEST = 1 << 20
+_NAMES = b'"type":"coordinator_changed"'
 
 
 def told(choice: Choice, found: Found, made: Protection | None, env: Mapping[str, str]) -> Found:
@@ -66,16 +68,29 @@ def _owner(choice: Choice) -> str | None:
 
 
 def _names_nobody(folder: str) -> bool:
-    """Whether the head of the ledger is of the ledger as it is, and says so. It is read without its MAC: who
-    could forge it is an agent without a sandbox, who has the key as well.
+    """Whether the head of the ledger says so, and nothing that was written since. It is read without its MAC:
+    who could forge it is an agent without a sandbox, who has the key as well.
     """
+    ledger = f"{folder}/ledger.jsonl"
     try:
-        found = os.stat(f"{folder}/ledger.jsonl")
+        found = os.stat(ledger)
     except FileNotFoundError:
         return True
     try:
         told = loads(read(f"{folder}/.ledger.head", _LARGEST).partition(b"\n")[2])
-        stamp = [found.st_ino, found.st_size, found.st_ctime_ns]
-        return bool(told["stamp"] == stamp and told["state"]["coordinator"] is None)
+        (file, size, changed), names_nobody = told["stamp"], told["state"]["coordinator"] is None
+        if not names_nobody or file != found.st_ino or size > found.st_size:
+            return False
+        is_same = (size, changed) == (found.st_size, found.st_ctime_ns)
+        return is_same or _NAMES not in _since(ledger, size)
     except (OSError, ValueError, LookupError, TypeError):
         return False
+
+
+def _since(ledger: str, size: int) -> bytes:
+    """What stands behind so many bytes: another run may be writing there now. OSError where that is much."""
+    with open(ledger, "rb", opener=no_hole) as file:
+        file.seek(size)
+        if len(data := file.read(_LARGEST)) == _LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), ledger)
+        return data

@@ -85,8 +85,16 @@ def test_a_ledger_that_is_not_believed_names_nobody(ledger: Ledger) -> None:
     assert owned(ledger, "human") == ("human", True)
 
 
-def test_a_start_does_not_pay_for_a_ledger_that_names_nobody(ledger: Ledger) -> None:
+@pytest.mark.parametrize("is_being_written", [False, True])
+def test_a_start_does_not_pay_for_a_ledger_that_names_nobody(
+    ledger: Ledger, *, is_being_written: bool
+) -> None:
     append(ledger, HUMAN, EntryType.NOTE, {"text": "x"})
+    if is_being_written:
+        head = Path(os.path.dirname(ledger.path), ".ledger.head")
+        before = head.read_bytes()
+        append(ledger, HUMAN, EntryType.NOTE, {"text": '"type":"coordinator_changed"'})
+        head.write_bytes(before)
     words = (
         "import sys\nfrom runner.usecases import git_owner\n"
         f"assert git_owner._names_nobody({os.path.dirname(ledger.path)!r})\n"
