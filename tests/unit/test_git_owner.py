@@ -15,7 +15,7 @@ from runner.ledger.entry import EntryType
 from runner.ledger.file import Ledger
 from runner.model import Level, Request, Sandbox
 from runner.resolve.choose import choose
-from runner.resolve.invocation import Found
+from runner.resolve.invocation import Found, invocation
 from runner.usecases import git_owner
 from runner.usecases.ledger import Author, append, set_coordinator
 
@@ -102,3 +102,33 @@ def test_a_start_does_not_pay_for_a_ledger_that_names_nobody(
     )
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def prompt(ledger: Ledger, owner: str | None, level: str = "wild") -> str:
+    tasks, policy = (a_task(sandbox=level), a_task(id="other")), GitPolicy(owner)
+    config = a_config(*tasks, root=ledger.repo, git=policy, sandboxes={"wild": WILD})
+    choice = choose(config, Request("hello", allow_danger=True))
+    return invocation(choice, told(ledger, owner, level)).prompt
+
+
+@pytest.mark.parametrize(
+    ("owner", "words"),
+    [("human", "Only a person writes git"), ("other", "Only the task `other` writes git")],
+)
+def test_a_run_that_may_write_is_told_who_alone_writes_git(ledger: Ledger, owner: str, words: str) -> None:
+    assert words in prompt(ledger, owner)
+    assert prompt(ledger, owner, level="read-only") == "x"
+
+
+@pytest.mark.parametrize("owner", [None, "hello"])
+def test_the_owner_of_git_and_a_run_without_one_are_told_nothing(ledger: Ledger, owner: str | None) -> None:
+    assert prompt(ledger, owner) == "x"
+
+
+def test_the_owner_in_force_is_told_with_what_says_so(ledger: Ledger) -> None:
+    file, env = Path(ledger.repo, "delegate.toml"), {"HOME": os.path.dirname(ledger.repo)}
+    assert git_owner.in_force(ledger, env) == {"owner": None, "from": None}, "no settings can be read"
+    file.write_text('schema_version = 1\n[git]\nowner = "human"\n[tasks.hello]\nprompt = "p"\n')
+    assert git_owner.in_force(ledger, env) == {"owner": "human", "from": "settings"}
+    set_coordinator(ledger, HUMAN, "hello")
+    assert git_owner.in_force(ledger, env) == {"owner": "hello", "from": "ledger"}

@@ -445,3 +445,13 @@ def test_a_proposal_of_a_run_that_was_rejected_waits_with_the_reason(tmp_path: P
     assert cases.state(ledger)["finality"]["run_ended"] == "rejected"
     cases.decide(ledger, PERSON, signs=False, proposal="e-0001")
     assert not [item for item in inbox.waiting(str(tmp_path)) if item.kind == "proposal"]
+
+
+def test_a_hint_names_the_task_and_the_command_that_is_meant(tmp_path: Path) -> None:
+    ledger, me = Ledger(str(tmp_path), "work"), Author("human")
+    with pytest.raises(RunnerError) as bad:
+        cases.append(ledger, me, EntryType.MESSAGE, {"text": ""}, to="work")
+    assert "`runner ledger send --help`" in (bad.value.hint or "")
+    with pytest.raises(RunnerError) as none:
+        cases.decide(ledger, me, signs=True)
+    assert none.value.hint == "`runner ledger propose work` makes one"
