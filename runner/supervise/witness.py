@@ -15,13 +15,14 @@ from runner.disk.files import read_text
 from runner.model import Level, Outcome
 from runner.runtimes import PLAN
 from runner.state.manifest import CLOSING
-from runner.text.words import count, one_line, shortened
+from runner.text.words import and_more, count, few, one_line, shortened
 from runner.value import json_value
+from runner.verify.inspect import Severity
 from runner.verify.record import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from runner.invocation import Invocation
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     from runner.state.store import RunDir
     from runner.supervise.sealing import Cleaner
     from runner.verify.checks import Check
+    from runner.verify.inspect import Finding
     from runner.verify.record import Record
 
 _LONGEST_WAIT_S = 30.0
 _MOST_FILES = 100
 _LONGEST_NAME = 1000
 _LONGEST_MESSAGE = 4000
+_MOST_FINDINGS, _LONGEST_FINDING = 8, 300
 _BLOCKED = ("blocked", "scope_expansion", "auth_or_quota")
 """Classes of an end that somebody else has to do something about."""
 
@@ -87,7 +90,7 @@ class Witness:
         if not self._has_begun and manifest.started_at is not None:
             told = {"task": own.task_id, "runtime": own.runtime, "model": own.model and _line(own.model)}
             told["sandbox"] = own.sandbox.name
-            told["rehearsal"] = None if own.rehearsal is None else "its model is scripted"
+            told["rehearsal"] = "its model is scripted" if manifest.rehearsal else None
             yield self._draft(EntryType.RUN_STARTED, "started", told)
         turns = [one for one in manifest.attempts if one.how != CLOSING]
         for turn in range(self._turns + 1, manifest.turns + 1):
@@ -157,10 +160,11 @@ def patch(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
         title = f"{count(len(changed), 'file')} changed" + (", and taken back" if changed and is_back else "")
     lines = None if observed is None else observed.lines
     reason = "" if manifest.reason is None else f": {shortened(manifest.reason.message, _LONGEST_MESSAGE)}"
+    seen = "" if lines is None else f"+{lines[0]} -{lines[1]} lines; "
     return {
         "kind": "patch_summary",
         "title": title,
-        "summary": f"{'' if lines is None else f'+{lines[0]} -{lines[1]} lines; '}{manifest.status}{reason}",
+        "summary": f"{seen}{manifest.status}{reason}{_findings(_told_against(found))}",
         "status": status,
         "evidence": [manifest.manifest_path if found is None else _beside(manifest, "result.json")],
         "files": [] if is_back else [_line(name) for name in (changed or ())[:_MOST_FILES]],
@@ -175,7 +179,7 @@ def tests(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
         title = _named(failing)
         status = "timed_out" if failing.timed_out else "failed"
         if failing.exit_code is None and not failing.timed_out:
-            status = "unknown" if manifest.outcome is Outcome.CANCELLED else "blocked"
+            status = "unknown" if failing.is_cut else "blocked"
     elif not declared:
         title, status = "no checks were declared", "unknown"
     elif not checks:
@@ -183,14 +187,42 @@ def tests(own: Invocation, manifest: Manifest, found: Record | None) -> dict[str
     else:
         title = f"{count(len(checks), 'check')} passed"
         status = "passed" if len(checks) >= declared else "unknown"
+    doubts = [] if not checks else [one for one in _told_against(found) if one.code in _DOUBTS]
+    if status == "passed" and (deep := [one for one in doubts if not _is_made_up_for(own, one)]):
+        title, status = f"{title}, but {_short(deep[0].message)}", "unknown"
     logs = ((check, f"verify-{n}.log") for n, check in enumerate(checks[:_MOST_FILES], 1))
     return {
         "kind": "test_report",
         "title": title,
-        "summary": f"runner ran {len(checks)} of {count(declared, 'declared check')}",
+        "summary": f"runner ran {len(checks)} of {count(declared, 'declared check')}{_findings(doubts)}",
         "status": status,
         "evidence": [f"{_named(check)}: {_beside(manifest, log)}" for check, log in logs],
     }
+
+
+_DOUBTS = ("check_changed", "checks_elsewhere")
+"""Findings after which a check that passed says nothing of the work."""
+
+
+def _told_against(found: Record | None) -> list[Finding]:
+    """The findings that are errors or warnings."""
+    return [] if found is None else [one for one in found.findings if one.severity is not Severity.INFO]
+
+
+def _is_made_up_for(own: Invocation, finding: Finding) -> bool:
+    """Whether the checks ran with their own files as before the run. What is an error is none of these."""
+    is_own = finding.code == "check_changed" and finding.severity is Severity.WARNING
+    return is_own and own.terms.verify_from == "base"
+
+
+def _findings(found: Sequence[Finding]) -> str:
+    """Behind a summary: the codes, what was seen, and in what."""
+    told = (f"{one.code}: {_short(one.message)}: {_short(few(one.evidence))}" for one in found)
+    return "".join(f"\n{one.removesuffix(': ')}" for one in and_more([*told], _MOST_FINDINGS))
+
+
+def _short(text: str) -> str:
+    return one_line(text, _LONGEST_FINDING)
 
 
 def _named(check: Check) -> str:

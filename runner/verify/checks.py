@@ -62,6 +62,11 @@ class Check(Value):
         return self.exit_code == 0
 
     @property
+    def is_cut(self) -> bool:
+        """Whether it was ended while it ran, as its run was; it took no time where it could not be run."""
+        return self.exit_code is None and not self.timed_out and self.duration_s > 0
+
+    @property
     def command(self) -> str:
         """As somebody would type it."""
         from shlex import join
@@ -73,6 +78,8 @@ class Check(Value):
         """How it ended, to stand behind its name."""
         if self.timed_out:
             return f"did not end within its limit ({self.duration_s:.0f} s)"
+        if self.is_cut:
+            return f"was ended with the run, after {self.duration_s:.0f} s"
         if self.exit_code is None:
             return "could not be run"
         return f"exited with {self.exit_code}"

@@ -93,6 +93,8 @@ def failure_codes(
 
 def _of_check(check: Check) -> set[FailureCode]:
     """A failing check that could not do its work says nothing about the code."""
+    if check.is_cut:
+        return set()
     unrunnable = check.exit_code is None and not check.timed_out
     if unrunnable or check.exit_code in (126, 127) or signs.shows(signs.MACHINE, check.tail):
         return {FailureCode.EXECUTION_ERROR_EXTERNAL}

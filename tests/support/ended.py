@@ -36,7 +36,12 @@ def an_ended_run(
     invocation = an_invocation(str(root), run.task_id, run.run_id, **declared)
     write_record(run.invocation, invocation.to_json())
     ended = {"phase": Phase.DONE, "outcome": outcome, "reason": Reason(code, "so it was"), "attempt": 1}
-    manifest = a_manifest(run, **{**ended, "started_at": timestamp(), "ended_at": timestamp(), **changes})
+    ended |= {
+        "started_at": timestamp(),
+        "ended_at": timestamp(),
+        "rehearsal": invocation.rehearsal is not None,
+    }
+    manifest = a_manifest(run, **{**ended, **changes})
     run.write_manifest(manifest)
     return run
 

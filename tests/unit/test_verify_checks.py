@@ -43,7 +43,7 @@ def test_a_check_is_its_exit_status_and_the_end_of_its_output(tmp_path: Path) ->
 def test_a_check_that_is_no_command_could_not_be_run(argv: tuple[str, ...], tmp_path: Path) -> None:
     check = ran(tmp_path, *argv)
     assert (check.exit_code, check.timed_out, check.how) == (None, False, "could not be run")
-    assert check.tail
+    assert check.tail and not check.is_cut
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,8 @@ def test_a_log_that_became_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_a_check_is_cut_short_when_the_run_is_cancelled(tmp_path: Path) -> None:
     check = ran(tmp_path, "bash", "-c", "echo $$ > pid; exec sleep 300", cancelled=True)
-    assert (check.exit_code, check.timed_out) == (None, False)
+    assert (check.exit_code, check.timed_out, check.is_cut) == (None, False, True)
+    assert check.how.startswith("was ended with the run, after ")
     assert check.duration_s < 20
 
 

@@ -293,7 +293,12 @@ def codes(evidence: Evidence, *earlier: Check) -> set[str]:
 
 
 def failing(tail: str, exit_code: int | None = 1) -> Evidence:
-    return claimed("completed", checks=(Check(("x",), exit_code, False, 1.0, tail),))
+    duration_s = 0.0 if exit_code is None else 1.0
+    return claimed("completed", checks=(Check(("x",), exit_code, False, duration_s, tail),))
+
+
+IS_CUT = Check(("x",), None, False, 1.0, "")
+"""Ended with its run, while it ran."""
 
 
 @pytest.mark.parametrize(
@@ -301,6 +306,7 @@ def failing(tail: str, exit_code: int | None = 1) -> Evidence:
     [
         (DONE, set()),
         (wished("cancelled"), set()),
+        (wished("cancelled").replace(checks=(IS_CUT,)), set()),
         (wished("timeout"), {"TRIAL_INCOMPLETE"}),
         (claimed("partial"), {"TRIAL_INCOMPLETE"}),
         (claimed("failed"), set()),

@@ -33,13 +33,14 @@ from runner.supervise.witness import Witness, patch
 from runner.supervise.witness import tests as checked_by
 from runner.verify.checks import Check
 from runner.verify.evidence import Fate, Next, Retry, Verdict
-from runner.verify.inspect import Observed
+from runner.verify.inspect import Finding, Observed, Severity
 from runner.verify.record import Record, RolledBack
 
 READ_ONLY = Sandbox("look", Level.READ_ONLY)
 SECRET = "hunter2-correct-horse-battery"
 PASSES, FAILS = (Check((word,), code, False, 0.1, "") for word, code in (("true", 0), ("false", 1)))
-HANGS, IS_MISSING = (Check(("sleep",), None, is_late, 9.0, "") for is_late in (True, False))
+HANGS, IS_CUT = (Check(("sleep",), None, is_late, 9.0, "") for is_late in (True, False))
+IS_MISSING = Check(("sleep",), None, False, 0.0, "")
 
 
 def a_witness(run: RunDir, *secrets: str) -> Witness:
@@ -195,6 +196,13 @@ def test_of_a_plan_begin_and_end_are_told(tmp_path: Path) -> None:
     assert types(tmp_path) == ["run_started", "run_ended"]
 
 
+def test_a_plan_whose_batches_are_rehearsed_says_so(tmp_path: Path) -> None:
+    run = an_ended_run(tmp_path, runtime=PLAN)
+    run.write_manifest(run.read_manifest().replace(rehearsal=True))
+    assert ends(run)
+    assert entries(tmp_path)[0].payload["rehearsal"] == "its model is scripted"
+
+
 def test_a_rehearsal_says_that_it_is_one(tmp_path: Path) -> None:
     assert ends(an_ended_run(tmp_path, rehearsal=Rehearsal(None, 1, ("model",))))
     begun, changed, tested, _ = entries(tmp_path)
@@ -283,7 +291,9 @@ def test_a_change_that_was_taken_back_is_none_of_the_files_any_more(tmp_path: Pa
         (2, [PASSES, FAILS], _O.REJECTED, "failed", "`false` exited with 1"),
         (2, [HANGS], _O.REJECTED, "timed_out", "`sleep` did not end within its limit (9 s)"),
         (1, [IS_MISSING], _O.REJECTED, "blocked", "`sleep` could not be run"),
-        (1, [IS_MISSING], _O.CANCELLED, "unknown", "`sleep` could not be run"),
+        (1, [IS_MISSING], _O.CANCELLED, "blocked", "`sleep` could not be run"),
+        (1, [IS_CUT], _O.CANCELLED, "unknown", "`sleep` was ended with the run, after 9 s"),
+        (1, [IS_CUT], _O.TIMED_OUT, "unknown", "`sleep` was ended with the run, after 9 s"),
     ],
 )
 def test_the_status_of_the_tests_is_that_of_the_checks(
@@ -292,6 +302,39 @@ def test_the_status_of_the_tests_is_that_of_the_checks(
     run = an_ended_run(tmp_path, outcome=outcome, verify=(("true",),) * declared)
     told = checked_by(run.read_invocation(), run.read_manifest(), found(checks=checks))
     assert (told["status"], told["title"]) == (status, title)
+
+
+CHANGED = Finding("check_changed", Severity.WARNING, "1 file changed that its own checks read", ("check.sh",))
+
+
+@pytest.mark.parametrize(
+    ("finding", "verify_from", "status"),
+    [
+        (CHANGED, "run", "unknown"),
+        (CHANGED.replace(severity=Severity.ERROR), "run", "unknown"),
+        (CHANGED, "base", "passed"),
+        (CHANGED.replace(severity=Severity.ERROR), "base", "unknown"),
+        (CHANGED.replace(code="checks_elsewhere"), "base", "unknown"),
+        (CHANGED.replace(code="changed_dirty", severity=Severity.INFO), "run", "passed"),
+        (CHANGED.replace(code="changed_not_claimed"), "run", "passed"),
+    ],
+)
+def test_a_check_that_the_run_has_changed_has_passed_for_nothing(
+    finding: Finding, verify_from: str, status: str, tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path, verify=(("true",),), terms=Terms(verify_from=verify_from))
+    record = found(["check.sh"], [PASSES]).replace(findings=(finding,))
+    told = checked_by(run.read_invocation(), run.read_manifest(), record)
+    assert told["status"] == status
+    doubt = ", but 1 file changed that its own checks read" if status == "unknown" else ""
+    assert told["title"] == f"1 check passed{doubt}"
+    seen = f"\n{finding.code}: 1 file changed that its own checks read: check.sh"
+    is_doubt = finding.code in ("check_changed", "checks_elsewhere")
+    assert told["summary"].endswith(seen if is_doubt else "declared check")
+    summary = patch(run.read_invocation(), run.read_manifest(), record)["summary"]
+    assert summary.endswith(seen) is (finding.severity is not Severity.INFO)
+    failed = record.replace(checks=(FAILS,))
+    assert checked_by(run.read_invocation(), run.read_manifest(), failed)["status"] == "failed"
 
 
 @given(
@@ -307,6 +350,8 @@ def test_whatever_the_names_and_words_are_the_entry_is_one(
     clean = Cleaner(Known((), ())).word
     manifest = a_manifest(run, outcome=Outcome.FAILED, reason=Reason("failed", clean(reason)))
     record = found(names, [Check(tuple(argv), code, False, 0.0, "") for argv, code in checks])
+    findings = (Finding("check_changed", Severity.WARNING, reason, tuple(names)),) * 20
+    record = record.replace(findings=findings)
     for payload in (patch(own, manifest, record), checked_by(own, manifest, record)):
         checked(NewEntry(EntryType.ARTIFACT, "runner", payload))
 
