@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from runner.value import Value
 
+GIT_OWNERS = ("human", "runner")
+"""Who writes git alone, beside a task."""
+
+
+def owning_task(owner: str | None) -> str | None:
+    """Of who alone writes git, the task: a person is not one that happens to have that name."""
+    return None if owner in GIT_OWNERS else owner
+
 
 class GitPolicy(Value):
     """Who may write what git holds besides files: branches and other refs, HEAD, the index, its settings."""

@@ -6,7 +6,7 @@ from runner.cli import pen
 from runner.cli.margin import local, rows_of
 from runner.cli.pen import paint
 from runner.cli.render import indented, local_time
-from runner.ledger.entry import HUMAN, MAIN, RUNNER
+from runner.ledger.entry import HUMAN, MAIN, is_runners
 from runner.ledger.lanes import Proposal
 from runner.text.cells import cells, cut
 from runner.text.words import count, few, one_line
@@ -148,7 +148,7 @@ class Conversation:
     def _told(self, entry: Json) -> tuple[str, str, str]:
         """Who did it, in which colour, and what it says."""
         payload, kind, to = entry["payload"], entry["type"], entry["to"]
-        by = _who(entry["actor"], entry["run_id"], self._called)
+        by = _who(entry["actor"], None if _is_seen(entry) else entry["run_id"], self._called)
         if kind == "handoff":
             asked = ((name, text.replace("\n", f"\n{'':<7}")) for name, text in _asked(payload))
             body = "\n".join(f"{name:<7}{text}" for name, text in asked)
@@ -168,7 +168,7 @@ class Conversation:
         """What runner saw, and what only says that it did."""
         payload, kind, run = entry["payload"], entry["type"], self._called(entry["run_id"] or "")
         if kind == "artifact":
-            is_seen, status = entry["actor"] == RUNNER, payload["status"]
+            is_seen, status = _is_seen(entry), payload["status"]
             of_run = f" of run {run}" if is_seen and run else ""
             heading = f"{by} {'saw' if is_seen else 'reports'} {payload['kind']}{of_run}: {status}"
             texts = dict.fromkeys((payload["title"], payload["summary"]))
@@ -200,8 +200,12 @@ def proposed(payload: Json) -> str:
     return f"{payload['summary']}\nevidence: {payload['evidence']}" + (f"\nrisk: {risk}" if risk else "")
 
 
+def _is_seen(entry: Json) -> bool:
+    return is_runners(entry["type"], entry["actor"], entry["run_id"], entry.get("key"))
+
+
 def _who(actor: str, run_id: str | None, called: Called) -> str:
-    return actor if run_id is None or actor == RUNNER else f"{actor} {called(run_id)}"
+    return actor if run_id is None else f"{actor} {called(run_id)}"
 
 
 def _cut(text: str, whole: bool) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 
 from runner.config import layers
-from runner.config.trust import GIT_OWNERS
 from runner.config.values import LEVELS
+from runner.git_change import GIT_OWNERS
 from runner.model import Price
 from runner.runtimes import get
 from runner.text.problems import Problem, dotted, found, near, one_of

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from runner.git_change import GIT_OWNERS
 from runner.lightjson import dumps
 from runner.text.modules import files_of_folders, files_of_modules
 from runner.text.problems import dotted
@@ -53,8 +54,6 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
 """Table -> keys that say what an agent is asked, how long it may take, or how its result is judged. None is
 all of them. (A run that delegates starts no run that is wider than itself.)
 """
-GIT_OWNERS = ("human", "runner")
-"""No run is one of these: with them none may write git."""
 _NAMED_TABLES = ("runtimes", "models", "sandboxes", "tasks")
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "zsh", "fish")
 _INTERPRETERS = (

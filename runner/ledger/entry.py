@@ -184,6 +184,24 @@ class LedgerEntry(Value):
         return str(self.payload.get(name) or "")
 
 
+_ONLY_RUNNERS = (EntryType.RUN_STARTED, EntryType.RUN_ENDED, EntryType.MARKER_ERROR)
+
+
+def is_of_person(said: NewEntry | LedgerEntry) -> bool:
+    """Whether a person says it, and no run of a task of that name."""
+    return said.actor == HUMAN and said.run_id is None
+
+
+def is_of_runner(said: NewEntry | LedgerEntry) -> bool:
+    """Whether runner saw it itself, and no run of a task of that name says it."""
+    return is_runners(said.type, said.actor, said.run_id, said.key)
+
+
+def is_runners(kind: str, actor: str, run_id: str | None, key: str | None) -> bool:
+    """As `is_of_runner`. What an agent says has no key, or that of its turn."""
+    return actor == RUNNER and (kind in _ONLY_RUNNERS or key in (f"{run_id}:patch", f"{run_id}:tests"))
+
+
 def id_of(seq: int) -> str:
     """How an entry is named."""
     return f"e-{seq:04d}"

@@ -12,12 +12,13 @@ from runner.ledger.entry import (
     MAIN,
     NO_HASH,
     OWNER,
-    RUNNER,
     TASK,
     EntryInvalid,
     EntryType,
     LedgerEntry,
     NewEntry,
+    is_of_person,
+    is_of_runner,
     not_admitted,
 )
 from runner.value import Count, StrEnum, Timestamp, Value
@@ -208,7 +209,7 @@ def advance(state: State, entry: LedgerEntry) -> State:
     """The state with one more entry. It was admitted when it was written, and is not doubted here."""
     counts = {**state.counts, entry.type: state.counts.get(entry.type, 0) + 1}
     state = state.replace(seq=entry.seq, hash=entry.hash, counts=counts)
-    if _is_person(entry):
+    if is_of_person(entry):
         state = state.replace(messages=())
     elif entry.type is EntryType.MESSAGE and entry.to == HUMAN:
         state = state.replace(messages=(*state.messages, entry.id)[-_MOST_MESSAGES:])
@@ -281,7 +282,7 @@ def _begun(state: State, entry: LedgerEntry) -> State:
 def _recorded(state: State, entry: LedgerEntry) -> State:
     """Files that runner saw change after a proposal are not what it was about, unless its own run did it."""
     state, proposal = _handled(state, entry), state.proposal
-    is_change = entry.actor == RUNNER and bool(entry.payload.get("files"))
+    is_change = is_of_runner(entry) and bool(entry.payload.get("files"))
     if not is_change or proposal is None or proposal.by_run == entry.run_id:
         return state
     return _outdated(state)
@@ -372,7 +373,7 @@ def told(state: State, draft: NewEntry) -> NewEntry:
     try:
         return admitted(state, draft)
     except RunnerError as error:
-        if draft.actor == RUNNER:
+        if is_of_runner(draft):
             raise
         return not_admitted(draft, error.message)
 
@@ -434,19 +435,14 @@ def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
     return draft.replace(handles=ended, payload={**draft.payload, "proposal": proposal.id})
 
 
-def _is_person(draft: NewEntry | LedgerEntry) -> bool:
-    """A task can have that name."""
-    return draft.actor == HUMAN and draft.run_id is None
-
-
 def _refuse_agent(draft: NewEntry) -> None:
-    if not _is_person(draft):
+    if not is_of_person(draft):
         raise PeopleOnly("that is for a person to decide, and for no run")
 
 
 def _refuse_final(state: State, draft: NewEntry) -> None:
     proposal = state.proposal
-    if proposal is not None and proposal.status is ProposalStatus.SIGNED and not _is_person(draft):
+    if proposal is not None and proposal.status is ProposalStatus.SIGNED and not is_of_person(draft):
         raise IsFinal(f"a person has signed {proposal.id}: the work is final")
 
 
@@ -465,7 +461,7 @@ def _refuse_taken(handoff: Handoff, draft: NewEntry) -> None:
 
 
 def _refuse_other(handoff: Handoff, draft: NewEntry) -> None:
-    if _is_person(draft) or _is_addressed(handoff, draft):
+    if is_of_person(draft) or _is_addressed(handoff, draft):
         return
     if handoff.is_left and _is_maker(handoff, draft):
         return

@@ -8,9 +8,18 @@ from runner import runtimes
 from runner.config import policy
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
-from runner.git_change import git_mark
+from runner.git_change import git_mark, owning_task
 from runner.invocation import THREAD, Invocation, Rehearsal, SharedLedger, price_word
-from runner.model import SCHEMA_VERSION, Delegation, Level, Limits, Lineage, Notify, Program, Terms
+from runner.model import (
+    SCHEMA_VERSION,
+    Delegation,
+    Level,
+    Limits,
+    Lineage,
+    Notify,
+    Program,
+    Terms,
+)
 from runner.resolve.prompt import FileText, Parts, checked, compose, measured
 from runner.runtimes.arguments import argv_of, unpriced
 from runner.runtimes.base import CommandRequest, Fence, passes
@@ -251,7 +260,7 @@ def _parts(choice: Choice, found: Found, own: Delegation) -> Parts:
 
 def _other_owner(choice: Choice, found: Found) -> str | None:
     """A reader has nothing to be told."""
-    is_bound = found.git_owner != choice.task.id and choice.sandbox.level is not Level.READ_ONLY
+    is_bound = owning_task(found.git_owner) != choice.task.id and choice.sandbox.level is not Level.READ_ONLY
     return found.git_owner if is_bound else None
 
 

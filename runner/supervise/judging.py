@@ -12,6 +12,7 @@ from runner import runtimes
 from runner.disk import editable, programs
 from runner.disk.files import links, read_text, replace_bytes, withdraw
 from runner.errors import RunnerError
+from runner.git_change import owning_task
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.events import complain, read_events
@@ -218,7 +219,7 @@ def _found(
 
 def _owner_worked(owner: Owner) -> bool:
     """Whether a run of the task that may write git has not ended before this one began."""
-    task, since = owner.invocation.git_owner, parse_timestamp(owner.manifest.created_at)
+    task, since = owning_task(owner.invocation.git_owner), parse_timestamp(owner.manifest.created_at)
     for run in [] if task is None else runs_of(owner.invocation.repo, task):
         with contextlib.suppress(RunnerError, OSError, ValueError):
             ended = run.read_manifest().ended_at

@@ -8,6 +8,7 @@ import os
 from runner import runtimes
 from runner.disk.files import no_hole, read
 from runner.errors import RunnerError
+from runner.git_change import owning_task
 from runner.lightjson import loads
 from runner.model import Level
 from runner.state.store import RUNS
@@ -31,7 +32,7 @@ def told(choice: Choice, found: Found, made: Protection | None, env: Mapping[str
     if owner is None:
         return found
     is_in_reach = False
-    if owner != choice.task.id and choice.sandbox.level is not Level.READ_ONLY:
+    if owning_task(owner) != choice.task.id and choice.sandbox.level is not Level.READ_ONLY:
         from runner.usecases.protection import reaches_git
 
         runtime = runtimes.get(choice.runtime)

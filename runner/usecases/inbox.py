@@ -164,7 +164,7 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
     try:
         state = settled(ledger).state
         for lane in state.lanes:
-            if lane.to == HUMAN:
+            if (lane.to, lane.to_run) == (HUMAN, None):
                 yield _of_lane(ledger, lane)
             elif lane.status is LaneStatus.OPEN and lane.to != OWNER:
                 yield from _not_begun(ledger, id_of(lane.seq))

@@ -6,7 +6,7 @@ It is derived when somebody asks, and kept nowhere. Of a ledger that is not beli
 from __future__ import annotations
 
 from runner.errors import RunnerError
-from runner.ledger.entry import RUNNER, EntryType
+from runner.ledger.entry import EntryType, is_of_runner
 from runner.text.words import one_line
 from runner.usecases.ledger import ledger_of, state
 from runner.usecases.takers import settled
@@ -70,8 +70,8 @@ def _part(ledger: Ledger, look: Look, run_id: str) -> dict[str, Any]:
         "lanes": state(ledger, look)["lanes"],
         "taken": [_told(ledger.entry(one)) for one in taken],
         "made": [_told(entry) for entry in entries if entry.type is EntryType.HANDOFF],
-        "recorded": [_told(entry) for entry in artifacts if entry.actor != RUNNER],
-        "seen": [_told(entry) for entry in artifacts if entry.actor == RUNNER],
+        "recorded": [_told(entry) for entry in artifacts if not is_of_runner(entry)],
+        "seen": [_told(entry) for entry in artifacts if is_of_runner(entry)],
     }
 
 

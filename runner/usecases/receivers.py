@@ -12,7 +12,7 @@ import time
 from runner import config
 from runner.errors import Conflict, RunnerError
 from runner.invocation import SharedLedger
-from runner.ledger.entry import HUMAN, MAIN, OWNER, RUNNER, EntryType, NewEntry, id_of
+from runner.ledger.entry import HUMAN, MAIN, OWNER, RUNNER, EntryType, NewEntry, id_of, is_of_person
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import LaneStatus
 from runner.model import Lineage, Outcome, Phase
@@ -307,7 +307,7 @@ def _told(ledger: Ledger, handoff: LedgerEntry, shared: SharedLedger) -> Handed:
     lane = (handoff if answers is None else ledger.entry(answers)).text("lane") or MAIN
     return Handed(
         shared=shared,
-        maker=None if handoff.actor == HUMAN else handoff.actor,
+        maker=None if is_of_person(handoff) else handoff.actor,
         lane=lane,
         reason=handoff.text("reason"),
         ask=handoff.text("ask" if answers is None else "text"),
@@ -326,5 +326,6 @@ def _notes(ledger: Ledger, handoff: LedgerEntry, lane: str) -> Iterator[str]:
             continue
         if entry.type is EntryType.HANDOFF and entry.text("lane") == lane:
             return
-        if entry.type is EntryType.NOTE and entry.actor == handoff.actor:
+        is_same = (entry.actor, entry.run_id is None) == (handoff.actor, handoff.run_id is None)
+        if entry.type is EntryType.NOTE and is_same:
             yield entry.text("text")

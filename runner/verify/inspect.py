@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 
-from runner.git_change import GitChange
+from runner.git_change import GitChange, owning_task
 from runner.model import Level
 from runner.text.globs import covers
 from runner.text.words import and_more, count, one_line
@@ -158,7 +158,7 @@ def allowed_by(invocation: Invocation) -> Allowed:
     One without a contract, a scope and a worktree is under no terms: it may commit, as it always could.
     """
     terms, owner = invocation.terms, invocation.git_owner
-    contract, is_owner = terms.output_contract is not None, owner == invocation.task_id
+    contract, is_owner = terms.output_contract is not None, owning_task(owner) == invocation.task_id
     is_free = not contract and not terms.scope and terms.workspace == "in-place"
     return Allowed(
         writes=invocation.sandbox.level is not Level.READ_ONLY,

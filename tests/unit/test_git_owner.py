@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.values import a_config, a_task, program
+from support.values import a_config, a_task, an_invocation, program
 
-from runner.git_change import GitPolicy
+from runner.git_change import GIT_OWNERS, GitPolicy, owning_task
 from runner.ledger.entry import EntryType
 from runner.ledger.file import Ledger
 from runner.model import Level, Request, Sandbox
@@ -18,6 +18,7 @@ from runner.resolve.choose import choose
 from runner.resolve.invocation import Found, invocation
 from runner.usecases import git_owner
 from runner.usecases.ledger import Author, append, set_coordinator
+from runner.verify.inspect import allowed_by
 
 WILD = Sandbox("wild", Level.DANGER, allow_danger=True)
 HUMAN = Author("human")
@@ -52,6 +53,13 @@ def test_only_a_run_that_is_not_the_owner_and_may_write_is_in_reach(ledger: Ledg
     assert owned(ledger, "human") == ("human", True)
     assert owned(ledger, "hello") == ("hello", False)
     assert owned(ledger, "human", level="read-only") == ("human", False)
+
+
+@pytest.mark.parametrize("name", GIT_OWNERS)
+def test_a_task_that_is_called_as_one_who_is_no_task_does_not_own_git(name: str) -> None:
+    assert owning_task(name) is None and owning_task("build") == "build"
+    other = allowed_by(an_invocation(task_id=name, git_owner=name, git_in_reach=True))
+    assert (other.git_owner, other.git_in_reach) == (name, True)
 
 
 def test_what_a_person_says_in_the_ledger_that_the_run_shares_stands_above_the_setting(

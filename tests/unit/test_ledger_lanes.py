@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runner.errors import RunnerError
 from runner.ledger.chain import written
 from runner.ledger.entry import SHAPES, EntryType, LedgerEntry, NewEntry, checked
-from runner.ledger.lanes import State, admitted, advance, next_speaker
+from runner.ledger.lanes import State, admitted, advance, next_speaker, told
 
 AT = "2026-11-20T10:15:04.438Z"
 T = EntryType
@@ -210,10 +210,17 @@ class Play:
         self.rules, self.state, self.entries = Rules(), State(), list[LedgerEntry]()
 
     def say(
-        self, kind: EntryType, who: Who, payload: dict[str, Any], *, to: str | None = None, handles: Any = ()
+        self,
+        kind: EntryType,
+        who: Who,
+        payload: dict[str, Any],
+        *,
+        to: str | None = None,
+        handles: Any = (),
+        key: str | None = None,
     ) -> str | None:
         """The code of the error that keeps it out; None where it was let in."""
-        draft = NewEntry(kind, who.name, payload, to, tuple(handles), who.run, who.runtime)
+        draft = NewEntry(kind, who.name, payload, to, tuple(handles), who.run, who.runtime, key)
         try:
             new = admitted(self.state, checked(draft))
         except RunnerError as error:
@@ -339,7 +346,7 @@ def _end(play: Play, draw: Any, who: Who) -> None:
 def _change(play: Play, draw: Any, who: Who) -> None:
     if who.run is not None:
         payload = {"kind": "patch_summary", "title": "t", "summary": "s", "status": "passed", "files": ["a"]}
-        play.agree(set(), play.say(T.ARTIFACT, Who("runner", who.run), payload))
+        play.agree(set(), play.say(T.ARTIFACT, Who("runner", who.run), payload, key=f"{who.run}:patch"))
         play.rules.seq += 1
         if play.rules.finality == "awaiting_human" and play.rules.by_run != who.run:
             play.rules.finality = "outdated"
@@ -456,6 +463,17 @@ def test_what_a_run_that_was_rejected_has_proposed_is_signed_by_its_name_alone()
         admitted(play.state, draft)
     assert found.value.code == "proposal_outdated"
     assert play.say(T.FINALITY_SIGNED, HUMAN, {"signer": "ada", "proposal": "e-0001"}) is None
+
+
+def test_what_a_run_of_a_task_called_runner_says_is_not_what_runner_saw() -> None:
+    play, run = Play(), Who("runner", "r9", "kay")
+    play.say(T.FINALITY_PROPOSED, RUNS[0], {"summary": "s", "evidence": "e"})
+    claims = {"kind": "patch_summary", "title": "t", "summary": "s", "status": "passed", "files": ["a"]}
+    assert play.say(T.ARTIFACT, run, claims, key="r9:turn-1") is None
+    assert play.state.proposal is not None and play.state.proposal.status == "awaiting_human"
+    marker = NewEntry(T.FINALITY_SIGNED, "runner", {"signer": "x"}, run_id="r9", key="r9:turn-2")
+    refusal = told(play.state, marker)
+    assert (refusal.type, refusal.key) == (T.MARKER_ERROR, "r9:turn-2"), "and what comes with it is told"
 
 
 def test_a_reply_on_a_lane_answers_that_lane() -> None:

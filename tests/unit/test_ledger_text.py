@@ -33,7 +33,8 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
 
 def put(ledger: Ledger, of: EntryType, actor: str = "human", to: str | None = None, **payload: object) -> str:
     run = RUN_ID if actor not in ("human", "owner") else None
-    return ledger.append(NewEntry(of, actor, payload, to, (), run), str).id
+    key = f"{RUN_ID}:tests" if actor == "runner" else None
+    return ledger.append(NewEntry(of, actor, payload, to, (), run, key=key), str).id
 
 
 def handed(ledger: Ledger, to: str = "implement", actor: str = "human", **more: str) -> str:
@@ -105,6 +106,14 @@ def test_what_somebody_tells_is_never_shown_as_seen(ledger: Ledger, actor: str, 
 def test_only_what_runner_saw_is_shown_as_seen(ledger: Ledger) -> None:
     report(ledger, "runner", "failed")
     assert "runner saw test_report of run 5c16: failed" in said(ledger)[0]
+
+
+def test_what_a_run_of_a_task_called_runner_reports_is_not_shown_as_seen(ledger: Ledger) -> None:
+    made = {"kind": "test_report", "title": "make test", "summary": "all green", "status": "passed"}
+    for key in (None, f"{RUN_ID}:turn-1"):
+        ledger.append(NewEntry(EntryType.ARTIFACT, "runner", made, run_id=RUN_ID, key=key), str)
+    for shown in said(ledger):
+        assert "saw" not in shown and "runner 5c16" in shown
 
 
 def test_a_told_verdict_has_no_colour(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
