@@ -144,7 +144,7 @@ def read_context(caller: Caller, args: Json) -> dict[str, Any]:
         return {"entry": ledger.entry(args["id"]).to_json()}
     behind, look = _behind(ledger, author), settled(ledger)
     limit, since, kinds = args.get("limit", use.LIMIT), args.get("since_seq", 0), args.get("kinds", ())
-    found = _lanes_cut(use.context(ledger, limit + 1, since, kinds, look))
+    found = _lanes_cut(use.context(ledger, limit + 1, since, kinds, look, _MOST_LANES))
     waiting, newest = found.pop("open_handoffs"), found.pop("entries")[::-1]
     shown = _fitting(newest[:limit], _OLD_TEXT, _ROOM // 2)
     older = len(shown) < len(newest)
@@ -153,7 +153,7 @@ def read_context(caller: Caller, args: Json) -> dict[str, Any]:
     open_ones = _fitting(waiting, _TEXT, _ROOM // 2)
     return {
         "open_handoffs": open_ones,
-        "more_open_handoffs": len(waiting) - len(open_ones),
+        "more_open_handoffs": len(look.state.open) - len(open_ones),
         **found,
         "entries": shown[::-1],
         "older_left_out": older,

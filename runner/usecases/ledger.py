@@ -251,12 +251,15 @@ def context(
     since: int = 0,
     kinds: Collection[str] = (),
     look: Look | None = None,
+    most_open: int | None = None,
 ) -> dict[str, Any]:
-    """What somebody who comes anew has to know: the open handoffs first, then the newest entries."""
+    """What somebody who comes anew has to know: the open handoffs first, then the newest entries; no more of
+    either than is asked for.
+    """
     look = settled(ledger) if look is None else look
     entries = ledger.entries(since, limit, kinds, look=look)
     by_id = {entry.id: entry for entry in entries}
-    waiting = [by_id.get(one.id) or ledger.entry(one.id) for one in look.state.open]
+    waiting = [by_id.get(one.id) or ledger.entry(one.id) for one in look.state.open[:most_open]]
     return {
         "open_handoffs": [entry.to_json() for entry in waiting],
         **state(ledger, look),

@@ -244,6 +244,17 @@ def test_status_tells_who_speaks_next_on_the_ledger_that_a_run_shares(start: Sta
     assert (waiting["id"], waiting["maker_run"]) == ("e-0001", child.run_id) and handed
 
 
+def test_a_context_has_the_newest_open_handoffs_and_says_how_many_more_there_are(start: Start) -> None:
+    top = start("top")
+    child = start("child", top)
+    for number in range(40):
+        call(child, "handoff", to="top", reason="r", ask="a", lane=f"lane-{number}")
+    told = call(child, "read_context")
+    shown = [one["id"] for one in told["open_handoffs"]]
+    assert shown == [f"e-{seq:04d}" for seq in range(40, 40 - len(shown), -1)]
+    assert 0 < len(shown) == 40 - told["more_open_handoffs"]
+
+
 def test_status_of_a_child_that_is_gone_says_so_and_shows_the_rest(start: Start) -> None:
     top = start("top")
     gone, there = start("gone", top), start("there", top)
