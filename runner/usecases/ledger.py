@@ -228,21 +228,16 @@ def every(folder: str) -> list[dict[str, Any]]:
 
 
 def _brief(ledger: Ledger) -> dict[str, Any]:
-    told: dict[str, Any] = {"task_id": ledger.task_id, "ledger": ledger.relative, "problem": None}
+    unknown = dict.fromkeys(("entries", "open_lanes", "next_speaker", "finality", "problem"))
+    told = {"task_id": ledger.task_id, "ledger": ledger.relative, **unknown}
     try:
-        seen = ledger.believed().state
+        look = ledger.believed()
     except RunnerError as error:
-        problem = {"code": error.code, "message": error.message}
-        unknown = dict.fromkeys(("entries", "open_lanes", "next_speaker", "finality"))
-        return {**told, **unknown, "problem": problem}
-    speaker, proposal = next_speaker(seen), seen.proposal
-    return {
-        **told,
-        "entries": seen.seq,
-        "open_lanes": len(seen.open),
-        "next_speaker": None if speaker is None else speaker.to_json(),
-        "finality": None if proposal is None else proposal.status,
-    }
+        return {**told, "problem": {"code": error.code, "message": error.message}}
+    seen = state(ledger, look)
+    final = seen["finality"] and seen["finality"]["status"]
+    told |= {"entries": seen["seq"], "open_lanes": len(look.state.open)}
+    return {**told, "next_speaker": seen["next_speaker"], "finality": final}
 
 
 def context(

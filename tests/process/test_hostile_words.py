@@ -96,6 +96,7 @@ VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("ledger", "propose", "work", "--summary", HOSTILE, "--evidence", HOSTILE, "--risk", HOSTILE),
         ("ledger", "sign", "work", "--note", HOSTILE),
         ("ledger", "wait", "work", "--since", "0"),
+        ("ledger", "list"),
         ("ledger", "coordinator", "work", HOSTILE),
         *(("ledger", "verify", name) for name in ("work", "plain", HOSTILE)),
         *(("ledger", "show", name, "--all") for name in ("plain", "FORGED", HOSTILE, "work")),
