@@ -11,7 +11,7 @@ import shlex
 import time
 
 from runner.errors import RunnerError
-from runner.ledger.entry import HUMAN, OWNER, id_of
+from runner.ledger.entry import HUMAN, OWNER, EntryType, id_of
 from runner.ledger.file import ForeignLedger, Ledger
 from runner.ledger.lanes import LaneStatus, ProposalStatus
 from runner.model import Phase
@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from runner.ledger.entry import LedgerEntry
     from runner.ledger.lanes import Lane, Proposal
     from runner.state.index import RunRow
     from runner.state.manifest import Manifest
@@ -168,6 +169,8 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
                 yield _of_lane(ledger, lane)
             elif lane.status is LaneStatus.OPEN and lane.to != OWNER:
                 yield from _not_begun(ledger, id_of(lane.seq))
+            elif lane.status in (LaneStatus.HANDLED, LaneStatus.RETURNED) and lane.to_run is not None:
+                yield from _unheard(ledger, lane.name, lane.to or "", ledger.entry(id_of(lane.seq)))
         for name in state.messages:
             said, show = ledger.entry(name), f"runner ledger show {task}"
             ways = (show, f"runner ledger send {task} TEXT --to {said.actor}")
@@ -203,6 +206,18 @@ def _waits(proposal: Proposal) -> bool:
     """Also where its run did not succeed: whoever was to decide would miss it."""
     is_failed = proposal.status is ProposalStatus.OUTDATED and proposal.run_ended is not None
     return is_failed or proposal.status is ProposalStatus.AWAITING
+
+
+def _unheard(ledger: Ledger, lane: str, asker: str, entry: LedgerEntry) -> Iterator[Item]:
+    """What an agent has answered to a task whose run was over by then. A person who answers is told so."""
+    from runner.usecases.receivers import is_unheard
+
+    is_back = entry.type in (EntryType.REPLY, EntryType.RUN_ENDED) and entry.actor != HUMAN
+    if is_back and is_unheard(ledger, asker, entry):
+        task, said = ledger.task_id, entry.text("text") or entry.text("message")
+        text = f"{asker} is next on lane {lane}, and no run of it is there: {said}"
+        ways = (f"runner start --task {asker} --ledger {task}", f"runner ledger show {task}")
+        yield Item("handoff", entry.at, entry.run_id, task, None, text, ways, entry.id)
 
 
 def _of_lane(ledger: Ledger, lane: Lane) -> Item:

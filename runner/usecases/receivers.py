@@ -23,7 +23,7 @@ from runner.state import index
 from runner.state.authentic import own_invocation
 from runner.state.lineage import is_ending, lineage_of
 from runner.state.manifest import timestamp
-from runner.state.store import RunDir, manifest_path_of
+from runner.state.store import RunDir, manifest_path_of, runs_of
 from runner.text.words import few
 from runner.usecases.look import look
 from runner.usecases.takers import settled, tell_ends
@@ -170,6 +170,19 @@ def start_of(ledger: Ledger, handoff: LedgerEntry, env: Mapping[str, str]) -> st
         return f"runner ledger show {ledger.task_id}"
     is_new = handoff.at > timestamp(time.time() - _STARTS_WITHIN_S)
     return None if task.start == ON_HANDOFF and is_new else _by_hand(ledger, handoff, task)
+
+
+def is_unheard(ledger: Ledger, task_id: str, entry: LedgerEntry) -> bool:
+    """Whether no run of the task that shares the ledger was there when that was said, or has begun since."""
+    for run in runs_of(ledger.repo, task_id):
+        try:
+            if own_invocation(run).ledger_task == ledger.task_id:
+                ended = look(run).ended_at
+                if ended is None or ended > entry.at:
+                    return False
+        except RunnerError:
+            continue  # one that cannot be looked at hears nothing
+    return True
 
 
 def _by_hand(ledger: Ledger, handoff: LedgerEntry, task: Task) -> str:

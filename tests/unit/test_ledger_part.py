@@ -264,6 +264,19 @@ def test_a_handoff_to_a_task_waits_for_a_person_where_nothing_starts_it(
     assert [item.entry for item in waits(tmp_path)] == ["e-0002"], "a run may be on its way"
 
 
+def test_an_answer_that_no_run_was_there_to_hear_waits_for_a_person(tmp_path: Path) -> None:
+    run, ledger = an_ended_run(tmp_path), Ledger(str(tmp_path), "work")
+    tell(ledger, EntryType.HANDOFF, "work", HANDOFF, to="review", run_id=run.run_id)
+    tell(ledger, EntryType.REPLY, "review", {"text": "It fails."}, run_id="r2")
+    (item,) = waits(tmp_path)
+    assert (item.kind, item.entry) == ("handoff", "e-0002")
+    assert item.text == "work is next on lane main, and no run of it is there: It fails."
+    assert item.commands == ("runner start --task work --ledger work", "runner ledger show work")
+    later = run.read_manifest().replace(ended_at="2999-01-01T00:00:00.000Z")
+    run.write_manifest(later)
+    assert waits(tmp_path) == [], "it was there, and could read it"
+
+
 def test_what_was_said_to_a_person_waits_until_a_person_writes(tmp_path: Path) -> None:
     ledger = Ledger(str(tmp_path), "work")
     for to in (HUMAN, "owner", "review"):
