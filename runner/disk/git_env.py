@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import os
 
+from runner.git_change import is_mark
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_COMMITTER = ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 _KEPT = (
-    *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"),
+    *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", *_COMMITTER),
     *("GIT_CONFIG_NOSYSTEM", "GIT_ATTR_NOSYSTEM"),
     *("GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"),
 )
@@ -30,7 +33,8 @@ def passed_on(env: Mapping[str, str]) -> dict[str, str]:
     """The variables to pass on. The settings are in one, as `git -c` has them: Codex may keep what is called
     like a KEY from its commands.
     """
-    kept = {name: env[name] for name in _KEPT if name in env}
+    is_run = is_mark(env.get("GIT_COMMITTER_EMAIL", ""))
+    kept = {name: env[name] for name in _KEPT if name in env and not (is_run and name in _COMMITTER)}
     kept |= {name: env[name] for name in FILES if os.path.isabs(env.get(name, ""))}
     pairs = settings(env)
     return {**kept, PARAMETERS: " ".join(f"{_quoted(n)}={_quoted(v)}" for n, v in pairs)} if pairs else kept

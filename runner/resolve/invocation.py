@@ -353,11 +353,11 @@ def _of_model(model: Model | None) -> dict[str, Any]:
 
 
 def _variables(runtime: Runtime, found: Found, manifest: str) -> dict[str, str]:
-    own = dict.fromkeys(("TMPDIR", *runtime.own_home), found.fence.temp or "")
+    own = dict.fromkeys(("TMPDIR", *runtime.own_home), found.fence.temp) if found.fence.temp else {}
     marks = {"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **runtime.variables}
-    if found.git_in_reach:  # so that git notes what this run does
-        marks |= {"GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": git_mark(found.run_id)}
-    return {**marks, **found.env_set, **(own if found.fence.temp else {})}
+    if found.git_in_reach:  # so that git notes what this run does, whoever its caller is for git
+        own |= {"GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": git_mark(found.run_id)}
+    return {**marks, **found.env_set, **own}
 
 
 def _limits(choice: Choice) -> Limits:

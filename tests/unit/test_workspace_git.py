@@ -16,6 +16,7 @@ from support.waiting import wait_until
 from support.work import Work
 
 from runner.disk import git_env, home
+from runner.git_change import git_mark
 from runner.workspace.changes import changed
 from runner.workspace.git import Git, GitFailed
 from runner.workspace.repository import find
@@ -372,3 +373,9 @@ def test_a_repository_of_another_user_is_a_matter_of_trust(
     assert found is not None and found.root == str(work.root)
     tree = create(found, found.commit_of("HEAD"), place(str(work.root), "r", os.environ), str(work.folder))
     assert tree.is_there()
+
+
+def test_whoever_a_run_starts_is_not_the_run_for_git() -> None:
+    who = {"GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": "a@b"}
+    assert git_env.passed_on(who) == who
+    assert git_env.passed_on({**who, "GIT_COMMITTER_EMAIL": git_mark("r")}) == {"GIT_AUTHOR_EMAIL": "a@b"}
