@@ -120,6 +120,16 @@ class Ledger:
     def exists(self) -> bool:
         return os.path.lexists(self.path)
 
+    @property
+    def was_ours(self) -> bool:
+        """Whether it has a head or a first entry of ours, whatever became of the rest."""
+        if self._told() is not None:
+            return True
+        try:
+            return self.look().state.seq > 0
+        except RunnerError:
+            return False
+
     # -- reading -------------------------------------------------------------------------------------
 
     def look(self, *, all_of_it: bool = False) -> Look:

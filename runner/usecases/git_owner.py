@@ -56,15 +56,21 @@ def in_force(ledger: Ledger, env: Mapping[str, str], config_file: str | None = N
 
 
 def _owner(choice: Choice) -> str | None:
-    """What a person has said in the ledger of the run, else the setting."""
+    """What a person has said in the ledger of the run, else the setting. One that came from elsewhere names
+    nobody; of one of ours that is not believed nobody can tell: LedgerBroken, ForeignLedger, Unwritable.
+    """
     root, task = choice.config.root, choice.request.ledger or choice.task.id
     if not _names_nobody(f"{root}/{RUNS}/{task}"):
         from runner.ledger.file import Ledger  # half of what else a start may cost
 
+        ledger = Ledger(root, task)
         try:
-            return Ledger(root, task).state().coordinator or choice.config.git.owner
-        except RunnerError:  # it is broken or somebody else's: nothing that it says is believed
-            pass
+            return ledger.state().coordinator or choice.config.git.owner
+        except RunnerError as error:
+            if ledger.was_ours:
+                raise type(error)(
+                    f"who may write git is not known: {error.message}", hint=error.hint
+                ) from error
     return choice.config.git.owner
 
 
@@ -76,7 +82,9 @@ def _names_nobody(folder: str) -> bool:
     try:
         found = os.stat(ledger)
     except FileNotFoundError:
-        return True
+        return not os.path.lexists(f"{folder}/.ledger.head")
+    except OSError:
+        return False
     try:
         told = loads(read(f"{folder}/.ledger.head", _LARGEST).partition(b"\n")[2])
         (file, size, changed), names_nobody = told["stamp"], told["state"]["coordinator"] is None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from support.values import a_config, a_task, an_invocation, program
 
+from runner.errors import RunnerError
 from runner.git_change import GIT_OWNERS, GitPolicy, owning_task
 from runner.ledger.entry import EntryType
 from runner.ledger.file import Ledger
@@ -86,10 +89,76 @@ def test_a_head_of_before_and_a_broken_one_hide_nothing(ledger: Ledger) -> None:
     assert owned(ledger, "human") == ("other", True)
 
 
-def test_a_ledger_that_is_not_believed_names_nobody(ledger: Ledger) -> None:
-    set_coordinator(ledger, HUMAN, "other")
-    path = Path(ledger.path)
+def appended(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"x\n")
+
+
+def rewritten(path: Path) -> None:
     path.write_text(path.read_text().replace("other", "hello"))
+
+
+def foreign(path: Path) -> None:
+    path.write_text(re.sub('"mac":"[0-9a-f]{64}"', f'"mac":"{"0" * 64}"', path.read_text()))
+
+
+def led_away(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/null")
+
+
+def opened(path: Path) -> None:
+    path.chmod(0o666)
+
+
+BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "appended": (appended, "ledger_broken"),
+    "rewritten": (rewritten, "ledger_broken"),
+    "removed": (Path.unlink, "ledger_broken"),
+    "cut": (lambda path: path.write_bytes(b""), "ledger_broken"),
+    "of another account": (foreign, "foreign_ledger"),
+    "open to others": (opened, "foreign_ledger"),
+    "a link": (led_away, "unwritable"),
+}
+
+
+@pytest.mark.parametrize("how", BREAKS)
+@pytest.mark.parametrize("owner", [None, "human"])
+def test_while_a_ledger_of_ours_is_not_believed_no_run_of_it_starts(
+    ledger: Ledger, owner: str | None, how: str
+) -> None:
+    set_coordinator(ledger, HUMAN, "other")
+    damage, code = BREAKS[how]
+    damage(Path(ledger.path))
+    with pytest.raises(RunnerError, match="who may write git is not known: ") as refused:
+        owned(ledger, owner)
+    assert refused.value.code == code and refused.value.hint
+
+
+def test_a_broken_end_behind_entries_of_ours_is_ours_without_its_head(ledger: Ledger) -> None:
+    set_coordinator(ledger, HUMAN, "other")
+    appended(Path(ledger.path))
+    Path(os.path.dirname(ledger.path), ".ledger.head").unlink()
+    with pytest.raises(RunnerError, match="who may write git is not known"):
+        owned(ledger, None)
+
+
+@pytest.mark.parametrize("damage", [foreign, led_away, lambda path: path.write_bytes(b"x\n")])
+def test_a_ledger_that_came_from_elsewhere_names_nobody(
+    ledger: Ledger, damage: Callable[[Path], object]
+) -> None:
+    set_coordinator(ledger, HUMAN, "other")
+    damage(Path(ledger.path))
+    head = Path(os.path.dirname(ledger.path), ".ledger.head")
+    for text in (b"", b"x\n{}", None):
+        head.unlink() if text is None else head.write_bytes(text)
+        assert owned(ledger, "human") == ("human", True)
+        assert owned(ledger, None) == (None, False)
+
+
+def test_after_a_broken_one_was_set_aside_the_setting_counts(ledger: Ledger) -> None:
+    set_coordinator(ledger, HUMAN, "other")
+    appended(Path(ledger.path))
+    ledger.set_aside("human")
     assert owned(ledger, "human") == ("human", True)
 
 
