@@ -15,6 +15,7 @@ from runner.errors import RunnerError
 from runner.git_change import owning_task
 from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
+from runner.state.authentic import why_foreign
 from runner.state.events import complain, read_events
 from runner.state.manifest import CLOSING, INTERRUPTED, Survivor, parse_timestamp
 from runner.state.store import runs_of
@@ -218,12 +219,18 @@ def _found(
 
 
 def _owner_worked(owner: Owner) -> bool:
-    """Whether a run of the task that may write git has not ended before this one began."""
+    """Whether a run of ours, of the task that may write git, lives or has not ended before this one began.
+    When one ended whose supervisor was killed, nobody knows.
+    """
     task, since = owning_task(owner.invocation.git_owner), parse_timestamp(owner.manifest.created_at)
     for run in [] if task is None else runs_of(owner.invocation.repo, task):
         with contextlib.suppress(RunnerError, OSError, ValueError):
-            ended = run.read_manifest().ended_at
-            if ended is None or parse_timestamp(ended) >= since:
+            is_owned, manifest = run.is_locked(), run.read_manifest()
+            if (ended := manifest.ended_at) is None:
+                has_lived = is_owned
+            else:
+                has_lived = manifest.outcome is not Outcome.LOST and parse_timestamp(ended) >= since
+            if has_lived and why_foreign(run) is None:
                 return True
     return False
 
