@@ -57,7 +57,7 @@ class LinesChanged(Value):
 
 
 class MovedRef(Value):
-    """A ref that was made, moved or deleted: what it pointed and points at."""
+    """A ref that was made, moved or deleted: what it pointed and points at, which may be another ref."""
 
     name: str
     before: str | None
@@ -115,6 +115,9 @@ def changed(snapshot: Snapshot) -> Changes:
     seen = snapshot.look()
     position = snapshot.repository.position()
     before, after = dict(snapshot.position.refs), dict(position.refs)
+    if snapshot.position.symbolic is not None:
+        before |= dict(snapshot.position.symbolic)
+        after |= dict(position.symbolic or ())
     refs = [
         MovedRef(name, before.get(name), after.get(name))
         for name in sorted(before.keys() | after.keys())

@@ -17,7 +17,7 @@ from runner.workspace import git_state, locked
 from runner.workspace.changes import OWN_REFS
 from runner.workspace.files import read_bytes, read_record, write_json
 from runner.workspace.places import unwatched
-from runner.workspace.rollback import alone, restore_index
+from runner.workspace.rollback import alone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,9 +71,12 @@ class _Work:
             *((one.what, self._head(one)) for one in heads),
             *((one.what, self._ref(one)) for one in refs),
         ]
-        if any(one.what.startswith("index") for one in own):
-            told.append(("index", self._index()))
-        told += [(one.what, "nothing shows who did it") for one in self.after.changes if not one.by_run]
+        others = [one.what for one in self.after.changes if not one.by_run]
+        told += [(what, "nothing shows who did it") for what in others if not what.startswith("index")]
+        if any(what.startswith("index") for what in others):
+            told.append(
+                ("index", "nothing shows who staged it, so only a rollback of the files puts it back")
+            )
         left = tuple(f"{what}: {why}" for what, why in told if why is not None)
         return PutBack(tuple(what for what, why in told if why is None), left, kept)
 
@@ -91,9 +94,10 @@ class _Work:
         asked = ("for-each-ref", "--format=%(refname) %(objectname) %(symref)", one.what)
         lines = [line.split(" ") for line in os.fsdecode(self.git.run(*asked)).splitlines()]
         now = next((line[1:] for line in lines if line[0] == one.what), [None, ""])
-        if now[0] == one.before:
+        if now == [one.before, ""]:
             return None
-        if now != [one.after, ""]:
+        is_symbolic = one.after is not None and one.after.startswith("refs/")
+        if now != ([now[0], one.after] if is_symbolic else [one.after, ""]):
             return f"it is {now[1]}" if now[1] else locked.CHANGED
         if one.what == "refs/stash" and one.before is not None:
             return "`git stash list` would not be as before"
@@ -101,7 +105,7 @@ class _Work:
             trees = os.fsdecode(self.git.run("worktree", "list", "--porcelain"))
             if f"branch {one.what}" in trees.splitlines():
                 return "it is checked out"
-        values = [value for value in (one.before, one.after) if value is not None]
+        values = [value for value in (one.before, now[0]) if value is not None]
         verb = "create" if one.after is None else "update" if one.before else "delete"
         steps = os.fsencode("\0".join((f"{verb} {one.what}", *values, "")))
         self.watch(f"put back {one.what}")
@@ -116,12 +120,6 @@ class _Work:
         is_link = os.path.islink(path)
         return locked.replace(
             file, self.watch, is_expected=lambda: not is_link and read_bytes(path) in (wanted, seen)
-        )
-
-    def _index(self) -> str | None:
-        expected = self.after.index
-        return restore_index(
-            self.snapshot, self.watch, is_expected=lambda: git_state.staged(self.repository) == expected
         )
 
 

@@ -6,7 +6,7 @@ disk.
 
 A person may work in the same repository meanwhile. git notes in its reflogs who moved a ref, and in the run's
 environment everybody is called `model.git_mark`: what every line since then says of the run is known to be
-its own. Nothing says that of settings.
+its own. Nothing says that of settings and of what is staged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runner.workspace.git import Git, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from runner.workspace.changes import Changes, MovedRef
     from runner.workspace.repository import Repository
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _BEFORE, _AFTER = "git.json", "git-after.json"
 _FETCHED = ("refs/remotes/", "refs/prefetch/")
-"""A fetch moves them, as editors and `git maintenance` make one at any time: they say what others have."""
 _OF_ONE_TREE = ("refs/bisect/", "refs/worktree/", "refs/rewritten/")
 _BY_EDITORS = (".vscode-merge-base", ".github-pr-owner-number")
 """Settings that an open editor writes by itself."""
@@ -51,10 +50,7 @@ class GitBefore(Value):
 
 
 class GitAfter(Value):
-    """`index` is a digest of what was staged then."""
-
     changes: tuple[GitChange, ...]
-    index: str
 
 
 def record(repository: Repository, folder: str, index: str | None = None) -> None:
@@ -76,11 +72,17 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
     if before is None:
         return None
     repository, mark = snapshot.repository, git_mark(os.path.basename(snapshot.folder))
-    fetched = _came_with(repository, [one for one in now.refs if one.name.startswith(_FETCHED)])
-    changes = [
-        GitChange(one.name, one.before, one.after, _is_by(mark, repository, one))
+    tips, tagged = dict(now.position.refs), _tagged(mark, repository, now.refs)
+    own = {
+        one.name
         for one in now.refs
-        if not one.name.startswith(_FETCHED) and not (one.before is None and one.name in fetched)
+        if _is_by(mark, repository, one.replace(after=tips.get(one.name)), tagged)
+    }
+    fetched = _fetched(repository, before, [one for one in now.refs if one.name not in own])
+    changes = [
+        GitChange(one.name, one.before, one.after, one.name in own)
+        for one in now.refs
+        if one.name not in fetched
     ]
     was, is_now = snapshot.position, now.position
     log = _text(f"{repository.git_dir}/logs/HEAD") or ""
@@ -90,10 +92,10 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
         changes.append(GitChange("HEAD", was.branch or was.head, is_now.branch or is_now.head, is_own))
     index = staged(repository) if now.staged else ""
     if index not in ("", before.index):
-        changes += _staged(snapshot, before, by_run=is_own and repository.is_committed())
+        changes += _staged(snapshot, before)
     changes += _set(before.settings, _settings(repository))
     if changes:
-        write_json(f"{snapshot.folder}/{_AFTER}", GitAfter(tuple(changes), index).to_json())
+        write_json(f"{snapshot.folder}/{_AFTER}", GitAfter(tuple(changes)).to_json())
     return tuple(changes)
 
 
@@ -124,29 +126,50 @@ def _leads(steps: Sequence[tuple[str, str, str]], before: str | None, after: str
     return bool(steps) and steps[-1][1] == after and steps[0][0] == (before or "0" * len(steps[0][0]))
 
 
-def _is_by(mark: str, repository: Repository, ref: MovedRef) -> bool:
-    """What has no reflog, as tags, may be an object that names who made it."""
+def _is_by(mark: str, repository: Repository, ref: MovedRef, tagged: Collection[str]) -> bool:
     folder = repository.git_dir if ref.name.startswith(_OF_ONE_TREE) else repository.common_dir
     if (log := _text(f"{folder}/logs/{ref.name}")) is not None:
         steps = _steps(log)
         others = [n for n, step in enumerate(steps, 1) if step[2] != mark]
         return _leads(steps[max(others, default=0) :], ref.before, ref.after)
-    asked = ("for-each-ref", "--format=%(refname) %(taggeremail)", ref.name)
+    return ref.before is None and ref.name in tagged
+
+
+def _tagged(mark: str, repository: Repository, moved: Sequence[MovedRef]) -> set[str]:
+    """What has no reflog, as tags, may be an object that names who made it."""
+    if not any(one.name.startswith("refs/tags/") for one in moved):
+        return set()
+    asked = ("for-each-ref", "--format=%(taggeremail) %(refname)", "refs/tags")
     lines = os.fsdecode(repository.git.ask(*asked)[1]).splitlines()
-    return ref.before is None and f"{ref.name} <{mark}>" in lines
+    return {line.partition(" ")[2] for line in lines if line.startswith(f"<{mark}> ")}
 
 
-def _came_with(repository: Repository, fetched: Sequence[MovedRef]) -> set[str]:
-    """The tags that a fetch brings along: of commits that are new on remote branches."""
-    found: set[str] = set()
-    for one in fetched[:_NAMED]:
+def _fetched(repository: Repository, before: GitBefore, moved: Sequence[MovedRef]) -> set[str]:
+    """What a fetch moves, as editors and `git maintenance` make one at any time: where the remotes of before
+    the run keep what others have, and the new tags of commits that are new there.
+    """
+    if not any(one.name.startswith(_FETCHED) for one in moved):
+        return set()
+    values = _values(before.settings.get("config", "")).items()
+    specs = (spec for key, told in values if _is_refspec(key) for spec in told.split(", "))
+    places = [f"{spec.partition(':')[2].rpartition('/')[0]}/" for spec in specs]
+    places = [place for place in places if place.startswith(_FETCHED)]
+    tracked = [one for one in moved if places and one.name.startswith((*places, _FETCHED[1]))]
+    tags: set[str] = set()
+    for one in tracked[:_NAMED]:
         but = () if one.before is None else (f"--no-merged={one.before}",)
         asked = ("for-each-ref", "--format=%(refname)", f"--merged={one.after}", *but, "refs/tags")
-        found |= {*os.fsdecode(repository.git.ask(*asked)[1]).splitlines()}
-    return found
+        tags |= {*os.fsdecode(repository.git.ask(*asked)[1]).splitlines()}
+    return {one.name for one in tracked} | {one.name for one in moved if not one.before and one.name in tags}
 
 
-def _staged(snapshot: Snapshot, before: GitBefore, *, by_run: bool) -> Iterator[GitChange]:
+def _is_refspec(key: str) -> bool:
+    """Also of `git svn`."""
+    return key.startswith(("remote.", "svn-remote.")) and key.endswith(".fetch")
+
+
+def _staged(snapshot: Snapshot, before: GitBefore) -> Iterator[GitChange]:
+    """Nothing notes who stages: a commit of the run takes along what a person has staged meanwhile."""
     repository = snapshot.repository
     if before.index is not None:
         yield GitChange("index", None, None)
@@ -155,9 +178,9 @@ def _staged(snapshot: Snapshot, before: GitBefore, *, by_run: bool) -> Iterator[
     now = _entries(repository.index_listing(repository.index))
     names = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
     for name in names[:_NAMED]:
-        yield GitChange(f"index {name}", was.get(name), now.get(name), by_run)
+        yield GitChange(f"index {name}", was.get(name), now.get(name))
     if len(names) > _NAMED:
-        yield GitChange(f"index: {len(names) - _NAMED} more", None, None, by_run)
+        yield GitChange(f"index: {len(names) - _NAMED} more", None, None)
 
 
 def _entries(listing: bytes | None) -> dict[str, str]:

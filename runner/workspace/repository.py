@@ -47,7 +47,8 @@ _CONVERTS = rb"\s(?:text|crlf|eol|ident|filter|working-tree-encoding)(?:[\s=]|$)
 class Position(Value):
     """`head` is None in a repository without commits, `branch` (a whole ref) when detached; `in_progress` is
     `rebase`, `merge`, `cherry-pick`, `revert`, `bisect` or None. `refs` are names and what they point at.
-    `tree` is that of the commit; an older runner did not write it down.
+    `tree` is that of the commit, `symbolic` are the refs that name another one, and which; an older runner
+    wrote neither down.
     """
 
     head: str | None
@@ -55,6 +56,7 @@ class Position(Value):
     in_progress: str | None
     refs: tuple[tuple[str, str], ...]
     tree: str | None = None
+    symbolic: tuple[tuple[str, str], ...] | None = None
 
 
 class Repository(Value):
@@ -93,12 +95,13 @@ class Repository(Value):
     def position(self) -> Position:
         """Where everything stands now."""
         git = self.git
-        listed = git.run("for-each-ref", "--format=%(objectname) %(refname)").splitlines()
-        pairs = (line.partition(b" ") for line in listed)
-        refs = tuple((os.fsdecode(name), oid.decode()) for oid, _, name in pairs)
+        listed = os.fsdecode(git.run("for-each-ref", "--format=%(objectname) %(refname) %(symref)"))
+        rows = [line.split(" ") for line in listed.splitlines()]
+        refs = tuple((name, oid) for oid, name, _ in rows)
+        symbolic = tuple((name, other) for _, name, other in rows if other)
         states = [state for name, state in _STATES if os.path.exists(f"{self.git_dir}/{name}")]
         head, tree, branch = self._head()
-        return Position(head, branch, states[0] if states else None, refs, tree)
+        return Position(head, branch, states[0] if states else None, refs, tree, symbolic)
 
     def _head(self) -> tuple[str | None, str | None, str | None]:
         """The commit, its tree, and the branch: in one question where HEAD is what it mostly is."""

@@ -24,7 +24,6 @@ from runner.workspace.transition import Move, Moves, Transition, kept_files, ord
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
     from runner.workspace.repository import Position
     from runner.workspace.snapshot import Snapshot
@@ -227,18 +226,11 @@ def _restore_index(snapshot: Snapshot, kept: str, watch: Callable[[str], object]
         if is_staged:
             _keep_index(index, kept)
 
-    why = restore_index(snapshot, watch, keep=keep)
-    return is_staged and why is None, None if why is None else f"the index: {why}"
-
-
-def restore_index(
-    snapshot: Snapshot, watch: Callable[[str], object], **beside: Callable[[], Any]
-) -> str | None:
-    """Puts the recorded one in its place. As `locked.replace`."""
-    wanted, index = index_bytes(snapshot), snapshot.repository.index
+    wanted = index_bytes(snapshot)
     at_ns = None if wanted is None else os.stat(snapshot.shadow.user_index).st_mtime_ns
     mode, draft = os.stat(snapshot.git_dir).st_mode & 0o666, f"{snapshot.git_dir}/runner-index"
-    return locked.replace(locked.GitFile(index, wanted, draft, _NO_INDEX, mode, at_ns), watch, **beside)
+    why = locked.replace(locked.GitFile(index, wanted, draft, _NO_INDEX, mode, at_ns), watch, keep=keep)
+    return is_staged and why is None, None if why is None else f"the index: {why}"
 
 
 def _keep_index(index: str, kept: str) -> None:

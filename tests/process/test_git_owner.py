@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from support.waiting import wait_until
 WILD = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
 ALL = ("--sandbox", "wild", "--allow-danger")
 OTHER = '[tasks.other]\nprompt = "x"\nworkspace = "worktree"\nexpects_change = false\n'
+STAGED = "index: nothing shows who staged it, so only a rollback of the files puts it back"
 WHO = "-c user.name=a -c user.email=a@b"
 
 
@@ -57,7 +59,8 @@ def test_a_commit_of_a_run_that_is_not_the_owner_is_rejected_and_put_back(repo: 
     assert "only human may: " in manifest["reason"]["message"]
     branch = git(repo, "symbolic-ref", "HEAD")
     kept = f"refs/runner/rejected/{run.id}/{branch.removeprefix('refs/')}"
-    ((severity, evidence),) = violations(run)
+    ((severity, evidence), (_, unclear)) = violations(run)
+    assert {one.partition(": ")[0] for one in unclear} == {"index new", "index src/app.py"}
     theirs = git(repo, "rev-parse", kept)
     assert severity == "error" and f"{branch}: {before} -> {theirs}" in evidence
     assert (git(repo, "rev-parse", "HEAD"), git(repo, "ls-files", "-s")) == (before, staged)
@@ -66,7 +69,7 @@ def test_a_commit_of_a_run_that_is_not_the_owner_is_rejected_and_put_back(repo: 
     detail = manifest["reason"]["detail"].splitlines()
     assert f"{branch}: {before} -> {theirs}; put back" in detail and f"kept as {kept}" in detail
     (event,) = run.events("git_put_back")
-    assert event["left"] == [] and {branch, "refs/tags/v1", "index"} == {*event["put"]}
+    assert event["left"] == [STAGED] and {branch, "refs/tags/v1"} == {*event["put"]}
     assert result(run)["put_back"]["kept"] == event["kept"]
     assert "policy_violation" in run.ask("report").stdout
 
@@ -91,7 +94,8 @@ def test_what_nothing_shows_to_be_the_runs_is_rejected_and_left(repo: Repo, scri
     ((_, (evidence,)),) = violations(run)
     assert evidence.startswith(f"{what}: ")
     (event,) = run.events("git_put_back")
-    assert event["put"] == [] and event["left"] == [f"{what}: nothing shows who did it"]
+    left = STAGED if what.startswith("index") else f"{what}: nothing shows who did it"
+    assert event["put"] == [] and event["left"] == [left]
 
 
 @pytest.mark.parametrize(
@@ -124,6 +128,19 @@ def test_a_person_may_commit_while_a_run_works_that_cannot_write_git(repo: Repo,
     assert found["refs_moved"]["severity"] == "info" and "by someone else" in found["refs_moved"]["message"]
     assert "policy_violation" not in found and git(repo, "tag") == "mine"
     assert not (run.folder / "git.json").exists()
+
+
+@pytest.mark.parametrize("caller", ["a@b", "20260101T000000000Z-00000000@runner.invalid"])
+def test_whoever_starts_it_a_run_is_itself_for_git(repo: Repo, caller: str) -> None:
+    """A run that starts another one has its own mark in its environment."""
+    repo.env |= {"GIT_COMMITTER_NAME": "x", "GIT_COMMITTER_EMAIL": caller}
+    prepared(repo, 'printenv GIT_COMMITTER_EMAIL > "$HOME/mark"')
+    marks = []
+    for options in (ALL, ("--sandbox", "workspace-write")):
+        repo.start(*options).wait()
+        marks.append(repo.note("mark").read_text().strip())
+        repo.note("mark").unlink()
+    assert marks == [f"{repo.runs()[0].id}@runner.invalid", caller if caller == "a@b" else ""]
 
 
 @pytest.mark.parametrize("owner", ["work", "human"])
@@ -175,6 +192,48 @@ def test_a_change_while_a_run_of_the_owner_works_is_told_and_no_more(repo: Repo)
     other.wait()
 
 
+def test_a_run_of_the_owner_that_nobody_made_here_or_that_was_killed_excuses_nothing(repo: Repo) -> None:
+    prepared(repo, "", owner="other", more=OTHER)
+    repo.waiting_codex()
+    other = repo.start("--sandbox", "workspace-write", task="other")
+    repo.begun()
+    for process in (supervisor := other.supervisor(), *below(supervisor.pid)):
+        kill(process)
+    stranger = other.folder.with_name(f"{other.id[:-8]}00000000")
+    stranger.mkdir()
+    told = {**other.on_disk(), "run_id": stranger.name}
+    (stranger / "manifest.json").write_text(json.dumps(told).replace(other.id, stranger.name))
+    lock = (stranger / "run.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    repo.codex(f"cat > /dev/null\n{THREAD}git tag made\n{said('done')}{FINISHED}")
+    run = repo.start(*ALL)
+    assert run.wait()["status"] == "rejected" and violations(run)[0][0] == "error"
+    assert other.on_disk()["ended_at"] is None, "nobody has looked after it meanwhile"
+    lock.close()
+    git(repo, "tag", "-d", "made")
+    repo.note("begun").unlink()
+    repo.waiting_codex(before="git tag made")
+    late = repo.start(*ALL)
+    repo.begun()
+    assert other.wait()["status"] == "lost"
+    repo.open_gate()
+    assert late.wait()["status"] == "rejected"
+
+
+def test_with_a_broken_ledger_of_ours_no_run_of_its_task_starts(repo: Repo) -> None:
+    prepared(repo, "", owner="work")
+    assert repo.cli("ledger", "coordinator", "work", "human").status == 0
+    assert repo.start(*ALL).wait()["status"] == "succeeded"
+    ledger = repo.root / ".runs" / "work" / "ledger.jsonl"
+    with ledger.open("a") as file:
+        file.write("x\n")
+    refused = repo.cli("start", "--task", "work", *ALL, "--format", "json")
+    assert refused.status == 9 and refused.error["code"] == "ledger_broken"
+    assert "--set-aside" in refused.error["hint"] and len(repo.runs()) == 1
+    assert repo.cli("ledger", "verify", "work", "--set-aside").status == 0
+    assert repo.start(*ALL).wait()["status"] == "succeeded"
+
+
 def test_a_cancelled_run_stays_cancelled_and_its_commit_is_put_back(repo: Repo) -> None:
     prepared(repo, "")
     repo.waiting_codex(before=f"git {WHO} commit -q --allow-empty -m theirs")
@@ -223,7 +282,7 @@ exec /usr/bin/git "$@"
 @pytest.mark.parametrize("step", ["update-ref refs/runner/rejected", "runner: put back"])
 def test_killed_while_it_puts_back_another_owner_goes_on(repo: Repo, step: str) -> None:
     prepared(repo, f"echo more > new; git switch -q -c side; git add -A; git {WHO} commit -qm theirs")
-    before = (git(repo, "for-each-ref"), git(repo, "symbolic-ref", "HEAD"), git(repo, "ls-files", "-s"))
+    before = (git(repo, "for-each-ref"), git(repo, "symbolic-ref", "HEAD"))
     slow = repo.bin / "git"
     slow.write_text(SLOW.format(step=step))
     slow.chmod(0o755)
@@ -238,7 +297,7 @@ def test_killed_while_it_puts_back_another_owner_goes_on(repo: Repo, step: str) 
     assert "not all was rolled back: the run had no owner for a while" in reason["message"]
     for name in (done := result(run)["put_back"])["kept"]:
         git(repo, "update-ref", "-d", name)
-    assert done["left"] == [] and {*done["put"]} == {"HEAD", "refs/heads/side", "index"}
-    after = (git(repo, "for-each-ref"), git(repo, "symbolic-ref", "HEAD"), git(repo, "ls-files", "-s"))
+    assert done["left"] == [STAGED] and {*done["put"]} == {"HEAD", "refs/heads/side"}
+    after = (git(repo, "for-each-ref"), git(repo, "symbolic-ref", "HEAD"))
     assert after == before
     assert [path.name for path in (repo.root / ".git").rglob("*.lock")] == ["runner-writer.lock"]
