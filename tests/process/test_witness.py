@@ -66,6 +66,18 @@ def test_all_that_happened_stands_there_when_the_run_is_over(repo: Repo) -> None
     assert {entry.run_id for entry in entries(repo)} == {run.id}
 
 
+def test_a_check_that_its_run_has_rewritten_is_not_told_as_passed(repo: Repo) -> None:
+    (repo.root / "check.sh").write_text("exit 1\n")
+    repo.commit()
+    repo.quick_codex(before="echo exit 0 > check.sh")
+    run = repo.task('verify = [["sh", "check.sh"]]').start("--sandbox", "workspace-write")
+    assert run.wait()["status"] == "succeeded"
+    assert statuses(repo) == {"patch_summary": "passed", "test_report": "unknown"}
+    for entry in entries(repo)[1:3]:
+        assert "check_changed: 1 file was changed" in entry.payload["summary"]
+        assert entry.payload["summary"].endswith(": check.sh")
+
+
 def test_its_beginning_is_there_while_it_works_and_all_of_it_once_under_three_owners(repo: Repo) -> None:
     repo.waiting_codex()
     run = repo.task().start()
@@ -87,6 +99,15 @@ def test_a_run_that_is_cancelled_says_so_and_claims_nothing(repo: Repo) -> None:
     run.told("cancel")
     assert types(repo) == ALL
     assert entries(repo)[-1].payload["outcome"] == "cancelled"
+
+
+def test_a_check_that_is_ended_with_its_run_is_not_said_to_be_missing(repo: Repo) -> None:
+    repo.quick_codex()
+    run = repo.task('verify = [["sh", "-c", "echo > begun; exec sleep 300"]]').start()
+    wait_until((repo.root / "begun").exists, what="the check")
+    run.told("cancel")
+    (told,) = (entry.payload for entry in entries(repo) if entry.payload.get("kind") == "test_report")
+    assert told["status"] == "unknown" and "was ended with the run" in told["title"]
 
 
 def test_a_start_that_fails_is_told_by_whoever_started_it(repo: Repo) -> None:
