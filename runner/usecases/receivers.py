@@ -7,26 +7,27 @@ raised: then it stands, and `runner start --task B --ledger T` takes it.
 
 from __future__ import annotations
 
+import os
 import time
 
 from runner import config
 from runner.errors import Conflict, RunnerError
 from runner.invocation import SharedLedger
-from runner.ledger.entry import HUMAN, MAIN, OWNER, RUNNER, EntryType, NewEntry, id_of, is_of_person
+from runner.ledger.entry import HUMAN, OWNER, RUNNER, EntryType, NewEntry, id_of
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import LaneStatus
 from runner.model import Lineage, Outcome, Phase
 from runner.resolve.choose import find_task
-from runner.resolve.handed import Handed, section
+from runner.resolve.handed import Handed
 from runner.runtimes import NAMES
 from runner.state import index
 from runner.state.authentic import own_invocation
 from runner.state.lineage import is_ending, lineage_of
 from runner.state.manifest import timestamp
-from runner.state.store import RunDir, manifest_path_of, runs_of
+from runner.state.store import RunDir, lock_task, runs_of
 from runner.text.words import few
 from runner.usecases.look import look
-from runner.usecases.takers import settled, tell_ends
+from runner.usecases.takers import is_open, message_of, settled, tell_ends, told_of
 from runner.value import Value
 
 TYPE_CHECKING = False
@@ -43,8 +44,6 @@ STARTED, DELIVERED, RECORDED = "started", "delivered", "recorded"
 ON_HANDOFF = "on_handoff"
 _HEARD_WITHIN_S = 10.0
 _STARTS_WITHIN_S = 30.0
-_MOST_LOOKED_AT = 1000
-"""Entries before a handoff among which the notes on it are looked for."""
 
 
 class UnclearReceiver(Conflict):
@@ -59,6 +58,10 @@ class StartsByHand(Conflict):
 
 class AskerIsOver(Conflict):
     code = "asker_is_over"
+
+
+class RunNotOpen(Conflict):
+    code = "run_not_open"
 
 
 class Delivery(Value):
@@ -88,13 +91,20 @@ def deliver(
     by_hand = None
     try:
         if handoff.type is EntryType.REPLY:
-            return _answered(ledger, handoff, speaker)
+            return _answered(ledger, handoff)
         settings = _settings(ledger, speaker, env, config_file)
         task = receiver(ledger, handoff, settings)
-        if (found := _heard(ledger, handoff, task.id, speaker)) is not None:
-            return found
         by_hand = f"`{_by_hand(ledger, handoff, task)}` takes it"
-        return Delivery(STARTED, _started(ledger, handoff, task, speaker, config_file))
+        if (found := _heard(ledger, handoff, task.id)) is not None:
+            return found
+        if task.start != ON_HANDOFF:
+            raise StartsByHand(f"task `{task.id}` is started by hand", hint="")
+        lock_fd = lock_task(ledger.repo, task.id)  # of several at once each sees what the one before began
+        try:
+            found = _heard(ledger, handoff, task.id)
+            return found or Delivery(STARTED, _started(ledger, handoff, task, speaker, config_file))
+        finally:
+            os.close(lock_fd)
     except RunnerError as error:
         hint = "; ".join(filter(None, (error.hint, by_hand))) or None
         told = {"code": error.code, "message": error.message, "hint": hint}
@@ -190,11 +200,11 @@ def _by_hand(ledger: Ledger, handoff: LedgerEntry, task: Task) -> str:
     return f"runner start --task {task.id} --ledger {ledger.task_id}" + f" --handoff {handoff.id}" * several
 
 
-def _answered(ledger: Ledger, reply: LedgerEntry, speaker: Author) -> Delivery:
+def _answered(ledger: Ledger, reply: LedgerEntry) -> Delivery:
     asked = next((one for one in map(ledger.entry, reply.handles) if one.run_id is not None), None)
     if asked is None:
         return Delivery(RECORDED)
-    if (found := _heard(ledger, reply, asked.actor, speaker, asked.run_id)) is not None:
+    if (found := _heard(ledger, reply, asked.actor, asked.run_id)) is not None:
         return found
     task, name = ledger.task_id, asked.actor
     hand = f"runner ledger handoff {task} --to {name} --lane {asked.text('lane')} --reason R --ask TEXT"
@@ -202,44 +212,42 @@ def _answered(ledger: Ledger, reply: LedgerEntry, speaker: Author) -> Delivery:
     raise AskerIsOver(f"{name} is next, and its run `{asked.run_id}` is over", hint=hint)
 
 
-def _heard(
-    ledger: Ledger, entry: LedgerEntry, task_id: str, speaker: Author, first: str | None = None
-) -> Delivery | None:
-    """By a run of the task that goes on, the `first` before others; None where there is none."""
-    for run, invocation in sorted(going_on(ledger, task_id), key=lambda one: one[0].run_id != first):
-        if run.run_id == entry.run_id:
-            continue
+def _heard(ledger: Ledger, entry: LedgerEntry, task_id: str, first: str | None = None) -> Delivery | None:
+    """By a run of the task that goes on, the `first` before others, and those that are open before those that
+    are not; None where there is none.
+    """
+    living = [one for one in going_on(ledger, task_id) if one[0].run_id != entry.run_id]
+    for run, invocation in sorted(living, key=lambda one: (one[0].run_id != first, not is_open(one[1]))):
         try:
-            return _delivered(ledger, entry, (run, invocation), speaker)
-        except Conflict:  # it ends just now, and hears nothing more
-            continue
+            return _delivered(ledger, entry, run, invocation)
+        except Conflict:
+            if not is_ending(run, look(run)):
+                raise
     return None
 
 
-def _delivered(
-    ledger: Ledger, handoff: LedgerEntry, to: tuple[RunDir, Invocation], speaker: Author
-) -> Delivery:
-    """A reply reaches an agent at work where it waits for it: in the ledger."""
-    run, invocation = to
-    is_reply = handoff.type is EntryType.REPLY
-    if invocation.open_timeout_s is None or (is_reply and look(run).phase is not Phase.WAITING):
+def _delivered(ledger: Ledger, entry: LedgerEntry, run: RunDir, invocation: Invocation) -> Delivery:
+    """A handoff is taken first: who is killed before it is sent leaves what `give` sends, and nobody begins
+    another run for it. A reply reaches an agent at work where it waits for it: in the ledger.
+    """
+    if entry.type is EntryType.HANDOFF:
+        if not is_open(invocation):
+            works = f"run `{run.run_id}` of task `{run.task_id}` works and hears no messages"
+            hint = f"its agent may read the ledger; `runner wait {run.run_id}` returns when it is over"
+            raise RunNotOpen(works, hint=hint)
+        _take(ledger, run, invocation, entry.id)
+    elif not is_open(invocation) or look(run).phase is not Phase.WAITING:
         return Delivery(DELIVERED, lineage_of(run))
     from runner.usecases import talk
 
-    shared = SharedLedger(ledger.task_id, None if is_reply else handoff.id)
-    text = section(_told(ledger, handoff, shared))
-    actor = f"run {speaker.run_id}" if speaker.run is not None else speaker.name.replace(HUMAN, "user")
-    sent = talk.send(run, text, actor=actor, key=handoff.id, within_s=_HEARD_WITHIN_S)
-    if not is_reply:
-        _take(ledger, run, invocation, handoff.id)
+    text, told = message_of(ledger, entry)
+    sent = talk.send(run, text, within_s=_HEARD_WITHIN_S, **told)
     return Delivery(DELIVERED, lineage_of(run), sent.message)
 
 
 def _started(
     ledger: Ledger, handoff: LedgerEntry, task: Task, speaker: Author, config_file: str | None
 ) -> Lineage:
-    if task.start != ON_HANDOFF:
-        raise StartsByHand(f"task `{task.id}` is started by hand", hint="")
     words = ("--config", config_file) if config_file is not None else ()
     if speaker.run is not None:
         from runner.resolve.delegation import refuse_no_spawn
@@ -282,7 +290,7 @@ def handed(choice: Choice) -> Handed | None:
     if not waiting:
         return _answer(ledger, choice.task.id)
     shared = SharedLedger(ledger.task_id, waiting[0].id)
-    return _told(ledger, ledger.entry(waiting[0].id), shared)
+    return told_of(ledger, ledger.entry(waiting[0].id), shared)
 
 
 def _answer(ledger: Ledger, task_id: str) -> Handed | None:
@@ -291,7 +299,7 @@ def _answer(ledger: Ledger, task_id: str) -> Handed | None:
         if (lane.status, lane.to) == (LaneStatus.HANDLED, task_id) and lane.to_run is not None:
             entry = ledger.entry(id_of(lane.seq))
             if entry.type is EntryType.REPLY:
-                return _told(ledger, entry, SharedLedger(ledger.task_id))
+                return told_of(ledger, entry, SharedLedger(ledger.task_id))
     return None
 
 
@@ -311,34 +319,3 @@ def left(run: RunDir, invocation: Invocation, error: RunnerError) -> None:
 def _take(ledger: Ledger, run: RunDir, invocation: Invocation, handoff: str) -> None:
     runtime, kind = invocation.runtime, EntryType.HANDOFF_TAKEN
     ledger.append(NewEntry(kind, run.task_id, {}, None, (handoff,), run.run_id, runtime), str)
-
-
-def _told(ledger: Ledger, handoff: LedgerEntry, shared: SharedLedger) -> Handed:
-    """What the receiver is told of it. It may work in a tree of its own, so no path is relative."""
-    maker = handoff.run_id and manifest_path_of(handoff.actor, handoff.run_id)
-    answers = handoff.handles[0] if handoff.type is EntryType.REPLY else None
-    lane = (handoff if answers is None else ledger.entry(answers)).text("lane") or MAIN
-    return Handed(
-        shared=shared,
-        maker=None if is_of_person(handoff) else handoff.actor,
-        lane=lane,
-        reason=handoff.text("reason"),
-        ask=handoff.text("ask" if answers is None else "text"),
-        refs=tuple(handoff.payload.get("context_refs", ())),
-        notes=tuple(_notes(ledger, handoff, lane))[::-1],
-        ledger=ledger.path,
-        manifest=f"{ledger.repo}/{maker}" if maker else None,
-        answers=answers,
-    )
-
-
-def _notes(ledger: Ledger, handoff: LedgerEntry, lane: str) -> Iterator[str]:
-    """What its maker has noted since the handoff before it on the lane, the newest first."""
-    for entry in reversed(ledger.entries(max(0, handoff.seq - _MOST_LOOKED_AT))):
-        if entry.seq >= handoff.seq:
-            continue
-        if entry.type is EntryType.HANDOFF and entry.text("lane") == lane:
-            return
-        is_same = (entry.actor, entry.run_id is None) == (handoff.actor, handoff.run_id is None)
-        if entry.type is EntryType.NOTE and is_same:
-            yield entry.text("text")

@@ -1,26 +1,39 @@
 """USE CASE: what has become of the runs that have taken a handoff. Edge: disk.
 
 The end of a run is told by its own supervisor. Where that could not (it was killed, another one had the lock,
-the folder is gone), whoever reads the ledger looks, and tells it: no run that is over has a lane.
+the folder is gone), whoever reads the ledger looks, and tells it: no run that is over has a lane. And none
+has one without having heard of it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from runner.errors import RunnerError
-from runner.ledger.entry import RUNNER, EntryType, NewEntry
+from runner.invocation import SharedLedger
+from runner.ledger.entry import HUMAN, MAIN, RUNNER, EntryType, NewEntry, is_of_person
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import LaneStatus, left
+from runner.resolve.handed import Handed, section
 from runner.state.authentic import own_invocation, tasks_of
-from runner.state.store import RunDir
+from runner.state.messages import Queue
+from runner.state.store import RunDir, manifest_path_of
 from runner.usecases.look import look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from runner.invocation import Invocation
+    from runner.ledger.entry import LedgerEntry
     from runner.ledger.file import Look
     from runner.ledger.lanes import State
     from runner.model import Json
+
+_MOST_LOOKED_AT = 1000
+"""Entries before a handoff among which the notes on it are looked for."""
 
 
 def settled(ledger: Ledger, seen: Look | None = None) -> Look:
@@ -28,7 +41,13 @@ def settled(ledger: Ledger, seen: Look | None = None) -> Look:
     over. Where that cannot be written, what is returned says it all the same. LedgerBroken or ForeignLedger.
     """
     seen = ledger.believed() if seen is None else seen
-    ends = {run.run_id: told for run in _takers(ledger, seen.state) if (told := _end_of(run)) is not None}
+    ends: dict[str, Json] = {}
+    for run, handoff in _takers(ledger, seen.state):
+        if (told := _end_of(run)) is not None:
+            ends[run.run_id] = told
+        else:
+            with contextlib.suppress(RunnerError):  # who looks next tries again
+                give(ledger, run, handoff)
     if not ends:
         return seen
     if os.access(os.path.dirname(ledger.path), os.W_OK):
@@ -55,7 +74,7 @@ def is_told(run: RunDir) -> bool:
     """
     try:
         ledger = Ledger(run.repo, own_invocation(run).ledger_task)
-        names = [one.run_id for one in _takers(ledger, ledger.state())]
+        names = [one.run_id for one, _ in _takers(ledger, ledger.state())]
         told = _end_of(run) if run.run_id in names else None
     except RunnerError:
         return True  # nothing of it is believed
@@ -69,9 +88,11 @@ def tell_ends(ledger: Ledger, ends: dict[str, Json]) -> bool:
     return ledger.tell(told, str)
 
 
-def _takers(ledger: Ledger, state: State) -> list[RunDir]:
-    taken = [lane for lane in state.lanes if lane.status is LaneStatus.TAKEN]
-    return [RunDir(ledger.repo, lane.to, lane.to_run) for lane in taken if lane.to and lane.to_run]
+def _takers(ledger: Ledger, state: State) -> Iterator[tuple[RunDir, str]]:
+    """The runs that have lanes, each with its handoff."""
+    for lane in state.lanes:
+        if lane.status is LaneStatus.TAKEN and lane.to and lane.to_run and lane.handoff:
+            yield RunDir(ledger.repo, lane.to, lane.to_run), lane.handoff.id
 
 
 def _end_of(run: RunDir) -> Json | None:
@@ -87,3 +108,60 @@ def _end_of(run: RunDir) -> Json | None:
         return None
     told = {"status": manifest.status, "outcome": manifest.outcome}
     return {**told, "code": reason.code, "message": reason.message}
+
+
+# -- what they are told of it ------------------------------------------------------------------------------
+
+
+def is_open(invocation: Invocation) -> bool:
+    return invocation.open_timeout_s is not None
+
+
+def told_of(ledger: Ledger, handoff: LedgerEntry, shared: SharedLedger) -> Handed:
+    """What the receiver is told of it. It may work in a tree of its own, so no path is relative."""
+    maker = handoff.run_id and manifest_path_of(handoff.actor, handoff.run_id)
+    answers = handoff.handles[0] if handoff.type is EntryType.REPLY else None
+    lane = (handoff if answers is None else ledger.entry(answers)).text("lane") or MAIN
+    return Handed(
+        shared=shared,
+        maker=None if is_of_person(handoff) else handoff.actor,
+        lane=lane,
+        reason=handoff.text("reason"),
+        ask=handoff.text("ask" if answers is None else "text"),
+        refs=tuple(handoff.payload.get("context_refs", ())),
+        notes=tuple(_notes(ledger, handoff, lane))[::-1],
+        ledger=ledger.path,
+        manifest=f"{ledger.repo}/{maker}" if maker else None,
+        answers=answers,
+    )
+
+
+def _notes(ledger: Ledger, handoff: LedgerEntry, lane: str) -> Iterator[str]:
+    """What its maker has noted since the handoff before it on the lane, the newest first."""
+    for entry in reversed(ledger.entries(max(0, handoff.seq - _MOST_LOOKED_AT))):
+        if entry.seq >= handoff.seq:
+            continue
+        if entry.type is EntryType.HANDOFF and entry.text("lane") == lane:
+            return
+        is_same = (entry.actor, entry.run_id is None) == (handoff.actor, handoff.run_id is None)
+        if entry.type is EntryType.NOTE and is_same:
+            yield entry.text("text")
+
+
+def give(ledger: Ledger, run: RunDir, name: str) -> None:
+    """Sends a run the handoff that it has, if whoever took that for it was killed before."""
+    invocation = own_invocation(run)
+    if not is_open(invocation) or (invocation.ledger and invocation.ledger.handoff == name):
+        return
+    entry, queue = ledger.entry(name), Queue(run)
+    if all(one.key != entry.hash for one in queue.look()):
+        text, told = message_of(ledger, entry)
+        queue.add(text, **told)
+        run.wake()
+
+
+def message_of(ledger: Ledger, entry: LedgerEntry) -> tuple[str, dict[str, Any]]:
+    """The same whoever sends it, so that it is there once. An id comes again in a ledger that began anew."""
+    shared = SharedLedger(ledger.task_id, entry.id if entry.type is EntryType.HANDOFF else None)
+    actor = entry.actor.replace(HUMAN, "user") if entry.run_id is None else f"run {entry.run_id}"
+    return section(told_of(ledger, entry, shared)), {"actor": actor, "key": entry.hash}

@@ -165,11 +165,41 @@ def test_a_start_that_is_killed_after_it_has_taken_the_handoff_leaves_it_to_the_
     ]
 
 
-def test_a_run_of_the_task_that_lives_in_the_ledger_gets_it_and_none_is_started(desk: Repo) -> None:
+def test_a_run_that_works_and_hears_no_messages_keeps_another_from_being_started(desk: Repo) -> None:
     run = desk.start("--ledger", "make", task="look")
     answer = hand_off(desk, "look")
-    assert (answer["state"], answer["run"]["run_id"], answer["message"]) == ("delivered", run.id, None)
+    assert (answer["state"], answer["run"], answer["why"]["code"]) == ("recorded", None, "run_not_open")
+    assert run.id in answer["why"]["message"]
+    assert "`runner start --task look --ledger make` takes it" in answer["why"]["hint"]
     assert len(desk.runs()) == 1
+    desk.open_gate()
+    run.wait()
+    assert desk.start("--ledger", "make", task="look").wait()["outcome"] == "succeeded"
+    assert kinds(desk) == ["handoff", "handoff_taken"]
+
+
+def test_of_handoffs_at_once_to_one_task_one_starts_a_run(desk: Repo) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: hand_off(desk, "look", "--lane", f"lane-{n}"), range(4)))
+    assert sorted(one["state"] for one in found) == ["recorded", "recorded", "recorded", "started"]
+    assert {one["why"]["code"] for one in found if one["why"]} == {"run_not_open"}
+    assert len(desk.runs()) == 1
+
+
+def test_a_maker_that_is_killed_before_the_message_leaves_it_to_whoever_looks(desk: Repo) -> None:
+    run = desk.start("--ledger", "make", "--open", task="look")
+    desk.note("gate-look").touch()
+    wait_until(lambda: run.on_disk()["phase"] == "waiting", what="a run that waits")
+    assert hand_off(desk, "look", "--killed-over-message") == {}
+    assert kinds(desk) == ["handoff", "handoff_taken"] and len(heard(desk, "look")) == 1
+    refused = desk.cli("start", "--task", "look", "--ledger", "make", "--json")
+    assert refused.error["code"] == "handoff_taken", "one run has it, and no second one gets it"
+    for _ in range(2):
+        desk.json("ledger", "show", "make")
+    wait_until(lambda: len(heard(desk, "look")) == 2, what="its second turn")
+    assert heard(desk, "look")[1].startswith("A person has handed work to you")
+    desk.json("end", run.id)
+    assert run.wait()["turns"] == len(heard(desk, "look")) == 2
 
 
 def test_a_run_that_waits_for_messages_gets_it_as_one(desk: Repo) -> None:

@@ -1,8 +1,9 @@
 """A program that hands off as a front end does: the entry first, then whatever it starts. It prints both.
 
-    handing.py REPO TASK TO [--as MANIFEST] [--lane NAME] [--killed]
+    handing.py REPO TASK TO [--as MANIFEST] [--lane NAME] [--killed | --killed-over-message]
 
-`--as` is the run that speaks; a person does without. With `--killed` it dies between the two.
+`--as` is the run that speaks; a person does without. With `--killed` it dies between the two, with
+`--killed-over-message` when it is to write one.
 """
 
 from __future__ import annotations
@@ -38,8 +39,15 @@ def main(repo: str, task: str, to: str, rest: list[str]) -> None:
     handoff = entries.append(ledger, author, EntryType.HANDOFF, payload, to=to)
     if "--killed" in rest:
         os.kill(os.getpid(), signal.SIGKILL)
+    if "--killed-over-message" in rest:
+        sys.addaudithook(_die)
     found = receivers.deliver(ledger, handoff, author, os.environ)
     print(json.dumps({"id": handoff.id, **found.to_json()}))
+
+
+def _die(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open" and "/messages/" in str(args[0]):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def hand_off(repo: Any, to: str, *words: str, task: str = "make") -> dict[str, Any]:

@@ -20,6 +20,7 @@ from runner.ledger.entry import RUNNER, EntryType, LedgerEntry, NewEntry
 from runner.ledger.file import Ledger
 from runner.model import Config, Request, RuntimeSettings
 from runner.state.authentic import write_record
+from runner.state.messages import Queue
 from runner.state.store import RunDir
 from runner.usecases import ledger as words
 from runner.usecases import receivers, start
@@ -162,16 +163,49 @@ def test_what_the_settings_are_refused_with_is_told_and_the_handoff_stands(
     assert found.why["problems"] and len(ledger.state().open) == 1
 
 
-def test_a_living_run_of_the_task_in_the_ledger_gets_it_and_nothing_starts(
+def test_a_living_run_that_is_not_open_keeps_another_from_being_started(
     ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
 ) -> None:
     written(tmp_path, "[tasks.look]", 'prompt = "Look."', 'start = "on_handoff"')
     elsewhere, over, living = runs("look"), shares(runs("look"), "make"), shares(runs("look"), "make")
     end(over)
     found = delivered(tmp_path, ledger, "look", PERSON, env)
-    assert found.state == "delivered" and found.run is not None
-    assert found.run.run_id == living.run_id != elsewhere.run_id
-    assert found.message is None, "it waits for no messages, and reads the ledger"
+    assert (found.state, found.run) == ("recorded", None) and found.why is not None
+    assert found.why["code"] == "run_not_open" and living.run_id in found.why["message"]
+    assert elsewhere.run_id not in found.why["message"]
+    assert found.why["hint"].endswith("`runner start --task look --ledger make` takes it")
+    assert ledger.state().lanes[0].status == "open"
+
+
+def an_open(runs: Start) -> RunDir:
+    """One at work that hears messages."""
+    return shares(runs("look"), "make", open_timeout_s=60.0, resume_argv=("codex", "resume"))
+
+
+def test_an_open_run_takes_it_before_it_gets_it_and_gets_it_once(
+    ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
+) -> None:
+    written(tmp_path, "[tasks.look]", 'prompt = "Look."', 'start = "on_handoff"')
+    closed, run = shares(runs("look"), "make"), an_open(runs)
+    asked = handed(ledger, "look")
+    receivers._take(ledger, run, run.read_invocation(), asked.id)  # and who did that was killed
+    for _ in range(2):
+        words.state(ledger)
+    assert [(one.key, one.actor) for one in Queue(run).look()] == [(asked.hash, "user")]
+    found = receivers.deliver(ledger, asked, PERSON, env)
+    assert (found.state, found.message) == ("delivered", "m-0001"), "as before, and nobody gets it again"
+    assert len(Queue(run).look()) == 1 and Queue(closed).look() == []
+
+
+def test_what_another_run_has_is_sent_to_nobody_else_and_none_is_started(
+    ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
+) -> None:
+    written(tmp_path, "[tasks.look]", 'prompt = "Look."', 'start = "on_handoff"')
+    run, other, asked = an_open(runs), shares(runs("look"), "other"), handed(ledger, "look")
+    receivers._take(ledger, other, other.read_invocation(), asked.id)
+    found = receivers.deliver(ledger, asked, PERSON, env)
+    assert found.state == "recorded" and found.why is not None and found.why["code"] == "handoff_taken"
+    assert Queue(run).look() == [] and ledger.state().lanes[0].to_run == other.run_id
 
 
 @pytest.mark.parametrize(
