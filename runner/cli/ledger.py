@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from runner.cli import pen
+from runner.cli.ask import confirm
 from runner.cli.parser import Namespace, Parser, WrongText, duration, here, stdin
 from runner.cli.render import answer, emit, indented
 from runner.errors import ExitStatus, UsageError
@@ -211,12 +212,14 @@ def _add_evidence(parser: Parser, *, required: bool) -> None:
 
 def add_ledger_sign(parser: Parser) -> None:
     _add_task(parser)
-    parser.add_argument("--proposal", metavar="ID", help="this one and no later one (default: the newest)")
+    parser.add_argument(
+        "--proposal", metavar="ID", help="this one (default: the newest, once you have seen it and say yes)"
+    )
     parser.add_argument("--note", metavar="TEXT", help="a word on it; `-` is stdin")
     verb = parser.prog.removeprefix("runner ")
     parser.examples(
         f"runner {verb} fix-auth --proposal e-0010",
-        f"runner {verb} fix-auth --note 'I have read the change.'",
+        f"runner {verb} fix-auth --proposal e-0010 --note 'I have read the change.'",
         note="For people only: no run, no host and no agent can do it.",
     )
 
@@ -371,13 +374,20 @@ def _decided(args: Namespace, *, signs: bool) -> int:
     ledger, author = _open(args, people_only=True)
     note = None if args.note is None else _text(args.note)
     named, waiting = args.proposal, ledger.state().proposal
-    if args.format == "text" and waiting is not None and waiting.decided_by is None:
+    if waiting is not None and waiting.decided_by is None and named in (None, waiting.id):
         of = ledger.entry(waiting.id)
-        if named in (None, of.id):
+        if args.format == "text":
             pen.say(f"{of.id} of {of.actor}:")
             pen.say(indented(f"        {proposed(of.payload)}", 8, is_foreign=True))
-        if named is None and waiting.status is ProposalStatus.AWAITING:
-            named = of.id  # as it is shown, and no later one
+        if named is None and waiting.status is ProposalStatus.AWAITING:  # nobody decides what was not shown
+            verb, named = "sign" if signs else "reject", of.id
+            said = confirm(f"{verb} {named}?") if args.format == "text" else None
+            if said is None:
+                hint = f"runner ledger {verb} {ledger.task_id} --proposal {named}"
+                raise UsageError("say which proposal", hint=hint)
+            if not said:
+                pen.tell("nothing was decided")
+                return ExitStatus.NOT_SUCCESSFUL
     entry = ledgers.decide(ledger, author, signs=signs, proposal=named, note=note)
     words = f"{entry.text('proposal')} is {'signed' if signs else 'rejected'} by {entry.text('signer')}"
     for ended in map(ledger.entry, entry.handles):

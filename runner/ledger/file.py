@@ -143,7 +143,8 @@ class Ledger:
                     if not is_odd or look.stamp == _stamp(os.fstat(fd)):
                         self._seen = look
                         break  # else it was being written
-                return look
+                self._refuse_folder()
+                return self._judged(look, os.fstat(fd))
             finally:
                 os.close(fd)
         except FileNotFoundError:
@@ -152,15 +153,20 @@ class Ledger:
         except OSError as error:  # "no entries" would be a guess
             raise Unwritable(f"cannot read {self.path}: {error.strerror}") from error
 
+    def _judged(self, look: Look, found: os.stat_result) -> Look:
+        """Not to be believed where others have written the file, or can."""
+        what = "can be written by others" if not is_ours_alone(found) else "has another name as well"
+        if look.problem is not None or (is_ours_alone(found) and found.st_nlink == 1):
+            return look
+        return look.replace(problem=Break(1, f"it {what}", is_foreign=True))
+
     def state(self) -> State:
         """What its entries say. LedgerBroken or ForeignLedger where they cannot be believed."""
         return self.believed().state
 
     def believed(self) -> Look:
         """As `look`; LedgerBroken or ForeignLedger where it cannot be believed."""
-        look = self._whole()
-        self._refuse_folder()
-        return look
+        return self._whole()
 
     def _whole(self, *, all_of_it: bool = False) -> Look:
         if (problem := (look := self.look(all_of_it=all_of_it)).problem) is not None:
@@ -251,13 +257,16 @@ class Ledger:
         if told is not None and (told.stamp[0], all_of_it) == (stamp[0], False) and told.end < stamp[1]:
             grown = self._read_on(fd, told)
             if grown.problem is None and grown.state.seq > told.state.seq:
-                return self._renewed(grown.replace(stamp=stamp))
+                return self._renewed(grown.replace(stamp=stamp, is_complete=told.is_complete))
         whole = self._read_on(fd, Look())
         if told is not None and told.state.seq > whole.state.seq and whole.problem is None:
             cut = _cut(whole.state.seq, told.state.seq)
             return whole.replace(problem=cut, is_complete=False, stamp=stamp)
-        is_known = told is not None or not whole.state.seq
-        found = whole.replace(stamp=stamp, is_complete=True if is_known else None)
+        is_complete = None if whole.state.seq else True
+        # A head of another file, or of this one at another time, is what an older copy brings along.
+        if told is not None and (told.stamp == stamp or (told.stamp[0] == stamp[0] and told.end < stamp[1])):
+            is_complete = told.is_complete
+        found = whole.replace(stamp=stamp, is_complete=is_complete)
         return found if told is None else self._renewed(found)
 
     def _renewed(self, look: Look) -> Look:
@@ -267,7 +276,7 @@ class Ledger:
         if look.problem is None and not look.torn:
             with contextlib.suppress(RunnerError), self._locked(_NOW):
                 if self.stamp() == look.stamp:
-                    self._remember(look.state, look.stamp)
+                    self._remember(look.state, look.stamp, look.is_complete)
         return look
 
     def _read_on(self, fd: int, look: Look) -> Look:
@@ -294,7 +303,8 @@ class Ledger:
             if not is_ours:
                 return None
             told = loads(rest)
-            return Look(State.from_json(told["state"]), told["stamp"][1], stamp=tuple(told["stamp"]))
+            stamp, state = tuple(told["stamp"]), State.from_json(told["state"])
+            return Look(state, stamp[1], is_complete=told.get("is_complete", True), stamp=stamp)
         except (OSError, ValueError, LookupError, TypeError):
             return None
 
@@ -311,19 +321,18 @@ class Ledger:
         return kind(f"{self.relative}: {problem.message}")
 
     def _refuse_folder(self) -> bool:
-        """ForeignLedger where others could have written it, or can. Whether it is there."""
+        """ForeignLedger where others can put any file there. Whether it is there."""
         is_there = False
-        for path in (os.path.dirname(self._folder), self._folder, self.path):
+        for path in (os.path.dirname(self._folder), self._folder):
             try:
                 found = os.lstat(path)
             except OSError:
                 continue
-            is_there = path is self.path
+            is_there = path is self._folder
             if stat.S_ISLNK(found.st_mode) or not is_ours_alone(found):
                 what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "can be written by others"
-                raise ForeignLedger(
-                    f"{path} {what}", hint="runner follows no links there, and shares no ledger"
-                )
+                hint = "make it a folder that you alone can write: runner shares no ledger"
+                raise ForeignLedger(f"{path} {what}", hint=hint)
         return is_there
 
     # -- writing -------------------------------------------------------------------------------------
@@ -443,11 +452,13 @@ class Ledger:
         finally:
             os.close(fd)
 
-    def _remember(self, state: State, stamp: tuple[int, ...]) -> None:
+    def _remember(self, state: State, stamp: tuple[int, ...], is_complete: bool | None = True) -> None:
         """In one write over the one before: a torn one has no MAC that fits, and then all is read. (To rename
         a new one there, as elsewhere, has the disk write its journal too: an append took up to 4 x as long.)
         """
-        data = json_bytes({"state": state.to_json(), "stamp": stamp}, compact=True)
+        data = json_bytes(
+            {"state": state.to_json(), "stamp": stamp, "is_complete": is_complete}, compact=True
+        )
         whole = self._head_mac(data).encode() + b"\n" + data
         try:
             head = os.open(self._head, _HEAD_FLAGS, 0o600)

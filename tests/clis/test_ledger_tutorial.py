@@ -109,7 +109,9 @@ def whole(repo: Repo) -> bool:
 
 
 def signs_and_commits(repo: Repo) -> None:
-    signed = repo.cli("ledger", "sign", "review", "--note", "good")
+    signed = repo.cli(
+        "ledger", "sign", "review", "--proposal", context(repo)["finality"]["id"], "--note", "good"
+    )
     assert signed.status == 0, signed.stderr
     assert context(repo)["finality"]["status"] == "signed"
     repo.git("add", "src/slugify.py")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from support.pages import example_files
 from support.repo import RUNNER, Repo
+from support.terminal import Terminal
 from support.waiting import wait_until
 
 
@@ -79,11 +80,29 @@ def test_a_signature_names_the_work_that_it_ends(repo: Repo) -> None:
     assert handed(repo, "work", "--lane", "docs") == handed(repo, "human") == 0
     proposed = ("--summary", "s", "--evidence", "e", "--handles", "e-0002")
     assert repo.cli("ledger", "propose", "work", *proposed).status == 0
-    signed = repo.cli("ledger", "sign", "work")
+    unnamed = repo.cli("ledger", "sign", "work", "--json")
+    assert (unnamed.status, unnamed.error["hint"]) == (2, "runner ledger sign work --proposal e-0003")
+    assert repo.cli("ledger", "reject", "work").status == 2, "somebody has to see it"
+    signed = repo.cli("ledger", "sign", "work", "--proposal", "e-0003")
     assert signed.stdout.startswith("e-0003 of human:\n        s\n")
     assert "\ne-0004  e-0003 is signed by" in signed.stdout
     assert signed.stdout.endswith("\nends      lane docs: e-0001 to work was open\n")
     assert entries(repo)[-1]["handles"] == ["e-0001"]
+
+
+@pytest.mark.parametrize(("said", "status", "found"), [(b"y\n", 0, "signed"), (b"\n", 1, "awaiting_human")])
+def test_on_a_terminal_a_person_sees_the_proposal_before_it_is_signed(
+    repo: Repo, said: bytes, status: int, found: str
+) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+    assert repo.cli("ledger", "propose", "work", "--summary", "It is done.", "--evidence", "e").status == 0
+    seen = Terminal(repo, "ledger", "sign", "work")
+    seen.asks()
+    assert "It is done." in seen.text
+    seen.press(said, shows="is signed by" if status == 0 else "nothing was decided")
+    assert seen.process.wait(20) == status
+    seen.close()
+    assert repo.cli("ledger", "show", "work", "--json").json()["finality"]["status"] == found
 
 
 HIDDEN = "env -u RUNNER_RUN_ID -u RUNNER_MANIFEST"

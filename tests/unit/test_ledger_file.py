@@ -25,6 +25,7 @@ from runner.ledger.entry import EntryType, LedgerEntry, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import State, advance
 from runner.state.authentic import macs
+from runner.text.terminal import clean_terminal
 
 T = EntryType
 HEAD, LOCK = ".ledger.head", ".ledger.lock"
@@ -214,7 +215,61 @@ def test_who_had_to_read_everything_says_so_in_the_head(tmp_path: Path) -> None:
     found = Ledger(ledger.repo, "work").look()
     assert head.read_bytes() != before
     again = Ledger(ledger.repo, "work").look()
-    assert (again.state, again.stamp, again.is_complete) == (found.state, ledger.stamp(), True)
+    assert (again.state, again.stamp, again.is_complete) == (found.state, ledger.stamp(), None)
+    assert again.is_complete is None, "an older copy may have come back with its head"
+    ledger.append(note("on"), same)
+    assert Ledger(ledger.repo, "work").look().is_complete is True
+
+
+def _copied(ledger: Ledger, root: Path) -> list[Path]:
+    root.mkdir()
+    return [Path(shutil.copy2(path, root)) for path in (ledger.path, beside(ledger, HEAD))]
+
+
+@pytest.mark.parametrize("is_in_place", [True, False])
+def test_an_older_copy_with_its_head_is_not_taken_for_complete(is_in_place: bool, tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one")
+    older = _copied(ledger, tmp_path / "older")
+    ledger.append(note("two"), same)
+    for path in older:
+        if is_in_place:
+            shutil.copyfile(path, beside(ledger, path.name))
+        else:
+            os.replace(path, beside(ledger, path.name))
+    for all_of_it in (True, False, True, False):
+        found = Ledger(ledger.repo, "work").look(all_of_it=all_of_it)
+        assert (found.is_whole, found.state.seq, found.is_complete) == (True, 1, None)
+
+
+def test_a_ledger_that_was_set_aside_and_put_back_is_not_taken_for_complete(tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one", "two", "three")
+    Path(ledger.path).chmod(0o666)
+    former = beside(ledger, ledger.set_aside("human"))
+    former.chmod(0o600)
+    os.replace(former, ledger.path)
+    for _ in "12":
+        assert Ledger(ledger.repo, "work").look(all_of_it=True).is_complete is None
+
+
+@pytest.mark.parametrize("name", ["a hard link", "writable by others"])
+def test_what_cannot_be_written_on_is_believed_by_nobody(name: str, tmp_path: Path) -> None:
+    ledger = a_ledger(tmp_path, "one", "two")
+    STRANGE[name](Path(ledger.path), _victim(ledger))
+    assert not ledger.look(all_of_it=True).is_whole and not Ledger(ledger.repo, "work").look().is_whole
+    assert refused(ledger) == "foreign_ledger"
+    for read in (ledger.state, ledger.entries, ledger.believed):
+        with pytest.raises(RunnerError):
+            read()
+
+
+@pytest.mark.parametrize("lane", ["", "\u200b", "\u200b\u2060"])
+def test_a_lane_without_a_name_is_no_way_around_whose_turn_it_is(lane: str, tmp_path: Path) -> None:
+    ledger, payload = a_ledger(tmp_path), {"reason": "r", "ask": "a"}
+    ledger.append(NewEntry(T.HANDOFF, "human", payload, "review"), same)
+    mine = NewEntry(T.HANDOFF, "build", {**payload, "lane": lane}, "third", run_id="r1")
+    with pytest.raises(RunnerError) as found:
+        ledger.append(mine, clean_terminal)
+    assert found.value.code == "not_your_turn"
 
 
 def test_a_reader_makes_no_head_where_none_tells_what_was_cut(tmp_path: Path) -> None:
@@ -252,7 +307,7 @@ def test_the_state_through_the_head_is_that_of_all_entries(tmp_path: Path) -> No
         NewEntry(T.FINALITY_PROPOSED, "build", {"summary": "s", "evidence": "e"}, run_id="r1"),
         NewEntry(T.RUN_ENDED, "runner", {"status": "done"}, run_id="r1"),
         NewEntry(T.COORDINATOR_CHANGED, "human", {"owner": "build"}),
-        NewEntry(T.FINALITY_SIGNED, "human", {"signer": "ada"}),
+        NewEntry(T.FINALITY_SIGNED, "human", {"signer": "ada", "proposal": "e-0005"}),
     ]
     for one in said:
         ledger.append(one, same)
@@ -288,7 +343,7 @@ def test_what_is_no_ledger_is_refused_at_once_and_by_name(name: str, tmp_path: P
     assert victim.read_text() == "precious"
 
 
-@pytest.mark.parametrize("name", [name for name in STRANGE if name not in ("a link", "writable by others")])
+@pytest.mark.parametrize("name", STRANGE)
 def test_a_person_begins_anew_where_it_is_no_ledger(name: str, tmp_path: Path) -> None:
     ledger = a_ledger(tmp_path, "one", "two")
     STRANGE[name](Path(ledger.path), _victim(ledger))
