@@ -462,7 +462,7 @@ def _warn(ledger: Ledger, found: Mapping[str, Any]) -> None:
     if torn := found["torn_bytes"]:
         pen.warn(f"its last {count(torn, 'byte')} are a line that never was whole, and count for nothing")
     if found["is_complete"] is None:
-        pen.note("nothing tells whether entries are missing at its end: `.ledger.head` is gone")
+        pen.note("nothing tells whether entries are missing at its end: `.ledger.head` is gone or older")
 
 
 def run_ledger_wait(args: Namespace) -> int:
