@@ -11,7 +11,7 @@ from runner.value import Count, Misfit, StrEnum, Timestamp, Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from runner.model import Json
@@ -205,6 +205,19 @@ def is_runners(kind: str, actor: str, run_id: str | None, key: str | None) -> bo
 def id_of(seq: int) -> str:
     """How an entry is named."""
     return f"e-{seq:04d}"
+
+
+def cleaned(draft: NewEntry, clean: Callable[[str], str]) -> NewEntry:
+    """What is much too long is refused later, and not cleaned before."""
+
+    def safe(text: Any) -> Any:
+        return clean(text) if isinstance(text, str) and len(text) <= 2 * MAX_TEXT else text
+
+    payload = {
+        name: [safe(item) for item in value] if isinstance(value, list | tuple) else safe(value)
+        for name, value in draft.payload.items()
+    }
+    return draft.replace(payload=payload, to=safe(draft.to))
 
 
 def checked(draft: NewEntry) -> NewEntry:

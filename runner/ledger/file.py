@@ -19,7 +19,7 @@ from runner.disk.files import is_ours_alone, no_hole, read, real_folder, unwrita
 from runner.disk.locks import Lock, set_aside
 from runner.errors import Conflict, RunnerError, TooManyFiles, TooManyProcesses, Unwritable
 from runner.ledger.chain import Break, BreakFound, entry_of, seq_of, unproven, which, written
-from runner.ledger.entry import HUMAN, MAX_TEXT, EntryType, LedgerEntry, NewEntry, checked
+from runner.ledger.entry import HUMAN, EntryType, LedgerEntry, NewEntry, checked, cleaned
 from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance, told
 from runner.ledger.lines import backwards, forwards, numbered, untold
 from runner.lightjson import loads
@@ -342,7 +342,7 @@ class Ledger:
 
         EntryInvalid, the refusals of `lanes.admitted`, LedgerBroken, ForeignLedger, LedgerBusy, Unwritable.
         """
-        new = checked(_cleaned(draft, clean))
+        new = checked(cleaned(draft, clean))
         with self._locked(_WAIT_S):
             return self._write([new], admitted)[0]
 
@@ -352,7 +352,7 @@ class Ledger:
         a run may not say is there as a `marker_error`.
         """
         try:
-            news = [checked(_cleaned(draft, clean)) for draft in drafts]
+            news = [checked(cleaned(draft, clean)) for draft in drafts]
             with self._locked(_SUPERVISOR_WAITS_S):
                 self._write(news, told)
         except RunnerError as error:
@@ -477,19 +477,6 @@ class Ledger:
 
 def _cut(seq: int, told: int) -> Break:
     return Break(seq + 1, f"it was cut: entries {seq + 1} to {told} are missing at its end")
-
-
-def _cleaned(draft: NewEntry, clean: Clean) -> NewEntry:
-    """What is much too long is refused later, and not cleaned before."""
-
-    def safe(text: Any) -> Any:
-        return clean(text) if isinstance(text, str) and len(text) <= 2 * MAX_TEXT else text
-
-    payload = {
-        name: [safe(item) for item in value] if isinstance(value, list | tuple) else safe(value)
-        for name, value in draft.payload.items()
-    }
-    return draft.replace(payload=payload, to=safe(draft.to))
 
 
 def _stamp(found: os.stat_result) -> tuple[int, ...]:
