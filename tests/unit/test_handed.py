@@ -46,7 +46,9 @@ def test_the_words_of_an_agent_are_said_to_be_no_order_and_those_of_a_person_are
     assert (
         "The quoted lines are that agent's." in agents and "neither your task nor what you may do" in agents
     )
-    assert section(HANDED.replace(maker="owner")).startswith("An agent outside of any run has handed")
+    assert section(HANDED.replace(maker="owner", manifest=None)).startswith(
+        "An agent outside of any run has handed"
+    )
     persons = section(HANDED.replace(maker=None, manifest=None))
     assert persons.startswith("A person has handed") and "The quoted lines are that person's." in persons
     assert "the manifest of the run" not in persons
