@@ -252,14 +252,27 @@ def marked(env: Mapping[str, str]) -> Iterator[tuple[Process, str]]:
     while process is not None:
         if manifest := env.get(RUN_MANIFEST):
             yield process, manifest
-        if process.parent <= 1 or _tells_user(process):
+        if process.parent <= 1 or _told_of(process) is not None:
             return
         env, process = environment(process.parent), process_at(process.parent)
 
 
-def _tells_user(process: Process) -> bool:
-    """Whether it has started a command of `[notify]`: that is the user's, and in no run. The supervisor of a
-    run, which the run itself names, has begun it, in a session of its own and in no group of a run.
+def notice_around() -> Manifest | None:
+    """The run whose supervisor seems to have begun the command of `[notify]` that this process is a part of.
+    What an agent leaves to its supervisor can look the same.
+    """
+    process = process_at(os.getpid())
+    while process is not None and process.parent > 1:
+        if (told := _told_of(process)) is not None:
+            return told
+        process = process_at(process.parent)
+    return None
+
+
+def _told_of(process: Process) -> Manifest | None:
+    """Of which run it tells, if it has started a command of `[notify]`: that is the user's, and in no run.
+    The supervisor of a run, which the run itself names, has begun it, in a session of its own and in no group
+    of a run.
     """
     from runner.processes.cgroup import run_of_ours
     from runner.processes.proc import command_line
@@ -267,14 +280,14 @@ def _tells_user(process: Process) -> bool:
     words, above = command_line(process.pid), command_line(process.parent)
     is_notice = f"{_SUPERVISE}/notices.py" in words[:4] and process.session == process.pid
     if not is_notice or f"{_SUPERVISE}/__main__.py" not in above[:4] or run_of_ours() is not None:
-        return False
+        return None
     folder = os.path.dirname(environment(process.parent).get(RUN_MANIFEST, ""))
     try:
-        supervisor = RunDir.from_path(folder).read_manifest().supervisor
+        manifest = RunDir.from_path(folder).read_manifest()
     except (ValueError, RunnerError):
-        return False
-    found = None if supervisor is None else find_process(supervisor)
-    return found is not None and found.pid == process.parent
+        return None
+    found = None if manifest.supervisor is None else find_process(manifest.supervisor)
+    return manifest if found is not None and found.pid == process.parent else None
 
 
 def _all_below(run: RunDir, kind: str, until: Callable[[Manifest], bool], deadline: float) -> None:

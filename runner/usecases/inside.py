@@ -12,7 +12,7 @@ import time
 from runner.errors import RunnerError, UsageError
 from runner.processes import cgroup
 from runner.processes.proc import find_process
-from runner.usecases.control import marked
+from runner.usecases.control import marked, notice_around
 from runner.usecases.find import by_manifest_path, find
 
 TYPE_CHECKING = False
@@ -30,10 +30,14 @@ _POLL_S = 0.02
 
 def run_around(repo: str, env: Mapping[str, str]) -> RunDir | None:
     """The run of this repository that this process is a part of; None outside of all. RunNotFound for one of
-    another repository, UsageError where the processes above us name several and none of them has us.
+    another repository, UsageError where the processes above us name several and none of them has us, or where
+    nobody can tell.
     """
     if (run_id := cgroup.run_of_ours()) is not None:  # no variable can change that
         return find(repo, run_id)
+    told = notice_around()
+    if told is not None and told.cgroup is None:
+        raise UsageError("a command of [notify] cannot be told from the run here")
     named = [(process, by_manifest_path(repo, manifest)) for process, manifest in marked(env)]
     if not named:
         return None

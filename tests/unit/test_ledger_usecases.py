@@ -148,6 +148,20 @@ def test_what_only_looks_like_a_command_of_notify_is_no_person(tmp_path: Path) -
     assert said(tmp_path, *recorded("process", run), *hidden, *owner, *hidden, *notice) == run.run_id
 
 
+@pytest.mark.parametrize(("group", "who"), [("/sys/fs/cgroup/x", "human"), (None, "people_only")])
+def test_only_a_control_group_shows_that_a_command_of_notify_is_no_agent(
+    group: str | None, who: str, tmp_path: Path
+) -> None:
+    run = an_ended_run(tmp_path)
+    run.write_manifest(run.read_manifest().replace(cgroup=group))
+    supervise = Path(control.__file__).parents[1] / "supervise"
+    owner = recorded("supervisor", run)
+    owner[4:6] = [AS_AGENT.replace("sys.argv[1]", "'supervisor'"), str(supervise / "__main__.py")]
+    calls = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[2:]).returncode)"
+    notice = [sys.executable, "-c", calls, str(supervise / "notices.py"), "env", "-u", "RUNNER_MANIFEST"]
+    assert said(tmp_path, *owner, "setsid", "-w", "env", "-u", "RUNNER_MANIFEST", *notice) == who
+
+
 def test_inside_of_the_group_of_a_run_no_variable_is_needed_or_believed(tmp_path: Path) -> None:
     run, other = an_ended_run(tmp_path), an_ended_run(tmp_path, task="other")
     group = cgroup.make(run.run_id)
