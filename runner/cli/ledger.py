@@ -373,22 +373,23 @@ def _decided(args: Namespace, *, signs: bool) -> int:
 
     ledger, author = _open(args, people_only=True)
     note = None if args.note is None else _text(args.note)
-    named, waiting = args.proposal, ledger.state().proposal
+    named, waiting = args.proposal or None, ledger.state().proposal
     if waiting is not None and waiting.decided_by is None and named in (None, waiting.id):
         of = ledger.entry(waiting.id)
         if args.format == "text":
             pen.say(f"{of.id} of {of.actor}:")
             pen.say(indented(f"        {proposed(of.payload)}", 8, is_foreign=True))
         if named is None and waiting.status is ProposalStatus.AWAITING:  # nobody decides what was not shown
-            verb, named = "sign" if signs else "reject", of.id
-            said = confirm(f"{verb} {named}?") if args.format == "text" else None
+            verb = "sign" if signs else "reject"
+            said = confirm(f"{verb} {of.id}?") if args.format == "text" else None
             if said is None:
-                hint = f"runner ledger {verb} {ledger.task_id} --proposal {named}"
+                hint = f"runner ledger {verb} {ledger.task_id} --proposal {of.id}"
                 raise UsageError("say which proposal", hint=hint)
             if not said:
                 pen.tell("nothing was decided")
                 return ExitStatus.NOT_SUCCESSFUL
-    entry = ledgers.decide(ledger, author, signs=signs, proposal=named, note=note)
+    which = named or (None if waiting is None else waiting.id)
+    entry = ledgers.decide(ledger, author, signs=signs, proposal=which, note=note, is_shown=named is None)
     words = f"{entry.text('proposal')} is {'signed' if signs else 'rejected'} by {entry.text('signer')}"
     for ended in map(ledger.entry, entry.handles):
         words += f"\nends      lane {ended.text('lane')}: {ended.id} to {ended.to} was open"

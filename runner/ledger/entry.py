@@ -157,6 +157,8 @@ class NewEntry(Value):
     runtime: str | None = None
     key: str | None = None
     """What is told with a key stands there once, however often it is told."""
+    is_shown: bool = False
+    """Of a decision: it is about what was shown as awaiting one, and no longer is where work went on."""
 
 
 class LedgerEntry(Value):

@@ -426,10 +426,12 @@ def _admitted_decision(state: State, draft: NewEntry) -> NewEntry:
     if proposal.status not in (ProposalStatus.AWAITING, ProposalStatus.OUTDATED):
         who = proposal.decided_by or "a person"
         raise AlreadyDecided(f"{proposal.id} was {proposal.status} by {who} at {proposal.decided_at}")
+    if draft.is_shown and named != proposal.id:
+        raise ProposalOutdated(f"{proposal.id} was proposed since you looked")
     if named is not None and named != proposal.id:
         hint = f"`--proposal {proposal.id}`, or none for the newest"
         raise HandleNotFound(f"`{named}` is not the proposal that waits: that is {proposal.id}", hint=hint)
-    if proposal.status is ProposalStatus.OUTDATED and named is None:
+    if proposal.status is ProposalStatus.OUTDATED and (named is None or draft.is_shown):
         raise ProposalOutdated(f"{proposal.id} is outdated: {proposal.outdated_as}")
     ended = tuple(one.id for one in state.open) if draft.type is EntryType.FINALITY_SIGNED else ()
     return draft.replace(handles=ended, payload={**draft.payload, "proposal": proposal.id})

@@ -166,7 +166,8 @@ def _of_ledger(ledger: Ledger) -> Iterator[Item]:
         state = settled(ledger).state
         for lane in state.lanes:
             if (lane.to, lane.to_run) == (HUMAN, None):
-                yield _of_lane(ledger, lane)
+                if ledger.entry(id_of(lane.seq)).type != EntryType.FINALITY_PROPOSED:  # that waits itself
+                    yield _of_lane(ledger, lane)
             elif lane.status is LaneStatus.OPEN and lane.to != OWNER:
                 yield from _not_begun(ledger, id_of(lane.seq))
             elif lane.status in (LaneStatus.HANDLED, LaneStatus.RETURNED) and lane.to_run is not None:
@@ -209,7 +210,7 @@ def _waits(proposal: Proposal) -> bool:
 
 
 def _unheard(ledger: Ledger, lane: str, asker: str, entry: LedgerEntry) -> Iterator[Item]:
-    """What an agent has answered to a task whose run was over by then. A person who answers is told so."""
+    """What came back to a task of which no run can act on it. A person who answers is told so."""
     from runner.usecases.receivers import is_unheard
 
     is_back = entry.type in (EntryType.REPLY, EntryType.RUN_ENDED) and entry.actor != HUMAN

@@ -126,14 +126,21 @@ def _near(name: str, known: Collection[str]) -> str | None:
 
 
 def decide(
-    ledger: Ledger, actor: Author, *, signs: bool, proposal: str | None = None, note: str | None = None
+    ledger: Ledger,
+    actor: Author,
+    *,
+    signs: bool,
+    proposal: str | None = None,
+    note: str | None = None,
+    is_shown: bool = False,
 ) -> LedgerEntry:
-    """A person signs or rejects what was proposed. PeopleOnly, NoProposal, AlreadyDecided, or
-    ProposalOutdated.
+    """A person signs or rejects what was proposed; where it `is_shown`, that one alone, if it still awaits
+    that. PeopleOnly, NoProposal, AlreadyDecided, or ProposalOutdated.
     """
     refuse_run(actor)
     kind = EntryType.FINALITY_SIGNED if signs else EntryType.FINALITY_REJECTED
-    return append(ledger, actor, kind, {"proposal": proposal, "signer": _signer(), "note": note})
+    payload = {"proposal": proposal, "signer": _signer(), "note": note}
+    return append(ledger, actor, kind, payload, is_shown=is_shown)
 
 
 def set_coordinator(ledger: Ledger, actor: Author, owner: str) -> LedgerEntry:
@@ -152,6 +159,7 @@ def append(
     *,
     to: str | None = None,
     handles: Sequence[str] = (),
+    is_shown: bool = False,
 ) -> LedgerEntry:
     """What anybody may say: of a handoff the entry alone, as what it starts is `receivers.deliver`."""
     given = {name: value for name, value in payload.items() if value is not None}
@@ -159,7 +167,8 @@ def append(
         given["context_refs"] = references(ledger.repo, given.get("context_refs", ()))
         if to in NAMES and to in _tasks(ledger.repo, ledger.repo, os.environ):
             given["receiver"] = TASK
-    draft = NewEntry(kind, actor.name, given, to, tuple(handles), actor.run_id, actor.runtime)
+    by = {"run_id": actor.run_id, "runtime": actor.runtime}
+    draft = NewEntry(kind, actor.name, given, to, tuple(handles), is_shown=is_shown, **by)
     try:
         return _appended(ledger, draft, cleaner(ledger, actor))
     except RunnerError as error:

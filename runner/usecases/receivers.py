@@ -7,11 +7,12 @@ raised: then it stands, and `runner start --task B --ledger T` takes it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
 from runner import config
-from runner.errors import Conflict, RunnerError
+from runner.errors import Conflict, RunnerError, Unwritable
 from runner.invocation import SharedLedger
 from runner.ledger.entry import HUMAN, OWNER, RUNNER, EntryType, NewEntry, id_of
 from runner.ledger.file import Ledger
@@ -106,9 +107,20 @@ def deliver(
         finally:
             os.close(lock_fd)
     except RunnerError as error:
+        if isinstance(error, Unwritable) and (taken := _taken(ledger, handoff)) is not None:
+            return taken
         hint = "; ".join(filter(None, (error.hint, by_hand))) or None
         told = {"code": error.code, "message": error.message, "hint": hint}
         return Delivery(RECORDED, why={**told, "problems": [*error.problems]} if error.problems else told)
+
+
+def _taken(ledger: Ledger, handoff: LedgerEntry) -> Delivery | None:
+    """By the run that has it and lives: what could not be written to that is sent by whoever looks next."""
+    with contextlib.suppress(RunnerError):
+        lane = settled(ledger).state.lane_of(handoff.id)
+        if lane is not None and lane.status is LaneStatus.TAKEN and lane.to and lane.to_run:
+            return Delivery(DELIVERED, lineage_of(RunDir(ledger.repo, lane.to, lane.to_run)))
+    return None
 
 
 def _settings(ledger: Ledger, speaker: Author, env: Mapping[str, str], config_file: str | None) -> Config:
@@ -183,12 +195,17 @@ def start_of(ledger: Ledger, handoff: LedgerEntry, env: Mapping[str, str]) -> st
 
 
 def is_unheard(ledger: Ledger, task_id: str, entry: LedgerEntry) -> bool:
-    """Whether no run of the task that shares the ledger was there when that was said, or has begun since."""
+    """Whether no other run of the task that shares the ledger goes on, or has begun since that was said, or
+    could act on a reply: one that was there and has succeeded.
+    """
     for run in runs_of(ledger.repo, task_id):
         try:
-            if own_invocation(run).ledger_task == ledger.task_id:
-                ended = look(run).ended_at
-                if ended is None or ended > entry.at:
+            if run.run_id != entry.run_id and own_invocation(run).ledger_task == ledger.task_id:
+                seen = look(run)
+                if seen.ended_at is None or seen.created_at > entry.at:
+                    return False
+                has_read = entry.type is EntryType.REPLY and seen.outcome is Outcome.SUCCEEDED
+                if has_read and seen.ended_at > entry.at:
                     return False
         except RunnerError:
             continue  # one that cannot be looked at hears nothing

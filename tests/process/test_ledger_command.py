@@ -105,6 +105,19 @@ def test_on_a_terminal_a_person_sees_the_proposal_before_it_is_signed(
     assert repo.cli("ledger", "show", "work", "--json").json()["finality"]["status"] == found
 
 
+def test_work_that_went_on_behind_the_question_is_not_signed_by_a_yes(repo: Repo) -> None:
+    repo.config('[tasks.work]\nprompt = "p"\n')
+    assert repo.cli("ledger", "propose", "work", "--summary", "It is done.", "--evidence", "e").status == 0
+    seen = Terminal(repo, "ledger", "sign", "work")
+    seen.asks()
+    assert handed(repo, "work", "--lane", "more") == 0
+    seen.press(b"y\n", shows="e-0001 is outdated: work went on")
+    assert seen.process.wait(20) == 9
+    seen.close()
+    assert repo.cli("ledger", "show", "work", "--json").json()["finality"]["status"] == "outdated"
+    assert repo.cli("ledger", "sign", "work", "--proposal", "e-0001").status == 0, "named, it is known"
+
+
 HIDDEN = "env -u RUNNER_RUN_ID -u RUNNER_MANIFEST"
 
 

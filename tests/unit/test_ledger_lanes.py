@@ -465,6 +465,29 @@ def test_what_a_run_that_was_rejected_has_proposed_is_signed_by_its_name_alone()
     assert play.say(T.FINALITY_SIGNED, HUMAN, {"signer": "ada", "proposal": "e-0001"}) is None
 
 
+def test_what_was_shown_as_awaiting_is_decided_only_while_it_awaits() -> None:
+    play, proposal = Play(), {"summary": "s", "evidence": "e"}
+
+    def decided(kind: EntryType = T.FINALITY_SIGNED) -> str | None:
+        draft = NewEntry(kind, "human", {"signer": "ada", "proposal": "e-0001"}, is_shown=True)
+        try:
+            admitted(play.state, draft)
+        except RunnerError as error:
+            return error.code
+        return None
+
+    play.say(T.FINALITY_PROPOSED, RUNS[0], proposal)
+    assert decided() is None
+    play.say(T.HANDOFF, RUNS[0], {"reason": "r", "ask": "a"}, to="review")
+    assert decided() == decided(T.FINALITY_REJECTED) == "proposal_outdated"
+    named = NewEntry(T.FINALITY_SIGNED, "human", {"signer": "ada", "proposal": "e-0001"})
+    assert admitted(play.state, named), "who names it knows"
+    play.say(T.FINALITY_PROPOSED, RUNS[2], proposal)
+    assert decided() == "proposal_outdated", "another one was never seen"
+    play.say(T.FINALITY_SIGNED, HUMAN, {"signer": "ada"})
+    assert decided() == "already_decided"
+
+
 def test_what_a_run_of_a_task_called_runner_says_is_not_what_runner_saw() -> None:
     play, run = Play(), Who("runner", "r9", "kay")
     play.say(T.FINALITY_PROPOSED, RUNS[0], {"summary": "s", "evidence": "e"})

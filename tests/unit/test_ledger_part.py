@@ -22,11 +22,13 @@ from runner.errors import RunnerError
 from runner.ledger.entry import HUMAN, RUNNER, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import State, advance, next_speaker
+from runner.model import Outcome
 from runner.state.store import RunDir
 from runner.usecases import inbox, ledger_part
 from runner.usecases.inbox import Item
 
 HANDOFF = {"reason": "it is focused work", "ask": "refuse an expired token"}
+LATER = "2999-01-01T00:00:00.000Z"
 PROPOSAL = {"summary": "expired tokens are refused", "evidence": "make test passed"}
 REPORT = {"kind": "test_report", "title": "make test", "summary": "all green", "status": "passed"}
 
@@ -272,9 +274,31 @@ def test_an_answer_that_no_run_was_there_to_hear_waits_for_a_person(tmp_path: Pa
     assert (item.kind, item.entry) == ("handoff", "e-0002")
     assert item.text == "work is next on lane main, and no run of it is there: It fails."
     assert item.commands == ("runner start --task work --ledger work", "runner ledger show work")
-    later = run.read_manifest().replace(ended_at="2999-01-01T00:00:00.000Z")
+    later = run.read_manifest().replace(ended_at=LATER)
+    run.write_manifest(later.replace(outcome=Outcome.FAILED))
+    assert [item.entry for item in waits(tmp_path)] == ["e-0002"], "nobody goes on with it"
     run.write_manifest(later)
     assert waits(tmp_path) == [], "it was there, and could read it"
+
+
+def test_work_that_was_left_waits_for_a_person_until_a_run_begins(tmp_path: Path) -> None:
+    run, ledger = an_ended_run(tmp_path, ended_at=LATER), Ledger(str(tmp_path), "work")
+    tell(ledger, EntryType.HANDOFF, "work", HANDOFF, to="review", run_id=run.run_id)
+    tell(ledger, EntryType.HANDOFF_TAKEN, "review", {}, handles=("e-0001",), run_id="r2")
+    tell(ledger, EntryType.RUN_ENDED, RUNNER, {"status": "failed", "message": "no network"}, run_id="r2")
+    (item,) = waits(tmp_path)
+    assert item.text == "work is next on lane main, and no run of it is there: no network"
+    run.write_manifest(run.read_manifest().replace(created_at=LATER))
+    assert waits(tmp_path) == []
+
+
+def test_a_proposal_that_answers_a_person_waits_once_and_not_when_it_is_decided(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    tell(ledger, EntryType.HANDOFF, HUMAN, HANDOFF, to="work")
+    tell(ledger, EntryType.FINALITY_PROPOSED, "work", PROPOSAL, run_id="r1", handles=("e-0001",))
+    assert [(item.kind, item.entry) for item in waits(tmp_path)] == [("proposal", "e-0002")]
+    tell(ledger, EntryType.FINALITY_REJECTED, HUMAN, {"signer": "ada"})
+    assert waits(tmp_path) == []
 
 
 def test_what_was_said_to_a_person_waits_until_a_person_writes(tmp_path: Path) -> None:

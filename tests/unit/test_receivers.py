@@ -197,6 +197,21 @@ def test_an_open_run_takes_it_before_it_gets_it_and_gets_it_once(
     assert len(Queue(run).look()) == 1 and Queue(closed).look() == []
 
 
+def test_what_a_run_has_taken_is_delivered_though_no_message_can_be_written(
+    ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
+) -> None:
+    written(tmp_path, "[tasks.look]", 'prompt = "Look."', 'start = "on_handoff"')
+    run, asked = an_open(runs), handed(ledger, "look")
+    messages = Path(run.messages)
+    messages.write_text("")
+    found = receivers.deliver(ledger, asked, PERSON, env)
+    assert (found.state, found.run and found.run.run_id) == ("delivered", run.run_id)
+    assert (found.message, found.why) == (None, None)
+    messages.unlink()
+    words.state(ledger)
+    assert [one.key for one in Queue(run).look()] == [asked.hash], "whoever looks next sends it"
+
+
 def test_what_another_run_has_is_sent_to_nobody_else_and_none_is_started(
     ledger: Ledger, tmp_path: Path, env: dict[str, str], runs: Start
 ) -> None:
