@@ -172,6 +172,14 @@ def run_of_ours() -> str | None:
     return next((part.removeprefix(_PREFIX) for part in parts), None)
 
 
+def is_hidden() -> bool:
+    """Whether a cgroup namespace that we have entered keeps our group from us: the hierarchy is mounted from
+    above its root (cgroup_namespaces(7)). That of a container has a mount of its own.
+    """
+    mount = _mount()
+    return mount is not None and f"{mount[0]}/".startswith("/../")
+
+
 def tidy() -> None:
     """Removes the groups of runs that nobody is in any more: their owners were killed before they did. One
     that is still needed is made again by whoever needs it.

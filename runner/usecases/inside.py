@@ -1,6 +1,7 @@
 """USE CASE: of which run this process is a part. Edge: processes, disk, reading.
 
-The kernel says it where the run has a control group. Elsewhere the runs that the processes above us name have
+The kernel says it where the run has a control group, unless an agent without a sandbox hides that behind a
+cgroup namespace and mounts the hierarchy anew. Elsewhere the runs that the processes above us name have
 to say it themselves: the outermost agent is the one among whose processes we are, as the owner of a run that
 an agent starts is none of them.
 """
@@ -35,6 +36,8 @@ def run_around(repo: str, env: Mapping[str, str]) -> RunDir | None:
     """
     if (run_id := cgroup.run_of_ours()) is not None:  # no variable can change that
         return find(repo, run_id)
+    if cgroup.is_hidden():
+        raise UsageError("a cgroup namespace hides the control group of this process")
     told = notice_around()
     if told is not None and told.cgroup is None:
         raise UsageError("a command of [notify] cannot be told from the run here")

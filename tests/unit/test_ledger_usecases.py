@@ -178,6 +178,18 @@ def test_inside_of_the_group_of_a_run_no_variable_is_needed_or_believed(tmp_path
         group.remove()
 
 
+def test_whose_group_a_cgroup_namespace_hides_is_no_person(tmp_path: Path) -> None:
+    group = cgroup.make(new_run_id())
+    hide = ["unshare", "-C"]
+    if group is None or subprocess.run([*hide, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("no control group can be made or hidden here")
+    enter = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+    try:
+        assert said(tmp_path, "sh", "-c", enter, group.path, *hide) == "people_only"
+    finally:
+        group.remove()
+
+
 def test_a_run_neither_signs_nor_sets_aside_nor_names_who_writes_git(tmp_path: Path) -> None:
     run = an_ended_run(tmp_path)
     ledger = Ledger(str(tmp_path), "work")
