@@ -17,6 +17,7 @@ from runner.model import Level, Outcome, Reason
 from runner.runtimes.base import End
 from runner.state.authentic import why_foreign
 from runner.state.events import complain, read_events
+from runner.state.lineage import descendants
 from runner.state.manifest import CLOSING, INTERRUPTED, Survivor, parse_timestamp
 from runner.state.store import runs_of
 from runner.supervise import tree_helper
@@ -220,10 +221,13 @@ def _found(
 
 def _owner_worked(owner: Owner) -> bool:
     """Whether a run of ours, of the task that may write git, lives or has not ended before this one began.
-    When one ended whose supervisor was killed, nobody knows.
+    When one ended whose supervisor was killed, nobody knows. One that this run has started excuses nothing.
     """
     task, since = owning_task(owner.invocation.git_owner), parse_timestamp(owner.manifest.created_at)
+    below = {run.run_id for run in descendants(owner.run)} if task is not None else set()
     for run in [] if task is None else runs_of(owner.invocation.repo, task):
+        if run.run_id in below:
+            continue
         with contextlib.suppress(RunnerError, OSError, ValueError):
             is_owned, manifest = run.is_locked(), run.read_manifest()
             if (ended := manifest.ended_at) is None:

@@ -341,11 +341,16 @@ def _on_git(allowed: Allowed, owner: str, changes: Sequence[GitChange]) -> Itera
     if own:
         text = f"the run wrote git, and only {owner} may: {_things(own)}"
         yield _finding("policy_violation", Severity.ERROR, text, [*map(_change, own)])
-    if rest := [change for change in changes if not change.by_run]:
-        severity = Severity.WARNING if allowed.owner_worked else Severity.ERROR
-        text = "while a run of its owner worked" if allowed.owner_worked else "while this run worked"
-        text = f"git was written {text}, and only {owner} may: {_things(rest)}"
-        yield _finding("policy_violation", severity, f"{text}; nothing shows by whom", [*map(_change, rest)])
+    rest = [change for change in changes if not change.by_run]
+    excused = [change for change in rest if allowed.owner_worked and not change.what.startswith("config")]
+    for severity, when, some in (
+        (Severity.ERROR, "this run worked or waited", [change for change in rest if change not in excused]),
+        (Severity.WARNING, "a run of its owner worked", excused),
+    ):
+        if some:
+            text = f"git was written while {when}, and only {owner} may: {_things(some)}"
+            text = f"{text}; nothing shows by whom"
+            yield _finding("policy_violation", severity, text, [*map(_change, some)])
 
 
 def _things(changes: Sequence[GitChange]) -> str:

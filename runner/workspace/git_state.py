@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 _BEFORE, _AFTER = "git.json", "git-after.json"
 _FETCHED = ("refs/remotes/", "refs/prefetch/")
 _OF_ONE_TREE = ("refs/bisect/", "refs/worktree/", "refs/rewritten/")
-_BY_EDITORS = (".vscode-merge-base", ".github-pr-owner-number")
+_BY_EDITORS = (
+    *(".vscode-merge-base", ".github-pr-owner-number", ".github-pr-base-branch"),
+    *(".gk-merge-base", ".gk-merge-target", ".gk-associated-issues"),
+)
 """Settings that an open editor writes by itself."""
 _NAMED = 50
 _LAST = 500

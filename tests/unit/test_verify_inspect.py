@@ -221,15 +221,20 @@ def test_what_git_notes_of_the_run_is_told_apart_from_what_anybody_may_have_done
     assert own.message == ("the run wrote git, and only human may: refs/heads/main")
     assert own.evidence == (f"refs/heads/main: {'a' * 40} -> {'b' * 40}",)
     assert other.message == (
-        "git was written while this run worked, and only human may: config core.editor; nothing shows by whom"
+        "git was written while this run worked or waited, and only human may: config core.editor; "
+        "nothing shows by whom"
     )
     assert other.evidence == ("config core.editor: none -> vi",)
 
 
 def test_what_a_run_of_the_owner_may_have_done_is_a_warning() -> None:
-    own, other = of_git(OWNED.replace(git_owner="build", owner_worked=True), MAIN, SETTING)
-    assert (own.severity, other.severity) == (Severity.ERROR, Severity.WARNING)
-    assert "while a run of its owner worked" in other.message
+    tag = GitChange("refs/tags/v1", None, "b" * 40)
+    allowed = OWNED.replace(git_owner="build", owner_worked=True)
+    own, setting, other = of_git(allowed, MAIN, SETTING, tag)
+    errors = [Severity.ERROR, Severity.ERROR]
+    assert ([own.severity, setting.severity], other.severity) == (errors, Severity.WARNING)
+    assert "while a run of its owner worked" in other.message and "refs/tags/v1" in other.message
+    assert "config core.editor" in setting.message, "no setting is excused"
 
 
 def test_a_fetch_is_told_and_no_more() -> None:

@@ -127,7 +127,9 @@ def test_nothing_changed_is_nothing(work: Work) -> None:
     agent(work, "branch x", "branch -D x", "switch -q other", "switch -q main", "add a")
     (work.root / ".git" / "FETCH_HEAD").write_text("x\n")
     with (work.root / ".git" / "config").open("a") as file:
-        file.write('# a comment\n[branch "main"]\n\tvscode-merge-base = origin/main\n')
+        file.write(
+            '# a comment\n[branch "main"]\n\tvscode-merge-base = origin/main\n\tgk-merge-base = main\n'
+        )
     assert found(snapshot) == {}
 
 
