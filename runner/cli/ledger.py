@@ -24,6 +24,7 @@ from runner.text.words import count
 from runner.usecases import git_owner
 from runner.usecases import ledger as ledgers
 from runner.usecases.find import find_root
+from runner.usecases.takers import settled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -373,7 +374,7 @@ def _decided(args: Namespace, *, signs: bool) -> int:
 
     ledger, author = _open(args, people_only=True)
     note = None if args.note is None else _text(args.note)
-    named, waiting = args.proposal or None, ledger.state().proposal
+    named, waiting = args.proposal or None, settled(ledger).state.proposal
     if waiting is not None and waiting.decided_by is None and named in (None, waiting.id):
         of = ledger.entry(waiting.id)
         if args.format == "text":

@@ -95,7 +95,7 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
         if not run.is_described():
             removed += _without_abandoned(run, dry_run=dry_run)
             continue
-        lock_fd = _lock(run)
+        lock_fd = _lock(run, seals=not dry_run)
         if lock_fd is None:
             continue
         try:
@@ -121,9 +121,11 @@ def clean(root: str, *, older_than_s: float, dry_run: bool) -> Cleaned:
     return Cleaned(tuple(removed[::-1]), tuple(undecided[::-1]), tuple(stopped[::-1]), tuple(foreign[::-1]))
 
 
-def _lock(run: RunDir) -> int | None:
-    """Its lock, if it is free and can be taken."""
+def _lock(run: RunDir, *, seals: bool) -> int | None:
+    """Its lock, if it is free and can be taken; what its owner was killed over is finished first."""
     try:
+        if seals and os.path.exists(run.wake_fifo) and run.read_manifest().is_done:
+            finish_sealing(run)
         return run.try_lock()
     except RunnerError:
         return None

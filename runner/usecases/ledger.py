@@ -240,7 +240,7 @@ def _brief(ledger: Ledger) -> dict[str, Any]:
     unknown = dict.fromkeys(("entries", "open_lanes", "next_speaker", "finality", "problem"))
     told = {"task_id": ledger.task_id, "ledger": ledger.relative, **unknown}
     try:
-        look = ledger.believed()
+        look = settled(ledger)
     except RunnerError as error:
         return {**told, "problem": {"code": error.code, "message": error.message}}
     seen = state(ledger, look)

@@ -12,9 +12,10 @@ import os
 
 from runner.errors import RunnerError
 from runner.invocation import SharedLedger
-from runner.ledger.entry import HUMAN, MAIN, RUNNER, EntryType, NewEntry, is_of_person
+from runner.ledger.entry import HUMAN, MAIN, RUNNER, EntryType, NewEntry, id_of, is_of_person
 from runner.ledger.file import Ledger
-from runner.ledger.lanes import LaneStatus, left
+from runner.ledger.lanes import LaneStatus, ProposalStatus, over
+from runner.model import Outcome
 from runner.resolve.handed import Handed, section
 from runner.state.authentic import own_invocation, tasks_of
 from runner.state.messages import Queue
@@ -37,8 +38,9 @@ _MOST_LOOKED_AT = 1000
 
 
 def settled(ledger: Ledger, seen: Look | None = None) -> Look:
-    """The ledger as it is believed (or was `seen`), once the end is told of each run that has a lane and is
-    over. Where that cannot be written, what is returned says it all the same. LedgerBroken or ForeignLedger.
+    """The ledger as it is believed (or was `seen`), once the end is told of each run that is over and has a
+    lane, or has proposed what awaits a person and did not succeed. Where that cannot be written, what
+    is returned says it all the same. LedgerBroken or ForeignLedger.
     """
     seen = ledger.believed() if seen is None else seen
     ends: dict[str, Json] = {}
@@ -48,14 +50,16 @@ def settled(ledger: Ledger, seen: Look | None = None) -> Look:
         else:
             with contextlib.suppress(RunnerError):  # who looks next tries again
                 give(ledger, run, handoff)
+    if (failed := _failed(ledger, seen.state)) is not None:
+        ends.setdefault(*failed)
     if not ends:
         return seen
     if os.access(os.path.dirname(ledger.path), os.W_OK):
         tell_ends(ledger, ends)
         seen = now if (now := ledger.look()).is_whole else seen
     state = seen.state
-    for run_id in ends:
-        state = left(state, run_id)
+    for run_id, told in ends.items():
+        state = over(state, run_id, told.get("outcome") or "")
     return seen.replace(state=state)
 
 
@@ -69,12 +73,15 @@ def settle_all(root: str) -> None:
 
 
 def is_told(run: RunDir) -> bool:
-    """Whether the end of a run that is done is in its ledger, if that says that the run has a lane; it is
-    told now where it was not. False: not now, as another one has the lock or the disk refuses.
+    """Whether the end of a run that is done is in its ledger, if that says that the run has a lane or a
+    proposal that awaits a person; it is told now where it was not. False: not now, as
+    another one has the lock or the disk refuses.
     """
     try:
         ledger = Ledger(run.repo, own_invocation(run).ledger_task)
-        names = [one.run_id for one, _ in _takers(ledger, ledger.state())]
+        state = ledger.state()
+        names = [one.run_id for one, _ in _takers(ledger, state)]
+        names += [one.run_id for one in _proposer(ledger, state)]
         told = _end_of(run) if run.run_id in names else None
     except RunnerError:
         return True  # nothing of it is believed
@@ -82,10 +89,23 @@ def is_told(run: RunDir) -> bool:
 
 
 def tell_ends(ledger: Ledger, ends: dict[str, Json]) -> bool:
-    """Of each run once, as its supervisor does."""
-    kind = EntryType.RUN_ENDED
-    told = [NewEntry(kind, RUNNER, end, run_id=run_id, key=f"{run_id}:ended") for run_id, end in ends.items()]
-    return ledger.tell(told, str)
+    """Of each run once, as its supervisor does; and once more of what came behind that."""
+    if not ledger.tell([_told(run_id, "ended", end) for run_id, end in ends.items()], str):
+        return False
+    try:
+        state = ledger.state()
+    except RunnerError:
+        return True  # nothing of it is believed
+    behind = [(one.to_run, one.seq) for one in state.lanes if one.status is LaneStatus.TAKEN]
+    more = [_told(run, f"left:{id_of(seq)}", ends[run]) for run, seq in behind if run in ends]
+    for run in _proposer(ledger, state):
+        if (ends.get(run.run_id) or {}).get("outcome") not in (None, Outcome.SUCCEEDED) and state.proposal:
+            more.append(_told(run.run_id, f"left:{state.proposal.id}", ends[run.run_id]))
+    return not more or ledger.tell(more, str)
+
+
+def _told(run_id: str, what: str, end: Json) -> NewEntry:
+    return NewEntry(EntryType.RUN_ENDED, RUNNER, end, run_id=run_id, key=f"{run_id}:{what}")
 
 
 def _takers(ledger: Ledger, state: State) -> Iterator[tuple[RunDir, str]]:
@@ -93,6 +113,22 @@ def _takers(ledger: Ledger, state: State) -> Iterator[tuple[RunDir, str]]:
     for lane in state.lanes:
         if lane.status is LaneStatus.TAKEN and lane.to and lane.to_run and lane.handoff:
             yield RunDir(ledger.repo, lane.to, lane.to_run), lane.handoff.id
+
+
+def _proposer(ledger: Ledger, state: State) -> Iterator[RunDir]:
+    """The run whose proposal awaits a person."""
+    proposal = state.proposal
+    if proposal is not None and proposal.status is ProposalStatus.AWAITING and proposal.by_run is not None:
+        yield RunDir(ledger.repo, proposal.by, proposal.by_run)
+
+
+def _failed(ledger: Ledger, state: State) -> tuple[str, Json] | None:
+    """The end of that run, where it is known not to have succeeded: one that is gone may have."""
+    for run in _proposer(ledger, state):
+        told = _end_of(run)
+        if told is not None and told.get("outcome") not in (None, Outcome.SUCCEEDED):
+            return run.run_id, told
+    return None
 
 
 def _end_of(run: RunDir) -> Json | None:
@@ -151,9 +187,12 @@ def _notes(ledger: Ledger, handoff: LedgerEntry, lane: str) -> Iterator[str]:
 def give(ledger: Ledger, run: RunDir, name: str) -> None:
     """Sends a run the handoff that it has, if whoever took that for it was killed before."""
     invocation = own_invocation(run)
-    if not is_open(invocation) or (invocation.ledger and invocation.ledger.handoff == name):
+    if not is_open(invocation):
         return
     entry, queue = ledger.entry(name), Queue(run)
+    is_named = invocation.ledger is not None and invocation.ledger.handoff == name
+    if is_named and entry.at <= run.read_manifest().created_at:
+        return  # it began for that; a later one has its id in a ledger that began anew
     if all(one.key != entry.hash for one in queue.look()):
         text, told = message_of(ledger, entry)
         queue.add(text, **told)

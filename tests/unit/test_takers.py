@@ -16,7 +16,9 @@ from support.waiting import ends_within
 from runner.invocation import SharedLedger
 from runner.ledger.entry import HUMAN, EntryType, LedgerEntry, NewEntry
 from runner.ledger.file import Ledger
+from runner.model import Outcome
 from runner.state.authentic import write_record
+from runner.state.messages import Queue
 from runner.state.store import RunDir
 from runner.usecases import clean, takers
 from runner.usecases import ledger as cases
@@ -138,3 +140,76 @@ def test_a_ledger_that_is_not_believed_keeps_no_run_from_being_removed(ledger: L
     Path(ledger.path).write_text("{}\n")
     assert takers.is_told(run)
     takers.settle_all(ledger.repo)
+
+
+def proposes(ledger: Ledger, run: RunDir) -> str:
+    told = {"summary": "It works.", "evidence": "I tried it."}
+    return cases.append(ledger, cases.of_run(run), EntryType.FINALITY_PROPOSED, told).id
+
+
+def finality(ledger: Ledger) -> str | None:
+    proposal = takers.settled(ledger).state.proposal
+    return proposal and str(proposal.status)
+
+
+def test_what_a_run_took_behind_its_own_end_is_returned_once(ledger: Ledger) -> None:
+    run = over(ledger)
+    assert cases.state(ledger)["lanes"][0]["status"] == "returned"
+    takes(ledger, run)
+    assert status(ledger) == "taken", "its end is told already"
+    seen = [cases.state(ledger)["lanes"][0]["status"] for _ in range(2)]
+    assert (seen, len(ends(ledger))) == (["returned"] * 2, 2)
+
+
+def test_a_list_of_ledgers_names_no_run_that_is_over_as_next(ledger: Ledger) -> None:
+    over(ledger)
+    assert [one["next_speaker"] for one in cases.every(ledger.repo)] == [{"actor": HUMAN, "run_id": None}]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "expected"),
+    [
+        (Outcome.LOST, "supervisor_lost", "outdated"),
+        (Outcome.SUCCEEDED, "completed", "awaiting_human"),
+    ],
+)
+def test_a_proposal_awaits_nobody_once_its_run_has_failed(
+    ledger: Ledger, outcome: Outcome, code: str, expected: str
+) -> None:
+    run = shares(an_ended_run(Path(ledger.repo), task="look", outcome=outcome, code=code))
+    proposes(ledger, run)
+    with open(ledger._lock, "ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert finality(ledger) == expected, "also where it cannot be written"
+    assert finality(ledger) == finality(ledger) == expected
+    assert len(ends(ledger)) == (expected == "outdated")
+
+
+def test_a_proposal_behind_the_end_of_its_run_awaits_nobody(ledger: Ledger) -> None:
+    run = shares(an_ended_run(Path(ledger.repo), task="look", outcome=Outcome.FAILED))
+    assert takers.tell_ends(ledger, {run.run_id: {"status": "failed", "outcome": "failed"}})
+    proposes(ledger, run)
+    assert finality(ledger) == finality(ledger) == "outdated" and len(ends(ledger)) == 2
+
+
+def test_clean_tells_how_a_run_ended_whose_proposal_awaits_a_person(ledger: Ledger) -> None:
+    run = shares(an_ended_run(Path(ledger.repo), task="look"))
+    proposes(ledger, run)
+    assert len(clean.clean(ledger.repo, older_than_s=0, dry_run=False).removed) == 1
+    assert ends(ledger) == [(run.run_id, "succeeded")] and finality(ledger) == "awaiting_human"
+
+
+def test_a_handoff_is_sent_to_a_run_that_began_for_another_one_of_that_id(
+    ledger: Ledger, living: RunDir
+) -> None:
+    first = hands(ledger, PERSON, "look")
+    began = living.read_invocation().replace(ledger=SharedLedger("make", first.id), open_timeout_s=60.0)
+    write_record(living.invocation, began.to_json())
+    manifest = living.read_manifest()
+    living.write_manifest(manifest.replace(created_at=first.at))
+    takers.give(ledger, living, first.id)
+    assert Queue(living).look() == []
+    living.write_manifest(manifest.replace(created_at="2020-01-01T00:00:00.000Z"))
+    for _ in range(2):
+        takers.give(ledger, living, first.id)
+    assert [one.key for one in Queue(living).look()] == [first.hash]
