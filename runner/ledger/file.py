@@ -371,9 +371,11 @@ class Ledger:
             if (why := self._wrong()) is None:
                 raise Conflict("the ledger is whole", hint="nothing was changed")
             try:
-                former = os.path.basename(set_aside(self.path)) if self.exists else "nothing"
-                if os.path.lexists(self._head):
+                if os.path.isdir(self._head) and not os.path.islink(self._head):
+                    set_aside(self._head)  # before the ledger: it can refuse
+                elif os.path.lexists(self._head):
                     os.unlink(self._head)
+                former = os.path.basename(set_aside(self.path)) if self.exists else "nothing"
             except OSError as error:
                 raise unwritable(error) from error
             draft = NewEntry(EntryType.RESTARTED, actor, {"former": former, "problem": why})

@@ -162,3 +162,16 @@ def test_entries_of_some_kinds_or_of_a_run_are_those_whatever_their_texts_say(tm
     assert [one.id for one in ledger.entries(limit=1, kinds=[EntryType.NOTE])] == [sly]
     assert [one.id for one in ledger.entries(run_id="r1")] == [handoff]
     assert ledger.entries(kinds=kinds, run_id="r3") == []
+
+
+def test_a_ledger_is_set_aside_also_where_a_folder_stands_for_its_head(tmp_path: Path) -> None:
+    ledger = Ledger(str(tmp_path), "work")
+    said(ledger)
+    path = Path(ledger.path)
+    path.write_bytes(path.read_bytes().replace(b"a note", b"a n0te"))
+    head = path.parent / ".ledger.head"
+    head.unlink()
+    head.mkdir()
+    ledger.set_aside("human")
+    assert [entry.type for entry in ledger.entries()] == ["restarted"]
+    assert head.is_file()
