@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import socket
 import sys
@@ -86,7 +87,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _leave(number: int, frame: object) -> None:
-    raise SystemExit(0)
+    """At once: the run's owner waits for it, and all that was to be written is written."""
+    os._exit(0)
 
 
 if __name__ == "__main__":
