@@ -40,6 +40,8 @@ HUMAN, OWNER, RUNNER = "human", "owner", "runner"
 """Actors that are no run: a person, a host whose server belongs to no run, and what runner saw itself."""
 MAIN = "main"
 """The lane of whoever names none."""
+MARKED = "[IMPORTANT]"
+"""What a final message begins with that has a marker (`verify.markers`)."""
 TASK = "task"
 NO_HASH = "0" * 64
 """What stands before the first entry."""

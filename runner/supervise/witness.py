@@ -83,8 +83,7 @@ class Witness:
         return is_told
 
     def _so_far(self, manifest: Manifest) -> Iterator[NewEntry]:
-        from runner.ledger.entry import EntryType
-        from runner.verify.markers import read_marker
+        from runner.ledger.entry import MARKED, EntryType
 
         own = self._invocation
         if not self._has_begun and manifest.started_at is not None:
@@ -96,8 +95,12 @@ class Witness:
         for turn in range(self._turns + 1, manifest.turns + 1):
             if turn < len(turns) and not turns[turn].messages:
                 continue  # it was tried again, and what it came to is for nobody
-            speaker = self._draft(EntryType.NOTE, f"turn-{turn}", {})
             said = _said(self._run.turn(turn))
+            if said is None or MARKED not in said:
+                continue
+            from runner.verify.markers import read_marker  # few say anything of it
+
+            speaker = self._draft(EntryType.NOTE, f"turn-{turn}", {})
             marked = read_marker(said, speaker.replace(actor=own.task_id, runtime=own.runtime))
             if marked is not None:
                 yield self._referring(marked)

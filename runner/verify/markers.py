@@ -15,7 +15,16 @@ ends at a blank line, as what follows is said to whoever reads the message.
 
 from __future__ import annotations
 
-from runner.ledger.entry import SHAPES, EntryInvalid, EntryType, Items, NewEntry, checked, not_admitted
+from runner.ledger.entry import (
+    MARKED,
+    SHAPES,
+    EntryInvalid,
+    EntryType,
+    Items,
+    NewEntry,
+    checked,
+    not_admitted,
+)
 from runner.text.terminal import clean_terminal
 from runner.text.words import few, nearest
 from runner.value import Value
@@ -25,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-_HEAD = "[IMPORTANT]"
 _PREFIXES = ("RUNNER_", "CONTEXTRELAY_")
 _START = 1024
 """Blank characters before it that still count as none."""
@@ -60,7 +68,7 @@ def read_marker(message: str | None, speaker: NewEntry) -> NewEntry | None:
     """What the marker of a final message asks to be recorded, said by `speaker`; of one that is wrong, what
     is wrong with it, said by runner. None of a message that begins with none.
     """
-    if message is None or _HEAD not in message[: _START + len(_HEAD)]:
+    if message is None or MARKED not in message[: _START + len(MARKED)]:
         return None
     text = clean_terminal(message)
     found = _begun(text)
@@ -79,9 +87,9 @@ def _begun(text: str) -> tuple[str, str | None] | None:
     """
     bare = text.lstrip()
     indent = text[: len(text) - len(bare)].rpartition("\n")[2]
-    if not bare.startswith(_HEAD) or len(indent.expandtabs(4)) > 3:
+    if not bare.startswith(MARKED) or len(indent.expandtabs(4)) > 3:
         return None
-    rest = bare[len(_HEAD) :].lstrip(" \t")
+    rest = bare[len(MARKED) :].lstrip(" \t")
     prefix = next(filter(rest.startswith, _PREFIXES), None)
     if prefix is None:
         return None
@@ -118,7 +126,7 @@ def _unmarked(body: str) -> Iterator[tuple[str, bool]]:
     fence = None
     for line in body.split("\n"):
         bare = line.strip()
-        if fence is None and bare.startswith(_HEAD):
+        if fence is None and bare.startswith(MARKED):
             return
         yield line, fence is not None
         if bare[:3] in _FENCES and fence in (None, bare[:3]):
