@@ -718,8 +718,8 @@ def test_sigterm_while_a_shell_command_starts_leaves_no_process(newest: Stage) -
             read_until(process, "exec_command_begin")
             process.send_signal(signal.SIGTERM)
             assert process.wait(BOUND_S) == -signal.SIGTERM
-        # A login shell may be running a program of its profile. Kay waits for the shell alone, so that program can
-        # still be dying of the same SIGKILL.
+        # A login shell may be running a program of its profile. Kay waits for the shell alone, so that
+        # program can still be dying of the same SIGKILL.
         for pid in processes_in(newest.work):
             wait_until_gone(pid)
 
