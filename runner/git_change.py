@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from runner.value import Value
 
-_MARK = "@runner.invalid"
 GIT_OWNERS = ("human", "runner")
 """Who writes git alone, beside a task."""
 
@@ -19,16 +18,6 @@ class GitPolicy(Value):
 
     owner: str | None = None
     """`human`, `runner` or a task; None: nobody is kept from it beyond what `Terms` say."""
-
-
-def git_mark(run_id: str) -> str:
-    """The e-mail address by which git notes what a run did, that must not write it."""
-    return f"{run_id}{_MARK}"
-
-
-def is_mark(email: str) -> bool:
-    """Whether a run is called so for git: whoever it starts is another."""
-    return email.endswith(_MARK)
 
 
 class GitChange(Value):

@@ -7,6 +7,7 @@ import time
 
 from runner.cli import pen
 from runner.cli.pen import paint
+from runner.disk.git_env import of_agent
 from runner.errors import ExitStatus
 from runner.lightjson import dumps
 from runner.model import Outcome, Phase
@@ -318,7 +319,7 @@ def invocation_text(
         ("sandbox", _sandbox(i.sandbox, i.isolation)),
         ("cwd", i.cwd),
         ("env", ", ".join(i.env_names) or "none"),
-        ("env set", ", ".join(f"{k}={v}" for k, v in i.env_set.items())),
+        ("env set", ", ".join(f"{k}={v}" for k, v in {**i.env_set, **of_agent(i)}.items())),
         ("shell", _shell(i.login_shell_loses)),
         ("yours", "; ".join(_named(kind, names) for kind, names in (yours or {}).items() if names)),
         ("timeout", _seconds(limits.timeout_s)),

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 
-from runner.git_change import is_mark
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from runner.invocation import Invocation
+
+_MARK = "@runner.invalid"
 _COMMITTER = ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
 _KEPT = (
     *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", *_COMMITTER),
@@ -33,11 +34,28 @@ def passed_on(env: Mapping[str, str]) -> dict[str, str]:
     """The variables to pass on. The settings are in one, as `git -c` has them: Codex may keep what is called
     like a KEY from its commands.
     """
-    is_run = is_mark(env.get("GIT_COMMITTER_EMAIL", ""))
-    kept = {name: env[name] for name in _KEPT if name in env and not (is_run and name in _COMMITTER)}
+    env = unmarked(env)
+    kept = {name: env[name] for name in _KEPT if name in env}
     kept |= {name: env[name] for name in FILES if os.path.isabs(env.get(name, ""))}
     pairs = settings(env)
     return {**kept, PARAMETERS: " ".join(f"{_quoted(n)}={_quoted(v)}" for n, v in pairs)} if pairs else kept
+
+
+def mark(run_id: str) -> str:
+    """The e-mail address by which git notes what the agent of a run did, that must not write it."""
+    return f"{run_id}{_MARK}"
+
+
+def of_agent(invocation: Invocation) -> dict[str, str]:
+    """What its agent has besides, whoever its caller is for git. Its checks are another's."""
+    who = ("runner", mark(invocation.run_id))
+    return dict(zip(_COMMITTER, who, strict=True)) if invocation.git_in_reach else {}
+
+
+def unmarked(env: Mapping[str, str]) -> dict[str, str]:
+    """Without the mark of a run: whatever it starts through runner is not its own."""
+    is_run = env.get(_COMMITTER[1], "").endswith(_MARK)
+    return {name: value for name, value in env.items() if not (is_run and name in _COMMITTER)}
 
 
 def settings(env: Mapping[str, str]) -> list[tuple[str, str]]:

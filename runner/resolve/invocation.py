@@ -8,7 +8,7 @@ from runner import runtimes
 from runner.config import policy
 from runner.disk.digest import sha256
 from runner.errors import ConfigInvalid
-from runner.git_change import git_mark, owning_task
+from runner.git_change import owning_task
 from runner.invocation import THREAD, Invocation, Rehearsal, SharedLedger, price_word
 from runner.model import (
     SCHEMA_VERSION,
@@ -355,8 +355,6 @@ def _of_model(model: Model | None) -> dict[str, Any]:
 def _variables(runtime: Runtime, found: Found, manifest: str) -> dict[str, str]:
     own = dict.fromkeys(("TMPDIR", *runtime.own_home), found.fence.temp) if found.fence.temp else {}
     marks = {"RUNNER_RUN_ID": found.run_id, "RUNNER_MANIFEST": manifest, **runtime.variables}
-    if found.git_in_reach:  # so that git notes what this run does, whoever its caller is for git
-        own |= {"GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": git_mark(found.run_id)}
     return {**marks, **found.env_set, **own}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from runner.disk import home
+from runner.disk import git_env, home
 from runner.disk.files import OUT_OF_PROCESSES, make_durable, unwritable
 from runner.errors import BaselineFailed, PrepareFailed, StartFailed, SupervisorFailed
 from runner.lightjson import loads
@@ -55,6 +55,7 @@ def begin(
     """
     umask = os.umask(0o077)
     os.umask(umask)
+    env = git_env.unmarked(env)
 
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, ready_fd, {lock_fd, listener_fd, lease_fd})
@@ -91,7 +92,7 @@ def adopt(run: RunDir, lock_fd: int, env: Mapping[str, str] = os.environ) -> Non
     def own(ready_fd: int) -> None:
         _only_these_descriptors(run, ready_fd, {lock_fd})
         marks = {RUN_MARKER: run.run_id, RUN_MANIFEST: run.manifest}
-        _become_supervisor(run, lock_fd, ready_fd, {**env, **marks})
+        _become_supervisor(run, lock_fd, ready_fd, {**git_env.unmarked(env), **marks})
 
     try:
         own_invocation(run)  # a supervisor that cannot read it would only say so in its log
@@ -270,7 +271,7 @@ def start_child(
         invocation.argv[0],
         invocation.argv,
         cwd=invocation.cwd,
-        env=env,
+        env={**env, **git_env.of_agent(invocation)},
         streams=streams,
         umask=umask,
         cgroup=group,

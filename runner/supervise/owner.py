@@ -11,6 +11,7 @@ import os
 
 from runner import runtimes
 from runner.conformance import Agreement, Conformance, Conformity
+from runner.disk import git_env
 from runner.disk.files import make_durable
 from runner.errors import RunnerError
 from runner.model import Level
@@ -242,7 +243,7 @@ class Owner:
         self.status = None
         self.tree = self.tree_of(process, is_whole=self.is_starter)
         if not self.is_starter and find_process(process) is not None:
-            self._child_env = environment(process.pid) or self._child_env
+            self._child_env = git_env.unmarked(environment(process.pid)) or self._child_env
             self._cleaner = None
 
     def tree_of(self, process: Identity, *, is_whole: bool = False) -> Tree:

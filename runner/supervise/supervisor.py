@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from runner.disk import git_env
 from runner.disk.files import replace_bytes
 from runner.model import Outcome, Phase, Reason
 from runner.processes import spawn
@@ -214,7 +215,7 @@ class Supervisor:
                 following.argv[0],
                 following.argv,
                 cwd=invocation.cwd,
-                env=owner.env,
+                env={**owner.env, **git_env.of_agent(invocation)},
                 streams=spawn.Streams(f"{run.path}/{prompt}", run.stdout, run.stderr, owner.lease_fd),
                 umask=umask,
                 cgroup=owner.cgroup,

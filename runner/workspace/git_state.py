@@ -5,7 +5,7 @@ disk.
     <folder>/git-after.json what the last look found to be other than before, if it found something
 
 A person may work in the same repository meanwhile. git notes in its reflogs who moved a ref, and in the run's
-environment everybody is called `model.git_mark`: what every line since then says of the run is known to be
+environment everybody is called `git_env.mark`: what every line since then says of the run is known to be
 its own. Nothing says that of settings and of what is staged.
 """
 
@@ -15,7 +15,8 @@ import os
 
 from runner.disk.digest import sha256
 from runner.disk.files import read
-from runner.git_change import GitChange, git_mark
+from runner.disk.git_env import mark as mark_of
+from runner.git_change import GitChange
 from runner.value import Count, Value
 from runner.workspace.files import read_record, write_json
 from runner.workspace.git import Git, split
@@ -74,7 +75,7 @@ def compared(snapshot: Snapshot, now: Changes) -> tuple[GitChange, ...] | None:
     before = read_record(f"{snapshot.folder}/{_BEFORE}", GitBefore)
     if before is None:
         return None
-    repository, mark = snapshot.repository, git_mark(os.path.basename(snapshot.folder))
+    repository, mark = snapshot.repository, mark_of(os.path.basename(snapshot.folder))
     tips, tagged = dict(now.position.refs), _tagged(mark, repository, now.refs)
     own = {
         one.name

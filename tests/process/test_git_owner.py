@@ -17,6 +17,7 @@ from support.waiting import wait_until
 
 WILD = '[sandboxes.wild]\nlevel = "danger-full-access"\nallow_danger = true\n'
 ALL = ("--sandbox", "wild", "--allow-danger")
+PASSED = '[runtimes.codex]\nenv = ["GIT_COMMITTER_EMAIL", "GIT_COMMITTER_NAME"]\n'
 OTHER = '[tasks.other]\nprompt = "x"\nworkspace = "worktree"\nexpects_change = false\n'
 STAGED = "index: nothing shows who staged it, so only a rollback of the files puts it back"
 WHO = "-c user.name=a -c user.email=a@b"
@@ -134,13 +135,30 @@ def test_a_person_may_commit_while_a_run_works_that_cannot_write_git(repo: Repo,
 def test_whoever_starts_it_a_run_is_itself_for_git(repo: Repo, caller: str) -> None:
     """A run that starts another one has its own mark in its environment."""
     repo.env |= {"GIT_COMMITTER_NAME": "x", "GIT_COMMITTER_EMAIL": caller}
-    prepared(repo, 'printenv GIT_COMMITTER_EMAIL > "$HOME/mark"')
+    prepared(repo, 'printenv GIT_COMMITTER_EMAIL > "$HOME/mark"', more=PASSED)
     marks = []
     for options in (ALL, ("--sandbox", "workspace-write")):
         repo.start(*options).wait()
         marks.append(repo.note("mark").read_text().strip())
         repo.note("mark").unlink()
     assert marks == [f"{repo.runs()[0].id}@runner.invalid", caller if caller == "a@b" else ""]
+
+
+def test_what_runner_starts_for_a_run_is_not_the_run_for_git(repo: Repo) -> None:
+    """Its checks before and after it, also under another owner, and those that are asked for later."""
+    prepared(repo, "", """verify = [["sh", "-c", "printenv GIT_COMMITTER_EMAIL >> $HOME/checks"]]""")
+    repo.waiting_codex(before='printenv GIT_COMMITTER_EMAIL > "$HOME/agent"')
+    repo.env |= {"GIT_COMMITTER_EMAIL": "a@b"}
+    run = repo.start(*ALL, "--baseline")
+    repo.begun()
+    kill(run.supervisor())
+    repo.env |= {"GIT_COMMITTER_EMAIL": "20260101T000000000Z-00000000@runner.invalid"}
+    run.status()
+    repo.open_gate()
+    assert run.wait()["status"] == "succeeded"
+    assert repo.note("agent").read_text() == f"{run.id}@runner.invalid\n"
+    assert repo.cli("verify", run.id).status == 0
+    assert repo.note("checks").read_text() == "a@b\n" * 3
 
 
 @pytest.mark.parametrize("owner", ["work", "human"])

@@ -16,7 +16,6 @@ from support.waiting import wait_until
 from support.work import Work
 
 from runner.disk import git_env, home
-from runner.git_change import git_mark
 from runner.workspace.changes import changed
 from runner.workspace.git import Git, GitFailed
 from runner.workspace.repository import find
@@ -378,4 +377,4 @@ def test_a_repository_of_another_user_is_a_matter_of_trust(
 def test_whoever_a_run_starts_is_not_the_run_for_git() -> None:
     who = {"GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": "a@b"}
     assert git_env.passed_on(who) == who
-    assert git_env.passed_on({**who, "GIT_COMMITTER_EMAIL": git_mark("r")}) == {"GIT_AUTHOR_EMAIL": "a@b"}
+    assert git_env.passed_on({**who, "GIT_COMMITTER_EMAIL": git_env.mark("r")}) == {"GIT_AUTHOR_EMAIL": "a@b"}

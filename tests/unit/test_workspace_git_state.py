@@ -13,7 +13,8 @@ import pytest
 from support import killed_put_back
 from support.work import Work
 
-from runner.git_change import GitChange, PutBack, git_mark
+from runner.disk import git_env
+from runner.git_change import GitChange, PutBack
 from runner.workspace import git_back, git_state
 from runner.workspace import snapshot as snapshots
 from runner.workspace.changes import changed
@@ -52,7 +53,7 @@ def taken(work: Work) -> Snapshot:
 
 def agent(work: Work, *commands: str) -> None:
     """What the run does: git knows it by its variables."""
-    work.env = {**os.environ, "GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": git_mark("r")}
+    work.env = {**os.environ, "GIT_COMMITTER_NAME": "runner", "GIT_COMMITTER_EMAIL": git_env.mark("r")}
     try:
         for command in commands:
             work.git(*command.split(" "))
