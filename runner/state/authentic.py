@@ -302,6 +302,8 @@ def _why_not_ours(run: RunDir) -> Foreign | None:
     try:
         data = read(run.invocation, _LARGEST_INVOCATION)
     except OSError as error:
+        if error.errno in OUT_OF_FILES:
+            raise unwritable(error) from error  # it says nothing of the run
         text = f"{run.invocation} cannot be read: {error.strerror}"
         return Foreign(Why.UNKNOWN, text, InvocationBroken.default_hint or "")
     # no link is below the repository: `of_another` has looked

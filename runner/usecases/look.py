@@ -108,11 +108,11 @@ def look(run: RunDir) -> Manifest:
         if not _can_be_made_again(run):
             raise
         authentic.refuse_foreign(run)
-        if _is_locked(run):
+        if is_held(run):
             ask(run, "rewrite", "user", _REWRITE_WITHIN_S)
             return run.read_manifest()
     authentic.refuse_another(run)
-    if not (_is_locked(run) and _says_so_itself(run, manifest)):
+    if not (is_held(run) and _says_so_itself(run, manifest)):
         if manifest is not None and (ended := run.read_manifest()).is_done:
             return ended  # it was at its end: then it has no owner any more, and needs none
         authentic.refuse_foreign(run)
@@ -135,7 +135,7 @@ def _adopt(run: RunDir, lock_fd: int) -> None:
     adopt(run, lock_fd)
 
 
-def _is_locked(run: RunDir) -> bool:
+def is_held(run: RunDir) -> bool:
     """Whether the lock is held; it is not where its file was removed."""
     try:
         return run.is_locked()
@@ -388,7 +388,7 @@ def ask(run: RunDir, kind: str, actor: str, within_s: float, *, only: bool = Fal
     run.wake()
     deadline = time.monotonic() + within_s
     while os.path.exists(path):
-        if not _is_locked(run) and look(run).is_done:
+        if not is_held(run) and look(run).is_done:
             withdraw(path)
             return
         if time.monotonic() > deadline:

@@ -10,17 +10,18 @@ from __future__ import annotations
 import contextlib
 import os
 
-from runner.errors import RunnerError
+from runner.errors import ManifestBroken, RunnerError, RunNotFound
 from runner.invocation import SharedLedger
 from runner.ledger.entry import HUMAN, MAIN, RUNNER, EntryType, NewEntry, id_of, is_of_person
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import LaneStatus, ProposalStatus, over
 from runner.model import Outcome
+from runner.processes.proc import is_alive
 from runner.resolve.handed import Handed, section
-from runner.state.authentic import own_invocation, tasks_of
+from runner.state.authentic import Why, own_invocation, tasks_of, why_foreign
 from runner.state.messages import Queue
 from runner.state.store import RunDir, manifest_path_of
-from runner.usecases.look import look
+from runner.usecases.look import is_held, look
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def is_told(run: RunDir) -> bool:
 
 def tell_ends(ledger: Ledger, ends: dict[str, Json]) -> bool:
     """Of each run once, as its supervisor does; and once more of what came behind that."""
-    if not ledger.tell([_told(run_id, "ended", end) for run_id, end in ends.items()], str):
+    news = [_told(one, "ended" if end.get("outcome") else "lost", end) for one, end in ends.items()]
+    if not ledger.tell(news, str):
         return False
     try:
         state = ledger.state()
@@ -139,11 +141,24 @@ def _end_of(run: RunDir) -> Json | None:
     except FileNotFoundError:
         return {"status": "unknown", "message": "its folder is gone"}
     except (OSError, RunnerError):
+        lost = {"status": "unknown", "message": "nobody has it, and its records are not what was written"}
+        return None if _may_go_on(run) else lost
+    if not manifest.is_done:
         return None
-    if not manifest.is_done or (reason := manifest.reason) is None:
-        return None
-    told = {"status": manifest.status, "outcome": manifest.outcome}
-    return {**told, "code": reason.code, "message": reason.message}
+    told, reason = {"status": manifest.status, "outcome": manifest.outcome}, manifest.reason
+    return told if reason is None else {**told, "code": reason.code, "message": reason.message}
+
+
+def _may_go_on(run: RunDir) -> bool:
+    """Whether it has an owner, or could get one: there is none for what its invocation does not say."""
+    try:
+        found, owner = why_foreign(run), None
+        with contextlib.suppress(ManifestBroken, RunNotFound):
+            owner = run.read_manifest().supervisor
+        is_owned = is_held(run) or (owner is not None and is_alive(owner))
+        return is_owned or found is None or found.why not in (Why.UNKNOWN, Why.UNSIGNED, Why.FORGED)
+    except RunnerError:
+        return True
 
 
 # -- what they are told of it ------------------------------------------------------------------------------

@@ -135,6 +135,49 @@ def test_reap_tells_of_a_run_whose_folder_is_gone(ledger: Ledger) -> None:
     assert ends(ledger) == [(run.run_id, "unknown")] and status(ledger) == "returned"
 
 
+def break_records(run: RunDir, how: str) -> None:
+    for path in (run.manifest, run.invocation):
+        if how == "gone":
+            os.unlink(path)
+        elif how == "empty" or path == run.invocation:
+            Path(path).write_text("")
+
+
+BROKEN = ["gone", "empty", "not ours"]
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_the_end_of_a_run_that_nobody_has_and_nobody_can_take_over_is_unknown(
+    ledger: Ledger, how: str
+) -> None:
+    run = a_run(Path(ledger.repo), "look")
+    takes(ledger, run)
+    break_records(run, how)
+    for _ in range(2):
+        assert cases.state(ledger)["next_speaker"] == {"actor": HUMAN, "run_id": None}
+    assert ends(ledger) == [(run.run_id, "unknown")] and status(ledger) == "returned"
+    assert takers.tell_ends(ledger, {run.run_id: {"status": "succeeded", "outcome": "succeeded"}})
+    assert ends(ledger)[1:] == [(run.run_id, "succeeded")], "it is known after all"
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_run_with_an_owner_keeps_its_lane_whatever_became_of_its_records(
+    ledger: Ledger, living: RunDir, how: str
+) -> None:
+    takes(ledger, living)
+    break_records(living, how)
+    assert cases.state(ledger)["next_speaker"]["run_id"] == living.run_id and ends(ledger) == []
+
+
+def test_an_owner_that_lives_keeps_the_lane_also_where_its_lock_was_removed(
+    ledger: Ledger, living: RunDir
+) -> None:
+    takes(ledger, living)
+    break_records(living, "not ours")
+    os.unlink(living.lock)
+    assert cases.state(ledger)["next_speaker"]["run_id"] == living.run_id and ends(ledger) == []
+
+
 def test_a_ledger_that_is_not_believed_keeps_no_run_from_being_removed(ledger: Ledger) -> None:
     run = over(ledger)
     Path(ledger.path).write_text("{}\n")
