@@ -35,7 +35,7 @@ from runner.value import json_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from typing import Any
 
     from runner.delegation.caller import Caller
@@ -131,11 +131,13 @@ def _fitting(entries: Iterable[Json], most: int, room: int) -> list[dict[str, An
     return found
 
 
-def _page(entries: Sequence[Json], seq: int) -> dict[str, Any]:
-    """Entries of others, the oldest first; `next_since_seq` is where the next page begins."""
-    shown = _fitting(entries, _TEXT, _ROOM)
-    more = len(shown) < len(entries)
-    return {"entries": shown, "more": more, "next_since_seq": shown[-1]["seq"] if more else seq}
+def _page(found: dict[str, Any]) -> dict[str, Any]:
+    """What a wait has found of others, the oldest first; `next_since_seq` is where the next page begins."""
+    shown = _fitting(found["entries"], _TEXT, _ROOM)
+    is_cut = len(shown) < len(found["entries"])
+    seq = shown[-1]["seq"] if is_cut else found["seq"]
+    page = {"entries": shown, "more": is_cut or found["more"], "next_since_seq": seq}
+    return {**page, "next_speaker": found["next_speaker"]}
 
 
 def read_context(caller: Caller, args: Json) -> dict[str, Any]:
@@ -204,8 +206,7 @@ def wait_for_messages(caller: Caller, args: Json) -> dict[str, Any]:
     ledger, author = _of(caller, args)
     since = args.get("since_seq", _behind(ledger, author))
     found = use.wait(ledger, since, float(args.get("timeout_s", 30)), to=author)
-    page = _page(found["entries"], found["seq"])
-    return {**page, "timed_out": found["timed_out"], "next_speaker": found["next_speaker"]}
+    return {**_page(found), "timed_out": found["timed_out"]}
 
 
 # -- what is written -------------------------------------------------------------------------------------
@@ -260,9 +261,7 @@ def _answered(ledger: Ledger, author: Author, entry: LedgerEntry, deadline: floa
         lane = ledger.state().lane_of(entry.id)
         if found["timed_out"] or lane is None or lane.status is LaneStatus.RETURNED:
             break
-    found = use.wait(ledger, since, 0, to=author)
-    page = _page(found["entries"], found["seq"])
-    return {"is_answered": lane is None, **page, "next_speaker": found["next_speaker"]}
+    return {"is_answered": lane is None, **_page(use.wait(ledger, since, 0, to=author))}
 
 
 def _payload(args: Json, kind: EntryType) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from runner.errors import Conflict, RunnerError, TooManyFiles, TooManyProcesses,
 from runner.ledger.chain import Break, BreakFound, entry_of, seq_of, unproven, which, written
 from runner.ledger.entry import HUMAN, EntryType, LedgerEntry, NewEntry, checked, cleaned
 from runner.ledger.lanes import HandleNotFound, PeopleOnly, State, admitted, advance, told
-from runner.ledger.lines import backwards, forwards, numbered, untold
+from runner.ledger.lines import backwards, behind, forwards, numbered, untold
 from runner.lightjson import loads
 from runner.state.authentic import macs
 from runner.state.events import complain
@@ -32,7 +32,7 @@ from runner.value import Value, json_bytes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
-    from typing import Any
+    from typing import Any, BinaryIO
 
     Admit = Callable[[State, NewEntry], NewEntry]
     Clean = Callable[[str], str]
@@ -164,11 +164,8 @@ class Ledger:
         """What its entries say. LedgerBroken or ForeignLedger where they cannot be believed."""
         return self.believed().state
 
-    def believed(self) -> Look:
+    def believed(self, *, all_of_it: bool = False) -> Look:
         """As `look`; LedgerBroken or ForeignLedger where it cannot be believed."""
-        return self._whole()
-
-    def _whole(self, *, all_of_it: bool = False) -> Look:
         if (problem := (look := self.look(all_of_it=all_of_it)).problem) is not None:
             raise self._refusal(problem)
         return look
@@ -186,27 +183,26 @@ class Ledger:
         `look` has seen, and of one run, if that is named.
         """
         seen = self.believed() if look is None else look
+        if not seen.end:
+            return []
         found: list[LedgerEntry] = []
         is_meant = which(kinds, run_id)
-        for line in self._read_back(seen.end):
-            if len(found) == limit:
-                break
-            if not is_meant(line) and (seq_of(line) or 0) > since:
-                continue  # without a proof, which is what takes the time
-            if (entry := self._proven(line)).seq <= since:
-                break
-            found.append(entry)
+        with self._reading() as file:
+            for line in backwards(file, seen.end):
+                if len(found) == limit:
+                    break
+                if not is_meant(line) and (seq_of(line) or 0) > since:
+                    continue  # without a proof, which is what takes the time
+                if (entry := self._proven(line)).seq <= since:
+                    break
+                found.append(entry)
         return found[::-1]
 
-    def _read_back(self, end: int) -> Iterator[bytes]:
-        """Its lines up to there, the last one first."""
-        if not end:
-            return
-        try:
-            with open(self.path, "rb", opener=no_hole) as file:
-                yield from backwards(file, end)
-        except OSError as error:
-            raise Unwritable(f"cannot read {self.path}: {error.strerror}") from error
+    def following(self, since: int, kinds: Collection[str], look: Look) -> Iterator[LedgerEntry]:
+        """Those behind number `since`, the oldest first; no more of them are read than are asked for."""
+        is_meant = which(kinds, None)
+        with self._reading() as file:
+            yield from (self._proven(line) for line in behind(file, look.end, since) if is_meant(line))
 
     def entry(self, name: str) -> LedgerEntry:
         """The one with that id. HandleNotFound."""
@@ -219,12 +215,17 @@ class Ledger:
 
     def numbered(self, seq: int, look: Look) -> LedgerEntry | None:
         """The one with that number, as far as a `look` has seen."""
+        with self._reading() as file:
+            line = numbered(file, look.end, seq)
+        return None if line is None else self._proven(line)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[BinaryIO]:
         try:
             with open(self.path, "rb", opener=no_hole) as file:
-                line = numbered(file, look.end, seq)
+                yield file
         except OSError as error:
             raise Unwritable(f"cannot read {self.path}: {error.strerror}") from error
-        return None if line is None else self._proven(line)
 
     def unproven(self) -> Iterator[LedgerEntry]:
         """The entries of a ledger that is not believed, as far as its chain holds: only to be shown."""
@@ -427,7 +428,7 @@ class Ledger:
                 raise ForeignLedger(f"{self.path} is no plain file with one name")
             if found.st_size > _LARGEST:
                 raise Conflict(f"{self.relative} has reached {_LARGEST >> 20} MiB", hint="begin another task")
-        return self._whole(all_of_it=all_of_it)
+        return self.believed(all_of_it=all_of_it)
 
     def _untold(self, drafts: Sequence[NewEntry], end: int) -> Sequence[NewEntry]:
         if not end or all(draft.key is None for draft in drafts):

@@ -54,6 +54,17 @@ def numbered(file: BinaryIO, end: int, seq: int) -> bytes | None:
     return None
 
 
+def behind(file: BinaryIO, end: int, seq: int) -> Iterator[bytes]:
+    """The lines up to `end` that come after that of the entry with this number; without one, all."""
+    if numbered(file, end, seq) is None:
+        file.seek(0)
+    at = file.tell()
+    for line in forwards(file):
+        if (at := at + len(line)) > end:
+            return
+        yield line
+
+
 def untold(fd: int, end: int, drafts: Sequence[NewEntry]) -> list[NewEntry]:
     """Those whose keys no entry up to there has; all of these are known to be ours."""
     start = os.path.commonprefix([one.key or "" for one in drafts])  # noqa: RUF071 - these are no paths

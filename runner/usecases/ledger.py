@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from itertools import islice
 
 from runner.errors import Conflict, RunnerError, RunNotFound, TaskNotFound, Unwritable, UsageError
 from runner.ledger.entry import HUMAN, OWNER, TASK, EntryType, NewEntry
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 LIMIT = 40
 """So many entries are read where nobody asks for more or fewer."""
+PAGE = 100
+"""So many are given at once to whoever waits, the oldest first."""
 _POLL_S = 0.02
 _LOOKS_EVERY_S = 1.0
 """Whether the runs that have a handoff live: of one that was killed nothing comes by itself."""
@@ -331,9 +334,9 @@ def wait(
     kinds: Collection[str] = (),
     tick: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """The entries after number `since` (None: after those of now), as soon as there are any; with `to` only
-    those of others. Without any after `timeout_s`, none: that is no error. Called again with the `seq` of the
-    answer, it misses nothing. Conflict where no entry has that number.
+    """The entries after number `since` (None: after those of now), as soon as there are any, a page of them;
+    with `to` only those of others. Without any after `timeout_s`, none: that is no error. Called again with
+    the `seq` of the answer, it misses nothing. Conflict where no entry has that number.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     stamp: tuple[int, ...] | None = None
@@ -345,10 +348,10 @@ def wait(
             if last > look.state.seq:
                 hint = "it may have begun anew; wait without a number, or with 0"
                 raise Conflict(f"{ledger.relative} ends at entry {look.state.seq}, before {last}", hint=hint)
-            found = [] if look.state.seq <= last else ledger.entries(last, kinds=kinds, look=look)
-            others = [entry for entry in found if to is None or not _is_of(entry, to)]
-            if others:
-                return _waited(look, others)
+            found = ledger.following(last, kinds, look) if last < look.state.seq else ()
+            others = (entry for entry in found if to is None or not _is_of(entry, to))
+            if page := [*islice(others, PAGE + 1)]:
+                return _waited(look, page)
         if deadline is not None and time.monotonic() >= deadline:
             return _waited(look, [], timed_out=True)
         if tick is not None:
@@ -363,10 +366,11 @@ def _is_of(entry: LedgerEntry, actor: Author) -> bool:
 
 
 def _waited(look: Look, entries: Sequence[LedgerEntry], *, timed_out: bool = False) -> dict[str, Any]:
-    speaker = next_speaker(look.state)
+    speaker, page, more = next_speaker(look.state), entries[:PAGE], len(entries) > PAGE
     return {
-        "entries": [entry.to_json() for entry in entries],
-        "seq": look.state.seq,
+        "entries": [entry.to_json() for entry in page],
+        "seq": page[-1].seq if more else look.state.seq,
+        "more": more,
         "timed_out": timed_out,
         "next_speaker": None if speaker is None else speaker.to_json(),
     }

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.waiting import ends_within
 from runner.delegation import ledger_tools
 from runner.delegation.caller import Caller
 from runner.errors import RunnerError
-from runner.ledger.entry import HUMAN, EntryType, NewEntry
+from runner.ledger.entry import HUMAN, OWNER, EntryType, NewEntry
 from runner.ledger.file import Ledger
 from runner.ledger.lanes import ProposalOutdated
 from runner.ledger.references import references
@@ -411,6 +412,34 @@ def test_runner_takes_nothing_and_a_message_closes_nothing(tmp_path: Path) -> No
         with pytest.raises(RunnerError) as found:
             cases.append(ledger, PERSON, kind, payload, to=to, handles=handles)
         assert found.value.code == "entry_invalid"
+
+
+def of_three_hundred(root: Path) -> Ledger:
+    """Of the entries of a person; each third one is of an owner."""
+    ledger, said = Ledger(str(root), "work"), {"text": "x"}
+    drafts = [NewEntry(EntryType.NOTE, who, said) for who in (HUMAN, HUMAN, OWNER)]
+    assert ledger.tell(drafts * 100, str)
+    return ledger
+
+
+def test_who_waits_is_given_the_oldest_entries_of_others_page_by_page(tmp_path: Path) -> None:
+    ledger, pages, found = of_three_hundred(tmp_path), list[list[int]](), {"seq": 0, "more": True}
+    while found["more"]:
+        found = cases.wait(ledger, found["seq"], 0, to=Author(OWNER))
+        pages.append([entry["seq"] for entry in found["entries"]])
+    assert [len(page) for page in pages] == [100, 100] and found["seq"] == 300
+    assert [*pages[0], *pages[1]] == [seq for seq in range(1, 301) if seq % 3]
+    assert cases.wait(ledger, 0, 0, kinds=(EntryType.REPLY,))["entries"] == []
+
+
+def test_a_page_of_the_oldest_entries_reads_none_behind_it(tmp_path: Path) -> None:
+    ledger = of_three_hundred(tmp_path)
+    look, path = ledger.believed(), Path(ledger.path)
+    path.write_bytes(path.read_bytes()[:-9] + b"}" * 8 + b"\n")
+    following = ledger.following(250, (), look)
+    assert [entry.seq for entry in islice(following, 49)] == [*range(251, 300)]
+    with pytest.raises(RunnerError, match="e-0300 was changed"):
+        next(following)
 
 
 def test_one_who_waits_again_and_again_misses_nothing(tmp_path: Path) -> None:
