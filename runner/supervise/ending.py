@@ -346,14 +346,13 @@ def _is_as_it_was(owner: Owner) -> bool:
 def _settle(owner: Owner, judgement: Judgement, *, is_alone: bool) -> tuple[Outcome, Reason]:
     """The end that the verdict says: the change is taken back if it is to be, which the result then tells."""
     verdict, reason = judgement.verdict, judgement.verdict.reason
-    rolled, put = None, _put_back(owner, judgement, is_alone=is_alone)
+    put = _put_back(owner, judgement, is_alone=is_alone)
     if put is not None:
         reason = reason.replace(detail=_of_git(reason.detail or "", put))
-    if verdict.outcome is not Outcome.SUCCEEDED and verdict.next.changes is Fate.ROLL_BACK:
-        rolled = _rolled_back(owner, judgement, is_alone=is_alone)
-        if rolled is not None and rolled.amiss:
-            amiss = ", ".join(rolled.amiss[:5])
-            reason = reason.replace(message=f"{reason.message}; not all was rolled back: {amiss}")
+    rolled = _rolled_back(owner, judgement, is_alone=is_alone)
+    if rolled is not None and rolled.amiss:
+        amiss = ", ".join(rolled.amiss[:5])
+        reason = reason.replace(message=f"{reason.message}; not all was rolled back: {amiss}")
     before = len(attempts.former(owner.manifest))
     if verdict.outcome is not Outcome.SUCCEEDED and before > 0:
         owner.log.note("escalated", attempts=before + 1, code=verdict.code)
@@ -368,8 +367,11 @@ def _put_back(owner: Owner, judgement: Judgement, *, is_alone: bool) -> PutBack 
     """Before the files are rolled back, which is refused where HEAD has moved."""
     if not any(one.code == "policy_violation" for one in judgement.findings):
         return None
-    may_write = owner.take_lease() or not owner.shares_tree
-    return tree_helper.put_back(owner.run, owner.env, owner.log, may_write=may_write, is_alone=is_alone)
+    run, may_write = owner.run, owner.take_lease() or not owner.shares_tree
+    plans = tree_helper.is_wanted(run, owner.invocation.terms, judgement)
+    return tree_helper.put_back(
+        run, owner.env, owner.log, may_write=may_write, is_alone=is_alone, plans=plans
+    )
 
 
 def _of_git(detail: str, put: PutBack) -> str:

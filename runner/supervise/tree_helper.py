@@ -16,6 +16,7 @@ from runner.state.events import complain
 from runner.state.store import RunDir
 from runner.value import json_value
 from runner.verify.checks import CheckCommand, run_check
+from runner.verify.evidence import Fate
 from runner.verify.record import RolledBack
 
 TYPE_CHECKING = False
@@ -135,18 +136,19 @@ def _refuse_rest(answer: Mapping[str, Any]) -> None:
 
 
 def has_begun(run: RunDir) -> bool:
-    """Whether a rollback of the present attempt was begun, and maybe finished."""
+    """Whether a rollback of the present attempt was planned, and maybe finished."""
     return os.path.exists(f"{run.path}/rollback.json")
 
 
 def is_wanted(run: RunDir, terms: Terms, judgement: Judgement) -> bool:
-    """Only in a shared tree that was recorded, and where `on_failure` does not keep it.
+    """Where the verdict says so: in a shared tree that was recorded, if `on_failure` does not keep it.
 
     Without that key a tree that had uncommitted work before is kept.
     """
     is_shared = is_recorded(run) and not os.path.exists(f"{run.path}/worktree.json")
     keeps = terms.on_failure == "keep" or (terms.on_failure is None and judgement.was_clean is False)
-    return is_shared and not keeps and judgement.is_touched is not False  # what is not known is tried
+    may_be = judgement.verdict.next.changes is Fate.ROLL_BACK and judgement.is_touched is not False
+    return is_shared and not keeps and may_be
 
 
 def take_back(
@@ -172,15 +174,17 @@ def take_back(
 
 
 def put_back(
-    run: RunDir, env: Mapping[str, str], log: EventLog, *, may_write: bool, is_alone: bool
+    run: RunDir, env: Mapping[str, str], log: EventLog, *, may_write: bool, is_alone: bool, plans: bool
 ) -> PutBack:
-    """What of git the run changed and must not becomes what it was. As `take_back`."""
+    """What of git the run changed and must not becomes what it was. As `take_back`, which follows if it
+    `plans` that.
+    """
     try:
         if not may_write:
             raise TreeUnknown("another run may now write there")
-        if is_alone and not os.path.exists(f"{run.path}/git-back.json"):
+        if is_alone and not (has_begun(run) or os.path.exists(f"{run.path}/git-back.json")):
             raise TreeUnknown("the run had no owner for a while, and others may have worked there")
-        done = PutBack.from_json(_ask(run, "put-back", env))
+        done = PutBack.from_json(_ask(run, "put-back", env, *(["plans"] if plans else [])))
     except (TreeUnknown, OSError, ValueError) as error:
         done = PutBack(left=(str(error)[:500],))
     log.note("git_put_back", **done.to_json())

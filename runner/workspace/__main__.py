@@ -2,7 +2,7 @@
 
 `python -I .../workspace/__main__.py WHAT RUN_FOLDER ANSWER [MORE]`; the answer is JSON. WHAT is look, settle,
 withdraw, put-back, roll-back, set-aside, to-base or to-run. MORE is the number of an attempt, a file with a
-JSON list of paths, or a JSON list of globs of ignored files that count.
+JSON list of paths, a JSON list of globs of ignored files that count, or that a rollback follows.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
         elif what == "put-back":
             from runner.workspace.git_back import put_back
 
-            replace_json(answer, put_back(snapshot).to_json(), indent=None)
+            replace_json(answer, put_back(snapshot, plans=bool(more)).to_json(), indent=None)
         elif what == "settle":
             replace_json(answer, {"changed": _settled(snapshot, json.loads(more[0]))}, indent=None)
         else:

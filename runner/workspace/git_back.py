@@ -13,11 +13,10 @@ import os
 from runner.errors import Conflict
 from runner.git_change import GitChange, PutBack
 from runner.value import Value
-from runner.workspace import git_state, locked
+from runner.workspace import git_state, locked, rollback
 from runner.workspace.changes import OWN_REFS
 from runner.workspace.files import read_bytes, read_record, write_json
 from runner.workspace.places import unwatched
-from runner.workspace.rollback import alone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,18 +34,22 @@ class PutBackJournal(Value):
     result: PutBack | None
 
 
-def put_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched) -> PutBack:
+def put_back(
+    snapshot: Snapshot, *, plans: bool = False, watch: Callable[[str], object] = unwatched
+) -> PutBack:
     """A call that was killed is continued by the next one; once there is a result, that is the answer.
-    Conflict if another process is at it.
+    Conflict if another process is at it. `plans` the rollback first, which can begin only afterwards.
     """
     journal = f"{snapshot.folder}/{_JOURNAL}"
-    with alone(snapshot):
+    with rollback.alone(snapshot):
         noted = read_record(journal, PutBackJournal)
         if noted is not None and noted.result is not None:
             return noted.result
         after = git_state.seen(snapshot.folder)
         if after is None:
             raise Conflict("nothing says what was seen of git after the run")
+        if plans and not os.path.exists(f"{snapshot.folder}/{rollback.JOURNAL}"):
+            rollback.plan(snapshot, watch)
         write_json(journal, PutBackJournal(None).to_json())
         result = _Work(snapshot, after, watch).done()
         watch("result")

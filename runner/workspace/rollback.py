@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from runner.workspace.repository import Position
     from runner.workspace.snapshot import Snapshot
 
-_JOURNAL = "rollback.json"
+JOURNAL = "rollback.json"
 _VERSION = 1
 _NO_INDEX = b"runner: there was no index\n"
 
@@ -77,18 +77,12 @@ def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched)
     nothing. `watch` gets each change of the disk before it is made.
     """
     with alone(snapshot):
-        journal = f"{snapshot.folder}/{_JOURNAL}"
+        journal = f"{snapshot.folder}/{JOURNAL}"
         noted = read_record(journal, Journal)
         if noted is not None and noted.result is not None:
             return noted.result
-        if noted is None:
-            now = changed(snapshot)
-            _refuse(snapshot, now.position)
-            noted = _planned(snapshot, now)
-            watch("plan")
-            write_json(journal, noted.to_json())
-        else:
-            _refuse(snapshot, snapshot.repository.position())
+        _refuse(snapshot, snapshot.repository.position())
+        noted = noted or plan(snapshot, watch)
         result = _carry_out(snapshot, noted, watch)
         if result.is_complete:
             watch("result")
@@ -96,9 +90,19 @@ def roll_back(snapshot: Snapshot, *, watch: Callable[[str], object] = unwatched)
         return result
 
 
+def plan(snapshot: Snapshot, watch: Callable[[str], object] = unwatched) -> Journal:
+    """What is to be rolled back, which it keeps: whatever changes later is not the run's."""
+    planned = _planned(snapshot, changed(snapshot))
+    watch("plan")
+    write_json(f"{snapshot.folder}/{JOURNAL}", planned.to_json())
+    return planned
+
+
 def discarded(folder: str) -> str | None:
     """The patch of all that a rollback of the run of this folder took away, or has begun to; None without."""
-    return f"{folder}/discarded.patch" if os.path.exists(f"{folder}/{_JOURNAL}") else None
+    noted = read_record(f"{folder}/{JOURNAL}", Journal)
+    has_begun = noted is not None and (noted.result is not None or os.path.exists(f"{folder}/{noted.log}"))
+    return f"{folder}/discarded.patch" if has_begun else None
 
 
 def _refuse(snapshot: Snapshot, now: Position) -> None:
@@ -157,7 +161,7 @@ def set_aside(folder: str, n: int) -> None:
     names = (
         ("discarded.patch", f"discarded-{n}.patch"),
         ("kept", f"kept-{n}"),
-        (_JOURNAL, f"rollback-{n}.json"),
+        (JOURNAL, f"rollback-{n}.json"),
     )
     for name, aside in names:
         if os.path.lexists(f"{folder}/{name}"):

@@ -1,19 +1,28 @@
-"""A program that rolls back a run's folder, or gives the files that are named their former state and takes it
-back; it kills itself before the N-th change of the disk.
+"""A program that takes back what a run did, and kills itself before the N-th change of the disk: its files
+(`roll-back`), what it did of git and then its files (`put-back`), or, of the files that are named, what they
+are for a while.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 
 from runner.workspace.base_files import to_base, to_run
+from runner.workspace.git_back import put_back
 from runner.workspace.rollback import roll_back
 from runner.workspace.snapshot import load
 
 
-def main(folder: str, number: int, paths: list[str]) -> None:
+def is_killed(folder: str | os.PathLike[str], number: int, *words: str) -> bool:
+    """Whether it has come to that change."""
+    program = [sys.executable, __file__, folder, str(number), *words]
+    return subprocess.run(program, check=False, timeout=60).returncode == -signal.SIGKILL
+
+
+def main(folder: str, number: int, words: list[str]) -> None:
     steps = 0
 
     def count(_: str) -> None:
@@ -24,10 +33,12 @@ def main(folder: str, number: int, paths: list[str]) -> None:
 
     snapshot = load(folder)
     assert snapshot is not None
-    if not paths:
+    if words == ["put-back"]:
+        put_back(snapshot, plans=True, watch=count)
+    if words in (["put-back"], ["roll-back"]):
         roll_back(snapshot, watch=count)
         return
-    assert to_base(snapshot, paths, watch=count) == ()
+    assert to_base(snapshot, words, watch=count) == ()
     assert to_run(snapshot, watch=count) == ()
 
 

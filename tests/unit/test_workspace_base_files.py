@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support import killed_step
+from support.killed_step import is_killed
 from support.work import Work
 
 from runner.errors import Conflict
@@ -103,10 +100,7 @@ def test_whatever_step_it_is_killed_at_the_way_back_is_complete(tmp_path: Path, 
     work, taken = prepared(tmp_path)
     after, at = work.state(), times(work)
     number = 1 + share
-    program = [sys.executable, killed_step.__file__, str(work.folder)]
-    while (
-        subprocess.run([*program, str(number), *PATHS], check=False, timeout=60).returncode == -signal.SIGKILL
-    ):
+    while is_killed(work.folder, number, *PATHS):
         assert to_run(taken) == ()
         assert (work.state(), times(work)) == (after, at), f"killed before step {number}"
         number += SHARES

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support import killed_put_back
+from support.killed_step import is_killed
 from support.work import Work
 
 from runner.disk import git_env
+from runner.errors import RollbackRefused
 from runner.git_change import GitChange, PutBack
 from runner.workspace import git_back, git_state
 from runner.workspace import snapshot as snapshots
 from runner.workspace.changes import changed
 from runner.workspace.repository import find
+from runner.workspace.rollback import discarded, roll_back
 from runner.workspace.snapshot import Snapshot
 
 REJECTED = "refs/runner/rejected/r/"
@@ -67,8 +67,8 @@ def found(snapshot: Snapshot) -> dict[str, tuple[str | None, str | None, bool]]:
     return {one.what: (one.before, one.after, one.by_run) for one in changes}
 
 
-def put(snapshot: Snapshot) -> PutBack:
-    return git_back.put_back(snapshot)
+def put(snapshot: Snapshot, *, plans: bool = False) -> PutBack:
+    return git_back.put_back(snapshot, plans=plans)
 
 
 def refs(work: Work) -> str:
@@ -224,6 +224,18 @@ def test_what_moves_again_after_the_look_is_left(work: Work) -> None:
     again = "it was changed again"
     assert done.left == (f"HEAD: {again}", f"refs/heads/other: {again}", STAGED)
     assert done.kept == (f"{REJECTED}heads/other",)
+
+
+def test_where_head_is_left_nothing_was_rolled_back_although_it_was_planned(work: Work) -> None:
+    snapshot = taken(work)
+    work.write("a", "run\n")
+    agent(work, COMMIT)
+    found(snapshot)
+    work.git("commit", "-q", "--allow-empty", "-m", "mine")
+    assert put(snapshot, plans=True).left == ("refs/heads/main: it was changed again",)
+    with pytest.raises(RollbackRefused):
+        roll_back(snapshot)
+    assert work.read("a") == b"run\n" and discarded(str(work.folder)) is None
 
 
 def test_a_branch_of_the_run_that_somebody_has_checked_out_since_is_left(work: Work, tmp_path: Path) -> None:
@@ -441,22 +453,25 @@ def test_odd_repositories(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyP
 def test_whatever_step_it_is_killed_at_the_next_call_finishes(work: Work, tmp_path: Path) -> None:
     work.write("staged", "mine\n")
     work.git("add", "staged")
-    snapshot, before = taken(work), refs(work)
+    snapshot, before, files = taken(work), everything(work), work.state()
     work.write("b", "run\n")
+    work.write("a", "run\n")
     agent(work, "switch -q -c new", "add -A", COMMIT, "branch -f other new", "tag -a -m text v1")
     found(snapshot)
     whole = tmp_path / "whole"
     shutil.copytree(work.root, whole, symlinks=True)
     number = 1
-    while True:
-        program = [sys.executable, killed_put_back.__file__, str(work.folder), str(number)]
-        if subprocess.run(program, check=False, timeout=60).returncode != -signal.SIGKILL:
-            break
-        done = put(snapshot)
-        assert (done.left, refs(work)) == ((STAGED,), before), number
+    while is_killed(work.folder, number, "put-back"):
+        work.write("mine", "meanwhile\n")
+        assert put(snapshot, plans=True).left == (STAGED,)
+        assert roll_back(snapshot).left == ()
+        if number > 1:  # what came after the plan is the user's
+            assert work.read("mine") == b"meanwhile\n"
+            work.remove("mine")
+        assert (everything(work), work.state()) == (before, files), number
         left = {path.name for path in (work.root / ".git").iterdir()}
         assert not [name for name in left if name.endswith(".lock") or name.startswith("runner-")], number
         shutil.rmtree(work.root)
         shutil.copytree(whole, work.root, symlinks=True)
         number += 1
-    assert number > 8 and refs(work) == before
+    assert number > 20 and (everything(work), work.state()) == (before, files)

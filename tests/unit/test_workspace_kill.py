@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from support import killed_step
+from support.killed_step import is_killed
 from support.work import Work
 
 from runner.workspace.rollback import roll_back
@@ -39,12 +36,6 @@ def damage(work: Work) -> None:
     work.git("add", "-A")
 
 
-def killed(work: Work, number: int) -> int:
-    """How a process that is killed before its step `number` ended."""
-    program = [sys.executable, killed_step.__file__, str(work.folder), str(number)]
-    return subprocess.run(program, check=False, timeout=60).returncode
-
-
 @pytest.mark.parametrize("share", range(SHARES))
 def test_whatever_step_it_is_killed_at_the_next_call_finishes(tmp_path: Path, share: int) -> None:
     work, taken = prepared(tmp_path)
@@ -53,7 +44,7 @@ def test_whatever_step_it_is_killed_at_the_next_call_finishes(tmp_path: Path, sh
     damaged = tmp_path / "damaged"
     shutil.copytree(work.root, damaged, symlinks=True)
     number = 1 + share
-    while killed(work, number) == -signal.SIGKILL:
+    while is_killed(work.folder, number, "roll-back"):
         work.write("user's", "meanwhile\n")
         rolled = roll_back(taken)
         assert (work.folder / "discarded.patch").stat().st_size
